@@ -62,7 +62,7 @@ class _ChatgptReader:
         self._chat = ForeignChat(
             key=text_in(value, "conversation_id")
             or text_in(value, "id")
-            or str(value.get("create_time")),
+            or str(value.get("create_time") or next(iter(value["mapping"]), "")),
             title=text_in(value, "title"),
             path_end=text_in(value, "current_node"),
             created_at=time_of(value.get("create_time")),
@@ -71,7 +71,7 @@ class _ChatgptReader:
         for key, node in value["mapping"].items():
             if isinstance(node, dict):
                 self._nodes[key] = node
-            elif node:
+            elif node:  # an empty one holds nothing that is lost
                 self._chat.omitted[DAMAGED] += 1
 
     def read(self) -> ForeignChat:

@@ -96,25 +96,29 @@ class Reader:
         return _refuse_empty(self._read_text(TextFile(data)))
 
     def _read_zip(self, file: Path | IO[bytes]) -> ReadItems:
-        """Yield the chats of the text files in a zip file.
+        """Yield the chats of the text files in a zip file, and a `Skipped` for each damaged one.
 
-        Raises `FileRefused` for a broken zip file, and `FormatUnknown` for one without chats.
+        Raises `FileRefused` for a broken zip file, and `FormatUnknown` for one that has neither.
         """
         has_chats = False
+        has_skipped = False
         try:
             with ZipFile(file) as archive:
                 for name in archive.namelist():
                     if name.lower().endswith(_TEXT_ENDINGS):
                         for item in self._read_member(ZipMember(archive, name)):
-                            has_chats = has_chats or isinstance(item, Session)
+                            if isinstance(item, Skipped):
+                                has_skipped = True
+                            else:
+                                has_chats = True
                             yield item
         except BROKEN_ZIP as error:
             message = "It is an encrypted or damaged zip file."
             hint = "Unpack it, and import the folder."
             raise FileRefused(message, hint=hint, details=repr(error)) from error
         if not has_chats:
-            # if a member had chats of another program, this raises an error that says so
-            self._note_source(self._last_source)
+            self._require_source(self._last_source)  # it may have chats, but of another program
+        if not has_chats and not has_skipped:
             raise FormatUnknown("It has no chats that lmchat can read.", hint=_FORMATS_HINT)
 
     def _read_member(self, member: ZipMember) -> ReadItems:
@@ -198,7 +202,7 @@ class Reader:
         is_json = text[0] == "[" or (text[0] == "{" and not has_lines)
         value = _json(text) if is_json else None
         try:
-            items = list(self._own_items(text, value))
+            items = list(self._own_items(text, value))  # all now: reading may raise the error
         except RecursionError as error:
             raise FileRefused(_UNREADABLE_JSON, hint="Export it again.") from error
         self._note_source(OWN)
@@ -228,6 +232,10 @@ class Reader:
     def _note_source(self, source: str) -> None:
         """Note the program of a file; raises `FormatUnknown` if the user named another one."""
         self._last_source = source
+        self._require_source(source)
+
+    def _require_source(self, source: str) -> None:
+        """Raise `FormatUnknown` if the user named another program than this one."""
         if self._source not in (AUTO, source):
             message = f"It has chats of {PROGRAMS[source]}, not of {PROGRAMS[self._source]}."
             raise FormatUnknown(message, hint=f"Import it with --from {source}.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -179,7 +179,7 @@ class Importer:
 
     @asynccontextmanager
     async def _started_run(
-        self, outcome: ImportOutcome, known_headers: Mapping[str, SessionHeader] | None
+        self, outcome: ImportOutcome, known_headers: dict[str, SessionHeader] | None
     ) -> AsyncIterator[_ImportRun]:
         """Yield a run that adds to `outcome`, and report its progress until the `async with` ends.
 
@@ -235,7 +235,7 @@ class _ImportRun:
         store: ChatStore,
         chat_files: ChatFiles,
         outcome: ImportOutcome,
-        known_headers: Mapping[str, SessionHeader] | None,
+        known_headers: dict[str, SessionHeader] | None,
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -318,10 +318,12 @@ class _ImportRun:
     ) -> ImportedChat:
         """Store a session unless the store has it, and return the result.
 
-        A trial stores nothing and only looks the session up in `known_headers`.
+        A trial stores nothing: it looks the session up in `known_headers`, and adds it to them, as
+        a second file with it would find it in the store.
         """
         if self._known_headers is not None:
             known_header = self._known_headers.get(session.header.session_id)
+            self._known_headers.setdefault(session.header.session_id, session.header)
         else:
             for content in session.files.values():
                 await self._store.save_file(content)

@@ -78,6 +78,18 @@ def test_the_same_chat_has_the_same_ids_also_in_a_zip(tmp_path):
     assert left_out(packed)[1:] == ["broken.json: Invalid JSON at line 1, column 13"]
 
 
+def test_chats_without_id_and_time_are_told_apart_by_their_messages(tmp_path):
+    chats = json.loads((DATA / CHATGPT).read_text())
+    nameless = [
+        {"mapping": {f"{number}-{key}": node for key, node in chats[0]["mapping"].items()}}
+        for number in range(2)
+    ]
+    path = tmp_path / "conversations.json"
+    path.write_text(json.dumps(nameless))
+    first, second = (chat.header.session_id for chat in chats_of(path))
+    assert first != second
+
+
 def test_a_damaged_chat_of_a_list_costs_itself_only(tmp_path):
     chat = json.loads((DATA / LM_STUDIO).read_text())
     path = tmp_path / "list.json"
@@ -128,6 +140,9 @@ def test_a_file_whose_only_chat_is_damaged_is_refused_and_told_in_a_zip_too(tmp_
         archive.writestr("message_feedback.json", '[{"rating": "good"}]')
     (_, told) = left_out(tmp_path / "packed.zip")
     assert told == "b.JSON: It has no readable messages (“Untitled”: 1 damaged message left out)"
+    with zipfile.ZipFile(tmp_path / "alone.zip", "w") as archive:
+        archive.writestr("b.JSON", damaged)
+    assert left_out(tmp_path / "alone.zip") == [told]
 
 
 def test_a_member_of_a_zip_is_read_no_further_than_its_limit(tmp_path):

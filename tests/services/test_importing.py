@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import sqlite3
+import zipfile
 from datetime import UTC
 from pathlib import Path
 
@@ -246,6 +247,25 @@ async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, 
     assert messages[-1].startswith(f"{names[2]} was not imported: it cannot be read: No such file")
     assert "NUL" in messages[0]
     assert len(await store.list_sessions()) == 1
+
+
+async def test_a_trial_finds_a_chat_that_two_files_have_once_as_the_import_does(
+    tmp_path, store, importer
+):
+    names = [file_of(tmp_path), file_of(tmp_path, name="copy.json")]
+    trial = await importer.import_files(names, is_trial=True)
+    assert await store.list_sessions() == ()
+    real = await importer.import_files(names)
+    assert [chat.was_known for chat in trial.chats] == [False, True]
+    assert [chat.was_known for chat in real.chats] == [False, True]
+
+
+async def test_a_zip_says_why_its_only_chat_is_not_imported(tmp_path, importer):
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
+        archive.writestr("talk.json", '{"lmchat": 1, "ses')
+    outcome = await importer.import_files([str(tmp_path / "packed.zip")])
+    [(_, error)] = outcome.refused
+    assert "talk.json: Invalid JSON" in error.message
 
 
 async def test_a_message_of_another_session_is_never_written_over(tmp_path, store, importer):
