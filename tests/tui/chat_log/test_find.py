@@ -458,6 +458,18 @@ async def test_a_long_session_is_looked_through_beside_all_else(pilot, log, monk
     assert log.finder.standing == (0, 300)
 
 
+async def test_hits_above_the_screen_wait_until_all_below_are_counted(pilot, log, monkeypatch):
+    monkeypatch.setattr(hits, "SLICE", 1_000)
+    text = "\n\n".join(["needle", *(f"hay {n}" for n in range(100))])
+    far_below = [answer("hay " * 100) for _ in range(50)]
+    await load(pilot, answer(text), *far_below, answer("needle"))
+    log.scroll_to(y=50)
+    await pilot.pause()
+    log.finder.seek("needle")
+    await all_counted(pilot, log)
+    assert log.finder.standing == (2, 2)
+
+
 async def test_a_search_that_goes_on_survives_other_messages_and_its_end(pilot, log, monkeypatch):
     monkeypatch.setattr(hits, "SLICE", 100)
     for change in (

@@ -40,7 +40,12 @@ class Entries:
         return len(self._items)
 
     def __getitem__(self, index: int) -> Entry:
-        """Return the entry of a message; it is made now unless there is one."""
+        """Return the entry of a message; it is made now unless there is one.
+
+        A negative index counts from the end.
+        """
+        if index < 0:
+            index += len(self._items)
         item = self._items[index]
         if isinstance(item, Entry):
             return item

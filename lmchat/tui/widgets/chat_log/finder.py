@@ -205,10 +205,25 @@ class Finder:
         self._count_all()
 
     def _show_first_hit(self) -> None:
-        """Show the first hit once, if `seek` waits for it and a hit was counted."""
-        if self._waits_for_first_hit and self.standing.hits:
+        """Show the first hit once, if `seek` waits for it and its message was counted."""
+        if self._waits_for_first_hit and self._is_first_hit_known():
             self._waits_for_first_hit = False
             self._go_to_next(1)
+
+    def _is_first_hit_known(self) -> bool:
+        """Return whether the first hit at or below the row `_start` was counted.
+
+        Messages are counted in the order in which hits are shown, so it is in the first of them
+        that has hits; but those above the row in its own message come last of all.
+        """
+        counts = self._hits.counts
+        hit_count = sum(counts)
+        if not hit_count:
+            return False
+        is_in_other_message = counts[self._start.message] < hit_count
+        if self.is_complete or is_in_other_message:
+            return True
+        return self._count_above_start() < hit_count
 
     # Counting
 
@@ -332,8 +347,9 @@ class Finder:
     def _select_hit(self, index: int, nth: int, step: int) -> bool:
         """Select the n-th hit of a message; return False if the message has no such hit.
 
-        With `step` -1, a too large `nth` is the last one. The message that was unfolded for a hit
-        before is folded again, unless it is this one.
+        `step` is the direction in which hits are gone through. With -1, a message is entered from
+        its end: a too large `nth` is its last hit. The message that was unfolded for a hit before
+        is folded again, unless it is this one.
         """
         selected = self._lay_out_hit(index, nth, step)
         if selected is None:
@@ -346,30 +362,40 @@ class Finder:
     def _lay_out_hit(self, index: int, nth: int, step: int) -> CurrentHit | None:
         """Unfold the message if its n-th hit is in folded text, and lay out the block of the hit.
 
-        Return the hit, or None if the message has no such hit. A block that is laid out may show
-        fewer hits than its source promised: all are counted again, and `counts` is set, until the
-        n-th one is in a block that is laid out.
+        Return the hit, or None if the message has no such hit. What is unfolded or laid out may
+        have fewer hits than its source, in which they were counted before: all hits of the message
+        are then counted again, and the n-th one is searched again, until it is in a block that is
+        laid out.
         """
         while True:
             shown = self._hits.shown_hits(index)
             folded_count = self._hits.count_folded(index)
             total = folded_count + len(shown)
             self._hits.counts[index] = total
-            if step < 0:  # a too large one is the last one
+            if step < 0:
                 nth = min(nth, total - 1)
             if not 0 <= nth < total:
                 return None
 
             if nth < folded_count:
-                self._unfold(index)
+                self._unfold(index)  # the folded hits come first, so `nth` stays
                 continue
             hit = shown[nth - folded_count]
-            block = self._document.entries[index].blocks[hit.number]
-            if block.lines is not None or self._document.layout is None:  # no page: not shown yet
+            if self._is_final(index, hit):
                 return CurrentHit(index, nth, hit)
             self._document.lay_out_block(index, hit.number)
-            if step < 0:  # the last hit of the block is wanted, and its number has changed
+            if step < 0:
+                # The block was entered from its end: its last hit is wanted. The hits that it has
+                # lost are before that one.
                 nth += len(self._hits.shown_hits(index)) - len(shown)
+
+    def _is_final(self, index: int, hit: Hit) -> bool:
+        """Return whether a hit of a message stays as it is: its block is laid out.
+
+        Before the log is shown first, nothing is laid out, and nothing can be.
+        """
+        block = self._document.entries[index].blocks[hit.number]
+        return block.lines is not None or self._document.layout is None
 
     def _update_current(self) -> None:
         """Select the current hit again in its message, which has changed, or else no hit."""
