@@ -97,7 +97,8 @@ class Workspace(Struct, kw_only=True):
     is_temporary: bool = False  # whether sessions are in memory only
     resume_id: str = ""  # session to open at the start; empty: a new one
     notices: list[str] = field(default_factory=list)  # notifications to show after the start
-    warning: str = ""  # sentence for the status line until the end of the run
+    warning: str = ""  # sentence for the panel until the end of the run
+    save_warning: str = ""  # why `remembered` could not be written; empty after it was
     is_leaving: bool = False  # whether lmchat is quitting: then no turn or search begins
     make_launcher: Callable[[], ServerLauncher] | None = None  # the same launcher for each call
     importer: Importer | None = None  # None if sessions are in memory only

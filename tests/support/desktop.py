@@ -72,6 +72,7 @@ class Desktop:
     paged: list[str] = field(default_factory=list)
     opened: list[str] = field(default_factory=list)
     has_browser: bool = True
+    has_full_disk: bool = False
     checks: list[Check] = field(default_factory=list)
 
     @property
@@ -251,6 +252,8 @@ class DeskPlatform:
         return self.seen.has_browser
 
     async def remember(self, remembered: Remembered) -> None:
+        if self.seen.has_full_disk:
+            raise FileRefused("state.toml cannot be written: the disk is full.")
         self.seen.remembered.append(remembered)
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> str:

@@ -270,6 +270,14 @@ async def test_themes_change_by_command_and_are_remembered(desk):
     assert before == "lmchat-dark"
 
 
+async def test_the_panel_warns_until_a_choice_can_be_written_again(desk):
+    desk.has_full_disk = True
+    await desk.press("ctrl+b", sees="! state.toml cannot be")
+    desk.has_full_disk = False
+    await desk.press("ctrl+b", hides="state.toml")
+    assert desk.remembered[-1].has_sessions
+
+
 async def offered(desk, title: str) -> None:
     """Wait until the palette has found a command, and Enter would run it."""
 

@@ -6,6 +6,7 @@ those before it, and to the screen or the app, with which it ends.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -165,6 +166,7 @@ class Background:
         self._workspace = workspace
         self._prompt = prompt
         self._notices = notices
+        self._remember_lock = asyncio.Lock()
 
     def begin(self, work: Work, group: str, *, is_only: bool = True) -> None:
         """Run work that handles its errors in a worker of the chat screen.
@@ -234,17 +236,20 @@ class Background:
     def remember(self, remembered: Remembered) -> None:
         """Set what lmchat remembers between its runs, and write it to the disk in a worker.
 
-        If it cannot be written, the panel warns.
+        While it cannot be written, the panel warns.
         """
         self._workspace.remembered = remembered
+        begin_work(self._screen.app, self._save_remembered, "remember", is_only=False)
 
-        async def save() -> None:
+    async def _save_remembered(self) -> None:
+        """Write what lmchat remembers now, after the writes that have begun before."""
+        workspace = self._workspace
+        async with self._remember_lock:  # else an older value may be written last
             try:
-                await self._workspace.platform.remember(remembered)
+                await workspace.platform.remember(workspace.remembered)
+                workspace.save_warning = ""
             except LMChatError as error:
-                self._workspace.warning = error.message
-
-        begin_work(self._screen.app, save, "remember")
+                workspace.save_warning = error.message
 
 
 def begin_work(node: DOMNode, work: Work, group: str, *, is_only: bool = True) -> None:

@@ -154,7 +154,7 @@ class StatusDisplay:
         error = self._open_sessions.save_queue.warning
         if error is not None:
             return f"Nothing is saved: {error.message} Press Ctrl+E to export this session."
-        return self.list_warning or self._workspace.warning
+        return self.list_warning or self._workspace.save_warning or self._workspace.warning
 
     # The status line
 
