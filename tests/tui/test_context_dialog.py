@@ -56,6 +56,18 @@ async def test_u_also_puts_back_what_an_earlier_run_has_taken_out(tmp_path):
         await desk.say("/undo", sees="Nothing to undo")
 
 
+async def test_undo_puts_nothing_back_that_is_on_another_branch(tmp_path):
+    async with ready_desktop(tmp_path, answer("A."), answer("B.")) as desk:
+        await desk.ask("carrots", 1)
+        await desk.say("/context", leads_to=ContextDialog, sees="draft")
+        await desk.press("end", "up", "space")
+        await desk.until(lambda: "not sent" in row(desk, "A."), "an answer that is out")
+        await desk.press("escape", leads_to=ChatScreen, sees="not sent")
+        await desk.press("ctrl+r")
+        await shown(desk, "B.")
+        await desk.say("/undo", sees="Nothing to undo", hides="not sent")
+
+
 async def test_the_draft_is_the_prompt_of_the_list_and_enter_goes_to_a_message(tmp_path):
     async with ready_desktop(tmp_path, answer("A."), answer("B.")) as desk:
         await desk.ask("carrots", 1)

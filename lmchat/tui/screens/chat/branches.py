@@ -43,7 +43,6 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 class _Exclusion(Struct, frozen=True, kw_only=True):
     """Messages that were taken out of requests, or put back."""
 
-    session_id: str
     message_ids: tuple[str, ...]
     is_excluded: bool  # whether they were taken out; False if they were put back
     changed_at: datetime
@@ -191,7 +190,6 @@ class Branches:
         if not together:
             return
         exclusion = _Exclusion(
-            session_id=self._sessions.shown_id,
             message_ids=tuple(message.message_id for message in together),
             is_excluded=not together[0].is_excluded,
             changed_at=now(),
@@ -264,19 +262,25 @@ class Branches:
             self._notices.notify("Nothing to undo.")
 
     def _last_exclusion(self) -> _Exclusion | None:
-        """Return the newest exclusion of the shown session that is not undone; None without any.
+        """Return the newest exclusion on the shown path that is not undone; None without any.
 
-        Those of earlier runs come last, in the order of the path: their times are not known.
+        If there is none of this run, it is that of the last message of the path that is excluded:
+        the times of exclusions of earlier runs are not known.
         """
-        session_id = self._sessions.shown_id
-        shown = [last for last in self._exclusions if last.session_id == session_id]
         path = self._sessions.conversation.messages
+        path_ids = {message.message_id for message in path}
+        of_this_run = [
+            exclusion
+            for exclusion in self._exclusions
+            if path_ids.issuperset(exclusion.message_ids)
+        ]
+        if of_this_run:
+            return of_this_run[-1]
         excluded = [message for message in path if message.is_excluded]
-        if shown or not excluded:
-            return shown[-1] if shown else None
+        if not excluded:
+            return None
         together = messages_together(path, excluded[-1].message_id)
         return _Exclusion(
-            session_id=session_id,
             message_ids=tuple(message.message_id for message in together),
             is_excluded=True,
             changed_at=_LONG_AGO,
