@@ -78,6 +78,24 @@ async def test_a_refused_page_stays_as_typed_and_the_next_enter_sends_it(tmp_pat
         assert (sent(desk.backend), host.connections) == ([text], 0)
 
 
+async def test_after_a_refused_page_enter_tries_the_others(tmp_path, host):
+    refused, wanted = host.put("/peas", PAGE), host.put("/beans", PAGE)
+    async with ready_desktop(tmp_path, answer("Yes.")) as desk:
+        desk.prompt_input.post_message(events.Paste(f"Why @{refused} or @{wanted}?"))
+        await desk.until(lambda: "or" in desk.prompt_input.text, "the text")
+        await desk.press("enter")
+        await asks(desk)
+        await desk.press("escape")
+        await shown(desk, "Enter tries the other pages.")
+        await desk.press("enter")
+        await asks(desk)
+        await desk.press("y")
+        await desk.answered()
+        [prompt] = sent(desk.backend)
+        assert f"@{refused}" in prompt
+        assert f"@{wanted}" not in prompt
+
+
 async def test_a_page_that_is_no_text_stays_as_typed(desk, host):
     address = host.put("/zip", reply_of(b"PK", "application/zip"))
     await desk.type(f"Why @{address}")

@@ -47,10 +47,11 @@ class PromptPages:
         self._background.attempt(work, group=_GROUP, typed=f"/file {address}")
 
     def attach_mentioned(self, addresses: Sequence[str]) -> None:
-        """Fetch the pages that the prompt names with `@`, and then send it if Enter waits for them.
+        """Fetch the pages that the prompt names with `@`, in a worker.
 
-        An address that the user refuses, or whose page cannot be attached, stays as it was typed,
-        and so does the prompt.
+        If Enter was pressed for the prompt, it is sent once it has all pages. The first address
+        that the user refuses, or whose page cannot be attached, ends this: it stays in the prompt
+        as text, and the prompt is not sent.
         """
         work = partial(self._attach_mentioned, addresses, self._open_sessions.shown)
         self._background.begin(work, _GROUP, is_only=False)
@@ -78,8 +79,10 @@ class PromptPages:
                     file_text = await self._fetch(address, opened)
                 except LMChatError as error:
                     self._input.keep_address(address)
-                    words = f"{error.message_with_hint} Enter sends the text as it is."
-                    self._notices.warn(words)
+                    next_step = "Enter sends the text as it is."
+                    if self._input.unread_pages:
+                        next_step = "Enter tries the other pages."
+                    self._notices.warn(f"{error.message_with_hint} {next_step}")
                     return
                 is_named = address in self._input.unread_pages
                 if opened is not self._open_sessions.shown or not is_named:
