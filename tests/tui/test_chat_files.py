@@ -178,6 +178,28 @@ def desk_with_chats(folder):
     return desk
 
 
+async def test_the_offer_of_an_import_survives_a_second_fetch_of_the_list(tmp_path, monkeypatch):
+    desk = desk_with_chats(tmp_path)
+    importer = desk.app.workspace.importer
+    assert importer is not None
+    find, may_find = importer.programs, asyncio.Event()
+    searches = 0
+
+    async def found_late():
+        nonlocal searches
+        searches += 1
+        await may_find.wait()
+        return await find()
+
+    monkeypatch.setattr(importer, "programs", found_late)
+    async with running(desk, (120, 40)):
+        await desk.until(lambda: searches == 1, "the first search")
+        desk.chat.sessions.show_list()
+        await desk.until(lambda: searches == 2, "the second search")
+        may_find.set()
+        await shown(desk, "/import all imports your chats of LM Studio; so does")
+
+
 async def test_chats_of_other_programs_are_offered_once_and_imported_after_a_question(tmp_path):
     async with running(desk_with_chats(tmp_path), (120, 40)) as desk:
         await desk.ready()

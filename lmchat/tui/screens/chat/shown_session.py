@@ -177,8 +177,8 @@ class ShownSession:
         importer = self._workspace.importer
         if importer is None:  # in a temporary chat
             return
-        self._has_searched_programs = True
         programs = await importer.programs()
+        self._has_searched_programs = True  # now: before, another fetch of the list may cancel this
         if not programs:
             return
         offer = f"/import all imports your chats of {', '.join(programs)}"
