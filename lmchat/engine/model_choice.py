@@ -64,9 +64,9 @@ def find_named_model(name_or_path: str, models: Sequence[ModelFile]) -> ModelFil
 def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:
     """Return the model to start where the user named none; None if there are no models.
 
-    The first of these that exists: the last used one, whose name is `last`; the largest fast one;
-    the smallest that fits into the free memory; the last of `models`, which is the demo model if
-    that is among them. The demo model is neither fast nor fitting here: any other one is better.
+    The first of these that exists: the one that was used last, whose name is `last`; the largest
+    fast one; the smallest that fits into the free memory; the demo model, which is chosen only now,
+    since any other one is better; the smallest of all.
     """
     for model in models:
         if model.name == last:
@@ -80,7 +80,8 @@ def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:
         return fast[-1]
     if fitting:
         return fitting[0]
-    return models[-1] if models else None
+    demo = [model for model in models if model.is_demo]
+    return next(iter([*demo, *by_size]), None)
 
 
 def _model_at(path: Path, models: Sequence[ModelFile]) -> ModelFile:

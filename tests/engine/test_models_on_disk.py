@@ -261,6 +261,9 @@ def test_the_best_model_is_the_last_used_else_the_largest_that_is_swift(
     assert best_model(models, last="gone").name == "middle"
     monkeypatch.setattr("lmchat.engine.model_choice.available_bytes", lambda: 2 * GB)
     assert best_model(models).name == "small"
+    monkeypatch.setattr("lmchat.engine.model_choice.available_bytes", lambda: 0)
+    assert best_model(models).name == "small"
+    assert best_model(models[::-1]).name == "small"
     assert best_model(()) is None
 
 
