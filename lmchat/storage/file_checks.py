@@ -31,6 +31,7 @@ from lmchat.threads import run_within
 _LITTLE_ROOM_BYTES = 200 * 1024 * 1024
 # With less, the warning becomes a problem.
 _NO_ROOM_BYTES = 5 * 1024 * 1024
+_MOST_FAULTS = 10  # after which SQLite stops checking a damaged file
 _OTHERS = 0o077  # permissions of other users
 _OTHERS_WRITE = 0o022
 _BUSY_S = 0.5  # wait for another program that is writing
@@ -201,7 +202,7 @@ def integrity_findings(path: Path) -> list[Finding]:
         if not path.stat().st_size:
             return []
         with closing(_connect(path)) as connection:
-            rows = connection.execute("pragma integrity_check(10)")
+            rows = connection.execute(f"pragma integrity_check({_MOST_FAULTS})")
             faults = [str(fault) for (fault,) in rows]
     except (*DATABASE_ERRORS, OSError) as error:
         return [_failure(path, error, _INTEGRITY)] if is_damage(error) else []
@@ -211,6 +212,8 @@ def integrity_findings(path: Path) -> list[Finding]:
         facts["elapsed_ms"] = round((time.monotonic() - started_s) * 1e3, 1)
         return [_INTEGRITY.ok("The file is undamaged.", facts=facts)]
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    if len(faults) == _MOST_FAULTS:
+        more = f" (and at least {len(faults) - 1} more)"
     cause = f"The file is damaged: {faults[0]}{more}."
     return [_INTEGRITY.graded(Grade.FAULT, cause, _copy_step(path), facts=facts)]
 
