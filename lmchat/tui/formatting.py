@@ -27,7 +27,7 @@ def latency(value_ms: float | None) -> str:
     return f"{value_ms / 1e3:.1f}{GAP}s"
 
 
-def first_token(value_s: float | None) -> str:
+def exact_time(value_s: float | None) -> str:
     """Return `0.21 s`: two decimals below 10 s, else one; `–` for None."""
     if value_s is None:
         return UNKNOWN

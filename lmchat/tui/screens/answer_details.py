@@ -124,7 +124,8 @@ def _answer_words(receipt: Receipt, tokens: int) -> str:
 
 
 def _time_rows(receipt: Receipt) -> Iterator[DetailRow]:
-    """Yield the times in the order in which they passed."""
+    """Yield the times that were measured, roughly in the order in which they begin."""
+    # 0 ms stands for a wait or a whole time that was not measured, None for the other times
     times = (
         ("Waited", receipt.queue_ms or None),
         ("Loading", receipt.load_ms),
@@ -135,7 +136,7 @@ def _time_rows(receipt: Receipt) -> Iterator[DetailRow]:
     )
     for label, time_ms in times:
         if time_ms is not None:
-            yield label, formatting.first_token(time_ms / 1e3)
+            yield label, formatting.exact_time(time_ms / 1e3)
 
 
 def _sampling_rows(receipt: Receipt) -> Iterator[DetailRow]:

@@ -61,7 +61,7 @@ def _model_text(figures: ModelFigures) -> str:
     """Return a model with its product and address, and below it its figures, one a line."""
     rows = _lines(
         ("answers", f"{figures.turns}, {figures.complete} ok"),
-        ("first token", _spread_text(figures.ttft_ms, _first_token)),
+        ("first token", _spread_text(figures.ttft_ms, _exact_time)),
         ("speed", _spread_text(figures.tokens_per_second, formatting.rate)),
         ("prompt speed", _spread_text(figures.prompt_tokens_per_second, formatting.rate)),
         ("time", _spread_text(figures.elapsed_ms, _elapsed)),
@@ -77,8 +77,8 @@ def _spread_text(spread: Spread | None, format_value: Callable[[float], str]) ->
     return f"{format_value(spread.p50)}, {format_value(spread.p95)}"
 
 
-def _first_token(value_ms: float) -> str:
-    return formatting.first_token(value_ms / 1000)
+def _exact_time(value_ms: float) -> str:
+    return formatting.exact_time(value_ms / 1000)
 
 
 def _elapsed(value_ms: float) -> str:

@@ -273,7 +273,7 @@ def _turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[TelemetryR
         yield SparkRow(values=())
         return
     yield _figure("elapsed", formatting.elapsed(turn.elapsed_s(now_s)))
-    yield _figure("first token", formatting.first_token(turn.ttft_s))
+    yield _figure("first token", formatting.exact_time(turn.ttft_s))
     yield _figure("speed", formatting.rate(turn.tokens_per_second))
     if snapshot.speeds or turn.is_running:
         yield SparkRow(values=snapshot.speeds)

@@ -310,7 +310,7 @@ def _call_state_spans(page: Page, message: ChatMessage, state: str) -> list[Span
             size = formatting.size(size_bytes, is_exact=True)
             if message.receipt is None:  # imported: other programs do not save the time
                 return [(size, page.styles["muted"])]
-            elapsed = formatting.first_token(message.receipt.elapsed_ms / 1e3)
+            elapsed = formatting.exact_time(message.receipt.elapsed_ms / 1e3)
             return [(elapsed, page.styles["muted"]), *_after_dot(page, size)]
         case AnswerState.STOPPED:
             word: Span = ("stopped", _NULL)
@@ -543,7 +543,7 @@ def receipt_figures(receipt: Receipt) -> list[str]:
     """Return the figures of a receipt that are known, as words."""
     figures = []
     if receipt.ttft_ms is not None:
-        figures.append(f"TTFT {formatting.first_token(receipt.ttft_ms / 1e3)}")
+        figures.append(f"TTFT {formatting.exact_time(receipt.ttft_ms / 1e3)}")
     if receipt.tokens_per_second is not None:
         figures.append(formatting.rate(receipt.tokens_per_second))
     if receipt.completion_tokens is not None:
