@@ -92,7 +92,8 @@ class RowFile:
     def _replace(self, content: bytes) -> None:
         """Replace the file by one with this content, and open and lock the new one.
 
-        The old file stays locked until then, so that no other batch begins in between.
+        The old file stays locked until then. A batch that begins in the moment before the new one
+        is locked stops this one, with a sentence that says so; no row is lost.
         """
         with ExitStack() as old_file:
             old_file.callback(os.close, self._descriptor)  # at the end of the block

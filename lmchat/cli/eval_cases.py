@@ -174,7 +174,10 @@ class _CaseFile:
         return schema
 
     def _refuse(self, key_path: KeyPath, reason: str) -> NoReturn:
-        """Raise `WrongUse` about a key, such as `("case", 0, "regex")`, and its line."""
+        """Raise `WrongUse` about a key, such as `("case", 0, "regex")`, and its line.
+
+        `reason` continues a sentence that begins with the key, as in "has no value".
+        """
         line = line_of(self._text, key_path)
         place = f"{self._path}, line {line}" if line else str(self._path)
         raise WrongUse(f"{place}: {key_of(key_path)} {reason}.", hint="Correct the file.")

@@ -90,8 +90,8 @@ class Exchange(Struct, kw_only=True):
     _reader: AnswerReader | None = None  # of the last answer
 
     def outgoing(self) -> OutgoingRequest:
-        """Return the request in the current dialect, without its key."""
-        headers = self._stream_headers("", has_body=True)
+        """Return the request in the current dialect, without its key: the user may be shown it."""
+        headers = self._stream_headers(key="", has_body=True)
         if self.keeps_answer:
             headers[ID_HEADER] = self.request.replay_id
         endpoint = self.request.endpoint

@@ -371,8 +371,8 @@ def _message(rule: Rule, fields: dict[str, str], body: ErrorBody, *, is_in_strea
         needed, room = _token_counts(body)
         if needed and room:
             return f"The session needs {needed} tokens; the context window has {room}."
-    # An empty `param` is a part of any message, so nothing is added then.
-    if rule.kind == "bad_request" and body.param.lower() not in message.lower():
+    names_param = body.param.lower() in message.lower()
+    if rule.kind == "bad_request" and body.param and not names_param:
         return f"{message} ({body.param})"
     if rule.kind == "server_error" and is_in_stream:
         return f"Streaming failed: {message}"

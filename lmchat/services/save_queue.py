@@ -207,7 +207,9 @@ class SaveQueue:
 
     def _retry(self) -> None:
         self._retry_timer = None
-        if self._unsaved:  # else a running answer could not be written: `PieceWriter` tries again
+        # Without unsaved entries, a running answer could not be written. `PieceWriter` tries that
+        # again; a write of nothing would only end the warning.
+        if self._unsaved:
             self._write_unsaved_soon()
 
 

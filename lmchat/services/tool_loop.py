@@ -37,7 +37,7 @@ _MAX_SAME_CALLS = 3  # same calls in a row after which the turn ends
 class ApprovalAsked(Struct, frozen=True, kw_only=True):
     """A call waits until the user decides: until the screen sets the result of `decision`."""
 
-    message: ChatMessage
+    message: ChatMessage  # of this call alone
     name: str  # `SERVER/TOOL`
     decision: asyncio.Future[Decision]
     fingerprint: str = ""  # to save for "always"; empty if config.toml has a rule for the tool

@@ -140,7 +140,7 @@ class RunningAnswers:
         """Write nothing yet; the files will be beside the database `store`."""
         self._store = store
         self._thread = JobThread("lmchat-answers")
-        self._files: dict[str, AnswerFile] = {}
+        self._files: dict[str, AnswerFile] = {}  # by the ids of the messages
 
     async def begin(self, session_id: str, message: ChatMessage) -> None:
         """Create and lock the file of an answer or a tool call.

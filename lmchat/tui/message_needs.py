@@ -79,14 +79,14 @@ def _has_code(message: ChatMessage) -> bool:
 
 
 def _can_fold(message: ChatMessage) -> bool:
-    """Return whether a part of a message can be folded or unfolded.
+    """Return whether a message has something to fold or unfold.
 
-    These parts are the files of a prompt, reasoning, tool messages and system prompts.
+    That is the whole text of a tool message or a system prompt, reasoning, attached files, or the
+    texts of files in a prompt.
     """
-    if message.role is Role.USER and may_hold_files(message.text):
+    if message.role in (Role.SYSTEM, Role.TOOL) or message.reasoning or message.files:
         return True
-    is_always_folded = message.role in (Role.SYSTEM, Role.TOOL)
-    return is_always_folded or bool(message.files or message.reasoning)
+    return message.role is Role.USER and may_hold_files(message.text)
 
 
 def _can_run_again(message: ChatMessage) -> bool:

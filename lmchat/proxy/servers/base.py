@@ -142,7 +142,7 @@ class Server:
     def takes_effort(
         self,
         effort: str,
-        model: ModelInfo | None,  # noqa: ARG002 - see above
+        model: ModelInfo | None,  # noqa: ARG002 - for those that override it
     ) -> bool:
         """Whether a request to a model may name this effort; the server may still refuse it.
 
@@ -197,8 +197,8 @@ class Server:
     async def end_thought(
         self,
         api: ServerApi,  # noqa: ARG002 - for those that override it
-        model_id: str,  # noqa: ARG002 - see above
-        answer_id: str,  # noqa: ARG002 - see above
+        model_id: str,  # noqa: ARG002 - for those that override it
+        answer_id: str,  # noqa: ARG002 - for those that override it
     ) -> bool:
         """Order the end of the thought in a running answer; return whether the server agreed.
 
@@ -249,7 +249,7 @@ class Server:
         api: ServerApi,
         model: ModelInfo,
         options: LoadOptions,
-        on_progress: OnProgress,  # noqa: ARG002 - see above
+        on_progress: OnProgress,  # noqa: ARG002 - for those that override it
     ) -> None:
         """Load a model and return when it is loaded; raise `ServerRejected` if that is refused.
 

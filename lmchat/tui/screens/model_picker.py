@@ -92,8 +92,8 @@ class ModelTable:
 
     def __init__(self, rows: Sequence[ModelRow]) -> None:
         self.rows = rows
-        products = {row.model.endpoint: row.model.product for row in rows}
-        self._servers_by_product = Counter(products.values())  # how many servers each product has
+        product_by_endpoint = {row.model.endpoint: row.model.product for row in rows}
+        self._servers_by_product = Counter(product_by_endpoint.values())  # their numbers
         servers_by_model = Counter(row.model.model_id for row in rows)
         self._lines = [
             self._line(row, names_server=servers_by_model[row.model.model_id] > 1) for row in rows

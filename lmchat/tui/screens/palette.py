@@ -92,22 +92,22 @@ def _match(typed: str, entry: PaletteEntry) -> FuzzyMatch | None:
 
 
 def palette_entries(chat: ChatScreen | None) -> list[PaletteEntry]:
-    """Return the commands that can be run now, those on a focused message first.
+    """Return the commands to offer; of those on a message, only what can be done with it now.
 
-    Without a focused message, some commands on the last answer come last. `chat` is None if
-    another screen covers the chat: then no commands on messages, presets and profiles are offered.
+    With a focused message, its commands come first. Otherwise those on the last answer come last.
+    `chat` is None if another screen covers the chat: then there are none on a message, and no
+    presets and profiles.
     """
-    log = chat.widgets.log if chat is not None and chat.widgets.has_log_focus else None
-    has_focus = log is not None and log.focused_message is not None
-    others = [*_entries_of(Scope.CHAT), *_entries_of(Scope.APP)]
+    general = [*_entries_of(Scope.CHAT), *_entries_of(Scope.APP)]
     if chat is None:
-        return others
-    others += [PaletteEntry(command, command.title) for command in _configured(chat)]
-    if not has_focus:
-        return [*others, *_message_entries(chat, "Last answer", excluded=_ALSO_IN_CHAT)]
-    # `copy` means the last answer; here the command on the message copies
-    others = [entry for entry in others if entry.command.command_id != "copy"]
-    return [*_message_entries(chat, "This message"), *others]
+        return general
+    general += [PaletteEntry(command, command.title) for command in _configured(chat)]
+    log = chat.widgets.log
+    if chat.widgets.has_log_focus and log.focused_message is not None:
+        # who types "copy" with a focused message means this message, not the last answer
+        others = [entry for entry in general if entry.command.command_id != "copy"]
+        return [*_message_entries(chat, "This message"), *others]
+    return [*general, *_message_entries(chat, "Last answer", excluded=_ALSO_IN_CHAT)]
 
 
 def _entries_of(scope: Scope) -> list[PaletteEntry]:

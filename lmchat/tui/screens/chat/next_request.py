@@ -31,8 +31,12 @@ class NextRequest:
         self._contents = contents
 
     def show(self, form: str) -> None:
-        """Show the next request in a form that was typed; empty for the one that fits best."""
-        typed = f"/request {form}" if form else ""
+        """Show the next request in a worker.
+
+        `form` is what was typed behind `/request`: `text`, `json` or `curl`, or nothing, for the
+        first of them that the server has.
+        """
+        typed = f"/request {form}" if form else ""  # given back after an error, to be corrected
         work = partial(self._show, form)
         self._background.attempt(work, group="request", typed=typed, is_only=True)
 

@@ -500,7 +500,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def on_blur(self, _event: events.Blur) -> None:
         self.selection.is_extending = False
-        self.refresh()
+        self.refresh()  # the mark of the focused message goes; nothing has moved
 
     def go_to_bookmark(self, text: str) -> bool:
         """Bring a saved position to the top; return False without its message."""

@@ -316,7 +316,8 @@ class Layout:
     def _put_cursor(self, line: Line) -> None:
         """Paint the first cell after the text as a cursor.
 
-        A line without text or room has no cursor, nor has one of a table, or on a tint, as code.
+        A line without text or without room gets none. A line of a table (which has `cells`) and one
+        on a tint, as of code (whose padding has another style than `base`), get none either.
         """
         padding = line.segments[-1]
         is_free = padding.text.isspace() and padding.style == self.page.styles["base"]

@@ -192,7 +192,8 @@ class _FormulaReader:
         atoms = self._read_atoms()
         self._next()
         self._depth -= 1
-        if len(atoms) == 1 and atoms[0].role in _SPACED:  # `3{,}5` is written for no blank
+        # alone in braces, as the comma in `3{,}5`, a sign is meant to have no blanks around it
+        if len(atoms) == 1 and atoms[0].role in _SPACED:
             atoms[0].role = _Role.ORDINARY
         return atoms
 
