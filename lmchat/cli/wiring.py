@@ -111,9 +111,7 @@ def make_client(
     keys = keys_of(context)
     client = ProxyClient(
         settings,
-        key_for=keys.key_for,
-        why_withheld=keys.why_withheld,
-        look_up=keys.look_up,
+        keys=keys,
         cache_file=context.paths.models_file,
         is_lasting=keys.is_lasting,
         reads_per_second=reads_per_second,

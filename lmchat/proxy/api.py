@@ -35,6 +35,7 @@ from lmchat.domain.telemetry import Metrics
 from lmchat.domain.tool import Run, call_message, run_call
 from lmchat.domain.turn import WholeAnswer
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, ServerUnavailable, WrongUse
+from lmchat.proxy.api_keys import NoKeys
 from lmchat.proxy.client import ProxyClient
 
 Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]
@@ -188,7 +189,6 @@ class Client:
     def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
         self._given_endpoint = Endpoint.parse(endpoint) if endpoint else None
         self._model = settings.get("model", "")
-        self._key = settings.get("key", "")
         self._chosen_endpoint: Endpoint | None = None  # the server that was found
         self._targets: dict[str, Target] = {}  # by the name of the model; "" for any
         self._target_lock = asyncio.Lock()
@@ -198,7 +198,8 @@ class Client:
             limits=settings.get("limits") or LimitSettings(),
             timeouts=settings.get("timeouts") or TimeoutSettings(),
         )
-        self._proxy = ProxyClient(proxy_settings, key_for=self._key_for)
+        keys = _CallersKey(settings.get("key", ""), self._given_endpoint)
+        self._proxy = ProxyClient(proxy_settings, keys=keys)
 
     async def __aenter__(self) -> Self:
         return self
@@ -517,11 +518,15 @@ class Client:
                 return model
         raise RequestInvalid(f"The server has no model {name!r}.", kind="model_missing")
 
-    def _key_for(self, endpoint: Endpoint) -> str | None:
-        """Return the key of the caller if it may be sent to an endpoint, otherwise None.
 
-        If a server was given, the key is for its origin alone, otherwise for this machine.
-        """
+class _CallersKey(NoKeys):
+    """The key of the caller: for the server that was given, otherwise for this machine."""
+
+    def __init__(self, key: str, given_endpoint: Endpoint | None) -> None:
+        self._key = key
+        self._given_endpoint = given_endpoint
+
+    def key_for(self, endpoint: Endpoint) -> str | None:
         if self._given_endpoint is None:
             may_have_key = endpoint.is_loopback
         else:

@@ -52,6 +52,7 @@ from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
 from lmchat.domain.token_counts import MessageCounts, RequestParts
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.admission import Admission, Purpose
+from lmchat.proxy.api_keys import KeySource, NoKeys, ServerKeys
 from lmchat.proxy.chunks import prompt_progress
 from lmchat.proxy.connections import Connections
 from lmchat.proxy.exchange import Exchange
@@ -66,7 +67,7 @@ from lmchat.proxy.kept_answers import (
 )
 from lmchat.proxy.message_counts import REQUESTS, count_messages, unused_mark
 from lmchat.proxy.model_cache import ModelCache
-from lmchat.proxy.prober import KeySource, Prober
+from lmchat.proxy.prober import Prober
 from lmchat.proxy.request_writer import RequestWriter
 from lmchat.proxy.server_api import NoRequestsLeftError, ServerApi, background_task, throttled
 from lmchat.proxy.servers import server_of
@@ -92,13 +93,11 @@ _log = logging.getLogger(__name__)
 class ProxyClient:
     """The `ServerClient` (`services/ports.py`) over HTTP."""
 
-    def __init__(  # noqa: PLR0913 - all but one are named
+    def __init__(
         self,
         settings: Settings,
         *,
-        key_for: Callable[[Endpoint], str | None],
-        why_withheld: Callable[[Endpoint], str] = lambda _: "",
-        look_up: Callable[[Endpoint], None] | None = None,
+        keys: KeySource | None = None,
         cache_file: Path | None = None,
         is_lasting: Callable[[Endpoint], bool] = lambda _: True,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -109,9 +108,7 @@ class ProxyClient:
 
         Args:
             settings: Limits, timeouts and allowed hosts.
-            key_for: Returns the API key that may be sent to an address.
-            why_withheld: Returns why a key that is set is not sent to an address.
-            look_up: Asks a keyring for the key of an address; may block.
+            keys: Where the API keys of servers come from; None: no key is sent.
             cache_file: File that keeps the lists of models; None: they are kept in memory only.
             is_lasting: Whether the models of an address may be written to that file.
             transport: Replaces the network in tests.
@@ -127,7 +124,7 @@ class ProxyClient:
             owner_of=owner_of,
             reads_per_second=reads_per_second,
         )
-        self._keys = KeySource(key_for=key_for, why_withheld=why_withheld, look_up=look_up)
+        self._keys = ServerKeys(keys or NoKeys())
         self._admission = Admission(settings)
         self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)
         self._writer = RequestWriter(self._cache)

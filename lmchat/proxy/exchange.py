@@ -27,6 +27,7 @@ from lmchat.domain.event import (
 from lmchat.domain.message import Role, SentThoughts
 from lmchat.domain.request import ChatRequest, OutgoingRequest
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
+from lmchat.proxy.api_keys import ServerKeys
 from lmchat.proxy.connections import (
     POOL_S,
     WRITE_S,
@@ -42,7 +43,6 @@ from lmchat.proxy.json_values import encode
 from lmchat.proxy.kept_answers import ID_HEADER, kept_answer_url
 from lmchat.proxy.life_signs import ask_health, is_alive
 from lmchat.proxy.network_errors import errors_as_unavailable
-from lmchat.proxy.prober import KeySource
 from lmchat.proxy.refusals import RequestFacts, refusal, shown_address
 from lmchat.proxy.request_body import body_of, json_mode_note
 from lmchat.proxy.retries import RetryPlan, plan_for
@@ -74,7 +74,7 @@ class Exchange(Struct, kw_only=True):
     sent_thoughts: SentThoughts
     is_model_unloaded: bool  # whether the request will make the server load its model first
     is_model_asleep: bool  # whether that is because the server has put the model to sleep
-    keys: KeySource
+    keys: ServerKeys
     on_retry: Callable[[], None]  # called before each further attempt
     keeps_answer: bool = False  # whether the server keeps the answer under its id
     must_be_dropped: bool = False

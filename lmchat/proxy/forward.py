@@ -20,6 +20,7 @@ from lmchat.domain.forwarding import ForwardedReply, ForwardedRequest
 from lmchat.domain.message import AnswerState, new_id
 from lmchat.domain.telemetry import LedgerRow
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
+from lmchat.proxy.api_keys import ServerKeys
 from lmchat.proxy.connections import (
     POOL_S,
     WRITE_S,
@@ -32,7 +33,6 @@ from lmchat.proxy.connections import (
 )
 from lmchat.proxy.life_signs import ask_health, is_alive
 from lmchat.proxy.network_errors import errors_as_unavailable
-from lmchat.proxy.prober import KeySource
 from lmchat.proxy.refusals import RequestFacts, refusal
 from lmchat.proxy.reply_figures import ReplyFigures
 from lmchat.proxy.retries import plan_for
@@ -60,7 +60,7 @@ class Forwarding(Struct, kw_only=True):
     connections: Connections
     limits: LimitSettings
     timeouts: TimeoutSettings
-    keys: KeySource
+    keys: ServerKeys
     load_model: Callable[[], Awaitable[None]]  # raises `LMChatError` if the server cannot
     count: Callable[..., None]  # adds to counters, as `Admission.count`
     on_end: Callable[[LedgerRow], None]

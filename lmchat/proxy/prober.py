@@ -1,13 +1,12 @@
 """Probes of single addresses, with the keys and the products that are known for them.
 
-`Prober` remembers for each address which product has answered there. A `KeySource` knows the keys.
+`Prober` remembers for each address which product has answered there. `ServerKeys` knows the keys.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import httpx
 from msgspec import Struct, field
@@ -24,6 +23,7 @@ from lmchat.domain.server import (
     loopback,
 )
 from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, ServerUnavailable
+from lmchat.proxy.api_keys import ServerKeys
 from lmchat.proxy.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
 from lmchat.proxy.identify import is_other_server, server_at
 from lmchat.proxy.probe import Probe, empty_candidate, next_step, read_models, run_probe
@@ -34,7 +34,6 @@ from lmchat.proxy.servers import SERVERS, server_of
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.servers.lm_studio import app_ports
 from lmchat.text import shell_word
-from lmchat.threads import run_abandonable
 
 SCAN_REQUESTS = 3  # most requests to one port in one scan (R-2)
 LIST_REQUESTS = 40  # most requests for a list of models that the user asks for
@@ -43,44 +42,6 @@ _MANY_REQUESTS = 1000  # for an action, which needs no limit
 SCAN_READ_S = 1.8
 GREETING_S = 0.5  # timeout of LM Studio's own tools for the greeting
 _NO_KEY = ""  # send none; None would mean the key that is known for the address
-
-
-class KeySource(Struct, frozen=True, kw_only=True):
-    """Source of API keys; a keyring is asked only when a server needs a key."""
-
-    key_for: Callable[[Endpoint], str | None]
-    """Returns the key that may be sent to an address, from what was read so far."""
-    why_withheld: Callable[[Endpoint], str] = lambda _: ""
-    """Returns why a key that is set is not sent to a server."""
-    look_up: Callable[[Endpoint], None] | None = None
-    """Asks a keyring, which may block; `key_for` then returns the key that was found."""
-
-    def key(self, endpoint: Endpoint) -> str | None:
-        """Return the key of an address, or None; all names of this machine share a key."""
-        for alias in endpoint.aliases:
-            if key := self.key_for(alias):
-                return key
-        return None
-
-    async def key_after_refusal(self, endpoint: Endpoint) -> str | None:
-        """Return the key of a server that refused to answer without one, or None.
-
-        If no key is known so far, a keyring is asked first, if there is one.
-        """
-        if self.look_up is not None and not self.key(endpoint):
-            for alias in endpoint.aliases:
-                await run_abandonable(partial(self.look_up, alias))
-        return self.key(endpoint)
-
-    def withheld_reason(self, endpoint: Endpoint) -> str:
-        """Return why a key that is set is not sent to an address, and the next step.
-
-        Empty if no key is held back.
-        """
-        for alias in endpoint.aliases:
-            if reason := self.why_withheld(alias):
-                return reason
-        return ""
 
 
 def _is_other_product(api: ServerApi, known_server: Server) -> bool:
@@ -107,7 +68,7 @@ class Prober:
     def __init__(
         self,
         connections: Connections,
-        keys: KeySource,
+        keys: ServerKeys,
         timeouts_for: Callable[[Endpoint], TimeoutSettings],
         *,
         check_allowed: Callable[[Endpoint], None],

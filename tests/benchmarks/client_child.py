@@ -23,7 +23,7 @@ PROBE_S = 1.8
 
 
 def _client(transport: httpx.AsyncBaseTransport | None = None) -> ProxyClient:
-    return ProxyClient(Settings(), key_for=lambda _: None, transport=transport)
+    return ProxyClient(Settings(), transport=transport)
 
 
 async def read_httpx(url: str, *, is_timed: bool = True) -> dict:

@@ -241,7 +241,7 @@ class Recorder(ProxyClient):
 @pytest.mark.timeout(180)
 async def test_a_real_thinking_model_does_not_think(start_real_server):
     endpoint = Endpoint.parse(start_real_server(reasoning=48).url)
-    async with aclosing(Recorder(Settings(), key_for=lambda _: None)) as client:
+    async with aclosing(Recorder(Settings())) as client:
         candidate = await client.check(endpoint)
         target = Target(endpoint=endpoint, product=candidate.product, model=candidate.models[0])
         decision = await decide(client, target, "Is the sky blue?", ["yes", "no"])

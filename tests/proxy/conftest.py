@@ -7,6 +7,7 @@ import pytest
 
 from lmchat.config.settings import LimitSettings, Settings
 from lmchat.proxy.client import ProxyClient
+from tests.support.proxy_calls import FixedKey
 from tests.support.scripted_server import ScriptedServer
 
 QUICK = LimitSettings(retry_base_s=0.01, retry_max_s=0.02)
@@ -34,9 +35,7 @@ async def make_client(tmp_path, monkeypatch) -> AsyncIterator[Callable[..., Prox
 
     def make(*, key=None, limits=QUICK, transport=None, cache_file=None, **settings) -> ProxyClient:
         more = {"transport": transport, "cache_file": cache_file, "reads_per_second": 20}
-        clients.append(
-            ProxyClient(Settings(limits=limits, **settings), key_for=lambda _: key, **more)
-        )
+        clients.append(ProxyClient(Settings(limits=limits, **settings), keys=FixedKey(key), **more))
         return clients[-1]
 
     yield make

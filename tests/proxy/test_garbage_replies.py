@@ -91,7 +91,7 @@ def client_for(status: int, headers: dict[str, str], *body: bytes) -> ProxyClien
     def answer(_: httpx.Request) -> httpx.Response:
         return httpx.Response(status, headers=headers, content=pieces())
 
-    return ProxyClient(QUICK, key_for=lambda _: None, transport=httpx.MockTransport(answer))
+    return ProxyClient(QUICK, transport=httpx.MockTransport(answer))
 
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])

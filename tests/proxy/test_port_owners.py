@@ -21,7 +21,7 @@ from tests.support import foreign_server
 from tests.support.faults import no_root
 from tests.support.programs import Inside as Cli
 from tests.support.programs import wait_until
-from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.proxy_calls import FixedKey, ask, endpoint_of, events_of
 from tests.support.scripted_products import model_list, plain
 from tests.support.scripted_server import AUTHORITY, ScriptedServer
 
@@ -177,8 +177,8 @@ async def client_of(tmp_path, monkeypatch):
     clients = []
 
     def make(owners, *, key=KEY, **settings):
-        key_for = key if callable(key) else lambda _: key
-        clients.append(ProxyClient(Settings(**settings), key_for=key_for, owner_of=owners))
+        keys = key if isinstance(key, FixedKey) else FixedKey(key)
+        clients.append(ProxyClient(Settings(**settings), keys=keys, owner_of=owners))
         return clients[-1]
 
     yield make
@@ -240,11 +240,11 @@ async def test_the_owner_is_looked_up_when_the_connection_is_there_and_nothing_w
 
 async def test_no_key_goes_over_a_connection_that_was_made_without_one(client_of, server):
     plain(server, "tiny", key=KEY).on("GET /v1/models", model_list("tiny"))
-    keys: list[str] = []
+    known = FixedKey()
     owners = Owners("")
-    client = client_of(owners, key=lambda _: next(iter(keys), None))
+    client = client_of(owners, key=known)
     assert (await client.check(endpoint_of(server))).verdict is Verdict.READY
-    keys.append(KEY)
+    known.key = KEY
     assert (await events_of(client, ask(server)))[1] is None
     with_key = {seen.connection for seen in server.requests if "authorization" in seen.headers}
     without = {seen.connection for seen in server.requests if "authorization" not in seen.headers}

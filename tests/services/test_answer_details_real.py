@@ -28,7 +28,7 @@ _CHECKS = 400
 
 @pytest.fixture
 async def client():
-    client = ProxyClient(Settings(), key_for=lambda _: None)
+    client = ProxyClient(Settings())
     yield client
     await client.aclose()
 

@@ -63,7 +63,7 @@ def server():
 @pytest.fixture
 async def client():
     limits = LimitSettings(retry_base_s=0.01, retry_max_s=0.02)
-    proxy_client = ProxyClient(Settings(limits=limits), key_for=lambda _: None)
+    proxy_client = ProxyClient(Settings(limits=limits))
     yield proxy_client
     await proxy_client.aclose()
 

@@ -51,7 +51,7 @@ async def answered_now(store, client, url, model_name=""):
 @pytest.mark.parametrize(("kind", "requests"), [(ProxyClient, 1), (Refused, 2)])
 async def test_the_answer_follows_the_key(start_real_server, store, kind, requests):
     server = start_real_server(reasoning=ENDLESS)
-    client = kind(Settings(), key_for=lambda _: None)
+    client = kind(Settings())
     answer = await answered_now(store, client, server.url)
     assert answer.reasoning
     assert answer.text
@@ -62,7 +62,7 @@ async def test_the_answer_follows_the_key(start_real_server, store, kind, reques
 
 @pytest.mark.router
 async def test_a_router_ends_the_thought_of_the_model_that_answers(real_router, store):
-    client = ProxyClient(Settings(), key_for=lambda _: None)
+    client = ProxyClient(Settings())
     await client.check(Endpoint.parse(real_router.url))
     answer = await answered_now(store, client, real_router.url, real_router.models[1])
     assert answer.text

@@ -71,7 +71,7 @@ class CuttingProxy:
 @pytest.fixture
 async def client():
     limits = LimitSettings(retry_base_s=0.05)
-    client = ProxyClient(Settings(limits=limits), key_for=lambda _: None)
+    client = ProxyClient(Settings(limits=limits))
     yield client
     await client.aclose()
 

@@ -62,7 +62,7 @@ class Talk:
 @pytest.fixture
 async def talk_to(tmp_path):
     store = SqliteStore(tmp_path / "sessions.db")
-    client = ProxyClient(Settings(), key_for=lambda _: None)
+    client = ProxyClient(Settings())
     yield lambda server: Talk(client, store, server.url)
     await client.aclose()
     await store.aclose()

@@ -73,7 +73,7 @@ async def make_gardener(tmp_path):
     @asynccontextmanager
     async def make(url: str, **chat):
         store = SqliteStore(tmp_path / "sessions.db")
-        client = ProxyClient(Settings(), key_for=lambda _: None)
+        client = ProxyClient(Settings())
         backend = Backend(lambda: client, Lazy(lambda: None))
         gardener = Gardener(backend, store, ChatSettings(max_tokens=4, temperature=0.0, **chat))
         await gardener.use(url)

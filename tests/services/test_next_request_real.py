@@ -22,6 +22,7 @@ from lmchat.services.next_request import json_text, next_request, split_at_speci
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.ports import Lazy
 from lmchat.storage.store import SqliteStore
+from tests.support.proxy_calls import FixedKey
 from tests.support.scripted_backend import read
 from tests.support.scripted_tools import toolbox
 
@@ -64,7 +65,7 @@ async def make_asker(tmp_path):
     @asynccontextmanager
     async def make(url: str, key: str = "", **chat) -> AsyncIterator[Asker]:
         store = SqliteStore(tmp_path / "sessions.db")
-        client = ProxyClient(Settings(), key_for=lambda _: key or None)
+        client = ProxyClient(Settings(), keys=FixedKey(key))
         asker = Asker(client, store, ChatSettings(max_tokens=6, temperature=0.0, **chat))
         await asker.use(url)
         yield asker

@@ -77,7 +77,7 @@ async def make_typist(tmp_path):
     @asynccontextmanager
     async def make(url: str, **chat):
         store = SqliteStore(tmp_path / "sessions.db")
-        client = ProxyClient(Settings(), key_for=lambda _: None)
+        client = ProxyClient(Settings())
         backend = Backend(lambda: client, Lazy(lambda: None))
         options = ChatSettings(max_tokens=4, temperature=0.0, **chat)
         typist = Typist(backend, store, options)

@@ -76,7 +76,7 @@ class Talk:
 async def talk_to(tmp_path):
     store, client = (
         SqliteStore(tmp_path / "sessions.db"),
-        ProxyClient(Settings(), key_for=lambda _: None),
+        ProxyClient(Settings()),
     )
     yield lambda server: Talk(client, store, server.url)
     await client.aclose()

@@ -519,7 +519,7 @@ async def run(
     credentials = Credentials(folder / "credentials.toml")
     keys = Keys(Loaded(settings=settings, file=folder / "config.toml"), {}, credentials)
     await asyncio.to_thread(keys.load)
-    client = StillClient(settings, ports, direct=direct, key_for=keys.key_for)
+    client = StillClient(settings, ports, direct=direct, keys=keys)
     store = SqliteStore(folder / "sessions.db", clock=lambda: NOW)
     desk = make_desktop(
         folder,

@@ -16,8 +16,19 @@ from lmchat.domain.request import ChatRequest, Sampling
 from lmchat.domain.server import Endpoint
 from lmchat.domain.turn import GrowingAnswer
 from lmchat.errors import LMChatError
+from lmchat.proxy.api_keys import NoKeys
 from lmchat.proxy.client import ProxyClient
 from tests.support.scripted_server import Reply, ScriptedServer, Seen, raw_reply
+
+
+class FixedKey(NoKeys):
+    """A source with one key for all servers, which may be set later."""
+
+    def __init__(self, key: str | None = None) -> None:
+        self.key = key
+
+    def key_for(self, endpoint: Endpoint) -> str | None:
+        return self.key
 
 
 def endpoint_of(server: ScriptedServer) -> Endpoint:
