@@ -134,8 +134,8 @@ async def run_tool(
     except TimeoutError:
         return None
     finally:
-        child.kill()  # no effect on a tool that has ended, so what it left in the background stays
-        await child.wait()
+        if child.exit_code is None:  # what a tool that has ended left in the background stays
+            await child.end()
     # then it was killed while it wrote, so its exit code says nothing
     is_cut = most_bytes is not None and len(output) >= most_bytes
     return output if is_cut or child.exit_code == 0 else None
@@ -296,14 +296,24 @@ class ChildProcess:
                 self._process.kill()
 
     async def wait(self) -> None:
+        """Wait for the end of the program; if it writes much that is not read, drop that first."""
         await self._process.wait()
+
+    async def drop_output(self) -> None:
+        """Read the rest of the output, to its end.
+
+        While more of it waits than asyncio buffers, asyncio (of Python 3.11) does not notice that
+        the program has ended, and `wait` would not return.
+        """
+        if self._process.stdout is not None:
+            while await self._process.stdout.read(_LINE_BYTES):
+                pass
 
     async def end(self) -> None:
         """Kill the program unless it has ended, wait for its end, and release its pipes."""
         self.kill()
         self._input.close()
-        if self._process.stdout is not None:
-            await self._process.stdout.read()  # to its end, so that asyncio closes the pipe
+        await self.drop_output()
         await self._process.wait()
 
     @property

@@ -306,6 +306,7 @@ class McpHost:
                 self._take_report(report)
         # This asks the watchdog, which ends the child and programs that functions have started.
         child.terminate()
+        await child.drop_output()
         await child.wait()
         self._child = None
 

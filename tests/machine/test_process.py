@@ -12,6 +12,7 @@ from lmchat.machine.process import (
     ChildProcess,
     own_program,
     run_blocking,
+    run_tool,
     start_in_background,
 )
 from tests.support.programs import children_of, is_running, until, wait_until
@@ -74,6 +75,15 @@ async def test_the_end_of_a_child_is_the_end_of_what_it_has_started():
     (inner,) = children_of(child.pid)
     await child.end()
     await until(lambda: not is_running(inner), "its end")
+
+
+async def test_a_tool_that_writes_more_than_is_wanted_is_ended():
+    """More is in the pipe than asyncio buffers, and nobody reads it."""
+    endless = "while True: print('x' * 100_000)"
+    argv = [sys.executable, "-c", endless]
+    output = await run_tool(argv, environ=ENVIRONMENT, timeout_s=30, most_bytes=1_000_000)
+    assert output is not None
+    assert len(output) == 1_000_000
 
 
 async def test_a_child_has_a_session_of_its_own():
