@@ -369,27 +369,30 @@ class ContextMeter:
         return estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
 
     def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
-        """Return the part of the window that the messages take.
+        """Return the part of the window that the messages take in the next request.
 
-        Its tokens are the server's last count (see `_split_at_count`), plus an estimate of the
-        messages after the counted ones. If nothing has changed since the last call, the same result
-        is returned.
+        Its tokens are those of `counted_messages`, plus an estimate of the messages after the
+        counted ones. If nothing has changed since the last call, the same result is returned.
         """
         factor = self.factor(target)
         limit = target.context if target else None
         sent_thoughts = target.sent_thoughts if target else SentThoughts.NONE
         model_id = target.model_id if target else ""
         key = (model_id, factor, limit, sent_thoughts)
-        last = self._last_use
-        if last is not None and last[0] is messages and last[1] == key:  # called often
-            return last[2]
+        if self._last_use is not None:  # this method is called often
+            last_messages, last_key, last_use = self._last_use
+            if last_messages is messages and last_key == key:
+                return last_use
 
-        tokens, uncounted = _split_at_count(messages, model_id)
-        uncounted = [message for message in uncounted if not message.is_excluded]
+        counted = _split_at_count(messages, model_id)
+        unsent = _unsent_thought_tokens(counted, sent_thoughts)
+        uncounted = [message for message in counted.later if not message.is_excluded]
         thoughts = thoughts_to_send(uncounted, sent_thoughts)
+        tokens = counted.tokens - unsent
         for message, thought in zip(uncounted, thoughts, strict=True):
             tokens += _message_tokens(message, thought, factor=factor)
-        use = ContextUse(tokens=tokens, limit=limit, is_estimated=bool(uncounted))
+        is_estimated = bool(uncounted) or unsent > 0
+        use = ContextUse(tokens=tokens, limit=limit, is_estimated=is_estimated)
         self._last_use = (messages, key, use)
         return use
 
@@ -398,19 +401,12 @@ class ContextMeter:
     ) -> tuple[int, Sequence[ChatMessage]]:
         """Return the tokens that the server has counted last, and the messages that came later.
 
-        A thought of the counted answer that is not sent again is taken off, in proportion to its
-        length. Without a count, return 0 and all messages.
+        If the thought of the counted answer is not sent again, an estimate of its tokens is taken
+        off. Without a count, return 0 and all messages.
         """
-        tokens, uncounted = _split_at_count(messages, target.model_id)
-        if not tokens:
-            return 0, uncounted
-        answer = messages[len(messages) - len(uncounted) - 1]  # the last one that is counted
-        is_sent = target.sent_thoughts is SentThoughts.ALL
-        if answer.reasoning and not is_sent and answer.receipt is not None:
-            thought = raw_tokens(answer.reasoning)
-            share = thought / (thought + raw_tokens(answer.text))
-            tokens -= round((answer.receipt.completion_tokens or 0) * share)
-        return tokens, uncounted
+        counted = _split_at_count(messages, target.model_id)
+        unsent = _unsent_thought_tokens(counted, target.sent_thoughts)
+        return counted.tokens - unsent, counted.later
 
     def draft_tokens(self, target: Target | None, text: str) -> int:
         """Estimate the tokens of a text with the factor of a model."""
@@ -421,14 +417,19 @@ class ContextMeter:
         self._factors[_model_key(target)] = min(max(factor, 1 / _MAX_FACTOR), _MAX_FACTOR)
 
 
-def _split_at_count(
-    messages: Sequence[ChatMessage], model_id: str
-) -> tuple[int, Sequence[ChatMessage]]:
-    """Return the newest count of a server in tokens, and the messages that follow the counted ones.
+class _Counted(Struct, frozen=True, kw_only=True):
+    """A path, split behind the answer up to which a server has counted its tokens."""
+
+    tokens: int = 0  # with this answer; 0 without a count
+    answer: ChatMessage | None = None  # None without a count
+    later: Sequence[ChatMessage]  # the messages behind it; all without a count
+
+
+def _split_at_count(messages: Sequence[ChatMessage], model_id: str) -> _Counted:
+    """Split a path at the newest count of a server.
 
     Only counts of the model `model_id` are used; if that is empty, those of any model. A count of
-    a request from which other messages were taken out than now is not used. Without a count, return
-    0 and all messages.
+    a request from which other messages were taken out than now is not used.
     """
     excluded = _excluded_indexes(messages)
     for index in range(len(messages) - 1, -1, -1):
@@ -439,8 +440,28 @@ def _split_at_count(
         counted_key = message.receipt.excluded_key if message.receipt else 0
         excluded_before = excluded[: bisect_left(excluded, index)]  # the indexes below this one
         if counted_key == _key_of(excluded_before):
-            return counted, messages[index + 1 :]
-    return 0, messages
+            return _Counted(tokens=counted, answer=message, later=messages[index + 1 :])
+    return _Counted(later=messages)
+
+
+def _unsent_thought_tokens(counted: _Counted, sent_thoughts: SentThoughts) -> int:
+    """Estimate the tokens of the counted answer's thought, if that is not sent again; else 0.
+
+    Its share of the tokens of the answer is that of its length. Earlier thoughts that are not sent
+    again have not been counted either.
+    """
+    answer = counted.answer
+    if answer is None or answer.receipt is None or not answer.reasoning:
+        return 0
+    # the thought of an answer that called tools is sent with it until the next prompt
+    has_later_prompt = any(message.role is Role.USER for message in counted.later)
+    is_in_loop = bool(answer.tool_calls) and not has_later_prompt
+    is_sent_in_loop = is_in_loop and sent_thoughts is SentThoughts.SINCE_PROMPT
+    if sent_thoughts is SentThoughts.ALL or is_sent_in_loop:
+        return 0
+    thought = raw_tokens(answer.reasoning)
+    share = thought / (thought + raw_tokens(answer.sent_text))
+    return round((answer.receipt.completion_tokens or 0) * share)
 
 
 def exclusion_key(messages: Sequence[ChatMessage]) -> int:

@@ -9,6 +9,7 @@ from lmchat.domain.message import (
     AnswerState,
     ChatMessage,
     ReasoningPart,
+    Receipt,
     Role,
     SentThoughts,
     TextPart,
@@ -138,6 +139,33 @@ def test_the_thoughts_that_are_sent_count_and_no_others(target, thoughts):
     assert least <= plan.tokens < least + 100
     used = ContextMeter().use(target, messages)
     assert (used.tokens, used.is_estimated) == (plan.tokens, True)
+
+
+@pytest.mark.parametrize(
+    ("target", "thoughts_in_loop", "thoughts_at_end"),
+    [
+        (thinking_target(Product.OPENAI_COMPATIBLE), 0, 0),
+        (thinking_target(), 1, 0),
+        (thinking_target(keeps_thoughts=True), 1, 1),
+    ],
+)
+def test_a_thought_that_was_counted_is_taken_off_unless_it_is_sent_again(
+    target, thoughts_in_loop, thoughts_at_end
+):
+    """The server has counted 100 tokens of prompt and 2,000 of answer, nearly all of it thought."""
+    receipt = Receipt(prompt_tokens=100, completion_tokens=2000, is_estimated=False)
+    messages = loop()[2:]
+    messages[1] = replace(messages[1], model=model().model_id, receipt=receipt)
+    running = ContextMeter().use(target, messages)
+    assert running.tokens == pytest.approx(100 + 2000 * thoughts_in_loop, abs=30)
+    messages.append(text_message(Role.USER, "Thanks"))
+    ended = ContextMeter().use(target, messages)
+    assert ended.tokens == pytest.approx(100 + 2000 * thoughts_at_end, abs=30)
+
+    answer = replace(messages[1], parts=(ReasoningPart(text=THOUGHT), TextPart(text="Yes.")))
+    alone = ContextMeter().use(target, [messages[0], answer])
+    assert alone.is_estimated == (thoughts_at_end == 0)
+    assert alone.tokens == pytest.approx(100 + 2000 * thoughts_at_end, abs=30)
 
 
 def test_older_messages_make_room_for_the_thoughts_of_a_tool_loop():
