@@ -7,6 +7,7 @@ Messages name a digest in the column `call_id` of a part, drafts within their te
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime
@@ -20,6 +21,7 @@ from lmchat.storage.row_values import loaded
 
 log = logging.getLogger(__name__)
 
+DIGEST = re.compile("[0-9a-f]{64}")
 # A younger file stays although no message names it: the message is written after the file.
 _YOUNG_S = 60
 
@@ -70,13 +72,14 @@ def _unreadable(reason: str) -> StoreUnavailable:
 def remove(connection: Connection, folder: Path, digests: Collection[str]) -> None:
     """Remove those of the given files that neither a message nor a draft names, young ones too.
 
-    A file that cannot be removed stays.
+    A file that cannot be removed stays. A “digest” that is none is passed over: the message of an
+    imported session may name any text, such as the path of a file of the user.
     """
     if not digests:
         return
     is_named = _check_of_names(connection)
     for digest in digests:
-        if not is_named(digest):
+        if DIGEST.fullmatch(digest) and not is_named(digest):
             with suppress(OSError):  # the folder may be read-only now
                 (folder / digest).unlink()
 

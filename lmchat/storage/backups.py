@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from lmchat.storage.connection import Connection, is_intact
+from lmchat.storage.connection import Connection, is_damaged
 from lmchat.storage.database_copies import copy_database
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def renew_copies(path: Path, moment: datetime) -> None:
     Does nothing without daily copies. The old copies also stay if the file is damaged, because they
     may be needed to repair it, or if it cannot be copied.
     """
-    if not daily_copies(path) or not is_intact(path):
+    if not daily_copies(path) or is_damaged(path):
         return
     copy = _copy_of_day(path, moment)
     if _try_to_copy(path, copy):

@@ -22,7 +22,7 @@ from lmchat.errors import StoreUnavailable
 from lmchat.files import OPEN_FLAGS, ensure_folder, system_error
 from lmchat.storage.database_copies import DATABASE_ERRORS
 from lmchat.storage.development_files import renew_tables
-from lmchat.storage.file_errors import name_of
+from lmchat.storage.file_errors import is_damage, name_of
 from lmchat.storage.row_values import contains
 from lmchat.storage.running_answer import answer_path, read_answer
 from lmchat.storage.schema import (
@@ -136,17 +136,18 @@ def connect_in_memory(pieces: Mapping[str, list[Piece]]) -> MemoryConnection:
     return connection
 
 
-def is_intact(path: Path) -> bool:
-    """Return whether `connect` can open the file and SQLite finds no fault in its pages.
+def is_damaged(path: Path) -> bool:
+    """Return whether the file is no database, or SQLite finds a fault in its pages.
 
-    Reads the whole file. Raises `OSError` and `StoreUnavailable` as `connect` does.
+    Reads the whole file. A file that cannot be read now, such as a locked one, is not damaged.
+    Raises `OSError` and `StoreUnavailable` as `connect` does.
     """
     try:
         with closing(connect(path)) as connection:
             # the check ends at the first fault
-            return bool(connection.execute("pragma quick_check(1)").fetchone()[0] == "ok")
-    except DATABASE_ERRORS:
-        return False
+            return bool(connection.execute("pragma quick_check(1)").fetchone()[0] != "ok")
+    except DATABASE_ERRORS as error:
+        return is_damage(error)
 
 
 def _open(path: Path, mode: str) -> Connection:

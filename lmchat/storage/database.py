@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from lmchat.domain.turn import Piece
-from lmchat.storage.connection import Connection, connect, connect_in_memory, is_intact
+from lmchat.storage.connection import Connection, connect, connect_in_memory, is_damaged
 from lmchat.storage.database_copies import DATABASE_ERRORS
 from lmchat.storage.file_errors import explain, is_damage, name_of
 from lmchat.storage.job_thread import JobThread
@@ -242,7 +242,7 @@ class Database:
         is_from_index = name_of(error) == "SQLITE_CORRUPT_VTAB"
         is_repaired = is_from_index and self._renew_index()
         self._disconnect()
-        if not is_repaired and not is_intact(self.path):
+        if not is_repaired and is_damaged(self.path):
             self._replace_file(error)
 
     def _renew_index(self) -> bool:

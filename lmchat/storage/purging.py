@@ -7,7 +7,6 @@ pages of the search index, and the write-ahead log. The caller removes the daily
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -28,8 +27,6 @@ from lmchat.storage.session_queries import BELOW, DRAFT, first_prompt_title, fir
 
 # If the clock is more days ahead of the newest session, it may be wrong. Nothing expires then.
 _MOST_DAYS_SINCE_NEWEST = 60
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-"""Digest of an attached file, by which the text of a draft names it."""
 
 
 class Purged(Struct, kw_only=True):
@@ -105,7 +102,7 @@ def _purge_session(connection: Connection, session_id: str, purged: Purged) -> N
         unindex_message(connection, number)
     purged.session_ids.add(session_id)
     purged.digests |= _digests_of_messages(connection, numbers)
-    purged.digests |= set(_DIGEST.findall(first_text(connection, DRAFT, session_id)))
+    purged.digests |= set(attached_files.DIGEST.findall(first_text(connection, DRAFT, session_id)))
 
     connection.execute("delete from drafts where session_id = ?", (session_id,))
     # foreign keys delete its messages and their parts

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lmchat.storage.backups import daily_copies
-from lmchat.storage.connection import Connection, LostRowError, connect, is_intact
+from lmchat.storage.connection import Connection, LostRowError, connect, is_damaged
 from lmchat.storage.database_copies import (
     COMPANIONS,
     DATABASE_ERRORS,
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 def raise_if_damaged(connection: Connection) -> None:
     """Raise `LostRowError` if the file is damaged; `Database`, which called it, replaces it."""
-    if not is_intact(connection.path):
+    if is_damaged(connection.path):
         raise LostRowError("the pages of the file do not fit together")
 
 

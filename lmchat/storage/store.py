@@ -31,7 +31,7 @@ from lmchat.domain.token_choice import TokenChoice
 from lmchat.domain.turn import Piece
 from lmchat.errors import StoreUnavailable
 from lmchat.storage import attached_files, backups, purging, search_index
-from lmchat.storage.connection import Connection, is_intact
+from lmchat.storage.connection import Connection, is_damaged
 from lmchat.storage.database import Database, reading, writing
 from lmchat.storage.killed_answers import recover_killed_answers
 from lmchat.storage.message_rows import number_of, put_message, put_session, set_columns
@@ -99,11 +99,11 @@ class SqliteStore(SessionTables):
         replaced; then the new file is copied.
         """
         path = self.database.path
-        if await run_abandonable(lambda: is_intact(path)):
-            await self._remove_unnamed_files()
-        else:
+        if await run_abandonable(lambda: is_damaged(path)):
             # the error that this raises makes the database replace its file
             await self.database.read(raise_if_damaged)
+        else:
+            await self._remove_unnamed_files()
         await run_abandonable(lambda: backups.back_up(path, self._clock()))
 
     async def _complete_index(self) -> None:

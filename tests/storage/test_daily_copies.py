@@ -10,6 +10,7 @@ import pytest
 from lmchat.errors import StoreUnavailable
 from lmchat.storage import backups
 from lmchat.storage.backups import remove_leftovers
+from lmchat.storage.connection import is_damaged
 from lmchat.storage.database_copies import copy_database
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import (
@@ -160,3 +161,19 @@ def test_a_copy_for_which_there_is_no_room_leaves_nothing_behind(tmp_path, size,
         with no_room(room), pytest.raises((sqlite3.Error, OSError)):
             copy_database(path, tmp_path / "sessions.db.copy")
         assert [path.name for path in tmp_path.iterdir() if "copy" in path.name] == []
+
+
+async def test_a_file_that_another_program_keeps_locked_is_not_taken_for_a_damaged_one(
+    tmp_path, store, monkeypatch
+):
+    monkeypatch.setattr("lmchat.storage.connection.BUSY_S", 0.05)
+    await say(store, header(), "hello")
+    path = tmp_path / "lmchat" / "sessions.db"
+    assert not is_damaged(path)
+    await store.aclose()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("pragma locking_mode = exclusive")
+        other.execute("begin exclusive")
+        assert not is_damaged(path)
+    path.write_bytes(b"garbage" * 1000)
+    assert is_damaged(path)

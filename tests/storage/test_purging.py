@@ -18,6 +18,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, FilePart, ReasoningPart
+from lmchat.domain.session import MessagePath, Session
 from lmchat.errors import SessionNotFound
 from lmchat.storage import connection
 from tests.support.chats import (
@@ -140,6 +141,24 @@ async def test_a_purge_beside_another_window_that_reads_is_done(tmp_path, monkey
             rows.close()
         await store.purge(session.session_id)
         assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("digest", ["{path}", "../thesis.txt", "a\0b", ""])
+async def test_a_purge_removes_no_file_that_an_imported_message_names_as_its_digest(
+    tmp_path, store, digest
+):
+    thesis = tmp_path / "thesis.txt"
+    thesis.write_text("precious")
+    file = attached(b"precious", "thesis.txt")
+    file = replace(file, digest=digest.format(path=thesis))
+    asked = prompt("Look at this")
+    named = replace(asked, parts=(file, *asked.parts))
+    imported = Session(header=header(), messages=MessagePath((named,)))
+    await store.import_session(imported)
+    await store.save_file(b"another file, so that there is a folder for them")
+    await store.purge(imported.header.session_id)
+    assert await store.list_sessions() == ()
+    assert thesis.read_text() == "precious"
 
 
 async def test_other_sessions_go_on_after_a_purge(store):
