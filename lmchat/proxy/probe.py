@@ -95,7 +95,7 @@ async def read_models(
     first. Sets the product of `api`, and whether it is identified.
     """
     server = known_server
-    api.is_identified = True
+    api.is_identified = known_server is not None
     if server is None:
         server, api.is_identified = await identify(api, expected)
     api.facts = replace(api.facts, product=server.product)

@@ -185,7 +185,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
     refuse the role `tool`.
     """
 
-    files: Mapping[str, bytes]  # contents by digest
+    files: Mapping[str, bytes]  # contents by digest; b"" for images that are named, not sent
     has_tools: bool  # whether the request offers tools
     sent_thoughts: SentThoughts
     thought_fields: Sequence[str]  # fields of a message that hold its thought
@@ -244,8 +244,8 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
         """Return the content of a message with files.
 
         Without images, it is a text: the text files, then the text of the message. With images, it
-        is a list of parts: the images, then this text if there is any. An image without data is
-        not sent, but named in the text.
+        is a list of parts: the images, then this text if there is any. An image that is missing or
+        not sent is named in the text.
         """
         texts: list[str] = []
         images: list[dict[str, Any]] = []
@@ -304,14 +304,14 @@ def _image(part: FilePart, data: bytes) -> dict[str, Any]:
 
 
 def _file_as_text(part: FilePart, data: bytes | None) -> str:
-    """Return a text file with its name, in a code block.
+    """Return a text file with its name, in a code block, or else a short note in brackets.
 
-    For a file without data, and for an image, return a short note in brackets.
+    The note is for a missing file, whose data is None, and for an image that is not sent.
     """
     name = safe_line(part.name)
     if data is None:
         return f"[file {name} is missing]"
-    if part.is_image:  # its content is left out
+    if part.is_image:
         return f"[image {name}]"
     text = data.decode("utf-8-sig", "replace")  # without a byte order mark
     fence = fence_for(text)

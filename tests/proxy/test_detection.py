@@ -10,6 +10,7 @@ import pytest
 from lmchat.cli.server_variables import endpoints_of_variables
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, LoadState, Verdict
+from lmchat.errors import ServerUnavailable
 from lmchat.proxy.servers import SERVERS, llama_cpp
 from tests.support import scripted_products as products
 from tests.support.proxy_calls import PortMap, endpoint_of
@@ -576,3 +577,15 @@ async def test_one_look_that_fails_in_an_unknown_way_hides_nobody(
     assert found[Product.LLAMA_CPP] is Verdict.SERVER_ERROR
     assert "ValueError" in caplog.text
     assert "sk-words" not in caplog.text
+
+
+async def test_a_failed_list_of_models_says_nothing_about_the_product(start, make_client):
+    """vLLM is expected at this port; first nothing answers there, then another product."""
+    ports = PortMap({})
+    client, endpoint = make_client(transport=ports), Endpoint.parse("http://127.0.0.1:8000")
+    with pytest.raises(ServerUnavailable):
+        await client.models(endpoint)
+    ports.places["127.0.0.1", 8000] = start(products.plain)
+    (model,) = (await client.models(endpoint)).models
+    assert (model.product, model.state) == (Product.OPENAI_COMPATIBLE, LoadState.UNKNOWN)
+    assert (await client.check(endpoint)).product is Product.OPENAI_COMPATIBLE

@@ -119,11 +119,12 @@ async def test_a_router_without_a_stream_of_events_loads_too(quick, server, clie
     assert (large.state, heard) == (LoadState.LOADED, [])
 
 
+@pytest.mark.parametrize("state", ["loaded", "sleeping", "loading"])
 async def test_a_router_that_keeps_what_it_was_to_unload_is_not_waited_for_for_ever(
-    quick, server, client, monkeypatch
+    quick, server, client, monkeypatch, state
 ):
     monkeypatch.setattr(llama_cpp, "UNLOAD_S", 1)
-    products.router(server, small="loaded").on(UNLOAD, json_reply({"success": True}, headers=LLAMA))
+    products.router(server, small=state).on(UNLOAD, json_reply({"success": True}, headers=LLAMA))
     with pytest.raises(ServerUnavailable, match="did not unload") as caught:
         await client.unload(model_at(server, "small"))
     assert (caught.value.kind, bool(caught.value.hint)) == ("timeout", True)

@@ -36,8 +36,8 @@ _STATES = {
     "downloading": LoadState.LOADING,
     "unloaded": LoadState.NOT_LOADED,
 }
-_RUNNING = (LoadState.LOADED, LoadState.ASLEEP)
-"""States of a model whose process runs."""
+_DONE_LOADING = (LoadState.LOADED, LoadState.ASLEEP)
+"""States of a model whose process runs and can answer."""
 _LOAD = "/models/load"
 _UNLOAD = "/models/unload"
 _PROPS = "/props"  # wakes no sleeping model
@@ -215,7 +215,7 @@ class LlamaCpp(Server):
         status: dict[str, Any] = {}
         async for status in self._statuses(api, model):
             state = _STATES.get(str_or_empty(status.get("value")))
-            if state in _RUNNING:
+            if state in _DONE_LOADING:
                 return
             if state is LoadState.NOT_LOADED:
                 unloaded_polls += 1
@@ -239,7 +239,7 @@ class LlamaCpp(Server):
                 if event.get("model") != model_id:
                     continue
                 data = dict_or_empty(event.get("data"))
-                if _STATES.get(str_or_empty(data.get("status"))) in _RUNNING:
+                if _STATES.get(str_or_empty(data.get("status"))) in _DONE_LOADING:
                     return
                 fraction = _loaded_fraction(dict_or_empty(data.get("progress")))
                 if fraction is not None:
@@ -261,7 +261,8 @@ class LlamaCpp(Server):
         try:
             async with asyncio.timeout(UNLOAD_S):
                 async for status in self._statuses(api, model):
-                    if _STATES.get(str_or_empty(status.get("value"))) not in _RUNNING:
+                    state = _STATES.get(str_or_empty(status.get("value")))
+                    if state not in (*_DONE_LOADING, LoadState.LOADING):
                         return
         except TimeoutError:
             raise ServerUnavailable(
