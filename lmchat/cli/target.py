@@ -80,7 +80,7 @@ async def find_target(
     if settings.model:
         require_model(settings.model, choice.candidate, candidates)
 
-    # until then, the target has no model
+    # while a server loads its first model, it does not tell its name
     if choice.target is not None and choice.awaits_model:
         note(f"{choice.target.product} is loading its model …")
     while choice.target is not None and choice.awaits_model:

@@ -318,13 +318,18 @@ class Candidate(Struct, frozen=True, kw_only=True):
     other_ports: tuple[int, ...] = ()
     """Default ports of other versions of the product, where nothing answers either."""
     is_own: bool = False
-    """Whether you named this server."""
+    """Whether you named this server, or it is the built-in one, which only you can start."""
     is_hinted: bool = False
     """Whether the environment names this server, as `OLLAMA_HOST` does."""
 
     @property
     def server_id(self) -> str:
         return server_id_of(self.endpoint, self.product)
+
+    @property
+    def has_named_address(self) -> bool:
+        """Whether you named its address; the built-in server has one that nobody names."""
+        return self.is_own and self.product is not Product.BUILT_IN
 
     @property
     def finding(self) -> str:

@@ -271,13 +271,13 @@ class AnswerStream:
         return receipt.after(self.continued.receipt if self.continued else None)
 
     def learn_from(self, turn: Turn) -> str:
-        """Correct the estimates by the server's count of the prompt.
+        """Correct the estimates by the server's count of the prompt, if it has counted.
 
         Return a sentence if the prompt was too long, else an empty text. `cut_note` may have it
         already; else the count may show that the server has dropped a part of the prompt.
         """
         if turn.usage is None or turn.usage.prompt_tokens is None:
-            return ""
+            return self.cut_note
         target = self.settings.target
         plan = self.plan
         counted = turn.usage.prompt_tokens - self.tool_tokens

@@ -322,7 +322,11 @@ class Backend:
         if candidate.verdict is Verdict.NO_MODEL:
             next_step = "Choose a model file"
         return replace(
-            candidate, product=Product.BUILT_IN, models=models, next_step=next_step, is_own=True
+            candidate,
+            product=Product.BUILT_IN,
+            models=models,
+            next_step=next_step,
+            is_own=True,  # it runs as the user has started it, so it comes before servers found
         )
 
 

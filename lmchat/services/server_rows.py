@@ -189,11 +189,12 @@ def headline_of(candidates: Sequence[Candidate]) -> str:
         sentence = _HEADLINES[unready.verdict]
         return sentence.format(name=_server_name(unready), host=unready.endpoint.host)
 
-    is_any_named = any(candidate.is_own for candidate in candidates)
-    for candidate in candidates:
-        if candidate.verdict.is_usable:
-            sentence = _OTHER_USABLE if is_any_named else _USABLE
-            return sentence.format(candidate.product.value)
+    usable = [candidate for candidate in candidates if candidate.verdict.is_usable]
+    if usable:
+        has_named = any(candidate.has_named_address for candidate in candidates)
+        is_named_usable = any(candidate.has_named_address for candidate in usable)
+        sentence = _OTHER_USABLE if has_named and not is_named_usable else _USABLE
+        return sentence.format(usable[0].product.value)
 
     named = _only_named_with_error(candidates)
     if named is None:
@@ -203,10 +204,11 @@ def headline_of(candidates: Sequence[Candidate]) -> str:
 
 
 def advice_of(candidates: Sequence[Candidate]) -> str:
-    """Return the one step that is missing for a chat, as text for the page.
+    """Return the one step that is missing for a chat, as text for the page of servers.
 
     It is the step of the first server that answers and needs one. If there is none and no server is
-    usable, it is that of the only server that the user named. Otherwise it is empty.
+    usable, it is that of the only server that the user named. Otherwise it is empty. Behind it
+    stands what else the user can do, or how lmchat notices that the step is done.
     """
     advised = _first_unready(candidates)
     has_usable = any(candidate.verdict.is_usable for candidate in candidates)
@@ -217,8 +219,10 @@ def advice_of(candidates: Sequence[Candidate]) -> str:
     step = f"Next: {advised.next_step}"
     if advised.can_be_allowed:
         return f"{step}, or type the address here to allow it for this run"
-    if advised.kind == "certificate":  # lmchat reads the trusted ones once, when it starts
+    if advised.kind == "certificate":  # the trusted certificates are read once, at the start
         return f"{step} Then start lmchat again."
+    if step.endswith("."):  # the hint of an error, which has whole sentences
+        return f"{step} This page then continues."
     return f"{step} (this page then continues)"
 
 
@@ -239,7 +243,7 @@ def _only_named_with_error(candidates: Sequence[Candidate]) -> Candidate | None:
 
     Otherwise return None.
     """
-    named = [candidate for candidate in candidates if candidate.is_own]
+    named = [candidate for candidate in candidates if candidate.has_named_address]
     return named[0] if len(named) == 1 and named[0].detail else None
 
 
@@ -252,6 +256,6 @@ def _server_name(candidate: Candidate) -> str:
     endpoint = candidate.endpoint
     if candidate.product is Product.OPENAI_COMPATIBLE:
         return f"The server at {endpoint.netloc}"
-    is_usual_address = endpoint.is_loopback and not candidate.is_own
+    is_usual_address = endpoint.is_loopback and not candidate.has_named_address
     name = candidate.product.value
     return name if is_usual_address else f"{name} at {endpoint.netloc}"

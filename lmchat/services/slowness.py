@@ -29,8 +29,7 @@ def slow_wait(message_id: str, rows: Sequence[LedgerRow]) -> Slowness | None:
     Return None if it is not slow, or if that cannot be told. `rows` are those of the ledger, oldest
     first, up to this answer or later.
     """
-    waits = [row.wait_ms for row in _with_earlier(message_id, rows) if row.wait_ms is not None]
-    wait = _compared(waits)
+    wait = _compared([row.wait_ms for row in _with_earlier(message_id, rows)])
     if wait is None or wait.value - wait.median < _LEAST_EXCESS_MS:
         return None
     return wait if wait.value > wait.median * _SLOW_FACTOR else None
@@ -38,12 +37,7 @@ def slow_wait(message_id: str, rows: Sequence[LedgerRow]) -> Slowness | None:
 
 def slow_speed(message_id: str, rows: Sequence[LedgerRow]) -> Slowness | None:
     """Compare the tokens per second of an answer, as `slow_wait` compares the wait."""
-    speeds = [
-        row.tokens_per_second
-        for row in _with_earlier(message_id, rows)
-        if row.tokens_per_second is not None
-    ]
-    speed = _compared(speeds)
+    speed = _compared([row.tokens_per_second for row in _with_earlier(message_id, rows)])
     is_slow = speed is not None and speed.value * _SLOW_FACTOR < speed.median
     return speed if is_slow else None
 
@@ -64,9 +58,15 @@ def _with_earlier(message_id: str, rows: Sequence[LedgerRow]) -> list[LedgerRow]
     return [*earlier, own]
 
 
-def _compared(values: Sequence[float]) -> Slowness | None:
-    """Return the last value and the median of those before it; None if these are too few."""
-    earlier = values[:-1][-_NEWEST_TURNS:]
+def _compared(values: Sequence[float | None]) -> Slowness | None:
+    """Return the last value, which is the answer's own, and the median of those before it.
+
+    None among the values is one that was not measured. Return None if the last one is, or if too
+    few earlier ones were measured.
+    """
+    if not values or values[-1] is None:
+        return None
+    earlier = [value for value in values[:-1] if value is not None][-_NEWEST_TURNS:]
     earlier_spread = spread(earlier)
     if earlier_spread is None or len(earlier) < LEAST_TURNS:
         return None

@@ -321,7 +321,7 @@ def _folded_with_origins(text: str) -> tuple[str, list[int]]:
     """Return a folded text with one blank for each run of white space, and a list of indices.
 
     The list has for each character of the folded text the index of its original in `text`. One
-    character may be folded into several: “ß” becomes “ss”.
+    character may be folded into several, as the ligature “ﬁ” into “fi”, or an accent into none.
     """
     folded_chars: list[str] = []
     origins: list[int] = []

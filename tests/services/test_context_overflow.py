@@ -148,6 +148,13 @@ async def test_a_prompt_beyond_the_window_is_reported_before_it_is_sent_and_a_cu
     assert late.startswith("The prompt has about 12004 tokens, the context window 4096: ")
 
 
+async def test_a_long_prompt_is_reported_once_where_the_server_counts_nothing(store):
+    sessions = sit_down(ScriptedBackend(UNCOUNTED), store)
+    (note,) = await notes(sessions, "1234567 " * 300, SETTINGS)
+    assert note.startswith("The prompt has about 604 tokens")
+    assert sessions.shown.conversation.cut_note == note
+
+
 async def test_messages_left_out_are_reported_at_first_and_when_their_number_has_doubled(store):
     sessions = sit_down(ScriptedBackend(*[UNCOUNTED] * 9), store)
     told = [await notes(sessions, DIGITS, SETTINGS) for _ in range(9)]

@@ -55,6 +55,12 @@ def test_a_certificate_that_is_not_believed_is_told_with_a_new_start_as_the_end_
     assert advice_of([distrusted]) == "Next: Go. Then start lmchat again."
 
 
+def test_a_step_of_whole_sentences_is_followed_by_one():
+    withheld = candidate(Verdict.NEEDS_KEY, next_step="The key was not sent: it is for another.")
+    expected = "Next: The key was not sent: it is for another. This page then continues."
+    assert advice_of([withheld]) == expected
+
+
 def test_another_server_that_answers_is_told_where_the_named_one_is_away():
     away = candidate(
         Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go"
@@ -62,6 +68,20 @@ def test_another_server_that_answers_is_told_where_the_named_one_is_away():
     other = candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
     assert headline_of([away, other]) == "The server you named does not answer. LM Studio does."
     assert advice_of([away, other]) == ""
+
+
+def test_a_named_server_that_answers_is_not_said_to_be_away():
+    named = candidate(Verdict.READY, model(), endpoint=BOX, is_own=True)
+    assert headline_of([candidate(Verdict.READY, model()), named]) == "LM Studio answers."
+    assert headline_of([named]) == "LM Studio answers."
+
+
+def test_the_address_of_the_built_in_server_is_not_one_that_the_user_has_named():
+    engine = candidate(Verdict.REFUSED, product=Product.BUILT_IN, is_own=True, detail="Away.")
+    assert headline_of([engine]) == NO_SERVER
+    assert headline_of([engine, candidate(Verdict.READY, model())]) == "LM Studio answers."
+    engine = candidate(Verdict.NO_MODEL, product=Product.BUILT_IN, is_own=True, next_step="Do this")
+    assert headline_of([engine]) == "built-in answers, but has no model yet."
 
 
 def test_where_nothing_is_near_to_a_chat_the_page_says_so():

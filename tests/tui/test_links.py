@@ -69,6 +69,8 @@ async def test_what_is_no_page_of_the_web_is_never_opened(tmp_path):
         ("[https://bank.example](https://evil.example/x)", "evil.example"),
         ("https://bank.example@evil.example/", "evil.example"),
         ("https://b\u0430nk.example/", "xn--bnk-6cd.example"),
+        ("https://stra\u00dfe.example/", "xn--strae-oqa.example"),
+        ("[a](https://\u2603.example/)", "xn--n3h.example"),
     ],
 )
 async def test_an_address_that_pretends_to_be_another_tells_its_host(tmp_path, text, host):

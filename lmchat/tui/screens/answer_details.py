@@ -216,8 +216,12 @@ def _reading_causes(receipt: Receipt) -> Iterator[Cause]:
 
 
 def _window_causes(receipt: Receipt) -> Iterator[Cause]:
-    """Yield that the context window was nearly full, if it was."""
-    if receipt.context is None or receipt.prompt_tokens is None:
+    """Yield that the context window was nearly full, if it was.
+
+    The more tokens are in the window, the longer a server takes for the next one. How much longer
+    is not measured.
+    """
+    if not receipt.context or receipt.prompt_tokens is None:
         return
     used = receipt.prompt_tokens + (receipt.completion_tokens or 0)
     if used >= _NEARLY_FULL * receipt.context:

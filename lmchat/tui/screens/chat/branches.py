@@ -301,7 +301,8 @@ class Branches:
         rewriting = newest_rewriting(path, tree)
         if rewriting is not None:
             answer = rewriting.answer
-            # of an earlier run, only the version that was written before it is known
+            # What the user has rewritten is known for this run. For an earlier run, it is taken to
+            # be the version that was written last before this one.
             old_id = self._rewritten_ids.get(answer.message_id, rewriting.earlier_id)
             notice = "Back to the version before it. /tree also lists yours."
             changes.append(_PathChange(old_id, answer.created_at, "not rewritten", notice))

@@ -127,13 +127,13 @@ class MessageContents:
     async def _open_page(self, address: str) -> None:
         """Open a page in the browser if the user agrees; without a browser, copy its address.
 
-        The question names the host in full: an address may look like that of another host.
+        The question names the host in full and in ASCII: an address may look like another one.
         """
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
-        from lmchat.tui.widgets.chat_log.markdown.inline import page_host
+        from lmchat.tui.widgets.chat_log.markdown.inline import ascii_host
 
         short_address = cut_middle(safe_line(address), _ADDRESS_CELLS)
-        text = f"{short_address}\n\nThis page is at {safe_line(page_host(address))}"
+        text = f"{short_address}\n\nThis page is at {safe_line(ascii_host(address))}"
         dialog = ConfirmDialog("Open this link?", text=text, verb="open it")
         if not await self._notices.ask(dialog):
             return

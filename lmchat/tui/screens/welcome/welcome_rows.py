@@ -174,8 +174,7 @@ def _name(candidate: Candidate) -> str:
 
     Otherwise it is the product, or "Recent" for an unknown product where no server answers.
     """
-    is_named = candidate.is_own and candidate.product is not Product.BUILT_IN
-    if is_named or not candidate.endpoint.is_loopback:
+    if candidate.has_named_address or not candidate.endpoint.is_loopback:
         return candidate.endpoint.netloc
     if candidate.product is Product.OPENAI_COMPATIBLE and not candidate.verdict.is_server:
         return "Recent"  # used before: no other address of an unknown product is probed unasked

@@ -85,15 +85,27 @@ def names_target(address: str, words: str) -> bool:
     return all(named_host.removeprefix("www.") == target_host for named_host in named_hosts)
 
 
-def page_host(address: str) -> str:
-    """Return the host of a page in the letters of the network (IDNA), or else as it is written."""
+def ascii_host(address: str) -> str:
+    """Return the host of a page in ASCII, as browsers look it up (UTS 46).
+
+    It is for a user who decides whether to open the page: a letter of another alphabet may look
+    like a Latin one, and in ASCII it does not. A host that no browser accepts is returned as it is
+    written.
+    """
     host = host_of(address)
     if host.isascii():
         return host
+
+    import idna
+
     try:
-        return host.encode("idna").decode()
-    except UnicodeError:  # a label that is too long, or has characters that no host may have
+        # looser than `idna.encode`, as browsers are: signs such as “☃” may be in a host
+        labels = idna.uts46_remap(host, std3_rules=False).split(".")
+    except idna.IDNAError:
         return host
+    return ".".join(
+        label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels
+    )
 
 
 BRACKETS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}  # start and end of mathematics
