@@ -216,6 +216,7 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
         if begun is None:
             return self
         tokens = (begun.completion_tokens or 0) + (self.completion_tokens or 0)
+        thought_tokens = (begun.thought_tokens or 0) + (self.thought_tokens or 0)
         thoughts_ms = [begun.reasoning_ms, self.reasoning_ms]
         known_ms = [thought_ms for thought_ms in thoughts_ms if thought_ms is not None]
         return replace(
@@ -223,6 +224,7 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
             ttft_ms=self.ttft_ms if begun.ttft_ms is None else begun.ttft_ms,
             tokens_per_second=_joint_speed(begun, self),
             completion_tokens=tokens or self.completion_tokens,  # not 0 if both are unknown
+            thought_tokens=thought_tokens or None,
             # the server rarely counts a first part, as it broke off
             is_estimated=self.is_estimated or bool(begun.completion_tokens),
             elapsed_ms=begun.elapsed_ms + self.elapsed_ms,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, is_address
 
 _MAX_RECENT = 9  # one for each of the keys Alt+1 … Alt+9
@@ -16,7 +17,7 @@ class Remembered(Struct, frozen=True, kw_only=True):
     endpoint: str = ""
     model: str = ""
     recent: tuple[tuple[str, str], ...] = ()
-    """Pairs of endpoint URL and model id of the last used models, newest first."""
+    """Server (by `server_id_of`) and model id of the last used models, newest first."""
     theme: str = ""
     has_sessions: bool = True  # whether the list of sessions is shown
     has_telemetry: bool = True  # whether the telemetry panel is shown
@@ -26,9 +27,16 @@ class Remembered(Struct, frozen=True, kw_only=True):
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """Addresses of the last used models, each once, newest first."""
-        urls = dict.fromkeys(url for url, _ in self.recent if is_address(url))
-        return tuple(map(Endpoint.parse, urls))
+        """Addresses of the last used models, each once, newest first.
+
+        The built-in engine has none: it gets another one in each run.
+        """
+        servers = dict.fromkeys(server for server, _ in self.recent)
+        return tuple(
+            Endpoint.parse(server)
+            for server in servers
+            if server != Product.BUILT_IN.value and is_address(server)
+        )
 
     def with_model(self, endpoint: str, model: str) -> Remembered:
         """Return the choices with this server and model as the last used ones.

@@ -31,10 +31,10 @@ class KeySource(Protocol):
 class NoKeys:
     """A source without keys."""
 
-    def key_for(self, endpoint: Endpoint) -> str | None:  # noqa: ARG002 - for those that override it
+    def key_for(self, endpoint: Endpoint) -> str | None:  # noqa: ARG002 - for subclasses
         return None
 
-    def why_withheld(self, endpoint: Endpoint) -> str:  # noqa: ARG002 - for those that override it
+    def why_withheld(self, endpoint: Endpoint) -> str:  # noqa: ARG002 - for subclasses
         return ""
 
     def look_up(self, endpoint: Endpoint) -> None:

@@ -447,8 +447,8 @@ def _split_at_count(messages: Sequence[ChatMessage], model_id: str) -> _Counted:
 def _unsent_thought_tokens(counted: _Counted, sent_thoughts: SentThoughts) -> int:
     """Estimate the tokens of the counted answer's thought, if that is not sent again; else 0.
 
-    Its share of the tokens of the answer is that of its length. Earlier thoughts that are not sent
-    again have not been counted either.
+    Where they were not counted, their share of the answer is taken to be that of their length.
+    Earlier thoughts that are not sent again have not been counted either.
     """
     answer = counted.answer
     if answer is None or answer.receipt is None or not answer.reasoning:
@@ -459,9 +459,12 @@ def _unsent_thought_tokens(counted: _Counted, sent_thoughts: SentThoughts) -> in
     is_sent_in_loop = is_in_loop and sent_thoughts is SentThoughts.SINCE_PROMPT
     if sent_thoughts is SentThoughts.ALL or is_sent_in_loop:
         return 0
+    answer_tokens = answer.receipt.completion_tokens or 0
+    if answer.receipt.thought_tokens is not None:
+        return min(answer.receipt.thought_tokens, answer_tokens)
     thought = raw_tokens(answer.reasoning)
     share = thought / (thought + raw_tokens(answer.sent_text))
-    return round((answer.receipt.completion_tokens or 0) * share)
+    return round(answer_tokens * share)
 
 
 def exclusion_key(messages: Sequence[ChatMessage]) -> int:

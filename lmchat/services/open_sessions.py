@@ -92,8 +92,12 @@ class PromptQueue:
         return None
 
     def pop_at(self, index: int) -> str:
-        """Take out and return the prompt at `index`; an empty text if it is not there any more."""
-        return self._prompts.pop(index).text if index < len(self._prompts) else ""
+        """Take out and return the prompt at `index`, of which -1 is the newest one.
+
+        Return an empty text if it is not there any more.
+        """
+        is_there = -len(self._prompts) <= index < len(self._prompts)
+        return self._prompts.pop(index).text if is_there else ""
 
     def pop_all(self) -> tuple[QueuedPrompt, ...]:
         """Empty the queue and return its prompts."""

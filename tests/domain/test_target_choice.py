@@ -13,6 +13,11 @@ OTHER = Endpoint.parse("http://127.0.0.1:8080")
 NEW = Remembered()
 
 
+def test_the_remembered_addresses_are_those_of_servers_and_not_of_the_engine():
+    remembered = NEW.with_model("http://127.0.0.1:1234/v1", "a").with_model("built-in", "b")
+    assert [endpoint.netloc for endpoint in remembered.endpoints] == ["127.0.0.1:1234"]
+
+
 def other(verdict: Verdict = Verdict.READY, *models):
     return replace(candidate(verdict, *models), endpoint=OTHER, product=Product.LLAMA_CPP)
 

@@ -239,3 +239,11 @@ def test_the_count_of_the_server_is_that_of_the_whole_only_where_nothing_had_com
 
 def test_what_was_never_measured_is_no_zero():
     assert NOTHING_CAME.after(NOTHING_CAME).completion_tokens is None
+    assert NOTHING_CAME.after(NOTHING_CAME).thought_tokens is None
+
+
+def test_the_thought_of_a_continued_answer_is_that_of_both_parts():
+    begun = Receipt(completion_tokens=100, thought_tokens=80)
+    assert Receipt(completion_tokens=20).after(begun).thought_tokens == 80
+    again = Receipt(completion_tokens=20, thought_tokens=5)
+    assert again.after(begun).thought_tokens == 85

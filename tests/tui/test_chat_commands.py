@@ -6,6 +6,7 @@ import pytest
 from textual import events
 
 from lmchat.config.settings import ChatSettings, Profile, Settings, UiSettings
+from lmchat.errors import ServerUnavailable
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.commands import COMMANDS, Scope, is_command
 from lmchat.tui.screens.chat.screen import ChatScreen
@@ -203,6 +204,14 @@ async def test_an_effort_may_be_a_number_of_tokens_and_0_is_none(tmp_path):
         await desk.ask("three", 3)
         efforts = [request.sampling.reasoning_effort for request in desk.backend.requests]
         assert efforts == ["500", "500", "none"]
+
+
+async def test_a_failed_answer_without_a_text_is_copied_as_its_failure(tmp_path):
+    async with ready_desktop(tmp_path, [ServerUnavailable("It broke.", hint="Mend it.")]) as desk:
+        await desk.say("one", sees="It broke.")
+        await desk.say("/copy")
+        await desk.until(lambda: len(desk.copied) == 1, "the copy")
+        assert desk.copied[0].startswith("It broke.\nMend it.")
 
 
 async def test_new_clear_copy_fork_and_retry_by_command(tmp_path):

@@ -18,6 +18,7 @@ from lmchat.tui.screens.chat.message_file import MessageFile
 from lmchat.tui.screens.chat.prompt_text import PromptText
 from lmchat.tui.screens.chat.shown_session import ShownSession
 from lmchat.tui.screens.chat.turns import Turns
+from lmchat.tui.widgets.chat_log.copying import failure_text
 
 _Action = Callable[[ChatMessage], Coroutine[object, object, None] | None]
 """Acts on a message: at once, or in a worker, which awaits the coroutine."""
@@ -152,7 +153,10 @@ class MessageActions:
         return unavailable_reason(name, message, is_busy=shown.is_busy)
 
     def _copy(self, message: ChatMessage) -> None:
-        self._background.copy(words_of(message))
+        words = words_of(message)
+        if not words and message.failure is not None:  # as `y` in the log does
+            words = failure_text(message.failure)
+        self._background.copy(words)
 
     def _stop(self, _: ChatMessage) -> None:
         self._turns.stop()
