@@ -22,19 +22,19 @@ _HEAD_CHARS = 24  # blocks that begin with the same characters are taken for the
 
 
 class Anchor(Struct):
-    """A position in the text of a message.
+    """A position in the text of a message: a row (`anchor_at`) or a character (`anchor_in_text`).
 
-    `relocate` always finds a row for it; `find_again` finds the exact character, or returns None.
+    `relocate` always finds the row again; `find_again` finds the exact character, or returns None.
     Non-blank characters are counted, because padding and line ends change with the width.
     """
 
     index: int  # message
     number: int = -1  # block; -1 before all of them, `END` after all of them
-    row: int = 0  # row in the block; -1 for the blank row above it
+    row: int = 0  # row in the block; -1 for the blank row above it; without `block`, as in `Place`
     screen_row: int = 0  # row of the screen, counted from its top, that shows the position
     block: Block | None = None  # the block itself; None if it was not laid out
-    chars_before: int = 0  # characters of the block's unwrapped text before the position
-    solid_before: int = 0  # non-blank ones among them
+    chars_before: int = 0  # characters of the block's unwrapped text before it; not set for a row
+    solid_before: int = 0  # non-blank characters of the block before the position
     blanks_before: int = 0  # blank characters between the last of those and the position
     solid_total: int = 0  # non-blank characters of the block
     chars_total: int = 0  # characters of the block's unwrapped text
@@ -220,8 +220,8 @@ def _find_in_pieces(
 
     `solid_before` counts from the start of block `number`. The open end of an answer is cut into
     several blocks while it grows, of which `number` is the first: the position may be in a later
-    one. At the border of two blocks, the position of a character is the end of the first one. With
-    `is_row`, it is the position of a row: the beginning of the second one.
+    one. At the border of two blocks, a character is at the end of the first block, and a row
+    (`is_row`) at the beginning of the second one.
     """
     blocks = document.entries[index].blocks
     while True:
@@ -230,6 +230,7 @@ def _find_in_pieces(
             is_inside = solid_before < solid_total or not solid_before
         else:
             is_inside = solid_before <= solid_total
+        # a block without a source is a row of the log: the text ends above it
         is_last = number + 1 == len(blocks) or not blocks[number + 1].source
         if is_inside or is_last:
             return number, solid_before

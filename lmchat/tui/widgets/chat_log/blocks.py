@@ -179,8 +179,8 @@ def safe_cut(text: str, place: int) -> int:
 def is_bad_cut(text: str, place: int) -> bool:
     """Return whether a cut before `text[place]` splits what belongs together.
 
-    That is a character that is drawn from several code points, or a backslash and the character
-    that it may escape.
+    That is a character and its accents, an emoji that is joined to another one or has a tone of
+    skin, or a backslash and the character that it may escape.
     """
     if text[place - 1] in (_JOINER, "\\"):
         return True
@@ -241,7 +241,8 @@ class Heights:
         After the end, that is the last element, with a row beyond its height; above the beginning,
         it is the first one with a height, and the row is negative.
         """
+        total = self.total  # this computes all sums
         index = len(self._values) - 1
-        if y < self.total:
+        if y < total:
             index = bisect_right(self._tops, max(y, 0)) - 1
         return index, y - self._tops[index]

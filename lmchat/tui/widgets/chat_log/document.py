@@ -89,9 +89,9 @@ class Entries:
         return ""
 
     def _has_tool_messages(self, index: int) -> bool:
-        """Return whether a message of a tool or an answer follows an answer with tool calls.
+        """Return whether a message is an answer with tool calls that were run.
 
-        Then the calls were run. For other messages, return False.
+        They were if the message of a tool, or a further answer, follows.
         """
         message = self.message(index)
         if message is None or message.role is not Role.ASSISTANT or not message.tool_calls:
@@ -324,6 +324,7 @@ class Document:
     @property
     def unparsed(self) -> int | None:
         """The index of the newest message of which a part is not parsed yet; None without one."""
+        # one whose blocks were dropped is parsed again when it comes near the screen
         self._partly_parsed = [
             entry for entry in self._partly_parsed if entry.is_behind and entry.blocks
         ]
@@ -355,13 +356,14 @@ class Document:
         entry = self.entries[index]
         old_blocks = entry.blocks
         first, is_linked = self.rebuild(index)
-        # the last unchanged blocks: one of them may be the end of a fence that is now complete
+        # a fence may be complete without a new block: its last piece is the last one, or above the
+        # row with the state
         for block in entry.blocks[max(first - 2, 0) : first]:
             self._request_colours(block)
         if is_linked:
             return Place(index, 0, 0)  # blocks above are laid out again when they are shown
 
-        # blocks may only have been added, or only dropped: blank lines at the end have none
+        # blocks were only added or only dropped at the end: none has replaced another one
         if first >= min(len(old_blocks), len(entry.blocks)):
             return Place(index, first, 0)
         return Place(index, first, self._count_same_rows(index, first, old_blocks[first]))
@@ -450,9 +452,9 @@ class Document:
     def drop_distant_lines(self, top: int, bottom: int) -> None:
         """Drop all lines but those of blocks between two rows of the log, if there are too many.
 
-        Up to `kept_lines` laid-out lines, nothing is dropped. Else the entries of messages without
-        such blocks are dropped too, but not an entry that streams, and not one that holds more
-        than its message (`Entries.forget`).
+        Up to `kept_lines` laid-out lines, nothing is dropped. Of messages that are not between the
+        rows, the entries are dropped too, except one that streams, and those that hold more than
+        their message (`Entries.forget`).
         """
         if self._laid_out_lines <= self.kept_lines:
             return

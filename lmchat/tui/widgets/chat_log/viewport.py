@@ -1,10 +1,10 @@
 """Viewport: the rows on the screen, and the only owner of the scroll position.
 
 The position is an anchor in the text, or None while the end is followed. `_move` changes it, and
-`reset` for other messages; where the text changes, the anchor is only named anew, for the same
-place. Only `lay_out` computes the first row `top` from it: what is read keeps
-its row whatever changes around it. Whoever changes the document, or lays out blocks of it, does so
-within `anchored`. These methods move, each with its callers:
+`reset` for other messages; elsewhere an anchor is only replaced by another one for the same
+position. Only `lay_out` computes the first row `top` from it: what is read keeps its row whatever
+changes around it. Whoever changes the document, or lays out blocks of it, does so within
+`anchored`. These methods move, each with its callers:
 
 - `scroll_to_row`: keys, wheel, scroll bar, and a selection dragged over the edge
   (`ChatLog.watch_scroll_y`).
@@ -71,7 +71,8 @@ class Viewport:
     def _update_anchor(self) -> None:
         """Anchor the first row of the screen, unless the anchor leads to that row already.
 
-        Nothing is anchored while the end is followed, and without messages or a page.
+        It leads to another row where `lay_out` had to keep `top` between the start and the end of
+        the log. Nothing is anchored while the end is followed, and without messages or a page.
         """
         document = self.document
         anchor = self._anchor
@@ -321,10 +322,11 @@ class Viewport:
     def step_cursor(self, step: int, *, had_focus: bool) -> bool:
         """Move the focus to the next message (`step` 1) or the previous one (-1), and show it.
 
-        Return False if no message is there: in a log without messages, or down from the last one,
-        which follows the end if it is on the screen. `had_focus` says whether the log had the focus
-        before. Otherwise the step comes from the prompt below the log: down returns False, and up
-        focuses the last message in view, which does not move if it begins above the screen.
+        Return False if no message is there: in a log without messages, or down from the last one.
+        From the last one, the end is followed if it is on the screen. `had_focus` says whether the
+        log had the focus before. Otherwise the step comes from the prompt below the log: down
+        returns False, and up focuses the last message in view, which does not move if it begins
+        above the screen.
         """
         entries = self.document.entries
         first = entries.message_from(0, 1)
@@ -420,7 +422,7 @@ class Viewport:
     # Folding
 
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
-        """Fold or unfold the focused message, or show it as source or no longer.
+        """Fold or unfold the focused message, or switch between its source and its Markdown.
 
         Its first row on the screen stays there. Reasoning that is unfolded off the screen is
         brought into view; when it is folded again, the position before that is shown. While the end
@@ -519,7 +521,7 @@ class Viewport:
         index = self.document.entries.index_of(bookmark.message_id)
         if index is None:
             return False
-        # an edited file may have lower numbers
+        # the saved text may have been changed by hand: numbers below these name no place
         self.scroll_to_place(Place(index, max(bookmark.number, -1), max(bookmark.row, 0)))
         return True
 
