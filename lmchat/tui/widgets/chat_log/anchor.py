@@ -125,6 +125,7 @@ def find_again(document: Document, anchor: Anchor) -> Anchor | None:
             return None
         return replace(anchor, number=number, block=block)
 
+    # the block has grown, and its text may be in several blocks
     number, solid_before = _find_in_pieces(document, anchor.index, number, anchor.solid_before)
     text = unwrapped_text(entry.blocks[number])
     chars_before = _chars_before(text, solid_before, anchor.blanks_before)

@@ -48,7 +48,7 @@ class RunningCalls:
         becomes the time from which the card of `asked` takes keys: `REST_S` after it is seen.
         While it is off the screen, or the log is not `is_on_top` of dialogs, it takes no keys.
         """
-        if not calls or asked is not None:  # no call runs: the next may begin now
+        if not calls or asked is not None:  # no call runs: the time of the next one begins here
             self._began_s = now_s
         card_id = asked.message.message_id if asked else ""
         waiting = "waiting" if asked else f"running {formatting.elapsed(now_s - self._began_s)}"

@@ -58,8 +58,8 @@ def copied(document: Document, selected: Selected) -> str:
 def _message_text(document: Document, index: int) -> str:
     """Return the text of a message that is selected whole, as it was written.
 
-    Of an answer, unfolded reasoning and calls are copied too. A call is `NAME(ARGUMENTS)`, or its
-    arguments and its result if it is unfolded.
+    The message of a tool is its call as `NAME(ARGUMENTS)`, or if it is unfolded, its arguments and
+    its result. Of an answer, see `_answer_texts`.
     """
     entry = document.entries.made_entry(index)
     message = document.entries.message(index)
@@ -148,7 +148,10 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
 
 
 def _chosen_ranges(selected: Selected, index: int, numbers: Sequence[int]) -> dict[int, Range]:
-    """Return the selected characters of each of some blocks of a message that has any."""
+    """Return the range of selected characters of each block in which some are, by its number.
+
+    Only the blocks `numbers` of the message are looked at.
+    """
     chosen = {}
     for number in numbers:
         span = selected.span(index, number)
@@ -164,7 +167,8 @@ def _shown_text(
     blocks = document.entries[index].blocks
     pieces = []
     texts = []
-    for number in range(numbers[0], numbers[-1] + 1):  # blank lines between them are blocks too
+    # also those between them that are not in `numbers`: a piece without source is a blank line
+    for number in range(numbers[0], numbers[-1] + 1):
         pieces.append(blocks[number])
         span = chosen.get(number)
         texts.append(_shown_block_text(document, index, number, span) if span is not None else "")
@@ -205,11 +209,11 @@ def _group_pieces(blocks: Sequence[Block], numbers: Sequence[int]) -> list[list[
 
 
 def _source_of(group: Sequence[Block]) -> str:
-    """Return the source of a group of pieces (`_group_pieces`), which are all of one kind.
+    """Return the source of a group of pieces (`_group_pieces`).
 
-    Only a table has two: its first piece is Markdown, and pieces with more rows follow. These two
-    kinds of pieces end with their own line ends. The lines of a fence and of plain text have none
-    at their ends; a fence gets its opening and its end again.
+    All pieces are of one kind, except in a table: its first piece is `MARKDOWN`, and the others are
+    `TABLE`. Pieces of these two kinds end with their own line ends. Those of a fence and of plain
+    text do not; a fence gets its opening and its end again.
     """
     if group[0].kind is Kind.MARKDOWN:
         return "".join(block.source for block in group)

@@ -88,7 +88,7 @@ class Inflow:
         """Return the seconds until the next frame may begin.
 
         The pause grows with the cost of the cheaper of the last two frames: a single expensive one,
-        as one that starts a lexer, must not delay the next.
+        as the first one, which imports the Markdown parser, must not delay the next.
         """
         gap_s = max(1 / self.frames_per_second, min(self._costs_s) / LOAD_LIMIT)
         return max(self._shown_s + gap_s - perf_counter(), 0.0)
@@ -552,7 +552,7 @@ def _first_change(old: Sequence[Block], new: Sequence[Block]) -> int:
 
 
 def is_streaming_answer(message: ChatMessage) -> bool:
-    """Return whether a message is an answer that is not complete yet."""
+    """Return whether a message is an answer that is still being written, by any lmchat."""
     return message.role is Role.ASSISTANT and message.state is AnswerState.STREAMING
 
 

@@ -146,8 +146,8 @@ class Finder:
     def mark_words(self, message_id: str, words: Sequence[str]) -> None:
         """Search words, and show the first hit in a message: in its text, else in its reasoning.
 
-        These words are not searched again in the next session. If the message is not in the log,
-        do nothing.
+        This is for a message that was found in the saved sessions: unlike words from the find bar,
+        these are not searched again in the next session. If it is not in the log, do nothing.
         """
         index = self._document.entries.index_of(message_id)
         if index is None:
@@ -213,8 +213,9 @@ class Finder:
     def _is_first_hit_known(self) -> bool:
         """Return whether the first hit at or below the row `_start` was counted.
 
-        Messages are counted in the order in which hits are shown, so it is in the first of them
-        that has hits; but those above the row in its own message come last of all.
+        Messages are counted in the order in which hits are shown: from the message of `_start` on.
+        So the first hit is known as soon as any was counted, except for those that are above
+        `_start` in its own message: they come last.
         """
         counts = self._hits.counts
         hit_count = sum(counts)
@@ -298,7 +299,8 @@ class Finder:
             row = self._document.position(current.place) - viewport.top
             rows_below = current.hit.last_row - current.hit.first_row
             if not 0 <= row < viewport.height - rows_below:
-                viewport.scroll_to_place(current.place, viewport.height // 3)
+                rows_above = viewport.height // 3  # so that what leads to the hit can be read
+                viewport.scroll_to_place(current.place, rows_above)
             if viewport.is_following and self._document.entries[-1].is_streaming:
                 viewport.stop_following()  # or new text would push the hit away
         self._on_change()

@@ -118,7 +118,8 @@ class Hits:
         """Return the number of hits in the text that a message hides because it is folded.
 
         That text is the reasoning of an answer, the arguments and the result of a call, the files
-        in a prompt, or a system prompt. A notice hides nothing, nor does a message as source.
+        in a prompt, or a system prompt. A notice hides nothing, nor does a message as source. An
+        answer must be cut into blocks before: its reasoning is known only then.
         """
         entry = self._document.entries[index]
         message = entry.message

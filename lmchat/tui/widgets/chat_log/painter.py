@@ -89,7 +89,8 @@ class Painter:
     def look_of(self, log: Widget) -> Look:
         """Return the look that rows of the log must have now."""
         filters = tuple(log.get_line_filters())
-        return Look(log.size.width, self.left, filters, log.background_colors[1])
+        _, background = log.background_colors  # behind the log, and its own
+        return Look(log.size.width, self.left, filters, background)
 
     def rows(self, y: int, count: int, look: Look, *, has_focus: bool) -> list[Strip]:
         """Return `count` rows of the screen from row `y` on, as strips of its whole width.

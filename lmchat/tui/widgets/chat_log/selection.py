@@ -175,7 +175,7 @@ class Selection:
     def drag(self, x: int, y: int) -> None:
         """Extend what was pressed to cell `x` and row `y` of the screen.
 
-        Do nothing if no button is held, or if the text that was pressed is gone.
+        If no button is held, or the text that was pressed is gone, only note where the pointer is.
         """
         self.pointer = (x, y)
         if self.pressed is not None:
@@ -249,7 +249,7 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
         begin = anchor_in_text(document, index, number, 0)
         return begin, begin
 
-    row = min(row, len(lines) - 1)  # below the estimated height, there may be fewer lines
+    row = min(row, len(lines) - 1)  # the height that was estimated may have had more rows
     row_start = row_starts(block)[row]
     first, last = _character_at_cell(lines[row], cell)
     first += row_start

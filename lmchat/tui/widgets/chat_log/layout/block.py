@@ -90,7 +90,7 @@ def _plain_spans(text: str, style: Style) -> list[Span]:
 
 def addressed(text: str, style: Style) -> list[Span]:
     """Return the spans of a text in a style, in which each address is a link."""
-    parts = re.split(_ADDRESS, text)  # words and addresses, by turns; words have no link below
+    parts = re.split(_ADDRESS, text)  # words and addresses, by turns; words get an empty style
     return [(part, style + _link_meta(part)) for part in parts if part]
 
 
@@ -265,9 +265,10 @@ class Layout:
         return self._markdown_lines(block, prefix)
 
     def is_certain(self, block: Block) -> bool:
-        """Return whether the lines that an open block has now stay as they are when it grows.
+        """Return whether the lines of an open block stay as they are when it grows.
 
-        They may change in a table, whose columns become wider, and while a mark has no end.
+        They may change in a table, whose columns become wider, and while a mark has no end. This is
+        for `lmchat --inline`, which cannot change printed rows.
         """
         tokens = parse_blocks(block.head + block.source, {})
         has_table = any(token.type == "table_open" for token in tokens)

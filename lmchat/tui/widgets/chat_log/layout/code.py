@@ -174,7 +174,7 @@ def head_line(page: Page, words: str, prefix: Sequence[Span] = (), *, has_key: b
 
 def _code_line(page: Page, spans: list[Span], prefix: Sequence[Span], *, indent: int) -> Line:
     """Return a row of code. With an `indent`, it continues a line, and has the sign for that."""
-    sign = page.icons.cut[0] if indent else " "
+    sign = page.icons.cut[0] if indent else " "  # one cell: in ASCII, the icon is `...`
     pad = [*_pad(page, sign), (" " * indent, _NULL)]
     line = page.line([*pad, *spans], prefix=prefix, tint="panel")
     line.text = "".join(text for text, _ in spans)

@@ -49,7 +49,10 @@ class Colours:
         return next(reversed(self._waiting), None)
 
     def is_waiting(self, block: Block) -> bool:
-        """Return whether a block has code that waits for its colours."""
+        """Return whether a block has code that waits for its colours.
+
+        This and `known_chars` are for `lmchat --inline`, which cannot change printed rows.
+        """
         return any(block is other for blocks in self._waiting.values() for other in blocks)
 
     def known_chars(self, language: str, code: str) -> int:

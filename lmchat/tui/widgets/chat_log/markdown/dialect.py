@@ -38,7 +38,8 @@ _IDEOGRAPH = (
 )
 _STOPS = ".:!?,;)]%\u2026"
 _ASTERISK = ord("*")
-# what other blocks can end; the parser has a chain of rules for each of them
+# kinds of blocks that another block can interrupt; for each, the parser has a chain of rules that
+# tell whether a line does so
 _CHAINS = ("paragraph", "reference", "blockquote", "list")
 _BEGINNINGS = frozenset("`~>*+-_#<$\\|:0123456789")  # first signs of lines that may begin a block
 _DASHES = "|:-"  # first signs of the line below the head of a table
@@ -106,7 +107,7 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
     """Add these rules to a parser; return it."""
     block = parser.block.ruler
     inline = parser.inline.ruler
-    # `alt` names the kinds of blocks that what the rule takes can end
+    # `alt` names the kinds of blocks that a block of the rule can interrupt
     block.before("table", "deep", deep_nesting_rule)
     block.before("table", "math", math_block_rule, {"alt": list(_CHAINS)})
     block.at("table", table_rule, {"alt": ["paragraph", "reference"]})

@@ -419,16 +419,16 @@ def _with_signs(atoms: list[_Atom]) -> Iterator[_Atom]:
 
     It is the sign of a number, as in `−1`, and has no blanks around it.
     """
-    before = None
+    role_before = None  # of the last part that is no blank
     for place, atom in enumerate(atoms):
-        is_operand_before = before in (_Role.ORDINARY, _Role.CLOSING)
+        is_operand_before = role_before in (_Role.ORDINARY, _Role.CLOSING)
         is_last = place == len(atoms) - 1
         if atom.role is _Role.BINARY and (not is_operand_before or is_last):
             yield _Atom(atom.text)
         else:
             yield atom
         if atom.role is not _Role.BLANK:
-            before = atom.role
+            role_before = atom.role
 
 
 def _needs_blank(before: _Atom | None, atom: _Atom) -> bool:
@@ -451,15 +451,15 @@ def _with_brackets(before: _Atom | None, atom: _Atom, after: _Atom | None) -> st
 
     So `\frac{a}{b}x` is `(a/b)x`, `\sin\frac{a}{b}` is `sin (a/b)`, and `\sqrt{2}x` is `(√2)x`.
     """
-    is_tight_before = False
+    has_factor_before = False
     if before is not None and before.text not in _BINARIES:  # a sign, as in −a/b, is no factor
-        is_tight_before = before.role in (_Role.ORDINARY, _Role.OPERATOR, _Role.CLOSING)
-    is_tight_after = False
+        has_factor_before = before.role in (_Role.ORDINARY, _Role.OPERATOR, _Role.CLOSING)
+    has_factor_after = False
     if after is not None and after.text != "/":
-        is_tight_after = after.role in (_Role.ORDINARY, _Role.OPERATOR, _Role.OPENING)
-    if atom.is_fraction and (is_tight_before or is_tight_after):
+        has_factor_after = after.role in (_Role.ORDINARY, _Role.OPERATOR, _Role.OPENING)
+    if atom.is_fraction and (has_factor_before or has_factor_after):
         return f"({atom.text})"
-    if atom.is_root and is_tight_after:
+    if atom.is_root and has_factor_after:
         return f"({atom.text})"
     return atom.text
 

@@ -57,8 +57,8 @@ def cut_place(text: str) -> tuple[int, bool]:
 
     The patterns of `_BREAKS` are tried in order, each in the second half of the piece. Of the first
     one that matches, the last place outside of emphasis, code and links is taken; if all places are
-    within them, the last one. A letter follows, with which no other kind of block begins. If no
-    pattern matches, the text is cut where no drawn character is split.
+    within them, the last one. Each of these places is before a letter, with which no other kind of
+    block begins. If no pattern matches, the text is cut where no drawn character is split.
     """
     window = text[: PIECE_CHARS + 1]
     for pattern in _BREAKS:
@@ -174,7 +174,7 @@ class CompleteLines(Struct):
 
     lines: list[str]  # with their line ends
     tokens: list[Token]
-    has_text_after_blank: bool  # whether the line that is not complete follows a blank one
+    has_text_after_blank: bool  # whether text follows them, and their last line is blank
 
     def may_be_head(self, line: int) -> bool:
         """Return whether a line may be the head of a table, if a line of dashes follows it.
@@ -569,9 +569,9 @@ class MarkdownTail(Struct):
                 self._expect_rest_of_cut()
 
     def _begin_of_last(self, last: Token | None) -> int:
-        """Return where the last block begins in the tail if it is a paragraph, else the last line.
+        """Return the place in the tail at which its last paragraph begins, or else its last line.
 
-        `last` is the token of the last block.
+        The line counts if the last block, whose token is `last`, is no paragraph.
         """
         lines = self._tail.split("\n")
         lines_above = len(lines) - 1
