@@ -187,8 +187,8 @@ class ChatLog(ScrollView, can_focus=True):
         if has_selection != self._posted_selection:
             self._posted_selection = has_selection
             self.post_message(self.SelectionChanged())
-        finder = self.finder
-        hits = (finder.searches, *finder.standing, finder.is_complete)
+        # with the number of the search: a new one is posted even if it has the same figures
+        hits = (self.finder.searches, *self.finder.standing, self.finder.is_complete)
         if hits != self._posted_hits:
             self._posted_hits = hits
             self.post_message(self.HitsCounted(*hits[1:]))
@@ -317,7 +317,7 @@ class ChatLog(ScrollView, can_focus=True):
     def fill(self, messages: MessagePath) -> None:
         """Add the messages before those shown, given the whole path; what is read keeps its row."""
         first = self.document.entries.message(0) if len(self.document) else None
-        # the first message that is shown already; None if it is not on this path
+        # of messages before the first shown one; None if that one is not on this path
         count = messages.index_of(first.message_id) if first is not None else len(messages)
         if count is not None and not self.has_all_messages:
             wants_top = self._wants_top and not self.viewport.top  # unless the user has left it
@@ -391,7 +391,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.flush()
 
     def restate(self, message: ChatMessage) -> None:
-        """Show the answer that streams in other parts: what was its text was reasoning, or back."""
+        """Show the streaming answer in other parts: text that was reasoning, or the reverse."""
         self.flush()
         index = self._streaming
         if index is None:
@@ -432,10 +432,10 @@ class ChatLog(ScrollView, can_focus=True):
         """Say above a message how many before it the next request leaves out; 0 says nothing."""
         entries = self.document.entries
         new_index = entries.index_of(before_id) if before_id and count else None
-        counts = {index: 0 for index, entry in entries.made_entries() if entry.left_out}
+        new_counts = {index: 0 for index, entry in entries.made_entries() if entry.left_out}
         if new_index is not None:
-            counts[new_index] = count
-        for index, left_out in counts.items():
+            new_counts[new_index] = count
+        for index, left_out in new_counts.items():
             if entries[index].left_out != left_out:
                 entries[index].left_out = left_out
                 self._rebuild([index])
@@ -618,7 +618,7 @@ class ChatLog(ScrollView, can_focus=True):
     # Acts on messages
 
     def action_hit(self, step: int) -> None:
-        """Go to the next hit or the previous one; without a search, repeat the last one."""
+        """Go one hit forward or back; without a search, repeat the last or open the find bar."""
         finder = self.finder
         if not finder.is_active and finder.last_words:
             finder.find(*finder.last_words)
@@ -662,7 +662,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.toggle("is_folded")
 
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
-        """Fold or unfold the focused message, or show it as source or no longer."""
+        """Fold or unfold the focused message, or switch between its source and its Markdown."""
         self.viewport.toggle(attribute)
         if self.viewport.cursor is not None:
             with self.viewport.anchored():
