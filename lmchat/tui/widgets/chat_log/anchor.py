@@ -184,7 +184,7 @@ def _find_block(entry: Entry, number: int, old_block: Block) -> int | None:
         return number
     candidates = [current for current, block in enumerate(blocks) if block is old_block]
     has_grown = number < len(blocks) and _has_grown(blocks[number], old_block)
-    # the open end of a streaming answer may equal an earlier block, which is not looked for then
+    # an earlier block may be equal by chance to what the open end of a streaming answer was
     is_open_end = has_grown and entry.is_streaming
     if old_block.source and not candidates and not is_open_end:
         candidates = [
@@ -288,8 +288,8 @@ def _row_of(solid_before_lines: Sequence[int], solid_before: int, old_row: int) 
     """Return the index of the line of a block on which a position is.
 
     That is the last line that begins at the position or before it. Several lines may begin at the
-    position, as blank ones do: then it is `old_row`, if that is one of them. One on the blank
-    row above a block (`old_row` is -1) stays there. In a block without lines, it is row 0.
+    position, as blank ones do: then it is `old_row`, if that is one of them. A position on the
+    blank row above a block (`old_row` is -1) stays there. In a block without lines, it is row 0.
     """
     line_count = len(solid_before_lines)
     if old_row < 0 or not line_count:

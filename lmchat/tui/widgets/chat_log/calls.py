@@ -46,7 +46,7 @@ class RunningCalls:
         `asked` is the call about which the user decides now: it gets the state `ASKS`, and the
         others wait. Without it, the user has decided about all calls, and they run. `ready_s`
         becomes the time from which the card of `asked` takes keys: `REST_S` after it is seen.
-        While it is off the screen, or the log is not `is_on_top` of dialogs, it takes no keys.
+        While it is off the screen, or a dialog covers the log (not `is_on_top`), it takes no keys.
         """
         if not calls or asked is not None:  # no call runs: the time of the next one begins here
             self._began_s = now_s

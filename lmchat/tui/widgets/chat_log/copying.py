@@ -233,11 +233,11 @@ def _join_pieces(pieces: Sequence[Block], texts: Sequence[str]) -> str:
 
 
 def _append_block(text: str, block_text: str, previous: Block, block: Block) -> str:
-    """Return `text`, which ends with the block `previous`, and the text of the next block.
+    """Return `text`, which ends with the block `previous`, followed by the text of `block`.
 
-    If `previous` ends within a line, nothing is put between them. Before the first piece of a
-    paragraph, list or code, it is a blank line, or a line end if that is attached to what is above.
-    Before its other pieces it is a line end, unless `text` ends with a blank, as a source does.
+    If `previous` ends within a line, nothing is put between the two. Before the first piece of a
+    paragraph, list or code, a blank line is put, or a line end if `block` is attached. Before
+    another piece, a line end is put, unless `text` ends with a blank, as a source does.
     """
     if not text or previous.continues_line:
         return text + block_text
@@ -324,8 +324,8 @@ def _place_in_source(source: str, column: int) -> int:
 def code_number(document: Document, place: Place) -> int:
     """Return the index of the code block whose head is at a place, among those of its message.
 
-    Code in reasoning is not counted. Only heads of code have a `hint`. The blocks down to the place
-    are laid out.
+    Code in reasoning is not counted. In an answer, only heads of code have a `hint`. The blocks
+    down to the place are laid out.
     """
     index, last, row = place
     entry = document.entries[index]
@@ -350,11 +350,11 @@ def failure_text(failure: Failure) -> str:
 
 
 class CopySequence:
-    """The thing that a copy key takes; pressed again for the same message, it takes the next."""
+    """Choice of what a copy key copies: pressed again for the same message, it copies the next."""
 
     def __init__(self) -> None:
-        self._last_key = ""  # the kind of thing and the id of the message
-        self._last_choice = 0  # index of the thing that was taken last
+        self._last_key = ""  # `copy` or `code`, and the id of the message
+        self._last_choice = 0  # index of what was copied last
 
     def next_text(self, message: ChatMessage, source: str) -> str:
         """Return the details of the failure of a message, and the next time its text, by turns.
@@ -394,9 +394,9 @@ class CopySequence:
         return blocks[choice], note
 
     def _advance(self, key: str, count: int) -> int:
-        """Return the index of the next of `count` things, after the last one that of the first.
+        """Return the index of what is copied next, of `count` choices; after the last one, 0.
 
-        For another key than the last time, that is 0.
+        For another key than the last time, it is 0, too.
         """
         is_again = key == self._last_key
         self._last_key = key

@@ -35,6 +35,11 @@ _LEAST_NAME_CELLS = 10  # less of a tool's name before the keys of its card is n
 _CALL_GAP_CELLS = 6  # of the row of a call: its fold sign, and the gaps before and after its state
 _NAME_CHARS = 80  # of a model or a tool that are shown
 _LONG_NAME_CHARS = 200  # of a file, a tool that asks, or a reason
+_ENDING_CHARS = 40  # of the reason why an answer has ended
+_FAILURE_ID_CHARS = 16
+# of a failure, whose words are wrapped: a server may send any number of them
+_TITLE_CHARS = 1_000
+_HINT_CHARS = 2_000
 _CARD_ROWS = 9  # rows of a folded card: head and arguments; one or two rows of the log follow
 _COUNTED_CHARS = 4_000  # of each text of a folded card that are laid out to count its rows
 _COUNTED_LINES = 500
@@ -90,7 +95,8 @@ def _text_blocks(text: str, message: ChatMessage | None = None) -> list[Block]:
     """Return the text of a prompt or of a file in it as blocks on a tint.
 
     With a `message`, the first block shows its time and version. Otherwise the text is below
-    another block of the same prompt, without a blank row between them (`is_attached`).
+    another block of the same prompt, without a blank row between them (`is_attached`). The blocks
+    are made by the log, but keep their source: it can be searched and copied.
     """
     blocks = list(plain_blocks(harmless(text)))
     for block in blocks:
@@ -493,9 +499,8 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
     """Return the receipt of a complete answer: model, figures, and what is unusual about it.
 
     If the answer has text and may lack its end, the key that continues it is at the right. Where
-    one row has no room, a receipt with this key, or of an answer that was continued while lmchat
-    was away, has two: what is unusual is on the second one, and must not be dropped. Of other
-    receipts, figures are dropped.
+    one row has no room for all, figures are dropped. But a receipt with this key, or of an answer
+    that was continued while lmchat was away, gets a second row, with what is unusual and the key.
     """
     receipt = message.receipt or Receipt()
     model = safe_line(message.model, limit=_NAME_CHARS) or "answer"
@@ -532,7 +537,7 @@ def _ending_spans(message: ChatMessage, page: Page) -> list[list[Span]]:
         asked = f"asked for {safe_line(receipt.asked, limit=_NAME_CHARS)}"
         ends.append(_after_dot(page, asked, "warning"))
     # without a receipt, as of an imported answer, it is not known why it ended
-    ending = safe_line(receipt.ending, limit=40) if message.receipt else ""
+    ending = safe_line(receipt.ending, limit=_ENDING_CHARS) if message.receipt else ""
     if ending:
         ends.append(_after_dot(page, ending, "warning"))
     if not message.text.strip() and not message.tool_calls:
@@ -588,7 +593,7 @@ def _failure_lines(message: ChatMessage, failure: Failure, page: Page) -> list[L
     """
     rows = _failure_title(message, failure, page)
     if failure.hint:
-        rows += page.wrap([(safe_line(failure.hint, limit=2_000), _NULL)], tint="panel")
+        rows += page.wrap([(safe_line(failure.hint, limit=_HINT_CHARS), _NULL)], tint="panel")
 
     keys = [
         _key_spans(page, "r", "regenerate", "regenerate"),
@@ -599,7 +604,7 @@ def _failure_lines(message: ChatMessage, failure: Failure, page: Page) -> list[L
         versions = _version_spans(page, message, before="  ", after="")
     error_id: list[Span] = []
     if failure.failure_id:
-        words = f"error id {safe_line(failure.failure_id, limit=16)}"
+        words = f"error id {safe_line(failure.failure_id, limit=_FAILURE_ID_CHARS)}"
         error_id = [(words, page.styles["muted"])]
     if sum(map(width_of, [*keys, error_id, versions])) + 2 > page.text_width:
         error_id = []  # the copied details have it
@@ -617,7 +622,7 @@ def _failure_title(message: ChatMessage, failure: Failure, page: Page) -> list[L
     elapsed_ms = message.receipt.elapsed_ms if message.receipt else 0
     right = [_time_span(page, message.created_at + timedelta(milliseconds=elapsed_ms))]
     kind = safe_line(failure.kind, limit=_NAME_CHARS)
-    title = safe_line(failure.message, limit=1_000) or kind or "Failed"
+    title = safe_line(failure.message, limit=_TITLE_CHARS) or kind or "Failed"
     style = page.style("error", "strong")
     rows: list[Line] = []
     room = max(page.text_width - width_of(right) - 2, _LEAST_CELLS)

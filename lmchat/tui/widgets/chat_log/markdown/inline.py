@@ -160,8 +160,9 @@ _MOST_OPEN_CHARS = 300
 def completed(source: str, *, is_table: bool = False) -> str:
     """Return the source of an open block with the marks that its end lacks.
 
-    So a half-written block looks as it will look when it is complete. A last line of marks only is
-    removed. With `is_table`, the source is that of rows that continue a table.
+    So a half-written block looks as it will look when it is complete. A last line that may become
+    several kinds of blocks is removed. With `is_table`, the source is that of rows that continue a
+    table.
     """
     before, line_end, last = source.rpartition("\n")
     if re.match(_ONLY_MARKS, last):

@@ -448,7 +448,7 @@ class MarkdownTail(Struct):
 
         The head that was put before it for the parser is removed from its source.
         """
-        if not self._table_start:
+        if not self._table_start:  # the head of a table is above the first line of the piece
             block.source = block.source[len(self._head) :]
         self._add_closed(block)
         # `_add_closed` has guessed by the source; the token tells what the block really is
@@ -560,7 +560,7 @@ class MarkdownTail(Struct):
         elif len(self._tail) - begin > PIECE_CHARS:
             self._cut_last(last, begin)
         else:
-            self._uncut_chars = begin  # so the next call is when the last part is too long
+            self._uncut_chars = begin  # the next cut is due when what begins there is too long
             if not self._table_start and begin - len(self._head) > _MOST_CHARS:
                 # many short lines above the last one, as of HTML or of a long item
                 source = self._tail[len(self._head) : begin]
