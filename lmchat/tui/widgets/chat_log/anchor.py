@@ -56,7 +56,7 @@ def anchor_at(document: Document, place: Place, screen_row: int = 0) -> Anchor:
     is_in_block = 0 <= place.block < len(entry.blocks)
     block = entry.blocks[place.block] if is_in_block else None
     if block is None or block.lines is None:
-        return Anchor(*place, screen_row)
+        return Anchor(place.message, place.block, place.row, screen_row)
     blank_rows = entry.heights[place.block] - len(block.lines)
     row = place.row - blank_rows
     solid_before = _solid_before_lines(block)[max(row, 0)]  # the blank row above has row -1

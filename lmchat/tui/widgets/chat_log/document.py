@@ -546,4 +546,5 @@ def _with_gap(block: Block, number: int, height: int) -> int:
 
     The first block has none, since the row above it belongs to the message, nor has an empty block.
     """
-    return height + block.gap if number and height else height
+    has_gap = number > 0 and height > 0
+    return height + block.gap if has_gap else height

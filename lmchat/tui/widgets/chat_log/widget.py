@@ -191,7 +191,7 @@ class ChatLog(ScrollView, can_focus=True):
         hits = (self.finder.searches, *self.finder.standing, self.finder.is_complete)
         if hits != self._posted_hits:
             self._posted_hits = hits
-            self.post_message(self.HitsCounted(*hits[1:]))
+            self.post_message(self.HitsCounted(*self.finder.standing, self.finder.is_complete))
 
     def _repaint(self) -> None:
         """Bring the screen up to date, and paint all of its rows again."""

@@ -224,7 +224,7 @@ class MarkdownTail(Struct):
         text = self._take_normal(text, is_final=is_final)
         last_text = text or self._tail
         if is_final and last_text and not last_text.endswith("\n"):
-            text += "\n"
+            text += "\n"  # so that the last line is complete, too
         while text:
             size = max(self._chars_to_cut, 1)  # at least one, or the loop would not end
             self._add_to_tail(text[:size])
