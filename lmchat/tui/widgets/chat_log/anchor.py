@@ -106,7 +106,7 @@ def _anchor_in_block(entry: Entry, index: int, number: int, **fields: int) -> An
 
 
 def find_again(document: Document, anchor: Anchor) -> Anchor | None:
-    """Return an anchor for the same character as the log is now.
+    """Return an anchor for the same character in the log as it is now.
 
     An anchor without a block, as the end of a message, is returned as it is. Return None if its
     block is gone or shows another text. The block is laid out.

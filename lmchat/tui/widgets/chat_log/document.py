@@ -275,8 +275,8 @@ class Document:
     def rows(self, y: int, count: int) -> Iterator[tuple[Place, Line | None]]:
         """Yield up to `count` rows from `y` on, each with its line.
 
-        The line is None for blank rows, and where nothing is laid out. Of messages that are not cut
-        into blocks, only the blank row above is among the rows.
+        The line is None for blank rows, and where nothing is laid out. Messages near the screen are
+        cut into blocks; of others, only the blank row above is among the rows.
         """
         if not self.entries or y >= self.total:
             return

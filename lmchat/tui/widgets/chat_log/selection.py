@@ -92,7 +92,7 @@ class Selected(Struct):
         return (first, last) if first < last else None
 
     def find_again(self, document: Document) -> Selected | None:
-        """Return the same selection as the log is now; None if the text at an end of it is gone."""
+        """Return the selection in the log as it is now; None if the text at an end is gone."""
         origin = _find_ends_again(document, self.origin)
         head = _find_ends_again(document, self.head)
         if origin is None or head is None:
@@ -107,7 +107,7 @@ class Selected(Struct):
 
 
 def _find_ends_again(document: Document, ends: Ends) -> Ends | None:
-    """Return the ends of a range as the log is now; None if the text at one of them is gone."""
+    """Return the ends of a range in the log as it is now; None if the text at an end is gone."""
     begin = find_again(document, ends[0])
     end = find_again(document, ends[1])
     if begin is None or end is None:

@@ -127,7 +127,7 @@ class ChatLog(ScrollView, can_focus=True):
     # Bringing the screen up to date
 
     def settle(self, changed: Place | None = None) -> None:
-        """Bring the screen up to date after a change; the only place that knows the order.
+        """Bring the screen up to date after a change; the only place with the order of the steps.
 
         `changed` is the first row that may look different; if rows only moved, it is not needed.
         """
