@@ -127,7 +127,7 @@ async def _open_sessions(
     `--system` changes the system prompt of a session that is continued; a new session has it from
     the settings. Raises `LMChatError` if `-r` names no session.
     """
-    # with the command, its answer ends at the server, too: nothing would fetch the rest
+    # a server must not continue an answer after this command, which never fetches the rest
     chat = replace(runtime.settings.chat, detach=False)
     sessions = OpenSessions(
         chat=chat,

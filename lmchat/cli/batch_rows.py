@@ -47,8 +47,8 @@ class RowFile:
         """Open the file, and return the numbers of the lines for which it has a row to keep.
 
         Rows with an error are removed, so that their lines are done again. With `is_forced`, all
-        rows are. Raises `WrongUse` if the file has anything but rows of these tasks or another
-        batch writes it, and `FileRefused` if it cannot be read or written.
+        rows are removed. Raises `WrongUse` if another batch writes the file or if it has anything
+        but rows of these tasks, and `FileRefused` if it cannot be read or written.
         """
         try:
             self._open()
@@ -92,8 +92,8 @@ class RowFile:
     def _replace(self, content: bytes) -> None:
         """Replace the file by one with this content, and open and lock the new one.
 
-        The old file stays locked until then. A batch that begins in the moment before the new one
-        is locked stops this one, with a sentence that says so; no row is lost.
+        The old file stays locked until then. If another batch locks the new file first, `_open`
+        raises `WrongUse` here; no row is lost, as the new file has all of `content`.
         """
         with ExitStack() as old_file:
             old_file.callback(os.close, self._descriptor)  # at the end of the block

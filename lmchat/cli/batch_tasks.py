@@ -40,7 +40,11 @@ _KEY_DIGITS = 16  # of a hash: enough to tell runs apart
 _IGNORED_FIELDS = frozenset(
     ("messages", "model", "n", "stream", "stream_options", "user", "metadata", "store")
 )
-"""Fields of a body that set nothing here: how an answer is sent, and what only a cloud keeps."""
+"""Fields of a body that are no sampling options.
+
+`messages` and `model` are read by name. The others have no effect: they say how an answer is sent,
+or what a cloud stores.
+"""
 
 
 class _LineQuestion(Struct, frozen=True, kw_only=True):
@@ -186,14 +190,16 @@ class TaskReader:
             number=number,
             line_id=question.line_id,
             key=_key_of(messages, model.model_id, options, output),
+            # `is_batch`: at a server of this machine, the limit of requests a minute does not apply
             outcome=Sendable(replace(request, is_batch=True), model),
         )
 
     async def _all_messages(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-        """Return messages with the preset filled in, and with the system prompt.
+        """Return the messages of a line as they are sent: with preset and system prompt.
 
-        `--system` takes the place of the line's own system messages; a configured system prompt is
-        used for lines without one.
+        The last message, if it is a prompt, becomes the input of the preset. `--system` takes the
+        place of the line's own system messages; a configured system prompt is used for lines
+        without one.
         """
         preset = self._context.options.preset
         last = messages[-1]
@@ -276,11 +282,11 @@ def _messages_of(entries: object) -> tuple[ChatMessage, ...]:
     The content may be a list of texts, as OpenAI's API takes it. `developer` is its newer name of
     the role `system`.
     """
-    from lmchat.proxy.api import messages_of
+    from lmchat.proxy.api import messages_of  # imports httpx
 
     if isinstance(entries, list):
         entries = [_plain_message(entry) for entry in entries]
-    if isinstance(entries, str):
+    if isinstance(entries, str):  # `messages_of` would take it for a prompt
         raise RequestInvalid("Invalid messages array: pass a list of messages.")
     return messages_of(entries)  # type: ignore[arg-type]  # it checks what it gets
 
@@ -288,7 +294,8 @@ def _messages_of(entries: object) -> tuple[ChatMessage, ...]:
 def _plain_message(entry: object) -> object:
     """Return a message with its content as one text and a role that lmchat knows.
 
-    Its other fields are dropped. What is no message, or has other content, is checked later.
+    Its other fields are dropped. What is no JSON object stays as it is, and so does content that is
+    not text: `messages_of` checks both.
     """
     if not isinstance(entry, dict):
         return entry

@@ -27,7 +27,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
     model servers that the screen has started. Raises the error that ended the screen, if any.
     """
     lazy_store = late_store(context)
-    # with a guard, even a temporary chat that is killed leaves no file
+    # a temporary chat must leave no files: if it is killed, a guard process removes them at once
     scratch = ScratchFolders(has_guard=context.options.temporary)
 
     def write(control_sequence: str) -> bool:  # `app`, which needs the workspace, is made below

@@ -73,7 +73,7 @@ def make_workspace(
     store: ChatStore = LateStore(lazy_store)
 
     chat = settings.chat
-    if options.temporary:  # nothing would remember an answer that a server keeps
+    if options.temporary:  # no later run would know of an answer that a server has kept
         chat = replace(chat, detach=False)
     open_sessions = OpenSessions(
         chat=chat,

@@ -74,9 +74,9 @@ def argument(spelling: str, help: str, **keywords: Any) -> Argument:  # noqa: A0
     """Return an argument that is written as in a help text.
 
     `-o --output FILE` is an option with a value, `id ID` a positional argument, and `--yes` a
-    switch. An option without a name for its value, such as `--format`, is a switch only if it has
-    no keywords. The keywords are those of `add_argument`. Values are `decoded`, except names of
-    files and values whose keywords have a `type`.
+    switch. The keywords are those of `add_argument`. An option without a name for its value gets
+    the action of a switch only if it has no keywords: those of `--format` are the `choices` for its
+    value. Values are `decoded`, except names of files and values whose keywords have a `type`.
     """
     *names, last_word = spelling.split()
     is_metavar = last_word.isupper()

@@ -212,6 +212,7 @@ def _section_entries(context: Context) -> list[_Entry]:
     origins = context.loaded.origins
     entries: list[_Entry] = []
     for section in SECTIONS:
+        # the settings above all tables are a section without a name
         values = getattr(settings, section.name) if section.name else settings
         for row in section.rows.values():
             key = section.key(row.name)

@@ -18,7 +18,8 @@ _ANOTHER_OPTION = 10  # exit code: the choice is not the first option
 async def decide(context: Context) -> int:
     """Print the option that the model chooses, and its probability.
 
-    Return 0 if it is the first option, 10 if it is another one.
+    Return 0 if it is the first option, 10 if it is another one. Of the sampling options, only those
+    of the command line are sent.
     """
     options = [option.strip() for option in context.options.choices.split(",")]
     labels_for(options)  # wrong options are refused before stdin is read

@@ -1,7 +1,7 @@
 """`lmchat eval`: own prompts for several models, with checks of their answers.
 
-Answers and judgements are kept in the cache folder, so the same command again asks nothing. It
-asks one prompt at a time: the figures would not be those of the model alone otherwise.
+Answers and judgements are kept in the cache folder, so the same command again asks nothing.
+Prompts are sent one at a time: two at once would share the speed of the server.
 """
 
 from __future__ import annotations
@@ -245,7 +245,7 @@ class _Evaluation:
 
         A seed that lmchat has drawn is left out: each run of the command draws another one.
         """
-        options = request.sampling.options
+        options = request.sampling.options  # a new dict with each access
         if request.has_drawn_seed:
             options.pop("seed", None)
         messages = [[message.role, message.text] for message in request.messages]
@@ -288,7 +288,7 @@ class _Evaluation:
         return misfits
 
     async def _is_yes(self, judge: ModelInfo, question: str) -> bool:
-        """Return whether a model answers a question with yes; the answer is kept."""
+        """Return whether a model answers a question with yes; its answer is kept in the cache."""
         key = _hash_of("judge", judge.endpoint.url, judge.model_id, question)
         kept = self._cache.read(key, _Judgement)
         if kept is None:
@@ -301,7 +301,7 @@ class _Evaluation:
 
 
 def _model_answer(answer: SingleAnswer) -> ModelAnswer:
-    """Return what the cache keeps of an answer."""
+    """Return the part of an answer that the cache keeps."""
     receipt = answer.receipt
     return ModelAnswer(
         reply=answer.reply,

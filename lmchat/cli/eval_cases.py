@@ -46,10 +46,11 @@ class Case(Struct, frozen=True, kw_only=True):
     files: tuple[Attachment, ...] = ()
     system_prompt: str | None = None  # None: that of the configuration
     options: Mapping[str, object] = field(default_factory=dict)  # for sampling
-    expected: tuple[str, ...] = ()  # texts that the answer has, in capital or small letters
-    rejected: tuple[str, ...] = ()  # texts that it does not have
-    patterns: tuple[str, ...] = ()  # regular expressions that it has a match of
-    schema: WantedValue | None = None
+    # the checks: what the answer has to be
+    expected: tuple[str, ...] = ()  # texts that it has, in capital or small letters
+    rejected: tuple[str, ...] = ()  # texts that it does not have, in capital or small letters
+    patterns: tuple[str, ...] = ()  # regular expressions, each with a match in it
+    schema: WantedValue | None = None  # of the JSON value that it has
     judged: tuple[str, ...] = ()  # questions about it that a model answers with yes
 
     def misfits(self, reply: str) -> dict[str, list[str]]:
@@ -208,6 +209,6 @@ def _options_of(value: Mapping[str, object]) -> dict[str, object]:
 
 
 def _messages_of(entries: list[object]) -> tuple[ChatMessage, ...]:
-    from lmchat.proxy.api import messages_of
+    from lmchat.proxy.api import messages_of  # imports httpx
 
     return messages_of(entries)  # type: ignore[arg-type]  # it checks what it gets

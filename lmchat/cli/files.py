@@ -33,7 +33,7 @@ class NamedFiles:
         for name in names:
             if is_page_address(name):
                 pages = make_pages(self._context.settings)
-                no_session = ""  # in which the user could have allowed a host
+                no_session = ""  # in which a user could have allowed a host: a command has none
                 self.attachments.append(await pages.attachment(name, no_session, refuse))
                 continue
             set_name = await parse_set_name(name, Path.cwd())

@@ -103,7 +103,10 @@ class InlineText:
             yield
 
     def _stop_process(self) -> None:
-        """Let the shell stop this process, and go on when it is continued."""
+        """Stop this process, as Ctrl+Z asks, until the shell continues it.
+
+        For this time, the unfinished rows are off the terminal, and what is typed is shown.
+        """
         with self._area.hidden(), echo(sys.stdin.fileno(), is_on=True):
             signal.raise_signal(signal.SIGSTOP)
 
@@ -119,7 +122,7 @@ class InlineText:
     async def settle(self) -> None:
         """Draw all text, and wait a moment for the colours of the code at its end.
 
-        `end` follows, which draws the rows for good as they are then.
+        Then the caller calls `end`, which draws the rows for good, with the colours known by then.
         """
         while self._unread:
             self._draw()
@@ -247,7 +250,7 @@ class InlineText:
     def _certain_size(self, blocks: list[Block]) -> int:
         """Return how many characters at the start of blocks will not change any more.
 
-        They end where the first block may change. They are counted as in `text_size`.
+        The first block that may change has the last of them. They are counted as in `text_size`.
         """
         size = 0
         for block in blocks:

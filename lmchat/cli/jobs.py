@@ -38,7 +38,7 @@ class SingleAnswer(Struct, frozen=True, kw_only=True):
 
     reply: str
     reasoning: str
-    model: str  # that has answered, by its own word
+    model: str  # that has answered, as the server names it
     receipt: Receipt
     is_refusal: bool = False
     error: LMChatError | None = None

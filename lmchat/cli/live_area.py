@@ -35,12 +35,12 @@ class LiveArea:
     def __init__(self, write: Callable[[str], None], *, environ: Mapping[str, str]) -> None:
         """Create an empty area; `write` writes to the terminal."""
         self._write = write
-        self._rows: Sequence[DrawnRow] = ()  # what is drawn now
+        self._rows: Sequence[DrawnRow] = ()  # the live rows that are drawn now
         self._drawn_columns = 0  # columns of the terminal when they were drawn
         self._wraps_again = _wraps_again(environ)
 
     def draw(self, final: Sequence[DrawnRow], live: Sequence[DrawnRow]) -> None:
-        """Draw rows in place of the last ones: `final` for good, and below them `live`.
+        """Draw rows in place of the live rows drawn before: `final` for good, and `live` below.
 
         Of `live`, only the last ones are drawn, as many as `live_height` returns.
         """

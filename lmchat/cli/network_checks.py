@@ -55,7 +55,7 @@ def network_findings(context: Context) -> Findings:
 
 
 def _is_behind_proxy(endpoint: Endpoint) -> bool:
-    """Return whether requests to a server would go through a proxy that the environment sets.
+    """Return whether requests to a server go through a proxy if the environment sets one.
 
     They do not for this machine, for private networks, and for hosts in `NO_PROXY`.
     """

@@ -34,7 +34,7 @@ class Output:
         self.is_json_lines = is_json_lines
         self.has_printed_json = False  # an error prints a document of its own only if none was
         self.around_notes: Callable[[], AbstractContextManager[None]] = nullcontext
-        """Context of each note: it clears the place where the note is printed."""
+        """Context in which each note is printed: with `--inline`, it takes unfinished rows away."""
 
     def print_text(self, text: str) -> None:
         """Make a text safe for a terminal and print it; it may have several lines."""
@@ -54,7 +54,7 @@ class Output:
         _write(text if text.endswith("\n") else text + "\n")
 
     def print_exactly(self, text: str) -> None:
-        """Print a text as it is, without a line end behind it; a terminal gets only safe text."""
+        """Print a text as it is, without a line end; for a terminal, the caller makes it safe."""
         _write(text)
 
     def print_json(self, value: object) -> None:
@@ -226,7 +226,7 @@ def _json_form(value: object) -> object:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Return the lines of a table with its head, made safe for a terminal.
 
-    Each column is as wide as its widest cell on a terminal. Long cells are cut.
+    Columns are aligned by the width that texts have on a terminal. Long texts are cut.
     """
     from rich.cells import cell_len
 

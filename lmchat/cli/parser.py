@@ -206,7 +206,7 @@ def shared_arguments(
         argument(
             "--effort LEVEL",
             f"how much the model thinks: {', '.join(EFFORTS)}, or a number of tokens",
-            type=lambda word: effort_of(word) or word,
+            type=lambda word: effort_of(word) or word,  # a wrong word stays: `choices` refuses it
             choices=_EffortChoices(EFFORTS),
         ),
         argument(

@@ -96,7 +96,7 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
 
         runtime = replace(runtime, settings=await start_engine(context, runtime))
     chat = runtime.settings.chat
-    if context.options.temporary:  # nothing would remember an answer that a server keeps
+    if context.options.temporary:  # no later run would know of an answer that a server has kept
         chat = replace(chat, detach=False)
     sessions = OpenSessions(
         chat=chat,
@@ -178,7 +178,8 @@ class PlainChat:
             return
         self._is_reading = True
         text = self._read_text()
-        self._is_reading = False  # not after Ctrl+C: `_note_interrupted` asks for it and resets it
+        # Ctrl+C skips this line: so `_note_interrupted` sees that a line was typed, and resets it
+        self._is_reading = False
         runner.run(self._handle(text))
 
     async def _begin(self) -> None:
@@ -227,7 +228,7 @@ class PlainChat:
         """Raise `WrongUse` if a shell command is the draft that was offered, without a change.
 
         Another program may have written the draft, so Enter alone must not run it. The draft is
-        offered again with the next line.
+        offered again with the next line. Where lines cannot be edited, all of it was typed.
         """
         if line == initial_text and self._reader.can_edit:
             self._turns.next_prompt.text = initial_text

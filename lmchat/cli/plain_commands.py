@@ -155,18 +155,22 @@ class PlainCommands:
         files = self._turns.next_prompt.files
         next_turn = self._turns.sessions.next_turn
         backend = self._turns.runtime.backend
-        async with aclosing(context_lists(conversation, next_turn, backend, "", files)) as lists:
+        draft = ""  # the list is for a prompt that is not typed yet
+        async with aclosing(context_lists(conversation, next_turn, backend, draft, files)) as lists:
             contents = [content async for content in lists]
         # the first list is estimated; a second one is counted by the server, if it can count
         self._output.print_lines(context_lines(contents[-1]))
         self._turns.print_label("On the screen, /context also takes messages out of requests.")
 
     async def _retry(self, _: str) -> None:
-        """Ask for another version of the last answer; raises `WrongUse` if there is no answer."""
+        """Ask for another version of the last answer, or for an answer to a prompt that has none.
+
+        Raises `WrongUse` if the session has neither.
+        """
         settings = await self._turns.connect_for_turn()
-        answer = self._last_answer()
+        message = self._last_answer_or_prompt()
         conversation = self._turns.conversation
-        await self._turns.print_turn(conversation.regenerate(answer.message_id, settings))
+        await self._turns.print_turn(conversation.regenerate(message.message_id, settings))
 
     async def _continue(self, _: str) -> None:
         """Ask for the rest of the last answer; if it has no text yet, for another version.
@@ -174,7 +178,7 @@ class PlainCommands:
         Raises `WrongUse` if there is no answer, or if the last one is complete.
         """
         settings = await self._turns.connect_for_turn()
-        answer = self._last_answer()
+        answer = self._last_answer_or_prompt()
         if not is_resumable(answer):
             raise WrongUse("The last answer is complete.", hint="/retry asks again.")
         conversation = self._turns.conversation
@@ -197,18 +201,19 @@ class PlainCommands:
         )
         await print_request(self._output, turns.runtime.backend, request, form)
 
-    def _last_answer(self) -> ChatMessage:
-        """Return the last answer of the session; raises `WrongUse` without one."""
-        answer = self._turns.sessions.shown.last_answer_or_prompt
-        if answer is None:
+    def _last_answer_or_prompt(self) -> ChatMessage:
+        """Return the last answer, or the prompt after it; raises `WrongUse` if there is neither."""
+        message = self._turns.sessions.shown.last_answer_or_prompt
+        if message is None:
             raise WrongUse(NOTHING_YET)
-        return answer
+        return message
 
     async def _details(self, _: str) -> None:
         """Print everything that is known of the last answer."""
         from lmchat.tui.screens.answer_details import details_text
 
-        text = await details_text(self._last_answer(), self._turns.sessions.save_queue.store)
+        answer = self._last_answer_or_prompt()
+        text = await details_text(answer, self._turns.sessions.save_queue.store)
         self._output.print_lines(text.replace(GAP, " ").splitlines())
 
     async def _edit(self, text: str) -> None:
@@ -236,7 +241,7 @@ class PlainCommands:
         Without a text, put the last answer on the next line, where the user can change it. Raises
         `WrongUse` if the last answer cannot be rewritten.
         """
-        answer = self._last_answer()
+        answer = self._last_answer_or_prompt()
         reason = unavailable_reason("rewrite", answer, is_busy=False)
         if reason:
             raise WrongUse(reason)
@@ -289,9 +294,10 @@ class PlainCommands:
         return found
 
     async def _require_consent(self, path: Path) -> None:
-        """Ask whether a file outside the current folder may be read: its path may be a paste.
+        """Ask whether a file outside the current folder may be read.
 
-        Raises `WrongUse` unless the user answers yes, and if nothing can be asked.
+        The line with its path may be part of a paste that the user has not read. Raises `WrongUse`
+        unless the user answers yes, and if nothing can be asked.
         """
         statement = f"{safe_line(str(path), limit=_MAX_PATH)} is outside this folder"
         if not can_ask():

@@ -104,7 +104,7 @@ class PlainModels:
 
         The line of the effort in use says so.
         """
-        current = self._next_turn.options.effort_words
+        current = self._next_turn.options.effort_words  # a level or a number of tokens
         return [*_choices((*LEVELS, current), current), "or a number of tokens"]
 
     async def use_effort(self, typed: str) -> None:

@@ -60,7 +60,7 @@ class PlainSessions:
         self._output.print_lines(lines or ["There are no saved sessions."])
 
     async def show(self) -> None:
-        """At a terminal, print the title and the last two messages of the session on the path.
+        """At a terminal, print the title of the shown session and the last two of its messages.
 
         Then offer the draft of the session. On a pipe, do nothing.
         """

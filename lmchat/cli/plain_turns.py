@@ -41,7 +41,11 @@ class NextPrompt(Struct, kw_only=True):
 
     text: str = ""
     files: list[Attachment] = field(default_factory=list)
-    draft_id: str | None = None  # session whose saved draft `text` and `files` were, if any
+    draft_id: str | None = None
+    """Id of the session whose draft was loaded into `text` and `files`; None before any was.
+
+    Empty for a session without a message: its draft is saved under an empty id.
+    """
 
     def take_text(self) -> str:
         """Return the text and forget it."""
@@ -228,8 +232,8 @@ class PlainTurns:
     async def read_answer(self) -> bytes:
         """Wait for a line and return it with its line end; empty at the end of the input.
 
-        Waiting blocks the event loop. Ctrl+C raises `KeyboardInterrupt` here: the handler of
-        asyncio is replaced for this time, since it waits for the loop to cancel the turn.
+        Waiting blocks the event loop. So asyncio's handler of Ctrl+C, which lets the loop cancel
+        the turn, is replaced for this time: Ctrl+C raises `KeyboardInterrupt` here.
         """
         asyncio_handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:

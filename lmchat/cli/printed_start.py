@@ -15,7 +15,7 @@ from lmchat.tui.widgets.chat_log.blocks import Line
 
 
 def text_size(line: Line) -> int:
-    """Return the number of characters of a line without its prefix and blanks."""
+    """Return how many characters a line has; blanks and its prefix, as of a list, do not count."""
     return len(re.sub(r"\s", "", _text(line)[line.start :]))
 
 

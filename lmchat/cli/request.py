@@ -11,7 +11,7 @@ from lmchat.services.next_request import curl_command, json_text, split_at_speci
 from lmchat.services.ports import ServerClient
 from lmchat.text import safe_json, safe_text
 
-_MARKED = "\x1b[7m{}\x1b[0m"  # reverse
+_MARKED = "\x1b[7m{}\x1b[0m"  # colours of text and ground swapped
 
 
 async def print_request(

@@ -42,7 +42,8 @@ def ollama_endpoint(host: str) -> Endpoint | None:
     port and is no https URL: every scan checks the usual port here.
     """
     value = host.strip().rstrip("/")
-    # this machine with a port; in a value without a port, what follows the last colon is no number
+    # This machine with a port. For anything else, `_loopback` returns None: without a port, `port`
+    # is no number, and of an https URL, `name` is no host.
     name, _, port = value.removeprefix("http://").rpartition(":")
     loopback_endpoint = _loopback(name, port)
     if loopback_endpoint is not None:

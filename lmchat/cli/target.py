@@ -40,7 +40,10 @@ def own_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
 
 
 def own_names(settings: Settings) -> dict[str, str]:
-    """Return the names of the servers in `[[endpoints]]`, by origin."""
+    """Return the names of the servers in `[[endpoints]]`, by origin.
+
+    Raises `EndpointNotAllowed` for a wrong address.
+    """
     return {Endpoint.parse(entry.url).origin: entry.name for entry in settings.endpoints}
 
 

@@ -81,11 +81,12 @@ async def _ask_once(
 async def _save_allowed(context: Context, asked: ApprovalAsked) -> None:
     """Save that the tool of a call may always run; a note says so if that fails.
 
-    If the configuration asks about each call of this tool, nothing is saved, and a note says that
-    the tool is allowed for this session only.
+    It is saved with a fingerprint, as a tool that has changed needs approval again. If the
+    configuration asks about each call of this tool, nothing is saved, and a note says that the tool
+    is allowed for this session only.
     """
     note = context.output.note
-    is_asked_by_configuration = not asked.fingerprint  # else there is one to save
+    is_asked_by_configuration = not asked.fingerprint  # empty for a tool with a rule there
     if is_asked_by_configuration:
         name = safe_line(asked.name, limit=_MAX_NAME)
         note(f"lmchat: config.toml asks about {name}; it is allowed for this session.")

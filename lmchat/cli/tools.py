@@ -31,7 +31,7 @@ from lmchat.services.tools import Toolbox
 from lmchat.storage import remembered_file
 from lmchat.text import closest_word, plural, safe_line
 
-_NO_SESSION = ""  # id in place of that of a session
+_NO_SESSION = ""  # tools may be allowed for one session, by its id; these commands have none
 _MAX_NAME = 80  # characters
 _MAX_CALL = 160  # characters
 _MAX_REASON = 300  # characters
@@ -58,7 +58,7 @@ def make_tool_host(context: Context, settings: Settings) -> ToolHost:
         folder=context.config_file.parent,
         log_file=context.paths.tools_log_file,
         keeps_log=not context.options.temporary,  # tools may print what a chat is about
-        environ=context.environ,
+        environ=context.environ,  # with API keys: `headers_env` names those that servers get
         check_address=check_address,
     )
 

@@ -78,7 +78,7 @@ class TurnPrinter:
         answer begins.
         """
         self.steps: list[dict[str, Any]] = []  # ended tool calls, as JSON
-        self.sent_tokens = 0  # estimated length of the prompt
+        self.sent_tokens = 0  # estimated tokens of the last request
         self._output = output
         self._asked_model = asked_model
         self._stream = SafeStream() if stream is None else stream
@@ -88,9 +88,9 @@ class TurnPrinter:
         self._reasoning: list[str] = []  # pieces of this answer so far
 
     def show(self, event: ConversationEvent) -> None:
-        """Print what an event says to the user, and note what later events depend on.
+        """Print what an event says to the user, and remember what later events depend on.
 
-        Reasoning is not printed but kept, in case the client took text for reasoning.
+        Reasoning is not printed but kept: a later `Rethought` may say that it is text.
         """
         match event:
             case TextDelta() | RefusalDelta():
