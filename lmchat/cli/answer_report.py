@@ -44,8 +44,8 @@ class AnswerReport:
         `choices` are those of the tokens of the answer, if the server has reported them.
         """
         if self._output.is_json_lines:
-            # These lines say that the answer is complete, or was stopped. After any other error,
-            # the error itself, which the caller prints, is the last line.
+            # The last lines say that the answer is complete, or was stopped. After any other error,
+            # that error is the last line: the caller prints it.
             if error is None or answer.state is AnswerState.STOPPED:
                 self._print_last_lines(answer, session_id)
         elif self._output.is_json:
@@ -66,7 +66,7 @@ class AnswerReport:
         if self._extract is not None:
             self._extract.print(self._output)
         if error is None:
-            self._printer.note_oddities(answer)
+            self._printer.note_unshown(answer)
 
     @property
     def _extracted_json(self) -> dict[str, Any]:

@@ -205,9 +205,10 @@ def _note_losses(context: Context, outcome: ImportOutcome) -> None:
 
 
 def _next_step(chat: ImportedChat) -> str:
-    """Return the end of the line about a chat that was imported before; empty for a new chat.
+    """Return the end of the sentence that `chat_sentence` begins; empty for a new chat.
 
-    It names the session, or says how to restore it if the session is in the trash.
+    Of a chat that was imported before, it names the session, or says how to restore it from the
+    trash.
     """
     short_id = chat.header.session_id[:SHORT_ID]
     if not chat.was_known:

@@ -298,7 +298,7 @@ class InlineText:
     def _lines(self, block: Block) -> list[Line]:
         """Return the lines of a block on the present page; those of a closed one are kept."""
         if block.lines is None:
-            # of a block that may grow, marks without an end count as complete
+            # it says that the block may grow: then the layout completes marks such as `**`
             block.has_cursor = any(block is other for other in self._tail.open)
             block.lines = self._layout.lines(block, self._tail.references)
         return block.lines

@@ -153,7 +153,7 @@ async def side_by_side(
 ) -> None:
     """Do the work of all jobs, `count` at once; each next one begins when another has ended.
 
-    The first error of a work is raised, after the other works were cancelled.
+    If a job fails, the others are cancelled, and its error is raised.
     """
     remaining_jobs = iter(jobs)  # all workers share it, so each job is taken by one of them
 

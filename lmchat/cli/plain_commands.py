@@ -105,7 +105,7 @@ class PlainCommands:
         if not argument and name in self._lists:
             self._output.print_lines(self._lists[name]())
             return
-        # the screen asks for the query in a dialog
+        # of /search, the table says that it needs none: the screen asks for the query in a dialog
         needs_argument = slash.command.needs_argument or name == "/search"
         if needs_argument and not argument:
             raise WrongUse(f"{name} needs a value.", hint="/help shows its form.")

@@ -186,7 +186,7 @@ class PlainTurns:
         error = self._last_error()
         if error is not None:
             raise error
-        printer.note_oddities(self.conversation.messages[-1])
+        printer.note_unshown(self.conversation.messages[-1])
 
     async def _print_events(
         self, turn: AsyncGenerator[ConversationEvent, None], printer: TurnPrinter
@@ -212,7 +212,7 @@ class PlainTurns:
                         await decide(event, self.context, self.read_answer)
                     case _:
                         pass
-                if isinstance(event, ModelLoading):
+                if isinstance(event, ModelLoading):  # with the progress, which `printer` leaves out
                     self.loading_notes.show(event.fraction)
                 else:
                     printer.show(event)

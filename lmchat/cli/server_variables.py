@@ -20,7 +20,7 @@ def endpoints_of_variables(environ: Mapping[str, str]) -> dict[Product, Endpoint
     """Return the address of each product whose variables set a usable one.
 
     Addresses on other machines are returned for Ollama only: the clients of Ollama read its
-    variable, too. Those of the others only say where a server of this machine listens.
+    variable, too. The variables of the others only say where a server of this machine listens.
     """
     endpoints = {Product.OLLAMA: ollama_endpoint(environ.get("OLLAMA_HOST", ""))}
 

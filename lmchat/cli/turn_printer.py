@@ -117,7 +117,7 @@ class TurnPrinter:
         """End the line of what was printed of an answer."""
         self._stream.end()
 
-    def note_oddities(self, answer: ChatMessage) -> None:
+    def note_unshown(self, answer: ChatMessage) -> None:
         """Print notes on what the text of the last answer of a turn does not show.
 
         These are a refusal, each tool call, and one note on an answer that was cut short, was
