@@ -94,7 +94,11 @@ async def evaluate(context: Context) -> int:
 
 
 def _report_path(context: Context) -> Path | None:
-    """Return the file of `-o`; raises an error now if it could not be written at the end."""
+    """Return the file of `-o`, None without this option.
+
+    Raises an error, before anything is asked, if its name does not end in .md or .html, or if it
+    exists and `--force` is not used.
+    """
     options = context.options
     if not options.output:
         return None

@@ -91,13 +91,14 @@ class InlineText:
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
-        """Keep the terminal to itself for the block: what is typed is not shown.
+        """Do not show what is typed while the block runs: it would get between the rows.
 
         Ctrl+Z first takes what is not final off the terminal, which the shell then uses.
         """
         loop = asyncio.get_running_loop()
         with (
             echo(sys.stdin.fileno(), is_on=False),
+            # through the loop, as the signal may come in the middle of a frame
             stoppable(lambda: loop.call_soon_threadsafe(self._stop_process)),
         ):
             yield

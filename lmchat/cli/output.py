@@ -136,7 +136,7 @@ class FormattedStream(TextStream, Protocol):
     """Printer that formats a text, and draws its end again until it is complete."""
 
     def drawing(self) -> AbstractContextManager[None]:
-        """Keep the terminal to itself for the block: what is typed is not shown."""
+        """Do not show what is typed while the block runs: it would get between the text."""
 
     async def settle(self) -> None:
         """Wait a moment for what the last part of the text still lacks."""
@@ -172,8 +172,9 @@ class SafeStream:
         """Print the safe form of the next part of the text; do nothing for an empty part."""
         if not text:
             return
-        # The safe form of a character depends on the one before it, which is printed already. That
-        # one's form is one character, too: only CRLF becomes shorter, and CR is undecided.
+        # The safe form of a character depends on the one before it, which is printed already. So
+        # both are made safe, and the first is cut off. Its form is one character, too: only CRLF
+        # becomes shorter, and `write` prints no CR before it has the character after it.
         safe = safe_text(self._last_character + text)[len(self._last_character) :]
         self._last_character = text[-1]
         self.is_at_line_start = safe.endswith("\n")

@@ -173,7 +173,7 @@ class PlainCommands:
         await self._turns.print_turn(conversation.regenerate(message.message_id, settings))
 
     async def _continue(self, _: str) -> None:
-        """Ask for the rest of the last answer; if it has no text yet, for another version.
+        """Ask for the rest of the last answer; if it failed or has no words, for another version.
 
         Raises `WrongUse` if there is no answer, or if the last one is complete.
         """

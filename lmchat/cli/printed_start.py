@@ -38,8 +38,8 @@ def without_start(lines: Sequence[Line], size: int) -> tuple[list[Line], int]:
 def fitting_start(lines: Sequence[Line], size: int) -> int:
     """Return how many lines at the start have together at most `size` characters.
 
-    Empty lines below the last of them do not count. `without_start` ends where the text of the
-    start ends, so it would return these lines again.
+    Empty lines below the last of them do not count: `without_start`, which counts characters,
+    would return them again.
     """
     count = 0
     for index, line in enumerate(lines):
