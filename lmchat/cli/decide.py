@@ -19,7 +19,7 @@ async def decide(context: Context) -> int:
     """Print the option that the model chooses, and its probability.
 
     Return 0 if it is the first option, 10 if it is another one. Of the sampling options, only those
-    of the command line are sent.
+    of the command line and of environment variables are sent.
     """
     options = [option.strip() for option in context.options.choices.split(",")]
     labels_for(options)  # wrong options are refused before stdin is read

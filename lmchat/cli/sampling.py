@@ -25,8 +25,9 @@ def typed_options(texts: Sequence[str]) -> dict[str, object]:
 def sampling_layers(context: Context) -> SamplingLayers:
     """Return the places that set sampling options; raises `WrongUse` for a wrong `--set`.
 
-    `loaded.settings.chat` has the values of `[chat]`, of the profile of this run and of options
-    such as `--effort`, already merged. The words of their origins tell them apart again.
+    `loaded.settings.chat` has the values of `[chat]`, of the profile of this run, of environment
+    variables and of options such as `--effort`, already merged. The words of their origins tell
+    them apart again; variables count as a part of the command line.
     """
     loaded = context.loaded
     chat: dict[str, object] = {}
