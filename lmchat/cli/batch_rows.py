@@ -36,7 +36,7 @@ class RowFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._descriptor = -1
+        self._descriptor = -1  # of the file, once it is open
         self._lock = asyncio.Lock()  # one row is written at a time
 
     def close(self) -> None:

@@ -576,10 +576,10 @@ class ParsedOptions:
     preset: str | None = None
     start = ""
     dry_run_form = ""
-    save: bool | None = None
+    save: bool | None = None  # None: neither `--save` nor `--no-save`
     refresh = plot = trash = False
     context: int | None = None
-    models: Sequence[str] = ()
+    models: Sequence[str] = ()  # the values of all `-m`, of which `model` is the last one
     limit = 20
     runs = 1
     choices = "yes,no"

@@ -161,7 +161,7 @@ class PlainTurns:
         """
         if self.next_prompt.draft_id is None:
             return
-        self.sessions.drafts.note(self.next_prompt.draft_id, "")
+        self.sessions.drafts.note(self.next_prompt.draft_id, "")  # `write` removes an empty draft
         self.next_prompt.draft_id = None
         with suppress(LMChatError):  # the prompt is sent even if the draft cannot be deleted
             await self.sessions.drafts.write()
