@@ -50,8 +50,7 @@ or what a cloud stores.
 class _LineQuestion(Struct, frozen=True, kw_only=True):
     """What a line asks: messages, and what its body sets for this line only."""
 
-    line_id: str | int | None = None  # its `custom_id` or `id`
-    messages: tuple[ChatMessage, ...] = ()
+    messages: tuple[ChatMessage, ...]
     model: str = ""  # empty: the model of all lines
     options: Mapping[str, object] = {}
     output: WantedOutput | None = None
@@ -143,35 +142,34 @@ class TaskReader:
 
         The key of a task without a request is a hash of what is known of the line.
         """
+        line_id: str | int | None = None
+        key = hashlib.sha256(line.data or b"").hexdigest()[:_KEY_DIGITS]
         try:
-            question = self._question_of(line)
-        except LMChatError as error:
-            key = hashlib.sha256(line.data or b"").hexdigest()[:_KEY_DIGITS]
-            return BatchTask(number=line.number, line_id=None, key=key, outcome=error)
-        try:
-            return await self._task_with_request(line.number, question)
-        except LMChatError as error:
+            fields = self._fields_of(line)
+            line_id = _id_in(fields)
+            question = _question_in(fields, line.number)
             key = _key_of(question.messages, question.model, question.options, None)
-            return BatchTask(number=line.number, line_id=question.line_id, key=key, outcome=error)
+            return await self._task_with_request(line.number, line_id, question)
+        except LMChatError as error:
+            return BatchTask(number=line.number, line_id=line_id, key=key, outcome=error)
 
-    def _question_of(self, line: NumberedLine) -> _LineQuestion:
-        """Read a line; raises `LMChatError`, with the number of the line, for a wrong one."""
+    def _fields_of(self, line: NumberedLine) -> dict[str, Any]:
+        """Return the JSON of a line; raises `LMChatError` if it is none. Text is a `prompt`."""
         if line.data is None:
             _refuse(line.number, f"is longer than {_MAX_LINE_BYTES >> 20} MB")
         if self._context.options.is_text:
-            return _LineQuestion(messages=(text_message(Role.USER, decoded_text(line.data)),))
+            return {"prompt": decoded_text(line.data)}
         try:
             fields = strict_json(line.data.decode("utf-8-sig"))
         except (UnicodeDecodeError, json.JSONDecodeError, UnfitError) as error:
             _refuse(line.number, f"is not valid JSON: {error}")
         if not isinstance(fields, dict):
             _refuse(line.number, "is not a JSON object")
-        try:
-            return _question_in(fields)
-        except LMChatError as error:
-            _refuse(line.number, f"cannot be used: {error.message.rstrip('.')}")
+        return fields
 
-    async def _task_with_request(self, number: int, question: _LineQuestion) -> BatchTask:
+    async def _task_with_request(
+        self, number: int, line_id: str | int | None, question: _LineQuestion
+    ) -> BatchTask:
         """Return the task of a question; raises `LMChatError` for one that cannot be sent.
 
         A model, sampling options and a schema of the command line take the place of those of the
@@ -188,7 +186,7 @@ class TaskReader:
         )
         return BatchTask(
             number=number,
-            line_id=question.line_id,
+            line_id=line_id,
             key=_key_of(messages, model.model_id, options, output),
             # `is_batch`: at a server of this machine, the limit of requests a minute does not apply
             outcome=Sendable(replace(request, is_batch=True), model),
@@ -219,28 +217,42 @@ def _refuse(number: int, reason: str) -> NoReturn:
     raise LMChatError(message, kind="bad_line", hint="Correct the line, then run it again.")
 
 
-def _question_in(fields: Mapping[str, Any]) -> _LineQuestion:
+def _id_in(fields: Mapping[str, Any]) -> str | int | None:
+    """Return the `custom_id` or `id` of a line; None without one."""
+    line_id = fields.get("custom_id", fields.get("id"))
+    return line_id if isinstance(line_id, str | int) else None
+
+
+def _question_in(fields: Mapping[str, Any], number: int) -> _LineQuestion:
+    """Return the question in the fields of a line.
+
+    Raises `LMChatError`, with the number of the line, for wrong fields.
+    """
+    try:
+        return _question_of_fields(fields)
+    except LMChatError as error:
+        _refuse(number, f"cannot be used: {error.message.rstrip('.')}")
+
+
+def _question_of_fields(fields: Mapping[str, Any]) -> _LineQuestion:
     """Return the question in the fields of a line; raises `LMChatError` for wrong fields.
 
     A line has the `body` of OpenAI's batch format, or `messages`, or a `prompt`.
     """
-    line_id = fields.get("custom_id", fields.get("id"))
-    if not isinstance(line_id, str | int):
-        line_id = None
     if "body" in fields:
         path = fields.get("url", _CHAT_PATH)
         if path != _CHAT_PATH:
             raise RequestInvalid(f"only {_CHAT_PATH} is supported, not {path}.")
-        return _question_of_body(fields["body"], line_id)
+        return _question_of_body(fields["body"])
     if "messages" in fields:
-        return _LineQuestion(line_id=line_id, messages=_messages_of(fields["messages"]))
+        return _LineQuestion(messages=_messages_of(fields["messages"]))
     prompt = fields.get("prompt")
     if isinstance(prompt, str) and prompt.strip():
-        return _LineQuestion(line_id=line_id, messages=(text_message(Role.USER, prompt),))
+        return _LineQuestion(messages=(text_message(Role.USER, prompt),))
     raise RequestInvalid("it has no prompt, messages or body.")
 
 
-def _question_of_body(body: object, line_id: str | int | None) -> _LineQuestion:
+def _question_of_body(body: object) -> _LineQuestion:
     """Return the question in the body of a line of OpenAI's batch format."""
     if not isinstance(body, dict):
         raise RequestInvalid("its body is not a JSON object.")
@@ -255,7 +267,6 @@ def _question_of_body(body: object, line_id: str | int | None) -> _LineQuestion:
             options[name] = checked_option(name, value)
     model = body.get("model")
     return _LineQuestion(
-        line_id=line_id,
         messages=_messages_of(body.get("messages")),
         model=model if isinstance(model, str) else "",
         options=options,

@@ -100,7 +100,7 @@ def test_each_form_of_a_line_and_each_mistake_has_its_row(cli, server, tmp_path)
         json.dumps({"body": {**body, "tools": []}}),
         json.dumps({"body": {**body, "model": "unknown"}}),
         '["prompt"]',
-        '{"question": "which?"}',
+        '{"question": "which?", "id": "l"}',
         json.dumps({"body": {**body, "temperature": "hot"}}),
     ]
     done = cli("batch", stdin="\n".join(lines))
@@ -127,6 +127,7 @@ def test_each_form_of_a_line_and_each_mistake_has_its_row(cli, server, tmp_path)
     for number, reason in reasons.items():
         assert reason in found[number]["error"]["message"], found[number]
         assert {*found[number]["error"]} == {"error", "message", "timestamp"}
+    assert (found[7]["id"], found[12]["id"]) == ("e", "l")
     assert len(server.seen(CHAT)) == 3
     sent = next(
         seen.json for seen in server.seen(CHAT) if seen.json["messages"][-1]["content"] == "three"
