@@ -36,6 +36,7 @@ from lmchat.proxy.json_values import number_or_none
 from lmchat.proxy.servers import SERVERS
 
 TOO_MANY = "Too many requests to LMStudio, please try again later"
+"""Wording that scripts know; `Product.in_text` puts another product in place of LM Studio."""
 PROBES_PER_MINUTE = 240  # the health check every 5 s takes 12 of them
 MAX_MODEL_CHARS = 1024
 _WINDOW_S = 60.0
@@ -90,7 +91,7 @@ class AllowList:
             return
 
         hint = "Check the address, or add the host to allowed_hosts in config.toml."
-        if endpoint.host.isdecimal():  # probably a port of this machine
+        if endpoint.host.isdecimal():  # as in http://8080: probably a port of this machine
             hint = f"Write http://127.0.0.1:{endpoint.host}."
         raise EndpointNotAllowed(
             "Endpoint not allowed: Endpoint must be localhost, "
@@ -115,8 +116,7 @@ def _host_and_port(text: str) -> tuple[str, int | None]:
     if is_bare_ipv6:
         host = f"[{host}]"
     endpoint = Endpoint.parse(f"http://{host}")
-    # `parse` gives an address without a path the path /v1; the text must have no path at all.
-    if endpoint.path != "/v1" or "/" in host:
+    if "/" in host:  # it has a path
         may_have_password = "@" in text
         quoted = "that" if may_have_password else f'"{text}"'
         raise EndpointNotAllowed(
@@ -153,7 +153,7 @@ class Limiter:
     """
 
     def __init__(self, requests_per_minute: int, *, forwards_per_minute: int = 0) -> None:
-        """`forwards_per_minute` is the limit for requests of other programs; 0: none."""
+        """`forwards_per_minute` is the limit for requests of other programs; 0: no limit."""
         self._limits = {
             Purpose.CHAT: requests_per_minute,
             Purpose.PROBE: PROBES_PER_MINUTE,
@@ -165,7 +165,8 @@ class Limiter:
         """Count a request that is about to be sent.
 
         Raises:
-            TooManyRequests: the limit of its purpose is reached; the message names `product`.
+            TooManyRequests: the limit of its purpose is reached; the message names `product`. If
+                the product is not known, it names LM Studio, which is the wording of `TOO_MANY`.
         """
         limit = self._limits[purpose]
         if limit == 0:
@@ -353,7 +354,7 @@ class Admission:
     def check(self, endpoint: Endpoint) -> None:
         """Check the address alone, and raise as `AllowList.check` does; nothing is counted.
 
-        It is for requests without messages, and before a list of models is read from the cache.
+        Called for a request without messages, and for a list of models, also one from the cache.
         """
         with _logged_step(Purpose.PROBE, "allow-list"):
             self.allowed.check(endpoint)
@@ -406,7 +407,7 @@ class Admission:
             LMChatError: a check refuses the request; the checks after it do not run.
         """
         try:
-            if request.path == CHAT_PATH:
+            if request.path == CHAT_PATH:  # others, such as `/embeddings`, have no messages
                 with _logged_step(Purpose.FORWARD, "validate"):
                     check_forwarded_messages(request.messages)
             with _logged_step(Purpose.FORWARD, "allow-list"):

@@ -462,7 +462,8 @@ class Client:
     async def _find_target(self, model: str) -> Target:
         """Choose the server and the model of this name; an empty name means any model.
 
-        If the server is loading the model, wait until that has ended. The server is kept.
+        If the server is loading the model, wait until that has ended. The address of the server is
+        kept in `_chosen_endpoint` for later calls.
 
         Raises:
             LMChatError: no server has a model that can be used.
@@ -520,7 +521,10 @@ class Client:
 
 
 class _CallersKey(NoKeys):
-    """The key of the caller: for the server that was given, otherwise for this machine."""
+    """API key that a program has passed to `Client`.
+
+    It is sent to the server that the program named, or else to any server of this machine.
+    """
 
     def __init__(self, key: str, given_endpoint: Endpoint | None) -> None:
         self._key = key
@@ -643,9 +647,9 @@ class SyncClient:
         await self._client.aclose()
 
     def _start(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
-        """Start the coroutine that `work` returns in the thread of the loop; return its future.
+        """Call `work`, start its coroutine in the thread of the loop, and return the future.
 
-        Raises `WrongUse` after `close`, or if it is called in that thread.
+        Raises `WrongUse` after `close`, or if this method is called in the thread of the loop.
         """
         self._refuse_own_thread()
         with self._start_lock:

@@ -31,10 +31,10 @@ class KeySource(Protocol):
 class NoKeys:
     """A source without keys."""
 
-    def key_for(self, endpoint: Endpoint) -> str | None:  # noqa: ARG002 - for subclasses
+    def key_for(self, endpoint: Endpoint) -> str | None:  # noqa: ARG002 - used by subclasses
         return None
 
-    def why_withheld(self, endpoint: Endpoint) -> str:  # noqa: ARG002 - for subclasses
+    def why_withheld(self, endpoint: Endpoint) -> str:  # noqa: ARG002 - used by subclasses
         return ""
 
     def look_up(self, endpoint: Endpoint) -> None:

@@ -44,7 +44,8 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
             # PEM is ASCII; only comments between the certificates may have other characters.
             context.load_verify_locations(cadata=content.decode("ascii", "ignore"))
     if file or ca_file:
-        # The file may name the certificate of one server, or an authority that breaks RFC 5280.
+        # The user trusts all that is in the file: it may be the certificate of one server, without
+        # its issuer (a partial chain), or that of an authority that breaks rules of RFC 5280.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context

@@ -99,8 +99,8 @@ class ChunkReader:
         Fewer than `MIN_CHUNKS` are read one by one. More are read in bulk, which is faster, if all
         of them have the known frame (see `frames`): their texts are then joined to one. If not all
         have it, the first is decoded and gives the new frame, and the others are read in two halves
-        by the same rule. Where the frame changes in their middle, as from thought to answer, most
-        of them are so still read in bulk.
+        by the same rule. So most chunks are read in bulk even if the frame changes among them, as
+        from thought to answer.
         """
         if self.has_done:
             return
@@ -125,7 +125,8 @@ class ChunkReader:
 
         Raises:
             ServerRejected: the server sent an error.
-            MalformedStreamError: several events in a row are not JSON, or the answer has no end.
+            MalformedStreamError: several events in a row are not JSON, the answer is too long, or
+                the chunk belongs to another answer.
         """
         if self.has_done:
             return
@@ -141,8 +142,8 @@ class ChunkReader:
     def read_object(self, value: object) -> None:
         """Read a decoded chunk of a stream, or the decoded reply of a server that does not stream.
 
-        Posts an event for each fact that it contains, and keeps its finish reason. Of several
-        parallel answers (`choices`), only the first is read.
+        Posts events for what it contains. Its finish reason and its usage are kept for the end of
+        the answer. Of several parallel answers (`choices`), only the first is read.
         """
         chunk = dict_or_empty(value)
         chunk_id = str_or_empty(chunk.get("id"))
@@ -348,8 +349,10 @@ class ChunkReader:
     def _post_split(self, split: Iterable[SplitPiece | Rethought], pieces: int = 1) -> None:
         """Post the texts and corrections that the splitter returned.
 
-        Thought from between tags may repeat thought that has come in fields. If there was any, it
-        is kept until text of the answer follows; then `_post_tagged_thoughts` decides about it.
+        Thought from between tags may repeat thought that came in fields. So if any came in fields,
+        that from between tags is kept until text of the answer follows; then
+        `_post_tagged_thoughts` posts or drops it.
+
         `pieces` is how many chunks the split text came in. All of them are counted for the first
         text that is posted, and one for each further text.
         """

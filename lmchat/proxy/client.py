@@ -208,7 +208,6 @@ class ProxyClient:
         """Load a model and return when it is loaded; cancelling stops the loading if possible.
 
         The cached list of its server is then outdated, because the state of the model has changed.
-
         Without `keep_loaded_s` in `options`, the model stays in memory as long as the settings say.
         `on_progress` takes a fraction from 0 to 1.
         """
@@ -401,7 +400,10 @@ class ProxyClient:
         return bool(api.require_good(reply).value)
 
     def leave_answers(self) -> None:
-        """From now on, close streams without stopping the answers that servers keep (R-42)."""
+        """Close later streams without stopping the answers that servers keep (R-42).
+
+        Called when the terminal is gone: the next start of lmchat fetches these answers.
+        """
         self._leaves_answers = True
 
     def _drop_soon(self, exchange: Exchange) -> None:
@@ -492,7 +494,8 @@ class ProxyClient:
     async def _require_loaded(self, request: ChatRequest) -> None:
         """Raise `ServerRejected` if a request would make its server load or wake the model.
 
-        The state of the model is asked for first if it is not fresh.
+        The state of the model is asked for first if it is not fresh. The message is written for
+        `template_text`; users do not see the errors of `read_ahead`.
         """
         endpoint = request.endpoint
         self._admission.check(endpoint)
@@ -574,7 +577,7 @@ class ProxyClient:
     ) -> Exchange:
         """Return an exchange that sends a request, in the dialect that its server accepted last."""
         endpoint = request.endpoint
-        # The server of a replay has kept the answer, so it can, even if it was not asked since.
+        # A replay fetches an answer that the server has kept: it can, even if this was not checked.
         can_keep = request.is_replay or self._prober.keeps_answers(endpoint)
         return Exchange(
             request=request,
@@ -647,7 +650,8 @@ class ProxyClient:
     async def _run_counted(self, exchange: Exchange) -> StreamFinished:
         """Run an exchange, count its result in the metrics, and return its last event.
 
-        After a success, keep the dialect that the server accepted, and that the model is loaded.
+        After a success, keep the dialect that the server accepted, and note that the model is
+        loaded.
         An unexpected error becomes an `LMChatError`, which names only its type.
         """
         self._admission.count(total_requests=1)

@@ -115,8 +115,9 @@ class Connections:
     async def client(self, endpoint: Endpoint, *, is_checked: bool = False) -> httpx.AsyncClient:
         """Return the client for the origin of an endpoint, which is made with the first call.
 
-        With `is_checked`, return the client for requests with a key: `_check_owner` was called for
-        all its connections. After `aclose`, raise `WrongUse`.
+        With `is_checked`, return the client for requests with a key over http to this machine:
+        `send` lets `_check_owner` check each new connection of it. After `aclose`, raise
+        `WrongUse`.
         """
         if self._is_closed:
             raise WrongUse("This client is closed.")
@@ -186,7 +187,7 @@ class Connections:
         """
         started_s = time.perf_counter()
         headers = request_headers(key, has_body=body is not None)
-        client = await self.client(endpoint)
+        client = await self.client(endpoint)  # only builds the request; `send` chooses the sender
         request = client.build_request(method, url, content=body, headers=headers, timeout=timeout)
         trace = RequestTrace()
         response = await self.send(endpoint, request, trace)

@@ -147,7 +147,7 @@ class Exchange(Struct, kw_only=True):
                 plan = self._retry_plan(error)
                 if plan is None:
                     raise
-                max_attempts = min(plan.attempts or limits.retries, limits.retries)
+                max_attempts = plan.max_attempts(limits)
                 if attempt >= max_attempts:
                     raise
                 wait_s = plan.wait_after(attempt, limits)
@@ -243,7 +243,7 @@ class Exchange(Struct, kw_only=True):
 
         Returns whether it was changed. False if the refusal is about something else, or if the new
         dialect was refused before. Each field that is left out, and lost thoughts, are posted as a
-        note; a renamed limit and `stream_options` are not, because the user did not set them so.
+        note. A renamed limit, `stream_options` and a drawn seed are not: the user did not set them.
         """
         self._tried_dialects.add(self.dialect)
         dialect = self.dialect.after_refusal(
@@ -293,12 +293,12 @@ class Exchange(Struct, kw_only=True):
     async def _send_once(self, loading: Loading) -> StreamFinished:
         """Send the request once, read its answer, and return the last event.
 
-        If the model has to be loaded first, or `loading` cannot tell whether it still loads, this
-        is posted as loading. While the answer is awaited and read, limits of silence apply. Raises
-        the error of a refusal.
+        A `ModelLoading` is posted if the model has to be loaded first, or if only this request can
+        tell whether it still loads. While the answer is awaited and read, limits of silence apply.
+        Raises the error of a refusal.
         """
         endpoint = self.request.endpoint
-        client = await self.connections.client(endpoint)
+        client = await self.connections.client(endpoint)  # only builds the request
         self.post(RequestSent(sampling=self._sent_options(), is_kept=self.keeps_answer))
         self.must_be_dropped = self.keeps_answer
         if self.is_model_unloaded or loading.needs_request:
@@ -323,8 +323,9 @@ class Exchange(Struct, kw_only=True):
         refused_fields = {name for name, _ in self.dialect.dropped}
         options: dict[str, object] = {}
         for name, value in self.sampling_options.items():
-            first_field, *_ = self.server.fields_of_option(name, value)
-            if first_field not in refused_fields:
+            # The first field is the option; further ones, such as `top_logprobs`, only go with it.
+            option_field, *_ = self.server.fields_of_option(name, value)
+            if option_field not in refused_fields:
                 options[name] = value
         return options
 
@@ -334,7 +335,7 @@ class Exchange(Struct, kw_only=True):
         Its answer has no time limit for a read: `IdleTimeout` watches it.
         """
         if self.request.is_replay:
-            return self._new_replay_request(client, 0)
+            return self._new_replay_request(client, offset=0)
         outgoing = self.outgoing()  # without the key, because users may be shown it
         headers_with_key = self._stream_headers(self._key, has_body=True)
         return client.build_request(
@@ -404,7 +405,9 @@ class Exchange(Struct, kw_only=True):
                 return response
             await response.aclose()
             return None
-        self.must_be_dropped = False  # no order would arrive; the next start fetches the answer
+        # The server would not receive the order to drop the answer. If it still has the answer at
+        # the next start of lmchat, it is fetched then.
+        self.must_be_dropped = False
         return None
 
     async def _read_answer(
@@ -433,7 +436,7 @@ class Exchange(Struct, kw_only=True):
             events=self.events,
             idle_timeout=idle_timeout,
             splitter=splitter,
-            # bytes are counted after decompression, and the server counts them before
+            # The reader counts bytes after decompression; the server's `offset` counts them before.
             reconnect=None if "content-encoding" in response.headers else reconnect,
         )
         self._reader = reader

@@ -145,8 +145,9 @@ class Forwarding(Struct, kw_only=True):
         if plan is None:
             return None
         attempt = self._retries + 1
-        max_attempts = min(plan.attempts or self.limits.retries, self.limits.retries)
-        return plan.wait_after(attempt, self.limits) if attempt < max_attempts else None
+        if attempt >= plan.max_attempts(self.limits):
+            return None
+        return plan.wait_after(attempt, self.limits)
 
     async def _send(self, stack: AsyncExitStack) -> ForwardedReply | _Failure:
         """Send the request once; return the reply if it is a success, otherwise the failure.
@@ -221,14 +222,14 @@ class Forwarding(Struct, kw_only=True):
             return True
         if error.kind == "auth" and not self._key:
             self._key = await self.keys.key_after_refusal(self.request.model.endpoint) or ""
-            return bool(self._key) and not self._trace.key_withheld
+            return bool(self._key)
         if error.kind in _UNLOADED_KINDS and not self._has_tried_load:
             self._has_tried_load = True
-            return await self._can_load()
+            return await self._try_to_load()
         return False
 
-    async def _can_load(self) -> bool:
-        """Load the model; return whether it is loaded now."""
+    async def _try_to_load(self) -> bool:
+        """Load the model; return whether that has succeeded."""
         try:
             await self.load_model()
         except LMChatError as error:

@@ -22,7 +22,7 @@ _TEMPORARY = frozenset({"rate_limited", "busy", "upstream"})
 _MAYBE_TEMPORARY = frozenset(
     {"timeout", "context_overflow", "bad_request", "loading", "server_error"}
 )
-"""Kinds that are tried again only with a status that is temporary."""
+"""Kinds that are tried again only with a temporary status, so not inside a stream."""
 _TEMPORARY_STATUSES = frozenset({408, 429, 502, 503, 504, 529})
 _HOSTED_FAILURES = frozenset({409, 500})
 """Statuses that are temporary at providers, whose machines share the requests."""
@@ -33,6 +33,12 @@ class RetryPlan(Struct, frozen=True, kw_only=True):
 
     attempts: int | None = None  # most attempts in all; None: as the settings say
     wait_s: float | None = None  # wait before each further attempt; None: a growing one
+
+    def max_attempts(self, limits: LimitSettings) -> int:
+        """Return how many attempts may be made in all, at most as many as the settings allow."""
+        if self.attempts is None:
+            return limits.retries  # it counts the first attempt, too
+        return min(self.attempts, limits.retries)
 
     def wait_after(self, attempt: int, limits: LimitSettings) -> float:
         """Return the seconds to wait after an attempt; the first attempt is number 1.
