@@ -650,8 +650,7 @@ class ProxyClient:
     async def _run_counted(self, exchange: Exchange) -> StreamFinished:
         """Run an exchange, count its result in the metrics, and return its last event.
 
-        After a success, keep the dialect that the server accepted, and note that the model is
-        loaded.
+        After a success, keep the dialect that the server accepted; note that the model is loaded.
         An unexpected error becomes an `LMChatError`, which names only its type.
         """
         self._admission.count(total_requests=1)

@@ -243,7 +243,7 @@ class Exchange(Struct, kw_only=True):
 
         Returns whether it was changed. False if the refusal is about something else, or if the new
         dialect was refused before. Each field that is left out, and lost thoughts, are posted as a
-        note. A renamed limit, `stream_options` and a drawn seed are not: the user did not set them.
+        note. A renamed limit, `stream_options` and a drawn seed are not: no setting is lost then.
         """
         self._tried_dialects.add(self.dialect)
         dialect = self.dialect.after_refusal(

@@ -21,8 +21,8 @@ class NotJsonError(ValueError):
 def decode(data: bytes) -> Any:
     """Return the value of JSON bytes, or raise `NotJsonError`.
 
-    Some faults are tolerated: wrong UTF-8 and lone surrogates become U+FFFD, `NaN` and infinite
-    numbers become None.
+    Some faults are tolerated: wrong UTF-8 and lone surrogates become U+FFFD; `NaN`, `Infinity` and
+    `-Infinity` become None.
     """
     try:
         return _decode(data)
@@ -42,7 +42,7 @@ def without_surrogates(text: str) -> str:
 
 def utf8_safe(value: Any) -> Any:
     """Return a JSON value with all its texts and names `without_surrogates`."""
-    # written as one text, which has surrogates as they are; so all are replaced at once
+    # As one JSON text, which has surrogates unescaped, all texts are changed at once.
     return json.loads(without_surrogates(json.dumps(value, ensure_ascii=False)))
 
 
@@ -91,7 +91,7 @@ def positive_or_none(value: object) -> float | None:
 def _decode_loosely(data: bytes) -> Any:
     """Decode JSON that the strict decoder refused, with the faults that `decode` tolerates.
 
-    Python's own decoder accepts lone surrogates, `NaN` and infinite numbers.
+    Python's own decoder accepts lone surrogates, `NaN` and `Infinity`.
     """
     try:
         return utf8_safe(json.loads(data.decode("utf-8", "replace"), parse_constant=lambda _: None))

@@ -36,8 +36,9 @@ async def is_alive(
 ) -> bool:
     """Whether the server, or at least its machine, answers while a request waits.
 
-    `trace` is that of the request; False while the request itself gets no connection. Otherwise the
-    health path is asked or, without one, the machine connected to. True if neither can be done.
+    `trace` is that of the request: while the request itself has no connection yet, the result is
+    False. Otherwise the health path is asked. If there is none, lmchat connects to the machine to
+    see whether it answers. If neither can be done, the result is True.
     """
     if trace.is_connecting:
         return False

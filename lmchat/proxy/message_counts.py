@@ -37,7 +37,7 @@ async def count_messages(
 
     `body` and `marked_body` are bodies of the same request, without and with a `mark` behind each
     part; if `mark` is empty, there are no marks, and only the total is counted. The tools are not a
-    part: they have as many tokens as the request has more with them than without them.
+    part: their count is the difference between the totals with and without them.
     """
     total = await server.count_tokens(api, body)
     if total is None:
@@ -52,8 +52,13 @@ async def count_messages(
     texts = await _texts_of_parts(server, api, _without_tools(marked_body), mark)
     if texts is None:
         return MessageCounts(total=total)
-    order = {"model": body["model"], "content": "".join(texts), "with_pieces": True}
-    reply = await api.post(TOKENIZE + NO_LOAD, order | {"add_special": True})
+    tokenize_body = {
+        "model": body["model"],
+        "content": "".join(texts),
+        "with_pieces": True,
+        "add_special": True,  # with the token that begins a prompt, as in a chat request
+    }
+    reply = await api.post(TOKENIZE + NO_LOAD, tokenize_body)
     tokens = dicts_in(api.require_good(reply).object.get("tokens"))
     if len(tokens) != total_without_tools:
         return MessageCounts(total=total)
@@ -91,7 +96,7 @@ def _tokens_per_part(texts: Sequence[str], token_bytes: Sequence[int]) -> list[i
     its own: its tokens belong to the last part. `token_bytes` are the sizes of all tokens.
     """
     text_ends = list(accumulate(len(text.encode()) for text in texts))
-    # Some tokenizers put bytes before the text that it does not have, such as a blank.
+    # Some tokenizers add bytes before the text, such as a blank; they count for the first part.
     bytes_before = sum(token_bytes) - text_ends[-1]
     counts = [0] * (len(texts) - 1)
     if not counts:  # the request has no parts

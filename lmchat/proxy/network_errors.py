@@ -146,6 +146,7 @@ def _tls_error(error: ssl.SSLError, endpoint: Endpoint) -> ServerUnavailable:
     if isinstance(error, ssl.SSLCertVerificationError):
         other_fault = (f"is not trusted: {error.verify_message}", _TRUST_IT)
         fault, hint = _CERTIFICATE_FAULTS.get(error.verify_code, other_fault)
+        # Not by `format`: the words of OpenSSL may have braces.
         message = f"The certificate of {address} {fault.replace('{host}', endpoint.host)}."
     else:
         message = f"{address} does not use https."

@@ -69,11 +69,16 @@ class PageClient:
         return PageAddress(url=str(url), scheme=url.scheme, host=host, port=port, origin=origin)
 
     def is_allowed(self, address: PageAddress) -> bool:
-        """Return whether `allowed_hosts` names the host, alone or with this port."""
+        """Return whether `allowed_hosts` names the host, alone or with this port.
+
+        Before a page of any other host is fetched, the caller asks the user.
+        """
         return self._allowed.names(address.host, address.port)
 
     async def fetch(self, address: PageAddress) -> PageReply:
         """Request an address and return the page, or the address to which the host redirects.
+
+        The redirect is not followed here: the caller may have to ask the user about the new host.
 
         Raises:
             ServerUnavailable: nothing answers, or the connection broke.

@@ -99,7 +99,7 @@ async def read_models(
     if server is None:
         server, api.is_identified = await identify(api, expected)
     api.facts = replace(api.facts, product=server.product)
-    if not api.is_identified:  # only the plain list, which all products have
+    if not api.is_identified:  # so ask only for the plain list, which all products have
         server = UNKNOWN
     try:
         return await server.models(api)

@@ -199,7 +199,7 @@ class Prober:
         key: str | None = None,
         requests: int = _MANY_REQUESTS,
     ) -> ServerApi:
-        """Return a new API of an address, which remembers no replies.
+        """Return a new API of an address, without the replies of earlier ones.
 
         `read_s` is the timeout of a reply in seconds; None: no timeout, as loading may take
         minutes. `key` is the key to send, which may be empty; None: the one that is known for the
@@ -250,7 +250,8 @@ class Prober:
         record = self._record_of(endpoint)
         api = self._new_api_for(probe, key)
         api.is_quick = record.is_proven and not probe.is_scan
-        is_known = api.is_quick or bool(probe.server.hosts)  # it alone answers at its hosts
+        # At the host of a provider, no other product answers.
+        is_known = api.is_quick or bool(probe.server.hosts)
         known_server = probe.server if is_known else None
         candidate = await run_probe(api, probe, known_server)
 

@@ -465,7 +465,7 @@ def shown_address(location: str) -> str:
 
 
 def status_words(status: int) -> str:
-    """Return a status with its name, such as "502 Bad Gateway"; without one, "with status 799"."""
+    """Return a status and its name, as "502 Bad Gateway"; if it has no name, "with status 799"."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:

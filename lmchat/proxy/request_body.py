@@ -61,7 +61,8 @@ def body_of(
     if not has_tools:
         # Servers refuse `tool_choice` without `tools`, which may just have been left out.
         sent_fields.pop("tool_choice", None)
-    if "logprobs" not in sent_fields:  # it may have been refused, and this one goes only with it
+    if "logprobs" not in sent_fields:
+        # Servers refuse `top_logprobs` without `logprobs`, which may have been left out, too.
         sent_fields.pop("top_logprobs", None)
     encoder = MessageEncoder(
         files=request.files,

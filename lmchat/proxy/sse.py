@@ -51,13 +51,14 @@ class SseReader:
             MalformedStreamError: a line or an event is too long.
         """
         if self._skips_lf and chunk:
-            # The line was ended by its CR alone: waiting for an LF would delay every event.
+            # The CR at the end of the last chunk has ended a line: to wait for its LF would delay
+            # every event. If this chunk begins with an LF, it belongs to that CR.
             self._skips_lf = False
             chunk = chunk.removeprefix(b"\n")
         if b"\r" in chunk:
             self._skips_lf = chunk.endswith(b"\r")
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        # Only with its end is a line put together: doing it with each chunk would copy it often.
+        # A line is put together when its end has come: with each chunk, it would be copied often.
         if self._partial_line and b"\n" in chunk:
             chunk = bytes(self._partial_line) + chunk
             self._partial_line.clear()
@@ -159,9 +160,9 @@ def _split_data_events(text: bytes) -> tuple[list[bytes], bytes]:
 
 
 def _end_of_event(text: bytes) -> int:
-    """Return the position behind the event within which a text begins.
+    """Return the position behind an event that began in earlier bytes and continues in this text.
 
-    If the text does not contain the end of this event, return its length.
+    If the event does not end in the text, return the length of the text.
     """
     if text.startswith(b"\n"):  # the blank line: the line before it has ended in the last chunk
         return 1

@@ -47,10 +47,10 @@ class _Tokenizer:
         All texts are tokenized twice: with special tokens, and as plain text. A special token is
         found only with the first. Line breaks between the texts keep them apart.
         """
-        # no special token has a blank or a line break, nor is an empty text one
+        # A text that is empty, or has a blank or a line break, is no special token.
         candidates = sorted({text for text in texts if text.split() == [text]})
         lines = "\n".join(["", *candidates, ""])
         as_special = await self.tokens(lines, parse_special=True)
         as_text = set(await self.tokens(lines, parse_special=False))
-        special_texts = {token[1] for token in as_special if token not in as_text}
+        special_texts = {text for token_id, text in as_special if (token_id, text) not in as_text}
         return tuple(sorted(special_texts.intersection(candidates)))

@@ -227,7 +227,10 @@ def no_token_error(first_token_s: float) -> ServerUnavailable:
 
 
 def can_check_alive(endpoint: Endpoint) -> bool:
-    """Tell whether a machine can be asked directly: it is near, and no proxy is between."""
+    """Tell whether a machine can be asked directly: it is near, and no proxy is between.
+
+    Requests to an endpoint that `is_local` never use a proxy (R-8).
+    """
     return endpoint.is_local or (endpoint.is_near and not getproxies())
 
 
@@ -277,8 +280,8 @@ class Loading:
         """Wait until the request should be sent again; called when a loading server refuses it.
 
         First it pauses, then it checks the health until this does not say "loading" any more. The
-        pause is long without a health check, and after a second refusal, which means that the check
-        did not see the loading. Only the request shows it then, and is not sent so often.
+        pause is long without a health check, and from the second refusal on, which means that the
+        check did not see the loading. Then only the request can show it, but it is not sent often.
 
         Raises:
             ServerUnavailable: loading takes too long, or the server does not answer any more.

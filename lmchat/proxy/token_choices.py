@@ -74,7 +74,7 @@ def read_alternatives(entry: dict[str, Any]) -> tuple[Alternative, ...]:
 
 
 def read_token(entry: dict[str, Any]) -> Alternative | None:
-    """Return a token and its logprob; None for an empty token, or one without a number.
+    """Return a token and its logprob; None for an empty or very long token, or without a logprob.
 
     With `post_sampling_probs`, llama.cpp sends probabilities as `prob`. The text is that of the
     bytes of the token: `token` leaves out bytes that are no whole character.

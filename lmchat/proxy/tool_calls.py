@@ -53,10 +53,14 @@ class ToolCalls:
     def _find_or_add_call(self, index: int | None, call_id: str, name: str) -> int:
         """Return the number of the call that a fragment belongs to.
 
-        The first of these that exists: the call with its index and id; for a fragment that has
-        neither these nor a name, the last call; the call with its index, unless the fragment begins
-        another one (`_is_next_call`). Otherwise the fragment begins a call, which is added. The
-        number may differ from the server's index: some send 0 for each call, others send no index.
+        It is the first of these calls that exists:
+
+        - the call with the same index and id;
+        - the last call, if the fragment has neither an index nor an id nor a name;
+        - the call with the same index, unless the fragment begins another one (`_is_next_call`).
+
+        Otherwise the fragment begins a call, which is added. The number may differ from the
+        server's index: some servers send 0 for each call, others send no index.
         """
         number = self._number_by_id.get((index, call_id))  # never found by an empty id
         if number is not None:
@@ -72,7 +76,7 @@ class ToolCalls:
             self._calls.append(_Call())
         if call_id:
             self._number_by_id.setdefault((index, call_id), number)
-            self._number_by_id.setdefault((None, call_id), number)  # later fragments lack an index
+            self._number_by_id.setdefault((None, call_id), number)  # later ones may lack an index
         if index is not None:
             self._number_by_index[index] = number
         return number

@@ -333,7 +333,8 @@ def capabilities(
 ) -> tuple[str, ...]:
     """Return the names of those abilities of a model whose argument is true.
 
-    An argument may be any value of a server: a list, a text and a number count if not empty or 0.
+    An argument may be any value of a server: a list, a text or a number is true unless it is empty
+    or 0.
     """
     abilities = {"tools": tools, "vision": vision, "reasoning": reasoning}
     return tuple(name for name, is_able in abilities.items() if is_able)

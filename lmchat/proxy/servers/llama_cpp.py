@@ -89,8 +89,8 @@ class LlamaCpp(Server):
         """Return the models of the list; a single loaded model also gets the facts of `/props`.
 
         The list does not say whether the server has put its model to sleep, but `/props` of newer
-        versions does. A quick check asks for `/props` only if it has said so before, and reads
-        only this and the number of slots there.
+        versions does. A quick check asks for `/props` only if they have told this before, and then
+        reads only this and the number of slots.
         """
         models = await super().models(api)
         has_one_loaded = len(models) == 1 and models[0].state is LoadState.LOADED
@@ -187,7 +187,8 @@ class LlamaCpp(Server):
 
         async with background_task(self.follow_loading(api, model.model_id, on_progress)):
             reply = await api.post(_LOAD, {"model": model.model_id})
-            # The error says that the model is already loading, or loaded.
+            # Otherwise the error says that the model is already loading or loaded, which another
+            # program has begun.
             is_our_load = "already" not in str(reply.object.get("error", ""))
             if is_our_load:
                 self.require_done(api, reply, "load")

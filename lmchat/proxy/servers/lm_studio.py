@@ -199,7 +199,7 @@ def app_ports() -> tuple[int, ...]:
 
 
 def _ports_in_files(name: str) -> Iterator[int]:
-    """Yield the port in each of LM Studio's files of this name; the first is that in use.
+    """Yield the port in each of LM Studio's files of this name, in the order of its folders.
 
     Each folder of LM Studio may have such a file. A file that cannot be read, has no valid port, or
     notes an error, is left out.

@@ -102,7 +102,7 @@ class Ollama(Server):
                 reasoning="thinking" in abilities,
             ),
             is_blind=bool(abilities) and "vision" not in abilities,
-            owned_by="library",
+            owned_by="library",  # as Ollama says of all models in its OpenAI-like list
         )
 
     async def load(
@@ -147,8 +147,8 @@ async def _read_details(
     """Ask for the details of models, and keep them in `api.memory`, as long as requests are left.
 
     `listed` are rows of `/api/tags`, `loaded` the names of the models in memory. Only models whose
-    details are not known are asked for: first those in memory, then the others, but these not in a
-    quick check.
+    details are not known are asked for: first those in memory, then the others. A quick check asks
+    only for those in memory.
     """
     unknown = [row for row in listed if _digest(row) not in api.memory.model_facts]
     pending = [row for row in unknown if row["name"] in loaded]
