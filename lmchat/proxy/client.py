@@ -110,10 +110,10 @@ class ProxyClient:
             settings: Limits, timeouts and allowed hosts.
             keys: Where the API keys of servers come from; None: no key is sent.
             cache_file: File that keeps the lists of models; None: they are kept in memory only.
-            is_lasting: Whether the models of an address may be written to that file.
+            is_lasting: Whether a server may outlive this run; only then that file gets its models.
             transport: Replaces the network in tests.
-            owner_of: Returns the user who holds a port of this machine, if that is neither this
-                one nor root.
+            owner_of: Returns the name of the user who holds a port of this machine; empty if that
+                is this user or root.
             reads_per_second: How often streams of this machine are read at most, which saves a
                 quarter of their CPU time on a screen.
         """
@@ -425,7 +425,7 @@ class ProxyClient:
     async def end_thought(self, request_id: str) -> bool:
         """Ask the server of a running request to end the thought; return whether it will.
 
-        False if the request does not run, if the server cannot, and after any failure.
+        False if no answer to it is running, if the server cannot, and after any failure.
         """
         exchange = self._running.get(request_id)
         if exchange is None or not exchange.answer_id:

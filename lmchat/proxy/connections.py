@@ -98,9 +98,9 @@ class Connections:
     ) -> None:
         """Create it; nothing is connected yet.
 
-        `transport` replaces the network in tests. `owner_of` may block; it returns the user who
-        holds a port of this machine, if that is neither this one nor root. With `reads_per_second`,
-        streams of this machine are read at most this often.
+        `transport` replaces the network in tests. `owner_of` returns the name of the user who holds
+        a port of this machine, and an empty text if that is this user or root; it may block. With
+        `reads_per_second`, streams of this machine are read at most this often.
         """
         self._transport = transport
         self._owner_of = owner_of or foreign_owner

@@ -56,8 +56,8 @@ class ModelCache:
         """Create an empty cache.
 
         A list is fresh for `ttl_s` seconds. Without a `file`, nothing is read and written. Lists of
-        servers for which `is_lasting` returns False are never written. `clock` returns the seconds
-        since 1970.
+        servers for which `is_lasting` returns False are never written: these servers end with this
+        run. `clock` returns the seconds since 1970.
         """
         self._ttl_s = ttl_s
         self._file = file

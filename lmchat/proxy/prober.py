@@ -149,7 +149,8 @@ class Prober:
     async def models(self, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
         """Ask a server for all its models and return them.
 
-        The product is identified first, unless it has answered at this address before.
+        The product is identified first, unless it has answered at this address before, or the host
+        is that of a provider.
 
         Raises:
             ServerUnavailable: the server does not answer.
