@@ -169,7 +169,7 @@ class Limiter:
                 the product is not known, it names LM Studio, which is the wording of `TOO_MANY`.
         """
         limit = self._limits[purpose]
-        if limit == 0:
+        if limit == 0:  # no limit
             return
         times = self._recent(purpose)
         if len(times) < limit:
@@ -354,7 +354,8 @@ class Admission:
     def check(self, endpoint: Endpoint) -> None:
         """Check the address alone, and raise as `AllowList.check` does; nothing is counted.
 
-        Called for a request without messages, and for a list of models, also one from the cache.
+        For a request that needs no other check, such as one for the list of models. It is called
+        even if the list then comes from the cache.
         """
         with _logged_step(Purpose.PROBE, "allow-list"):
             self.allowed.check(endpoint)

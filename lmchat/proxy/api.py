@@ -47,7 +47,8 @@ def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
     """Return a list of messages as `ChatMessage`s; a prompt becomes one message of the user.
 
     Raises:
-        RequestInvalid: it is neither, the list is empty, or an entry of it is not a message.
+        RequestInvalid: `messages` is neither a prompt nor a list, or the list is empty, or one of
+            its entries is not a message.
     """
     if isinstance(messages, str):
         return (text_message(Role.USER, messages),)

@@ -41,7 +41,8 @@ from lmchat.proxy.timeouts import IdleTimeout, Loading
 
 REFUSAL_BYTES = 1024 * 1024  # most bytes of a refusal that are passed on
 REFUSAL_S = 10.0  # timeout for the body of a refusal, whose status has already arrived
-_UNLOADED_KINDS = ("model_not_loaded", "model_missing")  # of a refusal because of a listed model
+# Kinds of errors with which servers refuse a model that they list, but have not loaded.
+_UNLOADED_KINDS = ("model_not_loaded", "model_missing")
 _log = logging.getLogger(__name__)
 
 

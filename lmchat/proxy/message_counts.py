@@ -1,6 +1,6 @@
 """Tokens of each part of a request, counted by llama.cpp with a few short requests.
 
-The total is what the server counts for the whole request, which is what a chat request then has.
+The total is the server's count of the whole request, so a chat request will have as many tokens.
 For the parts, the chat template is applied to the request with a mark at the end of each part. The
 marks are removed from the text, its tokens are listed, and each belongs to the part in which it
 ends. If they are not as many as the server counts, the template has read a mark as something else,

@@ -20,7 +20,7 @@ from lmchat.proxy.connections import Reply
 from lmchat.proxy.server_api import background_task
 
 TICK_S = 1.0  # longest pause between two checks of the clock; a stall is reported as often
-SUSPENDED_S = 2.0  # a tick that is later means that this process was suspended, not the server
+SUSPENDED_S = 2.0  # a tick that is late by more than this means that this process was suspended
 PROBE_AFTER_S = 2.0
 """Silence after which the server is asked for a sign of life; with tick and probe, 5 s in all."""
 PROBE_S = 2.0  # a server that reads a long prompt still answers other requests
@@ -323,7 +323,8 @@ class Loading:
         """Sleep for `pause_s` seconds, or raise `ServerUnavailable` if loading takes too long.
 
         It takes too long if the limit for the first token has passed since `begun_s`, when the
-        model began to load, or if the server has not said for some time that the model loads.
+        model began to load, or if the server has not said for `UNCONFIRMED_FACTOR` times
+        `give_up_after_s` that the model loads.
         """
         limits = self._timeouts
         loading_s = self._loop.time() - begun_s
