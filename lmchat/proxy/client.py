@@ -173,8 +173,8 @@ class ProxyClient:
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         """Return the models of one server.
 
-        Unless `is_refresh`, a fresh list of the cache is returned. Otherwise the server is asked.
-        If it does not answer, the stale list of the cache is returned; without one, the
+        A fresh list of the cache is returned, unless `is_refresh`. If there is none, the server is
+        asked. If it does not answer, its old list in the cache is returned; without one, the
         `ServerUnavailable` is raised.
         """
         self._admission.check(endpoint)
@@ -388,8 +388,8 @@ class ProxyClient:
     async def keeps_answer(self, request: ChatRequest) -> bool:
         """Return whether the server still has the answer that a request wants to fetch (R-42).
 
-        Its reply lists the answers that it has, of those that were asked for. Raises `LMChatError`
-        if it does not reply within `LOOKUP_S`.
+        The reply lists those of the requested answers that the server has. Raises `LMChatError` if
+        it does not come within `LOOKUP_S`.
         """
         self._admission.check(request.endpoint)
         self._admission.take_probe(request.product)

@@ -309,6 +309,7 @@ def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str
     try:
         key = header_value(key or "")
     except ValueError as error:
+        # The error says that the key has forbidden characters: these are meant by "them".
         raise RequestInvalid(
             f"The API key {error}, and was not sent.",
             hint="Type or set it again without them.",

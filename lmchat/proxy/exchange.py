@@ -117,7 +117,7 @@ class Exchange(Struct, kw_only=True):
 
     @property
     def _facts(self) -> RequestFacts:
-        """Facts of the request that the message about a refusal of it names."""
+        """Facts of the request that messages about its refusal name."""
         request = self.request
         return RequestFacts(
             product=request.product,

@@ -107,9 +107,10 @@ def _no_address() -> WrongUse:
 
 
 async def _take_location(response: httpx.Response) -> None:
-    """Take the address of a redirect out of the headers.
+    """Move the address of a redirect from the headers to the extensions of the response.
 
-    httpx reads it there even if it does not follow it, and fails for schemes that it does not know.
+    httpx parses the header even if it does not follow redirects, and fails if it does not know the
+    scheme of the address.
     """
     response.extensions[_LOCATION] = response.headers.pop("Location", "")
 

@@ -140,7 +140,7 @@ class SseReader:
 
 
 def _split_data_events(text: bytes) -> tuple[list[bytes], bytes]:
-    """Split a run of events, each with one line of data and a blank line, from a text.
+    """Split off the events with one line of data each, if a text begins with such a run.
 
     Returns the data of each event, and the text behind them. If the text begins with anything else,
     or if one of the events has more than one line, returns no data and the whole text.
@@ -152,7 +152,8 @@ def _split_data_events(text: bytes) -> tuple[list[bytes], bytes]:
     if end > MAX_LINE_BYTES:  # it is read line by line instead: that checks the length of each
         return [], text
     without_ends = text[len(_DATA) : last_blank_line]
-    # `rsplit` takes half the time of `split`: from the end, it meets the rare byte first.
+    # `rsplit` takes half the time of `split`: it searches for the first byte of the separator, a
+    # line break, which is rare. `split` searches for the last one, a blank.
     payloads = without_ends.rsplit(_BLANK_LINE + _DATA)
     if b"\n" in b"".join(payloads):
         return [], text

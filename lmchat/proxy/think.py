@@ -221,7 +221,7 @@ class ThinkSplitter:
 
         self._add_unsure(before + _CLOSE, pieces)
         self._mention_count += 1
-        if self._mention_count >= _MAX_MENTIONS:  # for each, all text before it is searched
+        if self._mention_count >= _MAX_MENTIONS:  # each costs a search of all text before it
             self._begin_answer(pieces)
         return behind
 

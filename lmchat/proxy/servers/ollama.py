@@ -48,7 +48,7 @@ class Ollama(Server):
         return reply.is_good and has_version_alone and has_text
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the models of the list `/api/tags`, or of the OpenAI-like list if none exists.
+        """Return the models of `/api/tags`, or of the OpenAI-like list if that path is missing.
 
         `/api/ps` tells which models are in memory, and `/api/show` the details of each model. What
         was shown of a model before is not asked for again, until it is removed from the list.
