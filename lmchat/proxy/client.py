@@ -173,9 +173,9 @@ class ProxyClient:
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         """Return the models of one server.
 
-        A fresh list of the cache is returned, unless `is_refresh`. If there is none, the server is
-        asked. If it does not answer, its old list in the cache is returned; without one, the
-        `ServerUnavailable` is raised.
+        A fresh list of the cache is returned, unless `is_refresh`. If the cache has no fresh list,
+        the server is asked. If it does not answer, its old list in the cache is returned; without
+        one, the `ServerUnavailable` is raised.
         """
         self._admission.check(endpoint)
         await self._read_cache()

@@ -37,8 +37,8 @@ async def is_alive(
     """Whether the server, or at least its machine, answers while a request waits.
 
     `trace` is that of the request: while the request itself has no connection yet, the result is
-    False. Otherwise the health path is asked. If there is none, lmchat connects to the machine to
-    see whether it answers. If neither can be done, the result is True.
+    False. Otherwise the health path is asked. Without such a path, lmchat connects to the machine
+    to see whether it answers. If neither can be done, the result is True.
     """
     if trace.is_connecting:
         return False
