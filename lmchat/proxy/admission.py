@@ -234,7 +234,10 @@ def check_size(
 
 
 def _check_model(model: object, product: Product) -> None:
-    """Raise `RequestInvalid` if no model is named, or if `_is_model_name` refuses the name."""
+    """Raise `RequestInvalid` if no model is named, or if `_is_model_name` refuses the name.
+
+    `product` is the one that the first message names in place of LM Studio.
+    """
     if model == "":
         raise RequestInvalid(product.in_text("No LM Studio model selected"), hint="Choose a model.")
     if not _is_model_name(model):

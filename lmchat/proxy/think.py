@@ -257,9 +257,11 @@ def _ends_thought(before: str, behind: str, *, has_ended: bool) -> bool | None:
     `before` and `behind` are the texts on both sides of the tag. By its place, the tag is
 
     - undecided (None) if only blanks are behind it and more text may follow;
-    - a mention in code;
-    - the end of a thought at the end of a line, unless a blank is before it;
-    - a mention within a line; at its beginning, only if `_MENTION_ENDS` has the next character.
+    - in code, a mention;
+    - at the end of a line, the end of a thought, unless a blank is before it;
+    - at the beginning of a line, the end of a thought, unless `_MENTION_ENDS` has the character
+      behind it;
+    - anywhere else, a mention.
     """
     after_blanks = behind.lstrip(" \t\r")  # a line may end with CR LF
     may_follow = not has_ended and len(behind) < _MAX_HELD

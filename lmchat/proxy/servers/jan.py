@@ -47,7 +47,7 @@ class Jan(Server):
         return str_or_empty(info.get("title")).startswith("Jan API Server")
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the running models; a newer Jan has another list, from which the others come."""
+        """Return the running models, and the others if this version of Jan lists them, too."""
         running = await super().models(api)
         reply = await api.get_extra("/v1/models/available")
         if reply is None:
