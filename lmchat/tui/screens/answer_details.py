@@ -51,7 +51,7 @@ def _server_rows(answer: ChatMessage) -> Iterator[DetailRow]:
     receipt = answer.receipt or Receipt()
     if answer.model:
         yield "Model", safe_line(answer.model, limit=_NAME_CHARS)
-    if receipt.asked:
+    if receipt.asked:  # the requested model, where another one has answered
         yield "Asked for", safe_line(receipt.asked, limit=_NAME_CHARS)
     server = " at ".join(filter(None, (receipt.product, answer.endpoint)))
     if server:
@@ -78,7 +78,10 @@ def _end_words(answer: ChatMessage, receipt: Receipt) -> str:
 
 
 def _token_rows(receipt: Receipt) -> Iterator[DetailRow]:
-    """Yield the tokens of prompt and answer, the speeds, and what became of drafts."""
+    """Yield the tokens of prompt and answer, the speeds, and how many drafted tokens were accepted.
+
+    Some servers let a small model draft the next tokens, of which the model accepts those that fit.
+    """
     if receipt.prompt_tokens is not None:
         yield "Prompt", _prompt_words(receipt)
     if receipt.prompt_tokens is not None and receipt.context:
@@ -185,7 +188,7 @@ def _median(slowness: Slowness, words: str) -> str:
 
 
 def _wait_causes(receipt: Receipt) -> Iterator[Cause]:
-    """Yield what has taken time before the first word, as far as it was measured."""
+    """Yield what has taken time before the first word, as far as it was measured or counted."""
     if receipt.was_loaded:
         words = "the server was asleep" if receipt.was_asleep else "the model was loaded first"
         yield (words if receipt.load_ms is None else f"{words} ({_TIME})"), receipt.load_ms

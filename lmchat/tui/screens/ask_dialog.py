@@ -27,7 +27,16 @@ _PATH_CELLS = 200  # width to which a path is cut
 _IGNORES_KEYS_S = 0.5  # from the opening of a question: these keys were meant for the prompt
 
 Attempt = Callable[[Any], Awaitable[Any]]
-"""Tries what was typed. Returns the result of the dialog; but a text says why it failed."""
+"""Tries what was typed. Returns the result of the dialog, with which it is left.
+
+But a text means a failure, and the dialog stays: it shows the text, which says why. An empty text
+says nothing, as after a question to which the user has said no.
+"""
+
+
+def accept_any(_typed: str) -> str:
+    """Return that a text is not rejected: the `check` of a dialog in which it may be empty."""
+    return ""
 
 
 class AskDialog(Dialog[Any]):
@@ -57,7 +66,8 @@ class AskDialog(Dialog[Any]):
             text: Words above the input.
             value: The text that the input has at first.
             verb: The word for Enter.
-            check: Returns why a text is rejected, or ""; by default, only an empty text is.
+            check: Returns why a text is rejected, or "" to accept it. Without a check, all but an
+                empty text are accepted.
             hints: Keys beside Enter and Esc.
             attempt: Tries the text that has passed the check.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -88,8 +89,9 @@ class ChoicesDialog(Dialog[TakenWord | None]):
         if not self.can_act:
             return
         most_rows = _ROWS_WHEN_TALL if self.size.height >= _TALL else _ROWS_WHEN_SHORT
-        most_likely_tokens = max(len(choice.top) for choice in self._choices)
-        self._list.styles.height = min(most_rows, most_likely_tokens + 1)  # and the chosen token
+        most_alternatives = max(len(choice.top) for choice in self._choices)
+        # one more: the token of the answer may be none of the likeliest
+        self._list.styles.height = min(most_rows, most_alternatives + 1)
         unsure = sum(_is_unsure(choice) for choice in self._choices)
         counted = formatting.counted(len(self._choices), "word")
         self.show_title(f"{counted}, {unsure} of them below {formatting.percent(_UNSURE)}")
@@ -165,8 +167,8 @@ def _words_of(answer: AnswerChoices) -> list[ShownWord]:
 
 def _unknown_words(text: str) -> list[ShownWord]:
     """Return the words of a text without known probabilities, each with the blank before it."""
-    pieces = text.replace(" ", "\0 ").split("\0")
-    return [ShownWord(shown_text(piece), MUTED) for piece in pieces if piece]
+    pieces = re.findall(r" [^ ]*|[^ ]+", text)
+    return [ShownWord(shown_text(piece), MUTED) for piece in pieces]
 
 
 def _style(choice: TokenChoice) -> str:

@@ -77,7 +77,7 @@ class Connect:
     def start(self) -> None:
         """Start the search and the health checks, each in a worker, unless they are running.
 
-        With `--local`, the built-in engine is started the first time in place of the search.
+        With `--local`, the first call starts the built-in engine in place of the search.
         """
         running_groups = {worker.group for worker in self._app.workers if not worker.is_finished}
         if self._workspace.is_local and not self._has_tried_engine:
@@ -373,10 +373,10 @@ class Connect:
         self.check_now()
 
     def _show_on_page(self, candidates: Sequence[Candidate]) -> None:
-        """Show what was found on the welcome page, if it is open."""
+        """Show candidates of the last search on the welcome page, if it is open."""
         if (page := self._page) is not None:
             page.has_waiting_message = self._workspace.open_sessions.shown.is_waiting
-            page.show(candidates, 0.0, self.pause_s)
+            page.show(candidates, searched_s_ago=0.0, next_search_s=self.pause_s)
 
     def close_page(self) -> None:
         """Close the welcome page, if it is open and not about to close.

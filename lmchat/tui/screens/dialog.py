@@ -144,7 +144,7 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
         ("down", "move(1)"),
         ("pageup", "page(-1)"),
         ("pagedown", "page(1)"),
-        ("home", "move(-1_000_000)"),
+        ("home", "move(-1_000_000)"),  # to the first row: `move` stops at the ends
         ("end", "move(1_000_000)"),
         ("enter", "take"),
     ]
@@ -157,7 +157,8 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
         yield RowList()
 
     def on_mount(self) -> None:
-        self.list.set_focused(has_keys=not self.AUTO_FOCUS)
+        has_input = bool(self.AUTO_FOCUS)  # then the input is shown as focused, and the list is not
+        self.list.set_focused(has_keys=not has_input)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.use_room)
@@ -184,7 +185,7 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
         event.stop()
         self.filter(event.value)
 
-    def filter(self, typed: str) -> None:  # noqa: ARG002 - for those that need it
+    def filter(self, typed: str) -> None:  # noqa: ARG002 - for subclasses that do more than draw
         """Show what matches the typed words."""
         self.draw()
 
@@ -225,7 +226,7 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
         is_tight = self._list_height + _ROWS_BESIDE_LIST > self.size.height
         if is_tight != self.has_class("-tight"):
             self.set_class(is_tight, "-tight")
-            # again when the blank rows have come or gone: the room is another then
+            # fit it again after the layout, when the blank rows have come or gone
             self.call_after_refresh(self.fit, self.list, self._list_height)
         self.fit(self.list, self._list_height)
 

@@ -70,8 +70,8 @@ class MessageTree(ListDialog[str | None]):
     def show(self, content: TreeContent) -> None:
         """Show the branches of a session.
 
-        At first, the end of the path is chosen that the chat shows; later the branch that was
-        chosen before, or its parent if it is gone.
+        The first time, choose the branch at the end of the path that the chat shows; later, the
+        branch that was chosen before, or its parent if it is gone.
         """
         is_first = self._branches is None
         old_choice = self._chosen_branch()
@@ -97,8 +97,8 @@ class MessageTree(ListDialog[str | None]):
         """
         if old_choice is None:
             return None
-        head = old_choice.messages[0]
-        for message_id in (head.message_id, head.parent_id):
+        first = old_choice.messages[0]
+        for message_id in (first.message_id, first.parent_id):
             for branch in self._branches or ():
                 if message_id in [message.message_id for message in branch.messages]:
                     return branch
@@ -183,10 +183,10 @@ def _count_ends(listed: Sequence[Branch]) -> int:
 def branch_row(branch: Branch, content: TreeContent, icons: Icons) -> ListRow:
     """Return the row of a branch: its name, its first words, and at the right author and length.
 
-    Without a name, the first words replace it. Without words, it is the state of the first message.
+    Without a name, only the first words are shown; if there are none, the state of the message is.
     The row is marked if the branch is on the path of the chat.
     """
-    opening = branch.opening
+    opening = branch.opening  # the first message that is no system prompt
     author = safe_line(opening.model, limit=20) or str(opening.role)
     if opening.role is Role.USER:
         author = "you"

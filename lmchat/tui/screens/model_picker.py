@@ -93,7 +93,9 @@ class ModelTable:
     def __init__(self, rows: Sequence[ModelRow]) -> None:
         self.rows = rows
         product_by_endpoint = {row.model.endpoint: row.model.product for row in rows}
-        self._servers_by_product = Counter(product_by_endpoint.values())  # their numbers
+        self._servers_by_product = Counter(
+            product_by_endpoint.values()
+        )  # how many servers each has
         servers_by_model = Counter(row.model.model_id for row in rows)
         self._lines = [
             self._line(row, names_server=servers_by_model[row.model.model_id] > 1) for row in rows
@@ -247,7 +249,7 @@ def _cells(row: ModelRow) -> dict[str, StyledText]:
     if model.state is LoadState.LOADING:
         context = (f"loading{formatting.so_far(model.load_fraction)}", "$warning")
     speed = ""
-    if row.tokens_per_second is not None:
+    if row.tokens_per_second is not None:  # only the number: the title of the column has the unit
         speed = formatting.rate(row.tokens_per_second).split(formatting.GAP)[0]
     return {
         "Params": (safe_line(model.params, limit=8), ""),

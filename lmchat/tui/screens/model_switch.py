@@ -40,7 +40,7 @@ class ModelSwitch:
         self._chat = chat
         self._target = target
         self._loading: ModelInfo | None = None  # the model that is being loaded
-        self._loading_since_s = 0.0  # when the load that began last did; tells loads apart
+        self._loading_since_s = 0.0  # when the newest load began; tells it from earlier loads
 
     def open_picker(
         self, reason: str = "", then: Callable[[ModelInfo], None] | None = None
@@ -245,7 +245,7 @@ class ModelSwitch:
             if since_s == self._loading_since_s:  # no other load has begun since
                 self._loading = None
             if self._target.end_loading(model, since_s):
-                self._chat.turns.resume_after_load(is_loaded=can_answer)
+                self._chat.turns.resume_after_load(can_answer=can_answer)
 
     def _show_progress(self, fraction: float) -> None:
         """Show how much of the model is loaded; ignore a report after the load was stopped."""

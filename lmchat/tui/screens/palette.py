@@ -80,9 +80,10 @@ class Palette(ListDialog[Command | None]):
 
 
 def _match(typed: str, entry: PaletteEntry) -> FuzzyMatch | None:
-    """Return how the typed text matches the title of an entry, else its slash command, else None.
+    """Match the typed text with the title of an entry, or else with its slash command.
 
-    Of a match with the slash command, no characters are highlighted.
+    A match with the slash command has no offsets, since only the title is highlighted. Return None
+    without a match.
     """
     found = fuzzy_match(typed, entry.title)
     if found is not None:
@@ -117,13 +118,13 @@ def _entries_of(scope: Scope) -> list[PaletteEntry]:
 
 
 def _message_entries(
-    chat: ChatScreen, message: str, *, excluded: Sequence[str] = ()
+    chat: ChatScreen, subject: str, *, excluded: Sequence[str] = ()
 ) -> Iterator[PaletteEntry]:
     """Yield the commands that can do something with the focused message, else the last answer.
 
     Args:
         chat: The chat screen.
-        message: Words for the message, which begin the titles.
+        subject: Words for the message, as `Last answer`; the titles begin with them.
         excluded: Ids of commands to leave out.
     """
     for entry in _entries_of(Scope.MESSAGE):
@@ -132,7 +133,7 @@ def _message_entries(
         if command_id in excluded or chat.messages.unavailable_reason(act):
             continue
         is_general = command_id in _OF_THE_SESSION
-        yield entry if is_general else replace(entry, title=f"{message}: {entry.title}")
+        yield entry if is_general else replace(entry, title=f"{subject}: {entry.title}")
 
 
 def _configured(chat: ChatScreen) -> Iterator[Command]:

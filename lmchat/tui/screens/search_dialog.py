@@ -34,7 +34,7 @@ from lmchat.tui.widgets.row_list import ASIDE, ListRow, RowList, wrapped_rows
 _FILTERS = ("model:", "role:", "before:", "after:", "title:", "has:code")
 _FILTER = re.compile(r"\b(?:model|role|before|after|title|has):\S+")
 _LIST_ROWS = 11  # height of the list before anything was found
-_LEAST_AFTER = 3  # the words after a hit keep at least a third of the room, if they need it
+_AFTER_DIVISOR = 3  # the words after a match keep at least a third of the room, if they need it
 _FIRST_LIMIT = 20  # hits of the first search
 _MORE = 5  # factor by which the limit grows near the end of the list
 _MOST_HITS = 2500
@@ -166,7 +166,7 @@ class SearchDialog(ListDialog[SearchChoice | None]):
         """
         limit = min(len(self._hits) * _MORE, _MOST_HITS)
         if self._is_cut and limit > len(self._hits):
-            self._is_cut = False  # until the new hits are shown: else each key would search again
+            self._is_cut = False  # else each key would search again, until the new hits are shown
             self._search(self.typed, limit)
 
 
@@ -203,7 +203,8 @@ def hit_rows(hit: SearchHit, width: int, now: datetime, icons: Icons) -> list[Li
 def _author(hit: SearchHit) -> str:
     """Return who wrote the words of a hit: "you", the model, or if it is not known the role.
 
-    Return an empty text for a title, and for a tool message, whose kind of hit the row names.
+    Return an empty text for a title, which has no author, and for a tool message if the row names
+    the kind of the hit: that says already that a tool is meant.
     """
     is_named_by_kind = hit.kind in HIT_KIND_NAMES and hit.role == Role.TOOL
     if hit.kind == "title" or is_named_by_kind:
@@ -225,7 +226,7 @@ def around(hit: SearchHit, width: int, ellipsis: str) -> StyledTexts:
     before_width = cell_len(before)
     after_width = cell_len(after)
     if before_width + after_width > room:
-        room_after = max(min(after_width, room // _LEAST_AFTER), 0)
+        room_after = max(min(after_width, room // _AFTER_DIVISOR), 0)
         room_before = max(room - room_after, 0)
         if before_width > room_before:
             kept_width = max(room_before - cell_len(f"{ellipsis} "), 0)

@@ -37,14 +37,17 @@ class ServerQuestions:
         except LMChatError as error:
             return error.message_with_hint
         if candidate.verdict.is_server:
-            self._workspace.catalogue.expect(endpoint)
+            self._workspace.catalogue.expect(endpoint)  # searches probe it, too, from now on
         is_usable = candidate.verdict.is_usable and candidate.has_model
         if is_usable or candidate.verdict in WANTS_KEY:
             return candidate
         return f"{endpoint.netloc}: {candidate.finding}. {candidate.next_step}"
 
     async def _try_other_machine(self, endpoint: Endpoint) -> Candidate | str:
-        """Ask whether a host may be used in this run, then check its server; "" if it may not."""
+        """Ask whether a host may be used in this run, then check its server.
+
+        Return what `try_server` returns; an empty text if the host may not be used.
+        """
         from lmchat.tui.screens.server_dialog import AllowDialog
 
         dialog = AllowDialog(endpoint, allowed=self._workspace.settings.allowed_hosts)

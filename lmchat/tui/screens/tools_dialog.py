@@ -26,7 +26,7 @@ args = ["-y", "@modelcontextprotocol/server-filesystem", "/home/me/notes"]
 
 Or write functions with type hints and docstrings in tools.py, beside config.toml."""
 _STYLES = {ServerState.STARTING: "$warning", ServerState.READY: MUTED, ServerState.FAILED: "$error"}
-_DRAW_EVERY_S = 0.5  # while tool servers start
+_DRAW_EVERY_S = 0.5  # between two drawings: the states of the tool servers change without a key
 
 
 def tools_dialog(open_sessions: OpenSessions, config_file: Path) -> Dialog[None]:
@@ -62,6 +62,7 @@ class ToolsDialog(ListDialog[None]):
         self._note = note
 
     def on_mount(self) -> None:
+        # `again`: also servers that have failed are started, once more
         self.run_worker(self._toolbox.host.list_servers(again=True), name="tools", group="tools")
         self.set_interval(_DRAW_EVERY_S, self.use_room)
 

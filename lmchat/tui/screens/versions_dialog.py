@@ -106,7 +106,8 @@ class VersionsDialog(Dialog[str | None]):
         yield Container(left, right, id="panes")
 
     def on_mount(self) -> None:
-        self.call_after_refresh(self._show_sides, 0, 1)  # the text starts where its size is known
+        # after the layout: a log wraps its text for its size
+        self.call_after_refresh(self._show_sides, 0, 1)
         if any(version.state is AnswerState.STREAMING for version in self._versions):
             self.set_interval(_UPDATE_S, self._update_streaming)
 
@@ -205,8 +206,8 @@ def _figures(message: ChatMessage) -> list[str]:
 
 
 def _without_figures(message: ChatMessage) -> ChatMessage:
-    """Return a copy of a version of which the log shows only the text.
+    """Return a copy of a version without what the log would show around its text.
 
-    State, model and figures are above the log.
+    State, model and figures are above the log already.
     """
     return replace(message, state=AnswerState.COMPLETE, receipt=None, model="", versions=1)

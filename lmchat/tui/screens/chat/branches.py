@@ -34,10 +34,11 @@ class _PathChange(Struct, frozen=True):
     earlier_id: str  # a message of the branch from before the change
     changed_at: datetime
     action: str  # words for the panel once it is undone
-    notice: str  # sentence about that
+    notice: str  # sentence for the user once it is undone
 
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+"""Time of an exclusion of an earlier run, as the true one is not known: it is undone last."""
 
 
 class _Exclusion(Struct, frozen=True, kw_only=True):
@@ -184,7 +185,7 @@ class Branches:
     async def toggle_excluded(self, message_id: str) -> None:
         """Take a message of the path out of all requests, or put it back; `undo` undoes that.
 
-        A tool call goes with its result.
+        An answer with tool calls and the results of these calls go together.
         """
         together = messages_together(self._sessions.conversation.messages, message_id)
         if not together:
@@ -239,8 +240,9 @@ class Branches:
         await self._sessions.conversation.fill()
         path_change = self._last_change(await self._store.tree(session_id))
         exclusion = self._last_exclusion()
-        times = [last.changed_at for last in (path_change, exclusion) if last is not None]
-        newest_at = max(times, default=None)
+        changes = [change for change in (path_change, exclusion) if change is not None]
+        newest_at = max((change.changed_at for change in changes), default=None)
+        # None if the last deletion was before `newest_at`
         deleted_id = await self._store.last_deleted_message(session_id, since=newest_at)
         if deleted_id is not None:
             self._open_sessions.require_free_path(session_id)
@@ -249,7 +251,7 @@ class Branches:
             self._notices.notify("Restored.")
         elif exclusion is not None and exclusion.changed_at == newest_at:
             await self._set_excluded(exclusion, is_excluded=not exclusion.is_excluded)
-            self._exclusions = [last for last in self._exclusions if last is not exclusion]
+            self._exclusions = [other for other in self._exclusions if other is not exclusion]
             notice = "Put back: it is sent again." if exclusion.is_excluded else "Taken out again."
             self._notices.notify(notice)
         elif path_change is not None:
@@ -362,12 +364,12 @@ class Branches:
             await self._refresh_tree()
 
     async def _name_branch(self, branch_id: str, name: str) -> None:
-        """Ask for the name of a branch, and save it; an empty one removes it."""
-        from lmchat.tui.screens.ask_dialog import AskDialog
+        """Ask for a new name of a branch, and save it; an empty one removes `name`, the old one."""
+        from lmchat.tui.screens.ask_dialog import AskDialog, accept_any
 
         session_id = self._sessions.shown_id
         text = "If you leave it empty, the tree shows its first words."
-        dialog = AskDialog("Branch name", text=text, value=name, verb="save", check=lambda _: "")
+        dialog = AskDialog("Branch name", text=text, value=name, verb="save", check=accept_any)
         typed = await self._notices.ask(dialog)
         if typed is not None:
             await self._store.name_branch(session_id, branch_id, " ".join(typed.split()))

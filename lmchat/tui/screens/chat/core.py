@@ -230,7 +230,7 @@ class Background:
                 words = f"{note}: {begun_in_lower_case(words)}"
             self._notices.notify(words)
 
-        remember_copied(self._screen.app, text)
+        remember_copied(self._screen.app, text)  # for Ctrl+V in lmchat, also if `copy` fails
         begin_work(self._screen.app, copy, COPYING)
 
     def remember(self, remembered: Remembered) -> None:
@@ -258,7 +258,7 @@ def begin_work(node: DOMNode, work: Work, group: str, *, is_only: bool = True) -
     With `is_only`, earlier workers of the group are cancelled.
     """
 
-    async def run() -> None:
+    async def run() -> None:  # Textual runs no `lambda` that returns a coroutine
         await work()
 
     _: Worker[None] = node.run_worker(run, name=group, group=group, exclusive=is_only)

@@ -74,8 +74,8 @@ class KeyHints:
     def _note(self) -> tuple[str, str]:
         """Return the note above the prompt: its text, and at the right what the keys do.
 
-        It says which commands run or which page is fetched, that an answer is being rewritten, or
-        with which words the next one begins.
+        It is the first of these that applies: which commands run or which page is fetched; that an
+        answer is being rewritten; with which words the next answer begins. Otherwise both are "".
         """
         if running := self._shell_commands.note or self._prompt_pages.note:
             return running, "Esc stops it"
@@ -173,7 +173,8 @@ class KeyHints:
     def _message_hints(self) -> list[Hint]:
         """Return the hints for the focused message: the commands that can do something with it.
 
-        If its tool call waits for the user, they are the choices; in an empty session, undo.
+        If it is a tool call that waits for the user, the hints are the keys of the decision. In an
+        empty session, which has no message, the only hint is to undo a deletion.
         """
         message = self._widgets.log.focused_message
         if message is None:
@@ -188,7 +189,7 @@ class KeyHints:
 
     def _is_useful(self, name: str, message: ChatMessage) -> bool:
         """Return whether a command can do something with a message now."""
-        if name == "resume" and not has_words(message):  # it would only regenerate
+        if name == "resume" and not has_words(message):  # it would do the same as `regenerate`
             return False
         shown = self._open_sessions.shown
         current = shown.conversation.current(message)

@@ -74,7 +74,8 @@ class MessageActions:
     def unavailable_reason(self, name: str) -> str:
         """Return why a command on the focused message, or the last answer, can do nothing now.
 
-        Empty if it can do something; always for `undo`, which needs no message.
+        The reason is empty if the command can do something. For `undo`, which needs no message, it
+        is always empty.
         """
         if name == "undo":
             return ""
@@ -110,7 +111,7 @@ class MessageActions:
         action = self._actions.get(name)
         if reason:
             self._notices.notify(reason)
-        elif action is None:  # `copy_code`, for which the log has found no code
+        elif action is None:  # `copy_code`: there seemed to be code, but the log has found none
             self._notices.notify("This message has no code block.")
         else:
             coroutine = action(message)
@@ -126,9 +127,10 @@ class MessageActions:
         self._background.attempt(rewrite, group="message", typed=text)
 
     def copy_part(self, part: str) -> None:
-        """Copy the last answer; with the part `code`, a code block of it or the focused message.
+        """Copy the last answer; with the part `code`, copy a code block.
 
-        Raises `WrongUse` for another part.
+        The block is one of the focused message, or else of the last answer. Raises `WrongUse` for
+        another part.
         """
         last = self._sessions.opened.last_answer_or_prompt
         if part == "code":

@@ -63,7 +63,8 @@ class MessageContents:
     async def _show_images(self, images: Sequence[FilePart], *, dialogs_after: int) -> bool:
         """Show one image after the other; return False if the user leaves a dialog with Esc.
 
-        `dialogs_after` is the number of dialogs that follow the last image.
+        `dialogs_after` is the number of dialogs that follow the last image. Each dialog says how
+        many others are left.
         """
         from lmchat.tui.screens.image_dialog import ImageDialog, decoded
 

@@ -46,10 +46,10 @@ _FILE_NAME = r"[\w.+-]*\.\w{1,8}"  # a word behind the language of a fence that 
 
 
 class _Block(NamedTuple):
-    """Text to save, and the line that opened its fence; empty without one."""
+    """Text to save: a code block, or the words of a message without one."""
 
     text: str
-    info: str = ""
+    info: str = ""  # what follows the opening fence, as `python garden.py`; empty without a fence
 
 
 class MessageFile:
@@ -60,11 +60,16 @@ class MessageFile:
 
     def __init__(self, core: ChatCore) -> None:
         self._notices = core.notices
-        self._last_id = ""  # of the message that was saved last
-        self._last_index = -1  # of the code block in it
+        # what the user was asked about last, also if it was not saved then
+        self._last_id = ""  # id of the message
+        self._last_index = -1  # index of the code block in it
 
     async def save(self, message: ChatMessage) -> None:
-        """Ask for a file, and write the next code block of a message; without one, its words."""
+        """Ask for a file, and write the next code block of a message into it.
+
+        If the message has no code block, write its words. An attempt that fails returns words for
+        the dialog, which then stays open.
+        """
         from lmchat.tui.screens.ask_dialog import AskDialog
 
         words = words_of(message)
@@ -87,7 +92,11 @@ class MessageFile:
         await self._notices.ask(dialog)
 
     def _next(self, message: ChatMessage, blocks: list[_Block]) -> tuple[_Block, str]:
-        """Return the block behind the one that was saved last, and its position in words."""
+        """Return the block to save, and its position in words, which are empty for a single block.
+
+        If the user was asked about this message last, it is the next block, and after the last one
+        the first; otherwise it is the first block.
+        """
         is_again = message.message_id == self._last_id
         self._last_index = (self._last_index + 1) % len(blocks) if is_again else 0
         self._last_id = message.message_id
@@ -97,9 +106,10 @@ class MessageFile:
         return blocks[self._last_index], position
 
     async def _write(self, name: str, text: str, *, is_forced: bool) -> bool | str:
-        """Write a file; return an empty text if it exists and the user wants to keep it.
+        """Write a file, and return True; if it exists, ask whether to overwrite it.
 
-        Raises `FileRefused` if it cannot be written.
+        If the user says no, return an empty text: the dialog for the name stays open, and shows no
+        words. Raises `FileRefused` if the file cannot be written.
         """
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
 
@@ -127,8 +137,13 @@ async def _code_blocks(text: str) -> list[_Block]:
 def suggested_name(info: str, words: str, *, is_code: bool) -> str:
     """Return the name of a file for a code block, or for a message without one.
 
-    The fence may name it, as in `python garden.py`: then only the last part of that name counts.
+    The fence may name the file, as `python src/garden.py` does: then the name is `garden.py`.
     Otherwise it is made of the first words of the message, with the suffix of the language.
+
+    Args:
+        info: What follows the opening fence of the block: the language, and perhaps other words.
+        words: The text of the message.
+        is_code: Whether a code block is saved; otherwise the suffix is that of Markdown.
     """
     language, _, rest = info.strip().partition(" ")
     for word in re.split(r"[\s=\"'{}]+", rest):

@@ -108,6 +108,7 @@ class PromptPages:
         self._status.show_action(action)
 
     async def _ask(self, address: PageAddress) -> bool:
+        """Ask whether a page may be fetched; until the answer, nothing counts as being fetched."""
         from lmchat.tui.screens.ask_dialog import PageDialog
 
         self._show("", "asking about a page")

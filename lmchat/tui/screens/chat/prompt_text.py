@@ -102,6 +102,7 @@ class PromptText:
         otherwise ↑ brings it back, too. A new session gets the sampling options of the last one in
         which nothing was sent.
         """
+        # this text, with which lmchat asks for a summary, was not typed
         compact_prompt = self._open_sessions.next_turn.options.compact_prompt
         earlier = [
             without_file_lines(prompt)
@@ -212,6 +213,7 @@ class PromptText:
         While a message is edited, it is put into what comes back after the edit.
         """
         draft_id = _draft_id(opened)
+        # another new session counts, too: all new sessions share one draft
         is_shown = opened is self._open_sessions.shown or draft_id == self._draft_id
         if is_shown and self.edited_id:
             self._before_edit = file_text + self._before_edit
@@ -249,9 +251,10 @@ class PromptText:
         self._input.put(without_file_lines(after, allowed_lines=files))
 
     async def fill_preset(self, typed: str) -> str:
-        """Return the prompt that a preset makes of `NAME [TEXT]`.
+        """Return the prompt that a preset makes of `typed`, as `NAME [TEXT]`.
 
-        Raises `WrongUse` if there is no such preset, or if it needs a text and none was typed.
+        The preset may also use the text of the clipboard. Raises `WrongUse` if there is no such
+        preset, or if it needs a text and none was typed.
         """
         from lmchat.services.prompts import filled
 
@@ -325,15 +328,22 @@ class PromptFiles:
         self._warn_of_unseen_image([piece])
 
     def _warn_of_unseen_image(self, pieces: Sequence[str]) -> None:
-        """Say so if the files have an image that the model in use cannot see."""
-        has_image = any(split_draft(piece)[1] for piece in pieces)  # an image is a line, no block
-        if has_image and self._prompt_text.has_unseen_image:
-            self._notices.notify(CANNOT_SEE)
+        """Say so if the files have an image that the model in use cannot see.
+
+        `pieces` are the files as the prompt holds them: a text file as a block, an image as a line.
+        """
+        for piece in pieces:
+            _, files_by_line = split_draft(piece)
+            is_image = bool(files_by_line)
+            if is_image and self._prompt_text.has_unseen_image:
+                self._notices.notify(CANNOT_SEE)
+                return
 
     async def _attach_set(self, typed: str, name: SetName) -> None:
         """Attach the text files of a folder or a pattern, and tell how much that is.
 
         The user is asked first if there are many, or if they fill half of the context window.
+        `typed` is the text that they replace, or empty, as in `attach_named`.
         """
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
 

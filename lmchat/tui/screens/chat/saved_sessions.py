@@ -96,7 +96,8 @@ class SavedSessions:
 
     async def _header(self, session_id: str) -> SessionHeader:
         """Return the header of a session, as the store has it now."""
-        return (await self._store.open_session(session_id, count=1)).header
+        session = await self._store.open_session(session_id, count=1)  # its messages are not needed
+        return session.header
 
     async def _toggle_pinned(self, session_id: str, _typed: str) -> str:
         was_pinned = (await self._header(session_id)).is_pinned
@@ -160,11 +161,11 @@ class SavedSessions:
 
     async def _ask_for_tags(self, session_id: str) -> Sequence[str] | None:
         """Return the tags that the user wants a session to have; None if the dialog was left."""
-        from lmchat.tui.screens.ask_dialog import AskDialog
+        from lmchat.tui.screens.ask_dialog import AskDialog, accept_any
 
         text = "Separate tags with spaces. To find them, type #tag in the filter of the list."
         tags = safe_line(" ".join((await self._header(session_id)).tags))
-        dialog = AskDialog("Session tags", text=text, value=tags, verb="save", check=lambda _: "")
+        dialog = AskDialog("Session tags", text=text, value=tags, verb="save", check=accept_any)
         typed = await self._notices.ask(dialog)
         return None if typed is None else tags_from(typed)
 

@@ -81,8 +81,8 @@ class ChatScreen(PatchedScreen):
     def _set_first_classes(self) -> None:
         """Set the classes for the size of the terminal and for the hidden panels.
 
-        Textual sets the classes for the size only after the first paint. Set before, they save it
-        from computing all styles again.
+        Textual sets the classes for the size only after the first paint, and must then compute all
+        styles again. They are set here before, so that nothing changes after that paint.
         """
         app = self.app
         for breakpoints, size in (
@@ -115,14 +115,14 @@ class ChatScreen(PatchedScreen):
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         """Tell Textual at the start not to compute all styles again, which mounting has just done.
 
-        When a dialog above the screen is left, it does compute them.
+        Later, when a dialog above the screen is left, Textual computes them.
         """
         if not self._was_shown:
             event.refresh_styles = False
         self._was_shown = True
 
     def on_screen_suspend(self) -> None:
-        """Hide the notifications of this screen: the one that now covers it shows them, too."""
+        """Hide the notifications of this screen: the screen that covers it shows them, too."""
         self.query("ToastRack").set(display=False)
 
     def on_resize(self) -> None:
@@ -153,8 +153,8 @@ class ChatScreen(PatchedScreen):
     async def _resume(self) -> None:
         """Show the session that the command line names.
 
-        A prompt that the user has sent before it was read waits in its queue; if a model is ready,
-        send it.
+        Until it is read, a new session is shown. A prompt that was sent there and still waits is
+        moved into the queue of the named session; if a model is ready, send it.
         """
         session_id = await self.workspace.store.find(self.workspace.resume_id)
         await self.sessions.go_to(session_id, takes_queue=True)
@@ -220,8 +220,9 @@ class ChatScreen(PatchedScreen):
     async def _run_command(self, slash: SlashCommand) -> None:
         """Run the action of a slash command, with its argument as the last parameter.
 
-        An action that only the slash command has, `Command.typed`, always gets this parameter. The
-        one that also a key runs gets it if the command takes an argument, and one was typed.
+        `Command.typed`, an action that only the slash command has, always gets this parameter.
+        `Command.action`, which keys and the palette run, too, gets it only if an argument was typed
+        and the command takes one.
         """
         command = slash.command
         destination, name, parameters = parse(command.typed or command.action)
@@ -266,16 +267,17 @@ class ChatScreen(PatchedScreen):
         self.background.lend_terminal_to(self.prompt_text.edit_in_program)
 
     @on(PromptInput.FileNamed)
-    @on(PromptInput.PagesNamed)
-    def _attach_named(self, event: PromptInput.FileNamed | PromptInput.PagesNamed) -> None:
-        if isinstance(event, PromptInput.PagesNamed):
-            self._prompt_pages.attach_mentioned(event.addresses)
-            return
+    def _attach_file(self, event: PromptInput.FileNamed) -> None:
+        """Attach the file that was chosen after `@`, or those whose paths were pasted."""
         if event.path:
             attach = partial(self._prompt_files.attach_named, event.path, typed=event.text)
-        else:
+        else:  # the text was pasted
             attach = partial(self._prompt_files.attach_pasted, event.text)
         self.background.attempt(attach, group="attach")
+
+    @on(PromptInput.PagesNamed)
+    def _attach_pages(self, event: PromptInput.PagesNamed) -> None:
+        self._prompt_pages.attach_mentioned(event.addresses)
 
     async def action_insert_file(self, path: str) -> None:
         if is_page_address(path):
@@ -338,10 +340,10 @@ class ChatScreen(PatchedScreen):
 
     @on(ChatLog.ActionWanted)
     def _act_on_message(self, event: ChatLog.ActionWanted) -> None:
-        """Do what the log asks for.
+        """Run the command on a message that the log leaves to the screen.
 
-        Without a text, run the named command on the message. With the name "links", open the text,
-        a link that was clicked; with any other name, copy the text.
+        If the event has a text, it is the link that was clicked (for "links"), or what the log has
+        chosen to copy (for any other name).
         """
         if not event.text:
             self.messages.act_on(event.name, event.message)
@@ -449,7 +451,7 @@ class ChatScreen(PatchedScreen):
             self.prompt_text.leave_command,
             self.widgets.log.drop_selection,
         ]
-        if self.focused is self.widgets.prompt_input:
+        if self.focused is self.widgets.prompt_input:  # elsewhere, Esc first leads to the prompt
             steps.append(self.turns.take_back)
         for step in steps:
             has_done_something = step()

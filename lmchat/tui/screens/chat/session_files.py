@@ -77,8 +77,8 @@ class SessionFiles:
     async def _write(self, request: Any, *, is_forced: bool = False) -> bool:
         """Write the shown session, with its older messages, into the file of an `ExportRequest`.
 
-        If the file exists, ask whether to overwrite it, unless `is_forced`. Return False if the
-        user says no, and True after the export.
+        If the file exists, ask whether to overwrite it; with `is_forced`, overwrite it without
+        a question. Return False if the user says no, and True after the export.
         """
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
 
@@ -156,7 +156,10 @@ class SessionFiles:
         return last_outcome if last_outcome.chats else ImportOutcome()
 
     async def _import_file(self, importer: Importer, name: str) -> ImportOutcome:
-        """Import a file, zip or folder; return the outcome, of a part of it if it was stopped."""
+        """Import a file, zip or folder, and return the outcome.
+
+        If the user stops the import, the outcome has what was imported until then.
+        """
         outcome = ImportOutcome()
         work = partial(importer.import_files, [name], into=outcome)
         await self._show_progress(importer, "Importing", work)

@@ -91,7 +91,8 @@ class ShownSession:
     async def _fill(self, conversation: Conversation) -> None:
         """Read the older messages of a session, and show them.
 
-        Do nothing if another session is shown by now, and show nothing if it is after the reading.
+        If another session is shown by now, nothing is read. If the user changes to another one
+        during the reading, nothing is shown.
         """
         if self._open_sessions.is_shown(conversation):
             await conversation.fill()
@@ -178,7 +179,8 @@ class ShownSession:
         if importer is None:  # in a temporary chat
             return
         programs = await importer.programs()
-        self._has_searched_programs = True  # now: before, another fetch of the list may cancel this
+        # only here: a search that another fetch of the list has cancelled must be made again
+        self._has_searched_programs = True
         if not programs:
             return
         offer = f"/import all imports your chats of {', '.join(programs)}"
@@ -238,8 +240,8 @@ class ShownSession:
             message_id: The message to show. The path to it becomes the chosen one of its session,
                 also on the disk. If empty, show the place where the user left the session.
             words: Words to mark in this message, as hits of a search.
-            takes_queue: Whether prompts that wait in a new session, if that one is left now,
-                go into the queue of the other session; if not, into the draft of new sessions.
+            takes_queue: Where to move prompts that wait in a new session, if that is left now: into
+                the queue of the other session; or if False, into the draft of new sessions.
         """
         await self._open_sessions.drafts.load(session_id)
         bookmark = ""
@@ -348,7 +350,7 @@ def _comparable(conversation: Conversation) -> tuple[object, ...]:
 
 
 async def _read_up_to(bookmark: str, conversation: Conversation) -> None:
-    """Read the older messages of a session if its bookmark is not in one that is in memory."""
+    """Read the older messages of a session if the message of its bookmark is not in memory."""
     position = parse_bookmark(bookmark)
     if position is not None and conversation.find(position.message_id) is None:
         await conversation.fill()

@@ -123,7 +123,7 @@ class StatusDisplay:
         next_turn = self._next_turn
         use = next_turn.context_use(conversation)
         turn = conversation.turn
-        # after a turn, its last seconds stay
+        # after the end of a turn, the speeds of its last seconds stay in the panel
         speeds_until_s = now_s if turn is None or turn.ended_s is None else turn.ended_s
         return TelemetrySnapshot(
             health=self.health,
@@ -188,7 +188,7 @@ class StatusDisplay:
     def _context_share(self, draft_tokens: int) -> str:
         """Return how much of the context window session and draft take, as `41 %`.
 
-        Empty if the window is not known.
+        It is empty if the size of the window is not known, or older messages are not read yet.
         """
         use = self._next_turn.context_use(self._open_sessions.shown.conversation)
         if use is None:
@@ -207,7 +207,7 @@ class StatusDisplay:
     def _unsaved_words(self) -> str:
         """Words for a session that is not saved: a temporary one, or one that cannot be saved.
 
-        The second is not said here while the panel is shown, which says it.
+        The second is left out while the panel is shown: the panel has a warning about it.
         """
         if self._workspace.is_temporary:
             return "temporary"
@@ -222,7 +222,10 @@ class StatusDisplay:
         return [self._model_name(target), str(target.product)]
 
     def _model_name(self, target: Target) -> str:
-        """Return the name of the model; while it loads, with the progress, else with the time."""
+        """Return the name of the model; while it loads, also how far the load is.
+
+        If the server does not report this fraction, it is the time since the load began.
+        """
         name = safe_line(target.model_id)
         if not target.is_loading:
             return name or "no model"

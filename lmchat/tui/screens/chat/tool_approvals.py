@@ -35,7 +35,7 @@ class ToolApprovals:
         """
         opened.asked = asked
         self._status.show_action("waiting for you")
-        if asked.note:
+        if asked.note:  # why it is asked again about a tool that was always allowed
             self._notices.notify(asked.note)
         if opened is self._sessions.opened:
             self._widgets.focus_approval_card()
@@ -49,7 +49,7 @@ class ToolApprovals:
     def decide(self, choice: Choice) -> None:
         """Use what the user chose on the card of the shown session, in a worker.
 
-        Do nothing if no call waits any more.
+        Do nothing if no call waits any more, as after a stop of the turn.
         """
         opened = self._sessions.opened
         asked = opened.asked
@@ -81,12 +81,12 @@ class ToolApprovals:
 
         Return None if the user leaves the dialog: the card then still waits for a decision.
         """
-        from lmchat.tui.screens.ask_dialog import AskDialog
+        from lmchat.tui.screens.ask_dialog import AskDialog, accept_any
 
         title = f"Refuse {safe_line(asked.name, limit=_MAX_NAME)}?"
         text = "The model gets your reason. Leave it empty to give none."
         reason: str | None = await self._notices.ask(
-            AskDialog(title, text=text, verb="refuse", check=lambda _: "")
+            AskDialog(title, text=text, verb="refuse", check=accept_any)
         )
         return reason
 

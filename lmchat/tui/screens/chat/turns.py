@@ -165,7 +165,7 @@ class Turns:
         """Ask for another version of an answer, or run a tool call again.
 
         Args:
-            message: The answer, or the message of the tool call; for a prompt, the answer to it.
+            message: The answer, the message of the tool call, or a prompt, whose answer is meant.
             model: The model that answers; None for the current one.
         """
         if message.role is Role.TOOL and self._next_turn.toolbox is None:
@@ -214,8 +214,8 @@ class Turns:
     async def catch_up(self) -> None:
         """Fetch the last answer of the shown session if its server continued it without lmchat.
 
-        First the server is asked whether it has. The session can be used until it replies, so that
-        the user may begin another turn; then nothing is fetched.
+        First the server is asked whether it has done so, unless the setting `detach` is off. Until
+        it replies, the session can be used. If the user begins another turn, nothing is fetched.
         """
         opened = self._sessions.opened
         if opened.is_busy or not self._next_turn.options.chat.detach:
@@ -244,13 +244,14 @@ class Turns:
             self._send(opened, text)
         self._sessions.show_queue()
 
-    def resume_after_load(self, *, is_loaded: bool) -> None:
+    def resume_after_load(self, *, can_answer: bool) -> None:
         """Continue after the load of a model has ended.
 
-        If the model is loaded, regenerate the last answer of the shown session if that failed for
-        want of a model, then send the waiting prompts. Otherwise hold them until the user acts.
+        If the model can answer, send the waiting prompts. Before that, if the last answer of the
+        shown session has failed because no model was loaded, regenerate it. If the model cannot
+        answer, hold the prompts until the user acts.
         """
-        if not is_loaded:
+        if not can_answer:
             self._open_sessions.hold_waiting()
             self._sessions.show_queue()
             return
@@ -282,12 +283,14 @@ class Turns:
     def _end_draft_of_new_session(self, opened: OpenSession) -> None:
         """Take the first prompt of a new session, which is being sent, out of the saved draft.
 
-        All new sessions share this draft, with the id "". Queued prompts, which it has on the disk,
-        are taken out, too. If another session is shown by now, the text was typed there, and stays.
+        All new sessions share this draft, whose id is "". On the disk, queued prompts are before
+        its text; `note` is called without them, which takes out this prompt if it was queued.
         """
         drafts = self._open_sessions.drafts
-        is_shown = opened is self._sessions.opened
-        drafts.note("", "" if is_shown else drafts.text(""))
+        remaining_text = ""
+        if opened is not self._sessions.opened:  # the text was typed since, in another new session
+            remaining_text = drafts.text("")
+        drafts.note("", remaining_text)
 
     def _settings_for(self, opened: OpenSession, text: str = "") -> TurnSettings | None:
         """Return the settings of a turn that is to begin; None if it cannot begin.
@@ -311,8 +314,9 @@ class Turns:
     def _begin_turn(
         self, opened: OpenSession, events: AsyncGenerator[ConversationEvent, None], text: str = ""
     ) -> None:
-        """Begin a turn, whose events are shown by a worker; the naming of sessions is cancelled.
+        """Begin a turn, whose events are shown by a worker.
 
+        Reading ahead and the naming of a session are cancelled: they would keep the server busy.
         `text` is the prompt, which is given back if it is not sent; empty for a turn without one.
         """
         self._read_ahead.cancel()
@@ -334,7 +338,7 @@ class Turns:
         return True
 
     def answer_now(self) -> None:
-        """End the thought of the shown session; if no thought runs, notify the user."""
+        """End the thought of the shown session; if that is not possible, tell the user why."""
         refusal = answer_now(self._sessions.conversation)
         if refusal:
             self._notices.notify(refusal)
@@ -522,7 +526,8 @@ class Turns:
         """
         if is_summary:
             return "not compacted" if answer is None else "compacted"
-        calls = opened.last_calls  # an answer follows calls, unless one was stopped or has failed
+        # calls are the last messages only if the turn ended in them: else an answer follows
+        calls = opened.last_calls
         last = calls[-1] if calls else answer
         state = last.state if last else AnswerState.STOPPED
         if self._workspace.is_temporary:
@@ -588,7 +593,7 @@ class Turns:
     async def _rename_by_model(self, conversation: Conversation) -> None:
         """Let the model write a title for a session after its first answer, and show the title.
 
-        A title from the user stays; if the model fails, so does the title made of the prompt.
+        A title from the user is kept. If the model fails, the title made of the prompt is kept.
         """
         from lmchat.services.session_titles import rename_by_model
 
@@ -628,7 +633,7 @@ class Turns:
     def take_back(self) -> bool:
         """Move the newest queued prompt into the prompt if it waits for a server or a model.
 
-        Return whether it does.
+        Return False, and do nothing, if none waits.
         """
         opened = self._sessions.opened
         if not opened.is_waiting:

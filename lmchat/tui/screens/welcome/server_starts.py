@@ -83,7 +83,10 @@ class ServerStarts:
             begin_work(self._page, self._read_disk, "disk")
 
     async def _read_disk(self) -> None:
-        """Read offer and files; after the first time, with a new search instead of the cache."""
+        """Read what the engine offers, and the model files of this disk.
+
+        The first time, the engine may return the files that an earlier search has cached.
+        """
         if self._late_engine is not None:
             engine = await self._late_engine.ready()
             await self._read_files(engine, is_refresh=self.has_read_disk)
@@ -164,7 +167,7 @@ class ServerStarts:
             return
         self.problem = ""
         self._page.post_message(self.Learned())
-        self._catalogue.expect(start.endpoint)
+        self._catalogue.expect(start.endpoint)  # searches probe its address from now on
         try:
             await launcher.watch(await launcher.begin(start))
         except LMChatError as error:

@@ -237,13 +237,13 @@ def _pairs(lines: Sequence[ServerLine]) -> Iterator[ListRow]:
 
 
 def _with_digits(rows: Sequence[ListRow]) -> list[ListRow]:
-    """Return the rows with the key that takes a row written at its right.
+    """Return the rows with the key to press written at the right: a digit, or `Enter` if chosen.
 
-    Only the first row with each key of the list gets one: a digit up to 9, or `Enter` while it is
-    chosen.
+    Rows with the same `ListRow.key` are chosen together, and only the first of them gets it. Behind
+    the ninth choice, there are no more digits. Rows without a `ListRow.key` cannot be chosen.
     """
     written: list[ListRow] = []
-    numbers: dict[Hashable, int] = {}
+    numbers: dict[Hashable, int] = {}  # by `ListRow.key`, from 1
     for row in rows:
         if row.key is None or row.key in numbers:
             written.append(row)
