@@ -127,7 +127,8 @@ class AskDialog(Dialog[Any]):
     def accept(self, typed: Any) -> None:
         """Leave with what was typed, or begin the attempt in a worker.
 
-        If the attempt succeeds, leave with its result; otherwise show why it has failed.
+        If the attempt succeeds, leave with its result; otherwise show why it has failed. `typed` is
+        the text, or what a subclass makes of it, as `ExportDialog` does.
         """
         attempt = self._attempt
         if attempt is None:

@@ -204,7 +204,8 @@ class Connect:
         """Use the chosen server, or ask for what it lacks; otherwise show the welcome page.
 
         A server with a chosen model is used at once. One whose model the user must choose is used
-        if any candidate has models; the picker asks then. An API key is asked for once per server.
+        if any candidate has models: the picker, which lists the models of all servers, asks then.
+        An API key is asked for once per server.
         Nothing is asked while a dialog is open or a prompt is typed: the next keys are not meant
         for the question.
         """

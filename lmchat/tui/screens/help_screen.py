@@ -114,8 +114,8 @@ def _has_words(entry: HelpEntry, words: Sequence[str]) -> bool:
 def _row(entry: HelpEntry, *, width: int) -> ListRow:
     """Return the row of an entry: keys, what they do, and on a wide screen the slash command.
 
-    A command without keys has its slash command in their place. `width` is in cells. The row is
-    marked as a heading, since no row of the help can be chosen.
+    A command without keys has its slash command in their place. `width` is in cells. The row
+    begins at the left edge, as a heading does: no row of the help can be chosen.
     """
     is_wide = width >= _WIDE
     first = entry.keys or entry.slash

@@ -28,7 +28,7 @@ _CELL_RATIO = 2  # height of a cell by its width
 
 
 async def decoded(app: App[Any], part: FilePart, data: bytes) -> Any:
-    """Return the image in a file as one of Pillow, and prepare the terminal to show images.
+    """Return the image in a file as an image of Pillow, and prepare lmchat to show images.
 
     The library that shows images asks the terminal at its import what it can draw. During that,
     lmchat does not read the terminal: keys of the user would be taken for the answer. Raises

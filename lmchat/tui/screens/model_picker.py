@@ -204,7 +204,10 @@ class ModelTable:
         """
         columns = []
         for column in _COLUMNS:
-            widths = [cell_len(line.cells[column.title][0]) for line in self._lines]
+            widths = []
+            for line in self._lines:
+                text, _style = line.cells[column.title]
+                widths.append(cell_len(text))
             if any(widths):
                 columns.append(replace(column, width=max(cell_len(column.title), *widths)))
         room = width - _SIGN

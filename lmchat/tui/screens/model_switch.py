@@ -97,7 +97,8 @@ class ModelSwitch:
     def close_unasked_picker(self) -> None:
         """Close a picker that opened without a key of the user, unless something is typed in it.
 
-        Call it when a model is ready: the user need not choose one any more.
+        Call it when a server is used from now on: the reason that the picker gives may not hold any
+        more.
         """
         for picker in open_screens(self._app, "ModelPicker"):
             if picker.reason and not picker.has_filter:

@@ -140,7 +140,8 @@ def _configured(chat: ChatScreen) -> Iterator[Command]:
     """Yield a command for each preset and profile of the configuration."""
     named = chat.workspace.named
     for name in named.presets():
-        yield _command("preset", name, f"/p {name}", f"slash({f'/p {name} '!r})")
+        start = f"/p {name} "  # put into the prompt: a text for the preset may follow
+        yield _command("preset", name, f"/p {name}", f"slash({start!r})")
     for name in named.profiles():
         yield _command("profile", name, f"/profile {name}", f"use_profile({name!r})")
 

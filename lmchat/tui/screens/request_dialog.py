@@ -52,8 +52,10 @@ class RequestDialog(TextDialog):
         self._template_text = template_text
         self._outgoing = outgoing
         self._page = page
-        has_none = isinstance(template_text, LMChatError) and template_text.kind == "unsupported"
-        self._form = form or ("json" if has_none else "text")
+        first_form = "text"
+        if isinstance(template_text, LMChatError) and template_text.kind == "unsupported":
+            first_form = "json"  # the server cannot give the text
+        self._form = form or first_form
         self._figures = ("", "")  # name and size of the shown form
 
     def on_mount(self) -> None:

@@ -14,7 +14,7 @@ from lmchat.text import safe_line
 from lmchat.tui import formatting
 from lmchat.tui.screens.dialog import Dialog, ListDialog
 from lmchat.tui.screens.text_dialog import TextDialog
-from lmchat.tui.widgets.line import MUTED
+from lmchat.tui.widgets.line import MUTED, StyledTexts
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow, text_row, wrapped_rows
 
 _NOT_CONFIGURED = """No tools are configured. Add a server to {} and restart lmchat:
@@ -26,6 +26,7 @@ args = ["-y", "@modelcontextprotocol/server-filesystem", "/home/me/notes"]
 
 Or write functions with type hints and docstrings in tools.py, beside config.toml."""
 _STYLES = {ServerState.STARTING: "$warning", ServerState.READY: MUTED, ServerState.FAILED: "$error"}
+_ERROR_INDENT = 2  # cells before the error of a server
 _DRAW_EVERY_S = 0.5  # between two drawings: the states of the tool servers change without a key
 
 
@@ -88,9 +89,13 @@ class ToolsDialog(ListDialog[None]):
         )
         if not server.error:
             return [head]
-        error = wrapped_rows(safe_line(server.error, limit=500), self.list.text_width - 3)
-        indented = [ListRow(((("  ", ""), *row.pieces[0]),), key=server.name) for row in error]
-        return [head, *indented]
+        width = self.list.text_width - _ERROR_INDENT - 1  # without the bar of the row
+        rows = [head]
+        for row in wrapped_rows(safe_line(server.error, limit=500), width):
+            [line] = row.pieces
+            indented: StyledTexts = ((" " * _ERROR_INDENT, ""), *line)
+            rows.append(ListRow((indented,), key=server.name))
+        return rows
 
     def _tool_row(self, tool: Tool, *, is_off: bool) -> ListRow:
         """Return the row of a tool: name, description, and at the right its approval or "off".

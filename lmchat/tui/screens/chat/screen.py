@@ -97,6 +97,7 @@ class ChatScreen(PatchedScreen):
         self.set_class(not has_telemetry, "-telemetry-hidden")
 
     def on_mount(self) -> None:
+        """Give the widgets what they need of settings and services, and show the session."""
         settings = self.workspace.settings
         log = self.widgets.log
         log.inflow.frames_per_second = settings.ui.frames_per_second
@@ -261,6 +262,7 @@ class ChatScreen(PatchedScreen):
             self.turns.remove_queued(event.index)
 
     def action_slash(self, start: str) -> None:
+        """Put the start of a slash command into the prompt; the user types its argument."""
         self.prompt_text.begin_command(start)
 
     def action_edit_prompt(self) -> None:
@@ -433,7 +435,7 @@ class ChatScreen(PatchedScreen):
     async def action_manage_session(self, name: str, typed: str = "") -> None:
         """Act on the shown session, as `rename` or `export`, with the argument that was typed."""
         act = partial(self.saved_sessions.act, name, self.sessions.shown_id, typed)
-        if typed:  # what runs slash commands catches the error, and puts the line into the prompt
+        if typed:  # here, in the worker of `run_command`: after an error, the line must come back
             await act()
         else:
             self.background.attempt(act, group="change")

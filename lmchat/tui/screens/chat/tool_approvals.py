@@ -34,7 +34,7 @@ class ToolApprovals:
         another session, a notification names it, and the list marks it.
         """
         opened.asked = asked
-        self._status.show_action("waiting for you")
+        self._status.show_action("waiting for you")  # this also shows the card
         if asked.note:  # why it is asked again about a tool that was always allowed
             self._notices.notify(asked.note)
         if opened is self._sessions.opened:

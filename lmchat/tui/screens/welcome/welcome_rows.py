@@ -199,8 +199,11 @@ def _table(lines: Sequence[ServerLine], rule: ListRow, width: int, icons: Icons)
     step_width = max(map(_step_width, lines))
     if _INDENT + name_width + port_width + _GAP + result_width + step_width > width:
         return []
-    head = f"    {'Server':{name_width}}{'Port':>{port_width}}   {'Result':{result_width}}Next step"
-    rows = [heading_row(head), rule]
+    gap = " " * _GAP
+    columns = (
+        f"{'Server':{name_width}}{'Port':>{port_width}}{gap}{'Result':{result_width}}Next step"
+    )
+    rows = [heading_row(" " * _INDENT + columns), rule]
     for line in lines:
         ports_width = max(port_width, len(line.ports))
         left_width = name_width + port_width - ports_width  # less for a name beside wide ports
@@ -208,13 +211,14 @@ def _table(lines: Sequence[ServerLine], rule: ListRow, width: int, icons: Icons)
         parts: StyledTexts = (
             (f" {line.sign} ", line.style),
             (set_cell_size(name, left_width), NAME),
-            (f"{line.ports:>{ports_width}}   ", MUTED),
+            (f"{line.ports:>{ports_width}}{gap}", MUTED),
             (f"{line.result:{result_width}}", line.style),
             (line.next_step, "" if line.is_here else MUTED),
         )
         rows.append(ListRow((parts,), key=line.key))
         if line.seen:
-            indent = " " * (_INDENT - 1 + name_width + port_width + _GAP)
+            left_columns = _INDENT - 1 + name_width + port_width + _GAP  # without the bar
+            indent = " " * left_columns
             rows.append(text_row(f"{indent}{line.seen}", MUTED, key=line.key))
     return rows
 
