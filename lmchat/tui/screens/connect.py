@@ -253,7 +253,7 @@ class Connect:
     def _note_question(self, endpoint: Endpoint, missing: Missing) -> bool:
         """Note that a question is asked about a server; return False if it was asked before.
 
-        A dialog that the user has left thus does not come again.
+        Thus a dialog that the user has left does not come again.
         """
         is_first = (endpoint.url, missing) not in self._asked
         self._asked.add((endpoint.url, missing))
@@ -399,9 +399,9 @@ class Connect:
     def leave_page(self, typed: events.Key | events.Paste | None = None) -> None:
         """Close the welcome page, so that the chat is shown.
 
-        `typed`, a key or a paste that is meant for the prompt, is handed to it. Who types has not
-        decided against the page: the next search opens it again, once the prompt is sent or
-        deleted. Who leaves it in another way does not want to see it: then it stays closed.
+        `typed`, a key or a paste that is meant for the prompt, is handed to it. A user who types
+        has not decided against the page: the next search opens it again, once the prompt is sent or
+        deleted. A user who leaves it in another way does not want to see it: it stays closed.
         """
         if typed is None:
             self._has_left_page = True

@@ -372,7 +372,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
             rows: The models.
             age_s: How old the lists are, in seconds.
             current: Server id and model id of the model in use, which is chosen at first.
-            note: What the last refresh could not reach; replaces the age.
+            note: Why the last refresh failed; if it is not empty, it is shown in place of the age.
             reason: The title if the picker opens without a key of the user; else empty.
             typed: The filter at first.
         """
@@ -486,6 +486,10 @@ class FilePicker(ListDialog[ModelFile | None]):
     HEADING = "Model files on this disk"
 
     def __init__(self, files: Sequence[ModelFile], *, verb: str = "use it") -> None:
+        """Create the picker; `verb` is the word for Enter.
+
+        A file is listed as a model would be, with the program in whose folder it is as its server.
+        """
         super().__init__(hints=(("Enter", verb), ("↑ ↓", "choose")))
         self._files = {file.name: file for file in files}
         self._table = ModelTable(

@@ -61,7 +61,10 @@ class ThemeDialog(ListDialog[str | None]):
 
 
 def _row(theme: Theme) -> ListRow:
-    """Return the row of a theme; at its right is its kind, after a warning of low contrast."""
+    """Return the row of a theme: its name, and at the right its kind: dark, light or 16 colours.
+
+    If some of its colours have a low contrast, they are named before the kind.
+    """
     words = "dark " if theme.dark else "light "
     if theme.ansi:
         words = "16 colours "

@@ -296,6 +296,7 @@ class ChatScreen(PatchedScreen):
         self.status.show_action("system prompt changed")
 
     async def action_use_profile(self, name: str) -> None:
+        """Use a profile from the next turn on; if it names a model, switch to that, too."""
         _notify_of_wrong_tables(self)
         profiles = self.workspace.named.profiles()
         profile = self.open_sessions.next_turn.use_profile(name, profiles)

@@ -45,6 +45,7 @@ class ShellCommands:
         return bool(stoppable)
 
     async def _run(self, text: str, opened: OpenSession) -> None:
+        """Run a command, and put its output into the prompt of the session that it began in."""
         command = self._platform.shell_command(text)
         self._running.append(command)
         self._status.show_action("running a command")

@@ -173,7 +173,7 @@ class ShownSession:
     async def _offer_import(self) -> None:
         """Search for chats of other programs, and offer their import if there are any.
 
-        The offer is shown in the empty list, and in a notification if it never was before.
+        The offer is shown in the empty list; the first time ever, a notification has it, too.
         """
         importer = self._workspace.importer
         if importer is None:  # in a temporary chat

@@ -222,9 +222,9 @@ class StatusDisplay:
         return [self._model_name(target), str(target.product)]
 
     def _model_name(self, target: Target) -> str:
-        """Return the name of the model; while it loads, also how far the load is.
+        """Return the name of the model; while it loads, also how much of it is loaded.
 
-        If the server does not report this fraction, it is the time since the load began.
+        If the server does not report that, the time since the load began takes its place.
         """
         name = safe_line(target.model_id)
         if not target.is_loading:

@@ -539,7 +539,7 @@ class Turns:
     def _notify_of_summary(self, conversation: Conversation, answer: ChatMessage | None) -> None:
         """Notify the user that a summary is there (`answer` is not None), or was stopped.
 
-        A failure is not reported here: the log shows it.
+        A failure is not reported here: the turn has raised it, and `_show_turn` has shown it.
         """
         turn = conversation.turn
         if answer is not None:
