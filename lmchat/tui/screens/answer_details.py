@@ -56,6 +56,7 @@ def _server_rows(answer: ChatMessage) -> Iterator[DetailRow]:
     server = " at ".join(filter(None, (receipt.product, answer.endpoint)))
     if server:
         yield "Server", safe_line(server, limit=_NAME_CHARS)
+    # llama.cpp built without git calls its build `b0-unknown`
     if receipt.build and "unknown" not in receipt.build:
         yield "Build", safe_line(receipt.build, limit=_NAME_CHARS)
     yield "Begun", f"{answer.created_at.astimezone():%Y-%m-%d %H:%M:%S}"

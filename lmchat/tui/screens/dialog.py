@@ -79,6 +79,7 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
         return AwaitComplete()
 
     def on_screen_resume(self) -> None:
+        """Leave if `dismiss` was called before the dialog was on top."""
         if self._late_result is not None:
             self.call_later(self._leave, *self._late_result)
 
@@ -192,11 +193,12 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
     @on(Input.Submitted)
     @on(RowList.Taken)
     def take_chosen(self, event: Message) -> None:
+        """Act on the chosen row after Enter in the filter, or after a click."""
         event.stop()
         self.action_take()
 
     def action_take(self) -> None:
-        """Act on the chosen row, after Enter or a click."""
+        """Act on the chosen row, if the subclass has an action for it."""
 
     def action_move(self, by: int) -> None:
         self.list.move(by)
@@ -234,7 +236,8 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
 def fit_height(widget: Widget, wanted_rows: int, room: int) -> None:
     """Resize a widget to the rows it wants, but so that it fits into `room` rows with its siblings.
 
-    It gets at least one row. Nothing is set if the height stays the same.
+    It gets at least one row. If the height stays the same, it is not set: that would make Textual
+    lay out the screen again.
     """
     height = max(min(wanted_rows, free_height(widget, room)), 1)
     old_height = widget.styles.inline.height  # not that of the stylesheet, which may be `1fr`

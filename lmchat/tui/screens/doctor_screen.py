@@ -87,36 +87,40 @@ class DoctorScreen(ListDialog[None]):
         findings = self._examination.in_order(self._found)
         pending = [check for check in checks if check.check not in self._found]
         names = [finding.name for finding in findings] + [check.name for check in pending]
-        column = _width_of_names(names) if width >= _WIDE else 0
+        name_width = _width_of_names(names) if width >= _WIDE else 0
 
         rows: list[ListRow] = []
         for group in Group:
-            below: list[ListRow] = []
+            group_rows: list[ListRow] = []
             for finding in findings:
                 if finding.group is group:
-                    below += self._finding_rows(finding, width, column)
-            below += [self._pending_row(check, column) for check in pending if check.group is group]
-            if below and rows:
+                    group_rows += self._finding_rows(finding, width, name_width)
+            for check in pending:
+                if check.group is group:
+                    group_rows.append(self._pending_row(check, name_width))
+            if not group_rows:
+                continue
+            if rows:
                 rows.append(ListRow())
-            if below:
-                rows += [_line(((group.value, STRONG),)), *below]
+            heading = _line(((group.value, STRONG),))
+            rows += [heading, *group_rows]
         done = len(checks) - len(pending)
         self.show_rows(rows, f"{done} of {len(checks)} checked" if pending else summary(findings))
 
-    def _finding_rows(self, finding: Finding, width: int, column: int) -> Iterator[ListRow]:
+    def _finding_rows(self, finding: Finding, width: int, name_width: int) -> Iterator[ListRow]:
         """Yield the rows of a finding: sign, name and grade in the first one, and its words.
 
-        `column` is the width of the column of names, beside which the words are; if it is 0, they
-        are below the name.
+        `name_width` is the width of the column of names, beside which the words are; if it is 0,
+        there is no such column, and they are below the name.
         """
         style = _STYLES.get(finding.grade, MUTED)
         sign = (f"{self._icon_of(finding.grade)} ", style)
         name = safe_line(finding.name)
         label: StyledTexts = ((finding.grade.label, MUTED if finding.grade in _QUIET else style),)
-        if column:
-            indent = _SIGN_WIDTH + column + _GAP
+        if name_width:
+            indent = _SIGN_WIDTH + name_width + _GAP
             lines = self._lines(finding, width - indent - _LABEL_WIDTH - _GAP)
-            padded = (set_cell_size(name, column) + " " * _GAP, "")
+            padded = (set_cell_size(name, name_width) + " " * _GAP, "")
             yield _line((sign, padded, *lines.pop(0)), label)
         else:
             indent = _SIGN_WIDTH
@@ -140,10 +144,10 @@ class DoctorScreen(ListDialog[None]):
             lines += [((line, ""),) for line in rest]
         return lines
 
-    def _pending_row(self, check: Check, column: int) -> ListRow:
-        """Return the row of a check that has not ended; `column` is as in `_finding_rows`."""
+    def _pending_row(self, check: Check, name_width: int) -> ListRow:
+        """Return the row of a check that has not ended; `name_width` is as in `_finding_rows`."""
         icons = icons_for(self)
-        name = set_cell_size(check.name, column) if column else check.name
+        name = set_cell_size(check.name, name_width) if name_width else check.name
         checking = (f"checking {icons.cut}", MUTED)
         return _line(((f"{icons.off} ", MUTED), (name + " " * _GAP, ""), checking))
 

@@ -68,6 +68,7 @@ class HelpScreen(ListDialog[None]):
         self._keys = keys or {}
 
     def action_take(self) -> None:
+        """Close the help on Enter: there is no row to choose."""
         self.dismiss(None)
 
     def draw(self) -> None:

@@ -63,7 +63,7 @@ class ThemeDialog(ListDialog[str | None]):
 def _row(theme: Theme) -> ListRow:
     """Return the row of a theme: its name, and at the right its kind: dark, light or 16 colours.
 
-    If some of its colours have a low contrast, they are named before the kind.
+    Before the kind, a warning names the texts that are hard to read, if there are any.
     """
     words = "dark " if theme.dark else "light "
     if theme.ansi:

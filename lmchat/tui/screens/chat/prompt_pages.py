@@ -78,7 +78,7 @@ class PromptPages:
                 try:
                     file_text = await self._fetch(address, opened)
                 except LMChatError as error:
-                    self._input.keep_address(address)
+                    self._input.keep_address(address)  # as text: Enter does not fetch it again
                     next_step = "Enter sends the text as it is."
                     if self._input.unread_pages:
                         next_step = "Enter tries the other pages."
@@ -104,6 +104,7 @@ class PromptPages:
         return file_text
 
     def _show(self, address: str, action: str) -> None:
+        """Note which page is being fetched ("" for none), and show an action in the panel."""
         self._fetched = address
         self._status.show_action(action)
 

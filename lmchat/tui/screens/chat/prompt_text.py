@@ -105,7 +105,7 @@ class PromptText:
         # this text, with which lmchat asks for a summary, was not typed
         compact_prompt = self._open_sessions.next_turn.options.compact_prompt
         earlier = [
-            without_file_lines(prompt)
+            without_file_lines(prompt)  # a prompt of an imported chat must not attach files
             for prompt in await self._workspace.store.prompt_history()
             if prompt != compact_prompt
         ]
@@ -204,7 +204,7 @@ class PromptText:
         self._input.runs_commands = True
         self._input.put(self._before_edit)
         self._before_edit = ""
-        self._status.show_action("edit cancelled")
+        self._status.show_action("edit cancelled")  # after a sent edit, the caller replaces this
         return True
 
     def add_file(self, opened: OpenSession, file_text: str) -> None:

@@ -48,8 +48,9 @@ class SavedSessions:
         }
         """By name. Each takes a session's id and what was typed after the slash command.
 
-        It returns words for the user that say what was done; empty or None if nothing was done, or
-        if it has told the user itself.
+        It returns words for the user that say what was done, without a full stop; a hint may follow
+        behind a semicolon. They are empty or None if nothing was done, or if the function has
+        notified the user itself.
         """
 
     async def act(self, name: str, session_id: str = "", typed: str = "") -> None:

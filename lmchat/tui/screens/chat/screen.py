@@ -143,7 +143,7 @@ class ChatScreen(PatchedScreen):
         self.background.attempt(self._open_store, group="history")
         if self.workspace.resume_id:
             self.background.attempt(self._resume, group="open", is_only=True)
-        check = partial(self.background.begin, self._check_daily, "look")
+        check = partial(self.background.begin, self._check_daily, "daily check")
         self.set_timer(CHECK_AFTER_S, check)
 
     async def _open_store(self) -> None:

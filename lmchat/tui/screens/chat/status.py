@@ -31,6 +31,7 @@ class StatusRefreshed(Post):
     """The figures were updated; the row of keys may change with them."""
 
     def can_replace(self, message: Message) -> bool:
+        """Return True for another one: of several that wait, Textual then handles only the last."""
         return isinstance(message, StatusRefreshed)
 
 
