@@ -1,4 +1,8 @@
-"""Dialog with the words of an answer, how sure the model was of each, and the alternatives."""
+"""Dialog with the words of an answer, how sure the model was of each, and the alternatives.
+
+A word is a token of the model here. A choice is such a word with its probability and with the
+likeliest other tokens in its place.
+"""
 
 from __future__ import annotations
 
@@ -159,8 +163,9 @@ def _words_of(answer: AnswerChoices) -> list[ShownWord]:
             if choice.is_thought != is_thought:
                 continue
             end += len(choice.text)
-            style = _style(choice)
-            words.append(ShownWord(shown_text(choice.text or choice.token), style, index))
+            # the text is empty if it came with a later token, as that of a half character does
+            word = shown_text(choice.text or choice.token)
+            words.append(ShownWord(word, _style(choice), index))
         words += _unknown_words("" if start is None else whole[end:])
     return words
 

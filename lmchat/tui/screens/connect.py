@@ -266,9 +266,9 @@ class Connect:
             begin_work(self._app, partial(self._try_named, endpoint), "allow")
 
     async def _try_named(self, endpoint: Endpoint) -> None:
-        """Check the server that the user named, and use it; this asks about its host.
+        """Check the server that the user named, and use it; `try_server` asks about its host.
 
-        If it cannot be used, warn why. If its host is not allowed, search at once.
+        If the server cannot be used, warn why. If the user does not allow its host, search at once.
         """
         result = await self.questions.try_server(endpoint)
         if not isinstance(result, str):

@@ -61,7 +61,7 @@ class LinksDialog(ListDialog[str | None]):
 
     def draw(self) -> None:
         """Draw each link: its words, and below them its address, or only the address."""
-        room = self.list.text_width - 2
+        room = self.list.text_width - 2  # one cell for the bar of the row, one free at the end
         ellipsis = icons_for(self).cut
         rows = []
         for address, words in self._links.items():

@@ -219,4 +219,5 @@ class KeyHints:
             return [retry]
         if not is_resumable(last):
             return []
-        return [("/continue", ""), retry] if has_words(last) else [retry]
+        resume: Hint = ("/continue", "")  # typed, not a key; its name says what it does
+        return [resume, retry] if has_words(last) else [retry]

@@ -218,7 +218,7 @@ class PromptText:
         if is_shown and self.edited_id:
             self._before_edit = file_text + self._before_edit
         elif is_shown:
-            self._input.attach("", [file_text])
+            self._input.attach(typed="", files=[file_text])  # at the cursor
         else:
             self._save(draft_id, file_text + self._drafts.text(draft_id), opened)
 
@@ -324,7 +324,7 @@ class PromptFiles:
     async def attach_copied(self) -> None:
         """Attach the image in the clipboard, or else its text."""
         piece = await self._draft_files.add(await read_clipboard(self._platform))
-        self._input.attach("", [piece])
+        self._input.attach(typed="", files=[piece])  # at the cursor
         self._warn_of_unseen_image([piece])
 
     def _warn_of_unseen_image(self, pieces: Sequence[str]) -> None:

@@ -117,6 +117,7 @@ class ServerStarts:
         started = {program.start.endpoint for program in launcher.running}
         for candidate in candidates:
             if candidate.endpoint in started and candidate.verdict.is_usable:
+                # later: the search calls this while it shows its results on the page
                 self._page.call_later(self._connect.take_candidate, candidate)
         begin_work(self._page, partial(self._read_programs, launcher), "programs")
 
