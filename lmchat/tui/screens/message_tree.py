@@ -183,7 +183,7 @@ def _count_ends(listed: Sequence[Branch]) -> int:
 def branch_row(branch: Branch, content: TreeContent, icons: Icons) -> ListRow:
     """Return the row of a branch: its name, its first words, and at the right author and length.
 
-    Without a name, only the first words are shown; if there are none, the state of the message is.
+    Without a name, only the first words are shown; without words, the state of the message.
     The row is marked if the branch is on the path of the chat.
     """
     opening = branch.opening  # the first message that is no system prompt

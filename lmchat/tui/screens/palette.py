@@ -96,8 +96,8 @@ def palette_entries(chat: ChatScreen | None) -> list[PaletteEntry]:
     """Return the commands to offer; of those on a message, only what can be done with it now.
 
     With a focused message, its commands come first. Otherwise those on the last answer come last.
-    `chat` is None if another screen covers the chat: then there are none on a message, and no
-    presets and profiles.
+    `chat` is None if another screen covers the chat: then no commands on a message are offered, and
+    no presets and profiles.
     """
     general = [*_entries_of(Scope.CHAT), *_entries_of(Scope.APP)]
     if chat is None:
