@@ -93,9 +93,8 @@ class ModelTable:
     def __init__(self, rows: Sequence[ModelRow]) -> None:
         self.rows = rows
         product_by_endpoint = {row.model.endpoint: row.model.product for row in rows}
-        self._servers_by_product = Counter(
-            product_by_endpoint.values()
-        )  # how many servers each has
+        # the number of servers of each product
+        self._servers_by_product = Counter(product_by_endpoint.values())
         servers_by_model = Counter(row.model.model_id for row in rows)
         self._lines = [
             self._line(row, names_server=servers_by_model[row.model.model_id] > 1) for row in rows
