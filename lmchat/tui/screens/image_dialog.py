@@ -80,7 +80,7 @@ class ImageDialog(Dialog[bool | None]):
         from textual_image import renderable, widget
 
         image_widget: type[Widget] = widget.Image
-        if renderable.Image is renderable.UnicodeImage:  # its choice if stdout is no terminal
+        if renderable.Image is renderable.UnicodeImage:  # chosen if stdout is no terminal
             image_widget = widget.HalfcellImage
         yield image_widget(self._image, id="image", classes="gap")
 
