@@ -22,7 +22,10 @@ Programs that lmchat starts do not inherit the file, and Windows does not change
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 """Flag with which the opening of a pipe does not wait until another program writes to it."""
 _MAX_NAME_CHARS = 50
-"""Characters of a file's name in that of its temporary file; the usual limit is 255 bytes."""
+"""Characters of a file's name that are in the name of its temporary file.
+
+File systems usually allow 255 bytes for a name.
+"""
 _USUAL_MODE = 0o666  # before the user's umask
 _OWNER_ONLY = 0o600
 _FOLDER_MODE = 0o700

@@ -39,7 +39,7 @@ class Slots:
         return self._taken > 0
 
     def must_wait(self, count: CountSlots) -> bool:
-        """Whether a request that counts the slots with `count` would have to wait now."""
+        """Return whether a request that counts the slots with `count` would have to wait now."""
         return bool(self._waiters) or self._taken >= count()
 
     @asynccontextmanager

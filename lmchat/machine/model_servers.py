@@ -95,13 +95,13 @@ def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[I
 def _installed(product: Product, environ: Mapping[str, str], home: Path | None) -> Installed | None:
     """Return how to start a product; None if neither its program nor a folder of it exists.
 
-    The result has words for the user in any case, and a command only if the program exists and
-    starts a server without further choices.
+    The result always has `start_words`, which tell the user how to start it. It has the command
+    `start`, which lmchat can run, only if the program exists and needs no further choices.
     """
     traces = product.facts.traces
     if traces is None:  # it is not known how to find the product
         return None
-    own_folders: list[Path] = []
+    own_folders: list[Path] = []  # besides those in `traces`: users can move LM Studio's folder
     if home and product is Product.LM_STUDIO:
         own_folders = lm_studio_folders(home)
     words = traces.start_words or f"{traces.program} {traces.start}"

@@ -136,7 +136,7 @@ async def run_tool(
     finally:
         if child.exit_code is None:  # what a tool that has ended left in the background stays
             await child.end()
-    # then it was killed while it wrote, so its exit code says nothing
+    # a tool whose output is cut was killed while it wrote, so its exit code says nothing
     is_cut = most_bytes is not None and len(output) >= most_bytes
     return output if is_cut or child.exit_code == 0 else None
 
@@ -324,10 +324,10 @@ class ChildProcess:
 
 
 def serve(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> None:
-    """Call `answer` for each frame of the parent; this child process calls it and never returns.
+    """Call `answer` for each frame of the parent, in order; never return.
 
-    `answer` gets the frame, and a function that sends a frame to the parent. The process ends when
-    the parent ends, even while `answer` works.
+    This is the main loop of a child process. `answer` gets the frame, and a function that sends
+    a frame to the parent. The process ends when the parent ends, even while `answer` works.
     """
     output = os.fdopen(os.dup(1), "wb")
     # what libraries print goes to stderr, so that it does not get between the frames

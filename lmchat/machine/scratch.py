@@ -26,7 +26,7 @@ _LOCK = ".of-a-running-lmchat"
 _GUARD_PROGRAM = (
     "import shutil, sys; sys.stdin.buffer.read(); shutil.rmtree(sys.argv[1], ignore_errors=True)"
 )
-"""Program that waits until its parent has ended, when its input ends, then removes a folder."""
+"""Program that removes a folder when its input ends, as it does when its parent has ended."""
 _GUARD_END_S = 2.0  # time for the guard to end
 
 

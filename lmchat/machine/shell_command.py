@@ -64,7 +64,7 @@ class ShellCommand:
         self.command = command
         self._time_limit_s = time_limit_s
         self.output = BoundedOutput()
-        # that lmchat has ended it, and why: `stopped` or `stopped after 60 s`; empty else
+        # `stopped` or `stopped after 60 s` if lmchat ends the command; else empty
         self.stopped_words = ""
         self._environment = environment_for_others(environ)
         # the child that runs the command, and ends it when its own input is closed
@@ -102,7 +102,7 @@ class ShellCommand:
     def stop(self) -> None:
         """Begin to end the command and its process group; `run` returns when they have ended.
 
-        If `run` is just starting the command, it ends it then.
+        If the command is only being started now, `run` ends it as soon as it has started.
         """
         self.stopped_words = "stopped"
         if self._watchdog is not None:
@@ -114,6 +114,7 @@ class ShellCommand:
         `output` is the end of the pipe into which the command writes. It is closed in this process,
         also if the start fails, for which `LMChatError` is raised.
         """
+        # only an absolute path in $SHELL is used: no folder is searched for a name
         shell = find_program(self._environment.get("SHELL", ""), "") or _USUAL_SHELL
         argv = watched((shell, "-c", self.command), terminate_s=_TERMINATE_S, ends_children=True)
         try:

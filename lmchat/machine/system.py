@@ -65,7 +65,7 @@ def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
         else:
             kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # another process has locked it; second: Windows
+    except (BlockingIOError, PermissionError):  # locked by another process; Windows: the second
         return False
     return True
 
@@ -81,7 +81,10 @@ def _lock_byte(descriptor: int) -> None:
 
 
 def limit_memory(limit_bytes: int) -> None:
-    """Limit the memory of this process, where more raises `MemoryError`; no effect on Windows."""
+    """Limit the memory of this process; what needs more then raises `MemoryError`.
+
+    This has no effect on Windows.
+    """
     with suppress(ImportError):
         import resource  # noqa: PLC0415 - Windows has none
 
@@ -94,7 +97,7 @@ def end_program(pid: int, *, is_forced: bool = False) -> None:
     `pid` is the process id of a program with a session of its own. On Windows, they are killed in
     both cases. Does nothing if the program has ended.
     """
-    with suppress(ProcessLookupError, PermissionError):  # it has ended; second: macOS
+    with suppress(ProcessLookupError, PermissionError):  # it has ended; macOS raises the second
         if hasattr(os, "killpg"):
             os.killpg(pid, signal.SIGKILL if is_forced else signal.SIGTERM)
         else:

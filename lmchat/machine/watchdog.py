@@ -1,9 +1,9 @@
 """Watchdog: run a command that ends with its parent, in whatever way the parent ends.
 
 `watched` returns the command line, which runs this file as a script, without importing lmchat. The
-stdin of the watchdog is a pipe from the parent, which is closed when the parent ends, on every
-system. Then, or on SIGTERM, the watchdog ends the command and its children. The exit code of the
-watchdog is that of the command, as shells report it.
+stdin of the watchdog is a pipe from the parent. Every system closes it when the parent ends; the
+parent may also close it before. Then, or on SIGTERM, the watchdog ends the command and its
+children. The exit code of the watchdog is that of the command, as shells report it.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def signal_of(exit_code: int) -> int:
 def main() -> int:
     """Run the command that the arguments of `watched` name, and return its exit code.
 
-    Four threads run beside it: one forwards the input, one waits for the end of the parent, one
-    ends the command when `is_ending` is set, and one limits the log.
+    Up to four threads run beside it: one forwards the input, if the command gets any; one waits for
+    the end of the parent; one ends the command when `is_ending` is set; and one limits the log.
     """
     terminate_s, log_bytes, stdin, grace_s, ends_children, *argv = sys.argv[1:]
     line = sys.stdin.buffer.readline() if stdin == ONE_LINE else b""
@@ -111,7 +111,7 @@ def _start_thread(work: Callable[[], None]) -> None:
 def _read_until_parent_ends(
     is_ending: threading.Event, forward_to: queue.SimpleQueue[bytes] | None, grace_s: float
 ) -> None:
-    """Read what the parent writes until the parent ends, then set `is_ending`.
+    """Read what the parent writes until it closes the pipe or ends, then set `is_ending`.
 
     With a queue `forward_to`, what was read and then `_END_OF_INPUT` are put into it, and
     `is_ending` is set `grace_s` later. Without a queue, what was read is dropped.
@@ -151,7 +151,7 @@ def _end_command(group: int, is_ending: threading.Event, terminate_s: float) -> 
 def _end_children(group: int) -> None:
     """Wait up to `_CHILDREN_END_S` for the remaining children of the command, then kill them.
 
-    They may hold a model in memory.
+    Such a child may hold a model in memory.
     """
     until_s = time.monotonic() + _CHILDREN_END_S
     while time.monotonic() < until_s and _send_signal(group, 0):
@@ -173,7 +173,7 @@ def _send_signal(group: int, number: int) -> bool:
         return ended.returncode == 0
     try:
         os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):  # it has ended; second: macOS
+    except (ProcessLookupError, PermissionError):  # it has ended; macOS raises the second
         return False
     return True
 
