@@ -107,7 +107,7 @@ class WayChecked(Struct, frozen=True, kw_only=True):
 
     way: str  # as in `Copied`
     works: bool | None  # None: unknown, because it was not tried or does not report success
-    reason: str
+    reason: str  # in words that begin small and have no full stop
     is_there: bool = True  # False: it is not installed or cannot be used here, so it does not work
 
 
@@ -119,8 +119,8 @@ class Clipboard:
     ) -> None:
         """Try nothing yet.
 
-        `write` sends a control sequence to the terminal, and returns False without one. `file`
-        is written where no way works; a temporary chat has none.
+        `write` sends a control sequence to the terminal, and returns False if there is no terminal.
+        `file` is written where no other way works; it is None in a temporary chat.
         """
         self.environ = environ
         self.file = file
@@ -190,7 +190,7 @@ class Clipboard:
     async def output_of(self, argv: tuple[str, ...]) -> str | None:
         """Run a program and return its output; None if it fails or takes too long.
 
-        Raises `FileRefused` for more than `_MOST_BYTES`.
+        Raises `FileRefused` for `_MOST_BYTES` or more.
         """
         data = await self._bytes_of(argv)
         return None if data is None else data.decode(errors="replace")
@@ -206,7 +206,7 @@ class Clipboard:
         return data
 
     async def paste_image(self) -> bytes:
-        """Return the image in the clipboard, from the first tool that has one; else nothing.
+        """Return the image in the clipboard, from the first tool that has one; else empty bytes.
 
         Raises `FileRefused` if it is too large.
         """

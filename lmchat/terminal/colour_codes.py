@@ -91,7 +91,8 @@ def _outputs_and_codes(text: str) -> Iterator[tuple[str, str]]:
 def _style_after(style: CellStyle, code: str) -> CellStyle:
     """Return the style that text has after a code, if it had `style` before.
 
-    `code` is the numbers of the code, such as `1;38;5;208`. A code without any resets the style.
+    `code` holds only the numbers of the code, such as `1;38;5;208`. Without numbers, it resets the
+    style.
     """
     for setting in _settings_of(code):
         number = setting.partition(";")[0]

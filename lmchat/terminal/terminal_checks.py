@@ -308,7 +308,7 @@ async def try_ways(clipboard: Clipboard) -> list[WayChecked]:
     """Return all ways with the results of trying them; the clipboard is restored.
 
     OSC 52 is not tried, because terminals report neither their clipboard nor success. tmux is only
-    asked.
+    asked for its settings: `_check_tmux` says why.
     """
     await clipboard.update_environment()
     ways: list[WayChecked] = []
@@ -373,11 +373,11 @@ async def _can_be_restored(clipboard: Clipboard, tool: ClipboardTool, text: str 
 
 
 async def _check_tmux(clipboard: Clipboard) -> tuple[bool, str]:
-    """Return whether tmux passes texts on to the terminal around it, and the end of a sentence.
+    """Return whether tmux passes texts on to the terminal around it, and the reason in words.
 
-    The sentence begins with `tmux`. If tmux passes texts on, it is not known whether that terminal
-    takes them, as it does not answer; if not, the sentence has the command that changes that. tmux
-    is only asked for its settings: a copied text could not be taken back from that terminal.
+    If it does, it is not known whether that terminal takes them, as it does not answer. If it does
+    not, the reason has the command that changes that. tmux is only asked for its settings: a text
+    copied as a trial could not be removed again from the clipboard of that terminal.
     """
     features = await clipboard.output_of(TMUX_FEATURES)
     if features is None:
