@@ -29,7 +29,7 @@ from lmchat.services.web_pages import refuse
 from lmchat.terminal.terminal_output import drop_typed
 from lmchat.text import GAP, safe_line
 from lmchat.tui.commands import COMMANDS, parse_slash, unavailable_reason
-from lmchat.tui.message_needs import NOTHING_YET, has_words, is_resumable
+from lmchat.tui.message_needs import NOTHING_YET, has_text_to_continue, is_resumable
 
 QUOTES = '"""'  # around a prompt of several lines, as in Ollama
 _MAX_WORD = 40  # characters of an unknown command
@@ -182,7 +182,8 @@ class PlainCommands:
         if not is_resumable(answer):
             raise WrongUse("The last answer is complete.", hint="/retry asks again.")
         conversation = self._turns.conversation
-        begin_turn = conversation.resume if has_words(answer) else conversation.regenerate
+        can_continue = has_text_to_continue(answer)
+        begin_turn = conversation.resume if can_continue else conversation.regenerate
         await self._turns.print_turn(begin_turn(answer.message_id, settings))
 
     async def _print_request(self, form: str) -> None:

@@ -51,7 +51,7 @@ class TerminalWriter(Thread):
             is_over = None in texts
             self._output.write("".join(text for text in texts if text is not None))
             with self._counting:
-                self._unwritten -= len(texts)  # None counts, too: after it, the number is not used
+                self._unwritten -= len(texts)  # None is counted, too, but it is the last
 
     def stop(self) -> None:
         """End the thread after the queued texts; wait for that no longer than `LAST_WRITES_S`."""

@@ -123,7 +123,10 @@ class LMChatApp(PatchedApp):
         self.chat.start()
 
     async def stop_and_save(self) -> None:
-        """Stop all answers, and wait until the answers, the drafts and the bookmark are saved."""
+        """Stop all answers, and wait until the answers, the drafts and the bookmark are saved.
+
+        The bookmark is the place to which the shown session is scrolled.
+        """
         self.workspace.is_leaving = True
         self.chat.read_ahead.cancel()
         await self.chat.turns.stop_all()
@@ -258,9 +261,9 @@ class LMChatApp(PatchedApp):
 
         await self._read_own_themes()
         if not name:
-            own_names = [theme.name for theme in THEMES]
-            other_names = sorted(self.available_themes.keys() - set(own_names))
-            themes = [self.available_themes[each] for each in (*own_names, *other_names)]
+            built_in_names = [theme.name for theme in THEMES]  # these are the first in the list
+            other_names = sorted(self.available_themes.keys() - set(built_in_names))
+            themes = [self.available_themes[each] for each in (*built_in_names, *other_names)]
             self.push_screen(ThemeDialog(themes, self.theme), self._use_theme)
         elif full_name := theme_named(name, self.available_themes):
             self._use_theme(full_name)
@@ -328,7 +331,7 @@ class LMChatApp(PatchedApp):
     def on_app_focus(self) -> None:
         """Check the server more often, and show what another lmchat has written to the session.
 
-        Without a server, end the pause of the search.
+        While no server is in use, search for one at once instead of after the pause.
         """
         self.workspace.monitor.is_focused = True
         self.connect.search_if_no_server()
@@ -337,7 +340,8 @@ class LMChatApp(PatchedApp):
     def on_app_blur(self) -> None:
         """Check the server less often, and save draft and bookmark of the shown session.
 
-        Another lmchat, to which the user may go now, then opens the session at the same place.
+        So another lmchat, to which the user may go now, opens the session with the same draft and
+        scrolled to the same place.
         """
         self.workspace.monitor.is_focused = False
         if self.chat.is_mounted:

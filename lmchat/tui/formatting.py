@@ -76,8 +76,8 @@ def counted(count: int, word: str, ending: str = "s") -> str:
 def window(value: int | None) -> str:
     """Return a context window of this many tokens as `8k`, `128k` or `1M`; empty for None.
 
-    Multiples of 1024 are counted in units of 1024: 32768 is `32k`. Numbers below 1000 are written
-    in full.
+    Below a million, multiples of 1024 are counted in units of 1024: 32768 is `32k`. Numbers below
+    1000 are written in full.
     """
     if value is None:
         return ""
@@ -95,16 +95,17 @@ def so_far(fraction: float | None) -> str:
 
 
 def percent(fraction: float) -> str:
-    """Return a fraction as `41 %`; from 10 on as `> 999 %`."""
+    """Return a fraction as `41 %`; above `_MOST_FRACTION` as `> 999 %`."""
     if fraction > _MOST_FRACTION:
         return f"> 999{GAP}%"
     return f"{fraction * 100:.0f}{GAP}%"
 
 
 def ago(value_s: float) -> str:
-    """Return an age as `12 s`, `3 min`, `2 h`, `5 d`: whole units, rounded down above seconds.
+    """Return an age as `12 s`, `3 min`, `2 h` or `5 d`.
 
-    A negative one is `0 s`: a check that is due may begin a moment late.
+    Minutes, hours and days are rounded down. A negative age is `0 s`: this is also used for the
+    time until a check, which may begin a moment late.
     """
     for unit_s, unit in _AGES:
         if value_s >= unit_s:

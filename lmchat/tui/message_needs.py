@@ -29,10 +29,10 @@ def is_resumable(message: ChatMessage) -> bool:
     return message.state is not AnswerState.STREAMING
 
 
-def has_words(message: ChatMessage) -> bool:
+def has_text_to_continue(message: ChatMessage) -> bool:
     """Return whether an unfinished answer has text or reasoning that the model can continue.
 
-    Return False for a failed answer, which is asked for again.
+    Return False for a failed answer, which is regenerated instead.
     """
     return bool(message.text or message.reasoning) and message.state is not AnswerState.FAILED
 
@@ -106,8 +106,8 @@ def _has_versions(message: ChatMessage) -> bool:
     return message.versions > 1
 
 
-def _is_not_only_prompt(message: ChatMessage) -> bool:
-    """Return False for a prompt with one version: the reason then says how to make another one."""
+def _is_no_single_prompt(message: ChatMessage) -> bool:
+    """Return False for a prompt that has only one version, True for all else."""
     return _has_versions(message) or message.role is not Role.USER
 
 
@@ -120,13 +120,13 @@ def _can_page(message: ChatMessage) -> bool:
     return bool(message.files or words_of(message))
 
 
-def _has_words(message: ChatMessage) -> bool:
+def _can_save(message: ChatMessage) -> bool:
     return bool(words_of(message))
 
 
 # What each command needs. The first need that is not met is shown.
 TO_COPY: tuple[MessageNeed, ...] = ((_can_copy, "This message has nothing to copy yet."),)
-TO_SAVE: tuple[MessageNeed, ...] = ((_has_words, "This message has nothing to save yet."),)
+TO_SAVE: tuple[MessageNeed, ...] = ((_can_save, "This message has nothing to save yet."),)
 TO_COPY_CODE: tuple[MessageNeed, ...] = ((_has_code, "This message has no code block."),)
 TO_EDIT: tuple[MessageNeed, ...] = (
     (
@@ -161,8 +161,9 @@ TO_SHOW_CHOICES: tuple[MessageNeed, ...] = (
     (_is_answer, "Only answers have probabilities."),
     (_has_ended, STILL_STREAMING),
 )
+# two needs, as other keys make another version of a prompt than of an answer
 TO_CHANGE_VERSION: tuple[MessageNeed, ...] = (
-    (_is_not_only_prompt, "Only one version. e edits the prompt and makes another."),
+    (_is_no_single_prompt, "Only one version. e edits the prompt and makes another."),
     (
         _has_versions,
         "Only one version. r regenerates the answer, R asks another model for one.",

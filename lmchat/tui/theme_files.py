@@ -26,7 +26,8 @@ _COLOURS = (
     *("foreground", "background", "surface", "panel", "boost"),
 )
 _SHARE = Annotated[float, Meta(ge=0, le=1)]
-# The keys that a theme's file may have, with their types.
+# The keys that a theme's file may have. A `Row`, as of a setting, checks the type of a value; it
+# demands `Annotated` with a `Meta`, which is empty for a type without limits.
 _ROWS: Mapping[str, Row] = {
     **{name: Row(name, Annotated[str, Meta()]) for name in ("name", *_COLOURS)},
     **{name: Row(name, Annotated[bool, Meta()]) for name in ("dark", "ansi")},

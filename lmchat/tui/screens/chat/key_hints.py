@@ -13,7 +13,7 @@ from textual.content import Content
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.tool import CHOICES
 from lmchat.tui.commands import BY_ID, keys_of, unavailable_reason
-from lmchat.tui.message_needs import has_words, is_resumable
+from lmchat.tui.message_needs import has_text_to_continue, is_resumable
 from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.prompt_pages import PromptPages
 from lmchat.tui.screens.chat.prompt_text import PromptText
@@ -189,7 +189,7 @@ class KeyHints:
 
     def _is_useful(self, name: str, message: ChatMessage) -> bool:
         """Return whether a command can do something with a message now."""
-        if name == "resume" and not has_words(message):  # it would do the same as `regenerate`
+        if name == "resume" and not has_text_to_continue(message):  # it would do the same as `regenerate`
             return False
         shown = self._open_sessions.shown
         current = shown.conversation.current(message)
@@ -220,4 +220,4 @@ class KeyHints:
         if not is_resumable(last):
             return []
         resume: Hint = ("/continue", "")  # typed, not a key; its name says what it does
-        return [resume, retry] if has_words(last) else [retry]
+        return [resume, retry] if has_text_to_continue(last) else [retry]

@@ -45,7 +45,7 @@ from lmchat.services.save_queue import SEPARATOR
 from lmchat.services.target_state import TargetState
 from lmchat.services.tool_loop import ApprovalAsked, MessageEnded
 from lmchat.text import safe_line
-from lmchat.tui.message_needs import has_words
+from lmchat.tui.message_needs import has_text_to_continue
 from lmchat.tui.screens.chat.core import CANNOT_SEE, ChatCore
 from lmchat.tui.screens.chat.prompt_text import PromptText
 from lmchat.tui.screens.chat.shown_session import ShownSession
@@ -202,7 +202,7 @@ class Turns:
 
         With `begun`, continue that beginning of the answer instead.
         """
-        if begun is None and not has_words(message):
+        if begun is None and not has_text_to_continue(message):
             self.regenerate(message)
             return
         opened = self._sessions.opened
