@@ -25,9 +25,10 @@ class FoldedBlocks:
         """Keep a block, and return the line that is shown in its place.
 
         The line is the label in brackets, as `[notes.md (3212 bytes)]`. If another block has this
-        line already, a number is added, as in `[notes.md #2]`. A block that was folded before with
-        this label gets the same line again.
+        line already, a number is added: `[notes.md (3212 bytes) #2]`. A block that was folded
+        before with this label gets the same line again.
         """
+        # a label may be the first line of a text, such as `These are my notes:`
         name = safe_line(label, limit=_LABEL_LENGTH).rstrip(":")
         line = f"[{name}]"
         number = 1

@@ -74,7 +74,8 @@ def _written(key: str) -> str:
 def key_name(text: str) -> str:
     """Return Textual's name of a written key: `ctrl+b` for `^B`.
 
-    Return an empty text if `text` is no single key, such as `40 × 12`.
+    Return an empty text if `text` is no single key, such as `40 × 12`, or a key with another
+    modifier, such as `Alt+↑`.
     """
     if text in _NAMES:
         return _NAMES[text]

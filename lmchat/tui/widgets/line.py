@@ -82,8 +82,9 @@ def fit(pieces: Sequence[Content], right: Content, width: int, ellipsis: str = "
     """Return a line of `width` cells, with pieces at the left and `right` at its end.
 
     While the pieces have no room, the last one is dropped; if only the first remains, it is cut.
-    `right` is never cut, so that the line is wider than `width` where `right` alone is. If the
-    ellipsis is in ASCII, all of lmchat's signs in the line are replaced by ASCII, too.
+    `right` is never cut, so that the line is wider than `width` where `right` alone is. An ellipsis
+    in ASCII means that only ASCII may be drawn: all of lmchat's signs in the line are then
+    replaced.
     """
     room = max(width - right.cell_length - (_GAP if right else 0), 0)
     fitting = list(pieces)

@@ -70,6 +70,7 @@ class QueueCard(LineWidget, can_focus=True):
 
     def show_entry(self, text: str, *, is_held: bool) -> None:
         """Show a queued prompt on this card, and whether it is held back after a failure."""
+        # files are only named here; the queue has the whole text, so the blocks are not kept
         self._text = safe_line(FoldedBlocks().fold_files(text))
         self._is_held = is_held
         self.refresh()

@@ -320,7 +320,7 @@ class PromptInput(TextArea):
         if not other_words.strip():
             name = ""
 
-        # a name was not typed, and as a part of a command it may run another one
+        # the user has not typed the name, which may change what a line `!COMMAND` runs
         is_typed = self._is_typed and not name
         file_lines = "".join(self._blocks.fold_files(file).rstrip("\n") + "\n" for file in files)
         new_text = text[:line_start] + file_lines + text[line_start:start] + name + text[end:]
@@ -542,7 +542,7 @@ class PromptInput(TextArea):
             return self._is_completing
         if key == "enter":
             return self._accept_chosen()
-        if key in _HISTORY_STEPS:
+        if key in ("up", "down"):
             step = -1 if key == "up" else 1
             self._set_completion(self.completion.moved(step))
         elif key == "escape":

@@ -20,7 +20,7 @@ from textual.widget import Widget
 
 from lmchat.tui.icons import ASCII, icons_for
 from lmchat.tui.messages import Post
-from lmchat.tui.widgets.line import MUTED, STRONG, StyledTexts, content, fit, styled
+from lmchat.tui.widgets.line import MUTED, STRONG, StyledText, StyledTexts, content, fit, styled
 
 NAME = "name"  # style of a part that is bold in the chosen row
 ASIDE = "aside"  # style of a part that is muted except in the chosen row
@@ -99,7 +99,7 @@ class RowList(ScrollView):
         key: Hashable
 
     class EndNear(Post):
-        """The last rows are about to come into view."""
+        """The last rows are about to come into view; the owner may add further ones."""
 
     def __init__(self, *, hides_choice: bool = False) -> None:
         """With `hides_choice`, no row is marked as chosen unless the keys go to the list."""
@@ -268,9 +268,12 @@ class RowList(ScrollView):
 def _with_styles(parts: StyledTexts, styles: Mapping[str, str]) -> StyledTexts:
     """Return the parts of a row that are shown, with styles of Textual.
 
-    `styles` maps styles of a list, such as `NAME`, to those of Textual, for a chosen row or for
-    others. It lacks either `UNLESS_CHOSEN` or `WHEN_CHOSEN`: parts in that style are not shown.
-    Styles that are none of a list stay.
+    `styles` is `_STYLES_OF_CHOSEN` or `_STYLES_OF_OTHERS`: each maps styles of a list, such as
+    `NAME`, to styles of Textual. Parts in a style of `_OPTIONAL` that it lacks are not shown. All
+    other styles that it lacks are styles of Textual already.
     """
-    shown = [part for part in parts if part[1] in styles or part[1] not in _OPTIONAL]
-    return tuple((text, styles.get(style, style)) for text, style in shown)
+    shown: list[StyledText] = []
+    for text, style in parts:
+        if style in styles or style not in _OPTIONAL:
+            shown.append((text, styles.get(style, style)))
+    return tuple(shown)

@@ -255,8 +255,9 @@ def _context_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Teleme
 def _turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[TelemetryRow]:
     """Yield the stage of the last turn, its figures, and the speeds of the last seconds as bars.
 
-    A tool call that waits for the user replaces the stage, or else a session that is read ahead.
-    Before the first turn, the figures are `UNKNOWN`; after a turn without speeds, no bars follow.
+    While a tool call waits for the user, words for that are in place of the stage; else, while the
+    server reads the session ahead, its progress is. Before the first turn, the figures are
+    `UNKNOWN`. After a turn of which no speeds are known, no bars follow.
     """
     turn = snapshot.turn
     stage = stage_words(turn)
@@ -294,7 +295,8 @@ def stage_words(turn: Turn | None) -> StateWords:
         case Stage.LOADING | Stage.READING:
             share = formatting.so_far(turn.fraction)
             style = _WARN if share and turn.stage is Stage.LOADING else ""
-            return StateWords(f"{word}{share}", style, short=f"{word.split()[0]}{share}")
+            first_word, *_ = word.split()  # `reading 41 %` is short for `reading prompt 41 %`
+            return StateWords(f"{word}{share}", style, short=f"{first_word}{share}")
         case Stage.STALLED:
             return StateWords(f"stalled {formatting.elapsed(turn.silent_s)}", _WARN)
         case Stage.RETRYING if turn.retry is not None:
