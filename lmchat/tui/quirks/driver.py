@@ -76,9 +76,9 @@ def write_to_terminal(app: App[Any], data: str) -> bool:
 
 @contextmanager
 def lend_terminal(app: App[Any]) -> Iterator[None]:
-    """Context in which another program has the terminal; an exception in it is raised at its end.
+    """Lend the terminal to another program while the block runs; then raise the block's exception.
 
-    `App.suspend` takes nothing back after one: https://github.com/Textualize/textual/issues/6692
+    `App.suspend` alone would not resume: https://github.com/Textualize/textual/issues/6692
     """
     if app._driver is None or not app._driver.can_suspend:  # there is no terminal to lend
         yield
@@ -99,7 +99,7 @@ def remember_copied(app: App[Any], text: str) -> None:
 
 
 def _as_written(text: str) -> str:
-    """Return text with the colours that the terminal has, and with the cursor where rich counts."""
+    """Return text with fewer colour codes, and with the cursor put where rich counts it."""
     return with_sure_widths(with_changed_colours(text))
 
 
@@ -129,7 +129,7 @@ class TerminalDriver(LinuxDriver):
     def write(self, data: str) -> None:
         if self._owns_terminal and self._writer is not None:
             rows = rows_of(data)
-            convert = _cached_row if len(rows) > 1 else _as_written  # one row is no frame
+            convert = _cached_row if len(rows) > 1 else _as_written  # a frame has several rows
             self._writer.write("".join(map(convert, rows)))
 
     @property
@@ -152,7 +152,7 @@ class TerminalDriver(LinuxDriver):
         self._guard.watch()
 
     def _resized(self, _number: int, _frame: object) -> None:
-        """Read the size on the event loop: an interrupted handler would post its old size last."""
+        """Read the size on the event loop: a handler that is interrupted would post an old one."""
         if not self._in_band_window_resize:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._post_size)

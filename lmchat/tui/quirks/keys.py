@@ -166,9 +166,8 @@ class KeyStream(XTermParser):
             return ""
         self._is_in_reply = False
         if match := _BACKGROUND.match(self._reply):
-            red, green, blue = (  # each from 0 to 1
-                int(digits, 16) / (16 ** len(digits) - 1) for digits in match.groups()
-            )
+            shares = [int(digits, 16) / (16 ** len(digits) - 1) for digits in match.groups()]
+            red, green, blue = shares  # each from 0 to 1
             brightness = 0.299 * red + 0.587 * green + 0.114 * blue
             yield BackgroundReported(is_dark=brightness < _LIGHT_FROM)
         return following[2:] if following.startswith("\x1b\\") else following.removeprefix("\x07")
