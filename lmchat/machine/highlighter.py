@@ -86,9 +86,10 @@ class Highlighter:
         return self._child.pid if self._child is not None else None
 
     def _stays_plain(self, language: str, code: str) -> bool:
-        """Return whether a code has no language, or was too slow before.
+        """Return whether a code gets no colours without a try.
 
-        It was if its language has `_MOST_SLOW_CODES`, or if it begins with a slow code.
+        That is so if it has no language, if `_MOST_SLOW_CODES` codes of its language were too slow,
+        or if it begins with a code that was too slow.
         """
         if not language:
             return True

@@ -213,7 +213,8 @@ def port_holders(ports: Collection[int]) -> dict[int, PortHolder]:
         with suppress(psutil.Error, OSError, RuntimeError):  # of another user, or ended
             holder = PortHolder(program=process.name(), pid=process.pid, user=process.username())
             for connection in process.net_connections("tcp"):
-                is_listening = connection.status == psutil.CONN_LISTEN
-                if is_listening and connection.laddr[1] in ports:
-                    holders[connection.laddr[1]] = holder
+                if connection.status == psutil.CONN_LISTEN:
+                    _, port = connection.laddr
+                    if port in ports:
+                        holders[port] = holder
     return holders

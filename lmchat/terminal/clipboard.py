@@ -120,7 +120,7 @@ class Clipboard:
         """Try nothing yet.
 
         `write` sends a control sequence to the terminal, and returns False if there is no terminal.
-        `file` is written where no other way works; it is None in a temporary chat.
+        `file` is written where no other way works; None in a temporary chat.
         """
         self.environ = environ
         self.file = file

@@ -188,14 +188,17 @@ def attributes_of(fileno: int) -> list[Any] | None:
 
 
 def drop_typed(fileno: int) -> None:
-    """Drop what was typed at a terminal and not read yet."""
+    """Drop what was typed at a terminal and not read yet: it cannot answer the next question."""
     if termios is not None:
         with suppress(termios.error):  # it is no terminal
             termios.tcflush(fileno, termios.TCIFLUSH)
 
 
 def has_more_input(fileno: int, *, wait_s: float) -> bool:
-    """Wait up to `wait_s` for input; return whether there is some. Always False on Windows."""
+    """Wait up to `wait_s` for input, and return whether there is some, such as the rest of a paste.
+
+    Always False on Windows.
+    """
     try:
         readable, _, _ = select.select([fileno], [], [], wait_s)
     except (OSError, ValueError):  # Windows selects sockets only; the file may be closed

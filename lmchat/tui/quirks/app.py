@@ -104,7 +104,7 @@ class PatchedApp(App[None]):
             self.screen.refresh()
 
     def _handle_exception(self, error: Exception) -> None:
-        """Report an error, but not that a screen opened at the end of the app lacks its widgets."""
+        """Report an error, but not missing widgets of a screen that opens while the app ends."""
         if isinstance(error, WorkerFailed):
             self.report_failure(error.error)
         elif self.is_running or not isinstance(error, NoMatches):

@@ -149,9 +149,9 @@ def lines_of(words: Iterable[ShownWord], width: int) -> list[WordLine]:
 def _add(lines: list[WordLine], word: ShownWord, used: int, width: int) -> int:
     """Add a word without a line break to the last of some lines, or to new ones.
 
-    One that begins without a blank continues the words before it, as tokens are often parts of a
-    word: they move to the new line with it. `used` is how many cells the last line has; return how
-    many it has now.
+    One that begins without a blank continues the words before it, as tokens are often parts of
+    words: if it has no room, the words that it continues move to the new line with it. `used` is
+    the number of cells in the last line; return that of the line that is the last one now.
     """
     cells = cell_len(word.text)
     if used + cells > width and used:

@@ -65,7 +65,7 @@ Names = Mapping[str, Callable[[], Iterable[str]]]
 
 
 def complete(text: str, names: Names = MappingProxyType({})) -> Completion:
-    """Return the commands that begin with `text`, as `/mod`, else those that contain its letters.
+    """Return the commands that begin with `text`, as `/mod`, else those that contain `mod`.
 
     `names` gives the names that may follow some commands. For such a command and the beginning of
     a name, as `/profile co`, return rows with the command and each name that begins so. For text
@@ -291,7 +291,7 @@ class PromptInput(TextArea):
         Args:
             typed: How the files were named before the cursor; empty if they were not.
             files: The texts of the files as a prompt holds them; each is shown folded.
-            name: Takes the place of `typed` if other words are in its line. If there are none,
+            name: Takes the place of `typed` if other words are in its line. Without other words,
                 `typed` is removed.
         """
         text = self.text
