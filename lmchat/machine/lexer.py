@@ -52,9 +52,9 @@ def main() -> None:
         while request := _next_request():
             header, _, code = request.decode().partition("\n")
             cpu_s, wall_s, language = header.split(" ", 2)
-            # Both limits end this process, even while a lexer holds Python's lock or the parent
-            # has ended. By the clock, a thread in C exits, after it has written a traceback to
-            # `null_file`. By CPU time, the timer sends SIGVTALRM, for which there is no handler.
+            # Two limits end this process, even while a lexer holds Python's lock or the parent has
+            # ended. At the limit by the clock, a thread in C writes a traceback to `null_file`, and
+            # exits. At the limit of CPU time, SIGVTALRM comes, for which there is no handler.
             faulthandler.dump_traceback_later(float(wall_s), exit=True, file=null_file)
             if has_timer:
                 signal.setitimer(signal.ITIMER_VIRTUAL, float(cpu_s))

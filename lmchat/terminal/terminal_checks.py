@@ -109,7 +109,7 @@ _NAMES = (
     ("TERM", "foot", "foot"),
     ("TERM", "linux", "the Linux console"),
 )
-"""Variable, start of its value, terminal; the first match counts."""
+"""Variable, start of its value (empty for any value), terminal; the first match counts."""
 
 
 def terminal_name(environ: Mapping[str, str]) -> str:

@@ -116,8 +116,11 @@ class LMChatApp(PatchedApp):
             begin_work(self, self._use_wanted_theme, "theme")
 
     def _begin(self) -> None:
-        """Begin the search for a server and the reading of the store; switch the collector on."""
-        gc.freeze()  # the collector, off until now, need not visit what was imported
+        """Begin the search for a server and the reading of the store; switch the collector on.
+
+        That is Python's garbage collector, which is off until now for a fast start.
+        """
+        gc.freeze()  # it need not visit what was imported
         gc.enable()
         self.connect.start()
         self.chat.start()

@@ -125,7 +125,7 @@ class PromptInput(TextArea):
         text: str
 
         def can_replace(self, message: Message) -> bool:
-            return isinstance(message, PromptInput.Drafted)
+            return isinstance(message, PromptInput.Drafted)  # only the newest text counts
 
     class CompletionChanged(Post):
         """The list of slash commands or files has changed or closed."""
@@ -135,7 +135,7 @@ class PromptInput(TextArea):
     class FileNamed(Post):
         """A file was chosen after `@`, or a text was pasted that may be the paths of files."""
 
-        text: str  # the text for them in the prompt
+        text: str  # `@` with the typed letters, or the pasted text
         path: str  # empty for a pasted text
 
     class PagesNamed(Post):
@@ -152,7 +152,7 @@ class PromptInput(TextArea):
         """Esc came together with the letter typed after it, as from tmux: Alt with that letter."""
 
     class QueueActWanted(Post):
-        """Request to `edit` or `remove` a queued message."""
+        """Request to `edit` or `remove` a queued prompt."""
 
         what: str
         index: int  # index in the queue; `_NEWEST_QUEUED` for the newest

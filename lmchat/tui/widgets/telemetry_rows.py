@@ -53,7 +53,7 @@ class TextRow(Struct, frozen=True, kw_only=True):
     """A label and a value."""
 
     left: StyledTexts  # shortened where room is short
-    right: StyledTexts = ()  # never cut unless `is_words`
+    right: StyledTexts = ()  # cut only if `is_words`, or if it is wider than the panel
     is_words: bool = False  # whether `right` is shortened rather than `left`
     short: StyledTexts = ()  # replacement of `right` where that has no room
     sign: str = ""  # name of the field of `Icons` drawn before `left`
