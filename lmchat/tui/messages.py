@@ -1,4 +1,4 @@
-"""Base class of the messages of our widgets, and the messages that several of them post."""
+"""Base class of the Textual messages of our widgets, and those that several of them post."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lmchat.domain.server import ModelInfo
 
 @dataclass_transform()
 class Post(Message):
-    """Message that takes its annotated attributes as arguments, by position or by name.
+    """Message of Textual that takes its annotated attributes as arguments, by position or by name.
 
     It is no dataclass: one takes 0.2 ms to define, and its `repr`, which may get into a log, shows
     the values.

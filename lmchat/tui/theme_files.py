@@ -77,7 +77,7 @@ def _read(file: Path) -> tuple[dict[str, Any], str]:
 
 
 def _problem(table: Mapping[str, Any]) -> str:
-    """Return the first fault of the table of a theme in words, as `dark must be true`; else "".
+    """Return the first fault of a theme's table in words, as `primary is missing`; else "".
 
     A theme must have `primary`. Then all keys and their types are checked, then that all colours
     can be parsed, and last the name.

@@ -74,7 +74,7 @@ class ChoicesDialog(Dialog[TakenWord | None]):
         yield RowList()
 
     def on_mount(self) -> None:
-        self._list.set_focused(has_keys=True)
+        self._list.set_focused(is_focused=True)
         self._text.show(_words_of(self._answer))
 
     def on_resize(self) -> None:

@@ -159,7 +159,7 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
 
     def on_mount(self) -> None:
         has_input = bool(self.AUTO_FOCUS)  # then the input is shown as focused, and the list is not
-        self.list.set_focused(has_keys=not has_input)
+        self.list.set_focused(is_focused=not has_input)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.use_room)

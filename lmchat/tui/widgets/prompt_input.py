@@ -409,9 +409,9 @@ class PromptInput(TextArea):
             self.put(self._blocks.lines_of(self.text) + command)
 
     def _post_to_parent(self, message: Message) -> None:
-        """Put a message into the queue of the parent.
+        """Post a message to the parent.
 
-        Through the prompt's own queue it would arrive after the keys that wait there.
+        Through the prompt's own message queue, it would arrive after the keys that wait there.
         """
         (self.parent or self).post_message(message)
 

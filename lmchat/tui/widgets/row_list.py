@@ -88,7 +88,7 @@ def wrapped_rows(text: str, width: int, style: str = MUTED) -> list[ListRow]:
 
 
 class RowList(ScrollView):
-    """Rows with a bar at the chosen one: blue while the keys go to the list, else grey."""
+    """Rows with a bar at the chosen one: blue while the list is shown as focused, else grey."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"row-list--chosen"}
 
@@ -102,14 +102,14 @@ class RowList(ScrollView):
         """The last rows are about to come into view; the owner may add further ones."""
 
     def __init__(self, *, hides_choice: bool = False) -> None:
-        """With `hides_choice`, no row is marked as chosen unless the keys go to the list."""
+        """With `hides_choice`, no row is marked as chosen unless the list is shown as focused."""
         super().__init__()
         self.can_focus = False
         self.rows: Sequence[ListRow] = ()
         self.keys: list[Hashable] = []  # keys of the rows that can be chosen
         self._chosen = 0  # index in `keys`
         self._hides_choice = hides_choice
-        self._gets_keys = False
+        self._looks_focused = False
 
     @property
     def key(self) -> Hashable:
@@ -174,13 +174,13 @@ class RowList(ScrollView):
         if new_value > old_value and is_near:
             self.post_message(self.EndNear())
 
-    def set_focused(self, *, has_keys: bool) -> None:
-        """Show the chosen row as focused or not; `has_keys` says whether keys move the choice.
+    def set_focused(self, *, is_focused: bool) -> None:
+        """Show the chosen row as focused or not.
 
-        The list itself never has Textual's focus: its owner gets the keys, and calls the list.
+        The list itself never has Textual's focus: its owner has it, and calls `move` for a key.
         """
-        if has_keys != self._gets_keys:
-            self._gets_keys = has_keys
+        if is_focused != self._looks_focused:
+            self._looks_focused = is_focused
             self.refresh()
 
     def _set_chosen(self, index: int) -> None:
@@ -241,21 +241,21 @@ class RowList(ScrollView):
 
     def _is_marked_as_chosen(self, row: ListRow) -> bool:
         """Return whether a row is chosen, and the list shows its choice now."""
-        is_shown = self._gets_keys or not self._hides_choice
+        is_shown = self._looks_focused or not self._hides_choice
         return is_shown and row.key is not None and row.key == self.key
 
     def _row_content(self, row: ListRow, *, is_chosen: bool) -> Content:
         """Return a row as wide as the list, behind its bar.
 
-        The bar is coloured if the row is chosen and gets the keys, muted if the row is only marked,
-        and else blank. A heading has no bar, and begins in its column.
+        The bar is coloured if the row is chosen and the list is shown as focused, muted if the row
+        is only chosen or open, and else blank. A heading has no bar, and begins in its column.
         """
         icons = icons_for(self)
         is_marked = is_chosen or row.is_open
         if row.is_heading:
             bar = Content("")
         elif is_marked:
-            has_focus = is_chosen and self._gets_keys
+            has_focus = is_chosen and self._looks_focused
             bar = styled(icons.bar, "$primary" if has_focus else MUTED)
         else:
             bar = Content(" ")

@@ -209,10 +209,10 @@ class SessionList(Vertical, can_focus=True):
         self.query_one(SessionFilter).begin()
 
     def on_focus(self) -> None:
-        self._rows.set_focused(has_keys=True)
+        self._rows.set_focused(is_focused=True)
 
     def on_blur(self) -> None:
-        self._rows.set_focused(has_keys=False)
+        self._rows.set_focused(is_focused=False)
 
     def on_resize(self) -> None:
         if self._rows.key is None:  # the sentence for no sessions is wrapped to the new width

@@ -189,7 +189,7 @@ class KeyHints:
 
     def _is_useful(self, name: str, message: ChatMessage) -> bool:
         """Return whether a command can do something with a message now."""
-        if name == "resume" and not has_text_to_continue(message):  # it would do the same as `regenerate`
+        if name == "resume" and not has_text_to_continue(message):  # it would only regenerate
             return False
         shown = self._open_sessions.shown
         current = shown.conversation.current(message)

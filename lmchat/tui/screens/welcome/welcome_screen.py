@@ -110,7 +110,7 @@ class WelcomeScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self._problem.display = False
-        self._rows.set_focused(has_keys=True)
+        self._rows.set_focused(is_focused=True)
         self.query_one(KeysRow).show(_HINTS, _LAST_HINTS)
         self.starts.read_disk()
         self.call_after_refresh(self.draw)
