@@ -109,7 +109,8 @@ def fit_image(name: str, data: bytes) -> SizedImage:
 def measure_image(name: str, data: bytes) -> SizedImage:
     """Return an image with its bytes unchanged, and with its size if its header can be read.
 
-    A damaged image is returned too, with an unknown size. Raises `FileRefused` if the image has
+    This is for files that lmchat has written: there a digest of its bytes names the image. A
+    damaged image is returned too, with an unknown size. Raises `FileRefused` if the image has
     too many pixels or bytes.
     """
     measured = SizedImage(data)

@@ -264,9 +264,9 @@ class LMChatApp(PatchedApp):
 
         await self._read_own_themes()
         if not name:
-            built_in_names = [theme.name for theme in THEMES]  # these are the first in the list
-            other_names = sorted(self.available_themes.keys() - set(built_in_names))
-            themes = [self.available_themes[each] for each in (*built_in_names, *other_names)]
+            first_names = [theme.name for theme in THEMES]
+            other_names = sorted(self.available_themes.keys() - set(first_names))
+            themes = [self.available_themes[each] for each in (*first_names, *other_names)]
             self.push_screen(ThemeDialog(themes, self.theme), self._use_theme)
         elif full_name := theme_named(name, self.available_themes):
             self._use_theme(full_name)

@@ -38,9 +38,9 @@ def has_text_to_continue(message: ChatMessage) -> bool:
 
 
 def words_of(message: ChatMessage) -> str:
-    """Return the first of these that a message has, as text: its text, result or reasoning.
+    """Return the text of a message for copying and reading: its text, else its result or reasoning.
 
-    Without any, return the arguments of its tool calls, one a line; empty without calls.
+    Without any of these, return the arguments of its tool calls, one a line; empty without calls.
     """
     words = message.text or message.tool_result or message.reasoning
     return words or "\n".join(call.arguments for call in message.tool_calls)
