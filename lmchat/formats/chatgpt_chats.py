@@ -84,6 +84,7 @@ class _ChatgptReader:
             message = _message(self._nodes[key])
             self._chat.add(
                 key,
+                # a node without a message has no role; `add` would count it as damaged
                 text_in(message.get("author"), "role") or Role.SYSTEM,
                 self._message_parts(key),
                 parent=self._nodes[key].get("parent"),

@@ -49,7 +49,7 @@ MOST_NAMED = 1000  # omissions that are named before the next session; the other
 DAMAGED = "damaged message"
 REPEATED = "repeated message"
 _UNKNOWN = "unknown part"
-_EMPTY: tuple[object, ...] = (None, "", [], {})  # values that leave nothing out
+_EMPTY: tuple[object, ...] = (None, "", [], {})  # values without content: nothing is left out
 _SYSTEM = "system prompt"  # key of the message that is made of `ForeignChat.system`
 # Reasoning at the start of an answer: `<think>It is 4.</think>`, or open to the end of the text.
 _THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)(?:</\1>\s*|\Z)", re.DOTALL)
@@ -151,7 +151,8 @@ class ForeignChat(Struct, kw_only=True):
             self.omitted[DAMAGED] += 1
             split_messages = []
         if not split_messages:
-            split_messages = [(Role.USER, [])]  # an empty one, which messages below it refer to
+            # an empty one, which messages below it refer to; its role does not matter
+            split_messages = [(Role.USER, [])]
 
         model = text_or_empty(metadata.model)
         receipt = _valid_receipt(metadata.receipt)
@@ -499,11 +500,11 @@ def _parents_with_parts(messages: Mapping[str, ForeignMessage]) -> dict[str, str
             walked.add(above)
             above = messages[above].parent or ""
 
-        # where the walk ended: at a message with parts, or at an empty one whose parent is known;
-        # at a lost message, above the first one, or in a loop, there is no parent but the root
+        # The walk has ended at a message with parts, which is the parent, or at an empty one whose
+        # parent is known. Otherwise `above` is empty, the key of a lost message, or in a loop.
         has_parts = above in messages and not _is_empty(messages[above])
         parent = above if has_parts else parents.get(above, root)
-        parents |= dict.fromkeys(walked - {_SYSTEM}, parent)
+        parents |= dict.fromkeys(walked - {_SYSTEM}, parent)  # the system prompt keeps None
     return parents
 
 

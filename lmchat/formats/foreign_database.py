@@ -85,8 +85,8 @@ class ForeignDatabase:
         """Return a function that yields the rows of a table with a given key, one at a time.
 
         `key_column` is the column that has the keys, and `order` the columns by which the rows are
-        sorted. That column may have no index: SQLite would read the whole table for each key. So
-        the numbers of the rows of all keys are read now. A missing table has no rows.
+        sorted. `key_column` may have no index: SQLite would then read the whole table for each
+        key. So the numbers of the rows of all keys are read now. A missing table has no rows.
         """
         numbers_by_key: defaultdict[Any, list[int]] = defaultdict(list)
         if table in self.tables:
@@ -117,7 +117,8 @@ def opened_database(path: Path) -> Iterator[ForeignDatabase]:
             closing(_open_or_copy(path, Path(folder))) as connection,
         ):
             yield ForeignDatabase(connection)
-    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the latter of a table's name
+    # `UnicodeDecodeError`: SQLite's own message may quote a damaged name of a column
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
         message = f"The database cannot be read: {error}."
         hint = "Close the program that uses it, and try again."
         raise FileRefused(message, hint=hint) from error

@@ -66,7 +66,7 @@ def _flatten_code(tree: PageElement) -> None:
 
 
 def _as_utf_8(data: bytes, charset: str) -> bytes:
-    """Return data of a charset as UTF-8; unchanged if it is unknown, or not that of the data."""
+    """Return data in UTF-8; unchanged if `charset` is unknown or cannot decode the data."""
     try:
         return data.decode(charset).encode()
     except (LookupError, UnicodeError):

@@ -157,7 +157,7 @@ def _read_text(part: Record, chat: ForeignChat) -> str:
 def _call_and_result(
     call_id: object, name: str, arguments: object, result: object
 ) -> Iterator[ForeignPart]:
-    """Yield a tool call and, unless it is None, its result."""
+    """Yield a tool call and, unless `result` is None, its result."""
     call = call_of(call_id, name, arguments)
     yield call
     if result is not None:

@@ -30,7 +30,7 @@ def to_json(session: Session, _: WriteOptions | None = None) -> str:
     `messages` is the chosen path. If there are other messages, they are in `branches`, and each
     message has a `place`, its number in the order in which they were written. `branch_names` has
     names by the id of a branch's first message. `files` has the content of attached files in Base64
-    by digest.
+    by digest. The options of an export are ignored, because JSON is always complete.
     """
     places = write_order(session)
     data: dict[str, object] = {
@@ -112,9 +112,9 @@ def _placed_messages(records: list[Any], name: str) -> list[tuple[int, ChatMessa
 
 
 def _struct_of(record: Record, struct_class: type[Any]) -> Any:
-    """Return a struct with those fields that a record has, with the types that they have in JSON.
+    """Return a struct with the values that a record has for its fields; others are ignored.
 
-    `validated` converts them.
+    The values are of any JSON type. The caller lets `validated` convert them to the right types.
     """
     names = [field.name for field in fields(struct_class) if field.name in record]
     return struct_class(**{name: record[name] for name in names})

@@ -98,8 +98,8 @@ def _read_chat(session: Record, messages: Iterable[Record]) -> ForeignChat:
 def _message_parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
     """Yield the attached files of a message, then its content.
 
-    That is the result of a tool, or else thought, text and tool calls. Other files and broken tool
-    calls are counted as left out.
+    The content is the result of a tool, or else thought, text and tool calls. Files that are
+    neither texts nor images, and broken tool calls, are counted as left out.
     """
     for extra in message.get("extra") or ():
         name = text_in(extra, "name")

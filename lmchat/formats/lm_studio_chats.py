@@ -113,7 +113,8 @@ def _other_part(part: Record, file: TextFile, chat: ForeignChat) -> Iterator[For
 def _metadata(version: Record) -> MessageMetadata:
     """Return the time, the model and the figures of a version from its steps.
 
-    If several steps have them, those of the last one count. A prompt has no steps, and so none.
+    If several steps have them, those of the last one count. A prompt has no steps, so it gets none
+    of these.
     """
     created_at: datetime | None = None
     model = ""

@@ -7,7 +7,7 @@ Every entry and every part begins with a marker, a comment line that renders as 
 Its first word is in the front matter, as `frame`, and in no text of the session, so that no text
 can be taken for a marker. Exactly one blank line is before and after each text. Beyond the filter
 of `safe_text`, two things in texts are changed, and their markers say so: a code fence that is left
-open is closed (`added`), and a line that people would take for the heading of a turn gets a
+open is closed (`added`), and a line that people would take for the heading of a message gets a
 backslash (`escaped`):
 
     \## You · 2026-11-20 08:00:00 UTC
@@ -59,15 +59,15 @@ FORMAT_WITH_BRANCHES = 2  # a reader of version 1 would append branches to the p
 _SUMMARY_CHARS = 120  # of a tool call above its folded block
 _WORD_CHARS = 8
 _MARKER_WORD = re.compile(r"<!-- ([0-9a-f]{8}) ")
-# A heading of a turn in a text: `## You · 2026-11-20 08:00:00 UTC`, or without `##` and underlined.
-_TURN = r"[^\n]* · \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [^\n]{1,40}"
+# Heading of a message: `## You · 2026-11-20 08:00:00 UTC`, or without `##` and underlined.
+_MESSAGE_TITLE = r"[^\n]* · \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [^\n]{1,40}"
 # Pattern of both forms of a heading: the groups `indent` and `hashes`, or `title` and `underline`;
 # those of the other form are empty. `%s` is the place of the backslash of the export: nothing in
 # `_HEADING`, a backslash in `_ESCAPED_HEADING`. The text itself may have backslashes there (`\\*`):
 # such headings get one more, so that removing one gives the same text again.
 _HEADING_TEMPLATE = (
-    rf"^(?:(?P<indent> {{0,3}})%s(?P<hashes>\\*#{{1,6}}[ \t])(?={_TURN}$)"
-    rf"|(?P<title>{_TURN}\n {{0,3}})%s(?P<underline>\\*-+)(?=[ \t]*$))"
+    rf"^(?:(?P<indent> {{0,3}})%s(?P<hashes>\\*#{{1,6}}[ \t])(?={_MESSAGE_TITLE}$)"
+    rf"|(?P<title>{_MESSAGE_TITLE}\n {{0,3}})%s(?P<underline>\\*-+)(?=[ \t]*$))"
 )
 _HEADING = re.compile(_HEADING_TEMPLATE % ("", ""), re.MULTILINE)
 _ESCAPED_HEADING = re.compile(_HEADING_TEMPLATE % (r"\\", r"\\"), re.MULTILINE)
@@ -228,7 +228,7 @@ def _front_matter(session: Session, marker_word: str) -> str:
 def _token_fields(session: Session) -> dict[str, object]:
     """Return the fields with the sum of the tokens of all answers on the path.
 
-    There are none if no number of tokens is known.
+    There are none if that sum is 0, or no number of tokens is known.
     """
     receipts = [message.receipt for message in session.messages if message.receipt is not None]
     counted = [receipt for receipt in receipts if receipt.completion_tokens is not None]
@@ -258,7 +258,7 @@ def _message_marker(message: ChatMessage) -> dict[str, object]:
 
 
 def _escaped(text: str) -> tuple[str, dict[str, object]]:
-    """Return a text in which a backslash breaks each heading that looks like that of a turn.
+    """Return a text in which a backslash breaks each heading that looks like that of a message.
 
     It is put before the `##`, or before the dashes that underline a heading.
     Also return the fields for its marker: `escaped` if there was such a heading, else none.

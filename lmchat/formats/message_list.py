@@ -30,9 +30,9 @@ class _Row(Struct, frozen=True, kw_only=True):
 
 
 def is_list(value: Any) -> bool:
-    """Return whether a value is such a list, or an object with one in `messages`.
+    """Return whether a value is a list of messages, or an object with one in `messages`.
 
-    One message of a known role is enough.
+    One item with a known role is enough.
     """
     return any(text_in(record, "role") in _ROLES for record in _records(value))
 

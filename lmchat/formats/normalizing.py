@@ -66,7 +66,8 @@ def normalized(session: Session, *, moment: datetime) -> Session:
     session_id = own_id(header.session_id)
     path = _chained(session.messages)
     on_path = {message.message_id: message for message in path}
-    # messages of the path as `path` has them; without a tree, they are all messages
+    # The messages of the path are taken from `path`, where their parents are set. An empty tree
+    # means that the path has all messages.
     tree = [on_path.get(message.message_id, message) for message in session.tree] or path
     _refuse_duplicate_ids(tree)
     _refuse_duplicate_ids(path)

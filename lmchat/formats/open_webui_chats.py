@@ -47,7 +47,7 @@ _JSON_COLUMNS = ("content", "output", "files")  # columns with JSON; their field
 
 
 def fits(value: Record) -> bool:
-    """Return whether an object of a file is one that `read` reads."""
+    """Return whether an object of a file is a chat: whether it has messages by their ids."""
     return isinstance(_messages_by_id(value), dict)
 
 

@@ -41,7 +41,8 @@ class DetailsBlock(Struct, frozen=True, kw_only=True):
 def message_parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
     """Yield the images of a message, then its content.
 
-    That is the list `output` if it has one, else `content`. Other files are counted as left out.
+    The content is the list `output` if the message has one, else `content`. Files that are no
+    images are counted as left out.
     """
     for file in message.get("files") or ():
         if image := chat.add_image(file.get("url"), text_in(file, "name")):

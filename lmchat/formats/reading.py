@@ -51,7 +51,7 @@ _FORMATS_HINT = (
 )
 _SQLITE_HEAD = b"SQLite format 3\0"
 _ZIP_HEAD = b"PK\x03\x04"
-_PEEKED_VALUES = 20  # from which the format of a file is known; some of them may be broken
+_PEEKED_VALUES = 20  # that are read to find out the format of a file; some may be broken
 _DAMAGED = "it is damaged"
 _UNREADABLE_JSON = "It is not readable JSON."
 
@@ -71,7 +71,7 @@ class Reader:
     def __init__(self, moment: datetime, source: str = AUTO) -> None:
         self._moment = moment
         self._source = source
-        self._last_source = source  # the program whose format the last file has
+        self._last_source = source  # program of the last text whose format was found
 
     def file(self, path: Path) -> ReadItems:
         """Yield the chats of a file one at a time, and what is left out.
@@ -117,14 +117,17 @@ class Reader:
             hint = "Unpack it, and import the folder."
             raise FileRefused(message, hint=hint, details=repr(error)) from error
         if not has_chats:
-            self._require_source(self._last_source)  # it may have chats, but of another program
+            # `_read_member` passes over chats of another program than the user named; if there
+            # were any, the error should say so
+            self._require_source(self._last_source)
         if not has_chats and not has_skipped:
             raise FormatUnknown("It has no chats that lmchat can read.", hint=_FORMATS_HINT)
 
     def _read_member(self, member: ZipMember) -> ReadItems:
         """Yield the chats of a member of a zip file.
 
-        Yield a `Skipped` for a damaged member, and nothing for one of an unknown format.
+        Yield a `Skipped` for a damaged member, and nothing for one of an unknown format, or of
+        another program than the user named.
         """
         try:
             yield from _refuse_empty(self._read_text(member))
@@ -202,7 +205,8 @@ class Reader:
         is_json = text[0] == "[" or (text[0] == "{" and not has_lines)
         value = _json(text) if is_json else None
         try:
-            items = list(self._own_items(text, value))  # all now: reading may raise the error
+            # a list, because the error may be raised only while the items are read
+            items = list(self._own_items(text, value))
         except RecursionError as error:
             raise FileRefused(_UNREADABLE_JSON, hint="Export it again.") from error
         self._note_source(OWN)
@@ -222,7 +226,7 @@ class Reader:
             return _without_large_images(from_json(value))
         if is_list(value):
             return from_list(value, self._moment)
-        if text.startswith("-"):
+        if text.startswith("-"):  # a Markdown export begins with `---`
             return iter([from_markdown(text)])
         if text[0] in "{[":
             message = "It is JSON, but not a chat format that lmchat knows."
@@ -287,7 +291,8 @@ def _readers_of_records(
 ) -> Iterator[ChatReader | Skipped]:
     """Yield one reader for all objects of a file, then a `Skipped` for each other value.
 
-    The file is read from its beginning once more, and whole.
+    The file is read from its beginning once more, with `content`, which refuses a file over the
+    limit: all its objects are in memory here. `file.values()` would limit only each of them.
     """
     values = list(TextFile(file.content(), file.name).values())
     records = [value for value in values if isinstance(value, dict)]
@@ -318,9 +323,9 @@ def _without_large_images(session: Session) -> ReadItems:
 def _refuse_empty(items: ReadItems) -> ReadItems:
     """Yield the sessions that have messages, and what is skipped; refuse a file without sessions.
 
-    After the last item without such a session, raises `FileRefused` if something was skipped, else
-    `FormatUnknown`. Of what is skipped before one session, at most `MOST_NAMED` are yielded; the
-    others are counted at the end.
+    If no session has messages, raises `FileRefused` if something was skipped, else `FormatUnknown`.
+    Before each session, at most `MOST_NAMED` items of what was skipped are yielded; a last item
+    has the number of the others, if there are any.
     """
     skipped: list[Skipped] = []
     has_messages = False

@@ -86,6 +86,7 @@ class Refused(Struct, frozen=True, kw_only=True, tag=True):
     hint: str
     details: str = ""
     is_unknown: bool = False
+    """Whether the file is in no known format: the parent then raises `FormatUnknown`."""
 
 
 class Finished(Struct, frozen=True, kw_only=True, tag=True):
