@@ -123,6 +123,7 @@ class JsonValues:
 
     @property
     def _is_too_large(self) -> bool:
+        """Whether the text in memory, from the offset on, has reached the limit for a value."""
         return len(self._text) - self._offset >= self._limit
 
     def _has_own_line(self) -> bool:

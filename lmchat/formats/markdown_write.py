@@ -55,7 +55,7 @@ from lmchat.formats.writing import (
 from lmchat.text import safe_line, safe_text, unclosed_fence
 
 FORMAT = 1  # in the front matter
-FORMAT_WITH_BRANCHES = 2  # a reader of version 1 would append branches to the path
+FORMAT_WITH_BRANCHES = 2  # an import of version 1 would append branches to the path
 _SUMMARY_CHARS = 120  # of a tool call above its folded block
 _WORD_CHARS = 8
 _MARKER_WORD = re.compile(r"<!-- ([0-9a-f]{8}) ")
@@ -126,7 +126,7 @@ class _MarkdownWriter:
 
         for index, part in enumerate(message.parts):
             if isinstance(part, TextPart):
-                # a reader takes a text directly below the heading for the first part
+                # the import takes a text directly below the heading for the first part
                 needs_marker = index > 0 or is_tool_run(message)
                 yield from self._text(part.text, "text", needs_marker=needs_marker)
             elif isinstance(part, ReasoningPart):
@@ -165,8 +165,8 @@ class _MarkdownWriter:
             case ToolResultPart(text=text):
                 yield from self._fenced("Result", text, {"part": "tool_result"})
 
-    def _text(self, text: str, part: str, *, needs_marker: bool = True) -> Iterator[str]:
-        """Yield the marker and the text of a part; `part` is its kind, `text` or `refusal`.
+    def _text(self, text: str, kind: str, *, needs_marker: bool = True) -> Iterator[str]:
+        """Yield the marker and the text of a part of the kind `text` or `refusal`.
 
         The marker is left out if it is not needed and the text was not changed. A text is changed
         by escaping, and by closing a code fence that it leaves open.
@@ -178,7 +178,7 @@ class _MarkdownWriter:
             changes["added"] = added
             shown_text += added
         if changes or needs_marker:
-            yield self._marker_line({"part": part, **changes})
+            yield self._marker_line({"part": kind, **changes})
         yield shown_text
 
     def _fenced(
@@ -194,7 +194,7 @@ class _MarkdownWriter:
         yield f"{title}\n\n{fence}{language}\n{shown_text}\n{fence}"
 
     def _note(self, text: str) -> str:
-        """Return a text for people after its marker; a reader ignores both."""
+        """Return a text for people after its marker; the import ignores both."""
         return f"{self._marker_line({'part': 'note'})}\n\n{text}"
 
     def _marker_line(self, marker: Mapping[str, object]) -> str:

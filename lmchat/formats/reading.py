@@ -246,7 +246,7 @@ class Reader:
 
 
 def companions() -> set[str]:
-    """Return the names of files that are not imported alone, because chats beside them use them."""
+    """Return the names of files that are read with a chat beside them, and not imported alone."""
     names: set[str] = set()
     for _source, file_format in _formats():
         if isinstance(file_format, RecordsFormat):

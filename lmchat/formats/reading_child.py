@@ -1,8 +1,9 @@
 """Child process that reads files in any format, and the frames that it sends to its parent.
 
 A frame is one message between the two processes. The parent sends a `ReadOrder` for each file. The
-answer has, for each session, `SessionBegun`, groups of messages, files, and `SessionEnded`. It ends
-with `Finished` or `Refused`.
+answer has, for each session, `SessionBegun`, groups of messages, files, and `SessionEnded`; before
+or after a session, it has a `LeftOut` for each part that is not imported. It ends with `Finished`
+or `Refused`.
 """
 
 from __future__ import annotations

@@ -47,8 +47,9 @@ class TextFile:
     def stored(self, name: str) -> bytes:
         """Return the content of the first file near the text whose name begins with `name`.
 
-        Return nothing if none exists. Programs add an ending, or a hyphen and the user's name of
-        the file: `file_1` finds `file_1.png`, `file_1-photo.png`, and not `file_12.png`.
+        Return nothing if none exists. The name of an image in a chat of LM Studio or ChatGPT may
+        lack what follows in the name of its file: an ending, or a hyphen and the name that the user
+        gave it. `file_1` finds `file_1.png` and `file_1-photo.png`, but not `file_12.png`.
         """
         del name
         return b""
@@ -98,7 +99,7 @@ class PlainFile(TextFile):
     def stored(self, name: str) -> bytes:
         """Look for the file in the folder of the text, then in folders `user-files` in those above.
 
-        LM Studio has such a folder beside that of all chats, which may have folders in it.
+        LM Studio has such a folder beside the folder of its chats; these may be in subfolders.
         """
         folders = [self._path.parent]
         folders += [parent / "user-files" for parent in self._path.parents[:_PARENTS_SEARCHED]]

@@ -138,7 +138,7 @@ def is_tool_run(message: ChatMessage) -> bool:
 def write_order(session: Session) -> dict[str, int]:
     """Return the number of each message in the tree by its id; empty without branches.
 
-    An export has the path before the branches, so a reader needs these numbers for the order in
+    An export has the path before the branches, so an import needs these numbers for the order in
     which the messages were written.
     """
     if not session.branches:

@@ -1,7 +1,7 @@
 """Rows of the table `token_choices`: the choices of the tokens of an answer, compressed.
 
 A row is a list of `TokenChoice` in MessagePack, compressed with zlib. Logprobs are rounded to steps
-that no screen shows.
+that are too small to see on a screen.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _decode = msgspec.msgpack.Decoder(tuple[TokenChoice, ...]).decode
 
 
 def put_choices(connection: Connection, number: int, choices: Sequence[TokenChoice]) -> None:
-    """Write the choices of the message with a number; those that it has are replaced."""
+    """Write the choices of the message with this number; those that it has are replaced."""
     row = {"number": number, "data": _packed(choices)}
     insert(
         connection, "token_choices", row, "on conflict (number) do update set data = excluded.data"

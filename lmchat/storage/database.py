@@ -205,7 +205,8 @@ class Database:
     def _use(self, connection: Connection) -> None:
         """Use a new connection for this job and the next ones, and call `after_opening` with it.
 
-        A failure of `after_opening` is only logged, except an error of damage, which is raised.
+        An error of SQLite in `after_opening` is only logged, unless the file is damaged: then it is
+        raised.
         """
         self._connection = connection
         self._opened_file = self._file_identity()

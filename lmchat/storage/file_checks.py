@@ -33,7 +33,7 @@ _LITTLE_ROOM_BYTES = 200 * 1024 * 1024
 _NO_ROOM_BYTES = 5 * 1024 * 1024
 _MOST_FAULTS = 10  # after which SQLite stops checking a damaged file
 _OTHERS = 0o077  # permissions of other users
-_OTHERS_WRITE = 0o022
+_OTHERS_WRITE = 0o022  # those that let them write
 _BUSY_S = 0.5  # wait for another program that is writing
 _MB = 1e6
 _GB = 1e9
@@ -298,7 +298,7 @@ def _check_database(path: Path, connection: sqlite3.Connection) -> Finding:
 
 
 def _failure(path: Path, error: Exception, subject: Subject) -> Finding:
-    """Return the row `subject` about a file that cannot be used, with the reason and next step.
+    """Return a row about a file that cannot be used, with the reason and next step.
 
     For a damaged file, the next step is to copy it before lmchat renames it.
     """

@@ -74,7 +74,8 @@ def _end_row(connection: Connection, number: int, message_id: str, moment: datet
 def _save_and_remove_file(connection: Connection, path: Path, moment: datetime) -> None:
     """Save the answer in a file if it has text and no row, then remove the file.
 
-    A file whose answer cannot be saved stays.
+    A file with a damaged head is removed too: the session of its answer is not known. A file whose
+    answer cannot be saved stays.
     """
     # another process has removed the file, or an id or a time in its head is damaged
     with suppress(OSError, ValueError, OverflowError):

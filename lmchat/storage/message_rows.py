@@ -124,7 +124,8 @@ def end_answer(
 
     ensure_session(connection, session_id, moment)
     put_message(connection, session_id, message, choices)
-    # A message with a row is the leaf already. Without a prompt, the path would be it alone.
+    # A message that had a row is the leaf already. Without a row of its prompt, the path to it
+    # would have no other message.
     if is_new and has_prompt:
         make_leaf(connection, session_id, message, moment)
     if message.role is Role.ASSISTANT:

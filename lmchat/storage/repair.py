@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def raise_if_damaged(connection: Connection) -> None:
-    """Raise `LostRowError` if the file is damaged; `Database`, which called it, replaces it."""
+    """Raise `LostRowError` if the file is damaged: `Database`, which runs this job, replaces it."""
     if is_damaged(connection.path):
         raise LostRowError("the pages of the file do not fit together")
 

@@ -141,11 +141,10 @@ def column(value: object) -> object:
         case tuple():
             return stored(" ".join(value))
         case Receipt() | Failure():
-            unset = _UNSET if isinstance(value, Receipt) else {}
-            figures = asdict(value)
-            return json.dumps(
-                {name: figures[name] for name in figures if figures[name] != unset.get(name)}
-            )
+            data = asdict(value)
+            if isinstance(value, Receipt):
+                data = {name: data[name] for name in data if data[name] != _UNSET[name]}
+            return json.dumps(data)
         case Mapping():
             return json.dumps(dict(value)) if value else ""
         case _:

@@ -86,7 +86,7 @@ def read_answer(path: Path) -> tuple[FileHead | None, list[Piece]]:
 def pieces_after_reset(pieces: Iterable[Piece]) -> list[Piece]:
     """Return the pieces after the last `RESET`; all of them if none exists.
 
-    `domain.turn.RESET` is the piece that says that the answer begins again.
+    `domain.turn.RESET` is a piece without text: those after it replace all before it.
     """
     reset_kind, _ = RESET
     remaining: list[Piece] = []
@@ -121,6 +121,7 @@ def is_running(path: Path) -> bool:
         log.warning("the file of an answer cannot be read and stays: %s", error.strerror)
         return True
     try:
+        # shared: two processes that check a file at once must not take each other for its owner
         return not try_lock(descriptor, is_shared=True)
     except OSError:
         # On a file system without locks, an answer that still runs is saved as interrupted now, and

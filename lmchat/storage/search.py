@@ -33,7 +33,7 @@ The matches after these are by time."""
 # With fewer messages that pass the filters, comparing them all is faster than the index.
 _FEW_MESSAGES = 2000
 _FIRST_TITLES = 3  # number of titles that come before messages; the others come last
-# of the newest titles, among which the first ones are looked for: many only repeat a prompt
+# number of titles among which these are looked for: many of the newest only repeat a prompt
 _FIRST_TITLES_READ = 50
 # text around a match in a hit
 _BEFORE_CHARS = 60
@@ -56,7 +56,7 @@ _REPEATED_CALL = """p.kind = 'tool_call' and m.role = 'assistant' and exists (
     select 1 from messages t
     cross join parts c on c.number = t.number and c.kind = 'tool_call'
     where t.parent_id = m.message_id and t.role = 'tool' and t.hidden_by is null)"""
-"""Condition for a call in an answer that is also in the tool message below: that is the hit."""
+"""Condition for a call in an answer whose tool message has it too: only that message is a hit."""
 _MESSAGES = f"""select {_HIT}, {_PART} from messages m {_IN_SESSION}
     cross join parts p on p.number = m.number where {_VISIBLE} and not ({_REPEATED_CALL})"""
 _INDEXED = f"""select {_HIT}, {_PART} from trigrams
@@ -169,7 +169,7 @@ class _Search:
         return None
 
     def titles(self) -> Iterator[_Match | None]:
-        """Yield the matches in titles, of the session that was changed last first.
+        """Yield the matches in titles, those of sessions that were changed last first.
 
         A title that only repeats the first prompt is no match, as that prompt is a hit itself. None
         is yielded for it, so that the caller can limit how many titles are compared with prompts.

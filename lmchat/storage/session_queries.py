@@ -183,7 +183,8 @@ def arrived_parts(connection: Connection, number: int, message_id: str) -> list[
     parts = list(parts_of(connection.arrived_pieces(message_id)))
     if parts:
         return parts
-    # its file has no text, or the answer has ended since its row was read: the table has its parts
+    # Nothing has arrived yet, or the answer has ended since its row was read: its parts are then in
+    # the table. Those of a tool call are there from the beginning.
     return read_parts(connection, "number = ?", (number,)).get(number, [])
 
 
@@ -203,7 +204,7 @@ def leaf_without(connection: Connection, session_id: str, message_id: str) -> st
     """Return the id of the leaf of the path to show after a message was hidden.
 
     That is the newest visible message at or below the parent of the hidden one. If the hidden one
-    has no parent, it is the newest visible message of the session, None if none exists left.
+    has no parent, it is the newest visible message of the session; None if none is left.
     """
     query = """select p.message_id from messages m join messages p
         on p.message_id = m.parent_id and p.session_id = m.session_id where m.message_id = ?"""
@@ -224,7 +225,7 @@ def first_id(
 def _chosen_leaf(connection: Connection, session_id: str) -> str | None:
     """Return the id of the chosen leaf of a session.
 
-    If the leaf is hidden or lost, return that of the newest visible message; None without one.
+    If the leaf is hidden or lost, return the id of the newest visible message; None without one.
     """
     query = """select m.message_id from sessions s join messages m
         on m.message_id = s.leaf_id and m.session_id = s.session_id
