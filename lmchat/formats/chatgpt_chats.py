@@ -207,7 +207,8 @@ def _read_text(content: Record, chat: ForeignChat) -> str:
     text = text or text_in(content, "text") or text_in(content, "result")
     kind = text_in(content, _KIND)
     other_fields = content.keys() - {_KIND, "parts"}  # `_read_part_text` counts `parts` one by one
-    # `text` and `result` lose something only if they hold a value that is no text
+    # A message of a kind in `_TEXTS` has no other content than a text. If there is none, its `text`
+    # or `result` may hold a value that is no text.
     counted_fields = {"text", "result"} if kind in _TEXTS else other_fields
     if not text and any(content.get(field) for field in counted_fields):
         chat.omit(kind)

@@ -76,6 +76,7 @@ class ForeignDatabase:
         Raises `sqlite3.OperationalError` for a query that takes too long.
         """
         end_s = time.process_time() + _LONGEST_QUERY_S
+        # SQLite interrupts a query whose progress handler returns true
         self._connection.set_progress_handler(
             lambda: time.process_time() > end_s, _STEPS_BETWEEN_CHECKS
         )

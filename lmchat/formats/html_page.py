@@ -105,4 +105,5 @@ def _preformatted(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
+    """Return a text of any content as one safe line of HTML."""
     return escape(safe_line(text))

@@ -58,13 +58,12 @@ class JsonValues:
             try:
                 value, end = self._value_and_end(measured_end)
             except NO_JSON as error:
-                # a measured value is not cut and has no own line: only its end is needed
-                is_measured = measured_end is not None
-                if not is_measured and _is_cut(error, self._text) and self._read_more():
-                    continue  # decode it again, with more text
-                if not is_measured and self._has_own_line():
-                    yield from self._values_of_lines()  # up to the end of the stream
-                    break
+                if measured_end is None:  # a measured value is not cut and has no own line
+                    if _is_cut(error, self._text) and self._read_more():
+                        continue  # decode it again, with more text
+                    if self._has_own_line():
+                        yield from self._values_of_lines()  # up to the end of the stream
+                        break
                 end = measured_end or self._object_end()
                 if end is None:  # the beginning of the next value is not known either
                     yield self._skipped_rest()

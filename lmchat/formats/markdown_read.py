@@ -152,7 +152,8 @@ def _entries(marked_texts: Iterable[MarkedText]) -> list[_ReadEntry]:
     """Return the messages in the order of the file; raises `FileRefused` for a changed one.
 
     A marker with a role begins a message. The text after it has the heading and, below that, the
-    first text of the message. The markers that follow, up to the next role, are of its other parts.
+    first part of the message if it is a text. The markers that follow, up to the next role, are of
+    its other parts.
     """
     messages: list[tuple[MarkedText, list[Part]]] = []
     for marked in marked_texts:
