@@ -36,8 +36,9 @@ def main() -> None:
 def html_text(data: bytes, charset: str) -> str:
     """Return the text of a page as a browser without scripts shows it; may take very long.
 
-    `charset` is that of the server. If the page cannot be decoded with it, UTF-8 is tried, and then
-    the encoding that the page itself names. The text is cut at `MAX_TEXT_CHARS`.
+    `charset` is what the server names, or an empty text. If the page cannot be decoded with it,
+    UTF-8 is tried, and then the encoding that the page itself names. The text is cut at
+    `MAX_TEXT_CHARS`.
     """
     data = _as_utf_8(data, charset)
     encoding = "utf-8" if _is_utf_8(data) else None  # for None, the parser looks into the page

@@ -15,7 +15,7 @@ def main() -> None:
 
 
 def markdown_html(text: str) -> str:
-    """Return Markdown as HTML; may take very long."""
+    """Return Markdown as HTML; HTML in it is escaped, so it is safe. May take very long."""
     # A picture would be fetched from wherever a model says as soon as the page is opened.
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     return str(markdown.render(text))

@@ -100,7 +100,7 @@ def chosen_path(connection: Connection, session_id: str, count: int | None = Non
 
 
 def first_prompt_title(connection: Connection, session_id: str) -> str:
-    """Return the title that a session would get from its first visible prompt."""
+    """Return the title that the first visible prompt with a text gives to its session."""
     query = """select p.text from messages m
         cross join parts p on p.number = m.number and p.kind = 'text'
         where m.session_id = ? and m.role = 'user' and m.hidden_by is null order by m.number"""
