@@ -39,8 +39,8 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 def to_html(session: Session, options: WriteOptions = PLAIN) -> str:
     """Return the path and then the branches of a session as one HTML page.
 
-    All text is escaped, except the HTML in `options.pages`: `markdown_child` has made it of messages
-    and has escaped HTML in them.
+    All text is escaped, except the HTML in `options.pages`, which `markdown_child` has made: it has
+    escaped any HTML in the messages.
     """
     title = _escaped(session.header.title)
     blocks = [
