@@ -23,7 +23,7 @@ from lmchat.formats.foreign import (
 )
 from lmchat.formats.text_files import TextFile
 
-_TO_USER = "all"  # recipient of a text; that of a tool call is the name of the tool
+_TO_USER = "all"  # recipient of a text; a tool call has the name of the tool instead
 _KIND = "content_type"  # field with the kind of a content or of a part
 # Kinds:
 _IMAGE = "image_asset_pointer"

@@ -408,7 +408,7 @@ class RecordsFormat(Struct, frozen=True, kw_only=True):
 
 
 ChatReaders = Iterator[Callable[[], Iterable[ForeignChat]]]
-"""A function for each chat of a database, which reads it; the others are read if it fails."""
+"""A function for each chat of a database, which reads it; if one fails, the others are read."""
 
 
 class DatabaseFormat(Struct, frozen=True, kw_only=True):

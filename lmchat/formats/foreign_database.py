@@ -128,9 +128,9 @@ def opened_database(path: Path) -> Iterator[ForeignDatabase]:
 def _open_or_copy(path: Path, folder: Path) -> sqlite3.Connection:
     """Open a database where it is, or a copy in `folder` if opening it would change files or fails.
 
-    Beside a database may be its write-ahead log (`-wal`) with the index of it (`-shm`), which
-    exists while a program uses the database, or its rollback journal (`-journal`). The copy gets
-    the log and the journal, too: they hold changes that are not in the database yet. Raises
+    Beside a database may be its rollback journal (`-journal`), or its write-ahead log (`-wal`) and
+    an index of that log (`-shm`); the index exists while a program uses the database. The copy
+    gets the log and the journal, too: they hold changes that are not in the database yet. Raises
     `FileRefused`, `OSError` or `sqlite3.Error`.
     """
     wal = path.with_name(f"{path.name}-wal")

@@ -79,7 +79,7 @@ def read(database: ForeignDatabase) -> ChatReaders:
 def _turns_metadata(database: ForeignDatabase) -> _TurnsMetadata:
     """Return the metadata of the prompts and answers of all turns.
 
-    If several turns have the same message, those of the oldest turn are kept.
+    If several turns have the same message, its metadata is that of the oldest turn.
     """
     turns_metadata = _TurnsMetadata()
     for turn in database.rows("select * from turns order by id"):

@@ -49,7 +49,7 @@ def read_responses(database: ForeignDatabase) -> ChatReaders:
 def answer_metadata(row: Record) -> MessageMetadata:
     """Return time, model and figures of an answer from a row of `responses` or of `turns`.
 
-    The time is that of its end.
+    The time is the end of the answer.
     """
     begun = time_of(row["datetime_utc"])
     duration_ms = row["duration_ms"] or 0

@@ -61,7 +61,7 @@ class MessageEntry(Struct, frozen=True, kw_only=True):
 
     message: ChatMessage
     speaker: str
-    """Name above the message: `You`, or that of the model; ` (edited)` follows if that is so."""
+    """Name above the message: `You`, or that of the model; `You (edited)` for an edited message."""
     time: str
     """Time in the time zone of the export: `2026-11-20 14:02:05 UTC`."""
     calls: tuple[ToolCallPart, ...]

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def renew_tables(connection: sqlite3.Connection, path: Path, version: int) -> str:
-    """Copy the file, then replace its tables by those of this version with the readable rows.
+    """Copy the file, then replace its tables by tables of this version that hold the readable rows.
 
     `version` is the present format of the file. Return a sentence for the user about the copy.
     Raises `sqlite3.Error` or `OSError` if the file cannot be copied, as on a full disk. The caller

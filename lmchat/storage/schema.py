@@ -115,7 +115,7 @@ _EXTENSIONS = {
         "alter table ledger add column wait_ms real",
     ),
 }
-"""Statements that turn the tables of the format before into those of a format, by that format."""
+"""For each format, the statements that turn tables of the format before it into tables of it."""
 _INDEX = """create virtual table trigrams using fts5
     (text, content = '', detail = none, tokenize = 'trigram case_sensitive 1')"""
 """The index stores neither the texts (`content = ''`) nor the positions of trigrams in them

@@ -110,7 +110,7 @@ def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ..
 def _hits(matches: _Search, terms: Sequence[str], limit: int) -> tuple[SearchHit, ...]:
     """Return at most `limit` hits, in the order that `search` describes, one for each key.
 
-    The matches are generators, so no more of them are looked for than these hits need.
+    The methods of `matches` are generators: they look for no more matches than these hits need.
     """
     titles = matches.titles()
     first_titles = [match for match in islice(titles, _FIRST_TITLES_READ) if match is not None]

@@ -50,7 +50,7 @@ _MESSAGE = ", ".join(f"m.{name}" for name in MESSAGE_COLUMNS)
 _READ_PATH = f"""{PATH_TO_ROOT} select {_MESSAGE}, m.hidden_by,
     ({_COUNT_VERSIONS} and s.number <= m.number), ({_COUNT_VERSIONS})
     from path cross join messages m using (number) order by number desc"""
-"""Messages of a path, leaf first, each with the number of its version and that of all."""
+"""Messages of a path, leaf first, each with its number among its versions and their count."""
 _HIDDEN_BY = -3  # index of the column in these rows, which end with the two counts
 _READ_TREE = f"""select {_MESSAGE}, row_number() over siblings, count(*) over siblings
     from messages m
