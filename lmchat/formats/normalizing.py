@@ -120,7 +120,10 @@ def hash_id(text: str) -> str:
 
 
 def _chained(path: Iterable[ChatMessage]) -> list[ChatMessage]:
-    """Return the messages of a path, each with the message before it as its parent."""
+    """Return the messages of a path, each with the message before it as its parent.
+
+    The parents that the file names are ignored: its order of the path counts.
+    """
     chained: list[ChatMessage] = []
     parent_id: str | None = None
     for message in path:

@@ -63,8 +63,9 @@ def read(value: Record, _: TextFile) -> Iterator[ForeignChat]:
 def _read_chat(value: Record, messages: Mapping[str, Any]) -> Iterator[ForeignChat]:
     """Yield the chat of a value, with `messages` by their ids.
 
-    Yield nothing for a chat that Open WebUI marks as internal. A message that is no object is
-    counted as damaged.
+    `value` is an object of an export, or a row of the table `chat` with its JSON decoded. Yield
+    nothing for a chat that Open WebUI marks as internal. A message that is no object is counted as
+    damaged.
     """
     if record_in(value, "meta").get("internal"):
         return

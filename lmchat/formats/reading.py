@@ -219,7 +219,7 @@ class Reader:
     def _own_items(self, text: str, value: Any) -> ReadItems:
         """Return an iterator of the session of a text and what is left out of it.
 
-        `value` is the decoded text, or None if it is no JSON.
+        `value` is the text decoded as one JSON value; None if it is not one.
         Raises `FormatUnknown` for a text in no known format, and `FileRefused` for a broken one.
         """
         if isinstance(value, dict) and "lmchat" in value:

@@ -131,7 +131,7 @@ def _purge_branch(connection: Connection, session_id: str, message_id: str, purg
 
 
 def _gave_title(connection: Connection, number: int) -> bool:
-    """Return whether the title of a session was made of this prompt, and was not changed since."""
+    """Return whether the title of a session was made of this message, and was not changed since."""
     query = """select p.text, s.title from messages m
         join sessions s on s.session_id = m.session_id
         join parts p on p.number = m.number and p.kind = 'text'
