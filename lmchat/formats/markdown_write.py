@@ -228,7 +228,7 @@ def _front_matter(session: Session, marker_word: str) -> str:
 def _token_fields(session: Session) -> dict[str, object]:
     """Return the fields with the sum of the tokens of all answers on the path.
 
-    There are none if that sum is 0, or no number of tokens is known.
+    No fields are returned if that sum is 0, or if no number of tokens is known.
     """
     receipts = [message.receipt for message in session.messages if message.receipt is not None]
     counted = [receipt for receipt in receipts if receipt.completion_tokens is not None]

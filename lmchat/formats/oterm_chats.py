@@ -50,7 +50,7 @@ def _read_chat(row: Record, messages: list[Record]) -> Iterator[ForeignChat]:
 def _message_parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
     """Yield the images of a message, which are a JSON list of texts in base64, and its text."""
     images = json_of(message.get("images") or "[]")
-    # a damaged list, which is None here, is counted as one lost image
+    # any other value is taken for one image; that of damaged JSON is counted as a lost one
     yield from chat.add_images(images if isinstance(images, list) else [images])
     yield message["text"]
 

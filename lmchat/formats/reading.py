@@ -98,7 +98,8 @@ class Reader:
     def _read_zip(self, file: Path | IO[bytes]) -> ReadItems:
         """Yield the chats of the text files in a zip file, and a `Skipped` for each damaged one.
 
-        Raises `FileRefused` for a broken zip file, and `FormatUnknown` for one that has neither.
+        Raises `FileRefused` for a broken zip file. Raises `FormatUnknown` for one that has neither
+        chats nor damaged files, or only chats of another program than the user named.
         """
         has_chats = False
         has_skipped = False

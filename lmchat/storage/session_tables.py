@@ -162,7 +162,7 @@ class SessionTables:
             is_running = message.state is AnswerState.STREAMING
             ended = interrupted(message, _FORKED) if is_running else message
             if ended.receipt is not None:
-                # what the server keeps under this id is fetched for the original answer only
+                # what the server keeps under `replay_id` is fetched for the original answer only
                 ended = replace(ended, receipt=replace(ended.receipt, replay_id=""))
             copy = replace(ended, message_id=new_id(), parent_id=parent_id)
             put_message(connection, fork.session_id, copy)
