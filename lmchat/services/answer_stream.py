@@ -73,7 +73,7 @@ _PREFILL_REFUSED = ("bad_request", "server_error", "unsupported")
 _MAX_IMAGE_BYTES = 20_000_000
 """Images are read, newest first, up to about this sum of sizes; of others, the name is sent."""
 _NEARLY_FULL_SHARE = 0.8
-"""Beyond this share of the window, an estimate may be wrong about what fits."""
+"""A plan that is estimated to take this share of the room for a prompt may not fit."""
 _NO_TOOLS = "This server has no probabilities for answers with tools."
 
 
@@ -135,9 +135,9 @@ class AnswerStream:
         self.path = path
         self.continued = continued
         self.begun_choices: Sequence[TokenChoice] = ()
-        """Choices of the tokens of `continued`, if the user has chosen another one for the last.
+        """Choices of the tokens of `continued`, if it ends with a token that the user has chosen.
 
-        Set by the caller, as is `reported_left_out`, before `events`.
+        The caller sets this and `reported_left_out` before it reads `events`.
         """
         self.first_words = first_words
         self.replayed = replayed
@@ -162,8 +162,9 @@ class AnswerStream:
         self.has_first_words = False  # whether the answer has begun with `first_words`
         self.reported_left_out = 0  # number of left-out messages in the last note about them
         self.cut_note = ""  # sentence about a prompt that is longer than the context window
-        self._files: dict[str, bytes] = {}  # content by digest; b"" for images that are not sent
-        self._thought_end = ThoughtEnd(backend, self._prefix)  # as `answer_now` wants it
+        self._files: dict[str, bytes] = {}
+        """Content by digest; b"" for images that are not sent. Missing files have no entry."""
+        self._thought_end = ThoughtEnd(backend, self._prefix)  # which `answer_now` asks for
         self._was_shortened = False  # whether a refusal has made the plan shorter
         self._continuation: Continuation | None = None  # of the last request, for `_beginning`
 
@@ -180,7 +181,7 @@ class AnswerStream:
     def events(self) -> AsyncGenerator[StreamEvent, None]:
         """Yield the events of a new answer, or of the one that its server has kept.
 
-        For a kept one, a single request is sent, which names its id: there is nothing to adapt.
+        A kept one is fetched by its id with a single request, which has no messages to adapt.
         """
         return self._new_answer() if self.replayed is None else self._send_request()
 
@@ -191,8 +192,8 @@ class AnswerStream:
         the server refuses the request before the answer has begun, it is sent again without
         prefill or with fewer messages; if that is not possible, `ServerRejected` is raised.
 
-        If the thought has to end and the server cannot end it, the request is left, and another one
-        continues behind the thought.
+        If the user wants the thought to end and the server cannot end it, the stream is closed, and
+        another request continues behind the thought.
         """
         for note in await self._prepare():
             yield RequestAdapted(note=note)
@@ -379,8 +380,9 @@ class AnswerStream:
         """Set `tools`, and plan again with the tokens of their descriptions.
 
         Return notes: about tools beyond the number that a request may have, and about the tool
-        host. Where probabilities exclude tools, none is offered, and a note says so; if a call is
-        required then, `LMChatError` is raised. It is raised, too, after the last round of calls.
+        host. Where probabilities exclude tools, none is offered, and a note says so; if the model
+        must call a tool, `RequestInvalid` is raised instead. Raises the error of
+        `ToolLoop.offered` if no further round of calls is allowed.
         """
         if self._excludes_tools and loop.must_call:
             raise RequestInvalid(_NO_TOOLS, hint="Leave out logprobs.", kind="unsupported")
@@ -396,7 +398,7 @@ class AnswerStream:
 
         notes = []
         left_out = len(offered) - len(self.tools)
-        if left_out and not loop.steps:  # said once in a turn
+        if left_out and not loop.steps:  # said once in a turn: before its first round of calls
             notes.append(f"{left_out} tools are left out. Switch off others with /tools.")
         return notes + loop.host_notes()
 
@@ -430,7 +432,8 @@ class AnswerStream:
         It could if messages are left out by the estimate, or if the window is nearly full.
         """
         plan = self.plan
-        if self._prefix is not None:  # a count has what is sent behind the path, too
+        # the count may include the prompt that asks for a continuation, which is not in the plan
+        if self._prefix is not None:
             return False
         if not self.settings.is_truncating:  # no message may be left out: the plan cannot change
             return False
@@ -535,7 +538,7 @@ class AnswerStream:
         """Return the request for the plan; without prefill, a prompt asks for the continuation."""
         messages = self.plan.messages
         prefix = self._prefix
-        # a thought alone cannot be continued without prefill: the prompt before it is sent again
+        # a thought alone cannot be continued without prefill: then the model answers its prompt
         if prefix is not None and prefix.text and not self._is_prefilled:
             text = f"{CONTINUE}\n\n{last_words(prefix.text)}"
             messages = (*messages, text_message(Role.USER, text))

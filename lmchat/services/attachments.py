@@ -106,16 +106,20 @@ class DraftFiles:
 
 
 def attached_text(attachment: Attachment) -> str:
-    """Return a text as part of a prompt, in a fence with the language that its name ends with."""
+    """Return a text file as part of a prompt: in a fence, with the ending of its name as language.
+
+    The text of a PDF gets no language.
+    """
     part = attachment.part
     suffix = "" if part.media_type == _PDF_TYPE else Path(part.name).suffix.removeprefix(".")
     language = re.sub(r"[\s`]", "", suffix)  # the line that opens a fence may not have these
-    text = without_file_lines(attachment.data.decode())  # none of its lines is an attached image
+    # no line of the file may be taken for the line of an attached image
+    text = without_file_lines(attachment.data.decode())
     return file_as_prompt_text(part.name, part.size, text, language)
 
 
 async def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
-    """Return those of `paths` that exist and are outside `folder`, so that the user must consent.
+    """Return those of `paths` that exist and are outside `folder`: the user is asked before a read.
 
     Relative paths begin at `folder`. Links are followed, and their targets are returned. If the
     home folder is `folder` or below it, hidden files and those in hidden folders count as outside,
@@ -152,7 +156,7 @@ async def read_attachment(path: Path) -> Attachment:
 async def read_clipboard(clipboard: PastedFrom) -> Attachment:
     """Return the image in the clipboard as an attachment, or else its text.
 
-    Raises `FileRefused` if neither can be read or attached.
+    Raises `FileRefused` if it has an image that cannot be attached, or no text that can.
     """
     image = await clipboard.paste_image()
     if image:
@@ -176,7 +180,7 @@ def _read_attachment(path: Path) -> Attachment:
     if data.startswith(_PDF_HEAD):
         return text_attachment(name, _PDF_TYPE, _pdf_text(name, data).encode("utf-8", "replace"))
     if path.suffix.lower() in _IMAGE_SUFFIXES:
-        # also a text is refused: the user expects an image
+        # refused even if it is a text, since the user expects an image
         message = f"{name} is not an image, although its name says so."
         raise FileRefused(message, hint="Rename it, or choose a PNG, JPEG, WebP or GIF image.")
     return text_attachment(name, "text/plain", data)

@@ -16,13 +16,13 @@ from lmchat.domain.product import Product
 from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Endpoint, ModelInfo, Target
 
-_ENDED_EARLY = (AnswerState.INTERRUPTED, AnswerState.FAILED)
+_ENDED_EARLY = (AnswerState.INTERRUPTED, AnswerState.FAILED)  # failed: before its first text
 _NETWORK_KINDS = ("offline", "timeout", "dropped", "interrupted")
 """Kinds of failures after which the answer may be fetched another time."""
 _UNSURE_CHARS = 64
 """The last characters of a saved text that need not be the same in the fetched one.
 
-Where a text broke off, half a tag may have been taken for words.
+Where a text broke off, half a tag, such as `</thi`, may have been taken for words.
 """
 
 
@@ -71,15 +71,15 @@ def joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
     """Return an answer after it was fetched; `earlier` is what was saved of it before.
 
     The fetched answer takes the place of the saved one if it begins with the saved text and is
-    complete, or at least as long. Otherwise the saved answer stays. It stays without its id, and so
-    is never fetched again, if the server has refused, has sent another answer, or has dropped the
-    answer after a stop.
+    complete, or at least as long. Otherwise the saved answer stays. It loses its id, so that it is
+    never fetched again, if the server has refused, has sent another answer, or has dropped the
+    answer because the user stopped it. It keeps its id if the connection broke.
     """
     receipt = fetched.receipt or Receipt()
     # the times are those of fetching it; only the server's own figures are right
     receipt = replace(receipt, ttft_ms=None, reasoning_ms=None, elapsed_ms=0.0)
     is_complete = fetched.state is AnswerState.COMPLETE
-    # a short text that was saved is not compared: all of it may be uncertain
+    # a saved text of at most so many characters is not compared: all of it may be uncertain
     begins_the_same = _words(fetched).startswith(_words(earlier)[:-_UNSURE_CHARS])
     is_as_long = len(_words(fetched)) >= len(_words(earlier))
     if begins_the_same and (is_complete or is_as_long):
@@ -89,7 +89,7 @@ def joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
         return without_replay(earlier)
     if fetched.state is AnswerState.STOPPED:  # the stop has dropped the answer at the server, too
         return replace(without_replay(earlier), state=fetched.state, failure=None)
-    return earlier  # the connection broke: the answer can be fetched another time
+    return earlier
 
 
 def hung_up(answer: ChatMessage) -> ChatMessage:

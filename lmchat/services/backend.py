@@ -83,8 +83,9 @@ class Backend:
     async def _scan(self, expected: Sequence[Endpoint]) -> tuple[Candidate, ...]:
         """Return the candidates at all addresses, with `is_own` only for those the user has named.
 
-        Only the client knows the usual addresses. So the first scan shows which used addresses are
-        others; a second one follows at once, which probes these, too, as all later ones do.
+        Only the client knows the usual addresses. So the first scan shows which of the used
+        addresses it has not probed. A second scan follows at once, which probes these, too, as do
+        all later ones.
         """
         client = await self._client.ready()
         candidates = await client.detect(expected=(*expected, *self._used_elsewhere))
@@ -95,11 +96,11 @@ class Backend:
             self._used_elsewhere = missed
             return await self._scan(expected)  # `_used` is empty: it misses none
 
-        named: list[Candidate] = []
+        corrected: list[Candidate] = []
         for candidate in candidates:  # the client sets `is_own` for used addresses, too
             is_own = candidate.is_own and candidate.endpoint not in self._used_elsewhere
-            named.append(replace(candidate, is_own=is_own))
-        return tuple(named)
+            corrected.append(replace(candidate, is_own=is_own))
+        return tuple(corrected)
 
     async def check(self, endpoint: Endpoint) -> Candidate:
         if engine := self._engine_at(endpoint):
@@ -291,8 +292,8 @@ class Backend:
     def _count_engine_slots(self, engine: Engine, model_name: str) -> int:
         """Return how many requests may run at once, a new one for this model included.
 
-        It is 1 if the engine does not serve this model now, because loading it must wait for all
-        other answers, and if the engine has not reported its slots.
+        It is 1 if the engine does not serve this model now, so that the request, which loads it,
+        waits for all other answers. It is also 1 if the engine has not reported its slots.
         """
         if not _serves(engine, model_name):
             return 1
@@ -355,7 +356,7 @@ async def _silent_engine(engine: Engine, endpoint: Endpoint) -> Candidate:
 
 
 def _only_one() -> int:
-    """Return 1 as the number of slots: who takes the one slot waits until all answers end."""
+    """Return 1 as the number of slots: a load then waits until all answers have ended."""
     return 1
 
 

@@ -34,14 +34,14 @@ class AnswerChoices:
     def __init__(self, answer: ChatMessage, choices: Sequence[TokenChoice]) -> None:
         self.answer = answer
         self.choices = choices
-        self.thought_start = _start(answer.reasoning, choices, is_thought=True)
-        """The same as `text_start`, in the thought."""
         self.text_start = _start(answer.text, choices, is_thought=False)
         """Index in the text of the answer from which its tokens are known.
 
         It is above 0 in an answer that continues another one, or a text of the user. It is None if
         the tokens do not make up a part of the text.
         """
+        self.thought_start = _start(answer.reasoning, choices, is_thought=True)
+        """The same for the thought of the answer."""
 
     def begun_with(self, index: int, token: str) -> BegunAnswer:
         """Return the answer up to the token with an index, with another token in its place.
@@ -63,7 +63,7 @@ class AnswerChoices:
             )
         whole = self.answer.reasoning if chosen.is_thought else self.answer.text
         text_of_earlier = _text_of(earlier, is_thought=chosen.is_thought)
-        # text of tokens that the server has not reported came with this one, and stays
+        # text of earlier tokens that the server has not reported came with this one, and stays
         text_of_token = chosen.text_before + token
         begun = whole[:start] + text_of_earlier + text_of_token
         logprobs = [other.logprob for other in chosen.top if other.token == token]
@@ -92,10 +92,10 @@ def _answer_with(answer: ChatMessage, text: str, tokens: int, *, is_thought: boo
 
 
 def _start(whole: str, choices: Sequence[TokenChoice], *, is_thought: bool) -> int | None:
-    """Return where the text of the choices of one kind begins in the text of an answer.
+    """Return where the text of some tokens begins in `whole`, the text or thought of an answer.
 
-    It is looked for from the end, since what an answer continues comes before it. Return None if it
-    is not there.
+    They are the tokens of the thought, or else the other ones. Their text is looked for from the
+    end, since what an answer continues comes before it. Return None if it is not there.
     """
     start = whole.rfind(_text_of(choices, is_thought=is_thought))
     return None if start < 0 else start

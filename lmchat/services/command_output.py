@@ -7,7 +7,7 @@ from lmchat.machine.shell_command import BoundedOutput, ShellCommand
 from lmchat.services.attachments import Attachment, text_attachment
 from lmchat.text import GAP, decoded_text, safe_line, safe_text, size_text
 
-_MAX_NAME_CHARS = 24  # of the command in the name: behind it, the folded block tells the end
+_MAX_NAME_CHARS = 24  # of the command in the name, so that there is room for how it ended
 
 
 def output_attachment(command: ShellCommand) -> Attachment:

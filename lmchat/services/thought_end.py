@@ -19,7 +19,7 @@ class _ThoughtState(Enum):
 
 
 class ThoughtEnd:
-    """Early end of the thought of one answer; the server is asked for it at most once."""
+    """Early end of the thought of one answer; the server is asked to end it at most once."""
 
     def __init__(self, backend: ServerClient, prefix: ChatMessage | None) -> None:
         """Create the end of a thought, which is not wanted yet.
@@ -29,7 +29,7 @@ class ThoughtEnd:
         self._backend = backend
         self._state = _ThoughtState.NOT_WANTED
         self._pieces: list[str] = [prefix.reasoning] if prefix is not None else []
-        # in a request, the thought of an answer comes before its text: none can follow that
+        # in a request, the thought of an answer comes before its text, so no thought can follow one
         self._can_continue = prefix is None or not prefix.text
 
     @property
@@ -43,11 +43,11 @@ class ThoughtEnd:
             self._state = _ThoughtState.WANTED
 
     async def must_leave(self, event: StreamEvent, request_id: str) -> bool:
-        """Note an event; return whether to leave this stream, and to continue behind `message`.
+        """Note an event; return whether to close its stream, and to continue behind `message`.
 
-        If the end of the thought is wanted, its next piece leads to a request that asks the server
-        for it. If the server refuses, the stream is left at the piece after that, unless the answer
-        continues a text. If no further piece comes, the thought has ended without help.
+        After `want`, the next piece of the thought shows that the model thinks: the server is asked
+        to end that. If it refuses, return True with the piece after, unless the answer continues a
+        text. If no further piece comes, the thought has ended without help.
         """
         if not isinstance(event, ReasoningDelta):
             return False
