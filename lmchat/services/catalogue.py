@@ -46,7 +46,7 @@ def matching_model(name: str, rows: Sequence[ModelRow]) -> ModelInfo:
     ]
     if len(partial_matches) == 1:
         return partial_matches[0]
-    # no chat model matches, or several do; say so if a model has the name that cannot chat
+    # none matches, or several do; if the name is that of a model that cannot chat, say so
     model_without_chat = find_model(name, models)
     if model_without_chat is None:
         error = unknown_model(name, chat_models)

@@ -47,8 +47,8 @@ def makes_room(
 ) -> bool:
     """Whether a summary instead of the messages `older` would free a good part of the window.
 
-    It would not if `older` is empty, or if the other messages of `path` take most of its tokens,
-    `path_tokens`.
+    It would not if `older` is empty, or if the messages behind them take most of `path_tokens`, the
+    tokens of the whole path.
     """
     if not older:
         return False
@@ -128,7 +128,7 @@ def compacted_branch(
 
 
 def compacted_from(path: MessagePath, tree: Sequence[ChatMessage]) -> tuple[str, datetime] | None:
-    """Find the branch that a compacted path was made of; None for any other path.
+    """Find the branch that a compacted path was made of, to go back to it; None for other paths.
 
     Return the id of the last message on that branch that was copied, and the time of the
     compacting. `tree` has the messages of all branches, oldest first. A compacted path is

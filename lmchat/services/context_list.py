@@ -37,12 +37,12 @@ _OTHER_TOKENS = 1.2  # of such a letter; models have 0.7 to 2 for a Chinese char
 # A run of signs, or of underscores, which `\w` has, too: about two signs in a token.
 _SIGNS = re.compile(r"[^\w\s]+|_+")
 _SINGLE = re.compile(r"\n\s*|\d")  # a line break with its indentation, or a digit: one token
-_MOST_FACTOR = 4.0  # by which estimates are corrected at most; at least by a quarter
+_MOST_FACTOR = 4.0  # the largest correction of estimates; the smallest is a quarter
 _AUTHORS = {Role.SYSTEM: "system", Role.USER: "you", Role.TOOL: "tool"}
 
 
 class ContextItem(Struct, kw_only=True):
-    """A message, a file of it, or all tools, with the tokens of it."""
+    """A message, a file of a message, or all tools, with the number of its tokens."""
 
     author: str  # "system", "tools", "file", "you", "draft", "tool", or the name of the model
     words: str  # first words, as they were written
@@ -58,7 +58,7 @@ class ContextItem(Struct, kw_only=True):
 
 
 class ContextList(Struct, frozen=True, kw_only=True):
-    """What the next request holds, and the messages of the session that it does not hold."""
+    """Content of the next request, and the messages of the session that it does not hold."""
 
     items: tuple[ContextItem, ...]
     tokens: int  # of the next request: the sum of the items that are sent
@@ -178,7 +178,7 @@ class _Listing:
             self._add_parts(index, item)
         elif message.sent_text or message.files:  # a failed answer, for example, has neither
             is_replaced_prompt = message.role is Role.SYSTEM  # by a later system prompt
-            # what is left out would be sent if there were room
+            # any other message would be sent if there were room: it is left out
             is_never_sent = message.is_excluded or is_replaced_prompt
             item.state = NOT_SENT if is_never_sent else LEFT_OUT
             item.weight = MessageSize.of(message).tokens(self._factor)
@@ -242,10 +242,11 @@ class _Listing:
         return self._list(is_estimated=True)
 
     def _fit_to_last_count(self) -> float:
-        """Fit the estimates of messages that the server has counted together to that count.
+        """Share the server's last count among the items that it has counted together.
 
-        Return the factor between them. It is 1, and nothing is done, without such a count, and if
-        messages are left out, which were perhaps counted.
+        Return that count divided by their estimates, within limits, to correct later estimates by.
+        Without a count, nothing is shared, and the factor is 1; also if messages are left out,
+        since the count may be of a request that had them.
         """
         counted, uncounted = self._meter.counted_messages(self._target, self._path)
         if any(item.state == LEFT_OUT for item in self._items) or not counted:
@@ -263,7 +264,10 @@ class _Listing:
         return min(max(factor, 1 / _MOST_FACTOR), _MOST_FACTOR)
 
     def counted(self, counts: MessageCounts) -> ContextList:
-        """Return the list with counts of the server; where it has only the sum, with estimates."""
+        """Return the list with counts of the server.
+
+        If it has counted only the sum, that is shared among the items, which stay estimates.
+        """
         sent = [item for item in self._items if item.is_sent]
         # a chat template may leave out a text: then the counts are not those of the parts
         has_parts = bool(counts.parts) and len(counts.parts) == len(self._items_of_parts)
@@ -298,7 +302,7 @@ def _first_words(message: ChatMessage) -> str:
 
 
 def _text_tokens(text: str) -> float:
-    """Estimate the tokens of a text: closer than `raw_tokens`, but too slow for each prompt.
+    """Estimate the tokens of a text: closer than `raw_tokens`, but too slow to plan a request.
 
     English words and names in code are one token for each six letters, those of languages with
     accents one for each three.

@@ -61,7 +61,7 @@ def _raw_message_tokens(message: ChatMessage) -> float:
 class MessageSize(Struct, frozen=True, kw_only=True):
     """Tokens of a message, before the factor of a model is applied."""
 
-    text: float  # raw estimate, with text files
+    text: float  # raw estimate, text files included
     thought: float  # raw estimate for the thought that is sent with it
     image_tokens: int
     has_image: bool
@@ -330,7 +330,7 @@ class ContextMeter:
         the factor. Otherwise `counted` is from the `usage` of an answer, and a third of the factor
         stays from earlier counts. Such a count is ignored if it may be of less than was sent:
         because the server has cut the prompt, or because a template may leave out thoughts. No
-        count is used for images or for a short text.
+        count is used of a prompt with images or with little text.
         """
         if prompt.has_images or counted <= 0 or prompt.raw < _SMALL_TOKENS:
             return
@@ -347,7 +347,7 @@ class ContextMeter:
     def learn_refusal(self, target: Target, sent: Sequence[ChatMessage], least_tokens: int) -> None:
         """Raise the factor after the server has refused the messages `sent` as too long.
 
-        They have at least `least_tokens` tokens. A factor that is higher already stays.
+        They have at least `least_tokens` tokens. A factor that is higher than that implies stays.
         """
         if sent:
             thoughts = thoughts_to_send(sent, target.sent_thoughts)
@@ -468,7 +468,10 @@ def _unsent_thought_tokens(counted: _Counted, sent_thoughts: SentThoughts) -> in
 
 
 def exclusion_key(messages: Sequence[ChatMessage]) -> int:
-    """Return a checksum that tells which messages are taken out of requests; 0 if none are."""
+    """Return a checksum of the places of the messages that are taken out of requests.
+
+    It is 0 if none are. A receipt keeps it, to know later for which request its count was.
+    """
     return _key_of(_excluded_indexes(messages))
 
 

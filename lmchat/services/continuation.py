@@ -112,10 +112,7 @@ class Continuation:
     def __init__(
         self, continued: ChatMessage, *, is_prefilled: bool, is_all_new: bool = False
     ) -> None:
-        """Create a filter.
-
-        `is_all_new` is whether all text of the stream is new, also if it repeats the old text.
-        """
+        """Create a filter; with `is_all_new`, it removes nothing, even if a text is repeated."""
         continues_thought = is_prefilled and not continued.text
         self._text = continued.text
         self._is_prefilled = is_prefilled
@@ -172,7 +169,7 @@ class Continuation:
         return (TextDelta(text=new_text, pieces=0),) if new_text else ()
 
     def _may_repeat(self) -> bool:
-        """Whether more text is needed to know which part of the buffer is repeated."""
+        """Whether more text is needed to tell which part of the buffer is repeated."""
         if self._is_prefilled:  # some servers repeat the whole message that they were given
             return self._text.startswith(self._buffer)
         # a repetition of the end may begin early in the old answer: only more text shows its length

@@ -353,6 +353,7 @@ class Conversation:
         path = self.messages
         header = self.header
         target = settings.target
+        # the answer may be streaming in another lmchat, so `is_running` is not enough
         is_streaming = bool(path) and path[-1].state is AnswerState.STREAMING
         if self.is_running or is_streaming:
             raise still_answering_error()
@@ -623,7 +624,7 @@ class Conversation:
         )
         running: dict[str, ChatMessage] = {}
         try:
-            await loop.toolbox.host.list_servers()
+            await loop.toolbox.host.list_servers()  # starts them for a turn that repeats a call
             for call in batch.calls:
                 message = await self._begin_call(loop, call, target, version)
                 running[message.message_id] = message

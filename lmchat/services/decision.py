@@ -6,7 +6,7 @@ are scaled so that their sum is 1. Labels are used because options that are word
 tokens, and may share their first one.
 
 Models prefer some labels and places, small ones strongly. So they are asked once for each rotation
-of the options, and each option gets the mean of its probabilities: it then had each label once.
+of the options. Each option then had each label once, and gets the mean of its probabilities.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ async def decide(
     """Ask a model which option is right, once for each rotation of the options.
 
     `sampling` has further options for the requests, such as a seed; those that the probabilities
-    depend on are replaced. `is_batch` is that of `ChatRequest`. Of equally likely options, the
-    first is the choice.
+    depend on are replaced. `is_batch` says that a command makes many decisions, as in
+    `ChatRequest`. Of equally likely options, the first is the choice.
 
     llama.cpp's cache is not used, unless `sampling` sets `cache_prompt`: what earlier requests have
     left there changes the probabilities by up to 0.01, and the same call has to get the same ones.
@@ -86,8 +86,8 @@ async def decide(
 
     found: dict[str, list[float]] = {option: [] for option in options}
     for start in range(len(options)):
-        turned = [*options[start:], *options[:start]]
-        prompt = _prompt(question, turned, labels)
+        rotated = [*options[start:], *options[:start]]
+        prompt = _prompt(question, rotated, labels)
         request = ChatRequest(
             endpoint=target.endpoint,
             product=target.product,
@@ -97,7 +97,7 @@ async def decide(
             is_batch=is_batch,
         )
         probabilities = await _label_probabilities(backend, request, labels)
-        for option, label in zip(turned, labels, strict=True):
+        for option, label in zip(rotated, labels, strict=True):
             found[option].append(probabilities[label])
 
     means = {option: fmean(values) for option, values in found.items()}
@@ -109,9 +109,10 @@ async def decide(
 
 
 def labels_for(options: Sequence[str]) -> list[str]:
-    """Return a label for each option: a letter, or a digit first where an option is a letter.
+    """Return a label for each option; no label is equal to an option.
 
-    No label is equal to an option. Raises `WrongUse` for options that no model can decide between.
+    The labels are letters. If an option is a single letter, digits are used first, and letters only
+    if these are too few. Raises `WrongUse` for options that no model can decide between.
     """
     if not MIN_OPTIONS <= len(options) <= MAX_OPTIONS:
         raise WrongUse(

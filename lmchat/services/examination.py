@@ -122,8 +122,9 @@ def report_text(
 ) -> str:
     """Return the report: the rows below their headings, and the line of `summary`.
 
-    A row has the columns grade, name and texts; lines are wrapped at `width` characters. `home` is
-    the user's folder, which is written as `~`. `paint` colours grades and headings.
+    `findings` are sorted by heading, as `Examination.in_order` returns them. A row has the columns
+    grade, name and texts; lines are wrapped at `width` characters. `home` is the user's folder,
+    which is written as `~`. `paint` colours grades and headings.
     """
     grade_width = max((len(finding.grade.label) for finding in findings), default=0)
     name_width = max((cell_len(safe_line(finding.name)) for finding in findings), default=0)

@@ -17,12 +17,12 @@ from lmchat.text import GAP, plural, safe_line, size_text
 from lmchat.threads import run_abandonable
 
 MOST_UNASKED = 50  # files that are attached without a question
-_MOST_FILES = 100  # of one prompt: with more, it would count as one text
+_MOST_FILES = 100  # of one prompt: with more, `split_files` takes it for one text without files
 _MOST_BYTES = 8_000_000  # of all files; a request may have 10 MB
 _MOST_ENTRIES = 50_000  # files and folders that are looked at
 _LONGEST_WALK_S = 10.0
 _MOST_NAME_CHARS = 200
-_SIGNS = frozenset("*?[")  # signs of a pattern
+_SIGNS = frozenset("*?[")  # a name with one of these is a pattern
 _ANY_FOLDERS = "**"  # step of a pattern for any number of folders, also none
 _PDF_HEAD = b"%PDF-"
 _NARROWER = "Name a folder or a pattern with fewer files, such as src/*.py."

@@ -35,7 +35,7 @@ class FolderWalk:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Walk through nothing yet; `longest_s` is in the seconds of `clock`."""
-        self.is_cut = False  # whether the walk has ended before it was through
+        self.is_cut = False  # whether the walk has reached a limit, and may have missed files
         self._folder = folder
         self._environ = environ
         self._most_entries = most_entries
@@ -43,9 +43,10 @@ class FolderWalk:
         self._clock = clock
 
     def files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
-        """Yield all that is no folder, with its path relative to the folder. Blocks.
+        """Yield all that is no folder, such as files and links, with its relative path. Blocks.
 
-        Those of upper folders come first, and those of one folder by name.
+        Files of upper folders come first, and those of one folder by name. A link to a folder is
+        not followed.
         """
         end_s = self._clock() + self._longest_s
         rules: list[IgnoreRules] = []

@@ -89,13 +89,13 @@ class IgnoreRules:
 
 
 def with_rules(files: Sequence[IgnoreRules], deeper_file: IgnoreRules) -> list[IgnoreRules]:
-    """Return `files` with `deeper_file` at the end, or `files` alone if that is too many rules."""
+    """Return `files` with `deeper_file` at the end, or without it if there are too many rules."""
     rule_count = sum(len(file) for file in files) + len(deeper_file)
     return [*files, deeper_file] if rule_count <= MOST_RULES else list(files)
 
 
 def is_ignored(path: str, files: Sequence[IgnoreRules], *, is_folder: bool) -> bool:
-    """Return whether a path is ignored; the last file with a rule that matches it decides."""
+    """Return whether a path is ignored; of `files`, the last with a matching rule decides."""
     for file in reversed(files):
         verdict = file.verdict(path, is_folder=is_folder)
         if verdict is not None:

@@ -273,7 +273,7 @@ class _ImportRun:
     ) -> None:
         """Add to the refused names each folder that has only files of unknown formats."""
         named_folders = dict.fromkeys(file.folder for file in files if file.folder)
-        # others may be refused or not tried, but then the outcome says so
+        # other files may be refused or not tried, but the outcome says so of each of them
         folders_with_other_files = {file.folder for file in files if file.name not in unknown_names}
         for folder in named_folders:
             if folder not in folders_with_other_files:
@@ -318,8 +318,8 @@ class _ImportRun:
     ) -> ImportedChat:
         """Store a session unless the store has it, and return the result.
 
-        A trial stores nothing: it looks the session up in `known_headers`, and adds it to them, as
-        a second file with it would find it in the store.
+        A trial stores nothing: it looks the session up in `known_headers`, and adds it to them, so
+        that in a second file it counts as known, as it would in an import.
         """
         if self._known_headers is not None:
             known_header = self._known_headers.get(session.header.session_id)
@@ -345,9 +345,9 @@ class _ImportRun:
     def _add_refused_file(self, name: str, error: LMChatError) -> None:
         """Add a file to the refused ones, with an error that names the file.
 
-        The error says that nothing was imported, or only a part: then the newest chat of the
-        outcome is of this file. Errors of the store stay `StoreUnavailable`; all others become
-        `FileRefused`.
+        The error says that nothing was imported, or only a part. It was a part if the newest chat
+        of the outcome is of this file. Errors of the store stay `StoreUnavailable`; all others
+        become `FileRefused`.
         """
         chats = self._outcome.chats
         was_begun = bool(chats) and chats[-1].file == name

@@ -15,7 +15,7 @@ T = TypeVar("T")
 def _when_ready(
     method: Callable[Concatenate[ChatStore, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[LateStore, P], Coroutine[Any, Any, T]]:
-    """Return the method of `LateStore` that calls a method of the store once that is made."""
+    """Return the method of `LateStore` that waits for the store and calls this method of it."""
 
     @wraps(method)
     async def call(late_store: LateStore, /, *args: P.args, **options: P.kwargs) -> T:

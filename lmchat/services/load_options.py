@@ -26,7 +26,7 @@ def parse_load_options(typed: str, product: Product) -> LoadOptions:
 
 
 def form_of(product: Product) -> str:
-    """Return the options that a product takes, as they are typed."""
+    """Return the form of the options that a product takes: `context=NUMBER  flash_attention=on`."""
     fields = product.facts.load_fields
     switches = product.facts.load_switches
     return "  ".join(f"{name}=on" if name in switches else f"{name}=NUMBER" for name in fields)

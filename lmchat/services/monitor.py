@@ -83,9 +83,9 @@ class Monitor:
                 continue
 
     async def _check(self, target: Target) -> Health:
-        """Check the server of a target, and return `health`, which the result has updated.
+        """Check the server of a target, update `health` with the result, and return it.
 
-        It is not updated if `aim` has named another server during the check.
+        If `aim` has named another server during the check, `health` is returned without an update.
         """
         try:
             candidate = await self._backend.check(target.endpoint)

@@ -23,7 +23,7 @@ KEY_VARIABLE = "LMCHAT_API_KEY"  # of the environment, in place of the key in a 
 _SHOWN_DATA_CHARS = 32  # of an image; a whole one would hide the rest of the request
 _IMAGE = re.compile(rb'(?<="url":"data:)(image/[a-z]+;base64,)([A-Za-z0-9+/=]+)(?=")')
 """An image in an encoded body: its type and its data, between `"url":"data:` and `"`."""
-_END = "JSON"  # line that ends the body in a command; lines of the body have other beginnings
+_END = "JSON"  # line that ends the body in a command; no line of indented JSON is equal to it
 
 
 def checked_form(typed: str) -> str:
@@ -96,7 +96,10 @@ def _indented(body: bytes) -> str:
 
 
 def _cut_image(image: re.Match[bytes]) -> bytes:
-    """Return the beginning of the data of an image, and the number of its characters."""
+    """Return an image with only the beginning of its data, and the number of its characters.
+
+    An image with short data stays as it is.
+    """
     data = image[2]
     if len(data) <= _SHOWN_DATA_CHARS:
         return image[0]

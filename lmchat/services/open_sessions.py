@@ -115,7 +115,7 @@ class TurnPhase(Enum):
 
 
 class OpenSession(Struct):
-    """A session in memory, with the prompts and the tool call that wait in it."""
+    """A session in memory, with its queued prompts and the tool call that waits for approval."""
 
     conversation: Conversation
     queue: PromptQueue = field(default_factory=PromptQueue)
@@ -222,8 +222,8 @@ class OpenSessions:
     def begin(self) -> OpenSession:
         """Create a session with the system prompt of the options, `show` it and return it.
 
-        If nothing was sent in the session that was created before it, it takes over the sampling
-        options of that one: like the draft of a new session, they are kept for the next one.
+        If nothing was sent in the session that was created last, the new one takes over its
+        sampling options: like the draft of a new session, they are kept for the next one.
         """
         moment = now()
         sampling: Mapping[str, object] = {}
@@ -286,7 +286,7 @@ class OpenSessions:
         return opened
 
     def _find_ahead_of_disk(self, session_id: str) -> OpenSession | None:
-        """Return the open session of this id; None if none exists or the disk has all of it."""
+        """Return the open session of this id; None without one, or if the disk has all of it."""
         opened = self._sessions.get(session_id)
         if opened is None or not self._is_ahead_of_disk(opened):
             return None
@@ -301,7 +301,7 @@ class OpenSessions:
     def _make(self, session: Session, system_prompt: str = "") -> OpenSession:
         """Return an open session for `session`.
 
-        If that has no messages, its first prompt follows the system prompt.
+        If that has no messages yet, `system_prompt` is put before its first prompt.
         """
         conversation = Conversation(
             session,

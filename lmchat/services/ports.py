@@ -223,16 +223,17 @@ class ServerClient(Protocol):
     def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:
         """Let the server read a prompt into its cache, and yield how far it is.
 
-        It is no chat request: it waits for none, and no limit and no metric counts it. If the model
-        is not in memory, or the prompt was not read to its end, an `LMChatError` is raised. Closing
-        the generator closes the connection; what the server has read until then stays read.
+        It is no chat request: it does not wait for others, and no limit and no metric counts it. If
+        the model is not in memory, or the prompt was not read to its end, an `LMChatError` is
+        raised. Closing the generator closes the connection; what the server has read until then
+        stays in its cache.
         """
 
     async def end_thought(self, request_id: str) -> bool:
         """Ask the server of a running request to end the model's thought, so that it answers.
 
-        Return False if the server cannot, or the request does not run. True is no proof: also a
-        model that does not think gives it. Raises no `LMChatError`.
+        Return False if the server cannot, or the request does not run. True does not prove that a
+        thought was ended: servers also agree if the model does not think. Raises no `LMChatError`.
         """
 
     async def keeps_answer(self, request: ChatRequest) -> bool:
