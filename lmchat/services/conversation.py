@@ -242,9 +242,9 @@ class Conversation:
     async def rewrite(self, answer_id: str, text: str) -> ChatMessage:
         """Add and return another version of an answer, with a text by the user; send nothing.
 
-        It is saved in a task, since the disk may be locked for seconds: `wait_until_saved`. Raises
-        `RequestInvalid` while an answer is running, and as `path_with_rewritten` does; then nothing
-        has changed.
+        It is saved in a task, for which `wait_until_saved` waits: the disk may be locked for
+        seconds. Raises `RequestInvalid` while an answer is running, and as `path_with_rewritten`
+        does; then nothing has changed.
         """
         await self.fill()
         if self.is_running:

@@ -53,7 +53,7 @@ class ImportOutcome(Struct, kw_only=True):
 
     chats: list[ImportedChat] = []
     refused: list[tuple[str, LMChatError]] = []
-    """Name and error of each named file or folder that was not imported whole."""
+    """Name and error of each file that was not imported whole, and of each folder without chats."""
     not_tried: list[str] = []
     """Names of the files after one whose sessions could not be stored, as on a full disk."""
     unknown: list[str] = []

@@ -36,7 +36,7 @@ class _SentPrompt(Struct, frozen=True, kw_only=True):
 
 
 class CachedSession:
-    """What the servers have read of one session in this run of lmchat."""
+    """Messages of one session that servers have read in this run of lmchat."""
 
     def __init__(self) -> None:
         self._last: _SentPrompt | None = None
@@ -122,7 +122,7 @@ class CachedSession:
 
 
 def _changed_part(last: _SentPrompt, stream: AnswerStream) -> str:
-    """Return which part of the request before its messages has changed; empty if none has."""
+    """Return which of server, model, tools and system prompt has changed; empty if none has."""
     target = stream.settings.target
     if last.server_id != target.server_id:
         return "the server changed"
@@ -136,9 +136,10 @@ def _changed_part(last: _SentPrompt, stream: AnswerStream) -> str:
 
 
 def _changed_message(last: _SentPrompt, stream: AnswerStream) -> str:
-    """Return the first change among the messages that both requests have; empty without one.
+    """Return the first change of the messages, place by place; empty without one.
 
-    The answer of the last request is one of them. It counts as changed if its thought is not sent.
+    The messages of the last request are compared with those that are sent now. Its answer is one of
+    them, and counts as changed if it is sent without its thought.
     """
     plan = stream.plan
     messages = plan.messages

@@ -54,9 +54,10 @@ class ReadAhead:
         """Prompts in the cache of the server, each as the ids of its messages; newest last."""
 
     def follow(self, draft: str) -> None:
-        """Begin to read ahead if the draft has just been begun, or if a file was added to it.
+        """Begin to read ahead if the draft has just been begun, or if its files have changed.
 
-        Call it after each change of the draft. An empty draft ends the reading.
+        Begin also if the server, the model, the session or its last message is another one. To be
+        called after each change of the draft. An empty draft ends the reading.
         """
         if not draft:
             self.cancel()
@@ -88,7 +89,8 @@ class ReadAhead:
     def note_turn(self, conversation: Conversation) -> None:
         """Note that the prompt of the last answer of a session is in the cache of its server.
 
-        The answer is, too, unless it begins with a thought that later requests do not repeat.
+        The answer is, too, unless it begins with a thought that later requests do not repeat. If
+        another server answers next, nothing is noted, since only its cache is of use then.
         """
         plan = conversation.sent
         answer = conversation.newest_answer
@@ -274,9 +276,9 @@ def steps_of(
         message_tokens = MessageSize.of(message).tokens(factor)
         done_tokens = 0  # of this message, which are in a step already
         if message.role is Role.USER:
-            # each round makes one step, which ends within this message or at its end
+            # each round makes one step, which ends with a part of this message, or with all of it
             while pending_tokens + message_tokens - done_tokens >= STEP_TOKENS:
-                # none of the message if the pending ones are more than a step: answers are not cut
+                # 0 if the pending messages alone are more than a step: answers are not cut
                 next_tokens = max(STEP_TOKENS - pending_tokens, 0)
                 begun = _cut(message, (done_tokens + next_tokens) / message_tokens)
                 yield Step(messages=(*messages[:index], begun), tokens=pending_tokens + next_tokens)
@@ -290,5 +292,5 @@ def steps_of(
 def _cut(message: ChatMessage, fraction: float) -> ChatMessage:
     """Return a user message with its files and this fraction of its text, from its beginning."""
     text = message.text[: int(len(message.text) * fraction)]
-    shown_text = text_message(Role.USER, text).parts if text else ()
-    return replace(message, parts=(*message.files, *shown_text))
+    text_parts = text_message(Role.USER, text).parts if text else ()
+    return replace(message, parts=(*message.files, *text_parts))

@@ -22,9 +22,9 @@ from lmchat.errors import RequestInvalid
 def rewritten(old: ChatMessage, text: str) -> ChatMessage:
     """Return another version of an answer, with a text by the user.
 
-    The thought of the old answer is not part of it. That led to other words, and would be sent back
-    to the model (R-45) as if it had led to these. Raises `RequestInvalid` for a blank text, and for
-    a message that is no answer in words.
+    It does not get the thought of the old answer. This thought led to other words, and would be
+    sent back to the model (R-45) as if it had led to these. Raises `RequestInvalid` for a blank
+    text, and for a message that is no answer, or an answer with tool calls.
     """
     if not text.strip():
         raise RequestInvalid("An answer cannot be empty.", hint="Type a text.")

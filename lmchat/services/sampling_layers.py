@@ -28,7 +28,7 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
     """The places that set sampling options; of the places that set an option, the first counts.
 
     They are: `/effort`, the command line, the session, the profile, the table of the model, and
-    `[chat]`. A place with an empty value says that the option is not sent; later ones do not count.
+    `[chat]`. If the first place that sets an option gives it an empty value, it is not sent.
     """
 
     effort: str | None = None  # chosen with `/effort`; None: nothing was chosen
@@ -48,7 +48,7 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
         for origin, options in self._layers(session, model_id):
             for name, value in options.items():
                 first_set.setdefault(name, SetOption(name, value, origin))
-        # an empty value in the first place that counts says that the option is not sent
+        # an empty value in the first place that sets an option takes it back
         sent = [option for option in first_set.values() if option.value not in (None, "", ())]
         return tuple(sorted(sent, key=lambda option: option.name))
 

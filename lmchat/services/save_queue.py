@@ -91,7 +91,7 @@ class SaveQueue:
         return await self.store.token_choices(message_id)
 
     async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
-        """Create the file of a running answer, and its row if all earlier messages are on the disk.
+        """Create the file of a running answer, and its row if nothing before it is unsaved.
 
         If that fails, `warning` is set, and the answer is saved when it has ended.
         """
@@ -277,8 +277,8 @@ class SavedTexts:
         """Return the draft of an earlier run that was not read before another one was typed.
 
         It stays before all that is typed in this run, as the user has not seen it yet. It is read
-        before the first write, and is the same for later ones. It is empty if the draft was read,
-        if it is the typed one, and for reading positions.
+        before the first write, and kept in memory for later ones. It is empty if `load` has read
+        the draft, if it is the typed one, and for reading positions.
         """
         if not self._is_draft or session_id in self._on_disk:
             return self._earlier_drafts.get(session_id, "")

@@ -26,7 +26,7 @@ _ANSWERS_BUT_REFUSES = (
 )
 _PORT_IS_TAKEN = (Verdict.NOT_AN_LLM, Verdict.TIMED_OUT, Verdict.SERVER_ERROR)
 """Verdicts after which it helps to know which program uses the port."""
-# the cause of a row by verdict; `_cause` fills in the places
+# the cause of a row by verdict; `_cause` fills in the placeholders
 _CAUSES = {
     Verdict.READY: "It answers at {place}{latency}; {models}.",
     Verdict.LOADING: "It answers at {place}{latency} and loads a model.",
@@ -171,8 +171,8 @@ def _is_one_step_away(candidate: Candidate, detected: Detected) -> bool:
 def _step_with_product(candidate: Candidate) -> str:
     """Return the next step for a server, or a general one if it has none.
 
-    A sentence begins with the product unless it names it, as "Jan: Load a model". A command, such
-    as "ollama serve", stays as it is.
+    A step that is a sentence and does not name the product is put behind its name, as "Jan: Load a
+    model". A command, such as "ollama serve", stays as it is.
     """
     step = candidate.next_step or _NAME_A_SERVER
     is_sentence = step[:1].isupper()
@@ -182,7 +182,8 @@ def _step_with_product(candidate: Candidate) -> str:
 def _server_row(candidate: Candidate, detected: Detected) -> Finding:
     """Return the row about one probed address.
 
-    It is named by the product, or by the address if the user named that or another machine has it.
+    The row has the name of the product. If the user named the address, or if it is on another
+    machine, the row has the host and port instead.
     """
     endpoint = candidate.endpoint
     installed = detected.installed_as(candidate)

@@ -29,7 +29,7 @@ _ONE_STEP_AWAY = (
 """Verdicts after which one step on the page is enough to chat."""
 _USABLE = "{} answers."
 _OTHER_USABLE = "The server you named does not answer. {} does."
-# sentences about a server that answers, with which a chat cannot begin yet
+# sentences about a server that needs a step before a chat can begin, by its verdict
 _HEADLINES: Mapping[Verdict, str] = {
     Verdict.NEEDS_KEY: "{name} answers, but needs an API key.",
     Verdict.KEY_REJECTED: "{name} answers, but rejected the API key.",
@@ -181,8 +181,8 @@ def _installed_row(row: ServerRow, installed: Installed, *, has_files: bool) -> 
 def headline_of(candidates: Sequence[Candidate]) -> str:
     """Return one sentence about the servers, which may contain text of a server.
 
-    It is about the first server that answers and needs one step; else about the first usable one;
-    else it is the error of the only server that the user named; else no server answers.
+    It is about the first server that needs a step (`_first_unready`), else about the first usable
+    one. Else it is the error of the only server that the user named, else that no server answers.
     """
     unready = _first_unready(candidates)
     if unready is not None:
@@ -227,9 +227,9 @@ def advice_of(candidates: Sequence[Candidate]) -> str:
 
 
 def _first_unready(candidates: Sequence[Candidate]) -> Candidate | None:
-    """Return the first server that needs one of the steps of `_HEADLINES`, such as a key.
+    """Return the first server with a verdict of `_HEADLINES`: it needs a step, such as a key.
 
-    A server without a loaded model does not need a step if it has one that it can load.
+    A server without a loaded model is none of these if it has a model that it can load.
     """
     for candidate in candidates:
         has_model = candidate.verdict.is_usable and candidate.has_model
@@ -239,7 +239,7 @@ def _first_unready(candidates: Sequence[Candidate]) -> Candidate | None:
 
 
 def _only_named_with_error(candidates: Sequence[Candidate]) -> Candidate | None:
-    """Return the server that the user named, if it is only one and the probe has reported an error.
+    """Return the server that the user named, if it is the only one and its probe found an error.
 
     Otherwise return None.
     """

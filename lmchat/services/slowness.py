@@ -27,7 +27,7 @@ def slow_wait(message_id: str, rows: Sequence[LedgerRow]) -> Slowness | None:
     """Compare the time to the first word of an answer, in milliseconds, with earlier answers.
 
     Return None if it is not slow, or if that cannot be told. `rows` are those of the ledger, oldest
-    first, up to this answer or later.
+    first; rows behind that of this answer are ignored.
     """
     wait = _compared([row.wait_ms for row in _with_earlier(message_id, rows)])
     if wait is None or wait.value - wait.median < _LEAST_EXCESS_MS:
@@ -45,7 +45,7 @@ def slow_speed(message_id: str, rows: Sequence[LedgerRow]) -> Slowness | None:
 def _with_earlier(message_id: str, rows: Sequence[LedgerRow]) -> list[LedgerRow]:
     """Return the earlier rows of the model and the server of an answer, then its own.
 
-    Return none if the answer has no row, as after an import.
+    The list is empty if the answer has no row, as after an import.
     """
     ids = [row.message_id for row in rows]
     if message_id not in ids:

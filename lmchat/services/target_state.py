@@ -15,7 +15,7 @@ class TargetState(Enum):
 
     SEARCHING = auto()  # the first search has not ended
     NOT_FOUND = auto()  # no server can be used; the search is repeated
-    NEEDS_KEY = auto()  # the same, but a server answers that lacks a valid API key
+    NEEDS_KEY = auto()  # the same, but a server answers that needs a key, or has rejected it
     NO_MODEL = auto()  # a server is in use, but none of its models
     LOADING = auto()  # the server loads the model
     READY = auto()

@@ -45,7 +45,7 @@ class ApprovalAsked(Struct, frozen=True, kw_only=True):
 
 
 class MessageEnded(Struct, frozen=True, kw_only=True):
-    """The message of a call has ended, or an answer whose calls run next."""
+    """A message has ended: that of a call, or an answer whose calls run next."""
 
     message: ChatMessage
 
@@ -96,7 +96,7 @@ class ToolLoop:
         return await self.toolbox.offered(target, self._session_id)
 
     def host_notes(self) -> list[str]:
-        """Return a note, if the tool host did not answer when its tools were listed, else none."""
+        """Return a note if the tool host did not answer when its tools were listed, else none."""
         is_silent = any(server.error == HOST_SILENT for server in self.toolbox.host.servers)
         return [HOST_SILENT] if is_silent else []
 
@@ -141,9 +141,9 @@ class ToolLoop:
     async def run(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ToolEvent, None]:
         """Run the calls of tool messages at the same time; yield each message as it ends.
 
-        First, each question about a call is yielded, and the next one only when the user has
-        decided. Then all calls start. If the reader closes this generator, running calls are
-        cancelled, and `still_running` has those whose functions may run on nevertheless.
+        First, the questions about the calls are yielded, each when the user has decided about the
+        one before. Then all calls start. If the reader closes this generator, running calls are
+        cancelled, and `still_running` has those whose functions may continue nevertheless.
         """
         runs: list[Run | None] = []
         for message in messages:

@@ -54,7 +54,7 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
 
     @property
     def effort_words(self) -> str:
-        """The reasoning effort, as "low", "500 tokens" or "default"."""
+        """The reasoning effort, as "low", "500 tokens" or "default"; options of sessions apart."""
         effort = self.sampling(NO_OPTIONS).reasoning_effort or _NO_EFFORT
         return effort if effort in LEVELS else f"{effort} tokens"
 
@@ -88,6 +88,7 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
             problem = f"{target.product} is still loading its model."
             raise RequestInvalid(problem, hint="Try again when it is loaded.", kind="loading")
         if not target.model_id:
+            # without a full stop: scripts rely on these words for LM Studio
             problem = target.product.in_text("No LM Studio model selected")
             raise RequestInvalid(problem, hint="Choose one with Ctrl+O.", kind="model_missing")
         return target

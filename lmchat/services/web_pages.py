@@ -42,17 +42,17 @@ class WebPages:
         clock: Callable[[], float] = time.monotonic,
         longest_s: float = FETCH_S,
     ) -> None:
-        """Create it; nothing is contacted. `clock` returns seconds."""
+        """Contact nothing yet; `clock` returns seconds, and `longest_s` is for a whole page."""
         self._fetcher = fetcher
         self._clock = clock
         self._longest_s = longest_s
         self._allowed: set[tuple[str, str, int]] = set()  # session, host and port
 
     async def attachment(self, text: str, session_id: str, ask: Ask) -> Attachment:
-        """Fetch the page at an address and return its text, named by the address of the page.
+        """Fetch the page at the address `text`; return its text, named by the final address.
 
         `ask` is called before the first request to each host and port, also of redirects, unless
-        the configuration or the user allowed them for this session.
+        the configuration allows them, or the user has allowed them for this session.
 
         Raises:
             WrongUse: it is no http(s) address.
@@ -75,7 +75,7 @@ class WebPages:
         raise FileRefused(problem, hint="Check the address in a browser.")
 
     async def prompt_text(self, text: str, session_id: str, ask: Ask) -> str:
-        """Return `attachment` as part of a prompt."""
+        """Return the page at the address `text` as part of a prompt; see `attachment`."""
         attachment = await self.attachment(text, session_id, ask)
         part = attachment.part
         language = TEXT_TYPES.get(part.media_type, "")
