@@ -300,8 +300,8 @@ class AnswerStream:
         """Send one request and yield its events.
 
         If a beginning is continued, the events go through a new `Continuation`, which removes text
-        that repeats it. Words of the user at the beginning are then missing, too, so `first_words`
-        are yielded before the first content.
+        that repeats it. So the `first_words` of the user, which are such a beginning, never come
+        from the server: they are yielded before the first content.
         """
         self.request_id = os.urandom(16).hex()
         beginning = self._beginning
@@ -557,7 +557,7 @@ class AnswerStream:
             tools=self.tools,
             files=self._files,
             must_call=self.loop is not None and self.loop.must_call,
-            # a continued answer has a text that the server does not have
+            # of a continued answer, the server would keep only the new part
             replay_id=self.replay_id if self._prefix is None else "",
             is_replay=self.replayed is not None,
             request_id=self.request_id,

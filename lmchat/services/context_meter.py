@@ -158,6 +158,7 @@ class ContextPlan(Struct, frozen=True, kw_only=True):
 
     @property
     def fits(self) -> bool:
+        """Whether the request would fit, with room for the answer, if nothing were left out."""
         return self.limit is None or self.needed_tokens + self.reserve <= self.limit
 
 
@@ -181,7 +182,8 @@ def plan_context(
     Args:
         messages: The path.
         limit: Tokens of the context window; None if unknown, then all messages are sent.
-        max_tokens: Limit of the answer, which is kept free; else 1000, or a quarter of the window.
+        max_tokens: Limit of the answer, which is kept free. Without one, 1000 tokens are kept free,
+            but at most a quarter of the window.
         factor: Correction of the estimates for the model.
         tool_tokens: Tokens of the tools that are offered.
         sent_thoughts: Which thoughts of earlier answers are sent.

@@ -107,7 +107,7 @@ class Conversation:
         """The path; of a long session only its newest messages, until `fill`."""
         self.turn: Turn | None = None  # the running turn, or the last one
         self.sent: ContextPlan | None = None  # what was sent for the last answer
-        self.error: LMChatError | None = None  # in which the last answer ended
+        self.error: LMChatError | None = None  # that has ended the last answer
         self.cut_note = ""  # sentence about a prompt that was longer than the context window
         self.first_words = ""  # words of the user with which the next answer begins
         self.may_call_tools = False  # whether the newest turn offers tools to the model
@@ -222,7 +222,7 @@ class Conversation:
     def current(self, message: ChatMessage) -> ChatMessage:
         """Return a message as it is now; it may have streamed when the caller got it.
 
-        Only the newest answer has the text so far: the one in `messages` gets it at its end.
+        While it streams, only `newest_answer` has its text; `messages` gets the text at its end.
         """
         if message.state is not AnswerState.STREAMING:
             return message

@@ -73,7 +73,8 @@ class Exporter:
     ) -> Path:
         """Write a session into a file or folder and return the file's path.
 
-        An existing file is replaced if `is_forced`. Raises `FileRefused`.
+        An existing file is replaced if `is_forced`. Raises `FileRefused`, and `WrongUse` for an
+        unknown suffix if `export_as` names no format.
         """
         async with aclosing(MarkdownPages()) as pages:
             return await self._write_file(session, path, export_as, pages, is_forced=is_forced)

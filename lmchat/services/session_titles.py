@@ -47,9 +47,9 @@ async def rename_by_model(
 
 
 def _is_named_by_prompt(conversation: Conversation) -> bool:
-    """Return whether a session has one prompt, its complete answer, and the title made of it.
+    """Return whether a session has one prompt, its complete answer, and the title of this prompt.
 
-    Both must be sent with requests.
+    It does not count as such if the prompt or the answer is taken out of requests.
     """
     path = conversation.messages
     prompts = [message for message in path if message.role is Role.USER]

@@ -13,9 +13,9 @@ class _ThoughtState(Enum):
     """How far the end of the thought has come."""
 
     NOT_WANTED = auto()
-    WANTED = auto()  # the next piece of the thought leads to the request
-    REFUSED = auto()  # the server cannot end it: the next piece of the thought ends the stream
-    DONE = auto()  # the server has agreed, or the stream was left; nothing more is tried
+    WANTED = auto()  # the server is asked for it with the next piece of the thought
+    REFUSED = auto()  # the server cannot end it: the stream is closed with the next piece
+    DONE = auto()  # the server has agreed, or the stream is to be closed; nothing more is tried
 
 
 class ThoughtEnd:

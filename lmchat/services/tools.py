@@ -112,7 +112,7 @@ class Toolbox:
     def why_asked_again(self, tool: Tool) -> str:
         """Return why the user has to decide about this tool, although it was once always allowed.
 
-        Empty for a tool that was never always allowed. To be called only for a tool that is `ASK`.
+        Empty for a tool that was never always allowed. To be called only if `approval` is `ASK`.
         """
         if tool.full_name not in self.allowed:
             return ""
@@ -185,7 +185,7 @@ class Toolbox:
             }
         try:
             text = json.dumps(identity, sort_keys=True)
-        except RecursionError:  # of a schema without end: the empty text equals no saved one
+        except RecursionError:  # the schema is too deep; "" is no fingerprint that can be saved
             return ""
         return sha256(text.encode()).hexdigest()
 

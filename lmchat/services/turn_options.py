@@ -54,7 +54,7 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
 
     @property
     def effort_words(self) -> str:
-        """The reasoning effort, as "low", "500 tokens" or "default"; options of sessions apart."""
+        """The reasoning effort where a session sets none: "low", "500 tokens" or "default"."""
         effort = self.sampling(NO_OPTIONS).reasoning_effort or _NO_EFFORT
         return effort if effort in LEVELS else f"{effort} tokens"
 
