@@ -334,8 +334,8 @@ class Backend:
 def _with_named_file(files: Sequence[ModelFile], named: ModelFile | None) -> Sequence[ModelFile]:
     """Return the files of the searched folders, after `named` if that is in none of them.
 
-    The user can name a file outside these folders by its path. It hides a file of the same name,
-    since requests have the name alone.
+    The user can name a file outside these folders by its path. That file hides another one of its
+    name, since requests have the name alone.
     """
     if named is None or any(file.path == named.path for file in files):
         return files

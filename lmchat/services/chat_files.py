@@ -80,7 +80,8 @@ class ChatFiles:
     async def _start_child(self) -> tuple[ChildProcess, str]:
         """Return the child and the path of its folder for temporary files.
 
-        Both are made with the first file; then folders that killed processes have left are removed.
+        Both are made with the first file. Before that, folders that killed processes have left are
+        removed.
         """
         if self._child_folder is None:
             await asyncio.to_thread(sweep_scratch_folders)

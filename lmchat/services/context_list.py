@@ -49,7 +49,7 @@ class ContextItem(Struct, kw_only=True):
     message_id: str = ""  # of the message in the session; empty without one
     state: str = ""  # `CACHED`, `LEFT_OUT`, `NOT_SENT`, or empty
     weight: float = 0.0  # estimated tokens
-    tokens: int = 0
+    tokens: int = 0  # as they are shown: the corrected `weight`, or a count
     is_estimated: bool = True  # else the server has counted `tokens`
 
     @property

@@ -257,8 +257,8 @@ class ServerClient(Protocol):
     async def outgoing(self, request: ChatRequest) -> OutgoingRequest:
         """Return what `stream` would send first for a request; send nothing.
 
-        The random id under which the server would keep the answer is left out: nothing would stop
-        the answer of a copied request.
+        The random id under which the server would keep the answer is left out: if the user sends a
+        copy of the request, nothing would stop its answer.
         """
 
     async def template_text(self, request: ChatRequest) -> TemplateText:

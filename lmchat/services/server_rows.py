@@ -62,7 +62,7 @@ class ServerRow(Struct, frozen=True, kw_only=True):
 
 
 class MachineState(Struct, frozen=True, kw_only=True):
-    """What this machine has for a start of a server: programs, model files, the engine."""
+    """Means of this machine to start a server: programs, model files, the engine."""
 
     installed: tuple[Installed, ...] | None = None  # None before the first search
     running: tuple[Program, ...] = ()  # servers that lmchat has started

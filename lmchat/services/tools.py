@@ -105,7 +105,8 @@ class Toolbox:
     def fingerprint_to_save(self, tool: Tool) -> str:
         """Return the fingerprint to save if the user chooses "always" for a tool.
 
-        It is empty where the configuration has a rule for the tool: then nothing is saved.
+        It is empty where the configuration has a rule for the tool, and for a tool that has no
+        fingerprint: then nothing is saved.
         """
         return "" if self._configured_rule(tool) else self._fingerprint(tool)
 
@@ -170,6 +171,7 @@ class Toolbox:
 
         The content of tools.py is not part of it: its code runs already when its functions are
         listed. Neither are the values of environment variables: a new token makes no other tool.
+        It is empty for a schema that is nested too deeply.
         """
         from hashlib import sha256  # noqa: PLC0415 - not before the first paint
 
@@ -185,7 +187,7 @@ class Toolbox:
             }
         try:
             text = json.dumps(identity, sort_keys=True)
-        except RecursionError:  # the schema is too deep; "" is no fingerprint that can be saved
+        except RecursionError:  # the schema is nested too deeply: "always" cannot be saved
             return ""
         return sha256(text.encode()).hexdigest()
 

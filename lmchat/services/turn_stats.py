@@ -20,7 +20,7 @@ from lmchat.domain.telemetry import LedgerRow
 from lmchat.domain.turn import Turn
 from lmchat.errors import LMChatError
 
-KEPT_S = 32  # seconds of the speedometer, with the running one, which it does not show
+KEPT_S = 32  # seconds of the speedometer: 31 that it shows, and the running one
 _FIELDS_OF_RECEIPT = [
     name for name in LedgerRow.__struct_fields__ if name in Receipt.__struct_fields__
 ]

@@ -79,8 +79,8 @@ class Platform(Protocol):
 class Workspace(Struct, kw_only=True):
     """The services and options of one run of the screen.
 
-    `engine` and `make_launcher` are called when they are needed: their modules import httpx, which
-    takes longer than the first paint.
+    `engine` and `make_launcher` make their objects only when these are needed: their modules import
+    httpx, which takes longer than the first paint.
     """
 
     settings: Settings
