@@ -6,7 +6,7 @@ from lmchat.services.conversation import Conversation
 
 NOT_THINKING = "The model is not thinking now."
 _CANNOT = "cannot end a thought: wait, or press Esc and choose a lower /effort."
-"""What follows the name of a server that cannot end a thought."""
+"""Words behind the name of a server that cannot end a thought."""
 
 
 def can_answer_now(conversation: Conversation) -> bool:

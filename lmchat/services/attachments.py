@@ -156,7 +156,7 @@ async def read_attachment(path: Path) -> Attachment:
 async def read_clipboard(clipboard: PastedFrom) -> Attachment:
     """Return the image in the clipboard as an attachment, or else its text.
 
-    Raises `FileRefused` if it has an image that cannot be attached, or no text that can.
+    Raises `FileRefused` if the image cannot be attached, or without an image, the text cannot.
     """
     image = await clipboard.paste_image()
     if image:

@@ -232,7 +232,7 @@ class _Listing:
     def estimated(self) -> ContextList:
         """Return the list with estimates.
 
-        What the server has counted for the last answer gives the sum of all items before it, and
+        The server's count for the last answer is shared among the items up to that answer, and
         corrects the estimates of the later ones.
         """
         factor = self._fit_to_last_count()
@@ -245,8 +245,8 @@ class _Listing:
         """Share the server's last count among the items that it has counted together.
 
         Return that count divided by their estimates, within limits, to correct later estimates by.
-        Without a count, nothing is shared, and the factor is 1; also if messages are left out,
-        since the count may be of a request that had them.
+        Without a count, nothing is shared, and the factor is 1. The same holds if messages are left
+        out, since the count may be of a request that had them.
         """
         counted, uncounted = self._meter.counted_messages(self._target, self._path)
         if any(item.state == LEFT_OUT for item in self._items) or not counted:

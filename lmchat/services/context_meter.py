@@ -349,7 +349,8 @@ class ContextMeter:
     def learn_refusal(self, target: Target, sent: Sequence[ChatMessage], least_tokens: int) -> None:
         """Raise the factor after the server has refused the messages `sent` as too long.
 
-        They have at least `least_tokens` tokens. A factor that is higher than that implies stays.
+        They have at least `least_tokens` tokens. If the factor is already higher than follows from
+        this, it stays.
         """
         if sent:
             thoughts = thoughts_to_send(sent, target.sent_thoughts)

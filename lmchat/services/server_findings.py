@@ -171,8 +171,8 @@ def _is_one_step_away(candidate: Candidate, detected: Detected) -> bool:
 def _step_with_product(candidate: Candidate) -> str:
     """Return the next step for a server, or a general one if it has none.
 
-    A step that is a sentence and does not name the product is put behind its name, as "Jan: Load a
-    model". A command, such as "ollama serve", stays as it is.
+    Before a sentence that does not name the product, its name is put: "Jan: Load a model". A
+    command, such as "ollama serve", stays as it is.
     """
     step = candidate.next_step or _NAME_A_SERVER
     is_sentence = step[:1].isupper()

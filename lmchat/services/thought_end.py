@@ -46,8 +46,8 @@ class ThoughtEnd:
         """Note an event; return whether to close its stream, and to continue behind `message`.
 
         After `want`, the next piece of the thought shows that the model thinks: the server is asked
-        to end that. If it refuses, return True with the piece after, unless the answer continues a
-        text. If no further piece comes, the thought has ended without help.
+        to end the thought. If it refuses, return True for the piece after that one, unless the
+        answer continues a text. If no such piece comes, the thought has ended without help.
         """
         if not isinstance(event, ReasoningDelta):
             return False
