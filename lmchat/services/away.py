@@ -79,7 +79,7 @@ def joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
     # the times are those of fetching it; only the server's own figures are right
     receipt = replace(receipt, ttft_ms=None, reasoning_ms=None, elapsed_ms=0.0)
     is_complete = fetched.state is AnswerState.COMPLETE
-    # a saved text of at most so many characters is not compared: all of it may be uncertain
+    # a short saved text is not compared at all, as all of it may be uncertain
     begins_the_same = _words(fetched).startswith(_words(earlier)[:-_UNSURE_CHARS])
     is_as_long = len(_words(fetched)) >= len(_words(earlier))
     if begins_the_same and (is_complete or is_as_long):

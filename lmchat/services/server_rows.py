@@ -229,7 +229,7 @@ def advice_of(candidates: Sequence[Candidate]) -> str:
 def _first_unready(candidates: Sequence[Candidate]) -> Candidate | None:
     """Return the first server with a verdict of `_HEADLINES`: it needs a step, such as a key.
 
-    A server without a loaded model is none of these if it has a model that it can load.
+    A server without a loaded model is skipped if it has a model that it can load.
     """
     for candidate in candidates:
         has_model = candidate.verdict.is_usable and candidate.has_model
