@@ -181,7 +181,7 @@ class AnswerStream:
     def events(self) -> AsyncGenerator[StreamEvent, None]:
         """Yield the events of a new answer, or of the one that its server has kept.
 
-        A kept one is fetched by its id with a single request, which has no messages to adapt.
+        A kept one is fetched by its id: that is a single request, with nothing to adapt.
         """
         return self._new_answer() if self.replayed is None else self._send_request()
 

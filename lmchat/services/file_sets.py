@@ -83,10 +83,10 @@ def _parse_set_name(name: str, folder: Path) -> SetName | None:
         start = "" if name.rstrip("/") == "." else f"{name.rstrip('/')}/"
         return SetName(typed=name, start=start, folder=Path(full_path), pattern=[_ANY_FOLDERS])
     steps = name.split("/")
-    pattern_steps = [index for index, step in enumerate(steps) if not _SIGNS.isdisjoint(step)]
-    if not pattern_steps or os.path.lexists(full_path):
+    pattern_indexes = [index for index, step in enumerate(steps) if not _SIGNS.isdisjoint(step)]
+    if not pattern_indexes or os.path.lexists(full_path):
         return None
-    first = pattern_steps[0]
+    first = pattern_indexes[0]
     start = "".join(f"{step}/" for step in steps[:first])
     base = os.path.join(folder, expanded_path(start or "."))  # noqa: PTH118 - as above
     if not os.path.isdir(base):  # noqa: PTH112 - see above

@@ -83,7 +83,7 @@ def curl_command(outgoing: OutgoingRequest) -> str:
 
 
 def split_at_special_tokens(prompt: TemplateText) -> list[str]:
-    """Return the text in pieces: ordinary text and special tokens in turn, beginning with text."""
+    """Return the text in pieces: ordinary text, which may be empty, and special tokens in turn."""
     if not prompt.special_tokens:
         return [prompt.text]
     # the longest first, as servers do: one token may begin with another

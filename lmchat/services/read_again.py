@@ -87,7 +87,7 @@ class CachedSession:
         """
         messages = stream.plan.messages
         cause = _changed_part(last, stream) or _changed_message(last, stream)
-        should_be_cached = last.tokens
+        should_be_cached = last.tokens  # if the prompt continues the last request
         if _ids(messages) == _ids(last.messages)[: len(messages)]:  # the prompt is repeated
             should_be_cached = prompt_tokens - 1  # the last token of a prompt is always read
         if not cause and should_be_cached is not None:
@@ -175,7 +175,8 @@ def _number(path: MessagePath, wanted: ChatMessage) -> int:
     """Return the number of a message in the session, from 1; system prompts are not counted."""
     number = 0
     for message in path:
-        number += message.role is not Role.SYSTEM
+        if message.role is not Role.SYSTEM:
+            number += 1
         if message.message_id == wanted.message_id:
             break
     return number

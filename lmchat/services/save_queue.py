@@ -1,9 +1,9 @@
 """Queue of writes: messages, text of running answers, drafts and reading positions.
 
 Only `Conversation` calls `SaveQueue.save` and `begin_answer`, and uses `PieceWriter`; its module
-says when. They call `SessionTables.append` for a prompt, `begin_answer` and `add_pieces` for a
-running answer, and `finish` for an ended one or a tool call. What cannot be written stays in the
-queue, in memory, and is tried again.
+says when. They call the store: `append` for a prompt, `begin_answer` and `add_pieces` for a running
+answer, and `finish` for an ended one or a tool call. What cannot be written stays in the queue, in
+memory, and is tried again.
 """
 
 from __future__ import annotations
