@@ -52,7 +52,7 @@ def matching_model(name: str, rows: Sequence[ModelRow]) -> ModelInfo:
         error = unknown_model(name, chat_models)
     else:
         error = cannot_chat(model_without_chat)
-    error.hint = "Ctrl+O lists the models."
+    error.hint = "Ctrl+O lists the models."  # on the screen; the plain chat replaces it
     raise error
 
 

@@ -83,7 +83,10 @@ def curl_command(outgoing: OutgoingRequest) -> str:
 
 
 def split_at_special_tokens(prompt: TemplateText) -> list[str]:
-    """Return the text in pieces: ordinary text, which may be empty, and special tokens in turn."""
+    """Return the text in pieces: special tokens, and before and behind each, the text between them.
+
+    So those with odd indexes are the tokens; the others may be empty.
+    """
     if not prompt.special_tokens:
         return [prompt.text]
     # the longest first, as servers do: one token may begin with another
