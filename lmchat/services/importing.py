@@ -172,7 +172,7 @@ class Importer:
                 program = programs[place.source]
                 program.paths.append(place_name)
                 program.chats += outcome.chats[chats_before:]
-                # A place that is refused as a whole has no files that could be counted.
+                # the place itself is not counted: it may be a folder without files of chats
                 refused_names = [name for name, _ in outcome.refused[refused_before:]]
                 program.unreadable += sum(name != place_name for name in refused_names)
         return [program for program in programs.values() if program.chats]
