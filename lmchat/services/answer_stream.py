@@ -301,7 +301,7 @@ class AnswerStream:
 
         If a beginning is continued, the events go through a new `Continuation`, which removes text
         that repeats it. So the `first_words` of the user, which are such a beginning, never come
-        from the server: they are yielded before the first content.
+        from the server: they are yielded before the first content, or the end of an empty answer.
         """
         self.request_id = os.urandom(16).hex()
         beginning = self._beginning
@@ -432,12 +432,13 @@ class AnswerStream:
         It could if messages are left out by the estimate, or if the window is nearly full.
         """
         plan = self.plan
-        # the count may include the prompt that asks for a continuation, which is not in the plan
+        # the count may include the prompt that asks for a continuation, which is not in the plan:
+        # so the meter must not learn from it
         if self._prefix is not None:
             return False
         if not self.settings.is_truncating:  # no message may be left out: the plan cannot change
             return False
-        if plan.size.has_images:  # the meter does not learn from their counts
+        if plan.size.has_images:  # the meter does not learn from a count with images
             return False
         if plan.left_out:
             return True

@@ -260,7 +260,10 @@ class Backend:
         return engine if engine is not None and engine.endpoint == endpoint else None
 
     def _require_served(self, request: ChatRequest) -> None:
-        """Raise `ServerRejected` if a request is to the engine, which has not loaded its model."""
+        """Raise `ServerRejected` if a request is to the engine, which has not loaded its model.
+
+        The message is about the text of a chat template: a failure to read ahead is not shown.
+        """
         engine = self._engine_at(request.endpoint)
         if engine is not None and not _serves(engine, request.model):
             raise ServerRejected(

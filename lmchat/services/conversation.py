@@ -646,7 +646,7 @@ class Conversation:
         self, loop: ToolLoop, call: ToolCallPart, target: Target, version: int
     ) -> ChatMessage:
         """Add the tool message of a call to the path and the disk, before the call runs."""
-        part = replace(call, name=loop.full_name(call.name))
+        part = replace(call, name=loop.full_name(call.name))  # `SERVER/TOOL` in tool messages
         message = streaming_message(Role.TOOL, (part,), self.messages, target, version)
         self._append(message)
         await self._save_queue.begin_answer(self.header, message)

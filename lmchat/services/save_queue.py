@@ -207,8 +207,8 @@ class SaveQueue:
 
     def _retry(self) -> None:
         self._retry_timer = None
-        # Without unsaved entries, a running answer could not be written. `PieceWriter` tries that
-        # again; a write of nothing would only end the warning.
+        # Without unsaved messages, it was the text of a running answer that could not be written.
+        # `PieceWriter` tries that again; a write of nothing would only end the warning.
         if self._unsaved:
             self._write_unsaved_soon()
 
