@@ -106,8 +106,8 @@ def with_unsaved(
 ) -> tuple[SessionGroup, ...]:
     """Return the groups with one more at the front: "Not saved".
 
-    It has those of the `unsaved` headers that are in no other group. Without any, only the groups
-    are returned.
+    It has those of the `unsaved` headers that are in no group, since the disk does not have their
+    sessions yet. Without such headers, the groups stay as they are.
     """
     listed_ids: set[str] = set()
     for group in groups:

@@ -138,7 +138,8 @@ class ReadAhead:
             self._failed_place = place
             self._cached_prompts.clear()
         finally:
-            if self._task is asyncio.current_task():  # else `cancel` has ended it
+            # else `cancel` has ended this task, and `fraction` may be that of the next one
+            if self._task is asyncio.current_task():
                 self.fraction = None
             self.on_change()
 

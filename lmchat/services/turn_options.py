@@ -124,8 +124,8 @@ class NextTurn:
         """Return the settings of a turn, in a session that sets the sampling options `session`.
 
         Raises `RequestInvalid` if no model can answer, and `WrongUse` if the command line sets an
-        option that the server ignores. Such an option of the session, which was set for another
-        server, is not sent, and a note says so.
+        option that the server ignores. An option of the session that the server ignores may have
+        been set for another server: it is not sent, and a note says so.
         """
         target = self.options.required_target()
         refuse_ignored_options(target.product, self.options.layers.command_line)

@@ -26,7 +26,7 @@ Ask = Callable[[PageAddress], Awaitable[bool]]
 
 
 async def refuse(address: PageAddress) -> bool:
-    """Raise `EndpointNotAllowed`: the `Ask` of commands, which fetch only from named hosts."""
+    """Raise `EndpointNotAllowed`; this is the `Ask` of commands, which do not ask the user."""
     problem = f"{address.origin} is not allowed: lmchat asks only hosts that you name."
     host = f"[{address.host}]" if ":" in address.host else address.host
     raise EndpointNotAllowed(problem, hint=f"Add --allow-host {host}:{address.port}.")
