@@ -89,10 +89,11 @@ class ConfigFile(Struct, frozen=True, kw_only=True):
 def read_config(path: Path, *, is_required: bool) -> ConfigFile:
     """Read and check a file; a missing one is a problem only if it `is_required`.
 
-    A file that cannot be read or parsed has no values, and one problem.
+    It is required if the user has named it. A file that cannot be read or parsed has no values, and
+    one problem.
     """
     try:
-        # a file that the user names may be a pipe
+        # a file that the user has named may be a pipe
         data = read_plain(path, may_stream=is_required)
     except (FileNotFoundError, NotADirectoryError):
         if is_required:
@@ -219,7 +220,7 @@ class _FileCheck:
         if row.is_secret:
             return value.strip()
         if row.is_effort:
-            return effort_of(value) or ""
+            return effort_of(value) or ""  # None: the value is "", which means unset
         return tuple(value) if row.is_list else value
 
     def _check_named_values(self, table: object, key_path: KeyPath, row: Row) -> Values:
@@ -329,9 +330,11 @@ def key_of(key_path: KeyPath) -> str:
 def line_of(text: str, key_path: KeyPath) -> int | None:
     """Return the line of a key, counted from 1; for a missing key, the line of its table.
 
-    If the table is missing too, it is the line of the table around that, or None without one. The
-    parser reports no lines. So bisection searches the first line after which the beginning of the
-    text has the value: the value is missing up to that line and present from there on.
+    If the table is missing too, it is the line of the table around that, or None without one.
+
+    The parser does not say in which line it found a value. So beginnings of the file are parsed:
+    one that ends before the line of the value lacks it, and each longer one has it. Bisection
+    finds the shortest beginning that has it; its last line is the line of the value.
     """
     lines = text.split("\n")
     for depth in range(len(key_path), 0, -1):

@@ -201,7 +201,7 @@ def _from_profile(
         problems.append(_unknown_profile(name, profiles))
         return
     for key, value in profiles[name].items():
-        # an empty text means unset; but an empty system prompt means that none exists
+        # an empty text means unset; but an empty system prompt means that none is sent
         if value != "" or key == "system_prompt":
             full_key = "model" if key == "model" else f"chat.{key}"
             yield _Override(key=full_key, value=value, origin=f"profile {name}")

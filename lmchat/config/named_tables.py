@@ -49,7 +49,7 @@ class NamedTables:
         if version in (None, self._version):
             return
         self._version = version
-        loaded = load(self._file, {})
+        loaded = load(self._file, {})  # environment and flags have no such tables
         # a problem without a key is about the file as a whole
         wrong = [
             problem.sentence
@@ -63,7 +63,7 @@ class NamedTables:
 
 
 def _version_of(file: Path) -> tuple[int, int, int] | None:
-    """Return what differs between two versions of a file; None without a readable one."""
+    """Return what differs between two versions of a file; None if there is no file."""
     try:
         status = file.stat()
     except OSError:

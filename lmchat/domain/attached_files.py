@@ -106,8 +106,8 @@ def _file_in_line(line: str) -> FilePart | None:
 def file_count(draft: str) -> int:
     """Return about how many files a draft has.
 
-    It is fast enough for each key, and changes when a file is added or removed. A text that looks
-    like a file counts, too.
+    `services/read_ahead.py` compares it after each key that is typed. So it is fast rather than
+    exact: text that looks like a file counts, too. It changes when a file is added or removed.
     """
     return draft.count(_HEAD_END) + draft.count(_FILE_LINE)
 
@@ -123,9 +123,10 @@ def may_hold_files(prompt: str) -> bool:
 def split_files(prompt: str) -> list[str | AttachedFile]:
     """Return the typed texts and the files of a prompt, in order.
 
-    A prompt without files is one typed text. Empty texts between files are left out. Each place of
-    `_HEAD_END` is looked at, which every head has at its end. If its line begins no file, it is
-    part of a typed text.
+    A prompt without files is one typed text. Empty texts between files are left out.
+
+    Each head ends with `_HEAD_END`, so every place of that in the prompt is looked at. If the line
+    there is no head of a file, it is part of a typed text.
     """
     if not may_hold_files(prompt):
         return [prompt]

@@ -209,9 +209,10 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
         """Return the figures of an answer in two parts, of which this is the second.
 
         `begun` has the figures of the first part, which this one continues; if it is None,
-        nothing changes. Tokens and times are added up, and the time to the first token is that
-        of the first part. An edited part makes an edited answer. All other figures are those of the
-        second.
+        nothing changes. The tokens of the answer, its duration and that of its thought are added
+        up; the speed is that of both parts together. The time to the first token is that of the
+        first part, if it is known. An edited part makes an edited answer. All other figures are
+        those of the second part.
         """
         if begun is None:
             return self

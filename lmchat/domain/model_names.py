@@ -84,6 +84,6 @@ def _name_and_builds(full_name: str) -> tuple[str, set[str]]:
     while ending is not None:
         name = name[: ending.start()]
         if not re.fullmatch(_NO_BUILD, ending[1]):
-            builds.add(ending[1].removeprefix("ud-"))
+            builds.add(ending[1].removeprefix("ud-"))  # Unsloth's prefix, which others omit
         ending = re.search(_TAG, name) or re.search(_BUILD, name)
     return name, builds

@@ -42,8 +42,9 @@ class Product(StrEnum):
     def in_text(self, text: str) -> str:
         """Return a sentence that names LM Studio with the name of this product in its place.
 
-        Scripts rely on the wording of these sentences for LM Studio, in both spellings; so they
-        are written out, and changed for others. For an unknown product, they stay as they are.
+        Scripts rely on the wording of these sentences for LM Studio, which is spelt in two ways in
+        them. So they are constants about LM Studio, from which this makes those for others. For
+        an unknown product, they stay as they are.
         """
         if self in (Product.LM_STUDIO, Product.OPENAI_COMPATIBLE):
             return text

@@ -14,7 +14,7 @@ _MAX_RECENT = 9  # one for each of the keys Alt+1 … Alt+9
 class Remembered(Struct, frozen=True, kw_only=True):
     """Choices on the screen that the next run remembers."""
 
-    endpoint: str = ""
+    endpoint: str = ""  # the last used server, as `server_id_of` names it
     model: str = ""
     recent: tuple[tuple[str, str], ...] = ()
     """Server (by `server_id_of`) and model id of the last used models, newest first."""

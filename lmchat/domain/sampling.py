@@ -24,7 +24,7 @@ from lmchat.text import closest_word, safe_line
 _TAKEN_BY_ALL = ("temperature", "top_p", "max_tokens", "stop", "reasoning_effort")
 EXTRA = "extra."
 """Beginning of the name of an option that is sent as it is."""
-_SEEDS = 4_294_967_295  # from 0 on; llama.cpp takes the next number for "random"
+_SEEDS = 4_294_967_295  # number of seeds, from 0 on; this one means "random" to llama.cpp
 _MAX_SHOWN_CHARS = 40  # of a wrong value in a message
 
 
@@ -188,7 +188,7 @@ def usable_options(options: Mapping[str, object]) -> dict[str, object]:
 
 
 def takes_option(product: Product, name: str) -> bool:
-    """Whether the servers of a product take an option, as far as lmchat knows.
+    """Return whether the servers of a product take an option, as far as lmchat knows.
 
     The reasoning effort depends on the model, too; here it counts as taken.
     """
@@ -224,7 +224,7 @@ def refuse_ignored(product: Product, name: str) -> None:
 
 
 def _is_extra(name: str) -> bool:
-    """Whether a name is `extra.NAME`."""
+    """Return whether a name is `extra.NAME`."""
     return name.startswith(EXTRA) and len(name) > len(EXTRA)
 
 
@@ -272,9 +272,10 @@ def _texts(value: object) -> tuple[str, ...] | None:
 
 
 def _is_bias(value: object) -> bool:
-    """Whether a value has a number from -100 to 100, or false, for each of some token numbers.
+    """Return whether a value has a bias by the numbers of tokens: from -100 to 100, or false.
 
-    false forbids the token. In Python, it counts as the number 0, and true as 1.
+    false forbids the token. To Python it is also the number 0, so it is not tested for; true, which
+    is the number 1, is refused.
     """
     if not isinstance(value, Mapping) or not value:
         return False
@@ -286,7 +287,10 @@ def _is_bias(value: object) -> bool:
 
 
 def _is_in_range(option: SamplingOption, value: object) -> bool:
-    """Whether a checked value is in the range of its option; a value without order always is."""
+    """Return whether a value of the right type is in the range of its option.
+
+    A value that is no number always is.
+    """
     if not isinstance(value, int | float):
         return True
     is_large_enough = option.least is None or value >= option.least

@@ -161,7 +161,10 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     @property
     def literal(self) -> Endpoint:
-        """The address with 127.0.0.1 in place of `localhost`; others stay as they are."""
+        """The address with 127.0.0.1 in place of `localhost`, as both are one server to lmchat.
+
+        Other addresses stay as they are.
+        """
         return replace(self, host="127.0.0.1") if self.host == "localhost" else self
 
     @property

@@ -283,7 +283,8 @@ def _why_server_unusable(candidate: Candidate) -> LMChatError:
 def _nearest_to_usable(candidates: Sequence[Candidate]) -> Candidate | None:
     """Return the first candidate that answers and is a model server or named by the user.
 
-    Without one, return another program that answers if no other address was tried, else None.
+    Any other program that answers counts only if its address is the only one that was tried: in a
+    search of the usual ports, it is of no interest. Return None if no candidate counts.
     """
     answering = [candidate for candidate in candidates if candidate.verdict not in _NO_SERVER]
     for candidate in answering:

@@ -44,7 +44,10 @@ class TokenChoice(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
 
     @property
     def text_before(self) -> str:
-        """The beginning of `text`, up to the token; all of it if it does not end with the token."""
+        """The part of `text` of earlier tokens, which the server has not reported.
+
+        It is all of `text` if that does not end with the token.
+        """
         return self.text.removesuffix(self.token) if self.token else self.text
 
 

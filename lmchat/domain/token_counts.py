@@ -53,14 +53,15 @@ class RequestParts:
         self._mark = mark
         self._files = dict(request.files)
         messages: list[ChatMessage] = []
-        calling = _answers_with_results(request.messages)
+        answers_with_results = _answers_with_results(request.messages)  # indexes
         for index, message in enumerate(request.messages):
             self._add_files(index, message)
-            if index in calling:
+            if index in answers_with_results:
                 self._add(index, message.sent_text)  # one part: the text and the calls behind it
                 messages.append(message)  # without its mark, which the first result gets
             elif message.role is Role.TOOL:
-                mark_of_answer = self._mark if index - 1 in calling else ""
+                follows_answer = index - 1 in answers_with_results
+                mark_of_answer = self._mark if follows_answer else ""
                 result = mark_of_answer + self._add(index, message.tool_result)
                 messages.append(_with_text(message, result))
             else:
@@ -107,12 +108,12 @@ class RequestParts:
 
 def _answers_with_results(messages: Sequence[ChatMessage]) -> set[int]:
     """Return the indexes of the answers whose tool calls have a result as the next message."""
-    calling: set[int] = set()
+    indexes: set[int] = set()
     for index, (message, following) in enumerate(pairwise(messages)):
         is_calling = message.role is Role.ASSISTANT and bool(message.tool_calls)
         if is_calling and following.role is Role.TOOL:
-            calling.add(index)
-    return calling
+            indexes.add(index)
+    return indexes
 
 
 def _with_text(message: ChatMessage, text: str) -> ChatMessage:

@@ -101,7 +101,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     was_asleep: bool = False  # whether the model was loaded because it had been put to sleep
     build: str = ""  # build of the server, as it said it
     deltas: int = 0  # pieces of the answer from the server, about a token each
-    thought_deltas: int = 0  # those of them that belong to the thought
+    thought_deltas: int = 0  # pieces of the thought, also of earlier requests
     chars: int = 0  # characters in these pieces
     earlier_tokens: int = 0  # tokens of earlier requests for the same answer, not in `deltas`
     usage: UsageReported | None = None
@@ -382,7 +382,7 @@ class Turn(Struct, frozen=True, kw_only=True):
             ttft_ms=_milliseconds(self.ttft_s),
             tokens_per_second=self.tokens_per_second,
             prompt_tokens=self.usage.prompt_tokens if self.usage else None,
-            # 0 tokens would say that an answer came
+            # None if no answer came; 0 would mean an empty one
             completion_tokens=None if self.first_token_s is None else self.tokens,
             is_estimated=self.is_estimated,
             elapsed_ms=(ended_s - self.started_s) * 1e3,

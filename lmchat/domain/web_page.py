@@ -51,9 +51,13 @@ def mentioned_pages(text: str) -> list[str]:
 def mention_span(text: str, address: str) -> tuple[int, int]:
     """Return the start and the end of the last mention of an address in a text, with its `@`.
 
+    `text` is that of the prompt as it is shown, in which a file or a long paste is one line: its
+    name or its first words, in brackets. Such a line may mention the address, too; it is usually
+    above the typed mention.
+
     Raises `ValueError` if `mentioned_pages` does not return this address for the text.
     """
-    for mention in reversed(list(_MENTION.finditer(text))):  # names of folded blocks come first
+    for mention in reversed(list(_MENTION.finditer(text))):
         if mention[1] == address:
             return mention.span()
     raise ValueError("the text does not name this address")
