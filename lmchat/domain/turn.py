@@ -493,7 +493,8 @@ def call_pieces(message: ChatMessage) -> tuple[Piece, ...]:
 class GrowingAnswer:
     """Text of a running answer, and before it the text of `begun`, the answer that it continues.
 
-    `begun` is None if it continues none. `choices` are those of its tokens, if they are known.
+    `begun` is None if it continues none. `choices` are those of the tokens of `begun`, if they are
+    known.
     """
 
     def __init__(

@@ -168,7 +168,7 @@ class LocalEngine:
                 context = self._context
             is_served = self.state is EngineState.READY and is_same_model
             if is_served and context == self._context:
-                return self.reserve_address()
+                return self.reserve_address()  # that of the running child
 
             await self._end_child()
             self.model = model
@@ -182,7 +182,7 @@ class LocalEngine:
                 raise
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
-        """Return why the child ended unasked, after waiting `wait_s` seconds for its end.
+        """Return why the child ended unasked, after waiting for its end at most `wait_s` seconds.
 
         Return None if it still runs, or if there is no child.
         """

@@ -26,7 +26,8 @@ def available_bytes() -> int:
 def _free_in_container() -> int:
     """Return the bytes that are free within the limit of a container (Linux, cgroup v2).
 
-    Raises `OSError` outside a container, and `ValueError` if the limit is the word `max`: none.
+    Raises `OSError` outside a container, and `ValueError` if there is no limit: its file then has
+    the word `max`.
     """
     limit = int((_CGROUP / "memory.max").read_text())
     used = int((_CGROUP / "memory.current").read_text())

@@ -24,9 +24,9 @@ def with_unique_names(
 ) -> tuple[ModelFile, ...]:
     """Return the models of other programs, and last the demo model, each with a unique name.
 
-    A model whose name is taken by one before it gets the name of its folder before its own, and
-    `~` behind it as long as that is taken too. The demo model in `folder` is left out if it is
-    damaged, so that its download is offered again.
+    A name that an earlier model has is made unique: the name of the model's folder is put before
+    it (`folder/name`), and `~` behind it until no other model has it. The demo model in `folder`
+    is left out if it is damaged, so that its download is offered again.
     """
     models = list(models_of_others)
     if is_demo_intact(demo, folder):
@@ -80,8 +80,10 @@ def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:
         return fast[-1]
     if fitting:
         return fitting[0]
-    demo = [model for model in models if model.is_demo]
-    return next(iter([*demo, *by_size]), None)
+    for model in by_size:
+        if model.is_demo:
+            return model
+    return by_size[0] if by_size else None
 
 
 def _model_at(path: Path, models: Sequence[ModelFile]) -> ModelFile:

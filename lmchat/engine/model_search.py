@@ -31,8 +31,8 @@ _MAX_DEPTH = 8  # levels of folders below the folder that is searched
 _NAMELESS = "model"  # Jan's name for the file of every model, whose folder has the model's name
 # name of a file of a model that is split: "qwen3-00001-of-00003"
 _SPLIT_NAME = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$")
-# ending of a file's name that is a quantization: "-Q4_K_M", ".IQ2_XS", "_BF16"; the group is it
-# without the separator: a family, and perhaps a variant such as "_K_M"
+# ending of a file's name that is a quantization: "-Q4_K_M", ".IQ2_XS", "_BF16"; the group has no
+# separator before it
 _QUANTIZATION = re.compile(
     r"(?:^|[-._])((?:I?Q\d|BF16|F16|F32|MXFP4|TQ\d)(?:_\w+)?)$", re.IGNORECASE
 )

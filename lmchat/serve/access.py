@@ -50,9 +50,10 @@ class AccessRules(Struct, frozen=True, kw_only=True):
             )
 
     def _has_key(self, headers: Headers) -> bool:
-        """Whether the header `Authorization` has the key.
+        """Return whether the header `Authorization` has the key.
 
-        The comparison takes as long for a key that is nearly right: its time tells nothing.
+        The comparison takes as long for a wrong key as for one that is nearly right, so its time
+        does not help to guess the key.
         """
         scheme, _, key = headers.get("authorization", "").partition(" ")
         is_equal = hmac.compare_digest(key.strip().encode(), self.key.encode())

@@ -59,7 +59,10 @@ def fields_of(body: bytes) -> BodyFields:
 
 
 def model_name(fields: BodyFields, request: Request) -> str:
-    """Return the name of the model in a body, and note it in the report of the request."""
+    """Return the name of the model in a body, and note it in the report of the request.
+
+    Raises `RequestInvalid` if it is missing or no text. Programs rely on the wording of that.
+    """
     name = fields.model
     if name == "":
         raise RequestInvalid("No LM Studio model selected", hint="Name a model.")

@@ -50,10 +50,10 @@ def openai_error(error: LMChatError, status: int | None = None) -> Response:
     """
     if status is None:
         status = status_of(error)
-    is_ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    is_server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     detail = {
         "message": error.message_with_hint,
-        "type": "server_error" if is_ours else "invalid_request_error",
+        "type": "server_error" if is_server_error else "invalid_request_error",
         "param": None,
         "code": _CODES.get(error.kind, error.kind),
     }

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class Gateway(Struct, frozen=True, kw_only=True):
-    """What all routes work with."""
+    """The client, servers, ledger and limit that all routes share."""
 
     client: ServerClient
     watch: ServerWatch
@@ -56,21 +56,21 @@ class ForwardRoute:
             await self.error_reply(error)(scope, receive, send)
             return
         answering = asyncio.create_task(self._answer(request, body, send), name="forward")
-        leaving = asyncio.create_task(_hang_up(receive), name="hang-up")
+        hanging_up = asyncio.create_task(_hang_up(receive), name="hang-up")
         report = report_of(scope)
         try:
-            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({answering, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
             # `receive` also reports a hang-up once the whole reply is sent and nothing is
-            # left to stop. Then the first task is not cancelled: it has to count the result.
+            # left to stop. Then `answering` is not cancelled: it has to count the result.
             if report.is_sent:
                 await asyncio.wait({answering})
         finally:
             answering.cancel()
-            leaving.cancel()
-            results = await asyncio.gather(answering, leaving, return_exceptions=True)
+            hanging_up.cancel()
+            outcome, _ = await asyncio.gather(answering, hanging_up, return_exceptions=True)
         await self._save_figures(report.row)
-        if isinstance(results[0], Exception):
-            raise results[0]
+        if isinstance(outcome, Exception):  # unexpected; not a cancellation, which is none
+            raise outcome
 
     async def new_request(self, request: Request, body: bytes) -> ForwardedRequest:
         """Return the request to pass on; raises `LMChatError` if it is wrong or has no server."""
@@ -83,11 +83,11 @@ class ForwardRoute:
         return ForwardedRequest(model=model, path=self.path, body=body, messages=fields.messages)
 
     def error_reply(self, error: LMChatError) -> Response:
-        """Return the reply for an error before the first byte."""
+        """Return the reply for an error that occurs before the reply has begun."""
         return openai_error(error)
 
     def check_reply(self, reply: ForwardedReply) -> None:
-        """Raise `LMChatError` if a reply of the server may not be sent; here, each may."""
+        """Raise `LMChatError` if a reply of the server may not be passed on; here, each may."""
 
     async def _answer(self, request: Request, body: bytes, send: Send) -> None:
         """Pass on a request and its reply.

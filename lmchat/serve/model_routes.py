@@ -42,7 +42,11 @@ class ModelRoutes(Struct, frozen=True):
         return tuple(candidate for candidate in self.candidates if candidate.verdict.is_usable)
 
     def listed(self) -> dict[str, ModelInfo]:
-        """Return the models by the names to show: with `@` only where several servers have it."""
+        """Return the models by the names to show.
+
+        Each name is listed once, for the first server that has it. If several servers have it, it
+        is also listed with `@` for each of them.
+        """
         counts = Counter(model.model_id for model in self.aliases.values())
         models: dict[str, ModelInfo] = {}
         for alias, model in self.aliases.items():
@@ -69,5 +73,9 @@ class ModelRoutes(Struct, frozen=True):
         return model
 
     def is_alias(self, name: str, model: ModelInfo) -> bool:
-        """Whether a name, which leads to a model, is its name with `@`."""
+        """Return whether a name that leads to a model is its name with `@`.
+
+        Its server does not know that name. It does know a name of Ollama without `:latest`, which
+        is not in `aliases`.
+        """
         return name != model.model_id and self.aliases.get(name) is model

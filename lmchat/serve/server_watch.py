@@ -29,8 +29,9 @@ class ServerWatch:
     ) -> None:
         """Create it; nothing is looked for yet.
 
-        `find` returns all servers. After changes, `read_details` asks each server for what `find`
-        does not tell, such as its slots, and `on_change` gets the routes if `run` has seen them.
+        `find` returns all servers. If they or their models have changed, `read_details` asks each
+        server for what `find` does not tell, such as its slots. `on_change` gets the routes after
+        changes that `run` has found, not after those of a call of `look` by others.
         """
         self._find = find
         self._read_details = read_details

@@ -1,6 +1,6 @@
 """Routes of older programs of this kind, whose requests, replies and texts stay as they were.
 
-An error is one text: `{"error": "…"}`.
+An error is one text: `{"error": "…"}`. Names with `source` are about these programs.
 """
 
 from __future__ import annotations
@@ -118,18 +118,19 @@ class SourceChatRoute(ForwardRoute):
 
         A model that it does not list is returned without facts: the server itself will refuse it.
         """
-        for candidate in self.gateway.watch.routes.usable:
-            if candidate.endpoint.canonical == endpoint.canonical:
-                break
-        else:
-            candidate = await self.gateway.client.check(endpoint)
+        found = [
+            candidate
+            for candidate in self.gateway.watch.routes.usable
+            if candidate.endpoint.canonical == endpoint.canonical
+        ]
+        candidate = found[0] if found else await self.gateway.client.check(endpoint)
         for model in candidate.models:
             if model.model_id == name:
                 return model
         return ModelInfo(model_id=name, endpoint=candidate.endpoint, product=candidate.product)
 
     def error_reply(self, error: LMChatError) -> Response:
-        """Return the reply for an error before the first byte."""
+        """Return the reply for an error that occurs before the reply has begun."""
         if isinstance(error, ServerUnavailable | ServerRejected):
             document = {"error": STREAMING_FAILED, "message": error.message}
             return JSONResponse(document, HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -51,7 +51,7 @@ class FunctionTool:
             wire_name=name,
             description=description,
             schema=schema,
-            outlives_stop=True,  # an async function stops only at its next `await`
+            outlives_stop=True,  # also an async function, which stops only at its next `await`
         )
 
     async def call(self, arguments: Mapping[str, Any]) -> str:

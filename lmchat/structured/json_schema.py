@@ -63,7 +63,7 @@ class WantedValue:
     def __init__(self, schema: object = None, *, name: str = "answer") -> None:
         self._schema = None if schema is None else _plain_schema(schema)
         self._name = name
-        self._misfit = ""  # why an answer did not fit, for `retry_prompt`; empty before that
+        self._last_misfit = ""  # why the last answer did not fit; empty if none was wrong
 
     @property
     def output(self) -> WantedOutput:
@@ -106,16 +106,16 @@ class WantedValue:
             else:
                 message = self._misfit_message(error)
                 hint = "Simplify the prompt, or use another model; small models often fail."
-                self._misfit = str(error)
+                self._last_misfit = str(error)
             raise AnswerUnfit(message, hint=hint) from error
 
     def _misfit_message(self, error: UnfitError) -> str:
         """Return the message about an answer that does not fit.
 
-        If `_misfit` is set, an earlier answer did not fit either, which the message adds.
+        If `_last_misfit` is set, an earlier answer did not fit either, which the message adds.
         """
         expected = "request" if self._schema is None else "schema"
-        attempt = ", also at the second attempt" if self._misfit else ""
+        attempt = ", also at the second attempt" if self._last_misfit else ""
         return f"The answer does not match the {expected}{attempt}: {error}."
 
     def retry_prompt(self) -> str:
@@ -124,7 +124,7 @@ class WantedValue:
         It is empty if `value_in` has kept no reason. That is so after a refusal or an answer cut
         short: a second answer would end in the same way.
         """
-        if not self._misfit:
+        if not self._last_misfit:
             return ""
         expected = "one JSON object"
         schema = ""
@@ -132,7 +132,7 @@ class WantedValue:
             expected = "one JSON value that matches the schema below"
             schema = "\n\n" + json.dumps(_schema_to_send(self._schema), ensure_ascii=False)
         return (
-            f"Your answer does not match: {self._misfit}. Answer again with {expected}, "
+            f"Your answer does not match: {self._last_misfit}. Answer again with {expected}, "
             f"and with nothing else: no explanation, no code fence.{schema}"
         )
 
@@ -140,8 +140,8 @@ class WantedValue:
 class Schema:
     """A valid JSON schema; references are never fetched.
 
-    Only for the child process: already the check of a schema may never end. Raises
-    `InvalidSchemaError`.
+    Create it in the child process only: even the check of the schema, which is done here, may never
+    end. Raises `InvalidSchemaError`.
     """
 
     def __init__(self, value: object) -> None:

@@ -211,7 +211,8 @@ class McpServer:
         client = httpx2.AsyncClient(
             headers=self._settings.headers_env,
             follow_redirects=False,
-            # an address of this machine is not reached through the proxy of the environment
+            # an address of this machine or a private network is not reached through the proxy of
+            # the environment
             trust_env=not Endpoint.parse(address).is_local,
             timeout=httpx2.Timeout(START_S, read=None),  # the parent limits the time of a call
         )
@@ -224,7 +225,8 @@ class McpServer:
         """
         from mcp.client import stdio
 
-        # more time than the watchdog needs to end a server that ignores the end of its input
+        # The SDK waits for these times before it terminates and then kills the watchdog, which
+        # needs less to end a server that ignores the end of its input.
         stdio.PROCESS_TERMINATION_TIMEOUT = stdio.FORCE_KILL_TIMEOUT = SERVERS_END_S
         server = self._settings
         folder = Path(self._folder, Path(server.cwd).expanduser())

@@ -42,7 +42,7 @@ SERVERS_END_S = 2.0  # time for the servers of the child to end
 _LISTING_S = START_S + 15.0
 _GRACE_S = SERVERS_END_S + 0.5  # time for the child to end after the end of its input
 _TERMINATE_S = 0.5  # time for the child to end after SIGTERM
-_END_S = 4.0  # time for its watchdog, which kills the child after these
+_END_S = 4.0  # time for its watchdog, which kills the child after `_GRACE_S + _TERMINATE_S`
 _LINE_BYTES = 16 * 1024 * 1024  # longest message from the child
 
 
@@ -118,6 +118,7 @@ class McpHost:
         self._server_names: list[str] = []  # what the child may run, with `FUNCTIONS`
         self._order_numbers = count(1)
         self._results: dict[int, asyncio.Future[ToolResult]] = {}  # awaited ones, by order number
+        # the last known state of each server, by its name
         self._reported = {server.name: ToolServer(name=server.name) for server in self._settings}
 
     @property
@@ -162,12 +163,13 @@ class McpHost:
             if tool.outlives_stop:
                 words = f"{words} {MAY_STILL_RUN}"
             return ToolResult(text=words, is_error=True)
+        # the child or the server cannot run, and `_mark_failed` has noted why
         return ToolResult(text=self._reported[tool.server].error, is_error=True)
 
     async def aclose(self) -> None:
         """End the child and wait for its end; the child ends its servers.
 
-        Does nothing without a child. The next order starts another child.
+        Without a child, do nothing. The next order starts another child.
         """
         async with self._starting:
             if self._child is None or self._reader is None:
