@@ -60,7 +60,8 @@ def file_line(part: FilePart) -> str:
 def without_file_lines(text: str, *, allowed_lines: Collection[str] = ()) -> str:
     """Return text from outside, such as an editor's, in which no line represents a file.
 
-    The mark is removed from all lines except `allowed_lines`: those of files that are attached.
+    Such a line would attach a file that is in the store, unseen by the user. So the mark is removed
+    from all lines except `allowed_lines`: those of files that are attached already.
     """
     if _FILE_MARK not in text:
         return text

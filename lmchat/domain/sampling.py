@@ -143,7 +143,7 @@ def parsed_value(text: str) -> object:
 
 
 def option_form(name: str) -> str:
-    """Return what the value of an option may be, with a line of help.
+    """Return what the value of an option may be, with its help in brackets.
 
     Raises `WrongUse` for an unknown name.
     """

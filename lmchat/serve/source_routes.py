@@ -35,7 +35,7 @@ class SourceRoutes:
         self._metrics_at_reset = gateway.client.metrics()
 
     async def health(self, request: Request) -> Response:
-        """Say whether the named server can answer, or any of all servers."""
+        """Say whether the server in the query (`endpoint`) can answer; without one, if any can."""
         try:
             candidate = await self._usable_server(request.query_params.get("endpoint", ""))
         except LMChatError as error:
@@ -50,7 +50,7 @@ class SourceRoutes:
         )
 
     async def models(self, request: Request) -> Response:
-        """List the models of the named server, or of all servers."""
+        """List the models of the server in the query (`endpoint`); without one, those of all."""
         url = request.query_params.get("endpoint", "")
         try:
             if url:

@@ -63,7 +63,7 @@ class WantedValue:
     def __init__(self, schema: object = None, *, name: str = "answer") -> None:
         self._schema = None if schema is None else _plain_schema(schema)
         self._name = name
-        self._last_misfit = ""  # why the last answer did not fit; empty if none was wrong
+        self._last_misfit = ""  # why the last answer did not fit; empty before that
 
     @property
     def output(self) -> WantedOutput:

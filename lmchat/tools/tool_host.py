@@ -212,11 +212,13 @@ class McpHost:
         """Start the child under a watchdog, with its stderr in the log; raises `OSError`."""
         log = await asyncio.to_thread(self._open_log)
         command = own_program("lmchat.tools.host_program")
+        # the folder of the configuration need not exist, and that of the log does by now
+        folder = self._folder if self._folder.is_dir() else self._log_file.parent
         try:
             return await ChildProcess.start(
                 watched(command, terminate_s=_TERMINATE_S, stdin=ALL_INPUT, grace_s=_GRACE_S),
                 environment=needed_environment(self._environ),
-                folder=self._folder if self._folder.is_dir() else self._log_file.parent,
+                folder=folder,
                 errors=log,
                 line_bytes=_LINE_BYTES,
             )
