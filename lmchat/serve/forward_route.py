@@ -69,7 +69,7 @@ class ForwardRoute:
             hanging_up.cancel()
             outcome, _ = await asyncio.gather(answering, hanging_up, return_exceptions=True)
         await self._save_figures(report.row)
-        if isinstance(outcome, Exception):  # unexpected; not a cancellation, which is none
+        if isinstance(outcome, Exception):  # unexpected; `CancelledError` is no `Exception`
             raise outcome
 
     async def new_request(self, request: Request, body: bytes) -> ForwardedRequest:
