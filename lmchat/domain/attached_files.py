@@ -137,7 +137,7 @@ def split_files(prompt: str) -> list[str | AttachedFile]:
     head_end = prompt.find(_HEAD_END)
     while head_end >= 0:
         head_start = prompt.rfind("\n", 0, head_end) + 1
-        # a line within the file before it is no head, nor is one that is too long for the pattern
+        # no head: a line of the file that was found last, or one that is too long for the pattern
         may_be_head = unread_from <= head_start and head_end - head_start < _MAX_HEAD_CHARS
         file = _file_at(prompt, head_start, closing_fences) if may_be_head else None
         if file is not None:
@@ -188,8 +188,8 @@ def _file_at(
     marks = fence_line.removesuffix(language)
     closing_offsets = closing_fences.get(marks, [])
     text_start = fence_end + 1
-    index = bisect_left(closing_offsets, text_start)  # of the first one after the head
-    # a backtick behind the language makes the line inline code
+    index = bisect_left(closing_offsets, text_start)  # of the first one behind the opening fence
+    # a backtick in the rest of the line makes it inline code, not a fence
     if "`" in language or index == len(closing_offsets):
         return None
 

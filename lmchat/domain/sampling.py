@@ -167,9 +167,10 @@ def checked_option(name: str, value: object) -> object:
         raise _unknown_name(name)
     checked = _in_type(option.kind, value)
     if checked is None or not _is_in_range(option, checked):
-        shown = safe_line(value if isinstance(value, str) else json.dumps(value, default=str))
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        shown = safe_line(text)[:_MAX_SHOWN_CHARS]
         raise WrongUse(
-            f"{name} must be {option.form}, not {shown[:_MAX_SHOWN_CHARS]}.",
+            f"{name} must be {option.form}, not {shown}.",
             hint="Nothing is changed.",
         )
     return checked

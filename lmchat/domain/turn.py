@@ -53,7 +53,7 @@ from lmchat.domain.message import (
 from lmchat.domain.model_names import is_other_model
 from lmchat.domain.token_choice import TokenChoice, count_probabilities
 
-_CHARS_PER_TOKEN = 8.0  # a piece with more of them holds several tokens
+_CHARS_PER_TOKEN = 8.0  # a piece of more characters holds several tokens
 _MAX_PROBABILITIES = 300_000
 """Probabilities that are kept of one answer, some 50 MB: with 5 a token, of 50,000 tokens."""
 _NEARLY_FULL = 0.99  # servers stop a few tokens before the end of their window
@@ -97,7 +97,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     queued_from_s: float | None = None  # while the request waits for another answer
     queued_s: float = 0.0  # seconds of such waiting
     loading_from_s: float | None = None  # time at which the server began to load the model
-    loading_s: float | None = None  # seconds of that, once the server reads the prompt
+    loading_s: float | None = None  # seconds of loading, known once the server reads the prompt
     was_asleep: bool = False  # whether the model was loaded because it had been put to sleep
     build: str = ""  # build of the server, as it said it
     deltas: int = 0  # pieces of the answer from the server, about a token each

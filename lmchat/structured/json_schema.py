@@ -28,7 +28,7 @@ from lmchat.threads import run_abandonable
 MAX_SCHEMA_CHARS = 256_000  # more than the window of most models
 CHECK_S = 5.0  # a pattern, or a schema that refers to itself, can take forever to check
 _START_S = 20.0  # for a busy machine to start a process that checks
-_SMALL_CHARS = 10_000  # an answer in which JSON is found at once, also if it is made to be slow
+_SMALL_CHARS = 10_000  # the search in such an answer is fast, whatever the model has written
 _MAX_ERROR_CHARS = 200
 _MAX_REFERENCE_CHARS = 80
 _MOST_ERRORS = 50  # of which the best is chosen
@@ -330,7 +330,7 @@ def _lost_reference(schema: dict[str, Any], draft: Any) -> str:
     from referencing.exceptions import Unresolvable  # noqa: PLC0415
     from referencing.jsonschema import DRAFT202012, specification_with  # noqa: PLC0415
 
-    # older drafts write their name with a `#` at its end, and the library without one
+    # older drafts write their name with a `#` at its end, but the library knows it without one
     name = str(draft.META_SCHEMA.get("$schema", "")).rstrip("#")
     root: Resource[Any] = specification_with(name, default=DRAFT202012).create_resource(schema)
     unvisited = [(root, Registry[Any]().resolver_with_root(root))]
