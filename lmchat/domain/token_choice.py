@@ -44,7 +44,7 @@ class TokenChoice(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
 
     @property
     def text_before(self) -> str:
-        """The part of `text` of earlier tokens, which the server has not reported.
+        """The part of `text` that came with earlier tokens, which the server has not reported.
 
         It is all of `text` if that does not end with the token.
         """
