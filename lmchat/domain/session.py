@@ -183,7 +183,7 @@ def title_from(prompt: str) -> str:
 
 
 def title_of(prompt: ChatMessage) -> str:
-    """Return `title_from` of the text of a prompt; without a text, of the names of its images."""
+    """Return `title_from` of the text of a prompt; without a text, of the names of its files."""
     names = ", ".join(part.name for part in prompt.files)
     return title_from(prompt.text or names)
 

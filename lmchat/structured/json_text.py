@@ -55,7 +55,8 @@ def find_value(text: str, fits: Callable[[Any], bool]) -> Any:
 
     The answer as a whole is tried first, then the part behind `</think>`. If neither is JSON, the
     values in its fenced blocks are candidates; without those, the objects and lists between words.
-    An only candidate is returned as it is. Of several, it is the one for which `fits` is true.
+    A single candidate is returned whether it fits or not. Of several, it is the one for which
+    `fits` is true.
 
     Raises `UnfitError` without a candidate, if not exactly one of several fits, for a text that is
     too long, and for a value that `strict_json` refuses with this error.
