@@ -40,11 +40,10 @@ class Product(StrEnum):
         return "The server" if self is Product.OPENAI_COMPATIBLE else self.value
 
     def in_text(self, text: str) -> str:
-        """Return a sentence that names LM Studio with the name of this product in its place.
+        """Return a sentence about LM Studio with the name of this product in place of that name.
 
-        Scripts rely on the wording of these sentences for LM Studio, which is spelt in two ways in
-        them. So they are constants about LM Studio, from which this makes those for others. For
-        an unknown product, they stay as they are.
+        Sentences whose wording scripts rely on are written for LM Studio, in one of two spellings.
+        For an unknown product, they stay as they are.
         """
         if self in (Product.LM_STUDIO, Product.OPENAI_COMPATIBLE):
             return text
@@ -78,7 +77,8 @@ class ProductFacts(Struct, frozen=True, kw_only=True):
     refusal_hints: Mapping[str, str] = field(default_factory=dict)
     """Next steps after a refusal, by its kind."""
     traces: Traces | None = None
-    lifetime: Lifetime | None = None  # of the server that lmchat starts without a model file
+    lifetime: Lifetime | None = None
+    """Of its server if lmchat can start it without a model file; None if that is not possible."""
     stop_words: str = ""  # how to stop a server that continues after lmchat
     thought_fields: tuple[str, ...] = ()
     """Fields of an answer in a request that return its thought to the model."""

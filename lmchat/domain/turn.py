@@ -100,9 +100,9 @@ class Turn(Struct, frozen=True, kw_only=True):
     loading_s: float | None = None  # seconds of loading, known once the server reads the prompt
     was_asleep: bool = False  # whether the model was loaded because it had been put to sleep
     build: str = ""  # build of the server, as it said it
-    deltas: int = 0  # pieces of the answer from the server, about a token each
+    deltas: int = 0  # pieces of the answer in the last request, about a token each
     thought_deltas: int = 0  # pieces of the thought, also of earlier requests
-    chars: int = 0  # characters in these pieces
+    chars: int = 0  # characters in the pieces that `deltas` counts
     earlier_tokens: int = 0  # tokens of earlier requests for the same answer, not in `deltas`
     usage: UsageReported | None = None
     counted_deltas: int = 0  # `deltas` at the time when the server reported `usage`
@@ -127,7 +127,7 @@ class Turn(Struct, frozen=True, kw_only=True):
             case ToolCallDelta(arguments=arguments):
                 return self._with_tokens(len(arguments), now_s, Stage.ANSWERING)
             case RequestQueued():
-                turn = self._out_of_queue(now_s)
+                turn = self._out_of_queue(now_s)  # it may wait in two queues, one after the other
                 return replace(turn, stage=Stage.QUEUED, queued_from_s=now_s)
             case RequestAdapted() | TokensChosen():
                 return self
