@@ -219,6 +219,8 @@ class ChatSettings(SamplingSettings, frozen=True, kw_only=True):
     def with_profile(self, profile: Profile) -> ChatSettings:
         """Return these settings with the values that a profile sets in place of their own.
 
+        It is for `/profile`; the profile of `--profile` is merged in `load`.
+
         None in a profile, and an empty effort, mean that the profile does not set this value. The
         model of a profile is not used here, because `ChatSettings` has none.
         """

@@ -370,7 +370,7 @@ def thoughts_to_send(messages: Sequence[ChatMessage], sent_thoughts: SentThought
 
 
 def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
-    """Return a message that was running, with the state and failure of an interrupted one.
+    """Return a message whose answer or tool call was cut off, with a state and failure for that.
 
     `cause` begins the sentence that says why, as "lmchat ended". An answer in which nothing
     has arrived becomes a failed one: there is nothing to continue.

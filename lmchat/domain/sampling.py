@@ -273,7 +273,7 @@ def _texts(value: object) -> tuple[str, ...] | None:
 
 
 def _is_bias(value: object) -> bool:
-    """Return whether a value has a bias by the numbers of tokens: from -100 to 100, or false.
+    """Return whether a value gives tokens, by their numbers, a bias of -100 to 100, or false.
 
     false forbids the token. To Python it is also the number 0, so it is not tested for; true, which
     is the number 1, is refused.

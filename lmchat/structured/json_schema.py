@@ -246,7 +246,7 @@ def check_from_stdin() -> None:
 
 
 def _outcome(order: dict[str, Any]) -> dict[str, Any]:
-    """Do the check that an order asks for; return the outcome as described above."""
+    """Do the check that an order asks for; return its outcome (see above `_check_in_child`)."""
     try:
         schema = None if order["schema"] is None else Schema(order["schema"])
     except InvalidSchemaError as error:

@@ -329,9 +329,9 @@ def _text_of_block(block: dict[str, Any]) -> str:
 
     For example `[image/png: not shown]`.
     """
-    content = block.get("resource") or block
+    content = block.get("resource") or block  # an embedded file is one level below its block
     if "text" in content:
         return str(content["text"])
     media_type = content.get("mimeType") or block["type"]
-    address = content.get("uri") or "not shown"
+    address = content.get("uri") or "not shown"  # files and links have an address
     return f"[{media_type}: {address}]"

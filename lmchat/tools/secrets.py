@@ -73,6 +73,7 @@ def _secrets_in_address(text: str) -> Iterator[str]:
         return
     with suppress(ValueError):  # not a valid URL
         parts = urlsplit(text)
-        yield parts.password or ""
+        if parts.password:
+            yield parts.password
         yield from (value for _, value in parse_qsl(parts.query))
         yield from (part for part in parts.path.split("/") if len(part) >= _LONG_PART_CHARS)
