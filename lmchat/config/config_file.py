@@ -254,7 +254,10 @@ class _FileCheck:
         }
 
     def _check_array(self, section: Section, file: Values) -> dict[int, Values]:
-        """Return the valid values of each `[[SECTION]]` that can be used, by its number from 0."""
+        """Return the valid values of each `[[SECTION]]` that can be used, by its number.
+
+        The number is counted from 0, as in a `KeyPath`.
+        """
         tables = file.get(section.name, [])
         if not isinstance(tables, list):
             reason = f"must be tables: write [[{section.name}]] above each server"

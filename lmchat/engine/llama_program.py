@@ -104,7 +104,8 @@ def _has_graphics_card(xllamacpp: Any) -> bool:
 def _wait_for_last_log_line() -> None:
     """Wait until the library's log thread has written the reason of a failed start.
 
-    Exit would cut it off. Wait at most `_LAST_LOG_LINE_S`, and not at all if the log is no file.
+    The exit of this process would cut the log off. Wait at most `_LAST_LOG_LINE_S`, and not at all
+    if the log is no file.
     """
     end_s = time.monotonic() + _LAST_LOG_LINE_S
     while time.monotonic() < end_s:

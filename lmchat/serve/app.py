@@ -68,6 +68,7 @@ def new_app(
                 Route(f"{API}{path}", ForwardRoute(gateway, path), methods=["POST"])
                 for path in forwarded_paths
             ),
+            # routes of older programs, which use no `API` before the path
             Route("/health", source.health),
             Route("/models", source.models),
             Route("/detect-endpoint", source.detect_endpoint),

@@ -114,9 +114,10 @@ class SourceChatRoute(ForwardRoute):
         return ForwardedRequest(model=model, path=self.path, body=body, messages=fields.messages)
 
     async def _model_at(self, endpoint: Endpoint, name: str) -> ModelInfo:
-        """Return a model of a server, which is checked first if the last look did not find it.
+        """Return a model of the server at an address.
 
-        A model that it does not list is returned without facts: the server itself will refuse it.
+        A server that the last look has not found is checked first. A model that the server does not
+        list is returned without facts: the server itself will refuse it.
         """
         found = [
             candidate

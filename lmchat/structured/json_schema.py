@@ -279,7 +279,7 @@ def _fitting_value(schema: Schema | None, text: str) -> Any:
     Raises `UnfitError` if none exists, if it does not fit, or if not exactly one of several fits.
     """
     value = find_value(text, lambda candidate: not _misfit(schema, candidate))
-    # `find_value` returns a value that is the only one also if it does not fit
+    # `find_value` returns a single value also if it does not fit
     reason = _misfit(schema, value)
     if reason:
         raise UnfitError(reason)
