@@ -154,7 +154,7 @@ class TaskReader:
             return BatchTask(number=line.number, line_id=line_id, key=key, outcome=error)
 
     def _fields_of(self, line: NumberedLine) -> dict[str, Any]:
-        """Return the JSON of a line; raises `LMChatError` if it is none. Text is a `prompt`."""
+        """Return the JSON of a line, or raise `LMChatError`. Lines of text are prompts."""
         if line.data is None:
             _refuse(line.number, f"is longer than {_MAX_LINE_BYTES >> 20} MB")
         if self._context.options.is_text:

@@ -331,7 +331,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
 
     @property
     def has_named_address(self) -> bool:
-        """Whether you named its address; the built-in server has one that nobody names."""
+        """Whether you named its address; that of the built-in server is never named."""
         return self.is_own and self.product is not Product.BUILT_IN
 
     @property

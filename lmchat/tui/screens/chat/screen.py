@@ -269,17 +269,17 @@ class ChatScreen(PatchedScreen):
         self.background.lend_terminal_to(self.prompt_text.edit_in_program)
 
     @on(PromptInput.FileNamed)
-    def _attach_file(self, event: PromptInput.FileNamed) -> None:
-        """Attach the file that was chosen after `@`, or those whose paths were pasted."""
+    @on(PromptInput.PagesNamed)
+    def _attach_named(self, event: PromptInput.FileNamed | PromptInput.PagesNamed) -> None:
+        """Attach pages, the file that was chosen after `@`, or those whose paths were pasted."""
+        if isinstance(event, PromptInput.PagesNamed):
+            self._prompt_pages.attach_mentioned(event.addresses)
+            return
         if event.path:
             attach = partial(self._prompt_files.attach_named, event.path, typed=event.text)
         else:  # the text was pasted
             attach = partial(self._prompt_files.attach_pasted, event.text)
         self.background.attempt(attach, group="attach")
-
-    @on(PromptInput.PagesNamed)
-    def _attach_pages(self, event: PromptInput.PagesNamed) -> None:
-        self._prompt_pages.attach_mentioned(event.addresses)
 
     async def action_insert_file(self, path: str) -> None:
         if is_page_address(path):

@@ -456,17 +456,13 @@ class ChatLog(ScrollView, can_focus=True):
         return None if cursor is None else self.document.entries[cursor].message
 
     def focus_message(self, step: int) -> bool:
-        """Focus the next message (`step` 1) or the previous one (-1) of the chat.
-
-        Return False if there is none, as below the last one: then the prompt gets the focus.
-        """
+        """Focus the message below (`step` 1) or above (-1); False if only the prompt is there."""
         had_focus = self.screen.focused is self  # Textual sets `has_focus` later, by an event
         # from the prompt, up focuses the tool call that asks, or the last message in view
         if step < 0 and not had_focus and self.show_message(self.calls.card_id):
             return True
         has_moved = self.viewport.step_cursor(step, had_focus=had_focus)
-        if has_moved:
-            # not by `focus`, which acts later: `_repaint` draws the mark of the focus
+        if has_moved:  # not by `focus`, which acts later: `_repaint` draws the mark of the focus
             self.screen.set_focus(self, scroll_visible=False)
         self._repaint()
         return has_moved
