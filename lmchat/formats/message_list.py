@@ -14,10 +14,11 @@ from msgspec import Struct
 from lmchat.domain.message import Part, ReasoningPart, RefusalPart, Role, TextPart, ToolCallPart
 from lmchat.domain.session import Session, Skipped
 from lmchat.formats.file_values import Record, text_in
-from lmchat.formats.foreign import MOST_NAMED, ForeignChat, ForeignPart, MessageMetadata, ToolRun
+from lmchat.formats.foreign import ForeignChat, ForeignPart, MessageMetadata, ToolRun
 from lmchat.formats.normalizing import ID_CHARS
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}
+_MOST_NAMED = 900  # messages left out that are named; the others are counted
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 
 
@@ -50,14 +51,14 @@ def from_list(value: Any, moment: datetime) -> Iterator[Session | Skipped]:
     content_hash = hashlib.sha256(json.dumps([title, model]).encode())
     chat = ForeignChat(key="", title=title)
     open_calls: list[ToolCallPart] = []  # calls of the last answer that have no result yet
-    omissions = 0
+    omission_count = 0
     records = _records(value)
     for number, record in enumerate(records, 1):
         records[number - 1] = None
         row = _read_row(record)
         if row.omission:
-            omissions += 1
-            if omissions <= MOST_NAMED:
+            omission_count += 1
+            if omission_count <= _MOST_NAMED:
                 yield Skipped(where=f"message {number}", reason=row.omission)
         if row.role is None or not row.parts:
             continue
@@ -72,6 +73,9 @@ def from_list(value: Any, moment: datetime) -> Iterator[Session | Skipped]:
             parts = [_take_tool_run(row.parts, record, open_calls)]
         metadata = MessageMetadata(model=own_model or model)
         chat.add(str(len(chat.messages)), row.role, parts, parent=chat.last_key, metadata=metadata)
+    if omission_count > _MOST_NAMED:
+        where = f"{omission_count - _MOST_NAMED} more messages"
+        yield Skipped(where=where, reason="they are damaged or incomplete")
     chat.session_id = content_hash.hexdigest()[:ID_CHARS]
     yield from chat.finish(moment)
 

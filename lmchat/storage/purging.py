@@ -23,7 +23,13 @@ from lmchat.storage.row_values import column, loaded, stored_time
 from lmchat.storage.running_answer import answer_files, read_answer
 from lmchat.storage.schema import transaction
 from lmchat.storage.search_index import forget_old_words, unindex_message
-from lmchat.storage.session_queries import BELOW, DRAFT, first_prompt_title, first_text
+from lmchat.storage.session_queries import (
+    BELOW,
+    DRAFT,
+    TITLE_WORDS,
+    first_prompt_title,
+    first_text,
+)
 
 # If the clock is more days ahead of the newest session, it may be wrong. Nothing expires then.
 _MOST_DAYS_SINCE_NEWEST = 60
@@ -132,12 +138,11 @@ def _purge_branch(connection: Connection, session_id: str, message_id: str, purg
 
 def _gave_title(connection: Connection, number: int) -> bool:
     """Return whether the title of a session was made of this message, and was not changed since."""
-    query = """select p.text, s.title from messages m
+    query = f"""select {TITLE_WORDS}, s.title from messages m
         join sessions s on s.session_id = m.session_id
-        join parts p on p.number = m.number and p.kind = 'text'
         where m.number = ? and m.role = ?"""
     rows = connection.execute(query, (number, Role.USER)).fetchall()
-    return any(title_from(loaded(text)) == loaded(title) for text, title in rows)
+    return any(title_from(loaded(words)) == loaded(title) for words, title in rows)
 
 
 def _digests_of_messages(connection: Connection, numbers: Iterable[int]) -> set[str]:

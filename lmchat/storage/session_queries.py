@@ -62,6 +62,11 @@ _READ_TREE = f"""select {_MESSAGE}, row_number() over siblings, count(*) over si
 """Visible messages of a session, oldest first, with the same two counts."""
 _STATE = MESSAGE_COLUMNS.index("state")  # index of the column in rows of both queries
 DRAFT = "select text from drafts where session_id = ?"
+TITLE_WORDS = """coalesce(
+        (select text from parts where number = m.number and kind = 'text' and text <> ''),
+        (select group_concat(name, ', ') from parts where number = m.number and kind = 'file'),
+        '')"""
+"""Column with the words of a prompt, a row `m`, that give a title, as in `title_of`."""
 
 
 # Sessions
@@ -100,10 +105,10 @@ def chosen_path(connection: Connection, session_id: str, count: int | None = Non
 
 
 def first_prompt_title(connection: Connection, session_id: str) -> str:
-    """Return the title that the first visible prompt with a text gives to its session."""
-    query = """select p.text from messages m
-        cross join parts p on p.number = m.number and p.kind = 'text'
-        where m.session_id = ? and m.role = 'user' and m.hidden_by is null order by m.number"""
+    """Return the title that the first visible prompt with a text or files gives to its session."""
+    query = f"""select {TITLE_WORDS} as words from messages m
+        where m.session_id = ? and m.role = 'user' and m.hidden_by is null and words <> ''
+        order by m.number"""
     return title_from(first_text(connection, query, session_id))
 
 

@@ -113,6 +113,15 @@ def test_hundreds_of_broken_lines_are_named_and_the_others_counted(tmp_path):
     assert "600 more records: they are damaged" in omissions
 
 
+def test_hundreds_of_wrong_messages_of_a_list_are_named_and_the_others_counted(tmp_path):
+    wrong = {"role": "pirate", "content": "arr"}
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps([{"role": "user", "content": "Hi"}, *[wrong] * 1500]))
+    omissions = left_out(path)
+    assert len(omissions) == 901
+    assert omissions[-1] == "600 more messages: they are damaged or incomplete"
+
+
 def test_a_message_of_jan_may_be_a_plain_text(tmp_path):
     rows = [json.loads(line) for line in lines_of(JAN)]
     for row in rows:

@@ -18,7 +18,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, FilePart, ReasoningPart
-from lmchat.domain.session import MessagePath, Session
+from lmchat.domain.session import MessagePath, Session, title_of
 from lmchat.errors import SessionNotFound
 from lmchat.storage import connection
 from tests.support.chats import (
@@ -335,3 +335,18 @@ async def test_a_purge_whose_caller_is_cancelled_is_done_to_its_end(tmp_path, st
     with pytest.raises(asyncio.CancelledError):
         await purging
     await until(lambda: left(tmp_path) == [], "nothing is left")
+
+
+async def test_the_title_of_a_prompt_with_files_only_goes_with_it(tmp_path, store, clock):
+    images = (attached(b"1", "diagnosis.png"), attached(b"2", "blood.png"))
+    asked = replace(prompt(""), parts=images)
+    session = header(title_of(asked))
+    await store.append(session, asked)
+    other = header("My title")
+    await store.append(other, replace(prompt(""), parts=images))
+    changed = await store.update_session(other.session_id, {"title": ""})
+    assert changed.title == session.title == "diagnosis.png, blood.png"
+    await store.delete_message(session.session_id, asked.message_id)
+    async with aclosing(await pass_days(tmp_path, store, clock, 31)) as again:
+        titles = {header.session_id: header.title for header in await again.list_sessions()}
+        assert titles == {session.session_id: "Untitled", other.session_id: changed.title}
