@@ -623,11 +623,13 @@ class Conversation:
             model=target.model_id, started_s=self._clock(), stage=Stage.TOOLS, steps=loop.steps
         )
         running: dict[str, ChatMessage] = {}
+        have_all_ended = False
         try:
             await loop.toolbox.host.list_servers()  # starts them for a turn that repeats a call
             for call in batch.calls:
-                message = await self._begin_call(loop, call, target, version)
+                message = self._add_call(loop, call, target, version)
                 running[message.message_id] = message
+                await self._save_queue.begin_answer(self.header, message)  # before the call runs
                 version = 1
                 yield MessageAdded(message=message)
             for ended in batch.ended:
@@ -638,18 +640,18 @@ class Conversation:
                         del running[event.message.message_id]
                         await self._end_call(event.message)
                     yield event
+            have_all_ended = True
         finally:
-            if running:
+            if not have_all_ended:  # else the turn goes on with an answer
                 await self._complete(self._stop_calls(loop, tuple(running.values())))
 
-    async def _begin_call(
+    def _add_call(
         self, loop: ToolLoop, call: ToolCallPart, target: Target, version: int
     ) -> ChatMessage:
-        """Add the tool message of a call to the path and the disk, before the call runs."""
+        """Add the tool message of a call to the path in memory, and return it."""
         part = replace(call, name=loop.full_name(call.name))  # `SERVER/TOOL` in tool messages
         message = streaming_message(Role.TOOL, (part,), self.messages, target, version)
         self._append(message)
-        await self._save_queue.begin_answer(self.header, message)
         return message
 
     async def _append_copy(self, ended: ChatMessage) -> ChatMessage:

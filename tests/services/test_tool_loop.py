@@ -11,7 +11,7 @@ from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.domain.event import RequestAdapted, RequestSent
 from lmchat.domain.message import AnswerState, Role, ToolCallPart
 from lmchat.domain.session import MessagePath, Session
-from lmchat.domain.tool import HOST_SILENT, Choice, Decision, ToolResult
+from lmchat.domain.tool import HOST_SILENT, Choice, Decision, ToolResult, ToolServer
 from lmchat.errors import RequestInvalid
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.context_meter import ContextMeter
@@ -157,6 +157,40 @@ async def test_a_stop_ends_what_runs_and_the_call_can_be_repeated(phase, store):
         conversation.regenerate(conversation.messages[-1].message_id, settings_with(toolbox(host)))
     )
     assert results(conversation) == [(AnswerState.COMPLETE, "found")]
+    assert conversation.messages[-1].text == "Read."
+
+
+class SlowStart(ScriptedHost):
+    """A host whose server starts only when it `may_start`, while `is_slow`."""
+
+    def __init__(self) -> None:
+        super().__init__(read_text=lambda _: ToolResult(text="broken", is_error=True))
+        self.is_slow = False
+        self.may_start = asyncio.Event()
+
+    async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
+        if self.is_slow:
+            self.asked.set()
+            await self.may_start.wait()
+        return await super().list_servers(again=again)
+
+
+async def test_a_stop_while_the_server_of_a_repeated_call_starts_ends_the_turn(store):
+    host = SlowStart()
+    backend = ScriptedBackend(calls((_READ, {"path": "a"})), answer("Sorry."), answer("Read."))
+    conversation = begin(backend, store)
+    await read(conversation.send("Read", settings_with(toolbox(host))))
+    failed = next(one for one in conversation.messages if one.role is Role.TOOL)
+    host.is_slow = True
+    host.asked.clear()
+    events = conversation.regenerate(failed.message_id, settings_with(toolbox(host)))
+    turn = asyncio.create_task(read(events))
+    await host.asked.wait()
+    turn.cancel()
+    await asyncio.wait([turn])
+    assert not conversation.is_running
+    host.is_slow = False
+    await read(conversation.send("And now?", settings_with(toolbox(host))))
     assert conversation.messages[-1].text == "Read."
 
 
