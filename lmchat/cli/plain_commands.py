@@ -175,10 +175,12 @@ class PlainCommands:
     async def _continue(self, _: str) -> None:
         """Ask for the rest of the last answer; if it failed or has no words, for another version.
 
-        Raises `WrongUse` if there is no answer, or if the last one is complete.
+        Raises `WrongUse` if there is no answer yet, or if the last one is complete.
         """
         settings = await self._turns.connect_for_turn()
         answer = self._last_answer_or_prompt()
+        if answer.role is not Role.ASSISTANT:
+            raise WrongUse("The last prompt has no answer.", hint="/retry asks it again.")
         if not is_resumable(answer):
             raise WrongUse("The last answer is complete.", hint="/retry asks again.")
         conversation = self._turns.conversation
@@ -210,10 +212,13 @@ class PlainCommands:
         return message
 
     async def _details(self, _: str) -> None:
-        """Print everything that is known of the last answer."""
+        """Print everything that is known of the last answer; raises `WrongUse` without one."""
         from lmchat.tui.screens.answer_details import details_text
 
         answer = self._last_answer_or_prompt()
+        reason = unavailable_reason("details", answer, is_busy=False)
+        if reason:
+            raise WrongUse(reason)
         text = await details_text(answer, self._turns.sessions.save_queue.store)
         self._output.print_lines(text.replace(GAP, " ").splitlines())
 

@@ -18,7 +18,7 @@ from lmchat.machine.system import interrupt_at_end
 CommandHandler = Callable[[Context], int | Coroutine[None, None, int]]
 
 # handlers of commands that can use the built-in engine; "" is the chat
-_LOCAL_HANDLERS = ("", "ask:ask", "models:list_models")
+_LOCAL_HANDLERS = ("", "ask:ask", "decide:decide", "models:list_models")
 # handlers of commands that change saved sessions, which `--temporary` forbids
 _CHANGING_HANDLERS = ("sessions:delete", "sessions:purge", "sessions:rename", "sessions:restore")
 _SIGNAL_BASE = 128  # the exit code after a signal is this plus the number of the signal
@@ -105,7 +105,7 @@ def _require_compatible(options: ParsedOptions) -> None:
         raise WrongUse(f"{pair} cannot be used together.", hint="Use only one of them.")
 
     if options.local and options.handler not in _LOCAL_HANDLERS:
-        hint = "Use it with the chat screen, `ask` or `models`."
+        hint = "Use it with the chat screen, `ask`, `decide` or `models`."
         raise WrongUse("--local cannot be used here.", hint=hint)
     if options.temporary and options.handler in _CHANGING_HANDLERS:
         message = "--temporary changes no saved session, so it cannot be used here."

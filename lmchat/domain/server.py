@@ -34,18 +34,21 @@ class Verdict(StrEnum):
     NO_MODEL = "no model loaded"
     NEEDS_KEY = "needs key"
     KEY_REJECTED = "key rejected"
-    HOST_BLOCKED = "host blocked"
-    SERVER_OFF = "server off"
+    HOST_BLOCKED = "host blocked"  # the server takes no requests for this name of its host
+    SERVER_OFF = "server off"  # the program runs, and says so, but serves no models
     SERVER_ERROR = "server error"
     NOT_AN_LLM = "not an LLM server"
-    REFUSED = "refused"
+    REFUSED = "refused"  # the connection, so nothing answers; or by lmchat, which may not connect
     TIMED_OUT = "timed out"
 
     @property
     def is_server(self) -> bool:
-        """Whether a model server answered, also if it refused the request."""
-        refusals = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED)
-        return self.is_usable or self in refusals
+        """Whether a model server answered, also if it wants a key or another name of its host.
+
+        After a `SERVER_ERROR` this is not known: any program may answer with an error.
+        """
+        denials = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED)
+        return self.is_usable or self in denials
 
     @property
     def is_usable(self) -> bool:

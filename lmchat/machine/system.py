@@ -43,6 +43,8 @@ def interrupt_at_end(on_hang_up: Callable[[], None] = lambda: None) -> list[int]
         received.append(number)
         if number == HANG_UP:
             on_hang_up()
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.raise_signal(signal.SIGINT)
 
     for number in ENDING_SIGNALS:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from lmchat.domain.finding import Finding, Grade, Group, Subject
+from lmchat.errors import FileRefused
 from lmchat.files import write_atomically
 from lmchat.terminal.clipboard import (
     TMUX,
@@ -340,9 +341,10 @@ async def _try_tool(clipboard: Clipboard, tool: ClipboardTool) -> tuple[bool | N
             return False, _FAILED
         text_now = await _paste_with(clipboard, tool)
     finally:
-        # any other text was copied by another program in between, and is left there
+        # None: what is there is not known, as the copy has failed or was cancelled. A third text
+        # was copied by another program in between, and is left there.
         if text_now is None or text_now.strip() in ("", trial_text):
-            await clipboard.copy_with(tool, earlier_text or "")
+            await clipboard.copy_with(tool, earlier_text or "")  # None: it was empty
     if text_now is None:
         return None, "took the text; it cannot be read back"
     if text_now.strip() == trial_text:
@@ -351,10 +353,16 @@ async def _try_tool(clipboard: Clipboard, tool: ClipboardTool) -> tuple[bool | N
 
 
 async def _paste_with(clipboard: Clipboard, tool: ClipboardTool) -> str | None:
-    """Return the text of the clipboard as a tool reads it; None if the tool cannot read it."""
+    """Return the text of the clipboard as a tool reads it.
+
+    None if the tool cannot read it, which an empty clipboard may be, too.
+    """
     if not tool.paste_command:
         return None
-    return await clipboard.output_of(tool.paste_command)
+    try:
+        return await clipboard.output_of(tool.paste_command)
+    except FileRefused:  # it is too long
+        return None
 
 
 async def _can_be_restored(clipboard: Clipboard, tool: ClipboardTool, text: str | None) -> bool:
@@ -367,6 +375,8 @@ async def _can_be_restored(clipboard: Clipboard, tool: ClipboardTool, text: str 
     if not tool.types_command:
         return bool(text)  # without text, it may hold a picture
     output = await clipboard.output_of(tool.types_command) or ""
+    if text is None and output.strip():  # it is not empty, and could not be read
+        return False
     # other lines than media types are names of X11, as TARGETS
     types = {line.strip().lower() for line in output.splitlines() if "/" in line}
     return types <= _PLAIN_TEXT_TYPES

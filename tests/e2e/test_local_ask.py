@@ -229,3 +229,9 @@ def test_nothing_of_the_engine_is_imported_where_it_is_not_used(local):
     imported = set(re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, re.MULTILINE))
     assert "lmchat.proxy.client" in imported
     assert not {name for name in imported if name.startswith(("lmchat.engine", "xllamacpp"))}
+
+
+def test_the_engine_decides(ready):
+    value = ready.json("decide", "--local", "--json", "Is the sky blue?")
+    assert sum(value["probabilities"].values()) == pytest.approx(1)
+    assert not engines_of(ready.home)

@@ -530,6 +530,19 @@ def test_details_of_the_last_answer_are_printed(cli, server):
     assert "This session is empty." in done.stderr
 
 
+def test_a_session_that_ends_with_a_prompt_has_no_answer_to_continue_or_to_tell_of(
+    cli, server, tmp_path
+):
+    path = tmp_path / "chat.json"
+    path.write_text('[{"role": "user", "content": "Hi"}]')
+    assert cli("import", str(path)).returncode == 0
+    done = cli("--plain", "-r", "last", stdin="/continue\n/details")
+    assert "The last prompt has no answer.\n/retry asks it again." in done.stderr
+    assert "Only answers have details." in done.stderr
+    assert done.stdout == ""
+    assert server.seen(CHAT) == []
+
+
 def test_a_question_in_a_session_uses_its_sampling_options(cli, server):
     assert cli("--plain", stdin="/set top_p 0.5\none").returncode == 0
     assert cli("ask", "-r", "last", "two").returncode == 0

@@ -249,6 +249,17 @@ async def test_the_doctor_says_which_way_works_and_puts_back_what_was_there(plac
     assert not (place.folder / "windows").exists()
 
 
+@pytest.mark.parametrize("paste", ["exit 1", "head -c 200000 /dev/zero"])
+async def test_the_doctor_leaves_a_text_alone_that_it_cannot_read(place: Place, monkeypatch, paste):
+    monkeypatch.setattr("lmchat.terminal.clipboard._MOST_BYTES", 100_000)
+    types = 'case "$*" in *TARGETS*) echo text/plain;;'
+    place.add("xclip", f"{types} *-o) {paste};; *) cat > x;; esac")
+    place.environ["DISPLAY"] = ":0"
+    found = {way.way: way.works for way in await try_ways(place.clipboard())}
+    assert found["xclip"] is None
+    assert not (place.folder / "x").exists()
+
+
 @pytest.mark.parametrize(
     ("option", "features", "reason"),
     [

@@ -80,7 +80,10 @@ class ToolsDialog(ListDialog[None]):
         self.show_rows(rows, figure, nothing="Starting the tool servers.")
 
     def _server_rows(self, server: ToolServer, *, is_off: bool) -> list[ListRow]:
-        """Return the row of a server with its state, and below it the rows of its error, if any."""
+        """Return the row of a server with its state, and below it the rows of its error, if any.
+
+        All of them have the key of the server, so that they are chosen together.
+        """
         head = text_row(
             safe_line(server.name, limit=60),
             right="off" if is_off else server.state.value,
