@@ -300,11 +300,17 @@ def cut_note(target: Target, tokens: int, window: int) -> str:
 
 
 class ContextUse(Struct, frozen=True, kw_only=True):
-    """Part of the window that the next request takes."""
+    """Part of the window that the messages of a session take."""
 
-    tokens: int
+    tokens: int  # with the thought of the last answer, which is in the window now
     limit: int | None  # tokens of the window; None if unknown
     is_estimated: bool  # False if the server has counted all of it
+    unsent: int = 0  # tokens of that thought, if the next request is without it
+
+    @property
+    def next_tokens(self) -> int:
+        """Tokens that the messages take in the next request."""
+        return self.tokens - self.unsent
 
     @property
     def fraction(self) -> float | None:
@@ -372,10 +378,11 @@ class ContextMeter:
         return estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
 
     def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
-        """Return the part of the window that the messages take in the next request.
+        """Return the part of the window that the messages take.
 
-        Its tokens are those of `counted_messages`, plus an estimate of the messages after the
-        counted ones. If nothing has changed since the last call, the same result is returned.
+        Its tokens are the server's last count (see `_split_at_count`), plus an estimate of the
+        messages after the counted ones. If nothing has changed since the last call, the same result
+        is returned.
         """
         factor = self.factor(target)
         limit = target.context if target else None
@@ -388,14 +395,17 @@ class ContextMeter:
                 return last_use
 
         counted = _split_at_count(messages, model_id)
-        unsent = _unsent_thought_tokens(counted, sent_thoughts)
         uncounted = [message for message in counted.later if not message.is_excluded]
         thoughts = thoughts_to_send(uncounted, sent_thoughts)
-        tokens = counted.tokens - unsent
+        tokens = counted.tokens
         for message, thought in zip(uncounted, thoughts, strict=True):
             tokens += _message_tokens(message, thought, factor=factor)
-        is_estimated = bool(uncounted) or unsent > 0
-        use = ContextUse(tokens=tokens, limit=limit, is_estimated=is_estimated)
+        use = ContextUse(
+            tokens=tokens,
+            limit=limit,
+            is_estimated=bool(uncounted),
+            unsent=_unsent_thought_tokens(counted, sent_thoughts),
+        )
         self._last_use = (messages, key, use)
         return use
 

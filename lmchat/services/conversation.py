@@ -357,7 +357,7 @@ class Conversation:
         is_streaming = bool(path) and path[-1].state is AnswerState.STREAMING
         if self.is_running or is_streaming:
             raise still_answering_error()
-        tokens = self._meter.use(target, path).tokens
+        tokens = self._meter.use(target, path).next_tokens
         older = require_older(path, prompt, tokens, target.sent_thoughts)
         request = text_message(Role.USER, prompt, parent_id=self._leaf_id)
         settings = replace(settings, is_truncating=True, toolbox=None, is_kept=False)

@@ -243,11 +243,11 @@ class NextTurn:
         """Whether messages and draft nearly fill the window, and a summary would make room."""
         messages = conversation.messages
         use = self.meter.use(self.target, messages)
-        tokens = use.tokens + self.meter.draft_tokens(self.target, draft)
+        tokens = use.next_tokens + self.meter.draft_tokens(self.target, draft)
         if use.limit is None or tokens < COMPACT_FROM * use.limit:
             return False
         older = messages_to_summarise(messages, self.options.compact_prompt)
-        return makes_room(older, messages, use.tokens, self.options.sent_thoughts)
+        return makes_room(older, messages, use.next_tokens, self.options.sent_thoughts)
 
 
 def _options_of(profile: Profile) -> dict[str, object]:

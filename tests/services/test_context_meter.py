@@ -157,15 +157,15 @@ def test_a_thought_that_was_counted_is_taken_off_unless_it_is_sent_again(
     messages = loop()[2:]
     messages[1] = replace(messages[1], model=model().model_id, receipt=receipt)
     running = ContextMeter().use(target, messages)
-    assert running.tokens == pytest.approx(100 + 2000 * thoughts_in_loop, abs=30)
+    assert running.next_tokens == pytest.approx(100 + 2000 * thoughts_in_loop, abs=30)
     messages.append(text_message(Role.USER, "Thanks"))
     ended = ContextMeter().use(target, messages)
-    assert ended.tokens == pytest.approx(100 + 2000 * thoughts_at_end, abs=30)
+    assert ended.next_tokens == pytest.approx(100 + 2000 * thoughts_at_end, abs=30)
 
     answer = replace(messages[1], parts=(ReasoningPart(text=THOUGHT), TextPart(text="Yes.")))
     alone = ContextMeter().use(target, [messages[0], answer])
-    assert alone.is_estimated == (thoughts_at_end == 0)
-    assert alone.tokens == pytest.approx(100 + 2000 * thoughts_at_end, abs=30)
+    assert (alone.tokens, alone.is_estimated) == (2100, False)
+    assert alone.next_tokens == pytest.approx(100 + 2000 * thoughts_at_end, abs=30)
 
 
 def test_older_messages_make_room_for_the_thoughts_of_a_tool_loop():
