@@ -131,11 +131,11 @@ def _make_backend(
         keys.load(is_separate=True)  # keeps the keyring's libraries out of this process
         notices.extend(keys.warnings)
         client: ServerClient = wiring.make_client(
-            context, settings, reads_per_second=settings.ui.frames_per_second
+            context, settings, remembered, reads_per_second=settings.ui.frames_per_second
         )
         return client
 
-    return Backend(make_client, engine, used=remembered.endpoints)
+    return Backend(make_client, engine)
 
 
 def _remove_leftovers(demo_dir: Path) -> None:

@@ -99,9 +99,15 @@ def keys_of(context: Context) -> Keys:
 
 
 def make_client(
-    context: Context, settings: Settings, *, reads_per_second: float | None = None
+    context: Context,
+    settings: Settings,
+    remembered: Remembered,
+    *,
+    reads_per_second: float | None = None,
 ) -> ServerClient:
     """Return the proxy client; imports httpx.
+
+    It looks for servers also where the environment names some, and where earlier runs used some.
 
     The screen passes its frame rate as `reads_per_second`: more reads of a stream cost time and
     show nothing sooner. By default, streams are read as their bytes arrive.
@@ -116,7 +122,7 @@ def make_client(
         is_lasting=keys.is_lasting,
         reads_per_second=reads_per_second,
     )
-    client.expect(endpoints_of_variables(context.environ))  # for `detect`
+    client.expect(endpoints_of_variables(context.environ), used=remembered.endpoints)
     return client
 
 
@@ -125,8 +131,7 @@ def make_backend(
 ) -> tuple[Backend, Lazy[Engine]]:
     """Return the backend of all servers, and the built-in engine, which the backend uses too."""
     engine = Lazy(partial(make_engine, context, settings))
-    backend = Backend(partial(make_client, context, settings), engine, used=remembered.endpoints)
-    return backend, engine
+    return Backend(partial(make_client, context, settings, remembered), engine), engine
 
 
 def make_page_client(settings: Settings) -> PageFetcher:

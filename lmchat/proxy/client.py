@@ -69,6 +69,7 @@ from lmchat.proxy.message_counts import REQUESTS, count_messages, unused_mark
 from lmchat.proxy.model_cache import ModelCache
 from lmchat.proxy.prober import Prober
 from lmchat.proxy.request_writer import RequestWriter
+from lmchat.proxy.scan import KnownAddresses
 from lmchat.proxy.server_api import NoRequestsLeftError, ServerApi, background_task, throttled
 from lmchat.proxy.servers import server_of
 from lmchat.proxy.template_text import read_template_text
@@ -81,11 +82,9 @@ TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1
 END_THOUGHT_S = 2.0  # longest wait for the reply to the order to end a thought
 # A list of models that is older may miss that the server put its model to sleep.
 SLEEP_CHECK_S = 15.0
+# One that is older is read again before a request that must not load a model: a model that went to
+# sleep since would be woken.
 NO_WAKE_CHECK_S = 1.0
-"""A list of models that is older is read again before a request that must not load a model.
-
-A model that went to sleep since would be woken.
-"""
 _NOT_IN_MEMORY = (LoadState.NOT_LOADED, LoadState.ASLEEP)
 _log = logging.getLogger(__name__)
 
@@ -131,7 +130,7 @@ class ProxyClient:
         self._prober = Prober(
             self._connections, self._keys, self._timeouts_for, check_allowed=self._admission.check
         )
-        self._environment_endpoints: Mapping[Product, Endpoint] = {}
+        self._known = KnownAddresses()  # without `expected`, which `detect` gets
         # Slots of near servers, by `Endpoint.canonical` and the name of a model that has slots of
         # its own, as behind a router; the name is empty for slots that all models share.
         self._slots: dict[tuple[tuple[str, int], str], Slots] = {}
@@ -139,22 +138,22 @@ class ProxyClient:
         self._dropping: set[asyncio.Task[None]] = set()  # each stops an answer that a server keeps
         self._leaves_answers = False  # whether answers that servers keep are not stopped any more
 
-    def expect(self, hinted: Mapping[Product, Endpoint]) -> None:
-        """Let `detect` also probe these addresses, which variables of the environment name."""
-        self._environment_endpoints = hinted
+    def expect(self, hinted: Mapping[Product, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
+        """Let `detect` also probe addresses that the environment names, and `used` ones."""
+        self._known = KnownAddresses(hinted=hinted, used=used)
         for product, endpoint in hinted.items():
             self._prober.expect(endpoint, product)
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
-        """Probe all usual addresses and the `expected` ones at once.
+        """Probe the usual, `expected` and known addresses at once; best candidate first.
 
-        Returns the candidates to show, best first. The models of usable servers are cached.
+        The models of usable servers are cached.
         """
         self._admission.take_probe()
         await self._read_cache()
-        hinted_endpoints = set(self._environment_endpoints.values())
+        hinted_endpoints = set(self._known.hinted.values())
         candidates: list[Candidate] = []
-        for scanned in await self._prober.scan(expected, self._environment_endpoints):
+        for scanned in await self._prober.scan(replace(self._known, expected=expected)):
             candidate = await self._cache_models(scanned)
             is_hinted = candidate.endpoint in hinted_endpoints
             candidates.append(replace(candidate, is_hinted=is_hinted))

@@ -42,7 +42,8 @@ class Probe(Struct, frozen=True, kw_only=True):
 
     endpoint: Endpoint
     server: Server  # the product that is expected there
-    is_own: bool = False  # whether the user named the address
+    is_own: bool = False  # whether the user named the address, in this run or an earlier one
+    is_from_earlier: bool = False  # whether it is one that only an earlier run has used
     is_scan: bool = False  # whether the probe is part of a scan, in which all have to answer soon
     is_spare: bool = False  # whether it is a further port that the product may use
     is_old_port: bool = False  # whether it is the default port of older versions of the product
@@ -82,7 +83,7 @@ async def run_probe(api: ServerApi, probe: Probe, known_server: Server | None = 
         seen=seen,
         kind=error.kind if error else "",
         next_step=_step_after(error, probe, verdict, server, has_models=has_models),
-        is_own=probe.is_own,
+        is_own=probe.is_own and not probe.is_from_earlier,
     )
 
 
@@ -127,7 +128,7 @@ def empty_candidate(probe: Probe, verdict: Verdict) -> Candidate:
         product=probe.server.product,
         verdict=verdict,
         next_step=next_step(verdict, probe.server, probe.endpoint),
-        is_own=probe.is_own,
+        is_own=probe.is_own and not probe.is_from_earlier,
     )
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 import httpx
 from msgspec import Struct, field
@@ -28,7 +28,7 @@ from lmchat.proxy.connections import POOL_S, WRITE_S, Connections, connect_timeo
 from lmchat.proxy.identify import is_other_server, server_at
 from lmchat.proxy.probe import Probe, empty_candidate, next_step, read_models, run_probe
 from lmchat.proxy.refusals import RequestFacts
-from lmchat.proxy.scan import probe_all, usual_probes
+from lmchat.proxy.scan import KnownAddresses, probe_all, usual_probes
 from lmchat.proxy.server_api import ServerApi, ServerMemory
 from lmchat.proxy.servers import SERVERS, server_of
 from lmchat.proxy.servers.base import Server
@@ -84,14 +84,12 @@ class Prober:
         self._timeouts_for = timeouts_for
         self._records: dict[Endpoint, _AddressRecord] = {}
 
-    async def scan(
-        self, expected: Sequence[Endpoint], hinted: Mapping[Product, Endpoint]
-    ) -> tuple[Candidate, ...]:
-        """Probe all usual addresses at once; return the candidates to show, best first.
+    async def scan(self, known: KnownAddresses) -> tuple[Candidate, ...]:
+        """Probe all usual and known addresses at once; return the candidates to show, best first.
 
-        `expected` are the user's own addresses, `hinted` those of the environment.
+        An address that only an earlier run has used is not shown as the user's own.
         """
-        probes = await asyncio.to_thread(usual_probes, expected, hinted)
+        probes = await asyncio.to_thread(usual_probes, known)
         return await probe_all(probes, self._probe_if_allowed)
 
     async def _probe_if_allowed(self, probe: Probe) -> Candidate:

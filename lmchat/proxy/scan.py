@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.domain.product import Product
@@ -26,24 +27,34 @@ _log = logging.getLogger(__name__)
 ProbeOne = Callable[[Probe], Awaitable[Candidate]]
 
 
-def usual_probes(expected: Sequence[Endpoint], hinted: Mapping[Product, Endpoint]) -> list[Probe]:
-    """Return what to probe: `expected` addresses first, then the ports of the products in order.
+class KnownAddresses(Struct, frozen=True, kw_only=True):
+    """Addresses that a scan probes together with the usual ones."""
 
-    `expected` are the user's own addresses, `hinted` those of the environment. An address occurs
-    once. Blocks: reads files in which products keep their last port.
+    expected: Sequence[Endpoint] = ()  # which the user has named
+    hinted: Mapping[Product, Endpoint] = {}  # which variables of the environment name
+    used: Sequence[Endpoint] = ()  # of the models that earlier runs have used last
+
+
+def usual_probes(known: KnownAddresses) -> list[Probe]:
+    """Return what to probe: `expected` addresses, the ports of the products in order, `used` ones.
+
+    An address occurs once. Blocks: reads files in which products keep their last port.
     """
-    probes = [
-        Probe(endpoint=endpoint, server=server_at(endpoint), is_own=True, is_scan=True)
-        for endpoint in expected
-    ]
+    probes = [_own_probe(endpoint) for endpoint in known.expected]
     for server in SERVERS:
-        endpoints = _usual_endpoints(server, hinted.get(server.product))
+        endpoints = _usual_endpoints(server, known.hinted.get(server.product))
         probes += _probes_of(server, endpoints)
+    probes += [replace(_own_probe(endpoint), is_from_earlier=True) for endpoint in known.used]
 
     probe_by_address: dict[tuple[str, int], Probe] = {}
     for probe in probes:
         probe_by_address.setdefault(probe.endpoint.canonical, probe)  # the first of each address
     return list(probe_by_address.values())
+
+
+def _own_probe(endpoint: Endpoint) -> Probe:
+    """Return the probe of an address that the user has named."""
+    return Probe(endpoint=endpoint, server=server_at(endpoint), is_own=True, is_scan=True)
 
 
 def _usual_endpoints(server: Server, hinted: Endpoint | None) -> list[Endpoint]:

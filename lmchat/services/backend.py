@@ -52,55 +52,25 @@ class Backend:
         self,
         make_client: Callable[[], ServerClient],
         engine: Lazy[Engine],
-        *,
-        used: Sequence[Endpoint] = (),
     ) -> None:
-        """Make nothing yet: `make_client` is called in a thread at the first request.
-
-        `used` are the addresses that earlier runs have used, which are probed, too.
-        """
+        """Make nothing yet: `make_client` is called in a thread at the first request."""
         self._client = Lazy(make_client)
         self._engine = engine
-        self._used = tuple(used)  # empty after the first scan
-        self._used_elsewhere: tuple[Endpoint, ...] = ()
-        """Those of `used` that are no usual address: the first scan did not probe them."""
         self._engine_models: tuple[ModelInfo, ...] = ()  # as they were last listed
         self._engine_slots = Slots()
         """One is held by each answer of the engine, which loads another model only afterwards."""
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
-        """Probe the usual addresses, `expected` ones, and those that earlier runs have used.
+        """Probe the usual and the `expected` addresses at once; best candidate first.
 
         If the engine has an address, its candidate is the first, in place of the probed one.
         """
-        candidates = await self._scan(expected)
+        candidates = await (await self._client.ready()).detect(expected=expected)
         engine = self._engine.made
         if engine is None or engine.endpoint is None:
             return candidates
         others = [candidate for candidate in candidates if candidate.endpoint != engine.endpoint]
         return (await self._check_engine(engine, engine.endpoint), *others)
-
-    async def _scan(self, expected: Sequence[Endpoint]) -> tuple[Candidate, ...]:
-        """Return the candidates at all addresses, with `is_own` only for those the user has named.
-
-        Only the client knows the usual addresses. So the first scan shows which of the used
-        addresses it has not probed. A second scan follows at once, which probes these, too, as do
-        all later ones.
-        """
-        client = await self._client.ready()
-        candidates = await client.detect(expected=(*expected, *self._used_elsewhere))
-        probed = {candidate.endpoint.canonical for candidate in candidates}
-        missed = tuple(endpoint for endpoint in self._used if endpoint.canonical not in probed)
-        self._used = ()
-        if missed:
-            self._used_elsewhere = missed
-            return await self._scan(expected)  # `_used` is empty: it misses none
-
-        corrected: list[Candidate] = []
-        for candidate in candidates:  # the client sets `is_own` for used addresses, too
-            is_own = candidate.is_own and candidate.endpoint not in self._used_elsewhere
-            corrected.append(replace(candidate, is_own=is_own))
-        return tuple(corrected)
 
     async def check(self, endpoint: Endpoint) -> Candidate:
         if engine := self._engine_at(endpoint):

@@ -589,3 +589,20 @@ async def test_a_failed_list_of_models_says_nothing_about_the_product(start, mak
     (model,) = (await client.models(endpoint)).models
     assert (model.product, model.state) == (Product.OPENAI_COMPATIBLE, LoadState.UNKNOWN)
     assert (await client.check(endpoint)).product is Product.OPENAI_COMPATIBLE
+
+
+async def test_an_address_of_an_earlier_run_is_looked_at_in_the_same_scan_and_is_not_ones_own(
+    start, make_client
+):
+    usual, elsewhere, away = (f"http://127.0.0.1:{port}" for port in (1234, 5555, 5556))
+    server = start(products.plain)
+    ports = PortMap({("127.0.0.1", 1234): start(products.lm_studio), ("127.0.0.1", 5555): server})
+    client = make_client(transport=ports)
+    client.expect({}, used=[Endpoint.parse(url) for url in (usual, elsewhere, away)])
+    found = {one.endpoint.port: one for one in await client.detect()}
+    assert len(server.seen()) == 1
+    assert (found[5555].verdict, found[5555].is_own) == (Verdict.READY, False)
+    assert (found[5556].verdict, found[5556].is_own) == (Verdict.REFUSED, False)
+    assert found[1234].product is Product.LM_STUDIO
+    named = await client.detect(expected=[Endpoint.parse(elsewhere)])
+    assert [one.is_own for one in named if one.endpoint.port == 5555] == [True]

@@ -176,7 +176,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     settings = settings or Settings(ui=UiSettings(reduced_motion=True))
     store = store or SqliteStore(folder / "sessions.db")
     engine_slot = made(engine)
-    late = Backend(lambda: backend, engine_slot, used=(remembered or Remembered()).endpoints)
+    late = Backend(lambda: backend, engine_slot)
     open_sessions = OpenSessions(chat=settings.chat, backend=late, store=store, clock=clock)
     open_sessions.next_turn.toolbox = toolbox
     seen = Desktop(None, None, backend, store, folder)  # type: ignore[arg-type]
@@ -520,6 +520,7 @@ async def run(
     keys = Keys(Loaded(settings=settings, file=folder / "config.toml"), {}, credentials)
     await asyncio.to_thread(keys.load)
     client = StillClient(settings, ports, direct=direct, keys=keys)
+    client.expect({}, used=(remembered or Remembered()).endpoints)
     store = SqliteStore(folder / "sessions.db", clock=lambda: NOW)
     desk = make_desktop(
         folder,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, UiSettings
-from lmchat.domain.product import Product
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.tui.screens.chat.screen import ChatScreen
@@ -16,6 +15,7 @@ from lmchat.tui.screens.server_dialog import AddressDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import desktop, hold, ready_desktop, shown
+from tests.support.desktop import run as situations
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
 from tests.support.tui_host import screen_text
 
@@ -122,17 +122,8 @@ async def test_an_address_used_before_is_looked_at_again_and_the_last_one_used_f
     remembered = Remembered(
         endpoint=near.url, recent=((near.url, "m"), (far.url, "m"), (ENDPOINT.url, "m"))
     )
-    backend = ScriptedBackend(candidates=[candidate(Verdict.READY, model())])
-
-    async def detect(*, expected=()):
-        refused = candidate(
-            Verdict.REFUSED, endpoint=near, product=Product.OPENAI_COMPATIBLE, is_own=True
-        )
-        seen = {near: refused, far: replace(refused, endpoint=far, kind="not_allowed")}
-        return (*(seen[one] for one in expected), off())
-
-    backend.detect = detect
-    async with desktop(tmp_path, backend, remembered=remembered) as desk:
+    async with situations(tmp_path, remembered=remembered) as situation:
+        desk = situation.desk
         await desk.on(WelcomeScreen)
         await shown(desk, "Recent", "5555", "gpu-box:8000")
         await desk.press("2", leads_to=AddressDialog, sees="http://gpu-box:8000")
