@@ -141,7 +141,7 @@ class PlainCommands:
         The first word is the name of the preset, the rest the text, which may be empty.
         """
         name, _, text = name_and_text.partition(" ")
-        self._turns.note_wrong_tables()
+        self._turns.note_wrong_tables()  # a preset in a wrong table is not found
         await self._turns.send(await preset_prompt(self._turns.context, name, text.strip()))
 
     async def _compact(self, _: str) -> None:

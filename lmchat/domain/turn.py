@@ -173,8 +173,9 @@ class Turn(Struct, frozen=True, kw_only=True):
         """Return the turn with a request that was just sent.
 
         If text has arrived, the request continues it: the tokens so far become `earlier_tokens`,
-        and those of the request are counted from 0. Without text, the time to the first token is
-        measured again: the attempt before may have had one, but its text was never shown.
+        and those of the request are counted from 0; the times stay those of the first request.
+        Without text, the times are measured again: the attempt before may have had a first token
+        whose text was held back (`LifeSign.is_token`) and never came.
         """
         turn = replace(self._out_of_queue(now_s), stage=Stage.WAITING, retry=None)
         if not self.has_text:

@@ -33,9 +33,9 @@ def _free_in_container() -> int:
     used = int((_CGROUP / "memory.current").read_text())
     statistics = (_CGROUP / "memory.stat").read_text().splitlines()  # a name and a number each
     by_name = dict(line.split() for line in statistics)
-    # the copies of files that are kept in memory can be given up
-    file_cache = int(by_name.get("file", 0))
-    return max(0, limit - used + file_cache)
+    # the copies of files that are kept in memory can be given up, except files that are only there
+    file_cache = int(by_name.get("file", 0)) - int(by_name.get("shmem", 0))
+    return max(0, limit - used + max(0, file_cache))
 
 
 def needed_bytes(model: ModelFile) -> int:

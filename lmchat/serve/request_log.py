@@ -19,7 +19,7 @@ class RequestReport(Struct, kw_only=True):
     program: str  # first word of its `User-Agent`
     subject: str  # name of its model; of other requests, the path
     status: int = 0  # of the reply; 0 if none has begun
-    is_sent: bool = False  # whether the end of the reply was sent
+    is_sent: bool = False  # whether the end of the reply was sent, or is being sent
     row: LedgerRow | None = None  # figures of a request that was passed on
 
 
@@ -50,6 +50,8 @@ class RequestLog:
             if message["type"] == "http.response.start":
                 report.status = message["status"]
             elif not message.get("more_body", False):
+                # before the end is sent: the program then hangs up at once, which the route has to
+                # tell from a program that hangs up earlier
                 report.is_sent = True
             await send(message)
 

@@ -58,7 +58,10 @@ class Rewriting(Struct, frozen=True, kw_only=True):
 
     answer: ChatMessage
     earlier_id: str
-    """The version that was written before it, perhaps not the one that it was made of."""
+    """The version that was written before it; `/undo` goes back to it.
+
+    It may be another one than the rewritten one was made of, which is not saved.
+    """
 
 
 def newest_rewriting(path: Sequence[ChatMessage], tree: Sequence[ChatMessage]) -> Rewriting | None:

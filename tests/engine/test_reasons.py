@@ -143,7 +143,7 @@ def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
     free = memory.available_bytes()
     (tmp_path / "memory.max").write_text("1000000000\n")
     (tmp_path / "memory.current").write_text("700000000\n")
-    (tmp_path / "memory.stat").write_text("anon 1\nfile 200000000\n")
+    (tmp_path / "memory.stat").write_text("anon 1\nfile 250000000\nshmem 50000000\n")
     assert memory.available_bytes() == 500_000_000 < free
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.available_bytes() > 500_000_000

@@ -95,7 +95,9 @@ class ContextDialog(ListDialog[str | None]):
         return ids[0] if ids else ""
 
     def action_act(self, name: str) -> None:
-        if self._chosen_id or name == "undo":
+        if name == "undo":
+            self._act(name, "")
+        elif self._chosen_id:
             self._act(name, self._chosen_id)
         else:
             self.app.notify("Only messages of the session can be taken out.")

@@ -315,6 +315,7 @@ class ChatScreen(PatchedScreen):
         self.notices.notify(f"Reasoning effort: {next_turn.options.effort_words}.")
 
     def action_use_first_words(self, words: str) -> None:
+        """Let the next answer begin with words that were typed behind `/start`, or with none."""
         self.open_sessions.use_first_words(words)
         self.status.show_action("first words set" if words.strip() else "first words removed")
 

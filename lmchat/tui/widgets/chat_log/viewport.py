@@ -207,13 +207,14 @@ class Viewport:
         """Bring a place to a row of the screen; if that shows the end of the log, follow the end.
 
         A saved place may be beyond the blocks of its message, or beyond the rows of its block: then
-        the last block or row is taken.
+        the last block or row is taken. A place above the first block of its message stays.
         """
-        index, number, row = place
-        if number >= 0:
-            number = min(number, self.document.build(index) - 1)
-            row = min(row, self.document.lay_out_block(index, number) - 1)
-        self._move(anchor_at(self.document, Place(index, number, row), screen_row))
+        if place.block >= 0:
+            block_count = self.document.build(place.message)
+            number = min(place.block, block_count - 1)
+            height = self.document.lay_out_block(place.message, number)
+            place = Place(place.message, number, min(place.row, height - 1))
+        self._move(anchor_at(self.document, place, screen_row))
         if self.is_at_end:
             self._move(None)
 
