@@ -114,8 +114,8 @@ def _report_path(context: Context) -> Path | None:
 async def _models(context: Context, runtime: Runtime) -> tuple[list[ModelInfo], ModelInfo | None]:
     """Return the models to ask, and the model that judges; None without `--judge`.
 
-    The models are those of `-m`. Without it, it is the one that `lmchat ask` would use, and the
-    judge has to be a model of the same server.
+    The models are those of `-m`, each once. Without it, it is the one that `lmchat ask` would use,
+    and the judge has to be a model of the same server.
     """
     options = context.options
     if options.models:
@@ -128,6 +128,7 @@ async def _models(context: Context, runtime: Runtime) -> tuple[list[ModelInfo], 
         model_list = await runtime.backend.models(target.endpoint, is_refresh=True)
         names = [target.model_id]
     models = [_model_for_chat(name, model_list) for name in names]
+    models = [model for index, model in enumerate(models) if model not in models[:index]]
     judge = _model_for_chat(options.judge, model_list) if options.judge else None
     return models, judge
 

@@ -45,7 +45,9 @@ def named_servers(context: Context) -> tuple[list[Endpoint], Findings]:
 def network_findings(context: Context) -> Findings:
     """Return the row about proxies, and the row about certificates if these are needed or set."""
     endpoints, _ = named_servers(context)
-    proxied_hosts = [endpoint.host for endpoint in endpoints if _is_behind_proxy(endpoint)]
+    proxied_hosts = [
+        endpoint.host for endpoint in endpoints if _is_behind_proxy(endpoint, context.environ)
+    ]
     certificates = certificates_findings(
         context.environ,
         context.loaded.settings.ca_file,
@@ -54,11 +56,17 @@ def network_findings(context: Context) -> Findings:
     return [proxy_finding(context.environ, proxied_hosts), *certificates]
 
 
-def _is_behind_proxy(endpoint: Endpoint) -> bool:
-    """Return whether requests to a server go through a proxy if the environment sets one.
+def _is_behind_proxy(endpoint: Endpoint, environ: Mapping[str, str]) -> bool:
+    """Return whether requests to a server go through a proxy of the environment.
 
-    They do not for this machine, for private networks, and for hosts in `NO_PROXY`.
+    They do not for this machine, for private networks, for hosts in `NO_PROXY`, and if the proxy is
+    for another scheme, as `http_proxy` for an address with https.
     """
+    from lmchat.proxy.network_errors import proxies_of
+
+    schemes = {name.lower().removesuffix("_proxy") for name in proxies_of(environ)}
+    if not schemes & {endpoint.scheme, "all"}:
+        return False
     return not endpoint.is_local and not proxy_bypass(endpoint.host)
 
 

@@ -104,13 +104,16 @@ class PlainModels:
 
         The line of the effort in use says so.
         """
-        current = self._next_turn.options.effort_words  # a level or a number of tokens
+        current = self._effort_words()  # a level or a number of tokens
         return [*_choices((*LEVELS, current), current), "or a number of tokens"]
 
     async def use_effort(self, typed: str) -> None:
         """Use a reasoning effort from the next answer on: a level or a number of tokens."""
         self._next_turn.use_effort(typed)
-        self._output.note(f"Reasoning effort: {self._next_turn.options.effort_words}.")
+        self._output.note(f"Reasoning effort: {self._effort_words()}.")
+
+    def _effort_words(self) -> str:
+        return self._next_turn.options.effort_words(self._turns.conversation.own_sampling)
 
     def sampling_options(self) -> list[str]:
         """Return a line for each sampling option that is set: name, value and origin."""

@@ -52,10 +52,12 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
         sampling = Sampling(keep_loaded_s=self.chat.keep_loaded_s)
         return sampling.with_options(self.layers.values(session, model_id))
 
-    @property
-    def effort_words(self) -> str:
-        """The reasoning effort where a session sets none: "low", "500 tokens" or "default"."""
-        effort = self.sampling(NO_OPTIONS).reasoning_effort or _NO_EFFORT
+    def effort_words(self, own_sampling: OptionValues) -> str:
+        """Return the reasoning effort in a session: "low", "500 tokens" or "default".
+
+        `own_sampling` are the options of the session.
+        """
+        effort = self.sampling(own_sampling).reasoning_effort or _NO_EFFORT
         return effort if effort in LEVELS else f"{effort} tokens"
 
     @property

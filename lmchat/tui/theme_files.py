@@ -58,7 +58,7 @@ def read_themes(folder: Path) -> tuple[list[Theme], list[str]]:
         if problem:
             problems.append(safe_line(f"Theme {file.parent.name}/{file.name}: {problem}."))
         else:
-            themes.append(fitted(Theme(**table)))
+            themes.append(fitted(Theme(**table), is_textuals=False))
     return themes, problems
 
 

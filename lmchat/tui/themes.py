@@ -98,17 +98,19 @@ def short_name(name: str) -> str:
     return name.removeprefix(_PREFIX)
 
 
-def fitted(theme: Theme) -> Theme:
+def fitted(theme: Theme, *, is_textuals: bool = True) -> Theme:
     """Return a copy of a theme with all variables that lmchat's styles use.
 
     Variables that it does not set are mixed from its colours; an ansi theme gets those of `ANSI`.
-    The colour of the chosen row is always replaced: on that of Textual's themes, lmchat's text
-    cannot be read.
+    In a theme of Textual, the colour of the chosen row is replaced, too: lmchat's text cannot be
+    read on it.
     """
     mixed = ANSI.variables if theme.ansi else _variables_from(theme)
-    chosen_row = {"block-cursor-background": mixed["block-cursor-background"]}
+    variables = mixed | theme.variables
+    if is_textuals:
+        variables["block-cursor-background"] = mixed["block-cursor-background"]
     fields = {field: getattr(theme, field) for field in Theme.__dataclass_fields__}
-    fields["variables"] = mixed | theme.variables | chosen_row
+    fields["variables"] = variables
     return Theme(**fields)
 
 

@@ -138,6 +138,17 @@ def test_the_source_of_a_key_is_told_that_was_stored_for_another_name_of_this_ma
         assert f"{verb} the API key from credentials.toml." in told["cause"]
 
 
+@pytest.mark.parametrize(
+    ("variable", "words"), [("http_proxy", "not used for"), ("https_proxy", "used for models")]
+)
+def test_a_proxy_for_another_scheme_is_not_said_to_be_used(tmp_path, variable, words):
+    cli = Cli(home=tmp_path)
+    cli.configure("endpoint = 'https://models.example.org'\n")
+    done = cli("doctor", "--json", **{variable: "http://127.0.0.1:9"})
+    found = row(json.loads(done.stdout), "network.proxy")
+    assert f"{variable}=http://127.0.0.1:9: {words}" in found["cause"]
+
+
 def test_credentials_that_others_could_read(cli):
     cli.folder.mkdir()
     file = cli.folder / "credentials.toml"

@@ -324,6 +324,12 @@ def test_values_to_choose_from_are_listed_and_a_profile_is_left_again(cli):
     assert (done.returncode, "In a shell: lmchat sessions --trash" in done.stderr) == (2, True)
 
 
+def test_the_effort_in_use_is_that_of_the_session_where_it_sets_one(cli, server):
+    lines = ("one", "/set reasoning_effort high", "/effort", "/effort low", "/effort")
+    done = cli("--plain", stdin="\n".join(lines))
+    assert done.stdout.count("high, in use\n") == done.stdout.count("low, in use\n") == 1
+
+
 def test_presets_are_read_again_when_the_file_changes(cli, begin):
     cli.configure("[prompts.french]\ntext = 'x'\n")
     program = begin()

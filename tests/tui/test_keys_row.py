@@ -68,7 +68,8 @@ def test_keys_are_written_as_people_do():
 
 
 @pytest.mark.parametrize(
-    "key", ["escape", "ctrl+o", "f5", "y", "enter", "delete", "up", "left_square_bracket"]
+    "key",
+    ["escape", "ctrl+o", "f5", "y", "enter", "delete", "up", "left_square_bracket", "alt+up"],
 )
 def test_a_written_key_can_be_read_back(key):
     assert key_name(written(key)) == key
@@ -77,6 +78,7 @@ def test_a_written_key_can_be_read_back(key):
 def test_a_hint_for_two_keys_stands_for_none():
     assert key_name("↑ ↓") == ""
     assert key_name("[ ]") == ""
+    assert key_name("Alt+1 … 9") == ""
 
 
 def test_every_key_of_a_command_can_be_written():

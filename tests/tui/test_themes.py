@@ -92,6 +92,12 @@ def test_a_file_that_is_no_theme_is_told_with_its_key_and_the_others_work(
     assert problems[0].startswith(f"Theme themes/a.toml: {words}")
 
 
+def test_a_theme_of_the_user_keeps_each_colour_that_it_sets(tmp_path, write):
+    write("sea.toml", f'{SEA}[variables]\nblock-cursor-background = "#ff0000"\n')
+    (sea,), problems = read_themes(tmp_path / "themes")
+    assert (sea.variables["block-cursor-background"], problems) == ("#ff0000", [])
+
+
 def test_ours_have_contrast_and_others_say_what_lacks_it(tmp_path, write):
     write("grey.toml", f"{SEA.replace('dfe9ec', '333333')}name = 'gloom'")
     (grey,), _ = read_themes(tmp_path / "themes")

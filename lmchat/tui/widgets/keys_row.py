@@ -72,11 +72,14 @@ def _written(key: str) -> str:
 
 
 def key_name(text: str) -> str:
-    """Return Textual's name of a written key: `ctrl+b` for `^B`.
+    """Return Textual's name of a written key: `ctrl+b` for `^B`, `alt+up` for `Alt+↑`.
 
-    Return an empty text if `text` is no single key, such as `40 × 12`, or a key with another
-    modifier, such as `Alt+↑`.
+    Return an empty text if `text` is no single key, such as `40 × 12`.
     """
+    modifier, plus, rest = text.partition("+")
+    if plus and modifier in _MODIFIERS.values():
+        name = key_name(rest)
+        return f"{modifier.lower()}+{name}" if name else ""
     if text in _NAMES:
         return _NAMES[text]
     if text.startswith("^") and len(text) == 2:  # noqa: PLR2004 - ^ and a letter

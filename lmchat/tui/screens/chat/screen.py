@@ -311,8 +311,9 @@ class ChatScreen(PatchedScreen):
     def action_use_effort(self, typed: str) -> None:
         next_turn = self.open_sessions.next_turn
         next_turn.use_effort(typed)
-        self.status.show_action(f"effort {next_turn.options.effort_words}")
-        self.notices.notify(f"Reasoning effort: {next_turn.options.effort_words}.")
+        effort = next_turn.options.effort_words(self.sessions.conversation.own_sampling)
+        self.status.show_action(f"effort {effort}")
+        self.notices.notify(f"Reasoning effort: {effort}.")
 
     def action_use_first_words(self, words: str) -> None:
         """Let the next answer begin with words that were typed behind `/start`, or with none."""
