@@ -121,7 +121,7 @@ def _parse_and_check(path: Path, data: bytes) -> ConfigFile:
     try:
         tables = tomllib.loads(text)
     except RecursionError:
-        return _unreadable(path, "is not valid TOML: nested too deeply", last_line)
+        return _unreadable(path, "is not valid TOML: nested too deeply")
     except tomllib.TOMLDecodeError as error:
         position = re.search(_TOML_POSITION, str(error))
         line = int(position[1]) if position and position[1] else last_line

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct, field
 
 from lmchat.domain.model_names import find_model, unknown_model
-from lmchat.domain.server import Candidate, ModelInfo
+from lmchat.domain.server import Candidate, Endpoint, ModelInfo
 from lmchat.domain.target_choice import why_unusable
 
 
@@ -16,7 +16,8 @@ class ModelRoutes(Struct, frozen=True):
     """The models of all servers by their names, from the last look at the servers.
 
     A name leads to the first server that has it. `NAME@PRODUCT` leads to the server of a product,
-    and `NAME@PRODUCT:PORT` to one of several servers of it.
+    and `NAME@PRODUCT:PORT` to one of several servers of it; if two of them have the same port,
+    `NAME@PRODUCT:HOST:PORT` does.
     """
 
     candidates: tuple[Candidate, ...] = ()  # servers that were found, usable or not, best first
@@ -28,14 +29,23 @@ class ModelRoutes(Struct, frozen=True):
         """Return the routes to the models of these servers."""
         usable = [candidate for candidate in candidates if candidate.verdict.is_usable]
         product_counts = Counter(candidate.product for candidate in usable)
+        port_counts = Counter((server.product, server.endpoint.port) for server in usable)
         aliases: dict[str, ModelInfo] = {}
         for candidate in usable:
+            endpoint = candidate.endpoint
             server_name: str = candidate.product
-            if product_counts[candidate.product] > 1:
-                server_name += f":{candidate.endpoint.port}"
+            if port_counts[candidate.product, endpoint.port] > 1:
+                server_name += f":{endpoint.netloc}"
+            elif product_counts[candidate.product] > 1:
+                server_name += f":{endpoint.port}"
             for model in candidate.models:
                 aliases.setdefault(f"{model.model_id}@{server_name}", model)
         return cls(tuple(candidates), aliases)
+
+    @property
+    def endpoints_by_alias(self) -> dict[str, Endpoint]:
+        """The addresses of the servers of all models: two equal ones mean the same routes."""
+        return {alias: model.endpoint for alias, model in self.aliases.items()}
 
     @property
     def usable(self) -> tuple[Candidate, ...]:

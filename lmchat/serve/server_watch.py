@@ -44,8 +44,7 @@ class ServerWatch:
         Raises `LMChatError` if they cannot be looked for.
         """
         routes = ModelRoutes.of(await self._find())
-        # An alias names a model and its server, so other aliases mean that one of them has changed.
-        has_changed = routes.aliases.keys() != self.routes.aliases.keys()
+        has_changed = routes.endpoints_by_alias != self.routes.endpoints_by_alias
         self.routes = routes
         if has_changed:
             reads = map(self._read_details, routes.usable)

@@ -1,0 +1,43 @@
+"""Names by which `lmchat serve` offers the models of several servers."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from lmchat.domain.server import Candidate, Endpoint, Verdict
+from lmchat.serve.model_routes import ModelRoutes
+from lmchat.serve.server_watch import ServerWatch
+from tests.support.scripted_backend import candidate, model
+
+
+def lm_studio(address: str) -> Candidate:
+    endpoint = Endpoint.parse(address)
+    return candidate(Verdict.READY, replace(model(), endpoint=endpoint), endpoint=endpoint)
+
+
+HERE, THERE, OTHER_PORT = map(
+    lm_studio, ("http://127.0.0.1:1234", "http://gpu-box:1234", "http://127.0.0.1:1235")
+)
+
+
+def test_servers_of_a_product_are_told_apart_by_port_or_by_host_and_port():
+    routes = ModelRoutes.of([HERE, OTHER_PORT])
+    assert routes.find("qwen3-8b@LM Studio:1235").endpoint == OTHER_PORT.endpoint
+    routes = ModelRoutes.of([HERE, THERE])
+    assert routes.find("qwen3-8b@LM Studio:gpu-box:1234").endpoint == THERE.endpoint
+    assert len(routes.listed()) == 3
+
+
+async def test_a_server_that_has_moved_to_another_port_is_a_change():
+    places = iter([(HERE,), (HERE,), (OTHER_PORT,)])
+    read: list[str] = []
+
+    async def find() -> tuple[Candidate, ...]:
+        return next(places)
+
+    async def read_details(server: Candidate) -> None:
+        read.append(server.endpoint.netloc)
+
+    watch = ServerWatch(find, read_details, lambda _: None)
+    assert [await watch.look() for _ in range(3)] == [True, False, True]
+    assert read == ["127.0.0.1:1234", "127.0.0.1:1235"]
