@@ -223,11 +223,10 @@ class PlainTurns:
         A turn that ended with an exception of another class than `LMChatError` has no `error`: its
         last message has the `failure` that the user is told.
         """
-        error = self.conversation.error or self.sessions.save_queue.warning
         failure = self.conversation.messages[-1].failure
-        if error is None and failure is not None:
+        if self.conversation.error is None and failure is not None:
             return LMChatError(failure.message, hint=failure.hint, kind=failure.kind)
-        return error
+        return self.conversation.error or self.sessions.save_queue.warning
 
     async def read_answer(self) -> bytes:
         """Wait for a line and return it with its line end; empty at the end of the input.

@@ -81,6 +81,7 @@ class SessionSampling:
         if not text:
             return self.describe(name)
         options = dict(self._conversation.header.sampling)
+        was_set = name in options or self._option(name) is not None
         if text == _DEFAULT:
             if name not in options:
                 option_form(name)  # refuses an unknown name
@@ -90,8 +91,10 @@ class SessionSampling:
         self._refuse_without_effect(name)
         await self._conversation.set_sampling(options)
         option = self._option(name)
-        if option is None:
+        if option is None and was_set:
             return f"{name} is not sent any more, from the next answer on."
+        if option is None:
+            return self.describe(name)
         return f"{name} is {value_words(option)} from the next answer on ({option.origin})."
 
     def _checked(self, name: str, text: str) -> object:

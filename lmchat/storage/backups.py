@@ -43,7 +43,8 @@ def back_up(path: Path, moment: datetime) -> None:
     oldest_name = _copy_of_day(path, moment - timedelta(days=_KEPT_DAYS)).name
     for index, copy in enumerate(daily_copies(path)):
         if index >= _KEPT_COPIES or copy.name < oldest_name:
-            copy.unlink(missing_ok=True)
+            with suppress(OSError):  # another process has removed it, or the folder is read-only
+                copy.unlink()
 
 
 def renew_copies(path: Path, moment: datetime) -> None:

@@ -237,7 +237,11 @@ class AnswerFile:
         with suppress(OSError):  # a file system without locks
             try_lock(descriptor)
         if path is hidden:
-            path.replace(self._path)
+            try:
+                path.replace(self._path)
+            except OSError:
+                os.close(descriptor)
+                raise
         return descriptor
 
 

@@ -63,6 +63,7 @@ async def test_an_option_is_sent_after_a_restart_until_default_takes_it_back(tmp
         sessions.show(await sessions.load(session_id))
         assert await ask(sessions, "two") == {"top_k": 20, "stop": ("###", "ä")}
         await sampling(sessions).change("stop default")
+        assert (await sampling(sessions).change("seed default")).startswith("seed is not set.")
         assert await sampling(sessions).change("top_k default") == (
             "top_k is not sent any more, from the next answer on."
         )

@@ -513,7 +513,8 @@ class Turns:
 
         self._check_server_if_needed(opened.conversation)
         if self._workspace.clock() - began_s > _LONG_ANSWER_S:
-            self._notices.notify_if_unfocused("The answer has ended.")
+            what = "summary" if is_summary else "answer"
+            self._notices.notify_if_unfocused(f"The {what} has ended.")
         if next_prompt is not None:
             self._send(opened, next_prompt, may_compact=not is_summary)
         else:

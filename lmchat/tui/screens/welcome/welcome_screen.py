@@ -193,7 +193,7 @@ class WelcomeScreen(Screen[None]):
             return headline, advice
         has_room_for_advice = self._advice.display  # the style sheet hides it on a small screen
         if has_room_for_advice:
-            return headline, f"{_WAITING} {advice}"
+            return headline, f"{_WAITING} {advice}".rstrip()
         return _WAITING, ""
 
     def _draw_sentences(self, headline: str, advice: str, problem: str) -> None:
