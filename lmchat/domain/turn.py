@@ -104,6 +104,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     thought_deltas: int = 0  # pieces of the thought, also of earlier requests
     chars: int = 0  # characters in the pieces that `deltas` counts
     earlier_tokens: int = 0  # tokens of earlier requests for the same answer, not in `deltas`
+    is_earlier_estimated: bool = False  # whether they are an estimate
     usage: UsageReported | None = None
     counted_deltas: int = 0  # `deltas` at the time when the server reported `usage`
     retry: RetryScheduled | None = None
@@ -181,7 +182,15 @@ class Turn(Struct, frozen=True, kw_only=True):
         if not self.has_text:
             return replace(turn, sent_s=now_s, first_token_s=None)
         tokens = self.tokens
-        return replace(turn, earlier_tokens=tokens, deltas=0, chars=0, usage=None, counted_deltas=0)
+        return replace(
+            turn,
+            earlier_tokens=tokens,
+            is_earlier_estimated=self.is_estimated,
+            deltas=0,
+            chars=0,
+            usage=None,
+            counted_deltas=0,
+        )
 
     def _out_of_queue(self, now_s: float) -> Turn:
         """Return the turn with the time of waiting for another answer, if that ends now."""
@@ -332,8 +341,12 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     @property
     def is_estimated(self) -> bool:
-        """Whether `tokens` is an estimate: the server did not count, or more has arrived since."""
-        return self._server_count is None or self.deltas > self.counted_deltas
+        """Whether `tokens` is an estimate: the server did not count, or more has arrived since.
+
+        It is one, too, if the tokens of an earlier request for the answer are.
+        """
+        is_uncounted = self._server_count is None or self.deltas > self.counted_deltas
+        return is_uncounted or self.is_earlier_estimated
 
     @property
     def _server_count(self) -> int | None:

@@ -205,6 +205,14 @@ def test_what_comes_after_the_servers_count_is_added_to_it():
     assert (turn.tokens, turn.is_estimated) == (52, False)
 
 
+@pytest.mark.rule("R-18")
+def test_a_sum_with_an_estimate_of_an_earlier_request_is_an_estimate():
+    turn = played((100, RequestSent()), (101, TextDelta(text="abc", pieces=3)))
+    turn = turn.apply(RequestSent(), 110).apply(TextDelta(text="d"), 111)
+    turn = turn.apply(UsageReported(prompt_tokens=9, completion_tokens=4), 112)
+    assert (turn.tokens, turn.is_estimated) == (7, True)
+
+
 def test_a_token_that_is_held_back_counts_as_the_first_and_goes_with_its_try():
     turn = played((100, RequestSent()), (101, LifeSign()), (103, LifeSign(is_token=True)))
     assert turn.ttft_s == 3

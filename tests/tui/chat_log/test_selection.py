@@ -210,6 +210,16 @@ async def test_shift_and_a_press_go_on_with_the_selection(pilot, log):
     assert log.selected_text == "one t"
 
 
+async def test_shift_and_a_press_extend_a_selection_of_words_by_whole_words(pilot, log):
+    await load(pilot, answer("one two three four five"))
+    await press(pilot, log, find(log, "wo"), 2)
+    assert log.selected_text == "two"
+    x, y = find(log, "our")
+    await pilot.mouse_down(log, offset=(x, y), shift=True)
+    assert log.selected_text == "two three four"
+    await pilot.mouse_up(log, offset=(x, y))
+
+
 @pytest.mark.usefixtures("_slow_presses")
 @pytest.mark.parametrize(
     "cluster", ["\U0001f1e9\U0001f1ea", "\u0932\u093f", "\u0e01\u0e33", "e\u0301"]

@@ -160,8 +160,8 @@ class Selection:
         self._last_press = Press((x, y), time_s, unit.value)
         self.pointer = (x, y)
 
-        ends = self._ends_under(x, y, unit)
         extended = self.selected if is_shift_held else None
+        ends = self._ends_under(x, y, unit if extended is None else extended.unit)
         self.drop()
         self.was_dragged = extended is not None
         if extended is not None:
