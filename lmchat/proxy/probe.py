@@ -48,6 +48,11 @@ class Probe(Struct, frozen=True, kw_only=True):
     is_spare: bool = False  # whether it is a further port that the product may use
     is_old_port: bool = False  # whether it is the default port of older versions of the product
 
+    @property
+    def is_named(self) -> bool:
+        """Whether the user has named the address in this run, as `Candidate.is_own` says."""
+        return self.is_own and not self.is_from_earlier
+
 
 async def run_probe(api: ServerApi, probe: Probe, known_server: Server | None = None) -> Candidate:
     """Probe a server and return its candidate; errors of the server become the verdict.
@@ -68,7 +73,8 @@ async def run_probe(api: ServerApi, probe: Probe, known_server: Server | None = 
     server = server_of(api.facts.product)  # the one that `read_models` has found, if any
     is_unproven = not api.is_identified and not probe.endpoint.is_loopback
     if error and verdict.is_server and is_unproven:
-        server = UNKNOWN  # on another machine, the port alone does not tell the product
+        # it has only refused: on another machine, the port alone does not tell the product
+        server = UNKNOWN
     has_models = any(model.can_chat for model in models)
     seen = ""
     if verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM):
@@ -83,7 +89,7 @@ async def run_probe(api: ServerApi, probe: Probe, known_server: Server | None = 
         seen=seen,
         kind=error.kind if error else "",
         next_step=_step_after(error, probe, verdict, server, has_models=has_models),
-        is_own=probe.is_own and not probe.is_from_earlier,
+        is_own=probe.is_named,
     )
 
 
@@ -128,7 +134,7 @@ def empty_candidate(probe: Probe, verdict: Verdict) -> Candidate:
         product=probe.server.product,
         verdict=verdict,
         next_step=next_step(verdict, probe.server, probe.endpoint),
-        is_own=probe.is_own and not probe.is_from_earlier,
+        is_own=probe.is_named,
     )
 
 

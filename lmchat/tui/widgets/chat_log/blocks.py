@@ -89,7 +89,11 @@ class Block(Struct, gc=False):
     info: str = ""  # language of a fence; of a block of kind `TABLE`, head and first rows
     is_first: bool = True  # false where it continues its predecessor without a blank row
     is_attached: bool = False  # as a list below its paragraph: no blank row is above it
-    head: str = ""  # start of the line that it continues; it is parsed and not shown
+    head: str = ""
+    """Start of the line that it continues; it is parsed and not shown.
+
+    A fence is not parsed: there, any text means that it begins in the middle of a line.
+    """
     number: int | None = None  # number of its first item where it continues a list
     code: Code | None = None  # the fence that it is a piece of
     piece: int = 0  # the number of that piece

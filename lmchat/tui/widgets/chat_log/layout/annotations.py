@@ -412,7 +412,8 @@ def _tool_name(message: ChatMessage, page: Page) -> Span:
 def _put_on_card(rows: list[Line], page: Page) -> list[Line]:
     """Change rows to those of a card, with its tint and bar; return them."""
     for row in rows:
-        row.segments[0] = Segment(" ", page.styles["panel"])  # in code, this cell has no tint
+        # the free cell before the text, which in rows of code has no tint
+        row.segments[0] = Segment(" ", page.styles["panel"])
         row.tint = "panel"
         row.bar = "warning"
     return rows

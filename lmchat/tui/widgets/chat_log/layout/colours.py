@@ -86,16 +86,16 @@ class Colours:
         self._waiting.clear()
 
     def _request(self, request: CodeRequest) -> None:
-        """Request the colours of a code for the block that is laid out.
+        """Request the colours of a code for `self.block`, the block that is being laid out.
 
         If the newest request is for the beginning of this code, it is dropped, since the code has
-        likely grown. Its blocks wait for the new one.
+        likely grown. Its blocks wait for the new one. When the colours come, all of them are laid
+        out again; a block that had other code, which only began alike, then requests its own.
         """
         language, code = request
         blocks = self._waiting.pop(request, [])
         last = self.newest_request
         if last is not None and last[0] == language and code.startswith(last[1]):
-            # if it was other code, its block requests the colours again when it is laid out
             blocks += self._waiting.pop(last)
         if self.block is not None:
             blocks.append(self.block)

@@ -157,7 +157,7 @@ class OpenFence(Struct):
 
     def _block(self, lines: list[str]) -> Block:
         """Return lines as a piece; one that begins in the middle of a line has a head."""
-        head = GLUE if self.is_mid_line else ""
+        head = GLUE if self.is_mid_line else ""  # any other text would do
         return Block(Kind.FENCE, "\n".join(lines), self.opening.info, self.is_first, head=head)
 
     def _dedented(self, line: str) -> str:
