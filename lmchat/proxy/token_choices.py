@@ -107,9 +107,13 @@ def _logprob_of(entry: dict[str, Any]) -> float | None:
 
 
 def _number(value: object) -> float | None:
-    """Return a number as a float; None for any other value.
+    """Return a number as a float; None for any other value, and if a float cannot hold it.
 
     Unlike `number_or_none`, it takes the lowest number that a float can hold, too.
     """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number else None  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        return None

@@ -107,6 +107,7 @@ def test_probabilities_after_the_samplers_are_read_too():
         {"token": "No", "logprob": "-1"},
         {"token": "No", "logprob": True},
         {"token": "No", "logprob": None},
+        {"token": "No", "logprob": int("-" + "9" * 400)},
         {"token": "x" * 5000, "logprob": -1},
         {"token": "", "bytes": [], "logprob": -1},
     ],
