@@ -690,10 +690,10 @@ class ProxyClient:
         return background_task(exchange.server.follow_loading(api, request.model, report))
 
     def _timeouts_for(self, endpoint: Endpoint) -> TimeoutSettings:
-        """Return the timeouts that the settings have for an origin, or else the general ones."""
+        """Return the timeouts that the settings have for a server, or else the general ones."""
         for configured in self._settings.endpoints:
             if configured.timeouts is None:
                 continue
-            if Endpoint.parse(configured.url).origin == endpoint.origin:
+            if Endpoint.parse(configured.url).literal.origin == endpoint.literal.origin:
                 return configured.timeouts
         return self._settings.timeouts

@@ -445,6 +445,16 @@ async def test_an_endpoint_may_have_time_outs_of_its_own(server, make_client):
     assert found.verdict is Verdict.TIMED_OUT
 
 
+async def test_the_time_outs_of_an_endpoint_hold_for_each_name_of_this_machine(server, make_client):
+    short = TimeoutSettings(first_token_s=0.05)
+    url = server.url.replace("127.0.0.1", "localhost")
+    client = make_client(endpoints=(EndpointSettings(name="own", url=url, timeouts=short),))
+    server.unknown = raw_reply(Hold())
+    async with asyncio.timeout(5):
+        _, error = await events_of(client, ask(server))
+    assert error.kind == "timeout"
+
+
 @pytest.mark.rule("R-9")
 @pytest.mark.parametrize(
     ("location", "kind"),
