@@ -125,9 +125,8 @@ class AnswerReader:
                 self._read_events(self._sse.feed(data))
                 self._idle_timeout.note_data(has_token=self._chunks.has_token)
                 if self._events.qsize() > MAX_WAITING:
-                    await self._events.join()
-                    # The server was not silent: its data had to wait for this process.
-                    self._idle_timeout.note_data(has_token=self._chunks.has_token)
+                    with self._idle_timeout.paused():
+                        await self._events.join()
                 if self._chunks.has_done:
                     await _read_to_end(body)
                     return ""

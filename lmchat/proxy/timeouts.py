@@ -7,8 +7,8 @@ refuses because its model loads.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Self
 from urllib.request import getproxies
 
@@ -70,6 +70,7 @@ class IdleTimeout:
         self._next_probe_s = 0.0  # before this time, `is_alive` is not called again
         self._last_alive_s = self._begun_s  # when the server last answered `is_alive`
         # Findings:
+        self._is_paused = False  # whether arrived data waits to be taken, see `paused`
         self._has_token = False  # whether any text has arrived
         self._is_gone = False  # whether the server left the last `is_alive` unanswered
         self._error: LMChatError | None = None  # of `_watch`; `watching` raises it in the block
@@ -78,6 +79,19 @@ class IdleTimeout:
         """Note that bytes have arrived now; `has_token` is whether any text has arrived so far."""
         self._last_data_s = self._loop.time()
         self._has_token = has_token
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Check nothing while the block runs: the data of the server wait for this process.
+
+        A silence begins again behind the block.
+        """
+        self._is_paused = True
+        try:
+            yield
+        finally:
+            self._is_paused = False
+            self.note_data(has_token=self._has_token)
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[Self]:
@@ -103,6 +117,8 @@ class IdleTimeout:
             late_s = self._loop.time() - planned_s
             if late_s > SUSPENDED_S:
                 self._extend_limits(late_s)
+                continue
+            if self._is_paused:
                 continue
             self._error = self._check_clock()
             if self._error is None and self._is_alive is not None:

@@ -386,6 +386,20 @@ async def test_a_slow_reader_holds_the_server_back_and_loses_nothing(server, cli
     assert got == "".join(pieces)
 
 
+async def test_a_reader_that_pauses_for_long_is_not_taken_for_a_silent_server(server, make_client):
+    client = make_client(timeouts=TimeoutSettings(stalled_after_s=0.2, give_up_after_s=0.4))
+    words = [delta(f"{number} ", model=f"tiny-{number}") for number in range(1000)]
+    server.on(CHAT, sse(*words, finish(), DONE))
+    events = []
+    async with aclosing(client.stream(ask(server))) as stream:
+        async for event in stream:
+            if isinstance(event, TextDelta) and not text_of(events):
+                await asyncio.sleep(1)
+            events.append(event)
+    assert text_of(events) == "".join(f"{number} " for number in range(1000))
+    assert not [event for event in events if isinstance(event, StreamStalled)]
+
+
 async def test_no_token_within_the_set_time_is_a_request_timeout(server, make_client):
     client = make_client(timeouts=TimeoutSettings(first_token_s=0.3))
     server.on(CHAT, raw_reply(Hold()))
