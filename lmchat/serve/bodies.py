@@ -55,7 +55,11 @@ def fields_of(body: bytes) -> BodyFields:
     try:
         return _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise RequestInvalid("The body of the request is not a JSON object.") from None
+        raise _no_json_object() from None
+
+
+def _no_json_object() -> RequestInvalid:
+    return RequestInvalid("The body of the request is not a JSON object.")
 
 
 def model_name(fields: BodyFields, request: Request) -> str:
@@ -75,9 +79,13 @@ def model_name(fields: BodyFields, request: Request) -> str:
 def with_changes(body: bytes, changes: Mapping[str, object], *, removed: str = "") -> bytes:
     """Return a JSON object with some fields set to other values, and one removed, if any is named.
 
-    The values of all other fields stay byte for byte as they are.
+    The values of all other fields stay byte for byte as they are. Raises `RequestInvalid` if the
+    name of one of them is no UTF-8, which `fields_of` does not read.
     """
-    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise _no_json_object() from None
     fields.pop(removed, None)
     for name, value in changes.items():
         fields[name] = msgspec.Raw(msgspec.json.encode(value))

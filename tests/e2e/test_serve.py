@@ -326,6 +326,13 @@ def test_a_body_that_is_no_json_object_is_refused(gateway, body):
     assert gateway.chat().status_code == 200
 
 
+def test_a_name_in_a_body_that_is_no_utf_8_is_refused(gateway):
+    body = b'{"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "\xff": 1}'
+    reply = gateway.post("/chat/completions", content=body)
+    assert reply.status_code == 400
+    assert reply.json() == {"error": "The body of the request is not a JSON object."}
+
+
 @pytest.mark.parametrize("is_announced", [True, False])
 def test_more_than_10_mb_are_refused_also_if_the_size_is_not_announced(
     gateway, server, is_announced
