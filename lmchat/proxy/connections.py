@@ -148,6 +148,7 @@ class Connections:
                 # A proxy of the environment cannot reach this machine (R-8).
                 trust_env=not endpoint.is_local,
                 follow_redirects=False,
+                event_hooks={"response": [_remove_bad_location]},
                 limits=limits,
                 headers={"User-Agent": f"lmchat/{__version__}"},
             )
@@ -270,6 +271,19 @@ class Connections:
         self._clients.clear()
         for client in clients:
             await client.aclose()
+
+
+async def _remove_bad_location(response: httpx.Response) -> None:
+    """Remove the address of a redirect if it cannot be read, such as `mailto:me`.
+
+    httpx reads it even if it does not follow redirects, and fails as if nothing had answered.
+    """
+    try:
+        location = httpx.URL(response.headers.get("Location", ""))
+        if location.scheme and not location.host:
+            location.copy_with(host=response.request.url.host)  # as httpx does
+    except httpx.InvalidURL:
+        del response.headers["Location"]
 
 
 class RequestTrace:

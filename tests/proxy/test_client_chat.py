@@ -492,6 +492,15 @@ async def test_no_redirect_is_followed(server, make_client, location, kind):
         assert error.message.startswith("Endpoint not allowed")
 
 
+@pytest.mark.rule("R-9")
+@pytest.mark.parametrize("location", ["mailto:me@example.com", "http://[::1", "//\x7f"])
+async def test_a_redirect_to_what_is_no_address_is_still_a_redirect(server, client, location):
+    server.on(CHAT, text_reply("", status=302, headers={"Location": location}))
+    _, error = await events_of(client, ask(server))
+    assert (error.kind, len(server.requests)) == ("wrong_path", 1)
+    assert error.message == "The server redirects to another address."
+
+
 @pytest.mark.rule("R-24")
 async def test_words_of_a_server_reach_the_error_without_escapes(server, client):
     evil = "\x1b]52;c;aGk=\x07\x1b[2Jno\u202e " + "x" * 1000
