@@ -61,6 +61,11 @@ class _AddressRecord(Struct, kw_only=True):
     is_proven: bool = False  # whether `product` has answered, and no other product since
     memory: ServerMemory = field(default_factory=ServerMemory)
 
+    def forget_server(self) -> None:
+        """Forget the server, as it has ended: another version or product may be the next one."""
+        self.is_proven = False
+        self.memory = ServerMemory()
+
 
 class Prober:
     """Prober of addresses; remembers what earlier requests found out about each."""
@@ -255,7 +260,7 @@ class Prober:
         candidate = await run_probe(api, probe, known_server)
 
         if api.is_quick and _is_other_product(api, probe.server):
-            record.is_proven = False  # so the second call is not a quick one, and ends
+            record.forget_server()  # so the second call is not a quick one, and ends
             return await self._probe(probe, key)
 
         if candidate.verdict is Verdict.NEEDS_KEY:
@@ -266,6 +271,8 @@ class Prober:
         else:
             # Another product may answer next time; until then the name of this one is shown.
             record.is_proven = False
+            if candidate.verdict is Verdict.REFUSED:
+                record.forget_server()
         return self._with_withheld_key(candidate, api.key_withheld)
 
     def _with_withheld_key(self, candidate: Candidate, reason: str) -> Candidate:

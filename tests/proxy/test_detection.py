@@ -530,6 +530,17 @@ async def test_what_the_oldest_lm_studio_lacks_is_asked_for_once(start, make_cli
     assert ports.paths(1234)[before:] == ["/lmstudio-greeting", "/v1/models"]
 
 
+async def test_a_server_that_was_started_again_is_asked_anew_for_what_it_lacked(start, make_client):
+    server, client = start(products.lm_studio, api="none"), make_client()
+    endpoint = endpoint_of(server)
+    assert (await client.check(endpoint)).models[0].quantization == ""
+    server.stop()
+    assert (await client.check(endpoint)).verdict is Verdict.REFUSED
+    products.lm_studio(server)  # a newer version
+    server.start()
+    assert (await client.check(endpoint)).models[0].quantization == "Q4_K_M"
+
+
 @pytest.mark.rule("R-4")
 async def test_a_refusal_of_lm_studio_is_no_reason_to_ask_an_older_api(start, make_client):
     server, client = start(products.lm_studio, key="right"), make_client()
