@@ -29,12 +29,14 @@ _YOUNG_S = 60
 def save(folder: Path, data: bytes) -> str:
     """Write a file whose name is the digest of its content, and return the digest.
 
-    A file that has this name and size already is not written again. Raises `StoreUnavailable`.
+    A file that has this name and content already is not written again. Raises `StoreUnavailable`.
     """
     digest = sha256(data).hexdigest()
     path = folder / digest
     try:
-        if path.is_file() and path.stat().st_size == len(data):
+        is_same_size = path.is_file() and path.stat().st_size == len(data)
+        # the content is compared, too: a damaged file may have its size still
+        if is_same_size and path.read_bytes() == data:
             path.touch()  # so that it counts as young, and is kept until its message is written
         else:
             write_atomically(path, data)

@@ -52,11 +52,12 @@ async def test_a_missing_damaged_or_made_up_file_is_an_error(tmp_path, store):
     for digest in ("0" * 64, "../sessions.db"):
         with pytest.raises(StoreUnavailable, match=r"is (missing|damaged)\.$"):
             await store.read_file(digest)
-    path.write_bytes(b"cut")
-    with pytest.raises(StoreUnavailable, match="is damaged"):
-        await store.read_file(DIGEST)
-    await store.save_file(DATA)
-    assert await store.read_file(DIGEST) == DATA
+    for damaged in (b"cut", b"\0" * len(DATA)):
+        path.write_bytes(damaged)
+        with pytest.raises(StoreUnavailable, match="is damaged"):
+            await store.read_file(DIGEST)
+        await store.save_file(DATA)
+        assert await store.read_file(DIGEST) == DATA
 
 
 async def test_a_search_finds_the_names_of_files(store):
