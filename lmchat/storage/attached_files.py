@@ -22,6 +22,8 @@ from lmchat.storage.row_values import loaded
 log = logging.getLogger(__name__)
 
 DIGEST = re.compile("[0-9a-f]{64}")
+# A digest, or what a killed process left of `write_atomically`: `.`, a cut digest, a random end.
+_OWN_NAME = re.compile(r"[0-9a-f]{64}|\.[0-9a-f]{50}\.[0-9a-f]{8}")
 # A younger file stays although no message names it: the message is written after the file.
 _YOUNG_S = 60
 
@@ -87,12 +89,17 @@ def remove(connection: Connection, folder: Path, digests: Collection[str]) -> No
 
 
 def remove_unnamed(connection: Connection, folder: Path, moment: datetime) -> None:
-    """Remove all files that neither a message nor a draft names, except those younger than 60 s."""
+    """Remove all files that neither a message nor a draft names, except those younger than 60 s.
+
+    Only files with names of this module are removed: the user may keep others in a folder of this
+    name, where LMCHAT_HOME is a folder of theirs.
+    """
     is_named = _check_of_names(connection)
     young_from_s = moment.timestamp() - _YOUNG_S
     for path in folder.glob("*"):
         with suppress(OSError):  # another process has just removed it
-            if not is_named(path.name) and path.stat().st_mtime < young_from_s:
+            is_unnamed = _OWN_NAME.fullmatch(path.name) and not is_named(path.name)
+            if is_unnamed and path.stat().st_mtime < young_from_s:
                 path.unlink()
                 log.info("an attached file that no message names was removed")
 

@@ -84,6 +84,19 @@ async def test_a_file_whose_message_is_about_to_be_written_stays(store):
     assert await store.read_file(DIGEST) == DATA
 
 
+async def test_only_files_of_lmchat_are_removed_from_its_folder_when_no_message_names_them(
+    tmp_path, store
+):
+    await ask_with_file(store)
+    folder = tmp_path / "lmchat" / "attachments"
+    unnamed = ("0" * 64, f".{'0' * 50}.12345678")  # the second is of a process that was killed
+    for name in (*unnamed, "thesis.pdf"):  # the third is of the user, as LMCHAT_HOME is any folder
+        (folder / name).write_bytes(DATA)
+        os.utime(folder / name, (0, 0))
+    await store.daily_check()
+    assert {path.name for path in folder.iterdir()} == {DIGEST, "thesis.pdf"}
+
+
 async def test_a_damaged_part_costs_that_part(store, tmp_path):
     session, asked = await ask_with_file(store)
     with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db")) as file:
