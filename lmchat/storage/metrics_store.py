@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from msgspec import convert
-from msgspec.structs import asdict
+import logging
+from typing import Any
+
+from msgspec import ValidationError, convert
+from msgspec.structs import asdict, fields
 
 from lmchat.domain.telemetry import Metrics
 from lmchat.storage.connection import Connection
 from lmchat.storage.database import Jobs, reading, writing
+
+log = logging.getLogger(__name__)
 
 
 class MetricsStore:
@@ -40,6 +45,12 @@ class MetricsStore:
 
 
 def _read(connection: Connection) -> Metrics:
-    """Return the sums of all counters; one without a row is 0."""
+    """Return the sums of all counters; one without a row, or with a damaged one, is 0."""
     values = dict(connection.execute("select name, value from metrics"))
-    return convert(values, Metrics, strict=False)
+    counters: dict[str, Any] = {}
+    for field in fields(Metrics):
+        try:
+            counters[field.name] = convert(values.get(field.name, 0), field.type, strict=False)
+        except ValidationError:
+            log.warning("the damaged counter %s was left out", field.name)
+    return Metrics(**counters)

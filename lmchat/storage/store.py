@@ -295,7 +295,7 @@ class SqliteStore(SessionTables):
         speeds_by_model: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
         rows = connection.execute(
             """select endpoint, model, tokens_per_second from ledger
-                where tokens_per_second is not null order by ledger_id desc limit ?""",
+                where typeof(tokens_per_second) = 'real' order by ledger_id desc limit ?""",
             (_RECENT_TURNS,),
         )
         for endpoint, model, speed in rows:

@@ -7,9 +7,29 @@ from contextlib import aclosing, closing, suppress
 import pytest
 
 from lmchat.domain.message import AnswerState
+from lmchat.domain.telemetry import LedgerRow, Metrics
 from lmchat.errors import SessionUnreadable, StoreUnavailable
 from lmchat.storage.schema import VERSION
 from tests.support.chats import Clock, begin_session, fill, header, reply, say, store_at
+
+FIGURES = LedgerRow(
+    message_id="m1",
+    endpoint="http://127.0.0.1:1234",
+    product="lm_studio",
+    model="tiny",
+    quantization="",
+    state="complete",
+    ttft_ms=1.0,
+    prompt_tokens_per_second=1.0,
+    tokens_per_second=40.0,
+    prompt_tokens=1,
+    completion_tokens=1,
+    is_estimated=False,
+    stalls=0,
+    retries=0,
+    elapsed_ms=1.0,
+    finish_reason="stop",
+)
 
 
 @pytest.fixture
@@ -150,6 +170,21 @@ async def test_damaged_figures_of_a_message_cost_themselves_alone(damaged, path,
     change(path, f"update messages set {damage} where number = 1")  # noqa: S608 - a test
     message, *_ = await talk(damaged, 0)
     assert (message.text, message.receipt, message.failure) == ("prompt 0", None, None)
+
+
+@pytest.mark.parametrize("damage", ["'many'", "x'ff'", "9e999", "1.5"])
+async def test_a_damaged_counter_costs_itself_alone(damaged, path, damage):
+    change(path, f"insert into metrics values ('retries', {damage}), ('total_requests', 2)")  # noqa: S608 - a test
+    assert await damaged.metrics.load() == Metrics(total_requests=2)
+    assert (await damaged.metrics.add(Metrics(total_requests=1))).total_requests == 3
+
+
+async def test_a_damaged_speed_in_the_ledger_costs_its_turn_alone(damaged, path):
+    for _ in range(3):
+        await damaged.add_ledger(FIGURES)
+    change(path, "update ledger set tokens_per_second = 'fast' where ledger_id = 2")
+    assert await damaged.speeds() == {(FIGURES.endpoint, FIGURES.model): 40.0}
+    assert len(await damaged.ledger_rows()) == 2
 
 
 async def test_a_session_whose_id_is_no_text_costs_that_session_alone(damaged, path):
