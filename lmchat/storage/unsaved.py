@@ -86,15 +86,19 @@ class UnsavedStore:
     async def _copy(self, session_id: str) -> SessionTables:
         """Copy a saved session into memory, unless memory has it; return the tables in memory.
 
-        Raises `SessionNotFound`.
+        It is copied to the end even if the caller is cancelled: a session that is in memory without
+        being noted could not be copied again. Raises `SessionNotFound`.
         """
+        await asyncio.shield(self._copy_once(session_id))
+        return self._memory
+
+    async def _copy_once(self, session_id: str) -> None:
         async with self._copying:
             if session_id not in self._memory_ids:
                 rows = await self._saved.session_rows(session_id)
                 await self._database.write(partial(write_rows, rows=rows))
                 self._memory_ids.add(session_id)
                 self._copied_ids.add(session_id)
-        return self._memory
 
     # Sessions
 

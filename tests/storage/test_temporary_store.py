@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, suppress
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -14,6 +16,7 @@ from lmchat.domain.session import Session
 from lmchat.domain.telemetry import LedgerRow
 from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
 from lmchat.services.ports import ChatStore
+from lmchat.storage.session_rows import SessionRows
 from lmchat.storage.store import SqliteStore
 from lmchat.storage.unsaved import UnsavedStore
 from tests.support.chats import (
@@ -71,6 +74,19 @@ async def unsaved(tmp_path, saved):
     store = UnsavedStore(store_at(tmp_path), clock=Clock())
     yield store
     await store.aclose()
+
+
+class ReadStore(SqliteStore):
+    """A store that tells when a session was read to be copied."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.was_read = asyncio.Event()
+
+    async def session_rows(self, session_id: str) -> SessionRows:
+        rows = await super().session_rows(session_id)
+        self.was_read.set()
+        return rows
 
 
 def marked_files(folder):
@@ -290,6 +306,20 @@ async def test_a_copy_has_the_deleted_messages_the_names_and_the_place_of_its_se
             assert await unsaved.branch_names(session_id) == {saved.messages[0].message_id: "Beds"}
             assert await unsaved.bookmark(session_id) == "here"
             assert len((await store.open_session(session_id)).messages) == 2
+
+
+async def test_a_change_that_is_stopped_while_its_session_is_copied_can_be_made_again(
+    tmp_path, saved
+):
+    session_id = saved.header.session_id
+    on_disk = ReadStore(tmp_path / "lmchat" / "sessions.db")
+    async with aclosing(UnsavedStore(on_disk)) as unsaved:
+        changing = asyncio.ensure_future(unsaved.update_session(session_id, {"title": "Dill"}))
+        await on_disk.was_read.wait()  # the copy is being written into memory
+        changing.cancel()
+        with suppress(asyncio.CancelledError):
+            await changing
+        assert (await unsaved.update_session(session_id, {"title": MARK})).title == MARK
 
 
 async def test_an_answer_that_streams_elsewhere_is_copied_with_what_has_arrived(tmp_path, saved):
