@@ -117,8 +117,12 @@ async def purge(context: Context) -> int:
         else:
             headers = list(await library.trash())
         if headers and await _confirm_purge(context, headers):
-            await library.purge(*(header.session_id for header in headers))
-            purged = headers
+            ids = [header.session_id for header in headers]
+            if context.options.id:
+                await library.purge(*ids)
+            else:
+                ids = list(await library.purge_from_trash(*ids))
+            purged = [header for header in headers if header.session_id in ids]
 
     lines = [f"{_id_and_title(header)} was deleted permanently." for header in purged]
     if context.options.id and purged:

@@ -68,6 +68,16 @@ def test_groups_keep_the_order_of_the_list_and_pinned_ones_stand_on_top():
     assert group_by_day([], moment=MOMENT) == ()
 
 
+async def test_what_left_the_trash_while_the_user_was_asked_is_not_purged(store, library):
+    restored, deleted, kept = await answered_chats(store, "one", "two", "three")
+    for session_id in (restored, deleted):
+        await library.delete(session_id)
+    await library.restore(restored)  # by another window
+    assert await library.purge_from_trash(restored, deleted) == (deleted,)
+    assert await library.every_id() == (kept, restored)
+    assert await library.purge_from_trash(restored) == ()
+
+
 async def test_archived_and_deleted_sessions_leave_the_list(store, library):
     one, two, three = await answered_chats(store, "one", "two", "three")
     await library.archive(one)

@@ -140,6 +140,14 @@ async def test_what_is_removed_from_the_trash_is_gone_only_after_a_yes(desk):
         await desk.store.open_session(session_id)
 
 
+async def test_what_another_window_has_restored_is_not_removed_by_a_yes(desk):
+    session_id = await in_trash(desk)
+    await desk.press("e", leads_to=ConfirmDialog)
+    await desk.store.update_session(session_id, {"deleted_at": None})
+    await desk.press("enter", sees="It was not in the trash any more.")
+    assert (await desk.store.open_session(session_id)).messages
+
+
 async def test_a_disk_that_fails_is_told_and_the_trash_stays_as_it_was(desk):
     session_id = await in_trash(desk)
     desk.store.update_session = AsyncMock(side_effect=StoreUnavailable("The disk is full."))

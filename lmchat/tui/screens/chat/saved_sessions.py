@@ -196,14 +196,17 @@ class SavedSessions:
 
     async def _change_trash(self, wanted: ChangeTrash) -> None:
         """Restore or delete sessions; show trash and list as they are now, also after an error."""
+        words = "Restored."
         try:
             if wanted.act == "delete":
-                await self._library.purge(*wanted.session_ids)
+                purged_ids = await self._library.purge_from_trash(*wanted.session_ids)
+                words = (
+                    "Deleted permanently." if purged_ids else "It was not in the trash any more."
+                )
             else:
                 for session_id in wanted.session_ids:
                     await self._library.restore(session_id)
         finally:
             await self._refresh_trash()
             await self._sessions.fetch_list()
-        is_deleted = wanted.act == "delete"
-        self._notices.notify("Deleted permanently." if is_deleted else "Restored.")
+        self._notices.notify(words)
