@@ -81,6 +81,15 @@ async def test_leaving_an_edit_brings_back_what_was_typed(tmp_path):
         assert sent(desk.backend) == ["one", "xy"]
 
 
+async def test_quitting_during_an_edit_keeps_what_was_typed_before_it(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"]) as desk:
+        session_id = desk.conversation.header.session_id
+        await desk.press("x", "y", "alt+up", "e", "!")
+    async with ready_desktop(tmp_path, resume_id=session_id) as desk:
+        await desk.until(lambda: desk.conversation.messages, "the saved session")
+        await desk.until(lambda: desk.prompt_input.text == "xy\n\none!", "all that was typed")
+
+
 async def test_an_edit_ends_when_another_session_is_shown(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await desk.press("alt+up", "e", "ctrl+n")

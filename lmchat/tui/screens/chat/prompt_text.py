@@ -22,6 +22,7 @@ from lmchat.services.attachments import attached_text, files_outside, read_clipb
 from lmchat.services.file_finder import named_files
 from lmchat.services.file_sets import SetName, parse_set_name, read_set
 from lmchat.services.open_sessions import OpenSession
+from lmchat.services.save_queue import SEPARATOR
 from lmchat.text import safe_line
 from lmchat.threads import run_abandonable
 from lmchat.tui.screens.chat.core import CANNOT_SEE, ChatCore
@@ -135,9 +136,12 @@ class PromptText:
     def save(self) -> None:
         """Save what is typed as the draft of the shown session, and its queued prompts, at once.
 
-        While an answer is rewritten, the draft is what was typed before: an answer is no prompt.
+        The draft begins with what was typed before an edit. While an answer is rewritten, it is
+        only that: an answer is no prompt.
         """
-        draft = self._before_edit if self.is_rewriting else self._input.full_text
+        draft = self._before_edit
+        if not self.is_rewriting:
+            draft = _joined(self._before_edit, self._input.full_text)
         self._save(self._draft_id, draft, self._open_sessions.shown)
 
     def save_soon(self) -> None:
@@ -263,6 +267,11 @@ class PromptText:
 
         name, _, text = typed.partition(" ")
         return await filled(self._workspace.named.presets(), name, text, paste)
+
+
+def _joined(*texts: str) -> str:
+    """Join typed texts with a blank line between two of them; empty ones are left out."""
+    return SEPARATOR.join(filter(None, texts))
 
 
 def _draft_id(opened: OpenSession) -> str:
