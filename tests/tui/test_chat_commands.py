@@ -385,6 +385,46 @@ async def test_a_command_of_the_palette_that_wants_words_keeps_what_is_typed(des
     await desk.until(lambda: desk.prompt_input.text == "hello", "what was typed before")
 
 
+async def test_esc_leaves_such_a_command_for_what_was_typed_before(desk):
+    await desk.press(*"hello")
+    desk.chat.action_slash("/system ")
+    await desk.press("B", "e", "escape")
+    assert desk.prompt_input.text == "hello"
+
+
+async def test_a_mistyped_command_in_its_place_loses_nothing(desk):
+    await desk.press(*"hello")
+    desk.chat.action_slash("/system ")
+    desk.prompt_input.put("")
+    await desk.say("/sistem", sees="Unknown command")
+    assert desk.prompt_input.text == "/sistem"
+    await desk.press("escape")
+    assert desk.prompt_input.text == "hello"
+
+
+async def test_what_was_typed_before_such_a_command_stays_with_its_session(tmp_path):
+    async with ready_desktop(tmp_path, answer("A."), answer("B."), asked=["one"]) as desk:
+        session_id = desk.conversation.header.session_id
+        await desk.press(*"hello")
+        desk.chat.action_slash("/system ")
+        await desk.press("ctrl+n")
+        await desk.ask("two")
+        assert desk.prompt_input.text == ""
+        desk.chat.sessions.switch_to(session_id)
+        await desk.until(lambda: desk.prompt_input.text == "hello", "what was typed before")
+
+
+async def test_quitting_keeps_what_was_typed_before_such_a_command(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"]) as desk:
+        session_id = desk.conversation.header.session_id
+        await desk.press(*"hello")
+        desk.chat.action_slash("/system ")
+        await desk.press(*"Be brief.")
+    async with ready_desktop(tmp_path, resume_id=session_id) as desk:
+        typed = "hello\n\n/system Be brief."
+        await desk.until(lambda: desk.prompt_input.text == typed, "all that was typed")
+
+
 async def test_find_marks_steps_and_leaves(tmp_path):
     backend = ScriptedBackend(answer("Lettuce and lettuce."), answer("No more."))
     async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:

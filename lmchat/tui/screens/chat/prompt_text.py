@@ -136,12 +136,12 @@ class PromptText:
     def save(self) -> None:
         """Save what is typed as the draft of the shown session, and its queued prompts, at once.
 
-        The draft begins with what was typed before an edit. While an answer is rewritten, it is
-        only that: an answer is no prompt.
+        The draft begins with what was typed before an edit or a begun command. While an answer is
+        rewritten, it is only what was typed before: an answer is no prompt.
         """
         draft = self._before_edit
         if not self.is_rewriting:
-            draft = _joined(self._before_edit, self._input.full_text)
+            draft = _joined(self._before_edit, self._before_command, self._input.full_text)
         self._save(self._draft_id, draft, self._open_sessions.shown)
 
     def save_soon(self) -> None:
@@ -190,6 +190,7 @@ class PromptText:
         until the edit ends, also if the user edits another message then.
         """
         if not self.edited_id:
+            self._leave_begun_command()
             self._before_edit = self._input.full_text
         self.edited_id = message.message_id
         self.is_rewriting = message.role is Role.ASSISTANT
@@ -200,9 +201,13 @@ class PromptText:
         self._status.show_action("rewriting" if self.is_rewriting else "editing")
 
     def leave_edit(self) -> bool:
-        """Restore what was typed before the edit; return whether there was an edit."""
+        """Restore what was typed before the edit; return whether there was an edit.
+
+        A command that was begun during the edit ends with it.
+        """
         if not self.edited_id:
             return False
+        self._before_command = ""
         self.edited_id = ""
         self.is_rewriting = False
         self._input.runs_commands = True
@@ -233,15 +238,33 @@ class PromptText:
         self._input.focus()
 
     def leave_command(self) -> bool:
-        """Restore what was typed before the command, unless the prompt has another text by now.
+        """Restore what was typed before the command, in place of the command.
 
-        Return whether something was typed before it.
+        Another text in the prompt stays. Return whether something was restored.
         """
-        text = self._before_command
+        typed_text = self._input.text.strip()
+        is_left = not typed_text or bool(self._input.typed_command)
+        if not self._before_command or not is_left:
+            return False
+        self._input.put(self._before_command)
         self._before_command = ""
-        if text and not self._input.text.strip():
-            self._input.put(text)
-        return bool(text)
+        return True
+
+    def end_command(self) -> None:
+        """Restore what was typed before the command, which was sent, if the prompt is empty."""
+        if not self._input.text.strip():
+            self.leave_command()
+
+    def leave(self) -> None:
+        """End an edit and a begun command: the prompt has what was typed before them again."""
+        self.leave_edit()
+        self._leave_begun_command()
+
+    def _leave_begun_command(self) -> None:
+        """Restore what was typed before a command; another text in the prompt follows it."""
+        if self._before_command and not self.leave_command():
+            self._input.put(_joined(self._before_command, self._input.full_text))
+            self._before_command = ""
 
     async def edit_in_program(self) -> None:
         """Edit the prompt in the user's editor, which runs on the terminal.

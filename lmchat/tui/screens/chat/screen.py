@@ -197,7 +197,7 @@ class ChatScreen(PatchedScreen):
             self.run_command(event.text)
         else:
             self.turns.submit(event.text)
-        self.prompt_text.leave_command()
+        self.prompt_text.end_command()
 
     @on(PromptInput.ShellCommandSubmitted)
     def _run_shell_command(self, event: PromptInput.ShellCommandSubmitted) -> None:
@@ -205,7 +205,7 @@ class ChatScreen(PatchedScreen):
         prompt_input = self.widgets.prompt_input
         prompt_input.history_of_prompts = (event.line, *prompt_input.history_of_prompts)
         self.shell_commands.begin(event.line)
-        self.prompt_text.leave_command()
+        self.prompt_text.end_command()
 
     def run_command(self, line: str) -> None:
         """Run a slash command in a worker; an unknown or failed one returns to the prompt."""
@@ -452,8 +452,8 @@ class ChatScreen(PatchedScreen):
         """
         steps = [
             self.stop_running,
-            self.prompt_text.leave_edit,
             self.prompt_text.leave_command,
+            self.prompt_text.leave_edit,
             self.widgets.log.drop_selection,
         ]
         if self.focused is self.widgets.prompt_input:  # elsewhere, Esc first leads to the prompt

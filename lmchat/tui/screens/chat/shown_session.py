@@ -198,7 +198,7 @@ class ShownSession:
         If the shown session is new itself, only read the list of sessions again.
         """
         opened = self._open_sessions.shown
-        self._prompt_text.leave_edit()
+        self._prompt_text.leave()
         if opened.conversation.messages or opened.is_busy:
             self.save()
             self.show_new()
@@ -254,7 +254,7 @@ class ShownSession:
             bookmark = await self._open_sessions.bookmarks.load(session_id)
             await _read_up_to(bookmark, opened.conversation)
             change_session = partial(self._open_sessions.show, opened)
-        self._prompt_text.leave_edit()
+        self._prompt_text.leave()
         self.save()  # draft and bookmark of the session that is left
 
         left = self._open_sessions.shown
