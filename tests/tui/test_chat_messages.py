@@ -98,6 +98,25 @@ async def test_an_edit_ends_when_another_session_is_shown(tmp_path):
         assert desk.conversation.messages[0].text == "two"
 
 
+async def test_an_edit_ends_when_its_session_is_forked_or_deleted(tmp_path):
+    async with ready_desktop(tmp_path, answer("A."), answer("B."), asked=["one"]) as desk:
+        first_id = desk.conversation.header.session_id
+        await desk.press("x", "alt+up", "alt+up", "e", "!", "alt+up", "f", sees="new session")
+        assert desk.prompt_input.text == "x"
+        await desk.press("enter")
+        await desk.answered(2)
+        assert sent(desk.backend) == ["one", "x"]
+        assert desk.app.open_sessions.drafts.text(first_id) == "x"
+
+        fork_id = desk.conversation.header.session_id
+        await desk.press("y", "alt+up", "alt+up", "e", "!")
+        await desk.chat.saved_sessions.act("delete", fork_id)
+        assert desk.prompt_input.text == "y"
+        await desk.press("enter")
+        await desk.answered()
+        assert sent(desk.backend)[2:] == ["y"]
+
+
 async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(

@@ -72,7 +72,9 @@ class Branches:
     async def fork(self, message: ChatMessage) -> None:
         """Copy the messages of the path up to this one into a new session, and show that."""
         session_id = self._sessions.shown_id
-        self._sessions.show_path(await self._store.fork(session_id, message.message_id))
+        fork = await self._store.fork(session_id, message.message_id)
+        self._sessions.leave()
+        self._sessions.show_path(fork)
         self._status.show_action("forked")
         self._notices.notify("This is a new session; the old one is unchanged.")
         self._widgets.prompt_input.focus()

@@ -125,7 +125,7 @@ class SavedSessions:
         await self._library.delete(session_id)
         has_switched = shown is not self._sessions.opened  # during the waits above
         if is_shown and not has_switched:
-            self._sessions.save()
+            self._sessions.leave()
             self._sessions.show_new()
         return "In the trash; u restores it"
 

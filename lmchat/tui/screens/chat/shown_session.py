@@ -208,6 +208,11 @@ class ShownSession:
         self._status.show_action("new session")
         self._widgets.prompt_input.focus()
 
+    def leave(self) -> None:
+        """End an edit and a command, and save draft and bookmark: another session is shown next."""
+        self._prompt_text.leave()
+        self.save()
+
     def show_new(self) -> None:
         """Make a new session and show it; what is typed stays in the prompt."""
         self._open_sessions.begin()
@@ -254,8 +259,7 @@ class ShownSession:
             bookmark = await self._open_sessions.bookmarks.load(session_id)
             await _read_up_to(bookmark, opened.conversation)
             change_session = partial(self._open_sessions.show, opened)
-        self._prompt_text.leave()
-        self.save()  # draft and bookmark of the session that is left
+        self.leave()
 
         left = self._open_sessions.shown
         change_session()
