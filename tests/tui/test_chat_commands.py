@@ -425,6 +425,13 @@ async def test_quitting_keeps_what_was_typed_before_such_a_command(tmp_path):
         await desk.until(lambda: desk.prompt_input.text == typed, "all that was typed")
 
 
+async def test_find_with_the_words_of_the_last_search_searches_again(tmp_path):
+    async with ready_desktop(tmp_path, answer("Lettuce and lettuce."), asked=["one"]) as desk:
+        await desk.say("/find lettuce", sees="1/2")
+        await desk.press("escape", hides="1/2")
+        await desk.say("/find lettuce", sees="1/2")
+
+
 async def test_find_marks_steps_and_leaves(tmp_path):
     backend = ScriptedBackend(answer("Lettuce and lettuce."), answer("No more."))
     async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:

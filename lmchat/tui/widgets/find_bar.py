@@ -42,7 +42,9 @@ class FindBar(Horizontal):
         selected, so that typing replaces it.
         """
         self.display = True
-        if query:
+        if query and query == self._field.value:  # of the last search: nothing would change
+            self._log.finder.seek(query)
+        elif query:
             self._field.input.value = query  # this change starts the search
         elif self._field.value:
             self._log.finder.find(self._field.value)
