@@ -55,6 +55,21 @@ async def test_an_edited_or_recalled_prompt_has_its_file_in_one_line_and_sends_i
         assert sent(desk.backend) == [first, first, first]
 
 
+async def test_a_file_with_the_line_of_another_one_is_sent_as_it_is(desk):
+    names = desk.folder / "names.md"
+    names.write_text("See [data.txt (3 bytes)] for more.")
+    (desk.folder / "data.txt").write_text("abc")
+    await desk.say(f"/file {names}")
+    await desk.until(lambda: "names.md" in desk.prompt_input.text, "the first block")
+    await desk.say(f"/file {desk.folder / 'data.txt'}")
+    await desk.until(lambda: "data.txt" in desk.prompt_input.text, "the second block")
+    await desk.say("Compare them.")
+    await desk.answered()
+    [prompt] = sent(desk.backend)
+    assert "See [data.txt (3 bytes)] for more." in prompt
+    assert prompt.count("abc") == 1
+
+
 async def test_copying_such_a_prompt_takes_all_of_it(desk):
     first = await sent_a_file(desk)
     await desk.press("alt+up", "alt+up", "y")

@@ -6,6 +6,8 @@ Folding puts a readable line in its place, and unfolding puts the block back.
 
 from __future__ import annotations
 
+import re
+
 from lmchat.domain.attached_files import split_draft, split_files
 from lmchat.text import safe_line
 
@@ -78,15 +80,18 @@ class FoldedBlocks:
     def unfold(self, text: str) -> str:
         """Return a text with each folded block in full again.
 
-        A line break is added before and after a block if other words were typed beside its line.
+        A line break is added before and after a block if other words were typed beside its line. A
+        block may itself have the line of another one: there it is text.
         """
-        for line, block in self._blocks.items():
-            text, *texts_after = text.split(line)
-            for text_after in texts_after:
-                if text and not text.endswith("\n"):
-                    text += "\n"
-                text += block.rstrip("\n")
-                if text_after and not text_after.startswith("\n"):
-                    text += "\n"
-                text += text_after
-        return text
+        if not self._blocks:
+            return text
+        lines = "|".join(map(re.escape, self._blocks))
+        unfolded, *rest = re.split(f"({lines})", text)
+        for line, text_after in zip(rest[::2], rest[1::2], strict=True):
+            if unfolded and not unfolded.endswith("\n"):
+                unfolded += "\n"
+            unfolded += self._blocks[line].rstrip("\n")
+            if text_after and not text_after.startswith("\n"):
+                unfolded += "\n"
+            unfolded += text_after
+        return unfolded
