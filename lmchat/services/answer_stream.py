@@ -116,7 +116,8 @@ class AnswerStream:
         """Make the first plan.
 
         Raises `RequestInvalid` if it does not fit and may not be shortened, or if the answer has to
-        continue the user's words and the server cannot do that.
+        continue the user's words and the server cannot do that. In a turn that has called tools,
+        `events` raises the first of these errors, which then becomes the end of that turn.
 
         Args:
             settings: Settings of the turn.
@@ -155,7 +156,8 @@ class AnswerStream:
             self.replay_id = os.urandom(16).hex()
         self.tools: tuple[Tool, ...] = ()  # offered to the model
         self.tool_tokens = 0  # estimate for the descriptions of these tools
-        self.plan = self._make_plan()  # of the attributes above
+        has_called = loop is not None and loop.steps > 0
+        self.plan = self._make_plan(may_be_too_long=has_called)  # of the attributes above
 
         self.request_id = ""  # of the request that runs
         self._drawn_seed: int | None = None  # random seed of all requests for this answer
@@ -387,6 +389,7 @@ class AnswerStream:
         if self._excludes_tools and loop.must_call:
             raise RequestInvalid(_NO_TOOLS, hint="Leave out logprobs.", kind="unsupported")
         if self._excludes_tools:
+            self.plan = self._make_plan()  # the first one may have been too long
             return [f"{_NO_TOOLS} The model gets no tools; /set logprobs default changes that."]
         offered = await loop.offered(self.settings.target)
         self.tools = offered[:MAX_TOOLS]
@@ -446,11 +449,12 @@ class AnswerStream:
             return False
         return plan.tokens >= _NEARLY_FULL_SHARE * (plan.limit - plan.reserve)
 
-    def _make_plan(self, limit: int | None = None) -> ContextPlan:
+    def _make_plan(self, limit: int | None = None, *, may_be_too_long: bool = False) -> ContextPlan:
         """Return the plan: the messages of the path, without the oldest if they do not fit.
 
-        Raises `RequestInvalid` if they do not fit and none may be left out. `limit` is the context
-        window in tokens that a server has named in a refusal; None takes that of the target.
+        Raises `RequestInvalid` if they do not fit and none may be left out, unless it
+        `may_be_too_long`. `limit` is the context window in tokens that a server has named in a
+        refusal; None takes that of the target.
         """
         target = self.settings.target
         path = self.path
@@ -465,7 +469,7 @@ class AnswerStream:
             sent_thoughts=self._sent_thoughts,
             is_continued=self._is_prefilled,
         )
-        if plan.fits or self.settings.is_truncating:
+        if plan.fits or self.settings.is_truncating or may_be_too_long:
             return plan
         raise RequestInvalid(
             f"The session needs about {plan.needed_tokens} tokens, plus {plan.reserve} for "

@@ -136,6 +136,19 @@ async def test_a_loop_without_an_end_stops_with_a_message_and_can_go_on(steps, w
     assert conversation.messages[-1].text == "At last."
 
 
+async def test_a_result_that_does_not_fit_and_must_not_be_shortened_fails_the_answer(store):
+    host = ScriptedHost(read_text=lambda _: ToolResult(text="word " * 3000))
+    able = target(capabilities=("tools",), context_loaded=2000)
+    settings = TurnSettings(target=able, toolbox=toolbox(host), is_truncating=False)
+    conversation = begin(ScriptedBackend(calls((_READ, {"path": "a"}))), store)
+    await read(conversation.send("Read", settings))
+    last = conversation.messages[-1]
+    assert (last.role, last.state) == (Role.ASSISTANT, AnswerState.FAILED)
+    assert last.failure.kind == "context_overflow"
+    assert not conversation.is_running
+    assert await on_disk(store, conversation) == conversation.messages
+
+
 @pytest.mark.parametrize("phase", ["approval", "call"])
 async def test_a_stop_ends_what_runs_and_the_call_can_be_repeated(phase, store):
     host = ScriptedHost(read_text=lambda _: asyncio.Event())
