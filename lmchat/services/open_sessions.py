@@ -176,6 +176,17 @@ class OpenSession(Struct):
         if self.is_busy:
             raise still_answering_error()
 
+    def require_free_end(self) -> None:
+        """Raise `RequestInvalid` if a turn runs that adds further messages to the end of the path.
+
+        It may run tools, whose messages have to follow their calls, or it writes a summary, which
+        is not on the disk before its end. Behind any other answer, a message may be added.
+        """
+        turn = self.conversation.turn
+        is_summary = turn is not None and turn.is_summary
+        if self.conversation.may_call_tools or is_summary:
+            self.require_idle()
+
     def pop_next_prompt(self) -> str | None:
         """Take out the prompt to send after a turn that has ended; None for an empty queue.
 

@@ -54,6 +54,18 @@ async def test_a_summary_streams_below_the_session_and_undo_brings_the_old_messa
         await desk.say("/undo", sees="Nothing to undo")
 
 
+async def test_no_system_prompt_is_added_to_a_summary_that_streams(tmp_path):
+    gate = asyncio.Event()
+    async with ready_desktop(tmp_path, *ANSWERS, half("They ", gate, "spoke.")) as desk:
+        await talk(desk)
+        await desk.say("/compact", sees="They")
+        await desk.say("/system Be kind.", sees="still streaming")
+        gate.set()
+        await shown(desk, "They spoke.", "compacted")
+        assert texts(desk) == compacted("They spoke.")
+        assert [one.text for one in await desk.on_disk()] == compacted("They spoke.")
+
+
 async def test_undo_restores_what_was_deleted_since_the_summary_first(tmp_path):
     async with ready_desktop(tmp_path, *ANSWERS, answer("Sum.")) as desk:
         await talk(desk)

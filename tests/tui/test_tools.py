@@ -104,6 +104,20 @@ async def test_parallel_calls_follow_each_other_and_a_failed_one_says_why(tmp_pa
         assert '+ files/read_text("b")  × failed · No such' in rows[first + 1]
 
 
+async def test_a_new_system_prompt_waits_for_an_answer_whose_calls_would_not_run_behind_it(
+    tmp_path,
+):
+    gate = asyncio.Event()
+    slow = call()
+    slow[1:1] = [TextDelta(text="I look."), gate]
+    async with desk_with(tmp_path, slow, approve="always") as desk:
+        await desk.say("read", sees="I look.")
+        await desk.say("/system Be kind.", sees="still streaming")
+        gate.set()
+        await shown(desk, "Done reading.")
+        assert results(desk) == [(AnswerState.COMPLETE, "found it")]
+
+
 @pytest.mark.parametrize(
     ("key", "count"), [("y", 2), ("s", 1), ("a", 1)], ids=["once", "this session", "always"]
 )

@@ -291,6 +291,7 @@ class ChatScreen(PatchedScreen):
         await self._prompt_files.attach_copied()
 
     async def action_change_system_prompt(self, text: str) -> None:
+        self.sessions.opened.require_free_end()
         message = await self.sessions.conversation.set_system_prompt(text)
         self.widgets.log.append(message)
         self.status.show_action("system prompt changed")
