@@ -2,7 +2,7 @@
 
 `Conversation._turn` is the path of every prompt:
 
-1. `MessageAdded` shows the prompt. Then `SaveQueue.save` writes it and waits for the disk, before
+1. `MessageAdded` shows the prompt. Then the `SaveQueue` writes it and waits for the disk, before
    the request is sent. If the disk fails, the prompt stays in the queue, and the request is sent.
 2. `SaveQueue.begin_answer` creates the file of the running answer. While events arrive,
    `PieceWriter` appends their text to it a few times a second. After `kill -9`, the next start
@@ -451,11 +451,12 @@ class Conversation:
             self.rename(title_of(start.prompts[-1]))
         for message in start.prompts:
             ancestors = self._append(message)
-            try:
+            self._save_queue.add(self.header, message, ancestors, start.new_files_of(message))
+        try:
+            for message in start.prompts:
                 yield MessageAdded(message=message)  # at once: the disk may be locked for seconds
-            finally:  # a prompt that was shown is saved, also if the turn is stopped at the `yield`
-                new_files = start.new_files_of(message)
-                await self._save_queue.save(self.header, message, ancestors, new_files)
+        finally:  # all prompts are saved, also if the turn is stopped at a `yield` or here
+            await self._save_queue.write_unsaved()
         is_first_prompt = bool(start.prompts) and not start.path
         if is_first_prompt and self.header.sampling:  # they were saved with the header
             await forget_sampling(self._save_queue.store)

@@ -1,9 +1,9 @@
 """Queue of writes: messages, text of running answers, drafts and reading positions.
 
-Only `Conversation` calls `SaveQueue.save` and `begin_answer`, and uses `PieceWriter`; its module
-says when. They call the store: `append` for a prompt, `begin_answer` and `add_pieces` for a running
-answer, and `finish` for an ended one or a tool call. What cannot be written stays in the queue, in
-memory, and is tried again.
+Only `Conversation` calls `SaveQueue.save`, `add` and `begin_answer`, and uses `PieceWriter`; its
+module says when. They call the store: `append` for a prompt, `begin_answer` and `add_pieces` for a
+running answer, and `finish` for an ended one or a tool call. What cannot be written stays in the
+queue, in memory, and is tried again.
 """
 
 from __future__ import annotations
@@ -65,15 +65,29 @@ class SaveQueue:
         """Write a message after its files, and wait for the disk.
 
         All earlier messages that are not written yet are tried first. If a write fails, `warning`
-        is set, and the message is tried again later. `ancestors` is the path before the message,
-        which is written once more if the disk has lost it.
+        is set, and the message is tried again later.
+        """
+        self.add(header, message, ancestors, files, choices)
+        await self.write_unsaved()
+
+    def add(
+        self,
+        header: SessionHeader,
+        message: ChatMessage,
+        ancestors: Sequence[ChatMessage] = (),
+        files: Sequence[Attachment] = (),
+        choices: Sequence[TokenChoice] = (),
+    ) -> None:
+        """Add a message that the next `write_unsaved` writes after its files.
+
+        `ancestors` is the path before the message, which is written once more if the disk has lost
+        it.
         """
         self._unsaved.append(
             _Unsaved(
                 header=header, message=message, ancestors=ancestors, files=files, choices=choices
             )
         )
-        await self.write_unsaved()
 
     async def read_file(self, digest: str) -> bytes:
         """Return the content of an attached file, also of one that could not be written."""

@@ -1,7 +1,7 @@
 """Turns on the chat screen: sending, showing the answer as it streams, stopping, queued prompts.
 
 A prompt passes, in order: `PromptInput.submit`, `ChatScreen._submit_prompt`, `Turns.submit`, and in
-a worker `Conversation.send`, which yields it (`MessageAdded`), saves it (`SaveQueue.save`,
+a worker `Conversation.send`, which yields it (`MessageAdded`), saves it (`SaveQueue`,
 `SessionTables.append`) and then asks the server (`Backend.stream`, `ProxyClient.stream`). Events
 come back to `Turns._show_event`, which gives them to `ChatLog` (`append`, `begin_answer`, `apply`);
 `Conversation` saves the answer while it streams. A prompt that has to wait is queued in
