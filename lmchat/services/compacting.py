@@ -12,10 +12,11 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import ChatMessage, Role, SentThoughts, TextPart, new_id
+from lmchat.domain.message import AnswerState, ChatMessage, Role, SentThoughts, TextPart, new_id
 from lmchat.domain.session import MessagePath
 from lmchat.errors import LMChatError, RequestInvalid
 from lmchat.services.context_meter import PromptSize
+from lmchat.services.conversation_events import still_answering_error
 
 COMPACT_FROM = 0.8  # share of the context window from which compacting is offered
 _KEPT_EXCHANGES = 2
@@ -69,7 +70,13 @@ def no_room_error(older: MessagePath) -> RequestInvalid:
 def require_older(
     path: MessagePath, prompt: str, tokens: int, sent_thoughts: SentThoughts
 ) -> MessagePath:
-    """Return the messages to summarise; raises `RequestInvalid` if that would make no room."""
+    """Return the messages to summarise.
+
+    Raises `RequestInvalid` if a summary would make no room, or while the last answer is streaming,
+    perhaps in another lmchat.
+    """
+    if path and path[-1].state is AnswerState.STREAMING:
+        raise still_answering_error()
     older = messages_to_summarise(path, prompt)
     if not makes_room(older, path, tokens, sent_thoughts):
         raise no_room_error(older)

@@ -353,9 +353,7 @@ class Conversation:
         path = self.messages
         header = self.header
         target = settings.target
-        # the answer may be streaming in another lmchat, so `is_running` is not enough
-        is_streaming = bool(path) and path[-1].state is AnswerState.STREAMING
-        if self.is_running or is_streaming:
+        if self.is_running:
             raise still_answering_error()
         tokens = self._meter.use(target, path).next_tokens
         older = require_older(path, prompt, tokens, target.sent_thoughts)
@@ -384,8 +382,9 @@ class Conversation:
             is_request_shown = self.find(request.message_id) is not None
             if is_request_shown and not is_branch_written:
                 self.messages = path
-                # the user may have changed the options while the summary was written
-                self.header = replace(header, sampling=self.header.sampling)
+                # the user may have changed these while the summary was written
+                changed = self.header
+                self.header = replace(header, title=changed.title, sampling=changed.sampling)
 
     async def _turn(
         self,

@@ -106,6 +106,17 @@ async def test_calls_stay_with_their_results_and_files_and_thoughts_may_be_older
     assert conversation.messages[-1].text == "D."
 
 
+async def test_a_title_that_was_changed_during_a_stopped_summary_stays(store):
+    script = [RequestSent(), TextDelta(text="Sum"), asyncio.Event()]
+    conversation, _ = await talked(store, script)
+    turn = await reading(conversation.compact(PROMPT, SETTINGS), TextDelta)
+    conversation.rename("Garden")
+    turn.cancel()
+    await asyncio.wait([turn])
+    assert texts(conversation.messages) == list(TALK)
+    assert conversation.header.title == "Garden"
+
+
 async def test_what_does_not_fit_is_left_out_of_the_summary_which_says_so(store):
     settings = TurnSettings(target=target(context_loaded=200), is_truncating=False)
     long = [TextDelta(text="a " * 2000), StreamFinished(reason="stop")]
