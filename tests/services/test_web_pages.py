@@ -193,6 +193,13 @@ async def test_letters_are_read_in_the_charset_of_the_page(host, media_type, bod
     assert await text_of(host.put("/a", reply_of(body, media_type))) == "Grüße"
 
 
+@pytest.mark.parametrize("charset", ["punycode", "IDNA"])
+async def test_a_charset_that_would_take_hours_is_not_used(host, charset):
+    text = "xn--" + "b" * (MEGABYTE - 4)
+    address = host.put("/a", reply_of(text.encode(), f"text/plain; charset={charset}"))
+    assert await text_of(address) == text
+
+
 @pytest.mark.parametrize("media_type", ["text/plain", "text/markdown", "application/json"])
 async def test_text_goes_in_as_it_is_but_for_escape_codes(host, media_type):
     address = host.put("/a", reply_of(b'{"a": "<b>"}\n\x1b[2J\x10', media_type))
