@@ -80,6 +80,12 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
     return False
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    with suppress(OSError):  # a link in a circle, or into a folder that may not be entered
+        return entry.is_dir()
+    return False
+
+
 def _completions(folder: Path, typed: str) -> tuple[str, ...]:
     """Return the paths that begin with the typed one, in its folder, at most 20 by name.
 
@@ -94,7 +100,7 @@ def _completions(folder: Path, typed: str) -> tuple[str, ...]:
         for entry in islice(entries, MOST_FILES):
             is_offered = bool(name_start) or not entry.name.startswith(".")
             if is_offered and entry.name.startswith(name_start) and entry.name.isprintable():
-                names.append(entry.name + "/" if entry.is_dir() else entry.name)
+                names.append(entry.name + "/" if _is_folder(entry) else entry.name)
     return tuple(parent + slash + name for name in sorted(names)[:_MOST_MATCHES])
 
 

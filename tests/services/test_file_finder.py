@@ -244,6 +244,15 @@ async def test_a_path_is_completed_folder_by_folder(tmp_path, monkeypatch):
     assert await find("/no/such") == ()
 
 
+async def test_links_in_a_circle_hide_no_other_completions(tmp_path):
+    names = sorted(f"{letter}.md" for letter in "abcdefgh")
+    for name in names:
+        (tmp_path / f"circle-{name}").symlink_to(f"circle-{name}")
+    made(tmp_path, *names)
+    found = await finder(tmp_path).find(f"{tmp_path}/")
+    assert set(found) >= {f"{tmp_path}/{name}" for name in names}
+
+
 async def test_of_ten_thousand_files_the_first_thousands_are_looked_at(tmp_path):
     made(tmp_path, "many/file00000.txt", "zz.txt")
     for number in range(1, 10_000):
