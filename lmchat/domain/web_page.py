@@ -34,7 +34,7 @@ class PageReply(Struct, frozen=True, kw_only=True):
 
     location: str = ""  # the address to which it redirects; empty for a page
     media_type: str = ""  # one of `HTML_TYPES` and `TEXT_TYPES`
-    charset: str = ""  # as the host names it; may be empty or unknown
+    charset: str = ""  # as the host names it; empty if that is unknown
     data: bytes = b""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import zlib
 from collections.abc import AsyncIterator, Iterable
@@ -133,8 +134,18 @@ async def _reply(response: httpx.Response, address: PageAddress) -> PageReply:
         problem = f"The page is {named_type}, which is neither HTML nor text."
         raise FileRefused(problem, hint="Download it, and attach the file.")
     data = await _read(response)
-    charset = response.charset_encoding or ""
-    return PageReply(media_type=media_type, charset=charset, data=data)
+    return PageReply(media_type=media_type, charset=_charset(response), data=data)
+
+
+def _charset(response: httpx.Response) -> str:
+    """Return the charset that the host names; empty if it names none, or one that is unknown."""
+    try:
+        charset = response.charset_encoding or ""
+        codecs.lookup(charset)
+    except (LookupError, ValueError):
+        # a `ValueError` is raised for a NUL in the name, and for a number of thousands of digits
+        return ""
+    return charset
 
 
 async def _read(response: httpx.Response) -> bytes:

@@ -200,6 +200,13 @@ async def test_a_charset_that_would_take_hours_is_not_used(host, charset):
     assert await text_of(address) == text
 
 
+@pytest.mark.parametrize("media_type", ["text/plain", "text/html"])
+@pytest.mark.parametrize("charset", ["charset*=us-ascii''a%00b", f"charset*{'1' * 5000}=x"])
+async def test_a_charset_that_cannot_be_a_name_counts_as_none(host, media_type, charset):
+    reply = reply_of("<p>Grüße".encode(), f"{media_type}; {charset}")
+    assert "Grüße" in await text_of(host.put("/a", reply))
+
+
 @pytest.mark.parametrize("media_type", ["text/plain", "text/markdown", "application/json"])
 async def test_text_goes_in_as_it_is_but_for_escape_codes(host, media_type):
     address = host.put("/a", reply_of(b'{"a": "<b>"}\n\x1b[2J\x10', media_type))
