@@ -28,6 +28,8 @@ _LOCATION = "lmchat.location"  # extension of a response
 _REDIRECTS = (301, 302, 303, 307, 308)
 _OK = 200
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS  # zlib finds out which of the two it is
+# Codecs of Python for names of hosts: a page of 1 MB would take them minutes.
+_NAME_CODECS = ("idna", "punycode")
 _HEADERS = {
     "Accept": "text/html, text/markdown, text/plain, application/json;q=0.9, */*;q=0.1",
     # Only these two are decompressed here. httpx would decompress more of them without a limit.
@@ -138,14 +140,17 @@ async def _reply(response: httpx.Response, address: PageAddress) -> PageReply:
 
 
 def _charset(response: httpx.Response) -> str:
-    """Return the charset that the host names; empty if it names none, or one that is unknown."""
+    """Return the charset that the host names; empty if it names none, or one that is unknown.
+
+    Those of `_NAME_CODECS` count as unknown.
+    """
     try:
         charset = response.charset_encoding or ""
-        codecs.lookup(charset)
+        codec = codecs.lookup(charset).name
     except (LookupError, ValueError):
         # a `ValueError` is raised for a NUL in the name, and for a number of thousands of digits
         return ""
-    return charset
+    return "" if codec in _NAME_CODECS else charset
 
 
 async def _read(response: httpx.Response) -> bytes:
