@@ -91,7 +91,7 @@ def _attached_file(part: FilePart, files: Mapping[str, bytes]) -> Iterator[str]:
     yield f"<p>Attached: {escape(part.words)}</p>"
     data = files.get(part.digest)
     if part.is_image and data:
-        url = f"data:{escape(part.media_type)};base64,{b64encode(data).decode()}"
+        url = f"data:{_escaped(part.media_type)};base64,{b64encode(data).decode()}"
         yield f'<p><img src="{url}" alt="{_escaped(part.name)}"></p>'
 
 

@@ -12,10 +12,12 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.message import FilePart
+from lmchat.domain.session import MessagePath
 from lmchat.errors import StoreUnavailable
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
+from lmchat.text import safe_text
 from tests.support.chats import header, prompt, store_at
 
 IMAGE, NOTES = b"\x89PNG garden", b"Lettuce likes shade.\n"
@@ -94,6 +96,16 @@ async def test_the_page_shows_images_and_names_all_files(store):
     assert "<p>Attached: notes.md (21 B)</p>" in page
     assert page.count("<img") == 1
     assert "img-src data:" in page
+
+
+async def test_a_page_has_no_escape_codes_from_the_type_of_an_imported_image(store):
+    session = await prompted(store)
+    asked = session.messages[0]
+    image = replace(asked.files[0], media_type="image/png\x1b]0;evil\x07\u202e")
+    session = replace(session, messages=MessagePath([replace(asked, parts=(image,))]))
+    page = await exported(store, session, "html")
+    assert page.count("<img") == 1
+    assert page == safe_text(page)
 
 
 async def test_plain_text_names_the_files(store):
