@@ -18,7 +18,8 @@ BAD_VALUE_ERRORS = (
 """Errors of code that reads values of wrong types without checking each type."""
 NO_JSON = (ValueError, RecursionError)
 """Errors of decoding what is no JSON, or has too many brackets within each other."""
-_SHOWABLE_YEARS = range(1970, 9999)  # other times cannot be shown in every time zone
+# Other times cannot be shown in every time zone, or not together with the time of a long answer.
+_SHOWABLE_YEARS = range(1970, 9000)
 _FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
 Record = dict[str, Any]
 """JSON object, or row of a database."""

@@ -13,14 +13,13 @@ import re
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
 import msgspec
 from msgspec import Struct, field
-from msgspec.structs import asdict
 
 from lmchat.domain.message import (
     ChatMessage,
@@ -39,7 +38,7 @@ from lmchat.errors import FileRefused
 from lmchat.files import image_type
 from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, text_in, text_or_empty
 from lmchat.formats.foreign_database import ForeignDatabase
-from lmchat.formats.normalizing import hash_id, normalized, validated
+from lmchat.formats.normalizing import hash_id, normalized, valid_receipt, validated
 from lmchat.formats.text_files import TextFile
 from lmchat.images import check_imported_image
 from lmchat.text import plural
@@ -53,7 +52,6 @@ _EMPTY: tuple[object, ...] = (None, "", [], {})  # values without content: nothi
 _SYSTEM = "system prompt"  # key of the message that is made of `ForeignChat.system`
 # Reasoning at the start of an answer: `<think>It is 4.</think>`, or open to the end of the text.
 _THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)(?:</\1>\s*|\Z)", re.DOTALL)
-_LARGEST_FIGURE = 1e15  # of tokens or milliseconds
 _MOST_KINDS = 10  # kinds of omissions that are named for a chat; the others are summed up
 _LONGEST_NAME = 100  # characters of a kind, or of a title beside it
 
@@ -155,7 +153,7 @@ class ForeignChat(Struct, kw_only=True):
             split_messages = [(Role.USER, [])]
 
         model = text_or_empty(metadata.model)
-        receipt = _valid_receipt(metadata.receipt)
+        receipt = valid_receipt(metadata.receipt)
         parent_key = parent if isinstance(parent, str) else None
         for number, (split_role, split_parts) in enumerate(split_messages, 1):
             is_last = number == len(split_messages)
@@ -450,20 +448,6 @@ def _image_data(value: object) -> bytes:
     if isinstance(value, bytes):
         return value
     raise ValueError("not an image")
-
-
-def _valid_receipt(receipt: Receipt | None) -> Receipt | None:
-    """Return a receipt without the figures that have a wrong type or are absurdly large."""
-    if receipt is None:
-        return None
-    valid: dict[str, Any] = {}
-    for name, value in asdict(receipt).items():
-        # A number that is NaN is not smaller than any other, so it is left out too.
-        if isinstance(value, int | float) and not abs(value) < _LARGEST_FIGURE:
-            continue
-        with suppress(msgspec.ValidationError):  # a text, or a fraction of tokens
-            valid[name] = getattr(msgspec.convert({name: value}, Receipt), name)
-    return Receipt(**valid)
 
 
 def _counts_text(counts_by_kind: Mapping[str, int]) -> str:

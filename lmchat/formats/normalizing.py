@@ -5,14 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import asdict, replace
 
-from lmchat.domain.message import AnswerState, ChatMessage, interrupted
+from lmchat.domain.message import (
+    AnswerState,
+    ChatMessage,
+    FilePart,
+    Part,
+    Receipt,
+    interrupted,
+)
 from lmchat.domain.session import MessagePath, Session, SessionHeader, tags_from
 from lmchat.errors import FileRefused
 from lmchat.formats.file_values import BAD_VALUE_ERRORS, checked_time
@@ -23,6 +30,7 @@ _OWN_ID = re.compile(r"[0-9a-f]{16}")  # like `1f2e3d4c5b6a7980`
 ID_CHARS = 16
 _LONGEST_NAME = 1000  # characters of a title, model or address, which lists read whole
 _MOST_TAGS = 50
+_LARGEST_FIGURE = 1e13  # of milliseconds (300 years), tokens, bytes or pixels
 _CAUSE = "The session was exported"  # cause of the end of an answer that was streaming
 
 
@@ -59,8 +67,8 @@ def normalized(session: Session, *, moment: datetime) -> Session:
 
     Ids of another form are replaced by hashes of them, so the same file gives the same ids. In the
     tree, parents are before their children. A running answer becomes an interrupted one. Long names
-    are cut. The time of the last change is at most `moment`, the current time. Raises
-    `FileRefused` if ids are not unique or messages form a loop.
+    are cut, and absurd figures are left out. The time of the last change is at most `moment`, the
+    current time. Raises `FileRefused` if ids are not unique or messages form a loop.
     """
     header = session.header
     session_id = own_id(header.session_id)
@@ -99,6 +107,32 @@ def normalized(session: Session, *, moment: datetime) -> Session:
         branch_names=branch_names,
         files=session.files,
     )
+
+
+def valid_receipt(receipt: Receipt | None) -> Receipt | None:
+    """Return a receipt without the figures that have a wrong type or are absurdly large."""
+    if receipt is None:
+        return None
+    valid: dict[str, Any] = {}
+    for name, value in asdict(receipt).items():
+        if isinstance(value, int | float) and not _is_usual(value):
+            continue
+        with suppress(msgspec.ValidationError):  # a text, or a fraction of tokens
+            valid[name] = getattr(msgspec.convert({name: value}, Receipt), name)
+    return Receipt(**valid)
+
+
+def _valid_part(part: Part) -> Part:
+    """Return a part; the figures of a file that are absurdly large become 0."""
+    if not isinstance(part, FilePart):
+        return part
+    figures = {"size": part.size, "width": part.width, "height": part.height, "tokens": part.tokens}
+    return replace(part, **{name: 0 for name, value in figures.items() if not _is_usual(value)})
+
+
+def _is_usual(figure: float) -> bool:
+    """Return whether a figure can be shown; NaN cannot, as it is not smaller than any number."""
+    return abs(figure) < _LARGEST_FIGURE
 
 
 def own_id(file_id: str, session_id: str = "") -> str:
@@ -162,13 +196,18 @@ def _parents_first(tree: Sequence[ChatMessage]) -> list[ChatMessage]:
 
 
 def _stored(message: ChatMessage, ids: _Ids) -> ChatMessage:
-    """Return a message as it is stored: with its new ids, short names and no running answer."""
+    """Return a message as it is stored.
+
+    It has its new ids, short names, figures that can be shown, and no running answer.
+    """
     if message.state is AnswerState.STREAMING:
         message = interrupted(message, _CAUSE)
     return replace(
         message,
         message_id=ids[message.message_id],
         parent_id=ids.get(message.parent_id),
+        parts=tuple(map(_valid_part, message.parts)),
+        receipt=valid_receipt(message.receipt),
         model=message.model[:_LONGEST_NAME],
         endpoint=message.endpoint[:_LONGEST_NAME],
     )

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from lmchat.domain.message import (
     AnswerState,
+    FilePart,
+    Receipt,
     RefusalPart,
     Role,
     TextPart,
@@ -23,6 +25,8 @@ from lmchat.errors import FileRefused
 from lmchat.formats.json_format import to_json
 from lmchat.formats.markdown_write import to_markdown
 from lmchat.text import safe_text
+from lmchat.tui.widgets.chat_log.layout.annotations import end_blocks, prompt_blocks
+from tests.support.chat_log_app import plain_page
 from tests.support.chats import START, answer, chat, chat_with_tools, header, prompt, read_chats
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -130,6 +134,26 @@ def test_a_broken_message_of_an_own_export_is_named(change):
     assert "Message 2 was changed after the export." in refusal(
         changed(lambda data: change(data["messages"][1]))
     )
+
+
+@pytest.mark.parametrize("figure", [1e308, -1e308, 1e15, float("inf"), float("nan")])
+def test_figures_that_cannot_be_shown_are_left_out(figure):
+    def change(data):
+        size = 10**400
+        picture = FilePart(name="a.png", media_type="image/png", digest="0" * 64, size=size)
+        data["messages"][0]["parts"].append({"type": "file", **asdict(picture)})
+        data["messages"][1].update(
+            state="failed",
+            created_at="8999-12-31T23:59:59+00:00",
+            receipt={"elapsed_ms": figure, "tokens_per_second": figure, "steps": 2},
+            failure={"kind": "offline", "message": "It is gone."},
+        )
+
+    asked, said = read_one(changed(change)).messages
+    assert said.receipt == Receipt(steps=2)
+    for block in (*prompt_blocks(asked), *end_blocks(said)):
+        assert block.make is not None
+        assert block.make(plain_page())
 
 
 @pytest.mark.parametrize("name", ["title", "session_id", "created_at", "updated_at", "is_pinned"])
