@@ -16,7 +16,9 @@ def as_imported(session: Session) -> Session:
 
     Nothing of a file may run, and such a call would look as if it waited to run. An answer that
     holds nothing else is dropped; the messages that followed it then follow the message before it.
-    Tool messages lose their model and the name of their server: lmchat did not run them.
+    Tool messages lose their model and the name of their server: lmchat did not run them. Answers
+    lose the id under which a server keeps them: opening the session must contact no server that the
+    file names.
     """
     messages = session.tree or session.messages
     calls_with_result = _calls_with_result(messages)
@@ -67,6 +69,8 @@ def _imported_message(message: ChatMessage, calls_with_result: set[str]) -> Chat
 
     `calls_with_result` has the keys of its calls that have a result: the other calls are dropped.
     """
+    if message.receipt is not None:
+        message = replace(message, receipt=replace(message.receipt, replay_id=""))
     if message.role is Role.TOOL:
         return replace(message, model="", endpoint="")
     if not message.tool_calls:

@@ -22,6 +22,7 @@ from lmchat.formats.markdown_write import to_markdown
 from lmchat.formats.reading import Reader
 from lmchat.formats.text_files import LARGEST_BYTES
 from lmchat.machine.other_programs import chat_places
+from lmchat.services.away import kept_answer
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import Importer, chat_sentence
 from lmchat.services.library import Library
@@ -31,6 +32,7 @@ from tests.support.chats import (
     START,
     Clock,
     answer,
+    chat,
     chat_with_tools,
     faults_in,
     header,
@@ -498,6 +500,15 @@ async def test_calls_without_a_result_are_dropped_from_a_file_and_counted(
     assert saved.messages[-1].text == "You want lettuce."
     assert is_imported_call(saved.messages[2])
     assert [skipped.reason for skipped in one.skipped] == ["3 tool calls without a result left out"]
+
+
+async def test_an_imported_session_contacts_no_server_when_it_is_opened(tmp_path, store, importer):
+    data = json.loads(to_json(chat()))
+    data["messages"][-1].update(state="interrupted", receipt={"replay_id": "ab" * 16})
+    (imported,) = await import_all(importer, file_of(tmp_path, data))
+    session = await store.open_session(imported.header.session_id)
+    assert session.messages[-1].state is AnswerState.INTERRUPTED
+    assert kept_answer(session.messages) is None
 
 
 async def test_calls_of_another_program_without_a_result_are_dropped(tmp_path, store, importer):
