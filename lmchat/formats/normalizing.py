@@ -100,6 +100,7 @@ def normalized(session: Session, *, moment: datetime) -> Session:
             # A time in the future would keep it on top of the list.
             updated_at=min(header.updated_at, moment),
             deleted_at=None,
+            parent_id=None if header.parent_id is None else own_id(header.parent_id),
             message_count=len(stored),
         ),
         messages=MessagePath(stored[message.message_id] for message in path),

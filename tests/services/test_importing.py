@@ -511,6 +511,13 @@ async def test_an_imported_session_contacts_no_server_when_it_is_opened(tmp_path
     assert kept_answer(session.messages) is None
 
 
+async def test_a_session_whose_file_names_an_odd_original_can_be_opened(tmp_path, store, importer):
+    data = json.loads(to_json(chat()))
+    data["session"]["parent_id"] = "\ud800"
+    (imported,) = await import_all(importer, file_of(tmp_path, data))
+    assert (await store.open_session(imported.header.session_id)).messages
+
+
 async def test_calls_of_another_program_without_a_result_are_dropped(tmp_path, store, importer):
     source = Path(__file__).parents[1] / "formats" / "data" / "foreign" / "llama_cpp.jsonl"
     lines = [line for line in source.read_text().splitlines() if '"role": "tool"' not in line]
