@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, BinaryIO, Self, TypeVar
 
 from msgspec import Struct
@@ -149,7 +149,7 @@ def default_jobs(model: ModelInfo) -> int:
 
 
 async def side_by_side(
-    jobs: Iterable[Job], work: Callable[[Job], Awaitable[None]], *, count: int
+    jobs: Sequence[Job], work: Callable[[Job], Awaitable[None]], *, count: int
 ) -> None:
     """Do the work of all jobs, `count` at once; each next one begins when another has ended.
 
@@ -161,7 +161,10 @@ async def side_by_side(
         for job in remaining_jobs:
             await work(job)
 
-    workers = [asyncio.create_task(work_off()) for _ in range(count)]
+    if not jobs:  # `asyncio.wait` takes at least one task
+        return
+    # more workers than jobs would do nothing but take memory, all of it if the user names a billion
+    workers = [asyncio.create_task(work_off()) for _ in range(min(count, len(jobs)))]
     try:
         await asyncio.gather(*workers)
     finally:
