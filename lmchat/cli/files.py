@@ -31,6 +31,8 @@ class NamedFiles:
         A page is downloaded only from a host that `--allow-host` or `allowed_hosts` names.
         """
         for name in names:
+            if not name:  # as a path, it would be the current folder
+                raise WrongUse("-f needs the name of a file.", hint="The name is empty.")
             if is_page_address(name):
                 pages = make_pages(self._context.settings)
                 no_session = ""  # in which a user could have allowed a host: a command has none

@@ -63,7 +63,8 @@ async def import_files(context: Context) -> int:
 def _require_sources(options: ParsedOptions) -> None:
     """Raise `WrongUse` for options that cannot import anything.
 
-    These are `--temporary`, `--from all` together with files, and neither files nor a program.
+    These are `--temporary`, `--from all` together with files, neither files nor a program, and an
+    empty name, which as a path would be the current folder.
     """
     if options.temporary:
         message = "--temporary saves nothing, so it cannot import."
@@ -73,6 +74,8 @@ def _require_sources(options: ParsedOptions) -> None:
         message = "--from all takes no files."
     elif not options.files and options.source == "auto":
         message = "Which file?"
+    elif "" in options.files:
+        message = "The name of a file is empty."
     if message:
         hint = "Name files, or import the chats of other programs with --from all."
         raise WrongUse(message, hint=hint)

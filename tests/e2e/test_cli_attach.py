@@ -66,6 +66,13 @@ def test_what_cannot_be_attached_is_one_sentence_and_nothing_is_sent(
     assert not server.seen(CHAT)
 
 
+def test_an_empty_name_does_not_send_the_files_of_the_current_folder(cli, server):
+    done = cli("ask", "--yes", "-f", "", "What is this?")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("lmchat: -f needs the name of a file.\n")
+    assert not server.seen(CHAT)
+
+
 def test_a_model_that_cannot_see_is_not_asked(cli, server, tmp_path):
     llama_cpp(server)
     (tmp_path / "garden.png").write_bytes(image())

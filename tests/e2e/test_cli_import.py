@@ -232,3 +232,9 @@ def test_many_chats_are_counted_instead_of_listed(empty):
     ]
     done = empty("import", file_of(empty, rows))
     assert done.stdout.splitlines()[0] == "60 sessions, 60 messages imported."
+
+
+def test_an_empty_name_does_not_import_the_current_folder(empty):
+    done = empty("import", "--dry-run", "")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("lmchat: The name of a file is empty.\n")
