@@ -154,7 +154,7 @@ def markdown_report(figures: Sequence[EvaluatedModel], answers: Sequence[CaseAns
 
 
 def _html_row(figures: EvaluatedModel) -> str:
-    cells = "".join(f"<td>{escape(cell)}</td>" for cell in _cells(figures))
+    cells = "".join(f"<td>{escape(safe_line(cell))}</td>" for cell in _cells(figures))
     return f"<tr>{cells}</tr>\n"
 
 
@@ -162,7 +162,7 @@ def html_report(figures: Sequence[EvaluatedModel], answers: Sequence[CaseAnswer]
     """Return a page without scripts; all texts of models are escaped."""
     rows = "".join(map(_html_row, figures))
     failures = "".join(
-        f"<h2>{escape(f'{_title_of(answer)}: {answer.failure}')}</h2>\n"
+        f"<h2>{escape(safe_line(f'{_title_of(answer)}: {answer.failure}'))}</h2>\n"
         f"<pre>{escape(safe_text(answer.reply))}</pre>\n"
         for answer in answers
         if answer.failed

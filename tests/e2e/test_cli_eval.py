@@ -212,6 +212,18 @@ def test_a_report_has_the_table_and_the_failures_and_is_safe(cli, server, tmp_pa
     assert cli("eval", path, "-m", "tiny", "-o", str(report), "--force").returncode == 1
 
 
+@pytest.mark.parametrize("ending", ["md", "html"])
+def test_a_report_has_the_name_of_a_model_without_escape_sequences(cli, server, tmp_path, ending):
+    plain(server, "ti\x1b[31m\u202eny").on(CHAT, echo)
+    path = cases_file(tmp_path, '[[case]]\nprompt = "Hi"\nexpect = "bye"\n')
+    report = tmp_path / f"report.{ending}"
+    assert cli("eval", path, "-o", str(report)).returncode == 1
+    text = report.read_text()
+    assert text.count("ti␛[31m") == 2  # in the table, and above the failed answer
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
