@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from importlib.util import find_spec
 
 from lmchat.domain.attached_files import file_as_prompt_text
@@ -22,8 +20,6 @@ _CHILD = "lmchat.formats.html_child"
 _CONVERT_S = 20.0  # for the text of a page; an article of 10 MB takes 9 s on a slow machine
 _MOST_REDIRECTS = 10
 _MAX_NAME_CHARS = 200
-_CODES_OF_HOST_NAMES = ("idna", "punycode")
-"""Codecs of Python that no page is written in; a long text would keep them busy for hours."""
 
 Ask = Callable[[PageAddress], Awaitable[bool]]
 """Asks the user whether a page may be fetched from the host of an address."""
@@ -130,11 +126,10 @@ async def _attachment_of(address: PageAddress, reply: PageReply) -> Attachment:
 
 def _decoded(reply: PageReply) -> str:
     """Return the text of a reply that is not HTML; its charset may be missing or wrong."""
-    with suppress(LookupError, UnicodeError):
-        charset = codecs.lookup(reply.charset or "utf-8").name
-        if charset not in _CODES_OF_HOST_NAMES:
-            return reply.data.decode(charset)
-    return decoded_text(reply.data)
+    try:
+        return reply.data.decode(reply.charset or "utf-8")
+    except (LookupError, UnicodeError):
+        return decoded_text(reply.data)
 
 
 async def _html_text(reply: PageReply) -> str:
