@@ -166,16 +166,21 @@ class Prober:
             read_s=self._timeouts_for(endpoint).health_s,
             requests=LIST_REQUESTS,
         )
-        is_known = self._record_of(endpoint).is_proven or bool(server.hosts)
+        record = self._record_of(endpoint)
+        is_known = record.is_proven or bool(server.hosts)
         known_server = server if is_known else None
         try:
-            return await read_models(api, server, known_server)
+            models = await read_models(api, server, known_server)
         except ServerUnavailable as error:
             server_of(api.facts.product).add_hint(error)
             raise
         finally:
             if api.is_identified:  # `read_models` may fail after the identification
                 self._note_answer(endpoint, api.facts.product)
+        if is_known and _is_other_product(api, server):
+            record.forget_server()  # so the second call identifies the server, and ends
+            return await self.models(endpoint)
+        return models
 
     def expect(self, endpoint: Endpoint, product: Product) -> None:
         """Note which product is expected at an address.

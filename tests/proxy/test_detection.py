@@ -494,6 +494,18 @@ async def test_a_server_that_gave_way_to_another_between_two_checks_is_not_calle
     assert {model.product for model in now.models} == {product}
 
 
+async def test_a_list_of_models_follows_a_server_that_gave_way_to_another(start, make_client):
+    server, client = start(products.llama_cpp), make_client()
+    endpoint = endpoint_of(server)
+    (model,) = (await client.models(endpoint)).models
+    assert model.product is Product.LLAMA_CPP
+    server.forget()
+    server.unknown = text_reply("404", status=404)
+    products.plain(server)
+    (model,) = (await client.models(endpoint, is_refresh=True)).models
+    assert (model.product, model.state) == (Product.OPENAI_COMPATIBLE, LoadState.UNKNOWN)
+
+
 @pytest.mark.parametrize(("api", "known"), [("v1", True), ("v0", True), ("none", False)])
 async def test_each_age_of_lm_studio_tells_what_it_can(start, make_client, api, known):
     server, client = start(products.lm_studio, api=api), make_client()
