@@ -616,8 +616,10 @@ class SyncClient:
         finally:
             running.cancel()
             # If the caller has left early, wait until the stream is closed, and with it the
-            # connection: None then follows.
-            while event is not None:
+            # connection: None then follows. But if the garbage collector of Python closes this
+            # generator in the thread of the loop, that thread must not wait for itself.
+            is_own_thread = threading.current_thread() is self._thread
+            while event is not None and not is_own_thread:
                 event = events.get()
 
     def metrics(self) -> Metrics:

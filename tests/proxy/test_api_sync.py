@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import threading
 
 import pytest
@@ -13,8 +14,8 @@ from lmchat.proxy import (
     SyncClient,
     TextDelta,
 )
-from tests.support.scripted_products import CHAT, plain, router, router_rows
-from tests.support.scripted_server import Cut, Hold, json_reply, sse
+from tests.support.scripted_products import CHAT, answer, lm_studio, plain, router, router_rows
+from tests.support.scripted_server import DONE, Cut, Hold, delta, finish, json_reply, sse
 
 
 @pytest.fixture
@@ -50,6 +51,39 @@ def test_leaving_the_loop_closes_the_connection(server, client):
     stream.close()
     assert server.seen(CHAT)[0].client_left.wait(5)
     assert client.metrics().stopped_requests == 1
+
+
+class LeftStream:
+    """Holder of a stream that only the garbage collector finds: it refers to itself."""
+
+    def __init__(self, client: SyncClient) -> None:
+        self.itself = self
+        self.events = client.stream("Hi")
+        next(event for event in self.events if isinstance(event, TextDelta))
+
+
+def test_a_stream_that_the_garbage_collector_closes_does_not_hold_up_the_client(server):
+    async def collect() -> str:
+        """Collect garbage in the thread of the client, as Python does whenever it likes."""
+        gc.collect()
+        return "done"
+
+    lm_studio(server)  # which answers several requests at once
+    call = {"index": 0, "id": "c1", "function": {"name": "collect", "arguments": "{}"}}
+    asks_for_tool = sse(delta(tool_calls=[call]), finish("tool_calls"), DONE)
+    server.on(CHAT, sse("one", Hold()), asks_for_tool, answer("Fine."))
+    client = SyncClient(server.url)  # without `with`, whose end would wait for a client that hangs
+    gc.disable()
+    try:
+        LeftStream(client)
+        chatting = threading.Thread(target=lambda: client.chat("Hi", tools=[collect]), daemon=True)
+        chatting.start()
+        chatting.join(5)
+    finally:
+        gc.enable()
+    assert not chatting.is_alive()
+    assert server.seen(CHAT)[0].client_left.wait(5)
+    client.close()
 
 
 def test_a_stream_that_breaks_off_hands_out_what_came_and_raises(server, client):
