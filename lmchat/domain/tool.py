@@ -218,12 +218,12 @@ async def run_call(call: ChatMessage, run: Run | None) -> ChatMessage:
 async def _result_of(run: Run, arguments: dict[str, Any]) -> ToolResult:
     """Return the result of a tool.
 
-    A text is cut if it is too long. An error that the tool raises becomes a result with its text.
+    An error that the tool raises becomes a result with its text. A text that is too long is cut.
     """
     try:
         result = await run(arguments)
     except Exception as error:  # noqa: BLE001 - of a user's function
-        return ToolResult(text=f"{type(error).__name__}: {error}", is_error=True)
+        return ToolResult(text=cut_result(f"{type(error).__name__}: {error}"), is_error=True)
     if isinstance(result, str):
         return ToolResult(text=cut_result(result))
     return result

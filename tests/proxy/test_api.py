@@ -331,6 +331,17 @@ async def test_functions_run_when_the_model_calls_them_and_their_results_or_erro
     ]
 
 
+async def test_a_long_error_of_a_function_is_cut_as_a_long_result_is(server, client):
+    def fail() -> str:
+        """Fail with many words."""
+        raise ValueError("x" * 100_000)
+
+    server.on(CHAT, _reply_with_calls("fail", "{}"), sse(delta("Sorry."), finish(), DONE))
+    (step,) = (await client.chat("Hi", tools=[fail])).steps
+    assert step.tool_result.startswith("ValueError: xxx")
+    assert step.tool_result.endswith("\n[cut: 100012 characters, the first 32000 are here]")
+
+
 @pytest.mark.rule("R-45")
 async def test_the_thought_before_a_call_goes_back_with_it(server):
     def now() -> str:
