@@ -418,7 +418,9 @@ def _message_fields(
     status: int, headers: Mapping[str, str], body: ErrorBody, facts: RequestFacts
 ) -> dict[str, str]:
     """Return the values by name of the fields in messages and hints of rules, such as `{said}`."""
-    said = f"says: {body.message}" if body.message else f"answered {status_words(status)}."
+    said = f"answered {status_words(status)}." if status else "sent an error without a message."
+    if body.message:
+        said = f"says: {body.message}"
     location = without_secret(shown_address(headers.get("location", "")), facts.key)
     return {
         "product": facts.product.subject,

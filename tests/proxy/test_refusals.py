@@ -287,6 +287,14 @@ def test_a_word_inside_a_stream_does_for_a_number_and_neither_is_a_status(error,
     assert (told.kind, told.status) == (kind, None)
 
 
+@pytest.mark.parametrize(
+    "value", [None, {"error": {"type": "server_error"}}, {"choices": [{"finish_reason": "error"}]}]
+)
+def test_an_error_inside_a_stream_without_words_has_no_status(value):
+    error = refusal_in_stream(value, RequestFacts(product=P.OLLAMA))
+    assert error.message == "Streaming failed: Ollama sent an error without a message."
+
+
 def test_the_field_that_is_named_is_known_and_told_once():
     named = refusal_for(
         400,
