@@ -28,10 +28,15 @@ async def save_sampling(
 
 
 async def kept_sampling(store: ChatStore) -> dict[str, Any]:
-    """Return the options that an earlier run has kept; an empty dict without any."""
+    """Return the options that an earlier run has kept; an empty dict without any.
+
+    Damaged ones count as none.
+    """
     text = await store.draft(_DRAFT_ID)
-    options: dict[str, Any] = json.loads(text) if text else {}
-    return options
+    options: Any = {}
+    with suppress(ValueError, RecursionError):  # damaged; an empty text is no JSON either
+        options = json.loads(text)
+    return options if isinstance(options, dict) else {}
 
 
 async def forget_sampling(store: ChatStore) -> None:

@@ -98,6 +98,17 @@ async def test_options_of_a_session_without_messages_outlive_the_program_as_its_
         assert await ask(sessions, "two") == {}
 
 
+@pytest.mark.parametrize("damaged", ['{"top_k": 2', "[1]", "20", "[" * 100_000])
+async def test_damaged_options_of_a_session_without_messages_cost_themselves_alone(
+    tmp_path, damaged
+):
+    async with aclosing(store_at(tmp_path)) as store:
+        await store.save_draft("sampling", damaged)
+        sessions = sessions_on(store)
+        await sessions.shown.conversation.restore_sampling()
+        assert await ask(sessions, "one") == {}
+
+
 async def test_a_temporary_chat_sends_its_options_and_writes_none(tmp_path):
     async with aclosing(store_at(tmp_path)) as store:
         sessions = sessions_on(store)
