@@ -100,6 +100,20 @@ async def test_quitting_in_an_edit_saves_what_was_typed_before_it_too(tmp_path):
         assert desk.prompt_input.text == "xy"
 
 
+async def test_what_was_typed_before_the_command_of_a_key_stays_the_draft_of_its_session(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"]) as desk:
+        session_id = desk.conversation.header.session_id
+        await desk.press("x", "y")
+        desk.chat.action_slash("/title ")
+        await desk.app.stop_and_save()
+        assert await desk.store.draft(session_id) == "xy"
+        await desk.press("ctrl+n")
+        await desk.until(lambda: desk.prompt_input.text == "", "the new session")
+        await desk.press("escape")
+        assert desk.prompt_input.text == ""
+        assert desk.app.open_sessions.drafts.text(session_id) == "xy"
+
+
 async def test_an_edit_ends_when_another_session_is_shown(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await desk.press("alt+up", "e", "ctrl+n")

@@ -88,7 +88,11 @@ class PromptText:
         return self._open_sessions.next_turn.options.has_unseen_image(draft)
 
     def load_draft(self) -> None:
-        """Put the draft of the shown session into the prompt."""
+        """Put the draft of the shown session into the prompt.
+
+        What was typed before a command is a part of the draft of the session that was left.
+        """
+        self._before_command = ""
         self._input.load_draft(self._drafts.text(self._draft_id))
 
     def forget_draft(self) -> None:
@@ -136,12 +140,14 @@ class PromptText:
     def save(self) -> None:
         """Save what is typed as the draft of the shown session, and its queued prompts, at once.
 
-        The draft begins with what was typed before an edit or a begun command. While an answer is
-        rewritten, it is only what was typed before: an answer is no prompt.
+        The draft begins with what was typed before an edit, and before a command that a key began;
+        that command is not saved. Nor is an answer that is rewritten: it is no prompt.
         """
-        draft = self._before_edit
+        texts = [self._before_edit]
         if not self.is_rewriting:
-            draft = _joined(self._before_edit, self._before_command, self._input.full_text)
+            has_begun_command = bool(self._before_command and self._input.typed_command)
+            texts += [self._before_command, "" if has_begun_command else self._input.full_text]
+        draft = _joined(*texts)
         self._save(self._draft_id, draft, self._open_sessions.shown)
 
     def save_soon(self) -> None:
