@@ -18,7 +18,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, TextArea
 from textual.worker import WorkerError
 
-from lmchat.errors import WrongUse
+from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.workspace import Workspace
 from lmchat.text import safe_line
 from lmchat.tui.commands import Command, Scope, bindings
@@ -178,6 +178,18 @@ class LMChatApp(PatchedApp):
             f"lmchat had an internal error (id {error_id}). The log file has the details.",
             severity="error",
         )
+
+    async def run_action(self, *args: Any, **options: Any) -> bool:
+        """Run an action of a key or the palette, and show the `LMChatError` that it raises.
+
+        Textual would end lmchat. Slash commands run theirs by Textual's own method: after an error,
+        their line returns to the prompt.
+        """
+        try:
+            return await super().run_action(*args, **options)
+        except LMChatError as error:
+            self.chat.notices.show_error(error)
+            return True
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Return False for the palette and the help while a dialog is on top; else ask Textual."""

@@ -6,7 +6,10 @@ import time
 import pytest
 from textual import events
 
+from lmchat.config.settings import Settings, UiSettings
 from lmchat.tui.screens.ask_dialog import ConfirmDialog, OutsideDialog
+from lmchat.tui.screens.chat.screen import ChatScreen
+from lmchat.tui.screens.palette import Palette
 from tests.support.desktop import gone, ready_desktop, sent, shown
 from tests.support.files_to_attach import image
 from tests.support.scripted_backend import answer
@@ -105,6 +108,17 @@ async def test_what_is_copied_is_attached_as_a_file(desk, tmp_path):
     await desk.ask("Compare.")
     assert "Words of the clipboard." in sent(desk.backend)[0]
     assert list(desk.backend.requests[0].files.values()) == [image()]
+
+
+async def test_an_empty_clipboard_is_told_to_the_palette_and_a_key_too(tmp_path):
+    settings = Settings(ui=UiSettings(reduced_motion=True), keys={"paste": "f9"})
+    async with ready_desktop(tmp_path, settings=settings) as desk:
+        await desk.press("f9", sees="The clipboard is empty. Copy a text first.")
+        desk.app.clear_notifications()
+        await desk.press("ctrl+p", leads_to=Palette)
+        await desk.press(*"clipboard", sees="Add the image or text of the clipboard")
+        await desk.press("enter", leads_to=ChatScreen, sees="The clipboard is empty.")
+        await desk.ask("hello")
 
 
 async def test_an_empty_clipboard_is_told_and_keeps_the_prompt(desk):

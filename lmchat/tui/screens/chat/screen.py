@@ -10,7 +10,7 @@ from typing import ClassVar
 from msgspec.structs import replace
 from textual import events, on
 from textual.actions import parse
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 
@@ -231,7 +231,8 @@ class ChatScreen(PatchedScreen):
         if command.typed or has_argument:
             parameters = (*parameters, slash.argument)
         namespace = self.app if command.scope is Scope.APP else self
-        await self.app.run_action((destination, name, parameters), namespace)
+        # Textual's method, which raises errors: lmchat's own one shows them
+        await App.run_action(self.app, (destination, name, parameters), namespace)
 
     @on(PromptInput.Drafted)
     def follow_typing(self) -> None:
@@ -302,7 +303,7 @@ class ChatScreen(PatchedScreen):
         profiles = self.workspace.named.profiles()
         profile = self.open_sessions.next_turn.use_profile(name, profiles)
         if profile.model:
-            await self.run_action(f"app.pick_model({profile.model!r})")
+            await App.run_action(self.app, f"app.pick_model({profile.model!r})")
         self.status.show_action(f"profile {safe_line(name, limit=20)}")
 
     async def action_use_preset(self, typed: str) -> None:
