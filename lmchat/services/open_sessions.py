@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import Enum, auto
 
 from msgspec import Struct, field
@@ -339,6 +339,12 @@ class OpenSessions:
     @property
     def busy(self) -> tuple[OpenSession, ...]:
         return tuple(opened for opened in self._sessions.values() if opened.is_busy)
+
+    def with_ids(self, session_ids: Collection[str]) -> tuple[OpenSession, ...]:
+        """Return the open sessions that have one of these ids."""
+        return tuple(
+            opened for session_id, opened in self._sessions.items() if session_id in session_ids
+        )
 
     def unsaved(self) -> list[SessionHeader]:
         """Return the headers of the open sessions with messages that are not on the disk."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from unittest.mock import AsyncMock
@@ -11,7 +12,9 @@ from lmchat.errors import SessionNotFound, StoreUnavailable
 from lmchat.tui.messages import ChangeTrash
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.trash_dialog import TrashDialog, kept_until
+from tests.support.desktop import half, ready_desktop
 from tests.support.look_data import NOW, header
+from tests.support.scripted_backend import answer
 from tests.support.tui_host import listing, screen_text
 
 DELETED = tuple(
@@ -158,3 +161,21 @@ async def test_a_disk_that_fails_is_told_and_the_trash_stays_as_it_was(desk):
 async def test_the_trash_has_a_slash_command(desk):
     await desk.say("/trash", sees="The trash is empty.")
     await desk.press("escape", hides="The trash is empty.")
+
+
+async def test_an_answer_that_still_streams_does_not_bring_a_deleted_session_back(tmp_path):
+    gate = asyncio.Event()
+    async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer("Two.")) as desk:
+        await desk.say("first", sees="Let")
+        session_id = desk.conversation.header.session_id
+        await desk.say("second", sees="next")
+        await desk.press("ctrl+n", hides="Let")
+        await desk.chat.saved_sessions.act("delete", session_id)
+        await desk.say("/trash", leads_to=TrashDialog, sees="first")
+        await desk.press("d", leads_to=ConfirmDialog)
+        await desk.press("enter", sees="Deleted permanently.")
+        gate.set()
+        await desk.until(lambda: not desk.app.open_sessions.busy, "the end of all turns")
+        await desk.app.open_sessions.save_all()
+        assert not await desk.store.list_sessions()
+        assert not await desk.store.list_sessions(is_trash=True)

@@ -27,6 +27,7 @@ class SavedSessions:
         self, core: ChatCore, status: StatusDisplay, sessions: ShownSession, turns: Turns
     ) -> None:
         self._screen = core.screen
+        self._open_sessions = core.open_sessions
         self._store = core.workspace.store
         self._library = core.workspace.library
         self._notices = core.notices
@@ -199,10 +200,10 @@ class SavedSessions:
         words = "Restored."
         try:
             if wanted.act == "delete":
-                purged_ids = await self._library.purge_from_trash(*wanted.session_ids)
-                words = (
-                    "Deleted permanently." if purged_ids else "It was not in the trash any more."
-                )
+                purged_ids = await self._purge(wanted.session_ids)
+                words = "It was not in the trash any more."
+                if purged_ids:
+                    words = "Deleted permanently."
             else:
                 for session_id in wanted.session_ids:
                     await self._library.restore(session_id)
@@ -210,3 +211,14 @@ class SavedSessions:
             await self._refresh_trash()
             await self._sessions.fetch_list()
         self._notices.notify(words)
+
+    async def _purge(self, session_ids: Sequence[str]) -> tuple[str, ...]:
+        """Delete permanently what is still in the trash, and return the ids of these sessions.
+
+        Turns of the sessions are stopped before, as they would save their text again, and queued
+        prompts are dropped.
+        """
+        for opened in self._open_sessions.with_ids(session_ids):
+            await self._turns.stop_and_hold(opened)
+            opened.queue.pop_all()
+        return await self._library.purge_from_trash(*session_ids)
