@@ -273,6 +273,25 @@ async def test_esc_stops_in_every_phase_and_a_stopped_call_is_run_again(tmp_path
         await shown(desk, "‹2/2›")
 
 
+async def test_a_yes_that_comes_while_a_stopped_call_is_saved_is_too_late(tmp_path):
+    async with desk_with(tmp_path, call()) as desk:
+        await card(desk)
+        is_saved = asyncio.Event()
+        finish = desk.store.finish
+
+        async def finish_late(*args, **options):
+            await is_saved.wait()
+            await finish(*args, **options)
+
+        desk.store.finish = finish_late
+        await desk.press("escape", "y")
+        await desk.pilot.pause()
+        assert "internal error" not in screen_text(desk.app)
+        is_saved.set()
+        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
+        assert results(desk) == [(AnswerState.STOPPED, "")]
+
+
 async def test_a_result_is_shown_as_plain_text_and_leads_nowhere(tmp_path):
     async with desk_with(tmp_path, call(), result=HOSTILE, approve="always") as desk:
         await desk.ask("read", 2)

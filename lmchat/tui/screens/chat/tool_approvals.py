@@ -53,7 +53,7 @@ class ToolApprovals:
         """
         opened = self._sessions.opened
         asked = opened.asked
-        if asked is not None:
+        if asked is not None and not asked.decision.done():
             work = partial(self._decide, opened, asked, choice)
             self._background.attempt(work, group="decision")
 
@@ -66,7 +66,8 @@ class ToolApprovals:
         reason: str | None = ""
         if choice is Choice.NO:
             reason = await self._ask_reason(asked)
-        was_stopped = opened.asked is not asked  # while the user was typing the reason
+        # a turn that was stopped no longer waits, also while its end is being saved
+        was_stopped = opened.asked is not asked or asked.decision.done()
         if reason is None or was_stopped:
             return
         opened.asked = None
