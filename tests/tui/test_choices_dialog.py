@@ -243,6 +243,7 @@ def test_all_text_is_in_lines_that_fit(width):
         "\n\n",
         " 👩\u200d💻",
         "é" * 30,
+        "漢字" * 30,
     ]
     shown_words = [ShownWord(shown_text(text), index=index) for index, text in enumerate(tokens)]
     lines = lines_of(shown_words, width)

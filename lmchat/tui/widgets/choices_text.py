@@ -162,8 +162,13 @@ def _add(lines: list[WordLine], word: ShownWord, used: int, width: int) -> int:
             word = replace(word, text=word.text.removeprefix(" "))
         cells = cell_len(word.text)
     while used + cells > width:  # wider than a line: it is cut where each line ends
-        head, tail = split_at_cell(word.text, max(width - used, 1))
-        lines[-1].append(replace(word, text=head))
+        room = max(width - used, 1)
+        head, tail = split_at_cell(word.text, room)
+        is_through_character = head + tail != word.text
+        if is_through_character and (used or room > 1):  # a wide one, which fits into the next line
+            head, tail = split_at_cell(word.text, room - 1)
+        if head:
+            lines[-1].append(replace(word, text=head))
         lines.append([])
         used = 0
         word = replace(word, text=tail)
