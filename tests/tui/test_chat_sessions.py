@@ -334,6 +334,23 @@ async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
         await desk.press("u", sees="Nothing to undo.")
 
 
+async def test_a_deleted_session_stays_in_the_trash_though_it_answers_behind_another(tmp_path):
+    async with ready_desktop(tmp_path, half("Let", asyncio.Event())) as desk:
+        await desk.say("first", sees="Let")
+        await desk.say("queued")
+        first = desk.chat.sessions.opened
+        await desk.press("ctrl+n", hides="Let")
+        await go_to_list(desk)
+        sessions = desk.chat.widgets.session_list
+        await desk.until(lambda: sessions.chosen_id == first.session_id, "the session in the list")
+        await desk.press("d", sees="In the trash; u restores it.")
+        assert desk.backend.stopped == 1
+        assert [prompt.is_held for prompt in first.queue] == [True]
+        saved = await desk.store.open_session(first.session_id)
+        assert saved.header.deleted_at is not None
+        assert [message.text for message in saved.messages] == ["first", "Let"]
+
+
 async def test_what_was_found_last_is_replaced_by_what_is_typed(tmp_path):
     async with ready_desktop(tmp_path, answer("Lettuce."), asked=["first"]) as desk:
         await desk.press("ctrl+f", *"chard", sees="no hits")

@@ -115,14 +115,16 @@ class SavedSessions:
         return "Restored" if await self._library.undo_delete() else "Nothing to undo"
 
     async def _delete(self, session_id: str, _typed: str) -> str:
-        """Move a session to the trash; if it is shown, stop its turn and show a new session.
+        """Stop the turn of a session and move it to the trash; if it is shown, show a new session.
 
-        The new session is not shown if the user has changed to another one during the wait.
+        Its queued prompts are held: a later turn would bring it back from the trash. The new
+        session is not shown if the user has changed to another one during the wait.
         """
         shown = self._sessions.opened
         is_shown = session_id == shown.session_id
-        if is_shown:
-            await self._turns.stop_and_hold(shown)
+        opened = self._open_sessions.in_memory(session_id)
+        if opened is not None:
+            await self._turns.stop_and_hold(opened)
         await self._library.delete(session_id)
         has_switched = shown is not self._sessions.opened  # during the waits above
         if is_shown and not has_switched:
