@@ -351,6 +351,20 @@ async def test_a_deleted_session_stays_in_the_trash_though_it_answers_behind_ano
         assert [message.text for message in saved.messages] == ["first", "Let"]
 
 
+async def test_a_title_that_a_session_gets_while_it_answers_behind_another_stays(tmp_path):
+    gate = asyncio.Event()
+    async with ready_desktop(tmp_path, half("Let", gate, "tuce.")) as desk:
+        await desk.say("first", sees="Let")
+        first = desk.chat.sessions.opened
+        await desk.press("ctrl+n", hides="Let")
+        await desk.chat.saved_sessions.act("rename", first.session_id, "The garden")
+        await open_in_list(desk, first.session_id)
+        assert desk.conversation is first.conversation
+        assert desk.conversation.header.title == "The garden"
+        gate.set()
+        await shown(desk, "Lettuce.")
+
+
 async def test_what_was_found_last_is_replaced_by_what_is_typed(tmp_path):
     async with ready_desktop(tmp_path, answer("Lettuce."), asked=["first"]) as desk:
         await desk.press("ctrl+f", *"chard", sees="no hits")

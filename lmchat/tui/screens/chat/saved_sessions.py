@@ -143,8 +143,9 @@ class SavedSessions:
         if typed is None:  # the dialog was left with Esc
             return ""
         header = await self._library.rename(session_id, typed)
-        if session_id == self._sessions.shown_id:
-            self._sessions.conversation.rename(header.title)
+        opened = self._open_sessions.in_memory(session_id)
+        if opened is not None:  # also behind another one: else the model may give it a title
+            opened.conversation.rename(header.title)
             self._sessions.show_title()
         return "Renamed"
 
