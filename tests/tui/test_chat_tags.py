@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 from textual.widgets import Input
 
 from lmchat.tui.screens.ask_dialog import AskDialog
@@ -42,3 +44,14 @@ async def test_a_key_of_the_list_asks_for_all_tags_of_a_session(tmp_path):
 
 async def test_a_session_that_is_not_begun_has_no_tags_and_says_so(desk):
     await desk.say("/tag garden", sees="This session is empty")
+
+
+async def test_an_export_has_the_tags_and_the_pin_that_the_shown_session_has_just_got(tmp_path):
+    file = tmp_path / "plan.json"
+    async with ready_desktop(tmp_path, answer("Lettuce."), asked=["Plan"]) as desk:
+        await desk.say("/tag garden", sees="Tagged #garden.")
+        await desk.chat.saved_sessions.act("pin", desk.conversation.header.session_id)
+        desk.chat.run_command(f"/export {file}")
+        await desk.until(file.exists, "the file")
+        header = json.loads(file.read_text())["session"]
+        assert (header["tags"], header["is_pinned"]) == (["garden"], True)

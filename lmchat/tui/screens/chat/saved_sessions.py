@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
+from msgspec.structs import replace
+
 from lmchat.domain.message import now
 from lmchat.domain.session import SearchHit, SessionHeader, tags_from
 from lmchat.text import safe_line
@@ -101,14 +103,26 @@ class SavedSessions:
         session = await self._store.open_session(session_id, count=1)  # its messages are not needed
         return session.header
 
+    def _take_over(self, changed: SessionHeader) -> None:
+        """Change the header of an open session as on the disk: an export writes it from memory."""
+        opened = self._open_sessions.in_memory(changed.session_id)
+        if opened is not None:
+            opened.conversation.header = replace(
+                opened.conversation.header,
+                title=changed.title,
+                tags=changed.tags,
+                is_pinned=changed.is_pinned,
+                is_archived=changed.is_archived,
+            )
+
     async def _toggle_pinned(self, session_id: str, _typed: str) -> str:
         was_pinned = (await self._header(session_id)).is_pinned
-        await self._library.pin(session_id, is_pinned=not was_pinned)
+        self._take_over(await self._library.pin(session_id, is_pinned=not was_pinned))
         return "Unpinned" if was_pinned else "Pinned"
 
     async def _toggle_archived(self, session_id: str, _typed: str) -> str:
         was_archived = (await self._header(session_id)).is_archived
-        await self._library.archive(session_id, is_archived=not was_archived)
+        self._take_over(await self._library.archive(session_id, is_archived=not was_archived))
         return "Restored from the archive" if was_archived else "Archived; a restores it"
 
     async def _undo_delete(self, _id: str, _typed: str) -> str:
@@ -143,10 +157,8 @@ class SavedSessions:
         if typed is None:  # the dialog was left with Esc
             return ""
         header = await self._library.rename(session_id, typed)
-        opened = self._open_sessions.in_memory(session_id)
-        if opened is not None:  # also behind another one: else the model may give it a title
-            opened.conversation.rename(header.title)
-            self._sessions.show_title()
+        self._take_over(header)  # also behind another one: else the model may give it a title
+        self._sessions.show_title()
         return "Renamed"
 
     async def _tag(self, session_id: str, typed: str) -> str:
@@ -161,6 +173,7 @@ class SavedSessions:
             if tags is None:
                 return ""
             header = await self._library.tag(session_id, tags)
+        self._take_over(header)
         words = " ".join(f"#{tag}" for tag in header.tags)
         return safe_line(f"Tagged {words}") if words else "Tags removed"
 
