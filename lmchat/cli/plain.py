@@ -192,8 +192,9 @@ class PlainChat:
         if notice := await store.open():
             self._output.note(f"lmchat: {notice}")
         history = await store.prompt_history()
-        # ↑ and Enter must not run a prompt that was sent as a text, perhaps by another program
-        self._reader.begin(prompt for prompt in history if not is_shell_command(prompt))
+        # ↑ and Enter must not run a prompt that was sent as a text, perhaps by another program;
+        # the line ends around a typed command do not count either (`_read_text`)
+        self._reader.begin(prompt for prompt in history if not is_shell_command(prompt.strip("\n")))
         await self._sessions.show()
         await self._turns.connect()
         await self._turns.catch_up()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_plain import begin, leave, on_disk, texts, wait_prompt  # noqa: F401 - a fixture
+from tests.support.chats import header, prompt
 from tests.support.lmchat_screen import leave as leave_screen
 from tests.support.lmchat_screen import stored
 from tests.support.programs import Inside, is_running, processes, wait_until
@@ -195,3 +196,21 @@ def test_neither_drafts_nor_earlier_prompts_nor_pastes_run_in_the_plain_chat(
     assert talk.wait_exit() == 0
     assert not (tmp_path / "ran").exists()
     assert texts(cli.home)[2::2] == [f"{line}\nx", line]
+
+
+def test_an_earlier_prompt_with_line_ends_around_a_command_does_not_run_in_the_plain_chat(
+    begin,  # noqa: F811
+    cli,
+    server,
+    tmp_path,
+):
+    server.on(CHAT, answer("A."))
+    line = f"!touch {tmp_path}/ran"
+    for text in ("Plant beans", f"\n{line}", f"{line}\n"):  # as an imported chat may have them
+        asyncio.run(on_disk(cli, "append", header(), prompt(text)))
+    talk = begin()
+    talk.type("\x1b[A\r", sees="A.\nYou:")
+    leave(talk)
+    assert not (tmp_path / "ran").exists()
+    [request] = server.seen(CHAT)
+    assert request.json["messages"][-1]["content"] == "Plant beans"
