@@ -29,6 +29,7 @@ from lmchat.errors import LMChatError, NoServerFound, WrongUse
 from lmchat.machine.scratch import sweep_scratch_folders
 from lmchat.machine.system import interrupt_at_end
 from lmchat.services.open_sessions import OpenSessions
+from lmchat.text import safe_text
 from lmchat.tui.commands import NOT_TYPED, NOT_TYPED_HINT, is_command, is_shell_command
 
 _CHOOSE_MODEL = "/model lists the models; /model N chooses one."
@@ -191,7 +192,8 @@ class PlainChat:
         store = self._turns.runtime.store
         if notice := await store.open():
             self._output.note(f"lmchat: {notice}")
-        history = await store.prompt_history()
+        # safe: a prompt of an imported chat may hold what readline cannot take, or prints as it is
+        history = map(safe_text, await store.prompt_history())
         # ↑ and Enter must not run a prompt that was sent as a text, perhaps by another program;
         # the line ends around a typed command do not count either (`_read_text`)
         self._reader.begin(prompt for prompt in history if not is_shell_command(prompt.strip("\n")))
@@ -208,7 +210,7 @@ class PlainChat:
         After a line that begins with three quotes, lines are read until three quotes end one; all
         of them are the text. The text is added to the history of the reader.
         """
-        initial_text = self._turns.next_prompt.take_text()
+        initial_text = safe_text(self._turns.next_prompt.take_text())  # as in the history
         self._is_for_shell = False
         if initial_text and not self._reader.can_edit:  # it can only be read, and typed again
             self._output.note(*initial_text.split("\n"))

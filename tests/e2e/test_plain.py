@@ -9,7 +9,9 @@ from contextlib import aclosing
 
 import pytest
 
+from lmchat.text import safe_text
 from tests.e2e.test_cli_tools import CHAT, calling, write_tools
+from tests.support import chats
 from tests.support.chats import store_at
 from tests.support.lmchat_screen import stored
 from tests.support.programs import Inside
@@ -168,6 +170,20 @@ def test_earlier_prompts_come_back_with_the_arrow(begin, server):
         "a\nb",
         "a\nb",
     ]
+
+
+def test_earlier_prompts_that_no_terminal_takes_come_back_as_safe_text(begin, server, cli):
+    server.on(CHAT, answer("One."), answer("Two."))
+    hostile = "a\x00b\x9b2J\ud800\u202ec"  # as an imported chat may have it
+    asyncio.run(on_disk(cli, "append", chats.header(), chats.prompt(hostile)))
+    talk = begin()
+    talk.type("\x1b[A\r", sees="One.\nYou:")
+    talk.type("/edit\r", sees="The last prompt is on the next line")
+    talk.type("!\r", sees="Two.\nYou:")
+    leave(talk)
+    assert b"\x9b2J" not in talk.raw
+    sent = [request.json["messages"][-1]["content"] for request in server.seen(CHAT)]
+    assert sent == [safe_text(hostile), f"{safe_text(hostile)}!"]
 
 
 def test_sessions_are_listed_and_opened_by_number_with_their_draft(begin, server, cli):
