@@ -14,6 +14,9 @@ from msgspec import Struct
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _MAX_VALUE_BYTES = 64 * 1024 * 1024
+_MAX_HEADER_BYTES = 64 * 1024 * 1024  # several times as much as a large vocabulary takes
+_MAX_KEYS = 100_000
+_LEAST_TEXT_BYTES = 8  # of its length
 _MAX_KEY_BYTES = 1024
 _MAX_TEXT_BYTES = 256  # longer texts, such as chat templates, are skipped
 _MAX_NUMBER = 2**40  # more than any number of tokens
@@ -79,6 +82,8 @@ def read_header(file: BinaryIO) -> Header:
         raise NotGguf(f"version {version}")
     tensor_count = reader.read_number("Q")
     key_count = reader.read_number("Q")
+    if key_count > _MAX_KEYS:
+        raise NotGguf(f"{key_count} keys")
 
     values: dict[str, object] = {}
     for _ in range(key_count):
@@ -88,6 +93,8 @@ def read_header(file: BinaryIO) -> Header:
         if name.startswith(_VOCABULARY_PREFIX) and values.keys() >= _NEEDED_KEYS:
             break  # the vocabulary takes 50 ms to read, and the keys behind it are not used
         values[name] = reader.read_value()
+        if file.tell() > _MAX_HEADER_BYTES:
+            raise NotGguf("a header without end")
     return _header(values, tensor_count)
 
 
@@ -170,6 +177,8 @@ class _Reader:
         if kind in _SCALARS:
             self._skip(count * struct.calcsize(f"<{_SCALARS[kind]}"))
         elif kind == _TEXT:
+            if count * _LEAST_TEXT_BYTES > _MAX_VALUE_BYTES:
+                raise NotGguf("a header without end")
             for _ in range(count):
                 self._skip(self.read_number("Q"))
         else:

@@ -109,6 +109,27 @@ def test_a_hostile_header_is_refused_and_costs_nothing(data):
         tracemalloc.stop()
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "start",
+    [
+        raw(entry("a", LIST, struct.pack("<IQ", TEXT, 2**40))),
+        raw(entry("a", LIST, struct.pack("<IQ", TEXT, 2**22)), keys=90_000)
+        + bytes(2**25)
+        + entry("", LIST, struct.pack("<IQ", TEXT, 2**22)),
+        raw(keys=2**40),
+    ],
+    ids=["a list", "lists", "keys"],
+)
+def test_a_header_of_zeros_without_end_is_refused_soon(tmp_path, start):
+    path = tmp_path / "model.gguf"
+    with path.open("wb") as file:
+        file.write(start)
+        file.truncate(2**36)  # takes no room on the disk
+    with path.open("rb") as file, pytest.raises(NotGguf):
+        read_header(file)
+
+
 def test_a_file_that_is_cut_off_anywhere_is_refused():
     values = model_values()
     del values["tokenizer.ggml.tokens"]
