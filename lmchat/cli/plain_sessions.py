@@ -31,6 +31,8 @@ class PlainSessions:
     async def begin(self, _: str) -> None:
         """Begin a new session, and show it from now on."""
         self._turns.sessions.begin()
+        if self._turns.next_prompt.draft_id:  # an empty id is that of a new session's draft
+            self._turns.next_prompt.leave_draft()
         self._output.note("New session.")
 
     async def open(self, argument: str) -> None:
@@ -83,9 +85,11 @@ class PlainSessions:
         """
         sessions = self._turns.sessions
         next_prompt = self._turns.next_prompt
+        next_prompt.leave_draft()
         next_prompt.draft_id = session_id
         draft = await sessions.drafts.load(session_id)
         next_prompt.text, files = sessions.files.split(draft)
+        next_prompt.draft_files = files
         for file in files:
             self._turns.add_file(file)
         if next_prompt.text:

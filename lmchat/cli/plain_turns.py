@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 
 from msgspec import Struct, field
@@ -46,6 +46,18 @@ class NextPrompt(Struct, kw_only=True):
 
     Empty for a session without a message: its draft is saved under an empty id.
     """
+    draft_files: Sequence[Attachment] = ()  # those of `files` that came with the draft
+
+    def leave_draft(self) -> None:
+        """Forget the draft and its files, which stay saved: another session is shown from now on.
+
+        Files that the user has attached since are kept.
+        """
+        self.files = [
+            file for file in self.files if not any(file is other for other in self.draft_files)
+        ]
+        self.draft_files = ()
+        self.draft_id = None
 
     def take_text(self) -> str:
         """Return the text and forget it."""

@@ -9,10 +9,12 @@ from contextlib import aclosing
 
 import pytest
 
+from lmchat.services.attachments import DraftFiles
 from lmchat.text import safe_text
 from tests.e2e.test_cli_tools import CHAT, calling, write_tools
 from tests.support import chats
 from tests.support.chats import store_at
+from tests.support.files_to_attach import image
 from tests.support.lmchat_screen import stored
 from tests.support.programs import Inside
 from tests.support.pty_program import ROOT, PtyProgram
@@ -201,6 +203,49 @@ def test_sessions_are_listed_and_opened_by_number_with_their_draft(begin, server
     leave(talk)
     assert texts(cli.home)[2] == "and peas?"
     assert asyncio.run(on_disk(cli, "draft", session_id)) == ""
+
+
+def test_a_draft_that_was_offered_stays_when_another_session_gets_a_prompt(begin, server, cli):
+    first = begin()
+    first.type("Plant beans\r", sees="tiny:")
+    leave(first)
+    session_id = stored(cli.home).header.session_id
+    asyncio.run(on_disk(cli, "save_draft", session_id, "and peas?"))
+    talk = begin()
+    talk.type("/sessions last\r", sees="Your draft is on the next line")
+    talk.wait_for("You:\nand peas?")
+    talk.type("\x15/new\r", sees="New session.")  # Ctrl+U clears the line
+    wait_prompt(talk)
+    talk.type("Bake bread\r")
+    talk.wait_until(lambda: len(server.seen(CHAT)) == 2, "the prompt is sent")
+    leave(talk)
+    assert server.seen(CHAT)[-1].json["messages"][-1]["content"] == "Bake bread"
+    assert asyncio.run(on_disk(cli, "draft", session_id)) == "and peas?"
+
+
+def test_the_image_of_a_draft_is_not_sent_with_a_prompt_of_another_session(
+    begin, server, cli, tmp_path
+):
+    (tmp_path / "garden.png").write_bytes(image())
+
+    async def save_draft(session_id):
+        async with aclosing(store_at(cli.home)) as store:
+            file_line = await DraftFiles(store).attach(tmp_path / "garden.png")
+            await store.save_draft(session_id, f"and peas?\n{file_line}")
+
+    first = begin()
+    first.type("Plant beans\r", sees="tiny:")
+    leave(first)
+    asyncio.run(save_draft(stored(cli.home).header.session_id))
+    talk = begin()
+    talk.type("/sessions last\r", sees="Your next prompt begins with garden.png")
+    talk.wait_for("You:\nand peas?")
+    talk.type("\x15/new\r", sees="New session.")
+    wait_prompt(talk)
+    talk.type("Bake bread\r")
+    talk.wait_until(lambda: len(server.seen(CHAT)) == 2, "the prompt is sent")
+    leave(talk)
+    assert server.seen(CHAT)[-1].json["messages"][-1]["content"] == "Bake bread"
 
 
 def test_a_call_of_a_tool_is_a_line_and_asks(begin, server, cli):
