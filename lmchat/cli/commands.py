@@ -131,6 +131,19 @@ def port_number(word: str) -> int:
 port_number.__name__ = "port"
 
 
+def session_id(word: str) -> str:
+    """Return the session id that a word has, as a `type` of argparse, for an id that may be absent.
+
+    Raises `ValueError` for an empty word: a script with an unset variable did not leave the id out.
+    """
+    if not word.strip():
+        raise ValueError
+    return decoded(word)
+
+
+session_id.__name__ = "id"
+
+
 def _program_name(word: str) -> str:
     """Return a word in small letters and digits only, as the names in `PROGRAMS` are.
 
@@ -398,7 +411,12 @@ _SESSIONS = Subcommand(
             "delete a session permanently, or empty the trash",
             "lmchat sessions purge 3f2a\nlmchat sessions purge --yes",
             (
-                argument("id ID", "session id; without it: everything in the trash", nargs="?"),
+                argument(
+                    "id ID",
+                    "session id; without it: everything in the trash",
+                    nargs="?",
+                    type=session_id,
+                ),
                 argument("--yes", "do not ask"),
             ),
         ),
@@ -423,7 +441,7 @@ lmchat export last > garden.md
 lmchat export 3f2a -o garden.md
 lmchat export --all backup""",
     (
-        argument("id ID", "session id; default: `last`", nargs="?"),
+        argument("id ID", "session id; default: `last`", nargs="?", type=session_id),
         argument("-o --output FILE", "write to a file"),
         argument(
             "--format",

@@ -68,6 +68,7 @@ _CHOICE = r"argument (\S+): invalid choice: (.*) \(choose from (.*)\)"
 _PLAIN_MESSAGES = {
     "the following arguments are required": "missing",
     r"argument (\S+): invalid number value: .*": r"\1 must be a whole number of at least 1",
+    r"argument (\S+): invalid id value: .*": r"the session id is empty",
     r"argument (\S+): invalid port value: .*": r"\1 must be a port from 0 to 65535",
     r"argument --effort: invalid choice: (.*) \(choose from (.*)\)": (
         r"unknown value \1 for --effort; use \2, or a number of tokens"

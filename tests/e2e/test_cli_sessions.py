@@ -140,6 +140,17 @@ def test_the_whole_trash_is_removed_and_nothing_else(saved):
     assert cli.json("sessions", "purge", "--json") == {"object": "list", "data": []}
 
 
+@pytest.mark.parametrize("words", [("sessions", "purge", "--yes", ""), ("export", "")])
+def test_an_empty_id_is_not_a_missing_one(saved, words):
+    cli, ids = saved
+    cli("sessions", "delete", ids[0])
+    done = cli(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("lmchat: The session id is empty.\n")
+    trash = cli.json("sessions", "--trash", "--json")["data"]
+    assert [header["id"] for header in trash] == ids[:1]
+
+
 @pytest.mark.parametrize(("answer", "left"), [("y", 1), ("n", 2)])
 def test_at_a_terminal_it_is_asked_before_anything_is_removed(saved, answer, left):
     cli, ids = saved
