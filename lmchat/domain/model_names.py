@@ -47,7 +47,10 @@ def unknown_model(name: str, models: Sequence[ModelInfo]) -> WrongUse:
 
 
 def cannot_chat(model: ModelInfo) -> WrongUse:
-    """Return the error for a model that makes embeddings or decisions, not answers."""
+    """Return the error for a model that makes embeddings or decisions, not answers.
+
+    To a chat it is as if the server did not have it, so the kind is that of a missing model.
+    """
     sentence = f"{safe_line(model.model_id)} makes {model.only_for} and cannot chat."
     return WrongUse(sentence, hint=_LIST_HINT, kind="model_missing")
 

@@ -172,9 +172,7 @@ def title_from(prompt: str) -> str:
     It is the first typed line without marks of Markdown, else the name of the first file, else
     "Untitled". A long title is cut at the end of a word.
     """
-    first_line = _first_line_or_file(prompt)
-    without_markup = first_line.lstrip("#>*-` ")
-    title = " ".join(without_markup.split()) or "Untitled"
+    title = _first_line_or_file(prompt) or "Untitled"
     if len(title) <= _MAX_TITLE_CHARS:
         return title
     # one character less, for `…`
@@ -189,16 +187,18 @@ def title_of(prompt: ChatMessage) -> str:
 
 
 def _first_line_or_file(prompt: str) -> str:
-    """Return the first typed line of a prompt that is not blank.
+    """Return the first typed line of a prompt that has more than blanks and marks of Markdown.
 
-    Without one, return the name of the first file; without a file, "".
+    Without one, return the name of the first file; without a file, "". Marks at the beginning are
+    left out, and each run of blanks is one.
     """
     contents = split_files(prompt)
     typed = "\n".join(content for content in contents if isinstance(content, str))
     names = [content.name for content in contents if isinstance(content, AttachedFile)]
     for line in (*typed.splitlines(), *names):
-        if line.strip():
-            return line.strip()
+        words = line.lstrip("#>*-` \t").split()
+        if words:
+            return " ".join(words)
     return ""
 
 

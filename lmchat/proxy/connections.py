@@ -125,6 +125,8 @@ class Connections:
         needs_tls = endpoint.scheme == "https" and self._transport is None
         if needs_tls and self._tls_context is None:
             self._tls_context = await asyncio.to_thread(new_tls_context, self._ca_file)
+            if self._is_closed:  # meanwhile
+                raise WrongUse("This client is closed.")
         client_key = (endpoint.origin, is_checked)
         if client_key not in self._clients:
             self._clients[client_key] = self._new_client(endpoint)

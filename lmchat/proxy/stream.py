@@ -178,8 +178,10 @@ class AnswerReader:
         give the error for a refusal; anything else is said not to be a model's answer.
         """
         status = self._response.status_code
+        # also made of a reply that is no refusal: it recognises a web page, and has the details
         rejected = refusal(status, self._response.headers, body, self._facts)
-        if is_error(value) or rejected.kind == "not_an_llm":
+        is_web_page = rejected.kind == "not_an_llm"
+        if is_error(value) or is_web_page:
             return rejected
         return not_an_llm("the reply is not a model's answer.", rejected.details)
 

@@ -494,22 +494,26 @@ class AnswerStream:
     async def _read_files(self) -> list[str]:
         """Read the files of the plan into `_files`; return the names of those that cannot be read.
 
-        Images are not read if the model cannot see, or after `_MAX_IMAGE_BYTES` of newer images:
-        their content is set to b"" unless it is known, and then only their name is sent.
+        Images are not read if the model cannot see, or after `_MAX_IMAGE_BYTES` of newer images.
+        They get b"" as their content, so that only their name is sent.
         """
         model = self.settings.target.model
         is_blind = model is not None and model.is_blind
         image_bytes = 0
         missing = []
         for part in self._files_of_plan():
-            if part.is_image and (is_blind or image_bytes >= _MAX_IMAGE_BYTES):
-                self._files.setdefault(part.digest, b"")
+            if part.is_image and is_blind:
+                self._files[part.digest] = b""
+                continue
+            if part.is_image and image_bytes >= _MAX_IMAGE_BYTES:
+                self._files.setdefault(part.digest, b"")  # a newer message may have the same one
                 continue
             try:
                 if not self._files.get(part.digest):
                     self._files[part.digest] = await self._save_queue.read_file(part.digest)
             except LMChatError:
                 missing.append(part.name)
+                continue
             if part.is_image:
                 image_bytes += part.size
         return missing

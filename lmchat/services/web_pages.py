@@ -120,6 +120,7 @@ async def _attachment_of(address: PageAddress, reply: PageReply) -> Attachment:
     if not text.strip():
         hint = "Open it in a browser: scripts may write its text."
         raise FileRefused("The page has no text.", hint=hint)
+    text = text.replace("\r\n", "\n")  # as `safe_text` does, which shortens it
     text = safe_text(text[: MAX_TEXT_BYTES + 1])  # a longer one is refused in any case
     return text_attachment(name, media_type, text.encode("utf-8", "replace"))
 

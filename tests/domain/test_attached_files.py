@@ -66,6 +66,8 @@ def test_a_text_that_is_made_of_files_that_never_end_is_looked_through_once():
         (f"What is in it?\n{NOTES}", "What is in it?"),
         (NOTES, "notes.md"),
         (f"\n{NOTES}\n{DATA}", "notes.md"),
+        ("---\n> # Which  peas?", "Which peas?"),
+        ("```\n---", "Untitled"),
     ],
 )
 def test_a_title_is_made_of_what_was_typed_else_of_the_name_of_the_file(prompt, title):

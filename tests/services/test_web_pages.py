@@ -240,6 +240,7 @@ async def test_the_address_is_kept_and_the_fence_names_the_language(host):
         (reply_of(b"<script>a()</script>"), "The page has no text"),
         (reply_of(b""), "The page has no text"),
         (reply_of(b"x" * (MEGABYTE + 1), "text/plain"), "has more than 1 MB of text"),
+        (reply_of(b"x\r\n" * (MEGABYTE // 2 + 1), "text/plain"), "has more than 1 MB of text"),
         (reply_of(b"x", extra="Content-Encoding: br\r\n"), "compression that was not asked for"),
         (reply_of(gzip.compress(PAGE, mtime=0)[:-9], extra=GZIP), "The compressed page is damaged"),
         (reply_of(PAGE, extra=GZIP), "The compressed page is damaged"),

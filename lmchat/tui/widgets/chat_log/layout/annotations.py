@@ -59,9 +59,10 @@ def rule_block(words: str, *, style: str = "muted") -> Block:
 def prompt_blocks(message: ChatMessage, *, is_folded: bool = True) -> list[Block]:
     """Return the blocks of a prompt and its files, on a tint.
 
-    Attached files come first, each always as one row: a click lets the screen show them. A file in
-    the text is its name, with its text below unless the prompt `is_folded`. The first block also
-    shows time and version: only that one gets the `message`.
+    Files that are parts of the message, as images, come first, each always as one row: a click lets
+    the screen show them. Text files are within the text: each is its name (an `AttachedFile`), with
+    its text below unless the prompt `is_folded`. The first block also shows time and version: only
+    that one gets the `message`.
     """
     blocks: list[Block] = []
     for part in message.files:
