@@ -65,12 +65,15 @@ async def find_target(
     While the chosen server loads its model, wait for it. `note` prints notes on servers that are
     not used, on this wait, and on an API key that is not sent. Raises `NoServerFound`,
     `ServerRejected` for a server that cannot be used, `RequestInvalid` if the server has no model
-    or several equally likely ones, or `WrongUse` if the model of the settings does not exist there.
+    or several equally likely ones, `WrongUse` if the model of the settings does not exist there, or
+    `ServerUnavailable` if its model is not loaded within the limit for the first token.
     """
 
     def choose(*possible: Candidate) -> TargetChoice:
         """Return the choice among these candidates."""
         return choose_without_asking(possible, model=settings.model, remembered=remembered)
+
+    from lmchat.proxy.timeouts import first_token_limit  # imports httpx
 
     candidates = await find_candidates(backend, settings)
     if not settings.endpoints:  # a user with configured servers knows how to name one
@@ -86,9 +89,10 @@ async def find_target(
     # while a server loads its first model, it does not tell its name
     if choice.target is not None and choice.awaits_model:
         note(f"{choice.target.product} is loading its model …")
-    while choice.target is not None and choice.awaits_model:
-        await asyncio.sleep(_CHECK_EVERY_S)
-        choice = choose(await backend.check(choice.target.endpoint))
+    async with first_token_limit(settings.timeouts.first_token_s):
+        while choice.target is not None and choice.awaits_model:
+            await asyncio.sleep(_CHECK_EVERY_S)
+            choice = choose(await backend.check(choice.target.endpoint))
 
     if choice.target is None or choice.target.model is None:
         raise why_no_model(choice)

@@ -37,6 +37,7 @@ from lmchat.domain.turn import WholeAnswer
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, ServerUnavailable, WrongUse
 from lmchat.proxy.api_keys import NoKeys
 from lmchat.proxy.client import ProxyClient
+from lmchat.proxy.timeouts import first_token_limit
 
 Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]
 """A prompt, or a list of messages, oldest first: `("user", "Hello")`,
@@ -193,11 +194,12 @@ class Client:
         self._chosen_endpoint: Endpoint | None = None  # the server that was found
         self._targets: dict[str, Target] = {}  # by the name of the model; "" for any
         self._target_lock = asyncio.Lock()
+        self._timeouts = settings.get("timeouts") or TimeoutSettings()
         proxy_settings = Settings(
             endpoint=endpoint,
             allowed_hosts=tuple(settings.get("allowed_hosts", ())),
             limits=settings.get("limits") or LimitSettings(),
-            timeouts=settings.get("timeouts") or TimeoutSettings(),
+            timeouts=self._timeouts,
         )
         keys = _CallersKey(settings.get("key", ""), self._given_endpoint)
         self._proxy = ProxyClient(proxy_settings, keys=keys)
@@ -467,16 +469,18 @@ class Client:
         kept in `_chosen_endpoint` for later calls.
 
         Raises:
+            ServerUnavailable: the model was not loaded within the limit for the first token.
             LMChatError: no server has a model that can be used.
         """
         candidates = await self._candidates()
         choice = choose_without_asking(candidates, model=model, remembered=_NOTHING_REMEMBERED)
-        while choice.target is not None and choice.awaits_model:
-            await asyncio.sleep(_POLL_S)
-            candidate = await self._proxy.check(choice.target.endpoint)
-            choice = choose_without_asking(
-                (candidate,), model=model, remembered=_NOTHING_REMEMBERED
-            )
+        async with first_token_limit(self._timeouts.first_token_s):
+            while choice.target is not None and choice.awaits_model:
+                await asyncio.sleep(_POLL_S)
+                candidate = await self._proxy.check(choice.target.endpoint)
+                choice = choose_without_asking(
+                    (candidate,), model=model, remembered=_NOTHING_REMEMBERED
+                )
         if choice.target is None or choice.target.model is None:
             raise why_no_model(choice)
         self._chosen_endpoint = choice.target.endpoint

@@ -242,6 +242,19 @@ def no_token_error(first_token_s: float) -> ServerUnavailable:
     )
 
 
+@asynccontextmanager
+async def first_token_limit(first_token_s: float) -> AsyncIterator[None]:
+    """Apply the limit for the first token to a wait before the request; 0: no limit.
+
+    Raises `ServerUnavailable` when the limit is reached.
+    """
+    try:
+        async with asyncio.timeout(first_token_s or None):
+            yield
+    except TimeoutError:
+        raise no_token_error(first_token_s) from None
+
+
 def can_check_alive(endpoint: Endpoint) -> bool:
     """Tell whether a machine can be asked directly: it is near, and no proxy is between.
 

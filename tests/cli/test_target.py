@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -8,12 +9,12 @@ from msgspec.structs import replace
 
 from lmchat.cli.models import fetch_models
 from lmchat.cli.target import find_candidates, find_target
-from lmchat.config.settings import EndpointSettings, Settings
+from lmchat.config.settings import EndpointSettings, Settings, TimeoutSettings
 from lmchat.domain.product import Product
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelList, Verdict
 from lmchat.domain.target_choice import why_unusable
-from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected, WrongUse
+from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected, ServerUnavailable, WrongUse
 from tests.support.scripted_backend import ENDPOINT, candidate, model
 
 
@@ -154,6 +155,13 @@ async def test_a_server_that_is_loading_is_waited_for_and_that_is_told_once():
     )
     assert target.model_id == "a"
     assert notes == ["LM Studio is loading its model …"]
+
+
+async def test_a_server_is_waited_for_as_long_as_the_first_token_may_take():
+    settings = Settings(timeouts=TimeoutSettings(first_token_s=0.1))
+    with pytest.raises(ServerUnavailable, match=r"no token arrived within 0\.1 s"):
+        async with asyncio.timeout(5):
+            await _find_target((candidate(Verdict.LOADING),), settings=settings)
 
 
 async def test_a_server_that_goes_away_while_loading_is_told():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
@@ -17,13 +18,22 @@ from lmchat.proxy import (
     RequestInvalid,
     ServerUnavailable,
     StreamInterrupted,
+    TimeoutSettings,
     Verdict,
     WrongUse,
 )
 from tests.support.programs import PYTHON, run
 from tests.support.proxy_calls import PortMap
 from tests.support.reference import api_page, public_names
-from tests.support.scripted_products import CHAT, LLAMA, llama_cpp, plain, router, vllm
+from tests.support.scripted_products import (
+    CHAT,
+    LLAMA,
+    llama_cpp,
+    loading_llama_cpp,
+    plain,
+    router,
+    vllm,
+)
 from tests.support.scripted_server import (
     DONE,
     Cut,
@@ -204,6 +214,14 @@ async def test_a_server_that_went_away_is_looked_for_anew(server, found):
         with pytest.raises(ServerUnavailable):
             await client.chat("Hi")
         assert (await client.chat("Hi")).model == "elsewhere"
+
+
+async def test_a_model_that_loads_is_waited_for_as_long_as_the_first_token_may_take(server):
+    loading_llama_cpp(server)
+    async with Client(server.url, timeouts=TimeoutSettings(first_token_s=0.1)) as client:
+        with pytest.raises(ServerUnavailable, match=r"no token arrived within 0\.1 s"):
+            async with asyncio.timeout(5):
+                await client.chat("Hi")
 
 
 async def test_where_no_server_answers_that_is_said(found):
