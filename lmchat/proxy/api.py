@@ -34,7 +34,14 @@ from lmchat.domain.target_choice import choose, choose_without_asking, why_no_mo
 from lmchat.domain.telemetry import Metrics
 from lmchat.domain.tool import Run, call_message, run_call
 from lmchat.domain.turn import WholeAnswer
-from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, ServerUnavailable, WrongUse
+from lmchat.errors import (
+    AnswerUnfit,
+    LMChatError,
+    RequestInvalid,
+    ServerRejected,
+    ServerUnavailable,
+    WrongUse,
+)
 from lmchat.proxy.api_keys import NoKeys
 from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.timeouts import first_token_limit
@@ -422,16 +429,17 @@ class Client:
     async def _events_of(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Yield the events of an answer.
 
-        If the server does not answer, forget the server and models that were found, and raise
-        `ServerUnavailable`. The next request then finds them again.
+        If the server does not answer, or has no model of this name any more, forget the server and
+        models that were found, and raise its error. The next request then finds them again.
         """
         try:
             async with aclosing(self._proxy.stream(request)) as events:
                 async for event in events:
                     yield event
-        except ServerUnavailable:
-            self._targets.clear()
-            self._chosen_endpoint = None
+        except (ServerUnavailable, ServerRejected) as error:
+            if isinstance(error, ServerUnavailable) or error.kind == "model_missing":
+                self._targets.clear()
+                self._chosen_endpoint = None
             raise
 
     async def _new_request(

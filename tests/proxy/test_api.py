@@ -16,6 +16,7 @@ from lmchat.proxy import (
     NoServerFound,
     Options,
     RequestInvalid,
+    ServerRejected,
     ServerUnavailable,
     StreamInterrupted,
     TimeoutSettings,
@@ -222,6 +223,17 @@ async def test_a_model_that_loads_is_waited_for_as_long_as_the_first_token_may_t
         with pytest.raises(ServerUnavailable, match=r"no token arrived within 0\.1 s"):
             async with asyncio.timeout(5):
                 await client.chat("Hi")
+
+
+async def test_a_model_that_went_away_is_not_asked_for_ever(server):
+    vllm(server, "one")
+    async with Client(server.url) as client:
+        assert (await client.chat("Hi")).model == "one"
+        server.forget()
+        vllm(server, "two")
+        with pytest.raises(ServerRejected, match="`one` does not exist"):
+            await client.chat("Hi")
+        assert (await client.chat("Hi")).model == "two"
 
 
 async def test_where_no_server_answers_that_is_said(found):
