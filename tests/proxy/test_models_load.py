@@ -139,6 +139,21 @@ async def test_what_is_not_loaded_has_been_unloaded(quick, server, client):
     await client.unload(model_at(server, "small"))
 
 
+async def test_loading_that_is_cancelled_before_the_router_has_replied_is_stopped(
+    quick, server, client
+):
+    """A router replies late if it has to unload another model first."""
+    products.router(server, large="unloaded")
+    gate = Gate()
+    server.on(LOAD, json_reply({"success": True}, headers=LLAMA, before=[gate]))
+    work = asyncio.create_task(client.load(model_at(server, "large")))
+    assert await asyncio.to_thread(gate.reached.wait, 5)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert [request.json for request in server.seen(UNLOAD)] == [{"model": "large"}]
+
+
 async def test_what_another_has_begun_to_load_is_not_stopped(quick, server, client):
     products.router(server, large="loading")
     refuse = {

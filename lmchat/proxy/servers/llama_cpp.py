@@ -185,14 +185,16 @@ class LlamaCpp(Server):
             self.require_done(api, await api.post(_WAKE, body), "load")
             return
 
+        # Until the reply tells, it is ours unless the last list of models says that it had begun.
+        is_our_load = model.state is not LoadState.LOADING
         async with background_task(self.follow_loading(api, model.model_id, on_progress)):
-            reply = await api.post(_LOAD, {"model": model.model_id})
-            # Otherwise the error says that the model is already loading or loaded, which another
-            # program has begun.
-            is_our_load = "already" not in str(reply.object.get("error", ""))
-            if is_our_load:
-                self.require_done(api, reply, "load")
             try:
+                reply = await api.post(_LOAD, {"model": model.model_id})
+                # Otherwise the error says that the model is already loading or loaded, which
+                # another program has begun.
+                is_our_load = "already" not in str(reply.object.get("error", ""))
+                if is_our_load:
+                    self.require_done(api, reply, "load")
                 await self._wait_until_loaded(api, model)
             except asyncio.CancelledError:
                 if is_our_load:
