@@ -351,6 +351,17 @@ async def test_a_deleted_session_stays_in_the_trash_though_it_answers_behind_ano
         assert [message.text for message in saved.messages] == ["first", "Let"]
 
 
+async def test_queued_prompts_stay_in_sight_and_saved_if_a_deletion_fails(tmp_path):
+    async with ready_desktop(tmp_path, half("Let", asyncio.Event())) as desk:
+        await desk.say("first", sees="Let")
+        await desk.say("queued", sees="next  queued")
+        failure = StoreUnavailable("The file is locked.")
+        desk.store.delete_message = AsyncMock(side_effect=failure)
+        await desk.say("/delete", sees="The file is locked.")
+        await shown(desk, "held  queued")
+        await kept_as(desk, desk.conversation.header.session_id, "queued")
+
+
 async def test_a_title_that_a_session_gets_while_it_answers_behind_another_stays(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(tmp_path, half("Let", gate, "tuce.")) as desk:

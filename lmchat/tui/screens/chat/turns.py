@@ -358,6 +358,7 @@ class Turns:
         await _wait_until_ended(self._cancel(opened))
         opened.queue.put_back(queued)
         opened.queue.hold_all()
+        self._sessions.show_queue()  # the end of the turn has shown it without these prompts
 
     def _cancel(self, opened: OpenSession) -> list[Worker[None]]:
         """Begin to stop the turn of a session; return its workers that have not ended yet."""
