@@ -28,6 +28,7 @@ _TERMINAL_BROWSERS = [
     "browsh",
     "carbonyl",
 ]
+_MAX_STEM_CHARS = 50  # of the name of a file; file systems allow 255 bytes, four a character
 _TITLE = "lmchat"
 _LONGEST_CHARS = 120  # of a notification
 # Terminals that know one of the two sequences for notifications, by $TERM_PROGRAM and $TERM.
@@ -58,7 +59,9 @@ async def open_file(
     """
 
     def write_copy() -> Path:
-        copy = scratch.make() / PurePath(name).name  # in the folder, also for a name as `../a.md`
+        path = PurePath(name)
+        # in the folder, also for a name as `../a.md`, and short, also for one of an imported chat
+        copy = scratch.make() / f"{path.stem[:_MAX_STEM_CHARS]}{path.suffix}"
         copy.write_bytes(data)
         return copy
 

@@ -73,6 +73,14 @@ async def test_a_copy_of_a_file_is_handed_to_the_viewer_under_its_own_name(progr
     assert not await open_file("a.png", b"image", scratch=scratch, environ=programs.environ)
 
 
+async def test_a_file_with_a_long_name_is_handed_to_the_viewer_too(programs, scratch):
+    programs("xdg-open")
+    environ = programs.environ | {"DISPLAY": ":9"}
+    assert await open_file(f"{'😀' * 300}.png", b"image", scratch=scratch, environ=environ)
+    await until(programs.log.exists, "the viewer is asked")
+    assert copied(programs.log.read_text()) == (f"{'😀' * 50}.png", b"image", 0o700)
+
+
 @pytest.mark.parametrize(
     "environ",
     [{}, {"BROWSER": "/usr/bin/w3m"}, {"BROWSER": "lynx"}, {"DISPLAY": ":9", "PATH": "."}],
