@@ -45,6 +45,8 @@ from lmchat.proxy.tool_calls import ToolCalls
 MAX_BAD_EVENTS_IN_A_ROW = 3
 MAX_ANSWER_CHARS = 16 << 20
 """Limit for text, thought and tool calls of one answer: some days of a fast model."""
+MAX_NAME_CHARS = 1024
+"""Limit for the names of model and build and for the finish reason, which rows show."""
 USAGE_EVERY_S = 1.0
 # Counted for each fragment of a tool call: a server might send empty fragments forever.
 _CALL_CHARS = 64
@@ -151,10 +153,10 @@ class ChunkReader:
         is_other_answer = chunk_id not in ("", self.answer_id)
         if self.must_keep_id and is_other_answer:
             raise MalformedStreamError("another answer follows it")
-        model = str_or_empty(chunk.get("model"))
+        model = str_or_empty(chunk.get("model"))[:MAX_NAME_CHARS]
         if model and not self._has_model_name:
             self._has_model_name = True
-            build = str_or_empty(chunk.get("system_fingerprint"))
+            build = str_or_empty(chunk.get("system_fingerprint"))[:MAX_NAME_CHARS]
             self._post(ModelNamed(model=model, build=build))
         if progress := prompt_progress(chunk.get("prompt_progress")):
             self._post(progress)
@@ -180,7 +182,8 @@ class ChunkReader:
         self._read_delta(dict_or_empty(choice.get("delta") or choice.get("message")))
         if logprobs and self._token_choices is not None:
             self._post_token_choices(self._token_choices.read(logprobs))
-        self.finish_reason = str_or_empty(choice.get("finish_reason")) or self.finish_reason
+        reason = str_or_empty(choice.get("finish_reason"))[:MAX_NAME_CHARS]
+        self.finish_reason = reason or self.finish_reason
 
     def close(self) -> None:
         """End the answer: post the text and thought that were held back, and the last usage."""

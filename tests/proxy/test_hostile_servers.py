@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from lmchat.domain.event import UsageReported
+from lmchat.domain.event import ModelNamed, StreamFinished, UsageReported
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy import chunks, exchange
 from lmchat.proxy.think import ThinkSplitter
@@ -99,6 +99,17 @@ async def test_white_space_instead_of_a_reply_ends(server, client):
     _, error = await events_of(client, ask(server))
     assert isinstance(error, ServerRejected)
     assert error.kind == "not_an_llm"
+
+
+async def test_names_and_reasons_without_end_are_cut(server, client):
+    long = "é" * 100_000  # rows of the screen would read all of it each time
+    first = delta("Hi", model=long) | {"system_fingerprint": long}
+    server.on(CHAT, sse(first, finish(long, model=long), DONE))
+    events, error = await events_of(client, ask(server))
+    assert error is None
+    [named] = [event for event in events if isinstance(event, ModelNamed)]
+    [finished] = [event for event in events if isinstance(event, StreamFinished)]
+    assert {named.model, named.build, finished.reason} == {"é" * chunks.MAX_NAME_CHARS}
 
 
 async def test_figures_beyond_all_sense_count_as_not_told(server, client):
