@@ -37,10 +37,12 @@ def replace_damaged(path: Path, moment: datetime) -> Connection:
     notice for the user. If copying the rows fails, the new file has none. Raises what `connect`
     raises, and `OSError` if the file cannot be renamed.
     """
-    damaged = unused_name(path, f"damaged-{moment:%Y%m%d-%H%M%S}")
+    # `path` may be a link, which stays; the companions and the copies are beside its file
+    file = path.resolve()
+    damaged = unused_name(file, f"damaged-{moment:%Y%m%d-%H%M%S}")
     for ending in ("", *COMPANIONS):
         with suppress(FileNotFoundError):  # SQLite has removed a companion
-            path.with_name(path.name + ending).rename(damaged.with_name(damaged.name + ending))
+            file.with_name(file.name + ending).rename(damaged.with_name(damaged.name + ending))
     log.error("the session file was damaged and is now %s", damaged.name)
 
     connection = connect(path)

@@ -273,3 +273,18 @@ async def test_a_damaged_answer_that_streams_keeps_no_session_from_being_opened(
     messages = await talk(damaged, 0)
     assert messages[0].text == "prompt 0"
     assert all(message.state is not AnswerState.STREAMING for message in messages)
+
+
+async def test_a_damaged_file_behind_a_link_is_repaired_from_the_copy_beside_it(tmp_path, path):
+    real = tmp_path / "elsewhere" / "sessions.db"
+    real.parent.mkdir()
+    path.rename(real)
+    path.symlink_to(real)
+    async with aclosing(store_at(tmp_path)) as store:
+        await store.daily_check()
+    real.write_bytes(b"not a database at all" * 500)
+    async with aclosing(store_at(tmp_path)) as store:
+        assert "40 messages recovered" in await store.open()
+        assert len(await store.list_sessions()) == 20
+    assert path.is_symlink()
+    assert [file.name for file in real.parent.glob("*.damaged-*")]
