@@ -19,6 +19,7 @@ _KEPT_DAYS = 7
 # Checking a larger file would take many seconds each day. The doctor checks it when asked to.
 _LARGEST_BYTES = 1024 * 1024 * 1024
 _DAY_S = 86_400.0
+_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"  # pattern of the date at the end of a name
 
 
 def is_due(connection: Connection, moment: datetime) -> bool:
@@ -88,9 +89,12 @@ def remove_leftovers(path: Path, *, days: int) -> None:
 
 
 def daily_copies(path: Path) -> list[Path]:
-    """Return the daily copies, newest first; an empty list if one is just being removed."""
+    """Return the daily copies, newest first; an empty list if one is just being removed.
+
+    Files with other names than a date at the end are copies that the user has made.
+    """
     path = path.resolve()
-    copies = path.parent.glob(f"{path.name}.backup-*")
+    copies = path.parent.glob(f"{path.name}.backup-{_DATE}")
     try:
         return sorted(copies, key=lambda copy: copy.stat().st_mtime, reverse=True)
     except OSError:

@@ -150,6 +150,21 @@ def test_an_incomplete_copy_that_a_kill_left_long_ago_is_removed(tmp_path, name)
     assert fresh.exists()  # another process may be making it
 
 
+async def test_a_copy_that_the_user_has_made_stays_when_days_pass_and_at_a_purge(
+    tmp_path, store, clock
+):
+    session = header()
+    await say(store, session, "hello")
+    own_copies = [f"sessions.db.backup-{end}" for end in ("1", "2026-11-20.bak", "before-update")]
+    for name in own_copies:
+        (tmp_path / "lmchat" / name).write_bytes(b"precious")
+    for _ in range(5):
+        await store.daily_check()
+        clock.moment += timedelta(days=1)
+    await store.purge(session.session_id)
+    assert copies(tmp_path) == own_copies
+
+
 @pytest.mark.parametrize(("size", "room"), [(300_000, 1 << 17), (100, 1 << 14)])
 def test_a_copy_for_which_there_is_no_room_leaves_nothing_behind(tmp_path, size, room):
     """In the last case the copy is made, and there is no room for what SQLite wants beside it."""
