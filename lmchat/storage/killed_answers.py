@@ -6,15 +6,22 @@ is not locked, as its process has ended. Another process may recover the answer 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from lmchat.domain.message import interrupted
+from lmchat.domain.message import Part, interrupted
 from lmchat.domain.turn import parts_of
 from lmchat.storage.connection import Connection
 from lmchat.storage.message_rows import end_answer, number_of
-from lmchat.storage.row_values import MESSAGE_COLUMNS, loaded, message_from
+from lmchat.storage.row_values import (
+    MESSAGE_COLUMNS,
+    loaded,
+    message_from,
+    part_row,
+    read_parts,
+)
 from lmchat.storage.running_answer import answer_files, answer_path, is_running, read_answer
 from lmchat.storage.schema import transaction
 from lmchat.storage.session_queries import arrived_parts
@@ -56,7 +63,8 @@ def _modified_ns(path: Path) -> int:
 def _end_row(connection: Connection, number: int, message_id: str, moment: datetime) -> None:
     """Save the answer of a row as interrupted, with the parts in its file or in the tables.
 
-    Does nothing for a damaged row, and if another process has ended the answer since the row was
+    An answer that was fetched again (R-42) may have more text in the tables, from before. Does
+    nothing for a damaged row, and if another process has ended the answer since the row was
     found.
     """
     query = f"""select session_id, {", ".join(MESSAGE_COLUMNS)} from messages
@@ -66,9 +74,15 @@ def _end_row(connection: Connection, number: int, message_id: str, moment: datet
         if row is None:
             return
         session_id, *columns = row
-        message = message_from(columns, arrived_parts(connection, number, message_id))
+        arrived = arrived_parts(connection, number, message_id)
+        earlier = read_parts(connection, "number = ?", (number,)).get(number, [])
+        message = message_from(columns, max(arrived, earlier, key=_char_count))
         if message is not None:
             end_answer(connection, session_id, interrupted(message, _KILLED), moment)
+
+
+def _char_count(parts: Iterable[Part]) -> int:
+    return sum(len(part_row(part).text) for part in parts)
 
 
 def _save_and_remove_file(connection: Connection, path: Path, moment: datetime) -> None:

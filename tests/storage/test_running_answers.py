@@ -409,6 +409,21 @@ async def test_an_answer_whose_file_cannot_be_read_gets_its_text_once_it_can(
     assert not path.exists()
 
 
+@pytest.mark.rule("R-42")
+@pytest.mark.parametrize(("fetched", "kept"), [("Let", "Lettuce"), ("Lettuce and", "Lettuce and")])
+async def test_a_kill_while_an_answer_is_fetched_again_costs_nothing_of_what_was_saved(
+    tmp_path, store, running, fetched, kept
+):
+    session, _, said = running
+    saved = replace(said, parts=(TextPart(text="Lettuce"),), state=AnswerState.INTERRUPTED)
+    await store.finish(session.session_id, saved)
+    again = replace(saved, parts=(), state=AnswerState.STREAMING)
+    await store.begin_answer(session.session_id, again)
+    await store.add_pieces(again.message_id, [("text", fetched)])
+    await store.aclose()  # as a kill does: the file stays, and has no lock
+    assert await last_on_disk(tmp_path, session) == (AnswerState.INTERRUPTED, kept)
+
+
 async def test_an_answer_that_is_too_long_to_be_read_is_left_as_it_is(tmp_path, store, running):
     session, _, said = running
     path = answer_path(tmp_path / "lmchat" / "sessions.db", said.message_id)
