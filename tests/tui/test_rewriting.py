@@ -6,6 +6,7 @@ import asyncio
 
 from msgspec.structs import replace
 
+from lmchat.config.settings import Preset, Settings, UiSettings
 from lmchat.domain.event import StreamFinished, TextDelta
 from lmchat.domain.product import Product
 from lmchat.domain.server import Verdict
@@ -76,6 +77,17 @@ async def test_an_answer_that_is_being_rewritten_is_no_draft(tmp_path):
         await desk.press("x", "alt+up", "E", "!", sees=NOTE)
         desk.chat.prompt_text.save()
         assert desk.app.open_sessions.drafts.text(desk.conversation.header.session_id) == "x"
+
+
+async def test_a_preset_is_not_sent_in_place_of_the_answer(tmp_path):
+    prompts = {"french": Preset(text="In French: {{input}}")}
+    settings = Settings(ui=UiSettings(reduced_motion=True), prompts=prompts)
+    async with ready_desktop(tmp_path, answer("A"), settings=settings, asked=["one"]) as desk:
+        await desk.press("alt+up", "E", "backspace")
+        await desk.say("/p french cats", sees="You are rewriting an answer")
+        await desk.press("escape", hides=NOTE)
+        assert texts(desk) == ["one", "A"]
+        assert len(desk.backend.requests) == 1
 
 
 async def test_an_answer_without_a_text_is_not_saved(tmp_path):

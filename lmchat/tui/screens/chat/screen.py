@@ -307,6 +307,9 @@ class ChatScreen(PatchedScreen):
         self.status.show_action(f"profile {safe_line(name, limit=20)}")
 
     async def action_use_preset(self, typed: str) -> None:
+        if self.prompt_text.is_rewriting:  # it would be sent as another version of the answer
+            problem = "You are rewriting an answer, which Enter saves."
+            raise WrongUse(problem, hint="Press Esc first, then send the preset.")
         _notify_of_wrong_tables(self)
         self.turns.submit(await self.prompt_text.fill_preset(typed))
 
