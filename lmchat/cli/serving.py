@@ -79,19 +79,20 @@ def checked_key(host: str, key: str) -> str:
     """Return the key for requests; an empty one means that none is needed.
 
     Raises `WrongUse` for a host that is not this machine without a key, and for a key that no
-    header can have.
+    header can have. A key that has only blanks and line ends counts as none.
     """
+    try:
+        key = header_value(key)
+    except ValueError as error:
+        message = f"The value of --key or {_KEY_VARIABLE} {error}."
+        raise WrongUse(message, hint="Choose another key.") from None
     is_loopback = Endpoint(scheme="http", host=host, port=0).is_loopback
     if not is_loopback and not key:
         raise WrongUse(
             "--host with an address of another network needs --key.",
             hint=f"Add --key KEY or set {_KEY_VARIABLE}; each program then has to send this key.",
         )
-    try:
-        return header_value(key)
-    except ValueError as error:
-        message = f"The value of --key or {_KEY_VARIABLE} {error}."
-        raise WrongUse(message, hint="Choose another key.") from None
+    return key
 
 
 def access_rules(host: str, port: int, origins: Sequence[str], key: str) -> AccessRules:

@@ -597,6 +597,7 @@ def test_on_a_terminal_each_request_is_one_safe_line(tmp_path, server):
     [
         (("--host", "10.0.0.1"), "needs --key"),
         (("--host", "192.168.1.20", "--key", ""), "needs --key"),
+        (("--host", "192.0.2.1", "--key", " \r"), "needs --key"),
         (("--key", "schlüssel"), "The value of --key"),
         (("--port", "70000"), "--port must be a port from 0 to 65535"),
         (("--port", "http"), "--port must be a port from 0 to 65535"),
