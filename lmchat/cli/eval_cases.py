@@ -75,6 +75,9 @@ async def read_cases(path: Path) -> list[Case]:
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror or error}."
         raise WrongUse(message, hint="Check the path.") from error
+    except RecursionError:
+        message = f"{path} is not valid TOML: nested too deeply."
+        raise WrongUse(message, hint="Correct it.") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise WrongUse(f"{path} is not valid TOML: {error}.", hint="Correct it.") from error
     return await _CaseFile(path, text).cases(table)

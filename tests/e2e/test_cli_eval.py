@@ -259,6 +259,7 @@ def test_a_report_has_the_name_of_a_model_without_escape_sequences(cli, server, 
         ),
         ("", "has no [[case]]"),
         ("[[case]", "is not valid TOML"),
+        (f"case = {'[' * 9000}", "is not valid TOML: nested too deeply."),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_line(cli, server, tmp_path, text, sentence):
