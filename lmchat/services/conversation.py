@@ -446,7 +446,9 @@ class Conversation:
 
     async def _add_prompts(self, start: TurnStart) -> AsyncGenerator[MessageAdded, None]:
         """Add, yield and save the new prompts; a session without a title is named by the last."""
-        if start.prompts and not self.header.title:
+        if not start.prompts:  # only another version of an answer
+            return
+        if not self.header.title:
             self.rename(title_of(start.prompts[-1]))
         for message in start.prompts:
             ancestors = self._append(message)
@@ -456,8 +458,7 @@ class Conversation:
                 yield MessageAdded(message=message)  # at once: the disk may be locked for seconds
         finally:  # all prompts are saved, also if the turn is stopped at a `yield` or here
             await self._save_queue.write_unsaved()
-        is_first_prompt = bool(start.prompts) and not start.path
-        if is_first_prompt and self.header.sampling:  # they were saved with the header
+        if not start.path and self.header.sampling:  # they were saved with the header
             await forget_sampling(self._save_queue.store)
 
     def _make_loop(self, settings: TurnSettings) -> ToolLoop | None:
