@@ -96,7 +96,13 @@ async def restore(context: Context) -> int:
         if context.options.id == "last":
             header = await library.undo_delete()
         else:
-            header = await library.restore(await library.store.find(context.options.id))
+            session_id = await library.store.find(context.options.id)
+            if session_id not in {header.session_id for header in await library.trash()}:
+                raise SessionNotFound(
+                    "This session is not in the trash.",
+                    hint="`lmchat sessions --trash` lists what can be restored.",
+                )
+            header = await library.restore(session_id)
     if header is None:
         raise SessionNotFound("The trash is empty.", hint="`lmchat sessions` lists the sessions.")
     return context.output.print_result(header_json(header), f"{_id_and_title(header)} is restored.")

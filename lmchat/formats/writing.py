@@ -85,13 +85,21 @@ def render(session: Session, form: str, options: WriteOptions = PLAIN) -> str:
 
 
 def export_name(session: Session, *, form: str = "md") -> str:
-    """Return a file name of title and id that is valid on every system: `Ferns-1f2e3d4c.md`."""
+    """Return a file name of title and id that is valid on every system: `Ferns-1f2e3d4c.md`.
+
+    Letters, their marks and digits are kept. Letters with accents are composed (NFC), as most
+    systems write them.
+    """
     title = unicodedata.normalize("NFC", safe_line(session.header.title))
-    # U+FFFD replaces what is no character; some systems refuse it.
-    words = re.findall(r"\w+", title.replace("\ufffd", " "))
+    words = "".join(char if _may_be_in_name(char) else " " for char in title).split()
     name = "-".join(words)[:_TITLE_CHARS].strip("-_") or "session"
     short_id = re.sub(r"[^0-9A-Za-z]", "", session.header.session_id)[:_ID_CHARS]
     return f"{name}-{short_id}.{form}"
+
+
+def _may_be_in_name(char: str) -> bool:
+    """Return whether a character is a letter, a mark on one (as vowels of Hindi), or a digit."""
+    return char.isalnum() or char == "_" or unicodedata.category(char).startswith("M")
 
 
 def to_text(session: Session, options: WriteOptions = PLAIN) -> str:

@@ -18,6 +18,7 @@ from lmchat.domain.server import Endpoint
 from lmchat.errors import LMChatError, ServerUnavailable, StreamInterrupted
 from lmchat.proxy.connections import Reply
 from lmchat.proxy.server_api import background_task
+from lmchat.text import plural
 
 TICK_S = 1.0  # longest pause between two checks of the clock; a stall is reported as often
 SUSPENDED_S = 2.0  # a tick that is late by more than this means that this process was suspended
@@ -297,7 +298,9 @@ class Loading:
         self._post = post
         self._loop = asyncio.get_running_loop()
         # Times of the event loop:
-        self._last_confirmed_s = 0.0  # when the server last said that the model loads
+        # When its health path last said that the model loads, or else when the first refusal did.
+        # Later refusals do not count: without that path, a server might say so for ever.
+        self._last_confirmed_s = 0.0
         self.begun_s: float | None = None  # when it said so first
 
     @property
@@ -352,8 +355,8 @@ class Loading:
         """Sleep for `pause_s` seconds, or raise `ServerUnavailable` if loading takes too long.
 
         It takes too long if the limit for the first token has passed since `begun_s`, when the
-        model began to load, or if the server has not said for `UNCONFIRMED_FACTOR` times
-        `give_up_after_s` that the model loads.
+        model began to load, or if that was not confirmed (`_last_confirmed_s`) for
+        `UNCONFIRMED_FACTOR` times `give_up_after_s`.
         """
         limits = self._timeouts
         loading_s = self._loop.time() - begun_s
@@ -361,8 +364,9 @@ class Loading:
         if _is_over(limits.first_token_s, loading_s):
             raise no_token_error(limits.first_token_s)
         if _is_over(UNCONFIRMED_FACTOR * limits.give_up_after_s, unconfirmed_s):
+            minutes = plural(max(1, round(loading_s / 60)), "minute")
             raise ServerUnavailable(
-                f"The server has been loading the model for {round(loading_s / 60)} minutes.",
+                f"The server has been loading the model for {minutes}.",
                 kind="loading",
                 hint="Check its log, then try again.",
             )

@@ -104,6 +104,8 @@ def test_what_is_deleted_can_be_restored(saved):
     assert [row["id"] for row in cli.json("sessions", "--json")["data"]] == [ids[1]]
     assert [row["id"] for row in cli.json("sessions", "--trash", "--json")["data"]] == [ids[0]]
     assert cli.json("sessions", "restore", ids[0], "--json")["deleted_at"] is None
+    again = cli("sessions", "restore", ids[0])
+    assert (again.returncode, "not in the trash" in again.stderr) == (2, True)
     assert len(cli.json("sessions", "--json")["data"]) == 2
 
 

@@ -194,6 +194,16 @@ async def test_the_command_completes_paths_with_tab_and_enter_takes_what_is_type
     assert desk.prompt_input.text == "/file todo.md"
 
 
+async def test_enter_inserts_a_row_that_was_chosen_with_down_also_after_file(desk, tmp_path):
+    made(tmp_path, "todo.md", "x")
+    made(tmp_path, "todo.txt", "x")
+    await desk.type("/file todo")
+    await desk.until(lambda: len(desk.prompt_input.completion.rows) == 2, "both files")
+    _, second = desk.prompt_input.completion.rows
+    await desk.press("down", "enter")
+    await desk.until(lambda: desk.prompt_input.text == f"/file {second}", "the second file")
+
+
 @pytest.mark.parametrize(
     "text", ["{0}/my notes.md", "'{0}/my notes.md' ", "file://{0}/my%20notes.md"]
 )

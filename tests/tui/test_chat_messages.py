@@ -114,6 +114,18 @@ async def test_what_was_typed_before_the_command_of_a_key_stays_the_draft_of_its
         assert desk.app.open_sessions.drafts.text(session_id) == "xy"
 
 
+async def test_what_was_typed_between_two_begun_commands_is_kept(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"]) as desk:
+        await desk.press("x", "y")
+        desk.chat.action_slash("/title ")
+        desk.prompt_input.put("")
+        await desk.press("z")
+        desk.chat.action_slash("/tag ")
+        assert desk.prompt_input.text == "/tag "
+        await desk.press("escape")
+        assert desk.prompt_input.text == "xy\n\nz"
+
+
 async def test_an_edit_ends_when_another_session_is_shown(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await desk.press("alt+up", "e", "ctrl+n")

@@ -557,12 +557,12 @@ class PromptInput(TextArea):
     def _accept_chosen(self) -> bool:
         """Do what Enter does with the chosen row; return False if Enter is to send the text.
 
-        A command that needs no argument is sent. One that needs an argument is inserted; if it was
-        typed in full, the user is also told which argument must follow. A file that was named with
-        `@` is inserted. For a name after a command, such as that of a preset, and after `/file `,
-        return False.
+        A command that needs no argument is sent; one that needs it is inserted, and if it was typed
+        in full, the user is told so. A file named with `@` is inserted. What was typed of a name,
+        as of a preset, or after `/file `, is sent as it is, unless a row was chosen with ↓.
         """
         row = self.completion.row
+        is_argument = self.text.startswith(_FILE_COMMAND)
         if isinstance(row, Command):
             if not row.needs_argument:
                 self.put("")
@@ -570,7 +570,7 @@ class PromptInput(TextArea):
                 return True
             if self.text == row.name:
                 self.notify(f"Type {row.slash.split()[1]} after {self.text}.", markup=False)
-        elif self._typed_file_name() is None or self.text.startswith(_FILE_COMMAND):
+        elif not self.completion.chosen and (self._typed_file_name() is None or is_argument):
             return False
         self._insert_chosen()
         return True

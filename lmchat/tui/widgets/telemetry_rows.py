@@ -177,8 +177,8 @@ def _model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Telemetry
 def _model_state(snapshot: TelemetrySnapshot, model: ModelInfo | None, now_s: float) -> StateWords:
     """Return the state of the model in words; "unknown" also while the server is down.
 
-    While the model loads, its progress follows if the server reports it; otherwise the time so far,
-    if it is lmchat that loads it.
+    While the model loads, its progress follows if the server reports it. Otherwise it is the time
+    since the loading began, or was first noticed, if the snapshot has that.
     """
     unknown = StateWords("unknown", MUTED)
     if snapshot.health.is_down:

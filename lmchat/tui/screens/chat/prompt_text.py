@@ -238,8 +238,12 @@ class PromptText:
             self._save(draft_id, file_text + self._drafts.text(draft_id), opened)
 
     def begin_command(self, start: str) -> None:
-        """Put the start of a command, as `/title `, in place of what is typed, which is kept."""
-        self._before_command = self._before_command or self._input.full_text
+        """Put the start of a command, as `/title `, in place of what is typed, which is kept.
+
+        What was kept for a command that was begun before, and not sent, is put back first.
+        """
+        self._leave_begun_command()
+        self._before_command = self._input.full_text
         self._input.put(start)
         self._input.focus()
 
