@@ -23,6 +23,8 @@ from lmchat.text import closest_word, safe_line
 
 _TAKEN_BY_ALL = ("temperature", "top_p", "max_tokens", "stop", "reasoning_effort")
 EXTRA = "extra."
+_OWN_FIELDS = ("model", "messages", "stream")
+"""Fields that decide what is sent to which model: no option, perhaps of a file, replaces them."""
 """Beginning of the name of an option that is sent as it is."""
 _SEEDS = 4_294_967_295  # number of seeds, from 0 on; this one means "random" to llama.cpp
 _MAX_SHOWN_CHARS = 40  # of a wrong value in a message
@@ -158,9 +160,14 @@ def option_form(name: str) -> str:
 def checked_option(name: str, value: object) -> object:
     """Return the value of an option in the type in which it is sent.
 
-    Raises `WrongUse` for an unknown name, and for a value of another type or out of range.
+    Raises `WrongUse` for an unknown name, for `extra.` with one of `_OWN_FIELDS`, and for a value
+    of another type or out of range.
     """
     if _is_extra(name):
+        field = name.removeprefix(EXTRA)
+        if field in _OWN_FIELDS:
+            message = f"{name} cannot be set: lmchat itself sets {field} in each request."
+            raise WrongUse(message, hint="Nothing is changed.")
         return value
     option = COMMON.get(name) or LLAMA_CPP.get(name)
     if option is None:

@@ -51,6 +51,7 @@ def test_a_typed_value_gets_the_type_of_its_option(name, typed, value):
         ("logit_bias", {"hello": 1}, "a table of token numbers"),
         ("tempratur", 1, "did you mean temperature?"),
         ("extra.", 1, "Unknown sampling option"),
+        ("extra.messages", [], "extra.messages cannot be set: lmchat itself sets messages"),
     ],
 )
 def test_a_wrong_option_is_refused_with_what_it_must_be(name, value, words):
