@@ -141,12 +141,14 @@ class PromptText:
         """Save what is typed as the draft of the shown session, and its queued prompts, at once.
 
         The draft begins with what was typed before an edit, and before a command that a key began;
-        that command is not saved. Nor is an answer that is rewritten: it is no prompt.
+        that command is saved only with an argument. An answer that is rewritten is not saved: it is
+        no prompt.
         """
         texts = [self._before_edit]
         if not self.is_rewriting:
-            has_begun_command = bool(self._before_command and self._input.typed_command)
-            texts += [self._before_command, "" if has_begun_command else self._input.full_text]
+            words = self._input.typed_command.split()
+            has_only_name = bool(self._before_command) and len(words) == 1
+            texts += [self._before_command, "" if has_only_name else self._input.full_text]
         draft = _joined(*texts)
         self._save(self._draft_id, draft, self._open_sessions.shown)
 
