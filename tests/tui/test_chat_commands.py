@@ -396,8 +396,8 @@ async def test_a_mistyped_command_in_its_place_loses_nothing(desk):
     await desk.press(*"hello")
     desk.chat.action_slash("/system ")
     desk.prompt_input.put("")
-    await desk.say("/sistem", sees="Unknown command")
-    assert desk.prompt_input.text == "/sistem"
+    await desk.say("/nonsense", sees="Unknown command")
+    assert desk.prompt_input.text == "/nonsense"
     await desk.press("escape")
     assert desk.prompt_input.text == "hello"
 
