@@ -23,9 +23,9 @@ from lmchat.text import closest_word, safe_line
 
 _TAKEN_BY_ALL = ("temperature", "top_p", "max_tokens", "stop", "reasoning_effort")
 EXTRA = "extra."
+"""Beginning of the name of an option that is sent as it is."""
 _OWN_FIELDS = ("model", "messages", "stream")
 """Fields that decide what is sent to which model: no option, perhaps of a file, replaces them."""
-"""Beginning of the name of an option that is sent as it is."""
 _SEEDS = 4_294_967_295  # number of seeds, from 0 on; this one means "random" to llama.cpp
 _MAX_SHOWN_CHARS = 40  # of a wrong value in a message
 
