@@ -7,29 +7,10 @@ from contextlib import aclosing, closing, suppress
 import pytest
 
 from lmchat.domain.message import AnswerState
-from lmchat.domain.telemetry import LedgerRow, Metrics
+from lmchat.domain.telemetry import Metrics
 from lmchat.errors import SessionUnreadable, StoreUnavailable
 from lmchat.storage.schema import VERSION
-from tests.support.chats import Clock, begin_session, fill, header, reply, say, store_at
-
-FIGURES = LedgerRow(
-    message_id="m1",
-    endpoint="http://127.0.0.1:1234",
-    product="lm_studio",
-    model="tiny",
-    quantization="",
-    state="complete",
-    ttft_ms=1.0,
-    prompt_tokens_per_second=1.0,
-    tokens_per_second=40.0,
-    prompt_tokens=1,
-    completion_tokens=1,
-    is_estimated=False,
-    stalls=0,
-    retries=0,
-    elapsed_ms=1.0,
-    finish_reason="stop",
-)
+from tests.support.chats import FIGURES, Clock, begin_session, fill, header, reply, say, store_at
 
 
 @pytest.fixture

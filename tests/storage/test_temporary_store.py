@@ -13,13 +13,13 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ReasoningPart
 from lmchat.domain.session import Session
-from lmchat.domain.telemetry import LedgerRow
 from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
 from lmchat.services.ports import ChatStore
 from lmchat.storage.session_rows import SessionRows
 from lmchat.storage.store import SqliteStore
 from lmchat.storage.unsaved import UnsavedStore
 from tests.support.chats import (
+    FIGURES,
     Clock,
     answer,
     begin_session,
@@ -33,24 +33,6 @@ from tests.support.chats import (
 
 MARK = "zebrafinch"
 METHODS = sorted(name for name in vars(ChatStore) if not name.startswith("_"))
-FIGURES = LedgerRow(
-    message_id="m1",
-    endpoint="http://127.0.0.1:1234",
-    product="lm_studio",
-    model="tiny",
-    quantization="",
-    state="complete",
-    ttft_ms=1.0,
-    prompt_tokens_per_second=1.0,
-    tokens_per_second=1.0,
-    prompt_tokens=1,
-    completion_tokens=1,
-    is_estimated=False,
-    stalls=0,
-    retries=0,
-    elapsed_ms=1.0,
-    finish_reason="stop",
-)
 
 
 async def saved_chat(folder):

@@ -33,6 +33,7 @@ from lmchat.domain.message import (
     text_message,
 )
 from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, title_from
+from lmchat.domain.telemetry import LedgerRow
 from lmchat.errors import LMChatError
 from lmchat.formats.reading import Reader
 from lmchat.storage import message_rows
@@ -51,6 +52,26 @@ class Clock:
     def __call__(self) -> datetime:
         self.moment += timedelta(seconds=1)
         return self.moment
+
+
+FIGURES = LedgerRow(
+    message_id="m1",
+    endpoint="http://127.0.0.1:1234",
+    product="lm_studio",
+    model="tiny",
+    quantization="",
+    state="complete",
+    ttft_ms=1.0,
+    prompt_tokens_per_second=1.0,
+    tokens_per_second=40.0,
+    prompt_tokens=1,
+    completion_tokens=1,
+    is_estimated=False,
+    stalls=0,
+    retries=0,
+    elapsed_ms=1.0,
+    finish_reason="stop",
+)
 
 
 def header(title: str = "", *, moment: datetime = START) -> SessionHeader:
