@@ -336,10 +336,6 @@ class OpenSessions:
         others = [opened for opened in self._sessions.values() if opened is not self.shown]
         return frozenset(opened.session_id for opened in others if opened.asked is not None)
 
-    def in_memory(self, session_id: str) -> OpenSession | None:
-        """Return the open session of this id; None if the session is only on the disk."""
-        return self._sessions.get(session_id)
-
     @property
     def busy(self) -> tuple[OpenSession, ...]:
         return tuple(opened for opened in self._sessions.values() if opened.is_busy)

@@ -105,8 +105,7 @@ class SavedSessions:
 
     def _take_over(self, changed: SessionHeader) -> None:
         """Change the header of an open session as on the disk: an export writes it from memory."""
-        opened = self._open_sessions.in_memory(changed.session_id)
-        if opened is not None:
+        for opened in self._open_sessions.with_ids([changed.session_id]):
             opened.conversation.header = replace(
                 opened.conversation.header,
                 title=changed.title,
@@ -136,8 +135,7 @@ class SavedSessions:
         """
         shown = self._sessions.opened
         is_shown = session_id == shown.session_id
-        opened = self._open_sessions.in_memory(session_id)
-        if opened is not None:
+        for opened in self._open_sessions.with_ids([session_id]):
             await self._turns.stop_and_hold(opened)
         await self._library.delete(session_id)
         has_switched = shown is not self._sessions.opened  # during the waits above
