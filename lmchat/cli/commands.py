@@ -506,7 +506,7 @@ _CONFIG = Subcommand(
 )
 _DOCTOR = Subcommand(
     "doctor",
-    "check servers, network, API keys, files, terminal, built-in engine and tools",
+    "check servers, API keys, files, terminal, built-in engine and tools",
     "lmchat doctor\nlmchat doctor clipboard\nlmchat doctor --json | jq -r '.checks[].cause'",
     commands=(
         Subcommand(

@@ -14,7 +14,6 @@ from functools import partial
 from lmchat.cli.context import Context
 from lmchat.cli.keys import Keys
 from lmchat.cli.local import find_installed
-from lmchat.cli.network_checks import named_servers, network_findings
 from lmchat.cli.output import timestamp
 from lmchat.cli.program_checks import (
     START_ENGINE,
@@ -25,8 +24,9 @@ from lmchat.cli.program_checks import (
     tools_findings,
     version_findings,
 )
-from lmchat.domain.finding import Grade, Group
+from lmchat.domain.finding import Finding, Grade, Group, Subject
 from lmchat.domain.server import Endpoint
+from lmchat.errors import EndpointNotAllowed
 from lmchat.machine.model_servers import port_holders
 from lmchat.services.examination import (
     LIMIT_S,
@@ -83,7 +83,6 @@ def examination(context: Context, backend: ServerClient, clipboard: Clipboard) -
             partial(_detect_servers, context, backend),
             limit_s=_SERVERS_S,
         ),
-        Check("network", Group.NETWORK, "Network", partial(network_findings, context)),
         Check("keyring", Group.KEYS, "Keyring", keyring_findings),
         Check("config", Group.FILES, "Configuration", partial(config_findings, context)),
         Check("files", Group.FILES, "Folders", partial(files_findings, paths, credentials_mode)),
@@ -200,7 +199,7 @@ async def _detect_servers(context: Context, backend: ServerClient) -> Findings:
     from lmchat.cli.wiring import keys_of
     from lmchat.engine.download import is_engine_installed
 
-    named_endpoints, address_findings = named_servers(context)
+    named_endpoints, address_findings = _named_servers(context)
     keys = keys_of(context)
     await run_abandonable(keys.load)  # before a server is asked with them
     candidates, installed, (remembered, _) = await asyncio.gather(
@@ -223,6 +222,29 @@ async def _detect_servers(context: Context, backend: ServerClient) -> Findings:
         warnings=keys.warnings,
     )
     return [*server_findings(detected), *address_findings]
+
+
+def _named_servers(context: Context) -> tuple[list[Endpoint], Findings]:
+    """Return the addresses of the settings, and a row for each that cannot be used."""
+    settings = context.loaded.settings
+    places_and_urls = [("--endpoint, LMCHAT_ENDPOINT or endpoint", settings.endpoint)]
+    places_and_urls += [
+        (f"[[endpoints]] {entry.name!r}", entry.url) for entry in settings.endpoints
+    ]
+    subject = Subject(Group.SERVERS, "server", "Address")
+    step = "Write it as http://HOST:PORT, and set the API key beside it: api_key or LMCHAT_API_KEY"
+    endpoints: list[Endpoint] = []
+    findings: list[Finding] = []
+    for place, url in places_and_urls:
+        if not url:
+            continue
+        try:
+            endpoints.append(Endpoint.parse(url))
+        except EndpointNotAllowed as error:  # the address is not shown: it may hold a password
+            reason = error.message.removeprefix("Endpoint not allowed: ")
+            cause = f"The address in {place} cannot be used: {reason}"
+            findings.append(subject.graded(Grade.FAULT, cause, step))
+    return endpoints, findings
 
 
 def _key_source(keys: Keys, endpoint: Endpoint) -> str:

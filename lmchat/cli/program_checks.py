@@ -38,12 +38,11 @@ def config_findings(context: Context) -> Findings:
     """
     loaded = context.loaded
     subject = Subject(Group.FILES, "config", "Configuration")
-    facts: dict[str, object] = {"path": str(loaded.file), "line": None}
     if not context.problems and not loaded.has_file:
         cause = f"{loaded.file} does not exist; the defaults apply."
-        return [subject.ok(cause, "lmchat config init", facts=facts)]
+        return [subject.ok(cause, "lmchat config init")]
     if not context.problems:
-        return [subject.ok(f"{loaded.file} has no problems.", facts=facts)]
+        return [subject.ok(f"{loaded.file} has no problems.")]
     rows: list[Finding] = []
     for problem in context.problems:
         cause = f"{problem.sentence}."
@@ -51,8 +50,7 @@ def config_findings(context: Context) -> Findings:
         if problem.suggestion:
             cause = problem.sentence  # it ends with "did you mean …?"
             step = f"Change it to {problem.suggestion}, then {step}"
-        facts = {"path": problem.source, "line": problem.line, "key": problem.key or None}
-        rows.append(subject.graded(Grade.FAULT, cause, step, facts=facts))
+        rows.append(subject.graded(Grade.FAULT, cause, step))
     return rows
 
 
@@ -78,7 +76,7 @@ async def engine_findings(context: Context) -> Findings:
     if files:
         models = f"{len(files)} model files are on this disk."
     cause = f"It works here: {START_ENGINE} starts it. {models}"
-    return [subject.ok(cause, facts={"files": [str(file.path) for file in files]})]
+    return [subject.ok(cause)]
 
 
 async def tools_findings(context: Context) -> Findings:
@@ -105,33 +103,23 @@ def _tool_server_finding(server: ToolServer, context: Context) -> Finding:
     from lmchat.cli.tools import how_to_correct, state_sentence
 
     subject = Subject(Group.TOOLS, "tools", server.name)
-    facts = {
-        "state": server.state,
-        "tools": len(server.tools),
-        "error": server.error or None,
-    }
     if server.state is ServerState.STARTING:
         cause = f"No answer within {TOOLS_S:g} s."
         step = "Run lmchat tools, which waits longer; then check the server"
-        return subject.warning(cause, step, facts=facts)
+        return subject.warning(cause, step)
     state = state_sentence(server)
     cause = state[:1].upper() + state[1:]
     if not server.error:
-        return subject.ok(cause, facts=facts)
+        return subject.ok(cause)
     grade = Grade.WARNING if server.state is ServerState.READY else Grade.FAULT
-    return subject.graded(grade, cause, how_to_correct(server, context), facts=facts)
+    return subject.graded(grade, cause, how_to_correct(server, context))
 
 
 def version_findings() -> Findings:
     """Return the row about the versions of lmchat, Python, Textual and the system."""
-    facts = {
-        "lmchat": __version__,
-        "python": platform.python_version(),
-        "textual": version("textual"),
-        "system": platform.platform(terse=True),
-    }
-    cause = "lmchat {lmchat}, Python {python}, Textual {textual}, {system}.".format_map(facts)
-    return [Subject(Group.PROGRAM, "lmchat.version", "Version").ok(cause, facts=facts)]
+    python, system = platform.python_version(), platform.platform(terse=True)
+    cause = f"lmchat {__version__}, Python {python}, Textual {version('textual')}, {system}."
+    return [Subject(Group.PROGRAM, "lmchat.version", "Version").ok(cause)]
 
 
 def log_findings(file: Path) -> Findings:
@@ -145,13 +133,11 @@ def log_findings(file: Path) -> Findings:
     with suppress(FileNotFoundError, NotADirectoryError):
         errors = _LOGGED_ERROR.findall(read_plain(file).decode("utf-8", "replace"))
     if not errors:
-        facts: dict[str, object] = {"path": str(file), "last_error": None}
-        return [subject.ok(f"{file} contains no unexpected error.", facts=facts)]
+        return [subject.ok(f"{file} contains no unexpected error.")]
     logged_at, error_id = errors[-1]
     is_recent = datetime.now(UTC) - datetime.fromisoformat(logged_at) < _RECENT
     grade = Grade.WARNING if is_recent else Grade.OK
     minute = logged_at[:16]  # "2026-11-01T09:30"
     cause = f"The last unexpected error is {error_id} ({minute} UTC), in {file}."
     step = f"grep {error_id} {shlex.quote(str(file))}"
-    facts = {"path": str(file), "last_error": error_id, "last_error_at": logged_at}
-    return [subject.graded(grade, cause, step, facts=facts)]
+    return [subject.graded(grade, cause, step)]

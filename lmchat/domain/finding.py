@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
-from types import MappingProxyType
 
 from msgspec import Struct
-
-NO_FACTS: Mapping[str, object] = MappingProxyType({})
 
 
 class Grade(StrEnum):
@@ -30,7 +26,6 @@ class Group(StrEnum):
     """Heading in the report of the doctor, in the order of the report."""
 
     SERVERS = "Servers"
-    NETWORK = "Network"
     KEYS = "API keys"
     FILES = "Files"
     TERMINAL = "Terminal"
@@ -49,7 +44,6 @@ class Finding(Struct, frozen=True):
     grade: Grade
     cause: str
     next_step: str = ""
-    facts: Mapping[str, object] = NO_FACTS
 
 
 class Subject(Struct, frozen=True):
@@ -59,23 +53,12 @@ class Subject(Struct, frozen=True):
     check: str  # name for scripts
     name: str
 
-    def ok(
-        self, cause: str, next_step: str = "", *, facts: Mapping[str, object] = NO_FACTS
-    ) -> Finding:
-        return self.graded(Grade.OK, cause, next_step, facts=facts)
+    def ok(self, cause: str, next_step: str = "") -> Finding:
+        return self.graded(Grade.OK, cause, next_step)
 
-    def warning(
-        self, cause: str, next_step: str = "", *, facts: Mapping[str, object] = NO_FACTS
-    ) -> Finding:
-        return self.graded(Grade.WARNING, cause, next_step, facts=facts)
+    def warning(self, cause: str, next_step: str = "") -> Finding:
+        return self.graded(Grade.WARNING, cause, next_step)
 
-    def graded(
-        self,
-        grade: Grade,
-        cause: str,
-        next_step: str = "",
-        *,
-        facts: Mapping[str, object] = NO_FACTS,
-    ) -> Finding:
+    def graded(self, grade: Grade, cause: str, next_step: str = "") -> Finding:
         """Build a row with a given grade."""
-        return Finding(self.group, self.check, self.name, grade, cause, next_step, facts)
+        return Finding(self.group, self.check, self.name, grade, cause, next_step)

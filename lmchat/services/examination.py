@@ -192,7 +192,6 @@ def report_json(findings: Findings, timestamp: str) -> dict[str, object]:
                 "verdict": finding.grade,
                 "cause": finding.cause,
                 "next_step": finding.next_step or None,
-                "facts": dict(finding.facts),
             }
             for finding in findings
         ],

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, field
-from msgspec.structs import asdict
 
 from lmchat.domain.finding import Finding, Grade, Group, Subject
 from lmchat.domain.program import Installed, PortHolder
@@ -112,28 +111,26 @@ def _chat_row(detected: Detected) -> Finding:
     chat = Subject(Group.SERVERS, "chat", "Chat")
     can_use_engine = bool(detected.engine_step) and not detected.is_named
     grade_without_chat = Grade.WARNING if can_use_engine else Grade.FAULT
-    facts: dict[str, object] = {"endpoint": None, "model": None}
 
     candidate = detected.choice.candidate
     if candidate is None:
         cause = "No server is ready for a chat."
         if detected.is_named:
             cause = "The server you named cannot be used."
-        return chat.graded(grade_without_chat, cause, _first_step(detected), facts=facts)
+        return chat.graded(grade_without_chat, cause, _first_step(detected))
 
     place = f"{candidate.product} at {candidate.endpoint.url}"
     if not detected.has_chat:
         cause = f"{place} needs a valid API key."
-        return chat.graded(grade_without_chat, cause, _first_step(detected), facts=facts)
+        return chat.graded(grade_without_chat, cause, _first_step(detected))
 
     target = detected.choice.target
     model = "" if target is None else _short(target.model_id)
-    facts = {"endpoint": candidate.endpoint.url, "model": model or None}
     if model and candidate.verdict is Verdict.READY:
-        return chat.ok(f"A chat would use {model} on {place}.", facts=facts)
+        return chat.ok(f"A chat would use {model} on {place}.")
     cause = f"A chat would use {model or 'a model, when one is ready,'} on {place}."
     step = candidate.next_step or "Choose a model with Ctrl+O or -m"
-    return chat.warning(cause, step, facts=facts)
+    return chat.warning(cause, step)
 
 
 def _first_step(detected: Detected) -> str:
@@ -194,18 +191,10 @@ def _server_row(candidate: Candidate, detected: Detected) -> Finding:
         step = installed.start_words
     is_usual_address = endpoint.is_loopback and not candidate.is_own
     name = candidate.product.value if is_usual_address else endpoint.netloc
-    latency_ms = candidate.latency_ms
-    facts = {
-        "url": endpoint.url,
-        "product": candidate.product,
-        "verdict": candidate.verdict,
-        "latency_ms": None if latency_ms is None else round(latency_ms, 1),
-        "port_held_by": None if holder is None else asdict(holder),
-    }
     server = Subject(Group.SERVERS, "server", name)
     grade = _grade(candidate, detected, is_installed=installed is not None)
     cause = _cause(candidate, holder, is_installed=installed is not None)
-    return server.graded(grade, cause, step, facts=facts)
+    return server.graded(grade, cause, step)
 
 
 def _cause(candidate: Candidate, holder: PortHolder | None, *, is_installed: bool) -> str:
@@ -305,13 +294,12 @@ def _key_rows(detected: Detected) -> list[Finding]:
         if row is not None:
             rows.append(row)
     keys = Subject(Group.KEYS, "key", "Keys")
-    rows += [keys.warning(words, facts={"state": "warning"}) for words in detected.warnings]
+    rows += [keys.warning(words) for words in detected.warnings]
 
     cause = "No API key is stored."
     if detected.stored:
         cause = f"Stored for {', '.join(detected.stored)}."
-    facts = {"state": "stored", "origins": list(detected.stored)}
-    rows.append(Subject(Group.KEYS, "key", "Stored").ok(cause, facts=facts))
+    rows.append(Subject(Group.KEYS, "key", "Stored").ok(cause))
     return rows
 
 
@@ -329,22 +317,21 @@ def _key_row(candidate: Candidate, detected: Detected) -> Finding | None:
     why_withheld = candidate.key_withheld
     grade_if_unusable = Grade.WARNING if detected.has_chat else Grade.FAULT
 
-    def row(state: str, grade: Grade, cause: str, step: str = "") -> Finding:
-        facts = {"url": url, "source": source or None, "state": state}
+    def row(grade: Grade, cause: str, step: str = "") -> Finding:
         subject = Subject(Group.KEYS, "key", candidate.product.value)
-        return subject.graded(grade, cause, step, facts=facts)
+        return subject.graded(grade, cause, step)
 
     if candidate.verdict is Verdict.KEY_REJECTED:
         cause = f"{url} rejects the API key from {source}."
-        return row("rejected", grade_if_unusable, cause, candidate.next_step)
+        return row(grade_if_unusable, cause, candidate.next_step)
     if candidate.verdict is Verdict.NEEDS_KEY:
         reason = "the one that is set was not sent" if why_withheld else "none is set for it"
         cause = f"{url} needs an API key, and {reason}."  # the next step says why it was not sent
-        return row("missing", grade_if_unusable, cause, candidate.next_step)
+        return row(grade_if_unusable, cause, candidate.next_step)
     if not candidate.verdict.is_usable:
         return None
     if why_withheld:
-        return row("withheld", Grade.WARNING, why_withheld)
+        return row(Grade.WARNING, why_withheld)
     if source:
-        return row("works", Grade.OK, f"{url} accepts the API key from {source}.")
+        return row(Grade.OK, f"{url} accepts the API key from {source}.")
     return None

@@ -11,7 +11,6 @@ import shlex
 import shutil
 import sqlite3
 import stat
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -85,25 +84,24 @@ def _check_folder(folder: Path, fault_grade: Grade) -> Finding:
     Its grade is `fault_grade` if lmchat cannot use the folder, and a warning if other users may
     write into it.
     """
-    facts = {"path": str(folder)}
     if not folder.is_absolute():
         cause = f"No home folder is known: files would go to {folder}."
-        return _FOLDER.graded(fault_grade, cause, "export LMCHAT_HOME=FOLDER", facts=facts)
+        return _FOLDER.graded(fault_grade, cause, "export LMCHAT_HOME=FOLDER")
 
     existing = _nearest_existing(folder)
     if not existing.is_dir():
         cause = f"{existing} is a file but should be a folder."
-        return _FOLDER.graded(fault_grade, cause, "Set LMCHAT_HOME to a folder", facts=facts)
+        return _FOLDER.graded(fault_grade, cause, "Set LMCHAT_HOME to a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         cause = f"{existing} cannot be written to."
         step = f"chmod u+rwx {_quoted(existing)}{_OR_ANOTHER_HOME}"
-        return _FOLDER.graded(fault_grade, cause, step, facts=facts)
+        return _FOLDER.graded(fault_grade, cause, step)
 
     mode = mode_of(folder) or 0
     if existing == folder and mode & _OTHERS_WRITE:
         cause = f"Other users may write into {folder} (mode {mode:o})."
-        return _FOLDER.warning(cause, f"chmod 700 {_quoted(folder)}", facts=facts)
-    return _FOLDER.ok(f"{folder} can be read and written.", facts=facts)
+        return _FOLDER.warning(cause, f"chmod 700 {_quoted(folder)}")
+    return _FOLDER.ok(f"{folder} can be read and written.")
 
 
 def _nearest_existing(folder: Path) -> Path:
@@ -123,20 +121,19 @@ def _check_credentials(file: Path, mode: int | None) -> Finding:
     `mode` has its permissions, None if there is no such file.
     """
     if mode is None:
-        return _CREDENTIALS.ok("No API key is stored on the disk.", facts={"path": str(file)})
+        return _CREDENTIALS.ok("No API key is stored on the disk.")
 
-    facts = {"path": str(file), "mode": f"{mode:o}"}
     chmod_step = f"chmod 600 {_quoted(file)}"
     if mode & _OTHERS:
         cause = (
             f"Other users could read {file.name} (mode {mode:o}); they may have read its API keys."
         )
         step = f"{chmod_step}, then create new API keys"
-        return _CREDENTIALS.warning(cause, step, facts=facts)
+        return _CREDENTIALS.warning(cause, step)
     if not os.access(file, os.R_OK):
         cause = f"{file.name} cannot be read."
-        return _CREDENTIALS.graded(Grade.FAULT, cause, chmod_step, facts=facts)
-    return _CREDENTIALS.ok(f"{file.name} can be read only by you (mode {mode:o}).", facts=facts)
+        return _CREDENTIALS.graded(Grade.FAULT, cause, chmod_step)
+    return _CREDENTIALS.ok(f"{file.name} can be read only by you (mode {mode:o}).")
 
 
 def keyring_findings(
@@ -150,14 +147,12 @@ def keyring_findings(
     try:
         name = run_within(limit_s, lambda: _try_keyring(find()))
     except TimeoutError:
-        state = "late"
         cause = f"The system keyring does not answer within {limit_s:g} s; {_KEYS_IN_FILE}."
     except Exception as error:  # noqa: BLE001 - third-party
-        state = "fails"
         cause = f"The system keyring failed ({type(error).__name__}); {_KEYS_IN_FILE}."
     else:
         return [_working_keyring(name)]
-    return [_KEYRING.warning(cause, "Unlock it, and start lmchat again", facts={"state": state})]
+    return [_KEYRING.warning(cause, "Unlock it, and start lmchat again")]
 
 
 def _try_keyring(backend: Keyring | None) -> str:
@@ -176,10 +171,10 @@ def _working_keyring(name: str) -> Finding:
     """Return the row about a keyring that answers, or about the lack of one (an empty name)."""
     if name:
         cause = f"Typed API keys are saved in the system keyring ({name})."
-        return _KEYRING.ok(cause, facts={"state": "works"})
+        return _KEYRING.ok(cause)
     install = "pip install 'lmchat[keyring]' adds support"
     cause = f"No keyring is available ({install}); {_KEYS_IN_FILE}."
-    return _KEYRING.ok(cause, facts={"state": "none"})
+    return _KEYRING.ok(cause)
 
 
 # Sessions
@@ -197,7 +192,6 @@ def integrity_findings(path: Path) -> list[Finding]:
     damage, such as a missing file: the row of `store_findings` names that reason. Blocks as long as
     reading the file takes.
     """
-    started_s = time.monotonic()
     try:
         if not path.stat().st_size:
             return []
@@ -207,15 +201,13 @@ def integrity_findings(path: Path) -> list[Finding]:
     except (*DATABASE_ERRORS, OSError) as error:
         return [_failure(path, error, _INTEGRITY)] if is_damage(error) else []
 
-    facts: dict[str, object] = {"path": str(path)}
     if faults == ["ok"]:
-        facts["elapsed_ms"] = round((time.monotonic() - started_s) * 1e3, 1)
-        return [_INTEGRITY.ok("The file is undamaged.", facts=facts)]
+        return [_INTEGRITY.ok("The file is undamaged.")]
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     if len(faults) == _MOST_FAULTS:
         more = f" (and at least {len(faults) - 1} more)"
     cause = f"The file is damaged: {faults[0]}{more}."
-    return [_INTEGRITY.graded(Grade.FAULT, cause, _copy_step(path), facts=facts)]
+    return [_INTEGRITY.graded(Grade.FAULT, cause, _copy_step(path))]
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -239,14 +231,13 @@ def _check_sessions(path: Path) -> Finding:
 
     A missing file is no problem. A file that is damaged, locked or no database is a fault.
     """
-    facts = {"path": str(path)}
     try:
         if not path.exists():
-            return _SESSIONS.ok("No session is saved yet.", facts=facts)
+            return _SESSIONS.ok("No session is saved yet.")
         if not path.is_file():
             cause = f"{path} is not a regular file, so sessions cannot be saved."
             step = f"mv {_quoted(path)} ELSEWHERE"
-            return _SESSIONS.graded(Grade.FAULT, cause, step, facts=facts)
+            return _SESSIONS.graded(Grade.FAULT, cause, step)
         with closing(_connect(path)) as connection:
             return _check_database(path, connection)
     except (*DATABASE_ERRORS, OSError) as error:
@@ -263,23 +254,17 @@ def _check_database(path: Path, connection: sqlite3.Connection) -> Finding:
     version = int(connection.execute("pragma user_version").fetchone()[0])
     journal = str(connection.execute("pragma journal_mode").fetchone()[0])
     size_bytes = path.stat().st_size
-    facts: dict[str, object] = {
-        "path": str(path),
-        "size_bytes": size_bytes,
-        "version": version,
-        "journal_mode": journal,
-    }
     if version > VERSION:
         cause = (
             f"The sessions are from a newer lmchat (format {version}; this one knows {VERSION})."
         )
         step = f"Update lmchat{_OR_ANOTHER_HOME}"
-        return _SESSIONS.graded(Grade.FAULT, cause, step, facts=facts)
+        return _SESSIONS.graded(Grade.FAULT, cause, step)
     for file_or_folder in (path, path.parent):
         if not os.access(file_or_folder, os.W_OK):
             cause = f"Sessions are not saved: {file_or_folder} is read-only for this user."
             step = f"chmod u+rw {_quoted(file_or_folder)}{_OR_ANOTHER_HOME}"
-            return _SESSIONS.graded(Grade.FAULT, cause, step, facts=facts)
+            return _SESSIONS.graded(Grade.FAULT, cause, step)
 
     connection.execute("begin immediate")  # fails where another program keeps it locked
     connection.execute("rollback")
@@ -292,9 +277,7 @@ def _check_database(path: Path, connection: sqlite3.Connection) -> Finding:
             " The next start keeps a copy of it and copies its messages to new tables of "
             f"format {VERSION}."
         )
-    else:
-        facts["sessions"] = connection.execute("select count(*) from sessions").fetchone()[0]
-    return _SESSIONS.ok(cause, facts=facts)
+    return _SESSIONS.ok(cause)
 
 
 def _failure(path: Path, error: Exception, subject: Subject) -> Finding:
@@ -304,7 +287,7 @@ def _failure(path: Path, error: Exception, subject: Subject) -> Finding:
     """
     explained = explain(error, path)
     step = _copy_step(path) if is_damage(error) else explained.hint
-    return subject.graded(Grade.FAULT, explained.message, step, facts={"path": str(path)})
+    return subject.graded(Grade.FAULT, explained.message, step)
 
 
 def _copy_step(path: Path) -> str:
@@ -323,15 +306,14 @@ def _check_room(path: Path) -> Finding:
     """
     folder = _nearest_existing(path.absolute().parent)
     free_bytes = shutil.disk_usage(folder).free
-    facts = {"path": str(folder), "free_bytes": free_bytes}
     if free_bytes >= 10 * _GB:
         cause = f"{free_bytes / _GB:.0f} GB are free."
     else:
         cause = f"{free_bytes / _MB:.0f} MB are free."
     if free_bytes >= _LITTLE_ROOM_BYTES:
-        return _DISK.ok(cause, facts=facts)
+        return _DISK.ok(cause)
     grade = Grade.FAULT if free_bytes < _NO_ROOM_BYTES else Grade.WARNING
-    return _DISK.graded(grade, cause, f"Free some space on the disk of {folder}", facts=facts)
+    return _DISK.graded(grade, cause, f"Free some space on the disk of {folder}")
 
 
 def _quoted(path: Path) -> str:

@@ -25,7 +25,6 @@ from lmchat.terminal.clipboard import (
     Clipboard,
     ClipboardTool,
     WayChecked,
-    is_over_ssh,
 )
 
 _SMALLEST = (40, 12)  # columns and rows that the screen needs
@@ -161,51 +160,29 @@ def _check_size(files: Sequence[int]) -> Finding:
     columns = lines = 0
     with suppress(OSError):  # it is no terminal
         columns, lines = os.get_terminal_size(files[-1])
-    facts = {"columns": columns or None, "rows": lines or None}
     if not all(os.isatty(file) for file in files):
         cause = "stdin or stderr is not a terminal; the chat screen needs both."
         step = "Run it in a terminal; for one answer without a screen: lmchat ask 'PROMPT'"
-        return subject.graded(Grade.NOT_TRIED, cause, step, facts=facts)
+        return subject.graded(Grade.NOT_TRIED, cause, step)
     least_columns, least_lines = _SMALLEST
     if columns < least_columns or lines < least_lines:
         least = f"{least_columns} × {least_lines}"
         cause = f"{columns} × {lines}: below {least} not everything fits."
-        return subject.warning(cause, "Make the window larger, or its font smaller", facts=facts)
-    return subject.ok(f"{columns} × {lines}.", facts=facts)
+        return subject.warning(cause, "Make the window larger, or its font smaller")
+    return subject.ok(f"{columns} × {lines}.")
 
 
 def _check_colours(environ: Mapping[str, str]) -> Finding:
-    """Return the row about colours, which also names the terminal, tmux, GNU screen and ssh.
-
-    It is a warning if the terminal seems to have no colours.
-    """
+    """Return the row about colours, a warning if the terminal seems to have none."""
     subject = Subject(Group.TERMINAL, "terminal.colours", "Colours")
     term = environ.get("TERM", "")
-    name = terminal_name(environ)
-    between = {
-        "tmux": bool(environ.get("TMUX")),
-        "screen": bool(environ.get("STY")),
-        "ssh": is_over_ssh(environ),
-    }
-    colours = 0 if term in _TERMS_WITHOUT_COLOURS else _number_of_colours(environ)
-    facts = {"term": term or None, "terminal": name or None, "colours": colours, **between}
-    if not colours:
+    if term in _TERMS_WITHOUT_COLOURS:
         problem = f"TERM is {term}" if term else "TERM is not set"
         step = "export TERM=xterm-256color, if the terminal draws colours"
-        return subject.warning(f"{problem}: no colours, maybe no screen.", step, facts=facts)
+        return subject.warning(f"{problem}: no colours, maybe no screen.", step)
     if environ.get("NO_COLOR"):
-        cause = "NO_COLOR is set: the command line prints no colours."
-        return subject.ok(cause, facts=facts)
-
-    evidence = [f"TERM={term}"]
-    if environ.get("COLORTERM"):
-        evidence.append(f"COLORTERM={environ['COLORTERM']}")
-    if name:
-        evidence.append(name)
-    for program, is_between in between.items():
-        if is_between:
-            evidence.append(f"over {program}" if program == "ssh" else f"inside {program}")
-    return subject.ok(f"{_COLOURS_WORDS[colours]} ({', '.join(evidence)}).", facts=facts)
+        return subject.ok("NO_COLOR is set: the command line prints no colours.")
+    return subject.ok(f"{_COLOURS_WORDS[_number_of_colours(environ)]}.")
 
 
 def _number_of_colours(environ: Mapping[str, str]) -> int:
@@ -224,16 +201,12 @@ def _check_locale(environ: Mapping[str, str]) -> Finding:
     Python uses UTF-8 also in the C locale, but other programs may not.
     """
     subject = Subject(Group.TERMINAL, "terminal.locale", "Characters")
-    set_variables = [name for name in ("LC_ALL", "LC_CTYPE", "LANG") if environ.get(name)]
-    variable = set_variables[0] if set_variables else ""  # the first one counts
-    value = environ.get(variable, "")
-    facts = {"locale": value or None}
-    if "utf8" in value.lower().replace("-", ""):
-        return subject.ok(f"Unicode ({variable}={value}).", facts=facts)
-    problem = f"{variable}={value} does not name UTF-8" if variable else "No locale is set"
-    cause = f"{problem}: non-ASCII characters may look wrong."
+    values = (environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    locale = next(filter(None, values), "")  # the first one that is set counts
+    if "utf8" in locale.lower().replace("-", ""):
+        return subject.ok("Unicode.")
     step = "export LC_ALL=C.UTF-8, or set `ascii = true` under [ui] in the configuration"
-    return subject.warning(cause, step, facts=facts)
+    return subject.warning("The locale is not UTF-8: non-ASCII characters may look wrong.", step)
 
 
 def _check_keys(environ: Mapping[str, str]) -> Finding:
@@ -253,9 +226,8 @@ def _check_keys(environ: Mapping[str, str]) -> Finding:
         sentences.append(f"{limit.keys}{instead}.")
     cause = " ".join(sentences) or "All keys of lmchat arrive as pressed."
     grade = Grade.WARNING if has_own_limits else Grade.OK
-    facts = {"limited": [limit._asdict() for limit in limits]}
     subject = Subject(Group.TERMINAL, "terminal.keys", "Keys")
-    return subject.graded(grade, cause, step, facts=facts)
+    return subject.graded(grade, cause, step)
 
 
 def clipboard_findings(clipboard: Clipboard) -> list[Finding]:
@@ -276,7 +248,7 @@ async def tried_findings(clipboard: Clipboard) -> list[Finding]:
         subject = Subject(Group.CLIPBOARD, "clipboard.way", way.way)
         grade = grades[way.works] if way.is_there else Grade.ABSENT
         cause = f"{way.reason[:1].upper()}{way.reason[1:]}."
-        rows.append(subject.graded(grade, cause, facts={"works": way.works}))
+        rows.append(subject.graded(grade, cause))
     return rows
 
 
@@ -292,17 +264,16 @@ def _best_way_finding(ways: Sequence[WayChecked], unknown_grade: Grade, step: st
     unknown = [way.way for way in ways if way.works is None]
     usable = [*working, *unknown]
     best = usable[0] if usable else None
-    facts = {"way": best, "ways": {way.way: way.reason for way in ways}}
     if working:
-        return subject.ok(f"It works here by {best}.", step, facts=facts)
+        return subject.ok(f"It works here by {best}.", step)
     if best is None:
         cause = "No clipboard is available; nor can a file be written."
-        return subject.graded(Grade.FAULT, cause, _INSTALL_STEP, facts=facts)
+        return subject.graded(Grade.FAULT, cause, _INSTALL_STEP)
     if best == "file":
         cause = "No clipboard is available; what is copied goes into a file."
-        return subject.warning(cause, _INSTALL_STEP, facts=facts)
+        return subject.warning(cause, _INSTALL_STEP)
     cause = f"{best} is used; whether it works is unknown."
-    return subject.graded(unknown_grade, cause, step, facts=facts)
+    return subject.graded(unknown_grade, cause, step)
 
 
 async def try_ways(clipboard: Clipboard) -> list[WayChecked]:

@@ -139,12 +139,13 @@ def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli):
     assert [row for row in cli.json("doctor", "--json")["checks"] if row["group"] == "Tools"] == []
     write_tools(cli)
     [row] = [row for row in cli.json("doctor", "--json")["checks"] if row["group"] == "Tools"]
-    assert (row["name"], row["verdict"], row["facts"]["tools"]) == ("python", "ok", 2)
+    assert (row["name"], row["verdict"]) == ("python", "ok")
+    assert "2 tools" in row["cause"]
     write_tools(cli, "def add(:\n")
     [row] = [
         row for row in cli.json("doctor", "--json", code=1)["checks"] if row["group"] == "Tools"
     ]
-    assert (row["verdict"], row["facts"]["state"]) == ("fault", "failed")
+    assert row["verdict"] == "fault"
     assert "tools.py, line 1: SyntaxError" in row["cause"]
     assert row["next_step"].endswith("tools.py, then lmchat tools")
     step = f"Correct {cli.folder / 'tools.py'}, then lmchat tools.\n"

@@ -96,7 +96,6 @@ def test_who_holds_the_port_of_this_machine_is_told():
     _, servers = rows(candidate(Verdict.NOT_AN_LLM, Product.LLAMA_CPP), holders={9931: holder})
     found = servers["llama.cpp"]
     assert found.cause.endswith("is not a model server. Port 9931 is used by nginx (process 33).")
-    assert found.facts["port_held_by"] == {"program": "nginx", "pid": 33, "user": "www"}
     one = candidate(Verdict.TIMED_OUT, Product.LLAMA_CPP, host="10.0.0.7", is_own=True)
     assert "nginx" not in rows(one, holders={9931: holder})[1]["10.0.0.7:9931"].cause
 
@@ -176,7 +175,6 @@ def test_what_a_server_calls_itself_and_says_has_a_limit_of_length():
         )
     )
     assert all(len(one.cause) < 500 for one in found)
-    assert all(len(repr(one.facts)) < 60_000 for one in found)
     assert "and 2 more are loaded" in found[1].cause
 
 
@@ -189,13 +187,7 @@ def test_keys_are_told_with_their_state_and_source():
     found = keys(
         READY, jan, ollama, sources=sources, warnings=["api_key_cmd of endpoint 'x' ended with 3."]
     )
-    assert [one.facts["state"] for one in found] == [
-        "works",
-        "rejected",
-        "missing",
-        "warning",
-        "stored",
-    ]
+    assert len(found) == 5
     assert [one.grade for one in found] == [Grade.OK, *[Grade.WARNING] * 3, Grade.OK]
     assert "credentials.toml" in found[0].cause
     assert "api_key, flag" in found[1].cause

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from contextlib import aclosing, closing
 from pathlib import Path
@@ -38,10 +39,9 @@ async def test_a_good_file_is_told_with_its_figures_and_left_as_it_is_also_where
     found = rows(path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
     assert {row.grade for row in found.values()} == {Grade.OK}
-    facts = found["store"].facts
-    assert (facts["sessions"], facts["version"], facts["journal_mode"]) == (40, VERSION, "wal")
+    assert f"format {VERSION}, journal wal." in found["store"].cause
     assert found["store.whole"].cause == "The file is undamaged."
-    assert found["store.room"].facts["free_bytes"] > 0
+    assert re.fullmatch(r"\d+ [GM]B are free\.", found["store.room"].cause)
     with closing(connect(path)):
         assert {row.grade for row in rows(path).values()} == {Grade.OK}
 

@@ -474,19 +474,20 @@ def test_the_doctor_tells_which_way_would_be_taken_without_copying_anything(plac
     place.add("xclip", "cat > touched")
     place.environ["DISPLAY"] = ":0"
     [row] = clipboard_findings(place.clipboard())
-    assert (row.grade, row.facts["way"]) == (Grade.OK, "xclip")
+    assert (row.grade, "xclip" in row.cause) == (Grade.OK, True)
     assert not (place.folder / "touched").exists()
 
 
 @pytest.mark.parametrize(
-    ("term", "way", "grade"), [("xterm", "OSC 52", Grade.OK), ("linux", "file", Grade.WARNING)]
+    ("term", "way", "grade"),
+    [("xterm", "OSC 52", Grade.OK), ("linux", "into a file", Grade.WARNING)],
 )
 def test_without_tools_it_is_the_terminal_or_a_file(
     place: Place, term: str, way: str, grade: Grade
 ) -> None:
     place.environ["TERM"] = term
     [row] = clipboard_findings(place.clipboard())
-    assert (row.facts["way"], row.grade) == (way, grade)
+    assert (way in row.cause, row.grade) == (True, grade)
     assert row.next_step
 
 
