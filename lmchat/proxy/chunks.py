@@ -1,14 +1,13 @@
 """Reading of the chunks of one answer, which are the JSON objects of its stream.
 
 `ChunkReader` posts an event for all that a chunk contains: text, thought, refusal, tool calls, the
-name of the model, progress, token counts. Each server has its own fields for these. `pieces` of an
-event counts the chunks from which its text comes.
+name of the model, progress, token counts. Each server has its own fields for these.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from lmchat.domain.event import (
@@ -27,7 +26,6 @@ from lmchat.domain.event import (
 from lmchat.domain.token_choice import TokenChoice
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy.error_body import is_error
-from lmchat.proxy.frames import MIN_CHUNKS, Frame, frame_of
 from lmchat.proxy.json_values import (
     NotJsonError,
     count_or_none,
@@ -51,7 +49,6 @@ USAGE_EVERY_S = 1.0
 # Counted for each fragment of a tool call: a server might send empty fragments forever.
 _CALL_CHARS = 64
 _OPEN_TAG = "<think>"
-_MAX_SINGLE_FRAMES = 16
 
 
 class ChunkReader:
@@ -87,43 +84,16 @@ class ChunkReader:
         self._splitter = splitter
         self._field_thoughts: list[str] = []  # thought that came in fields of its own
         self._tagged_thoughts: list[str] = []  # thought from between tags; it may repeat the fields
-        # For reading without decoding:
-        self._frame: Frame | None = None  # the known one: of a chunk that was decoded before
-        self._single_frames = 0  # frames that were looked for in chunks that came alone
         # Counts:
         self._bad_in_a_row = 0  # events that were not JSON, since the last that was
         self._char_count = 0  # of text, thought and tool calls so far
         self._post_count = 0  # events that were posted
 
-    def read_run(self, payloads: Sequence[bytes]) -> None:
-        """Read the data of several SSE events without names; nothing is read after `[DONE]`.
-
-        Fewer than `MIN_CHUNKS` are read one by one. More are read in bulk, which is faster, if all
-        of them have the known frame (see `frames`): their texts are then joined to one. If not all
-        have it, the first is decoded and gives the new frame, and the others are read in two halves
-        by the same rule. So most chunks are read in bulk even if the frame changes among them, as
-        from thought to answer.
-        """
-        if self.has_done:
-            return
-        if len(payloads) < MIN_CHUNKS:
-            for payload in payloads:
-                self._read_single(payload)
-            return
-
-        if self._read_framed(payloads):
-            return
-        self.read(payloads[0])
-        self._frame = frame_of(payloads[0])
-        middle = (len(payloads) + 1) // 2
-        self.read_run(payloads[1:middle])
-        self.read_run(payloads[middle:])
-
     def read(self, data: bytes, name: str = "") -> None:
         """Read one SSE event; after `[DONE]`, return without reading it.
 
-        `data` is a chunk as JSON, `[DONE]`, or empty; `name` is the name of the event, such as
-        `error`. If reading a chunk posts no event, a `LifeSign` is posted.
+        `data` is a chunk as JSON, `[DONE]`, or empty, as of a comment; `name` is the name of the
+        event, such as `error`. If reading a chunk posts no event, a `LifeSign` is posted.
 
         Raises:
             ServerRejected: the server sent an error.
@@ -233,37 +203,6 @@ class ChunkReader:
             hint="Check the server's log, then try again.",
         )
 
-    def _read_single(self, payload: bytes) -> None:
-        """Read a chunk that came alone: by the known frame, or else by decoding it.
-
-        Some servers send no two chunks with one frame, for example with the time in each chunk. So
-        only the first `_MAX_SINGLE_FRAMES` chunks that are decoded give a new frame.
-        """
-        if self.has_done or self._read_framed([payload]):
-            return
-        self.read(payload)
-        if self._single_frames < _MAX_SINGLE_FRAMES:
-            self._single_frames += 1
-            self._frame = frame_of(payload)
-
-    def _read_framed(self, payloads: Sequence[bytes]) -> bool:
-        """Post the joined texts of chunks; return False if they do not have the known frame."""
-        frame = self._frame
-        if frame is None:
-            return False
-        texts = frame.texts(payloads)
-        if texts is None:
-            return False
-        self._bad_in_a_row = 0
-        pieces = len(texts) - texts.count("")  # as if decoded: an empty text is not a piece
-        if frame.is_thought:
-            self._add_thought("".join(texts), pieces)
-        else:
-            self._add_content("".join(texts), pieces)
-        if not pieces:
-            self._post(LifeSign())
-        return True
-
     def _read_payload(self, data: bytes, name: str) -> None:
         """Decode a chunk and read it.
 
@@ -314,11 +253,11 @@ class ChunkReader:
         else:
             self._add_content(str_or_empty(part) or str_or_empty(fields.get("text")))
 
-    def _add_thought(self, thought: str, pieces: int = 1) -> None:
+    def _add_thought(self, thought: str) -> None:
         """Post a thought that a field marks as such, not tags; an empty one is ignored.
 
         With the first one, the splitter learns that such fields exist, and the text that it held
-        back is posted. `pieces` is how many chunks the thought came in.
+        back is posted.
         """
         if not thought:
             return
@@ -328,14 +267,13 @@ class ChunkReader:
         if self._splitter is not None and not self._field_thoughts:
             self._post_split(self._splitter.note_thought_fields())
         self._field_thoughts.append(thought)
-        self._post_text(thought, pieces, is_thought=True)
+        self._post_text(thought, is_thought=True)
 
-    def _add_content(self, content: str, pieces: int = 1) -> None:
+    def _add_content(self, content: str) -> None:
         """Post content, in which tags may enclose thought; an empty one is ignored.
 
         If no token was posted yet because the splitter holds back all content so far, post a
-        `LifeSign` that counts as the first token (R-18). `pieces` is how many chunks the content
-        came in.
+        `LifeSign` that counts as the first token (R-18).
         """
         if not content:
             return
@@ -343,21 +281,18 @@ class ChunkReader:
         if self._token_choices is not None:
             self._token_choices.add_text(content, is_thought=False)
         if self._splitter is None:
-            self._post_text(content, pieces, is_thought=False)
+            self._post_text(content, is_thought=False)
             return
-        self._post_split(self._splitter.feed(content), pieces)
+        self._post_split(self._splitter.feed(content))
         if not self.has_token:
             self._post(LifeSign(is_token=True))
 
-    def _post_split(self, split: Iterable[SplitPiece | Rethought], pieces: int = 1) -> None:
+    def _post_split(self, split: Iterable[SplitPiece | Rethought]) -> None:
         """Post the texts and corrections that the splitter returned.
 
         Thought from between tags may repeat thought that came in fields. So if any came in fields,
         that from between tags is kept until text of the answer follows; then
         `_post_tagged_thoughts` posts or drops it.
-
-        `pieces` is how many chunks the split text came in. All of them are counted for the first
-        text that is posted, and one for each further text.
         """
         for part in split:
             if isinstance(part, Rethought):
@@ -369,8 +304,7 @@ class ChunkReader:
                 continue
             if self._tagged_thoughts:
                 self._post_tagged_thoughts()
-            self._post_text(text, pieces, is_thought=is_thought)
-            pieces = 1
+            self._post_text(text, is_thought=is_thought)
 
     def _post_tagged_thoughts(self, *, is_closed: bool = True) -> None:
         """Post the thought that was kept from between tags, and forget it.
@@ -390,12 +324,12 @@ class ChunkReader:
         else:
             self._post_text(f"{_OPEN_TAG}{tagged}", is_thought=False)
 
-    def _post_text(self, text: str, pieces: int = 1, *, is_thought: bool) -> None:
+    def _post_text(self, text: str, *, is_thought: bool) -> None:
         """Post a text as thought or as answer; an empty one is ignored."""
         if not text:
             return
         delta_type = ReasoningDelta if is_thought else TextDelta
-        self._post_token(delta_type(text=text, pieces=pieces))
+        self._post_token(delta_type(text=text))
 
     def _post_token_choices(self, choices: tuple[TokenChoice, ...]) -> None:
         """Post the probabilities of the last tokens, if there are any."""

@@ -193,9 +193,8 @@ def _json_objects(events: Sequence[SseEvent]) -> list[dict[str, Any]]:
     """
     values: list[dict[str, Any]] = []
     for event in events:
-        for data in event.data:
-            with suppress(NotJsonError):
-                values.append(dict_or_empty(decode(data)))
+        with suppress(NotJsonError):
+            values.append(dict_or_empty(decode(event.data)))
     return values
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import httpx
 
-from lmchat.domain.event import LifeSign, ReasoningDelta, StreamEvent, StreamFinished, TextDelta
+from lmchat.domain.event import ReasoningDelta, StreamEvent, StreamFinished, TextDelta
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy.chunks import ChunkReader
 from lmchat.proxy.connections import read_up_to
@@ -136,14 +136,8 @@ class AnswerReader:
         return ""
 
     def _read_events(self, events: Sequence[SseEvent]) -> None:
-        """Pass the data of events to the reader of chunks; post a `LifeSign` for a comment."""
         for event in events:
-            if not event.data:
-                self._events.put_nowait(LifeSign())
-            elif event.name:
-                self._chunks.read(event.data[0], event.name)
-            else:
-                self._chunks.read_run(event.data)
+            self._chunks.read(event.data, event.name)
 
     async def _read_whole(self) -> str:
         """Read a reply whose content type is not that of an event stream (R-23).

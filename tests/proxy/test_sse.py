@@ -9,7 +9,7 @@ from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader
 
 
 def read(data: bytes, *, every: int | None = None) -> list[tuple[str, bytes]]:
-    """Return (name, data) of all events and ":" for comments, read in pieces of a size."""
+    """Return (name, data) of all events, read in pieces of a size."""
     reader, events = SseReader(), []
     for start in range(0, len(data), every or len(data) or 1):
         events += reader.feed(data[start : start + (every or len(data))])
@@ -18,9 +18,7 @@ def read(data: bytes, *, every: int | None = None) -> list[tuple[str, bytes]]:
 
 
 def names_and_data(events: list[SseEvent]) -> list[tuple[str, bytes]]:
-    return [
-        (one.name, data) if one.data else (":", b"") for one in events for data in one.data or [b""]
-    ]
+    return [(event.name, event.data) for event in events]
 
 
 TABLE = {
@@ -38,7 +36,7 @@ TABLE = {
     "several lines": (b"data: a\ndata: b\n\n", [("", b"a\nb")]),
     "empty data": (b"data:\n\n", [("", b"")]),
     "field without a colon": (b"data\ndata\n\n", [("", b"\n")]),
-    "comments": (b": ping\n\n:\n\ndata: a\n\n", [(":", b""), (":", b""), ("", b"a")]),
+    "comments": (b": ping\n\n:\n\ndata: a\n\n", [("", b""), ("", b""), ("", b"a")]),
     "named": (b"event: error\ndata: a\n\ndata: b\n\n", [("error", b"a"), ("", b"b")]),
     "a name without data is no event": (b"event: ping\n\ndata: a\n\n", [("", b"a")]),
     "id and retry": (b"id: 7\nretry: 3000\n\nid: 8\ndata: a\n\n", [("", b"a")]),
@@ -78,7 +76,7 @@ def test_any_split_of_any_bytes_gives_the_same_events(pieces, data):
 
 def test_with_cr_only_an_event_comes_at_once_and_not_with_the_next():
     reader = SseReader()
-    assert [one.data for one in reader.feed(b"data: a\r\r")] == [[b"a"]]
+    assert [one.data for one in reader.feed(b"data: a\r\r")] == [b"a"]
     assert reader.feed(b"\n") == []
 
 

@@ -28,10 +28,10 @@ def chunk(text: str, *entries: object, field: str = "content") -> bytes:
 
 
 def choices_of(*chunks: bytes) -> list[TokenChoice]:
-    """Return the choices that are read from chunks, one network read for all of them."""
     events: list[StreamEvent] = []
     reader = ChunkReader(ServerRejected, events.append, splitter=ThinkSplitter())
-    reader.read_run(chunks)
+    for data in chunks:
+        reader.read(data)
     reader.close()
     return _choices_in(events)
 
