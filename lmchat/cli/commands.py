@@ -345,15 +345,11 @@ _EVAL = Subcommand(
     "test models with your own prompts, and print how many answers pass",
     """\
 lmchat eval cases.toml -m qwen3-8b -m gemma-3-4b
-lmchat eval cases.toml -m qwen3-8b --runs 5 -o report.html
+lmchat eval cases.toml -m qwen3-8b --runs 5
 lmchat eval cases.toml --json | jq '.cases[] | select(.passed | not) | .name'""",
     (
         argument("file FILE", "file of cases in TOML; the guide describes it"),
         argument("--runs N", "ask each prompt N times; default: 1", type=positive_number),
-        argument("--judge MODEL", "model that judges the answers; default: the model itself"),
-        argument("--fresh", "ask again, also what an earlier run has asked"),
-        argument("-o --output FILE", "write a report, whose name ends in .md or .html"),
-        argument("--force", "overwrite an existing report"),
     ),
     notes="Name models with -m; without it, the one that `ask` would use is asked.\n"
     "Exit codes: 0 all passed, 1 one of them failed, 130 after Ctrl+C.",
@@ -608,8 +604,6 @@ class ParsedOptions:
     dry_run = False
     source = "auto"
     jobs: int | None = None
-    judge: str | None = None
-    fresh = False
     file = ""
     prompt = id = title = model_id = tool = arguments = shell = ""
     files: Sequence[str] = ()

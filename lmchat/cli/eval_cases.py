@@ -10,12 +10,13 @@ from typing import Any, NoReturn
 
 from msgspec import Struct, field
 
+from lmchat.cli.jobs import SingleAnswer
 from lmchat.config.config_file import KeyPath, key_of, line_of
 from lmchat.domain.message import ChatMessage
 from lmchat.domain.sampling import checked_option
-from lmchat.errors import LMChatError, WrongUse
+from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.services.attachments import Attachment, read_attachment
-from lmchat.structured.json_schema import WantedValue
+from lmchat.structured.json_schema import UncheckedError, WantedValue, misfit_of
 from lmchat.structured.json_text import UnfitError, strict_json
 
 _TEXTS = (str, list)  # one text, or several
@@ -29,11 +30,10 @@ _KEYS: Mapping[str, tuple[type, ...]] = {
     "reject": _TEXTS,
     "regex": _TEXTS,
     "schema": (dict, str),
-    "judge": _TEXTS,
     "set": (dict,),
 }
 """Keys of a case, with the types of their values in TOML."""
-_CHECKS = ("expect", "reject", "regex", "schema", "judge")
+_CHECKS = ("expect", "reject", "regex", "schema")
 _EXAMPLE = 'Example: [[case]], name = "sum", prompt = "What is 2 + 3?", expect = "5"'
 
 
@@ -51,20 +51,59 @@ class Case(Struct, frozen=True, kw_only=True):
     rejected: tuple[str, ...] = ()  # texts that it does not have, in capital or small letters
     patterns: tuple[str, ...] = ()  # regular expressions, each with a match in it
     schema: WantedValue | None = None  # of the JSON value that it has
-    judged: tuple[str, ...] = ()  # questions about it that a model answers with yes
 
-    def misfits(self, reply: str) -> dict[str, list[str]]:
-        """Return the checks `expect`, `reject` and `regex` that a reply fails.
+    async def failures(self, answer: SingleAnswer) -> dict[str, str]:
+        """Return the checks that an answer fails, each with the reason in words.
 
-        Each has the texts or patterns at which the reply fails.
+        An answer that ended with an error, or that is empty, fails the check `answer` alone.
         """
-        folded = reply.casefold()
-        misfits = {
+        if answer.error is not None:
+            return {"answer": answer.error.message}
+        text = answer.reply
+        if not text.strip() and self.schema is not None:
+            text = answer.reasoning  # some servers report the JSON value there
+        if not text.strip():
+            return {"answer": "the answer is empty"}
+
+        folded = text.casefold()
+        texts = {
             "expect": [text for text in self.expected if text.casefold() not in folded],
             "reject": [text for text in self.rejected if text.casefold() in folded],
-            "regex": [pattern for pattern in self.patterns if not re.search(pattern, reply)],
         }
-        return {check: texts for check, texts in misfits.items() if texts}
+        failures = {
+            check: f"{check} {', '.join(map(_quoted, missed))}"
+            for check, missed in texts.items()
+            if missed
+        }
+        misfits = [words for pattern in self.patterns if (words := await _misfit(pattern, text))]
+        if misfits:
+            failures["regex"] = f"regex {', '.join(misfits)}"
+        if self.schema is not None:
+            try:
+                await self.schema.value_in(
+                    answer.reply,
+                    thought=answer.reasoning,
+                    finish_reason=answer.receipt.finish_reason,
+                    is_refusal=answer.is_refusal,
+                )
+            except AnswerUnfit:
+                failures["schema"] = "schema"  # it fails as a whole
+        return failures
+
+
+def _quoted(text: str) -> str:
+    return f"“{text}”"
+
+
+async def _misfit(pattern: str, text: str) -> str:
+    """Return the quoted pattern if it has no match in a text; "" if it has one.
+
+    It is searched as a pattern of a JSON schema: such a check ends in time, whatever the pattern.
+    """
+    try:
+        return _quoted(pattern) if await misfit_of({"pattern": pattern}, text) else ""
+    except UncheckedError as error:
+        return f"{_quoted(pattern)} could not be checked{error.reason}"
 
 
 async def read_cases(path: Path) -> list[Case]:
@@ -133,7 +172,6 @@ class _CaseFile:
             rejected=value_of("reject", _texts_of),
             patterns=value_of("regex", _patterns_of),
             schema=await self._schema(index, table),
-            judged=value_of("judge", _texts_of),
         )
 
     def _checked_table(self, index: int, entry: object) -> Mapping[str, Any]:

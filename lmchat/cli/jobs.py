@@ -36,10 +36,10 @@ class NumberedLine(Struct, frozen=True):
 class SingleAnswer(Struct, frozen=True, kw_only=True):
     """An answer to messages that belong to no session; incomplete if it ended with an error."""
 
-    reply: str
-    reasoning: str
     model: str  # that has answered, as the server names it
-    receipt: Receipt
+    reply: str = ""
+    reasoning: str = ""
+    receipt: Receipt = Receipt()
     is_refusal: bool = False
     error: LMChatError | None = None
 

@@ -63,13 +63,11 @@ async def decide(
     *,
     system_prompt: str = "",
     sampling: Mapping[str, object] | None = None,
-    is_batch: bool = False,
 ) -> ChosenOption:
     """Ask a model which option is right, once for each rotation of the options.
 
     `sampling` has further options for the requests, such as a seed; those that the probabilities
-    depend on are replaced. `is_batch` says that a command makes many decisions, as in
-    `ChatRequest`. Of equally likely options, the first is the choice.
+    depend on are replaced. Of equally likely options, the first is the choice.
 
     llama.cpp's cache is not used, unless `sampling` sets `cache_prompt`: what earlier requests have
     left there changes the probabilities by up to 0.01, and the same call has to get the same ones.
@@ -94,7 +92,6 @@ async def decide(
             model=target.model_id,
             messages=(*messages, text_message(Role.USER, prompt)),
             sampling=_sampling(target.product, labels, sampling or {}),
-            is_batch=is_batch,
         )
         probabilities = await _label_probabilities(backend, request, labels)
         for option, label in zip(rotated, labels, strict=True):
