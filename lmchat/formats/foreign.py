@@ -12,7 +12,7 @@ import json
 import re
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from hashlib import sha256
@@ -412,8 +412,8 @@ ChatReaders = Iterator[Callable[[], Iterable[ForeignChat]]]
 class DatabaseFormat(Struct, frozen=True, kw_only=True):
     """Tables of an SQLite database."""
 
-    tables: Mapping[str, Sequence[str]]
-    """Columns by table that a database of this format has, among others."""
+    tables: frozenset[str]
+    """Tables that a database of this format has, among others."""
     read: Callable[[ForeignDatabase], ChatReaders]
 
 

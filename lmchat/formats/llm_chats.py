@@ -10,11 +10,12 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 
 from msgspec import Struct
 
-from lmchat.domain.message import ReasoningPart
+from lmchat.domain.message import ReasoningPart, Receipt
 from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, time_of
 from lmchat.formats.foreign import (
     NO_METADATA,
@@ -27,7 +28,6 @@ from lmchat.formats.foreign import (
     call_of,
 )
 from lmchat.formats.foreign_database import ForeignDatabase
-from lmchat.formats.llm_older_chats import answer_metadata, image_parts, read_responses
 
 # Hashes of the messages of a thread: the ends of its branches and, from these, all messages above.
 _HASHES = """
@@ -41,6 +41,7 @@ with recursive chain(hash) as (
 _MESSAGES = "select messages.* from messages join chain using (hash) order by messages.rowid"
 _PARTS = "select parts.* from parts join chain on message_hash = hash order by parts.id"
 _FRAGMENT = "select content from fragments where id = :id"
+_ATTACHMENT = "select content from attachments where id = :id"
 
 
 class _TurnsMetadata(Struct, frozen=True, kw_only=True):
@@ -64,16 +65,10 @@ class _TurnsMetadata(Struct, frozen=True, kw_only=True):
 
 
 def read(database: ForeignDatabase) -> ChatReaders:
-    """Yield a function for each thread, which reads it, then one for each older conversation.
-
-    Older versions of llm wrote conversations into the table `responses`. Those that are threads,
-    too, are left out.
-    """
+    """Yield a function for each thread, which reads it."""
     turns_metadata = _turns_metadata(database)
     for thread in database.rows("select * from threads order by id"):
         yield partial(_read_thread, database, thread, turns_metadata)
-    if "responses" in database.tables:
-        yield from read_responses(database)
 
 
 def _turns_metadata(database: ForeignDatabase) -> _TurnsMetadata:
@@ -84,11 +79,26 @@ def _turns_metadata(database: ForeignDatabase) -> _TurnsMetadata:
     turns_metadata = _TurnsMetadata()
     for turn in database.rows("select * from turns order by id"):
         with suppress(*BAD_VALUE_ERRORS):  # of a damaged turn; its messages are read without it
-            answer = answer_metadata(turn)
+            answer = _answer_metadata(turn)
             prompt = MessageMetadata(created_at=time_of(turn["datetime_utc"]))
             turns_metadata.add(turn["thread_id"], turn["tip_message_hash"], answer)
             turns_metadata.add(turn["thread_id"], turn["parent_message_hash"], prompt)
     return turns_metadata
+
+
+def _answer_metadata(turn: Record) -> MessageMetadata:
+    """Return time, model and figures of the answer of a turn; the time is its end."""
+    begun = time_of(turn["datetime_utc"])
+    duration_ms = turn["duration_ms"] or 0
+    receipt = Receipt(
+        prompt_tokens=turn.get("input_tokens"),
+        completion_tokens=turn.get("output_tokens"),
+        is_estimated=False,
+        elapsed_ms=duration_ms,
+        finish_reason="stop",
+    )
+    ended = None if begun is None else begun + timedelta(milliseconds=duration_ms)
+    return MessageMetadata(created_at=ended, model=turn["model"], receipt=receipt)
 
 
 def _read_thread(
@@ -136,7 +146,13 @@ def _message_parts(
                 yield ToolRun(call=call_id, result=payload["output"])
                 chat.omitted["attachment"] += len(payload.get("attachments", ()))
             case "attachment":
-                yield from image_parts(database, [payload["attachment"]], chat)
+                rows = database.rows(_ATTACHMENT, id=payload["attachment"]["id"])
+                # of some files, the database has only the path or address
+                image = chat.add_image(rows[0]["content"]) if rows else None
+                if image is None:
+                    chat.omitted["attachment"] += 1
+                else:
+                    yield image
             case kind:
                 chat.omit(kind)
 
@@ -157,7 +173,4 @@ def _text(database: ForeignDatabase, part: Record, payload: Record) -> str:
     return "".join(texts)
 
 
-FORMATS = (
-    DatabaseFormat(tables={"threads": (), "turns": (), "parts": ()}, read=read),
-    DatabaseFormat(tables={"responses": ("conversation_id",)}, read=read_responses),
-)
+FORMATS = (DatabaseFormat(tables=frozenset({"threads", "turns", "parts"}), read=read),)

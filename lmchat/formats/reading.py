@@ -143,12 +143,15 @@ class Reader:
         """Yield the chats of an SQLite database in the first format that has its tables."""
         with opened_database(path) as database:
             for source, file_format in _formats():
-                if isinstance(file_format, DatabaseFormat) and database.has(file_format.tables):
+                if (
+                    isinstance(file_format, DatabaseFormat)
+                    and file_format.tables <= database.tables
+                ):
                     self._note_source(source)
                     yield from self._sessions(file_format.read(database), source)
                     return
         message = "It is a database, but not one that lmchat knows."
-        raise FormatUnknown(message, hint=_FORMATS_HINT)
+        raise FormatUnknown(message, hint="lmchat imports the database of llm 0.36 and later.")
 
     def _read_text(self, file: TextFile) -> ReadItems:
         """Yield the chats of a text, in the first format that fits one of its first values.

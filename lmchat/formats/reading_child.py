@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -43,8 +42,6 @@ class ReadOrder(Struct, frozen=True, kw_only=True):
     """Program that the file must be of, or `AUTO`."""
     moment: datetime
     """Time for sessions that have none."""
-    folder: str
-    """Folder for temporary files, which the parent removes."""
 
 
 class SessionBegun(Struct, frozen=True, kw_only=True, tag=True):
@@ -124,10 +121,9 @@ def main() -> None:
 def _read_and_send(order_frame: bytes, send: Callable[[bytes], None]) -> None:
     """Read the file of an order, and send each frame as soon as it is made.
 
-    `order_frame` is a `ReadOrder` in MessagePack. Temporary files go into the folder of the order.
+    `order_frame` is a `ReadOrder` in MessagePack.
     """
     order = msgspec.msgpack.decode(order_frame, type=ReadOrder)
-    tempfile.tempdir = order.folder
     for frame in _file_frames(order):
         send(packed(frame))
 

@@ -15,10 +15,6 @@ from msgspec import Struct
 
 from lmchat.files import read_plain
 
-# Open WebUI keeps its chats among its Python modules, where `uv` or `pipx` has installed them.
-_OPEN_WEB_UI = "open-webui/lib/python*/site-packages/open_webui/data/webui.db"
-_TOOL_FOLDERS = ("uv/tools", "pipx/venvs")
-
 
 class ChatPlace(Struct, frozen=True, kw_only=True):
     """File or folder with the chats of another program."""
@@ -60,71 +56,39 @@ def jan_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
     Different versions of Jan use different folders. Folders that a settings file of Jan names come
     first: the user has moved the data there.
     """
+    share = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
     bases: list[Path] = []
-    for folder in (*_data_folders(environ, home), *_settings_folders(environ, home)):
+    for folder in (share, *_settings_folders(environ, home)):
         bases += [folder / "Jan", folder / "jan"]
     folders_in_settings = [_data_folder_in_settings(base / "settings.json") for base in bases]
     moved = [Path(folder) for folder in folders_in_settings if folder]
     return [*moved, *(base / "data" for base in bases), home / "jan"]
 
 
-def _data_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
-    """Return the folders in which programs keep data: that of Linux, then that of this system.
+def _settings_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
+    """Return the folders in which programs keep settings: that of Linux, then of this system.
 
     Some programs use the folder of Linux on macOS and Windows, too.
     """
-    share = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
-    return [share, *_folders_of_system(environ, home)]
-
-
-def _settings_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
-    """Return the folders in which programs keep settings: that of Linux, then of this system."""
-    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    return [config, *_folders_of_system(environ, home)]
-
-
-def _folders_of_system(environ: Mapping[str, str], home: Path) -> list[Path]:
-    """Return the folder of macOS or Windows for data and settings; none on other systems."""
+    folders = [Path(environ.get("XDG_CONFIG_HOME") or home / ".config")]
     if sys.platform == "darwin":
-        return [home / "Library" / "Application Support"]
-    if sys.platform == "win32":
-        return [Path(environ.get("APPDATA") or home / "AppData" / "Roaming")]
-    return []
+        folders.append(home / "Library" / "Application Support")
+    elif sys.platform == "win32":
+        folders.append(Path(environ.get("APPDATA") or home / "AppData" / "Roaming"))
+    return folders
 
 
 def _possible_places(environ: Mapping[str, str], home: Path) -> Iterator[ChatPlace]:
-    """Yield the files or folders in which each program may keep its chats, existing or not.
-
-    If a program has an environment variable for its folder, that folder comes first.
-    """
-    data = _data_folders(environ, home)
-    settings = _settings_folders(environ, home)
-    share, *_ = data  # the folder of Linux
-    open_web_ui: list[Path] = []
-    for folder in _TOOL_FOLDERS:
-        open_web_ui += share.glob(f"{folder}/{_OPEN_WEB_UI}")
-
-    def places(source: str, program: str, paths: list[Path]) -> Iterator[ChatPlace]:
-        return (ChatPlace(source=source, program=program, path=path) for path in paths)
-
-    def in_variable(variable: str, name: str) -> list[Path]:
-        """Return the path of `name` in the folder that a variable names; none if it is not set."""
-        folder = environ.get(variable)
-        return [Path(folder) / name] if folder else []
-
-    lm_studio = [folder / "conversations" for folder in lm_studio_folders(home)]
-    jan = [folder / "threads" for folder in jan_folders(environ, home)]
-    elia = [folder / "elia" / "elia.sqlite" for folder in data]
-    oterm = [folder / "oterm" / "store.db" for folder in data]
-    parllama = [home / ".parllama" / "chats", share / "parllama" / "chats"]
-    llm = [folder / "io.datasette.llm" / "logs.db" for folder in settings]
-    yield from places("lmstudio", "LM Studio", lm_studio)
-    yield from places("jan", "Jan", jan)
-    yield from places("openwebui", "Open WebUI", in_variable("DATA_DIR", "webui.db") + open_web_ui)
-    yield from places("elia", "elia", elia)
-    yield from places("oterm", "oterm", in_variable("OTERM_DATA_DIR", "store.db") + oterm)
-    yield from places("parllama", "parllama", in_variable("PARLLAMA_DATA_DIR", "chats") + parllama)
-    yield from places("llm", "llm", in_variable("LLM_USER_PATH", "logs.db") + llm)
+    """Yield the files or folders in which each program may keep its chats, existing or not."""
+    for folder in lm_studio_folders(home):
+        yield ChatPlace(source="lmstudio", program="LM Studio", path=folder / "conversations")
+    for folder in jan_folders(environ, home):
+        yield ChatPlace(source="jan", program="Jan", path=folder / "threads")
+    llm_folders = [folder / "io.datasette.llm" for folder in _settings_folders(environ, home)]
+    if llm_folder := environ.get("LLM_USER_PATH"):
+        llm_folders.insert(0, Path(llm_folder))
+    for folder in llm_folders:
+        yield ChatPlace(source="llm", program="llm", path=folder / "logs.db")
 
 
 def _data_folder_in_settings(settings: Path) -> str:

@@ -5,7 +5,6 @@ A file may keep a parser busy without end; a process can be ended then, and a th
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncGenerator
 from datetime import datetime
@@ -17,7 +16,6 @@ from lmchat.domain.message import ChatMessage
 from lmchat.domain.session import MessagePath, Session, Skipped
 from lmchat.errors import FileRefused, FormatUnknown
 from lmchat.machine.process import ChildEndedError, ChildProcess
-from lmchat.machine.scratch import ScratchFolders, sweep_scratch_folders
 
 _CHILD = "lmchat.formats.reading_child"
 
@@ -27,8 +25,6 @@ class ChatFiles:
 
     def __init__(self) -> None:
         self._child: ChildProcess | None = None
-        self._scratch = ScratchFolders()
-        self._child_folder: Path | None = None  # for temporary files of the child
 
     async def chats(
         self, content: Path | bytes, *, source: str, moment: datetime
@@ -44,16 +40,16 @@ class ChatFiles:
 
         is_finished = False
         try:
-            child, folder = await self._start_child()
+            if self._child is None:
+                self._child = await ChildProcess.start_own(_CHILD)
             order = reading_child.ReadOrder(
                 path=os.fsencode(content) if isinstance(content, Path) else b"",
                 data=b"" if isinstance(content, Path) else content,
                 source=source,
                 moment=moment,
-                folder=folder,
             )
-            await child.send_frame(msgspec.msgpack.encode(order))
-            async for item in _received_items(child):
+            await self._child.send_frame(msgspec.msgpack.encode(order))
+            async for item in _received_items(self._child):
                 yield item
             is_finished = True
         except FileRefused:
@@ -69,26 +65,11 @@ class ChatFiles:
                 await self.aclose()
 
     async def aclose(self) -> None:
-        """End the child if it runs, and remove its temporary files."""
+        """End the child if it runs."""
         child = self._child
         self._child = None
-        self._child_folder = None
         if child is not None:
             await child.end()
-        await asyncio.to_thread(self._scratch.remove_all)
-
-    async def _start_child(self) -> tuple[ChildProcess, str]:
-        """Return the child and the path of its folder for temporary files.
-
-        Both are made with the first file. Before that, folders that killed processes have left are
-        removed.
-        """
-        if self._child_folder is None:
-            await asyncio.to_thread(sweep_scratch_folders)
-            self._child_folder = await asyncio.to_thread(self._scratch.make)
-        if self._child is None:
-            self._child = await ChildProcess.start_own(_CHILD)
-        return self._child, str(self._child_folder)
 
 
 async def _received_items(child: ChildProcess) -> AsyncGenerator[Session | Skipped, None]:

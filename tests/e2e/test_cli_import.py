@@ -190,13 +190,15 @@ def test_names_and_words_of_a_file_do_no_harm(empty):
 
 
 def test_the_chats_of_other_programs_on_this_machine_are_listed_and_imported_after_consent(empty):
-    chats = {
-        ".lmstudio/conversations": "1763500000000.conversation.json",
-        ".parllama/chats": "parllama.json",
-    }
-    for folder, name in chats.items():
-        (empty.home / folder).mkdir(parents=True)
-        shutil.copy(FOREIGN / name, empty.home / folder)
+    chats = {".lmstudio/conversations": FOREIGN / "1763500000000.conversation.json"}
+    chats[".local/share/Jan/data/threads"] = FOREIGN / "jan"
+    for folder, chat in chats.items():
+        target = empty.home / folder / chat.name
+        target.parent.mkdir(parents=True)
+        if chat.is_dir():
+            shutil.copytree(chat, target)
+        else:
+            shutil.copy(chat, target)
     refused = empty("import", "--from", "all")
     assert refused.returncode == 2
     assert "LM Studio: 1 chat, 8 messages, 2025-11-18" in refused.stderr
@@ -204,15 +206,12 @@ def test_the_chats_of_other_programs_on_this_machine_are_listed_and_imported_aft
     assert empty.json("sessions", "--json")["data"] == []
     done = empty("import", "--from", "all", "--yes")
     assert done.returncode == 0
-    assert done.stdout.splitlines()[2] == "2 sessions, 13 messages imported from 2 programs."
+    assert done.stdout.splitlines()[2] == "2 sessions, 16 messages imported from 2 programs."
     sessions = empty.json("sessions", "--json")["data"]
-    assert {header["title"]: header["tags"] for header in sessions} == {
-        "Shade garden": ["lmstudio"],
-        "Sky": ["parllama"],
-    }
+    assert sorted(header["tags"] for header in sessions) == [["jan"], ["lmstudio"]]
     one = empty("import", "--from", "lm-studio", "--dry-run")
     assert "LM Studio: 1 chat" in one.stderr
-    assert "parllama" not in one.stderr
+    assert "Jan" not in one.stderr
     again = empty("import", "--from", "all")
     assert (again.returncode, again.stdout) == (0, "")
     assert "All of them were imported before." in again.stderr

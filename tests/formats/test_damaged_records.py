@@ -9,7 +9,6 @@ from contextlib import closing, suppress
 
 import pytest
 
-from lmchat.errors import FileRefused
 from tests.support.foreign_chats import (
     CHATGPT,
     DATA,
@@ -25,9 +24,8 @@ JAN = "jan/messages.jsonl"
 WRONG = (5, "x", None, [], {}, 1e308, [5], {"a": []})
 WRONG_SQL = ("null", "5", "x'ff'", "'{'", "1e999", "''", "'[1, {}]'")
 BROKEN_LINES = ('{"id": "x', "}", "garbage", '{"a": [', '{"a": [[[[[[', "{" * 5000)
-_LINKS = ("conversation_id", "chat_id", "hash", "parent_hash", "tip_message_hash")
-_KEYS = (("chat", "id"), ("conversations", "id"), ("threads", "id"))
-_DATABASES = ("elia.sql", "oterm.sql", "llm.sql", "llm-upgraded.sql", "open-webui.sql")
+_LINKS = ("hash", "parent_hash", "tip_message_hash")
+_KEYS = (("threads", "id"),)
 
 
 def each_pair(names, values):
@@ -180,7 +178,6 @@ CONTAINERS = {
     LM_STUDIO: ("messages",),
     CHATGPT: (0, "mapping"),
     "open-webui.json": (0, "chat", "history", "messages"),
-    "parllama.json": ("messages",),
 }
 
 
@@ -299,22 +296,6 @@ def test_a_message_of_chatgpt_of_another_kind_is_counted_unless_it_is_empty(
     assert {*counted.split(", ")} == {*kinds.split(", ")}
 
 
-def test_a_chat_of_open_webui_without_its_record_is_counted(tmp_path):
-    path = foreign_file(tmp_path, "open-webui.sql")
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("update chat set chat = null")
-        connection.commit()
-    (session,) = chats_of(path)
-    assert "Thanks a lot" in texts_of(session)
-    assert "1 damaged record" in left_out(path)[0]
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("delete from chat_message")
-        connection.execute("insert into chat (id, user_id, chat) values ('b', 'u1', 'x')")
-        connection.commit()
-    with pytest.raises(FileRefused, match="1 damaged record left out"):
-        chats_of(path)
-
-
 @pytest.mark.parametrize(("name", "wrong"), each_pair(CONTAINERS, WRONG))
 def test_a_wrong_value_beside_the_messages_costs_no_message(tmp_path, name, wrong):
     value = value_of(name)
@@ -343,9 +324,9 @@ def test_a_wrong_value_of_a_line_costs_that_line_only(tmp_path, name, wrong):
         assert is_whole or left_out(path) or not wrong, place
 
 
-@pytest.mark.parametrize(("name", "wrong"), each_pair(_DATABASES, WRONG_SQL))
-def test_a_wrong_value_of_a_row_costs_that_row_only(tmp_path, name, wrong):
-    made = foreign_file(tmp_path, name)
+@pytest.mark.parametrize("wrong", WRONG_SQL)
+def test_a_wrong_value_of_a_row_costs_that_row_only(tmp_path, wrong):
+    made = foreign_file(tmp_path, "llm.sql")
     count = sum(len(session.tree) for session in chats_of(made))
     assert count
     path = tmp_path / "damaged.db"

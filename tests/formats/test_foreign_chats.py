@@ -68,17 +68,6 @@ CHATS = {
         ],
         ["line 9: it is damaged"],
     ),
-    "elia.sql": (
-        ("Sky", "tiny-id", "elia", "2026-11-19 14:02:00.339692", "2026-11-19 14:02:25"),
-        [
-            "*system text You are a helpful assistant named Elia.",
-            "*.user text Why is the sky blue?",
-            "*..assistant reas Rayleigh. | text Because of Rayleigh scattering.",
-            "*...user text And at dusk?",
-            "*....assistant text The path is longer.",
-        ],
-        [],
-    ),
     "llm.sql": (
         (
             "Why is the sky blue?",
@@ -93,25 +82,6 @@ CHATS = {
             "*..assistant text You said: Why is the sky blue?",
         ],
         [],
-    ),
-    "llm-upgraded.sql": (
-        (
-            "Continued by the new one",
-            "tiny",
-            "llm",
-            "2026-11-19 15:22:36.792209",
-            "2026-11-19 15:22:37.393209",
-        ),
-        [
-            "*system text Answer briefly.",
-            "*.user text Why is the sky blue?",
-            "*..assistant text You said: Why is the sky blue?",
-            "*...user text And at dusk?",
-            "*....assistant text You said: And at dusk?",
-            "*.....user text Continued by the new one",
-            "*......assistant text You said: Continued by the new one",
-        ],
-        ["“A long fragment text that is bo…”: 1 attachment left out"],
     ),
     "open-webui.json": (
         ("Shade garden", "qwen3:8b", "openwebui", "2025-11-18 21:06:40", "2025-11-18 21:07:20"),
@@ -128,17 +98,6 @@ CHATS = {
         ],
         ["“Shade garden”: 1 code interpreter left out"],
     ),
-    "oterm.sql": (
-        ("Sky", "tiny", "oterm", "2026-11-20 12:00:00", "2026-11-20 12:00:00"),
-        [
-            "*system text Answer briefly.",
-            "*.user text Why is the sky blue?",
-            "*..assistant text Because air scatters blue light.",
-            "*...user file image image/png 8 | text What is in this picture?",
-            "*....assistant text A cloud.",
-        ],
-        [],
-    ),
     "jan/messages.jsonl": (
         ("Shade garden", "qwen3-8b", "jan", "2025-11-18 21:06:40", "2025-11-18 21:08:10.500000"),
         [
@@ -153,24 +112,7 @@ CHATS = {
         ],
         [],
     ),
-    "parllama.json": (
-        ("Sky", "tiny", "parllama", "2026-11-19 14:02:05.639706", "2026-11-19 14:02:05.639706"),
-        [
-            "*system text Answer briefly.",
-            "*.user text Why is the sky blue?",
-            "*..assistant reas Physics. | text Because of Rayleigh scattering.",
-            "*...user file image image/png 8 | text What is in this picture?",
-            "*....assistant text A cloud.",
-        ],
-        [],
-    ),
 }
-_HEAD, _LINES, _LOST = CHATS["open-webui.json"]
-CHATS["open-webui.sql"] = (
-    (*_HEAD[:3], *["2025-11-18 21:07:20"] * 2),
-    [*_LINES[:-1], "*.....user text Thanks a lot", "*......assistant text Welcome."],
-    _LOST,
-)
 
 
 def facts(session):
@@ -196,29 +138,18 @@ def test_a_chat_comes_with_all_that_its_program_keeps(tmp_path, name):
     assert chats_of(path)[0].header.session_id == session.header.session_id
 
 
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        ("elia.sql", "update message set role = 'robot' where id = 3"),
-        ("oterm.sql", "update message set author = x'00' where id = 2"),
-        ("llm-upgraded.sql", "update parts set type = 'tool_call', payload = '{' where id = 3"),
-    ],
-)
-def test_a_damaged_message_costs_itself_only(tmp_path, name, damage):
-    path = foreign_file(tmp_path, name)
+def test_a_damaged_message_costs_itself_only(tmp_path):
+    path = foreign_file(tmp_path, "llm.sql")
     whole = chats_of(path)[0].messages
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(damage)
+        connection.execute("update parts set type = 'tool_call', payload = '{' where id = 2")
     session = chats_of(path)[0]
-    assert [message.text for message in session.messages] == [
-        message.text for message in (*whole[:2], *whole[3:])
-    ]
+    assert [message.text for message in session.messages] == [whole[0].text, whole[2].text]
     assert "damaged message" in left_out(path)[0]
 
 
-@pytest.mark.parametrize("name", [name for name in CHATS if name.endswith(".sql")])
-def test_a_database_without_chats_is_refused(tmp_path, name):
-    path = foreign_file(tmp_path, name)
+def test_a_database_without_chats_is_refused(tmp_path):
+    path = foreign_file(tmp_path, "llm.sql")
     with closing(sqlite3.connect(path)) as connection, connection:
         tables = connection.execute(
             "select name from sqlite_master where type = 'table'"
@@ -258,30 +189,6 @@ def test_of_llm_come_tools_fragments_thoughts_and_forks(tmp_path):
     ]
 
 
-def test_of_llm_the_conversations_of_older_versions_come_once(tmp_path):
-    path = foreign_file(tmp_path, "llm-upgraded.sql")
-    upgraded = chats_of(path)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executescript("drop table parts; drop table turns; drop table threads")
-    old = chats_of(path)
-    assert [len(chat.messages) for chat in upgraded] == [7, 3, 4]
-    assert [len(chat.messages) for chat in old] == [5, 3, 4]
-    assert [chat.header.session_id for chat in upgraded] == [chat.header.session_id for chat in old]
-    assert outline(old[1])[:2] == [
-        "*system text A long fragment text that is borrowed.",
-        "*.user text A long fragment text that is borrowed.\nSummarise it",
-    ]
-    assert outline(old[2])[1:3] == [
-        "*.assistant tool llm_time {}",
-        "*..tool tool llm_time {} | tool 0.26",
-    ]
-    last = old[0].messages[-1]
-    assert (str(last.created_at), last.receipt.completion_tokens) == (
-        "2026-11-19 15:22:05.821322+00:00",
-        2,
-    )
-
-
 def test_of_jan_comes_a_thread_that_was_never_edited_without_its_broken_lines(tmp_path):
     rows = [json.loads(line) for line in (DATA / "jan" / "messages.jsonl").read_text().splitlines()]
     for row in rows:
@@ -302,32 +209,6 @@ def test_of_jan_comes_a_thread_that_was_never_edited_without_its_broken_lines(tm
     ]
     path.write_text(lines[0])
     assert outline(chats_of(path)[0]) == ["*user text Plants for shade? | file image image/png 8"]
-
-
-def test_of_open_webui_the_rows_of_messages_are_newer_than_the_chat(tmp_path):
-    path = foreign_file(tmp_path, "open-webui.sql")
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(
-            """update chat_message set content = '"Thank you"' where id like '%-m4'"""
-        )
-        connection.execute("update chat set archived = 1, pinned = 1")
-        chat = json.loads(connection.execute("select chat from chat").fetchone()[0])
-        del chat["history"]["messages"]["m2"]
-        connection.execute("update chat set chat = ? where id = 'chat-id-1'", (json.dumps(chat),))
-    (session,) = chats_of(path)
-    assert [message.text for message in session.messages][-3:] == [
-        "Hosta and fern.",
-        "Thank you",
-        "Welcome.",
-    ]
-    assert (session.header.is_archived, session.header.is_pinned) == (True, True)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("drop table chat_message")
-    assert [message.text for message in chats_of(path)[0].messages] == [
-        "Be brief.",
-        "Thanks a lot",
-        "Welcome.",
-    ]
 
 
 def test_of_open_webui_a_thought_with_a_reference_to_no_character_stays_as_it_is(tmp_path):

@@ -15,7 +15,16 @@ import pytest
 from lmchat.errors import FileRefused, FormatUnknown
 from lmchat.formats.foreign_database import opened_database
 from lmchat.formats.reading import Reader
-from tests.support.foreign_chats import CHATGPT, DATA, LLAMA_CPP, LM_STUDIO, NOW, chats_of, left_out
+from tests.support.foreign_chats import (
+    CHATGPT,
+    DATA,
+    LLAMA_CPP,
+    LM_STUDIO,
+    NOW,
+    chats_of,
+    foreign_file,
+    left_out,
+)
 
 CUT = "the rest of the file: it is damaged, or a chat in it is larger than 256 MB"
 
@@ -159,23 +168,15 @@ def test_a_member_of_a_zip_is_read_no_further_than_its_limit(tmp_path):
     tracemalloc.stop()
 
 
-def files_beside(path):
-    return {
-        file.name: file.read_bytes() for file in path.parent.iterdir() if file.suffix != ".db-shm"
-    }
-
-
 @pytest.mark.rule("R-35")
 @pytest.mark.parametrize("mode", ["wal", "delete"])
-@pytest.mark.parametrize("state", ["running", "locked", "ended", "killed"])
+@pytest.mark.parametrize("state", ["running", "ended", "killed"])
 def test_a_database_is_read_while_its_program_runs_and_stays_as_it_is(tmp_path, mode, state):
     path = tmp_path / "chats.db"
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute(f"pragma journal_mode = {mode}")
         writer.execute("create table chats (title)")
         writer.execute("insert into chats values ('Garden')")
-        if state == "locked":
-            writer.execute("begin exclusive")
         if state == "ended":
             writer.close()
         if state == "killed":
@@ -184,8 +185,36 @@ def test_a_database_is_read_while_its_program_runs_and_stays_as_it_is(tmp_path, 
                 if not file.name.endswith("-shm"):
                     shutil.copy(file, tmp_path / "left")
             path = tmp_path / "left" / "chats.db"
-        before = files_beside(path)
+        before = path.read_bytes()
         with opened_database(path) as opened:
-            assert opened.has({"chats": ["title"]})
+            assert opened.tables == {"chats"}
             assert [row["title"] for row in opened.rows("select title from chats")] == ["Garden"]
-        assert files_beside(path) == before
+        assert path.read_bytes() == before
+
+
+def test_a_database_that_its_program_keeps_locked_is_refused_with_the_way_out(tmp_path):
+    path = foreign_file(tmp_path, "llm.sql")
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("begin exclusive")
+        with pytest.raises(FileRefused, match="database is locked") as caught:
+            chats_of(path)
+    assert caught.value.hint == "Close the program that uses it, and try again."
+
+
+def test_a_database_that_was_left_in_the_middle_of_a_change_is_refused_and_stays_as_it_is(
+    tmp_path,
+):
+    path = foreign_file(tmp_path, "llm.sql")
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("pragma cache_size = 1")
+        writer.execute("begin")
+        for number in range(400):
+            writer.execute("insert into fragments (content) values (?)", (f"{number}" * 500,))
+        writer.execute("update parts set text = 'changed'")
+        left = tmp_path / "left.db"
+        for ending in ("", "-journal"):
+            shutil.copy(f"{path}{ending}", f"{left}{ending}")
+    before = left.read_bytes()
+    with pytest.raises(FileRefused, match="The database cannot be read"):
+        chats_of(left)
+    assert left.read_bytes() == before

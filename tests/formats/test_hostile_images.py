@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import struct
 import zipfile
 import zlib
 from base64 import b64encode
-from contextlib import closing
 from hashlib import sha256
 
 import pytest
@@ -20,7 +18,7 @@ from lmchat.images import LONGEST_SIDE, MAX_IMAGE_BYTES, MAX_PIXELS
 from lmchat.tui.screens.image_dialog import decoded
 from tests.support.chats import chat
 from tests.support.files_to_attach import image
-from tests.support.foreign_chats import CHATGPT, DATA, chats_of, foreign_file, left_out
+from tests.support.foreign_chats import CHATGPT, DATA, chats_of, left_out
 
 SIDE = 20_000
 assert SIDE * SIDE > MAX_PIXELS
@@ -96,16 +94,6 @@ def chatgpt(folder, data):
     return path
 
 
-def oterm(folder, data):
-    path = foreign_file(folder, "oterm.sql")
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(
-            "update message set images = ?", (json.dumps([b64encode(data).decode()]),)
-        )
-        connection.commit()
-    return path
-
-
 def lmchat(folder, data):
     digest = sha256(data).hexdigest()
     value = json.loads(to_json(chat()))
@@ -118,7 +106,7 @@ def lmchat(folder, data):
     return path
 
 
-@pytest.mark.parametrize("make", [open_webui, chatgpt, oterm, lmchat])
+@pytest.mark.parametrize("make", [open_webui, chatgpt, lmchat])
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_an_image_that_is_too_large_is_left_out_and_counted(tmp_path, make, bomb):
     path = make(tmp_path, BOMBS[bomb])
@@ -128,7 +116,7 @@ def test_an_image_that_is_too_large_is_left_out_and_counted(tmp_path, make, bomb
     assert any("image" in words for words in left_out(path))
 
 
-@pytest.mark.parametrize("make", [open_webui, chatgpt, oterm, lmchat])
+@pytest.mark.parametrize("make", [open_webui, chatgpt, lmchat])
 @pytest.mark.parametrize("data", [image("PNG"), image("JPEG"), b"\x89PNG\r\n\x1a\n cut"])
 def test_a_small_image_comes_as_it_is(tmp_path, make, data):
     session = chats_of(make(tmp_path, data))[0]

@@ -12,7 +12,7 @@ from lmchat.errors import FileRefused
 from lmchat.services.chat_files import ChatFiles
 from lmchat.services.importing import Importer
 from tests.support.chats import START, store_at
-from tests.support.hostile_files import FILES, TEXTS, many_rows, message_files
+from tests.support.hostile_files import FILES, TEXTS, message_files
 from tests.support.machine_speed import processor_limit_s
 from tests.support.programs import children_of
 
@@ -67,15 +67,6 @@ async def test_a_megabyte_of_any_structure_is_read_in_two_seconds(tmp_path):
     endings = ("json", "jsonl", "md")
     files = ((f"{name}.{ending}", make()) for name, make in FILES.items() for ending in endings)
     assert await slow_files(tmp_path, files) == {}
-
-
-async def test_a_database_without_an_index_is_read_in_two_seconds(tmp_path):
-    many_rows(tmp_path / "webui.db")
-    async with aclosing(ChatFiles()) as files:
-        chats = files.chats(tmp_path / "webui.db", source="auto", moment=START)
-        found = [item async for item in chats]
-        assert _child_s() < processor_limit_s(_MEGABYTE_S + _START_S)
-    assert len(found) > 1000
 
 
 @pytest.mark.parametrize("name", ["many messages", "backticks"])

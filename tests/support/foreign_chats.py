@@ -19,14 +19,9 @@ FILES = (
     LM_STUDIO,
     CHATGPT,
     LLAMA_CPP,
-    "elia.sql",
     "llm.sql",
-    "llm-upgraded.sql",
     "open-webui.json",
-    "open-webui.sql",
-    "oterm.sql",
     "jan/messages.jsonl",
-    "parllama.json",
 )
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 SIZE = 1_000_000
@@ -165,22 +162,3 @@ def message_files(text: str) -> dict[str, str]:
     """Return files of different programs with a message of a text, by their names."""
     rows = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
     return {"open-webui.json": json.dumps([_open_webui(text)]), "list.json": json.dumps(rows)}
-
-
-def many_rows(path: Path) -> None:
-    """Make a database of Open WebUI without an index, in which each chat has one message."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("create table chat (id, user_id, title, chat, updated_at, created_at)")
-        connection.execute(
-            "create table chat_message (id, chat_id, parent_id, model_id, created_at, role, content,"
-            " output, files)"
-        )
-        rows = range(5_000)
-        chats = ((str(number), "u", "t", "{}", 1, 1) for number in rows)
-        connection.executemany("insert into chat values (?, ?, ?, ?, ?, ?)", chats)
-        messages = ((f"{number}-m", str(number)) for number in rows)
-        connection.executemany(
-            "insert into chat_message values (?, ?, null, null, 1, 'user', '\"x\"', null, null)",
-            messages,
-        )
-        connection.commit()
