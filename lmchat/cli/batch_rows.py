@@ -112,14 +112,14 @@ class RowFile:
         keys = {task.number: task.key for task in tasks}
         kept: dict[int, bytes] = {}
         rows = data.splitlines(keepends=True)
+        if rows and _is_cut_row(rows[-1], tasks):  # by a kill
+            rows.pop()
         for position, encoded in enumerate(rows, 1):
-            if not encoded.endswith(b"\n"):  # the last row: a kill has cut it
-                continue
             try:
                 row = strict_json(encoded.decode())
-                number = row["index"]
-                has_failed = "error" in row  # it is not kept, so its key does not matter
-                is_of_this_run = has_failed or keys.get(number) == row["key"]
+                number, key = row["index"], row["key"]
+                has_failed = "error" in row  # it is not kept, so its key need not fit
+                is_of_this_run = has_failed or keys.get(number) == key
             except (ValueError, UnfitError, LookupError, TypeError):
                 message = (
                     f"{self._path} is no output of `lmchat batch`: line {position} is not a row."
@@ -159,3 +159,11 @@ class RowFile:
 
     def _write_error(self, error: OSError, hint: str) -> FileRefused:
         return FileRefused(f"{self._path} cannot be written: {error.strerror or error}.", hint=hint)
+
+
+def _is_cut_row(line: bytes, tasks: Sequence[BatchTask]) -> bool:
+    """Return whether the last line of a file is the beginning of the row of one of these tasks."""
+    if line.endswith(b"\n"):
+        return False
+    heads = (to_json(task.head).encode("utf-8", "replace").removesuffix(b"}") for task in tasks)
+    return any(head.startswith(line) or line.startswith(head) for head in heads)

@@ -8,9 +8,11 @@ from collections import Counter
 
 import pytest
 
-from tests.support.programs import run, wait_until
+from tests.support.programs import Inside, run, wait_until
 from tests.support.scripted_products import CHAT, plain
 from tests.support.scripted_server import Gate, Hold, finish, sse, usage
+
+Cli = Inside
 
 
 def echo(seen):
@@ -211,7 +213,9 @@ def test_ctrl_c_keeps_what_has_ended(cli, server, tmp_path):
 
 
 @pytest.mark.parametrize("options", [(), ("--force",)])
-@pytest.mark.parametrize("content", ["", '{"index": 1, "error": "x"}\n'], ids=["empty", "failed"])
+@pytest.mark.parametrize(
+    "content", ["", '{"index": 1, "key": "0", "error": "x"}\n'], ids=["empty", "failed"]
+)
 def test_no_second_batch_writes_into_the_same_file(cli, server, tmp_path, content, options):
     source, target = prompts(tmp_path / "in.jsonl", 3), tmp_path / "out.jsonl"
     target.write_text(content)  # a failed row is taken out first: then the file is replaced
@@ -257,6 +261,9 @@ def test_a_full_disk_ends_it_with_whole_rows(cli, server, tmp_path):
         ('{"index": [1], "key": "0", "reply": "x"}\n', "is no output of `lmchat batch`"),
         ("My notes\n", "is no output of `lmchat batch`"),
         ("\x00\xff\n", "is no output of `lmchat batch`"),
+        ('{"token": "x"}', "is no output of `lmchat batch`: line 1 is not a row."),
+        ('{"index": 1, "key": "0123456789abcdef", "repl', "is no output of `lmchat batch`"),
+        ('{"index": 1, "error": "disk full"}\n', "is no output of `lmchat batch`"),
     ],
 )
 def test_a_file_of_something_else_is_not_touched(cli, server, tmp_path, content, sentence):
@@ -269,6 +276,18 @@ def test_a_file_of_something_else_is_not_touched(cli, server, tmp_path, content,
     assert target.read_text(encoding="latin-1") == content
     assert cli("batch", str(source), "-o", str(target), "--force").returncode == 0
     assert sorted(row["index"] for row in rows(target)) == [1, 2]
+
+
+@pytest.mark.parametrize("cut", [1, 100])
+def test_a_row_that_a_kill_has_cut_is_done_again(cli, tmp_path, cut):
+    source, target = prompts(tmp_path / "in.jsonl", 2), tmp_path / "out.jsonl"
+    words = ("batch", str(source), "-o", str(target), "--jobs", "1")
+    assert cli(*words).returncode == 0
+    first, second = target.read_bytes().splitlines(keepends=True)
+    for kept in (b"", first):
+        target.write_bytes(kept + second[:cut])
+        assert cli(*words).returncode == 0
+        assert sorted(row["index"] for row in rows(target)) == [1, 2]
 
 
 def test_other_settings_are_another_run(cli, tmp_path):
