@@ -142,7 +142,7 @@ async def test_an_edit_ends_when_its_session_is_forked_or_deleted(tmp_path):
         await desk.press("enter")
         await desk.answered(2)
         assert sent(desk.backend) == ["one", "x"]
-        assert desk.app.open_sessions.drafts.text(first_id) == "x"
+        assert desk.app.open_sessions.drafts.text(first_id) == "x\n\none!"
 
         fork_id = desk.conversation.header.session_id
         await desk.press("y", "alt+up", "alt+up", "e", "!")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import Preset, Settings, UiSettings
@@ -72,11 +73,22 @@ async def test_esc_leaves_the_answer_and_the_draft_as_they_were(tmp_path):
         assert len(await desk.store.tree(desk.conversation.header.session_id)) == 2
 
 
-async def test_an_answer_that_is_being_rewritten_is_no_draft(tmp_path):
+async def test_a_rewritten_text_that_was_not_saved_is_there_after_a_restart(tmp_path):
     async with ready_desktop(tmp_path, answer("Ferns do"), asked=["one"]) as desk:
-        await desk.press("x", "alt+up", "E", "!", sees=NOTE)
-        desk.chat.prompt_text.save()
-        assert desk.app.open_sessions.drafts.text(desk.conversation.header.session_id) == "x"
+        await desk.press("x", "alt+up", "E", sees=NOTE)
+        await desk.type(" well")
+    async with ready_desktop(tmp_path, resume_id="last") as desk:
+        await desk.until(lambda: desk.prompt_input.text == "x\n\nFerns do well", "the draft")
+        assert texts(desk) == ["one", "Ferns do"]
+
+
+@pytest.mark.parametrize("key", ["E", "e"])
+async def test_a_message_that_was_not_changed_is_no_draft(tmp_path, key):
+    async with ready_desktop(tmp_path, answer("Ferns do"), asked=["one"]) as desk:
+        await desk.press("x", "alt+up", key)
+        await desk.until(lambda: desk.prompt_input.text in {"Ferns do", "one"}, "the message")
+    async with ready_desktop(tmp_path, resume_id="last") as desk:
+        await desk.until(lambda: desk.prompt_input.text == "x", "the draft")
 
 
 async def test_a_preset_is_not_sent_in_place_of_the_answer(tmp_path):
@@ -109,11 +121,24 @@ async def test_an_answer_is_not_saved_before_the_running_one_has_ended(tmp_path)
         assert texts(desk) == ["one", "A!"]
 
 
-async def test_rewriting_ends_when_another_session_is_shown(tmp_path):
+async def test_a_rewritten_text_becomes_the_draft_of_its_session_when_another_one_is_shown(
+    tmp_path,
+):
     async with ready_desktop(tmp_path, answer("A"), asked=["one"]) as desk:
+        session_id = desk.conversation.header.session_id
         await desk.press("alt+up", "E", "!", "ctrl+n", hides=NOTE)
         assert desk.prompt_input.text == ""
-        assert len(await desk.store.tree((await desk.store.list_sessions())[0].session_id)) == 2
+        desk.chat.sessions.switch_to(session_id)
+        await desk.until(lambda: desk.prompt_input.text == "A!", "the draft")
+        assert texts(desk) == ["one", "A"]
+
+
+async def test_a_rewritten_text_comes_back_after_the_edit_of_another_message(tmp_path):
+    async with ready_desktop(tmp_path, answer("A"), asked=["one"]) as desk:
+        await desk.press("x", "alt+up", "E", "!", sees=NOTE)
+        await desk.press("alt+up", "alt+up", "e", hides=NOTE)
+        await desk.press("?", "escape")
+        await desk.until(lambda: desk.prompt_input.text == "x\n\nA!", "both texts")
 
 
 async def test_a_continues_a_rewritten_answer(tmp_path):

@@ -52,6 +52,7 @@ class PromptText:
         self._background = core.background
         self._status = status
         self._before_edit = ""  # what was typed before the edit began
+        self._unedited = ""  # the text with which the edit began
         self._before_command = ""  # what was typed before a key began a command
         self._save_timer: Timer | None = None
 
@@ -141,16 +142,18 @@ class PromptText:
         """Save what is typed as the draft of the shown session, and its queued prompts, at once.
 
         The draft begins with what was typed before an edit, and before a command that a key began;
-        that command is saved only with an argument. An answer that is rewritten is not saved: it is
-        no prompt.
+        that command is saved only with an argument. The text of an edit is saved if it was changed.
         """
-        texts = [self._before_edit]
-        if not self.is_rewriting:
-            words = self._input.typed_command.split()
-            has_only_name = bool(self._before_command) and len(words) == 1
-            texts += [self._before_command, "" if has_only_name else self._input.full_text]
+        words = self._input.typed_command.split()
+        has_only_name = bool(self._before_command) and len(words) == 1
+        typed = "" if has_only_name else self._input.full_text
+        texts = [self._before_edit, self._changed(self._before_command), self._changed(typed)]
         draft = _joined(*texts)
         self._save(self._draft_id, draft, self._open_sessions.shown)
+
+    def _changed(self, text: str) -> str:
+        """Return a text; but an empty one if an edit began with it, as nothing was typed then."""
+        return "" if text == self._unedited else text
 
     def save_soon(self) -> None:
         """Save in `SAVE_AFTER_S`, unless that is going to happen already."""
@@ -195,16 +198,20 @@ class PromptText:
         """Put an earlier prompt with its files, or an answer, into the input.
 
         Enter sends a prompt as another version, and saves an answer as one. What was typed is kept
-        until the edit ends, also if the user edits another message then.
+        until the edit ends; so is the changed text of another message that was being edited.
         """
-        if not self.edited_id:
-            self._leave_begun_command()
+        self._leave_begun_command()
+        if self.edited_id:
+            changed = self._changed(self._input.full_text)
+            self._before_edit = _joined(self._before_edit, changed)
+        else:
             self._before_edit = self._input.full_text
         self.edited_id = message.message_id
         self.is_rewriting = message.role is Role.ASSISTANT
         self._input.runs_commands = False
         files = "".join(map(file_line, message.files))
         self._input.put(files + without_file_lines(message.text))
+        self._unedited = self._input.full_text
         self._input.focus()
         self._status.show_action("rewriting" if self.is_rewriting else "editing")
 
@@ -220,7 +227,7 @@ class PromptText:
         self.is_rewriting = False
         self._input.runs_commands = True
         self._input.put(self._before_edit)
-        self._before_edit = ""
+        self._before_edit = self._unedited = ""
         self._status.show_action("edit cancelled")  # after a sent edit, the caller replaces this
         return True
 

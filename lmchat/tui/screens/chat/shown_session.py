@@ -198,20 +198,20 @@ class ShownSession:
         If the shown session is new itself, only read the list of sessions again.
         """
         opened = self._open_sessions.shown
-        self._prompt_text.leave()
         if opened.conversation.messages or opened.is_busy:
-            self.save()
+            self.leave()
             self.show_new()
             self._prompt_text.load_draft()
         else:
+            self._prompt_text.leave()
             self.show_list()  # another lmchat may have begun sessions
         self._status.show_action("new session")
         self._widgets.prompt_input.focus()
 
     def leave(self) -> None:
-        """End an edit and a command, and save draft and bookmark: another session is shown next."""
-        self._prompt_text.leave()
+        """Save draft and bookmark, and end an edit and a command: another session is shown next."""
         self.save()
+        self._prompt_text.leave()
 
     def show_new(self) -> None:
         """Make a new session and show it; what is typed stays in the prompt."""
