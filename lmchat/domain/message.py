@@ -193,11 +193,6 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     """Speed at which the server has read the prompt."""
     cached_tokens: int | None = None
     """Tokens of the prompt that came from the server's cache."""
-    reread_tokens: int | None = None
-    """Tokens that were in the cache before and were read again; None if that is not known."""
-    is_reread_estimated: bool = False
-    reread_cause: str = ""
-    """Why they were read again, as "the tools changed"."""
     thought_tokens: int | None = None
     """Tokens of the thought: counted by the server, or else its pieces."""
     draft_tokens: int | None = None

@@ -56,7 +56,6 @@ from lmchat.services.context_meter import (
 from lmchat.services.continuation import (
     CONTINUE,
     Beginning,
-    Continuation,
     last_words,
 )
 from lmchat.services.ports import ServerClient
@@ -168,7 +167,6 @@ class AnswerStream:
         """Content by digest; b"" for images that are not sent. Missing files have no entry."""
         self._thought_end = ThoughtEnd(backend, self._prefix)  # which `answer_now` asks for
         self._was_shortened = False  # whether a refusal has made the plan shorter
-        self._continuation: Continuation | None = None  # of the last request, for `_beginning`
 
     @property
     def _prefix(self) -> ChatMessage | None:
@@ -291,40 +289,25 @@ class AnswerStream:
         self._meter.learn(target, plan.size, counted)
         return note
 
-    def release_withheld(self) -> tuple[StreamEvent, ...]:
-        """Return an event with the text that `Continuation` still holds back, and empty its buffer.
-
-        Return no event if it holds nothing back, or if this stream continues no text.
-        """
-        return self._continuation.release() if self._continuation else ()
-
     async def _send_request(self) -> AsyncGenerator[StreamEvent, None]:
         """Send one request and yield its events.
 
-        If a beginning is continued, the events go through a new `Continuation`, which removes text
-        that repeats it. So the `first_words` of the user, which are such a beginning, never come
-        from the server: they are yielded before the first content, or the end of an empty answer.
+        The `first_words` of the user do not come from the server: they are yielded before the first
+        content, or the end of an empty answer.
         """
         self.request_id = os.urandom(16).hex()
-        beginning = self._beginning
-        if beginning is not None:
-            self._continuation = Continuation(
-                beginning.message,
-                is_prefilled=beginning.is_prefilled,
-                # what the model writes behind a token that the user has chosen is never removed
-                is_all_new=bool(self.begun_choices),
-            )
+        thought_break = self._beginning.thought_break if self._beginning is not None else ""
         async with aclosing(self._backend.stream(self._make_request())) as events:
             async for event in events:
-                if self._continuation is None:
+                is_begun = isinstance(event, (*_CONTENT_EVENTS, StreamFinished))
+                if is_begun and self.first_words and not self.has_first_words:
+                    self.has_first_words = True
+                    yield TextDelta(text=self.first_words, pieces=0)  # no tokens of the model
+                if thought_break and isinstance(event, ReasoningDelta):
+                    yield replace(event, text=thought_break + event.text.lstrip("\n"))
+                    thought_break = ""
+                else:
                     yield event
-                    continue
-                for filtered_event in self._continuation.feed(event):
-                    is_begun = isinstance(filtered_event, (*_CONTENT_EVENTS, StreamFinished))
-                    if is_begun and self.first_words and not self.has_first_words:
-                        self.has_first_words = True
-                        yield TextDelta(text=self.first_words, pieces=0)  # no tokens of the model
-                    yield filtered_event
 
     def _adapt_request(self, error: ServerRejected) -> bool:
         """Change what is sent after a refusal, and return whether to send the request again.

@@ -70,7 +70,6 @@ from lmchat.services.conversation_events import (
 )
 from lmchat.services.kept_sampling import forget_sampling, kept_sampling, save_sampling
 from lmchat.services.ports import ServerClient
-from lmchat.services.read_again import CachedSession
 from lmchat.services.save_queue import PieceWriter, SaveQueue
 from lmchat.services.tool_loop import MessageEnded, ToolEvent, ToolLoop, streamed_calls
 from lmchat.services.turn_start import (
@@ -122,7 +121,6 @@ class Conversation:
         self._clock = clock
         self._system_prompt = system_prompt
         self._growing = GrowingAnswer()
-        self._cached = CachedSession()
         self.stream: AnswerStream | None = None  # of the running answer
         self._newest_answer: ChatMessage | None = None
         """The answer that began last: empty while it streams into `_growing`, then as it ended."""
@@ -532,8 +530,6 @@ class Conversation:
             failure = failure_of(error)
             self.error = error if isinstance(error, LMChatError) else None
         finally:
-            for event in stream.release_withheld():  # text held back when the stream broke off
-                self._growing.add(event)
             answer = replace(answer, state=state, failure=failure)
             # then the stop only means that the terminal is gone, and the answer can be fetched
             server_continues = self.is_hung_up and self.turn.is_kept
@@ -603,10 +599,7 @@ class Conversation:
         receipt = stream.receipt(turn)
         if turn.is_kept and (answer.state is AnswerState.INTERRUPTED or self.is_hung_up):
             receipt = replace(receipt, replay_id=stream.replay_id)
-        final = replace(answer, parts=self._growing.parts, model=turn.model)
-        factor = self._meter.factor(stream.settings.target)
-        reread_fields = self._cached.note(stream, final, turn, factor)
-        final = replace(final, receipt=replace(receipt, **reread_fields))
+        final = replace(answer, parts=self._growing.parts, model=turn.model, receipt=receipt)
         return final if stream.replayed is None else joined_answer(final, stream.replayed)
 
     # Tool calls

@@ -28,13 +28,11 @@ from lmchat.errors import StoreUnavailable, StreamInterrupted
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
-from lmchat.services.excluding import set_excluded
 from lmchat.services.save_queue import SaveQueue
 from lmchat.text import GAP
 from lmchat.tui.screens.answer_details import details_text
 from tests.support.chats import header
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, read
-from tests.support.scripted_tools import toolbox
 
 LLAMA = Target(endpoint=ENDPOINT, product=Product.LLAMA_CPP, model=model())
 TimedScript = list[tuple[float, StreamEvent]]
@@ -181,135 +179,6 @@ async def test_the_line_is_the_same_after_later_slow_answers(store):
         "First word after 9.0 s; the median of 5 earlier answers is 0.3 s.",
         "",
     ]
-
-
-async def test_tokens_that_were_read_again_are_named_apart_from_the_others(store):
-    first = script(prompt_tokens=5000, completion_tokens=20, cached_tokens=0)
-    again = script(wait_s=7, prompt_tokens=7020, cached_tokens=20, prompt_tokens_per_second=1000.0)
-    words = "5 000 of 7 020 prompt tokens were read again, because the server had them no longer"
-    assert await why_slow(store, first, again) == (
-        f"Slow because {words}; 2 000 other prompt tokens were read (2.0 s)."
-    )
-
-
-# Tokens that were read again
-
-
-async def reread(store, conversation: Conversation, target: Target = LLAMA, **settings) -> str:
-    """Ask, and return what the details say about tokens that were read again, with the cause."""
-    answer = await ask(conversation, target, **settings)
-    receipt = answer.receipt
-    assert receipt is not None
-    prompt = next(line for line in await shown(store, answer) if line.startswith("Prompt"))
-    return f"{prompt.removeprefix('Prompt').strip()}: {receipt.reread_cause}"
-
-
-LONG = script(prompt_tokens=1000, completion_tokens=20, cached_tokens=0)
-AGAIN = script(prompt_tokens=1100, completion_tokens=20, cached_tokens=100)
-FOUND = script(prompt_tokens=1100, completion_tokens=20, cached_tokens=1019)
-
-
-async def test_a_prompt_that_is_found_in_the_cache_is_not_read_again(store):
-    conversation = begin(store, TimedBackend(LONG, FOUND))
-    await ask(conversation)
-    assert await reread(store, conversation) == "1 100 tokens: 1 019 cached, 81 read: "
-
-
-async def test_what_the_server_has_forgotten_is_counted_exactly(store):
-    conversation = begin(store, TimedBackend(LONG, AGAIN))
-    await ask(conversation)
-    words = "1 100 tokens: 100 cached, 1 000 read, 920 of them again"
-    assert await reread(store, conversation) == f"{words}: the server had them no longer"
-
-
-async def test_the_same_prompt_again_is_all_that_was_in_the_cache(store):
-    conversation = begin(store, TimedBackend(LONG, script(prompt_tokens=1000, cached_tokens=99)))
-    first = await ask(conversation)
-    await read(conversation.regenerate(first.message_id, TurnSettings(target=LLAMA)))
-    receipt = conversation.messages[-1].receipt
-    assert (receipt.reread_tokens, receipt.is_reread_estimated) == (900, False)
-
-
-async def cause_after(store, change, **settings) -> str:
-    """Return the named cause if a change comes between two answers with a thought each."""
-    conversation = begin(store, TimedBackend(LONG, AGAIN))
-    await ask(conversation)
-    await change(conversation)
-    receipt = (await ask(conversation, **settings)).receipt
-    assert receipt.reread_tokens > 900
-    assert receipt.is_reread_estimated
-    return receipt.reread_cause
-
-
-async def test_a_changed_system_prompt_is_named(store):
-    async def change(conversation):
-        await conversation.set_system_prompt("Be brief.")
-
-    assert await cause_after(store, change) == "the system prompt changed"
-
-
-async def test_another_model_is_named(store):
-    async def change(_):
-        pass
-
-    other = replace(LLAMA, model=model("other"))
-    assert await cause_after(store, change, target=other) == "the model changed"
-
-
-async def test_a_changed_message_is_named_with_its_number(store):
-    async def change(conversation):
-        first = conversation.messages
-        settings = TurnSettings(target=LLAMA)
-        await read(conversation.edit(first[0].message_id, "another", settings))
-        conversation.messages = first  # back to the branch with the first version
-
-    assert await cause_after(store, change) == "message 1 changed"
-
-
-async def test_a_message_that_was_taken_out_is_named_and_one_that_was_put_back(store):
-    # the third request lacks a message, the fourth has it again
-    conversation = begin(store, TimedBackend(LONG, FOUND, AGAIN))
-    await ask(conversation)
-    await ask(conversation)
-    causes = []
-    for is_excluded in (True, False):
-        excluded_id = conversation.messages[0].message_id
-        await set_excluded(conversation, SaveQueue(store), [excluded_id], is_excluded=is_excluded)
-        causes.append((await ask(conversation)).receipt.reread_cause)
-    assert causes == ["message 1 was taken out", "message 1 was put back"]
-
-
-async def test_changed_tools_are_named(store):
-    able = replace(LLAMA, model=model(capabilities=("tools",)))
-    conversation = begin(store, TimedBackend(LONG, AGAIN))
-    await ask(conversation, able)
-    receipt = (await ask(conversation, able, toolbox=toolbox())).receipt
-    assert receipt.reread_cause == "the tools changed"
-
-
-async def test_older_messages_that_were_left_out_are_named(store):
-    conversation = begin(store, TimedBackend(LONG, AGAIN))
-    words = text_message(Role.USER, "bean " * 400)
-    conversation.messages = conversation.messages.added(words)
-    await ask(conversation)
-    narrow = replace(LLAMA, model=model(context_loaded=600))
-    receipt = (await ask(conversation, narrow)).receipt
-    assert receipt.reread_cause == "the oldest messages were left out"
-
-
-async def test_a_thought_that_is_not_sent_again_is_named(store):
-    thinking = script((0, RequestSent()), (0, ReasoningDelta(text="Hm. " * 50)), cached_tokens=0)
-    after = script(prompt_tokens=400, cached_tokens=100)
-    conversation = begin(store, TimedBackend(thinking, after))
-    await ask(conversation)
-    receipt = (await ask(conversation)).receipt
-    assert receipt.reread_cause == "the thought of message 2 is not sent again"
-
-
-async def test_a_server_that_does_not_tell_its_cache_has_nothing_read_again(store):
-    conversation = begin(store, TimedBackend(script(prompt_tokens=1000)))
-    await ask(conversation)
-    assert await reread(store, conversation) == "1 000 tokens: "
 
 
 # The other lines

@@ -73,35 +73,6 @@ async def test_the_noted_seed_repeats_an_answer_and_regenerating_draws_another(
     assert "(drawn by lmchat)" not in await details_text(repeated, store)
 
 
-async def test_tokens_that_a_changed_system_prompt_makes_it_read_again_are_counted(
-    real_server, client, store
-):
-    settings = await settings_for(client, real_server.url)
-    conversation = begin(client, store, system_prompt="Be brief.")
-    first = receipt_of(await ask(conversation, settings, LONG))
-    found = receipt_of(await ask(conversation, settings))
-    assert (found.reread_tokens, found.reread_cause) == (0, "")
-    assert found.cached_tokens > first.prompt_tokens
-
-    await conversation.set_system_prompt("Write as a pirate would.")
-    changed = receipt_of(await ask(conversation, settings))
-    assert changed.reread_cause == "the system prompt changed"
-    # all but the new prompts and answers, of which each has about 20 tokens
-    assert 0 <= changed.prompt_tokens - changed.cached_tokens - changed.reread_tokens < 60
-    assert changed.reread_tokens > first.prompt_tokens * 0.9
-
-
-async def test_a_cache_that_is_not_used_is_found_to_be_lost(real_server, client, store):
-    settings = await settings_for(client, real_server.url)
-    conversation = begin(client, store)
-    first = receipt_of(await ask(conversation, settings, LONG))
-    uncached = replace(settings, sampling=Sampling(max_tokens=8, more={"cache_prompt": False}))
-    second = receipt_of(await ask(conversation, uncached))
-    assert second.reread_cause == "the server had them no longer"
-    assert second.reread_tokens == first.prompt_tokens + first.completion_tokens
-    assert not second.is_reread_estimated
-
-
 async def test_waiting_for_another_answer_is_measured(real_server, client, store):
     settings = await settings_for(client, real_server.url, Sampling(max_tokens=200))
     running = await reading(begin(client, store).send("Write a long story.", settings), TextDelta)

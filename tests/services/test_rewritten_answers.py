@@ -243,12 +243,6 @@ async def test_an_answer_begins_with_the_first_words_and_only_the_next_one_does(
     assert all(request.messages[-1].role is Role.USER for request in backend.requests[1:])
 
 
-async def test_a_server_that_repeats_the_first_words_does_not_double_them(store):
-    rest = [TextDelta(text="Fer"), TextDelta(text="ns grow."), END]
-    conversation, _ = await begun_with(store, "Ferns", rest)
-    assert conversation.messages[-1].text == "Ferns grow."
-
-
 async def test_an_answer_that_is_over_at_once_has_its_first_words(store):
     conversation, _ = await begun_with(store, "Ferns", [END])
     last = conversation.messages[-1]

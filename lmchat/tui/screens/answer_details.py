@@ -107,14 +107,7 @@ def _prompt_words(receipt: Receipt) -> str:
         return words
     read_tokens = max(prompt_tokens - receipt.cached_tokens, 0)
     cached = formatting.tokens(receipt.cached_tokens)
-    words = f"{words}: {cached} cached, {formatting.tokens(read_tokens)} read"
-    if not receipt.reread_tokens:
-        return words
-    return f"{words}, {_reread_count(receipt)} of them again"
-
-
-def _reread_count(receipt: Receipt) -> str:
-    return formatting.tokens(receipt.reread_tokens, is_estimated=receipt.is_reread_estimated)
+    return f"{words}: {cached} cached, {formatting.tokens(read_tokens)} read"
 
 
 def _answer_words(receipt: Receipt, tokens: int) -> str:
@@ -203,20 +196,13 @@ def _wait_causes(receipt: Receipt) -> Iterator[Cause]:
 
 
 def _reading_causes(receipt: Receipt) -> Iterator[Cause]:
-    """Yield the estimated times for prompt tokens that were read again, and for new ones."""
+    """Yield the estimated time for prompt tokens that the server has read."""
     speed = receipt.prompt_tokens_per_second
     if receipt.prompt_tokens is None or receipt.cached_tokens is None or speed is None:
         return
-    reread = receipt.reread_tokens or 0
-    if reread:
-        share = f"{_reread_count(receipt)} of {formatting.tokens(receipt.prompt_tokens)}"
-        cause = safe_line(receipt.reread_cause, limit=_NAME_CHARS)
-        words = f"{share} prompt tokens were read again, because {cause}"
-        yield words, reread / speed * 1e3
-    others = receipt.prompt_tokens - receipt.cached_tokens - reread
-    if others > 0:
-        kind = "other prompt tokens" if reread else "prompt tokens"
-        yield f"{formatting.tokens(others)} {kind} were read ({_TIME})", others / speed * 1e3
+    tokens = receipt.prompt_tokens - receipt.cached_tokens
+    if tokens > 0:
+        yield f"{formatting.tokens(tokens)} prompt tokens were read ({_TIME})", tokens / speed * 1e3
 
 
 def _window_causes(receipt: Receipt) -> Iterator[Cause]:
