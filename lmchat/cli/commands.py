@@ -456,7 +456,7 @@ _IMPORT = Subcommand(
     "import",
     "import chats: of other programs, exports of lmchat, lists of {role, content}",
     """\
-lmchat import garden.md
+lmchat import garden.json
 lmchat import --from all
 lmchat import ~/Downloads/chatgpt.zip
 lmchat import --dry-run backup

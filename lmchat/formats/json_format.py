@@ -15,7 +15,7 @@ from lmchat.domain.session import MessagePath, Session, SessionHeader
 from lmchat.errors import FileRefused
 from lmchat.formats.file_values import Record
 from lmchat.formats.normalizing import refusing_changes, validated
-from lmchat.formats.writing import WriteOptions, write_order
+from lmchat.formats.writing import WriteOptions
 
 FORMAT = 1  # in the field `lmchat`
 # Classes of parts by the value of their field `type`.
@@ -32,7 +32,9 @@ def to_json(session: Session, _: WriteOptions | None = None) -> str:
     names by the id of a branch's first message. `files` has the content of attached files in Base64
     by digest. The options of an export are ignored, because JSON is always complete.
     """
-    places = write_order(session)
+    places: dict[str, int] = {}
+    if session.branches:
+        places = {message.message_id: place for place, message in enumerate(session.tree)}
     data: dict[str, object] = {
         "lmchat": FORMAT,
         "session": asdict(session.header),

@@ -34,7 +34,6 @@ from lmchat.formats.foreign import (
 )
 from lmchat.formats.foreign_database import opened_database
 from lmchat.formats.json_format import from_json
-from lmchat.formats.markdown_read import from_markdown
 from lmchat.formats.message_list import from_list, is_list
 from lmchat.formats.normalizing import normalized
 from lmchat.formats.table import AUTO, IMPORT_FORMATS, OWN, PROGRAMS
@@ -42,11 +41,12 @@ from lmchat.formats.text_files import BROKEN_ZIP, PlainFile, TextFile, ZipMember
 from lmchat.images import measure_image
 from lmchat.text import plural
 
-_TEXT_ENDINGS = (".json", ".jsonl", ".md", ".markdown")
+_TEXT_ENDINGS = (".json", ".jsonl")
+_MARKDOWN_ENDINGS = (".md", ".markdown")
 ENDINGS = (*_TEXT_ENDINGS, ".zip", ".db", ".sqlite", ".sqlite3")
 """Ends of the names of files that may have chats."""
 _FORMATS_HINT = (
-    "lmchat imports its own JSON and Markdown exports, JSON lists of {role, content}, "
+    "lmchat imports its own JSON exports, JSON lists of {role, content}, "
     f"and chats of {', '.join(row.program for row in IMPORT_FORMATS)}."
 )
 _SQLITE_HEAD = b"SQLite format 3\0"
@@ -210,7 +210,7 @@ class Reader:
         value = _json(text) if is_json else None
         try:
             # a list, because the error may be raised only while the items are read
-            items = list(self._own_items(text, value))
+            items = list(self._own_items(file, text, value))
         except RecursionError as error:
             raise FileRefused(_UNREADABLE_JSON, hint="Export it again.") from error
         self._note_source(OWN)
@@ -220,21 +220,24 @@ class Reader:
             else:
                 yield item
 
-    def _own_items(self, text: str, value: Any) -> ReadItems:
-        """Return an iterator of the session of a text and what is left out of it.
+    def _own_items(self, file: TextFile, text: str, value: Any) -> ReadItems:
+        """Return an iterator of the session of a file and what is left out of it.
 
-        `value` is the text decoded as one JSON value; None if it is not one.
-        Raises `FormatUnknown` for a text in no known format, and `FileRefused` for a broken one.
+        `text` is the content of the file, and `value` that decoded as one JSON value; None if it is
+        not one. Raises `FormatUnknown` for a text in no known format, and `FileRefused` for a
+        broken one.
         """
         if isinstance(value, dict) and "lmchat" in value:
             return _without_large_images(from_json(value))
         if is_list(value):
             return from_list(value, self._moment)
-        if text.startswith("-"):  # a Markdown export begins with `---`
-            return iter([from_markdown(text)])
         if text[0] in "{[":
             message = "It is JSON, but not a chat format that lmchat knows."
             raise FormatUnknown(message, hint=_FORMATS_HINT)
+        # lmchat's own Markdown exports begin with `---`
+        if file.name.lower().endswith(_MARKDOWN_ENDINGS) or text.startswith("---\n"):
+            hint = "Export the session as JSON, and import that: lmchat export ID -o FILE.json"
+            raise FormatUnknown("It is Markdown, which cannot be imported.", hint=hint)
         raise FormatUnknown("Its format cannot be imported.", hint=_FORMATS_HINT)
 
     def _note_source(self, source: str) -> None:

@@ -143,17 +143,6 @@ def is_tool_run(message: ChatMessage) -> bool:
     return message.role is Role.TOOL and bool(message.tool_calls)
 
 
-def write_order(session: Session) -> dict[str, int]:
-    """Return the number of each message in the tree by its id; empty without branches.
-
-    An export has the path before the branches, so an import needs these numbers for the order in
-    which the messages were written.
-    """
-    if not session.branches:
-        return {}
-    return {message.message_id: place for place, message in enumerate(session.tree)}
-
-
 def _message_entry(
     message: ChatMessage, zone: tzinfo | None, calls: tuple[ToolCallPart, ...]
 ) -> MessageEntry:

@@ -119,7 +119,7 @@ def test_what_the_guide_shows_runs_against_a_real_server(real, tmp_path):
     answer = json.loads(next(text for line, text in printed.items() if "ask --json" in line))
     assert list(json.loads(shown)) == list(answer)
     assert list(json.loads(shown)["usage"]) == list(answer["usage"])
-    assert "Name one vegetable." in (tmp_path / "vegetables.md").read_text()
+    assert "Name one vegetable." in (tmp_path / "vegetables.json").read_text()
 
 
 @pytest.mark.timeout(90)

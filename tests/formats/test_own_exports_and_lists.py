@@ -23,8 +23,6 @@ from lmchat.domain.session import MessagePath, Session
 from lmchat.domain.tool import tool_calls_text
 from lmchat.errors import FileRefused
 from lmchat.formats.json_format import to_json
-from lmchat.formats.markdown_write import to_markdown
-from lmchat.text import safe_text
 from lmchat.tui.widgets.chat_log.layout.annotations import end_blocks, prompt_blocks
 from tests.support.chat_log_app import plain_page
 from tests.support.chats import START, answer, chat, chat_with_tools, header, prompt, read_chats
@@ -57,12 +55,11 @@ def changed(change, session=None):
     return json.dumps(data)
 
 
-@pytest.mark.parametrize("write", [to_json, to_markdown])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_an_export_is_read_in_each_encoding_that_a_shell_gives_it(write, encoding, newline):
+def test_an_export_is_read_in_each_encoding_that_a_shell_gives_it(encoding, newline):
     session = chat("Überprüfung 日本語 🙂", "ja")
-    text = write(session).replace("\n", newline)
+    text = to_json(session).replace("\n", newline)
     read_back = read_one(text.encode(encoding))
     assert [message.text for message in read_back.messages] == ["Überprüfung 日本語 🙂", "ja"]
     assert read_back.header.session_id == session.header.session_id
@@ -79,9 +76,7 @@ def test_an_export_is_read_in_each_encoding_that_a_shell_gives_it(write, encodin
         (b"\x89PNG\r\n\x1a\n", "Line 1 is not UTF-8 text."),
         (b"[\n{\n\xe9", "Line 3 is not UTF-8 text."),
         (b"\xff\xfe\x00\xd8", "Line 1 is not UTF-16 text."),
-        (b"---\ntitle: notes\n---\n", "not a Markdown export of lmchat"),
-        (b"---\nlmchat: 99\n---\n", "not a Markdown export of lmchat"),
-        (b"---\nx\n---\n", "not a Markdown export of lmchat"),
+        (b"---\ntitle: notes\n---\n", "It is Markdown, which cannot be imported."),
         (b'[{"role": "user",\n "content": "cut', "Invalid JSON at line 2, column 13."),
         (b"[" * 200_000, "It is not readable JSON."),
         (b"[" + b"9" * 10_000 + b"]", "It is not readable JSON."),
@@ -112,7 +107,6 @@ def test_values_within_values_as_deep_as_json_is_read_are_no_fault(where):
 
 def test_an_export_without_messages_holds_nothing_to_import():
     assert "no readable message" in refusal(to_json(Session(header=header("t"))))
-    assert "no readable message" in refusal(to_markdown(Session(header=header("t"))))
 
 
 @pytest.mark.parametrize(
@@ -164,27 +158,6 @@ def test_a_head_of_other_kinds_of_values_is_refused(name):
         )
 
 
-def test_a_broken_mark_of_markdown_is_named_by_its_line():
-    text = to_markdown(chat())
-    lines = text.split("\n")
-    at = next(number for number, line in enumerate(lines, 1) if '"assistant"' in line)
-    for broken in ('"role": "alien"', '"role": 5', '"part": 5, "role": null'):
-        assert f"Line {at} was changed after the export." in refusal(
-            text.replace('"role": "assistant"', broken)
-        )
-    lines[at - 1] = lines[at - 1].replace('"state"', '"state')
-    assert f"Line {at} " in refusal("\n".join(lines))
-
-
-def test_markdown_that_lost_messages_says_so_and_how_it_is_imported_all_the_same():
-    text = to_markdown(chat("one", "two", "three"))
-    cut = text[: text.rindex("<!--")]
-    with pytest.raises(FileRefused, match="It has 2 of 3 messages") as caught:
-        read_chats(cut.encode(), moment=NOW)
-    assert "`messages: 2`" in caught.value.hint
-    assert len(read_one(cut.replace("messages: 3", "messages: 2")).messages) == 2
-
-
 def test_messages_with_one_id_are_refused():
     def twin(data):
         data["messages"][1]["message_id"] = data["messages"][0]["message_id"]
@@ -231,11 +204,10 @@ def test_a_path_is_what_the_file_shows_also_where_a_message_was_taken_out_by_han
 @pytest.mark.parametrize(
     ("words", "state"), [("half", AnswerState.INTERRUPTED), ("", AnswerState.FAILED)]
 )
-@pytest.mark.parametrize("write", [to_json, to_markdown])
-def test_an_answer_that_was_arriving_arrives_no_more(write, words, state):
+def test_an_answer_that_was_arriving_arrives_no_more(words, state):
     asked = prompt("q")
     arriving = answer(words, parent=asked, state=AnswerState.STREAMING)
-    read_back = read_one(write(Session(header=header("t"), messages=(asked, arriving))))
+    read_back = read_one(to_json(Session(header=header("t"), messages=(asked, arriving))))
     assert read_back.messages[1].state is state
     assert "exported while" in read_back.messages[1].failure.message
 
@@ -247,14 +219,13 @@ def test_what_lay_in_the_trash_is_not_imported_into_it_and_no_time_lies_ahead():
     assert session.header.is_pinned
 
 
-@pytest.mark.parametrize("write", [to_json, to_markdown])
-def test_tags_come_back_as_tags(write):
+def test_tags_come_back_as_tags():
     tagged = replace(chat(), header=replace(header("t"), tags=("garden", "übung")))
-    assert read_one(write(tagged)).header.tags == ("garden", "übung")
+    assert read_one(to_json(tagged)).header.tags == ("garden", "übung")
     odd = replace(
         tagged, header=replace(header("t"), tags=("Two Words", "", "x" * 100, *map(str, range(99))))
     )
-    tags = read_one(write(odd)).header.tags
+    tags = read_one(to_json(odd)).header.tags
     assert tags[:3] == ("two", "words", "x" * 40)
     assert len(tags) == 50
 
@@ -375,10 +346,9 @@ def test_each_result_of_a_list_is_a_tool_message_with_the_call_that_it_answers()
     assert (ran[1].parent_id, skipped) == (ran[0].message_id, ())
 
 
-@pytest.mark.parametrize("write", [to_json, to_markdown])
-def test_a_tool_call_that_ran_during_the_export_is_interrupted(write):
+def test_a_tool_call_that_ran_during_the_export_is_interrupted():
     talk = chat_with_tools(state=AnswerState.STREAMING)
-    ran = read_one(write(talk)).messages[2]
+    ran = read_one(to_json(talk)).messages[2]
     assert (ran.state, ran.parts) == (AnswerState.INTERRUPTED, talk.messages[2].parts)
     assert ran.failure.message == "The session was exported before this tool call had a result."
 
@@ -424,24 +394,22 @@ def shape(messages):
     ]
 
 
-@pytest.mark.parametrize("write", [to_json, to_markdown])
 @given(
     rows=st.lists(st.tuples(st.integers(-1, 9), st.booleans(), st.text(min_size=1)), min_size=1),
     end=st.integers(0, 9),
 )
-def test_any_tree_that_is_exported_is_the_same_after_its_import(write, rows, end):
+def test_any_tree_that_is_exported_is_the_same_after_its_import(rows, end):
     tree, path = [], []
     for above, is_answer, text in rows:
         parent = tree[above % len(tree)] if tree and above >= 0 else None
-        words = text if write is to_json else safe_text(text)
-        tree.append(answer(words, parent=parent) if is_answer and parent else prompt(words, parent))
+        tree.append(answer(text, parent=parent) if is_answer and parent else prompt(text, parent))
     by_id = {message.message_id: message for message in tree}
     at = tree[end % len(tree)]
     while at is not None:
         path.insert(0, at)
         at = by_id.get(at.parent_id)
     session = Session(header=header("t"), messages=MessagePath(path), tree=tuple(tree))
-    read_back = read_one(write(session))
+    read_back = read_one(to_json(session))
     assert shape(read_back.messages) == shape(path)
     assert shape(read_back.tree or read_back.messages) == shape(tree)
 
@@ -495,14 +463,3 @@ def test_an_own_export_with_any_value_changed_is_read_or_refused(data):
     row[data.draw(st.sampled_from(sorted(row)))] = data.draw(anything)
     found = told(json.dumps(value).encode())
     assert found is None or to_json(found.sessions[0])
-
-
-@given(st.data())
-def test_a_markdown_export_that_was_cut_or_changed_anywhere_is_read_or_refused(data):
-    text = to_markdown(chat("one", "two\n```\nopen", "three"))
-    start = data.draw(st.integers(0, len(text)))
-    end = data.draw(st.integers(start, len(text)))
-    found = told(
-        (text[:start] + data.draw(st.text(max_size=5)) + text[end:]).encode(errors="surrogatepass")
-    )
-    assert found is None or to_markdown(found.sessions[0])

@@ -64,7 +64,7 @@ async def test_a_megabyte_of_any_text_is_read_in_two_seconds(tmp_path):
 
 
 async def test_a_megabyte_of_any_structure_is_read_in_two_seconds(tmp_path):
-    endings = ("json", "jsonl", "md")
+    endings = ("json", "jsonl")
     files = ((f"{name}.{ending}", make()) for name, make in FILES.items() for ending in endings)
     assert await slow_files(tmp_path, files) == {}
 

@@ -18,7 +18,6 @@ from lmchat.domain.message import AnswerState, ReasoningPart, Role, TextPart, To
 from lmchat.domain.session import MessagePath
 from lmchat.errors import StoreUnavailable
 from lmchat.formats.json_format import to_json
-from lmchat.formats.markdown_write import to_markdown
 from lmchat.formats.reading import Reader
 from lmchat.formats.text_files import LARGEST_BYTES
 from lmchat.machine.other_programs import chat_places
@@ -127,48 +126,6 @@ async def test_json_out_of_one_store_gives_the_same_tree_in_another(tmp_path, st
     assert again == path.read_text()
 
 
-@pytest.mark.parametrize("with_branches", [True, False])
-@pytest.mark.parametrize("seed", range(4))
-async def test_markdown_out_of_one_store_gives_the_same_path_in_another(
-    tmp_path, store, other, seed, with_branches
-):
-    session_id = await grown(store, seed)
-    session = await store.open_session(session_id)
-    path = await library(store).exporter.export_file(
-        session, tmp_path / "tree.md", ExportAs(with_branches=with_branches, with_reasoning=True)
-    )
-    (one,) = await import_all(Importer(other), str(path))
-    read_back = await other.open_session(session_id)
-    assert [message.message_id for message in read_back.messages] == [
-        message.message_id for message in session.messages
-    ]
-    assert [message.state for message in read_back.messages] == [
-        message.state for message in session.messages
-    ]
-    if with_branches:
-        assert versions_of(await other.tree(session_id)) == versions_of(
-            await store.tree(session_id)
-        )
-        assert await other.branch_names(session_id) == await store.branch_names(session_id)
-        assert one.branch_messages == len(await store.tree(session_id)) - len(session.messages)
-    again = await library(other).exporter.export_text(
-        read_back, ExportAs(with_branches=with_branches, with_reasoning=True)
-    )
-    # The figures of answers are not in Markdown.
-    assert _without_tokens(again) == _without_tokens(path.read_text())
-
-
-def versions_of(tree):
-    return [
-        (message.message_id, message.parent_id, message.version, message.versions)
-        for message in tree
-    ]
-
-
-def _without_tokens(text):
-    return [line for line in text.split("\n") if not line.startswith("tokens")]
-
-
 async def test_what_is_imported_is_found_gone_on_with_and_branched(tmp_path, store, importer):
     (one,) = await import_all(importer, file_of(tmp_path))
     session_id = one.header.session_id
@@ -245,7 +202,8 @@ async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, 
     outcome = await importer.import_files([*names, "a\0b"])
     assert len(outcome.chats) == 1
     messages = [error.message for _, error in outcome.refused]
-    assert messages[-2] == f"{names[1]} was not imported: its format cannot be imported."
+    assert messages[-2] == f"{names[1]} was not imported: it is Markdown, which cannot be imported."
+    assert "as JSON" in outcome.refused[-2][1].hint
     assert messages[-1].startswith(f"{names[2]} was not imported: it cannot be read: No such file")
     assert "NUL" in messages[0]
     assert len(await store.list_sessions()) == 1
@@ -478,9 +436,7 @@ def as_list(session):
     return json.dumps(rows)
 
 
-@pytest.mark.parametrize(
-    ("write_chat", "name"), [(to_json, "a.json"), (to_markdown, "a.md"), (as_list, "list.json")]
-)
+@pytest.mark.parametrize(("write_chat", "name"), [(to_json, "a.json"), (as_list, "list.json")])
 async def test_calls_without_a_result_are_dropped_from_a_file_and_counted(
     write_chat, name, tmp_path, store, importer
 ):

@@ -173,14 +173,10 @@ async def test_a_json_export_has_both_texts_and_an_import_brings_them_back(store
 async def test_markdown_and_text_show_the_rewritten_answer_with_its_mark(store):
     conversation, _, version = await rewritten(store, "Ferns do well.")
     path = await store.open_session(conversation.header.session_id)
-    markdown = to_markdown(path)
-    for text in (markdown, to_text(path)):
+    for text in (to_markdown(path), to_text(path)):
         assert "Ferns do well." in text
         assert "Lettuce" not in text
         assert f"{version.model} (edited)" in text
-    again = read_chats(markdown.encode(), moment=now()).sessions[0]
-    assert again.messages[-1].receipt.is_edited
-    assert again.messages[0].receipt is None
 
 
 # Continuing a rewritten answer

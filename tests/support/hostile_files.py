@@ -147,15 +147,8 @@ FILES: dict[str, Callable[[], str]] = {
     ),
     "thoughts above all answers": lambda: json.dumps([_chatgpt_thoughts(4_000)]),
     "a chain of parents": lambda: json.dumps([_chain(25_000)]),
-    "Markdown of marks": lambda: _FRONT + repeated('<!-- 0123abcd {"role": "user"} -->\n'),
-    "Markdown of open marks": lambda: _FRONT + repeated("<!-- 0123abcd {"),
-    "Markdown of rows": lambda: "---\n" + repeated("a: 1\n"),
 }
 """Files of no format, or of a broken one."""
-_FRONT = (
-    '---\ntitle: "a"\nid: "a"\nmodel: ""\nendpoint: ""\ncreated: "2026-11-20T12:00:00+00:00"\n'
-    'lmchat: 1\nframe: "0123abcd"\n---\n\n'
-)
 
 
 def message_files(text: str) -> dict[str, str]:
