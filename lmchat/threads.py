@@ -15,23 +15,8 @@ async def run_abandonable(work: Callable[[], T]) -> T:
     """Run a call that may block forever in a thread; return its result or raise its error.
 
     Unlike with `asyncio.to_thread`, a hanging call delays neither cancellation nor the end of
-    Python: its thread is abandoned.
-    """
-    return await asyncio.wrap_future(_run_in_daemon_thread(work))
-
-
-def run_within(limit_s: float, work: Callable[[], T]) -> T:
-    """Run a call in a thread; return its result or raise its error.
-
-    Raises `TimeoutError` after `limit_s` seconds; the call then continues in its thread.
-    """
-    return _run_in_daemon_thread(work).result(limit_s)
-
-
-def _run_in_daemon_thread(work: Callable[[], T]) -> Future[T]:
-    """Start a call in a thread; return the future of its result or error.
-
-    Python waits for the threads of an executor when it exits, and does not for a daemon thread.
+    Python: its thread is abandoned. Python waits for the threads of an executor when it exits, and
+    does not for a daemon thread.
     """
     future: Future[T] = Future()
     # marked as running, it cannot be cancelled: the thread could not set a result then
@@ -44,4 +29,4 @@ def _run_in_daemon_thread(work: Callable[[], T]) -> Future[T]:
             future.set_exception(error)
 
     threading.Thread(target=run, name="lmchat-apart", daemon=True).start()
-    return future
+    return await asyncio.wrap_future(future)

@@ -1,4 +1,4 @@
-"""What holds for all tests: which run, nothing leaves this machine, time zone, keyring, the real server."""
+"""What holds for all tests: which run, nothing leaves this machine, time zone, the real server."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ import time
 os.environ.pop("TMUX", None)  # there other keys are shown
 os.environ["TZ"] = "UTC"  # pictures hold times of day
 time.tzset()
-os.environ["PYTHON_KEYRING_BACKEND"] = (
-    "keyring.backends.null.Keyring"  # nobody's own keyring is touched
-)
 
 pytest_plugins = [
     "tests.support.network_guard",

@@ -128,7 +128,7 @@ def _make_backend(
         _remove_leftovers(context.paths.demo_dir)
         wiring = _import_wiring()
         keys = wiring.keys_of(context)
-        keys.load(is_separate=True)  # keeps the keyring's libraries out of this process
+        keys.load()
         notices.extend(keys.warnings)
         client: ServerClient = wiring.make_client(
             context, settings, remembered, reads_per_second=settings.ui.frames_per_second

@@ -43,7 +43,6 @@ from lmchat.storage import remembered_file
 from lmchat.storage.file_checks import (
     files_findings,
     integrity_findings,
-    keyring_findings,
     mode_of,
     store_findings,
 )
@@ -83,7 +82,6 @@ def examination(context: Context, backend: ServerClient, clipboard: Clipboard) -
             partial(_detect_servers, context, backend),
             limit_s=_SERVERS_S,
         ),
-        Check("keyring", Group.KEYS, "Keyring", keyring_findings),
         Check("config", Group.FILES, "Configuration", partial(config_findings, context)),
         Check("files", Group.FILES, "Folders", partial(files_findings, paths, credentials_mode)),
         Check("store", Group.FILES, "Sessions", partial(store_findings, paths.sessions_file)),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import subprocess
 from collections.abc import Iterator, Mapping
-from threading import Lock
 
 from msgspec import Struct
 
@@ -18,21 +17,16 @@ from lmchat.config.settings import EndpointSettings
 from lmchat.domain.server import Endpoint, is_address
 from lmchat.files import environment_for_others
 from lmchat.machine.process import run_blocking
-from lmchat.storage.credentials import Credentials, KeyringKeys
+from lmchat.storage.credentials import Credentials
 from lmchat.text import header_value
 
 log = logging.getLogger(__name__)
 
-KEYRING = "the system keyring"
 _KEY_FILE = "credentials.toml"
 _COMMAND_S = 60  # time limit of `api_key_cmd`, which may have to ask the user for a password
 _OPENAI_ORIGIN = "https://api.openai.com:443"
 _NO_ADDRESS = "it is set without an address, and so is for this machine only"
 _SET_TOGETHER = "To use it here, add an [[endpoints]] entry with this url and the key."
-_UNANSWERED = (
-    "The system keyring does not answer, so its API key was not sent. "
-    "Unlock it, then start lmchat again."
-)
 
 
 class _SourcedKey(Struct, frozen=True):
@@ -43,18 +37,14 @@ class _SourcedKey(Struct, frozen=True):
 
 
 class Keys:
-    """API keys by origin; `load`, `look_up` and `keep` block, the other methods do not.
+    """API keys by origin; `load` and `keep` block, the other methods do not.
 
     If a server has several keys, the first of these is used: one that was accepted in this run,
-    `[[endpoints]]`, `api_key`, keyring, `credentials.toml`, `OPENAI_API_KEY`.
+    `[[endpoints]]`, `api_key`, `credentials.toml`, `OPENAI_API_KEY`.
     """
 
     def __init__(
-        self,
-        loaded: Loaded,
-        environ: Mapping[str, str],
-        credentials: Credentials,
-        keyring: KeyringKeys | None = None,
+        self, loaded: Loaded, environ: Mapping[str, str], credentials: Credentials
     ) -> None:
         self._loaded = loaded
         self._environ = environ
@@ -64,22 +54,12 @@ class Keys:
         self._of_endpoints: dict[str, _SourcedKey] = {}  # of `[[endpoints]]`, by origin
         self.warnings: list[str] = []  # sentences about what could not be read; without keys
 
-        # `look_up` asks the keyring once about a server, and two threads ask one after the other
-        self._keyring = keyring or KeyringKeys()
-        self._is_separate = False  # whether a process of its own asks it
-        self._lock = Lock()
-        self._looked_up: set[str] = set()  # origins that the keyring was asked about
-        self._unanswered: set[str] = set()  # those of them whose stored key it did not return
-
-    def load(self, *, is_separate: bool = False) -> None:
+    def load(self) -> None:
         """Read `credentials.toml`, and run the key commands of `[[endpoints]]`. Blocks.
 
-        What could not be read becomes a sentence in `warnings`, in place of earlier ones. With
-        `is_separate`, each `look_up` from now on reads the keyring in a process of its own: the
-        screen, which runs for long, does not have to keep the libraries of the keyring in memory.
+        What could not be read becomes a sentence in `warnings`, in place of earlier ones.
         """
         self.warnings = []
-        self._is_separate = self._is_separate or is_separate
         if warning := self._credentials.load():
             self.warnings.append(warning)
         for entry in self._loaded.settings.endpoints:
@@ -87,34 +67,6 @@ class Keys:
             sourced = self._load_entry_key(entry)
             if origin and sourced.key:
                 self._of_endpoints[origin] = sourced
-
-    def look_up(self, endpoint: Endpoint) -> None:
-        """Load the key of a server that wants one from the keyring; blocks for a few seconds.
-
-        Nothing is done if the keyring was asked about this server before, or if the user neither
-        named the server nor stored its key in the keyring: a server that was merely found cannot
-        make the keyring ask the user for a password.
-        """
-        origin = endpoint.origin
-        is_stored = origin in self._credentials.in_keyring()
-        if not is_stored and origin not in self._named_origins():
-            return
-        with self._lock:  # a second check of the server waits for the answer to the first
-            if origin in self._looked_up:
-                return
-            self._looked_up.add(origin)
-            has_answer = self._keyring.load([origin], is_separate=self._is_separate)
-            if is_stored and not has_answer:
-                self._unanswered.add(origin)
-
-    def _named_origins(self) -> set[str]:
-        """Return the origins of the servers that the settings name.
-
-        A wrong address, or `endpoint` without one, gives "", which is the origin of no server.
-        """
-        settings = self._loaded.settings
-        urls = (settings.endpoint, *(entry.url for entry in settings.endpoints))
-        return {_origin(url) for url in urls}
 
     def key_for(self, endpoint: Endpoint) -> str | None:
         """Return the key to send to a server.
@@ -133,8 +85,8 @@ class Keys:
     def why_withheld(self, endpoint: Endpoint) -> str:
         """Return why a key that is set is not sent to a server, and the next step.
 
-        The reasons are: no header can hold the key; the keyring that has it does not answer; the
-        setting `api_key` is for another server. Return "" if a key is sent, or none is set.
+        The reasons are: no header can hold the key; the setting `api_key` is for another server.
+        Return "" if a key is sent, or none is set.
         """
         sourced = self._first_key(endpoint)
         try:
@@ -145,8 +97,6 @@ class Keys:
             return f"{sentence} Set it again without them."
         if sourced.key:
             return ""
-        if endpoint.origin in self._unanswered:
-            return _UNANSWERED
         if self._loaded.settings.api_key:
             return self._why_api_key_withheld(endpoint)
         return ""
@@ -192,7 +142,6 @@ class Keys:
         yield _SourcedKey(self._accepted.get(origin, ""), "the key dialog")
         yield self._of_endpoints.get(origin, _SourcedKey())
         yield _SourcedKey(self._api_key_for(endpoint), configured_source)
-        yield _SourcedKey(self._keyring.get(origin) or "", KEYRING)
         yield _SourcedKey(self._credentials.get(origin) or "", _KEY_FILE)
         if origin == _OPENAI_ORIGIN:
             yield _SourcedKey(self._environ.get("OPENAI_API_KEY", ""), "OPENAI_API_KEY")
@@ -207,21 +156,17 @@ class Keys:
         return endpoint.origin not in self._temporary
 
     def stored_origins(self) -> tuple[str, ...]:
-        """Return the origins of the servers with a key in the keyring or in `credentials.toml`."""
+        """Return the origins of the servers with a key in `credentials.toml`."""
         return self._credentials.origins()
 
-    def keep(self, endpoint: Endpoint, key: str) -> str:
-        """Use a key from now on and store it; return where it is stored. Blocks.
+    def keep(self, endpoint: Endpoint, key: str) -> None:
+        """Use a key from now on, and store it in `credentials.toml`. Blocks.
 
         Raises `StoreUnavailable` if it could not be stored; it is then used in this run only.
         """
         origin = endpoint.origin
         self._accepted[origin] = key
-        if self._keyring.set(origin, key):
-            self._credentials.set(origin, "")  # notes that the keyring has the key
-            return KEYRING
         self._credentials.set(origin, key)
-        return _KEY_FILE
 
     def _api_key_for(self, endpoint: Endpoint) -> str:
         """Return the setting `api_key` if it may be sent to this server, else "".

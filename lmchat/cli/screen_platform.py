@@ -90,10 +90,10 @@ class ScreenPlatform:
         file = self._context.paths.remembered_file
         await asyncio.to_thread(remembered_file.save, file, remembered)
 
-    async def keep_key(self, endpoint: Endpoint, key: str) -> str:
+    async def keep_key(self, endpoint: Endpoint, key: str) -> None:
         from lmchat.cli.wiring import keys_of  # imports httpx and SQLite
 
-        return await asyncio.to_thread(keys_of(self._context).keep, endpoint, key)
+        await asyncio.to_thread(keys_of(self._context).keep, endpoint, key)
 
     def notification(self, words: str) -> str:
         from lmchat.terminal.desktop import notification

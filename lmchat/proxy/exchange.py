@@ -193,35 +193,21 @@ class Exchange(Struct, kw_only=True):
     async def _handle_refusal(self, error: ServerRejected, loading: Loading) -> bool:
         """Remedy a refusal; return whether the request should be sent again.
 
-        If the model is loading, wait. Otherwise try in this order: find the API key, ask for JSON
-        in another way, leave out or rename refused fields.
+        If the model is loading, wait. Otherwise try in this order: ask for JSON in another way,
+        leave out or rename refused fields. If a key is set but may not be sent, the hint of the
+        error says why.
         """
         if error.kind == "loading":
             await loading.wait()
             return True
-        if await self._find_key(error):
-            return True
+        if error.kind == "auth" and not self._key:
+            withheld = self._trace.key_withheld or self.keys.withheld_reason(self.request.endpoint)
+            error.hint = withheld or error.hint
         if self.request.is_replay:  # it has no fields that could be changed
             return False
         if self._change_json_mode(error):
             return True
         return self._drop_refused_fields(error)
-
-    async def _find_key(self, error: ServerRejected) -> bool:
-        """Find the key for a server that has refused a request without one.
-
-        Returns whether there is a key to send now. False if the refusal has another reason, or if a
-        key was sent. If a key is set but may not be sent, the hint of the error says why.
-        """
-        if error.kind != "auth" or self._key:
-            return False
-        if self._trace.key_withheld:
-            error.hint = self._trace.key_withheld
-            return False
-        endpoint = self.request.endpoint
-        self._key = await self.keys.key_after_refusal(endpoint) or ""
-        error.hint = self.keys.withheld_reason(endpoint) or error.hint
-        return bool(self._key)
 
     def _change_json_mode(self, error: ServerRejected) -> bool:
         """Change the dialect to another way of asking for JSON if the refusal is about this way.

@@ -213,17 +213,14 @@ class Forwarding(Struct, kw_only=True):
     async def _remedy(self, error: LMChatError, loading: Loading) -> bool:
         """Remedy a refusal; return whether the request should be sent again.
 
-        A model that is loading is awaited, one that is not loaded is loaded if the server can do
-        that (tried once for a request), and a missing API key is looked up.
+        A model that is loading is awaited. One that is not loaded is loaded if the server can do
+        that (tried once for a request).
         """
         if not isinstance(error, ServerRejected):
             return False
         if error.kind == "loading":
             await loading.wait()
             return True
-        if error.kind == "auth" and not self._key:
-            self._key = await self.keys.key_after_refusal(self.request.model.endpoint) or ""
-            return bool(self._key)
         if error.kind in _UNLOADED_KINDS and not self._has_tried_load:
             self._has_tried_load = True
             return await self._try_to_load()

@@ -324,8 +324,7 @@ class Prober:
         """
         may_look_for_key = not (has_key or api.facts.key or api.key_withheld)
         if may_look_for_key:
-            key = await self.keys.key_after_refusal(probe.endpoint)
-            api.facts = replace(api.facts, key=key or "")
+            api.facts = replace(api.facts, key=self.keys.key(probe.endpoint) or "")
         if not api.facts.key:
             return candidate
         # At least one request; what was refused is asked again, and other replies are kept.

@@ -66,8 +66,8 @@ class Platform(Protocol):
     async def remember(self, remembered: Remembered) -> None:
         """Save what the next start of lmchat begins with."""
 
-    async def keep_key(self, endpoint: Endpoint, key: str) -> str:
-        """Store an accepted API key; return the sentence to notify the user with."""
+    async def keep_key(self, endpoint: Endpoint, key: str) -> None:
+        """Store an accepted API key in `credentials.toml`."""
 
     def notification(self, words: str) -> str:
         """Return the control sequence that makes the terminal notify the user, or nothing."""

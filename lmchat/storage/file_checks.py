@@ -1,4 +1,4 @@
-"""The doctor's checks of folders, keys, the keyring and `sessions.db`; they change nothing.
+"""The doctor's checks of folders, keys and `sessions.db`; they change nothing.
 
 A row is a `Finding`: one line of the doctor's report, with a grade, a cause and a next step.
 """
@@ -11,7 +11,6 @@ import shlex
 import shutil
 import sqlite3
 import stat
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -19,12 +18,9 @@ from urllib.parse import quote
 from lmchat.domain.finding import Finding, Grade, Group, Subject
 from lmchat.files import system_error
 from lmchat.paths import Paths
-from lmchat.storage.credentials import LIMIT_S
 from lmchat.storage.database_copies import DATABASE_ERRORS
 from lmchat.storage.file_errors import explain, is_damage
 from lmchat.storage.schema import OLDEST_EXTENDED, VERSION
-from lmchat.storage.system_keyring import SERVICE, Keyring, system_keyring
-from lmchat.threads import run_within
 
 # With less free room than this, the user is warned.
 _LITTLE_ROOM_BYTES = 200 * 1024 * 1024
@@ -37,11 +33,9 @@ _BUSY_S = 0.5  # wait for another program that is writing
 _MB = 1e6
 _GB = 1e9
 _OR_ANOTHER_HOME = ", or set LMCHAT_HOME to another folder"
-_KEYS_IN_FILE = "typed API keys are saved in credentials.toml"
 
 _FOLDER = Subject(Group.FILES, "files.folder", "Folder")
 _CREDENTIALS = Subject(Group.FILES, "files.credentials", "Credentials")
-_KEYRING = Subject(Group.KEYS, "keyring", "Keyring")
 _SESSIONS = Subject(Group.FILES, "store", "Sessions")
 _INTEGRITY = Subject(Group.FILES, "store.whole", "Integrity")
 _DISK = Subject(Group.FILES, "store.room", "Disk")
@@ -134,47 +128,6 @@ def _check_credentials(file: Path, mode: int | None) -> Finding:
         cause = f"{file.name} cannot be read."
         return _CREDENTIALS.graded(Grade.FAULT, cause, chmod_step)
     return _CREDENTIALS.ok(f"{file.name} can be read only by you (mode {mode:o}).")
-
-
-def keyring_findings(
-    find: Callable[[], Keyring | None] = system_keyring, *, limit_s: float = LIMIT_S
-) -> list[Finding]:
-    """Return a list of one row, which is about the keyring of the system.
-
-    It is a warning if the keyring fails, or does not answer within `limit_s`. `find` returns the
-    backend of the keyring, or None if there is no keyring. Blocks for `limit_s` at most.
-    """
-    try:
-        name = run_within(limit_s, lambda: _try_keyring(find()))
-    except TimeoutError:
-        cause = f"The system keyring does not answer within {limit_s:g} s; {_KEYS_IN_FILE}."
-    except Exception as error:  # noqa: BLE001 - third-party
-        cause = f"The system keyring failed ({type(error).__name__}); {_KEYS_IN_FILE}."
-    else:
-        return [_working_keyring(name)]
-    return [_KEYRING.warning(cause, "Unlock it, and start lmchat again")]
-
-
-def _try_keyring(backend: Keyring | None) -> str:
-    """Ask a keyring for a key, which may block or fail; return the keyring's name.
-
-    The name is empty without a keyring.
-    """
-    if backend is None:
-        return ""
-    backend.get_password(SERVICE, "doctor")
-    name = getattr(backend, "name", "")  # not every backend has one
-    return str(name or type(backend).__name__)
-
-
-def _working_keyring(name: str) -> Finding:
-    """Return the row about a keyring that answers, or about the lack of one (an empty name)."""
-    if name:
-        cause = f"Typed API keys are saved in the system keyring ({name})."
-        return _KEYRING.ok(cause)
-    install = "pip install 'lmchat[keyring]' adds support"
-    cause = f"No keyring is available ({install}); {_KEYS_IN_FILE}."
-    return _KEYRING.ok(cause)
 
 
 # Sessions

@@ -132,7 +132,6 @@ _MORE_AT_FIRST_PAINT = {
 """What the first paint imports beside what Textual itself does; every start pays for each further name."""
 _NEVER_UNASKED = {
     *(
-        "keyring",
         "jsonschema",
         "referencing",
         "shtab",

@@ -1,30 +1,25 @@
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from threading import Event
-
 import pytest
 
 from lmchat.cli.keys import Keys
 from lmchat.config.load import Flags, load
 from lmchat.domain.server import Endpoint
-from lmchat.storage.credentials import Credentials, KeyringKeys
-from tests.support.faults import LockedKeyring, MemoryKeyring
+from lmchat.storage.credentials import Credentials
 
 _OPENAI = "https://api.openai.com"
 
 
 @pytest.fixture
 def keys_of(tmp_path):
-    def make(text="", environ=None, *, stored=None, ring=None, **flags):
+    def make(text="", environ=None, *, stored=None, **flags):
         file = tmp_path / "config.toml"
         file.write_text(text)
         credentials = Credentials(tmp_path / "credentials.toml")
         for origin, key in (stored or {}).items():
             credentials.set(origin, key)
         loaded = load(file, environ or {}, Flags(**flags)).require_valid()
-        keyring = KeyringKeys(lambda: ring, limit_s=0.05 if isinstance(ring, LockedKeyring) else 5)
-        keys = Keys(loaded, environ or {}, Credentials(tmp_path / "credentials.toml"), keyring)
+        keys = Keys(loaded, environ or {}, Credentials(tmp_path / "credentials.toml"))
         keys.load()
         return keys
 
@@ -144,92 +139,9 @@ def test_a_damaged_file_of_keys_is_told_without_its_content(keys_of, tmp_path):
 _JAN = Endpoint.parse("http://127.0.0.1:1337")
 
 
-def test_a_key_is_kept_in_the_keyring_where_there_is_one_and_not_in_a_file(keys_of, tmp_path):
-    ring = MemoryKeyring()
-    assert keys_of(ring=ring).keep(_JAN, "s3cret") == "the system keyring"
-    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
-    assert b"s3cret" not in written
-    again = keys_of(ring=ring)
-    again.look_up(_JAN)
-    assert (again.key_for(_JAN), again.source_of(_JAN)) == ("s3cret", "the system keyring")
-    assert again.stored_origins() == (_JAN.origin,)
-
-
-def test_without_a_keyring_a_key_is_kept_in_the_file(keys_of):
-    assert keys_of().keep(_JAN, "k") == "credentials.toml"
+def test_a_typed_key_is_kept_in_the_file(keys_of):
+    keys_of().keep(_JAN, "k")
     assert keys_of().source_of(_JAN) == "credentials.toml"
-
-
-def test_a_locked_keyring_costs_the_keys_in_it_and_says_so(keys_of):
-    keys_of(ring=MemoryKeyring()).keep(_JAN, "k")
-    locked = LockedKeyring()
-    keys = keys_of(ring=locked)
-    keys.look_up(_JAN)
-    assert keys.key_for(_JAN) is None
-    assert keys.why_withheld(_JAN) == (
-        "The system keyring does not answer, so its API key was not sent. Unlock it, then start lmchat again."
-    )
-    assert keys.keep(_JAN, "new") == "credentials.toml"
-    assert keys_of(ring=locked).key_for(_JAN) == "new"
-    locked.unlock.set()
-
-
-def test_the_keyring_is_asked_once_and_only_for_servers_that_were_named_or_stored_there(keys_of):
-    text = """
-endpoint = "http://127.0.0.1:1337"
-[[endpoints]]
-name = "b"
-url = "http://127.0.0.1:7002"
-"""
-    kept = {f"http://127.0.0.1:{port}": "by hand" for port in (7002, 7003)}
-    ring = MemoryKeyring(**kept)
-    keys = keys_of(text, ring=ring, stored={"http://127.0.0.1:7003": ""})
-    assert ring.asked == []
-    ports = (1337, 7001, 7002, 7003)
-    for port in ports * 2:
-        keys.look_up(Endpoint.parse(f"http://127.0.0.1:{port}"))
-    sent_keys = [_key_for(keys, f"http://127.0.0.1:{port}") for port in ports]
-    assert sent_keys == [None, None, "by hand", "by hand"]
-    assert [origin for _, origin in ring.asked] == [
-        f"http://127.0.0.1:{port}" for port in ports if port != 7001
-    ]
-
-
-def test_two_looks_at_a_server_both_get_the_key_of_a_slow_keyring(keys_of):
-    ring = SlowKeyring(**{_JAN.origin: "k"})
-    keys = keys_of("endpoint = 'http://127.0.0.1:1337'", ring=ring)
-
-    def look():
-        keys.look_up(_JAN)
-        return keys.key_for(_JAN)
-
-    with ThreadPoolExecutor() as threads:
-        looks = [threads.submit(look) for _ in range(2)]
-        ring.is_asked.wait(5)
-        ring.may_answer.set()
-        assert [look.result(5) for look in looks] == ["k", "k"]
-    assert len(ring.asked) == 1
-
-
-class SlowKeyring(MemoryKeyring):
-    """Keyring that answers once `may_answer` is set."""
-
-    def __init__(self, **kept):
-        super().__init__(**kept)
-        self.is_asked, self.may_answer = Event(), Event()
-
-    def get_password(self, service, username):
-        self.is_asked.set()
-        self.may_answer.wait(5)
-        return super().get_password(service, username)
-
-
-def test_a_configured_key_goes_before_that_of_the_keyring(keys_of):
-    ring = MemoryKeyring()
-    keys_of(ring=ring).keep(_JAN, "kept")
-    keys = keys_of(ring=ring, environ={"LMCHAT_API_KEY": "set"})
-    keys.look_up(_JAN)
-    assert keys.key_for(_JAN) == "set"
 
 
 BAD = "s3cret\x07"
@@ -241,7 +153,6 @@ BAD = "s3cret\x07"
         ("api_key_env = 'A_KEY'", {"A_KEY": BAD}, "the environment variable A_KEY"),
         ("api_key_cmd = \"printf 's3cret\\\\a'\"", {}, "api_key_cmd of endpoint 'a'"),
         ("", {}, "credentials.toml"),
-        ("", {}, "the system keyring"),
     ],
 )
 def test_a_key_that_cannot_be_sent_is_told_by_its_source_and_without_its_words(
@@ -249,9 +160,7 @@ def test_a_key_that_cannot_be_sent_is_told_by_its_source_and_without_its_words(
 ):
     text = f"[[endpoints]]\nname='a'\nurl='http://a:1'\n{own}"
     stored = {"http://a:1": BAD} if source == "credentials.toml" else None
-    ring = MemoryKeyring(**{"http://a:1": BAD}) if "keyring" in source else None
-    keys, endpoint = keys_of(text, environ, stored=stored, ring=ring), Endpoint.parse("http://a:1")
-    keys.look_up(endpoint)
+    keys, endpoint = keys_of(text, environ, stored=stored), Endpoint.parse("http://a:1")
     assert (keys.key_for(endpoint), keys.source_of(endpoint)) == (None, "")
     assert keys.why_withheld(endpoint) == (
         f"The API key from {source} was not sent: it has control characters or letters beyond ASCII. "

@@ -12,7 +12,7 @@ import pytest
 from tests.support.files_to_attach import image
 from tests.support.lmchat_screen import stored
 from tests.support.programs import Inside as Cli
-from tests.support.pty_program import ROOT, PtyProgram
+from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, llama_cpp, plain
 from tests.support.scripted_server import json_reply
 
@@ -155,7 +155,7 @@ def test_images_are_cut_in_the_json_and_whole_in_the_command(cli, server, tmp_pa
     assert f"({len(whole.partition(',')[2])} characters)" in url
 
 
-@pytest.mark.parametrize("source", ["environment", "variable", "file", "keyring"])
+@pytest.mark.parametrize("source", ["environment", "variable", "file"])
 def test_no_key_is_in_any_form_or_file(cli, server, source):
     llama_cpp(server, key=KEY)
     server.on("POST /apply-template", json_reply({"prompt": "<|a|>Hi"}))
@@ -166,14 +166,11 @@ def test_no_key_is_in_any_form_or_file(cli, server, source):
     elif source == "variable":
         cli.configure(f'{entry}api_key_env = "OWN_KEY"\n')
         cli.env["OWN_KEY"] = KEY
-    elif source == "file":
+    else:
         cli.folder.mkdir(exist_ok=True)
         file = cli.folder / "credentials.toml"
         file.write_text(f'["{server.url}"]\nkey = "{KEY}"\n')
         file.chmod(0o600)
-    else:
-        cli.env |= {"PYTHON_KEYRING_BACKEND": "tests.support.faults.Ring", "PYTHONPATH": str(ROOT)}
-        cli.env["KEYRING_OF_TESTS"] = json.dumps({server.url: KEY})
     for form in FORMS:
         done = cli("ask", f"--dry-run={form}", "Hi", "--log-level", "debug")
         assert done.returncode == 0, (source, done.stderr)

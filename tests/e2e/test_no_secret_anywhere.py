@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import sqlite3
 from contextlib import closing
 
@@ -98,13 +97,10 @@ def endpoint(server: ScriptedServer, more: str = "") -> str:
         ("http", "command"),
         ("https", "configuration"),
         ("http", "stored"),
-        ("http", "keyring"),
     ],
     indirect=["telling"],
 )
-def test_neither_key_nor_words_are_left_where_they_do_not_belong(
-    tmp_path, telling, source, monkeypatch
-):
+def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telling, source):
     cli = Cli(home=tmp_path, url=telling.url, env={"SSL_CERT_FILE": AUTHORITY})
     config = {
         "own variable": endpoint(telling, 'api_key_env = "OWN_KEY"'),
@@ -115,9 +111,6 @@ def test_neither_key_nor_words_are_left_where_they_do_not_belong(
     if source == "stored":
         (cli.folder / "credentials.toml").write_text(f'["{telling.url}"]\nkey = "{KEY}"\n')
         (cli.folder / "credentials.toml").chmod(0o600)
-    if source == "keyring":
-        monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "tests.support.faults.Ring")
-        cli.env["KEYRING_OF_TESTS"] = json.dumps({telling.url: KEY})
     cli.env |= {"variable": {"LMCHAT_API_KEY": KEY}, "own variable": {"OWN_KEY": KEY}}.get(
         source, {}
     )

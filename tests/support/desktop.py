@@ -256,9 +256,8 @@ class DeskPlatform:
             raise FileRefused("state.toml cannot be written: the disk is full.")
         self.seen.remembered.append(remembered)
 
-    async def keep_key(self, endpoint: Endpoint, key: str) -> str:
+    async def keep_key(self, endpoint: Endpoint, key: str) -> None:
         self.seen.kept_keys.append((endpoint, key))
-        return ""
 
     def notification(self, words: str) -> str:
         return "\a"

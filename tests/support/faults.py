@@ -1,21 +1,16 @@
-"""Disks that fill up while a program runs, users without rights, and keyrings that fail."""
+"""Disks that fill up while a program runs, and users without rights."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import resource
 import subprocess
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest import mock
-
-from keyring.backend import KeyringBackend
-from keyring.errors import PasswordSetError
 
 from lmchat.files import write_new_file
 
@@ -108,65 +103,6 @@ def open_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="lmchat-open-") as folder:
         Path(folder).chmod(0o777)
         yield Path(folder)
-
-
-class MemoryKeyring:
-    """Keeps what it is given until the test ends."""
-
-    priority = 5
-    name = "memory"
-
-    def __init__(self, **kept: str):
-        self.kept = {("lmchat", origin): key for origin, key in kept.items()}
-        self.asked = []
-
-    def get_password(self, service, username):
-        self.asked.append((service, username))
-        return self.kept.get((service, username))
-
-    def set_password(self, service, username, password):
-        self.kept[service, username] = password
-
-
-class LockedKeyring(MemoryKeyring):
-    """Waits for its user, who is away, until `unlock` is set."""
-
-    def __init__(self):
-        super().__init__()
-        self.unlock = threading.Event()
-
-    def get_password(self, service, username):
-        self.unlock.wait()
-        return super().get_password(service, username)
-
-    def set_password(self, service, username, password):
-        self.unlock.wait()
-        super().set_password(service, username, password)
-
-
-class FailingKeyring(MemoryKeyring):
-    """Raises what no one expects, with the key in its words."""
-
-    def get_password(self, service, username):
-        raise RuntimeError("no prompt; was asked for s3cret")
-
-    def set_password(self, service, username, password):
-        raise RuntimeError(f"cannot keep {password}")
-
-
-class Ring(KeyringBackend):
-    """Keyring for a child program: keys as JSON in `KEYRING_OF_TESTS`, and locked without it."""
-
-    priority = 5
-    name = "test ring"
-
-    def get_password(self, service, username):
-        if "KEYRING_OF_TESTS" not in os.environ:
-            threading.Event().wait()
-        return json.loads(os.environ["KEYRING_OF_TESTS"]).get(username)
-
-    def set_password(self, service, username, password):
-        raise PasswordSetError("the keys of tests are only read")
 
 
 @contextmanager

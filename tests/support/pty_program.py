@@ -409,7 +409,7 @@ class PtyProgram:
 def clean_environment(home: Path | None = None) -> dict[str, str]:
     """An environment with nothing of the person's own: no servers, keys, proxies or terminal multiplexer."""
     guard = ("PYTHONPATH", "TEST_NETWORK_REPORT", "PYTEST_CURRENT_TEST")  # tests leave no machine
-    names = ("PATH", "SYSTEMROOT", "PYTHON_KEYRING_BACKEND", *guard)
+    names = ("PATH", "SYSTEMROOT", *guard)
     kept = {name: os.environ[name] for name in names if name in os.environ}
     place = str(home) if home else "/nonexistent"
     return kept | {

@@ -224,14 +224,11 @@ _SECRETS = """\
 ## API keys
 
 You can set an API key in `LMCHAT_API_KEY`, with `api_key_env` or `api_key_cmd` in an `[[endpoints]]` entry,
-or in the dialog that asks for one. The dialog checks the key and saves it in the system keyring, otherwise in
-`credentials.toml` (mode 0600). The keyring needs `pip install 'lmchat[keyring]'` and must answer within two
-seconds. You can also add a key for a configured server yourself: `keyring set lmchat http://HOST:PORT`. The
-keyring is asked only when a server wants a key. lmchat uses the keyring of your system; for another one, set
-`PYTHON_KEYRING_BACKEND` or write `keyringrc.cfg`.
+or in the dialog that asks for one. The dialog checks the key and saves it in `credentials.toml` (mode 0600).
+For a key in a keyring or password manager, see `api_key_cmd` in [troubleshooting](troubleshooting.md#api-keys).
 
 A key typed in the dialog is used until lmchat ends. Otherwise the configuration and the environment override
-the keyring, and the keyring overrides `credentials.toml`; `lmchat doctor` shows which key is used. `api_key`
+`credentials.toml`; `lmchat doctor` shows which key is used. `api_key`
 in `config.toml` also works, but is the least safe. Blanks and line ends around a key are removed; a key with
 other control characters or letters beyond ASCII is not sent. A key never appears in `config show`, logs,
 exports, errors or process arguments.

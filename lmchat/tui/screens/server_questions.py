@@ -79,9 +79,8 @@ class ServerQuestions:
     async def _keep_key(self, endpoint: Endpoint, key: str) -> None:
         """Save the API key of a server, and notify the user where it is, or why it is not saved."""
         try:
-            place = await self._workspace.platform.keep_key(endpoint, key)
+            await self._workspace.platform.keep_key(endpoint, key)
         except LMChatError as error:  # the key holds until the end of this run
             self._notices.show_error(error)
-            return
-        if place:
-            self._notices.notify(f"The API key is saved in {place}.")
+        else:
+            self._notices.notify("The API key is saved in credentials.toml.")
