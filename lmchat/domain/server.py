@@ -16,7 +16,11 @@ from lmchat.domain.product import Product
 from lmchat.errors import EndpointNotAllowed
 
 _PORT_ALONE = r"^:?(\d{1,5})$"  # "1234" or ":1234"
-_NOT_IN_ADDRESSES = r"[\s\\%\x00-\x1f\x7f-\x9f]"
+_NOT_IN_ADDRESSES = r"[\s\\%\x00-\x1f\x7f-\x9f\ud800-\udfff]"
+_MAX_ADDRESS_CHARS = 2000
+_MAX_HOST_CHARS = 253
+# a name in ASCII, or a number, which a hint explains; a name does not end with a number
+_NAME = r"\d+|([a-z0-9_-]{1,63}\.)*(?!\d+$)[a-z0-9_-]{1,63}"
 _VERSION_SEGMENT = r"/v\d+[a-z0-9]*(/|$)"  # "/v1", "/v1beta/"
 _REQUEST_PATH = r"(/api/(chat|generate|tags|show|ps|version)|/(chat/)?completions|/models)$"
 """Ending of an address that was copied from a request."""
@@ -87,6 +91,8 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         Raises:
             EndpointNotAllowed: it is no plain http(s) address.
         """
+        if len(text) > _MAX_ADDRESS_CHARS:
+            raise _refused(f"it has more than {_MAX_ADDRESS_CHARS} characters")
         typed = re.sub(_PORT_ALONE, r"127.0.0.1:\1", text.strip())
         try:
             parts = urlsplit(typed if "://" in typed else f"http://{typed}")
@@ -101,7 +107,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
             reason = "addresses with a user name or password are not accepted; use an API key"
             raise _refused(reason)
         has_query = bool(parts.query or parts.fragment)
-        if has_query or not host or re.search(_NOT_IN_ADDRESSES, typed):
+        if has_query or not _is_host(host) or re.search(_NOT_IN_ADDRESSES, typed):
             raise _refused("write it as http://HOST:PORT")
 
         path = re.sub(_REQUEST_PATH, "", parts.path.rstrip("/"))
@@ -216,6 +222,25 @@ def _port_of(parts: SplitResult) -> int | None:
     if port == 0:
         raise _refused("the port must be a number from 1 to 65535")
     return port
+
+
+def _is_host(host: str) -> bool:
+    """Return whether a host is an IP address, or a name that can be looked up."""
+    if _ip_address(host) is not None:
+        return True
+    if len(host) > _MAX_HOST_CHARS:
+        return False
+    if host.isascii() and "xn--" not in host:
+        return re.fullmatch(_NAME, host) is not None
+
+    import idna  # noqa: PLC0415 - only few hosts need its tables
+
+    try:  # what `xn--` stands for is checked, too: HTTP clients read it
+        name = idna.encode(host).decode()
+        idna.decode(name)
+    except UnicodeError:
+        return False
+    return re.fullmatch(_NAME, name) is not None
 
 
 def _ip_address(host: str) -> IPv4Address | IPv6Address | None:

@@ -280,12 +280,13 @@ async def _remove_bad_location(response: httpx.Response) -> None:
 
     httpx reads it even if it does not follow redirects, and fails as if nothing had answered.
     """
+    location = response.headers.pop("Location", "")
     try:
-        location = httpx.URL(response.headers.get("Location", ""))
-        if location.scheme and not location.host:
-            location.copy_with(host=response.request.url.host)  # as httpx does
-    except httpx.InvalidURL:
-        del response.headers["Location"]
+        is_page = bool(location and response.request.url.join(location).host)
+    except (httpx.InvalidURL, ValueError):  # a `ValueError` is raised for wrong Punycode
+        return
+    if is_page:
+        response.headers["Location"] = location
 
 
 class RequestTrace:

@@ -56,10 +56,11 @@ class PageClient:
             raise WrongUse(problem, hint=_IN_BROWSER)
         try:
             url = httpx.URL(base_url).join(text.strip()).copy_with(fragment=None)
-            host = url.raw_host.decode()
+            # reading `host` decodes Punycode, which may be wrong
+            host = url.raw_host.decode() if url.host else ""
         except (httpx.InvalidURL, ValueError):  # its words would quote what may be a password
             raise _no_address() from None
-        if url.scheme not in _PORTS or not url.host:
+        if url.scheme not in _PORTS or not host:
             problem = "Only pages with http:// or https:// can be attached."
             raise WrongUse(problem, hint="Attach a file by its path.")
         if url.userinfo:

@@ -100,11 +100,11 @@ async def test_a_server_elsewhere_that_only_the_environment_names_is_told():
     assert notes[0].endswith(" add --endpoint http://gpu-box:11434 --allow-host gpu-box")
 
 
-async def test_names_of_servers_and_hosts_are_words_of_the_commands_to_paste():
-    remote = _named_by_environment("http://gpu;reboot:11434")
+async def test_names_of_servers_and_models_are_words_of_the_commands_to_paste():
+    remote = _named_by_environment("http://gpu:11434/a;reboot")
     notes: list[str] = []
     await _find_target((candidate(Verdict.READY, model("a")), remote), notes=notes)
-    assert notes[0].endswith(" add --endpoint 'http://gpu;reboot:11434' --allow-host 'gpu;reboot'")
+    assert notes[0].endswith(" add --endpoint 'http://gpu:11434/a;reboot' --allow-host gpu")
     models = [model(name, state=LoadState.NOT_LOADED) for name in ("a", "$(reboot)")]
     with pytest.raises(RequestInvalid) as caught:
         await _find_target((candidate(Verdict.NO_MODEL, *models),))

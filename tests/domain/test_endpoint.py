@@ -36,6 +36,29 @@ def test_an_address_may_be_typed_with_or_without_version_and_scheme(typed: str, 
     assert (endpoint.base_url, endpoint.url) == (base_url, base_url.removesuffix("/v1"))
 
 
+NO_HOSTS = [
+    "http://xn--/",
+    "http://xn--a/",
+    "http://gpu.xn--/",
+    "http://xn--n28h.de",
+    "http://xn--nxasmq6b.xn--/",
+    "http://xn--\xfc",
+    "http://\u200d.de",
+    "http://\u0661\u0662.de",
+    "http://a\u2024b",
+    "http://\ud800",
+    "http://\U0001f999.de",
+    "http://256.1.1.1",
+    "http://1.2.3.4.5",
+    f"http://{'9' * 5000}",
+    f"http://{'a' * 64}.de",
+    "http://a..b",
+    "http://<a>",
+    "http://a|b",
+    "http://*",
+]
+
+
 @pytest.mark.parametrize(
     "typed",
     [
@@ -62,6 +85,9 @@ def test_an_address_may_be_typed_with_or_without_version_and_scheme(typed: str, 
         "http://.",
         "http://localhost:٣",
         "http://[::1%25lo]",
+        *NO_HOSTS,
+        f"http://127.0.0.1/{'x' * 2000}",
+        "http://127.0.0.1/\ud800",
     ],
 )
 def test_what_is_no_plain_http_address_is_refused_with_the_fixed_words(typed: str):

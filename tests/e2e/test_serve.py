@@ -474,7 +474,9 @@ def test_source_routes_without_a_server_have_their_old_errors(tmp_path, alone):
 
 
 @pytest.mark.parametrize("path", ["/health", "/models"])
-@pytest.mark.parametrize("url", ["http://example.com", "http://localhost@evil.com", "file:///etc"])
+@pytest.mark.parametrize(
+    "url", ["http://example.com", "http://localhost@evil.com", "file:///etc", "http://xn--/"]
+)
 def test_an_endpoint_that_is_not_allowed_is_refused(gateway, path, url):
     reply = gateway.get(path, params={"endpoint": url})
     assert reply.status_code == 403

@@ -492,7 +492,10 @@ async def test_no_redirect_is_followed(server, make_client, location, kind):
 
 
 @pytest.mark.rule("R-9")
-@pytest.mark.parametrize("location", ["mailto:me@example.com", "http://[::1", "//\x7f"])
+@pytest.mark.parametrize(
+    "location",
+    ["mailto:me@example.com", "http://[::1", "//\x7f", "http://xn--/", "//xn--n28h.de"],
+)
 async def test_a_redirect_to_what_is_no_address_is_still_a_redirect(server, client, location):
     server.on(CHAT, text_reply("", status=302, headers={"Location": location}))
     _, error = await events_of(client, ask(server))

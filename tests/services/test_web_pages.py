@@ -147,11 +147,20 @@ async def test_redirects_in_a_circle_end(host):
         "http://a b/",
         "http://127.0.0.1:99999/",
         "http://" + "a" * 3000,
+        "http://xn--/",
+        "http://xn--n28h.de/a",
+        "http://256.1.1.1/",
+        "http://\ud800/",
     ],
 )
 async def test_a_wrong_address_is_one_sentence_that_does_not_quote_it(address):
     error = await refusal(address, WrongUse)
     assert "secret" not in error.message_with_hint
+
+
+async def test_a_redirect_to_what_is_no_host_is_refused(host):
+    error = await refusal(host.redirect("/a", "http://xn--/b"), WrongUse)
+    assert error.message == "This is not the address of a page."
 
 
 async def test_a_redirect_with_a_password_is_refused(host, other):
