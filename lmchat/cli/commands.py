@@ -281,7 +281,7 @@ cat mail.txt | lmchat decide --json "Is it polite?" | jq .probabilities.yes""",
     notes="The model is asked once for each option, in another order, for one token.\n"
     "The probabilities are the means of these answers. Thinking is switched off, and\n"
     "samplers that would change them, such as the temperature, have no effect.\n"
-    "Exit codes: 0 the first option, 10 another one, 1 the server cannot do it.",
+    "Exit codes: 0 the first option, 10 another one, 1 no decision.",
     handler="decide:decide",
 )
 _BATCH = Subcommand(

@@ -3,7 +3,8 @@
 The model sees the options with labels (`A: yes`, `B: no`) and answers with one token, a label. The
 server reports the probabilities of the tokens that could take its place; those of the labels
 are scaled so that their sum is 1. Labels are used because options that are words may be several
-tokens, and may share their first one.
+tokens, and may share their first one. If the labels are unlikely, as where the model begins with a
+thought, there is no decision.
 
 Models prefer some labels and places, small ones strongly. So they are asked once for each rotation
 of the options. Each option then had each label once, and gets the mean of its probabilities.
@@ -32,8 +33,10 @@ MAX_OPTIONS = 20
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DIGITS = "1234567890"
 _USUAL_ALTERNATIVES = 20  # vLLM and OpenAI refuse to report more
-_SEED = 0  # any fixed one, so that the same question gets the same numbers
-_MAX_QUOTED_CHARS = 40  # of the answer that has no label, in the message
+_LEAST_PROBABILITY = 0.1  # of all labels together; below, their proportions are noise
+_LEAST_LEAD = 0.01  # of the likeliest option; the state of a server's cache changes as much
+_OTHER_QUESTION = "Ask a shorter question, or use another model."
+_NO_THOUGHT = "Use a model that does not think, or switch thinking off at the server."
 _PROMPT = """\
 {question}
 
@@ -67,7 +70,7 @@ async def decide(
     """Ask a model which option is right, once for each rotation of the options.
 
     `sampling` has further options for the requests, such as a seed; those that the probabilities
-    depend on are replaced. Of equally likely options, the first is the choice.
+    depend on are replaced.
 
     llama.cpp's cache is not used, unless `sampling` sets `cache_prompt`: what earlier requests have
     left there changes the probabilities by up to 0.01, and the same call has to get the same ones.
@@ -75,7 +78,7 @@ async def decide(
     Raises:
         WrongUse: the options are too few, too many, empty, equal, or too many single letters.
         ServerRejected: the server does not report probabilities.
-        AnswerUnfit: no label is among the likeliest tokens.
+        AnswerUnfit: the labels are unlikely, or the two likeliest options are equally likely.
         LMChatError: a request failed.
     """
     started_s = monotonic()
@@ -98,8 +101,12 @@ async def decide(
             found[option].append(probabilities[label])
 
     means = {option: fmean(values) for option, values in found.items()}
+    choice, second = sorted(means, key=lambda option: means[option], reverse=True)[:2]
+    if means[choice] - means[second] < _LEAST_LEAD:
+        reason = f'"{safe_line(choice)}" and "{safe_line(second)}" are equally likely'
+        raise _undecided(reason, hint=_OTHER_QUESTION)
     return ChosenOption(
-        choice=max(means, key=lambda option: means[option]),
+        choice=choice,
         probabilities=means,
         elapsed_ms=(monotonic() - started_s) * 1e3,
     )
@@ -136,10 +143,8 @@ def labels_for(options: Sequence[str]) -> list[str]:
 def _sampling(product: Product, labels: Sequence[str], further: Mapping[str, object]) -> Sampling:
     """Return the sampling options that make a server report the probabilities of labels.
 
-    llama.cpp applies a grammar only if the token that it has drawn does not fit; then it reports
-    the probabilities under the grammar, otherwise those of all tokens. So as many as possible are
-    asked for, and the caller scales them. All samplers but the temperature are switched off, since
-    they would change the probabilities: a penalty for repeated tokens hits the labels first.
+    llama.cpp reports the probabilities as they were before its samplers and the grammar. The
+    grammar is sent so that a token is reported in any case: the end of an answer is none.
 
     Of an unknown server it is not known what it takes, so it is tried. `further` has the options of
     the caller. Raises `ServerRejected` for a product that is known to report no probabilities.
@@ -149,10 +154,8 @@ def _sampling(product: Product, labels: Sequence[str], further: Mapping[str, obj
     if facts.takes_llama_options:
         options |= {
             "logprobs": MAX_ALTERNATIVES,
-            "post_sampling_probs": True,
-            "samplers": ("temperature",),
+            "post_sampling_probs": False,
             "grammar": f"root ::= [{''.join(labels)}]",
-            "seed": further.get("seed", _SEED),
             "cache_prompt": further.get("cache_prompt", False),
         }
     elif "logprobs" in facts.sampling_fields:
@@ -176,25 +179,23 @@ async def _label_probabilities(
     """Return the probabilities of all labels as the first token of an answer; their sum is 1."""
     answer = WholeAnswer(request.model)
     await answer.read(backend.stream(request))
-    text = answer.growing.text("reasoning", "text", "refusal")
-    if text and not answer.growing.choices:
-        raise _without_probabilities(request.product)
+    if not answer.growing.choices:
+        if answer.growing.text("reasoning", "text", "refusal"):
+            raise _without_probabilities(request.product)
+        raise _undecided("the answer is empty", hint=_OTHER_QUESTION)
+    first = answer.growing.choices[0]
+    if first.is_thought:
+        raise _undecided("the model began to think", hint=_NO_THOUGHT)
 
     likelihoods = dict.fromkeys(labels, 0.0)
-    for choice in answer.growing.choices[:1]:  # none if the answer is empty
-        for token, token_probability in _tokens_of(choice).items():
-            label = token.strip()  # some models begin an answer with a blank
-            if label in likelihoods:
-                likelihoods[label] += token_probability
+    for token, token_probability in _tokens_of(first).items():
+        label = token.strip()  # some models begin an answer with a blank
+        if label in likelihoods:
+            likelihoods[label] += token_probability
     total = sum(likelihoods.values())
-    if not total:
-        quoted = safe_line(text, limit=_MAX_QUOTED_CHARS)
-        raise AnswerUnfit(
-            f"The model answered with none of the labels {labels[0]} to {labels[-1]}, "
-            f'but with "{quoted}".',
-            hint="Ask a shorter question, or use another model.",
-            kind="no_label",
-        )
+    if total < _LEAST_PROBABILITY:
+        reason = f"the labels {labels[0]} to {labels[-1]} have a probability of only {total:.2f}"
+        raise _undecided(reason, hint=_OTHER_QUESTION)
     return {label: likelihood / total for label, likelihood in likelihoods.items()}
 
 
@@ -212,3 +213,7 @@ def _without_probabilities(product: Product) -> ServerRejected:
         kind="unsupported",
         hint="Use a server that does, such as llama.cpp or vLLM.",
     )
+
+
+def _undecided(reason: str, *, hint: str) -> AnswerUnfit:
+    return AnswerUnfit(f"No decision: {reason}.", hint=hint, kind="undecided")
