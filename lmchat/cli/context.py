@@ -91,8 +91,13 @@ class Context:
         exists is; every other value is the name of a server's model.
         """
         model = self.options.model or ""
-        is_file = model.lower().endswith(".gguf") and expanded_path(model).is_file()
-        return model if self.options.local or is_file else ""
+        if self.options.local:
+            return model
+        # Path.is_file would raise an error for a folder that may not be entered
+        is_file = model.lower().endswith(".gguf") and os.path.isfile(  # noqa: PTH113
+            expanded_path(model)
+        )
+        return model if is_file else ""
 
     @property
     def is_local(self) -> bool:

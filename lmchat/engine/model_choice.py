@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -51,8 +52,10 @@ def find_named_model(name_or_path: str, models: Sequence[ModelFile]) -> ModelFil
         if name_or_path.casefold() == model.name.casefold():
             return model
     path = expanded_path(name_or_path)
+    # Path.exists would raise an error for a long name, and for a folder that may not be entered
+    exists = os.path.exists(path)  # noqa: PTH110
     # a name with this ending is meant as a path, also if nothing is there
-    if path.exists() or name_or_path.lower().endswith(SUFFIX):
+    if exists or name_or_path.lower().endswith(SUFFIX):
         return _model_at(path.absolute(), models)
     hint = "`lmchat models --local` lists the model files."
     suggestion = closest_word(name_or_path, tuple(model.name for model in models))
@@ -94,7 +97,7 @@ def _model_at(path: Path, models: Sequence[ModelFile]) -> ModelFile:
     for model in models:
         if model.path == path:
             return model
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - as above
         hint = "`lmchat models --local` lists the model files here."
         raise WrongUse(f"There is no file {path}.", hint=hint)
     file = read_gguf_file(path)

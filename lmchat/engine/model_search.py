@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from glob import glob
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -234,8 +235,11 @@ def ollama_models(folders: Iterable[Path]) -> Iterator[ModelFile]:
     """
     read_once = cache(_chat_model_at)  # several names may have the same blob
     for folder in folders:
-        # manifests/REGISTRY/OWNER/MODEL/TAG
-        for manifest in sorted((folder / "manifests").glob("*/*/*/*")):
+        manifests = folder / "manifests"
+        # Path.glob would raise an error for a folder that may not be entered
+        names = glob("*/*/*/*", root_dir=manifests)  # noqa: PTH207 - REGISTRY/OWNER/MODEL/TAG
+        for name in sorted(names):
+            manifest = manifests / name
             digest = _model_digest(manifest)
             model = read_once(folder / "blobs" / f"sha256-{digest}") if digest else None
             if model is not None:

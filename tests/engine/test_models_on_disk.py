@@ -13,6 +13,7 @@ from lmchat.engine.model_choice import best_model, find_named_model, with_unique
 from lmchat.engine.model_search import ModelSearch, find_models_on_disk, read_gguf_file
 from lmchat.errors import WrongUse
 from tests.support.engine_home import write_model
+from tests.support.faults import no_root, open_folder
 
 GB = 10**9
 
@@ -200,6 +201,17 @@ def test_a_blob_of_many_names_is_read_once(tmp_path, found, monkeypatch):
     assert len(read) == 1
 
 
+@pytest.mark.parametrize("named", ["", "/" + "x" * 300], ids=["closed", "a long name"])
+def test_a_folder_of_ollama_that_cannot_be_entered_is_passed_over(named):
+    with open_folder() as home:
+        write_model(home / ".lmstudio/models/own.gguf")
+        write_model(ollama(home, "registry.ollama.ai/library/hidden/latest"))
+        (home / ".ollama").chmod(0)
+        with no_root():
+            models = list(find_models_on_disk({"HOME": str(home), "OLLAMA_MODELS": named}))
+    assert [model.name for model in models] == ["own"]
+
+
 @pytest.mark.parametrize("digest", ["../../../../etc/passwd", "", "a" * 63, "A" * 64])
 def test_a_manifest_that_names_anything_but_a_blob_is_passed_over(tmp_path, found, digest):
     ollama(tmp_path, "registry.ollama.ai/library/odd/latest", digest=digest)
@@ -240,6 +252,7 @@ def test_a_name_that_is_none_is_told_with_what_could_be_meant(tmp_path, found):
         ("qwen3-9b", "Did you mean qwen3-8b?"),
         ("nothing like it", "lmchat models --local"),
         ("nowhere.gguf", "There is no file"),
+        ("x" * 300, "There is no model"),
         (str(tmp_path / "text.gguf"), "is not a complete GGUF file"),
         (str(tmp_path / "clip.gguf"), "clip"),
         (str(tmp_path), "There is no file"),
