@@ -27,7 +27,6 @@ from lmchat.cli.program_checks import (
 from lmchat.domain.finding import Finding, Grade, Group, Subject
 from lmchat.domain.server import Endpoint
 from lmchat.errors import EndpointNotAllowed
-from lmchat.machine.model_servers import port_holders
 from lmchat.services.examination import (
     LIMIT_S,
     Check,
@@ -206,10 +205,8 @@ async def _detect_servers(context: Context, backend: ServerClient) -> Findings:
         run_abandonable(partial(remembered_file.load, context.paths.remembered_file)),
     )
     endpoints = [candidate.endpoint for candidate in candidates]
-    ports = {endpoint.port for endpoint in endpoints if endpoint.is_loopback}
     detected = Detected(
         candidates=candidates,
-        holders=await run_abandonable(partial(port_holders, ports)),
         installed=installed,
         model=context.loaded.settings.model,
         remembered=remembered,

@@ -96,8 +96,6 @@ async def find_target(
 
     if choice.target is None or choice.target.model is None:
         raise why_no_model(choice)
-    if choice.candidate is not None and choice.candidate.key_withheld:
-        note(f"lmchat: {choice.candidate.key_withheld}")
     return choice.target
 
 

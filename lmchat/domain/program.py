@@ -1,4 +1,4 @@
-"""Programs of this machine: installed servers, commands that start them, users of ports."""
+"""Programs of this machine: installed servers, commands that start them."""
 
 from __future__ import annotations
 
@@ -30,14 +30,6 @@ class ServerStart(Struct, frozen=True, kw_only=True):
         """Program and the words up to the first option, without folder: `lms server start`."""
         verbs = takewhile(lambda word: not word.startswith("-"), self.argv[1:])
         return " ".join((PurePath(self.argv[0]).name, *verbs))
-
-
-class PortHolder(Struct, frozen=True, kw_only=True):
-    """Program that listens on a port."""
-
-    program: str
-    pid: int
-    user: str
 
 
 class Installed(Struct, frozen=True, kw_only=True):

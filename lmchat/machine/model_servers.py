@@ -10,12 +10,12 @@ import asyncio
 import os
 import socket
 import subprocess
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from lmchat.domain.product import Lifetime, Product, Traces
-from lmchat.domain.program import Installed, PortHolder, ServerStart
+from lmchat.domain.program import Installed, ServerStart
 from lmchat.errors import LMChatError
 from lmchat.files import begin_log, environment_for_others, find_program
 from lmchat.machine.other_programs import lm_studio_folders
@@ -199,22 +199,3 @@ def free_port(first: int) -> int:
             probe.bind(("127.0.0.1", port))
             return port
     return first
-
-
-def port_holders(ports: Collection[int]) -> dict[int, PortHolder]:
-    """Return the programs that listen on the given TCP ports, by port.
-
-    Ports of programs that this user may not see are left out, and ports on which nothing listens.
-    """
-    import psutil  # noqa: PLC0415 - 20 ms that only the doctor needs
-
-    holders: dict[int, PortHolder] = {}
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError, RuntimeError):  # of another user, or ended
-            holder = PortHolder(program=process.name(), pid=process.pid, user=process.username())
-            for connection in process.net_connections("tcp"):
-                if connection.status == psutil.CONN_LISTEN:
-                    _, port = connection.laddr
-                    if port in ports:
-                        holders[port] = holder
-    return holders

@@ -100,7 +100,6 @@ class ProxyClient:
         cache_file: Path | None = None,
         is_lasting: Callable[[Endpoint], bool] = lambda _: True,
         transport: httpx.AsyncBaseTransport | None = None,
-        owner_of: Callable[[str, int], str] | None = None,
         reads_per_second: float | None = None,
     ) -> None:
         """Create a client; nothing is connected yet.
@@ -111,8 +110,6 @@ class ProxyClient:
             cache_file: File that keeps the lists of models; None: they are kept in memory only.
             is_lasting: Whether a server may outlive this run; only then that file gets its models.
             transport: Replaces the network in tests.
-            owner_of: Returns the name of the user who holds a port of this machine; empty if that
-                is this user or root.
             reads_per_second: How often streams of this machine are read at most, which saves a
                 quarter of their CPU time on a screen.
         """
@@ -120,7 +117,6 @@ class ProxyClient:
         self._connections = Connections(
             transport,
             ca_file=settings.ca_file,
-            owner_of=owner_of,
             reads_per_second=reads_per_second,
         )
         self._keys = ServerKeys(keys or NoKeys())

@@ -9,18 +9,16 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-import httpcore
 import httpx
 from msgspec import Struct
 
 from lmchat import __version__
 from lmchat.domain.server import Endpoint
 from lmchat.errors import RequestInvalid, ServerUnavailable, WrongUse
-from lmchat.machine.sockets import OWN_USER_HINT, foreign_owner
 from lmchat.proxy.certificates import new_tls_context
 from lmchat.proxy.error_body import is_error
 from lmchat.proxy.json_values import NotJsonError, decode, dict_or_empty
@@ -36,8 +34,6 @@ POOL_S = 5.0  # longest wait for a free connection of the pool
 KEEPALIVE_S = 2.0  # LM Studio and llama.cpp close an idle connection after 5 s (R-33)
 _SUCCESSES = range(200, 300)
 
-CheckConnection = Callable[[httpcore.AsyncNetworkStream], Awaitable[None]]
-
 
 class Reply(Struct, frozen=True, kw_only=True, dict=True):
     """A whole reply. Its status alone does not tell whether it is an error (R-1)."""
@@ -46,7 +42,6 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
     headers: Mapping[str, str]  # names in lower case
     body: bytes
     elapsed_ms: float  # from sending to the last byte
-    key_withheld: str = ""  # why the key was not sent
 
     @cached_property
     def value(self) -> Any:
@@ -75,49 +70,34 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
         return has_path_status or "Unexpected endpoint" in str(self.object.get("error", ""))
 
 
-class ForeignPortError(Exception):
-    """A program of another user holds a port of this machine; it may not get a key."""
-
-
 class Connections:
-    """HTTP clients, one for each origin, made when they are first needed.
-
-    Over http, nothing proves which program of this machine answers. So requests with a key use a
-    second client there, whose connections are checked before anything is sent over them: no other
-    user may hold the port. A check after connecting is reliable, because the program that holds the
-    port then is the one that accepted the connection.
-    """
+    """HTTP clients, one for each origin, made when they are first needed."""
 
     def __init__(
         self,
         transport: httpx.AsyncBaseTransport | None = None,
         *,
         ca_file: str = "",
-        owner_of: Callable[[str, int], str] | None = None,
         reads_per_second: float | None = None,
     ) -> None:
         """Create it; nothing is connected yet.
 
-        `transport` replaces the network in tests. `owner_of` returns the name of the user who holds
-        a port of this machine, and an empty text if that is this user or root; it may block. With
-        `reads_per_second`, streams of this machine are read at most this often.
+        `transport` replaces the network in tests. With `reads_per_second`, streams of this machine
+        are read at most this often.
         """
         self._transport = transport
-        self._owner_of = owner_of or foreign_owner
         self._reads_per_second = reads_per_second
         self._ca_file = ca_file
         self._tls_context: ssl.SSLContext | None = None
         self._is_closed = False
-        self._clients: dict[tuple[str, bool], httpx.AsyncClient] = {}  # by origin and `is_checked`
+        self._clients: dict[str, httpx.AsyncClient] = {}  # by origin
         # Without certificates, which take 30 ms to load: over http there is nothing to verify.
         self._empty_tls_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
-    async def client(self, endpoint: Endpoint, *, is_checked: bool = False) -> httpx.AsyncClient:
+    async def client(self, endpoint: Endpoint) -> httpx.AsyncClient:
         """Return the client for the origin of an endpoint, which is made with the first call.
 
-        With `is_checked`, return the client for requests with a key over http to this machine:
-        `send` lets `_check_owner` check each new connection of it. After `aclose`, raise
-        `WrongUse`.
+        After `aclose`, raise `WrongUse`.
         """
         if self._is_closed:
             raise WrongUse("This client is closed.")
@@ -127,10 +107,10 @@ class Connections:
             self._tls_context = await asyncio.to_thread(new_tls_context, self._ca_file)
             if self._is_closed:  # meanwhile
                 raise WrongUse("This client is closed.")
-        client_key = (endpoint.origin, is_checked)
-        if client_key not in self._clients:
-            self._clients[client_key] = self._new_client(endpoint)
-        return self._clients[client_key]
+        origin = endpoint.origin
+        if origin not in self._clients:
+            self._clients[origin] = self._new_client(endpoint)
+        return self._clients[origin]
 
     def _new_client(self, endpoint: Endpoint) -> httpx.AsyncClient:
         """Return a new client for an endpoint.
@@ -190,10 +170,9 @@ class Connections:
         """
         started_s = time.perf_counter()
         headers = request_headers(key, has_body=body is not None)
-        client = await self.client(endpoint)  # only builds the request; `send` chooses the sender
+        client = await self.client(endpoint)
         request = client.build_request(method, url, content=body, headers=headers, timeout=timeout)
-        trace = RequestTrace()
-        response = await self.send(endpoint, request, trace)
+        response = await self.send(endpoint, request, RequestTrace())
         with errors_as_unavailable(endpoint):
             content = await read_up_to(response, MAX_REPLY_BYTES)
         return Reply(
@@ -201,7 +180,6 @@ class Connections:
             headers={name.lower(): value for name, value in response.headers.items()},
             body=content,
             elapsed_ms=(time.perf_counter() - started_s) * 1e3,
-            key_withheld=trace.key_withheld,
         )
 
     async def send(
@@ -209,52 +187,10 @@ class Connections:
     ) -> httpx.Response:
         """Send a request and return the response, whose body is not read yet.
 
-        A request with a key over http to this machine is sent over a checked connection. If another
-        user holds the port there, it is sent without the key; `trace.key_withheld` says why.
-
-        Raises:
-            ServerUnavailable: the connection failed, or was closed before the response began.
-        """
-        can_be_foreign = endpoint.is_loopback and endpoint.scheme == "http"
-        if not can_be_foreign or "Authorization" not in request.headers:
-            return await self._send(endpoint, request, trace)
-
-        trace.check_connection = self._check_owner
-        try:
-            return await self._send(endpoint, request, trace, is_checked=True)
-        except ForeignPortError as error:
-            trace.key_withheld = f"The API key was not sent: {error}. {OWN_USER_HINT}"
-        # The connection was refused before anything was sent: send the request without its key.
-        del request.headers["Authorization"]
-        trace.check_connection = None
-        return await self._send(endpoint, request, trace)
-
-    async def _check_owner(self, stream: httpcore.AsyncNetworkStream) -> None:
-        """Check who holds the port at the other end of a new connection to this machine.
-
-        If it is another user, close the connection and raise `ForeignPortError`.
-        """
-        host, port, *_ = stream.get_extra_info("server_addr")  # IPv6 has two more fields
-        owner = await asyncio.to_thread(self._owner_of, host, port)
-        if owner:
-            await stream.aclose()
-            message = f"port {port} is held by a program of another user ({owner})"
-            raise ForeignPortError(message)
-
-    async def _send(
-        self,
-        endpoint: Endpoint,
-        request: httpx.Request,
-        trace: RequestTrace,
-        *,
-        is_checked: bool = False,
-    ) -> httpx.Response:
-        """Send a request and return the response, whose body is not read yet.
-
         The server may have closed an idle connection that is used again. If it turns out to be
         closed, send the request a second time; any other failure raises `ServerUnavailable`.
         """
-        client = await self.client(endpoint, is_checked=is_checked)
+        client = await self.client(endpoint)
         request.extensions["trace"] = trace.on_event
         try:
             with errors_as_unavailable(endpoint):
@@ -297,18 +233,13 @@ class RequestTrace:
         # True until an event of connecting shows that it is new.
         self.is_reused = True
         self.is_connecting = False  # whether the connection is being made, with its TLS
-        self.key_withheld = ""  # why the key was not sent
-        self.check_connection: CheckConnection | None = None
-        """Called with a new connection before anything is sent over it; may raise."""
 
-    async def on_event(self, name: str, info: Mapping[str, Any]) -> None:
+    async def on_event(self, name: str, _: Mapping[str, Any]) -> None:
         """Take an event of httpcore, such as `connection.connect_tcp.started`.
 
-        A new TCP connection is checked by `check_connection`, whose errors are raised. Events of
-        connecting and of TLS change `is_reused` and `is_connecting`; others change nothing.
+        Events of connecting and of TLS change `is_reused` and `is_connecting`; others change
+        nothing.
         """
-        if name == "connection.connect_tcp.complete" and self.check_connection is not None:
-            await self.check_connection(info["return_value"])
         is_new_connection = name.startswith(("connection.connect", "connection.start_tls"))
         if is_new_connection:
             self.is_reused = False

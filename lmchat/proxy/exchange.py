@@ -201,8 +201,7 @@ class Exchange(Struct, kw_only=True):
             await loading.wait()
             return True
         if error.kind == "auth" and not self._key:
-            withheld = self._trace.key_withheld or self.keys.withheld_reason(self.request.endpoint)
-            error.hint = withheld or error.hint
+            error.hint = self.keys.withheld_reason(self.request.endpoint) or error.hint
         if self.request.is_replay:  # it has no fields that could be changed
             return False
         if self._change_json_mode(error):
@@ -284,7 +283,7 @@ class Exchange(Struct, kw_only=True):
         Raises the error of a refusal.
         """
         endpoint = self.request.endpoint
-        client = await self.connections.client(endpoint)  # only builds the request
+        client = await self.connections.client(endpoint)
         self.post(RequestSent(sampling=self._sent_options(), is_kept=self.keeps_answer))
         self.must_be_dropped = self.keeps_answer
         if self.is_model_unloaded or loading.needs_request:
@@ -297,8 +296,6 @@ class Exchange(Struct, kw_only=True):
             request = self._new_http_request(client)
             response = await self.connections.send(endpoint, request, self._trace)
             self.has_response = True
-            if self._trace.key_withheld:
-                self._key = ""  # not sent in further attempts, and not named as rejected
             try:
                 return await self._read_answer(response, idle_timeout)
             finally:

@@ -278,18 +278,9 @@ class Prober:
             record.is_proven = False
             if candidate.verdict is Verdict.REFUSED:
                 record.forget_server()
-        return self._with_withheld_key(candidate, api.key_withheld)
-
-    def _with_withheld_key(self, candidate: Candidate, reason: str) -> Candidate:
-        """Return a candidate that says why its key was not sent, if one was withheld.
-
-        `reason` says why the connection did not send it; empty if it did, or if there is no key. If
-        the server needs a key and `reason` is empty, the settings may still withhold one from this
-        address. The reason that is found becomes the next step.
-        """
         if candidate.verdict is not Verdict.NEEDS_KEY:
-            return replace(candidate, key_withheld=reason)
-        reason = reason or self.keys.withheld_reason(candidate.endpoint)
+            return candidate
+        reason = self.keys.withheld_reason(endpoint)
         step = reason or candidate.next_step
         return replace(candidate, key_withheld=reason, next_step=step)
 
@@ -319,11 +310,9 @@ class Prober:
         """Continue a probe, whose server needs a key, with the key and the requests left (R-2).
 
         If there is no key to send, return `candidate`, the result so far. `has_key` is whether the
-        caller has given the key for this probe. No key is looked for then, nor if one was withheld:
-        it would be withheld again.
+        caller has given the key for this probe. No key is looked for then.
         """
-        may_look_for_key = not (has_key or api.facts.key or api.key_withheld)
-        if may_look_for_key:
+        if not (has_key or api.facts.key):
             api.facts = replace(api.facts, key=self.keys.key(probe.endpoint) or "")
         if not api.facts.key:
             return candidate

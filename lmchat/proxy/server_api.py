@@ -13,7 +13,6 @@ from typing import Any
 
 import httpx
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerUnavailable
@@ -56,7 +55,6 @@ class ServerApi(Struct, kw_only=True):
     is_identified: bool = False  # whether the product is known, and not only expected
     first_reply: Reply | None = None  # its time is shown as the latency of the server
     refused_reply: Reply | None = None  # the last reply that `require_good` refused
-    key_withheld: str = ""  # why the key was not sent
     replies: dict[str, Reply] = field(default_factory=dict)  # to GET, by URL
 
     async def get(self, path: str) -> Reply:
@@ -171,7 +169,7 @@ class ServerApi(Struct, kw_only=True):
     async def _send(self, method: str, url: str, body: bytes | None) -> Reply:
         """Send a request and return the reply; raise `NoRequestsLeftError` if none is left.
 
-        The first reply is kept. If the key was not sent, the reason is kept, too.
+        The first reply is kept.
         """
         if self.requests_left < 1:
             raise NoRequestsLeftError
@@ -179,9 +177,6 @@ class ServerApi(Struct, kw_only=True):
         reply = await self.connections.ask(
             self.endpoint, method, url, key=self.facts.key, timeout=self.timeout, body=body
         )
-        if reply.key_withheld:  # further requests are sent without the key, too
-            self.key_withheld = reply.key_withheld
-            self.facts = replace(self.facts, key="")
         self.first_reply = self.first_reply or reply
         return reply
 

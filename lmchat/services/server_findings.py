@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct, field
 
 from lmchat.domain.finding import Finding, Grade, Group, Subject
-from lmchat.domain.program import Installed, PortHolder
+from lmchat.domain.program import Installed
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Candidate, LoadState, ModelInfo, Verdict
 from lmchat.domain.target_choice import Missing, TargetChoice, choose
@@ -23,8 +23,6 @@ _ANSWERS_BUT_REFUSES = (
     Verdict.HOST_BLOCKED,
     Verdict.SERVER_ERROR,
 )
-_PORT_IS_TAKEN = (Verdict.NOT_AN_LLM, Verdict.TIMED_OUT, Verdict.SERVER_ERROR)
-"""Verdicts after which it helps to know which program uses the port."""
 # the cause of a row by verdict; `_cause` fills in the placeholders
 _CAUSES = {
     Verdict.READY: "It answers at {place}{latency}; {models}.",
@@ -49,8 +47,6 @@ class Detected(Struct, frozen=True, kw_only=True):
     """Probed servers, and what else the report needs to know about them."""
 
     candidates: tuple[Candidate, ...]
-    holders: Mapping[int, PortHolder] = field(default_factory=dict)
-    """Programs that listen on this machine, by port."""
     installed: tuple[Installed, ...] = ()
     model: str = ""  # model that the user named
     remembered: Remembered = field(default_factory=Remembered)
@@ -75,14 +71,6 @@ class Detected(Struct, frozen=True, kw_only=True):
     def has_chat(self) -> bool:
         """Whether a chat could begin with some server, perhaps after the choice of a model."""
         return self.choice.missing in (Missing.NOTHING, Missing.MODEL)
-
-    def holder_of(self, candidate: Candidate) -> PortHolder | None:
-        """Return the program that listens at the port of a candidate.
-
-        None if that is not known, as on another machine.
-        """
-        endpoint = candidate.endpoint
-        return self.holders.get(endpoint.port) if endpoint.is_loopback else None
 
     def installed_as(self, candidate: Candidate) -> Installed | None:
         """Return the installed program of a candidate's product.
@@ -184,7 +172,6 @@ def _server_row(candidate: Candidate, detected: Detected) -> Finding:
     """
     endpoint = candidate.endpoint
     installed = detected.installed_as(candidate)
-    holder = detected.holder_of(candidate)
 
     step = candidate.next_step
     if candidate.verdict is Verdict.REFUSED and installed is not None:
@@ -193,16 +180,15 @@ def _server_row(candidate: Candidate, detected: Detected) -> Finding:
     name = candidate.product.value if is_usual_address else endpoint.netloc
     server = Subject(Group.SERVERS, "server", name)
     grade = _grade(candidate, detected, is_installed=installed is not None)
-    cause = _cause(candidate, holder, is_installed=installed is not None)
+    cause = _cause(candidate, is_installed=installed is not None)
     return server.graded(grade, cause, step)
 
 
-def _cause(candidate: Candidate, holder: PortHolder | None, *, is_installed: bool) -> str:
+def _cause(candidate: Candidate, *, is_installed: bool) -> str:
     """Return the sentences about what answers at an address.
 
     They are the text of `_CAUSES` for the verdict, except for an installed server that does not
-    run, a certificate, an address that may not be asked, and a key that was not sent. `holder` is
-    the program that listens at the port, if it is known; it is named after some verdicts.
+    run, a certificate, an address that may not be asked, and a key that was not sent.
     """
     url = candidate.endpoint.url
     other_ports = "".join(f" or at port {port}" for port in candidate.other_ports)
@@ -223,10 +209,7 @@ def _cause(candidate: Candidate, holder: PortHolder | None, *, is_installed: boo
         detail=detail.rstrip(".") or "no message",
         seen=f": {_short(candidate.seen, _DETAIL_CHARS)}" if candidate.seen else "",
     )
-    if candidate.verdict in _PORT_IS_TAKEN and holder is not None:
-        user = f"{_short(holder.program)} (process {holder.pid})"
-        return f"{cause} Port {candidate.endpoint.port} is used by {user}."
-    if candidate.key_withheld and not candidate.verdict.is_usable:
+    if candidate.key_withheld:
         return f"It answers at {url} and needs an API key; the one that is set was not sent."
     return cause
 
@@ -307,14 +290,12 @@ def _key_row(candidate: Candidate, detected: Detected) -> Finding | None:
     """Return the row about the key of a server, in one of these states.
 
     - Rejected or missing: the server cannot be used without another key.
-    - Withheld: it can be used, but a key that is set was not sent; the row says why.
     - Works: it can be used, and has got a key.
 
     None for any other server: it cannot be used for another reason, or no key is set for it.
     """
     url = candidate.endpoint.url
     source = detected.sources.get(candidate.endpoint.origin, "")
-    why_withheld = candidate.key_withheld
     grade_if_unusable = Grade.WARNING if detected.has_chat else Grade.FAULT
 
     def row(grade: Grade, cause: str, step: str = "") -> Finding:
@@ -325,13 +306,12 @@ def _key_row(candidate: Candidate, detected: Detected) -> Finding | None:
         cause = f"{url} rejects the API key from {source}."
         return row(grade_if_unusable, cause, candidate.next_step)
     if candidate.verdict is Verdict.NEEDS_KEY:
-        reason = "the one that is set was not sent" if why_withheld else "none is set for it"
+        is_withheld = bool(candidate.key_withheld)
+        reason = "the one that is set was not sent" if is_withheld else "none is set for it"
         cause = f"{url} needs an API key, and {reason}."  # the next step says why it was not sent
         return row(grade_if_unusable, cause, candidate.next_step)
     if not candidate.verdict.is_usable:
         return None
-    if why_withheld:
-        return row(Grade.WARNING, why_withheld)
     if source:
         return row(Grade.OK, f"{url} accepts the API key from {source}.")
     return None

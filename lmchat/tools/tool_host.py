@@ -18,7 +18,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.config.settings import FUNCTIONS, McpSettings
-from lmchat.domain.server import Endpoint
 from lmchat.domain.tool import (
     HOST_SILENT,
     MAY_STILL_RUN,
@@ -31,7 +30,6 @@ from lmchat.domain.tool import (
 from lmchat.errors import LMChatError
 from lmchat.files import OPEN_FLAGS, begin_log, ensure_folder, needed_environment
 from lmchat.machine.process import ChildProcess, own_program
-from lmchat.machine.sockets import OWN_USER_HINT, foreign_owner
 from lmchat.machine.watchdog import ALL_INPUT, watched
 from lmchat.text import header_value
 
@@ -255,8 +253,7 @@ class McpHost:
     def _header_values(self, server: McpSettings) -> dict[str, str]:
         """Return the values of the headers of a server, from variables of the environment.
 
-        They are by the name of the header. Raises `LMChatError` if a value is missing or invalid,
-        or if it would go to a program of another user.
+        They are by the name of the header. Raises `LMChatError` if a value is missing or invalid.
         """
         headers: dict[str, str] = {}
         for header, variable in (server.headers_env or {}).items():
@@ -268,8 +265,6 @@ class McpHost:
             except ValueError as error:
                 reason = f"{subject} {error}, which no header can hold."
                 raise LMChatError(reason, hint="Set it again without them.", kind="tools") from None
-        if headers and server.url:
-            _refuse_port_of_other_user(server)
         return headers
 
     def _mark_failed(self, name: str, reason: str) -> None:
@@ -328,16 +323,3 @@ class McpHost:
         result = self._results.get(report.number)
         if result is not None and report.result is not None and not result.done():
             result.set_result(report.result)
-
-
-def _refuse_port_of_other_user(server: McpSettings) -> None:
-    """Raise `LMChatError` if the headers of a server would go to a program of another user."""
-    endpoint = Endpoint.parse(server.url)
-    # only programs of this machine are checked; with https, the certificate shows who answers
-    if not endpoint.is_loopback or endpoint.scheme != "http":
-        return
-    owner = foreign_owner(endpoint.host, endpoint.port)
-    if owner:
-        reason = f"port {endpoint.port} is held by a program of another user ({owner})"
-        sentence = f"The headers of the server {server.name} were not sent: {reason}."
-        raise LMChatError(sentence, hint=OWN_USER_HINT, kind="tools")

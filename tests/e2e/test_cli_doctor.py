@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from tests.support.programs import Inside as Cli
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import llama_cpp, plain
-from tests.support.scripted_server import AUTHORITY, Hold, ScriptedServer, html_reply, raw_reply
+from tests.support.scripted_server import AUTHORITY, Hold, ScriptedServer, raw_reply
 
 _KEYS = ["check", "group", "name", "verdict", "cause", "next_step"]
 _VERDICTS = {"ok", "warning", "fault", "absent", "not tried"}
@@ -135,14 +134,6 @@ def test_credentials_that_others_could_read(cli):
     assert (found["verdict"], "(mode 644)" in found["cause"]) == ("warning", True)
     assert "sk-secret" not in done.stdout
     assert "http://127.0.0.1:9" in rows(json.loads(done.stdout), "key")[-1]["cause"]
-
-
-def test_who_holds_the_port_is_told_by_name_and_process(cli, server):
-    server.forget()
-    server.on("GET /v1/models", html_reply())
-    found = own(report(cli, code=1), cli)
-    assert "is not a model server" in found["cause"]
-    assert f"(process {os.getpid()})" in found["cause"]
 
 
 def test_a_broken_configuration_is_a_row_and_all_else_is_looked_at(cli):

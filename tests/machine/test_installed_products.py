@@ -1,16 +1,12 @@
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 from pathlib import Path
 
-import psutil
 import pytest
 
 from lmchat.domain.product import Product
-from lmchat.machine.model_servers import installed_products, port_holders
-from tests.support.start_desk import listener
+from lmchat.machine.model_servers import installed_products
 
 
 def program(folder: Path, name: str) -> Path:
@@ -80,29 +76,3 @@ def test_where_nothing_is_nothing_is_found(tmp_path):
     system_wide = {Product.OLLAMA, Product.LM_STUDIO, Product.JAN}
     assert set(found(tmp_path)) <= system_wide
     assert {one.product for one in installed_products({}, None)} <= system_wide
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0"])  # noqa: S104 - bound to on purpose
-def test_a_listening_socket_is_told_with_its_process(host):
-    with listener(host) as server:
-        port = server.getsockname()[1]
-        holder = port_holders({port})[port]
-    assert holder.pid == os.getpid()
-    assert holder.program
-    assert holder.user == getpass.getuser()
-
-
-def test_who_has_left_and_who_is_only_connected_is_no_holder():
-    with listener() as server, socket.create_connection(server.getsockname()) as client:
-        port = server.getsockname()[1]
-        assert port_holders({client.getsockname()[1]}) == {}
-    assert port_holders({port}) == {}
-
-
-def test_a_process_that_may_not_be_seen_costs_the_answer_alone(monkeypatch):
-    def denied(_process, _kind):
-        raise psutil.AccessDenied
-
-    monkeypatch.setattr(psutil.Process, "net_connections", denied)
-    with listener() as server:
-        assert port_holders({server.getsockname()[1]}) == {}

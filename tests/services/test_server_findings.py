@@ -4,7 +4,7 @@ import pytest
 
 from lmchat.domain.finding import Finding, Grade
 from lmchat.domain.product import Product
-from lmchat.domain.program import Installed, PortHolder
+from lmchat.domain.program import Installed
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verdict
 from lmchat.services.server_findings import Detected, server_findings
 
@@ -91,15 +91,6 @@ def test_models_that_are_downloaded_and_not_loaded_are_told_as_such():
     assert "no model is loaded, it has a, b, c and 1 more" in servers["LM Studio"].cause
 
 
-def test_who_holds_the_port_of_this_machine_is_told():
-    holder = PortHolder(program="nginx", pid=33, user="www")
-    _, servers = rows(candidate(Verdict.NOT_AN_LLM, Product.LLAMA_CPP), holders={9931: holder})
-    found = servers["llama.cpp"]
-    assert found.cause.endswith("is not a model server. Port 9931 is used by nginx (process 33).")
-    one = candidate(Verdict.TIMED_OUT, Product.LLAMA_CPP, host="10.0.0.7", is_own=True)
-    assert "nginx" not in rows(one, holders={9931: holder})[1]["10.0.0.7:9931"].cause
-
-
 @pytest.mark.rule("R-44")
 def test_both_ports_of_llama_cpp_are_named_where_nothing_answers():
     away = candidate(Verdict.REFUSED, Product.LLAMA_CPP, other_ports=(8080,))
@@ -171,7 +162,6 @@ def test_what_a_server_calls_itself_and_says_has_a_limit_of_length():
                 candidate(Verdict.READY, models=models),
                 candidate(Verdict.SERVER_ERROR, Product.JAN, detail=long),
             ),
-            holders={1337: PortHolder(program=long, pid=7, user="www")},
         )
     )
     assert all(len(one.cause) < 500 for one in found)

@@ -246,11 +246,8 @@ the one it was typed or stored for, and for `api_key` or `LMCHAT_API_KEY` the ad
 For a server on another machine that you name with `--endpoint`, add an `[[endpoints]]` entry with its `url`
 and the key. If lmchat has a key that it does not send, the message that the server needs a key says why.
 
-Over `http` to this machine, nothing else proves which program answers. So on Linux a key, or a header of
-`headers_env`, is sent only if the port is held by a program of your own user or of root; lmchat looks once
-the connection is there. Where nothing listens itself, because root leads the port on to a container, the key
-is sent. Other systems do not tell who holds a port: there any program that takes the port of your server can
-get its key. With `https` the certificate proves the server.
+Over `http`, nothing proves which program answers: on a machine that you share, any user can take the port
+of your server and get its key. With `https` the certificate proves the server.
 """
 _COMMANDS = """\
 # Commands

@@ -154,17 +154,6 @@ async def test_the_dialog_says_why_a_key_that_is_set_was_not_sent(tmp_path):
         await shown(desk, f"! {why}")
 
 
-async def test_a_server_that_answers_without_the_key_that_is_set_is_used_and_that_is_told(tmp_path):
-    backend = Places()
-    why = "The API key was not sent: port 9000 is held by a program of another user."
-    backend.check = AsyncMock(
-        return_value=candidate(Verdict.READY, model(), endpoint=NEAR, key_withheld=why)
-    )
-    async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
-        await desk.on(ChatScreen)
-        await shown(desk, "The API key was not sent")
-
-
 async def test_a_typed_key_that_no_header_can_hold_is_not_tried(tmp_path):
     backend = Places(verdict=Verdict.NEEDS_KEY)
     async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:

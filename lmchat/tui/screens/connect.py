@@ -215,7 +215,6 @@ class Connect:
             is_complete = choice.missing is Missing.NOTHING
             has_models = any(server.has_model for server in (candidate, *candidates))
             if is_complete or (can_ask and has_models):
-                self._warn_of_withheld_key(candidate)
                 self._use(target)
                 return
         asks_for_key = choice.missing is Missing.KEY and can_ask
@@ -225,14 +224,6 @@ class Connect:
                 self._ask_for_key(candidate)
                 return
         self._show_page(candidates or self._workspace.catalogue.candidates)
-
-    def _warn_of_withheld_key(self, candidate: Candidate) -> None:
-        """If the saved API key is not sent to a server, warn once why.
-
-        The warning is noted as a question about a server that lacks nothing.
-        """
-        if candidate.key_withheld and self._note_question(candidate.endpoint, Missing.NOTHING):
-            self._chat.notices.warn(candidate.key_withheld)
 
     def _use(self, target: Target) -> None:
         """Use a server from now on, and close the welcome page.
