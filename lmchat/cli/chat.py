@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, suppress
-from functools import cache
 
 from lmchat.cli.chat_workspace import late_store, make_workspace
 from lmchat.cli.context import Context
@@ -23,8 +22,8 @@ from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal
 async def run_chat(settings: Settings, context: Context) -> int:
     """Run the chat screen until the user quits, and return its exit code.
 
-    At its end, save the sessions, remove the temporary folders, and end the tool servers and the
-    model servers that the screen has started. Raises the error that ended the screen, if any.
+    At its end, save the sessions, remove the temporary folders, and end the tool servers. Raises
+    the error that ended the screen, if any.
     """
     lazy_store = late_store(context)
     # a temporary chat must leave no files: if it is killed, a guard process removes them at once
@@ -35,11 +34,10 @@ async def run_chat(settings: Settings, context: Context) -> int:
 
     workspace = make_workspace(context, settings, lazy_store, write, scratch)
 
-    @cache  # made when the welcome page first asks for it
     def launcher() -> ServerLauncher:
         from lmchat.cli import local
 
-        return local.make_launcher(context)
+        return local.make_launcher(context, workspace.backend)
 
     workspace.make_launcher = launcher
     app = LMChatApp(workspace)
@@ -69,9 +67,6 @@ async def run_chat(settings: Settings, context: Context) -> int:
             await workspace.open_sessions.save_all()
             await asyncio.to_thread(scratch.remove_all)
             await _stop_tool_servers(workspace)
-            has_launcher = launcher.cache_info().currsize > 0  # a call would make one
-            if has_launcher:
-                await launcher().aclose()
             _note_unsaved(context, workspace.open_sessions)
     if app.failure is not None:
         raise app.failure

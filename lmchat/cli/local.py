@@ -16,15 +16,11 @@ from lmchat.cli.wiring import Runtime, make_engine
 from lmchat.config.settings import Settings
 from lmchat.domain.engine import FetchProgress, ModelFile
 from lmchat.domain.program import Installed, ServerStart
+from lmchat.domain.server import Candidate
 from lmchat.engine.download import install_command, is_engine_installed
 from lmchat.errors import WrongUse
-from lmchat.machine.model_servers import (
-    StartedProgram,
-    free_port,
-    installed_products,
-    start_program,
-)
-from lmchat.services.ports import Engine
+from lmchat.machine.model_servers import installed_products, start_server
+from lmchat.services.ports import Engine, ServerClient
 from lmchat.services.server_launcher import ServerLauncher
 
 _BYTES_PER_MB = 1_000_000
@@ -127,25 +123,26 @@ def _table(files: tuple[ModelFile, ...]) -> list[str]:
     return table(("MODEL", "QUANT", "CONTEXT", "SIZE", "OF", "FILE"), rows)
 
 
-def make_launcher(context: Context) -> ServerLauncher:
+def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
     """Return the launcher of installed model servers, for the welcome page of the screen.
 
-    It starts a server as a program that writes a log file of its own. It also has the command that
-    installs the built-in engine, empty if the engine is installed.
+    A server writes a log file of its own.
     """
 
-    def run(start: ServerStart) -> StartedProgram:
+    async def start(order: ServerStart) -> Candidate:
         # "LM Studio" logs to lm-studio.log
-        log_name = re.sub(r"[^a-z0-9]+", "-", start.product.value.lower())
-        log_file = context.paths.state_dir / f"{log_name}.log"
-        return start_program(start, log_file=log_file, environ=context.environ_of_programs)
+        log_name = re.sub(r"[^a-z0-9]+", "-", order.product.value.lower())
+        return await start_server(
+            order,
+            log_file=context.paths.state_dir / f"{log_name}.log",
+            environ=context.environ_of_programs,
+            check=backend.check,
+        )
 
-    engine_command = "" if is_engine_installed() else install_command()
     return ServerLauncher(
         find=partial(find_installed, context),
-        run=run,
-        free_port=free_port,
-        engine_command=engine_command,
+        start=start,
+        engine_command="" if is_engine_installed() else install_command(),
     )
 
 

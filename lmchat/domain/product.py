@@ -6,7 +6,7 @@ How a product is asked over HTTP is written in a class in `proxy/servers/`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum, StrEnum, auto
+from enum import StrEnum
 
 from msgspec import Struct, field
 
@@ -50,14 +50,6 @@ class Product(StrEnum):
         return text.replace("LMStudio", self.value).replace("LM Studio", self.value)
 
 
-class Lifetime(Enum):
-    """How long a server lives that lmchat starts, and whether the start command is the server."""
-
-    BRIEF = auto()  # the command ends and the server continues
-    FREE = auto()  # the command is the server and continues
-    TIED = auto()  # the command is the server and ends with lmchat
-
-
 class Traces(Struct, frozen=True, kw_only=True):
     """Traces of an installed product on this machine, and the command that starts its server."""
 
@@ -77,8 +69,6 @@ class ProductFacts(Struct, frozen=True, kw_only=True):
     refusal_hints: Mapping[str, str] = field(default_factory=dict)
     """Next steps after a refusal, by its kind."""
     traces: Traces | None = None
-    lifetime: Lifetime | None = None
-    """Of its server if lmchat can start it without a model file; None if that is not possible."""
     stop_words: str = ""  # how to stop a server that continues after lmchat
     thought_fields: tuple[str, ...] = ()
     """Fields of an answer in a request that return its thought to the model."""
@@ -146,7 +136,6 @@ FACTS: Mapping[Product, ProductFacts] = {
             start="server start",
             start_words_app="Open LM Studio: Developer, Start server",
         ),
-        lifetime=Lifetime.BRIEF,
         stop_words="`lms server stop` stops it.",
         thought_fields=_REASONING_CONTENT,
         lists_tool_models=True,
@@ -219,7 +208,6 @@ FACTS: Mapping[Product, ProductFacts] = {
             folders=(".ollama", "/usr/share/ollama/.ollama", "/Applications/Ollama.app"),
             start="serve",
         ),
-        lifetime=Lifetime.FREE,
         thought_fields=("reasoning",),
         lists_tool_models=True,
         cuts_prompts=True,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from itertools import takewhile
 from pathlib import PurePath
 
 from msgspec import Struct
 
-from lmchat.domain.product import Lifetime, Product
+from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint
 
 
@@ -18,7 +17,6 @@ class ServerStart(Struct, frozen=True, kw_only=True):
     product: Product
     argv: tuple[str, ...]
     endpoint: Endpoint
-    lifetime: Lifetime
 
     @property
     def command(self) -> str:
@@ -27,9 +25,8 @@ class ServerStart(Struct, frozen=True, kw_only=True):
 
     @property
     def short(self) -> str:
-        """Program and the words up to the first option, without folder: `lms server start`."""
-        verbs = takewhile(lambda word: not word.startswith("-"), self.argv[1:])
-        return " ".join((PurePath(self.argv[0]).name, *verbs))
+        """The command line without the folder of the program: `lms server start`."""
+        return " ".join((PurePath(self.argv[0]).name, *self.argv[1:]))
 
 
 class Installed(Struct, frozen=True, kw_only=True):

@@ -1,86 +1,28 @@
-"""Model servers of this machine: installation, start and listening ports.
-
-A server whose `lifetime` is `TIED` ends with lmchat; others keep running. Every function that is
-not async blocks: call it in a thread.
-"""
+"""Model servers of this machine: installation and start."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lmchat.domain.product import Lifetime, Product, Traces
+from lmchat.domain.product import Product, Traces
 from lmchat.domain.program import Installed, ServerStart
+from lmchat.domain.server import Candidate, Endpoint
 from lmchat.errors import LMChatError
 from lmchat.files import begin_log, environment_for_others, find_program
 from lmchat.machine.other_programs import lm_studio_folders
 from lmchat.machine.process import start_in_background
-from lmchat.machine.system import end_program
-from lmchat.machine.watchdog import watched
+from lmchat.text import safe_line
 
-END_S = 4.0  # time for a program to end; more than the watchdog gives it
-_LOG_BYTES = 4_000_000  # size at which the log of a server is emptied
+START_S = 60.0  # time for a server to answer after its start
+_POLL_S = 0.2  # between two checks whether a started server answers
 _TAIL_BYTES = 4096  # of a log, in which its last line is looked for
-_TRIED_PORTS = 32
-_SIGNAL_BASE = 128  # exit code of a program that a signal ended, minus its number, as in shells
-
-
-class StartedProgram:
-    """Server that lmchat has started, and that may have ended since."""
-
-    def __init__(
-        self, process: subprocess.Popen[bytes], start: ServerStart, log_file: Path
-    ) -> None:
-        self._process = process
-        self.start = start
-        self.log_file = log_file
-
-    @property
-    def pid(self) -> int:
-        """Process id of the server, or of the watchdog of a server that ends with lmchat."""
-        return self._process.pid
-
-    @property
-    def exit_code(self) -> int | None:
-        """Exit code of the server, 128 + N if signal N has ended it; None while it runs.
-
-        When the server has ended, this also closes the pipe to its watchdog, if it has one.
-        """
-        code = self._process.poll()
-        if code is None:
-            return None
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        return code if code >= 0 else _SIGNAL_BASE - code  # Python returns -N after signal N
-
-    async def last_line(self) -> str:
-        """Return the last line of the log that is not blank; empty if none exists."""
-        return await asyncio.to_thread(_last_line, self.log_file)
-
-    async def end(self) -> None:
-        """Ask the server and its children to end; kill them if it has not ended after `END_S`.
-
-        The second step is not for a tied server: its watchdog kills it.
-        """
-        self._end(is_forced=False)
-        with suppress(subprocess.TimeoutExpired):  # it ignores the request
-            await asyncio.to_thread(self._process.wait, END_S)
-        if self.exit_code is None and self.start.lifetime is not Lifetime.TIED:
-            self._end(is_forced=True)
-            await asyncio.to_thread(self._process.wait)
-
-    def _end(self, *, is_forced: bool) -> None:
-        """Ask the server and its children to end, or kill them with `is_forced`.
-
-        Does nothing if the server has ended: another process may have its id by then.
-        """
-        if self._process.poll() is None:
-            end_program(self._process.pid, is_forced=is_forced)
+_LINE_CHARS = 160  # of the last line of a log, in the message of an error
+_started: list[subprocess.Popen[bytes]] = []  # Python warns of a running process that is dropped
 
 
 def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[Installed, ...]:
@@ -133,13 +75,45 @@ def _has_folder(traces: Traces, own_folders: list[Path], home: Path | None) -> b
     return any(map(os.path.isdir, folders))
 
 
-def start_program(
-    start: ServerStart, *, log_file: Path, environ: Mapping[str, str]
-) -> StartedProgram:
-    """Start a server in the background, with its output in `log_file`; raises `LMChatError`.
+async def start_server(
+    start: ServerStart,
+    *,
+    log_file: Path,
+    environ: Mapping[str, str],
+    check: Callable[[Endpoint], Awaitable[Candidate]],
+    limit_s: float = START_S,
+) -> Candidate:
+    """Start a server in the background, wait until it answers, and return what `check` found.
 
-    A tied server runs under a watchdog, which ends the server when this process ends.
+    Its output is in `log_file`. It continues when lmchat ends. Raises `LMChatError` if it cannot be
+    run, ends with an error, or does not answer within `limit_s`.
     """
+    process = await asyncio.to_thread(_start, start, log_file, environ)
+    _started.append(process)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(limit_s):
+            # `lms server start` ends with the exit code 0 when it has started the server
+            while not process.poll():
+                candidate = await check(start.endpoint)
+                if candidate.verdict.is_server:
+                    return candidate
+                await asyncio.sleep(_POLL_S)
+
+    code = process.poll()
+    problem = f"ended with exit code {code}" if code else "does not answer"
+    last_line = safe_line(await asyncio.to_thread(_last_line, log_file), limit=_LINE_CHARS)
+    reason = f": {last_line.rstrip('.')}" if last_line else ""
+    raise LMChatError(
+        f"{safe_line(start.short)} {problem}{reason}.",
+        hint=f"Its output: {safe_line(str(log_file))}",
+        kind="program",
+    )
+
+
+def _start(
+    start: ServerStart, log_file: Path, environ: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a server with its output in a log; raises `LMChatError` if it cannot be run."""
     try:
         log = begin_log(log_file)
     except OSError as error:
@@ -148,16 +122,13 @@ def start_program(
             hint=f"Start it yourself with: {start.command}",
             kind="program",
         ) from error
-    is_tied = start.lifetime is Lifetime.TIED
-    argv = watched(start.argv, log_bytes=_LOG_BYTES) if is_tied else start.argv
     try:
-        process = start_in_background(
-            argv,
+        return start_in_background(
+            start.argv,
             environment=environment_for_others(environ),
             # not in the current folder, which may hold settings or code that it would use
             folder=log_file.parent,
             output=log,
-            has_input=is_tied,
         )
     except OSError as error:
         raise LMChatError(
@@ -167,7 +138,6 @@ def start_program(
         ) from error
     finally:
         os.close(log)
-    return StartedProgram(process, start, log_file)
 
 
 def _last_line(path: Path) -> str:
@@ -185,17 +155,3 @@ def _last_line(path: Path) -> str:
         if line.strip():
             return line.strip()
     return ""
-
-
-def free_port(first: int) -> int:
-    """Return the first of `_TRIED_PORTS` ports from `first` on at which a server can listen.
-
-    Only 127.0.0.1 is tried. Return `first` if all these ports are in use.
-    """
-    for port in range(first, first + _TRIED_PORTS):
-        with socket.socket() as probe, suppress(OSError, OverflowError):  # in use, or above 65535
-            # a port counts as free while only closed connections of an earlier server are left
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return port
-    return first

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -25,7 +26,6 @@ import msgspec
 
 from lmchat.errors import LMChatError
 from lmchat.files import environment_for_others, needed_environment, with_absolute_program
-from lmchat.machine.system import end_program
 
 T = TypeVar("T")
 
@@ -288,10 +288,10 @@ class ChildProcess:
         """
         if self._process.returncode is not None:
             return
-        if hasattr(os, "killpg"):
-            end_program(self._process.pid, is_forced=True)
-        else:
-            with suppress(ProcessLookupError):  # it has ended
+        with suppress(ProcessLookupError, PermissionError):  # it has ended; macOS: the second
+            if hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
                 # Windows; the children that lmchat kills there have started no programs
                 self._process.kill()
 

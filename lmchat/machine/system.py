@@ -1,4 +1,4 @@
-"""Functions that differ from system to system: for locks, signals and ends of programs."""
+"""Functions that differ from system to system: for locks, signals and memory."""
 
 from __future__ import annotations
 
@@ -91,27 +91,3 @@ def limit_memory(limit_bytes: int) -> None:
         import resource  # noqa: PLC0415 - Windows has none
 
         resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))
-
-
-def end_program(pid: int, *, is_forced: bool = False) -> None:
-    """Ask a program and those that it has started to end; kill them if `is_forced`.
-
-    `pid` is the process id of a program with a session of its own. On Windows, they are killed in
-    both cases. Does nothing if the program has ended.
-    """
-    with suppress(ProcessLookupError, PermissionError):  # it has ended; macOS raises the second
-        if hasattr(os, "killpg"):
-            os.killpg(pid, signal.SIGKILL if is_forced else signal.SIGTERM)
-        else:
-            _end_tree(pid)
-
-
-def _end_tree(pid: int) -> None:
-    """Kill a process and all below it: Windows has no signal that asks them to end."""
-    import psutil  # noqa: PLC0415 - for Windows, and slow to import
-
-    with suppress(psutil.Error):  # it has ended
-        process = psutil.Process(pid)
-        for member in (*process.children(recursive=True), process):
-            with suppress(psutil.Error):  # it has ended
-                member.kill()

@@ -95,10 +95,6 @@ class Catalogue:
         if endpoint not in (*self._added, *self._expected, *probed):
             self._added = (endpoint, *self._added)
 
-    def forget(self, endpoint: Endpoint) -> None:
-        """No longer probe an address that `expect` has added."""
-        self._added = tuple(added for added in self._added if added != endpoint)
-
     async def probe_all(self) -> tuple[Candidate, ...]:
         """Probe all addresses; best candidate first."""
         self.candidates = await self._client.detect(expected=(*self._added, *self._expected))

@@ -15,8 +15,7 @@ from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.product import Product
 from lmchat.domain.program import Installed, ServerStart
 from lmchat.domain.server import Candidate, Verdict
-from lmchat.files import is_absolute_path
-from lmchat.services.server_launcher import Program, is_startable, possible_start
+from lmchat.services.server_launcher import is_startable, possible_start
 
 NO_SERVER = "No model server answers on this machine yet."
 _ONE_STEP_AWAY = (
@@ -45,7 +44,7 @@ class RowAction(Enum):
     NOTHING = auto()
     CHOOSE = auto()
     START = auto()
-    START_WITH_FILE = auto()  # start llama-server with a model file of this disk
+    COPY = auto()  # copy the command that starts it
     WAIT = auto()  # a server was started and does not answer yet
 
 
@@ -56,8 +55,7 @@ class ServerRow(Struct, frozen=True, kw_only=True):
     result: str  # of the probe, in a few words, such as "needs key" or "not running"
     next_step: str
     action: RowAction = RowAction.NOTHING
-    start: ServerStart | None = None  # for `START` and `WAIT`
-    program: str = ""  # path of llama-server, for `START_WITH_FILE`
+    start: ServerStart | None = None  # for `START`
     is_here: bool = True  # whether the product is installed on this machine, or may be
 
 
@@ -65,7 +63,7 @@ class MachineState(Struct, frozen=True, kw_only=True):
     """Means of this machine to start a server: programs, model files, the engine."""
 
     installed: tuple[Installed, ...] | None = None  # None before the first search
-    running: tuple[Program, ...] = ()  # servers that lmchat has started
+    starting: tuple[ServerStart, ...] = ()  # servers that lmchat has started and that do not answer
     files: tuple[ModelFile, ...] = ()
     offer: DemoOffer | None = None  # the demo model that the engine can download
     engine_command: str = ""  # command that installs the built-in engine, where that is missing
@@ -113,27 +111,18 @@ def _row(candidate: Candidate, machine: MachineState) -> ServerRow:
         action=RowAction.CHOOSE if can_choose else RowAction.NOTHING,
     )
     if not can_choose:
-        for program in machine.running:
-            if program.start.endpoint == candidate.endpoint:
-                return _starting_row(row, program)
+        for start in machine.starting:
+            if start.endpoint == candidate.endpoint:
+                return replace(
+                    row, result="starting", next_step=f"{start.short} runs", action=RowAction.WAIT
+                )
     # an address that the user named gets no other step than that of the probe
     if machine.installed is None or candidate.is_own or not is_startable(candidate):
         return row
     for installed in machine.installed:
         if installed.product is candidate.product:
-            return _installed_row(row, installed, has_files=bool(machine.files))
+            return _installed_row(row, installed)
     return _missing_row(row)
-
-
-def _starting_row(row: ServerRow, program: Program) -> ServerRow:
-    """Return the row of a server that was started and does not answer yet."""
-    return replace(
-        row,
-        result="starting",
-        next_step=f"{program.start.short} runs (process {program.pid})",
-        action=RowAction.WAIT,
-        start=program.start,
-    )
 
 
 def _missing_row(row: ServerRow) -> ServerRow:
@@ -152,12 +141,12 @@ def _missing_row(row: ServerRow) -> ServerRow:
     )
 
 
-def _installed_row(row: ServerRow, installed: Installed, *, has_files: bool) -> ServerRow:
+def _installed_row(row: ServerRow, installed: Installed) -> ServerRow:
     """Return the row of an installed product that does not answer.
 
-    Enter starts it, if a command for that is known. llama-server can also be started with a model
-    file, if `has_files` says that this disk has one. Otherwise the next step is a text: that of the
-    probe if the program runs and only its server is off, else how to start the program.
+    Enter starts it, if a command for that is known, and copies the command of llama.cpp, which
+    needs a model file. Otherwise the next step is a text: that of the probe if the program runs and
+    only its server is off, else how to start the program.
     """
     candidate = row.candidate
     is_off = candidate.verdict is Verdict.SERVER_OFF
@@ -165,17 +154,14 @@ def _installed_row(row: ServerRow, installed: Installed, *, has_files: bool) -> 
     start = possible_start(candidate, installed)
     if start is not None:
         return replace(row, next_step=start.short, action=RowAction.START, start=start)
-    can_serve_files = candidate.product is Product.LLAMA_CPP and is_absolute_path(installed.program)
-    if can_serve_files and has_files:
-        return replace(
-            row,
-            next_step="llama-server with a model file",
-            program=installed.program,
-            action=RowAction.START_WITH_FILE,
-        )
     if is_off or not installed.start_words:
         return row
-    return replace(row, next_step=installed.start_words)
+    is_llama_cpp = candidate.product is Product.LLAMA_CPP
+    return replace(
+        row,
+        next_step=installed.start_words,
+        action=RowAction.COPY if is_llama_cpp else RowAction.NOTHING,
+    )
 
 
 def headline_of(candidates: Sequence[Candidate]) -> str:

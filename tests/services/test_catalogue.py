@@ -111,21 +111,11 @@ def catalogue(expecting):
     return Catalogue(expecting, None, expected=[OWN])
 
 
-async def test_a_place_is_looked_at_until_it_is_forgotten(catalogue, expecting):
+async def test_a_typed_place_is_looked_at_once(catalogue, expecting):
     catalogue.expect(TYPED)
     catalogue.expect(TYPED)
     await catalogue.probe_all()
     assert expecting.expected == (TYPED, OWN)
-    catalogue.forget(TYPED)
-    await catalogue.probe_all()
-    assert expecting.expected == (OWN,)
-
-
-async def test_a_place_of_the_configuration_is_never_forgotten(catalogue, expecting):
-    catalogue.expect(OWN)
-    catalogue.forget(OWN)
-    await catalogue.probe_all()
-    assert expecting.expected == (OWN,)
 
 
 async def test_a_place_that_is_looked_at_anyway_stays_what_it_is(catalogue, expecting):

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.engine import ModelFile
-from lmchat.domain.product import Lifetime, Product
+from lmchat.domain.product import Product
 from lmchat.domain.program import Installed, ServerStart
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.services.server_rows import MachineState, RowAction, server_rows
@@ -30,7 +27,6 @@ LLAMA = Installed(
     start_words="llama-server -m MODEL.gguf",
 )
 JAN = Installed(product=Product.JAN, start_words="Open Jan")
-FILE = ModelFile(path=Path("/m/a.gguf"), name="a", size_bytes=1)
 FAR = Endpoint.parse("http://gpu-box:11434")
 
 
@@ -52,7 +48,6 @@ def test_what_is_installed_and_known_to_start_is_offered_to_be_started():
         RowAction.START,
     )
     assert place.start.argv == ("/usr/bin/ollama", "serve")
-    assert place.start.lifetime is Lifetime.FREE
 
 
 def test_an_application_whose_server_is_off_is_switched_on_by_its_command():
@@ -62,7 +57,6 @@ def test_an_application_whose_server_is_off_is_switched_on_by_its_command():
         "lms server start",
         RowAction.START,
     )
-    assert place.start.lifetime is Lifetime.BRIEF
 
 
 def test_without_its_command_the_step_of_the_look_stays():
@@ -81,11 +75,9 @@ def test_an_application_tells_where_to_press():
     )
 
 
-def test_a_server_that_wants_a_file_is_offered_where_there_are_files():
-    assert found(Product.LLAMA_CPP).action is RowAction.NOTHING
-    here = MachineState(installed=(LLAMA,), files=(FILE,))
-    place = found(Product.LLAMA_CPP, here=here)
-    assert (place.action, place.program) == (RowAction.START_WITH_FILE, "/usr/bin/llama-server")
+def test_the_command_of_llama_cpp_is_copied_as_it_needs_a_file():
+    place = found(Product.LLAMA_CPP)
+    assert (place.next_step, place.action) == ("llama-server -m MODEL.gguf", RowAction.COPY)
 
 
 @pytest.mark.parametrize("product", [one for one in Product if one.facts.where_to_get])
@@ -95,13 +87,10 @@ def test_what_is_not_installed_says_where_to_get_it(product):
     assert place.next_step == product.facts.where_to_get
 
 
-@pytest.mark.parametrize("installed", [OLLAMA, LLAMA])
-def test_a_program_that_is_found_relative_to_the_folder_of_lmchat_is_not_started(installed):
-    relative = replace(
-        installed, program="./server", start=installed.start and ("./server", "serve")
-    )
-    here = MachineState(installed=(relative,), files=(FILE,))
-    assert found(installed.product, here=here).action is RowAction.NOTHING
+def test_a_program_that_is_found_relative_to_the_folder_of_lmchat_is_not_started():
+    relative = replace(OLLAMA, program="./server", start=("./server", "serve"))
+    here = MachineState(installed=(relative,))
+    assert found(Product.OLLAMA, here=here).action is RowAction.NOTHING
 
 
 def test_before_anybody_has_looked_nothing_is_said_of_it():
@@ -124,25 +113,17 @@ def test_a_server_that_answers_can_be_chosen(verdict):
     assert found(Product.OLLAMA, verdict).action is RowAction.CHOOSE
 
 
-class Runs:
-    pid, exit_code, log_file = 7, None, Path("/log")
-
-    def __init__(self, start):
-        self.start = start
-
-
 def test_what_was_started_says_so_until_it_answers():
     start = ServerStart(
         product=Product.OLLAMA,
         argv=("/usr/bin/ollama", "serve"),
         endpoint=candidate().endpoint,
-        lifetime=Lifetime.FREE,
     )
-    here = MachineState(installed=(OLLAMA,), running=(Runs(start),))
+    here = MachineState(installed=(OLLAMA,), starting=(start,))
     place = found(Product.OLLAMA, here=here)
     assert (place.result, place.next_step, place.action) == (
         "starting",
-        "ollama serve runs (process 7)",
+        "ollama serve runs",
         RowAction.WAIT,
     )
     assert found(Product.OLLAMA, Verdict.READY, here).action is RowAction.CHOOSE
@@ -164,10 +145,7 @@ def test_what_can_be_helped_comes_first_and_the_order_of_the_look_decides_among_
 
 def test_a_command_is_written_as_a_shell_would_need_it_and_shortened_for_sentences():
     start = ServerStart(
-        product=Product.LLAMA_CPP,
-        argv=("/opt/b in/llama-server", "-m", "a b.gguf"),
-        endpoint=FAR,
-        lifetime=Lifetime.TIED,
+        product=Product.LM_STUDIO, argv=("/opt/b in/lms", "server", "start"), endpoint=FAR
     )
-    assert start.command == "'/opt/b in/llama-server' -m 'a b.gguf'"
-    assert start.short == "llama-server"
+    assert start.command == "'/opt/b in/lms' server start"
+    assert start.short == "lms server start"

@@ -20,12 +20,7 @@ from lmchat.domain.product import Product
 from lmchat.domain.program import Installed, ServerStart
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Candidate, Endpoint, Verdict
-from lmchat.machine.model_servers import (
-    StartedProgram,
-    free_port,
-    installed_products,
-    start_program,
-)
+from lmchat.machine.model_servers import installed_products, start_server
 from lmchat.services.ports import Lazy
 from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.server_rows import MachineState
@@ -39,7 +34,7 @@ OFFER = DemoOffer(
     download_bytes=92_871_040,
     folder=Path("/cache/lmchat/engine"),
 )
-PROGRAMS = {Product.LM_STUDIO: "lms", Product.LLAMA_CPP: "llama-server", Product.OLLAMA: "ollama"}
+PROGRAMS = {Product.LM_STUDIO: "lms", Product.OLLAMA: "ollama"}
 
 
 def unused_port() -> int:
@@ -117,7 +112,6 @@ class StartDesk(Seen):
     """The app, its page, and what was run."""
 
     backend: PortBackend
-    starts: ServerLauncher
     folder: Path
     ran: list[ServerStart]
 
@@ -147,24 +141,19 @@ async def start_desk(
     def find() -> tuple[Installed, ...]:
         return installed_products(environ, folder / "home")
 
-    def run(start: ServerStart) -> StartedProgram:
-        ran.append(start)
-        log_file = folder / "logs" / f"{PROGRAMS[start.product]}.log"
-        return start_program(start, log_file=log_file, environ=environ)
+    async def start(order: ServerStart) -> Candidate:
+        ran.append(order)
+        log_file = folder / "logs" / f"{PROGRAMS[order.product]}.log"
+        return await start_server(order, log_file=log_file, environ=environ, check=backend.check)
 
-    starts = ServerLauncher(find=find, run=run, free_port=free_port, engine_command=engine_command)
+    starts = ServerLauncher(find=find, start=start, engine_command=engine_command)
     desk = make_desktop(folder, backend, **more)  # type: ignore[arg-type]
     desk.app.connect.search_pause_s = 0.05
     desk.app.workspace.make_launcher = lambda: starts
     if files is not None:
         desk.app.workspace.engine = Lazy(lambda: FilesOnly(*files))
-    try:
-        async with running(desk, size):
-            yield StartDesk(desk, backend, starts, folder, ran)
-    finally:
-        for one in starts.running:
-            await one.end()
-        await starts.aclose()
+    async with running(desk, size):
+        yield StartDesk(desk, backend, folder, ran)
 
 
 LISTEN = """

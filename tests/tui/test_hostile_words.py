@@ -13,7 +13,7 @@ from textual.widgets import Input
 from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.finding import Finding, Grade, Group
 from lmchat.domain.message import ChatMessage, Role, TextPart, text_message
-from lmchat.domain.product import Lifetime, Product
+from lmchat.domain.product import Product
 from lmchat.domain.program import Installed, ServerStart
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verdict
 from lmchat.domain.session import SearchHit, SessionHeader
@@ -45,9 +45,7 @@ OBEYED = frozenset("\x00\x07\r\x1b\x7f\x9b\u200b\u202e\U000e0041\ufffe")
 NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
 AT = Endpoint(scheme="http", host="evil\x1b[31m", port=1234)
 FILE = ModelFile(path=Path("/" + EVIL), name=EVIL, size_bytes=5, source=EVIL, quantization=EVIL)
-START = ServerStart(
-    product=Product.OLLAMA, argv=("/" + EVIL, EVIL), endpoint=AT, lifetime=Lifetime.FREE
-)
+START = ServerStart(product=Product.OLLAMA, argv=("/" + EVIL, EVIL), endpoint=AT)
 OFFER = DemoOffer(
     name=EVIL,
     licence=EVIL,

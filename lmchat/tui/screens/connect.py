@@ -303,17 +303,8 @@ class Connect:
 
         begin_work(self._app, start, "engine")
 
-    def show_failed_start(self, endpoint: Endpoint, error: LMChatError) -> None:
-        """Show why a server that lmchat has started has ended, on the welcome page if it is open.
-
-        If the server was in use, search for another one. Do nothing while lmchat quits.
-        """
-        if self._workspace.is_leaving:
-            return
-        target = self._target.value
-        if target is not None and target.endpoint == endpoint:
-            self._target.drop()
-            self.start()
+    def show_failed_start(self, error: LMChatError) -> None:
+        """Show why a server could not be started, on the welcome page if it is open."""
         if (page := self._page) is not None:
             page.show_problem(error.message_with_hint)
         else:

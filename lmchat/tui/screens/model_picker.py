@@ -484,12 +484,12 @@ class FilePicker(ListDialog[ModelFile | None]):
 
     HEADING = "Model files on this disk"
 
-    def __init__(self, files: Sequence[ModelFile], *, verb: str = "use it") -> None:
-        """Create the picker; `verb` is the word for Enter.
+    def __init__(self, files: Sequence[ModelFile]) -> None:
+        """Create the picker.
 
         A file is listed as a model would be, with the program in whose folder it is as its server.
         """
-        super().__init__(hints=(("Enter", verb), ("↑ ↓", "choose")))
+        super().__init__(hints=(("Enter", "start it"), ("↑ ↓", "choose")))
         self._files = {file.name: file for file in files}
         self._table = ModelTable(
             [

@@ -6,7 +6,7 @@ the page is drawn again when one is known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -15,14 +15,14 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from lmchat.domain.product import Lifetime, Product
+from lmchat.domain.product import Product
 from lmchat.domain.program import ServerStart
-from lmchat.domain.server import Candidate
 from lmchat.errors import LMChatError
 from lmchat.services.ports import Engine
 from lmchat.services.server_launcher import ServerLauncher
-from lmchat.services.server_rows import MachineState, ServerRow
+from lmchat.services.server_rows import MachineState
 from lmchat.services.workspace import Workspace
+from lmchat.threads import run_abandonable
 from lmchat.tui.messages import Post
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat.core import Work, begin_work
@@ -30,22 +30,16 @@ from lmchat.tui.screens.connect import Connect
 from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.widgets.line import MUTED, STRONG, styled
 
-_LIFETIMES: Mapping[Lifetime, str] = {
-    Lifetime.BRIEF: "The server keeps running when lmchat ends.",
-    Lifetime.FREE: "It runs in the background and keeps running when lmchat ends.",
-    Lifetime.TIED: "It runs in the background with the model in memory and stops when lmchat ends.",
-}
-
 
 class StartDialog(ConfirmDialog):
-    """Asks before a server is started: which command, and how long the server runs."""
+    """Asks before a server is started, with the command."""
 
     def __init__(self, start: ServerStart) -> None:
         super().__init__(f"Start {start.product.value}?", verb="run this command")
         self._start = start
 
     def compose_content(self) -> Iterable[Widget]:
-        lifetime = f"{_LIFETIMES[self._start.lifetime]} {self._start.product.facts.stop_words}"
+        lifetime = f"It keeps running when lmchat ends. {self._start.product.facts.stop_words}"
         yield Static(styled(self._start.command, STRONG), classes="words command gap")
         yield Static(styled(lifetime.rstrip(), MUTED), classes="words gap")
 
@@ -53,8 +47,8 @@ class StartDialog(ConfirmDialog):
 class ServerStarts:
     """Model files and programs of this machine, and the servers that were started from the page.
 
-    Facts are read in workers of the page. The starts run in workers of the app, so that a server is
-    still watched after the page was closed.
+    Facts are read in workers of the page. The starts run in workers of the app, so that an error is
+    also shown after the page was closed.
     """
 
     class Learned(Post):
@@ -67,7 +61,6 @@ class ServerStarts:
         self.problem = ""  # why the last start failed
         self._page = page
         self._connect = connect
-        self._catalogue = workspace.catalogue
         self._late_engine = workspace.engine
         self._launcher = workspace.make_launcher() if workspace.make_launcher else None
         self.has_read_disk = self._late_engine is None  # without an engine, no files are needed
@@ -105,38 +98,15 @@ class ServerStarts:
         except LMChatError as error:
             self.problem = error.message_with_hint
 
-    def read_programs(self, candidates: Sequence[Candidate]) -> None:
-        """Find in a worker which servers are installed on this machine.
-
-        First, if a server that was started from the page is usable by now, as one of the candidates
-        says, use it.
-        """
-        launcher = self._launcher
-        if launcher is None or not self._page.is_attached:
-            return
-        started = {program.start.endpoint for program in launcher.running}
-        for candidate in candidates:
-            if candidate.endpoint in started and candidate.verdict.is_usable:
-                # later: the search calls this while it shows its results on the page
-                self._page.call_later(self._connect.take_candidate, candidate)
-        begin_work(self._page, partial(self._read_programs, launcher), "programs")
+    def read_programs(self) -> None:
+        """Find in a worker which servers are installed on this machine."""
+        if self._launcher is not None and self._page.is_attached:
+            begin_work(self._page, partial(self._read_programs, self._launcher), "programs")
 
     async def _read_programs(self, launcher: ServerLauncher) -> None:
-        """Search for installed servers, and take over what the launcher knows then."""
-        await launcher.find_installed()
-        self._learn(
-            installed=launcher.installed,
-            running=launcher.running,
-            engine_command=launcher.engine_command,
-        )
-
-    def tick(self) -> None:
-        """Search at once if servers that were started from the page are running.
-
-        The page calls this once a second, so that such a server is used as soon as it answers.
-        """
-        if self._launcher is not None and self._launcher.running:
-            self._connect.check_now()
+        """Search for installed servers."""
+        installed = tuple(await run_abandonable(launcher.find))
+        self._learn(installed=installed, engine_command=launcher.engine_command)
 
     def begin(self, work: Work) -> None:
         """Run work that asks the user and starts a server, in a worker that outlives the page."""
@@ -147,32 +117,25 @@ class ServerStarts:
 
     async def start_engine(self) -> None:
         """Start the built-in engine with a model file that the user chooses."""
-        if file := await self._ask(FilePicker(self.machine.files, verb="start it")):
+        if file := await self._ask(FilePicker(self.machine.files)):
             self._connect.start_engine(file.name)
 
-    async def start_with_file(self, row: ServerRow) -> None:
-        """Start the server of a row with a model file that the user chooses, after `start` asks."""
-        file = await self._ask(FilePicker(self.machine.files, verb="show the command"))
-        if file and self._launcher:
-            start = await self._launcher.prepare_with_file(row.candidate, row.program, file.path)
-            await self.start(start)
-
     async def start(self, start: ServerStart) -> None:
-        """Show the command of a start; if the user agrees, run it and watch the server.
+        """Show the command of a start; if the user agrees, run it and use the server that answers.
 
-        This takes until the server ends. If it fails to start or ends with an error, show why;
-        otherwise search again.
+        If the start fails, show why.
         """
         launcher = self._launcher
         if launcher is None or not await self._ask(StartDialog(start)):
             return
         self.problem = ""
-        self._page.post_message(self.Learned())
-        self._catalogue.expect(start.endpoint)  # searches probe its address from now on
+        self._learn(starting=(*self.machine.starting, start))
         try:
-            await launcher.watch(await launcher.begin(start))
+            candidate = await launcher.start(start)
         except LMChatError as error:
-            self._catalogue.forget(start.endpoint)
-            self._connect.show_failed_start(start.endpoint, error)
+            self._connect.show_failed_start(error)
         else:
-            self._connect.check_now()
+            if self._page.is_attached:
+                self._connect.take_candidate(candidate)
+        others = [other for other in self.machine.starting if other != start]
+        self._learn(starting=tuple(others))

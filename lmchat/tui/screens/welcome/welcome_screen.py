@@ -114,7 +114,7 @@ class WelcomeScreen(Screen[None]):
         self.query_one(KeysRow).show(_HINTS, _LAST_HINTS)
         self.starts.read_disk()
         self.call_after_refresh(self.draw)
-        self.set_interval(1.0, self.tick)
+        self.set_interval(1.0, self._show_status)
         self.set_timer(_DISK_WAIT_S, self.end_wait)
 
     def on_screen_resume(self) -> None:
@@ -129,15 +129,10 @@ class WelcomeScreen(Screen[None]):
         self._is_disk_wait_over = True
         self.draw()
 
-    def tick(self) -> None:
-        """Update the times in the status line, and look after started servers, once a second."""
-        self._show_status()
-        self.starts.tick()
-
     def show(
         self, candidates: Sequence[Candidate], searched_s_ago: float, next_search_s: float
     ) -> None:
-        """Show what the last search found, and use a started server that answers by now.
+        """Show what the last search found.
 
         `searched_s_ago` is the time since that search, `next_search_s` the time until the next one.
         """
@@ -147,7 +142,7 @@ class WelcomeScreen(Screen[None]):
         self._next_search_at_s = now_s + next_search_s
         self.draw()
         if not self.is_leaving:
-            self.starts.read_programs(candidates)
+            self.starts.read_programs()
 
     def show_problem(self, words: str) -> None:
         """Show why the start of a server failed."""
@@ -328,7 +323,7 @@ class WelcomeScreen(Screen[None]):
         """Do the next step for a server that was chosen.
 
         If its host must be allowed first, ask about its address. Otherwise use it, start it, or
-        start it with a model file; if none of these is its action, search at once.
+        copy its command; if none of these is its action, search at once.
         """
         if server.candidate.can_be_allowed:
             self.ask_address(server.candidate.endpoint.url)
@@ -336,8 +331,8 @@ class WelcomeScreen(Screen[None]):
             self._connect.take_candidate(server.candidate)
         elif server.action is RowAction.START and server.start is not None:
             self.starts.begin(partial(self.starts.start, server.start))
-        elif server.action is RowAction.START_WITH_FILE:
-            self.starts.begin(partial(self.starts.start_with_file, server))
+        elif server.action is RowAction.COPY:
+            self.app.copy_to_clipboard(server.next_step)
         else:
             self._connect.check_now()
 
