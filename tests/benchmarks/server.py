@@ -1,4 +1,8 @@
-"""A server that streams at an exact pace and writes down when it wrote what, and when the client hung up."""
+"""A server that streams at an exact pace and writes down when it wrote what, and when the client hung up.
+
+The bytes of a stream are those that llama.cpp sends to lmchat (tests/support/captures/stream-usage-timings.jsonl):
+one write for each token, each with timings of its own.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ MODELS = json.dumps(
 
 
 class PacedServer:
-    """Answers like a plain OpenAI-compatible server; the text and the pace are set before each request."""
+    """Streams like llama.cpp, and is else a plain server; the text and the pace are set before each request."""
 
     def __init__(self) -> None:
         self.text = "hello"
@@ -24,8 +28,6 @@ class PacedServer:
         """Characters sent at full speed before the paced ones."""
         self.go_on = threading.Event()
         """The paced ones come when this is set."""
-        self.write_bytes: int | None = None
-        """Of a reply in chunks of HTTP, at full speed: how many bytes each holds; 0 is an event a chunk."""
         self.is_ahead = threading.Event()
         self.is_sent = threading.Event()
         """All text is sent; where some went ahead, the end comes a second later, so that it is not counted."""
@@ -58,10 +60,7 @@ class PacedServer:
                 )
                 await reader.readexactly(length)
                 if "chat/completions" in head.split("\r\n")[0]:
-                    if self.write_bytes is None:
-                        await self._stream(reader, writer)
-                    else:
-                        await self._flood(writer, self.write_bytes)
+                    await self._stream(reader, writer)
                     break
                 is_known = "/models" in head.split("\r\n")[0]
                 status, body = (
@@ -81,14 +80,17 @@ class PacedServer:
         self.hung_up.clear()
         watch = asyncio.ensure_future(self._watch(reader))
         writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
+            b"Connection: close\r\n\r\n"
         )
+        role = _event({"delta": {"role": "assistant", "content": None}})
         start_s, sent, first = time.perf_counter(), 0, 0
         pieces = [self.text[at : at + self.piece] for at in range(0, len(self.text), self.piece)]
         for number, piece in enumerate(pieces, 1):
             if self.hung_up.is_set():
                 break
-            writer.write(_event({"delta": {"content": piece}}))
+            token = _event({"delta": {"content": piece}}, timings=_timings(number))
+            writer.write(_http_chunk(token if sent else role + token))
             sent += len(piece)
             self.written.append((time.perf_counter(), sent))
             if sent < self.ahead:
@@ -111,27 +113,11 @@ class PacedServer:
         if self.ahead:
             await asyncio.wait([watch], timeout=1)
         with suppress(ConnectionError):
-            writer.write(_end(tokens))
+            writer.write(_http_chunk(_end(tokens)))
+            writer.write(_http_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
             await writer.drain()
         self.done.set()
         watch.cancel()
-
-    async def _flood(self, writer: asyncio.StreamWriter, size: int) -> None:
-        writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
-            b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
-        )
-        pieces = [self.text[at : at + self.piece] for at in range(0, len(self.text), self.piece)]
-        parts = [_event({"delta": {"content": piece}, "finish_reason": None}) for piece in pieces]
-        parts.append(_end(len(pieces)))
-        if size:
-            whole = b"".join(parts)
-            parts = [whole[at : at + size] for at in range(0, len(whole), size)]
-        for part in parts:
-            writer.write(b"%x\r\n%b\r\n" % (len(part), part))
-            await writer.drain()
-        writer.write(b"0\r\n\r\n")
-        await writer.drain()
 
     async def _watch(self, reader: asyncio.StreamReader) -> None:
         with suppress(ConnectionError):
@@ -140,22 +126,45 @@ class PacedServer:
         self.hung_up.set()
 
 
-def _event(choice: dict) -> bytes:
-    return _data({"choices": [{"index": 0, **choice}]})
+def _event(choice: dict, **fields: object) -> bytes:
+    return _data({"choices": [{"finish_reason": None, "index": 0, **choice}]} | fields)
 
 
 def _end(tokens: int) -> bytes:
-    usage = {"prompt_tokens": 10, "completion_tokens": tokens}
-    last = _event({"delta": {}, "finish_reason": "stop"})
-    return last + _data({"choices": [], "usage": usage}) + b"data: [DONE]\n\n"
+    last = _event({"finish_reason": "stop", "delta": {}})
+    usage = {"completion_tokens": tokens, "prompt_tokens": 41, "total_tokens": 41 + tokens}
+    usage["prompt_tokens_details"] = {"cached_tokens": 40}
+    return last + _data({"choices": [], "usage": usage, "timings": _timings(tokens)})
 
 
-def _data(data: dict) -> bytes:
-    """Return an event, with what nearly every server repeats in each."""
+def _data(fields: dict) -> bytes:
     head = {
-        "id": "chatcmpl-0123456789abcdef",
-        "object": "chat.completion.chunk",
-        "created": 1,
+        "created": 1795157316,
+        "id": "chatcmpl-5GVyhDYamCHG6JmweZxVr7XuqaLvTMUe",
         "model": "bench",
+        "system_fingerprint": "b0-unknown",
+        "object": "chat.completion.chunk",
     }
-    return b"data: " + json.dumps(head | data, separators=(",", ":")).encode() + b"\n\n"
+    choices = {"choices": fields.pop("choices")}
+    chunk = json.dumps(choices | head | fields, separators=(",", ":"), ensure_ascii=False)
+    return f"data: {chunk}\n\n".encode()
+
+
+def _timings(tokens: int) -> dict[str, float]:
+    """Return the timings that llama.cpp sends with a token, about 20 ms behind those of the last."""
+    took_ms = round(20.5 * tokens - 17.3, 3)
+    return {
+        "cache_n": 40,
+        "prompt_n": 1,
+        "prompt_ms": 22.744,
+        "prompt_per_token_ms": 22.744,
+        "prompt_per_second": 43.96763981709462,
+        "predicted_n": tokens,
+        "predicted_ms": took_ms,
+        "predicted_per_token_ms": took_ms / tokens,
+        "predicted_per_second": 1e3 * tokens / took_ms,
+    }
+
+
+def _http_chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
