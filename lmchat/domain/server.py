@@ -21,7 +21,7 @@ _MAX_ADDRESS_CHARS = 2000
 _MAX_HOST_CHARS = 253
 # a name in ASCII, or a number, which a hint explains; a name does not end with a number
 _NAME = r"\d+|([a-z0-9_-]{1,63}\.)*(?!\d+$)[a-z0-9_-]{1,63}"
-_VERSION_SEGMENT = r"/v\d+[a-z0-9]*(/|$)"  # "/v1", "/v1beta/"
+_VERSION_SEGMENT = r"/v\d[a-z0-9]*(/|$)"  # "/v1", "/v1beta/"
 _REQUEST_PATH = r"(/api/(chat|generate|tags|show|ps|version)|/(chat/)?completions|/models)$"
 """Ending of an address that was copied from a request."""
 # endings of names that are used only within a network of one's own
