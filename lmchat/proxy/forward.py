@@ -1,7 +1,7 @@
 """Passing on a request of another program: its body as it came, and the reply byte for byte.
 
 `Forwarding.reply` sends the request, again after failures that pass, until a reply begins. Nothing
-is sent again after that.
+is sent again after that. Only the server's API key is cut out of a reply that repeats it.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from lmchat.proxy.reply_figures import ReplyFigures
 from lmchat.proxy.retries import plan_for
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.timeouts import IdleTimeout, Loading
+from lmchat.text import without_secret
 
 REFUSAL_BYTES = 1024 * 1024  # most bytes of a refusal that are passed on
 REFUSAL_S = 10.0  # timeout for the body of a refusal, whose status has already arrived
@@ -173,13 +174,13 @@ class Forwarding(Struct, kw_only=True):
                     chunks = self._chunks(response, idle_timeout)
                     attempt.push_async_callback(chunks.aclose)
                     stack.push_async_exit(attempt.pop_all())  # `attempt` closes nothing now
-                    return _reply(response, chunks)
+                    return self._reply(response, chunks)
                 with errors_as_unavailable(endpoint):
                     body = await read_up_to(response, REFUSAL_BYTES, REFUSAL_S)
         except ServerUnavailable as error:
             return _Failure(error=error)
         return _Failure(
-            reply=_reply(response, _only(body)),
+            reply=self._reply(response, _without_key(_only(body), self._key)),
             error=refusal(response.status_code, response.headers, body, self._facts),
         )
 
@@ -199,12 +200,19 @@ class Forwarding(Struct, kw_only=True):
             timeout=httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S),
         )
 
+    def _reply(self, response: httpx.Response, chunks: AsyncIterator[bytes]) -> ForwardedReply:
+        headers = {
+            name.lower(): without_secret(value, self._key)
+            for name, value in response.headers.items()
+        }
+        return ForwardedReply(status=response.status_code, headers=headers, chunks=chunks)
+
     async def _chunks(
         self, response: httpx.Response, idle_timeout: IdleTimeout
     ) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives; note each chunk for the timeout and for the figures."""
         with errors_as_unavailable(self.request.model.endpoint):
-            async for chunk in response.aiter_bytes():
+            async for chunk in _without_key(response.aiter_bytes(), self._key):
                 # The body is not decoded here, so any byte counts as the first token.
                 idle_timeout.note_data(has_token=True)
                 self._figures.note(chunk)
@@ -301,9 +309,20 @@ class Forwarding(Struct, kw_only=True):
         self.on_end(row)
 
 
-def _reply(response: httpx.Response, chunks: AsyncIterator[bytes]) -> ForwardedReply:
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return ForwardedReply(status=response.status_code, headers=headers, chunks=chunks)
+async def _without_key(chunks: AsyncIterator[bytes], key: str) -> AsyncIterator[bytes]:
+    """Yield the chunks of a body with `…` in place of an API key, also of one that is cut in two.
+
+    An end of a chunk that may be the beginning of the key is held back until the next chunk. That
+    delays no event of a stream: they end with a line break, which no key has.
+    """
+    beginnings = [key[:length] for length in range(len(key) - 1, 0, -1)]  # the longest first
+    held = ""
+    async for chunk in chunks:
+        text = without_secret(held + chunk.decode("utf-8", "surrogateescape"), key)
+        held = next(filter(text.endswith, beginnings), "")
+        yield text.removesuffix(held).encode("utf-8", "surrogateescape")
+    if held:
+        yield held.encode()
 
 
 async def _only(body: bytes) -> AsyncIterator[bytes]:

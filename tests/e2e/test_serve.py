@@ -141,6 +141,32 @@ def test_the_server_gets_its_own_key_and_not_that_of_the_program(tmp_path, serve
     assert server.seen(CHAT)[0].headers["authorization"] == "Bearer sk-own-key"
 
 
+_KEY = "sk-own-key"
+_QUOTED = {"error": {"message": f"Incorrect API key provided: {_KEY}."}}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        json_reply(_QUOTED, status=400, headers={"X-Request-Id": f"id-{_KEY}"}),
+        json_reply(_QUOTED, headers={"Retry-After": _KEY}),
+        sse("Hel", f"data: {json.dumps(_QUOTED)}\n\n".encode()),
+        sse("Hel", f"data: {json.dumps(_QUOTED)}\n\n".encode(), every=3),
+        sse(f"data: the end is {_KEY[:-1]}".encode()),
+    ],
+    ids=["refusal", "reply", "stream", "stream in small parts", "beginning of a key"],
+)
+def test_a_key_that_the_server_repeats_is_cut_out_of_its_reply(tmp_path, server, reply):
+    server.forget()
+    plain(server, "tiny", key=_KEY).on(CHAT, reply)
+    config = f'[[endpoints]]\nname = "mine"\nurl = "{server.url}"\napi_key = "{_KEY}"\n'
+    with serving(tmp_path, config=config) as gateway:
+        passed = gateway.chat(stream=True)
+    assert server.seen(CHAT)[0].headers["authorization"] == f"Bearer {_KEY}"
+    assert _KEY not in f"{passed.text} {passed.headers}"
+    assert passed.text.endswith(("}", "\n\n", _KEY[:-1]))
+
+
 def test_an_answer_that_breaks_off_breaks_off_for_the_program_too(gateway, server):
     server.on(CHAT, sse("Hel", Cut()))
     with pytest.raises(httpx.RemoteProtocolError):
