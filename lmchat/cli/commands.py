@@ -326,12 +326,6 @@ lmchat serve --host 192.168.1.20 --key garden-gate""",
         argument("--port PORT", "port to listen at; default: 8642", type=port_number),
         argument("--host ADDRESS", "address to listen at; default: 127.0.0.1; others need --key"),
         argument("--key KEY", "API key that programs have to send; default: LMCHAT_SERVE_KEY"),
-        argument(
-            "--allow-origin ORIGIN",
-            "let a web page use it, such as https://chat.example; may be repeated",
-            dest="origins",
-            action="append",
-        ),
     ),
     json="",
     notes="Other programs use the address http://127.0.0.1:8642/v1 and any API key.\n"
@@ -584,7 +578,6 @@ class ParsedOptions:
     port = 8642
     host = "127.0.0.1"
     key: str | None = None
-    origins: tuple[str, ...] = ()
     code = stream_json = tools = yes = is_text = False
     schema: str | None = None
     preset: str | None = None

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -35,7 +35,6 @@ from lmchat.text import header_value, plural
 END_S = 5  # for running answers after a signal
 KEEP_ALIVE_S = 75  # for an idle connection; clients give theirs up sooner
 _KEY_VARIABLE = "LMCHAT_SERVE_KEY"  # in place of `--key`, which the list of processes shows
-_ANY_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - refused without a key
 _BACKLOG = 2048
 _PROGRAM_COLUMNS = 24
 _MODEL_COLUMNS = 28
@@ -48,7 +47,7 @@ async def run_server(context: Context) -> int:
     listening = _listen(options.host, options.port)
     port: int = listening.getsockname()[1]  # that of the option, or any if that is 0
     try:
-        rules = access_rules(options.host, port, options.origins, key)
+        rules = access_rules(options.host, port, key)
         async with open_runtime(context) as runtime, _watch(context, runtime, port) as watch:
             gateway = Gateway(
                 client=runtime.backend,
@@ -95,16 +94,10 @@ def checked_key(host: str, key: str) -> str:
     return key
 
 
-def access_rules(host: str, port: int, origins: Sequence[str], key: str) -> AccessRules:
+def access_rules(host: str, port: int, key: str) -> AccessRules:
     """Return the rules for the headers of requests to this host and port."""
     names = [*LOOPBACK_HOSTS, f"[{host}]" if ":" in host else host.lower()]
-    if host in _ANY_HOSTS:  # programs use whatever name this machine has; the key protects it
-        names = []  # any name is allowed
-    return AccessRules(
-        hosts=frozenset([*names, *(f"{name}:{port}" for name in names)]),
-        origins=frozenset(origin.lower().rstrip("/") for origin in origins),
-        key=key,
-    )
+    return AccessRules(hosts=frozenset([*names, *(f"{name}:{port}" for name in names)]), key=key)
 
 
 def _listen(host: str, port: int) -> socket.socket:

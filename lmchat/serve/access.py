@@ -12,36 +12,38 @@ from lmchat.errors import LMChatError
 from lmchat.serve.error_replies import openai_error
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")  # as in a `Host` header
+_OWN_SITES = frozenset(("none", "same-origin"))
+"""Values of `Sec-Fetch-Site` for an address that a person has typed, and for what it shows."""
 
 
 class AccessRules(Struct, frozen=True, kw_only=True):
     """Rules for the headers of each request."""
 
     hosts: frozenset[str]
-    """Values of `Host` in small letters, with and without the port; empty: any."""
-    origins: frozenset[str] = frozenset()  # allowed values of `Origin`, in small letters
+    """Values of `Host` in small letters, with and without the port; any is right with a key."""
     key: str = ""  # that each request needs; empty: none
 
     def check(self, headers: Headers) -> None:
         """Return if a request with these headers is allowed; raise `LMChatError` if not.
 
         A web page that a browser shows can send requests to this machine. They have its origin, or
-        the name of a host that only pretends to be this machine (DNS rebinding).
+        the name of a host that only pretends to be this machine (DNS rebinding). For an image, they
+        have neither, but the browser says that another site asks for it.
         """
         host = headers.get("host", "").lower()
-        if self.hosts and host not in self.hosts:
+        if not self.key and host not in self.hosts:
             raise LMChatError(
                 "This address is for programs of this machine: the Host header names another one.",
                 kind="forbidden",
                 hint="Use http://127.0.0.1 with this port.",
             )
-        for origin in headers.getlist("origin"):
-            if origin.lower() not in self.origins:
-                raise LMChatError(
-                    "Web pages may not use this address.",
-                    kind="forbidden",
-                    hint="To allow one, start lmchat serve with --allow-origin ORIGIN.",
-                )
+        sites = headers.getlist("sec-fetch-site")
+        if "origin" in headers or not _OWN_SITES.issuperset(sites):
+            raise LMChatError(
+                "Web pages may not use this address.",
+                kind="forbidden",
+                hint="Use a program that is not a page in a browser.",
+            )
         if self.key and not self._has_key(headers):
             raise LMChatError(
                 "The API key is missing or wrong.",

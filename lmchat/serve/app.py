@@ -41,7 +41,7 @@ def new_app(
 
     async def list_models(_: Request) -> Response:
         try:
-            gateway.watch.routes.require_server()
+            gateway.watch.routes.server()
         except LMChatError as error:
             return openai_error(error)
         return JSONResponse(list_json(gateway.watch.routes.listed()))

@@ -12,6 +12,8 @@ from lmchat.errors import BodyTooLarge, RequestInvalid
 from lmchat.serve.request_log import report_of
 
 _MB = 1e6
+_MAX_NAME_CHARS = 1000
+"""Limit for the name of a model: to compare and to show a longer one takes too long."""
 
 
 class BodyFields(Struct, frozen=True):
@@ -72,6 +74,8 @@ def model_name(fields: BodyFields, request: Request) -> str:
         raise RequestInvalid("No LM Studio model selected", hint="Name a model.")
     if not isinstance(name, str) or not name.strip():
         raise RequestInvalid("Invalid model parameter: the name of a model is needed.")
+    if len(name) > _MAX_NAME_CHARS:
+        raise RequestInvalid("Invalid model parameter: the name is too long.")
     report_of(request.scope).subject = name
     return name
 

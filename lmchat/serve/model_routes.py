@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from lmchat.domain.model_names import find_model, unknown_model
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo
 from lmchat.domain.target_choice import why_unusable
+from lmchat.errors import EndpointNotAllowed
 
 
 class ModelRoutes(Struct, frozen=True):
@@ -65,17 +66,32 @@ class ModelRoutes(Struct, frozen=True):
                 models[alias] = model
         return models
 
-    def require_server(self) -> None:
-        """Return if there is a server; raise the error that says why none can be used."""
-        if not self.usable:
-            raise why_unusable(self.candidates)
+    def server(self, url: str = "") -> Candidate:
+        """Return the usable server at an address; without an address, the best of all.
+
+        Raises the error that says why it cannot be used. An address where no server was found or
+        configured is not allowed: a request must not make lmchat connect to other programs.
+        """
+        candidates = self.candidates
+        if url:
+            address = Endpoint.parse(url).canonical
+            candidates = tuple(found for found in candidates if found.endpoint.canonical == address)
+            if not candidates:
+                raise EndpointNotAllowed(
+                    "Endpoint not allowed: no server was found there; "
+                    "name it under [[endpoints]] in config.toml."
+                )
+        for candidate in candidates:
+            if candidate.verdict.is_usable:
+                return candidate
+        raise why_unusable(candidates)
 
     def find(self, name: str) -> ModelInfo:
         """Return the model to which a name leads.
 
         Raises `WrongUse` if no server has it, and the error that says why if there is no server.
         """
-        self.require_server()
+        self.server()  # raises the error to show if there is none
         models = tuple(self.aliases.values())
         model = find_model(name, models) or self.aliases.get(name)
         if model is None:

@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from lmchat.domain.forwarding import ForwardedReply, ForwardedRequest
-from lmchat.domain.server import Candidate, Endpoint, ModelInfo
-from lmchat.domain.target_choice import NOTHING_FOUND, why_unusable
+from lmchat.domain.server import ModelInfo
+from lmchat.domain.target_choice import NOTHING_FOUND
 from lmchat.domain.telemetry import Metrics
-from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
+from lmchat.errors import LMChatError, NoServerFound, ServerRejected, ServerUnavailable
 from lmchat.serve.bodies import fields_of, model_name, with_changes
 from lmchat.serve.error_replies import headers_of, status_of
 from lmchat.serve.forward_route import ForwardRoute, Gateway
@@ -37,7 +37,8 @@ class SourceRoutes:
     async def health(self, request: Request) -> Response:
         """Say whether the server in the query (`endpoint`) can answer; without one, if any can."""
         try:
-            candidate = await self._usable_server(request.query_params.get("endpoint", ""))
+            url = request.query_params.get("endpoint", "")
+            candidate = self._gateway.watch.routes.server(url)
         except LMChatError as error:
             status = _failure_status(error)
             return JSONResponse({"healthy": False, "error": error.message}, status)
@@ -51,17 +52,14 @@ class SourceRoutes:
 
     async def models(self, request: Request) -> Response:
         """List the models of the server in the query (`endpoint`); without one, those of all."""
-        url = request.query_params.get("endpoint", "")
+        routes = self._gateway.watch.routes
         try:
-            if url:
-                candidate = await self._usable_server(url)
-                models = {model.model_id: model for model in candidate.models}
-            else:
-                await self._usable_server("")  # raises the error to show if there is none
-                models = self._gateway.watch.routes.listed()
+            url = request.query_params.get("endpoint", "")
+            candidate = routes.server(url)
         except LMChatError as error:
             return JSONResponse({"error": error.message}, _failure_status(error))
-        return JSONResponse(list_json(models))
+        models = {model.model_id: model for model in candidate.models}
+        return JSONResponse(list_json(models if url else routes.listed()))
 
     async def detect_endpoint(self, _: Request) -> Response:
         """Name the best server of the last look."""
@@ -81,19 +79,6 @@ class SourceRoutes:
         self._metrics_at_reset = self._gateway.client.metrics()
         return JSONResponse({"message": RESET})
 
-    async def _usable_server(self, url: str) -> Candidate:
-        """Check and return the server at an address; without one, return the best of all.
-
-        Raises `LMChatError` if it cannot be used.
-        """
-        candidates = self._gateway.watch.routes.candidates
-        if url:
-            candidates = (await self._gateway.client.check(Endpoint.parse(url)),)
-        for candidate in candidates:
-            if candidate.verdict.is_usable:
-                return candidate
-        raise why_unusable(candidates)
-
 
 class SourceChatRoute(ForwardRoute):
     """The chat of older programs: the body may name the server, and the answer is streamed."""
@@ -109,30 +94,15 @@ class SourceChatRoute(ForwardRoute):
         if not fields.endpoint:
             return await super().new_request(request, body)
         name = model_name(fields, request)
-        endpoint = Endpoint.parse(str(fields.endpoint))
-        model = await self._model_at(endpoint, name)
+        server = self.gateway.watch.routes.server(str(fields.endpoint))
+        # Without facts if the server does not list it: the server itself will refuse it then.
+        model = ModelInfo(model_id=name, endpoint=server.endpoint, product=server.product)
+        model = next((listed for listed in server.models if listed.model_id == name), model)
         return ForwardedRequest(model=model, path=self.path, body=body, messages=fields.messages)
-
-    async def _model_at(self, endpoint: Endpoint, name: str) -> ModelInfo:
-        """Return a model of the server at an address.
-
-        A server that the last look has not found is checked first. A model that the server does not
-        list is returned without facts: the server itself will refuse it.
-        """
-        found = [
-            candidate
-            for candidate in self.gateway.watch.routes.usable
-            if candidate.endpoint.canonical == endpoint.canonical
-        ]
-        candidate = found[0] if found else await self.gateway.client.check(endpoint)
-        for model in candidate.models:
-            if model.model_id == name:
-                return model
-        return ModelInfo(model_id=name, endpoint=candidate.endpoint, product=candidate.product)
 
     def error_reply(self, error: LMChatError) -> Response:
         """Return the reply for an error that occurs before the reply has begun."""
-        if isinstance(error, ServerUnavailable | ServerRejected):
+        if isinstance(error, NoServerFound | ServerUnavailable | ServerRejected):
             document = {"error": STREAMING_FAILED, "message": error.message}
             return JSONResponse(document, HTTPStatus.INTERNAL_SERVER_ERROR)
         return JSONResponse({"error": error.message}, status_of(error), headers_of(error))
