@@ -32,7 +32,7 @@ class Toolbox:
         """Start nothing yet.
 
         `allowed` has the fingerprints of tools for which the user once chose "always", by full
-        name; older versions of lmchat have saved empty ones.
+        name.
         """
         self.settings = settings
         self.allowed = dict(allowed)
@@ -120,9 +120,6 @@ class Toolbox:
         name = safe_line(tool.full_name, limit=80)
         if self._configured_rule(tool):
             return f"config.toml asks about {name} each time, although you once chose “always”."
-        has_fingerprint = bool(self.allowed[tool.full_name])
-        if not has_fingerprint:
-            return f"An older lmchat saved “always” for {name} without what it was; decide again."
         changed = "its server, description or arguments have changed"
         return f"{name} is not what you always allowed: {changed}."
 

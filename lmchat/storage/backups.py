@@ -78,7 +78,7 @@ def remove_leftovers(path: Path, *, days: int) -> None:
     """
     path = path.resolve()  # copies are beside the file, not beside a link to it
     hidden = f".{path.name}"
-    beginnings = (f"{hidden}.backup-", f"{hidden}.format-", f"{hidden}-answer-")
+    beginnings = (f"{hidden}.backup-", f"{hidden}-answer-")
     # An error means that another process has just removed one. The next start removes the others.
     with suppress(OSError):
         for file in path.parent.iterdir():

@@ -21,16 +21,13 @@ from lmchat.domain.turn import Piece
 from lmchat.errors import StoreUnavailable
 from lmchat.files import OPEN_FLAGS, ensure_folder, system_error
 from lmchat.storage.database_copies import DATABASE_ERRORS
-from lmchat.storage.development_files import renew_tables
 from lmchat.storage.file_errors import is_damage, name_of
 from lmchat.storage.row_values import contains
 from lmchat.storage.running_answer import answer_path, read_answer
 from lmchat.storage.schema import (
-    OLDEST_EXTENDED,
     VERSION,
     create_tables,
     ensure_index,
-    extend_tables,
     transaction,
     version_of,
 )
@@ -96,8 +93,8 @@ def connect(path: Path) -> Connection:
     """Open the file, or create it; then create missing tables and the search index.
 
     A file that this user may read but not write is opened for reading, without any change. Raises
-    `OSError` or `sqlite3.Error` if the file cannot be used. Raises `StoreUnavailable` for a newer
-    format, or for a read-only file in an older one.
+    `OSError` or `sqlite3.Error` if the file cannot be used, and `StoreUnavailable` for one in
+    another format.
     """
     try:
         ensure_folder(path.parent)
@@ -187,22 +184,12 @@ def _ensure_file(path: Path) -> None:
 
 
 def _ensure_tables(connection: Connection) -> None:
-    """Create the tables of a new file, or bring those of an older format into this one.
-
-    An older format gets the missing columns and tables. The rows of a development version are
-    copied into new tables, and the connection gets a notice for the user. Does nothing for a file
-    in this format, and raises `StoreUnavailable` for a newer one.
-    """
+    """Create the tables of a new file; raises `StoreUnavailable` for one in another format."""
     if version_of(connection) == VERSION:
         return
     with transaction(connection):
-        version = version_of(connection)  # again, now that no other process can change it
-        if version == 0:
+        if version_of(connection) == 0:  # again, now that no other process can change it
             create_tables(connection)
-        elif OLDEST_EXTENDED <= version < VERSION:
-            extend_tables(connection, version)
-        elif version < OLDEST_EXTENDED:
-            connection.notice = renew_tables(connection, connection.path, version)
 
 
 def _connect_to_read(path: Path) -> Connection:
@@ -210,30 +197,25 @@ def _connect_to_read(path: Path) -> Connection:
 
     For write-ahead logging, SQLite writes beside the file even to read it. If that is not allowed,
     the file is opened as immutable: changes that are only in the log are then not seen. Raises
-    `OSError`, `sqlite3.Error` or, for an older or newer format, `StoreUnavailable`.
+    `OSError`, `sqlite3.Error` or, for another format, `StoreUnavailable`.
     """
     for mode in ("mode=ro", "immutable=1"):
         connection = _open(path, mode)
         connection.is_read_only = True
         try:
-            _refuse_outdated(connection)
+            version = version_of(connection)
         except BaseException as error:
             connection.close()
             # these two: SQLite may not write beside the file, so the next mode is tried
             if not name_of(error).startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
                 raise
         else:
+            if version == 0:
+                connection.close()
+                hint = "Make it writable, or set LMCHAT_HOME to another folder."
+                raise StoreUnavailable(f"{path.name} is empty and read-only.", hint=hint)
             return connection
     raise system_error(errno.EACCES, path)
-
-
-def _refuse_outdated(connection: Connection) -> None:
-    """Raise `StoreUnavailable` for a read-only file in an older format, or in a newer one."""
-    if version_of(connection) < VERSION:
-        raise StoreUnavailable(
-            "The sessions are from an older lmchat and the file is read-only.",
-            hint="Make the file writable, or set LMCHAT_HOME to another folder.",
-        )
 
 
 def _use_write_ahead_log(connection: Connection) -> None:

@@ -16,11 +16,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from lmchat.domain.finding import Finding, Grade, Group, Subject
+from lmchat.errors import StoreUnavailable
 from lmchat.files import system_error
 from lmchat.paths import Paths
 from lmchat.storage.database_copies import DATABASE_ERRORS
 from lmchat.storage.file_errors import explain, is_damage
-from lmchat.storage.schema import OLDEST_EXTENDED, VERSION
+from lmchat.storage.schema import version_of
 
 # With less free room than this, the user is warned.
 _LITTLE_ROOM_BYTES = 200 * 1024 * 1024
@@ -193,6 +194,8 @@ def _check_sessions(path: Path) -> Finding:
             return _SESSIONS.graded(Grade.FAULT, cause, step)
         with closing(_connect(path)) as connection:
             return _check_database(path, connection)
+    except StoreUnavailable as error:  # it is from another version of lmchat
+        return _SESSIONS.graded(Grade.FAULT, error.message, error.hint)
     except (*DATABASE_ERRORS, OSError) as error:
         return _failure(path, error, _SESSIONS)
 
@@ -200,19 +203,12 @@ def _check_sessions(path: Path) -> Finding:
 def _check_database(path: Path, connection: sqlite3.Connection) -> Finding:
     """Return the row about an opened `sessions.db`.
 
-    It is a fault if the format is newer than this lmchat, or if the file or its folder cannot be
-    written. An older format is no problem. Raises `sqlite3.Error` for a file that is damaged or
-    locked.
+    It is a fault if the file or its folder cannot be written. Raises `sqlite3.Error` for a file
+    that is damaged or locked, and `StoreUnavailable` for one in another format.
     """
-    version = int(connection.execute("pragma user_version").fetchone()[0])
+    version = version_of(connection)
     journal = str(connection.execute("pragma journal_mode").fetchone()[0])
     size_bytes = path.stat().st_size
-    if version > VERSION:
-        cause = (
-            f"The sessions are from a newer lmchat (format {version}; this one knows {VERSION})."
-        )
-        step = f"Update lmchat{_OR_ANOTHER_HOME}"
-        return _SESSIONS.graded(Grade.FAULT, cause, step)
     for file_or_folder in (path, path.parent):
         if not os.access(file_or_folder, os.W_OK):
             cause = f"Sessions are not saved: {file_or_folder} is read-only for this user."
@@ -223,13 +219,6 @@ def _check_database(path: Path, connection: sqlite3.Connection) -> Finding:
     connection.execute("rollback")
     size = f"{size_bytes / _MB:.1f} MB"
     cause = f"Readable and writable: {size}, format {version}, journal {journal}."
-    if OLDEST_EXTENDED <= version < VERSION:
-        cause += f" The next start brings it to format {VERSION}."
-    elif version < OLDEST_EXTENDED:
-        cause += (
-            " The next start keeps a copy of it and copies its messages to new tables of "
-            f"format {VERSION}."
-        )
     return _SESSIONS.ok(cause)
 
 

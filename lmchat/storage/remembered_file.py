@@ -31,9 +31,6 @@ def load(path: Path) -> tuple[Remembered, str]:
         data = tomllib.loads(content.decode())
         # the file has a table for each recent model, `Remembered` a pair
         data["recent"] = [(row["endpoint"], row["model"]) for row in data.get("recent", ())]
-        allowed_tools = data.get("allowed_tools")
-        if isinstance(allowed_tools, list):  # an older lmchat wrote the names alone
-            data["allowed_tools"] = dict.fromkeys(allowed_tools, "")
         return convert(data, Remembered), ""
     except FileNotFoundError:
         return Remembered(), ""

@@ -14,14 +14,6 @@ from lmchat.errors import StoreUnavailable
 
 VERSION = 6
 """Format of the tables, stored as `user_version`."""
-OLDEST_EXTENDED = 4
-"""The oldest format that is extended to this one; earlier ones are of development versions."""
-
-# The choices that the model had at each token of an answer, compressed, if they were asked for.
-_CHOICES_TABLE = """create table token_choices (
-    number integer primary key references messages (number) on delete cascade,
-    data blob not null
-)"""
 
 _TABLES = (
     # `leaf_id` ends the chosen path; `place` is the reading position; `sampling` is a JSON object
@@ -82,7 +74,11 @@ _TABLES = (
         name text not null default ''
     )""",
     "create index parts_by_message on parts (number)",
-    _CHOICES_TABLE,
+    # The choices that the model had at each token of an answer, compressed, if they were asked for.
+    """create table token_choices (
+        number integer primary key references messages (number) on delete cascade,
+        data blob not null
+    )""",
     "create table drafts (session_id text primary key not null, text text not null)",
     """create table ledger (
         ledger_id integer primary key,
@@ -107,15 +103,6 @@ _TABLES = (
     )""",
     "create table metrics (name text primary key not null, value real not null)",
 )
-_EXTENSIONS = {
-    5: ("alter table sessions add column sampling text not null default ''",),
-    6: (
-        "alter table messages add column is_excluded integer not null default 0",
-        _CHOICES_TABLE,
-        "alter table ledger add column wait_ms real",
-    ),
-}
-"""For each format, the statements that turn tables of the format before it into tables of it."""
 _INDEX = """create virtual table trigrams using fts5
     (text, content = '', detail = none, tokenize = 'trigram case_sensitive 1')"""
 """The index stores neither the texts (`content = ''`) nor the positions of trigrams in them
@@ -150,26 +137,16 @@ def create_tables(connection: sqlite3.Connection) -> None:
     connection.execute(f"pragma user_version = {VERSION}")
 
 
-def extend_tables(connection: sqlite3.Connection, version: int) -> None:
-    """Turn tables of an older format, from `OLDEST_EXTENDED` on, into those of `VERSION`.
-
-    `version` is the present format of the file. The caller begins the transaction.
-    """
-    for newer_version in range(version + 1, VERSION + 1):
-        for statement in _EXTENSIONS[newer_version]:
-            connection.execute(statement)
-    connection.execute(f"pragma user_version = {VERSION}")
-
-
 def version_of(connection: sqlite3.Connection) -> int:
     """Return the format of the file, 0 for a new file.
 
-    Raises `StoreUnavailable` for a format that is newer than `VERSION`.
+    Raises `StoreUnavailable` for a format other than `VERSION`.
     """
     version = int(connection.execute("pragma user_version").fetchone()[0])
-    if version > VERSION:
+    if version not in (0, VERSION):
         raise StoreUnavailable(
-            f"The sessions are from a newer lmchat (format {version}; this one knows {VERSION}).",
+            f"The sessions are from another version of lmchat (format {version}; this one reads "
+            f"only {VERSION}).",
             hint="Update lmchat, or set LMCHAT_HOME to another folder.",
         )
     return version

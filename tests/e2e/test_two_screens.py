@@ -10,9 +10,8 @@ import pytest
 
 from lmchat.domain.message import AnswerState
 from lmchat.storage.store import SqliteStore
-from tests.storage.test_development_files import write_sql
 from tests.support.chats import faults_in
-from tests.support.lmchat_screen import LMChatScreen, leave, ready_screen, stored, stored_titles
+from tests.support.lmchat_screen import LMChatScreen, leave, ready_screen, stored
 from tests.support.programs import LMCHAT, run
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, finish, sse
@@ -120,30 +119,6 @@ def test_a_session_purged_under_an_open_view_is_whole_again_with_the_next_word(
         "Go on.",
         "it begins it ends",
     ]
-
-
-def test_both_start_at_one_moment_on_a_file_of_a_development_version(tmp_path, server):
-    write_sql(tmp_path, 1)
-    with two_screens(tmp_path, server) as (one, other):
-        for screen in (one, other):  # both, before one of them changes it
-            screen.wait_until(
-                lambda s=screen: s.prompt_text == "half a thought", "the draft of that version"
-            )
-        for screen, text in ((one, "Said in one."), (other, "Said in the other.")):
-            screen.type("\x15")
-            screen.wait_until(lambda s=screen: "half" not in s.prompt_text, "an empty prompt")
-            screen.ask(text)
-        one.wait_answered()
-        other.wait_answered()
-        other.wait_for("Said in one.")
-        one.type("\x0e", sees="Said in the other.")
-        leave(one, other)
-    assert set(stored_titles(tmp_path)) == {
-        "Said in one.",
-        "Said in the other.",
-        "Which vegetables grow in shade?",
-    }
-    assert tree(tmp_path)[1] == ""
 
 
 def test_an_answer_whose_lmchat_was_killed_is_interrupted_in_the_other(tmp_path, server):

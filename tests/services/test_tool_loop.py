@@ -460,11 +460,6 @@ def refuse(asked: ApprovalAsked) -> bool:
     return True
 
 
-async def test_an_entry_of_an_older_lmchat_is_asked_about_again(store):
-    (asked,) = await asked_about(box_with({"files/read_text": ""}), store)
-    assert asked.note.startswith("An older lmchat saved “always” for files/read_text")
-
-
 @pytest.mark.parametrize("name", ["files/read_text", "files"])
 async def test_a_rule_of_the_configuration_wins_over_an_earlier_always(name, store):
     (first,) = await asked_about(box_with(), store)

@@ -135,12 +135,9 @@ async def test_a_look_where_nothing_can_be_opened_is_an_error_as_all_else(tmp_pa
             await store.daily_check()
 
 
-@pytest.mark.parametrize(
-    "name", [".sessions.db.format-1.0a1b2c3d", ".sessions.db.backup-2026-11-20.0a1b"]
-)
-def test_an_incomplete_copy_that_a_kill_left_long_ago_is_removed(tmp_path, name):
-    old = tmp_path / name
-    fresh = tmp_path / f"{name}-journal"
+def test_an_incomplete_copy_that_a_kill_left_long_ago_is_removed(tmp_path):
+    old = tmp_path / ".sessions.db.backup-2026-11-20.0a1b"
+    fresh = old.with_name(f"{old.name}-journal")
     for file in (old, fresh):
         file.write_text("what was deleted since")
     long_ago_s = 1_000_000_000

@@ -59,11 +59,3 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
         StoreUnavailable, match=r"/state.toml cannot be used: a part of its path is a file"
     ):
         remembered_file.save(tmp_path / "file" / "state.toml", Remembered())
-
-
-def test_tools_that_an_older_lmchat_allowed_by_their_names_alone_have_no_fingerprint(tmp_path):
-    (tmp_path / "state.toml").write_text('allowed_tools = ["web/send"]\n')
-    assert remembered_file.load(tmp_path / "state.toml") == (
-        Remembered(allowed_tools={"web/send": ""}),
-        "",
-    )

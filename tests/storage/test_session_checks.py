@@ -12,7 +12,7 @@ from lmchat.domain.finding import Finding, Grade
 from lmchat.storage import file_checks
 from lmchat.storage.connection import connect
 from lmchat.storage.file_checks import integrity_findings, store_findings
-from lmchat.storage.schema import OLDEST_EXTENDED, VERSION
+from lmchat.storage.schema import VERSION
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import fill
 from tests.support.faults import no_root, open_folder
@@ -99,34 +99,13 @@ def test_what_is_no_file_is_a_fault_and_not_waited_for(tmp_path, make):
     assert (row.grade, "not a regular file" in row.cause) == (Grade.FAULT, True)
 
 
-async def test_a_newer_file_names_both_versions(tmp_path):
+async def test_a_file_of_another_version_names_both_versions(tmp_path):
     path = await filled(tmp_path / "sessions.db")
     with closing(sqlite3.connect(path)) as other:
         other.execute(f"pragma user_version = {VERSION + 7}")
     row = rows(path)["store"]
     assert row.grade is Grade.FAULT
-    assert f"format {VERSION + 7}; this one knows {VERSION}" in row.cause
-
-
-async def test_an_older_file_is_told_and_not_brought_up_to_date(tmp_path):
-    path = tmp_path / "sessions.db"
-    data = Path(__file__).parent / "data"
-    with closing(sqlite3.connect(path)) as old:
-        old.executescript((data / "format_1.sql").read_text())
-    row = rows(path)["store"]
-    assert f"copies its messages to new tables of format {VERSION}" in row.cause
-    assert row.grade is Grade.OK
-    with closing(sqlite3.connect(path)) as old:
-        assert old.execute("pragma user_version").fetchone()[0] == 1
-
-
-async def test_the_format_before_is_brought_up_to_date_by_the_next_start(tmp_path):
-    path = await filled(tmp_path / "sessions.db")
-    with closing(sqlite3.connect(path)) as old:
-        old.execute(f"pragma user_version = {OLDEST_EXTENDED}")
-    row = rows(path)["store"]
-    assert row.grade is Grade.OK
-    assert row.cause.endswith(f"The next start brings it to format {VERSION}.")
+    assert f"format {VERSION + 7}; this one reads only {VERSION})." in row.cause
 
 
 async def test_a_file_that_may_only_be_read_is_a_fault_that_names_it():

@@ -206,11 +206,12 @@ async def test_a_message_whose_parent_is_lost_and_a_circle_are_still_shown(damag
     assert [message.text[:6] for message in await talk(damaged, 1)] == ["prompt", "answer"]
 
 
-async def test_a_file_of_a_newer_lmchat_is_left_alone(damaged, path):
-    change(path, f"pragma user_version = {VERSION + 1}")
+@pytest.mark.parametrize("version", [VERSION - 1, VERSION + 1])
+async def test_a_file_of_another_version_of_lmchat_is_left_alone(damaged, path, version):
+    change(path, f"pragma user_version = {version}")
     before = path.read_bytes()
     for call in (damaged.list_sessions(), say(damaged, header(), "hello")):
-        with pytest.raises(StoreUnavailable, match="from a newer lmchat") as caught:
+        with pytest.raises(StoreUnavailable, match="from another version of lmchat") as caught:
             await call
         assert "Update lmchat" in caught.value.hint
     assert path.read_bytes() == before

@@ -132,6 +132,16 @@ async def test_a_folder_that_may_not_be_written_is_one_clear_error(folder):
     assert "LMCHAT_HOME" in caught.value.hint
 
 
+async def test_an_empty_file_that_may_only_be_read_is_one_clear_error(folder):
+    (folder / "sessions.db").touch()
+    only_to_read(folder)
+    store = SqliteStore(folder / "sessions.db")
+    with no_root(), pytest.raises(StoreUnavailable, match="is empty and read-only") as caught:
+        await store.list_sessions()
+    await store.aclose()
+    assert "LMCHAT_HOME" in caught.value.hint
+
+
 async def test_a_folder_that_is_removed_while_running_is_made_again(tmp_path, store):
     session, asked = await begin_session(store, "hello")
     shutil.rmtree(tmp_path / "lmchat")
