@@ -182,7 +182,7 @@ async def _joined(chunks: AsyncIterator[bytes]) -> bytes:
 
 
 async def _decompressed(chunks: AsyncIterator[bytes]) -> bytes:
-    """Return the decompressed body.
+    """Return the decompressed body; what follows the end of the compressed data is not read.
 
     1 kB of it may become 1 MB, so each step is stopped at one byte more than a page may have. This
     byte shows that the page is too large.
@@ -194,11 +194,11 @@ async def _decompressed(chunks: AsyncIterator[bytes]) -> bytes:
             content += decompressor.decompress(chunk, MAX_PAGE_BYTES + 1 - len(content))
             if len(content) > MAX_PAGE_BYTES:
                 raise _too_large()
+            if decompressor.eof:  # zlib would keep all that follows in memory
+                return bytes(content)
     except zlib.error:
         raise _damaged() from None
-    if not decompressor.eof:
-        raise _damaged()
-    return bytes(content)
+    raise _damaged()
 
 
 def _damaged() -> FileRefused:

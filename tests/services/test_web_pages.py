@@ -291,6 +291,20 @@ async def test_a_gzip_bomb_takes_no_memory(host):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 60_000
 
 
+async def test_bytes_behind_the_end_of_a_compressed_page_are_not_read(host):
+    sent = itertools.count()
+
+    def chunks():
+        yield f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n{GZIP}\r\n".encode()
+        yield gzip.compress(PAGE)
+        for _ in range(200):
+            next(sent)
+            yield b"x" * 100_000
+
+    assert await text_of(host.put("/a", chunks())) == "Beans like sun."
+    assert next(sent) < 200
+
+
 async def test_a_slow_page_ends_with_the_time_of_all_requests(host):
     is_over = threading.Event()
 
