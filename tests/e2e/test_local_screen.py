@@ -56,7 +56,8 @@ def test_from_an_empty_home_to_the_first_answer(tmp_path):
     with LMChatScreen(tmp_path, "", "--local", env=environment(tmp_path)) as screen:
         screen.wait_for("Download a demo model?", SLOW_S)
         screen.wait_for("Apache-2.0")
-        screen.type("\r")
+        screen.wait_time(0.6)  # it takes no key at once
+        screen.type("y")
         screen.wait_for(READY, SLOW_S)
         screen.ask("Say hello.")
         screen.wait_until(lambda: "TTFT" in screen.text, "the receipt", SLOW_S)

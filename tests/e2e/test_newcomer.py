@@ -83,7 +83,8 @@ def test_the_first_line_leads_to_the_first_answer_of_a_real_model(tmp_path, caps
         screen.wait_for("Download a demo model?", 30)
         screen.wait_for("Apache-2.0")
         stages.end("Enter to the question")
-        screen.type("\r")
+        screen.wait_quiet(0.6)  # it takes no key at once
+        screen.type("y")
         screen.wait_for("built-in         ready", 120)
         stages.end("consent to a loaded model")
         screen.type("Say hello.\r")

@@ -53,7 +53,7 @@ from tests.support.look_data import NOW
 from tests.support.proxy_calls import PortMap
 from tests.support.scripted_backend import ScriptedBackend, ScriptedEngine, Step, made
 from tests.support.scripted_server import ScriptedServer
-from tests.support.tui_host import screen_text
+from tests.support.tui_host import confirm, screen_text
 
 
 @dataclass
@@ -117,6 +117,11 @@ class Desktop:
             await shown(self, sees)
         if hides:
             await gone(self, hides)
+
+    async def confirm(self, **then: Any) -> None:
+        """Answer the open question with yes, and wait as `press` does."""
+        confirm(self.app)
+        await self.press(**then)
 
     async def say(self, text: str, **then: Any) -> None:
         await self.type(text)
@@ -336,6 +341,11 @@ class Seen:
 
     async def is_on(self, kind: type) -> None:
         await self.desk.on(kind)
+
+    async def confirms(self, *, leads_to: type | None = None, sees: str = "") -> None:
+        await self.desk.confirm(leads_to=leads_to)
+        if sees:
+            await self.shows(sees)
 
     async def presses(self, *keys: str, leads_to: type | None = None, sees: str = "") -> None:
         await self.desk.press(*keys, leads_to=leads_to)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 from unittest.mock import patch
 
-from textual import _wait, app, pilot
+from textual import _wait, app, events, pilot
 from textual._context import visible_screen_stack
 from textual.app import App, ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -104,6 +104,16 @@ async def drawn(
     async with app.run_test(size=size) as its_pilot:
         await its_pilot.pause()
         yield app, its_pilot
+
+
+def confirm(app: App[None]) -> None:
+    """Answer a question with its key, as late after its opening as it wants."""
+    dialog = app.screen
+    key = dialog.hints[0][0].lower()
+    event = events.Key(key, key)
+    event.time = dialog.ready_s
+    event.set_sender(app)
+    app._driver.send_message(event)
 
 
 @asynccontextmanager

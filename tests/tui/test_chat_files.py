@@ -63,7 +63,7 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_by_a_key(t
             words in text for words in ("Spinach.", "Lettuce.", "Hmm, beds.", "Another branch")
         )
         await desk.say(f"/export {target} --branches", leads_to=ConfirmDialog)
-        await desk.press("enter")
+        await desk.confirm()
         await desk.until(lambda: "Hmm, beds." not in target.read_text(), "the new text")
         assert "Lettuce." in target.read_text()
 
@@ -208,7 +208,7 @@ async def test_chats_of_other_programs_are_offered_once_and_imported_after_a_que
         await desk.say(
             "/import all", leads_to=ConfirmDialog, sees="LM Studio: 1 chat, 8 messages, 2025-11-18"
         )
-        await desk.press("enter", sees="Hosta and fern.")
+        await desk.confirm(sees="Hosta and fern.")
         await shown(desk, 'find("shade")  11 B')  # without a time, which LM Studio does not keep
         await desk.say("/import all", sees="All chats of other programs were imported before.")
         assert [one.tags for one in await desk.store.list_sessions()] == [("lmstudio",)]

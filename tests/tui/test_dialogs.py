@@ -1,21 +1,37 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from functools import partial
+from pathlib import Path
 
 import pytest
 from textual import events
 
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint
+from lmchat.domain.web_page import PageAddress
 from lmchat.tui.commands import COMMANDS
-from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.screens.ask_dialog import (
+    AskDialog,
+    ConfirmDialog,
+    OutsideDialog,
+    PageDialog,
+)
 from lmchat.tui.screens.help_screen import HelpScreen
-from lmchat.tui.screens.server_dialog import KeyDialog
+from lmchat.tui.screens.server_dialog import AllowDialog, KeyDialog
 from lmchat.tui.screens.text_dialog import LinksDialog, TextDialog
-from tests.support.tui_host import Host, drawn, screen_text
+from tests.support.tui_host import Host, confirm, drawn, screen_text
 
 WIDE = (120, 40)
 JAN = Endpoint.parse("127.0.0.1:1337")
+PAGE = PageAddress(
+    url="http://one.example/",
+    scheme="http",
+    host="one.example",
+    port=80,
+    origin="http://one.example",
+)
 
 
 async def test_an_answer_is_what_was_typed_without_blanks_around():
@@ -62,10 +78,36 @@ async def test_a_question_of_yes_or_no_takes_enter_for_yes_and_escape_for_no():
         Host(screen=lambda: ConfirmDialog("Allow gpu-box?", text="For this run.", verb="allow it"))
     ) as (app, pilot):
         assert "Enter allow it" in screen_text(app)
-        await pilot.press("x", "enter")
+        confirm(app)
+        await pilot.pause()
         app.push_screen(ConfirmDialog("Again?"), app.results.append)
         await pilot.press("escape")
         assert app.results == [True, None]
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (partial(ConfirmDialog, "Open this link?"), "so be it\n"),
+        (partial(AllowDialog, JAN), "and then\n"),
+        (partial(OutsideDialog, [Path("/etc/passwd")]), "any day"),
+        (partial(PageDialog, PAGE), "any day"),
+    ],
+)
+async def test_running_text_answers_no_question_however_long_it_has_been_open(make, text):
+    async with drawn(Host(screen=make)) as (app, pilot):
+        dialog = app.screen
+        dialog.ready_s = time.monotonic() - 10
+        for number, letter in enumerate(text):
+            event = events.Key("enter" if letter == "\n" else letter, letter)
+            event.time = time.monotonic() + number * 0.1
+            event.set_sender(app)
+            app._driver.send_message(event)
+            await pilot.pause()
+        assert app.screen is dialog
+        confirm(app)
+        await pilot.pause()
+        assert app.results == [True]
 
 
 @pytest.mark.parametrize(

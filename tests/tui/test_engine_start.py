@@ -91,7 +91,7 @@ async def test_without_a_model_the_fetch_is_asked_for_with_size_licence_and_fold
         ):
             assert words in text.replace("\u00a0", " ")
         assert engine.fetches == 0
-        await desk.press("enter", leads_to=FetchDialog)
+        await desk.confirm(leads_to=FetchDialog)
         await desk.until(lambda: "33 %" in screen_text(desk.app).replace("\u00a0", " "), "progress")
         assert "31 MB of 93 MB" in screen_text(desk.app).replace("\u00a0", " ")
         engine.progress.set()
@@ -119,15 +119,15 @@ async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_tried_again
     async with local(tmp_path, engine, answering("big", "demo")) as desk:
         await desk.on(ConfirmDialog)
         if point == "fetch":
-            await desk.press("enter")
+            await desk.confirm()
             await shown(desk, "could not be downloaded")
         await shown(desk, "No space left")
         assert "Make room there." in screen_text(desk.app)
         assert target_of(desk) is None
-        await desk.press("enter")
+        await desk.confirm()
         if point != "big":
             await shown(desk, "Download a demo model?")
-            await desk.press("enter")
+            await desk.confirm()
         await desk.until(lambda: engine.started, "it is started")
         await desk.on(ChatScreen)
 

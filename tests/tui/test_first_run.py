@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from unittest.mock import AsyncMock
+
 from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint, LoadState, Verdict
+from lmchat.errors import EndpointNotAllowed
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.palette import Palette
 from lmchat.tui.screens.search_dialog import SearchDialog
-from lmchat.tui.screens.server_dialog import AddressDialog
+from lmchat.tui.screens.server_dialog import AddressDialog, AllowDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import desktop, hold, ready_desktop, shown
@@ -162,3 +165,19 @@ async def test_a_named_server_that_is_away_is_not_replaced_until_the_user_says_s
         await desk.press("down", "down", "enter")
         await desk.ready()
         assert desk.app.open_sessions.next_turn.target.endpoint == model().endpoint
+
+
+async def test_a_question_about_another_machine_waits_until_the_prompt_is_sent(tmp_path):
+    far = Endpoint.parse("http://gpu-box:8000")
+    named = candidate(Verdict.REFUSED, endpoint=far, is_own=True, kind="not_allowed")
+    backend = ScriptedBackend(candidates=[named])
+    backend.check = AsyncMock(side_effect=EndpointNotAllowed("Not allowed."))
+    gate = hold(backend, "detect")
+    settings = Settings(endpoint=far.url, ui=UiSettings(reduced_motion=True))
+    async with desktop(tmp_path, backend, settings=settings) as desk:
+        desk.app.connect.search_pause_s = 0.01
+        await desk.press("h", "i")
+        gate.set()
+        await shown(desk, "your messages wait")
+        assert desk.app.screen is desk.chat
+        await desk.press("enter", leads_to=AllowDialog)

@@ -29,7 +29,7 @@ async def test_l_lists_the_links_with_their_words_and_enter_asks_before_it_opens
             "down", "enter", leads_to=ConfirmDialog, sees="This page is at other.example"
         )
         assert desk.opened == []
-        await desk.press("enter")
+        await desk.confirm()
         await desk.until(lambda: desk.opened == ["https://other.example/b"])
 
 
@@ -51,7 +51,7 @@ async def test_a_link_can_be_copied_from_the_list(tmp_path):
 async def test_without_a_browser_the_address_is_copied_and_that_is_told(tmp_path):
     async with links_of(tmp_path, "https://one.example/x") as desk:
         desk.has_browser = False
-        await desk.press("enter")
+        await desk.confirm()
         await desk.until(lambda: desk.copied == ["https://one.example/x"])
         await shown(desk, "No browser is available")
 

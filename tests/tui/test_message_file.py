@@ -82,7 +82,7 @@ async def test_an_existing_file_is_asked_about(tmp_path, monkeypatch):
         await desk.press("escape", leads_to=AskDialog)
         assert existing.read_text() == "old"
         await desk.press("enter", leads_to=ConfirmDialog)
-        await desk.press("enter", sees="Saved to")
+        await desk.confirm(sees="Saved to")
         assert existing.read_text() == "print(1)\n"
 
 

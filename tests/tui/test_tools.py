@@ -237,6 +237,9 @@ async def test_the_card_lets_the_user_type_on_and_is_reached_with_a_key(tmp_path
         await desk.until(lambda: desk.prompt_input.text == "and then y", "the text")
         assert desk.host.calls == []
         await desk.pilot.press("alt+up", "y")
+        assert desk.host.calls == []
+        await takes_keys(desk)
+        await desk.pilot.press("y")
         await desk.answered(2)
         assert results(desk) == [(AnswerState.COMPLETE, "found it")]
         assert desk.prompt_input.text == "and then y"

@@ -15,7 +15,7 @@ from lmchat.tui.screens.trash_dialog import TrashDialog, kept_until
 from tests.support.desktop import half, ready_desktop
 from tests.support.look_data import NOW, header
 from tests.support.scripted_backend import answer
-from tests.support.tui_host import listing, screen_text
+from tests.support.tui_host import confirm, listing, screen_text
 
 DELETED = tuple(
     replace(header(number, title), deleted_at=NOW - timedelta(days=number), message_count=number)
@@ -85,7 +85,9 @@ async def test_removing_asks_and_escape_is_no(key):
         await pilot.press("escape")
         assert asked.acts == []
         assert asked.app.screen is asked.dialog
-        await pilot.press("home", key, "enter")
+        await pilot.press("home", key)
+        confirm(asked.app)
+        await pilot.pause()
         assert asked.acts == [("delete", [DELETED[0].session_id])]
 
 
@@ -95,7 +97,8 @@ async def test_emptying_asks_and_takes_only_what_was_listed():
         await pilot.pause()
         assert "3 sessions will be deleted. This cannot be undone." in screen_text(asked.app)
         asked.dialog.show((header(99, "Deleted meanwhile"), *DELETED), NOW)
-        await pilot.press("enter")
+        confirm(asked.app)
+        await pilot.pause()
         assert asked.acts == [("delete", [one.session_id for one in DELETED])]
 
 
@@ -138,7 +141,7 @@ async def test_what_is_removed_from_the_trash_is_gone_only_after_a_yes(desk):
     session_id = await in_trash(desk)
     await desk.press("d", leads_to=ConfirmDialog)
     assert (await desk.store.open_session(session_id)).messages
-    await desk.press("enter", sees="The trash is empty.")
+    await desk.confirm(sees="The trash is empty.")
     with pytest.raises(SessionNotFound):
         await desk.store.open_session(session_id)
 
@@ -147,7 +150,7 @@ async def test_what_another_window_has_restored_is_not_removed_by_a_yes(desk):
     session_id = await in_trash(desk)
     await desk.press("e", leads_to=ConfirmDialog)
     await desk.store.update_session(session_id, {"deleted_at": None})
-    await desk.press("enter", sees="It was not in the trash any more.")
+    await desk.confirm(sees="It was not in the trash any more.")
     assert (await desk.store.open_session(session_id)).messages
 
 
@@ -173,7 +176,7 @@ async def test_an_answer_that_still_streams_does_not_bring_a_deleted_session_bac
         await desk.chat.saved_sessions.act("delete", session_id)
         await desk.say("/trash", leads_to=TrashDialog, sees="first")
         await desk.press("d", leads_to=ConfirmDialog)
-        await desk.press("enter", sees="Deleted permanently.")
+        await desk.confirm(sees="Deleted permanently.")
         gate.set()
         await desk.until(lambda: not desk.app.open_sessions.busy, "the end of all turns")
         await desk.app.open_sessions.save_all()

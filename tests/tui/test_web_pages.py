@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 from textual import events
@@ -24,10 +23,7 @@ def host():
 
 
 async def asks(desk) -> None:
-    """Wait for the question, and until it takes keys."""
-    await desk.until(lambda: isinstance(desk.app.screen, PageDialog), "the question")
-    dialog = desk.app.screen
-    await desk.until(lambda: time.monotonic() >= dialog.ready_s, "a question that takes keys")
+    await desk.on(PageDialog)
 
 
 async def until_prompt(desk, text: str) -> None:
@@ -44,7 +40,7 @@ async def test_a_blank_makes_a_block_once_the_question_is_answered(desk, host):
     assert host.connections == 0
     await desk.press("enter")
     assert host.connections == 0
-    await desk.press("y")
+    await desk.confirm()
     await until_prompt(desk, f"[{address} (15 bytes)]\nSum up {address} ")
     assert host.connections == 1
     assert desk.backend.requests == []
@@ -57,7 +53,7 @@ async def test_enter_waits_for_the_answer_and_then_sends(tmp_path, host):
         await desk.press("enter")
         await asks(desk)
         assert (host.connections, desk.backend.requests) == (0, [])
-        await desk.press("y")
+        await desk.confirm()
         await desk.answered()
         block = f"{address} (15 bytes):\n```\nBeans like sun.\n```\n"
         assert sent(desk.backend) == [f"{block}Is {address}, right?"]
@@ -89,7 +85,7 @@ async def test_after_a_refused_page_enter_tries_the_others(tmp_path, host):
         await shown(desk, "Enter tries the other pages.")
         await desk.press("enter")
         await asks(desk)
-        await desk.press("y")
+        await desk.confirm()
         await desk.answered()
         [prompt] = sent(desk.backend)
         assert f"@{refused}" in prompt
@@ -101,7 +97,7 @@ async def test_a_page_that_is_no_text_stays_as_typed(desk, host):
     await desk.type(f"Why @{address}")
     await desk.press("enter")
     await asks(desk)
-    await desk.press("y")
+    await desk.confirm()
     await shown(desk, "The page is application/zip, which is")
     assert desk.prompt_input.text == f"Why @{address}"
     assert desk.backend.requests == []
@@ -111,7 +107,7 @@ async def test_the_next_page_of_a_host_is_fetched_without_a_question(desk, host)
     first, second = host.put("/a", PAGE), host.put("/b", PAGE)
     await desk.say(f"/file {first}")
     await asks(desk)
-    await desk.press("y")
+    await desk.confirm()
     await until_prompt(desk, f"[{first} (15 bytes)]\n")
     await desk.say(f"/file {second}")
     await until_prompt(desk, f"[{first} (15 bytes)]\n[{second} (15 bytes)]\n")
@@ -152,31 +148,11 @@ async def test_esc_stops_a_slow_page_and_typing_keeps_the_prompt(desk, host):
     await desk.type(f"Why @{address}")
     await desk.press("enter")
     await asks(desk)
-    await desk.press("y")
+    await desk.confirm()
     await shown(desk, f"Downloading: {address}", "Esc stops it")
     await desk.press("escape", hides="Downloading")
     is_over.set()
     assert desk.prompt_input.text == f"Why @{address}"
-    assert desk.backend.requests == []
-
-
-async def test_what_is_typed_after_enter_keeps_the_prompt_from_being_sent(desk, host):
-    may_end = threading.Event()
-
-    def chunks():
-        yield b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
-        may_end.wait(20)
-        yield b"Beans"
-
-    address = host.put("/slow", chunks())
-    await desk.type(f"Why @{address}")
-    await desk.press("enter")
-    await asks(desk)
-    await desk.press("y")
-    await shown(desk, "Downloading")
-    await desk.type(" not")
-    may_end.set()
-    await until_prompt(desk, f"[{address} (5 bytes)]\nWhy {address} not")
     assert desk.backend.requests == []
 
 

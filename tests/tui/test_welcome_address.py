@@ -122,7 +122,7 @@ async def test_another_machine_is_allowed_for_this_run_alone_and_the_line_for_go
         await desk.press("y")
         line = 'allowed_hosts = ["nas:1234", "gpu-box:8000"]'
         await desk.until(lambda: desk.copied == [line], "the line on the clipboard")
-        await desk.press("enter", leads_to=ChatScreen)
+        await desk.confirm(leads_to=ChatScreen)
         assert backend.allowed == ["gpu-box:8000"]
         assert desk.app.open_sessions.next_turn.target.endpoint == FAR
         assert not (tmp_path / "config.toml").exists()

@@ -53,7 +53,7 @@ async def test_the_demo_model_is_offered_first_and_fetched_only_after_consent(tm
         await shown(desk, "or try the built-in engine.")
         await desk.press("enter", leads_to=ConfirmDialog)
         assert engine.fetches == 0
-        await desk.press("enter", leads_to=FetchDialog)
+        await desk.confirm(leads_to=FetchDialog)
         engine.progress.set()
         serves(desk, "demo")
         await desk.on(ChatScreen)
@@ -72,7 +72,7 @@ async def test_a_fetch_that_is_cut_leads_back_to_the_page_and_is_begun_again(tmp
     async with page(tmp_path, engine) as desk:
         for times in (1, 2):
             await desk.press("1", leads_to=ConfirmDialog)
-            await desk.press("enter", leads_to=FetchDialog)
+            await desk.confirm(leads_to=FetchDialog)
             await desk.press("escape", leads_to=WelcomeScreen)
             assert (engine.fetches, engine.cut) == (times, times)
 
@@ -81,7 +81,7 @@ async def test_a_server_that_appears_during_a_fetch_is_told_and_the_fetch_goes_o
     engine = ScriptedEngine()
     async with page(tmp_path, engine) as desk:
         await desk.press("1", leads_to=ConfirmDialog)
-        await desk.press("enter", leads_to=FetchDialog)
+        await desk.confirm(leads_to=FetchDialog)
         desk.backend.candidates = (candidate(Verdict.READY, model()),)
         await shown(desk, "LM Studio answers now.")
         assert isinstance(desk.app.screen, FetchDialog)

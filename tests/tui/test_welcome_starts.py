@@ -51,7 +51,7 @@ async def test_after_a_yes_the_page_goes_on_by_itself_and_the_server_goes_on_aft
     path = program(tmp_path, "ollama", LISTEN, port=port, before="time.sleep(0.2)")
     async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
         await seen.takes("ollama serve")
-        await seen.presses("enter", leads_to=ChatScreen)
+        await seen.confirms(leads_to=ChatScreen)
         assert [start.argv for start in seen.ran] == [(path, "serve")]
         assert seen.app.open_sessions.next_turn.target.endpoint == at(port)
     (pid,) = processes(path)
@@ -64,7 +64,7 @@ async def test_a_program_that_cannot_be_run_any_more_is_told(tmp_path):
         await seen.takes("ollama serve")
         await seen.is_on(StartDialog)
         os.chmod(path, 0o644)  # noqa: PTH101 - pathlib is no faster
-        await seen.presses("enter", sees="cannot be run: Permission denied.")
+        await seen.confirms(sees="cannot be run: Permission denied.")
         await seen.hides("ollama serve")
 
 
@@ -106,7 +106,7 @@ async def test_a_server_that_fails_is_told_with_the_last_line_of_its_log(tmp_pat
     program(tmp_path, "ollama", FAIL, port=port)
     async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
         await seen.takes("ollama serve")
-        await seen.presses("enter", sees="ollama serve ended with exit code 1: Error: listen tcp")
+        await seen.confirms(sees="ollama serve ended with exit code 1: Error: listen tcp")
         await seen.is_on(WelcomeScreen)
         await seen.shows("not running")
 
@@ -117,5 +117,5 @@ async def test_what_was_started_is_used_even_where_another_server_was_named(tmp_
     settings = Settings(endpoint=away.url, ui=UiSettings(reduced_motion=True))
     async with start_desk(tmp_path, {Product.OLLAMA: port}, own=[away], settings=settings) as seen:
         await seen.takes("ollama serve")
-        await seen.presses("enter", leads_to=ChatScreen)
+        await seen.confirms(leads_to=ChatScreen)
         assert seen.app.open_sessions.next_turn.target.endpoint == at(port)

@@ -9,7 +9,6 @@ from time import monotonic
 from typing import Any, ClassVar
 
 from textual import events, on
-from textual.binding import BindingType
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Input, Static
@@ -24,7 +23,7 @@ from lmchat.tui.widgets.line import MUTED, cut_middle, paragraphs, styled
 
 _MOST_PATHS = 8  # that one question names; the others are counted
 _PATH_CELLS = 200  # width to which a path is cut
-_IGNORES_KEYS_S = 0.5  # from the opening of a question: these keys were meant for the prompt
+PAUSE_S = 0.5  # without a key, before the key that says yes: other keys were meant for the prompt
 
 Attempt = Callable[[Any], Awaitable[Any]]
 """Tries what was typed. Returns the result of the dialog, with which it is left.
@@ -149,70 +148,70 @@ class AskDialog(Dialog[Any]):
 
 
 class ConfirmDialog(Dialog[bool | None]):
-    """Yes-or-no question; returns True on Enter and None on Esc."""
+    """Yes-or-no question; returns True on its key, and None on Esc.
 
-    AUTO_FOCUS = ""
-    LEAVE = "no"
-    BINDINGS: ClassVar[list[BindingType]] = [("enter", "confirm")]
-
-    def __init__(
-        self, title: str, *, text: str = "", verb: str = "yes", hints: Sequence[Hint] = ()
-    ) -> None:
-        super().__init__(title, (("Enter", verb), *hints), is_small=True)
-        self._text = text
-
-    def compose_content(self) -> Iterable[Widget]:
-        yield Static(paragraphs(self._text), classes="words gap")
-
-    def action_confirm(self) -> None:
-        self.dismiss(True)
-
-
-class ConsentDialog(Dialog[bool | None]):
-    """Question while the user types in the prompt; returns True on `y`, None on Esc.
-
-    Enter does nothing, and in the first half second no key does: they may be meant for the prompt.
+    The key counts only after a pause: otherwise it may be the next key of a text that the user
+    types, who has not seen the question yet.
     """
 
     AUTO_FOCUS = ""
     LEAVE = "no"
-    HINTS = (("y", "attach"),)
-    BINDINGS: ClassVar[list[BindingType]] = [("y", "confirm")]
 
-    def __init__(self, title: str, lines: Sequence[str]) -> None:
-        super().__init__(title, is_small=True)
-        self._text = "\n".join(lines)
-        self.ready_s = inf  # time from which it takes keys, by the monotonic clock
+    def __init__(
+        self,
+        title: str,
+        *,
+        text: str = "",
+        verb: str = "yes",
+        key: str = "Enter",
+        hints: Sequence[Hint] = (),
+    ) -> None:
+        """Create the dialog.
+
+        Args:
+            title: The question.
+            text: Words below it.
+            verb: The word for a yes.
+            key: The key for a yes: `y` for a question that may open while the user types.
+            hints: Other keys.
+        """
+        super().__init__(title, ((key, verb), *hints), is_small=True)
+        self.ready_s = inf  # time from which the key counts, by the monotonic clock
+        self._text = text
+        self._key = key.lower()
 
     def compose_content(self) -> Iterable[Widget]:
         yield Static(paragraphs(self._text), classes="words gap")
 
-    def on_mount(self) -> None:
-        self.ready_s = monotonic() + _IGNORES_KEYS_S
+    def on_screen_resume(self) -> None:
+        self.ready_s = monotonic() + PAUSE_S
 
-    def action_confirm(self) -> None:
-        if monotonic() >= self.ready_s:
+    def on_key(self, event: events.Key) -> None:
+        is_ready = event.time >= self.ready_s
+        self.ready_s = max(self.ready_s, event.time + PAUSE_S)
+        if event.key == self._key and is_ready:
+            event.stop()
             self.dismiss(True)
 
 
-class OutsideDialog(ConsentDialog):
+class OutsideDialog(ConfirmDialog):
     """Question whether files outside the working folder are read."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         lines = [str(cut_middle(str(path), _PATH_CELLS)) for path in paths[:_MOST_PATHS]]
         if more := len(paths) - len(lines):
             lines.append(f"and {plural(more, 'more file')}")
-        super().__init__("Attach from outside this folder?", lines)
+        title = "Attach from outside this folder?"
+        super().__init__(title, text="\n".join(lines), verb="attach", key="y")
 
 
-class PageDialog(ConsentDialog):
+class PageDialog(ConfirmDialog):
     """Question whether a page of the web is fetched; it names the host and the port."""
 
-    HINTS = (("y", "download"),)
-
     def __init__(self, address: PageAddress) -> None:
-        host = f"Host: {address.host}, port {address.port}"
-        super().__init__("Download this page?", (str(cut_middle(address.url, _PATH_CELLS)), host))
+        url = cut_middle(address.url, _PATH_CELLS)
+        text = f"{url}\nHost: {address.host}, port {address.port}"
+        super().__init__("Download this page?", text=text, verb="download", key="y")
 
 
 class WorkDialog(Dialog[None]):

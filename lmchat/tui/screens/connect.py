@@ -181,7 +181,10 @@ class Connect:
         if named is not None and not self._has_asked_host:
             matches = [candidate for candidate in candidates if candidate.endpoint == named]
             if any(candidate.can_be_allowed for candidate in matches):
-                self._ask_about_host(named)
+                if self._can_ask:
+                    self._ask_about_host(named)
+                else:
+                    self._show_page(candidates)
                 return
         self._use_choice(choice, candidates)
 
@@ -206,24 +209,29 @@ class Connect:
         A server with a chosen model is used at once. One whose model the user must choose is used
         if any candidate has models: the picker, which lists the models of all servers, asks then.
         An API key is asked for once per server.
-        Nothing is asked while a dialog is open or a prompt is typed: the next keys are not meant
-        for the question.
         """
         candidate, target = choice.candidate, choice.target
-        can_ask = not (isinstance(self._app.screen, ModalScreen) or self._is_writing)
         if candidate is not None and target is not None:
             is_complete = choice.missing is Missing.NOTHING
             has_models = any(server.has_model for server in (candidate, *candidates))
-            if is_complete or (can_ask and has_models):
+            if is_complete or (self._can_ask and has_models):
                 self._use(target)
                 return
-        asks_for_key = choice.missing is Missing.KEY and can_ask
+        asks_for_key = choice.missing is Missing.KEY and self._can_ask
         if candidate is not None and asks_for_key:
             is_first_time = self._note_question(candidate.endpoint, Missing.KEY)
             if is_first_time:
                 self._ask_for_key(candidate)
                 return
         self._show_page(candidates or self._workspace.catalogue.candidates)
+
+    @property
+    def _can_ask(self) -> bool:
+        """Whether a question may open by itself.
+
+        It may not while a dialog is open or a prompt is typed: the next keys are not meant for it.
+        """
+        return not (isinstance(self._app.screen, ModalScreen) or self._is_writing)
 
     def _use(self, target: Target) -> None:
         """Use a server from now on, and close the welcome page.

@@ -126,7 +126,7 @@ class EngineStart:
     async def _is_confirmed(self, title: str, text: str, *, verb: str) -> bool:
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
 
-        return bool(await self._notices.ask(ConfirmDialog(title, text=text, verb=verb)))
+        return bool(await self._notices.ask(ConfirmDialog(title, text=text, verb=verb, key="y")))
 
 
 def _offer_words(offer: DemoOffer) -> str:

@@ -404,7 +404,8 @@ class PromptFiles:
         target = self._next_turn.target
         if found.needs_consent(target.context if target else None):
             count = len(found.files)
-            dialog = ConfirmDialog(f"Attach {count} files?", text=found.words, verb="attach them")
+            title = f"Attach {count} files?"
+            dialog = ConfirmDialog(title, text=found.words, verb="attach them", key="y")
             if not await self._notices.ask(dialog):
                 return
         shown_name = safe_line(name.typed) if typed else ""

@@ -12,7 +12,7 @@ from lmchat.tui import formatting
 from lmchat.tui.widgets.chat_log.entry import ASKS
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 
-# time that a card is visible before it takes keys: keys typed before were meant for the prompt
+# time without a key before a card that is visible takes one: keys before were meant for the prompt
 REST_S = 0.5
 
 
@@ -62,6 +62,10 @@ class RunningCalls:
         is_visible = is_on_top and self._is_visible(card_id)
         # a time that is set already is earlier, and stays
         self.ready_s = min(self.ready_s, monotonic() + REST_S) if is_visible else inf
+
+    def rest(self, time_s: float) -> None:
+        """Take no keys for `REST_S` after a key, or after the card got the focus, at `time_s`."""
+        self.ready_s = max(self.ready_s, time_s + REST_S)
 
     def _set_state(self, message_id: str, state: str) -> None:
         """Set the state of a call and report its index, if it is in the log in another state."""

@@ -494,7 +494,8 @@ class ChatLog(ScrollView, can_focus=True):
         self.focus(scroll_visible=False)
         self._repaint()
 
-    def on_focus(self, _event: events.Focus) -> None:
+    def on_focus(self, event: events.Focus) -> None:
+        self.calls.rest(event.time)
         self.viewport.focus_last()
         self._repaint()
 
@@ -601,9 +602,10 @@ class ChatLog(ScrollView, can_focus=True):
                 self.on_paste(event)
 
     def _decide(self, key: str, time_s: float) -> None:
-        """Decide about the call that asks, if its card has been visible long enough."""
+        """Decide about the call that asks, if its card takes keys by now."""
         if time_s >= self.calls.ready_s:
             self.post_message(self.Decided(CHOICES[key]))
+        self.calls.rest(time_s)
 
     def on_paste(self, event: events.Paste | events.Key) -> None:
         """Give a paste or a typed key to the prompt, and focus the prompt."""
