@@ -17,7 +17,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings, ToolSettings
+from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
 from lmchat.domain.event import StreamEvent
 from lmchat.domain.message import (
     ChatMessage,
@@ -28,15 +28,13 @@ from lmchat.domain.message import (
     text_message,
 )
 from lmchat.domain.remembered import Remembered
-from lmchat.domain.request import AnyText, ChatRequest, LoadOptions, Sampling, WantedOutput
+from lmchat.domain.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Target
 from lmchat.domain.target_choice import choose, choose_without_asking, why_no_model, why_unusable
 from lmchat.domain.telemetry import Metrics
-from lmchat.domain.tool import Run, call_message, run_call
 from lmchat.domain.turn import WholeAnswer
 from lmchat.errors import (
     AnswerUnfit,
-    LMChatError,
     RequestInvalid,
     ServerRejected,
     ServerUnavailable,
@@ -118,10 +116,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     refusal: str = ""
     """The part of `text` in which the model refuses to answer."""
     tool_calls: tuple[ToolCallPart, ...]
-    """Tool calls of the model that were not run, as no `tools` were passed."""
-    steps: tuple[ChatMessage, ...] = ()
-    """The calls of `tools` that were run, oldest first: messages with `tool_calls` and
-    `tool_result`."""
+    """Tool calls of the model, which lmchat does not run."""
     model: str
     """The model that answered, as the server named it."""
     endpoint: str
@@ -198,9 +193,8 @@ class Client:
     def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
         self._given_endpoint = Endpoint.parse(endpoint) if endpoint else None
         self._model = settings.get("model", "")
-        self._chosen_endpoint: Endpoint | None = None  # the server that was found
-        self._targets: dict[str, Target] = {}  # by the name of the model; "" for any
-        self._target_lock = asyncio.Lock()
+        self._usable: tuple[Candidate, ...] = ()  # servers that the last probe has found usable
+        self._probe_lock = asyncio.Lock()
         self._timeouts = settings.get("timeouts") or TimeoutSettings()
         proxy_settings = Settings(
             endpoint=endpoint,
@@ -223,7 +217,7 @@ class Client:
         A server that does not answer is not an error: `next_step` says what to do. If no server
         can be used, one that answers is returned, or else the first address that was tried.
         """
-        candidates = await self._candidates()
+        candidates = await self._probe(self._given_endpoint)
         chosen = choose(candidates, model=self._model, remembered=_NOTHING_REMEMBERED).candidate
         if chosen is not None:
             return chosen
@@ -242,52 +236,21 @@ class Client:
         The list is cached for ten minutes, `is_refresh=True` asks the server again. If the server
         does not answer, the last list is returned, however old it is.
         """
-        endpoint = await self._find_endpoint()
-        model_list = await self._proxy.models(endpoint, is_refresh=is_refresh)
+        candidates = self._usable or await self._probe(self._given_endpoint)
+        chosen = choose(candidates, model=self._model, remembered=_NOTHING_REMEMBERED).candidate
+        if chosen is None:
+            raise why_unusable(candidates)
+        model_list = await self._proxy.models(chosen.endpoint, is_refresh=is_refresh)
         return model_list.models
 
-    async def load(
-        self,
-        model: str,
-        *,
-        context: int | None = None,
-        keep_loaded_s: int | None = None,
-        on_progress: Callable[[float], None] | None = None,
-    ) -> None:
-        """Load a model and return when it is loaded, if the server supports that.
-
-        `context` is the size of the context window in tokens. `keep_loaded_s` is how many seconds
-        the unused model stays in memory. `on_progress` is called with a fraction from 0 to 1, if
-        the server reports it.
-        """
-        await self._proxy.load(
-            await self._model_info(model),
-            options=LoadOptions(context=context, keep_loaded_s=keep_loaded_s),
-            on_progress=on_progress,
-        )
-
-    async def unload(self, model: str) -> None:
-        """Unload a model, if the server supports that."""
-        await self._proxy.unload(await self._model_info(model))
-
     async def chat(
-        self,
-        messages: Messages,
-        *,
-        model: str = "",
-        tools: Sequence[Callable[..., Any]] = (),
-        **options: Unpack[Options],
+        self, messages: Messages, *, model: str = "", **options: Unpack[Options]
     ) -> Answer:
         """Return the answer to a prompt or a list of messages.
 
-        An answer that breaks off raises an error. `tools` are functions, also async ones, with type
-        hints and a docstring. The model may call them, and they run without asking; results and
-        errors are sent back until it answers, at most 10 times.
+        An answer that breaks off raises an error.
         """
-        request = await self._new_request(messages, model, options)
-        if tools:
-            return await self._answer_with_tools(request, model, tools)
-        return await self._whole_answer(request, model)
+        return await self._answer(messages_of(messages), model, options)
 
     async def chat_json(
         self,
@@ -312,8 +275,7 @@ class Client:
         wanted = WantedValue(schema, name=name)
         await wanted.require_valid()
         while True:
-            request = await self._new_request(sent, model, options, wanted.output)
-            answer = await self._whole_answer(request, model)
+            answer = await self._answer(sent, model, options, wanted.output)
             try:
                 value = await wanted.value_in(
                     answer.text,
@@ -333,13 +295,6 @@ class Client:
             else:
                 return JsonAnswer(value=value, answer=answer, first_misfit=first_misfit)
 
-    async def count_tokens(
-        self, messages: Messages, *, model: str = "", **options: Unpack[Options]
-    ) -> int | None:
-        """Return how many tokens the server counts in a prompt; None if it cannot count now."""
-        request = await self._new_request(messages, model, options)
-        return await self._proxy.count_tokens(request)
-
     async def stream(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
     ) -> AsyncGenerator[StreamEvent, None]:
@@ -348,7 +303,8 @@ class Client:
         Wrap it in `contextlib.aclosing`: leaving it early closes the connection, and the server
         stops.
         """
-        request = await self._new_request(messages, model, options)
+        sent = messages_of(messages)
+        request = _request(await self._target(model), sent, options)
         async with aclosing(self._events_of(request)) as events:
             async for event in events:
                 yield event
@@ -365,14 +321,16 @@ class Client:
         """Close all connections."""
         await self._proxy.aclose()
 
-    async def _whole_answer(self, request: ChatRequest, model: str) -> Answer:
-        """Send a request and return its answer when it is complete.
-
-        `model` is the name that the caller gave, by which the target is kept in `_targets`; the
-        receipt needs the context window of this target.
-        """
-        target = self._targets.get(model or self._model)
-        context = target.model.context if target and target.model else None
+    async def _answer(
+        self,
+        messages: tuple[ChatMessage, ...],
+        model: str,
+        options: Options,
+        output: WantedOutput | None = None,
+    ) -> Answer:
+        """Send messages to a model and return its answer when it is complete."""
+        target = await self._target(model)
+        request = _request(target, messages, options, output)
         whole = WholeAnswer(request.model)
         await whole.read(self._events_of(request))
         content = whole.growing
@@ -385,52 +343,14 @@ class Client:
             model=turn.model,
             endpoint=request.endpoint.url,
             finish_reason=turn.finish_reason,
-            receipt=turn.receipt(context=context, max_tokens=request.sampling.max_tokens),
-        )
-
-    async def _answer_with_tools(
-        self, request: ChatRequest, model: str, functions: Sequence[Callable[..., Any]]
-    ) -> Answer:
-        """Return the first answer without a tool call; `functions` are the tools that are offered.
-
-        The calls of each answer before it are run at the same time. Then the answer and the results
-        of its calls are added to the request, which is sent again. `steps` of the returned answer
-        are these results, oldest first.
-
-        Raises:
-            LMChatError: the results were sent `max_steps` times, and the model still calls tools.
-        """
-        from lmchat.structured.functions import FunctionTool  # noqa: PLC0415 - slow
-
-        function_tools = {tool.tool.name: tool for tool in map(FunctionTool, functions)}
-        runs: Mapping[str, Run] = {name: tool.call for name, tool in function_tools.items()}
-        request = replace(request, tools=tuple(tool.tool for tool in function_tools.values()))
-        steps: list[ChatMessage] = []
-        max_steps = ToolSettings().max_steps
-        for step in range(max_steps + 1):
-            answer = await self._whole_answer(request, model)
-            calls = answer.tool_calls
-            if not calls:
-                return replace(answer, steps=tuple(steps))
-            if step == max_steps:  # results of these calls would not be sent any more
-                break
-            # `get` returns None for a tool that is not offered; the result is then an error.
-            running = [run_call(call_message(call), runs.get(call.name)) for call in calls]
-            results = await asyncio.gather(*running)
-            steps += results
-            message = replace(answer.message, parts=(*answer.message.parts, *calls))
-            request = replace(request, messages=(*request.messages, message, *results))
-        raise LMChatError(
-            f"The model called tools {max_steps} times without an answer.",
-            kind="tool_limit",
-            hint="Change the prompt, or the results of the tools.",
+            receipt=turn.receipt(context=target.context, max_tokens=request.sampling.max_tokens),
         )
 
     async def _events_of(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Yield the events of an answer.
 
-        If the server does not answer, or has no model of this name any more, forget the server and
-        models that were found, and raise its error. The next request then finds them again.
+        If the server does not answer, or has no model of this name any more, raise its error; the
+        next request probes again.
         """
         try:
             async with aclosing(self._proxy.stream(request)) as events:
@@ -438,99 +358,55 @@ class Client:
                     yield event
         except (ServerUnavailable, ServerRejected) as error:
             if isinstance(error, ServerUnavailable) or error.kind == "model_missing":
-                self._targets.clear()
-                self._chosen_endpoint = None
+                self._usable = ()
             raise
 
-    async def _new_request(
-        self, messages: Messages, model: str, options: Options, output: WantedOutput | None = None
-    ) -> ChatRequest:
-        """Return a request with these messages to the server and model that `_target` returns.
-
-        An empty `model` means the model of the client; without an `output`, any text is wanted.
-        """
-        sent = messages_of(messages)
-        target = await self._target(model or self._model)
-        return ChatRequest(
-            endpoint=target.endpoint,
-            product=target.product,
-            model=target.model_id,
-            messages=sent,
-            sampling=_sampling_of(options),
-            output=output or AnyText(),
-        )
-
     async def _target(self, model: str) -> Target:
-        """Return the server and model for the name of a model; an empty name means any model.
+        """Return the server and the model for a request; the first request probes for servers.
 
-        They are found with the first call for this name, and kept for later calls.
-        """
-        async with self._target_lock:  # requests at the same time share one search
-            if model not in self._targets:
-                self._targets[model] = await self._find_target(model)
-            return self._targets[model]
-
-    async def _find_target(self, model: str) -> Target:
-        """Choose the server and the model of this name; an empty name means any model.
-
-        If the server is loading the model, wait until that has ended. The address of the server is
-        kept in `_chosen_endpoint` for later calls.
+        `model` is the name of the model, "" for that of the client. If the server is loading its
+        model, wait until that has ended.
 
         Raises:
             ServerUnavailable: the model was not loaded within the limit for the first token.
             LMChatError: no server has a model that can be used.
         """
-        candidates = await self._candidates()
-        choice = choose_without_asking(candidates, model=model, remembered=_NOTHING_REMEMBERED)
-        async with first_token_limit(self._timeouts.first_token_s):
-            while choice.target is not None and choice.awaits_model:
-                await asyncio.sleep(_POLL_S)
-                candidate = await self._proxy.check(choice.target.endpoint)
+        async with self._probe_lock, first_token_limit(self._timeouts.first_token_s):
+            candidates = self._usable or await self._probe(self._given_endpoint)
+            while True:
                 choice = choose_without_asking(
-                    (candidate,), model=model, remembered=_NOTHING_REMEMBERED
+                    candidates, model=model or self._model, remembered=_NOTHING_REMEMBERED
                 )
+                if choice.target is None or not choice.awaits_model:
+                    break
+                await asyncio.sleep(_POLL_S)
+                candidates = await self._probe(choice.target.endpoint)
         if choice.target is None or choice.target.model is None:
             raise why_no_model(choice)
-        self._chosen_endpoint = choice.target.endpoint
         return choice.target
 
-    async def _candidates(self) -> tuple[Candidate, ...]:
-        """Probe the server that was given, or found before; return its candidate alone.
+    async def _probe(self, endpoint: Endpoint | None) -> tuple[Candidate, ...]:
+        """Probe an address, or all usual ones if it is None; keep the servers that can be used."""
+        candidates = (await self._proxy.check(endpoint),) if endpoint else await self.detect()
+        self._usable = tuple(one for one in candidates if one.verdict.is_usable)
+        return candidates
 
-        If there is neither, probe all usual addresses and return a candidate for each.
-        """
-        endpoint = self._given_endpoint or self._chosen_endpoint
-        if endpoint is None:
-            return await self.detect()
-        return (await self._proxy.check(endpoint),)
 
-    async def _find_endpoint(self) -> Endpoint:
-        """Return the address of the server that was given, or found before.
-
-        If there is neither, probe all usual addresses, and keep the best server that can be used.
-
-        Raises:
-            LMChatError: no server can be used.
-        """
-        endpoint = self._given_endpoint or self._chosen_endpoint
-        if endpoint is not None:
-            return endpoint
-        candidates = await self.detect()
-        chosen = choose(candidates, model=self._model, remembered=_NOTHING_REMEMBERED).candidate
-        if chosen is None:
-            raise why_unusable(candidates)
-        self._chosen_endpoint = chosen.endpoint
-        return chosen.endpoint
-
-    async def _model_info(self, name: str) -> ModelInfo:
-        """Ask the server for its models and return the one of this name.
-
-        Raises `RequestInvalid` if none exists.
-        """
-        for model in await self.models(is_refresh=True):
-            if model.model_id == name:
-                return model
-        raise RequestInvalid(f"The server has no model {name!r}.", kind="model_missing")
+def _request(
+    target: Target,
+    messages: tuple[ChatMessage, ...],
+    options: Options,
+    output: WantedOutput | None = None,
+) -> ChatRequest:
+    """Return a request to a server and model; without an `output`, any text is wanted."""
+    return ChatRequest(
+        endpoint=target.endpoint,
+        product=target.product,
+        model=target.model_id,
+        messages=messages,
+        sampling=_sampling_of(options),
+        output=output or AnyText(),
+    )
 
 
 class _CallersKey(NoKeys):
@@ -575,18 +451,14 @@ _CLOSED = "This client is closed."
 class SyncClient:
     """`Client` with blocking calls; close it: `with SyncClient() as client`.
 
-    Its methods are those of `Client` without `await`; `on_progress` is called in another thread.
-    Several threads may share one client.
+    Its methods are those of `Client` without `await`. Several threads may share one client.
     """
 
     health = _blocking(Client.health)
     detect = _blocking(Client.detect)
     models = _blocking(Client.models)
-    load = _blocking(Client.load)
-    unload = _blocking(Client.unload)
     chat = _blocking(Client.chat)
     chat_json = _blocking(Client.chat_json)
-    count_tokens = _blocking(Client.count_tokens)
 
     def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
         self._client = Client(endpoint, **settings)
@@ -644,7 +516,6 @@ class SyncClient:
 
     def close(self) -> None:
         """Close all connections and end the thread; running calls are stopped."""
-        self._refuse_own_thread()
         with self._start_lock:
             if self._loop.is_closed():
                 return
@@ -664,9 +535,8 @@ class SyncClient:
     def _start(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         """Call `work`, start its coroutine in the thread of the loop, and return the future.
 
-        Raises `WrongUse` after `close`, or if this method is called in the thread of the loop.
+        Raises `WrongUse` after `close`.
         """
-        self._refuse_own_thread()
         with self._start_lock:
             if self._loop.is_closed():
                 raise WrongUse(_CLOSED)
@@ -684,11 +554,3 @@ class SyncClient:
             raise WrongUse(_CLOSED) from None
         finally:
             running.cancel()  # changes nothing if the coroutine has ended
-
-    def _refuse_own_thread(self) -> None:
-        """Raise `WrongUse` in the thread of the loop, which would wait for itself for ever.
-
-        `on_progress` is called in that thread, and may try to use the client.
-        """
-        if threading.current_thread() is self._thread:
-            raise WrongUse("This client cannot be used from its own `on_progress`.")

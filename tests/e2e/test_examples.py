@@ -8,7 +8,7 @@ from tests.support.programs import PYTHON, WAIT_S, run, start
 from tests.support.pty_program import ROOT
 from tests.support.reference import api_page
 from tests.support.scripted_products import CHAT
-from tests.support.scripted_server import DONE, Hold, delta, finish, sse
+from tests.support.scripted_server import DONE, Hold, finish, sse
 
 _EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
 
@@ -75,16 +75,3 @@ def test_ctrl_c_ends_an_example_and_its_request(example, tmp_path, server):
         program.send_signal(signal.SIGINT)
         assert seen.client_left.wait(WAIT_S)
         assert program.wait(WAIT_S) != 0
-
-
-def test_the_example_of_tools_runs_the_function_that_the_model_calls(tmp_path, server):
-    function = {"name": "count_words", "arguments": '{"text": "to be"}'}
-    called = sse(
-        delta(tool_calls=[{"index": 0, "id": "c", "function": function}]),
-        finish("tool_calls"),
-        DONE,
-    )
-    server.on(CHAT, called, sse("Two.", finish(), DONE))
-    words = [PYTHON, ROOT / "docs" / "examples" / "ask_tools.py", server.url]
-    done = run(words, home=tmp_path, env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, '{"text": "to be"} -> 2\nTwo.\n'), done.stderr

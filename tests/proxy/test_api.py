@@ -32,7 +32,6 @@ from tests.support.scripted_products import (
     llama_cpp,
     loading_llama_cpp,
     plain,
-    router,
     vllm,
 )
 from tests.support.scripted_server import (
@@ -264,21 +263,6 @@ async def test_other_machines_have_to_be_allowed():
         Client("ftp://127.0.0.1")
 
 
-async def test_models_are_loaded_and_unloaded(server):
-    router(server, small="loaded", large="unloaded")
-    async with Client(server.url) as client:
-
-        async def states():
-            return {one.model_id: str(one.state) for one in await client.models(is_refresh=True)}
-
-        await client.load("large")
-        assert (await states())["large"] == "loaded"
-        await client.unload("large")
-        assert (await states())["large"] == "not loaded"
-        with pytest.raises(RequestInvalid, match="no model 'huge'"):
-            await client.load("huge")
-
-
 async def test_each_client_counts_for_itself_and_can_begin_anew(client):
     await client.chat("Hi")
     with pytest.raises(RequestInvalid):
@@ -325,80 +309,3 @@ def test_the_client_needs_no_screen_no_disk_and_no_configuration(tmp_path):
     )
     assert [name for name in imported if unwanted.match(name)] == []
     assert list(tmp_path.iterdir()) == []
-
-
-def _reply_with_calls(name: str, *arguments: str):
-    calls = [
-        {"index": index, "id": f"c{index}", "function": {"name": name, "arguments": text}}
-        for index, text in enumerate(arguments)
-    ]
-    return sse(delta(tool_calls=calls), finish("tool_calls"), DONE)
-
-
-async def test_functions_run_when_the_model_calls_them_and_their_results_or_errors_go_back(
-    server, client
-):
-    def share(whole: int, parts: int = 2) -> float:
-        """Divide a whole."""
-        return whole / parts
-
-    asked = _reply_with_calls("share", '{"whole": 3}', '{"whole": 1, "parts": 0}', '{"whole": "x"}')
-    server.on(CHAT, asked, sse(delta("1.5 each."), finish(), DONE))
-    answer = await client.chat("Share 3", tools=[share])
-    assert answer.text == "1.5 each."
-    assert [one.tool_result for one in answer.steps] == [
-        "1.5",
-        "ZeroDivisionError: division by zero",
-        "RequestInvalid: The arguments of share do not fit: Expected `int`, got `str` - at `$.whole`.",
-    ]
-    offered = server.seen(CHAT)[0].json["tools"][0]
-    assert (offered["type"], offered["function"]["name"]) == ("function", "share")
-    assert offered["function"]["parameters"]["required"] == ["whole"]
-    asked, *told = _last_request_body(server)["messages"][1:]
-    assert [call["function"]["arguments"] for call in asked["tool_calls"]][:1] == ['{"whole": 3}']
-    assert [(one["role"], one["tool_call_id"]) for one in told] == [
-        ("tool", f"c{n}") for n in range(3)
-    ]
-
-
-async def test_a_long_error_of_a_function_is_cut_as_a_long_result_is(server, client):
-    def fail() -> str:
-        """Fail with many words."""
-        raise ValueError("x" * 100_000)
-
-    server.on(CHAT, _reply_with_calls("fail", "{}"), sse(delta("Sorry."), finish(), DONE))
-    (step,) = (await client.chat("Hi", tools=[fail])).steps
-    assert step.tool_result.startswith("ValueError: xxx")
-    assert step.tool_result.endswith("\n[cut: 100012 characters, the first 32000 are here]")
-
-
-@pytest.mark.rule("R-45")
-async def test_the_thought_before_a_call_goes_back_with_it(server):
-    def now() -> str:
-        """Tell the time."""
-        return "noon"
-
-    call = {"index": 0, "id": "c0", "function": {"name": "now", "arguments": "{}"}}
-    asked = sse(
-        delta(reasoning_content="A clock!"), delta(tool_calls=[call]), finish("tool_calls"), DONE
-    )
-    llama_cpp(server).on(CHAT, asked, sse(delta("Noon."), finish(), DONE))
-    async with Client(server.url) as client:
-        answer = await client.chat("What time is it?", tools=[now])
-    assert answer.text == "Noon."
-    assert _last_request_body(server)["messages"][1]["reasoning_content"] == "A clock!"
-
-
-async def test_functions_that_are_called_without_end_are_an_error(server, client):
-    runs = 0
-
-    def again() -> str:
-        """Ask again."""
-        nonlocal runs
-        runs += 1
-        return ""
-
-    server.on(CHAT, _reply_with_calls("again", "{}"))
-    with pytest.raises(LMChatError, match="The model called tools 10 times without an answer"):
-        await client.chat("Hi", tools=[again])
-    assert runs == 10, "no call is run whose result is not sent"

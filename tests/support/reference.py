@@ -44,7 +44,6 @@ writes no files, and each client has its own counters. Import everything from `l
 """
 _ASYNC = "## Example\n\nFrom [examples/ask.py](examples/ask.py):\n"
 _SYNC = "## Without an event loop\n\nFrom [examples/ask_sync.py](examples/ask_sync.py):\n"
-_TOOLS = "## Functions as tools\n\nFrom [examples/ask_tools.py](examples/ask_tools.py):\n"
 _JSON = "## JSON values\n\nFrom [examples/ask_json.py](examples/ask_json.py):\n"
 _API_ERRORS = """\
 ## Errors
@@ -72,7 +71,6 @@ _WIDE = 100
 
 def api_page() -> str:
     parts = [_HEAD, _ASYNC, _example("ask.py"), *_client("Client"), _JSON, _example("ask_json.py")]
-    parts += [_TOOLS, _example("ask_tools.py")]
     parts += [_SYNC, _example("ask_sync.py"), *_client("SyncClient"), "## Values\n"]
     parts += [part for name in _VALUES for part in _fields(name)]
     parts += [
