@@ -19,7 +19,8 @@ from lmchat.proxy.json_values import (
 from lmchat.text import safe_line, without_secret
 
 MESSAGE_CHARS = 300
-_READ_BYTES = 16 * MESSAGE_CHARS  # of a body that is no JSON
+# Only so much of a longer text is cleaned: a megabyte would take seconds.
+_READ_CHARS = 16 * MESSAGE_CHARS
 _ESCAPE = re.compile(
     r"\x1b(?:"
     r"\[[0-?]*[ -/]*[@-~]"  # CSI, such as ESC [31m for a colour
@@ -52,7 +53,7 @@ def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBod
     try:
         return read_value(decode(body), key=key)
     except NotJsonError:
-        words = body[:_READ_BYTES].decode("utf-8", "replace")
+        words = body[:_READ_CHARS].decode("utf-8", "replace")
         return ErrorBody(message=clean(without_secret(words, key)))
 
 
@@ -96,7 +97,7 @@ def is_error(value: object) -> bool:
 
 def clean(message: str) -> str:
     """Return a text on one line, without escape sequences, at most 300 characters."""
-    return safe_line(_ESCAPE.sub("", message), limit=MESSAGE_CHARS)
+    return safe_line(_ESCAPE.sub("", message[:_READ_CHARS]), limit=MESSAGE_CHARS)
 
 
 def _first_field(fields: dict[str, Any], *names: str) -> object:

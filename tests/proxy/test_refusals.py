@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -405,3 +406,11 @@ def test_no_json_is_too_odd_to_become_an_error(status, value, product):
 @given(st.integers(100, 599), st.binary(), st.text())
 def test_no_bytes_are_too_odd_to_become_an_error(status, body, content_type):
     assert refusal_for(status, body, content_type=content_type).message
+
+
+def test_megabytes_of_words_hold_nothing_up():
+    joiners = "\u200d" * 3_000_000
+    began_s = time.process_time()
+    error = refusal_in_stream({"error": {"message": joiners}}, RequestFacts(product=P.OLLAMA))
+    assert time.process_time() - began_s < 1
+    assert len(error.message) < 500
