@@ -1,8 +1,8 @@
-"""Sampling options: their names, and the type and range of their values.
+"""Sampling options: their names, and the type and range of the values of common ones.
 
 The common options are those of `COMMON`; each product takes some of them
-(`ProductFacts.sampling_fields`). llama.cpp also takes `LLAMA_CPP`. The name `extra.NAME` sends the
-field NAME as it is, unchecked.
+(`ProductFacts.sampling_fields`). llama.cpp also takes `LLAMA_CPP`, and checks their values itself.
+The name `extra.NAME` sends the field NAME as it is.
 """
 
 from __future__ import annotations
@@ -35,16 +35,9 @@ class ValueKind(StrEnum):
 
     NUMBER = "a number"
     WHOLE = "a whole number"
-    TEXT = "a text"
     EFFORT = f"one of {', '.join(EFFORTS)}, or a number of tokens"
     TEXTS = "a list of texts"
-    FLAG = "true or false"
     BIAS = "a table of token numbers and biases"
-    OBJECT = "a JSON object"
-    LIST = "a list"
-
-
-_PYTHON_TYPES = {ValueKind.FLAG: bool, ValueKind.OBJECT: dict, ValueKind.LIST: list}
 
 
 class SamplingOption(Struct, frozen=True):
@@ -58,19 +51,15 @@ class SamplingOption(Struct, frozen=True):
     @property
     def form(self) -> str:
         """What a value must be, as "a number from 0 to 2"."""
-        if self.least is not None and self.most is not None:
-            return f"{self.kind} from {self.least:,} to {self.most:,}"
-        if self.least is not None:
-            return f"{self.kind} of at least {self.least:,}"
-        if self.most is not None:
-            return f"{self.kind} of at most {self.most:,}"
-        return self.kind.value
+        if self.least is None:
+            return self.kind.value
+        return f"{self.kind} from {self.least:,} to {self.most:,}"
 
 
 _KINDS = {
     float: ValueKind.NUMBER,
     int: ValueKind.WHOLE,
-    str: ValueKind.TEXT,
+    str: ValueKind.EFFORT,
     tuple[str, ...]: ValueKind.TEXTS,
     Mapping[str, float]: ValueKind.BIAS,
 }
@@ -79,47 +68,43 @@ _KINDS = {
 COMMON: Mapping[str, SamplingOption] = {
     name: SamplingOption(_KINDS[row.type], row.help, row.meta.ge, row.meta.le)
     for name, row in MODEL.rows.items()
-} | {"reasoning_effort": SamplingOption(ValueKind.EFFORT, "how much the model thinks")}
+}
 """Options of most servers: those of the configuration."""
 
-LLAMA_CPP: Mapping[str, SamplingOption] = {
-    "dynatemp_range": SamplingOption(ValueKind.NUMBER, "range of the dynamic temperature", 0),
-    "dynatemp_exponent": SamplingOption(ValueKind.NUMBER, "exponent of the dynamic temperature"),
-    "top_n_sigma": SamplingOption(ValueKind.NUMBER, "top-n-sigma sampling; -1: off", -1),
-    "xtc_probability": SamplingOption(
-        ValueKind.NUMBER, "chance to remove the likeliest tokens", 0, 1
-    ),
-    "xtc_threshold": SamplingOption(ValueKind.NUMBER, "least probability of removed tokens", 0, 1),
-    "repeat_last_n": SamplingOption(ValueKind.WHOLE, "tokens that `repeat_penalty` looks at", 0),
-    "dry_multiplier": SamplingOption(ValueKind.NUMBER, "strength of the DRY sampler; 0: off", 0),
-    "dry_base": SamplingOption(ValueKind.NUMBER, "base of the DRY sampler", 1),
-    "dry_allowed_length": SamplingOption(ValueKind.WHOLE, "repeated tokens without a penalty", 0),
-    "dry_penalty_last_n": SamplingOption(
-        ValueKind.WHOLE, "tokens that the DRY sampler looks at", 0
-    ),
-    "dry_sequence_breakers": SamplingOption(ValueKind.TEXTS, "texts that end a repetition"),
-    "mirostat": SamplingOption(ValueKind.WHOLE, "version of Mirostat; 0: off", 0, 2),
-    "mirostat_tau": SamplingOption(ValueKind.NUMBER, "target entropy of Mirostat"),
-    "mirostat_eta": SamplingOption(ValueKind.NUMBER, "learning rate of Mirostat"),
-    "adaptive_target": SamplingOption(ValueKind.NUMBER, "target of the adaptive sampler"),
-    "adaptive_decay": SamplingOption(ValueKind.NUMBER, "decay of the adaptive sampler", 0, 0.99),
-    "ignore_eos": SamplingOption(ValueKind.FLAG, "go on behind the end of the answer"),
-    "n_keep": SamplingOption(ValueKind.WHOLE, "tokens of the prompt that are kept; -1: all", -1),
-    "n_discard": SamplingOption(ValueKind.WHOLE, "tokens dropped when the window is full", 0),
-    "min_keep": SamplingOption(ValueKind.WHOLE, "tokens that samplers must keep", 0),
-    "samplers": SamplingOption(ValueKind.TEXTS, "samplers, in their order"),
-    "n_probs": SamplingOption(ValueKind.WHOLE, "alternatives, as in /completion", 0),
-    "post_sampling_probs": SamplingOption(ValueKind.FLAG, "probabilities after the samplers"),
-    "backend_sampling": SamplingOption(ValueKind.FLAG, "sample on the backend"),
-    "grammar": SamplingOption(ValueKind.TEXT, "grammar of the answer, in GBNF"),
-    "json_schema": SamplingOption(ValueKind.OBJECT, "JSON schema of the answer"),
-    "lora": SamplingOption(ValueKind.LIST, "LoRA adapters and their scales"),
-    "cache_prompt": SamplingOption(ValueKind.FLAG, "use the prompt cache"),
-    "id_slot": SamplingOption(ValueKind.WHOLE, "slot of the server; -1: any", -1),
-    "n_cache_reuse": SamplingOption(ValueKind.WHOLE, "smallest part of the cache that is moved", 0),
-    "n_indent": SamplingOption(ValueKind.WHOLE, "least indentation of the lines", 0),
-    "t_max_predict_ms": SamplingOption(ValueKind.WHOLE, "longest time of an answer, in ms", 0),
-}
+LLAMA_CPP = (
+    "dynatemp_range",
+    "dynatemp_exponent",
+    "top_n_sigma",
+    "xtc_probability",
+    "xtc_threshold",
+    "repeat_last_n",
+    "dry_multiplier",
+    "dry_base",
+    "dry_allowed_length",
+    "dry_penalty_last_n",
+    "dry_sequence_breakers",
+    "mirostat",
+    "mirostat_tau",
+    "mirostat_eta",
+    "adaptive_target",
+    "adaptive_decay",
+    "ignore_eos",
+    "n_keep",
+    "n_discard",
+    "min_keep",
+    "samplers",
+    "n_probs",
+    "post_sampling_probs",
+    "backend_sampling",
+    "grammar",
+    "json_schema",
+    "lora",
+    "cache_prompt",
+    "id_slot",
+    "n_cache_reuse",
+    "n_indent",
+    "t_max_predict_ms",
+)
 """Further options of llama.cpp, as its `/completion` takes them."""
 
 
@@ -149,9 +134,9 @@ def option_form(name: str) -> str:
 
     Raises `WrongUse` for an unknown name.
     """
-    if _is_extra(name):
+    if name in LLAMA_CPP or _is_extra(name):
         return "any value, which is sent as it is"
-    option = COMMON.get(name) or LLAMA_CPP.get(name)
+    option = COMMON.get(name)
     if option is None:
         raise _unknown_name(name)
     return f"{option.form} ({option.help})"
@@ -161,7 +146,7 @@ def checked_option(name: str, value: object) -> object:
     """Return the value of an option in the type in which it is sent.
 
     Raises `WrongUse` for an unknown name, for `extra.` with one of `_OWN_FIELDS`, and for a value
-    of another type or out of range.
+    of a common option that has another type or is out of range.
     """
     if _is_extra(name):
         field = name.removeprefix(EXTRA)
@@ -169,7 +154,9 @@ def checked_option(name: str, value: object) -> object:
             message = f"{name} cannot be set: lmchat itself sets {field} in each request."
             raise WrongUse(message, hint="Nothing is changed.")
         return value
-    option = COMMON.get(name) or LLAMA_CPP.get(name)
+    if name in LLAMA_CPP:
+        return value
+    option = COMMON.get(name)
     if option is None:
         raise _unknown_name(name)
     checked = _in_type(option.kind, value)
@@ -248,9 +235,6 @@ def _unknown_name(name: str) -> WrongUse:
 def _in_type(kind: ValueKind, value: object) -> object:
     """Return a value in the type of a kind; None if it cannot be that."""
     match kind:
-        case ValueKind.TEXT:
-            # a typed text of digits was read as a number
-            return str(value) if isinstance(value, str) or _is_whole(value) else None
         case ValueKind.TEXTS:
             return _texts(value)
         case ValueKind.EFFORT:
@@ -259,10 +243,8 @@ def _in_type(kind: ValueKind, value: object) -> object:
             is_fitting = _is_whole(value) or isinstance(value, float)
         case ValueKind.WHOLE:
             is_fitting = _is_whole(value)
-        case ValueKind.BIAS:
-            is_fitting = _is_bias(value)
         case _:
-            is_fitting = isinstance(value, _PYTHON_TYPES[kind])
+            is_fitting = _is_bias(value)
     return value if is_fitting else None
 
 
@@ -295,11 +277,7 @@ def _is_bias(value: object) -> bool:
 
 
 def _is_in_range(option: SamplingOption, value: object) -> bool:
-    """Return whether a value of the right type is in the range of its option.
-
-    A value that is no number always is.
-    """
-    if not isinstance(value, int | float):
+    """Return whether a value of the right type is in the range of its option, if it has one."""
+    if option.least is None or option.most is None or not isinstance(value, int | float):
         return True
-    is_large_enough = option.least is None or value >= option.least
-    return is_large_enough and (option.most is None or value <= option.most)
+    return option.least <= value <= option.most

@@ -1,4 +1,4 @@
-"""Checks before a request is sent: valid values, allowed hosts, size, requests per minute.
+"""Checks before a request is sent: model and messages, allowed hosts, size, requests per minute.
 
 `Admission` runs the checks in this order. It owns an `AllowList`, a `Limiter` and the counters.
 """
@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import TypeGuard
 
 from msgspec.structs import replace
 
@@ -22,7 +21,7 @@ from lmchat.config.settings import Settings
 from lmchat.domain.forwarding import CHAT_PATH, ForwardedRequest
 from lmchat.domain.message import ChatMessage, Role
 from lmchat.domain.product import Product
-from lmchat.domain.request import ChatRequest, Sampling
+from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Endpoint
 from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import (
@@ -32,7 +31,6 @@ from lmchat.errors import (
     RequestInvalid,
     TooManyRequests,
 )
-from lmchat.proxy.json_values import number_or_none
 from lmchat.proxy.servers import SERVERS
 
 TOO_MANY = "Too many requests to LMStudio, please try again later"
@@ -42,8 +40,6 @@ MAX_MODEL_CHARS = 1024
 _WINDOW_S = 60.0
 _BASE64_GROWTH = 4 / 3  # size of an attached file in a request, by its own size
 _CONTROL_CHAR = re.compile(r"[\x00-\x1f\x7f]")
-_MAX_WHOLE = 2**63 - 1  # largest whole number that servers read
-_RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0)}
 _FORWARDED_ROLES = ("system", "developer", "user", "assistant", "tool")
 _ROLES_WITHOUT_TEXT = ("assistant", "tool")
 _PROVIDER_HOSTS = frozenset(host for server in SERVERS for host in server.hosts)
@@ -208,7 +204,6 @@ def check_request(request: ChatRequest, *, is_listed: bool = False) -> None:
     if not is_listed:
         _check_model(request.model, request.product)
     _check_messages(request.messages)
-    _check_sampling(request.sampling)
 
 
 def check_size(
@@ -264,40 +259,6 @@ def _check_messages(messages: Sequence[ChatMessage]) -> None:
         is_continued = is_last_continued and message is last
         if not (message.sent_text or message.files or is_continued):
             raise RequestInvalid(f"Invalid message content: message {position} has no text.")
-
-
-def _check_sampling(sampling: Sampling) -> None:
-    """Raise `RequestInvalid` for the first option whose value is not allowed; None is "not set"."""
-    for name, (low, high) in _RANGES.items():
-        value = getattr(sampling, name)
-        if value is None:
-            continue
-        number = number_or_none(value)
-        if number is None or not low <= number <= high:
-            raise RequestInvalid(f"{name} must be between {low:g} and {high:g}.")
-    _check_whole("max_tokens", sampling.max_tokens, least=1)
-    _check_whole("keep_loaded_s", sampling.keep_loaded_s, least=1)
-    _check_whole("seed", sampling.seed)
-
-
-def _check_whole(name: str, value: object, *, least: int | None = None) -> None:
-    """Raise `RequestInvalid` for an option that is not a whole number, or is below `least`.
-
-    None as its value means that the option is not set; None as `least` means no lower limit.
-    """
-    if value is None:
-        return
-    if not _is_whole(value):
-        raise RequestInvalid(f"{name} must be a whole number.")
-    if least is not None and value < least:
-        raise RequestInvalid(f"{name} must be at least {least}.")
-
-
-def _is_whole(value: object) -> TypeGuard[int]:
-    """Whether a value is a whole number that servers can read, that is, of 64 bits."""
-    if not isinstance(value, int) or isinstance(value, bool):  # Python's True is an `int`
-        return False
-    return abs(value) <= _MAX_WHOLE
 
 
 def check_forwarded_messages(messages: object) -> None:

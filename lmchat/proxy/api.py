@@ -147,15 +147,15 @@ class JsonAnswer(Struct, frozen=True, kw_only=True):
 
 
 def _sampling_of(options: Options) -> Sampling:
-    """Return the sampling of options; raises `WrongUse` for a wrong one among the further options.
+    """Return the sampling of options; raises `WrongUse` for a wrong one.
 
-    A further option that `Sampling` has a field for, such as `top_p`, replaces this field.
+    A further option of the same name as one of the others, such as `top_p`, replaces it.
     """
     from lmchat.domain.sampling import checked_option  # noqa: PLC0415 - few programs need it
 
-    sampling = Sampling(**options)
-    more = {name: checked_option(name, value) for name, value in sampling.more.items()}
-    return replace(sampling, more={}).with_options(more)
+    given = Sampling(**options)
+    checked = {name: checked_option(name, value) for name, value in given.options.items()}
+    return Sampling(keep_loaded_s=given.keep_loaded_s).with_options(checked)
 
 
 _POLL_S = 0.5  # between two checks of a server that loads its model

@@ -28,8 +28,7 @@ from lmchat.errors import WrongUse
         ("reasoning_effort", "500", "500"),
         ("reasoning_effort", "0", "none"),
         ("reasoning_effort", "low", "low"),
-        ("ignore_eos", "true", True),
-        ("grammar", 'root ::= "a"', 'root ::= "a"'),
+        ("samplers", '["top_k"]', ["top_k"]),
         ("extra.no_such_field", "[1]", [1]),
     ],
 )
@@ -44,7 +43,6 @@ def test_a_typed_value_gets_the_type_of_its_option(name, typed, value):
         ("temperature", True, "temperature must be a number"),
         ("top_k", 1.5, "top_k must be a whole number from 0 to 1,000,000, not 1.5."),
         ("top_k", -5, "from 0 to"),  # llama.cpp would take it for 0
-        ("mirostat", 3, "from 0 to 2"),
         ("reasoning_effort", -5, "must be one of none, minimal, low, medium, high, xhigh, max, or"),
         ("reasoning_effort", "hard", "or a number of tokens, not hard."),
         ("stop", [], "a list of texts"),

@@ -155,7 +155,9 @@ async def test_options_are_sent_only_where_they_are_set(server, client):
     assert _last_request_body(server)["model"] == "other"
 
 
-async def test_a_wrong_further_option_is_refused_unsent(server, client):
+async def test_a_wrong_option_is_refused_unsent(server, client):
+    with pytest.raises(WrongUse, match="temperature must be a number from 0 to 2, not hot"):
+        await client.chat("Hi", temperature="hot")
     with pytest.raises(WrongUse, match="top_k must be a whole number"):
         await client.chat("Hi", more={"top_k": -5})
     assert server.seen(CHAT) == []
