@@ -565,6 +565,18 @@ async def test_in_ascii_all_signs_are_ascii():
         assert screen_text(log).replace(GAP, " ").isascii()
 
 
+@pytest.mark.parametrize("is_ascii", [False, True])
+async def test_the_states_of_answers_fit_into_every_width(is_ascii):
+    async with LogApp(is_ascii=is_ascii).run_test(size=(40, 30)) as pilot:
+        log = pilot.app.log_view
+        states = (AnswerState.STOPPED, AnswerState.INTERRUPTED, AnswerState.FAILED)
+        log.load([answer("x", state=state, version=2, versions=3) for state in states])
+        log.begin_answer(streaming("```python-with-a-long-name\nx"))
+        for width in range(40, 0, -1):
+            await pilot.resize_terminal(width, 30)
+            assert {strip.cell_length for strip in log.render_lines(log.size.region)} == {width}
+
+
 async def test_muted_words_are_dim_and_tints_are_rules_in_the_terminals_own_colours():
     async with LogApp(theme="lmchat-ansi").run_test(size=(80, 30)) as pilot:
         log = pilot.app.log_view

@@ -241,10 +241,11 @@ class Page(Struct):
     def _cut(self, spans: list[Span], width: int) -> list[Span]:
         """Return the beginning of spans that fits into a width, with an ellipsis behind it.
 
-        The spans must be longer than the width.
+        The spans must be longer than the width. In ASCII, the ellipsis may itself be cut.
         """
+        ellipsis = self.icons.cut[:width]
         cut_spans: list[Span] = []
-        room = width - len(self.icons.cut)
+        room = width - len(ellipsis)
         for text, style in spans:
             size = cell_len(text)
             shown = text if size <= room else set_cell_size(text, max(room, 0)).rstrip()
@@ -253,7 +254,7 @@ class Page(Struct):
             if room < 0:
                 break
         _, last_style = cut_spans[-1]
-        return [*cut_spans, (self.icons.cut, last_style)]
+        return [*cut_spans, (ellipsis, last_style)]
 
 
 def wrapped_lines(text: str, width: int) -> list[str]:
