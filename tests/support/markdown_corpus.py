@@ -131,9 +131,7 @@ See [early], [late], [half][half] and [never].
 
 [late]: <http://late.example>
 [late]: http://second.example
-> [half]: http://half.example
-> 'a title
-> over lines'
+> [half]: http://half.example 'a title'
 
 - [in list]: /in
 - [in list]
@@ -429,7 +427,8 @@ ENDLESS: dict[str, Callable[[int], str]] = {
 
 
 _UNSEEN = re.compile(
-    r"^(?:[ \t]*(?:>|(?:[-*+]|\d{1,9}[.)])(?=[ \t]|$)))+"  # quotes and items, which may get other numbers
+    r"^[ \t>-]*\[[^\]^][^\]\n]*\]:.*"  # a link definition
+    r"|^(?:[ \t]*(?:>|(?:[-*+]|\d{1,9}[.)])(?=[ \t]|$)))+"  # quotes and items, which may get other numbers
     r"|^.*\|.*\n(?=[ \t>*+-]*\|?[ \t]*:?-+[-:| \t]*$)"  # the head of a table, which may go with each row
     r"|\]\((?:<[^<>\n]*>|(?:[^\s()]|\([^\s()]*\))*)"  # the target of a link, and its title
     r"(?:\s+(?:\"[^\"]*\"|'[^']*'|\([^()]*\)))?\s*\)"

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.domain.event import TextDelta
-from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, PIECE_LINES, Block, Kind
-from lmchat.tui.widgets.chat_log.entry import Entry
+from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Block, Kind
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.markdown.tail import cut_place
 from tests.support.chat_log_app import (
     coloured_page,
-    document_with,
     laid_out,
     painted,
     shown,
-    streaming,
     tail_of,
 )
 
@@ -86,17 +82,6 @@ def test_a_giant_heading_is_a_heading_to_its_end():
         if words.strip()
     }
     assert len(styles) == 1
-
-
-def test_a_fence_that_ends_with_a_whole_piece_is_read_as_a_whole_too():
-    entry = Entry(streaming(), is_streaming=True)
-    document = document_with(entry)
-    entry.feed(TextDelta(text="```python\n" + "x = 1\n" * 2 * PIECE_LINES))
-    document.grow(0)
-    assert not document.unhighlighted
-    entry.feed(TextDelta(text="```\n"))
-    document.grow(0)
-    assert [info for _, info in document.unhighlighted] == ["python"]
 
 
 def test_a_list_of_a_thousand_items_keeps_its_numbers_in_any_depth():

@@ -16,7 +16,7 @@ from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS
 from lmchat.tui.widgets.chat_log.entry import ASKS, Entry
 from lmchat.tui.widgets.chat_log.layout.page import wrap_points
 from lmchat.tui.widgets.chat_log.markdown.inline import names_target, rest_of_address
-from lmchat.tui.widgets.chat_log.markdown.parser import parse_blocks
+from lmchat.tui.widgets.chat_log.markdown.parser import code_blocks, links, parse_blocks
 from lmchat.tui.widgets.chat_log.matching import Query
 from tests.support.chat_log_app import (
     answer,
@@ -162,6 +162,19 @@ def test_the_end_of_an_address_is_found_in_linear_time(end):
 
 def test_lazy_lines_in_many_quotes_are_parsed_in_linear_time():
     assert cpu_s(parse_blocks, "> " * 30 + "a\n" * 2_000, {}) < MOST_S
+
+
+@pytest.mark.parametrize("find", [code_blocks, links])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "|a|\n|-|\n|b|c|" + "`" * 20_000,
+        "|" + "a|" * 32 + "\n|" + "-|" * 32 + "\n" + "b\n" * 2_500,
+    ],
+    ids=["backticks in a cell too many", "rows with cells too few"],
+)
+def test_code_and_links_are_found_below_tables_in_linear_time(find, text):
+    assert cpu_s(find, text) < MOST_S
 
 
 SEARCHED = {

@@ -53,7 +53,6 @@ SOUP = [
         "\n\n",
     ),
     *(
-        "[{}]: http://y\n",
         "[{}]",
         "[{}](u)",
         "![{}](u)",
@@ -75,9 +74,8 @@ SOUP = [
         "<pre>{}\n\n",
     ),
     *(
-        "| {} | {} |\n",
         "|-|-|\n",
-        "|a|{}|\n|-|-|\n",
+        "\n\n|a|{}|\n|-|-|\n",
         "http://{}.example ",
         "<http://{}>",
         "  \n",
@@ -127,7 +125,7 @@ TEXTS = {
         for name, made in GIANTS.items()
     },
     "footnotes": "A note[^1] and[^two].\n\n[^1]: Short\n[^two]: <b>More</b>\n",
-    "too many cells": "| a | b |\n|---|---|\n| 1 | 2 | 3 | 4 |\n| 5 |\n| \\| | `x` | <i>y</i> |\n",
+    "too few cells": "| a | b |\n|---|---|\n| 5 |\n| \\| | <i>y</i> |\n",
     "attacks": hostile.HOSTILE,
     "attacks line by line": "\n\n".join((*hostile.ATTACKS, hostile.MARKUP)),
     **dict(recorded()),

@@ -1,19 +1,12 @@
-"""Code has the colours of the whole, however it was cut, and is plain until they arrive."""
+"""Code is plain until its colours arrive."""
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from lmchat.machine.lexer import colours_of
-from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, PIECE_LINES, Block, Kind
-from lmchat.tui.widgets.chat_log.layout import code as coding
-from lmchat.tui.widgets.chat_log.layout.code import coloured, whole_colours
+from lmchat.tui.widgets.chat_log.blocks import CODE_LINES, Block, Kind
 from lmchat.tui.widgets.chat_log.layout.colours import Colours
-from lmchat.tui.widgets.chat_log.layout.page import harmless
 from tests.support.chat_log_app import (
     LogApp,
     answer,
@@ -22,83 +15,11 @@ from tests.support.chat_log_app import (
     pour,
     rows,
     streaming,
-    tail_of,
 )
 from tests.support.programs import is_running, until
 
 pytestmark = pytest.mark.timeout(120)
-STRING = '"""\n' + "def word(x): return 1  # none of this is code\n" * 3 * PIECE_LINES + '"""\n'
-CODE = f"x = 1\ny = {STRING}z = 2  # note\n"
 HANGING = '"' + "\\" * 60  # the lexer for fish needs exponential time
-
-
-class Lexers:
-    """The lexers of the child, in this process."""
-
-    async def colours(self, language, code):
-        return colours_of(language, code)[1] or None
-
-
-def whole(code, language):
-    return asyncio.run(whole_colours(Lexers(), code, language))
-
-
-def codes(text):
-    return {id(block.code): block.code for block in tail_of(text).closed if block.code}.values()
-
-
-def by_character(parts):
-    return [(char, kind) for kind, text in parts for char in text]
-
-
-LINES = st.sampled_from(
-    ["x = 1", '"""', "# c", "def f(): pass", "", "\ttab\t'a'", "s = 'a", "\x1b[1m", "漢\u200d字"]
-)
-
-
-@given(
-    st.lists(LINES, max_size=4),
-    st.integers(1, 40),
-    st.sampled_from(["python", "json", "diff", "console", "html"]),
-)
-@settings(max_examples=30, deadline=None)
-def test_the_colours_of_the_pieces_are_those_of_the_whole(lines, repeats, language):
-    for code in codes(f"```{language}\n" + "\n".join(lines * repeats) + "\n```\n"):
-        text = harmless("\n".join(code.pieces))
-        colours = whole(code, language)
-        pairs = zip(map(harmless, code.pieces), colours or [], strict=False)
-        found = [by_character(coloured(*pair)) for pair in pairs]
-        at_once = by_character(coloured(text, colours_of(language, text)[1]))
-        if text:
-            assert found
-            assert [char for piece in found for char in [*piece, ("\n", None)]][:-1] == [
-                (char, None if char == "\n" and is_end else kind)
-                for (char, kind), is_end in zip(at_once, ends(code.pieces), strict=True)
-            ]
-
-
-def ends(pieces):
-    """Whether each character stands between two pieces."""
-    for number, piece in enumerate(pieces):
-        if number:
-            yield True
-        yield from (False for _ in harmless(piece))
-
-
-def test_the_pieces_of_a_line_without_an_end_are_one_line():
-    text = 'x = "' + "a" * 3 * PIECE_CHARS + '"'
-    (code,) = codes(f"```python\n{text}\n```\n")
-    assert len(code.pieces) == 4
-    assert len(code.inner) == 3
-    colours = whole(code, "python")
-    assert {kind for kind, _ in coloured(code.pieces[2], colours[2])} == {"string"}
-
-
-def test_what_is_too_long_or_unknown_keeps_the_colours_of_its_pieces(monkeypatch):
-    (code,) = codes(f"```python\n{CODE}```\n")
-    assert whole(code, "no-such-language") is None
-    monkeypatch.setattr(coding, "MOST_WHOLE_CHARS", 100)
-    assert whole(code, "python") is None
 
 
 def taken(colours):
@@ -160,19 +81,18 @@ def colour_of(log, name):
 
 
 @pytest.mark.parametrize("is_loaded", [True, False])
-async def test_a_string_over_many_pieces_is_a_string_when_the_fence_has_ended(log, is_loaded):
-    text = f"```python\n{STRING}```\n"
+async def test_each_piece_of_a_long_fence_is_coloured(log, is_loaded):
+    text = "```python\n" + "x = 1  # note\n" * 3 * CODE_LINES + "```\n"
     if is_loaded:
         log.load([answer(text)])
     else:
         log.begin_answer(streaming())
         for start in range(0, len(text), 500):
             await pour(log, text[start : start + 500])
-    string = colour_of(log, "string")
-    await until(lambda: styles_of(log, "none of this") == {string}, "the colours of the whole")
-    assert not log.document.unhighlighted
+    comment = colour_of(log, "comment")
+    await until(lambda: styles_of(log, "note") == {comment}, "the colours of the end")
     log.scroll_home()
-    await until(lambda: styles_of(log, "none of this") == {string}, "the colours of the whole")
+    await until(lambda: styles_of(log, "note") == {comment}, "the colours of the beginning")
 
 
 async def test_code_of_an_answer_that_streams_is_coloured_before_its_fence_ends(log):
@@ -200,13 +120,6 @@ async def test_colours_that_arrive_do_not_move_the_view(pilot, log):
     await highlighted(log)
     assert styles_of(log, "if") == {colour_of(log, "keyword")}
     assert (rows(log), log.viewport.top) == (before, top)
-
-
-async def test_a_fence_of_one_piece_is_highlighted_once(pilot, log):
-    await load(pilot, answer("```python\nx = 1\n```\n\n```\n" + "plain\n" * 90 + "```\n"))
-    assert not log.document.unhighlighted
-    await highlighted(log)
-    assert not log.highlighting.is_needed
 
 
 async def test_a_lexer_that_hangs_delays_neither_text_nor_other_colours(pilot, log):

@@ -31,12 +31,6 @@ def looks(document, index=0):
     return found
 
 
-def test_code_that_a_long_message_ends_with_is_coloured_as_a_whole_though_its_fence_has_no_end():
-    document = document_with(Entry(answer("Code:\n\n```py\n" + "x = 1\n" * 300)))
-    document.lay_out_from(0, 0, 1, 1_000)
-    assert [info for _, info in document.unhighlighted] == ["py"]
-
-
 @pytest.mark.parametrize("seed", range(6))
 async def test_whatever_is_done_meanwhile_the_log_looks_as_if_all_had_come_at_once(
     pilot, log, seed

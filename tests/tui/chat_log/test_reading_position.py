@@ -89,7 +89,7 @@ async def test_a_definition_that_comes_late_changes_words_above_and_moves_nothin
     log = pilot.app.log_view
     log.begin_answer(streaming())
     await pour(
-        log, "".join(f"See [a {'long ' * 20}word][{n}] {n}.\n\n" for n in range(60)) + "# Here\n\n"
+        log, "".join(f"See [a {'long ' * 12}word][{n}] {n}.\n\n" for n in range(60)) + "# Here\n\n"
     )
     await pour(log, "\n\n".join(f"line {n}" for n in range(40)) + "\n\n")
     log.scroll_to(y=log.document.total - 80)

@@ -14,12 +14,13 @@ from enum import StrEnum
 from itertools import accumulate, islice
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-PIECE_LINES = 32  # lines of code or plain text in one block; laying one out takes about 1 ms
+PIECE_LINES = 32  # lines of plain text in one block; laying one out takes about 1 ms
+CODE_LINES = 64  # lines of code in one block; it is highlighted without the code around it
 PIECE_CHARS = 4_000  # characters of a paragraph or a line, after which it continues in a new block
 MOST_CLUSTER = 64  # code points that may be drawn as one character; more are cut
 HEAD_LINES = 2  # lines of the head of a table
@@ -63,24 +64,6 @@ class Kind(StrEnum):
 AS_WRITTEN = (Kind.FENCE, Kind.PLAIN, Kind.MADE)  # kinds that show their source without markup
 
 
-class Code(Struct):
-    """A code fence, which may be cut into several blocks: its pieces."""
-
-    pieces: list[str] = field(default_factory=list)  # the source of each piece
-    inner: tuple[int, ...] = ()  # indexes of the pieces that begin in the middle of a line
-    is_whole: bool = False  # whether the fence has ended
-    is_requested: bool = False  # whether its colours as a whole were requested
-    colours: list[bytes] = field(default_factory=list)  # of each piece, once it was highlighted
-
-    def add(self, block: Block) -> None:
-        """Add a block as the next piece."""
-        block.code = self
-        block.piece = len(self.pieces)
-        if block.head:
-            self.inner += (block.piece,)
-        self.pieces.append(block.source)
-
-
 class Block(Struct, gc=False):
     """A piece of a message that is laid out on its own. It has no reference cycles: `gc=False`."""
 
@@ -95,8 +78,6 @@ class Block(Struct, gc=False):
     A fence is not parsed: there, any text means that it begins in the middle of a line.
     """
     number: int | None = None  # number of its first item where it continues a list
-    code: Code | None = None  # the fence that it is a piece of
-    piece: int = 0  # the number of that piece
     continues_line: bool = False  # whether the next block continues its last line
     is_thought: bool = False  # whether it is a part of the reasoning
     has_cursor: bool = False  # whether text arrives after its last word, which shows a cursor

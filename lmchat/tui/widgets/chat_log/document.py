@@ -13,7 +13,7 @@ from math import inf
 from typing import NamedTuple
 
 from lmchat.domain.message import ChatMessage, FilePart, Role, ToolCallPart
-from lmchat.tui.widgets.chat_log.blocks import Block, Code, Heights, Kind, Line
+from lmchat.tui.widgets.chat_log.blocks import Block, Heights, Kind, Line
 from lmchat.tui.widgets.chat_log.entry import Entry, likely_height
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.layout.page import Page
@@ -178,8 +178,6 @@ class Document:
         self.entries = Entries()
         self.heights = Heights()
         self.layout: Layout | None = None
-        # complete code fences of several blocks with their languages, to be highlighted as a whole
-        self.unhighlighted: list[tuple[Code, str]] = []
         self.kept_lines = KEPT_LINES
         self._partly_parsed: list[Entry] = []  # entries of which a part is not parsed yet
         self._laid_out_lines = 0  # an upper bound; `drop_distant_lines` counts them
@@ -199,7 +197,6 @@ class Document:
     def load(self, messages: Iterable[ChatMessage]) -> None:
         """Replace all messages by others, of which no row is laid out."""
         self.entries = Entries(messages)
-        self.unhighlighted.clear()
         self._partly_parsed.clear()
         self._estimate()
 
@@ -356,10 +353,6 @@ class Document:
         entry = self.entries[index]
         old_blocks = entry.blocks
         first, is_linked = self.rebuild(index)
-        # a fence may be complete without a new block: its last piece is the last one, or above the
-        # row with the state
-        for block in entry.blocks[max(first - 2, 0) : first]:
-            self._request_colours(block)
         if is_linked:
             return Place(index, 0, 0)  # blocks above are laid out again when they are shown
 
@@ -411,7 +404,6 @@ class Document:
             entry.heights[number] = _with_gap(block, number, block.height)
             self.heights[index] = entry.heights.total + self.gap_above(index)
             self._laid_out_lines += block.height
-            self._request_colours(block)
         return entry.heights[number]
 
     def laid_out_block(self, index: int, number: int) -> Block:
@@ -485,29 +477,6 @@ class Document:
             if "[" in block.source:
                 block.lines = None
         return True
-
-    # Colours of code
-
-    def _request_colours(self, block: Block) -> None:
-        """Request the colours of the fence that a block is a piece of, once the fence is complete.
-
-        They are requested only once. A fence of one block requests its colours when it is laid out,
-        and a fence without a language has none.
-        """
-        code = block.code
-        if code is None or code.is_requested or not code.is_whole:
-            return
-        if block.info and len(code.pieces) > 1:
-            code.is_requested = True
-            self.unhighlighted.append((code, block.info))
-
-    def set_colours(self, code: Code, colours: list[bytes]) -> list[Block]:
-        """Set the colours of a fence, one text of bytes for each piece; return its blocks."""
-        code.colours = colours
-        blocks: list[Block] = []
-        for _, entry in self.entries.made_entries():
-            blocks += [block for block in entry.blocks if block.code is code]
-        return blocks
 
     def drop_lines(self, blocks: Iterable[Block]) -> Place | None:
         """Drop the lines of blocks that look different now, so that they are laid out again.

@@ -110,7 +110,7 @@ class ChatLog(ScrollView, can_focus=True):
         # a timer of asyncio calls this: Textual drops one that starts late, and the text would wait
         self._frame = lambda: self.inflow.show(self.flush)
         self._show_frame = lambda: self.post_message(events.Callback(callback=self._frame))
-        self.highlighting = Highlighting(self.document, highlighter, self._show_frame)
+        self.highlighting = Highlighting(highlighter, self._show_frame)
         self.calls = RunningCalls(self.viewport, lambda index: self._rebuild([index]))
         self._copy_sequence = CopySequence()
         self._streaming: int | None = None  # index of the answer that streams

@@ -344,8 +344,6 @@ def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block
         block = made_block(partial(_question_code, piece), is_attached=True)
         block.source = piece.source
         block.info = piece.info
-        block.code = piece.code
-        block.piece = piece.piece
         blocks.append(block)
     blocks.append(made_block(partial(_question_keys, message), is_attached=True))
     return blocks

@@ -290,7 +290,9 @@ class Layout:
         """
         self._next_number = block.number
         style = self.page.styles["muted"] if block.is_thought else _NULL
-        lines = list(self._level_lines(self._tokens(block), (prefix, prefix), style))
+        # link definitions are not shown
+        tokens = [token for token in self._tokens(block) if token.type != "definition"]
+        lines = list(self._level_lines(tokens, (prefix, prefix), style))
         if not lines:
             return lines
         if block.continues_line:
@@ -346,12 +348,10 @@ class Layout:
     def _is_attached(self, above: Token, token: Token) -> bool:
         """Return whether there is no blank row between two blocks that follow each other.
 
-        This is so for a list directly below a paragraph or a list, and for a link definition
-        directly below another one.
+        This is so for a list directly below a paragraph or a list.
         """
         is_list = above.type in ABOVE_LISTS and token.type.endswith("_list_open")
-        are_definitions = above.type == token.type == "definition"
-        return (is_list or are_definitions) and not self._is_below_blank(token)
+        return is_list and not self._is_below_blank(token)
 
     def _is_below_blank(self, token: Token) -> bool:
         """Return whether there is a blank line above a token in the source."""

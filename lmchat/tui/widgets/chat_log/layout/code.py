@@ -2,50 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich.style import Style
 
-from lmchat.machine.highlighter import Highlighter
 from lmchat.machine.lexer import COLOUR_NAMES
 from lmchat.text import safe_line
-from lmchat.tui.widgets.chat_log.blocks import Block, Code, Line, Span
+from lmchat.tui.widgets.chat_log.blocks import Block, Line, Span
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page, break_code, harmless, width_of
 
-MOST_WHOLE_CHARS = 1_000_000  # of a fence that is highlighted as one text
 _INFO_CHARS = 1_000  # of the language of a fence
 _MORE_INDENT = 2  # cells by which further rows of a long line are indented more than its start
 _PAD_CELLS = 3  # beside the code of a line
 _NULL = Style.null()
-
-
-async def whole_colours(highlighter: Highlighter, code: Code, language: str) -> list[bytes] | None:
-    """Return the colours of each piece of a fence, which is highlighted as one text.
-
-    Return None if the fence is too long, or if the highlighter has no colours for it.
-    """
-    if sum(map(len, code.pieces)) > MOST_WHOLE_CHARS:
-        return None
-    pieces = []
-    for piece in code.pieces:
-        pieces.append(harmless(piece))
-        await asyncio.sleep(0)  # filtering a long fence takes longer than a key may wait
-    text = ""
-    starts: list[int] = []  # where each piece begins in the text
-    for number, piece in enumerate(pieces):
-        if number and number not in code.inner:
-            text += "\n"
-        starts.append(len(text))
-        text += piece
-
-    colours = await highlighter.colours(language, text)
-    if colours is None:
-        return None
-    return [
-        colours[start : start + len(piece)] for start, piece in zip(starts, pieces, strict=True)
-    ]
 
 
 def coloured(code: str, colours: bytes) -> Iterator[tuple[str, str]]:
@@ -67,16 +37,14 @@ def code_lines(
     info: str,
     prefixes: tuple[Sequence[Span], Sequence[Span]] = ((), ()),
     *,
-    colours: bytes | None = None,
     is_first: bool = True,
     is_inner: bool = False,
 ) -> Iterator[Line]:
     """Yield the lines of a code or of a piece of it; those that are too long are broken.
 
-    `prefixes` are those of the first line and of the following ones. `colours` are those of a fence
-    that was highlighted as a whole; without them, the page has them or requests them. With
-    `is_first`, a row with the language is above. With `is_inner`, the piece begins in the middle of
-    a line, and its first line is shown as the rest of a broken one.
+    `prefixes` are those of the first line and of the following ones. With `is_first`, a row with
+    the language is above. With `is_inner`, the piece begins in the middle of a line, and its first
+    line is shown as the rest of a broken one.
     """
     prefix, next_prefix = prefixes
     if is_first:
@@ -86,8 +54,7 @@ def code_lines(
             return
     width = max(page.text_width - _PAD_CELLS - width_of(next_prefix), MIN_WIDTH)
     code = harmless(code)
-    if colours is None:
-        colours = page.colours.of(language_of(info), code)
+    colours = page.colours.of(language_of(info), code)
     for spans in _styled_lines(page, coloured(code, colours)):
         yield from _broken_lines(page, spans, (prefix, next_prefix), width, is_rest=is_inner)
         prefix = next_prefix
@@ -120,20 +87,13 @@ def _broken_lines(
 
 
 def piece_lines(page: Page, block: Block, prefix: Sequence[Span]) -> list[Line]:
-    """Return the lines of a block that is a piece of a fence.
-
-    Its colours are those of the whole fence if they are known.
-    """
-    colours = None
-    if block.code is not None and block.code.colours:
-        colours = block.code.colours[block.piece]
+    """Return the lines of a block that is a piece of a fence."""
     lines = list(
         code_lines(
             page,
             block.source,
             block.info,
             (prefix, prefix),
-            colours=colours,
             is_first=block.is_first,
             is_inner=bool(block.head),
         )

@@ -1,4 +1,4 @@
-"""Markdown rules beyond the parser's: mathematics, addresses, tables, emphasis of models.
+"""Markdown rules beyond the parser's: mathematics, addresses, emphasis beside ideographs.
 
 A rule is a function that takes what begins at the parser's position, or returns False. It adds
 tokens, and moves the position behind what it took. With `silent`, it adds nothing, and only returns
@@ -10,97 +10,35 @@ it ends.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import partial
 
 from markdown_it import MarkdownIt
-from markdown_it.common.utils import mdTrim
 from markdown_it.parser_block import RuleFuncBlockType
 from markdown_it.rules_block import StateBlock, reference, table
-from markdown_it.rules_block.table import escapedSplit
-from markdown_it.rules_inline import StateInline, image, link
-from markdown_it.rules_inline.state_inline import Delimiter
+from markdown_it.rules_inline import StateInline, emphasis, image, link
 
 from lmchat.tui.widgets.chat_log.blocks import MOST_COLUMNS
 from lmchat.tui.widgets.chat_log.markdown.inline import end_of_math, rest_of_address
 
 # Patterns are texts: `re` compiles each when it is first used, and most answers use none of them.
-_CODE = r"(`+)(?=[^`])(.*?[^`])\1(?!`)"
 # groups: `$$`; `\[`, but not that of `\[words]`; the name of an environment
 _MATH_BEGINS = r"(?:(\$\$)|(\\\[)(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\})"
 _MATH_END = r"\s*[.,;:]?\s*$"  # what may follow mathematics in its last line
 _SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"  # not the end of a longer scheme
 _DUNDER = r"__[a-z][a-z0-9_]{0,80}__(?=\(|\.[a-z])"  # before a bracket, or a dot and a letter
 _DUNDER_MEMBER = r"__[a-z][a-z0-9_]{0,80}__"
-_OPERANDS = r"[A-Za-z0-9)\]][A-Za-z0-9(]"  # the signs around an asterisk that multiplies
 _IDEOGRAPH = (
     "[\u2e80-\u303f\u3041-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uffee\U00020000-\U0003fffd]"
 )
-_STOPS = ".:!?,;)]%\u2026"
-_ASTERISK = ord("*")
 # kinds of blocks that another block can interrupt; for each, the parser has a chain of rules that
 # tell whether a line does so
 _CHAINS = ("paragraph", "reference", "blockquote", "list")
 _BEGINNINGS = frozenset("`~>*+-_#<$\\|:0123456789")  # first signs of lines that may begin a block
 _DASHES = "|:-"  # first signs of the line below the head of a table
 _LAST_END = -1  # key of the parser's cache, whose other keys are places in the text
-_MOST_DELIMITERS = 60  # that are searched for the beginning of emphasis
+_MOST_TOKENS = 5  # for each character, before a table ends: the parser fills up each short row
 _MOST_NESTED_LINES = 20_000  # lines times their level: each level goes through all of its lines
 MOST_LEVELS = 40  # deeper nesting is shown as source, a list takes two levels; the parser drops it
-
-
-def table_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Take a table, and give its rows other cells than the parser: no text is dropped.
-
-    The parser drops what follows the last column; here it belongs to the last cell. A table with
-    more than `MOST_COLUMNS` columns is left to be a paragraph.
-    """
-    old_count = len(state.tokens)
-    dashes_line = min(first + 1, last - 1)  # its bars tell the number of columns
-    dashes_begin = state.bMarks[dashes_line]
-    dashes_end = state.eMarks[dashes_line]
-    if state.src.count("|", dashes_begin, dashes_end) > MOST_COLUMNS + 1:
-        return False
-    if not table(state, first, last, silent):
-        return False
-
-    table_tokens = state.tokens[old_count:]
-    columns = sum(token.type == "th_open" for token in table_tokens)
-    cells: Iterator[str] = iter(())
-    for token in table_tokens:
-        if token.type == "tr_open" and token.map:
-            line = token.map[0]
-            row_begin = state.bMarks[line] + state.tShift[line]
-            row_text = state.src[row_begin : state.eMarks[line]]
-            cells = iter(_row_cells(row_text, columns))
-        elif token.type == "inline":  # the text of a cell
-            token.content = next(cells, "")
-    return True
-
-
-def _row_cells(text: str, columns: int) -> list[str]:
-    """Return the cells of a row, at most `columns`; those that are too many belong to the last one.
-
-    In a row with too many cells, a bar within code does not divide cells, unless there are too few
-    cells then.
-    """
-    cells = _split_cells(text)
-    if len(cells) > columns:
-        escaped = re.sub(_CODE, lambda code: code[0].replace("|", "\\|"), text)
-        cells_with_bars = _split_cells(escaped)
-        if len(cells_with_bars) >= columns:
-            cells = cells_with_bars
-    return [*cells[: columns - 1], " | ".join(cells[columns - 1 :])]
-
-
-def _split_cells(text: str) -> list[str]:
-    """Return the cells of a row, without the empty ones before its first and after its last bar."""
-    cells = escapedSplit(mdTrim(text))
-    if cells and not cells[0]:
-        del cells[0]
-    if cells and not cells[-1]:
-        del cells[-1]
-    return [mdTrim(cell) for cell in cells]
 
 
 def add_rules(parser: MarkdownIt) -> MarkdownIt:
@@ -110,7 +48,7 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
     # `alt` names the kinds of blocks that a block of the rule can interrupt
     block.before("table", "deep", deep_nesting_rule)
     block.before("table", "math", math_block_rule, {"alt": list(_CHAINS)})
-    block.at("table", table_rule, {"alt": ["paragraph", "reference"]})
+    block.at("table", narrow_table_rule, {"alt": ["paragraph", "reference"]})
     block.at("reference", reference_rule)
     _merge_end_rules(parser)  # after all block rules: it asks them
     inline.after("text", "address", address_rule)
@@ -139,12 +77,14 @@ def _merge_end_rules(parser: MarkdownIt) -> None:
 def _ends_block(
     rules: list[RuleFuncBlockType], state: StateBlock, line: int, last: int, silent: bool
 ) -> bool:
-    """Return whether a line begins a block by any of some rules.
+    """Return whether a line begins a block by any of some rules, or a table has too many tokens.
 
     It takes no lines: when it is asked to (not `silent`), return False.
     """
     if not silent:
         return False
+    if state.parentType == "table" and len(state.tokens) > _MOST_TOKENS * state.eMarks[line]:
+        return True
     may_begin = _first_sign(state, line) in _BEGINNINGS
     # the head of a table may begin with any sign, and the line of dashes below it tells
     may_be_head = not may_begin and line + 1 < last and _first_sign(state, line + 1) in _DASHES
@@ -166,6 +106,13 @@ def deep_nesting_rule(state: StateBlock, first: int, last: int, silent: bool) ->
         return False
     _push(state, "deep", first, last)
     return True
+
+
+def narrow_table_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+    """Take a table of at most `MOST_COLUMNS` columns."""
+    dashes_line = min(first + 1, last - 1)  # its bars tell the number of columns
+    bars = state.src.count("|", state.bMarks[dashes_line], state.eMarks[dashes_line])
+    return bars <= MOST_COLUMNS + 1 and table(state, first, last, silent)
 
 
 def math_block_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
@@ -217,7 +164,7 @@ def _push(state: StateBlock, kind: str, first: int, last: int) -> None:
 
 
 def reference_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Take a link definition, also as a token, so that it is shown; but no footnote `[^1]:`."""
+    """Take a link definition, also as a token, which `MarkdownTail` needs; no footnote `[^1]:`."""
     begin = state.bMarks[first] + state.tShift[first]
     if state.src.startswith("[^", begin) or not reference(state, first, last, silent):
         return False
@@ -309,63 +256,16 @@ def _may_have_target(state: StateInline) -> bool:
 
 
 def emphasis_rule(state: StateInline, silent: bool) -> bool:
-    """Take `*` and `_` as the parser does, except for asterisks between two other signs.
+    """Take `*` and `_` as the parser does; asterisks beside an ideograph can open and close.
 
-    These are judged by `_can_open_and_close`. With `silent`, take nothing, as the parser's rule.
+    The parser wants a blank on one side of them, and ideographs stand without blanks.
     """
     start = state.pos
-    marker = state.src[start]
-    if silent or marker not in "_*":
+    if not emphasis.tokenize(state, silent):
         return False
-    scanned = state.scanDelims(start, marker == "*")
-    length = scanned.length
     before = state.src[start - 1 : start].strip()
-    after = state.src[start + length : start + length + 1].strip()
-    can_open = scanned.can_open
-    can_close = scanned.can_close
-    if marker == "*" and before and after:  # beside a blank the parser is right
-        around = before + after
-        can_open, can_close = _can_open_and_close(
-            state, around, length, can_open=can_open, can_close=can_close
-        )
-    for _ in range(length):
-        token = state.push("text", "", 0)
-        token.content = marker
-        place = len(state.tokens) - 1
-        delimiter = Delimiter(ord(marker), length, place, -1, can_open, can_close)
-        state.delimiters.append(delimiter)
-    state.pos += length
+    after = state.src[state.pos : state.pos + 1].strip()
+    if state.src[start] == "*" and before and after and re.search(_IDEOGRAPH, before + after):
+        for delimiter in state.delimiters[start - state.pos :]:
+            delimiter.open = delimiter.close = True
     return True
-
-
-def _can_open_and_close(
-    state: StateInline, around: str, length: int, *, can_open: bool, can_close: bool
-) -> tuple[bool, bool]:
-    """Return whether some asterisks can open emphasis, and whether they can close it.
-
-    `around` is the sign before them and the sign after them. Between operands, and after stops,
-    asterisks only close emphasis that is open. Beside an ideograph, they can do both. Elsewhere,
-    `can_open` and `can_close` are returned, which the parser found.
-    """
-    before = around[0]
-    after = around[1]
-    if not around.isascii() and re.search(_IDEOGRAPH, around):
-        return True, True
-    if re.match(_OPERANDS, around):  # as in `2**3`
-        return False, can_close and _is_open(state, length)
-    if before in _STOPS and after.isalnum() and _is_open(state, length):
-        return False, True  # as in `**Note:**text`
-    return can_open, can_close
-
-
-def _is_open(state: StateInline, length: int) -> bool:
-    """Return whether emphasis of this many asterisks is open, by the last `_MOST_DELIMITERS`."""
-    depth = 0
-    for delimiter in state.delimiters[-_MOST_DELIMITERS:]:
-        if delimiter.marker != _ASTERISK or delimiter.length != length:
-            continue
-        if delimiter.close and depth:
-            depth -= 1
-        elif delimiter.open:
-            depth += 1
-    return depth > 0

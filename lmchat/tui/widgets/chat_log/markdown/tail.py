@@ -15,13 +15,13 @@ from msgspec import Struct, field
 
 from lmchat.text import Fence, opening_fence, safe_text
 from lmchat.tui.widgets.chat_log.blocks import (
+    CODE_LINES,
     GLUE,
     HEAD_LINES,
     PIECE_CHARS,
     PIECE_LINES,
     TABLE_ROWS,
     Block,
-    Code,
     Kind,
     is_bad_cut,
     safe_cut,
@@ -49,7 +49,6 @@ _BREAKS = (
 _CONTROLS = "[\0\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]"
 # start of a list; three of its marks would be a rule
 _LIST = r"(?m) {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)"
-_DEFINITION = r" {0,3}\[[^\]]*\]:"
 
 
 def cut_place(text: str) -> tuple[int, bool]:
@@ -92,7 +91,6 @@ class OpenFence(Struct):
 
     opening: Fence
     closed: list[Block]
-    code: Code = field(default_factory=Code)
     is_first: bool = True  # whether the next piece is the first one
     is_mid_line: bool = False  # whether the next piece begins in the middle of a line
     _lines: list[str] = field(default_factory=list)  # complete lines of the next piece
@@ -113,7 +111,6 @@ class OpenFence(Struct):
         """Close the last piece; the fence is complete. An empty fence has one empty piece."""
         if self._lines or self.is_first:
             self._close()
-        self.code.is_whole = True
 
     def cut(self, line_start: str) -> None:
         """Close a piece with the beginning of a line that is too long for one piece."""
@@ -142,14 +139,13 @@ class OpenFence(Struct):
             self.cut(line[:PIECE_CHARS])
             line = line[PIECE_CHARS:]
         self._lines.append(self._dedented(line))
-        if len(self._lines) >= PIECE_LINES or sum(map(len, self._lines)) > PIECE_CHARS:
+        if len(self._lines) >= CODE_LINES or sum(map(len, self._lines)) > PIECE_CHARS:
             self._close()
 
     def _close(self, *, continues_line: bool = False) -> None:
         """Close the piece; with `continues_line`, the next one continues its last line."""
         block = self._block(self._lines)
         block.continues_line = continues_line
-        self.code.add(block)
         self.closed.append(block)
         self._lines = []
         self.is_first = False
@@ -452,8 +448,7 @@ class MarkdownTail(Struct):
             block.source = block.source[len(self._head) :]
         self._add_closed(block)
         # `_add_closed` has guessed by the source; the token tells what the block really is
-        may_be_attached = token.type.endswith("_list_open") or token.type == "definition"
-        if not may_be_attached and not block.head:
+        if not token.type.endswith("_list_open") and not block.head:
             block.is_attached = False
 
     def _close_fence_lines(self, fence: OpenFence) -> bool:
@@ -523,12 +518,9 @@ class MarkdownTail(Struct):
     def _is_attached(self, source: str) -> bool:
         """Return whether a block has no blank row above it, although it continues nothing.
 
-        This is so for a list directly below a paragraph or a list, and for a link definition
-        directly below another one.
+        This is so for a list directly below a paragraph or a list.
         """
-        if self._type_above in ABOVE_LISTS:
-            return re.match(_LIST, source) is not None
-        return self._type_above == "definition" and re.match(_DEFINITION, source) is not None
+        return self._type_above in ABOVE_LISTS and re.match(_LIST, source) is not None
 
     def _cut_giant(self) -> None:
         """Close the beginning of a tail that is too long, or note that it need not be cut yet.
