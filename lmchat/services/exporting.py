@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from datetime import tzinfo
@@ -127,7 +128,8 @@ class Exporter:
         Return the path of the file, whose name in a folder is made of the title. An existing file
         is replaced only if `is_forced`. Raises `FileRefused`, and `WrongUse` for an unknown suffix.
         """
-        is_folder = await asyncio.to_thread(path.is_dir)
+        # Path.is_dir would raise an error for a long name, and for a folder that may not be entered
+        is_folder = await asyncio.to_thread(os.path.isdir, path)
         form = export_as.form
         if not form:
             form = MARKDOWN.form if is_folder else form_of(path)

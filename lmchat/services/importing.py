@@ -450,7 +450,8 @@ def _paths_with_chats(path: Path) -> list[Path]:
     """
     from lmchat.formats.reading import ENDINGS, companions  # noqa: PLC0415 - not at the start
 
-    if not path.is_dir():
+    # Path.is_dir would raise an error for a long name, and for a folder that may not be entered
+    if not os.path.isdir(path):  # noqa: PTH112
         return [path]
     companion_names = companions()
     errors: list[OSError] = []

@@ -12,7 +12,7 @@ from lmchat.errors import FileRefused, StoreUnavailable, WrongUse
 from lmchat.services.exporting import ExportAs, form_of
 from lmchat.services.library import Library
 from tests.support.chats import answer, answered_chats, header, reply, say
-from tests.support.faults import NoRoomAfter
+from tests.support.faults import NoRoomAfter, no_root, open_folder
 
 
 @pytest.fixture
@@ -52,6 +52,20 @@ async def test_a_folder_takes_the_export_under_a_name_of_its_own(tmp_path, store
     (tmp_path / "backup.d").mkdir()
     path = await library.exporter.export_file(await store.open_session(one), tmp_path / "backup.d")
     assert path.suffix == ".md"
+
+
+async def test_a_place_that_the_system_refuses_to_look_up_is_one_clear_error(store, library):
+    (one,) = await answered_chats(store, "Plan for the garden")
+    session = await store.open_session(one)
+    with open_folder() as folder:
+        closed = folder / "closed"
+        closed.mkdir(mode=0)
+        for path, reason in (
+            (folder / f"{'x' * 300}.md", "File name too long"),
+            (closed / "plan.md", "Permission denied"),
+        ):
+            with no_root(), pytest.raises(FileRefused, match=f"cannot be written: {reason}"):
+                await library.exporter.export_file(session, path)
 
 
 async def test_all_sessions_are_exported_side_by_side(tmp_path, store, library):

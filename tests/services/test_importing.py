@@ -209,6 +209,14 @@ async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, 
     assert len(await store.list_sessions()) == 1
 
 
+async def test_a_name_that_the_system_refuses_to_look_up_costs_itself_alone(tmp_path, importer):
+    name = str(tmp_path / f"{'x' * 300}.json")
+    outcome = await importer.import_files([name, file_of(tmp_path)])
+    assert len(outcome.chats) == 1
+    [(_, error)] = outcome.refused
+    assert error.message == f"{name} was not imported: it cannot be read: File name too long."
+
+
 async def test_a_trial_finds_a_chat_that_two_files_have_once_as_the_import_does(
     tmp_path, store, importer
 ):
