@@ -11,9 +11,17 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from lmchat.domain.message import Part, ReasoningPart, RefusalPart, Role, TextPart, ToolCallPart
+from lmchat.domain.message import (
+    FilePart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    Role,
+    TextPart,
+    ToolCallPart,
+)
 from lmchat.domain.session import Session, Skipped
-from lmchat.formats.file_values import Record, text_in
+from lmchat.formats.file_values import Record, record_in, text_in
 from lmchat.formats.foreign import ForeignChat, ForeignPart, MessageMetadata, ToolRun
 from lmchat.formats.normalizing import ID_CHARS
 
@@ -55,7 +63,7 @@ def from_list(value: Any, moment: datetime) -> Iterator[Session | Skipped]:
     records = _records(value)
     for number, record in enumerate(records, 1):
         records[number - 1] = None
-        row = _read_row(record)
+        row = _read_row(record, chat)
         if row.omission:
             omission_count += 1
             if omission_count <= _MOST_NAMED:
@@ -127,8 +135,11 @@ def _take_tool_run(
     return ToolRun(call=call, result=result)
 
 
-def _read_row(record: Any) -> _Row:
-    """Return the role and parts of a record, and the reason if it or a part of it is left out."""
+def _read_row(record: Any, chat: ForeignChat) -> _Row:
+    """Return the role and parts of a record, and the reason if it or a part of it is left out.
+
+    The content of images is added to `chat`.
+    """
     if not isinstance(record, dict):
         return _Row(omission="it is not an object")
     role = _ROLES.get(text_in(record, "role"))
@@ -141,8 +152,8 @@ def _read_row(record: Any) -> _Row:
         if thought:
             parts.append(ReasoningPart(text=thought))
             break
-    texts, omission = _texts_and_omission(record.get("content"))
-    parts += texts
+    contents, omission = _contents_and_omission(record.get("content"), role, chat)
+    parts += contents
     parts += tool_calls(record.get("tool_calls"))
     refusal = text_in(record, "refusal")
     if refusal:
@@ -152,19 +163,28 @@ def _read_row(record: Any) -> _Row:
     return _Row(role=role, parts=tuple(parts), omission=omission)
 
 
-def _texts_and_omission(content: Any) -> tuple[list[TextPart], str]:
-    """Return the texts of a content, and the reason why parts of it are left out.
+def _contents_and_omission(
+    content: Any, role: Role, chat: ForeignChat
+) -> tuple[list[TextPart | FilePart], str]:
+    """Return the texts and images of a content, and the reason why parts of it are left out.
 
-    A content is a text, or a list of texts and of parts like `{"type": "text", "text": "Hello"}`.
+    A content is a text, or a list of texts, of parts like `{"type": "text", "text": "Hello"}`, and
+    of images like `{"type": "image_url", "image_url": {"url": "data:image/png;base64,…"}}`.
     """
     if isinstance(content, str):
         return [TextPart(text=content)], ""
     if not isinstance(content, list):
         return [], ""
-    values = [part.get("text") if isinstance(part, dict) else part for part in content]
-    texts = [TextPart(text=value) for value in values if isinstance(value, str)]
-    other_count = len(values) - len(texts)
+    contents: list[TextPart | FilePart] = []
+    for part in content:
+        text = part.get("text") if isinstance(part, dict) else part
+        url = text_in(record_in(part, "image_url"), "url") or text_in(part, "image_url")
+        if isinstance(text, str):
+            contents.append(TextPart(text=text))
+        elif role is not Role.TOOL and (image := chat.add_image(url)):  # a result is only text
+            contents.append(image)
+    other_count = len(content) - len(contents)
     if not other_count:
-        return texts, ""
+        return contents, ""
     verb = "is" if other_count == 1 else "are"
-    return texts, f"{other_count} of its parts {verb} not text"
+    return contents, f"{other_count} of its parts {verb} neither text nor an image in the file"

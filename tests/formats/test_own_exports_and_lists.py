@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from contextlib import suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 
 import pytest
 from hypothesis import example, given
@@ -311,7 +313,35 @@ def test_contents_of_several_parts_calls_of_tools_and_refusals_are_kept():
     ]
     assert (messages[2].role, messages[4].role) == (Role.TOOL, Role.SYSTEM)
     assert [(left.where, left.reason) for left in skipped] == [
-        ("message 1", "1 of its parts is not text")
+        ("message 1", "1 of its parts is neither text nor an image in the file")
+    ]
+
+
+def test_images_of_a_list_come_along():
+    png = b"\x89PNG\r\n\x1a\n"
+    url = f"data:image/png;base64,{b64encode(png).decode()}"
+    rows = [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "What is it?"},
+                {"type": "image_url", "image_url": {"url": url}},
+                {"type": "input_image", "image_url": url},
+                {"type": "image_url", "image_url": {"url": "https://a.example/b.png"}},
+            ],
+        },
+        {"role": "tool", "content": [{"type": "image_url", "image_url": {"url": url}}]},
+    ]
+    found = read_chats(json.dumps(rows).encode(), moment=NOW)
+    (session,) = found.sessions
+    (asked,) = session.messages
+    assert asked.text == "What is it?"
+    assert [part.digest for part in asked.files] == [sha256(png).hexdigest()] * 2
+    assert session.files == {sha256(png).hexdigest(): png}
+    left_out = "1 of its parts is neither text nor an image in the file"
+    assert [(left.where, left.reason) for left in found.skipped] == [
+        ("message 1", left_out),
+        ("message 2", left_out),
     ]
 
 
@@ -370,7 +400,7 @@ def test_what_is_broken_in_a_list_is_left_out_and_counted():
         ("message 3", "its role is not one of system, user, assistant, tool, developer, function"),
         ("message 4", "it has no text content"),
         ("message 5", "it has no text content"),
-        ("message 6", "2 of its parts are not text"),
+        ("message 6", "2 of its parts are neither text nor an image in the file"),
     ]
 
 
