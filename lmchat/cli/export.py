@@ -9,7 +9,6 @@ from lmchat.cli.wiring import open_library
 from lmchat.errors import WrongUse
 from lmchat.files import expanded_path
 from lmchat.services.exporting import BY_NAME, ExportAs, Exported
-from lmchat.services.library import Library
 
 _MAX_REFUSALS = 10  # that are printed
 
@@ -38,14 +37,21 @@ async def export(context: Context) -> int:
             )
             return _report(output, exported)
         session_id = await library.store.find(options.id or options.resume or "last")
-        return await export_session(
-            library,
-            output,
-            session_id,
-            export_as,
-            file=options.output,
-            is_forced=options.force,
-        )
+        session = await library.store.open_session(session_id)
+        if options.output is not None:
+            written_path = await library.exporter.export_file(
+                session, expanded_path(options.output), export_as, is_forced=options.force
+            )
+            return _report(output, Exported(paths=(written_path,), refused=()))
+
+        text = await library.exporter.export_text(session, export_as)
+        if export_as.form == "json":
+            output.print_safe(text)
+        elif output.is_json:  # the text of another format is a field of a JSON document
+            output.print_json({"id": session_id, "format": export_as.form, "text": text})
+        else:
+            output.print_text(text)
+        return 0
 
 
 def _form_of(options: ParsedOptions) -> str:
@@ -61,37 +67,6 @@ def _form_of(options: ParsedOptions) -> str:
     if options.output is not None:
         return BY_NAME.form
     return "json" if options.json else "md"
-
-
-async def export_session(
-    library: Library,
-    output: Output,
-    session_id: str,
-    export_as: ExportAs,
-    *,
-    file: str | None = None,
-    is_forced: bool = False,
-) -> int:
-    """Print a session of the library, or write it into `file` if that is named; return exit code 0.
-
-    An existing file is overwritten with `is_forced`, otherwise `FileExists` is raised. On stdout
-    with `--json`, the text of a format other than JSON is a field of a JSON document.
-    """
-    session = await library.store.open_session(session_id)
-    if file is not None:
-        written_path = await library.exporter.export_file(
-            session, expanded_path(file), export_as, is_forced=is_forced
-        )
-        return _report(output, Exported(paths=(written_path,), refused=()))
-
-    text = await library.exporter.export_text(session, export_as)
-    if export_as.form == "json":
-        output.print_safe(text)
-    elif output.is_json:
-        output.print_json({"id": session_id, "format": export_as.form, "text": text})
-    else:
-        output.print_text(text)
-    return 0
 
 
 def _report(output: Output, exported: Exported) -> int:

@@ -7,11 +7,10 @@ text that the terminal keeps, searches and copies.
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 
 from rich.color import ColorSystem
 from rich.segment import Segment
@@ -20,7 +19,7 @@ from rich.style import Style
 from lmchat.cli.live_area import DrawnRow, LiveArea, live_height, terminal_size
 from lmchat.cli.printed_start import fitting_start, text_size, without_start
 from lmchat.machine.highlighter import Highlighter
-from lmchat.terminal.terminal_output import echo, stoppable
+from lmchat.terminal.terminal_output import echo
 from lmchat.text import safe_text
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line
 from lmchat.tui.widgets.chat_log.layout.block import Layout
@@ -89,27 +88,9 @@ class InlineText:
         self._timer: asyncio.TimerHandle | None = None  # runs to the next frame
         self._next_frame_s = 0.0  # on the clock of the event loop
 
-    @contextmanager
-    def drawing(self) -> Iterator[None]:
-        """Do not show what is typed while the block runs: it would get between the rows.
-
-        Ctrl+Z first takes what is not final off the terminal, which the shell then uses.
-        """
-        loop = asyncio.get_running_loop()
-        with (
-            echo(sys.stdin.fileno(), is_on=False),
-            # through the loop, as the signal may come in the middle of a frame
-            stoppable(lambda: loop.call_soon_threadsafe(self._stop_process)),
-        ):
-            yield
-
-    def _stop_process(self) -> None:
-        """Stop this process, as Ctrl+Z asks, until the shell continues it.
-
-        For this time, the unfinished rows are off the terminal, and what is typed is shown.
-        """
-        with self._area.hidden(), echo(sys.stdin.fileno(), is_on=True):
-            signal.raise_signal(signal.SIGSTOP)
+    def drawing(self) -> AbstractContextManager[None]:
+        """Do not show what is typed while the block runs: it would get between the rows."""
+        return echo(sys.stdin.fileno(), is_on=False)
 
     def hidden(self) -> AbstractContextManager[None]:
         """Take what is not final off the terminal for a block, which may print something else."""

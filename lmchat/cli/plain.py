@@ -8,7 +8,7 @@ Answers go to stdout, everything else to stderr.
 from __future__ import annotations
 
 import asyncio
-import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
@@ -30,7 +30,7 @@ from lmchat.machine.scratch import sweep_scratch_folders
 from lmchat.machine.system import interrupt_at_end
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.text import safe_text
-from lmchat.tui.commands import NOT_TYPED, NOT_TYPED_HINT, is_command, is_shell_command
+from lmchat.tui.commands import is_command, is_shell_command
 
 _CHOOSE_MODEL = "/model lists the models; /model N chooses one."
 _HINTS = {
@@ -47,13 +47,14 @@ def run_plain(context: Context) -> int:
     It is 128 + the number of the signal if one such as SIGTERM ended the chat. On a pipe, it is
     that of the first error; otherwise it is 0. Ctrl+C on a pipe raises `KeyboardInterrupt`.
     """
-    reader = LineReader(term=os.environ.get("TERM", ""))  # before $TERM is changed below
+    reader = LineReader()
     is_inline = context.options.inline and reader.can_redraw
     if context.options.inline and reader.is_terminal and not is_inline:
         words = "This terminal cannot draw lines again, so --inline is --plain here."
         context.output.note(f"lmchat: {words}")
-    if not is_inline:
-        os.environ["TERM"] = "dumb"  # so that readline and started programs print plain text
+    if reader.is_terminal and hasattr(signal, "SIGTSTP"):
+        # Ctrl+Z does nothing: the shell would leave the terminal in a mode without marks of pastes
+        signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     if sys.stdin is not None:
         # bytes that are not UTF-8 become `�`, where by default they would raise an error
         sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
@@ -210,7 +211,8 @@ class PlainChat:
         After a line that begins with three quotes, lines are read until three quotes end one; all
         of them are the text. The text is added to the history of the reader.
         """
-        initial_text = safe_text(self._turns.next_prompt.take_text())  # as in the history
+        initial_text = safe_text(self._turns.next_text)  # as in the history
+        self._turns.next_text = ""
         self._is_for_shell = False
         if initial_text and not self._reader.can_edit:  # it can only be read, and typed again
             self._output.note(*initial_text.split("\n"))
@@ -218,24 +220,18 @@ class PlainChat:
         try:
             text = self._reader.read(prompt, initial_text=initial_text)
             if self._turns.is_terminal and is_shell_command(text.strip("\n")):
+                if not self._reader.has_paste_marks:  # a pasted line must not run
+                    raise WrongUse(
+                        "This terminal does not mark pastes, so no command runs here.",
+                        hint="Run it in a shell, and attach what it prints with /file.",
+                    )
                 self._is_for_shell = True
-                self._check_is_typed(text, initial_text)
             elif text.startswith(QUOTES):
                 text = self._read_block(text.removeprefix(QUOTES))
         except (EOFError, RuntimeError):  # `input` raises `RuntimeError` if stdin is closed
             return None
         self._reader.remember(text)
         return text
-
-    def _check_is_typed(self, line: str, initial_text: str) -> None:
-        """Raise `WrongUse` if a shell command is the draft that was offered, without a change.
-
-        Another program may have written the draft, so Enter alone must not run it. The draft is
-        offered again with the next line. Where lines cannot be edited, all of it was typed.
-        """
-        if line == initial_text and self._reader.can_edit:
-            self._turns.next_prompt.text = initial_text
-            raise WrongUse(NOT_TYPED, hint=NOT_TYPED_HINT)
 
     def _read_block(self, text: str) -> str:
         """Read lines until one ends with three quotes, or to the end of the input.

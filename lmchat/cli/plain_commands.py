@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
 from pathlib import Path
 
 from lmchat.cli.files import require_consent_to_set
@@ -23,11 +22,10 @@ from lmchat.domain.web_page import PageAddress, is_page_address
 from lmchat.errors import WrongUse
 from lmchat.files import expanded_path
 from lmchat.services.attachments import files_outside, read_attachment, read_clipboard
-from lmchat.services.context_list import context_lines, context_lists
 from lmchat.services.file_sets import FileSet, SetName, parse_set_name, read_set
 from lmchat.services.web_pages import refuse
 from lmchat.terminal.terminal_output import drop_typed
-from lmchat.text import GAP, safe_line
+from lmchat.text import safe_line
 from lmchat.tui.commands import COMMANDS, parse_slash, unavailable_reason
 from lmchat.tui.message_needs import NOTHING_YET, has_text_to_continue, is_resumable
 
@@ -50,13 +48,9 @@ class PlainCommands:
         self._handlers: Mapping[str, Handler] = {
             "/clear": sessions.begin,
             "/compact": self._compact,
-            "/context": self._context,
             "/continue": self._continue,
-            "/details": self._details,
-            "/doctor": self._doctor,
             "/edit": self._edit,
             "/effort": models.use_effort,
-            "/export": sessions.export,
             "/file": self._attach_file,
             "/help": self._help,
             "/model": models.use_model,
@@ -65,17 +59,12 @@ class PlainCommands:
             "/profile": models.use_profile,
             "/paste": self._attach_copied,
             "/quit": self._quit,
-            "/request": self._print_request,
             "/retry": self._retry,
             "/rewrite": self._rewrite,
-            "/search": sessions.search,
             "/sessions": sessions.open,
             "/set": models.set_option,
             "/start": self._use_first_words,
-            "/stats": self._stats,
             "/system": models.use_system_prompt,
-            "/title": sessions.rename,
-            "/tools": self._tools,
         }
         self._lists: Mapping[str, Callable[[], list[str]]] = {
             "/effort": models.efforts,
@@ -105,9 +94,7 @@ class PlainCommands:
         if not argument and name in self._lists:
             self._output.print_lines(self._lists[name]())
             return
-        # of /search, the table says that it needs none: the screen asks for the query in a dialog
-        needs_argument = slash.command.needs_argument or name == "/search"
-        if needs_argument and not argument:
+        if slash.command.needs_argument and not argument:
             raise WrongUse(f"{name} needs a value.", hint="/help shows its form.")
         await self._handlers[name](argument)
 
@@ -148,20 +135,6 @@ class PlainCommands:
         """Have the model summarise the older messages, and print the summary."""
         await self._turns.compact()
 
-    async def _context(self, _: str) -> None:
-        """Print what the next request holds, and which messages it does not hold."""
-        await self._turns.connect()
-        conversation = self._turns.conversation
-        files = self._turns.next_prompt.files
-        next_turn = self._turns.sessions.next_turn
-        backend = self._turns.runtime.backend
-        draft = ""  # the list is for a prompt that is not typed yet
-        async with aclosing(context_lists(conversation, next_turn, backend, draft, files)) as lists:
-            contents = [content async for content in lists]
-        # the first list is estimated; a second one is counted by the server, if it can count
-        self._output.print_lines(context_lines(contents[-1]))
-        self._turns.print_label("On the screen, /context also takes messages out of requests.")
-
     async def _retry(self, _: str) -> None:
         """Ask for another version of the last answer, or for an answer to a prompt that has none.
 
@@ -188,39 +161,12 @@ class PlainCommands:
         begin_turn = conversation.resume if can_continue else conversation.regenerate
         await self._turns.print_turn(begin_turn(answer.message_id, settings))
 
-    async def _print_request(self, form: str) -> None:
-        """Print the request that an empty prompt would send now, with the files of the next prompt.
-
-        `form` is one of `FORMS`, or empty for `text`.
-        """
-        from lmchat.cli.request import print_request
-        from lmchat.services.next_request import checked_form, next_request
-
-        form = checked_form(form) or "text"
-        turns = self._turns
-        settings = await turns.connect_for_turn()
-        request = await next_request(
-            turns.conversation, "", settings, tuple(turns.next_prompt.files)
-        )
-        await print_request(self._output, turns.runtime.backend, request, form)
-
     def _last_answer_or_prompt(self) -> ChatMessage:
         """Return the last answer, or the prompt after it; raises `WrongUse` if there is neither."""
         message = self._turns.sessions.shown.last_answer_or_prompt
         if message is None:
             raise WrongUse(NOTHING_YET)
         return message
-
-    async def _details(self, _: str) -> None:
-        """Print everything that is known of the last answer; raises `WrongUse` without one."""
-        from lmchat.tui.screens.answer_details import details_text
-
-        answer = self._last_answer_or_prompt()
-        reason = unavailable_reason("details", answer, is_busy=False)
-        if reason:
-            raise WrongUse(reason)
-        text = await details_text(answer, self._turns.sessions.save_queue.store)
-        self._output.print_lines(text.replace(GAP, " ").splitlines())
 
     async def _edit(self, text: str) -> None:
         """Send a text as another version of the last prompt.
@@ -237,7 +183,7 @@ class PlainCommands:
         if text:
             await self._turns.send(text, edited_id=last_prompt.message_id)
             return
-        self._turns.next_prompt.text = f"/edit {last_prompt.text}"
+        self._turns.next_text = f"/edit {last_prompt.text}"
         words = "edit it, and press Enter to send it again."
         self._output.note(f"The last prompt is on the next line; {words}")
 
@@ -257,7 +203,7 @@ class PlainCommands:
             await conversation.wait_until_saved()
             self._output.note("The answer is saved as another version; /continue continues it.")
             return
-        self._turns.next_prompt.text = f"/rewrite {answer.text}"
+        self._turns.next_text = f"/rewrite {answer.text}"
         self._output.note("The last answer is on the next line; change it, and press Enter.")
 
     async def _use_first_words(self, words: str) -> None:
@@ -323,23 +269,3 @@ class PlainCommands:
         drop_typed(sys.stdin.fileno())  # lines of a paste do not answer the question
         question = f"Download {address.url} from {address.host}, port {address.port}?"
         return await ask_yes_no(question, self._turns.read_answer)
-
-    # Commands of the command line
-
-    async def _doctor(self, _: str) -> None:
-        """Run every check and print the report, as `lmchat doctor` does."""
-        from lmchat.cli.doctor import doctor
-
-        await doctor(self._turns.context)
-
-    async def _stats(self, _: str) -> None:
-        """Print the figures of each model, as `lmchat stats` does."""
-        from lmchat.cli.stats import stats
-
-        await stats(self._turns.context)
-
-    async def _tools(self, _: str) -> None:
-        """Print the tool servers and their tools, as `lmchat tools` does."""
-        from lmchat.cli.tools import list_tools
-
-        await list_tools(self._turns.context)

@@ -8,10 +8,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
-
-from msgspec import Struct, field
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from lmchat.cli.context import Context
 from lmchat.cli.line_reader import LineReader
@@ -36,42 +34,6 @@ from lmchat.terminal.terminal_output import echo
 _CHECK_EVERY_S = 2.0  # while no server answers
 
 
-class NextPrompt(Struct, kw_only=True):
-    """Text that the user gets to edit on the next line, and files of the next prompt."""
-
-    text: str = ""
-    files: list[Attachment] = field(default_factory=list)
-    draft_id: str | None = None
-    """Id of the session whose draft was loaded into `text` and `files`; None before any was.
-
-    Empty for a session without a message: its draft is saved under an empty id.
-    """
-    draft_files: Sequence[Attachment] = ()  # those of `files` that came with the draft
-
-    def leave_draft(self) -> None:
-        """Forget the draft and its files, which stay saved: another session is shown from now on.
-
-        Files that the user has attached since are kept.
-        """
-        self.files = [
-            file for file in self.files if not any(file is other for other in self.draft_files)
-        ]
-        self.draft_files = ()
-        self.draft_id = None
-
-    def take_text(self) -> str:
-        """Return the text and forget it."""
-        text = self.text
-        self.text = ""
-        return text
-
-    def take_files(self) -> list[Attachment]:
-        """Return the files and forget them."""
-        files = self.files
-        self.files = []
-        return files
-
-
 class PlainTurns:
     """Sender of the prompts of the shown session, and printer of the answers."""
 
@@ -84,7 +46,8 @@ class PlainTurns:
         self.output = context.output
         self.is_terminal = reader.is_terminal
         self.loading_notes = LoadingNotes(context.output)
-        self.next_prompt = NextPrompt()
+        self.next_text = ""  # text that the user gets to edit on the next line
+        self.files: list[Attachment] = []  # files of the next prompt
         self.inline: FormattedStream | None = None  # with `--inline`, it prints the answers
         self._reader = reader
 
@@ -107,12 +70,12 @@ class PlainTurns:
 
     def add_file(self, file: Attachment) -> None:
         """Attach a file to the next prompt, and say so."""
-        self.next_prompt.files.append(file)
+        self.files.append(file)
         self.output.note(f"Your next prompt begins with {file.part.words}.")
 
     def add_set(self, found: FileSet) -> None:
         """Attach the files of a set to the next prompt, and say so."""
-        self.next_prompt.files += found.files
+        self.files += found.files
         self.output.note(f"Your next prompt begins with {found.words}.")
 
     async def send(self, text: str, *, edited_id: str = "") -> None:
@@ -129,9 +92,7 @@ class PlainTurns:
         if may_compact and next_turn.can_compact(conversation, text):
             await self.compact()
 
-        # not before: if an error ends this above, files and draft stay for the next prompt
-        files = self.next_prompt.take_files()
-        await self._delete_draft()
+        files, self.files = self.files, []  # after an error above, they are for the next prompt
         if edited_id:
             new_files = files or None  # None: the new version has the files of the old one
             await self.print_turn(conversation.edit(edited_id, text, settings, new_files))
@@ -165,18 +126,6 @@ class PlainTurns:
             "This summary takes the place of the older messages; "
             "/undo on the screen brings them back."
         )
-
-    async def _delete_draft(self) -> None:
-        """Delete the saved draft that the user was offered, since a prompt is sent now.
-
-        Do nothing if none was offered.
-        """
-        if self.next_prompt.draft_id is None:
-            return
-        self.sessions.drafts.note(self.next_prompt.draft_id, "")  # `write` removes an empty draft
-        self.next_prompt.draft_id = None
-        with suppress(LMChatError):  # the prompt is sent even if the draft cannot be deleted
-            await self.sessions.drafts.write()
 
     async def print_turn(self, turn: AsyncGenerator[ConversationEvent, None]) -> None:
         """Print the answer of a turn while it arrives, with `--inline` formatted.

@@ -1,4 +1,4 @@
-"""Printing of the next request: `lmchat ask --dry-run`, and `/request` of the plain chat."""
+"""Printing of the next request, for `lmchat ask --dry-run`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,7 @@ _MARKED = "\x1b[7m{}\x1b[0m"  # colours of text and ground swapped
 async def print_request(
     output: Output, backend: ServerClient, request: ChatRequest, form: str
 ) -> None:
-    """Print a request in one of `FORMS`; raises `LMChatError` if a server cannot show its text."""
-    if form == "text":
-        output.print_text((await backend.template_text(request)).text)
-        return
+    """Print a request as JSON, or as a command if `form` is "curl"."""
     outgoing = await backend.outgoing(request)
     text = curl_command(outgoing) if form == "curl" else json_text(outgoing)
     # the curl command, too, has letters beyond ASCII only in its JSON, where they can be escaped

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from msgspec.structs import asdict
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import SHORT_ID, Output, local_time, table
+from lmchat.cli.output import SHORT_ID, local_time, table
 from lmchat.cli.questions import ask_yes_no, can_ask
 from lmchat.cli.wiring import open_library, open_store
 from lmchat.domain.message import Role
 from lmchat.domain.session import HIT_KIND_NAMES, SearchHit, SessionHeader
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.services.exporting import ExportAs
-from lmchat.services.library import Library
 
 
 async def list_sessions(context: Context) -> int:
@@ -66,14 +65,9 @@ async def rename(context: Context) -> int:
         raise WrongUse("The title is empty.", hint="Example: lmchat sessions rename last Garden")
     async with open_library(context) as library:
         session_id = await library.store.find(options.id)
-        return await rename_session(library, context.output, session_id, options.title)
-
-
-async def rename_session(library: Library, output: Output, session_id: str, title: str) -> int:
-    """Change the title of a session of the library, print the new one, and return exit code 0."""
-    header = await library.rename(session_id, title)
+        header = await library.rename(session_id, options.title)
     sentence = f"{header.session_id[:SHORT_ID]} is now “{header.title}”."
-    return output.print_result(header_json(header), sentence)
+    return context.output.print_result(header_json(header), sentence)
 
 
 async def delete(context: Context) -> int:
@@ -182,14 +176,7 @@ async def search(context: Context) -> int:
     """
     options = context.options
     async with open_library(context) as library:
-        return await search_library(
-            library, context.output, " ".join(options.query), limit=options.limit
-        )
-
-
-async def search_library(library: Library, output: Output, query: str, *, limit: int) -> int:
-    """Search the sessions of the library, print at most `limit` hits, and return exit code 0."""
-    hits = await library.store.search(query, limit=limit)
+        hits = await library.store.search(" ".join(options.query), limit=options.limit)
 
     def lay_out() -> list[str]:
         lines: list[str] = []
@@ -197,7 +184,7 @@ async def search_library(library: Library, output: Output, query: str, *, limit:
             lines += _hit_lines(hit)
         return lines
 
-    return output.print_list([_hit_json(hit) for hit in hits], lay_out, "Nothing found.")
+    return context.output.print_list([_hit_json(hit) for hit in hits], lay_out, "Nothing found.")
 
 
 def _hit_json(hit: SearchHit) -> dict[str, object]:

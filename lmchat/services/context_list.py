@@ -23,12 +23,10 @@ from lmchat.services.conversation import Conversation
 from lmchat.services.next_request import next_request
 from lmchat.services.ports import ServerClient
 from lmchat.services.turn_options import NextTurn
-from lmchat.text import plural
 
 CACHED = "cached"
 LEFT_OUT = "left out"
 _SHOWN_CHARS = 300  # of the words of an item
-_LINE_CHARS = 80  # of the words of an item in a line
 # Up to U+024F, letters are Latin; from U+00C0 on, they have accents, as é.
 _ACCENTED = re.compile(r"[\u00c0-\u024f]")
 _WORDS = re.compile(r"[A-Za-z\u00c0-\u024f]+")
@@ -64,24 +62,6 @@ class ContextList(Struct, frozen=True, kw_only=True):
     tokens: int  # of the next request: the sum of the items that are sent
     limit: int | None  # tokens of the context window; None if unknown
     is_estimated: bool  # whether the server has not counted `tokens`
-
-
-def context_lines(content: ContextList) -> list[str]:
-    """Return the list as lines of text, the sum last; the texts are not safe yet."""
-    lines: list[str] = []
-    for item in content.items:
-        figures = [item.author, _tokens_words(item.tokens, is_estimated=item.is_estimated)]
-        if item.state:
-            figures.append(item.state)
-        words = " ".join(item.words.split())
-        lines.append(f"{', '.join(figures)}: {words[:_LINE_CHARS]}")
-    total = _tokens_words(content.tokens, is_estimated=content.is_estimated)
-    window = f" of {content.limit}" if content.limit else ""
-    return [*lines, f"Next request: {total}{window}."]
-
-
-def _tokens_words(tokens: int, *, is_estimated: bool) -> str:
-    return f"{'~' if is_estimated else ''}{plural(tokens, 'token')}"
 
 
 async def context_lists(

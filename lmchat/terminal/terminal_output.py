@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Lock
 from time import monotonic
-from types import FrameType
-from typing import Any
 
 try:
     import termios
@@ -125,66 +122,28 @@ def has_shell() -> bool:
 
 
 @contextmanager
-def stoppable(stop: Callable[[], object]) -> Iterator[None]:
-    """Call `stop` when the user presses Ctrl+Z while the block runs, instead of stopping lmchat.
-
-    It is called in the main thread. Without a shell that could continue lmchat, the key does
-    nothing. On Windows, which has no such key, `stop` is never called.
-    """
-    if not hasattr(signal, "SIGTSTP"):
-        yield
-        return
-
-    def stop_for_shell(_number: int, _frame: FrameType | None) -> None:
-        if has_shell():
-            stop()
-
-    before = signal.signal(signal.SIGTSTP, stop_for_shell)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTSTP, before)
-
-
-@contextmanager
 def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
     """Let a terminal show what is typed while the block runs, or hide it if not `is_on`.
 
-    What is typed can be read in both cases.
+    What is typed can be read in both cases. Change nothing if the file is no terminal.
     """
-    attributes = attributes_of(fileno)
-    if attributes is not None:
-        attributes[_LOCAL_FLAGS] &= ~termios.ECHO
-        if is_on:
-            attributes[_LOCAL_FLAGS] |= termios.ECHO
-    with changed_attributes(fileno, attributes):
-        yield
-
-
-@contextmanager
-def changed_attributes(fileno: int, attributes: list[Any] | None) -> Iterator[None]:
-    """Give a terminal other attributes while the block runs.
-
-    Change nothing without attributes, or if the file is no terminal.
-    """
-    before = attributes_of(fileno)
-    if attributes is None or before is None:
+    before = None
+    if termios is not None:
+        with suppress(termios.error):  # it is no terminal
+            before = termios.tcgetattr(fileno)
+    if before is None:
         yield
         return
+    attributes = [*before]
+    attributes[_LOCAL_FLAGS] &= ~termios.ECHO
+    if is_on:
+        attributes[_LOCAL_FLAGS] |= termios.ECHO
     termios.tcsetattr(fileno, termios.TCSANOW, attributes)
     try:
         yield
     finally:
         with suppress(termios.error):  # the terminal is gone
             termios.tcsetattr(fileno, termios.TCSANOW, before)
-
-
-def attributes_of(fileno: int) -> list[Any] | None:
-    """Return the attributes of a terminal; None for other files, and on Windows."""
-    if termios is not None:
-        with suppress(termios.error):
-            return termios.tcgetattr(fileno)
-    return None
 
 
 def drop_typed(fileno: int) -> None:

@@ -127,7 +127,7 @@ COMMANDS: tuple[Command, ...] = (
         "Find in this session",
         "find",
         slash="/find [TEXT]",
-        plain_hint="Use /search TEXT.",
+        plain_hint="In a shell: lmchat search WORDS",
     ),
     _key(
         "export",
@@ -136,6 +136,7 @@ COMMANDS: tuple[Command, ...] = (
         "Export this session as Markdown",
         "manage_session('export')",
         slash="/export [FILE]",
+        plain_hint="In a shell: lmchat export last -o FILE",
     ),
     _slash(
         "import",
@@ -163,6 +164,7 @@ COMMANDS: tuple[Command, ...] = (
         "Search all sessions",
         "search_sessions",
         slash="/search [TEXT]",
+        plain_hint="In a shell: lmchat search WORDS",
     ),
     _key(
         "retry",
@@ -222,12 +224,16 @@ COMMANDS: tuple[Command, ...] = (
         "Show the next request as text, JSON or curl",
         "/request [FORM]",
         "show_request",
-        plain_help="/request [FORM]: Print the next request as text, json or curl",
+        plain_hint='In a shell: lmchat ask --dry-run -r last "PROMPT"',
     ),
     _slash("file", "Add files or a page to the prompt", "/file PATH", typed="insert_file"),
     _slash("paste", "Add the image or text of the clipboard as a file", "/paste", "insert_copied"),
     _slash(
-        "title", "Change the title of this session", "/title TEXT", typed="manage_session('rename')"
+        "title",
+        "Change the title of this session",
+        "/title TEXT",
+        typed="manage_session('rename')",
+        plain_hint='In a shell: lmchat sessions rename last "TITLE"',
     ),
     _slash("tag", "Add or remove a tag", "/tag [WORD]", typed="manage_session('tag')"),
     _slash("copy", "Copy the last answer, or its code", "/copy [code]", "copy"),
@@ -238,7 +244,7 @@ COMMANDS: tuple[Command, ...] = (
         "Show what the next request holds, and take messages out of it",
         "/context",
         "show_page('context')",
-        plain_help="/context: List what the next request holds",
+        plain_hint='In a shell: lmchat ask --dry-run -r last "PROMPT"',
     ),
     _slash(
         "trash",
@@ -254,7 +260,13 @@ COMMANDS: tuple[Command, ...] = (
         "new_session",
         is_offered=False,
     ),
-    _slash("stats", "Show the statistics", "/stats", "show_page('statistics')"),
+    _slash(
+        "stats",
+        "Show the statistics",
+        "/stats",
+        "show_page('statistics')",
+        plain_hint="In a shell: lmchat stats",
+    ),
     _slash(
         "log",
         "Show where the log file is",
@@ -267,10 +279,16 @@ COMMANDS: tuple[Command, ...] = (
         "List the tools, and switch them on or off",
         "/tools",
         "show_page('tools')",
-        plain_help="/tools: List the tools",
+        plain_hint="In a shell: lmchat tools",
     ),
     _slash("theme", "Change the theme", "/theme [NAME]", "app.use_theme"),
-    _slash("doctor", "Check everything and show what to do next", "/doctor", "show_page('doctor')"),
+    _slash(
+        "doctor",
+        "Check everything and show what to do next",
+        "/doctor",
+        "show_page('doctor')",
+        plain_hint="In a shell: lmchat doctor",
+    ),
     _command(
         Scope.APP,
         "copy_or_stop",

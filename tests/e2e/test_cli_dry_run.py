@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 
@@ -192,15 +191,3 @@ def test_an_address_with_a_secret_is_refused_without_a_word_of_it(tmp_path, addr
         done = Cli(home=tmp_path, url=address)("ask", f"--dry-run={form}", "Hi")
         assert done.returncode == 2
         assert SECRET not in done.stdout + done.stderr
-
-
-def test_the_plain_chat_prints_each_form(real):
-    lines = "/request\n/request curl\n/request xml\n/request json\n"
-    done = real("--plain", "--system", "Be brief.", stdin=lines)
-    text, _, rest = done.stdout.partition("curl ")
-    assert text.startswith("<|im_start|>system\nBe brief.<|im_end|>\n")
-    command, _, body = rest.partition("\nJSON\n")
-    assert command.endswith("}")
-    assert json.loads(body)["messages"][0]["content"] == "Be brief."
-    assert "The forms are text, json and curl." in done.stderr
-    assert not any((real.home / "lmchat").rglob("sessions.db-answer-*"))

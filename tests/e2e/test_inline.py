@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
-import signal
 import time
 
 import pyte
@@ -163,46 +161,6 @@ def test_ctrl_c_keeps_what_has_arrived_and_ctrl_d_quits(begin, server):
     leave(talk)
 
 
-@pytest.fixture
-def shell(cli):
-    """An interactive bash, in which `chat` and an option is lmchat."""
-    command = f'chat() {{ {shlex.join(cli.argv())} "$@"; }}'
-    (cli.home / "rc").write_text(f"PS1='shell> '\n{command}\n")
-    argv = ["bash", "--rcfile", cli.home / "rc", "-i"]
-    with PtyProgram(argv, home=cli.home, env={"PYTHONPATH": str(ROOT)}) as bash:
-        bash.wait_for("shell>")
-        yield bash
-
-
-def test_ctrl_z_leaves_only_final_text_until_the_answer_goes_on_with_fg(shell, server):
-    gate = Gate()
-    server.on(CHAT, sse(delta("First.\n\nSecond has be"), gate, delta("gun."), finish(), DONE))
-    shell.type("chat --inline\r", sees="You:")
-    shell.type("Go\r", sees="Second has be")
-    shell.type("\x1a", sees=re.compile(r"First.*Stopped.*shell>\s*$", re.DOTALL))
-    assert "Second" not in shell.text
-    shell.type("echo be''tween\r", sees="between")
-    shell.type("fg\r", sees="Second has be")
-    gate.open()
-    shell.wait_for("Second has begun.\nYou:")
-    shell.type("\x04", sees=re.compile(r"You:.*shell>\s*$", re.DOTALL))
-
-
-@pytest.mark.parametrize("option", ["--inline", "--plain"])
-def test_ctrl_z_keeps_what_is_typed_and_fg_shows_it_again(shell, server, option):
-    server.on(CHAT, answer("Yes."))
-    shell.type(f"chat {option}\r", sees="You:")
-    shell.type("Bean", sees="Bean")
-    shell.wait_quiet(0.3)  # Python looks at signals only while it waits for a key
-    shell.type("\x1a", sees=re.compile(r"Stopped.*shell>\s*$", re.DOTALL))
-    shell.wipe()
-    shell.type("fg\r", sees="\nBean")
-    shell.type("s?\x1b[D\x1b[D\x1b[D\x1b[DX", sees="BeXans?")  # the keys still edit the line
-    shell.type("\r", sees="Yes.\nYou:")
-    assert server.seen(CHAT)[-1].json["messages"][-1]["content"] == "BeXans?"
-    shell.type("\x04", sees=re.compile(r"You:.*shell>\s*$", re.DOTALL))
-
-
 def test_ctrl_c_ends_a_flood_and_prints_all_that_has_arrived(begin, server):
     gate = Gate()
     lines = [f"flood{number}\n" for number in range(60_000)]
@@ -216,18 +174,6 @@ def test_ctrl_c_ends_a_flood_and_prints_all_that_has_arrived(begin, server):
     talk.type("More\r", sees="Yes.\nYou:")
     kept = server.seen(CHAT)[-1].json["messages"][-2]["content"]
     assert list(printed) == kept.split()
-    leave(talk)
-
-
-def test_without_a_shell_that_could_continue_it_ctrl_z_does_nothing(begin, server):
-    gate = Gate()
-    server.on(CHAT, sse(delta("Some"), gate, delta(" beans."), finish(), DONE))
-    talk = begin()
-    talk.kill(signal.SIGTSTP)
-    talk.type("Go\r", sees="Some")
-    talk.kill(signal.SIGTSTP)
-    gate.open()
-    talk.wait_for("Some beans.\nYou:")
     leave(talk)
 
 

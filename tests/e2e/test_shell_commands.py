@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.support.lmchat_screen import stored
 from tests.support.programs import Inside, is_running, processes, wait_until
 from tests.support.pty_program import ALTERNATE_SCREEN
 from tests.support.scripted_products import CHAT, answer
+from tests.support.scripted_server import DONE, Gate, finish, sse
 
 Cli = Inside
 _GIGABYTE = "head -c 1000000000 /dev/zero | tr '\\0' x"
@@ -167,7 +169,7 @@ def test_on_a_pipe_it_is_a_prompt(cli, server, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_neither_drafts_nor_earlier_prompts_nor_pastes_run_in_the_plain_chat(
+def test_neither_earlier_prompts_nor_pastes_run_in_the_plain_chat(
     begin,  # noqa: F811
     cli,
     server,
@@ -176,14 +178,8 @@ def test_neither_drafts_nor_earlier_prompts_nor_pastes_run_in_the_plain_chat(
     server.on(CHAT, *(answer(text) for text in ("A.", "B.", "C.")))
     line = f"!touch {tmp_path}/ran"
     cli("--plain", stdin=f"{line}\n")
-    session_id = stored(cli.home).header.session_id
-    asyncio.run(on_disk(cli, "save_draft", session_id, line))
-    talk = begin()
+    talk = begin("-r", "last")
     talk.type("/sessions\r", sees="1. “!touch")
-    talk.type("/sessions 1\r", sees=f"You:\n{line}")
-    talk.type("\r", sees="was not typed here")
-    talk.wait_until(lambda: talk.text.rstrip().endswith(line), "the draft again")
-    talk.type("\x15")
     wait_prompt(talk)
     talk.type("\x1b[A\x1b[A\x1b[A\x1b[A")  # farther back than the prompt that was sent
     talk.wait_until(lambda: talk.text.rstrip().endswith("You:\n/sessions"), "the oldest line")
@@ -214,3 +210,36 @@ def test_an_earlier_prompt_with_line_ends_around_a_command_does_not_run_in_the_p
     assert not (tmp_path / "ran").exists()
     [request] = server.seen(CHAT)
     assert request.json["messages"][-1]["content"] == "Plant beans"
+
+
+def paste(talk, text):
+    """Paste as a terminal does: with marks only where the program has asked for them."""
+    marks = talk.raw.rfind(b"\x1b[?2004h") > talk.raw.rfind(b"\x1b[?2004l")
+    talk.type(f"\x1b[200~{text}\x1b[201~" if marks else text)
+
+
+@pytest.mark.parametrize("option", ["--plain", "--inline"])
+@pytest.mark.parametrize(
+    "env", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}, {"INSIDE_EMACS": "29"}], ids=str
+)
+def test_a_pasted_line_with_its_end_runs_nothing(begin, server, tmp_path, option, env):  # noqa: F811
+    gate = Gate()
+    server.on(CHAT, sse("One", gate, ".", finish(), DONE), answer("Two."))
+    talk = begin(argv=(option,), **env)
+    line = f"!touch {tmp_path}/ran\r"
+    can_mark = not {"TERM", "INSIDE_EMACS"} & env.keys()
+    paste(talk, line)
+    talk.wait_for(line.strip() if can_mark else "This terminal does not mark pastes")
+    if can_mark:
+        talk.type("\x15")
+    talk.type("First\r", sees="One")
+    paste(talk, line)  # while an answer comes
+    gate.open()
+    if can_mark:
+        talk.wait_for(re.compile(r"You:\n!touch[^\n]*\s*$"))
+        talk.type("\x15")
+    else:
+        talk.wait_until(lambda: talk.text.count("does not mark pastes") == 2, "the refusal")
+    talk.type("Next\r", sees="Two.\nYou:")
+    leave(talk)
+    assert not (tmp_path / "ran").exists()

@@ -301,21 +301,12 @@ def test_the_plain_chat_leaves_no_word_and_changes_nothing_saved(user, server):
     lines = (
         "/file note.txt",
         f"Soil for the {MARK}?",
-        f"/title {MARK} title",
         f"/system A {MARK}",
-        f"/search {MARK}",
         "/retry",
         f"/edit A {MARK}",
         f"/p french {MARK}",
-        "/export",
         "/compact",
         "/sessions",
-        "/doctor",
-        "/stats",
-        "/context",
-        "/request",
-        "/details",
-        "/tools",
         "/import x.json",
         "/new",
         f"Another {MARK}",
@@ -325,8 +316,6 @@ def test_the_plain_chat_leaves_no_word_and_changes_nothing_saved(user, server):
     done = run(argv, home=user.home, env=cli.env, stdin="\n".join(lines), cwd=user.user, wait_s=60)
     assert "Traceback" not in done.stderr
     assert "begins with note.txt" in done.stderr
-    assert f"title: {MARK} title" in done.stdout.replace('"', "")
-    assert f"{session_id[:8]} is now “{MARK} title”." in done.stdout + done.stderr
     assert (user.marked(), rows_of_sessions(user)) == ([], before)
 
 

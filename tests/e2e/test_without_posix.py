@@ -152,7 +152,7 @@ def test_the_plain_chat_saves_and_goes_on(without, server):
     server.on(CHAT, answer("Hello."), answer("Hello again."))
     done = without("--plain", stdin="Say hello.\n")
     assert (done.returncode, "Hello." in done.stdout) == (0, True), done.stderr
-    done = without("--plain", "-r", "last", stdin="And again.\n/export\n")
+    done = without("--plain", "-r", "last", stdin="And again.\n")
     assert (done.returncode, "Hello again." in done.stdout) == (0, True), done.stderr
     assert len(server.seen(CHAT)[1].json["messages"]) == 3
 
