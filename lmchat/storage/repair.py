@@ -1,7 +1,7 @@
 """Replacement of a damaged `sessions.db`.
 
-The damaged file is renamed. A new file gets the rows that can still be read, and the missing ones
-from the newest daily copy.
+The damaged file is renamed. The newest daily copy takes its place, and gets the rows of the damaged
+file that it lacks and that can still be read.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from lmchat.storage.connection import Connection, LostRowError, connect, is_dama
 from lmchat.storage.database_copies import (
     COMPANIONS,
     DATABASE_ERRORS,
+    copy_database,
     copy_readable_rows,
     unused_name,
 )
-from lmchat.storage.schema import transaction
+from lmchat.storage.schema import renew_index, transaction
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +32,11 @@ def raise_if_damaged(connection: Connection) -> None:
 
 
 def replace_damaged(path: Path, moment: datetime) -> Connection:
-    """Rename a damaged file; return a connection to a new file with the rows that can be read.
+    """Rename a damaged file, and return a connection to the file that takes its place.
 
-    Rows that cannot be read come from the newest daily copy, if there is one. The connection has a
-    notice for the user. If copying the rows fails, the new file has none. Raises what `connect`
-    raises, and `OSError` if the file cannot be renamed.
+    That is the newest daily copy, if there is one, with the rows of the damaged file that it lacks
+    and that can be read. The connection has a notice for the user. Raises what `connect` raises,
+    and `OSError` if a file cannot be renamed or written.
     """
     # `path` may be a link, which stays; the companions and the copies are beside its file
     file = path.resolve()
@@ -45,14 +46,17 @@ def replace_damaged(path: Path, moment: datetime) -> Connection:
             file.with_name(file.name + ending).rename(damaged.with_name(damaged.name + ending))
     log.error("the session file was damaged and is now %s", damaged.name)
 
+    for copy in daily_copies(path)[:1]:
+        if not is_damaged(copy):
+            copy_database(copy, file)
     connection = connect(path)
-    newest_copies = daily_copies(path)[:1]
-    message_count = 0
     try:
         with transaction(connection):
-            message_count = copy_readable_rows([damaged, *newest_copies], connection)
+            copy_readable_rows(damaged, connection)
     except DATABASE_ERRORS as error:
         log.warning("copying from the damaged file failed: %s", error)
+    renew_index(connection)
+    message_count = connection.execute("select count(*) from messages").fetchone()[0]
     connection.notice = (
         f"{path.name} was damaged. It is kept as {damaged.name}; the new file has {message_count} "
         "messages recovered from it."

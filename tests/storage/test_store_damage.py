@@ -78,7 +78,7 @@ def holes(content, dice):
 
 @pytest.mark.parametrize(
     ("damage", "has_copy", "least"),
-    [(cut, False, 200), (holes, False, 150), (cut, True, 300), (holes, True, 300)],
+    [(cut, False, 200), (holes, False, 50), (cut, True, 300), (holes, True, 300)],
 )
 async def test_what_can_be_read_of_a_damaged_file_or_its_copy_is_saved(
     tmp_path, damage, has_copy, least
