@@ -6,7 +6,6 @@ are made later: in a thread, when one of them is first used.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +18,6 @@ from lmchat.cli.screen_platform import ScreenPlatform, Write
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
-from lmchat.files import empty_log
 from lmchat.machine.other_programs import ChatPlace, chat_places
 from lmchat.machine.scratch import ScratchFolders, sweep_scratch_folders
 from lmchat.services.backend import Backend
@@ -91,7 +89,7 @@ def make_workspace(
         named=context.named,
         backend=backend,
         store=store,
-        library=Library(store, empty_logs=partial(empty_log, context.paths.tools_log_file)),
+        library=Library(store),
         open_sessions=open_sessions,
         monitor=Monitor(backend),
         catalogue=Catalogue(

@@ -124,7 +124,7 @@ class PlainTurns:
         await self.print_turn(self.conversation.compact(prompt, settings))
         self.output.note(
             "This summary takes the place of the older messages; "
-            "/undo on the screen brings them back."
+            "/tree on the screen lists their branch."
         )
 
     async def print_turn(self, turn: AsyncGenerator[ConversationEvent, None]) -> None:

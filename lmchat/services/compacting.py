@@ -8,7 +8,6 @@ exchange is a prompt and all that answers it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from msgspec.structs import replace
 
@@ -132,28 +131,3 @@ def compacted_branch(
         branch.append(replace(message, message_id=message_id, parent_id=parent_id, receipt=receipt))
         parent_id = message_id
     return tuple(branch)
-
-
-def compacted_from(path: MessagePath, tree: Sequence[ChatMessage]) -> tuple[str, datetime] | None:
-    """Find the branch that a compacted path was made of, to go back to it; None for other paths.
-
-    Return the id of the last message on that branch that was copied, and the time of the
-    compacting. `tree` has the messages of all branches, oldest first. A compacted path is
-    recognised by its first prompt, which is newer than the copies: these have the times of their
-    originals.
-    """
-    dialogue = [message for message in path if message.role is not Role.SYSTEM]
-    copies = [message for message in dialogue if message.created_at < dialogue[0].created_at]
-    if not copies:
-        return None
-    copied_content = _content_key(copies[-1])
-    ids_on_path = {message.message_id for message in path}
-    for message in tree:  # an original comes before its copies on other branches
-        if message.message_id not in ids_on_path and _content_key(message) == copied_content:
-            return message.message_id, dialogue[0].created_at
-    return None
-
-
-def _content_key(message: ChatMessage) -> tuple[object, ...]:
-    """Return the fields that are the same in a message and its copies."""
-    return message.role, message.created_at, message.parts

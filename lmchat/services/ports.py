@@ -127,13 +127,8 @@ class ChatStore(Protocol):
     async def restore_message(self, session_id: str, message_id: str) -> Session:
         """Undo the deletion of a message, and return the path with it."""
 
-    async def last_deleted_message(
-        self, session_id: str, *, since: datetime | None = None
-    ) -> str | None:
-        """Return the id of the message that was deleted last; None if none exists.
-
-        With `since`, only messages that were deleted after that time count.
-        """
+    async def last_deleted_message(self, session_id: str) -> str | None:
+        """Return the id of the message that was deleted last; None if none exists."""
 
     async def set_excluded(
         self, session_id: str, message_ids: Sequence[str], *, is_excluded: bool

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.domain.message import (
@@ -51,31 +48,3 @@ def without_blank_end(answer: ChatMessage) -> ChatMessage:
     The model writes the blank before its next word itself.
     """
     return replace(answer, parts=(TextPart(text=answer.text.rstrip()),))
-
-
-class Rewriting(Struct, frozen=True, kw_only=True):
-    """A rewritten answer on a path, perhaps one that the model has continued."""
-
-    answer: ChatMessage
-    earlier_id: str
-    """The version that was written before it; `/undo` goes back to it.
-
-    It may be another one than the rewritten one was made of, which is not saved.
-    """
-
-
-def newest_rewriting(path: Sequence[ChatMessage], tree: Sequence[ChatMessage]) -> Rewriting | None:
-    """Return the last rewritten answer on a path that has an earlier version; None without one.
-
-    `tree` has the messages of all branches, oldest first.
-    """
-    for answer in reversed(path):
-        if answer.receipt is None or not answer.receipt.is_edited:
-            continue
-        key = (answer.parent_id, answer.role)  # the same for all versions
-        ids = [other.message_id for other in tree if (other.parent_id, other.role) == key]
-        has_earlier = answer.message_id in ids[1:]
-        if has_earlier:
-            earlier_id = ids[ids.index(answer.message_id) - 1]
-            return Rewriting(answer=answer, earlier_id=earlier_id)
-    return None

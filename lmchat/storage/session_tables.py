@@ -23,7 +23,6 @@ from lmchat.storage.row_values import (
     insert,
     loaded,
     stored,
-    stored_time,
 )
 from lmchat.storage.session_queries import (
     BELOW,
@@ -275,22 +274,17 @@ class SessionTables:
         return _choose_path(connection, session_id, leaf_id)
 
     @reading
-    def last_deleted_message(
-        self, connection: Connection, session_id: str, *, since: datetime | None = None
-    ) -> str | None:
+    def last_deleted_message(self, connection: Connection, session_id: str) -> str | None:
         """Return the id of the message that was deleted last, whose deletion can be undone next.
 
-        Deletions before `since` do not count. Return None if no deletion can be undone. The message
-        may be visible itself, if another window has added a message below it. Its deletion then
-        still hides other messages below it.
+        Return None if no deletion can be undone. The message may be visible itself, if another
+        window has added a message below it. Its deletion then still hides other messages below it.
         """
         query = """select root.message_id from messages root
             where root.session_id = ? and root.message_id in
                 (select hidden_by from messages where session_id = root.session_id)
-            and coalesce(root.hidden_at, '') >= ?
             order by root.hidden_at desc, root.number desc"""
-        earliest = "" if since is None else stored_time(since)
-        return first_id(connection, query, (session_id, earliest))
+        return first_id(connection, query, (session_id,))
 
     @writing
     def set_excluded(

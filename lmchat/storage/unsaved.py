@@ -233,10 +233,8 @@ class UnsavedStore:
         memory = await self._copy(session_id)
         return await memory.restore_message(session_id, message_id)
 
-    async def last_deleted_message(
-        self, session_id: str, *, since: datetime | None = None
-    ) -> str | None:
-        return await self._tables_of(session_id).last_deleted_message(session_id, since=since)
+    async def last_deleted_message(self, session_id: str) -> str | None:
+        return await self._tables_of(session_id).last_deleted_message(session_id)
 
     async def set_excluded(
         self, session_id: str, message_ids: Sequence[str], *, is_excluded: bool

@@ -25,8 +25,6 @@ from lmchat.tui.commands import Command, Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.messages import (
     AskAnotherModel,
-    ChangeBranch,
-    ChangeTrash,
     LoadOrUnload,
     LoadWith,
     ModelUsed,
@@ -398,14 +396,6 @@ class LMChatApp(PatchedApp):
     @on(RefreshModels)
     def _refresh_models(self) -> None:
         self.models.refresh_picker()
-
-    @on(ChangeBranch)
-    def _change_branch(self, event: ChangeBranch) -> None:
-        self.chat.branches.change_branch(event)
-
-    @on(ChangeTrash)
-    def _change_trash(self, event: ChangeTrash) -> None:
-        self.chat.saved_sessions.change_trash(event)
 
     @on(OpenFile)
     def _open_file(self, event: OpenFile) -> None:

@@ -247,13 +247,6 @@ COMMANDS: tuple[Command, ...] = (
         plain_hint='In a shell: lmchat ask --dry-run -r last "PROMPT"',
     ),
     _slash(
-        "trash",
-        "Show and restore deleted sessions",
-        "/trash",
-        "manage_session('trash')",
-        plain_hint="In a shell: lmchat sessions --trash",
-    ),
-    _slash(
         "clear",
         "Start a new session; the old one stays in the list",
         "/clear",
@@ -486,7 +479,6 @@ COMMANDS: tuple[Command, ...] = (
     _session("archive", "a", "archive", "Archive or restore it"),
     _session("delete", "d", "delete", "Move it to the trash"),
     _session("undo", "u", "undo", "Undo the last deletion"),
-    _session("trash", "t", "trash", "Show the trash"),
     _command(Scope.QUEUE, "queue.edit", "up", "edit", "Edit it", "queue('edit')", is_offered=False),
     _command(
         Scope.QUEUE,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from inspect import get_annotations
-from typing import Any, ClassVar, Literal, dataclass_transform
+from typing import Any, ClassVar, dataclass_transform
 
 from textual.message import Message
 
@@ -66,21 +65,6 @@ class AskAnotherModel(Post):
     """Request to choose a model for one more answer; the model in use stays."""
 
     message: ChatMessage
-
-
-class ChangeBranch(Post):
-    """Request to name or delete a branch of the tree, or to undo the last deletion."""
-
-    act: Literal["name", "delete", "undo"]
-    branch_id: str  # empty for `undo`
-    name: str  # of the branch until now; empty if it has none
-
-
-class ChangeTrash(Post):
-    """Request to restore sessions that are in the trash, or to delete them permanently."""
-
-    act: Literal["restore", "delete"]
-    session_ids: Sequence[str]
 
 
 class OpenFile(Post):

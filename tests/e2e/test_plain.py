@@ -141,7 +141,7 @@ def test_compact_prints_a_summary_and_goes_on_with_it(begin, server, cli):
     ):
         talk.type(f"{prompt}\r", sees=f"{prompt}\ntiny:\n{sees}")
         wait_prompt(talk)
-    assert "/undo on the screen brings them back." in talk.text
+    assert "/tree on the screen lists their branch." in talk.text
     leave(talk)
     assert texts(cli.home)[1:] == ["They spoke.", "b", "B.", "c", "C.", "d", "D."]
 
@@ -317,14 +317,14 @@ def test_values_to_choose_from_are_listed_and_a_profile_is_left_again(cli):
         "/effort low",
         "/effort",
         "/p",
-        "/trash",
+        "/import",
     )
     done = cli("--plain", stdin="\n".join(lines))
     before, after = "short\nnone, in use\n", "short, in use\nnone\n"
     assert done.stdout.startswith(f"{before}{after}none\nminimal\nlow, in use\nmedium\n")
     assert done.stdout.endswith("default\nor a number of tokens\nfrench\n")
     assert done.stderr.startswith("Profile: short.\nProfile: none.\n")
-    assert (done.returncode, "In a shell: lmchat sessions --trash" in done.stderr) == (2, True)
+    assert (done.returncode, "In a shell: lmchat import FILE" in done.stderr) == (2, True)
 
 
 def test_the_effort_in_use_is_that_of_the_session_where_it_sets_one(cli, server):

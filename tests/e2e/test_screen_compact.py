@@ -38,5 +38,6 @@ def test_a_full_window_of_a_real_server_is_compacted_asked_and_brought_back(
         assert texts(tmp_path)[:-1] == [asked, summary, *kept, "How many beds?"]
         leave(screen)
     with ready_screen(tmp_path, url, "-r", "last") as screen:
-        screen.ask("/undo", sees="Back to the messages before the summary")
-        assert texts(tmp_path) == before
+        screen.type("/tree\r", sees="Tree")
+        screen.type("\x1b[H\r")
+        screen.wait_until(lambda: texts(tmp_path) == before, "the old branch")

@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-import asyncio
-from contextlib import aclosing
-
 import pytest
 
-from lmchat.domain.message import AnswerState, now
-from tests.support.chats import store_at
+from lmchat.domain.message import AnswerState
 from tests.support.lmchat_screen import (
     LMChatScreen,
     answers,
@@ -82,31 +78,3 @@ def test_a_session_that_does_not_exist_is_one_sentence(tmp_path, server):
         assert "Traceback" not in screen.text
         screen.wait_ready()
         screen.ask("Go on anyway.", answers=1)
-
-
-async def put_into_the_trash(home) -> None:
-    async with aclosing(store_at(home)) as store:
-        await store.update_session(
-            (await store.list_sessions())[0].session_id, {"deleted_at": now()}
-        )
-
-
-def test_a_session_that_is_removed_from_the_trash_is_gone_from_the_log_of_the_tools_too(
-    tmp_path, server
-):
-    server.on(CHAT, answer("Noted."))
-    with ready_screen(tmp_path, server.url) as screen:
-        screen.ask("Note the plan of the garden.", answers=1)
-        screen.type("\x11")
-        screen.wait_exit()
-    asyncio.run(put_into_the_trash(tmp_path))
-    (folder,) = (path.parent for path in tmp_path.rglob("sessions.db"))
-    for name in ("tools.log", "tools.log.1"):
-        (folder / name).write_text("noted the plan of the garden\n")
-    with ready_screen(tmp_path, server.url) as screen:
-        screen.type("/trash", sees="/trash")
-        screen.type("\r", sees="Note the plan")
-        screen.type("d", sees="Esc no")
-        screen.type("\r", sees="The trash is empty.")
-    assert (folder / "tools.log").read_text() == ""
-    assert not (folder / "tools.log.1").exists()

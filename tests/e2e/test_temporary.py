@@ -74,7 +74,6 @@ _STEPS: dict[str, tuple[str, Wanted]] = {
     "/undo": ("", "Restored."),
     "/fork": ("", "This is a new session"),
     "/compact": ("", "A summary"),
-    "/trash": ("", "Trash"),
     "/stats": ("", "Statistics"),
     "/log": ("", "Log file"),
     "/tools": ("", "No tools are configured"),
@@ -97,7 +96,7 @@ _DIALOGS = (
         "Search all sessions",
         "Type part of a name",
     ),
-    *("Tree", "Trash", "Statistics", "Log file", "No tools are configured", "Themes", "Doctor"),
+    *("Tree", "Statistics", "Log file", "No tools are configured", "Themes", "Doctor"),
     "Keys and commands",
 )
 """Those of these texts that Esc takes away."""
@@ -262,8 +261,6 @@ def test_the_keys_of_messages_and_of_the_list_change_nothing_that_is_saved(user,
                 screen.type(f"{MARK}\r")
             screen.wait_for(sees)
             assert (user.marked(), rows_of_sessions(user)) == ([], before), key
-        screen.type("t", sees="Trash")
-        screen.type("\x1b")
         screen.type("\x11")
         assert screen.wait_exit() == 0
     assert (user.marked(), rows_of_sessions(user)) == ([], before)

@@ -17,7 +17,6 @@ from lmchat.formats.json_format import to_json
 from lmchat.formats.markdown_write import to_markdown
 from lmchat.formats.writing import to_text
 from lmchat.services.answer_stream import TurnSettings
-from lmchat.services.rewriting import newest_rewriting
 from lmchat.storage.unsaved import UnsavedStore
 from tests.services.test_conversation import begin, reading
 from tests.support.chats import read_chats
@@ -91,11 +90,11 @@ async def test_search_finds_both_texts(store):
 
 async def test_a_rewritten_answer_of_a_temporary_chat_is_a_version_in_memory_only(store):
     unsaved = UnsavedStore(store)
-    conversation, _, version = await rewritten(unsaved, "Ferns do well.")
+    conversation, _, _ = await rewritten(unsaved, "Ferns do well.")
     session_id = conversation.header.session_id
     tree = await unsaved.tree(session_id)
     assert [message.text for message in tree[1:]] == ["Lettuce does well.", "Ferns do well."]
-    back = await unsaved.set_leaf(session_id, newest_rewriting([version], tree).earlier_id)
+    back = await unsaved.set_leaf(session_id, tree[1].message_id)
     assert back.messages[-1].text == "Lettuce does well."
     assert await store.list_sessions() == ()
 
@@ -122,15 +121,6 @@ async def test_messages_after_a_rewritten_answer_stay_on_the_branch_of_the_old_o
     ]
     back = await store.set_leaf(conversation.header.session_id, old.message_id)
     assert [message.text for message in back.messages][2:] == ["Sure?", "Yes."]
-
-
-async def test_undo_finds_the_version_before_the_rewritten_one(store):
-    conversation, _, version = await rewritten(store, "Ferns do well.")
-    tree = await store.tree(conversation.header.session_id)
-    found = newest_rewriting(conversation.messages, tree)
-    assert (found.answer, found.earlier_id) == (version, tree[1].message_id)
-    old_path = await store.set_leaf(conversation.header.session_id, found.earlier_id)
-    assert newest_rewriting(old_path.messages, tree) is None
 
 
 @pytest.mark.parametrize("text", ["", " \n"])

@@ -9,6 +9,7 @@ from lmchat.config.settings import COMPACT_PROMPT, ChatSettings, Settings, UiSet
 from lmchat.domain.event import StreamFinished, TextDelta, UsageReported
 from lmchat.domain.server import Verdict
 from lmchat.errors import StreamInterrupted
+from lmchat.tui.screens.message_tree import MessageTree
 from tests.support.desktop import half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
 from tests.support.tui_host import screen_text
@@ -33,7 +34,7 @@ async def talk(desk) -> None:
         await desk.ask(prompt, count)
 
 
-async def test_a_summary_streams_below_the_session_and_undo_brings_the_old_messages_back(tmp_path):
+async def test_a_summary_streams_below_the_session_and_the_tree_opens_the_old_messages(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(
         tmp_path, *ANSWERS, half("They ", gate, "spoke."), answer("D.")
@@ -48,10 +49,11 @@ async def test_a_summary_streams_below_the_session_and_undo_brings_the_old_messa
         assert texts(desk) == compacted("They spoke.")
         await desk.ask("d", 4)
         assert sent(desk.backend)[-1] == "d"
-        await desk.say("/undo", sees="before the summary")
-        assert texts(desk) == TALK
-        assert [one.text for one in await desk.on_disk()] == TALK
         await desk.say("/undo", sees="Nothing to undo")
+        await desk.say("/tree", leads_to=MessageTree, sees="2 branches")
+        await desk.press("home", "enter")
+        await desk.until(lambda: texts(desk) == TALK, "the old branch")
+        assert [one.text for one in await desk.on_disk()] == TALK
 
 
 async def test_no_system_prompt_is_added_to_a_summary_that_streams(tmp_path):
@@ -64,20 +66,6 @@ async def test_no_system_prompt_is_added_to_a_summary_that_streams(tmp_path):
         await shown(desk, "They spoke.", "compacted")
         assert texts(desk) == compacted("They spoke.")
         assert [one.text for one in await desk.on_disk()] == compacted("They spoke.")
-
-
-async def test_undo_restores_what_was_deleted_since_the_summary_first(tmp_path):
-    async with ready_desktop(tmp_path, *ANSWERS, answer("Sum.")) as desk:
-        await talk(desk)
-        await desk.say("/delete", sees="/undo restores it")
-        await desk.say("/undo", sees="Restored")
-        await desk.say("/compact", sees="compacted")
-        await desk.say("/delete")
-        await desk.until(lambda: texts(desk) == compacted("Sum.")[:-1], "the last answer is gone")
-        await desk.say("/undo")
-        await desk.until(lambda: texts(desk) == compacted("Sum."), "the last answer is back")
-        await desk.say("/undo")
-        await desk.until(lambda: texts(desk) == TALK, "the old branch")
 
 
 async def test_esc_stops_a_summary_and_nothing_has_changed(tmp_path):

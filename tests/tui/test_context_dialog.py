@@ -18,7 +18,7 @@ def row(desk, words: str) -> str:
     return next((line for line in has_words if "━" in line or "─" in line), "")
 
 
-async def test_space_takes_a_message_out_of_requests_and_u_puts_it_back(tmp_path):
+async def test_space_takes_a_message_out_of_requests_and_puts_it_back(tmp_path):
     async with ready_desktop(tmp_path, answer("A."), answer("B."), answer("C.")) as desk:
         await desk.ask("carrots", 1)
         await desk.ask("peas", 2)
@@ -34,38 +34,10 @@ async def test_space_takes_a_message_out_of_requests_and_u_puts_it_back(tmp_path
             "third",
         ]
         assert [one.is_excluded for one in await desk.on_disk()] == [True, *[False] * 5]
-        await desk.say("/undo", sees="Put back", hides="not sent")
-        assert not any(one.is_excluded for one in await desk.on_disk())
         await desk.say("/context", leads_to=ContextDialog, sees="draft")
         await desk.press("home", "space")
-        await desk.until(lambda: "not sent" in row(desk, "carrots"), "a message that is out")
-        await desk.press("u")
         await desk.until(lambda: "not sent" not in row(desk, "carrots"), "it is sent again")
-
-
-async def test_u_also_puts_back_what_an_earlier_run_has_taken_out(tmp_path):
-    async with ready_desktop(tmp_path, answer("A.")) as desk:
-        await desk.ask("carrots", 1)
-        session_id = desk.conversation.header.session_id
-        ids = [desk.conversation.messages[0].message_id]
-        await desk.store.set_excluded(session_id, ids, is_excluded=True)
-        await desk.chat.sessions.reload()
-        await shown(desk, "not sent")
-        await desk.say("/undo", sees="Put back", hides="not sent")
         assert not any(one.is_excluded for one in await desk.on_disk())
-        await desk.say("/undo", sees="Nothing to undo")
-
-
-async def test_undo_puts_nothing_back_that_is_on_another_branch(tmp_path):
-    async with ready_desktop(tmp_path, answer("A."), answer("B.")) as desk:
-        await desk.ask("carrots", 1)
-        await desk.say("/context", leads_to=ContextDialog, sees="draft")
-        await desk.press("end", "up", "space")
-        await desk.until(lambda: "not sent" in row(desk, "A."), "an answer that is out")
-        await desk.press("escape", leads_to=ChatScreen, sees="not sent")
-        await desk.press("ctrl+r")
-        await shown(desk, "B.")
-        await desk.say("/undo", sees="Nothing to undo", hides="not sent")
 
 
 async def test_the_draft_is_the_prompt_of_the_list_and_enter_goes_to_a_message(tmp_path):

@@ -16,7 +16,7 @@ from lmchat.domain.message import ChatMessage, Role, TextPart, text_message
 from lmchat.domain.product import Product
 from lmchat.domain.program import Installed, ServerStart
 from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verdict
-from lmchat.domain.session import SearchHit, SessionHeader
+from lmchat.domain.session import SearchHit
 from lmchat.domain.token_choice import Alternative, TokenChoice
 from lmchat.services.catalogue import ModelRow
 from lmchat.services.choosing import AnswerChoices
@@ -29,12 +29,11 @@ from lmchat.tui.screens.context_dialog import ContextDialog
 from lmchat.tui.screens.dialog import FetchDialog
 from lmchat.tui.screens.doctor_screen import DoctorScreen
 from lmchat.tui.screens.help_screen import HelpScreen
-from lmchat.tui.screens.message_tree import MessageTree, TreeContent
+from lmchat.tui.screens.message_tree import MessageTree
 from lmchat.tui.screens.model_picker import FilePicker, ModelPicker
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.server_dialog import AddressDialog, AllowDialog, KeyDialog
 from lmchat.tui.screens.text_dialog import TextDialog
-from lmchat.tui.screens.trash_dialog import TrashDialog
 from lmchat.tui.screens.welcome.server_starts import StartDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.start_desk import NotedConnect, bare_page
@@ -98,19 +97,12 @@ def doctor() -> DoctorScreen:
 
 def show_tree(dialog: MessageTree) -> None:
     said, answer = message(Role.USER, "a"), message(Role.ASSISTANT, "b", parent_id="a", versions=2)
-    dialog.show(TreeContent(messages=[said, answer], path_ids=["a", "b"], names={"a": EVIL}))
+    dialog.show([said, answer], ["a", "b"])
 
 
 def show_context(dialog: ContextDialog) -> None:
     item = ContextItem(author=EVIL, words=EVIL, message_id="a", state="not sent", tokens=3)
     dialog.show(ContextList(items=(item,), tokens=3, limit=None, is_estimated=True))
-
-
-def show_trash(dialog: TrashDialog) -> None:
-    dialog.show(
-        [SessionHeader(session_id="s", title=EVIL, created_at=NOW, updated_at=NOW, deleted_at=NOW)],
-        NOW,
-    )
 
 
 def searching() -> SearchDialog:
@@ -174,7 +166,6 @@ SCREENS = {
     "search": (searching, None),
     "start": (partial(StartDialog, START), None),
     "text": (partial(TextDialog, EVIL, EVIL), None),
-    "trash": (TrashDialog, show_trash),
     "tree": (MessageTree, show_tree),
     "context": (partial(ContextDialog, lambda *_: None), show_context),
     "welcome": (bare_page, show_places),

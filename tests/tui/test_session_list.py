@@ -66,7 +66,7 @@ async def test_what_streams_out_of_sight_is_marked_otherwise_than_what_is_unread
     ("key", "name"),
     [
         *(("n", "rename"), ("p", "pin"), ("a", "archive"), ("d", "delete"), ("u", "undo")),
-        *(("t", "trash"), ("g", "tag")),
+        ("g", "tag"),
     ],
 )
 async def test_letters_ask_for_what_shall_be_done(app, sessions, pilot, key, name):

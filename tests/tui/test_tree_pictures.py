@@ -6,13 +6,11 @@ from textual.pilot import Pilot
 
 from lmchat.services.library import SessionGroup
 from lmchat.tui.screens.message_tree import MessageTree
-from lmchat.tui.screens.trash_dialog import TrashDialog
 from lmchat.tui.widgets.session_list import SessionList
-from tests.support.look_data import GROUPS, NOW, UNREAD, header
+from tests.support.look_data import GROUPS, UNREAD, header
 from tests.support.tui_host import Host, screen_text
 from tests.tui.test_look_pictures import SIZES, panels, steps
-from tests.tui.test_message_tree import SHOWN
-from tests.tui.test_trash_dialog import DELETED
+from tests.tui.test_message_tree import PATH, TREE
 
 SIZE = ["80x24"]
 
@@ -27,7 +25,7 @@ def made(dialog, *data):
 
 @pytest.mark.parametrize("size", SIZE)
 def test_a_tree_of_three_levels(snap_compare, size):
-    app = panels(made(MessageTree(), SHOWN))
+    app = panels(made(MessageTree(), TREE, PATH))
     assert snap_compare(
         app, terminal_size=SIZES[size], run_before=steps(sees="└ And in full shade?")
     )
@@ -53,11 +51,3 @@ def test_a_list_with_tags_and_figures(snap_compare):
 
     app = Host(sessions, before=lambda _: sessions.show(groups, TAGGED[2].session_id, (), UNREAD))
     assert snap_compare(app, terminal_size=SIZES["120x40"], run_before=see)
-
-
-@pytest.mark.parametrize("size", SIZE)
-def test_the_trash(snap_compare, size):
-    app = panels(made(TrashDialog(), DELETED, NOW))
-    assert snap_compare(
-        app, terminal_size=SIZES[size], run_before=steps(sees="kept until 19 December")
-    )

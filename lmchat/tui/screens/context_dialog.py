@@ -25,21 +25,17 @@ _BARS = ((96, 20), (60, 10), (0, 0))
 class ContextDialog(ListDialog[str | None]):
     """List of the items; returns the id of the message to go to, None after Esc.
 
-    `act` is called with "toggle" and the id of a message, to take it out of requests or put it
-    back, and with "undo" and an empty id.
+    `toggle` is called with the id of a message, to take it out of requests or put it back.
     """
 
     AUTO_FOCUS = ""
     HEADING = "Context"
-    HINTS = (("Space", "take out or put back"), ("u", "undo"), ("Enter", "go to it"))
-    BINDINGS: ClassVar[list[BindingType]] = [
-        ("space", "act('toggle')"),
-        ("u", "act('undo')"),
-    ]
+    HINTS = (("Space", "take out or put back"), ("Enter", "go to it"))
+    BINDINGS: ClassVar[list[BindingType]] = [("space", "toggle_excluded")]
 
-    def __init__(self, act: Callable[[str, str], None]) -> None:
+    def __init__(self, toggle: Callable[[str], None]) -> None:
         super().__init__()
-        self._act = act
+        self._toggle = toggle
         self._content: ContextList | None = None  # None until it is read
 
     def show(self, content: ContextList) -> None:
@@ -94,11 +90,9 @@ class ContextDialog(ListDialog[str | None]):
         ids = [item.message_id for item in items if item.message_id == self.list.key]
         return ids[0] if ids else ""
 
-    def action_act(self, name: str) -> None:
-        if name == "undo":
-            self._act(name, "")
-        elif self._chosen_id:
-            self._act(name, self._chosen_id)
+    def action_toggle_excluded(self) -> None:
+        if self._chosen_id:
+            self._toggle(self._chosen_id)
         else:
             self.app.notify("Only messages of the session can be taken out.")
 

@@ -60,7 +60,7 @@ class SessionList(Vertical, can_focus=True):
     class ActWanted(Post):
         """Request to act on a session."""
 
-        name: str  # `rename`, `tag`, `pin`, `archive`, `delete`, `undo` or `trash`
+        name: str  # `rename`, `tag`, `pin`, `archive`, `delete` or `undo`
         session_id: str
 
     class SearchWanted(Post):
@@ -184,12 +184,12 @@ class SessionList(Vertical, can_focus=True):
     def action_session(self, name: str) -> None:
         """Post the request to open the chosen session, or to do with it what `name` says.
 
-        Without a chosen session, only `undo` and `trash` are posted.
+        Without a chosen session, only `undo` is posted.
         """
         if name == "open":
             if self.chosen_id:
                 self.post_message(self.Opened(self.chosen_id))
-        elif self.chosen_id or name in ("undo", "trash"):
+        elif self.chosen_id or name == "undo":
             self.post_message(self.ActWanted(name, self.chosen_id))
 
     def action_move(self, by: int) -> None:

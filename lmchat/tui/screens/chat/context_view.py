@@ -38,7 +38,7 @@ class ContextView:
         except LMChatError as error:
             self._notices.show_error(error)
             return
-        self._notices.show(ContextDialog(self._act), self._go_to)
+        self._notices.show(ContextDialog(self._toggle), self._go_to)
         self._refresh()
 
     def _refresh(self) -> None:
@@ -67,15 +67,12 @@ class ContextView:
                 dialog.dismiss(None)
             self._notices.show_error(error)
 
-    def _act(self, action: str, message_id: str) -> None:
-        self._background.attempt(partial(self._change, action, message_id), group="exclude")
+    def _toggle(self, message_id: str) -> None:
+        self._background.attempt(partial(self._toggle_excluded, message_id), group="exclude")
 
-    async def _change(self, action: str, message_id: str) -> None:
-        """Take a message out of requests or put it back, or undo; then show the list again."""
-        if action == "undo":
-            await self._branches.undo()
-        else:
-            await self._branches.toggle_excluded(message_id)
+    async def _toggle_excluded(self, message_id: str) -> None:
+        """Take a message out of requests or put it back; then show the list again."""
+        await self._branches.toggle_excluded(message_id)
         self._refresh()
 
     def _go_to(self, message_id: str | None) -> None:

@@ -29,7 +29,7 @@ _MESSAGE_COMMANDS = (
     *("links", "delete", "tree", "rewrite", "source", "pager", "another_model", "compare"),
     *("select", "undo"),
 )
-_SESSION_COMMANDS = ("open", "rename", "pin", "archive", "delete", "undo", "trash", "tag")
+_SESSION_COMMANDS = ("open", "rename", "pin", "archive", "delete", "undo", "tag")
 _FILE_LABELS = {"fold": "show file", "pager": "open file"}  # for a message with files
 _COPY_HINT: Hint = ("^C", "copy")
 _CLEAR_HINT: Hint = ("Esc", "clear selection")

@@ -1,4 +1,4 @@
-"""Saved sessions as a whole: the keys of the list, the search over all of them, and the trash."""
+"""Saved sessions as a whole: the keys of the list, and the search over all of them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import now
 from lmchat.domain.session import SearchHit, SessionHeader, tags_from
 from lmchat.text import safe_line
 from lmchat.tui.message_needs import NOTHING_YET
-from lmchat.tui.messages import ChangeTrash
-from lmchat.tui.screens.chat.core import ChatCore, open_screens
+from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.session_files import SessionFiles
 from lmchat.tui.screens.chat.shown_session import ShownSession
 from lmchat.tui.screens.chat.status import StatusDisplay
@@ -20,10 +18,7 @@ from lmchat.tui.screens.chat.turns import Turns
 
 
 class SavedSessions:
-    """Changes saved sessions as a whole.
-
-    Only the dialog of the trash deletes sessions permanently, and asks before it does.
-    """
+    """Changes saved sessions as a whole; nothing here deletes them permanently."""
 
     def __init__(
         self, core: ChatCore, status: StatusDisplay, sessions: ShownSession, turns: Turns
@@ -45,7 +40,6 @@ class SavedSessions:
             "archive": self._toggle_archived,
             "delete": self._delete,
             "undo": self._undo_delete,
-            "trash": self._show_trash,
             "export": self._export,
             "import": self._import,
         }
@@ -190,49 +184,3 @@ class SavedSessions:
 
     async def _import(self, _id: str, typed: str) -> None:
         await self._files.import_(typed)
-
-    # The trash
-
-    async def _show_trash(self, _id: str, _typed: str) -> None:
-        from lmchat.tui.screens.trash_dialog import TrashDialog
-
-        self._notices.show(TrashDialog())
-        await self._refresh_trash()
-
-    async def _refresh_trash(self) -> None:
-        """Read the trash, and show it in its dialog, if that is open."""
-        headers = await self._library.trash()
-        for dialog in open_screens(self._screen.app, "TrashDialog"):
-            dialog.show(headers, now().astimezone())
-
-    def change_trash(self, wanted: ChangeTrash) -> None:
-        """Restore or delete sessions of the trash in a worker, and show the trash again."""
-        self._background.attempt(partial(self._change_trash, wanted), group="trash")
-
-    async def _change_trash(self, wanted: ChangeTrash) -> None:
-        """Restore or delete sessions; show trash and list as they are now, also after an error."""
-        words = "Restored."
-        try:
-            if wanted.act == "delete":
-                purged_ids = await self._purge(wanted.session_ids)
-                words = "It was not in the trash any more."
-                if purged_ids:
-                    words = "Deleted permanently."
-            else:
-                for session_id in wanted.session_ids:
-                    await self._library.restore(session_id)
-        finally:
-            await self._refresh_trash()
-            await self._sessions.fetch_list()
-        self._notices.notify(words)
-
-    async def _purge(self, session_ids: Sequence[str]) -> tuple[str, ...]:
-        """Delete permanently what is still in the trash, and return the ids of these sessions.
-
-        Turns of the sessions are stopped before, as they would save their text again, and queued
-        prompts are dropped.
-        """
-        for opened in self._open_sessions.with_ids(session_ids):
-            await self._turns.stop_and_hold(opened)
-            opened.queue.pop_all()
-        return await self._library.purge_from_trash(*session_ids)

@@ -546,7 +546,7 @@ class Turns:
         turn = conversation.turn
         if answer is not None:
             self._notices.notify(
-                "A summary takes the place of the older messages. /undo brings them back."
+                "A summary takes the place of the older messages. /tree lists their branch."
             )
         elif turn is not None and turn.state is AnswerState.STOPPED:
             self._notices.notify("Stopped; nothing changed.")
