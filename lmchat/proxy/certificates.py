@@ -12,8 +12,6 @@ import httpx
 from lmchat.errors import FileRefused, ServerUnavailable
 from lmchat.files import expanded_path, read_plain
 
-VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Environment variables that name certificates for all programs."""
 # Largest file of certificates; the usual list of all authorities has 250 kB.
 MAX_BYTES = 4 * 1024 * 1024
 
@@ -27,12 +25,11 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
     Raises:
         ServerUnavailable: a file cannot be read, or holds no certificate.
     """
-    file_variable, folder_variable = VARIABLES
     # An empty variable counts as not set.
-    file = os.environ.get(file_variable) or None
-    folder = os.environ.get(folder_variable) or None
+    file = os.environ.get("SSL_CERT_FILE") or None
+    folder = os.environ.get("SSL_CERT_DIR") or None
     if file or folder:
-        variable = file_variable if file else folder_variable
+        variable = "SSL_CERT_FILE" if file else "SSL_CERT_DIR"
         with _errors_name_setting(variable, file or folder or ""):
             context = ssl.create_default_context(cafile=file, capath=folder)
     else:

@@ -14,7 +14,7 @@ from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUna
 from lmchat.proxy.connections import Reply
 from lmchat.proxy.error_body import read_body
 from lmchat.proxy.identify import UNKNOWN, identify
-from lmchat.proxy.network_errors import NothingAnswers, ProxyUnavailable
+from lmchat.proxy.network_errors import NothingAnswers
 from lmchat.proxy.refusals import shown_address, status_words
 from lmchat.proxy.server_api import NoRequestsLeftError, ServerApi
 from lmchat.proxy.servers import server_of
@@ -75,7 +75,12 @@ async def run_probe(api: ServerApi, probe: Probe, known_server: Server | None = 
     if error and verdict.is_server and is_unproven:
         # it has only refused: on another machine, the port alone does not tell the product
         server = UNKNOWN
-    has_models = any(model.can_chat for model in models)
+    if error is not None and _has_own_step(error, probe, verdict):
+        # A step has no full stop, unless it has several sentences.
+        step = error.hint if ". " in error.hint else error.hint.removesuffix(".")
+    else:
+        has_models = any(model.can_chat for model in models)
+        step = next_step(verdict, server, probe.endpoint, has_models=has_models)
     seen = ""
     if verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM):
         seen = _foreign_answer(api)
@@ -88,7 +93,7 @@ async def run_probe(api: ServerApi, probe: Probe, known_server: Server | None = 
         detail=error.message if error else "",
         seen=seen,
         kind=error.kind if error else "",
-        next_step=_step_after(error, probe, verdict, server, has_models=has_models),
+        next_step=step,
         is_own=probe.is_named,
     )
 
@@ -162,55 +167,14 @@ def next_step(
     return steps.get(verdict, "").format(port=endpoint.port, host=shell_word(endpoint.host))
 
 
-def _step_after(
-    error: LMChatError | None, probe: Probe, verdict: Verdict, server: Server, *, has_models: bool
-) -> str:
-    """Return what the user should do: the step of the error, or else the step of the verdict."""
-    if error is not None:
-        step = _step_of_error(error, probe, verdict)
-        if step:
-            return step
-    endpoint = probe.endpoint
-    step = next_step(verdict, server, endpoint, has_models=has_models)
-    may_need_http = verdict is Verdict.TIMED_OUT and endpoint.scheme == "https"
-    if may_need_http and not server.hosts:
-        # llama.cpp without TLS takes the connection, and waits for the rest of the request.
-        step += " and whether the address should begin with http://"
-    return step
-
-
-def _step_of_error(error: LMChatError, probe: Probe, verdict: Verdict) -> str:
-    """Return what the user should do after this error; empty if the step of the verdict will do.
-
-    A step has no full stop, so the one of a hint is removed.
-    """
-    if isinstance(error, ProxyUnavailable) or error.kind == "certificate":
-        return error.hint  # it may have several sentences
-    # REFUSED means that nothing answers, or that the name of the host is unknown. For the first,
-    # the verdict has a step: start the server. For the second, the hint says to check the address.
-    is_unknown_name = verdict is Verdict.REFUSED and not isinstance(error, NothingAnswers)
-    # With this verdict, the product is identified: the server is right, and its address is wrong.
-    is_wrong_path = error.kind == "wrong_path"
-    is_wrong_path_of_server = is_wrong_path and verdict is Verdict.SERVER_ERROR
-    if is_unknown_name or is_wrong_path_of_server:
-        return error.hint.removesuffix(".")
-
-    if verdict is not Verdict.NOT_AN_LLM:
-        return ""
-    if is_wrong_path and probe.endpoint.path != "/v1":
-        return f"Leave the path out of the address: {probe.endpoint.origin}"
-    return _step_at_own_address(error, probe.endpoint) if probe.is_own else ""
-
-
-def _step_at_own_address(error: LMChatError, endpoint: Endpoint) -> str:
-    """Return what to do if no model server answers at the address that the user named."""
-    is_redirect = isinstance(error, ServerRejected) and error.status in _REDIRECTS
-    if error.kind == "auth" or is_redirect:
-        return error.hint.removesuffix(".")
-    step = "Check the port and the path of the address"
-    if error.kind == "dropped" and endpoint.scheme == "http":
-        step += ", and whether it should begin with https://"
-    return step
+def _has_own_step(error: LMChatError, probe: Probe, verdict: Verdict) -> bool:
+    """Whether the hint of an error says more than the step of the verdict does."""
+    if verdict is Verdict.NOT_AN_LLM:
+        return probe.is_own
+    if verdict is Verdict.SERVER_ERROR:
+        return error.kind in ("certificate", "wrong_path")
+    # REFUSED for another reason than that nothing answers: a proxy, or an unknown name
+    return verdict is Verdict.REFUSED and not isinstance(error, NothingAnswers)
 
 
 def _verdict_of_error(error: LMChatError, api: ServerApi) -> Verdict:

@@ -369,14 +369,6 @@ async def test_a_page_at_a_named_address_means_that_the_address_is_looked_at_aga
     assert row.next_step == "Check the port and the path of the address"
 
 
-async def test_a_path_that_a_server_lacks_is_to_be_left_out_also_at_a_known_port(
-    start, make_client
-):
-    client = make_client(transport=PortMap({("127.0.0.1", 11434): products.ollama(start())}))
-    row = await client.check(Endpoint.parse("http://127.0.0.1:11434/api"))
-    assert row.next_step == "Leave the path out of the address: http://127.0.0.1:11434"
-
-
 async def test_of_an_ollama_at_another_port_a_first_look_tells_what_is_loaded(start, make_client):
     client = make_client(
         transport=PortMap({("127.0.0.1", 4711): products.ollama(start(), "a", "b")})
