@@ -36,17 +36,11 @@ def as_imported(session: Session) -> Session:
 
     path_ids = [message.message_id for message in session.messages]
     path = [imported_by_id[message_id] for message_id in path_ids if message_id in imported_by_id]
-    branch_names = {
-        message_id: name
-        for message_id, name in session.branch_names.items()
-        if message_id in imported_by_id
-    }
     return replace(
         session,
         header=replace(session.header, message_count=len(imported_by_id)),
         messages=MessagePath(path),
         tree=tuple(imported_by_id.values()) if session.tree else (),
-        branch_names=branch_names,
     )
 
 

@@ -91,8 +91,6 @@ class Session(Struct, frozen=True, kw_only=True):
     """Id of the message before the first one, where only the end of the path was read."""
     tree: tuple[ChatMessage, ...] = ()
     """Messages of all branches, oldest first; empty where only the path was read."""
-    branch_names: dict[str, str] = field(default_factory=dict)
-    """By the id of the first message of the branch."""
     files: dict[str, bytes] = field(default_factory=dict)
     """Content of attached files by digest, in exports and imports."""
 

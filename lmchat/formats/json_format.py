@@ -28,9 +28,9 @@ def to_json(session: Session, _: WriteOptions | None = None) -> str:
     """Return a whole session as JSON in ASCII, which has nothing that a terminal would interpret.
 
     `messages` is the chosen path. If there are other messages, they are in `branches`, and each
-    message has a `place`, its number in the order in which they were written. `branch_names` has
-    names by the id of a branch's first message. `files` has the content of attached files in Base64
-    by digest. The options of an export are ignored, because JSON is always complete.
+    message has a `place`, its number in the order in which they were written. `files` has
+    the content of attached files in Base64 by digest. The options of an export are ignored, because
+    JSON is always complete.
     """
     places: dict[str, int] = {}
     if session.branches:
@@ -42,8 +42,6 @@ def to_json(session: Session, _: WriteOptions | None = None) -> str:
     }
     if places:
         data["branches"] = [_message_record(message, places) for message in session.branches]
-    if session.branch_names:
-        data["branch_names"] = session.branch_names
     if session.files:
         data["files"] = msgspec.to_builtins(session.files)
     return json.dumps(data, indent=2, default=_json_value) + "\n"
@@ -59,7 +57,6 @@ def from_json(data: Record) -> Session:
         raise FileRefused("Another version of lmchat exported this.", hint="Update lmchat.")
     with refusing_changes("Its header was changed after the export."):
         header = validated(msgspec.convert(data["session"], SessionHeader))
-        branch_names = msgspec.convert(data.get("branch_names", {}), dict[str, str])
         files = msgspec.convert(data.get("files", {}), dict[str, bytes])
         path_records = list(data["messages"])
         branch_records = list(data.get("branches", ()))
@@ -73,7 +70,6 @@ def from_json(data: Record) -> Session:
         header=header,
         messages=MessagePath(message for _, message in path),
         tree=tuple(message for _, message in tree),
-        branch_names=branch_names,
         files=files,
     )
 

@@ -84,11 +84,6 @@ def normalized(session: Session, *, moment: datetime) -> Session:
     for message in tree:
         ids[message.message_id] = own_id(message.message_id, session_id)
     stored = {message.message_id: _stored(message, ids) for message in _parents_first(tree)}
-    branch_names = {
-        ids[branch_id]: name[:_LONGEST_NAME]
-        for branch_id, name in session.branch_names.items()
-        if branch_id in ids
-    }
     return Session(
         header=replace(
             header,
@@ -105,7 +100,6 @@ def normalized(session: Session, *, moment: datetime) -> Session:
         ),
         messages=MessagePath(stored[message.message_id] for message in path),
         tree=tuple(stored.values()) if session.tree else (),
-        branch_names=branch_names,
         files=session.files,
     )
 

@@ -49,7 +49,6 @@ class SessionBegun(Struct, frozen=True, kw_only=True, tag=True):
 
     header: SessionHeader
     has_tree: bool
-    branch_names: dict[str, str]
 
 
 class MessageGroup(Struct, frozen=True, kw_only=True, tag=True):
@@ -159,9 +158,7 @@ def _file_frames(order: ReadOrder) -> Iterator[ReadFrame]:
 
 def _session_frames(session: Session) -> Iterator[ReadFrame]:
     """Yield the frames of a session, with its messages in groups that are decoded quickly."""
-    yield SessionBegun(
-        header=session.header, has_tree=bool(session.tree), branch_names=session.branch_names
-    )
+    yield SessionBegun(header=session.header, has_tree=bool(session.tree))
     for messages in _batches(session.tree or session.messages):
         yield MessageGroup(messages=messages)
     for digest, data in session.files.items():

@@ -134,7 +134,7 @@ def entries(session: Session, zone: tzinfo | None) -> Iterator[MessageEntry | st
     messages_by_id = {message.message_id: message for message in session.tree}
     for branch in branches(session.branches):
         parent = messages_by_id.get(branch.messages[0].parent_id or "")
-        yield _branch_heading(parent, session.branch_names.get(branch.branch_id, ""))
+        yield _branch_heading(parent)
         yield from map(entry, branch.messages)
 
 
@@ -173,16 +173,15 @@ def _message_entry(
     )
 
 
-def _branch_heading(parent: ChatMessage | None, name: str) -> str:
-    """Return the heading of a branch, with its name, if any, and the text of the message above it.
+def _branch_heading(parent: ChatMessage | None) -> str:
+    """Return the heading of a branch, with the text of the message above it.
 
     A branch without a parent begins with another first message.
     """
-    quoted_name = f" “{safe_line(name, limit=_QUOTED_CHARS)}”" if name else ""
     if parent is None:
-        return f"Another beginning{quoted_name}"
+        return "Another beginning"
     parent_text = safe_line(parent.text or tool_calls_text(parent), limit=_QUOTED_CHARS)
-    return f"Another branch{quoted_name}, after “{parent_text}”"
+    return f"Another branch, after “{parent_text}”"
 
 
 def _text_blocks(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:

@@ -97,7 +97,6 @@ async def _received_items(child: ChildProcess) -> AsyncGenerator[Session | Skipp
                     header=begun.header,
                     messages=MessagePath(messages[message_id] for message_id in path),
                     tree=tuple(messages.values()) if begun.has_tree else (),
-                    branch_names=begun.branch_names,
                     files=files,
                 )
             case frames.LeftOut(skipped=skipped):

@@ -174,13 +174,12 @@ class Exporter:
         """
         try:
             stored = await self._store.tree(session.header.session_id)
-            branch_names = await self._store.branch_names(session.header.session_id)
         except LMChatError:
             if is_needed:
                 raise
             return session
         messages = {message.message_id: message for message in (*stored, *session.messages)}
-        return replace(session, tree=tuple(messages.values()), branch_names=dict(branch_names))
+        return replace(session, tree=tuple(messages.values()))
 
 
 def form_of(path: Path) -> str:

@@ -67,8 +67,6 @@ class LateStore:
 
     tree = _when_ready(ChatStore.tree)
     set_leaf = _when_ready(ChatStore.set_leaf)
-    branch_names = _when_ready(ChatStore.branch_names)
-    name_branch = _when_ready(ChatStore.name_branch)
 
     save_file = _when_ready(ChatStore.save_file)
     read_file = _when_ready(ChatStore.read_file)

@@ -143,12 +143,6 @@ class ChatStore(Protocol):
     async def set_leaf(self, session_id: str, message_id: str) -> Session:
         """Choose and return the path through a message, down to the newest leaf below it."""
 
-    async def branch_names(self, session_id: str) -> Mapping[str, str]:
-        """Return the names of branches by the id of their first message."""
-
-    async def name_branch(self, session_id: str, message_id: str, name: str) -> None:
-        """Name the branch that begins with a message; an empty name removes it."""
-
     # Attached files
 
     async def save_file(self, data: bytes) -> str:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 from lmchat.errors import StoreUnavailable
 
-VERSION = 6
+VERSION = 7
 """Format of the tables, stored as `user_version`."""
 
 _TABLES = (
@@ -54,7 +54,6 @@ _TABLES = (
         endpoint text not null default '',
         receipt text,
         failure text,
-        branch text not null default '',
         hidden_by text,
         hidden_at text,
         is_indexed integer not null default 0,

@@ -20,7 +20,7 @@ _SESSION_COLUMNS = (
     *("session_id", "title", "created_at", "updated_at", "model", "endpoint", "is_pinned"),
     *("is_archived", "deleted_at", "parent_id", "leaf_id", "tags", "place", "sampling"),
 )
-_MESSAGE_COLUMNS = (*MESSAGE_COLUMNS, "session_id", "branch", "hidden_by", "hidden_at")
+_MESSAGE_COLUMNS = (*MESSAGE_COLUMNS, "session_id", "hidden_by", "hidden_at")
 _PART_COLUMNS = ("kind", "text", "call_id", "name")
 _COPIED = "The session was copied"  # reason of an interrupted answer
 
@@ -60,7 +60,7 @@ def write_rows(connection: Connection, rows: SessionRows) -> None:
     """Write a session that this database does not have; its messages get new numbers.
 
     A running answer is first written as it was, then as its `ended_answer`, which has no values for
-    `branch`, `hidden_by` and `hidden_at`. The caller begins the transaction.
+    `hidden_by` and `hidden_at`. The caller begins the transaction.
     """
     insert(connection, "sessions", rows.session)
     for message_rows in rows.messages:

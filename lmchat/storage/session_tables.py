@@ -322,22 +322,6 @@ class SessionTables:
         leaf_id = newest_leaf(connection, session_id, message_id)
         return _choose_path(connection, session_id, leaf_id)
 
-    @reading
-    def branch_names(self, connection: Connection, session_id: str) -> dict[str, str]:
-        query = "select message_id, branch from messages where session_id = ? and branch <> ''"
-        rows = connection.execute(query, (session_id,))
-        return {str(message_id): loaded(name) for message_id, name in rows}
-
-    @writing
-    def name_branch(
-        self, connection: Connection, session_id: str, message_id: str, name: str
-    ) -> None:
-        """Name the branch that begins with a message; an empty name removes the name."""
-        connection.execute(
-            "update messages set branch = ? where session_id = ? and message_id = ?",
-            (stored(name), session_id, message_id),
-        )
-
     # Prompts, drafts and reading positions
 
     @reading

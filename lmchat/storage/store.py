@@ -37,7 +37,7 @@ from lmchat.storage.killed_answers import recover_killed_answers
 from lmchat.storage.message_rows import number_of, put_message, put_session, set_columns
 from lmchat.storage.metrics_store import MetricsStore
 from lmchat.storage.repair import raise_if_damaged, replace_damaged
-from lmchat.storage.row_values import column, insert, loaded, stored, stored_time
+from lmchat.storage.row_values import column, insert, loaded, stored_time
 from lmchat.storage.running_answer import RunningAnswers
 from lmchat.storage.session_queries import header
 from lmchat.storage.session_rows import SessionRows, read_rows
@@ -216,10 +216,6 @@ class SqliteStore(SessionTables):
                 parent_id=unused_ids.get(message.parent_id),
             )
             put_message(connection, session_id, with_unused_ids)
-
-        for message_id, name in session.branch_names.items():
-            query = "update messages set branch = ? where message_id = ?"
-            connection.execute(query, (stored(name), unused_ids[message_id]))
         if session.messages:
             leaf_id = unused_ids[session.messages[-1].message_id]
             set_columns(connection, session_id, leaf_id=leaf_id)

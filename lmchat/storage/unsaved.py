@@ -251,13 +251,6 @@ class UnsavedStore:
         memory = await self._copy(session_id)
         return await memory.set_leaf(session_id, message_id)
 
-    async def branch_names(self, session_id: str) -> Mapping[str, str]:
-        return await self._tables_of(session_id).branch_names(session_id)
-
-    async def name_branch(self, session_id: str, message_id: str, name: str) -> None:
-        memory = await self._copy(session_id)
-        await memory.name_branch(session_id, message_id, name)
-
     # Attached files, prompts, drafts and figures
 
     async def save_file(self, data: bytes) -> str:

@@ -209,13 +209,11 @@ def test_an_unfinished_answer_says_so_and_why(state, word):
     assert text.endswith(f"half\n\n> **{word}.** The server went away. Start it again.\n")
 
 
-def test_branches_follow_the_path_with_their_names():
+def test_branches_follow_the_path_with_the_message_above_them():
     talk = chat("one", "two")
     other = answer("Another.", parent=talk.messages[0])
-    text = to_markdown(
-        replace(talk, tree=(*talk.messages, other), branch_names={other.message_id: "Idea"})
-    )
-    assert text.endswith(f"\n\n# Another branch “Idea”, after “one”\n\n## {MODEL}\n\nAnother.\n")
+    text = to_markdown(replace(talk, tree=(*talk.messages, other)))
+    assert text.endswith(f"\n\n# Another branch, after “one”\n\n## {MODEL}\n\nAnother.\n")
 
 
 def test_nothing_from_outside_reaches_a_terminal_through_an_export():

@@ -134,17 +134,6 @@ async def test_branches_are_exported_where_they_are_wanted(tmp_path, store, libr
         assert "Another beginning" in whole
 
 
-async def test_what_a_branch_is_called_stands_above_it(store, library):
-    session_id = await branched(store)
-    old = next(message for message in await store.tree(session_id) if message.text == "old answer")
-    await store.name_branch(session_id, old.message_id, "First \x1b[31midea")
-    for form in ("md", "txt", "html"):
-        text = await library.exporter.export_text(
-            await store.open_session(session_id), ExportAs(form=form, with_branches=True)
-        )
-        assert "Another branch “First ␛[31midea”, after “first question”" in text
-
-
 async def test_json_always_has_all_branches_and_the_path_apart(store, library):
     session = await store.open_session(await branched(store))
     data = json.loads(await library.exporter.export_text(session, ExportAs(form="json")))

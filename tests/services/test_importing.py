@@ -104,7 +104,6 @@ async def grown(store, seed):
         )
         await store.finish(session.session_id, said)
         known.append(said)
-    await store.name_branch(session.session_id, chance.choice(known).message_id, "Idea\x1b[31m ☀")
     await store.set_leaf(session.session_id, chance.choice(known).message_id)
     return session.session_id
 
@@ -119,7 +118,6 @@ async def test_json_out_of_one_store_gives_the_same_tree_in_another(tmp_path, st
     assert one.header.session_id == session_id
     assert await other.tree(session_id) == await store.tree(session_id)
     assert await other.open_session(session_id) == await store.open_session(session_id)
-    assert await other.branch_names(session_id) == await store.branch_names(session_id) != {}
     again = await library(other).exporter.export_text(
         await other.open_session(session_id), ExportAs(form="json")
     )

@@ -97,7 +97,6 @@ async def write_secrets(store, seed: int):
     await store.finish(session.session_id, thought)
     for message in chat_with_tools(secret(seed + 6), f'{{"a": "{secret(seed + 7)}"}}').messages:
         await store.append(session, message)
-    await store.name_branch(session.session_id, asked.message_id, secret(seed + 8, 3))
     await store.update_session(session.session_id, {"tags": (secret(seed + 9, 1),)})
     await store.save_draft(session.session_id, secret(seed + 10))
     return session, asked
@@ -276,7 +275,6 @@ async def test_a_deleted_message_expires_after_30_days_with_its_branch(
     await store.append(session, replace(more, parts=(file, *more.parts)))
     below = await reply(store, session, secret(3, 500), more)
     last = await say(store, session, secret(4), below)
-    await store.name_branch(session.session_id, last.message_id, secret(5))
     await store.delete_message(session.session_id, last.message_id)
     clock.moment += timedelta(hours=1)
     await store.delete_message(session.session_id, more.message_id)

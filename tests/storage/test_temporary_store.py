@@ -115,9 +115,6 @@ class Calls:
     async def bookmark(self):
         assert await self._store.bookmark(self._id) == ""
 
-    async def branch_names(self):
-        assert await self._store.branch_names(self._id) == {}
-
     async def delete_message(self):
         await self._store.delete_message(self._id, self._last.message_id)
 
@@ -154,9 +151,6 @@ class Calls:
 
     async def daily_check(self):
         await self._store.daily_check()
-
-    async def name_branch(self):
-        await self._store.name_branch(self._id, self._last.message_id, MARK)
 
     async def open(self):
         assert await self._store.open() == ""
@@ -254,11 +248,9 @@ async def test_a_copy_is_changed_in_every_way_and_the_saved_session_in_none(
     await unsaved.add_pieces(begun.message_id, [("text", "wrong"), ("anew", ""), ("text", "Se")])
     assert (await unsaved.open_session(session_id)).messages[-1].text == "Se"
     await unsaved.finish(session_id, begun)
-    await unsaved.name_branch(session_id, asked.message_id, MARK)
     await unsaved.update_session(session_id, {"title": MARK, "tags": (MARK,), "is_pinned": True})
     forked = await unsaved.fork(session_id, begun.message_id)
     assert [message.text for message in forked.messages][-2:] == [f"And {MARK}?", "Seed."]
-    assert await unsaved.branch_names(session_id) == {asked.message_id: MARK}
     assert [hit.message_id for hit in await unsaved.search(MARK)][-1] == asked.message_id
     await unsaved.delete_message(session_id, asked.message_id)
     assert await unsaved.last_deleted_message(session_id) == asked.message_id
@@ -275,17 +267,13 @@ async def test_a_copy_is_changed_in_every_way_and_the_saved_session_in_none(
     assert (marked_files(tmp_path), rows_on_disk(tmp_path)) == ([], before)
 
 
-async def test_a_copy_has_the_deleted_messages_the_names_and_the_place_of_its_session(
-    tmp_path, saved
-):
+async def test_a_copy_has_the_deleted_messages_and_the_place_of_its_session(tmp_path, saved):
     session_id, last = saved.header.session_id, saved.messages[2].message_id
     async with aclosing(store_at(tmp_path)) as store:
-        await store.name_branch(session_id, saved.messages[0].message_id, "Beds")
         await store.save_bookmark(session_id, "here")
         await store.delete_message(session_id, last)
         async with aclosing(UnsavedStore(store)) as unsaved:
             assert len((await unsaved.restore_message(session_id, last)).messages) == 4
-            assert await unsaved.branch_names(session_id) == {saved.messages[0].message_id: "Beds"}
             assert await unsaved.bookmark(session_id) == "here"
             assert len((await store.open_session(session_id)).messages) == 2
 
