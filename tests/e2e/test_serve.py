@@ -250,17 +250,6 @@ def test_a_name_of_two_servers_leads_to_either_by_its_product(tmp_path, server):
         assert [one.json["model"] for one in server.seen(CHAT)] == ["tiny.gguf"]
 
 
-def test_two_servers_of_one_product_are_told_apart_by_their_ports(tmp_path, server):
-    with ScriptedServer() as other:
-        plain(other, "tiny")
-        with serving(tmp_path, config=_endpoints(server, other)) as gateway:
-            names = {f"tiny@OpenAI-compatible:{one.port}": one for one in (server, other)}
-            assert _ids(gateway) >= {"tiny", *names}
-            for name, asked in names.items():
-                gateway.chat(name)
-                assert asked.seen(CHAT)[-1].json["model"] == "tiny"
-
-
 def test_servers_that_go_and_appear_are_noticed_within_5_seconds(tmp_path, server):
     with serving(tmp_path, url=server.url) as gateway:
         server.stop()
@@ -270,13 +259,6 @@ def test_servers_that_go_and_appear_are_noticed_within_5_seconds(tmp_path, serve
         wait_until(lambda: gateway.get("/v1/models").status_code == 200, "it is there again")
         assert time.monotonic() - began_s < 2 * 5
         assert gateway.chat().status_code == 200
-
-
-def test_other_models_at_the_same_address_are_noticed(gateway, server):
-    server.on("GET /v1/models", model_list("other"))
-    wait_until(lambda: _ids(gateway) == {"other"}, "the other model")
-    assert gateway.chat("tiny").status_code == 404
-    assert gateway.chat("other").status_code == 200
 
 
 def test_lmchat_serve_does_not_pass_requests_on_to_itself(tmp_path, server):

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.programs import run
 from tests.support.scripted_products import CHAT, answer
-from tests.support.scripted_server import Cut, Hold, json_reply, sse
+from tests.support.scripted_server import Cut, json_reply, sse
 from tests.support.serving import serving
 
 pytestmark = pytest.mark.timeout(120)
@@ -51,16 +51,6 @@ def test_the_official_package_talks_to_a_real_server(of_real_server, real_server
     assert done.choices[0].text
 
 
-def test_the_real_server_refuses_embeddings_in_its_own_words(of_real_server, real_server):
-    with pytest.raises(openai.APIStatusError) as caught:
-        of_real_server.embeddings.create(model=real_server.models[0], input="Hi")
-    direct = openai.OpenAI(base_url=f"{real_server.url}/v1", api_key="any", max_retries=0)
-    with direct, pytest.raises(openai.APIStatusError) as expected:
-        direct.embeddings.create(model=real_server.models[0], input="Hi")
-    assert caught.value.status_code == expected.value.status_code
-    assert caught.value.body == expected.value.body
-
-
 def test_a_hang_up_in_mid_stream_frees_the_slot_of_a_real_server(of_real_server, real_server):
     options = {"model": real_server.models[0], "messages": HI}
     for _ in range(6):  # more than it has slots; each alone would take 40 s
@@ -68,30 +58,6 @@ def test_a_hang_up_in_mid_stream_frees_the_slot_of_a_real_server(of_real_server,
         next(iter(stream))
         stream.close()
     assert of_real_server.chat.completions.create(**options, max_tokens=2).choices
-
-
-def test_embeddings_pass(client, server):
-    rows = [{"object": "embedding", "index": 0, "embedding": [0.25, 0.5]}]
-    server.on("POST /v1/embeddings", json_reply({"object": "list", "data": rows, "model": "tiny"}))
-    made = client.embeddings.create(model="tiny", input="Hi", encoding_format="float")
-    assert made.data[0].embedding == [0.25, 0.5]
-
-
-def test_tools_and_json_modes_go_through(client, server):
-    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
-    client.chat.completions.create(
-        model="tiny",
-        messages=HI,
-        tools=tools,
-        response_format={"type": "json_object"},
-        extra_body={"top_k": 3},
-    )
-    sent = server.seen(CHAT)[0].json
-    assert (sent["tools"], sent["response_format"], sent["top_k"]) == (
-        tools,
-        {"type": "json_object"},
-        3,
-    )
 
 
 def test_errors_are_those_of_the_package(client, server):
@@ -115,14 +81,6 @@ def test_errors_are_those_of_the_package(client, server):
 def _read(stream) -> None:
     for _ in stream:
         pass
-
-
-def test_a_hang_up_in_mid_stream_reaches_the_server(client, server):
-    server.on(CHAT, sse("Hel", Hold()))
-    stream = client.chat.completions.create(model="tiny", messages=HI, stream=True)
-    next(iter(stream))
-    stream.close()
-    assert server.seen(CHAT)[0].client_left.wait(5)
 
 
 @pytest.mark.parametrize("words", [(), ("--no-stream",)])

@@ -53,11 +53,6 @@ def test_each_token_has_its_probability_its_text_and_the_alternatives():
     assert not choice.is_thought
 
 
-def test_equal_chunks_with_probabilities_are_not_read_in_bulk():
-    same = chunk("la", token("la"))
-    assert texts(choices_of(*[same] * 40)) == ["la"] * 40
-
-
 def test_the_tokens_of_a_thought_are_those_of_a_thought():
     first = chunk("hm", token("hm"), field="reasoning_content")
     choices = choices_of(first, chunk("Yes", token("Yes")))
