@@ -63,18 +63,19 @@ async def compare(context: Context) -> int:
             if not model.can_chat:
                 raise cannot_chat(model)
             refuse_ignored_options(model.product, layers.command_line)
-        for model in models:
-            heading = f"## {model.model_id}"
-            if output.is_json:  # stdout gets the JSON document only
-                output.note(heading)
-            else:
-                output.print_lines(["", heading] if comparisons else [heading])
-            comparisons.append(await _measure(context, runtime, layers, model, prompt))
-
-    if output.is_json:
-        output.print_json({"prompt": prompt, "models": comparisons})
-    else:
-        output.print_lines(["", *_table(comparisons)])
+        try:
+            for model in models:
+                heading = f"## {model.model_id}"
+                if output.is_json:  # stdout gets the JSON document only
+                    output.note(heading)
+                else:
+                    output.print_lines(["", heading] if comparisons else [heading])
+                comparisons.append(await _measure(context, runtime, layers, model, prompt))
+        finally:  # also after Ctrl+C
+            if comparisons and output.is_json:
+                output.print_json({"prompt": prompt, "models": comparisons})
+            elif comparisons:
+                output.print_lines(["", *_table(comparisons)])
     has_failed = any(comparison.detail for comparison in comparisons)
     return 1 if has_failed else 0
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import signal
+
 import pytest
 
 from tests.support.programs import Inside as Cli
+from tests.support.programs import wait_until
 from tests.support.scripted_products import CHAT, router
-from tests.support.scripted_server import json_reply
+from tests.support.scripted_server import Hold, json_reply, sse
 
 
 @pytest.fixture
@@ -51,6 +55,16 @@ def test_a_model_that_fails_is_told_and_the_others_are_asked(two, server):
     assert "no memory left" in done.stderr
     assert "Hello there." in done.stdout
     assert done.stdout.splitlines()[-2].endswith("failed")
+
+
+def test_after_ctrl_c_the_models_that_have_answered_are_reported(two, server):
+    server.on(CHAT, *server._routes[CHAT], sse("Half", Hold()))
+    running = two.start("compare", "-m", "small", "-m", "large", "--json", "Hi")
+    wait_until(lambda: len(server.seen(CHAT)) == 2, "the second model")
+    running.send_signal(signal.SIGINT)
+    stdout, _ = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert [model["model"] for model in json.loads(stdout)["models"]] == ["small"]
 
 
 @pytest.mark.parametrize(
