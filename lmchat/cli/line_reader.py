@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from lmchat.terminal.terminal_output import has_more_input
+from lmchat.terminal.terminal_output import drop_typed, has_more_input
 
 _PASTE_MARKS_ON = "\x1b[?2004h"  # the terminal marks pastes from now on: bracketed paste
 _PASTE_MARKS_OFF = "\x1b[?2004l"
@@ -53,6 +53,7 @@ class LineReader:
             readline.parse_and_bind(r'"\e[200~": bracketed-paste-begin')
             self.has_paste_marks = True
             _write(_PASTE_MARKS_ON)
+            drop_typed(sys.stdin.fileno())  # a paste before this has no marks
 
     def read(self, prompt: str = "", *, initial_text: str = "") -> str:
         """Print the prompt, wait for a line or a paste, and return its text without the line end.

@@ -33,6 +33,7 @@ class Output:
         self.is_json = is_json or is_json_lines  # whether stdout gets JSON of either form
         self.is_json_lines = is_json_lines
         self.has_printed_json = False  # an error prints a document of its own only if none was
+        self.has_progress = True  # whether it may overwrite a line, which a screen reader repeats
         self.around_notes: Callable[[], AbstractContextManager[None]] = nullcontext
         """Context in which each note is printed: with `--inline`, it takes unfinished rows away."""
 
@@ -96,10 +97,11 @@ class Output:
     def show_progress(self, text: str) -> None:
         """Show a short text on the current line of the terminal; it replaces the one before.
 
-        An empty text clears the line. Nothing is shown if stderr is no terminal, or if TERM is
-        dumb: such a terminal cannot overwrite a line.
+        An empty text clears the line. Nothing is shown without `has_progress`, if stderr is no
+        terminal, or if TERM is dumb: such a terminal cannot overwrite a line.
         """
-        if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        can_show = self.has_progress and os.environ.get("TERM") != "dumb"
+        if can_show and sys.stderr is not None and sys.stderr.isatty():
             # the blanks overwrite a longer text; then the cursor goes back to the end of this one
             sys.stderr.write(f"\r{text.ljust(_PROGRESS_COLUMNS)}\r{text}")
             sys.stderr.flush()

@@ -52,6 +52,7 @@ def run_plain(context: Context) -> int:
     if context.options.inline and reader.is_terminal and not is_inline:
         words = "This terminal cannot draw lines again, so --inline is --plain here."
         context.output.note(f"lmchat: {words}")
+    context.output.has_progress = is_inline
     if reader.is_terminal and hasattr(signal, "SIGTSTP"):
         # Ctrl+Z does nothing: the shell would leave the terminal in a mode without marks of pastes
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)

@@ -14,7 +14,7 @@ from tests.support.chats import header, prompt
 from tests.support.lmchat_screen import leave as leave_screen
 from tests.support.lmchat_screen import stored
 from tests.support.programs import Inside, is_running, processes, wait_until
-from tests.support.pty_program import ALTERNATE_SCREEN
+from tests.support.pty_program import ALTERNATE_SCREEN, PtyProgram
 from tests.support.scripted_products import CHAT, answer
 from tests.support.scripted_server import DONE, Gate, finish, sse
 
@@ -243,3 +243,11 @@ def test_a_pasted_line_with_its_end_runs_nothing(begin, server, tmp_path, option
     talk.type("Next\r", sees="Two.\nYou:")
     leave(talk)
     assert not (tmp_path / "ran").exists()
+
+
+def test_what_is_pasted_before_the_first_prompt_does_not_run(cli, tmp_path):
+    with PtyProgram(cli.argv("--plain"), home=cli.home) as talk:
+        talk.type(f"!touch {tmp_path}/ran\r")
+        talk.wait_for("/help lists the commands.\nYou:")
+        talk.type("/new\r", sees="New session.")
+        assert not (tmp_path / "ran").exists()
