@@ -120,7 +120,7 @@ def name_files(screen: LMChatScreen, home, words: str) -> None:
     screen.type("\x1b[18~\x7f")  # all of it
     (home / "folder").mkdir()
     name = sendable(words.replace("/", "_"))[:240].decode(errors="ignore")
-    (home / "folder" / f"{name}.md").write_text("\0" + words, errors="replace")
+    (home / "folder" / f"{name}.json").write_text("\0" + words, errors="replace")
     command(screen, "/import ", f"{home}/folder")
     screen.wait_for("format")
     screen.type("\x1b[18~\x7f")
