@@ -62,7 +62,11 @@ def _front_matter(session: Session) -> str:
     fields["created"] = header.created_at.astimezone(UTC).isoformat(timespec="seconds")
     fields |= _token_fields(session)
     # A JSON value is a YAML value too, and needs no other quoting.
-    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
+    lines = [
+        f"{name}: {json.dumps(value, ensure_ascii=False)}"
+        for name, value in fields.items()
+        if value != ""
+    ]
     return "\n".join(["---", *lines, "---"])
 
 

@@ -62,21 +62,6 @@ def test_a_broken_line_costs_itself_only_wherever_it_is(tmp_path, name, broken):
         assert f"line {place + 1}: it is damaged" in left_out(path)
 
 
-@pytest.mark.parametrize("name", [JAN, LLAMA_CPP])
-def test_a_lost_line_costs_its_message_only(tmp_path, name):
-    good = lines_of(name)
-    path = tmp_path / "messages.jsonl"
-    path.write_text("\n".join(good))
-    (whole,) = chats_of(path)
-    for place, line in enumerate(good[1:], 1):
-        path.write_text("\n".join([*good[:place], line[:-1], *good[place + 1 :]]))
-        (session,) = chats_of(path)
-        lost = len(whole.tree) - len(session.tree)
-        assert lost <= 3  # an answer, its call and its result
-        assert f"line {place + 1}: it is damaged" in left_out(path)
-        assert len(session.messages) >= len(whole.messages) - 3
-
-
 def test_messages_of_a_chat_whose_first_line_is_broken_do_not_go_to_the_chat_before_it(tmp_path):
     first = lines_of(LLAMA_CPP)
     second = [line.replace("c0ffee-1", "c0ffee-2") for line in first]

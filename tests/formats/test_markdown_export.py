@@ -96,6 +96,12 @@ def test_tokens_that_nobody_counted_are_not_told_as_none():
     assert "\ntokens" not in to_markdown(asked)
 
 
+def test_what_a_session_does_not_have_is_left_out_of_the_front_matter():
+    text = to_markdown(Session(header=replace(header("t"), model="", endpoint="")))
+    assert text.startswith('---\ntitle: "t"\nid: ')
+    assert '""' not in text
+
+
 def test_times_are_told_in_the_zone_that_is_asked_for():
     assert "## You · 2026-11-20 10:00:00 UTC+02:00" in to_markdown(
         chat("q"), WriteOptions(zone=timezone(timedelta(hours=2)))

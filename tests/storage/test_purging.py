@@ -160,15 +160,6 @@ async def test_a_purge_removes_no_file_that_an_imported_message_names_as_its_dig
     assert thesis.read_text() == "precious"
 
 
-async def test_other_sessions_go_on_after_a_purge(store):
-    session, _ = await begin_session(store, secret(1))
-    other, kept = await begin_session(store, "this one stays")
-    await store.purge(session.session_id)
-    assert (await store.open_session(other.session_id)).messages == (kept,)
-    more = await say(store, other, "and goes on", kept)
-    assert (await store.open_session(other.session_id)).messages == (kept, more)
-
-
 async def test_several_sessions_are_purged_at_once(tmp_path, store):
     sessions = [(await write_secrets(store, 100 * number))[0] for number in range(1, 4)]
     await write_others(store)

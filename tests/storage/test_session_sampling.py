@@ -7,9 +7,8 @@ from contextlib import aclosing, closing
 
 from msgspec.structs import replace
 
-from lmchat.formats.json_format import to_json
 from lmchat.storage.unsaved import UnsavedStore
-from tests.support.chats import START, begin_session, chat, header, prompt, read_chats, store_at
+from tests.support.chats import begin_session, header, prompt, store_at
 
 OPTIONS = {"top_k": 20, "stop": ["\n\n", "ä"], "logit_bias": {"15043": -2.5}, "extra.x": None}
 
@@ -46,24 +45,6 @@ async def test_a_fork_has_the_options_of_its_session_and_changes_its_own(tmp_pat
         assert fork.header.sampling == OPTIONS
         await store.update_session(fork.header.session_id, {"sampling": {"seed": 7}})
         assert (await store.open_session(session.session_id)).header.sampling == OPTIONS
-
-
-async def test_an_exported_session_is_imported_with_its_options(tmp_path):
-    talk = chat()
-    session = replace(talk, header=replace(talk.header, sampling=OPTIONS))
-    (read_back,) = read_chats(to_json(session).encode(), moment=START).sessions
-    async with aclosing(store_at(tmp_path)) as store:
-        assert await store.import_session(read_back) is None
-        assert (await store.open_session(talk.header.session_id)).header.sampling == OPTIONS
-
-
-async def test_a_session_in_the_trash_comes_back_with_its_options(tmp_path):
-    async with aclosing(store_at(tmp_path)) as store:
-        session, _ = await begin_session(store, "Which vegetables?")
-        await store.update_session(session.session_id, {"sampling": OPTIONS})
-        await store.update_session(session.session_id, {"deleted_at": session.created_at})
-        restored = await store.update_session(session.session_id, {"deleted_at": None})
-        assert restored.sampling == OPTIONS
 
 
 async def test_a_temporary_chat_has_the_saved_options_and_saves_no_change(tmp_path):

@@ -143,18 +143,6 @@ async def test_going_on_in_a_session_takes_it_out_of_the_trash(store, clock):
     assert await store.list_sessions(is_trash=True) == ()
 
 
-@pytest.mark.parametrize(("days", "left"), [(29, 1), (31, 0)])
-async def test_the_trash_is_emptied_after_30_days(tmp_path, store, clock, days, left):
-    session, _ = await begin_session(store, "remember the milk")
-    await store.save_draft(session.session_id, "half a")
-    await store.update_session(session.session_id, {"deleted_at": clock()})
-    await store.aclose()
-    clock.moment += timedelta(days=days)
-    async with aclosing(store_at(tmp_path, clock)) as again:
-        assert len(await again.list_sessions(is_trash=True)) == left
-        assert bool(await again.draft(session.session_id)) == bool(left)
-
-
 @pytest.mark.parametrize("days", [100, 36_500])
 async def test_a_clock_that_jumps_ahead_empties_no_trash(tmp_path, store, clock, days):
     session, _ = await begin_session(store, "remember the milk")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.chats import begin_session, header, prompt, reply, say, store_at
 
-JUMPS = [timedelta(minutes=-1), timedelta(hours=-1), timedelta(hours=-23)]
+JUMPS = [timedelta(minutes=-1), timedelta(hours=-23)]
 
 
 async def titles(store):
@@ -26,7 +26,7 @@ async def test_where_the_clock_was_set_back_what_was_said_last_stands_first(stor
     assert await titles(store) == ["new", "one", "other"]
 
 
-@pytest.mark.parametrize("days", [2, 400, 36_500])
+@pytest.mark.parametrize("days", [2, 36_500])
 async def test_a_clock_that_was_far_ahead_for_a_while_lets_no_session_sink(store, clock, days):
     before, first, other = header("before"), header("one"), header("other")
     await say(store, before, "hello")
