@@ -112,7 +112,7 @@ def _host_and_port(text: str) -> tuple[str, int | None]:
     if is_bare_ipv6:
         host = f"[{host}]"
     endpoint = Endpoint.parse(f"http://{host}")
-    if "/" in host:  # it has a path
+    if not {"/", "?", "#"}.isdisjoint(host):  # it has a path
         may_have_password = "@" in text
         quoted = "that" if may_have_password else f'"{text}"'
         raise EndpointNotAllowed(

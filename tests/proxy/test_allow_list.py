@@ -70,7 +70,8 @@ def test_a_wrong_host_is_told_with_the_places_to_correct_it():
 
 
 @pytest.mark.parametrize(
-    "host", ["", "*", "a b", "http://x", "user@host", "host/path", "host:port", "a?b"]
+    "host",
+    ["", "*", "a b", "http://x", "user@host", "host/path", "host:port", "a?b", "host:?", "host:#"],
 )
 def test_what_is_no_host_cannot_be_allowed(host):
     with pytest.raises(EndpointNotAllowed):
