@@ -16,7 +16,7 @@ from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.workspace import Workspace
 from lmchat.tui.app import LMChatApp
-from lmchat.tui.quirks.driver import guard_terminal, write_to_terminal
+from lmchat.tui.quirks.driver import guard_terminal
 
 
 async def run_chat(settings: Settings, context: Context) -> int:
@@ -29,10 +29,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
     # a temporary chat must leave no files: if it is killed, a guard process removes them at once
     scratch = ScratchFolders(has_guard=context.options.temporary)
 
-    def write(control_sequence: str) -> bool:  # `app`, which needs the workspace, is made below
-        return write_to_terminal(app, control_sequence)
-
-    workspace = make_workspace(context, settings, lazy_store, write, scratch)
+    workspace = make_workspace(context, settings, lazy_store, scratch)
 
     def launcher() -> ServerLauncher:
         from lmchat.cli import local

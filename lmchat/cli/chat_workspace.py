@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from lmchat.cli.context import Context
 from lmchat.cli.sampling import sampling_layers
-from lmchat.cli.screen_platform import ScreenPlatform, Write
+from lmchat.cli.screen_platform import ScreenPlatform
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
@@ -52,13 +52,12 @@ def make_workspace(
     context: Context,
     settings: Settings,
     lazy_store: Lazy[Any],
-    write: Write,
     scratch: ScratchFolders,
 ) -> Workspace:
     """Build the workspace of the chat screen; read a few small files, and use no network.
 
-    `lazy_store` makes the store when it is first used. `write` sends control sequences to the
-    terminal. Files for other programs, such as the editor, go into the folders of `scratch`.
+    `lazy_store` makes the store when it is first used. Files for other programs, such as the
+    editor, go into the folders of `scratch`.
     """
     if context.local_model:  # a model file, or a name for the built-in engine: no server knows it
         settings = replace(settings, model="")
@@ -95,7 +94,7 @@ def make_workspace(
         catalogue=Catalogue(
             backend, store, expected=own_endpoints(settings), names=own_names(settings)
         ),
-        platform=ScreenPlatform(context, settings, backend, write, scratch),
+        platform=ScreenPlatform(context, settings, backend, scratch),
         pages=pages,
         importer=None if options.temporary else _make_importer(context, store),
         engine=engine,

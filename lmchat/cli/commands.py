@@ -497,13 +497,7 @@ _CONFIG = Subcommand(
 _DOCTOR = Subcommand(
     "doctor",
     "check servers, API keys, files, terminal, built-in engine and tools",
-    "lmchat doctor\nlmchat doctor clipboard\nlmchat doctor --json | jq -r '.checks[].cause'",
-    commands=(
-        Subcommand(
-            "clipboard",
-            "test every way to copy and show which works here; the clipboard is restored",
-        ),
-    ),
+    "lmchat doctor\nlmchat doctor --json | jq -r '.checks[].cause'",
     notes="Each problem is shown with its next step.\n"
     "Exit codes: 0 no problems (there may be warnings), 1 a problem was found.",
     handler="doctor:doctor",

@@ -105,11 +105,6 @@ class Context:
         return self.options.local or bool(self.local_model)
 
     @property
-    def copied_file(self) -> Path | None:
-        """File that gets copied texts where no clipboard works; None for a temporary chat."""
-        return None if self.options.temporary else self.paths.state_dir / "copied.txt"
-
-    @property
     def has_tools(self) -> bool:
         """Whether a tool server is configured and not switched off, or `tools.py` exists."""
         is_configured = any(server.enabled for server in self.loaded.settings.mcp)

@@ -45,8 +45,7 @@ from lmchat.storage.file_checks import (
     mode_of,
     store_findings,
 )
-from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.terminal_checks import clipboard_findings, terminal_findings, tried_findings
+from lmchat.terminal.terminal_checks import terminal_findings
 from lmchat.threads import run_abandonable
 
 _MIN_COLUMNS = 60  # of a report on a terminal
@@ -62,14 +61,10 @@ _GRADE_CODES = {
 }
 # time limits of checks
 _SERVERS_S = 12.0  # detection takes up to 5 s, and longer to begin on a busy machine
-_CLIPBOARD_S = 30.0  # each way to copy is tried in turn
 
 
-def examination(context: Context, backend: ServerClient, clipboard: Clipboard) -> Examination:
-    """Return an examination with all checks, in the order of the report; it does not run yet.
-
-    `clipboard` is only asked which ways to copy it has; nothing is copied.
-    """
+def examination(context: Context, backend: ServerClient) -> Examination:
+    """Return an examination with all checks, in the order of the report; it does not run yet."""
     paths = context.paths
     # read now: the check of the servers loads the keys, and that corrects the mode of their file
     credentials_mode = mode_of(paths.credentials_file)
@@ -93,7 +88,6 @@ def examination(context: Context, backend: ServerClient, clipboard: Clipboard) -
             step_if_late="In its folder: sqlite3 sessions.db 'pragma integrity_check'",
         ),
         Check("terminal", Group.TERMINAL, "Terminal", partial(terminal_findings, context.environ)),
-        Check("clipboard", Group.CLIPBOARD, "Clipboard", partial(clipboard_findings, clipboard)),
         Check(
             "engine",
             Group.ENGINE,
@@ -126,17 +120,7 @@ async def doctor(context: Context) -> int:
     )
     backend, _ = make_backend(context, context.loaded.settings, remembered)
     async with aclosing(backend):
-        return await _report(context, examination(context, backend, _clipboard(context)))
-
-
-async def clipboard(context: Context) -> int:
-    """Try every way to copy to the clipboard and print the report.
-
-    Return 1 if a row has the grade `FAULT`, else 0.
-    """
-    run = partial(tried_findings, _clipboard(context))
-    check = Check("clipboard", Group.CLIPBOARD, "Clipboard", run, limit_s=_CLIPBOARD_S)
-    return await _report(context, Examination(checks=(check,), note_error=context.note_error))
+        return await _report(context, examination(context, backend))
 
 
 async def _report(context: Context, examination: Examination) -> int:
@@ -174,17 +158,6 @@ def _painted(text: str, grade: Grade | None) -> str:
     """Return a text in the colour of a grade; without a grade it is a heading."""
     code = _HEADING_CODE if grade is None else _GRADE_CODES[grade]
     return f"\x1b[{code}m{text}\x1b[0m"
-
-
-def _clipboard(context: Context) -> Clipboard:
-    """Return the clipboard for a command without a screen.
-
-    It does not copy by a control sequence of the terminal: its `write` does nothing and returns
-    False.
-    """
-    return Clipboard(
-        environ=context.environ_of_programs, write=lambda _: False, file=context.copied_file
-    )
 
 
 async def _detect_servers(context: Context, backend: ServerClient) -> Findings:

@@ -46,12 +46,10 @@ async def preset_prompt(context: Context, name: str, typed: str) -> str:
 
 
 def clipboard_of(context: Context) -> PastedFrom:
-    """Return the clipboard to paste from, which writes nothing to the terminal."""
+    """Return the clipboard to paste from."""
     from lmchat.terminal.clipboard import Clipboard
 
-    return Clipboard(
-        environ=context.environ_of_programs, write=lambda _: False, file=context.copied_file
-    )
+    return Clipboard(context.environ_of_programs)
 
 
 async def _read_piped_text(output: Output) -> str:

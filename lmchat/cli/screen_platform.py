@@ -6,7 +6,6 @@ Modules that the first paint does not need are imported where they are used.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 from lmchat.cli.context import Context
@@ -21,8 +20,6 @@ from lmchat.services.ports import ServerClient
 from lmchat.storage import remembered_file
 from lmchat.terminal.clipboard import Clipboard
 
-Write = Callable[[str], bool]  # sends a control sequence to the terminal
-
 
 class ScreenPlatform:
     """The `Platform` of the screen; `services/workspace.py` describes these methods."""
@@ -32,7 +29,6 @@ class ScreenPlatform:
         context: Context,
         settings: Settings,
         backend: ServerClient,
-        write: Write,
         scratch: ScratchFolders,
     ) -> None:
         self.log_file = str(context.paths.log_file)
@@ -43,11 +39,11 @@ class ScreenPlatform:
         self._backend = backend
         self._scratch = scratch
         self._environ = context.environ_of_programs
-        self._clipboard = Clipboard(environ=self._environ, write=write, file=context.copied_file)
+        self._clipboard = Clipboard(self._environ)
         self._file_finder = FileFinder(Path(), self._environ)
 
     async def copy(self, text: str) -> str:
-        return (await self._clipboard.copy(text)).words
+        return await self._clipboard.copy(text)
 
     async def paste(self) -> str:
         return await self._clipboard.paste()
@@ -58,7 +54,7 @@ class ScreenPlatform:
     def examination(self) -> Examination:
         from lmchat.cli.doctor import examination
 
-        return examination(self._context, self._backend, self._clipboard)
+        return examination(self._context, self._backend)
 
     async def find_files(self, letters: str) -> tuple[str, ...]:
         return await self._file_finder.find(letters)

@@ -29,7 +29,6 @@ class Group(StrEnum):
     KEYS = "API keys"
     FILES = "Files"
     TERMINAL = "Terminal"
-    CLIPBOARD = "Clipboard"
     ENGINE = "Built-in engine"
     TOOLS = "Tools"
     PROGRAM = "lmchat"

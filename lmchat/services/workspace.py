@@ -34,7 +34,7 @@ class Platform(Protocol):
     config_file: Path
 
     async def copy(self, text: str) -> str:
-        """Copy a text to the clipboard; return the sentence to notify the user with."""
+        """Copy a text with a tool of the desktop; return its name, or an empty text without one."""
 
     async def paste(self) -> str:
         """Return the text of the clipboard; raises `LMChatError` where it cannot be read."""

@@ -1,39 +1,20 @@
-"""The doctor's checks of the terminal and the clipboard.
+"""The doctor's checks of the terminal.
 
-A row is a `Finding`: one line of the doctor's report, with a grade, a cause and a next step. A way
-is a way to the clipboard, as in `clipboard.py`.
+A row is a `Finding`: one line of the doctor's report, with a grade, a cause and a next step.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
 from lmchat.domain.finding import Finding, Grade, Group, Subject
-from lmchat.errors import FileRefused
-from lmchat.files import write_atomically
-from lmchat.terminal.clipboard import (
-    TMUX,
-    TMUX_FEATURES,
-    TOOLS,
-    Clipboard,
-    ClipboardTool,
-    WayChecked,
-)
 
 _SMALLEST = (40, 12)  # columns and rows that the screen needs
 _TERMS_WITHOUT_COLOURS = ("", "dumb", "unknown")  # values of $TERM
 _TRUE_COLOURS = ("truecolor", "24bit")  # values of $COLORTERM
-_TRY_STEP = "lmchat doctor clipboard"
-_INSTALL_STEP = "Install wl-clipboard (Wayland), xclip (X11) or tmux 3.2"
-_PLAIN_TEXT_TYPES = {"text/plain", "text/plain;charset=utf-8", "text/plain;charset=utf8"}
-_FAILED = "failed, or took too long"
 
 
 class KeyLimit(NamedTuple):
@@ -228,168 +209,3 @@ def _check_keys(environ: Mapping[str, str]) -> Finding:
     grade = Grade.WARNING if has_own_limits else Grade.OK
     subject = Subject(Group.TERMINAL, "terminal.keys", "Keys")
     return subject.graded(grade, cause, step)
-
-
-def clipboard_findings(clipboard: Clipboard) -> list[Finding]:
-    """Return a list of one row about the way that a copy would take; nothing is copied."""
-    return [_best_way_finding(clipboard.ways(), Grade.OK, _TRY_STEP)]
-
-
-async def tried_findings(clipboard: Clipboard) -> list[Finding]:
-    """Try each way and restore the clipboard.
-
-    Return the row about the way that a copy takes, then a row for each way.
-    """
-    ways = await try_ways(clipboard)
-    grades = {True: Grade.OK, None: Grade.NOT_TRIED, False: Grade.WARNING}
-    step = "Copy an answer (/copy), then paste it into another window"
-    rows = [_best_way_finding(ways, Grade.WARNING, step)]
-    for way in ways:
-        subject = Subject(Group.CLIPBOARD, "clipboard.way", way.way)
-        grade = grades[way.works] if way.is_there else Grade.ABSENT
-        cause = f"{way.reason[:1].upper()}{way.reason[1:]}."
-        rows.append(subject.graded(grade, cause))
-    return rows
-
-
-def _best_way_finding(ways: Sequence[WayChecked], unknown_grade: Grade, step: str) -> Finding:
-    """Return the row about the best way: the first that works, else the first that may work.
-
-    If it works, or may work, the row has the next step `step`. If it is the file, or no way works,
-    the user should install a tool instead. `unknown_grade` is the grade for a way that may work:
-    `OK` if the ways were not tried, `WARNING` if they were tried and it is still unknown.
-    """
-    subject = Subject(Group.CLIPBOARD, "clipboard", "Copying")
-    working = [way.way for way in ways if way.works]
-    unknown = [way.way for way in ways if way.works is None]
-    usable = [*working, *unknown]
-    best = usable[0] if usable else None
-    if working:
-        return subject.ok(f"It works here by {best}.", step)
-    if best is None:
-        cause = "No clipboard is available; nor can a file be written."
-        return subject.graded(Grade.FAULT, cause, _INSTALL_STEP)
-    if best == "file":
-        cause = "No clipboard is available; what is copied goes into a file."
-        return subject.warning(cause, _INSTALL_STEP)
-    cause = f"{best} is used; whether it works is unknown."
-    return subject.graded(unknown_grade, cause, step)
-
-
-async def try_ways(clipboard: Clipboard) -> list[WayChecked]:
-    """Return all ways with the results of trying them; the clipboard is restored.
-
-    OSC 52 is not tried, because terminals report neither their clipboard nor success. tmux is only
-    asked for its settings: `_check_tmux` says why.
-    """
-    await clipboard.update_environment()
-    ways: list[WayChecked] = []
-    for tool in (*TOOLS, TMUX):
-        way = clipboard.check_tool(tool)
-        if way.is_there:
-            works, reason = await _try_tool(clipboard, tool)
-            way = replace(way, works=works, reason=reason)
-        ways.append(way)
-    return [*ways, clipboard.check_osc_52(), await asyncio.to_thread(_try_file, clipboard)]
-
-
-async def _try_tool(clipboard: Clipboard, tool: ClipboardTool) -> tuple[bool | None, str]:
-    """Copy a text with a tool, read it back, and restore the clipboard.
-
-    Return whether the tool works (None if that is unknown) and the reason. A clipboard that could
-    not be restored is left alone, and the result is unknown.
-    """
-    if tool is TMUX:
-        return await _check_tmux(clipboard)
-    earlier_text = await _paste_with(clipboard, tool)
-    if not await _can_be_restored(clipboard, tool, earlier_text):
-        return None, "not tried: the clipboard holds something that could not be put back"
-
-    trial_text = f"lmchat {secrets.token_hex(4)}"
-    text_now = None
-    try:
-        if not await clipboard.copy_with(tool, trial_text):
-            return False, _FAILED
-        text_now = await _paste_with(clipboard, tool)
-    finally:
-        # None: what is there is not known, as the copy has failed or was cancelled. A third text
-        # was copied by another program in between, and is left there.
-        if text_now is None or text_now.strip() in ("", trial_text):
-            await clipboard.copy_with(tool, earlier_text or "")  # None: it was empty
-    if text_now is None:
-        return None, "took the text; it cannot be read back"
-    if text_now.strip() == trial_text:
-        return True, "read back"
-    return False, "lost"
-
-
-async def _paste_with(clipboard: Clipboard, tool: ClipboardTool) -> str | None:
-    """Return the text of the clipboard as a tool reads it.
-
-    None if the tool cannot read it, which an empty clipboard may be, too.
-    """
-    if not tool.paste_command:
-        return None
-    try:
-        return await clipboard.output_of(tool.paste_command)
-    except FileRefused:  # it is too long
-        return None
-
-
-async def _can_be_restored(clipboard: Clipboard, tool: ClipboardTool, text: str | None) -> bool:
-    """Return whether the clipboard holds plain text only, so that writing `text` restores it.
-
-    `text` is what the tool has read of the clipboard, None if it could not read it.
-    """
-    if "\ufffd" in (text or ""):  # it has bytes that are no UTF-8
-        return False
-    if not tool.types_command:
-        return bool(text)  # without text, it may hold a picture
-    output = await clipboard.output_of(tool.types_command) or ""
-    if text is None and output.strip():  # it is not empty, and could not be read
-        return False
-    # other lines than media types are names of X11, as TARGETS
-    types = {line.strip().lower() for line in output.splitlines() if "/" in line}
-    return types <= _PLAIN_TEXT_TYPES
-
-
-async def _check_tmux(clipboard: Clipboard) -> tuple[bool, str]:
-    """Return whether tmux passes texts on to the terminal around it, and the reason in words.
-
-    If it does, it is not known whether that terminal takes them, as it does not answer. If it does
-    not, the reason has the command that changes that. tmux is only asked for its settings: a text
-    copied as a trial could not be removed again from the clipboard of that terminal.
-    """
-    features = await clipboard.output_of(TMUX_FEATURES)
-    if features is None:
-        return False, _FAILED
-    option = await clipboard.output_of((TMUX.name, "show-options", "-sv", "set-clipboard")) or ""
-    if option.strip() == "off":
-        return False, "its own buffer only: tmux set-option -s set-clipboard external lets it out"
-    if "clipboard" in features:
-        return True, "it hands texts to the terminal around it, which does not answer"
-    command = (TMUX.name, "display-message", "-p", "#{client_termname}")
-    output = await clipboard.output_of(command) or ""
-    term = output.strip() or "TERM"
-    return False, (
-        "its own buffer only: it is older than 3.2, or knows of no clipboard in the terminal "
-        f"around it; tmux set-option -as terminal-features ',{term}:clipboard' tells it of one"
-    )
-
-
-def _try_file(clipboard: Clipboard) -> WayChecked:
-    """Return whether the file can be written, by writing another file beside it.
-
-    If it can, the result is that of `check_file`, which is unknown and not True: an earlier way
-    that may work is better.
-    """
-    if clipboard.file is None:
-        return clipboard.check_file()
-    trial = clipboard.file.with_name(f"{clipboard.file.name}-doctor")
-    try:
-        write_atomically(trial, "lmchat", follows_link=False)
-        trial.unlink()
-    except OSError as error:
-        reason = f"{clipboard.file} cannot be written: {error.strerror}"
-        return WayChecked(way="file", works=False, reason=reason)
-    return clipboard.check_file()

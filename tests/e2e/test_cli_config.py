@@ -205,7 +205,6 @@ def require(shell: str) -> None:
         ("mod", "models"),
         ("import gar", "garden.md"),
         ("export --all g", "gone"),
-        ("doctor cl", "clipboard"),
         ("doctor --js", "--json"),
         ("config ch", "check"),
         ("completion z", "zsh"),

@@ -84,7 +84,6 @@ def test_all_is_told_of_a_server_that_is_ready(cli):
             "API keys",
             "Files",
             "Terminal",
-            "Clipboard",
             "Built-in engine",
             "lmchat",
         )
@@ -206,13 +205,6 @@ def test_it_can_be_interrupted_and_then_says_nothing_more(tmp_path):
         out, _ = process.communicate(timeout=_LIMIT_S)
     assert process.returncode == 130
     assert out == b""
-
-
-def test_doctor_clipboard_tells_each_way(cli):
-    value = json.loads(cli("doctor", "clipboard", "--json", TERM="xterm").stdout)
-    names = [row["name"] for row in rows(value, "clipboard.way")]
-    assert names == ["wl-copy", "xclip", "xsel", "pbcopy", "clip.exe", "tmux", "OSC 52", "file"]
-    assert cli("doctor", "clipboard").returncode == 0
 
 
 def test_nothing_of_the_screen_is_imported_for_it(cli):

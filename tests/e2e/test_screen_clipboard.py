@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +9,8 @@ import pytest
 
 from tests.support.files_to_attach import image
 from tests.support.hostile import MODEL, copied, speak
-from tests.support.lmchat_screen import WIDE, LMChatScreen, stored
-from tests.support.programs import run
-from tests.support.pty_program import ROOT, PtyProgram
+from tests.support.lmchat_screen import LMChatScreen, stored
+from tests.support.pty_program import PtyProgram
 from tests.support.scripted_server import ScriptedServer
 
 WORDS = "words of the garden, 漢字 é"
@@ -77,27 +74,6 @@ def test_leaving_waits_until_what_was_copied_has_arrived(tmp_path: Path) -> None
         screen.type("\x11")
         assert screen.wait_exit() == 0
         assert (tmp_path / "copied").read_text() == source(tmp_path)
-
-
-@pytest.mark.slow
-def test_in_tmux_as_it_comes_both_its_buffer_and_the_terminal_around_it_get_the_source(
-    tmp_path: Path,
-) -> None:
-    tmux = shutil.which("tmux")
-    assert tmux, "this test needs tmux 3.2 or later: install it, or leave out the slow tests"
-    client = [tmux, "-S", str(tmp_path / "socket"), "-f", os.devnull]
-    with speak(ScriptedServer(), WORDS) as server:
-        command = f"{sys.executable} -m lmchat --endpoint {server.url} -m {MODEL}"
-        argv = [*client, "-u", "new-session", command]
-        with PtyProgram(argv, home=tmp_path, size=WIDE, env={"PYTHONPATH": str(ROOT)}) as screen:
-            try:
-                focus_answer(screen)
-                screen.type("y", sees="Copied (tmux, passed on to its terminal)")
-                screen.wait_until(lambda: bool(copied(screen.raw)), "the terminal is sent the text")
-                assert copied(screen.raw) == [source(tmp_path)]
-                assert run([*client, "show-buffer"]).stdout == source(tmp_path)
-            finally:
-                run([*client, "kill-server"])
 
 
 @pytest.mark.parametrize("is_image", [True, False])

@@ -53,7 +53,7 @@ _STEPS: dict[str, tuple[str, Wanted]] = {
     "/pager": ("", ""),
     "/title": (f"{MARK} title", "Renamed."),
     "/tag": (f"{MARK}tag", f"Tagged #{MARK}tag"),
-    "/copy": ("", "a temporary chat is not"),
+    "/copy": ("", "to the terminal's clipboard"),
     "/import": ("notes.json", "so it cannot import"),
     "/export": ("{export}", "Exported to"),
     "/find": (MARK, "Esc close"),
@@ -126,7 +126,6 @@ class Home:
         (self.home / "lmchat" / "config.toml").write_text(_CONFIG)
         (self.user / "note.txt").write_text(f"Soil for the {MARK}.")
         self.env = {
-            "TERM": "linux",  # without a clipboard
             "TMPDIR": str(self.temporary),
             "EDITOR": make_program(self.user, "editor", _EDITOR),
             "PAGER": "cat",

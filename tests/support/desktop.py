@@ -222,7 +222,7 @@ class DeskPlatform:
 
     async def copy(self, text: str) -> str:
         self.seen.copied.append(text)
-        return "Copied with test-copy"
+        return "test-copy"
 
     async def paste(self) -> str:
         if not self.seen.copied:

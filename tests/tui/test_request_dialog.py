@@ -77,7 +77,7 @@ async def test_hostile_text_is_shown_as_what_it_is_and_special_tokens_are_marked
 async def test_arrows_change_the_form_y_copies_it_and_o_opens_the_pager(tmp_path):
     async with ready_desktop(tmp_path, backend=backend_with()) as desk:
         await open_with_draft(desk, "Say $HOME")
-        await desk.press("y", sees="Copied with test-copy")
+        await desk.press("y", sees="Copied (test-copy)")
         await desk.press("right", sees="JSON · ")
         await desk.press("y")
         await desk.press("right", sees="curl · ")

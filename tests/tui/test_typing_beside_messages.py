@@ -32,7 +32,7 @@ async def test_each_press_of_a_key_is_a_command(tmp_path):
     async with focused(tmp_path, code) as desk:
         await desk.type("cc")
         await desk.until(lambda: [one.strip() for one in desk.copied] == ["a", "b"], "two copies")
-        await shown(desk, "Block 2 of 2: copied with test-copy")
+        await shown(desk, "Block 2 of 2: copied (test-copy)")
         assert desk.prompt_input.text == ""
 
 

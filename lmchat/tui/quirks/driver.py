@@ -64,14 +64,12 @@ def guard_terminal(app: App[Any], on_terminate: Callable[[int], Awaitable[object
     app.driver_class = cast("type[Driver]", partial(TerminalDriver, on_terminate=on_terminate))
 
 
-def write_to_terminal(app: App[Any], data: str) -> bool:
-    """Send a control sequence in order with frames; return False without a terminal."""
+def write_to_terminal(app: App[Any], data: str) -> None:
+    """Send a control sequence in order with frames; do nothing without a terminal."""
     driver = app._driver
-    if driver is None or driver.is_headless:
-        return False
-    driver.write(data)
-    driver.flush()
-    return True
+    if driver is not None and not driver.is_headless:
+        driver.write(data)
+        driver.flush()
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from lmchat.errors import LMChatError
 from lmchat.machine.highlighter import Highlighter
 from lmchat.services.read_ahead import ReadAhead
 from lmchat.services.workspace import Platform, Workspace
+from lmchat.text import safe_text
 from lmchat.tui.quirks.driver import lend_terminal, remember_copied, write_to_terminal
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import KeysRow
@@ -216,22 +217,22 @@ class Background:
     def copy(self, text: str, note: str = "") -> None:
         """Copy a text to the clipboard in a worker of the app, and notify the user.
 
-        `note` says which part of a message the text is, as `Block 2 of 3`; it begins the
-        notification unless it is empty.
+        If no tool of the desktop can copy it, it is sent to the terminal (OSC 52). `note` says
+        which part of a message the text is, as `Block 2 of 3`; it begins the notification unless it
+        is empty.
         """
+        app = self._screen.app
 
         async def copy() -> None:
-            try:
-                words = await self._workspace.platform.copy(text)
-            except LMChatError as error:
-                self._notices.show_error(error)
-                return
-            if note:
-                words = f"{note}: {begun_in_lower_case(words)}"
-            self._notices.notify(words)
+            tool = await self._workspace.platform.copy(text)
+            words = f"copied ({tool})"
+            if not tool:
+                App.copy_to_clipboard(app, safe_text(text))  # Textual's: that of `app` comes here
+                words = "sent to the terminal's clipboard (OSC 52); it does not report success"
+            self._notices.notify(f"{note}: {words}" if note else words[0].upper() + words[1:])
 
-        remember_copied(self._screen.app, text)  # for Ctrl+V in lmchat, also if `copy` fails
-        begin_work(self._screen.app, copy, COPYING)
+        remember_copied(app, text)  # for Ctrl+V in lmchat
+        begin_work(app, copy, COPYING)
 
     def remember(self, remembered: Remembered) -> None:
         """Set what lmchat remembers between its runs, and write it to the disk in a worker.
@@ -270,8 +271,3 @@ def open_screens(app: App[None], class_name: str) -> list[Any]:
     The class is given by its name: its module is imported only when such a screen is opened.
     """
     return [screen for screen in app.screen_stack if type(screen).__name__ == class_name]
-
-
-def begun_in_lower_case(sentence: str) -> str:
-    """Return a sentence with its first letter in lower case, to follow a colon."""
-    return f"{sentence[:1].lower()}{sentence[1:]}"

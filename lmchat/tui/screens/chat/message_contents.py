@@ -10,7 +10,7 @@ from pathlib import PurePath
 from lmchat.domain.message import ChatMessage, FilePart
 from lmchat.text import safe_line
 from lmchat.tui.message_needs import words_of
-from lmchat.tui.screens.chat.core import ChatCore, begun_in_lower_case
+from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.widgets.line import cut_middle
 
 _SUFFIXES = {f"image/{form}": f".{form}" for form in ("png", "jpeg", "webp", "gif")}
@@ -139,5 +139,4 @@ class MessageContents:
         if not await self._notices.ask(dialog):
             return
         if not await self._platform.open_page(address):
-            words = safe_line(await self._platform.copy(address))
-            self._notices.notify(f"No browser is available. Address: {begun_in_lower_case(words)}")
+            self._background.copy(address, "No browser is available; address")
