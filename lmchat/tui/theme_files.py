@@ -1,4 +1,4 @@
-"""Themes in files of the user, and the contrast of themes.
+"""Themes in files of the user.
 
 A file is TOML with colours; it is checked key by key, and made a `Theme`. The module is imported
 only when themes are listed, or when the theme in use is not one of lmchat's own.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,17 +35,6 @@ _ROWS: Mapping[str, Row] = {
     "variables": Row("variables", Annotated[Mapping[str, str], Meta()]),
 }
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
-_LEAST_CONTRAST = 4.5  # of text and background, as WCAG asks for
-_LINEAR_BELOW = 0.04045  # share of a channel, in WCAG's definition of luminance
-_COLOURS_OF_TEXT: Mapping[str, tuple[str, ...]] = {
-    "text": ("foreground",),
-    "labels": ("muted",),
-    "states": ("success", "warning", "error"),
-    "links": ("primary",),
-    "code": ("secondary", "accent"),
-}
-"""The kinds of text, and the colours in which they are written."""
-_BACKGROUNDS = ("background", "surface", "panel", "block-cursor-background")
 
 
 def read_themes(folder: Path) -> tuple[list[Theme], list[str]]:
@@ -107,42 +96,3 @@ def _is_colour(value: str) -> bool:
     except ColorParseError:
         return False
     return True
-
-
-def low_contrast(theme: Theme) -> str:
-    """Return which kinds of text are hard to read, as `states, code`.
-
-    Empty for a theme in the terminal's own colours, which lmchat does not know.
-    """
-    if theme.ansi:
-        return ""
-    colours = theme.to_color_system().generate() | theme.variables
-    backgrounds = [Color.parse(colours[name]) for name in _BACKGROUNDS]
-    weak_kinds = []
-    for kind, names in _COLOURS_OF_TEXT.items():
-        contrasts = [_least_contrast(Color.parse(colours[name]), backgrounds) for name in names]
-        if min(contrasts) < _LEAST_CONTRAST:
-            weak_kinds.append(kind)
-    return ", ".join(weak_kinds)
-
-
-def _least_contrast(colour: Color, backgrounds: Iterable[Color]) -> float:
-    """Return the contrast of a colour with the background that it differs least from."""
-    return min(contrast(colour, background) for background in backgrounds)
-
-
-def contrast(colour: Color, other: Color) -> float:
-    """Return the contrast of two colours in either order, as WCAG defines it: from 1 to 21."""
-    dark, light = sorted((_luminance(colour), _luminance(other)))
-    return (light + 0.05) / (dark + 0.05)
-
-
-def _luminance(colour: Color) -> float:
-    """Return the relative luminance of a colour in WCAG, from 0 for black to 1 for white."""
-    red, green, blue = (_linear(channel / 255) for channel in colour.rgb)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def _linear(share: float) -> float:
-    """Return the light of a channel of sRGB by WCAG's formula; both values are from 0 to 1."""
-    return share / 12.92 if share <= _LINEAR_BELOW else ((share + 0.055) / 1.055) ** 2.4

@@ -4,12 +4,27 @@ import pytest
 from rich.color import Color as RichColor
 from rich.color import ColorSystem
 from textual.color import Color
+from textual.theme import BUILTIN_THEMES
 
-from lmchat.tui.theme_files import contrast
-from lmchat.tui.themes import ANSI, DARK, LIGHT
+from lmchat.tui.themes import ANSI, DARK, LIGHT, fitted
 
 TEXT = ("foreground", "muted", "primary", "secondary", "accent", "success", "warning", "error")
 GROUNDS = ("background", "surface", "panel", "block-cursor-background")
+
+
+def contrast(colour: Color, other: Color) -> float:
+    """Return the contrast of two colours in either order, as WCAG defines it: from 1 to 21."""
+    dark, light = sorted((luminance(colour), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: Color) -> float:
+    """Return the relative luminance of a colour in WCAG, from 0 for black to 1 for white."""
+    shares = [channel / 255 for channel in colour.rgb]
+    red, green, blue = (
+        share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def colours(theme) -> dict[str, str]:
@@ -22,6 +37,12 @@ def colours(theme) -> dict[str, str]:
 def test_text_has_a_contrast_of_at_least_4_5_on_every_tint(theme, text, ground):
     names = colours(theme)
     assert contrast(Color.parse(names[text]), Color.parse(names[ground])) >= 4.5
+
+
+def test_the_chosen_row_of_a_theme_of_textual_can_be_read():
+    nord = fitted(BUILTIN_THEMES["nord"])
+    chosen = Color.parse(nord.variables["block-cursor-background"])
+    assert contrast(chosen, Color.parse("#D8DEE9")) >= 4.5
 
 
 @pytest.mark.parametrize("theme", [DARK, LIGHT], ids=lambda theme: theme.name)

@@ -1,18 +1,14 @@
 from __future__ import annotations
 
 import pytest
-from textual.color import Color
-from textual.theme import BUILTIN_THEMES
 
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.remembered import Remembered
 from lmchat.tui.quirks.keys import BackgroundReported, KeyStream
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.theme_dialog import ThemeDialog
-from lmchat.tui.theme_files import contrast, low_contrast, read_themes
-from lmchat.tui.themes import DARK, LIGHT, fitted
+from lmchat.tui.theme_files import read_themes
 from tests.support.desktop import desktop, ready_desktop, shown
-from tests.support.tui_host import screen_text
 
 SEA = "primary = '#7fd1c7'\nbackground = '#0b1d26'\nforeground = '#dfe9ec'\n"
 
@@ -96,27 +92,6 @@ def test_a_theme_of_the_user_keeps_each_colour_that_it_sets(tmp_path, write):
     write("sea.toml", f'{SEA}[variables]\nblock-cursor-background = "#ff0000"\n')
     (sea,), problems = read_themes(tmp_path / "themes")
     assert (sea.variables["block-cursor-background"], problems) == ("#ff0000", [])
-
-
-def test_ours_have_contrast_and_others_say_what_lacks_it(tmp_path, write):
-    write("grey.toml", f"{SEA.replace('dfe9ec', '333333')}name = 'gloom'")
-    (grey,), _ = read_themes(tmp_path / "themes")
-    assert (low_contrast(DARK), low_contrast(LIGHT)) == ("", "")
-    assert low_contrast(grey).startswith("text, labels")
-    nord = fitted(BUILTIN_THEMES["nord"])
-    assert (
-        contrast(Color.parse(nord.variables["block-cursor-background"]), Color.parse("#D8DEE9"))
-        >= 4.5
-    )
-
-
-async def test_the_list_names_what_is_hard_to_read(desk):
-    await desk.say("/theme", leads_to=ThemeDialog, sees="low contrast: text")
-    assert "low contrast" not in next(
-        line
-        for line in screen_text(desk.app).splitlines()
-        if "lmchat" not in line and " light " in line
-    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from textual.theme import Theme
 
 from lmchat.text import safe_line
 from lmchat.tui.screens.dialog import ListDialog
-from lmchat.tui.theme_files import low_contrast
 from lmchat.tui.themes import short_name
 from lmchat.tui.widgets.row_list import ListRow, RowList, text_row
 
@@ -61,14 +60,9 @@ class ThemeDialog(ListDialog[str | None]):
 
 
 def _row(theme: Theme) -> ListRow:
-    """Return the row of a theme: its name, and at the right its kind: dark, light or 16 colours.
-
-    Before the kind, a warning names the texts that are hard to read, if there are any.
-    """
+    """Return the row of a theme: its name, and at the right its kind: dark, light or 16 colours."""
     words = "dark " if theme.dark else "light "
     if theme.ansi:
         words = "16 colours "
-    if weak := low_contrast(theme):
-        words = f"low contrast: {weak}   {words}"
     name = safe_line(short_name(theme.name), limit=40)
     return text_row(f" {name}", right=words, key=theme.name)
