@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum, auto
 
 from msgspec import Struct, field
@@ -25,87 +25,6 @@ from lmchat.services.turn_options import NextTurn
 FIRST_READ = 64  # newest messages of a session that are read before it is shown
 
 
-class QueuedPrompt(Struct, frozen=True, kw_only=True):
-    """A prompt that waits for the end of the running answer, for a server, or for a model."""
-
-    text: str
-    is_held: bool = False
-    """Whether something failed while it waited.
-
-    Then it is not sent as soon as a model is ready. The user sends it, or it follows the next turn
-    that does not fail.
-    """
-
-
-class PromptQueue:
-    """The prompts that wait in one session; the first one is sent next."""
-
-    def __init__(self) -> None:
-        self._prompts: list[QueuedPrompt] = []
-
-    def __len__(self) -> int:
-        return len(self._prompts)
-
-    def __iter__(self) -> Iterator[QueuedPrompt]:
-        return iter(self._prompts)
-
-    @property
-    def is_last_held(self) -> bool:
-        """Whether the prompt that was added last is held; False for an empty queue."""
-        return bool(self._prompts) and self._prompts[-1].is_held
-
-    def add(self, text: str) -> None:
-        self._prompts.append(QueuedPrompt(text=text))
-
-    def add_first(self, text: str) -> None:
-        """Add a prompt that is sent before all that wait already."""
-        self._prompts.insert(0, QueuedPrompt(text=text))
-
-    def put_back(self, prompts: Iterable[QueuedPrompt]) -> None:
-        """Add prompts that were taken out, before all that wait now."""
-        self._prompts[:0] = prompts
-
-    def extend(self, prompts: Iterable[QueuedPrompt]) -> None:
-        """Add prompts of another queue, held or not, after those that wait here."""
-        self._prompts += prompts
-
-    def hold_all(self, unsent: str = "") -> None:
-        """Mark all prompts as held: they wait for the user, or for a later turn that does not fail.
-
-        `unsent` is a prompt that could not be sent; it becomes the first one.
-        """
-        texts = [prompt.text for prompt in self._prompts]
-        if unsent:
-            texts.insert(0, unsent)
-        self._prompts = [QueuedPrompt(text=text, is_held=True) for text in texts]
-
-    def pop_first(self) -> str | None:
-        """Take out the first prompt, held or not; None if the queue is empty."""
-        return self._prompts.pop(0).text if self._prompts else None
-
-    def pop_first_not_held(self) -> str | None:
-        """Take out the first prompt that is not held; None if none exists."""
-        for index, prompt in enumerate(self._prompts):
-            if not prompt.is_held:
-                del self._prompts[index]
-                return prompt.text
-        return None
-
-    def pop_at(self, index: int) -> str:
-        """Take out and return the prompt at `index`, of which -1 is the newest one.
-
-        Return an empty text if it is not there any more.
-        """
-        is_there = -len(self._prompts) <= index < len(self._prompts)
-        return self._prompts.pop(index).text if is_there else ""
-
-    def pop_all(self) -> tuple[QueuedPrompt, ...]:
-        """Empty the queue and return its prompts."""
-        prompts = tuple(self._prompts)
-        self._prompts.clear()
-        return prompts
-
-
 class TurnPhase(Enum):
     """Phase of the turn of an open session."""
 
@@ -118,7 +37,8 @@ class OpenSession(Struct):
     """A session in memory, with its queued prompts and the tool call that waits for approval."""
 
     conversation: Conversation
-    queue: PromptQueue = field(default_factory=PromptQueue)
+    queue: list[str] = field(default_factory=list)
+    """Prompts that wait for the end of the running answer, for a server, or for a model."""
     phase: TurnPhase = TurnPhase.NONE  # set by the screen, which runs the turn
     asked: ApprovalAsked | None = None  # the tool call that waits until the user decides
 
@@ -164,12 +84,9 @@ class OpenSession(Struct):
     def is_waiting(self) -> bool:
         """Whether prompts wait for a server or a model, to be sent as soon as one is ready.
 
-        While a turn runs, they wait for its end instead. Held ones wait for the user. New prompts
-        come behind the held ones: if the last one is held, all are.
+        While a turn runs, they wait for its end instead.
         """
-        if self.is_busy or not self.queue:
-            return False
-        return not self.queue.is_last_held
+        return bool(self.queue) and not self.is_busy
 
     def require_idle(self) -> None:
         """Raise `RequestInvalid` if a turn runs in this session."""
@@ -190,14 +107,15 @@ class OpenSession(Struct):
     def pop_next_prompt(self) -> str | None:
         """Take out the prompt to send after a turn that has ended; None for an empty queue.
 
-        After a failed or interrupted turn, return None: all prompts stay in the queue and are held,
-        because the next one would probably fail, too.
+        After a failed or interrupted turn, return None, and leave all prompts in the queue: the
+        next one would probably fail, too.
         """
         turn = self.conversation.turn
-        if turn is not None and turn.state in (AnswerState.FAILED, AnswerState.INTERRUPTED):
-            self.queue.hold_all()
-            return None
-        return self.queue.pop_first()
+        has_failed = turn is not None and turn.state in (
+            AnswerState.FAILED,
+            AnswerState.INTERRUPTED,
+        )
+        return self.queue.pop(0) if self.queue and not has_failed else None
 
 
 class OpenSessions:
@@ -393,20 +311,7 @@ class OpenSessions:
         """Whether a prompt of the shown session cannot be sent now."""
         return self.shown.is_busy or not self.next_turn.options.is_ready
 
-    def pop_waiting(self) -> list[tuple[OpenSession, str]]:
-        """Take the first prompt that is not held out of the queue of each session that waits.
-
-        Return the sessions with these prompts. For a session that waits, see `is_waiting`.
-        """
-        popped: list[tuple[OpenSession, str]] = []
-        for opened in self._sessions.values():
-            text = opened.queue.pop_first_not_held() if opened.is_waiting else None
-            if text is not None:
-                popped.append((opened, text))
-        return popped
-
-    def hold_waiting(self) -> None:
-        """Hold the prompts of all sessions without a running turn: no model can answer them."""
-        for opened in self._sessions.values():
-            if not opened.is_busy:
-                opened.queue.hold_all()
+    @property
+    def waiting(self) -> tuple[OpenSession, ...]:
+        """The sessions with prompts that wait for a server or a model."""
+        return tuple(opened for opened in self._sessions.values() if opened.is_waiting)

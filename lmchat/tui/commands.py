@@ -22,7 +22,6 @@ class Scope(StrEnum):
     CHAT = "Chat"
     MESSAGE = "The focused message"
     SESSIONS = "The list of sessions"
-    QUEUE = "The queue above the prompt"
     PICKER = "The model picker"
 
 
@@ -479,16 +478,6 @@ COMMANDS: tuple[Command, ...] = (
     _session("archive", "a", "archive", "Archive or restore it"),
     _session("delete", "d", "delete", "Move it to the trash"),
     _session("undo", "u", "undo", "Undo the last deletion"),
-    _command(Scope.QUEUE, "queue.edit", "up", "edit", "Edit it", "queue('edit')", is_offered=False),
-    _command(
-        Scope.QUEUE,
-        "queue.remove",
-        "delete",
-        "remove",
-        "Remove it",
-        "queue('remove')",
-        is_offered=False,
-    ),
     _command(
         Scope.PICKER,
         "picker.load",

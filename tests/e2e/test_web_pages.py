@@ -26,15 +26,16 @@ def host():
 
 def test_the_screen_asks_and_sends_the_page_with_the_prompt(screen, server, host):
     address = host.put("/beans", reply_of(SAVED))
-    screen.put(f"When? @{address}")
-    screen.type("\r", sees=f"Host: 127.0.0.1, port {host.port}")
+    screen.type(f"/file {address}\r", sees=f"Host: 127.0.0.1, port {host.port}")
     assert (host.connections, server.seen(CHAT)) == (0, [])
     screen.wait_time(0.6)  # the question takes no key at once
-    screen.type("y")
+    screen.type("y", hides="Download this page?")
+    screen.wait_until(lambda: f"[{address}" in screen.prompt_text, "the page in the prompt")
+    screen.type("When?\r")
     screen.wait_answered()
     [text] = prompts(server)
     assert text.startswith(f"{address} (")
-    assert text.endswith(f"When? {address}")
+    assert text.endswith("When?")
     assert "Outdoors  mid May  August" in text
     assert "def distance(rows):\n    return rows * 60  # cm" in text
     assert "evil" not in text
@@ -44,10 +45,11 @@ def test_the_screen_asks_and_sends_the_page_with_the_prompt(screen, server, host
 
 
 def test_escape_sequences_of_a_page_reach_no_terminal(screen, server, host):
-    screen.put(f"Why? @{host.put('/a', reply_of(ESCAPES))}")
-    screen.type("\r", sees="Download this page?")
+    screen.type(f"/file {host.put('/a', reply_of(ESCAPES))}\r", sees="Download this page?")
     screen.wait_time(0.6)
-    screen.type("y")
+    screen.type("y", hides="Download this page?")
+    screen.wait_until(lambda: "/a (" in screen.prompt_text, "the page in the prompt")
+    screen.type("Why?\r")
     screen.wait_answered()
     assert ALTERNATE_SCREEN in screen.private_modes
     assert "evil" not in screen.title

@@ -44,14 +44,14 @@ async def test_a_running_session_is_fetched_live_and_its_queue_with_it(store):
     first = sessions.shown
     task = asyncio.create_task(run(first, sessions, "one"))
     await sessions._backend.asked.wait()
-    sessions.shown.queue.add("two")
+    sessions.shown.queue.append("two")
     sessions.begin()
     session_id = first.conversation.header.session_id
     assert sessions.streaming == {session_id}
     assert await sessions.load(session_id) is first
     stored = await store.open_session(session_id)
     assert sessions.show_path(stored) is first
-    assert [one.text for one in first.queue] == ["two"]
+    assert first.queue == ["two"]
     gate.set()
     await task
     assert [m.text for m in first.conversation.messages] == ["one", "Let"]
@@ -85,37 +85,19 @@ async def test_a_session_that_is_not_on_the_disk_is_kept_open(store):
     assert len((await store.open_session(first.conversation.header.session_id)).messages) == 2
 
 
-async def test_the_queue_goes_out_in_order_after_a_good_end_and_is_held_after_a_bad_one(store):
+async def test_the_queue_goes_out_in_order_after_a_good_end_and_stays_after_a_bad_one(store):
     sessions = make(store, answer("A"), [ServerUnavailable("away")], answer("B"))
     opened = sessions.shown
     await run(opened, sessions, "one")
-    sessions.shown.queue.add("two")
-    sessions.shown.queue.add("three")
+    sessions.shown.queue.append("two")
+    sessions.shown.queue.append("three")
     assert opened.pop_next_prompt() == "two"
     await run(opened, sessions, "two")
     assert opened.conversation.turn.state is AnswerState.FAILED
     assert opened.pop_next_prompt() is None
-    assert [(one.text, one.is_held) for one in opened.queue] == [("three", True)]
+    assert opened.queue == ["three"]
     await run(opened, sessions, "four")
     assert opened.pop_next_prompt() == "three"
-
-
-async def test_a_refused_text_waits_first(store):
-    sessions = make(store)
-    sessions.shown.queue.add("later")
-    sessions.shown.queue.hold_all("refused")
-    assert [(one.text, one.is_held) for one in sessions.shown.queue] == [
-        ("refused", True),
-        ("later", True),
-    ]
-
-
-async def test_taking_what_has_just_gone_out_takes_nothing(store):
-    sessions = make(store)
-    sessions.shown.queue.add("one")
-    assert sessions.shown.queue.pop_at(3) == ""
-    assert sessions.shown.queue.pop_at(0) == "one"
-    assert [sessions.shown.queue.pop_at(index) for index in (0, -1)] == ["", ""]
 
 
 async def test_an_answer_that_ended_behind_another_session_is_unread_till_it_is_shown(store):
@@ -170,12 +152,3 @@ async def test_the_system_prompt_is_the_last_one_on_the_path(store):
     asked = sessions._backend.requests
     assert [request.messages[0].text for request in asked] == ["One.", "Two."]
     assert [m.role for m in asked[1].messages].count(Role.SYSTEM) == 1
-
-
-async def test_what_is_held_stays_when_what_was_said_after_it_goes_out_with_a_model(store):
-    sessions = make(store)
-    sessions.shown.queue.add("held")
-    sessions.hold_waiting()
-    sessions.shown.queue.add("new")
-    assert [text for _, text in sessions.pop_waiting()] == ["new"]
-    assert [one.text for one in sessions.shown.queue] == ["held"]

@@ -582,6 +582,17 @@ def sent(backend: ScriptedBackend) -> list[str]:
     return [request.messages[-1].text for request in backend.requests]
 
 
+async def kept_as(desk, session_id: str, text: str) -> None:
+    """Wait until the draft of a session on the disk is this text."""
+    kept = None
+    for _ in range(400):
+        kept = await desk.store.draft(session_id)
+        if kept == text:
+            return
+        await desk.pilot.pause(0.01)
+    assert kept == text
+
+
 async def shown(desk: Desktop, *texts: str) -> None:
     for text in texts:
         await desk.until(lambda text=text: text in screen_text(desk.app), f"“{text}” on the screen")

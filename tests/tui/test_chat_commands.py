@@ -16,7 +16,6 @@ from lmchat.tui.screens.palette import Palette
 from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.screens.theme_dialog import ThemeDialog
 from lmchat.tui.widgets.chat_log import ChatLog
-from lmchat.tui.widgets.prompt import QueueCard
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 from tests.support.desktop import gone, ready_desktop, shown
@@ -467,7 +466,6 @@ PLACES = {
     Scope.CHAT: ChatScreen,
     Scope.MESSAGE: ChatLog,
     Scope.SESSIONS: SessionList,
-    Scope.QUEUE: QueueCard,
     Scope.PICKER: ModelPicker,
 }
 

@@ -79,7 +79,7 @@ async def test_esc_stops_a_summary_and_nothing_has_changed(tmp_path):
         assert "not compacted" in screen_text(desk.app)
 
 
-async def test_a_summary_that_breaks_off_is_reported_and_queued_prompts_are_held(tmp_path):
+async def test_a_summary_that_breaks_off_is_reported_and_queued_prompts_return(tmp_path):
     gate = asyncio.Event()
     broken = [TextDelta(text="Th"), gate, StreamInterrupted("The connection broke.")]
     async with ready_desktop(tmp_path, *ANSWERS, broken) as desk:
@@ -87,7 +87,8 @@ async def test_a_summary_that_breaks_off_is_reported_and_queued_prompts_are_held
         await desk.say("/compact", sees="Summarise our conversation")
         await desk.say("d")
         gate.set()
-        await shown(desk, "Nothing has changed", "held")
+        await shown(desk, "Nothing has changed")
+        await desk.until(lambda: desk.prompt_input.text == "d", "the queued prompt")
         assert texts(desk) == TALK
 
 

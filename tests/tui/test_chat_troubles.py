@@ -134,17 +134,18 @@ async def test_a_full_window_is_refused_where_the_user_wants_that_and_the_prompt
         assert len(await desk.on_disk()) == 2
 
 
-async def test_a_queued_prompt_that_is_refused_is_held_and_what_is_typed_stays(tmp_path):
+async def test_a_queued_prompt_that_is_refused_returns_before_what_is_typed(tmp_path):
     gate = asyncio.Event()
     settings = Settings(ui=CALM, chat=ChatSettings(auto_truncate=False))
     backend = ScriptedBackend(half("word " * 90, gate), candidates=SMALL)
     async with ready_desktop(tmp_path, backend=backend, settings=settings) as desk:
         await desk.say("one", sees="word")
         desk.chat.turns.submit("many words " * 40)
+        desk.chat.turns.submit("two")
         await desk.press("x")
         gate.set()
-        await shown(desk, "held")
-        assert desk.prompt_input.text == "x"
+        await shown(desk, "tokens")
+        assert desk.prompt_input.text == "many words " * 40 + "\n\ntwo\n\nx"
         assert sent(backend) == ["one"]
 
 

@@ -9,7 +9,7 @@ from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import ServerUnavailable, StreamInterrupted
 from lmchat.tui.quirks.keys import KeyStream
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import desktop, half, hold, ready_desktop, sent, shown
+from tests.support.desktop import desktop, gone, half, hold, kept_as, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import screen_text
 
@@ -68,23 +68,51 @@ async def test_a_prompt_sent_before_the_first_is_on_the_disk_waits_too(tmp_path)
         assert [m.text for m in await desk.on_disk()] == ["one", "A", "two", "B"]
 
 
-async def test_a_queue_is_held_after_a_failure_and_goes_out_after_a_retry(tmp_path):
+async def test_after_a_failure_the_queue_returns_to_the_prompt_and_stays_saved(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     gate = asyncio.Event()
-    backend = ScriptedBackend(
-        [TextDelta(text="Let"), gate, StreamInterrupted("The connection broke.")],
-        answer("All."),
-        answer("More."),
-    )
-    async with ready_desktop(tmp_path, backend=backend) as desk:
+    broken = [TextDelta(text="Let"), gate, StreamInterrupted("The connection broke.")]
+    (tmp_path / "beds.md").write_text("Two beds.")
+    async with ready_desktop(tmp_path, broken, answer("All."), answer("More.")) as desk:
+        await desk.say("one", sees="Let")
+        await desk.say("/file beds.md", sees="[beds.md (9 bytes)]")
+        await desk.say("two")
+        await desk.say("three", sees="next  three")
+        await desk.type("and")
+        gate.set()
+        typed = "[beds.md (9 bytes)]\ntwo\n\nthree\n\nand"
+        await desk.until(lambda: desk.prompt_input.text == typed, "the queue in the prompt")
+        assert sent(desk.backend) == ["one"]
+        await gone(desk, "next  ")
+        await kept_as(desk, desk.conversation.header.session_id, desk.prompt_input.full_text)
+
+        await desk.press("ctrl+r")
+        await desk.answered()
+        assert sent(desk.backend) == ["one", "one"]
+        await desk.press("enter")
+        await desk.answered(2)
+        assert sent(desk.backend)[-1].endswith("Two beds.\n```\ntwo\n\nthree\n\nand")
+
+
+@pytest.mark.parametrize("keys", [("/title x",), ("alt+up", "alt+up", "e")])
+async def test_what_returns_is_not_sent_with_a_command_or_an_edit(tmp_path, keys):
+    gate = asyncio.Event()
+    broken = [TextDelta(text="Let"), gate, StreamInterrupted("The connection broke.")]
+    async with ready_desktop(tmp_path, broken) as desk:
         await desk.say("one", sees="Let")
         await desk.say("two")
+        for key in keys:
+            await (desk.type(key) if key.startswith("/") else desk.press(key))
+        typed = "/title x" if len(keys) == 1 else "one"
+        await desk.until(lambda: desk.prompt_input.text == typed, typed)
         gate.set()
-        await shown(desk, "held")
-        assert sent(backend) == ["one"]
-        await desk.press("ctrl+r")
-        await desk.answered(2)
-        assert sent(backend) == ["one", "one", "two"]
-        assert "held" not in screen_text(desk.app)
+        await gone(desk, "next  two")
+        assert desk.prompt_input.text == typed
+        await desk.press("enter" if len(keys) == 1 else "escape")
+        await desk.until(lambda: desk.prompt_input.text == "two", "the queued prompt")
+        assert sent(desk.backend) == ["one"]
 
 
 async def test_up_takes_a_waiting_prompt_back_and_del_drops_it(tmp_path):
@@ -94,7 +122,7 @@ async def test_up_takes_a_waiting_prompt_back_and_del_drops_it(tmp_path):
             await desk.say(text)
         await desk.press("up")
         await desk.until(lambda: desk.prompt_input.text == "three", "the newest in the prompt")
-        assert [one.text for one in desk.app.open_sessions.shown.queue] == ["two"]
+        assert desk.app.open_sessions.shown.queue == ["two"]
         await desk.press("ctrl+u", "delete")
         await desk.until(lambda: not desk.app.open_sessions.shown.queue, "an empty queue")
         gate.set()

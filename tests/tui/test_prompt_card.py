@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.tui.widgets.prompt import QueueCard
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.tui_host import PromptApp, drawn, screen_text
 
@@ -17,7 +16,7 @@ async def fill(app: PromptApp) -> None:
     app.prompt.status.show_state(
         READY, ("qwen3-8b", "LM Studio"), "~24 tok · 41 %", "42.3 tok/s · 41 %"
     )
-    await app.prompt.show_queue([("Which herbs go with them?", False)])
+    await app.prompt.show_queue(["Which herbs go with them?"])
     app.prompt.input.put("and in full shade?")
 
 
@@ -65,53 +64,24 @@ async def test_only_ascii_is_drawn_where_nothing_else_may_be() -> None:
         assert "\n".join(foot(app, 6)).isascii()
 
 
-@pytest.mark.parametrize("theme", ["lmchat-dark", "lmchat-light", "lmchat-ansi"])
-async def test_a_held_message_says_so_in_every_theme(theme: str) -> None:
-    async with drawn(PromptApp(theme=theme), (80, 24)) as (app, pilot):
-        await app.prompt.show_queue([("one", True), ("two", False)])
-        await pilot.pause()
-        text = screen_text(app)
-        assert "held  one" in text
-        assert "next  two" in text
-
-
 async def test_up_and_delete_in_an_empty_prompt_mean_the_newest_queued_message() -> None:
     async with drawn(PromptApp(), (80, 24)) as (app, pilot):
-        await app.prompt.show_queue([("one", False), ("two", False)])
+        await app.prompt.show_queue(["one", "two"])
+        assert screen_text(app).count("↑ edit  Del remove") == 1
         app.prompt.input.history_of_prompts = ("earlier",)
         await pilot.press("up", "delete")
         await pilot.pause()
         acts = app.of(PromptInput.QueueActWanted)
-        assert [(fact.what, fact.index) for fact in acts] == [("edit", -1), ("remove", -1)]
+        assert [fact.what for fact in acts] == ["edit", "remove"]
         assert app.prompt.input.text == ""
         await app.prompt.show_queue([])
         await pilot.press("up")
         assert app.prompt.input.text == "earlier"
 
 
-async def test_keys_on_a_queued_message_that_has_the_focus_mean_it() -> None:
-    async with drawn(PromptApp(), (80, 24)) as (app, pilot):
-        await app.prompt.show_queue([("one", False), ("two", False)])
-        app.prompt.query(QueueCard).first().focus()
-        await pilot.press("up", "delete")
-        await pilot.pause()
-        acts = app.of(PromptInput.QueueActWanted)
-        assert [(fact.what, fact.index) for fact in acts] == [("edit", 0), ("remove", 0)]
-
-
-async def test_the_focus_goes_back_to_the_prompt_when_the_queue_is_empty() -> None:
-    async with drawn(PromptApp(), (80, 24)) as (app, pilot):
-        await app.prompt.show_queue([("one", False)])
-        app.prompt.query_one(QueueCard).focus()
-        await pilot.pause()
-        await app.prompt.show_queue([])
-        await pilot.pause()
-        assert app.focused is app.prompt.input
-
-
 async def test_a_queued_message_shows_no_control_and_no_markup() -> None:
     async with drawn(PromptApp(), (100, 24)) as (app, pilot):
-        await app.prompt.show_queue([("[red]a\x1b[2J\nb[/]", False)])
+        await app.prompt.show_queue(["[red]a\x1b[2J\nb[/]"])
         await pilot.pause()
         assert "next  [red]a␛[2J b[/]" in screen_text(app)
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 from textual import events
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from lmchat.tui.commands import COMMANDS
-from lmchat.tui.widgets.prompt import Pill, QueueCard
+from lmchat.tui.widgets.prompt import Pill
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.tui_host import PromptApp, drawn, screen_text
 from tests.tui.test_quirks_typing import type_at_once
@@ -89,7 +90,7 @@ async def test_ctrl_u_clears_the_line_before_the_cursor_with_all_its_rows_then_t
 async def test_forty_by_twelve_still_shows_log_and_prompt() -> None:
     async with drawn(PromptApp(), (40, 12)) as (app, pilot):
         app.prompt.input.put("\n".join("line" for _ in range(30)))
-        await app.prompt.show_queue([("Which herbs go with them?", False)])
+        await app.prompt.show_queue(["Which herbs go with them?"])
         await pilot.pause()
         assert app.screen.query_one("#log").size.height >= 2
         assert "next" in screen_text(app)
@@ -304,10 +305,10 @@ async def test_escape_closes_the_list_only_and_it_stays_closed(app, pilot) -> No
 
 
 async def test_tab_moves_the_focus_when_no_list_is_open(app, pilot) -> None:
-    await app.prompt.show_queue([("next one", False)])
+    await app.screen.mount(Input())
     await write(pilot, "a")
     await pilot.press("tab")
-    assert isinstance(app.focused, QueueCard)
+    assert app.focused is app.screen.query_one(Input)
 
 
 @pytest.mark.parametrize("text", ["a /s", "/model x", "/etc/passwd", "/s\nx"])

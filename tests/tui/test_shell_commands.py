@@ -171,7 +171,7 @@ async def test_a_preset_and_a_queued_prompt_do_not_run(tmp_path):
     presets = {"evil": Preset(text="!touch ran")}
     settings = Settings(ui=UiSettings(reduced_motion=True), prompts=presets)
     async with ready_desktop(tmp_path, answer("A"), settings=settings) as desk:
-        desk.chat.sessions.opened.queue.add("!touch ran")
+        desk.chat.sessions.opened.queue.append("!touch ran")
         desk.chat.sessions.show_queue()
         await desk.press("up")
         await until_prompt(desk, "!touch ran")

@@ -28,7 +28,7 @@ _PROMPT: tuple[HelpEntry, ...] = (
     HelpEntry("^J, Alt+Enter", "New line; also Shift+Enter if the terminal supports it"),
     HelpEntry("↑", "In an empty prompt: earlier prompts"),
     HelpEntry("/", "At the start of a line: commands; Tab completes them"),
-    HelpEntry("@", "A file by a part of its name, or a page: @https://…"),
+    HelpEntry("@", "A file by a part of its name"),
     HelpEntry("!", "At the start of a line: a command of your shell"),
     HelpEntry("^Z", "Undo"),
 )

@@ -225,9 +225,9 @@ class ModelSwitch:
     async def _load_for_use(self, model: ModelInfo, options: LoadOptions) -> None:
         """Load a model; if it is in use, prompts wait until it is loaded.
 
-        Then they are sent, or are held if it cannot be loaded. A server that does not load on
-        request may load with the first prompt: for a model in use, this is no failure. Other errors
-        are raised.
+        Then they are sent, or return to the prompt field if it cannot be loaded. A server that does
+        not load on request may load with the first prompt: for a model in use, this is no failure.
+        Other errors are raised.
         """
         since_s = self._loading_since_s = self._workspace.clock()
         self._show_loading(replace(model, state=LoadState.LOADING, load_fraction=None))

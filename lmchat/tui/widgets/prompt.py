@@ -8,12 +8,10 @@ card may have a note about what Enter does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from msgspec import Struct
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.getters import query_one
@@ -22,7 +20,6 @@ from textual.widget import Widget
 
 from lmchat.text import safe_line
 from lmchat.tui import formatting
-from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
@@ -55,41 +52,30 @@ class Pill(Widget):
             self.post_message(self.Pressed())
 
 
-class QueueCard(LineWidget, can_focus=True):
-    """A queued prompt: `next  Which herbs go with them?   ↑ edit  Del remove`.
+class QueueCard(LineWidget):
+    """A queued prompt: `next  Which herbs go with them?   ↑ edit  Del remove`."""
 
-    It begins with `held` if something failed while it waited.
-    """
-
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.QUEUE)]
-
-    def __init__(self, index: int, text: str, *, is_held: bool = False) -> None:
+    def __init__(self, text: str, *, is_newest: bool) -> None:
         super().__init__()
-        self._index = index
-        self.show_entry(text, is_held=is_held)
+        self.show_entry(text, is_newest=is_newest)
 
-    def show_entry(self, text: str, *, is_held: bool) -> None:
-        """Show a queued prompt on this card, and whether it is held back after a failure."""
+    def show_entry(self, text: str, *, is_newest: bool) -> None:
+        """Show a queued prompt on this card; the keys of the prompt act on the newest one."""
         # files are only named here; the queue has the whole text, so the blocks are not kept
         self._text = safe_line(FoldedBlocks().fold_files(text))
-        self._is_held = is_held
+        self._is_newest = is_newest
         self.refresh()
-
-    def action_queue(self, what: str) -> None:
-        """Post the request to `edit` or `remove` the prompt of this card."""
-        self.post_message(PromptInput.QueueActWanted(what, self._index))
 
     def render(self) -> Content:
         icons = icons_for(self)
         width = self.content_size.width
-        state = ("held", "$warning") if self._is_held else ("next", MUTED)
-        left = content((state, ("  ", ""), (self._text, "")))
+        left = content((("next", MUTED), ("  ", ""), (self._text, "")))
         bold = f"bold {MUTED}"
         hint = content(
             ((icons.up_arrow, bold), (" edit  ", MUTED), ("Del", bold), (" remove", MUTED))
         )
         has_room_for_hint = width >= 2 * hint.cell_length - 2
-        if not has_room_for_hint:  # it would take about half of the width, which the text needs
+        if not (self._is_newest and has_room_for_hint):  # it would take half of a short row
             hint = Content("")
         return fit([left], hint, width, icons.cut)
 
@@ -163,32 +149,26 @@ class Prompt(Vertical):
         self.note.display = bool(text)
         self.note.show([styled(text, MUTED)], styled(hint, MUTED))
 
-    async def show_queue(self, entries: Sequence[tuple[str, bool]]) -> None:
-        """Show a card for each queued prompt; an entry is its text, and whether it is held.
+    async def show_queue(self, texts: Sequence[str]) -> None:
+        """Show a card for each queued prompt.
 
-        Existing cards are used again; missing ones are added, surplus ones removed. If the card
-        with the focus is removed, the last remaining one gets the focus, or else the prompt.
+        Existing cards are used again; missing ones are added, surplus ones removed.
         """
         cards = list(self.query(QueueCard))
-        had_focus = any(card.has_focus for card in cards)
-        surplus_cards = cards[len(entries) :]
+        surplus_cards = cards[len(texts) :]
         added_cards = []
-        for index, (text, is_held) in enumerate(entries):
+        for index, text in enumerate(texts):
+            is_newest = index == len(texts) - 1
             if index < len(cards):
-                cards[index].show_entry(text, is_held=is_held)
+                cards[index].show_entry(text, is_newest=is_newest)
             else:
-                added_cards.append(QueueCard(index, text, is_held=is_held))
-        self.input.has_queue = bool(entries)
+                added_cards.append(QueueCard(text, is_newest=is_newest))
+        self.input.has_queue = bool(texts)
         if added_cards and not self.query("#queue"):
             await self.mount(Vertical(id="queue"), after=self.pill)
         for queue in self.query("#queue"):
             await queue.remove_children(surplus_cards)
             await queue.mount_all(added_cards)
-
-        remaining_cards = cards[: len(entries)]
-        if had_focus and not any(card.has_focus for card in remaining_cards):
-            new_focus = remaining_cards[-1] if remaining_cards else self.input
-            new_focus.focus()
 
     @on(PromptInput.CompletionChanged)
     async def show_commands(self, event: PromptInput.CompletionChanged) -> None:

@@ -18,7 +18,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult
 
-from lmchat.domain.web_page import is_page_address, mention_span, mentioned_pages
+from lmchat.domain.web_page import is_page_address
 from lmchat.text import fuzzy_match, safe_text
 from lmchat.tui import formatting
 from lmchat.tui.commands import (
@@ -94,8 +94,6 @@ FOLDED_FROM = 50_000  # characters above which pastes are folded: longer texts m
 _HISTORY_STEPS = {"up": 1, "down": -1}  # steps in the earlier prompts, of which the newest is first
 _PAGE_KEYS = ("pageup", "pagedown")
 _QUEUE_KEYS = {"up": "edit", "delete": "remove"}  # in an empty prompt, while prompts are queued
-_NEWEST_QUEUED = -1  # index in the queue
-_BLANK_KEYS = ("space", *NEWLINE_KEYS)
 _FILE_COMMAND = "/file "
 _MENTION = re.compile(r"(?:^|\s)@(\S*)$")  # the beginning of a file's name before the cursor
 _LIKE_PATH = re.compile(r"""\s*['"]?(?:file://|~?/)""")  # as terminals paste a dropped file
@@ -138,11 +136,6 @@ class PromptInput(TextArea):
         text: str  # `@` with the typed letters, or the pasted text
         path: str  # empty for a pasted text
 
-    class PagesNamed(Post):
-        """A blank or Enter was typed behind addresses of pages that are named as `@https://…`."""
-
-        addresses: Sequence[str]
-
     class ScrollWanted(Post):
         """Request to scroll the log with a key that has nothing to scroll in the prompt."""
 
@@ -152,10 +145,9 @@ class PromptInput(TextArea):
         """Esc came together with the letter typed after it, as from tmux: Alt with that letter."""
 
     class QueueActWanted(Post):
-        """Request to `edit` or `remove` a queued prompt."""
+        """Request to `edit` or `remove` the newest queued prompt."""
 
         what: str
-        index: int  # index in the queue; `_NEWEST_QUEUED` for the newest
 
     def __init__(self) -> None:
         super().__init__(id="prompt", soft_wrap=True, highlight_cursor_line=False)
@@ -167,8 +159,6 @@ class PromptInput(TextArea):
         """Returns the files that match a few letters."""
         self.names: Names = {}
         self.runs_commands = True  # whether Enter runs `!COMMAND`; not while a message is edited
-        self.waits_to_send = False  # whether Enter was pressed, and pages are fetched before
-        self._kept_addresses: set[str] = set()  # addresses after `@` that are not to be fetched
         self._blocks = FoldedBlocks()
         # whether the text beside folded blocks was typed: only then `!COMMAND` runs in a shell
         self._is_typed = True
@@ -198,19 +188,6 @@ class PromptInput(TextArea):
         """The line `/COMMAND` or `!COMMAND` if nothing else is there but folded blocks; or ""."""
         line = self._typed_words.strip("\n").rstrip()
         return line if is_command(line) or is_shell_command(line) else ""
-
-    @property
-    def unread_pages(self) -> list[str]:
-        """The addresses named as `@https://…` that are to be fetched; none in a command."""
-        if self.runs_commands and self.typed_command:
-            return []
-        named = mentioned_pages(self._typed_words)
-        return [address for address in named if address not in self._kept_addresses]
-
-    def keep_address(self, address: str) -> None:
-        """Leave an address in the text when its page cannot be fetched; the next Enter sends it."""
-        self._kept_addresses.add(address)
-        self.waits_to_send = False
 
     @property
     def _typed_words(self) -> str:
@@ -300,21 +277,7 @@ class PromptInput(TextArea):
         end = start + len(typed)
         if start < 0:  # not named, or the name was changed while the files were read
             start = end = cursor
-        self._insert_files(start, end, files, name)
 
-    def attach_page(self, address: str, file: str) -> None:
-        """Insert a page above the line that names its address after `@`, as `attach` does."""
-        start, end = mention_span(self.text, address)
-        self._insert_files(start, end, [file], address)
-
-    def _insert_files(self, start: int, end: int, files: Sequence[str], name: str) -> None:
-        """Insert files above the line of a range of the text, and put `name` in its place.
-
-        Without other words in the line, the range is removed instead. `start` and `end` are places
-        in the text, between which the files are named. The cursor stays at the same text.
-        """
-        text = self.text
-        cursor = len(self.get_text_range((0, 0), self.cursor_location))
         line_start = text.rfind("\n", 0, start) + 1
         other_words = text[line_start:start] + text[end:].partition("\n")[0]
         if not other_words.strip():
@@ -372,14 +335,8 @@ class PromptInput(TextArea):
 
         Line breaks around the text and blanks at its end are removed. If the prompt has folded
         blocks beside a command, only the command is posted, and the blocks stay for the next
-        prompt. If the text names pages, only these are posted: they are fetched before it is sent.
+        prompt.
         """
-        pages = self.unread_pages
-        self.waits_to_send = bool(pages)
-        if pages:
-            self.move_cursor(self.document.end)
-            self._post_to_parent(self.PagesNamed(pages))
-            return
         command = self.typed_command if self.runs_commands else ""
         blocks = self._blocks.lines_of(self.text)
         if is_shell_command(command):
@@ -387,7 +344,6 @@ class PromptInput(TextArea):
             return
         text = command if blocks and command else self.full_text.strip("\n").rstrip()
         if text.strip():
-            self._kept_addresses.clear()
             self.put(blocks if command else "")
             self._post_to_parent(self.Submitted(text))
 
@@ -421,23 +377,11 @@ class PromptInput(TextArea):
         Alt with a letter is posted as `StopWanted`. All other keys are left to Textual.
         """
         key = event.key
-        if key != "enter":  # the text may become another one than was to be sent
-            self.waits_to_send = False
-        if key in _BLANK_KEYS:
-            self._post_named_page()
         if self._handle_list_key(key) or self._handle_key(key) or await run_own_binding(self, key):
             event.stop()
             event.prevent_default()
         elif key.startswith("alt+") and event.is_printable:
             self.post_message(self.StopWanted())
-
-    def _post_named_page(self) -> None:
-        """Post the address before the cursor if it is one that is named as `@https://…`."""
-        row, column = self.cursor_location
-        word = self.document[row][:column].rpartition(" ")[2]
-        for address in mentioned_pages(word):
-            if address in self.unread_pages:
-                self._post_to_parent(self.PagesNamed([address]))
 
     def on_paste(self, event: events.Paste) -> None:
         """Insert a pasted text, folded if it is longer than `FOLDED_FROM`.
@@ -446,7 +390,6 @@ class PromptInput(TextArea):
         """
         event.stop()
         event.prevent_default()
-        self.waits_to_send = False
         text = safe_text(event.text)
         if len(text) > FOLDED_FROM:
             lines = text.count("\n") + 1
@@ -587,7 +530,7 @@ class PromptInput(TextArea):
         elif self._is_for_log(key):
             self.post_message(self.ScrollWanted(key))
         elif key in _QUEUE_KEYS and self.has_queue and not self.text:
-            self.post_message(self.QueueActWanted(_QUEUE_KEYS[key], _NEWEST_QUEUED))
+            self.post_message(self.QueueActWanted(_QUEUE_KEYS[key]))
         else:
             return key in _HISTORY_STEPS and self._recall(_HISTORY_STEPS[key])
         return True

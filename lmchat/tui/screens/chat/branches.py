@@ -176,7 +176,7 @@ class Branches:
     async def delete(self, message: ChatMessage) -> None:
         """Stop the running turn, and hide a message with what follows it; `undo` restores it."""
         session_id = self._sessions.shown_id
-        await self._turns.stop_and_hold(self._sessions.opened)
+        await self._turns.stop_and_give_back(self._sessions.opened)
         self._sessions.show_path(await self._store.delete_message(session_id, message.message_id))
         self._status.show_action("deleted")
         key = "u or /undo" if self._widgets.has_log_focus else "/undo"

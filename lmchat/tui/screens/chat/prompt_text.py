@@ -183,7 +183,7 @@ class PromptText:
 
     def _save(self, draft_id: str, text: str, opened: OpenSession) -> None:
         """Note a draft with the queue of its session, and write it in a worker."""
-        self._drafts.note(draft_id, text, [queued.text for queued in opened.queue])
+        self._drafts.note(draft_id, text, opened.queue)
         self._background.begin(self.write, "draft", is_only=False)
 
     async def write(self) -> None:
@@ -245,6 +245,27 @@ class PromptText:
             self._input.attach(typed="", files=[file_text])  # at the cursor
         else:
             self._save(draft_id, file_text + self._drafts.text(draft_id), opened)
+
+    def give_back(self, opened: OpenSession, *prompts: str) -> None:
+        """Put prompts that were not sent before what is typed in their session.
+
+        During an edit or a command, they are put before what comes back after it: Enter must not
+        send them together. The prompts of a session that is not shown go into its draft.
+        """
+        text = _joined(*prompts)
+        if not text:
+            return
+        if opened is not self._open_sessions.shown:
+            draft_id = _draft_id(opened)
+            self._save(draft_id, _joined(text, self._drafts.text(draft_id)), opened)
+        elif self.edited_id:
+            self._before_edit = _joined(text, self._before_edit)
+            self.save_soon()
+        elif self._input.typed_command:
+            self._before_command = _joined(text, self._before_command)
+            self.save_soon()
+        else:
+            self._input.put(_joined(text, self._input.full_text))
 
     def begin_command(self, start: str) -> None:
         """Put the start of a command, as `/title `, in place of what is typed, which is kept.

@@ -124,13 +124,13 @@ class SavedSessions:
     async def _delete(self, session_id: str, _typed: str) -> str:
         """Stop the turn of a session and move it to the trash; if it is shown, show a new session.
 
-        Its queued prompts are held: a later turn would bring it back from the trash. The new
-        session is not shown if the user has changed to another one during the wait.
+        Its queued prompts return to the prompt field: a later turn would bring it back from the
+        trash. The new session is not shown if the user has changed to another one during the wait.
         """
         shown = self._sessions.opened
         is_shown = session_id == shown.session_id
         for opened in self._open_sessions.with_ids([session_id]):
-            await self._turns.stop_and_hold(opened)
+            await self._turns.stop_and_give_back(opened)
         await self._library.delete(session_id)
         has_switched = shown is not self._sessions.opened  # during the waits above
         if is_shown and not has_switched:

@@ -258,9 +258,9 @@ class ChatScreen(PatchedScreen):
     @on(PromptInput.QueueActWanted)
     def _act_on_queue(self, event: PromptInput.QueueActWanted) -> None:
         if event.what == "edit":
-            self.turns.edit_queued(event.index)
+            self.turns.edit_queued()
         else:
-            self.turns.remove_queued(event.index)
+            self.turns.remove_queued()
 
     def action_slash(self, start: str) -> None:
         """Put the start of a slash command into the prompt; the user types its argument."""
@@ -270,12 +270,8 @@ class ChatScreen(PatchedScreen):
         self.background.lend_terminal_to(self.prompt_text.edit_in_program)
 
     @on(PromptInput.FileNamed)
-    @on(PromptInput.PagesNamed)
-    def _attach_named(self, event: PromptInput.FileNamed | PromptInput.PagesNamed) -> None:
-        """Attach pages, the file that was chosen after `@`, or those whose paths were pasted."""
-        if isinstance(event, PromptInput.PagesNamed):
-            self._prompt_pages.attach_mentioned(event.addresses)
-            return
+    def _attach_named(self, event: PromptInput.FileNamed) -> None:
+        """Attach the file that was chosen after `@`, or those whose paths were pasted."""
         if event.path:
             attach = partial(self._prompt_files.attach_named, event.path, typed=event.text)
         else:  # the text was pasted

@@ -136,8 +136,8 @@ class ShownSession:
     def show_queue(self) -> None:
         """Show the queued prompts of the shown session above the prompt, and save them."""
         shown = self._open_sessions.shown
-        entries = [(queued.text, queued.is_held) for queued in shown.queue]
-        self._background.begin(lambda: self._widgets.prompt.show_queue(entries), "queue")
+        texts = tuple(shown.queue)
+        self._background.begin(lambda: self._widgets.prompt.show_queue(texts), "queue")
         self._prompt_text.save_queue_of(shown)
 
     # The list of sessions
@@ -296,14 +296,13 @@ class ShownSession:
         """
         if left.conversation.messages or not left.is_waiting:
             return
-        waiting = left.queue.pop_all()
         drafts = self._open_sessions.drafts
         draft = drafts.text("")
         if takes_queue:
-            self._open_sessions.shown.queue.extend(waiting)
+            self._open_sessions.shown.queue.extend(left.queue)
         else:
-            texts = [*(queued.text for queued in waiting), draft]
-            draft = SEPARATOR.join(filter(None, texts))
+            draft = SEPARATOR.join(filter(None, (*left.queue, draft)))
+        left.queue.clear()
         # also with an unchanged text: this takes the queue out of what is saved for new sessions
         drafts.note("", draft)
 

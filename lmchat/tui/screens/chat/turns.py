@@ -41,7 +41,6 @@ from lmchat.services.conversation_events import (
     SummaryAsked,
 )
 from lmchat.services.open_sessions import OpenSession, TurnPhase
-from lmchat.services.save_queue import SEPARATOR
 from lmchat.services.target_state import TargetState
 from lmchat.services.tool_loop import ApprovalAsked, MessageEnded
 from lmchat.text import safe_line
@@ -140,8 +139,10 @@ class Turns:
         If no turn can begin, the text goes back into the prompt, and the edit continues.
         """
         opened = self._sessions.opened
-        settings = self._settings_for(opened, text)
-        if settings is not None:
+        settings = self._settings_for(opened)
+        if settings is None:
+            self._widgets.prompt_input.put(text)
+        else:
             words, files = self._open_sessions.files.split(text)
             events = opened.conversation.edit(edited_id, words, settings, files)
             self._begin_turn(opened, events, text)
@@ -153,7 +154,7 @@ class Turns:
 
         If no server was found, or it lacks an API key, notify the user what the prompt waits for.
         """
-        self._sessions.opened.queue.add(text)
+        self._sessions.opened.queue.append(text)
         self._sessions.show_queue()
         self._status.show_action("queued")
         state = self._workspace.target_state
@@ -236,12 +237,9 @@ class Turns:
             self._begin_turn(opened, opened.conversation.compact(prompt, settings))
 
     def send_waiting(self) -> None:
-        """Send the first prompt of each session that waits for a model; call it when one is ready.
-
-        Held prompts (`QueuedPrompt.is_held`) are not sent.
-        """
-        for opened, text in self._open_sessions.pop_waiting():
-            self._send(opened, text)
+        """Send the first prompt of each session that waits, as a model is ready."""
+        for opened in self._open_sessions.waiting:
+            self._send(opened, opened.queue.pop(0))
         self._sessions.show_queue()
 
     def resume_after_load(self, *, can_answer: bool) -> None:
@@ -249,11 +247,11 @@ class Turns:
 
         If the model can answer, send the waiting prompts. Before that, if the last answer of the
         shown session has failed because no model was loaded, regenerate it. If the model cannot
-        answer, hold the prompts until the user acts.
+        answer, the prompts return to the prompt field.
         """
         if not can_answer:
-            self._open_sessions.hold_waiting()
-            self._sessions.show_queue()
+            for opened in self._open_sessions.waiting:
+                self._give_back(opened)
             return
         last = self._sessions.opened.last_answer_or_prompt
         if last is not None and _lacked_model(last):
@@ -269,7 +267,7 @@ class Turns:
         """
         may_compact = may_compact and self._next_turn.options.chat.auto_compact
         if may_compact and self._next_turn.can_compact(opened.conversation, text):
-            opened.queue.add_first(text)
+            opened.queue.insert(0, text)
             self._sessions.show_queue()
             self.compact(opened)
             return
@@ -295,19 +293,22 @@ class Turns:
     def _settings_for(self, opened: OpenSession, text: str = "") -> TurnSettings | None:
         """Return the settings of a turn that is to begin; None if it cannot begin.
 
-        In this case `text`, which was to be sent, is given back to the prompt, and the user is told
-        why. While lmchat quits, the text is held in the queue instead, which is saved as a draft.
+        In this case `text`, which was to be sent, is given back to the prompt. The user is told
+        why, unless lmchat quits.
         """
-        if self._workspace.is_leaving:
-            opened.queue.hold_all(text)
-            return None
         try:
             opened.require_idle()
-            return self._next_turn.settings(opened.conversation.own_sampling)
+            settings = self._next_turn.settings(opened.conversation.own_sampling)
         except LMChatError as error:
-            self._give_back(opened, text)
+            if text:
+                self._give_back(opened, text)
             self._notices.show_error(error)
             return None
+        if not self._workspace.is_leaving:
+            return settings
+        if text:
+            self._give_back(opened, text)
+        return None
 
     # Workers
 
@@ -352,13 +353,11 @@ class Turns:
             cancelled += self._cancel(opened)
         await _wait_until_ended(cancelled)
 
-    async def stop_and_hold(self, opened: OpenSession) -> None:
-        """Stop the turn of a session, wait until it has ended, and hold the queued prompts."""
-        queued = opened.queue.pop_all()  # else the end of the turn sends the next prompt
-        await _wait_until_ended(self._cancel(opened))
-        opened.queue.put_back(queued)
-        opened.queue.hold_all()
-        self._sessions.show_queue()  # the end of the turn has shown it without these prompts
+    async def stop_and_give_back(self, opened: OpenSession) -> None:
+        """Stop the turn of a session, give back the queued prompts, and wait until it has ended."""
+        workers = self._cancel(opened)
+        self._give_back(opened)  # now: the end of the turn sends the next prompt
+        await _wait_until_ended(workers)
 
     def _cancel(self, opened: OpenSession) -> list[Worker[None]]:
         """Begin to stop the turn of a session; return its workers that have not ended yet."""
@@ -399,7 +398,8 @@ class Turns:
             opened.phase = TurnPhase.NONE
             opened.asked = None
             if refusal is not None:
-                self._give_back(opened, text)
+                if not is_summary:
+                    self._give_back(opened, text)
                 self._notices.show_error(refusal)
             elif not opened.conversation.has_all_messages:
                 # a turn first reads the older messages; it was stopped before it had sent anything
@@ -489,7 +489,7 @@ class Turns:
         """Show how a turn ended, then send the next queued prompt of its session, if there is one.
 
         Without such a prompt, the model may give the session a title. Nothing is done while lmchat
-        quits. After a failure, all queued prompts are held.
+        quits. After a failure, all queued prompts return to the prompt field.
 
         Args:
             opened: The session.
@@ -506,6 +506,8 @@ class Turns:
             self._show_end(opened, None if is_summary else answer)
         self._open_sessions.mark_unread(opened)
         next_prompt = opened.pop_next_prompt()
+        if next_prompt is None:
+            self._give_back(opened)  # what is left in the queue after a failure
         self._sessions.show_queue()
         self._status.show_action(self._outcome(opened, answer, is_summary=is_summary))
         if is_summary:
@@ -610,43 +612,36 @@ class Turns:
 
     # Prompts that were not sent
 
-    def _give_back(self, opened: OpenSession, text: str) -> None:
-        """Put a text that was not sent back into the prompt; do nothing if it is empty.
-
-        If the prompt has another text by now, or another session is shown, hold it as the first one
-        in the queue of its session.
-        """
-        prompt_input = self._widgets.prompt_input
-        is_shown = opened is self._sessions.opened
-        if text and is_shown and not prompt_input.text:
-            prompt_input.put(text)
-        elif text:
-            opened.queue.hold_all(text)
-            self._sessions.show_queue()
-
-    def edit_queued(self, index: int) -> None:
-        """Move a queued prompt of the shown session into the prompt, before what is typed there."""
-        prompt_input = self._widgets.prompt_input
-        texts = (self._sessions.opened.queue.pop_at(index), prompt_input.full_text)
-        prompt_input.put(SEPARATOR.join(filter(None, texts)))
+    def _give_back(self, opened: OpenSession, text: str = "") -> None:
+        """Return a prompt that was not sent, and those queued behind it, to the prompt field."""
+        self._prompt_text.give_back(opened, text, *opened.queue)
+        opened.queue.clear()
         self._sessions.show_queue()
-        prompt_input.focus()
+
+    def edit_queued(self) -> None:
+        """Move the newest queued prompt into the prompt, before what is typed there."""
+        opened = self._sessions.opened
+        if opened.queue:
+            self._prompt_text.give_back(opened, opened.queue.pop())
+            self._sessions.show_queue()
 
     def take_back(self) -> bool:
         """Move the newest queued prompt into the prompt if it waits for a server or a model.
 
         Return False, and do nothing, if none waits.
         """
-        opened = self._sessions.opened
-        if not opened.is_waiting:
+        if not self._sessions.opened.is_waiting:
             return False
-        self.edit_queued(len(opened.queue) - 1)
+        self.edit_queued()
         self._status.show_action("cancelled")
         return True
 
-    def remove_queued(self, index: int) -> None:
-        self._sessions.opened.queue.pop_at(index)
-        self._sessions.show_queue()
+    def remove_queued(self) -> None:
+        """Drop the newest queued prompt."""
+        queue = self._sessions.opened.queue
+        if queue:
+            queue.pop()
+            self._sessions.show_queue()
 
 
 def _lacked_model(message: ChatMessage) -> bool:
