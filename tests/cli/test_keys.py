@@ -43,20 +43,6 @@ def test_a_key_goes_to_its_own_server_only(keys_of):
         assert _key_for(keys, other) is None
 
 
-def test_a_key_of_the_file_does_not_follow_a_flag_to_another_server(keys_of):
-    text = 'endpoint = "http://nas:1337"\napi_key = "k"\nallowed_hosts = ["nas", "evil"]'
-    keys = keys_of(text, endpoint="http://evil:1337")
-    assert _key_for(keys, "http://evil:1337") is None
-    assert _key_for(keys, "http://nas:1337") == "k"
-
-
-def test_a_key_without_a_server_goes_to_this_machine_only(keys_of):
-    keys = keys_of(environ={"LMCHAT_API_KEY": "k"})
-    assert _key_for(keys, "http://localhost:1337") == "k"
-    assert _key_for(keys, "http://[::1]:1337") == "k"
-    assert _key_for(keys, "http://nas:1337") is None
-
-
 def test_the_key_of_openai_goes_to_openai_only(keys_of):
     keys = keys_of(environ={"OPENAI_API_KEY": "k"})
     assert _key_for(keys, _OPENAI) == "k"

@@ -44,15 +44,6 @@ def test_a_session_that_is_named_is_purged_to_the_last_byte(user):
 
 
 @pytest.mark.timeout(60)
-def test_the_trash_is_purged_to_the_last_byte(user):
-    for session_id in user.ids:
-        user("sessions", "delete", session_id)
-    assert left(user.home)
-    assert user("sessions", "purge", "--yes").returncode == 0
-    assert (left(user.home), stored_titles(user.home)) == ([], ["stays"])
-
-
-@pytest.mark.timeout(60)
 def test_the_trash_is_purged_to_the_last_byte_while_another_lmchat_runs(user):
     for session_id in user.ids:
         user("sessions", "delete", session_id)

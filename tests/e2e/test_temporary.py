@@ -203,14 +203,13 @@ def test_each_slash_command_is_walked_through():
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("is_copy", [False, True])
-def test_no_command_leaves_a_word_in_a_file_or_changes_what_is_saved(user, server, is_copy):
-    session_id = saved_session(user, server)
+def test_no_command_leaves_a_word_in_a_file_or_changes_what_is_saved(user, server):
+    saved_session(user, server)
     before = rows_of_sessions(user)
     server.on(CHAT, sse(ANSWER, finish(), DONE))
     export, note = user.user / "export.md", user.user / "note.txt"
-    words = ("--log-level", "debug", *(("-r", session_id) if is_copy else ()))
-    with LMChatScreen(user.home, server.url, "--temporary", *words, env=user.env) as screen:
+    words = ("--temporary", "--log-level", "debug")
+    with LMChatScreen(user.home, server.url, *words, env=user.env) as screen:
         screen.wait_ready()
         screen.wait_for("temporary")
         for number in range(3):

@@ -17,7 +17,6 @@ from lmchat.formats.json_format import to_json
 from lmchat.formats.markdown_write import to_markdown
 from lmchat.formats.writing import to_text
 from lmchat.services.answer_stream import TurnSettings
-from lmchat.storage.unsaved import UnsavedStore
 from tests.services.test_conversation import begin, reading
 from tests.support.chats import read_chats
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, model, read
@@ -80,23 +79,6 @@ async def test_a_rewritten_answer_is_another_version_that_no_server_sees(store):
     assert tree[1].reasoning == THOUGHT
     assert not tree[1].receipt.is_edited
     assert len(backend.requests) == 1
-
-
-async def test_search_finds_both_texts(store):
-    await rewritten(store, "Ferns do well.")
-    for word in ("Ferns", "Lettuce"):
-        assert [hit.match for hit in await store.search(word)] == [word]
-
-
-async def test_a_rewritten_answer_of_a_temporary_chat_is_a_version_in_memory_only(store):
-    unsaved = UnsavedStore(store)
-    conversation, _, _ = await rewritten(unsaved, "Ferns do well.")
-    session_id = conversation.header.session_id
-    tree = await unsaved.tree(session_id)
-    assert [message.text for message in tree[1:]] == ["Lettuce does well.", "Ferns do well."]
-    back = await unsaved.set_leaf(session_id, tree[1].message_id)
-    assert back.messages[-1].text == "Lettuce does well."
-    assert await store.list_sessions() == ()
 
 
 async def test_the_next_prompt_is_sent_with_the_rewritten_answer(store):

@@ -90,16 +90,6 @@ async def test_quitting_during_an_edit_keeps_what_was_typed_before_it(tmp_path):
         await desk.until(lambda: desk.prompt_input.text == "xy\n\none!", "all that was typed")
 
 
-async def test_quitting_in_an_edit_saves_what_was_typed_before_it_too(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await desk.press("x", "y", "alt+up", "alt+up", "e", "!")
-        assert desk.prompt_input.text == "one!"
-        await desk.app.stop_and_save()
-        assert await desk.store.draft(desk.conversation.header.session_id) == "xy\n\none!"
-        await desk.press("escape")
-        assert desk.prompt_input.text == "xy"
-
-
 async def test_what_was_typed_before_the_command_of_a_key_stays_the_draft_of_its_session(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         session_id = desk.conversation.header.session_id
