@@ -117,8 +117,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     is_kept: bool = False  # whether the server keeps the answer for later (R-42)
     is_summary: bool = False  # whether the answer is a summary that takes the place of messages
 
-    # no simpler: it has one case for each event
-    def apply(self, event: StreamEvent, now_s: float) -> Turn:  # noqa: C901, PLR0911, PLR0912
+    def apply(self, event: StreamEvent, now_s: float) -> Turn:
         """Return the turn after an event that came at the monotonic time `now_s`."""
         match event:
             case TextDelta(text=text, pieces=pieces) | RefusalDelta(text=text, pieces=pieces):
