@@ -122,7 +122,7 @@ def _make_backend(
     """
 
     def make_client() -> ServerClient:
-        _remove_leftovers(context.paths.demo_dir)
+        sweep_scratch_folders()
         wiring = _import_wiring()
         keys = wiring.keys_of(context)
         keys.load()
@@ -133,15 +133,6 @@ def _make_backend(
         return client
 
     return Backend(make_client, engine)
-
-
-def _remove_leftovers(demo_dir: Path) -> None:
-    """Remove the temporary folders and downloads that killed processes have left. Blocks."""
-    sweep_scratch_folders()
-    if demo_dir.is_dir():
-        from lmchat.engine.download import sweep_downloads
-
-        sweep_downloads(demo_dir)
 
 
 def _make_importer(context: Context, store: ChatStore) -> Importer:

@@ -14,7 +14,7 @@ from lmchat.cli.output import table
 from lmchat.cli.questions import ask_yes_no, can_ask
 from lmchat.cli.wiring import Runtime, make_engine
 from lmchat.config.settings import Settings
-from lmchat.domain.engine import FetchProgress, ModelFile
+from lmchat.domain.engine import ModelFile
 from lmchat.domain.program import Installed, ServerStart
 from lmchat.domain.server import Candidate
 from lmchat.engine.download import install_command, is_engine_installed
@@ -29,8 +29,6 @@ _JSON_FIELDS = (
     "path",
     "source",
     "quantization",
-    "architecture",
-    "context_max",
     "size_bytes",
     "parts",
 )
@@ -89,14 +87,9 @@ async def _download_demo(context: Context, engine: Engine) -> ModelFile:
         hint = "Confirm with --yes, or name a file with -m FILE.gguf."
         raise WrongUse(f"{reason}; you can download one: {description}.", hint=hint)
 
-    def show(progress: FetchProgress) -> None:
-        done_mb = _megabytes(progress.done_bytes)
-        total_mb = _megabytes(progress.total_bytes)
-        output.show_progress(f"{done_mb} of {total_mb} MB, {progress.fraction:.0%}")
-
     output.note("Downloading the demo model …")
     try:
-        return await engine.fetch(show)
+        return await engine.fetch(lambda elapsed_s: output.show_progress(f"{elapsed_s:.0f} s"))
     finally:
         output.show_progress("")
 
@@ -113,14 +106,13 @@ def _table(files: tuple[ModelFile, ...]) -> list[str]:
         (
             file.name,
             file.quantization,
-            formatting.window(file.context_max),
             formatting.size(file.size_bytes).replace(formatting.GAP, " "),
             file.source,
             str(file.path),
         )
         for file in files
     ]
-    return table(("MODEL", "QUANT", "CONTEXT", "SIZE", "OF", "FILE"), rows)
+    return table(("MODEL", "QUANT", "SIZE", "OF", "FILE"), rows)
 
 
 def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:

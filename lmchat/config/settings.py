@@ -341,7 +341,7 @@ class LocalSettings(Struct, frozen=True, kw_only=True):
         Annotated[
             int,
             setting(
-                "context window in tokens; unset: 8192, or the model's maximum if that is smaller",
+                "context window in tokens; unset: 8192",
                 ge=1,
                 le=100_000_000,
                 example=4096,

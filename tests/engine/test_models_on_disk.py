@@ -10,7 +10,7 @@ from lmchat.config.settings import LocalSettings
 from lmchat.engine.download import SMOLLM2
 from lmchat.engine.local_engine import LocalEngine
 from lmchat.engine.model_choice import best_model, find_named_model, with_unique_names
-from lmchat.engine.model_search import ModelSearch, find_models_on_disk, read_gguf_file
+from lmchat.engine.model_search import ModelSearch, find_models_on_disk
 from lmchat.errors import WrongUse
 from tests.support.engine_home import write_model
 from tests.support.faults import no_root, open_folder
@@ -50,7 +50,7 @@ def test_each_programs_folder_is_looked_into(tmp_path, found, folder, source):
     write_model(tmp_path / folder / "qwen3-8b-Q4_K_M.gguf", size_bytes=5000)
     model = found()["qwen3-8b-Q4_K_M"]
     assert (model.source, model.size_bytes, model.quantization) == (source, 5000, "Q4_K_M")
-    assert (model.context_max, model.parts, model.is_demo) == (8192, 1, False)
+    assert (model.parts, model.is_demo) == (1, False)
 
 
 def test_folders_that_the_environment_names_are_looked_into(tmp_path, found):
@@ -92,13 +92,10 @@ def test_several_files_of_one_model_count_as_one(tmp_path):
     assert model.path.name == "big-Q8_0-00001-of-00003.gguf"
 
 
-def test_what_cannot_talk_or_is_no_model_is_left_out(tmp_path):
-    write_model(tmp_path / "mmproj-f16.gguf", **{"general.architecture": "clip"})
-    write_model(tmp_path / "vocabulary.gguf", tensors=0)
-    write_model(tmp_path / "embed.gguf", **{"general.architecture": "bert"})
+def test_what_cannot_talk_by_its_name_or_is_no_file_is_left_out(tmp_path):
+    write_model(tmp_path / "mmproj-F16.gguf")
+    write_model(tmp_path / "nomic-Embed-text-v1.5.Q4_K_M.gguf")
     write_model(tmp_path / "big-00001-of-00002.gguf")
-    (tmp_path / "half.gguf").write_bytes(b"GGUF\x03")
-    (tmp_path / "empty.gguf").touch()
     (tmp_path / "folder.gguf").mkdir()
     os.mkfifo(tmp_path / "pipe.gguf")
     (tmp_path / "gone.gguf").symlink_to(tmp_path / "nowhere")
@@ -184,21 +181,13 @@ def ollama(home, name, blob=b"", digest="a" * 64, media="application/vnd.ollama.
 
 def test_ollamas_models_are_found_under_the_names_it_gives_them(tmp_path, found):
     write_model(ollama(tmp_path, "registry.ollama.ai/library/llama3.2/latest"), size_bytes=2000)
-    write_model(ollama(tmp_path, "registry.ollama.ai/someone/tuned/q8", digest="b" * 64))
-    assert set(found()) == {"llama3.2:latest", "someone/tuned:q8"}
-    assert found()["llama3.2:latest"].source == "Ollama"
-
-
-def test_a_blob_of_many_names_is_read_once(tmp_path, found, monkeypatch):
-    for tag in ("latest", "1b", "q8"):
-        write_model(ollama(tmp_path, f"registry.ollama.ai/library/one/{tag}"))
-    read = []
-    monkeypatch.setattr(
-        "lmchat.engine.model_search.read_gguf_file",
-        lambda path: read.append(path) or read_gguf_file(path),
-    )
-    assert set(found()) == {"one:latest", "one:1b", "one:q8"}
-    assert len(read) == 1
+    write_model(ollama(tmp_path, "registry.ollama.ai/someone/tuned/q8_0", digest="b" * 64))
+    embed = "registry.ollama.ai/library/nomic-embed-text/latest"
+    write_model(ollama(tmp_path, embed, digest="c" * 64))
+    assert set(found()) == {"llama3.2:latest", "someone/tuned:q8_0"}
+    latest, tuned = found()["llama3.2:latest"], found()["someone/tuned:q8_0"]
+    assert (latest.source, latest.quantization, latest.size_bytes) == ("Ollama", "", 2000)
+    assert tuned.quantization == "Q8_0"
 
 
 @pytest.mark.parametrize("named", ["", "/" + "x" * 300], ids=["closed", "a long name"])
@@ -245,16 +234,14 @@ def test_a_model_is_named_by_its_file_or_as_it_is_listed(tmp_path, found, monkey
 
 def test_a_name_that_is_none_is_told_with_what_could_be_meant(tmp_path, found):
     write_model(tmp_path / ".lmstudio/models/qwen3-8b.gguf")
-    write_model(tmp_path / "clip.gguf", **{"general.architecture": "clip"})
-    (tmp_path / "text.gguf").write_text("no model")
+    write_model(tmp_path / "half-00001-of-00002.gguf")
     models = tuple(found().values())
     for named, words in [
         ("qwen3-9b", "Did you mean qwen3-8b?"),
         ("nothing like it", "lmchat models --local"),
         ("nowhere.gguf", "There is no file"),
         ("x" * 300, "There is no model"),
-        (str(tmp_path / "text.gguf"), "is not a complete GGUF file"),
-        (str(tmp_path / "clip.gguf"), "clip"),
+        (str(tmp_path / "half-00001-of-00002.gguf"), "is not a complete model file"),
         (str(tmp_path), "There is no file"),
     ]:
         with pytest.raises(WrongUse) as caught:

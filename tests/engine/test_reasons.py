@@ -11,59 +11,25 @@ import pytest
 from lmchat.domain.engine import ModelFile
 from lmchat.engine import memory
 from lmchat.engine.engine_process import Report
-from lmchat.engine.reasons import why_ended, why_not_started
+from lmchat.engine.reasons import why_failed
 
 MODEL = ModelFile(path=Path("/models/big.gguf"), name="big", size_bytes=40 * 10**9)
-DEMO = ModelFile(path=Path("/models/demo.gguf"), name="demo", size_bytes=10**8, is_demo=True)
-GOMP = "libgomp.so.1: cannot open shared object file: No such file or directory"
-GLIBC = "/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.35' not found (required by xllamacpp.abi3.so)"
+LOG = Path("/state/engine.log")
+MISSING = Report(problem="import", error_text="No module named 'xllamacpp'", module="xllamacpp")
+FAILED = Report(problem="start", error_text="RuntimeError: Failed to init server")
 
 
-def failed_start(log, exit_code=3, model=MODEL):
-    return why_not_started(
-        model, Report(problem="start", error_text="Failed to init server"), exit_code, log
+def test_a_package_that_is_not_installed_is_told_with_the_command(monkeypatch):
+    error = why_failed(None, MISSING, 3, "", LOG)
+    assert (error.kind, error.message) == (
+        "not_installed",
+        "The built-in engine is not installed.",
     )
-
-
-@pytest.mark.parametrize(
-    ("words", "module", "message", "hints"),
-    [
-        (
-            "No module named 'xllamacpp'",
-            "xllamacpp",
-            "The built-in engine is not installed.",
-            [f"`{sys.executable} -m pip install 'lmchat[local]'`"],
-        ),
-        (GOMP, "", "libgomp", ["apt install libgomp1", "dnf install libgomp"]),
-        (GOMP.replace("libgomp", "libvulkan"), "", "libvulkan.so.1", []),
-        (GLIBC, "", "GLIBC_2.35", []),
-        (
-            "cannot import name 'Server'",
-            "xllamacpp.server",
-            "cannot be loaded",
-            ["--force-reinstall"],
-        ),
-    ],
-    ids=["not installed", "libgomp", "another library", "an old system", "broken"],
-)
-def test_a_package_that_cannot_be_imported_is_told_with_the_way_out(words, module, message, hints):
-    error = why_not_started(MODEL, Report(problem="import", error_text=words, module=module), 3, "")
-    assert message in error.message
-    assert all(hint in error.hint for hint in hints)
-
-
-def test_where_there_is_no_pip_uv_is_what_installs_it(monkeypatch):
+    assert error.hint == f"Install it: `{sys.executable} -m pip install 'lmchat[local]'`."
     monkeypatch.setattr("lmchat.engine.download.importlib.util.find_spec", lambda _: None)
     monkeypatch.setattr("lmchat.engine.download.shutil.which", lambda _: "/usr/bin/uv")
-    error = why_not_started(MODEL, Report(problem="import", module="xllamacpp"), 3, "")
+    error = why_failed(MODEL, MISSING, 3, "", LOG)
     assert f"`uv pip install --python {sys.executable} 'lmchat[local]'`" in error.hint
-
-
-def test_a_processor_without_the_instructions_is_told(monkeypatch):
-    for report in (None, Report(problem="start")):
-        error = why_not_started(MODEL, report, -signal.SIGILL, "")
-        assert (error.kind, "processor lacks instructions" in error.message) == ("processor", True)
-        assert "built on this machine" in error.hint
 
 
 @pytest.mark.parametrize(
@@ -74,76 +40,59 @@ def test_a_processor_without_the_instructions_is_told(monkeypatch):
             signal.SIGABRT,
         ),
         ("terminate called after throwing an instance of 'std::bad_alloc'", signal.SIGABRT),
-        ("0.02 E llama_init_from_model: failed to allocate buffer for kv cache", signal.SIGABRT),
         ("llama_mmap: mmap failed: Cannot allocate memory", signal.SIGABRT),
         ("", signal.SIGKILL),
     ],
 )
 def test_too_little_memory_is_told_with_need_and_supply(monkeypatch, log, ended_by):
     monkeypatch.setattr(memory, "available_bytes", lambda: 3 * 10**9)
-    error = failed_start(log, exit_code=-ended_by)
+    error = why_failed(MODEL, FAILED, -ended_by, log, LOG)
     assert error.kind == "memory"
-    assert "it needs about 46.0 GB, 3.0 GB are free" in error.message
+    assert error.message == (
+        "There is not enough memory for big (it needs about 46.0 GB, 3.0 GB are free)."
+    )
+    assert "smaller context window under [local]" in error.hint
 
 
 @pytest.mark.parametrize(
-    "log",
+    ("model", "report", "exit_code", "log", "message"),
     [
-        "0.02 E llama_model_load: tensor 'x' data is not within the file bounds, corrupted or incomplete",
-        "0.00 E gguf_init_from_reader: invalid magic characters: 'i?X?', expected 'GGUF'",
-        "0.00 E gguf_init_from_reader: failed to read magic",
+        (
+            MODEL,
+            FAILED,
+            3,
+            "0.1 I srv load: well\n0.2 E srv  load: the moon is full\n0.3 E srv  init: exiting\n",
+            "could not serve big: the moon is full.",
+        ),
+        (MODEL, FAILED, 3, "", "could not serve big: RuntimeError: Failed to init server."),
+        (
+            None,
+            Report(problem="import", error_text="libgomp.so.1: cannot open", module=""),
+            3,
+            "",
+            "could not start: libgomp.so.1: cannot open.",
+        ),
+        (MODEL, None, 1, "0.2 E srv  send: a refused request", "crashed (exit code 1)."),
+        (MODEL, None, -signal.SIGSEGV, "", "crashed (signal SIGSEGV)."),
+        (MODEL, None, -99, "", "crashed (signal 99)."),
+        (None, None, None, "", "crashed (it does not answer)."),
     ],
 )
-def test_a_damaged_file_is_named(log):
-    error = failed_start(log)
-    assert (error.kind, str(MODEL.path) in error.message) == ("model_file", True)
-    assert "Download it again" in error.hint
-    assert "download it again" in failed_start(log, model=DEMO).hint
-
-
-def test_a_kind_of_model_that_is_not_known_is_named():
-    error = failed_start(
-        "0.1 E llama_model_load: error loading model: unknown model architecture: 'newest'"
-    )
-    assert "does not know this kind of model (newest)" in error.message
-
-
-def test_anything_else_is_told_in_the_engines_own_words():
-    error = failed_start(
-        "0.00.1 I srv load: all well\n0.00.2 E srv    load_model: the moon is full\n"
-    )
-    assert error.message == "The built-in engine could not load big: the moon is full."
-    assert "the moon is full" in error.details
-    assert (
-        failed_start("").message == "The built-in engine could not load big: Failed to init server."
-    )
-    assert why_not_started(MODEL, None, 1, "").message == "The built-in engine could not load big."
-
-
-def test_a_crash_is_told_with_its_signal():
-    assert "(signal SIGSEGV)" in why_ended(MODEL, -signal.SIGSEGV, "").message
-    assert "(signal 99)" in why_ended(MODEL, -99, "").message
-    assert "(exit code 1)" in why_ended(MODEL, 1, "").message
-    assert why_ended(MODEL, -signal.SIGABRT, "std::bad_alloc").kind == "memory"
+def test_anything_else_is_told_with_the_first_error_and_the_log(
+    model, report, exit_code, log, message
+):
+    error = why_failed(model, report, exit_code, log, LOG)
+    assert error.message == f"The built-in engine {message}"
+    assert error.hint == "Read its log, /state/engine.log."
 
 
 def test_the_end_of_the_log_is_kept_for_who_wants_the_details():
     log = "\n".join(f"line {number}" for number in range(100))
-    assert why_ended(MODEL, 1, log).details.splitlines()[0] == "line 92"
+    assert why_failed(MODEL, None, 1, log, LOG).details.splitlines()[0] == "line 92"
 
 
 def test_a_model_that_hardly_fits_is_warned_of_before(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 3 * 10**9)
     assert "may be too large for the memory of this machine" in memory.size_warning(MODEL)
-    assert memory.size_warning(DEMO) == ""
-
-
-def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
-    free = memory.available_bytes()
-    (tmp_path / "memory.max").write_text("1000000000\n")
-    (tmp_path / "memory.current").write_text("700000000\n")
-    (tmp_path / "memory.stat").write_text("anon 1\nfile 250000000\nshmem 50000000\n")
-    assert memory.available_bytes() == 500_000_000 < free
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory.available_bytes() > 500_000_000
+    small = ModelFile(path=Path("/models/small.gguf"), name="small", size_bytes=10**8)
+    assert memory.size_warning(small) == ""

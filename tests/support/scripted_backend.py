@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.domain.engine import DemoOffer, EngineState, FetchProgress, ModelFile
+from lmchat.domain.engine import DemoOffer, EngineState, ModelFile
 from lmchat.domain.event import (
     ModelNamed,
     PromptProgress,
@@ -294,7 +294,6 @@ def file(name: str, **more: object) -> ModelFile:
         "size_bytes": 4_700_000_000,
         "quantization": "Q4_K_M",
         "source": "LM Studio",
-        "context_max": 32768,
     }
     return ModelFile(path=Path("/models") / f"{name}.gguf", name=name, **(known | more))  # type: ignore[arg-type]
 
@@ -333,11 +332,12 @@ class ScriptedEngine:
     async def offer(self) -> DemoOffer:
         return OFFER
 
-    async def fetch(self, report: Callable[[FetchProgress], None]) -> ModelFile:
+    async def fetch(self, report: Callable[[float], None]) -> ModelFile:
         self.fetches += 1
-        report(FetchProgress(done_bytes=31_000_000, total_bytes=93_000_000))
         try:
-            await self.progress.wait()
+            while not self.progress.is_set():
+                report(12.0)
+                await asyncio.sleep(0.01)
         except asyncio.CancelledError:
             self.cut += 1
             raise

@@ -92,8 +92,7 @@ async def test_without_a_model_the_fetch_is_asked_for_with_size_licence_and_fold
             assert words in text.replace("\u00a0", " ")
         assert engine.fetches == 0
         await desk.confirm(leads_to=FetchDialog)
-        await desk.until(lambda: "33 %" in screen_text(desk.app).replace("\u00a0", " "), "progress")
-        assert "31 MB of 93 MB" in screen_text(desk.app).replace("\u00a0", " ")
+        await shown(desk, "12 s")
         engine.progress.set()
         await desk.until(lambda: engine.started == ["demo"], "it is started")
         await desk.on(ChatScreen)

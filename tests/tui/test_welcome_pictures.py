@@ -28,13 +28,12 @@ OFF = [
 NOWHERE = [replace(one, verdict=Verdict.REFUSED) for one in OFF]
 FILES = (
     replace(file("qwen3-8b"), path=Path("/home/ada/.lmstudio/models/qwen3-8b.gguf")),
-    file("gemma-3-4b", size_bytes=2_400_000_000, quantization="Q4_0", context_max=None),
+    file("gemma-3-4b", size_bytes=2_400_000_000, quantization="Q4_0"),
     file(
         "Llama-3.2-1B-Instruct-Q8_0",
         size_bytes=1_300_000_000,
         source="Hugging Face",
         quantization="Q8_0",
-        context_max=131072,
     ),
 )
 OLLAMA_START = ServerStart(

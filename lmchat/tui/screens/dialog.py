@@ -21,13 +21,11 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input
 
-from lmchat.domain.engine import FetchProgress
 from lmchat.text import safe_line
-from lmchat.tui import formatting
 from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import Hint
-from lmchat.tui.widgets.line import FAINT, MUTED, STRONG, LineWidget, content, styled
+from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
 from lmchat.tui.widgets.row_list import ListRow, RowList, wrapped_rows
 
 _TALL = 30  # rows of a terminal from which a dialog keeps blank rows around it
@@ -268,39 +266,19 @@ def _as_pieces(hints: Sequence[Hint]) -> list[Content]:
 
 
 class FetchDialog(Dialog[None]):
-    """Progress of a download; Esc dismisses it, which the caller takes as a wish to stop."""
+    """Elapsed time of a download; Esc dismisses it, which the caller takes as a wish to stop."""
 
     AUTO_FOCUS = ""
-    LEAVE = "stop (you can resume it later)"
+    LEAVE = "stop"
 
     def __init__(self, name: str) -> None:
         super().__init__(f"Downloading {name}", is_small=True)
-        self._progress: FetchProgress | None = None
 
     def compose_content(self) -> Iterable[Widget]:
-        yield LineWidget(id="bar")
-        yield LineWidget(id="figures", classes="gap")
+        yield LineWidget([styled("downloading", MUTED)], id="elapsed", classes="gap")
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._draw)
-
-    def show_progress(self, progress: FetchProgress) -> None:
-        self._progress = progress
-        self._draw()
-
-    def _draw(self) -> None:
-        """Draw the bar and the figures, once there are any and the widgets exist."""
-        progress = self._progress
-        if not self.can_act or progress is None:
-            return
-        bar = self.query_one("#bar", LineWidget)
-        icons = icons_for(self)
-        width = bar.size.width
-        used = round(width * progress.fraction)
-        bar.show([content(((icons.used * used, "$primary"), (icons.rule * (width - used), FAINT)))])
-        done = formatting.size(progress.done_bytes)
-        total = formatting.size(progress.total_bytes)
-        figures = ((f"{done} of {total} ", MUTED), (formatting.percent(progress.fraction), STRONG))
-        self.query_one("#figures", LineWidget).show(
-            [styled("downloading", MUTED)], content(figures)
-        )
+    def show_elapsed(self, elapsed_s: float) -> None:
+        if self.can_act:
+            seconds = content(((f"{elapsed_s:.0f} s", STRONG),))
+            line = self.query_one("#elapsed", LineWidget)
+            line.show([styled("downloading", MUTED)], seconds)

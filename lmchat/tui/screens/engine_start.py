@@ -73,14 +73,14 @@ class EngineStart:
         return await self._download(engine, offer)
 
     async def _download(self, engine: Engine, offer: DemoOffer) -> ModelFile | None:
-        """Download the demo model, with its progress in a dialog; return None if it is stopped.
+        """Download the demo model, with the elapsed time in a dialog; return None if it is stopped.
 
         Esc leaves the dialog, which stops the download.
         """
         from lmchat.tui.screens.dialog import FetchDialog
 
         dialog = FetchDialog(offer.name)
-        download = asyncio.ensure_future(engine.fetch(dialog.show_progress))
+        download = asyncio.ensure_future(engine.fetch(dialog.show_elapsed))
 
         def stop(_: None) -> None:
             download.cancel()
