@@ -20,7 +20,7 @@ _ENDED_EARLY = (AnswerState.INTERRUPTED, AnswerState.FAILED)  # failed: before i
 _NETWORK_KINDS = ("offline", "timeout", "dropped", "interrupted")
 """Kinds of failures after which the answer may be fetched another time."""
 _UNSURE_CHARS = 64
-"""The last characters of a saved text that need not be the same in the fetched one.
+"""The last characters of a saved text in which a tag need not be in the fetched one.
 
 Where a text broke off, half a tag, such as `</thi`, may have been taken for words.
 """
@@ -79,8 +79,7 @@ def joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
     # the times are those of fetching it; only the server's own figures are right
     receipt = replace(receipt, ttft_ms=None, reasoning_ms=None, elapsed_ms=0.0)
     is_complete = fetched.state is AnswerState.COMPLETE
-    # a short saved text is not compared at all, as all of it may be uncertain
-    begins_the_same = _words(fetched).startswith(_words(earlier)[:-_UNSURE_CHARS])
+    begins_the_same = _words(fetched).startswith(_sure_words(earlier))
     is_as_long = len(_words(fetched)) >= len(_words(earlier))
     if begins_the_same and (is_complete or is_as_long):
         return replace(fetched, receipt=replace(receipt, was_away=is_complete))
@@ -99,3 +98,13 @@ def hung_up(answer: ChatMessage) -> ChatMessage:
 
 def _words(answer: ChatMessage) -> str:
     return answer.reasoning + answer.text
+
+
+def _sure_words(answer: ChatMessage) -> str:
+    """Return the words before a tag at the end, and before the white space there.
+
+    If the tag ends a thought, the splitter of thoughts drops white space before it.
+    """
+    words = _words(answer)
+    tag_start = words.rfind("<", max(len(words) - _UNSURE_CHARS, 0))
+    return (words if tag_start < 0 else words[:tag_start]).rstrip()

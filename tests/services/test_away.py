@@ -76,3 +76,22 @@ async def test_what_was_fetched_and_is_longer_is_kept(store, text):
     await read(conversation.catch_up())
     saved = (await store.open_session(conversation.header.session_id)).messages[-1]
     assert (saved.state, saved.text) == (AnswerState.COMPLETE, whole)
+
+
+@pytest.mark.parametrize("text", ["No.", SHORT, LONG])
+async def test_another_answer_does_not_take_the_place_of_what_was_saved(store, text):
+    script = [TextDelta(text="Yes, delete all of them. " * 20), StreamFinished(reason="stop")]
+    conversation = await interrupted_conversation(store, text, script)
+    await read(conversation.catch_up())
+    saved = (await store.open_session(conversation.header.session_id)).messages[-1]
+    assert (saved.state, saved.text) == (AnswerState.INTERRUPTED, text)
+    assert not replay_id_of(saved)
+
+
+@pytest.mark.parametrize("end", ["</thi", "\n\n</", "\n"])
+async def test_half_a_tag_at_the_end_of_what_was_saved_is_not_compared(store, end):
+    script = [TextDelta(text="Plan it. And more."), StreamFinished(reason="stop")]
+    conversation = await interrupted_conversation(store, f"Plan it.{end}", script)
+    await read(conversation.catch_up())
+    saved = (await store.open_session(conversation.header.session_id)).messages[-1]
+    assert (saved.state, saved.text) == (AnswerState.COMPLETE, "Plan it. And more.")
