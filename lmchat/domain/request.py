@@ -125,7 +125,7 @@ class LoadOptions(Struct, frozen=True, kw_only=True):
     """Options for loading a model; where None, the server decides."""
 
     context: int | None = None  # size of the context window in tokens
-    keep_loaded_s: int | None = None  # how long the unused model stays in memory
+    keep_loaded_s: int | None = None  # how long the unused model stays in memory, by the settings
     others: Mapping[str, int | bool] = field(default_factory=dict)
     """Values by the names of `ProductFacts.load_fields`."""
 

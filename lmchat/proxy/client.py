@@ -203,11 +203,9 @@ class ProxyClient:
         """Load a model and return when it is loaded; cancelling stops the loading if possible.
 
         The cached list of its server is then outdated, because the state of the model has changed.
-        Without `keep_loaded_s` in `options`, the model stays in memory as long as the settings say.
         `on_progress` takes a fraction from 0 to 1.
         """
-        if options.keep_loaded_s is None:
-            options = replace(options, keep_loaded_s=self._settings.chat.keep_loaded_s)
+        options = replace(options, keep_loaded_s=self._settings.chat.keep_loaded_s)
         server = server_of(model.product)
         server.check_load(options)
         api = self._api_for_action(model)

@@ -13,7 +13,7 @@ from lmchat.domain.product import Product
 from lmchat.domain.request import LoadOptions, Sampling
 from lmchat.domain.sampling import EXTRA, takes_option
 from lmchat.domain.server import LoadState, ModelInfo
-from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.proxy.connections import Reply
 from lmchat.proxy.dialect import Dialect
 from lmchat.proxy.json_values import count_or_none, dicts_in, number_or_none, str_or_empty
@@ -225,17 +225,7 @@ class Server:
         )
 
     def check_load(self, options: LoadOptions) -> None:
-        """Return if a model can be loaded with these options.
-
-        Raises:
-            RequestInvalid: a value is not valid.
-            ServerRejected: the product cannot set the context window.
-        """
-        for name in ("context", "keep_loaded_s"):
-            value = getattr(options, name)
-            is_valid = value is None or (isinstance(value, int) and value >= 1)
-            if not is_valid:
-                raise RequestInvalid(f"{name} must be a whole number of at least 1.")
+        """Raise `ServerRejected` if the options set a context window and the product cannot."""
         if options.context is not None and "context" not in self.product.facts.load_fields:
             hint = self.product.facts.larger_window or self.load_hint or self.model_hint
             raise ServerRejected(
