@@ -40,7 +40,6 @@ def test_an_example_says_what_is_wrong_where_no_server_is(example, tmp_path):
     ("said", "shown"),
     [
         (['{"title": "Emma", "year": 1815}'], "Emma (1815)\n"),
-        (["Emma, of course.", 'Sure: {"title": "Emma", "year": 1815}'], "Emma (1815)\n"),
         (
             ["Emma."],
             (
