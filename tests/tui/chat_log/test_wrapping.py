@@ -110,17 +110,6 @@ def test_each_line_holds_the_words_that_fit_and_no_more(words, other, width):
     assert all(cell_len(f"{line} {after.split(' ')[0]}") > width for line, after in pairwise(made))
 
 
-@given(st.text(alphabet="ab \u00e9\u2019\u2026", max_size=200), WIDTHS)
-@settings(deadline=None)
-def test_counting_characters_and_measuring_cells_break_at_the_same_places(text, width):
-    text = text.lstrip()
-    wide = text.replace("a", "\ud55c")  # two cells each: the other way of breaking
-    as_ones = [cell_len(line.rstrip(" ")) for line in lines(wide, width)]
-    as_twos = [cell_len(line.rstrip(" ")) for line in lines(text.replace("a", "xx"), width)]
-    if all(cell_len(word) <= width for word in wide.split(" ")):
-        assert as_ones == as_twos
-
-
 @given(TEXTS, WIDTHS, WIDTHS)
 @settings(deadline=None)
 def test_code_is_cut_between_graphemes_and_fills_its_lines(pieces, width, rest_width):
