@@ -15,7 +15,7 @@ from lmchat.domain.engine import DemoOffer, ModelFile
 from lmchat.domain.product import Product
 from lmchat.domain.program import Installed, ServerStart
 from lmchat.domain.server import Candidate, Verdict
-from lmchat.services.server_launcher import is_startable, possible_start
+from lmchat.files import is_absolute_path
 
 NO_SERVER = "No model server answers on this machine yet."
 _ONE_STEP_AWAY = (
@@ -26,6 +26,8 @@ _ONE_STEP_AWAY = (
     Verdict.LOADING,
 )
 """Verdicts after which one step on the page is enough to chat."""
+_STARTABLE = (Verdict.REFUSED, Verdict.SERVER_OFF)
+"""Verdicts on an address at which a server can be started."""
 _USABLE = "{} answers."
 _OTHER_USABLE = "The server you named does not answer. {} does."
 # sentences about a server that needs a step before a chat can begin, by its verdict
@@ -99,8 +101,8 @@ def _row(candidate: Candidate, machine: MachineState) -> ServerRow:
 
     1. The server answers, or only has to be allowed: it can be chosen.
     2. lmchat has started it: the row says that it is starting.
-    3. Its product could be started on this machine (`is_startable`, never for a server that
-       answers): how to start it if it is installed, else where to get it.
+    3. It is on this machine and nothing answers there: how to start its product if that is
+       installed, else where to get it.
     4. Otherwise the row has the next step of the probe.
     """
     can_choose = candidate.verdict.is_server or candidate.can_be_allowed
@@ -117,7 +119,8 @@ def _row(candidate: Candidate, machine: MachineState) -> ServerRow:
                     row, result="starting", next_step=f"{start.short} runs", action=RowAction.WAIT
                 )
     # an address that the user named gets no other step than that of the probe
-    if machine.installed is None or candidate.is_own or not is_startable(candidate):
+    is_startable = candidate.verdict in _STARTABLE and candidate.endpoint.is_loopback
+    if machine.installed is None or candidate.is_own or not is_startable:
         return row
     for installed in machine.installed:
         if installed.product is candidate.product:
@@ -151,8 +154,10 @@ def _installed_row(row: ServerRow, installed: Installed) -> ServerRow:
     candidate = row.candidate
     is_off = candidate.verdict is Verdict.SERVER_OFF
     row = replace(row, result=candidate.verdict.value if is_off else "not running")
-    start = possible_start(candidate, installed)
-    if start is not None:
+    if installed.start and is_absolute_path(installed.program):
+        start = ServerStart(
+            product=candidate.product, argv=installed.start, endpoint=candidate.endpoint
+        )
         return replace(row, next_step=start.short, action=RowAction.START, start=start)
     if is_off or not installed.start_words:
         return row
