@@ -346,9 +346,13 @@ class MarkdownTail(Struct):
         return closed_lines
 
     def _close_whole(self, token: Token, complete: CompleteLines, closed_lines: int) -> None:
-        """Close a block, which begins with a token, from line `closed_lines` to its end."""
+        """Close a block, which begins with a token, from line `closed_lines` to its end.
+
+        Of a link definition no block is made: it is not shown, and there may be thousands.
+        """
         lines = complete.lines
-        self._close(self._cut_lines(token, complete, closed_lines), lines, token)
+        if token.type != "definition":
+            self._close(self._cut_lines(token, complete, closed_lines), lines, token)
         self._begin_new_block()
         last_line = lines[span(token)[1] - 1]
         self._type_above = "" if _is_blank(last_line) else token.type
