@@ -15,7 +15,7 @@ from lmchat.domain.message import AnswerState
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS
 from lmchat.tui.widgets.chat_log.entry import ASKS, Entry
 from lmchat.tui.widgets.chat_log.layout.page import wrap_points
-from lmchat.tui.widgets.chat_log.markdown.inline import names_target, rest_of_address
+from lmchat.tui.widgets.chat_log.markdown.inline import completed, names_target, rest_of_address
 from lmchat.tui.widgets.chat_log.markdown.parser import code_blocks, links, parse_blocks
 from lmchat.tui.widgets.chat_log.matching import Query
 from tests.support.chat_log_app import (
@@ -170,11 +170,16 @@ def test_lazy_lines_in_many_quotes_are_parsed_in_linear_time():
     [
         "|a|\n|-|\n|b|c|" + "`" * 20_000,
         "|" + "a|" * 32 + "\n|" + "-|" * 32 + "\n" + "b\n" * 2_500,
+        "$$a$$" + " " * 40_000 + "b",
     ],
-    ids=["backticks in a cell too many", "rows with cells too few"],
+    ids=["backticks in a cell too many", "rows with cells too few", "blanks behind mathematics"],
 )
-def test_code_and_links_are_found_below_tables_in_linear_time(find, text):
+def test_code_and_links_are_found_in_linear_time(find, text):
     assert cpu_s(find, text) < MOST_S
+
+
+def test_a_line_that_may_become_a_rule_is_completed_in_linear_time():
+    assert cpu_s(completed, "-" * 20_000 + "a") < MOST_S
 
 
 SEARCHED = {

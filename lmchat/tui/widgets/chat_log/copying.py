@@ -27,7 +27,7 @@ from lmchat.tui.widgets.chat_log.matching import Range
 from lmchat.tui.widgets.chat_log.selection import Selected, Unit
 
 _MOST_PARSED_CHARS = 5_000  # parsed at once: twice as many may take 50 ms, and keys have to wait
-_BLANKS_AT_LINE_END = r"[ \t]+\n"
+_BLANKS_AT_LINE_END = r"(?<![ \t])[ \t]+\n"  # from the first blank only, in linear time
 
 
 def copied(document: Document, selected: Selected) -> str:

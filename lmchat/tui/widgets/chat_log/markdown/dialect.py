@@ -23,7 +23,7 @@ from lmchat.tui.widgets.chat_log.markdown.inline import end_of_math, rest_of_add
 # Patterns are texts: `re` compiles each when it is first used, and most answers use none of them.
 # groups: `$$`; `\[`, but not that of `\[words]`; the name of an environment
 _MATH_BEGINS = r"(?:(\$\$)|(\\\[)(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\})"
-_MATH_END = r"\s*[.,;:]?\s*$"  # what may follow mathematics in its last line
+_AFTER_MATH = ("", ".", ",", ";", ":")  # what may follow mathematics in its last line
 _SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"  # not the end of a longer scheme
 _DUNDER = r"__[a-z][a-z0-9_]{0,80}__(?=\(|\.[a-z])"  # before a bracket, or a dot and a letter
 _DUNDER_MEMBER = r"__[a-z][a-z0-9_]{0,80}__"
@@ -130,7 +130,7 @@ def math_block_rule(state: StateBlock, first: int, last: int, silent: bool) -> b
     closing = _closing_of_display(opening)
     place = state.src.find(closing, opening.end(), stop)
     has_ended = place >= 0
-    if has_ended and not re.match(_MATH_END, state.src[place + len(closing) : stop]):
+    if has_ended and state.src[place + len(closing) : stop].strip() not in _AFTER_MATH:
         return False  # words follow in its line: it is a part of a paragraph
 
     line = first + 1

@@ -136,7 +136,7 @@ def end_of_math(source: str, start: int, stop: int | None = None) -> int:
 
 
 # a line that may become a rule, a heading, an item, a fence: it is hidden until that is known
-_ONLY_MARKS = r" {0,3}(?![-*+] )(?:[-=_*]+[-=_* ]*|[`~]{1,2}|#{1,6} *|\+ *)$"
+_ONLY_MARKS = r" {0,3}(?![-*+] )(?:[-=_*][-=_* ]*|[`~]{1,2}|#{1,6} *|\+ *)$"
 # marks before the text of a line: of quotes and items, of a task, of a heading
 _BLOCK_MARKS = r"(?:[ \t>]|[-+*][ \t]|\d{1,9}[.)][ \t])*(?:\[[ xX]\][ \t])?(?:#{1,6} )?"
 # `[words](…` at the end of a line: 1 is the words, 2 the target so far
