@@ -81,31 +81,6 @@ def test_key_and_address_of_two_places_belong_together_on_this_machine_only(
     assert (is_sent(server), done.returncode) == (may_be_sent, 0 if may_be_sent else 1)
 
 
-@pytest.mark.parametrize("address", ADDRESSES)
-def test_a_key_below_endpoints_goes_to_its_address_wherever_that_is_named(
-    monkeypatch, cli, server, address
-):
-    lead_here(monkeypatch, FAR)
-    line, env, options = ADDRESSES[address]
-    own = f"""{line if address == "endpoint" else ""}
-[[endpoints]]
-name = "own"
-url = "URL"
-api_key_env = "OWN_KEY"
-"""
-    done = ask(cli, own, env | {"OWN_KEY": KEY}, options, f"http://{FAR}:{server.port}")
-    assert (is_sent(server), done.returncode) == (True, 0)
-
-
-@pytest.mark.parametrize("address", ADDRESSES)
-def test_a_stored_key_goes_to_its_address_wherever_that_is_named(monkeypatch, cli, server, address):
-    lead_here(monkeypatch, FAR)
-    url = f"http://{FAR}:{server.port}"
-    cli.configure("")
-    Credentials(cli.folder / "credentials.toml").set(url, KEY)
-    assert (ask(cli, *ADDRESSES[address], url).returncode, is_sent(server)) == (0, True)
-
-
 @pytest.mark.parametrize(
     ("key_address", "address"),
     [
@@ -163,30 +138,35 @@ def keys_of(tmp_path, text="", environ=None, **flags):
 URLS = (
     "http://127.0.0.1:1337",  # detected, or typed on the welcome page
     "http://[::1]:8080",
+    "http://localhost:1337",
     "http://nas:1337",  # typed on the welcome page, or used before
     "https://nas:1337",
     "https://api.openai.com",
+    "http://api.openai.com",
+    "https://api.openai.com.evil.com",
 )
 
 
 @pytest.mark.parametrize(
     ("text", "environ", "flags", "sent_to"),
     [
-        ("api_key='k'", {}, {}, URLS[:2]),
-        ("", {"LMCHAT_API_KEY": "k"}, {}, URLS[:2]),
-        ("api_key='k'", {}, {"endpoint": "http://nas:1337"}, URLS[:2]),
+        ("api_key='k'", {}, {}, URLS[:3]),
+        ("", {"LMCHAT_API_KEY": "k"}, {}, URLS[:3]),
+        ("api_key='k'", {}, {"endpoint": "http://nas:1337"}, URLS[:3]),
         ("api_key='k'", {}, {"endpoint": "http://[::1]:8080"}, URLS[1:2]),
-        ("api_key='k'", {"LLM_BASE_URL": "http://nas:1337"}, {}, URLS[:2]),
-        ("api_key='k'\nendpoint='http://nas:1337'", {}, {}, URLS[2:3]),
+        ("api_key='k'", {"LLM_BASE_URL": "http://nas:1337"}, {}, URLS[:3]),
+        ("api_key='k'\nendpoint='http://nas:1337'", {}, {}, URLS[3:4]),
         (
             "api_key='k'\nendpoint='http://nas:1337'",
             {},
             {"endpoint": "https://nas:1337"},
-            URLS[2:3],
+            URLS[3:4],
         ),
-        ("endpoint='http://nas:1337'", {"LMCHAT_API_KEY": "k"}, {}, URLS[:2]),
-        ("", {"LMCHAT_API_KEY": "k", "LLM_BASE_URL": "http://nas:1337"}, {}, URLS[2:3]),
-        ("", {"OPENAI_API_KEY": "k"}, {}, URLS[4:]),
+        ("endpoint='http://nas:1337'", {"LMCHAT_API_KEY": "k"}, {}, URLS[:3]),
+        ("", {"LMCHAT_API_KEY": "k", "LLM_BASE_URL": "http://nas:1337"}, {}, URLS[3:4]),
+        ("", {"OPENAI_API_KEY": "k"}, {}, URLS[5:6]),
+        ("api_key='k'\nendpoint='http://127.0.0.1:1337'", {}, {}, URLS[:1]),
+        ("api_key='k'\nendpoint='http://nas:1337'", {"LMCHAT_ENDPOINT": URLS[4]}, {}, URLS[3:4]),
         ("api_key='k'\nendpoint='no address at all:'", {}, {}, ()),
     ],
 )

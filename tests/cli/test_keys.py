@@ -7,8 +7,6 @@ from lmchat.config.load import Flags, load
 from lmchat.domain.server import Endpoint
 from lmchat.storage.credentials import Credentials
 
-_OPENAI = "https://api.openai.com"
-
 
 @pytest.fixture
 def keys_of(tmp_path):
@@ -29,29 +27,6 @@ def keys_of(tmp_path):
 def _key_for(keys, url):
     """Return the key that is sent to an address."""
     return keys.key_for(Endpoint.parse(url))
-
-
-def test_a_key_goes_to_its_own_server_only(keys_of):
-    keys = keys_of('endpoint = "http://127.0.0.1:1337"\napi_key = "k"')
-    assert _key_for(keys, "http://127.0.0.1:1337/v1") == "k"
-    for other in (
-        "http://127.0.0.1:1338",
-        "http://localhost:1337",
-        "https://127.0.0.1:1337",
-        _OPENAI,
-    ):
-        assert _key_for(keys, other) is None
-
-
-def test_the_key_of_openai_goes_to_openai_only(keys_of):
-    keys = keys_of(environ={"OPENAI_API_KEY": "k"})
-    assert _key_for(keys, _OPENAI) == "k"
-    for other in (
-        "http://api.openai.com",
-        "https://api.openai.com.evil.com",
-        "http://127.0.0.1:1234",
-    ):
-        assert _key_for(keys, other) is None
 
 
 def test_an_own_server_takes_its_key_from_environment_command_or_file(keys_of):

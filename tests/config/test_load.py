@@ -127,32 +127,6 @@ def test_an_unknown_profile_is_told_with_what_may_be_meant(load_with):
     assert problem.sentence == "--profile shrt: unknown profile; did you mean short?"
 
 
-@pytest.mark.parametrize(
-    ("text", "environ", "flags", "meant_for"),
-    [
-        ("api_key='k'\nendpoint='http://f'", {}, {}, "http://f"),
-        ("api_key='k'\nendpoint='http://f'", {}, {"endpoint": "http://x"}, "http://f"),
-        ("api_key='k'\nendpoint='http://f'", {"LMCHAT_ENDPOINT": "http://e"}, {}, "http://f"),
-        ("api_key='k'", {}, {"endpoint": "http://x"}, ""),
-        ("api_key='k'", {"LLM_BASE_URL": "http://e"}, {}, ""),
-        ("endpoint='http://f'", {"LMCHAT_API_KEY": "k"}, {}, ""),
-        ("", {"LMCHAT_API_KEY": "k", "LLM_BASE_URL": "http://e"}, {}, "http://e"),
-        (
-            "endpoint='http://f'",
-            {"LMCHAT_API_KEY": "k", "LMCHAT_ENDPOINT": "http://e"},
-            {"endpoint": "http://x"},
-            "http://e",
-        ),
-        ("endpoint='http://f'", {"LMCHAT_API_KEY": "k"}, {"endpoint": "http://x"}, ""),
-        ("api_key='k'", {}, {}, ""),
-    ],
-)
-def test_a_key_is_meant_for_the_server_that_was_named_in_the_same_place(
-    load_with, text, environ, flags, meant_for
-):
-    assert load_with(text, environ, **flags).key_endpoint == meant_for
-
-
 def test_keys_are_in_no_representation_of_the_settings(load_with):
     text = "api_key='secret-1'\n[[endpoints]]\nname='n'\nurl='u'\napi_key='secret-2'\n"
     assert "secret" not in repr(load_with(text))

@@ -27,7 +27,16 @@ from lmchat.errors import FileRefused
 from lmchat.formats.json_format import to_json
 from lmchat.tui.widgets.chat_log.layout.annotations import end_blocks, prompt_blocks
 from tests.support.chat_log_app import plain_page
-from tests.support.chats import START, answer, chat, chat_with_tools, header, prompt, read_chats
+from tests.support.chats import (
+    START,
+    answer,
+    chat,
+    chat_with_tools,
+    header,
+    prompt,
+    read_chats,
+    tool_message,
+)
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -425,14 +434,20 @@ def shape(messages):
 
 
 @given(
-    rows=st.lists(st.tuples(st.integers(-1, 9), st.booleans(), st.text(min_size=1)), min_size=1),
+    rows=st.lists(
+        st.tuples(
+            st.integers(-1, 9), st.sampled_from(["prompt", "answer", "tool"]), st.text(min_size=1)
+        ),
+        min_size=1,
+    ),
     end=st.integers(0, 9),
 )
 def test_any_tree_that_is_exported_is_the_same_after_its_import(rows, end):
     tree, path = [], []
-    for above, is_answer, text in rows:
+    for above, kind, text in rows:
         parent = tree[above % len(tree)] if tree and above >= 0 else None
-        tree.append(answer(text, parent=parent) if is_answer and parent else prompt(text, parent))
+        make = {"answer": answer, "tool": tool_message}.get(kind)
+        tree.append(make(text, parent=parent) if make and parent else prompt(text, parent))
     by_id = {message.message_id: message for message in tree}
     at = tree[end % len(tree)]
     while at is not None:

@@ -67,17 +67,6 @@ async def test_a_search_finds_the_names_of_files(store):
     assert not await store.search("image/png")
 
 
-async def test_a_file_goes_with_the_last_session_that_names_it(tmp_path, store):
-    session, asked = await ask_with_file(store)
-    fork = await store.fork(session.session_id, asked.message_id)
-    path = tmp_path / "lmchat" / "attachments" / DIGEST
-    os.utime(path, (0, 0))
-    await store.purge(session.session_id)
-    assert path.exists()
-    await store.purge(fork.header.session_id)
-    assert not path.exists()
-
-
 async def test_a_file_whose_message_is_about_to_be_written_stays(store):
     await store.save_file(DATA)
     await store.daily_check()

@@ -202,9 +202,9 @@ async def test_a_file_that_another_session_or_draft_names_stays(tmp_path, store)
     for session in sessions:
         asked = prompt("See this")
         await store.append(session, replace(asked, parts=(file, *asked.parts)))
-    await store.save_draft("", f"[shared.txt] {file.digest}")
     await store.purge(sessions[0].session_id)
     assert await store.read_file(file.digest) == data
+    await store.save_draft("", f"[shared.txt] {file.digest}")
     await store.purge(sessions[1].session_id)
     assert await store.read_file(file.digest) == data
 

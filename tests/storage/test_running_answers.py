@@ -189,16 +189,6 @@ async def test_an_answer_outlives_the_sessions_that_were_removed_while_it_came(
     assert await text_on_disk(tmp_path, session) == "so far"
 
 
-async def test_the_answer_of_a_living_process_is_left_to_it(tmp_path, store, running):
-    session, _, said = running
-    await store.add_pieces(said.message_id, [("text", "so ")])
-    for _ in range(2):
-        assert await text_on_disk(tmp_path, session) == "so "
-    await store.add_pieces(said.message_id, [("text", "far")])
-    assert await text_on_disk(tmp_path, session) == "so far"
-    assert len(left(tmp_path)) == 1
-
-
 async def test_an_answer_that_ended_just_before_the_process_was_killed_stays_as_it_ended(
     tmp_path, store, running
 ):

@@ -24,27 +24,23 @@ async def test_options_are_there_after_reopening_as_they_were_set(tmp_path):
         assert taken_back.sampling == {}
 
 
-async def test_a_new_session_is_saved_with_its_options_and_a_later_message_keeps_newer_ones(
-    tmp_path,
-):
-    async with aclosing(store_at(tmp_path)) as store:
-        session = replace(header("Garden"), sampling=OPTIONS)
-        first = prompt("Which vegetables?")
-        await store.append(session, first)
-        assert (await store.open_session(session.session_id)).header.sampling == OPTIONS
-        await store.update_session(session.session_id, {"sampling": {"seed": 7}})
-        await store.append(session, prompt("And herbs?", first))
-        assert (await store.open_session(session.session_id)).header.sampling == {"seed": 7}
+async def test_a_new_session_is_saved_with_its_options_and_a_later_message_keeps_newer_ones(store):
+    session = replace(header("Garden"), sampling=OPTIONS)
+    first = prompt("Which vegetables?")
+    await store.append(session, first)
+    assert (await store.open_session(session.session_id)).header.sampling == OPTIONS
+    await store.update_session(session.session_id, {"sampling": {"seed": 7}})
+    await store.append(session, prompt("And herbs?", first))
+    assert (await store.open_session(session.session_id)).header.sampling == {"seed": 7}
 
 
-async def test_a_fork_has_the_options_of_its_session_and_changes_its_own(tmp_path):
-    async with aclosing(store_at(tmp_path)) as store:
-        session, asked = await begin_session(store, "Which vegetables?")
-        await store.update_session(session.session_id, {"sampling": OPTIONS})
-        fork = await store.fork(session.session_id, asked.message_id)
-        assert fork.header.sampling == OPTIONS
-        await store.update_session(fork.header.session_id, {"sampling": {"seed": 7}})
-        assert (await store.open_session(session.session_id)).header.sampling == OPTIONS
+async def test_a_fork_has_the_options_of_its_session_and_changes_its_own(store):
+    session, asked = await begin_session(store, "Which vegetables?")
+    await store.update_session(session.session_id, {"sampling": OPTIONS})
+    fork = await store.fork(session.session_id, asked.message_id)
+    assert fork.header.sampling == OPTIONS
+    await store.update_session(fork.header.session_id, {"sampling": {"seed": 7}})
+    assert (await store.open_session(session.session_id)).header.sampling == OPTIONS
 
 
 async def test_a_temporary_chat_has_the_saved_options_and_saves_no_change(tmp_path):

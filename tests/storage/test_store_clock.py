@@ -42,16 +42,6 @@ async def test_a_clock_that_was_far_ahead_for_a_while_lets_no_session_sink(store
     assert await titles(store) == ["other", "one", "now", "before"]
 
 
-async def test_a_clock_that_began_anew_lets_no_session_sink(store, clock):
-    first, other = header("one"), header("other")
-    await say(store, first, "hello")
-    asked = await say(store, other, "hello")
-    clock.moment = clock.moment.replace(year=1970)
-    await reply(store, other, "yes", asked)
-    await say(store, first, "more")
-    assert await titles(store) == ["other", "one"]
-
-
 @pytest.mark.parametrize("jump", [*JUMPS, timedelta(days=-9000), timedelta(days=9000)])
 async def test_what_was_deleted_last_comes_back_first_whatever_the_clock_says(store, clock, jump):
     session, root = await begin_session(store, "root")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lmchat.storage import search as searching
 from lmchat.storage.search_terms import parse_terms
 from lmchat.text import fold
-from tests.support.chats import answer, begin_session, header, reply, say, store_at
+from tests.support.chats import begin_session, header, reply, say, store_at
 
 
 @pytest.fixture
@@ -85,15 +85,6 @@ async def test_deleted_purged_and_trashed_text_is_not_found(store, clock):
     assert [hit.session_id for hit in await store.search("needle")] == [sessions[2].session_id]
     await begin_session(store, "other words")
     assert [hit.session_id for hit in await store.search("needle")] == [sessions[2].session_id]
-
-
-async def test_a_text_that_was_written_anew_is_found_by_its_new_words_only(store):
-    session, asked = await begin_session(store, "hello")
-    said = answer("before", parent=asked)
-    await store.finish(session.session_id, said)
-    await store.finish(session.session_id, answer("kept", parent=asked))
-    await store.finish(session.session_id, answer("after", parent=asked))
-    assert marked(await store.search("before")) == ["before"]
 
 
 async def test_a_search_that_is_cancelled_ends_and_the_next_one_is_served(

@@ -171,20 +171,6 @@ async def test_a_fork_keeps_tool_calls_and_ends_the_one_that_runs(store, called)
     assert copy.failure.message == "The session was forked before this tool call had a result."
 
 
-async def test_tool_calls_are_deleted_restored_and_purged_like_other_messages(
-    tmp_path, store, called
-):
-    session_id, asking, ran, said = called
-    assert (await store.delete_message(session_id, ran.message_id)).messages[-1] == asking
-    assert (await store.restore_message(session_id, ran.message_id)).messages[-1] == said
-    await store.begin_answer(
-        session_id, tool_message(None, parent=said, state=AnswerState.STREAMING)
-    )
-    await store.purge(session_id)
-    assert await store.search("notes") == ()
-    assert list((tmp_path / "lmchat").glob("*-answer-*")) == []
-
-
 @pytest.mark.parametrize(
     ("query", "kind", "words"),
     [

@@ -42,43 +42,37 @@ def rows_of(folder) -> int:
         return raw.execute("select count(*) from token_choices").fetchone()[0]
 
 
-async def test_choices_are_read_as_they_were_written(tmp_path):
-    async with aclosing(store_at(tmp_path)) as store:
-        _, said = await answered(store)
-        assert await store.token_choices(said.message_id) == CHOICES
+async def test_choices_are_read_as_they_were_written(store):
+    _, said = await answered(store)
+    assert await store.token_choices(said.message_id) == CHOICES
 
 
-async def test_an_answer_without_choices_has_no_row(tmp_path):
-    async with aclosing(store_at(tmp_path)) as store:
-        _, said = await answered(store, ())
-        assert await store.token_choices(said.message_id) == ()
+async def test_an_answer_without_choices_has_no_row(tmp_path, store):
+    _, said = await answered(store, ())
+    assert await store.token_choices(said.message_id) == ()
     assert rows_of(tmp_path) == 0
 
 
-async def test_choices_stay_when_the_answer_is_written_again_without_them(tmp_path):
-    async with aclosing(store_at(tmp_path)) as store:
-        session, said = await answered(store)
-        await store.finish(session.session_id, said)
-        assert await store.token_choices(said.message_id) == CHOICES
+async def test_choices_stay_when_the_answer_is_written_again_without_them(store):
+    session, said = await answered(store)
+    await store.finish(session.session_id, said)
+    assert await store.token_choices(said.message_id) == CHOICES
 
 
-async def test_a_fork_has_the_choices_of_its_answers(tmp_path):
-    async with aclosing(store_at(tmp_path)) as store:
-        session, said = await answered(store)
-        fork = await store.fork(session.session_id, said.message_id)
-        assert await store.token_choices(fork.messages[-1].message_id) == CHOICES
+async def test_a_fork_has_the_choices_of_its_answers(store):
+    session, said = await answered(store)
+    fork = await store.fork(session.session_id, said.message_id)
+    assert await store.token_choices(fork.messages[-1].message_id) == CHOICES
 
 
-async def test_a_purged_session_leaves_no_choices(tmp_path):
-    async with aclosing(store_at(tmp_path)) as store:
-        session, _ = await answered(store)
-        await store.purge(session.session_id)
+async def test_a_purged_session_leaves_no_choices(tmp_path, store):
+    session, _ = await answered(store)
+    await store.purge(session.session_id)
     assert rows_of(tmp_path) == 0
 
 
-async def test_a_temporary_chat_has_the_choices_of_saved_and_of_new_answers(tmp_path):
-    async with aclosing(store_at(tmp_path)) as store:
-        session, said = await answered(store)
+async def test_a_temporary_chat_has_the_choices_of_saved_and_of_new_answers(tmp_path, store):
+    session, said = await answered(store)
     async with aclosing(UnsavedStore(store_at(tmp_path), clock=Clock())) as unsaved:
         await unsaved.open_session(session.session_id)
         assert await unsaved.token_choices(said.message_id) == CHOICES
