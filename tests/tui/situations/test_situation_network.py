@@ -135,7 +135,7 @@ async def test_another_machine_is_asked_only_after_yes_and_with_its_key(tmp_path
         await seen.shows("gpu-box:8000 is not this machine", "Enter")
         await picture(seen, "allow")
         assert seen.ports.paths(8000, "gpu-box") == []
-        await seen.presses("enter", leads_to=KeyDialog)
+        await seen.confirms(leads_to=KeyDialog)
         await seen.shows("The server needs an API key", "Ask the administrator of the server.")
         await seen.rests()
         await seen.types(KEY)
