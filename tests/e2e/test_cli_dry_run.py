@@ -91,20 +91,6 @@ def test_the_command_sends_the_same_request_from_a_shell(cli, server, shell):
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("shell", SHELLS)
-def test_the_command_gets_an_answer_of_a_real_server(start_real_server, tmp_path, shell):
-    server = start_real_server(api_key=KEY)
-    cli = Cli(home=tmp_path, url=server.url, env={"LMCHAT_API_KEY": KEY})
-    done = cli("ask", "--dry-run=curl", "--set", "max_tokens=4", HOSTILE)
-    assert KEY not in done.stdout + done.stderr
-    answer = in_shell(done.stdout, shell, LMCHAT_API_KEY=KEY)
-    assert b'"content"' in answer.stdout
-    assert answer.stdout.rstrip().endswith(b"[DONE]")
-    refused = in_shell(done.stdout, shell, LMCHAT_API_KEY="wrong")
-    assert b"Invalid API Key" in refused.stdout
-
-
-@pytest.mark.timeout(120)
 def test_the_text_of_a_pipe_has_the_tokens_that_a_real_server_counts(real):
     text = real("ask", "--dry-run=text", "--system", "Be brief.", HOSTILE).stdout
     assert HOSTILE in text

@@ -79,24 +79,6 @@ def talk_until_it_is_full(screen, disk, server) -> None:
 
 
 @pytest.mark.timeout(60)
-def test_a_prompt_that_found_no_room_is_there_with_room_again(disk, server):
-    with LMChatScreen(disk.folder, server.url) as screen:
-        talk_until_it_is_full(screen, disk, server)
-        disk.make_room(screen.process.pid)
-        server.on(CHAT, sse("after", finish(), DONE))
-        screen.ask("With room again.", sees="after")
-        screen.wait_gone("Nothing is saved")
-        said = ["Before.", "Hello there.", "While it is full.", f"{FULL}OVER"]
-        said += ["With room again.", "after"]
-        screen.wait_until(
-            lambda: stored_texts(disk.folder) == said, "all that was said is on the disk"
-        )
-        screen.kill(signal.SIGKILL)
-        screen.wait_exit()
-    assert stored_texts(disk.folder) == said
-
-
-@pytest.mark.timeout(60)
 def test_a_folder_that_is_removed_in_mid_answer_is_made_again_with_all_of_the_session(
     tmp_path, server
 ):

@@ -8,10 +8,9 @@ from tests.support.lmchat_screen import (
     answers,
     leave,
     ready_screen,
-    stored,
     stored_titles,
 )
-from tests.support.scripted_products import CHAT, LLAMA, answer, llama_cpp
+from tests.support.scripted_products import CHAT, LLAMA, llama_cpp
 from tests.support.scripted_server import Gate, json_reply, sse
 
 PRODUCT = llama_cpp
@@ -46,30 +45,6 @@ def test_a_second_session_answers_beside_the_first_where_the_server_has_a_slot(
         first_end.open()
         screen.wait_for("the second")
         leave(screen)
-
-
-def test_the_newest_session_is_reopened_and_goes_on(tmp_path, server):
-    server.on(CHAT, answer("The first reply."))
-    with ready_screen(tmp_path, server.url) as screen:
-        screen.ask("Remember this.", answers=1)
-        screen.type("\x11")
-        screen.wait_exit()
-    server.on(CHAT, answer("The second reply."))
-    with LMChatScreen(tmp_path, server.url, "-r", "last") as screen:
-        screen.wait_for("The first reply.")
-        screen.wait_ready()
-        screen.type("\x1b[A")
-        screen.wait_until(lambda: screen.prompt_text == "Remember this.", "the earlier prompt")
-        screen.type("\x15")
-        screen.ask("And now?", sees="The second reply.")
-        screen.wait_answered(2)
-    sent = server.seen(CHAT)[-1].json["messages"]
-    assert [message["content"] for message in sent] == [
-        "Remember this.",
-        "The first reply.",
-        "And now?",
-    ]
-    assert len(stored(tmp_path).messages) == 4
 
 
 def test_a_session_that_does_not_exist_is_one_sentence(tmp_path, server):

@@ -13,7 +13,7 @@ from tests.e2e.test_plain import begin, leave, on_disk, texts, wait_prompt  # no
 from tests.support.chats import header, prompt
 from tests.support.lmchat_screen import leave as leave_screen
 from tests.support.lmchat_screen import stored
-from tests.support.programs import Inside, is_running, processes, wait_until
+from tests.support.programs import Inside, is_running, wait_until
 from tests.support.pty_program import ALTERNATE_SCREEN, PtyProgram
 from tests.support.scripted_products import CHAT, answer
 from tests.support.scripted_server import DONE, Gate, finish, sse
@@ -94,15 +94,6 @@ def test_a_question_for_a_password_ends_instead_of_reaching_the_terminal(screen,
     assert "\nanswered\n" in text
     assert b"Password:" not in screen.raw.replace(b"printf Password:", b"")
     leave_screen(screen)
-
-
-def test_what_a_command_puts_into_the_background_ends_with_it(screen, tmp_path):
-    file = tmp_path / "number"
-    screen.type(f"!sh -c 'sleep 601 & sleep 601 & echo $! > {file}'\r")
-    number = number_in(file)
-    screen.wait_until(lambda: "bytes)]" in screen.prompt_text, "the block")
-    assert not is_running(number)
-    assert processes("sleep", "601") == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])

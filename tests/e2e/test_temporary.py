@@ -230,40 +230,6 @@ def test_no_command_leaves_a_word_in_a_file_or_changes_what_is_saved(user, serve
     assert (user.marked(), rows_of_sessions(user)) == ([], before)
 
 
-_MESSAGE_KEYS = {"[": "1/2", "d": "Deleted", "u": "Restored.", "f": "This is a new session"}
-_LIST_KEYS = {"n": "Renamed.", "g": "Tagged", "p": "Pinned.", "a": "Archived", "d": "In the trash"}
-
-
-@pytest.mark.timeout(120)
-def test_the_keys_of_messages_and_of_the_list_change_nothing_that_is_saved(user, server):
-    saved_session(user, server)
-    before = rows_of_sessions(user)
-    server.on(CHAT, sse(ANSWER, finish(), DONE))
-    with LMChatScreen(user.home, server.url, "--temporary", "-r", "last", env=user.env) as screen:
-        screen.wait_for("Which vegetables?")
-        screen.wait_ready()
-        screen.ask(f"1 for the {MARK}", sees=_answered(1))
-        screen.type("/retry\r", sees=_answered(2))
-        for key, sees in _MESSAGE_KEYS.items():
-            screen.type("\x1b[1;3A" if "? more" not in screen.text else "", sees="? more")
-            screen.type(key, sees=sees)
-            assert (user.marked(), rows_of_sessions(user)) == ([], before), key
-        screen.wait_for("F1 help")
-        screen.type("\x02")
-        screen.wait_gone("/ search")
-        screen.type("\x02", sees="n rename")
-        for key, sees in _LIST_KEYS.items():
-            screen.type(key)
-            if key in "ng":
-                screen.wait_for("Esc close")
-                screen.type(f"{MARK}\r")
-            screen.wait_for(sees)
-            assert (user.marked(), rows_of_sessions(user)) == ([], before), key
-        screen.type("\x11")
-        assert screen.wait_exit() == 0
-    assert (user.marked(), rows_of_sessions(user)) == ([], before)
-
-
 @pytest.mark.timeout(120)
 def test_a_killed_temporary_chat_leaves_no_word(user, server):
     saved_session(user, server)

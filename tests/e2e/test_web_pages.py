@@ -10,12 +10,10 @@ from tests.e2e.test_plain import begin, leave, prompts  # noqa: F401 - a fixture
 from tests.support.lmchat_screen import leave as leave_screen
 from tests.support.page_host import PageHost, reply_of
 from tests.support.programs import Inside
-from tests.support.pty_program import ALTERNATE_SCREEN
 from tests.support.scripted_products import CHAT
 
 Cli = Inside
 SAVED = (Path(__file__).parents[1] / "support" / "saved_page.html").read_bytes()
-ESCAPES = "<p>&#x1b;[?1049l\x1b]0;evil\x07\x1b[2J\x9bevil \u202eBeans".encode()
 
 
 @pytest.fixture
@@ -42,19 +40,6 @@ def test_the_screen_asks_and_sends_the_page_with_the_prompt(screen, server, host
     assert host.connections == 1
     leave_screen(screen)
     assert screen.left_behind() == []
-
-
-def test_escape_sequences_of_a_page_reach_no_terminal(screen, server, host):
-    screen.type(f"/file {host.put('/a', reply_of(ESCAPES))}\r", sees="Download this page?")
-    screen.wait_time(0.6)
-    screen.type("y", hides="Download this page?")
-    screen.wait_until(lambda: "/a (" in screen.prompt_text, "the page in the prompt")
-    screen.type("Why?\r")
-    screen.wait_answered()
-    assert ALTERNATE_SCREEN in screen.private_modes
-    assert "evil" not in screen.title
-    assert "\x1b" not in prompts(server)[0]
-    leave_screen(screen)
 
 
 @pytest.mark.parametrize(("typed", "is_sent"), [("y\r", True), ("\r", False)])

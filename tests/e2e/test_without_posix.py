@@ -15,7 +15,6 @@ from tests.support import mcp_server
 from tests.support.programs import PYTHON, WAIT_S, Cli, run, start
 from tests.support.pty_program import ROOT
 from tests.support.scripted_products import CHAT, answer, router
-from tests.support.scripted_server import DONE, finish, sse
 
 _MODULES = ("fcntl", "termios", "pwd", "grp", "resource", "tty", "pty", "readline")
 _WITHOUT_ANY_LOCK = f"""
@@ -81,14 +80,6 @@ def test_a_command_runs(without, words):
     assert done.stdout or "There are no saved sessions." in done.stderr
 
 
-def test_an_answer_comes_is_saved_and_found(without, server):
-    server.on("POST /v1/chat/completions", sse("Hel", "lo.", finish(), DONE))
-    done = without("ask", "--save", "Say hello.")
-    assert (done.returncode, done.stdout) == (0, "Hello.\n"), done.stderr
-    assert "Say hello." in without("sessions").stdout
-    assert "Hello." in without("export", "last").stdout
-
-
 def test_a_value_is_checked_against_its_schema(tmp_path):
     check = "del signal.setitimer; from lmchat.structured.json_schema import check_from_stdin; check_from_stdin()"
     order = {"schema": {"type": "integer"}, "text": "It is 7: 7", "thought": "", "limit_s": 5.0}
@@ -110,13 +101,6 @@ asyncio.run(main())
     done = run([PYTHON, "-c", _BLOCKED + colours], home=tmp_path)
     expected = [repr(b"\0\0\0\0\4"), "None", repr(b"\1\1\1")]
     assert (done.returncode, done.stdout.splitlines()) == (0, expected), done.stderr
-
-
-def test_the_plain_chat_answers(without, server):
-    server.on("POST /v1/chat/completions", sse("Hel", "lo.", finish(), DONE))
-    done = without("--plain", stdin="Say hello.\n")
-    assert done.returncode == 0, done.stderr
-    assert "Hello." in done.stdout
 
 
 def test_a_saved_session_goes_on(without, server):
