@@ -49,6 +49,17 @@ async def a_host(home, *servers, functions="", environ=None, refuses=""):
         assert not [process for process in own if is_running(process.pid)]
 
 
+@pytest.fixture
+def http():
+    with ScriptedServer() as server:
+        yield server
+
+
+def over_http(http, **headers):
+    """Return a server at this address; a header is given with its variable."""
+    return McpSettings(name="wiki", url=f"{http.url}/mcp", headers_env=headers)
+
+
 async def call(host, name, _s=20, **arguments):
     server, _, tool = name.partition("/")
     return await host.call(Tool(server=server, name=tool), arguments, timeout_s=_s)
@@ -297,25 +308,20 @@ async def test_a_server_that_has_failed_starts_again_with_a_call_or_on_demand_on
 
 @pytest.mark.parametrize("value", ["Bearer abc", " \tBearer abc\r\n"])
 async def test_a_server_over_http_gets_its_headers_without_blanks_and_line_ends_around(
-    tmp_path, value
+    tmp_path, http, value
 ):
     def reply(seen):
         found = mcp_server.replies(seen.json)
         return json_reply(found[-1]) if found else text_reply("", status=202)
 
-    with ScriptedServer() as http:
-        http.unknown = reply
-        server = McpSettings(
-            name="wiki", url=f"{http.url}/mcp", headers_env={"Authorization": "WIKI_TOKEN"}
-        )
-        async with a_host(tmp_path, server, environ={"WIKI_TOKEN": value}) as host:
-            assert (await call(host, "wiki/echo", text="over http")).text == "over http"
-        assert {seen.headers["authorization"] for seen in http.requests if seen.body} == {
-            "Bearer abc"
-        }
+    http.unknown = reply
+    server = over_http(http, Authorization="WIKI_TOKEN")
+    async with a_host(tmp_path, server, environ={"WIKI_TOKEN": value}) as host:
+        assert (await call(host, "wiki/echo", text="over http")).text == "over http"
+    assert {seen.headers["authorization"] for seen in http.requests if seen.body} == {"Bearer abc"}
 
 
-async def test_a_session_over_http_that_has_ended_begins_anew_with_the_next_call(tmp_path):
+async def test_a_session_over_http_that_has_ended_begins_anew_with_the_next_call(tmp_path, http):
     ended = []
 
     def reply(seen):
@@ -327,14 +333,13 @@ async def test_a_session_over_http_that_has_ended_begins_anew_with_the_next_call
         headers = {"Mcp-Session-Id": f"session-{len(ended)}"}
         return json_reply(found[-1], headers=headers) if found else text_reply("", status=202)
 
-    with ScriptedServer() as http:
-        http.unknown = reply
-        async with a_host(tmp_path, McpSettings(name="wiki", url=f"{http.url}/mcp")) as host:
-            assert (await call(host, "wiki/echo", text="first")).text == "first"
-            ended.append("session-0")
-            words = "The server wiki ended. It starts again when it is used."
-            assert (await call(host, "wiki/echo", text="lost")).text == words
-            assert (await call(host, "wiki/echo", text="again")).text == "again"
+    http.unknown = reply
+    async with a_host(tmp_path, over_http(http)) as host:
+        assert (await call(host, "wiki/echo", text="first")).text == "first"
+        ended.append("session-0")
+        words = "The server wiki ended. It starts again when it is used."
+        assert (await call(host, "wiki/echo", text="lost")).text == words
+        assert (await call(host, "wiki/echo", text="again")).text == "again"
 
 
 def echoing(seen):
@@ -347,20 +352,17 @@ def echoing(seen):
     "value", ["s3cret\nX-More: s3cret", "s3cret\x07", "s3crét", "s3cret\u202e"]
 )
 async def test_a_header_that_cannot_be_sent_is_refused_by_its_variable_before_anything_starts(
-    tmp_path, value
+    tmp_path, http, value
 ):
-    with ScriptedServer() as http:
-        server = McpSettings(
-            name="wiki", url=f"{http.url}/mcp", headers_env={"Authorization": "WIKI_TOKEN"}
+    server = over_http(http, Authorization="WIKI_TOKEN")
+    async with a_host(tmp_path, server, environ={"WIKI_TOKEN": value}) as host:
+        said = await states(host)
+        assert said["wiki"].startswith(
+            "The environment variable WIKI_TOKEN of the server wiki has control characters "
+            "or letters beyond ASCII"
         )
-        async with a_host(tmp_path, server, environ={"WIKI_TOKEN": value}) as host:
-            said = await states(host)
-            assert said["wiki"].startswith(
-                "The environment variable WIKI_TOKEN of the server wiki has control characters "
-                "or letters beyond ASCII"
-            )
-            assert (await call(host, "wiki/echo")).text == said["wiki"]
-        assert http.connections == 0
+        assert (await call(host, "wiki/echo")).text == said["wiki"]
+    assert http.connections == 0
     assert "s3cr" not in said["wiki"]
     assert not (tmp_path / "tools.log").exists()
 
@@ -384,18 +386,15 @@ async def test_a_header_that_cannot_be_sent_is_refused_by_its_variable_before_an
     ids=["status", "error", "no JSON-RPC", "broken header"],
 )
 async def test_a_server_that_repeats_its_header_gets_it_neither_into_errors_nor_into_the_log(
-    tmp_path, reply
+    tmp_path, http, reply
 ):
-    with ScriptedServer() as http:
-        http.unknown = reply
-        server = McpSettings(
-            name="wiki", url=f"{http.url}/mcp", headers_env={"Authorization": "WIKI_TOKEN"}
-        )
-        async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "Bearer s3cret-4711"}) as host:
-            said = await states(host)
-            assert "The server wiki failed" in said["wiki"]
-            told = said["wiki"] + (await call(host, "wiki/echo")).text
-        assert http.requests
+    http.unknown = reply
+    server = over_http(http, Authorization="WIKI_TOKEN")
+    async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "Bearer s3cret-4711"}) as host:
+        said = await states(host)
+        assert "The server wiki failed" in said["wiki"]
+        told = said["wiki"] + (await call(host, "wiki/echo")).text
+    assert http.requests
     assert "s3cret" not in told + (tmp_path / "tools.log").read_text()
 
 
