@@ -52,13 +52,6 @@ async def _find_target(*detections, settings=None, notes=None, remembered=None):
     )
 
 
-async def test_the_loaded_model_is_asked():
-    target = await _find_target(
-        (candidate(Verdict.READY, model("a", state=LoadState.NOT_LOADED), model("b")),)
-    )
-    assert target.model_id == "b"
-
-
 async def test_the_only_model_is_asked_even_if_it_is_not_in_memory():
     lone = model("a", state=LoadState.NOT_LOADED)
     embedding = model("e", is_embedding=True)

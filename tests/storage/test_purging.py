@@ -289,10 +289,23 @@ async def test_the_title_that_a_deleted_prompt_gave_goes_with_it(tmp_path, store
     await store.delete_message(session.session_id, asked.message_id)
     other, gone = await begin_session(store, secret(3, 3))
     await store.delete_message(other.session_id, gone.message_id)
+    images = (attached(b"1", "diagnosis.png"), attached(b"2", "blood.png"))
+    files, named = replace(prompt(""), parts=images), header("My title")
+    pictures = header(title_of(files))
+    await store.append(pictures, files)
+    await store.delete_message(pictures.session_id, files.message_id)
+    await store.append(named, replace(prompt(""), parts=images))
+    changed = await store.update_session(named.session_id, {"title": ""})
+    assert changed.title == pictures.title == "diagnosis.png, blood.png"
     async with aclosing(await pass_days(tmp_path, store, clock, 31)) as again:
         assert left(tmp_path) == []
         titles = {header.session_id: header.title for header in await again.list_sessions()}
-        assert titles == {session.session_id: "Which herbs?", other.session_id: "Untitled"}
+        assert titles == {
+            session.session_id: "Which herbs?",
+            other.session_id: "Untitled",
+            pictures.session_id: "Untitled",
+            named.session_id: changed.title,
+        }
         assert (await again.open_session(session.session_id)).messages == (kept,)
 
 
@@ -324,18 +337,3 @@ async def test_a_purge_whose_caller_is_cancelled_is_done_to_its_end(tmp_path, st
     with pytest.raises(asyncio.CancelledError):
         await purging
     await until(lambda: left(tmp_path) == [], "nothing is left")
-
-
-async def test_the_title_of_a_prompt_with_files_only_goes_with_it(tmp_path, store, clock):
-    images = (attached(b"1", "diagnosis.png"), attached(b"2", "blood.png"))
-    asked = replace(prompt(""), parts=images)
-    session = header(title_of(asked))
-    await store.append(session, asked)
-    other = header("My title")
-    await store.append(other, replace(prompt(""), parts=images))
-    changed = await store.update_session(other.session_id, {"title": ""})
-    assert changed.title == session.title == "diagnosis.png, blood.png"
-    await store.delete_message(session.session_id, asked.message_id)
-    async with aclosing(await pass_days(tmp_path, store, clock, 31)) as again:
-        titles = {header.session_id: header.title for header in await again.list_sessions()}
-        assert titles == {session.session_id: "Untitled", other.session_id: changed.title}
