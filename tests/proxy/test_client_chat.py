@@ -8,20 +8,17 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import EndpointSettings, LimitSettings, TimeoutSettings
 from lmchat.domain.event import (
-    ModelLoading,
     RequestAdapted,
-    RequestQueued,
     RequestSent,
     RetryScheduled,
     StreamFinished,
     StreamStalled,
     TextDelta,
 )
-from lmchat.domain.message import ReasoningPart, Role, TextPart, text_message
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, Verdict
 from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
-from tests.support.scripted_products import CHAT, answer, plain, router
+from tests.support.scripted_products import CHAT, answer, plain
 from tests.support.scripted_server import (
     DONE,
     Cut,
@@ -30,6 +27,7 @@ from tests.support.scripted_server import (
     Pause,
     ScriptedServer,
     delta,
+    error_reply,
     finish,
     free_port,
     json_reply,
@@ -170,7 +168,7 @@ def drawn(server, seed: int):
 async def test_a_drawn_seed_that_is_refused_is_left_out_without_a_word_and_not_sent_again(
     server, client
 ):
-    refused = json_reply({"error": {"message": "Unsupported parameter: 'seed'"}}, status=400)
+    refused = error_reply(400, "Unsupported parameter: 'seed'")
     server.on(CHAT, refused, answer())
     events, error = await events_of(client, drawn(server, 5))
     assert error is None
@@ -181,7 +179,7 @@ async def test_a_drawn_seed_that_is_refused_is_left_out_without_a_word_and_not_s
 
 
 async def test_another_attempt_has_the_same_seed(server, client):
-    server.on(CHAT, json_reply({"error": {"message": "busy"}}, status=503), answer())
+    server.on(CHAT, error_reply(503, "busy"), answer())
     _, error = await events_of(client, drawn(server, 5))
     assert error is None
     assert [one.json["seed"] for one in server.seen(CHAT)] == [5, 5]
@@ -194,7 +192,7 @@ async def test_a_refusal_that_stays_is_sent_twice_at_most(server, client, words)
 
     def refuse(seen):
         name = next(one for one in ("max_tokens", "max_completion_tokens") if one in seen.json)
-        return json_reply({"error": {"message": words.format(name, 9)}}, status=400)
+        return error_reply(400, words.format(name, 9))
 
     server.on(CHAT, refuse)
     _, error = await events_of(client, ask(server, max_tokens=9))
@@ -224,10 +222,7 @@ async def test_what_no_other_name_would_change_is_sent_once(server, client, mess
 async def test_what_was_learnt_is_unlearnt_where_the_server_changes(server, client):
     def only(name):
         def play(seen):
-            refused = json_reply(
-                {"error": {"message": f"Unsupported; use {name} instead", "param": other}},
-                status=400,
-            )
+            refused = error_reply(400, f"Unsupported; use {name} instead", param=other)
             return answer() if name in seen.json else refused
 
         other = {"max_tokens": "max_completion_tokens"}.get(name, "max_tokens")
@@ -238,19 +233,6 @@ async def test_what_was_learnt_is_unlearnt_where_the_server_changes(server, clie
         for _ in range(2):
             assert (await events_of(client, ask(server, max_tokens=9)))[1] is None
     assert len(server.seen(CHAT)) == 3 + 3
-
-
-async def test_a_request_that_waits_in_the_queue_can_be_stopped(server, client):
-    server.on(CHAT, sse("one", Hold()), answer("three"))
-    first, second = client.stream(ask(server)), client.stream(ask(server))
-    assert isinstance(await anext(first), RequestSent)
-    assert isinstance(await anext(second), RequestQueued)
-    await wait_for_requests(server)
-    await second.aclose()
-    await first.aclose()
-    events, error = await events_of(client, ask(server))
-    assert (text_of(events), error) == ("three", None)
-    assert (client.metrics().stopped_requests, client.metrics().total_requests) == (1, 2)
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504, 408])
@@ -279,7 +261,7 @@ async def test_tries_end_with_the_last_error(server, client):
     ],
 )
 async def test_a_used_up_account_is_never_tried_again(server, client, code):
-    server.on(CHAT, json_reply({"error": {"message": "no money", "code": code}}, status=429))
+    server.on(CHAT, error_reply(429, "no money", code=code))
     events, error = await events_of(client, ask(server))
     assert (error.kind, retries(events)) == ("billing", [])
 
@@ -448,24 +430,16 @@ async def test_a_server_that_says_nothing_before_its_first_byte_is_waited_for(se
 
 
 async def test_an_endpoint_may_have_time_outs_of_its_own(server, make_client):
+    """They hold for each name of this machine."""
     short = TimeoutSettings(first_token_s=0.05, health_s=0.05)
-    client = make_client(endpoints=(EndpointSettings(name="own", url=server.url, timeouts=short),))
+    url = server.url.replace("127.0.0.1", "localhost")
+    client = make_client(endpoints=(EndpointSettings(name="own", url=url, timeouts=short),))
     server.unknown = raw_reply(Hold())
     _, error = await events_of(client, ask(server))
     assert error.kind == "timeout"
     async with asyncio.timeout(TimeoutSettings().health_s):
         found = await client.check(endpoint_of(server))
     assert found.verdict is Verdict.TIMED_OUT
-
-
-async def test_the_time_outs_of_an_endpoint_hold_for_each_name_of_this_machine(server, make_client):
-    short = TimeoutSettings(first_token_s=0.05)
-    url = server.url.replace("127.0.0.1", "localhost")
-    client = make_client(endpoints=(EndpointSettings(name="own", url=url, timeouts=short),))
-    server.unknown = raw_reply(Hold())
-    async with asyncio.timeout(5):
-        _, error = await events_of(client, ask(server))
-    assert error.kind == "timeout"
 
 
 @pytest.mark.rule("R-9")
@@ -506,7 +480,7 @@ async def test_a_redirect_to_what_is_no_address_is_still_a_redirect(server, clie
 @pytest.mark.rule("R-24")
 async def test_words_of_a_server_reach_the_error_without_escapes(server, client):
     evil = "\x1b]52;c;aGk=\x07\x1b[2Jno\u202e " + "x" * 1000
-    server.on(CHAT, json_reply({"error": {"message": evil}}, status=500))
+    server.on(CHAT, error_reply(500, evil))
     _, error = await events_of(client, ask(server))
     shown = f"{error.message}{error.hint}{error.details}"
     assert "\x1b" not in shown
@@ -523,27 +497,3 @@ async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(
     plain(server)
     events, error = await events_of(make_client(), ask(server))
     assert (error, text_of(events)) == (None, "Hello there.")
-
-
-async def test_thoughts_of_earlier_answers_are_not_sent(server, client):
-    plain(server)
-    said = replace(
-        text_message(Role.ASSISTANT, ""),
-        parts=(ReasoningPart(text="hidden"), TextPart(text="shown")),
-    )
-    messages = (text_message(Role.USER, "a"), said, text_message(Role.USER, "b"))
-    await events_of(client, replace(ask(server, product=Product.JAN), messages=messages))
-    assert b"hidden" not in server.seen(CHAT)[0].body
-    assert [one["content"] for one in server.seen(CHAT)[0].json["messages"]] == ["a", "shown", "b"]
-
-
-async def test_a_model_that_has_to_be_loaded_first_is_told_so_once(server, client):
-    router(server, small="loaded", large="unloaded")
-    await client.models(endpoint_of(server))
-    request = ask(server, product=Product.LLAMA_CPP, model="large")
-    first, _ = await events_of(client, request)
-    second, _ = await events_of(client, request)
-    assert first[:2] == [RequestSent(), ModelLoading()]
-    assert ModelLoading() not in second
-    other, _ = await events_of(client, ask(server, product=Product.LLAMA_CPP, model="small"))
-    assert ModelLoading() not in other

@@ -19,6 +19,7 @@ from tests.support.scripted_server import (
     Cut,
     Hold,
     ScriptedServer,
+    error_reply,
     html_reply,
     json_reply,
     raw_reply,
@@ -185,13 +186,11 @@ STEPS = {
         (raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"), Verdict.NOT_AN_LLM),
         (raw_reply(Cut(is_reset=True)), Verdict.NOT_AN_LLM),
         (
-            json_reply(
-                {"error": {"message": "Loading model", "code": 503}}, status=503, headers=LLAMA
-            ),
+            error_reply(503, "Loading model", code=503, headers=LLAMA),
             Verdict.LOADING,
         ),
-        (json_reply({"error": {"message": "no key"}}, status=401), Verdict.NEEDS_KEY),
-        (json_reply({"error": {"message": "oops"}}, status=500), Verdict.SERVER_ERROR),
+        (error_reply(401, "no key"), Verdict.NEEDS_KEY),
+        (error_reply(500, "oops"), Verdict.SERVER_ERROR),
         (json_reply({"object": "list", "data": []}), Verdict.NO_MODEL),
         (text_reply("Invalid host header", status=403), Verdict.HOST_BLOCKED),
     ],
@@ -436,13 +435,6 @@ async def test_a_check_of_a_known_server_is_one_question(start, make_client):
         again = await client.check(endpoint_of(server))
         assert (again.verdict, len(server.seen()) - before) == (Verdict.READY, 1), again
         assert again.latency_ms is not None
-
-
-async def test_a_quick_check_forgets_nothing_that_is_known_of_a_model(start, make_client):
-    server, client = start(products.llama_cpp), make_client()
-    first = await client.check(endpoint_of(server))
-    again = await client.check(endpoint_of(server))
-    assert first.models[0].capabilities == again.models[0].capabilities == ("tools",)
 
 
 @pytest.mark.rule("R-5")

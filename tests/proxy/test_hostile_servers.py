@@ -15,6 +15,7 @@ from tests.support.scripted_server import (
     DONE,
     Hold,
     delta,
+    error_reply,
     finish,
     json_reply,
     raw_reply,
@@ -144,7 +145,7 @@ async def test_a_key_that_the_server_repeats_is_cut_out_wherever_the_sentence_en
     server, make_client, before
 ):
     client = make_client(key=f" {KEY} ")
-    server.on(CHAT, json_reply({"error": {"message": f"{before} {KEY}", "code": KEY}}, status=401))
+    server.on(CHAT, error_reply(401, f"{before} {KEY}", code=KEY))
     _, error = await events_of(client, ask(server))
     assert KEY[:5] not in f"{error} {error.details} {error.hint}"
 

@@ -9,7 +9,7 @@ from lmchat.domain.product import Product
 from lmchat.domain.request import AnyObject, AnyText, FittingValue, Sampling
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT, answer
-from tests.support.scripted_server import json_reply, sse
+from tests.support.scripted_server import error_reply, json_reply, sse
 
 SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}}
 PERSON = FittingValue(schema=SCHEMA, name="person")
@@ -41,9 +41,7 @@ def words(seen) -> str:
 
 
 def refusal_reply(message, *, status=400, **more):
-    return json_reply(
-        {"error": {"message": message, "type": "invalid_request_error", **more}}, status=status
-    )
+    return error_reply(status, message, type="invalid_request_error", **more)
 
 
 UNKNOWN_FIELD = json_reply(

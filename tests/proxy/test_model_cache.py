@@ -12,7 +12,7 @@ from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.proxy.model_cache import ModelCache
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import llama_cpp, plain
-from tests.support.scripted_server import json_reply
+from tests.support.scripted_server import error_reply
 
 HERE = Endpoint.parse("localhost:1234")
 
@@ -133,7 +133,7 @@ async def test_a_refusal_is_no_reason_for_an_old_list(server, client):
     plain(server)
     endpoint = endpoint_of(server)
     await client.models(endpoint)
-    server.on("GET /v1/models", json_reply({"error": {"message": "no"}}, status=401))
+    server.on("GET /v1/models", error_reply(401, "no"))
     with pytest.raises(ServerRejected) as caught:
         await client.models(endpoint, is_refresh=True)
     assert caught.value.kind == "auth"

@@ -5,7 +5,7 @@ import pytest
 from lmchat.domain.server import LoadState, Verdict
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import LLAMA, llama_cpp, model_list
-from tests.support.scripted_server import ScriptedServer, json_reply, text_reply
+from tests.support.scripted_server import ScriptedServer, error_reply, json_reply, text_reply
 
 SHOW = "POST /api/show"
 LITELLM = {"x-litellm-version": "1.0"}
@@ -135,10 +135,8 @@ async def test_a_key_that_may_not_ask_litellm_for_more_may_still_chat(server, cl
     server.on(
         "GET /v1/models", json_reply({"object": "list", "data": [{"id": "gpt"}]}, headers=LITELLM)
     )
-    refuse = {
-        "error": {"message": "Only proxy admin can be used", "type": "auth_error", "code": 401}
-    }
-    server.on("GET /model/info", json_reply(refuse, status=401, headers=LITELLM))
+    refuse = error_reply(401, "Only proxy admin can be used", code=401, headers=LITELLM)
+    server.on("GET /model/info", refuse)
     candidate = await client.check(endpoint_of(server))
     assert (candidate.verdict, [model.model_id for model in candidate.models]) == (
         Verdict.READY,

@@ -14,9 +14,9 @@ from lmchat.proxy.life_signs import HEALTH_S
 from lmchat.proxy.timeouts import POLL_S, REQUEST_PAUSE_S, Loading
 from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_products import CHAT, answer
-from tests.support.scripted_server import Hold, json_reply, raw_reply, text_reply
+from tests.support.scripted_server import Hold, error_reply, json_reply, raw_reply, text_reply
 
-LOADS = json_reply({"error": {"message": "Loading model", "type": "unavailable_error"}}, status=503)
+LOADS = error_reply(503, "Loading model", type="unavailable_error")
 READY = json_reply({"status": "ok"})
 HEALTH = "GET /health"
 

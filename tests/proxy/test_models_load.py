@@ -20,6 +20,7 @@ from tests.support.scripted_server import (
     Cut,
     Gate,
     Hold,
+    error_reply,
     finish,
     json_reply,
     raw_reply,
@@ -132,10 +133,7 @@ async def test_a_router_that_keeps_what_it_was_to_unload_is_not_waited_for_for_e
 
 async def test_what_is_not_loaded_has_been_unloaded(quick, server, client):
     products.router(server, small="unloaded")
-    refuse = {
-        "error": {"code": 400, "message": "model is not running", "type": "invalid_request_error"}
-    }
-    server.on(UNLOAD, json_reply(refuse, status=400, headers=LLAMA))
+    server.on(UNLOAD, error_reply(400, "model is not running", headers=LLAMA))
     await client.unload(model_at(server, "small"))
 
 
@@ -156,14 +154,7 @@ async def test_loading_that_is_cancelled_before_the_router_has_replied_is_stoppe
 
 async def test_what_another_has_begun_to_load_is_not_stopped(quick, server, client):
     products.router(server, large="loading")
-    refuse = {
-        "error": {
-            "code": 400,
-            "message": "model is already running",
-            "type": "invalid_request_error",
-        }
-    }
-    server.on(LOAD, json_reply(refuse, status=400, headers=LLAMA))
+    server.on(LOAD, error_reply(400, "model is already running", headers=LLAMA))
     work = asyncio.create_task(client.load(model_at(server, "large")))
     await until(lambda: server.seen("GET /v1/models"), "a look")
     work.cancel()
@@ -228,14 +219,8 @@ async def test_a_model_that_lm_studio_does_not_have_is_not_a_path_that_it_does_n
     server, client
 ):
     products.lm_studio(server)
-    error = {
-        "error": {
-            "type": "model_not_found",
-            "message": "Model gone not found",
-            "code": "model_not_found",
-        }
-    }
-    server.on("POST /api/v1/models/load", json_reply(error, status=404))
+    refuse = error_reply(404, "Model gone not found", code="model_not_found")
+    server.on("POST /api/v1/models/load", refuse)
     with pytest.raises(ServerRejected) as caught:
         await client.load(model_at(server, "gone", Product.LM_STUDIO))
     assert caught.value.kind == "model_missing"
@@ -255,32 +240,22 @@ async def test_a_newer_jan_loads_also_with_a_window_and_unloads(server, client):
     ]
 
 
-async def test_lm_studio_loads_with_a_window_and_not_a_second_time(server, client):
+async def test_lm_studio_loads_with_all_options_and_a_loaded_model_anew(server, client):
     products.lm_studio(server, loaded=[])
     model = model_at(server, "qwen3-8b", Product.LM_STUDIO)
     await client.load(model, options=LoadOptions(context=16384))
     (listed, *_) = (await client.models(model.endpoint, is_refresh=True)).models
     assert listed.state is LoadState.LOADED
-    await client.load(listed, options=LoadOptions(context=4096))
+    others = {"flash_attention": True, "num_experts": 4, "eval_batch_size": 512}
+    await client.load(listed, options=LoadOptions(context=4096, others=others))
     posts = [
         (one.path.rpartition("/")[2], one.json) for one in server.seen() if one.method == "POST"
     ]
     assert posts == [
         ("load", {"model": "qwen3-8b", "context_length": 16384}),
         ("unload", {"instance_id": "qwen3-8b"}),
-        ("load", {"model": "qwen3-8b", "context_length": 4096}),
+        ("load", {"model": "qwen3-8b", "context_length": 4096, **others}),
     ]
-
-
-async def test_lm_studio_is_told_all_options_and_loads_a_loaded_model_anew(server, client):
-    products.lm_studio(server, loaded=["qwen3-8b"])
-    model = model_at(server, "qwen3-8b", Product.LM_STUDIO)
-    (listed, *_) = (await client.models(model.endpoint, is_refresh=True)).models
-    others = {"flash_attention": True, "num_experts": 4, "eval_batch_size": 512}
-    await client.load(listed, options=LoadOptions(others=others))
-    unloading, loading = (one for one in server.seen() if one.method == "POST")
-    assert unloading.json == {"instance_id": "qwen3-8b"}
-    assert loading.json == {"model": "qwen3-8b", **others}
 
 
 @pytest.mark.parametrize(

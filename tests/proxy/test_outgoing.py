@@ -5,39 +5,24 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.message import Role, text_message
 from lmchat.domain.product import Product
 from lmchat.domain.request import AnyObject, ChatRequest, Sampling
 from lmchat.domain.server import Endpoint
 from lmchat.errors import EndpointNotAllowed, LMChatError, ServerUnavailable
 from lmchat.proxy import client as client_module
+from tests.support.proxy_calls import ask
 from tests.support.scripted_backend import read
-from tests.support.scripted_products import answer
-from tests.support.scripted_server import Hold, Seen, json_reply, raw_reply
+from tests.support.scripted_products import CHAT, LLAMA, answer, llama_models
+from tests.support.scripted_server import Hold, Seen, error_reply, json_reply, raw_reply
 
 KEY = "sk-marked-key-4711"
-CHAT = "POST /v1/chat/completions"
 TEMPLATE = "POST /apply-template"
 TOKENIZE = "POST /tokenize"
-LLAMA = {"Server": "llama.cpp"}
 TEXT = "<s>user\nHi <|end|></s>"
 
 
-def models_reply(state: str = ""):
-    row = {"id": "tiny", "object": "model", "owned_by": "llamacpp"}
-    if state:
-        row["status"] = {"value": state}
-    return json_reply({"object": "list", "data": [row]}, headers=LLAMA)
-
-
 def request_to(server, product=Product.LLAMA_CPP, **more) -> ChatRequest:
-    return ChatRequest(
-        endpoint=Endpoint.parse(server.url),
-        product=product,
-        model="tiny",
-        messages=(text_message(Role.USER, "Hello\x1b é😀\ud800"),),
-        **more,
-    )
+    return replace(ask(server, "Hello\x1b é😀\ud800", product=product), **more)
 
 
 async def sent_and_shown(client, server, request):
@@ -48,7 +33,7 @@ async def sent_and_shown(client, server, request):
 
 
 async def test_url_headers_and_body_are_those_that_are_sent_but_for_the_key(server, make_client):
-    server.on("GET /v1/models", models_reply()).on(CHAT, answer("Hi"))
+    server.on("GET /v1/models", llama_models()).on(CHAT, answer("Hi"))
     client = make_client(key=KEY)
     sampling = Sampling(temperature=0.5, seed=7, more={"extra.no_such_field": "é😀"})
     seen, shown = await sent_and_shown(client, server, request_to(server, sampling=sampling))
@@ -80,8 +65,7 @@ async def test_each_product_has_its_own_body(server, client, product):
 
 
 async def test_what_the_server_has_refused_before_is_left_out(server, client):
-    refusal = {"error": {"message": "Unsupported parameter: seed", "param": "seed"}}
-    server.on(CHAT, json_reply(refusal, status=400), answer("{}"))
+    server.on(CHAT, error_reply(400, "Unsupported parameter: seed", param="seed"), answer("{}"))
     request = request_to(server, Product.VLLM, sampling=Sampling(seed=5), output=AnyObject())
     await read(client.stream(request))
     seen, shown = await sent_and_shown(client, server, request)
@@ -96,7 +80,7 @@ async def test_nothing_is_sent_to_show_a_request(server, client):
 
 
 async def test_an_id_that_would_keep_the_answer_is_not_shown(server, client):
-    server.on("GET /v1/models", models_reply())
+    server.on("GET /v1/models", llama_models())
     server.on("POST /v1/streams/lookup", json_reply([], headers=LLAMA))
     await client.check(Endpoint.parse(server.url))
     shown = await client.outgoing(request_to(server, replay_id="ab" * 16))
@@ -130,7 +114,7 @@ def tokenizer(seen: Seen):
 
 
 async def test_the_text_comes_with_its_tokens_and_the_special_ones(server, client):
-    server.on("GET /v1/models", models_reply())
+    server.on("GET /v1/models", llama_models())
     server.on(TEMPLATE, json_reply({"prompt": TEXT}, headers=LLAMA))
     server.on(TOKENIZE, tokenizer)
     prompt = await client.template_text(request_to(server))
@@ -144,7 +128,7 @@ async def test_the_text_comes_with_its_tokens_and_the_special_ones(server, clien
 
 @pytest.mark.parametrize("state", ["unloaded", "sleeping", "loading"])
 async def test_a_model_that_is_not_in_memory_is_not_woken(server, client, state):
-    server.on("GET /v1/models", models_reply(state))
+    server.on("GET /v1/models", llama_models(state))
     with pytest.raises(LMChatError) as raised:
         await client.template_text(request_to(server))
     assert raised.value.kind == "model_not_loaded"
@@ -160,8 +144,8 @@ async def test_a_product_that_cannot_show_the_text_is_not_asked(server, client, 
 
 
 async def test_an_old_llama_cpp_says_so_too(server, client):
-    server.on("GET /v1/models", models_reply())
-    server.on(TEMPLATE, json_reply({"error": {"message": "no", "code": 404}}, status=404))
+    server.on("GET /v1/models", llama_models())
+    server.on(TEMPLATE, error_reply(404, "no", code=404))
     with pytest.raises(LMChatError) as raised:
         await client.template_text(request_to(server))
     assert raised.value.kind == "unsupported"
@@ -169,7 +153,7 @@ async def test_an_old_llama_cpp_says_so_too(server, client):
 
 async def test_a_server_that_hangs_is_left(server, client, monkeypatch):
     monkeypatch.setattr(client_module, "TEMPLATE_S", 0.05)
-    server.on("GET /v1/models", models_reply())
+    server.on("GET /v1/models", llama_models())
     server.on(TEMPLATE, raw_reply(Hold()))
     with pytest.raises(ServerUnavailable) as raised:
         await client.template_text(request_to(server))

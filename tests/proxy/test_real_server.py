@@ -12,7 +12,7 @@ import pytest
 
 from lmchat.domain.event import ModelLoading, ModelNamed, PromptProgress, StreamStalled
 from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint, LoadState, Verdict
+from lmchat.domain.server import Endpoint, LoadState
 from lmchat.proxy import timeouts
 from tests.support.proxy_calls import ask, events_of, text_of
 
@@ -104,17 +104,3 @@ async def test_a_stop_while_the_router_loads_leaves_it_ready_for_the_next_one(cl
     for model in (first, second):
         events, error = await events_of(client, request_to(real_router, model=model, max_tokens=4))
         assert (error, named_models(events)) == (None, [model])
-
-
-@pytest.mark.router
-async def test_behind_a_prefix_it_is_found_asked_and_told_that_its_key_lacks(
-    make_client, start_real_server
-):
-    server = start_real_server(is_router=True, api_prefix="/llm", api_key="sk-test")
-    endpoint = Endpoint.parse(server.url)
-    without = await make_client().check(endpoint)
-    assert (without.product, without.verdict) == (Product.LLAMA_CPP, Verdict.NEEDS_KEY)
-    client = make_client(key="sk-test")
-    assert (await client.check(endpoint)).product is Product.LLAMA_CPP
-    events, error = await events_of(client, request_to(server, max_tokens=4))
-    assert (error, bool(text_of(events))) == (None, True)

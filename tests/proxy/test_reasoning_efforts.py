@@ -10,7 +10,7 @@ from lmchat.domain.server import Endpoint, LoadState, ModelInfo
 from lmchat.proxy.servers import server_of
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT, answer, lm_studio, plain
-from tests.support.scripted_server import json_reply
+from tests.support.scripted_server import error_reply, json_reply
 
 TEMPLATED = (Product.LLAMA_CPP, Product.BUILT_IN, Product.JAN, Product.VLLM, Product.SGLANG)
 TAKING_ALL = (*TEMPLATED, Product.LITELLM, Product.OPENAI, Product.MISTRAL, Product.GEMINI)
@@ -153,15 +153,12 @@ async def test_what_is_not_sent_is_said_once_a_run(server, client):
 @pytest.mark.parametrize(
     "refusal",
     [
-        json_reply(
-            {"error": {"message": "Unrecognized request argument supplied: reasoning_effort"}},
-            status=400,
-        ),
+        error_reply(400, "Unrecognized request argument supplied: reasoning_effort"),
         json_reply(
             {"detail": [{"loc": ["body", "reasoning_effort"], "msg": "Input should be 'low'"}]},
             status=422,
         ),
-        json_reply({"error": {"message": '"llama3.2" does not support thinking'}}, status=400),
+        error_reply(400, '"llama3.2" does not support thinking'),
     ],
 )
 async def test_a_refused_effort_is_left_out_once_for_all_and_told(server, client, refusal):
@@ -178,7 +175,7 @@ async def test_a_refused_effort_is_left_out_once_for_all_and_told(server, client
 
 @pytest.mark.rule("R-13")
 async def test_another_value_of_a_refused_field_is_tried(server, client):
-    refusal = json_reply({"error": {"message": "reasoning_effort: must be low"}}, status=400)
+    refusal = error_reply(400, "reasoning_effort: must be low")
     server.on(
         CHAT, lambda seen: refusal if seen.json.get("reasoning_effort") == "xhigh" else answer()
     )
@@ -192,7 +189,7 @@ async def test_another_value_of_a_refused_field_is_tried(server, client):
 
 @pytest.mark.rule("R-13")
 async def test_a_refusal_that_names_a_field_for_ever_ends(server, client):
-    server.on(CHAT, json_reply({"error": {"message": "bad seed \x1b[2J"}}, status=400))
+    server.on(CHAT, error_reply(400, "bad seed \x1b[2J"))
     events, error = await events_of(client, ask(server, product=Product.JAN, seed=1))
     assert (error.kind, len(server.seen(CHAT))) == ("bad_request", 2)
     assert "\x1b" not in notes(events)[0]

@@ -103,16 +103,3 @@ async def test_a_bias_forces_a_word(real_server):
         answer = await client.chat(PROMPT, temperature=0, max_tokens=3, more=options)
     assert answer.text.strip().startswith("purple")
     assert answer.receipt.sampling == {"temperature": 0, "max_tokens": 3, **options}
-
-
-async def test_two_runs_with_one_seed_are_equal(real_server):
-    options = {"extra.cache_prompt": False, "top_k": 40}
-    async with Client(real_server.url) as client:
-        texts = [
-            (
-                await client.chat(PROMPT, temperature=1.0, seed=seed, max_tokens=24, more=options)
-            ).text
-            for seed in (7, 7, 8)
-        ]
-    assert texts[0] == texts[1]
-    assert texts[0] != texts[2]

@@ -12,7 +12,12 @@ from lmchat.errors import LMChatError
 from lmchat.proxy import Client
 from tests.support.proxy_calls import PortMap, ask, events_of
 from tests.support.scripted_products import CHAT, llama_cpp, plain
-from tests.support.scripted_server import AUTHORITY, ScriptedServer, json_reply, raw_reply
+from tests.support.scripted_server import (
+    AUTHORITY,
+    ScriptedServer,
+    error_reply,
+    raw_reply,
+)
 
 MARK = "marked-words-4711"
 KEY = "sk-marked-key-4711"
@@ -60,7 +65,7 @@ async def test_a_program_finds_the_key_in_nothing_that_it_is_handed(
                     handed.append(await call())
                 except LMChatError as error:
                     handed += [error, vars(error), error.__cause__]
-            server.on(CHAT, json_reply({"error": {"message": f"{KEY} {KEY}"}}, status=400))
+            server.on(CHAT, error_reply(400, f"{KEY} {KEY}"))
             with pytest.raises(LMChatError) as caught:
                 await client.chat("Hi")
             handed += [caught.value, vars(caught.value)]
@@ -70,7 +75,7 @@ async def test_a_program_finds_the_key_in_nothing_that_it_is_handed(
 
 
 @pytest.mark.rule("R-10")
-@pytest.mark.parametrize("key", [f"{KEY}\x07", f"{KEY}\nX-More: 1", f"{KEY}é"])
+@pytest.mark.parametrize("key", [f"{KEY}\x07", f"{KEY}\r\nX-More: 1", f"{KEY}é", f"{KEY}\ty"])
 async def test_a_key_that_no_header_can_hold_is_refused_without_its_words(
     make_client, server, key, caplog
 ):
@@ -81,6 +86,7 @@ async def test_a_key_that_no_header_can_hold_is_refused_without_its_words(
     _, error = await events_of(client, ask(server))
     assert isinstance(error, LMChatError)
     assert (error.kind, server.connections) == ("auth", 0)
+    assert (found.verdict, "API key" in found.detail) == (Verdict.KEY_REJECTED, True)
     assert KEY not in f"{found!r} {vars(error)} {error.__cause__!r} {caplog.text}"
 
 

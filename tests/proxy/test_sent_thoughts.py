@@ -20,7 +20,7 @@ from lmchat.domain.server import Endpoint
 from lmchat.domain.tool import Tool
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT, LLAMA, answer, llama_cpp
-from tests.support.scripted_server import json_reply
+from tests.support.scripted_server import error_reply, json_reply
 
 _TOOL = Tool(server="files", name="read", wire_name="files__read", schema={"type": "object"})
 _CALL = ToolCallPart(call_id="c0", name="files__read", arguments="{}")
@@ -113,9 +113,7 @@ async def test_a_server_that_refuses_thoughts_is_asked_without_them_and_that_is_
     server, client
 ):
     refusal = "messages.3.reasoning_content: Extra inputs are not permitted"
-    llama_cpp(server).on(
-        CHAT, json_reply({"error": {"message": refusal}}, status=400), answer("Read.")
-    )
+    llama_cpp(server).on(CHAT, error_reply(400, refusal), answer("Read."))
     events, error = await events_of(client, _request(server))
     assert error is None
     assert [one.note for one in events if isinstance(one, RequestAdapted)] == [
@@ -129,9 +127,7 @@ async def test_a_server_that_refuses_thoughts_is_asked_without_them_and_that_is_
 
 async def test_a_refused_effort_costs_no_thought(server, client):
     words = "reasoning_effort: this model does not support thinking"
-    llama_cpp(server).on(
-        CHAT, json_reply({"error": {"message": words}}, status=400), answer("Read.")
-    )
+    llama_cpp(server).on(CHAT, error_reply(400, words), answer("Read."))
     request = _request(server)
     sampling = replace(request.sampling, reasoning_effort="high")
     _, error = await events_of(client, replace(request, sampling=sampling))

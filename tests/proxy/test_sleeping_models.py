@@ -17,7 +17,7 @@ from lmchat.errors import WrongUse
 from lmchat.proxy import client as client_module
 from tests.support.proxy_calls import ask, endpoint_of, events_of, text_of
 from tests.support.scripted_products import LLAMA, llama_cpp, router
-from tests.support.scripted_server import json_reply
+from tests.support.scripted_server import error_reply, json_reply
 
 WAKING = ModelLoading(is_asleep=True)
 HARMLESS = {"/v1/models", "/props", "/health", "/v1/streams/lookup"}
@@ -89,7 +89,7 @@ async def test_a_server_that_does_not_answer_the_look_gets_the_prompt_all_the_sa
     monkeypatch.setattr(client_module, "SLEEP_CHECK_S", -1.0)
     doze(llama_cpp(server), is_sleeping=False)
     await client.check(endpoint_of(server))
-    server.on("GET /v1/models", json_reply({"error": {"message": "oops"}}, status=500))
+    server.on("GET /v1/models", error_reply(500, "oops"))
     events, error = await events_of(client, request_to(server))
     assert (error, text_of(events)) == (None, "Hello there.")
 
@@ -149,24 +149,13 @@ async def _props(url: str) -> dict:
         return (await http.get(f"{url}/props")).json()
 
 
-async def _falls_asleep(server) -> None:
-    """Wait until the real server says that its model sleeps."""
-    deadline = time.monotonic() + 60
-    while not (await _props(server.url))["is_sleeping"]:
-        assert time.monotonic() < deadline, "the model does not fall asleep"
-        await asyncio.sleep(0.1)
-
-
 @pytest.mark.timeout(120)
-async def test_the_real_server_sleeps_on_while_it_is_looked_at_and_wakes_for_a_prompt(
+async def test_the_real_server_falls_asleep_while_it_is_looked_at_and_wakes_for_a_prompt(
     client, start_real_server
 ):
     server = start_real_server(sleep_s=1)
     endpoint = Endpoint.parse(server.url)
-    await client.check(endpoint)
-    await _falls_asleep(server)
-    for _ in range(5):
-        assert await state_of(client, endpoint) is LoadState.ASLEEP
+    await _asleep(client, endpoint, server.models[0])
     (listed,) = (await client.models(endpoint, is_refresh=True)).models
     assert (listed.state, listed.context_loaded) == (LoadState.ASLEEP, 4096)
     request = ask(endpoint, product=Product.LLAMA_CPP, model=server.models[0], max_tokens=4)
@@ -174,24 +163,12 @@ async def test_the_real_server_sleeps_on_while_it_is_looked_at_and_wakes_for_a_p
     assert (await _props(server.url))["is_sleeping"], "a look woke it"
     events, error = await events_of(client, request)
     assert (error, bool(text_of(events)), WAKING in events) == (None, True, True)
-    await _falls_asleep(server)
-    (asleep,) = (await client.models(endpoint, is_refresh=True)).models
-    await client.load(asleep)
+    await client.load(await _asleep(client, endpoint, server.models[0]))
     assert await state_of(client, endpoint) is LoadState.LOADED
 
 
-@pytest.mark.timeout(120)
-async def test_looks_do_not_keep_the_real_server_awake(client, start_real_server):
-    server = start_real_server(sleep_s=1)
-    endpoint = Endpoint.parse(server.url)
-    deadline = time.monotonic() + 60
-    while await state_of(client, endpoint) is not LoadState.ASLEEP:
-        assert time.monotonic() < deadline, "looks keep it awake"
-        await asyncio.sleep(0.2)
-
-
 async def _asleep(client, endpoint, name):
-    """Wait until a model of the real router sleeps, and return it."""
+    """Look until a model of a real server sleeps, which the looks must not hinder; return it."""
     deadline = time.monotonic() + 60
     while True:
         models = {one.model_id: one for one in (await client.check(endpoint)).models}

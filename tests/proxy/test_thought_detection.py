@@ -18,7 +18,7 @@ from lmchat.domain.event import (
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.turn import Turn
 from lmchat.proxy import Client
-from tests.support.proxy_calls import ask, events_of, growing
+from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_products import CHAT, plain
 from tests.support.scripted_server import DONE, Cut, delta, finish, json_reply, sse, usage
 
@@ -228,16 +228,3 @@ async def test_programs_get_what_it_turned_out_to_be(server):
         answer = await client.chat("2+2?")
         assert (answer.text, answer.reasoning, answer.refusal) == ("No.", "", "No.")
         assert answer.message.text == "No."
-
-
-@pytest.mark.rule("R-17")
-async def test_text_without_tags_is_handed_on_whole(server, client):
-    """What looks for tags holds nothing back but what may be the beginning of one."""
-    text = "if a < b and <table> </t> </thing> `x`:\n" * 500
-    server.on(
-        CHAT, sse(*(delta(text[at : at + 7]) for at in range(0, len(text), 7)), finish(), DONE)
-    )
-    events, error = await events_of(client, ask(server))
-    assert error is None
-    assert growing(events).text("text") == text
-    assert sum(one.pieces for one in events if isinstance(one, TextDelta)) == -(-len(text) // 7)

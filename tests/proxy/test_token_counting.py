@@ -10,7 +10,7 @@ from lmchat.config.settings import LimitSettings
 from lmchat.domain.event import ReasoningDelta, RequestQueued, RequestSent, TextDelta, UsageReported
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint, LoadState, Verdict
+from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import EndpointNotAllowed, ServerRejected, ServerUnavailable
 from lmchat.proxy import client as counting_module
 from lmchat.proxy.servers import SERVERS
@@ -21,6 +21,7 @@ from tests.support.scripted_server import (
     Gate,
     Hold,
     delta,
+    error_reply,
     finish,
     free_port,
     json_reply,
@@ -69,7 +70,7 @@ async def test_llama_cpp_counts_with_what_shapes_the_prompt_and_nothing_else(ser
 @pytest.mark.parametrize("status", [404, 405, 501])
 async def test_who_cannot_count_is_not_asked_again_and_nothing_is_said(server, client, status):
     llama_cpp(server)
-    server.unknown = json_reply({"error": {"message": "Not here"}}, status=status, headers=LLAMA)
+    server.unknown = error_reply(status, "Not here", headers=LLAMA)
     await ready(client, server)
     before = len(server.requests)
     assert await client.count_tokens(request_to(server)) is None
@@ -114,11 +115,7 @@ async def test_a_count_that_is_none_is_none(server, client, reply):
 @pytest.mark.parametrize(
     "reply",
     [
-        json_reply(
-            {"error": {"message": "Cannot have 2 assistant messages \x1b[2J"}},
-            status=400,
-            headers=LLAMA,
-        ),
+        error_reply(400, "Cannot have 2 assistant messages \x1b[2J", headers=LLAMA),
         text_reply("<html>", status=200),
         json_reply({"error": "no"}, headers=LLAMA),
     ],
@@ -277,23 +274,3 @@ async def test_an_effort_in_tokens_ends_the_thought_of_a_real_model(client, star
     events, error = await events_of(client, request)
     assert error is None
     assert not any(isinstance(event, ReasoningDelta) for event in events)
-
-
-@pytest.mark.router
-async def test_the_real_router_does_not_load_a_model_to_count(client, real_router):
-    endpoint = Endpoint.parse(real_router.url)
-    await client.check(endpoint)
-    models = {one.model_id: one for one in (await client.models(endpoint, is_refresh=True)).models}
-    for name, model in models.items():
-        if model.state is LoadState.LOADED:
-            await client.unload(model)
-        await client.models(endpoint, is_refresh=True)
-        assert await client.count_tokens(request_to(endpoint, model=name)) is None
-    after = (await client.models(endpoint, is_refresh=True)).models
-    assert {one.state for one in after} == {LoadState.NOT_LOADED}
-    await client.load(after[0])
-    await client.models(endpoint, is_refresh=True)
-    request = request_to(endpoint, model=after[0].model_id, max_tokens=1)
-    counted = await client.count_tokens(request)
-    events, _ = await events_of(client, request)
-    assert counted in [one.prompt_tokens for one in events if isinstance(one, UsageReported)]

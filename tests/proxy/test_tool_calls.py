@@ -10,7 +10,7 @@ from lmchat.proxy.json_values import dicts_in
 from lmchat.proxy.tool_calls import ToolCalls
 from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_products import CHAT, answer
-from tests.support.scripted_server import json_reply
+from tests.support.scripted_server import error_reply
 
 
 def put_together(*chunks):
@@ -175,7 +175,7 @@ async def test_without_tools_in_the_request_calls_and_results_become_text_of_the
 async def test_a_server_that_refuses_tools_is_asked_without_them_and_that_is_said(
     server, client, refusal
 ):
-    server.on(CHAT, json_reply({"error": {"message": refusal}}, status=400), answer("Hi"))
+    server.on(CHAT, error_reply(400, refusal), answer("Hi"))
     events, error = await events_of(client, replace(ask(server), tools=(_TOOL,), must_call=True))
     assert error is None
     assert [one.note for one in events if isinstance(one, RequestAdapted)] == [

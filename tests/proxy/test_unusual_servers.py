@@ -17,6 +17,7 @@ from tests.support.scripted_server import (
     Hold,
     ScriptedServer,
     body_reply,
+    error_reply,
     finish,
     json_reply,
     raw_reply,
@@ -32,7 +33,7 @@ KEY = "sk-1"
     "chat",
     [
         sse("Hello", finish(), DONE, headers=LLAMA),
-        json_reply({"error": {"message": "no", "type": "server_error"}}, status=500, headers=LLAMA),
+        error_reply(500, "no", type="server_error", headers=LLAMA),
     ],
 )
 async def test_a_wrapper_that_passes_on_the_name_of_its_engine_stays_itself(

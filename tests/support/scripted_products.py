@@ -15,6 +15,7 @@ from tests.support.scripted_server import (
     Seen,
     body_reply,
     delta,
+    error_reply,
     finish,
     json_reply,
     sse,
@@ -189,11 +190,15 @@ def _unexpected(seen: Seen) -> Reply:
 LLAMA = {"Server": "llama.cpp"}
 
 
+def llama_models(state: str = "") -> Reply:
+    """The list of a llama.cpp with one model, which may tell its state as a router does."""
+    status = {"status": {"value": state}} if state else {}
+    return model_list("tiny", owned_by="llamacpp", headers=LLAMA, **status)
+
+
 def plain(server: ScriptedServer, *ids: str, key: str | None = None) -> ScriptedServer:
     """An OpenAI-compatible server that tells nothing about itself."""
-    refuse = json_reply(
-        {"error": {"message": "No key", "type": "invalid_request_error"}}, status=401
-    )
+    refuse = error_reply(401, "No key", type="invalid_request_error")
     server.on("GET /v1/models", guarded(key, refuse, model_list(*(ids or ("tiny",)))))
     return server.on(CHAT, guarded(key, refuse, echo))
 
@@ -213,10 +218,8 @@ def llama_cpp(
     row = {"id": model, "object": "model", "created": 1, "owned_by": "llamacpp", "meta": meta}
     models = json_reply({"models": [{"name": ""}], "object": "list", "data": [row]}, headers=LLAMA)
     props = {"modalities": {"vision": False}, "chat_template_caps": {"supports_tools": True}}
-    server.unknown = json_reply(
-        {"error": {"message": "File Not Found", "type": "not_found_error", "code": 404}},
-        status=404,
-        headers=LLAMA,
+    server.unknown = error_reply(
+        404, "File Not Found", type="not_found_error", code=404, headers=LLAMA
     )
     server.on("GET /v1/models", guarded(key, refuse, models))
     server.on("GET /props", guarded(key, refuse, json_reply(props, headers=LLAMA)))
@@ -388,10 +391,6 @@ class Provider:
         server.on(f"POST {self.path}/chat/completions", *replies)
 
 
-def _error(status: int, message: str, *, headers=None, **more: object) -> Reply:
-    return json_reply({"error": {"message": message, **more}}, status=status, headers=headers)
-
-
 def _body(status: int, text: str) -> Reply:
     return body_reply(text.encode(), status=status)
 
@@ -420,26 +419,26 @@ OPENAI = Provider(
         *_END,
     ),
     refusals={
-        "auth": _error(401, "Incorrect API key provided: sk-pr**key.", code="invalid_api_key"),
-        "billing": _error(
+        "auth": error_reply(401, "Incorrect API key provided: sk-pr**key.", code="invalid_api_key"),
+        "billing": error_reply(
             429,
             "You exceeded your current quota, please check your plan and billing details.",
             type="insufficient_quota",
             code="insufficient_quota",
             headers={"Retry-After": "1"},
         ),
-        "model_missing": _error(
+        "model_missing": error_reply(
             404,
             "The model `gpt-9` does not exist or you do not have access to it.",
             code="model_not_found",
         ),
-        "context_overflow": _error(
+        "context_overflow": error_reply(
             400,
             "This model's maximum context length is 128000 tokens. However, your messages resulted in 130001 "
             "tokens. Please reduce the length of the messages.",
             code="context_length_exceeded",
         ),
-        "bad_request": _error(
+        "bad_request": error_reply(
             400, "Unsupported value: 'temperature' does not support 0.7.", param="temperature"
         ),
     },
@@ -508,12 +507,12 @@ ANTHROPIC = Provider(
         "busy": _body(
             529, '{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'
         ),
-        "billing": _error(
+        "billing": error_reply(
             400,
             "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing.",
             type="invalid_request_error",
         ),
-        "model_missing": _error(404, "model: claude-9", type="not_found_error"),
+        "model_missing": error_reply(404, "model: claude-9", type="not_found_error"),
     },
 )
 
@@ -569,15 +568,15 @@ OPENROUTER = Provider(
     ),
     thought="Plan.",
     refusals={
-        "auth": _error(401, "No auth credentials found", code=401),
-        "billing": _error(
+        "auth": error_reply(401, "No auth credentials found", code=401),
+        "billing": error_reply(
             402, "Insufficient credits. Add more using https://openrouter.ai/credits", code=402
         ),
-        "model_missing": _error(400, "vendor/nothing is not a valid model ID", code=400),
-        "upstream": _error(
+        "model_missing": error_reply(400, "vendor/nothing is not a valid model ID", code=400),
+        "upstream": error_reply(
             502, "Provider returned error", code=502, metadata={"provider_name": "Someone"}
         ),
-        "timeout": _error(408, "Request timed out", code=408),
+        "timeout": error_reply(408, "Request timed out", code=408),
     },
 )
 

@@ -147,6 +147,13 @@ def json_reply(
     return body_reply(json.dumps(value).encode(), status=status, headers=headers, before=before)
 
 
+def error_reply(
+    status: int, message: str, *, headers: Mapping[str, str] | None = None, **more: object
+) -> Reply:
+    """Refuse as most servers do; `more` stands beside the message."""
+    return json_reply({"error": {"message": message, **more}}, status=status, headers=headers)
+
+
 def text_reply(text: str, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
     return body_reply(text.encode(), status=status, content_type="text/plain", headers=headers)
 
