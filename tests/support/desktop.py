@@ -91,15 +91,37 @@ class Desktop:
     def conversation(self):
         return self.app.open_sessions.shown.conversation
 
+    @property
+    def session_id(self) -> str:
+        return self.conversation.header.session_id
+
+    @property
+    def session_list(self):
+        return self.chat.widgets.session_list
+
+    @property
+    def target(self):
+        return self.app.open_sessions.next_turn.target
+
+    @property
+    def text(self) -> str:
+        """What the screen shows."""
+        return screen_text(self.app)
+
+    @property
+    def texts(self) -> list[str]:
+        """What the messages of the shown session say."""
+        return [message.text for message in self.conversation.messages]
+
     async def until(self, condition, what: str = "") -> None:
         for _ in range(1500):
             if condition():
                 return
             await self.pilot.pause(0.01)
-        raise AssertionError(f"never came: {what or condition}\n{screen_text(self.app)}")
+        raise AssertionError(f"never came: {what or condition}\n{self.text}")
 
     async def ready(self) -> None:
-        await self.until(lambda: self.app.open_sessions.next_turn.target is not None, "a server")
+        await self.until(lambda: self.target is not None, "a server")
         await self.pilot.pause()
 
     async def on(self, kind: type) -> None:
@@ -150,8 +172,24 @@ class Desktop:
         )
         await self.pilot.pause()
 
+    async def at_rest(self, *, requests: int = 0) -> None:
+        """Wait until the shown session has no turn, and so many requests have gone out."""
+        await self.until(
+            lambda: (
+                len(self.backend.requests) >= requests and not self.app.open_sessions.shown.is_busy
+            ),
+            "a session at rest",
+        )
+        await self.pilot.pause()
+
+    async def prompt_is(self, text: str) -> None:
+        await self.until(lambda: self.prompt_input.text == text, f"{text!r} in the prompt")
+
     async def on_disk(self):
-        return (await self.store.open_session(self.conversation.header.session_id)).messages
+        return (await self.store.open_session(self.session_id)).messages
+
+    async def texts_on_disk(self) -> list[str]:
+        return [message.text for message in await self.on_disk()]
 
 
 _KEYS = {
@@ -322,7 +360,7 @@ class Seen:
 
     @property
     def text(self) -> str:
-        return screen_text(self.app)
+        return self.desk.text
 
     @property
     def words(self) -> str:
@@ -595,8 +633,8 @@ async def kept_as(desk, session_id: str, text: str) -> None:
 
 async def shown(desk: Desktop, *texts: str) -> None:
     for text in texts:
-        await desk.until(lambda text=text: text in screen_text(desk.app), f"“{text}” on the screen")
+        await desk.until(lambda text=text: text in desk.text, f"“{text}” on the screen")
 
 
 async def gone(desk: Desktop, text: str) -> None:
-    await desk.until(lambda: text not in screen_text(desk.app), f"a screen without “{text}”")
+    await desk.until(lambda: text not in desk.text, f"a screen without “{text}”")

@@ -11,7 +11,6 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.text_dialog import TextDialog
 from tests.support.desktop import half, ready_desktop
 from tests.support.scripted_backend import ScriptedBackend, answer
-from tests.support.tui_host import screen_text
 from tests.tui.test_hostile_words import EVIL, OBEYED
 
 HOSTILE = [
@@ -27,7 +26,7 @@ HOSTILE = [
 async def test_words_of_servers_reach_neither_the_terminal_nor_the_clipboard_raw(tmp_path, size):
     async with ready_desktop(tmp_path, HOSTILE, asked=["one"], size=size) as desk:
         await desk.press("alt+up", "i", leads_to=TextDialog, sees="20 tokens: 3 cached, 17 read")
-        assert not OBEYED & set(screen_text(desk.app))
+        assert not OBEYED & set(desk.text)
         await desk.press("y")
         await desk.until(lambda: desk.copied, "the copy")
         assert not OBEYED & set(desk.copied[0])

@@ -4,7 +4,6 @@ import pytest
 
 from tests.support.desktop import ready_desktop, sent, shown
 from tests.support.scripted_backend import answer
-from tests.support.tui_host import screen_text
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +25,7 @@ async def sent_a_file(desk) -> str:
 async def test_a_file_is_one_row_in_the_log_and_enter_unfolds_it(desk):
     assert "Secret heading" in await sent_a_file(desk)
     await shown(desk, "+ notes.md · 81 B", "What is in it?")
-    assert "Secret heading" not in screen_text(desk.app)
+    assert "Secret heading" not in desk.text
     await desk.press("alt+up", "alt+up", "enter", sees="- notes.md · 81 B")
     await shown(desk, "# Secret heading")
     await desk.press("enter", hides="Secret heading")
@@ -44,10 +43,7 @@ async def test_an_edited_or_recalled_prompt_has_its_file_in_one_line_and_sends_i
         await desk.until(lambda: bool(desk.prompt_input.text), "the prompt")
         assert desk.prompt_input.text == "[notes.md (81 bytes)]\nWhat is in it?"
         await desk.press("enter")
-        await desk.until(
-            lambda: len(desk.backend.requests) == 2 and not desk.app.open_sessions.shown.is_busy,
-            "the end",
-        )
+        await desk.at_rest(requests=2)
         await desk.press("up")
         assert desk.prompt_input.text == "[notes.md (81 bytes)]\nWhat is in it?"
         await desk.press("enter")

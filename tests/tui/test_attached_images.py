@@ -18,7 +18,6 @@ from tests.support.chats import chat
 from tests.support.desktop import half, ready_desktop, shown
 from tests.support.files_to_attach import image
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
-from tests.support.tui_host import screen_text
 
 GARDEN = image(size=(800, 600))
 FOLDED = "[garden.png (12 kB, 800×600)]"
@@ -79,10 +78,10 @@ async def test_it_stays_with_a_draft_the_queue_and_an_edited_prompt(tmp_path):
     async with ready_desktop(tmp_path, backend=seeing) as desk:
         await attach(desk)
     async with ready_desktop(tmp_path, backend=seeing) as desk:  # the next start has the draft
-        await desk.until(lambda: desk.prompt_input.text == f"{FOLDED}\n", "the draft")
+        await desk.prompt_is(f"{FOLDED}\n")
         await desk.ask("What is it?")
         await desk.press("alt+up", "alt+up", "e")
-        await desk.until(lambda: desk.prompt_input.text == f"{FOLDED}\nWhat is it?", "the prompt")
+        await desk.prompt_is(f"{FOLDED}\nWhat is it?")
         await desk.type(" Tell.")
         await desk.press("enter", sees="Peas.")
         asked = [(one.messages[-1].text, list(one.files.values())) for one in desk.backend.requests]
@@ -114,10 +113,10 @@ async def test_text_that_looks_like_the_line_of_a_file_stays_text_everywhere(tmp
         await attach(desk)  # the store has the image now
         await desk.ask("What is it?")
         desk.prompt_input.post_message(events.Paste(f"{line}\nmine"))
-        await desk.until(lambda: desk.prompt_input.text == f"{line}\nmine", "the pasted text")
+        await desk.prompt_is(f"{line}\nmine")
     async with ready_desktop(tmp_path, backend=seeing) as desk:  # the next start has the draft
         await desk.chat.sessions.go_to((await desk.store.list_sessions())[0].session_id)
-        await desk.until(lambda: desk.prompt_input.text == f"{line}\nmine", "the draft")
+        await desk.prompt_is(f"{line}\nmine")
         await desk.press("enter", sees="Peas")
         await desk.press("up")
         assert desk.prompt_input.text == f"{line}\nmine"
@@ -125,7 +124,7 @@ async def test_text_that_looks_like_the_line_of_a_file_stays_text_everywhere(tmp
         gate.set()
         await desk.answered(3)
         await desk.press("alt+up", "alt+up", "e")
-        await desk.until(lambda: desk.prompt_input.text == f"{line}\nmine", "the prompt to edit")
+        await desk.prompt_is(f"{line}\nmine")
         await desk.press("enter", sees="Beans.")
         asked = [(one.messages[-1].text, len(one.files)) for one in desk.backend.requests]
         assert asked == [("What is it?", 1), *[(f"{line}\nmine", 1)] * 3]
@@ -152,9 +151,7 @@ async def test_a_marked_line_in_a_prompt_of_an_imported_chat_is_no_file(tmp_path
         await desk.store.import_session(imported)
         await desk.chat.sessions.go_to(imported.header.session_id)
         await desk.press("alt+up", "alt+up", "e")
-        await desk.until(
-            lambda: desk.prompt_input.text == f"{like_a_file_line()}\nmine", "the prompt"
-        )
+        await desk.prompt_is(f"{like_a_file_line()}\nmine")
         await desk.press("enter", sees="Beans.")
         assert desk.backend.requests[-1].files == {}
     async with ready_desktop(
@@ -223,7 +220,7 @@ async def test_while_an_answer_streams_too_an_image_that_cannot_be_seen_is_given
         await desk.say("Hello", sees="One.")
         await attach(desk)
         await desk.say("What is it?", sees="This model cannot see images.")
-        await desk.until(lambda: desk.prompt_input.text == f"{FOLDED}\nWhat is it?", "the text")
+        await desk.prompt_is(f"{FOLDED}\nWhat is it?")
         assert not desk.app.open_sessions.shown.queue
 
 
@@ -231,7 +228,7 @@ async def test_nothing_is_said_where_the_model_sees_or_nobody_knows(tmp_path):
     async with ready_desktop(tmp_path, backend=backend()) as desk:
         await attach(desk)
         await shown(desk, FOLDED)
-        assert "vision" not in screen_text(desk.app)
+        assert "vision" not in desk.text
 
 
 @pytest.mark.parametrize(("module", "words"), [(None, "without an extra"), ("", "cannot be shown")])

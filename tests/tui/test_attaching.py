@@ -13,7 +13,6 @@ from lmchat.tui.screens.palette import Palette
 from tests.support.desktop import gone, ready_desktop, sent, shown
 from tests.support.files_to_attach import image
 from tests.support.scripted_backend import answer
-from tests.support.tui_host import screen_text
 
 
 @pytest.fixture(autouse=True)
@@ -27,18 +26,14 @@ def made(folder, *names):
         (folder / name).write_text(f"The words of {name}.\n")
 
 
-def typed_is(desk, text):
-    return desk.until(lambda: desk.prompt_input.text == text, repr(text))
-
-
 @pytest.mark.parametrize("key", ["enter", "tab"])
 async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_path, key):
     made(tmp_path, "garden.md", "old/garden.md", "beds.txt")
     await desk.type("@grd")
     await shown(desk, "garden.md", "old/garden.md")
-    assert "beds.txt" not in screen_text(desk.app)
+    assert "beds.txt" not in desk.text
     await desk.press("down", key)
-    await typed_is(desk, "[garden.md (28 bytes)]\n")
+    await desk.prompt_is("[garden.md (28 bytes)]\n")
     await gone(desk, "old/garden.md")
     await desk.ask("Shorten it.")
     assert "The words of old/garden.md." in sent(desk.backend)[0]
@@ -48,7 +43,7 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
 async def test_backspace_behind_a_file_takes_it_away_as_a_whole(desk, tmp_path):
     made(tmp_path, "a.md")
     await desk.say("/file a.md")
-    await typed_is(desk, "[a.md (19 bytes)]\n")
+    await desk.prompt_is("[a.md (19 bytes)]\n")
     await desk.press("backspace", "backspace")
     assert desk.prompt_input.text == ""
     await desk.press("ctrl+z")
@@ -63,7 +58,7 @@ async def test_in_a_sentence_the_name_stays_and_the_file_is_above_it(desk, tmp_p
     await desk.type(" with @b.m")
     await shown(desk, "b.md")
     await desk.press("tab")
-    await typed_is(desk, "[a.md (19 bytes)]\n[b.md (19 bytes)]\nCompare a.md with b.md")
+    await desk.prompt_is("[a.md (19 bytes)]\n[b.md (19 bytes)]\nCompare a.md with b.md")
     await desk.type("!")
     await desk.until(lambda: desk.prompt_input.text.endswith("with b.md!"), "the end")
     await desk.press("ctrl+z", "ctrl+z")
@@ -73,7 +68,7 @@ async def test_in_a_sentence_the_name_stays_and_the_file_is_above_it(desk, tmp_p
 async def test_the_texts_of_a_pattern_are_attached_with_a_line_about_them(desk, tmp_path):
     made(tmp_path, "src/b.py", "src/a.py", "src/notes.md")
     await desk.say("/file src/*.py")
-    await typed_is(desk, "[src/a.py (23 bytes)]\n[src/b.py (23 bytes)]\n")
+    await desk.prompt_is("[src/a.py (23 bytes)]\n[src/b.py (23 bytes)]\n")
     await shown(desk, "Attached: 2 files, 46 B, ~12 tokens.")
     await desk.ask("Explain.")
     assert "src/a.py (23 bytes):\n```py\nThe words of src/a.py." in sent(desk.backend)[0]
@@ -104,7 +99,7 @@ async def test_a_folder_outside_is_read_after_a_question_only(desk, tmp_path, mo
 async def test_what_is_copied_is_attached_as_a_file(desk, tmp_path):
     desk.copied.append("Words of the clipboard.")
     await desk.say("/paste")
-    await typed_is(desk, "[clipboard.txt (23 bytes)]\n")
+    await desk.prompt_is("[clipboard.txt (23 bytes)]\n")
     desk.copied_image = image()
     await desk.press(*"/paste", "enter")
     await shown(desk, "[clipboard.png (")
@@ -155,7 +150,7 @@ async def test_escape_closes_the_list_and_the_text_is_sent_as_it_is(tmp_path):
 async def test_other_at_signs_offer_nothing(desk, tmp_path, text):
     made(tmp_path, "a.md")
     await desk.type(text)
-    await typed_is(desk, text)
+    await desk.prompt_is(text)
     await desk.pilot.pause()
     assert not [worker for worker in desk.app.workers if worker.group == "files"]
 
@@ -178,7 +173,7 @@ async def test_a_tab_before_the_files_are_found_completes_and_folders_lead_on(
     for text, then in [("@~/b", "@~/beds/"), ("p", "[peas.md (27 bytes)]\n")]:
         await desk.type(text)
         await desk.press("tab")
-        await typed_is(desk, then)
+        await desk.prompt_is(then)
     assert desk.app.focused is desk.prompt_input
 
 
@@ -189,7 +184,7 @@ async def test_the_command_completes_paths_with_tab_and_enter_takes_what_is_type
     await desk.type("td")
     await shown(desk, "todo.md")
     await desk.press("enter", sees="td does not exist")
-    await typed_is(desk, "/file td")
+    await desk.prompt_is("/file td")
     desk.prompt_input.put("")
     await desk.type("/file td")
     await shown(desk, "todo.md")
@@ -204,7 +199,7 @@ async def test_enter_inserts_a_row_that_was_chosen_with_down_also_after_file(des
     await desk.until(lambda: len(desk.prompt_input.completion.rows) == 2, "both files")
     _, second = desk.prompt_input.completion.rows
     await desk.press("down", "enter")
-    await desk.until(lambda: desk.prompt_input.text == f"/file {second}", "the second file")
+    await desk.prompt_is(f"/file {second}")
 
 
 @pytest.mark.parametrize(
@@ -237,10 +232,6 @@ def files_with(text: str, folder) -> list[str]:
     return [path.name for path in files if text.encode() in path.read_bytes()]
 
 
-async def asks(desk) -> None:
-    await desk.until(lambda: isinstance(desk.app.screen, OutsideDialog), "the question")
-
-
 @pytest.mark.parametrize(
     "name", ["{0}/id_rsa", "file://{0}/id_rsa", "{0}/here/notes.md", "{0}/here/../id_rsa"]
 )
@@ -249,7 +240,7 @@ async def test_a_pasted_path_outside_the_folder_is_read_only_after_a_question(
 ):
     text = name.format(tmp_path)
     desk.prompt_input.post_message(events.Paste(text))
-    await asks(desk)
+    await desk.on(OutsideDialog)
     await shown(desk, "Attach from outside this folder?")
     assert "id_rsa" in str(desk.app.screen.query_one(".words", Static).content)
     await desk.press("enter")
@@ -261,7 +252,7 @@ async def test_a_pasted_path_outside_the_folder_is_read_only_after_a_question(
     assert files_with("PRIVATE KEY", tmp_path) == ["id_rsa"]
     desk.prompt_input.put("")
     desk.prompt_input.post_message(events.Paste(text))
-    await asks(desk)
+    await desk.on(OutsideDialog)
     await desk.confirm()
     await desk.until(lambda: "PRIVATE KEY" in desk.prompt_input.full_text, "the file")
 
@@ -269,7 +260,7 @@ async def test_a_pasted_path_outside_the_folder_is_read_only_after_a_question(
 @pytest.mark.parametrize("typed", ["/file ../id_rsa", "/file notes.md"])
 async def test_the_command_asks_about_a_file_outside_the_folder_too(desk, secret, typed):
     await desk.say(typed)
-    await asks(desk)
+    await desk.on(OutsideDialog)
     await desk.press("escape")
     await desk.until(lambda: not isinstance(desk.app.screen, OutsideDialog), "the chat")
     assert "PRIVATE KEY" not in desk.prompt_input.full_text
@@ -279,12 +270,12 @@ async def test_a_hidden_file_of_the_home_folder_is_asked_about(desk, tmp_path, m
     made(tmp_path, ".ssh/id_rsa", "notes.md")
     monkeypatch.setenv("HOME", str(tmp_path))
     desk.prompt_input.post_message(events.Paste("~/.ssh/id_rsa"))
-    await asks(desk)
+    await desk.on(OutsideDialog)
     await desk.press("escape")
     await desk.until(lambda: not isinstance(desk.app.screen, OutsideDialog), "the chat")
     desk.prompt_input.put("")
     desk.prompt_input.post_message(events.Paste("~/notes.md"))
-    await typed_is(desk, "[notes.md (23 bytes)]\n")
+    await desk.prompt_is("[notes.md (23 bytes)]\n")
 
 
 async def test_a_path_after_a_command_or_of_what_is_no_text_stays_a_path(desk, tmp_path):
@@ -295,7 +286,7 @@ async def test_a_path_after_a_command_or_of_what_is_no_text_stays_a_path(desk, t
     assert desk.prompt_input.text == f"{tmp_path}/data.bin"
     desk.prompt_input.put("/import ")
     desk.prompt_input.post_message(events.Paste(f"{tmp_path}/notes.md"))
-    await typed_is(desk, f"/import {tmp_path}/notes.md")
+    await desk.prompt_is(f"/import {tmp_path}/notes.md")
     await desk.pilot.pause()
     assert desk.prompt_input.text == f"/import {tmp_path}/notes.md"
 
@@ -306,4 +297,4 @@ async def test_typing_goes_on_where_it_was_when_a_slow_file_comes(desk, tmp_path
     prompt_input.put("Look at @a.m and say")
     prompt_input.attach("@a.m", ["a.md (3 bytes):\n```\nabc\n```\n"], "a.md")
     await desk.type(" why")
-    await typed_is(desk, "[a.md (3 bytes)]\nLook at a.md and say why")
+    await desk.prompt_is("[a.md (3 bytes)]\nLook at a.md and say why")

@@ -34,7 +34,7 @@ async def test_opening_its_session_fetches_the_rest_and_says_so(tmp_path):
     async with desktop(tmp_path, backend, resume_id=session_id) as desk:
         await shown(desk, "Lettuce and leeks.")
         await shown(desk, "continued while you were away")
-        assert [message.text for message in await desk.on_disk()][1:] == ["Lettuce and leeks."]
+        assert (await desk.texts_on_disk())[1:] == ["Lettuce and leeks."]
 
 
 async def test_esc_stops_it_and_keeps_what_has_arrived(tmp_path):
@@ -45,7 +45,7 @@ async def test_esc_stops_it_and_keeps_what_has_arrived(tmp_path):
     async with desktop(tmp_path, backend, resume_id=session_id) as desk:
         await shown(desk, "Lettuce and")
         await desk.press("escape")
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
+        await desk.at_rest()
         stopped = desk.conversation.messages[-1]
         assert (stopped.text, stopped.state) == ("Lettuce and", AnswerState.STOPPED)
 

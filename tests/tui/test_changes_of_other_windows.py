@@ -11,7 +11,6 @@ from tests.support.chats import answer, header, reply, say
 from tests.support.desktop import gone, half, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend
 from tests.support.scripted_backend import answer as answered
-from tests.support.tui_host import screen_text
 from tests.tui.test_chat_reading import LONG, log_rows
 
 ELSEWHERE = "another lmchat is writing this"
@@ -61,7 +60,7 @@ def focus(desk):
 async def test_its_end_is_shown_when_the_window_gets_the_focus(tmp_path):
     async with watching(tmp_path, "it begins") as (desk, writer):
         await writer.end("it begins and ends")
-        assert ELSEWHERE in screen_text(desk.app)
+        assert ELSEWHERE in desk.text
         await desk.type("a draft")
         focus(desk)
         await shown(desk, "it begins and ends")
@@ -107,7 +106,7 @@ async def test_a_running_answer_of_this_window_is_not_replaced_on_focus(tmp_path
         focus(desk)
         await desk.pilot.pause()
         assert desk.app.open_sessions.shown is opened
-        assert "Esc stop" in screen_text(desk.app)
+        assert "Esc stop" in desk.text
 
 
 async def test_once_it_lacks_its_end_it_can_be_continued(tmp_path):
@@ -123,6 +122,6 @@ async def test_once_it_lacks_its_end_it_can_be_continued(tmp_path):
 
 async def test_esc_does_not_stop_it_and_leads_to_the_prompt_as_ever(tmp_path):
     async with watching(tmp_path, "it begins") as (desk, _):
-        assert "Esc stop" not in screen_text(desk.app)
+        assert "Esc stop" not in desk.text
         await desk.press("alt+up", "escape")
         assert desk.app.focused is desk.prompt_input

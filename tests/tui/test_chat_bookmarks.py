@@ -8,7 +8,6 @@ from lmchat.tui.widgets.chat_log.viewport import parse_bookmark
 from tests.support.chats import fill_long
 from tests.support.desktop import desktop, ready_desktop, shown
 from tests.support.scripted_backend import answer
-from tests.support.tui_host import screen_text
 
 LONG = "\n\n".join(f"Paragraph {number} of a long answer." for number in range(120))
 
@@ -16,7 +15,7 @@ LONG = "\n\n".join(f"Paragraph {number} of a long answer." for number in range(1
 async def read_up_to(desk, words: str) -> str:
     """Scroll up until some words stand on the screen, and return what stands at its top."""
     for _ in range(60):
-        if words in screen_text(desk.app):
+        if words in desk.text:
             break
         desk.log_view.scroll_page_up(animate=False)
         await desk.pilot.pause()
@@ -30,15 +29,15 @@ async def test_another_run_shows_what_was_read(tmp_path):
     async with desktop(tmp_path, resume_id="last", size=(80, 24)) as desk:
         await desk.until(lambda: desk.log_view.viewport.bookmark == mark, "the place")
         await desk.ready()
-        assert "Paragraph 119" not in screen_text(desk.app)
+        assert "Paragraph 119" not in desk.text
 
 
 async def test_within_a_run_each_session_keeps_its_place(tmp_path):
     async with ready_desktop(tmp_path, answer(LONG), asked=["Tell me"]) as desk:
-        first = desk.conversation.header.session_id
+        first = desk.session_id
         mark = await read_up_to(desk, "Paragraph 40 ")
         await desk.press("ctrl+n")
-        await desk.until(lambda: desk.conversation.header.session_id != first, "a new session")
+        await desk.until(lambda: desk.session_id != first, "a new session")
         desk.chat.sessions.switch_to(first)
         await desk.until(lambda: desk.log_view.viewport.bookmark == mark, "the place")
 
@@ -48,7 +47,7 @@ async def test_the_reading_position_is_on_the_disk_when_the_terminal_loses_the_f
         save = desk.store.save_bookmark = AsyncMock(wraps=desk.store.save_bookmark)
         mark = await read_up_to(desk, "Paragraph 40 ")
         desk.app.post_message(events.AppBlur())
-        wanted = [call(desk.conversation.header.session_id, mark)]
+        wanted = [call(desk.session_id, mark)]
         await desk.until(lambda: save.await_args_list == wanted, "the write")
 
 
@@ -67,7 +66,7 @@ async def test_an_invalid_bookmark_shows_the_end(tmp_path):
         for mark in ("nonsense", "a b c d", "x -9 -9", "\x1b[2J 1 1", "m ² 0", "1 2 3", "gone 0 0"):
             assert not desk.log_view.go_to_bookmark(mark)
             assert desk.log_view.viewport.is_following
-        await desk.store.save_bookmark(desk.conversation.header.session_id, mark)
+        await desk.store.save_bookmark(desk.session_id, mark)
     async with desktop(tmp_path, resume_id="last") as desk:
         await shown(desk, "Short.")
 
@@ -75,4 +74,4 @@ async def test_an_invalid_bookmark_shows_the_end(tmp_path):
 async def test_a_block_that_is_no_more_is_the_end_of_its_message(tmp_path):
     async with ready_desktop(tmp_path, answer("Short."), asked=["Tell me"]) as desk:
         assert desk.log_view.go_to_bookmark(f"{desk.conversation.messages[0].message_id} 99 999")
-        assert "Short." in screen_text(desk.app)
+        assert "Short." in desk.text

@@ -16,16 +16,11 @@ async def together(desk: Desktop, *keys: str) -> None:
     await desk.pilot.pause()
 
 
-async def at_rest(desk: Desktop) -> None:
-    await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "a session at rest")
-    await desk.pilot.pause()
-
-
 async def test_a_turn_stopped_before_its_first_step_leaves_the_session_at_rest(tmp_path):
     async with ready_desktop(tmp_path, answer("First."), answer("Second."), asked=["one"]) as desk:
         desk.chat.action_regenerate_last()
         assert desk.chat.turns.stop()
-        await at_rest(desk)
+        await desk.at_rest()
         assert sent(desk.backend) == ["one"]
         await desk.ask("two", 2)
         assert sent(desk.backend) == ["one", "two"]
@@ -35,7 +30,7 @@ async def test_a_turn_stopped_before_its_first_step_leaves_the_session_at_rest(t
 async def test_regenerate_and_stop_in_one_read_leave_the_session_at_rest(tmp_path):
     async with ready_desktop(tmp_path, answer("First."), answer("Second."), asked=["one"]) as desk:
         await together(desk, "ctrl+r", "ctrl+c")
-        await at_rest(desk)
+        await desk.at_rest()
         await desk.ask("two", 2)
         assert sent(desk.backend)[-1] == "two"
 
@@ -48,7 +43,7 @@ async def test_deleting_an_answer_that_was_just_asked_for_again_leaves_the_sessi
         desk.chat.messages.act_on("delete", last)
         desk.chat.turns.regenerate(last)
         await shown(desk, "Deleted")
-        await at_rest(desk)
+        await desk.at_rest()
         await desk.say("two")
         await desk.until(lambda: sent(desk.backend)[-1:] == ["two"], "the next prompt")
 
@@ -57,8 +52,8 @@ async def test_a_prompt_stopped_at_once_is_kept_and_not_answered(tmp_path):
     async with ready_desktop(tmp_path, answer("First.")) as desk:
         desk.chat.turns.submit("one")
         assert desk.chat.turns.stop()
-        await at_rest(desk)
-        assert [one.text for one in desk.conversation.messages] == ["one"]
+        await desk.at_rest()
+        assert desk.texts == ["one"]
         assert desk.backend.requests == []
 
 
@@ -73,7 +68,7 @@ async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path)
         await desk.press("escape")
         assert desk.app.focused is desk.prompt_input
         gate.set()
-        await at_rest(desk)
+        await desk.at_rest()
 
 
 @pytest.mark.parametrize("typed", ["one", "/retry"])
@@ -82,8 +77,8 @@ async def test_a_stop_in_the_same_read_as_enter_is_not_lost(tmp_path, typed):
         desk.prompt_input.put(typed)
         await together(desk, "enter", "escape")
         await desk.until(lambda: "stopped" in desk.chat.status.last_action, "a stop")
-        await at_rest(desk)
-        said = [message.text for message in desk.conversation.messages]
+        await desk.at_rest()
+        said = desk.texts
         assert typed == "/retry" or desk.prompt_input.text == "one" or "one" in said
 
 
@@ -103,7 +98,7 @@ async def test_letters_behind_a_key_that_moves_the_focus_are_typed_in_order(tmp_
     async with ready_desktop(tmp_path, answer("First."), asked=["one"]) as desk:
         await desk.press("alt+up")
         await together(desk, *keys)
-        await desk.until(lambda: desk.prompt_input.text == text, repr(text))
+        await desk.prompt_is(text)
         assert desk.app.focused is desk.prompt_input
 
 
@@ -114,7 +109,7 @@ async def test_letters_behind_the_key_that_closes_a_dialog_or_bar_are_typed_in_t
             await desk.until(lambda: desk.app.focused is not desk.prompt_input, "another focus")
             await together(desk, "escape", *"next ")
             await desk.until(lambda: desk.app.focused is desk.prompt_input, "the prompt")
-        await desk.until(lambda: desk.prompt_input.text == "next next ", "both words")
+        await desk.prompt_is("next next ")
 
 
 async def test_ctrl_c_twice_in_one_read_with_nothing_to_do_quits(desk):
@@ -128,5 +123,5 @@ async def test_a_paste_on_a_message_goes_to_the_prompt(tmp_path):
         event = events.Paste("dr\ndr")
         event.set_sender(desk.app)
         desk.app._driver.send_message(event)
-        await desk.until(lambda: desk.prompt_input.text == "dr\ndr", "the paste in the prompt")
+        await desk.prompt_is("dr\ndr")
         assert desk.app.focused is desk.prompt_input

@@ -20,7 +20,7 @@ from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
-from tests.support.tui_host import screen_text, text_of
+from tests.support.tui_host import text_of
 
 CALM = UiSettings(reduced_motion=True)
 
@@ -32,9 +32,7 @@ async def test_a_wide_screen_has_three_columns_and_keys_hide_two(desk):
     await desk.press("ctrl+t", hides="Requests")
     assert (desk.remembered[-1].has_sessions, desk.remembered[-1].has_telemetry) == (False, False)
     await desk.press("ctrl+b", sees="/ search")
-    await desk.until(
-        lambda: desk.chat.widgets.session_list.has_focus_within, "the focus in the list"
-    )
+    await desk.until(lambda: desk.session_list.has_focus_within, "the focus in the list")
 
 
 async def test_hidden_panels_are_still_hidden_in_the_next_run(tmp_path):
@@ -43,7 +41,7 @@ async def test_hidden_panels_are_still_hidden_in_the_next_run(tmp_path):
         await desk.until(lambda: bool(desk.remembered) and not desk.remembered[-1].has_sessions)
         last = desk.remembered[-1]
     async with ready_desktop(tmp_path, remembered=last) as desk:
-        assert "/ search" not in screen_text(desk.app)
+        assert "/ search" not in desk.text
 
 
 @pytest.mark.parametrize(
@@ -51,8 +49,8 @@ async def test_hidden_panels_are_still_hidden_in_the_next_run(tmp_path):
 )
 async def test_narrow_screens_show_less(tmp_path, width, has_telemetry):
     async with ready_desktop(tmp_path, size=(width, 24)) as desk:
-        assert "/ search" not in screen_text(desk.app)
-        assert ("Requests" in screen_text(desk.app)) is has_telemetry
+        assert "/ search" not in desk.text
+        assert ("Requests" in desk.text) is has_telemetry
         await shown(desk, "qwen3-8b")
 
 
@@ -60,9 +58,7 @@ async def test_narrow_screens_show_less(tmp_path, width, has_telemetry):
 async def test_ctrl_b_lays_the_sessions_over_a_narrow_chat_and_esc_leaves_them(tmp_path, width):
     async with ready_desktop(tmp_path, asked=["one"], size=(width, 20)) as desk:
         await desk.press("a", "ctrl+b", sees="/ search")
-        await desk.until(
-            lambda: desk.chat.widgets.session_list.has_focus_within, "the focus in the list"
-        )
+        await desk.until(lambda: desk.session_list.has_focus_within, "the focus in the list")
         await desk.press("escape", hides="/ search")
         assert isinstance(desk.app.focused, PromptInput)
         assert desk.prompt_input.text == "a"
@@ -80,10 +76,7 @@ async def test_opening_a_session_from_the_overlay_closes_it(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"], size=(60, 24)) as desk:
         await desk.press("ctrl+n", "ctrl+b")
         await desk.until(
-            lambda: (
-                desk.chat.widgets.session_list.has_focus_within
-                and bool(desk.chat.widgets.session_list.chosen_id)
-            )
+            lambda: desk.session_list.has_focus_within and bool(desk.session_list.chosen_id)
         )
         await desk.press("enter", hides="/ search")
         await shown(desk, "Lettuce")
@@ -122,7 +115,7 @@ async def test_the_list_of_commands_has_rows_that_tell_what_they_do_even_where_i
     async with ready_desktop(tmp_path, size=size) as desk:
         await desk.press("slash", sees="/model")
         await shown(desk, "● qwen3-8b")
-        rows = screen_text(desk.app).rstrip().split("\n")
+        rows = desk.text.rstrip().split("\n")
         listed = [
             row for row in rows if row.lstrip(" ▌").startswith("/") and "  " in row.strip(" ▌/")
         ]
@@ -160,7 +153,7 @@ async def test_the_configured_system_prompt_opens_a_session(tmp_path):
     settings = Settings(ui=CALM, chat=ChatSettings(system_prompt="Be kind."))
     async with ready_desktop(tmp_path, asked=["one"], settings=settings) as desk:
         assert [m.text for m in desk.backend.requests[0].messages] == ["Be kind.", "one"]
-        stored = await desk.store.open_session(desk.conversation.header.session_id)
+        stored = await desk.store.open_session(desk.session_id)
         assert stored.header.title == "one"
 
 
@@ -218,11 +211,11 @@ async def test_new_clear_copy_fork_and_retry_by_command(tmp_path):
         await desk.say("/copy")
         await desk.until(lambda: desk.copied == ["Alpha."], "the copy")
         await desk.say("/retry", sees="Beta.")
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy)
-        old = desk.conversation.header.session_id
+        await desk.at_rest()
+        old = desk.session_id
         await desk.say("/fork")
-        await desk.until(lambda: desk.conversation.header.session_id != old, "the fork")
-        assert [m.text for m in desk.conversation.messages] == ["one", "Beta."]
+        await desk.until(lambda: desk.session_id != old, "the fork")
+        assert desk.texts == ["one", "Beta."]
         for command in ("/new", "/clear"):
             await desk.say(command)
             await desk.until(lambda: not desk.conversation.messages, "an empty session")
@@ -251,7 +244,7 @@ async def test_the_figures_tell_how_fast_each_model_was_in_earlier_runs_too(tmp_
     async with ready_desktop(tmp_path, asked=["three"]) as desk:
         await _counted(desk, 3)
         await desk.say("/stats", leads_to=TextDialog, sees="3, 3 ok")
-        assert "Last 90 days (median, 95th percentile)" in screen_text(desk.app)
+        assert "Last 90 days (median, 95th percentile)" in desk.text
 
 
 async def test_help_by_command_and_by_keys(tmp_path):
@@ -340,14 +333,14 @@ async def test_the_palette_knows_every_command_that_makes_sense_and_no_other(tmp
     }
     async with ready_desktop(tmp_path, asked=["one"], size=(120, 140)) as desk:
         await desk.press("ctrl+p", sees="Choose the model")
-        text = screen_text(desk.app)
+        text = desk.text
         of_message = [one for one in COMMANDS if one.action.startswith("message(")]
         others = [one for one in COMMANDS if one.is_offered and one.scope.name in ("CHAT", "APP")]
         assert [one.title for one in others if one.title not in text] == []
         assert "Last answer: Edit and resend" in text
         assert "Last answer: Regenerate" not in text  # Ctrl+R stands among the others
         await desk.press("escape", "alt+up", "ctrl+p", sees="This message: Edit and resend")
-        text = screen_text(desk.app)
+        text = desk.text
         assert {one.command_id for one in of_message if one.title not in text} == useless
 
 
@@ -381,7 +374,7 @@ async def test_a_command_of_the_palette_that_wants_words_keeps_what_is_typed(des
     desk.chat.action_slash("/system ")
     assert desk.prompt_input.text == "/system "
     await desk.say("Be brief.")
-    await desk.until(lambda: desk.prompt_input.text == "hello", "what was typed before")
+    await desk.prompt_is("hello")
 
 
 async def test_esc_leaves_such_a_command_for_what_was_typed_before(desk):
@@ -403,25 +396,25 @@ async def test_a_mistyped_command_in_its_place_loses_nothing(desk):
 
 async def test_what_was_typed_before_such_a_command_stays_with_its_session(tmp_path):
     async with ready_desktop(tmp_path, answer("A."), answer("B."), asked=["one"]) as desk:
-        session_id = desk.conversation.header.session_id
+        session_id = desk.session_id
         await desk.press(*"hello")
         desk.chat.action_slash("/system ")
         await desk.press("ctrl+n")
         await desk.ask("two")
         assert desk.prompt_input.text == ""
         desk.chat.sessions.switch_to(session_id)
-        await desk.until(lambda: desk.prompt_input.text == "hello", "what was typed before")
+        await desk.prompt_is("hello")
 
 
 async def test_quitting_keeps_what_was_typed_before_such_a_command(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        session_id = desk.conversation.header.session_id
+        session_id = desk.session_id
         await desk.press(*"hello")
         desk.chat.action_slash("/system ")
         await desk.press(*"Be brief.")
     async with ready_desktop(tmp_path, resume_id=session_id) as desk:
         typed = "hello\n\n/system Be brief."
-        await desk.until(lambda: desk.prompt_input.text == typed, "all that was typed")
+        await desk.prompt_is(typed)
 
 
 async def test_find_with_the_words_of_the_last_search_searches_again(tmp_path):
@@ -456,7 +449,7 @@ async def test_keys_of_ones_own_replace_ours_and_a_command_without_a_key_can_be_
         await desk.press("f8", leads_to=ModelPicker)
         await desk.press("escape", "f9", leads_to=ThemeDialog)
         await desk.press("escape", sees="F8 model")
-        assert "^O model" not in screen_text(desk.app)
+        assert "^O model" not in desk.text
         await desk.press("f1", sees="^Y")
         await desk.press("escape", "ctrl+p", sees="F8   /model [N]")
 
@@ -481,13 +474,13 @@ def test_every_command_has_its_action_where_it_works(command):
 async def test_the_editor_changes_the_prompt(desk):
     await desk.press("a")
     await desk.press("ctrl+g")
-    await desk.until(lambda: desk.prompt_input.text == "a edited", "the edited prompt")
+    await desk.prompt_is("a edited")
 
 
 async def test_a_path_at_the_start_is_a_message(desk):
     text = "/var/x is full, why?"
     desk.prompt_input.post_message(events.Paste(text))
-    await desk.until(lambda: desk.prompt_input.text == text, "the text")
+    await desk.prompt_is(text)
     desk.prompt_input.submit()
     await desk.answered()
     assert desk.backend.requests[0].messages[-1].text == text

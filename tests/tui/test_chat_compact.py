@@ -12,17 +12,12 @@ from lmchat.errors import StreamInterrupted
 from lmchat.tui.screens.message_tree import MessageTree
 from tests.support.desktop import half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
-from tests.support.tui_host import screen_text
 
 TALK = ["a", "A.", "b", "B.", "c", "C."]
 ANSWERS = (answer("A."), answer("B."), answer("C."))
 OFFER = "/compact makes room"
 LONG = "long " * 19 + "long"
 AUTO = Settings(ui=UiSettings(reduced_motion=True), chat=ChatSettings(auto_compact=True))
-
-
-def texts(desk) -> list[str]:
-    return [message.text for message in desk.conversation.messages]
 
 
 def compacted(*texts: str) -> list[str]:
@@ -42,18 +37,18 @@ async def test_a_summary_streams_below_the_session_and_the_tree_opens_the_old_me
         await talk(desk)
         await desk.say("/compact", sees="They")
         await shown(desk, "summarising")
-        assert texts(desk)[:-1] == [*TALK, COMPACT_PROMPT]
-        assert [one.text for one in await desk.on_disk()] == TALK
+        assert desk.texts[:-1] == [*TALK, COMPACT_PROMPT]
+        assert await desk.texts_on_disk() == TALK
         gate.set()
         await shown(desk, "They spoke.", "compacted")
-        assert texts(desk) == compacted("They spoke.")
+        assert desk.texts == compacted("They spoke.")
         await desk.ask("d", 4)
         assert sent(desk.backend)[-1] == "d"
         await desk.say("/undo", sees="Nothing to undo")
         await desk.say("/tree", leads_to=MessageTree, sees="2 branches")
         await desk.press("home", "enter")
-        await desk.until(lambda: texts(desk) == TALK, "the old branch")
-        assert [one.text for one in await desk.on_disk()] == TALK
+        await desk.until(lambda: desk.texts == TALK, "the old branch")
+        assert await desk.texts_on_disk() == TALK
 
 
 async def test_no_system_prompt_is_added_to_a_summary_that_streams(tmp_path):
@@ -64,8 +59,8 @@ async def test_no_system_prompt_is_added_to_a_summary_that_streams(tmp_path):
         await desk.say("/system Be kind.", sees="still streaming")
         gate.set()
         await shown(desk, "They spoke.", "compacted")
-        assert texts(desk) == compacted("They spoke.")
-        assert [one.text for one in await desk.on_disk()] == compacted("They spoke.")
+        assert desk.texts == compacted("They spoke.")
+        assert await desk.texts_on_disk() == compacted("They spoke.")
 
 
 async def test_esc_stops_a_summary_and_nothing_has_changed(tmp_path):
@@ -75,8 +70,8 @@ async def test_esc_stops_a_summary_and_nothing_has_changed(tmp_path):
         await desk.press(
             "escape", hides="Summarise our conversation", sees="Stopped; nothing changed."
         )
-        assert texts(desk) == TALK
-        assert "not compacted" in screen_text(desk.app)
+        assert desk.texts == TALK
+        assert "not compacted" in desk.text
 
 
 async def test_a_summary_that_breaks_off_is_reported_and_queued_prompts_return(tmp_path):
@@ -88,8 +83,8 @@ async def test_a_summary_that_breaks_off_is_reported_and_queued_prompts_return(t
         await desk.say("d")
         gate.set()
         await shown(desk, "Nothing has changed")
-        await desk.until(lambda: desk.prompt_input.text == "d", "the queued prompt")
-        assert texts(desk) == TALK
+        await desk.prompt_is("d")
+        assert desk.texts == TALK
 
 
 def nearly_full(tokens: int, *scripts) -> ScriptedBackend:
@@ -106,9 +101,9 @@ async def test_the_telemetry_panel_offers_it_when_the_window_is_nearly_full(
 ):
     async with ready_desktop(tmp_path, backend=nearly_full(tokens, answer("Sum."))) as desk:
         await talk(desk)
-        assert (OFFER in screen_text(desk.app)) is is_offered
+        assert (OFFER in desk.text) is is_offered
         await desk.say("/compact", sees="compacted")
-        assert OFFER not in screen_text(desk.app)
+        assert OFFER not in desk.text
 
 
 @pytest.mark.parametrize("is_auto", [True, False])
@@ -122,7 +117,7 @@ async def test_a_prompt_that_fills_the_window_makes_a_summary_only_where_that_is
         desk.prompt_input.put(LONG)
         await desk.press("enter")
         await desk.answered(4)
-        assert texts(desk) == (
+        assert desk.texts == (
             [*compacted("Sum."), LONG, "D."] if is_auto else [*TALK, LONG, "Sum."]
         )
 
@@ -135,10 +130,10 @@ async def test_a_prompt_that_waits_for_its_summary_is_saved_and_goes_out_uncompa
         await talk(desk)
         desk.prompt_input.put(LONG)
         await desk.press("enter", sees="Th")
-        session_id = desk.conversation.header.session_id
+        session_id = desk.session_id
         while LONG not in await desk.store.draft(session_id):
             await desk.pilot.pause(0.01)
         await desk.press("escape")
         await desk.answered(4)
-        assert texts(desk) == [*TALK, LONG, "D."]
+        assert desk.texts == [*TALK, LONG, "D."]
         assert sent(backend)[-2:] == [COMPACT_PROMPT, LONG]

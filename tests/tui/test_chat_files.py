@@ -90,7 +90,7 @@ async def test_an_import_is_shown_and_stays_in_the_list(desk, tmp_path):
     await desk.say(f"/import {path}", sees="Lettuce grows.")
     await shown(desk, "“Which vegetables?”, 2 messages.")
     (listed,) = await desk.store.list_sessions()
-    assert desk.conversation.header.session_id == listed.session_id
+    assert desk.session_id == listed.session_id
     assert [message.role for message in desk.conversation.messages] == [Role.USER, Role.ASSISTANT]
 
 
@@ -120,7 +120,7 @@ async def test_a_refused_import_is_reported_and_the_command_stays_in_the_prompt(
     (tmp_path / "cut.json").write_text('[{"role": "user", "content": "hi"},\n{"role": "assi')
     await desk.say("/import cut.json", sees="was not imported")
     await shown(desk, "invalid JSON at line")
-    await desk.until(lambda: desk.prompt_input.text == "/import cut.json", "the command")
+    await desk.prompt_is("/import cut.json")
     assert await desk.store.list_sessions() == ()
 
 
@@ -152,7 +152,7 @@ async def test_a_hit_of_the_search_is_exported_with_its_own_name_whatever_was_sh
     async with ready_desktop(
         tmp_path, answer("Lettuce."), answer("Beta."), asked=["vegetables"]
     ) as desk:
-        wanted = desk.conversation.header.session_id
+        wanted = desk.session_id
         await desk.press("ctrl+n", hides="Lettuce.")
         if is_shown == "another session":
             await desk.say("alphabet", sees="Beta.")

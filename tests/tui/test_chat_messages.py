@@ -9,7 +9,6 @@ from lmchat.services.continuation import CONTINUE
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
-from tests.support.tui_host import screen_text
 
 
 async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path):
@@ -19,7 +18,7 @@ async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path
         await desk.press("ctrl+r", sees="Second one.")
         await desk.until(lambda: not desk.conversation.is_running)
         await shown(desk, "2/2")
-        assert "First one." not in screen_text(desk.app)
+        assert "First one." not in desk.text
         await desk.press("alt+up", "left_square_bracket", sees="First one.")
         await shown(desk, "1/2")
         await desk.press("right_square_bracket", sees="Second one.")
@@ -27,22 +26,19 @@ async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path
         await shown(desk, "First one.")
         await desk.press("left_square_bracket", sees="Second one.")
         assert sent(desk.backend) == ["hello", "hello"]
-        assert [m.text for m in await desk.on_disk()] == ["hello", "Second one."]
+        assert await desk.texts_on_disk() == ["hello", "Second one."]
 
 
 async def test_r_on_a_prompt_answers_it_once_more(tmp_path):
     backend = ScriptedBackend(answer("A."), answer("B."), answer("C."))
     async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:
         await desk.press("alt+up", "alt+up", "alt+up", "alt+up", "r")
-        await desk.until(
-            lambda: len(backend.requests) == 3 and not desk.app.open_sessions.shown.is_busy,
-            "an answer",
-        )
+        await desk.at_rest(requests=3)
         assert sent(backend) == ["one", "two", "one"]
-        assert [m.text for m in desk.conversation.messages] == ["one", "C."]
+        assert desk.texts == ["one", "C."]
         await shown(desk, "C.")
         await gone(desk, "two")
-        tree = await desk.store.tree(desk.conversation.header.session_id)
+        tree = await desk.store.tree(desk.session_id)
         assert [m.text for m in tree] == ["one", "A.", "two", "B.", "C."]
 
 
@@ -52,14 +48,11 @@ async def test_a_prompt_is_edited_and_sent_again(tmp_path):
         assert desk.prompt_input.text == "one"
         assert isinstance(desk.app.focused, PromptInput)
         await desk.press("!", "enter")
-        await desk.until(
-            lambda: len(desk.backend.requests) == 2 and not desk.app.open_sessions.shown.is_busy,
-            "an answer",
-        )
+        await desk.at_rest(requests=2)
         assert sent(desk.backend) == ["one", "one!"]
         await shown(desk, "one!")
-        assert [m.text for m in await desk.on_disk()] == ["one!", "B."]
-        assert len(await desk.store.tree(desk.conversation.header.session_id)) == 4
+        assert await desk.texts_on_disk() == ["one!", "B."]
+        assert len(await desk.store.tree(desk.session_id)) == 4
         assert desk.prompt_input.text == "x"  # what had been typed before
 
 
@@ -67,7 +60,7 @@ async def test_an_edit_that_was_sent_is_not_called_cancelled(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(tmp_path, answer("A."), half("B", gate), asked=["one"]) as desk:
         await desk.press("alt+up", "alt+up", "e", "!", "enter", sees="B")
-        assert "edit cancelled" not in screen_text(desk.app)
+        assert "edit cancelled" not in desk.text
         gate.set()
         await desk.answered()
 
@@ -83,22 +76,22 @@ async def test_leaving_an_edit_brings_back_what_was_typed(tmp_path):
 
 async def test_quitting_during_an_edit_keeps_what_was_typed_before_it(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        session_id = desk.conversation.header.session_id
+        session_id = desk.session_id
         await desk.press("x", "y", "alt+up", "e", "!")
     async with ready_desktop(tmp_path, resume_id=session_id) as desk:
         await desk.until(lambda: desk.conversation.messages, "the saved session")
-        await desk.until(lambda: desk.prompt_input.text == "xy\n\none!", "all that was typed")
+        await desk.prompt_is("xy\n\none!")
 
 
 async def test_what_was_typed_before_the_command_of_a_key_stays_the_draft_of_its_session(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        session_id = desk.conversation.header.session_id
+        session_id = desk.session_id
         await desk.press("x", "y")
         desk.chat.action_slash("/title ")
         await desk.app.stop_and_save()
         assert await desk.store.draft(session_id) == "xy"
         await desk.press("ctrl+n")
-        await desk.until(lambda: desk.prompt_input.text == "", "the new session")
+        await desk.prompt_is("")
         await desk.press("escape")
         assert desk.prompt_input.text == ""
         assert desk.app.open_sessions.drafts.text(session_id) == "xy"
@@ -119,14 +112,14 @@ async def test_what_was_typed_between_two_begun_commands_is_kept(tmp_path):
 async def test_an_edit_ends_when_another_session_is_shown(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await desk.press("alt+up", "e", "ctrl+n")
-        await desk.until(lambda: desk.prompt_input.text == "", "an empty prompt")
+        await desk.prompt_is("")
         await desk.ask("two")
         assert desk.conversation.messages[0].text == "two"
 
 
 async def test_an_edit_ends_when_its_session_is_forked_or_deleted(tmp_path):
     async with ready_desktop(tmp_path, answer("A."), answer("B."), asked=["one"]) as desk:
-        first_id = desk.conversation.header.session_id
+        first_id = desk.session_id
         await desk.press("x", "alt+up", "alt+up", "e", "!", "alt+up", "f", sees="new session")
         assert desk.prompt_input.text == "x"
         await desk.press("enter")
@@ -134,7 +127,7 @@ async def test_an_edit_ends_when_its_session_is_forked_or_deleted(tmp_path):
         assert sent(desk.backend) == ["one", "x"]
         assert desk.app.open_sessions.drafts.text(first_id) == "x\n\none!"
 
-        fork_id = desk.conversation.header.session_id
+        fork_id = desk.session_id
         await desk.press("y", "alt+up", "alt+up", "e", "!")
         await desk.chat.saved_sessions.act("delete", fork_id)
         assert desk.prompt_input.text == "y"
@@ -156,11 +149,8 @@ async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
         gate.set()
         await desk.answered(2)
         await desk.press("enter")
-        await desk.until(
-            lambda: len(desk.backend.requests) == 3 and not desk.app.open_sessions.shown.is_busy,
-            "an answer",
-        )
-        assert [m.text for m in await desk.on_disk()] == ["one!", "C."]
+        await desk.at_rest(requests=3)
+        assert await desk.texts_on_disk() == ["one!", "C."]
 
 
 async def test_the_row_of_keys_names_only_what_is_of_use(tmp_path):
@@ -193,7 +183,7 @@ async def test_a_continues_an_interrupted_answer(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await shown(desk, "interrupted")
         await desk.press("alt+up", "a", sees="Lettuce.")
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
+        await desk.at_rest()
         assert sent(backend) == ["one", f"{CONTINUE}\n\nLet"]
         last = (await desk.on_disk())[-1]
         assert (last.text, last.state) == ("Lettuce.", AnswerState.COMPLETE)
@@ -202,16 +192,13 @@ async def test_a_continues_an_interrupted_answer(tmp_path):
 async def test_fork_begins_a_session_that_goes_its_own_way(tmp_path):
     backend = ScriptedBackend(answer("A."), answer("B."), answer("C."))
     async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:
-        old = desk.conversation.header.session_id
+        old = desk.session_id
         await desk.press("alt+up", "alt+up", "alt+up", "f")
-        await desk.until(lambda: desk.conversation.header.session_id != old, "the fork")
+        await desk.until(lambda: desk.session_id != old, "the fork")
         await gone(desk, "B.")
         await desk.say("three")
-        await desk.until(
-            lambda: len(backend.requests) == 3 and not desk.app.open_sessions.shown.is_busy,
-            "an answer",
-        )
-        assert [m.text for m in await desk.on_disk()] == ["one", "A.", "three", "C."]
+        await desk.at_rest(requests=3)
+        assert await desk.texts_on_disk() == ["one", "A.", "three", "C."]
         kept = (await desk.store.open_session(old)).messages
         assert [m.text for m in kept] == ["one", "A.", "two", "B."]
 
@@ -248,8 +235,8 @@ async def test_deleting_a_running_answer_stops_it_and_harms_no_other(tmp_path):
         await desk.say("three")
         await desk.press("alt+up", "d", hides="Beta")
         assert desk.backend.stopped == 1
-        assert [m.text for m in await desk.on_disk()] == ["one", "Alpha.", "two"]
-        assert [m.text for m in desk.conversation.messages] == ["one", "Alpha.", "two"]
+        assert await desk.texts_on_disk() == ["one", "Alpha.", "two"]
+        assert desk.texts == ["one", "Alpha.", "two"]
         assert desk.prompt_input.text == "three"
         assert len(desk.backend.requests) == 2
 
@@ -262,10 +249,10 @@ async def test_another_version_is_shown_while_an_answer_runs_and_both_are_kept(t
         await desk.press("ctrl+r", sees="Be")
         await desk.press("alt+up", "left_square_bracket", sees="Alpha.")
         gate.set()
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
+        await desk.at_rest()
         await desk.app.open_sessions.save_all()
-        assert "Alpha." in screen_text(desk.app)
-        tree = await desk.store.tree(desk.conversation.header.session_id)
+        assert "Alpha." in desk.text
+        tree = await desk.store.tree(desk.session_id)
         assert [m.text for m in tree] == ["one", "Alpha.", "Beta."]
         await desk.press("right_square_bracket", sees="Beta.")
 
@@ -284,7 +271,7 @@ async def test_the_system_prompt_changes_while_an_answer_runs_and_harms_neither(
             "Alpha.",
             "two",
         ]
-        assert [m.text for m in await desk.on_disk()] == [
+        assert await desk.texts_on_disk() == [
             "one",
             "Alpha.",
             "Be brief.",

@@ -17,7 +17,6 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from tests.support.desktop import half, hold, ready_desktop, shown
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, candidate, model
-from tests.support.tui_host import screen_text
 
 QWEN, GEMMA = model(), model("gemma-3-4b")
 COLD = model("phi4-14b", state=LoadState.NOT_LOADED, context_loaded=None)
@@ -42,9 +41,7 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
         await picker(desk)
         await desk.press(*"gem", sees="1 of 4")
         await desk.press("enter", leads_to=ChatScreen, sees="● gemma-3-4b")
-        await desk.until(
-            lambda: desk.app.open_sessions.next_turn.target.model_id == "gemma-3-4b", "the model"
-        )
+        await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the model")
         await desk.ask("two", 2)
         assert [request.model for request in backend.requests] == ["qwen3-8b", "gemma-3-4b"]
         assert [m.text for m in backend.requests[1].messages] == ["one", "From qwen.", "two"]
@@ -62,7 +59,7 @@ async def test_another_model_answers_once_more_and_the_model_in_use_stays(tmp_pa
         await desk.press("enter", leads_to=ChatScreen)
         await shown(desk, "From gemma.", "2/2", "gemma-3-4b · TTFT")
         assert [request.model for request in backend.requests] == ["qwen3-8b", "gemma-3-4b"]
-        assert desk.app.open_sessions.next_turn.target.model_id == "qwen3-8b"
+        assert desk.target.model_id == "qwen3-8b"
 
 
 async def test_esc_leaves_all_as_it_was(tmp_path):
@@ -70,7 +67,7 @@ async def test_esc_leaves_all_as_it_was(tmp_path):
         await desk.press("a", "b")
         await picker(desk)
         await desk.press("down", "down", "escape")
-        assert desk.app.open_sessions.next_turn.target.model_id == "qwen3-8b"
+        assert desk.target.model_id == "qwen3-8b"
         assert desk.prompt_input.text == "ab"
         assert desk.backend.loaded == []
 
@@ -79,7 +76,7 @@ async def test_choosing_a_model_that_is_not_loaded_loads_it(tmp_path):
     async with ready_desktop(tmp_path, backend=two()) as desk:
         await desk.press("ctrl+o", *"phi", "enter")
         await desk.until(lambda: desk.backend.loaded == ["phi4-14b"], "the load")
-        assert desk.app.open_sessions.next_turn.target.model_id == "phi4-14b"
+        assert desk.target.model_id == "phi4-14b"
         await shown(desk, "loaded phi4-14b")
 
 
@@ -132,7 +129,7 @@ async def test_a_server_that_takes_no_options_says_where_the_window_is_set(tmp_p
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
         await desk.press(*"phi", "ctrl+g", sees="llama.cpp takes no options when it loads a model.")
-        assert "llama-server -c TOKENS" in screen_text(desk.app)
+        assert "llama-server -c TOKENS" in desk.text
         assert backend.loaded == []
 
 
@@ -165,10 +162,10 @@ async def test_the_picker_shows_how_far_loading_is_and_control_l_stops_it(tmp_pa
         loading.tell(0.4)
         await shown(desk, "loading 40 %")
         await desk.press("ctrl+r", sees="updated 0 s ago")
-        assert "loading 40 %" in screen_text(desk.app), "a newer list of the server changes nothing"
+        assert "loading 40 %" in desk.text, "a newer list of the server changes nothing"
         await desk.press("ctrl+l")
         await desk.until(lambda: loading.ended == ["phi4-14b"], "the end of the load")
-        await desk.until(lambda: "loading 40" not in screen_text(desk.app), "the row")
+        await desk.until(lambda: "loading 40" not in desk.text, "the row")
         await desk.press("ctrl+l")
         await desk.until(lambda: len(loading.begun) == 2, "a second load")
         assert isinstance(desk.app.screen, ModelPicker)
@@ -206,12 +203,10 @@ async def test_who_cannot_load_on_request_is_asked_all_the_same(tmp_path):
     backend.load = AsyncMock(side_effect=NO_LOADS)
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.press("ctrl+o", *"phi", "enter")
-        await desk.until(
-            lambda: desk.app.open_sessions.next_turn.target.model_id == "phi4-14b", "the switch"
-        )
+        await desk.until(lambda: desk.target.model_id == "phi4-14b", "the switch")
         await desk.ask("one")
         assert [one.model for one in backend.requests] == ["phi4-14b"]
-        assert "cannot load" not in screen_text(desk.app)
+        assert "cannot load" not in desk.text
 
 
 async def test_who_cannot_load_on_request_says_so_when_it_is_asked_to(tmp_path):
@@ -228,7 +223,7 @@ async def test_the_picker_opens_at_once_from_what_is_known(tmp_path):
         gate = hold(backend, "detect")
         await picker(desk)
         await shown(desk, "gemma-3-4b")
-        assert "updated 40 s ago" in screen_text(desk.app)
+        assert "updated 40 s ago" in desk.text
         gate.set()
         await shown(desk, "updated 0 s ago")
 
@@ -239,7 +234,7 @@ async def test_a_refresh_that_fails_keeps_the_old_list_and_says_so(tmp_path):
         backend.detect = AsyncMock(side_effect=ServerUnavailable("Nothing answers."))
         await picker(desk)
         await shown(desk, "Nothing answers.")
-        assert "gemma-3-4b" in screen_text(desk.app)
+        assert "gemma-3-4b" in desk.text
 
 
 @pytest.mark.parametrize("how", ["key", "command"])
@@ -250,9 +245,7 @@ async def test_recent_models_by_number(tmp_path, how):
             await desk.press("alt+2")
         else:
             await desk.say("/model 2")
-        await desk.until(
-            lambda: desk.app.open_sessions.next_turn.target.model_id == "gemma-3-4b", "the switch"
-        )
+        await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the switch")
 
 
 @pytest.mark.parametrize("how", ["alt+2", "/model 2", "/model judge-1b"])
@@ -263,7 +256,7 @@ async def test_a_decision_model_that_was_used_before_is_refused_with_the_reason(
     async with ready_desktop(tmp_path, backend=backend, remembered=last) as desk:
         words = "judge-1b makes decisions and cannot chat"
         await (desk.press(how, sees=words) if how == "alt+2" else desk.say(how, sees=words))
-        assert desk.app.open_sessions.next_turn.target.model_id == "qwen3-8b"
+        assert desk.target.model_id == "qwen3-8b"
 
 
 async def test_a_sleeping_model_is_woken_by_the_key_that_loads(tmp_path):
@@ -281,24 +274,22 @@ async def test_after_the_answer_of_a_sleeping_model_its_state_is_looked_at(tmp_p
         candidates=[candidate(Verdict.READY, replace(QWEN, state=LoadState.ASLEEP))]
     )
     async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.until(lambda: re.search("Model +asleep", screen_text(desk.app)), "the state")
+        await desk.until(lambda: re.search("Model +asleep", desk.text), "the state")
         backend.candidates = (candidate(Verdict.READY, QWEN),)
         await desk.say("Hello")
-        await desk.until(lambda: re.search("Model +loaded", screen_text(desk.app)), "the next look")
+        await desk.until(lambda: re.search("Model +loaded", desk.text), "the next look")
 
 
 async def test_a_number_without_a_model_gets_a_sentence(tmp_path):
     async with ready_desktop(tmp_path, backend=two()) as desk:
         await desk.press("alt+7", sees="no recent model 7")
-        assert desk.app.open_sessions.next_turn.target.model_id == "qwen3-8b"
+        assert desk.target.model_id == "qwen3-8b"
 
 
 async def test_a_model_can_be_named_by_command(tmp_path):
     async with ready_desktop(tmp_path, backend=two()) as desk:
         await desk.say("/model gemma-3-4b")
-        await desk.until(
-            lambda: desk.app.open_sessions.next_turn.target.model_id == "gemma-3-4b", "the switch"
-        )
+        await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the switch")
 
 
 async def test_a_switch_while_an_answer_streams_holds_from_the_next_turn(tmp_path):

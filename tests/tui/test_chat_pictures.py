@@ -25,7 +25,6 @@ from lmchat.storage.store import SqliteStore
 from tests.support.desktop import Desktop, HandClock, make_desktop
 from tests.support.look_data import NOW
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
-from tests.support.tui_host import screen_text
 
 SIZES = {
     "200x50": (200, 50),
@@ -128,14 +127,14 @@ def steps(
     async def run(pilot: Pilot) -> None:
         desk.pilot = pilot
         await desk.ready()
-        await desk.until(lambda: desk.conversation.header.session_id == SESSION, "the session")
+        await desk.until(lambda: desk.session_id == SESSION, "the session")
         await desk.until(
             lambda: desk.app.chat.status.health.verdict is Verdict.READY, "a look at the server"
         )
         await pilot.press(*keys)
         if then is not None:
             await then(desk)
-        await desk.until(lambda: sees in screen_text(desk.app), f"“{sees}”")
+        await desk.until(lambda: sees in desk.text, f"“{sees}”")
         await pilot.pause()
         await desk.until(lambda: not {one.group for one in desk.app.workers} & PASSING, "rest")
         await pilot.pause()
@@ -156,8 +155,8 @@ def test_a_chat_at_every_size(snap_compare, tmp_path, size):
 
 async def begin_streaming(desk: Desktop) -> None:
     """Let the answer come as far as its gate, four seconds after it was asked for."""
-    await desk.pilot.press("ctrl+r")
-    await desk.until(lambda: "sorrel" in screen_text(desk.app), "the first words")
+    await desk.press("ctrl+r")
+    await desk.until(lambda: "sorrel" in desk.text, "the first words")
     desk.app.workspace.clock.now_s += 4.1
     desk.chat.status.tick()
 

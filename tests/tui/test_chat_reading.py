@@ -7,7 +7,6 @@ import pytest
 from lmchat.domain.event import StreamFinished, TextDelta
 from tests.support.desktop import gone, half, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
-from tests.support.tui_host import screen_text
 
 LONG = "\n\n".join(f"Paragraph {number} of a long answer." for number in range(80))
 
@@ -82,13 +81,9 @@ async def test_another_version_of_a_message_in_the_middle_stays_where_it_was(tmp
         await desk.press("alt+up", "pageup")
         desk.log_view.show_message(desk.conversation.messages[-1].message_id)
         await desk.pilot.pause()
-        row = next(
-            at
-            for at, text in enumerate(screen_text(desk.app).splitlines())
-            if "Another way." in text
-        )
+        row = next(at for at, text in enumerate(desk.text.splitlines()) if "Another way." in text)
         await desk.press("left_square_bracket", sees="One way.")
-        assert "One way." in screen_text(desk.app).splitlines()[row]
+        assert "One way." in desk.text.splitlines()[row]
         assert desk.log_view.focused_message.text == "One way."
 
 

@@ -9,7 +9,6 @@ import pytest
 from lmchat.domain.event import Rethought, StreamFinished, TextDelta
 from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend
-from tests.support.tui_host import screen_text
 from tests.tui.test_chat_sessions import open_in_list
 
 END = StreamFinished(reason="stop")
@@ -49,9 +48,9 @@ async def test_thought_and_text_are_separate_also_in_a_session_that_is_not_shown
         await desk.until(
             lambda: first.shown_messages[-1].text == "Four", "the answer behind the screen"
         )
-        assert "Four" not in screen_text(desk.app)
+        assert "Four" not in desk.text
         await open_in_list(desk, first.header.session_id)
         await shown(desk, "Four")
-        assert "Let me see" not in screen_text(desk.app)
+        assert "Let me see" not in desk.text
         end.set()
         await desk.until(lambda: not first.is_running, "the end")

@@ -18,13 +18,12 @@ from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 from tests.support.desktop import desktop, half, hold, kept_as, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
-from tests.support.tui_host import screen_text
 
 
 async def go_to_list(desk) -> None:
     """Give the keys to the list of sessions."""
     for _ in range(6):
-        if desk.chat.widgets.session_list.has_focus:
+        if desk.session_list.has_focus:
             return
         await desk.press("tab")
     raise AssertionError("the list never got the focus")
@@ -33,7 +32,7 @@ async def go_to_list(desk) -> None:
 async def open_in_list(desk, session_id: str) -> None:
     """Go to a session by the keys of the list."""
     await go_to_list(desk)
-    sessions = desk.chat.widgets.session_list
+    sessions = desk.session_list
     await desk.until(lambda: bool(sessions.chosen_id), "a list")
     await desk.press("home")
     for _ in range(20):
@@ -41,7 +40,7 @@ async def open_in_list(desk, session_id: str) -> None:
             break
         await desk.press("down")
     await desk.press("enter")
-    await desk.until(lambda: desk.conversation.header.session_id == session_id, "the session")
+    await desk.until(lambda: desk.session_id == session_id, "the session")
 
 
 async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_read(tmp_path):
@@ -52,18 +51,18 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         await desk.press("ctrl+n", hides="Let")
         assert first.header.session_id in desk.app.open_sessions.streaming
         await desk.until(
-            lambda: first.header.session_id in desk.chat.widgets.session_list._state.streaming,
+            lambda: first.header.session_id in desk.session_list._state.streaming,
             "the mark in the list",
         )
         gate.set()
         await desk.until(lambda: first.header.session_id in desk.app.open_sessions.unread, "unread")
         await desk.until(
-            lambda: first.header.session_id in desk.chat.widgets.session_list._state.unread,
+            lambda: first.header.session_id in desk.session_list._state.unread,
             "the mark in the list",
         )
         saved = (await desk.store.open_session(first.header.session_id)).messages[-1]
         assert (saved.text, saved.state) == ("Lettuce.", AnswerState.COMPLETE)
-        assert "Lettuce." not in screen_text(desk.app)
+        assert "Lettuce." not in desk.text
         await open_in_list(desk, first.header.session_id)
         await shown(desk, "Lettuce.")
         assert desk.app.open_sessions.unread == set()
@@ -83,7 +82,7 @@ async def test_coming_back_shows_the_running_answer_and_follows_it(tmp_path):
         gates[1].set()
         await shown(desk, "Lettuce. Done.")
         await desk.answered()
-        assert [m.text for m in await desk.on_disk()] == ["first", "Lettuce. Done."]
+        assert await desk.texts_on_disk() == ["first", "Lettuce. Done."]
 
 
 async def test_two_sessions_answer_at_once_and_both_are_saved_whole(tmp_path):
@@ -106,7 +105,7 @@ async def test_two_sessions_answer_at_once_and_both_are_saved_whole(tmp_path):
             "one",
             "Aaa",
         ]
-        assert [m.text for m in await desk.on_disk()] == ["two", "Bbb"]
+        assert await desk.texts_on_disk() == ["two", "Bbb"]
 
 
 async def test_a_queue_goes_out_in_its_own_session_while_another_is_shown(tmp_path):
@@ -116,7 +115,7 @@ async def test_a_queue_goes_out_in_its_own_session_while_another_is_shown(tmp_pa
         await desk.say("two")
         first = desk.conversation
         await desk.press("ctrl+n", "x")
-        assert "next" not in screen_text(desk.app)
+        assert "next" not in desk.text
         gate.set()
         await desk.until(
             lambda: len(desk.backend.requests) == 2 and not desk.app.open_sessions.streaming,
@@ -130,7 +129,7 @@ async def test_a_queue_goes_out_in_its_own_session_while_another_is_shown(tmp_pa
 
 async def test_changing_a_title_begins_with_the_title_of_the_session_that_was_chosen(tmp_path):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
-        first = desk.conversation.header.session_id
+        first = desk.session_id
         await desk.press("ctrl+n")
 
         def listed() -> list[str]:
@@ -141,7 +140,7 @@ async def test_changing_a_title_begins_with_the_title_of_the_session_that_was_ch
             ]
 
         await desk.until(lambda: first in listed(), "the first session in the list")
-        desk.chat.widgets.session_list.post_message(SessionList.ActWanted("rename", first))
+        desk.session_list.post_message(SessionList.ActWanted("rename", first))
         await shown(desk, "Rename session")
         await desk.until(lambda: desk.app.screen.query_one(Input).value == "first", "its title")
 
@@ -166,15 +165,15 @@ async def test_what_was_sent_while_the_draft_of_the_last_run_was_read_does_not_c
 
 async def test_a_draft_stays_with_its_session(tmp_path):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
-        first = desk.conversation.header.session_id
+        first = desk.session_id
         await desk.press("a", "b")
         await desk.press("ctrl+n")
         assert desk.prompt_input.text == ""
         await desk.press("n", "e", "w")
         await open_in_list(desk, first)
-        await desk.until(lambda: desk.prompt_input.text == "ab", "the draft")
+        await desk.prompt_is("ab")
         await desk.press("ctrl+n")
-        await desk.until(lambda: desk.prompt_input.text == "new", "the draft of the new session")
+        await desk.prompt_is("new")
 
 
 async def test_what_is_typed_is_on_the_disk_a_moment_later_and_written_at_most_five_times_a_second(
@@ -212,9 +211,9 @@ async def test_what_goes_out_behind_another_session_is_no_draft_any_more_and_wha
         await desk.say("first", sees="Let")
         await desk.say("second")
         await desk.type("typed")
-        session_id = desk.conversation.header.session_id
+        session_id = desk.session_id
         await desk.press("ctrl+n")
-        await desk.until(lambda: desk.conversation.header.session_id != session_id, "a new session")
+        await desk.until(lambda: desk.session_id != session_id, "a new session")
         await kept_as(desk, session_id, "second\n\ntyped")
         gate.set()
         await kept_as(desk, session_id, "typed")
@@ -230,7 +229,7 @@ async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(
     async with ready_desktop(tmp_path) as desk:
         await desk.press("a", "b")
     async with desktop(tmp_path) as desk:
-        await desk.until(lambda: desk.prompt_input.text == "ab", "the draft")
+        await desk.prompt_is("ab")
         await desk.ready()
         await desk.press("enter")
         await desk.answered()
@@ -243,14 +242,14 @@ async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(
 
 async def test_no_failing_disk_loses_a_draft(tmp_path):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
-        first = desk.conversation.header.session_id
+        first = desk.session_id
         desk.store.save_draft = desk.store.draft = AsyncMock(
             side_effect=StoreUnavailable("It is full.")
         )
         await desk.press("a", "b", "ctrl+n")
         assert desk.prompt_input.text == ""
         await open_in_list(desk, first)
-        await desk.until(lambda: desk.prompt_input.text == "ab", "the draft")
+        await desk.prompt_is("ab")
 
 
 async def test_a_session_is_resumed_with_its_messages(tmp_path):
@@ -270,16 +269,14 @@ async def test_a_session_is_resumed_with_its_messages(tmp_path):
 async def test_deleting_the_shown_session_while_it_streams_stops_it_and_u_brings_it_back(tmp_path):
     async with ready_desktop(tmp_path, half("Let")) as desk:
         await desk.say("first", sees="Let")
-        first = desk.conversation.header.session_id
-        await desk.until(lambda: desk.chat.widgets.session_list.chosen_id == first, "the list")
+        first = desk.session_id
+        await desk.until(lambda: desk.session_list.chosen_id == first, "the list")
         await go_to_list(desk)
         await desk.press("d")
-        await desk.until(lambda: desk.conversation.header.session_id != first, "a new session")
+        await desk.until(lambda: desk.session_id != first, "a new session")
         assert desk.backend.stopped == 1
         await desk.press("u")
-        await desk.until(
-            lambda: desk.chat.widgets.session_list.chosen_id == first, "the session in the list"
-        )
+        await desk.until(lambda: desk.session_list.chosen_id == first, "the session in the list")
         stored = (await desk.store.open_session(first)).messages[-1]
         assert (stored.text, stored.state) == ("Let", AnswerState.STOPPED)
 
@@ -291,35 +288,31 @@ async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
         await desk.press("enter", leads_to=AskDialog)
         await desk.press("!", "enter")
         await desk.until(lambda: desk.conversation.header.title == "The garden!", "the title")
-        stored = await desk.store.open_session(desk.conversation.header.session_id)
+        stored = await desk.store.open_session(desk.session_id)
         assert stored.header.title == "The garden!"
 
 
 async def test_a_title_that_another_window_gave_is_shown_when_this_one_gets_the_focus(tmp_path):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
-        await desk.store.update_session(
-            desk.conversation.header.session_id, {"title": "Given elsewhere"}
-        )
+        await desk.store.update_session(desk.session_id, {"title": "Given elsewhere"})
         desk.app.post_message(events.AppFocus())
         await desk.until(lambda: desk.conversation.header.title == "Given elsewhere", "the title")
-        await desk.until(
-            lambda: screen_text(desk.app).count("Given elsewhere") == 2, "head line and list"
-        )
+        await desk.until(lambda: desk.text.count("Given elsewhere") == 2, "head line and list")
 
 
 async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
         await go_to_list(desk)
-        await desk.until(lambda: bool(desk.chat.widgets.session_list.chosen_id), "a list")
+        await desk.until(lambda: bool(desk.session_list.chosen_id), "a list")
         await desk.press("a", sees="Archived; a restores it.")
-        assert "Today" not in screen_text(desk.app)
+        assert "Today" not in desk.text
         await desk.press("a", sees="Restored from the archive.")
         await shown(desk, "Today")
         await desk.press("p", sees="Pinned.")
         await desk.press("d", sees="In the trash; u restores it.")
-        await desk.until(lambda: not desk.chat.widgets.session_list.chosen_id, "an empty list")
+        await desk.until(lambda: not desk.session_list.chosen_id, "an empty list")
         await desk.press("u", sees="Restored.")
-        await desk.until(lambda: bool(desk.chat.widgets.session_list.chosen_id), "the session")
+        await desk.until(lambda: bool(desk.session_list.chosen_id), "the session")
         await desk.press("u", sees="Nothing to undo.")
 
 
@@ -330,7 +323,7 @@ async def test_a_deleted_session_stays_in_the_trash_though_it_answers_behind_ano
         first = desk.chat.sessions.opened
         await desk.press("ctrl+n", hides="Let")
         await go_to_list(desk)
-        sessions = desk.chat.widgets.session_list
+        sessions = desk.session_list
         await desk.until(lambda: sessions.chosen_id == first.session_id, "the session in the list")
         await desk.press("d", sees="In the trash; u restores it.")
         assert desk.backend.stopped == 1
@@ -349,7 +342,7 @@ async def test_queued_prompts_return_and_stay_saved_if_a_deletion_fails(tmp_path
         desk.store.delete_message = AsyncMock(side_effect=failure)
         await desk.say("/delete", sees="The file is locked.")
         assert desk.prompt_input.text == "queued"
-        await kept_as(desk, desk.conversation.header.session_id, "queued")
+        await kept_as(desk, desk.session_id, "queued")
 
 
 async def test_a_title_that_a_session_gets_while_it_answers_behind_another_stays(tmp_path):
@@ -400,7 +393,7 @@ async def test_a_hit_in_a_session_that_streams_shows_the_running_answer(tmp_path
         await desk.press("ctrl+n", hides="next")
         await desk.press("ctrl+k", *"garden")
         await desk.until(
-            lambda: isinstance(desk.app.screen, SearchDialog) and "garden" in screen_text(desk.app)
+            lambda: isinstance(desk.app.screen, SearchDialog) and "garden" in desk.text
         )
         await desk.pilot.pause(0.2)
         await desk.press("enter")

@@ -11,7 +11,7 @@ from tests.support.scripted_backend import answer
 
 
 async def tags_of(desk) -> tuple[str, ...]:
-    return (await desk.store.open_session(desk.conversation.header.session_id)).header.tags
+    return (await desk.store.open_session(desk.session_id)).header.tags
 
 
 async def test_a_command_puts_a_tag_on_and_takes_it_off(tmp_path):
@@ -31,8 +31,8 @@ async def test_a_command_puts_a_tag_on_and_takes_it_off(tmp_path):
 async def test_a_key_of_the_list_asks_for_all_tags_of_a_session(tmp_path):
     async with ready_desktop(tmp_path, answer("Lettuce."), asked=["Plan"]) as desk:
         await desk.say("/tag garden", sees="Plan #garden")
-        desk.chat.widgets.session_list.focus()
-        await desk.until(lambda: bool(desk.chat.widgets.session_list.chosen_id), "the list")
+        desk.session_list.focus()
+        await desk.until(lambda: bool(desk.session_list.chosen_id), "the list")
         await desk.press("g", leads_to=AskDialog)
         await desk.until(lambda: desk.app.screen.query_one(Input).value == "garden", "its tags")
         await desk.type(" spring")
@@ -50,7 +50,7 @@ async def test_an_export_has_the_tags_and_the_pin_that_the_shown_session_has_jus
     file = tmp_path / "plan.json"
     async with ready_desktop(tmp_path, answer("Lettuce."), asked=["Plan"]) as desk:
         await desk.say("/tag garden", sees="Tagged #garden.")
-        await desk.chat.saved_sessions.act("pin", desk.conversation.header.session_id)
+        await desk.chat.saved_sessions.act("pin", desk.session_id)
         desk.chat.run_command(f"/export {file}")
         await desk.until(file.exists, "the file")
         header = json.loads(file.read_text())["session"]

@@ -23,7 +23,6 @@ from lmchat.errors import (
 from lmchat.storage.store import SqliteStore
 from tests.support.desktop import desktop, gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
-from tests.support.tui_host import screen_text
 
 CALM = UiSettings(reduced_motion=True)
 
@@ -64,7 +63,7 @@ async def test_a_session_that_is_not_on_the_disk_stays_in_reach_and_catches_up(t
             desk.chat.sessions.switch_to(first.header.session_id)
             await shown(desk, "Alpha.")
         await desk.ask("two", 2)
-        assert [m.text for m in await desk.on_disk()] == ["one", "Alpha.", "two", "Beta."]
+        assert await desk.texts_on_disk() == ["one", "Alpha.", "two", "Beta."]
         await gone(desk, "Nothing is saved")
 
 
@@ -74,7 +73,7 @@ async def test_what_could_not_be_saved_is_saved_at_the_end_where_the_disk_is_bac
             await desk.ask("one")
         await desk.press("ctrl+q")
         await desk.until(lambda: desk.app._exit, "the end")
-        assert [m.text for m in await desk.on_disk()] == ["one", "Alpha."]
+        assert await desk.texts_on_disk() == ["one", "Alpha."]
 
 
 async def test_markup_in_names_and_texts_is_only_text(tmp_path):
@@ -114,7 +113,7 @@ async def test_a_retry_counts_down_and_esc_ends_it(tmp_path):
 async def test_what_would_be_left_out_is_marked_before_it_is_sent(tmp_path):
     backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, UNCOUNTED, candidates=SMALL)
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
-        assert "left out" not in screen_text(desk.app)
+        assert "left out" not in desk.text
         desk.prompt_input.put("many words " * 60)
         await shown(desk, "left out")
         assert len(backend.requests) == 1

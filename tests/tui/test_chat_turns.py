@@ -11,7 +11,6 @@ from lmchat.tui.quirks.keys import KeyStream
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import desktop, gone, half, hold, kept_as, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
-from tests.support.tui_host import screen_text
 
 
 async def test_the_first_paint_waits_for_no_server_and_one_can_type(tmp_path):
@@ -20,7 +19,7 @@ async def test_the_first_paint_waits_for_no_server_and_one_can_type(tmp_path):
     async with desktop(tmp_path, backend) as desk:
         assert isinstance(desk.app.focused, PromptInput)
         await desk.press("h", "i")
-        assert "looking for a server" in screen_text(desk.app)
+        assert "looking for a server" in desk.text
         assert desk.prompt_input.text == "hi"
         gate.set()
         await desk.ready()
@@ -31,7 +30,7 @@ async def test_the_first_paint_waits_for_no_server_and_one_can_type(tmp_path):
 async def test_a_prompt_is_answered_shown_and_saved(tmp_path):
     async with ready_desktop(tmp_path, answer("Lettuce does well."), asked=["what grows?"]) as desk:
         await shown(desk, "Lettuce does well.", "42.3")
-        assert "what grows?" in screen_text(desk.app)
+        assert "what grows?" in desk.text
         assert sent(desk.backend) == ["what grows?"]
         assert [(m.text, m.state) for m in await desk.on_disk()] == [
             ("what grows?", AnswerState.COMPLETE),
@@ -51,8 +50,8 @@ async def test_typing_works_while_an_answer_streams_and_prompts_wait(tmp_path):
         await desk.answered(2)
         assert sent(desk.backend) == ["one", "two"]
         assert desk.prompt_input.text == "th"
-        assert "next" not in screen_text(desk.app)
-        assert [m.text for m in await desk.on_disk()] == ["one", "Lettuce.", "two", "Chives."]
+        assert "next" not in desk.text
+        assert await desk.texts_on_disk() == ["one", "Lettuce.", "two", "Chives."]
 
 
 async def test_a_prompt_sent_before_the_first_is_on_the_disk_waits_too(tmp_path):
@@ -65,7 +64,7 @@ async def test_a_prompt_sent_before_the_first_is_on_the_disk_waits_too(tmp_path)
         gate.set()
         await desk.answered(2)
         assert sent(desk.backend) == ["one", "two"]
-        assert [m.text for m in await desk.on_disk()] == ["one", "A", "two", "B"]
+        assert await desk.texts_on_disk() == ["one", "A", "two", "B"]
 
 
 async def test_after_a_failure_the_queue_returns_to_the_prompt_and_stays_saved(
@@ -83,10 +82,10 @@ async def test_after_a_failure_the_queue_returns_to_the_prompt_and_stays_saved(
         await desk.type("and")
         gate.set()
         typed = "[beds.md (9 bytes)]\ntwo\n\nthree\n\nand"
-        await desk.until(lambda: desk.prompt_input.text == typed, "the queue in the prompt")
+        await desk.prompt_is(typed)
         assert sent(desk.backend) == ["one"]
         await gone(desk, "next  ")
-        await kept_as(desk, desk.conversation.header.session_id, desk.prompt_input.full_text)
+        await kept_as(desk, desk.session_id, desk.prompt_input.full_text)
 
         await desk.press("ctrl+r")
         await desk.answered()
@@ -106,12 +105,12 @@ async def test_what_returns_is_not_sent_with_a_command_or_an_edit(tmp_path, keys
         for key in keys:
             await (desk.type(key) if key.startswith("/") else desk.press(key))
         typed = "/title x" if len(keys) == 1 else "one"
-        await desk.until(lambda: desk.prompt_input.text == typed, typed)
+        await desk.prompt_is(typed)
         gate.set()
         await gone(desk, "next  two")
         assert desk.prompt_input.text == typed
         await desk.press("enter" if len(keys) == 1 else "escape")
-        await desk.until(lambda: desk.prompt_input.text == "two", "the queued prompt")
+        await desk.prompt_is("two")
         assert sent(desk.backend) == ["one"]
 
 
@@ -121,7 +120,7 @@ async def test_up_takes_a_waiting_prompt_back_and_del_drops_it(tmp_path):
         for text in ("one", "two", "three"):
             await desk.say(text)
         await desk.press("up")
-        await desk.until(lambda: desk.prompt_input.text == "three", "the newest in the prompt")
+        await desk.prompt_is("three")
         assert desk.app.open_sessions.shown.queue == ["two"]
         await desk.press("ctrl+u", "delete")
         await desk.until(lambda: not desk.app.open_sessions.shown.queue, "an empty queue")
@@ -177,7 +176,7 @@ async def test_quitting_while_an_answer_streams_saves_it_as_stopped_and_sends_no
         await desk.say("two")
         await desk.press("d", "ctrl+q")
         await desk.until(lambda: desk.app._exit, "the end")
-        session_id = desk.conversation.header.session_id
+        session_id = desk.session_id
         last = (await desk.store.open_session(session_id)).messages[-1]
         assert (last.text, last.state) == ("Lettuce", AnswerState.STOPPED)
         assert sent(desk.backend) == ["one"]
@@ -197,8 +196,8 @@ async def test_an_error_is_shown_in_the_log_with_its_next_step(tmp_path, error):
         failure = desk.conversation.messages[-1].failure
         await shown(desk, failure.message)
         if failure.hint:
-            assert failure.hint[:20] in screen_text(desk.app)
-        assert "Traceback" not in screen_text(desk.app)
+            assert failure.hint[:20] in desk.text
+        assert "Traceback" not in desk.text
         await desk.press("alt+up", "y")
         await desk.until(lambda: bool(desk.copied), "the details")
         assert failure.failure_id in desk.copied[0]
@@ -234,7 +233,7 @@ async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_tex
         await desk.press("ctrl+q")
         await desk.until(lambda: desk.app._exit, "the end")
         assert sent(desk.backend) == ["one"]
-        assert await desk.store.draft(desk.conversation.header.session_id) == "two"
+        assert await desk.store.draft(desk.session_id) == "two"
 
 
 async def test_stopping_lets_the_next_prompt_go_out(tmp_path):
@@ -251,9 +250,9 @@ async def test_esc_before_the_prompt_is_on_the_disk_keeps_the_prompt(desk):
     await desk.say("one")
     await desk.press("escape")
     gate.set()
-    await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
+    await desk.at_rest()
     await desk.app.open_sessions.save_all()
-    assert [m.text for m in await desk.on_disk()] == ["one"]
+    assert await desk.texts_on_disk() == ["one"]
     await shown(desk, "one")
     assert desk.backend.requests == []
     await desk.press("ctrl+r")

@@ -26,7 +26,7 @@ from lmchat.tui.screens.choices_dialog import ChoicesDialog
 from lmchat.tui.widgets.choices_text import ChoicesText, ShownWord, lines_of, shown_text
 from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
-from tests.support.tui_host import screen_text, text_of
+from tests.support.tui_host import text_of
 
 END = StreamFinished(reason="stop")
 SURE, UNSURE, GUESSED = -0.1, -1.0, -2.0
@@ -65,10 +65,6 @@ def chosen(desk) -> str:
     return text_of(desk.app.screen.query_one("#chosen-word"))
 
 
-def texts(desk) -> list[str]:
-    return [message.text for message in desk.conversation.messages]
-
-
 async def look(desk) -> None:
     await desk.press("alt+up", "p", leads_to=ChoicesDialog, sees="4 words, 2 of them below 50")
 
@@ -86,7 +82,7 @@ async def test_the_words_and_their_alternatives_can_be_gone_through(tmp_path):
         await desk.press("right", "tab", sees="word 4 of 4")
         await desk.press("home", "left", sees="word 1 of 4")
         await desk.press("escape", leads_to=ChatScreen)
-        assert texts(desk) == ["one", "Ferns like shade."]
+        assert desk.texts == ["one", "Ferns like shade."]
         assert len(desk.backend.requests) == 1
 
 
@@ -107,7 +103,7 @@ async def test_another_word_begins_a_version_that_the_model_continues(tmp_path):
     async with ready_desktop(tmp_path, backend=backend, asked=["one"]) as desk:
         await look(desk)
         await desk.press("right", "down", "enter", leads_to=ChatScreen, sees="2/2")
-        await desk.until(lambda: texts(desk) == ["one", "Ferns love warm rain"], "the version")
+        await desk.until(lambda: desk.texts == ["one", "Ferns love warm rain"], "the version")
         await desk.answered()
         request = backend.requests[-1]
         assert (request.messages[-1].role, request.messages[-1].text) == (
@@ -118,7 +114,7 @@ async def test_another_word_begins_a_version_that_the_model_continues(tmp_path):
         await desk.press("p", leads_to=ChoicesDialog, sees="4 words, 2 of them below 50")
         await desk.press("right", sees='" love"  22')  # the first words have theirs from before
         await desk.press("escape", "u", sees="Back to the version before it")
-        assert texts(desk) == ["one", "Ferns like shade."]
+        assert desk.texts == ["one", "Ferns like shade."]
 
 
 async def test_an_answer_without_probabilities_says_how_to_get_them(tmp_path):
@@ -132,7 +128,7 @@ async def test_a_server_that_cannot_continue_says_so_and_nothing_changes(tmp_pat
     async with ready_desktop(tmp_path, [*FERNS, END], asked=["one"]) as desk:
         await look(desk)
         await desk.press("down", "enter", sees="cannot continue a text")
-        assert texts(desk) == ["one", "Ferns like shade."]
+        assert desk.texts == ["one", "Ferns like shade."]
         assert len(desk.backend.requests) == 1
 
 
@@ -147,7 +143,7 @@ async def test_a_word_is_not_taken_while_another_answer_streams(tmp_path):
         assert len(backend.requests) == 2
         gate.set()
         await desk.answered(2)
-        assert texts(desk) == ["one", "Ferns like shade.", "two", "Moss"]
+        assert desk.texts == ["one", "Ferns like shade.", "two", "Moss"]
 
 
 async def test_an_answer_that_streams_has_to_end_first(tmp_path):
@@ -168,7 +164,7 @@ async def test_an_answer_that_was_cut_off_has_the_probabilities_so_far(tmp_path,
         await desk.say("one", sees="Ferns like shade.")
         if isinstance(end, asyncio.Event):
             await desk.press("escape")
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
+        await desk.at_rest()
         assert desk.conversation.messages[-1].state in (
             AnswerState.STOPPED,
             AnswerState.INTERRUPTED,
@@ -182,7 +178,7 @@ async def test_a_thought_comes_first_and_its_words_say_so(tmp_path):
     async with ready_desktop(tmp_path, backend=backend, asked=["one"]) as desk:
         await desk.press("alt+up", "p", leads_to=ChoicesDialog, sees="thought, word 1 of 2")
         await desk.press("down", "enter", leads_to=ChatScreen, sees="2/2")
-        await desk.until(lambda: texts(desk) == ["one", "No"], "the version")
+        await desk.until(lambda: desk.texts == ["one", "No"], "the version")
         assert desk.conversation.messages[-1].reasoning == "Ah!"
         assert not backend.requests[-1].messages[-1].text
 
@@ -224,7 +220,7 @@ async def test_hostile_tokens_keep_the_dialog_in_shape(tmp_path, size):
             text = desk.app.screen.query_one(ChoicesText)
             for y in range(text.size.height):
                 assert text.render_line(y).cell_length == text.outer_size.width
-            assert not set("\x1b\x07\u202e") & set(screen_text(desk.app))
+            assert not set("\x1b\x07\u202e") & set(desk.text)
             await desk.press("right", "down")
         await shown(desk, "Esc close")
         await desk.press("escape", leads_to=ChatScreen)

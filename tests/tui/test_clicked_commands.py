@@ -6,13 +6,12 @@ from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import KeysRow
 from tests.support.desktop import half, ready_desktop, shown
 from tests.support.scripted_backend import answer
-from tests.support.tui_host import screen_text
 
 
 async def click(desk, words: str, *, nth: int = 0) -> None:
     """Click the n-th place of the log where some words stand."""
     log = desk.app.screen.query_one(ChatLog)
-    rows = screen_text(desk.app).split("\n")
+    rows = desk.text.split("\n")
     places = [(row.index(words), y) for y, row in enumerate(rows) if words in row]
     x, y = places[nth]
     await desk.pilot.click(ChatLog, offset=(x - log.region.x + 1, y - log.region.y))
@@ -39,7 +38,7 @@ async def test_versions_in_the_receipt_and_the_key_that_stops(tmp_path):
         tmp_path, answer("Alpha."), answer("Beta."), half("Gam"), asked=["one"]
     ) as desk:
         await desk.press("ctrl+r", sees="Beta.")
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
+        await desk.at_rest()
         await click(desk, "2/2")
         await shown(desk, "Alpha.")
         await click(desk, "1/2")
@@ -69,12 +68,12 @@ async def test_each_block_of_code_has_a_copy_of_its_own(tmp_path):
 async def test_the_row_of_keys_acts_on_the_focused_message(tmp_path):
     async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
         await desk.press("ctrl+r", sees="Beta.")
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
+        await desk.at_rest()
         await click(desk, "Beta.")
         await shown(desk, "[ ] versions")
-        row = screen_text(desk.app).split("\n")[-1]
+        row = desk.text.split("\n")[-1]
         await desk.pilot.click(KeysRow, offset=(row.index("[ ]"), 0))
         await shown(desk, "Alpha.")
-        row = screen_text(desk.app).split("\n")[-1]
+        row = desk.text.split("\n")[-1]
         await desk.pilot.click(KeysRow, offset=(row.index("e edit"), 0))
-        await desk.until(lambda: desk.prompt_input.text == "one", "the prompt")
+        await desk.prompt_is("one")

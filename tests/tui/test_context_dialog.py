@@ -9,12 +9,11 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.context_dialog import ContextDialog
 from tests.support.desktop import desktop, half, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
-from tests.support.tui_host import screen_text
 
 
 def row(desk, words: str) -> str:
     """Return the row of the dialog with these words, which has a bar."""
-    has_words = [line for line in screen_text(desk.app).splitlines() if words in line]
+    has_words = [line for line in desk.text.splitlines() if words in line]
     return next((line for line in has_words if "━" in line or "─" in line), "")
 
 
@@ -46,7 +45,7 @@ async def test_the_draft_is_the_prompt_of_the_list_and_enter_goes_to_a_message(t
         await desk.ask("peas", 2)
         desk.backend.message_counts = MessageCounts(total=100, parts=(10, 20, 30, 35, 5))
         await desk.type("My words")
-        await desk.until(lambda: desk.prompt_input.text == "My words", "the draft")
+        await desk.prompt_is("My words")
         await desk.app.run_action("screen.show_page('context')")
         await desk.on(ContextDialog)
         await shown(desk, "100 of 8 192 tokens")

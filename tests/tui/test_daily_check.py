@@ -18,7 +18,7 @@ async def test_damage_that_was_not_met_before_is_reported_and_the_chat_works(tmp
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.until(lambda: "was damaged" in told(desk), "what was found")
         await desk.ask("second")
-        assert [message.text for message in desk.conversation.messages] == ["second", "Two."]
+        assert desk.texts == ["second", "Two."]
         assert faults_in(path) == ""
     assert list(path.parent.glob("sessions.db.damaged-*"))
 

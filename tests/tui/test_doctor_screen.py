@@ -119,7 +119,7 @@ async def test_it_opens_by_its_command_and_esc_closes_it_while_checks_hang(tmp_p
         await desk.ready()
         await desk.say("/doctor", leads_to=DoctorScreen)
         await shown(desk.pilot, "checking …")
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await desk.on(ChatScreen)
 
 
@@ -129,6 +129,6 @@ async def test_the_report_is_copied_by_the_ways_of_this_terminal(tmp_path):
         await desk.ready()
         await desk.say("/doctor")
         await shown(desk.pilot, "~/lmchat is fine.")
-        await desk.pilot.press("y")
+        await desk.press("y")
         await desk.until(lambda: desk.copied, "the copy")
         assert str(tmp_path) not in desk.copied[0]

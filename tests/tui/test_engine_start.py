@@ -24,7 +24,6 @@ from tests.support.scripted_backend import (
     candidate,
     file,
 )
-from tests.support.tui_host import screen_text
 
 BIG, SMALL = file("big"), file("small", size_bytes=10**9)
 FULL = "The demo model could not be downloaded: No space left on device"
@@ -53,7 +52,7 @@ async def local(folder, engine, backend=None, *, is_local=True, **more):
 
 
 def target_of(desk):
-    return desk.app.open_sessions.next_turn.target
+    return desk.target
 
 
 async def test_local_starts_the_engine_without_asking_and_the_chat_can_begin(tmp_path):
@@ -80,7 +79,7 @@ async def test_without_a_model_the_fetch_is_asked_for_with_size_licence_and_fold
     engine = ScriptedEngine()
     async with local(tmp_path, engine, answering("demo")) as desk:
         await desk.on(ConfirmDialog)
-        text = screen_text(desk.app)
+        text = desk.text
         for words in (
             "Download a demo model?",
             "93 MB",
@@ -121,7 +120,7 @@ async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_tried_again
             await desk.confirm()
             await shown(desk, "could not be downloaded")
         await shown(desk, "No space left")
-        assert "Make room there." in screen_text(desk.app)
+        assert "Make room there." in desk.text
         assert target_of(desk) is None
         await desk.confirm()
         if point != "big":
@@ -140,7 +139,7 @@ async def test_what_was_in_use_stays_in_use_where_the_engine_cannot_be_started(t
         await desk.ready()
         desk.app.connect.start_engine("big")
         await desk.on(ConfirmDialog)
-        assert "not enough memory" in screen_text(desk.app)
+        assert "not enough memory" in desk.text
         await desk.press("escape", leads_to=ChatScreen)
         assert target_of(desk).product is Product.LM_STUDIO
 
@@ -197,7 +196,7 @@ async def test_a_crash_during_an_answer_keeps_the_text_and_a_retry_starts_it_aga
         engine.breaks("The built-in engine crashed (signal SIGSEGV).")
         gate.set()
         await shown(desk, "engine crashed")
-        assert "The next request starts it again." in screen_text(desk.app)
+        assert "The next request starts it again." in desk.text
         last = desk.conversation.messages[-1]
         assert (last.state, last.text.strip()) == (AnswerState.INTERRUPTED, "Lettuce does")
         await desk.press("ctrl+r")

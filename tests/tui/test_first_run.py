@@ -20,7 +20,6 @@ from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import desktop, hold, ready_desktop, shown
 from tests.support.desktop import run as situations
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
-from tests.support.tui_host import screen_text
 
 
 def off(verdict: Verdict = Verdict.REFUSED):
@@ -30,7 +29,7 @@ def off(verdict: Verdict = Verdict.REFUSED):
 async def test_a_ready_server_opens_the_chat_with_the_prompt_focused(desk):
     assert isinstance(desk.app.screen, ChatScreen)
     assert isinstance(desk.app.focused, PromptInput)
-    text = screen_text(desk.app)
+    text = desk.text
     assert "● LM Studio" in text
     assert "127.0.0.1:1234" in text
     assert "qwen3-8b" in text
@@ -46,7 +45,7 @@ async def test_leaving_the_picker_leaves_a_chat_that_says_what_is_missing(tmp_pa
         await desk.say("one", sees="No LM Studio model selected")
         assert desk.prompt_input.text == "one"
         assert backend.requests == []
-        assert "no model" in screen_text(desk.app)
+        assert "no model" in desk.text
 
 
 async def test_what_was_typed_before_the_page_came_is_there_when_it_goes(tmp_path):
@@ -55,7 +54,7 @@ async def test_what_was_typed_before_the_page_came_is_there_when_it_goes(tmp_pat
         await desk.press("h", "i")
     gate = hold(backend, "detect")
     async with desktop(tmp_path, backend) as desk:
-        await desk.until(lambda: desk.prompt_input.text == "hi", "the draft")
+        await desk.prompt_is("hi")
         gate.set()
         await desk.on(WelcomeScreen)
         backend.candidates = (candidate(Verdict.READY, model()),)
@@ -87,7 +86,7 @@ async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_wo
     async with desktop(tmp_path, backend) as desk:
         await desk.on(WelcomeScreen)
         await desk.type("What is 2+2?")
-        await desk.until(lambda: desk.prompt_input.text == "What is 2+2?", "the text")
+        await desk.prompt_is("What is 2+2?")
         await desk.press("enter")
         desk.app.connect.check_now()
         await desk.on(WelcomeScreen)
@@ -99,12 +98,12 @@ async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_wo
 
 async def test_a_session_that_is_read_is_not_covered_by_the_page(tmp_path):
     async with ready_desktop(tmp_path, asked=["garden"]) as desk:
-        session_id = desk.conversation.header.session_id
+        session_id = desk.session_id
     backend, looks = ScriptedBackend(candidates=[off()]), []
     async with desktop(tmp_path, backend) as desk:
         await desk.on(WelcomeScreen)
         await desk.press("x")
-        await desk.until(lambda: desk.prompt_input.text == "x", "the letter")
+        await desk.prompt_is("x")
         await desk.chat.sessions.go_to(session_id)
         detect = backend.detect
         backend.detect = lambda **more: looks.append(1) or detect(**more)
@@ -158,13 +157,11 @@ async def test_a_named_server_that_is_away_is_not_replaced_until_the_user_says_s
     settings = Settings(endpoint="http://127.0.0.1:9999", ui=UiSettings(reduced_motion=True))
     async with desktop(tmp_path, backend, settings=settings) as desk:
         await desk.on(WelcomeScreen)
-        await desk.until(
-            lambda: "does not answer. LM Studio does." in screen_text(desk.app), "the words"
-        )
-        assert desk.app.open_sessions.next_turn.target is None
+        await shown(desk, "does not answer. LM Studio does.")
+        assert desk.target is None
         await desk.press("down", "down", "enter")
         await desk.ready()
-        assert desk.app.open_sessions.next_turn.target.endpoint == model().endpoint
+        assert desk.target.endpoint == model().endpoint
 
 
 async def test_a_question_about_another_machine_waits_until_the_prompt_is_sent(tmp_path):

@@ -5,13 +5,12 @@ import pytest
 from lmchat.tui.widgets.chat_log import ChatLog
 from tests.support.desktop import ready_desktop
 from tests.support.scripted_backend import answer
-from tests.support.tui_host import screen_text
 
 
 async def test_tmux_keeps_its_prefix_and_an_empty_chat_says_how_to_begin(tmp_path, monkeypatch):
     async with ready_desktop(tmp_path) as desk:
         assert "^B sessions" in row_of_keys(desk)
-        assert "/ commands, @ files, ^K search" in screen_text(desk.app)
+        assert "/ commands, @ files, ^K search" in desk.text
     monkeypatch.setenv("TMUX", "a socket")
     async with ready_desktop(tmp_path) as desk:
         assert "F2 sessions" in row_of_keys(desk)
@@ -21,12 +20,12 @@ CODE = "Like this:\n\n```python\nx = 1\n```\n"
 
 
 def row_of_keys(desk) -> str:
-    return screen_text(desk.app).rstrip().split("\n")[-1]
+    return desk.text.rstrip().split("\n")[-1]
 
 
 async def click_on(desk, words: str) -> None:
     region = desk.app.screen.query_one(ChatLog).region
-    rows = screen_text(desk.app).split("\n")[region.y : region.bottom]
+    rows = desk.text.split("\n")[region.y : region.bottom]
     y = next(y for y, row in enumerate(rows) if words in row[region.x : region.right])
     await desk.pilot.click(ChatLog, offset=(10, y))
 
@@ -36,12 +35,12 @@ async def test_it_follows_the_focus_from_message_to_message(tmp_path, way):
     async with ready_desktop(tmp_path, answer(CODE)) as desk:
         await desk.say("Show me")
         await desk.answered()
-        await desk.pilot.press("alt+up")
+        await desk.press("alt+up")
         await desk.until(lambda: "c copy code" in row_of_keys(desk), "keys of an answer")
         assert row_of_keys(desk).endswith("? more")
         for key, words, has_code in [("alt+up", "Show me", False), ("alt+down", "Like this", True)]:
             if way == "keys":
-                await desk.pilot.press(key)
+                await desk.press(key)
             else:
                 await click_on(desk, words)
             await (

@@ -9,7 +9,6 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.text_dialog import LinksDialog
 from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import answer
-from tests.support.tui_host import screen_text
 
 TWO = "See [the guide](https://guide.example/a) and https://other.example/b."
 
@@ -84,9 +83,7 @@ async def test_a_click_on_a_link_asks_too(tmp_path):
     ) as desk:
         await shown(desk, "Here: https")
         y, line = next(
-            (y, line)
-            for y, line in enumerate(screen_text(desk.app).split("\n"))
-            if "Here: https" in line
+            (y, line) for y, line in enumerate(desk.text.split("\n")) if "Here: https" in line
         )
         await desk.pilot.click(offset=(line.index("https") + 3, y))
         await desk.on(ConfirmDialog)

@@ -56,8 +56,8 @@ async def test_the_end_is_shown_before_the_beginning_is_read_and_stays_where_it_
 
 async def test_home_goes_to_the_first_message_as_soon_as_it_is_there(tmp_path):
     async with long_session(tmp_path, is_open=False) as desk:
-        await desk.pilot.press("alt+up")
-        await desk.pilot.press("home")
+        await desk.press("alt+up")
+        await desk.press("home")
         assert not is_shown(desk, "prompt 0")
         desk.store.gate.set()
         await desk.until(lambda: is_shown(desk, "prompt 0"), "the first message")
@@ -66,7 +66,7 @@ async def test_home_goes_to_the_first_message_as_soon_as_it_is_there(tmp_path):
 
 async def test_find_reaches_messages_that_came_later_and_counts_them(tmp_path):
     async with long_session(tmp_path, is_open=False) as desk:
-        await desk.pilot.press("ctrl+f")
+        await desk.press("ctrl+f")
         await desk.type("prompt 4")
         await desk.until(lambda: "no hits" in note(desk), "the search in the end of the session")
         desk.store.gate.set()
@@ -74,7 +74,7 @@ async def test_find_reaches_messages_that_came_later_and_counts_them(tmp_path):
         expected = sum("prompt 4" in one.text for one in desk.talk)
         assert desk.log_view.finder.standing[1] == expected
         await desk.until(lambda: f"{expected} hits" in note(desk), "their number in the bar")
-        await desk.pilot.press("enter")
+        await desk.press("enter")
         await desk.until(lambda: is_shown(desk, "prompt 4"), "a hit")
 
 
@@ -86,8 +86,8 @@ async def test_stopping_before_it_was_sent_gives_it_back(tmp_path):
     async with long_session(tmp_path, is_open=False) as desk:
         await desk.say("so")
         await desk.until(lambda: desk.app.open_sessions.shown.is_busy, "the turn")
-        await desk.pilot.press("escape")
-        await desk.until(lambda: desk.prompt_input.text == "so", "what was typed")
+        await desk.press("escape")
+        await desk.prompt_is("so")
         assert not desk.backend.requests
         desk.store.gate.set()
         await desk.until(lambda: len(desk.log_view.document) == COUNT, "all of it in the log")
@@ -95,7 +95,7 @@ async def test_stopping_before_it_was_sent_gives_it_back(tmp_path):
 
 async def test_leaving_before_it_was_sent_keeps_it_as_a_draft(tmp_path):
     async with long_session(tmp_path, is_open=False) as desk:
-        session_id = desk.conversation.header.session_id
+        session_id = desk.session_id
         await desk.say("so")
         await desk.until(lambda: desk.app.open_sessions.shown.is_busy, "the turn")
         await desk.app.stop_and_save()
@@ -155,7 +155,7 @@ async def test_versions_of_an_old_message_are_shown_where_they_are(tmp_path):
     async with long_session(tmp_path, backend) as desk:
         old = desk.talk[101]
         desk.log_view.show_message(old.message_id)
-        await desk.pilot.press("r")
+        await desk.press("r")
         await desk.until(
             lambda: backend.requests and not desk.conversation.is_running, "the answer"
         )
@@ -163,7 +163,7 @@ async def test_versions_of_an_old_message_are_shown_where_they_are(tmp_path):
         fresh = desk.conversation.messages[-1]
         assert (fresh.version, fresh.versions, len(desk.conversation.messages)) == (2, 2, 102)
         desk.log_view.show_message(fresh.message_id)
-        await desk.pilot.press("[")
+        await desk.press("[")
         await desk.until(lambda: len(desk.conversation.messages) == COUNT, "the old path")
         await desk.until(lambda: is_shown(desk, "answer 101"), "the old answer")
         assert desk.log_view.focused_message.message_id == old.message_id
@@ -171,7 +171,7 @@ async def test_versions_of_an_old_message_are_shown_where_they_are(tmp_path):
 
 async def test_a_hit_of_the_search_shows_an_old_message_at_once(tmp_path):
     async with long_session(tmp_path, is_open=False) as desk:
-        session_id = desk.conversation.header.session_id
+        session_id = desk.session_id
         desk.chat.sessions.switch_to(session_id, message_id=desk.talk[40].message_id)
         await desk.until(lambda: is_shown(desk, "prompt 40"), "the message")
         assert len(desk.log_view.document) == COUNT
@@ -185,4 +185,4 @@ async def test_the_first_prompt_that_was_not_read_yet_can_be_edited(tmp_path):
         desk.chat.messages.act_on("edit", first)
         assert not desk.prompt_input.text
         desk.store.gate.set()
-        await desk.until(lambda: desk.prompt_input.text == f"prompt {COUNT - 64}", "the prompt")
+        await desk.prompt_is(f"prompt {COUNT - 64}")

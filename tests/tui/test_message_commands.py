@@ -15,7 +15,6 @@ from lmchat.tui.commands import BY_ID
 from tests.support.chats import ACTS, MESSAGES, SENSIBLE, UNFINISHED
 from tests.support.desktop import desktop, gone, half, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
-from tests.support.tui_host import screen_text
 
 KEYS = {name: BY_ID[f"message.{name}"].keys for name in ACTS}
 KINDS = (
@@ -52,7 +51,7 @@ async def go_to(desk, session_id: str, message_id: str) -> None:
 async def press(desk, name: str) -> None:
     desk.app.clear_notifications()
     await desk.press(KEYS[name])
-    await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
+    await desk.at_rest()
     await desk.pilot.pause()
 
 
@@ -95,7 +94,7 @@ async def test_each_key_on_the_answer_that_is_on_its_way(tmp_path, name):
     )
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.say("one", sees="See https://example.org")
-        session_id = desk.conversation.header.session_id
+        session_id = desk.session_id
         await desk.press("alt+up", KEYS[name])
         await desk.pilot.pause()
         while len(desk.app.screen_stack) > 1:
@@ -116,7 +115,7 @@ async def test_two_deletions_are_undone_one_after_the_other(tmp_path):
         await desk.press("alt+up", "d", hides="Beta.")
         await desk.press("d", hides="two")
         await desk.press("u", sees="two")
-        assert "Beta." not in screen_text(desk.app)
+        assert "Beta." not in desk.text
         await desk.press("u", sees="Beta.")
         await desk.press("u", sees="Nothing to undo.")
 
@@ -131,10 +130,10 @@ async def test_a_deletion_is_undone_after_a_new_answer_and_both_are_there(tmp_pa
         await desk.say("/delete")
         await gone(desk, "Beta.")
         await desk.say("/retry", sees="Gamma.")
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
+        await desk.at_rest()
         await desk.say("/undo", sees="Beta.")
         await shown(desk, "1/2")
-        tree = await desk.store.tree(desk.conversation.header.session_id)
+        tree = await desk.store.tree(desk.session_id)
         assert [m.text for m in tree] == ["one", "Alpha.", "two", "Beta.", "Gamma."]
 
 
@@ -146,17 +145,17 @@ async def test_a_full_disk_is_reported_in_one_sentence_and_nothing_changes(
 ):
     async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
         await desk.press("ctrl+r", sees="Beta.")
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
+        await desk.at_rest()
         full = StoreUnavailable("The disk is full.", hint="Free some space.")
         monkeypatch.setattr(desk.store, method, AsyncMock(side_effect=full))
         await desk.press("alt+up", KEYS[name], sees="The disk is full. Free some space.")
-        assert "Beta." in screen_text(desk.app)
-        assert [m.text for m in desk.conversation.messages] == ["one", "Beta."]
+        assert "Beta." in desk.text
+        assert desk.texts == ["one", "Beta."]
 
 
 async def test_what_another_window_has_removed_is_reported_and_costs_nothing_else(tmp_path):
     async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
-        session_id = desk.conversation.header.session_id
+        session_id = desk.session_id
         await desk.store.update_session(session_id, {"deleted_at": now()})
         await desk.store.purge(session_id)
         for name in ("delete", "fork", "next_version", "tree", "undo"):
@@ -166,6 +165,6 @@ async def test_what_another_window_has_removed_is_reported_and_costs_nothing_els
             while len(desk.app.screen_stack) > 1:
                 await desk.press("escape")
         assert not any("internal error" in one.message for one in desk.app._notifications)
-        assert "Alpha." in screen_text(desk.app)
+        assert "Alpha." in desk.text
         await desk.press("escape")
         await desk.say("two", sees="Beta.")

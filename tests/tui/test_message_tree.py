@@ -102,7 +102,7 @@ async def test_in_ascii_no_other_sign_is_drawn():
 async def test_the_branch_that_is_chosen_in_the_tree_is_shown_and_becomes_the_path(tmp_path):
     async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
         await desk.press("ctrl+r", sees="Beta.")
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "rest")
+        await desk.at_rest()
         for keys in (("up", "enter"), ("home", "enter")):  # the second is on the path already
             await desk.press("alt+up", "t", leads_to=MessageTree)
             tree = desk.app.screen
@@ -110,4 +110,4 @@ async def test_the_branch_that_is_chosen_in_the_tree_is_shown_and_becomes_the_pa
             await desk.press(*keys)
             await desk.until(lambda tree=tree: desk.app.screen is not tree, "the chat")
             await shown(desk, "Alpha.")
-        assert [m.text for m in await desk.on_disk()] == ["one", "Alpha."]
+        assert await desk.texts_on_disk() == ["one", "Alpha."]

@@ -6,7 +6,6 @@ import pytest
 
 from lmchat.domain.message import now
 from tests.support.desktop import ready_desktop, shown
-from tests.support.tui_host import screen_text
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (40, 12)])
@@ -16,28 +15,26 @@ async def test_a_notification_replaces_the_one_before_it(tmp_path, size):
             words = f"Number {number}"
             desk.app.notify(words, markup=False)
             await desk.until(
-                lambda words=words: words in screen_text(desk.app).split("\n")[1 + (size[1] > 24)],
+                lambda words=words: words in desk.text.split("\n")[1 + (size[1] > 24)],
                 words,
             )
-        assert screen_text(desk.app).count("Number") == 1
+        assert desk.text.count("Number") == 1
 
 
 async def test_warnings_add_up_and_cover_neither_the_title_nor_the_end_of_the_log(tmp_path):
     async with ready_desktop(tmp_path, size=(80, 24)) as desk:
         desk.app.notify("One went wrong.", severity="warning", markup=False)
         desk.app.notify("Another did.", severity="warning", markup=False)
-        await desk.until(lambda: "Another did." in screen_text(desk.app), "both")
-        rows = screen_text(desk.app).split("\n")
+        await shown(desk, "Another did.")
+        rows = desk.text.split("\n")
         assert "New session" in rows[0]
         assert [("One" in row, "Another" in row) for row in rows[1:3]] == [
             (True, False),
             (False, True),
         ]
         await desk.press("ctrl+p", sees="Commands")
-        await desk.until(
-            lambda: "Another" in screen_text(desk.app).split("\n")[-2], "them below the dialog"
-        )
-        assert screen_text(desk.app).count("Another") == 1
+        await desk.until(lambda: "Another" in desk.text.split("\n")[-2], "them below the dialog")
+        assert desk.text.count("Another") == 1
 
 
 async def test_a_message_of_another_day_has_its_date(tmp_path):
@@ -46,4 +43,4 @@ async def test_a_message_of_another_day_has_its_date(tmp_path):
         said = desk.conversation.messages[0].created_at.astimezone()
         await shown(desk, f"{said.day} {said:%b %Y}")
     async with ready_desktop(tmp_path, asked=["garden"]) as desk:
-        assert f"{said.day} {said:%b}" not in screen_text(desk.app)
+        assert f"{said.day} {said:%b}" not in desk.text

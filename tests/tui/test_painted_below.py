@@ -5,7 +5,6 @@ from __future__ import annotations
 from textual.geometry import Region
 
 from lmchat.tui.screens.help_screen import HelpScreen
-from tests.support.tui_host import screen_text
 
 
 async def test_what_changes_below_a_dialog_is_painted_and_no_more(desk):
@@ -50,4 +49,4 @@ async def test_after_the_dialog_all_that_changed_meanwhile_is_there(desk):
     desk.chat.status.show_action("something else")
     await desk.pilot.pause()
     await desk.press("escape", sees="something else")
-    assert "F1 help" in screen_text(desk.app)
+    assert "F1 help" in desk.text

@@ -7,7 +7,7 @@ from lmchat.domain.event import TextDelta
 from lmchat.errors import ServerUnavailable
 from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
-from tests.support.tui_host import screen_text, text_of
+from tests.support.tui_host import text_of
 
 CALM = UiSettings(reduced_motion=True)
 NAMED = Settings(
@@ -70,7 +70,7 @@ async def test_the_palette_begins_a_preset(tmp_path):
     async with ready_desktop(tmp_path, settings=NAMED) as desk:
         await desk.press("ctrl+p", *"french", sees="Preset: french")
         await desk.press("enter")
-        await desk.until(lambda: desk.prompt_input.text == "/p french ", "the command")
+        await desk.prompt_is("/p french ")
 
 
 async def test_the_palette_chooses_a_profile_which_the_sidebar_shows(tmp_path):
@@ -90,7 +90,7 @@ async def test_the_model_names_a_session_once_after_its_first_answer(tmp_path):
         )
         assert "What grows?" in desk.backend.requests[1].messages[0].text
         await desk.ask("And then?", 2)
-        saved = await desk.store.open_session(desk.conversation.header.session_id)
+        saved = await desk.store.open_session(desk.session_id)
         assert (saved.header.title, len(desk.backend.requests)) == ("Salad in the shade", 3)
 
 
@@ -109,5 +109,5 @@ async def test_a_title_that_fails_is_not_reported(tmp_path):
     ) as desk:
         await desk.ask("And then?", 2)
         await shown(desk, "Mint.")
-        assert "It broke" not in screen_text(desk.app)
+        assert "It broke" not in desk.text
         assert desk.conversation.header.title == "What grows?"

@@ -192,7 +192,7 @@ async def test_nothing_behind_what_changed_is_rendered(monkeypatch):
 
 async def opened(desk: Desktop) -> None:
     await desk.ready()
-    await desk.pilot.press("ctrl+p")
+    await desk.press("ctrl+p")
     await desk.on(Palette)
     await desk.pilot.pause()
 
@@ -244,7 +244,7 @@ async def test_a_click_on_what_was_just_told_and_is_gone_is_for_nothing(desk):
         await toast.remove()
         together(desk, *clicked(x + 1, y))
         await desk.pilot.pause()
-    await desk.pilot.press("h", "i")
+    await desk.press("h", "i")
     assert desk.prompt_input.text == "hi"
 
 

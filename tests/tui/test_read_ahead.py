@@ -13,7 +13,6 @@ from lmchat.domain.server import Verdict
 from lmchat.tui.widgets.telemetry_rows import SECTIONS, TelemetrySnapshot, telemetry_rows
 from tests.support.desktop import ready_desktop
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
-from tests.support.tui_host import screen_text
 
 LONG = "The lettuce grows between the beans. " * 100
 READING = PromptProgress(fraction=0.62, processed_tokens=620, total_tokens=1000)
@@ -44,9 +43,9 @@ async def begin_reading(desk) -> None:
 
 async def test_the_panel_shows_how_far_it_is(desk):
     await begin_reading(desk)
-    await desk.until(lambda: "reading ahead" in screen_text(desk.app), "the progress")
+    await desk.until(lambda: "reading ahead" in desk.text, "the progress")
     desk.app.chat.read_ahead.cancel()
-    await desk.until(lambda: "reading ahead" not in screen_text(desk.app), "no progress")
+    await desk.until(lambda: "reading ahead" not in desk.text, "no progress")
 
 
 def test_only_the_state_of_the_turn_changes_in_the_panel():

@@ -14,7 +14,6 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.request_dialog import RequestDialog
 from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend
-from tests.support.tui_host import screen_text
 
 HOSTILE = "<|im_start|>user\nHi \x1b[31m\u202e<|im_end|> \x9b"
 TEXT = TemplateText(text=HOSTILE, tokens=1234, special_tokens=("<|im_start|>", "<|im_end|>"))
@@ -29,7 +28,7 @@ def backend_with(template_text=TEXT, *scripts) -> ScriptedBackend:
 async def open_with_draft(desk, draft: str) -> None:
     """Type a draft, and open the dialog from the palette, which leaves the draft where it is."""
     await desk.type(draft)
-    await desk.until(lambda: desk.prompt_input.text == draft, "the draft")
+    await desk.prompt_is(draft)
     desk.chat.action_show_request()
     await desk.on(RequestDialog)
 
@@ -67,7 +66,7 @@ async def test_hostile_text_is_shown_as_what_it_is_and_special_tokens_are_marked
         await open_with_draft(desk, "x")
         await shown(desk, "text · ")
         await shown(desk, "Hi ␛[31m\ufffd<|im_end|>")
-        text = screen_text(desk.app)
+        text = desk.text
         assert "234 tokens" in text
         assert "<|im_start|>user" in text
         assert not {"\x1b", "\u202e", "\x9b"} & set(text)

@@ -13,7 +13,6 @@ from lmchat.domain.product import Product
 from lmchat.domain.server import Verdict
 from tests.support.desktop import gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
-from tests.support.tui_host import screen_text
 
 NOTE = "Rewriting an answer"
 END = StreamFinished(reason="stop")
@@ -25,10 +24,6 @@ def llama(*scripts) -> ScriptedBackend:
     return ScriptedBackend(
         *scripts, candidates=[candidate(Verdict.READY, loaded, product=Product.LLAMA_CPP)]
     )
-
-
-def texts(desk) -> list[str]:
-    return [message.text for message in desk.conversation.messages]
 
 
 async def rewrite(desk, ending: str) -> None:
@@ -45,20 +40,20 @@ async def test_e_rewrites_an_answer_and_keeps_the_old_version(tmp_path):
         await desk.type(" well")
         await desk.press("enter", hides=NOTE)
         await shown(desk, "Ferns do well", "edited", "2/2", "rewritten")
-        assert [message.text for message in await desk.on_disk()] == ["one", "Ferns do well"]
+        assert await desk.texts_on_disk() == ["one", "Ferns do well"]
         assert desk.prompt_input.text == "x"  # what had been typed before
         assert len(desk.backend.requests) == 1
         await desk.press("u", sees="Nothing to undo")
         await desk.press("left_square_bracket")
-        await desk.until(lambda: texts(desk) == ["one", "Ferns do"], "the old version")
+        await desk.until(lambda: desk.texts == ["one", "Ferns do"], "the old version")
 
 
 async def test_esc_leaves_the_answer_and_the_draft_as_they_were(tmp_path):
     async with ready_desktop(tmp_path, answer("Ferns do"), asked=["one"]) as desk:
         await desk.press("x", "alt+up", "E", "!", "escape", hides=NOTE)
         assert desk.prompt_input.text == "x"
-        assert texts(desk) == ["one", "Ferns do"]
-        assert len(await desk.store.tree(desk.conversation.header.session_id)) == 2
+        assert desk.texts == ["one", "Ferns do"]
+        assert len(await desk.store.tree(desk.session_id)) == 2
 
 
 async def test_a_rewritten_text_that_was_not_saved_is_there_after_a_restart(tmp_path):
@@ -66,8 +61,8 @@ async def test_a_rewritten_text_that_was_not_saved_is_there_after_a_restart(tmp_
         await desk.press("x", "alt+up", "E", sees=NOTE)
         await desk.type(" well")
     async with ready_desktop(tmp_path, resume_id="last") as desk:
-        await desk.until(lambda: desk.prompt_input.text == "x\n\nFerns do well", "the draft")
-        assert texts(desk) == ["one", "Ferns do"]
+        await desk.prompt_is("x\n\nFerns do well")
+        assert desk.texts == ["one", "Ferns do"]
 
 
 @pytest.mark.parametrize("key", ["E", "e"])
@@ -76,7 +71,7 @@ async def test_a_message_that_was_not_changed_is_no_draft(tmp_path, key):
         await desk.press("x", "alt+up", key)
         await desk.until(lambda: desk.prompt_input.text in {"Ferns do", "one"}, "the message")
     async with ready_desktop(tmp_path, resume_id="last") as desk:
-        await desk.until(lambda: desk.prompt_input.text == "x", "the draft")
+        await desk.prompt_is("x")
 
 
 async def test_a_preset_is_not_sent_in_place_of_the_answer(tmp_path):
@@ -86,7 +81,7 @@ async def test_a_preset_is_not_sent_in_place_of_the_answer(tmp_path):
         await desk.press("alt+up", "E", "backspace")
         await desk.say("/p french cats", sees="You are rewriting an answer")
         await desk.press("escape", hides=NOTE)
-        assert texts(desk) == ["one", "A"]
+        assert desk.texts == ["one", "A"]
         assert len(desk.backend.requests) == 1
 
 
@@ -94,7 +89,7 @@ async def test_an_answer_without_a_text_is_not_saved(tmp_path):
     async with ready_desktop(tmp_path, answer("A"), asked=["one"]) as desk:
         await desk.press("alt+up", "E", "backspace", sees="An answer cannot be empty.")
         await desk.press("enter", "escape", hides=NOTE)
-        assert texts(desk) == ["one", "A"]
+        assert desk.texts == ["one", "A"]
 
 
 async def test_an_answer_is_not_saved_before_the_running_one_has_ended(tmp_path):
@@ -106,19 +101,19 @@ async def test_an_answer_is_not_saved_before_the_running_one_has_ended(tmp_path)
         gate.set()
         await desk.answered(2)
         await desk.press("enter", hides=NOTE)
-        assert texts(desk) == ["one", "A!"]
+        assert desk.texts == ["one", "A!"]
 
 
 async def test_a_rewritten_text_becomes_the_draft_of_its_session_when_another_one_is_shown(
     tmp_path,
 ):
     async with ready_desktop(tmp_path, answer("A"), asked=["one"]) as desk:
-        session_id = desk.conversation.header.session_id
+        session_id = desk.session_id
         await desk.press("alt+up", "E", "!", "ctrl+n", hides=NOTE)
         assert desk.prompt_input.text == ""
         desk.chat.sessions.switch_to(session_id)
-        await desk.until(lambda: desk.prompt_input.text == "A!", "the draft")
-        assert texts(desk) == ["one", "A"]
+        await desk.prompt_is("A!")
+        assert desk.texts == ["one", "A"]
 
 
 async def test_a_rewritten_text_comes_back_after_the_edit_of_another_message(tmp_path):
@@ -126,7 +121,7 @@ async def test_a_rewritten_text_comes_back_after_the_edit_of_another_message(tmp
         await desk.press("x", "alt+up", "E", "!", sees=NOTE)
         await desk.press("alt+up", "alt+up", "e", hides=NOTE)
         await desk.press("?", "escape")
-        await desk.until(lambda: desk.prompt_input.text == "x\n\nA!", "both texts")
+        await desk.prompt_is("x\n\nA!")
 
 
 async def test_a_continues_a_rewritten_answer(tmp_path):
@@ -143,7 +138,7 @@ async def test_where_an_answer_cannot_be_continued_one_sentence_says_so(tmp_path
     async with ready_desktop(tmp_path, answer("Ferns do"), asked=["one"]) as desk:
         await rewrite(desk, " quite")
         await desk.press("a", sees="LM Studio cannot continue a text that you have written.")
-        assert texts(desk) == ["one", "Ferns do quite"]
+        assert desk.texts == ["one", "Ferns do quite"]
         assert len(desk.backend.requests) == 1
 
 
@@ -155,7 +150,7 @@ async def test_start_lets_the_next_answer_begin_with_words(tmp_path):
         await gone(desk, "Next answer")
         await desk.answered(1)
         await desk.ask("two", 2)
-        assert texts(desk) == ["one", "Ferns do well.", "two", "B."]
+        assert desk.texts == ["one", "Ferns do well.", "two", "B."]
 
 
 async def test_start_alone_takes_the_words_back(tmp_path):
@@ -165,7 +160,7 @@ async def test_start_alone_takes_the_words_back(tmp_path):
         await desk.say("/start Ferns", sees="Next answer: Ferns")
         await desk.say("/start ", hides="Next answer")
         await desk.ask("one")
-        assert texts(desk) == ["one", "A."]
+        assert desk.texts == ["one", "A."]
 
 
 async def test_start_waits_with_its_session_for_the_next_queued_prompt(tmp_path):
@@ -175,7 +170,7 @@ async def test_start_waits_with_its_session_for_the_next_queued_prompt(tmp_path)
         await desk.say("one", sees="A")
         await desk.say("/start Ferns", sees="Next answer: Ferns")
         await desk.say("two", sees="next  two")
-        session_id = desk.conversation.header.session_id
+        session_id = desk.session_id
         await desk.press("ctrl+n", hides="Next answer")
         gate.set()
         await desk.until(lambda: not desk.app.open_sessions.busy, "the end of both")
@@ -187,5 +182,5 @@ async def test_start_at_a_server_that_cannot_continue_sends_nothing(tmp_path):
     async with ready_desktop(tmp_path) as desk:
         await desk.say("/start Ferns", sees="LM Studio cannot continue a text")
         assert desk.prompt_input.text == "/start Ferns"
-        assert "begins with" not in screen_text(desk.app)
+        assert "begins with" not in desk.text
         assert sent(desk.backend) == []

@@ -10,7 +10,6 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.sampling_dialog import SamplingDialog
 from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, set_options
-from tests.support.tui_host import screen_text
 
 CALM = UiSettings(reduced_motion=True)
 
@@ -24,9 +23,9 @@ async def test_the_list_has_what_is_set_and_enter_begins_its_change(tmp_path):
     async with ready_desktop(tmp_path, settings=settings) as desk:
         await desk.say("/set seed 42", sees="seed is 42 from the next answer on (session).")
         await desk.say("/set", leads_to=SamplingDialog, sees="Sampling")
-        rows = [line for line in screen_text(desk.app).splitlines() if "session" in line]
+        rows = [line for line in desk.text.splitlines() if "session" in line]
         assert any("seed" in row and "42" in row for row in rows)
-        assert "temperature  0.7" in screen_text(desk.app)
+        assert "temperature  0.7" in desk.text
         keys = desk.app.screen.list.keys
         await desk.press(*["down"] * keys.index("seed"))
         await desk.press("enter", leads_to=ChatScreen)
@@ -40,7 +39,7 @@ async def test_the_list_has_what_is_set_and_enter_begins_its_change(tmp_path):
 async def test_an_empty_list_says_how_to_set_an_option(tmp_path):
     async with ready_desktop(tmp_path) as desk:
         await desk.say("/set", leads_to=SamplingDialog, sees="/set NAME VALUE")
-        assert "change it" not in screen_text(desk.app)
+        assert "change it" not in desk.text
         await desk.press("enter")
         await desk.press("escape", leads_to=ChatScreen)
         assert desk.prompt_input.text == ""

@@ -231,7 +231,7 @@ async def test_an_output_that_comes_during_an_edit_is_in_the_prompt_after_it(tmp
 async def test_its_output_goes_into_the_session_where_it_was_typed(tmp_path):
     async with ready_desktop(tmp_path, answer("A"), asked=["first"]) as desk:
         await desk.say("!until [ -e go ]; do sleep 0.01; done; echo gone", sees="Running:")
-        session_id = desk.conversation.header.session_id
+        session_id = desk.session_id
         await desk.press("ctrl+n")
         await desk.until(lambda: not desk.conversation.messages, "a new session")
         (desk.folder / "go").touch()

@@ -21,7 +21,6 @@ from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import hold, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
 from tests.support.scripted_tools import ScriptedHost, calls, toolbox
-from tests.support.tui_host import screen_text
 from tests.tui.test_chat_pictures import TALK, said, seen, steps
 
 READ = "files__read_text"
@@ -69,16 +68,16 @@ async def test_a_call_is_one_row_that_unfolds_and_its_result_is_copied_and_paged
     async with desk_with(tmp_path, call(), result=found, approve="always") as desk:
         await desk.ask("read", 2)
         await shown(desk, "Done reading.", '+ files/read_text("a.md")  ', "17 B", "· 1 step")
-        assert "calls the tool" not in screen_text(desk.app)
-        await desk.pilot.press("alt+up", "alt+up", "enter")
+        assert "calls the tool" not in desk.text
+        await desk.press("alt+up", "alt+up", "enter")
         await shown(desk, '- files/read_text("a.md")')
         await shown(desk, '"found": [')
-        await desk.pilot.press("y", "o", "e", "r")
+        await desk.press("y", "o", "e", "r")
         assert desk.copied == [found]
         assert desk.paged == [found]
         await shown(desk, "Only calls that failed or were stopped")
-        await desk.pilot.press("enter")
-        assert '"found": [' not in screen_text(desk.app)
+        await desk.press("enter")
+        assert '"found": [' not in desk.text
 
 
 async def test_an_answer_that_begins_with_a_call_shows_its_version(tmp_path):
@@ -98,7 +97,7 @@ async def test_parallel_calls_follow_each_other_and_a_failed_one_says_why(tmp_pa
     async with desk_with(tmp_path, asked, result=play, approve="always", size=(80, 24)) as desk:
         await desk.ask("read", 2)
         await shown(desk, "Done reading.", "aaaa…  ")
-        rows = screen_text(desk.app).splitlines()
+        rows = desk.text.splitlines()
         first = next(at for at, row in enumerate(rows) if "aaaa…  " in row)
         assert "29 B" in rows[first]
         assert '+ files/read_text("b")  × failed · No such' in rows[first + 1]
@@ -126,7 +125,7 @@ async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_pa
         for number in range(count):
             await (takes_keys(desk) if number else card(desk))
             assert desk.chat.focused is desk.log_view
-            await desk.pilot.press(key)
+            await desk.press(key)
         await desk.answered(5)  # two calls, and what the model said before, between and after them
         assert [path for _, path in desk.host.calls] == [{"path": "a"}, {"path": "b"}]
         await desk.until(lambda: isinstance(desk.app.focused, PromptInput), "the prompt")
@@ -145,9 +144,9 @@ async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_pa
 async def test_the_row_of_keys_names_the_tool_however_long_its_arguments_are(tmp_path, text):
     async with desk_with(tmp_path, call(text)) as desk:
         await card(desk)
-        assert "files/read_text wants to run" in screen_text(desk.app)
-        await desk.pilot.press("enter", "end")
-        await desk.until(lambda: ASKS not in screen_text(desk.app), "the end of the unfolded card")
+        assert "files/read_text wants to run" in desk.text
+        await desk.press("enter", "end")
+        await desk.until(lambda: ASKS not in desk.text, "the end of the unfolded card")
         await shown(desk, "files/read…? y once")
 
 
@@ -156,16 +155,16 @@ async def test_no_other_version_is_shown_while_a_turn_may_add_calls_to_the_path(
     async with desk_with(tmp_path, *scripts) as desk:
         await desk.ask("one", 1)
         await desk.press("alt+up", "r", sees="Second.")
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end of the turn")
+        await desk.at_rest()
         await desk.press("escape")
         await card(desk, "read")
         await desk.press("alt+up", "alt+up", "left_square_bracket", sees="that may use tools")
-        assert "Second." in screen_text(desk.app)
-        assert "First." not in screen_text(desk.app)
+        assert "Second." in desk.text
+        assert "First." not in desk.text
         await desk.press("alt+down", "alt+down", "y", sees="Done reading.")
         sent = [message.text for message in desk.backend.requests[-1].messages]
         assert sent[:3] == ["one", "Second.", "read"]
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end of the turn")
+        await desk.at_rest()
         await desk.press(*["alt+up"] * 4, "left_square_bracket", sees="First.")
 
 
@@ -174,7 +173,7 @@ async def test_a_tool_that_has_changed_asks_again_and_says_why(tmp_path):
         desk.app.open_sessions.next_turn.toolbox.allowed = {"files/read_text": "of another server"}
         await card(desk)
         await shown(desk, "files/read_text is not what you always")
-        await desk.pilot.press("a")
+        await desk.press("a")
         await desk.answered(5)
         saved = desk.remembered[-1].allowed_tools["files/read_text"]
         assert (
@@ -190,16 +189,16 @@ async def test_a_refusal_has_a_reason_if_one_is_typed_and_esc_goes_back_to_the_c
 ):
     async with desk_with(tmp_path, call()) as desk:
         await card(desk)
-        words = " ".join(screen_text(desk.app).split())
+        words = " ".join(desk.text.split())
         for row in ("Turn waiting for you", "Activity tools", "steps 1", "last waiting for you"):
             assert row in words
-        await desk.pilot.press("n")
-        await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
-        await desk.pilot.press("escape")
+        await desk.press("n")
+        await desk.on(AskDialog)
+        await desk.press("escape")
         assert results(desk) == [(AnswerState.STREAMING, "")]
         await takes_keys(desk)
-        await desk.pilot.press("n")
-        await desk.until(lambda: isinstance(desk.app.screen, AskDialog), "the question")
+        await desk.press("n")
+        await desk.on(AskDialog)
         await desk.say(reason)
         await desk.answered(2)
         words = f"The user refused this call.{f' Reason: {reason}' if reason else ''}"
@@ -217,10 +216,8 @@ async def test_a_key_typed_before_the_card_was_visible_for_half_a_second_decides
             event = events.Key(key, key)
             event.time = desk.log_view.calls.ready_s - 0.1  # typed early, and handed over late
             desk.log_view._forward_event(event)
-        await desk.until(
-            lambda: desk.prompt_input.text == "x", "the key that decides nothing in the prompt"
-        )
-        await desk.pilot.press("y", "s")
+        await desk.prompt_is("x")
+        await desk.press("y", "s")
         assert desk.prompt_input.text == "xys"
         assert desk.host.calls == []
 
@@ -234,12 +231,12 @@ async def test_the_card_lets_the_user_type_on_and_is_reached_with_a_key(tmp_path
         await shown(desk, "Alt+↑ answer the tool")
         await takes_keys(desk)
         await desk.type(" y")
-        await desk.until(lambda: desk.prompt_input.text == "and then y", "the text")
+        await desk.prompt_is("and then y")
         assert desk.host.calls == []
-        await desk.pilot.press("alt+up", "y")
+        await desk.press("alt+up", "y")
         assert desk.host.calls == []
         await takes_keys(desk)
-        await desk.pilot.press("y")
+        await desk.press("y")
         await desk.answered(2)
         assert results(desk) == [(AnswerState.COMPLETE, "found it")]
         assert desk.prompt_input.text == "and then y"
@@ -256,9 +253,9 @@ async def test_esc_stops_in_every_phase_and_a_stopped_call_is_run_again(tmp_path
     async with desk_with(tmp_path, script, approve=approve, **host) as desk:
         await desk.say("read")
         await shown(desk, {"answer": "Let me", "card": ASKS, "call": "running "}[phase])
-        assert "Esc stop" in screen_text(desk.app)
-        await desk.pilot.press("escape")
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
+        assert "Esc stop" in desk.text
+        await desk.press("escape")
+        await desk.at_rest()
         await shown(desk, "stopped")
         assert isinstance(desk.app.focused, PromptInput)
         if phase == "answer":
@@ -267,10 +264,10 @@ async def test_esc_stops_in_every_phase_and_a_stopped_call_is_run_again(tmp_path
         assert (await desk.on_disk())[-1].state is AnswerState.STOPPED
         await shown(desk, "r run again")
         desk.host.tools = {"read_text": lambda _: ToolResult(text="found it")}
-        await desk.pilot.press("alt+up", "r")
+        await desk.press("alt+up", "r")
         if phase == "card":
             await takes_keys(desk)
-            await desk.pilot.press("y")
+            await desk.press("y")
         await desk.answered(2)
         assert results(desk) == [(AnswerState.COMPLETE, "found it")]
         await shown(desk, "‹2/2›")
@@ -289,23 +286,23 @@ async def test_a_yes_that_comes_while_a_stopped_call_is_saved_is_too_late(tmp_pa
         desk.store.finish = finish_late
         await desk.press("escape", "y")
         await desk.pilot.pause()
-        assert "internal error" not in screen_text(desk.app)
+        assert "internal error" not in desk.text
         is_saved.set()
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
+        await desk.at_rest()
         assert results(desk) == [(AnswerState.STOPPED, "")]
 
 
 async def test_a_result_is_shown_as_plain_text_and_leads_nowhere(tmp_path):
     async with desk_with(tmp_path, call(), result=HOSTILE, approve="always") as desk:
         await desk.ask("read", 2)
-        await desk.pilot.press("alt+up", "alt+up", "enter")
+        await desk.press("alt+up", "alt+up", "enter")
         await shown(desk, "[link](https://evil.example) /quit")
-        assert "# Title" in screen_text(desk.app)
-        assert not {"\x1b", "\x07"} & set(screen_text(desk.app))
+        assert "# Title" in desk.text
+        assert not {"\x1b", "\x07"} & set(desk.text)
         strips = [desk.log_view.render_line(y) for y in range(desk.log_view.size.height)]
         metas = [segment.style.meta for strip in strips for segment in strip if segment.style]
         assert not any("link" in meta for meta in metas)
-        await desk.pilot.press("l")
+        await desk.press("l")
         await shown(desk, "This message has no links.")
 
 
@@ -320,10 +317,10 @@ async def test_a_saved_session_looks_as_it_did_live(tmp_path):
         await shown(desk, "Done reading.", "2 steps")
 
         def log() -> list[str]:
-            return [row[28:94].rstrip() for row in screen_text(desk.app).splitlines()[3:30]]
+            return [row[28:94].rstrip() for row in desk.text.splitlines()[3:30]]
 
-        live, session_id = log(), desk.conversation.header.session_id
-        await desk.pilot.press("ctrl+n")
+        live, session_id = log(), desk.session_id
+        await desk.press("ctrl+n")
         await desk.until(lambda: not desk.conversation.messages, "a new session")
         desk.chat.sessions.switch_to(session_id)
         await shown(desk, "Done reading.")
@@ -333,7 +330,7 @@ async def test_a_saved_session_looks_as_it_did_live(tmp_path):
 async def test_text_in_folded_calls_is_found(tmp_path):
     async with desk_with(tmp_path, call(), result="a needle in hay", approve="always") as desk:
         await desk.ask("read", 2)
-        await desk.pilot.press("ctrl+f", *"needle", "enter")
+        await desk.press("ctrl+f", *"needle", "enter")
         await shown(desk, "a needle in hay")
         await shown(desk, "1/1")
 
@@ -343,26 +340,22 @@ async def test_a_tool_that_waits_in_another_session_is_reported_and_asks_there(t
     async with desk_with(tmp_path, [gate, *call()]) as desk:
         await desk.say("read my notes")
         await desk.until(lambda: desk.app.open_sessions.streaming, "the turn")
-        waiting_id = desk.conversation.header.session_id
-        await desk.pilot.press("ctrl+n")
+        waiting_id = desk.session_id
+        await desk.press("ctrl+n")
         gate.set()
         await shown(desk, "files/read_text waits for you in the session “read my notes”.")
         await desk.until(
-            lambda: any(
-                "read my notes" in row and "!" in row for row in screen_text(desk.app).splitlines()
-            ),
+            lambda: any("read my notes" in row and "!" in row for row in desk.text.splitlines()),
             "a mark in the list",
         )
-        await desk.pilot.press(
-            "ctrl+k"
-        )  # the card comes below an open dialog, and takes no key of it
+        await desk.press("ctrl+k")  # the card comes below an open dialog, and takes no key of it
         desk.chat.sessions.switch_to(waiting_id)
         await shown(desk, ASKS)
         await desk.type("y")
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         assert desk.host.calls == []
         await takes_keys(desk)
-        await desk.pilot.press("y")
+        await desk.press("y")
         await desk.answered(2)
         assert results(desk) == [(AnswerState.COMPLETE, "found it")]
 
@@ -370,11 +363,11 @@ async def test_a_tool_that_waits_in_another_session_is_reported_and_asks_there(t
 async def test_tools_are_switched_off_for_this_session(tmp_path):
     async with desk_with(tmp_path, approve="always") as desk:
         await desk.say("/tools")
-        await desk.until(lambda: isinstance(desk.app.screen, ToolsDialog), "the list")
+        await desk.on(ToolsDialog)
         await shown(desk, "1 of 1 tool on")
-        await desk.pilot.press("down", "enter")
+        await desk.press("down", "enter")
         await shown(desk, "0 of 1 tool on")
-        await desk.pilot.press("escape")
+        await desk.press("escape")
         await desk.ask("read")
         assert desk.backend.requests[0].tools == ()
 
@@ -447,8 +440,8 @@ async def test_a_decision_after_the_turn_was_stopped_does_nothing(tmp_path):
         await desk.pilot.pause()
         await desk.press("y")
         await desk.pilot.pause(0.1)
-        assert "internal error" not in screen_text(desk.app)
+        assert "internal error" not in desk.text
         disk.set()
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end of the turn")
+        await desk.at_rest()
         assert [state for state, _ in results(desk)] == [AnswerState.STOPPED]
-        assert "internal error" not in screen_text(desk.app)
+        assert "internal error" not in desk.text

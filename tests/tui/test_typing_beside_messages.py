@@ -23,7 +23,7 @@ async def focused(folder, text: str = "Alpha."):
 async def test_what_no_command_has_goes_to_the_prompt_with_what_follows(tmp_path, text):
     async with focused(tmp_path) as desk:
         await desk.type(text)
-        await desk.until(lambda: desk.prompt_input.text == text, "what was typed")
+        await desk.prompt_is(text)
         assert isinstance(desk.app.focused, PromptInput)
 
 

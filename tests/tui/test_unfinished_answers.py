@@ -23,7 +23,6 @@ from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
-from tests.support.tui_host import screen_text
 
 CUT = StreamInterrupted("The connection broke.")
 
@@ -41,7 +40,7 @@ async def test_an_empty_prompt_says_how_to_continue_an_unfinished_answer(tmp_pat
         await gone(desk, "/continue")
         await desk.press("backspace", sees="/continue")
         await desk.say("/continue", sees="Lettuce.")
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
+        await desk.at_rest()
         await gone(desk, "/continue")
         assert desk.conversation.messages[-1].text == "Lettuce."
 
@@ -59,7 +58,7 @@ async def test_an_answer_that_failed_before_its_first_word_is_only_regenerated(t
     backend = ScriptedBackend([ServerUnavailable("Nothing answers.")], answer("There."))
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await shown(desk, "▌ ^R regenerate")
-        assert "/continue" not in screen_text(desk.app)
+        assert "/continue" not in desk.text
         keys = desk.chat.query_one(KeysRow)
         await desk.press("alt+up")
         await desk.until(lambda: "edit" in str(keys.render()), "the keys of the answer")
@@ -100,7 +99,7 @@ async def test_a_thought_alone_is_thought_once_more_and_kept(tmp_path):
     )
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await desk.say("/continue", sees="Lettuce.")
-        await desk.until(lambda: not desk.app.open_sessions.shown.is_busy, "the end")
+        await desk.at_rest()
         last = desk.conversation.messages[-1]
         assert (last.reasoning, last.state) == ("They as\n\nSo.", AnswerState.COMPLETE)
 
@@ -122,7 +121,7 @@ async def test_slash_commands_act_on_the_last_answer(tmp_path):
         await desk.say("/pager")
         await desk.until(lambda: desk.paged == [links], "the pager")
         await desk.say("/edit")
-        await desk.until(lambda: desk.prompt_input.text == "two", "the prompt")
+        await desk.prompt_is("two")
 
 
 async def test_in_an_empty_session_each_says_that_nothing_was_said(desk):

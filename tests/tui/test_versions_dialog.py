@@ -12,7 +12,7 @@ from lmchat.tui.screens.versions_dialog import VersionPane, VersionsDialog
 from lmchat.tui.widgets.chat_log import ChatLog
 from tests.support.desktop import half, ready_desktop
 from tests.support.scripted_backend import answer
-from tests.support.tui_host import screen_text, text_of
+from tests.support.tui_host import text_of
 from tests.tui.test_chat_pictures import PLAN, SIZES, TALK, said, seen, steps
 
 LONG = "\n\n".join(f"Paragraph {number}." for number in range(60))
@@ -60,7 +60,7 @@ async def test_the_current_version_is_shown_beside_the_one_before_it_and_another
         await regenerated(desk, 2)
         await desk.press("alt+up", "=", leads_to=VersionsDialog, sees="Beta.")
         assert heads(desk) == ["Version 3 of 3 · qwen3-8b", "Version 2 of 3 · qwen3-8b"]
-        assert screen_text(desk.app).count("42.3 tok/s · 1 tok") == 2
+        assert desk.text.count("42.3 tok/s · 1 tok") == 2
         assert "keep version 3 (left)" in keys(desk)
         await desk.press("right", sees="Version 1 of 3")
         await desk.press("right", sees="Version 2 of 3")  # past the one on the left
@@ -68,7 +68,7 @@ async def test_the_current_version_is_shown_beside_the_one_before_it_and_another
         await desk.press("tab")
         assert "keep version 1 (right)" in keys(desk)
         await desk.press("enter", leads_to=ChatScreen, sees="1/3")
-        assert [m.text for m in await desk.on_disk()] == ["one", "Alpha."]
+        assert await desk.texts_on_disk() == ["one", "Alpha."]
         assert desk.log_view.focused_message.text == "Alpha."
 
 
@@ -79,7 +79,7 @@ async def test_leaving_and_keeping_the_left_change_nothing(tmp_path, key):
         await compare(desk)
         assert "change right" not in keys(desk)  # there is no third one
         await desk.press("right", key, leads_to=ChatScreen)
-        assert [m.text for m in await desk.on_disk()] == ["one", "Beta."]
+        assert await desk.texts_on_disk() == ["one", "Beta."]
         assert desk.log_view.focused_message.text == "Beta."
 
 
@@ -112,10 +112,10 @@ async def test_a_version_that_streams_is_followed_although_another_one_is_shown(
         await desk.until(lambda: "Be" in texts(desk)[1], "what has come")
         gate.set()
         await desk.until(lambda: "Beta." in texts(desk)[1], "the rest")
-        await desk.until(lambda: "streaming" not in screen_text(desk.app), "its figures")
+        await desk.until(lambda: "streaming" not in desk.text, "its figures")
         await desk.answered()
         await desk.press("tab", "enter", leads_to=ChatScreen, sees="2/2")
-        assert [m.text for m in await desk.on_disk()] == ["one", "Beta."]
+        assert await desk.texts_on_disk() == ["one", "Beta."]
 
 
 async def test_versions_of_prompts_and_those_without_a_text_are_shown_too(tmp_path):
@@ -124,7 +124,7 @@ async def test_versions_of_prompts_and_those_without_a_text_are_shown_too(tmp_pa
         await desk.press("ctrl+r", sees="The server is away.")
         await compare(desk)
         assert "The server is away." in texts(desk)[0]
-        assert AnswerState.FAILED.value in screen_text(desk.app)
+        assert AnswerState.FAILED.value in desk.text
         desk.backend.scripts.append(answer("Beta."))
         await desk.press("escape", "alt+up", "e", "!", "enter", sees="Beta.")
         await desk.answered()

@@ -15,7 +15,6 @@ from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.chats import header, prompt
 from tests.support.desktop import desktop, gone, hold, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, candidate, model
-from tests.support.tui_host import screen_text
 
 
 def slow_backend(**more):
@@ -84,7 +83,7 @@ async def test_what_is_found_while_a_prompt_is_written_takes_no_key_of_it(tmp_pa
     backend = slow_backend(candidates=[found])
     async with desktop(tmp_path, backend) as desk:
         await desk.type("what grows ")
-        await desk.until(lambda: desk.prompt_input.text == "what grows ", "the first words")
+        await desk.prompt_is("what grows ")
         backend.gate.set()
         await shown(desk, "You can type; your messages wait")
         await desk.say("in shade?", sees="next  what grows in shade?")
@@ -95,10 +94,10 @@ async def test_what_is_found_while_a_prompt_is_written_takes_no_key_of_it(tmp_pa
 async def test_a_draft_that_was_left_does_not_hide_that_there_is_no_server(tmp_path):
     async with desktop(tmp_path, slow_backend()) as desk:
         await desk.type("what grows")
-        await desk.until(lambda: desk.prompt_input.text == "what grows", "a draft")
+        await desk.prompt_is("what grows")
     backend = slow_backend(candidates=[off()])
     async with desktop(tmp_path, backend) as desk:
-        await desk.until(lambda: desk.prompt_input.text == "what grows", "the draft")
+        await desk.prompt_is("what grows")
         backend.gate.set()
         await desk.on(WelcomeScreen)
 
@@ -115,7 +114,7 @@ async def test_where_none_was_found_a_sentence_says_that_what_is_said_waits(tmp_
     backend = ScriptedBackend(candidates=[off()])
     async with desktop(tmp_path, backend) as desk:
         await shown(desk, "This page continues")
-        assert "Your message" not in screen_text(desk.app)
+        assert "Your message" not in desk.text
         desk.app.screen.dismiss(None)
         await desk.on(ChatScreen)
         await desk.say("one", sees="is sent when a")
@@ -165,7 +164,7 @@ async def test_what_waits_when_lmchat_ends_is_in_the_prompt_the_next_time(tmp_pa
         await desk.say("one", sees="next  one")
         await desk.type("two")
     async with desktop(tmp_path, slow_backend()) as desk:
-        await desk.until(lambda: desk.prompt_input.text == "one\n\ntwo", "what was typed and said")
+        await desk.prompt_is("one\n\ntwo")
 
 
 async def test_what_has_gone_out_is_no_draft_any_more(tmp_path):
@@ -194,7 +193,7 @@ async def test_what_is_said_before_a_session_is_resumed_is_meant_for_it(tmp_path
         await shown(desk, "what grows?", "next  and in shade?")
         backend.gate.set()
         await desk.answered()
-        assert [one.text for one in await desk.on_disk()][:2] == ["what grows?", "and in shade?"]
+        assert (await desk.texts_on_disk())[:2] == ["what grows?", "and in shade?"]
 
 
 async def test_an_edit_that_cannot_go_out_yet_is_still_an_edit(tmp_path):

@@ -22,23 +22,15 @@ def host():
         yield pages
 
 
-async def asks(desk) -> None:
-    await desk.on(PageDialog)
-
-
-async def until_prompt(desk, text: str) -> None:
-    await desk.until(lambda: desk.prompt_input.text == text, f"{text!r}")
-
-
 async def test_a_page_becomes_a_block_once_the_question_is_answered(desk, host):
     address = host.put("/beans", PAGE)
     await desk.say(f"/file {address}")
-    await asks(desk)
+    await desk.on(PageDialog)
     await shown(desk, "Download this page?", address, f"Host: 127.0.0.1, port {host.port}")
     await desk.press("enter")
     assert host.connections == 0
     await desk.confirm()
-    await until_prompt(desk, f"[{address} (15 bytes)]\n")
+    await desk.prompt_is(f"[{address} (15 bytes)]\n")
     assert host.connections == 1
     assert desk.backend.requests == []
 
@@ -46,7 +38,7 @@ async def test_a_page_becomes_a_block_once_the_question_is_answered(desk, host):
 async def test_a_page_that_is_no_text_gives_the_command_back(desk, host):
     address = host.put("/zip", reply_of(b"PK", "application/zip"))
     await desk.say(f"/file {address}")
-    await asks(desk)
+    await desk.on(PageDialog)
     await desk.confirm()
     await shown(desk, "The page is application/zip, which is")
     assert desk.prompt_input.text == f"/file {address}"
@@ -55,19 +47,19 @@ async def test_a_page_that_is_no_text_gives_the_command_back(desk, host):
 async def test_the_next_page_of_a_host_is_fetched_without_a_question(desk, host):
     first, second = host.put("/a", PAGE), host.put("/b", PAGE)
     await desk.say(f"/file {first}")
-    await asks(desk)
+    await desk.on(PageDialog)
     await desk.confirm()
-    await until_prompt(desk, f"[{first} (15 bytes)]\n")
+    await desk.prompt_is(f"[{first} (15 bytes)]\n")
     await desk.say(f"/file {second}")
-    await until_prompt(desk, f"[{first} (15 bytes)]\n[{second} (15 bytes)]\n")
+    await desk.prompt_is(f"[{first} (15 bytes)]\n[{second} (15 bytes)]\n")
 
 
 async def test_a_refused_page_of_the_command_gives_the_command_back(desk, host):
     address = host.put("/a", PAGE)
     await desk.say(f"/file {address}")
-    await asks(desk)
+    await desk.on(PageDialog)
     await desk.press("escape")
-    await until_prompt(desk, f"/file {address}")
+    await desk.prompt_is(f"/file {address}")
     assert host.connections == 0
 
 
@@ -81,7 +73,7 @@ async def test_esc_stops_a_slow_page(desk, host):
 
     address = host.put("/slow", chunks())
     await desk.say(f"/file {address}")
-    await asks(desk)
+    await desk.on(PageDialog)
     await desk.confirm()
     await shown(desk, f"Downloading: {address}", "Esc stops it")
     await desk.press("escape", hides="Downloading")

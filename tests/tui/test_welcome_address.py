@@ -15,7 +15,6 @@ from lmchat.tui.screens.server_dialog import AddressDialog, AllowDialog, KeyDial
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import desktop, gone, shown
 from tests.support.scripted_backend import ScriptedBackend, candidate, model
-from tests.support.tui_host import screen_text
 
 COLD = model(state=LoadState.NOT_LOADED)
 NEAR = Endpoint.parse("http://127.0.0.1:9000")
@@ -79,7 +78,7 @@ async def test_while_an_address_is_looked_at_the_dialog_says_so_and_one_that_ans
         await shown(desk, "Checking")
         backend.gate.set()
         await desk.on(ChatScreen)
-        assert desk.app.open_sessions.next_turn.target.endpoint == NEAR
+        assert desk.target.endpoint == NEAR
 
 
 @pytest.mark.parametrize(
@@ -107,8 +106,8 @@ async def test_another_machine_is_asked_about_before_a_byte_is_sent_and_a_no_kee
         await shown(desk, "gpu-box:8000 is not this machine", 'allowed_hosts = ["gpu-box:8000"]')
         await desk.press("escape", leads_to=AddressDialog)
         await gone(desk, "Checking")
-        assert "! " not in screen_text(desk.app)
-        assert "gpu-box:8000" in screen_text(desk.app)
+        assert "! " not in desk.text
+        assert "gpu-box:8000" in desk.text
         assert backend.allowed == []
 
 
@@ -124,7 +123,7 @@ async def test_another_machine_is_allowed_for_this_run_alone_and_the_line_for_go
         await desk.until(lambda: desk.copied == [line], "the line on the clipboard")
         await desk.confirm(leads_to=ChatScreen)
         assert backend.allowed == ["gpu-box:8000"]
-        assert desk.app.open_sessions.next_turn.target.endpoint == FAR
+        assert desk.target.endpoint == FAR
         assert not (tmp_path / "config.toml").exists()
 
 
@@ -136,7 +135,7 @@ async def test_a_typed_server_that_wants_a_key_gets_it_after_any_number_of_wrong
             await desk.type(wrong)
             await desk.press("enter", sees="! The server rejects this API key.")
             assert desk.kept_keys == []
-            assert wrong not in screen_text(desk.app)
+            assert wrong not in desk.text
             await desk.press("ctrl+u")
         await desk.type("sk-good")
         await desk.press("enter", leads_to=ChatScreen)
@@ -161,7 +160,7 @@ async def test_a_typed_key_that_no_header_can_hold_is_not_tried(tmp_path):
         await desk.type("sk-é")
         await desk.press("enter", sees="! What you typed has control characters or letters beyond")
         assert (backend.keys, desk.kept_keys) == ([], [])
-        assert "sk-é" not in screen_text(desk.app)
+        assert "sk-é" not in desk.text
 
 
 async def test_a_typed_server_whose_key_is_not_at_hand_stays_on_the_page(tmp_path):
@@ -218,7 +217,7 @@ async def test_a_server_that_appears_while_a_key_is_typed_takes_nothing_away(tmp
         await desk.type("good")
         await desk.press("enter", leads_to=ChatScreen)
         assert desk.kept_keys == [(NEAR, "sk-good")]
-        assert desk.app.open_sessions.next_turn.target.endpoint == NEAR
+        assert desk.target.endpoint == NEAR
 
 
 async def test_behind_a_dialog_the_page_goes_on_looking(tmp_path):

@@ -21,7 +21,6 @@ from tests.support.scripted_backend import (
     model,
 )
 from tests.support.start_desk import start_desk
-from tests.support.tui_host import screen_text
 
 MANY = [file(f"model-{number:02}", size_bytes=10**9 + number) for number in range(60)]
 
@@ -64,7 +63,7 @@ async def test_the_demo_model_is_offered_first_and_fetched_only_after_consent(tm
 async def test_a_demo_model_that_is_there_says_so(tmp_path):
     async with page(tmp_path, ScriptedEngine(DEMO)) as desk:
         await shown(desk, "demo, a demo model, is on this disk.")
-        assert "Use a model file" not in screen_text(desk.app)
+        assert "Use a model file" not in desk.text
 
 
 async def test_a_fetch_that_is_cut_leads_back_to_the_page_and_is_begun_again(tmp_path):
@@ -88,7 +87,7 @@ async def test_a_server_that_appears_during_a_fetch_is_told_and_the_fetch_goes_o
         assert engine.cut == 0
         await desk.press("escape", leads_to=ChatScreen)
         assert engine.cut == 1
-        assert desk.app.open_sessions.next_turn.target.product is Product.LM_STUDIO
+        assert desk.target.product is Product.LM_STUDIO
 
 
 async def test_a_file_of_this_disk_can_be_chosen_out_of_many(tmp_path):
@@ -116,15 +115,11 @@ async def test_a_file_can_be_chosen_with_the_mouse(tmp_path):
     engine = ScriptedEngine(*MANY[:3])
     async with page(tmp_path, engine) as desk:
         await shown(desk, "3 found")
-        y = next(
-            y for y, line in enumerate(screen_text(desk.app).split("\n")) if "Use a model" in line
-        )
+        y = next(y for y, line in enumerate(desk.text.split("\n")) if "Use a model" in line)
         await desk.pilot.click(offset=(20, y))
         await desk.on(FilePicker)
         await shown(desk, "model-01")
-        y = next(
-            y for y, line in enumerate(screen_text(desk.app).split("\n")) if "model-01 " in line
-        )
+        y = next(y for y, line in enumerate(desk.text.split("\n")) if "model-01 " in line)
         serves(desk, "model-01")
         await desk.pilot.click(offset=(20, y))
         await desk.until(lambda: engine.started == ["model-01"], "it is started")
