@@ -216,7 +216,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     moment: Callable[[], datetime] = now,
 ) -> Desktop:
     backend = backend or ScriptedBackend()
-    settings = settings or Settings(ui=UiSettings(reduced_motion=True))
+    settings = settings or calm()
     store = store or SqliteStore(folder / "sessions.db")
     engine_slot = made(engine)
     late = Backend(lambda: backend, engine_slot)
@@ -588,6 +588,11 @@ async def run(
     async with running(desk, WIDE):
         yield Situation(desk, clock, ports, folder, credentials)
     await client.aclose()
+
+
+def calm(**tables: Any) -> Settings:
+    """Return settings with which nothing on the screen moves by itself."""
+    return Settings(ui=UiSettings(reduced_motion=True), **tables)
 
 
 def named(url: str, *, allowed: Sequence[str] = ()) -> Settings:

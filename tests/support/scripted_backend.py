@@ -298,6 +298,14 @@ def file(name: str, **more: object) -> ModelFile:
     return ModelFile(path=Path("/models") / f"{name}.gguf", name=name, **(known | more))  # type: ignore[arg-type]
 
 
+def llama(*scripts: Sequence[Step], **of_model: object) -> ScriptedBackend:
+    """Return a backend of llama.cpp, which continues texts and ends thoughts."""
+    known = replace(model(**of_model), product=Product.LLAMA_CPP)
+    return ScriptedBackend(
+        *scripts, candidates=[candidate(Verdict.READY, known, product=Product.LLAMA_CPP)]
+    )
+
+
 class ScriptedEngine:
     """Has the files that it is given; a name in `failures` fails with the error there, once."""
 

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from msgspec.structs import replace
-
-from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
-from lmchat.domain.product import Product
-from lmchat.domain.server import Verdict
 from lmchat.services.answer_now import NOT_THINKING
-from tests.support.desktop import gone, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, candidate, model
+from tests.support.desktop import calm, gone, ready_desktop, shown
+from tests.support.scripted_backend import ScriptedBackend, llama
 from tests.support.scripted_tools import ScriptedHost, calls, toolbox
 
 HINT = "Ctrl+S answer now"
@@ -24,14 +19,9 @@ def thinking(gate: asyncio.Event):
     return [RequestSent(), ReasoningDelta(text="Hm. "), gate, *more]
 
 
-def backend_of(product: Product, *scripts) -> ScriptedBackend:
-    known = replace(model(capabilities=("tools",)), product=product)
-    return ScriptedBackend(*scripts, candidates=[candidate(Verdict.READY, known, product=product)])
-
-
 async def test_the_key_in_the_prompt_ends_the_thought_and_the_hint_goes(tmp_path):
     gate = asyncio.Event()
-    backend = backend_of(Product.LLAMA_CPP, thinking(gate))
+    backend = llama(thinking(gate))
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.say("How many beds?", sees=HINT)
         await desk.type("next")
@@ -49,8 +39,8 @@ async def test_the_key_in_the_prompt_ends_the_thought_and_the_hint_goes(tmp_path
 
 async def test_the_command_does_the_same_and_the_hint_names_the_configured_key(tmp_path):
     gate = asyncio.Event()
-    backend = backend_of(Product.LLAMA_CPP, thinking(gate))
-    settings = Settings(ui=UiSettings(reduced_motion=True), keys={"now": "f9"})
+    backend = llama(thinking(gate))
+    settings = calm(keys={"now": "f9"})
     async with ready_desktop(tmp_path, backend=backend, settings=settings) as desk:
         await desk.say("How many beds?", sees="F9 answer now")
         await desk.say("/now")
@@ -62,7 +52,7 @@ async def test_the_command_does_the_same_and_the_hint_names_the_configured_key(t
 
 async def test_a_server_that_cannot_end_a_thought_shows_no_hint_and_says_what_to_do(tmp_path):
     gate = asyncio.Event()
-    backend = backend_of(Product.LM_STUDIO, thinking(gate))
+    backend = ScriptedBackend(thinking(gate))
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.say("How many beds?", sees="Thinking… 1")
         assert HINT not in desk.text
@@ -73,7 +63,7 @@ async def test_a_server_that_cannot_end_a_thought_shows_no_hint_and_says_what_to
 
 
 async def test_outside_a_thought_a_notice_says_so_and_nothing_is_sent(tmp_path):
-    backend = backend_of(Product.LLAMA_CPP)
+    backend = llama()
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.press("ctrl+s", sees=NOT_THINKING)
         assert backend.requests == []
@@ -81,7 +71,7 @@ async def test_outside_a_thought_a_notice_says_so_and_nothing_is_sent(tmp_path):
 
 async def test_only_the_thought_of_the_shown_session_ends(tmp_path):
     hidden = asyncio.Event()
-    backend = backend_of(Product.LLAMA_CPP, thinking(hidden))
+    backend = llama(thinking(hidden))
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.say("How many beds?", sees=HINT)
         first = desk.conversation
@@ -97,7 +87,7 @@ async def test_with_tools_the_thought_of_one_round_ends_and_the_turn_goes_on(tmp
     _, *call = calls(("files__read_text", {"path": "a.md"}))  # without its `RequestSent`
     first = [RequestSent(), ReasoningDelta(text="Hm. "), gate, ReasoningDelta(text="So."), *call]
     second = [RequestSent(), ReasoningDelta(text="Ah."), TextDelta(text="Four beds.")]
-    backend = backend_of(Product.LLAMA_CPP, first, [*second, StreamFinished(reason="stop")])
+    backend = llama(first, [*second, StreamFinished(reason="stop")], capabilities=("tools",))
     tools = toolbox(ScriptedHost(), approve="never")
     async with ready_desktop(tmp_path, backend=backend, toolbox=tools) as desk:
         await desk.say("How many beds?", sees=HINT)

@@ -6,11 +6,10 @@ import pytest
 from textual import events
 from textual.widgets import Static
 
-from lmchat.config.settings import Settings, UiSettings
 from lmchat.tui.screens.ask_dialog import ConfirmDialog, OutsideDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.palette import Palette
-from tests.support.desktop import gone, ready_desktop, sent, shown
+from tests.support.desktop import calm, gone, ready_desktop, sent, shown
 from tests.support.files_to_attach import image
 from tests.support.scripted_backend import answer
 
@@ -109,7 +108,7 @@ async def test_what_is_copied_is_attached_as_a_file(desk, tmp_path):
 
 
 async def test_an_empty_clipboard_is_told_to_the_palette_and_a_key_too(tmp_path):
-    settings = Settings(ui=UiSettings(reduced_motion=True), keys={"paste": "f9"})
+    settings = calm(keys={"paste": "f9"})
     async with ready_desktop(tmp_path, settings=settings) as desk:
         await desk.press("f9", sees="The clipboard is empty. Copy a text first.")
         desk.app.clear_notifications()

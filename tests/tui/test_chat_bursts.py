@@ -27,14 +27,6 @@ async def test_a_turn_stopped_before_its_first_step_leaves_the_session_at_rest(t
         await shown(desk, "Second.")
 
 
-async def test_regenerate_and_stop_in_one_read_leave_the_session_at_rest(tmp_path):
-    async with ready_desktop(tmp_path, answer("First."), answer("Second."), asked=["one"]) as desk:
-        await together(desk, "ctrl+r", "ctrl+c")
-        await desk.at_rest()
-        await desk.ask("two", 2)
-        assert sent(desk.backend)[-1] == "two"
-
-
 async def test_deleting_an_answer_that_was_just_asked_for_again_leaves_the_session_at_rest(
     tmp_path,
 ):

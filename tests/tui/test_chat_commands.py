@@ -5,11 +5,12 @@ import asyncio
 import pytest
 from textual import events
 
-from lmchat.config.settings import ChatSettings, Profile, Settings, UiSettings
+from lmchat.config.settings import ChatSettings, Profile
 from lmchat.errors import ServerUnavailable
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.commands import COMMANDS, Scope, is_command
 from lmchat.tui.screens.chat.screen import ChatScreen
+from lmchat.tui.screens.doctor_screen import DoctorScreen
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.palette import Palette
@@ -18,11 +19,9 @@ from lmchat.tui.screens.theme_dialog import ThemeDialog
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
-from tests.support.desktop import gone, ready_desktop, shown
+from tests.support.desktop import calm, gone, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import text_of
-
-CALM = UiSettings(reduced_motion=True)
 
 
 async def test_a_wide_screen_has_three_columns_and_keys_hide_two(desk):
@@ -44,14 +43,19 @@ async def test_hidden_panels_are_still_hidden_in_the_next_run(tmp_path):
         assert "/ search" not in desk.text
 
 
-@pytest.mark.parametrize(
-    ("width", "has_telemetry"), [(109, True), (80, True), (79, False), (40, False)]
-)
-async def test_narrow_screens_show_less(tmp_path, width, has_telemetry):
-    async with ready_desktop(tmp_path, size=(width, 24)) as desk:
-        assert "/ search" not in desk.text
-        assert ("Requests" in desk.text) is has_telemetry
-        await shown(desk, "qwen3-8b")
+async def test_narrow_screens_show_less_and_those_that_grow_show_their_columns_again(tmp_path):
+    async with ready_desktop(tmp_path, size=(60, 24)) as desk:
+        for width, height, has_sessions, has_telemetry in (
+            (130, 40, True, True),
+            (109, 24, False, True),
+            (80, 24, False, True),
+            (79, 24, False, False),
+            (40, 12, False, False),
+        ):
+            await desk.pilot.resize_terminal(width, height)
+            await (shown if has_sessions else gone)(desk, "/ search")
+            await (shown if has_telemetry else gone)(desk, "Requests")
+            await shown(desk, "qwen3-8b")
 
 
 @pytest.mark.parametrize("width", [100, 60, 40])
@@ -80,15 +84,6 @@ async def test_opening_a_session_from_the_overlay_closes_it(tmp_path):
         )
         await desk.press("enter", hides="/ search")
         await shown(desk, "Lettuce")
-
-
-async def test_a_screen_that_grows_shows_its_columns_again(tmp_path):
-    async with ready_desktop(tmp_path, size=(60, 24)) as desk:
-        await desk.pilot.resize_terminal(130, 40)
-        await shown(desk, "/ search")
-        await desk.pilot.resize_terminal(40, 12)
-        await gone(desk, "/ search")
-        await shown(desk, "qwen3-8b")
 
 
 async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(desk):
@@ -150,7 +145,7 @@ async def test_system_prompt_by_command_holds_from_the_next_turn(tmp_path):
 
 
 async def test_the_configured_system_prompt_opens_a_session(tmp_path):
-    settings = Settings(ui=CALM, chat=ChatSettings(system_prompt="Be kind."))
+    settings = calm(chat=ChatSettings(system_prompt="Be kind."))
     async with ready_desktop(tmp_path, asked=["one"], settings=settings) as desk:
         assert [m.text for m in desk.backend.requests[0].messages] == ["Be kind.", "one"]
         stored = await desk.store.open_session(desk.session_id)
@@ -158,7 +153,7 @@ async def test_the_configured_system_prompt_opens_a_session(tmp_path):
 
 
 async def test_a_profile_changes_how_the_next_turn_is_asked(tmp_path):
-    settings = Settings(ui=CALM, profiles={"calm": Profile(temperature=0.1, max_tokens=50)})
+    settings = calm(profiles={"calm": Profile(temperature=0.1, max_tokens=50)})
     async with ready_desktop(tmp_path, settings=settings) as desk:
         await desk.say("/profile calm")
         await desk.ask("one")
@@ -168,34 +163,23 @@ async def test_a_profile_changes_how_the_next_turn_is_asked(tmp_path):
 
 
 async def test_an_effort_holds_from_the_next_turn_on_and_default_takes_it_back(tmp_path):
-    settings = Settings(ui=CALM, profiles={"calm": Profile(temperature=0.1)})
+    settings = calm(profiles={"calm": Profile(temperature=0.1)})
     async with ready_desktop(tmp_path, settings=settings) as desk:
-        for count, line in enumerate(("/effort low", "/profile calm", "/effort default"), 1):
-            await desk.say(line)
-            await desk.say("and now?")
-            await desk.answered(count)
-        assert [one.sampling.reasoning_effort for one in desk.backend.requests] == [
-            "low",
-            "low",
-            "",
-        ]
+        lines = (
+            ("/effort low", "effort: low", "low"),
+            ("/profile calm", "", "low"),
+            ("/effort default", "", ""),
+            ("/effort 500", "effort: 500 tokens", "500"),
+            ("/effort 0", "effort: none", "none"),
+        )
+        for count, (line, told, sent) in enumerate(lines, 1):
+            await desk.say(line, sees=told)
+            await desk.ask("and now?", count)
+            assert desk.backend.requests[-1].sampling.reasoning_effort == sent
         for wrong in ("hard", "-5", "1.5", "99999999999"):
             await desk.say(f"/effort {wrong}", sees="The levels are none, minimal")
             assert desk.prompt_input.text == f"/effort {wrong}"
             await desk.press("ctrl+u")
-
-
-async def test_an_effort_may_be_a_number_of_tokens_and_0_is_none(tmp_path):
-    async with ready_desktop(tmp_path, settings=Settings(ui=CALM)) as desk:
-        await desk.say("/effort 500", sees="effort: 500 tokens")
-        await desk.ask("one")
-        await desk.say("/effort -5", sees="The levels are none")
-        await desk.press("ctrl+u")
-        await desk.ask("two", 2)
-        await desk.say("/effort 0", sees="effort: none")
-        await desk.ask("three", 3)
-        efforts = [request.sampling.reasoning_effort for request in desk.backend.requests]
-        assert efforts == ["500", "500", "none"]
 
 
 async def test_a_failed_answer_without_a_text_is_copied_as_its_failure(tmp_path):
@@ -306,12 +290,6 @@ async def test_the_palette_stays_shut_over_a_dialog(desk):
     assert isinstance(desk.app.screen, ModelPicker)
 
 
-async def test_the_palette_finds_a_command_by_its_slash_name(desk):
-    await desk.press("ctrl+p", sees="Choose the model")
-    await desk.press(*"doctor")
-    await offered(desk, "Check everything and show what to do next")
-
-
 async def test_a_command_without_its_argument_says_what_to_type(desk):
     await desk.type("/title")
     await desk.press("enter", sees="Type TEXT after /title.")
@@ -360,6 +338,7 @@ async def test_a_row_of_the_palette_acts_on_the_last_answer_where_no_message_has
         ("all", "All commands", HelpScreen),
         ("choose", "Choose the model", ModelPicker),
         ("theme", "Change the theme", ThemeDialog),
+        ("doctor", "Check everything and show what to do next", DoctorScreen),  # its slash name
     ],
 )
 async def test_the_palette_reaches_app_and_chat(desk, typed, title, screen):
@@ -377,33 +356,17 @@ async def test_a_command_of_the_palette_that_wants_words_keeps_what_is_typed(des
     await desk.prompt_is("hello")
 
 
-async def test_esc_leaves_such_a_command_for_what_was_typed_before(desk):
+async def test_esc_leaves_such_a_command_for_what_was_typed_before_also_a_mistyped_one(desk):
     await desk.press(*"hello")
     desk.chat.action_slash("/system ")
     await desk.press("B", "e", "escape")
     assert desk.prompt_input.text == "hello"
-
-
-async def test_a_mistyped_command_in_its_place_loses_nothing(desk):
-    await desk.press(*"hello")
     desk.chat.action_slash("/system ")
     desk.prompt_input.put("")
     await desk.say("/nonsense", sees="Unknown command")
     assert desk.prompt_input.text == "/nonsense"
     await desk.press("escape")
     assert desk.prompt_input.text == "hello"
-
-
-async def test_what_was_typed_before_such_a_command_stays_with_its_session(tmp_path):
-    async with ready_desktop(tmp_path, answer("A."), answer("B."), asked=["one"]) as desk:
-        session_id = desk.session_id
-        await desk.press(*"hello")
-        desk.chat.action_slash("/system ")
-        await desk.press("ctrl+n")
-        await desk.ask("two")
-        assert desk.prompt_input.text == ""
-        desk.chat.sessions.switch_to(session_id)
-        await desk.prompt_is("hello")
 
 
 async def test_quitting_keeps_what_was_typed_before_such_a_command(tmp_path):
@@ -436,13 +399,8 @@ async def test_find_marks_steps_and_leaves(tmp_path):
         assert desk.prompt_input.text == "x"
 
 
-async def test_find_by_command_and_without_a_hit(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await desk.say("/find zebra", sees="no hits")
-
-
 async def test_keys_of_ones_own_replace_ours_and_a_command_without_a_key_can_be_given_one(tmp_path):
-    settings = Settings(ui=CALM, keys={"model": "f8", "new": "ctrl+y", "theme": "f9"})
+    settings = calm(keys={"model": "f8", "new": "ctrl+y", "theme": "f9"})
     async with ready_desktop(tmp_path, settings=settings) as desk:
         await desk.press("ctrl+o")
         assert isinstance(desk.app.screen, ChatScreen)

@@ -5,19 +5,19 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from lmchat.config.settings import COMPACT_PROMPT, ChatSettings, Settings, UiSettings
+from lmchat.config.settings import COMPACT_PROMPT, ChatSettings
 from lmchat.domain.event import StreamFinished, TextDelta, UsageReported
 from lmchat.domain.server import Verdict
 from lmchat.errors import StreamInterrupted
 from lmchat.tui.screens.message_tree import MessageTree
-from tests.support.desktop import half, ready_desktop, sent, shown
+from tests.support.desktop import calm, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
 
 TALK = ["a", "A.", "b", "B.", "c", "C."]
 ANSWERS = (answer("A."), answer("B."), answer("C."))
 OFFER = "/compact makes room"
 LONG = "long " * 19 + "long"
-AUTO = Settings(ui=UiSettings(reduced_motion=True), chat=ChatSettings(auto_compact=True))
+AUTO = calm(chat=ChatSettings(auto_compact=True))
 
 
 def compacted(*texts: str) -> list[str]:

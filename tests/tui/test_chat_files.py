@@ -85,18 +85,15 @@ async def test_an_export_that_fails_leaves_its_file_in_the_dialog(tmp_path):
         assert "Lettuce." in target.read_text()
 
 
-async def test_an_import_is_shown_and_stays_in_the_list(desk, tmp_path):
+async def test_an_import_is_shown_and_stays_in_the_list_and_once_more_shows_what_is_there(
+    desk, tmp_path
+):
     path = list_file(tmp_path)
     await desk.say(f"/import {path}", sees="Lettuce grows.")
     await shown(desk, "“Which vegetables?”, 2 messages.")
     (listed,) = await desk.store.list_sessions()
     assert desk.session_id == listed.session_id
     assert [message.role for message in desk.conversation.messages] == [Role.USER, Role.ASSISTANT]
-
-
-async def test_the_same_file_once_more_shows_what_is_there(desk, tmp_path):
-    path = list_file(tmp_path)
-    await desk.say(f"/import {path}", sees="Lettuce grows.")
     await desk.press("ctrl+n", hides="Lettuce grows.")
     await desk.say(f"/import {path}", sees="already exists")
     await shown(desk, "Lettuce grows.")

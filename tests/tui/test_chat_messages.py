@@ -3,9 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from lmchat.domain.event import RequestSent, TextDelta
-from lmchat.domain.message import AnswerState
 from lmchat.errors import StreamInterrupted
-from lmchat.services.continuation import CONTINUE
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
@@ -63,15 +61,6 @@ async def test_an_edit_that_was_sent_is_not_called_cancelled(tmp_path):
         assert "edit cancelled" not in desk.text
         gate.set()
         await desk.answered()
-
-
-async def test_leaving_an_edit_brings_back_what_was_typed(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await desk.press("x", "y", "alt+up", "e", "escape")
-        assert desk.prompt_input.text == "xy"
-        await desk.press("enter")
-        await desk.answered(2)
-        assert sent(desk.backend) == ["one", "xy"]
 
 
 async def test_quitting_during_an_edit_keeps_what_was_typed_before_it(tmp_path):
@@ -175,20 +164,6 @@ async def test_the_row_of_keys_names_only_what_is_of_use(tmp_path):
         )
 
 
-async def test_a_continues_an_interrupted_answer(tmp_path):
-    backend = ScriptedBackend(
-        [RequestSent(), TextDelta(text="Let"), StreamInterrupted("The connection broke.")],
-        answer("tuce."),
-    )
-    async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
-        await shown(desk, "interrupted")
-        await desk.press("alt+up", "a", sees="Lettuce.")
-        await desk.at_rest()
-        assert sent(backend) == ["one", f"{CONTINUE}\n\nLet"]
-        last = (await desk.on_disk())[-1]
-        assert (last.text, last.state) == ("Lettuce.", AnswerState.COMPLETE)
-
-
 async def test_fork_begins_a_session_that_goes_its_own_way(tmp_path):
     backend = ScriptedBackend(answer("A."), answer("B."), answer("C."))
     async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:
@@ -278,17 +253,3 @@ async def test_the_system_prompt_changes_while_an_answer_runs_and_harms_neither(
             "two",
             "Beta.",
         ]
-
-
-async def test_a_message_without_code_says_so(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await desk.press("alt+up", "c", sees="no code")
-        assert desk.copied == []
-
-
-async def test_keys_row_follows_message_and_prompt(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await shown(desk, "^O model")
-        await desk.press("alt+up", sees="regenerate")
-        await desk.press("escape", sees="^O model")
-        assert isinstance(desk.app.focused, PromptInput)

@@ -237,17 +237,6 @@ async def test_a_refresh_that_fails_keeps_the_old_list_and_says_so(tmp_path):
         assert "gemma-3-4b" in desk.text
 
 
-@pytest.mark.parametrize("how", ["key", "command"])
-async def test_recent_models_by_number(tmp_path, how):
-    last = Remembered(recent=((ENDPOINT.url, "qwen3-8b"), (ENDPOINT.url, "gemma-3-4b")))
-    async with ready_desktop(tmp_path, backend=two(), remembered=last) as desk:
-        if how == "key":
-            await desk.press("alt+2")
-        else:
-            await desk.say("/model 2")
-        await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the switch")
-
-
 @pytest.mark.parametrize("how", ["alt+2", "/model 2", "/model judge-1b"])
 async def test_a_decision_model_that_was_used_before_is_refused_with_the_reason(tmp_path, how):
     judge = model("judge-1b", is_decision=True)
@@ -280,16 +269,17 @@ async def test_after_the_answer_of_a_sleeping_model_its_state_is_looked_at(tmp_p
         await desk.until(lambda: re.search("Model +loaded", desk.text), "the next look")
 
 
-async def test_a_number_without_a_model_gets_a_sentence(tmp_path):
-    async with ready_desktop(tmp_path, backend=two()) as desk:
+async def test_a_model_is_chosen_by_its_number_or_name(tmp_path):
+    last = Remembered(recent=((ENDPOINT.url, "qwen3-8b"), (ENDPOINT.url, "gemma-3-4b")))
+    async with ready_desktop(tmp_path, backend=two(), remembered=last) as desk:
         await desk.press("alt+7", sees="no recent model 7")
         assert desk.target.model_id == "qwen3-8b"
-
-
-async def test_a_model_can_be_named_by_command(tmp_path):
-    async with ready_desktop(tmp_path, backend=two()) as desk:
-        await desk.say("/model gemma-3-4b")
-        await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the switch")
+        await desk.press("alt+2")
+        await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the switch by a key")
+        await desk.say("/model qwen3-8b")
+        await desk.until(lambda: desk.target.model_id == "qwen3-8b", "the switch by a name")
+        await desk.say("/model 2")
+        await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the switch by a number")
 
 
 async def test_a_switch_while_an_answer_streams_holds_from_the_next_turn(tmp_path):

@@ -4,7 +4,6 @@ import asyncio
 import time
 from unittest.mock import AsyncMock, call
 
-import pytest
 from textual import events
 from textual.widgets import Input
 
@@ -252,20 +251,6 @@ async def test_no_failing_disk_loses_a_draft(tmp_path):
         await desk.prompt_is("ab")
 
 
-async def test_a_session_is_resumed_with_its_messages(tmp_path):
-    async with ready_desktop(tmp_path, answer("Lettuce."), asked=["first"]):
-        pass
-    async with desktop(tmp_path, ScriptedBackend(answer("Chives.")), resume_id="last") as desk:
-        await shown(desk, "Lettuce.")
-        await desk.ready()
-        await desk.ask("second", 2)
-        assert [m.text for m in desk.backend.requests[0].messages] == [
-            "first",
-            "Lettuce.",
-            "second",
-        ]
-
-
 async def test_deleting_the_shown_session_while_it_streams_stops_it_and_u_brings_it_back(tmp_path):
     async with ready_desktop(tmp_path, half("Let")) as desk:
         await desk.say("first", sees="Let")
@@ -403,17 +388,6 @@ async def test_a_hit_in_a_session_that_streams_shows_the_running_answer(tmp_path
         await shown(desk, "Lettuce.")
         await desk.answered(2)
         assert sent(desk.backend) == ["garden", "queued"]
-
-
-@pytest.mark.parametrize(
-    "name", ["~nobody-here/x.md", "/dev/null/x.md", "a\\0b".replace("\\0", "\x00")]
-)
-async def test_a_name_that_cannot_be_a_file_gets_a_sentence(tmp_path, name):
-    async with ready_desktop(tmp_path, answer("Lettuce."), asked=["first"]) as desk:
-        desk.chat.run_command(f"/export {name}")
-        await desk.until(lambda: len(desk.app._notifications) > 0, "a sentence")
-        words = [one.message for one in desk.app._notifications]
-        assert not any("internal error" in one for one in words), words
 
 
 async def test_there_is_nothing_to_export_in_an_empty_session(tmp_path):

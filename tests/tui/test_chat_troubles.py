@@ -3,9 +3,7 @@ from __future__ import annotations
 import asyncio
 from unittest.mock import AsyncMock, patch
 
-import pytest
-
-from lmchat.config.settings import ChatSettings, Settings, UiSettings
+from lmchat.config.settings import ChatSettings
 from lmchat.domain.event import (
     RequestAdapted,
     RequestSent,
@@ -14,18 +12,14 @@ from lmchat.domain.event import (
     TextDelta,
     UsageReported,
 )
-from lmchat.domain.message import AnswerState
 from lmchat.domain.server import Verdict
 from lmchat.errors import (
     ServerRejected,
     StoreUnavailable,
 )
 from lmchat.storage.store import SqliteStore
-from tests.support.desktop import desktop, gone, half, ready_desktop, sent, shown
+from tests.support.desktop import calm, desktop, gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
-
-CALM = UiSettings(reduced_motion=True)
-
 
 SMALL = [candidate(Verdict.READY, model(context_loaded=300))]
 UNCOUNTED = [TextDelta(text="word " * 90), StreamFinished(reason="stop")]
@@ -87,19 +81,6 @@ async def test_markup_in_names_and_texts_is_only_text(tmp_path):
         await shown(desk, "[bold]no[/")
 
 
-@pytest.mark.parametrize("size", [(120, 40), (80, 24), (40, 12)])
-async def test_an_error_is_shown_in_the_log_at_every_size_and_can_be_retried(tmp_path, size):
-    error = ServerRejected(
-        "The model is not there.", kind="model_missing", hint="Ctrl+O lists models."
-    )
-    scripts = [RequestSent(), error], answer("Fine.")
-    async with ready_desktop(tmp_path, *scripts, asked=["one"], size=size) as desk:
-        await shown(desk, "The model")
-        last = (await desk.on_disk())[-1]
-        assert (last.state, last.failure.message) == (AnswerState.FAILED, error.message)
-        await desk.press("ctrl+r", sees="Fine.")
-
-
 async def test_a_retry_counts_down_and_esc_ends_it(tmp_path):
     waiting = RetryScheduled(attempt=2, attempts=3, wait_s=20.0, reason="refused")
     async with ready_desktop(tmp_path, [RequestSent(), waiting, asyncio.Event()]) as desk:
@@ -122,7 +103,7 @@ async def test_what_would_be_left_out_is_marked_before_it_is_sent(tmp_path):
 
 
 async def test_a_full_window_is_refused_where_the_user_wants_that_and_the_prompt_is_kept(tmp_path):
-    settings = Settings(ui=CALM, chat=ChatSettings(auto_truncate=False))
+    settings = calm(chat=ChatSettings(auto_truncate=False))
     backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, candidates=SMALL)
     async with ready_desktop(tmp_path, asked=["one"], backend=backend, settings=settings) as desk:
         text = ("many words " * 40).strip()
@@ -135,7 +116,7 @@ async def test_a_full_window_is_refused_where_the_user_wants_that_and_the_prompt
 
 async def test_a_queued_prompt_that_is_refused_returns_before_what_is_typed(tmp_path):
     gate = asyncio.Event()
-    settings = Settings(ui=CALM, chat=ChatSettings(auto_truncate=False))
+    settings = calm(chat=ChatSettings(auto_truncate=False))
     backend = ScriptedBackend(half("word " * 90, gate), candidates=SMALL)
     async with ready_desktop(tmp_path, backend=backend, settings=settings) as desk:
         await desk.say("one", sees="word")

@@ -6,7 +6,6 @@ from unittest.mock import AsyncMock
 
 from msgspec.structs import replace
 
-from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.errors import EndpointNotAllowed
@@ -16,24 +15,13 @@ from lmchat.tui.screens.palette import Palette
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.server_dialog import AddressDialog, AllowDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
-from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import desktop, hold, ready_desktop, shown
+from tests.support.desktop import calm, desktop, hold, ready_desktop, shown
 from tests.support.desktop import run as situations
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
 
 
 def off(verdict: Verdict = Verdict.REFUSED):
     return candidate(verdict, next_step="Open its Developer tab, then Start server.")
-
-
-async def test_a_ready_server_opens_the_chat_with_the_prompt_focused(desk):
-    assert isinstance(desk.app.screen, ChatScreen)
-    assert isinstance(desk.app.focused, PromptInput)
-    text = desk.text
-    assert "● LM Studio" in text
-    assert "127.0.0.1:1234" in text
-    assert "qwen3-8b" in text
-    assert desk.remembered[-1].recent == ((ENDPOINT.url, "qwen3-8b"),)
 
 
 async def test_leaving_the_picker_leaves_a_chat_that_says_what_is_missing(tmp_path):
@@ -154,7 +142,7 @@ async def test_a_named_server_that_is_away_is_not_replaced_until_the_user_says_s
         candidate(Verdict.REFUSED), endpoint=Endpoint.parse("http://127.0.0.1:9999"), is_own=True
     )
     backend = ScriptedBackend(candidates=[away, candidate(Verdict.READY, model())])
-    settings = Settings(endpoint="http://127.0.0.1:9999", ui=UiSettings(reduced_motion=True))
+    settings = calm(endpoint="http://127.0.0.1:9999")
     async with desktop(tmp_path, backend, settings=settings) as desk:
         await desk.on(WelcomeScreen)
         await shown(desk, "does not answer. LM Studio does.")
@@ -170,7 +158,7 @@ async def test_a_question_about_another_machine_waits_until_the_prompt_is_sent(t
     backend = ScriptedBackend(candidates=[named])
     backend.check = AsyncMock(side_effect=EndpointNotAllowed("Not allowed."))
     gate = hold(backend, "detect")
-    settings = Settings(endpoint=far.url, ui=UiSettings(reduced_motion=True))
+    settings = calm(endpoint=far.url)
     async with desktop(tmp_path, backend, settings=settings) as desk:
         desk.app.connect.search_pause_s = 0.01
         await desk.press("h", "i")

@@ -59,23 +59,20 @@ async def test_enter_takes_the_model_in_use_which_is_chosen_at_first(app, pilot)
     assert app.results == [QWEN]
 
 
-async def test_typing_filters_and_chooses_the_best(app, pilot):
-    await pilot.press(*"coder")
-    assert chosen(app) == ("http://127.0.0.1:1234", "qwen2.5-coder-14b")
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("coder", "qwen2.5-coder-14b"),
+        ("q3a3", "qwen3-30b-a3b"),  # letters need not stand together
+        ("qwen vision", "qwen2.5-vl-7b"),  # words may name what a model can do
+    ],
+)
+async def test_typing_filters_and_chooses_the_best(app, pilot, typed, name):
+    await pilot.press(*typed)
+    assert chosen(app) == ("http://127.0.0.1:1234", name)
     assert "1 of 11" in screen_text(app)
     await pilot.press("enter")
-    assert [result.model_id for result in app.results] == ["qwen2.5-coder-14b"]
-
-
-async def test_letters_need_not_stand_together(app, pilot):
-    await pilot.press(*"q3moe", *(["backspace"] * 3), *"a3")
-    assert chosen(app) == ("http://127.0.0.1:1234", "qwen3-30b-a3b")
-
-
-async def test_words_may_name_what_a_model_can_do_or_where_it_is(app, pilot):
-    await pilot.press(*"qwen", "space", *"vision")
-    assert chosen(app) == ("http://127.0.0.1:1234", "qwen2.5-vl-7b")
-    assert "1 of 11" in screen_text(app)
+    assert [result.model_id for result in app.results] == [name]
 
 
 async def test_a_server_goes_by_the_name_that_its_user_gave_it():

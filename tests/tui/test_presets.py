@@ -2,23 +2,21 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.config.settings import ChatSettings, Preset, Profile, Settings, UiSettings
+from lmchat.config.settings import ChatSettings, Preset, Profile
 from lmchat.domain.event import TextDelta
 from lmchat.errors import ServerUnavailable
-from tests.support.desktop import ready_desktop, shown
+from tests.support.desktop import calm, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer
 from tests.support.tui_host import text_of
 
-CALM = UiSettings(reduced_motion=True)
-NAMED = Settings(
-    ui=CALM,
+NAMED = calm(
     prompts={
         "french": Preset(text="In French: {{input}}"),
         "pasted": Preset(text="Explain {{clipboard}}"),
     },
     profiles={"short": Profile(max_tokens=50)},
 )
-TITLED = Settings(ui=CALM, chat=ChatSettings(auto_title=True))
+TITLED = calm(chat=ChatSettings(auto_title=True))
 
 
 async def test_a_preset_is_sent_by_its_name_and_a_wrong_one_lists_the_known(tmp_path):

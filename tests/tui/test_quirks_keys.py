@@ -156,11 +156,6 @@ def test_a_report_that_is_cut_and_never_ends_types_nothing(reader: Reader) -> No
     assert reader.later(SEQUENCE_DELAY_S + 0.01) == []
 
 
-@pytest.mark.parametrize("reply", ["\x1b[?62;22c", "\x1b[?0u", "\x1b[12;3;4q"])
-def test_a_reply_that_nobody_asked_for_types_nothing(reader: Reader, reply: str) -> None:
-    assert reader.read(reply, "a") == ["a"]
-
-
 def test_two_escapes_are_two(reader: Reader) -> None:
     assert reader.read("\x1b\x1b") == []
     assert reader.later(0.05) == ["escape", "escape"]
@@ -267,6 +262,7 @@ ANSWERS = (
     "\x1b[0n",
     "\x1b[8;24;80t",
     "\x1b[?0u",
+    "\x1b[12;3;4q",
     "\x1b[?997;1n",
 )
 

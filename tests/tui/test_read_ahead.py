@@ -8,30 +8,20 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.event import PromptProgress
-from lmchat.domain.product import Product
-from lmchat.domain.server import Verdict
 from lmchat.tui.widgets.telemetry_rows import SECTIONS, TelemetrySnapshot, telemetry_rows
 from tests.support.desktop import ready_desktop
-from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
+from tests.support.scripted_backend import answer, llama
 
 LONG = "The lettuce grows between the beans. " * 100
 READING = PromptProgress(fraction=0.62, processed_tokens=620, total_tokens=1000)
 
 
-def llama_cpp() -> ScriptedBackend:
-    """Return a backend of llama.cpp that stops in each reading at 62 %, until it is cancelled."""
-    known = replace(model(context_loaded=100_000), product=Product.LLAMA_CPP)
-    backend = ScriptedBackend(
-        candidates=[candidate(Verdict.READY, known, product=Product.LLAMA_CPP)]
-    )
-    backend.reading_script = [READING, asyncio.Event()]
-    return backend
-
-
 @pytest.fixture
 async def desk(tmp_path):
-    """The app with a file in the prompt, which the server reads."""
-    async with ready_desktop(tmp_path, backend=llama_cpp()) as desk:
+    """The app on a server that stops in each reading at 62 %, until it is cancelled."""
+    backend = llama(context_loaded=100_000)
+    backend.reading_script = [READING, asyncio.Event()]
+    async with ready_desktop(tmp_path, backend=backend) as desk:
         yield desk
 
 

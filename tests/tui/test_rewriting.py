@@ -5,25 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from msgspec.structs import replace
 
-from lmchat.config.settings import Preset, Settings, UiSettings
+from lmchat.config.settings import Preset
 from lmchat.domain.event import StreamFinished, TextDelta
-from lmchat.domain.product import Product
-from lmchat.domain.server import Verdict
-from tests.support.desktop import gone, half, ready_desktop, sent, shown
-from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
+from tests.support.desktop import calm, gone, half, ready_desktop, sent, shown
+from tests.support.scripted_backend import answer, llama
 
 NOTE = "Rewriting an answer"
 END = StreamFinished(reason="stop")
-
-
-def llama(*scripts) -> ScriptedBackend:
-    """Return a server that continues texts."""
-    loaded = replace(model(), product=Product.LLAMA_CPP)
-    return ScriptedBackend(
-        *scripts, candidates=[candidate(Verdict.READY, loaded, product=Product.LLAMA_CPP)]
-    )
 
 
 async def rewrite(desk, ending: str) -> None:
@@ -76,7 +65,7 @@ async def test_a_message_that_was_not_changed_is_no_draft(tmp_path, key):
 
 async def test_a_preset_is_not_sent_in_place_of_the_answer(tmp_path):
     prompts = {"french": Preset(text="In French: {{input}}")}
-    settings = Settings(ui=UiSettings(reduced_motion=True), prompts=prompts)
+    settings = calm(prompts=prompts)
     async with ready_desktop(tmp_path, answer("A"), settings=settings, asked=["one"]) as desk:
         await desk.press("alt+up", "E", "backspace")
         await desk.say("/p french cats", sees="You are rewriting an answer")
@@ -132,14 +121,6 @@ async def test_a_continues_a_rewritten_answer(tmp_path):
         await desk.press("a")
         await shown(desk, "Ferns do quite well.", "3/3")
         assert backend.requests[1].messages[-1].text == "Ferns do quite"
-
-
-async def test_where_an_answer_cannot_be_continued_one_sentence_says_so(tmp_path):
-    async with ready_desktop(tmp_path, answer("Ferns do"), asked=["one"]) as desk:
-        await rewrite(desk, " quite")
-        await desk.press("a", sees="LM Studio cannot continue a text that you have written.")
-        assert desk.texts == ["one", "Ferns do quite"]
-        assert len(desk.backend.requests) == 1
 
 
 async def test_start_lets_the_next_answer_begin_with_words(tmp_path):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.config.settings import ChatSettings, Settings, UiSettings
+from lmchat.config.settings import ChatSettings
 from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.sampling_dialog import SamplingDialog
-from tests.support.desktop import ready_desktop, shown
+from tests.support.desktop import calm, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, set_options
-
-CALM = UiSettings(reduced_motion=True)
 
 
 def sent(desk) -> list[dict[str, object]]:
@@ -19,7 +17,7 @@ def sent(desk) -> list[dict[str, object]]:
 
 
 async def test_the_list_has_what_is_set_and_enter_begins_its_change(tmp_path):
-    settings = Settings(ui=CALM, chat=ChatSettings(temperature=0.7))
+    settings = calm(chat=ChatSettings(temperature=0.7))
     async with ready_desktop(tmp_path, settings=settings) as desk:
         await desk.say("/set seed 42", sees="seed is 42 from the next answer on (session).")
         await desk.say("/set", leads_to=SamplingDialog, sees="Sampling")

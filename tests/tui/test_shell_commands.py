@@ -7,8 +7,8 @@ import re
 import pytest
 from textual import events
 
-from lmchat.config.settings import Preset, Settings, UiSettings
-from tests.support.desktop import ready_desktop, sent, shown
+from lmchat.config.settings import Preset
+from tests.support.desktop import calm, ready_desktop, sent, shown
 from tests.support.scripted_backend import answer
 
 NOT_TYPED = "was not typed here"
@@ -94,20 +94,14 @@ async def test_what_was_run_can_be_recalled_changed_and_run_again(desk):
     await until_prompt(desk, "[$ echo ones]\n")
 
 
-async def test_a_blank_before_it_sends_it(tmp_path):
-    async with ready_desktop(tmp_path, answer("Beans.")) as desk:
-        await desk.ask(" !touch ran")
-        assert sent(desk.backend) == [" !touch ran"]
-        assert not has_run(desk)
-
-
-async def test_an_exclamation_mark_alone_and_several_lines_are_prompts(tmp_path):
-    async with ready_desktop(tmp_path, answer("A"), answer("B")) as desk:
+async def test_a_blank_before_it_sends_it_and_so_do_several_lines_and_the_mark_alone(tmp_path):
+    async with ready_desktop(tmp_path, answer("A"), answer("B"), answer("C")) as desk:
         await desk.ask("!", 1)
+        await desk.ask(" !touch ran", 2)
         await paste(desk, "!touch ran\n!touch ran")
         await desk.press("enter")
-        await desk.answered(2)
-        assert sent(desk.backend) == ["!", "!touch ran\n!touch ran"]
+        await desk.answered(3)
+        assert sent(desk.backend) == ["!", " !touch ran", "!touch ran\n!touch ran"]
         assert not has_run(desk)
 
 
@@ -169,7 +163,7 @@ async def test_an_edited_prompt_is_sent_and_a_rewritten_answer_saved(tmp_path):
 
 async def test_a_preset_and_a_queued_prompt_do_not_run(tmp_path):
     presets = {"evil": Preset(text="!touch ran")}
-    settings = Settings(ui=UiSettings(reduced_motion=True), prompts=presets)
+    settings = calm(prompts=presets)
     async with ready_desktop(tmp_path, answer("A"), settings=settings) as desk:
         desk.chat.sessions.opened.queue.append("!touch ran")
         desk.chat.sessions.show_queue()

@@ -18,7 +18,7 @@ from lmchat.domain.tool import ToolResult
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.tools_dialog import ToolsDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import hold, ready_desktop, shown
+from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
 from tests.support.scripted_tools import ScriptedHost, calls, toolbox
 from tests.tui.test_chat_pictures import TALK, said, seen, steps
@@ -430,18 +430,3 @@ def test_the_look_of_the_card(snap_compare, tmp_path, size):
     desk.backend.candidates = (candidate(Verdict.READY, model(capabilities=("tools",))),)
     desk.app.open_sessions.next_turn.toolbox = toolbox(approve="ask")
     assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=steps(desk, ASKS, "ctrl+r"))
-
-
-async def test_a_decision_after_the_turn_was_stopped_does_nothing(tmp_path):
-    async with desk_with(tmp_path, call()) as desk:
-        await card(desk)
-        disk = hold(desk.store, "finish")
-        assert desk.chat.turns.stop()
-        await desk.pilot.pause()
-        await desk.press("y")
-        await desk.pilot.pause(0.1)
-        assert "internal error" not in desk.text
-        disk.set()
-        await desk.at_rest()
-        assert [state for state, _ in results(desk)] == [AnswerState.STOPPED]
-        assert "internal error" not in desk.text

@@ -7,9 +7,8 @@ import threading
 import pytest
 from textual import events
 
-from lmchat.config.settings import Settings, UiSettings
 from lmchat.tui.screens.ask_dialog import PageDialog
-from tests.support.desktop import ready_desktop, shown
+from tests.support.desktop import calm, ready_desktop, shown
 from tests.support.page_host import PageHost, reply_of
 from tests.support.scripted_backend import answer
 
@@ -44,16 +43,6 @@ async def test_a_page_that_is_no_text_gives_the_command_back(desk, host):
     assert desk.prompt_input.text == f"/file {address}"
 
 
-async def test_the_next_page_of_a_host_is_fetched_without_a_question(desk, host):
-    first, second = host.put("/a", PAGE), host.put("/b", PAGE)
-    await desk.say(f"/file {first}")
-    await desk.on(PageDialog)
-    await desk.confirm()
-    await desk.prompt_is(f"[{first} (15 bytes)]\n")
-    await desk.say(f"/file {second}")
-    await desk.prompt_is(f"[{first} (15 bytes)]\n[{second} (15 bytes)]\n")
-
-
 async def test_a_refused_page_of_the_command_gives_the_command_back(desk, host):
     address = host.put("/a", PAGE)
     await desk.say(f"/file {address}")
@@ -85,7 +74,7 @@ async def test_esc_stops_a_slow_page(desk, host):
 async def test_an_address_in_a_text_is_not_downloaded_even_from_an_allowed_host(
     tmp_path, host, text
 ):
-    settings = Settings(allowed_hosts=("127.0.0.1",), ui=UiSettings(reduced_motion=True))
+    settings = calm(allowed_hosts=("127.0.0.1",))
     async with ready_desktop(tmp_path, answer("Yes."), settings=settings) as desk:
         address = host.put("/a", PAGE)
         desk.prompt_input.post_message(events.Paste(text.format(address)))

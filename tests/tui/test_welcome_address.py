@@ -6,14 +6,13 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.errors import EndpointNotAllowed, ServerUnavailable, StoreUnavailable
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.server_dialog import AddressDialog, AllowDialog, KeyDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
-from tests.support.desktop import desktop, gone, shown
+from tests.support.desktop import calm, desktop, gone, shown
 from tests.support.scripted_backend import ScriptedBackend, candidate, model
 
 COLD = model(state=LoadState.NOT_LOADED)
@@ -115,7 +114,7 @@ async def test_another_machine_is_allowed_for_this_run_alone_and_the_line_for_go
     tmp_path,
 ):
     backend = Places()
-    settings = Settings(allowed_hosts=("nas:1234",), ui=UiSettings(reduced_motion=True))
+    settings = calm(allowed_hosts=("nas:1234",))
     async with asked_for(tmp_path, backend, "gpu-box:8000", settings=settings) as desk:
         await desk.on(AllowDialog)
         await desk.press("y")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.product import Product
 from lmchat.domain.server import Verdict
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.welcome.server_starts import StartDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
+from tests.support.desktop import calm
 from tests.support.programs import processes
 from tests.support.start_desk import FAIL, HANG, LISTEN, at, put, start_desk, unused_port
 
@@ -114,7 +114,7 @@ async def test_a_server_that_fails_is_told_with_the_last_line_of_its_log(tmp_pat
 async def test_what_was_started_is_used_even_where_another_server_was_named(tmp_path):
     port, away = unused_port(), at(unused_port())
     program(tmp_path, "ollama", LISTEN, port=port)
-    settings = Settings(endpoint=away.url, ui=UiSettings(reduced_motion=True))
+    settings = calm(endpoint=away.url)
     async with start_desk(tmp_path, {Product.OLLAMA: port}, own=[away], settings=settings) as seen:
         await seen.takes("ollama serve")
         await seen.confirms(leads_to=ChatScreen)

@@ -104,27 +104,6 @@ async def test_a_model_that_was_unloaded_is_loaded_by_the_next_question(tmp_path
         assert memory == ["qwen3-8b"]
 
 
-async def test_a_model_that_was_unloaded_with_jit_loading_off_is_told_and_nothing_is_lost(
-    tmp_path, start
-):
-    memory = ["qwen3-8b"]
-    server = start(lm_studio, loaded=memory, has_jit=False)
-    async with desktop.run(tmp_path, {1234: server}) as seen:
-        await seen.chats("One?")
-        memory.clear()
-        await seen.says("Two?")
-        await seen.shows(
-            "No models loaded.",
-            "Press Ctrl+O, Enter to load it; your message is then sent",
-            "again.",
-        )
-        await seen.presses("ctrl+o", leads_to=ModelPicker)
-        await seen.until(lambda: "· qwen3-8b" in seen.text, "the new state in the list")
-        await seen.presses("enter")
-        await seen.answered(2)
-    assert said(server)[-1] == ["One?", "Hello there.", "Two?"]
-
-
 async def test_a_server_that_goes_away_in_mid_chat_is_told_and_the_question_can_be_asked_again(
     tmp_path, start
 ):

@@ -82,16 +82,6 @@ async def test_a_model_that_cannot_be_loaded_is_told_and_what_was_said_returns(t
     assert server.seen(CHAT) == []
 
 
-async def test_for_a_named_model_that_no_server_has_the_picker_comes(tmp_path, start):
-    server = start(lm_studio)
-    async with desktop.run(tmp_path, {1234: server}, settings=Settings(model="nosuch")) as seen:
-        await seen.is_on(ModelPicker)
-        await seen.shows("No server has a model nosuch: choose one", "● qwen3-8b")
-        await seen.presses("enter")
-        await seen.chats()
-    assert server.seen(CHAT)[0].json["model"] == "qwen3-8b"
-
-
 async def test_a_model_that_is_loaded_in_lm_studio_itself_ends_the_question(tmp_path, start):
     memory: list[str] = []
     async with desktop.run(tmp_path, {1234: start(lm_studio, loaded=memory)}) as seen:

@@ -6,7 +6,6 @@ import httpx
 import pytest
 
 from lmchat.domain.server import Verdict
-from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.server_dialog import KeyDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
@@ -142,24 +141,6 @@ async def test_another_machine_is_asked_only_after_yes_and_with_its_key(tmp_path
         await seen.presses("enter")
         await seen.chats()
         assert seen.credentials.get("http://gpu-box:8000") == KEY
-
-
-async def test_with_its_flag_and_its_key_another_machine_is_like_this_one(tmp_path, start):
-    server = start(plain, "far", key=KEY)
-    settings = desktop.named("http://gpu-box:8000", allowed=["gpu-box"])
-    async with desktop.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
-        await asks_for_key(seen)
-        await seen.chats()
-        await seen.shows("gpu-box:8000")
-        await seen.rests()
-    async with desktop.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
-        await seen.chats()
-
-
-async def asks_for_key(seen: desktop.Situation) -> None:
-    await seen.is_on(KeyDialog)
-    await seen.types(KEY)
-    await seen.presses("enter", leads_to=ChatScreen)
 
 
 async def test_no_leaves_one_sentence_with_the_flag_and_sends_nothing(tmp_path, start):
