@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lmchat.config.settings import Settings
+from lmchat.proxy.client import ProxyClient
 from lmchat.storage.store import SqliteStore
 
 
@@ -15,3 +17,10 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     store = SqliteStore(tmp_path / "sessions.db")
     yield store
     await store.aclose()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[ProxyClient]:
+    client = ProxyClient(Settings())
+    yield client
+    await client.aclose()

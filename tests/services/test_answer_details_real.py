@@ -7,16 +7,16 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from lmchat.config.settings import Settings
 from lmchat.domain.event import TextDelta
 from lmchat.domain.message import ChatMessage, Receipt
 from lmchat.domain.request import Sampling
-from lmchat.domain.server import Endpoint, LoadState, Target
+from lmchat.domain.server import Endpoint, LoadState
 from lmchat.proxy.client import ProxyClient
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.conversation import Conversation
 from lmchat.tui.screens.answer_details import details_text
 from tests.services.test_conversation import begin, reading
+from tests.support.real_sessions import target_at
 from tests.support.scripted_backend import read
 
 pytestmark = pytest.mark.timeout(180)
@@ -26,18 +26,8 @@ SHORT = Sampling(max_tokens=8)
 _CHECKS = 400
 
 
-@pytest.fixture
-async def client():
-    client = ProxyClient(Settings())
-    yield client
-    await client.aclose()
-
-
 async def settings_for(client: ProxyClient, url: str, sampling: Sampling = SHORT) -> TurnSettings:
-    endpoint = Endpoint.parse(url)
-    candidate = await client.check(endpoint)
-    target = Target(endpoint=endpoint, product=candidate.product, model=candidate.models[0])
-    return TurnSettings(target=target, sampling=sampling)
+    return TurnSettings(target=await target_at(client, url), sampling=sampling)
 
 
 async def ask(
@@ -85,10 +75,8 @@ async def test_waiting_for_another_answer_is_measured(real_server, client, store
 async def test_a_sleeping_server_is_noted_with_the_time_of_waking(start_real_server, client, store):
     server = start_real_server(sleep_s=1)
     settings = await settings_for(client, server.url)
-    endpoint = settings.target.endpoint
     for _ in range(_CHECKS):
-        models = (await client.check(endpoint)).models
-        if models[0].state is LoadState.ASLEEP:
+        if (await target_at(client, server.url)).model.state is LoadState.ASLEEP:
             break
         await asyncio.sleep(0.05)
     receipt = receipt_of(await ask(begin(client, store), settings))

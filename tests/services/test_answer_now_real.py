@@ -9,11 +9,12 @@ import pytest
 from lmchat.config.settings import Settings
 from lmchat.domain.event import ReasoningDelta
 from lmchat.domain.request import Sampling
-from lmchat.domain.server import Endpoint, Target
+from lmchat.domain.server import Endpoint
 from lmchat.proxy.client import ProxyClient
 from lmchat.services.answer_now import answer_now
 from lmchat.services.answer_stream import TurnSettings
 from tests.services.test_conversation import begin, on_disk
+from tests.support.real_sessions import target_at
 
 pytestmark = pytest.mark.timeout(120)  # where others compute too, each answer takes its time
 MAX_TOKENS = 80
@@ -30,11 +31,8 @@ class Refused(ProxyClient):
 
 async def answered_now(store, client, url, model_name=""):
     """Ask, press the key at the fifth piece of the thought, and return the saved answer."""
-    endpoint = Endpoint.parse(url)
-    candidate = await client.check(endpoint)
-    known = [model for model in candidate.models if model_name in model.model_id]
     settings = TurnSettings(
-        target=Target(endpoint=endpoint, product=candidate.product, model=known[0]),
+        target=await target_at(client, url, model_name),
         sampling=Sampling(temperature=0, seed=1, max_tokens=MAX_TOKENS),
     )
     conversation = begin(client, store)

@@ -13,11 +13,12 @@ from lmchat.config.settings import LimitSettings, Settings
 from lmchat.domain.event import RetryScheduled, TextDelta
 from lmchat.domain.message import AnswerState
 from lmchat.domain.request import Sampling
-from lmchat.domain.server import Endpoint, Target
+from lmchat.domain.server import Endpoint
 from lmchat.proxy.client import ProxyClient
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.away import replay_id_of
 from tests.services.test_conversation import begin
+from tests.support.real_sessions import target_at
 from tests.support.scripted_backend import read
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.rule("R-42")]
@@ -77,9 +78,7 @@ async def client():
 
 
 async def settings_for(client, url, tokens: int = 100, *, is_kept: bool = True) -> TurnSettings:
-    endpoint = Endpoint.parse(url)
-    candidate = await client.check(endpoint)
-    target = Target(endpoint=endpoint, product=candidate.product, model=candidate.models[0])
+    target = await target_at(client, url)
     sampling = Sampling(temperature=0, seed=1, max_tokens=tokens)
     return TurnSettings(target=target, sampling=sampling, is_kept=is_kept)
 

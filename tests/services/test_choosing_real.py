@@ -7,15 +7,14 @@ import json
 import httpx
 import pytest
 
-from lmchat.config.settings import Settings
 from lmchat.domain.request import Sampling
-from lmchat.domain.server import Endpoint, Target
 from lmchat.domain.token_choice import choices_json
 from lmchat.proxy.client import ProxyClient
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.choosing import AnswerChoices
 from lmchat.storage.store import SqliteStore
 from tests.services.test_conversation import begin
+from tests.support.real_sessions import target_at
 from tests.support.scripted_backend import read
 
 pytestmark = pytest.mark.timeout(120)  # where others compute too, each answer takes its time
@@ -31,15 +30,11 @@ class Talk:
     def __init__(self, client: ProxyClient, store: SqliteStore, url: str) -> None:
         self.client = client
         self.store = store
-        self.endpoint = Endpoint.parse(url)
+        self.url = url
 
     async def settings(self, tokens: int) -> TurnSettings:
-        candidate = await self.client.check(self.endpoint)
-        target = Target(
-            endpoint=self.endpoint, product=candidate.product, model=candidate.models[0]
-        )
         sampling = Sampling(temperature=0, seed=1, max_tokens=tokens, more={"logprobs": 5})
-        return TurnSettings(target=target, sampling=sampling)
+        return TurnSettings(target=await target_at(self.client, self.url), sampling=sampling)
 
     async def answer(self, prompt: str = PROMPT):
         """Return a session with an answer, and the stored choices of that."""
@@ -60,12 +55,8 @@ class Talk:
 
 
 @pytest.fixture
-async def talk_to(tmp_path):
-    store = SqliteStore(tmp_path / "sessions.db")
-    client = ProxyClient(Settings())
-    yield lambda server: Talk(client, store, server.url)
-    await client.aclose()
-    await store.aclose()
+def talk_to(client, store):
+    return lambda server: Talk(client, store, server.url)
 
 
 def raw_entries(url: str, field: str) -> list[dict]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
-from contextlib import asynccontextmanager
-from itertools import takewhile
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
 
-from lmchat.config.settings import ChatSettings, Settings
-from lmchat.domain.event import StreamFinished, UsageReported
 from lmchat.domain.message import (
     ReasoningPart,
     Role,
@@ -21,16 +17,12 @@ from lmchat.domain.message import (
     ToolResultPart,
     text_message,
 )
-from lmchat.domain.server import Endpoint, LoadState, Target
+from lmchat.domain.server import LoadState
 from lmchat.domain.session import MessagePath, Session
-from lmchat.proxy.client import ProxyClient
 from lmchat.services.attachments import read_attachment
-from lmchat.services.backend import Backend
 from lmchat.services.context_list import ContextList, context_lists
 from lmchat.services.excluding import set_excluded
-from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import Lazy
-from lmchat.storage.store import SqliteStore
+from tests.support.real_sessions import User, user_at
 from tests.support.scripted_backend import read
 from tests.support.scripted_tools import toolbox
 
@@ -38,50 +30,17 @@ pytestmark = pytest.mark.timeout(180)
 PROMPT = "Which crop needs the most water? 🌱 水"
 
 
-class Gardener:
-    """A user of one server, with sessions."""
-
-    def __init__(self, backend: Backend, store: SqliteStore, chat: ChatSettings) -> None:
-        self.backend = backend
-        self.sessions = OpenSessions(chat=chat, backend=backend, store=store)
-
-    @property
-    def conversation(self):
-        return self.sessions.shown.conversation
-
-    async def use(self, url: str) -> None:
-        endpoint = Endpoint.parse(url)
-        candidate = await self.backend.check(endpoint)
-        self.sessions.next_turn.target = Target(
-            endpoint=endpoint, product=candidate.product, model=candidate.models[0]
-        )
+class Gardener(User):
+    """A user who looks at the lists of `/context`."""
 
     async def lists(self, text: str = PROMPT, files=()) -> list[ContextList]:
         lists = context_lists(self.conversation, self.sessions.next_turn, self.backend, text, files)
         return await read(lists)
 
-    async def send(self, text: str = PROMPT, files=()) -> UsageReported:
-        """Send a prompt; return the counts of its first request, the last of which are final."""
-        settings = self.sessions.next_turn.settings()
-        events = await read(self.conversation.send(text, settings, files))
-        first = takewhile(lambda event: not isinstance(event, StreamFinished), events)
-        return [event for event in first if isinstance(event, UsageReported)][-1]
-
 
 @pytest.fixture
-async def make_gardener(tmp_path):
-    @asynccontextmanager
-    async def make(url: str, **chat):
-        store = SqliteStore(tmp_path / "sessions.db")
-        client = ProxyClient(Settings())
-        backend = Backend(lambda: client, Lazy(lambda: None))
-        gardener = Gardener(backend, store, ChatSettings(max_tokens=4, temperature=0.0, **chat))
-        await gardener.use(url)
-        yield gardener
-        await backend.aclose()
-        await store.aclose()
-
-    return make
+def make_gardener(tmp_path):
+    return partial(user_at, Gardener, tmp_path)
 
 
 def exact(lists: list[ContextList]) -> ContextList:
@@ -175,15 +134,10 @@ async def test_a_message_taken_out_is_not_counted_and_one_put_back_is(real_serve
 async def test_a_model_that_sleeps_is_not_woken_for_a_count(start_real_server, make_gardener):
     server = start_real_server(sleep_s=1)
     async with make_gardener(server.url) as gardener:
-        target = gardener.sessions.next_turn.target
-        while target.model.state is not LoadState.ASLEEP:
-            await asyncio.sleep(0.1)
-            await gardener.use(server.url)
-            target = gardener.sessions.next_turn.target
+        await gardener.wait_until_asleep(server.url)
         (estimated,) = await gardener.lists()
         assert estimated.is_estimated
-        await gardener.use(server.url)
-        assert gardener.sessions.next_turn.target.model.state is LoadState.ASLEEP
+        assert await gardener.model_state(server.url) is LoadState.ASLEEP
 
 
 SYSTEM = "You are a gardener. Answer in short sentences."
@@ -202,7 +156,7 @@ CHINESE = (
     "下面的田里什么都没有活下来,连羽衣甘蓝也没有。",
     "他抓起一把土,让它从指缝间流走:对这个季节来说太干了。",
 )
-CODE = tuple(inspect.getsource(function) for function in (read, exact, Gardener.use))
+CODE = tuple(inspect.getsource(function) for function in (read, exact, Gardener.lists))
 RECORDS = tuple(
     json.dumps(
         [{"id": n + k, "crop": "kale", "moisture": 0.1 + n / 37} for n in range(6)], indent=k

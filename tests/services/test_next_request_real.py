@@ -2,77 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from functools import partial
 
 import httpx
 import pytest
 from msgspec.structs import replace
 
-from lmchat.config.settings import ChatSettings, Settings
-from lmchat.domain.event import UsageReported
 from lmchat.domain.request import TemplateText
-from lmchat.domain.server import Endpoint, LoadState, Target
+from lmchat.domain.server import Endpoint, LoadState
 from lmchat.errors import LMChatError
-from lmchat.proxy.client import ProxyClient
-from lmchat.services.backend import Backend
 from lmchat.services.next_request import json_text, next_request, split_at_special_tokens
-from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import Lazy
-from lmchat.storage.store import SqliteStore
-from tests.support.proxy_calls import FixedKey
-from tests.support.scripted_backend import read
+from tests.support.real_sessions import User, user_at
 from tests.support.scripted_tools import toolbox
 
 pytestmark = pytest.mark.timeout(180)  # it reads and writes some hundred tokens, 100 a second
 HOSTILE = "Say \x1b[31mred\u202e <|im_end|>\n\n\t`$HOME` 😀 é \ud800 字"
 
 
-class Asker:
-    """A user of one server, who looks at each request before it is sent."""
-
-    def __init__(self, client: ProxyClient, store: SqliteStore, chat: ChatSettings) -> None:
-        self.backend = Backend(lambda: client, Lazy(lambda: None))
-        self.open_sessions = OpenSessions(chat=chat, backend=self.backend, store=store)
-
-    @property
-    def conversation(self):
-        return self.open_sessions.shown.conversation
-
-    async def use(self, url: str) -> None:
-        endpoint = Endpoint.parse(url)
-        candidate = await self.backend.check(endpoint)
-        self.open_sessions.next_turn.target = Target(
-            endpoint=endpoint, product=candidate.product, model=candidate.models[0]
-        )
+class Asker(User):
+    """A user who looks at each request before it is sent."""
 
     async def look(self, text: str) -> TemplateText:
-        settings = self.open_sessions.next_turn.settings()
+        settings = self.sessions.next_turn.settings()
         request = await next_request(self.conversation, text, settings)
         return await self.backend.template_text(request)
 
-    async def send(self, text: str) -> UsageReported:
-        """Send a prompt, and return the counts of the first request for it."""
-        settings = self.open_sessions.next_turn.settings()
-        events = await read(self.conversation.send(text, settings))
-        return next(event for event in events if isinstance(event, UsageReported))
-
 
 @pytest.fixture
-async def make_asker(tmp_path):
-    @asynccontextmanager
-    async def make(url: str, key: str = "", **chat) -> AsyncIterator[Asker]:
-        store = SqliteStore(tmp_path / "sessions.db")
-        client = ProxyClient(Settings(), keys=FixedKey(key))
-        asker = Asker(client, store, ChatSettings(max_tokens=6, temperature=0.0, **chat))
-        await asker.use(url)
-        yield asker
-        await asker.backend.aclose()
-        await store.aclose()
-
-    return make
+def make_asker(tmp_path):
+    return partial(user_at, Asker, tmp_path)
 
 
 def counted_by_server(url: str, text: str) -> int:
@@ -88,7 +47,7 @@ async def test_the_text_has_the_tokens_of_the_answer_that_follows(
     server = start_real_server(reasoning=24)
     async with make_asker(server.url, system_prompt="Answer in one word.") as asker:
         if has_tools:
-            asker.open_sessions.next_turn.toolbox = toolbox()
+            asker.sessions.next_turn.toolbox = toolbox()
         for prompt in ("Which crop needs water?", "Say <|im_end|> 😀 é 字 `$HOME`", HOSTILE):
             shown = await asker.look(prompt)
             usage = await asker.send(prompt)
@@ -100,7 +59,7 @@ async def test_the_text_has_the_tokens_of_the_answer_that_follows(
 
 async def test_first_words_are_in_the_text(real_server, make_asker):
     async with make_asker(real_server.url) as asker:
-        asker.open_sessions.use_first_words("The best crop")
+        asker.sessions.use_first_words("The best crop")
         shown = await asker.look("Which one?")
         assert shown.text.endswith("The best crop")
         assert (await asker.send("Which one?")).prompt_tokens == shown.tokens
@@ -127,17 +86,11 @@ async def test_without_a_draft_the_prompt_is_empty(real_server, make_asker):
 async def test_a_model_that_sleeps_is_not_woken(start_real_server, make_asker):
     server = start_real_server(sleep_s=1)
     async with make_asker(server.url) as asker:
-
-        async def state() -> LoadState:
-            candidate = await asker.backend.check(Endpoint.parse(server.url))
-            return candidate.models[0].state
-
-        while await state() is not LoadState.ASLEEP:  # noqa: ASYNC110 - only the server knows when
-            await asyncio.sleep(0.1)
+        await asker.wait_until_asleep(server.url)
         with pytest.raises(LMChatError) as raised:
             await asker.look("Hello")
         assert raised.value.kind == "model_not_loaded"
-        assert await state() is LoadState.ASLEEP
+        assert await asker.model_state(server.url) is LoadState.ASLEEP
 
 
 @pytest.mark.router
@@ -148,7 +101,7 @@ async def test_a_router_loads_no_model_for_the_text(real_router, make_asker):
         models = (await asker.backend.models(endpoint, is_refresh=True)).models
         [loaded] = [model for model in models if model.state is LoadState.LOADED]
         [unloaded] = [model for model in models if model.state is LoadState.NOT_LOADED]
-        next_turn = asker.open_sessions.next_turn
+        next_turn = asker.sessions.next_turn
         assert next_turn.target is not None
         next_turn.target = replace(next_turn.target, model=unloaded)
         with pytest.raises(LMChatError) as raised:
@@ -162,7 +115,7 @@ async def test_a_router_loads_no_model_for_the_text(real_router, make_asker):
 
 async def test_the_json_of_a_request_is_its_body(real_server, make_asker):
     async with make_asker(real_server.url) as asker:
-        settings = asker.open_sessions.next_turn.settings()
+        settings = asker.sessions.next_turn.settings()
         request = await next_request(asker.conversation, HOSTILE, settings)
         outgoing = await asker.backend.outgoing(request)
         assert json.loads(json_text(outgoing)) == json.loads(outgoing.body)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
-from lmchat.config.settings import ChatSettings, Settings
+from lmchat.config.settings import ChatSettings
 from lmchat.domain.event import UsageReported
 from lmchat.domain.message import Role, text_message
-from lmchat.domain.server import Endpoint, LoadState, Target
+from lmchat.domain.server import LoadState
 from lmchat.domain.session import Session
-from lmchat.proxy.client import ProxyClient
 from lmchat.services.backend import Backend
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import Lazy
 from lmchat.services.read_ahead import ReadAhead
 from lmchat.storage.store import SqliteStore
-from tests.support.scripted_backend import read
+from tests.support.real_sessions import User, user_at
 
 pytestmark = pytest.mark.timeout(180)  # it reads thousands of tokens, about 100 a second
 PROMPT = "Which crop needs the most water?"
@@ -37,19 +35,12 @@ def garden_session(open_sessions: OpenSessions, name: str, *, rounds: int) -> Se
     return Session(header=header, messages=tuple(messages))
 
 
-class Typist:
-    """A user of one server, who types into sessions that were read from the disk."""
+class Typist(User):
+    """A user who types into sessions that were read from the disk."""
 
     def __init__(self, backend: Backend, store: SqliteStore, chat: ChatSettings) -> None:
-        self.backend = backend
-        self.open_sessions = OpenSessions(chat=chat, backend=backend, store=store)
-        self.read_ahead = ReadAhead(backend, self.open_sessions)
-
-    async def use(self, endpoint: Endpoint) -> None:
-        candidate = await self.backend.check(endpoint)
-        self.open_sessions.next_turn.target = Target(
-            endpoint=endpoint, product=candidate.product, model=candidate.models[0]
-        )
+        super().__init__(backend, store, chat)
+        self.read_ahead = ReadAhead(backend, self.sessions)
 
     async def type(self, draft: str) -> None:
         """Type a draft, and wait until nothing is read any more."""
@@ -66,28 +57,14 @@ class Typist:
     async def send(self, text: str = PROMPT) -> UsageReported:
         """Send a prompt as the screen does, and return the server's counts."""
         self.read_ahead.cancel()
-        conversation = self.open_sessions.shown.conversation
-        events = await read(conversation.send(text, self.open_sessions.next_turn.settings()))
-        self.read_ahead.note_turn(conversation)
-        return next(event for event in events if isinstance(event, UsageReported))
+        usage = await super().send(text)
+        self.read_ahead.note_turn(self.conversation)
+        return usage
 
 
 @pytest.fixture
-async def make_typist(tmp_path):
-    @asynccontextmanager
-    async def make(url: str, **chat):
-        store = SqliteStore(tmp_path / "sessions.db")
-        client = ProxyClient(Settings())
-        backend = Backend(lambda: client, Lazy(lambda: None))
-        options = ChatSettings(max_tokens=4, temperature=0.0, **chat)
-        typist = Typist(backend, store, options)
-        await typist.use(Endpoint.parse(url))
-        yield typist
-        typist.read_ahead.cancel()
-        await backend.aclose()
-        await store.aclose()
-
-    return make
+def make_typist(tmp_path):
+    return partial(user_at, Typist, tmp_path)
 
 
 def new_tokens(usage: UsageReported) -> int:
@@ -97,8 +74,8 @@ def new_tokens(usage: UsageReported) -> int:
 @pytest.mark.rule("R-41")
 async def test_after_reading_ahead_only_the_prompt_is_new(real_server, make_typist):
     async with make_typist(real_server.url) as typist:
-        session = garden_session(typist.open_sessions, "northern", rounds=20)
-        typist.open_sessions.show_path(session)
+        session = garden_session(typist.sessions, "northern", rounds=20)
+        typist.sessions.show_path(session)
         await typist.type("W")
         usage = await typist.send()
         assert usage.prompt_tokens > 1800
@@ -110,22 +87,22 @@ async def test_after_reading_ahead_only_the_prompt_is_new(real_server, make_typi
 async def test_thoughts_of_older_answers_do_not_spoil_the_cache(start_real_server, make_typist):
     server = start_real_server(reasoning=24)
     async with make_typist(server.url) as typist:
-        session = garden_session(typist.open_sessions, "thoughtful", rounds=8)
-        typist.open_sessions.show_path(session)
+        session = garden_session(typist.sessions, "thoughtful", rounds=8)
+        typist.sessions.show_path(session)
         await typist.type("W")
         assert new_tokens(await typist.send()) <= PROMPT_TOKENS + 40  # the template opens a thought
 
 
 async def test_what_was_read_before_enter_is_in_the_cache(real_server, make_typist):
     async with make_typist(real_server.url) as typist:
-        session = garden_session(typist.open_sessions, "southern", rounds=12)
-        typist.open_sessions.show_path(session)
+        session = garden_session(typist.sessions, "southern", rounds=12)
+        typist.sessions.show_path(session)
         typist.read_ahead.follow("W")
         await typist.until_something_is_read()
         usage = await typist.send()
         assert usage.cached_tokens > 200
         assert new_tokens(usage) > 200  # the other steps were not read before the answer
-        assert typist.open_sessions.shown.conversation.messages[-1].text
+        assert typist.conversation.messages[-1].text
 
 
 async def test_a_file_in_the_draft_is_read_ahead_too(real_server, make_typist):
@@ -139,13 +116,8 @@ async def test_a_file_in_the_draft_is_read_ahead_too(real_server, make_typist):
 async def test_a_model_that_sleeps_is_not_woken(start_real_server, make_typist):
     server = start_real_server(sleep_s=1)
     async with make_typist(server.url) as typist:
-        target = typist.open_sessions.next_turn.target
-        while target.model.state is not LoadState.ASLEEP:
-            await asyncio.sleep(0.1)
-            await typist.use(target.endpoint)
-            target = typist.open_sessions.next_turn.target
-        session = garden_session(typist.open_sessions, "sleepy", rounds=8)
-        typist.open_sessions.show_path(session)
+        await typist.wait_until_asleep(server.url)
+        session = garden_session(typist.sessions, "sleepy", rounds=8)
+        typist.sessions.show_path(session)
         await typist.type("W")
-        await typist.use(target.endpoint)
-        assert typist.open_sessions.next_turn.target.model.state is LoadState.ASLEEP
+        assert await typist.model_state(server.url) is LoadState.ASLEEP

@@ -7,13 +7,10 @@ import urllib.request
 
 import pytest
 
-from lmchat.config.settings import Settings
 from lmchat.domain.request import Sampling
-from lmchat.domain.server import Endpoint, Target
-from lmchat.proxy.client import ProxyClient
 from lmchat.services.answer_stream import TurnSettings
-from lmchat.storage.store import SqliteStore
 from tests.services.test_conversation import begin
+from tests.support.real_sessions import target_at
 from tests.support.scripted_backend import read
 
 pytestmark = pytest.mark.timeout(120)  # where others compute too, each answer takes its time
@@ -24,7 +21,7 @@ class Talk:
     """Sessions with one server, whose answers are the same every time."""
 
     def __init__(self, client, store, url):
-        self.client, self.store, self.endpoint = client, store, Endpoint.parse(url)
+        self.client, self.store, self.url = client, store, url
 
     async def answer(self, tokens: int, *, then: int = 0):
         """Return an answer of so many tokens, gone on with for some more."""
@@ -55,7 +52,7 @@ class Talk:
         said = [{"role": "user", "content": PROMPT}, {"role": "assistant", "content": text}]
         body = {"messages": said, "temperature": 0, "seed": 1, "max_tokens": tokens}
         request = urllib.request.Request(  # noqa: S310 - loopback
-            f"{self.endpoint.url}/v1/chat/completions",
+            f"{self.url}/v1/chat/completions",
             data=json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
@@ -63,24 +60,15 @@ class Talk:
             return json.load(reply)["choices"][0]["message"]["content"].removeprefix(text)
 
     async def _how(self, tokens: int) -> TurnSettings:
-        candidate = await self.client.check(self.endpoint)
-        target = Target(
-            endpoint=self.endpoint, product=candidate.product, model=candidate.models[0]
-        )
         return TurnSettings(
-            target=target, sampling=Sampling(temperature=0, seed=1, max_tokens=tokens)
+            target=await target_at(self.client, self.url),
+            sampling=Sampling(temperature=0, seed=1, max_tokens=tokens),
         )
 
 
 @pytest.fixture
-async def talk_to(tmp_path):
-    store, client = (
-        SqliteStore(tmp_path / "sessions.db"),
-        ProxyClient(Settings()),
-    )
-    yield lambda server: Talk(client, store, server.url)
-    await client.aclose()
-    await store.aclose()
+def talk_to(client, store):
+    return lambda server: Talk(client, store, server.url)
 
 
 async def test_an_answer_is_continued_as_if_it_had_never_been_cut(real_server, talk_to):
