@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
-
 import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState
 from lmchat.errors import ServerRejected, ServerUnavailable
-from lmchat.formats.json_format import to_json
-from lmchat.services.away import kept_answer, replay_id_of
-from lmchat.services.importing import Importer
+from lmchat.services.away import replay_id_of
 from tests.services.test_conversation import SETTINGS, begin
-from tests.support.chats import store_at
 from tests.support.scripted_backend import ScriptedBackend, read
 
 pytestmark = pytest.mark.rule("R-42")
@@ -34,18 +29,6 @@ async def interrupted_conversation(store, text, second_script):
     backend.kept.add(replay_id_of(conversation.messages[-1]))
     assert await conversation.has_kept_answer()
     return conversation
-
-
-async def test_no_server_is_asked_for_the_answer_of_an_imported_session(tmp_path, store):
-    conversation = await interrupted_conversation(store, SHORT, [])
-    session = await store.open_session(conversation.header.session_id)
-    file = tmp_path / "chat.json"
-    file.write_text(to_json(session))
-    async with aclosing(store_at(tmp_path / "other")) as other:
-        await Importer(other).import_files([str(file)])
-        imported = (await other.open_session(session.header.session_id)).messages[-1]
-    assert (imported.text, imported.state) == (SHORT, AnswerState.INTERRUPTED)
-    assert kept_answer([imported]) is None
 
 
 @pytest.mark.parametrize("text", [SHORT, LONG])

@@ -8,6 +8,8 @@ import pytest
 
 from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState, ChatMessage, Role
+from lmchat.domain.product import Product
+from lmchat.domain.server import Target
 from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import (
     RequestInvalid,
@@ -21,7 +23,7 @@ from lmchat.services.conversation_events import AnswerBegun, MessageAdded
 from lmchat.services.save_queue import SaveQueue
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import header
-from tests.support.scripted_backend import ScriptedBackend, answer, read, target
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, model, read, target
 
 
 def begin(
@@ -37,6 +39,10 @@ def begin(
 
 
 SETTINGS = TurnSettings(target=target())
+
+
+def settings_for(product: Product = Product.LLAMA_CPP) -> TurnSettings:
+    return TurnSettings(target=Target(endpoint=ENDPOINT, product=product, model=model()))
 
 
 async def reading(events, kind) -> asyncio.Task[None]:

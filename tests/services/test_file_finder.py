@@ -26,43 +26,12 @@ def finder(folder, clock=lambda: 0.0, **environ):
     return FileFinder(folder, {**os.environ, **environ}, clock)
 
 
-async def test_in_a_repository_ignored_files_are_left_out_and_new_ones_found(tmp_path):
-    git(tmp_path, "init", "-q")
-    made(tmp_path, "src/garden.py", "new/garden.md", "build/garden.o", ".env")
-    (tmp_path / ".gitignore").write_text("build/\n.env\n")
-    git(tmp_path, "add", "src")
-    assert await finder(tmp_path).find("gar") == ("new/garden.md", "src/garden.py")
-    assert await finder(tmp_path).find("env") == ()
-
-
-def with_a_missing_object(folder, program):
-    """Make a repository whose `.gitignore` is to be fetched by a program that its settings name."""
-    git(folder, "init", "-q")
-    made(folder, "sub/.gitignore", "sub/a.txt")
-    git(folder, "add", ".")
-    git(folder, "update-index", "--skip-worktree", "sub/.gitignore")
-    name = git(folder, "rev-parse", ":sub/.gitignore").strip()
-    (folder / ".git" / "objects" / name[:2] / name[2:]).unlink()
-    (folder / "sub" / ".gitignore").unlink()
-    made(folder, "sub/new.txt")
-    for key, value in {
-        "core.repositoryformatversion": "1",
-        "extensions.partialClone": "origin",
-        "remote.origin.promisor": "true",
-        "remote.origin.url": f"ext::{program}",
-        "protocol.ext.allow": "always",
-    }.items():
-        git(folder, "config", key, value)
-
-
 async def test_no_program_of_a_repository_runs(tmp_path):
     put(tmp_path, "spy", f"open({str(tmp_path / 'ran')!r}, 'w')")
-    made(tmp_path, "monitored/a.txt", "fetched/b.txt")
+    made(tmp_path, "monitored/a.txt")
     git(tmp_path / "monitored", "init", "-q")
     git(tmp_path / "monitored", "config", "core.fsmonitor", str(tmp_path / "spy"))
-    with_a_missing_object(tmp_path / "fetched", tmp_path / "spy")
-    for folder in ("monitored", "fetched", "fetched/sub"):
-        assert await finder(tmp_path / folder).find("txt")
+    assert await finder(tmp_path / "monitored").find("txt")
     assert not (tmp_path / "ran").exists()
 
 

@@ -480,20 +480,6 @@ async def test_a_session_whose_file_names_an_odd_original_can_be_opened(tmp_path
     assert (await store.open_session(imported.header.session_id)).messages
 
 
-async def test_calls_of_another_program_without_a_result_are_dropped(tmp_path, store, importer):
-    source = Path(__file__).parents[1] / "formats" / "data" / "foreign" / "llama_cpp.jsonl"
-    lines = [line for line in source.read_text().splitlines() if '"role": "tool"' not in line]
-    lines = [line for line in lines if '"role":"tool"' not in line]
-    imported = await import_all(importer, file_of(tmp_path, "\n".join(lines), "chats.jsonl"))
-    saved = [await store.open_session(chat.header.session_id) for chat in imported]
-    assert not [
-        call for session in saved for message in session.messages for call in message.tool_calls
-    ]
-    assert any(
-        "without a result" in skipped.reason for chat in imported for skipped in chat.skipped
-    )
-
-
 async def test_a_file_with_nothing_but_calls_is_refused(tmp_path, importer):
     call = {"id": "c1", "function": {"name": "wipe", "arguments": "{}"}}
     rows = [{"role": "assistant", "content": "", "tool_calls": [call]}]

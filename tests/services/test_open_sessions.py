@@ -6,7 +6,7 @@ import pytest
 
 from lmchat.config.settings import ChatSettings, Profile
 from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
-from lmchat.domain.message import AnswerState, Role
+from lmchat.domain.message import AnswerState
 from lmchat.errors import RequestInvalid, ServerUnavailable, StoreUnavailable
 from lmchat.services.open_sessions import OpenSessions, TurnPhase
 from tests.support.scripted_backend import ScriptedBackend, answer, read, target
@@ -142,13 +142,3 @@ async def test_a_refused_first_prompt_leaves_no_session_and_no_title(store):
     assert sessions.shown.conversation.messages == ()
     assert await store.list_sessions() == ()
     assert sessions.shown.conversation.header.title == ""
-
-
-async def test_the_system_prompt_is_the_last_one_on_the_path(store):
-    sessions = make(store, answer("A"), answer("B"), system_prompt="One.")
-    await run(sessions.shown, sessions, "x")
-    await sessions.shown.conversation.set_system_prompt("Two.")
-    await run(sessions.shown, sessions, "y")
-    asked = sessions._backend.requests
-    assert [request.messages[0].text for request in asked] == ["One.", "Two."]
-    assert [m.role for m in asked[1].messages].count(Role.SYSTEM) == 1

@@ -5,25 +5,19 @@ import pytest
 from lmchat.domain.event import ReasoningDelta, StreamFinished, TextDelta, UsageReported
 from lmchat.domain.message import AnswerState, Role, now
 from lmchat.domain.product import Product
-from lmchat.domain.server import Target
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.formats.json_format import to_json
-from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.continuation import CONTINUE
 from lmchat.services.conversation import Conversation
-from tests.services.test_conversation import begin
+from tests.services.test_conversation import begin, settings_for
 from tests.support.chats import read_chats
-from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, read
+from tests.support.scripted_backend import ScriptedBackend, read
 
 END = StreamFinished(reason="stop")
 CUT = StreamInterrupted("The connection broke.")
 REFUSED = ServerRejected(
     "Assistant response prefill is incompatible with enable_thinking.", kind="bad_request"
 )
-
-
-def settings_for(product: Product) -> TurnSettings:
-    return TurnSettings(target=Target(endpoint=ENDPOINT, product=product, model=model()))
 
 
 async def gone_on(store, product: Product, *scripts) -> tuple[Conversation, ScriptedBackend]:

@@ -10,26 +10,20 @@ from msgspec.structs import replace
 from lmchat.domain.event import ReasoningDelta, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState, Role, now
 from lmchat.domain.product import Product
-from lmchat.domain.server import Target
 from lmchat.domain.session import Session
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.formats.json_format import to_json
 from lmchat.formats.markdown_write import to_markdown
 from lmchat.formats.writing import to_text
-from lmchat.services.answer_stream import TurnSettings
-from tests.services.test_conversation import begin, reading
+from tests.services.test_conversation import begin, on_disk, reading, settings_for
 from tests.support.chats import read_chats
-from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, model, read
+from tests.support.scripted_backend import ScriptedBackend, answer, read
 
 END = StreamFinished(reason="stop")
 THOUGHT = "They like shade."
 CUT = StreamInterrupted("The connection broke.")
 OFFLINE = ServerUnavailable("Nothing answers.")
 REFUSED = ServerRejected("Prefill is not possible.", kind="bad_request")
-
-
-def settings_for(product: Product = Product.LLAMA_CPP) -> TurnSettings:
-    return TurnSettings(target=Target(endpoint=ENDPOINT, product=product, model=model()))
 
 
 async def asked(store, *scripts):
@@ -53,10 +47,6 @@ async def rewrite(conversation, old, text):
     return version
 
 
-async def path_on_disk(store, conversation):
-    return (await store.open_session(conversation.header.session_id)).messages
-
-
 async def with_branches(store, conversation) -> Session:
     session = await store.open_session(conversation.header.session_id)
     return replace(session, tree=await store.tree(conversation.header.session_id))
@@ -66,7 +56,7 @@ async def test_a_rewritten_answer_is_another_version_that_no_server_sees(store):
     conversation, backend = await asked(store)
     prompt, old = conversation.messages
     await rewrite(conversation, old, "Ferns do well.")
-    shown, saved = conversation.messages[-1], (await path_on_disk(store, conversation))[-1]
+    shown, saved = conversation.messages[-1], (await on_disk(store, conversation))[-1]
     for version in (shown, saved):
         assert (version.text, version.reasoning) == ("Ferns do well.", "")
         assert (version.parent_id, version.model) == (prompt.message_id, old.model)
@@ -81,23 +71,12 @@ async def test_a_rewritten_answer_is_another_version_that_no_server_sees(store):
     assert len(backend.requests) == 1
 
 
-async def test_the_next_prompt_is_sent_with_the_rewritten_answer(store):
-    conversation, backend, _ = await rewritten(store, "Ferns do well.", answer("Yes."))
-    await read(conversation.send("Sure?", settings_for()))
-    assert [message.text for message in backend.requests[1].messages] == [
-        "What grows in shade?",
-        "Ferns do well.",
-        "Sure?",
-    ]
-    assert backend.requests[1].messages[1].reasoning == ""
-
-
 async def test_messages_after_a_rewritten_answer_stay_on_the_branch_of_the_old_one(store):
     conversation, _ = await asked(store, answer("Yes."))
     old = conversation.messages[-1]
     await read(conversation.send("Sure?", settings_for()))
     await rewrite(conversation, old, "Ferns do well.")
-    assert [message.text for message in await path_on_disk(store, conversation)] == [
+    assert [message.text for message in await on_disk(store, conversation)] == [
         "What grows in shade?",
         "Ferns do well.",
     ]
@@ -111,7 +90,7 @@ async def test_an_answer_cannot_become_empty(store, text):
     before = conversation.messages
     with pytest.raises(RequestInvalid, match="cannot be empty"):
         await conversation.rewrite(before[-1].message_id, text)
-    assert conversation.messages == before == await path_on_disk(store, conversation)
+    assert conversation.messages == before == await on_disk(store, conversation)
 
 
 async def test_a_prompt_is_not_rewritten(store):
@@ -161,7 +140,7 @@ async def test_a_rewritten_answer_is_continued_behind_its_last_letter(store):
     await read(conversation.resume(version.message_id, settings_for()))
     sent = backend.requests[1].messages[-1]
     assert (sent.role, sent.text, sent.reasoning) == (Role.ASSISTANT, "Ferns grow ve", "")
-    continued = (await path_on_disk(store, conversation))[-1]
+    continued = (await on_disk(store, conversation))[-1]
     assert continued.text == "Ferns grow ve well."
     assert (continued.version, continued.receipt.is_edited) == (3, True)
     assert not continued.receipt.is_unfinished
@@ -175,7 +154,7 @@ async def test_where_no_text_is_continued_nothing_is_sent_and_nothing_lost(store
     assert (caught.value.kind, caught.value.exit_code) == ("unsupported", 2)
     assert len(backend.requests) == 1
     assert conversation.messages[-1] == version
-    assert (await path_on_disk(store, conversation))[-1] == version
+    assert (await on_disk(store, conversation))[-1] == version
 
 
 async def test_a_server_that_refuses_the_text_gets_no_prompt_in_its_place(store):
@@ -203,7 +182,7 @@ async def test_an_answer_begins_with_the_first_words_and_only_the_next_one_does(
     conversation, backend = await begun_with(store, "Ferns", rest, answer("Yes."), answer("No."))
     sent = backend.requests[0].messages[-1]
     assert (sent.role, sent.text) == (Role.ASSISTANT, "Ferns")
-    first = (await path_on_disk(store, conversation))[-1]
+    first = (await on_disk(store, conversation))[-1]
     assert (first.text, first.receipt.is_edited) == ("Ferns grow.", False)
     await read(conversation.regenerate(first.message_id, settings_for()))
     await read(conversation.send("Sure?", settings_for()))
@@ -266,7 +245,7 @@ async def test_a_stop_in_the_middle_keeps_the_words_in_the_answer(store):
     task = await reading(conversation.send("What grows?", settings_for()), TextDelta)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    last = (await path_on_disk(store, conversation))[-1]
+    last = (await on_disk(store, conversation))[-1]
     assert (last.text, last.state) == ("Ferns gr", AnswerState.STOPPED)
     assert conversation.first_words == ""
 

@@ -342,21 +342,10 @@ async def test_only_the_call_that_is_repeated_runs_and_the_results_beside_it_are
     assert await on_disk(store, conversation) == conversation.messages
 
 
-@pytest.mark.parametrize(
-    "schema",
-    [
-        {"properties": {"path": {"pattern": "^(a+)+$"}}},
-        {"$defs": {"a": {"pattern": "^(a+)+$"}}, "properties": {"path": {"$ref": "#/$defs/a"}}},
-        {"patternProperties": {"^(p|pa|a)*(t|th|h)+$": {"pattern": "^(a|aa)+$"}}},
-    ],
-    ids=["pattern", "reference", "names"],
-)
-async def test_a_slow_pattern_of_a_tool_stops_neither_the_program_nor_the_turn(
-    schema, store, monkeypatch
-):
+async def test_a_slow_pattern_of_a_tool_stops_neither_the_program_nor_the_turn(store, monkeypatch):
     monkeypatch.setattr("lmchat.structured.json_schema.CHECK_S", 0.5)
     host = ScriptedHost()
-    host.schema = schema
+    host.schema = {"properties": {"path": {"pattern": "^(a+)+$"}}}
     backend = ScriptedBackend(calls((_READ, {"path": "a" * 80 + "!"})), answer("I see."))
     conversation = begin(backend, store)
     ticks = 0
