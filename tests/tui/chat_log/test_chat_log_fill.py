@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from lmchat.domain.event import TextDelta
 from lmchat.domain.message import AnswerState
 from lmchat.domain.session import MessagePath
-from tests.support.chat_log_app import LogApp, answer, chosen, drag, pour, question, rows, streaming
+from tests.support.chat_log_app import LogApp, answer, pour, question, rows, streaming
 from tests.support.markdown_corpus import MIXED
 
 SIZE = (80, 24)
@@ -190,15 +190,6 @@ async def test_a_message_is_the_same_before_and_after_it_was_let_go(pilot, log):
     await pilot.pause()
     assert log.document.entries[101].is_source
     assert set(look(log)) & set(filter(None, at_first))
-
-
-async def test_a_selection_made_meanwhile_stays_with_its_words(pilot, log, whole):
-    await drag(pilot, log, (0, 3), (40, 10))
-    before = log.selected_text, chosen(log)
-    assert before[0]
-    log.fill(whole)
-    await pilot.pause()
-    assert (log.selected_text, chosen(log)) == before
 
 
 async def test_a_resize_and_marks_reach_what_nobody_has_looked_at(pilot, log, whole):

@@ -28,10 +28,13 @@ async def test_the_focus_moves_from_message_to_message_and_stops_at_both_ends(lo
         assert log.focus_message(-1)
         seen.append(log.focused_message.text)
     assert seen == ["three", "two", "one", "one"]
+    assert not log.viewport.is_following
     assert log.focus_message(1)
     assert log.focused_message.text == "two"
     assert log.focus_message(1)
+    assert log.viewport.is_following
     assert not log.focus_message(1)
+    assert log.viewport.is_following
 
 
 async def test_the_focus_comes_back_to_the_last_message_in_view(pilot, log):

@@ -55,7 +55,7 @@ async def test_the_old_size_brings_the_old_view_back_wherever_one_reads(seed):
             log.scroll_to(y=chance.randint(0, log.max_scroll_y))
             before = rows(log)
             for _ in range(chance.randint(1, 3)):
-                await resize(pilot, chance.randint(40, 400), chance.choice([12, height, 100]))
+                await resize(pilot, chance.randint(1, 400), chance.choice([1, 12, height, 100]))
             await resize(pilot, width, height)
             assert rows(log) == before
 
@@ -68,15 +68,6 @@ async def test_the_line_at_the_top_stays_the_first_within_a_block_of_many_screen
     for width in (40, 60, 237, 400, 51, 80):
         await resize(pilot, width, 24)
         assert first in " ".join(rows(log)[:2])
-
-
-async def test_a_storm_of_resizes_changes_nothing(pilot, log):
-    log.scroll_to(y=200)
-    before, chance = rows(log), chance_of(1)
-    for _ in range(12):
-        await pilot.resize_terminal(chance.randint(1, 400), chance.randint(1, 100))
-    await resize(pilot, 80, 24)
-    assert rows(log) == before
 
 
 async def test_at_the_end_it_stays_at_the_end_through_all_sizes(pilot, log):
@@ -163,12 +154,6 @@ async def test_a_bookmark_is_the_same_line_after_the_session_was_loaded_again(lo
     log.load(messages)
     assert log.go_to_bookmark(mark)
     assert rows(log) == seen
-
-
-async def test_an_old_bookmark_of_three_words_still_leads_to_its_block(pilot, log):
-    message = log.document.entries[3].message
-    assert log.go_to_bookmark(f"{message.message_id} 0 0")
-    assert log.document.locate(log.scroll_offset.y)[0] == 3
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -41,7 +41,7 @@ def found(words, text):
         ("οδος", "ΟΔΟΣ", ["ΟΔΟΣ"]),
         ("fi", "\ufb01ne", ["\ufb01"]),
         (".*", "a.*b ab", [".*"]),
-        ("a b", "a   b a\nb ab", ["a   b", "a\nb"]),
+        ("a b", "a   b a\nb a\tb a\u00a0b ab", ["a   b", "a\nb", "a\tb", "a\u00a0b"]),
         ("\x1b[", "␛[x", ["␛["]),
         ("a", "aaa", ["a", "a", "a"]),
         ("aa", "aaa", ["aa"]),

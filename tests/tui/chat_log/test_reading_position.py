@@ -15,7 +15,6 @@ from tests.support.chat_log_app import (
     chance_of,
     load,
     load_focused,
-    parsed,
     pour,
     question,
     rows,
@@ -236,20 +235,6 @@ async def test_thoughts_that_arrive_unfolded_move_nothing_above(pilot, log):
     assert rows(log)[:10] == before[:10]
 
 
-async def test_the_count_outlives_other_widths_with_all_that_came_meanwhile(pilot, log):
-    log.begin_answer(streaming("Begun."))
-    await pilot.pause()
-    log.scroll_relative(y=-120)
-    await pour(log, "\n\n" + text(chance_of(11), 12) + "\n\n" + "漢字と emoji🙂 " * 90)
-    await parsed(log)
-    await pilot.pause()
-    count = pilot.app.new_lines()[-1]
-    for width in (50, 133, 80):
-        await pilot.resize_terminal(width, 24)
-        await pilot.pause()
-    assert pilot.app.new_lines()[-1] == count
-
-
 @pytest.mark.parametrize("count", [301, 305])
 async def test_nothing_is_new_where_nothing_came_whatever_the_width(pilot, log, count):
     await load(pilot, question("Go on."), answer("many words " * count))
@@ -309,14 +294,3 @@ async def test_the_focus_comes_to_the_answer_that_is_read_without_moving_it_and_
     assert log.focused_message.text == lines
     assert log.focus_message(-1)
     assert log.focused_message.text == "one"
-
-
-async def test_below_the_last_message_the_end_is_followed_again(pilot, log):
-    await load(pilot, question("One."), question("Two."), answer("Three."))
-    log.focus_message(-1)
-    log.focus_message(-1)
-    assert not log.viewport.is_following
-    log.focus_message(1)
-    assert log.viewport.is_following
-    assert not log.focus_message(1)
-    assert log.viewport.is_following
