@@ -131,10 +131,15 @@ def test_commands_that_print_json_anyway_accept_json(command):
             "--context must be a whole number of at least 1.",
         ),
         (
+            ["models", "load", "x", "--context", "0"],
+            "--context must be a whole number of at least 1.",
+        ),
+        (
             ["models", "load", "x", "--context", "9" * 5000],
             "--context must be a whole number of at least 1.",
         ),
         (["--effort", "hard"], "Unknown value 'hard' for --effort; use 'none', 'minimal'"),
+        (["--effort", "-5"], "Unknown value '-5' for --effort; use 'none', 'minimal'"),
         (
             ["--effort", "1.5"],
             "Unknown value '1.5' for --effort; use 'none', 'minimal', 'low', 'medium', 'high', 'xhigh'",
@@ -145,6 +150,7 @@ def test_commands_that_print_json_anyway_accept_json(command):
         (["--modle", "x"], "Unknown option: --modle; did you mean --model?"),
         (["ask", "--refresj=1"], "Unknown option: --refresj; did you mean --refresh?"),
         (["ask", "--json", "--xyzzy"], "Unknown option: --xyzzy."),
+        (["-s", "Be short.", "ask", "x"], "Unknown option: -s; did you mean --system?"),
         (["--temporary", "--json", "ask", "x"], "--json is an option of ask."),
         (["-p", "french", "ask", "x"], "-p is an option of ask."),
         (["--log-level", "loud"], "Unknown value 'loud' for --log-level; use 'debug', 'info', "),
