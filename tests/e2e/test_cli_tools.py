@@ -286,26 +286,6 @@ def test_always_ends_with_the_description_and_with_a_rule_and_the_question_says_
     ask("although you once chose “always”.\n")
 
 
-@pytest.mark.parametrize("command", [("ask", "--tools", "?"), ("--plain",)], ids=["ask", "plain"])
-def test_no_arguments_scroll_the_name_of_the_tool_off_the_screen(cli, server, command):
-    write_tools(cli)
-    forged = {
-        "a": "漢\u0301" * 9_000 + "\n" * 90 + "python/fail? y once, s this session: " + "x" * 9_000
-    }
-    server.on(CHAT, calling(("python__add", json.dumps(forged))), answer("Refused."))
-    with PtyProgram(cli.argv(*command), home=cli.home, size=(70, 20)) as program:
-        if command == ("--plain",):
-            program.wait_for("You:")
-            program.type("?\r")
-        program.wait_for("n no:")
-        lines = program.text.rstrip().split("\n")
-        assert lines[-1].startswith("python/add? y once, s this session, a always, n no:")
-        assert "python/add wants to run:" in lines
-        assert [line for line in lines if line.startswith("python/fail")] == []
-        program.type("n\r")
-        program.wait_for("Refused.")
-
-
 _PRINTING = """
 def note(text: str) -> str:
     'Note a text.'

@@ -6,7 +6,6 @@ import signal
 
 import pytest
 
-from lmchat.domain.message import AnswerState
 from tests.support.engine_home import engines_of, only_from, place_demo, with_library, write_wheel
 from tests.support.lmchat_screen import LONG_PROMPT, STEADY, LMChatScreen, answers, configure
 from tests.support.programs import is_running, processes, wait_until
@@ -115,20 +114,6 @@ def test_the_engine_is_there_when_lmchat_goes_on_after_a_stop(screen, number):
     screen.ask("Say hello.")
     screen.wait_until(lambda: bool(said(screen.home)), "an answer", SLOW_S)
     assert engines_of(screen.home) == [child]
-
-
-def test_a_crash_during_an_answer_keeps_the_text_and_starts_again_on_request(answering):
-    (child,) = engines_of(answering.home)
-    os.kill(child, signal.SIGSEGV)
-    answering.wait_for("The built-in engine crashed", SLOW_S)
-    answering.wait_for("The next request")
-    (kept,) = answers(answering.home)
-    assert kept.state is AnswerState.INTERRUPTED
-    assert len(kept.text) > 20
-    assert not engines_of(answering.home)
-    answering.type("\x12")
-    answering.wait_until(lambda: bool(engines_of(answering.home)), "it is started again", SLOW_S)
-    answering.wait_for(re.compile(r"TTFT|tok/s"), SLOW_S)
 
 
 def test_two_chats_at_once_have_an_engine_each(screen):

@@ -555,11 +555,3 @@ def test_an_option_that_was_set_for_another_server_is_left_out_with_a_note(cli, 
     assert "does not support xtc_threshold, as far as lmchat knows. It is not sent." in done.stderr
     assert "xtc_threshold  0.2  session; not sent to" in done.stdout
     assert "xtc_threshold" not in server.seen(CHAT)[-1].json
-
-
-def test_what_the_command_line_sets_comes_before_the_session(cli, server):
-    lines = ("/set top_p 0.5", "/set", "one")
-    done = cli("--plain", "--set", "top_p=0.9", stdin="\n".join(lines))
-    assert "top_p was set to 0.9 on the command line, and stays so." in done.stderr
-    assert "top_p  0.9  command line\n" in done.stdout
-    assert server.seen(CHAT)[-1].json["top_p"] == 0.9

@@ -17,7 +17,6 @@ from tests.support.lmchat_screen import (
     ready_screen,
     stored,
 )
-from tests.support.programs import LMCHAT, run
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import Hold, ScriptedServer, raw_reply
 
@@ -116,20 +115,6 @@ def test_a_paste_of_many_lines_sends_nothing(tmp_path, is_bracketed):
         screen.wait_answered()
         assert sent.json["messages"][-1]["content"] == "\n".join(lines) + " and more"
         assert len(server.seen(CHAT)) == 1
-
-
-def test_ctrl_e_and_the_command_export_the_same_text(screen, tmp_path):
-    screen.ask("Say hello.", answers=1)
-    screen.type("\x05", sees="Export to which file?")
-    file = tmp_path / "exported.md"
-    screen.type("\x15")
-    screen.type(str(file), sees="exported.md")
-    screen.type("\r", sees="Exported to")
-    by_command = run([*LMCHAT, "export", "last"], home=tmp_path)
-    assert by_command.returncode == 0, by_command.stderr
-    assert file.read_text() == by_command.stdout
-    assert "## You" in by_command.stdout
-    assert "Say hello." in by_command.stdout
 
 
 def _last_number(screen: LMChatScreen) -> int:

@@ -49,18 +49,3 @@ def test_what_the_mouse_went_over_is_copied_by_ctrl_c_as_it_was_written(tmp_path
         screen.wait_until(lambda: copied(screen.raw), "the copy")
         assert copied(screen.raw) == ["bold words.\n\ndef f():\n\treturn"]
         screen.wait_gone("^C copy")
-
-
-def test_escape_drops_a_selection_and_two_presses_take_a_word(tmp_path):
-    with answered(tmp_path, (120, 40)) as screen:
-        drag(screen, "bold", "words")
-        screen.wait_for("^C copy")
-        screen.type("\x1b", hides="^C copy")
-        where = place(screen, "end")
-        for _ in range(2):
-            mouse(screen, 0, where)
-            mouse(screen, 0, where, "m")
-        screen.wait_for("^C copy")
-        screen.type("\x03")
-        screen.wait_until(lambda: copied(screen.raw), "the copy")
-        assert copied(screen.raw) == ["end"]

@@ -19,7 +19,6 @@ from tests.support.scripted_products import CHAT, answer
 from tests.support.scripted_server import DONE, Gate, finish, sse
 
 Cli = Inside
-_GIGABYTE = "head -c 1000000000 /dev/zero | tr '\\0' x"
 _ESCAPES = r"printf '\033[?1049l\033]0;evil\007\033[2J\033c\233evil\n'"
 _ASKS = "(printf Password: >/dev/tty; read -r x </dev/tty) 2>&1; read -r x; echo answered"
 
@@ -33,12 +32,6 @@ def numbered(folder: Path, command: str) -> tuple[str, Path]:
 def number_in(file: Path) -> int:
     wait_until(lambda: file.exists() and file.read_text().strip(), "the number")
     return int(file.read_text())
-
-
-def peak_kb(screen) -> int:
-    """Return the most memory that the program has used so far."""
-    status = Path(f"/proc/{screen.process.pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0])
 
 
 def ask_about(screen, server) -> str:
@@ -58,19 +51,6 @@ def test_escape_sequences_reach_neither_the_terminal_nor_the_prompt(screen, serv
     assert "␛[?1049l␛]0;evil␇␛[2J␛c›evil\n[exit code 0]" in text
     leave_screen(screen)
     assert screen.left_behind() == []
-
-
-def test_a_gigabyte_takes_no_memory_and_the_screen_stays_usable(screen, server):
-    before_kb = peak_kb(screen)
-    screen.type(f"!echo first; {_GIGABYTE}; echo; echo last\r", sees="Running: echo first")
-    screen.put("and then")
-    screen.wait_until(lambda: "1.0 GB left out" in screen.prompt_text, "the block", 60)
-    assert peak_kb(screen) - before_kb < 20_000
-    text = ask_about(screen, server)
-    assert "\nfirst\nxxx" in text
-    assert "xxx\nlast\n[exit code 0]" in text
-    assert len(text) < 201_000
-    leave_screen(screen)
 
 
 def test_a_command_that_never_ends_is_stopped_by_esc_with_its_children(screen, tmp_path):
