@@ -109,12 +109,6 @@ async def test_the_figures_are_those_of_the_raw_stream(real_server, talk_to):
         ]
 
 
-async def test_the_tokens_make_up_the_text_of_the_answer(real_server, talk_to):
-    _, answer = await talk_to(real_server).answer()
-    assert "".join(choice.text for choice in answer.choices) == answer.answer.text
-    assert answer.text_start == 0
-
-
 async def test_the_greedy_token_of_a_word_gives_the_same_text(real_server, talk_to):
     talk = talk_to(real_server)
     conversation, answer = await talk.answer()

@@ -48,13 +48,6 @@ LIST = [
 
 
 @pytest.fixture
-async def store(tmp_path):
-    opened = store_at(tmp_path / "here")
-    yield opened
-    await opened.aclose()
-
-
-@pytest.fixture
 async def other(tmp_path):
     opened = store_at(tmp_path / "there")
     yield opened

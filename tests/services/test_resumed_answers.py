@@ -64,16 +64,6 @@ async def test_a_refusal_of_the_prompt_to_continue_is_final(store):
     assert answer.failure.kind == "bad_request"
 
 
-async def test_a_thought_is_continued_where_the_server_can(store):
-    begun = [ReasoningDelta(text="They as"), CUT]
-    rest = [ReasoningDelta(text="k."), TextDelta(text="Several."), END]
-    conversation, backend = await gone_on(store, Product.LLAMA_CPP, begun, rest)
-    last = backend.requests[1].messages[-1]
-    assert (last.role, last.text, last.reasoning) == (Role.ASSISTANT, "", "They as")
-    answer = await last_on_disk(store, conversation)
-    assert (answer.reasoning, answer.text) == ("They ask.", "Several.")
-
-
 async def test_a_thought_that_cannot_be_continued_is_kept_before_the_next_one(store):
     begun = [ReasoningDelta(text="They as"), CUT]
     rest = [ReasoningDelta(text="So they ask."), TextDelta(text="Several."), END]
