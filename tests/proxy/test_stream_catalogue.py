@@ -63,8 +63,6 @@ CASES = {
     "nothing at all": Case(sse(), text="", kind="empty_answer", words="without an answer"),
     "only a role, then the end": Case(sse(R), text="", kind="empty_answer"),
     "last event without a blank line": Case(sse(R, H, W, data_line(F, b"\n"))),
-    "last event without a newline": Case(sse(R, H, W, data_line(F, b""))),
-    "JSON cut at the end": Case(sse(R, H, W, data_line(F)[:-20]), kind="interrupted"),
     "error in the stream": Case(
         sse(R, H, W, {"error": {"message": "boom", "code": 500}}), kind="server_error", words="boom"
     ),
