@@ -348,18 +348,6 @@ def test_presets_are_read_again_when_the_file_changes(cli, begin):
     leave(program)
 
 
-def test_temporary_saves_nothing_and_resume_goes_on(cli, server):
-    assert cli("--plain", "--temporary", stdin="secret").returncode == 0
-    assert cli("--plain", stdin="first").returncode == 0
-    assert cli("--plain", "-r", "last", stdin="second").returncode == 0
-    assert texts(cli.home)[::2] == ["first", "second"]
-    assert [request.json["messages"][0]["content"] for request in server.seen(CHAT)] == [
-        "secret",
-        "first",
-        "first",
-    ]
-
-
 def test_plain_with_a_command_is_refused(cli):
     assert cli("ask", "--plain", "Hi").returncode == 2
 

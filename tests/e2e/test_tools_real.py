@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 
-from lmchat.domain.message import Role
-from tests.support.lmchat_screen import STEADY, LMChatScreen, configure, stored
+from tests.support.lmchat_screen import STEADY, configure
 from tests.support.programs import Cli
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
@@ -45,14 +43,6 @@ args = ["--local-timezone", "UTC"]
 [tools.approval]
 "time/convert_time" = "never"
 """
-_FUNCTION = '''
-from typing import Literal
-
-def color(thing: Literal["sky", "grass"]) -> str:
-    """Tell the color of a thing."""
-    print("this must not break anything")
-    return {"sky": "blue", "grass": "green"}[thing]
-'''
 
 
 def _forward(real_url: str, seen: Seen, **more: object) -> Reply:
@@ -135,20 +125,3 @@ def test_the_prompt_after_a_tool_call_has_the_thought_in_front_of_the_call(
     called = '<tool_call>\n{"name": "time__get_current_time"'
     assert f"<think>\nThe clock will tell.\n</think>\n\n\n{called}" in prompts[0]
     assert prompts[0].index("<tool_response>") > prompts[0].index(called)
-
-
-def test_a_function_of_the_user_runs_on_the_screen_when_it_is_allowed(relay, tmp_path):
-    configure(tmp_path, _CONFIG.replace("APPROVE", "ask").partition("[[mcp]]")[0])
-    (tmp_path / "lmchat" / "tools.py").write_text(_FUNCTION)
-    with LMChatScreen(tmp_path, relay.url) as screen:
-        screen.wait_ready()
-        screen.put("Which color has the sky?")
-        screen.type("\r")
-        screen.wait_for("s this session", timeout_s=60)
-        time.sleep(0.6)  # a card takes no key before it was visible for 0.5 s
-        screen.type("y")
-        screen.wait_for("+ python/color(")
-        screen.wait_for("1 step", timeout_s=60)
-    assert _calls(relay)[0]["content"] in ("blue", "green")
-    tool = next(one for one in stored(tmp_path).messages if one.role is Role.TOOL)
-    assert tool.tool_result in ("blue", "green")
