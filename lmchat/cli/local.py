@@ -76,7 +76,7 @@ async def _download_demo(context: Context, engine: Engine) -> ModelFile:
     output = context.output
     await engine.check()  # before the download, which would be of no use without the engine
     offer = await engine.offer()
-    size = f"{_megabytes(offer.download_bytes)} MB"
+    size = f"{offer.download_bytes / _BYTES_PER_MB:.0f} MB"
     description = f"{offer.name}, {size}, {offer.licence}, into {offer.folder}"
     reason = "There is no model on this disk"
     is_confirmed = context.options.yes
@@ -92,10 +92,6 @@ async def _download_demo(context: Context, engine: Engine) -> ModelFile:
         return await engine.fetch(lambda elapsed_s: output.show_progress(f"{elapsed_s:.0f} s"))
     finally:
         output.show_progress("")
-
-
-def _megabytes(size_bytes: int) -> int:
-    return round(size_bytes / _BYTES_PER_MB)
 
 
 def _table(files: tuple[ModelFile, ...]) -> list[str]:

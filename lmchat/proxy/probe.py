@@ -186,18 +186,14 @@ def _verdict_of_error(error: LMChatError, api: ServerApi) -> Verdict:
     """
     may_be_other_program = not api.is_identified
     if error.kind == "auth":
-        first_reply = api.first_reply
-        if may_be_other_program and first_reply is not None and _is_other_login(first_reply):
+        reply = api.first_reply
+        # a web login or a password is asked for, and not an API key
+        if may_be_other_program and reply and (_is_page(reply) or _asks_for_password(reply)):
             return Verdict.NOT_AN_LLM
         return Verdict.KEY_REJECTED if api.facts.key else Verdict.NEEDS_KEY
     if may_be_other_program and error.kind in _FOREIGN_KINDS:
         return Verdict.NOT_AN_LLM
     return _VERDICTS.get(error.kind, Verdict.SERVER_ERROR)
-
-
-def _is_other_login(reply: Reply) -> bool:
-    """Whether a reply asks for a web login or a password, and so not for an API key."""
-    return _is_page(reply) or _asks_for_password(reply)
 
 
 def _is_page(reply: Reply) -> bool:

@@ -70,7 +70,8 @@ class Beginning(Struct, kw_only=True):
         message = text_message(Role.ASSISTANT, first_words) if first_words else continued
         if message is None:
             return None
-        is_exact = bool(first_words) or _is_edited(message)
+        is_edited = message.receipt is not None and message.receipt.is_edited
+        is_exact = bool(first_words) or is_edited
         if is_exact:
             require_prefill(target, message)
         is_prefilled = can_prefill(target.product, message)
@@ -85,11 +86,6 @@ class Beginning(Struct, kw_only=True):
         thought = self.message.reasoning
         continues_thought = self.is_prefilled and not self.message.text
         return "" if continues_thought or not thought else "\n" * (2 - thought[-2:].count("\n"))
-
-
-def _is_edited(answer: ChatMessage) -> bool:
-    """Whether the user has rewritten an answer."""
-    return answer.receipt is not None and answer.receipt.is_edited
 
 
 def last_words(text: str) -> str:

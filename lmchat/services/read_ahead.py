@@ -81,11 +81,6 @@ class ReadAhead:
             self._task.cancel()
             self._task = None
 
-    async def wait_until_ended(self) -> None:
-        """Wait until nothing is being read."""
-        if self._task is not None:
-            await asyncio.wait([self._task])
-
     def note_turn(self, conversation: Conversation) -> None:
         """Note that the prompt of the last answer of a session is in the cache of its server.
 

@@ -34,6 +34,12 @@ def path_of(*texts: str):
     return tuple(messages)
 
 
+async def until_read() -> None:
+    """Wait until nothing is being read ahead."""
+    tasks = [task for task in asyncio.all_tasks() if task.get_name() == "read ahead"]
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class Typist:
     """A user who types into a session that was read from the disk."""
 
@@ -58,7 +64,7 @@ class Typist:
     async def type(self, draft: str) -> int:
         """Type a draft; return how many requests were sent to read ahead, in all."""
         self.read_ahead.follow(draft)
-        await self.read_ahead.wait_until_ended()
+        await until_read()
         return len(self.backend.read_ahead_requests)
 
     async def send(self, text: str) -> None:
@@ -235,7 +241,7 @@ async def test_a_model_that_was_left_reads_no_further_step(store):
     await typist.backend.is_reading.wait()
     typist.open_sessions.next_turn.target = replace(typist.target, is_loading=True)
     gate.set()
-    await typist.read_ahead.wait_until_ended()
+    await until_read()
     assert len(typist.backend.read_ahead_requests) == 1
 
 

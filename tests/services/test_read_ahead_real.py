@@ -35,6 +35,12 @@ def garden_session(open_sessions: OpenSessions, name: str, *, rounds: int) -> Se
     return Session(header=header, messages=tuple(messages))
 
 
+async def until_read() -> None:
+    """Wait until nothing is being read ahead."""
+    tasks = [task for task in asyncio.all_tasks() if task.get_name() == "read ahead"]
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class Typist(User):
     """A user who types into sessions that were read from the disk."""
 
@@ -45,7 +51,7 @@ class Typist(User):
     async def type(self, draft: str) -> None:
         """Type a draft, and wait until nothing is read any more."""
         self.read_ahead.follow(draft)
-        await self.read_ahead.wait_until_ended()
+        await until_read()
 
     async def until_something_is_read(self) -> None:
         for _ in range(2000):

@@ -87,7 +87,9 @@ async def findings() -> list[Finding]:
 
 def picker() -> ModelPicker:
     rows = [ModelRow(model=model(state), server_name=EVIL) for state in LoadState]
-    return ModelPicker(rows, age_s=1.0, note=EVIL)
+    picker = ModelPicker(rows, age_s=1.0)
+    picker.update_rows(rows, age_s=1.0, note=EVIL)
+    return picker
 
 
 def doctor() -> DoctorScreen:

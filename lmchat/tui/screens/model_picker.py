@@ -361,7 +361,6 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         *,
         age_s: float,
         current: tuple[str, str] | None = None,
-        note: str = "",
         reason: str = "",
         typed: str = "",
     ) -> None:
@@ -371,7 +370,6 @@ class ModelPicker(ListDialog[ModelInfo | None]):
             rows: The models.
             age_s: How old the lists are, in seconds.
             current: Server id and model id of the model in use, which is chosen at first.
-            note: Why the last refresh failed; if it is not empty, it is shown in place of the age.
             reason: The title if the picker opens without a key of the user; else empty.
             typed: The filter at first.
         """
@@ -379,7 +377,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         self.reason = reason
         self._table = ModelTable(rows)
         self._age_s = age_s
-        self._note = note
+        self._note = ""  # why the last refresh failed; it is shown in place of the age
         self._current = current
         self._typed = typed
 
@@ -400,7 +398,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         self.call_after_refresh(self.draw, choose=self._current)
 
     def update_rows(self, rows: Sequence[ModelRow], *, age_s: float, note: str = "") -> None:
-        """Show newer lists; filter and choice stay. The arguments are those of `__init__`."""
+        """Show newer lists, or `note`, why they could not be refreshed; filter and choice stay."""
         self._age_s = age_s
         self._note = note
         self._update(ModelTable(rows))

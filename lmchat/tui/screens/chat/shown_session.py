@@ -223,11 +223,9 @@ class ShownSession:
         self._open_sessions.show_path(session)
         self.show()
 
-    def switch_to(
-        self, session_id: str, *, message_id: str = "", words: Sequence[str] = ()
-    ) -> None:
+    def switch_to(self, session_id: str, *, message_id: str = "") -> None:
         """Show another session in a worker, as `go_to` does; an earlier switch is cancelled."""
-        go = partial(self.go_to, session_id, message_id=message_id, words=words)
+        go = partial(self.go_to, session_id, message_id=message_id)
         self._background.attempt(go, group="open", is_only=True)
 
     async def go_to(
