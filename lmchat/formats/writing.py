@@ -28,7 +28,7 @@ FORMATS = tuple(_WRITERS)
 REFUSED = "Refused"
 _TITLE_CHARS = 50  # of a title in a file name
 _ID_CHARS = 8  # of an id in a file name
-_QUOTED_CHARS = 60  # of a message or of a branch's name in a heading
+_QUOTED_CHARS = 60  # of a message in a heading
 _SPEAKERS = {
     Role.USER: "You",
     Role.SYSTEM: "System",
