@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 
 import pytest
 
@@ -73,12 +74,12 @@ def test_no_installer_of_the_current_folder_is_taken(in_a_strange_folder, monkey
 async def test_no_tool_of_a_terminal_is_taken_out_of_the_current_folder(in_a_strange_folder, path):
     environ = {"PATH": path, "WAYLAND_DISPLAY": "wayland-0", "EDITOR": "vi"}
     assert await Clipboard(environ).copy("words") == ""
-    with pytest.raises(WrongUse, match="vi cannot be run"):
-        await edit_text("words", environ=environ)
+    with pytest.raises(WrongUse, match="vi cannot be run"), ExitStack() as folders:
+        await edit_text("words", folders=folders, environ=environ)
     with pytest.raises(WrongUse, match="less cannot be run"):
         await page_text("words", environ=environ | {"PAGER": "less -R"})
     with pytest.raises(WrongUse, match="No editor"):
-        await edit_text("words", environ={"PATH": path})
+        await edit_text("words", folders=ExitStack(), environ={"PATH": path})
     with pytest.raises(WrongUse, match="No pager"):
         await page_text("words", environ={"PATH": path})
     assert not (in_a_strange_folder / "trace").exists()
@@ -96,7 +97,8 @@ async def test_no_tool_of_a_terminal_gets_a_variable_of_lmchat(tmp_path):
         "PAGER": "pg",
     }
     assert await Clipboard(environ).copy("words") == "wl-copy"
-    await edit_text("words", environ=environ)
+    with ExitStack() as folders:
+        await edit_text("words", folders=folders, environ=environ)
     await page_text("words", environ=environ)
     lines = (tmp_path / "told").read_text().splitlines()
     assert len(lines) == 3

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, suppress
+from contextlib import ExitStack, aclosing, suppress
 
 from lmchat.cli.chat_workspace import late_store, make_workspace
 from lmchat.cli.context import Context
 from lmchat.cli.counters import counters_saved
 from lmchat.config.settings import Settings
 from lmchat.domain.telemetry import Metrics
-from lmchat.machine.scratch import ScratchFolders
 from lmchat.machine.system import HANG_UP
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.server_launcher import ServerLauncher
@@ -26,10 +25,8 @@ async def run_chat(settings: Settings, context: Context) -> int:
     the error that ended the screen, if any.
     """
     lazy_store = late_store(context)
-    # a temporary chat must leave no files: if it is killed, a guard process removes them at once
-    scratch = ScratchFolders(has_guard=context.options.temporary)
-
-    workspace = make_workspace(context, settings, lazy_store, scratch)
+    folders = ExitStack()  # of the editor's and the viewer's files
+    workspace = make_workspace(context, settings, lazy_store, folders)
 
     def launcher() -> ServerLauncher:
         from lmchat.cli import local
@@ -47,7 +44,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
         if signal_number == HANG_UP:  # the terminal is gone: servers may continue answers (R-42)
             workspace.open_sessions.leave_answers()
         # before saving, as that may take long: an editor may still show a file with chat text
-        await asyncio.to_thread(scratch.remove_all)
+        await asyncio.to_thread(folders.close)
         await app.stop_and_save()
 
     guard_terminal(app, save_before_exit)
@@ -62,7 +59,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
             await app.run_async(mouse=settings.ui.mouse)
         finally:
             await workspace.open_sessions.save_all()
-            await asyncio.to_thread(scratch.remove_all)
+            await asyncio.to_thread(folders.close)
             await _stop_tool_servers(workspace)
             _note_unsaved(context, workspace.open_sessions)
     if app.failure is not None:

@@ -6,6 +6,7 @@ are made later: in a thread, when one of them is first used.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +20,6 @@ from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
 from lmchat.machine.other_programs import ChatPlace, chat_places
-from lmchat.machine.scratch import ScratchFolders, sweep_scratch_folders
 from lmchat.services.backend import Backend
 from lmchat.services.catalogue import Catalogue
 from lmchat.services.importing import Importer
@@ -52,12 +52,12 @@ def make_workspace(
     context: Context,
     settings: Settings,
     lazy_store: Lazy[Any],
-    scratch: ScratchFolders,
+    folders: ExitStack,
 ) -> Workspace:
     """Build the workspace of the chat screen; read a few small files, and use no network.
 
-    `lazy_store` makes the store when it is first used. Files for other programs, such as the
-    editor, go into the folders of `scratch`.
+    `lazy_store` makes the store when it is first used. Temporary folders with files for other
+    programs, such as the editor, are pushed on `folders`.
     """
     if context.local_model:  # a model file, or a name for the built-in engine: no server knows it
         settings = replace(settings, model="")
@@ -94,7 +94,7 @@ def make_workspace(
         catalogue=Catalogue(
             backend, store, expected=own_endpoints(settings), names=own_names(settings)
         ),
-        platform=ScreenPlatform(context, settings, backend, scratch),
+        platform=ScreenPlatform(context, settings, backend, folders),
         pages=pages,
         importer=None if options.temporary else _make_importer(context, store),
         engine=engine,
@@ -117,12 +117,11 @@ def _make_backend(
 ) -> Backend:
     """Return the backend of all servers, which makes its client with the first request.
 
-    The client is made in a thread, which first removes the leftovers of killed processes, loads
-    the API keys, and adds warnings about the keys to the list `notices`.
+    The client is made in a thread, which first loads the API keys, and adds warnings about them to
+    the list `notices`.
     """
 
     def make_client() -> ServerClient:
-        sweep_scratch_folders()
         wiring = _import_wiring()
         keys = wiring.keys_of(context)
         keys.load()

@@ -26,7 +26,6 @@ from lmchat.cli.tools import make_toolbox
 from lmchat.cli.wiring import open_runtime
 from lmchat.domain.message import AnswerState
 from lmchat.errors import LMChatError, NoServerFound, WrongUse
-from lmchat.machine.scratch import sweep_scratch_folders
 from lmchat.machine.system import interrupt_at_end
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.text import safe_text
@@ -92,7 +91,6 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
     The session is a new one, or the one that `-r` names. What closes these objects is pushed on
     `stack`. Raises `LMChatError` if one of them cannot be opened.
     """
-    await asyncio.to_thread(sweep_scratch_folders)
     runtime = await stack.enter_async_context(open_runtime(context))
     if context.is_local:
         from lmchat.cli.local import start_engine

@@ -6,13 +6,13 @@ Modules that the first paint does not need are imported where they are used.
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from pathlib import Path
 
 from lmchat.cli.context import Context
 from lmchat.config.settings import Settings
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import Endpoint
-from lmchat.machine.scratch import ScratchFolders
 from lmchat.machine.shell_command import ShellCommand
 from lmchat.services.examination import Examination
 from lmchat.services.file_finder import FileFinder
@@ -29,7 +29,7 @@ class ScreenPlatform:
         context: Context,
         settings: Settings,
         backend: ServerClient,
-        scratch: ScratchFolders,
+        folders: ExitStack,
     ) -> None:
         self.log_file = str(context.paths.log_file)
         self.themes_folder = context.paths.themes_folder
@@ -37,7 +37,7 @@ class ScreenPlatform:
         self._context = context
         self._settings = settings
         self._backend = backend
-        self._scratch = scratch
+        self._folders = folders  # temporary ones
         self._environ = context.environ_of_programs
         self._clipboard = Clipboard(self._environ)
         self._file_finder = FileFinder(Path(), self._environ)
@@ -62,7 +62,7 @@ class ScreenPlatform:
     async def edit(self, text: str) -> str:
         from lmchat.terminal.editor import edit_text
 
-        return await edit_text(text, environ=self._environ, scratch=self._scratch)
+        return await edit_text(text, environ=self._environ, folders=self._folders)
 
     async def page(self, text: str) -> None:
         from lmchat.terminal.editor import page_text
@@ -80,7 +80,7 @@ class ScreenPlatform:
     async def open_file(self, name: str, data: bytes) -> bool:
         from lmchat.terminal.desktop import open_file
 
-        return await open_file(name, data, environ=self._environ, scratch=self._scratch)
+        return await open_file(name, data, environ=self._environ, folders=self._folders)
 
     async def remember(self, remembered: Remembered) -> None:
         file = self._context.paths.remembered_file

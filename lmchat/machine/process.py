@@ -54,17 +54,15 @@ def start_in_background(
     environment: Mapping[str, str],
     folder: Path | None = None,
     output: int = DEVNULL,
-    has_input: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start a program that may run longer than this process; raises `OSError`.
+    """Start a program without input that may run longer than this process; raises `OSError`.
 
-    With `has_input`, its input is a pipe, which the system closes when this process ends; else it
-    has no input. `output` is a file descriptor for its output and errors, which are dropped without
+    `output` is a file descriptor for its output and errors, which are dropped without
     it. `folder` is the folder in which it runs.
     """
     return subprocess.Popen(  # noqa: S603 - a list and no shell
         argv,
-        stdin=PIPE if has_input else DEVNULL,
+        stdin=DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
         env=environment,

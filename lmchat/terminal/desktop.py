@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
 
 from lmchat.errors import FileRefused
 from lmchat.files import environment_for_others, is_absolute_path
 from lmchat.machine.process import start_in_background
-from lmchat.machine.scratch import ScratchFolders
 from lmchat.text import safe_line
 
 BELL = "\x07"
@@ -50,10 +51,12 @@ async def open_file(
     name: str,
     data: bytes,
     *,
-    scratch: ScratchFolders,
+    folders: ExitStack,
     environ: Mapping[str, str] = os.environ,
 ) -> bool:
-    """Write `data` to a file in a new folder of `scratch`, and open it in the system's viewer.
+    """Write `data` to a file in a new private folder, and open it in the system's viewer.
+
+    Closing `folders` removes it.
 
     Return False if no viewer could be started. Raises `FileRefused` if the file cannot be written.
     """
@@ -61,7 +64,8 @@ async def open_file(
     def write_copy() -> Path:
         path = PurePath(name)
         # in the folder, also for a name as `../a.md`, and short, also for one of an imported chat
-        copy = scratch.make() / f"{path.stem[:_MAX_STEM_CHARS]}{path.suffix}"
+        folder = folders.enter_context(TemporaryDirectory(prefix="lmchat-"))
+        copy = Path(folder) / f"{path.stem[:_MAX_STEM_CHARS]}{path.suffix}"
         copy.write_bytes(data)
         return copy
 

@@ -6,12 +6,13 @@ import asyncio
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.files import find_program
 from lmchat.machine.process import run_in_terminal
-from lmchat.machine.scratch import ScratchFolders
 from lmchat.text import safe_line, safe_text
 
 _EDITORS = ("sensible-editor", "nano", "vim", "vi")
@@ -20,18 +21,16 @@ _FILE_NAME = "prompt.md"
 
 
 async def edit_text(
-    text: str, *, environ: Mapping[str, str] = os.environ, scratch: ScratchFolders | None = None
+    text: str, *, folders: ExitStack, environ: Mapping[str, str] = os.environ
 ) -> str:
     """Let the user edit a text in an editor, and return the edited text.
 
     The caller has suspended the screen. The event loop keeps running, so that an answer can arrive.
-    Cancelling kills the editor. Raises `LMChatError` if no editor can be run, if it fails, or if it
-    leaves no file of UTF-8 text.
+    Cancelling kills the editor. The file is removed at the end, or before if `folders` is closed.
+    Raises `LMChatError` if no editor can be run, or if it fails or leaves no file of UTF-8 text.
     """
     argv = editor_command(environ)
-    scratch = scratch or ScratchFolders()
-    folder = await asyncio.to_thread(_write_text, text, scratch)
-    file = folder / _FILE_NAME
+    file = await asyncio.to_thread(_write_text, text, folders)
     try:
         exit_code = await _run([*argv, str(file)], environ, "EDITOR")
         if exit_code:
@@ -41,7 +40,7 @@ async def edit_text(
             )
         edited = await asyncio.to_thread(_read, file)
     finally:
-        await asyncio.to_thread(scratch.remove, folder)
+        await asyncio.to_thread(file.unlink, missing_ok=True)
     # editors add a line end to the last line of a file, also if it had none
     return edited if text.endswith("\n") else edited.removesuffix("\n")
 
@@ -115,15 +114,15 @@ def _program_name(argv: Sequence[str]) -> str:
     return safe_line(Path(argv[0]).name, limit=40)
 
 
-def _write_text(text: str, scratch: ScratchFolders) -> Path:
-    """Write a text to a file in a new folder, and return the folder; raises `FileRefused`."""
+def _write_text(text: str, folders: ExitStack) -> Path:
+    """Write a text to a file in a new private folder, and return the file; raises `FileRefused`."""
     try:
-        folder = scratch.make()
-        (folder / _FILE_NAME).write_text(text, encoding="utf-8", errors="replace")
+        file = Path(folders.enter_context(TemporaryDirectory(prefix="lmchat-"))) / _FILE_NAME
+        file.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         words = "The temporary file for the editor cannot be written."
         raise FileRefused(words, details=str(error)) from error
-    return folder
+    return file
 
 
 def _read(file: Path) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import sqlite3
 import stat
 from contextlib import closing, suppress
@@ -305,24 +303,3 @@ def test_a_temporary_chat_sends_no_request_for_a_title(user, server):
         "Which birds?",
         "And which trees?",
     ]
-
-
-_SLOW_EDITOR = """#!/bin/sh
-echo "$$" > "{opened}"
-exec sleep 60
-"""
-
-
-@pytest.mark.timeout(120)
-def test_a_kill_while_the_editor_is_open_leaves_no_word(user, server):
-    opened = user.user / "opened"
-    user.env["EDITOR"] = make_program(user.user, "slow", _SLOW_EDITOR.format(opened=opened))
-    with LMChatScreen(user.home, server.url, "--temporary", env=user.env) as screen:
-        screen.wait_ready()
-        screen.put(f"Draft of a {MARK}")
-        screen.type("\x07")
-        screen.wait_until(opened.exists, "the editor is open")
-        assert user.marked()
-        screen.process.kill()
-        screen.wait_until(lambda: user.marked() == [], "no file has a word")
-    os.kill(int(opened.read_text()), signal.SIGKILL)

@@ -13,9 +13,8 @@ from lmchat.machine.process import (
     own_program,
     run_blocking,
     run_tool,
-    start_in_background,
 )
-from tests.support.programs import children_of, is_running, until, wait_until
+from tests.support.programs import children_of, is_running, until
 
 ENVIRONMENT = dict(os.environ)
 ECHO = """
@@ -112,16 +111,6 @@ def test_a_program_of_lmchat_takes_nothing_of_the_current_folder(tmp_path, monke
 def test_a_program_that_fails_or_hangs_is_an_error(code, error, timeout_s):
     with pytest.raises(error):
         run_blocking([sys.executable, "-c", code], environment=ENVIRONMENT, timeout_s=timeout_s)
-
-
-def test_a_program_in_the_background_notices_the_end_of_its_input():
-    code = "import sys; sys.stdin.read()"
-    process = start_in_background(
-        [sys.executable, "-c", code], environment=ENVIRONMENT, has_input=True
-    )
-    assert os.getsid(process.pid) == process.pid
-    process.communicate()
-    wait_until(lambda: not is_running(process.pid), "its end")
 
 
 async def test_a_child_that_cannot_start_is_told_with_the_reason(monkeypatch):

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar
 
@@ -79,8 +80,8 @@ class KeysApp(PatchedApp):
     async def edit(self) -> None:
         timer = self.set_interval(0.005, self.tick)
         try:
-            with lend_terminal(self):
-                text = await edit_text("draft")
+            with lend_terminal(self), ExitStack() as folders:
+                text = await edit_text("draft", folders=folders)
             self.show([text, "edited"])
         except LMChatError as error:
             self.show([error.message])

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
-from lmchat.machine.scratch import ScratchFolders
 from lmchat.terminal.desktop import notification, open_file, open_page
 from tests.support.programs import until
 
@@ -52,10 +52,9 @@ async def test_the_page_is_handed_to_the_browser_as_one_word_and_nothing_is_prin
 
 
 @pytest.fixture
-def scratch():
-    folders = ScratchFolders()
-    yield folders
-    folders.remove_all()
+def folders():
+    with ExitStack() as stack:
+        yield stack
 
 
 def copied(log):
@@ -64,19 +63,19 @@ def copied(log):
     return copy.name, copy.read_bytes(), stat.S_IMODE(copy.parent.stat().st_mode)
 
 
-async def test_a_copy_of_a_file_is_handed_to_the_viewer_under_its_own_name(programs, scratch):
+async def test_a_copy_of_a_file_is_handed_to_the_viewer_under_its_own_name(programs, folders):
     programs("xdg-open")
     environ = programs.environ | {"DISPLAY": ":9"}
-    assert await open_file("../my garden.png", b"image", scratch=scratch, environ=environ)
+    assert await open_file("../my garden.png", b"image", folders=folders, environ=environ)
     await until(programs.log.exists, "the viewer is asked")
     assert copied(programs.log.read_text()) == ("my garden.png", b"image", 0o700)
-    assert not await open_file("a.png", b"image", scratch=scratch, environ=programs.environ)
+    assert not await open_file("a.png", b"image", folders=folders, environ=programs.environ)
 
 
-async def test_a_file_with_a_long_name_is_handed_to_the_viewer_too(programs, scratch):
+async def test_a_file_with_a_long_name_is_handed_to_the_viewer_too(programs, folders):
     programs("xdg-open")
     environ = programs.environ | {"DISPLAY": ":9"}
-    assert await open_file(f"{'😀' * 300}.png", b"image", scratch=scratch, environ=environ)
+    assert await open_file(f"{'😀' * 300}.png", b"image", folders=folders, environ=environ)
     await until(programs.log.exists, "the viewer is asked")
     assert copied(programs.log.read_text()) == (f"{'😀' * 50}.png", b"image", 0o700)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,11 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return make
 
 
+async def edit(text: str, environ: dict[str, str]) -> str:
+    with ExitStack() as folders:
+        return await edit_text(text, folders=folders, environ=environ)
+
+
 def left_behind(folder: Path) -> list[Path]:
     return list(folder.glob("lmchat-*"))
 
@@ -34,10 +40,10 @@ async def test_what_was_edited_comes_back_and_nothing_is_left_behind(tool, tmp_p
     environ = tool(
         f'cat "$1" > {seen}; ls -ld "$(dirname "$1")" >> {seen}; printf "more\\n" >> "$1"'
     )
-    assert await edit_text("words ", environ=environ) == "words more"
+    assert await edit("words ", environ=environ) == "words more"
     assert seen.read_text().startswith("words drwx------")
     assert left_behind(tmp_path) == []
-    assert await edit_text("words\n", environ=tool("true")) == "words\n"
+    assert await edit("words\n", environ=tool("true")) == "words\n"
 
 
 @pytest.mark.parametrize(
@@ -52,13 +58,13 @@ async def test_an_editor_that_leaves_no_text_changes_nothing(
     tool, tmp_path: Path, script, error, words
 ) -> None:
     with pytest.raises(error, match=words):
-        await edit_text("words", environ=tool(script))
+        await edit("words", environ=tool(script))
     assert left_behind(tmp_path) == []
 
 
 async def test_an_editor_that_is_not_there_is_told_with_the_next_step() -> None:
     with pytest.raises(WrongUse, match="nowhere cannot be run") as caught:
-        await edit_text("words", environ={"EDITOR": "/nowhere"})
+        await edit("words", environ={"EDITOR": "/nowhere"})
     assert "$EDITOR" in caught.value.hint
 
 
@@ -66,7 +72,7 @@ async def test_cancelling_ends_the_editor(tool, tmp_path: Path) -> None:
     fifo = tmp_path / "begun"
     os.mkfifo(fifo)
     environ = tool(f"echo $$ > {fifo}; exec sleep 60")
-    task = asyncio.ensure_future(edit_text("words", environ=environ))
+    task = asyncio.ensure_future(edit("words", environ=environ))
     number = int(await asyncio.to_thread(fifo.read_text))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
