@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import median
 
 from msgspec import Struct
 
 from lmchat.cli.context import Context
-from lmchat.cli.jobs import SingleAnswer, answer_of, single_request
+from lmchat.cli.jobs import SingleAnswer, answer_of, rounded_median, single_request
 from lmchat.cli.models import fetch_models, load_if_needed, model_named
 from lmchat.cli.output import failure_detail, rounded, table
 from lmchat.cli.prompt import prompt_of
@@ -108,10 +107,10 @@ async def _measure(
         endpoint=model.endpoint.url,
         runs=len(runs),
         load_s=rounded(load_s),
-        ttft_ms=_median([run.receipt.ttft_ms for run in runs]),
-        tokens_per_second=_median([run.receipt.tokens_per_second for run in runs]),
-        completion_tokens=_median([run.receipt.completion_tokens for run in runs]),
-        elapsed_ms=_median([run.receipt.elapsed_ms for run in runs]),
+        ttft_ms=rounded_median([run.receipt.ttft_ms for run in runs]),
+        tokens_per_second=rounded_median([run.receipt.tokens_per_second for run in runs]),
+        completion_tokens=rounded_median([run.receipt.completion_tokens for run in runs]),
+        elapsed_ms=rounded_median([run.receipt.elapsed_ms for run in runs]),
         sampling=runs[0].receipt.sampling if runs else {},
         reply=runs[0].reply if runs else "",
         detail=failure_detail(failure) if failure else None,
@@ -147,15 +146,6 @@ async def _ask_once(
     finally:
         if printer is not None:
             printer.end()
-
-
-def _median(figures: Sequence[float | None]) -> float | None:
-    """Return the median of the known figures, with one digit after the point.
-
-    `figures` has None for each run that did not measure the figure. If no run did, return None.
-    """
-    known_figures = [figure for figure in figures if figure is not None]
-    return rounded(median(known_figures)) if known_figures else None
 
 
 def _table(comparisons: Sequence[_Comparison]) -> list[str]:

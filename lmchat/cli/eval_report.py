@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import median
 from typing import Any
 
 from msgspec import Struct
 
-from lmchat.cli.jobs import SingleAnswer
-from lmchat.cli.output import failure_detail, rounded, table
+from lmchat.cli.jobs import SingleAnswer, rounded_median
+from lmchat.cli.output import failure_detail, table
 from lmchat.text import safe_line
 
 _MAX_REPLY = 200  # characters of the reply of a failed case that are printed
@@ -60,16 +59,11 @@ def figures_of(model: str, answers: Sequence[CaseAnswer]) -> EvaluatedModel:
         model=model,
         passed=sum(not answer.failures for answer in own),
         cases=len(own),
-        ttft_ms=_median([receipt.ttft_ms for receipt in receipts]),
-        tokens_per_second=_median([receipt.tokens_per_second for receipt in receipts]),
-        tokens=_median([receipt.completion_tokens for receipt in receipts]),
-        elapsed_ms=_median([receipt.elapsed_ms for receipt in receipts]),
+        ttft_ms=rounded_median([receipt.ttft_ms for receipt in receipts]),
+        tokens_per_second=rounded_median([receipt.tokens_per_second for receipt in receipts]),
+        tokens=rounded_median([receipt.completion_tokens for receipt in receipts]),
+        elapsed_ms=rounded_median([receipt.elapsed_ms for receipt in receipts]),
     )
-
-
-def _median(figures: Sequence[float | None]) -> float | None:
-    known = [figure for figure in figures if figure is not None]
-    return rounded(median(known)) if known else None
 
 
 def _shown(figure: float | None, template: str, factor: float = 1.0) -> str:

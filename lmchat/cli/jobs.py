@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from statistics import median
 from typing import Any, BinaryIO, Self, TypeVar
 
 from msgspec import Struct
@@ -216,3 +217,9 @@ class JobProgress:
         elapsed_s = self._bar.tasks[0].elapsed or 0.0
         speed = self._tokens / elapsed_s if elapsed_s else 0.0
         self._bar.update(self._task, advance=1, failed=self._failed, speed=speed)
+
+
+def rounded_median(figures: Sequence[float | None]) -> float | None:
+    """Return the median of the known figures, rounded; None if no figure is known."""
+    known = [figure for figure in figures if figure is not None]
+    return rounded(median(known)) if known else None

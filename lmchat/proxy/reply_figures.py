@@ -19,7 +19,6 @@ from lmchat.proxy.json_values import NotJsonError, decode, dict_or_empty, dicts_
 _STREAM_TAIL_BYTES = 32 * 1024  # of a stream: several chunks, also with probabilities
 _WHOLE_BYTES = 1024 * 1024  # a longer reply is not searched; those with vectors may be long
 _DATA = b"data:"
-_EVENTS_WITHOUT_TEXT = 2  # the first, which has the role, and the last, which has the reason
 
 
 class ReplyCounts(Struct, frozen=True, kw_only=True):
@@ -29,7 +28,6 @@ class ReplyCounts(Struct, frozen=True, kw_only=True):
     prompt_tokens_per_second: float | None = None
     completion_tokens: int | None = None
     tokens_per_second: float | None = None
-    is_estimated: bool = False  # whether the tokens of the answer are counted by its events
     finish_reason: str = ""
 
 
@@ -41,7 +39,6 @@ class ReplyFigures:
         # Values of `perf_counter`; None before the first byte:
         self.first_byte_s: float | None = None
         self.last_byte_s: float | None = None
-        self._event_count = 0
         self._kept = bytearray()  # the end of a stream, or a whole reply
 
     def note(self, chunk: bytes) -> None:
@@ -53,7 +50,6 @@ class ReplyFigures:
         if not self.is_stream:
             del self._kept[_WHOLE_BYTES:]  # what is cut is no JSON, and gives no counts
             return
-        self._event_count += chunk.count(_DATA)
         if len(self._kept) > 2 * _STREAM_TAIL_BYTES:  # not with each chunk, which would be slow
             del self._kept[:-_STREAM_TAIL_BYTES]
 
@@ -69,15 +65,11 @@ class ReplyFigures:
         reported = usage.report() or UsageReported()
 
         tokens = reported.completion_tokens
-        is_estimated = tokens is None and self._event_count > _EVENTS_WITHOUT_TEXT
-        if is_estimated:
-            tokens = self._event_count - _EVENTS_WITHOUT_TEXT
         return ReplyCounts(
             prompt_tokens=reported.prompt_tokens,
             prompt_tokens_per_second=reported.prompt_tokens_per_second,
             completion_tokens=tokens,
             tokens_per_second=reported.tokens_per_second or self._measured_speed(tokens),
-            is_estimated=is_estimated,
             finish_reason=finish_reason,
         )
 

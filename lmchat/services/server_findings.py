@@ -298,20 +298,17 @@ def _key_row(candidate: Candidate, detected: Detected) -> Finding | None:
     source = detected.sources.get(candidate.endpoint.origin, "")
     grade_if_unusable = Grade.WARNING if detected.has_chat else Grade.FAULT
 
-    def row(grade: Grade, cause: str, step: str = "") -> Finding:
-        subject = Subject(Group.KEYS, "key", candidate.product.value)
-        return subject.graded(grade, cause, step)
-
+    subject = Subject(Group.KEYS, "key", candidate.product.value)
     if candidate.verdict is Verdict.KEY_REJECTED:
         cause = f"{url} rejects the API key from {source}."
-        return row(grade_if_unusable, cause, candidate.next_step)
+        return subject.graded(grade_if_unusable, cause, candidate.next_step)
     if candidate.verdict is Verdict.NEEDS_KEY:
         is_withheld = bool(candidate.key_withheld)
         reason = "the one that is set was not sent" if is_withheld else "none is set for it"
         cause = f"{url} needs an API key, and {reason}."  # the next step says why it was not sent
-        return row(grade_if_unusable, cause, candidate.next_step)
+        return subject.graded(grade_if_unusable, cause, candidate.next_step)
     if not candidate.verdict.is_usable:
         return None
     if source:
-        return row(Grade.OK, f"{url} accepts the API key from {source}.")
+        return subject.graded(Grade.OK, f"{url} accepts the API key from {source}.")
     return None

@@ -74,21 +74,17 @@ _NAMES = (
     ("TERM_PROGRAM", "Apple_Terminal", "Terminal.app"),
     ("TERM_PROGRAM", "iTerm.app", "iTerm2"),
     ("TERM_PROGRAM", "vscode", "VS Code"),
-    ("TERM_PROGRAM", "WezTerm", "WezTerm"),
     ("TERM_PROGRAM", "ghostty", "Ghostty"),
     ("TERMINAL_EMULATOR", "JetBrains", "JetBrains"),
     ("KITTY_WINDOW_ID", "", "kitty"),
     ("GHOSTTY_RESOURCES_DIR", "", "Ghostty"),
     ("ALACRITTY_WINDOW_ID", "", "Alacritty"),
-    ("WEZTERM_PANE", "", "WezTerm"),
-    ("KONSOLE_VERSION", "", "Konsole"),
     ("WT_SESSION", "", "Windows Terminal"),
     ("VTE_VERSION", "", "GNOME Terminal"),
     ("TERM", "xterm-kitty", "kitty"),
     ("TERM", "xterm-ghostty", "Ghostty"),
     ("TERM", "alacritty", "Alacritty"),
     ("TERM", "foot", "foot"),
-    ("TERM", "linux", "the Linux console"),
 )
 """Variable, start of its value (empty for any value), terminal; the first match counts."""
 

@@ -95,7 +95,6 @@ def test_the_locale_that_counts_decides(environ, grade):
         ({"TERM_PROGRAM": "tmux", "KITTY_WINDOW_ID": "1"}, "kitty"),
         ({"TERM": "foot-extra"}, "foot"),
         ({"TERMINAL_EMULATOR": "JetBrains-JediTerm"}, "JetBrains"),
-        ({"TERM": "linux"}, "the Linux console"),
         ({"TERM": "xterm-256color"}, ""),
     ],
 )
