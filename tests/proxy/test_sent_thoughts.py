@@ -17,12 +17,10 @@ from lmchat.domain.message import (
 )
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint
-from lmchat.domain.tool import Tool
-from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.proxy_calls import READ_TOOL, ask, endpoint_of, events_of, message_of
 from tests.support.scripted_products import CHAT, LLAMA, answer, llama_cpp
 from tests.support.scripted_server import error_reply, json_reply
 
-_TOOL = Tool(server="files", name="read", wire_name="files__read", schema={"type": "object"})
 _CALL = ToolCallPart(call_id="c0", name="files__read", arguments="{}")
 _FIELDS = {"reasoning_content", "reasoning", "thinking"}
 _SENT_CALL = {
@@ -32,23 +30,19 @@ _SENT_CALL = {
 }
 
 
-def _message(role: Role, *parts) -> ChatMessage:
-    return replace(text_message(role, ""), parts=parts)
-
-
 def _loop(thought: str = "The file will tell.") -> tuple[ChatMessage, ...]:
     """An exchange, and a prompt whose answer called a tool after a thought."""
     ran = replace(_CALL, name="files/read")
     return (
         text_message(Role.USER, "Hello"),
-        _message(Role.ASSISTANT, ReasoningPart(text="Be kind."), TextPart(text="Hello!")),
+        message_of(Role.ASSISTANT, ReasoningPart(text="Be kind."), TextPart(text="Hello!")),
         text_message(Role.USER, "Read it"),
-        _message(Role.ASSISTANT, ReasoningPart(text=thought), _CALL),
-        _message(Role.TOOL, ran, ToolResultPart(text="found")),
+        message_of(Role.ASSISTANT, ReasoningPart(text=thought), _CALL),
+        message_of(Role.TOOL, ran, ToolResultPart(text="found")),
     )
 
 
-def _request(server, *, product=Product.LLAMA_CPP, messages=None, tools=(_TOOL,)):
+def _request(server, *, product=Product.LLAMA_CPP, messages=None, tools=(READ_TOOL,)):
     request = ask(server, product=product, model="tiny.gguf")
     return replace(request, messages=messages or _loop(), tools=tools)
 
@@ -137,7 +131,7 @@ async def test_a_refused_effort_costs_no_thought(server, client):
 
 
 async def test_without_tools_in_the_request_the_thoughts_go_with_the_joined_answer(server, client):
-    more = _message(Role.ASSISTANT, ReasoningPart(text="So it is found."), TextPart(text="Found"))
+    more = message_of(Role.ASSISTANT, ReasoningPart(text="So it is found."), TextPart(text="Found"))
     sent = await _sent(llama_cpp(server), client, messages=(*_loop(), more), tools=())
     assert sent[-1] == {
         "role": "assistant",
@@ -174,6 +168,6 @@ async def test_the_real_server_says_whether_its_template_keeps_thoughts_and_coun
     answer_text, question = TextPart(text="Hello!"), text_message(Role.USER, "And now?")
     counts = []
     for parts in ((answer_text,), (ReasoningPart(text="Be kind. " * 20), answer_text)):
-        messages = (*request.messages, _message(Role.ASSISTANT, *parts), question)
+        messages = (*request.messages, message_of(Role.ASSISTANT, *parts), question)
         counts.append(await client.count_tokens(replace(request, messages=messages)))
     assert (counts[1] > counts[0] + 20) is model.keeps_thoughts

@@ -5,10 +5,9 @@ from msgspec.structs import replace
 
 from lmchat.domain.event import RequestAdapted
 from lmchat.domain.message import ChatMessage, Role, ToolCallPart, ToolResultPart, text_message
-from lmchat.domain.tool import Tool
 from lmchat.proxy.json_values import dicts_in
 from lmchat.proxy.tool_calls import ToolCalls
-from tests.support.proxy_calls import ask, events_of
+from tests.support.proxy_calls import READ_TOOL, ask, events_of, message_of
 from tests.support.scripted_products import CHAT, answer
 from tests.support.scripted_server import error_reply
 
@@ -117,13 +116,6 @@ def test_rubbish_is_no_call():
     assert put_together([{"index": "x", "id": 7, "function": "f"}]) == {0: ["", "", ""]}
 
 
-_TOOL = Tool(server="files", name="read", wire_name="files__read", schema={"type": "object"})
-
-
-def _message(role: Role, *parts) -> ChatMessage:
-    return replace(text_message(role, ""), parts=parts)
-
-
 def _talk() -> tuple[ChatMessage, ...]:
     """A prompt, two calls of which one was stopped, a result, and an answer."""
     made = [
@@ -133,8 +125,8 @@ def _talk() -> tuple[ChatMessage, ...]:
     ran = replace(made[0], name="files/read")
     return (
         text_message(Role.USER, "Read it"),
-        _message(Role.ASSISTANT, *made),
-        _message(Role.TOOL, ran, ToolResultPart(text="found")),
+        message_of(Role.ASSISTANT, *made),
+        message_of(Role.TOOL, ran, ToolResultPart(text="found")),
         text_message(Role.ASSISTANT, "It says found."),
         text_message(Role.USER, "And?"),
     )
@@ -142,7 +134,9 @@ def _talk() -> tuple[ChatMessage, ...]:
 
 async def test_calls_are_sent_with_their_results_and_without_one_not_at_all(server, client):
     server.on(CHAT, answer("Hi"))
-    await events_of(client, replace(ask(server), messages=_talk(), tools=(_TOOL,), must_call=True))
+    await events_of(
+        client, replace(ask(server), messages=_talk(), tools=(READ_TOOL,), must_call=True)
+    )
     body = server.seen(CHAT)[-1].json
     function = {"name": "files__read", "description": "", "parameters": {"type": "object"}}
     assert body["tools"] == [{"type": "function", "function": function}]
@@ -176,7 +170,9 @@ async def test_a_server_that_refuses_tools_is_asked_without_them_and_that_is_sai
     server, client, refusal
 ):
     server.on(CHAT, error_reply(400, refusal), answer("Hi"))
-    events, error = await events_of(client, replace(ask(server), tools=(_TOOL,), must_call=True))
+    events, error = await events_of(
+        client, replace(ask(server), tools=(READ_TOOL,), must_call=True)
+    )
     assert error is None
     assert [one.note for one in events if isinstance(one, RequestAdapted)] == [
         f"The server says: {refusal}. Sending the request again without tools."

@@ -17,6 +17,7 @@ from lmchat.domain.session import Session
 from lmchat.errors import ServerUnavailable
 from lmchat.services.open_sessions import OpenSessions, TurnPhase
 from lmchat.services.read_ahead import LEAST_TOKENS, STEP_TOKENS, ReadAhead, steps_of
+from tests.support.real_sessions import until_read
 from tests.support.scripted_backend import ScriptedBackend, answer, model, read
 
 HERE = Endpoint.parse("http://127.0.0.1:9931")
@@ -32,12 +33,6 @@ def path_of(*texts: str):
         role = Role.ASSISTANT if index % 2 else Role.USER
         messages.append(text_message(role, text, parent_id=parent_id))
     return tuple(messages)
-
-
-async def until_read() -> None:
-    """Wait until nothing is being read ahead."""
-    tasks = [task for task in asyncio.all_tasks() if task.get_name() == "read ahead"]
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Typist:
@@ -79,10 +74,14 @@ LONG = (SENTENCE * 200, SENTENCE * 20)  # a prompt of four steps, and its answer
 
 
 @pytest.mark.rule("R-41")
-async def test_a_session_is_read_in_steps_that_each_continue_the_one_before(store):
+async def test_a_session_is_read_in_steps_that_each_continue_the_one_before_and_without_the_draft(
+    store,
+):
     typist = Typist(store)
     typist.open(*LONG)
-    assert await typist.type("W") >= 4
+    assert await typist.type("") == 0
+    count = await typist.type("Secret")
+    assert count >= 4
     texts = [
         "\n".join(message.text for message in request.messages)
         for request in typist.backend.read_ahead_requests
@@ -91,21 +90,8 @@ async def test_a_session_is_read_in_steps_that_each_continue_the_one_before(stor
         assert later.startswith(earlier.rstrip("\n"))
         assert len(later) - len(earlier) < STEP_TOKENS * 6  # characters
     assert texts[-1] == "\n".join([*LONG, ""])
-
-
-async def test_further_letters_read_nothing_more(store):
-    typist = Typist(store)
-    typist.open(*LONG)
-    count = await typist.type("W")
-    assert await typist.type("What") == count
-
-
-async def test_the_letters_of_the_draft_are_not_sent(store):
-    typist = Typist(store)
-    typist.open(*LONG)
-    await typist.type("Secret plans")
-    for request in typist.backend.read_ahead_requests:
-        assert "Secret" not in "".join(message.text for message in request.messages)
+    assert "Secret" not in "".join(texts)
+    assert await typist.type("Secret plans") == count, "further letters read nothing more"
 
 
 async def test_the_options_of_the_session_are_those_of_the_next_request(store):
@@ -122,12 +108,6 @@ async def test_nothing_is_sent_for_a_short_session(store):
     typist = Typist(store)
     typist.open(SENTENCE, SENTENCE * (LEAST_TOKENS // 20))
     assert await typist.type("W") == 0
-
-
-async def test_nothing_is_sent_while_nothing_is_typed(store):
-    typist = Typist(store)
-    typist.open(*LONG)
-    assert await typist.type("") == 0
 
 
 @pytest.mark.parametrize("product", [Product.OLLAMA, Product.OPENAI_COMPATIBLE])

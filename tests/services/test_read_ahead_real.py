@@ -16,7 +16,7 @@ from lmchat.services.backend import Backend
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.read_ahead import ReadAhead
 from lmchat.storage.store import SqliteStore
-from tests.support.real_sessions import User, user_at
+from tests.support.real_sessions import User, until_read, user_at
 
 pytestmark = pytest.mark.timeout(180)  # it reads thousands of tokens, about 100 a second
 PROMPT = "Which crop needs the most water?"
@@ -33,12 +33,6 @@ def garden_session(open_sessions: OpenSessions, name: str, *, rounds: int) -> Se
             parent_id = messages[-1].message_id if messages else None
             messages.append(text_message(role, words, parent_id=parent_id))
     return Session(header=header, messages=tuple(messages))
-
-
-async def until_read() -> None:
-    """Wait until nothing is being read ahead."""
-    tasks = [task for task in asyncio.all_tasks() if task.get_name() == "read ahead"]
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Typist(User):

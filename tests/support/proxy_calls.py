@@ -8,17 +8,21 @@ from contextlib import aclosing
 from pathlib import Path
 
 import httpx
+from msgspec.structs import replace
 
 from lmchat.domain.event import TextDelta
-from lmchat.domain.message import Role, text_message
+from lmchat.domain.message import ChatMessage, Role, text_message
 from lmchat.domain.product import Product
 from lmchat.domain.request import ChatRequest, Sampling
 from lmchat.domain.server import Endpoint
+from lmchat.domain.tool import Tool
 from lmchat.domain.turn import GrowingAnswer
 from lmchat.errors import LMChatError
 from lmchat.proxy.api_keys import NoKeys
 from lmchat.proxy.client import ProxyClient
 from tests.support.scripted_server import Reply, ScriptedServer, Seen, raw_reply
+
+READ_TOOL = Tool(server="files", name="read", wire_name="files__read", schema={"type": "object"})
 
 
 class FixedKey(NoKeys):
@@ -52,6 +56,10 @@ def ask(
         messages=messages,
         sampling=Sampling(**more),
     )
+
+
+def message_of(role: Role, *parts) -> ChatMessage:
+    return replace(text_message(role, ""), parts=parts)
 
 
 async def events_of(client: ProxyClient, request: ChatRequest, *, on_event=lambda _: None):

@@ -29,6 +29,12 @@ async def target_at(server: ProxyClient | Backend, url: str, name: str = "") -> 
     return Target(endpoint=endpoint, product=candidate.product, model=models[0])
 
 
+async def until_read() -> None:
+    """Wait until nothing is being read ahead."""
+    tasks = [task for task in asyncio.all_tasks() if task.get_name() == "read ahead"]
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class User:
     """A user of one server, with sessions."""
 
