@@ -48,6 +48,13 @@ def litellm(server):
     server.on("GET /v1/models", json_reply(rows, headers={"x-litellm-version": "1.0"}))
 
 
+def become(server, script):
+    """Let another product stand where one stood."""
+    server.forget()
+    server.unknown = text_reply("404", status=404)
+    script(server)
+
+
 USUAL = {
     1234: (Product.LM_STUDIO, products.lm_studio),
     1337: (Product.JAN, products.jan),
@@ -103,15 +110,25 @@ async def test_a_product_is_recognised_at_the_port_of_another(start, detect, pro
     assert all(len(ports.paths(port)) <= 3 for port in places), ports.asked
 
 
-async def test_nothing_found_tells_each_product_and_the_step_that_helps(detect):
-    found, _ = await detect({})
+@pytest.mark.rule("R-44")
+async def test_nothing_found_tells_each_product_with_its_ports_and_the_step_that_helps(detect):
+    found, ports = await detect({})
     assert {one.product for one in found} == set(PORTS.values())
     assert {one.verdict for one in found} == {Verdict.REFUSED}
+    assert {3928, 6767} & {one.endpoint.port for one in found} == set(), "spare ports"
     steps = {one.product: one.next_step for one in found}
     assert steps[Product.JAN] == "Settings, Local API Server, Start"
     assert steps[Product.OLLAMA] == "ollama serve"
     assert steps[Product.VLLM] == "vllm serve MODEL"
     assert all(steps.values())
+    (away,) = _of_llama_cpp(found)
+    assert (away.endpoint.port, away.other_ports) == (9931, (8080,))
+    assert away.detail == "Nothing answers at 127.0.0.1:9931 or at port 8080."
+    assert {9931, 8080} <= {port for _, port, _ in ports.asked}
+
+
+def at(found, port):
+    return next(one for one in found if one.endpoint.port == port)
 
 
 def _of_llama_cpp(found):
@@ -126,15 +143,6 @@ async def test_llama_cpp_is_found_at_the_port_of_its_newer_and_of_its_older_vers
     found, _ = await detect({port: start(products.llama_cpp)})
     only = _of_llama_cpp(found)
     assert [(one.endpoint.port, one.verdict) for one in only] == [(port, Verdict.READY)]
-
-
-@pytest.mark.rule("R-44")
-async def test_where_no_llama_cpp_answers_one_candidate_names_both_ports(detect):
-    found, ports = await detect({})
-    (away,) = _of_llama_cpp(found)
-    assert (away.endpoint.port, away.other_ports, away.verdict) == (9931, (8080,), Verdict.REFUSED)
-    assert away.detail == "Nothing answers at 127.0.0.1:9931 or at port 8080."
-    assert {9931, 8080} <= {port for _, port, _ in ports.asked}
 
 
 @pytest.mark.rule("R-44")
@@ -199,7 +207,7 @@ async def test_what_stands_at_a_port_gets_its_verdict_and_step(start, detect, re
     server = start()
     server.unknown = reply
     found, ports = await detect({8080: server})
-    row = next(one for one in found if one.endpoint.port == 8080)
+    row = at(found, 8080)
     assert row.verdict is verdict, row.detail
     assert row.next_step == STEPS[verdict]
     assert len(ports.paths(8080)) <= 3
@@ -336,8 +344,6 @@ async def test_localhost_where_nobody_is_keeps_its_name(make_client):
 async def test_spare_ports_are_told_only_where_a_server_answers(start, detect):
     found, _ = await detect({3928: start(products.plain), 6767: start(products.jan)})
     assert {one.endpoint.port for one in found if one.verdict.is_server} == {3928, 6767}
-    nothing, _ = await detect({})
-    assert {3928, 6767} & {one.endpoint.port for one in nothing} == set()
 
 
 async def test_own_endpoints_come_first_and_are_not_asked_twice(start, detect):
@@ -406,7 +412,7 @@ async def test_a_silent_port_costs_one_time_out_and_hides_nobody(start, detect):
     found, _ = await detect({1234: silent, 8080: start(products.llama_cpp)})
     assert time.perf_counter() - started < 4
     assert (found[0].product, found[0].verdict) == (Product.LLAMA_CPP, Verdict.READY)
-    assert next(one for one in found if one.endpoint.port == 1234).verdict is Verdict.TIMED_OUT
+    assert at(found, 1234).verdict is Verdict.TIMED_OUT
 
 
 @pytest.mark.rule("R-44")
@@ -422,7 +428,7 @@ async def test_where_every_port_is_silent_the_scan_ends_after_one_time_out(start
 
 async def test_a_port_that_does_not_let_connect_timed_out(detect):
     found, _ = await detect({4000: httpx.ConnectTimeout("")})
-    row = next(one for one in found if one.endpoint.port == 4000)
+    row = at(found, 4000)
     assert (row.verdict, row.next_step) == (Verdict.TIMED_OUT, "Check which program uses port 4000")
 
 
@@ -446,9 +452,7 @@ async def test_a_check_follows_a_server_that_goes_and_another_that_comes(start, 
     away = await client.check(endpoint)
     for one in (away, await client.check(endpoint)):
         assert (one.verdict, one.product) == (Verdict.REFUSED, Product.LLAMA_CPP)
-    server.forget()
-    server.unknown = text_reply("404", status=404)
-    products.vllm(server)
+    become(server, products.vllm)
     server.start()
     back = await client.check(endpoint)
     assert (back.verdict, back.product) == (Verdict.READY, Product.VLLM)
@@ -470,9 +474,7 @@ async def test_a_server_that_gave_way_to_another_between_two_checks_is_not_calle
     server, client = start(before), make_client()
     endpoint = endpoint_of(server)
     await client.check(endpoint)
-    server.forget()
-    server.unknown = text_reply("404", status=404)
-    after(server)
+    become(server, after)
     now = await client.check(endpoint)
     assert (now.product, now.verdict) == (product, Verdict.READY)
     assert {model.product for model in now.models} == {product}
@@ -483,9 +485,7 @@ async def test_a_list_of_models_follows_a_server_that_gave_way_to_another(start,
     endpoint = endpoint_of(server)
     (model,) = (await client.models(endpoint)).models
     assert model.product is Product.LLAMA_CPP
-    server.forget()
-    server.unknown = text_reply("404", status=404)
-    products.plain(server)
+    become(server, products.plain)
     (model,) = (await client.models(endpoint, is_refresh=True)).models
     assert (model.product, model.state) == (Product.OPENAI_COMPATIBLE, LoadState.UNKNOWN)
 
