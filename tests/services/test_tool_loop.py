@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import aclosing
 
 import pytest
@@ -9,7 +8,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.domain.event import RequestAdapted, RequestSent
-from lmchat.domain.message import AnswerState, Role, ToolCallPart
+from lmchat.domain.message import AnswerState, ChatMessage, Role, ToolCallPart
 from lmchat.domain.session import MessagePath, Session
 from lmchat.domain.tool import HOST_SILENT, Choice, Decision, ToolResult, ToolServer
 from lmchat.errors import RequestInvalid
@@ -30,8 +29,20 @@ _READ = "files__read_text"
 _CAN = target(capabilities=("tools",))
 
 
+READ_A = calls((_READ, {"path": "a"}))
+TOLD = ToolCallPart(call_id="secret", name=_READ, arguments='{"path": "secret"}')  # in a file
+
+
 def settings_with(box) -> TurnSettings:
     return TurnSettings(target=_CAN, toolbox=box)
+
+
+async def sent(store, box, *scripts):
+    """Send a prompt with tools; return the conversation, its backend and the events."""
+    backend = ScriptedBackend(*scripts)
+    conversation = begin(backend, store)
+    events = await read(conversation.send("Read", settings_with(box)))
+    return conversation, backend, events
 
 
 def results(conversation) -> list[tuple[AnswerState, str]]:
@@ -40,15 +51,12 @@ def results(conversation) -> list[tuple[AnswerState, str]]:
 
 async def test_calls_run_side_by_side_and_their_results_go_back_until_the_model_answers(store):
     host = ScriptedHost()
-    backend = ScriptedBackend(
-        calls((_READ, {"path": "a"}), (_READ, {"path": "b"})), answer("Both read.")
-    )
-    conversation = begin(backend, store)
-    await read(conversation.send("Read both", settings_with(toolbox(host))))
+    both = calls((_READ, {"path": "a"}), (_READ, {"path": "b"}))
+    conversation, backend, _ = await sent(store, toolbox(host), both, answer("Both read."))
     assert [tool.wire_name for tool in backend.requests[0].tools] == [_READ]
     assert sorted(call["path"] for _, call in host.calls) == ["a", "b"]
-    sent = [(one.role, one.sent_text) for one in backend.requests[1].messages[2:]]
-    assert sent == [(Role.TOOL, "text of a"), (Role.TOOL, "text of b")]
+    behind = [(one.role, one.sent_text) for one in backend.requests[1].messages[2:]]
+    assert behind == [(Role.TOOL, "text of a"), (Role.TOOL, "text of b")]
     last = conversation.messages[-1]
     assert (last.text, last.receipt.steps) == ("Both read.", 1)
     assert await on_disk(store, conversation) == conversation.messages
@@ -69,9 +77,7 @@ async def test_a_call_that_cannot_run_is_an_error_result_and_the_turn_continues(
     call, result, store
 ):
     host = ScriptedHost()
-    backend = ScriptedBackend(calls(call), answer("I see."))
-    conversation = begin(backend, store)
-    await read(conversation.send("Read", settings_with(toolbox(host))))
+    conversation, *_ = await sent(store, toolbox(host), calls(call), answer("I see."))
     assert results(conversation) == [(AnswerState.FAILED, result)]
     assert host.calls == []
     assert conversation.messages[-1].text == "I see."
@@ -88,7 +94,7 @@ async def test_a_call_that_cannot_run_is_an_error_result_and_the_turn_continues(
 )
 async def test_the_user_decides_about_each_call_unless_for_longer(decision, ran, store):
     box = toolbox(approve="ask")
-    twice = [calls((_READ, {"path": "a"})), calls((_READ, {"path": "b"})), answer("Done.")]
+    twice = [READ_A, calls((_READ, {"path": "b"})), answer("Done.")]
     conversation = begin(ScriptedBackend(*twice), store)
     asked = 0
     async with aclosing(conversation.send("Read", settings_with(box))) as events:
@@ -105,9 +111,7 @@ async def test_the_user_decides_about_each_call_unless_for_longer(decision, ran,
 
 async def test_a_never_of_the_configuration_wins_and_the_tool_is_not_offered(store):
     box = toolbox(approve="always", approval={"files/read_text": "never"})
-    backend = ScriptedBackend(calls((_READ, {"path": "a"})), answer())
-    conversation = begin(backend, store)
-    await read(conversation.send("Read", settings_with(box)))
+    conversation, backend, _ = await sent(store, box, READ_A, answer())
     assert backend.requests[0].tools == ()
     assert results(conversation)[0][0] is AnswerState.FAILED
 
@@ -128,8 +132,7 @@ async def test_a_never_of_the_configuration_wins_and_the_tool_is_not_offered(sto
 async def test_a_loop_without_an_end_stops_with_a_message_and_can_go_on(steps, words, store):
     box = toolbox(max_steps=2 if len({str(step) for step in steps}) > 1 else 10)
     scripts = [calls((_READ, step)) for step in steps]
-    conversation = begin(ScriptedBackend(*scripts, answer("At last.")), store)
-    await read(conversation.send("Read", settings_with(box)))
+    conversation, *_ = await sent(store, box, *scripts, answer("At last."))
     last = conversation.messages[-1]
     assert (last.state, last.failure.message) == (AnswerState.FAILED, words)
     await read(conversation.regenerate(last.message_id, settings_with(box)))
@@ -140,7 +143,7 @@ async def test_a_result_that_does_not_fit_and_must_not_be_shortened_fails_the_an
     host = ScriptedHost(read_text=lambda _: ToolResult(text="word " * 3000))
     able = target(capabilities=("tools",), context_loaded=2000)
     settings = TurnSettings(target=able, toolbox=toolbox(host), is_truncating=False)
-    conversation = begin(ScriptedBackend(calls((_READ, {"path": "a"}))), store)
+    conversation = begin(ScriptedBackend(READ_A), store)
     await read(conversation.send("Read", settings))
     last = conversation.messages[-1]
     assert (last.role, last.state) == (Role.ASSISTANT, AnswerState.FAILED)
@@ -153,7 +156,7 @@ async def test_a_result_that_does_not_fit_and_must_not_be_shortened_fails_the_an
 async def test_a_stop_ends_what_runs_and_the_call_can_be_repeated(phase, store):
     host = ScriptedHost(read_text=lambda _: asyncio.Event())
     box = toolbox(host, approve="ask" if phase == "approval" else "always")
-    backend = ScriptedBackend(calls((_READ, {"path": "a"})), answer("Read."))
+    backend = ScriptedBackend(READ_A, answer("Read."))
     conversation = begin(backend, store)
     kind = ApprovalAsked if phase == "approval" else MessageAdded
     turn = await reading(conversation.send("Read", settings_with(box)), kind)
@@ -190,9 +193,7 @@ class SlowStart(ScriptedHost):
 
 async def test_a_stop_while_the_server_of_a_repeated_call_starts_ends_the_turn(store):
     host = SlowStart()
-    backend = ScriptedBackend(calls((_READ, {"path": "a"})), answer("Sorry."), answer("Read."))
-    conversation = begin(backend, store)
-    await read(conversation.send("Read", settings_with(toolbox(host))))
+    conversation, *_ = await sent(store, toolbox(host), READ_A, answer("Sorry."), answer("Read."))
     failed = next(one for one in conversation.messages if one.role is Role.TOOL)
     host.is_slow = True
     host.asked.clear()
@@ -209,9 +210,7 @@ async def test_a_stop_while_the_server_of_a_repeated_call_starts_ends_the_turn(s
 
 async def test_of_500_tools_as_many_are_offered_as_servers_take_and_that_is_said(store):
     host = ScriptedHost(**{f"tool{number}": read_text for number in range(500)})
-    backend = ScriptedBackend(answer())
-    conversation = begin(backend, store)
-    events = await read(conversation.send("Read", settings_with(toolbox(host))))
+    _, backend, events = await sent(store, toolbox(host), answer())
     assert len(backend.requests[0].tools) == 128
     assert "372 tools are left out. Switch off others with /tools." in [
         event.note for event in events if isinstance(event, RequestAdapted)
@@ -221,8 +220,7 @@ async def test_of_500_tools_as_many_are_offered_as_servers_take_and_that_is_said
 async def test_a_tool_host_that_was_ended_is_said_and_the_prompt_is_answered(store):
     host = ScriptedHost()
     host.error = HOST_SILENT
-    conversation = begin(ScriptedBackend(answer("Hello.")), store)
-    events = await read(conversation.send("Hi", settings_with(toolbox(host))))
+    conversation, _, events = await sent(store, toolbox(host), answer("Hello."))
     assert HOST_SILENT in [event.note for event in events if isinstance(event, RequestAdapted)]
     assert conversation.messages[-1].text == "Hello."
 
@@ -231,7 +229,7 @@ async def test_a_full_window_drops_a_call_with_its_result_and_keeps_what_follows
     store,
 ):
     host = ScriptedHost(read_text=lambda _: ToolResult(text="word " * 600))
-    once = [calls((_READ, {"path": "a"})), answer("Read.")]
+    once = [READ_A, answer("Read.")]
     backend = ScriptedBackend(*once, *once)
     conversation = begin(backend, store)
     small = replace(
@@ -239,8 +237,8 @@ async def test_a_full_window_drops_a_call_with_its_result_and_keeps_what_follows
     )
     for prompt in ("First", "Second"):
         await read(conversation.send(prompt, small))
-    sent = [one.role for one in backend.requests[-1].messages]
-    assert sent == [Role.ASSISTANT, Role.USER, Role.ASSISTANT, Role.TOOL]
+    roles = [one.role for one in backend.requests[-1].messages]
+    assert roles == [Role.ASSISTANT, Role.USER, Role.ASSISTANT, Role.TOOL]
 
 
 async def reopened(store, backend, *messages) -> Conversation:
@@ -251,17 +249,14 @@ async def reopened(store, backend, *messages) -> Conversation:
     return Conversation(saved, backend=backend, save_queue=SaveQueue(store), meter=ContextMeter())
 
 
-def told_calls(*paths: str) -> list[ToolCallPart]:
-    """Return calls of `files/read_text` as an answer in a file has them."""
-    return [
-        ToolCallPart(call_id=path, name=_READ, arguments=json.dumps({"path": path}))
-        for path in paths
-    ]
+def told_chat() -> tuple[ChatMessage, ChatMessage]:
+    """Return a prompt, and an answer that calls the tool."""
+    asked = chats.prompt("Read my notes.")
+    return asked, chats.answer("I look.", TOLD, parent=asked)
 
 
 async def test_retrying_the_answer_behind_a_call_that_is_only_in_a_file_runs_nothing(store):
-    asked = chats.prompt("Read my notes.")
-    asking = chats.answer("I look.", *told_calls("secret"), parent=asked)
+    asked, asking = told_chat()
     said = chats.answer("You want lettuce.", parent=asking)
     host, backend = ScriptedHost(), ScriptedBackend(answer("Leeks."))
     conversation = await reopened(store, backend, asked, asking, said)
@@ -278,7 +273,7 @@ async def test_retrying_the_answer_behind_a_call_that_is_only_in_a_file_runs_not
 @pytest.mark.parametrize("state", [AnswerState.STOPPED, AnswerState.INTERRUPTED])
 async def test_continuing_an_answer_runs_none_of_the_calls_that_it_had(state, store):
     asked = chats.prompt("Read my notes.")
-    cut = chats.answer("I look", *told_calls("secret"), parent=asked, state=state)
+    cut = chats.answer("I look", TOLD, parent=asked, state=state)
     host, backend = ScriptedHost(), ScriptedBackend(answer(" into it."))
     conversation = await reopened(store, backend, asked, cut)
     await read(conversation.resume(cut.message_id, settings_with(toolbox(host))))
@@ -288,8 +283,7 @@ async def test_continuing_an_answer_runs_none_of_the_calls_that_it_had(state, st
 
 async def test_a_branch_that_is_opened_while_an_answer_streams_runs_none_of_its_calls(store):
     gate = asyncio.Event()
-    asked = chats.prompt("Read my notes.")
-    asking = chats.answer("I look.", *told_calls("secret"), parent=asked)
+    asked, asking = told_chat()
     host, backend = ScriptedHost(), ScriptedBackend([RequestSent(), gate, *answer("Leeks.")])
     conversation = await reopened(store, backend, asked, asking)
     other = await store.open_session(conversation.header.session_id)
@@ -304,8 +298,7 @@ async def test_a_branch_that_is_opened_while_an_answer_streams_runs_none_of_its_
 
 
 async def test_a_tool_message_of_a_file_cannot_be_repeated(store):
-    asked = chats.prompt("Read my notes.")
-    asking = chats.answer("I look.", *told_calls("secret"), parent=asked)
+    asked, asking = told_chat()
     failed = chats.tool_message("No.", parent=asking, state=AnswerState.FAILED)
     host, backend = ScriptedHost(), ScriptedBackend()
     conversation = await reopened(store, backend, asked, asking, failed)
@@ -322,11 +315,9 @@ async def test_only_the_call_that_is_repeated_runs_and_the_results_beside_it_are
         return ToolResult(text=f"text of {path}", is_error=is_refused)
 
     host = ScriptedHost(read_text=fails_once)
-    backend = ScriptedBackend(
-        calls(*((_READ, {"path": path}) for path in "abc")), answer("Two."), answer("Three.")
-    )
-    conversation = begin(backend, store)
-    await read(conversation.send("Read all", settings_with(toolbox(host))))
+    three = calls(*((_READ, {"path": path}) for path in "abc"))
+    scripts = (three, answer("Two."), answer("Three."))
+    conversation, backend, _ = await sent(store, toolbox(host), *scripts)
     failed = next(one for one in conversation.messages if one.state is AnswerState.FAILED)
     host.calls.clear()
     host.tools = {"read_text": read_text}
@@ -337,8 +328,8 @@ async def test_only_the_call_that_is_repeated_runs_and_the_results_beside_it_are
         "text of b",
         "text of c",
     ]
-    sent = [one.sent_text for one in backend.requests[-1].messages if one.role is Role.TOOL]
-    assert sent == ["text of a", "text of b", "text of c"]
+    texts = [one.sent_text for one in backend.requests[-1].messages if one.role is Role.TOOL]
+    assert texts == ["text of a", "text of b", "text of c"]
     assert await on_disk(store, conversation) == conversation.messages
 
 
@@ -346,8 +337,7 @@ async def test_a_slow_pattern_of_a_tool_stops_neither_the_program_nor_the_turn(s
     monkeypatch.setattr("lmchat.structured.json_schema.CHECK_S", 0.5)
     host = ScriptedHost()
     host.schema = {"properties": {"path": {"pattern": "^(a+)+$"}}}
-    backend = ScriptedBackend(calls((_READ, {"path": "a" * 80 + "!"})), answer("I see."))
-    conversation = begin(backend, store)
+    slow = calls((_READ, {"path": "a" * 80 + "!"}))
     ticks = 0
 
     async def tick() -> None:
@@ -357,7 +347,7 @@ async def test_a_slow_pattern_of_a_tool_stops_neither_the_program_nor_the_turn(s
             ticks += 1
 
     ticking = asyncio.create_task(tick())
-    await read(conversation.send("Read", settings_with(toolbox(host))))
+    conversation, *_ = await sent(store, toolbox(host), slow, answer("I see."))
     ticking.cancel()
     words = "The tool did not run: its arguments could not be checked within 0.5 s."
     assert results(conversation) == [(AnswerState.FAILED, words)]
@@ -369,8 +359,7 @@ async def test_a_slow_pattern_of_a_tool_stops_neither_the_program_nor_the_turn(s
 async def test_a_call_runs_though_the_schema_of_its_server_is_invalid(store):
     host = ScriptedHost()
     host.schema = {"type": "nothing"}
-    conversation = begin(ScriptedBackend(calls((_READ, {"path": "a"})), answer()), store)
-    await read(conversation.send("Read", settings_with(toolbox(host))))
+    conversation, *_ = await sent(store, toolbox(host), READ_A, answer())
     assert results(conversation) == [(AnswerState.COMPLETE, "text of a")]
 
 
@@ -379,7 +368,7 @@ FILES = McpSettings(name="files", command="notes-server", args=("--folder", "/no
 
 async def asked_about(box, store) -> list[ApprovalAsked]:
     """Let the model call the tool once; return the questions, which are refused."""
-    conversation = begin(ScriptedBackend(calls((_READ, {"path": "a"})), answer()), store)
+    conversation = begin(ScriptedBackend(READ_A, answer()), store)
     asked = []
     async with aclosing(conversation.send("Read", settings_with(box))) as events:
         async for event in events:
@@ -429,7 +418,7 @@ async def test_a_tool_that_has_changed_is_asked_about_again(change, choice, stor
     host = ScriptedHost()
     box = box_with(host=host)
     (first,) = await asked_about(box, store)
-    conversation = begin(ScriptedBackend(*[calls((_READ, {"path": "a"})), answer()] * 2), store)
+    conversation = begin(ScriptedBackend(*[READ_A, answer()] * 2), store)
     box.decide(conversation.header.session_id, box.tools[0], choice)
     assert first.fingerprint
     await read(conversation.send("Read", settings_with(box)))
