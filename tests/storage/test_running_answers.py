@@ -46,6 +46,11 @@ def store_path(folder):
     return folder / "lmchat" / "sessions.db"
 
 
+def path_of(folder, said):
+    """Return the path of the file of an answer."""
+    return answer_path(store_path(folder), said.message_id)
+
+
 def left(folder):
     return sorted(path.name for path in (folder / "lmchat").iterdir() if "-answer-" in path.name)
 
@@ -66,7 +71,7 @@ async def text_on_disk(folder, session):
 
 def as_killed(folder, said):
     """Let the file of an answer look as if its process were gone: nothing locks the copy."""
-    path = answer_path(store_path(folder), said.message_id)
+    path = path_of(folder, said)
     content = path.read_bytes()
     path.unlink()
     path.write_bytes(content)
@@ -75,7 +80,7 @@ def as_killed(folder, said):
 async def test_the_file_is_for_its_owner_only_and_goes_with_the_end(tmp_path, store, running):
     session, asked, said = running
     await store.add_pieces(said.message_id, [("text", "so far")])
-    path = answer_path(store_path(tmp_path), said.message_id)
+    path = path_of(tmp_path, said)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     whole = answer("so far and on", parent=asked)
     await store.finish(session.session_id, replace(whole, message_id=said.message_id))
@@ -117,7 +122,7 @@ async def test_a_full_disk_leaves_nothing_half_written_and_the_rest_comes_when_t
 ):
     session, _, said = running
     await store.add_pieces(said.message_id, [("text", "before ")])
-    size = answer_path(store_path(tmp_path), said.message_id).stat().st_size
+    size = path_of(tmp_path, said).stat().st_size
     with no_room(size + 3):
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match=r"the disk .*full"):
@@ -135,9 +140,7 @@ async def test_another_program_that_holds_the_sessions_holds_up_no_text(tmp_path
         other.execute("begin immediate")
         async with asyncio.timeout(2):  # a write to the sessions would wait for 5 s
             await store.add_pieces(said.message_id, [("text", "so far")])
-        assert read_answer(answer_path(store_path(tmp_path), said.message_id))[1] == [
-            ("text", "so far")
-        ]
+        assert read_answer(path_of(tmp_path, said))[1] == [("text", "so far")]
 
 
 async def test_an_answer_that_the_sessions_do_not_know_is_taken_in_at_the_next_start(
@@ -194,7 +197,7 @@ async def test_an_answer_that_ended_just_before_the_process_was_killed_stays_as_
 ):
     session, asked, said = running
     await store.add_pieces(said.message_id, [("text", "so ")])
-    path = answer_path(store_path(tmp_path), said.message_id)
+    path = path_of(tmp_path, said)
     as_killed(tmp_path, said)
     content = path.read_bytes()
     whole = replace(answer("so far", parent=asked), message_id=said.message_id)
@@ -348,7 +351,7 @@ async def test_a_damaged_file_of_an_answer_keeps_no_session_from_being_opened(
     tmp_path, store, content
 ):
     session, _ = await begin_session(store, "hello")
-    answer_path(tmp_path / "lmchat" / "sessions.db", "abc").write_bytes(content)
+    answer_path(store_path(tmp_path), "abc").write_bytes(content)
     assert await last_on_disk(tmp_path, session) == (AnswerState.COMPLETE, "hello")
 
 
@@ -359,7 +362,7 @@ async def test_what_stands_in_the_place_of_an_answer_file_is_neither_written_nor
     session = header()
     said = answer(parent=await say(store, session, "hello"), state=AnswerState.STREAMING)
     path, elsewhere = (
-        answer_path(tmp_path / "lmchat" / "sessions.db", said.message_id),
+        path_of(tmp_path, said),
         tmp_path / "precious",
     )
     if planted == "pipe":
@@ -387,7 +390,7 @@ async def test_an_answer_whose_file_cannot_be_read_gets_its_text_once_it_can(
 ):
     session, _, said = running
     await store.add_pieces(said.message_id, [("text", "precious")])
-    path = answer_path(tmp_path / "lmchat" / "sessions.db", said.message_id)
+    path = path_of(tmp_path, said)
     content = path.read_bytes()
     path.unlink()
     path.symlink_to(path.name)  # even root cannot read that
@@ -416,7 +419,7 @@ async def test_a_kill_while_an_answer_is_fetched_again_costs_nothing_of_what_was
 
 async def test_an_answer_that_is_too_long_to_be_read_is_left_as_it_is(tmp_path, store, running):
     session, _, said = running
-    path = answer_path(tmp_path / "lmchat" / "sessions.db", said.message_id)
+    path = path_of(tmp_path, said)
     path.unlink()
     with path.open("wb") as file:
         file.truncate(1 << 31)
