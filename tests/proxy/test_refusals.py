@@ -101,7 +101,6 @@ TABLE = [
     ),
     (401, b"Invalid or missing authorization token", P.JAN, "auth", "authorization token"),
     (401, {"error": "Unauthorized"}, P.VLLM, "auth", "Unauthorized"),
-    (401, {"message": "Unauthorized"}, ANY, "auth", "Unauthorized"),
     (401, b"", ANY, "auth", "401 Unauthorized"),
     (403, error_in_body("Your region is not supported"), ANY, "forbidden", "region"),
     (
@@ -121,7 +120,6 @@ TABLE = [
     (404, b"No running session found for model 'x'", P.JAN, "model_not_loaded", "running session"),
     (503, b"No models are available", P.JAN, "model_not_loaded", "No models"),
     (404, b"Not Found", P.JAN, "wrong_path", "Not Found"),
-    (404, b"404 page not found", P.OLLAMA, "wrong_path", "404 page"),
     (404, b"<html><title>nginx</title>", ANY, "wrong_path", "not a model server"),
     (408, b"", ANY, "timeout", "Request timeout"),
     (413, b"", ANY, "too_large", "413"),
@@ -132,7 +130,6 @@ TABLE = [
         "bad_request",
         "field required (body.messages.0)",
     ),
-    (404, {"detail": "Not Found"}, P.VLLM, "wrong_path", "Not Found"),
     (
         429,
         error_in_body("You exceeded your current quota", code="insufficient_quota"),
@@ -312,10 +309,8 @@ def test_the_field_that_is_named_is_known_and_told_once():
         (0.2, "1 s"),
         (59.5, "1 min 0 s"),
         (61, "1 min 1 s"),
-        (3600, "1 h 0 min"),
         (5400, "1 h 30 min"),
         (90000, "1 d 1 h"),
-        (10**9, "11574 d 1 h"),
     ],
 )
 def test_a_time_to_wait_is_told_in_its_two_largest_units(seconds, words):

@@ -61,7 +61,6 @@ CASES = {
         sse(R, DONE), text="", kind="empty_answer", words="empty answer"
     ),
     "nothing at all": Case(sse(), text="", kind="empty_answer", words="without an answer"),
-    "only a role, then the end": Case(sse(R), text="", kind="empty_answer"),
     "last event without a blank line": Case(sse(R, H, W, data_line(F, b"\n"))),
     "error in the stream": Case(
         sse(R, H, W, {"error": {"message": "boom", "code": 500}}), kind="server_error", words="boom"
@@ -86,15 +85,7 @@ CASES = {
         kind="server_error",
         words="boom",
     ),
-    "error as a reason": Case(
-        sse(R, H, W, {**finish("error"), "error": {"message": "boom"}}, DONE),
-        kind="server_error",
-        words="boom",
-    ),
     "error as a reason alone": Case(sse(R, H, W, finish("error"), DONE), kind="server_error"),
-    "error before any token": Case(
-        sse({"error": {"message": "boom"}}), text="", kind="server_error", words="boom"
-    ),
     "context exceeded in the stream": Case(
         sse(
             R,
@@ -132,7 +123,6 @@ CASES = {
     ),
     "delta null": Case(sse(R, {**H, "choices": [{"index": 0, "delta": None}]}, H, W, F, DONE)),
     "choices null": Case(sse(R, {**H, "choices": None}, H, W, F, DONE)),
-    "choices missing": Case(sse(R, {"id": "x"}, H, W, F, DONE)),
     "choices of rubbish": Case(sse(R, {"choices": [None, 7]}, {"choices": "x"}, H, W, F, DONE)),
     "another choice": Case(
         sse(
@@ -185,20 +175,12 @@ CASES = {
         sse(R, H, W, b"data: [DONE] bye\n\n"), reason=""
     ),
     "end mark, and the connection stays open": Case(sse(R, H, W, F, DONE, Hold())),
-    "end mark with a space": Case(sse(R, H, W, F, b"data: [DONE] \n\n")),
     "cut inside a chunk": Case(sse(R, H, W, Cut(is_reset=True)), kind="interrupted"),
     "closed inside a chunked body": Case(sse(R, H, W, Cut()), kind="interrupted"),
     "cut before any token": Case(sse(R, Cut()), text="", kind="interrupted"),
     "closed by its length": Case(sse(*GOOD, framing="close")),
-    "closed, without a reason": Case(sse(R, H, W, framing="close"), kind="interrupted"),
     "JSON error instead of a stream": Case(
         json_reply({"error": {"message": "boom"}}), text="", kind="server_error", words="boom"
-    ),
-    "LM Studio does not know the path": Case(
-        json_reply({"error": "Unexpected endpoint or method. (POST /chat)"}),
-        text="",
-        kind="wrong_path",
-        words="path",
     ),
     "whole completion instead of a stream": Case(json_reply(COMPLETION)),
     "other JSON instead of a stream": Case(
@@ -207,10 +189,7 @@ CASES = {
     "HTML instead of a stream": Case(
         html_reply(), text="", kind="not_an_llm", words="not a model server"
     ),
-    "HTML under a wrong name": Case(text_reply("<!DOCTYPE html><p>Hi"), text="", kind="not_an_llm"),
     "text instead of a stream": Case(text_reply("It works!"), text="", kind="not_an_llm"),
-    "nothing instead of a stream": Case(text_reply(""), text="", kind="not_an_llm"),
-    "stream under another content type": Case(sse(*GOOD, content_type="text/plain")),
     "stream under JSON's content type": Case(sse(*GOOD, content_type="application/json", every=1)),
     "unknown reason": Case(sse(R, H, W, finish("load"), DONE), reason="load"),
     "both names at once": Case(
@@ -219,9 +198,6 @@ CASES = {
     "reasoning_details": Case(
         sse(R, delta(reasoning_details=[{"type": "x", "text": "h"}, {"text": "m"}]), H, W, F, DONE),
         thought="hm",
-    ),
-    "think tags cut anywhere": Case(
-        sse(R, "<thi", "nk>h", "m</", "think>", "\n\nHé", "llo", F, DONE), thought="hm"
     ),
     "think tags told twice, and cut": Case(
         sse(R, delta(reasoning_content="hm hm"), "<think>hm ", finish("length"), DONE),
