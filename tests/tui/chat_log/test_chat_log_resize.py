@@ -70,6 +70,15 @@ async def test_the_line_at_the_top_stays_the_first_within_a_block_of_many_screen
         assert first in " ".join(rows(log)[:2])
 
 
+async def test_a_storm_of_resizes_changes_nothing(pilot, log):
+    log.scroll_to(y=200)
+    before, chance = rows(log), chance_of(1)
+    for _ in range(12):
+        await pilot.resize_terminal(chance.randint(1, 400), chance.randint(1, 100))
+    await resize(pilot, 80, 24)
+    assert rows(log) == before
+
+
 async def test_at_the_end_it_stays_at_the_end_through_all_sizes(pilot, log):
     for size in ((40, 12), (400, 100), (12, 5), (80, 24)):
         await resize(pilot, *size)

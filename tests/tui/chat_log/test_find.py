@@ -87,6 +87,20 @@ async def test_words_are_found_beside_a_reference_to_no_character(log, start):
     assert log.finder.find("1" * 500) == 10
 
 
+@pytest.mark.parametrize("blank", [" ", "   ", "\t", "\u00a0"])
+async def test_any_blanks_between_two_words_are_one(log, blank):
+    log.load([answer(f"```\nshade{blank}or sun\n```")])
+    assert log.finder.find("shade or") == len(marked(log)) == 1
+
+
+async def test_a_hit_that_goes_over_the_end_of_a_line_is_one_and_is_marked_in_both(log):
+    log.load([answer("x" * 57 + " wonderful shade here")])
+    assert log.finder.find("wonderful shade") == 1
+    assert [text.strip() for text in marked(log)] == ["wonderful", "shade"]
+    log.finder.step(1)
+    assert [text.strip() for text in marked(log, "hit-now")] == ["wonderful", "shade"]
+
+
 _LONG = "supercalifragilistic" * 4
 
 
