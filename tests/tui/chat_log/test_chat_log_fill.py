@@ -174,24 +174,6 @@ async def test_a_switch_of_the_model_is_told_where_it_happened_and_nowhere_else(
             assert switches == [201]
 
 
-async def test_a_message_is_the_same_before_and_after_it_was_let_go(pilot, log):
-    whole = talk(300)
-    log.document.kept_lines = 400
-    log.load(whole)
-    log.show_message(whole[101].message_id)
-    log.toggle("is_source")
-    await pilot.pause()
-    at_first = rows(log)
-    for n in range(599, 100, -25):
-        log.show_message(whole[n].message_id)
-        await pilot.pause()
-    assert len(list(log.document.entries.made_entries())) < 200
-    log.show_message(whole[101].message_id)
-    await pilot.pause()
-    assert log.document.entries[101].is_source
-    assert set(look(log)) & set(filter(None, at_first))
-
-
 async def test_a_resize_and_marks_reach_what_nobody_has_looked_at(pilot, log, whole):
     log.fill(whole)
     log.mark_left_out(100, whole[100].message_id)

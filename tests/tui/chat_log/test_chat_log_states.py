@@ -11,7 +11,6 @@ from lmchat.domain.event import (
     RefusalDelta,
     Rethought,
     RetryScheduled,
-    StreamFinished,
     StreamStalled,
     TextDelta,
     ToolCallDelta,
@@ -40,7 +39,7 @@ from tests.support.chat_log_app import (
     screen_text,
     streaming,
 )
-from tests.support.markdown_corpus import HOSTILE, MIXED
+from tests.support.markdown_corpus import HOSTILE
 
 GAP = "\u00a0"
 FAILURE = Failure(
@@ -399,21 +398,6 @@ async def test_an_answer_whose_server_gave_no_reason_for_its_end_says_so(log):
     assert "reason" not in plain(log)
 
 
-async def test_the_final_form_replaces_the_live_line_and_keeps_the_text(log):
-    begun = streaming()
-    log.load([question("q")])
-    log.begin_answer(begun)
-    for start in range(0, len(MIXED), 11):
-        await log.apply(TextDelta(text=MIXED[start : start + 11]))
-    await log.apply(StreamFinished(reason="stop"))
-    final = replace(answer(MIXED), message_id=begun.message_id)
-    log.finish(final)
-    streamed = rows(log)
-    assert "qwen3-8b · TTFT" in streamed[-1]
-    log.load([question("q"), final])
-    assert rows(log) == streamed
-
-
 async def test_a_final_form_with_another_text_wins(log):
     begun = streaming()
     log.begin_answer(begun)
@@ -532,25 +516,6 @@ async def test_nothing_hostile_reaches_a_segment(theme):
         assert all(char.isprintable() or char in "\n\u00a0\u200d" for char in text)
 
 
-@pytest.mark.parametrize("width", [40, 61, 80, 120, 400])
-async def test_the_log_works_at_any_width(width):
-    async with LogApp().run_test(size=(width, 30)) as pilot:
-        log = pilot.app.log_view
-        log.load(
-            [
-                question("word " * 50),
-                answer(MIXED),
-                answer("x", state=AnswerState.INTERRUPTED, failure=FAILURE),
-            ]
-        )
-        await pilot.pause()
-        for _ in range(4):
-            strips = log.render_lines(log.size.region)
-            assert {strip.cell_length for strip in strips} == {log.size.width}
-            assert max(len(row.strip()) for row in rows(log)) <= 94
-            log.scroll_page_up()
-
-
 async def test_in_ascii_all_signs_are_ascii():
     async with LogApp(is_ascii=True).run_test(size=(80, 40)) as pilot:
         log = pilot.app.log_view
@@ -575,23 +540,6 @@ async def test_the_states_of_answers_fit_into_every_width(is_ascii):
         for width in range(40, 0, -1):
             await pilot.resize_terminal(width, 30)
             assert {strip.cell_length for strip in log.render_lines(log.size.region)} == {width}
-
-
-async def test_muted_words_are_dim_and_tints_are_rules_in_the_terminals_own_colours():
-    async with LogApp(theme="lmchat-ansi").run_test(size=(80, 30)) as pilot:
-        log = pilot.app.log_view
-        await load(pilot, question("q"), answer("```py\nx\n```"))
-        strips = log.render_lines(log.size.region)
-        receipt = next(segment for strip in strips for segment in strip if "qwen3" in segment.text)
-        assert receipt.style.dim
-        assert "│ x" in screen_text(log)
-        colours = {
-            segment.style.bgcolor.name
-            for strip in strips
-            for segment in strip
-            if segment.style.bgcolor
-        }
-        assert colours == {"default"}
 
 
 async def test_a_theme_is_taken_over_at_once(pilot, log):

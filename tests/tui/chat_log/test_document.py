@@ -62,17 +62,6 @@ def test_the_height_is_the_number_of_rows_and_each_place_is_where_it_says(messag
         assert document.position(place) == y
 
 
-@given(MESSAGES, st.sampled_from([34, 60, 120]), st.sampled_from([34, 60, 120]))
-@settings(max_examples=20, deadline=None)
-def test_another_width_and_back_gives_the_same_rows(messages, first, second):
-    document = document_of(messages, first)
-    before = [line and line.text for _, line in laid_out_rows(document)]
-    document.set_page(plain_page(second))
-    laid_out_rows(document)
-    document.set_page(plain_page(first))
-    assert [line and line.text for _, line in laid_out_rows(document)] == before
-
-
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=8), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_an_answer_that_streamed_in_is_the_answer_that_is_loaded(sizes, is_folded):

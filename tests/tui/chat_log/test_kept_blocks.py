@@ -68,9 +68,14 @@ async def test_what_grows_or_was_opened_up_is_not_forgotten(log):
     log.append(answer("short", thought="opened up"))
     log.viewport.focus_last()
     log.toggle("is_folded")
+    source = answer("**as source**")
+    log.append(source)
+    log.show_message(source.message_id)
+    log.toggle("is_source")
     await take_turns(log, 10)
-    opened = log.document.entries[0]
+    opened, as_source, *_ = log.document.entries
     assert not opened.is_folded
+    assert as_source.is_source
     log.begin_answer(streaming())
     for _ in range(30):
         await pour(log, TEXT)

@@ -25,15 +25,6 @@ def test_every_line_is_exactly_as_wide_as_the_page(name, width):
         assert sum(cell_len(segment.text) for segment in line.segments) == width - 1
 
 
-@pytest.mark.parametrize("name", CORPUS)
-def test_nothing_that_a_terminal_obeys_is_ever_painted(name):
-    for line in laid_out(tail_of(CORPUS[name]), plain_page()):
-        for text in (line.text, *(segment.text for segment in line.segments)):
-            assert all(char.isprintable() or char in "\u200d\u00a0\u3000" for char in text), repr(
-                text
-            )
-
-
 @given(st.lists(st.text(alphabet="xy z=()\"'#\n", max_size=80), max_size=6))
 @settings(deadline=None)
 def test_code_keeps_every_character(lines):

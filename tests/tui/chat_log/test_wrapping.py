@@ -4,11 +4,11 @@ import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from lmchat.text import graphemes, safe_text
+from lmchat.text import safe_text
 from lmchat.tui.widgets.chat_log.layout.page import cut_points, wrap_points
 
 WHOLE = [
@@ -118,15 +118,6 @@ def test_code_is_cut_between_graphemes_and_fills_its_lines(pieces, width, rest_w
     assert set(cuts) <= set(edges(pieces))
     for number, (start, end) in enumerate(pairwise([0, *cuts, len(text)])):
         assert cell_len(text[start:end]) <= (rest_width if number else width)
-
-
-@given(st.lists(LETTERS, max_size=30))
-@example(["\U0001f1e9\U0001f1ea"] * 3)
-@settings(deadline=None)
-def test_graphemes_are_what_was_put_together(pieces):
-    text = safe_text("".join(pieces))
-    assert [start for start, _ in graphemes(text)] == edges(pieces)[:-1]
-    assert sum(size for _, size in graphemes(text)) == cell_len(text)
 
 
 @pytest.mark.parametrize(
