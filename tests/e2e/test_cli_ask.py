@@ -32,14 +32,6 @@ def _moved(location):
     return raw_reply(head.encode())
 
 
-def test_the_real_server_answers_on_stdout_alone(real):
-    done = real("ask", "Say hello.")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
-    assert done.stdout.endswith("\n")
-    assert done.stderr == ""
-
-
 def test_json_has_every_figure_of_a_real_answer(real, real_server):
     value = real.json("ask", "--json", "Say hello.")
     assert list(value) == [

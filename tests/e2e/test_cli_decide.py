@@ -15,7 +15,7 @@ from lmchat.errors import AnswerUnfit
 from lmchat.proxy.client import ProxyClient
 from lmchat.services.decision import decide
 from tests.support.scripted_products import CHAT, llama_cpp, lm_studio
-from tests.support.scripted_server import DONE, Cut, Seen, delta, finish, json_reply, raw_reply, sse
+from tests.support.scripted_server import DONE, Cut, Seen, delta, finish, raw_reply, sse
 
 QUESTION = "Is this mail spam?"
 
@@ -183,13 +183,6 @@ def test_a_model_that_begins_to_think_at_an_unknown_server_decides_nothing(cli, 
     done = cli("decide", QUESTION)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("lmchat: No decision: the model began to think.")
-
-
-def test_an_error_of_the_server_is_that_of_ask(llama, server):
-    server.on(CHAT, json_reply({"error": {"message": "no memory left"}}, status=500))
-    done = llama("decide", QUESTION)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "no memory left" in done.stderr
 
 
 def test_a_server_that_dies_between_two_requests_leaves_no_half_decision(llama, server):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import shutil
 from contextlib import aclosing
 
@@ -195,15 +194,6 @@ def test_search_prints_as_many_hits_as_wanted_and_finds_parts_of_words(saved):
         done = cli("search", "bread", f"--limit={wrong}")
         assert (done.returncode, done.stdout) == (2, "")
         assert "must be a whole number of at least 1" in done.stderr
-
-
-def test_export_prints_markdown(saved):
-    cli, ids = saved
-    text = cli("export", ids[0]).stdout
-    assert text.startswith("---\n")
-    assert f'id: "{ids[0]}"' in text
-    assert re.search(r"^## You", text, re.MULTILINE)
-    assert "Hello there." in text
 
 
 def test_export_takes_the_newest_session_where_none_is_named(saved):

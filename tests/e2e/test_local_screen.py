@@ -86,15 +86,6 @@ def test_the_picker_serves_another_file_behind_the_same_address(screen, tmp_path
     assert answers(tmp_path)[0].model == "other"
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_the_engine_ends_with_lmchat_whatever_ends_that(answering, number):
-    (child,) = engines_of(answering.home)
-    answering.kill(number)
-    answering.wait_exit(SLOW_S)
-    wait_until(lambda: not is_running(child), "the engine ends too")
-    assert answers(answering.home)[0].text
-
-
 def test_ctrl_c_stops_the_answer_and_leaves_the_engine(answering):
     (child,) = engines_of(answering.home)
     answering.type("\x03")

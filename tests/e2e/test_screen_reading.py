@@ -7,7 +7,6 @@ from itertools import chain
 
 import pytest
 
-from tests.support.chat_log_app import chance_of
 from tests.support.lmchat_screen import LMChatScreen, ready_screen
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, ScriptedServer, delta, finish, sse
@@ -142,29 +141,6 @@ def test_whatever_led_away_from_the_end_nothing_moves_until_the_end_key(talk):
         screen.type(END, sees=f"Mark {number}.")
         screen.wait_until(lambda: is_at_rest(screen), f"the end after {way}")
     answer.go_on()
-    screen.wait_answered()
-
-
-@pytest.mark.timeout(60)
-def test_a_storm_of_sizes_while_text_streams_leaves_the_reader_at_his_line(talk):
-    screen, answer = talk
-    screen.type(PAGE_UP, sees="more below")
-    before = settled(screen)
-    chance = chance_of(3)
-    for number in range(50):
-        if (
-            number % 12 == 5
-        ):  # four times: the last part stays away, since the clock ends with the answer
-            answer.go_on()
-        screen.resize(chance.randint(30, 200), chance.randint(8, 60))
-    screen.resize(120, 40)
-    answer.gates[-1].reached.wait(10)
-    screen.wait_until(
-        lambda: log_rows(screen) == before and bool(PILL.search(screen.text)), "the old rows", 30
-    )
-    still_until(screen, PILL, answer.gates[-1], "nothing moves")
-    answer.go_on()
-    screen.type(END)
     screen.wait_answered()
 
 

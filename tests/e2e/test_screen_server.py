@@ -12,10 +12,9 @@ from tests.support.lmchat_screen import (
     LMChatScreen,
     answers,
     configure,
-    ready_screen,
 )
 from tests.support.real_server.server import RealServer
-from tests.support.scripted_products import CHAT, llama_cpp
+from tests.support.scripted_products import llama_cpp
 from tests.support.scripted_server import ScriptedServer, html_reply
 
 PRODUCT = llama_cpp
@@ -81,13 +80,3 @@ def test_nothing_at_the_given_address_is_called_refused(tmp_path):
     with LMChatScreen(tmp_path, "http://127.0.0.1:1") as screen:
         screen.wait_for("Nothing answers at 127.0.0.1:1.")
         screen.wait_for(re.compile(r"127\.0\.0\.1:1 +1 +refused"))
-
-
-def test_a_failed_answer_is_one_card_and_the_prompt_is_kept(tmp_path, server):
-    configure(tmp_path, "[limits]\nretries = 1\n")
-    with ready_screen(tmp_path, server.url) as screen:
-        server.on(CHAT, html_reply("<title>Please log in</title>"))
-        screen.ask("What now?", sees="copy details")
-        assert "a web page answered" in screen.chat_text()
-        assert "<" not in screen.chat_text()
-        assert answers(tmp_path)[-1].state is AnswerState.FAILED

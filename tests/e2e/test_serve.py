@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import time
+from itertools import product
 
 import httpx
 import pytest
@@ -253,6 +254,7 @@ def test_a_name_of_two_servers_leads_to_either_by_its_product(tmp_path, server):
 def test_servers_that_go_and_appear_are_noticed_within_5_seconds(tmp_path, server):
     with serving(tmp_path, url=server.url) as gateway:
         server.stop()
+        assert gateway.chat().status_code == 503
         began_s = time.monotonic()
         wait_until(lambda: gateway.get("/v1/models").status_code == 503, "the server is gone")
         server.start()
@@ -310,6 +312,7 @@ def test_what_is_wrong_is_refused_in_the_shape_of_openai(gateway, server, fields
     assert reply.status_code == status
     assert _error(reply)["message"].startswith(text)
     assert set(_error(reply)) == {"message", "type", "param", "code"}
+    assert (_error(reply)["code"] == "model_not_found") is (status == 404)
     assert not server.seen(CHAT)
 
 
@@ -495,22 +498,12 @@ def test_source_routes_without_a_server_have_their_old_errors(tmp_path, alone):
         assert (chat.status_code, chat.json()["error"]) == (500, "Streaming failed")
 
 
-@pytest.mark.parametrize("path", ["/health", "/models"])
-@pytest.mark.parametrize(
-    "url", ["http://example.com", "http://localhost@evil.com", "file:///etc", "http://xn--/"]
-)
-def test_an_endpoint_that_is_not_allowed_is_refused(gateway, path, url):
-    reply = gateway.get(path, params={"endpoint": url})
-    assert reply.status_code == 403
-    assert reply.json()["error"].startswith("Endpoint not allowed")
-
-
 def test_a_server_that_is_neither_found_nor_configured_is_not_asked(tmp_path, server):
     config = f'api_key = "sk-mine"\n{_endpoints(server)}'
     with ScriptedServer() as other, serving(tmp_path, config=config) as gateway:
         plain(other, "tiny", key="sk-mine")
-        for path in ("/health", "/models"):
-            reply = gateway.get(path, params={"endpoint": other.url})
+        for path, url in product(("/health", "/models"), (other.url, "file:///etc")):
+            reply = gateway.get(path, params={"endpoint": url})
             assert reply.status_code == 403
             assert reply.json()["error"].startswith("Endpoint not allowed")
         reply = gateway.chat(path="/chat/completions", endpoint=other.url)

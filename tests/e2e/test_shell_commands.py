@@ -122,17 +122,6 @@ def test_in_the_plain_chat_ctrl_c_stops_it_and_keeps_its_output(begin, tmp_path)
     leave(talk)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_in_the_plain_chat_it_ends_with_lmchat(begin, tmp_path, number):  # noqa: F811
-    talk = begin()
-    typed, file = numbered(tmp_path, "sleep 600; sleep 600")
-    talk.type(typed, sees="Running.")
-    pid = number_in(file)
-    talk.kill(number)
-    assert talk.wait_exit() == 128 + number
-    wait_until(lambda: not is_running(pid), "the end of the command")
-
-
 def test_on_a_pipe_it_is_a_prompt(cli, server, tmp_path):
     server.on(CHAT, answer("A."), answer("B."))
     done = cli("--plain", stdin=f'!touch {tmp_path}/ran\n"""!touch {tmp_path}/ran"""\n')
