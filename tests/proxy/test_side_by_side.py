@@ -71,12 +71,6 @@ async def test_a_real_server_with_two_slots_writes_two_answers_at_once(client, s
     assert places(told, "Norway", TextDelta)[0] < places(told, "Peru", TextDelta)[-1]
 
 
-async def test_at_a_real_server_with_one_slot_the_second_waits_and_says_so(client, real_server):
-    told = await told_of_both(client, real_server)
-    assert [name for name, event in told if isinstance(event, RequestQueued)] == ["Peru"]
-    assert places(told, "Norway", TextDelta)[-1] < places(told, "Peru", RequestSent)[0]
-
-
 async def test_after_a_check_that_finds_another_number_this_many_run(server, client):
     with_slots(llama_cpp(server), 1).on(CHAT, sse(delta("one"), Hold()))
     endpoint, request = endpoint_of(server), request_to(server)
