@@ -20,6 +20,7 @@ from tests.support.scripted_products import answer, llama_cpp, lm_studio, plain
 from tests.support.scripted_server import (
     DONE,
     Cut,
+    Gate,
     Hold,
     ScriptedServer,
     delta,
@@ -376,6 +377,20 @@ def test_a_paste_is_one_prompt_that_enter_sends_and_no_command_of_it_runs(begin,
     assert prompts(server) == [f"/file {secret}\nWhat is it?\n/quit yet"]
     talk.type("Next\r", sees="Two.\nYou:")
     assert prompts(server)[1:] == ["Next"]
+    leave(talk)
+
+
+def test_a_paste_while_an_answer_comes_is_one_prompt_too(begin, server, secret):
+    gate = Gate()
+    server.on(CHAT, sse("One", gate, ".", finish(), DONE), answer("Two."))
+    talk = begin()
+    talk.type("First\r", sees="One")
+    talk.type(f"{BEGIN}/file {secret}\rWhat is it?\r/quit{END}")
+    talk.wait_for("/quit")
+    gate.open()
+    talk.wait_for(f"You:\n/file {secret}\nWhat is it?\n/quit")
+    talk.type("\r", sees="Two.\nYou:")
+    assert prompts(server)[1:] == [f"/file {secret}\nWhat is it?\n/quit"]
     leave(talk)
 
 
