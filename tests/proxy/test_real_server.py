@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from contextlib import aclosing
-from functools import partial
 
 import pytest
 
-from lmchat.domain.event import ModelLoading, ModelNamed, PromptProgress, StreamStalled
+from lmchat.domain.event import ModelLoading, ModelNamed, PromptProgress
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, LoadState
-from lmchat.proxy import timeouts
-from tests.support.proxy_calls import ask, events_of, text_of
+from tests.support.proxy_calls import ask, events_of
 
 pytestmark = pytest.mark.timeout(
     120
@@ -38,26 +34,6 @@ async def test_a_long_prompt_is_told_in_steps_between_which_a_stop_is_heard(clie
     progress = [one for one in events if isinstance(one, PromptProgress)]
     assert progress[-1].total_tokens > 800
     assert len({one.fraction for one in progress}) >= progress[-1].total_tokens // 256
-
-
-async def test_a_frozen_server_is_told_and_goes_on_where_it_was(
-    client, start_real_server, monkeypatch
-):
-    monkeypatch.setattr(timeouts, "PROBE_AFTER_S", 0.3)
-    monkeypatch.setattr(timeouts, "PROBE_S", 0.5)
-    server = start_real_server()
-    thaw = partial(os.kill, server.pid, signal.SIGCONT)
-    os.kill(server.pid, signal.SIGSTOP)
-    try:
-        events, error = await events_of(
-            client,
-            request_to(server, max_tokens=8, temperature=0),
-            on_event=lambda event: thaw() if isinstance(event, StreamStalled) else None,
-        )
-    finally:
-        thaw()
-    assert (error, bool(text_of(events))) == (None, True)
-    assert [one for one in events if isinstance(one, StreamStalled)]
 
 
 def named_models(events) -> list[str]:
