@@ -57,8 +57,8 @@ def start_in_background(
 ) -> subprocess.Popen[bytes]:
     """Start a program without input that may run longer than this process; raises `OSError`.
 
-    `output` is a file descriptor for its output and errors, which are dropped without
-    it. `folder` is the folder in which it runs.
+    `output` is a file descriptor for its output and errors, which are dropped without it. `folder`
+    is the folder in which it runs.
     """
     return subprocess.Popen(  # noqa: S603 - a list and no shell
         argv,
