@@ -39,7 +39,8 @@ def row(value: dict, check: str) -> dict:
 
 def own(value: dict, cli: Cli) -> dict:
     """The row of the server that was named."""
-    [found] = [row for row in rows(value, "server") if f"{cli.url} " in row["cause"]]
+    address = f"{cli.url.removeprefix('http://').removeprefix('https://')} "
+    [found] = [row for row in rows(value, "server") if address in row["cause"]]
     return found
 
 

@@ -64,20 +64,6 @@ def test_a_signal_removes_the_file_that_the_editor_shows(cli, temporary, tmp_pat
         assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.parametrize("words", [(), ("--plain",)])
-def test_what_a_killed_lmchat_has_left_is_removed_at_the_next_start(
-    cli, temporary, tmp_path, words
-):
-    with begin_editing(cli, temporary, tmp_path) as program:
-        program.kill(signal.SIGKILL)
-        program.wait_exit()
-    assert files_with_the_prompt(temporary)
-    env = {"TMPDIR": str(temporary)}
-    with PtyProgram(cli.argv(*words), home=cli.home, size=(100, 30), env=env) as program:
-        program.wait_for("tiny")
-        program.wait_until(lambda: not list(temporary.iterdir()), "the end of the folder")
-
-
 _CONFIG = """
 [[endpoints]]
 name = "garden"

@@ -51,7 +51,7 @@ def choose(screen) -> None:
     """Press the number of the row."""
     row = next(row for row in screen.screen() if "lms server start" in row)
     screen.type(row.split()[-1] if row.split()[-1].isdigit() else "\r", sees="run this command")
-    screen.wait_for("The server keeps running when lmchat ends.")
+    screen.wait_for("It keeps running when lmchat ends.")
     screen.wait_time(0.6)  # it takes no key at once
 
 
