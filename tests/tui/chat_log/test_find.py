@@ -69,6 +69,9 @@ async def test_hits_are_found_in_all_that_is_said_and_not_in_what_the_log_tells(
         ("one [two](http://example.org) three", "one two three", 1),
         ("![alt text](x.png)", "alt text", 1),
         ("code `a b` end", "b end", 1),
+        ("AT&amp;T", "at&t", 1),
+        ("漢字と漢字", "漢字", 2),
+        ("cafe\u0301 caf\u00e9", "caf\u00e9", 2),
     ],
 )
 async def test_a_hit_is_what_is_shown_whatever_markup_is_in_it(log, text, words, shown):
@@ -556,6 +559,16 @@ async def test_n_goes_on_after_the_search_was_left(pilot, log):
     assert log.finder.standing == (2, 2)
     await pilot.press("N")
     assert log.finder.standing == (1, 2)
+
+
+async def test_the_current_hit_differs_by_more_than_its_colour(log):
+    log.load([answer("fern")])
+    hit = log.get_component_rich_style("chat-log--hit", partial=True)
+    now = log.get_component_rich_style("chat-log--hit-now", partial=True)
+    assert hit.underline
+    assert not hit.reverse
+    assert now.reverse
+    assert not now.underline
 
 
 async def test_what_a_long_source_promises_and_does_not_show_is_passed_over_either_way(pilot, log):
