@@ -11,7 +11,7 @@ import pytest
 from tests.support.files_to_attach import Image, image
 from tests.support.lmchat_screen import stored
 from tests.support.programs import Inside
-from tests.support.scripted_products import CHAT, answer, llama_cpp
+from tests.support.scripted_products import CHAT, chat_reply, llama_cpp
 from tests.support.scripted_server import Gate, ScriptedServer, sse
 
 Cli = Inside
@@ -95,7 +95,7 @@ def test_a_kill_right_after_the_prompt_keeps_its_file(cli, server, tmp_path):
     assert (asked.text, asked.files[0].name) == ("What grows here?", "garden.png")
     kept = tmp_path / "lmchat" / "attachments" / asked.files[0].digest
     assert kept.read_bytes() == image()
-    server.on(CHAT, answer())
+    server.on(CHAT, chat_reply())
     assert cli("ask", "-r", "last", "And there?").returncode == 0
     messages = server.seen(CHAT)[-1].json["messages"]
     assert messages[0]["content"][0]["type"] == "image_url"

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.support.programs import PYTHON, WAIT_S, Inside, run, wait_until
-from tests.support.scripted_products import CHAT, answer
+from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import DONE, Cut, Hold, delta, finish, sse
 
 Cli = Inside
@@ -44,7 +44,7 @@ def test_the_real_server_fills_in_a_schema_for_a_pipe(real, person):
 
 
 def test_the_value_stands_alone_on_stdout(cli, server, person):
-    server.on(CHAT, answer("Of course:\n```json\n", ADA_TEXT, "\n```\nGlad to help."))
+    server.on(CHAT, chat_reply("Of course:\n```json\n", ADA_TEXT, "\n```\nGlad to help."))
     done = cli("ask", "--schema", person, "Who", stdin="wrote Emma?\n")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == json.dumps(ADA, indent=2) + "\n"
@@ -56,13 +56,13 @@ def test_the_value_stands_alone_on_stdout(cli, server, person):
 def test_null_and_other_scalars_are_values(cli, server, tmp_path):
     (tmp_path / "any.json").write_text("{}")
     for text in ("null", "0", "false", '""', "[]"):
-        server.on(CHAT, answer(text))
+        server.on(CHAT, chat_reply(text))
         done = cli("ask", "--schema", str(tmp_path / "any.json"), "hi")
         assert (done.returncode, done.stdout) == (0, text + "\n")
 
 
 def test_lines_stream_and_end_with_the_value(cli, server, person):
-    server.on(CHAT, answer('{"name": "Ada",', ' "age": 36}'))
+    server.on(CHAT, chat_reply('{"name": "Ada",', ' "age": 36}'))
     done = cli("ask", "--stream-json", "--schema", person, "Who?")
     *chunks, last = map(json.loads, done.stdout.splitlines())
     assert "".join(line["chunk"] for line in chunks) == ADA_TEXT
@@ -70,7 +70,7 @@ def test_lines_stream_and_end_with_the_value(cli, server, person):
 
 
 def test_an_answer_that_does_not_fit_is_asked_for_once_more(cli, server, person):
-    server.on(CHAT, answer(OLD), answer(ADA_TEXT))
+    server.on(CHAT, chat_reply(OLD), chat_reply(ADA_TEXT))
     done = cli("ask", "--save", "--schema", person, "Who?")
     assert (done.returncode, json.loads(done.stdout)) == (0, ADA)
     assert done.stderr.startswith(f"lmchat: {MISFIT} Asking again.\nlmchat: saved; ")
@@ -82,7 +82,7 @@ def test_an_answer_that_does_not_fit_is_asked_for_once_more(cli, server, person)
 
 @pytest.mark.parametrize("flags", [(), ("--json",), ("--stream-json",)])
 def test_an_answer_that_never_fits_fails_with_the_path(flags, cli, server, person):
-    server.on(CHAT, answer(OLD))
+    server.on(CHAT, chat_reply(OLD))
     done = cli("ask", *flags, "--schema", person, "Who?")
     assert done.returncode == 1
     final = MISFIT.replace("schema:", "schema, also at the second attempt:")
@@ -157,7 +157,7 @@ def test_a_schema_that_cannot_be_read_is_told(name, cli, server, tmp_path):
 
 
 def test_a_schema_may_come_out_of_a_pipe(cli, server, person):
-    server.on(CHAT, answer(ADA_TEXT))
+    server.on(CHAT, chat_reply(ADA_TEXT))
     command = shlex.join(cli.argv("ask", "--schema", "PIPE", "Who?")).replace(
         "PIPE", f"<(cat {person})"
     )
@@ -174,7 +174,7 @@ def test_a_wrong_schema_is_told_before_stdin_is_waited_for(cli, tmp_path):
 
 
 def test_ctrl_c_while_the_second_answer_comes_ends_in_good_order(cli, server, person):
-    server.on(CHAT, answer(OLD), sse('{"name"', Hold()))
+    server.on(CHAT, chat_reply(OLD), sse('{"name"', Hold()))
     with cli.start("ask", "--json", "--schema", person, "Who?") as program:
         seen = server.wait_for(CHAT, count=2, timeout_s=WAIT_S)
         program.send_signal(signal.SIGINT)
@@ -185,7 +185,7 @@ def test_ctrl_c_while_the_second_answer_comes_ends_in_good_order(cli, server, pe
 
 
 def test_the_code_stands_alone_on_stdout(cli, server):
-    server.on(CHAT, answer(CODE))
+    server.on(CHAT, chat_reply(CODE))
     done = cli("ask", "--code", "How?")
     assert (done.returncode, done.stdout, done.stderr) == (0, "ls\n\npwd\n", "")
     assert "response_format" not in server.seen(CHAT)[-1].json
@@ -197,7 +197,7 @@ def test_the_code_stands_alone_on_stdout(cli, server):
 
 @pytest.mark.parametrize("flags", [(), ("--json",), ("--stream-json",)])
 def test_an_answer_without_code_fails(flags, cli, server):
-    server.on(CHAT, answer("Use `ls`."))
+    server.on(CHAT, chat_reply("Use `ls`."))
     done = cli("ask", "--code", *flags, "How?")
     assert done.returncode == 1
     assert done.stderr.startswith("lmchat: The answer has no code block.\n")

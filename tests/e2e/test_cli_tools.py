@@ -15,7 +15,7 @@ from tests.support import mcp_server
 from tests.support.programs import WAIT_S, is_running, processes, wait_until
 from tests.support.programs import Inside as Cli
 from tests.support.pty_program import PtyProgram
-from tests.support.scripted_products import CHAT, answer
+from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import DONE, Hold, delta, finish, sse
 
 _TOOLS = '''
@@ -171,7 +171,7 @@ def test_the_doctor_says_which_server_hangs_and_does_not_wait_for_it(cli):
 def adding(cli, server):
     """Yield lmchat with an allowed tool that the model calls."""
     write_tools(cli, config=_ALLOWED)
-    server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("It is 5."))
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("It is 5."))
     return cli
 
 
@@ -206,7 +206,7 @@ def test_the_texts_around_a_call_are_on_lines_of_their_own(adding):
 
 def test_without_a_terminal_a_tool_that_asks_is_refused_and_the_way_to_allow_it_told(cli, server):
     write_tools(cli)
-    server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("I cannot."))
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("I cannot."))
     done = cli("ask", "--tools", "--json", "?")
     assert done.returncode == 0
     way = 'Not allowed: python/add. To allow it, set [tools.approval] "python/add" = "always".'
@@ -226,7 +226,7 @@ def test_nothing_is_offered_unless_asked_for_and_asking_needs_a_tool(cli, server
 
 def test_a_model_that_cannot_use_tools_answers_without_them(cli, server):
     write_tools(cli, config="[tools]\noffer_when_unknown = false\n")
-    server.on(CHAT, answer("Hello."))
+    server.on(CHAT, chat_reply("Hello."))
     done = cli("ask", "--tools", "?")
     words = "lmchat: tiny cannot use tools; it answers without them.\n"
     assert (done.stdout, done.stderr) == ("Hello.\n", words)
@@ -247,7 +247,7 @@ def test_at_a_terminal_each_call_is_asked_about_and_always_is_remembered(cli, se
     server.on(
         CHAT,
         calling(("python__add", '{"a": 3}'), ("python__fail", '{"why": "x"}')),
-        answer("It is 5."),
+        chat_reply("It is 5."),
     )
     with PtyProgram(cli.argv("ask", "--tools", "?"), home=cli.home, size=(100, 20)) as program:
         program.wait_for("    a = 3\npython/add? y once, s this session, a always, n no:")
@@ -267,7 +267,7 @@ def test_at_a_terminal_each_call_is_asked_about_and_always_is_remembered(cli, se
 
 def test_always_ends_with_the_description_and_with_a_rule_and_the_question_says_why(cli, server):
     def ask(sees: str) -> None:
-        server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("Done."))
+        server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Done."))
         with PtyProgram(cli.argv("ask", "--tools", "?"), home=cli.home, size=(120, 20)) as program:
             program.wait_for(f"{sees}python/add wants to run")
             program.type("a\r")
@@ -276,7 +276,7 @@ def test_always_ends_with_the_description_and_with_a_rule_and_the_question_says_
 
     write_tools(cli)
     ask("")
-    server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("Done."))
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Done."))
     done = cli("ask", "--tools", "?")
     assert done.stdout.endswith("Done.\n")
     assert "Not allowed" not in done.stderr
@@ -297,7 +297,7 @@ _SAID = "the plan of the garden"
 
 def ask_with_note(cli, server, *flags: str):
     write_tools(cli, _PRINTING, "[tools]\napprove = 'always'\n")
-    server.on(CHAT, calling(("python__note", json.dumps({"text": _SAID}))), answer("Done."))
+    server.on(CHAT, calling(("python__note", json.dumps({"text": _SAID}))), chat_reply("Done."))
     done = cli("ask", "--tools", *flags, "Note it")
     assert done.stdout.endswith("Done.\n"), done.stderr
 

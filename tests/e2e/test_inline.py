@@ -14,7 +14,7 @@ from tests.e2e.test_cli_tools import CHAT, calling, write_tools
 from tests.support.markdown_answers import markdown_answer, markers_of, pieces
 from tests.support.programs import Inside, run, wait_until
 from tests.support.pty_program import ROOT, PtyProgram
-from tests.support.scripted_products import answer
+from tests.support.scripted_products import chat_reply
 from tests.support.scripted_server import DONE, Cut, Gate, Hold, Pause, delta, finish, sse
 
 Cli = Inside
@@ -153,7 +153,7 @@ def test_the_start_of_a_long_block_is_printed_before_its_end_has_arrived(begin, 
 
 
 def test_ctrl_c_keeps_what_has_arrived_and_ctrl_d_quits(begin, server):
-    server.on(CHAT, sse(delta("# Beans\n\nThey **grow"), Hold()), answer("Yes."))
+    server.on(CHAT, sse(delta("# Beans\n\nThey **grow"), Hold()), chat_reply("Yes."))
     talk = begin()
     talk.type("Beans?\r", sees="They grow")
     talk.type("\x03", sees="They **grow\nStopped.\nYou:")
@@ -165,7 +165,7 @@ def test_ctrl_c_ends_a_flood_and_prints_all_that_has_arrived(begin, server):
     gate = Gate()
     lines = [f"flood{number}\n" for number in range(60_000)]
     pieces_of_flood = [delta("".join(lines[at : at + 500])) for at in range(0, 60_000, 500)]
-    server.on(CHAT, sse(*pieces_of_flood, gate), answer("Yes."))
+    server.on(CHAT, sse(*pieces_of_flood, gate), chat_reply("Yes."))
     talk = begin()
     talk.type("Go\r", sees="flood")
     assert gate.reached.wait(10)
@@ -179,7 +179,7 @@ def test_ctrl_c_ends_a_flood_and_prints_all_that_has_arrived(begin, server):
 
 def test_what_is_typed_meanwhile_is_seen_at_the_next_prompt_only(begin, server):
     gate = Gate()
-    server.on(CHAT, sse(delta("Some"), gate, delta(" beans."), finish(), DONE), answer("More."))
+    server.on(CHAT, sse(delta("Some"), gate, delta(" beans."), finish(), DONE), chat_reply("More."))
     talk = begin()
     talk.type("Go\r", sees="Some")
     talk.type("and then?")
@@ -200,7 +200,7 @@ def test_a_note_is_above_the_text_that_is_still_drawn(begin, server):
 
 def test_a_question_about_a_tool_is_below_the_text_and_shows_the_typed_answer(begin, server, cli):
     write_tools(cli)
-    server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("It is **5**."))
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("It is **5**."))
     talk = begin(size=(120, 40))
     talk.type("3 and 2?\r", sees="n no:")
     talk.type("y\r", sees="It is 5.\nYou:")
@@ -226,7 +226,7 @@ def test_without_colours_there_are_none_but_headings_are_bold(begin, server):
 
 
 def test_a_dumb_terminal_gets_the_plain_chat_and_is_told(begin, server):
-    server.on(CHAT, answer("**Beans.**"))
+    server.on(CHAT, chat_reply("**Beans.**"))
     talk = begin(TERM="dumb")
     talk.type("Go\r", sees="**Beans.**\nYou:")
     assert (
@@ -236,13 +236,13 @@ def test_a_dumb_terminal_gets_the_plain_chat_and_is_told(begin, server):
 
 
 def test_a_pipe_gets_what_plain_prints(cli, server):
-    server.on(CHAT, answer("**Beans.**"))
+    server.on(CHAT, chat_reply("**Beans.**"))
     printed = [cli(option, stdin="Go").stdout for option in ("--inline", "--plain")]
     assert printed == ["**Beans.**\n"] * 2
 
 
 def test_a_session_that_is_continued_shows_its_answer_formatted(begin, server, cli):
-    server.on(CHAT, answer("# Beans\n\n**Broad** ones."))
+    server.on(CHAT, chat_reply("# Beans\n\n**Broad** ones."))
     assert cli("--plain", stdin="Which?").returncode == 0
     talk = begin("-r", "last")
     talk.wait_for("Beans\n\nBroad ones.\n")

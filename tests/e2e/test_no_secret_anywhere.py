@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from tests.support.programs import Inside as Cli
-from tests.support.scripted_products import CHAT, answer, model_list, plain
+from tests.support.scripted_products import CHAT, chat_reply, model_list, plain
 from tests.support.scripted_server import (
     AUTHORITY,
     Cut,
@@ -56,7 +56,7 @@ REFUSALS = (
         SAID, status=307, headers={"Location": f"https://{KEY}@evil.example/{KEY}?key={KEY}"}
     ),
     json_reply(SAID, status=503),
-    answer(WORDS),
+    chat_reply(WORDS),
 )
 """What a server says that repeats what it was sent, one after the other."""
 

@@ -16,7 +16,7 @@ from tests.support.chats import store_at
 from tests.support.lmchat_screen import stored
 from tests.support.programs import Inside
 from tests.support.pty_program import ROOT, PtyProgram
-from tests.support.scripted_products import answer, llama_cpp, lm_studio, plain
+from tests.support.scripted_products import chat_reply, llama_cpp, lm_studio, plain
 from tests.support.scripted_server import (
     DONE,
     Cut,
@@ -105,7 +105,7 @@ def test_rewrite_saves_a_version_of_the_last_answer_and_continue_goes_on_with_it
     begin, server, cli
 ):
     llama_cpp(server)
-    server.on(CHAT, answer("Beans"), sse(" grow.", finish(), DONE))
+    server.on(CHAT, chat_reply("Beans"), sse(" grow.", finish(), DONE))
     talk = begin()
     talk.type("Hi\r", sees="Beans\nYou:")
     talk.type("/rewrite\r", sees="/rewrite Beans")
@@ -130,7 +130,7 @@ def test_start_gives_the_next_answer_its_first_words(begin, server, cli):
 
 
 def test_compact_prints_a_summary_and_goes_on_with_it(begin, server, cli):
-    server.on(CHAT, *(answer(text) for text in ("A.", "B.", "C.", "They spoke.", "D.")))
+    server.on(CHAT, *(chat_reply(text) for text in ("A.", "B.", "C.", "They spoke.", "D.")))
     talk = begin()
     for prompt, sees in (
         ("a", "A."),
@@ -160,7 +160,7 @@ def test_ctrl_c_at_the_prompt_clears_the_line(begin, server):
 
 
 def test_earlier_prompts_come_back_with_the_arrow(begin, server):
-    server.on(CHAT, answer("One."), answer("Two."))
+    server.on(CHAT, chat_reply("One."), chat_reply("Two."))
     talk = begin()
     talk.type('"""a\r', sees='"""a\n...')
     talk.type('b"""\r', sees="One.\nYou:")
@@ -175,7 +175,7 @@ def test_earlier_prompts_come_back_with_the_arrow(begin, server):
 
 
 def test_earlier_prompts_that_no_terminal_takes_come_back_as_safe_text(begin, server, cli):
-    server.on(CHAT, answer("One."), answer("Two."))
+    server.on(CHAT, chat_reply("One."), chat_reply("Two."))
     hostile = "a\x00b\x9b2J\ud800\u202ec"  # as an imported chat may have it
     asyncio.run(on_disk(cli, "append", chats.header(), chats.prompt(hostile)))
     talk = begin()
@@ -202,7 +202,7 @@ def test_sessions_are_listed_and_opened_by_number(begin, server, cli):
 
 def test_a_call_of_a_tool_is_a_line_and_asks(begin, server, cli):
     write_tools(cli)
-    server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("It is 5."))
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("It is 5."))
     talk = begin()
     talk.type("3 and 2?\r", sees="    a = 3\npython/add? y once, s this session, a always, n no:")
     talk.type("y\r", sees="It is 5.\nYou:")
@@ -212,7 +212,7 @@ def test_a_call_of_a_tool_is_a_line_and_asks(begin, server, cli):
 
 def test_ctrl_c_at_the_question_of_a_tool_stops_the_turn_and_takes_no_line(begin, server, cli):
     write_tools(cli)
-    server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("Bye."))
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Bye."))
     talk = begin()
     talk.type("3 and 2?\r", sees="n no:")
     talk.type("\x03", sees="Stopped.\nYou:")
@@ -276,7 +276,7 @@ def test_a_signal_saves_what_has_come(begin, server, cli):
 
 
 def test_through_a_pipe_a_line_goes_in_and_an_answer_comes_out(cli, server):
-    server.on(CHAT, answer("One."), answer("Two."))
+    server.on(CHAT, chat_reply("One."), chat_reply("Two."))
     done = cli("--plain", stdin='"""\na\n/new\n"""\n/new\n"""b\nc')
     assert (done.returncode, done.stdout) == (0, "One.\nTwo.\n")
     assert done.stderr == "New session.\n"
@@ -285,7 +285,7 @@ def test_through_a_pipe_a_line_goes_in_and_an_answer_comes_out(cli, server):
 
 
 def test_the_exit_code_of_a_pipe_is_that_of_its_first_failure(cli, server):
-    server.on(CHAT, sse("Half", Cut()), answer("Two."))
+    server.on(CHAT, sse("Half", Cut()), chat_reply("Two."))
     done = cli("--plain", stdin="a\n/theme\nb\n")
     assert (done.returncode, done.stdout) == (1, "Half\nTwo.\n")
     assert "Type /continue for the rest of the answer" in done.stderr
@@ -369,7 +369,7 @@ def secret(cli):
 
 
 def test_a_paste_is_one_prompt_that_enter_sends_and_no_command_of_it_runs(begin, server, secret):
-    server.on(CHAT, answer("One."), answer("Two."))
+    server.on(CHAT, chat_reply("One."), chat_reply("Two."))
     talk = begin()
     talk.type(f"{BEGIN}/file {secret}\rWhat is it?\r/quit{END}")
     talk.wait_for("/quit")
@@ -382,7 +382,7 @@ def test_a_paste_is_one_prompt_that_enter_sends_and_no_command_of_it_runs(begin,
 
 def test_a_paste_while_an_answer_comes_is_one_prompt_too(begin, server, secret):
     gate = Gate()
-    server.on(CHAT, sse("One", gate, ".", finish(), DONE), answer("Two."))
+    server.on(CHAT, sse("One", gate, ".", finish(), DONE), chat_reply("Two."))
     talk = begin()
     talk.type("First\r", sees="One")
     talk.type(f"{BEGIN}/file {secret}\rWhat is it?\r/quit{END}")
@@ -398,7 +398,7 @@ def test_a_paste_while_an_answer_comes_is_one_prompt_too(begin, server, secret):
 def test_lines_that_come_at_once_from_a_terminal_without_marks_are_one_prompt(
     begin, server, secret, env
 ):
-    server.on(CHAT, answer("One."))
+    server.on(CHAT, chat_reply("One."))
     talk = begin(**env)
     talk.type(f"/file {secret}\rWhat is it?\r/new\r", sees="One.\nYou:")
     assert prompts(server) == [f"/file {secret}\nWhat is it?\n/new"]
@@ -411,7 +411,7 @@ def test_lines_that_come_at_once_from_a_terminal_without_marks_are_one_prompt(
 def test_a_file_outside_the_folder_is_read_only_after_a_question(
     begin, server, secret, tmp_path, typed, is_sent, is_link
 ):
-    server.on(CHAT, answer("One."))
+    server.on(CHAT, chat_reply("One."))
     work = tmp_path / "work"
     work.mkdir()
     (work / "notes.md").symlink_to(secret)
@@ -465,7 +465,7 @@ def test_what_is_copied_is_attached(begin, server, tmp_path):
 
 def test_a_file_of_the_folder_is_read_without_a_question(begin, server, tmp_path):
     (tmp_path / "notes.md").write_text("Plant beans.\n")
-    server.on(CHAT, answer("One."))
+    server.on(CHAT, chat_reply("One."))
     talk = begin(cwd=tmp_path)
     talk.type("/file notes.md\r", sees="Your next prompt begins with notes.md")
     talk.type("What is it?\r", sees="One.\nYou:")
@@ -475,7 +475,7 @@ def test_a_file_of_the_folder_is_read_without_a_question(begin, server, tmp_path
 
 def test_pasted_lines_answer_no_question_about_a_tool(begin, server, cli):
     write_tools(cli)
-    server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("Refused."))
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Refused."))
     talk = begin()
     talk.type("3 and 2?\r", sees="n no:")
     talk.type("y\rand more\r")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.programs import is_running, wait_until
 from tests.support.pty_program import PtyProgram
-from tests.support.scripted_products import CHAT, answer
+from tests.support.scripted_products import CHAT, chat_reply
 
 _PROMPT = "A secret plan"
 _WAITS = "#!/bin/sh\necho $$ > {folder}/pid\nexec sleep 600\n"
@@ -81,7 +81,7 @@ _KEYS = {"GARDEN_KEY": "sk-garden", "WIKI_TOKEN": "Bearer abc", "LMCHAT_API_KEY"
     "keys", ["\x07", "\x1b[1;3Ao", "!$EDITOR\r"], ids=["editor", "pager", "shell"]
 )
 def test_programs_of_the_user_get_no_key_that_lmchat_sends(cli, server, tmp_path, keys):
-    server.on(CHAT, answer("Beans."))
+    server.on(CHAT, chat_reply("Beans."))
     cli.configure(_CONFIG)
     program = put_program(tmp_path, _TELLS)
     env = {**_KEYS, "EDITOR": program, "PAGER": program, "OF_THE_USER": "kept"}

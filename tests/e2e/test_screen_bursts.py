@@ -8,7 +8,7 @@ import pytest
 
 from lmchat.tui.quirks.keys import ESCAPE_DELAY_S
 from tests.support.lmchat_screen import LMChatScreen, ready_screen
-from tests.support.scripted_products import CHAT, answer, llama_cpp
+from tests.support.scripted_products import CHAT, chat_reply, llama_cpp
 from tests.support.slow_lmchat import SLOW
 
 PRODUCT = llama_cpp
@@ -19,7 +19,7 @@ _ON_MESSAGE = "d delete"  # in the row of keys while a message has the focus
 
 @pytest.fixture
 def slow(tmp_path, server):
-    server.on(CHAT, answer("Alpha."))
+    server.on(CHAT, chat_reply("Alpha."))
     argv = (sys.executable, "-m", "tests.support.slow_lmchat")
     with ready_screen(tmp_path, server.url, argv=argv) as screen:
         screen.ask("Say it.", answers=1)

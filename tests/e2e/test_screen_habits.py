@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 
 from tests.support.lmchat_screen import LMChatScreen, leave
-from tests.support.scripted_products import CHAT, answer
+from tests.support.scripted_products import CHAT, chat_reply
 
 SPARKS = "▁▂▃▄▅▆▇█"
 _SGR = re.compile(rb"\x1b\[([0-9;]*)m")
 
 
 def test_sparks_have_the_colour_of_text_in_the_theme_of_16_colours(tmp_path, server):
-    server.on(CHAT, answer("Beans."))
+    server.on(CHAT, chat_reply("Beans."))
     env = {"TERM": "xterm", "COLORTERM": ""}
     with LMChatScreen(tmp_path, server.url, env=env) as screen:
         screen.wait_ready()

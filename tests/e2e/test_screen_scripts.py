@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.chats import answered_chats, store_at
 from tests.support.lmchat_screen import LMChatScreen, configure, ready_screen
-from tests.support.scripted_products import CHAT, answer, plain
+from tests.support.scripted_products import CHAT, chat_reply, plain
 from tests.support.scripts import SCRIPTS, misplaced
 
 LINES = {
@@ -62,7 +62,7 @@ def faults(screen: LMChatScreen, place: str) -> list[str]:
 
 def test_words_of_all_scripts_are_in_their_columns_in_an_answer(tmp_path, server):
     lines = [line.format(tagged(place, name)) for place, line in LINES.items() for name in _SAMPLES]
-    server.on(CHAT, answer("\n".join(lines)))
+    server.on(CHAT, chat_reply("\n".join(lines)))
     with ready_screen(tmp_path, server.url, size=(120, 300)) as screen:
         screen.ask("Say it.", answers=1)
         assert [fault for place in LINES for fault in faults(screen, place)] == []

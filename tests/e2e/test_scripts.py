@@ -12,7 +12,7 @@ import pytest
 from tests.support.files_to_attach import image
 from tests.support.programs import run
 from tests.support.recipes import Shell, recipe
-from tests.support.scripted_products import CHAT, answer, llama_cpp, model_list, plain
+from tests.support.scripted_products import CHAT, chat_reply, llama_cpp, model_list, plain
 from tests.support.scripted_server import DONE, Seen, delta, finish, json_reply, sse
 from tests.support.serving import serving
 
@@ -55,9 +55,9 @@ def test_mails_are_sorted_by_what_they_are_about(shell, server):
 @pytest.mark.parametrize(
     ("reply", "name"),
     [
-        (answer("Ripe tomatoes, ", "sunny!"), "Ripe-tomatoes-sunny.jpg"),
-        (answer("../../etc/\n-rf Garten ä"), "etc-rf-Garten-ä.jpg"),
-        (answer("…"), "new.jpg"),
+        (chat_reply("Ripe tomatoes, ", "sunny!"), "Ripe-tomatoes-sunny.jpg"),
+        (chat_reply("../../etc/\n-rf Garten ä"), "etc-rf-Garten-ä.jpg"),
+        (chat_reply("…"), "new.jpg"),
         (sse(delta("Half")), "new.jpg"),
     ],
 )
@@ -73,7 +73,7 @@ def test_photos_are_named_by_the_answer(reply, name, shell, server):
 
 
 def test_a_photo_replaces_no_other(shell, server):
-    server.on(CHAT, answer("Tomatoes"))
+    server.on(CHAT, chat_reply("Tomatoes"))
     photos = shell.folder / "photos"
     photos.mkdir()
     (photos / "Tomatoes.jpg").write_bytes(image("JPEG"))
@@ -83,7 +83,7 @@ def test_a_photo_replaces_no_other(shell, server):
 
 
 def test_a_file_is_translated_line_by_line(shell, server):
-    server.on(CHAT, lambda seen: answer(f"{prompt_of(seen)}\nauf Deutsch"))
+    server.on(CHAT, lambda seen: chat_reply(f"{prompt_of(seen)}\nauf Deutsch"))
     shell.write(english_txt="One\n\nTwo\nThree\n")
     done = shell(recipe("## Translate a file line by line"))
     assert done.returncode == 0, done
@@ -96,7 +96,7 @@ def test_a_file_is_translated_line_by_line(shell, server):
 def test_two_quantizations_are_compared_on_ten_prompts(shell, server):
     def play(seen: Seen):
         is_odd = prompt_of(seen) == "Prompt 7" and seen.json["model"] == models[0]
-        return answer("Something else" if is_odd else "The same", model=seen.json["model"])
+        return chat_reply("Something else" if is_odd else "The same", model=seen.json["model"])
 
     models = ("qwen3-8b-q4_k_m", "qwen3-8b-q8_0")
     plain(server, *models)
@@ -129,7 +129,7 @@ def gateway(tmp_path, server):
     """The `lmchat serve` of the page, at a free port."""
     assert recipe("## Use all models from other programs") == "lmchat serve\n"
     server.on("GET /v1/models", model_list(MODEL))
-    server.on(CHAT, lambda seen: answer(model=MODEL) if seen.json.get("stream") else WHOLE)
+    server.on(CHAT, lambda seen: chat_reply(model=MODEL) if seen.json.get("stream") else WHOLE)
     with serving(tmp_path, url=server.url) as program:
         yield program
 

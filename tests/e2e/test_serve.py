@@ -17,7 +17,7 @@ from tests.support.programs import Cli, wait_until
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import (
     CHAT,
-    answer,
+    chat_reply,
     echo,
     llama_cpp,
     lm_studio,
@@ -114,7 +114,7 @@ def test_a_refusal_of_the_server_comes_as_it_came(gateway, server):
 
 def test_a_busy_server_is_asked_again_before_the_first_byte(tmp_path, server):
     busy = json_reply({"error": "busy"}, status=503, headers={"Retry-After": "0"})
-    server.on(CHAT, busy, answer())
+    server.on(CHAT, busy, chat_reply())
     with serving(tmp_path, url=server.url) as gateway:
         assert gateway.chat().status_code == 200
     assert len(server.seen(CHAT)) == 2
@@ -172,7 +172,7 @@ def test_an_answer_that_breaks_off_breaks_off_for_the_program_too(gateway, serve
     server.on(CHAT, sse("Hel", Cut()))
     with pytest.raises(httpx.RemoteProtocolError):
         gateway.chat(stream=True)
-    server.on(CHAT, answer())
+    server.on(CHAT, chat_reply())
     assert gateway.chat().status_code == 200
 
 
@@ -188,7 +188,7 @@ def test_a_program_that_hangs_up_ends_the_generation(gateway, server):
 @pytest.mark.rule("R-25")
 def test_a_program_that_hangs_up_while_it_waits_for_its_turn_is_never_sent(gateway, server):
     gate = Gate()
-    server.on(CHAT, sse("Hel", gate, finish(), DONE), answer())
+    server.on(CHAT, sse("Hel", gate, finish(), DONE), chat_reply())
     url = f"{gateway.url}/v1/chat/completions"
     body = {"model": "tiny", "messages": HI}
     with httpx.stream("POST", url, json=body, timeout=10) as first:
@@ -539,7 +539,7 @@ def test_the_counters_count_and_can_be_reset(gateway, server):
 
 
 def test_the_ledger_gets_the_figures_and_no_content(tmp_path, gateway, server):
-    server.on(CHAT, answer("SECRET-ANSWER"), sse("x", Cut()))
+    server.on(CHAT, chat_reply("SECRET-ANSWER"), sse("x", Cut()))
     gateway.chat(messages=[{"role": "user", "content": "SECRET-PROMPT"}], stream=True)
     with pytest.raises(httpx.RemoteProtocolError):
         gateway.chat(stream=True)
@@ -607,7 +607,7 @@ def test_an_answer_that_does_not_end_is_cut_after_5_seconds(gateway, server):
 
 
 def test_on_a_terminal_each_request_is_one_safe_line(tmp_path, server):
-    server.on(CHAT, answer(*("word " for _ in range(30))))
+    server.on(CHAT, chat_reply(*("word " for _ in range(30))))
     argv = Cli(home=tmp_path, url=server.url).argv("serve", "--port", "0")
     with PtyProgram(argv, home=tmp_path, size=(120, 20)) as program:
         program.wait_for("Ctrl+C ends it.")

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.support.programs import run
-from tests.support.scripted_products import CHAT, answer
+from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import json_reply
 from tests.support.serving import serving
 
@@ -76,7 +76,7 @@ def test_llm_answers_through_its_file_of_extra_models(tmp_path, server, words):
             }
         ],
     }
-    server.on(CHAT, json_reply(whole) if words else answer())
+    server.on(CHAT, json_reply(whole) if words else chat_reply())
     with serving(tmp_path, url=server.url) as gateway:
         (tmp_path / "extra-openai-models.yaml").write_text(
             f"- model_id: local\n  model_name: tiny\n  api_base: {gateway.url}/v1\n"

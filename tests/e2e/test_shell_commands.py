@@ -15,7 +15,7 @@ from tests.support.lmchat_screen import leave as leave_screen
 from tests.support.lmchat_screen import stored
 from tests.support.programs import Inside, is_running, wait_until
 from tests.support.pty_program import ALTERNATE_SCREEN, PtyProgram
-from tests.support.scripted_products import CHAT, answer
+from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import DONE, Gate, finish, sse
 
 Cli = Inside
@@ -99,7 +99,7 @@ def test_quitting_ends_a_running_command_without_a_wait_for_it(screen, tmp_path)
 
 
 def test_in_the_plain_chat_the_output_goes_with_the_next_prompt(begin, server, cli):  # noqa: F811
-    server.on(CHAT, answer("Beans."))
+    server.on(CHAT, chat_reply("Beans."))
     talk = begin()
     talk.type(f"!{_ESCAPES}; exit 3\r", sees="exit code 3 (")
     wait_prompt(talk)
@@ -123,7 +123,7 @@ def test_in_the_plain_chat_ctrl_c_stops_it_and_keeps_its_output(begin, tmp_path)
 
 
 def test_on_a_pipe_it_is_a_prompt(cli, server, tmp_path):
-    server.on(CHAT, answer("A."), answer("B."))
+    server.on(CHAT, chat_reply("A."), chat_reply("B."))
     done = cli("--plain", stdin=f'!touch {tmp_path}/ran\n"""!touch {tmp_path}/ran"""\n')
     assert (done.returncode, done.stdout) == (0, "A.\nB.\n")
     assert not (tmp_path / "ran").exists()
@@ -135,7 +135,7 @@ def test_neither_earlier_prompts_nor_pastes_run_in_the_plain_chat(
     server,
     tmp_path,
 ):
-    server.on(CHAT, *(answer(text) for text in ("A.", "B.", "C.")))
+    server.on(CHAT, *(chat_reply(text) for text in ("A.", "B.", "C.")))
     line = f"!touch {tmp_path}/ran"
     cli("--plain", stdin=f"{line}\n")
     talk = begin("-r", "last")
@@ -160,7 +160,7 @@ def test_an_earlier_prompt_with_line_ends_around_a_command_does_not_run_in_the_p
     server,
     tmp_path,
 ):
-    server.on(CHAT, answer("A."))
+    server.on(CHAT, chat_reply("A."))
     line = f"!touch {tmp_path}/ran"
     for text in ("Plant beans", f"\n{line}", f"{line}\n"):  # as an imported chat may have them
         asyncio.run(on_disk(cli, "append", header(), prompt(text)))
@@ -184,7 +184,7 @@ def paste(talk, text):
 )
 def test_a_pasted_line_with_its_end_runs_nothing(begin, server, tmp_path, option, env):  # noqa: F811
     gate = Gate()
-    server.on(CHAT, sse("One", gate, ".", finish(), DONE), answer("Two."))
+    server.on(CHAT, sse("One", gate, ".", finish(), DONE), chat_reply("Two."))
     talk = begin(argv=(option,), **env)
     line = f"!touch {tmp_path}/ran\r"
     can_mark = not {"TERM", "INSIDE_EMACS"} & env.keys()

@@ -14,7 +14,7 @@ from tests.e2e.test_cli_tools import calling
 from tests.support import mcp_server
 from tests.support.programs import PYTHON, WAIT_S, Cli, run, start
 from tests.support.pty_program import ROOT
-from tests.support.scripted_products import CHAT, answer, router
+from tests.support.scripted_products import CHAT, chat_reply, router
 
 _MODULES = ("fcntl", "termios", "pwd", "grp", "resource", "tty", "pty", "readline")
 _WITHOUT_ANY_LOCK = f"""
@@ -104,7 +104,7 @@ asyncio.run(main())
 
 
 def test_a_saved_session_goes_on(without, server):
-    server.on(CHAT, answer("Hello."), answer("Hello again."))
+    server.on(CHAT, chat_reply("Hello."), chat_reply("Hello again."))
     assert without("ask", "--save", "Say hello.").returncode == 0
     done = without("ask", "-r", "last", "And again.")
     assert (done.returncode, done.stdout) == (0, "Hello again.\n"), done.stderr
@@ -133,7 +133,7 @@ def test_models_are_compared(without, server):
 
 
 def test_the_plain_chat_saves_and_goes_on(without, server):
-    server.on(CHAT, answer("Hello."), answer("Hello again."))
+    server.on(CHAT, chat_reply("Hello."), chat_reply("Hello again."))
     done = without("--plain", stdin="Say hello.\n")
     assert (done.returncode, "Hello." in done.stdout) == (0, True), done.stderr
     done = without("--plain", "-r", "last", stdin="And again.\n")
@@ -157,7 +157,7 @@ def test_tools_run(without, server):
     ):
         done = without("tools", "call", name, arguments)
         assert (done.returncode, done.stdout.strip()) == (0, expected), done.stderr
-    server.on(CHAT, calling(("python__add", '{"a": 3}')), answer("It is 5."))
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("It is 5."))
     done = without("ask", "--tools", "3 and 2?")
     assert (done.returncode, "It is 5." in done.stdout) == (0, True), done.stderr
 

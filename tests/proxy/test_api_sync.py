@@ -14,7 +14,7 @@ from lmchat.proxy import (
     SyncClient,
     TextDelta,
 )
-from tests.support.scripted_products import CHAT, answer, lm_studio, plain
+from tests.support.scripted_products import CHAT, chat_reply, lm_studio, plain
 from tests.support.scripted_server import Cut, Hold, sse
 
 
@@ -72,7 +72,7 @@ class CollectingMessage(dict[str, str]):
 
 def test_a_stream_that_the_garbage_collector_closes_does_not_hold_up_the_client(server):
     lm_studio(server)  # which answers several requests at once
-    server.on(CHAT, sse("one", Hold()), answer("Fine."))
+    server.on(CHAT, sse("one", Hold()), chat_reply("Fine."))
     client = SyncClient(server.url)  # without `with`, whose end would wait for a client that hangs
     messages = [CollectingMessage(role="user", content="Hi")]
     gc.disable()

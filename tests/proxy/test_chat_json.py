@@ -6,7 +6,7 @@ import json
 import pytest
 
 from lmchat.proxy import AnswerUnfit, Client, RequestInvalid, SyncClient
-from tests.support.scripted_products import CHAT, answer, plain
+from tests.support.scripted_products import CHAT, chat_reply, plain
 from tests.support.scripted_server import DONE, delta, finish, sse
 
 PERSON = {
@@ -30,7 +30,7 @@ def sent_messages(server, number=-1):
 
 
 async def test_the_value_is_returned_with_the_answer_that_held_it(server, client):
-    server.on(CHAT, answer(f"<think>hm</think>Of course:\n```json\n{ADA_TEXT}\n```"))
+    server.on(CHAT, chat_reply(f"<think>hm</think>Of course:\n```json\n{ADA_TEXT}\n```"))
     found = await client.chat_json("Who?", PERSON, name="person", temperature=0)
     assert (found.value, found.first_misfit) == (ADA, "")
     assert found.answer.model == "tiny"
@@ -49,7 +49,7 @@ async def test_the_value_is_returned_with_the_answer_that_held_it(server, client
 async def test_a_model_that_ignores_the_schema_is_told_what_does_not_fit(
     text, misfit, server, client
 ):
-    server.on(CHAT, answer(text), answer(ADA_TEXT))
+    server.on(CHAT, chat_reply(text), chat_reply(ADA_TEXT))
     found = await client.chat_json([("system", "Be brief."), ("user", "Who?")], PERSON)
     assert (found.value, found.first_misfit) == (
         ADA,
@@ -65,7 +65,9 @@ async def test_a_model_that_ignores_the_schema_is_told_what_does_not_fit(
 
 
 async def test_the_second_misfit_is_the_error(server, client):
-    server.on(CHAT, answer("Ada."), answer('{"name": "Ada", "age": null}'), answer(ADA_TEXT))
+    server.on(
+        CHAT, chat_reply("Ada."), chat_reply('{"name": "Ada", "age": null}'), chat_reply(ADA_TEXT)
+    )
     with pytest.raises(AnswerUnfit) as caught:
         await client.chat_json("Who?", PERSON)
     assert str(caught.value) == (
@@ -77,7 +79,7 @@ async def test_the_second_misfit_is_the_error(server, client):
 
 
 async def test_an_answer_without_words_is_asked_for_again_without_it(server, client):
-    server.on(CHAT, sse(delta(reasoning_content="hm"), finish(), DONE), answer(ADA_TEXT))
+    server.on(CHAT, sse(delta(reasoning_content="hm"), finish(), DONE), chat_reply(ADA_TEXT))
     assert (await client.chat_json("Who?", PERSON)).value == ADA
     assert [one["role"] for one in sent_messages(server)] == ["user", "user"]
 
@@ -112,7 +114,7 @@ async def test_a_model_that_refuses_is_not_asked_again(server, client):
 
 
 async def test_without_a_schema_any_object_fits_and_nothing_else(server, client):
-    server.on(CHAT, answer("[1]"), answer('{"a": [1]}'))
+    server.on(CHAT, chat_reply("[1]"), chat_reply('{"a": [1]}'))
     found = await client.chat_json("Anything.")
     assert (found.value, found.first_misfit) == (
         {"a": [1]},
@@ -134,7 +136,7 @@ async def test_a_schema_that_is_none_is_refused_before_anything_is_sent(server, 
 async def test_checking_does_not_stop_the_event_loop(server, client, monkeypatch):
     monkeypatch.setattr("lmchat.structured.json_schema.CHECK_S", 0.5)
     ticks = 0
-    server.on(CHAT, answer(json.dumps("a" * 60 + "b")))
+    server.on(CHAT, chat_reply(json.dumps("a" * 60 + "b")))
 
     async def tick():
         nonlocal ticks
@@ -150,6 +152,6 @@ async def test_checking_does_not_stop_the_event_loop(server, client, monkeypatch
 
 
 def test_the_client_without_an_event_loop_has_it_too(server):
-    plain(server, "tiny").on(CHAT, answer(ADA_TEXT))
+    plain(server, "tiny").on(CHAT, chat_reply(ADA_TEXT))
     with SyncClient(server.url) as client:
         assert client.chat_json("Who?", PERSON).value == ADA

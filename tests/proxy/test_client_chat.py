@@ -18,7 +18,7 @@ from lmchat.domain.event import (
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, Verdict
 from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
-from tests.support.scripted_products import CHAT, answer, plain
+from tests.support.scripted_products import CHAT, chat_reply, plain
 from tests.support.scripted_server import (
     DONE,
     Cut,
@@ -136,7 +136,7 @@ async def test_fields_of_a_product_go_to_that_product_only(
 async def test_a_refused_max_tokens_is_sent_once_more_under_its_other_name_and_remembered(
     server, client, status, body
 ):
-    server.on(CHAT, json_reply(body, status=status), answer())
+    server.on(CHAT, json_reply(body, status=status), chat_reply())
     _, error = await events_of(client, ask(server, max_tokens=9))
     await events_of(client, ask(server, max_tokens=9))
     bodies = [one.json for one in server.seen(CHAT)]
@@ -153,7 +153,7 @@ async def test_refused_stream_options_are_left_out(server, client):
     refused = json_reply(
         {"detail": [{"loc": ["body", "stream_options"], "msg": "extra"}]}, status=422
     )
-    server.on(CHAT, refused, answer())
+    server.on(CHAT, refused, chat_reply())
     _, error = await events_of(client, ask(server))
     assert error is None
     assert "stream_options" not in server.seen(CHAT)[1].json
@@ -169,7 +169,7 @@ async def test_a_drawn_seed_that_is_refused_is_left_out_without_a_word_and_not_s
     server, client
 ):
     refused = error_reply(400, "Unsupported parameter: 'seed'")
-    server.on(CHAT, refused, answer())
+    server.on(CHAT, refused, chat_reply())
     events, error = await events_of(client, drawn(server, 5))
     assert error is None
     assert not [event for event in events if isinstance(event, RequestAdapted)]
@@ -179,7 +179,7 @@ async def test_a_drawn_seed_that_is_refused_is_left_out_without_a_word_and_not_s
 
 
 async def test_another_attempt_has_the_same_seed(server, client):
-    server.on(CHAT, error_reply(503, "busy"), answer())
+    server.on(CHAT, error_reply(503, "busy"), chat_reply())
     _, error = await events_of(client, drawn(server, 5))
     assert error is None
     assert [one.json["seed"] for one in server.seen(CHAT)] == [5, 5]
@@ -223,7 +223,7 @@ async def test_what_was_learnt_is_unlearnt_where_the_server_changes(server, clie
     def only(name):
         def play(seen):
             refused = error_reply(400, f"Unsupported; use {name} instead", param=other)
-            return answer() if name in seen.json else refused
+            return chat_reply() if name in seen.json else refused
 
         other = {"max_tokens": "max_completion_tokens"}.get(name, "max_tokens")
         return play
@@ -237,7 +237,7 @@ async def test_what_was_learnt_is_unlearnt_where_the_server_changes(server, clie
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504, 408])
 async def test_a_failure_that_may_pass_is_tried_again(server, client, status):
-    server.on(CHAT, json_reply(BUSY, status=status), answer())
+    server.on(CHAT, json_reply(BUSY, status=status), chat_reply())
     events, error = await events_of(client, ask(server))
     assert (error, text_of(events)) == (None, "Hello there.")
     assert [(one.attempt, one.attempts) for one in retries(events)] == [(2, 3)]
@@ -268,7 +268,7 @@ async def test_a_used_up_account_is_never_tried_again(server, client, code):
 
 async def test_the_wait_that_a_server_asks_for_is_obeyed(server, make_client):
     client = make_client(limits=LimitSettings(retry_base_s=30))
-    server.on(CHAT, json_reply(BUSY, status=429, headers={"Retry-After": "0.02"}), answer())
+    server.on(CHAT, json_reply(BUSY, status=429, headers={"Retry-After": "0.02"}), chat_reply())
     events, error = await events_of(client, ask(server))
     assert error is None
     assert retries(events)[0].wait_s == 0.02
@@ -276,7 +276,7 @@ async def test_the_wait_that_a_server_asks_for_is_obeyed(server, make_client):
 
 @pytest.mark.rule("R-32")
 async def test_a_wait_of_more_than_a_minute_is_told_and_not_waited_for(server, client):
-    server.on(CHAT, json_reply(BUSY, status=429, headers={"Retry-After": "61"}), answer())
+    server.on(CHAT, json_reply(BUSY, status=429, headers={"Retry-After": "61"}), chat_reply())
     events, error = await events_of(client, ask(server))
     assert (error.kind, error.retry_after_s, retries(events)) == ("rate_limited", 61.0, [])
 
@@ -296,7 +296,7 @@ async def test_a_wait_before_the_next_try_can_be_stopped(server, make_client):
     "end", [Cut(is_reset=True), b'data: {"error": {"message": "busy", "code": 503}}\n\n']
 )
 async def test_nothing_is_tried_again_after_the_first_token(server, client, end):
-    server.on(CHAT, sse("Hel", end), answer())
+    server.on(CHAT, sse("Hel", end), chat_reply())
     events, error = await events_of(client, ask(server, product=Product.LITELLM))
     assert error is not None
     assert (text_of(events), len(server.seen(CHAT)), retries(events)) == ("Hel", 1, [])
@@ -305,7 +305,7 @@ async def test_nothing_is_tried_again_after_the_first_token(server, client, end)
 async def test_a_gateway_that_passes_on_a_busy_server_before_any_token_is_tried_again(
     server, client
 ):
-    server.on(CHAT, sse({"error": {"message": "overloaded", "code": "529"}}, DONE), answer())
+    server.on(CHAT, sse({"error": {"message": "overloaded", "code": "529"}}, DONE), chat_reply())
     events, error = await events_of(client, ask(server, product=Product.LITELLM))
     assert (error, text_of(events), len(retries(events))) == (None, "Hello there.", 1)
 
@@ -322,7 +322,7 @@ async def test_where_nothing_listens_it_is_tried_once_more_and_told_with_the_ste
 
 
 async def test_a_stale_connection_is_replaced_without_a_word(server, client):
-    server.on(CHAT, answer("one"), raw_reply(Cut()), answer("two"))
+    server.on(CHAT, chat_reply("one"), raw_reply(Cut()), chat_reply("two"))
     await events_of(client, ask(server))
     events, error = await events_of(client, ask(server))
     assert (error, text_of(events), retries(events)) == (None, "two", [])
@@ -330,7 +330,7 @@ async def test_a_stale_connection_is_replaced_without_a_word(server, client):
 
 
 async def test_a_fresh_connection_that_drops_is_not_tried_again(server, client):
-    server.on(CHAT, raw_reply(Cut()), answer("two"))
+    server.on(CHAT, raw_reply(Cut()), chat_reply("two"))
     _, error = await events_of(client, ask(server))
     assert (error.kind, len(server.seen(CHAT))) == ("dropped", 1)
 

@@ -8,7 +8,7 @@ from lmchat.domain.message import Role, text_message
 from lmchat.domain.product import Product
 from lmchat.domain.request import AnyObject, AnyText, FittingValue, Sampling
 from tests.support.proxy_calls import ask, endpoint_of, events_of
-from tests.support.scripted_products import CHAT, answer
+from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import error_reply, json_reply, sse
 
 SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}}
@@ -72,7 +72,7 @@ THIS_SCHEMA = refusal_reply(
 @pytest.mark.rule("R-12")
 @pytest.mark.parametrize("product", list(Product))
 async def test_each_product_is_asked_in_the_strictest_form_that_it_takes(product, client, server):
-    server.on(CHAT, answer("{}"))
+    server.on(CHAT, chat_reply("{}"))
     for output in (PERSON, AnyObject(), AnyText()):
         await events_of(client, request_for(server, output, product=product))
     schema, some, text = response_formats(server)
@@ -96,7 +96,7 @@ async def test_each_product_is_asked_in_the_strictest_form_that_it_takes(product
 async def test_what_the_field_does_not_say_stands_in_the_system_prompt(
     output, product, said, client, server
 ):
-    server.on(CHAT, answer("{}"))
+    server.on(CHAT, chat_reply("{}"))
     await events_of(client, request_for(server, output, product=product))
     own = request_for(server, output, product=product)
     system = text_message(Role.SYSTEM, "Be brief.")
@@ -112,7 +112,7 @@ async def test_what_the_field_does_not_say_stands_in_the_system_prompt(
 async def test_a_server_without_schemas_gets_an_object_and_the_schema_in_words_and_is_remembered(
     client, server
 ):
-    server.on(CHAT, NO_SCHEMAS, answer("{}"))
+    server.on(CHAT, NO_SCHEMAS, chat_reply("{}"))
     events, error = await events_of(client, request_for(server, PERSON))
     assert error is None
     assert response_formats(server) == [BY_SCHEMA, BY_OBJECT]
@@ -165,7 +165,7 @@ async def test_a_server_without_schemas_gets_an_object_and_the_schema_in_words_a
 async def test_a_server_that_knows_neither_the_field_nor_its_forms_is_asked_in_words(
     refusal, client, server
 ):
-    server.on(CHAT, refusal, refusal, answer("{}"))
+    server.on(CHAT, refusal, refusal, chat_reply("{}"))
     events, error = await events_of(client, request_for(server, PERSON))
     assert error is None
     assert response_formats(server) == [BY_SCHEMA, BY_OBJECT, IN_WORDS]
@@ -177,7 +177,7 @@ async def test_a_server_that_knows_neither_the_field_nor_its_forms_is_asked_in_w
 
 @pytest.mark.rule("R-13")
 async def test_a_server_that_takes_schemas_alone_gets_one_for_any_object(client, server):
-    server.on(CHAT, NO_OBJECTS, answer("{}"))
+    server.on(CHAT, NO_OBJECTS, chat_reply("{}"))
     events, error = await events_of(client, request_for(server, AnyObject()))
     assert error is None
     assert response_formats(server) == [BY_OBJECT, SOME_OBJECT]
@@ -211,7 +211,7 @@ async def test_a_server_that_takes_schemas_alone_gets_one_for_any_object(client,
 async def test_a_schema_that_a_server_cannot_use_is_no_word_on_the_next_one(
     refusal, client, server
 ):
-    server.on(CHAT, refusal, answer("{}"))
+    server.on(CHAT, refusal, chat_reply("{}"))
     events, error = await events_of(client, request_for(server, PERSON, product=Product.LLAMA_CPP))
     assert error is None
     assert response_formats(server) == [BY_SCHEMA, BY_OBJECT]
@@ -221,7 +221,7 @@ async def test_a_schema_that_a_server_cannot_use_is_no_word_on_the_next_one(
 
 
 async def test_a_list_is_never_asked_for_as_an_object(client, server):
-    server.on(CHAT, THIS_SCHEMA, answer("[]"))
+    server.on(CHAT, THIS_SCHEMA, chat_reply("[]"))
     events, _ = await events_of(client, request_for(server, FittingValue(schema={"type": "array"})))
     assert [form and form["type"] for form in response_formats(server)] == ["json_schema", None]
     assert len(notes(events)) == 1
@@ -269,7 +269,7 @@ async def test_a_refusal_behind_the_first_token_is_not_asked_around(client, serv
 
 
 async def test_names_and_texts_of_a_schema_are_sent_as_servers_take_them(client, server):
-    server.on(CHAT, answer("{}"))
+    server.on(CHAT, chat_reply("{}"))
     schema = {"description": "a\ud800", "properties": {"\udfff": {}}}
     for name in ("a b/ä.json" * 20, "ä", ""):
         await events_of(client, request_for(server, FittingValue(schema=schema, name=name)))

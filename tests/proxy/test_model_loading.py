@@ -13,7 +13,7 @@ from lmchat.proxy.connections import Reply
 from lmchat.proxy.life_signs import HEALTH_S
 from lmchat.proxy.timeouts import POLL_S, REQUEST_PAUSE_S, Loading
 from tests.support.proxy_calls import ask, events_of
-from tests.support.scripted_products import CHAT, answer
+from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import Hold, error_reply, json_reply, raw_reply, text_reply
 
 LOADS = error_reply(503, "Loading model", type="unavailable_error")
@@ -48,7 +48,7 @@ async def test_a_server_that_says_for_ever_that_it_loads_is_asked_seldom_and_the
 async def test_who_may_not_be_asked_for_its_health_is_sent_the_request_again(
     quick, server, client, product
 ):
-    server.on(CHAT, LOADS, LOADS, answer()).on(HEALTH, READY)
+    server.on(CHAT, LOADS, LOADS, chat_reply()).on(HEALTH, READY)
     events, error = await events_of(client, ask(server, product=product))
     assert (error, len(server.seen(CHAT)), len(server.seen())) == (None, 3, 3)
     sent = [number for number, one in enumerate(events) if isinstance(one, RequestSent)]
@@ -56,7 +56,7 @@ async def test_who_may_not_be_asked_for_its_health_is_sent_the_request_again(
 
 
 async def test_a_health_that_does_not_exist_is_asked_for_once(quick, server, client):
-    server.on(CHAT, LOADS, LOADS, answer()).on(HEALTH, text_reply("no", status=404))
+    server.on(CHAT, LOADS, LOADS, chat_reply()).on(HEALTH, text_reply("no", status=404))
     _, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
     assert (error, len(server.seen(HEALTH)), len(server.seen(CHAT))) == (None, 1, 3)
 
@@ -64,7 +64,7 @@ async def test_a_health_that_does_not_exist_is_asked_for_once(quick, server, cli
 async def test_a_health_that_confirms_it_is_believed_for_longer_than_a_silent_stream(
     quick, server, make_client
 ):
-    server.on(CHAT, LOADS, answer()).on(HEALTH, *[LOADS] * 30, READY)
+    server.on(CHAT, LOADS, chat_reply()).on(HEALTH, *[LOADS] * 30, READY)
     client = make_client(timeouts=TimeoutSettings(give_up_after_s=0.05))
     _, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
     assert (error, len(server.seen(CHAT)), len(server.seen(HEALTH))) == (None, 2, 31)
@@ -74,7 +74,9 @@ async def test_a_look_without_an_answer_is_told_and_the_model_is_waited_for(
     quick, server, make_client
 ):
     client = make_client(timeouts=TimeoutSettings(health_s=0.3))
-    server.on(CHAT, LOADS, answer()).on(HEALTH, raw_reply(Hold()), LOADS, raw_reply(Hold()), READY)
+    server.on(CHAT, LOADS, chat_reply()).on(
+        HEALTH, raw_reply(Hold()), LOADS, raw_reply(Hold()), READY
+    )
     events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
     assert error is None
     assert sum(isinstance(one, StreamStalled) for one in events) == 2

@@ -16,7 +16,7 @@ from lmchat.errors import ServerRejected
 from lmchat.proxy.network_errors import unavailable
 from lmchat.proxy.retries import REFUSED_WAIT_S, RetryPlan, plan_for
 from tests.support.proxy_calls import ask, text_of
-from tests.support.scripted_products import CHAT, answer
+from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import DONE, Gate, finish, sse
 
 NEAR = (
@@ -89,7 +89,7 @@ def test_this_machine_is_one_server_by_whatever_name():
 @pytest.mark.rule("R-25")
 async def test_a_server_that_is_called_by_two_names_answers_one_request_at_a_time(server, client):
     gate = Gate()
-    server.on(CHAT, sse("one", gate, finish(), DONE), answer("two"))
+    server.on(CHAT, sse("one", gate, finish(), DONE), chat_reply("two"))
     other = ask(Endpoint.parse(f"http://localhost:{server.port}"))
     async with (
         aclosing(client.stream(ask(server))) as first,

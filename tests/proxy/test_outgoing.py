@@ -12,7 +12,7 @@ from lmchat.errors import EndpointNotAllowed, LMChatError, ServerUnavailable
 from lmchat.proxy import client as client_module
 from tests.support.proxy_calls import ask
 from tests.support.scripted_backend import read
-from tests.support.scripted_products import CHAT, LLAMA, answer, llama_models
+from tests.support.scripted_products import CHAT, LLAMA, chat_reply, llama_models
 from tests.support.scripted_server import Hold, Seen, error_reply, json_reply, raw_reply
 
 KEY = "sk-marked-key-4711"
@@ -33,7 +33,7 @@ async def sent_and_shown(client, server, request):
 
 
 async def test_url_headers_and_body_are_those_that_are_sent_but_for_the_key(server, make_client):
-    server.on("GET /v1/models", llama_models()).on(CHAT, answer("Hi"))
+    server.on("GET /v1/models", llama_models()).on(CHAT, chat_reply("Hi"))
     client = make_client(key=KEY)
     sampling = Sampling(temperature=0.5, seed=7, more={"extra.no_such_field": "é😀"})
     seen, shown = await sent_and_shown(client, server, request_to(server, sampling=sampling))
@@ -47,7 +47,7 @@ async def test_url_headers_and_body_are_those_that_are_sent_but_for_the_key(serv
 
 
 async def test_half_characters_in_options_are_replaced(server, client):
-    server.on(CHAT, answer("Hi"))
+    server.on(CHAT, chat_reply("Hi"))
     more = {"extra.\udfff": ["a\ud800"], "grammar": 'root ::= "\ud800"'}
     seen, _ = await sent_and_shown(client, server, request_to(server, sampling=Sampling(more=more)))
     assert seen.json["\ufffd"] == ["a\ufffd"]
@@ -56,7 +56,7 @@ async def test_half_characters_in_options_are_replaced(server, client):
 
 @pytest.mark.parametrize("product", [Product.OLLAMA, Product.LM_STUDIO, Product.MISTRAL])
 async def test_each_product_has_its_own_body(server, client, product):
-    server.on(CHAT, answer("Hi"))
+    server.on(CHAT, chat_reply("Hi"))
     sampling = Sampling(seed=7, reasoning_effort="low", max_tokens=5)
     seen, shown = await sent_and_shown(
         client, server, request_to(server, product, sampling=sampling)
@@ -65,7 +65,7 @@ async def test_each_product_has_its_own_body(server, client, product):
 
 
 async def test_what_the_server_has_refused_before_is_left_out(server, client):
-    server.on(CHAT, error_reply(400, "Unsupported parameter: seed", param="seed"), answer("{}"))
+    server.on(CHAT, error_reply(400, "Unsupported parameter: seed", param="seed"), chat_reply("{}"))
     request = request_to(server, Product.VLLM, sampling=Sampling(seed=5), output=AnyObject())
     await read(client.stream(request))
     seen, shown = await sent_and_shown(client, server, request)

@@ -9,7 +9,7 @@ from lmchat.domain.request import Sampling
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo
 from lmchat.proxy.servers import server_of
 from tests.support.proxy_calls import ask, endpoint_of, events_of
-from tests.support.scripted_products import CHAT, answer, lm_studio, plain
+from tests.support.scripted_products import CHAT, chat_reply, lm_studio, plain
 from tests.support.scripted_server import error_reply, json_reply
 
 TEMPLATED = (Product.LLAMA_CPP, Product.BUILT_IN, Product.JAN, Product.VLLM, Product.SGLANG)
@@ -126,7 +126,7 @@ async def test_the_efforts_that_lm_studio_names_reach_the_request(server, client
         "loaded_instances": [{"id": "thinker", "config": {"context_length": 4096}}],
         "capabilities": {"reasoning": {"allowed_options": ["off", "on", 3], "default": "on"}},
     }
-    server.on("GET /api/v1/models", json_reply({"models": [row]})).on(CHAT, answer())
+    server.on("GET /api/v1/models", json_reply({"models": [row]})).on(CHAT, chat_reply())
     (listed,) = (await client.models(endpoint_of(server))).models
     assert (listed.efforts, listed.state) == (("off", "on"), LoadState.LOADED)
     told = {"product": Product.LM_STUDIO, "model": "thinker"}
@@ -162,7 +162,7 @@ async def test_what_is_not_sent_is_said_once_a_run(server, client):
     ],
 )
 async def test_a_refused_effort_is_left_out_once_for_all_and_told(server, client, refusal):
-    server.on(CHAT, lambda seen: refusal if "reasoning_effort" in seen.json else answer())
+    server.on(CHAT, lambda seen: refusal if "reasoning_effort" in seen.json else chat_reply())
     how = {"product": Product.OLLAMA, "reasoning_effort": "max", "seed": 5}
     first, error = await events_of(client, ask(server, **how))
     second, _ = await events_of(client, ask(server, **how))
@@ -177,7 +177,7 @@ async def test_a_refused_effort_is_left_out_once_for_all_and_told(server, client
 async def test_another_value_of_a_refused_field_is_tried(server, client):
     refusal = error_reply(400, "reasoning_effort: must be low")
     server.on(
-        CHAT, lambda seen: refusal if seen.json.get("reasoning_effort") == "xhigh" else answer()
+        CHAT, lambda seen: refusal if seen.json.get("reasoning_effort") == "xhigh" else chat_reply()
     )
     for effort in ("xhigh", "low", "xhigh"):
         assert (

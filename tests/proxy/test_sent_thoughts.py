@@ -18,7 +18,7 @@ from lmchat.domain.message import (
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint
 from tests.support.proxy_calls import READ_TOOL, ask, endpoint_of, events_of, message_of
-from tests.support.scripted_products import CHAT, LLAMA, answer, llama_cpp
+from tests.support.scripted_products import CHAT, LLAMA, chat_reply, llama_cpp
 from tests.support.scripted_server import error_reply, json_reply
 
 _CALL = ToolCallPart(call_id="c0", name="files__read", arguments="{}")
@@ -95,7 +95,7 @@ async def test_each_product_gets_thoughts_in_its_own_fields_and_unknown_ones_get
         Product.VLLM: ("reasoning", "reasoning_content"),
         Product.OLLAMA: ("reasoning",),
     }.get(product, ())
-    server.on(CHAT, answer("Read."))
+    server.on(CHAT, chat_reply("Read."))
     sent = await _sent(server, client, product=product)
     thoughts = {name: sent[3][name] for name in sorted(_FIELDS & set(sent[3]))}
     assert thoughts == dict.fromkeys(fields, "The file will tell.")
@@ -107,7 +107,7 @@ async def test_a_server_that_refuses_thoughts_is_asked_without_them_and_that_is_
     server, client
 ):
     refusal = "messages.3.reasoning_content: Extra inputs are not permitted"
-    llama_cpp(server).on(CHAT, error_reply(400, refusal), answer("Read."))
+    llama_cpp(server).on(CHAT, error_reply(400, refusal), chat_reply("Read."))
     events, error = await events_of(client, _request(server))
     assert error is None
     assert [one.note for one in events if isinstance(one, RequestAdapted)] == [
@@ -121,7 +121,7 @@ async def test_a_server_that_refuses_thoughts_is_asked_without_them_and_that_is_
 
 async def test_a_refused_effort_costs_no_thought(server, client):
     words = "reasoning_effort: this model does not support thinking"
-    llama_cpp(server).on(CHAT, error_reply(400, words), answer("Read."))
+    llama_cpp(server).on(CHAT, error_reply(400, words), chat_reply("Read."))
     request = _request(server)
     sampling = replace(request.sampling, reasoning_effort="high")
     _, error = await events_of(client, replace(request, sampling=sampling))

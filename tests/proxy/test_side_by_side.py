@@ -12,7 +12,7 @@ from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint
 from lmchat.slots import Slots
 from tests.support.proxy_calls import ask, endpoint_of, events_of, text_of
-from tests.support.scripted_products import CHAT, LLAMA, answer, llama_cpp, lm_studio, router
+from tests.support.scripted_products import CHAT, LLAMA, chat_reply, llama_cpp, lm_studio, router
 from tests.support.scripted_server import DONE, Gate, Hold, delta, finish, json_reply, sse
 
 pytestmark = [pytest.mark.rule("R-25"), pytest.mark.timeout(120)]
@@ -109,7 +109,7 @@ async def test_lm_studio_gets_four_requests_at_once(server, client):
 
 async def test_where_a_waiting_request_is_stopped_the_next_one_gets_the_slot(server, client):
     gate = Gate()
-    server.on(CHAT, sse("one", gate, finish(), DONE), answer("three"))
+    server.on(CHAT, sse("one", gate, finish(), DONE), chat_reply("three"))
     first, second, third = (client.stream(ask(server)) for _ in range(3))
     assert isinstance(await anext(first), RequestSent)
     assert isinstance(await anext(second), RequestQueued)

@@ -8,7 +8,7 @@ from lmchat.domain.message import ChatMessage, Role, ToolCallPart, ToolResultPar
 from lmchat.proxy.json_values import dicts_in
 from lmchat.proxy.tool_calls import ToolCalls
 from tests.support.proxy_calls import READ_TOOL, ask, events_of, message_of
-from tests.support.scripted_products import CHAT, answer
+from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import error_reply
 
 
@@ -133,7 +133,7 @@ def _talk() -> tuple[ChatMessage, ...]:
 
 
 async def test_calls_are_sent_with_their_results_and_without_one_not_at_all(server, client):
-    server.on(CHAT, answer("Hi"))
+    server.on(CHAT, chat_reply("Hi"))
     await events_of(
         client, replace(ask(server), messages=_talk(), tools=(READ_TOOL,), must_call=True)
     )
@@ -151,7 +151,7 @@ async def test_calls_are_sent_with_their_results_and_without_one_not_at_all(serv
 async def test_without_tools_in_the_request_calls_and_results_become_text_of_the_next_answer(
     server, client
 ):
-    server.on(CHAT, answer("Hi"))
+    server.on(CHAT, chat_reply("Hi"))
     await events_of(client, replace(ask(server), messages=_talk()))
     body = server.seen(CHAT)[-1].json
     assert "tools" not in body
@@ -169,7 +169,7 @@ async def test_without_tools_in_the_request_calls_and_results_become_text_of_the
 async def test_a_server_that_refuses_tools_is_asked_without_them_and_that_is_said(
     server, client, refusal
 ):
-    server.on(CHAT, error_reply(400, refusal), answer("Hi"))
+    server.on(CHAT, error_reply(400, refusal), chat_reply("Hi"))
     events, error = await events_of(
         client, replace(ask(server), tools=(READ_TOOL,), must_call=True)
     )

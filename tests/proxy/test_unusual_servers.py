@@ -10,7 +10,7 @@ from lmchat.proxy import timeouts as loading_module
 from lmchat.proxy.sse import MAX_LINE_BYTES
 from tests.support import scripted_products as products
 from tests.support.proxy_calls import PortMap, ask, endpoint_of, events_of, replay, text_of
-from tests.support.scripted_products import CHAT, LLAMA, answer, model_list
+from tests.support.scripted_products import CHAT, LLAMA, chat_reply, model_list
 from tests.support.scripted_server import (
     DONE,
     Cut,
@@ -99,7 +99,7 @@ def prefixed(server: ScriptedServer) -> Endpoint:
     server.on("GET /llm/v1/models", guarded([listed]))
     server.on("GET /llm/props", guarded([json_reply({}, headers=LLAMA)]))
     server.on("GET /llm/health", guarded([busy, ready]))
-    server.on("POST /llm/v1/chat/completions", guarded([replay("loading-chat"), answer()]))
+    server.on("POST /llm/v1/chat/completions", guarded([replay("loading-chat"), chat_reply()]))
     return Endpoint.parse(f"{server.url}/llm/v1")
 
 
@@ -193,7 +193,7 @@ ODD_NAMES = ["tiny\x07 model", "a\nb", "\x1b[31mred", "x" * 2000, " "]
 
 @pytest.mark.parametrize("name", ODD_NAMES)
 async def test_a_model_can_be_asked_by_whatever_name_the_server_lists(server, client, name):
-    server.on("GET /v1/models", model_list(name)).on(CHAT, answer("Hello"))
+    server.on("GET /v1/models", model_list(name)).on(CHAT, chat_reply("Hello"))
     found = await client.check(endpoint_of(server))
     events, error = await events_of(client, ask(server, model=found.models[0].model_id))
     assert (text_of(events), error) == ("Hello", None)

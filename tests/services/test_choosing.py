@@ -25,7 +25,7 @@ from lmchat.services.choosing import AnswerChoices
 from lmchat.services.save_queue import SaveQueue
 from tests.services.test_conversation import begin
 from tests.services.test_save_queue import Disk, ended, header
-from tests.support.scripted_backend import ScriptedBackend, answer, read, target
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
 from tests.support.scripted_tools import toolbox
 
 WITH_PROBABILITIES = Sampling(more={"logprobs": 5})
@@ -51,7 +51,7 @@ def settings(product: Product, **choice_of_tools: str) -> TurnSettings:
 
 
 async def test_tools_are_left_out_with_a_note_where_probabilities_exclude_them(store):
-    backend = ScriptedBackend(answer("Yes."))
+    backend = ScriptedBackend(answer_steps("Yes."))
     conversation = begin(backend, store)
     events = await read(conversation.send("Read", settings(Product.LLAMA_CPP)))
     assert backend.requests[0].tools == ()
@@ -61,7 +61,7 @@ async def test_tools_are_left_out_with_a_note_where_probabilities_exclude_them(s
 
 
 async def test_tools_stay_where_they_go_together(store):
-    backend = ScriptedBackend(answer("Yes."))
+    backend = ScriptedBackend(answer_steps("Yes."))
     conversation = begin(backend, store)
     await read(conversation.send("Read", settings(Product.VLLM)))
     assert len(backend.requests[0].tools) == 1
@@ -92,7 +92,7 @@ async def test_choices_are_collected_while_the_answer_streams(store):
         TokensChosen(choices=(choice("Yes"),)),
         StreamFinished(reason="stop"),
     ]
-    conversation = begin(ScriptedBackend(script, answer("No.")), store)
+    conversation = begin(ScriptedBackend(script, answer_steps("No.")), store)
     await read(conversation.send("Really?", TurnSettings(target=target())))
     message = conversation.messages[-1]
     assert [kept.text for kept in await store.token_choices(message.message_id)] == ["Hm", "Yes"]

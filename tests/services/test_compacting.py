@@ -11,7 +11,7 @@ from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation_events import SummaryAsked
 from tests.services.test_conversation import SETTINGS, begin, on_disk, reading
-from tests.support.scripted_backend import ScriptedBackend, answer, read, target
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
 from tests.support.scripted_tools import ScriptedHost, calls, toolbox
 
 PROMPT = "Sum up."
@@ -24,7 +24,7 @@ def texts(messages) -> list[str]:
 
 async def talked(store, *scripts, system_prompt: str = "", prompts=("a", "b", "c")):
     """Return a conversation with an answer to each prompt, and its backend, which plays `scripts` next."""
-    backend = ScriptedBackend(*(answer(f"{one.upper()}.") for one in prompts), *scripts)
+    backend = ScriptedBackend(*(answer_steps(f"{one.upper()}.") for one in prompts), *scripts)
     conversation = begin(backend, store, system_prompt=system_prompt)
     for one in prompts:
         await read(conversation.send(one, SETTINGS))
@@ -33,7 +33,7 @@ async def talked(store, *scripts, system_prompt: str = "", prompts=("a", "b", "c
 
 async def test_a_summary_takes_the_place_of_the_older_messages_on_a_new_branch(store):
     conversation, backend = await talked(
-        store, answer("They said a."), answer("D."), system_prompt="Be brief."
+        store, answer_steps("They said a."), answer_steps("D."), system_prompt="Be brief."
     )
     old = conversation.messages
     events = await read(conversation.compact(PROMPT, SETTINGS))
@@ -71,9 +71,9 @@ async def test_calls_stay_with_their_results_and_files_and_thoughts_may_be_older
     settings = TurnSettings(target=target(capabilities=("tools",)), toolbox=box)
     call = calls(("files__read_text", {"path": "a"}))
     backend = ScriptedBackend(
-        *(call, answer("Read.", thought="Hm."), answer("B."), call, answer("C.")),
-        answer("All."),
-        answer("D."),
+        *(call, answer_steps("Read.", thought="Hm."), answer_steps("B."), call, answer_steps("C.")),
+        answer_steps("All."),
+        answer_steps("D."),
     )
     conversation = begin(backend, store)
     for text in ("notes.md (1 bytes):\n```\nx\n```\n", "b", "c"):
@@ -103,7 +103,9 @@ async def test_a_title_that_was_changed_during_a_stopped_summary_stays(store):
 async def test_what_does_not_fit_is_left_out_of_the_summary_which_says_so(store):
     settings = TurnSettings(target=target(context_loaded=200), is_truncating=False)
     long = [TextDelta(text="a " * 2000), StreamFinished(reason="stop")]
-    backend = ScriptedBackend(long, answer("B."), answer("C."), answer("D."), answer("Some."))
+    backend = ScriptedBackend(
+        long, answer_steps("B."), answer_steps("C."), answer_steps("D."), answer_steps("Some.")
+    )
     conversation = begin(backend, store)
     for text in "abcd":
         await read(conversation.send(text, SETTINGS))
@@ -121,7 +123,7 @@ async def test_without_older_messages_there_is_nothing_to_summarise(store):
 
 
 async def test_a_summary_that_would_make_no_room_is_refused(store):
-    conversation, backend = await talked(store, answer("Long."))
+    conversation, backend = await talked(store, answer_steps("Long."))
     await read(conversation.send("word " * 2000, SETTINGS))
     with pytest.raises(RequestInvalid, match="would make no room"):
         await read(conversation.compact(PROMPT, SETTINGS))
@@ -177,7 +179,7 @@ async def test_a_disk_that_takes_no_summary_changes_nothing(store):
 
 async def test_a_stopped_summary_changes_nothing_and_nothing_is_written_before_its_end(store):
     cut = [RequestSent(), TextDelta(text="Th"), asyncio.Event()]
-    conversation, backend = await talked(store, cut, answer("D."))
+    conversation, backend = await talked(store, cut, answer_steps("D."))
     before = conversation.messages
     task = await reading(conversation.compact(PROMPT, SETTINGS), TextDelta)
     assert texts(conversation.shown_messages) == [*TALK, PROMPT, "Th"]

@@ -23,7 +23,14 @@ from lmchat.services.conversation_events import AnswerBegun, MessageAdded
 from lmchat.services.save_queue import SaveQueue
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import header
-from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, model, read, target
+from tests.support.scripted_backend import (
+    ENDPOINT,
+    ScriptedBackend,
+    answer_steps,
+    model,
+    read,
+    target,
+)
 
 
 def begin(
@@ -72,7 +79,7 @@ async def test_the_prompt_is_on_the_disk_before_the_request_goes_out(store):
                 async for event in events:
                     yield event
 
-    backend = Curious(answer())
+    backend = Curious(answer_steps())
     conversation = begin(backend, store)
     await read(conversation.send("What grows in shade?", SETTINGS))
     assert [message.text for message in backend.seen if message.role is Role.USER] == [
@@ -83,7 +90,7 @@ async def test_the_prompt_is_on_the_disk_before_the_request_goes_out(store):
 async def test_a_prompt_is_shown_before_it_is_on_the_disk_and_kept_also_if_its_reader_leaves(
     store,
 ):
-    backend = ScriptedBackend(answer())
+    backend = ScriptedBackend(answer_steps())
     conversation = begin(backend, store)
     async with aclosing(conversation.send("What grows in shade?", SETTINGS)) as events:
         assert isinstance(await anext(events), MessageAdded)
@@ -127,7 +134,7 @@ async def test_a_first_prompt_is_kept_if_the_turn_is_stopped_while_the_system_pr
 
 
 async def test_a_whole_answer_is_kept_with_its_figures(store):
-    conversation = begin(ScriptedBackend(answer("Lettuce does well.", thought="hm")), store)
+    conversation = begin(ScriptedBackend(answer_steps("Lettuce does well.", thought="hm")), store)
     events = await read(conversation.send("What grows in shade?", SETTINGS))
     assert isinstance(events[0], MessageAdded)
     assert isinstance(events[1], AnswerBegun)
@@ -146,7 +153,7 @@ async def test_a_whole_answer_is_kept_with_its_figures(store):
 
 
 async def test_the_history_goes_along_without_reasoning(store):
-    backend = ScriptedBackend(answer("One.", thought="secret"), answer("Two."))
+    backend = ScriptedBackend(answer_steps("One.", thought="secret"), answer_steps("Two."))
     conversation = begin(backend, store, system_prompt="Be brief.")
     await read(conversation.send("a", SETTINGS))
     await read(conversation.send("b", SETTINGS))
@@ -202,7 +209,7 @@ async def test_an_answer_that_breaks_off_is_kept_and_says_why(store, script, sta
 
 
 async def test_regenerating_a_prompt_without_an_answer_answers_it(store):
-    backend = ScriptedBackend([ServerUnavailable("away")], answer("There."))
+    backend = ScriptedBackend([ServerUnavailable("away")], answer_steps("There."))
     conversation = begin(backend, store)
     await read(conversation.send("x", SETTINGS))
     await read(conversation.regenerate(conversation.messages[0].message_id, SETTINGS))
@@ -210,7 +217,7 @@ async def test_regenerating_a_prompt_without_an_answer_answers_it(store):
 
 
 async def test_editing_a_prompt_makes_a_sibling_and_answers_it(store):
-    backend = ScriptedBackend(answer("One."), answer("Two."))
+    backend = ScriptedBackend(answer_steps("One."), answer_steps("Two."))
     conversation = begin(backend, store)
     await read(conversation.send("first", SETTINGS))
     await read(conversation.edit(conversation.messages[0].message_id, "second", SETTINGS))

@@ -11,7 +11,7 @@ from lmchat.domain.server import Target
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.services.answer_stream import TurnSettings
 from tests.services.test_conversation import begin
-from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, model, read
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer_steps, model, read
 
 
 def settings(product: Product = Product.LLAMA_CPP, **options: object) -> TurnSettings:
@@ -49,7 +49,7 @@ async def test_a_seed_that_is_set_stays(store, options, seed):
 async def test_all_requests_for_one_answer_have_the_same_seed(store):
     broken = [TextDelta(text="Pe"), StreamInterrupted("Gone.")]
     no_prefill = ServerRejected("No prefill.", kind="bad_request", status=400)
-    backend = ScriptedBackend(broken, [no_prefill], answer())
+    backend = ScriptedBackend(broken, [no_prefill], answer_steps())
     conversation = begin(backend, store)
     await read(conversation.send("one", settings()))
     await read(conversation.resume(conversation.messages[-1].message_id, settings()))

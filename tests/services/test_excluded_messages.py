@@ -22,7 +22,7 @@ from lmchat.services.context_list import context_lists
 from lmchat.services.context_meter import plan_context
 from lmchat.services.excluding import messages_together, set_excluded
 from lmchat.services.open_sessions import OpenSessions
-from tests.support.scripted_backend import ScriptedBackend, answer, read, target
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ async def test_nothing_is_taken_out_if_the_disk_fails(sessions, store, monkeypat
 async def test_nothing_is_taken_out_while_an_answer_runs(sessions, backend):
     await say(sessions, "a")
     gate = asyncio.Event()
-    backend.scripts.append([RequestSent(), gate, *answer()])
+    backend.scripts.append([RequestSent(), gate, *answer_steps()])
     turn = asyncio.create_task(say(sessions, "b"))
     backend.asked.clear()
     await backend.asked.wait()

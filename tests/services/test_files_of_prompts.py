@@ -14,7 +14,7 @@ from lmchat.services.context_meter import ContextMeter, PromptSize, plan_context
 from lmchat.services.save_queue import SaveQueue
 from tests.services.test_conversation import SETTINGS, begin, on_disk
 from tests.support.chats import prompt
-from tests.support.scripted_backend import ScriptedBackend, answer, read, target
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
 
 BLIND = TurnSettings(target=target(is_blind=True))
 
@@ -33,7 +33,7 @@ def picture(data: bytes = b"\x89PNG garden", *, digest: str = "", size: int = 0)
 
 
 async def test_a_prompt_has_its_files_first_and_they_are_sent_with_every_turn(store, notes):
-    backend = ScriptedBackend(answer("One."), answer("Two."))
+    backend = ScriptedBackend(answer_steps("One."), answer_steps("Two."))
     conversation = begin(backend, store)
     await read(conversation.send("What grows?", SETTINGS, [notes]))
     await read(conversation.send("And in the sun?", SETTINGS))
@@ -43,7 +43,7 @@ async def test_a_prompt_has_its_files_first_and_they_are_sent_with_every_turn(st
 
 
 async def test_a_prompt_may_be_a_file_alone_whose_name_is_the_title(store, notes):
-    backend = ScriptedBackend(answer())
+    backend = ScriptedBackend(answer_steps())
     conversation = begin(backend, store)
     await read(conversation.send("", SETTINGS, [notes]))
     assert conversation.header.title == "notes.md"
@@ -51,7 +51,7 @@ async def test_a_prompt_may_be_a_file_alone_whose_name_is_the_title(store, notes
 
 
 async def test_another_version_keeps_the_files_unless_it_names_its_own(store, notes):
-    backend = ScriptedBackend(*(answer() for _ in range(4)))
+    backend = ScriptedBackend(*(answer_steps() for _ in range(4)))
     conversation = begin(backend, store)
     await read(conversation.send("a", SETTINGS, [notes]))
     asked = conversation.messages[0].message_id
@@ -65,7 +65,7 @@ async def test_another_version_keeps_the_files_unless_it_names_its_own(store, no
 
 
 async def test_a_missing_file_is_reported_and_costs_the_file_alone(store, notes):
-    backend = ScriptedBackend(answer())
+    backend = ScriptedBackend(answer_steps())
     lost = Attachment(part=replace(notes.part, name="lost.md", digest="0" * 64))
     events = await read(begin(backend, store).send("a", SETTINGS, [lost, notes]))
     assert [event.note for event in events if isinstance(event, RequestAdapted)] == [
@@ -83,7 +83,7 @@ async def test_a_file_that_cannot_be_written_is_sent_and_written_later(store, no
         return await save(data)
 
     monkeypatch.setattr(store, "save_file", fail_once)
-    backend, queue = ScriptedBackend(answer()), SaveQueue(store)
+    backend, queue = ScriptedBackend(answer_steps()), SaveQueue(store)
     conversation = begin(backend, store, save_queue=queue)
     await read(conversation.send("a", SETTINGS, [notes]))
     await queue.write_unsaved()
@@ -95,7 +95,7 @@ async def test_a_file_that_cannot_be_written_is_sent_and_written_later(store, no
 async def test_a_model_that_cannot_see_is_not_asked_about_a_new_image_and_old_ones_are_named(
     store, notes
 ):
-    backend = ScriptedBackend(answer("Lettuce."), answer("Yes."))
+    backend = ScriptedBackend(answer_steps("Lettuce."), answer_steps("Yes."))
     conversation = begin(backend, store)
     image = picture(digest=await store.save_file(b"\x89PNG garden"))
     await read(conversation.send("What grows?", SETTINGS, [image]))
@@ -108,7 +108,7 @@ async def test_a_model_that_cannot_see_is_not_asked_about_a_new_image_and_old_on
 
 
 async def test_a_long_session_sends_its_newest_images_and_names_the_others(store):
-    backend = ScriptedBackend(*(answer() for _ in range(3)))
+    backend = ScriptedBackend(*(answer_steps() for _ in range(3)))
     conversation = begin(backend, store)
     for number in range(3):
         data = bytes([number]) * 9

@@ -9,7 +9,7 @@ from lmchat.domain.message import Role
 from lmchat.errors import StoreUnavailable
 from lmchat.services.open_sessions import FIRST_READ, OpenSessions
 from tests.support.chats import GatedStore, fill_long
-from tests.support.scripted_backend import ScriptedBackend, answer, read, target
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
 
 COUNT = 300
 
@@ -27,7 +27,7 @@ async def opened(store, *, context: int = 100_000, **chat):
     (header,) = await store.list_sessions()
     sessions = OpenSessions(
         chat=ChatSettings(**chat),
-        backend=ScriptedBackend(*[answer() for _ in range(5)]),
+        backend=ScriptedBackend(*[answer_steps() for _ in range(5)]),
         store=store,
     )
     sessions.next_turn.target = target(context_loaded=context)

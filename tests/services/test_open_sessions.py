@@ -9,7 +9,7 @@ from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState
 from lmchat.errors import RequestInvalid, ServerUnavailable, StoreUnavailable
 from lmchat.services.open_sessions import OpenSessions, TurnPhase
-from tests.support.scripted_backend import ScriptedBackend, answer, read, target
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
 
 
 def make(store, *scripts, **chat) -> OpenSessions:
@@ -86,7 +86,7 @@ async def test_a_session_that_is_not_on_the_disk_is_kept_open(store):
 
 
 async def test_the_queue_goes_out_in_order_after_a_good_end_and_stays_after_a_bad_one(store):
-    sessions = make(store, answer("A"), [ServerUnavailable("away")], answer("B"))
+    sessions = make(store, answer_steps("A"), [ServerUnavailable("away")], answer_steps("B"))
     opened = sessions.shown
     await run(opened, sessions, "one")
     sessions.shown.queue.append("two")

@@ -11,7 +11,7 @@ from lmchat.errors import StoreUnavailable
 from lmchat.services.save_queue import PieceWriter, SaveQueue
 from tests.services.test_conversation import SETTINGS, begin
 from tests.support.chats import store_at
-from tests.support.scripted_backend import ScriptedBackend, answer, read
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, read
 
 
 class Flaky:
@@ -78,7 +78,7 @@ async def on_disk(folder, conversation):
 
 
 async def test_where_the_folder_was_removed_the_whole_session_is_written_again(tmp_path, store):
-    conversation = begin(ScriptedBackend(answer("One."), answer("Two.")), store)
+    conversation = begin(ScriptedBackend(answer_steps("One."), answer_steps("Two.")), store)
     await read(conversation.send("first", SETTINGS))
     shutil.rmtree(tmp_path / "lmchat")
     await read(conversation.send("second", SETTINGS))
@@ -88,7 +88,7 @@ async def test_where_the_folder_was_removed_the_whole_session_is_written_again(t
 
 
 async def test_what_another_window_purges_comes_back_whole_where_the_talk_goes_on(tmp_path, store):
-    conversation = begin(ScriptedBackend(answer("One."), answer("Two.")), store)
+    conversation = begin(ScriptedBackend(answer_steps("One."), answer_steps("Two.")), store)
     await read(conversation.send("first", SETTINGS))
     async with aclosing(store_at(tmp_path)) as other:
         await other.purge(conversation.header.session_id)

@@ -18,7 +18,7 @@ from lmchat.errors import ServerUnavailable
 from lmchat.services.open_sessions import OpenSessions, TurnPhase
 from lmchat.services.read_ahead import LEAST_TOKENS, STEP_TOKENS, ReadAhead, steps_of
 from tests.support.real_sessions import until_read
-from tests.support.scripted_backend import ScriptedBackend, answer, model, read
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, read
 
 HERE = Endpoint.parse("http://127.0.0.1:9931")
 ELSEWHERE = Endpoint.parse("http://workstation.lan:9931")
@@ -159,7 +159,7 @@ async def test_typing_after_an_answer_reads_nothing(store):
 async def test_a_thought_that_is_not_repeated_makes_the_answer_new(store):
     typist = Typist(store)
     typist.open(*LONG)
-    typist.backend.scripts = [answer(SENTENCE * 100, thought="Hm.")]
+    typist.backend.scripts = [answer_steps(SENTENCE * 100, thought="Hm.")]
     await typist.send("Why?")
     assert await typist.type("W") > 0
     first = typist.backend.read_ahead_requests[0]

@@ -17,7 +17,7 @@ from lmchat.formats.markdown_write import to_markdown
 from lmchat.formats.writing import to_text
 from tests.services.test_conversation import begin, on_disk, reading, settings_for
 from tests.support.chats import read_chats
-from tests.support.scripted_backend import ScriptedBackend, answer, read
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, read
 
 END = StreamFinished(reason="stop")
 THOUGHT = "They like shade."
@@ -28,7 +28,7 @@ REFUSED = ServerRejected("Prefill is not possible.", kind="bad_request")
 
 async def asked(store, *scripts):
     """Return a session with one answer, and its backend, which has more scripts."""
-    backend = ScriptedBackend(answer("Lettuce does well.", thought=THOUGHT), *scripts)
+    backend = ScriptedBackend(answer_steps("Lettuce does well.", thought=THOUGHT), *scripts)
     conversation = begin(backend, store)
     await read(conversation.send("What grows in shade?", settings_for()))
     return conversation, backend
@@ -72,7 +72,7 @@ async def test_a_rewritten_answer_is_another_version_that_no_server_sees(store):
 
 
 async def test_messages_after_a_rewritten_answer_stay_on_the_branch_of_the_old_one(store):
-    conversation, _ = await asked(store, answer("Yes."))
+    conversation, _ = await asked(store, answer_steps("Yes."))
     old = conversation.messages[-1]
     await read(conversation.send("Sure?", settings_for()))
     await rewrite(conversation, old, "Ferns do well.")
@@ -179,7 +179,9 @@ async def begun_with(store, first_words, *scripts, product=Product.LLAMA_CPP):
 
 async def test_an_answer_begins_with_the_first_words_and_only_the_next_one_does(store):
     rest = [TextDelta(text=" grow"), TextDelta(text="."), END]
-    conversation, backend = await begun_with(store, "Ferns", rest, answer("Yes."), answer("No."))
+    conversation, backend = await begun_with(
+        store, "Ferns", rest, answer_steps("Yes."), answer_steps("No.")
+    )
     sent = backend.requests[0].messages[-1]
     assert (sent.role, sent.text) == (Role.ASSISTANT, "Ferns")
     first = (await on_disk(store, conversation))[-1]

@@ -21,7 +21,7 @@ from tests.support.chats import store_at
 from tests.support.scripted_backend import (
     ENDPOINT,
     ScriptedBackend,
-    answer,
+    answer_steps,
     model,
     read,
     set_options,
@@ -145,7 +145,7 @@ async def test_a_session_that_answers_in_the_background_uses_its_own_options(sto
 async def test_what_is_set_in_a_summary_outlives_its_failure(store):
     gate = asyncio.Event()
     failing = [RequestSent(), TextDelta(text="They"), gate, StreamInterrupted("gone")]
-    sessions = sessions_on(store, answer(), answer(), answer(), failing)
+    sessions = sessions_on(store, answer_steps(), answer_steps(), answer_steps(), failing)
     for text in ("a", "b", "c"):
         await ask(sessions, text)
     conversation = sessions.shown.conversation

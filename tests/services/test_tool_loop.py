@@ -22,7 +22,7 @@ from lmchat.services.tools import Toolbox
 from tests.services.test_conversation import begin, on_disk, reading
 from tests.support import chats
 from tests.support.chats import header
-from tests.support.scripted_backend import ScriptedBackend, answer, read, target
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
 from tests.support.scripted_tools import ScriptedHost, calls, read_text, toolbox
 
 _READ = "files__read_text"
@@ -52,7 +52,7 @@ def results(conversation) -> list[tuple[AnswerState, str]]:
 async def test_calls_run_side_by_side_and_their_results_go_back_until_the_model_answers(store):
     host = ScriptedHost()
     both = calls((_READ, {"path": "a"}), (_READ, {"path": "b"}))
-    conversation, backend, _ = await sent(store, toolbox(host), both, answer("Both read."))
+    conversation, backend, _ = await sent(store, toolbox(host), both, answer_steps("Both read."))
     assert [tool.wire_name for tool in backend.requests[0].tools] == [_READ]
     assert sorted(call["path"] for _, call in host.calls) == ["a", "b"]
     behind = [(one.role, one.sent_text) for one in backend.requests[1].messages[2:]]
@@ -77,7 +77,7 @@ async def test_a_call_that_cannot_run_is_an_error_result_and_the_turn_continues(
     call, result, store
 ):
     host = ScriptedHost()
-    conversation, *_ = await sent(store, toolbox(host), calls(call), answer("I see."))
+    conversation, *_ = await sent(store, toolbox(host), calls(call), answer_steps("I see."))
     assert results(conversation) == [(AnswerState.FAILED, result)]
     assert host.calls == []
     assert conversation.messages[-1].text == "I see."
@@ -94,7 +94,7 @@ async def test_a_call_that_cannot_run_is_an_error_result_and_the_turn_continues(
 )
 async def test_the_user_decides_about_each_call_unless_for_longer(decision, ran, store):
     box = toolbox(approve="ask")
-    twice = [READ_A, calls((_READ, {"path": "b"})), answer("Done.")]
+    twice = [READ_A, calls((_READ, {"path": "b"})), answer_steps("Done.")]
     conversation = begin(ScriptedBackend(*twice), store)
     asked = 0
     async with aclosing(conversation.send("Read", settings_with(box))) as events:
@@ -111,7 +111,7 @@ async def test_the_user_decides_about_each_call_unless_for_longer(decision, ran,
 
 async def test_a_never_of_the_configuration_wins_and_the_tool_is_not_offered(store):
     box = toolbox(approve="always", approval={"files/read_text": "never"})
-    conversation, backend, _ = await sent(store, box, READ_A, answer())
+    conversation, backend, _ = await sent(store, box, READ_A, answer_steps())
     assert backend.requests[0].tools == ()
     assert results(conversation)[0][0] is AnswerState.FAILED
 
@@ -132,7 +132,7 @@ async def test_a_never_of_the_configuration_wins_and_the_tool_is_not_offered(sto
 async def test_a_loop_without_an_end_stops_with_a_message_and_can_go_on(steps, words, store):
     box = toolbox(max_steps=2 if len({str(step) for step in steps}) > 1 else 10)
     scripts = [calls((_READ, step)) for step in steps]
-    conversation, *_ = await sent(store, box, *scripts, answer("At last."))
+    conversation, *_ = await sent(store, box, *scripts, answer_steps("At last."))
     last = conversation.messages[-1]
     assert (last.state, last.failure.message) == (AnswerState.FAILED, words)
     await read(conversation.regenerate(last.message_id, settings_with(box)))
@@ -156,7 +156,7 @@ async def test_a_result_that_does_not_fit_and_must_not_be_shortened_fails_the_an
 async def test_a_stop_ends_what_runs_and_the_call_can_be_repeated(phase, store):
     host = ScriptedHost(read_text=lambda _: asyncio.Event())
     box = toolbox(host, approve="ask" if phase == "approval" else "always")
-    backend = ScriptedBackend(READ_A, answer("Read."))
+    backend = ScriptedBackend(READ_A, answer_steps("Read."))
     conversation = begin(backend, store)
     kind = ApprovalAsked if phase == "approval" else MessageAdded
     turn = await reading(conversation.send("Read", settings_with(box)), kind)
@@ -193,7 +193,9 @@ class SlowStart(ScriptedHost):
 
 async def test_a_stop_while_the_server_of_a_repeated_call_starts_ends_the_turn(store):
     host = SlowStart()
-    conversation, *_ = await sent(store, toolbox(host), READ_A, answer("Sorry."), answer("Read."))
+    conversation, *_ = await sent(
+        store, toolbox(host), READ_A, answer_steps("Sorry."), answer_steps("Read.")
+    )
     failed = next(one for one in conversation.messages if one.role is Role.TOOL)
     host.is_slow = True
     host.asked.clear()
@@ -210,7 +212,7 @@ async def test_a_stop_while_the_server_of_a_repeated_call_starts_ends_the_turn(s
 
 async def test_of_500_tools_as_many_are_offered_as_servers_take_and_that_is_said(store):
     host = ScriptedHost(**{f"tool{number}": read_text for number in range(500)})
-    _, backend, events = await sent(store, toolbox(host), answer())
+    _, backend, events = await sent(store, toolbox(host), answer_steps())
     assert len(backend.requests[0].tools) == 128
     assert "372 tools are left out. Switch off others with /tools." in [
         event.note for event in events if isinstance(event, RequestAdapted)
@@ -220,7 +222,7 @@ async def test_of_500_tools_as_many_are_offered_as_servers_take_and_that_is_said
 async def test_a_tool_host_that_was_ended_is_said_and_the_prompt_is_answered(store):
     host = ScriptedHost()
     host.error = HOST_SILENT
-    conversation, _, events = await sent(store, toolbox(host), answer("Hello."))
+    conversation, _, events = await sent(store, toolbox(host), answer_steps("Hello."))
     assert HOST_SILENT in [event.note for event in events if isinstance(event, RequestAdapted)]
     assert conversation.messages[-1].text == "Hello."
 
@@ -229,7 +231,7 @@ async def test_a_full_window_drops_a_call_with_its_result_and_keeps_what_follows
     store,
 ):
     host = ScriptedHost(read_text=lambda _: ToolResult(text="word " * 600))
-    once = [READ_A, answer("Read.")]
+    once = [READ_A, answer_steps("Read.")]
     backend = ScriptedBackend(*once, *once)
     conversation = begin(backend, store)
     small = replace(
@@ -258,7 +260,7 @@ def told_chat() -> tuple[ChatMessage, ChatMessage]:
 async def test_retrying_the_answer_behind_a_call_that_is_only_in_a_file_runs_nothing(store):
     asked, asking = told_chat()
     said = chats.answer("You want lettuce.", parent=asking)
-    host, backend = ScriptedHost(), ScriptedBackend(answer("Leeks."))
+    host, backend = ScriptedHost(), ScriptedBackend(answer_steps("Leeks."))
     conversation = await reopened(store, backend, asked, asking, said)
     await read(conversation.regenerate(said.message_id, settings_with(toolbox(host))))
     assert host.calls == []
@@ -274,7 +276,7 @@ async def test_retrying_the_answer_behind_a_call_that_is_only_in_a_file_runs_not
 async def test_continuing_an_answer_runs_none_of_the_calls_that_it_had(state, store):
     asked = chats.prompt("Read my notes.")
     cut = chats.answer("I look", TOLD, parent=asked, state=state)
-    host, backend = ScriptedHost(), ScriptedBackend(answer(" into it."))
+    host, backend = ScriptedHost(), ScriptedBackend(answer_steps(" into it."))
     conversation = await reopened(store, backend, asked, cut)
     await read(conversation.resume(cut.message_id, settings_with(toolbox(host))))
     assert host.calls == []
@@ -284,7 +286,7 @@ async def test_continuing_an_answer_runs_none_of_the_calls_that_it_had(state, st
 async def test_a_branch_that_is_opened_while_an_answer_streams_runs_none_of_its_calls(store):
     gate = asyncio.Event()
     asked, asking = told_chat()
-    host, backend = ScriptedHost(), ScriptedBackend([RequestSent(), gate, *answer("Leeks.")])
+    host, backend = ScriptedHost(), ScriptedBackend([RequestSent(), gate, *answer_steps("Leeks.")])
     conversation = await reopened(store, backend, asked, asking)
     other = await store.open_session(conversation.header.session_id)
     turn = await reading(
@@ -316,7 +318,7 @@ async def test_only_the_call_that_is_repeated_runs_and_the_results_beside_it_are
 
     host = ScriptedHost(read_text=fails_once)
     three = calls(*((_READ, {"path": path}) for path in "abc"))
-    scripts = (three, answer("Two."), answer("Three."))
+    scripts = (three, answer_steps("Two."), answer_steps("Three."))
     conversation, backend, _ = await sent(store, toolbox(host), *scripts)
     failed = next(one for one in conversation.messages if one.state is AnswerState.FAILED)
     host.calls.clear()
@@ -347,7 +349,7 @@ async def test_a_slow_pattern_of_a_tool_stops_neither_the_program_nor_the_turn(s
             ticks += 1
 
     ticking = asyncio.create_task(tick())
-    conversation, *_ = await sent(store, toolbox(host), slow, answer("I see."))
+    conversation, *_ = await sent(store, toolbox(host), slow, answer_steps("I see."))
     ticking.cancel()
     words = "The tool did not run: its arguments could not be checked within 0.5 s."
     assert results(conversation) == [(AnswerState.FAILED, words)]
@@ -359,7 +361,7 @@ async def test_a_slow_pattern_of_a_tool_stops_neither_the_program_nor_the_turn(s
 async def test_a_call_runs_though_the_schema_of_its_server_is_invalid(store):
     host = ScriptedHost()
     host.schema = {"type": "nothing"}
-    conversation, *_ = await sent(store, toolbox(host), READ_A, answer())
+    conversation, *_ = await sent(store, toolbox(host), READ_A, answer_steps())
     assert results(conversation) == [(AnswerState.COMPLETE, "text of a")]
 
 
@@ -368,7 +370,7 @@ FILES = McpSettings(name="files", command="notes-server", args=("--folder", "/no
 
 async def asked_about(box, store) -> list[ApprovalAsked]:
     """Let the model call the tool once; return the questions, which are refused."""
-    conversation = begin(ScriptedBackend(READ_A, answer()), store)
+    conversation = begin(ScriptedBackend(READ_A, answer_steps()), store)
     asked = []
     async with aclosing(conversation.send("Read", settings_with(box))) as events:
         async for event in events:
@@ -418,7 +420,7 @@ async def test_a_tool_that_has_changed_is_asked_about_again(change, choice, stor
     host = ScriptedHost()
     box = box_with(host=host)
     (first,) = await asked_about(box, store)
-    conversation = begin(ScriptedBackend(*[READ_A, answer()] * 2), store)
+    conversation = begin(ScriptedBackend(*[READ_A, answer_steps()] * 2), store)
     box.decide(conversation.header.session_id, box.tools[0], choice)
     assert first.fingerprint
     await read(conversation.send("Read", settings_with(box)))

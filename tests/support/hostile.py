@@ -94,10 +94,10 @@ def speak(server: ScriptedServer, words: str) -> ScriptedServer:
     }
     server.on("GET /props", json_reply(props, headers=LLAMA))
     server.on("GET /health", json_reply({"status": "ok", "words": words}, headers=LLAMA))
-    return server.on(CHAT, answer(words))
+    return server.on(CHAT, hostile_reply(words))
 
 
-def answer(words: str):
+def hostile_reply(words: str):
     """Make an answer with reasoning and a tool call; its bytes are split everywhere."""
     function = {"name": f"tool {words}", "arguments": words}
     call = {"index": 0, "id": words, "type": "function", "function": function}

@@ -77,7 +77,7 @@ def candidate(verdict: Verdict = Verdict.READY, *models: ModelInfo, **more: obje
     )
 
 
-def answer(text: str = "Lettuce does well.", *, thought: str = "") -> list[Step]:
+def answer_steps(text: str = "Lettuce does well.", *, thought: str = "") -> list[Step]:
     words = [word + " " for word in text.split(" ")]
     words[-1] = words[-1].rstrip(" ")
     return [
@@ -168,7 +168,7 @@ class ScriptedBackend:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         self.requests.append(request)
         self.asked.set()
-        script = self.scripts.pop(0) if self.scripts else answer()
+        script = self.scripts.pop(0) if self.scripts else answer_steps()
         self.counted = replace(self.counted, total_requests=self.counted.total_requests + 1)
         try:
             for step in script:

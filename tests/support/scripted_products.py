@@ -27,13 +27,13 @@ CHAT = "POST /v1/chat/completions"
 ANSWER = ("Hello", " there", ".")
 
 
-def answer(*texts: str, model: str = "tiny") -> Reply:
+def chat_reply(*texts: str, model: str = "tiny") -> Reply:
     words = (delta(text, model=model) for text in texts or ANSWER)
     return sse(*words, finish(model=model), usage(model=model), DONE)
 
 
 def echo(seen: Seen) -> Reply:
-    return answer(model=seen.json.get("model") or "tiny")
+    return chat_reply(model=seen.json.get("model") or "tiny")
 
 
 def model_list(*ids: str, owned_by: str = "someone", headers=None, **fields: object) -> Reply:
@@ -224,7 +224,7 @@ def llama_cpp(
     server.on("GET /v1/models", guarded(key, refuse, models))
     server.on("GET /props", guarded(key, refuse, json_reply(props, headers=LLAMA)))
     server.on("GET /health", json_reply({"status": "ok"}, headers=LLAMA))
-    return server.on(CHAT, guarded(key, refuse, answer(model=model)))
+    return server.on(CHAT, guarded(key, refuse, chat_reply(model=model)))
 
 
 def loading_llama_cpp(server: ScriptedServer) -> ScriptedServer:
@@ -275,7 +275,7 @@ def router(server: ScriptedServer, **states: str) -> ScriptedServer:
             }
             return json_reply({"error": error}, status=400, headers=LLAMA)
         states[name] = "loaded"
-        return answer(model=name)
+        return chat_reply(model=name)
 
     server.on("GET /v1/models", models).on(
         "GET /props", json_reply({"role": "router"}, headers=LLAMA)

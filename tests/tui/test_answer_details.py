@@ -10,7 +10,7 @@ from lmchat.domain.event import ModelNamed, RequestSent, StreamFinished, TextDel
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.text_dialog import TextDialog
 from tests.support.desktop import half, ready_desktop
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.scripted_backend import ScriptedBackend, answer_steps
 from tests.tui.test_hostile_words import EVIL, OBEYED
 
 HOSTILE = [
@@ -36,7 +36,7 @@ async def test_words_of_servers_reach_neither_the_terminal_nor_the_clipboard_raw
 
 async def test_only_answers_that_have_ended_have_details(tmp_path):
     gate = asyncio.Event()
-    backend = ScriptedBackend(half("Peas", gate, "."), answer())
+    backend = ScriptedBackend(half("Peas", gate, "."), answer_steps())
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.say("one", sees="Peas")
         await desk.say("/details", sees="An answer is still streaming.")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.desktop import ready_desktop, sent, shown
-from tests.support.scripted_backend import answer
+from tests.support.scripted_backend import answer_steps
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,9 @@ async def test_its_session_is_called_by_what_was_typed(desk):
 
 
 async def test_an_edited_or_recalled_prompt_has_its_file_in_one_line_and_sends_it_whole(tmp_path):
-    async with ready_desktop(tmp_path, answer("Notes."), answer("More."), answer("Most.")) as desk:
+    async with ready_desktop(
+        tmp_path, answer_steps("Notes."), answer_steps("More."), answer_steps("Most.")
+    ) as desk:
         first = await sent_a_file(desk)
         await desk.press("alt+up", "alt+up", "e")
         await desk.until(lambda: bool(desk.prompt_input.text), "the prompt")

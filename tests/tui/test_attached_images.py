@@ -17,7 +17,7 @@ from lmchat.tui.screens.model_picker import ModelPicker
 from tests.support.chats import chat
 from tests.support.desktop import half, ready_desktop, shown
 from tests.support.files_to_attach import image
-from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, candidate, model
 
 GARDEN = image(size=(800, 600))
 FOLDED = "[garden.png (12 kB, 800×600)]"
@@ -52,7 +52,7 @@ def backend(*scripts, is_blind=False):
 
 
 async def test_an_image_is_one_line_in_the_prompt_and_its_bytes_are_sent(tmp_path):
-    async with ready_desktop(tmp_path, backend=backend(answer("A bed."))) as desk:
+    async with ready_desktop(tmp_path, backend=backend(answer_steps("A bed."))) as desk:
         await attach(desk)
         assert desk.prompt_input.text == f"{FOLDED}\n"
         await desk.ask("What grows here?")
@@ -66,7 +66,7 @@ async def test_an_image_is_one_line_in_the_prompt_and_its_bytes_are_sent(tmp_pat
 
 async def test_a_session_that_begins_with_an_image_alone_is_named_by_the_model_too(tmp_path):
     settings = Settings(chat=ChatSettings(auto_title=True))
-    scripts = answer("A bed."), answer("A garden bed")
+    scripts = answer_steps("A bed."), answer_steps("A garden bed")
     async with ready_desktop(tmp_path, backend=backend(*scripts), settings=settings) as desk:
         await attach(desk)
         await desk.press("enter", sees="A garden bed")
@@ -74,7 +74,7 @@ async def test_a_session_that_begins_with_an_image_alone_is_named_by_the_model_t
 
 
 async def test_it_stays_with_a_draft_the_queue_and_an_edited_prompt(tmp_path):
-    seeing = backend(answer("A bed."), answer("Peas."))
+    seeing = backend(answer_steps("A bed."), answer_steps("Peas."))
     async with ready_desktop(tmp_path, backend=seeing) as desk:
         await attach(desk)
     async with ready_desktop(tmp_path, backend=seeing) as desk:  # the next start has the draft
@@ -91,7 +91,7 @@ async def test_it_stays_with_a_draft_the_queue_and_an_edited_prompt(tmp_path):
 async def test_a_waiting_prompt_shows_its_image_by_name_and_sends_it(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(
-        tmp_path, backend=backend(half("Hello", gate), answer("A bed."))
+        tmp_path, backend=backend(half("Hello", gate), answer_steps("A bed."))
     ) as desk:
         await desk.say("Hi.", sees="Hello")
         await attach(desk)
@@ -108,7 +108,9 @@ def like_a_file_line(name: str = "garden.png") -> str:
 
 async def test_text_that_looks_like_the_line_of_a_file_stays_text_everywhere(tmp_path):
     line, gate = like_a_file_line(), asyncio.Event()
-    seeing = backend(answer("A bed."), half("Peas", gate), answer("Leeks."), answer("Beans."))
+    seeing = backend(
+        answer_steps("A bed."), half("Peas", gate), answer_steps("Leeks."), answer_steps("Beans.")
+    )
     async with ready_desktop(tmp_path, backend=seeing) as desk:
         await attach(desk)  # the store has the image now
         await desk.ask("What is it?")
@@ -134,7 +136,9 @@ async def test_text_that_looks_like_the_line_of_a_file_stays_text_everywhere(tmp
 async def test_a_marked_line_in_an_attached_text_is_no_image(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.md").write_text(f"One.\n\x10{like_a_file_line()}\nTwo.\n")
-    async with ready_desktop(tmp_path, backend=backend(answer("A bed."), answer("Beans."))) as desk:
+    async with ready_desktop(
+        tmp_path, backend=backend(answer_steps("A bed."), answer_steps("Beans."))
+    ) as desk:
         await attach(desk)
         await desk.ask("What is it?")
         await desk.say("/file notes.md")
@@ -145,7 +149,9 @@ async def test_a_marked_line_in_an_attached_text_is_no_image(tmp_path, monkeypat
 
 async def test_a_marked_line_in_a_prompt_of_an_imported_chat_is_no_file(tmp_path):
     imported = chat(f"\x10{like_a_file_line()}\nmine", "Yours.")
-    async with ready_desktop(tmp_path, backend=backend(answer("A bed."), answer("Beans."))) as desk:
+    async with ready_desktop(
+        tmp_path, backend=backend(answer_steps("A bed."), answer_steps("Beans."))
+    ) as desk:
         await attach(desk)
         await desk.ask("What is it?")
         await desk.store.import_session(imported)
@@ -165,7 +171,7 @@ async def test_a_marked_line_in_a_prompt_of_an_imported_chat_is_no_file(tmp_path
 
 
 async def test_enter_shows_the_image_and_o_opens_it_in_the_viewer(tmp_path):
-    async with ready_desktop(tmp_path, backend=backend(answer("A bed."))) as desk:
+    async with ready_desktop(tmp_path, backend=backend(answer_steps("A bed."))) as desk:
         await attach(desk)
         await desk.ask("What is it?")
         await desk.press("alt+up", "alt+up", sees="Enter show file")
@@ -182,7 +188,7 @@ async def test_enter_shows_the_image_and_o_opens_it_in_the_viewer(tmp_path):
 async def test_of_several_images_enter_shows_the_next_and_texts_unfold_below(tmp_path):
     (tmp_path / "wide.jpg").write_bytes(image("JPEG", (300, 20)))
     (tmp_path / "notes.md").write_text("Peas in May.")
-    async with ready_desktop(tmp_path, backend=backend(answer("Beds."))) as desk:
+    async with ready_desktop(tmp_path, backend=backend(answer_steps("Beds."))) as desk:
         await attach(desk)
         await desk.type("and @wide")
         await shown(desk, "wide.jpg")
@@ -201,7 +207,9 @@ async def test_of_several_images_enter_shows_the_next_and_texts_unfold_below(tmp
 async def test_a_model_that_cannot_see_is_told_before_sending_and_ctrl_o_lists_those_that_can(
     tmp_path,
 ):
-    async with ready_desktop(tmp_path, backend=backend(answer("A bed."), is_blind=True)) as desk:
+    async with ready_desktop(
+        tmp_path, backend=backend(answer_steps("A bed."), is_blind=True)
+    ) as desk:
         await attach(desk)
         await shown(desk, "This model cannot see images.", "^O model with vision")
         await desk.say("What is it?", sees="remove the image.")
@@ -233,7 +241,7 @@ async def test_nothing_is_said_where_the_model_sees_or_nobody_knows(tmp_path):
 
 @pytest.mark.parametrize(("module", "words"), [(None, "without an extra"), ("", "cannot be shown")])
 async def test_a_damaged_image_is_told_instead_of_shown(tmp_path, monkeypatch, module, words):
-    async with ready_desktop(tmp_path, backend=backend(answer("A bed."))) as desk:
+    async with ready_desktop(tmp_path, backend=backend(answer_steps("A bed."))) as desk:
         await attach(desk)
         await desk.ask("What is it?")
         prompt = desk.conversation.messages[0]

@@ -11,7 +11,7 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.palette import Palette
 from tests.support.desktop import calm, gone, ready_desktop, sent, shown
 from tests.support.files_to_attach import image
-from tests.support.scripted_backend import answer
+from tests.support.scripted_backend import answer_steps
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +133,7 @@ async def test_typing_on_leaves_only_names_that_still_match(desk, tmp_path):
 
 async def test_escape_closes_the_list_and_the_text_is_sent_as_it_is(tmp_path):
     made(tmp_path, "bob.md")
-    async with ready_desktop(tmp_path, answer("Hi."), answer("Hi.")) as desk:
+    async with ready_desktop(tmp_path, answer_steps("Hi."), answer_steps("Hi.")) as desk:
         await desk.type("Hi @bob")
         await shown(desk, "bob.md")
         await desk.press("escape", hides="bob.md")

@@ -13,7 +13,7 @@ from lmchat.storage.store import SqliteStore
 from tests.support.chats import answer as reply
 from tests.support.chats import begin_session
 from tests.support.desktop import desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 KEPT_ID = "ab" * 16
 
@@ -29,7 +29,7 @@ async def saved_session(folder) -> str:
 
 async def test_opening_its_session_fetches_the_rest_and_says_so(tmp_path):
     session_id = await saved_session(tmp_path)
-    backend = ScriptedBackend(answer("Lettuce and leeks."))
+    backend = ScriptedBackend(answer_steps("Lettuce and leeks."))
     backend.kept.add(KEPT_ID)
     async with desktop(tmp_path, backend, resume_id=session_id) as desk:
         await shown(desk, "Lettuce and leeks.")

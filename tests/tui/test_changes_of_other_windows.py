@@ -9,8 +9,7 @@ from lmchat.domain.message import AnswerState, Receipt, TextPart
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import answer, header, reply, say
 from tests.support.desktop import gone, half, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend
-from tests.support.scripted_backend import answer as answered
+from tests.support.scripted_backend import ScriptedBackend, answer_steps
 from tests.tui.test_chat_reading import LONG, log_rows
 
 ELSEWHERE = "another lmchat is writing this"
@@ -45,7 +44,7 @@ async def watching(folder, text, *, backend=None, before=()):
     await writer.begin(text, before=before)
     more = {"resume_id": writer.session.session_id}
     async with ready_desktop(
-        folder, backend=backend or ScriptedBackend(answered("mine")), **more
+        folder, backend=backend or ScriptedBackend(answer_steps("mine")), **more
     ) as desk:
         await shown(desk, ELSEWHERE)
         yield desk, writer

@@ -4,7 +4,7 @@ import pytest
 from textual import events
 
 from tests.support.desktop import Desktop, half, hold, ready_desktop, sent, shown
-from tests.support.scripted_backend import answer
+from tests.support.scripted_backend import answer_steps
 
 
 async def together(desk: Desktop, *keys: str) -> None:
@@ -17,7 +17,9 @@ async def together(desk: Desktop, *keys: str) -> None:
 
 
 async def test_a_turn_stopped_before_its_first_step_leaves_the_session_at_rest(tmp_path):
-    async with ready_desktop(tmp_path, answer("First."), answer("Second."), asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer_steps("First."), answer_steps("Second."), asked=["one"]
+    ) as desk:
         desk.chat.action_regenerate_last()
         assert desk.chat.turns.stop()
         await desk.at_rest()
@@ -30,7 +32,9 @@ async def test_a_turn_stopped_before_its_first_step_leaves_the_session_at_rest(t
 async def test_deleting_an_answer_that_was_just_asked_for_again_leaves_the_session_at_rest(
     tmp_path,
 ):
-    async with ready_desktop(tmp_path, answer("First."), answer("Second."), asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer_steps("First."), answer_steps("Second."), asked=["one"]
+    ) as desk:
         last = desk.conversation.messages[-1]
         desk.chat.messages.act_on("delete", last)
         desk.chat.turns.regenerate(last)
@@ -41,7 +45,7 @@ async def test_deleting_an_answer_that_was_just_asked_for_again_leaves_the_sessi
 
 
 async def test_a_prompt_stopped_at_once_is_kept_and_not_answered(tmp_path):
-    async with ready_desktop(tmp_path, answer("First.")) as desk:
+    async with ready_desktop(tmp_path, answer_steps("First.")) as desk:
         desk.chat.turns.submit("one")
         assert desk.chat.turns.stop()
         await desk.at_rest()
@@ -65,7 +69,7 @@ async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path)
 
 @pytest.mark.parametrize("typed", ["one", "/retry"])
 async def test_a_stop_in_the_same_read_as_enter_is_not_lost(tmp_path, typed):
-    async with ready_desktop(tmp_path, answer("First."), half("Let"), asked=["zero"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("First."), half("Let"), asked=["zero"]) as desk:
         desk.prompt_input.put(typed)
         await together(desk, "enter", "escape")
         await desk.until(lambda: "stopped" in desk.chat.status.last_action, "a stop")
@@ -87,7 +91,7 @@ async def test_a_stop_in_the_same_read_as_enter_is_not_lost(tmp_path, typed):
     ids=" ".join,
 )
 async def test_letters_behind_a_key_that_moves_the_focus_are_typed_in_order(tmp_path, keys, text):
-    async with ready_desktop(tmp_path, answer("First."), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("First."), asked=["one"]) as desk:
         await desk.press("alt+up")
         await together(desk, *keys)
         await desk.prompt_is(text)
@@ -95,7 +99,7 @@ async def test_letters_behind_a_key_that_moves_the_focus_are_typed_in_order(tmp_
 
 
 async def test_letters_behind_the_key_that_closes_a_dialog_or_bar_are_typed_in_the_prompt(tmp_path):
-    async with ready_desktop(tmp_path, answer("First."), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("First."), asked=["one"]) as desk:
         for key in ("ctrl+o", "ctrl+f"):
             await desk.press(key)
             await desk.until(lambda: desk.app.focused is not desk.prompt_input, "another focus")
@@ -110,7 +114,7 @@ async def test_ctrl_c_twice_in_one_read_with_nothing_to_do_quits(desk):
 
 
 async def test_a_paste_on_a_message_goes_to_the_prompt(tmp_path):
-    async with ready_desktop(tmp_path, answer("First."), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("First."), asked=["one"]) as desk:
         await desk.press("alt+up")
         event = events.Paste("dr\ndr")
         event.set_sender(desk.app)

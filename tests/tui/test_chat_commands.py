@@ -20,7 +20,7 @@ from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 from tests.support.desktop import calm, gone, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.scripted_backend import ScriptedBackend, answer_steps
 from tests.support.tui_host import text_of
 
 
@@ -191,7 +191,9 @@ async def test_a_failed_answer_without_a_text_is_copied_as_its_failure(tmp_path)
 
 
 async def test_new_clear_copy_fork_and_retry_by_command(tmp_path):
-    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"]
+    ) as desk:
         await desk.say("/copy")
         await desk.until(lambda: desk.copied == ["Alpha."], "the copy")
         await desk.say("/retry", sees="Beta.")
@@ -276,7 +278,9 @@ async def offered(desk, title: str) -> None:
 
 
 async def test_the_palette_lists_what_there_is_and_runs_it(tmp_path):
-    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"]
+    ) as desk:
         await desk.press("ctrl+p", sees="Choose the model")
         await desk.press(*"regenerate")
         await offered(desk, "Regenerate the last answer")
@@ -325,7 +329,7 @@ async def test_the_palette_knows_every_command_that_makes_sense_and_no_other(tmp
 async def test_a_row_of_the_palette_acts_on_the_last_answer_where_no_message_has_the_focus(
     tmp_path,
 ):
-    async with ready_desktop(tmp_path, answer("It is **bold** here."), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("It is **bold** here."), asked=["one"]) as desk:
         await desk.press("ctrl+p")
         await desk.type("source")
         await shown(desk, "Last answer: Show source or rendered text")
@@ -381,14 +385,14 @@ async def test_quitting_keeps_what_was_typed_before_such_a_command(tmp_path):
 
 
 async def test_find_with_the_words_of_the_last_search_searches_again(tmp_path):
-    async with ready_desktop(tmp_path, answer("Lettuce and lettuce."), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("Lettuce and lettuce."), asked=["one"]) as desk:
         await desk.say("/find lettuce", sees="1/2")
         await desk.press("escape", hides="1/2")
         await desk.say("/find lettuce", sees="1/2")
 
 
 async def test_find_marks_steps_and_leaves(tmp_path):
-    backend = ScriptedBackend(answer("Lettuce and lettuce."), answer("No more."))
+    backend = ScriptedBackend(answer_steps("Lettuce and lettuce."), answer_steps("No more."))
     async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:
         await desk.press("x", "ctrl+f", *"lettuce", sees="1/2")
         await desk.press("enter", sees="2/2")

@@ -11,10 +11,10 @@ from lmchat.domain.server import Verdict
 from lmchat.errors import StreamInterrupted
 from lmchat.tui.screens.message_tree import MessageTree
 from tests.support.desktop import calm, half, ready_desktop, sent, shown
-from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, candidate, model
 
 TALK = ["a", "A.", "b", "B.", "c", "C."]
-ANSWERS = (answer("A."), answer("B."), answer("C."))
+ANSWERS = (answer_steps("A."), answer_steps("B."), answer_steps("C."))
 OFFER = "/compact makes room"
 LONG = "long " * 19 + "long"
 AUTO = calm(chat=ChatSettings(auto_compact=True))
@@ -32,7 +32,7 @@ async def talk(desk) -> None:
 async def test_a_summary_streams_below_the_session_and_the_tree_opens_the_old_messages(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(
-        tmp_path, *ANSWERS, half("They ", gate, "spoke."), answer("D.")
+        tmp_path, *ANSWERS, half("They ", gate, "spoke."), answer_steps("D.")
     ) as desk:
         await talk(desk)
         await desk.say("/compact", sees="They")
@@ -99,7 +99,7 @@ def nearly_full(tokens: int, *scripts) -> ScriptedBackend:
 async def test_the_telemetry_panel_offers_it_when_the_window_is_nearly_full(
     tmp_path, tokens, is_offered
 ):
-    async with ready_desktop(tmp_path, backend=nearly_full(tokens, answer("Sum."))) as desk:
+    async with ready_desktop(tmp_path, backend=nearly_full(tokens, answer_steps("Sum."))) as desk:
         await talk(desk)
         assert (OFFER in desk.text) is is_offered
         await desk.say("/compact", sees="compacted")
@@ -110,7 +110,7 @@ async def test_the_telemetry_panel_offers_it_when_the_window_is_nearly_full(
 async def test_a_prompt_that_fills_the_window_makes_a_summary_only_where_that_is_set(
     tmp_path, is_auto
 ):
-    backend = nearly_full(790, answer("Sum."), answer("D."))
+    backend = nearly_full(790, answer_steps("Sum."), answer_steps("D."))
     settings = replace(AUTO, chat=ChatSettings(auto_compact=is_auto))
     async with ready_desktop(tmp_path, backend=backend, settings=settings) as desk:
         await talk(desk)
@@ -125,7 +125,7 @@ async def test_a_prompt_that_fills_the_window_makes_a_summary_only_where_that_is
 async def test_a_prompt_that_waits_for_its_summary_is_saved_and_goes_out_uncompacted_after_esc(
     tmp_path,
 ):
-    backend = nearly_full(790, half("Th", asyncio.Event()), answer("D."))
+    backend = nearly_full(790, half("Th", asyncio.Event()), answer_steps("D."))
     async with ready_desktop(tmp_path, backend=backend, settings=AUTO) as desk:
         await talk(desk)
         desk.prompt_input.put(LONG)

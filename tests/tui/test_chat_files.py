@@ -15,7 +15,7 @@ from lmchat.services.importing import Importer
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, WorkDialog
 from lmchat.tui.screens.export_dialog import ExportDialog, ExportRequest, parse_export
 from tests.support.desktop import make_desktop, ready_desktop, running, shown
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 FOREIGN = Path(__file__).parents[1] / "formats" / "data" / "foreign"
 TALK = [
@@ -50,7 +50,9 @@ def test_options_of_an_export_come_before_or_after_its_name(words, wish):
 
 async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_by_a_key(tmp_path):
     target = tmp_path / "out.md"
-    backend = ScriptedBackend(answer("Lettuce.", thought="Hmm, beds."), answer("Spinach."))
+    backend = ScriptedBackend(
+        answer_steps("Lettuce.", thought="Hmm, beds."), answer_steps("Spinach.")
+    )
     async with ready_desktop(tmp_path, asked=["first"], backend=backend) as desk:
         await desk.press("ctrl+r", sees="Spinach.")
         await desk.answered()
@@ -71,7 +73,7 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_by_a_key(t
 async def test_an_export_that_fails_leaves_its_file_in_the_dialog(tmp_path):
     target, existing = tmp_path / "out.md", tmp_path / "notes.md"
     existing.write_text("notes")
-    async with ready_desktop(tmp_path, answer("Lettuce."), asked=["first"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("Lettuce."), asked=["first"]) as desk:
         await desk.press("ctrl+e", leads_to=ExportDialog)
         desk.app.screen.query_one(Input).value = str(existing / "out.md")
         await desk.press("enter", sees="written:")
@@ -147,7 +149,7 @@ async def test_a_hit_of_the_search_is_exported_with_its_own_name_whatever_was_sh
 ):
     target = tmp_path / "out.md"
     async with ready_desktop(
-        tmp_path, answer("Lettuce."), answer("Beta."), asked=["vegetables"]
+        tmp_path, answer_steps("Lettuce."), answer_steps("Beta."), asked=["vegetables"]
     ) as desk:
         wanted = desk.session_id
         await desk.press("ctrl+n", hides="Lettuce.")

@@ -6,12 +6,12 @@ from lmchat.domain.event import RequestSent, TextDelta
 from lmchat.errors import StreamInterrupted
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import gone, half, ready_desktop, sent, shown
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 
 async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path):
     async with ready_desktop(
-        tmp_path, answer("First one."), answer("Second one."), asked=["hello"]
+        tmp_path, answer_steps("First one."), answer_steps("Second one."), asked=["hello"]
     ) as desk:
         await desk.press("ctrl+r", sees="Second one.")
         await desk.until(lambda: not desk.conversation.is_running)
@@ -28,7 +28,7 @@ async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path
 
 
 async def test_r_on_a_prompt_answers_it_once_more(tmp_path):
-    backend = ScriptedBackend(answer("A."), answer("B."), answer("C."))
+    backend = ScriptedBackend(answer_steps("A."), answer_steps("B."), answer_steps("C."))
     async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:
         await desk.press("alt+up", "alt+up", "alt+up", "alt+up", "r")
         await desk.at_rest(requests=3)
@@ -41,7 +41,9 @@ async def test_r_on_a_prompt_answers_it_once_more(tmp_path):
 
 
 async def test_a_prompt_is_edited_and_sent_again(tmp_path):
-    async with ready_desktop(tmp_path, answer("A."), answer("B."), asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer_steps("A."), answer_steps("B."), asked=["one"]
+    ) as desk:
         await desk.press("x", "alt+up", "alt+up", "e")
         assert desk.prompt_input.text == "one"
         assert isinstance(desk.app.focused, PromptInput)
@@ -56,7 +58,7 @@ async def test_a_prompt_is_edited_and_sent_again(tmp_path):
 
 async def test_an_edit_that_was_sent_is_not_called_cancelled(tmp_path):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, answer("A."), half("B", gate), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("A."), half("B", gate), asked=["one"]) as desk:
         await desk.press("alt+up", "alt+up", "e", "!", "enter", sees="B")
         assert "edit cancelled" not in desk.text
         gate.set()
@@ -107,7 +109,9 @@ async def test_an_edit_ends_when_another_session_is_shown(tmp_path):
 
 
 async def test_an_edit_ends_when_its_session_is_forked_or_deleted(tmp_path):
-    async with ready_desktop(tmp_path, answer("A."), answer("B."), asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer_steps("A."), answer_steps("B."), asked=["one"]
+    ) as desk:
         first_id = desk.session_id
         await desk.press("x", "alt+up", "alt+up", "e", "!", "alt+up", "f", sees="new session")
         assert desk.prompt_input.text == "x"
@@ -128,7 +132,7 @@ async def test_an_edit_ends_when_its_session_is_forked_or_deleted(tmp_path):
 async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(
-        tmp_path, answer("A."), half("Let", gate), answer("C."), asked=["one"]
+        tmp_path, answer_steps("A."), half("Let", gate), answer_steps("C."), asked=["one"]
     ) as desk:
         await desk.say("two", sees="Let")
         await desk.press(
@@ -149,7 +153,7 @@ async def test_the_row_of_keys_names_only_what_is_of_use(tmp_path):
         StreamInterrupted("The connection broke."),
     ]
     async with ready_desktop(
-        tmp_path, code, answer("Done."), asked=["one"], size=(140, 40)
+        tmp_path, code, answer_steps("Done."), asked=["one"], size=(140, 40)
     ) as desk:
         await desk.press("alt+up")
         await shown(
@@ -165,7 +169,7 @@ async def test_the_row_of_keys_names_only_what_is_of_use(tmp_path):
 
 
 async def test_fork_begins_a_session_that_goes_its_own_way(tmp_path):
-    backend = ScriptedBackend(answer("A."), answer("B."), answer("C."))
+    backend = ScriptedBackend(answer_steps("A."), answer_steps("B."), answer_steps("C."))
     async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:
         old = desk.session_id
         await desk.press("alt+up", "alt+up", "alt+up", "f")
@@ -179,7 +183,9 @@ async def test_fork_begins_a_session_that_goes_its_own_way(tmp_path):
 
 
 async def test_the_row_of_keys_says_that_one_edits_and_how_to_leave_that(tmp_path):
-    async with ready_desktop(tmp_path, answer("A."), answer("B."), asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer_steps("A."), answer_steps("B."), asked=["one"]
+    ) as desk:
         await desk.press("alt+up", "e", sees="Esc cancel edit  Enter send again")
         await desk.press("alt+up", "escape")
         await desk.press("escape", hides="cancel edit")
@@ -189,7 +195,9 @@ async def test_the_row_of_keys_says_that_one_edits_and_how_to_leave_that(tmp_pat
 
 async def test_after_a_deletion_the_end_of_the_rest_is_shown(tmp_path):
     tall = "\n\n".join(f"Paragraph {number}." for number in range(60))
-    async with ready_desktop(tmp_path, answer(tall), answer("B."), asked=["one", "two"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer_steps(tall), answer_steps("B."), asked=["one", "two"]
+    ) as desk:
         await desk.press("alt+up", "alt+up", "d", hides="B.")
         await shown(desk, "Paragraph 59.")
         assert desk.log_view.viewport.is_following
@@ -199,13 +207,13 @@ async def test_after_a_deletion_the_end_of_the_rest_is_shown(tmp_path):
 
 
 async def test_the_last_message_can_be_brought_back_too(tmp_path):
-    async with ready_desktop(tmp_path, answer("Alpha."), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("Alpha."), asked=["one"]) as desk:
         await desk.press("alt+up", "alt+up", "d", hides="Alpha.")
         await desk.press("u", sees="Alpha.")
 
 
 async def test_deleting_a_running_answer_stops_it_and_harms_no_other(tmp_path):
-    async with ready_desktop(tmp_path, answer("Alpha."), half("Beta"), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("Alpha."), half("Beta"), asked=["one"]) as desk:
         await desk.say("two", sees="Beta")
         await desk.say("three")
         await desk.press("alt+up", "d", hides="Beta")
@@ -219,7 +227,7 @@ async def test_deleting_a_running_answer_stops_it_and_harms_no_other(tmp_path):
 async def test_another_version_is_shown_while_an_answer_runs_and_both_are_kept(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(
-        tmp_path, answer("Alpha."), half("Be", gate, "ta."), asked=["one"]
+        tmp_path, answer_steps("Alpha."), half("Be", gate, "ta."), asked=["one"]
     ) as desk:
         await desk.press("ctrl+r", sees="Be")
         await desk.press("alt+up", "left_square_bracket", sees="Alpha.")
@@ -234,7 +242,7 @@ async def test_another_version_is_shown_while_an_answer_runs_and_both_are_kept(t
 
 async def test_the_system_prompt_changes_while_an_answer_runs_and_harms_neither(tmp_path):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, half("Al", gate, "pha."), answer("Beta.")) as desk:
+    async with ready_desktop(tmp_path, half("Al", gate, "pha."), answer_steps("Beta.")) as desk:
         await desk.say("one", sees="Al")
         await desk.say("/system Be brief.")
         gate.set()

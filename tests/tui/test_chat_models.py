@@ -16,7 +16,7 @@ from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from tests.support.desktop import half, hold, ready_desktop, shown
-from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer, candidate, model
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer_steps, candidate, model
 
 QWEN, GEMMA = model(), model("gemma-3-4b")
 COLD = model("phi4-14b", state=LoadState.NOT_LOADED, context_loaded=None)
@@ -36,7 +36,7 @@ async def picker(desk) -> ModelPicker:
 
 
 async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_whole_talk(tmp_path):
-    backend = two(answer("From qwen."), answer("From gemma."))
+    backend = two(answer_steps("From qwen."), answer_steps("From gemma."))
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await picker(desk)
         await desk.press(*"gem", sees="1 of 4")
@@ -51,8 +51,10 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
 
 
 async def test_another_model_answers_once_more_and_the_model_in_use_stays(tmp_path):
-    named = [step for step in answer("From gemma.") if getattr(step, "model", "") != "qwen3-8b"]
-    backend = two(answer("From qwen."), named)
+    named = [
+        step for step in answer_steps("From gemma.") if getattr(step, "model", "") != "qwen3-8b"
+    ]
+    backend = two(answer_steps("From qwen."), named)
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await desk.press("alt+up", "R", leads_to=ModelPicker)
         await desk.press(*"gem", sees="1 of 4")
@@ -173,7 +175,7 @@ async def test_the_picker_shows_how_far_loading_is_and_control_l_stops_it(tmp_pa
 
 
 async def test_a_model_that_is_being_loaded_is_not_loaded_twice_when_it_is_chosen(tmp_path):
-    backend = two(answer("From phi."))
+    backend = two(answer_steps("From phi."))
     loading = Loading(backend)
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
@@ -199,7 +201,7 @@ NO_LOADS = ServerRejected(
 
 
 async def test_who_cannot_load_on_request_is_asked_all_the_same(tmp_path):
-    backend = two(answer("From phi."))
+    backend = two(answer_steps("From phi."))
     backend.load = AsyncMock(side_effect=NO_LOADS)
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.press("ctrl+o", *"phi", "enter")
@@ -284,7 +286,7 @@ async def test_a_model_is_chosen_by_its_number_or_name(tmp_path):
 
 async def test_a_switch_while_an_answer_streams_holds_from_the_next_turn(tmp_path):
     gate = asyncio.Event()
-    backend = two(half("Let", gate, "tuce."), answer("B"))
+    backend = two(half("Let", gate, "tuce."), answer_steps("B"))
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.say("one", sees="Let")
         await desk.say("two")

@@ -6,7 +6,7 @@ import pytest
 
 from lmchat.domain.event import StreamFinished, TextDelta
 from tests.support.desktop import gone, half, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 LONG = "\n\n".join(f"Paragraph {number} of a long answer." for number in range(80))
 
@@ -20,7 +20,9 @@ def log_rows(desk) -> list[str]:
 
 async def test_a_queued_message_goes_out_without_taking_the_reader_along(tmp_path):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, half(LONG, gate), answer("The second answer.")) as desk:
+    async with ready_desktop(
+        tmp_path, half(LONG, gate), answer_steps("The second answer.")
+    ) as desk:
         await desk.say("First", sees="Paragraph 79")
         await desk.press("pageup")
         await desk.say("Second", sees="queued")
@@ -58,7 +60,7 @@ async def test_the_pill_tells_one_line_and_more_and_a_click_on_it_goes_to_the_en
 
 
 async def test_home_and_end_in_an_empty_prompt_go_through_the_chat(tmp_path):
-    async with ready_desktop(tmp_path, answer(LONG), asked=["First of all"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps(LONG), asked=["First of all"]) as desk:
         await gone(desk, "Paragraph 0 of")
         await desk.press("home", sees="Paragraph 0 of")
         assert desk.app.focused is desk.prompt_input
@@ -74,7 +76,9 @@ async def test_the_pill_fits_into_any_width(tmp_path, size):
 
 
 async def test_another_version_of_a_message_in_the_middle_stays_where_it_was(tmp_path):
-    backend = ScriptedBackend(answer(LONG), answer("One way."), answer("Another way."))
+    backend = ScriptedBackend(
+        answer_steps(LONG), answer_steps("One way."), answer_steps("Another way.")
+    )
     async with ready_desktop(tmp_path, asked=["First", "Second"], backend=backend) as desk:
         await desk.press("ctrl+r", sees="Another way.")
         await desk.answered(2)
@@ -97,7 +101,7 @@ async def test_the_row_of_keys_says_that_a_terminal_is_too_small_until_it_is_not
 
 @pytest.mark.parametrize("over", ["ctrl+o", "f1", "ctrl+p", "ctrl+k", "ctrl+f", "ctrl+e"])
 async def test_the_size_may_change_while_the_log_is_covered(tmp_path, over):
-    async with ready_desktop(tmp_path, answer(LONG), asked=["First"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps(LONG), asked=["First"]) as desk:
         await desk.press("pageup")
         await desk.pilot.pause()
         before = log_rows(desk)

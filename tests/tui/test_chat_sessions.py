@@ -16,7 +16,7 @@ from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 from tests.support.desktop import desktop, half, hold, kept_as, ready_desktop, sent, shown
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 
 async def go_to_list(desk) -> None:
@@ -44,7 +44,7 @@ async def open_in_list(desk, session_id: str) -> None:
 
 async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_read(tmp_path):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer("Two.")) as desk:
+    async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer_steps("Two.")) as desk:
         await desk.say("first", sees="Let")
         first = desk.conversation
         await desk.press("ctrl+n", hides="Let")
@@ -109,7 +109,7 @@ async def test_two_sessions_answer_at_once_and_both_are_saved_whole(tmp_path):
 
 async def test_a_queue_goes_out_in_its_own_session_while_another_is_shown(tmp_path):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, half("A", gate), answer("B")) as desk:
+    async with ready_desktop(tmp_path, half("A", gate), answer_steps("B")) as desk:
         await desk.say("one")
         await desk.say("two")
         first = desk.conversation
@@ -206,7 +206,7 @@ async def test_what_goes_out_behind_another_session_is_no_draft_any_more_and_wha
     tmp_path,
 ):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer("Two.")) as desk:
+    async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer_steps("Two.")) as desk:
         await desk.say("first", sees="Let")
         await desk.say("second")
         await desk.type("typed")
@@ -345,13 +345,13 @@ async def test_a_title_that_a_session_gets_while_it_answers_behind_another_stays
 
 
 async def test_what_was_found_last_is_replaced_by_what_is_typed(tmp_path):
-    async with ready_desktop(tmp_path, answer("Lettuce."), asked=["first"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("Lettuce."), asked=["first"]) as desk:
         await desk.press("ctrl+f", *"chard", sees="no hits")
         await desk.press("escape", "ctrl+f", *"tuce", sees="1/1")
 
 
 async def test_search_opens_the_exact_message_and_letters_are_typed(tmp_path):
-    backend = ScriptedBackend(answer("Lettuce."), answer("Chives and more."))
+    backend = ScriptedBackend(answer_steps("Lettuce."), answer_steps("Chives and more."))
     async with ready_desktop(tmp_path, asked=["first", "herbs"], backend=backend) as desk:
         await desk.press("ctrl+n", hides="Lettuce.")
         await desk.press("ctrl+k", leads_to=SearchDialog)

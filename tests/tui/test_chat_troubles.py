@@ -19,7 +19,7 @@ from lmchat.errors import (
 )
 from lmchat.storage.store import SqliteStore
 from tests.support.desktop import calm, desktop, gone, half, ready_desktop, sent, shown
-from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, candidate, model
 
 SMALL = [candidate(Verdict.READY, model(context_loaded=300))]
 UNCOUNTED = [TextDelta(text="word " * 90), StreamFinished(reason="stop")]
@@ -34,7 +34,7 @@ async def test_the_chat_works_with_a_damaged_file_and_a_lasting_warning(tmp_path
     (tmp_path / "file").write_text("")
     store = SqliteStore(tmp_path / "file" / "sessions.db")
     async with ready_desktop(
-        tmp_path, answer("Alpha."), answer("Beta."), asked=["one"], store=store
+        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"], store=store
     ) as desk:
         await shown(desk, "Alpha.", "Nothing is saved", "answer not saved")
         await desk.ask("two", 2)
@@ -47,7 +47,7 @@ async def test_the_chat_works_with_a_damaged_file_and_a_lasting_warning(tmp_path
 
 
 async def test_a_session_that_is_not_on_the_disk_stays_in_reach_and_catches_up(tmp_path):
-    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta.")) as desk:
+    async with ready_desktop(tmp_path, answer_steps("Alpha."), answer_steps("Beta.")) as desk:
         with full_disk(desk.store):
             await desk.ask("one")
             await shown(desk, "Nothing is saved")
@@ -62,7 +62,7 @@ async def test_a_session_that_is_not_on_the_disk_stays_in_reach_and_catches_up(t
 
 
 async def test_what_could_not_be_saved_is_saved_at_the_end_where_the_disk_is_back(tmp_path):
-    async with ready_desktop(tmp_path, answer("Alpha.")) as desk:
+    async with ready_desktop(tmp_path, answer_steps("Alpha.")) as desk:
         with full_disk(desk.store):
             await desk.ask("one")
         await desk.press("ctrl+q")
@@ -72,7 +72,7 @@ async def test_what_could_not_be_saved_is_saved_at_the_end_where_the_disk_is_bac
 
 async def test_markup_in_names_and_texts_is_only_text(tmp_path):
     backend = ScriptedBackend(
-        answer("[bold]x[/] [@click=app.quit]y[/]"),
+        answer_steps("[bold]x[/] [@click=app.quit]y[/]"),
         candidates=[candidate(Verdict.READY, model("[red]qwen[/]"))],
     )
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
@@ -158,7 +158,7 @@ async def test_what_a_server_does_not_take_is_reported(tmp_path):
 async def test_a_long_answer_that_ends_unseen_rings(tmp_path):
     gate, now_s = asyncio.Event(), [0.0]
     async with ready_desktop(
-        tmp_path, half("Let", gate), answer("Two."), clock=lambda: now_s[0]
+        tmp_path, half("Let", gate), answer_steps("Two."), clock=lambda: now_s[0]
     ) as desk:
         written = []
         desk.app.workspace.platform.notification = lambda words: written.append(words) or ""

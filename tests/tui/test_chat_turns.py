@@ -10,7 +10,7 @@ from lmchat.errors import ServerUnavailable, StreamInterrupted
 from lmchat.tui.quirks.keys import KeyStream
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import desktop, gone, half, hold, kept_as, ready_desktop, sent, shown
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 
 async def test_the_first_paint_waits_for_no_server_and_one_can_type(tmp_path):
@@ -28,7 +28,9 @@ async def test_the_first_paint_waits_for_no_server_and_one_can_type(tmp_path):
 
 
 async def test_a_prompt_is_answered_shown_and_saved(tmp_path):
-    async with ready_desktop(tmp_path, answer("Lettuce does well."), asked=["what grows?"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer_steps("Lettuce does well."), asked=["what grows?"]
+    ) as desk:
         await shown(desk, "Lettuce does well.", "42.3")
         assert "what grows?" in desk.text
         assert sent(desk.backend) == ["what grows?"]
@@ -41,7 +43,7 @@ async def test_a_prompt_is_answered_shown_and_saved(tmp_path):
 
 async def test_typing_works_while_an_answer_streams_and_prompts_wait(tmp_path):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer("Chives.")) as desk:
+    async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer_steps("Chives.")) as desk:
         await desk.say("one", sees="Let")
         await desk.say("two", sees="next")
         assert sent(desk.backend) == ["one"]
@@ -56,7 +58,7 @@ async def test_typing_works_while_an_answer_streams_and_prompts_wait(tmp_path):
 
 async def test_a_prompt_sent_before_the_first_is_on_the_disk_waits_too(tmp_path):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, half("A", gate), answer("B")) as desk:
+    async with ready_desktop(tmp_path, half("A", gate), answer_steps("B")) as desk:
         store_gate = hold(desk.store, "append")
         await desk.say("one")
         await desk.say("two")
@@ -74,7 +76,7 @@ async def test_after_a_failure_the_queue_returns_to_the_prompt_and_stays_saved(
     gate = asyncio.Event()
     broken = [TextDelta(text="Let"), gate, StreamInterrupted("The connection broke.")]
     (tmp_path / "beds.md").write_text("Two beds.")
-    async with ready_desktop(tmp_path, broken, answer("All."), answer("More.")) as desk:
+    async with ready_desktop(tmp_path, broken, answer_steps("All."), answer_steps("More.")) as desk:
         await desk.say("one", sees="Let")
         await desk.say("/file beds.md", sees="[beds.md (9 bytes)]")
         await desk.say("two")
@@ -237,7 +239,9 @@ async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_tex
 
 
 async def test_stopping_lets_the_next_prompt_go_out(tmp_path):
-    async with ready_desktop(tmp_path, half("Lettuce", asyncio.Event()), answer("Chives.")) as desk:
+    async with ready_desktop(
+        tmp_path, half("Lettuce", asyncio.Event()), answer_steps("Chives.")
+    ) as desk:
         await desk.say("one", sees="Lettuce")
         await desk.say("two")
         await desk.press("escape")

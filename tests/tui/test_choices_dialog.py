@@ -22,7 +22,7 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.choices_dialog import ChoicesDialog
 from lmchat.tui.widgets.choices_text import ChoicesText, ShownWord, lines_of, shown_text
 from tests.support.desktop import ready_desktop, shown
-from tests.support.scripted_backend import answer, llama
+from tests.support.scripted_backend import answer_steps, llama
 from tests.support.tui_host import text_of
 
 END = StreamFinished(reason="stop")
@@ -107,7 +107,7 @@ async def test_another_word_begins_a_version_that_the_model_continues(tmp_path):
 
 
 async def test_an_answer_without_probabilities_says_how_to_get_them(tmp_path):
-    async with ready_desktop(tmp_path, answer("Ferns."), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("Ferns."), asked=["one"]) as desk:
         await desk.press("alt+up", "p", sees="/set logprobs 5")
         assert [note.message for note in desk.app._notifications] == [NO_CHOICES]
         assert isinstance(desk.app.screen, ChatScreen)

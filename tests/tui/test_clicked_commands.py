@@ -5,7 +5,7 @@ from lmchat.errors import StreamInterrupted
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import KeysRow
 from tests.support.desktop import half, ready_desktop, shown
-from tests.support.scripted_backend import answer
+from tests.support.scripted_backend import answer_steps
 
 
 async def click(desk, words: str, *, nth: int = 0) -> None:
@@ -19,14 +19,14 @@ async def click(desk, words: str, *, nth: int = 0) -> None:
 
 async def test_continue_under_a_broken_answer(tmp_path):
     broken = [RequestSent(), TextDelta(text="Let"), StreamInterrupted("The connection broke.")]
-    async with ready_desktop(tmp_path, broken, answer("tuce."), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, broken, answer_steps("tuce."), asked=["one"]) as desk:
         await click(desk, "a continue")
         await shown(desk, "Lettuce.")
 
 
 async def test_retry_and_the_details_in_the_card_of_a_failure(tmp_path):
     broken = [StreamInterrupted("The connection broke.")]
-    async with ready_desktop(tmp_path, broken, answer("There."), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, broken, answer_steps("There."), asked=["one"]) as desk:
         await click(desk, "y copy details")
         await desk.until(lambda: "The connection broke." in "".join(desk.copied), "a copy")
         await click(desk, "r regenerate")
@@ -35,7 +35,7 @@ async def test_retry_and_the_details_in_the_card_of_a_failure(tmp_path):
 
 async def test_versions_in_the_receipt_and_the_key_that_stops(tmp_path):
     async with ready_desktop(
-        tmp_path, answer("Alpha."), answer("Beta."), half("Gam"), asked=["one"]
+        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), half("Gam"), asked=["one"]
     ) as desk:
         await desk.press("ctrl+r", sees="Beta.")
         await desk.at_rest()
@@ -53,7 +53,7 @@ async def test_versions_in_the_receipt_and_the_key_that_stops(tmp_path):
 
 async def test_each_block_of_code_has_a_copy_of_its_own(tmp_path):
     code = "```py\na = 1\n```\n\n- item\n\n  ```\n  b\n  ```\n\n```sh\nc\n```"
-    async with ready_desktop(tmp_path, answer(code), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps(code), asked=["one"]) as desk:
         await desk.press("alt+up", sees="c copy")
         for nth, copied, note in (
             (2, "c", "Block 3 of 3"),
@@ -66,7 +66,9 @@ async def test_each_block_of_code_has_a_copy_of_its_own(tmp_path):
 
 
 async def test_the_row_of_keys_acts_on_the_focused_message(tmp_path):
-    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"]
+    ) as desk:
         await desk.press("ctrl+r", sees="Beta.")
         await desk.at_rest()
         await click(desk, "Beta.")

@@ -8,7 +8,7 @@ from lmchat.domain.token_counts import MessageCounts
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.context_dialog import ContextDialog
 from tests.support.desktop import desktop, half, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 
 def row(desk, words: str) -> str:
@@ -18,7 +18,9 @@ def row(desk, words: str) -> str:
 
 
 async def test_space_takes_a_message_out_of_requests_and_puts_it_back(tmp_path):
-    async with ready_desktop(tmp_path, answer("A."), answer("B."), answer("C.")) as desk:
+    async with ready_desktop(
+        tmp_path, answer_steps("A."), answer_steps("B."), answer_steps("C.")
+    ) as desk:
         await desk.ask("carrots", 1)
         await desk.ask("peas", 2)
         await desk.say("/context", leads_to=ContextDialog, sees="draft")
@@ -40,7 +42,7 @@ async def test_space_takes_a_message_out_of_requests_and_puts_it_back(tmp_path):
 
 
 async def test_the_draft_is_the_prompt_of_the_list_and_enter_goes_to_a_message(tmp_path):
-    async with ready_desktop(tmp_path, answer("A."), answer("B.")) as desk:
+    async with ready_desktop(tmp_path, answer_steps("A."), answer_steps("B.")) as desk:
         await desk.ask("carrots", 1)
         await desk.ask("peas", 2)
         desk.backend.message_counts = MessageCounts(total=100, parts=(10, 20, 30, 35, 5))
@@ -57,7 +59,7 @@ async def test_the_draft_is_the_prompt_of_the_list_and_enter_goes_to_a_message(t
 
 
 async def test_a_count_of_the_sum_alone_is_divided_and_marked_as_estimated(tmp_path):
-    async with ready_desktop(tmp_path, answer("A.")) as desk:
+    async with ready_desktop(tmp_path, answer_steps("A.")) as desk:
         await desk.ask("carrots", 1)
         desk.backend.message_counts = MessageCounts(total=77)
         await desk.say("/context", leads_to=ContextDialog, sees="77 of 8 192 tokens")
@@ -66,7 +68,7 @@ async def test_a_count_of_the_sum_alone_is_divided_and_marked_as_estimated(tmp_p
 
 async def test_nothing_is_taken_out_while_an_answer_streams(tmp_path):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, answer("A."), half("B", gate, "b.")) as desk:
+    async with ready_desktop(tmp_path, answer_steps("A."), half("B", gate, "b.")) as desk:
         await desk.ask("carrots", 1)
         await desk.say("peas", sees="B")
         await desk.say("/context", sees="An answer is still streaming")

@@ -4,11 +4,11 @@ from lmchat.tui.screens.chat import screen as chat_screen
 from tests.storage.test_daily_copies import spoil
 from tests.support.chats import faults_in, fill
 from tests.support.desktop import ready_desktop
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 
 async def test_damage_that_was_not_met_before_is_reported_and_the_chat_works(tmp_path, monkeypatch):
-    backend = ScriptedBackend(answer("One."), answer("Two."))
+    backend = ScriptedBackend(answer_steps("One."), answer_steps("Two."))
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.ask("first")
         await fill(desk.store, 200)

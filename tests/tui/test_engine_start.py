@@ -20,7 +20,7 @@ from tests.support.scripted_backend import (
     ADDRESS,
     ScriptedBackend,
     ScriptedEngine,
-    answer,
+    answer_steps,
     candidate,
     file,
 )
@@ -189,7 +189,7 @@ async def test_a_crash_during_an_answer_keeps_the_text_and_a_retry_starts_it_aga
         await desk.until(lambda: engine.started == ["big"], "the engine is started")
         gate = asyncio.Event()
         backend.scripts = [
-            [*answer("Lettuce does")[:-2], gate, StreamInterrupted("The connection broke.")]
+            [*answer_steps("Lettuce does")[:-2], gate, StreamInterrupted("The connection broke.")]
         ]
         await desk.say("Hello")
         await shown(desk, "Lettuce")

@@ -14,7 +14,7 @@ from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.find_bar import FindBar
 from tests.support.desktop import desktop, half, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, candidate, model
 
 
 def _fast_timers(app):
@@ -77,7 +77,7 @@ async def _unfocused(desk):
     ids=lambda state: state.__name__.strip("_"),
 )
 async def test_at_rest_no_timer_is_faster_than_the_look_at_the_server(tmp_path, state):
-    async with ready_desktop(tmp_path, answer()) as desk:
+    async with ready_desktop(tmp_path, answer_steps()) as desk:
         await state(desk)
         await _comes_to_rest(desk)
 

@@ -4,7 +4,7 @@ import pytest
 
 from lmchat.tui.widgets.chat_log import ChatLog
 from tests.support.desktop import ready_desktop
-from tests.support.scripted_backend import answer
+from tests.support.scripted_backend import answer_steps
 
 
 async def test_tmux_keeps_its_prefix_and_an_empty_chat_says_how_to_begin(tmp_path, monkeypatch):
@@ -32,7 +32,7 @@ async def click_on(desk, words: str) -> None:
 
 @pytest.mark.parametrize("way", ["keys", "clicks"])
 async def test_it_follows_the_focus_from_message_to_message(tmp_path, way):
-    async with ready_desktop(tmp_path, answer(CODE)) as desk:
+    async with ready_desktop(tmp_path, answer_steps(CODE)) as desk:
         await desk.say("Show me")
         await desk.answered()
         await desk.press("alt+up")

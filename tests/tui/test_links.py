@@ -8,7 +8,7 @@ from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.text_dialog import LinksDialog
 from tests.support.desktop import ready_desktop, shown
-from tests.support.scripted_backend import answer
+from tests.support.scripted_backend import answer_steps
 
 TWO = "See [the guide](https://guide.example/a) and https://other.example/b."
 
@@ -16,7 +16,7 @@ TWO = "See [the guide](https://guide.example/a) and https://other.example/b."
 @asynccontextmanager
 async def links_of(folder, text, leads_to=ConfirmDialog):
     """The app with the links of an answer, or the question whether the only one shall be opened."""
-    async with ready_desktop(folder, answer(text), asked=["hello"]) as desk:
+    async with ready_desktop(folder, answer_steps(text), asked=["hello"]) as desk:
         await desk.press("alt+up", "l", leads_to=leads_to)
         yield desk
 
@@ -79,7 +79,7 @@ async def test_an_address_that_pretends_to_be_another_tells_its_host(tmp_path, t
 
 async def test_a_click_on_a_link_asks_too(tmp_path):
     async with ready_desktop(
-        tmp_path, answer("Here: https://one.example/x"), asked=["hello"]
+        tmp_path, answer_steps("Here: https://one.example/x"), asked=["hello"]
     ) as desk:
         await shown(desk, "Here: https")
         y, line = next(

@@ -7,7 +7,7 @@ from lmchat.errors import StoreUnavailable
 from tests.support.chats import GatedStore, fill_long
 from tests.support.desktop import ready_desktop
 from tests.support.desktop import shown as on_screen
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 COUNT = 600
 
@@ -128,7 +128,7 @@ async def test_a_disk_that_fails_meanwhile_is_told_and_the_end_stays(tmp_path):
 
 
 async def test_what_was_read_for_a_later_prompt_is_shown_too(tmp_path):
-    async with long_session(tmp_path, ScriptedBackend(answer("Yes.")), is_open=False) as desk:
+    async with long_session(tmp_path, ScriptedBackend(answer_steps("Yes.")), is_open=False) as desk:
         desk.store.error = StoreUnavailable("The disk is away.")
         desk.store.gate.set()
         await desk.until(lambda: desk.app._notifications, "the words")
@@ -151,7 +151,7 @@ async def test_another_session_that_is_opened_meanwhile_gets_nothing_of_the_firs
 
 
 async def test_versions_of_an_old_message_are_shown_where_they_are(tmp_path):
-    backend = ScriptedBackend(answer("Another answer."))
+    backend = ScriptedBackend(answer_steps("Another answer."))
     async with long_session(tmp_path, backend) as desk:
         old = desk.talk[101]
         desk.log_view.show_message(old.message_id)

@@ -14,7 +14,7 @@ from lmchat.errors import StoreUnavailable
 from lmchat.tui.commands import BY_ID
 from tests.support.chats import ACTS, MESSAGES, SENSIBLE, UNFINISHED
 from tests.support.desktop import desktop, gone, half, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 KEYS = {name: BY_ID[f"message.{name}"].keys for name in ACTS}
 KINDS = (
@@ -59,7 +59,7 @@ async def press(desk, name: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_each_key_does_something_or_says_one_sentence(tmp_path, kind):
     async with ready_desktop(
-        tmp_path, *[answer(f"Answer {number}.") for number in range(9)]
+        tmp_path, *[answer_steps(f"Answer {number}.") for number in range(9)]
     ) as desk:
         session_id, message_id = await kept_session(desk, kind)
         before = [m.message_id for m in await desk.store.tree(session_id)]
@@ -90,7 +90,7 @@ async def test_each_key_does_something_or_says_one_sentence(tmp_path, kind):
 async def test_each_key_on_the_answer_that_is_on_its_way(tmp_path, name):
     gate = asyncio.Event()
     backend = ScriptedBackend(
-        half("See https://example.org\n\n```\nx\n```\n", gate, "rest."), answer("B.")
+        half("See https://example.org\n\n```\nx\n```\n", gate, "rest."), answer_steps("B.")
     )
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.say("one", sees="See https://example.org")
@@ -110,7 +110,7 @@ async def test_each_key_on_the_answer_that_is_on_its_way(tmp_path, name):
 
 async def test_two_deletions_are_undone_one_after_the_other(tmp_path):
     async with ready_desktop(
-        tmp_path, answer("Alpha."), answer("Beta."), asked=["one", "two"]
+        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one", "two"]
     ) as desk:
         await desk.press("alt+up", "d", hides="Beta.")
         await desk.press("d", hides="two")
@@ -122,7 +122,8 @@ async def test_two_deletions_are_undone_one_after_the_other(tmp_path):
 
 async def test_a_deletion_is_undone_after_a_new_answer_and_both_are_there(tmp_path):
     async with desktop(
-        tmp_path, ScriptedBackend(answer("Alpha."), answer("Beta."), answer("Gamma."))
+        tmp_path,
+        ScriptedBackend(answer_steps("Alpha."), answer_steps("Beta."), answer_steps("Gamma.")),
     ) as desk:
         await desk.ready()
         await desk.ask("one")
@@ -143,7 +144,9 @@ async def test_a_deletion_is_undone_after_a_new_answer_and_both_are_there(tmp_pa
 async def test_a_full_disk_is_reported_in_one_sentence_and_nothing_changes(
     tmp_path, monkeypatch, name, method
 ):
-    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"]
+    ) as desk:
         await desk.press("ctrl+r", sees="Beta.")
         await desk.at_rest()
         full = StoreUnavailable("The disk is full.", hint="Free some space.")
@@ -154,7 +157,9 @@ async def test_a_full_disk_is_reported_in_one_sentence_and_nothing_changes(
 
 
 async def test_what_another_window_has_removed_is_reported_and_costs_nothing_else(tmp_path):
-    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"]
+    ) as desk:
         session_id = desk.session_id
         await desk.store.update_session(session_id, {"deleted_at": now()})
         await desk.store.purge(session_id)

@@ -8,7 +8,7 @@ from textual.widgets import Input
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.screens.chat.message_file import suggested_name
 from tests.support.desktop import ready_desktop
-from tests.support.scripted_backend import answer
+from tests.support.scripted_backend import answer_steps
 
 TWO_BLOCKS = "Here:\n\n```python garden.py\nprint(1)\n```\n\nand\n\n```sh\nls\n```\n"
 
@@ -52,7 +52,7 @@ def test_a_name_comes_from_the_fence_or_from_the_first_words(info, words, is_cod
 
 async def test_again_it_saves_the_next_block(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    async with ready_desktop(tmp_path, answer(TWO_BLOCKS), asked=["first"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps(TWO_BLOCKS), asked=["first"]) as desk:
         await desk.press("alt+up", "w", leads_to=AskDialog, sees="Block 1 of 2")
         assert desk.app.screen.query_one(Input).value == "garden.py"
         await desk.press("enter", sees="Saved to")
@@ -66,7 +66,7 @@ async def test_again_it_saves_the_next_block(tmp_path, monkeypatch):
 
 async def test_without_code_the_message_is_saved(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    async with ready_desktop(tmp_path, answer("**Lettuce** grows."), asked=["first"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("**Lettuce** grows."), asked=["first"]) as desk:
         await desk.press("alt+up", "w", leads_to=AskDialog)
         await desk.press("enter", sees="Saved to")
         assert (tmp_path / "Lettuce-grows.md").read_text() == "**Lettuce** grows.\n"
@@ -76,7 +76,7 @@ async def test_an_existing_file_is_asked_about(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     existing = tmp_path / "garden.py"
     existing.write_text("old")
-    async with ready_desktop(tmp_path, answer(TWO_BLOCKS), asked=["first"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps(TWO_BLOCKS), asked=["first"]) as desk:
         await desk.press("alt+up", "w", leads_to=AskDialog)
         await desk.press("enter", leads_to=ConfirmDialog, sees="Overwrite this file?")
         await desk.press("escape", leads_to=AskDialog)
@@ -89,7 +89,7 @@ async def test_an_existing_file_is_asked_about(tmp_path, monkeypatch):
 async def test_a_file_that_cannot_be_written_leaves_the_name_in_the_dialog(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes").write_text("")
-    async with ready_desktop(tmp_path, answer(TWO_BLOCKS), asked=["first"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps(TWO_BLOCKS), asked=["first"]) as desk:
         await desk.press("alt+up", "w", leads_to=AskDialog)
         desk.app.screen.query_one(Input).value = "notes/garden.py"
         await desk.press("enter", sees="written:")

@@ -9,7 +9,7 @@ from lmchat.domain.message import AnswerState, Role, text_message
 from lmchat.tui.screens.message_tree import MessageTree
 from tests.support.desktop import ready_desktop, shown
 from tests.support.look_data import NOW
-from tests.support.scripted_backend import answer
+from tests.support.scripted_backend import answer_steps
 from tests.support.tui_host import listing, screen_text, text_of
 
 
@@ -100,7 +100,9 @@ async def test_in_ascii_no_other_sign_is_drawn():
 
 
 async def test_the_branch_that_is_chosen_in_the_tree_is_shown_and_becomes_the_path(tmp_path):
-    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"]
+    ) as desk:
         await desk.press("ctrl+r", sees="Beta.")
         await desk.at_rest()
         for keys in (("up", "enter"), ("home", "enter")):  # the second is on the path already

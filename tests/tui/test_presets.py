@@ -6,7 +6,7 @@ from lmchat.config.settings import ChatSettings, Preset, Profile
 from lmchat.domain.event import TextDelta
 from lmchat.errors import ServerUnavailable
 from tests.support.desktop import calm, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.scripted_backend import ScriptedBackend, answer_steps
 from tests.support.tui_host import text_of
 
 NAMED = calm(
@@ -81,7 +81,7 @@ async def test_the_palette_chooses_a_profile_which_the_sidebar_shows(tmp_path):
 
 
 async def test_the_model_names_a_session_once_after_its_first_answer(tmp_path):
-    scripts = answer("Lettuce."), answer('"Salad in the shade"'), answer("Mint.")
+    scripts = answer_steps("Lettuce."), answer_steps('"Salad in the shade"'), answer_steps("Mint.")
     async with ready_desktop(tmp_path, *scripts, settings=TITLED, asked=["What grows?"]) as desk:
         await desk.until(
             lambda: desk.conversation.header.title == "Salad in the shade", "the title"
@@ -93,7 +93,11 @@ async def test_the_model_names_a_session_once_after_its_first_answer(tmp_path):
 
 
 async def test_the_next_prompt_does_not_wait_for_a_title(tmp_path):
-    scripts = answer("Lettuce."), [TextDelta(text="Sal"), asyncio.Event()], answer("Mint.")
+    scripts = (
+        answer_steps("Lettuce."),
+        [TextDelta(text="Sal"), asyncio.Event()],
+        answer_steps("Mint."),
+    )
     async with ready_desktop(tmp_path, *scripts, settings=TITLED, asked=["What grows?"]) as desk:
         await desk.until(lambda: len(desk.backend.requests) == 2, "the request for a title")
         await desk.ask("And then?", 2)
@@ -101,7 +105,9 @@ async def test_the_next_prompt_does_not_wait_for_a_title(tmp_path):
 
 
 async def test_a_title_that_fails_is_not_reported(tmp_path):
-    backend = ScriptedBackend(answer("Lettuce."), [ServerUnavailable("It broke.")], answer("Mint."))
+    backend = ScriptedBackend(
+        answer_steps("Lettuce."), [ServerUnavailable("It broke.")], answer_steps("Mint.")
+    )
     async with ready_desktop(
         tmp_path, backend=backend, settings=TITLED, asked=["What grows?"]
     ) as desk:

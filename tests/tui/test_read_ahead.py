@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from lmchat.domain.event import PromptProgress
 from lmchat.tui.widgets.telemetry_rows import SECTIONS, TelemetrySnapshot, telemetry_rows
 from tests.support.desktop import ready_desktop
-from tests.support.scripted_backend import answer, llama
+from tests.support.scripted_backend import answer_steps, llama
 
 LONG = "The lettuce grows between the beans. " * 100
 READING = PromptProgress(fraction=0.62, processed_tokens=620, total_tokens=1000)
@@ -82,7 +82,7 @@ async def test_a_command_reads_nothing(desk):
 
 
 async def test_an_edit_of_an_earlier_prompt_reads_nothing(desk):
-    desk.backend.scripts = [answer(LONG, thought="Hm.")]
+    desk.backend.scripts = [answer_steps(LONG, thought="Hm.")]
     await desk.ask("Hello?")
     desk.app.chat.prompt_text.begin_edit(desk.conversation.messages[0])
     await desk.pilot.pause()

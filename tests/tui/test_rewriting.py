@@ -9,7 +9,7 @@ import pytest
 from lmchat.config.settings import Preset
 from lmchat.domain.event import StreamFinished, TextDelta
 from tests.support.desktop import calm, gone, half, ready_desktop, sent, shown
-from tests.support.scripted_backend import answer, llama
+from tests.support.scripted_backend import answer_steps, llama
 
 NOTE = "Rewriting an answer"
 END = StreamFinished(reason="stop")
@@ -23,7 +23,7 @@ async def rewrite(desk, ending: str) -> None:
 
 
 async def test_e_rewrites_an_answer_and_keeps_the_old_version(tmp_path):
-    async with ready_desktop(tmp_path, answer("Ferns do"), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("Ferns do"), asked=["one"]) as desk:
         await desk.press("x", "alt+up", "E", sees=NOTE)
         assert desk.prompt_input.text == "Ferns do"
         await desk.type(" well")
@@ -38,7 +38,7 @@ async def test_e_rewrites_an_answer_and_keeps_the_old_version(tmp_path):
 
 
 async def test_esc_leaves_the_answer_and_the_draft_as_they_were(tmp_path):
-    async with ready_desktop(tmp_path, answer("Ferns do"), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("Ferns do"), asked=["one"]) as desk:
         await desk.press("x", "alt+up", "E", "!", "escape", hides=NOTE)
         assert desk.prompt_input.text == "x"
         assert desk.texts == ["one", "Ferns do"]
@@ -46,7 +46,7 @@ async def test_esc_leaves_the_answer_and_the_draft_as_they_were(tmp_path):
 
 
 async def test_a_rewritten_text_that_was_not_saved_is_there_after_a_restart(tmp_path):
-    async with ready_desktop(tmp_path, answer("Ferns do"), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("Ferns do"), asked=["one"]) as desk:
         await desk.press("x", "alt+up", "E", sees=NOTE)
         await desk.type(" well")
     async with ready_desktop(tmp_path, resume_id="last") as desk:
@@ -56,7 +56,7 @@ async def test_a_rewritten_text_that_was_not_saved_is_there_after_a_restart(tmp_
 
 @pytest.mark.parametrize("key", ["E", "e"])
 async def test_a_message_that_was_not_changed_is_no_draft(tmp_path, key):
-    async with ready_desktop(tmp_path, answer("Ferns do"), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("Ferns do"), asked=["one"]) as desk:
         await desk.press("x", "alt+up", key)
         await desk.until(lambda: desk.prompt_input.text in {"Ferns do", "one"}, "the message")
     async with ready_desktop(tmp_path, resume_id="last") as desk:
@@ -66,7 +66,7 @@ async def test_a_message_that_was_not_changed_is_no_draft(tmp_path, key):
 async def test_a_preset_is_not_sent_in_place_of_the_answer(tmp_path):
     prompts = {"french": Preset(text="In French: {{input}}")}
     settings = calm(prompts=prompts)
-    async with ready_desktop(tmp_path, answer("A"), settings=settings, asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("A"), settings=settings, asked=["one"]) as desk:
         await desk.press("alt+up", "E", "backspace")
         await desk.say("/p french cats", sees="You are rewriting an answer")
         await desk.press("escape", hides=NOTE)
@@ -75,7 +75,7 @@ async def test_a_preset_is_not_sent_in_place_of_the_answer(tmp_path):
 
 
 async def test_an_answer_without_a_text_is_not_saved(tmp_path):
-    async with ready_desktop(tmp_path, answer("A"), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("A"), asked=["one"]) as desk:
         await desk.press("alt+up", "E", "backspace", sees="An answer cannot be empty.")
         await desk.press("enter", "escape", hides=NOTE)
         assert desk.texts == ["one", "A"]
@@ -83,7 +83,7 @@ async def test_an_answer_without_a_text_is_not_saved(tmp_path):
 
 async def test_an_answer_is_not_saved_before_the_running_one_has_ended(tmp_path):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, answer("A"), half("Let", gate), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("A"), half("Let", gate), asked=["one"]) as desk:
         await desk.say("two", sees="Let")
         await desk.press("alt+up", "alt+up", "alt+up", "E", "!", "enter", sees="still streaming")
         assert desk.prompt_input.text == "A!"
@@ -96,7 +96,7 @@ async def test_an_answer_is_not_saved_before_the_running_one_has_ended(tmp_path)
 async def test_a_rewritten_text_becomes_the_draft_of_its_session_when_another_one_is_shown(
     tmp_path,
 ):
-    async with ready_desktop(tmp_path, answer("A"), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("A"), asked=["one"]) as desk:
         session_id = desk.session_id
         await desk.press("alt+up", "E", "!", "ctrl+n", hides=NOTE)
         assert desk.prompt_input.text == ""
@@ -106,7 +106,7 @@ async def test_a_rewritten_text_becomes_the_draft_of_its_session_when_another_on
 
 
 async def test_a_rewritten_text_comes_back_after_the_edit_of_another_message(tmp_path):
-    async with ready_desktop(tmp_path, answer("A"), asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("A"), asked=["one"]) as desk:
         await desk.press("x", "alt+up", "E", "!", sees=NOTE)
         await desk.press("alt+up", "alt+up", "e", hides=NOTE)
         await desk.press("?", "escape")
@@ -114,7 +114,7 @@ async def test_a_rewritten_text_comes_back_after_the_edit_of_another_message(tmp
 
 
 async def test_a_continues_a_rewritten_answer(tmp_path):
-    backend = llama(answer("Ferns do"), [TextDelta(text=" well."), END])
+    backend = llama(answer_steps("Ferns do"), [TextDelta(text=" well."), END])
     async with ready_desktop(tmp_path, backend=backend, asked=["one"]) as desk:
         await rewrite(desk, " quite")
         await shown(desk, "a continue")
@@ -124,7 +124,7 @@ async def test_a_continues_a_rewritten_answer(tmp_path):
 
 
 async def test_start_lets_the_next_answer_begin_with_words(tmp_path):
-    backend = llama([TextDelta(text=" do well."), END], answer("B."))
+    backend = llama([TextDelta(text=" do well."), END], answer_steps("B."))
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.say("/start Ferns", sees="Next answer: Ferns")
         await desk.say("one", sees="Ferns do well.")
@@ -135,7 +135,7 @@ async def test_start_lets_the_next_answer_begin_with_words(tmp_path):
 
 
 async def test_start_alone_takes_the_words_back(tmp_path):
-    async with ready_desktop(tmp_path, backend=llama(answer("A."))) as desk:
+    async with ready_desktop(tmp_path, backend=llama(answer_steps("A."))) as desk:
         await desk.say("/start", sees="Type a text after /start.")
         desk.prompt_input.put("")
         await desk.say("/start Ferns", sees="Next answer: Ferns")

@@ -9,7 +9,7 @@ from textual import events
 
 from lmchat.config.settings import Preset
 from tests.support.desktop import calm, ready_desktop, sent, shown
-from tests.support.scripted_backend import answer
+from tests.support.scripted_backend import answer_steps
 
 NOT_TYPED = "was not typed here"
 
@@ -44,7 +44,7 @@ def has_run(desk) -> bool:
 
 
 async def test_it_runs_and_its_output_is_a_folded_block_until_it_is_sent(tmp_path):
-    async with ready_desktop(tmp_path, answer("Beans.")) as desk:
+    async with ready_desktop(tmp_path, answer_steps("Beans.")) as desk:
         await desk.say("!printf 'a\\nb'; exit 3")
         await until_prompt(desk, "[$ printf 'a\\nb'; exit 3, exit code 3]\n")
         assert desk.backend.requests == []
@@ -95,7 +95,9 @@ async def test_what_was_run_can_be_recalled_changed_and_run_again(desk):
 
 
 async def test_a_blank_before_it_sends_it_and_so_do_several_lines_and_the_mark_alone(tmp_path):
-    async with ready_desktop(tmp_path, answer("A"), answer("B"), answer("C")) as desk:
+    async with ready_desktop(
+        tmp_path, answer_steps("A"), answer_steps("B"), answer_steps("C")
+    ) as desk:
         await desk.ask("!", 1)
         await desk.ask(" !touch ran", 2)
         await paste(desk, "!touch ran\n!touch ran")
@@ -136,7 +138,7 @@ async def test_a_saved_draft_does_not_run_in_the_next_run(tmp_path):
 
 
 async def test_an_earlier_prompt_does_not_run_when_it_is_recalled(tmp_path):
-    async with ready_desktop(tmp_path, answer("Beans.")) as desk:
+    async with ready_desktop(tmp_path, answer_steps("Beans.")) as desk:
         desk.chat.turns.submit("!touch ran")  # as a preset or an import may have left it
         await desk.answered()
         desk.prompt_input.history_of_prompts = ("!touch ran",)
@@ -147,7 +149,7 @@ async def test_an_earlier_prompt_does_not_run_when_it_is_recalled(tmp_path):
 
 
 async def test_an_edited_prompt_is_sent_and_a_rewritten_answer_saved(tmp_path):
-    scripts = [answer("!touch ran"), answer("B")]
+    scripts = [answer_steps("!touch ran"), answer_steps("B")]
     async with ready_desktop(tmp_path, *scripts) as desk:
         desk.chat.turns.submit("!touch ran")
         await desk.answered()
@@ -164,7 +166,7 @@ async def test_an_edited_prompt_is_sent_and_a_rewritten_answer_saved(tmp_path):
 async def test_a_preset_and_a_queued_prompt_do_not_run(tmp_path):
     presets = {"evil": Preset(text="!touch ran")}
     settings = calm(prompts=presets)
-    async with ready_desktop(tmp_path, answer("A"), settings=settings) as desk:
+    async with ready_desktop(tmp_path, answer_steps("A"), settings=settings) as desk:
         desk.chat.sessions.opened.queue.append("!touch ran")
         desk.chat.sessions.show_queue()
         await desk.press("up")
@@ -210,7 +212,7 @@ async def test_other_commands_run_below_a_block_and_leave_it(desk):
 
 
 async def test_an_output_that_comes_during_an_edit_is_in_the_prompt_after_it(tmp_path):
-    async with ready_desktop(tmp_path, answer("A"), asked=["first"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("A"), asked=["first"]) as desk:
         await desk.say("!until [ -e x ];do :;done", sees="Running:")
         await desk.type("Why?")
         await desk.press("alt+up", "alt+up", "e")
@@ -223,7 +225,7 @@ async def test_an_output_that_comes_during_an_edit_is_in_the_prompt_after_it(tmp
 
 
 async def test_its_output_goes_into_the_session_where_it_was_typed(tmp_path):
-    async with ready_desktop(tmp_path, answer("A"), asked=["first"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("A"), asked=["first"]) as desk:
         await desk.say("!until [ -e go ]; do sleep 0.01; done; echo gone", sees="Running:")
         session_id = desk.session_id
         await desk.press("ctrl+n")

@@ -19,7 +19,7 @@ from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.tools_dialog import ToolsDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, answer, candidate, model
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, candidate, model
 from tests.support.scripted_tools import ScriptedHost, calls, toolbox
 from tests.tui.test_chat_pictures import TALK, said, seen, steps
 
@@ -33,7 +33,7 @@ async def desk_with(tmp_path, *scripts, result="found it", approve="ask", can=("
     """The app with tools; the model plays the scripts, then answers."""
     host = ScriptedHost(read_text=result if callable(result) else lambda _: ToolResult(text=result))
     models = [candidate(Verdict.READY, model(capabilities=can))]
-    backend = ScriptedBackend(*scripts, answer("Done reading."), candidates=models)
+    backend = ScriptedBackend(*scripts, answer_steps("Done reading."), candidates=models)
     more["toolbox"] = toolbox(host, approve=approve)
     async with ready_desktop(tmp_path, backend=backend, **more) as desk:
         desk.host = host
@@ -82,7 +82,7 @@ async def test_a_call_is_one_row_that_unfolds_and_its_result_is_copied_and_paged
 
 async def test_an_answer_that_begins_with_a_call_shows_its_version(tmp_path):
     async with desk_with(
-        tmp_path, call(), answer("First."), call("b.md"), approve="always"
+        tmp_path, call(), answer_steps("First."), call("b.md"), approve="always"
     ) as desk:
         await desk.ask("read", 2)
         await desk.press("alt+up", "alt+up", "alt+up", "r", sees="Done reading.")
@@ -151,7 +151,7 @@ async def test_the_row_of_keys_names_the_tool_however_long_its_arguments_are(tmp
 
 
 async def test_no_other_version_is_shown_while_a_turn_may_add_calls_to_the_path(tmp_path):
-    scripts = (answer("First."), answer("Second."), call("a"))
+    scripts = (answer_steps("First."), answer_steps("Second."), call("a"))
     async with desk_with(tmp_path, *scripts) as desk:
         await desk.ask("one", 1)
         await desk.press("alt+up", "r", sees="Second.")

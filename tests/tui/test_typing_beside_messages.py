@@ -8,13 +8,13 @@ import pytest
 
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import ready_desktop, shown
-from tests.support.scripted_backend import answer
+from tests.support.scripted_backend import answer_steps
 
 
 @asynccontextmanager
 async def focused(folder, text: str = "Alpha."):
     """The app with the focus on an answer."""
-    async with ready_desktop(folder, answer(text), asked=["one"]) as desk:
+    async with ready_desktop(folder, answer_steps(text), asked=["one"]) as desk:
         await desk.press("alt+up")
         yield desk
 

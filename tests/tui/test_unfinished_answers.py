@@ -22,7 +22,7 @@ from lmchat.tui.screens.text_dialog import LinksDialog
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import gone, half, ready_desktop, sent, shown
-from tests.support.scripted_backend import ScriptedBackend, answer
+from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 CUT = StreamInterrupted("The connection broke.")
 
@@ -33,7 +33,7 @@ def broken(*events) -> list:
 
 async def test_an_empty_prompt_says_how_to_continue_an_unfinished_answer(tmp_path):
     async with ready_desktop(
-        tmp_path, broken(TextDelta(text="Let")), answer("tuce."), asked=["one"]
+        tmp_path, broken(TextDelta(text="Let")), answer_steps("tuce."), asked=["one"]
     ) as desk:
         await shown(desk, "/continue, ^R regenerate")
         await desk.type("a")
@@ -47,7 +47,7 @@ async def test_an_empty_prompt_says_how_to_continue_an_unfinished_answer(tmp_pat
 
 async def test_the_command_in_the_row_of_keys_can_be_clicked(tmp_path):
     async with ready_desktop(
-        tmp_path, broken(TextDelta(text="Let")), answer("tuce."), asked=["one"]
+        tmp_path, broken(TextDelta(text="Let")), answer_steps("tuce."), asked=["one"]
     ) as desk:
         await shown(desk, "/continue  ^R regenerate")
         await desk.pilot.click(KeysRow, offset=(4, 0))
@@ -55,7 +55,7 @@ async def test_the_command_in_the_row_of_keys_can_be_clicked(tmp_path):
 
 
 async def test_an_answer_that_failed_before_its_first_word_is_only_regenerated(tmp_path):
-    backend = ScriptedBackend([ServerUnavailable("Nothing answers.")], answer("There."))
+    backend = ScriptedBackend([ServerUnavailable("Nothing answers.")], answer_steps("There."))
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await shown(desk, "▌ ^R regenerate")
         assert "/continue" not in desk.text
@@ -85,7 +85,7 @@ async def test_an_answer_that_its_limit_cut_short_is_continued(tmp_path, max_tok
         UsageReported(completion_tokens=5),
         StreamFinished(reason="length"),
     ]
-    async with ready_desktop(tmp_path, cut, answer("tuce.")) as desk:
+    async with ready_desktop(tmp_path, cut, answer_steps("tuce.")) as desk:
         next_turn = desk.app.open_sessions.next_turn
         next_turn.options = replace(next_turn.options, chat=ChatSettings(max_tokens=max_tokens))
         await desk.ask("one")
@@ -95,7 +95,7 @@ async def test_an_answer_that_its_limit_cut_short_is_continued(tmp_path, max_tok
 
 async def test_a_thought_alone_is_thought_once_more_and_kept(tmp_path):
     backend = ScriptedBackend(
-        broken(ReasoningDelta(text="They as")), answer("Lettuce.", thought="So.")
+        broken(ReasoningDelta(text="They as")), answer_steps("Lettuce.", thought="So.")
     )
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await desk.say("/continue", sees="Lettuce.")
@@ -107,7 +107,7 @@ async def test_a_thought_alone_is_thought_once_more_and_kept(tmp_path):
 async def test_slash_commands_act_on_the_last_answer(tmp_path):
     links = "See https://example.org/a and https://example.org/b."
     async with ready_desktop(
-        tmp_path, answer("Alpha."), answer(links), asked=["one", "two"]
+        tmp_path, answer_steps("Alpha."), answer_steps(links), asked=["one", "two"]
     ) as desk:
         await desk.say("/links", leads_to=LinksDialog, sees="https://example.org/b")
         await desk.press("escape")
@@ -157,7 +157,9 @@ async def test_copy_takes_what_has_come_of_an_answer_that_is_on_its_way(tmp_path
 
 
 async def test_an_alias_does_what_it_is_taken_for(tmp_path):
-    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"]
+    ) as desk:
         await desk.say("/regenerate", sees="Beta.")
 
 
@@ -172,7 +174,9 @@ async def test_a_copy_of_nothing_leaves_the_clipboard_as_it_is(tmp_path):
 
 
 async def test_a_prompt_without_an_answer_is_asked_again_from_the_prompt(tmp_path):
-    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"]
+    ) as desk:
         await desk.say("/delete")
         await gone(desk, "Alpha.")
         await shown(desk, "▌ ^R regenerate")

@@ -11,7 +11,7 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.versions_dialog import VersionPane, VersionsDialog
 from lmchat.tui.widgets.chat_log import ChatLog
 from tests.support.desktop import half, ready_desktop
-from tests.support.scripted_backend import answer
+from tests.support.scripted_backend import answer_steps
 from tests.support.tui_host import text_of
 from tests.tui.test_chat_pictures import PLAN, SIZES, TALK, said, seen, steps
 
@@ -55,7 +55,7 @@ async def compare(desk) -> None:
 async def test_the_current_version_is_shown_beside_the_one_before_it_and_another_can_be_kept(
     tmp_path,
 ):
-    scripts = [answer(text) for text in ("Alpha.", "**Beta**.", "Gamma.")]
+    scripts = [answer_steps(text) for text in ("Alpha.", "**Beta**.", "Gamma.")]
     async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
         await regenerated(desk, 2)
         await desk.press("alt+up", "=", leads_to=VersionsDialog, sees="Beta.")
@@ -74,7 +74,9 @@ async def test_the_current_version_is_shown_beside_the_one_before_it_and_another
 
 @pytest.mark.parametrize("key", ["escape", "enter"])
 async def test_leaving_and_keeping_the_left_change_nothing(tmp_path, key):
-    async with ready_desktop(tmp_path, answer("Alpha."), answer("Beta."), asked=["one"]) as desk:
+    async with ready_desktop(
+        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"]
+    ) as desk:
         await regenerated(desk, 1)
         await compare(desk)
         assert "change right" not in keys(desk)  # there is no third one
@@ -85,7 +87,7 @@ async def test_leaving_and_keeping_the_left_change_nothing(tmp_path, key):
 
 async def test_both_sides_scroll_and_keep_their_place_when_the_layout_changes(tmp_path):
     async with ready_desktop(
-        tmp_path, answer(LONG), answer(LONG), asked=["one"], size=(100, 30)
+        tmp_path, answer_steps(LONG), answer_steps(LONG), asked=["one"], size=(100, 30)
     ) as desk:
         await regenerated(desk, 1)
         await compare(desk)
@@ -104,7 +106,7 @@ async def test_both_sides_scroll_and_keep_their_place_when_the_layout_changes(tm
 
 async def test_a_version_that_streams_is_followed_although_another_one_is_shown(tmp_path):
     gate = asyncio.Event()
-    scripts = answer("Alpha."), half("Be", gate, "ta.")
+    scripts = answer_steps("Alpha."), half("Be", gate, "ta.")
     async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
         await desk.press("ctrl+r", sees="Be")
         await desk.press("alt+up", "left_square_bracket", sees="Alpha.")
@@ -120,12 +122,12 @@ async def test_a_version_that_streams_is_followed_although_another_one_is_shown(
 
 async def test_versions_of_prompts_and_those_without_a_text_are_shown_too(tmp_path):
     broken = [ServerUnavailable("The server is away.")]
-    async with ready_desktop(tmp_path, answer("Alpha."), broken, asked=["one"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps("Alpha."), broken, asked=["one"]) as desk:
         await desk.press("ctrl+r", sees="The server is away.")
         await compare(desk)
         assert "The server is away." in texts(desk)[0]
         assert AnswerState.FAILED.value in desk.text
-        desk.backend.scripts.append(answer("Beta."))
+        desk.backend.scripts.append(answer_steps("Beta."))
         await desk.press("escape", "alt+up", "e", "!", "enter", sees="Beta.")
         await desk.answered()
         await desk.press("alt+up")
@@ -135,7 +137,7 @@ async def test_versions_of_prompts_and_those_without_a_text_are_shown_too(tmp_pa
 
 
 async def test_reasoning_unfolds_and_text_is_copied_on_the_side_with_the_focus(tmp_path):
-    scripts = answer("Alpha.", thought="Hm."), answer("Beta.")
+    scripts = answer_steps("Alpha.", thought="Hm."), answer_steps("Beta.")
     async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
         await regenerated(desk, 1)
         await compare(desk)

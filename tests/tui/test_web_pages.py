@@ -10,7 +10,7 @@ from textual import events
 from lmchat.tui.screens.ask_dialog import PageDialog
 from tests.support.desktop import calm, ready_desktop, shown
 from tests.support.page_host import PageHost, reply_of
-from tests.support.scripted_backend import answer
+from tests.support.scripted_backend import answer_steps
 
 PAGE = reply_of(b"<script>evil()</script><p>Beans like <b>sun</b>.")
 
@@ -75,7 +75,7 @@ async def test_an_address_in_a_text_is_not_downloaded_even_from_an_allowed_host(
     tmp_path, host, text
 ):
     settings = calm(allowed_hosts=("127.0.0.1",))
-    async with ready_desktop(tmp_path, answer("Yes."), settings=settings) as desk:
+    async with ready_desktop(tmp_path, answer_steps("Yes."), settings=settings) as desk:
         address = host.put("/a", PAGE)
         desk.prompt_input.post_message(events.Paste(text.format(address)))
         await desk.press("space", "enter")
