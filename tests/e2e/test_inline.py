@@ -10,11 +10,10 @@ import time
 import pyte
 import pytest
 
-from tests.e2e.test_cli_tools import CHAT, calling, write_tools
 from tests.support.markdown_answers import markdown_answer, markers_of, pieces
-from tests.support.programs import Inside, run, wait_until
+from tests.support.programs import Inside, run, wait_until, write_tools
 from tests.support.pty_program import ROOT, PtyProgram
-from tests.support.scripted_products import chat_reply
+from tests.support.scripted_products import CHAT, calling, chat_reply
 from tests.support.scripted_server import DONE, Cut, Gate, Hold, Pause, delta, finish, sse
 
 Cli = Inside

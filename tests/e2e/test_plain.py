@@ -10,13 +10,12 @@ from contextlib import aclosing
 import pytest
 
 from lmchat.text import safe_text
-from tests.e2e.test_cli_tools import CHAT, calling, write_tools
 from tests.support import chats
 from tests.support.chats import store_at
 from tests.support.lmchat_screen import stored
-from tests.support.programs import Inside
+from tests.support.programs import Inside, write_tools
 from tests.support.pty_program import ROOT, PtyProgram
-from tests.support.scripted_products import chat_reply, llama_cpp, lm_studio, plain
+from tests.support.scripted_products import CHAT, calling, chat_reply, llama_cpp, lm_studio, plain
 from tests.support.scripted_server import (
     DONE,
     Cut,

@@ -10,11 +10,10 @@ import subprocess
 import pytest
 
 from lmchat.machine.watchdog import ALL_INPUT, watched
-from tests.e2e.test_cli_tools import calling
 from tests.support import mcp_server
 from tests.support.programs import PYTHON, WAIT_S, Cli, run, start
 from tests.support.pty_program import ROOT
-from tests.support.scripted_products import CHAT, chat_reply, router
+from tests.support.scripted_products import CHAT, calling, chat_reply, router
 
 _MODULES = ("fcntl", "termios", "pwd", "grp", "resource", "tty", "pty", "readline")
 _WITHOUT_ANY_LOCK = f"""

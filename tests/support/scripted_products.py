@@ -27,6 +27,21 @@ CHAT = "POST /v1/chat/completions"
 ANSWER = ("Hello", " there", ".")
 
 
+def calling(*calls: tuple[str, str]):
+    """Make an answer that calls tools, each given by its name and its arguments."""
+    made = [
+        {
+            "index": number,
+            "id": f"call_{number}",
+            "function": {"name": name, "arguments": arguments},
+        }
+        for number, (name, arguments) in enumerate(calls)
+    ]
+    return sse(
+        "Let me see.", *(delta(tool_calls=[call]) for call in made), finish("tool_calls"), DONE
+    )
+
+
 def chat_reply(*texts: str, model: str = "tiny") -> Reply:
     words = (delta(text, model=model) for text in texts or ANSWER)
     return sse(*words, finish(model=model), usage(model=model), DONE)
