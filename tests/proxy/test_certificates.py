@@ -13,7 +13,7 @@ from lmchat.proxy.certificates import MAX_BYTES, new_tls_context
 from lmchat.proxy.connections import Connections
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import plain
-from tests.support.scripted_server import ALONE, AUTHORITY, ScriptedServer, json_reply, lead_here
+from tests.support.scripted_server import ALONE, AUTHORITY, ScriptedServer, json_reply
 
 
 @pytest.fixture(autouse=True)
@@ -59,75 +59,38 @@ async def test_a_server_of_ones_own_is_reached_once_its_certificate_is_named(
         assert server.requests[-1].headers["authorization"] == "Bearer sk-1"
 
 
-@pytest.mark.parametrize(
-    ("certificate", "words"),
-    [
+async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(make_client):
+    for certificate, words in (
         ("hosts", "unable to get local issuer certificate"),
         ("alone", "self-signed certificate"),
         ("expired", "certificate has expired"),
         ("elsewhere", "Hostname mismatch, certificate is not valid for 'localhost'"),
-    ],
-)
-async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(
-    make_client, certificate, words
-):
-    client = make_client(ca_file=AUTHORITY if certificate in ("expired", "elsewhere") else "")
-    with server_with_certificate(certificate) as server:
-        endpoint = Endpoint.parse(f"https://localhost:{server.port}")
-        found = await client.check(endpoint)
-        events, error = await events_of(client, ask(endpoint, "marked words"))
-        assert isinstance(error, ServerUnavailable)
-        place = f"localhost:{server.port}"
-        told = f"The certificate of {place} is not trusted: {words}. Nothing was sent."
-        assert (error.kind, error.message) == ("certificate", told)
-        assert "set ca_file in config.toml or SSL_CERT_FILE" in error.hint
-        assert (found.verdict, found.detail, found.next_step) == (
-            Verdict.SERVER_ERROR,
-            told,
-            error.hint,
-        )
-        assert [type(event).__name__ for event in events] == ["RequestSent"], (
-            "it is not tried again"
-        )
-        assert (server.connections, server.requests) == (0, [])
-
-
-async def test_a_certificate_refused_behind_a_proxy_is_not_blamed_on_the_proxy(
-    make_client, monkeypatch
-):
-    monkeypatch.setenv("NO_PROXY", "")
-    lead_here(monkeypatch, "models.example")
-    with server_with_certificate("hosts") as server:
-        async with tunnel_to(server.port) as proxy:
-            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy}")
-            client = make_client(allowed_hosts=("models.example",))
-            _, error = await events_of(client, ask(Endpoint.parse("https://models.example")))
+    ):
+        client = make_client(ca_file=AUTHORITY if certificate in ("expired", "elsewhere") else "")
+        with server_with_certificate(certificate) as server:
+            endpoint = Endpoint.parse(f"https://localhost:{server.port}")
+            found = await client.check(endpoint)
+            events, error = await events_of(client, ask(endpoint, "marked words"))
             assert isinstance(error, ServerUnavailable)
-            assert error.kind == "certificate"
-            assert server.requests == []
+            place = f"localhost:{server.port}"
+            told = f"The certificate of {place} is not trusted: {words}. Nothing was sent."
+            assert (error.kind, error.message) == ("certificate", told)
+            assert "set ca_file in config.toml or SSL_CERT_FILE" in error.hint
+            assert (found.verdict, found.detail, found.next_step) == (
+                Verdict.SERVER_ERROR,
+                told,
+                error.hint,
+            )
+            assert [type(event).__name__ for event in events] == ["RequestSent"], (
+                "it is not tried again"
+            )
+            assert (server.connections, server.requests) == (0, [])
 
 
 @asynccontextmanager
 async def listening(play):
     async with await asyncio.start_server(play, "127.0.0.1", 0) as server:
         yield server.sockets[0].getsockname()[1]
-
-
-def tunnel_to(port: int):
-    """Play a proxy that connects whoever asks to one port of this machine."""
-
-    async def pump(source, target):
-        while data := await source.read(65536):
-            target.write(data)
-        target.close()
-
-    async def play(near, back):
-        await near.readuntil(b"\r\n\r\n")
-        far, there = await asyncio.open_connection("127.0.0.1", port)
-        back.write(b"HTTP/1.1 200 Connected\r\n\r\n")
-        await asyncio.gather(pump(near, there), pump(far, back), return_exceptions=True)
-
-    return listening(play)
 
 
 async def test_https_to_a_server_that_speaks_http_says_so(make_client):
@@ -158,9 +121,10 @@ async def test_http_to_a_server_that_speaks_https_gets_the_hint(make_client, ser
     assert (error.kind, error.hint) == ("wrong_path", "Write https:// in front of its address.")
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
+async def test_a_file_of_certificates_that_is_none_is_named_and_http_goes_on(
+    make_client, server, tmp_path
+):
+    for content, reason in (
         (None, "No such file or directory"),
         (b"", "it contains no certificates"),
         (
@@ -169,22 +133,20 @@ async def test_http_to_a_server_that_speaks_https_gets_the_hint(make_client, ser
         ),
         (b"x" * (MAX_BYTES + 1), "File too large"),
         ("a pipe", "it is not a regular file"),
-    ],
-)
-async def test_a_file_of_certificates_that_is_none_is_named_and_http_goes_on(
-    make_client, server, tmp_path, content, reason
-):
-    file = tmp_path / "company.pem"
-    if content == "a pipe":
-        os.mkfifo(file)
-    elif content is not None:
-        file.write_bytes(content)
-    client = make_client(ca_file=str(file))
-    with server_with_certificate("hosts") as secure:
-        found = await client.check(endpoint_of(secure))
-        assert found.detail == f"The certificates in ca_file cannot be used: {file}: {reason}."
-        assert secure.connections == 0
-    assert (await client.check(endpoint_of(plain(server, "tiny")))).verdict is Verdict.READY
+    ):
+        server.requests.clear()
+        file = tmp_path / "company.pem"
+        file.unlink(missing_ok=True)
+        if content == "a pipe":
+            os.mkfifo(file)
+        elif content is not None:
+            file.write_bytes(content)
+        client = make_client(ca_file=str(file))
+        with server_with_certificate("hosts") as secure:
+            found = await client.check(endpoint_of(secure))
+            assert found.detail == f"The certificates in ca_file cannot be used: {file}: {reason}."
+            assert secure.connections == 0
+        assert (await client.check(endpoint_of(plain(server, "tiny")))).verdict is Verdict.READY
 
 
 def test_a_variable_that_names_no_certificates_is_told_by_its_name(monkeypatch):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.message import FilePart
@@ -19,9 +18,8 @@ def with_files(request, *parts, **files):
     return replace(request, messages=(fresh,), files=files)
 
 
-@pytest.mark.parametrize(
-    ("files", "content"),
-    [
+async def test_images_are_parts_and_other_files_are_fenced_text(server, make_client):
+    for files, content in (
         (
             {"a": b"\x89PN", "b": TEXT.encode()},
             [
@@ -34,13 +32,12 @@ def with_files(request, *parts, **files):
             "[image garden.png]\n\nFile notes .md:\n```\n\ufffd\n```\n\nWhat?",
         ),
         ({}, "[file garden.png is missing]\n\n[file notes .md is missing]\n\nWhat?"),
-    ],
-    ids=["seen", "named", "missing"],
-)
-async def test_images_are_parts_and_other_files_are_fenced_text(server, client, files, content):
-    plain(server)
-    await events_of(client, with_files(ask(server, "What?"), IMAGE, NOTES, **files))
-    assert server.seen(CHAT)[0].json["messages"] == [{"role": "user", "content": content}]
+    ):
+        server.requests.clear()
+        client = make_client()
+        plain(server)
+        await events_of(client, with_files(ask(server, "What?"), IMAGE, NOTES, **files))
+        assert server.seen(CHAT)[0].json["messages"] == [{"role": "user", "content": content}]
 
 
 async def test_files_do_not_count_for_the_limit_of_a_request(server, client):

@@ -40,20 +40,19 @@ def events_bytes(text: str) -> bytes:
 
 
 @pytest.mark.rule("R-34")
-@pytest.mark.parametrize(
-    ("packing", "pack"),
-    [
+async def test_a_usual_packing_is_read(server, make_client):
+    for packing, pack in (
         ("gzip", gzip.compress),
         ("deflate", zlib.compress),
         ("deflate", lambda data: zlib.compress(data, wbits=-zlib.MAX_WBITS)),
         ("identity", bytes),
-    ],
-)
-async def test_a_usual_packing_is_read(server, client, packing, pack):
-    server.on(CHAT, packed(pack(events_bytes("Hello " * 50_000)), packing))
-    events, error = await events_of(client, ask(server))
-    assert error is None
-    assert text_of(events) == "Hello " * 50_000
+    ):
+        server.requests.clear()
+        client = make_client()
+        server.on(CHAT, packed(pack(events_bytes("Hello " * 50_000)), packing))
+        events, error = await events_of(client, ask(server))
+        assert error is None
+        assert text_of(events) == "Hello " * 50_000
 
 
 async def test_a_broken_packing_interrupts(server, client):
@@ -71,21 +70,23 @@ async def test_an_answer_without_end_ends_as_interrupted_and_is_kept(server, cli
     assert 9_000 < len(text_of(events)) <= 10_000
 
 
-@pytest.mark.parametrize("shape", ["reasoning_content", "tool_calls", "white space"])
 async def test_thought_calls_and_white_space_count_for_the_length_too(
-    server, client, monkeypatch, shape
+    server, make_client, monkeypatch
 ):
-    monkeypatch.setattr(chunks, "MAX_ANSWER_CHARS", 10_000)
-    call = {"id": "c", "function": {"name": "", "arguments": ""}}
-    piece = {
-        "reasoning_content": delta(reasoning_content="hm " * 100),
-        "tool_calls": delta(tool_calls=[call] * 20),
-        "white space": delta(" \n" * 100),
-    }[shape]
-    server.on(CHAT, sse(*(piece for _ in range(100)), Hold()))
-    _, error = await events_of(client, ask(server))
-    assert isinstance(error, StreamInterrupted)
-    assert "longer than" in error.message
+    for shape in ("reasoning_content", "tool_calls", "white space"):
+        server.requests.clear()
+        client = make_client()
+        monkeypatch.setattr(chunks, "MAX_ANSWER_CHARS", 10_000)
+        call = {"id": "c", "function": {"name": "", "arguments": ""}}
+        piece = {
+            "reasoning_content": delta(reasoning_content="hm " * 100),
+            "tool_calls": delta(tool_calls=[call] * 20),
+            "white space": delta(" \n" * 100),
+        }[shape]
+        server.on(CHAT, sse(*(piece for _ in range(100)), Hold()))
+        _, error = await events_of(client, ask(server))
+        assert isinstance(error, StreamInterrupted)
+        assert "longer than" in error.message
 
 
 def test_white_space_before_an_answer_is_not_held_back_for_ever():
@@ -123,31 +124,31 @@ async def test_figures_beyond_all_sense_count_as_not_told(server, client):
     assert all(report == UsageReported() for report in reports)
 
 
-@pytest.mark.parametrize(
-    "told",
-    [
+async def test_odd_figures_in_a_refusal_are_not_written_out(server, make_client):
+    for told in (
         {"code": NOISE, "n_prompt_tokens": NOISE, "n_ctx": 1},
         {"code": {"a": ["b"]}, "n_prompt_tokens": "many", "n_ctx": [1]},
         {"code": True, "n_prompt_tokens": -1, "n_ctx": None},
-    ],
-)
-async def test_odd_figures_in_a_refusal_are_not_written_out(server, client, told):
-    error_body = {"error": {"type": "exceed_context_size_error", "message": "too long", **told}}
-    server.on(CHAT, json_reply(error_body, status=400))
-    _, error = await events_of(client, ask(server))
-    assert error.kind == "context_overflow"
-    assert len(error.message) + len(error.details) < 300
-    assert not any(sign in error.message + error.details for sign in ("{", "[", "999"))
+    ):
+        server.requests.clear()
+        client = make_client()
+        error_body = {"error": {"type": "exceed_context_size_error", "message": "too long", **told}}
+        server.on(CHAT, json_reply(error_body, status=400))
+        _, error = await events_of(client, ask(server))
+        assert error.kind == "context_overflow"
+        assert len(error.message) + len(error.details) < 300
+        assert not any(sign in error.message + error.details for sign in ("{", "[", "999"))
 
 
-@pytest.mark.parametrize("before", ["", "x" * 290, "x" * 280])
 async def test_a_key_that_the_server_repeats_is_cut_out_wherever_the_sentence_ends(
-    server, make_client, before
+    server, make_client
 ):
-    client = make_client(key=f" {KEY} ")
-    server.on(CHAT, error_reply(401, f"{before} {KEY}", code=KEY))
-    _, error = await events_of(client, ask(server))
-    assert KEY[:5] not in f"{error} {error.details} {error.hint}"
+    for before in ("", "x" * 290, "x" * 280):
+        server.requests.clear()
+        client = make_client(key=f" {KEY} ")
+        server.on(CHAT, error_reply(401, f"{before} {KEY}", code=KEY))
+        _, error = await events_of(client, ask(server))
+        assert KEY[:5] not in f"{error} {error.details} {error.hint}"
 
 
 async def test_a_key_that_a_redirect_repeats_is_cut_out(server, make_client):

@@ -32,14 +32,14 @@ NEAR += ("box.lan:1", "mac.local:1", "nas.home.arpa:1")
 FAR = ("api.example.com", "8.8.8.8:1", "[2606:4700::1]:1", "localhost.evil.com", "box.lan.example")
 
 
-@pytest.mark.parametrize("address", NEAR)
-def test_a_machine_of_the_own_network_is_near(address):
-    assert Endpoint.parse(address).is_near
+def test_a_machine_of_the_own_network_is_near():
+    for address in NEAR:
+        assert Endpoint.parse(address).is_near
 
 
-@pytest.mark.parametrize("address", FAR)
-def test_any_other_is_far(address):
-    assert not Endpoint.parse(address).is_near
+def test_any_other_is_far():
+    for address in FAR:
+        assert not Endpoint.parse(address).is_near
 
 
 @pytest.mark.parametrize(
@@ -59,22 +59,19 @@ def test_a_failure_of_a_near_server_is_tried_again_only_where_it_may_pass(
     assert plan_for(error, Endpoint.parse(FAR[0]), Product.LLAMA_CPP) == far
 
 
-@pytest.mark.parametrize(
-    ("error", "near", "far"),
-    [
+def test_a_near_server_that_is_off_costs_one_short_wait_and_a_far_one_two_long_ones():
+    for error, near, far in (
         (httpx.ConnectError("refused"), RetryPlan(attempts=2, wait_s=REFUSED_WAIT_S), RetryPlan()),
         (httpx.ConnectTimeout(""), None, RetryPlan(attempts=2)),
         (httpx.ReadTimeout(""), None, None),
         (httpx.PoolTimeout(""), None, None),
         (httpx.ReadError(""), None, None),
-    ],
-)
-def test_a_near_server_that_is_off_costs_one_short_wait_and_a_far_one_two_long_ones(
-    error, near, far
-):
-    for address, plan in ((NEAR[3], near), (NEAR[6], near), (FAR[0], far)):
-        endpoint = Endpoint.parse(address)
-        assert plan_for(unavailable(error, endpoint), endpoint, Product.OPENAI_COMPATIBLE) == plan
+    ):
+        for address, plan in ((NEAR[3], near), (NEAR[6], near), (FAR[0], far)):
+            endpoint = Endpoint.parse(address)
+            assert (
+                plan_for(unavailable(error, endpoint), endpoint, Product.OPENAI_COMPATIBLE) == plan
+            )
 
 
 def test_this_machine_is_one_server_by_whatever_name():

@@ -7,11 +7,10 @@ from contextlib import AsyncExitStack, aclosing
 
 import pytest
 
-from lmchat.domain.event import RequestQueued, RequestSent, TextDelta
+from lmchat.domain.event import RequestQueued, RequestSent
 from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint
 from lmchat.slots import Slots
-from tests.support.proxy_calls import ask, endpoint_of, events_of, text_of
+from tests.support.proxy_calls import ask, endpoint_of, text_of
 from tests.support.scripted_products import CHAT, LLAMA, chat_reply, llama_cpp, lm_studio, router
 from tests.support.scripted_server import DONE, Gate, Hold, delta, finish, json_reply, sse
 
@@ -38,37 +37,6 @@ async def first_events(client, *requests) -> list:
             stream = await stack.enter_async_context(aclosing(client.stream(request)))
             events.append(await anext(stream))
         return events
-
-
-async def told_of_both(client, server) -> list[tuple[str, object]]:
-    """Ask for two long answers at once; return the events of both as they arrive, with a name."""
-    endpoint = Endpoint.parse(server.url)
-    await client.check(endpoint)
-    told: list[tuple[str, object]] = []
-
-    async def listen(name):
-        request = request_to(
-            endpoint, f"Tell me about {name}.", model=server.models[0], max_tokens=60
-        )
-        events, error = await events_of(client, request, on_event=lambda e: told.append((name, e)))
-        assert error is None
-        assert text_of(events)
-
-    await asyncio.gather(listen("Norway"), listen("Peru"))
-    return told
-
-
-def places(told, name, kind) -> list[int]:
-    return [
-        place for place, (of, event) in enumerate(told) if of == name and isinstance(event, kind)
-    ]
-
-
-async def test_a_real_server_with_two_slots_writes_two_answers_at_once(client, start_real_server):
-    told = await told_of_both(client, start_real_server(slots=2))
-    assert not [event for _, event in told if isinstance(event, RequestQueued)]
-    assert places(told, "Peru", TextDelta)[0] < places(told, "Norway", TextDelta)[-1]
-    assert places(told, "Norway", TextDelta)[0] < places(told, "Peru", TextDelta)[-1]
 
 
 async def test_after_a_check_that_finds_another_number_this_many_run(server, client):

@@ -92,9 +92,8 @@ def test_probabilities_after_the_samplers_are_read_too():
     assert choice.top[1].logprob < -100
 
 
-@pytest.mark.parametrize(
-    "entry",
-    [
+def test_what_is_no_token_with_a_number_is_left_out():
+    for entry in (
         None,
         7,
         {},
@@ -105,32 +104,27 @@ def test_probabilities_after_the_samplers_are_read_too():
         {"token": "No", "logprob": int("-" + "9" * 400)},
         {"token": "x" * 5000, "logprob": -1},
         {"token": "", "bytes": [], "logprob": -1},
-    ],
-)
-def test_what_is_no_token_with_a_number_is_left_out(entry):
-    assert texts(choices_of(chunk("No", entry), chunk("!", token("!")))) == ["No!"]
+    ):
+        assert texts(choices_of(chunk("No", entry), chunk("!", token("!")))) == ["No!"]
 
 
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
+def test_a_token_whose_bytes_are_odd_has_a_text_that_can_be_encoded():
+    for fields, expected in (
         ({"bytes": [300, -1]}, "No"),
         ({"bytes": "No"}, "No"),
         ({"bytes": None}, "No"),
         ({"bytes": [0xF0, 0x9F]}, "\ufffd"),
         ({"token": "\ud83c", "bytes": None}, "\ufffd"),
-    ],
-)
-def test_a_token_whose_bytes_are_odd_has_a_text_that_can_be_encoded(fields, expected):
-    (choice,) = choices_of(chunk("No", token("No", **fields)))
-    assert choice.token == expected
-    assert choice.token.encode()
+    ):
+        (choice,) = choices_of(chunk("No", token("No", **fields)))
+        assert choice.token == expected
+        assert choice.token.encode()
 
 
-@pytest.mark.parametrize("logprob", [-3.4e38, -1e300, 0.5])
-def test_a_probability_is_never_beyond_its_limits(logprob):
-    (choice,) = choices_of(chunk("No", token("No", logprob)))
-    assert -1000 < choice.logprob <= 0
+def test_a_probability_is_never_beyond_its_limits():
+    for logprob in (-3.4e38, -1e300, 0.5):
+        (choice,) = choices_of(chunk("No", token("No", logprob)))
+        assert -1000 < choice.logprob <= 0
 
 
 def test_an_infinite_logprob_is_no_number():

@@ -105,10 +105,9 @@ TABLE = {
 
 
 @pytest.mark.rule("R-20")
-@pytest.mark.parametrize("name", TABLE)
-def test_fragments_are_put_together(name):
-    chunks, found = TABLE[name]
-    assert put_together(*chunks) == found
+def test_fragments_are_put_together():
+    for name, (chunks, found) in TABLE.items():
+        assert put_together(*chunks) == found, name
 
 
 def test_rubbish_is_no_call():
@@ -159,22 +158,21 @@ async def test_without_tools_in_the_request_calls_and_results_become_text_of_the
     assert body["messages"][1]["content"] == "Result of files/read():\nfound\n\nIt says found."
 
 
-@pytest.mark.parametrize(
-    "refusal",
-    [
+async def test_a_server_that_refuses_tools_is_asked_without_them_and_that_is_said(
+    server, make_client
+):
+    for refusal in (
         "registry.ollama.ai/library/gemma:2b does not support tools",
         '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
-    ],
-)
-async def test_a_server_that_refuses_tools_is_asked_without_them_and_that_is_said(
-    server, client, refusal
-):
-    server.on(CHAT, error_reply(400, refusal), chat_reply("Hi"))
-    events, error = await events_of(
-        client, replace(ask(server), tools=(READ_TOOL,), must_call=True)
-    )
-    assert error is None
-    assert [one.note for one in events if isinstance(one, RequestAdapted)] == [
-        f"The server says: {refusal}. Sending the request again without tools."
-    ]
-    assert not {"tools", "tool_choice"} & set(server.seen(CHAT)[-1].json)
+    ):
+        server.requests.clear()
+        client = make_client()
+        server.on(CHAT, error_reply(400, refusal), chat_reply("Hi"))
+        events, error = await events_of(
+            client, replace(ask(server), tools=(READ_TOOL,), must_call=True)
+        )
+        assert error is None
+        assert [one.note for one in events if isinstance(one, RequestAdapted)] == [
+            f"The server says: {refusal}. Sending the request again without tools."
+        ]
+        assert not {"tools", "tool_choice"} & set(server.seen(CHAT)[-1].json)

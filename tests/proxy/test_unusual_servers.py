@@ -7,7 +7,6 @@ from lmchat.domain.event import ModelLoading
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.proxy import timeouts as loading_module
-from lmchat.proxy.sse import MAX_LINE_BYTES
 from tests.support import scripted_products as products
 from tests.support.proxy_calls import PortMap, ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import CHAT, LLAMA, chat_reply, model_list
@@ -29,33 +28,28 @@ KEY = "sk-1"
 
 
 @pytest.mark.rule("R-5")
-@pytest.mark.parametrize(
-    "chat",
-    [
+async def test_a_wrapper_that_passes_on_the_name_of_its_engine_stays_itself(server, make_client):
+    """Jan sends llama.cpp's name along with replies to chats, and its own with none."""
+    for chat in (
         sse("Hello", finish(), DONE, headers=LLAMA),
         error_reply(500, "no", type="server_error", headers=LLAMA),
-    ],
-)
-async def test_a_wrapper_that_passes_on_the_name_of_its_engine_stays_itself(
-    server, make_client, chat
-):
-    """Jan sends llama.cpp's name along with replies to chats, and its own with none."""
-    products.jan(server).on(CHAT, chat)
-    ports = PortMap({("127.0.0.1", 1337): server})
-    client = make_client(transport=ports)
-    endpoint = Endpoint.parse("http://127.0.0.1:1337")
-    assert (await client.detect())[0].product is Product.JAN
-    await events_of(client, ask(endpoint, product=Product.JAN, model="jan-nano"))
-    assert (await client.check(endpoint)).product is Product.JAN
-    assert (await client.models(endpoint, is_refresh=True)).models[0].product is Product.JAN
-    assert not {"/props", "/health", "/slots"} & set(ports.paths(1337)), (
-        "the engine is not asked behind it"
-    )
+    ):
+        server.requests.clear()
+        products.jan(server).on(CHAT, chat)
+        ports = PortMap({("127.0.0.1", 1337): server})
+        client = make_client(transport=ports)
+        endpoint = Endpoint.parse("http://127.0.0.1:1337")
+        assert (await client.detect())[0].product is Product.JAN
+        await events_of(client, ask(endpoint, product=Product.JAN, model="jan-nano"))
+        assert (await client.check(endpoint)).product is Product.JAN
+        assert (await client.models(endpoint, is_refresh=True)).models[0].product is Product.JAN
+        assert not {"/props", "/health", "/slots"} & set(ports.paths(1337)), (
+            "the engine is not asked behind it"
+        )
 
 
-@pytest.mark.parametrize(
-    ("status", "state", "verdict"),
-    [
+async def test_each_state_that_a_router_tells_is_understood(server, make_client):
+    for status, state, verdict in (
         ({"value": "loaded"}, LoadState.LOADED, Verdict.READY),
         ({"value": "sleeping"}, LoadState.ASLEEP, Verdict.READY),
         ({"value": "loading"}, LoadState.LOADING, Verdict.LOADING),
@@ -69,16 +63,16 @@ async def test_a_wrapper_that_passes_on_the_name_of_its_engine_stays_itself(
         ({"value": "unloaded", "exit_code": -9}, LoadState.NOT_LOADED, Verdict.NO_MODEL),
         ({"value": "dreaming"}, LoadState.UNKNOWN, Verdict.READY),
         ({"value": 7, "failed": "no", "args": "x"}, LoadState.UNKNOWN, Verdict.READY),
-    ],
-)
-async def test_each_state_that_a_router_tells_is_understood(server, client, status, state, verdict):
-    row = {"id": "m", "object": "model", "owned_by": "llamacpp", "status": status}
-    server.on("GET /v1/models", json_reply({"object": "list", "data": [row]}, headers=LLAMA))
-    server.on("GET /props", json_reply({"role": "router"}, headers=LLAMA))
-    candidate = await client.check(endpoint_of(server))
-    assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, verdict)
-    assert [model.state for model in candidate.models] == [state]
-    assert candidate.next_step or verdict is Verdict.READY
+    ):
+        server.requests.clear()
+        client = make_client()
+        row = {"id": "m", "object": "model", "owned_by": "llamacpp", "status": status}
+        server.on("GET /v1/models", json_reply({"object": "list", "data": [row]}, headers=LLAMA))
+        server.on("GET /props", json_reply({"role": "router"}, headers=LLAMA))
+        candidate = await client.check(endpoint_of(server))
+        assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, verdict)
+        assert [model.state for model in candidate.models] == [state]
+        assert candidate.next_step or verdict is Verdict.READY
 
 
 def prefixed(server: ScriptedServer) -> Endpoint:
@@ -142,23 +136,22 @@ async def test_a_newer_jan_tells_what_it_could_start_beside_what_runs(server, cl
     ]
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
+async def test_an_older_jan_is_used_with_what_runs(server, make_client):
+    for reply in (
         text_reply("Not Found", status=404),
         text_reply("Method Not Allowed", status=405),
         json_reply({"data": "odd"}),
         json_reply({"data": [None, 7, {"id": ""}, {"id": 7}]}),
         text_reply("It works!"),
         raw_reply(Cut(is_reset=True)),
-    ],
-)
-async def test_an_older_jan_is_used_with_what_runs(server, client, reply):
-    products.jan(server, "one").on("GET /v1/models/available", reply)
-    for _ in range(2):
-        candidate = await client.check(endpoint_of(server))
-    assert (candidate.product, candidate.verdict) == (Product.JAN, Verdict.READY)
-    assert [model.model_id for model in candidate.models] == ["one"]
+    ):
+        server.requests.clear()
+        client = make_client()
+        products.jan(server, "one").on("GET /v1/models/available", reply)
+        for _ in range(2):
+            candidate = await client.check(endpoint_of(server))
+        assert (candidate.product, candidate.verdict) == (Product.JAN, Verdict.READY)
+        assert [model.model_id for model in candidate.models] == ["one"]
 
 
 @pytest.mark.parametrize(
@@ -179,25 +172,18 @@ async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(
     assert [model.model_id for model in candidate.models] == ["tiny.gguf"]
 
 
-@pytest.mark.rule("R-37")
-@pytest.mark.parametrize("size", [10 << 20, MAX_LINE_BYTES + 1])
-async def test_one_line_beyond_its_limit_ends_the_stream_and_keeps_what_came(server, client, size):
-    server.on(CHAT, sse("kept", b"data: " + b"x" * size, finish(), DONE))
-    events, error = await events_of(client, ask(server))
-    assert (error.kind, text_of(events)) == ("interrupted", "kept")
-    assert "malformed stream" in error.message
-
-
 ODD_NAMES = ["tiny\x07 model", "a\nb", "\x1b[31mred", "x" * 2000, " "]
 
 
-@pytest.mark.parametrize("name", ODD_NAMES)
-async def test_a_model_can_be_asked_by_whatever_name_the_server_lists(server, client, name):
-    server.on("GET /v1/models", model_list(name)).on(CHAT, chat_reply("Hello"))
-    found = await client.check(endpoint_of(server))
-    events, error = await events_of(client, ask(server, model=found.models[0].model_id))
-    assert (text_of(events), error) == ("Hello", None)
-    assert server.seen(CHAT)[0].json["model"] == name
+async def test_a_model_can_be_asked_by_whatever_name_the_server_lists(server, make_client):
+    for name in ODD_NAMES:
+        server.requests.clear()
+        client = make_client()
+        server.on("GET /v1/models", model_list(name)).on(CHAT, chat_reply("Hello"))
+        found = await client.check(endpoint_of(server))
+        events, error = await events_of(client, ask(server, model=found.models[0].model_id))
+        assert (text_of(events), error) == ("Hello", None)
+        assert server.seen(CHAT)[0].json["model"] == name
 
 
 PAGE = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"

@@ -18,9 +18,8 @@ GOOD = ChatRequest(
 )
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
+def test_each_wrong_part_is_named_in_the_fixed_words():
+    for changes, words in (
         ({"model": ""}, "No Jan model selected"),
         ({"model": "", "product": Product.LM_STUDIO}, "No LM Studio model selected"),
         ({"model": "", "product": Product.OPENAI_COMPATIBLE}, "No LM Studio model selected"),
@@ -32,12 +31,10 @@ GOOD = ChatRequest(
         ({"messages": ()}, "Invalid messages array"),
         ({"messages": None}, "Invalid messages array"),
         ({"messages": (text_message(Role.USER, ""),)}, "Invalid message content"),
-    ],
-)
-def test_each_wrong_part_is_named_in_the_fixed_words(changes, words):
-    with pytest.raises(RequestInvalid) as caught:
-        check_request(replace(GOOD, **changes))
-    assert caught.value.message.startswith(words)
+    ):
+        with pytest.raises(RequestInvalid) as caught:
+            check_request(replace(GOOD, **changes))
+        assert caught.value.message.startswith(words)
 
 
 def test_a_good_request_passes():
