@@ -17,7 +17,7 @@ from lmchat.domain.session import Session
 from lmchat.errors import ServerUnavailable
 from lmchat.services.open_sessions import OpenSessions, TurnPhase
 from lmchat.services.read_ahead import LEAST_TOKENS, STEP_TOKENS, ReadAhead, steps_of
-from tests.support.real_sessions import until_read
+from tests.support.conversations import until_read
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, read
 
 HERE = Endpoint.parse("http://127.0.0.1:9931")

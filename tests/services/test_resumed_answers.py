@@ -9,8 +9,8 @@ from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.formats.json_format import to_json
 from lmchat.services.continuation import CONTINUE
 from lmchat.services.conversation import Conversation
-from tests.services.test_conversation import begin, settings_for
 from tests.support.chats import read_chats
+from tests.support.conversations import begin, settings_for
 from tests.support.scripted_backend import ScriptedBackend, read
 
 END = StreamFinished(reason="stop")

@@ -15,8 +15,8 @@ from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable, Str
 from lmchat.formats.json_format import to_json
 from lmchat.formats.markdown_write import to_markdown
 from lmchat.formats.writing import to_text
-from tests.services.test_conversation import begin, on_disk, reading, settings_for
 from tests.support.chats import read_chats
+from tests.support.conversations import begin, on_disk, reading, settings_for
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, read
 
 END = StreamFinished(reason="stop")
