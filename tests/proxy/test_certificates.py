@@ -10,7 +10,6 @@ import pytest
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy.certificates import MAX_BYTES, new_tls_context
-from lmchat.proxy.connections import Connections
 from tests.support.proxy_calls import ask, endpoint_of, events_of
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ALONE, AUTHORITY, ScriptedServer, json_reply
@@ -165,16 +164,3 @@ def test_the_variable_takes_the_place_of_the_usual_certificates_and_the_setting_
     monkeypatch.setenv("SSL_CERT_FILE", AUTHORITY)
     assert len(new_tls_context().get_ca_certs()) == 1
     assert new_tls_context().verify_mode is ssl.CERT_REQUIRED
-
-
-async def test_certificates_are_read_once_for_all_servers_and_never_for_http(monkeypatch):
-    read = []
-    monkeypatch.setattr(
-        "lmchat.proxy.connections.new_tls_context",
-        lambda file: read.append(file) or new_tls_context(file),
-    )
-    connections = Connections(ca_file=AUTHORITY)
-    for address in ("http://127.0.0.1:1", "https://127.0.0.1:2", "https://models.example"):
-        await connections.client(Endpoint.parse(address))
-    await connections.aclose()
-    assert read == [AUTHORITY]

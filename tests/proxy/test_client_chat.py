@@ -26,7 +26,6 @@ from tests.support.scripted_server import (
     Hold,
     Pause,
     ScriptedServer,
-    delta,
     error_reply,
     finish,
     free_port,
@@ -34,7 +33,6 @@ from tests.support.scripted_server import (
     raw_reply,
     sse,
     text_reply,
-    usage,
 )
 
 BUSY = {"error": {"message": "server busy, please try again", "type": "overloaded"}}
@@ -176,22 +174,6 @@ async def test_a_refusal_that_stays_is_sent_twice_at_most_and_once_if_no_other_n
         assert (error.status, len(server.seen(CHAT))) == (400, times)
 
 
-async def test_what_was_learnt_is_unlearnt_where_the_server_changes(server, client):
-    def only(name):
-        def play(seen):
-            refused = error_reply(400, f"Unsupported; use {name} instead", param=other)
-            return chat_reply() if name in seen.json else refused
-
-        other = {"max_tokens": "max_completion_tokens"}.get(name, "max_tokens")
-        return play
-
-    for name in ("max_completion_tokens", "max_tokens"):
-        server.on(CHAT, only(name))
-        for _ in range(2):
-            assert (await events_of(client, ask(server, max_tokens=9)))[1] is None
-    assert len(server.seen(CHAT)) == 3 + 3
-
-
 async def test_a_failure_that_may_pass_is_tried_again(server, make_client):
     gateway = sse({"error": {"message": "overloaded", "code": "529"}}, DONE)
     busy = [json_reply(BUSY, status=status) for status in (429, 502, 503, 504, 408)]
@@ -321,20 +303,6 @@ async def test_no_token_within_the_set_time_is_a_request_timeout(server, make_cl
         server
     )  # a busy server may read it only after the time is over
     assert await asyncio.to_thread(request.client_left.wait, 5)
-
-
-async def test_a_chunk_without_a_piece_of_the_answer_is_no_token(server, make_client):
-    client = make_client(timeouts=TimeoutSettings(first_token_s=0.1))
-    chunks = [
-        b": ping\n\n",
-        delta(None, role="assistant", content=None),
-        delta("", role="assistant", reasoning_content="", tool_calls=[]),
-        {**delta(""), "prompt_progress": {"total": 9, "cache": 0, "processed": 4}},
-        usage(),
-    ]
-    server.on(CHAT, sse(*[*chunks, Pause(0.05)] * 10, finish(), DONE))
-    _, error = await events_of(client, ask(server))
-    assert error.kind == "timeout"
 
 
 async def test_a_silent_stream_is_called_stalled_and_then_interrupted(server, make_client):

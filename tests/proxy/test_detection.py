@@ -9,7 +9,6 @@ import pytest
 from lmchat.cli.server_variables import endpoints_of_variables
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, LoadState, Verdict
-from lmchat.errors import ServerUnavailable
 from lmchat.proxy.servers import SERVERS, llama_cpp
 from tests.support import scripted_products as products
 from tests.support.proxy_calls import PortMap, endpoint_of
@@ -305,20 +304,6 @@ async def test_own_endpoints_come_first_and_are_asked_once_and_only_if_they_are_
     assert mine[page].next_step == "Check the port and the path of the address"
 
 
-async def test_an_address_of_the_environment_is_marked_and_one_elsewhere_only_listed(
-    start, make_client
-):
-    ports = PortMap({("127.0.0.1", 11434): products.ollama(start())})
-    client = make_client(transport=ports)
-    client.expect({Product.OLLAMA: Endpoint.parse("http://gpu-box:11434")})
-    found = [one for one in await client.detect() if one.product is Product.OLLAMA]
-    rows = {one.endpoint.host: one for one in found}
-    far, near = rows["gpu-box"], rows["127.0.0.1"]
-    assert (far.is_hinted, far.next_step) == (True, "lmchat --allow-host gpu-box")
-    assert (near.is_hinted, near.verdict) == (False, Verdict.NO_MODEL)
-    assert "gpu-box" not in {host for host, *_ in ports.asked}
-
-
 async def test_silent_ports_cost_one_time_out_together_and_hide_nobody(start, detect):
     """One time-out after the other would take longer than the time limit of a test."""
     silent = start()
@@ -423,18 +408,6 @@ async def test_one_look_that_fails_in_an_unknown_way_hides_nobody(
     assert found[Product.LLAMA_CPP] is Verdict.SERVER_ERROR
     assert "ValueError" in caplog.text
     assert "sk-words" not in caplog.text
-
-
-async def test_a_failed_list_of_models_says_nothing_about_the_product(start, make_client):
-    """vLLM is expected at this port; first nothing answers there, then another product."""
-    ports = PortMap({})
-    client, endpoint = make_client(transport=ports), Endpoint.parse("http://127.0.0.1:8000")
-    with pytest.raises(ServerUnavailable):
-        await client.models(endpoint)
-    ports.places["127.0.0.1", 8000] = start(products.plain)
-    (model,) = (await client.models(endpoint)).models
-    assert (model.product, model.state) == (Product.OPENAI_COMPATIBLE, LoadState.UNKNOWN)
-    assert (await client.check(endpoint)).product is Product.OPENAI_COMPATIBLE
 
 
 async def test_an_address_of_an_earlier_run_is_looked_at_in_the_same_scan_and_is_not_ones_own(

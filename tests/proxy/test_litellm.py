@@ -6,7 +6,7 @@ import pytest
 
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, Verdict
-from tests.support.proxy_calls import PortMap, ask, endpoint_of, events_of
+from tests.support.proxy_calls import PortMap
 from tests.support.scripted_server import Seen, json_reply, text_reply
 
 KEY = "sk-master"
@@ -62,10 +62,3 @@ async def test_it_is_recognised_at_any_port_whatever_the_key(
         candidate = await client.check(Endpoint.parse(f"http://127.0.0.1:{port}"))
         assert (candidate.product, candidate.verdict) == (Product.LITELLM, verdict)
     assert "virtual key" in candidate.next_step or verdict is Verdict.READY
-
-
-async def test_a_failure_with_a_key_is_one_of_the_server(litellm, make_client):
-    litellm.on(CHAT, text_reply("Internal Server Error", status=500))
-    request = ask(endpoint_of(litellm), product=Product.LITELLM, model="tiny")
-    _, error = await events_of(make_client(key=KEY), request)
-    assert error.kind == "server_error"

@@ -8,7 +8,7 @@ import pytest
 
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, LoadState, ModelInfo
-from lmchat.errors import ServerRejected, ServerUnavailable
+from lmchat.errors import ServerRejected
 from lmchat.proxy.model_cache import ModelCache
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import plain
@@ -38,15 +38,6 @@ async def test_a_list_is_fresh_for_its_time_and_stale_for_ever():
     assert cache.fresh_list(HERE) is None
     assert (cache.stale_list(HERE).age_s, cache.stale_list(HERE).is_stale) == (601, True)
     assert [one.model_id for one in cache.all_models().models] == ["a"]
-
-
-async def test_localhost_and_its_address_are_one_server_to_the_cache():
-    cache, literal = ModelCache(600), Endpoint.parse("127.0.0.1:1234")
-    await cache.put(HERE, (model("a", is_embedding=True), model("b")))
-    await cache.put(literal, (model("a"),))
-    assert [(one.model_id, one.is_embedding) for one in cache.all_models().models] == [("a", True)]
-    assert cache.fresh_list(HERE).models == cache.fresh_list(literal).models
-    assert model("a").server_id == literal.url
 
 
 async def test_the_file_is_read_at_the_next_start(tmp_path):
@@ -107,14 +98,6 @@ async def test_when_the_server_is_away_the_old_list_stands_in_with_its_age(serve
     server.stop()
     stale = await client.models(endpoint, is_refresh=True)
     assert (stale.is_stale, [one.model_id for one in stale.models]) == (True, ["tiny"])
-
-
-async def test_without_an_old_list_the_error_tells_what_helps(server, client):
-    endpoint = endpoint_of(server)
-    server.stop()
-    with pytest.raises(ServerUnavailable, match=f"Nothing answers at {endpoint.netloc}") as caught:
-        await client.models(endpoint)
-    assert caught.value.hint
 
 
 async def test_a_refusal_is_no_reason_for_an_old_list(server, client):

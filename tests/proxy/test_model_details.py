@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from lmchat.domain.server import LoadState, Verdict
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import LLAMA, llama_cpp, model_list
-from tests.support.scripted_server import ScriptedServer, error_reply, json_reply
+from tests.support.scripted_server import ScriptedServer, json_reply
 
 SHOW = "POST /api/show"
 LITELLM = {"x-litellm-version": "1.0"}
@@ -59,15 +58,6 @@ async def test_ollama_is_asked_for_a_model_once_and_again_when_it_changes(server
     assert sorted(models_shown(server)) == ["a", "b", "b"]
 
 
-async def test_a_health_check_asks_for_the_model_in_memory_alone_and_once(server, client):
-    Ollama(server, "a", "b", loaded=("b",))
-    for _ in range(3):
-        candidate = await client.check(endpoint_of(server))
-    assert models_shown(server) == ["b"]
-    assert [model.context_max for model in candidate.models] == [None, 131072]
-    assert candidate.models[1].state is LoadState.LOADED
-
-
 async def test_sglang_tells_what_its_model_can(server, client):
     server.on("GET /v1/models", model_list("qwen", owned_by="sglang", max_model_len=1000))
     info = {"is_generation": True, "has_image_understanding": True, "tool_call_parser": "qwen25"}
@@ -99,19 +89,6 @@ async def test_litellm_tells_context_and_abilities(server, client):
     assert not any(model.is_blind for model in (gpt, embed, other))
     assert (embed.is_embedding, embed.context_max) == (True, None)
     assert (other.context_max, other.capabilities) == (None, ())
-
-
-async def test_a_key_that_may_not_ask_litellm_for_more_may_still_chat(server, client):
-    server.on(
-        "GET /v1/models", json_reply({"object": "list", "data": [{"id": "gpt"}]}, headers=LITELLM)
-    )
-    refuse = error_reply(401, "Only proxy admin can be used", code=401, headers=LITELLM)
-    server.on("GET /model/info", refuse)
-    candidate = await client.check(endpoint_of(server))
-    assert (candidate.verdict, [model.model_id for model in candidate.models]) == (
-        Verdict.READY,
-        ["gpt"],
-    )
 
 
 async def test_a_llama_cpp_says_whether_its_model_sees(server, make_client):

@@ -5,12 +5,12 @@ from contextlib import aclosing
 import pytest
 
 from lmchat.config.settings import TimeoutSettings
-from lmchat.domain.event import ModelLoading, RequestSent, RetryScheduled, StreamStalled
+from lmchat.domain.event import ModelLoading, RequestSent, RetryScheduled
 from lmchat.domain.product import Product
 from lmchat.proxy import timeouts as module
 from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_products import CHAT, chat_reply
-from tests.support.scripted_server import Hold, error_reply, json_reply, raw_reply, text_reply
+from tests.support.scripted_server import error_reply, json_reply, text_reply
 
 LOADS = error_reply(503, "Loading model", type="unavailable_error")
 READY = json_reply({"status": "ok"})
@@ -56,12 +56,6 @@ async def test_who_may_not_be_asked_for_its_health_is_sent_the_request_again(
         ]
 
 
-async def test_a_health_that_does_not_exist_is_asked_for_once(quick, server, client):
-    server.on(CHAT, LOADS, LOADS, chat_reply()).on(HEALTH, text_reply("no", status=404))
-    _, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
-    assert (error, len(server.seen(HEALTH)), len(server.seen(CHAT))) == (None, 1, 3)
-
-
 async def test_a_health_that_confirms_it_is_believed_for_longer_than_a_silent_stream(
     quick, server, make_client
 ):
@@ -69,18 +63,6 @@ async def test_a_health_that_confirms_it_is_believed_for_longer_than_a_silent_st
     client = make_client(timeouts=TimeoutSettings(give_up_after_s=0.05))
     _, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
     assert (error, len(server.seen(CHAT)), len(server.seen(HEALTH))) == (None, 2, 31)
-
-
-async def test_a_look_without_an_answer_is_told_and_the_model_is_waited_for(
-    quick, server, make_client
-):
-    client = make_client(timeouts=TimeoutSettings(health_s=0.3))
-    server.on(CHAT, LOADS, chat_reply()).on(
-        HEALTH, raw_reply(Hold()), LOADS, raw_reply(Hold()), READY
-    )
-    events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
-    assert error is None
-    assert sum(isinstance(one, StreamStalled) for one in events) == 2
 
 
 async def test_the_time_that_was_set_for_the_first_token_holds_for_loading_too(

@@ -105,27 +105,3 @@ async def test_a_slot_given_to_a_request_that_is_stopped_in_the_same_moment_is_n
     await third
     assert order == ["third"]
     assert not slots.is_in_use
-
-
-async def test_a_request_that_needs_all_slots_is_not_overtaken():
-    slots = Slots()
-    order = []
-    ends = {name: asyncio.Event() for name in ("a", "b", "all", "c")}
-
-    async def use(name, count):
-        async with slots.one_slot(lambda: count):
-            order.append(name)
-            await ends[name].wait()
-
-    tasks = []
-    for name, count in (("a", 2), ("b", 2), ("all", 1), ("c", 2)):
-        tasks.append(asyncio.create_task(use(name, count)))
-        await asyncio.sleep(0)
-    assert order == ["a", "b"]
-    ends["a"].set()
-    await tasks[0]
-    assert order == ["a", "b"]
-    for end in ends.values():
-        end.set()
-    await asyncio.gather(*tasks)
-    assert order == ["a", "b", "all", "c"]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from contextlib import aclosing
 
-from lmchat.domain.event import TextDelta, UsageReported
+from lmchat.domain.event import TextDelta
 from lmchat.errors import ServerRejected, StreamInterrupted
 from tests.support.proxy_calls import ask, events_of, text_of
-from tests.support.scripted_server import DONE, Hold, delta, finish, raw_reply, sse, usage
+from tests.support.scripted_server import DONE, Hold, delta, finish, raw_reply, sse
 
 CHAT = "POST /v1/chat/completions"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -31,18 +30,6 @@ async def test_what_comes_together_is_handed_on_as_one_event_that_counts_its_pie
     assert len(texts) < 4
     assert sum(event.pieces for event in texts) == 100
     assert text_of(events) == "".join(f"{number} " for number in range(100))
-
-
-async def test_the_newest_timings_of_many_are_those_that_count(server, make_client):
-    for more, tokens in (((), 4), ((finish(), usage(9, 8)), 8)):
-        server.requests.clear()
-        client = make_client()
-        some = [delta("x") | {"timings": {"predicted_n": number}} for number in range(5)]
-        server.on(CHAT, sse(*some, *more, DONE))
-        events, error = await events_of(client, ask(server))
-        assert error is None
-        reports = [event for event in events if isinstance(event, UsageReported)]
-        assert reports[-1].completion_tokens == tokens
 
 
 async def test_behind_an_end_mark_in_two_chunks_nothing_is_waited_for(server, client):
@@ -74,16 +61,3 @@ async def test_what_came_in_the_same_read_as_an_error_is_kept(server, make_clien
         server.on(CHAT, sse("Hello", finish(), DONE))
         events, error = await events_of(client, ask(server))
         assert (text_of(events), error) == ("Hello", None)
-
-
-async def test_a_reader_that_leaves_in_the_middle_of_a_read_leaves_nothing_behind(server, client):
-    server.on(
-        CHAT, raw_reply(HEAD + chunked(*(sse_event(delta("x" * 50)) for _ in range(2_000))), Hold())
-    )
-    async with aclosing(client.stream(ask(server))) as stream:
-        async for event in stream:
-            if isinstance(event, TextDelta):
-                break
-    server.on(CHAT, sse("Hello", finish(), DONE))
-    events, error = await events_of(client, ask(server))
-    assert (text_of(events), error) == ("Hello", None)

@@ -136,16 +136,3 @@ def test_what_has_happened_is_told_once_and_at_once():
     assert events_and_splitter([], starts_in_thought=True)[1].starts_in_thought
     assert events_and_splitter(["<think>a</think>b"], starts_in_thought=True)[1].starts_in_thought
     assert events_and_splitter(["</think>\n\nFour"])[0] == [(False, "Four")]
-
-
-def test_where_the_server_tells_thought_in_fields_a_closing_tag_alone_is_text():
-    for starts_in_thought in (False, True):
-        early = ThinkSplitter(starts_in_thought=starts_in_thought)
-        assert early.note_thought_fields() == []
-        assert early.feed("a\n</think>\nb") == [(False, "a\n</think>\nb")]
-        late = ThinkSplitter(starts_in_thought=starts_in_thought)
-        assert late.feed("a\n</think>") == [(starts_in_thought, "a\n")]
-        back = [Rethought(is_thought=False)] if starts_in_thought else []
-        assert late.note_thought_fields() == [(starts_in_thought, "</think>"), *back]
-        assert late.feed("\nb") == [(False, "\nb")]
-        assert late.close() == []

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from lmchat.domain.event import StreamEvent, TokensChosen
-from lmchat.domain.token_choice import HALF_CHARACTER, MAX_ALTERNATIVES, TokenChoice
+from lmchat.domain.token_choice import HALF_CHARACTER, TokenChoice
 from lmchat.errors import ServerRejected
 from lmchat.proxy.chunks import ChunkReader
 from lmchat.proxy.think import ThinkSplitter
@@ -78,12 +78,6 @@ def test_empty_tokens_are_left_out():
     assert [other.token for other in choice.top] == ["No"]
 
 
-def test_more_alternatives_than_can_be_asked_for_are_not_kept():
-    top = [token(f"t{number}") for number in range(10_000)]
-    (choice,) = choices_of(chunk("No", token("No", top=top)))
-    assert len(choice.top) == MAX_ALTERNATIVES
-
-
 def test_probabilities_after_the_samplers_are_read_too():
     top = [{"token": "No", "prob": 0.25}, {"token": "Yes", "prob": 0}]
     entry = {"token": "No", "bytes": [78, 111], "prob": 0.25, "top_probs": top}
@@ -125,7 +119,3 @@ def test_a_probability_is_never_beyond_its_limits():
     for logprob in (-3.4e38, -1e300, 0.5):
         (choice,) = choices_of(chunk("No", token("No", logprob)))
         assert -1000 < choice.logprob <= 0
-
-
-def test_an_infinite_logprob_is_no_number():
-    assert choices_of(chunk("No", token("No", float("-inf")))) == []

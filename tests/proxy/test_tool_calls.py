@@ -38,10 +38,6 @@ TABLE = {
         ],
         {0: ["a", "f", '{"a":1}']},
     ),
-    "several fragments of one call in one chunk": (
-        [[fragment(0, "a", "f", "x"), fragment(0, arguments="y")]],
-        {0: ["a", "f", "xy"]},
-    ),
     "fragments of two calls in turn": (
         [
             [fragment(0, "a", "f")],
@@ -60,10 +56,6 @@ TABLE = {
         ],
         {0: ["a", "f", "13"], 1: ["b", "g", "2"]},
     ),
-    "without index, id and name it is more of the call before": (
-        [[fragment(None, "a", "f")], [fragment(arguments="1")], [fragment(arguments="2")]],
-        {0: ["a", "f", "12"]},
-    ),
     "complete calls without index and id, in one chunk": (
         [[fragment(name="f", arguments="{}"), fragment(name="g", arguments="{}")]],
         {0: ["", "f", "{}"], 1: ["", "g", "{}"]},
@@ -71,10 +63,6 @@ TABLE = {
     "complete calls without index and id, chunk by chunk": (
         [[fragment(name="f", arguments="{}")], [fragment(name="g", arguments="{}")]],
         {0: ["", "f", "{}"], 1: ["", "g", "{}"]},
-    ),
-    "the same tool twice": (
-        [[fragment(name="f", arguments="1")], [fragment(name="f", arguments="2")]],
-        {0: ["", "f", "1"], 1: ["", "f", "2"]},
     ),
     "one index with two ids": (
         [
@@ -88,10 +76,6 @@ TABLE = {
     "an id of its own for each fragment": (
         [[fragment(0, "a", "f", "1")], [fragment(0, "b", "", "2")], [fragment(0, "c", None, "3")]],
         {0: ["a", "f", "123"]},
-    ),
-    "two indexes with one id": (
-        [[fragment(0, "x", "f", "1"), fragment(1, "x", "g", "2")]],
-        {0: ["x", "f", "1"], 1: ["x", "g", "2"]},
     ),
     "an index that is told once is found by its id": (
         [[fragment(0, "a", "f", "1")], [fragment(None, "a", None, "2")]],
