@@ -50,6 +50,11 @@ def echo(seen: Seen) -> Reply:
     return chat_reply(model=seen.json.get("model") or "tiny")
 
 
+def repeat(seen: Seen) -> Reply:
+    """Answer with the prompt."""
+    return chat_reply(seen.json["messages"][-1]["content"])
+
+
 def model_list(*ids: str, owned_by: str = "someone", headers=None, **fields: object) -> Reply:
     base = {"object": "model", "created": 1_700_000_000, "owned_by": owned_by, **fields}
     return json_reply(
