@@ -21,7 +21,7 @@ from lmchat.errors import (
 )
 from lmchat.proxy import admission as module
 from lmchat.proxy.admission import AllowList, Limiter, Purpose, check_request, check_size
-from tests.support.proxy_calls import ask, events_of
+from tests.support.proxy_calls import ask, events_of, failure_of
 from tests.support.scripted_products import plain
 
 _REMOTE = Endpoint.parse("https://api.example.com")
@@ -64,7 +64,7 @@ async def test_a_refusal_is_logged_by_step_and_kind_and_counted(
     if step == "limiter":
         await events_of(client, ask(server))
     sent = len(server.requests)
-    _, error = await events_of(client, ask(**({"server": server, "text": _WORD} | wrong)))
+    error = await failure_of(client, ask(**({"server": server, "text": _WORD} | wrong)))
     assert error.kind == kind
     assert logged(logging.INFO) == [f"chat request refused by {step}: {kind}"]
     assert logged(logging.DEBUG)[-1:] == (

@@ -85,18 +85,6 @@ def test_a_stream_that_the_garbage_collector_closes_does_not_hold_up_the_client(
     client.close()
 
 
-def test_several_threads_may_use_one(client):
-    answers = []
-    threads = [
-        threading.Thread(target=lambda: answers.append(client.chat("Hi").text)) for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert answers == ["Hello there."] * 4
-
-
 def test_closing_stops_what_runs_in_other_threads(server, client):
     server.on(CHAT, sse("one", Hold()))
     errors = []

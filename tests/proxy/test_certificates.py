@@ -10,7 +10,7 @@ import pytest
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy.certificates import MAX_BYTES, new_tls_context
-from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.proxy_calls import answered, ask, endpoint_of, events_of, failure_of
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ALONE, AUTHORITY, ScriptedServer, json_reply
 
@@ -53,8 +53,7 @@ async def test_a_server_of_ones_own_is_reached_once_its_certificate_is_named(
     with server_with_certificate(certificate) as server:
         endpoint = Endpoint.parse(f"https://{host}:{server.port}")
         assert (await client.check(endpoint)).verdict is Verdict.READY
-        _, error = await events_of(client, ask(endpoint))
-        assert error is None
+        await answered(client, ask(endpoint))
         assert server.requests[-1].headers["authorization"] == "Bearer sk-1"
 
 
@@ -102,7 +101,7 @@ async def test_https_to_a_server_that_speaks_http_says_so(make_client):
         endpoint = Endpoint.parse(f"https://127.0.0.1:{port}")
         client = make_client()
         found = await client.check(endpoint)
-        _, error = await events_of(client, ask(endpoint))
+        error = await failure_of(client, ask(endpoint))
     assert "does not use https" in found.detail
     assert isinstance(error, ServerUnavailable)
     assert "should begin with http://" in error.hint
@@ -115,7 +114,7 @@ async def test_http_to_a_server_that_speaks_https_gets_the_hint(make_client, ser
         assert "https://" in (await client.check(endpoint)).next_step
     told = "Client sent an HTTP request to an HTTPS server."
     server.unknown = json_reply({"error": told}, status=400)
-    _, error = await events_of(client, ask(endpoint_of(server)))
+    error = await failure_of(client, ask(endpoint_of(server)))
     assert error is not None
     assert (error.kind, error.hint) == ("wrong_path", "Write https:// in front of its address.")
 

@@ -59,53 +59,39 @@ async def test_a_model_that_ignores_the_schema_is_told_what_does_not_fit(server,
         assert repair["content"].endswith(json.dumps(PERSON))
 
 
-async def test_the_second_misfit_is_the_error(server, client):
-    server.on(
-        CHAT, chat_reply("Ada."), chat_reply('{"name": "Ada", "age": null}'), chat_reply(ADA_TEXT)
-    )
-    with pytest.raises(AnswerUnfit) as caught:
-        await client.chat_json("Who?", PERSON)
-    assert str(caught.value) == (
+async def test_an_answer_that_fits_nowhere_is_an_error_that_says_why(server, client):
+    thought = delta(reasoning_content=ADA_TEXT)
+    cut = "The answer was cut short, so it does not match: it has no JSON value"
+    second = (
         "The answer does not match the schema, also at the second attempt: at $.age: None is not "
         "of type 'integer'."
     )
-    assert (caught.value.kind, caught.value.exit_code) == ("schema", 1)
-    assert len(server.seen(CHAT)) == 2
+    misfit = chat_reply('{"name": "Ada", "age": null}')
+    for replies, words, requests in (
+        ((chat_reply("Ada."), misfit, chat_reply(ADA_TEXT)), second, 2),
+        ((sse(thought, "Ada.", finish(), DONE),), "it has no JSON value", 2),
+        ((sse('{"name": "A', finish("length"), DONE),), cut, 1),
+        ((sse(delta(refusal="I cannot."), finish(), DONE),), "The model refused", 1),
+    ):
+        server.requests.clear()
+        server.on(CHAT, *replies)
+        with pytest.raises(AnswerUnfit) as caught:
+            await client.chat_json("Who?", PERSON)
+        assert words in str(caught.value)
+        assert (caught.value.kind, caught.value.exit_code) == ("schema", 1)
+        assert len(server.seen(CHAT)) == requests
 
 
-async def test_an_answer_without_words_is_asked_for_again_without_it(server, client):
-    server.on(CHAT, sse(delta(reasoning_content="hm"), finish(), DONE), chat_reply(ADA_TEXT))
-    assert (await client.chat_json("Who?", PERSON)).value == ADA
-    assert [one["role"] for one in sent_messages(server)] == ["user", "user"]
-
-
-async def test_a_value_that_a_server_takes_for_a_thought_is_found_there(server, client):
+async def test_a_value_is_found_in_a_thought_and_an_answer_without_words_is_asked_for_again(
+    server, client
+):
     server.on(CHAT, sse(delta(reasoning_content=ADA_TEXT), finish(), DONE))
     found = await client.chat_json("Who?", PERSON)
     assert (found.value, found.answer.text) == (ADA, "")
     assert len(server.seen(CHAT)) == 1
-
-
-async def test_a_thought_beside_an_answer_is_never_the_value(server, client):
-    server.on(CHAT, sse(delta(reasoning_content=ADA_TEXT), "Ada.", finish(), DONE))
-    with pytest.raises(AnswerUnfit, match="it has no JSON value"):
-        await client.chat_json("Who?", PERSON)
-
-
-async def test_an_answer_that_was_cut_short_is_not_asked_for_again(server, client):
-    server.on(CHAT, sse('{"name": "A', finish("length"), DONE))
-    with pytest.raises(
-        AnswerUnfit, match="The answer was cut short, so it does not match: it has no JSON value"
-    ):
-        await client.chat_json("Who?", PERSON, max_tokens=3)
-    assert len(server.seen(CHAT)) == 1
-
-
-async def test_a_model_that_refuses_is_not_asked_again(server, client):
-    server.on(CHAT, sse(delta(refusal="I cannot."), finish(), DONE))
-    with pytest.raises(AnswerUnfit, match="The model refused"):
-        await client.chat_json("Who?", PERSON)
-    assert len(server.seen(CHAT)) == 1
+    server.on(CHAT, sse(delta(reasoning_content="hm"), finish(), DONE), chat_reply(ADA_TEXT))
+    assert (await client.chat_json("Who?", PERSON)).value == ADA
+    assert [one["role"] for one in sent_messages(server)] == ["user", "user"]
 
 
 async def test_without_a_schema_any_object_fits_and_nothing_else(server, client):

@@ -17,18 +17,24 @@ from lmchat.domain.event import (
 )
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, Verdict
-from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
+from tests.support.proxy_calls import (
+    answered,
+    ask,
+    endpoint_of,
+    events_of,
+    failure_of,
+    replay,
+    text_of,
+)
 from tests.support.scripted_products import CHAT, chat_reply, plain
 from tests.support.scripted_server import (
     DONE,
     Cut,
     Gate,
     Hold,
-    Pause,
     ScriptedServer,
     error_reply,
     finish,
-    free_port,
     json_reply,
     raw_reply,
     sse,
@@ -129,8 +135,7 @@ async def test_a_refused_max_tokens_is_sent_once_more_under_its_other_name_and_r
 async def test_refused_stream_options_are_left_out(server, client):
     detail = [{"loc": ["body", "stream_options"], "msg": "extra"}]
     server.on(CHAT, json_reply({"detail": detail}, status=422), chat_reply())
-    _, error = await events_of(client, ask(server))
-    assert error is None
+    await answered(client, ask(server))
     assert "stream_options" not in server.seen(CHAT)[1].json
 
 
@@ -139,8 +144,7 @@ async def test_a_drawn_seed_stays_for_another_attempt_and_is_left_out_silently_i
 ):
     async def send(seed):
         request = ask(server, product=Product.LLAMA_CPP, seed=seed)
-        events, error = await events_of(client, replace(request, has_drawn_seed=True))
-        assert error is None
+        events = await answered(client, replace(request, has_drawn_seed=True))
         assert not [event for event in events if isinstance(event, RequestAdapted)]
 
     server.on(CHAT, error_reply(503, "busy"), chat_reply())
@@ -170,7 +174,7 @@ async def test_a_refusal_that_stays_is_sent_twice_at_most_and_once_if_no_other_n
     ):
         server.requests.clear()
         server.on(CHAT, refusal)
-        _, error = await events_of(make_client(), ask(server, max_tokens=limit))
+        error = await failure_of(make_client(), ask(server, max_tokens=limit))
         assert (error.status, len(server.seen(CHAT))) == (400, times)
 
 
@@ -209,8 +213,7 @@ async def test_a_used_up_account_is_never_tried_again(server, client):
 async def test_the_wait_that_a_server_asks_for_is_obeyed_up_to_a_minute(server, make_client):
     client = make_client(limits=LimitSettings(retry_base_s=30))
     server.on(CHAT, json_reply(BUSY, status=429, headers={"Retry-After": "0.02"}), chat_reply())
-    events, error = await events_of(client, ask(server))
-    assert error is None
+    events = await answered(client, ask(server))
     assert retries(events)[0].wait_s == 0.02
     server.on(CHAT, json_reply(BUSY, status=429, headers={"Retry-After": "61"}), chat_reply())
     events, error = await events_of(client, ask(server))
@@ -238,17 +241,6 @@ async def test_nothing_is_tried_again_after_the_first_token(server, client):
         assert retries(events) == []
 
 
-async def test_where_nothing_listens_it_is_tried_once_more_and_told_with_the_step_that_helps(
-    client,
-):
-    with free_port() as port:
-        request = ask(Endpoint.parse(f"127.0.0.1:{port}"), product=Product.OLLAMA)
-        events, error = await events_of(client, request)
-    assert (error.kind, error.message) == ("offline", f"Nothing answers at 127.0.0.1:{port}.")
-    assert "ollama serve" in error.hint
-    assert [(one.attempt, one.attempts, one.wait_s) for one in retries(events)] == [(2, 2, 0.3)]
-
-
 async def test_a_stale_connection_is_replaced_without_a_word_and_a_fresh_one_is_not(
     server, make_client
 ):
@@ -259,10 +251,10 @@ async def test_a_stale_connection_is_replaced_without_a_word_and_a_fresh_one_is_
     assert (error, text_of(events), retries(events)) == (None, "two", [])
     assert [one.connection for one in server.seen(CHAT)] == [1, 1, 2]
     server.on(CHAT, raw_reply(Cut()), chat_reply("two"))
-    _, error = await events_of(make_client(), ask(server))
+    error = await failure_of(make_client(), ask(server))
     assert (error.kind, len(server.seen(CHAT))) == ("dropped", 4)
     server.on(CHAT, replay("loading-chat")).on("GET /health", raw_reply(Cut()))
-    _, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
+    error = await failure_of(client, ask(server, product=Product.LLAMA_CPP))
     assert error.kind == "dropped", "a server that dies while it loads"
 
 
@@ -315,21 +307,13 @@ async def test_a_silent_stream_is_called_stalled_and_then_interrupted(server, ma
     assert await asyncio.to_thread(server.seen(CHAT)[0].client_left.wait, 5)
 
 
-async def test_a_server_that_says_nothing_before_its_first_byte_is_waited_for(server, make_client):
-    client = make_client(timeouts=TimeoutSettings(stalled_after_s=0.3, give_up_after_s=0.3))
-    server.on(CHAT, sse("late", finish(), DONE, before=[Pause(0.7)]))
-    events, error = await events_of(client, ask(server))
-    assert (error, text_of(events)) == (None, "late")
-    assert not [one for one in events if isinstance(one, StreamStalled)]
-
-
 async def test_an_endpoint_may_have_time_outs_of_its_own(server, make_client):
     """They hold for each name of this machine."""
     short = TimeoutSettings(first_token_s=0.05, health_s=0.05)
     url = server.url.replace("127.0.0.1", "localhost")
     client = make_client(endpoints=(EndpointSettings(name="own", url=url, timeouts=short),))
     server.unknown = raw_reply(Hold())
-    _, error = await events_of(client, ask(server))
+    error = await failure_of(client, ask(server))
     assert error.kind == "timeout"
     async with asyncio.timeout(TimeoutSettings().health_s):
         found = await client.check(endpoint_of(server))
@@ -355,7 +339,7 @@ async def test_no_redirect_is_followed(server, make_client):
     ):
         server.requests.clear()
         server.on(CHAT, text_reply("", status=307, headers={"Location": location}))
-        _, error = await events_of(client, ask(server))
+        error = await failure_of(client, ask(server))
         assert (error.kind, len(server.requests)) == (kind, 1), location
         if kind == "not_allowed":
             assert error.message.startswith("Endpoint not allowed")
@@ -367,7 +351,7 @@ async def test_no_redirect_is_followed(server, make_client):
 async def test_words_of_a_server_reach_the_error_without_escapes(server, client):
     evil = "\x1b]52;c;aGk=\x07\x1b[2Jno\u202e " + "x" * 1000
     server.on(CHAT, error_reply(500, evil))
-    _, error = await events_of(client, ask(server))
+    error = await failure_of(client, ask(server))
     shown = f"{error.message}{error.hint}{error.details}"
     assert "\x1b" not in shown
     assert "\u202e" not in shown

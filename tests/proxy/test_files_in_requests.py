@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import FilePart
 from lmchat.errors import BodyTooLarge
-from tests.support.proxy_calls import ask, events_of
+from tests.support.proxy_calls import ask, events_of, failure_of
 from tests.support.scripted_products import CHAT, plain
 
 IMAGE = FilePart(name="garden.png", media_type="image/png", digest="a", size=3)
@@ -44,6 +44,6 @@ async def test_files_do_not_count_for_the_limit_of_a_request(server, client):
     plain(server)
     large = {"a": bytes(9_000_000)}
     assert (await events_of(client, with_files(ask(server, "What?"), IMAGE, **large)))[1] is None
-    _, error = await events_of(client, with_files(ask(server, "What?" * 2_100_000), IMAGE, **large))
+    error = await failure_of(client, with_files(ask(server, "What?" * 2_100_000), IMAGE, **large))
     assert isinstance(error, BodyTooLarge)
     assert error.message.startswith("The request is 10.5 MB; the limit is 10 MB.")

@@ -9,7 +9,7 @@ from lmchat.domain.event import ModelNamed, StreamFinished, UsageReported
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy import chunks, exchange
 from lmchat.proxy.think import ThinkSplitter
-from tests.support.proxy_calls import ask, events_of, text_of
+from tests.support.proxy_calls import answered, ask, events_of, failure_of, text_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
     DONE,
@@ -50,14 +50,13 @@ async def test_a_usual_packing_is_read(server, make_client):
         server.requests.clear()
         client = make_client()
         server.on(CHAT, packed(pack(events_bytes("Hello " * 50_000)), packing))
-        events, error = await events_of(client, ask(server))
-        assert error is None
+        events = await answered(client, ask(server))
         assert text_of(events) == "Hello " * 50_000
 
 
 async def test_a_broken_packing_interrupts(server, client):
     server.on(CHAT, packed(b"\x1f\x8bno gzip at all", "gzip"))
-    _, error = await events_of(client, ask(server))
+    error = await failure_of(client, ask(server))
     assert isinstance(error, StreamInterrupted)
 
 
@@ -88,7 +87,7 @@ def test_white_space_before_an_answer_is_not_held_back_for_ever():
 async def test_white_space_instead_of_a_reply_ends(server, client):
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n"
     server.on(CHAT, raw_reply(head, *(b"\n" * 65536 for _ in range(64)), Hold()))
-    _, error = await events_of(client, ask(server))
+    error = await failure_of(client, ask(server))
     assert isinstance(error, ServerRejected)
     assert error.kind == "not_an_llm"
 
@@ -97,8 +96,7 @@ async def test_names_and_reasons_without_end_are_cut(server, client):
     long = "é" * 100_000  # rows of the screen would read all of it each time
     first = delta("Hi", model=long) | {"system_fingerprint": long}
     server.on(CHAT, sse(first, finish(long, model=long), DONE))
-    events, error = await events_of(client, ask(server))
-    assert error is None
+    events = await answered(client, ask(server))
     [named] = [event for event in events if isinstance(event, ModelNamed)]
     [finished] = [event for event in events if isinstance(event, StreamFinished)]
     assert {named.model, named.build, finished.reason} == {"é" * chunks.MAX_NAME_CHARS}
@@ -108,8 +106,7 @@ async def test_figures_beyond_all_sense_count_as_not_told(server, client):
     usage = {"prompt_tokens": NOISE, "completion_tokens": 1e300}
     timings = {"predicted_per_second": 1e308, "prompt_per_second": -5, "cache_n": 2**63}
     server.on(CHAT, sse(delta("Hi", usage=usage, timings=timings), finish(), DONE))
-    events, error = await events_of(client, ask(server))
-    assert error is None
+    events = await answered(client, ask(server))
     reports = [event for event in events if isinstance(event, UsageReported)]
     assert all(report == UsageReported() for report in reports)
 
@@ -124,7 +121,7 @@ async def test_odd_figures_in_a_refusal_are_not_written_out(server, make_client)
         client = make_client()
         error_body = {"error": {"type": "exceed_context_size_error", "message": "too long", **told}}
         server.on(CHAT, json_reply(error_body, status=400))
-        _, error = await events_of(client, ask(server))
+        error = await failure_of(client, ask(server))
         assert error.kind == "context_overflow"
         assert len(error.message) + len(error.details) < 300
         assert not any(sign in error.message + error.details for sign in ("{", "[", "999"))
@@ -137,14 +134,14 @@ async def test_a_key_that_the_server_repeats_is_cut_out_wherever_the_sentence_en
         server.requests.clear()
         client = make_client(key=f" {KEY} ")
         server.on(CHAT, error_reply(401, f"{before} {KEY}", code=KEY))
-        _, error = await events_of(client, ask(server))
+        error = await failure_of(client, ask(server))
         assert KEY[:5] not in f"{error} {error.details} {error.hint}"
 
 
 async def test_a_key_that_a_redirect_repeats_is_cut_out(server, make_client):
     client = make_client(key=KEY)
     server.on(CHAT, text_reply("", status=307, headers={"Location": f"/login/{KEY}/x"}))
-    _, error = await events_of(client, ask(server))
+    error = await failure_of(client, ask(server))
     assert "redirects" in error.message
     assert KEY not in f"{error} {error.details}"
 
@@ -155,6 +152,6 @@ async def test_the_words_of_a_refusal_are_not_waited_for_without_end(server, cli
         b"HTTP/1.1 500 No\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\nout of memory"
     )
     server.on(CHAT, raw_reply(head, Hold()))
-    _, error = await events_of(client, ask(server))
+    error = await failure_of(client, ask(server))
     assert isinstance(error, ServerRejected)
     assert "out of memory" in error.message

@@ -7,7 +7,7 @@ from lmchat.domain.event import RequestAdapted
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.product import Product
 from lmchat.domain.request import AnyObject, AnyText, FittingValue
-from tests.support.proxy_calls import ask, events_of
+from tests.support.proxy_calls import answered, ask, events_of
 from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import error_reply, json_reply, sse
 
@@ -110,8 +110,7 @@ async def test_a_server_without_schemas_gets_an_object_and_the_schema_in_words_a
     client, server
 ):
     server.on(CHAT, NO_SCHEMAS, chat_reply("{}"))
-    events, error = await events_of(client, request_for(server, PERSON))
-    assert error is None
+    events = await answered(client, request_for(server, PERSON))
     assert response_formats(server) == [BY_SCHEMA, BY_OBJECT]
     assert '"age"' in words(server.seen(CHAT)[1])
     assert words(server.seen(CHAT)[0]) == ""
@@ -142,8 +141,7 @@ async def test_a_server_that_knows_neither_the_field_nor_its_forms_is_asked_in_w
         client = make_client()
         server.requests.clear()
         server.on(CHAT, refusal, refusal, chat_reply("{}"))
-        events, error = await events_of(client, request_for(server, PERSON))
-        assert error is None
+        events = await answered(client, request_for(server, PERSON))
         assert response_formats(server) == [BY_SCHEMA, BY_OBJECT, IN_WORDS]
         assert '"age"' in words(server.seen(CHAT)[2])
         assert notes(events)[1].endswith("lmchat now asks for JSON in words.")
@@ -154,8 +152,7 @@ async def test_a_server_that_knows_neither_the_field_nor_its_forms_is_asked_in_w
 @pytest.mark.rule("R-13")
 async def test_a_server_that_takes_schemas_alone_gets_one_for_any_object(client, server):
     server.on(CHAT, NO_OBJECTS, chat_reply("{}"))
-    events, error = await events_of(client, request_for(server, AnyObject()))
-    assert error is None
+    events = await answered(client, request_for(server, AnyObject()))
     assert response_formats(server) == [BY_OBJECT, SOME_OBJECT]
     assert notes(events)[0].endswith("lmchat now asks for JSON by a JSON schema.")
     await events_of(client, request_for(server, AnyObject()))
@@ -177,8 +174,7 @@ async def test_a_schema_that_a_server_cannot_use_is_no_word_on_the_next_one(clie
         server.requests.clear()
         server.on(CHAT, refusal, chat_reply("{}"))
         request = request_for(server, PERSON, product=Product.LLAMA_CPP)
-        events, error_of_stream = await events_of(client, request)
-        assert error_of_stream is None
+        events = await answered(client, request)
         assert response_formats(server) == [BY_SCHEMA, BY_OBJECT]
         assert len(notes(events)) == 1
         await events_of(client, request)
@@ -193,11 +189,13 @@ async def test_a_schema_that_a_server_cannot_use_is_no_word_on_the_next_one(clie
 
 async def test_another_refusal_is_no_reason_to_ask_in_another_form(client, server):
     long = refusal_reply("Too long, also for json_schema", code="context_length_exceeded")
+    behind_a_token = sse("{", {"error": {"message": "failed to parse grammar"}})
     for refusal, kind, output, forms in (
         (long, "context_overflow", PERSON, {"json_schema"}),
         (refusal_reply("temperature is too high"), "bad_request", PERSON, {"json_schema"}),
         (refusal_reply("No key for response_format", status=401), "auth", PERSON, {"json_schema"}),
         (NO_SCHEMAS, "bad_request", AnyText(), {None}),
+        (behind_a_token, "server_error", PERSON, {"json_schema"}),
     ):
         server.requests.clear()
         server.on(CHAT, refusal)

@@ -117,12 +117,3 @@ async def test_the_file_is_for_its_owner_alone_whatever_the_umask(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "models.json").stat().st_mode & 0o777 == 0o600
-
-
-async def test_a_model_that_reads_images_now_is_not_taken_for_blind_any_longer():
-    cache = ModelCache(600)
-    await cache.put(HERE, (model("a", is_blind=True),))
-    (unchanged,) = await cache.put(HERE, (model("a"),))  # a quick check does not know
-    assert unchanged.is_blind
-    (seeing,) = await cache.put(HERE, (model("a", capabilities=("vision",)),))
-    assert not seeing.is_blind

@@ -9,7 +9,7 @@ import pytest
 from lmchat.domain.event import ModelNamed, PromptProgress, StreamFinished, UsageReported
 from lmchat.domain.message import ToolCallPart
 from lmchat.domain.product import Product
-from tests.support.proxy_calls import ask, events_of, growing
+from tests.support.proxy_calls import answered, ask, events_of, growing
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import DONE, sse
 
@@ -22,7 +22,7 @@ class Form:
     product: Product
     text: str = "Hi!"
     thought: str = ""
-    calls: tuple[tuple[str, str, str], ...] = ()  # (id, name, arguments) of each
+    calls: tuple[tuple[str, str], ...] = ()  # (name, arguments) of each
     reason: str = "stop"
     usage: UsageReported | None = field(
         default_factory=lambda: UsageReported(prompt_tokens=9, completion_tokens=3)
@@ -113,8 +113,22 @@ def lm_studio_tools() -> Form:
         ),
         Product.LM_STUDIO,
         text="",
-        calls=(("c1", *CALLED),),
+        calls=(CALLED,),
         reason="tool_calls",
+        usage=None,
+    )
+
+
+def older_call() -> Form:
+    """One call in a field of its own, as before `tool_calls`."""
+    first, rest = {"name": "weather", "arguments": '{"city"'}, {"arguments": ':"Oslo"}'}
+    fragments = [chunk({"content": None, "function_call": one}) for one in (first, rest, None, 7)]
+    return Form(
+        (*fragments, chunk({}, "function_call"), DONE),
+        Product.OPENAI_COMPATIBLE,
+        text="",
+        calls=(CALLED,),
+        reason="function_call",
         usage=None,
     )
 
@@ -177,15 +191,22 @@ def sglang() -> Form:
 
 @pytest.mark.rule("R-16", "R-18", "R-19", "R-20")
 async def test_each_product_is_read_as_it_writes(server, client):
-    for form in (llama_cpp(), llama_cpp_legacy(), lm_studio_tools(), ollama(), vllm(), sglang()):
+    for form in (
+        llama_cpp(),
+        llama_cpp_legacy(),
+        lm_studio_tools(),
+        older_call(),
+        ollama(),
+        vllm(),
+        sglang(),
+    ):
         for every in (None, 5):
             server.on(CHAT, sse(*form.chunks, every=every))
-            events, error = await events_of(client, ask(server, product=form.product, model="m"))
-            assert error is None
+            events = await answered(client, ask(server, product=form.product, model="m"))
             answer = growing(events)
             assert (answer.text("text"), answer.text("reasoning")) == (form.text, form.thought)
             calls = [part for part in answer.parts if isinstance(part, ToolCallPart)]
-            assert tuple((one.call_id, one.name, one.arguments) for one in calls) == form.calls
+            assert tuple((one.name, one.arguments) for one in calls) == form.calls
             assert events[-1] == StreamFinished(reason=form.reason)
             usage = [one for one in events if isinstance(one, UsageReported)]
             assert (usage[-1] if usage else None) == form.usage

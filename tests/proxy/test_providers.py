@@ -7,7 +7,7 @@ from lmchat.domain.event import StreamFinished, UsageReported
 from lmchat.domain.message import ToolCallPart
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import RequestInvalid
-from tests.support.proxy_calls import ask, events_of, growing
+from tests.support.proxy_calls import answered, ask, failure_of, growing
 from tests.support.scripted_products import (
     ANTHROPIC,
     GEMINI,
@@ -68,8 +68,7 @@ async def test_a_provider_is_heard_out_in_its_own_form_and_gets_the_key_in_one_h
     endpoint, client = reach(provider)
     found = await client.check(endpoint)
     assert (found.product, found.verdict) == (provider.product, Verdict.READY)
-    events, error = await events_of(client, chat(endpoint, provider))
-    assert error is None
+    events = await answered(client, chat(endpoint, provider))
     answer = growing(events)
     assert (answer.text("reasoning"), answer.text("text")) == (provider.thought, "Hello there.")
     calls = [part for part in answer.parts if isinstance(part, ToolCallPart)]
@@ -94,7 +93,7 @@ async def test_a_redirect_of_a_provider_is_refused_and_the_key_stays_here(server
         location = {"Location": f"{other.url}/v1/chat/completions"}
         refuse = text_reply("", status=307, headers=location)
         server.on(f"POST {provider.path}/chat/completions", refuse)
-        _, error = await events_of(client, chat(endpoint, provider))
+        error = await failure_of(client, chat(endpoint, provider))
         assert error.kind == "not_allowed"
         assert "redirects to another host" in error.message
         assert other.connections == 0
@@ -116,7 +115,7 @@ async def test_a_provider_is_asked_for_its_models_and_nothing_else(server, reach
 async def test_a_provider_is_never_asked_in_plain_text(reach, looked_up, provider):
     endpoint, client = reach(provider)
     plain = replace(endpoint, scheme="http")
-    _, error = await events_of(client, chat(plain, provider))
+    error = await failure_of(client, chat(plain, provider))
     assert isinstance(error, RequestInvalid)
     assert error.kind == "insecure"
     assert error.hint == f"Write https://{endpoint.host} in the address."
@@ -145,13 +144,10 @@ async def test_no_provider_is_looked_for_unasked(make_client, looked_up):
 async def test_each_provider_gets_the_fields_that_it_knows(server, reach, provider, fields):
     endpoint, client = reach(provider)
     request = chat(endpoint, provider, max_tokens=9, seed=7, reasoning_effort="low")
-    _, error = await events_of(client, request)
+    await answered(client, request)
     sent = server.seen()[-1].json
     common = {"model", "messages", "stream", "stream_options"}
-    assert (error, {name: value for name, value in sent.items() if name not in common}) == (
-        None,
-        fields,
-    )
+    assert {name: value for name, value in sent.items() if name not in common} == fields
     assert ("stream_options" in sent) is (provider is not MISTRAL)
 
 

@@ -26,7 +26,7 @@ from lmchat.domain.sampling import checked_option
 from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.proxy.model_cache import ModelCache
 from lmchat.proxy.request_writer import RequestWriter
-from tests.support.proxy_calls import ask, events_of, message_of, text_of
+from tests.support.proxy_calls import answered, ask, events_of, failure_of, message_of, text_of
 
 pytestmark = pytest.mark.timeout(
     120
@@ -39,12 +39,6 @@ LONG = "\n".join(
 def request_to(server, text="Say hi.", **more):
     more.setdefault("model", server.models[0])
     return ask(Endpoint.parse(server.url), text, product=Product.LLAMA_CPP, **more)
-
-
-async def answered(client, request):
-    events, error = await events_of(client, request)
-    assert error is None
-    return events
 
 
 async def count(client, request) -> int:
@@ -238,7 +232,7 @@ async def test_the_router_loads_switches_unloads_and_takes_a_stop_while_it_loads
                 break
     await answer_by(first)
     await answer_by(second)
-    _, error = await events_of(client, request_to(real_router, model="no-such-model"))
+    error = await failure_of(client, request_to(real_router, model="no-such-model"))
     assert (error.kind, "no-such-model" in error.message) == ("model_missing", True)
 
 

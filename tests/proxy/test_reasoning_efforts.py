@@ -8,7 +8,7 @@ from lmchat.domain.product import Product
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import Endpoint, ModelInfo
 from lmchat.proxy.servers import server_of
-from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.proxy_calls import answered, ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT, chat_reply, lm_studio, plain
 from tests.support.scripted_server import error_reply, json_reply
 
@@ -117,8 +117,7 @@ async def test_what_is_not_sent_is_said_once_a_run(server, client):
     plain(server)
     said = []
     for effort in ("high", "high", "low"):
-        events, error = await events_of(client, ask(server, reasoning_effort=effort, seed=3))
-        assert error is None
+        events = await answered(client, ask(server, reasoning_effort=effort, seed=3))
         said.append(len(notes(events)))
     assert said == [2, 0, 0]
     assert not {"reasoning_effort", "seed"} & set(server.seen(CHAT)[0].json)
@@ -141,8 +140,7 @@ async def test_a_refused_effort_is_left_out_and_told_once_and_another_is_tried(s
         )
         for effort in ("max", "max", "low"):
             request = ask(server, product=Product.VLLM, reasoning_effort=effort, seed=5)
-            events, error = await events_of(client, request)
-            assert error is None
+            events = await answered(client, request)
             said += notes(events)
         sent = [(one.json.get("reasoning_effort"), one.json["seed"]) for one in server.seen(CHAT)]
         assert sent == [("max", 5), (None, 5), (None, 5), ("low", 5)]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from lmchat.domain.event import ModelLoading, ModelNamed, RetryScheduled, StreamFinished
 from lmchat.domain.product import Product
-from lmchat.domain.server import LoadState, Verdict
+from lmchat.domain.server import Verdict
 from lmchat.proxy import timeouts
 from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import CHAT
-from tests.support.scripted_server import json_reply
 
 MODEL = "smollm2-135m-instruct"
 
@@ -71,16 +70,6 @@ async def test_the_recorded_list_and_props_tell_the_model(server, client):
         4096,
         8192,
     )
-
-
-async def test_the_recorded_router_tells_which_models_are_loaded(server, client):
-    server.on("GET /v1/models", replay("router-models")).on(
-        "GET /props", json_reply({"role": "router"})
-    )
-    candidate = await client.check(endpoint_of(server))
-    assert (candidate.verdict, candidate.product) == (Verdict.NO_MODEL, Product.LLAMA_CPP)
-    assert [model.state for model in candidate.models] == [LoadState.NOT_LOADED] * 2
-    assert {model.context_max for model in candidate.models} == {8192}
 
 
 async def test_recorded_loading_is_waited_for_until_the_recorded_health_says_it_is_over(

@@ -10,7 +10,7 @@ from lmchat.cli.log_file import as_json_line
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import LMChatError
 from lmchat.proxy import Client
-from tests.support.proxy_calls import PortMap, ask, events_of
+from tests.support.proxy_calls import PortMap, ask, failure_of
 from tests.support.scripted_products import CHAT, llama_cpp, plain
 from tests.support.scripted_server import (
     AUTHORITY,
@@ -40,7 +40,7 @@ async def test_a_mistake_of_a_library_tells_its_kind_and_not_its_words(make_clie
     kinds = (KeyError, ValueError, RuntimeError, AssertionError, RecursionError)
     client = make_client(key=KEY, transport=Quoting(*kinds))
     for kind in kinds:
-        _, error = await events_of(client, ask(Endpoint.parse("http://127.0.0.1:1"), MARK))
+        error = await failure_of(client, ask(Endpoint.parse("http://127.0.0.1:1"), MARK))
         told = f"{error} {error.hint} {error.details} {error!r}"
         assert error.details == kind.__name__
         assert (KEY in told, MARK in told) == (False, False)
@@ -82,7 +82,7 @@ async def test_a_key_that_no_header_can_hold_is_refused_without_its_words(
         plain(server, "tiny", key=KEY)
         client = make_client(key=key)
         found = await client.check(Endpoint.parse(server.url))
-        _, error = await events_of(client, ask(server))
+        error = await failure_of(client, ask(server))
         assert isinstance(error, LMChatError)
         assert (error.kind, server.connections) == ("auth", 0)
         assert (found.verdict, "API key" in found.detail) == (Verdict.KEY_REJECTED, True)
@@ -97,7 +97,7 @@ async def test_a_reply_whose_broken_header_repeats_the_key_is_told_without_it(ma
         server.unknown = raw_reply(f"HTTP/1.1 200 OK\r\n{header}\r\n\r\n".encode())
         client = make_client(key=KEY)
         found = await client.check(Endpoint.parse(server.url))
-        _, error = await events_of(client, ask(server))
+        error = await failure_of(client, ask(server))
         assert isinstance(error, LMChatError)
         assert server.requests[-1].headers["authorization"] == f"Bearer {KEY}"
         assert KEY not in f"{found!r} {error} {vars(error)}"

@@ -16,7 +16,7 @@ from lmchat.domain.message import (
     text_message,
 )
 from lmchat.domain.product import Product
-from tests.support.proxy_calls import READ_TOOL, ask, endpoint_of, events_of, message_of
+from tests.support.proxy_calls import READ_TOOL, answered, ask, endpoint_of, message_of
 from tests.support.scripted_products import CHAT, LLAMA, chat_reply, llama_cpp
 from tests.support.scripted_server import error_reply, json_reply
 
@@ -47,8 +47,7 @@ def _request(server, *, product=Product.LLAMA_CPP, messages=None, tools=(READ_TO
 
 
 async def _sent(server, client, **more) -> list[dict]:
-    _, error = await events_of(client, _request(server, **more))
-    assert error is None
+    await answered(client, _request(server, **more))
     return server.seen(CHAT)[-1].json["messages"]
 
 
@@ -111,8 +110,7 @@ async def test_a_server_that_refuses_thoughts_is_asked_without_them_and_that_is_
 ):
     refusal = "messages.3.reasoning_content: Extra inputs are not permitted"
     llama_cpp(server).on(CHAT, error_reply(400, refusal), chat_reply("Read."))
-    events, error = await events_of(client, _request(server))
-    assert error is None
+    events = await answered(client, _request(server))
     assert [one.note for one in events if isinstance(one, RequestAdapted)] == [
         f"llama.cpp says: {refusal}. Sending the request again without the earlier reasoning."
     ]
@@ -120,17 +118,6 @@ async def test_a_server_that_refuses_thoughts_is_asked_without_them_and_that_is_
     assert (set(first) - set(second), "tool_calls" in second) == ({"reasoning_content"}, True)
     assert "reasoning_content" not in (await _sent(server, client))[3]
     assert len(server.seen(CHAT)) == 3
-
-
-async def test_a_refused_effort_costs_no_thought(server, client):
-    words = "reasoning_effort: this model does not support thinking"
-    llama_cpp(server).on(CHAT, error_reply(400, words), chat_reply("Read."))
-    request = _request(server)
-    sampling = replace(request.sampling, reasoning_effort="high")
-    _, error = await events_of(client, replace(request, sampling=sampling))
-    assert error is None
-    last = server.seen(CHAT)[-1].json
-    assert ("reasoning_effort" in last, "reasoning_content" in last["messages"][3]) == (False, True)
 
 
 async def test_without_tools_in_the_request_the_thoughts_go_with_the_joined_answer(server, client):

@@ -39,24 +39,26 @@ async def first_events(client, *requests) -> list:
         return events
 
 
-async def test_after_a_check_that_finds_another_number_this_many_run(server, client):
-    with_slots(llama_cpp(server), 1).on(CHAT, sse(delta("one"), Hold()))
-    endpoint, request = endpoint_of(server), request_to(server)
-    await client.check(endpoint)
-    assert [type(e) for e in await first_events(client, request, request)] == [
-        RequestSent,
-        RequestQueued,
-    ]
-    with_slots(server, 2)
-    await client.check(endpoint)
-    events = await first_events(client, request, request, request)
-    assert [type(event) for event in events] == [RequestSent, RequestSent, RequestQueued]
+async def test_a_server_gets_as_many_requests_as_it_has_slots_and_one_before_it_was_checked(
+    server, make_client
+):
+    async def sent(client, request, count):
+        events = await first_events(client, *[request] * count)
+        waiting = [type(event) for event in events].count(RequestQueued)
+        assert [type(event) for event in events][count - waiting :] == [RequestQueued] * waiting
+        return count - waiting
 
-
-async def test_a_server_that_was_not_checked_gets_one_request_at_a_time(server, client):
-    with_slots(llama_cpp(server), 4).on(CHAT, sse(delta("one"), Hold()))
-    events = await first_events(client, request_to(server), request_to(server))
-    assert [type(event) for event in events] == [RequestSent, RequestQueued]
+    client, hold = make_client(), sse(delta("one"), Hold())
+    request = request_to(with_slots(llama_cpp(server), 4).on(CHAT, hold))
+    assert await sent(client, request, 2) == 1
+    for slots in (1, 2):
+        with_slots(server, slots)
+        await client.check(endpoint_of(server))
+        assert await sent(client, request, 3) == slots
+    lm_studio(server).on(CHAT, hold)
+    request, client = request_to(server, model="qwen3-8b", product=Product.LM_STUDIO), make_client()
+    await client.check(endpoint_of(server))
+    assert await sent(client, request, 5) == 4
 
 
 async def test_models_behind_a_router_have_slots_of_their_own(server, client):
@@ -65,14 +67,6 @@ async def test_models_behind_a_router_have_slots_of_their_own(server, client):
     requests = [request_to(server, model=name) for name in ("small", "large", "small")]
     events = await first_events(client, *requests)
     assert [type(event) for event in events] == [RequestSent, RequestSent, RequestQueued]
-
-
-async def test_lm_studio_gets_four_requests_at_once(server, client):
-    lm_studio(server).on(CHAT, sse(delta("one"), Hold()))
-    request = request_to(server, model="qwen3-8b", product=Product.LM_STUDIO)
-    await client.check(endpoint_of(server))
-    events = await first_events(client, *[request] * 5)
-    assert [type(event) for event in events] == [RequestSent] * 4 + [RequestQueued]
 
 
 async def test_where_a_waiting_request_is_stopped_the_next_one_gets_the_slot(server, client):

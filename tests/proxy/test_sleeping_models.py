@@ -8,11 +8,10 @@ from lmchat.domain.event import ModelLoading, RequestSent
 from lmchat.domain.product import Product
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import LoadState, Verdict
-from lmchat.domain.target_choice import choose_model, choose_without_asking
-from lmchat.errors import WrongUse
+from lmchat.domain.target_choice import choose_model
 from lmchat.proxy import client as client_module
 from tests.support.proxy_calls import ask, endpoint_of, events_of, text_of
-from tests.support.scripted_products import LLAMA, llama_cpp, router
+from tests.support.scripted_products import LLAMA, llama_cpp
 from tests.support.scripted_server import json_reply
 
 WAKING = ModelLoading(is_asleep=True)
@@ -79,15 +78,6 @@ async def test_a_model_that_fell_asleep_unseen_is_noticed_with_the_next_prompt(
     assert (error, events[:2]) == (None, [RequestSent(), WAKING])
 
 
-async def test_a_router_tells_sleep_in_its_list_and_loads_with_the_next_prompt(server, client):
-    router(server, small="sleeping", large="unloaded")
-    endpoint = endpoint_of(server)
-    small, large = (await client.models(endpoint, is_refresh=True)).models
-    assert (small.state, large.state) == (LoadState.ASLEEP, LoadState.NOT_LOADED)
-    events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP, model="small"))
-    assert (error, events[:2]) == (None, [RequestSent(), WAKING])
-
-
 def decide(server, *, name: str = "judge", beside: str = ""):
     """Let a scripted llama.cpp list a decision model, and perhaps one that can chat behind it."""
     kinds = {name: ["decisions"], **({beside: ["text"]} if beside else {})}
@@ -113,13 +103,3 @@ async def test_a_decision_model_is_known_as_one_and_never_chosen_to_chat(server,
     assert chosen is not None
     assert chosen.model_id == "talker"
     assert choose_model(candidate, model="judge", remembered=Remembered()) is None
-
-
-async def test_a_decision_model_that_is_named_is_refused_with_the_reason(server, make_client):
-    for beside in ("", "talker"):
-        server.requests.clear()
-        client = make_client()
-        decide(llama_cpp(server), beside=beside)
-        candidate = await client.check(endpoint_of(server))
-        with pytest.raises(WrongUse, match="judge makes decisions and cannot chat"):
-            choose_without_asking((candidate,), model="judge", remembered=Remembered())

@@ -28,6 +28,7 @@ from tests.support.scripted_server import (
 
 R, H, W, F = delta("", role="assistant"), delta("Hé"), delta("llo"), finish()
 TEXT = "Héllo"
+BAD = b"data: {oops\n\n"
 
 
 def data_line(value: object, end: bytes = b"\n\n") -> bytes:
@@ -72,9 +73,19 @@ CASES = {
         words="boom",
     ),
     "error as a reason alone": Case(sse(R, H, W, finish("error"), DONE), kind="server_error"),
-    "one event that is no JSON": Case(sse(R, H, b"data: {oops\n\n", W, F, DONE)),
+    "error by name, not JSON": Case(
+        sse(R, H, b"event: error\ndata: boom\n\n"), text="Hé", kind="server_error", words="boom"
+    ),
+    "error of a gateway": Case(
+        sse(R, H, {"error_type": "x", "error_message": "boom"}), text="Hé", kind="server_error"
+    ),
+    "end mark and nothing else": Case(sse(R, DONE), text="", kind="empty_answer"),
+    "nothing but rubbish": Case(sse(BAD * 2), text="", kind="malformed_stream"),
+    "events that are no JSON, but not in a row": Case(
+        sse(R, BAD, H, BAD, W, BAD, F, DONE),
+    ),
     "three events that are no JSON": Case(
-        sse(R, H, b"data: {oops\n\n" * 3, W, F, DONE),
+        sse(R, H, BAD * 3, W, F, DONE),
         text="Hé",
         kind="interrupted",
         words="malformed",

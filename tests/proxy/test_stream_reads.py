@@ -6,7 +6,7 @@ import json
 
 from lmchat.domain.event import TextDelta
 from lmchat.errors import ServerRejected, StreamInterrupted
-from tests.support.proxy_calls import ask, events_of, text_of
+from tests.support.proxy_calls import answered, ask, events_of, text_of
 from tests.support.scripted_server import DONE, Hold, delta, finish, raw_reply, sse
 
 CHAT = "POST /v1/chat/completions"
@@ -24,8 +24,7 @@ def chunked(*parts: bytes) -> bytes:
 async def test_what_comes_together_is_handed_on_as_one_event_that_counts_its_pieces(server, client):
     chunks = [sse_event(delta(f"{number} ")) for number in range(100)]
     server.on(CHAT, raw_reply(HEAD + chunked(b"".join([*chunks, DONE])) + b"0\r\n\r\n"))
-    events, error = await events_of(client, ask(server))
-    assert error is None
+    events = await answered(client, ask(server))
     texts = [event for event in events if isinstance(event, TextDelta)]
     assert len(texts) < 4
     assert sum(event.pieces for event in texts) == 100
@@ -36,8 +35,7 @@ async def test_behind_an_end_mark_in_two_chunks_nothing_is_waited_for(server, cl
     server.on(
         CHAT, raw_reply(HEAD + chunked(sse_event(delta("Hi")), b"data: [DO", b"NE]\n\n"), Hold())
     )
-    events, error = await events_of(client, ask(server))
-    assert error is None
+    events = await answered(client, ask(server))
     assert text_of(events) == "Hi"
 
 

@@ -18,7 +18,7 @@ from lmchat.domain.event import (
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.turn import Turn
 from lmchat.proxy import Client
-from tests.support.proxy_calls import ask, events_of
+from tests.support.proxy_calls import answered, ask, events_of
 from tests.support.scripted_products import CHAT, plain
 from tests.support.scripted_server import DONE, Cut, delta, finish, json_reply, sse, usage
 
@@ -30,8 +30,7 @@ PARTS = (TextDelta, ReasoningDelta, RefusalDelta, Rethought, ToolCallDelta)
 
 async def told(client, request):
     """Return what an answer is made of, pieces of one kind together."""
-    events, error = await events_of(client, request)
-    assert error is None, error
+    events = await answered(client, request)
     found: list = []
     for event in events:
         if (
@@ -138,8 +137,7 @@ async def test_the_first_content_is_the_first_token_also_where_it_is_held_back(s
         *(delta(reasoning_content="\n"), delta(refusal="No"), delta(tool_calls=[call])),
     ):
         server.on(CHAT, sse(*none, first, b": ping\n\n", delta("Hello"), finish(), DONE))
-        events, error = await events_of(client, ask(server))
-        assert error is None
+        events = await answered(client, ask(server))
         place = next(
             place
             for place, one in enumerate(events)

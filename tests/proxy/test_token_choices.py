@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Sequence
-
-import pytest
 
 from lmchat.domain.event import StreamEvent, TokensChosen
 from lmchat.domain.token_choice import HALF_CHARACTER, TokenChoice
@@ -72,20 +69,6 @@ def test_text_whose_tokens_are_not_reported_belongs_to_the_next_token():
     assert choices[1].text_before == "x🎉"
 
 
-def test_empty_tokens_are_left_out():
-    end = token("")
-    (choice,) = choices_of(chunk("No", token("No", top=[token("No"), end]), end))
-    assert [other.token for other in choice.top] == ["No"]
-
-
-def test_probabilities_after_the_samplers_are_read_too():
-    top = [{"token": "No", "prob": 0.25}, {"token": "Yes", "prob": 0}]
-    entry = {"token": "No", "bytes": [78, 111], "prob": 0.25, "top_probs": top}
-    (choice,) = choices_of(chunk("No", entry))
-    assert math.exp(choice.logprob) == pytest.approx(0.25)
-    assert choice.top[1].logprob < -100
-
-
 def test_what_is_no_token_with_a_number_is_left_out():
     for entry in (
         None,
@@ -113,9 +96,3 @@ def test_a_token_whose_bytes_are_odd_has_a_text_that_can_be_encoded():
         (choice,) = choices_of(chunk("No", token("No", **fields)))
         assert choice.token == expected
         assert choice.token.encode()
-
-
-def test_a_probability_is_never_beyond_its_limits():
-    for logprob in (-3.4e38, -1e300, 0.5):
-        (choice,) = choices_of(chunk("No", token("No", logprob)))
-        assert -1000 < choice.logprob <= 0

@@ -16,7 +16,7 @@ from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import EndpointNotAllowed, LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy import client as counting_module
 from lmchat.proxy.servers import SERVERS
-from tests.support.proxy_calls import ask, endpoint_of, events_of
+from tests.support.proxy_calls import answered, ask, endpoint_of
 from tests.support.scripted_backend import read
 from tests.support.scripted_products import (
     CHAT,
@@ -152,8 +152,7 @@ async def test_an_answer_does_not_wait_for_a_count_and_a_long_one_is_given_up(
     await ready(client, server)
     count = asyncio.create_task(client.count_tokens(request_to(server)))
     await asyncio.to_thread(server.wait_for, COUNT)
-    events, error = await events_of(client, request_to(server))
-    assert error is None
+    events = await answered(client, request_to(server))
     assert isinstance(events[0], RequestSent)
     assert RequestQueued() not in events
     count.cancel()

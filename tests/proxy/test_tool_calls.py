@@ -7,7 +7,7 @@ from lmchat.domain.event import RequestAdapted
 from lmchat.domain.message import ChatMessage, Role, ToolCallPart, ToolResultPart, text_message
 from lmchat.proxy.json_values import dicts_in
 from lmchat.proxy.tool_calls import ToolCalls
-from tests.support.proxy_calls import READ_TOOL, ask, events_of, message_of
+from tests.support.proxy_calls import READ_TOOL, answered, ask, events_of, message_of
 from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import error_reply
 
@@ -152,10 +152,7 @@ async def test_a_server_that_refuses_tools_is_asked_without_them_and_that_is_sai
         server.requests.clear()
         client = make_client()
         server.on(CHAT, error_reply(400, refusal), chat_reply("Hi"))
-        events, error = await events_of(
-            client, replace(ask(server), tools=(READ_TOOL,), must_call=True)
-        )
-        assert error is None
+        events = await answered(client, replace(ask(server), tools=(READ_TOOL,), must_call=True))
         assert [one.note for one in events if isinstance(one, RequestAdapted)] == [
             f"The server says: {refusal}. Sending the request again without tools."
         ]
