@@ -17,8 +17,9 @@ from lmchat.domain.sampling import (
 from lmchat.errors import WrongUse
 
 
-def test_a_typed_value_gets_the_type_of_its_option():
-    for name, typed, value in [
+@pytest.mark.parametrize(
+    ("name", "typed", "value"),
+    [
         ("temperature", "0.5", 0.5),
         ("stop", "###", ("###",)),
         ("stop", '["a", "b"]', ("a", "b")),
@@ -29,12 +30,15 @@ def test_a_typed_value_gets_the_type_of_its_option():
         ("reasoning_effort", "low", "low"),
         ("samplers", '["top_k"]', ["top_k"]),
         ("extra.no_such_field", "[1]", [1]),
-    ]:
-        assert checked_option(name, parsed_value(typed)) == value
+    ],
+)
+def test_a_typed_value_gets_the_type_of_its_option(name, typed, value):
+    assert checked_option(name, parsed_value(typed)) == value
 
 
-def test_a_wrong_option_is_refused_with_what_it_must_be():
-    for name, value, words in [
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
         ("temperature", 2.1, "temperature must be a number from 0 to 2, not 2.1."),
         ("temperature", True, "temperature must be a number"),
         ("top_k", 1.5, "top_k must be a whole number from 0 to 1,000,000, not 1.5."),
@@ -46,9 +50,11 @@ def test_a_wrong_option_is_refused_with_what_it_must_be():
         ("tempratur", 1, "did you mean temperature?"),
         ("extra.", 1, "Unknown sampling option"),
         ("extra.messages", [], "extra.messages cannot be set: lmchat itself sets messages"),
-    ]:
-        with pytest.raises(WrongUse, match="(?s)." + words[1:].replace("?", r"\?")):
-            checked_option(name, value)
+    ],
+)
+def test_a_wrong_option_is_refused_with_what_it_must_be(name, value, words):
+    with pytest.raises(WrongUse, match="(?s)." + words[1:].replace("?", r"\?")):
+        checked_option(name, value)
 
 
 def test_a_product_is_refused_what_it_ignores_with_the_list_of_what_it_takes():

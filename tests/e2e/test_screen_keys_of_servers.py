@@ -1,16 +1,16 @@
 from __future__ import annotations
 
+import re
 import sqlite3
 import stat
+from base64 import b64decode
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from lmchat.domain.message import AnswerState
-from tests.support.hostile import copied
-from tests.support.lmchat_screen import LMChatScreen, answers
-from tests.support.scripted_products import llama_cpp
+from tests.support.lmchat_screen import STEADY, LMChatScreen, answers, configure
 
 KEY = "sk-secret-of-this-test-0123456789"
 WRONG = "sk-wrong-of-this-test-9876543210"
@@ -43,8 +43,9 @@ def command_lines() -> str:
 
 
 @pytest.mark.timeout(60)
-def test_the_key_is_asked_for_tried_kept_and_never_shown(tmp_path, server):
-    llama_cpp(server, key=KEY)
+def test_the_key_is_asked_for_tried_kept_and_never_shown(tmp_path, start_real_server):
+    server = start_real_server(api_key=KEY)
+    configure(tmp_path, STEADY + "max_tokens = 16\n")
     with LMChatScreen(tmp_path, server.url, "--log-level", "debug") as screen:
         screen.wait_for("key")
         screen.wait_for("llama.cpp")
@@ -55,15 +56,17 @@ def test_the_key_is_asked_for_tried_kept_and_never_shown(tmp_path, server):
         enter(screen, KEY)
         screen.wait_ready()
         screen.ask("Say hello.", answers=1)
-        screen.put("/request curl")
-        screen.type("\r", sees="Bearer $LMCHAT_API_KEY")
-        screen.type("y", sees="Sent to the")
-        screen.type("\x1b", hides="Next request")
-        assert KEY not in command_lines()
+        for form, words in (("text", "<|im_start|>"), ("curl", "Bearer $LMCHAT_API_KEY")):
+            screen.put(f"/request {form}")
+            screen.type("\r", sees=words)
+            screen.type("y", sees="Sent to the")
+            screen.type("\x1b", hides="Next request")
+        assert KEY not in command_lines().replace(server_command(server), "")
         raw, log = screen.raw, screen.log_text
-        (request,) = copied(raw)
-        assert "$LMCHAT_API_KEY" in request
-        assert KEY not in request
+        copied = [b64decode(data) for data in re.findall(rb"\x1b\]52;c;([^\x07\x1b]+)", raw)]
+        assert len(copied) == 2
+        assert b"$LMCHAT_API_KEY" in copied[1]
+        assert not any(KEY.encode() in data for data in copied)
         screen.type("\x11")
         assert screen.wait_exit() == 0
     kept = tmp_path / "lmchat" / "credentials.toml"
@@ -79,3 +82,7 @@ def test_the_key_is_asked_for_tried_kept_and_never_shown(tmp_path, server):
     with LMChatScreen(tmp_path, server.url) as screen:  # the next run does not ask again
         screen.wait_ready()
         screen.ask("Say hello again.", answers=1)
+
+
+def server_command(server) -> str:
+    return Path(f"/proc/{server.pid}/cmdline").read_text()

@@ -17,20 +17,23 @@ def rows(environ: dict[str, str]) -> dict[str, Finding]:
     }
 
 
-def test_the_size_of_a_real_terminal_is_told():
-    for size, grade in [
+@pytest.mark.parametrize(
+    ("size", "grade"),
+    [
         ((120, 40), "ok"),
         ((40, 12), "ok"),
         ((39, 12), "warning"),
         ((80, 11), "warning"),
         ((0, 0), "warning"),
-    ]:
-        master, slave = os.openpty()
-        termios.tcsetwinsize(slave, (size[1], size[0]))
-        row = terminal_findings(UTF8, [slave, slave])[0]
-        os.close(master)
-        os.close(slave)
-        assert (row.grade, f"{size[0]} × {size[1]}" in row.cause) == (grade, True)
+    ],
+)
+def test_the_size_of_a_real_terminal_is_told(size, grade):
+    master, slave = os.openpty()
+    termios.tcsetwinsize(slave, (size[1], size[0]))
+    row = terminal_findings(UTF8, [slave, slave])[0]
+    os.close(master)
+    os.close(slave)
+    assert (row.grade, f"{size[0]} × {size[1]}" in row.cause) == (grade, True)
 
 
 def test_without_a_terminal_it_names_what_works_without(tmp_path):
@@ -40,16 +43,19 @@ def test_without_a_terminal_it_names_what_works_without(tmp_path):
     assert "lmchat ask" in found[0].next_step
 
 
-def test_colours_are_told():
-    for environ, colours in [
+@pytest.mark.parametrize(
+    ("environ", "colours"),
+    [
         ({"TERM": "xterm"}, "16 colours; /theme ansi suits it."),
         ({"TERM": "xterm-256color"}, "256 colours."),
         ({"TERM": "xterm", "COLORTERM": "truecolor"}, "16 million colours."),
         ({"TERM": "xterm-direct"}, "16 million colours."),
         ({"TERM": "xterm-kitty"}, "256 colours."),
-    ]:
-        row = rows(environ)["colours"]
-        assert (row.grade, row.cause) == (Grade.OK, colours)
+    ],
+)
+def test_colours_are_told(environ, colours):
+    row = rows(environ)["colours"]
+    assert (row.grade, row.cause) == (Grade.OK, colours)
 
 
 @pytest.mark.parametrize(
@@ -68,26 +74,32 @@ def test_a_terminal_without_colours_is_a_warning_unless_somebody_wants_none(
     assert (row.grade, cause in row.cause, step in row.next_step) == (grade, True, True)
 
 
-def test_the_locale_that_counts_decides():
-    for environ, grade in [
+@pytest.mark.parametrize(
+    ("environ", "grade"),
+    [
         ({"LANG": "de_DE.UTF-8"}, Grade.OK),
         ({"LANG": "C", "LC_ALL": "en_US.utf8"}, Grade.OK),
         ({"LANG": "en_US.UTF-8", "LC_ALL": "C"}, Grade.WARNING),
         ({"LANG": "de_DE.ISO-8859-1"}, Grade.WARNING),
         ({}, Grade.WARNING),
-    ]:
-        assert rows(environ)["locale"].grade is grade
+    ],
+)
+def test_the_locale_that_counts_decides(environ, grade):
+    assert rows(environ)["locale"].grade is grade
 
 
-def test_a_terminal_is_known_by_what_it_sets():
-    for environ, name in [
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
         ({"TERM_PROGRAM": "Apple_Terminal"}, "Terminal.app"),
         ({"TERM_PROGRAM": "tmux", "KITTY_WINDOW_ID": "1"}, "kitty"),
         ({"TERM": "foot-extra"}, "foot"),
         ({"TERMINAL_EMULATOR": "JetBrains-JediTerm"}, "JetBrains"),
         ({"TERM": "xterm-256color"}, ""),
-    ]:
-        assert terminal_name(environ) == name
+    ],
+)
+def test_a_terminal_is_known_by_what_it_sets(environ, name):
+    assert terminal_name(environ) == name
 
 
 def limited(environ: dict[str, str]) -> set[str]:

@@ -13,16 +13,13 @@ from lmchat.domain.session import SessionHeader
 from lmchat.errors import StoreUnavailable
 from lmchat.tui.commands import BY_ID
 from tests.support.chats import ACTS, MESSAGES, SENSIBLE, UNFINISHED
-from tests.support.desktop import desktop, gone, half, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, answer_steps
+from tests.support.desktop import half, ready_desktop, shown
+from tests.support.scripted_backend import answer_steps
 
 KEYS = {name: BY_ID[f"message.{name}"].keys for name in ACTS}
 KINDS = (
-    *("prompt", "thought only", "interrupted"),
-    *(
-        pytest.param(kind, marks=pytest.mark.slow)
-        for kind in ("system", "result of a tool", "stopped before a word")
-    ),
+    "interrupted",
+    *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("prompt", "thought only")),
 )
 LOOKS = (
     *("copy", "copy_code", "source", "links", "fold", "pager", "tree", "details"),
@@ -86,50 +83,42 @@ async def test_each_key_does_something_or_says_one_sentence(tmp_path, kind):
         )
 
 
-@pytest.mark.parametrize("name", ["edit", "regenerate", "fork", "delete", "pager"])
-async def test_each_key_on_the_answer_that_is_on_its_way(tmp_path, name):
-    gate = asyncio.Event()
-    backend = ScriptedBackend(
-        half("See https://example.org\n\n```\nx\n```\n", gate, "rest."), answer_steps("B.")
-    )
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.say("one", sees="See https://example.org")
-        session_id = desk.session_id
-        await desk.press("alt+up", KEYS[name])
-        await desk.pilot.pause()
-        while len(desk.app.screen_stack) > 1:
-            await desk.press("escape")
-        gate.set()
-        await desk.until(lambda: not desk.app.open_sessions.busy, "the end")
-        await desk.app.open_sessions.save_all()
-        tree = await desk.store.tree(session_id)
-        texts = [m.text for m in tree if m.role is Role.ASSISTANT]
-        assert texts == [] if name == "delete" else texts[0].endswith("rest.")
-        assert len(backend.requests) == 1
+async def test_each_key_on_the_answer_that_is_on_its_way(tmp_path):
+    names = ["edit", "regenerate", "fork", "pager", "delete"]
+    text, gates = "See https://example.org\n\n```\nx\n```\n", [asyncio.Event() for _ in names]
+    scripts = [
+        half(f"{name} {text}", gate, "rest.") for name, gate in zip(names, gates, strict=True)
+    ]
+    async with ready_desktop(tmp_path, *scripts) as desk:
+        for name, gate in zip(names, gates, strict=True):
+            await desk.say("one", sees=f"{name} See")
+            session_id = desk.session_id
+            await desk.press("alt+up", KEYS[name])
+            await desk.pilot.pause()
+            while len(desk.app.screen_stack) > 1:
+                await desk.press("escape")
+            gate.set()
+            await desk.until(lambda: not desk.app.open_sessions.busy, "the end")
+            await desk.app.open_sessions.save_all()
+            tree = await desk.store.tree(session_id)
+            texts = [m.text for m in tree if m.role is Role.ASSISTANT]
+            assert texts == [] if name == "delete" else texts[0].endswith("rest."), name
+            await desk.press("ctrl+n")
+            await desk.until(lambda: not desk.conversation.messages, "a new session")
+        assert len(desk.backend.requests) == len(names)
 
 
-async def test_two_deletions_are_undone_one_after_the_other(tmp_path):
-    async with ready_desktop(
-        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one", "two"]
-    ) as desk:
+async def test_deletions_are_undone_one_after_the_other_and_after_a_new_answer(tmp_path):
+    scripts = [answer_steps(text) for text in ("Alpha.", "Beta.", "Gamma.")]
+    async with ready_desktop(tmp_path, *scripts, asked=["one", "two"]) as desk:
         await desk.press("alt+up", "d", hides="Beta.")
         await desk.press("d", hides="two")
         await desk.press("u", sees="two")
         assert "Beta." not in desk.text
         await desk.press("u", sees="Beta.")
         await desk.press("u", sees="Nothing to undo.")
-
-
-async def test_a_deletion_is_undone_after_a_new_answer_and_both_are_there(tmp_path):
-    async with desktop(
-        tmp_path,
-        ScriptedBackend(answer_steps("Alpha."), answer_steps("Beta."), answer_steps("Gamma.")),
-    ) as desk:
-        await desk.ready()
-        await desk.ask("one")
-        await desk.ask("two", 2)
-        await desk.say("/delete")
-        await gone(desk, "Beta.")
+        await desk.press("escape")
+        await desk.say("/delete", hides="Beta.")
         await desk.say("/retry", sees="Gamma.")
         await desk.at_rest()
         await desk.say("/undo", sees="Beta.")
@@ -138,28 +127,27 @@ async def test_a_deletion_is_undone_after_a_new_answer_and_both_are_there(tmp_pa
         assert [m.text for m in tree] == ["one", "Alpha.", "two", "Beta.", "Gamma."]
 
 
-@pytest.mark.parametrize(
-    ("name", "method"), [("delete", "delete_message"), ("fork", "fork"), ("next_version", "tree")]
-)
-async def test_a_full_disk_is_reported_in_one_sentence_and_nothing_changes(
-    tmp_path, monkeypatch, name, method
+async def test_what_the_disk_refuses_or_another_window_has_removed_is_reported_and_costs_nothing(
+    tmp_path, monkeypatch
 ):
-    async with ready_desktop(
-        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"]
-    ) as desk:
+    scripts = [answer_steps(text) for text in ("Alpha.", "Beta.", "Gamma.")]
+    full = AsyncMock(side_effect=StoreUnavailable("The disk is full.", hint="Free some space."))
+    async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
         await desk.press("ctrl+r", sees="Beta.")
         await desk.at_rest()
-        full = StoreUnavailable("The disk is full.", hint="Free some space.")
-        monkeypatch.setattr(desk.store, method, AsyncMock(side_effect=full))
-        await desk.press("alt+up", KEYS[name], sees="The disk is full. Free some space.")
-        assert "Beta." in desk.text
-        assert desk.texts == ["one", "Beta."]
+        for name, method in (
+            ("delete", "delete_message"),
+            ("fork", "fork"),
+            ("next_version", "tree"),
+        ):
+            desk.app.clear_notifications()
+            with monkeypatch.context() as patched:
+                patched.setattr(desk.store, method, full)
+                await desk.press("alt+up", KEYS[name], sees="The disk is full. Free some space.")
+            assert "Beta." in desk.text
+            assert desk.texts == ["one", "Beta."]
+            await desk.press("escape")
 
-
-async def test_what_another_window_has_removed_is_reported_and_costs_nothing_else(tmp_path):
-    async with ready_desktop(
-        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"]
-    ) as desk:
         session_id = desk.session_id
         await desk.store.update_session(session_id, {"deleted_at": now()})
         await desk.store.purge(session_id)
@@ -170,6 +158,6 @@ async def test_what_another_window_has_removed_is_reported_and_costs_nothing_els
             while len(desk.app.screen_stack) > 1:
                 await desk.press("escape")
         assert not any("internal error" in one.message for one in desk.app._notifications)
-        assert "Alpha." in desk.text
+        assert "Beta." in desk.text
         await desk.press("escape")
-        await desk.say("two", sees="Beta.")
+        await desk.say("two", sees="Gamma.")

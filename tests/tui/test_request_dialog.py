@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from lmchat.config.settings import ChatSettings
 from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.request import TemplateText
 from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.request_dialog import RequestDialog
-from tests.support.desktop import calm, ready_desktop, shown
+from tests.support.desktop import calm, hold, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend
 
 HOSTILE = "<|im_start|>user\nHi \x1b[31m\u202e<|im_end|> \x9b"
@@ -39,10 +37,16 @@ def special_texts(desk) -> list[str]:
 
 
 async def test_the_draft_is_the_last_prompt_and_stays_in_the_prompt(tmp_path):
-    async with ready_desktop(tmp_path, backend=backend_with()) as desk:
+    settings = calm(chat=ChatSettings(system_prompt="Be kind."))
+    async with ready_desktop(tmp_path, backend=backend_with(), settings=settings) as desk:
+        await desk.say("/set seed 42", sees="seed is 42")
         await open_with_draft(desk, "What grows in shade?")
         [request] = desk.backend.outgoing_requests
-        assert [message.text for message in request.messages] == ["What grows in shade?"]
+        assert [message.text for message in request.messages] == [
+            "Be kind.",
+            "What grows in shade?",
+        ]
+        assert request.sampling.seed == 42
         await desk.press("right", sees="What grows in shade?")
         await desk.press("escape", leads_to=ChatScreen)
         assert desk.prompt_input.text == "What grows in shade?"
@@ -52,25 +56,40 @@ async def test_the_draft_is_the_last_prompt_and_stays_in_the_prompt(tmp_path):
 
 async def test_without_a_draft_the_prompt_is_empty_behind_the_session(tmp_path):
     async with ready_desktop(tmp_path, backend=backend_with(), asked=["one"]) as desk:
+        await desk.say("/request xml", sees="Unknown form of a")
+        assert desk.prompt_input.text == "/request xml"
+        await desk.press("ctrl+u")
         await desk.say("/request", leads_to=RequestDialog)
         roles = [(m.role.value, m.text) for m in desk.backend.outgoing_requests[0].messages]
         assert roles[0] == ("user", "one")
         assert roles[1][0] == "assistant"
         assert roles[2:] == [("user", "")]
         assert len(desk.conversation.messages) == 2
+        for typed, name in (("JSON", "JSON"), ("curl", "curl"), ("text", "text")):
+            await desk.press("escape", leads_to=ChatScreen)
+            await desk.say(f"/request {typed}", leads_to=RequestDialog, sees=f"{name} · ")
+        await desk.press("escape", leads_to=ChatScreen)
+
+        asked = len(desk.backend.outgoing_requests)
+        await desk.press("alt+up", "alt+up", "e")
+        await desk.until(lambda: desk.chat.prompt_text.edited_id, "an edit")
+        desk.chat.action_show_request()
+        await shown(desk, "You are editing an earlier message")
+        assert len(desk.backend.outgoing_requests) == asked
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
-async def test_hostile_text_is_shown_as_what_it_is_and_special_tokens_are_marked(tmp_path, size):
-    async with ready_desktop(tmp_path, backend=backend_with(), size=size) as desk:
+async def test_hostile_text_is_shown_as_what_it_is_and_special_tokens_are_marked(tmp_path):
+    async with ready_desktop(tmp_path, backend=backend_with(), size=(80, 24)) as desk:
         await open_with_draft(desk, "x")
-        await shown(desk, "text · ")
-        await shown(desk, "Hi ␛[31m\ufffd<|im_end|>")
-        text = desk.text
-        assert "234 tokens" in text
-        assert "<|im_start|>user" in text
-        assert not {"\x1b", "\u202e", "\x9b"} & set(text)
-        assert special_texts(desk) == ["<|im_start|>", "<|im_end|>"]
+        for size in ((80, 24), (120, 40), (200, 60)):
+            await desk.pilot.resize_terminal(*size)
+            await shown(desk, "text · ")
+            await shown(desk, "Hi ␛[31m\ufffd<|im_end|>")
+            text = desk.text
+            assert "234 tokens" in text
+            assert "<|im_start|>user" in text
+            assert not {"\x1b", "\u202e", "\x9b"} & set(text)
+            assert special_texts(desk) == ["<|im_start|>", "<|im_end|>"]
 
 
 async def test_arrows_change_the_form_y_copies_it_and_o_opens_the_pager(tmp_path):
@@ -94,40 +113,24 @@ async def test_arrows_change_the_form_y_copies_it_and_o_opens_the_pager(tmp_path
         await desk.on(RequestDialog)
 
 
-@pytest.mark.parametrize(("typed", "name"), [("JSON", "JSON"), ("curl", "curl"), ("text", "text")])
-async def test_a_typed_form_is_shown_first(tmp_path, typed, name):
-    async with ready_desktop(tmp_path, backend=backend_with()) as desk:
-        await desk.say(f"/request {typed}", leads_to=RequestDialog, sees=f"{name} · ")
-
-
-async def test_an_unknown_form_returns_to_the_prompt(tmp_path):
-    async with ready_desktop(tmp_path, backend=backend_with()) as desk:
-        await desk.say("/request xml", sees="Unknown form of a")
-        assert desk.prompt_input.text == "/request xml"
-
-
-async def test_a_server_without_the_text_begins_with_the_json(tmp_path):
-    error = ServerRejected("It does not show the text.", kind="unsupported", hint="Look at JSON.")
-    async with ready_desktop(tmp_path, backend=backend_with(error)) as desk:
-        await open_with_draft(desk, "x")
-        await shown(desk, "JSON · ")
-        await desk.press("left", sees="It does not show the text. Look at JSON.")
+async def test_without_the_text_a_sentence_says_why_and_the_json_is_there(tmp_path):
+    unsupported = ServerRejected("It shows no text.", kind="unsupported", hint="Look at JSON.")
+    async with ready_desktop(tmp_path, backend=backend_with(unsupported)) as desk:
+        await open_with_draft(desk, "What grows?")
+        await shown(desk, "JSON · ")  # it begins there
+        await desk.press("left", sees="It shows no text. Look at JSON.")
         await desk.press("y", "o")
         assert desk.copied == desk.paged == []
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        ServerRejected("The model is not in memory.", kind="model_not_loaded", hint="Load it."),
-        ServerUnavailable("Nothing answers.", kind="offline", hint="Start it."),
-    ],
-)
-async def test_without_the_text_a_sentence_says_why_and_the_json_is_there(tmp_path, error):
-    async with ready_desktop(tmp_path, backend=backend_with(error)) as desk:
-        await open_with_draft(desk, "What grows?")
-        await shown(desk, error.message_with_hint)
-        await desk.press("right", sees="What grows?")
+        for error in (
+            ServerRejected("The model is not in memory.", kind="model_not_loaded", hint="Load it."),
+            ServerUnavailable("Nothing answers.", kind="offline", hint="Start it."),
+        ):
+            await desk.press("escape", leads_to=ChatScreen)
+            desk.backend.template = error
+            desk.chat.action_show_request()
+            await desk.on(RequestDialog)
+            await shown(desk, error.message_with_hint)
+            await desk.press("right", sees="What grows?")
 
 
 async def test_a_long_text_is_shown_with_its_ends_and_copied_whole(tmp_path):
@@ -156,41 +159,14 @@ async def test_while_an_answer_streams_there_is_no_next_request(tmp_path):
 
 async def test_another_session_gets_no_dialog_of_the_one_before(tmp_path):
     backend = backend_with()
-    gate = asyncio.Event()
-    answered = asyncio.Event()
-
-    async def late(request):
-        await gate.wait()
-        answered.set()
-        return TEXT
-
-    backend.template_text = late  # type: ignore[method-assign]
     async with ready_desktop(tmp_path, backend=backend, asked=["one"]) as desk:
+        gate = hold(backend, "template_text")
         first = desk.app.open_sessions.shown
         await desk.say("/request")
         await desk.until(lambda: backend.outgoing_requests, "the request")
         await desk.press("ctrl+n")
         await desk.until(lambda: desk.app.open_sessions.shown is not first, "a new session")
         gate.set()
-        await answered.wait()
-        await desk.pilot.pause()
+        for _ in range(3):
+            await desk.pilot.pause()
         assert isinstance(desk.app.screen, ChatScreen)
-
-
-async def test_an_edit_must_end_first(tmp_path):
-    async with ready_desktop(tmp_path, backend=backend_with(), asked=["one"]) as desk:
-        await desk.press("alt+up", "alt+up", "e")
-        await desk.until(lambda: desk.chat.prompt_text.edited_id, "an edit")
-        desk.chat.action_show_request()
-        await shown(desk, "You are editing an earlier message")
-        assert desk.backend.outgoing_requests == []
-
-
-async def test_what_is_set_for_the_session_is_in_the_request(tmp_path):
-    settings = calm(chat=ChatSettings(system_prompt="Be kind."))
-    async with ready_desktop(tmp_path, backend=backend_with(), settings=settings) as desk:
-        await desk.say("/set seed 42", sees="seed is 42")
-        await desk.say("/request", leads_to=RequestDialog)
-        [request] = desk.backend.outgoing_requests
-        assert request.sampling.seed == 42
-        assert request.messages[0].text == "Be kind."

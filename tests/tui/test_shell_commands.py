@@ -45,7 +45,10 @@ def has_run(desk) -> bool:
 
 async def test_it_runs_and_its_output_is_a_folded_block_until_it_is_sent(tmp_path):
     async with ready_desktop(tmp_path, answer_steps("Beans.")) as desk:
-        await desk.say("!printf 'a\\nb'; exit 3")
+        await desk.type("!printf 'a\\nb'; exit 3")
+        await desk.prompt_is("!printf 'a\\nb'; exit 3")
+        assert desk.chat.prompt_text.new_prompt == ""  # nothing is read ahead or counted
+        await desk.press("enter")
         await until_prompt(desk, "[$ printf 'a\\nb'; exit 3, exit code 3]\n")
         assert desk.backend.requests == []
         await desk.say("Why?")
@@ -57,41 +60,33 @@ async def test_it_runs_and_its_output_is_a_folded_block_until_it_is_sent(tmp_pat
 
 
 async def test_the_next_command_is_typed_below_the_blocks_of_those_before(desk):
-    await desk.say("!echo one")
+    (desk.folder / "notes.md").write_text("words")
+    await paste(desk, "!echo one\n")
+    await desk.press("enter")
     await until_prompt(desk, "[$ echo one]\n")
-    await desk.say("!echo two")
-    await until_prompt(desk, "[$ echo one]\n[$ echo two]\n")
+    await desk.press("backspace", "backspace", "up")  # recalled, changed, and run again
+    await until_prompt(desk, "!echo one")
+    await desk.say("s")
+    await until_prompt(desk, "[$ echo ones]\n")
+    await desk.say("!echo @notes")  # no files are listed
+    await until_prompt(desk, "[$ echo ones]\n[$ echo @notes]\n")
+    await desk.say("/effort low", sees="Reasoning effort: low.")
+    await desk.say("/nonsense", sees="Unknown command")
+    await until_prompt(desk, "[$ echo ones]\n[$ echo @notes]\n/nonsense")
     assert desk.backend.requests == []
 
 
-async def test_while_it_runs_the_screen_says_so_and_takes_text_and_esc_stops_it(desk):
+async def test_while_it_runs_the_screen_says_so_and_takes_text_and_esc_or_ctrl_c_stops_it(desk):
     await desk.say("!echo begun; sleep 600", sees="Running: echo begun; sleep 600")
     await shown(desk, "Esc stops it")
     await desk.type("and then")
     await desk.press("escape", hides="Running:")
     await until_prompt(desk, "[$ echo begun; sleep 600, stopped]\nand then")
-
-
-async def test_ctrl_c_stops_it_too_and_does_not_begin_to_quit(desk):
+    desk.prompt_input.put("")
     await desk.say("!sleep 600", sees="Running: sleep 600")
     await desk.press("ctrl+c", hides="Running:")
     await until_prompt(desk, "[$ sleep 600, stopped]\n")
     assert desk.app.is_running
-
-
-async def test_a_paste_of_one_line_and_enter_run_it(desk):
-    await paste(desk, "!echo one\n")
-    await desk.press("enter")
-    await until_prompt(desk, "[$ echo one]\n")
-
-
-async def test_what_was_run_can_be_recalled_changed_and_run_again(desk):
-    await desk.say("!echo one")
-    await until_prompt(desk, "[$ echo one]\n")
-    await desk.press("backspace", "backspace", "up")
-    await until_prompt(desk, "!echo one")
-    await desk.say("s")
-    await until_prompt(desk, "[$ echo ones]\n")
 
 
 async def test_a_blank_before_it_sends_it_and_so_do_several_lines_and_the_mark_alone(tmp_path):
@@ -107,15 +102,13 @@ async def test_a_blank_before_it_sends_it_and_so_do_several_lines_and_the_mark_a
         assert not has_run(desk)
 
 
-async def test_what_is_left_of_several_pasted_lines_does_not_run(desk):
+async def test_what_undo_or_several_pasted_lines_leave_behind_does_not_run(desk):
     await paste(desk, "!touch ran\nx")
     await desk.press("backspace", "backspace")
     await until_prompt(desk, "!touch ran")
     await refuses(desk)
-    assert not has_run(desk)
-
-
-async def test_what_undo_brings_back_does_not_run(desk):
+    await desk.press("ctrl+u")
+    await until_prompt(desk, "")
     desk.prompt_input.put("!touch ran")
     await desk.press("ctrl+u")
     await until_prompt(desk, "")
@@ -137,23 +130,16 @@ async def test_a_saved_draft_does_not_run_in_the_next_run(tmp_path):
         assert not has_run(desk)
 
 
-async def test_an_earlier_prompt_does_not_run_when_it_is_recalled(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("Beans.")) as desk:
+async def test_an_earlier_prompt_does_not_run_when_it_is_recalled_edited_or_rewritten(tmp_path):
+    scripts = [answer_steps("!touch ran"), answer_steps("B")]
+    async with ready_desktop(tmp_path, *scripts) as desk:
         desk.chat.turns.submit("!touch ran")  # as a preset or an import may have left it
         await desk.answered()
         desk.prompt_input.history_of_prompts = ("!touch ran",)
         await desk.press("up")
         await until_prompt(desk, "!touch ran")
         await refuses(desk)
-        assert not has_run(desk)
-
-
-async def test_an_edited_prompt_is_sent_and_a_rewritten_answer_saved(tmp_path):
-    scripts = [answer_steps("!touch ran"), answer_steps("B")]
-    async with ready_desktop(tmp_path, *scripts) as desk:
-        desk.chat.turns.submit("!touch ran")
-        await desk.answered()
-        await desk.press("alt+up", "E", sees="Rewriting an answer")
+        await desk.press("ctrl+u", "alt+up", "E", sees="Rewriting an answer")
         await desk.press("enter", hides="Rewriting an answer")
         await desk.press("alt+up", "alt+up", "e")
         await until_prompt(desk, "!touch ran")
@@ -191,27 +177,9 @@ async def test_a_chosen_file_puts_no_name_into_a_command(desk):
     assert not has_run(desk)
 
 
-async def test_at_in_a_command_lists_no_files(desk):
-    (desk.folder / "notes.md").write_text("words")
-    await desk.say("!echo @notes")
-    await until_prompt(desk, "[$ echo @notes]\n")
-
-
-async def test_nothing_of_it_is_read_ahead_or_counted(desk):
-    await desk.type("!echo one")
-    assert desk.chat.prompt_text.new_prompt == ""
-
-
-async def test_other_commands_run_below_a_block_and_leave_it(desk):
-    await desk.say("!echo one")
-    await until_prompt(desk, "[$ echo one]\n")
-    await desk.say("/effort low", sees="Reasoning effort: low.")
-    await desk.say("/nonsense", sees="Unknown command")
-    await until_prompt(desk, "[$ echo one]\n/nonsense")
-    assert desk.backend.requests == []
-
-
-async def test_an_output_that_comes_during_an_edit_is_in_the_prompt_after_it(tmp_path):
+async def test_an_output_that_comes_later_is_in_the_prompt_of_its_session_and_changes_no_edit(
+    tmp_path,
+):
     async with ready_desktop(tmp_path, answer_steps("A"), asked=["first"]) as desk:
         await desk.say("!until [ -e x ];do :;done", sees="Running:")
         await desk.type("Why?")
@@ -222,10 +190,8 @@ async def test_an_output_that_comes_during_an_edit_is_in_the_prompt_after_it(tmp
         await until_prompt(desk, "first")
         await desk.press("escape")
         await until_prompt(desk, "[$ until [ -e x ];do :;done]\nWhy?")
+        desk.prompt_input.put("")
 
-
-async def test_its_output_goes_into_the_session_where_it_was_typed(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("A"), asked=["first"]) as desk:
         await desk.say("!until [ -e go ]; do sleep 0.01; done; echo gone", sees="Running:")
         session_id = desk.session_id
         await desk.press("ctrl+n")
@@ -238,16 +204,16 @@ async def test_its_output_goes_into_the_session_where_it_was_typed(tmp_path):
         assert len(desk.backend.requests) == 1
 
 
-async def test_a_command_that_is_half_typed_when_an_output_comes_runs(desk):
+async def test_two_commands_run_side_by_side_and_one_that_is_half_typed_meanwhile_runs(desk):
+    await desk.say("!until [ -e x ];do sleep 0.01;done", sees="Running:")
+    await desk.type("!touch ")
+    await desk.say("x", hides="Running:")
+    await desk.until(lambda: desk.prompt_input.text.count("[$ ") == 2, "both blocks")
+    desk.prompt_input.put("")
+    (desk.folder / "x").unlink()
     await desk.say("!until [ -e x ];do :;done", sees="Running:")
     await desk.type("!echo tw")
     (desk.folder / "x").touch()
-    await until_prompt(desk, "[$ until [ -e x ];do :;done]\n!echo tw")
+    await desk.until(lambda: desk.prompt_input.text.endswith("]\n!echo tw"), "the output")
     await desk.say("o")
-    await until_prompt(desk, "[$ until [ -e x ];do :;done]\n[$ echo two]\n")
-
-
-async def test_two_commands_run_side_by_side(desk):
-    await desk.say("!until [ -e go ]; do sleep 0.01; done", sees="Running: until")
-    await desk.say("!touch go", hides="Running:")
-    await desk.until(lambda: desk.prompt_input.text.count("[$ ") == 2, "both blocks")
+    await desk.until(lambda: "[$ echo two (" in desk.prompt_input.text, "the second one")

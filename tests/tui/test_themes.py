@@ -19,33 +19,32 @@ def write(tmp_path):
     return lambda name, text: (tmp_path / "themes" / name).write_text(text)
 
 
-async def test_the_list_shows_each_theme_live_and_esc_brings_the_old_one_back(desk):
+async def test_the_list_shows_each_theme_live_and_only_a_chosen_one_is_remembered(desk, write):
+    write("sea.toml", SEA)
+    write("bad.toml", "primary = 'nocolour'")
     await desk.say("/theme", leads_to=ThemeDialog)
+    names = desk.app.screen.list.keys
+    assert {"nord", "dracula", "textual-light", "ansi-dark", "sea"} < set(names)
     await desk.press("down")
     assert desk.app.theme == "lmchat-light"
     await desk.press("end")
-    assert desk.app.theme == "tokyo-night"
+    assert desk.app.theme == names[-1]
     await desk.press("escape", leads_to=ChatScreen)
     assert (desk.app.theme, {one.theme for one in desk.remembered}) == ("lmchat-dark", {""})
-
-
-async def test_every_theme_of_the_list_can_be_shown_and_the_chosen_one_is_remembered(tmp_path):
-    async with ready_desktop(tmp_path, asked=["Show `code`."]) as desk:
-        await desk.say("/theme", leads_to=ThemeDialog)
-        names = desk.app.screen.list.keys
-        for name in names[1:]:
-            await desk.press("down")
-            assert desk.app.theme == name
-        await desk.press("enter", leads_to=ChatScreen, sees="Theme: tokyo-night.")
-        assert desk.remembered[-1].theme == "tokyo-night"
-        assert {"nord", "dracula", "textual-light", "ansi-dark"} < set(names)
-
-
-async def test_an_own_theme_is_listed_and_a_wrong_one_is_told_beside_it(desk, write):
-    write("sea.toml", SEA)
-    write("bad.toml", "primary = 'nocolour'")
     await desk.say("/theme sea", sees="Theme themes/bad.toml: primary must be a colour")
     await desk.until(lambda: desk.app.theme == "sea", "the theme")
+    await desk.say("/theme", leads_to=ThemeDialog)
+    await desk.press("end", "enter", leads_to=ChatScreen, sees=f"Theme: {names[-1]}.")
+    assert desk.remembered[-1].theme == names[-1]
+
+
+@pytest.mark.slow
+async def test_every_theme_of_the_list_can_be_shown(tmp_path):
+    async with ready_desktop(tmp_path, asked=["Show `code`."]) as desk:
+        await desk.say("/theme", leads_to=ThemeDialog)
+        for name in desk.app.screen.list.keys[1:]:
+            await desk.press("down")
+            assert desk.app.theme == name
 
 
 async def test_an_own_theme_that_is_set_is_used_and_an_unknown_one_is_told(tmp_path, write):
@@ -57,15 +56,9 @@ async def test_an_own_theme_that_is_set_is_used_and_an_unknown_one_is_told(tmp_p
         assert desk.app.theme == "lmchat-dark"
 
 
-async def test_a_theme_of_textual_is_there_with_the_first_paint(tmp_path):
-    async with desktop(tmp_path, remembered=Remembered(theme="nord")) as desk:
-        assert desk.app.theme == "nord"
-        assert "muted" in desk.app.theme_variables
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
+def test_a_file_that_is_no_theme_is_told_with_its_key_and_the_others_work(tmp_path, write):
+    write("sea.toml", SEA)
+    for text, words in (
         ("", "primary is missing"),
         ("primary = 1", "primary must be a string in quotes"),
         ("primary = '#zzz'", 'primary must be a colour, such as "#8fb8ff"'),
@@ -75,17 +68,12 @@ async def test_a_theme_of_textual_is_there_with_the_first_paint(tmp_path):
         ("primary = 'red'\nvariables = {border = 'x'}", "variables.border must be a colour"),
         ("primary = 'red'\nname = 'a b'", "name may have only letters, digits, - and _"),
         ("primary = ", "it is not valid TOML: "),
-    ],
-)
-def test_a_file_that_is_no_theme_is_told_with_its_key_and_the_others_work(
-    tmp_path, write, text, words
-):
-    write("a.toml", text)
-    write("sea.toml", SEA)
-    themes, problems = read_themes(tmp_path / "themes")
-    assert [theme.name for theme in themes] == ["sea"]
-    assert len(problems) == 1
-    assert problems[0].startswith(f"Theme themes/a.toml: {words}")
+    ):
+        write("a.toml", text)
+        themes, problems = read_themes(tmp_path / "themes")
+        assert [theme.name for theme in themes] == ["sea"]
+        assert len(problems) == 1
+        assert problems[0].startswith(f"Theme themes/a.toml: {words}")
 
 
 def test_a_theme_of_the_user_keeps_each_colour_that_it_sets(tmp_path, write):
@@ -94,19 +82,16 @@ def test_a_theme_of_the_user_keeps_each_colour_that_it_sets(tmp_path, write):
     assert (sea.variables["block-cursor-background"], problems) == ("#ff0000", [])
 
 
-@pytest.mark.parametrize(
-    ("reads", "is_dark"),
-    [
+def test_the_answer_of_the_terminal_tells_its_background():
+    for reads, is_dark in (
         (("\x1b]11;rgb:ffff/ffff/ffff\x1b\\",), False),
         (("\x1b]11;rgb:1c1c/1c1c/1c1c\x07",), True),
         (("\x1b]11;rgb:f/f", "/e\x1b", "\\"), False),
         (("\x1b]11;rgba:00/00/00/ff\x07",), True),
-    ],
-)
-def test_the_answer_of_the_terminal_tells_its_background(reads, is_dark):
-    stream = KeyStream()
-    told = [event for data in reads for event in stream.feed(data)]
-    assert [(type(one), one.is_dark) for one in told] == [(BackgroundReported, is_dark)]
+    ):
+        stream = KeyStream()
+        told = [event for data in reads for event in stream.feed(data)]
+        assert [(type(one), one.is_dark) for one in told] == [(BackgroundReported, is_dark)]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +108,10 @@ async def test_lmchat_is_light_on_a_light_terminal_that_says_so_in_time_unless_a
 ):
     now_s = [100.0]
     more = {"settings": Settings(ui=settings), "remembered": remembered, "clock": lambda: now_s[0]}
-    async with ready_desktop(tmp_path, **more) as desk:
+    async with desktop(tmp_path, **more) as desk:
+        assert desk.app.theme == (remembered.theme or "lmchat-dark")  # with the first paint
+        assert "muted" in desk.app.theme_variables
+        await desk.ready()
         now_s[0] += waits_s
         desk.app.post_message(BackgroundReported(is_dark=False))
         await desk.pilot.pause()

@@ -18,7 +18,7 @@ from lmchat.domain.tool import ToolResult
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.tools_dialog import ToolsDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import ready_desktop, shown
+from tests.support.desktop import hold, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, candidate, model
 from tests.support.scripted_tools import ScriptedHost, calls, toolbox
 from tests.tui.test_chat_pictures import TALK, said, seen, steps
@@ -63,21 +63,35 @@ async def card(desk, text: str = "read") -> None:
     await takes_keys(desk)
 
 
-async def test_a_call_is_one_row_that_unfolds_and_its_result_is_copied_and_paged(tmp_path):
-    found = json.dumps({"found": [1, 2]})
-    async with desk_with(tmp_path, call(), result=found, approve="always") as desk:
+async def test_calls_are_rows_that_unfold_and_their_results_are_copied_paged_and_found(tmp_path):
+    found = json.dumps({"found": [1, "needle"]})
+    first = [
+        RequestSent(),
+        TextDelta(text="I look."),
+        *calls((READ, {"path": "a.md"}), (READ, {"path": 3}))[1:],
+    ]
+    async with desk_with(tmp_path, first, result=found, approve="always") as desk:
         await desk.ask("read", 2)
-        await shown(desk, "Done reading.", '+ files/read_text("a.md")  ', "17 B", "· 1 step")
+        await shown(desk, "Done reading.", '+ files/read_text("a.md")  ', "24 B", "· 1 step")
         assert "calls the tool" not in desk.text
-        await desk.press("alt+up", "alt+up", "enter")
-        await shown(desk, '- files/read_text("a.md")')
+
+        def log() -> list[str]:
+            return [row[28:94].rstrip() for row in desk.text.splitlines()[3:30]]
+
+        live, session_id = log(), desk.session_id
+        await desk.press("ctrl+n")
+        await desk.until(lambda: not desk.conversation.messages, "a new session")
+        desk.chat.sessions.switch_to(session_id)
+        await shown(desk, "Done reading.")
+        assert log() == live
+
+        await desk.press("alt+up", "alt+up", "alt+up", "enter", sees='- files/read_text("a.md")')
         await shown(desk, '"found": [')
-        await desk.press("y", "o", "e", "r")
-        assert desk.copied == [found]
-        assert desk.paged == [found]
-        await shown(desk, "Only calls that failed or were stopped")
-        await desk.press("enter")
-        assert '"found": [' not in desk.text
+        await desk.press("y", "o", "e", "r", sees="Only calls that failed or were stopped")
+        assert (desk.copied, desk.paged) == ([found], [found])
+        await desk.press("enter", hides='"found": [')
+        await desk.press("ctrl+f", *"needle", "enter", sees='"found": [')
+        await shown(desk, "1/1")
 
 
 async def test_an_answer_that_begins_with_a_call_shows_its_version(tmp_path):
@@ -89,9 +103,11 @@ async def test_an_answer_that_begins_with_a_call_shows_its_version(tmp_path):
         await shown(desk, "b.md", "‹2/2›")
 
 
-async def test_parallel_calls_follow_each_other_and_a_failed_one_says_why(tmp_path):
+async def test_parallel_calls_follow_each_other_and_results_are_shown_as_plain_text(tmp_path):
     def play(arguments):
-        return ToolResult(text="No such file. Look elsewhere.", is_error=arguments["path"] == "b")
+        if arguments["path"] == "b":
+            return ToolResult(text="No such file. Look elsewhere.", is_error=True)
+        return ToolResult(text=HOSTILE)
 
     asked = calls((READ, {"path": "a" * 99}), (READ, {"path": "b"}))
     async with desk_with(tmp_path, asked, result=play, approve="always", size=(80, 24)) as desk:
@@ -99,55 +115,59 @@ async def test_parallel_calls_follow_each_other_and_a_failed_one_says_why(tmp_pa
         await shown(desk, "Done reading.", "aaaa…  ")
         rows = desk.text.splitlines()
         first = next(at for at, row in enumerate(rows) if "aaaa…  " in row)
-        assert "29 B" in rows[first]
+        assert "71 B" in rows[first]
         assert '+ files/read_text("b")  × failed · No such' in rows[first + 1]
+        await desk.press("alt+up", "alt+up", "alt+up", "enter")
+        await shown(desk, "[link](https://evil.example) /quit", "# Title")
+        assert not {"\x1b", "\x07"} & set(desk.text)
+        strips = [desk.log_view.render_line(y) for y in range(desk.log_view.size.height)]
+        metas = [segment.style.meta for strip in strips for segment in strip if segment.style]
+        assert not any("link" in meta for meta in metas)
+        await desk.press("l", sees="This message has no links.")
 
 
-async def test_a_new_system_prompt_waits_for_an_answer_whose_calls_would_not_run_behind_it(
-    tmp_path,
-):
-    gate = asyncio.Event()
-    slow = call()
-    slow[1:1] = [TextDelta(text="I look."), gate]
-    async with desk_with(tmp_path, slow, approve="always") as desk:
-        await desk.say("read", sees="I look.")
-        await desk.say("/system Be kind.", sees="still streaming")
-        gate.set()
-        await shown(desk, "Done reading.")
-        assert results(desk) == [(AnswerState.COMPLETE, "found it")]
+async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_path):
+    def allowed() -> dict[str, str]:
+        return desk.app.open_sessions.next_turn.toolbox.allowed
 
-
-@pytest.mark.parametrize(
-    ("key", "count"), [("y", 2), ("s", 1), ("a", 1)], ids=["once", "this session", "always"]
-)
-async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_path, key, count):
-    async with desk_with(tmp_path, call("a"), call("b")) as desk:
-        for number in range(count):
-            await (takes_keys(desk) if number else card(desk))
-            assert desk.chat.focused is desk.log_view
-            await desk.press(key)
-        await desk.answered(5)  # two calls, and what the model said before, between and after them
-        assert [path for _, path in desk.host.calls] == [{"path": "a"}, {"path": "b"}]
+    scripts = (call("a"), call("b"), call("c"), answer_steps("So far."), call("d"), call("e"))
+    async with desk_with(tmp_path, *scripts) as desk:
+        await card(desk)
+        assert desk.chat.focused is desk.log_view
+        await desk.press("y")  # once
+        await takes_keys(desk)
+        await desk.press("s", sees="So far.")  # in this session
+        await desk.answered(7)  # three calls, and what the model said before, between and after
         await desk.until(lambda: isinstance(desk.app.focused, PromptInput), "the prompt")
         assert desk.log_view.viewport.is_following
         await desk.app.action_use_theme("lmchat-light")
         await desk.until(lambda: desk.remembered[-1].theme, "the theme is saved")
-        assert list(desk.remembered[-1].allowed_tools) == (
-            ["files/read_text"] if key == "a" else []
-        )
+        assert not desk.remembered[-1].allowed_tools
+
+        await desk.press("ctrl+n")
+        await desk.until(lambda: not desk.conversation.messages, "a new session")
+        desk.app.open_sessions.next_turn.toolbox.allowed = {"files/read_text": "of another server"}
+        await card(desk)
+        await shown(desk, "files/read_text is not what you always")
+        await desk.press("a", sees="Done reading.")  # always
+        await desk.answered(5)
+        assert [path for _, path in desk.host.calls] == [{"path": name} for name in "abcde"]
+        assert dict(desk.remembered[-1].allowed_tools) == allowed()
+        assert allowed()["files/read_text"] != "of another server"
         assert desk.remembered[-1].model == "qwen3-8b"
 
 
-@pytest.mark.parametrize(
-    "text", ["word\n" * 400, "漢\u0301" * 4_000, "x" * 9_000], ids=["lines", "wide", "long"]
-)
-async def test_the_row_of_keys_names_the_tool_however_long_its_arguments_are(tmp_path, text):
-    async with desk_with(tmp_path, call(text)) as desk:
-        await card(desk)
-        assert "files/read_text wants to run" in desk.text
-        await desk.press("enter", "end")
-        await desk.until(lambda: ASKS not in desk.text, "the end of the unfolded card")
-        await shown(desk, "files/read…? y once")
+async def test_the_row_of_keys_names_the_tool_however_long_its_arguments_are(tmp_path):
+    texts = ("word\n" * 400, "漢\u0301" * 4_000, "x" * 9_000)
+    async with desk_with(tmp_path, *[call(text) for text in texts]) as desk:
+        for text in texts:
+            await card(desk)
+            assert "files/read_text wants to run" in desk.text, text[:9]
+            await desk.press("enter", "end")
+            await desk.until(lambda: ASKS not in desk.text, "the end of the unfolded card")
+            await shown(desk, "files/read…? y once")
+            await desk.press("escape")
+            await desk.at_rest()
 
 
 async def test_no_other_version_is_shown_while_a_turn_may_add_calls_to_the_path(tmp_path):
@@ -168,48 +188,32 @@ async def test_no_other_version_is_shown_while_a_turn_may_add_calls_to_the_path(
         await desk.press(*["alt+up"] * 4, "left_square_bracket", sees="First.")
 
 
-async def test_a_tool_that_has_changed_asks_again_and_says_why(tmp_path):
-    async with desk_with(tmp_path, call("a"), [*call("b")]) as desk:
-        desk.app.open_sessions.next_turn.toolbox.allowed = {"files/read_text": "of another server"}
-        await card(desk)
-        await shown(desk, "files/read_text is not what you always")
-        await desk.press("a")
-        await desk.answered(5)
-        saved = desk.remembered[-1].allowed_tools["files/read_text"]
-        assert (
-            saved
-            == desk.app.open_sessions.next_turn.toolbox.allowed["files/read_text"]
-            != "of another server"
-        )
-
-
-@pytest.mark.parametrize("reason", ["", "not that file"])
-async def test_a_refusal_has_a_reason_if_one_is_typed_and_esc_goes_back_to_the_card(
-    tmp_path, reason
-):
-    async with desk_with(tmp_path, call()) as desk:
+async def test_a_refusal_has_a_reason_if_one_is_typed_and_esc_goes_back_to_the_card(tmp_path):
+    refused = "The user refused this call."
+    async with desk_with(tmp_path, call(), call()) as desk:
         await card(desk)
         words = " ".join(desk.text.split())
         for row in ("Turn waiting for you", "Activity tools", "steps 1", "last waiting for you"):
             assert row in words
-        await desk.press("n")
-        await desk.on(AskDialog)
+        await desk.press("n", leads_to=AskDialog)
         await desk.press("escape")
         assert results(desk) == [(AnswerState.STREAMING, "")]
         await takes_keys(desk)
-        await desk.press("n")
-        await desk.on(AskDialog)
-        await desk.say(reason)
-        await desk.answered(2)
-        words = f"The user refused this call.{f' Reason: {reason}' if reason else ''}"
-        assert results(desk) == [(AnswerState.FAILED, words)]
+        await desk.press("n", leads_to=AskDialog)
+        await desk.press("enter")
+        await desk.until(lambda: results(desk)[0] == (AnswerState.FAILED, refused), "a refusal")
+        await takes_keys(desk)
+        await desk.press("n", leads_to=AskDialog)
+        await desk.say("not that file")
+        await desk.answered(4)
+        assert results(desk)[1] == (AnswerState.FAILED, f"{refused} Reason: not that file")
         assert desk.host.calls == []
 
 
-async def test_a_key_typed_before_the_card_was_visible_for_half_a_second_decides_nothing(tmp_path):
-    async with desk_with(tmp_path, call()) as desk:
-        await desk.say("read")
-        await shown(desk, ASKS)
+async def test_the_card_lets_the_user_type_on_and_is_reached_with_a_key(tmp_path):
+    gate = asyncio.Event()
+    async with desk_with(tmp_path, call(), answer_steps("No."), [gate, *call()]) as desk:
+        await desk.say("read", sees=ASKS)
         await desk.until(lambda: desk.chat.focused is desk.log_view, "the focus on the card")
         await takes_keys(desk)
         for key in "yx":
@@ -220,11 +224,9 @@ async def test_a_key_typed_before_the_card_was_visible_for_half_a_second_decides
         await desk.press("y", "s")
         assert desk.prompt_input.text == "xys"
         assert desk.host.calls == []
+        await desk.press("ctrl+u", "escape", sees="stopped")
 
-
-async def test_the_card_lets_the_user_type_on_and_is_reached_with_a_key(tmp_path):
-    gate = asyncio.Event()
-    async with desk_with(tmp_path, [gate, *call()]) as desk:
+        await desk.ask("read", 2)
         await desk.say("read")
         await desk.type("and then")
         gate.set()
@@ -236,103 +238,62 @@ async def test_the_card_lets_the_user_type_on_and_is_reached_with_a_key(tmp_path
         await desk.press("alt+up", "y")
         assert desk.host.calls == []
         await takes_keys(desk)
-        await desk.press("y")
-        await desk.answered(2)
-        assert results(desk) == [(AnswerState.COMPLETE, "found it")]
+        await desk.press("y", sees="Done reading.")
+        assert results(desk)[-1] == (AnswerState.COMPLETE, "found it")
         assert desk.prompt_input.text == "and then y"
 
 
-@pytest.mark.parametrize("phase", ["answer", "card", "call"])
-async def test_esc_stops_in_every_phase_and_a_stopped_call_is_run_again(tmp_path, phase):
-    gate = asyncio.Event()
-    script = (
-        [RequestSent(), TextDelta(text="Let me"), gate, *call()] if phase == "answer" else call()
-    )
-    host = {"result": lambda _: asyncio.Event()} if phase == "call" else {}
-    approve = "ask" if phase == "card" else "always"
-    async with desk_with(tmp_path, script, approve=approve, **host) as desk:
-        await desk.say("read")
-        await shown(desk, {"answer": "Let me", "card": ASKS, "call": "running "}[phase])
+async def test_esc_stops_in_every_phase_and_a_stopped_call_is_run_again(tmp_path):
+    async def stop(count: int) -> None:
         assert "Esc stop" in desk.text
         await desk.press("escape")
         await desk.at_rest()
         await shown(desk, "stopped")
         assert isinstance(desk.app.focused, PromptInput)
-        if phase == "answer":
-            return
-        assert results(desk) == [(AnswerState.STOPPED, "")]
+        assert results(desk) == [(AnswerState.STOPPED, "")] * count
+
+    half = [RequestSent(), TextDelta(text="Let me"), asyncio.Event(), *call()]
+    async with desk_with(tmp_path, half, call(), result=lambda _: asyncio.Event()) as desk:
+        await desk.say("read", sees="Let me")
+        await stop(0)
+        await card(desk)
+        await stop(1)
         assert (await desk.on_disk())[-1].state is AnswerState.STOPPED
         await shown(desk, "r run again")
+        await desk.press("alt+up", "r")
+        await takes_keys(desk)
+        await desk.press("y", sees="running ")
+        await stop(1)
+        await shown(desk, "‹2/2›")
         desk.host.tools = {"read_text": lambda _: ToolResult(text="found it")}
         await desk.press("alt+up", "r")
-        if phase == "card":
-            await takes_keys(desk)
-            await desk.press("y")
-        await desk.answered(2)
+        await takes_keys(desk)
+        await desk.press("y")
+        await desk.answered(3)
         assert results(desk) == [(AnswerState.COMPLETE, "found it")]
-        await shown(desk, "‹2/2›")
+        await shown(desk, "‹3/3›")
 
 
 async def test_a_yes_that_comes_while_a_stopped_call_is_saved_is_too_late(tmp_path):
-    async with desk_with(tmp_path, call()) as desk:
-        await card(desk)
-        is_saved = asyncio.Event()
-        finish = desk.store.finish
-
-        async def finish_late(*args, **options):
-            await is_saved.wait()
-            await finish(*args, **options)
-
-        desk.store.finish = finish_late
+    gate = asyncio.Event()
+    slow = call()
+    slow[1:1] = [TextDelta(text="I look."), gate]
+    async with desk_with(tmp_path, slow) as desk:
+        await desk.say("read", sees="I look.")
+        await desk.say("/system Be kind.", sees="still streaming")  # its calls would run behind it
+        desk.prompt_input.put("")
+        gate.set()
+        await takes_keys(desk)
+        await desk.press("alt+up")
+        await takes_keys(desk)
+        is_saved = hold(desk.store, "finish")
         await desk.press("escape", "y")
         await desk.pilot.pause()
         assert "internal error" not in desk.text
         is_saved.set()
         await desk.at_rest()
         assert results(desk) == [(AnswerState.STOPPED, "")]
-
-
-async def test_a_result_is_shown_as_plain_text_and_leads_nowhere(tmp_path):
-    async with desk_with(tmp_path, call(), result=HOSTILE, approve="always") as desk:
-        await desk.ask("read", 2)
-        await desk.press("alt+up", "alt+up", "enter")
-        await shown(desk, "[link](https://evil.example) /quit")
-        assert "# Title" in desk.text
-        assert not {"\x1b", "\x07"} & set(desk.text)
-        strips = [desk.log_view.render_line(y) for y in range(desk.log_view.size.height)]
-        metas = [segment.style.meta for strip in strips for segment in strip if segment.style]
-        assert not any("link" in meta for meta in metas)
-        await desk.press("l")
-        await shown(desk, "This message has no links.")
-
-
-async def test_a_saved_session_looks_as_it_did_live(tmp_path):
-    first = [
-        RequestSent(),
-        TextDelta(text="I look."),
-        *calls((READ, {"path": "a"}), (READ, {"path": 3}))[1:],
-    ]
-    async with desk_with(tmp_path, first, call("b"), approve="always") as desk:
-        await desk.ask("read", 3)
-        await shown(desk, "Done reading.", "2 steps")
-
-        def log() -> list[str]:
-            return [row[28:94].rstrip() for row in desk.text.splitlines()[3:30]]
-
-        live, session_id = log(), desk.session_id
-        await desk.press("ctrl+n")
-        await desk.until(lambda: not desk.conversation.messages, "a new session")
-        desk.chat.sessions.switch_to(session_id)
-        await shown(desk, "Done reading.")
-        assert log() == live
-
-
-async def test_text_in_folded_calls_is_found(tmp_path):
-    async with desk_with(tmp_path, call(), result="a needle in hay", approve="always") as desk:
-        await desk.ask("read", 2)
-        await desk.press("ctrl+f", *"needle", "enter")
-        await shown(desk, "a needle in hay")
-        await shown(desk, "1/1")
+        assert desk.host.calls == []
 
 
 async def test_a_tool_that_waits_in_another_session_is_reported_and_asks_there(tmp_path):
@@ -362,25 +323,19 @@ async def test_a_tool_that_waits_in_another_session_is_reported_and_asks_there(t
 
 async def test_tools_are_switched_off_for_this_session(tmp_path):
     async with desk_with(tmp_path, approve="always") as desk:
-        await desk.say("/tools")
-        await desk.on(ToolsDialog)
-        await shown(desk, "1 of 1 tool on")
-        await desk.press("down", "enter")
-        await shown(desk, "0 of 1 tool on")
+        await desk.say("/tools", leads_to=ToolsDialog, sees="1 of 1 tool on")
+        await desk.press("down", "enter", sees="0 of 1 tool on")
         await desk.press("escape")
         await desk.ask("read")
         assert desk.backend.requests[0].tools == ()
 
 
-@pytest.mark.parametrize("is_configured", [True, False])
-async def test_the_list_says_why_there_are_no_tools(tmp_path, is_configured):
+async def test_the_list_says_why_there_are_no_tools(tmp_path):
     async with desk_with(tmp_path, can=("reasoning",)) as desk:
-        if not is_configured:
-            desk.app.open_sessions.next_turn.toolbox = None
-        await desk.say("/tools")
-        await shown(
-            desk, "qwen3-8b cannot use tools." if is_configured else str(tmp_path / "config.toml")
-        )
+        await desk.say("/tools", sees="qwen3-8b cannot use tools.")
+        await desk.press("escape")
+        desk.app.open_sessions.next_turn.toolbox = None
+        await desk.say("/tools", sees=str(tmp_path / "config.toml"))
 
 
 def saved(number: int, path: str, result: str, state=AnswerState.COMPLETE):

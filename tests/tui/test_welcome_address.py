@@ -4,8 +4,6 @@ import asyncio
 from contextlib import asynccontextmanager
 from unittest.mock import AsyncMock
 
-import pytest
-
 from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.errors import EndpointNotAllowed, ServerUnavailable, StoreUnavailable
 from lmchat.tui.screens.chat.screen import ChatScreen
@@ -68,57 +66,40 @@ async def asked_for(folder, backend, address, *, is_entered=True, **more):
         yield desk
 
 
-async def test_while_an_address_is_looked_at_the_dialog_says_so_and_one_that_answers_is_used(
+async def test_an_address_where_nothing_answers_can_be_mended_and_one_that_answers_is_used(
     tmp_path,
 ):
     backend = Places()
-    backend.gate = asyncio.Event()
-    async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
-        await shown(desk, "Checking")
+    backend.error = ServerUnavailable("Nothing answers there.", hint="Start the server.")
+    async with asked_for(tmp_path, backend, "127.0.0.1:90") as desk:
+        await shown(desk, "! Nothing answers there.")
+        backend.error = None
+        await desk.say("0", sees="! 127.0.0.1:900: refused.")
+        backend.gate = asyncio.Event()
+        await desk.type("0")
+        await gone(desk, "! ")
+        await desk.press("enter", sees="Checking")
         backend.gate.set()
         await desk.on(ChatScreen)
         assert desk.target.endpoint == NEAR
 
 
-@pytest.mark.parametrize(
-    "error",
-    [ServerUnavailable("Nothing answers there.", hint="Start the server."), None],
-    ids=["raised", "told"],
-)
-async def test_an_address_where_nothing_answers_can_be_mended(tmp_path, error):
-    backend = Places()
-    backend.error = error
-    async with asked_for(tmp_path, backend, "127.0.0.1:900") as desk:
-        await shown(desk, "! Nothing answers there." if error else "! 127.0.0.1:900: refused.")
-        backend.error = None
-        await desk.type("0")
-        await gone(desk, "! ")
-        await desk.press("enter", leads_to=ChatScreen)
-
-
-async def test_another_machine_is_asked_about_before_a_byte_is_sent_and_a_no_keeps_the_address(
-    tmp_path,
-):
-    backend = Places()
-    async with asked_for(tmp_path, backend, "gpu-box:8000") as desk:
-        await desk.on(AllowDialog)
-        await shown(desk, "gpu-box:8000 is not this machine", 'allowed_hosts = ["gpu-box:8000"]')
-        await desk.press("escape", leads_to=AddressDialog)
-        await gone(desk, "Checking")
-        assert "! " not in desk.text
-        assert "gpu-box:8000" in desk.text
-        assert backend.allowed == []
-
-
-async def test_another_machine_is_allowed_for_this_run_alone_and_the_line_for_good_can_be_copied(
+async def test_another_machine_is_asked_about_before_a_byte_is_sent_and_allowed_for_this_run_alone(
     tmp_path,
 ):
     backend = Places()
     settings = calm(allowed_hosts=("nas:1234",))
     async with asked_for(tmp_path, backend, "gpu-box:8000", settings=settings) as desk:
         await desk.on(AllowDialog)
-        await desk.press("y")
         line = 'allowed_hosts = ["nas:1234", "gpu-box:8000"]'
+        await shown(desk, "gpu-box:8000 is not this machine", line)
+        await desk.press("escape", leads_to=AddressDialog)
+        await gone(desk, "Checking")
+        assert "! " not in desk.text
+        assert "gpu-box:8000" in desk.text
+        assert backend.allowed == []
+        await desk.press("enter", leads_to=AllowDialog)
+        await desk.press("y")
         await desk.until(lambda: desk.copied == [line], "the line on the clipboard")
         await desk.confirm(leads_to=ChatScreen)
         assert backend.allowed == ["gpu-box:8000"]
@@ -130,9 +111,16 @@ async def test_a_typed_server_that_wants_a_key_gets_it_after_any_number_of_wrong
     backend = Places(verdict=Verdict.NEEDS_KEY)
     async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
         await desk.on(KeyDialog)
+        await desk.press("escape", leads_to=WelcomeScreen)
+        await shown(desk, "needs key", "127.0.0.1:9000")
+        await desk.press("enter", leads_to=KeyDialog)
+
+        await desk.say("sk-é", sees="! What you typed has control characters or letters beyond")
+        assert (backend.keys, desk.kept_keys) == ([], [])
+        assert "sk-é" not in desk.text
+        await desk.press("ctrl+u")
         for wrong in ("first", "second"):
-            await desk.type(wrong)
-            await desk.press("enter", sees="! The server rejects this API key.")
+            await desk.say(wrong, sees="! The server rejects this API key.")
             assert desk.kept_keys == []
             assert wrong not in desk.text
             await desk.press("ctrl+u")
@@ -152,32 +140,21 @@ async def test_the_dialog_says_why_a_key_that_is_set_was_not_sent(tmp_path):
         await shown(desk, f"! {why}")
 
 
-async def test_a_typed_key_that_no_header_can_hold_is_not_tried(tmp_path):
-    backend = Places(verdict=Verdict.NEEDS_KEY)
-    async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
-        await desk.on(KeyDialog)
-        await desk.type("sk-é")
-        await desk.press("enter", sees="! What you typed has control characters or letters beyond")
-        assert (backend.keys, desk.kept_keys) == ([], [])
-        assert "sk-é" not in desk.text
-
-
-async def test_a_typed_server_whose_key_is_not_at_hand_stays_on_the_page(tmp_path):
-    backend = Places(verdict=Verdict.NEEDS_KEY)
-    async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
-        await desk.on(KeyDialog)
-        await desk.press("escape", leads_to=WelcomeScreen)
-        await shown(desk, "needs key", "127.0.0.1:9000")
-        await desk.press("enter", leads_to=KeyDialog)
-
-
-async def test_a_key_that_is_good_and_cannot_be_stored_holds_for_this_run(tmp_path):
+async def test_a_server_that_goes_while_its_key_is_tried_is_told_and_a_good_key_may_not_be_stored(
+    tmp_path,
+):
     backend = Places(verdict=Verdict.NEEDS_KEY)
     async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
         keep_key = AsyncMock(side_effect=StoreUnavailable("The key could not be stored."))
         desk.app.workspace.platform.keep_key = keep_key
         await desk.on(KeyDialog)
-        await desk.type("sk-good")
+        try_key = backend.try_key
+        refused = candidate(Verdict.REFUSED, endpoint=NEAR, next_step="Start the server")
+        backend.try_key = AsyncMock(return_value=refused)
+        await desk.say("sk-good", sees="! Start the server")
+        assert not keep_key.called
+        assert isinstance(desk.app.screen, KeyDialog)
+        backend.try_key = try_key
         await desk.press("enter", leads_to=ChatScreen, sees="The key could not be stored.")
 
 
@@ -192,18 +169,6 @@ async def test_neither_the_picker_nor_a_key_is_asked_for_in_the_middle_of_an_add
             assert isinstance(desk.app.screen, AddressDialog)
         await shown(desk, "gpuxx")
         await desk.press("escape", leads_to=ModelPicker)
-
-
-async def test_a_server_that_goes_while_its_key_is_tried_is_told_and_nothing_is_kept(tmp_path):
-    backend = Places(verdict=Verdict.NEEDS_KEY)
-    refused = candidate(Verdict.REFUSED, endpoint=NEAR, next_step="Start the server")
-    backend.try_key = AsyncMock(return_value=refused)
-    async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
-        await desk.on(KeyDialog)
-        await desk.type("sk-good")
-        await desk.press("enter", sees="! Start the server")
-        assert desk.kept_keys == []
-        assert isinstance(desk.app.screen, KeyDialog)
 
 
 async def test_a_server_that_appears_while_a_key_is_typed_takes_nothing_away(tmp_path):

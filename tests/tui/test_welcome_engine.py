@@ -50,30 +50,19 @@ async def test_the_demo_model_is_offered_first_and_fetched_only_after_consent(tm
     async with page(tmp_path, engine) as desk:
         await shown(desk, "Asks to download demo, a demo model (93 MB, Apache-2.0).")
         await shown(desk, "or try the built-in engine.")
+        for times in (1, 2):
+            await desk.press("1", leads_to=ConfirmDialog)
+            assert engine.fetches == times - 1
+            await desk.confirm(leads_to=FetchDialog)
+            await desk.press("escape", leads_to=WelcomeScreen)
+            assert (engine.fetches, engine.cut) == (times, times)
         await desk.press("enter", leads_to=ConfirmDialog)
-        assert engine.fetches == 0
         await desk.confirm(leads_to=FetchDialog)
         engine.progress.set()
         serves(desk, "demo")
         await desk.on(ChatScreen)
         await desk.until(lambda: engine.started == ["demo"], "it is started")
         await shown(desk, "● built-in")
-
-
-async def test_a_demo_model_that_is_there_says_so(tmp_path):
-    async with page(tmp_path, ScriptedEngine(DEMO)) as desk:
-        await shown(desk, "demo, a demo model, is on this disk.")
-        assert "Use a model file" not in desk.text
-
-
-async def test_a_fetch_that_is_cut_leads_back_to_the_page_and_is_begun_again(tmp_path):
-    engine = ScriptedEngine()
-    async with page(tmp_path, engine) as desk:
-        for times in (1, 2):
-            await desk.press("1", leads_to=ConfirmDialog)
-            await desk.confirm(leads_to=FetchDialog)
-            await desk.press("escape", leads_to=WelcomeScreen)
-            assert (engine.fetches, engine.cut) == (times, times)
 
 
 async def test_a_server_that_appears_during_a_fetch_is_told_and_the_fetch_goes_on(tmp_path):
@@ -91,38 +80,30 @@ async def test_a_server_that_appears_during_a_fetch_is_told_and_the_fetch_goes_o
 
 
 async def test_a_file_of_this_disk_can_be_chosen_out_of_many(tmp_path):
-    engine = ScriptedEngine(*MANY)
+    def row_of(words: str) -> int:
+        return next(y for y, line in enumerate(desk.text.split("\n")) if words in line)
+
+    engine = ScriptedEngine(DEMO)
     async with page(tmp_path, engine) as desk:
-        await shown(desk, "60 found: model-00 Q4_K_M 1.0 GB, model-01 Q4_K_M 1.0 GB, and 58 more")
+        await shown(desk, "demo, a demo model, is on this disk.")
+        assert "Use a model file" not in desk.text
+        await desk.press("down")
+        chosen = desk.app.screen._rows.key
+        engine._files = tuple(MANY)
+        await desk.press("f5", sees="60 found: model-00 Q4_K_M 1.0 GB, model-01 Q4_K_M 1.0 GB, and")
+        assert desk.app.screen._rows.key == chosen == "address"
+
         await desk.press("2", leads_to=FilePicker, sees="60 files · 60.0 GB")
-        await desk.type("47")
-        await shown(desk, "1 of 60")
-        serves(desk, "model-47")
-        await desk.press("enter", leads_to=ChatScreen)
-        await desk.until(lambda: engine.started == ["model-47"], "it is started")
-
-
-async def test_leaving_the_list_of_files_starts_nothing(tmp_path):
-    engine = ScriptedEngine(*MANY)
-    async with page(tmp_path, engine, size=(40, 12)) as desk:
-        await shown(desk, "60 found")
-        await desk.press("2", leads_to=FilePicker)
         await desk.press("down", "down", "escape", leads_to=WelcomeScreen)
         assert engine.started == []
-
-
-async def test_a_file_can_be_chosen_with_the_mouse(tmp_path):
-    engine = ScriptedEngine(*MANY[:3])
-    async with page(tmp_path, engine) as desk:
-        await shown(desk, "3 found")
-        y = next(y for y, line in enumerate(desk.text.split("\n")) if "Use a model" in line)
-        await desk.pilot.click(offset=(20, y))
+        await desk.pilot.click(offset=(20, row_of("Use a model")))
         await desk.on(FilePicker)
-        await shown(desk, "model-01")
-        y = next(y for y, line in enumerate(desk.text.split("\n")) if "model-01 " in line)
-        serves(desk, "model-01")
-        await desk.pilot.click(offset=(20, y))
-        await desk.until(lambda: engine.started == ["model-01"], "it is started")
+        await desk.type("47")
+        await shown(desk, "1 of 60", "model-47 ")
+        serves(desk, "model-47")
+        await desk.pilot.click(offset=(20, row_of("model-47 ")))
+        await desk.on(ChatScreen)
+        await desk.until(lambda: engine.started == ["model-47"], "it is started")
 
 
 async def test_the_model_of_the_engine_that_was_used_last_starts_with_one_key(tmp_path):
@@ -132,16 +113,6 @@ async def test_the_model_of_the_engine_that_was_used_last_starts_with_one_key(tm
         await shown(desk, "model-07, as the last time")
         await desk.press("enter")
         await desk.until(lambda: engine.started == ["model-07"], "it is started")
-
-
-async def test_the_choice_of_the_user_stays_when_more_is_known(tmp_path):
-    engine = ScriptedEngine()
-    async with page(tmp_path, engine) as desk:
-        await shown(desk, "Try the built-in engine")
-        await desk.press("down")
-        engine._files = tuple(MANY)
-        await desk.press("f5", sees="60 found")
-        assert desk.app.screen._rows.key == "address"
 
 
 async def test_without_the_engine_the_command_that_installs_it_is_told_and_copied(tmp_path):

@@ -46,10 +46,11 @@ async def test_what_is_installed_is_told_with_its_command_and_what_is_not_with_w
         assert [line.split()[-1] for line in lines.values() if line.split()[-1].isdigit()] == ["3"]
 
 
-async def test_after_a_yes_the_page_goes_on_by_itself_and_the_server_goes_on_after_lmchat(tmp_path):
-    port = unused_port()
+async def test_after_a_yes_the_started_server_is_used_and_goes_on_after_lmchat(tmp_path):
+    port, away = unused_port(), at(unused_port())
     path = program(tmp_path, "ollama", LISTEN, port=port, before="time.sleep(0.2)")
-    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
+    settings = calm(endpoint=away.url)  # another server was named, which does not answer
+    async with start_desk(tmp_path, {Product.OLLAMA: port}, own=[away], settings=settings) as seen:
         await seen.takes("ollama serve")
         await seen.confirms(leads_to=ChatScreen)
         assert [start.argv for start in seen.ran] == [(path, "serve")]
@@ -58,9 +59,14 @@ async def test_after_a_yes_the_page_goes_on_by_itself_and_the_server_goes_on_aft
     os.kill(pid, signal.SIGKILL)
 
 
-async def test_a_program_that_cannot_be_run_any_more_is_told(tmp_path):
-    path = program(tmp_path, "ollama", HANG)
-    async with start_desk(tmp_path, {Product.OLLAMA: unused_port()}) as seen:
+async def test_a_server_that_fails_or_cannot_be_run_any_more_is_told(tmp_path):
+    port = unused_port()
+    path = program(tmp_path, "ollama", FAIL, port=port)
+    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
+        await seen.takes("ollama serve")
+        await seen.confirms(sees="ollama serve ended with exit code 1: Error: listen tcp")
+        await seen.is_on(WelcomeScreen)
+        await seen.shows("not running")
         await seen.takes("ollama serve")
         await seen.is_on(StartDialog)
         os.chmod(path, 0o644)  # noqa: PTH101 - pathlib is no faster
@@ -72,23 +78,18 @@ async def test_a_server_that_appears_closes_the_question_and_nothing_is_run(tmp_
     port = unused_port()
     program(tmp_path, "ollama", HANG)
     async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
+        seen.backend.verdicts[port] = Verdict.NOT_AN_LLM
+        with socket.create_server(("127.0.0.1", port)):
+            await seen.shows("not an LLM server")
+            await seen.hides("not running")
+            assert "ollama serve" not in seen.text
+        del seen.backend.verdicts[port]
         await seen.takes("ollama serve")
         await seen.is_on(StartDialog)
         with socket.create_server(("127.0.0.1", port)):
             await seen.is_on(ChatScreen)
         assert seen.ran == []
         assert "Your text is kept" not in seen.words
-
-
-async def test_a_port_that_is_taken_by_something_else_offers_no_start(tmp_path):
-    port = unused_port()
-    program(tmp_path, "ollama", HANG)
-    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
-        seen.backend.verdicts[port] = Verdict.NOT_AN_LLM
-        with socket.create_server(("127.0.0.1", port)):
-            await seen.shows("not an LLM server")
-            await seen.hides("not running")
-            assert "ollama serve" not in seen.text
 
 
 async def test_enter_on_llama_cpp_copies_its_command_and_runs_nothing(tmp_path):
@@ -99,23 +100,3 @@ async def test_enter_on_llama_cpp_copies_its_command_and_runs_nothing(tmp_path):
             lambda: seen.app.clipboard == "llama-server -m MODEL.gguf", "the command is copied"
         )
         assert seen.ran == []
-
-
-async def test_a_server_that_fails_is_told_with_the_last_line_of_its_log(tmp_path):
-    port = unused_port()
-    program(tmp_path, "ollama", FAIL, port=port)
-    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
-        await seen.takes("ollama serve")
-        await seen.confirms(sees="ollama serve ended with exit code 1: Error: listen tcp")
-        await seen.is_on(WelcomeScreen)
-        await seen.shows("not running")
-
-
-async def test_what_was_started_is_used_even_where_another_server_was_named(tmp_path):
-    port, away = unused_port(), at(unused_port())
-    program(tmp_path, "ollama", LISTEN, port=port)
-    settings = calm(endpoint=away.url)
-    async with start_desk(tmp_path, {Product.OLLAMA: port}, own=[away], settings=settings) as seen:
-        await seen.takes("ollama serve")
-        await seen.confirms(leads_to=ChatScreen)
-        assert seen.app.open_sessions.next_turn.target.endpoint == at(port)
