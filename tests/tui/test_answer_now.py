@@ -19,16 +19,19 @@ def thinking(gate: asyncio.Event):
     return [RequestSent(), ReasoningDelta(text="Hm. "), gate, *more]
 
 
-async def test_the_key_in_the_prompt_ends_the_thought_and_the_hint_goes(tmp_path):
-    gate = asyncio.Event()
-    backend = llama(thinking(gate))
+async def test_the_key_or_the_command_ends_the_thought_of_the_shown_session(tmp_path):
+    gates = [asyncio.Event(), asyncio.Event(), asyncio.Event()]
+    backend = llama(*(thinking(gate) for gate in gates))
     async with ready_desktop(tmp_path, backend=backend) as desk:
+        await desk.press("ctrl+s", sees=NOT_THINKING)
+        assert backend.requests == []
+        desk.app.clear_notifications()
         await desk.say("How many beds?", sees=HINT)
         await desk.type("next")
         await desk.press("ctrl+s")
         await gone(desk, HINT)
         await desk.press("ctrl+s")
-        gate.set()
+        gates[0].set()
         await desk.answered()
         assert backend.thoughts_to_end == [backend.requests[0].request_id]
         assert desk.prompt_input.text == "next"
@@ -36,18 +39,20 @@ async def test_the_key_in_the_prompt_ends_the_thought_and_the_hint_goes(tmp_path
         answer = (await desk.on_disk())[-1]
         assert (answer.reasoning, answer.text) == ("Hm. So.", "Four beds.")
 
-
-async def test_the_command_does_the_same_and_the_hint_names_the_configured_key(tmp_path):
-    gate = asyncio.Event()
-    backend = llama(thinking(gate))
-    settings = calm(keys={"now": "f9"})
-    async with ready_desktop(tmp_path, backend=backend, settings=settings) as desk:
-        await desk.say("How many beds?", sees="F9 answer now")
+        await desk.press("enter", sees=HINT)
         await desk.say("/now")
-        await gone(desk, "F9 answer now")
-        gate.set()
-        await desk.answered()
-        assert len(backend.thoughts_to_end) == 1
+        await gone(desk, HINT)
+        gates[1].set()
+        await desk.answered(2)
+        assert len(backend.thoughts_to_end) == 2
+
+        await desk.say("And now?", sees=HINT)
+        hidden = desk.conversation
+        await desk.press("ctrl+n")
+        await desk.press("ctrl+s", sees=NOT_THINKING)
+        gates[2].set()
+        await desk.until(lambda: not hidden.is_running, "the end of the hidden answer")
+        assert len(backend.thoughts_to_end) == 2
 
 
 async def test_a_server_that_cannot_end_a_thought_shows_no_hint_and_says_what_to_do(tmp_path):
@@ -62,36 +67,17 @@ async def test_a_server_that_cannot_end_a_thought_shows_no_hint_and_says_what_to
         assert backend.thoughts_to_end == []
 
 
-async def test_outside_a_thought_a_notice_says_so_and_nothing_is_sent(tmp_path):
-    backend = llama()
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.press("ctrl+s", sees=NOT_THINKING)
-        assert backend.requests == []
-
-
-async def test_only_the_thought_of_the_shown_session_ends(tmp_path):
-    hidden = asyncio.Event()
-    backend = llama(thinking(hidden))
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.say("How many beds?", sees=HINT)
-        first = desk.conversation
-        await desk.press("ctrl+n")
-        await desk.press("ctrl+s", sees=NOT_THINKING)
-        hidden.set()
-        await desk.until(lambda: not first.is_running, "the end of the hidden answer")
-        assert backend.thoughts_to_end == []
-
-
 async def test_with_tools_the_thought_of_one_round_ends_and_the_turn_goes_on(tmp_path):
     gate = asyncio.Event()
     _, *call = calls(("files__read_text", {"path": "a.md"}))  # without its `RequestSent`
     first = [RequestSent(), ReasoningDelta(text="Hm. "), gate, ReasoningDelta(text="So."), *call]
     second = [RequestSent(), ReasoningDelta(text="Ah."), TextDelta(text="Four beds.")]
     backend = llama(first, [*second, StreamFinished(reason="stop")], capabilities=("tools",))
+    settings = calm(keys={"now": "f9"})
     tools = toolbox(ScriptedHost(), approve="never")
-    async with ready_desktop(tmp_path, backend=backend, toolbox=tools) as desk:
-        await desk.say("How many beds?", sees=HINT)
-        await desk.press("ctrl+s")
+    async with ready_desktop(tmp_path, backend=backend, toolbox=tools, settings=settings) as desk:
+        await desk.say("How many beds?", sees="F9 answer now")
+        await desk.press("f9")
         gate.set()
         await shown(desk, "Four beds.")
         assert backend.thoughts_to_end == [backend.requests[0].request_id]

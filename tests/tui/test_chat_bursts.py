@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 from textual import events
 
 from tests.support.desktop import Desktop, half, hold, ready_desktop, sent, shown
@@ -16,41 +15,30 @@ async def together(desk: Desktop, *keys: str) -> None:
     await desk.pilot.pause()
 
 
-async def test_a_turn_stopped_before_its_first_step_leaves_the_session_at_rest(tmp_path):
-    async with ready_desktop(
-        tmp_path, answer_steps("First."), answer_steps("Second."), asked=["one"]
-    ) as desk:
+async def test_a_turn_stopped_or_deleted_at_once_leaves_the_session_at_rest(tmp_path):
+    scripts = [answer_steps(text) for text in ("First.", "Second.", "Third.", "Fourth.")]
+    async with ready_desktop(tmp_path, *scripts) as desk:
+        desk.chat.turns.submit("zero")
+        assert desk.chat.turns.stop()
+        await desk.at_rest()
+        assert desk.texts == ["zero"]
+        assert desk.backend.requests == []
+
+        await desk.ask("one")
         desk.chat.action_regenerate_last()
         assert desk.chat.turns.stop()
         await desk.at_rest()
         assert sent(desk.backend) == ["one"]
         await desk.ask("two", 2)
-        assert sent(desk.backend) == ["one", "two"]
         await shown(desk, "Second.")
 
-
-async def test_deleting_an_answer_that_was_just_asked_for_again_leaves_the_session_at_rest(
-    tmp_path,
-):
-    async with ready_desktop(
-        tmp_path, answer_steps("First."), answer_steps("Second."), asked=["one"]
-    ) as desk:
         last = desk.conversation.messages[-1]
         desk.chat.messages.act_on("delete", last)
         desk.chat.turns.regenerate(last)
         await shown(desk, "Deleted")
         await desk.at_rest()
-        await desk.say("two")
-        await desk.until(lambda: sent(desk.backend)[-1:] == ["two"], "the next prompt")
-
-
-async def test_a_prompt_stopped_at_once_is_kept_and_not_answered(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("First.")) as desk:
-        desk.chat.turns.submit("one")
-        assert desk.chat.turns.stop()
-        await desk.at_rest()
-        assert desk.texts == ["one"]
-        assert desk.backend.requests == []
+        await desk.say("three")
+        await desk.until(lambda: sent(desk.backend)[-1:] == ["three"], "the next prompt")
 
 
 async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path):
@@ -67,57 +55,47 @@ async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path)
         await desk.at_rest()
 
 
-@pytest.mark.parametrize("typed", ["one", "/retry"])
-async def test_a_stop_in_the_same_read_as_enter_is_not_lost(tmp_path, typed):
-    async with ready_desktop(tmp_path, answer_steps("First."), half("Let"), asked=["zero"]) as desk:
-        desk.prompt_input.put(typed)
-        await together(desk, "enter", "escape")
-        await desk.until(lambda: "stopped" in desk.chat.status.last_action, "a stop")
-        await desk.at_rest()
-        said = desk.texts
-        assert typed == "/retry" or desk.prompt_input.text == "one" or "one" in said
+async def test_a_stop_in_the_same_read_as_enter_is_not_lost(tmp_path):
+    scripts = answer_steps("First."), half("Let"), half("Let")
+    async with ready_desktop(tmp_path, *scripts, asked=["zero"]) as desk:
+        for typed in ("/retry", "one"):
+            desk.chat.status.show_action("")
+            desk.prompt_input.put(typed)
+            await together(desk, "enter", "escape")
+            await desk.until(lambda: "stopped" in desk.chat.status.last_action, "a stop")
+            await desk.at_rest()
+        assert desk.prompt_input.text == "one" or "one" in desk.texts
 
 
-@pytest.mark.parametrize(
-    ("keys", "text"),
-    [
-        (["escape", *"needed"], "needed"),
-        (["escape", "escape", *"delete"], "delete"),
-        ([*"hello", "escape", *" edit"], "hello edit"),
-        (["up", "escape", "up"], "one"),
-        ([*"xy", "left", "z"], "xzy"),
-        (["alt+down", *"needed"], "needed"),
-    ],
-    ids=" ".join,
-)
-async def test_letters_behind_a_key_that_moves_the_focus_are_typed_in_order(tmp_path, keys, text):
+async def test_letters_behind_a_key_that_moves_the_focus_are_typed_in_order(tmp_path):
     async with ready_desktop(tmp_path, answer_steps("First."), asked=["one"]) as desk:
-        await desk.press("alt+up")
-        await together(desk, *keys)
-        await desk.prompt_is(text)
-        assert desk.app.focused is desk.prompt_input
-
-
-async def test_letters_behind_the_key_that_closes_a_dialog_or_bar_are_typed_in_the_prompt(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("First."), asked=["one"]) as desk:
-        for key in ("ctrl+o", "ctrl+f"):
-            await desk.press(key)
-            await desk.until(lambda: desk.app.focused is not desk.prompt_input, "another focus")
-            await together(desk, "escape", *"next ")
-            await desk.until(lambda: desk.app.focused is desk.prompt_input, "the prompt")
-        await desk.prompt_is("next next ")
-
-
-async def test_ctrl_c_twice_in_one_read_with_nothing_to_do_quits(desk):
-    await together(desk, "ctrl+c", "ctrl+c")
-    await desk.until(lambda: not desk.app.is_running, "the end")
-
-
-async def test_a_paste_on_a_message_goes_to_the_prompt(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("First."), asked=["one"]) as desk:
+        for keys, text in (
+            (["escape", *"needed"], "needed"),
+            (["escape", "escape", *"delete"], "delete"),
+            ([*"hello", "escape", *" edit"], "hello edit"),
+            (["up", "escape", "up"], "one"),
+            ([*"xy", "left", "z"], "xzy"),
+            (["alt+down", *"needed"], "needed"),
+        ):
+            await desk.press("alt+up")
+            await together(desk, *keys)
+            await desk.prompt_is(text)
+            assert desk.app.focused is desk.prompt_input
+            desk.prompt_input.put("")
         await desk.press("alt+up")
         event = events.Paste("dr\ndr")
         event.set_sender(desk.app)
         desk.app._driver.send_message(event)
         await desk.prompt_is("dr\ndr")
         assert desk.app.focused is desk.prompt_input
+
+        desk.prompt_input.put("")
+        for key in ("ctrl+o", "ctrl+f"):
+            await desk.press(key)
+            await desk.until(lambda: desk.app.focused is not desk.prompt_input, "another focus")
+            await together(desk, "escape", *"next ")
+            await desk.until(lambda: desk.app.focused is desk.prompt_input, "the prompt")
+        await desk.prompt_is("next next ")
+        desk.prompt_input.put("")
+        await together(desk, "ctrl+c", "ctrl+c")  # in one read, with nothing to do
+        await desk.until(lambda: not desk.app.is_running, "the end")

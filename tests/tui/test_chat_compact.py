@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-from msgspec.structs import replace
-
 from lmchat.config.settings import COMPACT_PROMPT, ChatSettings
 from lmchat.domain.event import StreamFinished, TextDelta, UsageReported
 from lmchat.domain.server import Verdict
@@ -39,9 +36,12 @@ async def test_a_summary_streams_below_the_session_and_the_tree_opens_the_old_me
         await shown(desk, "summarising")
         assert desk.texts[:-1] == [*TALK, COMPACT_PROMPT]
         assert await desk.texts_on_disk() == TALK
+        await desk.say("/system Be kind.", sees="still streaming")
+        desk.prompt_input.put("")
         gate.set()
         await shown(desk, "They spoke.", "compacted")
         assert desk.texts == compacted("They spoke.")
+        assert await desk.texts_on_disk() == compacted("They spoke.")
         await desk.ask("d", 4)
         assert sent(desk.backend)[-1] == "d"
         await desk.say("/undo", sees="Nothing to undo")
@@ -51,20 +51,10 @@ async def test_a_summary_streams_below_the_session_and_the_tree_opens_the_old_me
         assert await desk.texts_on_disk() == TALK
 
 
-async def test_no_system_prompt_is_added_to_a_summary_that_streams(tmp_path):
+async def test_a_summary_that_is_stopped_or_breaks_off_changes_nothing(tmp_path):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, *ANSWERS, half("They ", gate, "spoke.")) as desk:
-        await talk(desk)
-        await desk.say("/compact", sees="They")
-        await desk.say("/system Be kind.", sees="still streaming")
-        gate.set()
-        await shown(desk, "They spoke.", "compacted")
-        assert desk.texts == compacted("They spoke.")
-        assert await desk.texts_on_disk() == compacted("They spoke.")
-
-
-async def test_esc_stops_a_summary_and_nothing_has_changed(tmp_path):
-    async with ready_desktop(tmp_path, *ANSWERS, half("Th", asyncio.Event())) as desk:
+    broken = [TextDelta(text="Th"), gate, StreamInterrupted("The connection broke.")]
+    async with ready_desktop(tmp_path, *ANSWERS, half("Th"), broken) as desk:
         await talk(desk)
         await desk.say("/compact", sees="Summarise our conversation")
         await desk.press(
@@ -72,18 +62,11 @@ async def test_esc_stops_a_summary_and_nothing_has_changed(tmp_path):
         )
         assert desk.texts == TALK
         assert "not compacted" in desk.text
-
-
-async def test_a_summary_that_breaks_off_is_reported_and_queued_prompts_return(tmp_path):
-    gate = asyncio.Event()
-    broken = [TextDelta(text="Th"), gate, StreamInterrupted("The connection broke.")]
-    async with ready_desktop(tmp_path, *ANSWERS, broken) as desk:
-        await talk(desk)
         await desk.say("/compact", sees="Summarise our conversation")
         await desk.say("d")
         gate.set()
         await shown(desk, "Nothing has changed")
-        await desk.prompt_is("d")
+        await desk.prompt_is("d")  # it had been queued
         assert desk.texts == TALK
 
 
@@ -95,31 +78,33 @@ def nearly_full(tokens: int, *scripts) -> ScriptedBackend:
     return ScriptedBackend(*ANSWERS[:2], full, *scripts, candidates=[window])
 
 
-@pytest.mark.parametrize(("tokens", "is_offered"), [(799, False), (800, True)])
-async def test_the_telemetry_panel_offers_it_when_the_window_is_nearly_full(
-    tmp_path, tokens, is_offered
-):
-    async with ready_desktop(tmp_path, backend=nearly_full(tokens, answer_steps("Sum."))) as desk:
+async def test_it_is_not_offered_before_the_window_is_nearly_full_and_not_done_unasked(tmp_path):
+    scripts = answer_steps("Sum."), answer_steps("D.")
+    async with ready_desktop(tmp_path, backend=nearly_full(799, *scripts)) as desk:
         await talk(desk)
-        assert (OFFER in desk.text) is is_offered
+        assert OFFER not in desk.text
+        desk.prompt_input.put(LONG)
+        await desk.press("enter")
+        await desk.answered(4)
+        assert desk.texts == [*TALK, LONG, "Sum."]
+
+
+async def test_the_telemetry_panel_offers_it_when_the_window_is_nearly_full(tmp_path):
+    async with ready_desktop(tmp_path, backend=nearly_full(800, answer_steps("Sum."))) as desk:
+        await talk(desk)
+        assert OFFER in desk.text
         await desk.say("/compact", sees="compacted")
         assert OFFER not in desk.text
 
 
-@pytest.mark.parametrize("is_auto", [True, False])
-async def test_a_prompt_that_fills_the_window_makes_a_summary_only_where_that_is_set(
-    tmp_path, is_auto
-):
+async def test_where_that_is_set_a_prompt_that_fills_the_window_makes_a_summary(tmp_path):
     backend = nearly_full(790, answer_steps("Sum."), answer_steps("D."))
-    settings = replace(AUTO, chat=ChatSettings(auto_compact=is_auto))
-    async with ready_desktop(tmp_path, backend=backend, settings=settings) as desk:
+    async with ready_desktop(tmp_path, backend=backend, settings=AUTO) as desk:
         await talk(desk)
         desk.prompt_input.put(LONG)
         await desk.press("enter")
         await desk.answered(4)
-        assert desk.texts == (
-            [*compacted("Sum."), LONG, "D."] if is_auto else [*TALK, LONG, "Sum."]
-        )
+        assert desk.texts == [*compacted("Sum."), LONG, "D."]
 
 
 async def test_a_prompt_that_waits_for_its_summary_is_saved_and_goes_out_uncompacted_after_esc(

@@ -46,8 +46,9 @@ async def test_the_chat_works_with_a_damaged_file_and_a_lasting_warning(tmp_path
         assert "Beta." in target.read_text()
 
 
-async def test_a_session_that_is_not_on_the_disk_stays_in_reach_and_catches_up(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("Alpha."), answer_steps("Beta.")) as desk:
+async def test_what_could_not_be_saved_stays_in_reach_and_is_saved_when_the_disk_is_back(tmp_path):
+    scripts = answer_steps("Alpha."), answer_steps("Beta."), answer_steps("Gamma.")
+    async with ready_desktop(tmp_path, *scripts) as desk:
         with full_disk(desk.store):
             await desk.ask("one")
             await shown(desk, "Nothing is saved")
@@ -59,36 +60,41 @@ async def test_a_session_that_is_not_on_the_disk_stays_in_reach_and_catches_up(t
         await desk.ask("two", 2)
         assert await desk.texts_on_disk() == ["one", "Alpha.", "two", "Beta."]
         await gone(desk, "Nothing is saved")
-
-
-async def test_what_could_not_be_saved_is_saved_at_the_end_where_the_disk_is_back(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("Alpha.")) as desk:
         with full_disk(desk.store):
-            await desk.ask("one")
+            await desk.ask("three", 3)
         await desk.press("ctrl+q")
         await desk.until(lambda: desk.app._exit, "the end")
-        assert await desk.texts_on_disk() == ["one", "Alpha."]
+        assert (await desk.texts_on_disk())[4:] == ["three", "Gamma."]
 
 
-async def test_markup_in_names_and_texts_is_only_text(tmp_path):
+async def test_what_a_server_says_is_only_text_and_its_troubles_are_told(tmp_path):
+    note = "LM Studio is unknown to take \x1b[31m a seed. It is not sent."
+    waiting = RetryScheduled(attempt=2, attempts=3, wait_s=20.0, reason="refused")
+    end = StreamFinished(reason="stop")
     backend = ScriptedBackend(
         answer_steps("[bold]x[/] [@click=app.quit]y[/]"),
+        [RequestSent(), RequestAdapted(note=note), TextDelta(text="word " * 1500), end],
+        [TextDelta(text="Yes."), UsageReported(prompt_tokens=200, completion_tokens=2), end],
+        [RequestSent(), waiting, asyncio.Event()],
         candidates=[candidate(Verdict.READY, model("[red]qwen[/]"))],
     )
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await shown(desk, "[bold]x[/]", "[red]qwen[/]")
         desk.chat.notices.show_error(ServerRejected("[bold]no[/", kind="x"))
         await shown(desk, "[bold]no[/")
-
-
-async def test_a_retry_counts_down_and_esc_ends_it(tmp_path):
-    waiting = RetryScheduled(attempt=2, attempts=3, wait_s=20.0, reason="refused")
-    async with ready_desktop(tmp_path, [RequestSent(), waiting, asyncio.Event()]) as desk:
-        await desk.say("one", sees="retry 2")
+        desk.app.clear_notifications()
+        await desk.ask("two", 2)
+        await desk.until(lambda: bool(desk.app._notifications), "the note")
+        (told,) = [one.message for one in desk.app._notifications]
+        assert "It is not sent" in told
+        assert "\x1b" not in told
+        await desk.ask("three", 3)
+        await shown(desk, "have cut the prompt")
+        await desk.say("four", sees="retry 2")
         await desk.press("escape")
-        await desk.answered()
-        assert desk.backend.stopped == 1
-        assert desk.conversation.messages[0].text == "one"
+        await desk.answered(4)
+        assert backend.stopped == 1
+        assert desk.texts[6] == "four"
 
 
 async def test_what_would_be_left_out_is_marked_before_it_is_sent(tmp_path):
@@ -102,19 +108,7 @@ async def test_what_would_be_left_out_is_marked_before_it_is_sent(tmp_path):
         await gone(desk, "left out")
 
 
-async def test_a_full_window_is_refused_where_the_user_wants_that_and_the_prompt_is_kept(tmp_path):
-    settings = calm(chat=ChatSettings(auto_truncate=False))
-    backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, candidates=SMALL)
-    async with ready_desktop(tmp_path, asked=["one"], backend=backend, settings=settings) as desk:
-        text = ("many words " * 40).strip()
-        desk.prompt_input.put(text)
-        await desk.press("enter", sees="tokens")
-        assert desk.prompt_input.text == text
-        assert len(backend.requests) == 1
-        assert len(await desk.on_disk()) == 2
-
-
-async def test_a_queued_prompt_that_is_refused_returns_before_what_is_typed(tmp_path):
+async def test_a_full_window_is_refused_where_the_user_wants_that_and_prompts_return(tmp_path):
     gate = asyncio.Event()
     settings = calm(chat=ChatSettings(auto_truncate=False))
     backend = ScriptedBackend(half("word " * 90, gate), candidates=SMALL)
@@ -126,33 +120,14 @@ async def test_a_queued_prompt_that_is_refused_returns_before_what_is_typed(tmp_
         gate.set()
         await shown(desk, "tokens")
         assert desk.prompt_input.text == "many words " * 40 + "\n\ntwo\n\nx"
+        desk.app.clear_notifications()
+        await gone(desk, "tokens")
+        text = ("many words " * 40).strip()
+        desk.prompt_input.put(text)
+        await desk.press("enter", sees="tokens")
+        assert desk.prompt_input.text == text
         assert sent(backend) == ["one"]
-
-
-async def test_a_prompt_that_the_server_cut_silently_is_reported(tmp_path):
-    long = [TextDelta(text="word " * 1500), StreamFinished(reason="stop")]
-    cut = [
-        TextDelta(text="Yes."),
-        UsageReported(prompt_tokens=200, completion_tokens=2),
-        StreamFinished(reason="stop"),
-    ]
-    async with ready_desktop(tmp_path, long, cut, asked=["one", "two"]) as desk:
-        await shown(desk, "have cut the prompt")
-
-
-async def test_what_a_server_does_not_take_is_reported(tmp_path):
-    note = "LM Studio is unknown to take \x1b[31m a seed. It is not sent."
-    taken = [
-        RequestSent(),
-        RequestAdapted(note=note),
-        TextDelta(text="Yes."),
-        StreamFinished(reason="stop"),
-    ]
-    async with ready_desktop(tmp_path, taken, asked=["Hello"]) as desk:
-        await desk.until(lambda: bool(desk.app._notifications), "the note")
-        (told,) = [one.message for one in desk.app._notifications]
-        assert "It is not sent" in told
-        assert "\x1b" not in told
+        assert len(await desk.on_disk()) == 2
 
 
 async def test_a_long_answer_that_ends_unseen_rings(tmp_path):

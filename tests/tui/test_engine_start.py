@@ -3,8 +3,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
-import pytest
-
 from lmchat.domain.message import AnswerState
 from lmchat.domain.product import Product
 from lmchat.domain.remembered import Remembered
@@ -51,20 +49,27 @@ async def local(folder, engine, backend=None, *, is_local=True, **more):
         yield desk
 
 
-def target_of(desk):
-    return desk.target
-
-
-async def test_local_starts_the_engine_without_asking_and_the_chat_can_begin(tmp_path):
+async def test_local_starts_the_engine_without_asking_and_the_picker_loads_another_file(tmp_path):
     engine = ScriptedEngine(BIG, SMALL)
+    engine.warns = "big may be too large for the memory of this machine."
     async with local(tmp_path, engine) as desk:
         await desk.until(lambda: engine.started == ["big"], "the engine is started")
-        await shown(desk, "● built-in")
-        assert (target_of(desk).product, target_of(desk).model_id) == (Product.BUILT_IN, "big")
+        await shown(desk, "● built-in", "may be too large")
+        assert (desk.target.product, desk.target.model_id) == (Product.BUILT_IN, "big")
         assert isinstance(desk.app.screen, ChatScreen)
         await desk.ask("Which vegetables grow in shade?")
         assert desk.backend.requests[0].endpoint == ADDRESS
         assert desk.remembered[-1].recent == (("built-in", "big"),)
+        await desk.press("ctrl+o", leads_to=ModelPicker)
+        await shown(desk, "small")
+        await desk.type("small")
+        await shown(desk, "1 of 2")
+        desk.backend.candidates = answering("small").candidates
+        await desk.press("enter")
+        await desk.until(lambda: engine.started == ["big", "small"], "the other file is served")
+        await desk.ask("Hello", 2)
+        last = desk.backend.requests[1]
+        assert (last.endpoint, last.model) == (ADDRESS, "small")
     assert not engine.is_stopped  # whoever made the workspace ends it, with the backend
 
 
@@ -107,30 +112,25 @@ async def test_without_consent_nothing_is_fetched_and_servers_are_looked_for(tmp
         assert engine.fetches == 0
 
 
-@pytest.mark.parametrize("point", ["check", "fetch", "big"])
-async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_tried_again(tmp_path, point):
-    engine = ScriptedEngine(*([BIG] if point == "big" else []))
+async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_tried_again(tmp_path):
+    engine = ScriptedEngine()
     engine.progress.set()
-    engine.failures[point] = EngineUnavailable(
-        FULL, hint="Make room there.", kind="fetch" if point == "fetch" else None
-    )
+    engine.failures["check"] = EngineUnavailable(FULL, hint="Make room there.")
+    engine.failures["fetch"] = EngineUnavailable(FULL, hint="Make more room.", kind="fetch")
     async with local(tmp_path, engine, answering("big", "demo")) as desk:
         await desk.on(ConfirmDialog)
-        if point == "fetch":
-            await desk.confirm()
-            await shown(desk, "could not be downloaded")
-        await shown(desk, "No space left")
-        assert "Make room there." in desk.text
-        assert target_of(desk) is None
+        await shown(desk, "No space left", "Make room there.")
+        await desk.confirm(sees="Download a demo model?")
+        await desk.confirm(sees="could not be downloaded")
+        await shown(desk, "No space left", "Make more room.")
+        assert desk.target is None
+        await desk.confirm(sees="Download a demo model?")
         await desk.confirm()
-        if point != "big":
-            await shown(desk, "Download a demo model?")
-            await desk.confirm()
         await desk.until(lambda: engine.started, "it is started")
         await desk.on(ChatScreen)
 
 
-async def test_what_was_in_use_stays_in_use_where_the_engine_cannot_be_started(tmp_path):
+async def test_an_engine_that_cannot_be_started_is_told_and_what_was_in_use_stays_so(tmp_path):
     engine = ScriptedEngine(BIG)
     engine.failures["big"] = EngineUnavailable(
         "There is not enough memory for big.", hint="Choose another."
@@ -140,65 +140,39 @@ async def test_what_was_in_use_stays_in_use_where_the_engine_cannot_be_started(t
         desk.app.connect.start_engine("big")
         await desk.on(ConfirmDialog)
         assert "not enough memory" in desk.text
+        assert "Choose another." in desk.text
         await desk.press("escape", leads_to=ChatScreen)
-        assert target_of(desk).product is Product.LM_STUDIO
+        assert desk.target.product is Product.LM_STUDIO
+        assert engine.started == []
 
 
-async def test_a_model_that_hardly_fits_is_warned_of(tmp_path):
-    engine = ScriptedEngine(BIG)
-    engine.warns = "big may be too large for the memory of this machine."
-    async with local(tmp_path, engine) as desk:
-        await shown(desk, "may be too large")
-
-
-async def test_a_prompt_that_is_sent_while_the_model_loads_waits_for_it(tmp_path):
+async def test_a_prompt_waits_for_the_loading_model_and_a_crash_keeps_the_text_of_an_answer(
+    tmp_path,
+):
     engine = ScriptedEngine(BIG)
     engine.ready.clear()
-    async with local(tmp_path, engine) as desk:
-        await desk.until(lambda: target_of(desk) is not None, "it is being started")
+    backend = answering("big")
+    async with local(tmp_path, engine, backend) as desk:
+        await desk.until(lambda: desk.target is not None, "it is being started")
         await desk.say("Hello")
         await desk.pilot.pause()
-        assert not desk.backend.requests
+        assert not backend.requests
         engine.ready.set()
         await desk.answered()
         assert set(engine.started) == {"big"}
 
-
-async def test_the_picker_loads_another_file_behind_the_same_address(tmp_path):
-    engine = ScriptedEngine(BIG, SMALL)
-    async with local(tmp_path, engine) as desk:
-        await desk.until(lambda: engine.started == ["big"], "the engine is started")
-        await desk.press("ctrl+o", leads_to=ModelPicker)
-        await shown(desk, "small")
-        await desk.type("small")
-        await shown(desk, "1 of 2")
-        desk.backend.candidates = answering("small").candidates
-        await desk.press("enter")
-        await desk.until(lambda: engine.started == ["big", "small"], "the other file is served")
-        await desk.ask("Hello")
-        assert (desk.backend.requests[0].endpoint, desk.backend.requests[0].model) == (
-            ADDRESS,
-            "small",
-        )
-
-
-async def test_a_crash_during_an_answer_keeps_the_text_and_a_retry_starts_it_again(tmp_path):
-    engine = ScriptedEngine(BIG)
-    backend = answering("big")
-    async with local(tmp_path, engine, backend) as desk:
-        await desk.until(lambda: engine.started == ["big"], "the engine is started")
+        engine.started.clear()
         gate = asyncio.Event()
         backend.scripts = [
-            [*answer_steps("Lettuce does")[:-2], gate, StreamInterrupted("The connection broke.")]
+            [*answer_steps("Chives do")[:-2], gate, StreamInterrupted("The connection broke.")]
         ]
-        await desk.say("Hello")
-        await shown(desk, "Lettuce")
+        await desk.say("Hello", sees="Chives")
         engine.breaks("The built-in engine crashed (signal SIGSEGV).")
         gate.set()
         await shown(desk, "engine crashed")
         assert "The next request starts it again." in desk.text
         last = desk.conversation.messages[-1]
-        assert (last.state, last.text.strip()) == (AnswerState.INTERRUPTED, "Lettuce does")
+        assert (last.state, last.text.strip()) == (AnswerState.INTERRUPTED, "Chives do")
         await desk.press("ctrl+r")
-        await desk.until(lambda: engine.started == ["big", "big"], "it is started again")
-        await desk.answered()
+        await desk.until(lambda: engine.started == ["big"], "it is started again")
+        await desk.answered(2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from textual import events
 
 from lmchat.domain.server import Verdict
@@ -39,31 +38,6 @@ async def _comes_to_rest(desk):
     await desk.until(lambda: not _fast_timers(desk.app), f"rest: {_fast_timers(desk.app)}")
 
 
-async def _answered(desk):
-    await desk.ask("hello")
-
-
-async def _message_focused(desk):
-    await _answered(desk)
-    await desk.press("alt+up")
-
-
-async def _find_open(desk):
-    await _answered(desk)
-    await desk.press("ctrl+f", *"well")
-    await desk.until(
-        lambda: desk.chat.query(FindBar) and desk.chat.query_one(FindBar).display, "find"
-    )
-
-
-async def _help_open(desk):
-    await desk.press("f1", leads_to=HelpScreen)
-
-
-async def _picker_open(desk):
-    await desk.press("ctrl+o", leads_to=ModelPicker)
-
-
 async def _unfocused(desk):
     desk.app.post_message(events.AppBlur())
     await desk.until(
@@ -71,22 +45,25 @@ async def _unfocused(desk):
     )
 
 
-@pytest.mark.parametrize(
-    "state",
-    [_answered, _message_focused, _find_open, _help_open, _picker_open, _unfocused],
-    ids=lambda state: state.__name__.strip("_"),
-)
-async def test_at_rest_no_timer_is_faster_than_the_look_at_the_server(tmp_path, state):
-    async with ready_desktop(tmp_path, answer_steps()) as desk:
-        await state(desk)
+async def test_at_rest_no_timer_is_faster_than_the_look_at_the_server(tmp_path):
+    async with ready_desktop(tmp_path, answer_steps(), half("Half of it")) as desk:
+        await desk.ask("hello")
         await _comes_to_rest(desk)
-
-
-async def test_while_an_answer_comes_a_timer_runs_and_after_a_stop_none(tmp_path):
-    async with ready_desktop(tmp_path, half("Half of it")) as desk:
-        await desk.say("hello", sees="Half of it")
-        assert _fast_timers(desk.app)
+        await desk.press("alt+up")
+        await _comes_to_rest(desk)
+        await desk.press("ctrl+f", *"well")
+        await desk.until(lambda: desk.chat.query_one(FindBar).display, "find")
+        await _comes_to_rest(desk)
+        await desk.press("escape", "escape", "f1", leads_to=HelpScreen)
+        await _comes_to_rest(desk)
+        await desk.press("escape", "ctrl+o", leads_to=ModelPicker)
+        await _comes_to_rest(desk)
+        await desk.press("escape", leads_to=ChatScreen)
+        await desk.say("more", sees="Half of it")
+        assert _fast_timers(desk.app), "an answer comes"
         await desk.press("escape", sees="stopped")
+        await _comes_to_rest(desk)
+        await _unfocused(desk)
         await _comes_to_rest(desk)
 
 
