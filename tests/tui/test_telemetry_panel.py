@@ -39,6 +39,21 @@ async def shown(*given, **more) -> str:
         return text_of(panel)
 
 
+async def then(panel, pilot, snapshot: TelemetrySnapshot, now_s: float = 104.1) -> str:
+    """Return what the panel shows of the next snapshot."""
+    panel.show(snapshot, now_s)
+    await pilot.pause()
+    return text_of(panel)
+
+
+def answering_with(model, **more):
+    return replace(ANSWERING, health=replace(ANSWERING.health, model=model), **more)
+
+
+def answering_at(endpoint):
+    return replace(ANSWERING, health=replace(ANSWERING.health, endpoint=endpoint))
+
+
 def squeezed(text: str) -> list[str]:
     return [
         " ".join(line.replace("\u00a0", " ").split()) for line in text.split("\n") if line.strip()
@@ -134,30 +149,20 @@ async def test_names_of_servers_cannot_write_to_the_terminal():
     assert "\x9b" not in text
 
 
-async def test_a_long_address_loses_its_middle_not_its_port():
+async def test_what_is_too_long_is_cut_where_it_says_least():
     endpoint = Endpoint.parse("https://gpu-box.intern.example.org:1234")
-    snapshot = replace(ANSWERING, health=replace(ANSWERING.health, endpoint=endpoint))
-    lines = squeezed(await shown(snapshot))
-    assert "gpu-box.i…g:1234 3 ms" in lines[1] or lines[1].endswith(":1234 3 ms")
-
-
-async def test_models_with_long_names_that_begin_alike_can_be_told_apart():
-    seen = []
-    for end in ("instruct-2507", "thinking-2507"):
-        model = replace(QWEN, model_id=f"qwen3-235b-a22b-ud-iq2-xxs-{end}")
-        seen.append(await shown(replace(ANSWERING, health=replace(ANSWERING.health, model=model))))
-    assert "ct-2507" in seen[0]
-    assert "ng-2507" in seen[1]
-    assert all("qwen3-" in text and "…" in text for text in seen)
-
-
-async def test_a_value_longer_than_the_panel_takes_no_second_row():
-    model = replace(QWEN, quantization="words of the garden, 漢字 é")
-    lines = (await shown(replace(ANSWERING, health=replace(ANSWERING.health, model=model)))).split(
-        "\n"
-    )
-    [row] = [number for number, line in enumerate(lines) if "words of the" in line]
-    assert "context" in lines[row + 1]
+    async with showing(answering_at(endpoint)) as (panel, pilot):
+        assert squeezed(text_of(panel))[1].endswith(":1234 3 ms")
+        for end, seen in {"instruct-2507": "ct-2507", "thinking-2507": "ng-2507"}.items():
+            model = replace(QWEN, model_id=f"qwen3-235b-a22b-ud-iq2-xxs-{end}")
+            text = await then(panel, pilot, answering_with(model))
+            assert seen in text
+            assert "qwen3-" in text
+            assert "…" in text
+        model = replace(QWEN, quantization="words of the garden, 漢字 é")
+        lines = (await then(panel, pilot, answering_with(model))).split("\n")
+        [row] = [number for number, line in enumerate(lines) if "words of the" in line]
+        assert "context" in lines[row + 1], "it takes no second row"
 
 
 async def test_a_change_of_theme_changes_the_colours():
@@ -219,61 +224,43 @@ def test_the_stage_is_told_in_a_word(value, word):
     assert stage_words(value).word == word
 
 
-def answering_with(model, **more):
-    return replace(ANSWERING, health=replace(ANSWERING.health, model=model), **more)
-
-
 BIG = replace(ANSWERING, context_tokens=120_000, context_limit=131_072, is_context_estimated=True)
 
 
-@pytest.mark.parametrize(
-    ("snapshot", "size", "row"),
-    [
-        (
-            replace(ANSWERING, last_action="loaded a model with a long name"),
-            WIDE,
-            "last loaded a model wi…",
-        ),
-        (BIG, WIDE, "used ~120k of 128k"),
-        (BIG, (170, 40), "used ~120 000 of 131 072"),
-        (
-            replace(ANSWERING, turn=turn(stage=Stage.READING, fraction=0.62)),
-            WIDE,
-            "Turn reading 62 %",
-        ),
-        (
-            answering_with(replace(QWEN, state=LoadState.LOADING, load_fraction=0.4)),
-            WIDE,
-            "Model loading 40 %",
-        ),
-        (answering_with(replace(QWEN, state=LoadState.ASLEEP), turn=None), WIDE, "Model asleep"),
-        (replace(ANSWERING, budget=Budget(left=0, limit=60)), WIDE, "Requests 0 of 60/min"),
-        (replace(ANSWERING, context_tokens=9_990, context_limit=1_000), WIDE, "Context 999 %"),
-        (replace(ANSWERING, context_tokens=43_810, context_limit=1_000), WIDE, "Context > 999 %"),
-    ],
-)
-async def test_what_is_long_or_rare_is_told_in_its_row(snapshot, size, row):
-    assert row in squeezed(await shown(snapshot, 104.1, size))
+ROWS = [
+    (
+        replace(ANSWERING, last_action="loaded a model with a long name"),
+        "last loaded a model wi…",
+    ),
+    (BIG, "used ~120k of 128k"),
+    (replace(ANSWERING, turn=turn(stage=Stage.READING, fraction=0.62)), "Turn reading 62 %"),
+    (
+        answering_with(replace(QWEN, state=LoadState.LOADING, load_fraction=0.4)),
+        "Model loading 40 %",
+    ),
+    (answering_with(replace(QWEN, state=LoadState.ASLEEP), turn=None), "Model asleep"),
+    (replace(ANSWERING, budget=Budget(left=0, limit=60)), "Requests 0 of 60/min"),
+    (replace(ANSWERING, context_tokens=9_990, context_limit=1_000), "Context 999 %"),
+    (replace(ANSWERING, context_tokens=43_810, context_limit=1_000), "Context > 999 %"),
+]
+WAKING = [
+    (turn(stage=Stage.WAITING, first_token_s=None), "Model asleep"),
+    (turn(stage=Stage.LOADING, first_token_s=None), "Model loading"),
+    (turn(stage=Stage.READING, first_token_s=None), "Model loaded"),
+    (turn(), "Model loaded"),
+    (turn(model="gemma-3-4b"), "Model asleep"),
+    (turn(state=AnswerState.COMPLETE, ended_s=105.0), "Model asleep"),
+]
 
 
-@pytest.mark.parametrize(
-    ("turn_now", "word"),
-    [
-        (turn(stage=Stage.WAITING, first_token_s=None), "Model asleep"),
-        (turn(stage=Stage.LOADING, first_token_s=None), "Model loading"),
-        (turn(stage=Stage.READING, first_token_s=None), "Model loaded"),
-        (turn(), "Model loaded"),
-        (turn(model="gemma-3-4b"), "Model asleep"),
-        (turn(state=AnswerState.COMPLETE, ended_s=105.0), "Model asleep"),
-    ],
-)
-async def test_a_sleeping_model_that_answers_is_shown_as_it_wakes(turn_now, word):
-    snapshot = answering_with(replace(QWEN, state=LoadState.ASLEEP), turn=turn_now)
-    assert word in squeezed(await shown(snapshot, 104.1, WIDE))
-
-
-async def test_a_row_is_drawn_with_its_new_figure():
+async def test_what_is_long_or_rare_is_told_in_its_row():
     async with showing() as (panel, pilot):
-        panel.show(ANSWERING, 145.0)
-        await pilot.pause()
-        assert "elapsed 45 s" in squeezed(text_of(panel))
+        for snapshot, row in ROWS:
+            assert row in squeezed(await then(panel, pilot, snapshot))
+        asleep = replace(QWEN, state=LoadState.ASLEEP)
+        for turn_now, word in WAKING:
+            shown_now = await then(panel, pilot, answering_with(asleep, turn=turn_now))
+            assert word in squeezed(shown_now), "a sleeping model is shown as it wakes"
+        await then(panel, pilot, ANSWERING)
+        assert "elapsed 45 s" in squeezed(await then(panel, pilot, ANSWERING, 145.0))
+    assert "used ~120 000 of 131 072" in squeezed(await shown(BIG, 104.1, (170, 40)))
