@@ -47,22 +47,16 @@ def endless(folder):
     return path
 
 
-@pytest.mark.parametrize("name", FILES)
-async def test_what_the_child_reads_arrives_as_it_was_read(tmp_path, files, name):
-    path = foreign_file(tmp_path, name)
-    assert await read(files, path) == list(Reader(START).file(path))
-
-
-@pytest.mark.parametrize(
-    "session", [chat("a\ud800b", "\udfff"), chat_with_tools(), chat("x" * 5_000_000, "y")]
-)
-async def test_a_session_arrives_with_each_character(files, session):
-    data = to_json(session).encode()
-    (arrived,) = await read(files, data)
-    assert [arrived] == list(Reader(START).data(data))
-    assert [message.parts for message in arrived.messages] == [
-        message.parts for message in session.messages
-    ]
+async def test_what_the_child_reads_arrives_as_it_was_read(tmp_path, files):
+    for path in (foreign_file(tmp_path, name) for name in FILES):
+        assert await read(files, path) == list(Reader(START).file(path)), path
+    for session in (chat("a\ud800b", "\udfff"), chat_with_tools(), chat("x" * 5_000_000, "y")):
+        data = to_json(session).encode()
+        (arrived,) = await read(files, data)
+        assert [arrived] == list(Reader(START).data(data))
+        assert [message.parts for message in arrived.messages] == [
+            message.parts for message in session.messages
+        ]
 
 
 async def test_one_child_reads_several_files_and_a_refused_one_does_not_end_it(

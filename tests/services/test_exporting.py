@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+from contextlib import aclosing
 from datetime import UTC
+from html import escape
 
 import pytest
 from msgspec.structs import replace
@@ -9,10 +13,15 @@ from msgspec.structs import replace
 from lmchat.domain.message import AnswerState
 from lmchat.domain.session import MessagePath
 from lmchat.errors import FileRefused, StoreUnavailable, WrongUse
+from lmchat.formats.writing import WriteOptions, render
 from lmchat.services.exporting import ExportAs, form_of
 from lmchat.services.library import Library
-from tests.support.chats import answer, answered_chats, header, reply, say
+from lmchat.services.markdown_pages import MarkdownPages
+from tests.support.chats import answer, answered_chats, chat, header, reply, say
 from tests.support.faults import NoRoomAfter, no_root, open_folder
+from tests.support.programs import children_of, is_running, until
+
+ENDLESS = "[" * 1_000_000  # as Markdown it takes minutes
 
 
 @pytest.fixture
@@ -92,17 +101,9 @@ async def test_of_all_sessions_one_that_is_not_exported_costs_itself_alone(
     assert len(forced.paths) == 2
 
 
-@pytest.mark.parametrize(
-    ("name", "form"),
-    [
-        ("a.JSON", "json"),
-        ("a.htm", "html"),
-        ("a", "md"),
-        ("a.markdown", "md"),
-    ],
-)
-def test_the_ending_of_the_name_chooses_the_format(tmp_path, name, form):
-    assert form_of(tmp_path / name) == form
+def test_the_ending_of_the_name_chooses_the_format(tmp_path):
+    forms = {"a.JSON": "json", "a.htm": "html", "a": "md", "a.markdown": "md"}
+    assert {name: form_of(tmp_path / name) for name in forms} == forms
 
 
 async def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path, store, library):
@@ -187,3 +188,27 @@ async def test_a_disk_that_is_full_ends_the_export_of_all_with_one_sentence(
     assert (len(exported.paths), len(exported.refused), exported.not_tried) == (2, 1, 3)
     assert "No space left" in exported.refused[0][1].message
     assert len(list((tmp_path / "all").iterdir())) == 2
+
+
+async def test_a_page_shows_messages_that_take_too_long_as_plain_text_and_tries_three_of_them():
+    session = chat("**bold**", ENDLESS, "*slanted*", ENDLESS, ENDLESS, "a" * 5000, "_short_")
+    async with aclosing(MarkdownPages(longest_s=1.5)) as converter:
+        pages = await converter.html_of(session)
+    texts = {message.message_id: message.text for message in session.messages}
+    assert [texts[key] for key in pages] == ["**bold**", "*slanted*", "_short_"]
+    html = render(session, "html", WriteOptions(pages=pages))
+    assert "<strong>bold</strong>" in html
+    assert "<em>slanted</em>" in html
+    assert f"<pre>{escape(ENDLESS)}</pre>" in html
+
+
+async def test_an_export_that_is_cancelled_ends_its_child(library):
+    others = set(children_of(os.getpid()))
+    work = library.exporter.export_text(chat(ENDLESS), ExportAs(form="html"))
+    exporting = asyncio.create_task(work)
+    await until(lambda: set(children_of(os.getpid())) - others, "the child")
+    (child,) = set(children_of(os.getpid())) - others
+    exporting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await exporting
+    assert not is_running(child)

@@ -80,10 +80,11 @@ async def test_a_file_that_was_changed_in_an_export_is_missing_and_no_other(tmp_
             await other.read_file(image.digest)
 
 
-async def test_markdown_names_the_files(store):
+async def test_markdown_and_plain_text_name_the_files(store):
     session = await prompted(store)
-    text = await exported(store, session, "md")
-    assert '\n\nAttached: a"><script>␛.png (1.2 MB, 8×6)\n\n' in text
+    markdown = await exported(store, session, "md")
+    assert '\n\nAttached: a"><script>␛.png (1.2 MB, 8×6)\n\n' in markdown
+    assert "\n\n[Attached: notes.md (21 B)]\n\n" in await exported(store, session, "txt")
 
 
 async def test_the_page_shows_images_and_names_all_files(store):
@@ -103,12 +104,6 @@ async def test_a_page_has_no_escape_codes_from_the_type_of_an_imported_image(sto
     page = await exported(store, session, "html")
     assert page.count("<img") == 1
     assert page == safe_text(page)
-
-
-async def test_plain_text_names_the_files(store):
-    assert "\n\n[Attached: notes.md (21 B)]\n\n" in await exported(
-        store, await prompted(store), "txt"
-    )
 
 
 async def test_a_file_that_only_a_draft_names_stays(tmp_path, store):

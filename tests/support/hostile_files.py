@@ -1,17 +1,35 @@
-"""Files that are made to keep a program busy: texts and containers of about a megabyte each."""
+"""Files that are made to keep a program busy: texts and containers of about 400 kB each."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-SIZE = 1_000_000
+SIZE = 400_000
+_LIMIT_S = 6  # at most half of it is needed, and many times as much in quadratic time
 _TICK = "`"
 
 
 def repeated(piece: str, size: int = SIZE) -> str:
     return (piece * (size // len(piece) + 1))[:size]
+
+
+@contextmanager
+def limited_processor_time() -> Iterator[None]:
+    """Raise `TimeoutError` in a block that uses too much processor time, however slow the clock."""
+    signal.signal(signal.SIGVTALRM, _raise_timeout)
+    signal.setitimer(signal.ITIMER_VIRTUAL, _LIMIT_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
+
+def _raise_timeout(*_: object) -> None:
+    raise TimeoutError
 
 
 TEXTS = {
@@ -42,17 +60,17 @@ TEXTS = {
     "ninety files without an end": "".join(
         f"a (1 bytes):\n{_TICK * (1000 - number)}\nx\n" for number in range(90)
     )
-    + repeated(_TICK * 880 + "\n", 900_000),
+    + repeated(_TICK * 880 + "\n", SIZE),
     "a file with a long fence": f"a (1 bytes):\n{_TICK * 3000}\n" + repeated(_TICK * 2999 + "\n"),
-    "a file with a huge fence": f"a (1 bytes):\n{_TICK * 300_000}\n"
-    + repeated(_TICK * 299_999 + "\n", 700_000),
+    "a file with a huge fence": f"a (1 bytes):\n{_TICK * 100_000}\n"
+    + repeated(_TICK * 99_999 + "\n", SIZE),
     "long names of files": repeated("a" * 299 + " (1 bytes):\n``\n") + "b (1 bytes):\n```\n",
     "rows of a table": "|a|b|\n|-|-|\n" + repeated("|`|``|\n"),
     "long rows of a table": "|a|b|\n|-|-|\n" + repeated(f"|{_TICK * 2000}a|\n"),
-    "columns of a table": repeated("|a", 300_000)
+    "columns of a table": repeated("|a", SIZE // 3)
     + "\n"
-    + repeated("|-", 300_000)
-    + "\n|a" * 100_000,
+    + repeated("|-", SIZE // 3)
+    + "\n|a" * (SIZE // 9),
     "lines of attached files": repeated('["file",\n'),
     "a line of attached files": '["file",' + repeated('"' + "a" * 64 + '",'),
     "deep lines of attached files": '["file",' + "[" * SIZE,
@@ -109,9 +127,9 @@ def _chatgpt_thoughts(count: int) -> Any:
     return {"id": "a", "mapping": nodes}
 
 
-def _broken_objects(piece: str) -> str:
+def _broken_objects(piece: str, size: int = SIZE) -> str:
     """A chat, and broken objects in the line of the chat."""
-    return f"[{json.dumps(_chatgpt_thoughts(1))}," + repeated(piece) + "{}]"
+    return f"[{json.dumps(_chatgpt_thoughts(1))}," + repeated(piece, size) + "{}]"
 
 
 def _chain(count: int) -> Any:
@@ -123,7 +141,7 @@ def _chain(count: int) -> Any:
 
 
 FILES: dict[str, Callable[[], str]] = {
-    "a chat without an end": lambda: '[{"mapping": {' + '"a": {"parent": "b"},' * 50_000,
+    "a chat without an end": lambda: '[{"mapping": {' + '"a": {"parent": "b"},' * 20_000,
     "deep lists": lambda: "[" * SIZE,
     "deep objects": lambda: '{"a":' * (SIZE // 5),
     "deep lines": lambda: '{"a":\n' * (SIZE // 6),
@@ -131,22 +149,22 @@ FILES: dict[str, Callable[[], str]] = {
     "open lines": lambda: '{"thread_id": 1, "content": []}\n' + '{"a":[\n' * (SIZE // 7),
     "objects without colons": lambda: _broken_objects('{"a" "b"},'),
     "objects of letters": lambda: _broken_objects("{x},"),
-    "whole and broken objects": lambda: _broken_objects("{},{x},"),
+    "whole and broken objects": lambda: _broken_objects("{},{x},", 1_000_000),
     "lines of one letter": lambda: repeated("a\n"),
     "commas": lambda: "[" + repeated(","),
     "a long number": lambda: '[{"role": "user", "content": ' + "9" * SIZE + "}]",
     "a long fraction": lambda: '[{"role": "user", "content": 0.' + "9" * SIZE + "}]",
-    "many keys": lambda: json.dumps({"mapping": {str(number): 1 for number in range(90_000)}}),
+    "many keys": lambda: json.dumps({"mapping": {str(number): 1 for number in range(40_000)}}),
     "many numbers": lambda: "[" + repeated("1e999,") + "1]",
     "many chats": lambda: "[" + repeated('{"mapping": {}},') + "{}]",
-    "many messages": lambda: "[" + ",".join(['{"role": "user", "content": "x"}'] * 30_000) + "]",
+    "many messages": lambda: "[" + ",".join(['{"role": "user", "content": "x"}'] * 12_000) + "]",
     "many calls": lambda: (
         "["
-        + ",".join(['{"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}'] * 15_000)
+        + ",".join(['{"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}'] * 6_000)
         + "]"
     ),
-    "thoughts above all answers": lambda: json.dumps([_chatgpt_thoughts(4_000)]),
-    "a chain of parents": lambda: json.dumps([_chain(25_000)]),
+    "thoughts above all answers": lambda: json.dumps([_chatgpt_thoughts(1_500)]),
+    "a chain of parents": lambda: json.dumps([_chain(10_000)]),
 }
 """Files of no format, or of a broken one."""
 
