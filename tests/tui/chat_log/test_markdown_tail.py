@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Kind, plain_blocks
+from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, TABLE_ROWS, plain_blocks
+from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from tests.support.chat_log_app import coloured_page, laid_out, painted, shown, tail_of
-from tests.support.markdown_corpus import CORPUS, GIANT, LONG_FENCE, LONG_LIST, LONG_TABLE
+from tests.support.markdown_corpus import CORPUS, LONG_TABLE
 
 _MARKS = [
     "- ",
@@ -46,6 +47,7 @@ PIECES = st.sampled_from(
 
 
 PAGE = coloured_page()
+TABLE = "| many words | other words |\n|---|---|\n" + "| a | b |\n" * TABLE_ROWS
 
 
 def look(*pieces):
@@ -79,23 +81,6 @@ def test_a_text_looks_the_same_however_it_was_split(name, sizes):
 def test_a_soup_of_markdown_looks_the_same_however_it_was_split(pieces, sizes):
     text = "".join(pieces)
     assert look(*split(text, sizes)) == look(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [
-        (LONG_TABLE, Kind.TABLE),
-        (LONG_FENCE, Kind.FENCE),
-        (LONG_LIST, Kind.MARKDOWN),
-        (GIANT, Kind.MARKDOWN),
-    ],
-)
-def test_what_is_open_stays_short_while_a_long_block_arrives(text, kind):
-    tail = tail_of()
-    for piece in split(text, [50]):
-        tail.feed(piece)
-        assert sum(len(block.source) for block in tail.open) <= PIECE_CHARS + 50
-    assert sum(block.kind is kind for block in tail.closed) > 1
 
 
 def test_closed_blocks_are_never_touched_again():
@@ -145,3 +130,21 @@ def test_blank_lines_above_the_first_word_are_not_kept():
 def test_the_pieces_of_plain_text_are_the_text(text, repeats):
     text = text * repeats
     assert "\n".join(block.source for block in plain_blocks(text)) == text
+
+
+def test_the_words_below_a_long_table_are_seen_before_their_line_ends():
+    growing = MarkdownTail()
+    for piece in (TABLE + "| a | b |\n\nThis comes after").splitlines(keepends=True):
+        growing.feed(piece)
+    (words,) = growing.open
+    words.has_cursor = True
+    assert [shown(line) for line in Layout(PAGE).lines(words, {})] == [" This comes after"]
+
+
+def test_what_stands_above_a_blank_line_is_not_laid_out_again_with_what_comes_below():
+    for above in ("A paragraph.", "# A heading", "***", "> A\nquote", "| a | b |\n|---|---|"):
+        growing = MarkdownTail()
+        for piece in (above, "\n\n", "Words"):
+            growing.feed(piece)
+        assert [part.source.strip() for part in growing.closed] == [above]
+        assert [part.source.strip() for part in growing.open] == ["Words"]

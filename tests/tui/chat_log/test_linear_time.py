@@ -1,0 +1,211 @@
+"""Whatever a server or a file says: work grows with the text only, and each step is short.
+
+Lines of Python are counted, never seconds. What runs in C, such as a pattern, gets so long a text that
+quadratic time would exceed the time limit of the test.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from lmchat.domain.event import TextDelta
+from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS
+from lmchat.tui.widgets.chat_log.entry import Entry
+from lmchat.tui.widgets.chat_log.markdown.inline import completed, names_target, rest_of_address
+from lmchat.tui.widgets.chat_log.markdown.parser import code_blocks, links
+from lmchat.tui.widgets.chat_log.matching import Query
+from tests.support.chat_log_app import (
+    answer,
+    call,
+    document_with,
+    plain_page,
+    pour,
+    question,
+    screen_text,
+    streaming,
+)
+from tests.support.counting import calls_of, counted_callbacks, counted_lines, lines_of
+from tests.support.markdown_corpus import DEAR, ENDLESS
+from tests.support.programs import until
+
+pytestmark = pytest.mark.timeout(120)
+SIZE = (100, 40)
+LONG_CHARS = 200_000  # for patterns: in quadratic time they would take minutes
+LENGTHS = [(100, 800), pytest.param((600, 4_800), marks=pytest.mark.slow)]
+ANSWERS = {
+    **ENDLESS,
+    "lazy lines in quotes": lambda chars: "> " * 30 + "a\n" * (chars // 2),
+    "backticks in a cell too many": lambda chars: "|a|\n|-|\n|b|c|" + "`" * chars,
+    "rows with cells too few": lambda chars: (
+        "|" + "a|" * 32 + "\n|" + "-|" * 32 + "\n" + "b\n" * (chars // 2)
+    ),
+    "blanks behind mathematics": lambda chars: "$$a$$" + " " * chars + "b",
+}
+SEARCHED = {
+    "blanks behind a word": lambda chars: "hello" + " " * chars,
+    "marks behind a word": lambda chars: "hello" + "*" * chars,
+    "targets behind a word": lambda chars: "hello" + "](b)" * (chars // 4),
+    "accents in the wrong order": lambda chars: "a" + "\u0315\u0300" * (chars // 2),
+    "long names of entities": lambda chars: "&abcdefgh" * (chars // 9),
+    "a reference of many digits": lambda chars: "&#" + "1" * chars,
+}
+FRAME_CHARS = 200  # what comes in half a second at 100 tokens a second
+MOST_CALLS = 350_000  # for one frame, functions in C too: 30 ms, 60 times what prose takes
+MOST_LINES = 1_000_000  # of one callback: 100 ms
+CALLS = {
+    "one list in another": lambda chars: "[" * (chars // 2) + "]" * (chars // 2),
+    "more lists than can be read": lambda chars: "[" * chars,
+    "a deep list before a wide one": lambda chars: (
+        "[" * 100 + "1," * (chars // 2) + "1" + "]" * 100
+    ),
+    "deep lists": lambda chars: "[" + f"{'[' * 40}1{']' * 40}," * (chars // 80) + "1]",
+    "lists of one": lambda chars: "[" + "[1]," * (chars // 4) + "1]",
+    "one string": lambda chars: '{"text": "' + "word " * (chars // 5) + '"}',
+    "one word": lambda chars: '{"text": "' + "a" * chars + '"}',
+    "ideographs with accents": lambda chars: '{"text": "' + "\u6f22\u0301" * (chars // 2) + '"}',
+    "short lines": lambda chars: "a\n" * (chars // 2),
+    "blank lines": lambda chars: "\n" * chars,
+    "tabs": lambda chars: "\t" * chars,
+}
+
+
+async def lines_of_looking_at(log, message):
+    """Count what it takes to show a message from end to end, to search, unfold and copy it."""
+    with counted_lines() as lines:
+        log.load([question("Go on."), message])
+        log.scroll_home()
+        log.scroll_end()
+        log.finder.find("hello world", "aa", "word")
+        await until(lambda: log.finder.is_complete, "all is counted")
+        log.finder.step(1)
+        log.finder.clear()
+        log.viewport.set_cursor(1)
+        log.toggle("is_folded")
+        log.action_select(-1)
+        assert log.copy_selection()
+    return lines.count
+
+
+def assert_linear(small, large, ratio, name):
+    """Take it that up to a screenful of rows costs extra."""
+    assert large <= 1.25 * ratio * small + 60_000, (name, small, large)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+async def test_an_answer_of_any_kind_takes_linear_time(log, lengths):
+    log.document.step_s = math.inf
+    for name, text in ANSWERS.items():
+        small, large = [await lines_of_looking_at(log, answer(text(chars))) for chars in lengths]
+        assert_linear(small, large, lengths[1] / lengths[0], name)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+async def test_prompts_and_calls_of_any_kind_take_linear_time(log, lengths):
+    kinds = {
+        "arguments": (CALLS, lambda text: call(arguments=text)),
+        "result": (CALLS, lambda text: call(result=text)),
+        "prompt": (ENDLESS, question),
+    }
+    for kind, (texts, message) in kinds.items():
+        for name, text in texts.items():
+            small, large = [
+                await lines_of_looking_at(log, message("." + text(chars))) for chars in lengths
+            ]
+            assert_linear(small, large, lengths[1] / lengths[0], f"{kind}: {name}")
+
+
+@pytest.mark.parametrize("find", [code_blocks, links])
+def test_code_and_links_are_found_in_linear_time(find):
+    for name in ("backticks in a cell too many", "rows with cells too few", "fences", "addresses"):
+        small, large = [lines_of(find, ANSWERS[name](chars)) for chars in (300, 2_400)]
+        assert_linear(small, large, 8, name)
+
+
+def test_patterns_take_linear_time():
+    for text in (*ANSWERS.values(), *SEARCHED.values()):
+        for words in ("hello world", " hello", "aa", "[a](b"):
+            query = Query([words])
+            query.count(text(LONG_CHARS))
+            query.count(text(LONG_CHARS), is_plain=True)
+            shown = text(LONG_CHARS)  # of other than ASCII, the signs are told apart in Python
+            list(query.spans(shown if shown.isascii() else shown[: LONG_CHARS // 20]))
+    for words in ("a", "a.1.", "e\u0301"):
+        names_target("http://a.b", words * LONG_CHARS)
+    for end in (")", ").", "].", "?"):
+        rest_of_address("a" + end * LONG_CHARS)
+    completed("-" * LONG_CHARS + "a")
+
+
+async def test_a_long_answer_is_parsed_and_its_code_copied_in_short_steps(pilot, log, monkeypatch):
+    counts = counted_callbacks(monkeypatch)
+    log.document.step_s = 0.001
+    for name in ("paragraphs", "lines of -"):
+        text = ENDLESS[name](12_000) + "\n\n```py\nlast\n```\n"
+        log.load([question("Go on."), answer(text)])
+        assert log.document.unparsed == 1
+        await until(lambda: log.document.unparsed is None, "all of it is parsed")
+        log.viewport.set_cursor(1)
+        log.action_message("copy_code")
+        await until(pilot.app.wanted, "code is copied")
+        assert pilot.app.wanted().pop() == ("copy_code", "last\n")
+        pilot.app.facts.clear()
+    assert max(counts) < MOST_LINES
+
+
+async def test_an_answer_that_is_parsed_in_steps_looks_as_if_it_was_parsed_in_one(pilot, log):
+    text = "".join(f"word {number}\n\n" for number in range(4_000)) + "LAST"
+    log.document.step_s = 0.001
+    log.load([question("Go on."), answer(text)])
+    assert log.document.unparsed == 1
+    await until(lambda: log.document.unparsed is None, "all of it is parsed")
+    await pilot.pause()
+    assert "word 3999" in screen_text(log)
+    assert "LAST" in screen_text(log)
+
+
+@pytest.mark.slow
+async def test_endless_texts_of_any_kind_stream_in(pilot, log):
+    for name, text in ENDLESS.items():
+        begun, rest = text(4_000), text(30_000)
+        log.load([])
+        log.begin_answer(streaming())
+        for start in range(0, len(begun), 200):
+            await pour(log, begun[start : start + 200])
+        await pour(log, rest)  # what came while the loop had other work
+        await until(lambda: log.document.unparsed is None, f"{name}: all of it is shown")
+        assert log.document.entries[0].source == begun + rest
+
+
+def test_no_frame_costs_much_whatever_the_answer_is_made_of():
+    for name, text in DEAR.items():
+        entry = Entry(streaming(), is_streaming=True)
+        document = document_with(entry, plain_page(117))
+
+        def show(piece, entry=entry, document=document):
+            entry.feed(TextDelta(text=piece))
+            document.grow(0)
+
+        whole = text(PIECE_CHARS + FRAME_CHARS)
+        show(whole[:3_000])
+        for start in range(3_000, len(whole), FRAME_CHARS):
+            assert calls_of(show, whole[start : start + FRAME_CHARS]) <= MOST_CALLS, name
+
+
+@pytest.mark.parametrize("start", ["- ", "> "])
+def test_thousands_of_marks_in_one_text_are_shown_as_they_are(start):
+    for sign in ("[a](", "[", "` "):
+        text = start + sign * (20_000 // len(sign))
+        document = document_with(Entry(answer(text)), plain_page(90))
+        document.lay_out_from(0, 0, 1, 1_000)
+        blocks = document.entries[0].blocks
+        shown = "".join(line.text for block in blocks for line in block.lines or [])
+        assert shown.count(sign[0]) == text.count(sign[0])
+
+
+def test_a_prompt_of_one_line_is_laid_out_in_pieces():
+    for name in ("run of  ", "lines of a", "word", "run of \t", "ideographs and brackets"):
+        document = document_with(Entry(question(ENDLESS[name](100_000))), plain_page(90))
+        document.build(0)
+        assert max(len(block.source) for block in document.entries[0].blocks) <= PIECE_CHARS
