@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.attached_files import (
@@ -24,9 +23,8 @@ def names(prompt: str) -> list[str]:
     return [piece if isinstance(piece, str) else f"<{piece.name}>" for piece in split_files(prompt)]
 
 
-@pytest.mark.parametrize(
-    ("prompt", "expected"),
-    [
+def test_files_are_told_from_what_was_typed():
+    for prompt, expected in [
         ("Hello", ["Hello"]),
         ("", [""]),
         (NOTES, ["<notes.md>"]),
@@ -37,14 +35,14 @@ def names(prompt: str) -> list[str]:
         ("x (12 bytes):\n```\nno end", ["x (12 bytes):\n```\nno end"]),
         ("x (12 bytes): no fence", ["x (12 bytes): no fence"]),
         (file_as_prompt_text("empty.txt", 0, ""), ["<empty.txt>"]),
-    ],
-)
-def test_files_are_told_from_what_was_typed(prompt, expected):
-    assert names(prompt) == expected
-    assert (
-        "".join(piece if isinstance(piece, str) else piece.source for piece in split_files(prompt))
-        == prompt
-    )
+    ]:
+        assert names(prompt) == expected
+        assert (
+            "".join(
+                piece if isinstance(piece, str) else piece.source for piece in split_files(prompt)
+            )
+            == prompt
+        )
 
 
 def test_a_file_holds_what_it_held_whatever_fences_stand_in_it():
@@ -59,19 +57,16 @@ def test_a_text_that_is_made_of_files_that_never_end_is_looked_through_once():
     assert split_files(prompt) == [prompt]
 
 
-@pytest.mark.parametrize(
-    ("prompt", "title"),
-    [
+def test_a_title_is_made_of_what_was_typed_else_of_the_name_of_the_file():
+    for prompt, title in [
         (f"{NOTES}What is in it?", "What is in it?"),
         (f"What is in it?\n{NOTES}", "What is in it?"),
         (NOTES, "notes.md"),
         (f"\n{NOTES}\n{DATA}", "notes.md"),
         ("---\n> # Which  peas?", "Which peas?"),
         ("```\n---", "Untitled"),
-    ],
-)
-def test_a_title_is_made_of_what_was_typed_else_of_the_name_of_the_file(prompt, title):
-    assert title_from(prompt) == title
+    ]:
+        assert title_from(prompt) == title
 
 
 GARDEN = FilePart(name="garden.png", media_type="image/png", digest="0" * 64, size=3)

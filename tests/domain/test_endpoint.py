@@ -12,9 +12,8 @@ from lmchat.errors import EndpointNotAllowed
 from lmchat.proxy.admission import AllowList
 
 
-@pytest.mark.parametrize(
-    ("typed", "base_url"),
-    [
+def test_an_address_may_be_typed_with_or_without_version_and_scheme():
+    for typed, base_url in [
         ("http://127.0.0.1:1234", "http://127.0.0.1:1234/v1"),
         ("http://127.0.0.1:1234/", "http://127.0.0.1:1234/v1"),
         ("http://127.0.0.1:1234/v1/", "http://127.0.0.1:1234/v1"),
@@ -29,11 +28,9 @@ from lmchat.proxy.admission import AllowList
         ("HTTP://LOCALHOST:1234", "http://localhost:1234/v1"),
         ("4321", "http://127.0.0.1:4321/v1"),
         (":4321", "http://127.0.0.1:4321/v1"),
-    ],
-)
-def test_an_address_may_be_typed_with_or_without_version_and_scheme(typed: str, base_url: str):
-    endpoint = Endpoint.parse(typed)
-    assert (endpoint.base_url, endpoint.url) == (base_url, base_url.removesuffix("/v1"))
+    ]:
+        endpoint = Endpoint.parse(typed)
+        assert (endpoint.base_url, endpoint.url) == (base_url, base_url.removesuffix("/v1"))
 
 
 NO_HOSTS = [
@@ -59,9 +56,8 @@ NO_HOSTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    "typed",
-    [
+def test_what_is_no_plain_http_address_is_refused_with_the_fixed_words():
+    for typed in [
         "ftp://127.0.0.1",
         "file:///etc/passwd",
         "unix:///tmp/x.sock",
@@ -88,16 +84,13 @@ NO_HOSTS = [
         *NO_HOSTS,
         f"http://127.0.0.1/{'x' * 2000}",
         "http://127.0.0.1/\ud800",
-    ],
-)
-def test_what_is_no_plain_http_address_is_refused_with_the_fixed_words(typed: str):
-    with pytest.raises(EndpointNotAllowed, match=r"^Endpoint not allowed"):
-        Endpoint.parse(typed)
+    ]:
+        with pytest.raises(EndpointNotAllowed, match=r"^Endpoint not allowed"):
+            Endpoint.parse(typed)
 
 
-@pytest.mark.parametrize(
-    "typed",
-    [
+def test_a_refusal_repeats_nothing_of_what_may_be_a_password():
+    for typed in [
         "http://ada:marked@[bad",
         "http://ada:marked@host",
         "http://ada:marked",
@@ -106,14 +99,12 @@ def test_what_is_no_plain_http_address_is_refused_with_the_fixed_words(typed: st
         "http://host/?key=marked",
         "http://host:8080/#marked",
         "http://[marked]:1",
-    ],
-)
-def test_a_refusal_repeats_nothing_of_what_may_be_a_password(typed: str):
-    with pytest.raises(EndpointNotAllowed) as caught:
-        Endpoint.parse(typed)
-    error = caught.value
-    assert "marked" not in f"{error} {error.hint} {error.details} {error.__cause__}"
-    assert not is_address(typed)
+    ]:
+        with pytest.raises(EndpointNotAllowed) as caught:
+            Endpoint.parse(typed)
+        error = caught.value
+        assert "marked" not in f"{error} {error.hint} {error.details} {error.__cause__}"
+        assert not is_address(typed)
 
 
 PARTS = ["http://", "https://", "//", "localhost", "127.0.0.1", "[::1]", "evil.com", "127.1"]

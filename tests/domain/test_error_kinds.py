@@ -8,8 +8,6 @@ from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 import lmchat
 from lmchat import errors
 from lmchat.domain.product import Product
@@ -28,10 +26,8 @@ _PARTS = {"PartRow"}  # their kind is that of a part of a message
 
 
 @cache
-def _sources() -> list[ast.Module]:
-    return [
-        ast.parse(path.read_text("utf-8")) for path in Path(lmchat.__file__).parent.rglob("*.py")
-    ]
+def _sources() -> list[str]:
+    return [path.read_text("utf-8") for path in Path(lmchat.__file__).parent.rglob("*.py")]
 
 
 @cache
@@ -39,7 +35,9 @@ def _raised() -> dict[str, set[str]]:
     """Return the kinds that the source names, with what is called with them."""
     found: dict[str, set[str]] = defaultdict(set)
     for source in _sources():
-        for node in ast.walk(source):
+        if "kind" not in source.lower() and "Rule(" not in source:
+            continue
+        for node in ast.walk(ast.parse(source)):
             for kind, name in _named(node):
                 found[kind].add(name)
     return found
@@ -70,7 +68,6 @@ def _is_error(base: ast.expr) -> bool:
     return getattr(base, "id", "") in _CLASSES or getattr(base, "id", "") == "Exception"
 
 
-@pytest.mark.slow
 def test_the_table_has_each_kind_that_is_raised_and_no_other():
     raised = _raised()
     assert set().union(*raised.values()) >= {
@@ -80,8 +77,9 @@ def test_the_table_has_each_kind_that_is_raised_and_no_other():
         "ServerUnavailable",
         "EngineUnavailable",
     }
-    constants = {getattr(node, "value", None) for source in _sources() for node in ast.walk(source)}
-    assert set(raised) <= set(KINDS) <= constants
+    source = "\n".join(_sources())
+    assert set(raised) <= set(KINDS)
+    assert [kind for kind in KINDS if f'"{kind}"' not in source] == []
     assert {rule.kind for rule in RULES} <= set(KINDS)
 
 
@@ -94,12 +92,12 @@ def test_exit_codes_are_those_of_the_errors_that_bear_the_kind():
         assert codes == set(map(int, KINDS[kind][0].split(" or "))), kind
 
 
-@pytest.mark.parametrize("kind", [kind for kind, (_, again) in KINDS.items() if again == "never"])
-def test_what_the_table_says_is_never_tried_again_is_not(kind):
-    for address in map(Endpoint.parse, ("127.0.0.1:1", "api.example.com")):
-        for status in (None, 408, 409, 429, 500, 502, 503, 504, 529):
-            error = ServerRejected("no", kind=kind, status=status)
-            assert plan_for(error, address, Product.LITELLM) is None
+def test_what_the_table_says_is_never_tried_again_is_not():
+    for kind in [kind for kind, (_, again) in KINDS.items() if again == "never"]:
+        for address in map(Endpoint.parse, ("127.0.0.1:1", "api.example.com")):
+            for status in (None, 408, 409, 429, 500, 502, 503, 504, 529):
+                error = ServerRejected("no", kind=kind, status=status)
+                assert plan_for(error, address, Product.LITELLM) is None
 
 
 def test_an_error_of_an_unknown_kind_is_noticed():

@@ -17,9 +17,8 @@ from lmchat.domain.sampling import (
 from lmchat.errors import WrongUse
 
 
-@pytest.mark.parametrize(
-    ("name", "typed", "value"),
-    [
+def test_a_typed_value_gets_the_type_of_its_option():
+    for name, typed, value in [
         ("temperature", "0.5", 0.5),
         ("stop", "###", ("###",)),
         ("stop", '["a", "b"]', ("a", "b")),
@@ -30,15 +29,12 @@ from lmchat.errors import WrongUse
         ("reasoning_effort", "low", "low"),
         ("samplers", '["top_k"]', ["top_k"]),
         ("extra.no_such_field", "[1]", [1]),
-    ],
-)
-def test_a_typed_value_gets_the_type_of_its_option(name, typed, value):
-    assert checked_option(name, parsed_value(typed)) == value
+    ]:
+        assert checked_option(name, parsed_value(typed)) == value
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "words"),
-    [
+def test_a_wrong_option_is_refused_with_what_it_must_be():
+    for name, value, words in [
         ("temperature", 2.1, "temperature must be a number from 0 to 2, not 2.1."),
         ("temperature", True, "temperature must be a number"),
         ("top_k", 1.5, "top_k must be a whole number from 0 to 1,000,000, not 1.5."),
@@ -50,11 +46,9 @@ def test_a_typed_value_gets_the_type_of_its_option(name, typed, value):
         ("tempratur", 1, "did you mean temperature?"),
         ("extra.", 1, "Unknown sampling option"),
         ("extra.messages", [], "extra.messages cannot be set: lmchat itself sets messages"),
-    ],
-)
-def test_a_wrong_option_is_refused_with_what_it_must_be(name, value, words):
-    with pytest.raises(WrongUse, match="(?s)." + words[1:].replace("?", r"\?")):
-        checked_option(name, value)
+    ]:
+        with pytest.raises(WrongUse, match="(?s)." + words[1:].replace("?", r"\?")):
+            checked_option(name, value)
 
 
 def test_a_product_is_refused_what_it_ignores_with_the_list_of_what_it_takes():

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.product import Product
@@ -43,38 +42,26 @@ CHOICES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("candidates", "model_id", "remembered", "chosen"), CHOICES.values(), ids=CHOICES
-)
-def test_the_model_that_is_chosen(candidates, model_id, remembered, chosen):
-    choice = choose(candidates, model=model_id, remembered=remembered)
-    assert choice.missing is Missing.NOTHING
-    assert choice.target is not None
-    assert choice.target.model_id == chosen
+def test_the_model_that_is_chosen():
+    for candidates, model_id, remembered, chosen in CHOICES.values():
+        choice = choose(candidates, model=model_id, remembered=remembered)
+        assert choice.missing is Missing.NOTHING
+        assert choice.target is not None
+        assert choice.target.model_id == chosen
 
 
-@pytest.mark.parametrize(
-    ("candidates", "missing"),
-    [
+def test_what_is_needed_before_a_chat():
+    for candidates, missing in [
         ([COLD], Missing.MODEL),
         ([candidate(Verdict.READY, model("embed", is_embedding=True))], Missing.MODEL),
         ([candidate(Verdict.NEEDS_KEY)], Missing.KEY),
         ([candidate(Verdict.REFUSED)], Missing.SERVER),
         ([], Missing.SERVER),
-    ],
-    ids=[
-        "nothing loaded",
-        "embeddings alone",
-        "a key is wanted",
-        "refusals alone",
-        "nothing there",
-    ],
-)
-def test_what_is_needed_before_a_chat(candidates, missing):
-    choice = choose(candidates, model="", remembered=NEW)
-    assert choice.missing is missing
-    assert (choice.candidate is None) is (missing is Missing.SERVER)
-    assert choice.target is None or choice.target.model is None
+    ]:
+        choice = choose(candidates, model="", remembered=NEW)
+        assert choice.missing is missing
+        assert (choice.candidate is None) is (missing is Missing.SERVER)
+        assert choice.target is None or choice.target.model is None
 
 
 def test_no_other_server_takes_the_place_of_the_one_that_was_named():
@@ -83,20 +70,17 @@ def test_no_other_server_takes_the_place_of_the_one_that_was_named():
     assert choose([named, READY], model="", remembered=NEW).missing is Missing.NOTHING
 
 
-@pytest.mark.parametrize(
-    ("step", "hint"),
-    [
+def test_the_hint_about_an_unusable_server_is_a_sentence():
+    for step, hint in [
         ("ollama serve", "Start the server: ollama serve."),
         ("Check the address", "Check the address."),
         ("lmchat does not follow redirects", "lmchat does not follow redirects."),
         ("Wait.", "Wait."),
         ("", "Start a model server, or name one with --endpoint URL."),
-    ],
-)
-def test_the_hint_about_an_unusable_server_is_a_sentence(step, hint):
-    error = why_unusable([candidate(Verdict.REFUSED, next_step=step, detail="It is off.")])
-    assert (
-        error.hint
-        == f"{hint} `lmchat doctor` shows what is missing; `lmchat --local` chats without a server."
-    )
-    assert error.message == "It is off."
+    ]:
+        error = why_unusable([candidate(Verdict.REFUSED, next_step=step, detail="It is off.")])
+        assert (
+            error.hint
+            == f"{hint} `lmchat doctor` shows what is missing; `lmchat --local` chats without a server."
+        )
+        assert error.message == "It is off."

@@ -4,39 +4,48 @@ from __future__ import annotations
 
 import unicodedata
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lmchat.text import Fence, graphemes, opening_fence, safe_line, safe_text, unclosed_fence
 
 
-@pytest.mark.parametrize(
-    ("text", "marks"),
-    [("", ""), ("```\na\n```", ""), ("```a", "```"), ("~~~~\n```\n~~~", "~~~~"), ("    ```\ncode", ""),
-     ("```\n``` x", "```"), ("````\n```", "````"), ("```\na\n`````", ""), ("```\n    ```", "```")],
-)  # fmt: skip
-def test_an_open_fence_is_recognised(text, marks):
-    fence = unclosed_fence(text)
-    assert (fence.marks if fence else "") == marks
+def test_an_open_fence_is_recognised():
+    for text, marks in [
+        ("", ""),
+        ("```\na\n```", ""),
+        ("```a", "```"),
+        ("~~~~\n```\n~~~", "~~~~"),
+        ("    ```\ncode", ""),
+        ("```\n``` x", "```"),
+        ("````\n```", "````"),
+        ("```\na\n`````", ""),
+        ("```\n    ```", "```"),
+    ]:
+        fence = unclosed_fence(text)
+        assert (fence.marks if fence else "") == marks
 
 
-@pytest.mark.parametrize(
-    ("line", "fence"),
-    [("```py title\n", Fence("", "```", "py title")), ("  ~~~~ a`b", Fence("  ", "~~~~", "a`b")),
-     ("```a`b", None), ("``", None), ("text ```", None)],
-)  # fmt: skip
-def test_a_fence_has_marks_and_words(line, fence):
-    assert opening_fence(line) == fence
+def test_a_fence_has_marks_and_words():
+    for line, fence in [
+        ("```py title\n", Fence("", "```", "py title")),
+        ("  ~~~~ a`b", Fence("  ", "~~~~", "a`b")),
+        ("```a`b", None),
+        ("``", None),
+        ("text ```", None),
+    ]:
+        assert opening_fence(line) == fence
 
 
-@pytest.mark.parametrize(
-    ("text", "begins"),
-    [("", []), ("ab", [(0, 1), (1, 1)]), ("e\u0301x", [(0, 1), (2, 1)]), ("🇩🇪🇫🇷", [(0, 2), (2, 2)]),
-     ("✔️漢", [(0, 2), (2, 2)])],
-)  # fmt: skip
-def test_marks_and_flags_stay_together(text, begins):
-    assert list(graphemes(text)) == begins
+def test_marks_and_flags_stay_together():
+    for text, begins in [
+        ("", []),
+        ("ab", [(0, 1), (1, 1)]),
+        ("e\u0301x", [(0, 1), (2, 1)]),
+        ("🇩🇪🇫🇷", [(0, 2), (2, 2)]),
+        ("✔️漢", [(0, 2), (2, 2)]),
+    ]:
+        assert list(graphemes(text)) == begins
 
 
 def test_of_all_controls_and_surrogates_there_are_newline_and_tab_alone_pass():
@@ -47,14 +56,11 @@ def test_of_all_controls_and_surrogates_there_are_newline_and_tab_alone_pass():
     assert [char for char in there_are if char in safe_text(f"é{char}é")] == ["\t", "\n"]
 
 
-@pytest.mark.parametrize(
-    "char",
-    "\u202a\u202e\u2066\u2069\u200e\u200f\u061c\u200b\u2060\ufeff\u00ad\u2028\u2029\ud83d\U000e0041",
-)
-def test_bidi_and_invisible_controls_become_visible(char: str):
-    shown = safe_text(f"a{char}b")
-    assert char not in shown
-    assert len(shown) == 3
+def test_bidi_and_invisible_controls_become_visible():
+    for char in "\u202a\u202e\u2066\u2069\u200e\u200f\u061c\u200b\u2060\ufeff\u00ad\u2028\u2029\ud83d\U000e0041":
+        shown = safe_text(f"a{char}b")
+        assert char not in shown
+        assert len(shown) == 3
 
 
 def test_what_is_no_character_is_not_shown_as_one():
@@ -70,15 +76,12 @@ def test_crlf_becomes_lf_and_a_lone_cr_is_shown_not_obeyed():
     assert safe_text("safe\revil") == "safe␍evil"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_joined_characters_and_selectors_that_select_stay():
+    for text in [
         *("👩‍👩‍👧", "❤️‍🔥", "नमस्‍ते", "می‌خواهم", "漢字 🙂 é"),
         *("1️⃣ #️⃣ *️⃣", "❤️ ❤︎ ☎︎", "葛\U000e0100飾", "🏳️‍🌈", "ខ្មែរ", "\u0600\u0661"),
-    ],
-)
-def test_joined_characters_and_selectors_that_select_stay(text: str):
-    assert safe_text(text) == text
+    ]:
+        assert safe_text(text) == text
 
 
 def test_a_joiner_that_joins_nothing_becomes_visible():
@@ -91,9 +94,8 @@ def test_a_line_is_one_line(text: str):
     assert len(safe_line(text, limit=20)) <= 20
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_a_row_of_selectors_hides_no_message():
+    for text in [
         "a\ufe0f",
         "\ufe0f",
         "❤\ufe0f\ufe0f",
@@ -101,11 +103,9 @@ def test_a_line_is_one_line(text: str):
         "\n\ufe00",
         "a\u180bb",
         "x\U0001bca0y",
-    ],
-)
-def test_a_row_of_selectors_hides_no_message(text: str):
-    assert safe_text(text).count("\ufffd") == 1
-    assert len(safe_text(text)) == len(text)
+    ]:
+        assert safe_text(text).count("\ufffd") == 1
+        assert len(safe_text(text)) == len(text)
 
 
 @given(st.text() | st.text(alphabet="a1é❤葛\u200c\u200d\ufe0e\ufe0f\U000e0100\r\n\x1b\ufffd"))

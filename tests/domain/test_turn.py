@@ -146,9 +146,8 @@ def test_a_count_that_lags_behind_the_first_pieces_makes_no_speed_below_zero():
 FULL = UsageReported(prompt_tokens=200, completion_tokens=55)
 
 
-@pytest.mark.parametrize(
-    ("usage", "context", "max_tokens", "limit"),
-    [
+def test_what_cut_an_answer_short_is_told_as_far_as_the_figures_tell():
+    for usage, context, max_tokens, limit in [
         (FULL, 256, None, Limit.CONTEXT),
         (FULL, 255, 55, Limit.CONTEXT),
         (FULL, 4096, None, Limit.MAX_TOKENS),
@@ -157,16 +156,12 @@ FULL = UsageReported(prompt_tokens=200, completion_tokens=55)
         (None, 256, 55, Limit.MAX_TOKENS),
         (FULL, None, None, None),
         (None, 256, None, None),
-    ],
-)
-def test_what_cut_an_answer_short_is_told_as_far_as_the_figures_tell(
-    usage, context, max_tokens, limit
-):
-    events = [TextDelta(text="a"), *([usage] if usage else []), StreamFinished(reason="length")]
-    turn = played(*((101, event) for event in events)).end(AnswerState.COMPLETE, 102)
-    receipt = turn.receipt(context=context, max_tokens=max_tokens)
-    assert (receipt.limit, receipt.finish_reason) == (limit, "length")
-    assert receipt.ending == (limit or "length")
+    ]:
+        events = [TextDelta(text="a"), *([usage] if usage else []), StreamFinished(reason="length")]
+        turn = played(*((101, event) for event in events)).end(AnswerState.COMPLETE, 102)
+        receipt = turn.receipt(context=context, max_tokens=max_tokens)
+        assert (receipt.limit, receipt.finish_reason) == (limit, "length")
+        assert receipt.ending == (limit or "length")
 
 
 @pytest.mark.parametrize(

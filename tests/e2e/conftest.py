@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.support.lmchat_screen import STEADY, LMChatScreen, configure
+from tests.support.lmchat_screen import STEADY, LMChatScreen, PlainChat, configure
 from tests.support.programs import Cli
+from tests.support.pty_program import ROOT
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ScriptedServer
 
 _QUICK = {"test_documents.py", "test_examples.py"}
+_READY = "/help lists the commands.\nYou:"
+_OF_READLINE = rb"\x1b\[(?:\?2004[hl]|\d*[A-DJKP@])"
+"""Marks of pastes, movements of the cursor, and deletions in the line that is edited."""
+_OF_INLINE = rb"\x1b\[(?:[0-9;]*m|\?2026[hl])"
+"""Colours, and marks of frames."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -60,3 +67,22 @@ def screen(tmp_path, server):
 def alone(tmp_path, kind):
     """The command line without any server; port 1 of this machine refuses."""
     return kind(home=tmp_path, url="http://127.0.0.1:1")
+
+
+@pytest.fixture
+def begin(cli):
+    """Start the plain chat at a terminal; what is printed there holds no foreign control character."""
+    programs = []
+
+    def start(*words, argv=("--plain",), sees=_READY, size=(120, 40), cwd=ROOT, **env):
+        program = PlainChat(cli.argv(*argv, *words), home=cli.home, size=size, env=env, cwd=cwd)
+        programs.append((program, argv))
+        program.wait_for(sees)
+        return program
+
+    yield start
+    for program, argv in programs:
+        program.close()
+        own = _OF_READLINE + (b"|" + _OF_INLINE if "--inline" in argv else b"")
+        printed = re.sub(own, b"", program.raw).decode()
+        assert not re.search("[\x1b\x80-\x9f\u202e\u2066]", printed)

@@ -12,28 +12,25 @@ from tests.support.programs import wait_until
 from tests.support.scripted_products import CHAT, router
 from tests.support.scripted_server import Hold, json_reply, sse
 
-
-@pytest.fixture
-def two(server, cli):
-    router(server)
-    return cli
+PRODUCT = router
+MODELS = ("-m", "small", "-m", "large")
 
 
-def test_each_model_is_loaded_and_asked_in_turn_and_a_table_ends_the_answers(two, server):
-    done = two("compare", "-m", "small", "-m", "large", "Hi")
-    assert done.returncode == 0, done.stderr
-    assert [request.json["model"] for request in server.seen(CHAT)] == ["small", "large"]
+def test_each_model_is_loaded_and_asked_in_turn_and_a_table_ends_the_answers(cli, server):
+    done = cli("compare", *MODELS, "--set", "top_k=3", "Hi")
+    assert (done.returncode, done.stderr) == (0, "")
+    asked = [(request.json["model"], request.json["top_k"]) for request in server.seen(CHAT)]
+    assert asked == [("small", 3), ("large", 3)]
     assert len(server.seen("POST /models/load")) == 1
-    assert done.stderr == ""
     *answers, _, head, small, large = done.stdout.splitlines()
     assert answers == ["## small", "Hello there.", "", "## large", "Hello there."]
     assert head.split() == ["MODEL", "LOAD", "FIRST", "TOKEN", "SPEED", "TOKENS", "TIME"]
     assert (small.split()[0], large.split()[0]) == ("small", "large")
-    assert not two.json("sessions", "--json")["data"]
+    assert not cli.json("sessions", "--json")["data"]
 
 
-def test_several_runs_give_medians_and_json_has_all_figures(two, server):
-    value = two.json("compare", "-m", "small", "-m", "large", "--runs", "3", "--json", "Hi")
+def test_several_runs_give_medians_and_json_has_all_figures(cli, server):
+    value = cli.json("compare", *MODELS, "--runs", "3", "--json", "Hi")
     assert len(server.seen(CHAT)) == 6
     first, second = value["models"]
     assert list(first) == [
@@ -47,19 +44,19 @@ def test_several_runs_give_medians_and_json_has_all_figures(two, server):
     assert [one["sampling"]["seed"] for one in (first, second)] == [seeds[0], seeds[3]]
 
 
-def test_a_model_that_fails_is_told_and_the_others_are_asked(two, server):
+def test_a_model_that_fails_is_told_and_the_others_are_asked(cli, server):
     failed = json_reply({"error": {"message": "no memory left"}}, status=500)
     server.on(CHAT, failed, *server._routes[CHAT])
-    done = two("compare", "-m", "small", "-m", "large", "Hi")
+    done = cli("compare", *MODELS, "Hi")
     assert done.returncode == 1
     assert "no memory left" in done.stderr
     assert "Hello there." in done.stdout
     assert done.stdout.splitlines()[-2].endswith("failed")
 
 
-def test_after_ctrl_c_the_models_that_have_answered_are_reported(two, server):
+def test_after_ctrl_c_the_models_that_have_answered_are_reported(cli, server):
     server.on(CHAT, *server._routes[CHAT], sse("Half", Hold()))
-    running = two.start("compare", "-m", "small", "-m", "large", "--json", "Hi")
+    running = cli.start("compare", *MODELS, "--json", "Hi")
     wait_until(lambda: len(server.seen(CHAT)) == 2, "the second model")
     running.send_signal(signal.SIGINT)
     stdout, _ = running.communicate(timeout=30)
@@ -67,23 +64,20 @@ def test_after_ctrl_c_the_models_that_have_answered_are_reported(two, server):
     assert [model["model"] for model in json.loads(stdout)["models"]] == ["small"]
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
+def test_wrong_use_is_told_before_anything_is_asked(cli, server):
+    for words, said in (
         (("-m", "small", "Hi"), "Name at least two models."),
         (("-m", "small", "-m", "lage", "Hi"), "did you mean large?"),
-    ],
-)
-def test_wrong_use_is_told_before_anything_is_asked(words, said, two, server):
-    done = two("compare", *words)
-    assert done.returncode != 0
-    assert said in done.stderr
+    ):
+        done = cli("compare", *words)
+        assert done.returncode == 2
+        assert said in done.stderr
     assert not server.seen(CHAT)
 
 
 @pytest.mark.router
 def test_both_models_of_a_real_router_answer(real_router, tmp_path):
-    cli = Cli(home=tmp_path, url=real_router.url, wait_s=90)
+    cli = Cli(home=tmp_path, url=real_router.url)
     cli.configure("[chat]\nmax_tokens = 12\n")
     named = [word for model in real_router.models for word in ("-m", model)]
     value = cli.json("compare", *named, "--json", "Name a color.")

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from contextlib import aclosing
 
 import pytest
 
-from lmchat.config.settings import Settings
-from lmchat.domain.event import ReasoningDelta, TextDelta
-from lmchat.domain.server import Endpoint, Target
-from lmchat.errors import AnswerUnfit
-from lmchat.proxy.client import ProxyClient
-from lmchat.services.decision import decide
+from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT, llama_cpp, lm_studio
 from tests.support.scripted_server import DONE, Cut, Seen, delta, finish, raw_reply, sse
 
+Cli = Inside
 QUESTION = "Is this mail spam?"
 
 
@@ -63,86 +58,67 @@ def test_the_means_over_all_turned_options_decide(llama, server):
     assert (value["choice"], value["model"], value["endpoint"]) == ("no", "tiny.gguf", server.url)
     assert value["probabilities"] == {"yes": pytest.approx(yes), "no": pytest.approx(1 - yes)}
     assert value["probability"] == value["probabilities"]["no"]
-
-
-def test_a_request_is_one_token_without_a_thought_or_samplers(llama, server):
-    llama("decide", QUESTION, "--set", "seed=7", "--set", "post_sampling_probs=true")
-    body = server.seen(CHAT)[0].json
-    assert (body["max_tokens"], body["temperature"]) == (1, 1)
-    assert (body["logprobs"], body["top_logprobs"], body["post_sampling_probs"]) == (
-        True,
-        100,
-        False,
-    )
-    assert body["grammar"] == "root ::= [AB]"
-    assert body["chat_template_kwargs"] == {"enable_thinking": False}
-    seeds = [seen.json["seed"] for seen in server.seen(CHAT)]
-    assert seeds == [7, 7]
-
-
-def test_the_cache_of_the_server_is_used_only_if_that_is_set(llama, server):
-    llama("decide", QUESTION)
-    llama("decide", QUESTION, "--set", "cache_prompt=true")
-    caches = [seen.json["cache_prompt"] for seen in server.seen(CHAT)]
-    assert caches == [False, False, True, True]
-
-
-def test_the_exit_code_tells_the_first_option_from_others(llama):
     first = llama("decide", QUESTION, "--options", "no,yes")
     assert (first.returncode, first.stdout, first.stderr) == (0, "no 0.72\n", "")
     other = llama("decide", QUESTION)
     assert (other.returncode, other.stdout, other.stderr) == (10, "no 0.72\n", "")
 
 
-def test_standard_input_is_appended_to_the_question(llama, server):
-    llama("decide", QUESTION, stdin="Buy now!\n")
-    prompt = server.seen(CHAT)[0].json["messages"][-1]["content"]
+def test_a_request_is_one_token_without_a_thought_or_samplers(llama, server):
+    options = ("--set", "seed=7", "--set", "post_sampling_probs=true")
+    llama("decide", QUESTION, *options, stdin="Buy now!\n")
+    llama("decide", QUESTION, "--set", "cache_prompt=true")
+    body, turned, *cached = (seen.json for seen in server.seen(CHAT))
+    assert (body["max_tokens"], body["temperature"]) == (1, 1)
+    assert (body["logprobs"], body["top_logprobs"]) == (True, 100)
+    assert body["post_sampling_probs"] is False
+    assert body["grammar"] == "root ::= [AB]"
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
+    assert (body["seed"], turned["seed"]) == (7, 7)
+    asked = (body, turned, *cached)
+    assert [one["cache_prompt"] for one in asked] == [False, False, True, True]
+    prompt = body["messages"][-1]["content"]
     assert prompt.startswith(f"{QUESTION}\n\nBuy now!\n\nA: yes\n")
 
 
-def test_labels_are_no_options(llama, server):
+def test_labels_are_no_options_and_options_are_printed_safely(llama, server):
     llama("decide", "Which grade?", "--options", "A,b,1,no")
     assert labelled(server.seen(CHAT)[0]) == {"2": "A", "3": "b", "4": "1", "5": "no"}
+    server.on(CHAT, chosen(A=1.0))
+    done = llama("decide", QUESTION, "--options", "\x1b[2Jred\u202e,no")
+    assert "\x1b" not in done.stdout
+    assert "\u202e" not in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
+def test_wrong_options_are_refused_and_nothing_is_sent(llama, server, alone):
+    for options, said in (
         ("yes", "decide needs 2 to 20 options, not 1."),
         (",".join(map(str, range(21))), "decide needs 2 to 20 options, not 21."),
         ("yes,,no", "An option is empty."),
         ("yes,no, yes", "Two options are equal."),
         (",".join("ABCDEFGHIJKLMNOPQRST"), "Too many of the options are single letters"),
-    ],
-)
-def test_wrong_options_are_refused_and_nothing_is_sent(options, said, llama, server):
-    done = llama("decide", QUESTION, "--options", options)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
-    assert not server.requests
-
-
-def test_an_empty_question_is_refused(llama, server):
+    ):
+        done = llama("decide", QUESTION, "--options", options)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr
     done = llama("decide", " ", stdin="Buy now!")
     assert (done.returncode, done.stdout) == (2, "")
     assert "The question is empty." in done.stderr
     assert not server.requests
+    assert alone.json("decide", QUESTION, "--json", code=3)["detail"]["error"] == "no_server"
 
 
-def test_nothing_is_sent_to_a_product_without_probabilities(cli, server):
-    lm_studio(server)
-    detail = cli.json("decide", QUESTION, "--json", code=1)["detail"]
-    assert detail["error"] == "unsupported"
-    assert detail["message"] == "LM Studio does not report the probabilities of tokens."
-    assert not server.seen(CHAT)
-
-
-def test_an_unknown_server_is_asked_once(cli, server):
+def test_without_probabilities_nothing_is_sent_or_an_unknown_server_is_asked_once(cli, server):
     done = cli("decide", QUESTION)
     assert (done.returncode, done.stdout) == (1, "")
     assert "The server does not report the probabilities of tokens." in done.stderr
     (request,) = server.seen(CHAT)
     assert (request.json["logprobs"], request.json["top_logprobs"]) == (True, 20)
+    lm_studio(server)
+    detail = cli.json("decide", QUESTION, "--json", code=1)["detail"]
+    assert detail["error"] == "unsupported"
+    assert detail["message"] == "LM Studio does not report the probabilities of tokens."
+    assert len(server.seen(CHAT)) == 1
 
 
 def test_blanks_before_a_label_count(cli, server):
@@ -151,30 +127,21 @@ def test_blanks_before_a_label_count(cli, server):
     assert value["probabilities"] == {"yes": pytest.approx(0.875), "no": pytest.approx(0.125)}
 
 
-def test_labels_that_are_unlikely_are_no_decision(llama, server):
-    server.on(CHAT, chosen(The=0.8, A=0.06, B=0.03))
-    done = llama("decide", QUESTION)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(
-        "lmchat: No decision: the labels A to B have a probability of only 0.09."
-    )
-
-
-def test_an_empty_answer_is_no_decision(llama, server):
-    server.on(CHAT, sse(finish("stop"), DONE))
-    detail = llama.json("decide", QUESTION, "--json", code=1)["detail"]
-    assert (detail["error"], detail["message"]) == (
-        "undecided",
-        "No decision: the answer is empty.",
-    )
-
-
-@pytest.mark.parametrize("lead", [0.0, 0.008])
-def test_equally_likely_options_are_no_decision(llama, server, lead):
-    server.on(CHAT, chosen(A=0.9, B=0.1), chosen(A=0.9 - lead, B=0.1 + lead))
-    detail = llama.json("decide", QUESTION, "--json", code=1)["detail"]
-    assert detail["error"] == "undecided"
-    assert detail["message"] == 'No decision: "yes" and "no" are equally likely.'
+def test_where_no_option_is_clearly_likelier_there_is_no_decision(llama, server):
+    equal = 'No decision: "yes" and "no" are equally likely.'
+    for replies, message in (
+        (
+            [chosen(The=0.8, A=0.06, B=0.03)],
+            "No decision: the labels A to B have a probability of only 0.09.",
+        ),
+        ([sse(finish("stop"), DONE)], "No decision: the answer is empty."),
+        ([chosen(A=0.9, B=0.1), chosen(A=0.9, B=0.1)], equal),
+        ([chosen(A=0.9, B=0.1), chosen(A=0.892, B=0.108)], equal),
+    ):
+        server.on(CHAT, *replies)
+        detail = llama.json("decide", QUESTION, "--json", code=1)["detail"]
+        assert detail["error"] == "undecided"
+        assert detail["message"].startswith(message)
 
 
 def test_a_model_that_begins_to_think_at_an_unknown_server_decides_nothing(cli, server):
@@ -192,45 +159,16 @@ def test_a_server_that_dies_between_two_requests_leaves_no_half_decision(llama, 
     assert done.stderr.startswith("lmchat: ")
 
 
-def test_without_a_server_the_exit_code_is_that_of_ask(alone):
-    detail = alone.json("decide", QUESTION, "--json", code=3)["detail"]
-    assert detail["error"] == "no_server"
-
-
-def test_hostile_options_are_printed_safely(llama, server):
-    server.on(CHAT, chosen(A=1.0))
-    done = llama("decide", QUESTION, "--options", "\x1b[2Jred\u202e,no")
-    assert "\x1b" not in done.stdout
-    assert "\u202e" not in done.stdout
-
-
-REAL_CASES = {
-    "several words": (
-        "What is this mail about? 'Please pay your invoice.'",
-        ["an unpaid bill", "a cat"],
-    ),
-    "numbers": ("1+1=?", ["2", "3"]),
-    "Chinese": ("天空是什么颜色", ["蓝色", "绿色"]),
-}
-
-
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize("case", REAL_CASES)
-def test_a_real_server_decides_whatever_the_order_of_the_options(case, real):
-    real.wait_s = 60
-    question, options = REAL_CASES[case]
-    turned = [*options[1:], options[0]]
-    asked_before = real.json("metrics")["totalRequests"]
-    first = decided(real, question, options)
-    assert real.json("metrics")["totalRequests"] - asked_before == len(options)
-    again = decided(real, question, options)
-    others = decided(real, question, turned), decided(real, question, options[::-1])
-
+def test_a_real_server_decides_whatever_the_order_of_the_options(real):
+    options = ["an unpaid bill", "a cat"]
+    first, again, turned = (
+        decided(real, "What is this mail about? 'Please pay your invoice.'", words)
+        for words in (options, options, options[::-1])
+    )
     assert list(first) == options
     assert sum(first.values()) == pytest.approx(1)
     assert again == first
-    for other in others:
-        assert other == pytest.approx(first, abs=0.1)
+    assert turned == pytest.approx(first, abs=0.1)
 
 
 def decided(cli, question, options):
@@ -239,29 +177,3 @@ def decided(cli, question, options):
     value = json.loads(done.stdout)
     assert done.returncode == (0 if value["choice"] == options[0] else 10)
     return value["probabilities"]
-
-
-class Recorder(ProxyClient):
-    """Client that keeps the events of all answers."""
-
-    async def stream(self, request):
-        self.events = getattr(self, "events", [])
-        async with aclosing(super().stream(request)) as events:
-            async for event in events:
-                self.events.append(event)
-                yield event
-
-
-@pytest.mark.timeout(180)
-async def test_a_real_model_whose_labels_are_noise_decides_nothing_and_does_not_think(
-    start_real_server,
-):
-    endpoint = Endpoint.parse(start_real_server(reasoning=48).url)
-    async with aclosing(Recorder(Settings())) as client:
-        candidate = await client.check(endpoint)
-        target = Target(endpoint=endpoint, product=candidate.product, model=candidate.models[0])
-        with pytest.raises(AnswerUnfit, match=r"a probability of only 0\.00"):
-            await decide(client, target, "Is the sky blue?", ["yes", "no"])
-        texts = [event.text for event in client.events if isinstance(event, TextDelta)]
-        thoughts = [event for event in client.events if isinstance(event, ReasoningDelta)]
-    assert (len(texts), set(texts) <= {"A", "B"}, thoughts) == (1, True, [])

@@ -12,42 +12,19 @@ import pytest
 
 from lmchat.domain.tool import MAY_STILL_RUN
 from tests.support import mcp_server
-from tests.support.programs import WAIT_S, is_running, processes, wait_until
-from tests.support.programs import Inside as Cli
+from tests.support.programs import (
+    FUNCTIONS,
+    WAIT_S,
+    is_running,
+    processes,
+    wait_until,
+    write_tools,
+)
 from tests.support.pty_program import PtyProgram
-from tests.support.scripted_products import CHAT, chat_reply
-from tests.support.scripted_server import DONE, Hold, delta, finish, sse
+from tests.support.scripted_products import CHAT, calling, chat_reply
+from tests.support.scripted_server import Hold, sse
 
-_TOOLS = '''
-def add(a: int, b: int = 2) -> int:
-    """Add two numbers.\x1b[31m"""
-    return a + b
-
-
-def fail(why: str) -> str:
-    """Fail."""
-    raise ValueError(why)
-'''
 _ALLOWED = "[tools.approval]\n'python/add' = 'always'\n"
-
-
-def write_tools(cli: Cli, text: str = _TOOLS, config: str = "") -> None:
-    cli.configure(config)
-    (cli.folder / "tools.py").write_text(text)
-
-
-def calling(*calls: tuple[str, str]):
-    made = [
-        {
-            "index": number,
-            "id": f"call_{number}",
-            "function": {"name": name, "arguments": arguments},
-        }
-        for number, (name, arguments) in enumerate(calls)
-    ]
-    return sse(
-        "Let me see.", *(delta(tool_calls=[call]) for call in made), finish("tool_calls"), DONE
-    )
 
 
 @pytest.fixture
@@ -280,7 +257,7 @@ def test_always_ends_with_the_description_and_with_a_rule_and_the_question_says_
     done = cli("ask", "--tools", "?")
     assert done.stdout.endswith("Done.\n")
     assert "Not allowed" not in done.stderr
-    write_tools(cli, _TOOLS.replace("Add two numbers.", "Add two numbers, and send them away."))
+    write_tools(cli, FUNCTIONS.replace("Add two numbers.", "Add two numbers, and send them away."))
     ask("its server, description or arguments have changed.\n")
     write_tools(cli, config='[tools.approval]\n"python/add" = "ask"\n')
     ask("although you once chose “always”.\n")

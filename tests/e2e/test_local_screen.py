@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.engine_home import engines_of, only_from, place_demo, with_library, write_wheel
 from tests.support.lmchat_screen import LONG_PROMPT, STEADY, LMChatScreen, answers, configure
-from tests.support.programs import is_running, processes, wait_until
+from tests.support.programs import is_running, wait_until
 from tests.support.pty_program import clean_environment
 from tests.support.real_server.prepare import model_file
 
@@ -31,24 +31,6 @@ def said(home):
         return []
 
 
-@pytest.fixture
-def screen(tmp_path):
-    """The chat, answered by the demo model."""
-    configure(tmp_path, STEADY + LOCAL)
-    place_demo(tmp_path / "lmchat")
-    with LMChatScreen(tmp_path, "", "--local", env=environment(tmp_path)) as program:
-        program.wait_for(READY, SLOW_S)
-        yield program
-
-
-@pytest.fixture
-def answering(screen):
-    """The same in the midst of a long answer."""
-    screen.ask(LONG_PROMPT)
-    screen.wait_until(lambda: any(len(one.text) > 20 for one in said(screen.home)), "words", SLOW_S)
-    return screen
-
-
 def test_from_an_empty_home_to_the_first_answer(tmp_path):
     configure(tmp_path, STEADY + "max_tokens = 16\n" + LOCAL)
     write_wheel(tmp_path / "mirror")
@@ -69,50 +51,38 @@ def test_from_an_empty_home_to_the_first_answer(tmp_path):
         wait_until(lambda: not is_running(child), "the engine ends with the chat")
 
 
-def test_the_picker_serves_another_file_behind_the_same_address(screen, tmp_path):
-    (address,) = re.findall(r"127\.0\.0\.1:\d+", screen.text)
-    (first,) = engines_of(tmp_path)
-    folder = tmp_path / ".lmstudio" / "models"
-    folder.mkdir(parents=True)
-    (folder / "other.gguf").write_bytes(model_file().read_bytes())
-    screen.type("\x0f", sees="other")
-    screen.type("other", sees="1 of 2")
-    screen.type("\r")
-    screen.wait_for(re.compile(r"● other · built-in"), SLOW_S)
-    wait_until(lambda: not is_running(first), "the first child is gone")
-    assert address in screen.text
-    screen.ask("Say hello.")
-    screen.wait_until(lambda: "TTFT" in screen.text, "the receipt", SLOW_S)
-    assert answers(tmp_path)[0].model == "other"
+def test_the_engine_outlives_a_stop_and_serves_another_file_behind_the_same_address(tmp_path):
+    configure(tmp_path, STEADY + LOCAL)
+    place_demo(tmp_path / "lmchat")
+    with LMChatScreen(tmp_path, "", "--local", env=environment(tmp_path)) as screen:
+        screen.wait_for(READY, SLOW_S)
+        (address,) = re.findall(r"127\.0\.0\.1:\d+", screen.text)
+        (first,) = engines_of(tmp_path)
+        screen.ask(LONG_PROMPT)
+        screen.wait_until(
+            lambda: any(len(one.text) > 20 for one in said(tmp_path)), "words", SLOW_S
+        )
+        screen.type("\x03")
+        screen.wait_stopped()
 
+        os.killpg(os.getpgid(screen.process.pid), signal.SIGTSTP)
+        screen.wait_until(lambda: screen.state() == "T", "it is stopped", SLOW_S)
+        os.killpg(os.getpgid(screen.process.pid), signal.SIGCONT)
+        screen.wait_until(lambda: screen.state() != "T", "it goes on")
+        screen.ask("Say hello.")
+        screen.wait_until(lambda: len(said(tmp_path)) == 2, "the next answer", SLOW_S)
+        assert engines_of(tmp_path) == [first]
+        screen.wait_for("answer saved")
 
-def test_ctrl_c_stops_the_answer_and_leaves_the_engine(answering):
-    (child,) = engines_of(answering.home)
-    answering.type("\x03")
-    answering.wait_stopped()
-    assert is_running(child)
-    answering.ask("Say hello.")
-    answering.wait_until(lambda: len(said(answering.home)) == 2, "the next answer", SLOW_S)
-
-
-@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGTSTP])
-def test_the_engine_is_there_when_lmchat_goes_on_after_a_stop(screen, number):
-    (child,) = engines_of(screen.home)
-    os.killpg(os.getpgid(screen.process.pid), number)
-    screen.wait_until(lambda: screen.state() == "T", "it is stopped", SLOW_S)
-    os.killpg(os.getpgid(screen.process.pid), signal.SIGCONT)
-    screen.wait_until(lambda: screen.state() != "T", "it goes on")
-    screen.ask("Say hello.")
-    screen.wait_until(lambda: bool(said(screen.home)), "an answer", SLOW_S)
-    assert engines_of(screen.home) == [child]
-
-
-def test_two_chats_at_once_have_an_engine_each(screen):
-    with LMChatScreen(screen.home, "", "--local", env=environment(screen.home)) as second:
-        second.wait_for(READY, SLOW_S)
-        addresses = {re.findall(r"127\.0\.0\.1:\d+", one.text)[0] for one in (screen, second)}
-        assert len(addresses) == 2
-        assert len(processes("engine/llama_program.py")) >= 2
-        second.ask("Say hello.")
-        second.wait_until(lambda: bool(said(screen.home)), "an answer", SLOW_S)
-    screen.wait_for(READY)
+        folder = tmp_path / ".lmstudio" / "models"
+        folder.mkdir(parents=True)
+        (folder / "other.gguf").write_bytes(model_file().read_bytes())
+        screen.type("\x0f", sees="other")
+        screen.type("other", sees="1 of 2")
+        screen.type("\r")
+        screen.wait_for(re.compile(r"● other · built-in"), SLOW_S)
+        wait_until(lambda: not is_running(first), "the first child is gone")
+        assert address in screen.text
+        screen.ask("Say hello.")
+        screen.wait_until(lambda: len(said(tmp_path)) == 3, "the last answer", SLOW_S)
+        assert answers(tmp_path)[2].model == "other"

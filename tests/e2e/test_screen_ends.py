@@ -1,5 +1,8 @@
+"""Ends of the screen while answers stream: keys, signals, a closed window, errors, a hang, a stop by a shell."""
+
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -8,33 +11,29 @@ import pytest
 
 from lmchat.domain.message import AnswerState
 from tests.support.failing_lmchat import HANGS, SECRET
-from tests.support.lmchat_screen import LMChatScreen, answers, ready_screen
+from tests.support.lmchat_screen import LMChatScreen, answers, ready_screen, stored, stored_titles
+from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, llama_cpp
-from tests.support.scripted_server import DONE, Gate, ScriptedServer, finish, sse
+from tests.support.scripted_server import DONE, Gate, finish, sse
 
-BREAKING = (sys.executable, "-m", "tests.support.failing_lmchat", "0")
-WORDS = [f"word{number} " for number in range(1, 2001)]
-
-
-@pytest.fixture
-def server():
-    """Says five words and then nothing, until the client leaves."""
-    with llama_cpp(ScriptedServer()) as scripted:
-        scripted.on(CHAT, sse(*WORDS[:5], Gate()))
-        yield scripted
+PRODUCT = llama_cpp
+BREAKING = (sys.executable, "-m", "tests.support.failing_lmchat")
+WORDS = "word1 word2 word3 word4 word5"
 
 
 @pytest.fixture
 def streaming(tmp_path, server):
+    """A screen after five words of an answer that never ends."""
+    server.on(CHAT, sse(*(f"{word} " for word in WORDS.split()), Gate()))
     with ready_screen(tmp_path, server.url, argv=BREAKING) as screen:
         screen.ask("Go on for ever.", sees="word5")
         yield screen
 
 
-def assert_kept(screen: LMChatScreen) -> None:
+def assert_kept(screen: LMChatScreen, state: AnswerState = AnswerState.STOPPED) -> None:
     (answer,) = answers(screen.home)
-    assert answer.text.split() == [word.strip() for word in WORDS[:5]]
-    assert answer.state is AnswerState.STOPPED
+    assert answer.text.split() == WORDS.split()
+    assert answer.state is state
 
 
 def running_answer(home: Path) -> bytes:
@@ -42,45 +41,37 @@ def running_answer(home: Path) -> bytes:
     return b"".join(file.read_bytes() for file in (home / "lmchat").glob("sessions.db-answer-*"))
 
 
-def test_quitting_while_an_answer_streams_keeps_it_as_stopped(streaming, server):
+def test_quitting_stops_the_answers_of_all_sessions_and_keeps_them(streaming, server):
+    first = stored(streaming.home).header.session_id
+    streaming.type("\x0e", hides="word5")
+    server.on(CHAT, sse("the second ", Gate()))
+    streaming.ask("Two.")
+    titles = {"Go on for ever.", "Two."}
+    streaming.wait_until(lambda: set(stored_titles(streaming.home)) == titles, "both are saved")
     streaming.type("\x11")
     assert streaming.wait_exit() == 0
     assert streaming.left_behind() == []
     assert "word5" not in streaming.text
-    assert_kept(streaming)
-    assert server.seen(CHAT)[0].client_left.wait(2)
+    (second,) = answers(streaming.home)
+    assert second.state in (AnswerState.STOPPED, AnswerState.FAILED)
+    kept = stored(streaming.home, first).messages[-1]
+    assert (kept.text.strip(), kept.state) == (WORDS, AnswerState.STOPPED)
+    assert all(request.client_left.wait(2) for request in server.seen(CHAT))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_signal_while_an_answer_streams_keeps_it_as_stopped(streaming, number):
-    streaming.kill(number)
-    assert streaming.wait_exit() == 128 + number
+@pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT]], ids=str)
+def test_a_signal_while_an_answer_streams_keeps_it_as_stopped(streaming, numbers):
+    for number in numbers:
+        streaming.kill(number)
+    assert streaming.wait_exit() == 128 + numbers[0]
     assert streaming.left_behind() == []
     assert "Traceback" not in streaming.text
-    assert_kept(streaming)
-
-
-def test_two_signals_at_once_are_like_one(streaming):
-    streaming.kill(signal.SIGINT)
-    streaming.kill(signal.SIGINT)
-    assert streaming.wait_exit() == 130
-    assert streaming.left_behind() == []
     assert_kept(streaming)
 
 
 def test_a_closed_window_keeps_the_answer(streaming):
     streaming.hang_up()
     assert streaming.wait_exit() == 129
-    assert_kept(streaming)
-
-
-def test_ctrl_c_stops_first_and_twice_more_quits(streaming):
-    streaming.type("\x03")
-    streaming.wait_stopped()
-    streaming.type("\x03", sees="again to quit")
-    streaming.type("\x03")
-    assert streaming.wait_exit() == 0
-    assert streaming.left_behind() == []
     assert_kept(streaming)
 
 
@@ -96,17 +87,24 @@ def test_an_error_in_the_app_is_one_sentence_and_keeps_the_answer(streaming):
     assert_kept(streaming)
 
 
-def test_an_error_behind_the_screen_is_told_and_the_answer_goes_on(tmp_path):
+def test_after_an_error_behind_the_screen_ctrl_c_stops_first_and_twice_more_quits(tmp_path, server):
     gate = Gate()
-    with llama_cpp(ScriptedServer()) as server:
-        server.on(CHAT, sse(*WORDS[:5], gate, "and the end.", finish(), DONE))
-        with ready_screen(tmp_path, server.url, argv=BREAKING) as screen:
-            screen.ask("Go on.", sees="word5")
-            screen.type("\x1b[21~", sees="internal error")
-            assert SECRET.encode() not in screen.raw
-            gate.open()
-            screen.wait_for("and the end.")
-            assert screen.process.poll() is None
+    server.on(CHAT, sse("begun ", gate, "and the end.", finish(), DONE), sse(f"{WORDS} ", Gate()))
+    with ready_screen(tmp_path, server.url, argv=BREAKING) as screen:
+        screen.ask("Go on.", sees="begun")
+        screen.type("\x1b[21~", sees="internal error")
+        assert SECRET.encode() not in screen.raw
+        gate.open()
+        screen.wait_for("and the end.")
+        screen.ask("And on.", sees="word5")
+        screen.type("\x03")
+        screen.wait_stopped()
+        screen.type("\x03", sees="again to quit")
+        screen.type("\x03")
+        assert screen.wait_exit() == 0
+        assert screen.left_behind() == []
+    states = [answer.state for answer in answers(tmp_path)]
+    assert states == [AnswerState.COMPLETE, AnswerState.STOPPED]
 
 
 def test_an_app_that_hangs_ends_with_sigterm_and_loses_a_quarter_second_at_most(streaming):
@@ -118,6 +116,24 @@ def test_an_app_that_hangs_ends_with_sigterm_and_loses_a_quarter_second_at_most(
     streaming.kill(signal.SIGTERM)
     assert streaming.wait_exit() == 143
     assert streaming.left_behind() == []
-    (answer,) = answers(streaming.home)
-    assert answer.text.split() == [word.strip() for word in WORDS[:5]]
-    assert answer.state is AnswerState.INTERRUPTED
+    assert_kept(streaming, AnswerState.INTERRUPTED)
+
+
+def test_it_is_suspended_and_brought_back_by_a_shell(tmp_path, server):
+    command = shlex.join([sys.executable, "-m", "lmchat", "--endpoint", server.url])
+    with PtyProgram(["sh", "-i"], home=tmp_path, size=(120, 40), env={"PS1": "shell> "}) as shell:
+        shell.wait_for("shell>")
+        shell.type(f"{command}\r", sees="tiny.gguf ·")
+        shell.type("/suspend", sees="/suspend")
+        shell.wait_until(lambda: 2004 in shell.private_modes, "it has the terminal")
+        shell.type("\x1b[F")
+        shell.type("\r")
+        shell.wait_until(lambda: 1049 not in shell.private_modes, "the shell's screen is back")
+        shell.wait_for("shell>")
+        shell.type("fg\r")
+        shell.wait_until(lambda: 1049 in shell.private_modes, "lmchat's screen is back")
+        shell.wait_for("tiny.gguf ·")
+        shell.type("typed after it", sees="typed after it")
+        shell.type("\x11")
+        shell.wait_until(lambda: shell.text.count("shell>") == 3, "it has ended")
+        shell.type("echo status $?\r", sees="status 0")

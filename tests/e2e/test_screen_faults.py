@@ -8,7 +8,7 @@ import pytest
 from lmchat.domain.message import AnswerState
 from lmchat.storage.running_answer import read_answer
 from tests.support.faults import FileLimit, small_file_system
-from tests.support.lmchat_screen import LMChatScreen, ready_screen, stored
+from tests.support.lmchat_screen import LMChatScreen, ready_screen, stored, texts
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, finish, sse
 
@@ -39,11 +39,10 @@ def wait_on_disk(screen, text: str) -> None:
     screen.wait_until(lambda: text in arriving(screen.home), "the text is on the disk")
 
 
-@pytest.mark.parametrize("end", ["its end", "a kill"])
 @pytest.mark.timeout(60)
-def test_what_came_on_a_full_disk_is_all_there_with_room_again(disk, server, end):
-    full, room, last = Gate(), Gate(), Gate()
-    server.on(CHAT, sse("begun ", full, FULL, room, "and with room", last, ".", finish(), DONE))
+def test_what_came_on_a_full_disk_is_all_there_with_room_again(disk, server):
+    full, room = Gate(), Gate()
+    server.on(CHAT, sse("begun ", full, FULL, room, "and with room", Gate()))
     with ready_screen(disk.folder, server.url) as screen:
         screen.ask("How much room?")
         wait_on_disk(screen, "begun")
@@ -54,28 +53,13 @@ def test_what_came_on_a_full_disk_is_all_there_with_room_again(disk, server, end
         room.open()
         wait_on_disk(screen, f"begun {FULL}and with room")
         screen.wait_gone("Nothing is saved")
-        if end == "a kill":
-            screen.kill(signal.SIGKILL)
-        else:
-            last.open()
-            screen.wait_answered()
-            screen.type("\x11")
+        screen.kill(signal.SIGKILL)
         screen.wait_exit()
         assert "Traceback" not in screen.log_text
     prompt, answer = stored(disk.folder).messages
     assert prompt.text == "How much room?"
-    assert answer.text == f"begun {FULL}and with room" + ("" if end == "a kill" else ".")
-    assert answer.state is (AnswerState.INTERRUPTED if end == "a kill" else AnswerState.COMPLETE)
-
-
-def talk_until_it_is_full(screen, disk, server) -> None:
-    """Have one answer kept, and another come while there is no room."""
-    screen.wait_ready()
-    screen.ask("Before.", answers=1)
-    disk.fill(screen.process.pid)
-    server.on(CHAT, sse(FULL, "OVER", finish(), DONE))
-    screen.ask("While it is full.", sees="Nothing is saved")
-    screen.wait_for("OVER")
+    assert answer.text == f"begun {FULL}and with room"
+    assert answer.state is AnswerState.INTERRUPTED
 
 
 @pytest.mark.timeout(60)
@@ -92,16 +76,16 @@ def test_a_folder_that_is_removed_in_mid_answer_is_made_again_with_all_of_the_se
         gone.open()
         said = ["Before.", "Hello there.", "And now?", "begun and on"]
         screen.wait_until(
-            lambda: stored_texts(tmp_path) == said, "all of the session is on the disk"
+            lambda: saved_texts(tmp_path) == said, "all of the session is on the disk"
         )
         screen.kill(signal.SIGKILL)
         screen.wait_exit()
-    assert stored_texts(tmp_path) == said
+    assert saved_texts(tmp_path) == said
 
 
-def stored_texts(home) -> list[str]:
+def saved_texts(home) -> list[str]:
     try:
-        return [message.text for message in stored(home).messages]
+        return texts(home)
     except IndexError:  # no session yet
         return []
 
@@ -110,7 +94,12 @@ def stored_texts(home) -> list[str]:
 def test_who_leaves_while_the_disk_is_full_is_told_what_was_not_saved(tmp_path, server):
     disk = FileLimit(tmp_path)
     with LMChatScreen(tmp_path, server.url) as screen:
-        talk_until_it_is_full(screen, disk, server)
+        screen.wait_ready()
+        screen.ask("Before.", answers=1)
+        disk.fill(screen.process.pid)
+        server.on(CHAT, sse(FULL, "OVER", finish(), DONE))
+        screen.ask("While it is full.", sees="Nothing is saved")
+        screen.wait_for("OVER")
         screen.type("\x11")
         assert screen.wait_exit() == 0
         assert "the end of “Before.” could not be saved: " in " ".join(screen.text.split())

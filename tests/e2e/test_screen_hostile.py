@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 
 import pytest
 
 from tests.support.hostile import (
-    COMMANDING,
-    DECEIVING,
     FORBIDDEN,
     HARMLESS,
     HOSTILE,
@@ -21,7 +20,7 @@ from tests.support.hostile import (
     titles,
 )
 from tests.support.lmchat_screen import WIDE, LMChatScreen, answers, ready_screen
-from tests.support.programs import LMCHAT
+from tests.support.programs import PYTHON
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import ScriptedServer
@@ -31,6 +30,13 @@ OTHERS = {
     "PAGER": """sh -c 'cat > "$HOME/paged"'""",
 }
 """Programs that get the words, and give them."""
+_MODES = (7, 25, 1000, 1003, 1004, 1006, 1015, 1016, 1049, 2004, 2026)
+OWN = {
+    *(f"csi '[?{mode}{end}'" for mode in _MODES for end in "hl"),
+    *("csi '[<u'", "csi '[>25u'", "csi ?$p", "csi C", "csi H", "csi m"),
+    *("escape '7'", "escape '8'", "osc 0", "osc 11", "osc 22", "osc 52"),
+}
+"""Kinds of sequences that lmchat itself sends."""
 _ON_MESSAGE = "d delete"  # in the row of keys while a message has the focus
 SMALL = (60, 20)
 _LEFT = 29  # where prompt and find bar begin; what is told in passing covers their right half
@@ -145,17 +151,10 @@ def has_typed(screen: LMChatScreen, words: str) -> bool:
     return any(f"{row} "[_LEFT:].startswith(f"▌ {words}") for row in screen.screen())
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory) -> set[str]:
-    """What lmchat itself sends on the same way."""
-    return kinds(journey(tmp_path_factory.mktemp("own"), HARMLESS))
-
-
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize("words", [COMMANDING, DECEIVING], ids=["commanding", "deceiving"])
-def test_hostile_words_reach_the_screen_as_text_alone(tmp_path, own, words):
-    raw = journey(tmp_path, words)
-    assert kinds(raw) - own == set()
+@pytest.mark.timeout(120)
+def test_hostile_words_reach_the_screen_as_text_alone(tmp_path):
+    raw = journey(tmp_path, HOSTILE)
+    assert kinds(raw) - OWN == set()
     assert [attack for attack in FORBIDDEN if attack in raw] == []
     assert all("PWNED" not in text for name, text in sequences(raw) if name != "osc")
     assert all(re.fullmatch(r"[^\x00-\x1f\x7f-\x9f]*", title) for title in titles(raw))
@@ -167,54 +166,50 @@ def test_hostile_words_reach_the_screen_as_text_alone(tmp_path, own, words):
     assert kinds(log_of(tmp_path)) == set()
 
 
+_COMMANDS = """
+import json, sys
+from lmchat.__main__ import main
+for words in json.load(open(sys.argv[1])):
+    print(f"--- {main(words)}", flush=True)
+"""
+
+
 @pytest.mark.timeout(60)
 def test_hostile_words_reach_the_output_of_no_command(tmp_path):
-    with speak(ScriptedServer(), HOSTILE) as server:
-        commands = {
-            "ask": [
-                "--endpoint",
-                server.url,
-                "-m",
-                MODEL,
-                "ask",
-                "--save",
-                sendable(HOSTILE).decode(),
-            ],
-            "models": ["--endpoint", server.url, "-m", MODEL, "models"],
-            "sessions": ["sessions"],
-            "show": ["sessions", "show", "last"],
-            "export": ["export", "last"],
-            "search": ["search", "PWNED"],
-            "ask as JSON": ["--endpoint", server.url, "-m", MODEL, "ask", "--json", "hello"],
-            "models as JSON": ["--endpoint", server.url, "models", "--json"],
-            "show as JSON": ["sessions", "show", "last", "--json"],
-        }
-        for name, words in commands.items():
-            raw = output_of(tmp_path, words)
-            assert b"PWNED" in raw, name
-            assert_harmless(raw)
-        server.on(CHAT, failure(HOSTILE))
-        raw = output_of(tmp_path, ["--endpoint", server.url, "-m", MODEL, "ask", "hello"], code=1)
-        assert b"PWNED" in raw
-        assert_harmless(raw)
-        assert kinds(log_of(tmp_path)) == set()
+    """All commands run in one process at one terminal."""
+    refusing = ScriptedServer()
+    with speak(ScriptedServer(), HOSTILE) as server, speak(refusing, HOSTILE):
+        refusing.on(CHAT, failure(HOSTILE))
+        at = ["--endpoint", server.url, "-m", MODEL]
+        commands = [
+            [*at, "ask", "--save", sendable(HOSTILE).decode()],
+            [*at, "models"],
+            ["sessions"],
+            ["sessions", "show", "last"],
+            ["export", "last"],
+            ["search", "PWNED"],
+            [*at, "ask", "--json", "hello"],
+            [*at, "models", "--json"],
+            ["sessions", "show", "last", "--json"],
+            ["--endpoint", refusing.url, "-m", MODEL, "ask", "hello"],
+        ]
+        (tmp_path / "commands").write_text(json.dumps(commands))
+        argv = [PYTHON, "-c", _COMMANDS, str(tmp_path / "commands")]
+        with PtyProgram(argv, home=tmp_path, size=(200, 50)) as program:
+            assert program.wait_exit(30) == 0
+            raw = program.raw
+    printed = re.split(rb"--- (\d)\r\n", raw)
+    assert printed[1::2] == [b"0"] * (len(commands) - 1) + [b"1"]
+    for words, output in zip(commands, printed[::2], strict=False):
+        assert b"PWNED" in output, words
+        assert kinds(output) <= {"csi m"}, words
+        assert [attack for attack in FORBIDDEN if attack in output] == [], words
+    assert kinds(log_of(tmp_path)) == set()
 
 
 def log_of(home) -> bytes:
     file = home / "lmchat" / "lmchat.log"
     return file.read_bytes() if file.exists() else b""
-
-
-def output_of(home, words, code: int = 0) -> bytes:
-    with PtyProgram([*LMCHAT, *words], home=home, size=(200, 50)) as program:
-        status = program.wait_exit()
-        assert status == code, program.text
-        return program.raw
-
-
-def assert_harmless(raw: bytes) -> None:
-    assert kinds(raw) <= {"csi m"}
-    assert [attack for attack in FORBIDDEN if attack in raw] == []
 
 
 ANSWERS = (

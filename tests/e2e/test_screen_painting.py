@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from lmchat.domain.message import AnswerState
 from tests.benchmarks.texts import mixed
-from tests.support.lmchat_screen import WIDE, LMChatScreen, configure
+from tests.support.lmchat_screen import WIDE, LMChatScreen, answers, configure, ready_screen
 from tests.support.scripted_products import CHAT, llama_cpp
-from tests.support.scripted_server import DONE, Pause, ScriptedServer, finish, sse
+from tests.support.scripted_server import DONE, Pause, finish, sse
 
+PRODUCT = llama_cpp
 _THUMB = dict.fromkeys(map(ord, "▁▂▃▄▅▆▇█"), " ")
 STILL = "[ui]\nreduced_motion = true\n"
 
@@ -31,23 +33,26 @@ def still(screen: LMChatScreen) -> list[str]:
     return [row[:92] if number < 5 else row for number, row in enumerate(rows)]
 
 
-@pytest.mark.parametrize("keys", ["", "\x02", "\x14", "\x0f\x1b", "\x1b[5~", "/mo"], ids=repr)
-@pytest.mark.timeout(60)
-def test_pieces_add_up_to_the_whole_screen(tmp_path, keys):
+@pytest.mark.timeout(120)
+def test_pieces_add_up_to_the_whole_screen(tmp_path, server):
     configure(tmp_path, STILL)
-    text = mixed(3000)
+    text = mixed(1500)
     pieces = [step for at in range(0, len(text), 12) for step in (text[at : at + 12], Pause(0.004))]
-    with (
-        llama_cpp(ScriptedServer()).on(CHAT, sse(*pieces, finish(), DONE)) as server,
-        LMChatScreen(tmp_path, server.url) as screen,
-    ):
-        screen.wait_ready()
-        screen.ask("go")
-        screen.type(keys)
-        screen.wait_until(
-            lambda: "answer saved" in screen.text or "TTFT" in screen.text, "the end", 30
-        )
-        screen.wait_quiet()
-        painted = still(screen)
-        repaint(screen)
-        screen.wait_until(lambda: still(screen) == painted, "the same screen, painted as a whole")
+    server.on(CHAT, sse(*pieces, finish(), DONE))
+    with ready_screen(tmp_path, server.url) as screen:
+        for count, keys in enumerate(("", "\x02", "\x14", "\x0f\x1b", "\x1b[5~", "/mo"), 1):
+            screen.ask("go")
+            screen.type(keys)
+            screen.wait_until(lambda: is_complete(tmp_path, count), "the end", 30)  # noqa: B023
+            screen.wait_quiet()
+            painted = still(screen)
+            repaint(screen)
+            screen.wait_until(
+                lambda: still(screen) == painted,  # noqa: B023
+                f"the same screen, painted as a whole, after {keys!r}",
+            )
+
+
+def is_complete(home, count: int) -> bool:
+    found = answers(home)
+    return len(found) == count and found[-1].state is AnswerState.COMPLETE

@@ -9,8 +9,9 @@ import pytest
 
 from tests.support.lmchat_screen import LMChatScreen, ready_screen
 from tests.support.scripted_products import CHAT, llama_cpp
-from tests.support.scripted_server import DONE, Gate, ScriptedServer, delta, finish, sse
+from tests.support.scripted_server import DONE, Gate, delta, finish, sse
 
+PRODUCT = llama_cpp
 WHEEL_UP, WHEEL_DOWN = "\x1b[<64;60;12M", "\x1b[<65;60;12M"
 PAGE_UP, HOME, END, ESC = "\x1b[5~", "\x1b[H", "\x1b[F", "\x1b"
 UP, DOWN, ALT_UP = "\x1b[A", "\x1b[B", "\x1b[1;3A"
@@ -118,46 +119,31 @@ WAYS = {
 }
 
 
-@pytest.fixture
-def talk(tmp_path):
-    """A screen at the end of half an answer."""
-    with llama_cpp(ScriptedServer()) as server:
-        answer = Talk(*MORE)
-        server.on(CHAT, answer.reply)
-        with ready_screen(tmp_path, server.url) as screen:
-            screen.ask("Tell me.", sees="Paragraph 59")
-            answer.gates[0].reached.wait(10)
-            yield screen, answer
+@pytest.mark.timeout(90)
+def test_whatever_led_away_from_the_end_nothing_moves_until_the_end_key(tmp_path, server):
+    answer = Talk(*MORE)
+    server.on(CHAT, answer.reply)
+    with ready_screen(tmp_path, server.url) as screen:
+        screen.ask("Tell me.", sees="Paragraph 59")
+        answer.gates[0].reached.wait(10)
+        for number, (way, leave) in enumerate(WAYS.items()):
+            leave(screen)
+            screen.wait_for("more below")
+            answer.go_on()
+            still_until(screen, PILL, answer.gates[number + 1], way)
+            screen.type(END, sees=f"Mark {number}.")
+            screen.wait_until(lambda: is_at_rest(screen), f"the end after {way}")
 
-
-@pytest.mark.timeout(60)
-def test_whatever_led_away_from_the_end_nothing_moves_until_the_end_key(talk):
-    screen, answer = talk
-    for number, (way, leave) in enumerate(WAYS.items()):
-        leave(screen)
-        screen.wait_for("more below")
-        answer.go_on()
-        still_until(screen, PILL, answer.gates[number + 1], way)
-        screen.type(END, sees=f"Mark {number}.")
-        screen.wait_until(lambda: is_at_rest(screen), f"the end after {way}")
-    answer.go_on()
-    screen.wait_answered()
-
-
-@pytest.mark.timeout(60)
-def test_the_wheel_and_the_keys_go_on_while_text_streams_at_full_speed(talk):
-    screen, answer = talk
-    screen.type(WHEEL_UP * 5, sees="more below")
-    upper = settled(screen)
-    for _ in MORE:
-        answer.go_on()
+        screen.type(WHEEL_UP * 5, sees="more below")
+        upper = settled(screen)
+        answer.go_on()  # the wheel and the keys are served while text streams at full speed
         screen.type(WHEEL_UP * 20 + WHEEL_DOWN * 20)
-    answer.gates[-1].reached.wait(10)
-    screen.wait_until(lambda: log_rows(screen) == upper, "the same rows again")
-    screen.type(ALT_UP + HOME, sees="Paragraph 0 ")
-    screen.type(DOWN * 30 + UP * 30, sees="Tell me.")
-    screen.type(END)
-    screen.wait_answered()
-    screen.type(ESC)
-    screen.wait_for("^O model")  # or the words are typed on the message
-    screen.put("back in the prompt")
+        screen.wait_for("answer saved")
+        screen.wait_until(lambda: log_rows(screen) == upper, "the same rows again")
+        screen.type(ALT_UP + HOME, sees="Paragraph 0 ")
+        screen.type(DOWN * 30 + UP * 30, sees="Tell me.")
+        screen.type(END)
+        screen.wait_answered()
+        screen.type(ESC)
+        screen.wait_for("^O model")  # or the words are typed on the message
+        screen.put("back in the prompt")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from pathlib import Path
 
 import pytest
 
@@ -26,12 +25,6 @@ LINES = {
 """Markdown around the words; most of it begins a colour right before them."""
 _SAMPLES = {"plain": "plain words", **SCRIPTS}
 _CLEAR_PROMPT = "\x1b[18~\x7f"  # F7 selects all of it
-pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture(autouse=True)
-def _still(tmp_path: Path) -> None:
-    configure(tmp_path, "[ui]\nreduced_motion = true\n")
 
 
 def tag_of(place: str, name: str) -> str:
@@ -60,16 +53,12 @@ def faults(screen: LMChatScreen, place: str) -> list[str]:
     return found
 
 
-def test_words_of_all_scripts_are_in_their_columns_in_an_answer(tmp_path, server):
+@pytest.mark.timeout(90)
+def test_words_of_all_scripts_are_in_their_columns_everywhere(tmp_path, server):
+    configure(tmp_path, "[ui]\nreduced_motion = true\n")
+    plain(server, "tiny", *(tagged("model", name) for name in _SAMPLES))
     lines = [line.format(tagged(place, name)) for place, line in LINES.items() for name in _SAMPLES]
     server.on(CHAT, chat_reply("\n".join(lines)))
-    with ready_screen(tmp_path, server.url, size=(120, 300)) as screen:
-        screen.ask("Say it.", answers=1)
-        assert [fault for place in LINES for fault in faults(screen, place)] == []
-
-
-def test_words_of_all_scripts_are_in_their_columns_in_titles_and_dialogs(tmp_path, server):
-    plain(server, "tiny", *(tagged("model", name) for name in _SAMPLES))
 
     async def save() -> None:
         store = store_at(tmp_path)
@@ -78,27 +67,24 @@ def test_words_of_all_scripts_are_in_their_columns_in_titles_and_dialogs(tmp_pat
 
     asyncio.run(save())
     with ready_screen(tmp_path, server.url, "-m", "tiny", size=(120, 50)) as screen:
-        assert faults(screen, "title") == []
+        found = faults(screen, "title")
         screen.type("\x0f", sees="load or unload")
-        assert faults(screen, "model") == []
+        found += faults(screen, "model")
         screen.type("\x1b", hides="load or unload")
         screen.type("\x0b", sees="Search all sessions")
-        found = []
         for name in SCRIPTS:
             screen.type(tag_of("title", name))
             row = row_with(screen, f"▌ .*{tag_of('title', name)} +title ·")
             found += misplaced(row, row.index("▌") + 2, tagged("title", name))
             screen.type("\x15")
-        assert found == []
-
-
-def test_words_of_all_scripts_are_in_their_columns_in_the_prompt(tmp_path, server):
-    with ready_screen(tmp_path, server.url) as screen:
-        found = []
+        screen.type("\x1b", hides="Search all sessions")
         for name in _SAMPLES:
             screen.paste(tagged("prompt", name))
             row = row_with(screen, tag_of("prompt", name))
-            begin = row.index("▌") + 2
-            found += misplaced(row, begin, tagged("prompt", name))
+            found += misplaced(row, row.index("▌") + 2, tagged("prompt", name))
             screen.type(_CLEAR_PROMPT, hides=tag_of("prompt", name))
+        screen.resize(120, 300)
+        screen.ask("Say it.", answers=1)
+        for place in LINES:
+            found += faults(screen, place)
         assert found == []

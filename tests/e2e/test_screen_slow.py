@@ -3,10 +3,11 @@ from __future__ import annotations
 import pytest
 
 from lmchat.domain.message import AnswerState
-from tests.support.lmchat_screen import LMChatScreen, answers, configure
+from tests.support.lmchat_screen import answers, configure, ready_screen
 from tests.support.scripted_products import CHAT, llama_cpp
-from tests.support.scripted_server import Gate, Pause, ScriptedServer, sse
+from tests.support.scripted_server import Gate, Pause, sse
 
+PRODUCT = llama_cpp
 STILL = "[ui]\nreduced_motion = true\n"
 WORDS = [
     step for number in range(600) for step in (f"word{number} **and** more of it\n\n", Pause(0.005))
@@ -15,31 +16,22 @@ WORDS = [
 
 
 @pytest.fixture
-def halted(tmp_path):
+def halted(tmp_path, server):
     """A screen whose terminal takes no more, while an answer goes on, and comes to a gate without an end."""
     configure(tmp_path, STILL)
     gate = Gate()
-    with (
-        llama_cpp(ScriptedServer()).on(CHAT, sse(*WORDS, gate)) as server,
-        LMChatScreen(tmp_path, server.url) as screen,
-    ):
-        screen.wait_ready()
+    server.on(CHAT, sse(*WORDS, gate))
+    with ready_screen(tmp_path, server.url) as screen:
         screen.ask("go on", sees="word")
         screen.stop_reading()
         screen.wait_until(screen.is_full, "the terminal takes no more")
         yield screen, server.seen(CHAT)[0], gate
 
 
-def test_escape_stops_the_answer_though_the_terminal_reads_nothing(halted):
+def test_esc_stops_the_answer_and_lmchat_can_be_left_though_the_terminal_reads_nothing(halted):
     screen, request, _ = halted
     screen.type("\x1b")
     assert request.client_left.wait(10)
-    screen.read_again()
-    screen.wait_stopped()
-
-
-def test_lmchat_can_be_left_though_the_terminal_never_reads_again(halted):
-    screen, _, _ = halted
     screen.type("\x11")
     assert screen.wait_exit() == 0
     (answer,) = answers(screen.home)
@@ -54,3 +46,5 @@ def test_a_terminal_that_reads_again_is_shown_what_is_new_and_nothing_of_what_it
     screen.read_again()
     screen.wait_for("word599")
     assert len(screen.raw) - drawn < 100_000  # the frames of three seconds are some 400 000
+    screen.type("\x1b")
+    screen.wait_stopped()

@@ -10,10 +10,11 @@ import pytest
 
 from lmchat.domain.message import AnswerState
 from tests.support.lmchat_screen import LMChatScreen, answers, leave, ready_screen
-from tests.support.programs import LMCHAT, is_running, run, wait_until
+from tests.support.programs import Inside, is_running, wait_until
 from tests.support.scripted_products import CHAT, llama_cpp
-from tests.support.scripted_server import DONE, Gate, ScriptedServer, delta, finish, sse
+from tests.support.scripted_server import DONE, Gate, delta, finish, sse
 
+PRODUCT = llama_cpp
 pytestmark = pytest.mark.timeout(90)
 _SLASHES = '"' + "\\" * 60
 _WORST = {
@@ -28,12 +29,6 @@ _WORST = {
 ANSWER = "".join(f"```{language}\n{code}\n```\n\n" for language, code in _WORST.items())
 
 
-@pytest.fixture
-def server():
-    with llama_cpp(ScriptedServer()) as scripted:
-        yield scripted
-
-
 def words(text: str) -> list[str]:
     """Cut an answer as a server does."""
     return [delta(text[start : start + 97]) for start in range(0, len(text), 97)]
@@ -44,31 +39,41 @@ def is_written(home, words: bytes) -> bool:
     return any(words in file.read_bytes() for file in files)
 
 
-def test_keys_are_served_while_a_lexer_hangs_and_the_answer_is_on_the_disk(tmp_path, server):
-    server.on(CHAT, sse(*words(ANSWER + "LAST"), finish(), DONE))
-    with ready_screen(tmp_path, server.url) as screen:
-        screen.ask("Show me some code.", answers=1, sees="LAST")
+def test_keys_are_served_and_esc_stops_an_answer_while_a_lexer_hangs(tmp_path, server):
+    messages = [
+        {"role": "user", "content": "Show me."},
+        {"role": "assistant", "content": ANSWER + "LAST"},
+    ]
+    (tmp_path / "chat.json").write_text(json.dumps(messages))
+    done = Inside(tmp_path)("import", str(tmp_path / "chat.json"))
+    assert done.returncode == 0, done.stderr
+    with LMChatScreen(tmp_path, server.url, "-r", "last") as screen:
+        screen.wait_for("LAST")
+        screen.wait_ready()
+        screen.put("typed while all of it waits for colours")
+        screen.type("\x1b[18~\x7f", hides="typed while")
+        for count, (language, code) in enumerate(_WORST.items(), 2):
+            text = f"```{language}\n{code}\n"
+            server.on(CHAT, sse(*words(text), delta(f"AFTER {language}"), Gate()))
+            screen.ask(f"Show me some {language}.", sees=f"AFTER {language}")
+            screen.type("\x1b")
+            screen.wait_until(
+                lambda: (
+                    [one.state for one in answers(tmp_path)[count - 1 :]]  # noqa: B023
+                    == [AnswerState.STOPPED]
+                ),
+                f"the stop of {language}",
+            )
+            assert answers(tmp_path)[-1].text == f"{text}AFTER {language}"
+        server.on(CHAT, sse(*words(ANSWER + "OVER"), finish(), DONE))
+        screen.ask("Show me all.", sees="OVER")
         screen.put("typed meanwhile")
-        (answer,) = answers(tmp_path)
-        assert answer.text == ANSWER + "LAST"
-        assert answer.state is AnswerState.COMPLETE
+        screen.wait_until(lambda: answers(tmp_path)[-1].text == ANSWER + "OVER", "it is saved")
         leave(screen)
         assert screen.left_behind() == []
 
 
-@pytest.mark.parametrize("language", _WORST)
-def test_esc_stops_an_answer_while_a_lexer_hangs(tmp_path, server, language):
-    text = f"```{language}\n{_WORST[language]}\n"
-    server.on(CHAT, sse(*words(text), delta("AFTER"), Gate()))
-    with ready_screen(tmp_path, server.url) as screen:
-        screen.ask("Show me some code.", sees="AFTER")
-        screen.type("\x1b")
-        screen.wait_stopped()
-        (answer,) = answers(tmp_path)
-        assert (answer.text, answer.state) == (text + "AFTER", AnswerState.STOPPED)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_ends_lmchat_and_its_child_while_a_lexer_hangs(tmp_path, server, number):
     server.on(CHAT, sse(*words(ANSWER), delta("AFTER"), Gate()))
     with ready_screen(tmp_path, server.url) as screen:
@@ -84,17 +89,3 @@ def test_a_signal_ends_lmchat_and_its_child_while_a_lexer_hangs(tmp_path, server
     (answer,) = answers(tmp_path)
     assert answer.text.startswith(ANSWER)
     assert answer.state is not AnswerState.STREAMING
-
-
-def test_an_imported_chat_with_such_code_opens(tmp_path, server):
-    messages = [
-        {"role": "user", "content": "Show me."},
-        {"role": "assistant", "content": ANSWER + "LAST"},
-    ]
-    (tmp_path / "chat.json").write_text(json.dumps(messages))
-    done = run([*LMCHAT, "import", str(tmp_path / "chat.json")], home=tmp_path)
-    assert done.returncode == 0, done.stderr
-    with LMChatScreen(tmp_path, server.url, "-r", "last") as screen:
-        screen.wait_for("LAST")
-        screen.put("typed meanwhile")
-        leave(screen)

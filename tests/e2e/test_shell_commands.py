@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_plain import begin, leave, on_disk, texts, wait_prompt  # noqa: F401 - a fixture
-from tests.support.chats import header, prompt
-from tests.support.lmchat_screen import leave as leave_screen
-from tests.support.lmchat_screen import stored
+from tests.support.chats import header, prompt, store_at
+from tests.support.lmchat_screen import leave, stored, texts
 from tests.support.programs import Inside, is_running, wait_until
 from tests.support.pty_program import ALTERNATE_SCREEN, PtyProgram
 from tests.support.scripted_products import CHAT, chat_reply
@@ -21,6 +20,7 @@ from tests.support.scripted_server import DONE, Gate, finish, sse
 Cli = Inside
 _ESCAPES = r"printf '\033[?1049l\033]0;evil\007\033[2J\033c\233evil\n'"
 _ASKS = "(printf Password: >/dev/tty; read -r x </dev/tty) 2>&1; read -r x; echo answered"
+_HOLDS_ON = "trap '' TERM HUP; sleep 600; sleep 600"
 
 
 def numbered(folder: Path, command: str) -> tuple[str, Path]:
@@ -34,92 +34,71 @@ def number_in(file: Path) -> int:
     return int(file.read_text())
 
 
-def ask_about(screen, server) -> str:
-    """Send the block in the prompt with a question; return what the server got."""
-    screen.type("Why?\r")
-    screen.wait_answered()
-    [request] = server.seen(CHAT)
-    return request.json["messages"][-1]["content"]
-
-
-def test_escape_sequences_reach_neither_the_terminal_nor_the_prompt(screen, server):
+def test_hostile_commands_reach_neither_the_terminal_nor_a_person_and_esc_stops_them(
+    screen, server, tmp_path
+):
     screen.type(f"!{_ESCAPES}\r")
     screen.wait_until(lambda: "bytes)]" in screen.prompt_text, "the block")
     assert ALTERNATE_SCREEN in screen.private_modes
     assert "evil" not in screen.title
-    text = ask_about(screen, server)
-    assert "␛[?1049l␛]0;evil␇␛[2J␛c›evil\n[exit code 0]" in text
-    leave_screen(screen)
-    assert screen.left_behind() == []
-
-
-def test_a_command_that_never_ends_is_stopped_by_esc_with_its_children(screen, tmp_path):
+    screen.type(f"!{_ASKS}\r")
+    screen.wait_until(lambda: screen.prompt_text.count("bytes)]") == 2, "the next block")
     typed, file = numbered(tmp_path, "trap '' TERM; yes & while :; do sleep 1; done")
     screen.type(typed, sees="Running:")
     number = number_in(file)
     screen.put("Still")
     screen.type("\x1b", hides="Running:")
-    screen.wait_until(lambda: "stopped" in screen.prompt_text, "the block")
+    screen.wait_until(lambda: "stopped" in screen.prompt_text, "the block of what was stopped")
     assert not is_running(number)
     assert "Still" in screen.prompt_text
-    leave_screen(screen)
-    assert screen.left_behind() == []
 
-
-def test_a_question_for_a_password_ends_instead_of_reaching_the_terminal(screen, server):
-    screen.type(f"!{_ASKS}\r")
-    screen.wait_until(lambda: "bytes)]" in screen.prompt_text, "the block")
-    text = ask_about(screen, server)
+    screen.type("\r")
+    screen.wait_answered()
+    [request] = server.seen(CHAT)
+    text = request.json["messages"][-1]["content"]
+    assert "␛[?1049l␛]0;evil␇␛[2J␛c›evil\n[exit code 0]" in text
     assert "/dev/tty" in text
     assert "\nanswered\n" in text
     assert b"Password:" not in screen.raw.replace(b"printf Password:", b"")
-    leave_screen(screen)
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_a_running_command_ends_with_lmchat(screen, tmp_path, number):
-    typed, file = numbered(tmp_path, "trap '' TERM HUP; sleep 600; sleep 600")
-    screen.type(typed, sees="Running:")
-    pid = number_in(file)
-    screen.kill(number)
-    assert screen.wait_exit() == 128 + number
-    wait_until(lambda: not is_running(pid), "the end of the command")
-
-
-def test_quitting_ends_a_running_command_without_a_wait_for_it(screen, tmp_path):
-    typed, file = numbered(tmp_path, "trap '' TERM; sleep 600; sleep 600")
-    screen.type(typed, sees="Running:")
-    pid = number_in(file)
-    leave_screen(screen)
+    leave(screen)
     assert screen.left_behind() == []
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGHUP, "\x11"], ids=repr)
+def test_a_running_command_ends_with_lmchat(screen, tmp_path, end):
+    typed, file = numbered(tmp_path, _HOLDS_ON)
+    screen.type(typed, sees="Running:")
+    pid = number_in(file)
+    if isinstance(end, str):
+        leave(screen)
+        assert screen.left_behind() == []
+    else:
+        screen.kill(end)
+        assert screen.wait_exit() == 128 + end
     wait_until(lambda: not is_running(pid), "the end of the command")
 
 
 # The plain chat
 
 
-def test_in_the_plain_chat_the_output_goes_with_the_next_prompt(begin, server, cli):  # noqa: F811
+def test_in_the_plain_chat_the_output_goes_with_the_next_prompt(begin, server, cli, tmp_path):
     server.on(CHAT, chat_reply("Beans."))
     talk = begin()
     talk.type(f"!{_ESCAPES}; exit 3\r", sees="exit code 3 (")
-    wait_prompt(talk)
-    assert server.seen(CHAT) == []
-    talk.type("Why?\r", sees="Beans.\nYou:")
-    leave(talk)
-    [request] = server.seen(CHAT)
-    assert "␛c›evil\n[exit code 3]" in request.json["messages"][-1]["content"]
-    assert stored(cli.home).messages[0].files[0].name.endswith(", exit code 3")
-
-
-def test_in_the_plain_chat_ctrl_c_stops_it_and_keeps_its_output(begin, tmp_path):  # noqa: F811
-    talk = begin()
+    talk.wait_prompt()
     typed, file = numbered(tmp_path, "echo begun; sleep 600")
     talk.type(typed, sees="Running. Ctrl+C stops it.")
     number = number_in(file)
     talk.type("\x03", sees="stopped (")
     talk.wait_for("Stopped.\nYou:")
     assert not is_running(number)
-    leave(talk)
+    assert server.seen(CHAT) == []
+    talk.type("Why?\r", sees="Beans.\nYou:")
+    talk.leave()
+    [request] = server.seen(CHAT)
+    assert "␛c›evil\n[exit code 3]" in request.json["messages"][-1]["content"]
+    assert "begun\n[stopped" in request.json["messages"][-1]["content"]
+    assert stored(cli.home).messages[0].files[0].name.endswith(", exit code 3")
 
 
 def test_on_a_pipe_it_is_a_prompt(cli, server, tmp_path):
@@ -129,47 +108,24 @@ def test_on_a_pipe_it_is_a_prompt(cli, server, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_neither_earlier_prompts_nor_pastes_run_in_the_plain_chat(
-    begin,  # noqa: F811
-    cli,
-    server,
-    tmp_path,
-):
-    server.on(CHAT, *(chat_reply(text) for text in ("A.", "B.", "C.")))
+def test_neither_earlier_prompts_nor_pastes_run_in_the_plain_chat(begin, cli, server, tmp_path):
     line = f"!touch {tmp_path}/ran"
-    cli("--plain", stdin=f"{line}\n")
-    talk = begin("-r", "last")
-    talk.type("/sessions\r", sees="1. “!touch")
-    wait_prompt(talk)
-    talk.type("\x1b[A\x1b[A\x1b[A\x1b[A")  # farther back than the prompt that was sent
-    talk.wait_until(lambda: talk.text.rstrip().endswith("You:\n/sessions"), "the oldest line")
-    talk.type("\x15")
-    wait_prompt(talk)
+
+    async def import_prompts():
+        async with aclosing(store_at(cli.home)) as store:
+            for text in ("Plant beans", line, f"\n{line}", f"{line}\n"):
+                await store.append(header(), prompt(text))
+
+    asyncio.run(import_prompts())
+    server.on(CHAT, *(chat_reply(text) for text in ("A.", "B.", "C.")))
+    talk = begin()
+    talk.type("\x1b[A\r", sees="A.\nYou:")  # of these, one is brought back
     talk.paste(f"{line}\nx")
     talk.type("\r", sees="B.\nYou:")
     talk.type(f'"""{line}"""\r', sees="C.\nYou:")
-    talk.type("\x04")
-    assert talk.wait_exit() == 0
+    talk.leave()
     assert not (tmp_path / "ran").exists()
-    assert texts(cli.home)[2::2] == [f"{line}\nx", line]
-
-
-def test_an_earlier_prompt_with_line_ends_around_a_command_does_not_run_in_the_plain_chat(
-    begin,  # noqa: F811
-    cli,
-    server,
-    tmp_path,
-):
-    server.on(CHAT, chat_reply("A."))
-    line = f"!touch {tmp_path}/ran"
-    for text in ("Plant beans", f"\n{line}", f"{line}\n"):  # as an imported chat may have them
-        asyncio.run(on_disk(cli, "append", header(), prompt(text)))
-    talk = begin()
-    talk.type("\x1b[A\r", sees="A.\nYou:")
-    leave(talk)
-    assert not (tmp_path / "ran").exists()
-    [request] = server.seen(CHAT)
-    assert request.json["messages"][-1]["content"] == "Plant beans"
+    assert texts(cli.home)[::2] == ["Plant beans", f"{line}\nx", line]
 
 
 def paste(talk, text):
@@ -178,11 +134,17 @@ def paste(talk, text):
     talk.type(f"\x1b[200~{text}\x1b[201~" if marks else text)
 
 
-@pytest.mark.parametrize("option", ["--plain", "--inline"])
 @pytest.mark.parametrize(
-    "env", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}, {"INSIDE_EMACS": "29"}], ids=str
+    ("option", "env"),
+    [
+        ("--plain", {}),
+        ("--inline", {"NO_COLOR": "1"}),
+        ("--inline", {"TERM": "dumb"}),
+        ("--plain", {"INSIDE_EMACS": "29"}),
+    ],
+    ids=str,
 )
-def test_a_pasted_line_with_its_end_runs_nothing(begin, server, tmp_path, option, env):  # noqa: F811
+def test_a_pasted_line_with_its_end_runs_nothing(begin, server, tmp_path, option, env):
     gate = Gate()
     server.on(CHAT, sse("One", gate, ".", finish(), DONE), chat_reply("Two."))
     talk = begin(argv=(option,), **env)
@@ -201,7 +163,7 @@ def test_a_pasted_line_with_its_end_runs_nothing(begin, server, tmp_path, option
     else:
         talk.wait_until(lambda: talk.text.count("does not mark pastes") == 2, "the refusal")
     talk.type("Next\r", sees="Two.\nYou:")
-    leave(talk)
+    talk.leave()
     assert not (tmp_path / "ran").exists()
 
 

@@ -1,8 +1,4 @@
-"""Tools end to end: a real llama.cpp server, a real MCP server, and functions of a real `tools.py`.
-
-A relay adds a bias to the calls that must be made: the model of 135M parameters would rather chat. What it
-calls with is held to the schema by the server's grammar.
-"""
+"""A tool end to end: a real llama.cpp server and a real MCP server."""
 
 from __future__ import annotations
 
@@ -15,7 +11,6 @@ import pytest
 
 from tests.support.lmchat_screen import STEADY, configure
 from tests.support.programs import Cli
-from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
     DONE,
     Reply,
@@ -28,20 +23,15 @@ from tests.support.scripted_server import (
 )
 
 pytestmark = pytest.mark.timeout(120)
-_BIAS = {"logit_bias": [["<tool_call>", 4]], "stop": ["</tool_call>"], "parallel_tool_calls": False}
 _TIME = Path(sys.executable).with_name("mcp-server-time")
 _CONFIG = f"""{STEADY}
-reasoning_effort = "none"
 max_tokens = 40
 [tools]
-choice = "required"
-approve = "APPROVE"
+approve = "always"
 [[mcp]]
 name = "time"
 command = "{_TIME}"
 args = ["--local-timezone", "UTC"]
-[tools.approval]
-"time/convert_time" = "never"
 """
 
 
@@ -55,36 +45,6 @@ def _forward(real_url: str, seen: Seen, **more: object) -> Reply:
     return body_reply(
         reply.content, status=reply.status_code, content_type=kind, headers={"Server": product}
     )
-
-
-@pytest.fixture
-def relay(start_real_server):
-    real = start_real_server(reasoning=8)
-
-    def forward(seen: Seen) -> Reply:
-        more = _BIAS if b'"tool_choice"' in seen.body else {}
-        return _forward(real.url, seen, **more)
-
-    with ScriptedServer() as server:
-        server.unknown = forward
-        yield server
-
-
-def _calls(server) -> list[dict]:
-    """The tool messages that the model was sent, of all requests."""
-    sent = [one.json["messages"] for one in server.seen(CHAT)]
-    return [message for messages in sent for message in messages if message["role"] == "tool"]
-
-
-def test_ask_runs_a_tool_of_an_mcp_server_that_the_model_calls(relay, tmp_path):
-    configure(tmp_path, _CONFIG.replace("APPROVE", "always"))
-    done = Cli(home=tmp_path, url=relay.url, wait_s=60).json(
-        "ask", "--tools", "--json", "What time is it in Tokyo?"
-    )
-    step = done["steps"][0]
-    assert step["tool"].startswith("time/")
-    assert _calls(relay)[0]["content"] == step["result"]
-    assert done["reply"]
 
 
 @pytest.mark.rule("R-45")
@@ -115,8 +75,7 @@ def test_the_prompt_after_a_tool_call_has_the_thought_in_front_of_the_call(
         prompts.append(json.loads(lines[-1])["__verbose"]["prompt"])
         return reply
 
-    config = _CONFIG.replace("APPROVE", "always").replace('reasoning_effort = "none"', "")
-    configure(tmp_path, config)
+    configure(tmp_path, _CONFIG)
     with ScriptedServer() as server:
         server.unknown = play
         cli = Cli(home=tmp_path, url=server.url, wait_s=60)

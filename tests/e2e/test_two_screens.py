@@ -11,8 +11,8 @@ import pytest
 from lmchat.domain.message import AnswerState
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import faults_in
-from tests.support.lmchat_screen import LMChatScreen, leave, ready_screen, stored
-from tests.support.programs import LMCHAT, run
+from tests.support.lmchat_screen import LMChatScreen, leave, ready_screen, stored, texts
+from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, finish, sse
 
@@ -35,9 +35,7 @@ def two_screens(home, server, *words):
 
 def begin(home, server) -> None:
     """Write a session of one question and its answer."""
-    with ready_screen(home, server.url) as screen:
-        screen.ask("The beginning.", answers=1)
-        leave(screen)
+    assert Inside(home, server.url)("ask", "--save", "The beginning.").returncode == 0
 
 
 def tree(home):
@@ -91,34 +89,25 @@ def test_both_stream_in_the_same_session_and_both_answers_are_whole(tmp_path, se
     assert reply.parent_id == root.message_id
 
 
-@pytest.mark.parametrize("is_streaming", [False, True])
-def test_a_session_purged_under_an_open_view_is_whole_again_with_the_next_word(
-    tmp_path, server, is_streaming
-):
+def test_a_session_purged_under_an_open_view_is_whole_again_with_the_next_word(tmp_path, server):
+    def purge():
+        session_id = stored(tmp_path).header.session_id
+        done = Inside(tmp_path)("sessions", "purge", session_id, "--yes")
+        assert done.returncode == 0
+
     begin(tmp_path, server)
     gate = Gate()
     with ready_screen(tmp_path, server.url, "-r", "last") as screen:
         screen.wait_for("Hello there.")
-        if is_streaming:
-            server.on(CHAT, sse("it begins ", gate, "it ends", finish(), DONE))
-            screen.ask("Go on.", sees="it begins")
-        session_id = stored(tmp_path).header.session_id
-        assert (
-            run([*LMCHAT, "sessions", "purge", session_id, "--yes"], home=tmp_path).returncode == 0
-        )
-        if not is_streaming:
-            server.on(CHAT, sse("it begins ", gate, "it ends", finish(), DONE))
-            screen.ask("Go on.")
+        purge()
+        server.on(CHAT, sse("it begins ", gate, "it ends", finish(), DONE))
+        screen.ask("Go on.", sees="it begins")
+        purge()
         gate.open()
         screen.wait_for("it ends")
         screen.wait_answered(2)
         leave(screen)
-    assert [message.text for message in stored(tmp_path).messages] == [
-        "The beginning.",
-        "Hello there.",
-        "Go on.",
-        "it begins it ends",
-    ]
+    assert texts(tmp_path) == ["The beginning.", "Hello there.", "Go on.", "it begins it ends"]
 
 
 def test_an_answer_whose_lmchat_was_killed_is_interrupted_in_the_other(tmp_path, server):

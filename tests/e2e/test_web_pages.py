@@ -1,4 +1,4 @@
-"""Pages of the web on real terminals and on the command line; sockets count what is downloaded."""
+"""Pages of the web in the plain chat and on the command line; sockets count what is downloaded."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_plain import begin, leave, prompts  # noqa: F401 - a fixture
-from tests.support.lmchat_screen import leave as leave_screen
 from tests.support.page_host import PageHost, reply_of
 from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT
@@ -22,40 +20,25 @@ def host():
         yield pages
 
 
-def test_the_screen_asks_and_sends_the_page_with_the_prompt(screen, server, host):
-    address = host.put("/beans", reply_of(SAVED))
-    screen.type(f"/file {address}\r", sees=f"Host: 127.0.0.1, port {host.port}")
-    assert (host.connections, server.seen(CHAT)) == (0, [])
-    screen.wait_time(0.6)  # the question takes no key at once
-    screen.type("y", hides="Download this page?")
-    screen.wait_until(lambda: f"[{address}" in screen.prompt_text, "the page in the prompt")
-    screen.type("When?\r")
-    screen.wait_answered()
-    [text] = prompts(server)
-    assert text.startswith(f"{address} (")
-    assert text.endswith("When?")
-    assert "Outdoors  mid May  August" in text
-    assert "def distance(rows):\n    return rows * 60  # cm" in text
-    assert "evil" not in text
-    assert host.connections == 1
-    leave_screen(screen)
-    assert screen.left_behind() == []
+def prompts(server):
+    return [request.json["messages"][-1]["content"] for request in server.seen(CHAT)]
 
 
-@pytest.mark.parametrize(("typed", "is_sent"), [("y\r", True), ("\r", False)])
-def test_the_plain_chat_asks_once_a_host(begin, server, host, typed, is_sent):  # noqa: F811
+def test_the_plain_chat_asks_once_a_host(begin, server, host):
     address = host.put("/beans", reply_of(SAVED))
     talk = begin()
     talk.type(f"/file {address}\r", sees=f"from 127.0.0.1, port {host.port}? [y/N]")
+    talk.type("\r", sees="Nothing was downloaded from")
+    talk.wait_prompt()
     assert host.connections == 0
-    talk.type(typed, sees="begins with" if is_sent else "Nothing was downloaded from")
-    if is_sent:
-        talk.type(f"/file {address}\r")
-        talk.wait_until(lambda: talk.text.count("begins with") == 2, "the page again")
+    talk.type(f"/file {address}\r")
+    talk.wait_until(lambda: talk.text.count("? [y/N]") == 2, "the question again")
+    talk.type("y\r", sees="begins with")
+    talk.type(f"/file {address}\r")
+    talk.wait_until(lambda: talk.text.count("begins with") == 2, "the page again")
     talk.type("When?\r", sees="Hello there.\nYou:")
-    assert prompts(server)[0].count("Outdoors  mid May  August") == host.connections
-    assert host.connections == (2 if is_sent else 0)
-    leave(talk)
+    assert prompts(server)[0].count("Outdoors  mid May  August") == host.connections == 2
+    talk.leave()
 
 
 def test_ask_downloads_only_from_hosts_that_are_named(cli, server, host):

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
+import re
 import subprocess
 
 import pytest
 
 from lmchat.machine.watchdog import ALL_INPUT, watched
-from tests.e2e.test_cli_tools import calling
 from tests.support import mcp_server
-from tests.support.programs import PYTHON, WAIT_S, Cli, run, start
+from tests.support.programs import PYTHON, WAIT_S, Cli, run, start, write_tools
 from tests.support.pty_program import ROOT
-from tests.support.scripted_products import CHAT, chat_reply, router
+from tests.support.scripted_products import CHAT, calling, chat_reply, plain, router
+from tests.support.scripted_server import ScriptedServer
 
 _MODULES = ("fcntl", "termios", "pwd", "grp", "resource", "tty", "pty", "readline")
 _WITHOUT_ANY_LOCK = f"""
@@ -37,24 +37,26 @@ for module in pkgutil.walk_packages(lmchat.__path__, "lmchat."):
     if not module.name.endswith(".__main__"):
         importlib.import_module(module.name)
 """
-_LMCHAT = "import runpy; sys.argv[0] = 'lmchat'; runpy.run_module('lmchat', run_name='__main__')"
+_COMMANDS = """
+import json
+from lmchat.__main__ import main
+done, printed = [], sys.stdout
+for words, typed in json.load(sys.stdin):
+    sys.stdin, sys.stdout, sys.stderr = (
+        tempfile.TemporaryFile("w+", encoding="utf-8") for _ in range(3)
+    )
+    sys.stdin.write(typed)
+    sys.stdin.seek(0)
+    try:
+        code = main(words)
+    except SystemExit as end:
+        code = end.code
+    for file in (sys.stdout, sys.stderr):
+        file.seek(0)
+    done.append((code or 0, sys.stdout.read(), sys.stderr.read()))
+printed.write(json.dumps(done))
+"""
 _MAY_IMPORT = ("terminal/", "machine/", "engine/", "tui/quirks/driver.py")
-
-
-class CliWithoutPosix(Cli):
-    """Commands of a user whose Python lacks what Windows lacks."""
-
-    blocked = _BLOCKED
-
-    def argv(self, *words: str) -> list[str]:
-        return [PYTHON, "-c", self.blocked + _LMCHAT, *super().argv(*words)[3:]]
-
-
-@pytest.fixture(params=[_BLOCKED, _WITHOUT_ANY_LOCK], ids=["as on Windows", "without any lock"])
-def without(request, tmp_path, server):
-    cli = CliWithoutPosix(tmp_path, server.url)
-    cli.blocked = request.param
-    return cli
 
 
 def test_every_module_can_be_imported(tmp_path):
@@ -64,20 +66,9 @@ def test_every_module_can_be_imported(tmp_path):
 
 def test_only_what_deals_with_the_system_imports_posix_modules():
     for path in (ROOT / "lmchat").rglob("*.py"):
-        imports = [
-            node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import)
-        ]
-        found = {name.name for node in imports for name in node.names} & {*_MODULES} - {"readline"}
+        imported = set(re.findall(r"^ *import (\w+)", path.read_text(), re.MULTILINE))
+        found = imported & {*_MODULES} - {"readline"}
         assert not found or str(path.relative_to(ROOT / "lmchat")).startswith(_MAY_IMPORT), path
-
-
-@pytest.mark.parametrize(
-    "words", [("--help",), ("config", "show"), ("sessions",), ("doctor", "--help")]
-)
-def test_a_command_runs(without, words):
-    done = without(*words)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout or "There are no saved sessions." in done.stderr
 
 
 def test_a_value_is_checked_against_its_schema(tmp_path):
@@ -103,63 +94,57 @@ asyncio.run(main())
     assert (done.returncode, done.stdout.splitlines()) == (0, expected), done.stderr
 
 
-def test_a_saved_session_goes_on(without, server):
-    server.on(CHAT, chat_reply("Hello."), chat_reply("Hello again."))
-    assert without("ask", "--save", "Say hello.").returncode == 0
-    done = without("ask", "-r", "last", "And again.")
-    assert (done.returncode, done.stdout) == (0, "Hello again.\n"), done.stderr
-    assert [message["content"] for message in server.seen(CHAT)[1].json["messages"]] == [
-        *("Say hello.", "Hello.", "And again."),
-    ]
-    assert "Hello again." in without("export", "last").stdout
+def answer(seen):
+    """Call a function where the request offers some and the prompt is the last message."""
+    has_tools = bool(seen.json.get("tools")) and seen.json["messages"][-1]["role"] == "user"
+    if has_tools:
+        return calling(("python__add", '{"a": 3}'))
+    return chat_reply(f"Answer {len(seen.json['messages'])} of {seen.json['model']}.")
 
 
-def test_a_chat_of_another_program_is_imported(without, tmp_path):
-    talk = [
-        {"role": "user", "content": "Which beans?"},
-        {"role": "assistant", "content": "Broad ones."},
-    ]
+@pytest.fixture
+def other():
+    """A server that is not known to lack tools."""
+    with plain(ScriptedServer(), "tiny") as scripted:
+        yield scripted.on(CHAT, answer)
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("blocked", [_BLOCKED, _WITHOUT_ANY_LOCK], ids=["Windows", "no lock"])
+def test_commands_chats_imports_and_tools_work(tmp_path, server, other, blocked):
+    router(server).on(CHAT, answer)
+    cli = Cli(tmp_path)
+    talk = [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": "Broad ones."}]
     (tmp_path / "chat.json").write_text(json.dumps({"messages": talk}))
-    done = without("import", str(tmp_path / "chat.json"))
+    config = f"[[mcp]]\nname = 'files'\ncommand = '{PYTHON}'\nargs = ['{mcp_server.__file__}']\n"
+    write_tools(cli, config=f"[tools]\napprove = 'always'\n{config}")
+    at = ["--endpoint", server.url, "-m", "small"]
+    steps = [
+        (["--help"], "", "usage"),
+        (["config", "show"], "", "approve"),
+        (["doctor", "--help"], "", "usage"),
+        ([*at, "ask", "--save", "Say hello."], "", "Answer 1 of small."),
+        ([*at, "ask", "-r", "last", "And again."], "", "Answer 3 of small."),
+        (["export", "last"], "", "Answer 3 of small."),
+        (["import", str(tmp_path / "chat.json")], "", ""),
+        (["export", "last"], "", "Broad ones."),
+        ([*at[:2], "compare", "-m", "small", "-m", "large", "Hi"], "", "Answer 1 of large."),
+        ([*at, "--plain"], "Say hello.\n", "Answer 1 of small."),
+        ([*at, "--plain", "-r", "last"], "And again.\n", "Answer 3 of small."),
+        (["sessions"], "", "Say hello."),
+        (["tools", "call", "python/add", '{"a": 3}'], "", "5"),
+        (["tools", "call", "files/echo", '{"text": "x"}'], "", "x"),
+        (["--endpoint", other.url, "ask", "--tools", "3 and 2?"], "", "Answer 3 of tiny."),
+    ]
+    given = json.dumps([step[:2] for step in steps])
+    argv = [PYTHON, "-c", f"{blocked}{_COMMANDS}"]
+    done = run(argv, home=tmp_path, stdin=given, wait_s=60)
     assert done.returncode == 0, done.stderr
-    assert "Broad ones." in without("export", "last").stdout
-
-
-def test_models_are_compared(without, server):
-    router(server)
-    done = without("compare", "-m", "small", "-m", "large", "Hi")
-    assert done.returncode == 0, done.stderr
-    assert "## large\nHello there." in done.stdout
-
-
-def test_the_plain_chat_saves_and_goes_on(without, server):
-    server.on(CHAT, chat_reply("Hello."), chat_reply("Hello again."))
-    done = without("--plain", stdin="Say hello.\n")
-    assert (done.returncode, "Hello." in done.stdout) == (0, True), done.stderr
-    done = without("--plain", "-r", "last", stdin="And again.\n")
-    assert (done.returncode, "Hello again." in done.stdout) == (0, True), done.stderr
-    assert len(server.seen(CHAT)[1].json["messages"]) == 3
-
-
-def write_tools(cli):
-    server = f"command = '{PYTHON}'\nargs = ['{mcp_server.__file__}']\n"
-    cli.configure(f"[tools]\napprove = 'always'\n[[mcp]]\nname = 'files'\n{server}")
-    (cli.folder / "tools.py").write_text(
-        "def add(a: int) -> int:\n    'Add 2.'\n    return a + 2\n"
-    )
-
-
-def test_tools_run(without, server):
-    write_tools(without)
-    for name, arguments, expected in (
-        ("python/add", '{"a": 3}', "5"),
-        ("files/echo", '{"text": "x"}', "x"),
+    for (words, _, wanted), (code, printed, told) in zip(
+        steps, json.loads(done.stdout), strict=True
     ):
-        done = without("tools", "call", name, arguments)
-        assert (done.returncode, done.stdout.strip()) == (0, expected), done.stderr
-    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("It is 5."))
-    done = without("ask", "--tools", "3 and 2?")
-    assert (done.returncode, "It is 5." in done.stdout) == (0, True), done.stderr
+        assert code == 0, (words, told)
+        assert wanted in printed, (words, told)
 
 
 def test_the_tool_host_itself_runs_under_its_watchdog(tmp_path):

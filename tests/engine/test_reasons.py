@@ -54,9 +54,8 @@ def test_too_little_memory_is_told_with_need_and_supply(monkeypatch, log, ended_
     assert "smaller context window under [local]" in error.hint
 
 
-@pytest.mark.parametrize(
-    ("model", "report", "exit_code", "log", "message"),
-    [
+def test_anything_else_is_told_with_the_first_error_and_the_log():
+    for model, report, exit_code, log, message in [
         (
             MODEL,
             FAILED,
@@ -76,14 +75,10 @@ def test_too_little_memory_is_told_with_need_and_supply(monkeypatch, log, ended_
         (MODEL, None, -signal.SIGSEGV, "", "crashed (signal SIGSEGV)."),
         (MODEL, None, -99, "", "crashed (signal 99)."),
         (None, None, None, "", "crashed (it does not answer)."),
-    ],
-)
-def test_anything_else_is_told_with_the_first_error_and_the_log(
-    model, report, exit_code, log, message
-):
-    error = why_failed(model, report, exit_code, log, LOG)
-    assert error.message == f"The built-in engine {message}"
-    assert error.hint == "Read its log, /state/engine.log."
+    ]:
+        error = why_failed(model, report, exit_code, log, LOG)
+        assert error.message == f"The built-in engine {message}"
+        assert error.hint == "Read its log, /state/engine.log."
 
 
 def test_the_end_of_the_log_is_kept_for_who_wants_the_details():

@@ -183,10 +183,8 @@ def test_a_lexer_that_loses_characters_or_fails_is_not_believed(monkeypatch, lex
     assert colours_of("python", "x = 1") == ("failed", b"")
 
 
-@pytest.mark.parametrize(
-    "language", ["console", "psql", "rconsole", "robotframework", "json", "diff"]
-)
-@pytest.mark.parametrize("text", ["$ ls\ntotal 0", "$ ls", "", "a\n", "\n\n"])
-def test_no_lexer_swallows_or_adds_a_line(language, text):
-    state, colours = colours_of(language, text)
-    assert (state, len(colours)) == ("found", len(text))
+def test_no_lexer_swallows_or_adds_a_line():
+    for text in ["$ ls\ntotal 0", "$ ls", "", "a\n", "\n\n"]:
+        for language in ["console", "psql", "rconsole", "robotframework", "json", "diff"]:
+            state, colours = colours_of(language, text)
+            assert (state, len(colours)) == ("found", len(text))

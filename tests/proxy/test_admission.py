@@ -1,13 +1,27 @@
+"""What a request has to pass before it is sent: its form, the allow list, its size, the limit."""
+
 from __future__ import annotations
 
 import logging
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.config.settings import LimitSettings
+from lmchat.domain.message import Role, text_message
+from lmchat.domain.product import Product
+from lmchat.domain.request import ChatRequest
 from lmchat.domain.server import Endpoint
-from lmchat.errors import LMChatError
-from tests.support.proxy_calls import ask, events_of
+from lmchat.errors import (
+    BodyTooLarge,
+    EndpointNotAllowed,
+    LMChatError,
+    RequestInvalid,
+    TooManyRequests,
+)
+from lmchat.proxy import admission as module
+from lmchat.proxy.admission import AllowList, Limiter, Purpose, check_request, check_size
+from tests.support.proxy_calls import ask, events_of, failure_of
 from tests.support.scripted_products import plain
 
 _REMOTE = Endpoint.parse("https://api.example.com")
@@ -50,7 +64,7 @@ async def test_a_refusal_is_logged_by_step_and_kind_and_counted(
     if step == "limiter":
         await events_of(client, ask(server))
     sent = len(server.requests)
-    _, error = await events_of(client, ask(**({"server": server, "text": _WORD} | wrong)))
+    error = await failure_of(client, ask(**({"server": server, "text": _WORD} | wrong)))
     assert error.kind == kind
     assert logged(logging.INFO) == [f"chat request refused by {step}: {kind}"]
     assert logged(logging.DEBUG)[-1:] == (
@@ -72,3 +86,154 @@ async def test_a_look_that_is_refused_is_logged_and_is_no_chat_request(make_clie
             await look
     assert logged(logging.INFO) == ["probe request refused by allow-list: not_allowed"] * 3
     assert client.metrics().refused_requests == 0
+
+
+GOOD = ChatRequest(
+    endpoint=Endpoint.parse("localhost:1"),
+    product=Product.JAN,
+    model="qwen3",
+    messages=(text_message(Role.USER, "Hi"),),
+)
+
+
+def test_each_wrong_part_is_named_in_the_fixed_words():
+    for changes, words in (
+        ({"model": ""}, "No Jan model selected"),
+        ({"model": "", "product": Product.LM_STUDIO}, "No LM Studio model selected"),
+        ({"model": "", "product": Product.OPENAI_COMPATIBLE}, "No LM Studio model selected"),
+        ({"model": None}, "Invalid model parameter"),
+        ({"model": 7}, "Invalid model parameter"),
+        ({"model": "  "}, "Invalid model parameter"),
+        ({"model": "a\nb"}, "Invalid model parameter"),
+        ({"model": "x" * 2000}, "Invalid model parameter"),
+        ({"messages": ()}, "Invalid messages array"),
+        ({"messages": None}, "Invalid messages array"),
+        ({"messages": (text_message(Role.USER, ""),)}, "Invalid message content"),
+    ):
+        with pytest.raises(RequestInvalid) as caught:
+            check_request(replace(GOOD, **changes))
+        assert caught.value.message.startswith(words)
+
+
+def test_a_body_that_is_too_large_names_its_size_and_the_largest_message():
+    messages = (text_message(Role.USER, "a"), text_message(Role.USER, "é" * 1_000_000))
+    check_size(b"x" * 2_000_000, messages, 2)
+    with pytest.raises(
+        BodyTooLarge, match=r"2\.0 MB; the limit is 2 MB\. Message 2 \(user\) alone is 2\.0 MB"
+    ):
+        check_size(b"x" * 2_000_001, messages, 2)
+
+
+def test_what_is_over_the_budget_is_refused_with_the_exact_words_and_the_seconds():
+    limiter = Limiter(3)
+    for left in (2, 1, 0):
+        limiter.take(Purpose.CHAT, Product.OLLAMA)
+        assert (limiter.budget().left, limiter.budget().limit) == (left, 3)
+    with pytest.raises(TooManyRequests) as caught:
+        limiter.take(Purpose.CHAT, Product.OLLAMA)
+    assert caught.value.message.startswith(
+        "Too many requests to Ollama, please try again later: the limit is 3 a minute"
+    )
+    assert 1 <= caught.value.wait_s <= 60
+    assert f"{caught.value.wait_s} s" in caught.value.message
+
+
+def test_looking_and_chatting_do_not_starve_each_other(monkeypatch):
+    monkeypatch.setattr(module, "PROBES_PER_MINUTE", 2)
+    limiter = Limiter(1)
+    limiter.take(Purpose.CHAT)
+    limiter.take(Purpose.PROBE)
+    limiter.take(Purpose.PROBE)
+    with pytest.raises(TooManyRequests):
+        limiter.take(Purpose.PROBE)
+    with pytest.raises(TooManyRequests):
+        limiter.take(Purpose.CHAT)
+
+
+LOOKS_LIKE_LOOPBACK = (
+    "localhost.evil.com 127.0.0.1.nip.io 127.0.0.1.evil.com:1234 evil.com/127.0.0.1 0.0.0.1 192.168.1.5"
+    " 10.0.0.1 169.254.169.254/latest/meta-data 2130706433 127.1 0x7f000001 0x7f.1 0177.0.0.1 0 0.0.0.0 [::]"
+    " [::2] [::ffff:8.8.8.8] [::ffff:10.0.0.1] \u24dbocalhost \uff11\uff12\uff17.0.0.1 lo\u0441alhost"
+    " localhost\u3002evil.com localhost%00.evil.com localhost%2eevil.com localhostx xlocalhost 127.0.0.1x"
+)
+
+
+def test_what_only_looks_like_this_machine_is_refused():
+    for address in LOOKS_LIKE_LOOPBACK.split():
+        with pytest.raises(EndpointNotAllowed, match=r"^Endpoint not allowed"):
+            AllowList().check(Endpoint.parse(f"http://{address}"))
+
+
+def test_this_machine_is_allowed_at_any_port():
+    for address in (
+        "http://127.0.0.1:1234",
+        "localhost:8080",
+        "LOCALHOST",
+        "http://localhost./v1",
+        "http://[::1]:9/v1",
+        "https://127.0.0.1",
+        "http://127.8.9.1:1",
+        "http://[::ffff:127.0.0.1]:1234",
+    ):
+        AllowList().check(Endpoint.parse(address))
+
+
+def test_a_named_host_is_allowed_at_any_port_and_with_a_port_at_that_one_only():
+    hosts = AllowList(
+        ["box.lan", "other.lan:8000", "192.168.1.5", "2001:db8::1", "[2001:db8::2]:8000"]
+    )
+    for address in (
+        "http://box.lan",
+        "https://BOX.lan:9999",
+        "http://other.lan:8000",
+        "http://192.168.1.5:1",
+        "http://[2001:db8:0::1]:7",
+        "http://[2001:db8::2]:8000",
+    ):
+        hosts.check(Endpoint.parse(address))
+    for address in (
+        "http://other.lan:8001",
+        "http://sub.box.lan",
+        "http://box.lan.evil.com",
+        "http://[2001:db8::2]:1",
+    ):
+        with pytest.raises(EndpointNotAllowed, match="be allowed by --allow-host"):
+            hosts.check(Endpoint.parse(address))
+
+
+def test_a_wrong_host_is_told_with_the_places_to_correct_it():
+    with pytest.raises(EndpointNotAllowed) as caught:
+        AllowList(["host/path"])
+    assert (
+        caught.value.hint
+        == "Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080"
+    )
+
+
+def test_what_is_no_host_cannot_be_allowed():
+    for host in (
+        "",
+        "*",
+        "a b",
+        "http://x",
+        "user@host",
+        "host/path",
+        "host:port",
+        "a?b",
+        "host:?",
+        "host:#",
+    ):
+        with pytest.raises(EndpointNotAllowed):
+            AllowList([host])
+
+
+def test_an_endpoint_made_by_hand_has_to_be_what_it_says():
+    for endpoint in (
+        Endpoint(scheme="http", host="localhost@evil.com", port=80),
+        Endpoint(scheme="http", host="localhost", port=80, path="@evil.com/v1"),
+        Endpoint(scheme="ftp", host="localhost", port=80),
+        Endpoint(scheme="http", host="LOCALHOST", port=80),
+        Endpoint(scheme="http", host="", port=80),
+    ):
+        with pytest.raises(EndpointNotAllowed):
+            AllowList(["evil.com"]).check(endpoint)

@@ -7,15 +7,12 @@ import pytest
 
 from lmchat.errors import WrongUse
 from lmchat.proxy import (
-    NoServerFound,
-    RequestInvalid,
     StreamFinished,
-    StreamInterrupted,
     SyncClient,
     TextDelta,
 )
 from tests.support.scripted_products import CHAT, chat_reply, lm_studio, plain
-from tests.support.scripted_server import Cut, Hold, sse
+from tests.support.scripted_server import Hold, sse
 
 
 @pytest.fixture
@@ -86,34 +83,6 @@ def test_a_stream_that_the_garbage_collector_closes_does_not_hold_up_the_client(
     assert not chatting.is_alive()
     assert server.seen(CHAT)[0].client_left.wait(5)
     client.close()
-
-
-def test_a_stream_that_breaks_off_hands_out_what_came_and_raises(server, client):
-    server.on(CHAT, sse("one", Cut()))
-    came = []
-    with pytest.raises(StreamInterrupted):
-        came.extend(client.stream("Hi"))
-    assert [one.text for one in came if isinstance(one, TextDelta)] == ["one"]
-
-
-def test_errors_are_those_of_the_other():
-    with SyncClient("http://127.0.0.1:1") as client:
-        with pytest.raises(NoServerFound):
-            client.chat("Hi")
-        with pytest.raises(RequestInvalid):
-            list(client.stream([]))
-
-
-def test_several_threads_may_use_one(client):
-    answers = []
-    threads = [
-        threading.Thread(target=lambda: answers.append(client.chat("Hi").text)) for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert answers == ["Hello there."] * 4
 
 
 def test_closing_stops_what_runs_in_other_threads(server, client):

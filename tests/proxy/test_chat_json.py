@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import asyncio
 import json
 
 import pytest
 
-from lmchat.proxy import AnswerUnfit, Client, RequestInvalid, SyncClient
+from lmchat.proxy import AnswerUnfit, Client, RequestInvalid
 from tests.support.scripted_products import CHAT, chat_reply, plain
 from tests.support.scripted_server import DONE, delta, finish, sse
 
@@ -39,78 +38,60 @@ async def test_the_value_is_returned_with_the_answer_that_held_it(server, client
     assert seen.json["response_format"]["json_schema"] == {"name": "person", "schema": PERSON}
 
 
-@pytest.mark.parametrize(
-    ("text", "misfit"),
-    [
+async def test_a_model_that_ignores_the_schema_is_told_what_does_not_fit(server, client):
+    for text, misfit in (
         ('{"name": "Ada", "age": "36"}', "at $.age: '36' is not of type 'integer'"),
         ("Ada, 36.", "it has no JSON value"),
-    ],
-)
-async def test_a_model_that_ignores_the_schema_is_told_what_does_not_fit(
-    text, misfit, server, client
-):
-    server.on(CHAT, chat_reply(text), chat_reply(ADA_TEXT))
-    found = await client.chat_json([("system", "Be brief."), ("user", "Who?")], PERSON)
-    assert (found.value, found.first_misfit) == (
-        ADA,
-        f"The answer does not match the schema: {misfit}.",
-    )
-    *before, repair = sent_messages(server)
-    assert before == [*sent_messages(server, 0), {"role": "assistant", "content": text}]
-    assert repair["role"] == "user"
-    assert repair["content"].startswith(
-        f"Your answer does not match: {misfit}. Answer again with one JSON value"
-    )
-    assert repair["content"].endswith(json.dumps(PERSON))
+    ):
+        server.requests.clear()
+        server.on(CHAT, chat_reply(text), chat_reply(ADA_TEXT))
+        found = await client.chat_json([("system", "Be brief."), ("user", "Who?")], PERSON)
+        assert (found.value, found.first_misfit) == (
+            ADA,
+            f"The answer does not match the schema: {misfit}.",
+        )
+        *before, repair = sent_messages(server)
+        assert before == [*sent_messages(server, 0), {"role": "assistant", "content": text}]
+        assert repair["role"] == "user"
+        assert repair["content"].startswith(
+            f"Your answer does not match: {misfit}. Answer again with one JSON value"
+        )
+        assert repair["content"].endswith(json.dumps(PERSON))
 
 
-async def test_the_second_misfit_is_the_error(server, client):
-    server.on(
-        CHAT, chat_reply("Ada."), chat_reply('{"name": "Ada", "age": null}'), chat_reply(ADA_TEXT)
-    )
-    with pytest.raises(AnswerUnfit) as caught:
-        await client.chat_json("Who?", PERSON)
-    assert str(caught.value) == (
+async def test_an_answer_that_fits_nowhere_is_an_error_that_says_why(server, client):
+    thought = delta(reasoning_content=ADA_TEXT)
+    cut = "The answer was cut short, so it does not match: it has no JSON value"
+    second = (
         "The answer does not match the schema, also at the second attempt: at $.age: None is not "
         "of type 'integer'."
     )
-    assert (caught.value.kind, caught.value.exit_code) == ("schema", 1)
-    assert len(server.seen(CHAT)) == 2
+    misfit = chat_reply('{"name": "Ada", "age": null}')
+    for replies, words, requests in (
+        ((chat_reply("Ada."), misfit, chat_reply(ADA_TEXT)), second, 2),
+        ((sse(thought, "Ada.", finish(), DONE),), "it has no JSON value", 2),
+        ((sse('{"name": "A', finish("length"), DONE),), cut, 1),
+        ((sse(delta(refusal="I cannot."), finish(), DONE),), "The model refused", 1),
+    ):
+        server.requests.clear()
+        server.on(CHAT, *replies)
+        with pytest.raises(AnswerUnfit) as caught:
+            await client.chat_json("Who?", PERSON)
+        assert words in str(caught.value)
+        assert (caught.value.kind, caught.value.exit_code) == ("schema", 1)
+        assert len(server.seen(CHAT)) == requests
 
 
-async def test_an_answer_without_words_is_asked_for_again_without_it(server, client):
-    server.on(CHAT, sse(delta(reasoning_content="hm"), finish(), DONE), chat_reply(ADA_TEXT))
-    assert (await client.chat_json("Who?", PERSON)).value == ADA
-    assert [one["role"] for one in sent_messages(server)] == ["user", "user"]
-
-
-async def test_a_value_that_a_server_takes_for_a_thought_is_found_there(server, client):
+async def test_a_value_is_found_in_a_thought_and_an_answer_without_words_is_asked_for_again(
+    server, client
+):
     server.on(CHAT, sse(delta(reasoning_content=ADA_TEXT), finish(), DONE))
     found = await client.chat_json("Who?", PERSON)
     assert (found.value, found.answer.text) == (ADA, "")
     assert len(server.seen(CHAT)) == 1
-
-
-async def test_a_thought_beside_an_answer_is_never_the_value(server, client):
-    server.on(CHAT, sse(delta(reasoning_content=ADA_TEXT), "Ada.", finish(), DONE))
-    with pytest.raises(AnswerUnfit, match="it has no JSON value"):
-        await client.chat_json("Who?", PERSON)
-
-
-async def test_an_answer_that_was_cut_short_is_not_asked_for_again(server, client):
-    server.on(CHAT, sse('{"name": "A', finish("length"), DONE))
-    with pytest.raises(
-        AnswerUnfit, match="The answer was cut short, so it does not match: it has no JSON value"
-    ):
-        await client.chat_json("Who?", PERSON, max_tokens=3)
-    assert len(server.seen(CHAT)) == 1
-
-
-async def test_a_model_that_refuses_is_not_asked_again(server, client):
-    server.on(CHAT, sse(delta(refusal="I cannot."), finish(), DONE))
-    with pytest.raises(AnswerUnfit, match="The model refused"):
-        await client.chat_json("Who?", PERSON)
-    assert len(server.seen(CHAT)) == 1
+    server.on(CHAT, sse(delta(reasoning_content="hm"), finish(), DONE), chat_reply(ADA_TEXT))
+    assert (await client.chat_json("Who?", PERSON)).value == ADA
+    assert [one["role"] for one in sent_messages(server)] == ["user", "user"]
 
 
 async def test_without_a_schema_any_object_fits_and_nothing_else(server, client):
@@ -130,28 +111,3 @@ async def test_a_schema_that_is_none_is_refused_before_anything_is_sent(server, 
     with pytest.raises(RequestInvalid, match=r"at \$.type: 'person' is not valid"):
         await client.chat_json("Who?", {"type": "person"})
     assert server.seen() == []
-
-
-@pytest.mark.slow
-async def test_checking_does_not_stop_the_event_loop(server, client, monkeypatch):
-    monkeypatch.setattr("lmchat.structured.json_schema.CHECK_S", 0.5)
-    ticks = 0
-    server.on(CHAT, chat_reply(json.dumps("a" * 60 + "b")))
-
-    async def tick():
-        nonlocal ticks
-        while True:
-            await asyncio.sleep(0.01)
-            ticks += 1
-
-    ticking = asyncio.create_task(tick())
-    with pytest.raises(AnswerUnfit, match="it could not be checked within"):
-        await client.chat_json("Who?", {"type": "string", "pattern": "^(a+)+$"})
-    ticking.cancel()
-    assert ticks > 10
-
-
-def test_the_client_without_an_event_loop_has_it_too(server):
-    plain(server, "tiny").on(CHAT, chat_reply(ADA_TEXT))
-    with SyncClient(server.url) as client:
-        assert client.chat_json("Who?", PERSON).value == ADA

@@ -61,30 +61,27 @@ def test_each_failure_of_the_network_is_a_sentence_with_a_step(error, kind, word
     assert (told.kind, words in told.message, bool(told.hint)) == (kind, True, True)
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_what_is_asked_over_a_connection_that_the_server_closed_meanwhile_is_asked_once_more(
-    server, method
+    server,
 ):
-    connections = Connections()
-
-    async def ask(method: str, path: str):
+    async def ask(connections: Connections, method: str, path: str):
         endpoint = endpoint_of(server)
         url = f"{endpoint.origin}{path}"
         return await connections.ask(endpoint, method, url, key=None, timeout=httpx.Timeout(5))
 
-    server.on("GET /first", json_reply({}))
-    server.on(f"{method} /then", raw_reply(Cut()), json_reply({"is": "there"}))
-    for asked, path in (("GET", "/first"), (method, "/then")):
-        reply = await ask(asked, path)
-    assert b"there" in reply.body
-    assert len(server.seen(f"{method} /then")) == 2
-    server.on(f"{method} /fresh", raw_reply(Cut()))
-    await connections.aclose()
-    connections = Connections()
-    with pytest.raises(ServerUnavailable):
-        await ask(method, "/fresh")
-    assert len(server.seen(f"{method} /fresh")) == 1
-    await connections.aclose()
+    for method in ("GET", "POST"):
+        used, fresh = Connections(), Connections()
+        server.on("GET /first", json_reply({}))
+        server.on(f"{method} /then", raw_reply(Cut()), json_reply({"is": "there"}))
+        await ask(used, "GET", "/first")
+        assert b"there" in (await ask(used, method, "/then")).body
+        assert len(server.seen(f"{method} /then")) == 2
+        await used.aclose()
+        server.on(f"{method} /fresh", raw_reply(Cut()))
+        with pytest.raises(ServerUnavailable):
+            await ask(fresh, method, "/fresh")
+        assert len(server.seen(f"{method} /fresh")) == 1
+        await fresh.aclose()
 
 
 @pytest.mark.rule("R-33")
@@ -99,22 +96,22 @@ async def test_each_origin_has_one_client():
 
 
 @pytest.mark.rule("R-33")
-@pytest.mark.parametrize("address", ["127.0.0.1:1234", "https://models.example"])
-async def test_an_idle_connection_is_dropped_before_the_server_drops_it(monkeypatch, address):
+async def test_an_idle_connection_is_dropped_before_the_server_drops_it(monkeypatch):
     """LM Studio and llama.cpp close theirs after 5 s."""
-    for name in (
-        "HTTP_PROXY",
-        "http_proxy",
-        "HTTPS_PROXY",
-        "https_proxy",
-        "ALL_PROXY",
-        "all_proxy",
-    ):
-        monkeypatch.delenv(name, raising=False)
-    connections = Connections()
-    pool = (await connections.client(Endpoint.parse(address)))._transport._pool
-    assert 0 < pool._keepalive_expiry < 5
-    await connections.aclose()
+    for address in ("127.0.0.1:1234", "https://models.example"):
+        for name in (
+            "HTTP_PROXY",
+            "http_proxy",
+            "HTTPS_PROXY",
+            "https_proxy",
+            "ALL_PROXY",
+            "all_proxy",
+        ):
+            monkeypatch.delenv(name, raising=False)
+        connections = Connections()
+        pool = (await connections.client(Endpoint.parse(address)))._transport._pool
+        assert 0 < pool._keepalive_expiry < 5
+        await connections.aclose()
 
 
 def test_this_machine_gets_less_time_to_connect_and_no_proxy():
@@ -127,24 +124,21 @@ def test_this_machine_gets_less_time_to_connect_and_no_proxy():
     ] == [True, True, True, False, False]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
+async def test_a_proxy_that_cannot_be_used_is_a_sentence_without_its_password(
+    monkeypatch, make_client
+):
+    for name, value in (
         ("HTTP_PROXY", "socks5://user:secret@127.0.0.1:1"),
         ("ALL_PROXY", "foo://user:secret@x"),
         ("HTTP_PROXY", "http://secret\x1b[31m"),
         ("HTTPS_PROXY", "http://secret:port"),
-    ],
-)
-async def test_a_proxy_that_cannot_be_used_is_a_sentence_without_its_password(
-    monkeypatch, make_client, name, value
-):
-    monkeypatch.setenv(name, value)
-    client = make_client(allowed_hosts=["box.invalid"])
-    candidate = await client.check(Endpoint.parse("http://box.invalid:1234"))
-    assert candidate.verdict is Verdict.REFUSED
-    assert "cannot be used" in candidate.detail
-    assert "secret" not in repr(candidate)
+    ):
+        monkeypatch.setenv(name, value)
+        client = make_client(allowed_hosts=["box.invalid"])
+        candidate = await client.check(Endpoint.parse("http://box.invalid:1234"))
+        assert candidate.verdict is Verdict.REFUSED
+        assert "cannot be used" in candidate.detail
+        assert "secret" not in repr(candidate)
 
 
 def test_a_proxy_that_refuses_is_suspected_and_its_password_is_not_shown(monkeypatch):

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.message import FilePart
 from lmchat.errors import BodyTooLarge
-from tests.support.proxy_calls import ask, events_of
+from tests.support.proxy_calls import ask, events_of, failure_of
 from tests.support.scripted_products import CHAT, plain
 
 IMAGE = FilePart(name="garden.png", media_type="image/png", digest="a", size=3)
@@ -19,9 +18,8 @@ def with_files(request, *parts, **files):
     return replace(request, messages=(fresh,), files=files)
 
 
-@pytest.mark.parametrize(
-    ("files", "content"),
-    [
+async def test_images_are_parts_and_other_files_are_fenced_text(server, make_client):
+    for files, content in (
         (
             {"a": b"\x89PN", "b": TEXT.encode()},
             [
@@ -34,19 +32,18 @@ def with_files(request, *parts, **files):
             "[image garden.png]\n\nFile notes .md:\n```\n\ufffd\n```\n\nWhat?",
         ),
         ({}, "[file garden.png is missing]\n\n[file notes .md is missing]\n\nWhat?"),
-    ],
-    ids=["seen", "named", "missing"],
-)
-async def test_images_are_parts_and_other_files_are_fenced_text(server, client, files, content):
-    plain(server)
-    await events_of(client, with_files(ask(server, "What?"), IMAGE, NOTES, **files))
-    assert server.seen(CHAT)[0].json["messages"] == [{"role": "user", "content": content}]
+    ):
+        server.requests.clear()
+        client = make_client()
+        plain(server)
+        await events_of(client, with_files(ask(server, "What?"), IMAGE, NOTES, **files))
+        assert server.seen(CHAT)[0].json["messages"] == [{"role": "user", "content": content}]
 
 
 async def test_files_do_not_count_for_the_limit_of_a_request(server, client):
     plain(server)
     large = {"a": bytes(9_000_000)}
     assert (await events_of(client, with_files(ask(server, "What?"), IMAGE, **large)))[1] is None
-    _, error = await events_of(client, with_files(ask(server, "What?" * 2_100_000), IMAGE, **large))
+    error = await failure_of(client, with_files(ask(server, "What?" * 2_100_000), IMAGE, **large))
     assert isinstance(error, BodyTooLarge)
     assert error.message.startswith("The request is 10.5 MB; the limit is 10 MB.")

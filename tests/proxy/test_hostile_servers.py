@@ -9,7 +9,7 @@ from lmchat.domain.event import ModelNamed, StreamFinished, UsageReported
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy import chunks, exchange
 from lmchat.proxy.think import ThinkSplitter
-from tests.support.proxy_calls import ask, events_of, text_of
+from tests.support.proxy_calls import answered, ask, events_of, failure_of, text_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
     DONE,
@@ -40,52 +40,42 @@ def events_bytes(text: str) -> bytes:
 
 
 @pytest.mark.rule("R-34")
-@pytest.mark.parametrize(
-    ("packing", "pack"),
-    [
+async def test_a_usual_packing_is_read(server, make_client):
+    for packing, pack in (
         ("gzip", gzip.compress),
         ("deflate", zlib.compress),
         ("deflate", lambda data: zlib.compress(data, wbits=-zlib.MAX_WBITS)),
         ("identity", bytes),
-    ],
-)
-async def test_a_usual_packing_is_read(server, client, packing, pack):
-    server.on(CHAT, packed(pack(events_bytes("Hello " * 50_000)), packing))
-    events, error = await events_of(client, ask(server))
-    assert error is None
-    assert text_of(events) == "Hello " * 50_000
+    ):
+        server.requests.clear()
+        client = make_client()
+        server.on(CHAT, packed(pack(events_bytes("Hello " * 50_000)), packing))
+        events = await answered(client, ask(server))
+        assert text_of(events) == "Hello " * 50_000
 
 
 async def test_a_broken_packing_interrupts(server, client):
     server.on(CHAT, packed(b"\x1f\x8bno gzip at all", "gzip"))
-    _, error = await events_of(client, ask(server))
+    error = await failure_of(client, ask(server))
     assert isinstance(error, StreamInterrupted)
 
 
-async def test_an_answer_without_end_ends_as_interrupted_and_is_kept(server, client, monkeypatch):
-    monkeypatch.setattr(chunks, "MAX_ANSWER_CHARS", 10_000)
-    server.on(CHAT, sse(*(delta("word " * 100) for _ in range(100)), Hold()))
-    events, error = await events_of(client, ask(server))
-    assert isinstance(error, StreamInterrupted)
-    assert "longer than" in error.message
-    assert 9_000 < len(text_of(events)) <= 10_000
-
-
-@pytest.mark.parametrize("shape", ["reasoning_content", "tool_calls", "white space"])
-async def test_thought_calls_and_white_space_count_for_the_length_too(
-    server, client, monkeypatch, shape
+async def test_an_answer_without_end_of_any_shape_ends_as_interrupted_and_is_kept(
+    server, make_client, monkeypatch
 ):
     monkeypatch.setattr(chunks, "MAX_ANSWER_CHARS", 10_000)
     call = {"id": "c", "function": {"name": "", "arguments": ""}}
-    piece = {
-        "reasoning_content": delta(reasoning_content="hm " * 100),
-        "tool_calls": delta(tool_calls=[call] * 20),
-        "white space": delta(" \n" * 100),
-    }[shape]
-    server.on(CHAT, sse(*(piece for _ in range(100)), Hold()))
-    _, error = await events_of(client, ask(server))
-    assert isinstance(error, StreamInterrupted)
-    assert "longer than" in error.message
+    for piece, least in (
+        (delta("word " * 100), 9_000),
+        (delta(reasoning_content="hm " * 100), 0),
+        (delta(tool_calls=[call] * 20), 0),
+        (delta(" \n" * 100), 0),
+    ):
+        server.on(CHAT, sse(*[piece] * 100, Hold()))
+        events, error = await events_of(make_client(), ask(server))
+        assert isinstance(error, StreamInterrupted)
+        assert "longer than" in error.message
+        assert least <= len(text_of(events)) <= 10_000
 
 
 def test_white_space_before_an_answer_is_not_held_back_for_ever():
@@ -97,7 +87,7 @@ def test_white_space_before_an_answer_is_not_held_back_for_ever():
 async def test_white_space_instead_of_a_reply_ends(server, client):
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n"
     server.on(CHAT, raw_reply(head, *(b"\n" * 65536 for _ in range(64)), Hold()))
-    _, error = await events_of(client, ask(server))
+    error = await failure_of(client, ask(server))
     assert isinstance(error, ServerRejected)
     assert error.kind == "not_an_llm"
 
@@ -106,8 +96,7 @@ async def test_names_and_reasons_without_end_are_cut(server, client):
     long = "é" * 100_000  # rows of the screen would read all of it each time
     first = delta("Hi", model=long) | {"system_fingerprint": long}
     server.on(CHAT, sse(first, finish(long, model=long), DONE))
-    events, error = await events_of(client, ask(server))
-    assert error is None
+    events = await answered(client, ask(server))
     [named] = [event for event in events if isinstance(event, ModelNamed)]
     [finished] = [event for event in events if isinstance(event, StreamFinished)]
     assert {named.model, named.build, finished.reason} == {"é" * chunks.MAX_NAME_CHARS}
@@ -117,43 +106,42 @@ async def test_figures_beyond_all_sense_count_as_not_told(server, client):
     usage = {"prompt_tokens": NOISE, "completion_tokens": 1e300}
     timings = {"predicted_per_second": 1e308, "prompt_per_second": -5, "cache_n": 2**63}
     server.on(CHAT, sse(delta("Hi", usage=usage, timings=timings), finish(), DONE))
-    events, error = await events_of(client, ask(server))
-    assert error is None
+    events = await answered(client, ask(server))
     reports = [event for event in events if isinstance(event, UsageReported)]
     assert all(report == UsageReported() for report in reports)
 
 
-@pytest.mark.parametrize(
-    "told",
-    [
+async def test_odd_figures_in_a_refusal_are_not_written_out(server, make_client):
+    for told in (
         {"code": NOISE, "n_prompt_tokens": NOISE, "n_ctx": 1},
         {"code": {"a": ["b"]}, "n_prompt_tokens": "many", "n_ctx": [1]},
         {"code": True, "n_prompt_tokens": -1, "n_ctx": None},
-    ],
-)
-async def test_odd_figures_in_a_refusal_are_not_written_out(server, client, told):
-    error_body = {"error": {"type": "exceed_context_size_error", "message": "too long", **told}}
-    server.on(CHAT, json_reply(error_body, status=400))
-    _, error = await events_of(client, ask(server))
-    assert error.kind == "context_overflow"
-    assert len(error.message) + len(error.details) < 300
-    assert not any(sign in error.message + error.details for sign in ("{", "[", "999"))
+    ):
+        server.requests.clear()
+        client = make_client()
+        error_body = {"error": {"type": "exceed_context_size_error", "message": "too long", **told}}
+        server.on(CHAT, json_reply(error_body, status=400))
+        error = await failure_of(client, ask(server))
+        assert error.kind == "context_overflow"
+        assert len(error.message) + len(error.details) < 300
+        assert not any(sign in error.message + error.details for sign in ("{", "[", "999"))
 
 
-@pytest.mark.parametrize("before", ["", "x" * 290, "x" * 280])
 async def test_a_key_that_the_server_repeats_is_cut_out_wherever_the_sentence_ends(
-    server, make_client, before
+    server, make_client
 ):
-    client = make_client(key=f" {KEY} ")
-    server.on(CHAT, error_reply(401, f"{before} {KEY}", code=KEY))
-    _, error = await events_of(client, ask(server))
-    assert KEY[:5] not in f"{error} {error.details} {error.hint}"
+    for before in ("", "x" * 290, "x" * 280):
+        server.requests.clear()
+        client = make_client(key=f" {KEY} ")
+        server.on(CHAT, error_reply(401, f"{before} {KEY}", code=KEY))
+        error = await failure_of(client, ask(server))
+        assert KEY[:5] not in f"{error} {error.details} {error.hint}"
 
 
 async def test_a_key_that_a_redirect_repeats_is_cut_out(server, make_client):
     client = make_client(key=KEY)
     server.on(CHAT, text_reply("", status=307, headers={"Location": f"/login/{KEY}/x"}))
-    _, error = await events_of(client, ask(server))
+    error = await failure_of(client, ask(server))
     assert "redirects" in error.message
     assert KEY not in f"{error} {error.details}"
 
@@ -164,6 +152,6 @@ async def test_the_words_of_a_refusal_are_not_waited_for_without_end(server, cli
         b"HTTP/1.1 500 No\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\nout of memory"
     )
     server.on(CHAT, raw_reply(head, Hold()))
-    _, error = await events_of(client, ask(server))
+    error = await failure_of(client, ask(server))
     assert isinstance(error, ServerRejected)
     assert "out of memory" in error.message

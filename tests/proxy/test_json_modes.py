@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.event import RequestAdapted, TextDelta
+from lmchat.domain.event import RequestAdapted
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.product import Product
-from lmchat.domain.request import AnyObject, AnyText, FittingValue, Sampling
-from tests.support.proxy_calls import ask, endpoint_of, events_of
+from lmchat.domain.request import AnyObject, AnyText, FittingValue
+from tests.support.proxy_calls import answered, ask, events_of
 from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import error_reply, json_reply, sse
 
@@ -20,7 +20,6 @@ SOME_OBJECT = {
     "json_schema": {"name": "object", "schema": {"type": "object"}},
 }
 IN_WORDS = None
-IN_WORDS_ALONE = (Product.ANTHROPIC,)
 
 
 def request_for(server, output, *, product=Product.OPENAI_COMPATIBLE, **more):
@@ -69,43 +68,41 @@ THIS_SCHEMA = refusal_reply(
 )
 
 
-@pytest.mark.rule("R-12")
-@pytest.mark.parametrize("product", list(Product))
-async def test_each_product_is_asked_in_the_strictest_form_that_it_takes(product, client, server):
+async def test_each_product_is_asked_in_the_strictest_form_that_it_takes(make_client, server):
     server.on(CHAT, chat_reply("{}"))
-    for output in (PERSON, AnyObject(), AnyText()):
-        await events_of(client, request_for(server, output, product=product))
-    schema, some, text = response_formats(server)
-    assert schema == (IN_WORDS if product in IN_WORDS_ALONE else BY_SCHEMA)
-    some_form = SOME_OBJECT if product is Product.LM_STUDIO else BY_OBJECT
-    assert some == (IN_WORDS if product in IN_WORDS_ALONE else some_form)
-    assert text is None
-    assert "response_format" not in server.seen(CHAT)[-1].json
+    for product in Product:
+        is_in_words, client = product is Product.ANTHROPIC, make_client()
+        server.requests.clear()
+        for output in (PERSON, AnyObject(), AnyText()):
+            await events_of(client, request_for(server, output, product=product))
+        schema, some, text = response_formats(server)
+        assert schema == (IN_WORDS if is_in_words else BY_SCHEMA)
+        some_form = SOME_OBJECT if product is Product.LM_STUDIO else BY_OBJECT
+        assert some == (IN_WORDS if is_in_words else some_form)
+        assert text is None
+        assert "response_format" not in server.seen(CHAT)[-1].json
 
 
-@pytest.mark.parametrize(
-    ("output", "product", "said"),
-    [
+async def test_what_the_field_does_not_say_stands_in_the_system_prompt(make_client, server):
+    server.on(CHAT, chat_reply("{}"))
+    for output, product, said in (
         (PERSON, Product.OPENAI, ""),
         (PERSON, Product.ANTHROPIC, "Answer with one JSON value that matches this JSON schema"),
         (AnyObject(), Product.OPENAI, "Answer with one JSON object"),
         (AnyObject(), Product.LM_STUDIO, "Answer with one JSON object"),
         (AnyText(), Product.ANTHROPIC, ""),
-    ],
-)
-async def test_what_the_field_does_not_say_stands_in_the_system_prompt(
-    output, product, said, client, server
-):
-    server.on(CHAT, chat_reply("{}"))
-    await events_of(client, request_for(server, output, product=product))
-    own = request_for(server, output, product=product)
-    system = text_message(Role.SYSTEM, "Be brief.")
-    await events_of(client, replace(own, messages=(system, *own.messages)))
-    alone, behind = server.seen(CHAT)
-    assert words(alone).startswith(said)
-    assert bool(words(alone)) is bool(said)
-    assert words(behind) == ("Be brief." + (f"\n\n{words(alone)}" if said else ""))
-    assert [one["role"] for one in behind.json["messages"]] == ["system", "user"]
+    ):
+        client = make_client()
+        server.requests.clear()
+        own = request_for(server, output, product=product)
+        await events_of(client, own)
+        system = text_message(Role.SYSTEM, "Be brief.")
+        await events_of(client, replace(own, messages=(system, *own.messages)))
+        alone, behind = server.seen(CHAT)
+        assert words(alone).startswith(said)
+        assert bool(words(alone)) is bool(said)
+        assert words(behind) == ("Be brief." + (f"\n\n{words(alone)}" if said else ""))
+        assert [one["role"] for one in behind.json["messages"]] == ["system", "user"]
 
 
 @pytest.mark.rule("R-13")
@@ -113,8 +110,7 @@ async def test_a_server_without_schemas_gets_an_object_and_the_schema_in_words_a
     client, server
 ):
     server.on(CHAT, NO_SCHEMAS, chat_reply("{}"))
-    events, error = await events_of(client, request_for(server, PERSON))
-    assert error is None
+    events = await answered(client, request_for(server, PERSON))
     assert response_formats(server) == [BY_SCHEMA, BY_OBJECT]
     assert '"age"' in words(server.seen(CHAT)[1])
     assert words(server.seen(CHAT)[0]) == ""
@@ -130,142 +126,87 @@ async def test_a_server_without_schemas_gets_an_object_and_the_schema_in_words_a
     assert response_formats(server)[3:] == [BY_SCHEMA]
 
 
-@pytest.mark.rule("R-13")
-@pytest.mark.parametrize(
-    "refusal",
-    [
+async def test_a_server_that_knows_neither_the_field_nor_its_forms_is_asked_in_words(
+    make_client, server
+):
+    not_text = {"loc": ["body", "response_format", "type"], "msg": "Input should be 'text'"}
+    for refusal in (
         UNKNOWN_FIELD,
         refusal_reply("Unrecognized request argument: response_format"),
-        refusal_reply(
-            'response_format type must be one of "text" or "json_object", but got: json_schema',
-            code=400,
-        ),
+        refusal_reply('response_format type must be one of "text" or "json_object"', code=400),
         NOT_NOW,
-        refusal_reply(
-            "litellm.UnsupportedParamsError: it does not support parameters: ['response_format']"
-        ),
-        json_reply(
-            {
-                "detail": [
-                    {"loc": ["body", "response_format", "type"], "msg": "Input should be 'text'"}
-                ]
-            },
-            status=422,
-        ),
-    ],
-    ids=[
-        "FastAPI",
-        "OpenAI",
-        "an old llama.cpp",
-        "llama.cpp with a grammar",
-        "LiteLLM",
-        "FastAPI, a type",
-    ],
-)
-async def test_a_server_that_knows_neither_the_field_nor_its_forms_is_asked_in_words(
-    refusal, client, server
-):
-    server.on(CHAT, refusal, refusal, chat_reply("{}"))
-    events, error = await events_of(client, request_for(server, PERSON))
-    assert error is None
-    assert response_formats(server) == [BY_SCHEMA, BY_OBJECT, IN_WORDS]
-    assert '"age"' in words(server.seen(CHAT)[2])
-    assert notes(events)[1].endswith("lmchat now asks for JSON in words.")
-    await events_of(client, request_for(server, AnyObject()))
-    assert response_formats(server)[3:] == [BY_OBJECT if refusal is NOT_NOW else IN_WORDS]
+        refusal_reply("it does not support parameters: ['response_format']"),
+        json_reply({"detail": [not_text]}, status=422),
+    ):
+        client = make_client()
+        server.requests.clear()
+        server.on(CHAT, refusal, refusal, chat_reply("{}"))
+        events = await answered(client, request_for(server, PERSON))
+        assert response_formats(server) == [BY_SCHEMA, BY_OBJECT, IN_WORDS]
+        assert '"age"' in words(server.seen(CHAT)[2])
+        assert notes(events)[1].endswith("lmchat now asks for JSON in words.")
+        await events_of(client, request_for(server, AnyObject()))
+        assert response_formats(server)[3:] == [BY_OBJECT if refusal is NOT_NOW else IN_WORDS]
 
 
 @pytest.mark.rule("R-13")
 async def test_a_server_that_takes_schemas_alone_gets_one_for_any_object(client, server):
     server.on(CHAT, NO_OBJECTS, chat_reply("{}"))
-    events, error = await events_of(client, request_for(server, AnyObject()))
-    assert error is None
+    events = await answered(client, request_for(server, AnyObject()))
     assert response_formats(server) == [BY_OBJECT, SOME_OBJECT]
     assert notes(events)[0].endswith("lmchat now asks for JSON by a JSON schema.")
     await events_of(client, request_for(server, AnyObject()))
     assert response_formats(server)[2:] == [SOME_OBJECT]
 
 
-@pytest.mark.parametrize(
-    "refusal",
-    [
+async def test_a_schema_that_a_server_cannot_use_is_no_word_on_the_next_one(client, server):
+    error = {"code": 400, "message": "Failed to initialize samplers: failed to parse grammar"}
+    for refusal in (
         THIS_SCHEMA,
-        refusal_reply(
-            "Invalid schema for response_format 'person': 'additionalProperties' is required"
-        ),
+        refusal_reply("Invalid schema for response_format 'person': 'a' is required"),
         refusal_reply("failed to parse grammar", status=500),
         refusal_reply("invalid JSON schema in format", status=500),
         json_reply({"error": "failed to load model vocabulary required for format"}, status=500),
         json_reply({"error": 'invalid format: expected "json" or a JSON schema'}, status=400),
         refusal_reply("Failed to generate JSON.", code="json_validate_failed"),
-        sse(
-            {
-                "error": {
-                    "code": 400,
-                    "message": "Failed to initialize samplers: failed to parse grammar",
-                }
-            }
-        ),
-    ],
-)
-async def test_a_schema_that_a_server_cannot_use_is_no_word_on_the_next_one(
-    refusal, client, server
-):
-    server.on(CHAT, refusal, chat_reply("{}"))
-    events, error = await events_of(client, request_for(server, PERSON, product=Product.LLAMA_CPP))
-    assert error is None
-    assert response_formats(server) == [BY_SCHEMA, BY_OBJECT]
-    assert len(notes(events)) == 1
-    await events_of(client, request_for(server, PERSON, product=Product.LLAMA_CPP))
-    assert response_formats(server)[2:] == [BY_SCHEMA]
-
-
-async def test_a_list_is_never_asked_for_as_an_object(client, server):
+        sse({"error": error}),
+    ):
+        server.requests.clear()
+        server.on(CHAT, refusal, chat_reply("{}"))
+        request = request_for(server, PERSON, product=Product.LLAMA_CPP)
+        events = await answered(client, request)
+        assert response_formats(server) == [BY_SCHEMA, BY_OBJECT]
+        assert len(notes(events)) == 1
+        await events_of(client, request)
+        assert response_formats(server)[2:] == [BY_SCHEMA]
+    server.requests.clear()
     server.on(CHAT, THIS_SCHEMA, chat_reply("[]"))
-    events, _ = await events_of(client, request_for(server, FittingValue(schema={"type": "array"})))
-    assert [form and form["type"] for form in response_formats(server)] == ["json_schema", None]
-    assert len(notes(events)) == 1
+    await events_of(client, request_for(server, FittingValue(schema={"type": "array"})))
+    assert [form and form["type"] for form in response_formats(server)] == ["json_schema", None], (
+        "a list is never asked for as an object"
+    )
 
 
-@pytest.mark.parametrize(
-    ("refusal", "kind"),
-    [
-        (refusal_reply("Too long, also for json_schema", code="context_length_exceeded"), "context_overflow"),
-        (refusal_reply("temperature is too high"), "bad_request"),
-        (refusal_reply("No key for response_format", status=401), "auth"),
-        (refusal_reply("Rate limit for json_schema", status=429), "rate_limited"),
-    ],
-)  # fmt: skip
-async def test_another_refusal_is_no_reason_to_ask_in_another_form(refusal, kind, client, server):
-    server.on(CHAT, refusal)
-    events, error = await events_of(client, request_for(server, PERSON))
-    assert error.kind == kind
-    assert set(map(str, response_formats(server))) == {str(BY_SCHEMA)}
-    assert notes(events) == []
-
-
-async def test_a_server_that_refuses_every_form_ends_in_its_own_words(client, server):
+async def test_another_refusal_is_no_reason_to_ask_in_another_form(client, server):
+    long = refusal_reply("Too long, also for json_schema", code="context_length_exceeded")
+    behind_a_token = sse("{", {"error": {"message": "failed to parse grammar"}})
+    for refusal, kind, output, forms in (
+        (long, "context_overflow", PERSON, {"json_schema"}),
+        (refusal_reply("temperature is too high"), "bad_request", PERSON, {"json_schema"}),
+        (refusal_reply("No key for response_format", status=401), "auth", PERSON, {"json_schema"}),
+        (NO_SCHEMAS, "bad_request", AnyText(), {None}),
+        (behind_a_token, "server_error", PERSON, {"json_schema"}),
+    ):
+        server.requests.clear()
+        server.on(CHAT, refusal)
+        events, error = await events_of(client, request_for(server, output))
+        assert (error.kind, notes(events)) == (kind, [])
+        assert {form and form["type"] for form in response_formats(server)} == forms
+    server.requests.clear()
     server.on(CHAT, UNKNOWN_FIELD)
     events, error = await events_of(client, request_for(server, PERSON))
-    assert error.kind == "bad_request"
-    assert response_formats(server) == [BY_SCHEMA, BY_OBJECT, IN_WORDS]
-    assert len(notes(events)) == 2
-
-
-async def test_words_about_formats_are_not_minded_where_no_json_was_wanted(client, server):
-    server.on(CHAT, NO_SCHEMAS)
-    events, error = await events_of(client, ask(server))
-    assert error.kind == "bad_request"
-    assert len(server.seen(CHAT)) == 1
-    assert notes(events) == []
-
-
-async def test_a_refusal_behind_the_first_token_is_not_asked_around(client, server):
-    server.on(CHAT, sse("{", {"error": {"message": "failed to parse grammar"}}))
-    events, error = await events_of(client, request_for(server, PERSON))
-    assert error is not None
-    assert len(server.seen(CHAT)) == 1
-    assert any(isinstance(event, TextDelta) for event in events)
+    assert (error.kind, len(notes(events))) == ("bad_request", 2)
+    assert response_formats(server) == [BY_SCHEMA, BY_OBJECT, IN_WORDS], "it ends in its own words"
 
 
 async def test_names_and_texts_of_a_schema_are_sent_as_servers_take_them(client, server):
@@ -276,27 +217,3 @@ async def test_names_and_texts_of_a_schema_are_sent_as_servers_take_them(client,
     sent = [form["json_schema"] for form in response_formats(server)]
     assert [one["name"] for one in sent] == [("a_b_json" * 20)[:64].strip("_"), "answer", "answer"]
     assert sent[0]["schema"] == {"description": "a\ufffd", "properties": {"\ufffd": {}}}
-
-
-async def test_the_real_server_answers_by_schema_and_where_it_cannot_as_an_object(
-    client, real_server
-):
-    request = replace(
-        ask(endpoint_of(real_server), product=Product.LLAMA_CPP, model=real_server.models[0]),
-        sampling=Sampling(
-            temperature=0.0, max_tokens=30
-        ),  # by chance, blanks may fill the whole answer
-        output=replace(
-            PERSON, schema={**SCHEMA, "required": ["age"], "additionalProperties": False}
-        ),
-    )
-    events, error = await events_of(client, request)
-    assert (error, notes(events)) == (None, [])
-    text = "".join(event.text for event in events if isinstance(event, TextDelta))
-    assert text.lstrip().startswith("{")
-    assert '"age"' in text
-    odd = replace(PERSON, schema={**SCHEMA, "properties": {"age": {"type": "odd"}}})
-    events, error = await events_of(client, replace(request, output=odd))
-    assert error is None
-    (note,) = notes(events)
-    assert note.endswith("lmchat now asks for JSON as a JSON object, the schema in words.")

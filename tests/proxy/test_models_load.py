@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from lmchat.config.settings import ChatSettings
-from lmchat.domain.event import ModelLoading
 from lmchat.domain.product import Product
 from lmchat.domain.request import LoadOptions
 from lmchat.domain.server import LoadState, ModelInfo
@@ -13,15 +12,11 @@ from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.proxy.servers import llama_cpp
 from tests.support import scripted_products as products
 from tests.support.programs import until
-from tests.support.proxy_calls import ask, endpoint_of, events_of
-from tests.support.scripted_products import CHAT, LLAMA
+from tests.support.proxy_calls import endpoint_of
+from tests.support.scripted_products import LLAMA
 from tests.support.scripted_server import (
-    DONE,
     Cut,
     Gate,
-    Hold,
-    error_reply,
-    finish,
     json_reply,
     raw_reply,
     sse,
@@ -74,67 +69,27 @@ async def test_a_router_tells_how_far_it_is_stage_by_stage(quick, server, client
     gate.open()
 
 
-async def test_a_request_for_a_model_on_the_disk_tells_how_far_its_loading_is(server, client):
-    products.router(server, large="unloaded")
-    gate = Gate()
-    stages = ["text_model"]
-    done = {"model": "large", "event": "status_change", "data": {"status": "loaded"}}
-    server.on(
-        EVENTS,
-        sse(
-            progress_event("other", stages=stages, current="text_model", value=0.9),
-            progress_event("large", stages=stages, current="text_model", value=0.5),
-            done,
-            progress_event("large", stages=stages, current="text_model", value=0.6),
-            Hold(),
-        ),
-    )
-    server.on(CHAT, sse("Hello", finish(), DONE, before=[gate]))
-    await client.models(endpoint_of(server))
-
-    def go_on(event: object) -> None:
-        if event == ModelLoading(fraction=0.5):
-            gate.open()
-
-    request = ask(server, product=Product.LLAMA_CPP, model="large")
-    events, error = await events_of(client, request, on_event=go_on)
-    assert error is None
-    assert [one.fraction for one in events if isinstance(one, ModelLoading)] == [None, 0.5]
-    assert await asyncio.to_thread(server.seen(EVENTS)[0].client_left.wait, 5)
+async def test_a_router_without_a_stream_of_events_loads_too(quick, server, client):
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: {"
+    for events in (text_reply("Not Found", status=404), raw_reply(head, Cut()), raw_reply(Cut())):
+        products.router(server, large="unloaded")
+        server.on(EVENTS, events)
+        heard = []
+        await client.load(model_at(server, "large"), on_progress=heard.append)
+        (large,) = (await client.models(endpoint_of(server), is_refresh=True)).models
+        assert (large.state, heard) == (LoadState.LOADED, [])
 
 
-@pytest.mark.parametrize(
-    "events",
-    [
-        text_reply("Not Found", status=404),
-        raw_reply(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: {", Cut()),
-        raw_reply(Cut()),
-    ],
-)
-async def test_a_router_without_a_stream_of_events_loads_too(quick, server, client, events):
-    products.router(server, large="unloaded")
-    server.on(EVENTS, events)
-    heard = []
-    await client.load(model_at(server, "large"), on_progress=heard.append)
-    (large,) = (await client.models(endpoint_of(server))).models
-    assert (large.state, heard) == (LoadState.LOADED, [])
-
-
-@pytest.mark.parametrize("state", ["loaded", "sleeping", "loading"])
 async def test_a_router_that_keeps_what_it_was_to_unload_is_not_waited_for_for_ever(
-    quick, server, client, monkeypatch, state
+    quick, server, client, monkeypatch
 ):
-    monkeypatch.setattr(llama_cpp, "UNLOAD_S", 1)
-    products.router(server, small=state).on(UNLOAD, json_reply({"success": True}, headers=LLAMA))
+    monkeypatch.setattr(llama_cpp, "UNLOAD_S", 0.1)
+    products.router(server, small="sleeping").on(
+        UNLOAD, json_reply({"success": True}, headers=LLAMA)
+    )
     with pytest.raises(ServerUnavailable, match="did not unload") as caught:
         await client.unload(model_at(server, "small"))
     assert (caught.value.kind, bool(caught.value.hint)) == ("timeout", True)
-
-
-async def test_what_is_not_loaded_has_been_unloaded(quick, server, client):
-    products.router(server, small="unloaded")
-    server.on(UNLOAD, error_reply(400, "model is not running", headers=LLAMA))
-    await client.unload(model_at(server, "small"))
 
 
 async def test_loading_that_is_cancelled_before_the_router_has_replied_is_stopped(
@@ -152,78 +107,59 @@ async def test_loading_that_is_cancelled_before_the_router_has_replied_is_stoppe
     assert [request.json for request in server.seen(UNLOAD)] == [{"model": "large"}]
 
 
-async def test_what_another_has_begun_to_load_is_not_stopped(quick, server, client):
-    products.router(server, large="loading")
-    server.on(LOAD, error_reply(400, "model is already running", headers=LLAMA))
-    work = asyncio.create_task(client.load(model_at(server, "large")))
-    await until(lambda: server.seen("GET /v1/models"), "a look")
-    work.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await work
-    assert server.seen(UNLOAD) == []
-
-
-FAILED = {
-    "id": "large",
-    "owned_by": "llamacpp",
-    "status": {"value": "unloaded", "failed": True, "exit_code": 7},
-}
-
-
-@pytest.mark.parametrize(
-    ("reply", "details"),
-    [
-        (json_reply({"data": [FAILED]}, headers=LLAMA), "exit code 7"),
-        (products.router_rows(large="unloaded"), ""),
+async def test_a_router_that_does_not_get_there_is_not_waited_for_for_ever(quick, server, client):
+    status = {"value": "unloaded", "failed": True, "exit_code": 7}
+    failed = {"id": "large", "owned_by": "llamacpp", "status": status}
+    for reply, details in (
+        (json_reply({"data": [failed]}, headers=LLAMA), "exit code 7"),
         (products.router_rows(other="loaded"), ""),
-    ],
-)
-async def test_a_router_that_does_not_get_there_is_not_waited_for_for_ever(
-    quick, server, client, reply, details
-):
-    products.router(server, large="unloaded")
-    server.on("GET /v1/models", reply)
-    with pytest.raises(ServerRejected) as caught:
-        await client.load(model_at(server, "large"))
-    assert (caught.value.kind, details in caught.value.details) == ("model_not_loaded", True)
-    assert caught.value.hint
+    ):
+        products.router(server, large="unloaded")
+        server.on("GET /v1/models", reply)
+        with pytest.raises(ServerRejected) as caught:
+            await client.load(model_at(server, "large"))
+        assert (caught.value.kind, details in caught.value.details) == ("model_not_loaded", True)
+        assert caught.value.hint
 
 
 def old_lm_studio(server):
     return products.lm_studio(server, api="v0", loaded=())
 
 
-CANNOT = [
-    (products.llama_cpp, "tiny.gguf", Product.LLAMA_CPP, "llama-server -m MODEL.gguf"),
-    (old_lm_studio, "qwen3-8b", Product.LM_STUDIO, "Load it in LM Studio"),
-    (products.jan, "jan-nano", Product.JAN, "Start a model in Jan"),
-    (products.vllm, "Qwen/Qwen3-8B", Product.VLLM, "vllm serve MODEL"),
-    (products.plain, "tiny", Product.OPENAI_COMPATIBLE, "Use the server's own program"),
-]
+async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client):
+    for script, name, product, step in (
+        (products.llama_cpp, "tiny.gguf", Product.LLAMA_CPP, "llama-server -m MODEL.gguf"),
+        (old_lm_studio, "qwen3-8b", Product.LM_STUDIO, "Load it in LM Studio"),
+        (products.jan, "jan-nano", Product.JAN, "Start a model in Jan"),
+        (products.vllm, "Qwen/Qwen3-8B", Product.VLLM, "vllm serve MODEL"),
+        (products.plain, "tiny", Product.OPENAI_COMPATIBLE, "Use the server's own program"),
+    ):
+        server.forget()
+        script(server)
+        for verb, act in (("load", client.load), ("unload", client.unload)):
+            with pytest.raises(ServerRejected) as caught:
+                await act(model_at(server, name, product))
+            assert caught.value.kind == "unsupported"
+            assert f"cannot {verb} models on request" in caught.value.message
+            assert step in caught.value.hint
+            assert "/v1" not in caught.value.hint
 
 
-@pytest.mark.parametrize("verb", ["load", "unload"])
-@pytest.mark.parametrize("case", CANNOT, ids=[case[2] for case in CANNOT])
-async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client, case, verb):
-    script, name, product, step = case
-    script(server)
-    with pytest.raises(ServerRejected) as caught:
-        await getattr(client, verb)(model_at(server, name, product))
-    assert caught.value.kind == "unsupported"
-    assert f"cannot {verb} models on request" in caught.value.message
-    assert step in caught.value.hint
-    assert "/v1" not in caught.value.hint
-
-
-async def test_a_model_that_lm_studio_does_not_have_is_not_a_path_that_it_does_not_have(
-    server, client
-):
-    products.lm_studio(server)
-    refuse = error_reply(404, "Model gone not found", code="model_not_found")
-    server.on("POST /api/v1/models/load", refuse)
-    with pytest.raises(ServerRejected) as caught:
-        await client.load(model_at(server, "gone", Product.LM_STUDIO))
-    assert caught.value.kind == "model_missing"
+async def test_who_takes_no_window_is_asked_nothing_and_says_where_it_is_set(server, client):
+    for product, step in (
+        (Product.LLAMA_CPP, "llama-server -c 8192"),
+        (Product.OLLAMA, "OLLAMA_CONTEXT_LENGTH=8192 ollama serve"),
+        (Product.VLLM, "--max-model-len 8192"),
+        (Product.SGLANG, "--context-length 8192"),
+        (Product.LITELLM, "behind LiteLLM"),
+        (Product.OPENAI_COMPATIBLE, "Use the server's own program"),
+    ):
+        with pytest.raises(ServerRejected) as caught:
+            await client.load(model_at(server, "m", product), options=LoadOptions(context=8192))
+        assert caught.value.kind == "unsupported"
+        assert "cannot set the context window" in caught.value.message
+        assert step in caught.value.hint
+    assert server.requests == []
 
 
 async def test_a_newer_jan_loads_also_with_a_window_and_unloads(server, client):
@@ -258,33 +194,10 @@ async def test_lm_studio_loads_with_all_options_and_a_loaded_model_anew(server, 
     ]
 
 
-@pytest.mark.parametrize(
-    ("product", "step"),
-    [
-        (Product.LLAMA_CPP, "llama-server -c 8192"),
-        (Product.OLLAMA, "OLLAMA_CONTEXT_LENGTH=8192 ollama serve"),
-        (Product.VLLM, "--max-model-len 8192"),
-        (Product.SGLANG, "--context-length 8192"),
-        (Product.LITELLM, "behind LiteLLM"),
-        (Product.OPENAI_COMPATIBLE, "Use the server's own program"),
-    ],
-)
-async def test_who_takes_no_window_is_asked_nothing_and_says_where_it_is_set(
-    server, client, product, step
-):
-    with pytest.raises(ServerRejected) as caught:
-        await client.load(model_at(server, "m", product), options=LoadOptions(context=8192))
-    assert caught.value.kind == "unsupported"
-    assert "cannot set the context window" in caught.value.message
-    assert step in caught.value.hint
-    assert server.requests == []
-
-
-@pytest.mark.parametrize("configured", [None, 90])
-async def test_ollama_is_told_how_long_a_model_stays_when_it_is_loaded(
-    server, make_client, configured
-):
+async def test_ollama_is_told_how_long_a_model_stays_when_it_is_loaded(server, make_client):
     products.ollama(server)
-    client = make_client(chat=ChatSettings(keep_loaded_s=configured))
-    await client.load(model_at(server, "llama3.2:3b", Product.OLLAMA))
-    assert server.seen("POST /api/generate")[0].json.get("keep_alive") == configured
+    for configured in (None, 90):
+        client = make_client(chat=ChatSettings(keep_loaded_s=configured))
+        await client.load(model_at(server, "llama3.2:3b", Product.OLLAMA))
+    sent = [one.json.get("keep_alive") for one in server.seen("POST /api/generate")]
+    assert sent == [None, 90]

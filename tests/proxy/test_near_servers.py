@@ -32,49 +32,34 @@ NEAR += ("box.lan:1", "mac.local:1", "nas.home.arpa:1")
 FAR = ("api.example.com", "8.8.8.8:1", "[2606:4700::1]:1", "localhost.evil.com", "box.lan.example")
 
 
-@pytest.mark.parametrize("address", NEAR)
-def test_a_machine_of_the_own_network_is_near(address):
-    assert Endpoint.parse(address).is_near
+def test_a_machine_of_the_own_network_is_near_and_any_other_is_far():
+    assert [address for address in NEAR if not Endpoint.parse(address).is_near] == []
+    assert [address for address in FAR if Endpoint.parse(address).is_near] == []
 
 
-@pytest.mark.parametrize("address", FAR)
-def test_any_other_is_far(address):
-    assert not Endpoint.parse(address).is_near
-
-
-@pytest.mark.parametrize(
-    ("status", "kind", "near", "far"),
-    [
+def test_a_failure_of_a_near_server_is_tried_again_only_where_it_may_pass_and_soon():
+    far = Endpoint.parse(FAR[0])
+    refusals = (
         (500, "server_error", None, RetryPlan()),
         (409, "bad_request", None, RetryPlan()),
         (503, "busy", RetryPlan(), RetryPlan()),
-    ],
-)
-@pytest.mark.parametrize("address", NEAR)
-def test_a_failure_of_a_near_server_is_tried_again_only_where_it_may_pass(
-    address, status, kind, near, far
-):
-    error = ServerRejected("no", kind=kind, status=status)
-    assert plan_for(error, Endpoint.parse(address), Product.LLAMA_CPP) == near
-    assert plan_for(error, Endpoint.parse(FAR[0]), Product.LLAMA_CPP) == far
-
-
-@pytest.mark.parametrize(
-    ("error", "near", "far"),
-    [
+    )
+    failures = (
         (httpx.ConnectError("refused"), RetryPlan(attempts=2, wait_s=REFUSED_WAIT_S), RetryPlan()),
         (httpx.ConnectTimeout(""), None, RetryPlan(attempts=2)),
         (httpx.ReadTimeout(""), None, None),
         (httpx.PoolTimeout(""), None, None),
         (httpx.ReadError(""), None, None),
-    ],
-)
-def test_a_near_server_that_is_off_costs_one_short_wait_and_a_far_one_two_long_ones(
-    error, near, far
-):
-    for address, plan in ((NEAR[3], near), (NEAR[6], near), (FAR[0], far)):
-        endpoint = Endpoint.parse(address)
-        assert plan_for(unavailable(error, endpoint), endpoint, Product.OPENAI_COMPATIBLE) == plan
+    )
+    for near in map(Endpoint.parse, (NEAR[3], NEAR[6])):
+        for status, kind, *plans in refusals:
+            error = ServerRejected("no", kind=kind, status=status)
+            assert [plan_for(error, one, Product.LLAMA_CPP) for one in (near, far)] == plans
+        for failure, *plans in failures:
+            found = [
+                plan_for(unavailable(failure, one), one, Product.LLAMA_CPP) for one in (near, far)
+            ]
+            assert found == plans
 
 
 def test_this_machine_is_one_server_by_whatever_name():

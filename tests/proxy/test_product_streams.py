@@ -9,8 +9,8 @@ import pytest
 from lmchat.domain.event import ModelNamed, PromptProgress, StreamFinished, UsageReported
 from lmchat.domain.message import ToolCallPart
 from lmchat.domain.product import Product
-from tests.support.proxy_calls import ask, events_of, growing
-from tests.support.scripted_products import CHAT, PROVIDERS
+from tests.support.proxy_calls import answered, ask, events_of, growing
+from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import DONE, sse
 
 
@@ -22,12 +22,11 @@ class Form:
     product: Product
     text: str = "Hi!"
     thought: str = ""
-    calls: tuple[tuple[str, str, str], ...] = ()  # (id, name, arguments) of each
+    calls: tuple[tuple[str, str], ...] = ()  # (name, arguments) of each
     reason: str = "stop"
     usage: UsageReported | None = field(
         default_factory=lambda: UsageReported(prompt_tokens=9, completion_tokens=3)
     )
-    headers: dict[str, str] = field(default_factory=dict)
 
 
 def chunk(
@@ -39,7 +38,6 @@ def chunk(
 
 
 USED = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
-CALL = {"type": "function", "function": {"name": "weather", "arguments": '{"city":"Oslo"}'}}
 CALLED = ("weather", '{"city":"Oslo"}')
 TIMINGS = {
     "cache_n": 4,
@@ -92,49 +90,6 @@ def llama_cpp_legacy() -> Form:
     )
 
 
-def jan() -> Form:
-    """What its engine sends, passed on as it is, with the engine's name in the headers."""
-    form = llama_cpp()
-    return Form(form.chunks, Product.JAN, usage=form.usage, headers={"Server": "llama.cpp"})
-
-
-def lm_studio() -> Form:
-    """The role in every chunk, and a fingerprint that is the model's name."""
-    more = {"system_fingerprint": "m"}
-    logs = {"logprobs": None}
-    return Form(
-        (
-            chunk({"role": "assistant", "content": "Hi"}, in_choice=logs, **more),
-            chunk({"role": "assistant", "content": "!"}, in_choice=logs, **more),
-            chunk({}, "stop", in_choice=logs, **more),
-            chunk(None, usage=USED, **more),
-            DONE,
-        ),
-        Product.LM_STUDIO,
-    )
-
-
-def lm_studio_v0() -> Form:
-    """Its own figures stand beside the usage."""
-    stats = {"tokens_per_second": 51.4, "time_to_first_token": 0.11, "generation_time": 0.9}
-    return Form(
-        (
-            chunk({"role": "assistant", "content": "Hi!"}),
-            chunk(
-                {},
-                "stop",
-                usage=USED,
-                stats=stats | {"stop_reason": "eosFound"},
-                model_info={"arch": "granite", "context_length": 4096},
-                runtime={"name": "llama.cpp-linux-x86_64"},
-            ),
-            DONE,
-        ),
-        Product.LM_STUDIO,
-        usage=UsageReported(prompt_tokens=9, completion_tokens=3, tokens_per_second=51.4),
-    )
-
-
 def lm_studio_tools() -> Form:
     """Older builds repeat an empty name with each fragment."""
     first, *rest = ('{"ci', 'ty":', '"Oslo"}')
@@ -158,8 +113,22 @@ def lm_studio_tools() -> Form:
         ),
         Product.LM_STUDIO,
         text="",
-        calls=(("c1", *CALLED),),
+        calls=(CALLED,),
         reason="tool_calls",
+        usage=None,
+    )
+
+
+def older_call() -> Form:
+    """One call in a field of its own, as before `tool_calls`."""
+    first, rest = {"name": "weather", "arguments": '{"city"'}, {"arguments": ':"Oslo"}'}
+    fragments = [chunk({"content": None, "function_call": one}) for one in (first, rest, None, 7)]
+    return Form(
+        (*fragments, chunk({}, "function_call"), DONE),
+        Product.OPENAI_COMPATIBLE,
+        text="",
+        calls=(CALLED,),
+        reason="function_call",
         usage=None,
     )
 
@@ -179,23 +148,6 @@ def ollama() -> Form:
         ),
         Product.OLLAMA,
         thought="hm",
-    )
-
-
-def ollama_tools() -> Form:
-    """Each call is complete; several stand in one chunk."""
-    calls = [{"id": f"call_{number}", "index": number, **CALL} for number in range(2)]
-    return Form(
-        (
-            chunk({"role": "assistant", "content": "", "tool_calls": calls}),
-            chunk({"role": "assistant", "content": ""}, "tool_calls"),
-            chunk(None, usage=USED),
-            DONE,
-        ),
-        Product.OLLAMA,
-        text="",
-        calls=(("call_0", *CALLED), ("call_1", *CALLED)),
-        reason="tool_calls",
     )
 
 
@@ -237,95 +189,30 @@ def sglang() -> Form:
     )
 
 
-def litellm() -> Form:
-    """Icons of life of its own around what the server behind it sends."""
-    return Form(
-        (
-            b"event: ping\ndata: {}\n\n: keep-alive\n\n",
-            chunk({"role": "assistant", "content": None, "reasoning_content": "hm"}),
-            chunk({"content": "Hi!", "provider_specific_fields": None}),
-            b"event: ping\n\n",
-            chunk({}, "stop"),
-            chunk(None, usage=USED),
-            DONE,
-        ),
-        Product.LITELLM,
-        thought="hm",
-    )
-
-
-def openrouter_details() -> Form:
-    """The thought in parts alone, some of which are sealed."""
-    parts = [
-        {"type": "reasoning.summary", "summary": "not read"},
-        {"type": "reasoning.text", "text": "hm"},
-        {"type": "reasoning.encrypted", "data": "c2VjcmV0"},
-    ]
-    return Form(
-        (
-            *(
-                chunk({"role": "assistant", "content": "", "reasoning_details": [one]})
-                for one in parts
-            ),
-            chunk({"content": "Hi!"}),
-            chunk({}, "stop", usage=USED),
-            DONE,
-        ),
-        Product.OPENROUTER,
-        thought="hm",
-    )
-
-
-def mistral_tools() -> Form:
-    """Complete calls, with ids of nine characters and no type."""
-    call = {"id": "D681PevKs", "index": 0, "function": CALL["function"]}
-    return Form(
-        (
-            chunk({"role": "assistant", "content": ""}),
-            chunk({"content": "", "tool_calls": [call]}, "tool_calls", usage=USED),
-            DONE,
-        ),
-        Product.MISTRAL,
-        text="",
-        calls=(("D681PevKs", *CALLED),),
-        reason="tool_calls",
-    )
-
-
-FORMS = (
-    *(llama_cpp, llama_cpp_legacy, jan, lm_studio, lm_studio_v0, lm_studio_tools, ollama),
-    *(ollama_tools, vllm, sglang, litellm, openrouter_details, mistral_tools),
-)
-
-
-@pytest.mark.rule("R-16", "R-17", "R-18", "R-19", "R-20")
-@pytest.mark.parametrize("every", [None, 5])
-@pytest.mark.parametrize("make", FORMS, ids=lambda make: make.__name__)
-async def test_each_product_is_read_as_it_writes(server, client, make, every):
-    form = make()
-    server.on(CHAT, sse(*form.chunks, every=every, headers=form.headers))
-    events, error = await events_of(client, ask(server, product=form.product, model="m"))
-    assert error is None
-    answer = growing(events)
-    assert (answer.text("text"), answer.text("reasoning")) == (form.text, form.thought)
-    calls = [part for part in answer.parts if isinstance(part, ToolCallPart)]
-    assert tuple((one.call_id, one.name, one.arguments) for one in calls) == form.calls
-    assert events[-1] == StreamFinished(reason=form.reason)
-    usage = [one for one in events if isinstance(one, UsageReported)]
-    assert (usage[-1] if usage else None) == form.usage
-    assert [one.model for one in events if isinstance(one, ModelNamed)] == ["m"]
-    assert len(server.seen()) == 1
-
-
-def test_each_product_has_a_row_of_its_own():
-    """The usual answers of the providers are in `test_hosted.py`."""
-    told = {make().product for make in FORMS} | {one.product for one in PROVIDERS}
-    ours = {Product.BUILT_IN: Product.LLAMA_CPP, Product.OPENAI_COMPATIBLE: Product.OPENAI}
-    assert {ours.get(product, product) for product in Product} == told
-
-
-@pytest.mark.rule("R-19")
-async def test_progress_counts_what_is_still_to_be_read(server, client):
+@pytest.mark.rule("R-16", "R-18", "R-19", "R-20")
+async def test_each_product_is_read_as_it_writes(server, client):
+    for form in (
+        llama_cpp(),
+        llama_cpp_legacy(),
+        lm_studio_tools(),
+        older_call(),
+        ollama(),
+        vllm(),
+        sglang(),
+    ):
+        for every in (None, 5):
+            server.on(CHAT, sse(*form.chunks, every=every))
+            events = await answered(client, ask(server, product=form.product, model="m"))
+            answer = growing(events)
+            assert (answer.text("text"), answer.text("reasoning")) == (form.text, form.thought)
+            calls = [part for part in answer.parts if isinstance(part, ToolCallPart)]
+            assert tuple((one.name, one.arguments) for one in calls) == form.calls
+            assert events[-1] == StreamFinished(reason=form.reason)
+            usage = [one for one in events if isinstance(one, UsageReported)]
+            assert (usage[-1] if usage else None) == form.usage
+            assert [one.model for one in events if isinstance(one, ModelNamed)] == ["m"]
     server.on(CHAT, sse(*llama_cpp().chunks))
     events, _ = await events_of(client, ask(server, product=Product.LLAMA_CPP, model="m"))
-    assert [one.fraction for one in events if isinstance(one, PromptProgress)] == [0.0, 0.4, 1.0]
+    assert [one.fraction for one in events if isinstance(one, PromptProgress)] == [0.0, 0.4, 1.0], (
+        "progress counts what is still to be read"
+    )

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
 from lmchat.domain.product import Product
 from lmchat.proxy.servers import SERVERS
 from lmchat.proxy.servers.base import params_text
@@ -13,24 +11,23 @@ def test_each_product_has_its_class_and_no_two_share_a_port():
     assert len(ports) == len(set(ports))
 
 
-@pytest.mark.parametrize("server", SERVERS, ids=lambda one: one.product.value)
-def test_each_product_says_what_helps(server):
-    hints = (
-        server.start_hint,
-        server.key_hint,
-        server.model_hint,
-        server.host_hint,
-        server.port_hint,
-    )
-    assert all(hints)
-    assert not any(hint.endswith(".") for hint in hints), "they stand in a table too"
-    assert server.start_sentence().endswith(".")
-    assert "server: Start the server" not in server.start_sentence()
+def test_each_product_says_what_helps():
+    for server in SERVERS:
+        hints = (
+            server.start_hint,
+            server.key_hint,
+            server.model_hint,
+            server.host_hint,
+            server.port_hint,
+        )
+        assert all(hints)
+        assert not any(hint.endswith(".") for hint in hints), "they stand in a table too"
+        assert server.start_sentence().endswith(".")
+        assert "server: Start the server" not in server.start_sentence()
 
 
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
+def test_numbers_of_parameters_are_written_as_people_do():
+    for count, text in (
         (134_515_008, "135M"),
         (8_030_261_248, "8B"),
         (1_720_000_000, "1.7B"),
@@ -42,7 +39,5 @@ def test_each_product_says_what_helps(server):
         ("8B", ""),
         (float("inf"), ""),
         (True, ""),
-    ],
-)
-def test_numbers_of_parameters_are_written_as_people_do(count, text):
-    assert params_text(count) == text
+    ):
+        assert params_text(count) == text

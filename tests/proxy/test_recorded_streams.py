@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from lmchat.domain.event import ModelLoading, ModelNamed, RetryScheduled, StreamFinished
 from lmchat.domain.product import Product
-from lmchat.domain.server import LoadState, Verdict
+from lmchat.domain.server import Verdict
 from lmchat.proxy import timeouts
 from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import CHAT
-from tests.support.scripted_server import json_reply
 
 MODEL = "smollm2-135m-instruct"
 
@@ -20,10 +17,8 @@ async def play(server, client, name, *, every=None):
     return await events_of(client, ask(server, product=Product.LLAMA_CPP, model=MODEL))
 
 
-@pytest.mark.parametrize("every", [None, 7])
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
+async def test_a_recorded_answer_is_read_to_its_end(server, client):
+    for name, reason in (
         ("stream", "length"),
         ("stream-usage-timings", "length"),
         ("stream-unicode", "length"),
@@ -31,47 +26,36 @@ async def play(server, client, name, *, every=None):
         ("context-filled", "length"),
         ("router-chat-loads", "stop"),
         ("json-schema-stream", "stop"),
-    ],
-)
-async def test_a_recorded_answer_is_read_to_its_end(server, client, name, reason, every):
-    events, error = await play(server, client, name, every=every)
-    assert error is None
-    assert text_of(events)
-    assert MODEL in [event.model for event in events if isinstance(event, ModelNamed)]
-    assert events[-1] == StreamFinished(reason=reason)
+    ):
+        for every in (None, 7):
+            events, error = await play(server, client, name, every=every)
+            assert error is None
+            assert text_of(events)
+            assert MODEL in [event.model for event in events if isinstance(event, ModelNamed)]
+            assert events[-1] == StreamFinished(reason=reason)
 
 
-@pytest.mark.parametrize(
-    ("name", "end"), [("server-killed", "upon a time"), ("cancelled", "away,")]
-)
-async def test_a_server_that_leaves_leaves_what_had_arrived(server, client, name, end):
-    events, error = await play(server, client, name)
-    assert (error.kind, text_of(events).endswith(end)) == ("interrupted", True)
+async def test_a_server_that_leaves_leaves_what_had_arrived(server, client):
+    for name, end in (("server-killed", "upon a time"), ("cancelled", "away,")):
+        events, error = await play(server, client, name)
+        assert (error.kind, text_of(events).endswith(end)) == ("interrupted", True)
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "words"),
-    [
-        ("error-401", "auth", "Invalid API Key"),
+async def test_a_recorded_refusal_becomes_its_error_and_is_not_tried_again(server, client):
+    overflow = "needs 631 tokens; the context window has 256"
+    for number, (name, kind, words) in enumerate(
         (
-            "error-overflow-stream",
-            "context_overflow",
-            "needs 631 tokens; the context window has 256",
-        ),
-        ("error-path", "wrong_path", "File Not Found"),
-        ("error-bad-json", "bad_request", "parse error"),
-        ("router-error-model", "model_missing", "'no-such-model' not found"),
-    ],
-)
-async def test_a_recorded_refusal_becomes_its_error(server, client, name, kind, words):
-    events, error = await play(server, client, name)
-    assert (error.kind, words in error.message, text_of(events)) == (kind, True, ""), error.message
-    assert error.hint
-    assert len(server.seen(CHAT)) == 1
-
-
-async def test_a_recorded_overflow_tells_its_figures(server, client):
-    _, error = await play(server, client, "error-overflow-stream")
+            ("error-401", "auth", "Invalid API Key"),
+            ("error-path", "wrong_path", "File Not Found"),
+            ("error-bad-json", "bad_request", "parse error"),
+            ("router-error-model", "model_missing", "'no-such-model' not found"),
+            ("error-overflow-stream", "context_overflow", overflow),
+        )
+    ):
+        events, error = await play(server, client, name)
+        assert (error.kind, words in error.message, text_of(events)) == (kind, True, "")
+        assert error.hint
+        assert len(server.seen(CHAT)) == number + 1
     assert (error.needed_tokens, error.room_tokens) == (631, 256)
 
 
@@ -86,16 +70,6 @@ async def test_the_recorded_list_and_props_tell_the_model(server, client):
         4096,
         8192,
     )
-
-
-async def test_the_recorded_router_tells_which_models_are_loaded(server, client):
-    server.on("GET /v1/models", replay("router-models")).on(
-        "GET /props", json_reply({"role": "router"})
-    )
-    candidate = await client.check(endpoint_of(server))
-    assert (candidate.verdict, candidate.product) == (Verdict.NO_MODEL, Product.LLAMA_CPP)
-    assert [model.state for model in candidate.models] == [LoadState.NOT_LOADED] * 2
-    assert {model.context_max for model in candidate.models} == {8192}
 
 
 async def test_recorded_loading_is_waited_for_until_the_recorded_health_says_it_is_over(

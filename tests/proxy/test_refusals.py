@@ -32,7 +32,27 @@ def error_in_body(message, **more):
     return {"error": {"message": message, **more}}
 
 
+QUOTA = {"code": 429, "message": "Resource has been exhausted", "status": "RESOURCE_EXHAUSTED"}
+NO_MODEL = {"object": "error", "message": "no such model mistral-9", "type": "invalid_model"}
+OVERLOADED = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
 TABLE = [
+    (400, [{"error": {"message": "API key not valid."}}], P.GEMINI, "auth", "key not valid"),
+    (429, [{"error": QUOTA}], P.GEMINI, "rate_limited", "exhausted"),
+    (404, [{"error": {"message": "models/x is not found"}}], P.GEMINI, "model_missing", "found"),
+    (400, NO_MODEL, P.MISTRAL, "model_missing", "mistral-9"),
+    (429, {"message": "Requests rate limit exceeded"}, P.MISTRAL, "rate_limited", "rate limit"),
+    (529, OVERLOADED, P.ANTHROPIC, "busy", "Overloaded"),
+    (
+        400,
+        error_in_body("Balance is too low. Go to Plans & Billing."),
+        P.ANTHROPIC,
+        "billing",
+        "credit",
+    ),
+    (404, error_in_body("model: c", type="not_found_error"), P.ANTHROPIC, "model_missing", "c"),
+    (402, error_in_body("Insufficient credits", code=402), P.OPENROUTER, "billing", "credit"),
+    (400, error_in_body("a/b is not a valid model ID"), P.OPENROUTER, "model_missing", "a/b"),
+    (502, error_in_body("Provider returned error"), P.OPENROUTER, "upstream", "Provider"),
     (
         200,
         {"error": "Unexpected endpoint or method."},
@@ -206,13 +226,13 @@ TABLE = [
 
 
 @pytest.mark.rule("R-24")
-@pytest.mark.parametrize(("status", "body", "product", "kind", "words"), TABLE)
-def test_each_refusal_has_its_kind_sentence_and_step(status, body, product, kind, words):
-    error = refusal_for(status, body, product=product)
-    assert (error.kind, words in error.message) == (kind, True), error.message
-    assert error.hint
-    assert "{" not in error.hint
-    assert error.status == status
+def test_each_refusal_has_its_kind_sentence_and_step():
+    for status, body, product, kind, words in TABLE:
+        error = refusal_for(status, body, product=product)
+        assert (error.kind, words in error.message) == (kind, True), error.message
+        assert error.hint
+        assert "{" not in error.hint
+        assert error.status == status
 
 
 @pytest.mark.rule("R-10")
@@ -223,36 +243,32 @@ def test_the_step_depends_on_whether_a_key_was_sent():
 
 
 @pytest.mark.rule("R-7")
-@pytest.mark.parametrize(
-    ("product", "body", "setting"),
-    [
+def test_a_host_that_is_not_trusted_is_named_with_the_setting_that_helps():
+    for product, body, setting in (
         (P.JAN, b"Invalid host header", "Trusted Hosts"),
         (P.JAN, b"Host not allowed", "Trusted Hosts"),
         (P.OLLAMA, b"", "OLLAMA_HOST"),
-    ],
-)
-def test_a_host_that_is_not_trusted_is_named_with_the_setting_that_helps(product, body, setting):
-    error = refusal_for(403, body, product=product)
-    assert (error.kind, '"box.lan"' in error.message) == ("host_blocked", True)
-    assert setting in error.hint
-    assert "box.lan" in error.hint
+    ):
+        error = refusal_for(403, body, product=product)
+        assert (error.kind, '"box.lan"' in error.message) == ("host_blocked", True)
+        assert setting in error.hint
+        assert "box.lan" in error.hint
 
 
 NAME = "q3'; reboot \x1b$(reboot)"
 QUOTED = """'q3'"'"'; reboot ␛$(reboot)'"""
 
 
-@pytest.mark.parametrize(
-    ("product", "status", "body", "step"),
-    [
+def test_a_name_of_the_server_is_one_word_of_a_command_to_paste():
+    for product, status, body, step in (
         (P.OLLAMA, 404, error_in_body("model 'x' not found"), f"ollama pull {QUOTED}"),
         (P.LM_STUDIO, 400, error_in_body("No models loaded."), f"lmchat models load {QUOTED}"),
-    ],
-)
-def test_a_name_of_the_server_is_one_word_of_a_command_to_paste(product, status, body, step):
-    asked = RequestFacts(product=product, model=NAME, host="box.lan")
-    error = refusal(status, {"content-type": "application/json"}, json.dumps(body).encode(), asked)
-    assert error.hint.endswith(step)
+    ):
+        asked = RequestFacts(product=product, model=NAME, host="box.lan")
+        error = refusal(
+            status, {"content-type": "application/json"}, json.dumps(body).encode(), asked
+        )
+        assert error.hint.endswith(step)
 
 
 def test_a_host_is_one_word_of_a_command_to_paste():
@@ -267,9 +283,8 @@ def test_the_step_for_a_model_that_ollama_lacks_names_it():
     assert (error.kind, error.hint) == ("model_missing", "Download it with: ollama pull qwen3")
 
 
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
+def test_a_word_inside_a_stream_does_for_a_number_and_neither_is_a_status():
+    for error, kind in (
         ({"code": 429}, "rate_limited"),
         ({"code": "rate_limit_exceeded"}, "rate_limited"),
         ({"type": "rate_limit_error"}, "rate_limited"),
@@ -278,19 +293,21 @@ def test_the_step_for_a_model_that_ollama_lacks_names_it():
         ({"code": "unavailable_error"}, "busy"),
         ({"code": "insufficient_quota"}, "billing"),
         ({"code": "something"}, "server_error"),
-    ],
-)
-def test_a_word_inside_a_stream_does_for_a_number_and_neither_is_a_status(error, kind):
-    told = refusal_in_stream({"error": {"message": "no", **error}}, RequestFacts(product=P.LITELLM))
-    assert (told.kind, told.status) == (kind, None)
+    ):
+        told = refusal_in_stream(
+            {"error": {"message": "no", **error}}, RequestFacts(product=P.LITELLM)
+        )
+        assert (told.kind, told.status) == (kind, None)
 
 
-@pytest.mark.parametrize(
-    "value", [None, {"error": {"type": "server_error"}}, {"choices": [{"finish_reason": "error"}]}]
-)
-def test_an_error_inside_a_stream_without_words_has_no_status(value):
-    error = refusal_in_stream(value, RequestFacts(product=P.OLLAMA))
-    assert error.message == "Streaming failed: Ollama sent an error without a message."
+def test_an_error_inside_a_stream_without_words_has_no_status():
+    for value in (
+        None,
+        {"error": {"type": "server_error"}},
+        {"choices": [{"finish_reason": "error"}]},
+    ):
+        error = refusal_in_stream(value, RequestFacts(product=P.OLLAMA))
+        assert error.message == "Streaming failed: Ollama sent an error without a message."
 
 
 def test_the_field_that_is_named_is_known_and_told_once():
@@ -302,24 +319,20 @@ def test_the_field_that_is_named_is_known_and_told_once():
     assert refusal_for(422, {"detail": [{"loc": ["body", "stop", 0], "msg": "no"}]}).param == "0"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
+def test_a_time_to_wait_is_told_in_its_two_largest_units():
+    for seconds, words in (
         (0, "0 s"),
         (0.2, "1 s"),
         (59.5, "1 min 0 s"),
         (61, "1 min 1 s"),
         (5400, "1 h 30 min"),
         (90000, "1 d 1 h"),
-    ],
-)
-def test_a_time_to_wait_is_told_in_its_two_largest_units(seconds, words):
-    assert wait_words(seconds) == words
+    ):
+        assert wait_words(seconds) == words
 
 
-@pytest.mark.parametrize(
-    ("headers", "facts", "expected"),
-    [
+def test_each_form_of_a_time_to_wait_is_read():
+    for headers, facts, expected in (
         ({}, {}, None),
         ({"retry-after": "7"}, {}, 7.0),
         ({"retry-after": "1.5"}, {}, 1.5),
@@ -333,10 +346,8 @@ def test_a_time_to_wait_is_told_in_its_two_largest_units(seconds, words):
         ({"retry-after": "٣"}, {}, None),
         ({}, {"details": [{"@type": "x"}, {"@type": "RetryInfo", "retryDelay": "17s"}]}, 17.0),
         ({}, {"details": "no list"}, None),
-    ],
-)
-def test_each_form_of_a_time_to_wait_is_read(headers, facts, expected):
-    assert retry_after_s(headers, facts) == expected
+    ):
+        assert retry_after_s(headers, facts) == expected
 
 
 def test_a_date_to_wait_for_is_counted_from_now():

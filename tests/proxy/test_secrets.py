@@ -10,7 +10,7 @@ from lmchat.cli.log_file import as_json_line
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import LMChatError
 from lmchat.proxy import Client
-from tests.support.proxy_calls import PortMap, ask, events_of
+from tests.support.proxy_calls import PortMap, ask, failure_of
 from tests.support.scripted_products import CHAT, llama_cpp, plain
 from tests.support.scripted_server import (
     AUTHORITY,
@@ -40,7 +40,7 @@ async def test_a_mistake_of_a_library_tells_its_kind_and_not_its_words(make_clie
     kinds = (KeyError, ValueError, RuntimeError, AssertionError, RecursionError)
     client = make_client(key=KEY, transport=Quoting(*kinds))
     for kind in kinds:
-        _, error = await events_of(client, ask(Endpoint.parse("http://127.0.0.1:1"), MARK))
+        error = await failure_of(client, ask(Endpoint.parse("http://127.0.0.1:1"), MARK))
         told = f"{error} {error.hint} {error.details} {error!r}"
         assert error.details == kind.__name__
         assert (KEY in told, MARK in told) == (False, False)
@@ -50,61 +50,58 @@ async def test_a_mistake_of_a_library_tells_its_kind_and_not_its_words(make_clie
 
 
 @pytest.mark.rule("R-10")
-@pytest.mark.parametrize("certificate", ["", "hosts", "expired"])
-async def test_a_program_finds_the_key_in_nothing_that_it_is_handed(
-    certificate, monkeypatch, caplog
-):
-    caplog.set_level(logging.DEBUG)
-    monkeypatch.setenv("SSL_CERT_FILE", AUTHORITY)
-    with ScriptedServer(certificate=certificate) as server:
-        plain(server, "tiny", key=KEY)
-        async with Client(server.url, key=KEY) as client:
-            handed = [client, client.metrics(), await client.health()]
-            for call in (client.models, client.detect, lambda: client.chat(MARK)):
-                try:
-                    handed.append(await call())
-                except LMChatError as error:
-                    handed += [error, vars(error), error.__cause__]
-            server.on(CHAT, error_reply(400, f"{KEY} {KEY}"))
-            with pytest.raises(LMChatError) as caught:
-                await client.chat("Hi")
-            handed += [caught.value, vars(caught.value)]
-        assert KEY not in repr(handed) + caplog.text
-        assert MARK not in caplog.text
-        assert (server.requests == []) is (certificate == "expired")
+async def test_a_program_finds_the_key_in_nothing_that_it_is_handed(monkeypatch, caplog):
+    for certificate in ("", "hosts", "expired"):
+        caplog.set_level(logging.DEBUG)
+        monkeypatch.setenv("SSL_CERT_FILE", AUTHORITY)
+        with ScriptedServer(certificate=certificate) as server:
+            plain(server, "tiny", key=KEY)
+            async with Client(server.url, key=KEY) as client:
+                handed = [client, client.metrics(), await client.health()]
+                for call in (client.models, client.detect, lambda: client.chat(MARK)):
+                    try:
+                        handed.append(await call())
+                    except LMChatError as error:
+                        handed += [error, vars(error), error.__cause__]
+                server.on(CHAT, error_reply(400, f"{KEY} {KEY}"))
+                with pytest.raises(LMChatError) as caught:
+                    await client.chat("Hi")
+                handed += [caught.value, vars(caught.value)]
+            assert KEY not in repr(handed) + caplog.text
+            assert MARK not in caplog.text
+            assert (server.requests == []) is (certificate == "expired")
 
 
 @pytest.mark.rule("R-10")
-@pytest.mark.parametrize("key", [f"{KEY}\x07", f"{KEY}\r\nX-More: 1", f"{KEY}é", f"{KEY}\ty"])
 async def test_a_key_that_no_header_can_hold_is_refused_without_its_words(
-    make_client, server, key, caplog
+    make_client, server, caplog
 ):
-    caplog.set_level(logging.DEBUG)
-    plain(server, "tiny", key=KEY)
-    client = make_client(key=key)
-    found = await client.check(Endpoint.parse(server.url))
-    _, error = await events_of(client, ask(server))
-    assert isinstance(error, LMChatError)
-    assert (error.kind, server.connections) == ("auth", 0)
-    assert (found.verdict, "API key" in found.detail) == (Verdict.KEY_REJECTED, True)
-    assert KEY not in f"{found!r} {vars(error)} {error.__cause__!r} {caplog.text}"
+    for key in (f"{KEY}\x07", f"{KEY}\r\nX-More: 1", f"{KEY}é", f"{KEY}\ty"):
+        server.requests.clear()
+        caplog.set_level(logging.DEBUG)
+        plain(server, "tiny", key=KEY)
+        client = make_client(key=key)
+        found = await client.check(Endpoint.parse(server.url))
+        error = await failure_of(client, ask(server))
+        assert isinstance(error, LMChatError)
+        assert (error.kind, server.connections) == ("auth", 0)
+        assert (found.verdict, "API key" in found.detail) == (Verdict.KEY_REJECTED, True)
+        assert KEY not in f"{found!r} {vars(error)} {error.__cause__!r} {caplog.text}"
 
 
 @pytest.mark.rule("R-10")
-@pytest.mark.parametrize("line", ["X-Echo: {}\0", "{}", "X-Echo\x01{}: 1"])
-async def test_a_reply_whose_broken_header_repeats_the_key_is_told_without_it(
-    make_client, server, line
-):
-    server.unknown = lambda seen: raw_reply(
-        f"HTTP/1.1 200 OK\r\n{line.format(seen.headers['authorization'])}\r\n\r\n".encode()
-    )
-    client = make_client(key=KEY)
-    found = await client.check(Endpoint.parse(server.url))
-    _, error = await events_of(client, ask(server))
-    assert isinstance(error, LMChatError)
-    assert server.requests[-1].headers["authorization"] == f"Bearer {KEY}"
-    assert KEY not in f"{found!r} {error} {vars(error)}"
-    assert KEY not in "".join(traceback.format_exception(error))
+async def test_a_reply_whose_broken_header_repeats_the_key_is_told_without_it(make_client, server):
+    for line in ("X-Echo: {}\0", "{}", "X-Echo\x01{}: 1"):
+        server.requests.clear()
+        header = line.format(f"Bearer {KEY}")
+        server.unknown = raw_reply(f"HTTP/1.1 200 OK\r\n{header}\r\n\r\n".encode())
+        client = make_client(key=KEY)
+        found = await client.check(Endpoint.parse(server.url))
+        error = await failure_of(client, ask(server))
+        assert isinstance(error, LMChatError)
+        assert server.requests[-1].headers["authorization"] == f"Bearer {KEY}"
+        assert KEY not in f"{found!r} {error} {vars(error)}"
+        assert KEY not in "".join(traceback.format_exception(error))
 
 
 async def test_a_place_that_nobody_named_gets_a_key_only_after_it_asks_for_one(make_client):

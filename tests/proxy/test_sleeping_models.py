@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-
-import httpx
 import pytest
 
 from lmchat.domain.event import ModelLoading, RequestSent
 from lmchat.domain.product import Product
 from lmchat.domain.remembered import Remembered
-from lmchat.domain.server import Endpoint, LoadState, Verdict
-from lmchat.domain.target_choice import choose_model, choose_without_asking
-from lmchat.errors import WrongUse
+from lmchat.domain.server import LoadState, Verdict
+from lmchat.domain.target_choice import choose_model
 from lmchat.proxy import client as client_module
 from tests.support.proxy_calls import ask, endpoint_of, events_of, text_of
-from tests.support.scripted_products import LLAMA, llama_cpp, router
-from tests.support.scripted_server import error_reply, json_reply
+from tests.support.scripted_products import LLAMA, llama_cpp
+from tests.support.scripted_server import json_reply
 
 WAKING = ModelLoading(is_asleep=True)
 HARMLESS = {"/v1/models", "/props", "/health", "/v1/streams/lookup"}
@@ -83,26 +78,6 @@ async def test_a_model_that_fell_asleep_unseen_is_noticed_with_the_next_prompt(
     assert (error, events[:2]) == (None, [RequestSent(), WAKING])
 
 
-async def test_a_server_that_does_not_answer_the_look_gets_the_prompt_all_the_same(
-    server, client, monkeypatch
-):
-    monkeypatch.setattr(client_module, "SLEEP_CHECK_S", -1.0)
-    doze(llama_cpp(server), is_sleeping=False)
-    await client.check(endpoint_of(server))
-    server.on("GET /v1/models", error_reply(500, "oops"))
-    events, error = await events_of(client, request_to(server))
-    assert (error, text_of(events)) == (None, "Hello there.")
-
-
-async def test_a_router_tells_sleep_in_its_list_and_loads_with_the_next_prompt(server, client):
-    router(server, small="sleeping", large="unloaded")
-    endpoint = endpoint_of(server)
-    small, large = (await client.models(endpoint, is_refresh=True)).models
-    assert (small.state, large.state) == (LoadState.ASLEEP, LoadState.NOT_LOADED)
-    events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP, model="small"))
-    assert (error, events[:2]) == (None, [RequestSent(), WAKING])
-
-
 def decide(server, *, name: str = "judge", beside: str = ""):
     """Let a scripted llama.cpp list a decision model, and perhaps one that can chat behind it."""
     kinds = {name: ["decisions"], **({beside: ["text"]} if beside else {})}
@@ -128,72 +103,3 @@ async def test_a_decision_model_is_known_as_one_and_never_chosen_to_chat(server,
     assert chosen is not None
     assert chosen.model_id == "talker"
     assert choose_model(candidate, model="judge", remembered=Remembered()) is None
-
-
-@pytest.mark.parametrize("beside", ["", "talker"])
-async def test_a_decision_model_that_is_named_is_refused_with_the_reason(server, client, beside):
-    decide(llama_cpp(server), beside=beside)
-    candidate = await client.check(endpoint_of(server))
-    with pytest.raises(WrongUse, match="judge makes decisions and cannot chat"):
-        choose_without_asking((candidate,), model="judge", remembered=Remembered())
-
-
-async def test_a_server_with_nothing_but_a_decision_model_has_no_model_to_chat_with(server, client):
-    decide(llama_cpp(server))
-    candidate = await client.check(endpoint_of(server))
-    assert candidate.verdict is Verdict.NO_MODEL
-
-
-async def _props(url: str) -> dict:
-    async with httpx.AsyncClient(trust_env=False) as http:
-        return (await http.get(f"{url}/props")).json()
-
-
-@pytest.mark.timeout(120)
-async def test_the_real_server_falls_asleep_while_it_is_looked_at_and_wakes_for_a_prompt(
-    client, start_real_server
-):
-    server = start_real_server(sleep_s=1)
-    endpoint = Endpoint.parse(server.url)
-    await _asleep(client, endpoint, server.models[0])
-    (listed,) = (await client.models(endpoint, is_refresh=True)).models
-    assert (listed.state, listed.context_loaded) == (LoadState.ASLEEP, 4096)
-    request = ask(endpoint, product=Product.LLAMA_CPP, model=server.models[0], max_tokens=4)
-    assert await client.count_tokens(request) is None
-    assert (await _props(server.url))["is_sleeping"], "a look woke it"
-    events, error = await events_of(client, request)
-    assert (error, bool(text_of(events)), WAKING in events) == (None, True, True)
-    await client.load(await _asleep(client, endpoint, server.models[0]))
-    assert await state_of(client, endpoint) is LoadState.LOADED
-
-
-async def _asleep(client, endpoint, name):
-    """Look until a model of a real server sleeps, which the looks must not hinder; return it."""
-    deadline = time.monotonic() + 60
-    while True:
-        models = {one.model_id: one for one in (await client.check(endpoint)).models}
-        if models[name].state is LoadState.ASLEEP:
-            return models[name]
-        assert time.monotonic() < deadline, f"it is {models[name].state}"
-        await asyncio.sleep(0.2)
-
-
-@pytest.mark.router
-@pytest.mark.timeout(120)
-async def test_the_real_router_tells_that_a_model_sleeps_and_wakes_it_for_a_prompt(
-    client, start_real_server
-):
-    server = start_real_server(is_router=True, sleep_s=1)
-    endpoint, name = Endpoint.parse(server.url), server.models[0]
-    request = ask(endpoint, product=Product.LLAMA_CPP, model=name, max_tokens=4)
-    _, error = await events_of(client, request)
-    assert error is None
-    await _asleep(client, endpoint, name)
-    candidate = await client.check(endpoint)
-    assert candidate.verdict is Verdict.READY
-    events, error = await events_of(client, request)
-    assert (error, bool(text_of(events)), WAKING in events) == (None, True, True)
-    model = await _asleep(client, endpoint, name)
-    await client.load(model)
-    states = {one.model_id: one.state for one in (await client.check(endpoint)).models}
-    assert states[name] is LoadState.LOADED

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from contextlib import aclosing
 
-import pytest
-
-from lmchat.domain.event import TextDelta, UsageReported
+from lmchat.domain.event import TextDelta
 from lmchat.errors import ServerRejected, StreamInterrupted
-from tests.support.proxy_calls import ask, events_of, text_of
-from tests.support.scripted_server import DONE, Hold, delta, finish, raw_reply, sse, usage
+from tests.support.proxy_calls import answered, ask, events_of, text_of
+from tests.support.scripted_server import DONE, Hold, delta, finish, raw_reply, sse
 
 CHAT = "POST /v1/chat/completions"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -27,65 +24,38 @@ def chunked(*parts: bytes) -> bytes:
 async def test_what_comes_together_is_handed_on_as_one_event_that_counts_its_pieces(server, client):
     chunks = [sse_event(delta(f"{number} ")) for number in range(100)]
     server.on(CHAT, raw_reply(HEAD + chunked(b"".join([*chunks, DONE])) + b"0\r\n\r\n"))
-    events, error = await events_of(client, ask(server))
-    assert error is None
+    events = await answered(client, ask(server))
     texts = [event for event in events if isinstance(event, TextDelta)]
     assert len(texts) < 4
     assert sum(event.pieces for event in texts) == 100
     assert text_of(events) == "".join(f"{number} " for number in range(100))
 
 
-@pytest.mark.parametrize(("more", "tokens"), [((), 4), ((finish(), usage(9, 8)), 8)])
-async def test_the_newest_timings_of_many_are_those_that_count(server, client, more, tokens):
-    some = [delta("x") | {"timings": {"predicted_n": number}} for number in range(5)]
-    server.on(CHAT, sse(*some, *more, DONE))
-    events, error = await events_of(client, ask(server))
-    assert error is None
-    reports = [event for event in events if isinstance(event, UsageReported)]
-    assert reports[-1].completion_tokens == tokens
-
-
 async def test_behind_an_end_mark_in_two_chunks_nothing_is_waited_for(server, client):
     server.on(
         CHAT, raw_reply(HEAD + chunked(sse_event(delta("Hi")), b"data: [DO", b"NE]\n\n"), Hold())
     )
-    events, error = await events_of(client, ask(server))
-    assert error is None
+    events = await answered(client, ask(server))
     assert text_of(events) == "Hi"
 
 
-@pytest.mark.parametrize(
-    ("behind", "kind"),
-    [
+async def test_what_came_in_the_same_read_as_an_error_is_kept(server, make_client):
+    for behind, kind in (
         (b"zz\r\n", StreamInterrupted),
         (chunked(sse_event({"error": {"message": "no memory"}})), ServerRejected),
         (chunked(b"data: {\n\n", b"data: {\n\n", b"data: {\n\n"), StreamInterrupted),
-    ],
-    ids=["broken chunks of HTTP", "an error in the stream", "no JSON"],
-)
-async def test_what_came_in_the_same_read_as_an_error_is_kept(server, client, behind, kind):
-    server.on(
-        CHAT,
-        raw_reply(
-            HEAD + chunked(sse_event(delta("one ")), sse_event(delta("two"))) + behind, Hold()
-        ),
-    )
-    events, error = await events_of(client, ask(server))
-    assert isinstance(error, kind)
-    assert text_of(events) == "one two"
-    server.on(CHAT, sse("Hello", finish(), DONE))
-    events, error = await events_of(client, ask(server))
-    assert (text_of(events), error) == ("Hello", None)
-
-
-async def test_a_reader_that_leaves_in_the_middle_of_a_read_leaves_nothing_behind(server, client):
-    server.on(
-        CHAT, raw_reply(HEAD + chunked(*(sse_event(delta("x" * 50)) for _ in range(2_000))), Hold())
-    )
-    async with aclosing(client.stream(ask(server))) as stream:
-        async for event in stream:
-            if isinstance(event, TextDelta):
-                break
-    server.on(CHAT, sse("Hello", finish(), DONE))
-    events, error = await events_of(client, ask(server))
-    assert (text_of(events), error) == ("Hello", None)
+    ):
+        server.requests.clear()
+        client = make_client()
+        server.on(
+            CHAT,
+            raw_reply(
+                HEAD + chunked(sse_event(delta("one ")), sse_event(delta("two"))) + behind, Hold()
+            ),
+        )
+        events, error = await events_of(client, ask(server))
+        assert isinstance(error, kind)
+        assert text_of(events) == "one two"
+        server.on(CHAT, sse("Hello", finish(), DONE))
+        events, error = await events_of(client, ask(server))
+        assert (text_of(events), error) == ("Hello", None)

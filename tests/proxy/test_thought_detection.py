@@ -18,7 +18,7 @@ from lmchat.domain.event import (
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.turn import Turn
 from lmchat.proxy import Client
-from tests.support.proxy_calls import ask, events_of
+from tests.support.proxy_calls import answered, ask, events_of
 from tests.support.scripted_products import CHAT, plain
 from tests.support.scripted_server import DONE, Cut, delta, finish, json_reply, sse, usage
 
@@ -30,8 +30,7 @@ PARTS = (TextDelta, ReasoningDelta, RefusalDelta, Rethought, ToolCallDelta)
 
 async def told(client, request):
     """Return what an answer is made of, pieces of one kind together."""
-    events, error = await events_of(client, request)
-    assert error is None, error
+    events = await answered(client, request)
     found: list = []
     for event in events:
         if (
@@ -48,58 +47,35 @@ async def told(client, request):
 THOUGHT, FOUR = ReasoningDelta(text="Let me see: 2+2"), TextDelta(text="Four")
 
 
-@pytest.mark.rule("R-17")
-async def test_the_next_answer_of_that_model_is_called_thought_from_its_beginning(server, client):
-    server.on(CHAT, LATE)
-    assert await told(client, ask(server)) == [TextDelta(text="Let me see: 2+2"), Rethought(), FOUR]
-    assert await told(client, ask(server)) == [THOUGHT, FOUR]
-    assert await told(client, ask(server, model="other")) == [
-        *(TextDelta(text="Let me see: 2+2"), Rethought(), FOUR)
-    ]
-
-
-@pytest.mark.rule("R-17")
-async def test_an_answer_without_its_tag_is_text_after_all_and_the_next_one_from_its_beginning(
+async def test_a_thought_that_is_told_late_is_expected_in_the_next_answer_of_that_model(
     server, client
 ):
     server.on(CHAT, LATE)
-    await told(client, ask(server))
+    late = [TextDelta(text="Let me see: 2+2"), Rethought(), FOUR]
+    assert await told(client, ask(server)) == late
+    assert await told(client, ask(server)) == [THOUGHT, FOUR]
+    assert await told(client, ask(server, model="other")) == late
     server.on(CHAT, PLAIN)
     just = "Just four."
-    assert await told(client, ask(server)) == [
-        ReasoningDelta(text=just),
-        Rethought(is_thought=False),
-    ]
-    assert await told(client, ask(server)) == [TextDelta(text=just)]
-
-
-@pytest.mark.rule("R-17")
-async def test_an_answer_that_the_server_goes_on_with_is_text(server, client):
-    """Its template opens no thought in the middle of an answer."""
-    server.on(CHAT, LATE)
-    await told(client, ask(server))
-    server.on(CHAT, PLAIN)
-    begun = replace(
-        ask(server), messages=(text_message(Role.USER, "x"), text_message(Role.ASSISTANT, "Fo"))
+    begun = text_message(Role.USER, "x"), text_message(Role.ASSISTANT, "Fo")
+    assert await told(client, replace(ask(server), messages=begun)) == [TextDelta(text=just)], (
+        "a template opens no thought in the middle of an answer"
     )
-    assert await told(client, begun) == [TextDelta(text="Just four.")]
-    server.on(CHAT, LATE)
-    assert await told(client, ask(server)) == [THOUGHT, FOUR]
-
-
-@pytest.mark.rule("R-17")
-async def test_an_answer_that_breaks_off_in_what_was_called_thought_is_text(server, client):
-    server.on(CHAT, LATE)
-    await told(client, ask(server))
     server.on(CHAT, sse(ROLE, delta("Let me"), Cut()))
     events, error = await events_of(client, ask(server))
     assert error.kind == "interrupted"
+    back = Rethought(is_thought=False)
     assert [one for one in events if isinstance(one, PARTS)] == [
-        *(ReasoningDelta(text="Let me"), Rethought(is_thought=False))
+        ReasoningDelta(text="Let me"),
+        back,
     ]
+    server.on(CHAT, LATE)
+    await told(client, ask(server))
+    server.on(CHAT, PLAIN)
+    assert await told(client, ask(server)) == [ReasoningDelta(text=just), back]
+    assert await told(client, ask(server)) == [TextDelta(text=just)]
 
 
-@pytest.mark.rule("R-17")
 async def test_where_tags_are_switched_off_all_is_text(server, make_client):
     client = make_client(chat=ChatSettings(think_tags=False))
     for text in ("a</think>\n\nb", "<think>a</think>b"):
@@ -109,32 +85,25 @@ async def test_where_tags_are_switched_off_all_is_text(server, make_client):
     assert await told(client, ask(server)) == [ReasoningDelta(text="hm"), TextDelta(text="b")]
 
 
-@pytest.mark.rule("R-17")
-@pytest.mark.parametrize(
-    "thought",
-    [
+async def test_where_thought_comes_in_fields_a_closing_tag_alone_is_text(server, client):
+    server.on(CHAT, LATE)
+    await told(client, ask(server))
+    for thought in (
         delta(reasoning_content="hm"),
         delta(reasoning_details=[{"text": "hm"}]),
         delta([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]),
-    ],
-)
-async def test_where_thought_comes_in_fields_a_closing_tag_alone_is_text(server, client, thought):
-    server.on(CHAT, LATE)
-    await told(client, ask(server))
-    server.on(
-        CHAT, sse(ROLE, thought, delta("The end is\n</think>"), delta("\n\nso."), finish(), DONE)
-    )
-    assert await told(client, ask(server)) == [
-        *(ReasoningDelta(text="hm"), TextDelta(text="The end is\n</think>\n\nso."))
-    ]
+    ):
+        end = delta("The end is\n</think>"), delta("\n\nso.")
+        server.on(CHAT, sse(ROLE, thought, *end, finish(), DONE))
+        told_text = TextDelta(text="The end is\n</think>\n\nso.")
+        assert await told(client, ask(server)) == [ReasoningDelta(text="hm"), told_text]
 
 
-@pytest.mark.rule("R-17", "R-23")
+@pytest.mark.rule("R-23")
 async def test_a_whole_reply_that_is_no_stream_is_told_apart_too(server, client):
     message = {"content": "Let me see: 2+2</think>\n\nFour"}
-    server.on(
-        CHAT, json_reply({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
-    )
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    server.on(CHAT, json_reply({"choices": [choice]}))
     assert await told(client, ask(server)) == [TextDelta(text="Let me see: 2+2"), Rethought(), FOUR]
 
 
@@ -154,77 +123,43 @@ def turn_of(events) -> Turn:
 
 
 @pytest.mark.rule("R-18")
-@pytest.mark.parametrize(
-    "first",
-    [
-        delta("\n"),
-        delta(" "),
-        delta("<thi"),
-        delta("<"),
-        delta("Hello"),
-        delta(["\n"]),
-        delta(reasoning_content="\n"),
-        delta(refusal="No"),
-        delta(tool_calls=[{"index": 0, "id": "1", "function": {"name": "look", "arguments": ""}}]),
-    ],
-    ids=repr,
-)
-async def test_the_first_content_is_the_first_token_also_where_it_is_held_back(
-    server, client, first
-):
-    progress = {"prompt_progress": {"total": 9, "cache": 0, "processed": 4}}
+async def test_the_first_content_is_the_first_token_also_where_it_is_held_back(server, client):
     none = [
         ROLE,
-        ROLE | progress,
+        ROLE | {"prompt_progress": {"total": 9, "cache": 0, "processed": 4}},
         b": ping\n\n",
-        delta(None),
-        delta(""),
-        delta(reasoning_content=""),
+        *(delta(None), delta(""), delta([]), delta(reasoning_content=""), delta(refusal=None)),
+        *(delta(tool_calls=[]), usage(9, 0), b"data:\n\n", b"data: null\n\n"),
     ]
-    none += [
-        delta([]),
-        delta(refusal=None),
-        delta(tool_calls=[]),
-        usage(9, 0),
-        b"data:\n\n",
-        b"data: null\n\n",
-    ]
-    server.on(CHAT, sse(*none, first, b": ping\n\n", delta("Hello"), finish(), DONE))
-    events, error = await events_of(client, ask(server))
-    assert error is None
-    place = next(
-        place
-        for place, one in enumerate(events)
-        if isinstance(one, PARTS) or (isinstance(one, LifeSign) and one.is_token)
-    )
-    sent = next(place for place, one in enumerate(events) if isinstance(one, RequestSent))
-    assert any(isinstance(one, LifeSign) for one in events[sent:place]), "something came before it"
-    assert turn_of(events).ttft_s == place - sent
-    rest = [one for one in events[place + 1 :] if isinstance(one, PARTS)]
-    assert rest, "what was first came before the last word"
-    assert sum(isinstance(one, LifeSign) and one.is_token for one in events) <= 1
-
-
-@pytest.mark.rule("R-18")
-async def test_an_answer_of_roles_and_progress_alone_has_no_first_token(server, client):
+    call = {"index": 0, "id": "1", "function": {"name": "look", "arguments": ""}}
+    for first in (
+        *(delta(text) for text in ("\n", " ", "<thi", "<", "Hello", ["\n"])),
+        *(delta(reasoning_content="\n"), delta(refusal="No"), delta(tool_calls=[call])),
+    ):
+        server.on(CHAT, sse(*none, first, b": ping\n\n", delta("Hello"), finish(), DONE))
+        events = await answered(client, ask(server))
+        place = next(
+            place
+            for place, one in enumerate(events)
+            if isinstance(one, PARTS) or (isinstance(one, LifeSign) and one.is_token)
+        )
+        sent = next(place for place, one in enumerate(events) if isinstance(one, RequestSent))
+        assert any(isinstance(one, LifeSign) for one in events[sent:place]), "something came before"
+        assert turn_of(events).ttft_s == place - sent
+        rest = [one for one in events[place + 1 :] if isinstance(one, PARTS)]
+        assert rest, "what was first came before the last word"
+        assert sum(isinstance(one, LifeSign) and one.is_token for one in events) <= 1
     server.on(CHAT, sse(ROLE, ROLE, delta(""), finish(), DONE))
     events, _ = await events_of(client, ask(server))
     assert turn_of(events).first_token_s is None
 
 
-@pytest.mark.rule("R-17")
 async def test_programs_get_what_it_turned_out_to_be(server):
     plain(server, "tiny")
-    server.on(CHAT, LATE)
+    server.on(CHAT, LATE, LATE, sse(delta(refusal="No."), finish(), DONE))
     async with Client(server.url) as client:
-        for _ in range(2):
-            answer = await client.chat("2+2?")
-            assert (answer.text, answer.reasoning, answer.refusal) == (
-                "Four",
-                "Let me see: 2+2",
-                "",
-            )
-        server.on(CHAT, sse(delta(refusal="No."), finish(), DONE))
-        answer = await client.chat("2+2?")
-        assert (answer.text, answer.reasoning, answer.refusal) == ("No.", "", "No.")
-        assert answer.message.text == "No."
+        answers = [await client.chat("2+2?") for _ in range(3)]
+    assert [(one.text, one.reasoning, one.refusal) for one in answers] == [
+        *[("Four", "Let me see: 2+2", "")] * 2,
+        ("No.", "", "No."),
+    ]

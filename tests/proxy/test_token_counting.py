@@ -1,3 +1,5 @@
+"""Requests beside answers: counts of a prompt, and prompts that a server reads ahead."""
+
 from __future__ import annotations
 
 import asyncio
@@ -7,15 +9,24 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import LimitSettings
-from lmchat.domain.event import ReasoningDelta, RequestQueued, RequestSent, TextDelta, UsageReported
+from lmchat.domain.event import RequestQueued, RequestSent, TextDelta
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, Verdict
-from lmchat.errors import EndpointNotAllowed, ServerRejected, ServerUnavailable
+from lmchat.errors import EndpointNotAllowed, LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy import client as counting_module
 from lmchat.proxy.servers import SERVERS
-from tests.support.proxy_calls import ask, endpoint_of, events_of, text_of
-from tests.support.scripted_products import CHAT, LLAMA, llama_cpp, plain, router, vllm
+from tests.support.proxy_calls import answered, ask, endpoint_of
+from tests.support.scripted_backend import read
+from tests.support.scripted_products import (
+    CHAT,
+    LLAMA,
+    llama_cpp,
+    llama_models,
+    plain,
+    router,
+    vllm,
+)
 from tests.support.scripted_server import (
     DONE,
     Gate,
@@ -28,10 +39,12 @@ from tests.support.scripted_server import (
     raw_reply,
     sse,
     text_reply,
+    usage,
 )
 
 COUNT = "POST /v1/chat/completions/input_tokens"
 COUNTED = json_reply({"input_tokens": 37, "object": "response.input_tokens"}, headers=LLAMA)
+ELSEWHERE = Endpoint.parse("http://models.example:8000")
 
 
 @pytest.fixture(autouse=True)
@@ -50,89 +63,65 @@ async def ready(client, server):
     assert candidate.verdict is Verdict.READY
 
 
-async def test_llama_cpp_counts_with_what_shapes_the_prompt_and_nothing_else(server, client):
+async def test_llama_cpp_counts_with_what_shapes_the_prompt_and_nothing_else(server, make_client):
+    client = make_client(limits=LimitSettings(requests_per_minute=1))
     llama_cpp(server).on(COUNT, COUNTED)
     await ready(client, server)
-    assert (
-        await client.count_tokens(
-            request_to(server, "Hi \ud83d", reasoning_effort="none", temperature=1, seed=4)
-        )
-        == 37
-    )
+    request = request_to(server, "Hi \ud83d", reasoning_effort="none", temperature=1, seed=4)
+    assert await client.count_tokens(request) == 37
     assert server.seen(COUNT)[0].json == {
         "model": "tiny.gguf",
         "messages": [{"role": "user", "content": "Hi \ufffd"}],
         "reasoning_effort": "none",
         "chat_template_kwargs": {"enable_thinking": False},
     }
+    assert client.budget().left == 1
+    assert (client.metrics().total_requests, client.metrics().refused_requests) == (0, 0)
 
 
-@pytest.mark.parametrize("status", [404, 405, 501])
-async def test_who_cannot_count_is_not_asked_again_and_nothing_is_said(server, client, status):
-    llama_cpp(server)
-    server.unknown = error_reply(status, "Not here", headers=LLAMA)
-    await ready(client, server)
-    before = len(server.requests)
-    assert await client.count_tokens(request_to(server)) is None
-    first = len(server.requests)
-    assert await client.count_tokens(request_to(server)) is None
-    assert (first - before, len(server.requests) - first) == (1, 0)
+async def test_who_cannot_count_is_not_asked_again_and_nothing_is_said(server, make_client):
+    for status in (404, 405, 501):
+        client = make_client()
+        llama_cpp(server).unknown = error_reply(status, "Not here", headers=LLAMA)
+        await ready(client, server)
+        before = len(server.requests)
+        for _ in range(2):
+            assert await client.count_tokens(request_to(server)) is None
+            assert len(server.requests) == before + 1
 
 
-@pytest.mark.rule("R-12")
-@pytest.mark.parametrize("product", [one.product for one in SERVERS if not one.count_path])
-async def test_who_is_not_known_to_count_is_asked_nothing(server, client, product):
+async def test_who_is_not_known_to_count_is_asked_nothing_and_vllm_counts_messages(server, client):
     plain(server)
-    assert await client.count_tokens(request_to(server, product=product)) is None
+    for product in (one.product for one in SERVERS if not one.count_path):
+        assert await client.count_tokens(request_to(server, product=product)) is None
     assert server.requests == []
-
-
-async def test_vllm_counts_messages(server, client):
-    vllm(server).on(
-        "POST /tokenize", json_reply({"count": 12, "max_model_len": 32768, "tokens": []})
-    )
+    counted = json_reply({"count": 12, "max_model_len": 32768, "tokens": []})
+    vllm(server).on("POST /tokenize", counted)
     request = request_to(server, product=Product.VLLM, model="Qwen/Qwen3-8B")
     assert await client.count_tokens(request) == 12
     assert set(server.seen("POST /tokenize")[0].json) == {"model", "messages"}
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        json_reply({"input_tokens": -3}, headers=LLAMA),
-        json_reply({"input_tokens": "37"}, headers=LLAMA),
-        json_reply({"input_tokens": True}, headers=LLAMA),
-        json_reply({"input_tokens": 10**40}, headers=LLAMA),
-        json_reply({}, headers=LLAMA),
-    ],
-)
-async def test_a_count_that_is_none_is_none(server, client, reply):
-    llama_cpp(server).on(COUNT, reply)
-    await ready(client, server)
-    assert await client.count_tokens(request_to(server)) is None
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
+async def test_a_count_that_is_none_is_none_and_a_refusal_is_an_error_of_the_layer(server, client):
+    await ready(client, llama_cpp(server))
+    for count in (-3, "37", True, 10**40, None):
+        server.on(COUNT, json_reply({"input_tokens": count}, headers=LLAMA))
+        assert await client.count_tokens(request_to(server)) is None
+    for reply in (
         error_reply(400, "Cannot have 2 assistant messages \x1b[2J", headers=LLAMA),
         text_reply("<html>", status=200),
         json_reply({"error": "no"}, headers=LLAMA),
-    ],
-)
-async def test_a_refusal_is_an_error_of_the_layer(server, client, reply):
-    llama_cpp(server).on(COUNT, reply)
-    await ready(client, server)
-    with pytest.raises(ServerRejected) as refused:
-        await client.count_tokens(request_to(server))
-    assert "\x1b" not in refused.value.message
-
-
-async def test_a_server_that_is_away_is_an_error(client):
+    ):
+        server.on(COUNT, reply)
+        with pytest.raises(ServerRejected) as refused:
+            await client.count_tokens(request_to(server))
+        assert "\x1b" not in refused.value.message
     with free_port() as port:
-        request = request_to(Endpoint.parse(f"127.0.0.1:{port}"), product=Product.VLLM)
+        away = request_to(Endpoint.parse(f"127.0.0.1:{port}"), product=Product.VLLM)
         with pytest.raises(ServerUnavailable):
-            await client.count_tokens(request)
+            await client.count_tokens(away)
+    with pytest.raises(EndpointNotAllowed):
+        await client.count_tokens(request_to(ELSEWHERE, product=Product.VLLM))
 
 
 async def test_a_model_that_is_not_in_memory_is_not_loaded_to_count(server, client):
@@ -143,7 +132,6 @@ async def test_a_model_that_is_not_in_memory_is_not_loaded_to_count(server, clie
     assert await client.count_tokens(request_to(server, model="small")) == 37
 
 
-@pytest.mark.rule("R-25")
 async def test_while_an_answer_streams_nothing_is_counted(server, client):
     gate = Gate()
     llama_cpp(server).on(COUNT, COUNTED).on(CHAT, sse("one", gate, delta("two"), finish(), DONE))
@@ -157,120 +145,58 @@ async def test_while_an_answer_streams_nothing_is_counted(server, client):
     assert await client.count_tokens(request_to(server)) == 37
 
 
-@pytest.mark.rule("R-25")
-async def test_an_answer_does_not_wait_for_a_count(server, client):
+async def test_an_answer_does_not_wait_for_a_count_and_a_long_one_is_given_up(
+    server, client, monkeypatch
+):
     llama_cpp(server).on(COUNT, raw_reply(Hold()))
     await ready(client, server)
     count = asyncio.create_task(client.count_tokens(request_to(server)))
     await asyncio.to_thread(server.wait_for, COUNT)
-    events, error = await events_of(client, request_to(server))
-    assert error is None
+    events = await answered(client, request_to(server))
     assert isinstance(events[0], RequestSent)
     assert RequestQueued() not in events
     count.cancel()
-
-
-async def test_a_count_that_takes_too_long_is_given_up(server, client, monkeypatch):
     monkeypatch.setattr(counting_module, "COUNT_S", 0.05)
-    llama_cpp(server).on(COUNT, raw_reply(Hold()))
-    await ready(client, server)
     assert await client.count_tokens(request_to(server)) is None
 
 
-async def test_counting_takes_nothing_from_the_budget_of_chats(server, make_client):
-    client = make_client(limits=LimitSettings(requests_per_minute=1))
-    llama_cpp(server).on(COUNT, COUNTED)
-    await ready(client, server)
-    await client.count_tokens(request_to(server))
-    assert client.budget().left == 1
-    assert (client.metrics().total_requests, client.metrics().refused_requests) == (0, 0)
+PROGRESS = {**delta(), "prompt_progress": {"total": 900, "cache": 100, "processed": 500}}
 
 
-async def test_a_count_passes_the_allow_list(client):
+@pytest.mark.rule("R-41")
+async def test_a_prompt_is_read_ahead_and_nothing_is_counted(server, client):
+    server.on("GET /v1/models", llama_models())
+    server.on(CHAT, sse(PROGRESS, "x", finish("length"), usage(), DONE))
+    request = request_to(server, model="tiny", max_tokens=50, temperature=0.5)
+    request = replace(request, messages=(*request.messages, text_message(Role.USER, "")))
+    assert [step.fraction for step in await read(client.read_ahead(request))] == [0.5]
+    body = server.seen(CHAT)[0].json
+    assert body["max_tokens"] == 0
+    assert (body["temperature"], body["stream"], body["return_progress"]) == (0.5, True, True)
+    assert client.metrics().total_requests == 0
+    assert client.budget().left == client.budget().limit
+    gate = Gate()
+    server.on(CHAT, sse(PROGRESS, gate, DONE))
+    async with aclosing(client.read_ahead(request)) as steps:
+        async for _ in steps:
+            break
+    assert await asyncio.to_thread(server.seen(CHAT)[1].client_left.wait, 10), "a stop closes it"
+    gate.open()
+
+
+async def test_reading_ahead_wakes_no_model_and_an_unfinished_one_is_an_error(server, make_client):
+    client = make_client()
+    for state in ("unloaded", "sleeping", "loading"):
+        server.on("GET /v1/models", llama_models(state))
+        with pytest.raises(LMChatError) as raised:
+            await read(make_client().read_ahead(request_to(server, model="tiny")))
+        assert raised.value.kind == "model_not_loaded"
+    assert not server.seen(CHAT)
+    server.on("GET /v1/models", llama_models())
+    error = {"error": {"message": "no", "type": "server_error"}}
+    for reply in (error_reply(500, "no"), sse(PROGRESS, error), sse(PROGRESS)):
+        server.on(CHAT, reply)
+        with pytest.raises(LMChatError):
+            await read(client.read_ahead(request_to(server, model="tiny")))
     with pytest.raises(EndpointNotAllowed):
-        await client.count_tokens(
-            request_to(Endpoint.parse("http://models.example:8000"), product=Product.VLLM)
-        )
-
-
-def last_prompt_tokens(events) -> int:
-    return [
-        one.prompt_tokens for one in events if isinstance(one, UsageReported) and one.prompt_tokens
-    ][-1]
-
-
-TALKS = {
-    "a prompt": (("user", "Hello wörld 🎉 <|im_end|>"),),
-    "a system prompt": (("system", "Be short."), ("user", "Hello")),
-    "a conversation": (
-        ("user", "Hello"),
-        ("assistant", "Hi there"),
-        ("user", "def f(x):\n\treturn x\n" * 5),
-    ),
-    "an answer to go on with": (("user", "Hello"), ("assistant", "Hi there, I")),
-}
-
-
-@pytest.mark.parametrize("said", TALKS.values(), ids=TALKS)
-async def test_the_count_is_what_the_real_server_reports_with_its_answer(client, real_server, said):
-    endpoint = Endpoint.parse(real_server.url)
-    assert (await client.check(endpoint)).product is Product.LLAMA_CPP
-    messages = tuple(text_message(Role(role), words) for role, words in said)
-    request = replace(
-        request_to(endpoint, model=real_server.models[0], max_tokens=1), messages=messages
-    )
-    counted = await client.count_tokens(request)
-    events, error = await events_of(client, request)
-    assert error is None
-    assert last_prompt_tokens(events) == counted
-
-
-async def test_efforts_reach_the_real_server_and_its_count(client, start_real_server):
-    real = start_real_server(reasoning=16)
-    endpoint = Endpoint.parse(real.url)
-    assert (await client.check(endpoint)).product is Product.LLAMA_CPP
-    plain_count = await client.count_tokens(request_to(endpoint, "Hello", model=real.models[0]))
-    for effort, is_thinking in (("none", False), ("low", True), ("max", True)):
-        request = request_to(
-            endpoint, "Hello", model=real.models[0], reasoning_effort=effort, max_tokens=24
-        )
-        counted = await client.count_tokens(request)
-        events, error = await events_of(client, request)
-        assert error is None
-        assert (last_prompt_tokens(events), counted == plain_count) == (counted, is_thinking)
-        assert any(isinstance(one, ReasoningDelta) for one in events) == is_thinking
-
-
-@pytest.mark.rule("R-46")
-@pytest.mark.timeout(120)
-async def test_an_effort_in_tokens_ends_the_thought_of_a_real_model(client, start_real_server):
-    """Of 60 tokens, the chat template writes 20 and the model 39."""
-    real = start_real_server(reasoning=400)
-    endpoint = Endpoint.parse(real.url)
-    await client.check(endpoint)
-
-    async def count(text: str) -> int:
-        tokens = await client.count_tokens(request_to(endpoint, text, model=real.models[0]))
-        assert tokens is not None
-        return tokens
-
-    tokens_of_empty_prompt = await count("x") - 1
-    request = request_to(
-        endpoint,
-        "Hello",
-        model=real.models[0],
-        reasoning_effort="60",
-        max_tokens=70,
-        temperature=0,
-    )
-    events, error = await events_of(client, request)
-    assert error is None
-    assert text_of(events)
-    thought = "".join(event.text for event in events if isinstance(event, ReasoningDelta))
-    assert 57 <= await count(thought) - tokens_of_empty_prompt <= 61
-    request = request_to(
-        endpoint, "Hello", model=real.models[0], reasoning_effort="0", max_tokens=9
-    )
-    events, error = await events_of(client, request)
-    assert error is None
-    assert not any(isinstance(event, ReasoningDelta) for event in events)
+        await read(client.read_ahead(request_to(ELSEWHERE)))

@@ -7,17 +7,14 @@ from lmchat.domain.event import ModelLoading
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.proxy import timeouts as loading_module
-from lmchat.proxy.sse import MAX_LINE_BYTES
 from tests.support import scripted_products as products
 from tests.support.proxy_calls import PortMap, ask, endpoint_of, events_of, replay, text_of
-from tests.support.scripted_products import CHAT, LLAMA, chat_reply, model_list
+from tests.support.scripted_products import CHAT, LLAMA, chat_reply, guarded, model_list
 from tests.support.scripted_server import (
     DONE,
     Cut,
     Hold,
-    ScriptedServer,
     body_reply,
-    error_reply,
     finish,
     json_reply,
     raw_reply,
@@ -28,23 +25,13 @@ from tests.support.scripted_server import (
 KEY = "sk-1"
 
 
-@pytest.mark.rule("R-5")
-@pytest.mark.parametrize(
-    "chat",
-    [
-        sse("Hello", finish(), DONE, headers=LLAMA),
-        error_reply(500, "no", type="server_error", headers=LLAMA),
-    ],
-)
-async def test_a_wrapper_that_passes_on_the_name_of_its_engine_stays_itself(
-    server, make_client, chat
-):
+async def test_a_wrapper_that_passes_on_the_name_of_its_engine_stays_itself(server, make_client):
     """Jan sends llama.cpp's name along with replies to chats, and its own with none."""
-    products.jan(server).on(CHAT, chat)
+    products.jan(server).on(CHAT, sse("Hello", finish(), DONE, headers=LLAMA))
     ports = PortMap({("127.0.0.1", 1337): server})
     client = make_client(transport=ports)
     endpoint = Endpoint.parse("http://127.0.0.1:1337")
-    assert (await client.detect())[0].product is Product.JAN
+    await client.detect()
     await events_of(client, ask(endpoint, product=Product.JAN, model="jan-nano"))
     assert (await client.check(endpoint)).product is Product.JAN
     assert (await client.models(endpoint, is_refresh=True)).models[0].product is Product.JAN
@@ -53,9 +40,8 @@ async def test_a_wrapper_that_passes_on_the_name_of_its_engine_stays_itself(
     )
 
 
-@pytest.mark.parametrize(
-    ("status", "state", "verdict"),
-    [
+async def test_each_state_that_a_router_tells_is_understood(server, make_client):
+    for status, state, verdict in (
         ({"value": "loaded"}, LoadState.LOADED, Verdict.READY),
         ({"value": "sleeping"}, LoadState.ASLEEP, Verdict.READY),
         ({"value": "loading"}, LoadState.LOADING, Verdict.LOADING),
@@ -69,96 +55,57 @@ async def test_a_wrapper_that_passes_on_the_name_of_its_engine_stays_itself(
         ({"value": "unloaded", "exit_code": -9}, LoadState.NOT_LOADED, Verdict.NO_MODEL),
         ({"value": "dreaming"}, LoadState.UNKNOWN, Verdict.READY),
         ({"value": 7, "failed": "no", "args": "x"}, LoadState.UNKNOWN, Verdict.READY),
-    ],
-)
-async def test_each_state_that_a_router_tells_is_understood(server, client, status, state, verdict):
-    row = {"id": "m", "object": "model", "owned_by": "llamacpp", "status": status}
-    server.on("GET /v1/models", json_reply({"object": "list", "data": [row]}, headers=LLAMA))
-    server.on("GET /props", json_reply({"role": "router"}, headers=LLAMA))
-    candidate = await client.check(endpoint_of(server))
-    assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, verdict)
-    assert [model.state for model in candidate.models] == [state]
-    assert candidate.next_step or verdict is Verdict.READY
-
-
-def prefixed(server: ScriptedServer) -> Endpoint:
-    """A llama-server behind `--api-prefix /llm` with a key, which its health wants there too."""
-    refuse = replay("error-401")
-
-    def guarded(reply):
-        def play(seen):
-            if seen.headers.get("authorization") != f"Bearer {KEY}":
-                return refuse
-            return reply.pop(0) if len(reply) > 1 else reply[0]
-
-        return play
-
-    listed = model_list("tiny", owned_by="llamacpp", headers=LLAMA)
-    busy, ready = replay("loading-health"), replay("health")
-    server.unknown = text_reply("not behind the prefix", status=404)
-    server.on("GET /llm/v1/models", guarded([listed]))
-    server.on("GET /llm/props", guarded([json_reply({}, headers=LLAMA)]))
-    server.on("GET /llm/health", guarded([busy, ready]))
-    server.on("POST /llm/v1/chat/completions", guarded([replay("loading-chat"), chat_reply()]))
-    return Endpoint.parse(f"{server.url}/llm/v1")
+    ):
+        server.requests.clear()
+        client = make_client()
+        row = {"id": "m", "object": "model", "owned_by": "llamacpp", "status": status}
+        server.on("GET /v1/models", json_reply({"object": "list", "data": [row]}, headers=LLAMA))
+        server.on("GET /props", json_reply({"role": "router"}, headers=LLAMA))
+        candidate = await client.check(endpoint_of(server))
+        assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, verdict)
+        assert [model.state for model in candidate.models] == [state]
+        assert candidate.next_step or verdict is Verdict.READY
 
 
 async def test_behind_a_prefix_everything_is_asked_behind_it_and_with_the_key(
     server, make_client, monkeypatch
 ):
     monkeypatch.setattr(loading_module, "POLL_S", 0.01)
-    endpoint, client = prefixed(server), make_client(key=KEY)
-    candidate = await client.check(endpoint)
-    assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, Verdict.READY)
+    models = model_list("tiny", owned_by="llamacpp", headers=LLAMA)
+    server.on("GET /llm/v1/models", guarded(KEY, replay("error-401"), models))
+    server.on("GET /llm/health", replay("loading-health"), replay("health"))
+    server.on("POST /llm/v1/chat/completions", replay("loading-chat"), chat_reply())
+    endpoint, client = Endpoint.parse(f"{server.url}/llm/v1"), make_client(key=KEY)
+    for asking, verdict in ((make_client(), Verdict.NEEDS_KEY), (client, Verdict.READY)):
+        candidate = await asking.check(endpoint)
+        assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, verdict)
+    server.requests.clear()
     events, error = await events_of(client, ask(endpoint, product=Product.LLAMA_CPP))
     assert (error, text_of(events), ModelLoading() in events) == (None, "Hello there.", True)
     assert {one.path.split("/")[1] for one in server.seen()} == {"llm"}
+    assert {one.headers["authorization"] for one in server.seen()} == {f"Bearer {KEY}"}
     assert len(server.seen("GET /llm/health")) == 2
 
 
-@pytest.mark.rule("R-4")
-async def test_behind_a_prefix_a_missing_key_is_told_as_such(server, make_client):
-    candidate = await make_client().check(prefixed(server))
-    assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, Verdict.NEEDS_KEY)
-
-
-def available(**states: str):
-    rows = [
-        {"id": name, "object": "model", "engine": "llamacpp", "status": state}
-        for name, state in states.items()
-    ]
-    return json_reply({"object": "list", "data": rows})
-
-
-async def test_a_newer_jan_tells_what_it_could_start_beside_what_runs(server, client):
-    products.jan(server, "one").on(
-        "GET /v1/models/available", available(one="running", two="available")
-    )
-    candidate = await client.check(endpoint_of(server))
-    assert (candidate.product, candidate.verdict) == (Product.JAN, Verdict.READY)
-    assert [(model.model_id, model.state) for model in candidate.models] == [
-        ("one", LoadState.LOADED),
-        ("two", LoadState.NOT_LOADED),
-    ]
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        text_reply("Not Found", status=404),
-        text_reply("Method Not Allowed", status=405),
-        json_reply({"data": "odd"}),
-        json_reply({"data": [None, 7, {"id": ""}, {"id": 7}]}),
-        text_reply("It works!"),
-        raw_reply(Cut(is_reset=True)),
-    ],
-)
-async def test_an_older_jan_is_used_with_what_runs(server, client, reply):
-    products.jan(server, "one").on("GET /v1/models/available", reply)
-    for _ in range(2):
-        candidate = await client.check(endpoint_of(server))
-    assert (candidate.product, candidate.verdict) == (Product.JAN, Verdict.READY)
-    assert [model.model_id for model in candidate.models] == ["one"]
+async def test_a_newer_jan_tells_what_it_could_start_and_an_older_one_what_runs(
+    server, make_client
+):
+    rows = [{"id": name, "object": "model", "status": "available"} for name in ("one", "two")]
+    for reply, names in (
+        (json_reply({"object": "list", "data": rows}), ["one", "two"]),
+        (text_reply("Not Found", status=404), ["one"]),
+        (json_reply({"data": [None, 7, {"id": ""}, {"id": 7}]}), ["one"]),
+        (text_reply("It works!"), ["one"]),
+        (raw_reply(Cut(is_reset=True)), ["one"]),
+    ):
+        products.jan(server, "one").on("GET /v1/models/available", reply)
+        client = make_client()
+        for _ in range(2):
+            candidate = await client.check(endpoint_of(server))
+        assert (candidate.product, candidate.verdict) == (Product.JAN, Verdict.READY)
+        assert [model.model_id for model in candidate.models] == names
+        states = [LoadState.LOADED, LoadState.NOT_LOADED][: len(names)]
+        assert [model.state for model in candidate.models] == states
 
 
 @pytest.mark.parametrize(
@@ -179,25 +126,18 @@ async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(
     assert [model.model_id for model in candidate.models] == ["tiny.gguf"]
 
 
-@pytest.mark.rule("R-37")
-@pytest.mark.parametrize("size", [10 << 20, MAX_LINE_BYTES + 1])
-async def test_one_line_beyond_its_limit_ends_the_stream_and_keeps_what_came(server, client, size):
-    server.on(CHAT, sse("kept", b"data: " + b"x" * size, finish(), DONE))
-    events, error = await events_of(client, ask(server))
-    assert (error.kind, text_of(events)) == ("interrupted", "kept")
-    assert "malformed stream" in error.message
-
-
 ODD_NAMES = ["tiny\x07 model", "a\nb", "\x1b[31mred", "x" * 2000, " "]
 
 
-@pytest.mark.parametrize("name", ODD_NAMES)
-async def test_a_model_can_be_asked_by_whatever_name_the_server_lists(server, client, name):
-    server.on("GET /v1/models", model_list(name)).on(CHAT, chat_reply("Hello"))
-    found = await client.check(endpoint_of(server))
-    events, error = await events_of(client, ask(server, model=found.models[0].model_id))
-    assert (text_of(events), error) == ("Hello", None)
-    assert server.seen(CHAT)[0].json["model"] == name
+async def test_a_model_can_be_asked_by_whatever_name_the_server_lists(server, make_client):
+    for name in ODD_NAMES:
+        server.requests.clear()
+        client = make_client()
+        server.on("GET /v1/models", model_list(name)).on(CHAT, chat_reply("Hello"))
+        found = await client.check(endpoint_of(server))
+        events, error = await events_of(client, ask(server, model=found.models[0].model_id))
+        assert (text_of(events), error) == ("Hello", None)
+        assert server.seen(CHAT)[0].json["model"] == name
 
 
 PAGE = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"

@@ -22,7 +22,7 @@ from lmchat.domain.server import Endpoint, Target
 from lmchat.proxy.client import ProxyClient
 from lmchat.services.answer_now import NOT_THINKING, answer_now, can_answer_now
 from lmchat.services.answer_stream import TurnSettings
-from tests.services.test_conversation import begin, on_disk, reading
+from tests.support.conversations import begin, on_disk, reading
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 from tests.support.scripted_server import (
     DONE,

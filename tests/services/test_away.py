@@ -9,7 +9,7 @@ from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState
 from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.services.away import replay_id_of
-from tests.services.test_conversation import SETTINGS, begin
+from tests.support.conversations import SETTINGS, begin
 from tests.support.scripted_backend import ScriptedBackend, read
 
 pytestmark = pytest.mark.rule("R-42")

@@ -84,34 +84,20 @@ async def test_without_an_engine_everything_is_passed_on(inner):
     assert inner.is_closed
 
 
-async def test_an_engine_that_was_not_started_is_no_server(backend, inner):
-    assert await backend.detect() == inner.candidates
-
-
-async def test_the_engine_is_shown_as_built_in_and_offers_every_file(backend, engine):
+async def test_the_engine_is_shown_as_built_in_and_offers_every_file(backend, engine, inner):
+    assert await backend.detect() == inner.candidates  # it was not started
     await engine.start(BIG)
     first, second = await backend.detect()
     assert (first.product, first.verdict, first.is_own) == (Product.BUILT_IN, Verdict.READY, True)
     big, small = first.models
-    assert (big.model_id, big.state, big.params, big.context_loaded) == (
-        "big",
-        LoadState.LOADED,
-        "8B",
-        8192,
-    )
-    assert (small.model_id, small.state, small.quantization) == (
-        "small",
-        LoadState.NOT_LOADED,
-        "Q4_K_M",
-    )
+    assert (big.model_id, big.state, big.context_loaded) == ("big", LoadState.LOADED, 8192)
+    assert (small.model_id, small.state) == ("small", LoadState.NOT_LOADED)
+    assert (big.params, small.quantization) == ("8B", "Q4_K_M")
     assert {one.product for one in first.models} == {Product.BUILT_IN}
     assert second == OTHER
     assert (await backend.models(ADDRESS, is_refresh=True)).models == first.models
     known = backend.cached_models().models
     assert [one.model_id for one in known if one.endpoint == ADDRESS] == ["big", "small"]
-
-
-async def test_a_file_from_elsewhere_is_listed_while_it_is_served(backend, engine, inner):
     await engine.start(file("elsewhere"))
     inner.candidates = (replace(ANSWERS, models=(replace(TOLD, model_id="elsewhere"),)),)
     seen = await backend.check(ADDRESS)
@@ -130,37 +116,18 @@ async def test_an_engine_that_loads_is_told_so_without_being_asked(backend, engi
     await starting
 
 
-async def test_a_crash_is_told_with_its_reason(backend, engine):
-    await engine.start(BIG)
-    engine.breaks("The built-in engine crashed (signal SIGSEGV).")
-    seen = await backend.check(ADDRESS)
-    assert (seen.verdict, seen.detail) == (
-        Verdict.SERVER_ERROR,
-        "The built-in engine crashed (signal SIGSEGV).",
-    )
-    assert seen.next_step
-    assert {one.state for one in seen.models} == {LoadState.NOT_LOADED}
-
-
-async def test_a_model_that_is_gone_cannot_be_loaded(backend, engine):
+async def test_models_are_loaded_with_their_window_and_unloaded_at_the_same_address(
+    backend, engine
+):
     await engine.start(BIG)
     with pytest.raises(ServerRejected, match="There is no model gone"):
         await backend.load(replace(TOLD, model_id="gone"))
-
-
-async def test_an_answer_that_runs_is_not_cut_by_the_next_model(backend, engine, inner):
-    await engine.start(BIG)
-    gate = asyncio.Event()
-    inner.scripts = [[TextDelta(text="one"), gate, StreamFinished(reason="stop")]]
-    async with aclosing(backend.stream(request())) as events:
-        assert await anext(events) == TextDelta(text="one")
-        loading = asyncio.ensure_future(backend.load(replace(TOLD, model_id="small")))
-        await asyncio.sleep(0)
-        assert engine.started == ["big"]
-        gate.set()
-        assert await anext(events) == StreamFinished(reason="stop")
-    await loading
-    assert engine.started == ["big", "small"]
+    await backend.load(TOLD, options=LoadOptions(context=1024))
+    assert engine.contexts == [None, 1024]
+    await backend.unload(TOLD)
+    seen = await backend.check(ADDRESS)
+    assert (seen.verdict, seen.next_step) == (Verdict.NO_MODEL, "Choose a model file")
+    assert engine.endpoint == ADDRESS
 
 
 async def test_with_two_slots_two_answers_run_and_the_next_model_waits_for_both(
@@ -189,33 +156,32 @@ async def test_with_two_slots_two_answers_run_and_the_next_model_waits_for_both(
         assert await loading == ModelLoading()
 
 
-async def test_unloading_leaves_the_address(backend, engine):
-    await engine.start(BIG)
-    await backend.unload(TOLD)
-    seen = await backend.check(ADDRESS)
-    assert (seen.verdict, seen.next_step) == (Verdict.NO_MODEL, "Choose a model file")
-    assert engine.endpoint == ADDRESS
-
-
 async def test_a_crash_during_an_answer_is_told_and_the_next_try_starts_it_again(
     backend, engine, inner
 ):
     await engine.start(BIG)
     inner.scripts = [[TextDelta(text="Let"), StreamInterrupted("The connection broke.")]]
-    seen = []
-    with pytest.raises(StreamInterrupted) as caught:  # noqa: PT012 - the events before it count
+    crash = "The built-in engine crashed (signal SIGSEGV)."
+    with pytest.raises(StreamInterrupted) as caught:  # noqa: PT012 - the event before it counts
         async with aclosing(backend.stream(request())) as events:
-            async for event in events:
-                seen.append(event)
-                engine.breaks("The built-in engine crashed (signal SIGSEGV).")
-    assert seen == [TextDelta(text="Let")]
-    assert caught.value.message == "The built-in engine crashed (signal SIGSEGV)."
-    assert caught.value.hint == "The next request starts it again."
-    assert caught.value.details == "the end of its log"
+            assert await anext(events) == TextDelta(text="Let")
+            engine.breaks(crash)
+            await anext(events)
+    error = caught.value
+    assert (error.message, error.hint) == (crash, "The next request starts it again.")
+    assert error.details == "the end of its log"
+    seen = await backend.check(ADDRESS)
+    assert (seen.verdict, seen.detail) == (Verdict.SERVER_ERROR, crash)
+    assert seen.next_step
+    assert {one.state for one in seen.models} == {LoadState.NOT_LOADED}
     events = await events_of(backend, request())
     assert isinstance(events[0], ModelLoading)
     assert isinstance(events[-1], StreamFinished)
     assert engine.started == ["big", "big"]
+    engine.breaks("gone")
+    engine.failures["big"] = EngineUnavailable("There is not enough memory for big.")
+    with pytest.raises(EngineUnavailable, match="not enough memory"):
+        await events_of(backend, request())
 
 
 async def test_a_failure_that_is_no_crash_stays_what_it_was(backend, engine, inner):
@@ -223,23 +189,6 @@ async def test_a_failure_that_is_no_crash_stays_what_it_was(backend, engine, inn
     inner.scripts = [[ServerUnavailable("Nothing answers.")]]
     with pytest.raises(ServerUnavailable, match="Nothing answers"):
         await events_of(backend, request())
-
-
-async def test_an_engine_that_cannot_be_started_again_says_why(backend, engine):
-    await engine.start(BIG)
-    engine.breaks("gone")
-    engine.failures["big"] = EngineUnavailable(
-        "There is not enough memory for big and its context window."
-    )
-    with pytest.raises(EngineUnavailable, match="not enough memory"):
-        await events_of(backend, request())
-
-
-async def test_a_request_for_another_model_loads_it_first(backend, engine):
-    await engine.start(BIG)
-    events = await events_of(backend, request("small"))
-    assert isinstance(events[0], ModelLoading)
-    assert engine.started == ["big", "small"]
 
 
 async def test_its_end_is_the_engines_end(backend, engine, inner):
@@ -251,45 +200,26 @@ async def test_its_end_is_the_engines_end(backend, engine, inner):
     assert engine.state is EngineState.OFF
 
 
-async def test_a_window_reaches_the_engine(backend, engine):
-    await engine.start(BIG)
-    await backend.load(TOLD, options=LoadOptions(context=1024))
-    assert engine.contexts == [None, 1024]
-
-
-async def test_the_engine_counts_for_the_model_that_it_serves_and_is_not_started_to_count(
+async def test_the_engine_counts_and_reads_ahead_for_the_model_that_it_serves_alone(
     backend, engine, inner
 ):
     inner.tokens = 7
     await engine.start(BIG)
     assert await backend.count_tokens(request("big")) == 7
-    assert await backend.count_tokens(request("small")) is None
-    await engine.unload()
-    assert await backend.count_tokens(request("big")) is None
-    assert len(inner.counts) == 1
-
-
-async def test_the_engine_reads_ahead_for_the_model_that_it_serves_and_is_not_started_for_it(
-    backend, engine, inner
-):
-    await engine.start(BIG)
     await read(backend.read_ahead(request("big")))
-    with pytest.raises(ServerRejected):
-        await read(backend.read_ahead(request("small")))
-    await engine.unload()
-    with pytest.raises(ServerRejected):
-        await read(backend.read_ahead(request("big")))
-    assert len(inner.read_ahead_requests) == 1
+    for name in ("small", "big"):
+        assert await backend.count_tokens(request(name)) is None
+        with pytest.raises(ServerRejected):
+            await read(backend.read_ahead(request(name)))
+        await engine.unload()
+    assert (len(inner.counts), len(inner.read_ahead_requests)) == (1, 1)
     assert engine.started == ["big"]
 
 
-async def test_a_host_that_was_refused_is_allowed(backend, inner):
+async def test_consent_and_the_progress_of_loading_are_passed_on(backend, inner):
     await backend.check(ENDPOINT)
     backend.allow("gpu-box")
     assert inner.allowed == ["gpu-box"]
-
-
-async def test_how_far_loading_is_comes_through(backend, inner):
     heard = []
 
     async def load(_model, *, options, on_progress=None):

@@ -23,8 +23,7 @@ from lmchat.errors import RequestInvalid, StoreUnavailable
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.choosing import AnswerChoices
 from lmchat.services.save_queue import SaveQueue
-from tests.services.test_conversation import begin
-from tests.services.test_save_queue import Disk, ended, header
+from tests.support.conversations import Disk, begin, ended, named_header
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
 from tests.support.scripted_tools import toolbox
 
@@ -79,7 +78,7 @@ async def test_choices_of_an_answer_that_could_not_be_written_are_there():
     disk = Disk(broken={"a": StoreUnavailable("The disk is full.")})
     save_queue = SaveQueue(disk)
     message = ended("1")
-    await save_queue.save(header("a"), message, choices=[choice("1")])
+    await save_queue.save(named_header("a"), message, choices=[choice("1")])
     assert await save_queue.token_choices(message.message_id) == [choice("1")]
 
 

@@ -10,7 +10,7 @@ from lmchat.errors import LMChatError, RequestInvalid, StoreUnavailable, StreamI
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation_events import SummaryAsked
-from tests.services.test_conversation import SETTINGS, begin, on_disk, reading
+from tests.support.conversations import SETTINGS, begin, on_disk, reading
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
 from tests.support.scripted_tools import ScriptedHost, calls, toolbox
 

@@ -8,67 +8,21 @@ import pytest
 
 from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState, ChatMessage, Role
-from lmchat.domain.product import Product
-from lmchat.domain.server import Target
-from lmchat.domain.session import Session, SessionHeader
+from lmchat.domain.session import SessionHeader
 from lmchat.errors import (
     RequestInvalid,
     ServerUnavailable,
     StreamInterrupted,
 )
-from lmchat.services.answer_stream import TurnSettings
-from lmchat.services.context_meter import ContextMeter
-from lmchat.services.conversation import Conversation
 from lmchat.services.conversation_events import AnswerBegun, MessageAdded
 from lmchat.services.save_queue import SaveQueue
 from lmchat.storage.store import SqliteStore
-from tests.support.chats import header
+from tests.support.conversations import SETTINGS, begin, on_disk, reading
 from tests.support.scripted_backend import (
-    ENDPOINT,
     ScriptedBackend,
     answer_steps,
-    model,
     read,
-    target,
 )
-
-
-def begin(
-    backend, store, *, system_prompt: str = "", save_queue: SaveQueue | None = None
-) -> Conversation:
-    return Conversation(
-        Session(header=header()),
-        backend=backend,
-        save_queue=save_queue or SaveQueue(store),
-        meter=ContextMeter(),
-        system_prompt=system_prompt,
-    )
-
-
-SETTINGS = TurnSettings(target=target())
-
-
-def settings_for(product: Product = Product.LLAMA_CPP) -> TurnSettings:
-    return TurnSettings(target=Target(endpoint=ENDPOINT, product=product, model=model()))
-
-
-async def reading(events, kind) -> asyncio.Task[None]:
-    """Read in a task, and return it once an event of this kind came."""
-    arrived = asyncio.Event()
-
-    async def follow():
-        async with aclosing(events) as stream:
-            async for event in stream:
-                if isinstance(event, kind):
-                    arrived.set()
-
-    task = asyncio.create_task(follow())
-    await arrived.wait()
-    return task
-
-
-async def on_disk(store, conversation):
-    return (await store.open_session(conversation.header.session_id)).messages
 
 
 async def test_the_prompt_is_on_the_disk_before_the_request_goes_out(store):
@@ -181,31 +135,22 @@ async def test_stopping_keeps_what_came_as_stopped(store):
 
 
 @pytest.mark.rule("R-27")
-@pytest.mark.parametrize(
-    ("script", "state", "text"),
-    [
-        (
-            [TextDelta(text="Hal"), StreamInterrupted("It broke off.", hint="Try again.")],
-            AnswerState.INTERRUPTED,
-            "Hal",
-        ),
-        (
-            [ReasoningDelta(text="hm"), StreamInterrupted("It broke off.")],
-            AnswerState.INTERRUPTED,
-            "",
-        ),
-        ([ServerUnavailable("Nothing answers at 127.0.0.1:1234.")], AnswerState.FAILED, ""),
-        ([TextDelta(text="Hal"), ZeroDivisionError("ours")], AnswerState.INTERRUPTED, "Hal"),
-    ],
-)
-async def test_an_answer_that_breaks_off_is_kept_and_says_why(store, script, state, text):
-    conversation = begin(ScriptedBackend(script), store)
-    await read(conversation.send("x", SETTINGS))
-    reply = (await on_disk(store, conversation))[-1]
-    assert (reply.state, reply.text) == (state, text)
-    assert reply.failure.message
-    assert reply.failure.failure_id
-    assert "ours" not in reply.failure.message
+async def test_an_answer_that_breaks_off_is_kept_and_says_why(store):
+    half = TextDelta(text="Hal")
+    interrupted, failed = AnswerState.INTERRUPTED, AnswerState.FAILED
+    for script, state, text in (
+        ([half, StreamInterrupted("It broke off.")], interrupted, "Hal"),
+        ([ReasoningDelta(text="hm"), StreamInterrupted("It broke off.")], interrupted, ""),
+        ([ServerUnavailable("Nothing answers at 127.0.0.1:1234.")], failed, ""),
+        ([half, ZeroDivisionError("ours")], interrupted, "Hal"),
+    ):
+        conversation = begin(ScriptedBackend(script), store)
+        await read(conversation.send("x", SETTINGS))
+        reply = (await on_disk(store, conversation))[-1]
+        assert (reply.state, reply.text) == (state, text)
+        assert reply.failure.message
+        assert reply.failure.failure_id
+        assert "ours" not in reply.failure.message
 
 
 async def test_regenerating_a_prompt_without_an_answer_answers_it(store):

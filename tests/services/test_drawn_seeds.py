@@ -10,7 +10,7 @@ from lmchat.domain.request import Sampling
 from lmchat.domain.server import Target
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.services.answer_stream import TurnSettings
-from tests.services.test_conversation import begin
+from tests.support.conversations import begin
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer_steps, model, read
 
 

@@ -12,8 +12,8 @@ from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.attachments import Attachment, read_attachment
 from lmchat.services.context_meter import ContextMeter, PromptSize, plan_context
 from lmchat.services.save_queue import SaveQueue
-from tests.services.test_conversation import SETTINGS, begin, on_disk
 from tests.support.chats import prompt
+from tests.support.conversations import SETTINGS, begin, on_disk
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
 
 BLIND = TurnSettings(target=target(is_blind=True))

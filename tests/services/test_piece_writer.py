@@ -9,8 +9,8 @@ import pytest
 from lmchat.domain.turn import RESET
 from lmchat.errors import StoreUnavailable
 from lmchat.services.save_queue import PieceWriter, SaveQueue
-from tests.services.test_conversation import SETTINGS, begin
 from tests.support.chats import store_at
+from tests.support.conversations import SETTINGS, begin
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, read
 
 

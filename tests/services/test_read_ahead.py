@@ -17,7 +17,7 @@ from lmchat.domain.session import Session
 from lmchat.errors import ServerUnavailable
 from lmchat.services.open_sessions import OpenSessions, TurnPhase
 from lmchat.services.read_ahead import LEAST_TOKENS, STEP_TOKENS, ReadAhead, steps_of
-from tests.support.real_sessions import until_read
+from tests.support.conversations import until_read
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, read
 
 HERE = Endpoint.parse("http://127.0.0.1:9931")
@@ -94,42 +94,26 @@ async def test_a_session_is_read_in_steps_that_each_continue_the_one_before_and_
     assert await typist.type("Secret plans") == count, "further letters read nothing more"
 
 
-async def test_the_options_of_the_session_are_those_of_the_next_request(store):
-    typist = Typist(store)
-    typist.open(*LONG)
-    conversation = typist.open_sessions.shown.conversation
-    await conversation.set_sampling({"reasoning_effort": "none"})
-    await typist.type("W")
-    request = typist.backend.read_ahead_requests[0]
-    assert request.sampling.reasoning_effort == "none"
-
-
-async def test_nothing_is_sent_for_a_short_session(store):
+async def test_nothing_is_read_of_a_short_session_or_before_the_older_messages_are_in_memory(store):
     typist = Typist(store)
     typist.open(SENTENCE, SENTENCE * (LEAST_TOKENS // 20))
     assert await typist.type("W") == 0
-
-
-@pytest.mark.parametrize("product", [Product.OLLAMA, Product.OPENAI_COMPATIBLE])
-async def test_nothing_is_sent_to_a_server_that_cannot(store, product):
-    typist = Typist(store, product=product)
-    typist.open(*LONG)
+    typist.open(*LONG, earlier_id="0123456789abcdef")
     assert await typist.type("W") == 0
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "setting", "is_read"),
-    [
-        (HERE, "local", True),
-        (HERE, "never", False),
-        (ELSEWHERE, "local", False),
-        (ELSEWHERE, "always", True),
-    ],
-)
-async def test_the_setting_says_which_machines_read_ahead(store, endpoint, setting, is_read):
-    typist = Typist(store, endpoint=endpoint, read_ahead=setting)
-    typist.open(*LONG)
-    assert bool(await typist.type("W")) is is_read
+async def test_the_setting_and_the_server_say_whether_it_reads_ahead(store):
+    for endpoint, product, setting, is_read in (
+        (HERE, Product.LLAMA_CPP, "local", True),
+        (HERE, Product.LLAMA_CPP, "never", False),
+        (ELSEWHERE, Product.LLAMA_CPP, "local", False),
+        (ELSEWHERE, Product.LLAMA_CPP, "always", True),
+        (HERE, Product.OLLAMA, "local", False),
+        (HERE, Product.OPENAI_COMPATIBLE, "always", False),
+    ):
+        typist = Typist(store, endpoint=endpoint, product=product, read_ahead=setting)
+        typist.open(*LONG)
+        assert bool(await typist.type("W")) is is_read, (endpoint, product, setting)
 
 
 async def test_nothing_is_read_while_any_session_is_answered(store):
@@ -143,22 +127,11 @@ async def test_nothing_is_read_while_any_session_is_answered(store):
     assert await typist.type("Wh") > 0
 
 
-async def test_nothing_is_read_before_the_older_messages_are_in_memory(store):
-    typist = Typist(store)
-    typist.open(*LONG, earlier_id="0123456789abcdef")
-    assert await typist.type("W") == 0
-
-
-async def test_typing_after_an_answer_reads_nothing(store):
+async def test_typing_after_an_answer_reads_nothing_unless_its_thought_is_not_repeated(store):
     typist = Typist(store)
     typist.open(*LONG)
     await typist.send("Why?")
     assert await typist.type("W") == 0
-
-
-async def test_a_thought_that_is_not_repeated_makes_the_answer_new(store):
-    typist = Typist(store)
-    typist.open(*LONG)
     typist.backend.scripts = [answer_steps(SENTENCE * 100, thought="Hm.")]
     await typist.send("Why?")
     assert await typist.type("W") > 0
@@ -177,39 +150,28 @@ async def test_a_file_is_read_when_it_is_added(store):
     assert await typist.type(f"{file}Read it") == count
 
 
-async def test_an_emptied_draft_ends_the_reading(store):
-    typist = Typist(store)
-    typist.open(*LONG)
-    typist.backend.reading_script = [asyncio.Event()]
-    fractions = []
-    ended = asyncio.Event()
+async def test_an_emptied_draft_or_another_session_ends_the_reading(store):
+    for follow in ("", "W"):
+        typist = Typist(store)
+        typist.open(*LONG)
+        typist.backend.reading_script = [asyncio.Event()]
+        fractions = []
+        ended = asyncio.Event()
 
-    def note_change() -> None:
-        fractions.append(typist.read_ahead.fraction)
-        if typist.read_ahead.fraction is None:
-            ended.set()
+        def note_change(fractions=fractions, ended=ended, typist=typist) -> None:
+            fractions.append(typist.read_ahead.fraction)
+            if typist.read_ahead.fraction is None:
+                ended.set()
 
-    typist.read_ahead.on_change = note_change
-    typist.read_ahead.follow("W")
-    await typist.backend.is_reading.wait()
-    typist.read_ahead.follow("")
-    await ended.wait()
-    assert typist.backend.cancelled_read_aheads == 1
-    assert fractions == [0.0, None]
-
-
-async def test_another_session_ends_the_reading_also_if_it_cannot_be_read_yet(store):
-    typist = Typist(store)
-    typist.open(*LONG)
-    typist.backend.reading_script = [asyncio.Event()]
-    ended = asyncio.Event()
-    typist.read_ahead.follow("W")
-    await typist.backend.is_reading.wait()
-    typist.read_ahead.on_change = ended.set
-    typist.open(*LONG, earlier_id="0123456789abcdef")
-    typist.read_ahead.follow("W")
-    await ended.wait()
-    assert typist.backend.cancelled_read_aheads == 1
+        typist.read_ahead.on_change = note_change
+        typist.read_ahead.follow("W")
+        await typist.backend.is_reading.wait()
+        if follow:  # a session that cannot be read yet
+            typist.open(*LONG, earlier_id="0123456789abcdef")
+        typist.read_ahead.follow(follow)
+        await ended.wait()
+        assert typist.backend.cancelled_read_aheads == 1
+        assert fractions == [0.0, None]
 
 
 async def test_a_model_that_was_left_reads_no_further_step(store):
@@ -236,14 +198,9 @@ async def test_after_an_error_nothing_is_read_until_the_session_changes(store):
     assert await typist.type("W") == 2
 
 
-def test_an_answer_is_never_cut():
+def test_an_answer_is_never_cut_and_tools_count_as_new_tokens():
     messages = path_of(SENTENCE, SENTENCE * 300, SENTENCE, SENTENCE, "")
     steps = list(steps_of(messages, 0, 1.0, 0))
-    assert len(steps) == 2
     assert [len(step.messages) for step in steps] == [3, 5]
     assert steps[0].messages[1] == messages[1]
-
-
-def test_tools_count_as_new_tokens():
-    messages = path_of("")
-    assert sum(step.tokens for step in steps_of(messages, 0, 1.0, 700)) > 700
+    assert sum(step.tokens for step in steps_of(path_of(""), 0, 1.0, 700)) > 700

@@ -9,8 +9,8 @@ from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.formats.json_format import to_json
 from lmchat.services.continuation import CONTINUE
 from lmchat.services.conversation import Conversation
-from tests.services.test_conversation import begin, settings_for
 from tests.support.chats import read_chats
+from tests.support.conversations import begin, settings_for
 from tests.support.scripted_backend import ScriptedBackend, read
 
 END = StreamFinished(reason="stop")
@@ -45,7 +45,7 @@ async def test_a_server_with_prefill_gets_the_answer_with_its_thought(store):
     assert (answer.state, answer.version, answer.versions) == (AnswerState.COMPLETE, 2, 2)
 
 
-async def test_a_server_that_refuses_prefill_gets_a_prompt_to_continue(store):
+async def test_a_server_that_refuses_prefill_gets_a_prompt_to_continue_once(store):
     begun = [TextDelta(text="Several vegeta"), CUT]
     conversation, backend = await gone_on(
         store, Product.LLAMA_CPP, begun, [REFUSED], [TextDelta(text="bles."), END]
@@ -53,10 +53,6 @@ async def test_a_server_that_refuses_prefill_gets_a_prompt_to_continue(store):
     assert backend.requests[2].messages[-1].text == f"{CONTINUE}\n\nSeveral vegeta"
     assert backend.requests[2].messages[-2].text == "Several vegeta"
     assert (await last_on_disk(store, conversation)).text == "Several vegetables."
-
-
-async def test_a_refusal_of_the_prompt_to_continue_is_final(store):
-    begun = [TextDelta(text="Several vegeta"), CUT]
     conversation, backend = await gone_on(store, Product.LLAMA_CPP, begun, [REFUSED], [REFUSED])
     assert len(backend.requests) == 3
     answer = await last_on_disk(store, conversation)
@@ -71,20 +67,6 @@ async def test_a_thought_that_cannot_be_continued_is_kept_before_the_next_one(st
     assert [one.text for one in backend.requests[2].messages] == ["x"]
     answer = await last_on_disk(store, conversation)
     assert (answer.reasoning, answer.text) == ("They as\n\nSo they ask.", "Several.")
-
-
-async def test_each_time_it_is_continued_the_tokens_before_are_known(store):
-    parts = [
-        [TextDelta(text=text, pieces=count), CUT]
-        for text, count in (("One, ", 3), ("two, ", 4), ("", 0))
-    ]
-    conversation, _ = await gone_on(store, Product.LLAMA_CPP, *parts)
-    assert (await last_on_disk(store, conversation)).receipt.completion_tokens == 7
-    await read(
-        conversation.resume(conversation.messages[-1].message_id, settings_for(Product.LLAMA_CPP))
-    )
-    last = await last_on_disk(store, conversation)
-    assert (last.text, last.receipt.completion_tokens) == ("One, two, ", 7)
 
 
 async def test_the_figures_of_a_continued_answer_are_those_of_all_its_requests(store):

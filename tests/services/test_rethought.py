@@ -10,8 +10,8 @@ from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, StreamF
 from lmchat.domain.message import AnswerState, RefusalPart, TextPart
 from lmchat.domain.turn import RESET, GrowingAnswer
 from lmchat.errors import StreamInterrupted
-from tests.services.test_conversation import SETTINGS, begin, on_disk, read
-from tests.support.scripted_backend import ScriptedBackend
+from tests.support.conversations import SETTINGS, begin, on_disk
+from tests.support.scripted_backend import ScriptedBackend, read
 
 END = StreamFinished(reason="stop")
 LATE = [TextDelta(text="Let me see: 2+2"), Rethought(), TextDelta(text="Four")]

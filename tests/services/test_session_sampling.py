@@ -12,7 +12,7 @@ from lmchat.config.settings import ChatSettings
 from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.product import Product
 from lmchat.domain.server import Target
-from lmchat.errors import LMChatError, StoreUnavailable, StreamInterrupted, WrongUse
+from lmchat.errors import StoreUnavailable, WrongUse
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.services.session_sampling import SessionSampling
@@ -21,7 +21,6 @@ from tests.support.chats import store_at
 from tests.support.scripted_backend import (
     ENDPOINT,
     ScriptedBackend,
-    answer_steps,
     model,
     read,
     set_options,
@@ -70,43 +69,39 @@ async def test_an_option_is_sent_after_a_restart_until_default_takes_it_back(tmp
         assert await ask(sessions, "three") == {}
 
 
-async def test_a_new_session_keeps_its_options_in_memory_and_saves_them_with_its_first_message(
-    store,
-):
-    sessions = sessions_on(store)
-    await sampling(sessions).change("seed 7")
-    assert await store.list_sessions() == ()
-    saved_id = sessions.begin().session_id  # a new session in place of an empty one keeps them
-    assert await ask(sessions, "one") == {"seed": 7}
-    assert (await store.open_session(saved_id)).header.sampling == {"seed": 7}
-    sessions.begin()
-    assert await ask(sessions, "one") == {}
-
-
-async def test_options_of_a_session_without_messages_outlive_the_program_as_its_draft_does(
+async def test_options_of_a_new_session_are_saved_with_its_first_message_or_as_its_draft_is(
     tmp_path,
 ):
     async with aclosing(store_at(tmp_path)) as store:
-        await sampling(sessions_on(store)).change("top_k 20")
-    async with aclosing(store_at(tmp_path)) as store:
         sessions = sessions_on(store)
-        await sessions.shown.conversation.restore_sampling()
-        assert await ask(sessions, "one") == {"top_k": 20}
-    async with aclosing(store_at(tmp_path)) as store:  # they are those of the saved session now
-        sessions = sessions_on(store)
-        await sessions.shown.conversation.restore_sampling()
-        assert await ask(sessions, "two") == {}
+        await sampling(sessions).change("seed 7")
+        assert await store.list_sessions() == ()
+        saved_id = sessions.begin().session_id  # in place of an empty session it keeps them
+        assert await ask(sessions, "one") == {"seed": 7}
+        assert (await store.open_session(saved_id)).header.sampling == {"seed": 7}
+        sessions.begin()
+        assert await ask(sessions, "one") == {}
+        sessions.begin()
+        await sampling(sessions).change("top_k 20")
+    for options in ({"top_k": 20}, {}):  # then they are those of the saved session
+        async with aclosing(store_at(tmp_path)) as store:
+            sessions = sessions_on(store)
+            await sessions.shown.conversation.restore_sampling()
+            assert await ask(sessions, "one") == options
 
 
-@pytest.mark.parametrize("damaged", ['{"top_k": 2', "[1]", "20", "[" * 100_000])
-async def test_damaged_options_of_a_session_without_messages_cost_themselves_alone(
-    tmp_path, damaged
-):
-    async with aclosing(store_at(tmp_path)) as store:
+async def test_damaged_and_newer_options_are_not_sent(store):
+    for damaged in ('{"top_k": 2', "[1]", "20", "[" * 100_000):
         await store.save_draft("sampling", damaged)
         sessions = sessions_on(store)
         await sessions.shown.conversation.restore_sampling()
         assert await ask(sessions, "one") == {}
+    newer = {"warp": 9, "top_k": "x", "seed": 7}
+    await store.update_session(sessions.shown.session_id, {"sampling": newer})
+    sessions.show(await sessions.load(sessions.shown.session_id))
+    assert await ask(sessions, "two") == {"seed": 7}
+    await sampling(sessions).change("warp default")
+    assert sessions.shown.conversation.header.sampling == {"top_k": "x", "seed": 7}
 
 
 async def test_a_temporary_chat_sends_its_options_and_writes_none(tmp_path):
@@ -142,41 +137,21 @@ async def test_a_session_that_answers_in_the_background_uses_its_own_options(sto
     assert saved.header.sampling == {"temperature": 0.2}
 
 
-async def test_what_is_set_in_a_summary_outlives_its_failure(store):
-    gate = asyncio.Event()
-    failing = [RequestSent(), TextDelta(text="They"), gate, StreamInterrupted("gone")]
-    sessions = sessions_on(store, answer_steps(), answer_steps(), answer_steps(), failing)
-    for text in ("a", "b", "c"):
-        await ask(sessions, text)
-    conversation = sessions.shown.conversation
-    sessions._backend.asked.clear()
-    summary = read(conversation.compact("Sum up.", sessions.next_turn.settings()))
-    task = asyncio.create_task(summary)
-    await sessions._backend.asked.wait()
+async def test_a_wrong_name_or_value_is_refused_and_nothing_changes(store):
+    sessions = sessions_on(store)
     await sampling(sessions).change("seed 7")
-    gate.set()
-    await asyncio.wait([task])
-    assert isinstance(task.exception(), LMChatError)
-    assert conversation.own_sampling == {"seed": 7}
-
-
-@pytest.mark.parametrize(
-    ("typed", "problem"),
-    [
-        ("temprature 1", "Unknown sampling option: temprature; did you mean temperature?"),
-        ("temprature", "Unknown sampling option: temprature; did you mean temperature?"),
-        ("temprature default", "Unknown sampling option: temprature; did you mean temperature?"),
+    unknown = "Unknown sampling option: temprature; did you mean temperature?"
+    for typed, problem in (
+        ("temprature 1", unknown),
+        ("temprature", unknown),
+        ("temprature default", unknown),
         ("temperature 3", "temperature must be a number from 0 to 2, not 3."),
         ("temperature = nan", "temperature must be a number from 0 to 2, not nan."),
         ("=", "/set needs the name of an option."),
-    ],
-)
-async def test_a_wrong_name_or_value_is_refused_and_nothing_changes(store, typed, problem):
-    sessions = sessions_on(store)
-    await sampling(sessions).change("seed 7")
-    with pytest.raises(WrongUse) as refused:
-        await sampling(sessions).change(typed)
-    assert refused.value.message == problem
+    ):
+        with pytest.raises(WrongUse) as refused:
+            await sampling(sessions).change(typed)
+        assert refused.value.message == problem
     assert sessions.shown.conversation.header.sampling == {"seed": 7}
 
 
@@ -232,18 +207,6 @@ async def test_what_the_command_line_or_effort_has_set_stays(store):
     with pytest.raises(WrongUse, match="/effort has set the reasoning effort"):
         await sampling(sessions).change("reasoning_effort high")
     assert sessions.shown.conversation.header.sampling == {}
-
-
-async def test_values_that_a_newer_version_has_saved_stay_and_are_not_sent(store):
-    sessions = sessions_on(store)
-    await ask(sessions, "one")
-    await store.update_session(
-        sessions.shown.session_id, {"sampling": {"warp": 9, "top_k": "x", "seed": 7}}
-    )
-    sessions.show(await sessions.load(sessions.shown.session_id))
-    assert await ask(sessions, "two") == {"seed": 7}
-    await sampling(sessions).change("warp default")
-    assert sessions.shown.conversation.header.sampling == {"top_k": "x", "seed": 7}
 
 
 async def test_if_the_disk_fails_the_option_holds_and_the_error_is_told(store):

@@ -10,7 +10,7 @@ from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.domain.event import RequestAdapted, RequestSent
 from lmchat.domain.message import AnswerState, ChatMessage, Role, ToolCallPart
 from lmchat.domain.session import MessagePath, Session
-from lmchat.domain.tool import HOST_SILENT, Choice, Decision, ToolResult, ToolServer
+from lmchat.domain.tool import HOST_SILENT, Choice, Decision, ToolResult
 from lmchat.errors import RequestInvalid
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.context_meter import ContextMeter
@@ -19,9 +19,9 @@ from lmchat.services.conversation_events import AnswerBegun, MessageAdded
 from lmchat.services.save_queue import SaveQueue
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.services.tools import Toolbox
-from tests.services.test_conversation import begin, on_disk, reading
 from tests.support import chats
 from tests.support.chats import header
+from tests.support.conversations import begin, on_disk, reading
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
 from tests.support.scripted_tools import ScriptedHost, calls, read_text, toolbox
 
@@ -62,51 +62,40 @@ async def test_calls_run_side_by_side_and_their_results_go_back_until_the_model_
     assert await on_disk(store, conversation) == conversation.messages
 
 
-@pytest.mark.parametrize(
-    ("call", "result"),
-    [
+async def test_a_call_that_cannot_run_is_an_error_result_and_the_turn_continues(store):
+    mismatch = "The arguments do not match the schema: at $.path: 3 is not of type 'string'."
+    for call, result in (
         (("nothing", {}), "There is no tool of this name."),
         ((_READ, "{not json"), "The arguments are not a JSON object."),
-        (
-            (_READ, {"path": 3}),
-            "The arguments do not match the schema: at $.path: 3 is not of type 'string'.",
-        ),
-    ],
-)
-async def test_a_call_that_cannot_run_is_an_error_result_and_the_turn_continues(
-    call, result, store
-):
-    host = ScriptedHost()
-    conversation, *_ = await sent(store, toolbox(host), calls(call), answer_steps("I see."))
-    assert results(conversation) == [(AnswerState.FAILED, result)]
-    assert host.calls == []
-    assert conversation.messages[-1].text == "I see."
+        ((_READ, {"path": 3}), mismatch),
+    ):
+        host = ScriptedHost()
+        conversation, *_ = await sent(store, toolbox(host), calls(call), answer_steps("I see."))
+        assert results(conversation) == [(AnswerState.FAILED, result)]
+        assert host.calls == []
+        assert conversation.messages[-1].text == "I see."
 
 
-@pytest.mark.parametrize(
-    ("decision", "ran"),
-    [
+async def test_the_user_decides_about_each_call_unless_for_longer(store):
+    refused = "The user refused this call. Reason: not that file"
+    for decision, ran in (
         (Decision(choice=Choice.NO, reason="not that file"), [False, False]),
         (Decision(choice=Choice.ONCE), [True, False]),
         (Decision(choice=Choice.SESSION), [True, True]),
         (Decision(choice=Choice.ALWAYS), [True, True]),
-    ],
-)
-async def test_the_user_decides_about_each_call_unless_for_longer(decision, ran, store):
-    box = toolbox(approve="ask")
-    twice = [READ_A, calls((_READ, {"path": "b"})), answer_steps("Done.")]
-    conversation = begin(ScriptedBackend(*twice), store)
-    asked = 0
-    async with aclosing(conversation.send("Read", settings_with(box))) as events:
-        async for event in events:
-            if isinstance(event, ApprovalAsked):
-                asked += 1
-                event.decision.set_result(decision if asked == 1 else Decision(choice=Choice.NO))
-    states = [state is AnswerState.COMPLETE for state, _ in results(conversation)]
-    assert states == ran
-    assert list(box.allowed) == (["files/read_text"] if decision.choice is Choice.ALWAYS else [])
-    if decision.reason:
-        assert results(conversation)[0][1] == "The user refused this call. Reason: not that file"
+    ):
+        box = toolbox(approve="ask")
+        backend = ScriptedBackend(READ_A, calls((_READ, {"path": "b"})), answer_steps("Done."))
+        conversation = begin(backend, store)
+        decisions = [decision, Decision(choice=Choice.NO)]
+        async with aclosing(conversation.send("Read", settings_with(box))) as events:
+            async for event in events:
+                if isinstance(event, ApprovalAsked):
+                    event.decision.set_result(decisions.pop(0))
+        assert [state is AnswerState.COMPLETE for state, _ in results(conversation)] == ran
+        is_always = decision.choice is Choice.ALWAYS
+        assert list(box.allowed) == (["files/read_text"] if is_always else [])
+        assert not decision.reason or results(conversation)[0][1] == refused
 
 
 async def test_a_never_of_the_configuration_wins_and_the_tool_is_not_offered(store):
@@ -116,27 +105,18 @@ async def test_a_never_of_the_configuration_wins_and_the_tool_is_not_offered(sto
     assert results(conversation)[0][0] is AnswerState.FAILED
 
 
-@pytest.mark.parametrize(
-    ("steps", "words"),
-    [
-        (
-            [{"path": str(number)} for number in range(3)],
-            "The model called tools 2 times without an answer.",
-        ),
-        (
-            [{"path": "a"}] * 3,
-            'The model made the same call 3 times in a row: files/read_text("a").',
-        ),
-    ],
-)
-async def test_a_loop_without_an_end_stops_with_a_message_and_can_go_on(steps, words, store):
-    box = toolbox(max_steps=2 if len({str(step) for step in steps}) > 1 else 10)
-    scripts = [calls((_READ, step)) for step in steps]
-    conversation, *_ = await sent(store, box, *scripts, answer_steps("At last."))
-    last = conversation.messages[-1]
-    assert (last.state, last.failure.message) == (AnswerState.FAILED, words)
-    await read(conversation.regenerate(last.message_id, settings_with(box)))
-    assert conversation.messages[-1].text == "At last."
+async def test_a_loop_without_an_end_stops_with_a_message_and_can_go_on(store):
+    for paths, most, words in (
+        ("abc", 2, "The model called tools 2 times without an answer."),
+        ("aaa", 10, 'The model made the same call 3 times in a row: files/read_text("a").'),
+    ):
+        box = toolbox(max_steps=most)
+        scripts = [calls((_READ, {"path": path})) for path in paths]
+        conversation, *_ = await sent(store, box, *scripts, answer_steps("At last."))
+        last = conversation.messages[-1]
+        assert (last.state, last.failure.message) == (AnswerState.FAILED, words)
+        await read(conversation.regenerate(last.message_id, settings_with(box)))
+        assert conversation.messages[-1].text == "At last."
 
 
 async def test_a_result_that_does_not_fit_and_must_not_be_shortened_fails_the_answer(store):
@@ -176,54 +156,17 @@ async def test_a_stop_ends_what_runs_and_the_call_can_be_repeated(phase, store):
     assert conversation.messages[-1].text == "Read."
 
 
-class SlowStart(ScriptedHost):
-    """A host whose server starts only when it `may_start`, while `is_slow`."""
+async def test_tools_that_are_left_out_and_a_host_that_has_ended_are_said(store):
+    def notes(events) -> list[str]:
+        return [event.note for event in events if isinstance(event, RequestAdapted)]
 
-    def __init__(self) -> None:
-        super().__init__(read_text=lambda _: ToolResult(text="broken", is_error=True))
-        self.is_slow = False
-        self.may_start = asyncio.Event()
-
-    async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
-        if self.is_slow:
-            self.asked.set()
-            await self.may_start.wait()
-        return await super().list_servers(again=again)
-
-
-async def test_a_stop_while_the_server_of_a_repeated_call_starts_ends_the_turn(store):
-    host = SlowStart()
-    conversation, *_ = await sent(
-        store, toolbox(host), READ_A, answer_steps("Sorry."), answer_steps("Read.")
-    )
-    failed = next(one for one in conversation.messages if one.role is Role.TOOL)
-    host.is_slow = True
-    host.asked.clear()
-    events = conversation.regenerate(failed.message_id, settings_with(toolbox(host)))
-    turn = asyncio.create_task(read(events))
-    await host.asked.wait()
-    turn.cancel()
-    await asyncio.wait([turn])
-    assert not conversation.is_running
-    host.is_slow = False
-    await read(conversation.send("And now?", settings_with(toolbox(host))))
-    assert conversation.messages[-1].text == "Read."
-
-
-async def test_of_500_tools_as_many_are_offered_as_servers_take_and_that_is_said(store):
     host = ScriptedHost(**{f"tool{number}": read_text for number in range(500)})
     _, backend, events = await sent(store, toolbox(host), answer_steps())
     assert len(backend.requests[0].tools) == 128
-    assert "372 tools are left out. Switch off others with /tools." in [
-        event.note for event in events if isinstance(event, RequestAdapted)
-    ]
-
-
-async def test_a_tool_host_that_was_ended_is_said_and_the_prompt_is_answered(store):
-    host = ScriptedHost()
+    assert "372 tools are left out. Switch off others with /tools." in notes(events)
     host.error = HOST_SILENT
     conversation, _, events = await sent(store, toolbox(host), answer_steps("Hello."))
-    assert HOST_SILENT in [event.note for event in events if isinstance(event, RequestAdapted)]
+    assert HOST_SILENT in notes(events)
     assert conversation.messages[-1].text == "Hello."
 
 
@@ -257,30 +200,23 @@ def told_chat() -> tuple[ChatMessage, ChatMessage]:
     return asked, chats.answer("I look.", TOLD, parent=asked)
 
 
-async def test_retrying_the_answer_behind_a_call_that_is_only_in_a_file_runs_nothing(store):
+async def test_retrying_or_continuing_an_answer_of_a_file_runs_none_of_its_calls(store):
     asked, asking = told_chat()
     said = chats.answer("You want lettuce.", parent=asking)
-    host, backend = ScriptedHost(), ScriptedBackend(answer_steps("Leeks."))
+    host, backend = ScriptedHost(), ScriptedBackend(answer_steps("Leeks."), answer_steps(" then."))
     conversation = await reopened(store, backend, asked, asking, said)
     await read(conversation.regenerate(said.message_id, settings_with(toolbox(host))))
-    assert host.calls == []
-    assert [one.role for one in conversation.messages] == [
-        Role.USER,
-        Role.ASSISTANT,
-        Role.ASSISTANT,
-    ]
+    told = [Role.USER, Role.ASSISTANT, Role.ASSISTANT]
+    assert [one.role for one in conversation.messages] == told
     assert conversation.messages[-1].text == "Leeks."
-
-
-@pytest.mark.parametrize("state", [AnswerState.STOPPED, AnswerState.INTERRUPTED])
-async def test_continuing_an_answer_runs_none_of_the_calls_that_it_had(state, store):
-    asked = chats.prompt("Read my notes.")
-    cut = chats.answer("I look", TOLD, parent=asked, state=state)
-    host, backend = ScriptedHost(), ScriptedBackend(answer_steps(" into it."))
-    conversation = await reopened(store, backend, asked, cut)
-    await read(conversation.resume(cut.message_id, settings_with(toolbox(host))))
+    for state in (AnswerState.STOPPED, AnswerState.INTERRUPTED):
+        asked = chats.prompt("Read my notes.")
+        cut = chats.answer("I look", TOLD, parent=asked, state=state)
+        backend.scripts = [answer_steps(" into it.")]
+        conversation = await reopened(store, backend, asked, cut)
+        await read(conversation.resume(cut.message_id, settings_with(toolbox(host))))
+        assert conversation.messages[-1].text == "I look into it."
     assert host.calls == []
-    assert conversation.messages[-1].text == "I look into it."
 
 
 async def test_a_branch_that_is_opened_while_an_answer_streams_runs_none_of_its_calls(store):
@@ -335,31 +271,16 @@ async def test_only_the_call_that_is_repeated_runs_and_the_results_beside_it_are
     assert await on_disk(store, conversation) == conversation.messages
 
 
-async def test_a_slow_pattern_of_a_tool_stops_neither_the_program_nor_the_turn(store, monkeypatch):
+async def test_a_slow_or_invalid_schema_of_a_tool_does_not_stop_the_turn(store, monkeypatch):
     monkeypatch.setattr("lmchat.structured.json_schema.CHECK_S", 0.5)
     host = ScriptedHost()
     host.schema = {"properties": {"path": {"pattern": "^(a+)+$"}}}
     slow = calls((_READ, {"path": "a" * 80 + "!"}))
-    ticks = 0
-
-    async def tick() -> None:
-        nonlocal ticks
-        while True:
-            await asyncio.sleep(0.01)
-            ticks += 1
-
-    ticking = asyncio.create_task(tick())
     conversation, *_ = await sent(store, toolbox(host), slow, answer_steps("I see."))
-    ticking.cancel()
     words = "The tool did not run: its arguments could not be checked within 0.5 s."
     assert results(conversation) == [(AnswerState.FAILED, words)]
     assert host.calls == []
     assert conversation.messages[-1].text == "I see."
-    assert ticks > 10
-
-
-async def test_a_call_runs_though_the_schema_of_its_server_is_invalid(store):
-    host = ScriptedHost()
     host.schema = {"type": "nothing"}
     conversation, *_ = await sent(store, toolbox(host), READ_A, answer_steps())
     assert results(conversation) == [(AnswerState.COMPLETE, "text of a")]
@@ -368,9 +289,8 @@ async def test_a_call_runs_though_the_schema_of_its_server_is_invalid(store):
 FILES = McpSettings(name="files", command="notes-server", args=("--folder", "/notes"))
 
 
-async def asked_about(box, store) -> list[ApprovalAsked]:
-    """Let the model call the tool once; return the questions, which are refused."""
-    conversation = begin(ScriptedBackend(READ_A, answer_steps()), store)
+async def refused(conversation, box) -> list[ApprovalAsked]:
+    """Send a prompt; return the questions, which are answered with no."""
     asked = []
     async with aclosing(conversation.send("Read", settings_with(box))) as events:
         async for event in events:
@@ -378,6 +298,11 @@ async def asked_about(box, store) -> list[ApprovalAsked]:
                 asked.append(event)
                 event.decision.set_result(Decision(choice=Choice.NO))
     return asked
+
+
+async def asked_about(box, store) -> list[ApprovalAsked]:
+    """Let the model call the tool once; return the questions, which are refused."""
+    return await refused(begin(ScriptedBackend(READ_A, answer_steps()), store), box)
 
 
 def box_with(allowed=None, *, server=FILES, host=None, **settings) -> Toolbox:
@@ -393,62 +318,47 @@ async def test_always_holds_for_the_same_server_and_tool_in_the_next_run(store):
     assert await asked_about(box_with({before.name: before.fingerprint}, server=moved), store) == []
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
+async def test_another_server_of_the_same_name_is_asked_about_again_with_the_reason(store):
+    (first,) = await asked_about(box_with(), store)
+    for change in (
         {"command": "other-server"},
         {"args": ("--folder", "/")},
-        {"cwd": "/tmp"},  # noqa: S108 - no file
+        {"cwd": "/srv"},
         {"command": "", "args": (), "url": "http://127.0.0.1:9/mcp"},
         {"env": {"PYTHONPATH": "/evil"}},
         {"headers_env": {"Authorization": "OTHER"}},
-    ],
-    ids=str,
-)
-async def test_another_server_of_the_same_name_is_asked_about_again_with_the_reason(change, store):
+    ):
+        box = box_with({first.name: first.fingerprint}, server=replace(FILES, **change))
+        (again,) = await asked_about(box, store)
+        words = "files/read_text is not what you always allowed: its server, "
+        assert again.note.startswith(words), change
+
+
+async def test_a_tool_that_has_changed_is_asked_about_again(store):
+    for choice in (Choice.SESSION, Choice.ALWAYS):
+        for name, value in (("schema", {"type": "object"}), ("description", "Send it away.")):
+            host = ScriptedHost()
+            box = box_with(host=host)
+            conversation = begin(ScriptedBackend(*[READ_A, answer_steps()] * 2), store)
+            await host.list_servers()
+            box.decide(conversation.header.session_id, box.tools[0], choice)
+            await read(conversation.send("Read", settings_with(box)))
+            assert results(conversation) == [(AnswerState.COMPLETE, "text of a")]
+            setattr(host, name, value)
+            (asked,) = await refused(conversation, box)
+            assert bool(asked.note) is (choice is Choice.ALWAYS)
+
+
+async def test_a_rule_of_the_configuration_wins_over_an_earlier_always(store):
     (first,) = await asked_about(box_with(), store)
-    box = box_with({first.name: first.fingerprint}, server=replace(FILES, **change))
-    (again,) = await asked_about(box, store)
-    assert again.note.startswith("files/read_text is not what you always allowed: its server, ")
-
-
-@pytest.mark.parametrize(
-    "change", [{"schema": {"type": "object"}}, {"description": "Send it away."}]
-)
-@pytest.mark.parametrize("choice", [Choice.SESSION, Choice.ALWAYS])
-async def test_a_tool_that_has_changed_is_asked_about_again(change, choice, store):
-    host = ScriptedHost()
-    box = box_with(host=host)
-    (first,) = await asked_about(box, store)
-    conversation = begin(ScriptedBackend(*[READ_A, answer_steps()] * 2), store)
-    box.decide(conversation.header.session_id, box.tools[0], choice)
-    assert first.fingerprint
-    await read(conversation.send("Read", settings_with(box)))
-    assert results(conversation) == [(AnswerState.COMPLETE, "text of a")]
-    for name, value in change.items():
-        setattr(host, name, value)
-    async with aclosing(conversation.send("Read", settings_with(box))) as events:
-        asked = [
-            event async for event in events if isinstance(event, ApprovalAsked) and refuse(event)
-        ]
-    assert len(asked) == 1
-    assert bool(asked[0].note) is (choice is Choice.ALWAYS)
-
-
-def refuse(asked: ApprovalAsked) -> bool:
-    asked.decision.set_result(Decision(choice=Choice.NO))
-    return True
-
-
-@pytest.mark.parametrize("name", ["files/read_text", "files"])
-async def test_a_rule_of_the_configuration_wins_over_an_earlier_always(name, store):
-    (first,) = await asked_about(box_with(), store)
-    box = box_with({first.name: first.fingerprint}, approval={name: "ask"})
-    (asked,) = await asked_about(box, store)
-    assert asked.note.startswith("config.toml asks about files/read_text each time")
-    assert asked.fingerprint == ""
-    box.decide("here", box.tools[0], Choice.ALWAYS)
-    assert box.approval("here", box.tools[0]) is Approval.ALWAYS
-    assert box.approval("elsewhere", box.tools[0]) is Approval.ASK
-    of_server = box_with({first.name: first.fingerprint}, server=replace(FILES, approve="ask"))
+    allowed = {first.name: first.fingerprint}
+    for name in ("files/read_text", "files"):
+        box = box_with(allowed, approval={name: "ask"})
+        (asked,) = await asked_about(box, store)
+        assert asked.note.startswith("config.toml asks about files/read_text each time")
+        assert asked.fingerprint == ""
+        box.decide("here", box.tools[0], Choice.ALWAYS)
+        assert box.approval("here", box.tools[0]) is Approval.ALWAYS
+        assert box.approval("elsewhere", box.tools[0]) is Approval.ASK
+    of_server = box_with(allowed, server=replace(FILES, approve="ask"))
     assert len(await asked_about(of_server, store)) == 1

@@ -89,10 +89,10 @@ async def test_each_host_and_port_is_asked_about_once_a_session(host, other):
     assert user.questions[2:] == [("127.0.0.1", host.port)]
 
 
-@pytest.mark.parametrize("allowed", ["127.0.0.1", "127.0.0.1:{}"])
-async def test_hosts_that_are_allowed_beforehand_are_not_asked_about(host, allowed):
+async def test_hosts_that_are_allowed_beforehand_are_not_asked_about(host):
     address = host.put("/a", reply_of(PAGE))
-    assert await text_of(address, allowed.format(host.port)) == "Beans like sun."
+    for allowed in ("127.0.0.1", f"127.0.0.1:{host.port}"):
+        assert await text_of(address, allowed) == "Beans like sun."
 
 
 async def test_a_redirect_to_another_port_is_asked_about_and_one_at_the_same_is_not(host, other):
@@ -108,21 +108,29 @@ async def test_a_redirect_to_another_port_is_asked_about_and_one_at_the_same_is_
     assert other.connections == 1
 
 
-@pytest.mark.parametrize("target", ["http://127.0.0.1:22/", "http://[::1]:22", "http://10.0.0.1/"])
-async def test_a_redirect_into_the_own_network_is_asked_about(host, target):
-    address = host.redirect("/a", target)
-    with pytest.raises(EndpointNotAllowed, match="Nothing was downloaded"):
-        await pages_for(f"127.0.0.1:{host.port}").attachment(
-            address, "s", User(is_willing=False).answer
-        )
-
-
-@pytest.mark.parametrize(
-    "target", ["file:///etc/passwd", "ftp://127.0.0.1/a", "data:text/html,evil", "javascript:a()"]
-)
-async def test_a_redirect_to_another_scheme_is_refused(host, target):
-    error = await refusal(host.redirect("/a", target), WrongUse)
-    assert error.message == "Only pages with http:// or https:// can be attached."
+async def test_a_redirect_into_the_own_network_is_asked_about_and_other_addresses_are_refused(
+    host, other
+):
+    user = User(is_willing=False)
+    for target in ("http://127.0.0.1:22/", "http://[::1]:22", "http://10.0.0.1/"):
+        with pytest.raises(EndpointNotAllowed, match="Nothing was downloaded"):
+            await pages_for(f"127.0.0.1:{host.port}").attachment(
+                host.redirect("/a", target), "s", user.answer
+            )
+    assert len(user.questions) == 3
+    only_web = "Only pages with http:// or https:// can be attached."
+    for target, sentence in (
+        ("file:///etc/passwd", only_web),
+        ("ftp://127.0.0.1/a", only_web),
+        ("data:text/html,evil", only_web),
+        ("javascript:a()", only_web),
+        ("http://xn--/b", "This is not the address of a page."),
+        (other.url.replace("//", "//ada:secret@"), ""),
+    ):
+        error = await refusal(host.redirect("/a", target), WrongUse)
+        assert sentence in error.message
+        assert "secret" not in error.message_with_hint
+    assert other.connections == 0
 
 
 async def test_a_proxy_of_the_environment_sees_no_page_of_this_machine(host, other, monkeypatch):
@@ -137,34 +145,19 @@ async def test_redirects_in_a_circle_end(host):
     assert host.connections == 11
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
+async def test_a_wrong_address_is_one_sentence_that_does_not_quote_it():
+    for address in (
         "http://",
         "http://ada:secret@127.0.0.1/",
         "http://a b/",
         "http://127.0.0.1:99999/",
         "http://" + "a" * 3000,
-        "http://xn--/",
         "http://xn--n28h.de/a",
         "http://256.1.1.1/",
         "http://\ud800/",
-    ],
-)
-async def test_a_wrong_address_is_one_sentence_that_does_not_quote_it(address):
-    error = await refusal(address, WrongUse)
-    assert "secret" not in error.message_with_hint
-
-
-async def test_a_redirect_to_what_is_no_host_is_refused(host):
-    error = await refusal(host.redirect("/a", "http://xn--/b"), WrongUse)
-    assert error.message == "This is not the address of a page."
-
-
-async def test_a_redirect_with_a_password_is_refused(host, other):
-    with_password = other.url.replace("//", "//ada:secret@")
-    await refusal(host.redirect("/a", with_password), WrongUse)
-    assert other.connections == 0
+    ):
+        error = await refusal(address, WrongUse)
+        assert "secret" not in error.message_with_hint
 
 
 async def test_requests_have_neither_cookies_nor_keys_nor_a_referrer(host):
@@ -187,39 +180,29 @@ async def test_scripts_styles_and_hidden_parts_are_no_text_and_the_layout_is(hos
     assert text == "Beans\n\n  * one\n  * two\na  b\n1  2\n\n\nx\n  y"
 
 
-@pytest.mark.parametrize(
-    ("media_type", "body"),
-    [
-        ("text/html; charset=iso-8859-1", "<p>Grüße".encode("latin-1")),
-        ("text/html; charset=unknown", "<p>Grüße".encode()),
-        ("text/html", "<meta charset=iso-8859-1><p>Grüße".encode("latin-1")),
-        ("text/html; charset=utf-8", '<?xml version="1.0" encoding="x"?><p>Grüße'.encode()),
-        ("text/plain; charset=iso-8859-1", "Grüße".encode("latin-1")),
-        ("text/plain; charset=rot13", "Grüße".encode()),
-    ],
-)
-async def test_letters_are_read_in_the_charset_of_the_page(host, media_type, body):
-    assert await text_of(host.put("/a", reply_of(body, media_type))) == "Grüße"
+async def test_letters_are_read_in_the_charset_of_the_page(host):
+    latin, utf8 = "<p>Grüße".encode("latin-1"), "<p>Grüße".encode()
+    for media_type, body in (
+        ("text/html; charset=iso-8859-1", latin),
+        ("text/html; charset=unknown", utf8),
+        ("text/html", b"<meta charset=iso-8859-1>" + latin),
+        ("text/html; charset=utf-8", b'<?xml version="1.0" encoding="x"?>' + utf8),
+        ("text/plain; charset=iso-8859-1", latin[3:]),
+        ("text/plain; charset=rot13", utf8[3:]),
+        ("text/plain; charset*=us-ascii''a%00b", utf8[3:]),
+        (f"text/html; charset*{'1' * 5000}=x", utf8),
+    ):
+        assert await text_of(host.put("/a", reply_of(body, media_type))) == "Grüße", media_type
+    for charset in ("punycode", "IDNA"):  # they would take hours
+        text = "xn--" + "b" * (MEGABYTE - 4)
+        address = host.put("/a", reply_of(text.encode(), f"text/plain; charset={charset}"))
+        assert await text_of(address) == text
 
 
-@pytest.mark.parametrize("charset", ["punycode", "IDNA"])
-async def test_a_charset_that_would_take_hours_is_not_used(host, charset):
-    text = "xn--" + "b" * (MEGABYTE - 4)
-    address = host.put("/a", reply_of(text.encode(), f"text/plain; charset={charset}"))
-    assert await text_of(address) == text
-
-
-@pytest.mark.parametrize("media_type", ["text/plain", "text/html"])
-@pytest.mark.parametrize("charset", ["charset*=us-ascii''a%00b", f"charset*{'1' * 5000}=x"])
-async def test_a_charset_that_cannot_be_a_name_counts_as_none(host, media_type, charset):
-    reply = reply_of("<p>Grüße".encode(), f"{media_type}; {charset}")
-    assert "Grüße" in await text_of(host.put("/a", reply))
-
-
-@pytest.mark.parametrize("media_type", ["text/plain", "text/markdown", "application/json"])
-async def test_text_goes_in_as_it_is_but_for_escape_codes(host, media_type):
-    address = host.put("/a", reply_of(b'{"a": "<b>"}\n\x1b[2J\x10', media_type))
-    assert await text_of(address) == '{"a": "<b>"}\n␛[2J␐'
+async def test_text_goes_in_as_it_is_but_for_escape_codes(host):
+    for media_type in ("text/plain", "text/markdown", "application/json"):
+        address = host.put("/a", reply_of(b'{"a": "<b>"}\n\x1b[2J\x10', media_type))
+        assert await text_of(address) == '{"a": "<b>"}\n␛[2J␐'
 
 
 async def test_the_address_is_kept_and_the_fence_names_the_language(host):
@@ -228,9 +211,8 @@ async def test_the_address_is_kept_and_the_fence_names_the_language(host):
     assert text == f'{address} (8 bytes):\n```json\n{{"a": 1}}\n```\n'
 
 
-@pytest.mark.parametrize(
-    ("reply", "sentence"),
-    [
+async def test_what_is_no_text_is_refused_with_one_sentence(host):
+    for reply, sentence in (
         (reply_of(b"x", "application/zip"), "The page is application/zip, which is neither"),
         (reply_of(b"x", ""), "The page is of no type"),
         (reply_of(b"x", status="403 No"), "answered with status 403"),
@@ -241,18 +223,15 @@ async def test_the_address_is_kept_and_the_fence_names_the_language(host):
         (reply_of(b"x", extra="Content-Encoding: br\r\n"), "compression that was not asked for"),
         (reply_of(gzip.compress(PAGE, mtime=0)[:-9], extra=GZIP), "The compressed page is damaged"),
         (reply_of(PAGE, extra=GZIP), "The compressed page is damaged"),
-    ],
-)
-async def test_what_is_no_text_is_refused_with_one_sentence(host, reply, sentence):
-    error = await refusal(host.put("/a", reply))
-    assert sentence in error.message
+    ):
+        error = await refusal(host.put("/a", reply))
+        assert sentence in error.message
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate"])
-async def test_compressed_pages_are_read(host, coding):
-    data = gzip.compress(PAGE) if coding == "gzip" else zlib.compress(PAGE)
-    reply = reply_of(data, extra=f"Content-Encoding: {coding}\r\n")
-    assert await text_of(host.put("/a", reply)) == "Beans like sun."
+async def test_compressed_pages_are_read(host):
+    for coding, data in (("gzip", gzip.compress(PAGE)), ("deflate", zlib.compress(PAGE))):
+        reply = reply_of(data, extra=f"Content-Encoding: {coding}\r\n")
+        assert await text_of(host.put("/a", reply)) == "Beans like sun."
 
 
 async def test_of_20_mb_no_more_than_10_are_read(host):
@@ -271,8 +250,8 @@ async def test_of_20_mb_no_more_than_10_are_read(host):
 
 
 async def test_a_gzip_bomb_takes_no_memory(host):
-    packer = zlib.compressobj(9, wbits=31)
-    bomb = b"".join(packer.compress(bytes(MEGABYTE)) for _ in range(500)) + packer.flush()
+    packer = zlib.compressobj(1, wbits=31)
+    bomb = b"".join(packer.compress(bytes(MEGABYTE)) for _ in range(150)) + packer.flush()
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     error = await refusal(host.put("/a", reply_of(bomb, extra=GZIP)))
     assert "larger than 10 MB" in error.message
@@ -309,12 +288,9 @@ async def test_a_slow_page_ends_with_the_time_of_all_requests(host):
     assert "did not send the page within" in caught.value.message
 
 
-async def test_a_port_without_http_is_one_sentence(host):
+async def test_a_port_without_http_and_one_where_nothing_listens_are_one_sentence(host):
     error = await refusal(host.put("/a", b"SSH-2.0-OpenSSH\r\n"), ServerUnavailable)
     assert "closed the connection" in error.message
-
-
-async def test_a_port_where_nothing_listens_is_one_sentence():
     with PageHost() as gone:
         address = f"{gone.url}/a"
     error = await refusal(address, ServerUnavailable)
@@ -323,7 +299,7 @@ async def test_a_port_where_nothing_listens_is_one_sentence():
 
 
 async def test_html_that_would_take_minutes_or_gigabytes_is_refused(host, monkeypatch):
-    monkeypatch.setattr(web_pages, "_CONVERT_S", 3.0)
+    monkeypatch.setattr(web_pages, "_CONVERT_S", 1.0)
     hostile = b"<table>" + b"<tr><td>a<td>b" * 600_000
     assert "too complicated" in (await refusal(host.put("/a", reply_of(hostile)))).message
 

@@ -52,12 +52,10 @@ async def test_arguments_are_converted_and_the_result_is_json():
     )
 
 
-@pytest.mark.parametrize(
-    "given", [{}, {"words": 1}, {"words": "a", "other": 1}, {"words": "a", "kind": "x"}]
-)
-async def test_arguments_that_do_not_fit_are_refused(given):
-    with pytest.raises(RequestInvalid, match="The arguments of search do not fit"):
-        await FunctionTool(search).call(given)
+async def test_arguments_that_do_not_fit_are_refused():
+    for given in ({}, {"words": 1}, {"words": "a", "other": 1}, {"words": "a", "kind": "x"}):
+        with pytest.raises(RequestInvalid, match="The arguments of search do not fit"):
+            await FunctionTool(search).call(given)
 
 
 def thread() -> str:
@@ -85,20 +83,17 @@ async def test_an_end_of_iteration_is_an_error_and_no_hang():
         await FunctionTool(first).call({})
 
 
-@pytest.mark.parametrize(
-    ("signature", "words"),
-    [
+def test_a_function_that_cannot_be_described_is_refused_with_its_name():
+    for signature, words in (
         ("(a): 'Do.'", "the parameter a has no type hint."),
         ("(*names: str): 'Do.'", "the parameter names cannot be given by name."),
         ("(a: Path): 'Do.'", "Path is no"),
         ("(a: list = [1]): 'Do.'", "Using a"),
         ("(a: int): pass", "it has no docstring."),
-    ],
-)
-def test_a_function_that_cannot_be_described_is_refused_with_its_name(signature, words):
-    found = {"Path": Path}
-    exec(f"def one{signature}", found)  # noqa: S102 - ours
-    with pytest.raises(
-        RequestInvalid, match=re.escape(f"The function one cannot be a tool: {words}")
     ):
-        FunctionTool(found["one"])
+        found = {"Path": Path}
+        exec(f"def one{signature}", found)  # noqa: S102 - ours
+        with pytest.raises(
+            RequestInvalid, match=re.escape(f"The function one cannot be a tool: {words}")
+        ):
+            FunctionTool(found["one"])

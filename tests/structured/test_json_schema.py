@@ -20,9 +20,8 @@ PERSON = {
 }
 
 
-@pytest.mark.parametrize(
-    ("value", "misfit"),
-    [
+def test_a_misfit_is_told_with_its_path():
+    for value, misfit in (
         ({"name": "Ada"}, ""),
         ({"name": "Ada", "age": 36}, ""),
         ({"name": "Ada", "age": 36.0}, ""),
@@ -32,15 +31,12 @@ PERSON = {
         ({}, "at $: 'name' is a required property"),
         ([], "at $: [] is not of type 'object'"),
         (None, "at $: None is not of type 'object'"),
-    ],
-)
-def test_a_misfit_is_told_with_its_path(value, misfit):
-    assert Schema(PERSON).misfit(value) == misfit
+    ):
+        assert Schema(PERSON).misfit(value) == misfit
 
 
-@pytest.mark.parametrize(
-    ("schema", "why"),
-    [
+def test_what_is_no_schema_is_refused_with_the_path():
+    for schema, why in (
         ({"type": "strin"}, "at $.type: 'strin' is not valid under any of the given schemas"),
         (
             {"properties": {"a": {"minimum": "1"}}},
@@ -59,12 +55,10 @@ def test_a_misfit_is_told_with_its_path(value, misfit):
             {"description": "a" * MAX_SCHEMA_CHARS},
             "it has 256019 characters, at most 256000 are allowed",
         ),
-    ],
-)
-def test_what_is_no_schema_is_refused_with_the_path(schema, why):
-    with pytest.raises(RequestInvalid) as caught:
-        Schema(schema)
-    assert str(caught.value) == f"This JSON schema cannot be used: {why}."
+    ):
+        with pytest.raises(RequestInvalid) as caught:
+            Schema(schema)
+        assert str(caught.value) == f"This JSON schema cannot be used: {why}."
 
 
 def test_a_schema_that_is_nested_too_deeply_or_in_itself_is_refused():
@@ -78,21 +72,22 @@ def test_a_schema_that_is_nested_too_deeply_or_in_itself_is_refused():
             Schema(schema)
 
 
-@pytest.mark.parametrize("name", ["$ref", "$dynamicRef", "$schema", "$id"])
-def test_nothing_that_a_schema_names_is_fetched(name, monkeypatch):
-    def connect(*_, **__):
-        raise AssertionError("somebody wants to fetch")
+def test_nothing_that_a_schema_names_is_fetched(monkeypatch):
+    for name in ("$ref", "$dynamicRef", "$schema", "$id"):
 
-    monkeypatch.setattr(socket, "create_connection", connect)
-    monkeypatch.setattr(socket.socket, "connect", connect)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}/schema.json"
-        schema = {name: url, "type": "integer"}
-        if "ef" in name:
-            with pytest.raises(RequestInvalid, match="does not exist in it"):
-                Schema(schema)
-        else:
-            assert Schema(schema).misfit("a") == "at $: 'a' is not of type 'integer'"
+        def connect(*_, **__):
+            raise AssertionError("somebody wants to fetch")
+
+        monkeypatch.setattr(socket, "create_connection", connect)
+        monkeypatch.setattr(socket.socket, "connect", connect)
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}/schema.json"
+            schema = {name: url, "type": "integer"}
+            if "ef" in name:
+                with pytest.raises(RequestInvalid, match="does not exist in it"):
+                    Schema(schema)
+            else:
+                assert Schema(schema).misfit("a") == "at $: 'a' is not of type 'integer'"
 
 
 def test_references_within_a_schema_are_followed_in_each_draft():
@@ -125,18 +120,14 @@ _PART = {"$schema": _DRAFT_7, "$id": "http://a/b", "pattern": "^(a+)+$"}
 
 
 @pytest.mark.usefixtures("_brief")
-@pytest.mark.parametrize(
-    ("schema", "text"),
-    [
+async def test_a_check_that_takes_forever_is_stopped_in_time():
+    for schema, text in (
         ({"pattern": "^(a+)+$"}, json.dumps("a" * 60 + "b")),
         ({"$defs": {"a": _PART}, "items": _PART, "$ref": "#/$defs/a"}, json.dumps("a" * 60 + "b")),
         ({"anyOf": _WAYS}, '{"l": ' * 60 + "{}" + "}" * 60),
-    ],
-    ids=["pattern", "pattern of another draft", "several ways"],
-)
-async def test_a_check_that_takes_forever_is_stopped_in_time(schema, text):
-    with pytest.raises(AnswerUnfit, match=r"it could not be checked within 0.5 s\."):
-        await WantedValue(schema).value_in(text)
+    ):
+        with pytest.raises(AnswerUnfit, match=r"it could not be checked within 0.5 s\."):
+            await WantedValue(schema).value_in(text)
 
 
 @pytest.mark.usefixtures("_brief")

@@ -25,9 +25,8 @@ def nested(depth):
     return "[" * depth + "]" * depth
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_the_value_of_an_answer_is_found():
+    for text in (
         '{"a": 1}',
         '  \n{"a": 1}\n',
         '\ufeff{"a": 1}',
@@ -41,17 +40,13 @@ def nested(depth):
         'Not {this}, but {"a": 1}',
         'NaN of these; {"a": 1}',
         'Infinity is no answer; {"a": 1}',
-    ],
-)
-def test_the_value_of_an_answer_is_found(text):
-    assert found(text) == {"a": 1}
+    ):
+        assert found(text) == {"a": 1}
 
 
-@pytest.mark.parametrize(
-    "text", ['"</think>"', '{"a": "```\\n[1]\\n```"}', "[1, [2]]", "3", "null", '"a"', "false"]
-)
-def test_an_answer_that_is_json_is_taken_whole(text):
-    assert found(text) == json.loads(text)
+def test_an_answer_that_is_json_is_taken_whole():
+    for text in ('"</think>"', '{"a": "```\\n[1]\\n```"}', "[1, [2]]", "3", "null", '"a"', "false"):
+        assert found(text) == json.loads(text)
 
 
 def test_of_several_values_the_one_that_fits_is_meant():
@@ -62,9 +57,8 @@ def test_of_several_values_the_one_that_fits_is_meant():
             found(text, fits)
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
+def test_what_is_no_json_or_json_of_a_kind_that_programs_read_differently_is_refused():
+    for text, why in (
         ("", "it has no JSON value"),
         ("I cannot.", "it has no JSON value"),
         ('{"a": 1', "it has no JSON value"),
@@ -82,21 +76,18 @@ def test_of_several_values_the_one_that_fits_is_meant():
         ("Look: " + nested(MAX_DEPTH + 1), f"it is nested deeper than {MAX_DEPTH} levels"),
         ("Look: " + nested(100_000), f"it is nested deeper than {MAX_DEPTH} levels"),
         (" " * (MAX_CHARS + 1), f"it has {MAX_CHARS + 1} characters, {MAX_CHARS} are allowed"),
-    ],
-)
-def test_what_is_no_json_or_json_of_a_kind_that_programs_read_differently_is_refused(text, why):
-    with pytest.raises(UnfitError) as caught:
-        found(text)
-    assert str(caught.value) == why
+    ):
+        with pytest.raises(UnfitError) as caught:
+            found(text)
+        assert str(caught.value) == why
 
 
 def test_a_value_as_deep_as_allowed_is_read():
     assert found(nested(MAX_DEPTH)) == json.loads(nested(MAX_DEPTH))
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_a_text_full_of_brackets_is_given_up():
+    for text in (
         " " * 900_000,
         "`" * 900_000,
         "\n```" * 200_000,
@@ -104,20 +95,18 @@ def test_a_value_as_deep_as_allowed_is_read():
         '{"' * 400_000,
         "[{" * 400_000,
         '{"a":"' + "[" * 900_000,
-    ],
-)
-def test_a_text_full_of_brackets_is_given_up(text):
-    with pytest.raises(UnfitError):
-        found(text)
+    ):
+        with pytest.raises(UnfitError):
+            found(text)
 
 
-@pytest.mark.parametrize("around", ["{}", "Sure: {}", "```json\n{}"])
-def test_of_a_value_that_is_cut_no_part_is_taken_for_the_answer(around):
-    whole = '{"a": {"b": [1, {"c": "d\\u00e9"}], "e": true}, "f": -1.5e3, "g": {"h": null}}'
-    for end in range(1, len(whole)):
-        with pytest.raises(UnfitError, match="it has no JSON value"):
-            found(around.format(whole[:end]))
-    assert found(around.format(whole)) == json.loads(whole)
+def test_of_a_value_that_is_cut_no_part_is_taken_for_the_answer():
+    for around in ("{}", "Sure: {}", "```json\n{}"):
+        whole = '{"a": {"b": [1, {"c": "d\\u00e9"}], "e": true}, "f": -1.5e3, "g": {"h": null}}'
+        for end in range(1, len(whole)):
+            with pytest.raises(UnfitError, match="it has no JSON value"):
+                found(around.format(whole[:end]))
+        assert found(around.format(whole)) == json.loads(whole)
 
 
 def test_what_is_whole_before_one_that_is_cut_is_found():
@@ -160,9 +149,8 @@ def test_whatever_a_model_writes_nothing_else_is_raised(text):
         found(text)
 
 
-@pytest.mark.parametrize(
-    ("text", "blocks"),
-    [
+def test_the_code_is_what_stands_between_fences():
+    for text, blocks in (
         ("no code", []),
         ("a `b` ```c``` d", []),
         ("So:\n```py\nprint(1)\n```\nDone.", ["print(1)"]),
@@ -187,10 +175,8 @@ def test_whatever_a_model_writes_nothing_else_is_raised(text):
         ("```\r\na\r\nb\r\n```\r\n", ["a\nb"]),
         ("```\na\u2028b\x0cc\n```", ["a\u2028b\x0cc"]),
         ("```a`b\nc\n```\nd", ["d"]),
-    ],
-)
-def test_the_code_is_what_stands_between_fences(text, blocks):
-    assert code_blocks(text) == blocks
+    ):
+        assert code_blocks(text) == blocks
 
 
 @given(st.text(alphabet="`~ \t\nab1.-", max_size=80))
@@ -200,8 +186,8 @@ def test_whatever_is_written_every_block_is_of_the_text(text):
         assert all(line.strip() in text for line in block.split("\n"))
 
 
-@pytest.mark.parametrize("blanks", ["\n", "\t", "\n\t"])
-def test_blanks_without_end_in_a_cut_text_are_read_at_once(blanks):
+def test_blanks_without_end_in_a_cut_text_are_read_at_once():
     """A quadratic pattern would take hours for them."""
-    with pytest.raises(UnfitError):
-        found('["' + blanks * (MAX_CHARS // 4) + "x")
+    for blanks in ("\n", "\t", "\n\t"):
+        with pytest.raises(UnfitError):
+            found('["' + blanks * (MAX_CHARS // 4) + "x")

@@ -53,7 +53,7 @@ from tests.support.look_data import NOW
 from tests.support.proxy_calls import PortMap
 from tests.support.scripted_backend import ScriptedBackend, ScriptedEngine, Step, made
 from tests.support.scripted_server import ScriptedServer
-from tests.support.tui_host import confirm, screen_text
+from tests.support.tui_host import confirm, screen_text, unpainted
 
 
 @dataclass
@@ -325,10 +325,11 @@ async def desktop(
 @asynccontextmanager
 async def running(desk: Desktop, size: tuple[int, int]) -> AsyncIterator[Desktop]:
     """Run an app until its test is over, and save."""
-    async with desk.app.run_test(size=size, notifications=True) as pilot:
-        desk.pilot = pilot
-        yield desk
-        await desk.app.stop_and_save()
+    with unpainted():
+        async with desk.app.run_test(size=size, notifications=True) as pilot:
+            desk.pilot = pilot
+            yield desk
+            await desk.app.stop_and_save()
     await desk.store.aclose()
 
 

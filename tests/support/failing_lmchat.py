@@ -1,14 +1,9 @@
-"""lmchat that fails: by keys (F10 in a worker, F11 in a handler, F12 hangs), or on a full disk.
-
-`python -m tests.support.failing_lmchat BYTES` takes further arguments as `lmchat` does. No file can grow
-beyond BYTES; 0 sets no limit.
-"""
+"""lmchat that fails by keys: F10 in a worker, F11 in a handler, F12 hangs."""
 
 from __future__ import annotations
 
 import inspect
 import logging
-import resource
 import sys
 from pathlib import Path
 from typing import ClassVar
@@ -53,7 +48,5 @@ class BreakingApp(LMChatApp):
 
 
 if __name__ == "__main__":
-    if largest := int(sys.argv[1]):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     chat.LMChatApp = BreakingApp
-    sys.exit(main(sys.argv[2:]))
+    sys.exit(main(sys.argv[1:]))

@@ -73,8 +73,6 @@ FORBIDDEN = (
 MODEL = (
     "tiny"  # the one model whose name can be asked for; the others' names are words of the server
 )
-COMMANDING = "PWNED " + " ".join(SEQUENCES) + " END"
-DECEIVING = "PWNED " + MARKUP + " ".join(UNSEEN) + " END"
 HOSTILE = "PWNED " + " ".join((*ATTACKS, MARKUP)) + " END"
 _SIGNS = "\u241b \ufffd ⚠️ a\u200cb 👨\u200d👩\u200d👧"
 """What hostile words are shown as, and what terminals count otherwise than lmchat does."""

@@ -94,6 +94,19 @@ class LMChatScreen(PtyProgram):
         return " ".join(row[28:92].strip() for row in self.screen())
 
 
+class PlainChat(PtyProgram):
+    """`lmchat --plain` or `lmchat --inline`, at a terminal."""
+
+    def wait_prompt(self) -> None:
+        self.wait_until(lambda: self.text.rstrip().endswith("You:"), "the prompt")
+
+    def leave(self) -> None:
+        self.wait_prompt()
+        self.type("\x04")
+        assert self.wait_exit() == 0
+        assert self.left_behind() == []
+
+
 @contextmanager
 def ready_screen(*given: Any, **more: Any) -> Iterator[LMChatScreen]:
     with LMChatScreen(*given, **more) as screen:
@@ -136,6 +149,10 @@ def stored(home: Path, session_id: str = ""):
 
 def stored_titles(home: Path) -> list[str]:
     return [header.title for header in _read(home, SqliteStore.list_sessions)]
+
+
+def texts(home: Path) -> list[str]:
+    return [message.text for message in stored(home).messages]
 
 
 def answers(home: Path) -> list:

@@ -48,7 +48,8 @@ class PageHost:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        serve = self._server.serve_forever
+        threading.Thread(target=serve, args=(0.01,), daemon=True).start()  # seconds to shut down
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -136,6 +136,24 @@ class Inside(Cli):
             return subprocess.CompletedProcess(argv, code, files[1].read(), files[2].read())
 
 
+FUNCTIONS = '''
+def add(a: int, b: int = 2) -> int:
+    """Add two numbers.\x1b[31m"""
+    return a + b
+
+
+def fail(why: str) -> str:
+    """Fail."""
+    raise ValueError(why)
+'''
+
+
+def write_tools(cli: Cli, text: str = FUNCTIONS, config: str = "") -> None:
+    """Give a user functions that a model may call."""
+    cli.configure(config)
+    (cli.folder / "tools.py").write_text(text)
+
+
 _LOOK_S = 0.01
 
 

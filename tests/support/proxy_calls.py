@@ -74,6 +74,19 @@ async def events_of(client: ProxyClient, request: ChatRequest, *, on_event=lambd
     return events, None
 
 
+async def answered(client: ProxyClient, request: ChatRequest, **more):
+    """Return the events of an answer that ends well."""
+    events, error = await events_of(client, request, **more)
+    assert error is None, error
+    return events
+
+
+async def failure_of(client: ProxyClient, request: ChatRequest) -> LMChatError:
+    _, error = await events_of(client, request)
+    assert error is not None, "it should not have ended well"
+    return error
+
+
 def text_of(events) -> str:
     return "".join(one.text for one in events if isinstance(one, TextDelta))
 

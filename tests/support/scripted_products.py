@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from lmchat.domain.product import Product
@@ -13,7 +13,6 @@ from tests.support.scripted_server import (
     Reply,
     ScriptedServer,
     Seen,
-    body_reply,
     delta,
     error_reply,
     finish,
@@ -27,6 +26,21 @@ CHAT = "POST /v1/chat/completions"
 ANSWER = ("Hello", " there", ".")
 
 
+def calling(*calls: tuple[str, str]):
+    """Make an answer that calls tools, each given by its name and its arguments."""
+    made = [
+        {
+            "index": number,
+            "id": f"call_{number}",
+            "function": {"name": name, "arguments": arguments},
+        }
+        for number, (name, arguments) in enumerate(calls)
+    ]
+    return sse(
+        "Let me see.", *(delta(tool_calls=[call]) for call in made), finish("tool_calls"), DONE
+    )
+
+
 def chat_reply(*texts: str, model: str = "tiny") -> Reply:
     words = (delta(text, model=model) for text in texts or ANSWER)
     return sse(*words, finish(model=model), usage(model=model), DONE)
@@ -34,6 +48,11 @@ def chat_reply(*texts: str, model: str = "tiny") -> Reply:
 
 def echo(seen: Seen) -> Reply:
     return chat_reply(model=seen.json.get("model") or "tiny")
+
+
+def repeat(seen: Seen) -> Reply:
+    """Answer with the prompt."""
+    return chat_reply(seen.json["messages"][-1]["content"])
 
 
 def model_list(*ids: str, owned_by: str = "someone", headers=None, **fields: object) -> Reply:
@@ -370,7 +389,7 @@ def vllm(server: ScriptedServer, *ids: str) -> ScriptedServer:
 
 @dataclass(frozen=True)
 class Provider:
-    """One of them, with the words that it refuses in."""
+    """One of them."""
 
     product: Product  # which
     host: str  # where it alone is
@@ -378,7 +397,6 @@ class Provider:
     stream: tuple[Any, ...]  # an answer in its own form; its text is always "Hello there."
     thought: str = ""  # what of it is thought
     calls: tuple[tuple[str, str], ...] = ()  # names and arguments of the tools that it asks for
-    refusals: dict[str, Reply] = field(default_factory=dict)  # by the kind that lmchat tells
 
     def url(self, port: int) -> str:
         return f"https://{self.host}:{port}{self.path}"
@@ -386,13 +404,6 @@ class Provider:
     def script(self, server: ScriptedServer) -> None:
         server.on(f"GET {self.path}/models", model_list("some-model", owned_by="provider"))
         server.on(f"POST {self.path}/chat/completions", sse(*self.stream))
-
-    def refuse(self, server: ScriptedServer, *replies: Reply) -> None:
-        server.on(f"POST {self.path}/chat/completions", *replies)
-
-
-def _body(status: int, text: str) -> Reply:
-    return body_reply(text.encode(), status=status)
 
 
 def _tool(name: str, arguments: str, **more: object) -> dict:
@@ -418,30 +429,6 @@ OPENAI = Provider(
         ),
         *_END,
     ),
-    refusals={
-        "auth": error_reply(401, "Incorrect API key provided: sk-pr**key.", code="invalid_api_key"),
-        "billing": error_reply(
-            429,
-            "You exceeded your current quota, please check your plan and billing details.",
-            type="insufficient_quota",
-            code="insufficient_quota",
-            headers={"Retry-After": "1"},
-        ),
-        "model_missing": error_reply(
-            404,
-            "The model `gpt-9` does not exist or you do not have access to it.",
-            code="model_not_found",
-        ),
-        "context_overflow": error_reply(
-            400,
-            "This model's maximum context length is 128000 tokens. However, your messages resulted in 130001 "
-            "tokens. Please reduce the length of the messages.",
-            code="context_length_exceeded",
-        ),
-        "bad_request": error_reply(
-            400, "Unsupported value: 'temperature' does not support 0.7.", param="temperature"
-        ),
-    },
 )
 
 MISTRAL = Provider(
@@ -469,21 +456,6 @@ MISTRAL = Provider(
         DONE,
     ),
     thought="Plan.",
-    refusals={
-        "auth": json_reply({"message": "Unauthorized", "request_id": "1"}, status=401),
-        "bad_request": _body(
-            422,
-            '{"object": "error", "message": {"detail": [{"type": "less_than_equal", "loc": ["body", '
-            '"temperature"], "msg": "Input should be <= 1.5"}]}, "type": "invalid_request_error", '
-            '"param": null}',
-        ),
-        "model_missing": _body(
-            400,
-            '{"object": "error", "message": "Invalid model: no such model mistral-9", '
-            '"type": "invalid_model", "code": "1500"}',
-        ),
-        "rate_limited": json_reply({"message": "Requests rate limit exceeded"}, status=429),
-    },
 )
 
 ANTHROPIC = Provider(
@@ -499,21 +471,6 @@ ANTHROPIC = Provider(
         DONE,
     ),
     calls=(("look", ""), ("read", "{}")),
-    refusals={
-        "auth": _body(
-            401,
-            '{"type": "error", "error": {"type": "authentication_error", "message": "invalid x-api-key"}}',
-        ),
-        "busy": _body(
-            529, '{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'
-        ),
-        "billing": error_reply(
-            400,
-            "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing.",
-            type="invalid_request_error",
-        ),
-        "model_missing": error_reply(404, "model: claude-9", type="not_found_error"),
-    },
 )
 
 GEMINI = Provider(
@@ -531,22 +488,6 @@ GEMINI = Provider(
         DONE,
     ),
     calls=(("look", '{"at": 1}'), ("look", '{"at": 2}')),
-    refusals={
-        "auth": _body(
-            400,
-            '[{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}]',
-        ),
-        "rate_limited": _body(
-            429,
-            '[{"error": {"code": 429, "message": "Resource has been exhausted (e.g. check quota).", '
-            '"status": "RESOURCE_EXHAUSTED", "details": [{"@type": '
-            '"type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "3600s"}]}}]',
-        ),
-        "model_missing": _body(
-            404,
-            '[{"error": {"code": 404, "message": "models/gemini-9 is not found for API version v1main"}}]',
-        ),
-    },
 )
 
 OPENROUTER = Provider(
@@ -567,17 +508,6 @@ OPENROUTER = Provider(
         *_END,
     ),
     thought="Plan.",
-    refusals={
-        "auth": error_reply(401, "No auth credentials found", code=401),
-        "billing": error_reply(
-            402, "Insufficient credits. Add more using https://openrouter.ai/credits", code=402
-        ),
-        "model_missing": error_reply(400, "vendor/nothing is not a valid model ID", code=400),
-        "upstream": error_reply(
-            502, "Provider returned error", code=502, metadata={"provider_name": "Someone"}
-        ),
-        "timeout": error_reply(408, "Request timed out", code=408),
-    },
 )
 
 PROVIDERS = (OPENAI, MISTRAL, ANTHROPIC, GEMINI, OPENROUTER)

@@ -15,6 +15,9 @@ import httpx
 
 from tests.support.programs import WAIT_S, Cli
 
+CHAT_PATH = "/v1/chat/completions"
+HI = [{"role": "user", "content": "Hi"}]
+
 
 @dataclass
 class Serving:
@@ -23,22 +26,28 @@ class Serving:
     process: subprocess.Popen[bytes]
     url: str  # without `/v1`
     home: Path
+    http: httpx.Client
 
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
     def get(self, path: str, **options) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=WAIT_S, **options)
+        return self.http.get(self.url + path, **options)
 
     def post(self, path: str, value: object = None, **options) -> httpx.Response:
         if value is not None:
             options["content"] = json.dumps(value)
-        return httpx.post(self.url + path, timeout=WAIT_S, **options)
+        return self.http.post(self.url + path, **options)
 
-    def chat(self, model: str = "tiny", path: str = "/v1/chat/completions", **fields):
-        messages = [{"role": "user", "content": "Hi"}]
-        return self.post(path, {"model": model, "messages": messages, **fields})
+    def chat(self, model: str = "tiny", path: str = CHAT_PATH, **fields):
+        return self.post(path, {"model": model, "messages": HI, **fields})
+
+    def stream(self):
+        """Ask for an answer that is read while it arrives."""
+        return self.http.stream(
+            "POST", self.url + CHAT_PATH, json={"model": "tiny", "messages": HI}
+        )
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -57,7 +66,8 @@ def serving(
         line = process.stdout.readline().decode()
         found = re.search(r"http://\S+?(?=/v1;)", line)
         assert found, (line, process.stderr.read())
-        yield Serving(process=process, url=found[0], home=home)
+        with httpx.Client(timeout=WAIT_S, trust_env=False) as http:
+            yield Serving(process=process, url=found[0], home=home, http=http)
     finally:
         process.kill()
         process.communicate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
 import math
 import threading
@@ -16,6 +17,7 @@ from typing import ClassVar
 from unittest.mock import patch
 
 from textual import _wait, app, events, pilot
+from textual._compositor import Compositor
 from textual._context import visible_screen_stack
 from textual.app import App, ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -219,9 +221,44 @@ def parse_once(
     return _parsed[key]
 
 
+def _take_as_painted(
+    compositor: Compositor, *, full: bool = False, _paint=Compositor.render_update, **more: object
+) -> object:
+    if full:  # for a picture
+        return _paint(compositor, full=True, **more)
+    compositor._dirty_regions.clear()
+    return None
+
+
+@contextmanager
+def unpainted() -> Iterator[None]:
+    """Render what a test looks at, when it looks, instead of each frame: nearly half of an app's start."""
+    with patch.object(Compositor, "render_update", _take_as_painted):
+        yield
+
+
+@contextmanager
+def painted(_paint=Compositor.render_update) -> Iterator[None]:
+    """Render each frame of an unpainted app, as for a terminal."""
+    with patch.object(Compositor, "render_update", _paint):
+        yield
+
+
+@contextmanager
+def seldom_collected() -> Iterator[None]:
+    """Pass over what was imported and look for garbage seldom: a quarter of the work of an app's start."""
+    usual = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    yield
+    gc.set_threshold(*usual)
+    gc.unfreeze()
+
+
 @contextmanager
 def shortened() -> Iterator[None]:
-    """Let pilots wait so, know what threads of pools are at, and parse styles once."""
+    """Let pilots wait so, know what threads of pools are at, parse styles once, and collect seldom."""
     made = thread._WorkItem.__init__
 
     def noted(item, *values, **more) -> None:
@@ -233,6 +270,7 @@ def shortened() -> Iterator[None]:
         patch.object(app, "wait_for_idle", wait_for_idle),
         patch.object(pilot, "wait_for_idle", wait_for_idle),
         patch.object(Stylesheet, "_parse_rules", parse_once),
+        seldom_collected(),
     ):
         yield
 

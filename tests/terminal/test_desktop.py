@@ -103,9 +103,8 @@ async def test_nothing_but_pages_of_the_web_is_opened(programs, address):
     assert not programs.log.exists()
 
 
-@pytest.mark.parametrize(
-    ("how", "environ", "sent"),
-    [
+def test_each_way_sends_its_bytes():
+    for how, environ, sent in [
         ("bell", {}, "\x07"),
         ("none", {}, ""),
         ("desktop", {}, "\x1b]9;done\x07\x1b]777;notify;lmchat;done\x07"),
@@ -117,10 +116,8 @@ async def test_nothing_but_pages_of_the_web_is_opened(programs, address):
             {"TMUX": "x", "TERM": "rxvt"},
             "\x1bPtmux;\x1b\x1b]777;notify;lmchat;done\x07\x1b\\\x07",
         ),
-    ],
-)
-def test_each_way_sends_its_bytes(how: str, environ: dict[str, str], sent: str) -> None:
-    assert notification(how, "done", environ) == sent
+    ]:
+        assert notification(how, "done", environ) == sent
 
 
 def test_words_from_outside_cannot_end_the_sequence() -> None:

@@ -17,23 +17,20 @@ def rows(environ: dict[str, str]) -> dict[str, Finding]:
     }
 
 
-@pytest.mark.parametrize(
-    ("size", "grade"),
-    [
+def test_the_size_of_a_real_terminal_is_told():
+    for size, grade in [
         ((120, 40), "ok"),
         ((40, 12), "ok"),
         ((39, 12), "warning"),
         ((80, 11), "warning"),
         ((0, 0), "warning"),
-    ],
-)
-def test_the_size_of_a_real_terminal_is_told(size, grade):
-    master, slave = os.openpty()
-    termios.tcsetwinsize(slave, (size[1], size[0]))
-    row = terminal_findings(UTF8, [slave, slave])[0]
-    os.close(master)
-    os.close(slave)
-    assert (row.grade, f"{size[0]} × {size[1]}" in row.cause) == (grade, True)
+    ]:
+        master, slave = os.openpty()
+        termios.tcsetwinsize(slave, (size[1], size[0]))
+        row = terminal_findings(UTF8, [slave, slave])[0]
+        os.close(master)
+        os.close(slave)
+        assert (row.grade, f"{size[0]} × {size[1]}" in row.cause) == (grade, True)
 
 
 def test_without_a_terminal_it_names_what_works_without(tmp_path):
@@ -43,19 +40,16 @@ def test_without_a_terminal_it_names_what_works_without(tmp_path):
     assert "lmchat ask" in found[0].next_step
 
 
-@pytest.mark.parametrize(
-    ("environ", "colours"),
-    [
+def test_colours_are_told():
+    for environ, colours in [
         ({"TERM": "xterm"}, "16 colours; /theme ansi suits it."),
         ({"TERM": "xterm-256color"}, "256 colours."),
         ({"TERM": "xterm", "COLORTERM": "truecolor"}, "16 million colours."),
         ({"TERM": "xterm-direct"}, "16 million colours."),
         ({"TERM": "xterm-kitty"}, "256 colours."),
-    ],
-)
-def test_colours_are_told(environ, colours):
-    row = rows(environ)["colours"]
-    assert (row.grade, row.cause) == (Grade.OK, colours)
+    ]:
+        row = rows(environ)["colours"]
+        assert (row.grade, row.cause) == (Grade.OK, colours)
 
 
 @pytest.mark.parametrize(
@@ -74,32 +68,26 @@ def test_a_terminal_without_colours_is_a_warning_unless_somebody_wants_none(
     assert (row.grade, cause in row.cause, step in row.next_step) == (grade, True, True)
 
 
-@pytest.mark.parametrize(
-    ("environ", "grade"),
-    [
+def test_the_locale_that_counts_decides():
+    for environ, grade in [
         ({"LANG": "de_DE.UTF-8"}, Grade.OK),
         ({"LANG": "C", "LC_ALL": "en_US.utf8"}, Grade.OK),
         ({"LANG": "en_US.UTF-8", "LC_ALL": "C"}, Grade.WARNING),
         ({"LANG": "de_DE.ISO-8859-1"}, Grade.WARNING),
         ({}, Grade.WARNING),
-    ],
-)
-def test_the_locale_that_counts_decides(environ, grade):
-    assert rows(environ)["locale"].grade is grade
+    ]:
+        assert rows(environ)["locale"].grade is grade
 
 
-@pytest.mark.parametrize(
-    ("environ", "name"),
-    [
+def test_a_terminal_is_known_by_what_it_sets():
+    for environ, name in [
         ({"TERM_PROGRAM": "Apple_Terminal"}, "Terminal.app"),
         ({"TERM_PROGRAM": "tmux", "KITTY_WINDOW_ID": "1"}, "kitty"),
         ({"TERM": "foot-extra"}, "foot"),
         ({"TERMINAL_EMULATOR": "JetBrains-JediTerm"}, "JetBrains"),
         ({"TERM": "xterm-256color"}, ""),
-    ],
-)
-def test_a_terminal_is_known_by_what_it_sets(environ, name):
-    assert terminal_name(environ) == name
+    ]:
+        assert terminal_name(environ) == name
 
 
 def limited(environ: dict[str, str]) -> set[str]:

@@ -51,129 +51,19 @@ def backend(*scripts, is_blind=False):
     )
 
 
-async def test_an_image_is_one_line_in_the_prompt_and_its_bytes_are_sent(tmp_path):
-    async with ready_desktop(tmp_path, backend=backend(answer_steps("A bed."))) as desk:
-        await attach(desk)
-        assert desk.prompt_input.text == f"{FOLDED}\n"
-        await desk.ask("What grows here?")
-        (request,) = desk.backend.requests
-        assert request.messages[-1].text == "What grows here?"
-        assert list(request.files.values()) == [GARDEN]
-        assert list(request.files) == [sha256(GARDEN).hexdigest()]
-        await shown(desk, f"+ {ROW}", "What grows here?")
-        assert (await desk.on_disk())[0].files[0].name == "garden.png"
-
-
-async def test_a_session_that_begins_with_an_image_alone_is_named_by_the_model_too(tmp_path):
+async def test_an_image_alone_names_its_session_is_shown_and_opened_and_a_damaged_one_told(
+    tmp_path, monkeypatch
+):
     settings = Settings(chat=ChatSettings(auto_title=True))
     scripts = answer_steps("A bed."), answer_steps("A garden bed")
     async with ready_desktop(tmp_path, backend=backend(*scripts), settings=settings) as desk:
         await attach(desk)
+        assert desk.prompt_input.text == f"{FOLDED}\n"
+        assert "vision" not in desk.text, "the model sees"
         await desk.press("enter", sees="A garden bed")
         assert desk.conversation.header.title == "A garden bed"
-
-
-async def test_it_stays_with_a_draft_the_queue_and_an_edited_prompt(tmp_path):
-    seeing = backend(answer_steps("A bed."), answer_steps("Peas."))
-    async with ready_desktop(tmp_path, backend=seeing) as desk:
-        await attach(desk)
-    async with ready_desktop(tmp_path, backend=seeing) as desk:  # the next start has the draft
-        await desk.prompt_is(f"{FOLDED}\n")
-        await desk.ask("What is it?")
-        await desk.press("alt+up", "alt+up", "e")
-        await desk.prompt_is(f"{FOLDED}\nWhat is it?")
-        await desk.type(" Tell.")
-        await desk.press("enter", sees="Peas.")
-        asked = [(one.messages[-1].text, list(one.files.values())) for one in desk.backend.requests]
-        assert asked == [("What is it?", [GARDEN]), ("What is it? Tell.", [GARDEN])]
-
-
-async def test_a_waiting_prompt_shows_its_image_by_name_and_sends_it(tmp_path):
-    gate = asyncio.Event()
-    async with ready_desktop(
-        tmp_path, backend=backend(half("Hello", gate), answer_steps("A bed."))
-    ) as desk:
-        await desk.say("Hi.", sees="Hello")
-        await attach(desk)
-        await desk.say("What is it?", sees=f"next  {FOLDED}")
-        gate.set()
-        await desk.answered(2)
-        assert list(desk.backend.requests[1].files.values()) == [GARDEN]
-
-
-def like_a_file_line(name: str = "garden.png") -> str:
-    """Return what a user may paste: JSON of the form by which a draft names an image."""
-    return json.dumps(["file", name, "image/png", sha256(GARDEN).hexdigest(), 12_000, 800, 600, 0])
-
-
-async def test_text_that_looks_like_the_line_of_a_file_stays_text_everywhere(tmp_path):
-    line, gate = like_a_file_line(), asyncio.Event()
-    seeing = backend(
-        answer_steps("A bed."), half("Peas", gate), answer_steps("Leeks."), answer_steps("Beans.")
-    )
-    async with ready_desktop(tmp_path, backend=seeing) as desk:
-        await attach(desk)  # the store has the image now
-        await desk.ask("What is it?")
-        desk.prompt_input.post_message(events.Paste(f"{line}\nmine"))
-        await desk.prompt_is(f"{line}\nmine")
-    async with ready_desktop(tmp_path, backend=seeing) as desk:  # the next start has the draft
-        await desk.chat.sessions.go_to((await desk.store.list_sessions())[0].session_id)
-        await desk.prompt_is(f"{line}\nmine")
-        await desk.press("enter", sees="Peas")
-        await desk.press("up")
-        assert desk.prompt_input.text == f"{line}\nmine"
-        await desk.press("enter", sees="next  ")
-        gate.set()
-        await desk.answered(3)
-        await desk.press("alt+up", "alt+up", "e")
-        await desk.prompt_is(f"{line}\nmine")
-        await desk.press("enter", sees="Beans.")
-        asked = [(one.messages[-1].text, len(one.files)) for one in desk.backend.requests]
-        assert asked == [("What is it?", 1), *[(f"{line}\nmine", 1)] * 3]
-        assert [message.files for message in await desk.on_disk()][2:] == [()] * 4
-
-
-async def test_a_marked_line_in_an_attached_text_is_no_image(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "notes.md").write_text(f"One.\n\x10{like_a_file_line()}\nTwo.\n")
-    async with ready_desktop(
-        tmp_path, backend=backend(answer_steps("A bed."), answer_steps("Beans."))
-    ) as desk:
-        await attach(desk)
-        await desk.ask("What is it?")
-        await desk.say("/file notes.md")
-        await desk.until(lambda: "[notes.md" in desk.prompt_input.text, "the file")
-        await desk.ask("And this?", 2)
-        assert (await desk.on_disk())[2].files == ()
-
-
-async def test_a_marked_line_in_a_prompt_of_an_imported_chat_is_no_file(tmp_path):
-    imported = chat(f"\x10{like_a_file_line()}\nmine", "Yours.")
-    async with ready_desktop(
-        tmp_path, backend=backend(answer_steps("A bed."), answer_steps("Beans."))
-    ) as desk:
-        await attach(desk)
-        await desk.ask("What is it?")
-        await desk.store.import_session(imported)
-        await desk.chat.sessions.go_to(imported.header.session_id)
-        await desk.press("alt+up", "alt+up", "e")
-        await desk.prompt_is(f"{like_a_file_line()}\nmine")
-        await desk.press("enter", sees="Beans.")
-        assert desk.backend.requests[-1].files == {}
-    async with ready_desktop(
-        tmp_path, backend=backend()
-    ) as desk:  # the next start has it as an earlier prompt
-        await desk.until(
-            lambda: len(desk.prompt_input.history_of_prompts) > 1, "the earlier prompts"
-        )
-        earlier = desk.prompt_input.history_of_prompts
-        assert {one for one in earlier if one.endswith("mine")} == {f"{like_a_file_line()}\nmine"}
-
-
-async def test_enter_shows_the_image_and_o_opens_it_in_the_viewer(tmp_path):
-    async with ready_desktop(tmp_path, backend=backend(answer_steps("A bed."))) as desk:
-        await attach(desk)
-        await desk.ask("What is it?")
+        await shown(desk, f"+ {ROW}")
+        assert (await desk.on_disk())[0].files[0].name == "garden.png"
         await desk.press("alt+up", "alt+up", sees="Enter show file")
         await desk.press("enter", leads_to=ImageDialog, sees="▀▀▀▀")
         await shown(desk, "12 kB · 800×600")
@@ -183,6 +73,96 @@ async def test_enter_shows_the_image_and_o_opens_it_in_the_viewer(tmp_path):
         await desk.press("o")
         await desk.until(lambda: len(desk.opened) == 2, "the viewer again")
         assert not desk.paged
+
+        prompt = desk.conversation.messages[0]
+        text = await desk.store.save_file(b"no image")
+        desk.log_view.replace(replace(prompt, parts=(replace(prompt.files[0], digest=text),)))
+        await desk.press("enter", sees="cannot be shown")
+        desk.app.clear_notifications()
+        monkeypatch.setitem(sys.modules, "PIL", None)  # Pillow is not installed
+        await desk.press("enter", sees="without an extra")
+
+
+async def test_it_stays_with_a_draft_the_queue_and_an_edited_prompt_and_its_bytes_are_sent(
+    tmp_path,
+):
+    gate = asyncio.Event()
+    seeing = backend(
+        answer_steps("A bed."), half("Hello", gate), answer_steps("Beds."), answer_steps("Peas.")
+    )
+    async with ready_desktop(tmp_path, backend=seeing) as desk:
+        await attach(desk)
+    async with ready_desktop(tmp_path, backend=seeing) as desk:  # the next start has the draft
+        await desk.prompt_is(f"{FOLDED}\n")
+        await desk.ask("What is it?")
+        await shown(desk, f"+ {ROW}", "What is it?")
+        assert list(seeing.requests[0].files) == [sha256(GARDEN).hexdigest()]
+        await desk.say("Hi.", sees="Hello")
+        await attach(desk)
+        await desk.say("And this?", sees=f"next  {FOLDED}")
+        gate.set()
+        await desk.answered(3)
+        await desk.press("alt+up", "alt+up", "e")
+        await desk.prompt_is(f"{FOLDED}\nAnd this?")
+        await desk.type(" Tell.")
+        await desk.press("enter", sees="Peas.")
+        texts = [one.messages[-1].text for one in seeing.requests]
+        assert texts == ["What is it?", "Hi.", "And this?", "And this? Tell."]
+        assert [list(seeing.requests[at].files.values()) for at in (0, 2, 3)] == [[GARDEN]] * 3
+
+
+async def test_text_that_looks_like_the_line_of_a_file_stays_text_everywhere(tmp_path):
+    # What a user may paste: JSON of the form by which a draft names an image.
+    digest = sha256(GARDEN).hexdigest()
+    line = json.dumps(["file", "garden.png", "image/png", digest, 12_000, 800, 600, 0])
+    (tmp_path / "notes.md").write_text(f"One.\n\x10{line}\nTwo.\n")
+    imported = chat(f"\x10{line}\nmine", "Yours.")
+    gate = asyncio.Event()
+    seeing = backend(
+        answer_steps("A bed."),
+        answer_steps("Corn."),
+        answer_steps("Chard."),
+        half("Peas", gate),
+        answer_steps("Leeks."),
+        answer_steps("Beans."),
+    )
+    async with ready_desktop(tmp_path, backend=seeing) as desk:
+        await attach(desk)  # the store has the image now
+        await desk.ask("What is it?")
+        first = desk.session_id
+        await desk.say("/file notes.md")
+        await desk.until(lambda: "[notes.md" in desk.prompt_input.text, "the file")
+        await desk.ask("And this?", 2)
+        assert (await desk.on_disk())[2].files == ()
+        await desk.store.import_session(imported)
+        await desk.chat.sessions.go_to(imported.header.session_id)
+        await desk.press("alt+up", "alt+up", "e")
+        await desk.prompt_is(f"{line}\nmine")
+        await desk.press("enter", sees="Chard.")
+        assert seeing.requests[-1].files == {}
+        await desk.answered(1)
+        await desk.chat.sessions.go_to(first)
+        desk.prompt_input.post_message(events.Paste(f"{line}\nmine"))
+        await desk.prompt_is(f"{line}\nmine")
+    async with ready_desktop(tmp_path, backend=seeing) as desk:  # the next start has the draft
+        earlier = desk.prompt_input
+        await desk.until(lambda: len(earlier.history_of_prompts) > 2, "the earlier prompts")
+        mine = {one for one in earlier.history_of_prompts if one.endswith("mine")}
+        assert mine == {f"{line}\nmine"}
+        await desk.chat.sessions.go_to(first)
+        await desk.prompt_is(f"{line}\nmine")
+        await desk.press("enter", sees="Peas")
+        await desk.press("up")
+        assert desk.prompt_input.text == f"{line}\nmine"
+        await desk.press("enter", sees="next  ")
+        gate.set()
+        await desk.answered(4)
+        await desk.press("alt+up", "alt+up", "e")
+        await desk.prompt_is(f"{line}\nmine")
+        await desk.press("enter", sees="Beans.")
+        asked = [(one.messages[-1].text, len(one.files)) for one in seeing.requests[3:]]
+        assert asked == [(f"{line}\nmine", 1)] * 3
+        assert [message.files for message in await desk.on_disk()][2:] == [()] * 6
 
 
 async def test_of_several_images_enter_shows_the_next_and_texts_unfold_below(tmp_path):
@@ -207,47 +187,22 @@ async def test_of_several_images_enter_shows_the_next_and_texts_unfold_below(tmp
 async def test_a_model_that_cannot_see_is_told_before_sending_and_ctrl_o_lists_those_that_can(
     tmp_path,
 ):
-    async with ready_desktop(
-        tmp_path, backend=backend(answer_steps("A bed."), is_blind=True)
-    ) as desk:
-        await attach(desk)
-        await shown(desk, "This model cannot see images.", "^O model with vision")
-        await desk.say("What is it?", sees="remove the image.")
-        assert desk.prompt_input.text == f"{FOLDED}\nWhat is it?"
-        assert not desk.backend.requests
-        await desk.press("ctrl+o", leads_to=ModelPicker, sees="1 of 2")
-        await desk.press("enter", hides="model with vision")
-        await desk.press("enter")
-        await desk.answered()
-        assert desk.backend.requests[0].model == "eye-4b"
-
-
-async def test_while_an_answer_streams_too_an_image_that_cannot_be_seen_is_given_back(tmp_path):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, backend=backend(half("One.", gate), is_blind=True)) as desk:
+    blind = backend(half("One.", gate), answer_steps("A bed."), is_blind=True)
+    async with ready_desktop(tmp_path, backend=blind) as desk:
         await desk.say("Hello", sees="One.")
         await attach(desk)
         await desk.say("What is it?", sees="This model cannot see images.")
         await desk.prompt_is(f"{FOLDED}\nWhat is it?")
         assert not desk.app.open_sessions.shown.queue
-
-
-async def test_nothing_is_said_where_the_model_sees_or_nobody_knows(tmp_path):
-    async with ready_desktop(tmp_path, backend=backend()) as desk:
-        await attach(desk)
-        await shown(desk, FOLDED)
-        assert "vision" not in desk.text
-
-
-@pytest.mark.parametrize(("module", "words"), [(None, "without an extra"), ("", "cannot be shown")])
-async def test_a_damaged_image_is_told_instead_of_shown(tmp_path, monkeypatch, module, words):
-    async with ready_desktop(tmp_path, backend=backend(answer_steps("A bed."))) as desk:
-        await attach(desk)
-        await desk.ask("What is it?")
-        prompt = desk.conversation.messages[0]
-        text = await desk.store.save_file(b"no image")
-        broken = replace(prompt, parts=(replace(prompt.files[0], digest=text), *prompt.parts[1:]))
-        desk.log_view.replace(broken)
-        if module is None:  # Pillow is not installed
-            monkeypatch.setitem(sys.modules, "PIL", None)
-        await desk.press("alt+up", "alt+up", "enter", sees=words)
+        gate.set()
+        await desk.answered()
+        await shown(desk, "^O model with vision")
+        await desk.press("enter", sees="remove the image.")
+        assert desk.prompt_input.text == f"{FOLDED}\nWhat is it?"
+        assert len(blind.requests) == 1
+        await desk.press("ctrl+o", leads_to=ModelPicker, sees="1 of 2")
+        await desk.press("enter", hides="model with vision")
+        await desk.press("enter")
+        await desk.answered(2)
+        assert blind.requests[1].model == "eye-4b"

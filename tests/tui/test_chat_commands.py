@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
 from textual import events
 
 from lmchat.config.settings import ChatSettings, Profile
@@ -19,37 +18,26 @@ from lmchat.tui.screens.theme_dialog import ThemeDialog
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
-from tests.support.desktop import calm, gone, ready_desktop, shown
+from tests.support.desktop import calm, gone, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 from tests.support.tui_host import text_of
 
 
-async def test_a_wide_screen_has_three_columns_and_keys_hide_two(desk):
-    await shown(desk, "/ search")
-    await desk.press("ctrl+b", hides="/ search")
-    assert isinstance(desk.app.focused, PromptInput)
-    await desk.press("ctrl+t", hides="Requests")
-    assert (desk.remembered[-1].has_sessions, desk.remembered[-1].has_telemetry) == (False, False)
-    await desk.press("ctrl+b", sees="/ search")
-    await desk.until(lambda: desk.session_list.has_focus_within, "the focus in the list")
-
-
-async def test_hidden_panels_are_still_hidden_in_the_next_run(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.press("ctrl+b")
-        await desk.until(lambda: bool(desk.remembered) and not desk.remembered[-1].has_sessions)
+async def test_keys_and_the_width_show_and_hide_the_columns(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"]) as desk:
+        await shown(desk, "/ search", "Requests")
+        await desk.press("ctrl+b", hides="/ search")
+        assert isinstance(desk.app.focused, PromptInput)
+        await desk.press("ctrl+t", hides="Requests")
         last = desk.remembered[-1]
-    async with ready_desktop(tmp_path, remembered=last) as desk:
-        assert "/ search" not in desk.text
-
-
-async def test_narrow_screens_show_less_and_those_that_grow_show_their_columns_again(tmp_path):
-    async with ready_desktop(tmp_path, size=(60, 24)) as desk:
+        assert (last.has_sessions, last.has_telemetry) == (False, False)
+        await desk.press("ctrl+t", "ctrl+b", sees="/ search")
+        await desk.until(lambda: desk.session_list.has_focus_within, "the focus in the list")
         for width, height, has_sessions, has_telemetry in (
+            (79, 24, False, False),
             (130, 40, True, True),
             (109, 24, False, True),
             (80, 24, False, True),
-            (79, 24, False, False),
             (40, 12, False, False),
         ):
             await desk.pilot.resize_terminal(width, height)
@@ -58,32 +46,52 @@ async def test_narrow_screens_show_less_and_those_that_grow_show_their_columns_a
             await shown(desk, "qwen3-8b")
 
 
-@pytest.mark.parametrize("width", [100, 60, 40])
-async def test_ctrl_b_lays_the_sessions_over_a_narrow_chat_and_esc_leaves_them(tmp_path, width):
-    async with ready_desktop(tmp_path, asked=["one"], size=(width, 20)) as desk:
-        await desk.press("a", "ctrl+b", sees="/ search")
-        await desk.until(lambda: desk.session_list.has_focus_within, "the focus in the list")
-        await desk.press("escape", hides="/ search")
-        assert isinstance(desk.app.focused, PromptInput)
-        assert desk.prompt_input.text == "a"
-        await desk.press("f2", "f2", hides="/ search")
-        assert desk.remembered[-1].has_sessions
-
-
-async def test_ctrl_t_lays_the_telemetry_over_a_narrow_chat_and_esc_leaves_it(tmp_path):
-    async with ready_desktop(tmp_path, size=(60, 24)) as desk:
+async def test_over_a_narrow_chat_the_columns_lie_until_esc_or_a_choice(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"], size=(100, 20)) as desk:
+        await desk.press("a")
+        for width in (100, 60, 40):
+            await desk.pilot.resize_terminal(width, 20)
+            await desk.press("ctrl+b", sees="/ search")
+            await desk.until(lambda: desk.session_list.has_focus_within, "the focus in the list")
+            await desk.press("escape", hides="/ search")
+            assert isinstance(desk.app.focused, PromptInput)
+            assert desk.prompt_input.text == "a"
+            await desk.press("f2", "f2", hides="/ search")
+            assert desk.remembered[-1].has_sessions
+        await desk.pilot.resize_terminal(60, 24)
         await desk.press("ctrl+t", sees="Requests")
         await desk.press("escape", hides="Requests")
-
-
-async def test_opening_a_session_from_the_overlay_closes_it(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"], size=(60, 24)) as desk:
         await desk.press("ctrl+n", "ctrl+b")
         await desk.until(
             lambda: desk.session_list.has_focus_within and bool(desk.session_list.chosen_id)
         )
-        await desk.press("enter", hides="/ search")
-        await shown(desk, "Lettuce")
+        await desk.press("enter", hides="/ search", sees="Lettuce")
+
+
+async def _counted(desk, turns: int) -> None:
+    """Wait for the figures of so many turns: they are written after the answer is shown."""
+    async with asyncio.timeout(10):
+        while len(await desk.store.ledger_rows()) < turns:  # noqa: ASYNC110 - a thread writes them
+            await asyncio.sleep(0.01)
+
+
+async def test_the_next_run_knows_hidden_columns_what_was_typed_and_the_speed_of_models(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one", "two"]) as desk:
+        await desk.press("ctrl+b")
+        await desk.type("hello")
+        await desk.prompt_is("hello")
+        desk.chat.action_slash("/system ")
+        await desk.type("Be brief.")
+        await _counted(desk, 2)
+        session_id, last = desk.session_id, desk.remembered[-1]
+    async with ready_desktop(tmp_path, remembered=last, resume_id=session_id) as desk:
+        await desk.prompt_is("hello\n\n/system Be brief.")
+        assert "/ search" not in desk.text
+        desk.prompt_input.put("three")
+        await desk.press("enter")
+        await _counted(desk, 3)
+        await desk.say("/stats", leads_to=TextDialog, sees="3, 3 ok")
+        assert "Last 90 days (median, 95th percentile)" in desk.text
 
 
 async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(desk):
@@ -96,6 +104,16 @@ async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(desk)
     assert desk.backend.counts == [], "it is an estimate"
     desk.prompt_input.put("/find " + "word " * 100)
     await desk.until(lambda: "tok" not in status(desk), "no estimate of a command")
+    await desk.press("ctrl+u", "ctrl+g")
+    await desk.prompt_is(" edited")
+    text = "/var/x is full, why?"
+    desk.prompt_input.put("")
+    desk.prompt_input.post_message(events.Paste(text))
+    await desk.prompt_is(text)
+    await desk.press("enter")
+    await desk.answered()
+    assert sent(desk.backend) == [text], "a path at the start is a message"
+    assert desk.prompt_input.text == ""
 
 
 def status(desk) -> str:
@@ -103,99 +121,108 @@ def status(desk) -> str:
     return text_of(desk.chat.widgets.prompt.status)
 
 
-@pytest.mark.parametrize(("size", "count"), [((80, 24), 6), ((40, 12), 4)])
 async def test_the_list_of_commands_has_rows_that_tell_what_they_do_even_where_it_is_small(
-    tmp_path, size, count
+    tmp_path,
 ):
-    async with ready_desktop(tmp_path, size=size) as desk:
+    async with ready_desktop(tmp_path, size=(80, 24)) as desk:
         await desk.press("slash", sees="/model")
-        await shown(desk, "● qwen3-8b")
-        rows = desk.text.rstrip().split("\n")
-        listed = [
-            row for row in rows if row.lstrip(" ▌").startswith("/") and "  " in row.strip(" ▌/")
-        ]
-        assert len(listed) == count
-        assert all(len(row[:50].split()) > 2 for row in listed)
-        assert "▌ ● qwen3-8b" in rows[-2]
+        for size, count in (((80, 24), 6), ((40, 12), 4)):
+            await desk.pilot.resize_terminal(*size)
+            await shown(desk, "● qwen3-8b")
+            rows = desk.text.rstrip().split("\n")
+            listed = [
+                row for row in rows if row.lstrip(" ▌").startswith("/") and "  " in row.strip(" ▌/")
+            ]
+            assert len(listed) == count
+            assert all(len(row[:50].split()) > 2 for row in listed)
+            assert "▌ ● qwen3-8b" in rows[-2]
 
 
-async def test_an_unknown_command_stays_in_the_prompt(desk):
-    await desk.say("/nothing", sees="Unknown command")
-    assert desk.prompt_input.text == "/nothing"
+async def test_a_command_that_cannot_run_stays_in_the_prompt_and_others_show_a_dialog(desk):
+    for line, told, left in (
+        ("/nothing", "Unknown command", "/nothing"),
+        ("/theme sunny", "Unknown theme: sunny.", "/theme sunny"),
+        ("/title", "Type TEXT after /title.", "/title "),
+    ):
+        await desk.say(line, sees=told)
+        assert desk.prompt_input.text == left
+        desk.prompt_input.put("")
     assert desk.backend.requests == []
+    for command, dialog, sees in (
+        ("/stats", TextDialog, "requests"),
+        ("/log", TextDialog, "lmchat.log"),
+        ("/model", ModelPicker, "qwen3-8b"),
+        ("/help", HelpScreen, "All commands"),
+    ):
+        await desk.say(command, leads_to=dialog, sees=sees)
+        await desk.press("escape", leads_to=ChatScreen)
+    assert desk.app.theme == "lmchat-dark"
+    await desk.say("/theme LIGHT", sees="Theme: light.")
+    assert desk.app.theme == "lmchat-light"
+    assert desk.remembered[-1].theme == "lmchat-light"
+    desk.has_full_disk = True
+    await desk.press("ctrl+b", sees="! state.toml cannot be")
+    desk.has_full_disk = False
+    await desk.press("ctrl+b", hides="state.toml")
+    assert desk.remembered[-1].has_sessions
+    await desk.press("escape")
+    await desk.say("/quit")
+    await desk.until(lambda: desk.app._exit, "the end")
 
 
-async def test_system_prompt_by_command_holds_from_the_next_turn(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await desk.say("/system Answer in one word.", sees="Answer in one word.")
-        await desk.ask("two", 2)
-        first = desk.backend.requests[1].messages[0]
-        assert (first.role, first.text) == ("system", "Answer in one word.")
-        assert desk.backend.requests[0].messages[0].role == "user"
-        assert [m.role for m in await desk.on_disk()] == [
-            "user",
-            "assistant",
-            "system",
-            "user",
-            "assistant",
-        ]
-        await desk.say('/system ""', sees="No system prompt")
-        await desk.ask("three", 3)
-        assert desk.backend.requests[2].messages[0].role == "user"
-
-
-async def test_the_configured_system_prompt_opens_a_session(tmp_path):
-    settings = calm(chat=ChatSettings(system_prompt="Be kind."))
+async def test_a_system_prompt_a_profile_and_an_effort_hold_from_the_next_turn(tmp_path):
+    settings = calm(
+        chat=ChatSettings(system_prompt="Be kind."),
+        profiles={"calm": Profile(temperature=0.1, max_tokens=50)},
+    )
     async with ready_desktop(tmp_path, asked=["one"], settings=settings) as desk:
-        assert [m.text for m in desk.backend.requests[0].messages] == ["Be kind.", "one"]
-        stored = await desk.store.open_session(desk.session_id)
-        assert stored.header.title == "one"
-
-
-async def test_a_profile_changes_how_the_next_turn_is_asked(tmp_path):
-    settings = calm(profiles={"calm": Profile(temperature=0.1, max_tokens=50)})
-    async with ready_desktop(tmp_path, settings=settings) as desk:
+        requests = desk.backend.requests
+        assert [m.text for m in requests[0].messages] == ["Be kind.", "one"]
+        assert (await desk.store.open_session(desk.session_id)).header.title == "one"
+        await desk.say("/system Answer in one word.", sees="Answer in one word.")
+        await desk.say("/effort low", sees="effort: low")
         await desk.say("/profile calm")
-        await desk.ask("one")
-        sampling = desk.backend.requests[0].sampling
+        await desk.ask("two", 2)
+        first, sampling = requests[1].messages[0], requests[1].sampling
+        assert (first.role, first.text) == ("system", "Answer in one word.")
         assert (sampling.temperature, sampling.max_tokens) == (0.1, 50)
+        assert sampling.reasoning_effort == "low"
+        roles = ["system", "user", "assistant", "system", "user", "assistant"]
+        assert [m.role for m in await desk.on_disk()] == roles
+        await desk.say('/system ""', sees="No system prompt")
         await desk.say("/profile wild", sees="Configured: calm")
-
-
-async def test_an_effort_holds_from_the_next_turn_on_and_default_takes_it_back(tmp_path):
-    settings = calm(profiles={"calm": Profile(temperature=0.1)})
-    async with ready_desktop(tmp_path, settings=settings) as desk:
-        lines = (
-            ("/effort low", "effort: low", "low"),
-            ("/profile calm", "", "low"),
-            ("/effort default", "", ""),
-            ("/effort 500", "effort: 500 tokens", "500"),
-            ("/effort 0", "effort: none", "none"),
-        )
-        for count, (line, told, sent) in enumerate(lines, 1):
+        desk.prompt_input.put("")
+        for count, (line, told, effort) in enumerate(
+            (
+                ("/effort default", "", ""),
+                ("/effort 500", "effort: 500 tokens", "500"),
+                ("/effort 0", "effort: none", "none"),
+            ),
+            3,
+        ):
             await desk.say(line, sees=told)
             await desk.ask("and now?", count)
-            assert desk.backend.requests[-1].sampling.reasoning_effort == sent
+            assert requests[-1].sampling.reasoning_effort == effort
+            assert requests[-1].messages[0].role == "user"
         for wrong in ("hard", "-5", "1.5", "99999999999"):
             await desk.say(f"/effort {wrong}", sees="The levels are none, minimal")
             assert desk.prompt_input.text == f"/effort {wrong}"
-            await desk.press("ctrl+u")
+            desk.prompt_input.put("")
 
 
-async def test_a_failed_answer_without_a_text_is_copied_as_its_failure(tmp_path):
-    async with ready_desktop(tmp_path, [ServerUnavailable("It broke.", hint="Mend it.")]) as desk:
+async def test_retry_copy_fork_new_and_clear_by_command(tmp_path):
+    failure = ServerUnavailable("It broke.", hint="Mend it.")
+    async with ready_desktop(
+        tmp_path, [failure], answer_steps("Alpha."), answer_steps("Beta.")
+    ) as desk:
         await desk.say("one", sees="It broke.")
         await desk.say("/copy")
         await desk.until(lambda: len(desk.copied) == 1, "the copy")
-        assert desk.copied[0].startswith("It broke.\nMend it.")
-
-
-async def test_new_clear_copy_fork_and_retry_by_command(tmp_path):
-    async with ready_desktop(
-        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"]
-    ) as desk:
+        assert desk.copied[0].startswith("It broke.\nMend it."), "it has no text"
+        await desk.say("/retry", sees="Alpha.")
+        await desk.at_rest()
         await desk.say("/copy")
-        await desk.until(lambda: desk.copied == ["Alpha."], "the copy")
+        await desk.until(lambda: desk.copied[1:] == ["Alpha."], "the copy")
         await desk.say("/retry", sees="Beta.")
         await desk.at_rest()
         old = desk.session_id
@@ -205,64 +232,6 @@ async def test_new_clear_copy_fork_and_retry_by_command(tmp_path):
         for command in ("/new", "/clear"):
             await desk.say(command)
             await desk.until(lambda: not desk.conversation.messages, "an empty session")
-
-
-async def test_commands_that_show_a_text_or_models(desk):
-    for command, dialog, sees in (
-        ("/stats", TextDialog, "requests"),
-        ("/log", TextDialog, "lmchat.log"),
-        ("/model", ModelPicker, "qwen3-8b"),
-    ):
-        await desk.say(command, leads_to=dialog, sees=sees)
-        await desk.press("escape", leads_to=ChatScreen)
-
-
-async def _counted(desk, turns: int) -> None:
-    """Wait for the figures of so many turns: they are written after the answer is shown."""
-    async with asyncio.timeout(10):
-        while len(await desk.store.ledger_rows()) < turns:  # noqa: ASYNC110 - a thread writes them
-            await asyncio.sleep(0.01)
-
-
-async def test_the_figures_tell_how_fast_each_model_was_in_earlier_runs_too(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one", "two"]) as desk:
-        await _counted(desk, 2)
-    async with ready_desktop(tmp_path, asked=["three"]) as desk:
-        await _counted(desk, 3)
-        await desk.say("/stats", leads_to=TextDialog, sees="3, 3 ok")
-        assert "Last 90 days (median, 95th percentile)" in desk.text
-
-
-async def test_help_by_command_and_by_keys(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await desk.say("/help", leads_to=HelpScreen)
-        await desk.press("escape", "f1", leads_to=HelpScreen)
-        await desk.press("escape", "alt+up", "question_mark", leads_to=HelpScreen)
-        await desk.press("escape", "escape", "question_mark")
-        assert desk.prompt_input.text == "?"
-
-
-async def test_quit_by_command(desk):
-    await desk.say("/quit")
-    await desk.until(lambda: desk.app._exit, "the end")
-
-
-async def test_themes_change_by_command_and_are_remembered(desk):
-    before = desk.app.theme
-    await desk.say("/theme LIGHT", sees="Theme: light.")
-    assert desk.app.theme == "lmchat-light"
-    assert desk.remembered[-1].theme == "lmchat-light"
-    await desk.say("/theme sunny", sees="Unknown theme: sunny.")
-    assert desk.prompt_input.text == "/theme sunny"
-    assert before == "lmchat-dark"
-
-
-async def test_the_panel_warns_until_a_choice_can_be_written_again(desk):
-    desk.has_full_disk = True
-    await desk.press("ctrl+b", sees="! state.toml cannot be")
-    desk.has_full_disk = False
-    await desk.press("ctrl+b", hides="state.toml")
-    assert desk.remembered[-1].has_sessions
 
 
 async def offered(desk, title: str) -> None:
@@ -277,30 +246,7 @@ async def offered(desk, title: str) -> None:
     await desk.until(is_first, f"“{title}” in the palette")
 
 
-async def test_the_palette_lists_what_there_is_and_runs_it(tmp_path):
-    async with ready_desktop(
-        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"]
-    ) as desk:
-        await desk.press("ctrl+p", sees="Choose the model")
-        await desk.press(*"regenerate")
-        await offered(desk, "Regenerate the last answer")
-        await desk.press("enter", sees="Beta.")
-
-
-async def test_the_palette_stays_shut_over_a_dialog(desk):
-    await desk.press("ctrl+o", leads_to=ModelPicker)
-    await desk.press("ctrl+p", "f1")
-    await desk.pilot.pause()
-    assert isinstance(desk.app.screen, ModelPicker)
-
-
-async def test_a_command_without_its_argument_says_what_to_type(desk):
-    await desk.type("/title")
-    await desk.press("enter", sees="Type TEXT after /title.")
-    assert desk.prompt_input.text == "/title "
-
-
-async def test_the_palette_knows_every_command_that_makes_sense_and_no_other(tmp_path):
+async def test_the_palette_lists_every_command_that_makes_sense_and_runs_it(tmp_path):
     useless = {
         f"message.{name}"
         for name in (
@@ -313,7 +259,8 @@ async def test_the_palette_knows_every_command_that_makes_sense_and_no_other(tmp
             "links",
         )
     }
-    async with ready_desktop(tmp_path, asked=["one"], size=(120, 140)) as desk:
+    scripts = answer_steps("It is **bold** here."), answer_steps("Beta.")
+    async with ready_desktop(tmp_path, *scripts, asked=["one"], size=(120, 140)) as desk:
         await desk.press("ctrl+p", sees="Choose the model")
         text = desk.text
         of_message = [one for one in COMMANDS if one.action.startswith("message(")]
@@ -324,44 +271,49 @@ async def test_the_palette_knows_every_command_that_makes_sense_and_no_other(tmp
         await desk.press("escape", "alt+up", "ctrl+p", sees="This message: Edit and resend")
         text = desk.text
         assert {one.command_id for one in of_message if one.title not in text} == useless
-
-
-async def test_a_row_of_the_palette_acts_on_the_last_answer_where_no_message_has_the_focus(
-    tmp_path,
-):
-    async with ready_desktop(tmp_path, answer_steps("It is **bold** here."), asked=["one"]) as desk:
-        await desk.press("ctrl+p")
+        await desk.press("escape", "escape", "ctrl+p")
         await desk.type("source")
-        await shown(desk, "Last answer: Show source or rendered text")
+        await offered(desk, "Last answer: Show source or rendered text")
         await desk.press("enter", sees="**bold**")
+        await desk.press("ctrl+p")
+        await desk.type("regenerate")
+        await offered(desk, "Regenerate the last answer")
+        await desk.press("enter", sees="Beta.")
 
 
-@pytest.mark.parametrize(
-    ("typed", "title", "screen"),
-    [
+async def test_the_palette_reaches_app_and_chat_but_opens_over_no_dialog(desk):
+    for typed, title, screen in (
         ("all", "All commands", HelpScreen),
         ("choose", "Choose the model", ModelPicker),
         ("theme", "Change the theme", ThemeDialog),
         ("doctor", "Check everything and show what to do next", DoctorScreen),  # its slash name
-    ],
-)
-async def test_the_palette_reaches_app_and_chat(desk, typed, title, screen):
-    await desk.press("ctrl+p", sees="Choose the model")
-    await desk.press(*typed)
-    await offered(desk, title)
-    await desk.press("enter", leads_to=screen)
+    ):
+        await desk.press("ctrl+p", leads_to=Palette)
+        await desk.type(typed)
+        await offered(desk, title)
+        await desk.press("enter", leads_to=screen)
+        await desk.press("escape", leads_to=ChatScreen)
+    await desk.press("ctrl+o", leads_to=ModelPicker)
+    await desk.press("ctrl+p", "f1")
+    await desk.pilot.pause()
+    assert isinstance(desk.app.screen, ModelPicker)
 
 
-async def test_a_command_of_the_palette_that_wants_words_keeps_what_is_typed(desk):
-    await desk.press(*"hello")
+async def test_help_is_shown_by_f1_and_by_a_question_mark_where_nothing_is_typed(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"]) as desk:
+        await desk.press("f1", leads_to=HelpScreen)
+        await desk.press("escape", "alt+up", "question_mark", leads_to=HelpScreen)
+        await desk.press("escape", "escape", "question_mark")
+        assert desk.prompt_input.text == "?"
+
+
+async def test_a_begun_command_keeps_what_was_typed_and_esc_leaves_it_also_a_mistyped_one(desk):
+    await desk.type("hello")
+    await desk.prompt_is("hello")
     desk.chat.action_slash("/system ")
     assert desk.prompt_input.text == "/system "
     await desk.say("Be brief.")
     await desk.prompt_is("hello")
-
-
-async def test_esc_leaves_such_a_command_for_what_was_typed_before_also_a_mistyped_one(desk):
-    await desk.press(*"hello")
     desk.chat.action_slash("/system ")
     await desk.press("B", "e", "escape")
     assert desk.prompt_input.text == "hello"
@@ -373,25 +325,7 @@ async def test_esc_leaves_such_a_command_for_what_was_typed_before_also_a_mistyp
     assert desk.prompt_input.text == "hello"
 
 
-async def test_quitting_keeps_what_was_typed_before_such_a_command(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        session_id = desk.session_id
-        await desk.press(*"hello")
-        desk.chat.action_slash("/system ")
-        await desk.press(*"Be brief.")
-    async with ready_desktop(tmp_path, resume_id=session_id) as desk:
-        typed = "hello\n\n/system Be brief."
-        await desk.prompt_is(typed)
-
-
-async def test_find_with_the_words_of_the_last_search_searches_again(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("Lettuce and lettuce."), asked=["one"]) as desk:
-        await desk.say("/find lettuce", sees="1/2")
-        await desk.press("escape", hides="1/2")
-        await desk.say("/find lettuce", sees="1/2")
-
-
-async def test_find_marks_steps_and_leaves(tmp_path):
+async def test_find_marks_steps_and_leaves_and_searches_the_same_words_again(tmp_path):
     backend = ScriptedBackend(answer_steps("Lettuce and lettuce."), answer_steps("No more."))
     async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:
         await desk.press("x", "ctrl+f", *"lettuce", sees="1/2")
@@ -401,6 +335,10 @@ async def test_find_marks_steps_and_leaves(tmp_path):
         await desk.press("escape", hides="2/2")
         assert isinstance(desk.app.focused, PromptInput)
         assert desk.prompt_input.text == "x"
+        desk.prompt_input.put("")
+        for _ in range(2):
+            await desk.say("/find lettuce", sees="1/2")
+            await desk.press("escape", hides="1/2")
 
 
 async def test_keys_of_ones_own_replace_ours_and_a_command_without_a_key_can_be_given_one(tmp_path):
@@ -425,46 +363,31 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.command_id)
-def test_every_command_has_its_action_where_it_works(command):
-    for action in (command.action, *([command.typed] if command.typed else [])):
-        _, place, name = f".{action.partition('(')[0]}".rpartition("app.")
-        owner = LMChatApp if place else PLACES[command.scope]
-        assert callable(getattr(owner, f"action_{name.removeprefix('.')}"))
+def test_every_command_has_its_action_where_it_works():
+    for command in COMMANDS:
+        for action in (command.action, *([command.typed] if command.typed else [])):
+            _, place, name = f".{action.partition('(')[0]}".rpartition("app.")
+            owner = LMChatApp if place else PLACES[command.scope]
+            method = getattr(owner, f"action_{name.removeprefix('.')}", None)
+            assert callable(method), command.command_id
 
 
-async def test_the_editor_changes_the_prompt(desk):
-    await desk.press("a")
-    await desk.press("ctrl+g")
-    await desk.prompt_is("a edited")
-
-
-async def test_a_path_at_the_start_is_a_message(desk):
-    text = "/var/x is full, why?"
-    desk.prompt_input.post_message(events.Paste(text))
-    await desk.prompt_is(text)
-    desk.prompt_input.submit()
-    await desk.answered()
-    assert desk.backend.requests[0].messages[-1].text == text
-    assert desk.prompt_input.text == ""
-
-
-@pytest.mark.parametrize(
-    ("line", "is_one"),
-    [
-        ("/model qwen", True),
-        ("/exi", True),
-        ("/exp out.md", True),
-        ("/nothing", True),
-        ("/q", True),
-        ("/set temperature 0.2", True),
-        ("/var is full", False),
-        ("/2 of it", False),
-        ("/etc/hosts", False),
-        ("/export this\nand that", False),
-        ("/ what?", False),
-        ("tell /model", False),
-    ],
-)
-def test_a_command_is_a_known_name_or_a_word_of_letters_that_is_no_path(line, is_one):
-    assert is_command(line) is is_one
+def test_a_command_is_a_known_name_or_a_word_of_letters_that_is_no_path():
+    for line in (
+        "/model qwen",
+        "/exi",
+        "/exp out.md",
+        "/nothing",
+        "/q",
+        "/set temperature 0.2",
+    ):
+        assert is_command(line), line
+    for line in (
+        "/var is full",
+        "/2 of it",
+        "/etc/hosts",
+        "/export this\nand that",
+        "/ what?",
+        "tell /model",
+    ):
+        assert not is_command(line), line

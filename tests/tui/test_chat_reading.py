@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from lmchat.domain.event import StreamFinished, TextDelta
 from tests.support.desktop import gone, half, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
@@ -59,22 +57,6 @@ async def test_the_pill_tells_one_line_and_more_and_a_click_on_it_goes_to_the_en
         assert desk.prompt_input.has_focus
 
 
-async def test_home_and_end_in_an_empty_prompt_go_through_the_chat(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps(LONG), asked=["First of all"]) as desk:
-        await gone(desk, "Paragraph 0 of")
-        await desk.press("home", sees="Paragraph 0 of")
-        assert desk.app.focused is desk.prompt_input
-        await desk.press("end", hides="Paragraph 0 of")
-        assert desk.log_view.viewport.is_following
-
-
-@pytest.mark.parametrize("size", [(40, 12), (80, 24), (200, 60)])
-async def test_the_pill_fits_into_any_width(tmp_path, size):
-    async with ready_desktop(tmp_path, size=size) as desk:
-        desk.chat.widgets.prompt.pill.new_lines = 12_345
-        await shown(desk, "↓ 12 345 new lines  End")
-
-
 async def test_another_version_of_a_message_in_the_middle_stays_where_it_was(tmp_path):
     backend = ScriptedBackend(
         answer_steps(LONG), answer_steps("One way."), answer_steps("Another way.")
@@ -91,22 +73,33 @@ async def test_another_version_of_a_message_in_the_middle_stays_where_it_was(tmp
         assert desk.log_view.focused_message.text == "One way."
 
 
-async def test_the_row_of_keys_says_that_a_terminal_is_too_small_until_it_is_not(desk):
+async def test_home_and_end_in_an_empty_prompt_go_through_the_chat_whose_place_no_dialog_changes(
+    tmp_path,
+):
+    async with ready_desktop(tmp_path, answer_steps(LONG), asked=["First of all"]) as desk:
+        await gone(desk, "Paragraph 0 of")
+        await desk.press("home", sees="Paragraph 0 of")
+        assert desk.app.focused is desk.prompt_input
+        await desk.press("end", hides="Paragraph 0 of")
+        assert desk.log_view.viewport.is_following
+        await desk.press("pageup")
+        await desk.pilot.pause()
+        before = log_rows(desk)
+        for over in ("f1", "ctrl+k", "ctrl+f"):
+            await desk.press(over)
+            for size in ((50, 14), (30, 9), (200, 60), (120, 40)):
+                await desk.pilot.resize_terminal(*size)
+            await desk.press("escape")
+            await desk.until(lambda: log_rows(desk) == before, "the same rows")
+
+
+async def test_the_pill_fits_into_any_width_and_a_terminal_that_is_too_small_is_told(desk):
+    desk.chat.widgets.prompt.pill.new_lines = 12_345
+    for size in ((40, 12), (80, 24), (200, 60)):
+        await desk.pilot.resize_terminal(*size)
+        await shown(desk, "↓ 12 345 new lines  End")
     for size in ((39, 30), (90, 11), (20, 6)):
         await desk.pilot.resize_terminal(*size)
         await shown(desk, "40 × 12 needed")
         await desk.pilot.resize_terminal(size[0] + 40, 12)
         await gone(desk, "needed")
-
-
-@pytest.mark.parametrize("over", ["ctrl+o", "f1", "ctrl+p", "ctrl+k", "ctrl+f", "ctrl+e"])
-async def test_the_size_may_change_while_the_log_is_covered(tmp_path, over):
-    async with ready_desktop(tmp_path, answer_steps(LONG), asked=["First"]) as desk:
-        await desk.press("pageup")
-        await desk.pilot.pause()
-        before = log_rows(desk)
-        await desk.press(over)
-        for size in ((50, 14), (30, 9), (200, 60), (120, 40)):
-            await desk.pilot.resize_terminal(*size)
-        await desk.press("escape")
-        await desk.until(lambda: log_rows(desk) == before, "the same rows")

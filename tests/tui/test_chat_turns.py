@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from lmchat.domain.event import ReasoningDelta, RequestSent, TextDelta
 from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import ServerUnavailable, StreamInterrupted
@@ -13,8 +11,10 @@ from tests.support.desktop import desktop, gone, half, hold, kept_as, ready_desk
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 
-async def test_the_first_paint_waits_for_no_server_and_one_can_type(tmp_path):
-    backend = ScriptedBackend()
+async def test_one_types_before_a_server_is_found_and_the_prompt_is_answered_shown_and_saved(
+    tmp_path,
+):
+    backend = ScriptedBackend(answer_steps("Lettuce does well."))
     gate = hold(backend, "detect")
     async with desktop(tmp_path, backend) as desk:
         assert isinstance(desk.app.focused, PromptInput)
@@ -25,17 +25,12 @@ async def test_the_first_paint_waits_for_no_server_and_one_can_type(tmp_path):
         await desk.ready()
         await shown(desk, "qwen3-8b")
         assert desk.prompt_input.text == "hi"
-
-
-async def test_a_prompt_is_answered_shown_and_saved(tmp_path):
-    async with ready_desktop(
-        tmp_path, answer_steps("Lettuce does well."), asked=["what grows?"]
-    ) as desk:
-        await shown(desk, "Lettuce does well.", "42.3")
-        assert "what grows?" in desk.text
-        assert sent(desk.backend) == ["what grows?"]
+        await desk.press("enter", sees="Lettuce does well.")
+        await desk.answered()
+        await shown(desk, "42.3", "hi")
+        assert sent(backend) == ["hi"]
         assert [(m.text, m.state) for m in await desk.on_disk()] == [
-            ("what grows?", AnswerState.COMPLETE),
+            ("hi", AnswerState.COMPLETE),
             ("Lettuce does well.", AnswerState.COMPLETE),
         ]
         assert desk.prompt_input.text == ""
@@ -44,8 +39,11 @@ async def test_a_prompt_is_answered_shown_and_saved(tmp_path):
 async def test_typing_works_while_an_answer_streams_and_prompts_wait(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer_steps("Chives.")) as desk:
-        await desk.say("one", sees="Let")
-        await desk.say("two", sees="next")
+        store_gate = hold(desk.store, "append")
+        await desk.say("one")
+        await desk.say("two")  # before the first is on the disk
+        store_gate.set()
+        await shown(desk, "Let", "next  two")
         assert sent(desk.backend) == ["one"]
         await desk.press("t", "h")
         gate.set()
@@ -54,19 +52,6 @@ async def test_typing_works_while_an_answer_streams_and_prompts_wait(tmp_path):
         assert desk.prompt_input.text == "th"
         assert "next" not in desk.text
         assert await desk.texts_on_disk() == ["one", "Lettuce.", "two", "Chives."]
-
-
-async def test_a_prompt_sent_before_the_first_is_on_the_disk_waits_too(tmp_path):
-    gate = asyncio.Event()
-    async with ready_desktop(tmp_path, half("A", gate), answer_steps("B")) as desk:
-        store_gate = hold(desk.store, "append")
-        await desk.say("one")
-        await desk.say("two")
-        store_gate.set()
-        gate.set()
-        await desk.answered(2)
-        assert sent(desk.backend) == ["one", "two"]
-        assert await desk.texts_on_disk() == ["one", "A", "two", "B"]
 
 
 async def test_after_a_failure_the_queue_returns_to_the_prompt_and_stays_saved(
@@ -97,28 +82,41 @@ async def test_after_a_failure_the_queue_returns_to_the_prompt_and_stays_saved(
         assert sent(desk.backend)[-1].endswith("Two beds.\n```\ntwo\n\nthree\n\nand")
 
 
-@pytest.mark.parametrize("keys", [("/title x",), ("alt+up", "alt+up", "e")])
-async def test_what_returns_is_not_sent_with_a_command_or_an_edit(tmp_path, keys):
-    gate = asyncio.Event()
-    broken = [TextDelta(text="Let"), gate, StreamInterrupted("The connection broke.")]
-    async with ready_desktop(tmp_path, broken) as desk:
-        await desk.say("one", sees="Let")
-        await desk.say("two")
-        for key in keys:
-            await (desk.type(key) if key.startswith("/") else desk.press(key))
-        typed = "/title x" if len(keys) == 1 else "one"
-        await desk.prompt_is(typed)
-        gate.set()
-        await gone(desk, "next  two")
-        assert desk.prompt_input.text == typed
-        await desk.press("enter" if len(keys) == 1 else "escape")
-        await desk.prompt_is("two")
-        assert sent(desk.backend) == ["one"]
+async def test_what_returns_is_not_sent_with_a_command_or_an_edit(tmp_path):
+    gates = [asyncio.Event(), asyncio.Event()]
+    broken = [
+        [TextDelta(text="Let"), gate, StreamInterrupted("The connection broke.")] for gate in gates
+    ]
+    async with ready_desktop(tmp_path, *broken) as desk:
+        for asked, gate in zip(("one", "three"), gates, strict=True):
+            await desk.say(asked, sees="Let")
+            await desk.say("two", sees="next  two")
+            if asked == "one":
+                typed, key = "/title x", "enter"
+                await desk.type(typed)
+            else:
+                typed, key = "three", "escape"
+                await desk.press("alt+up", "alt+up", "e")
+            await desk.prompt_is(typed)
+            gate.set()
+            await gone(desk, "next  two")
+            assert desk.prompt_input.text == typed
+            await desk.press(key)
+            await desk.prompt_is("two")
+            desk.prompt_input.put("")
+        assert sent(desk.backend) == ["one", "three"]
 
 
-async def test_up_takes_a_waiting_prompt_back_and_del_drops_it(tmp_path):
+async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_path):
     gate = asyncio.Event()
-    async with ready_desktop(tmp_path, half("A", gate)) as desk:
+    scripts = (
+        half("Let", gate, "tuce."),
+        half("Spinach", asyncio.Event()),
+        answer_steps("Chives."),
+        half("Kale", asyncio.Event()),
+        [RequestSent(), ReasoningDelta(text="Hm"), asyncio.Event()],
+    )
+    async with ready_desktop(tmp_path, *scripts) as desk:
         for text in ("one", "two", "three"):
             await desk.say(text)
         await desk.press("up")
@@ -126,48 +124,49 @@ async def test_up_takes_a_waiting_prompt_back_and_del_drops_it(tmp_path):
         assert desk.app.open_sessions.shown.queue == ["two"]
         await desk.press("ctrl+u", "delete")
         await desk.until(lambda: not desk.app.open_sessions.shown.queue, "an empty queue")
+        await desk.press("ctrl+r")  # harms nothing
         gate.set()
         await desk.answered()
         assert sent(desk.backend) == ["one"]
+        assert [(m.role, m.text) for m in await desk.on_disk()] == [
+            (Role.USER, "one"),
+            (Role.ASSISTANT, "Lettuce."),
+        ]
 
-
-async def test_esc_stops_and_keeps_what_had_come(tmp_path):
-    async with ready_desktop(tmp_path, half("Lettuce", asyncio.Event())) as desk:
-        await desk.say("one", sees="Lettuce")
-        await desk.press("escape")
-        await desk.answered()
+        await desk.say("four", sees="Spinach")
+        await desk.say("five", sees="next")
+        await desk.press("escape", sees="stopped")
+        await desk.answered(3)
         assert desk.backend.stopped == 1
-        assert (await desk.on_disk())[-1].state is AnswerState.STOPPED
-        await shown(desk, "stopped")
         assert isinstance(desk.app.focused, PromptInput)
+        assert sent(desk.backend) == ["one", "four", "five"]
+        assert [(m.text, m.state) for m in (await desk.on_disk())[2:4]] == [
+            ("four", AnswerState.COMPLETE),
+            ("Spinach", AnswerState.STOPPED),
+        ]
 
-
-async def test_esc_that_comes_with_the_next_letter_stops_too(tmp_path):
-    async with ready_desktop(tmp_path, half("Lettuce", asyncio.Event())) as desk:
-        await desk.say("one", sees="Lettuce")
-        for event in KeyStream().feed("\x1bn"):
+        await desk.say("six", sees="Kale")
+        for event in KeyStream().feed("\x1bn"):  # Esc that comes with the next letter
             desk.prompt_input.post_message(event)
-        await desk.answered()
-        assert desk.backend.stopped == 1
-        assert desk.prompt_input.text == "n"
+        await desk.answered(4)
+        assert desk.backend.stopped == 2
+        await desk.prompt_is("n")
 
-
-async def test_ctrl_c_stops_too_and_twice_with_nothing_to_do_quits(tmp_path):
-    async with ready_desktop(tmp_path, half("Lettuce", asyncio.Event())) as desk:
-        await desk.say("one", sees="Lettuce")
+        desk.prompt_input.put("")
+        await desk.say("seven")
+        await desk.until(lambda: desk.conversation.is_running and desk.conversation.turn.chars > 0)
         await desk.press("ctrl+c")
-        await desk.answered()
-        assert (await desk.on_disk())[-1].text == "Lettuce"
+        await desk.answered(5)
+        assert desk.backend.stopped == 3
+        assert (await desk.on_disk())[-1].reasoning == "Hm"
+        await desk.press("a", "b", "c", "shift+left", "shift+left", "ctrl+c")
+        await desk.until(lambda: desk.copied == ["bc"], "the copy of what is selected")
+        assert desk.app._exit is False
+        desk.prompt_input.put("")
         await desk.press("ctrl+c")
         assert desk.app.is_running
         await desk.press("ctrl+c")
         await desk.until(lambda: not desk.app.is_running or desk.app._exit, "the end")
-
-
-async def test_ctrl_c_copies_what_is_selected_in_the_prompt(desk):
-    await desk.press("a", "b", "c", "shift+left", "shift+left", "ctrl+c")
-    await desk.until(lambda: desk.copied == ["bc"], "the copy")
-    assert desk.app._exit is False
 
 
 async def test_quitting_while_an_answer_streams_saves_it_as_stopped_and_sends_nothing_more(
@@ -192,40 +191,19 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-async def test_an_error_is_shown_in_the_log_with_its_next_step(tmp_path, error):
-    async with ready_desktop(tmp_path, [RequestSent(), error], asked=["one"]) as desk:
-        failure = desk.conversation.messages[-1].failure
-        await shown(desk, failure.message)
-        if failure.hint:
-            assert failure.hint[:20] in desk.text
-        assert "Traceback" not in desk.text
-        await desk.press("alt+up", "y")
-        await desk.until(lambda: bool(desk.copied), "the details")
-        assert failure.failure_id in desk.copied[0]
-
-
-async def test_a_regenerate_while_an_answer_streams_harms_nothing(tmp_path):
-    gate = asyncio.Event()
-    async with ready_desktop(tmp_path, half("Let", gate, "tuce.")) as desk:
-        await desk.say("one", sees="Let")
-        await desk.press("ctrl+r")
-        gate.set()
-        await desk.answered()
-        assert sent(desk.backend) == ["one"]
-        assert (await desk.on_disk())[-1].text == "Lettuce."
-        assert [m.role for m in await desk.on_disk()] == [Role.USER, Role.ASSISTANT]
-
-
-async def test_reasoning_alone_is_kept_when_stopped(tmp_path):
-    async with ready_desktop(
-        tmp_path, [RequestSent(), ReasoningDelta(text="Hm"), asyncio.Event()]
-    ) as desk:
-        await desk.say("one")
-        await desk.until(lambda: desk.conversation.is_running and desk.conversation.turn.chars > 0)
-        await desk.press("escape")
-        await desk.answered()
-        assert (await desk.on_disk())[-1].reasoning == "Hm"
+async def test_an_error_is_shown_in_the_log_with_its_next_step(tmp_path):
+    async with ready_desktop(tmp_path, *([RequestSent(), error] for error in ERRORS)) as desk:
+        for count in range(1, len(ERRORS) + 1):
+            await desk.ask("again", count)
+            failure = desk.conversation.messages[-1].failure
+            await shown(desk, failure.message)
+            if failure.hint:
+                assert failure.hint[:20] in desk.text
+            assert "Traceback" not in desk.text
+            await desk.press("alt+up", "y")
+            await desk.until(lambda: len(desk.copied) == count, "the details")  # noqa: B023
+            assert failure.failure_id in desk.copied[-1]
+            await desk.press("escape")
 
 
 async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_text(tmp_path):
@@ -236,17 +214,6 @@ async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_tex
         await desk.until(lambda: desk.app._exit, "the end")
         assert sent(desk.backend) == ["one"]
         assert await desk.store.draft(desk.session_id) == "two"
-
-
-async def test_stopping_lets_the_next_prompt_go_out(tmp_path):
-    async with ready_desktop(
-        tmp_path, half("Lettuce", asyncio.Event()), answer_steps("Chives.")
-    ) as desk:
-        await desk.say("one", sees="Lettuce")
-        await desk.say("two")
-        await desk.press("escape")
-        await desk.answered(2)
-        assert sent(desk.backend) == ["one", "two"]
 
 
 async def test_esc_before_the_prompt_is_on_the_disk_keeps_the_prompt(desk):

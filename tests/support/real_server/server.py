@@ -14,7 +14,6 @@ import hashlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -33,7 +32,6 @@ from tests.support.real_server.prepare import (
     CACHE,
     MODEL,
     CannotPrepareError,
-    litellm,
     llama_server,
     making,
     model_file,
@@ -197,70 +195,6 @@ class RealServer:
         argv += ["--models-preset", str(CACHE / preset / "models.ini"), "--models-max", "1"]
         argv += ["--api-prefix", self.api_prefix] if self.api_prefix else []
         return [*argv, *(["--api-key", self.api_key] if self.api_key else [])]
-
-
-_LITELLM_CONFIG = """
-model_list:
-  - model_name: tiny
-    litellm_params: {model: openai/tiny, api_key: none, mock_response: "Hello from LiteLLM"}
-general_settings: {master_key: sk-master}
-"""
-
-
-class RealLiteLlm:
-    """LiteLLM's own proxy with a master key, in front of a model that is made up."""
-
-    key = "sk-master"
-    model = "tiny"
-
-    def __init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        self._folder = tempfile.TemporaryDirectory(prefix="real-litellm-")
-        config = Path(self._folder.name) / "config.yaml"
-        config.write_text(_LITELLM_CONFIG)
-        start = "from litellm.proxy.proxy_cli import run_server; run_server()"
-        self._log = (Path(self._folder.name) / "log").open("wb")
-        self._process = subprocess.Popen(  # noqa: S603 - our own words
-            [
-                sys.executable,
-                "-c",
-                start,
-                "--config",
-                config,
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(port),
-            ],
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - a single call
-            env=os.environ | {"PYTHONPATH": str(litellm()), "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
-        )
-
-    def __enter__(self) -> Self:
-        deadline = time.monotonic() + _READY_S
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        while True:
-            with (
-                contextlib.suppress(OSError),
-                opener.open(f"{self.url}/health/liveliness", timeout=2),
-            ):
-                return self
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                text = Path(self._log.name).read_text(errors="replace")
-                self.__exit__()
-                raise CannotPrepareError(f"LiteLLM is not ready:\n{text[-1500:]}")
-            time.sleep(_POLL_S)
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._log.close()
-        self._folder.cleanup()
 
 
 def _die_with_parent() -> None:

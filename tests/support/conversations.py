@@ -1,0 +1,112 @@
+"""Conversations over a scripted or a real server, and what is on the disk of them."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from lmchat.domain.message import AnswerState, ChatMessage, now
+from lmchat.domain.product import Product
+from lmchat.domain.server import Target
+from lmchat.domain.session import Session, SessionHeader
+from lmchat.errors import StoreUnavailable
+from lmchat.services.answer_stream import TurnSettings
+from lmchat.services.context_meter import ContextMeter
+from lmchat.services.conversation import Conversation
+from lmchat.services.save_queue import SaveQueue
+from tests.support.chats import acted_reply, header
+from tests.support.scripted_backend import ENDPOINT, model, target
+
+SETTINGS = TurnSettings(target=target())
+
+
+def begin(
+    backend, store, *, system_prompt: str = "", save_queue: SaveQueue | None = None
+) -> Conversation:
+    return Conversation(
+        Session(header=header()),
+        backend=backend,
+        save_queue=save_queue or SaveQueue(store),
+        meter=ContextMeter(),
+        system_prompt=system_prompt,
+    )
+
+
+def settings_for(product: Product = Product.LLAMA_CPP) -> TurnSettings:
+    return TurnSettings(target=Target(endpoint=ENDPOINT, product=product, model=model()))
+
+
+async def reading(events, kind) -> asyncio.Task[None]:
+    """Read in a task, and return it once an event of this kind came."""
+    arrived = asyncio.Event()
+
+    async def follow():
+        async with aclosing(events) as stream:
+            async for event in stream:
+                if isinstance(event, kind):
+                    arrived.set()
+
+    task = asyncio.create_task(follow())
+    await arrived.wait()
+    return task
+
+
+async def until_read() -> None:
+    """Wait until nothing is being read ahead."""
+    tasks = [task for task in asyncio.all_tasks() if task.get_name() == "read ahead"]
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def on_disk(store, conversation):
+    return (await store.open_session(conversation.header.session_id)).messages
+
+
+def named_header(name: str) -> SessionHeader:
+    return SessionHeader(session_id=name, title=name, created_at=now(), updated_at=now())
+
+
+def ended(text: str) -> ChatMessage:
+    """Return a stopped answer; a `Disk` writes its model down as its text."""
+    return acted_reply(state=AnswerState.STOPPED, model=text)
+
+
+@dataclass
+class Disk:
+    """Writes down what it is given; fails for some sessions, and waits where it is told to."""
+
+    written: list[tuple[str, str]] = field(default_factory=list)
+    begun: list[str] = field(default_factory=list)
+    broken: dict[str, Exception] = field(default_factory=dict)
+    gate: asyncio.Event | None = None
+    begins: asyncio.Event = field(default_factory=asyncio.Event)
+    writers: int = 0
+    most_writers: int = 0
+
+    async def _write(self, session_id: str, what: str) -> None:
+        self.begins.set()
+        self.writers += 1
+        self.most_writers = max(self.most_writers, self.writers)
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+            if session_id in self.broken:
+                raise self.broken[session_id]
+            self.written.append((session_id, what))
+        finally:
+            self.writers -= 1
+
+    async def append(self, header, message):
+        await self._write(header.session_id, message.text)
+
+    async def finish(self, session_id, message, choices=()):
+        await self._write(session_id, message.model)
+
+    async def has_message(self, message_id):
+        return True
+
+    async def begin_answer(self, session_id, message, *, has_prompt=True):
+        self.begun.append((session_id, has_prompt))
+
+    async def add_ledger(self, row):
+        raise StoreUnavailable("no")
