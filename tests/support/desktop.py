@@ -109,6 +109,12 @@ class Desktop:
         return screen_text(self.app)
 
     @property
+    def log_rows(self) -> list[str]:
+        """The rows of the log that the screen shows."""
+        strips = self.log_view.render_lines(self.log_view.size.region)
+        return ["".join(segment.text for segment in strip) for strip in strips]
+
+    @property
     def texts(self) -> list[str]:
         """What the messages of the shown session say."""
         return [message.text for message in self.conversation.messages]
@@ -146,6 +152,10 @@ class Desktop:
         await self.press(**then)
 
     async def say(self, text: str, **then: Any) -> None:
+        """Write a line and send it; only its last letter is a key, since each takes 5 ms of work."""
+        if self.app.focused is self.prompt_input:
+            self.prompt_input.insert(text[:-1])
+            text = text[-1:]
         await self.type(text)
         await self.press("enter", **then)
 
@@ -184,6 +194,26 @@ class Desktop:
 
     async def prompt_is(self, text: str) -> None:
         await self.until(lambda: self.prompt_input.text == text, f"{text!r} in the prompt")
+
+    async def go_to_list(self) -> None:
+        """Give the keys to the list of sessions."""
+        for _ in range(6):
+            if self.session_list.has_focus:
+                return
+            await self.press("tab")
+        raise AssertionError("the list never got the focus")
+
+    async def open_in_list(self, session_id: str) -> None:
+        """Go to a session by the keys of the list."""
+        await self.go_to_list()
+        await self.until(lambda: bool(self.session_list.chosen_id), "a list")
+        await self.press("home")
+        for _ in range(20):
+            if self.session_list.chosen_id == session_id:
+                break
+            await self.press("down")
+        await self.press("enter")
+        await self.until(lambda: self.session_id == session_id, "the session")
 
     async def on_disk(self):
         return (await self.store.open_session(self.session_id)).messages

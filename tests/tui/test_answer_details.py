@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from lmchat.domain.event import ModelNamed, RequestSent, StreamFinished, TextDelta, UsageReported
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.text_dialog import TextDialog
-from tests.support.desktop import half, ready_desktop
-from tests.support.scripted_backend import ScriptedBackend, answer_steps
-from tests.tui.test_hostile_words import EVIL, OBEYED
+from tests.support.desktop import half, ready_desktop, shown
+from tests.support.scripted_backend import answer_steps
+
+EVIL = "x[/q][@click=app.quit]\x1b]0;o\x07\x9b1m\u202e\u200b\n\r\ty"
+OBEYED = frozenset("\x00\x07\r\x1b\x9b\u200b\u202e")
 
 HOSTILE = [
     RequestSent(sampling={"stop": (EVIL,), f"extra.{EVIL}": EVIL}),
@@ -22,11 +22,13 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
-async def test_words_of_servers_reach_neither_the_terminal_nor_the_clipboard_raw(tmp_path, size):
-    async with ready_desktop(tmp_path, HOSTILE, asked=["one"], size=size) as desk:
-        await desk.press("alt+up", "i", leads_to=TextDialog, sees="20 tokens: 3 cached, 17 read")
-        assert not OBEYED & set(desk.text)
+async def test_words_of_servers_reach_neither_the_terminal_nor_the_clipboard_raw(tmp_path):
+    async with ready_desktop(tmp_path, HOSTILE, asked=["one"]) as desk:
+        await desk.press("alt+up", "i", leads_to=TextDialog)
+        for size in ((80, 24), (120, 40), (200, 60)):
+            await desk.pilot.resize_terminal(*size)
+            await shown(desk, "20 tokens: 3 cached, 17 read")
+            assert not OBEYED & set(desk.text)
         await desk.press("y")
         await desk.until(lambda: desk.copied, "the copy")
         assert not OBEYED & set(desk.copied[0])
@@ -34,18 +36,16 @@ async def test_words_of_servers_reach_neither_the_terminal_nor_the_clipboard_raw
         await desk.press("escape", leads_to=ChatScreen)
 
 
-async def test_only_answers_that_have_ended_have_details(tmp_path):
+async def test_only_answers_that_have_ended_have_details_and_the_command_shows_the_last(tmp_path):
     gate = asyncio.Event()
-    backend = ScriptedBackend(half("Peas", gate, "."), answer_steps())
-    async with ready_desktop(tmp_path, backend=backend) as desk:
+    async with ready_desktop(tmp_path, half("Peas", gate, "."), answer_steps()) as desk:
         await desk.say("one", sees="Peas")
         await desk.say("/details", sees="An answer is still streaming.")
+        desk.prompt_input.put("")
         gate.set()
         await desk.answered()
         await desk.press("alt+up", "alt+up", "i", sees="Only answers have details.")
         assert isinstance(desk.app.screen, ChatScreen)
-
-
-async def test_the_slash_command_shows_the_last_answer(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one", "two"]) as desk:
+        await desk.press("escape")
+        await desk.ask("two", 2)
         await desk.say("/details", leads_to=TextDialog, sees="42.3 tok/s")

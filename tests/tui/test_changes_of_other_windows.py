@@ -10,8 +10,8 @@ from lmchat.storage.store import SqliteStore
 from tests.support.chats import answer, header, reply, say
 from tests.support.desktop import gone, half, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
-from tests.tui.test_chat_reading import LONG, log_rows
 
+LONG = "\n\n".join(f"Paragraph {number} of a long answer." for number in range(80))
 ELSEWHERE = "another lmchat is writing this"
 
 
@@ -58,6 +58,10 @@ def focus(desk):
 
 async def test_its_end_is_shown_when_the_window_gets_the_focus(tmp_path):
     async with watching(tmp_path, "it begins") as (desk, writer):
+        assert "Esc stop" not in desk.text
+        await desk.press("alt+up", "a", sees="This answer is still streaming.")
+        await desk.press("escape")
+        assert desk.app.focused is desk.prompt_input
         await writer.end("it begins and ends")
         assert ELSEWHERE in desk.text
         await desk.type("a draft")
@@ -67,60 +71,39 @@ async def test_its_end_is_shown_when_the_window_gets_the_focus(tmp_path):
         assert desk.prompt_input.text == "a draft"
 
 
-async def test_it_is_shown_when_the_session_is_opened_again(tmp_path):
-    async with watching(tmp_path, "it begins") as (desk, writer):
+async def test_opened_again_it_can_be_continued_where_it_lacks_its_end(tmp_path):
+    async with watching(tmp_path, "half of ") as (desk, writer):
         await desk.press("ctrl+n")
-        await writer.end("it begins and ends")
+        await writer.end("half of ", state=AnswerState.STOPPED)
         desk.chat.sessions.switch_to(writer.session.session_id)
-        await shown(desk, "it begins and ends")
+        await shown(desk, "/continue")
+        await desk.press("alt+up", "a")
+        await desk.until(lambda: desk.conversation.messages[-1].text == "half of mine", "the rest")
 
 
 async def test_the_row_that_is_read_stays_where_it_is(tmp_path):
     async with watching(tmp_path, LONG) as (desk, writer):
         await desk.press("pageup", "pageup")
         await desk.pilot.pause()
-        before = log_rows(desk)
+        before = desk.log_rows
         await writer.end(LONG + "\n\n# More\n\nand more")
         focus(desk)
         await desk.until(
             lambda: desk.conversation.messages[-1].text.endswith("and more"), "the end"
         )
-        await desk.until(lambda: log_rows(desk) == before, "the same rows")
+        await desk.until(lambda: desk.log_rows == before, "the same rows")
 
 
 async def test_a_session_that_no_other_window_changed_is_not_shown_again(tmp_path):
-    async with ready_desktop(tmp_path, asked=["hello"]) as desk:
+    async with ready_desktop(tmp_path, answer_steps(), half("Half of it"), asked=["one"]) as desk:
         opened = desk.app.open_sessions.shown
         focus(desk)
         await desk.until(
             lambda: not [one for one in desk.chat.workers if one.group == "reload"], "no worker"
         )
         assert desk.app.open_sessions.shown is opened
-
-
-async def test_a_running_answer_of_this_window_is_not_replaced_on_focus(tmp_path):
-    async with ready_desktop(tmp_path, half("Half of it")) as desk:
         await desk.say("hello", sees="Half of it")
-        opened = desk.app.open_sessions.shown
         focus(desk)
         await desk.pilot.pause()
         assert desk.app.open_sessions.shown is opened
         assert "Esc stop" in desk.text
-
-
-async def test_once_it_lacks_its_end_it_can_be_continued(tmp_path):
-    async with watching(tmp_path, "half of ") as (desk, writer):
-        await desk.press("alt+up", "a", sees="This answer is still streaming.")
-        await desk.press("escape")
-        await writer.end("half of ", state=AnswerState.STOPPED)
-        focus(desk)
-        await shown(desk, "/continue")
-        await desk.press("alt+up", "a")
-        await desk.until(lambda: desk.conversation.messages[-1].text == "half of mine", "the rest")
-
-
-async def test_esc_does_not_stop_it_and_leads_to_the_prompt_as_ever(tmp_path):
-    async with watching(tmp_path, "it begins") as (desk, _):
-        assert "Esc stop" not in desk.text
-        await desk.press("alt+up", "escape")
-        assert desk.app.focused is desk.prompt_input

@@ -9,13 +9,6 @@ from tests.support.scripted_backend import ScriptedBackend, answer_steps
 LONG = "\n\n".join(f"Paragraph {number} of a long answer." for number in range(80))
 
 
-def log_rows(desk) -> list[str]:
-    log = desk.log_view
-    return [
-        "".join(segment.text for segment in strip) for strip in log.render_lines(log.size.region)
-    ]
-
-
 async def test_a_queued_message_goes_out_without_taking_the_reader_along(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(
@@ -27,10 +20,10 @@ async def test_a_queued_message_goes_out_without_taking_the_reader_along(tmp_pat
         assert desk.log_view.viewport.is_following
         await desk.press("pageup", "pageup")
         await desk.pilot.pause()
-        before = log_rows(desk)
+        before = desk.log_rows
         gate.set()
         await desk.answered(2)
-        assert log_rows(desk)[: len(before)] == before  # the card above the prompt is gone
+        assert desk.log_rows[: len(before)] == before  # the card above the prompt is gone
         await shown(desk, "new lines")
         await desk.press("end", sees="The second answer.")
         await gone(desk, "new lines")
@@ -84,13 +77,13 @@ async def test_home_and_end_in_an_empty_prompt_go_through_the_chat_whose_place_n
         assert desk.log_view.viewport.is_following
         await desk.press("pageup")
         await desk.pilot.pause()
-        before = log_rows(desk)
+        before = desk.log_rows
         for over in ("f1", "ctrl+k", "ctrl+f"):
             await desk.press(over)
             for size in ((50, 14), (30, 9), (200, 60), (120, 40)):
                 await desk.pilot.resize_terminal(*size)
             await desk.press("escape")
-            await desk.until(lambda: log_rows(desk) == before, "the same rows")
+            await desk.until(lambda: desk.log_rows == before, "the same rows")
 
 
 async def test_the_pill_fits_into_any_width_and_a_terminal_that_is_too_small_is_told(desk):

@@ -19,29 +19,6 @@ from tests.support.desktop import desktop, half, hold, kept_as, ready_desktop, s
 from tests.support.scripted_backend import answer_steps
 
 
-async def go_to_list(desk) -> None:
-    """Give the keys to the list of sessions."""
-    for _ in range(6):
-        if desk.session_list.has_focus:
-            return
-        await desk.press("tab")
-    raise AssertionError("the list never got the focus")
-
-
-async def open_in_list(desk, session_id: str) -> None:
-    """Go to a session by the keys of the list."""
-    await go_to_list(desk)
-    sessions = desk.session_list
-    await desk.until(lambda: bool(sessions.chosen_id), "a list")
-    await desk.press("home")
-    for _ in range(20):
-        if sessions.chosen_id == session_id:
-            break
-        await desk.press("down")
-    await desk.press("enter")
-    await desk.until(lambda: desk.session_id == session_id, "the session")
-
-
 async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_read(tmp_path):
     gates = [asyncio.Event(), asyncio.Event()]
     script = half("Let", gates[0], "tu")
@@ -55,7 +32,7 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         await desk.until(lambda: session_id in desk.session_list._state.streaming, "the mark")
         await desk.chat.saved_sessions.act("rename", session_id, "The garden")
         gates[0].set()
-        await open_in_list(desk, session_id)
+        await desk.open_in_list(session_id)
         await shown(desk, "Lettuce.")
         assert desk.conversation is first
         assert desk.conversation.header.title == "The garden"
@@ -66,7 +43,7 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         saved = (await desk.store.open_session(session_id)).messages[-1]
         assert (saved.text, saved.state) == ("Lettuce. Done.", AnswerState.COMPLETE)
         assert "Lettuce." not in desk.text
-        await open_in_list(desk, session_id)
+        await desk.open_in_list(session_id)
         await shown(desk, "Lettuce. Done.")
         assert desk.app.open_sessions.unread == set()
 
@@ -119,7 +96,7 @@ async def test_a_title_is_changed_by_command_by_key_and_in_another_window(tmp_pa
 
 async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
-        await go_to_list(desk)
+        await desk.go_to_list()
         await desk.until(lambda: bool(desk.session_list.chosen_id), "a list")
         await desk.press("a", sees="Archived; a restores it.")
         assert "Today" not in desk.text
@@ -158,14 +135,14 @@ async def test_a_draft_stays_with_its_session_also_if_the_disk_fails(tmp_path):
         assert desk.prompt_input.text == ""
         await desk.press("n", "e", "w", "ctrl+n")
         assert desk.prompt_input.text == "new", "this session has not begun"
-        await open_in_list(desk, first)
+        await desk.open_in_list(first)
         await desk.prompt_is("ab")
         desk.store.save_draft = desk.store.draft = AsyncMock(
             side_effect=StoreUnavailable("It is full.")
         )
         await desk.press("c", "ctrl+n")
         await desk.prompt_is("new")
-        await open_in_list(desk, first)
+        await desk.open_in_list(first)
         await desk.prompt_is("abc")
 
 
@@ -230,7 +207,7 @@ async def test_deleting_a_session_stops_its_answer_whether_it_is_shown_or_not(tm
         await desk.say("first", sees="Let")
         first = desk.session_id
         await desk.until(lambda: sessions.chosen_id == first, "the list")
-        await go_to_list(desk)
+        await desk.go_to_list()
         await desk.press("d")
         await desk.until(lambda: desk.session_id != first, "a new session")
         assert desk.backend.stopped == 1
@@ -244,7 +221,7 @@ async def test_deleting_a_session_stops_its_answer_whether_it_is_shown_or_not(tm
         await desk.say("queued", sees="next")
         second = desk.chat.sessions.opened
         await desk.press("ctrl+n", hides="next")
-        await go_to_list(desk)
+        await desk.go_to_list()
         await desk.press("home")
         await desk.until(lambda: sessions.chosen_id == second.session_id, "the session in the list")
         await desk.press("d", sees="In the trash; u restores it.")

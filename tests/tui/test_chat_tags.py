@@ -14,8 +14,12 @@ async def tags_of(desk) -> tuple[str, ...]:
     return (await desk.store.open_session(desk.session_id)).header.tags
 
 
-async def test_a_command_puts_a_tag_on_and_takes_it_off(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("Lettuce."), asked=["Plan"]) as desk:
+async def test_tags_are_put_on_and_taken_off_by_a_command_and_by_a_key_of_the_list(tmp_path):
+    file = tmp_path / "plan.json"
+    async with ready_desktop(tmp_path, answer_steps("Lettuce.")) as desk:
+        await desk.say("/tag garden", sees="This session is empty")
+        desk.prompt_input.put("")
+        await desk.ask("Plan")
         await desk.say("/tag Garden plans", sees="Tagged #garden #plans.")
         assert await tags_of(desk) == ("garden", "plans")
         await shown(desk, "Plan #garden #plans")
@@ -24,13 +28,12 @@ async def test_a_command_puts_a_tag_on_and_takes_it_off(tmp_path):
         await shown(desk, "Plan  #garden #plans")
         await desk.press("escape")
         await desk.say("/tag #plans", sees="Tagged #garden.")
-        await desk.say("/tag garden", sees="Tags removed.")
-        assert await tags_of(desk) == ()
+        await desk.chat.saved_sessions.act("pin", desk.session_id)
+        desk.chat.run_command(f"/export {file}")
+        await desk.until(file.exists, "the file")
+        header = json.loads(file.read_text())["session"]
+        assert (header["tags"], header["is_pinned"]) == (["garden"], True)
 
-
-async def test_a_key_of_the_list_asks_for_all_tags_of_a_session(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("Lettuce."), asked=["Plan"]) as desk:
-        await desk.say("/tag garden", sees="Plan #garden")
         desk.session_list.focus()
         await desk.until(lambda: bool(desk.session_list.chosen_id), "the list")
         await desk.press("g", leads_to=AskDialog)
@@ -40,18 +43,6 @@ async def test_a_key_of_the_list_asks_for_all_tags_of_a_session(tmp_path):
         await desk.press("g", leads_to=AskDialog)
         await desk.press("escape")
         assert await tags_of(desk) == ("garden", "spring")
-
-
-async def test_a_session_that_is_not_begun_has_no_tags_and_says_so(desk):
-    await desk.say("/tag garden", sees="This session is empty")
-
-
-async def test_an_export_has_the_tags_and_the_pin_that_the_shown_session_has_just_got(tmp_path):
-    file = tmp_path / "plan.json"
-    async with ready_desktop(tmp_path, answer_steps("Lettuce."), asked=["Plan"]) as desk:
-        await desk.say("/tag garden", sees="Tagged #garden.")
-        await desk.chat.saved_sessions.act("pin", desk.session_id)
-        desk.chat.run_command(f"/export {file}")
-        await desk.until(file.exists, "the file")
-        header = json.loads(file.read_text())["session"]
-        assert (header["tags"], header["is_pinned"]) == (["garden"], True)
+        desk.prompt_input.focus()
+        await desk.say("/tag garden spring", sees="Tags removed.")
+        assert await tags_of(desk) == ()

@@ -17,36 +17,45 @@ async def click(desk, words: str, *, nth: int = 0) -> None:
     await desk.pilot.click(ChatLog, offset=(x - log.region.x + 1, y - log.region.y))
 
 
-async def test_continue_under_a_broken_answer(tmp_path):
-    broken = [RequestSent(), TextDelta(text="Let"), StreamInterrupted("The connection broke.")]
-    async with ready_desktop(tmp_path, broken, answer_steps("tuce."), asked=["one"]) as desk:
+async def test_what_a_message_offers_can_be_clicked(tmp_path):
+    scripts = (
+        [RequestSent(), TextDelta(text="Let"), StreamInterrupted("The connection broke.")],
+        answer_steps("tuce."),
+        [StreamInterrupted("It broke again.")],
+        answer_steps("Alpha."),
+        answer_steps("Beta."),
+        half("Gam"),
+    )
+    async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
         await click(desk, "a continue")
         await shown(desk, "Lettuce.")
-
-
-async def test_retry_and_the_details_in_the_card_of_a_failure(tmp_path):
-    broken = [StreamInterrupted("The connection broke.")]
-    async with ready_desktop(tmp_path, broken, answer_steps("There."), asked=["one"]) as desk:
-        await click(desk, "y copy details")
-        await desk.until(lambda: "The connection broke." in "".join(desk.copied), "a copy")
-        await click(desk, "r regenerate")
-        await shown(desk, "There.")
-
-
-async def test_versions_in_the_receipt_and_the_key_that_stops(tmp_path):
-    async with ready_desktop(
-        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), half("Gam"), asked=["one"]
-    ) as desk:
-        await desk.press("ctrl+r", sees="Beta.")
         await desk.at_rest()
-        await click(desk, "2/2")
+        await desk.press("escape")  # a click on a message focuses it, where letters are commands
+        await desk.ask("two", 2)
+        await click(desk, "y copy details")
+        await desk.until(lambda: "It broke again." in "".join(desk.copied), "a copy")
+        await click(desk, "r regenerate")
         await shown(desk, "Alpha.")
-        await click(desk, "1/2")
+        await desk.at_rest()
+        await desk.press("escape", "ctrl+r", sees="Beta.")
+        await desk.at_rest()
+        await click(desk, "3/3")
+        await shown(desk, "It broke again.")
+        await click(desk, "1/3")
+        await shown(desk, "Alpha.")
+        await click(desk, "2/3")
         await shown(desk, "Beta.")
-        await desk.press(
-            "escape"
-        )  # a click on a message has focused it, and there "t" is a command
-        await desk.say("two", sees="Gam")
+
+        await click(desk, "Beta.")
+        await shown(desk, "[ ] versions")
+        row = desk.text.split("\n")[-1]
+        await desk.pilot.click(KeysRow, offset=(row.index("[ ]"), 0))
+        await shown(desk, "It broke again.")
+        row = desk.text.split("\n")[-1]
+        await desk.pilot.click(KeysRow, offset=(row.index("e edit"), 0))
+        await desk.prompt_is("two")
+        await desk.press("escape")
+        await desk.say("three", sees="Gam")
         await click(desk, "Esc stop")
         await shown(desk, "stopped")
 
@@ -63,19 +72,3 @@ async def test_each_block_of_code_has_a_copy_of_its_own(tmp_path):
             await click(desk, "c copy", nth=nth)
             await desk.until(lambda copied=copied: desk.copied[-1:] == [copied + "\n"], copied)
             await shown(desk, note)
-
-
-async def test_the_row_of_keys_acts_on_the_focused_message(tmp_path):
-    async with ready_desktop(
-        tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"]
-    ) as desk:
-        await desk.press("ctrl+r", sees="Beta.")
-        await desk.at_rest()
-        await click(desk, "Beta.")
-        await shown(desk, "[ ] versions")
-        row = desk.text.split("\n")[-1]
-        await desk.pilot.click(KeysRow, offset=(row.index("[ ]"), 0))
-        await shown(desk, "Alpha.")
-        row = desk.text.split("\n")[-1]
-        await desk.pilot.click(KeysRow, offset=(row.index("e edit"), 0))
-        await desk.prompt_is("one")

@@ -17,33 +17,16 @@ def row(desk, words: str) -> str:
     return next((line for line in has_words if "━" in line or "─" in line), "")
 
 
-async def test_space_takes_a_message_out_of_requests_and_puts_it_back(tmp_path):
-    async with ready_desktop(
-        tmp_path, answer_steps("A."), answer_steps("B."), answer_steps("C.")
-    ) as desk:
+async def test_the_list_tells_the_tokens_and_space_takes_a_message_out_of_requests(tmp_path):
+    gate = asyncio.Event()
+    scripts = answer_steps("A."), answer_steps("B."), answer_steps("C."), half("D", gate, "d.")
+    async with ready_desktop(tmp_path, *scripts) as desk:
         await desk.ask("carrots", 1)
-        await desk.ask("peas", 2)
-        await desk.say("/context", leads_to=ContextDialog, sees="draft")
-        await desk.press("home", "space")
-        await desk.until(lambda: "not sent" in row(desk, "carrots"), "a message that is out")
-        await desk.press("escape", leads_to=ChatScreen, sees="not sent")
-        await desk.ask("third", 3)
-        assert [one.text for one in desk.backend.requests[-1].messages] == [
-            "A.",
-            "peas",
-            "B.",
-            "third",
-        ]
-        assert [one.is_excluded for one in await desk.on_disk()] == [True, *[False] * 5]
-        await desk.say("/context", leads_to=ContextDialog, sees="draft")
-        await desk.press("home", "space")
-        await desk.until(lambda: "not sent" not in row(desk, "carrots"), "it is sent again")
-        assert not any(one.is_excluded for one in await desk.on_disk())
+        desk.backend.message_counts = MessageCounts(total=77)
+        await desk.say("/context", leads_to=ContextDialog, sees="77 of 8 192 tokens")
+        assert "~" in row(desk, "carrots"), "the sum alone was counted"
+        await desk.press("escape", leads_to=ChatScreen)
 
-
-async def test_the_draft_is_the_prompt_of_the_list_and_enter_goes_to_a_message(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("A."), answer_steps("B.")) as desk:
-        await desk.ask("carrots", 1)
         await desk.ask("peas", 2)
         desk.backend.message_counts = MessageCounts(total=100, parts=(10, 20, 30, 35, 5))
         await desk.type("My words")
@@ -56,21 +39,23 @@ async def test_the_draft_is_the_prompt_of_the_list_and_enter_goes_to_a_message(t
         await desk.press("space", sees="Only messages of the session")
         await desk.press("home", "down", "enter", leads_to=ChatScreen)
         assert desk.log_view.focused_message.text == "A."
+        await desk.press("escape")
+        desk.prompt_input.put("")
 
-
-async def test_a_count_of_the_sum_alone_is_divided_and_marked_as_estimated(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("A.")) as desk:
-        await desk.ask("carrots", 1)
-        desk.backend.message_counts = MessageCounts(total=77)
-        await desk.say("/context", leads_to=ContextDialog, sees="77 of 8 192 tokens")
-        assert "~" in row(desk, "carrots")
-
-
-async def test_nothing_is_taken_out_while_an_answer_streams(tmp_path):
-    gate = asyncio.Event()
-    async with ready_desktop(tmp_path, answer_steps("A."), half("B", gate, "b.")) as desk:
-        await desk.ask("carrots", 1)
-        await desk.say("peas", sees="B")
+        await desk.say("/context", leads_to=ContextDialog, sees="draft")
+        await desk.press("home", "space")
+        await desk.until(lambda: "not sent" in row(desk, "carrots"), "a message that is out")
+        await desk.press("escape", leads_to=ChatScreen, sees="not sent")
+        await desk.ask("third", 3)
+        asked = [one.text for one in desk.backend.requests[-1].messages]
+        assert asked == ["A.", "peas", "B.", "third"]
+        assert [one.is_excluded for one in await desk.on_disk()] == [True, *[False] * 5]
+        await desk.say("/context", leads_to=ContextDialog, sees="draft")
+        await desk.press("home", "space")
+        await desk.until(lambda: "not sent" not in row(desk, "carrots"), "it is sent again")
+        assert not any(one.is_excluded for one in await desk.on_disk())
+        await desk.press("escape", leads_to=ChatScreen)
+        await desk.say("beans", sees="D")
         await desk.say("/context", sees="An answer is still streaming")
         await desk.on(ChatScreen)
         gate.set()

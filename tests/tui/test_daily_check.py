@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from contextlib import aclosing
+
+from lmchat.storage.store import SqliteStore
 from lmchat.tui.screens.chat import screen as chat_screen
 from tests.storage.test_daily_copies import spoil
 from tests.support.chats import faults_in, fill
@@ -8,11 +11,10 @@ from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 
 async def test_damage_that_was_not_met_before_is_reported_and_the_chat_works(tmp_path, monkeypatch):
-    backend = ScriptedBackend(answer_steps("One."), answer_steps("Two."))
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.ask("first")
-        await fill(desk.store, 200)
-    (path,) = tmp_path.rglob("sessions.db")
+    backend = ScriptedBackend(answer_steps("Two."))
+    path = tmp_path / "sessions.db"
+    async with aclosing(SqliteStore(path)) as store:
+        await fill(store, 200)
     spoil(path, "parts")
     monkeypatch.setattr(chat_screen, "CHECK_AFTER_S", 0.05)
     async with ready_desktop(tmp_path, backend=backend) as desk:

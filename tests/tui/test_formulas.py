@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,16 +93,16 @@ SOURCE = [
 ]
 
 
-@pytest.mark.parametrize(("source", "shown"), SAME.items())
-def test_a_formula_is_shown_on_one_line(source, shown):
-    assert unicode_formula(f"${source}$") == shown
-    assert unicode_formula(f"$$\n{source}\n$$") == shown
-    assert unicode_formula(f"\\[{source}\\].") == f"{shown}."
+def test_a_formula_is_shown_on_one_line():
+    for source, shown in SAME.items():
+        assert unicode_formula(f"${source}$") == shown
+        assert unicode_formula(f"$$\n{source}\n$$") == shown
+        assert unicode_formula(f"\\[{source}\\].") == f"{shown}."
 
 
-@pytest.mark.parametrize("source", SOURCE)
-def test_what_has_no_certain_form_stays_as_its_source(source):
-    assert unicode_formula(f"${source}$") == ""
+def test_what_has_no_certain_form_stays_as_its_source():
+    for source in SOURCE:
+        assert unicode_formula(f"${source}$") == "", source
 
 
 @given(st.lists(st.sampled_from([*"{}^_$\\ ax1-/'[]()", r"\frac", r"\sqrt", r"\left", r"\text"])))
@@ -134,23 +133,23 @@ def test_a_terminal_of_ascii_shows_the_source():
     assert rows_of("$x^2$", icons=ASCII) == ["$x^2$"]
 
 
-@pytest.mark.parametrize(
-    "source", ["$x_{n+1} = 2$", "$$\\frac{a}{b}$$", "\\[x^2 + 1\\]", "\\(a_1\\)"]
-)
-def test_while_it_streams_a_formula_changes_its_form_once(source):
-    text = (
-        f"So {source} holds." if source.startswith(("$x", "\\(")) else f"So\n\n{source}\n\nholds."
-    )
-    shown = unicode_formula(source)
-    assert shown
-    page = plain_page()
-    tail = MarkdownTail()
-    forms = []
-    for letter in text:
-        tail.feed(letter)
-        layout = Layout(page)
-        blocks = tail.closed + tail.open
-        row = "\n".join(line.text for block in blocks for line in layout.lines(block, {}))
-        forms.append(shown in row)
-    changes = sum(before != after for before, after in pairwise(forms))
-    assert (forms[0], forms[-1], changes) == (False, True, 1)
+def test_while_it_streams_a_formula_changes_its_form_once():
+    for text, source in (
+        ("So $x_{n+1} = 2$ holds.", "$x_{n+1} = 2$"),
+        ("So\n\n$$\\frac{a}{b}$$\n\nholds.", "$$\\frac{a}{b}$$"),
+        ("So\n\n\\[x^2 + 1\\]\n\nholds.", "\\[x^2 + 1\\]"),
+        ("So \\(a_1\\) holds.", "\\(a_1\\)"),
+    ):
+        shown = unicode_formula(source)
+        assert shown
+        page = plain_page()
+        tail = MarkdownTail()
+        forms = []
+        for letter in text:
+            tail.feed(letter)
+            layout = Layout(page)
+            blocks = tail.closed + tail.open
+            row = "\n".join(line.text for block in blocks for line in layout.lines(block, {}))
+            forms.append(shown in row)
+        changes = sum(before != after for before, after in pairwise(forms))
+        assert (forms[0], forms[-1], changes) == (False, True, 1), source

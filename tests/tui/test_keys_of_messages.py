@@ -1,20 +1,8 @@
 from __future__ import annotations
 
-import pytest
-
 from lmchat.tui.widgets.chat_log import ChatLog
 from tests.support.desktop import ready_desktop
 from tests.support.scripted_backend import answer_steps
-
-
-async def test_tmux_keeps_its_prefix_and_an_empty_chat_says_how_to_begin(tmp_path, monkeypatch):
-    async with ready_desktop(tmp_path) as desk:
-        assert "^B sessions" in row_of_keys(desk)
-        assert "/ commands, @ files, ^K search" in desk.text
-    monkeypatch.setenv("TMUX", "a socket")
-    async with ready_desktop(tmp_path) as desk:
-        assert "F2 sessions" in row_of_keys(desk)
-
 
 CODE = "Like this:\n\n```python\nx = 1\n```\n"
 
@@ -30,20 +18,26 @@ async def click_on(desk, words: str) -> None:
     await desk.pilot.click(ChatLog, offset=(10, y))
 
 
-@pytest.mark.parametrize("way", ["keys", "clicks"])
-async def test_it_follows_the_focus_from_message_to_message(tmp_path, way):
+async def test_tmux_keeps_its_prefix(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMUX", "a socket")
+    async with ready_desktop(tmp_path) as desk:
+        assert "F2 sessions" in row_of_keys(desk)
+
+
+async def test_it_follows_the_focus_from_message_to_message(tmp_path):
     async with ready_desktop(tmp_path, answer_steps(CODE)) as desk:
-        await desk.say("Show me")
-        await desk.answered()
+        assert "^B sessions" in row_of_keys(desk)
+        assert "/ commands, @ files, ^K search" in desk.text
+        await desk.ask("Show me")
         await desk.press("alt+up")
         await desk.until(lambda: "c copy code" in row_of_keys(desk), "keys of an answer")
         assert row_of_keys(desk).endswith("? more")
-        for key, words, has_code in [("alt+up", "Show me", False), ("alt+down", "Like this", True)]:
-            if way == "keys":
-                await desk.press(key)
-            else:
-                await click_on(desk, words)
-            await (
-                desk.pilot.pause()
-            )  # no longer: with the next look at the server all is drawn anew
+        for way, has_code in [("alt+up", False), ("alt+down", True)]:
+            await desk.press(way)
+            # no longer: with the next look at the server all is drawn anew
+            await desk.pilot.pause()
+            assert ("c copy code" in row_of_keys(desk)) is has_code
+        for words, has_code in [("Show me", False), ("Like this", True)]:
+            await click_on(desk, words)
+            await desk.pilot.pause()
             assert ("c copy code" in row_of_keys(desk)) is has_code
