@@ -95,7 +95,6 @@ async def test_each_origin_has_one_client():
     assert one.is_closed
 
 
-@pytest.mark.rule("R-33")
 async def test_an_idle_connection_is_dropped_before_the_server_drops_it(monkeypatch):
     """LM Studio and llama.cpp close theirs after 5 s."""
     for address in ("127.0.0.1:1234", "https://models.example"):

@@ -1,61 +1,37 @@
 from __future__ import annotations
 
 from tests.support.proxy_calls import endpoint_of
-from tests.support.scripted_products import LLAMA, llama_cpp, model_list
-from tests.support.scripted_server import ScriptedServer, json_reply
+from tests.support.scripted_products import LLAMA, llama_cpp, model_list, ollama
+from tests.support.scripted_server import json_reply
 
 SHOW = "POST /api/show"
 LITELLM = {"x-litellm-version": "1.0"}
 
 
-class Ollama:
-    """A disk full of models; `told` is what `/api/show` says of each."""
+async def test_ollama_is_asked_for_more_of_a_model_once_and_again_when_it_changes(server, client):
+    digests = {"llama3:8b": "1", "old-embed": "2"}
 
-    def __init__(self, server: ScriptedServer, *names: str, loaded: tuple[str, ...] = ()) -> None:
-        self.digests = {name: f"sha-{name}" for name in names}
-        self.loaded = loaded
-        server.on("GET /v1/models", model_list(*names, owned_by="library"))
-        server.on("GET /api/version", json_reply({"version": "0.12.0"}))
-        server.on(
-            "GET /api/tags", lambda _: json_reply({"models": [self._row(name) for name in names]})
-        )
-        server.on(
-            "GET /api/ps",
-            lambda _: json_reply({"models": [{"name": name} for name in self.loaded]}),
-        )
-        server.on(SHOW, self._show)
+    def tags(_):
+        rows = [{"name": name, "digest": digest} for name, digest in digests.items()]
+        return json_reply({"models": rows})
 
-    def _row(self, name: str) -> dict:
-        return {"name": name, "digest": self.digests[name], "details": {"parameter_size": "8B"}}
-
-    @staticmethod
-    def _show(seen):
-        kind = "nomic-bert" if "embed" in seen.json["model"] else "llama"
-        able = [] if "old" in seen.json["model"] else ["completion", "tools", "thinking"]
+    def show(seen):
+        able = ["completion", "tools", "thinking"]
+        kind, able = ("nomic-bert", []) if "embed" in seen.json["model"] else ("llama", able)
         info = {"general.architecture": kind, f"{kind}.context_length": 131072}
         return json_reply({"capabilities": able, "model_info": info, "license": "x" * 9000})
 
-
-def models_shown(server) -> list[str]:
-    return [one.json["model"] for one in server.seen(SHOW)]
-
-
-async def test_ollama_tells_more_of_a_model_when_a_list_is_asked_for(server, client):
-    Ollama(server, "llama3:8b", "old-embed")
-    chat, embedding = (await client.models(endpoint_of(server))).models
-    assert (chat.context_max, chat.capabilities) == (131072, ("tools", "reasoning"))
-    assert (chat.is_embedding, embedding.is_embedding) == (False, True)
-    assert (chat.is_blind, embedding.is_blind) == (True, False)  # of the other it says nothing
-
-
-async def test_ollama_is_asked_for_a_model_once_and_again_when_it_changes(server, client):
-    ollama, endpoint = Ollama(server, "a", "b"), endpoint_of(server)
+    ollama(server, *digests).on("GET /api/tags", tags).on(SHOW, show)
     for _ in range(3):
-        await client.models(endpoint, is_refresh=True)
-    assert sorted(models_shown(server)) == ["a", "b"]
-    ollama.digests["b"] = "sha-new"
-    await client.models(endpoint, is_refresh=True)
-    assert sorted(models_shown(server)) == ["a", "b", "b"]
+        listed = await client.models(endpoint_of(server), is_refresh=True)
+    talker, embedding = listed.models
+    assert (talker.context_max, talker.capabilities) == (131072, ("tools", "reasoning"))
+    assert (talker.is_embedding, embedding.is_embedding) == (False, True)
+    assert (talker.is_blind, embedding.is_blind) == (True, False)  # of the other it says nothing
+    digests["old-embed"] = "3"
+    await client.models(endpoint_of(server), is_refresh=True)
+    asked = [one.json["model"] for one in server.seen(SHOW)]
+    assert sorted(asked) == ["llama3:8b", "old-embed", "old-embed"]
 
 
 async def test_sglang_tells_what_its_model_can(server, client):

@@ -38,7 +38,6 @@ async def test_a_server_that_says_for_ever_that_it_loads_is_asked_seldom_and_the
         assert not [one for one in events if isinstance(one, RetryScheduled)]
 
 
-@pytest.mark.rule("R-29")
 async def test_who_may_not_be_asked_for_its_health_is_sent_the_request_again(
     quick, server, make_client
 ):

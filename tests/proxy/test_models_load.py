@@ -8,19 +8,16 @@ from lmchat.config.settings import ChatSettings
 from lmchat.domain.product import Product
 from lmchat.domain.request import LoadOptions
 from lmchat.domain.server import LoadState, ModelInfo
-from lmchat.errors import ServerRejected, ServerUnavailable
+from lmchat.errors import ServerRejected
 from lmchat.proxy.servers import llama_cpp
 from tests.support import scripted_products as products
 from tests.support.programs import until
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import LLAMA
 from tests.support.scripted_server import (
-    Cut,
     Gate,
     json_reply,
-    raw_reply,
     sse,
-    text_reply,
 )
 
 LOAD, UNLOAD, EVENTS = "POST /models/load", "POST /models/unload", "GET /models/sse"
@@ -67,29 +64,6 @@ async def test_a_router_tells_how_far_it_is_stage_by_stage(quick, server, client
     server.on("GET /v1/models", products.router_rows(large="loaded"))
     await work
     gate.open()
-
-
-async def test_a_router_without_a_stream_of_events_loads_too(quick, server, client):
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: {"
-    for events in (text_reply("Not Found", status=404), raw_reply(head, Cut()), raw_reply(Cut())):
-        products.router(server, large="unloaded")
-        server.on(EVENTS, events)
-        heard = []
-        await client.load(model_at(server, "large"), on_progress=heard.append)
-        (large,) = (await client.models(endpoint_of(server), is_refresh=True)).models
-        assert (large.state, heard) == (LoadState.LOADED, [])
-
-
-async def test_a_router_that_keeps_what_it_was_to_unload_is_not_waited_for_for_ever(
-    quick, server, client, monkeypatch
-):
-    monkeypatch.setattr(llama_cpp, "UNLOAD_S", 0.1)
-    products.router(server, small="sleeping").on(
-        UNLOAD, json_reply({"success": True}, headers=LLAMA)
-    )
-    with pytest.raises(ServerUnavailable, match="did not unload") as caught:
-        await client.unload(model_at(server, "small"))
-    assert (caught.value.kind, bool(caught.value.hint)) == ("timeout", True)
 
 
 async def test_loading_that_is_cancelled_before_the_router_has_replied_is_stopped(

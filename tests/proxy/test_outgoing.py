@@ -9,11 +9,10 @@ from lmchat.domain.product import Product
 from lmchat.domain.request import AnyObject, ChatRequest, Sampling
 from lmchat.domain.server import Endpoint
 from lmchat.errors import EndpointNotAllowed, LMChatError
-from lmchat.proxy import client as client_module
 from tests.support.proxy_calls import ask
 from tests.support.scripted_backend import read
 from tests.support.scripted_products import CHAT, LLAMA, chat_reply, llama_models
-from tests.support.scripted_server import Hold, error_reply, json_reply, raw_reply
+from tests.support.scripted_server import error_reply, json_reply
 
 KEY = "sk-marked-key-4711"
 TEMPLATE = "POST /apply-template"
@@ -59,13 +58,7 @@ async def test_url_headers_and_body_are_those_that_are_sent_but_for_the_key(serv
     assert "X-Conversation-Id" not in shown.headers, "an id that would keep the answer"
 
 
-async def test_each_product_has_its_own_body_without_what_it_has_refused(server, client):
-    server.on(CHAT, chat_reply("Hi"))
-    sampling = Sampling(seed=7, reasoning_effort="low", max_tokens=5)
-    for product in (Product.OLLAMA, Product.LM_STUDIO, Product.MISTRAL):
-        request = request_to(server, product, sampling=sampling)
-        seen, shown = await sent_and_shown(client, server, request)
-        assert seen.body == shown.body
+async def test_what_a_server_has_refused_is_left_out(server, client):
     server.on(CHAT, error_reply(400, "Unsupported parameter: seed", param="seed"), chat_reply("{}"))
     request = request_to(server, Product.VLLM, sampling=Sampling(seed=5), output=AnyObject())
     await read(client.stream(request))
@@ -91,28 +84,18 @@ async def test_the_text_of_a_prompt_comes_with_its_tokens_and_the_special_ones(s
     assert server.seen(CHAT) == []
 
 
-async def test_who_cannot_show_the_text_of_a_prompt_is_not_asked_woken_or_waited_for(
-    server, make_client, monkeypatch
-):
-    async def refusal_of(product=Product.LLAMA_CPP):
-        with pytest.raises(LMChatError) as raised:
-            await make_client().template_text(request_to(server, product))
-        return raised.value.kind
-
-    for product in (Product.OLLAMA, Product.OPENAI_COMPATIBLE):
-        assert await refusal_of(product) == "unsupported"
-    assert server.requests == []
-    for state in ("unloaded", "sleeping", "loading"):
-        server.on("GET /v1/models", llama_models(state))
-        assert await refusal_of() == "model_not_loaded"
-    assert server.seen(TEMPLATE) == server.seen(TOKENIZE) == []
-    server.on("GET /v1/models", llama_models())
-    server.on(TEMPLATE, error_reply(404, "no", code=404))
-    assert await refusal_of() == "unsupported"
-    monkeypatch.setattr(client_module, "TEMPLATE_S", 0.05)
-    server.on(TEMPLATE, raw_reply(Hold()))
-    assert await refusal_of() == "timeout"
+async def test_who_cannot_show_the_text_of_a_prompt_is_not_asked_or_woken(server, make_client):
     elsewhere = replace(request_to(server), endpoint=Endpoint.parse("http://workstation.lan:9931"))
-    for show in (make_client().outgoing, make_client().template_text):
-        with pytest.raises(EndpointNotAllowed):
-            await show(elsewhere)
+    for models, request, kind in (
+        (llama_models(), request_to(server, Product.OLLAMA), "unsupported"),
+        (llama_models("unloaded"), request_to(server), "model_not_loaded"),
+        (llama_models("sleeping"), request_to(server), "model_not_loaded"),
+        (llama_models(), elsewhere, "not_allowed"),
+    ):
+        server.on("GET /v1/models", models)
+        with pytest.raises(LMChatError) as raised:
+            await make_client().template_text(request)
+        assert raised.value.kind == kind
+    assert server.seen(TEMPLATE) == server.seen(TOKENIZE) == []
+    with pytest.raises(EndpointNotAllowed):
+        await make_client().outgoing(elsewhere)

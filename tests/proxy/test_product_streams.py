@@ -90,35 +90,6 @@ def llama_cpp_legacy() -> Form:
     )
 
 
-def lm_studio_tools() -> Form:
-    """Older builds repeat an empty name with each fragment."""
-    first, *rest = ('{"ci', 'ty":', '"Oslo"}')
-    fragments = [
-        {
-            "index": 0,
-            "id": "c1",
-            "type": "function",
-            "function": {"name": "weather", "arguments": first},
-        },
-        *(
-            {"index": 0, "type": "function", "function": {"name": "", "arguments": one}}
-            for one in rest
-        ),
-    ]
-    return Form(
-        (
-            *(chunk({"role": "assistant", "tool_calls": [one]}) for one in fragments),
-            chunk({}, "tool_calls"),
-            DONE,
-        ),
-        Product.LM_STUDIO,
-        text="",
-        calls=(CALLED,),
-        reason="tool_calls",
-        usage=None,
-    )
-
-
 def older_call() -> Form:
     """One call in a field of its own, as before `tool_calls`."""
     first, rest = {"name": "weather", "arguments": '{"city"'}, {"arguments": ':"Oslo"}'}
@@ -169,37 +140,9 @@ def vllm() -> Form:
     )
 
 
-def sglang() -> Form:
-    """A thought that is always named and nearly always null."""
-    extra = {"logprobs": None, "matched_stop": None}
-    none = {"reasoning_content": None, "tool_calls": None}
-    return Form(
-        (
-            chunk({"role": "assistant", "content": "", **none}, in_choice=extra),
-            chunk({"role": None, "content": None, "reasoning_content": "hm"}, in_choice=extra),
-            chunk({"role": None, "content": "Hi!", **none}, in_choice=extra),
-            chunk(
-                {"role": None, "content": None, **none}, "stop", in_choice={"matched_stop": 151645}
-            ),
-            chunk(None, usage=USED | {"prompt_tokens_details": None}),
-            DONE,
-        ),
-        Product.SGLANG,
-        thought="hm",
-    )
-
-
-@pytest.mark.rule("R-16", "R-18", "R-19", "R-20")
+@pytest.mark.rule("R-18", "R-19", "R-20")
 async def test_each_product_is_read_as_it_writes(server, client):
-    for form in (
-        llama_cpp(),
-        llama_cpp_legacy(),
-        lm_studio_tools(),
-        older_call(),
-        ollama(),
-        vllm(),
-        sglang(),
-    ):
+    for form in (llama_cpp(), llama_cpp_legacy(), older_call(), ollama(), vllm()):
         for every in (None, 5):
             server.on(CHAT, sse(*form.chunks, every=every))
             events = await answered(client, ask(server, product=form.product, model="m"))

@@ -16,17 +16,16 @@ from lmchat.domain.event import (
     PromptProgress,
     ReasoningDelta,
     RequestAdapted,
-    StreamFinished,
     UsageReported,
 )
 from lmchat.domain.message import ReasoningPart, Role, TextPart, text_message
 from lmchat.domain.product import Product
 from lmchat.domain.request import FittingValue, Sampling
 from lmchat.domain.sampling import checked_option
-from lmchat.domain.server import Endpoint, LoadState, Verdict
+from lmchat.domain.server import Endpoint, LoadState
 from lmchat.proxy.model_cache import ModelCache
 from lmchat.proxy.request_writer import RequestWriter
-from tests.support.proxy_calls import answered, ask, events_of, failure_of, message_of, text_of
+from tests.support.proxy_calls import answered, ask, failure_of, message_of, text_of
 
 pytestmark = pytest.mark.timeout(
     120
@@ -234,24 +233,3 @@ async def test_the_router_loads_switches_unloads_and_takes_a_stop_while_it_loads
     await answer_by(second)
     error = await failure_of(client, request_to(real_router, model="no-such-model"))
     assert (error.kind, "no-such-model" in error.message) == ("model_missing", True)
-
-
-@pytest.mark.router
-async def test_litellm_is_recognised_and_answers_or_refuses_for_a_reason(real_litellm, make_client):
-    endpoint = Endpoint.parse(real_litellm.url)
-    for key, model, verdict, kind in (
-        (None, "tiny", Verdict.NEEDS_KEY, "auth"),
-        ("sk-wrong", "tiny", Verdict.KEY_REJECTED, "auth"),
-        ("sk-master", "nope", Verdict.READY, "model_missing"),
-        ("sk-master", "tiny", Verdict.READY, ""),
-    ):
-        client = make_client(key=key)
-        found = await client.check(endpoint)
-        assert (found.product, found.verdict) == (Product.LITELLM, verdict)
-        assert [one.model_id for one in found.models] == (
-            ["tiny"] if verdict is Verdict.READY else []
-        )
-        events, error = await events_of(client, ask(endpoint, product=Product.LITELLM, model=model))
-        assert (error.kind if error else "") == kind
-    assert text_of(events) == "Hello from LiteLLM"
-    assert isinstance(events[-1], StreamFinished)

@@ -34,7 +34,6 @@ class Quoting(httpx.AsyncBaseTransport):
         raise self.kinds.pop(0)(said)
 
 
-@pytest.mark.rule("R-10")
 async def test_a_mistake_of_a_library_tells_its_kind_and_not_its_words(make_client, caplog):
     caplog.set_level(logging.DEBUG)
     kinds = (KeyError, ValueError, RuntimeError, AssertionError, RecursionError)
@@ -49,7 +48,6 @@ async def test_a_mistake_of_a_library_tells_its_kind_and_not_its_words(make_clie
     assert '"exception": "RecursionError"' in lines, "the log has the kind and the places"
 
 
-@pytest.mark.rule("R-10")
 async def test_a_program_finds_the_key_in_nothing_that_it_is_handed(monkeypatch, caplog):
     for certificate in ("", "hosts", "expired"):
         caplog.set_level(logging.DEBUG)
@@ -72,7 +70,6 @@ async def test_a_program_finds_the_key_in_nothing_that_it_is_handed(monkeypatch,
             assert (server.requests == []) is (certificate == "expired")
 
 
-@pytest.mark.rule("R-10")
 async def test_a_key_that_no_header_can_hold_is_refused_without_its_words(
     make_client, server, caplog
 ):
@@ -89,7 +86,6 @@ async def test_a_key_that_no_header_can_hold_is_refused_without_its_words(
         assert KEY not in f"{found!r} {vars(error)} {error.__cause__!r} {caplog.text}"
 
 
-@pytest.mark.rule("R-10")
 async def test_a_reply_whose_broken_header_repeats_the_key_is_told_without_it(make_client, server):
     for line in ("X-Echo: {}\0", "{}", "X-Echo\x01{}: 1"):
         server.requests.clear()

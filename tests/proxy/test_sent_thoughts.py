@@ -69,7 +69,6 @@ async def test_in_a_tool_loop_the_thought_goes_back_with_its_call_and_older_ones
     ]
 
 
-@pytest.mark.rule("R-45")
 async def test_older_thoughts_go_back_where_the_template_keeps_them(server, make_client):
     for keeps in (True, False, None):
         server.requests.clear()
@@ -84,7 +83,6 @@ async def test_older_thoughts_go_back_where_the_template_keeps_them(server, make
         assert thoughts == [None, "Be kind." if keeps else None, None, "The file will tell.", None]
 
 
-@pytest.mark.rule("R-45", "R-12")
 async def test_each_product_gets_thoughts_in_its_own_fields_and_unknown_ones_get_none(
     server, make_client
 ):
@@ -104,7 +102,6 @@ async def test_each_product_gets_thoughts_in_its_own_fields_and_unknown_ones_get
         assert not _FIELDS & {name for place in (0, 1, 2, 4) for name in sent[place]}
 
 
-@pytest.mark.rule("R-13")
 async def test_a_server_that_refuses_thoughts_is_asked_without_them_and_that_is_remembered(
     server, client
 ):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from lmchat.domain.event import ModelLoading, RequestSent
 from lmchat.domain.product import Product
 from lmchat.domain.remembered import Remembered
@@ -46,7 +44,6 @@ async def test_a_model_is_asleep_from_the_look_on_that_says_so(server, client):
     assert await state_of(client, endpoint) is LoadState.LOADED
 
 
-@pytest.mark.rule("R-29")
 async def test_nothing_that_may_wake_it_is_asked_for_a_look_or_a_list_or_a_count(server, client):
     doze(llama_cpp(server), is_sleeping=True)
     endpoint = endpoint_of(server)

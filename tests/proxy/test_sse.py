@@ -52,7 +52,7 @@ TABLE = {
 }
 
 
-@pytest.mark.rule("R-38", "R-39")
+@pytest.mark.rule("R-39")
 @pytest.mark.parametrize("every", [None, 1, 2, 3, 5])
 @pytest.mark.parametrize("name", TABLE)
 def test_bytes_become_the_events_of_the_standard_however_they_are_cut(name, every):
@@ -60,7 +60,6 @@ def test_bytes_become_the_events_of_the_standard_however_they_are_cut(name, ever
     assert read(data, every=every) == expected
 
 
-@pytest.mark.rule("R-39")
 @given(st.lists(st.binary(max_size=40)), st.data())
 def test_any_split_of_any_bytes_gives_the_same_events(pieces, data):
     whole = b"\n".join(pieces) if data.draw(st.booleans()) else b"".join(pieces)
@@ -90,7 +89,6 @@ def test_a_line_without_end_is_malformed_before_it_fills_the_memory(monkeypatch)
         reader.feed(b"x")
 
 
-@pytest.mark.rule("R-37")
 def test_an_event_of_endless_lines_is_malformed(monkeypatch):
     monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
     reader = SseReader()

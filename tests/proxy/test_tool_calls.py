@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.event import RequestAdapted
@@ -88,7 +87,6 @@ TABLE = {
 }
 
 
-@pytest.mark.rule("R-20")
 def test_fragments_are_put_together():
     for name, (chunks, found) in TABLE.items():
         assert put_together(*chunks) == found, name

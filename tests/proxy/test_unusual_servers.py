@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.config.settings import TimeoutSettings
 from lmchat.domain.event import ModelLoading
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, LoadState, Verdict
@@ -13,7 +12,6 @@ from tests.support.scripted_products import CHAT, LLAMA, chat_reply, guarded, mo
 from tests.support.scripted_server import (
     DONE,
     Cut,
-    Hold,
     body_reply,
     finish,
     json_reply,
@@ -41,27 +39,15 @@ async def test_a_wrapper_that_passes_on_the_name_of_its_engine_stays_itself(serv
 
 
 async def test_each_state_that_a_router_tells_is_understood(server, make_client):
-    for status, state, verdict in (
-        ({"value": "loaded"}, LoadState.LOADED, Verdict.READY),
-        ({"value": "sleeping"}, LoadState.ASLEEP, Verdict.READY),
-        ({"value": "loading"}, LoadState.LOADING, Verdict.LOADING),
-        ({"value": "downloading"}, LoadState.LOADING, Verdict.LOADING),
-        ({"value": "unloaded"}, LoadState.NOT_LOADED, Verdict.NO_MODEL),
-        (
-            {"value": "unloaded", "failed": True, "exit_code": 1},
-            LoadState.NOT_LOADED,
-            Verdict.NO_MODEL,
-        ),
-        ({"value": "unloaded", "exit_code": -9}, LoadState.NOT_LOADED, Verdict.NO_MODEL),
-        ({"value": "dreaming"}, LoadState.UNKNOWN, Verdict.READY),
-        ({"value": 7, "failed": "no", "args": "x"}, LoadState.UNKNOWN, Verdict.READY),
+    for told, state, verdict in (
+        ("loaded", LoadState.LOADED, Verdict.READY),
+        ("sleeping", LoadState.ASLEEP, Verdict.READY),
+        ("loading", LoadState.LOADING, Verdict.LOADING),
+        ("downloading", LoadState.LOADING, Verdict.LOADING),
+        ("unloaded", LoadState.NOT_LOADED, Verdict.NO_MODEL),
+        (7, LoadState.UNKNOWN, Verdict.READY),
     ):
-        server.requests.clear()
-        client = make_client()
-        row = {"id": "m", "object": "model", "owned_by": "llamacpp", "status": status}
-        server.on("GET /v1/models", json_reply({"object": "list", "data": [row]}, headers=LLAMA))
-        server.on("GET /props", json_reply({"role": "router"}, headers=LLAMA))
-        candidate = await client.check(endpoint_of(server))
+        candidate = await make_client().check(endpoint_of(products.router(server, m=told)))
         assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, verdict)
         assert [model.state for model in candidate.models] == [state]
         assert candidate.next_step or verdict is Verdict.READY
@@ -106,24 +92,6 @@ async def test_a_newer_jan_tells_what_it_could_start_and_an_older_one_what_runs(
         assert [model.model_id for model in candidate.models] == names
         states = [LoadState.LOADED, LoadState.NOT_LOADED][: len(names)]
         assert [model.state for model in candidate.models] == states
-
-
-@pytest.mark.parametrize(
-    "props",
-    [
-        raw_reply(Cut()),
-        pytest.param(raw_reply(Hold()), marks=pytest.mark.slow),
-        text_reply("x" * (17 << 20)),
-    ],
-)
-async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(
-    server, make_client, props
-):
-    client = make_client(timeouts=TimeoutSettings(health_s=3))
-    products.llama_cpp(server).on("GET /props", props)
-    candidate = await client.check(endpoint_of(server))
-    assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, Verdict.READY)
-    assert [model.model_id for model in candidate.models] == ["tiny.gguf"]
 
 
 ODD_NAMES = ["tiny\x07 model", "a\nb", "\x1b[31mred", "x" * 2000, " "]
