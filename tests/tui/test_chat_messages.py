@@ -10,9 +10,9 @@ from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 
 async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path):
-    async with ready_desktop(
-        tmp_path, answer_steps("First one."), answer_steps("Second one."), asked=["hello"]
-    ) as desk:
+    gate = asyncio.Event()
+    scripts = answer_steps("First one."), answer_steps("Second one."), half("Th", gate, "ird.")
+    async with ready_desktop(tmp_path, *scripts, asked=["hello"]) as desk:
         await desk.press("ctrl+r", sees="Second one.")
         await desk.until(lambda: not desk.conversation.is_running)
         await shown(desk, "2/2")
@@ -26,43 +26,44 @@ async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path
         assert sent(desk.backend) == ["hello", "hello"]
         assert await desk.texts_on_disk() == ["hello", "Second one."]
 
+        await desk.press("escape", "ctrl+r", sees="Th")
+        await desk.press("alt+up", "left_square_bracket", sees="Second one.")
+        gate.set()  # while another version is shown
+        await desk.at_rest()
+        await desk.app.open_sessions.save_all()
+        assert "Second one." in desk.text
+        tree = await desk.store.tree(desk.session_id)
+        assert [m.text for m in tree] == ["hello", "First one.", "Second one.", "Third."]
+        await desk.press("right_square_bracket", sees="Third.")
 
-async def test_r_on_a_prompt_answers_it_once_more(tmp_path):
-    backend = ScriptedBackend(answer_steps("A."), answer_steps("B."), answer_steps("C."))
-    async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:
+
+async def test_a_prompt_is_answered_once_more_edited_and_sent_again(tmp_path):
+    scripts = [answer_steps(text) for text in ("A.", "B.", "C.", "D.")]
+    async with ready_desktop(tmp_path, *scripts, asked=["one", "two"]) as desk:
         await desk.press("alt+up", "alt+up", "alt+up", "alt+up", "r")
         await desk.at_rest(requests=3)
-        assert sent(backend) == ["one", "two", "one"]
+        assert sent(desk.backend) == ["one", "two", "one"]
         assert desk.texts == ["one", "C."]
         await shown(desk, "C.")
         await gone(desk, "two")
         tree = await desk.store.tree(desk.session_id)
         assert [m.text for m in tree] == ["one", "A.", "two", "B.", "C."]
 
-
-async def test_a_prompt_is_edited_and_sent_again(tmp_path):
-    async with ready_desktop(
-        tmp_path, answer_steps("A."), answer_steps("B."), asked=["one"]
-    ) as desk:
-        await desk.press("x", "alt+up", "alt+up", "e")
+        await desk.press("escape", "x", "alt+up", "alt+up", "e")
+        await shown(desk, "Esc cancel edit  Enter send again")
         assert desk.prompt_input.text == "one"
         assert isinstance(desk.app.focused, PromptInput)
-        await desk.press("!", "enter")
-        await desk.at_rest(requests=2)
-        assert sent(desk.backend) == ["one", "one!"]
+        await desk.press("alt+up", "escape")
+        await desk.press("escape", hides="cancel edit")
+        await desk.press("alt+up", "alt+up", "e", "!", "enter", sees="D.")
+        await desk.at_rest(requests=4)
+        assert sent(desk.backend)[3:] == ["one!"]
         await shown(desk, "one!")
-        assert await desk.texts_on_disk() == ["one!", "B."]
-        assert len(await desk.store.tree(desk.session_id)) == 4
-        assert desk.prompt_input.text == "x"  # what had been typed before
-
-
-async def test_an_edit_that_was_sent_is_not_called_cancelled(tmp_path):
-    gate = asyncio.Event()
-    async with ready_desktop(tmp_path, answer_steps("A."), half("B", gate), asked=["one"]) as desk:
-        await desk.press("alt+up", "alt+up", "e", "!", "enter", sees="B")
         assert "edit cancelled" not in desk.text
-        gate.set()
-        await desk.answered()
+        assert "cancel edit" not in desk.text
+        assert await desk.texts_on_disk() == ["one!", "D."]
+        assert len(await desk.store.tree(desk.session_id)) == 7
+        assert desk.prompt_input.text == "x"  # what had been typed before
 
 
 async def test_quitting_during_an_edit_keeps_what_was_typed_before_it(tmp_path):
@@ -74,7 +75,7 @@ async def test_quitting_during_an_edit_keeps_what_was_typed_before_it(tmp_path):
         await desk.prompt_is("xy\n\none!")
 
 
-async def test_what_was_typed_before_the_command_of_a_key_stays_the_draft_of_its_session(tmp_path):
+async def test_what_was_typed_before_begun_commands_is_the_draft_of_its_session(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         session_id = desk.session_id
         await desk.press("x", "y")
@@ -86,10 +87,6 @@ async def test_what_was_typed_before_the_command_of_a_key_stays_the_draft_of_its
         await desk.press("escape")
         assert desk.prompt_input.text == ""
         assert desk.app.open_sessions.drafts.text(session_id) == "xy"
-
-
-async def test_what_was_typed_between_two_begun_commands_is_kept(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await desk.press("x", "y")
         desk.chat.action_slash("/title ")
         desk.prompt_input.put("")
@@ -100,18 +97,9 @@ async def test_what_was_typed_between_two_begun_commands_is_kept(tmp_path):
         assert desk.prompt_input.text == "xy\n\nz"
 
 
-async def test_an_edit_ends_when_another_session_is_shown(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await desk.press("alt+up", "e", "ctrl+n")
-        await desk.prompt_is("")
-        await desk.ask("two")
-        assert desk.conversation.messages[0].text == "two"
-
-
-async def test_an_edit_ends_when_its_session_is_forked_or_deleted(tmp_path):
-    async with ready_desktop(
-        tmp_path, answer_steps("A."), answer_steps("B."), asked=["one"]
-    ) as desk:
+async def test_an_edit_ends_when_another_session_is_shown_or_its_own_forked_or_deleted(tmp_path):
+    scripts = [answer_steps(text) for text in ("A.", "B.", "C.", "D.")]
+    async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
         first_id = desk.session_id
         await desk.press("x", "alt+up", "alt+up", "e", "!", "alt+up", "f", sees="new session")
         assert desk.prompt_input.text == "x"
@@ -127,6 +115,11 @@ async def test_an_edit_ends_when_its_session_is_forked_or_deleted(tmp_path):
         await desk.press("enter")
         await desk.answered()
         assert sent(desk.backend)[2:] == ["y"]
+
+        await desk.press("alt+up", "e", "ctrl+n")
+        await desk.prompt_is("")
+        await desk.ask("two")
+        assert desk.texts == ["two", "D."]
 
 
 async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
@@ -182,62 +175,27 @@ async def test_fork_begins_a_session_that_goes_its_own_way(tmp_path):
         assert [m.text for m in kept] == ["one", "A.", "two", "B."]
 
 
-async def test_the_row_of_keys_says_that_one_edits_and_how_to_leave_that(tmp_path):
-    async with ready_desktop(
-        tmp_path, answer_steps("A."), answer_steps("B."), asked=["one"]
-    ) as desk:
-        await desk.press("alt+up", "e", sees="Esc cancel edit  Enter send again")
-        await desk.press("alt+up", "escape")
-        await desk.press("escape", hides="cancel edit")
-        await desk.press("alt+up", "e", "enter", sees="B.")
-        await gone(desk, "cancel edit")
-
-
-async def test_after_a_deletion_the_end_of_the_rest_is_shown(tmp_path):
+async def test_deleted_messages_come_back_and_a_running_answer_stops(tmp_path):
     tall = "\n\n".join(f"Paragraph {number}." for number in range(60))
-    async with ready_desktop(
-        tmp_path, answer_steps(tall), answer_steps("B."), asked=["one", "two"]
-    ) as desk:
+    scripts = answer_steps(tall), answer_steps("B."), half("Beta")
+    async with ready_desktop(tmp_path, *scripts, asked=["one", "two"]) as desk:
         await desk.press("alt+up", "alt+up", "d", hides="B.")
         await shown(desk, "Paragraph 59.")
         assert desk.log_view.viewport.is_following
         assert desk.log_view.focused_message.text == tall
         await desk.press("u", sees="B.")
         assert desk.log_view.focused_message.text == "B."
-
-
-async def test_the_last_message_can_be_brought_back_too(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("Alpha."), asked=["one"]) as desk:
-        await desk.press("alt+up", "alt+up", "d", hides="Alpha.")
-        await desk.press("u", sees="Alpha.")
-
-
-async def test_deleting_a_running_answer_stops_it_and_harms_no_other(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("Alpha."), half("Beta"), asked=["one"]) as desk:
-        await desk.say("two", sees="Beta")
-        await desk.say("three")
+        await desk.press("d", hides="B.")  # the last message
+        await desk.press("u", sees="B.")
+        await desk.press("escape")
+        await desk.say("three", sees="Beta")
+        await desk.say("four")
         await desk.press("alt+up", "d", hides="Beta")
         assert desk.backend.stopped == 1
-        assert await desk.texts_on_disk() == ["one", "Alpha.", "two"]
-        assert desk.texts == ["one", "Alpha.", "two"]
-        assert desk.prompt_input.text == "three"
-        assert len(desk.backend.requests) == 2
-
-
-async def test_another_version_is_shown_while_an_answer_runs_and_both_are_kept(tmp_path):
-    gate = asyncio.Event()
-    async with ready_desktop(
-        tmp_path, answer_steps("Alpha."), half("Be", gate, "ta."), asked=["one"]
-    ) as desk:
-        await desk.press("ctrl+r", sees="Be")
-        await desk.press("alt+up", "left_square_bracket", sees="Alpha.")
-        gate.set()
-        await desk.at_rest()
-        await desk.app.open_sessions.save_all()
-        assert "Alpha." in desk.text
-        tree = await desk.store.tree(desk.session_id)
-        assert [m.text for m in tree] == ["one", "Alpha.", "Beta."]
-        await desk.press("right_square_bracket", sees="Beta.")
+        assert await desk.texts_on_disk() == ["one", tall, "two", "B.", "three"]
+        assert desk.texts == ["one", tall, "two", "B.", "three"]
+        assert desk.prompt_input.text == "four"
+        assert len(desk.backend.requests) == 3
 
 
 async def test_the_system_prompt_changes_while_an_answer_runs_and_harms_neither(tmp_path):

@@ -4,8 +4,8 @@ import asyncio
 import re
 from unittest.mock import AsyncMock
 
-import pytest
 from msgspec.structs import replace
+from textual.widgets import Input
 
 from lmchat.domain.product import Product
 from lmchat.domain.remembered import Remembered
@@ -15,7 +15,7 @@ from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
-from tests.support.desktop import half, hold, ready_desktop, shown
+from tests.support.desktop import gone, half, hold, ready_desktop, shown
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer_steps, candidate, model
 
 QWEN, GEMMA = model(), model("gemma-3-4b")
@@ -36,103 +36,81 @@ async def picker(desk) -> ModelPicker:
 
 
 async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_whole_talk(tmp_path):
-    backend = two(answer_steps("From qwen."), answer_steps("From gemma."))
+    named = [
+        step for step in answer_steps("Gemma too.") if getattr(step, "model", "") != "qwen3-8b"
+    ]
+    backend = two(answer_steps("From qwen."), named, answer_steps("From gemma."))
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
+        gate = hold(backend, "detect")
+        await desk.press("a", "b")
+        await picker(desk)  # at once, from what is known
+        await shown(desk, "gemma-3-4b", "updated 40 s ago")
+        gate.set()
+        await shown(desk, "updated 0 s ago")
+        await desk.press("down", "down", "escape", leads_to=ChatScreen)
+        assert desk.target.model_id == "qwen3-8b"
+        assert desk.prompt_input.text == "ab"
+        assert backend.loaded == []
+
+        await desk.press("alt+up", "R", leads_to=ModelPicker)  # another one answers once more
+        await desk.press(*"gem", sees="1 of 4")
+        await desk.press("enter", leads_to=ChatScreen)
+        await shown(desk, "Gemma too.", "2/2", "gemma-3-4b · TTFT")
+        await desk.answered()
+        assert desk.target.model_id == "qwen3-8b"
+        await desk.press("escape")
         await picker(desk)
         await desk.press(*"gem", sees="1 of 4")
         await desk.press("enter", leads_to=ChatScreen, sees="● gemma-3-4b")
         await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the model")
-        await desk.ask("two", 2)
-        assert [request.model for request in backend.requests] == ["qwen3-8b", "gemma-3-4b"]
-        assert [m.text for m in backend.requests[1].messages] == ["one", "From qwen.", "two"]
+        await desk.press("enter")
+        await desk.answered(2)
+        assert [one.model for one in backend.requests] == ["qwen3-8b", "gemma-3-4b", "gemma-3-4b"]
+        assert [m.text for m in backend.requests[2].messages] == ["one", "Gemma too.", "ab"]
         await desk.until(
             lambda: desk.remembered[-1].recent[0] == (ENDPOINT.url, "gemma-3-4b"), "the newest"
         )
 
 
-async def test_another_model_answers_once_more_and_the_model_in_use_stays(tmp_path):
-    named = [
-        step for step in answer_steps("From gemma.") if getattr(step, "model", "") != "qwen3-8b"
-    ]
-    backend = two(answer_steps("From qwen."), named)
-    async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
-        await desk.press("alt+up", "R", leads_to=ModelPicker)
-        await desk.press(*"gem", sees="1 of 4")
-        await desk.press("enter", leads_to=ChatScreen)
-        await shown(desk, "From gemma.", "2/2", "gemma-3-4b · TTFT")
-        assert [request.model for request in backend.requests] == ["qwen3-8b", "gemma-3-4b"]
-        assert desk.target.model_id == "qwen3-8b"
-
-
-async def test_esc_leaves_all_as_it_was(tmp_path):
-    async with ready_desktop(tmp_path, backend=two()) as desk:
-        await desk.press("a", "b")
-        await picker(desk)
-        await desk.press("down", "down", "escape")
-        assert desk.target.model_id == "qwen3-8b"
-        assert desk.prompt_input.text == "ab"
-        assert desk.backend.loaded == []
-
-
-async def test_choosing_a_model_that_is_not_loaded_loads_it(tmp_path):
-    async with ready_desktop(tmp_path, backend=two()) as desk:
-        await desk.press("ctrl+o", *"phi", "enter")
-        await desk.until(lambda: desk.backend.loaded == ["phi4-14b"], "the load")
-        assert desk.target.model_id == "phi4-14b"
-        await shown(desk, "loaded phi4-14b")
-
-
-async def test_ctrl_l_loads_and_unloads_in_the_picker_which_stays(tmp_path):
+async def test_a_model_is_loaded_and_unloaded_with_the_options_that_its_server_takes(tmp_path):
+    plain = replace(COLD, model_id="plain-1b", product=Product.LLAMA_CPP)
     backend = two()
+    backend.candidates = (candidate(Verdict.READY, QWEN, GEMMA, COLD, plain),)
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
-        await desk.press(*"phi", "ctrl+l")
-        await desk.until(lambda: backend.loaded == ["phi4-14b"], "the load")
-        backend.candidates = (candidate(Verdict.READY, QWEN, GEMMA, model("phi4-14b"), EMBED),)
-        await desk.press("ctrl+r", sees="● phi4-14b")
-        await desk.press("ctrl+l")
-        await desk.until(lambda: backend.loaded == [], "the unload")
-        assert isinstance(desk.app.screen, ModelPicker)
-
-
-async def test_a_model_is_loaded_with_the_options_that_its_server_takes(tmp_path):
-    backend = two()
-    async with ready_desktop(tmp_path, backend=backend) as desk:
+        await desk.press(
+            *"plain", "ctrl+g", sees="llama.cpp takes no options when it loads a model."
+        )
+        assert "llama-server -c TOKENS" in desk.text
+        await desk.press("escape")
         await picker(desk)
         await desk.press(*"phi", "ctrl+g", leads_to=AskDialog, sees="flash_attention=on")
-        await desk.press(*"16384 flash_attn=on", "enter", sees="takes no flash_attn here")
+        for typed, words in (
+            ("0", "context must be a whole number of at least 1."),
+            ("8192 num_experts=x", "num_experts must be a whole number of at least 1."),
+            ("8192 flash_attention=1", "flash_attention must be on or off."),
+            ("16384 flash_attn=on", "takes no flash_attn here"),
+        ):
+            desk.app.screen.query_one(Input).value = typed
+            await desk.press("enter", sees=words)
         assert backend.loaded == []
-        await desk.press(*["backspace"] * len("n=on"), *"ention=on", "enter", leads_to=ModelPicker)
+        desk.app.screen.query_one(Input).value = "16384 flash_attention=on"
+        await desk.press("enter", leads_to=ModelPicker)
         await desk.until(lambda: backend.loaded == ["phi4-14b"], "the load")
         wanted = LoadOptions(context=16384, others={"flash_attention": True})
         assert backend.load_options == [wanted]
 
-
-@pytest.mark.parametrize(
-    ("typed", "words"),
-    [
-        ("0", "context must be a whole number of at least 1."),
-        ("8192 num_experts=x", "num_experts must be a whole number of at least 1."),
-        ("8192 flash_attention=1", "flash_attention must be on or off."),
-    ],
-)
-async def test_a_wrong_value_of_a_load_option_is_told_and_loads_nothing(tmp_path, typed, words):
-    backend = two()
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await picker(desk)
-        await desk.press(*"phi", "ctrl+g", leads_to=AskDialog)
-        await desk.press(*typed, "enter", sees=words)
-        assert backend.loaded == []
-
-
-async def test_a_server_that_takes_no_options_says_where_the_window_is_set(tmp_path):
-    cold = replace(COLD, product=Product.LLAMA_CPP)
-    backend = ScriptedBackend(candidates=[candidate(Verdict.READY, QWEN, cold)])
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await picker(desk)
-        await desk.press(*"phi", "ctrl+g", sees="llama.cpp takes no options when it loads a model.")
-        assert "llama-server -c TOKENS" in desk.text
-        assert backend.loaded == []
+        backend.candidates = (candidate(Verdict.READY, QWEN, GEMMA, model("phi4-14b")),)
+        await desk.press("ctrl+r", sees="● phi4-14b")
+        await desk.press("ctrl+l")
+        await desk.until(lambda: backend.loaded == [], "the unload")
+        assert isinstance(desk.app.screen, ModelPicker)
+        backend.candidates = (candidate(Verdict.READY, QWEN, GEMMA, COLD),)
+        await desk.press("ctrl+r", hides="● phi4-14b")
+        await desk.press("enter", leads_to=ChatScreen)  # choosing it loads it, too
+        await desk.until(lambda: backend.loaded == ["phi4-14b"], "the load")
+        assert desk.target.model_id == "phi4-14b"
+        await shown(desk, "loaded phi4-14b")
 
 
 class Loading:
@@ -154,8 +132,8 @@ class Loading:
             self.ended.append(wanted.model_id)
 
 
-async def test_the_picker_shows_how_far_loading_is_and_control_l_stops_it(tmp_path):
-    backend = two()
+async def test_loading_shows_how_far_it_is_stops_by_control_l_and_happens_once(tmp_path):
+    backend = two(answer_steps("From phi."))
     loading = Loading(backend)
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
@@ -171,16 +149,6 @@ async def test_the_picker_shows_how_far_loading_is_and_control_l_stops_it(tmp_pa
         await desk.press("ctrl+l")
         await desk.until(lambda: len(loading.begun) == 2, "a second load")
         assert isinstance(desk.app.screen, ModelPicker)
-        loading.gate.set()
-
-
-async def test_a_model_that_is_being_loaded_is_not_loaded_twice_when_it_is_chosen(tmp_path):
-    backend = two(answer_steps("From phi."))
-    loading = Loading(backend)
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await picker(desk)
-        await desk.press(*"phi", "ctrl+l")
-        await desk.until(lambda: loading.begun == ["phi4-14b"], "the load")
         await desk.press("enter", leads_to=ChatScreen)
         loading.tell(0.7)
         await shown(desk, "loading phi4-14b 70 %")
@@ -189,10 +157,8 @@ async def test_a_model_that_is_being_loaded_is_not_loaded_twice_when_it_is_chose
         assert backend.requests == [], "what is said waits"
         loading.gate.set()
         await desk.answered()
-        assert (loading.begun, [one.model for one in backend.requests]) == (
-            ["phi4-14b"],
-            ["phi4-14b"],
-        )
+        assert loading.begun == ["phi4-14b"] * 2, "it was not loaded twice"
+        assert [one.model for one in backend.requests] == ["phi4-14b"]
 
 
 NO_LOADS = ServerRejected(
@@ -200,88 +166,60 @@ NO_LOADS = ServerRejected(
 )
 
 
-async def test_who_cannot_load_on_request_is_asked_all_the_same(tmp_path):
+async def test_who_cannot_load_on_request_says_so_when_it_is_asked_to_and_answers(tmp_path):
     backend = two(answer_steps("From phi."))
-    backend.load = AsyncMock(side_effect=NO_LOADS)
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.press("ctrl+o", *"phi", "enter")
-        await desk.until(lambda: desk.target.model_id == "phi4-14b", "the switch")
-        await desk.ask("one")
-        assert [one.model for one in backend.requests] == ["phi4-14b"]
-        assert "cannot load" not in desk.text
-
-
-async def test_who_cannot_load_on_request_says_so_when_it_is_asked_to(tmp_path):
-    backend = two()
     backend.load = AsyncMock(side_effect=NO_LOADS)
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
         await desk.press(*"phi", "ctrl+l", sees="cannot load")
-
-
-async def test_the_picker_opens_at_once_from_what_is_known(tmp_path):
-    backend = two()
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        gate = hold(backend, "detect")
-        await picker(desk)
-        await shown(desk, "gemma-3-4b")
-        assert "updated 40 s ago" in desk.text
-        gate.set()
-        await shown(desk, "updated 0 s ago")
-
-
-async def test_a_refresh_that_fails_keeps_the_old_list_and_says_so(tmp_path):
-    backend = two()
-    async with ready_desktop(tmp_path, backend=backend) as desk:
+        await desk.press("escape", leads_to=ChatScreen)
+        desk.app.clear_notifications()
+        await desk.press("ctrl+o", *"phi", "enter", leads_to=ChatScreen)
+        await desk.until(lambda: desk.target.model_id == "phi4-14b", "the switch")
+        await desk.ask("one")
+        assert [one.model for one in backend.requests] == ["phi4-14b"]
+        assert "cannot load" not in desk.text
         backend.detect = AsyncMock(side_effect=ServerUnavailable("Nothing answers."))
         await picker(desk)
-        await shown(desk, "Nothing answers.")
-        assert "gemma-3-4b" in desk.text
+        await shown(desk, "Nothing answers.", "gemma-3-4b")
 
 
-@pytest.mark.parametrize("how", ["alt+2", "/model 2", "/model judge-1b"])
-async def test_a_decision_model_that_was_used_before_is_refused_with_the_reason(tmp_path, how):
+async def test_a_model_is_chosen_by_its_number_or_name_but_no_decision_model(tmp_path):
     judge = model("judge-1b", is_decision=True)
-    last = Remembered(recent=((ENDPOINT.url, "judge-1b"), (ENDPOINT.url, "qwen3-8b")))
-    backend = ScriptedBackend(candidates=[candidate(Verdict.READY, judge, QWEN)])
+    used = ("judge-1b", "qwen3-8b", "gemma-3-4b")
+    last = Remembered(recent=tuple((ENDPOINT.url, name) for name in used))
+    backend = ScriptedBackend(candidates=[candidate(Verdict.READY, judge, QWEN, GEMMA)])
     async with ready_desktop(tmp_path, backend=backend, remembered=last) as desk:
         words = "judge-1b makes decisions and cannot chat"
-        await (desk.press(how, sees=words) if how == "alt+2" else desk.say(how, sees=words))
         assert desk.target.model_id == "qwen3-8b"
-
-
-async def test_a_sleeping_model_is_woken_by_the_key_that_loads(tmp_path):
-    backend = ScriptedBackend(
-        candidates=[candidate(Verdict.READY, replace(QWEN, state=LoadState.ASLEEP))]
-    )
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await picker(desk)
-        await desk.press("ctrl+l")
-        await desk.until(lambda: backend.loaded == ["qwen3-8b"], "the load")
-
-
-async def test_after_the_answer_of_a_sleeping_model_its_state_is_looked_at(tmp_path):
-    backend = ScriptedBackend(
-        candidates=[candidate(Verdict.READY, replace(QWEN, state=LoadState.ASLEEP))]
-    )
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.until(lambda: re.search("Model +asleep", desk.text), "the state")
-        backend.candidates = (candidate(Verdict.READY, QWEN),)
-        await desk.say("Hello")
-        await desk.until(lambda: re.search("Model +loaded", desk.text), "the next look")
-
-
-async def test_a_model_is_chosen_by_its_number_or_name(tmp_path):
-    last = Remembered(recent=((ENDPOINT.url, "qwen3-8b"), (ENDPOINT.url, "gemma-3-4b")))
-    async with ready_desktop(tmp_path, backend=two(), remembered=last) as desk:
+        await desk.press("alt+2", sees=words)
+        for line in ("/model 2", "/model judge-1b"):
+            desk.app.clear_notifications()
+            await gone(desk, words)
+            await desk.say(line, sees=words)
+            desk.prompt_input.put("")
         await desk.press("alt+7", sees="no recent model 7")
         assert desk.target.model_id == "qwen3-8b"
-        await desk.press("alt+2")
+        await desk.press("alt+3")
         await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the switch by a key")
         await desk.say("/model qwen3-8b")
         await desk.until(lambda: desk.target.model_id == "qwen3-8b", "the switch by a name")
         await desk.say("/model 2")
         await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the switch by a number")
+
+
+async def test_a_sleeping_model_is_woken_by_the_key_that_loads_or_by_a_prompt(tmp_path):
+    asleep = replace(QWEN, state=LoadState.ASLEEP)
+    backend = ScriptedBackend(candidates=[candidate(Verdict.READY, asleep)])
+    async with ready_desktop(tmp_path, backend=backend) as desk:
+        await desk.until(lambda: re.search("Model +asleep", desk.text), "the state")
+        await picker(desk)
+        await desk.press("ctrl+l")
+        await desk.until(lambda: backend.loaded == ["qwen3-8b"], "the load")
+        await desk.press("escape")
+        backend.candidates = (candidate(Verdict.READY, QWEN),)
+        await desk.say("Hello")
+        await desk.until(lambda: re.search("Model +loaded", desk.text), "the next look")
 
 
 async def test_a_switch_while_an_answer_streams_holds_from_the_next_turn(tmp_path):
