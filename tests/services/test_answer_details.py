@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.event import (
@@ -107,78 +106,44 @@ async def why_slow(store, *scripts: TimedScript) -> str:
     return lines[0] if "Slow" in lines[0] else ""
 
 
-@pytest.mark.parametrize(
-    ("events", "cause"),
-    [
-        (
-            [(0, RequestSent()), (0, ModelLoading()), (4.1, READING)],
-            " because the model was loaded first (4.1 s)",
-        ),
-        (
-            [(0, RequestSent()), (0, ModelLoading(is_asleep=True)), (4.1, READING)],
-            " because the server was asleep (4.1 s)",
-        ),
-        (
-            [(0, RequestQueued()), (3, RequestSent())],
-            " because it waited for another answer (3.0 s)",
-        ),
-        (
-            [(0, RequestSent()), (0.3, ReasoningDelta(text="Hm.")), (31, ReasoningDelta(text="."))],
-            " because it thought for 31 s",
-        ),
-        ([(0, RequestSent()), (5, READING)], "; no cause was measured"),
-    ],
-)
-async def test_each_cause_of_a_long_wait_is_named(store, events, cause):
-    assert await why_slow(store, script(*events)) == f"Slow{cause}."
-
-
-async def test_the_end_of_loading_that_no_server_reported_has_no_time(store):
-    events = [(0.0, RequestSent()), (0.0, ModelLoading())]
-    words = "Slow because the model was loaded first."
-    assert await why_slow(store, script(*events, wait_s=5)) == words
-
-
-async def test_the_tokens_of_a_long_prompt_are_named_with_their_time(store):
-    reading = script(wait_s=6, prompt_tokens=6000, cached_tokens=0, prompt_tokens_per_second=1000.0)
-    words = "Slow because 6 000 prompt tokens were read (6.0 s)."
-    assert await why_slow(store, reading) == words
-
-
-async def test_a_nearly_full_window_is_named_where_the_answer_is_written_slowly(store):
+async def test_each_cause_of_a_long_wait_is_named(store):
+    sent, hm, dot = RequestSent(), ReasoningDelta(text="Hm."), ReasoningDelta(text=".")
+    loading, waking = ModelLoading(), ModelLoading(is_asleep=True)
+    read_prompt = script(
+        wait_s=6, prompt_tokens=6000, cached_tokens=0, prompt_tokens_per_second=1000.0
+    )
     full = script(prompt_tokens=8000, tokens_per_second=12.0)
-    words = "Slow because the window was nearly full (8 002 of 8 192 tokens)."
-    assert await why_slow(store, full) == words
+    for slow, words in (
+        (script((0, sent), (0, loading), (4.1, READING)), " the model was loaded first (4.1 s)."),
+        (script((0, sent), (0, loading), wait_s=5), " the model was loaded first."),
+        (script((0, sent), (0, waking), (4.1, READING)), " the server was asleep (4.1 s)."),
+        (script((0, RequestQueued()), (3, sent)), " it waited for another answer (3.0 s)."),
+        (script((0, sent), (0.3, hm), (31, dot)), " it thought for 31 s."),
+        (read_prompt, " 6 000 prompt tokens were read (6.0 s)."),
+        (full, " the window was nearly full (8 002 of 8 192 tokens)."),
+    ):
+        assert await why_slow(store, slow) == f"Slow because{words}"
+    assert await why_slow(store, script((0, sent), (5, READING))) == "Slow; no cause was measured."
+    for usual in (QUICK, script(wait_s=0.7), script(tokens_per_second=30.0)):
+        assert await why_slow(store, usual) == ""
 
 
-@pytest.mark.parametrize("slow", [QUICK, script(wait_s=0.7), script(tokens_per_second=30.0)])
-async def test_an_answer_of_normal_speed_has_no_such_line(store, slow):
-    assert await why_slow(store, slow) == ""
-
-
-async def test_the_median_of_fewer_than_five_answers_or_of_another_model_says_nothing(store):
-    conversation = begin(store, TimedBackend(*[QUICK] * 5, script(wait_s=9)))
-    for _ in range(5):
-        await ask(conversation)
-    other = replace(LLAMA, model=model("other"))
-    for _ in range(4):
-        answer = await ask(conversation, other)
-        assert not (await shown(store, answer))[0].startswith("Slow")
-
-
-async def test_the_line_is_the_same_after_later_slow_answers(store):
+async def test_the_line_compares_with_five_earlier_answers_of_the_same_model(store):
     conversation = begin(store, TimedBackend(*[QUICK] * 5, script(wait_s=9)))
     for _ in range(6):
         answer = await ask(conversation)
-    before = await shown(store, answer)
-    for _ in range(8):
-        await ask(conversation)
-    assert await shown(store, answer) == before
-    assert before[:3] == [
+    lines = await shown(store, answer)
+    assert lines[:3] == [
         "Slow; no cause was measured.",
         "First word after 9.0 s; the median of 5 earlier answers is 0.3 s.",
         "",
     ]
+    other = replace(LLAMA, model=model("other"))
+    for _ in range(4):
+        later = await ask(conversation, other)
+        assert not (await shown(store, later))[0].startswith("Slow")
+        await ask(conversation)
+    assert await shown(store, answer) == lines
 
 
 # The other lines

@@ -112,7 +112,6 @@ async def test_llama_cpp_is_told_the_id_of_the_answer_and_the_model_of_the_reque
     [
         pytest.param(text_reply("File Not Found", status=404), id="404"),
         pytest.param(json_reply({"success": False, "message": "not enabled"}), id="not enabled"),
-        pytest.param(json_reply({"error": {"message": "broken"}}, status=500), id="500"),
     ],
 )
 async def test_a_llama_cpp_that_refuses_gets_a_request_that_continues_behind_the_thought(
@@ -162,36 +161,23 @@ async def test_the_figures_of_both_requests_are_those_of_one_answer(store):
     assert backend.requests[0].request_id != backend.requests[1].request_id
 
 
-async def test_a_key_before_the_thought_ends_it_at_its_first_piece(store):
-    backend = ScriptedBackend(
-        [RequestSent(), ReasoningDelta(text="Hm."), TextDelta(text="Four."), END]
-    )
+async def test_a_key_before_the_thought_ends_it_and_further_keys_do_nothing(store):
+    hm, well = ReasoningDelta(text="Hm."), ReasoningDelta(text="Well.")
+    backend = ScriptedBackend([RequestSent(), hm, well, TextDelta(text="Four."), END])
     conversation = begin(backend, store)
-    events = conversation.send("x", settings_for(Product.LLAMA_CPP))
-    async with aclosing(events) as stream:
+    assert answer_now(conversation) == NOT_THINKING
+    async with aclosing(conversation.send("x", settings_for(Product.LLAMA_CPP))) as stream:
         async for event in stream:
             if isinstance(event, RequestSent):
                 assert answer_now(conversation) == ""
                 assert backend.thoughts_to_end == []
-    assert backend.thoughts_to_end == [backend.requests[0].request_id]
-
-
-async def test_further_keys_do_nothing_and_none_works_outside_a_thought(store):
-    backend = ScriptedBackend(
-        [ReasoningDelta(text="Hm."), ReasoningDelta(text="Well."), TextDelta(text="Four."), END]
-    )
-    conversation = begin(backend, store)
-    assert answer_now(conversation) == NOT_THINKING
-    events = conversation.send("x", settings_for(Product.LLAMA_CPP))
-    async with aclosing(events) as stream:
-        async for event in stream:
             if isinstance(event, ReasoningDelta):
                 assert answer_now(conversation) == ""
                 assert not can_answer_now(conversation)
             if isinstance(event, TextDelta):
                 assert answer_now(conversation) == NOT_THINKING
     assert answer_now(conversation) == NOT_THINKING
-    assert len(backend.thoughts_to_end) == 1
+    assert backend.thoughts_to_end == [backend.requests[0].request_id]
     assert len(backend.requests) == 1
 
 

@@ -38,11 +38,20 @@ def names(rows) -> list[str]:
     return [row.model.model_id for row in rows]
 
 
-async def test_recent_ones_first_in_their_order_and_embedding_models_last():
+async def test_models_are_listed_with_recent_ones_first_names_of_servers_and_own_speeds():
     recent = Remembered(recent=((OTHER.url, "llama3.2:3b"), (ENDPOINT.url, "gemma-3-4b")))
-    rows, _ = await Catalogue(backend(), Speeds({})).refresh(recent)
-    assert names(rows) == ["llama3.2:3b", "gemma-3-4b", "qwen3-8b", "nomic"]
-    assert [row.recent_index for row in rows] == [0, 1, None, None]
+    asked, speeds = backend(), Speeds({(ENDPOINT.url, "qwen3-8b"): 42.3})
+    catalogue = Catalogue(asked, speeds, names={OTHER.origin: "workstation"})
+    known, age_s = catalogue.cached_rows(recent)
+    assert (len(known), age_s, asked.checks) == (4, 40, 0)
+    rows, _ = await catalogue.refresh(recent)
+    assert [(row.model.model_id, row.recent_index, row.server_name) for row in rows] == [
+        ("llama3.2:3b", 0, "workstation"),
+        ("gemma-3-4b", 1, ""),
+        ("qwen3-8b", None, ""),
+        ("nomic", None, ""),
+    ]
+    assert [row.tokens_per_second for row in rows] == [None, None, 42.3, None]
 
 
 async def test_a_decision_model_stands_last_though_it_was_used_and_is_refused_by_its_name():
@@ -54,26 +63,6 @@ async def test_a_decision_model_stands_last_though_it_was_used_and_is_refused_by
     assert names(rows) == ["qwen3-8b", "judge", "nomic"]
     with pytest.raises(WrongUse, match="judge makes decisions and cannot chat"):
         matching_model("judge", rows)
-
-
-async def test_what_is_known_comes_without_asking_and_tells_its_age():
-    asked = backend()
-    rows, age_s = Catalogue(asked, Speeds({})).cached_rows(Remembered())
-    assert (len(rows), age_s, asked.checks) == (4, 40, 0)
-
-
-async def test_own_speeds_stand_beside_the_models():
-    speeds = {(ENDPOINT.url, "qwen3-8b"): 42.3}
-    rows, _ = await Catalogue(backend(), Speeds(speeds)).refresh(Remembered())
-    assert {row.model.model_id: row.tokens_per_second for row in rows}["qwen3-8b"] == 42.3
-
-
-async def test_a_server_of_the_users_own_goes_by_its_name():
-    catalogue = Catalogue(backend(), Speeds({}), names={OTHER.origin: "workstation"})
-    rows, _ = await catalogue.refresh(Remembered())
-    assert {row.model.model_id: row.server_name for row in rows if row.server_name} == {
-        "llama3.2:3b": "workstation"
-    }
 
 
 async def test_a_server_whose_list_fails_costs_its_own_models_alone():
@@ -101,25 +90,11 @@ class ExpectingBackend(ScriptedBackend):
         return await super().detect(expected=expected)
 
 
-@pytest.fixture
-def expecting():
-    return ExpectingBackend()
-
-
-@pytest.fixture
-def catalogue(expecting):
-    return Catalogue(expecting, None, expected=[OWN])
-
-
-async def test_a_typed_place_is_looked_at_once(catalogue, expecting):
-    catalogue.expect(TYPED)
-    catalogue.expect(TYPED)
+async def test_a_typed_place_is_looked_at_once_and_one_that_is_looked_at_anyway_stays():
+    asked = ExpectingBackend()
+    catalogue = Catalogue(asked, None, expected=[OWN])
     await catalogue.probe_all()
-    assert expecting.expected == (TYPED, OWN)
-
-
-async def test_a_place_that_is_looked_at_anyway_stays_what_it_is(catalogue, expecting):
+    for endpoint in (ENDPOINT, TYPED, TYPED):
+        catalogue.expect(endpoint)
     await catalogue.probe_all()
-    catalogue.expect(ENDPOINT)
-    await catalogue.probe_all()
-    assert expecting.expected == (OWN,)
+    assert asked.expected == (TYPED, OWN)

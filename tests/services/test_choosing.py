@@ -50,27 +50,16 @@ def settings(product: Product, **choice_of_tools: str) -> TurnSettings:
 
 
 async def test_tools_are_left_out_with_a_note_where_probabilities_exclude_them(store):
-    backend = ScriptedBackend(answer_steps("Yes."))
+    backend = ScriptedBackend(answer_steps("Yes."), answer_steps("Yes."))
     conversation = begin(backend, store)
     events = await read(conversation.send("Read", settings(Product.LLAMA_CPP)))
-    assert backend.requests[0].tools == ()
     (note,) = [event.note for event in events if isinstance(event, RequestAdapted)]
     assert "no probabilities for answers with tools" in note
     assert "/set logprobs default" in note
-
-
-async def test_tools_stay_where_they_go_together(store):
-    backend = ScriptedBackend(answer_steps("Yes."))
-    conversation = begin(backend, store)
     await read(conversation.send("Read", settings(Product.VLLM)))
-    assert len(backend.requests[0].tools) == 1
-
-
-async def test_a_tool_that_must_be_called_is_refused_before_anything_is_sent(store):
-    backend = ScriptedBackend()
-    conversation = begin(backend, store)
+    assert [len(request.tools) for request in backend.requests] == [0, 1]
     await read(conversation.send("Read", settings(Product.LLAMA_CPP, choice="required")))
-    assert backend.requests == []
+    assert len(backend.requests) == 2
     assert conversation.messages[-1].failure.kind == "unsupported"
 
 
@@ -114,35 +103,24 @@ def test_only_so_many_alternatives_of_one_answer_are_kept():
     assert 1000 < len(growing.choices) < 4000
 
 
-@pytest.mark.parametrize("start", ["", "Of course: "])
-def test_a_begun_answer_has_the_exact_text_up_to_the_token(start):
-    tokens = [choice("a "), choice(" b\n"), choice("c", "d ")]
-    answered = AnswerChoices(said(f"{start}a  b\nc", "Hm."), tokens)
-    begun = answered.begun_with(2, "d ")
-    assert begun.message.text == f"{start}a  b\nd "
-    assert begun.message.reasoning == "Hm."
-    assert begun.message.receipt.is_edited
-    assert [kept.token for kept in begun.choices] == ["a ", " b\n", "d "]
-    assert begun.choices[2].logprob == -2.0
-
-
-def test_a_token_of_the_thought_begins_an_answer_without_text():
+def test_a_begun_answer_has_the_exact_text_up_to_the_token():
+    for start in ("", "Of course: "):
+        tokens = [choice("a "), choice(" b\n"), choice("c", "d ")]
+        begun = AnswerChoices(said(f"{start}a  b\nc", "Hm."), tokens).begun_with(2, "d ")
+        assert (begun.message.text, begun.message.reasoning) == (f"{start}a  b\nd ", "Hm.")
+        assert begun.message.receipt.is_edited
+        assert [kept.token for kept in begun.choices] == ["a ", " b\n", "d "]
+        assert begun.choices[2].logprob == -2.0
+    late = TokenChoice(token="c", logprob=-1.0, text="xc")  # noqa: S106 - text came before it
+    begun = AnswerChoices(said("axc"), [choice("a"), late]).begun_with(1, "d")
+    assert begun.message.text == "axd"
     tokens = [choice("Hm", is_thought=True), choice(".", "!", is_thought=True), choice("Yes")]
     begun = AnswerChoices(said("Yes", "Hm."), tokens).begun_with(1, "!")
     assert (begun.message.reasoning, begun.message.text) == ("Hm!", "")
 
 
-def test_text_that_came_before_its_token_stays():
-    token = TokenChoice(token="c", logprob=-1.0, text="xc")  # noqa: S106 - no secret
-    begun = AnswerChoices(said("axc"), [choice("a"), token]).begun_with(1, "d")
-    assert begun.message.text == "axd"
-
-
-def test_a_part_of_a_character_is_refused():
+def test_a_part_of_a_character_and_a_token_whose_place_is_not_certain_are_refused():
     with pytest.raises(RequestInvalid, match="part of a character"):
         AnswerChoices(said("a"), [choice("a")]).begun_with(0, "\ufffd")
-
-
-def test_a_token_whose_place_is_not_certain_is_refused():
     with pytest.raises(RequestInvalid, match="not certain"):
         AnswerChoices(said("other"), [choice("a"), choice("b")]).begun_with(1, "c")

@@ -55,17 +55,6 @@ async def test_a_summary_takes_the_place_of_the_older_messages_on_a_new_branch(s
     ]
 
 
-async def test_a_changed_system_prompt_holds_on_the_new_branch(store):
-    conversation, backend = await talked(store, system_prompt="Be brief.", prompts=("a",))
-    await conversation.set_system_prompt("Be kind.")
-    for _ in range(3):
-        await read(conversation.send("more", SETTINGS))
-    await read(conversation.compact(PROMPT, SETTINGS))
-    assert texts(conversation.messages)[:2] == ["Be kind.", PROMPT]
-    await read(conversation.send("d", SETTINGS))
-    assert texts(backend.requests[-1].messages)[:2] == ["Be kind.", PROMPT]
-
-
 async def test_calls_stay_with_their_results_and_files_and_thoughts_may_be_older(store):
     box = toolbox(ScriptedHost())
     settings = TurnSettings(target=target(capabilities=("tools",)), toolbox=box)
@@ -89,17 +78,6 @@ async def test_calls_stay_with_their_results_and_files_and_thoughts_may_be_older
     assert conversation.messages[-1].text == "D."
 
 
-async def test_a_title_that_was_changed_during_a_stopped_summary_stays(store):
-    script = [RequestSent(), TextDelta(text="Sum"), asyncio.Event()]
-    conversation, _ = await talked(store, script)
-    turn = await reading(conversation.compact(PROMPT, SETTINGS), TextDelta)
-    conversation.rename("Garden")
-    turn.cancel()
-    await asyncio.wait([turn])
-    assert texts(conversation.messages) == list(TALK)
-    assert conversation.header.title == "Garden"
-
-
 async def test_what_does_not_fit_is_left_out_of_the_summary_which_says_so(store):
     settings = TurnSettings(target=target(context_loaded=200), is_truncating=False)
     long = [TextDelta(text="a " * 2000), StreamFinished(reason="stop")]
@@ -115,66 +93,45 @@ async def test_what_does_not_fit_is_left_out_of_the_summary_which_says_so(store)
     assert conversation.messages[1].text == f"Some.\n\n{note}"
 
 
-async def test_without_older_messages_there_is_nothing_to_summarise(store):
+async def test_without_older_messages_or_without_room_to_gain_nothing_is_summarised(store):
     conversation, backend = await talked(store, prompts=("a", "b"))
     with pytest.raises(RequestInvalid, match="no older messages"):
         await read(conversation.compact(PROMPT, SETTINGS))
-    assert len(backend.requests) == 2
-
-
-async def test_a_summary_that_would_make_no_room_is_refused(store):
-    conversation, backend = await talked(store, answer_steps("Long."))
-    await read(conversation.send("word " * 2000, SETTINGS))
-    with pytest.raises(RequestInvalid, match="would make no room"):
-        await read(conversation.compact(PROMPT, SETTINGS))
-    assert len(backend.requests) == 4
-
-
-async def test_a_summary_alone_is_not_summarised_again_until_there_is_more(store):
-    conversation, _ = await talked(store)
+    await read(conversation.send("c", SETTINGS))
     await read(conversation.compact(PROMPT, SETTINGS))
-    with pytest.raises(RequestInvalid, match="no older messages"):
+    with pytest.raises(RequestInvalid, match="no older messages"):  # a summary alone
         await read(conversation.compact(PROMPT, SETTINGS))
     await read(conversation.send("d", SETTINGS))
     await read(conversation.compact(PROMPT, SETTINGS))
-    summary, answer_to_d = ("Lettuce does well.",) * 2  # the same, as the script is over
-    assert texts(conversation.messages) == [PROMPT, summary, *TALK[4:], "d", answer_to_d]
-
-
-@pytest.mark.parametrize(
-    ("script", "words"),
-    [
-        (
-            [TextDelta(text="Th"), StreamInterrupted("It broke off.")],
-            "It broke off. Nothing has changed",
-        ),
-        (
-            [ReasoningDelta(text="Hm."), StreamFinished(reason="stop")],
-            "The model wrote no summary. Nothing",
-        ),
-    ],
-)
-async def test_a_summary_that_fails_changes_nothing(store, script, words):
-    conversation, _ = await talked(store, script)
-    before, header = conversation.messages, conversation.header
-    with pytest.raises(LMChatError) as failed:
+    said = "Lettuce does well."  # each time, as the script is over
+    assert texts(conversation.messages) == [PROMPT, said, "c", said, "d", said]
+    await read(conversation.send("word " * 2000, SETTINGS))
+    with pytest.raises(RequestInvalid, match="would make no room"):
         await read(conversation.compact(PROMPT, SETTINGS))
-    assert failed.value.message_with_hint.startswith(words)
-    assert (conversation.messages, conversation.header) == (before, header)
-    assert len(await store.tree(header.session_id)) == len(TALK)
+    assert len(backend.requests) == 7
 
 
-async def test_a_disk_that_takes_no_summary_changes_nothing(store):
-    conversation, _ = await talked(store)
-    before = conversation.messages
+async def test_a_summary_that_fails_changes_nothing(store):
+    broken = [TextDelta(text="Th"), StreamInterrupted("It broke off.")]
+    thought = [ReasoningDelta(text="Hm."), StreamFinished(reason="stop")]
+    conversation, _ = await talked(store, broken, thought)
+    before, header = conversation.messages, conversation.header
 
     async def full(*_):
         raise StoreUnavailable("The disk is full.")
 
-    store.append_branch = full
-    with pytest.raises(StoreUnavailable):
-        await read(conversation.compact(PROMPT, SETTINGS))
-    assert conversation.messages == before
+    append = store.append_branch
+    for append_branch, words in (
+        (append, "It broke off. Nothing has changed"),
+        (append, "The model wrote no summary."),
+        (full, "The disk is full."),
+    ):
+        store.append_branch = append_branch
+        with pytest.raises(LMChatError) as failed:
+            await read(conversation.compact(PROMPT, SETTINGS))
+        assert failed.value.message_with_hint.startswith(words)
+        assert (conversation.messages, conversation.header) == (before, header)
+    assert len(await store.tree(header.session_id)) == len(TALK)
 
 
 async def test_a_stopped_summary_changes_nothing_and_nothing_is_written_before_its_end(store):
@@ -182,6 +139,7 @@ async def test_a_stopped_summary_changes_nothing_and_nothing_is_written_before_i
     conversation, backend = await talked(store, cut, answer_steps("D."))
     before = conversation.messages
     task = await reading(conversation.compact(PROMPT, SETTINGS), TextDelta)
+    conversation.rename("Garden")
     assert texts(conversation.shown_messages) == [*TALK, PROMPT, "Th"]
     assert texts(await on_disk(store, conversation)) == list(TALK)
     task.cancel()
@@ -191,3 +149,4 @@ async def test_a_stopped_summary_changes_nothing_and_nothing_is_written_before_i
     await read(conversation.send("d", SETTINGS))
     assert texts(await on_disk(store, conversation)) == [*TALK, "d", "D."]
     assert backend.stopped == 1
+    assert conversation.header.title == "Garden"

@@ -55,29 +55,12 @@ def test_the_oldest_whole_messages_go_first_and_the_system_prompt_stays():
     assert not plan.fits
 
 
-def test_the_last_two_messages_stay_however_long_they_are():
-    messages = talk(10, 1000, 1000)
-    assert plan_context(messages, limit=100).messages == tuple(messages[1:])
-
-
-def test_only_the_newest_system_prompt_is_sent():
-    messages = [
-        text_message(Role.SYSTEM, "old"),
-        *talk(5, 5),
-        text_message(Role.SYSTEM, "new"),
-        *talk(5),
-    ]
-    plan = plan_context(messages, limit=None)
-    assert [m.text for m in plan.messages if m.role is Role.SYSTEM] == ["new"]
-    assert plan.messages[0].text == "new"
-
-
-def test_an_answer_without_text_is_not_sent():
-    messages = [
-        *talk(5),
-        replace(text_message(Role.ASSISTANT, ""), parts=(), state=AnswerState.FAILED),
-    ]
-    assert len(plan_context(messages, limit=None).messages) == 1
+def test_neither_an_older_system_prompt_nor_an_answer_without_text_is_sent():
+    old, new = (text_message(Role.SYSTEM, text) for text in ("old", "new"))
+    failed = replace(text_message(Role.ASSISTANT, ""), parts=(), state=AnswerState.FAILED)
+    asked, answered, again = talk(5, 5, 5)
+    plan = plan_context([old, asked, answered, new, again, failed], limit=None)
+    assert plan.messages == (new, asked, answered, again)
 
 
 @pytest.mark.parametrize(
@@ -141,37 +124,21 @@ def test_the_thoughts_that_are_sent_count_and_no_others(target, thoughts):
     assert (used.tokens, used.is_estimated) == (plan.tokens, True)
 
 
-@pytest.mark.parametrize(
-    ("target", "thoughts_in_loop", "thoughts_at_end"),
-    [
+def test_a_thought_that_was_counted_is_taken_off_unless_it_is_sent_again():
+    """The server has counted 100 tokens of prompt and 2,000 of answer, nearly all of it thought."""
+    receipt = Receipt(prompt_tokens=100, completion_tokens=2000, is_estimated=False)
+    for target, in_loop, at_end in (
         (thinking_target(Product.OPENAI_COMPATIBLE), 0, 0),
         (thinking_target(), 1, 0),
         (thinking_target(keeps_thoughts=True), 1, 1),
-    ],
-)
-def test_a_thought_that_was_counted_is_taken_off_unless_it_is_sent_again(
-    target, thoughts_in_loop, thoughts_at_end
-):
-    """The server has counted 100 tokens of prompt and 2,000 of answer, nearly all of it thought."""
-    receipt = Receipt(prompt_tokens=100, completion_tokens=2000, is_estimated=False)
-    messages = loop()[2:]
-    messages[1] = replace(messages[1], model=model().model_id, receipt=receipt)
-    running = ContextMeter().use(target, messages)
-    assert running.next_tokens == pytest.approx(100 + 2000 * thoughts_in_loop, abs=30)
-    messages.append(text_message(Role.USER, "Thanks"))
-    ended = ContextMeter().use(target, messages)
-    assert ended.next_tokens == pytest.approx(100 + 2000 * thoughts_at_end, abs=30)
-
-    answer = replace(messages[1], parts=(ReasoningPart(text=THOUGHT), TextPart(text="Yes.")))
-    alone = ContextMeter().use(target, [messages[0], answer])
-    assert (alone.tokens, alone.is_estimated) == (2100, False)
-    assert alone.next_tokens == pytest.approx(100 + 2000 * thoughts_at_end, abs=30)
-
-
-def test_older_messages_make_room_for_the_thoughts_of_a_tool_loop():
-    plan = plan_context(loop(), limit=2300, max_tokens=100, sent_thoughts=SentThoughts.SINCE_PROMPT)
-    assert (plan.left_out, plan.fits) == (2, False)
-    assert plan_context(loop(), limit=2300, max_tokens=100).left_out == 0
+    ):
+        messages = loop()[2:]
+        messages[1] = replace(messages[1], model=model().model_id, receipt=receipt)
+        running = ContextMeter().use(target, messages)
+        assert running.next_tokens == pytest.approx(100 + 2000 * in_loop, abs=30)
+        messages.append(text_message(Role.USER, "Thanks"))
+        ended = ContextMeter().use(target, messages)
+        assert ended.next_tokens == pytest.approx(100 + 2000 * at_end, abs=30)
 
 
 def test_an_answer_that_is_only_a_thought_counts_where_it_is_continued():

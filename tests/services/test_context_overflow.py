@@ -73,40 +73,25 @@ async def test_a_prompt_that_is_too_long_goes_out_once_more_with_less(store, ref
     assert len([m for m in sessions.shown.conversation.messages if m.role is Role.USER]) == 3
 
 
-async def test_what_a_refusal_taught_holds_for_the_next_message(store):
-    backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, [too_long(450, WINDOW)], UNCOUNTED, UNCOUNTED)
-    sessions = sit_down(backend, store)
-    await say(sessions, DIGITS, "And now?", DIGITS, "Then?")
-    assert DIGITS not in sent(backend)[4][:-4]
-    assert len(backend.requests) == 5
-
-
-async def test_it_goes_out_a_second_time_but_never_a_third(store):
-    refusals = [[too_long(450, WINDOW)], [too_long(440, WINDOW)]]
-    backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, *refusals)
-    sessions = sit_down(backend, store)
-    await say(sessions, DIGITS, "And now?", DIGITS)
-    assert len(backend.requests) == 4
-    failed = sessions.shown.conversation.messages[-1]
-    assert failed.state is AnswerState.FAILED
-    assert failed.failure.message == "The prompt is too long."
-
-
-async def test_nothing_goes_out_again_once_a_token_was_shown(store):
-    backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, [TextDelta(text="Y"), too_long(450, WINDOW)])
-    sessions = sit_down(backend, store)
-    await say(sessions, DIGITS, "And now?", DIGITS)
-    assert len(backend.requests) == 3
-    assert sessions.shown.conversation.messages[-1].state is AnswerState.INTERRUPTED
-
-
-@pytest.mark.parametrize(
-    "error", [too_long(450, WINDOW), ServerRejected("No.", kind="bad_request", status=400)]
-)
-async def test_what_cannot_be_made_shorter_goes_out_once(store, error):
-    backend = ScriptedBackend([error])
-    await say(sit_down(backend, store), DIGITS)
-    assert len(backend.requests) == 1
+async def test_it_goes_out_a_second_time_but_never_a_third_or_after_a_token_was_shown(store):
+    twice = [too_long(450, WINDOW)], [too_long(440, WINDOW)]
+    cannot = ServerRejected("No.", kind="bad_request", status=400)
+    for scripts, texts, requests, state in (
+        ([UNCOUNTED, UNCOUNTED, *twice], (DIGITS, "And now?", DIGITS), 4, AnswerState.FAILED),
+        (
+            [UNCOUNTED, UNCOUNTED, [TextDelta(text="Y"), too_long(450, WINDOW)]],
+            (DIGITS, "And now?", DIGITS),
+            3,
+            AnswerState.INTERRUPTED,
+        ),
+        ([[too_long(450, WINDOW)]], (DIGITS,), 1, AnswerState.FAILED),  # it cannot be shorter
+        ([[cannot]], (DIGITS,), 1, AnswerState.FAILED),
+    ):
+        backend = ScriptedBackend(*scripts)
+        sessions = sit_down(backend, store)
+        await say(sessions, *texts)
+        assert len(backend.requests) == requests
+        assert sessions.shown.conversation.messages[-1].state is state
 
 
 async def test_nothing_is_left_out_where_the_user_does_not_want_it(store):
@@ -146,13 +131,6 @@ async def test_a_prompt_beyond_the_window_is_reported_before_it_is_sent_and_a_cu
     settings = replace(settings, target=target(context_loaded=None, context_max=131_072))
     (late,) = await notes(sessions, "1234567 " * 6000, settings)
     assert late.startswith("The prompt has about 12004 tokens, the context window 4096: ")
-
-
-async def test_a_long_prompt_is_reported_once_where_the_server_counts_nothing(store):
-    sessions = sit_down(ScriptedBackend(UNCOUNTED), store)
-    (note,) = await notes(sessions, "1234567 " * 300, SETTINGS)
-    assert note.startswith("The prompt has about 604 tokens")
-    assert sessions.shown.conversation.cut_note == note
 
 
 async def test_messages_left_out_are_reported_at_first_and_when_their_number_has_doubled(store):

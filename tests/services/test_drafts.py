@@ -33,57 +33,30 @@ def drafts_on(**kept: str) -> tuple[Disk, SavedTexts]:
     return disk, SavedTexts(disk, is_draft=True)
 
 
-async def test_a_draft_of_an_earlier_run_is_loaded_once():
-    _, drafts = drafts_on(a="old")
+async def test_a_draft_is_loaded_once_and_written_when_it_has_changed():
+    disk, drafts = drafts_on(a="old")
     await drafts.load("a")
     drafts.note("a", "new")
     await drafts.load("a")
     assert drafts.text("a") == "new"
-
-
-async def test_only_what_changed_is_written():
-    disk, drafts = drafts_on()
-    await drafts.load("a")
-    drafts.note("a", "x")
     await drafts.write()
     await drafts.write()
-    assert (disk.kept, disk.writes) == ({"a": "x"}, 1)
-
-
-async def test_a_sent_prompt_leaves_no_draft():
-    disk, drafts = drafts_on(a="x")
-    await drafts.load("a")
-    drafts.note("a", "")
+    assert (disk.kept, disk.writes) == ({"a": "new"}, 1)
+    drafts.note("a", "typed", ["first", "second"])  # what waits is not in the prompt
+    await drafts.write()
+    assert disk.kept["a"] == "first\n\nsecond\n\ntyped"
+    assert drafts.text("a") == "typed"
+    drafts.note("a", "")  # it was sent
     await drafts.write()
     assert disk.kept["a"] == ""
 
 
 async def test_what_was_typed_before_the_old_one_was_read_does_not_replace_it():
     disk, drafts = drafts_on(a="old")
-    drafts.note("a", "new")
-    await drafts.write()
-    assert disk.kept["a"] == "old\n\nnew"
-    drafts.note("a", "newer")
-    await drafts.write()
-    assert disk.kept["a"] == "old\n\nnewer"
-    drafts.note("a", "")  # it was sent
-    await drafts.write()
-    assert disk.kept["a"] == "old"
-
-
-async def test_nothing_typed_yet_erases_no_old_draft():
-    disk, drafts = drafts_on(a="old")
-    drafts.note("a", "")
-    await drafts.write()
-    assert disk.kept["a"] == "old"
-
-
-async def test_what_waits_is_on_the_disk_and_not_in_the_prompt():
-    disk, drafts = drafts_on()
-    drafts.note("a", "typed", ["first", "second"])
-    await drafts.write()
-    assert disk.kept["a"] == "first\n\nsecond\n\ntyped"
-    assert drafts.text("a") == "typed"
+    for typed, kept in (("", "old"), ("new", "old\n\nnew"), ("newer", "old\n\nnewer"), ("", "old")):
+        drafts.note("a", typed)
+        await drafts.write()
+        assert disk.kept["a"] == kept
 
 
 async def test_a_failing_disk_costs_nothing_that_is_in_memory_and_is_tried_again():

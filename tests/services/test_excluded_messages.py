@@ -74,93 +74,65 @@ def test_results_go_with_the_answer_that_called_for_them():
     assert [one.text for one in plan_context(out, limit=None).messages] == ["Read both.", "Read."]
 
 
-def test_an_earlier_system_prompt_applies_again_while_the_last_is_out():
-    path = [text_message(Role.SYSTEM, text) for text in ("Be short.", "Be kind.")]
-    path.append(text_message(Role.USER, "a"))
-    path[1] = replace(path[1], is_excluded=True)
-    assert [one.text for one in plan_context(path, limit=None).messages] == ["Be short.", "a"]
-
-
-async def test_a_message_taken_out_is_sent_by_no_request_until_it_is_put_back(sessions, backend):
+async def test_a_message_taken_out_is_sent_by_no_request_until_it_is_put_back(
+    sessions, backend, store
+):
     await say(sessions, "a", "b")
+    conversation, next_turn = sessions.shown.conversation, sessions.next_turn
+    assert not next_turn.context_use(conversation).is_estimated
     await take_out(sessions, 0)
+    assert next_turn.context_use(conversation).is_estimated  # the count is of other messages
     await say(sessions, "c")
     assert sent(backend) == ["Lettuce does well.", "b", "Lettuce does well.", "c"]
+    assert not next_turn.context_use(conversation).is_estimated
+    session_id = conversation.header.session_id
+    opened = await store.open_session(session_id)
+    fork = await store.fork(session_id, conversation.messages[-1].message_id)
+    for messages in (opened.messages, fork.messages, conversation.messages):
+        assert [one.is_excluded for one in messages] == [True, *[False] * 5]
     await take_out(sessions, 0, is_excluded=False)
     await say(sessions, "d")
     assert sent(backend)[0] == "a"
 
 
-async def test_it_survives_a_restart_a_fork_and_the_end_of_an_answer(sessions, backend, store):
-    await say(sessions, "a", "b")
-    await take_out(sessions, 1)
-    await say(sessions, "c")
-    conversation = sessions.shown.conversation
-    session_id = conversation.header.session_id
-    opened = await store.open_session(session_id)
-    fork = await store.fork(session_id, conversation.messages[-1].message_id)
-    for messages in (opened.messages, fork.messages, conversation.messages):
-        assert [one.is_excluded for one in messages] == [False, True, *[False] * 4]
-
-
-async def test_nothing_is_taken_out_if_the_disk_fails(sessions, store, monkeypatch):
-    await say(sessions, "a")
-
+async def test_nothing_is_taken_out_if_the_disk_fails_or_while_an_answer_runs(
+    sessions, backend, store, monkeypatch
+):
     async def fail(*_, **__):
         raise StoreUnavailable("The disk is full.")
 
-    monkeypatch.setattr(store, "set_excluded", fail)
-    with pytest.raises(StoreUnavailable):
-        await take_out(sessions, 0)
-    assert not sessions.shown.conversation.messages[0].is_excluded
-
-
-async def test_nothing_is_taken_out_while_an_answer_runs(sessions, backend):
     await say(sessions, "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "set_excluded", fail)
+        with pytest.raises(StoreUnavailable):
+            await take_out(sessions, 0)
     gate = asyncio.Event()
     backend.scripts.append([RequestSent(), gate, *answer_steps()])
-    turn = asyncio.create_task(say(sessions, "b"))
     backend.asked.clear()
+    turn = asyncio.create_task(say(sessions, "b"))
     await backend.asked.wait()
     with pytest.raises(RequestInvalid, match="still streaming"):
         await take_out(sessions, 0)
     gate.set()
     await turn
+    assert not sessions.shown.conversation.messages[0].is_excluded
 
 
-async def test_a_prompt_that_is_out_is_not_answered_again(sessions, backend):
+async def test_a_prompt_that_is_out_is_not_answered_again_and_an_answer_that_is_out_is(
+    sessions, backend
+):
     await say(sessions, "a")
-    await take_out(sessions, 0)
-    conversation = sessions.shown.conversation
-    prompt, said = conversation.messages
-    for message in (prompt, said):
-        with pytest.raises(RequestInvalid, match="taken out"):
-            await read(conversation.regenerate(message.message_id, sessions.next_turn.settings()))
-    edited = conversation.edit(prompt.message_id, "b", sessions.next_turn.settings())
-    await read(edited)
-    assert sent(backend) == ["b"]
-
-
-async def test_an_answer_that_is_out_gets_another_version_that_is_sent(sessions, backend):
-    await say(sessions, "a")
-    await take_out(sessions, 1)
     conversation = sessions.shown.conversation
     settings = sessions.next_turn.settings()
+    await take_out(sessions, 1)
     await read(conversation.regenerate(conversation.messages[1].message_id, settings))
     assert not conversation.messages[1].is_excluded
-
-
-async def test_a_count_of_other_messages_is_not_used(sessions, backend):
-    await say(sessions, "a", "b")
-    conversation = sessions.shown.conversation
-    next_turn = sessions.next_turn
-    assert not next_turn.context_use(conversation).is_estimated
     await take_out(sessions, 0)
-    assert next_turn.context_use(conversation).is_estimated
-    await say(sessions, "c")
-    assert not next_turn.context_use(conversation).is_estimated
-    await take_out(sessions, 0, is_excluded=False)
-    assert next_turn.context_use(conversation).is_estimated
+    for message in conversation.messages:
+        with pytest.raises(RequestInvalid, match="taken out"):
+            await read(conversation.regenerate(message.message_id, settings))
+    await read(conversation.edit(conversation.messages[0].message_id, "b", settings))
+    assert sent(backend) == ["b"]
 
 
 def test_prompts_that_are_out_do_not_count_as_the_last_exchanges():

@@ -33,35 +33,22 @@ def picture(data: bytes = b"\x89PNG garden", *, digest: str = "", size: int = 0)
 
 
 async def test_a_prompt_has_its_files_first_and_they_are_sent_with_every_turn(store, notes):
-    backend = ScriptedBackend(answer_steps("One."), answer_steps("Two."))
-    conversation = begin(backend, store)
-    await read(conversation.send("What grows?", SETTINGS, [notes]))
-    await read(conversation.send("And in the sun?", SETTINGS))
-    asked = (await on_disk(store, conversation))[0]
-    assert asked.parts == (notes.part, TextPart(text="What grows?"))
-    assert [request.files for request in backend.requests] == [{notes.part.digest: notes.data}] * 2
-
-
-async def test_a_prompt_may_be_a_file_alone_whose_name_is_the_title(store, notes):
-    backend = ScriptedBackend(answer_steps())
+    backend = ScriptedBackend(*(answer_steps() for _ in range(5)))
     conversation = begin(backend, store)
     await read(conversation.send("", SETTINGS, [notes]))
     assert conversation.header.title == "notes.md"
-    assert backend.requests[0].messages[0].parts == (notes.part,)
-
-
-async def test_another_version_keeps_the_files_unless_it_names_its_own(store, notes):
-    backend = ScriptedBackend(*(answer_steps() for _ in range(4)))
-    conversation = begin(backend, store)
-    await read(conversation.send("a", SETTINGS, [notes]))
+    assert (await on_disk(store, conversation))[0].parts == (notes.part,)
     asked = conversation.messages[0].message_id
     await read(conversation.edit(asked, "b", SETTINGS))
+    assert (await on_disk(store, conversation))[0].parts == (notes.part, TextPart(text="b"))
     await read(conversation.regenerate(conversation.messages[1].message_id, SETTINGS))
+    await read(conversation.send("And in the sun?", SETTINGS))
+    whole = {notes.part.digest: notes.data}
+    assert [request.files for request in backend.requests] == [whole] * 4
     await read(conversation.edit(conversation.messages[0].message_id, "c", SETTINGS, []))
-    files = [
-        (request.messages[-1].text, request.messages[-1].files) for request in backend.requests
-    ]
-    assert files == [("a", (notes.part,)), ("b", (notes.part,)), ("b", (notes.part,)), ("c", ())]
+    files = [(one.messages[0].text, one.messages[0].files) for one in backend.requests]
+    kept = (notes.part,)
+    assert files == [("", kept), ("b", kept), ("b", kept), ("b", kept), ("c", ())]
 
 
 async def test_a_missing_file_is_reported_and_costs_the_file_alone(store, notes):

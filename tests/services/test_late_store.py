@@ -31,12 +31,12 @@ class Calls:
         return method
 
 
-@pytest.mark.parametrize("name", sorted(METHODS - {"aclose"}))
-async def test_each_method_of_the_protocol_calls_that_of_the_store(name):
+async def test_each_method_of_the_protocol_calls_that_of_the_store():
     calls = Calls()
     late_store = LateStore(Lazy(lambda: calls))
-    assert await getattr(late_store, name)("id", limit=3) == name
-    assert calls.noted == [(name, ("id",), {"limit": 3})]
+    for name in sorted(METHODS - {"aclose"}):
+        assert await getattr(late_store, name)("id", limit=3) == name
+        assert calls.noted.pop() == (name, ("id",), {"limit": 3})
 
 
 async def test_calls_at_one_moment_make_one_store(tmp_path):

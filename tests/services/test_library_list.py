@@ -44,12 +44,6 @@ def test_days_are_told_by_the_wall_clock_of_this_place(time, zone, name):
     assert day_name(datetime.fromisoformat(time), moment=MOMENT, zone=zone) == name
 
 
-def test_the_first_of_a_month_has_the_month_before_as_yesterday():
-    moment = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    assert day_name(datetime(2026, 2, 28, 12, tzinfo=UTC), moment=moment, zone=UTC) == "Yesterday"
-    assert day_name(datetime(2026, 2, 27, 12, tzinfo=UTC), moment=moment, zone=UTC) == "February"
-
-
 def test_groups_keep_the_order_of_the_list_and_pinned_ones_stand_on_top():
     def made(title, day, **values):
         return replace(header(title, moment=datetime(2026, 11, day, tzinfo=UTC)), **values)

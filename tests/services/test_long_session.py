@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from lmchat.config.settings import ChatSettings
-from lmchat.domain.message import Role
 from lmchat.errors import StoreUnavailable
 from lmchat.services.open_sessions import FIRST_READ, OpenSessions
 from tests.support.chats import GatedStore, fill_long
@@ -68,35 +67,18 @@ async def test_what_is_said_waits_for_the_rest_and_all_of_it_is_sent(store):
     assert len(sessions.shown.conversation.messages) == COUNT + 2
 
 
-async def test_a_full_window_keeps_the_newest_and_counts_all_that_is_left_out(store):
-    sessions, talk = await opened(store, context=400)
-    store.gate.set()
-    await read(sessions.shown.conversation.send("and now?", sessions.next_turn.settings()))
-    kept = sent(sessions)
-    assert kept == [*(one.text for one in talk), "and now?"][-len(kept) :]
-    assert 2 <= len(kept) < 60
-    assert sessions.next_turn.plan(sessions.shown.conversation).left_out >= COUNT - 60
-
-
-@pytest.mark.parametrize("place", [1, COUNT - 1])
-async def test_an_answer_is_regenerated_in_its_place(store, place):
+async def test_an_answer_is_regenerated_and_a_prompt_edited_in_its_place(store):
     sessions, talk = await opened(store)
     store.gate.set()
-    conversation = sessions.shown.conversation
-    await read(conversation.regenerate(talk[place].message_id, sessions.next_turn.settings()))
-    assert sent(sessions) == [one.text for one in talk[:place]]
-    assert list(conversation.messages[:-1]) == talk[:place]
-    assert (conversation.messages[-1].version, conversation.messages[-1].versions) == (2, 2)
-
-
-async def test_an_old_prompt_is_edited_in_its_place(store):
-    sessions, talk = await opened(store)
-    store.gate.set()
-    conversation = sessions.shown.conversation
-    await read(
-        conversation.edit(talk[10].message_id, "in other words", sessions.next_turn.settings())
-    )
-    assert sent(sessions) == [*(one.text for one in talk[:10]), "in other words"]
+    conversation, settings = sessions.shown.conversation, sessions.next_turn.settings()
+    for place in (COUNT - 1, 1):
+        await read(conversation.regenerate(talk[place].message_id, settings))
+        assert sent(sessions) == [one.text for one in talk[:place]]
+        assert list(conversation.messages[:-1]) == talk[:place]
+        assert (conversation.messages[-1].version, conversation.messages[-1].versions) == (2, 2)
+    sessions.show(await sessions.load(conversation.header.session_id))
+    await read(sessions.shown.conversation.edit(talk[0].message_id, "in other words", settings))
+    assert sent(sessions) == ["in other words"]
 
 
 async def test_a_failing_disk_refuses_and_the_next_try_continues(store):
@@ -108,8 +90,11 @@ async def test_a_failing_disk_refuses_and_the_next_try_continues(store):
         await read(conversation.send("lost?", sessions.next_turn.settings()))
     assert list(conversation.messages) == talk[-FIRST_READ:]
     store.error = None
+    message = await conversation.set_system_prompt("be brief")
+    await conversation.fill()
+    assert list(conversation.messages) == [*talk, message]
     await read(conversation.send("found", sessions.next_turn.settings()))
-    assert sent(sessions) == [*(one.text for one in talk), "found"]
+    assert sent(sessions) == ["be brief", *(one.text for one in talk), "found"]
 
 
 async def test_many_who_wait_get_the_rest_once(store):
@@ -134,15 +119,3 @@ async def test_another_path_that_is_shown_while_reading_is_not_mixed_with_the_ol
     await reading
     assert list(conversation.messages) == talk[:150]
     assert conversation.has_all_messages
-
-
-async def test_a_system_prompt_set_while_reading_stays_at_the_end(store):
-    sessions, talk = await opened(store)
-    conversation = sessions.shown.conversation
-    message = await conversation.set_system_prompt("be brief")
-    store.gate.set()
-    await conversation.fill()
-    assert list(conversation.messages) == [*talk, message]
-    assert message.parent_id == talk[-1].message_id
-    await read(conversation.send("so?", sessions.next_turn.settings()))
-    assert sessions._backend.requests[-1].messages[0].role is Role.SYSTEM

@@ -22,12 +22,15 @@ async def looks(monitor: Monitor, count: int) -> list:
     return seen
 
 
-async def test_what_is_seen_carries_latency_and_model():
-    monitor = Monitor(ScriptedBackend())
+async def test_latency_and_model_are_kept_until_another_server_is_looked_at():
+    monitor = Monitor(ScriptedBackend(candidates=[candidate(Verdict.READY, model())]))
     monitor.aim(target())
-    (health,) = await looks(monitor, 1)
-    assert (health.verdict, health.latency_ms, health.is_down) == (Verdict.READY, 3.0, False)
-    assert health.model == model()
+    seen = await looks(monitor, KEPT_LATENCIES + 3)
+    assert (seen[0].verdict, seen[0].latency_ms, seen[0].is_down) == (Verdict.READY, 3.0, False)
+    assert seen[0].model == model()
+    assert len(seen[-1].latencies_ms) == KEPT_LATENCIES
+    monitor.aim(None)
+    assert (monitor.health.latencies_ms, monitor.health.verdict) == ((), None)
 
 
 async def test_a_server_that_went_away_is_down_and_comes_back():
@@ -63,22 +66,6 @@ async def test_nothing_is_asked_while_an_answer_streams():
         monitor.check_now()
         await waiting
     assert backend.checks == 1
-
-
-async def test_latencies_are_kept_for_the_width_of_the_sidebar():
-    monitor = Monitor(ScriptedBackend(candidates=[candidate(Verdict.READY, model())]))
-    monitor.aim(target())
-    seen = await looks(monitor, KEPT_LATENCIES + 3)
-    assert len(seen[-1].latencies_ms) == KEPT_LATENCIES
-
-
-async def test_another_server_begins_with_a_clean_slate():
-    monitor = Monitor(ScriptedBackend())
-    monitor.aim(target())
-    await looks(monitor, 2)
-    monitor.aim(None)
-    assert monitor.health.latencies_ms == ()
-    assert monitor.health.verdict is None
 
 
 async def test_a_look_that_raises_is_a_server_in_error_and_the_watch_goes_on():

@@ -8,7 +8,7 @@ from lmchat.config.settings import ChatSettings, Profile
 from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState
 from lmchat.errors import RequestInvalid, ServerUnavailable, StoreUnavailable
-from lmchat.services.open_sessions import OpenSessions, TurnPhase
+from lmchat.services.open_sessions import OpenSessions
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
 
 
@@ -57,12 +57,15 @@ async def test_a_running_session_is_fetched_live_and_its_queue_with_it(store):
     assert [m.text for m in first.conversation.messages] == ["one", "Let"]
 
 
-async def test_an_ended_session_is_read_from_the_disk_again(store):
+async def test_an_ended_session_is_read_from_the_disk_again_and_unread_till_it_is_shown(store):
     sessions = make(store)
     first = sessions.shown
-    await run(first, sessions, "one")
     sessions.begin()
-    again = sessions.show(await sessions.load(first.conversation.header.session_id))
+    await run(first, sessions, "one")
+    sessions.mark_unread(first)
+    assert sessions.unread == {first.session_id}
+    again = sessions.show(await sessions.load(first.session_id))
+    assert sessions.unread == set()
     assert again is not first
     assert [m.text for m in again.conversation.messages] == ["one", "Lettuce does well."]
 
@@ -98,25 +101,6 @@ async def test_the_queue_goes_out_in_order_after_a_good_end_and_stays_after_a_ba
     assert opened.queue == ["three"]
     await run(opened, sessions, "four")
     assert opened.pop_next_prompt() == "three"
-
-
-async def test_an_answer_that_ended_behind_another_session_is_unread_till_it_is_shown(store):
-    sessions = make(store)
-    first = sessions.shown
-    sessions.begin()
-    await run(first, sessions, "one")
-    sessions.mark_unread(first)
-    session_id = first.conversation.header.session_id
-    assert sessions.unread == {session_id}
-    sessions.show(await sessions.load(session_id))
-    assert sessions.unread == set()
-
-
-async def test_one_turn_a_session(store):
-    sessions = make(store)
-    sessions.shown.phase = TurnPhase.RUNNING
-    with pytest.raises(RequestInvalid, match="still streaming"):
-        sessions.shown.require_idle()
 
 
 async def test_a_profile_changes_what_it_names_and_a_second_one_inherits_nothing_from_it(store):

@@ -50,69 +50,39 @@ def test_a_ready_server_is_named_with_its_model_and_needs_no_step():
     )
 
 
-@pytest.mark.parametrize("verdict", [one for one in Verdict if one is not Verdict.READY])
-def test_beside_a_ready_server_nothing_is_a_fault(verdict):
-    chat, servers = rows(READY, candidate(verdict, Product.JAN))
-    assert chat.grade is Grade.OK
-    assert servers["Jan"].grade is not Grade.FAULT
-
-
-@pytest.mark.parametrize(
-    ("verdict", "grade"),
-    [
-        (Verdict.READY, Grade.OK),
-        (Verdict.LOADING, Grade.WARNING),
-        (Verdict.NO_MODEL, Grade.WARNING),
-        (Verdict.NEEDS_KEY, Grade.FAULT),
-        (Verdict.KEY_REJECTED, Grade.FAULT),
-        (Verdict.HOST_BLOCKED, Grade.FAULT),
-        (Verdict.SERVER_ERROR, Grade.FAULT),
-        (Verdict.SERVER_OFF, Grade.WARNING),
-        (Verdict.NOT_AN_LLM, Grade.WARNING),
-        (Verdict.TIMED_OUT, Grade.WARNING),
-        (Verdict.REFUSED, Grade.ABSENT),
-    ],
-)
-def test_alone_it_is_as_bad_as_it_keeps_from_a_chat_and_a_sentence_with_the_address(verdict, grade):
-    chat, servers = rows(candidate(verdict, detail="boom."))
-    found = servers["LM Studio"]
-    assert found.grade is grade
-    assert chat.grade is (Grade.WARNING if verdict.is_usable else Grade.FAULT)
-    assert chat.next_step
-    assert "http://127.0.0.1:1234" in found.cause
-    assert found.cause.endswith(".")
-    assert not found.cause.endswith("..")
-
-
-def test_models_that_are_downloaded_and_not_loaded_are_told_as_such():
-    _, servers = rows(
-        candidate(Verdict.NO_MODEL, models=[(name, LoadState.NOT_LOADED) for name in "abcd"])
-    )
-    assert "no model is loaded, it has a, b, c and 1 more" in servers["LM Studio"].cause
+def test_a_verdict_is_as_bad_as_it_keeps_from_a_chat_and_no_fault_beside_a_ready_server():
+    grades = {Verdict.READY: Grade.OK, Verdict.REFUSED: Grade.ABSENT}
+    warnings = ["LOADING", "NO_MODEL", "SERVER_OFF", "NOT_AN_LLM", "TIMED_OUT"]
+    grades |= dict.fromkeys((Verdict[name] for name in warnings), Grade.WARNING)
+    for verdict in Verdict:
+        chat, servers = rows(candidate(verdict, detail="boom."))
+        found = servers["LM Studio"]
+        assert found.grade is grades.get(verdict, Grade.FAULT)
+        assert chat.grade is (Grade.WARNING if verdict.is_usable else Grade.FAULT)
+        assert chat.next_step
+        assert "http://127.0.0.1:1234" in found.cause
+        assert found.cause.endswith(".")
+        assert not found.cause.endswith("..")
+        chat, servers = rows(READY, candidate(verdict, Product.JAN))
+        assert chat.grade is Grade.OK
+        assert servers["Jan"].grade is not Grade.FAULT
 
 
 @pytest.mark.rule("R-44")
-def test_both_ports_of_llama_cpp_are_named_where_nothing_answers():
+def test_what_is_installed_and_not_running_comes_first_among_what_helps():
+    words = "nothing answers at http://127.0.0.1:9931 or at port 8080."
+    refused = candidate(Verdict.REFUSED)
     away = candidate(Verdict.REFUSED, Product.LLAMA_CPP, other_ports=(8080,))
     _, servers = rows(away)
-    assert servers["llama.cpp"].cause == "Nothing answers at http://127.0.0.1:9931 or at port 8080."
+    assert servers["llama.cpp"].cause == words.capitalize()
     here = Installed(
         product=Product.LLAMA_CPP, program="/bin/llama-server", start_words="llama-server"
     )
-    _, servers = rows(away, installed=(here,))
-    assert servers["llama.cpp"].cause == (
-        "It is installed, but nothing answers at http://127.0.0.1:9931 or at port 8080."
-    )
-
-
-def test_what_is_installed_and_not_running_comes_first_among_what_helps():
-    here = Installed(product=Product.OLLAMA, program="/usr/bin/ollama", start_words="ollama serve")
-    chat, servers = rows(
-        candidate(Verdict.REFUSED), candidate(Verdict.REFUSED, Product.OLLAMA), installed=(here,)
-    )
-    assert chat.next_step == "ollama serve"
-    assert (servers["Ollama"].grade, servers["Ollama"].next_step) == (Grade.WARNING, "ollama serve")
-    assert "installed" in servers["Ollama"].cause
+    chat, servers = rows(refused, away, installed=(here,))
+    found = servers["llama.cpp"]
+    assert found.cause == f"It is installed, but {words}"
+    assert (found.grade, found.next_step) == (Grade.WARNING, "llama-server")
+    assert chat.next_step == "llama-server"
     assert servers["LM Studio"].grade is Grade.ABSENT
 
 
@@ -128,17 +98,11 @@ def test_a_step_says_where_it_is_done(step, told):
     assert rows(candidate(Verdict.SERVER_OFF, next_step=step))[0].next_step == told
 
 
-def test_the_engine_makes_a_missing_server_a_warning_but_not_the_one_that_was_named():
+def test_neither_the_engine_nor_another_server_stands_in_for_the_one_that_was_named():
     chat, _ = rows(candidate(Verdict.REFUSED), engine_step="lmchat --local")
     assert (chat.grade, chat.next_step) == (Grade.WARNING, "lmchat --local")
-    chat, _ = rows(
-        candidate(Verdict.REFUSED, is_own=True), engine_step="lmchat --local", is_named=True
-    )
-    assert chat.grade is Grade.FAULT
-
-
-def test_no_other_server_stands_in_for_the_one_that_was_named():
-    chat, servers = rows(READY, candidate(Verdict.REFUSED, Product.JAN, is_own=True), is_named=True)
+    named = candidate(Verdict.REFUSED, Product.JAN, is_own=True)
+    chat, servers = rows(READY, named, engine_step="lmchat --local", is_named=True)
     assert chat.grade is Grade.FAULT
     assert servers["127.0.0.1:1337"].grade is Grade.FAULT
 
