@@ -59,17 +59,11 @@ def test_with_consent_on_a_terminal_the_demo_model_is_fetched_once_and_answers(l
     again = local("ask", "--local", "--yes", "Say hello.")
     assert (again.returncode, again.stderr) == (0, _CUT)
     assert again.stdout.strip()
+    command = local("ask", "--local", "--dry-run=curl", "Say hello.").stdout
+    assert '"Authorization: Bearer $LMCHAT_API_KEY"' in command
     value = local.json("decide", "--local", "--json", "Is the sky blue?")
     assert sum(value["probabilities"].values()) == pytest.approx(1)
     assert not engines_of(local.home)
-
-
-def test_the_engine_shows_the_text_of_a_request_and_not_its_key(ready):
-    text = ready("ask", "--local", "--dry-run=text", "Say hello.").stdout
-    assert text.endswith("<|im_start|>user\nSay hello.<|im_end|>\n<|im_start|>assistant\n")
-    command = ready("ask", "--local", "--dry-run=curl", "Say hello.").stdout
-    assert '"Authorization: Bearer $LMCHAT_API_KEY"' in command
-    assert not engines_of(ready.home)
 
 
 def test_a_file_is_taken_by_its_name_alone(local, tmp_path):

@@ -3,15 +3,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sqlite3
 from contextlib import aclosing
 
 import pytest
 
+from lmchat.config.settings import COMPACT_PROMPT
 from lmchat.text import safe_text
 from tests.support import chats
 from tests.support.chats import store_at
-from tests.support.lmchat_screen import texts
+from tests.support.lmchat_screen import prompts_sent, texts
 from tests.support.programs import Inside, write_tools
 from tests.support.scripted_products import CHAT, calling, chat_reply, llama_cpp, lm_studio, plain
 from tests.support.scripted_server import (
@@ -30,10 +30,6 @@ Cli = Inside
 pytestmark = pytest.mark.timeout(60)
 BEGIN, END = "\x1b[200~", "\x1b[201~"
 _PRIVATE = "PRIVATE KEY\n"
-
-
-def prompts(server):
-    return [request.json["messages"][-1]["content"] for request in server.seen(CHAT)]
 
 
 def press_ctrl_c(talk, sees):
@@ -80,7 +76,7 @@ def test_an_answer_is_stopped_continued_rewritten_and_its_prompt_edited(begin, s
     talk.wait_prompt()
     assert texts(cli.home)[3] == "Peas always"
     talk.type("/continue\r", sees="grow.\nYou:")
-    assert prompts(server)[-1] == "Peas always"
+    assert prompts_sent(server)[-1] == "Peas always"
     assert texts(cli.home)[3] == "Peas always grow."
 
     talk.type("/edit\r", sees="You:\n/edit Others?")
@@ -109,7 +105,7 @@ def test_earlier_prompts_come_back_as_safe_text(begin, server, cli):
     again.type("/sessions\r", sees="\n1. “")
     again.type("/sessions 1\r", sees="Session: “")
     again.leave()
-    assert prompts(server) == [safe_text(hostile), f"{safe_text(hostile)}!", "c\nd", "c\nd"]
+    assert prompts_sent(server) == [safe_text(hostile), f"{safe_text(hostile)}!", "c\nd", "c\nd"]
 
 
 def test_a_call_of_a_tool_is_asked_about_and_pasted_lines_answer_nothing(begin, server, cli):
@@ -146,7 +142,7 @@ def test_a_paste_is_one_prompt_and_no_command_of_it_runs(begin, server, folder):
     gate.open()
     talk.wait_for(f"You:\n{kept}")
     talk.type("\r", sees="Three.\nYou:")
-    assert prompts(server) == [f"{kept} yet", "Next", kept]
+    assert prompts_sent(server) == [f"{kept} yet", "Next", kept]
     talk.leave()
 
 
@@ -159,7 +155,7 @@ def test_lines_that_come_at_once_from_a_terminal_without_marks_are_one_prompt(
     server.on(CHAT, chat_reply("One."))
     talk = begin(argv=argv, **env)
     talk.type(f"/file {folder}/link.md\rWhat is it?\r/new\r", sees="One.\nYou:")
-    assert prompts(server) == [f"/file {folder}/link.md\nWhat is it?\n/new"]
+    assert prompts_sent(server) == [f"/file {folder}/link.md\nWhat is it?\n/new"]
     talk.leave()
     assert b"\x1b" not in talk.raw
 
@@ -190,9 +186,9 @@ def test_files_are_read_after_a_question_where_they_are_outside_or_many(
     talk.wait_prompt()
     talk.type("/file notes/0*.md\r", sees="Your next prompt begins with 10 files")
     talk.type("What?\r", sees="One.\nYou:")
-    assert "File notes/00.md:\n```\nNote 0.\n```" in prompts(server)[0]
-    assert "File notes/10.md" not in prompts(server)[0]
-    assert _PRIVATE not in prompts(server)[0]
+    assert "File notes/00.md:\n```\nNote 0.\n```" in prompts_sent(server)[0]
+    assert "File notes/10.md" not in prompts_sent(server)[0]
+    assert _PRIVATE not in prompts_sent(server)[0]
 
     talk.type("/file link.md\r")
     talk.wait_until(lambda: talk.text.rstrip().endswith("Attach it? [y/N]"), "the question")
@@ -203,7 +199,7 @@ def test_files_are_read_after_a_question_where_they_are_outside_or_many(
     talk.type("y\r", sees="Your next prompt begins with 51 files")
     talk.type("What?\r", sees="Two.\nYou:")
     for text in (_PRIVATE, "File clipboard.txt:\n```\nBeans.\n```", "File notes/50.md"):
-        assert text in prompts(server)[1]
+        assert text in prompts_sent(server)[1]
     talk.leave()
 
 
@@ -300,6 +296,7 @@ def test_compact_prints_a_summary_and_goes_on_with_it(server, cli):
     done = cli("--plain", stdin="a\nb\nc\n/compact\nd\n")
     assert (done.returncode, done.stdout) == (0, "A.\nB.\nC.\nThey spoke.\nD.\n")
     assert "/tree on the screen lists their branch." in done.stderr
+    assert prompts_sent(server)[3] == texts(cli.home)[0] == COMPACT_PROMPT
     assert texts(cli.home)[1:] == ["They spoke.", "b", "B.", "c", "C.", "d", "D."]
 
 
@@ -356,17 +353,6 @@ def test_a_sampling_option_is_sent_from_the_next_answer_on_and_after_a_restart(c
     lines = ("/set reasoning_effort high", "/effort", "/effort low", "/effort")
     done = cli("--plain", stdin="\n".join(lines))
     assert done.stdout.count("high, in use\n") == done.stdout.count("low, in use\n") == 1
-
-
-def test_an_option_that_was_set_for_another_server_is_left_out_with_a_note(cli, server):
-    assert cli("--plain", stdin="one").returncode == 0
-    with sqlite3.connect(cli.folder / "sessions.db") as other_server:
-        other_server.execute("""update sessions set sampling = '{"xtc_threshold": 0.2}'""")
-    done = cli("--plain", "-r", "last", stdin="two\n/set")
-    assert done.returncode == 0
-    assert "does not support xtc_threshold, as far as lmchat knows. It is not sent." in done.stderr
-    assert "xtc_threshold  0.2  session; not sent to" in done.stdout
-    assert "xtc_threshold" not in server.seen(CHAT)[-1].json
 
 
 def test_a_session_that_ends_with_a_prompt_has_no_answer_to_continue(cli, server, tmp_path):

@@ -5,13 +5,19 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from pathlib import Path
 
 import pytest
 
 from lmchat.domain.message import AnswerState
 from tests.support.failing_lmchat import HANGS, SECRET
-from tests.support.lmchat_screen import LMChatScreen, answers, ready_screen, stored, stored_titles
+from tests.support.lmchat_screen import (
+    LMChatScreen,
+    answers,
+    arriving,
+    ready_screen,
+    stored,
+    stored_titles,
+)
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, finish, sse
@@ -34,11 +40,6 @@ def assert_kept(screen: LMChatScreen, state: AnswerState = AnswerState.STOPPED) 
     (answer,) = answers(screen.home)
     assert answer.text.split() == WORDS.split()
     assert answer.state is state
-
-
-def running_answer(home: Path) -> bytes:
-    """Return what is on the disk of the answer that streams."""
-    return b"".join(file.read_bytes() for file in (home / "lmchat").glob("sessions.db-answer-*"))
 
 
 def test_quitting_stops_the_answers_of_all_sessions_and_keeps_them(streaming, server):
@@ -108,9 +109,7 @@ def test_after_an_error_behind_the_screen_ctrl_c_stops_first_and_twice_more_quit
 
 
 def test_an_app_that_hangs_ends_with_sigterm_and_loses_a_quarter_second_at_most(streaming):
-    streaming.wait_until(
-        lambda: b"word5" in running_answer(streaming.home), "the words on the disk"
-    )
+    streaming.wait_until(lambda: "word5" in arriving(streaming.home), "the words on the disk")
     streaming.type("\x1b[24~")
     streaming.wait_until(lambda: HANGS in streaming.log_text, "it hangs")
     streaming.kill(signal.SIGTERM)

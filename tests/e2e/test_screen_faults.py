@@ -6,9 +6,8 @@ import signal
 import pytest
 
 from lmchat.domain.message import AnswerState
-from lmchat.storage.running_answer import read_answer
 from tests.support.faults import FileLimit, small_file_system
-from tests.support.lmchat_screen import LMChatScreen, ready_screen, stored, texts
+from tests.support.lmchat_screen import LMChatScreen, arriving, ready_screen, stored, texts
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, finish, sse
 
@@ -24,15 +23,6 @@ def disk(tmp_path):
     """Return a disk that fills up: a small file system where one may be mounted."""
     with small_file_system(tmp_path / "small") as found:
         yield found or FileLimit(tmp_path)
-
-
-def arriving(home) -> str:
-    """Return what is on the disk of answers that arrive."""
-    return "".join(
-        text
-        for path in (home / "lmchat").glob("sessions.db-answer-*")
-        for _, text in read_answer(path)[1]
-    )
 
 
 def wait_on_disk(screen, text: str) -> None:

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from lmchat.domain.message import AnswerState
-from tests.support.lmchat_screen import LMChatScreen, answers, leave, ready_screen
+from tests.support.lmchat_screen import LMChatScreen, answers, arriving, leave, ready_screen
 from tests.support.programs import Inside, is_running, wait_until
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, delta, finish, sse
@@ -32,11 +32,6 @@ ANSWER = "".join(f"```{language}\n{code}\n```\n\n" for language, code in _WORST.
 def words(text: str) -> list[str]:
     """Cut an answer as a server does."""
     return [delta(text[start : start + 97]) for start in range(0, len(text), 97)]
-
-
-def is_written(home, words: bytes) -> bool:
-    files = (home / "lmchat").glob("sessions.db-answer-*")
-    return any(words in file.read_bytes() for file in files)
 
 
 def test_keys_are_served_and_esc_stops_an_answer_while_a_lexer_hangs(tmp_path, server):
@@ -82,7 +77,7 @@ def test_a_signal_ends_lmchat_and_its_child_while_a_lexer_hangs(tmp_path, server
             child.pid for child in psutil.Process(screen.process.pid).children(recursive=True)
         ]
         assert children
-        wait_until(lambda: is_written(tmp_path, b"AFTER"), "the answer is on the disk")
+        wait_until(lambda: "AFTER" in arriving(tmp_path), "the answer is on the disk")
         screen.kill(number)
         assert screen.wait_exit(5) == 128 + number
     wait_until(lambda: not any(map(is_running, children)), "the end of the children")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.lmchat_screen import prompts_sent
 from tests.support.page_host import PageHost, reply_of
 from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT
@@ -18,10 +19,6 @@ SAVED = (Path(__file__).parents[1] / "support" / "saved_page.html").read_bytes()
 def host():
     with PageHost() as pages:
         yield pages
-
-
-def prompts(server):
-    return [request.json["messages"][-1]["content"] for request in server.seen(CHAT)]
 
 
 def test_the_plain_chat_asks_once_a_host(begin, server, host):
@@ -37,7 +34,7 @@ def test_the_plain_chat_asks_once_a_host(begin, server, host):
     talk.type(f"/file {address}\r")
     talk.wait_until(lambda: talk.text.count("begins with") == 2, "the page again")
     talk.type("When?\r", sees="Hello there.\nYou:")
-    assert prompts(server)[0].count("Outdoors  mid May  August") == host.connections == 2
+    assert prompts_sent(server)[0].count("Outdoors  mid May  August") == host.connections == 2
     talk.leave()
 
 
@@ -52,7 +49,7 @@ def test_ask_downloads_only_from_hosts_that_are_named(cli, server, host):
     assert (host.connections, server.seen(CHAT)) == (0, [])
     done = cli("ask", "-f", address, "--allow-host", f"127.0.0.1:{host.port}", "When?")
     assert (done.returncode, done.stderr) == (0, "")
-    [text] = prompts(server)
+    [text] = prompts_sent(server)
     assert text.startswith(f"File {address}:\n```\nThe Shade Garden")
     assert text.endswith("When?")
 
@@ -61,13 +58,9 @@ def test_ask_takes_hosts_of_the_configuration_and_no_redirect_to_others(cli, ser
     cli.configure(f'allowed_hosts = ["127.0.0.1:{host.port}"]\n')
     with PageHost() as other:
         host.redirect("/away", other.put("/beans", reply_of(SAVED)))
-        host.redirect("/file", "file:///etc/passwd")
         done = cli("ask", "-f", f"{host.url}/away", "When?")
-        assert (done.returncode, other.connections) == (2, 0)
+        assert (done.returncode, other.connections, server.seen(CHAT)) == (2, 0, [])
         assert f"Add --allow-host 127.0.0.1:{other.port}." in done.stderr
-    done = cli("ask", "-f", f"{host.url}/file", "When?")
-    assert done.stderr.startswith("lmchat: Only pages with http:// or https:// can be attached.")
-    assert server.seen(CHAT) == []
     host.put("/beans", reply_of(SAVED))
     assert cli("ask", "-f", f"{host.url}/beans", "When?").returncode == 0
 
@@ -77,4 +70,4 @@ def test_a_pipe_is_asked_nothing(cli, server, host):
     done = cli("--plain", stdin=f"/file {address}\nWhen?\n")
     assert "is not allowed: lmchat asks only hosts that you name." in done.stderr
     assert host.connections == 0
-    assert len(prompts(server)) == 1
+    assert len(prompts_sent(server)) == 1

@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from lmchat.domain.message import Role
+from lmchat.storage.running_answer import read_answer
 from lmchat.storage.store import SqliteStore
 from tests.support.pty_program import PtyProgram
+from tests.support.scripted_products import CHAT
+from tests.support.scripted_server import ScriptedServer
 
 WIDE = (120, 40)
 LONG_PROMPT = "Write the numbers from 1 to 500 separated by commas."
@@ -153,6 +156,16 @@ def stored_titles(home: Path) -> list[str]:
 
 def texts(home: Path) -> list[str]:
     return [message.text for message in stored(home).messages]
+
+
+def arriving(home: Path) -> str:
+    """Return what is on the disk of answers that arrive."""
+    files = (home / "lmchat").glob("sessions.db-answer-*")
+    return "".join(text for file in files for _, text in read_answer(file)[1])
+
+
+def prompts_sent(server: ScriptedServer) -> list[str]:
+    return [request.json["messages"][-1]["content"] for request in server.seen(CHAT)]
 
 
 def answers(home: Path) -> list:
