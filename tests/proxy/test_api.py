@@ -125,15 +125,6 @@ async def test_what_is_no_chat_is_refused_unsent(server, client):
         assert server.seen(CHAT) == []
 
 
-async def test_options_are_sent_only_where_they_are_set(server, client):
-    await client.chat("Hi", temperature=0, stop=("\n",), max_tokens=5)
-    body = _last_request_body(server)
-    assert (body["temperature"], body["stop"], body["max_tokens"]) == (0, ["\n"], 5)
-    assert "top_p" not in body
-    await client.chat("Hi", model="other")
-    assert _last_request_body(server)["model"] == "other"
-
-
 async def test_a_wrong_option_is_refused_unsent(server, client):
     with pytest.raises(WrongUse, match="temperature must be a number from 0 to 2, not hot"):
         await client.chat("Hi", temperature="hot")

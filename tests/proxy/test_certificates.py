@@ -132,7 +132,6 @@ async def test_a_file_of_certificates_that_is_none_is_named_and_http_goes_on(
         (b"x" * (MAX_BYTES + 1), "File too large"),
         ("a pipe", "it is not a regular file"),
     ):
-        server.requests.clear()
         file = tmp_path / "company.pem"
         file.unlink(missing_ok=True)
         if content == "a pipe":

@@ -94,7 +94,7 @@ def client_for(status: int, headers: dict[str, str], *body: bytes) -> ProxyClien
     return ProxyClient(QUICK, transport=httpx.MockTransport(answer))
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(PIECE, max_size=8),
     st.sampled_from([200, 200, 200, 201, 302, 400, 404, 418, 500]),
@@ -113,7 +113,7 @@ async def test_no_answer_raises_anything_but_our_own_errors(pieces, status, cont
             assert event.text
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(
     JSON,
     st.sampled_from([200, 401, 403, 404, 500, 503]),

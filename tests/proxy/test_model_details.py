@@ -75,7 +75,6 @@ async def test_a_llama_cpp_says_whether_its_model_sees(server, make_client):
         (None, {"modalities": {"vision": True}}, False),
         (None, {}, False),
     ):
-        server.requests.clear()
         client = make_client()
         llama_cpp(server)
         row = {"id": "tiny", "owned_by": "llamacpp", "meta": {"n_ctx": 4096}}

@@ -74,7 +74,6 @@ async def test_a_key_that_no_header_can_hold_is_refused_without_its_words(
     make_client, server, caplog
 ):
     for key in (f"{KEY}\x07", f"{KEY}\r\nX-More: 1", f"{KEY}é", f"{KEY}\ty"):
-        server.requests.clear()
         caplog.set_level(logging.DEBUG)
         plain(server, "tiny", key=KEY)
         client = make_client(key=key)

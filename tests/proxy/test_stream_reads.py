@@ -45,7 +45,6 @@ async def test_what_came_in_the_same_read_as_an_error_is_kept(server, make_clien
         (chunked(sse_event({"error": {"message": "no memory"}})), ServerRejected),
         (chunked(b"data: {\n\n", b"data: {\n\n", b"data: {\n\n"), StreamInterrupted),
     ):
-        server.requests.clear()
         client = make_client()
         server.on(
             CHAT,

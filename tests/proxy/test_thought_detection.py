@@ -16,9 +16,8 @@ from lmchat.domain.event import (
 )
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.turn import Turn
-from lmchat.proxy import Client
 from tests.support.proxy_calls import answered, ask, events_of
-from tests.support.scripted_products import CHAT, plain
+from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import DONE, Cut, delta, finish, json_reply, sse, usage
 
 ROLE = delta("", role="assistant")
@@ -143,14 +142,3 @@ async def test_the_first_content_is_the_first_token_also_where_it_is_held_back(s
     server.on(CHAT, sse(ROLE, ROLE, delta(""), finish(), DONE))
     events, _ = await events_of(client, ask(server))
     assert turn_of(events).first_token_s is None
-
-
-async def test_programs_get_what_it_turned_out_to_be(server):
-    plain(server, "tiny")
-    server.on(CHAT, LATE, LATE, sse(delta(refusal="No."), finish(), DONE))
-    async with Client(server.url) as client:
-        answers = [await client.chat("2+2?") for _ in range(3)]
-    assert [(one.text, one.reasoning, one.refusal) for one in answers] == [
-        *[("Four", "Let me see: 2+2", "")] * 2,
-        ("No.", "", "No."),
-    ]
