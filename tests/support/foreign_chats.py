@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -36,12 +37,38 @@ def foreign_file(folder, name):
 
 
 def chats_of(path):
-    return [item for item in Reader(NOW).file(path) if isinstance(item, Session)]
+    return read_file(path)[0]
 
 
 def left_out(path):
-    items = Reader(NOW).file(path)
-    return [f"{item.where}: {item.reason}" for item in items if isinstance(item, Skipped)]
+    return read_file(path)[1]
+
+
+def read_text(text):
+    """Return the sessions of a text, and what was left out of it."""
+    return _sorted_out(Reader(NOW).data(text.encode()))
+
+
+def read_file(path):
+    return _sorted_out(Reader(NOW).file(path))
+
+
+def _sorted_out(items):
+    items = list(items)
+    lost = [f"{item.where}: {item.reason}" for item in items if isinstance(item, Skipped)]
+    return [item for item in items if isinstance(item, Session)], lost
+
+
+def read_value(value):
+    return read_text(json.dumps(value))
+
+
+def read_lines(records):
+    return read_text("\n".join(map(json.dumps, records)))
+
+
+def lines_of(name):
+    return [line for line in (DATA / name).read_text().splitlines() if line.endswith("}")]
 
 
 def outline(session):
