@@ -6,7 +6,6 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-import pytest
 from textual.widgets import Input
 
 from lmchat.domain.message import Role
@@ -30,9 +29,8 @@ def list_file(folder, talk=TALK, name="talk.json"):
     return path
 
 
-@pytest.mark.parametrize(
-    ("words", "wish"),
-    [
+def test_options_of_an_export_come_before_or_after_its_name():
+    for words, wish in (
         ("", ExportRequest(name="")),
         ("a b.md", ExportRequest(name="a b.md")),
         ("--reasoning", ExportRequest(name="", with_reasoning=True)),
@@ -42,14 +40,15 @@ def list_file(folder, talk=TALK, name="talk.json"):
         ),
         ("--branches  a b.md", ExportRequest(name="a b.md", with_branches=True)),
         ("my --reasoning notes.md", ExportRequest(name="my --reasoning notes.md")),
-    ],
-)
-def test_options_of_an_export_come_before_or_after_its_name(words, wish):
-    assert parse_export(words) == wish
+    ):
+        assert parse_export(words) == wish
 
 
-async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_by_a_key(tmp_path):
-    target = tmp_path / "out.md"
+async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_and_keeps_its_file_on_failure(
+    tmp_path,
+):
+    target, existing = tmp_path / "out.md", tmp_path / "notes.md"
+    existing.write_text("notes")
     backend = ScriptedBackend(
         answer_steps("Lettuce.", thought="Hmm, beds."), answer_steps("Spinach.")
     )
@@ -58,6 +57,13 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_by_a_key(t
         await desk.answered()
         await desk.press("ctrl+e", leads_to=ExportDialog, sees="Reasoning: no   Other branches: no")
         await desk.press("ctrl+r", "ctrl+b", sees="Reasoning: yes   Other branches: yes")
+        desk.app.screen.query_one(Input).value = str(existing / "out.md")
+        await desk.press("enter", sees="written:")
+        assert desk.app.screen.query_one(Input).value == str(existing / "out.md")
+        desk.app.screen.query_one(Input).value = str(existing)
+        await desk.press("enter", leads_to=ConfirmDialog)
+        await desk.press("escape", leads_to=ExportDialog)
+        assert existing.read_text() == "notes"
         desk.app.screen.query_one(Input).value = str(target)
         await desk.press("enter", sees="Exported to")
         text = target.read_text()
@@ -70,100 +76,70 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_by_a_key(t
         assert "Lettuce." in target.read_text()
 
 
-async def test_an_export_that_fails_leaves_its_file_in_the_dialog(tmp_path):
-    target, existing = tmp_path / "out.md", tmp_path / "notes.md"
-    existing.write_text("notes")
-    async with ready_desktop(tmp_path, answer_steps("Lettuce."), asked=["first"]) as desk:
-        await desk.press("ctrl+e", leads_to=ExportDialog)
-        desk.app.screen.query_one(Input).value = str(existing / "out.md")
-        await desk.press("enter", sees="written:")
-        assert desk.app.screen.query_one(Input).value == str(existing / "out.md")
-        desk.app.screen.query_one(Input).value = str(existing)
-        await desk.press("enter", leads_to=ConfirmDialog)
-        await desk.press("escape", leads_to=ExportDialog)
-        assert existing.read_text() == "notes"
-        desk.app.screen.query_one(Input).value = str(target)
-        await desk.press("enter", sees="Exported to")
-        assert "Lettuce." in target.read_text()
+async def test_a_hit_of_the_search_is_exported_with_its_own_name_whatever_was_shown(tmp_path):
+    scripts = answer_steps("Lettuce."), answer_steps("Beta.")
+    async with ready_desktop(tmp_path, *scripts, asked=["vegetables"]) as desk:
+        wanted = desk.session_id
+        await desk.press("ctrl+n", hides="Lettuce.")
+        for is_shown in ("an empty session", "another session"):
+            if is_shown == "another session":
+                await desk.press("ctrl+n", hides="Lettuce.")
+                await desk.say("alphabet", sees="Beta.")
+                await desk.answered()
+            target = tmp_path / f"{is_shown}.md"
+            desk.chat.action_search_sessions("lettuce")
+            await shown(desk, "1 hit in 1 session")
+            await desk.press("ctrl+e", leads_to=ExportDialog)
+            assert desk.app.screen.query_one(Input).value == f"vegetables-{wanted[:8]}.md"
+            desk.app.screen.query_one(Input).value = str(target)
+            await desk.press("enter", sees="Exported to")
+            assert "Lettuce." in target.read_text()
+            desk.app.clear_notifications()
 
 
-async def test_an_import_is_shown_and_stays_in_the_list_and_once_more_shows_what_is_there(
-    desk, tmp_path
-):
-    path = list_file(tmp_path)
-    await desk.say(f"/import {path}", sees="Lettuce grows.")
-    await shown(desk, "“Which vegetables?”, 2 messages.")
-    (listed,) = await desk.store.list_sessions()
-    assert desk.session_id == listed.session_id
-    assert [message.role for message in desk.conversation.messages] == [Role.USER, Role.ASSISTANT]
-    await desk.press("ctrl+n", hides="Lettuce grows.")
-    await desk.say(f"/import {path}", sees="already exists")
-    await shown(desk, "Lettuce grows.")
-    assert len(await desk.store.list_sessions()) == 1
-
-
-async def test_import_without_a_name_asks_for_one(desk, tmp_path):
-    path = list_file(tmp_path)
-    await desk.say("/import", leads_to=AskDialog, sees="Import which file?")
-    desk.app.screen.query_one(Input).value = str(tmp_path / "missing.json")
-    await desk.press("enter", sees="! ")
-    assert desk.app.screen.query_one(Input).value == str(tmp_path / "missing.json")
-    desk.app.screen.query_one(Input).value = str(path)
-    await desk.press("enter", sees="Lettuce grows.")
-
-
-async def test_a_refused_import_is_reported_and_the_command_stays_in_the_prompt(
+async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refused_one_is_told(
     desk, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)  # a long path would break the lines of the notice elsewhere
+    list_file(tmp_path)
     (tmp_path / "cut.json").write_text('[{"role": "user", "content": "hi"},\n{"role": "assi')
     await desk.say("/import cut.json", sees="was not imported")
     await shown(desk, "invalid JSON at line")
     await desk.prompt_is("/import cut.json")
     assert await desk.store.list_sessions() == ()
+    desk.prompt_input.put("")
 
+    await desk.say("/import", leads_to=AskDialog, sees="Import which file?")
+    desk.app.screen.query_one(Input).value = "missing.json"
+    await desk.press("enter", sees="! ")
+    assert desk.app.screen.query_one(Input).value == "missing.json"
+    desk.app.screen.query_one(Input).value = "talk.json"
+    await desk.press("enter", sees="Lettuce grows.")
+    await shown(desk, "“Which vegetables?”, 2 messages.")
+    (listed,) = await desk.store.list_sessions()
+    assert desk.session_id == listed.session_id
+    assert [message.role for message in desk.conversation.messages] == [Role.USER, Role.ASSISTANT]
+    await desk.press("ctrl+n", hides="Lettuce grows.")
+    await desk.say("/import talk.json", sees="already exists")
+    await shown(desk, "Lettuce grows.")
+    assert len(await desk.store.list_sessions()) == 1
 
-async def test_a_folder_of_files_is_imported_and_its_bad_ones_named(desk, tmp_path):
+    odd = [{"role": "user", "content": "Which herbs?"}, {"role": "alien", "content": "x"}, 5]
+    list_file(tmp_path, odd, name="odd.json")
+    await desk.say("/import odd.json", sees="Skipped or incomplete: message 2")
+    await shown(desk, "Which herbs?")
+
     folder = tmp_path / "chats"
     folder.mkdir()
-    list_file(folder, name="one.json")
+    list_file(folder, [*TALK, {"role": "user", "content": "One?"}], name="one.json")
     list_file(folder, [*TALK, {"role": "user", "content": "And?"}], name="two.json")
     for number in range(4):
         (folder / f"bad{number}.json").write_text("[{")
     (folder / "notes.md").write_text("# only notes")
-    await desk.say(f"/import {folder}", sees="2 sessions, 5 messages imported.")
-    await shown(desk, "bad2.json")
-    await shown(desk, "1 more file rejected. In a shell,")
-    assert len(await desk.store.list_sessions()) == 2
-
-
-async def test_rows_that_were_left_out_are_reported(desk, tmp_path):
-    path = list_file(tmp_path, [*TALK, {"role": "alien", "content": "x"}, 5])
-    await desk.say(f"/import {path}", sees="Skipped or incomplete: message 3")
-    await shown(desk, "Lettuce grows.")
-
-
-@pytest.mark.parametrize("is_shown", ["an empty session", "another session"])
-async def test_a_hit_of_the_search_is_exported_with_its_own_name_whatever_was_shown(
-    tmp_path, is_shown
-):
-    target = tmp_path / "out.md"
-    async with ready_desktop(
-        tmp_path, answer_steps("Lettuce."), answer_steps("Beta."), asked=["vegetables"]
-    ) as desk:
-        wanted = desk.session_id
-        await desk.press("ctrl+n", hides="Lettuce.")
-        if is_shown == "another session":
-            await desk.say("alphabet", sees="Beta.")
-            await desk.answered()
-        desk.chat.action_search_sessions("lettuce")
-        await shown(desk, "1 hit in 1 session")
-        await desk.press("ctrl+e", leads_to=ExportDialog)
-        assert desk.app.screen.query_one(Input).value == f"vegetables-{wanted[:8]}.md"
-        desk.app.screen.query_one(Input).value = str(target)
-        await desk.press("enter")
-        await shown(desk, "Exported to")
-        assert "Lettuce." in target.read_text()
+    before = len(await desk.store.list_sessions())
+    await desk.say("/import chats", sees="2 sessions, 6 messages imported.")
+    await shown(desk, "bad2.json", "1 more file rejected. In a shell,")
+    assert len(await desk.store.list_sessions()) == before + 2
 
 
 def desk_with_chats(folder):
@@ -177,7 +153,9 @@ def desk_with_chats(folder):
     return desk
 
 
-async def test_the_offer_of_an_import_survives_a_second_fetch_of_the_list(tmp_path, monkeypatch):
+async def test_chats_of_other_programs_are_offered_once_and_imported_after_a_question(
+    tmp_path, monkeypatch
+):
     desk = desk_with_chats(tmp_path)
     importer = desk.app.workspace.importer
     assert importer is not None
@@ -196,11 +174,6 @@ async def test_the_offer_of_an_import_survives_a_second_fetch_of_the_list(tmp_pa
         desk.chat.sessions.show_list()
         await desk.until(lambda: searches == 2, "the second search")
         may_find.set()
-        await shown(desk, "/import all imports your chats of LM Studio; so does")
-
-
-async def test_chats_of_other_programs_are_offered_once_and_imported_after_a_question(tmp_path):
-    async with running(desk_with_chats(tmp_path), (120, 40)) as desk:
         await desk.ready()
         await shown(desk, "/import all imports your chats of LM Studio; so does")
         assert desk.remembered[-1].has_import_offer
