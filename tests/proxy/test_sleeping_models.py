@@ -8,7 +8,7 @@ from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import LoadState, Verdict
 from lmchat.domain.target_choice import choose_model
 from lmchat.proxy import client as client_module
-from tests.support.proxy_calls import ask, endpoint_of, events_of, text_of
+from tests.support.proxy_calls import answered, ask, endpoint_of
 from tests.support.scripted_products import LLAMA, llama_cpp
 from tests.support.scripted_server import json_reply
 
@@ -23,44 +23,26 @@ def doze(server, *, is_sleeping: bool):
     return server.on("GET /props", json_reply(props, headers=LLAMA))
 
 
-async def state_of(client, endpoint) -> LoadState:
-    (model,) = (await client.check(endpoint)).models
-    return model.state
+def request_to(server):
+    return ask(server, product=Product.LLAMA_CPP, model="tiny.gguf")
 
 
-def request_to(server, **more):
-    return ask(server, product=Product.LLAMA_CPP, model="tiny.gguf", **more)
-
-
-async def test_a_model_is_asleep_from_the_look_on_that_says_so(server, client):
-    doze(llama_cpp(server), is_sleeping=False)
-    endpoint = endpoint_of(server)
-    assert await state_of(client, endpoint) is LoadState.LOADED
-    doze(server, is_sleeping=True)
-    candidate = await client.check(endpoint)
-    assert (candidate.verdict, candidate.models[0].state) == (Verdict.READY, LoadState.ASLEEP)
-    assert candidate.models[0].capabilities == ("tools",), "what was known of it is kept"
-    doze(server, is_sleeping=False)
-    assert await state_of(client, endpoint) is LoadState.LOADED
-
-
-async def test_nothing_that_may_wake_it_is_asked_for_a_look_or_a_list_or_a_count(server, client):
-    doze(llama_cpp(server), is_sleeping=True)
-    endpoint = endpoint_of(server)
-    for _ in range(2):
-        await client.check(endpoint)
-        await client.models(endpoint, is_refresh=True)
+async def test_a_look_finds_a_model_asleep_without_waking_it_and_its_answer_says_that_it_wakes(
+    server, client
+):
+    for is_sleeping in (False, True, False, True):
+        doze(llama_cpp(server), is_sleeping=is_sleeping)
+        candidate = await client.check(endpoint_of(server))
+        (model,) = candidate.models
+        assert candidate.verdict is Verdict.READY
+        assert model.state is (LoadState.ASLEEP if is_sleeping else LoadState.LOADED)
+        assert model.capabilities == ("tools",), "what was known of it is kept"
+    await client.models(endpoint_of(server), is_refresh=True)
     assert await client.count_tokens(request_to(server)) is None
     assert {one.path for one in server.seen()} <= HARMLESS
-
-
-async def test_the_answer_of_a_sleeping_model_says_that_it_is_loaded_first(server, client):
-    doze(llama_cpp(server), is_sleeping=True)
-    await client.check(endpoint_of(server))
-    first, _ = await events_of(client, request_to(server))
-    second, _ = await events_of(client, request_to(server))
+    first = await answered(client, request_to(server))
     assert first[:2] == [RequestSent(), WAKING]
-    assert text_of(first) == "Hello there."
+    second = await answered(client, request_to(server))
     assert not [event for event in second if isinstance(event, ModelLoading)]
 
 
@@ -71,31 +53,18 @@ async def test_a_model_that_fell_asleep_unseen_is_noticed_with_the_next_prompt(
     doze(llama_cpp(server), is_sleeping=False)
     await client.check(endpoint_of(server))
     doze(server, is_sleeping=True)
-    events, error = await events_of(client, request_to(server))
-    assert (error, events[:2]) == (None, [RequestSent(), WAKING])
-
-
-def decide(server, *, name: str = "judge", beside: str = ""):
-    """Let a scripted llama.cpp list a decision model, and perhaps one that can chat behind it."""
-    kinds = {name: ["decisions"], **({beside: ["text"]} if beside else {})}
-    rows = [
-        {
-            "id": model,
-            "object": "model",
-            "owned_by": "llamacpp",
-            "status": {"value": "loaded"},
-            "architecture": {"input_modalities": ["text"], "output_modalities": outputs},
-        }
-        for model, outputs in kinds.items()
-    ]
-    return server.on("GET /v1/models", json_reply({"object": "list", "data": rows}, headers=LLAMA))
+    assert (await answered(client, request_to(server)))[:2] == [RequestSent(), WAKING]
 
 
 async def test_a_decision_model_is_known_as_one_and_never_chosen_to_chat(server, client):
-    decide(llama_cpp(server), beside="talker")
+    kinds = {"judge": ["decisions"], "talker": ["text"]}
+    rows = [
+        {"id": name, "owned_by": "llamacpp", "architecture": {"output_modalities": outputs}}
+        for name, outputs in kinds.items()
+    ]
+    llama_cpp(server).on("GET /v1/models", json_reply({"data": rows}, headers=LLAMA))
     candidate = await client.check(endpoint_of(server))
-    judge, talker = candidate.models
-    assert (judge.only_for, talker.only_for) == ("decisions", "")
+    assert [model.only_for for model in candidate.models] == ["decisions", ""]
     chosen = choose_model(candidate, model="", remembered=Remembered())
     assert chosen is not None
     assert chosen.model_id == "talker"
