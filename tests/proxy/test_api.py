@@ -153,24 +153,22 @@ async def test_the_server_is_looked_at_once_and_its_list_of_models_is_kept(serve
     assert looks <= 2
 
 
-async def test_a_server_that_was_not_named_is_found_once(server, found):
+async def test_a_server_that_was_not_named_is_found_once_and_looked_for_anew_when_it_is_away(
+    server, found
+):
     client, ports = found
-    llama_cpp(server)
-    ports.places["127.0.0.1", 8080] = server
+    with pytest.raises(NoServerFound):
+        await client.chat("Hi")
+    with pytest.raises(NoServerFound):
+        await client.models()
+    assert {one.verdict for one in await client.detect()} == {Verdict.REFUSED}
+    ports.places["127.0.0.1", 8080] = llama_cpp(server)
     assert (await client.chat("Hi")).text == "Hello there."
-    looked = {port for _, port, _ in ports.asked}
-    assert {1234, 1337, 8080} <= looked
-    del ports.asked[:]
+    assert {1234, 1337, 8080} <= {port for _, port, _ in ports.asked}
+    ports.asked.clear()
     await client.chat("Hi")
     assert {port for _, port, _ in ports.asked} == {8080}
     assert [one.product for one in await client.models()] == ["llama.cpp"]
-
-
-async def test_a_server_that_went_away_is_looked_for_anew(server, found):
-    client, ports = found
-    llama_cpp(server)
-    ports.places["127.0.0.1", 8080] = server
-    await client.chat("Hi")
     with ScriptedServer() as other:
         ports.places = {("127.0.0.1", 11434): plain(other, "elsewhere")}
         with pytest.raises(ServerUnavailable):
@@ -187,15 +185,6 @@ async def test_a_model_that_went_away_is_not_asked_for_ever(server):
         with pytest.raises(ServerRejected, match="`one` does not exist"):
             await client.chat("Hi")
         assert (await client.chat("Hi")).model == "two"
-
-
-async def test_where_no_server_answers_that_is_said(found):
-    client, _ = found
-    with pytest.raises(NoServerFound):
-        await client.chat("Hi")
-    with pytest.raises(NoServerFound):
-        await client.models()
-    assert {one.verdict for one in await client.detect()} == {Verdict.REFUSED}
 
 
 async def test_other_machines_have_to_be_allowed():

@@ -5,14 +5,13 @@ from msgspec.structs import replace
 
 from lmchat.domain.event import StreamFinished, UsageReported
 from lmchat.domain.message import ToolCallPart
+from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import RequestInvalid
 from tests.support.proxy_calls import answered, ask, failure_of, growing
 from tests.support.scripted_products import (
-    ANTHROPIC,
     GEMINI,
     MISTRAL,
-    OPENAI,
     OPENROUTER,
     PROVIDERS,
     Provider,
@@ -60,35 +59,39 @@ def chat(endpoint: Endpoint, provider: Provider, **more):
     return ask(endpoint, product=provider.product, model="some-model", **more)
 
 
-@pytest.mark.rule("R-10")
+FIELDS = {
+    Product.OPENAI: {"max_completion_tokens": 9, "seed": 7, "reasoning_effort": "low"},
+    Product.MISTRAL: {"max_tokens": 9, "random_seed": 7, "reasoning_effort": "low"},
+    Product.ANTHROPIC: {"max_tokens": 9},
+    Product.GEMINI: {"max_tokens": 9, "reasoning_effort": "low"},
+    Product.OPENROUTER: {"max_tokens": 9, "seed": 7, "reasoning": {"effort": "low"}},
+}
+
+
 @ROWS
-async def test_a_provider_is_heard_out_in_its_own_form_and_gets_the_key_in_one_header(
+async def test_a_provider_is_asked_and_heard_in_its_own_form_and_gets_the_key_in_one_header(
     server, reach, provider
 ):
     endpoint, client = reach(provider)
-    found = await client.check(endpoint)
-    assert (found.product, found.verdict) == (provider.product, Verdict.READY)
-    events = await answered(client, chat(endpoint, provider))
+    for found in (await client.check(endpoint), *(await client.detect(expected=(endpoint,)))[:1]):
+        assert (found.product, found.verdict) == (provider.product, Verdict.READY)
+    assert {one.path for one in server.seen()} == {f"{provider.path}/models"}
+    request = chat(endpoint, provider, max_tokens=9, seed=7, reasoning_effort="low")
+    events = await answered(client, request)
     answer = growing(events)
     assert (answer.text("reasoning"), answer.text("text")) == (provider.thought, "Hello there.")
     calls = [part for part in answer.parts if isinstance(part, ToolCallPart)]
     assert tuple((one.name, one.arguments) for one in calls) == provider.calls
-    assert server.seen()[-1].json.keys() <= {"model", "messages", "stream", "stream_options"}
     assert any(isinstance(event, UsageReported) for event in events)
     assert isinstance(events[-1], StreamFinished)
-    with_key = [one.headers["authorization"] for one in server.requests]
-    assert with_key == [f"Bearer {KEY}"] * len(server.requests) != []
-    rest = [
-        str({**one.headers, "authorization": ""}) + one.path + one.body.decode()
-        for one in server.requests
-    ]
-    assert KEY not in "".join(rest)
-    assert {one.headers["host"] for one in server.requests} == {endpoint.netloc}
-
-
-@ROWS
-async def test_a_redirect_of_a_provider_is_refused_and_the_key_stays_here(server, reach, provider):
-    endpoint, client = reach(provider)
+    sent = server.seen()[-1].json
+    assert ("stream_options" in sent) is (provider is not MISTRAL)
+    common = {"model", "messages", "stream", "stream_options"}
+    assert {name: sent[name] for name in sent.keys() - common} == FIELDS[provider.product]
+    for one in server.seen():
+        assert one.headers.pop("authorization") == f"Bearer {KEY}"
+        assert KEY not in f"{one.headers} {one.path} {one.body}"
+        assert one.headers["host"] == endpoint.netloc
     with ScriptedServer(certificate="hosts") as other:
         location = {"Location": f"{other.url}/v1/chat/completions"}
         refuse = text_reply("", status=307, headers=location)
@@ -96,19 +99,7 @@ async def test_a_redirect_of_a_provider_is_refused_and_the_key_stays_here(server
         error = await failure_of(client, chat(endpoint, provider))
         assert error.kind == "not_allowed"
         assert "redirects to another host" in error.message
-        assert other.connections == 0
-
-
-@ROWS
-async def test_a_provider_is_asked_for_its_models_and_nothing_else(server, reach, provider):
-    endpoint, client = reach(provider)
-    for _ in range(2):
-        found = await client.check(endpoint)
-        assert (found.product, found.verdict) == (provider.product, Verdict.READY)
-    await client.models(endpoint, is_refresh=True)
-    (found, *_) = await client.detect(expected=(endpoint,))
-    assert (found.product, found.verdict) == (provider.product, Verdict.READY)
-    assert {one.path for one in server.seen()} == {f"{provider.path}/models"}
+        assert other.connections == 0, "the key stays here"
 
 
 @ROWS
@@ -129,26 +120,6 @@ async def test_no_provider_is_looked_for_unasked(make_client, looked_up):
     found = await client.detect()
     assert {one.product for one in found} & {provider.product for provider in PROVIDERS} == set()
     assert looked_up == []
-
-
-@pytest.mark.parametrize(
-    ("provider", "fields"),
-    [
-        (OPENAI, {"max_completion_tokens": 9, "seed": 7, "reasoning_effort": "low"}),
-        (MISTRAL, {"max_tokens": 9, "random_seed": 7, "reasoning_effort": "low"}),
-        (ANTHROPIC, {"max_tokens": 9}),
-        (GEMINI, {"max_tokens": 9, "reasoning_effort": "low"}),
-        (OPENROUTER, {"max_tokens": 9, "seed": 7, "reasoning": {"effort": "low"}}),
-    ],
-)
-async def test_each_provider_gets_the_fields_that_it_knows(server, reach, provider, fields):
-    endpoint, client = reach(provider)
-    request = chat(endpoint, provider, max_tokens=9, seed=7, reasoning_effort="low")
-    await answered(client, request)
-    sent = server.seen()[-1].json
-    common = {"model", "messages", "stream", "stream_options"}
-    assert {name: value for name, value in sent.items() if name not in common} == fields
-    assert ("stream_options" in sent) is (provider is not MISTRAL)
 
 
 @ROWS
