@@ -111,18 +111,15 @@ def test_a_damaged_chat_of_a_list_costs_itself_only(tmp_path):
     assert left_out(path)[2:] == ["“Shade garden”: 1 damaged message left out", CUT]
 
 
-@pytest.mark.parametrize(
-    ("name", "data"),
-    [
+def test_a_file_of_which_nothing_can_be_read_is_refused(tmp_path):
+    for name, data in (
         ("a.zip", b"PK\x03\x04 no zip"),
         ("a.db", b"SQLite format 3\0 cut"),
         ("a.json", b'{"versions": 1}'),
-    ],
-)
-def test_a_file_of_which_nothing_can_be_read_is_refused(tmp_path, name, data):
-    (tmp_path / name).write_bytes(data)
-    with pytest.raises(FileRefused):
-        list(Reader(NOW).file(tmp_path / name))
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(FileRefused):
+            list(Reader(NOW).file(tmp_path / name))
 
 
 def test_only_in_a_zip_a_chat_has_a_limit_of_12_megabytes(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing, suppress
-from itertools import islice
 
 import pytest
 
@@ -36,7 +35,7 @@ def test_a_function_in_a_column_cannot_take_all_memory(tmp_path):
     path = changed(
         tmp_path,
         "drop table turns",
-        "create table turns (id, x as (hex(zeroblob(400000000))))",
+        "create table turns (id, x as (hex(zeroblob(140000000))))",
         "insert into turns values (1)",
     )
     with opened_database(path) as opened, pytest.raises(sqlite3.DataError, match="too big"):
@@ -74,20 +73,18 @@ def test_triggers_and_other_tables_do_not_matter(tmp_path):
     assert chats_of(path)[0].messages[1].text == "Why is the sky blue?"
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "delete from threads",
-        "attach '/tmp/other.db' as other",
-        "pragma writable_schema = on",
-        "create table x (y)",
-        "select load_extension('/tmp/evil')",
-        "vacuum into '/tmp/other.db'",
-    ],
-)
-def test_nothing_but_reading_is_possible(tmp_path, statement):
-    with opened_database(changed(tmp_path)) as opened, pytest.raises(sqlite3.DatabaseError):
-        opened.rows(statement)
+def test_nothing_but_reading_is_possible(tmp_path):
+    with opened_database(changed(tmp_path)) as opened:
+        for statement in (
+            "delete from threads",
+            "attach '/tmp/other.db' as other",
+            "pragma writable_schema = on",
+            "create table x (y)",
+            "select load_extension('/tmp/evil')",
+            "vacuum into '/tmp/other.db'",
+        ):
+            with pytest.raises(sqlite3.DatabaseError):
+                opened.rows(statement)
 
 
 def test_a_query_without_an_end_is_interrupted(tmp_path, monkeypatch):
@@ -103,17 +100,19 @@ def test_a_query_without_an_end_is_interrupted(tmp_path, monkeypatch):
         opened.rows(endless)
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
-@pytest.mark.parametrize("name", ["a.db", "a.json", "a.zip"])
-def test_what_is_no_file_is_refused_at_once(tmp_path, make, name):
-    make(tmp_path / name)
-    with pytest.raises((FileRefused, OSError)):
-        list(Reader(NOW).file(tmp_path / name))
+def test_what_is_no_file_is_refused_at_once(tmp_path):
+    for make in (os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        for name in ("a.db", "a.json", "a.zip"):
+            make(folder / name)
+            with pytest.raises((FileRefused, OSError)):
+                list(Reader(NOW).file(folder / name))
 
 
 def test_each_page_may_be_damaged(tmp_path):
     data = changed(tmp_path).read_bytes()
-    for place in islice(range(100, len(data), 97), 300):
+    for place in range(100, len(data), 401):
         path = tmp_path / "damaged.db"
         path.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
         with suppress(FileRefused):

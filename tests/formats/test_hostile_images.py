@@ -18,7 +18,7 @@ from lmchat.images import LONGEST_SIDE, MAX_IMAGE_BYTES, MAX_PIXELS
 from lmchat.tui.screens.image_dialog import decoded
 from tests.support.chats import chat
 from tests.support.files_to_attach import image
-from tests.support.foreign_chats import CHATGPT, DATA, chats_of, left_out
+from tests.support.foreign_chats import CHATGPT, DATA, chats_of, read_file
 
 SIDE = 20_000
 assert SIDE * SIDE > MAX_PIXELS
@@ -106,29 +106,28 @@ def lmchat(folder, data):
     return path
 
 
-@pytest.mark.parametrize("make", [open_webui, chatgpt, lmchat])
-@pytest.mark.parametrize("bomb", BOMBS)
-def test_an_image_that_is_too_large_is_left_out_and_counted(tmp_path, make, bomb):
-    path = make(tmp_path, BOMBS[bomb])
-    for session in chats_of(path):
-        assert session.files == {}
-        assert session.messages
-    assert any("image" in words for words in left_out(path))
+def test_an_image_that_is_too_large_is_left_out_and_counted(tmp_path):
+    for name, bomb in BOMBS.items():
+        for make in (open_webui, chatgpt, lmchat):
+            path = make(tmp_path, bomb)
+            sessions, lost = read_file(path)
+            assert [session.files for session in sessions] == [{}] * len(sessions), (name, make)
+            assert all(session.messages for session in sessions)
+            assert any("image" in words for words in lost), (name, make)
 
 
-@pytest.mark.parametrize("make", [open_webui, chatgpt, lmchat])
-@pytest.mark.parametrize("data", [image("PNG"), image("JPEG"), b"\x89PNG\r\n\x1a\n cut"])
-def test_a_small_image_comes_as_it_is(tmp_path, make, data):
-    session = chats_of(make(tmp_path, data))[0]
-    assert list(session.files.values()) == [data]
+def test_a_small_image_comes_as_it_is(tmp_path):
+    for data in (image("PNG"), image("JPEG"), b"\x89PNG\r\n\x1a\n cut"):
+        for make in (open_webui, chatgpt, lmchat):
+            session = chats_of(make(tmp_path, data))[0]
+            assert list(session.files.values()) == [data]
 
 
-@pytest.mark.parametrize("bomb", [name for name in BOMBS if name != "many bytes"])
-async def test_an_image_that_is_too_large_is_not_shown(bomb):
-    data = BOMBS[bomb]
-    part = FilePart(name="a.png", media_type="image/png", digest="0" * 64, size=len(data))
-    with pytest.raises(FileRefused, match=r"a\.png cannot be shown"):
-        await decoded(None, part, data)
+async def test_an_image_that_is_too_large_is_not_shown():
+    for data in (data for name, data in BOMBS.items() if name != "many bytes"):
+        part = FilePart(name="a.png", media_type="image/png", digest="0" * 64, size=len(data))
+        with pytest.raises(FileRefused, match=r"a\.png cannot be shown"):
+            await decoded(None, part, data)
 
 
 def test_a_photo_is_scaled_down(tmp_path, monkeypatch):

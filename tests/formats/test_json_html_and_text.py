@@ -152,15 +152,18 @@ def test_plain_text_shows_a_tool_call_once_and_its_result_set_apart():
     assert '("notes.md")]\n    No such file.\n\n[Failed.]\n' in failed
 
 
-@pytest.mark.parametrize("form", ["txt", "html"])
-def test_the_results_of_parallel_calls_are_all_shown(form):
-    talk = chat_with_tools("Buy lettuce.")
-    second = tool_message("Buy leeks.", parent=talk.messages[2])
-    said = answer("Both.", parent=second)
-    text = render(
-        replace(talk, messages=MessagePath((*talk.messages[:3], second, said))), form=form
-    )
-    assert text.index("Buy lettuce.") < text.index("Buy leeks.") < text.index("Both.")
+def test_the_results_of_parallel_calls_are_all_shown():
+    for form in (
+        "txt",
+        "html",
+    ):
+        talk = chat_with_tools("Buy lettuce.")
+        second = tool_message("Buy leeks.", parent=talk.messages[2])
+        said = answer("Both.", parent=second)
+        text = render(
+            replace(talk, messages=MessagePath((*talk.messages[:3], second, said))), form=form
+        )
+        assert text.index("Buy lettuce.") < text.index("Buy leeks.") < text.index("Both.")
 
 
 def test_the_page_folds_a_tool_call_and_its_result_and_escapes_both():
@@ -180,15 +183,14 @@ def test_the_heading_of_a_branch_after_a_tool_call_names_the_call():
     assert 'Another branch, after “files/read_text("notes.md")”' in text
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_every_format_can_be_written_as_utf_8_and_takes_an_empty_session(form):
-    assert render(talk(), form).encode()
-    assert render(Session(header=header()), form).encode()
+def test_every_format_can_be_written_as_utf_8_and_takes_an_empty_session():
+    for form in FORMATS:
+        assert render(talk(), form).encode()
+        assert render(Session(header=header()), form).encode()
 
 
-@pytest.mark.parametrize(
-    ("title", "name"),
-    [
+def test_file_names_are_safe_and_told_apart_by_the_id():
+    for title, name in (
         ("Plan for the garden", "Plan-for-the-garden"),
         ("../../etc/passwd", "etc-passwd"),
         ('a/b\\c:d*e?f"g<h>i|j', "a-b-c-d-e-f-g-h-i-j"),
@@ -200,22 +202,20 @@ def test_every_format_can_be_written_as_utf_8_and_takes_an_empty_session(form):
         ("Übung für 日本語", "Übung-für-日本語"),
         ("हिन्दी में", "हिन्दी-में"),
         ("x" * 300, "x" * 50),
-    ],
-)
-def test_file_names_are_safe_and_told_apart_by_the_id(title, name):
-    session = Session(header=replace(header(title), session_id="0123456789abcdef"))
-    assert export_name(session) == f"{name}-01234567.md"
-    assert export_name(session, form="html").endswith(".html")
-    assert not set(name) & set('/\\:*?"<>|\x1b\u202e\ufffd .')
+    ):
+        session = Session(header=replace(header(title), session_id="0123456789abcdef"))
+        assert export_name(session) == f"{name}-01234567.md"
+        assert export_name(session, form="html").endswith(".html")
+        assert not set(name) & set('/\\:*?"<>|\x1b\u202e\ufffd .')
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_a_refusal_is_told_as_one_and_its_words_stand_with_those_of_the_answer(form):
-    asked = prompt("q")
-    refused, said = (
-        render(Session(header=header("t"), messages=(asked, answer(part, parent=asked))), form)
-        for part in (RefusalPart(text="I cannot."), "Yes.")
-    )
-    assert "I cannot." in refused
-    assert "refus" in refused.lower()
-    assert "refus" not in said.lower()
+def test_a_refusal_is_told_as_one_and_its_words_stand_with_those_of_the_answer():
+    for form in FORMATS:
+        asked = prompt("q")
+        refused, said = (
+            render(Session(header=header("t"), messages=(asked, answer(part, parent=asked))), form)
+            for part in (RefusalPart(text="I cannot."), "Yes.")
+        )
+        assert "I cannot." in refused
+        assert "refus" in refused.lower()
+        assert "refus" not in said.lower()

@@ -4,7 +4,6 @@ import json
 from datetime import timedelta, timezone
 from itertools import pairwise
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -129,31 +128,35 @@ HARD = [
 ]
 
 
-@pytest.mark.parametrize("text", HARD)
-def test_a_text_never_hides_the_messages_after_it(text):
-    found = headings(to_markdown(chat(text, "after")))
-    assert found[-1] == MODEL
-    page = MarkdownIt().render(body_of(to_markdown(chat(text, "after"))))
-    assert "<details>" not in page
-    assert page.rindex("after") > page.rindex(MODEL)
+def test_a_text_never_hides_the_messages_after_it():
+    for text in HARD:
+        found = headings(to_markdown(chat(text, "after")))
+        assert found[-1] == MODEL
+        page = MarkdownIt().render(body_of(to_markdown(chat(text, "after"))))
+        assert "<details>" not in page
+        assert page.rindex("after") > page.rindex(MODEL)
 
 
-@pytest.mark.parametrize("text", HARD[:4])
-def test_code_is_kept_intact(text):
-    assert f"\n\n{text}\n\n## " in to_markdown(chat(text, "after"))
+def test_code_is_kept_intact():
+    for text in HARD[:4]:
+        assert f"\n\n{text}\n\n## " in to_markdown(chat(text, "after"))
 
 
-@pytest.mark.parametrize(
-    "fake", ["## You · 2026-11-21 00:48:37 UTC", "  #  qwen3-8b · 2026-11-21 00:48:37 UTC+02:00 ##"]
-)
-@pytest.mark.parametrize("kind", [TextPart, RefusalPart])
-def test_a_line_of_an_answer_that_looks_like_the_heading_of_a_message_is_no_heading(fake, kind):
-    text = to_markdown(
-        session_of(TextPart(text="First."), kind(text=f"Before.\n\n{fake}\n\nafter"))
-    )
-    assert headings(text) == [YOU, MODEL]
-    assert f"\n{fake}" not in text
-    assert fake.lstrip() in text
+def test_a_line_of_an_answer_that_looks_like_the_heading_of_a_message_is_no_heading():
+    for kind in (
+        TextPart,
+        RefusalPart,
+    ):
+        for fake in (
+            "## You · 2026-11-21 00:48:37 UTC",
+            "  #  qwen3-8b · 2026-11-21 00:48:37 UTC+02:00 ##",
+        ):
+            text = to_markdown(
+                session_of(TextPart(text="First."), kind(text=f"Before.\n\n{fake}\n\nafter"))
+            )
+            assert headings(text) == [YOU, MODEL]
+            assert f"\n{fake}" not in text
+            assert fake.lstrip() in text
 
 
 def test_other_headings_of_an_answer_stay_as_they_are():
@@ -173,23 +176,20 @@ def test_whatever_is_said_the_text_is_safe_and_the_last_message_has_its_heading(
     assert headings(text)[-1] == YOU
 
 
-@pytest.mark.parametrize(
-    "evil",
-    [
+def test_neither_arguments_nor_result_of_a_tool_break_out_of_their_code():
+    for evil in (
         "```\n</details>\n\n# Free\n\n[l](http://evil.example)",
         "````\n~~~\n</details>",
         "   ```\n# Free",
         *HARD,
-    ],
-)
-def test_neither_arguments_nor_result_of_a_tool_break_out_of_their_code(evil):
-    text = to_markdown(chat_with_tools(evil, json.dumps({"text": evil, "<b>": evil})))
-    assert len(headings(text)) == 4
-    page = MarkdownIt().render(body_of(text))
-    assert [word for word in ("<a ", "<img", "<h1", "<b>", "<script") if word in page] == []
-    assert page.count("<pre>") == 2
-    assert "Tool call <code>files/read_text</code>:" in page
-    assert "files__read_text" not in page
+    ):
+        text = to_markdown(chat_with_tools(evil, json.dumps({"text": evil, "<b>": evil})))
+        assert len(headings(text)) == 4
+        page = MarkdownIt().render(body_of(text))
+        assert [word for word in ("<a ", "<img", "<h1", "<b>", "<script") if word in page] == []
+        assert page.count("<pre>") == 2
+        assert "Tool call <code>files/read_text</code>:" in page
+        assert "files__read_text" not in page
 
 
 def test_thoughts_are_left_out_unless_asked_for():
@@ -200,19 +200,16 @@ def test_thoughts_are_left_out_unless_asked_for():
     )
 
 
-@pytest.mark.parametrize(
-    ("state", "word"),
-    [
+def test_an_unfinished_answer_says_so_and_why():
+    for state, word in (
         (AnswerState.STOPPED, "Stopped"),
         (AnswerState.INTERRUPTED, "Interrupted"),
         (AnswerState.FAILED, "Failed"),
         (AnswerState.STREAMING, "Still streaming"),
-    ],
-)
-def test_an_unfinished_answer_says_so_and_why(state, word):
-    failure = Failure(kind="offline", message="The server went\naway.", hint="Start it again.")
-    text = to_markdown(session_of("half", state=state, failure=failure))
-    assert text.endswith(f"half\n\n> **{word}.** The server went away. Start it again.\n")
+    ):
+        failure = Failure(kind="offline", message="The server went\naway.", hint="Start it again.")
+        text = to_markdown(session_of("half", state=state, failure=failure))
+        assert text.endswith(f"half\n\n> **{word}.** The server went away. Start it again.\n")
 
 
 def test_branches_follow_the_path_with_the_message_above_them():

@@ -27,16 +27,20 @@ def test_the_first_start_remembers_nothing_and_warns_of_nothing(tmp_path):
     assert remembered_file.load(tmp_path / "nowhere" / "state.toml") == (Remembered(), "")
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"not [ toml", b"\xff\xfe", b"a = 1\na = 2", b"theme = 7", b"recent = 7", b"recent = [{}]"],
-)
-def test_a_broken_file_is_told_and_the_defaults_hold(tmp_path, content):
-    path = tmp_path / "state.toml"
-    path.write_bytes(content)
-    found, warning = remembered_file.load(path)
-    assert found == Remembered()
-    assert warning.startswith("state.toml could not be read")
+def test_a_broken_file_is_told_and_the_defaults_hold(tmp_path):
+    for content in (
+        b"not [ toml",
+        b"\xff\xfe",
+        b"a = 1\na = 2",
+        b"theme = 7",
+        b"recent = 7",
+        b"recent = [{}]",
+    ):
+        path = tmp_path / "state.toml"
+        path.write_bytes(content)
+        found, warning = remembered_file.load(path)
+        assert found == Remembered()
+        assert warning.startswith("state.toml could not be read")
 
 
 def test_what_a_newer_lmchat_remembers_costs_nothing(tmp_path):

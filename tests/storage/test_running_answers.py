@@ -262,19 +262,16 @@ def test_what_is_kept_of_an_answer_is_what_came_of_it(tmp_path_factory, events, 
     assert in_order(parts_of(growing.pieces)) == in_order(growing.parts)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
+def test_a_word_that_names_no_piece_of_a_call_is_told_as_that():
+    for kind in (
         "tool_call",
         "tool_call x id",
         "tool_call -1 id",
         "tool_call 1 else",
         f"tool_call {'1' * 5000} id",
         "",
-    ],
-)
-def test_a_word_that_names_no_piece_of_a_call_is_told_as_that(kind):
-    assert not any(isinstance(part, ToolCallPart) for part in parts_of([(kind, "x")]))
+    ):
+        assert not any(isinstance(part, ToolCallPart) for part in parts_of([(kind, "x")]))
 
 
 @pytest.mark.rule("R-20")
@@ -339,20 +336,15 @@ REST = (
 )
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
+async def test_a_damaged_file_of_an_answer_keeps_no_session_from_being_opened(tmp_path, store):
+    for content in (
         *(b"", b"\n", b"{", b"[]\n", b"\xff\xff\xff", b"\0" * 5000),
         b'{"session_id": "\\ud800", ' + REST,
         b'{"session_id": "s", ' + REST.replace(b"2026", b"0001"),
-    ],
-)
-async def test_a_damaged_file_of_an_answer_keeps_no_session_from_being_opened(
-    tmp_path, store, content
-):
-    session, _ = await begin_session(store, "hello")
-    answer_path(store_path(tmp_path), "abc").write_bytes(content)
-    assert await last_on_disk(tmp_path, session) == (AnswerState.COMPLETE, "hello")
+    ):
+        session, _ = await begin_session(store, "hello")
+        answer_path(store_path(tmp_path), "abc").write_bytes(content)
+        assert await last_on_disk(tmp_path, session) == (AnswerState.COMPLETE, "hello")
 
 
 @pytest.mark.parametrize("planted", ["link", "pipe", "open to all", "link to nothing"])

@@ -25,9 +25,8 @@ async def talks(store):
         await store.finish(session.session_id, said)
 
 
-@pytest.mark.parametrize(
-    ("query", "found"),
-    [
+async def test_filters_narrow_a_search(store, talks):
+    for query, found in (
         ("needle", ["11 assistant", "11 user", "10 assistant", "10 user"]),
         ("needle role:you", ["11 user", "10 user"]),
         ("role:assistant needle", ["11 assistant", "10 assistant"]),
@@ -44,11 +43,9 @@ async def talks(store):
         ("model:%", []),
         ("needle model:_", []),
         ("needle has:", []),
-    ],
-)
-async def test_filters_narrow_a_search(store, talks, query, found):
-    hits = await store.search(query)
-    assert [f"{hit.created_at.month} {hit.role}" for hit in hits] == found
+    ):
+        hits = await store.search(query)
+        assert [f"{hit.created_at.month} {hit.role}" for hit in hits] == found
 
 
 def test_what_is_no_filter_stays_a_word():
@@ -56,19 +53,16 @@ def test_what_is_no_filter_stays_a_word():
         assert parse_filters(text) == (text, Filters())
 
 
-@pytest.mark.parametrize(
-    ("wrong", "form"),
-    [
+def test_a_filter_with_a_wrong_value_is_refused():
+    for wrong, form in (
         ("role:nobody", "role:user or role:assistant"),
         ("Before:yesterday", "a date, such as before:2026-11-01"),
         ('after:"last week"', "a date, such as after:2026-11-01"),
         ("has:fun", "has:code"),
-    ],
-)
-def test_a_filter_with_a_wrong_value_is_refused(wrong, form):
-    with pytest.raises(WrongUse) as caught:
-        parse_filters(f"needle {wrong} title:x")
-    assert caught.value.message == f"The filter {wrong} is not valid; write {form}."
+    ):
+        with pytest.raises(WrongUse) as caught:
+            parse_filters(f"needle {wrong} title:x")
+        assert caught.value.message == f"The filter {wrong} is not valid; write {form}."
 
 
 def test_days_begin_where_the_user_is(monkeypatch):

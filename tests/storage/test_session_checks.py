@@ -73,16 +73,17 @@ async def test_damage_in_the_middle_is_found_and_left_as_it_is(tmp_path):
     assert path.read_bytes() == data
 
 
-@pytest.mark.parametrize(
-    "text", [b"this is no database " * 300, b"SQLite format 3\x00" + b"\x00" * 5000]
-)
-def test_what_is_no_database_is_a_fault(tmp_path, text):
-    path = tmp_path / "sessions.db"
-    path.write_bytes(text)
-    found = rows(path)
-    assert found["store"].grade is Grade.FAULT
-    assert found["store"].next_step
-    assert path.read_bytes() == text
+def test_what_is_no_database_is_a_fault(tmp_path):
+    for text in (
+        b"this is no database " * 300,
+        b"SQLite format 3\x00" + b"\x00" * 5000,
+    ):
+        path = tmp_path / "sessions.db"
+        path.write_bytes(text)
+        found = rows(path)
+        assert found["store"].grade is Grade.FAULT
+        assert found["store"].next_step
+        assert path.read_bytes() == text
 
 
 async def test_a_file_that_was_cut_is_a_fault(tmp_path):
@@ -119,10 +120,12 @@ async def test_a_file_that_may_only_be_read_is_a_fault_that_names_it():
     assert row.next_step.startswith("chmod u+rw ")
 
 
-@pytest.mark.parametrize(
-    ("free", "grade"), [(10 << 30, Grade.OK), (100 << 20, Grade.WARNING), (0, Grade.FAULT)]
-)
-def test_little_room_is_told_before_there_is_none(tmp_path, monkeypatch, free, grade):
-    usage = file_checks.shutil.disk_usage(tmp_path)._replace(free=free)
-    monkeypatch.setattr(file_checks.shutil, "disk_usage", lambda _: usage)
-    assert rows(tmp_path / "sessions.db")["store.room"].grade is grade
+def test_little_room_is_told_before_there_is_none(tmp_path, monkeypatch):
+    for free, grade in (
+        (10 << 30, Grade.OK),
+        (100 << 20, Grade.WARNING),
+        (0, Grade.FAULT),
+    ):
+        usage = file_checks.shutil.disk_usage(tmp_path)._replace(free=free)
+        monkeypatch.setattr(file_checks.shutil, "disk_usage", lambda _, usage=usage: usage)
+        assert rows(tmp_path / "sessions.db")["store.room"].grade is grade

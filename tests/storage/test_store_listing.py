@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import pytest
-
 from lmchat.domain.session import ListFilter, tags_from
 from tests.support.chats import header, say
 
 
-@pytest.mark.parametrize(
-    ("typed", "found"),
-    [
+def test_words_and_tags_filter_the_list():
+    for typed, found in (
         ("  über STRASSEN ", [3]),
         ("session 1", [1]),
         ("100%", []),
@@ -19,13 +16,11 @@ from tests.support.chats import header, say
         ("#GARDENING", [1]),
         ("#", [0, 1]),
         ("", [0, 1, 2, 3]),
-    ],
-)
-def test_words_and_tags_filter_the_list(typed, found):
-    titles = ["Session 0", "Session 1", "Session 2", "ÜBER Straßen"]
-    tags = [("garden", "plans"), ("gardening",), (), ()]
-    wanted = ListFilter.typed(typed)
-    assert [n for n, title in enumerate(titles) if wanted.fits(title, tags[n])] == found
+    ):
+        titles = ["Session 0", "Session 1", "Session 2", "ÜBER Straßen"]
+        tags = [("garden", "plans"), ("gardening",), (), ()]
+        wanted = ListFilter.typed(typed)
+        assert [n for n, title in enumerate(titles) if wanted.fits(title, tags[n])] == found
 
 
 async def test_tags_are_changed_forked_and_taken_away(store):
@@ -38,16 +33,13 @@ async def test_tags_are_changed_forked_and_taken_away(store):
     assert (await store.update_session(session.session_id, {"tags": ()})).tags == ()
 
 
-@pytest.mark.parametrize(
-    ("typed", "tags"),
-    [
+def test_what_is_typed_as_tags_is_cut_into_words():
+    for typed, tags in (
         ("garden", ("garden",)),
         (" #Garden, plans  garden ", ("garden", "plans")),
         ("", ()),
         ("# , ##", ()),
         ("x" * 99, ("x" * 40,)),
         ("日本 a\u2003b", ("日本", "a", "b")),
-    ],
-)
-def test_what_is_typed_as_tags_is_cut_into_words(typed, tags):
-    assert tags_from(typed) == tags
+    ):
+        assert tags_from(typed) == tags

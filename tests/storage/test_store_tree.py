@@ -171,22 +171,17 @@ async def test_a_fork_keeps_tool_calls_and_ends_the_one_that_runs(store, called)
     assert copy.failure.message == "The session was forked before this tool call had a result."
 
 
-@pytest.mark.parametrize(
-    ("query", "kind", "words"),
-    [
+async def test_a_tool_call_is_found_once_by_its_name_arguments_and_result(store, called):
+    for query, kind, words in (
         ("read_text", "tool_call", ("files/", "read_text", ' {"path": "notes.md"}')),
         ("notes.md", "tool_call", ('files/read_text {"path": "', "notes.md", '"}')),
         ("needles", "tool_result", ("Buy ", "needles", ".")),
         ("role:tool", "tool_result", ("", "", "Buy needles.")),
-    ],
-)
-async def test_a_tool_call_is_found_once_by_its_name_arguments_and_result(
-    store, called, query, kind, words
-):
-    _, _, ran, _ = called
-    (hit,) = await store.search(query)
-    assert (hit.message_id, hit.role, hit.kind) == (ran.message_id, "tool", kind)
-    assert (hit.before, hit.match, hit.after) == words
+    ):
+        _, _, ran, _ = called
+        (hit,) = await store.search(query)
+        assert (hit.message_id, hit.role, hit.kind) == (ran.message_id, "tool", kind)
+        assert (hit.before, hit.match, hit.after) == words
 
 
 async def test_a_message_that_is_gone_is_told_as_such(store, talk):
