@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 
 from msgspec.structs import replace
+from rich.cells import cell_len
 from rich.style import Style
 from textual.app import App, ComposeResult
 from textual.events import Click, MouseMove, MouseUp
@@ -286,6 +287,20 @@ async def drag(
         [MouseUp, Click], log, offset=end, button=1
     )  # as a terminal has it
     await pilot.pause()
+
+
+def find(log: ChatLog, words: str, *, behind: bool = False) -> tuple[int, int]:
+    """The cell on which words begin, or the last one that they take."""
+    for y, row in enumerate(rows(log)):
+        if words in row:
+            start = cell_len(row[: row.index(words)])
+            return (start + (cell_len(words) - 1 if behind else 0), y)
+    raise AssertionError(f"{words!r} is not on the screen:\n{screen_text(log)}")
+
+
+async def select(pilot: Pilot, log: ChatLog, first: str, last: str) -> None:
+    """Drag from the first character of some words to the last one of others."""
+    await drag(pilot, log, find(log, first), find(log, last, behind=True))
 
 
 async def press(pilot: Pilot, log: ChatLog, offset: tuple[int, int], times: int = 1) -> None:

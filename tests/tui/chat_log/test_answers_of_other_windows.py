@@ -4,8 +4,7 @@ from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, TextPart
 from lmchat.domain.turn import Turn
-from tests.support.chat_log_app import answer, pour, question, rows, streaming
-from tests.tui.chat_log.test_selection import select
+from tests.support.chat_log_app import answer, pour, question, rows, select, streaming
 
 ELSEWHERE = "another lmchat is writing this"
 

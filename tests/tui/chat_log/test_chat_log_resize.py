@@ -44,7 +44,7 @@ def plain(log):
     return [re.sub(r" +c copy$", "", row.replace("▌", " ").rstrip()).rstrip() for row in rows(log)]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 async def test_the_old_size_brings_the_old_view_back_wherever_one_reads(seed):
     chance = chance_of(seed)
     width, height = chance.randint(40, 160), chance.randint(12, 50)
@@ -60,14 +60,14 @@ async def test_the_old_size_brings_the_old_view_back_wherever_one_reads(seed):
             assert rows(log) == before
 
 
-@pytest.mark.parametrize("text", [NUMBERED, CODE], ids=["paragraph", "code"])
-async def test_the_line_at_the_top_stays_the_first_within_a_block_of_many_screens(pilot, log, text):
-    await load(pilot, question("Go on."), answer(text))
-    log.scroll_to(y=log.max_scroll_y // 2)
-    first = re.findall(r"(?:word|line_)\d+", rows(log)[0])[0]
-    for width in (40, 60, 237, 400, 51, 80):
-        await resize(pilot, width, 24)
-        assert first in " ".join(rows(log)[:2])
+async def test_the_line_at_the_top_stays_the_first_within_a_block_of_many_screens(pilot, log):
+    for text in (NUMBERED, CODE):
+        await load(pilot, question("Go on."), answer(text))
+        log.scroll_to(y=log.max_scroll_y // 2)
+        first = re.findall(r"(?:word|line_)\d+", rows(log)[0])[0]
+        for width in (40, 237, 51, 80):
+            await resize(pilot, width, 24)
+            assert first in " ".join(rows(log)[:2])
 
 
 async def test_a_storm_of_resizes_changes_nothing(pilot, log):
@@ -115,20 +115,19 @@ async def test_back_at_the_old_size_what_came_meanwhile_is_below(pilot, log):
     assert pilot.app.new_lines()[-1] == 9 * 3 * 2
 
 
-@pytest.mark.parametrize("has_wheel", [True, False])
-async def test_on_a_screen_that_was_made_larger_wheel_and_keys_follow_the_end_again(
-    pilot, log, has_wheel
-):
-    log.scroll_relative(y=-5)
-    await resize(pilot, 80, 40)
-    assert log.viewport.is_at_end
-    assert not log.viewport.is_following
-    if has_wheel:
-        await pilot._post_mouse_events([events.MouseScrollDown], log, offset=(10, 5))
-    else:
-        log.scroll_relative(y=2)
-    await pilot.pause()
-    assert log.viewport.is_following
+async def test_on_a_screen_that_was_made_larger_wheel_and_keys_follow_the_end_again(pilot, log):
+    for has_wheel in (True, False):
+        await resize(pilot, 80, 24)
+        log.scroll_relative(y=-5)
+        await resize(pilot, 80, 40)
+        assert log.viewport.is_at_end
+        assert not log.viewport.is_following
+        if has_wheel:
+            await pilot._post_mouse_events([events.MouseScrollDown], log, offset=(10, 5))
+        else:
+            log.scroll_relative(y=2)
+        await pilot.pause()
+        assert log.viewport.is_following
 
 
 async def test_the_focused_message_stays_on_its_row(pilot, log):
@@ -143,16 +142,16 @@ async def test_the_focused_message_stays_on_its_row(pilot, log):
     assert "Mark 37" in screen_text(log)
 
 
-@pytest.mark.parametrize("size", [(20, 8), (5, 3), (1, 1), (39, 11), (400, 100)])
-async def test_no_size_is_too_small_or_too_large(pilot, log, size):
+async def test_no_size_is_too_small_or_too_large(pilot, log):
     log.focus_message(-1)
-    await resize(pilot, *size)
-    log.begin_answer(streaming("Some words that are there."))
-    log.scroll_relative(y=-3)
-    await pour(log, "\n\n| a | b |\n|---|---|\n| 1 | 2 |\n")
-    log.scroll_end()
-    await pilot.pause()
-    assert all(len(row) <= size[0] for row in rows(log))
+    for size in ((20, 8), (5, 3), (1, 1), (39, 11), (400, 100)):
+        await resize(pilot, *size)
+        log.begin_answer(streaming("Some words that are there."))
+        log.scroll_relative(y=-3)
+        await pour(log, "\n\n| a | b |\n|---|---|\n| 1 | 2 |\n")
+        log.scroll_end()
+        await pilot.pause()
+        assert all(len(row) <= size[0] for row in rows(log))
 
 
 async def test_a_bookmark_is_the_same_line_after_the_session_was_loaded_again(log):
@@ -165,9 +164,8 @@ async def test_a_bookmark_is_the_same_line_after_the_session_was_loaded_again(lo
     assert rows(log) == seen
 
 
-@pytest.mark.parametrize("seed", range(4))
-async def test_each_step_moves_by_itself_through_what_nobody_has_seen(seed):
-    chance = chance_of(seed)
+async def test_each_step_moves_by_itself_through_what_nobody_has_seen():
+    chance = chance_of(2)
     async with LogApp().run_test(size=(chance.randint(40, 120), chance.randint(12, 40))) as pilot:
         log = pilot.app.log_view
         await load(pilot, *talk(chance, 8))

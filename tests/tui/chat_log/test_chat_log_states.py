@@ -55,94 +55,62 @@ def plain(log):
     return screen_text(log).replace(GAP, " ")
 
 
-async def test_words_of_the_user_have_a_bar_and_the_time(log):
-    log.load([question("Is it too late?\n  indented **as it is**")])
+async def test_a_prompt_has_a_bar_its_time_and_its_version(log):
+    log.load([question("Is it too late?\n  indented **as it is**", version=2, versions=3)])
     first, second, *_ = rows(log)
     assert first.startswith("   ▌ Is it too late?")
-    assert first.endswith("14:02")
+    assert first.endswith("‹2/3›  14:02")
     assert second == "   ▌   indented **as it is**"
 
 
-async def test_the_version_of_a_prompt_stands_before_its_time(log):
-    log.load([question("Again", version=2, versions=3)])
-    assert rows(log)[0].endswith("‹2/3›  14:02")
+def receipt_rows(log, message):
+    """The rows below the one row of an answer."""
+    log.load([message])
+    return [row.replace(GAP, " ").strip() for row in rows(log)[2:] if row]
 
 
-async def test_the_receipt_tells_model_and_figures_and_the_version(log):
-    log.load([answer("Yes.", version=2, versions=3)])
-    receipt = plain(log).splitlines()[2]
-    assert receipt.startswith("     qwen3-8b · TTFT 0.19 s · 44.0 tok/s · 96 tok · 2.4 s   ")
+async def test_the_receipt_tells_model_and_figures_and_only_an_unusual_end(log):
+    [receipt] = receipt_rows(log, answer("Yes.", version=2, versions=3))
+    assert receipt.startswith("qwen3-8b · TTFT 0.19 s · 44.0 tok/s · 96 tok · 2.4 s   ")
     assert receipt.endswith("   ‹2/3›")
+    for changes, reason in (
+        ({"finish_reason": "length"}, "length"),
+        ({"finish_reason": "length", "limit": Limit.CONTEXT}, Limit.CONTEXT.value),
+        ({"finish_reason": "length", "limit": Limit.MAX_TOKENS}, Limit.MAX_TOKENS.value),
+    ):
+        figures, below = receipt_rows(log, answer("a", receipt=replace(RECEIPT, **changes)))
+        assert figures.endswith("96 tok · 2.4 s")
+        assert below.startswith(f"{reason}  ")
+        assert below.endswith(" a continue")
+    away = replace(RECEIPT, was_away=True)
+    long_name = "a-model-with-a-name-of-some-length-q8"
+    figures, below = receipt_rows(log, answer("a", model=long_name, receipt=away))
+    assert "TTFT" in figures
+    assert below == "continued while you were away"
+    asked = replace(RECEIPT, asked="/models/ti\x1bny", finish_reason="moderation")
+    [receipt] = receipt_rows(log, answer("a", receipt=asked))
+    assert receipt.endswith(" · asked for /models/ti␛ny · moderation")
+    estimate = Receipt(completion_tokens=1234, elapsed_ms=500, finish_reason="stop")
+    assert receipt_rows(log, answer("a", receipt=estimate)) == ["qwen3-8b · ~1 234 tok · 0.5 s"]
+    [receipt] = receipt_rows(log, answer("a", receipt=replace(RECEIPT, finish_reason="")))
+    assert receipt.endswith("· no finish reason")
+    stopped = {"state": AnswerState.STOPPED, "receipt": replace(RECEIPT, finish_reason="")}
+    for changes in ({"receipt": None}, stopped):
+        assert "reason" not in " ".join(receipt_rows(log, answer("a", **changes)))
 
 
-async def test_only_an_unusual_reason_to_end_is_told(log):
-    log.load([answer("a"), answer("b", receipt=replace(RECEIPT, finish_reason="length"))])
-    first, second = (row for row in rows(log) if "qwen3" in row)
-    assert "stop" not in first
-    assert second.endswith("96\u00a0tok · 2.4\u00a0s")
-    [below] = [row for row in rows(log) if row.strip().startswith("length  ")]
-    assert below.endswith(" a continue")
-
-
-@pytest.mark.parametrize(
-    ("parts", "is_said"),
-    [
+async def test_an_answer_that_is_nothing_but_thought_says_that_nothing_was_said(log):
+    thought = ReasoningPart(text="Hm.")
+    for parts, is_said in (
         ((), False),
-        ((ReasoningPart(text="Hm."),), False),
-        ((ReasoningPart(text="Hm."), TextPart(text=" \n")), False),
-        ((ReasoningPart(text="Hm."), TextPart(text="Yes.")), True),
+        ((thought,), False),
+        ((thought, TextPart(text=" \n")), False),
+        ((thought, TextPart(text="Yes.")), True),
         ((RefusalPart(text="No."),), True),
         ((ToolCallPart(call_id="1", name="look", arguments="{}"),), True),
-    ],
-)
-async def test_an_answer_that_is_nothing_but_thought_says_that_nothing_was_said(
-    log, parts, is_said
-):
-    log.load([question("And why?"), replace(answer("", receipt=RECEIPT), parts=parts)])
-    assert ("empty answer" in plain(log)) is not is_said
-
-
-@pytest.mark.parametrize("limit", [Limit.CONTEXT, Limit.MAX_TOKENS])
-async def test_what_cut_an_answer_short_stands_in_place_of_the_word_of_the_server(log, limit):
-    log.load([answer("a", receipt=replace(RECEIPT, finish_reason="length", limit=limit))])
-    assert rows(log)[3].strip().startswith(f"{limit.value}  ")
-    assert rows(log)[3].endswith(" a continue")
-    assert "length" not in plain(log)
-
-
-async def test_the_figures_of_an_answer_that_was_cut_short_have_a_row_of_their_own_where_the_keys_need_one(
-    log,
-):
-    receipt = replace(RECEIPT, finish_reason="length", limit=Limit.MAX_TOKENS)
-    log.load([answer("a", model="a-model-with-a-name-of-some-length-q8", receipt=receipt)])
-    assert "TTFT" in rows(log)[2]
-    assert rows(log)[3].strip().startswith("max tokens reached  ")
-    assert rows(log)[3].endswith(" a continue")
-
-
-async def test_an_answer_that_was_continued_without_lmchat_says_so_also_in_a_narrow_log(log):
-    name = "a-model-with-a-name-of-some-length-q8"
-    log.load([answer("a", model=name, receipt=replace(RECEIPT, was_away=True))])
-    assert "TTFT" in rows(log)[2]
-    assert rows(log)[3].strip() == "continued while you were away"
-
-
-async def test_the_model_that_was_asked_for_is_told_where_another_answered(log):
-    log.load(
-        [
-            answer(
-                "a", receipt=replace(RECEIPT, asked="/models/ti\x1bny", finish_reason="moderation")
-            )
-        ]
-    )
-    assert rows(log)[2].replace(GAP, " ").endswith(" · asked for /models/ti␛ny · moderation")
-
-
-async def test_estimated_tokens_say_so_and_unknown_figures_are_left_out(log):
-    log.load(
-        [answer("a", receipt=Receipt(completion_tokens=1234, elapsed_ms=500, finish_reason="stop"))]
-    )
-    assert rows(log)[2].replace(GAP, " ").strip() == "qwen3-8b · ~1 234 tok · 0.5 s"
+    ):
+        log.load([question("And why?"), replace(answer("", receipt=RECEIPT), parts=parts)])
+        assert ("empty answer" in plain(log)) is not is_said, parts
 
 
 async def test_another_model_is_told_by_a_line_above_its_answer(log):
@@ -160,7 +128,7 @@ async def test_another_model_is_told_by_a_line_above_its_answer(log):
     ]
 
 
-async def test_an_interrupted_answer_offers_its_keys_and_a_card(log):
+async def test_an_answer_that_was_cut_short_says_how_and_offers_its_keys(log):
     log.load([answer("Half an ans", state=AnswerState.INTERRUPTED, failure=FAILURE)])
     text = plain(log)
     assert "× interrupted · 96 tok saved" in text
@@ -170,35 +138,16 @@ async def test_an_interrupted_answer_offers_its_keys_and_a_card(log):
     assert "r regenerate   y copy details" in text
     assert "error id 7f3a" in text
     assert "ECONNREFUSED" not in text
-
-
-async def test_an_answer_that_was_gone_on_with_tells_all_that_is_saved_of_it(log):
-    log.load(
-        [
-            answer(
-                "Half",
-                state=AnswerState.STOPPED,
-                receipt=RECEIPT.after(Receipt(completion_tokens=100)),
-            )
-        ]
-    )
-    assert "stopped · ~196 tok saved" in plain(log)
-
-
-async def test_a_stopped_answer_says_so_without_alarm(log):
     log.load([answer("Half", state=AnswerState.STOPPED)])
     assert "stopped · 96 tok saved" in plain(log)
     assert "×" not in plain(log)
-
-
-async def test_a_failed_answer_is_its_card(log):
+    continued = RECEIPT.after(Receipt(completion_tokens=100))
+    log.load([answer("Half", state=AnswerState.STOPPED, receipt=continued)])
+    assert "stopped · ~196 tok saved" in plain(log)
     log.load([answer("", state=AnswerState.FAILED, failure=FAILURE, version=2, versions=2)])
     assert rows(log)[0].startswith("   ▌ × LM Studio went away")
     assert "interrupted" not in plain(log)
     assert "2/2" in plain(log)
-
-
-async def test_a_failed_answer_without_a_reason_can_be_retried(log):
     log.load([answer("", state=AnswerState.FAILED)])
     assert "× failed" in plain(log)
     assert "r regenerate" in plain(log)
@@ -207,40 +156,37 @@ async def test_a_failed_answer_without_a_reason_can_be_retried(log):
 TURN = Turn(model="m", started_s=100.0)
 
 
-@pytest.mark.parametrize(
-    ("events", "words"),
-    [
-        ([], "waiting  4.1 s"),
-        ([ModelLoading(fraction=0.4)], "loading 40 %  4.1 s"),
-        (
-            [PromptProgress(fraction=0.0, processed_tokens=0, total_tokens=2)],
-            "reading prompt  4.1 s",
-        ),
-        (
-            [PromptProgress(fraction=0.62, processed_tokens=1, total_tokens=2)],
-            "reading prompt 62 %  4.1 s",
-        ),
-        (
-            [RetryScheduled(attempt=2, attempts=3, wait_s=1.9, reason="refused")],
-            "retry 2/3 in 1.9 s · refused",
-        ),
-        ([StreamStalled(silent_s=12)], "stalled 12 s"),
-        ([ReasoningDelta(text="x")], "thinking  4.1 s · 1 tok"),
-        ([TextDelta(text="x")], "answering  4.1 s · 1 tok"),
-    ],
-)
-async def test_the_live_line_tells_what_the_turn_is_doing(log, events, words):
-    log.load([question("q")])
-    log.begin_answer(streaming())
-    turn = TURN
-    for event in events:
-        turn = turn.apply(event, 102.0)
-        await log.apply(event)
-    log.flush()
-    log.show_turn(turn, 104.1)
-    last = next(row for row in reversed(rows(log)) if row)
-    assert last.replace(GAP, " ").strip().split("    ")[0] == words
-    assert last.endswith("Esc stop")
+LIVE = [
+    ([], "waiting  4.1 s"),
+    ([ModelLoading(fraction=0.4)], "loading 40 %  4.1 s"),
+    ([PromptProgress(fraction=0.0, processed_tokens=0, total_tokens=2)], "reading prompt  4.1 s"),
+    (
+        [PromptProgress(fraction=0.62, processed_tokens=1, total_tokens=2)],
+        "reading prompt 62 %  4.1 s",
+    ),
+    (
+        [RetryScheduled(attempt=2, attempts=3, wait_s=1.9, reason="refused")],
+        "retry 2/3 in 1.9 s · refused",
+    ),
+    ([StreamStalled(silent_s=12)], "stalled 12 s"),
+    ([ReasoningDelta(text="x")], "thinking  4.1 s · 1 tok"),
+    ([TextDelta(text="x")], "answering  4.1 s · 1 tok"),
+]
+
+
+async def test_the_live_line_tells_what_the_turn_is_doing(log):
+    for events, words in LIVE:
+        log.load([question("q")])
+        log.begin_answer(streaming())
+        turn = TURN
+        for event in events:
+            turn = turn.apply(event, 102.0)
+            await log.apply(event)
+        log.flush()
+        log.show_turn(turn, 104.1)
+        last = next(row for row in reversed(rows(log)) if row)
+        assert last.replace(GAP, " ").strip().split("    ")[0] == words
+        assert last.endswith("Esc stop")
 
 
 async def test_the_wait_for_the_next_try_counts_down(log):
@@ -388,16 +334,6 @@ async def test_a_refusal_has_its_word_above_it_while_it_arrives_and_afterwards(l
     ]
 
 
-async def test_an_answer_whose_server_gave_no_reason_for_its_end_says_so(log):
-    log.load([answer("a", receipt=replace(RECEIPT, finish_reason=""))])
-    assert rows(log)[2].endswith("· no finish reason")
-    log.load([answer("a", receipt=None)])
-    assert "reason" not in plain(log)
-    stopped = {"state": AnswerState.STOPPED, "receipt": replace(RECEIPT, finish_reason="")}
-    log.load([answer("a", **stopped)])
-    assert "reason" not in plain(log)
-
-
 async def test_a_final_form_with_another_text_wins(log):
     begun = streaming()
     log.begin_answer(begun)
@@ -537,7 +473,7 @@ async def test_the_states_of_answers_fit_into_every_width(is_ascii):
         states = (AnswerState.STOPPED, AnswerState.INTERRUPTED, AnswerState.FAILED)
         log.load([answer("x", state=state, version=2, versions=3) for state in states])
         log.begin_answer(streaming("```python-with-a-long-name\nx"))
-        for width in range(40, 0, -1):
+        for width in (40, 33, 24, 17, 9, 4, 2, 1):
             await pilot.resize_terminal(width, 30)
             assert {strip.cell_length for strip in log.render_lines(log.size.region)} == {width}
 

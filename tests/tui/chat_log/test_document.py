@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmchat.domain.event import ReasoningDelta, TextDelta
+from lmchat.domain.event import TextDelta
 from lmchat.domain.message import Role, text_message
-from lmchat.tui.widgets.chat_log.blocks import Heights
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
 from tests.support.chat_log_app import answer, document_with, plain_page, question, streaming
@@ -62,23 +61,6 @@ def test_the_height_is_the_number_of_rows_and_each_place_is_where_it_says(messag
         assert document.position(place) == y
 
 
-@given(st.lists(st.integers(1, 90), min_size=1, max_size=8), st.booleans())
-@settings(max_examples=25, deadline=None)
-def test_an_answer_that_streamed_in_is_the_answer_that_is_loaded(sizes, is_folded):
-    entry = Entry(streaming(), is_streaming=True, is_folded=is_folded)
-    streamed = document_with(entry)
-    for delta in (ReasoningDelta(text="think"), ReasoningDelta(text="ing\n\n- hard")):
-        entry.feed(delta)
-        streamed.grow(0)
-    for first in pieces_fed(entry, streamed, sizes):
-        assert len(list(streamed.rows(0, 1 << 30))) == streamed.total
-        assert streamed.position(first) <= streamed.total
-    final = answer(MIXED, thought="thinking\n\n- hard")
-    entry.finish(final)
-    streamed.rebuild(0)
-    assert segments_of(streamed) == segments_of(document_with(Entry(final, is_folded=is_folded)))
-
-
 @pytest.mark.rule("R-17")
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=8), st.booleans())
 @settings(max_examples=25, deadline=None)
@@ -110,10 +92,6 @@ def test_a_text_that_is_parsed_in_steps_has_the_rows_of_one_that_is_parsed_at_on
         in_steps.grow(0)
     assert segments_of(in_steps) == segments_of(at_once)
     assert in_steps.total == at_once.total
-
-
-def test_a_position_behind_the_end_belongs_to_the_last_element():
-    assert Heights([2, 3]).find(9) == (1, 7)
 
 
 def test_a_late_link_lays_out_what_is_new_and_no_more():

@@ -27,7 +27,7 @@ from tests.support.chat_log_app import (
     streaming,
 )
 from tests.support.counting import calls_of, counted_callbacks, counted_lines, lines_of
-from tests.support.markdown_corpus import DEAR, ENDLESS
+from tests.support.markdown_corpus import DEAR, ENDLESS, MIXED
 from tests.support.programs import until
 
 pytestmark = pytest.mark.timeout(120)
@@ -191,6 +191,24 @@ def test_no_frame_costs_much_whatever_the_answer_is_made_of():
         show(whole[:3_000])
         for start in range(3_000, len(whole), FRAME_CHARS):
             assert calls_of(show, whole[start : start + FRAME_CHARS]) <= MOST_CALLS, name
+
+
+async def test_a_frame_costs_the_same_after_any_length(log):
+    log.document.step_s = math.inf
+    text = MIXED.replace("[ref]: ", "")  # a definition changes what is above it
+    most = []
+    for repeats in (1, 20):
+        log.load([])
+        log.begin_answer(streaming())
+        await pour(log, f"{text}\n\n" * repeats)
+        frames = []
+        for start in range(0, len(text), 40):
+            with counted_lines() as lines:
+                await pour(log, text[start : start + 40])
+            frames.append(lines.count)
+        most.append(max(frames))
+    assert most[1] <= 1.5 * most[0]
+    assert most[0] <= 30_000  # with all blocks on the screen, 65,000
 
 
 @pytest.mark.parametrize("start", ["- ", "> "])

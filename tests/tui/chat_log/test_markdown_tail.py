@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, TABLE_ROWS, plain_blocks
+from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, TABLE_ROWS
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from tests.support.chat_log_app import coloured_page, laid_out, painted, shown, tail_of
@@ -83,25 +83,10 @@ def test_a_soup_of_markdown_looks_the_same_however_it_was_split(pieces, sizes):
     assert look(*split(text, sizes)) == look(text)
 
 
-def test_closed_blocks_are_never_touched_again():
-    tail, seen = tail_of(), []
-    for piece in split(CORPUS["mixed"], [7]):
-        tail.feed(piece)
-        assert all(block is other for block, other in zip(seen, tail.closed, strict=False))
-        seen = list(tail.closed)
-
-
 def test_all_rows_of_a_long_table_stand_in_the_same_columns():
     lines = [line for line in words(LONG_TABLE) if "row" in line]
     assert len(lines) == 60
     assert {line.index("row") for line in lines} == {lines[0].index("row")}
-
-
-def test_a_half_written_end_of_a_fence_does_not_flash():
-    tail = tail_of()
-    for piece in ("```\nx\n", "`", "`"):
-        tail.feed(piece)
-        assert [block.source for block in tail.open] == ["x"]
 
 
 @pytest.mark.parametrize("sizes", [[1_000_000], [700], [1, 4_003]])
@@ -116,20 +101,6 @@ def test_a_list_directly_below_its_paragraph_has_no_blank_row_above():
     assert words("These:\n1. one\n2. two\n\nThose:\n\n- three") == [
         " These:", " 1. one", " 2. two", "", " Those:", "", " • three",
     ]  # fmt: skip
-
-
-def test_blank_lines_above_the_first_word_are_not_kept():
-    growing = MarkdownTail()
-    for char in "\n" * 2_000 + "word":
-        growing.feed(char)
-    assert [block.source.strip() for block in growing.open] == ["word"]
-    assert len(growing.open[0].source) < 10
-
-
-@given(st.text(alphabet="ab \n\t漢-", max_size=200), st.integers(1, 40))
-def test_the_pieces_of_plain_text_are_the_text(text, repeats):
-    text = text * repeats
-    assert "\n".join(block.source for block in plain_blocks(text)) == text
 
 
 def test_the_words_below_a_long_table_are_seen_before_their_line_ends():

@@ -11,6 +11,7 @@ from tests.support.chat_log_app import (
     answer,
     chosen,
     drag,
+    find,
     load,
     load_focused,
     move,
@@ -19,6 +20,7 @@ from tests.support.chat_log_app import (
     question,
     rows,
     screen_text,
+    select,
     streaming,
 )
 from tests.support.hostile import ATTACKS
@@ -29,19 +31,6 @@ CODE = (
     "\n\tpass\n```\n"
 )
 TABLE = "| a | b |\n|---|---|\n| c | d |\n"
-
-
-def find(log, words, *, behind=False):
-    """The cell on which words begin, or the last one that they take."""
-    for y, row in enumerate(rows(log)):
-        if words in row:
-            start = cell_len(row[: row.index(words)])
-            return (start + (cell_len(words) - 1 if behind else 0), y)
-    raise AssertionError(f"{words!r} is not on the screen:\n{screen_text(log)}")
-
-
-async def select(pilot, log, first, last, **more):
-    await drag(pilot, log, find(log, first), find(log, last, behind=True), **more)
 
 
 async def test_a_drag_takes_the_characters_under_both_its_ends(pilot, log):
@@ -178,8 +167,8 @@ def _slow_presses(monkeypatch):
 @pytest.mark.usefixtures("_slow_presses")
 async def test_the_second_press_takes_the_word_and_the_third_the_paragraph(pilot, log):
     text = "Don't stop: a_word, 漢字 and http " + "so " * 40 + "on."
-    await load(pilot, answer(f"One.\n\n{text}"))
-    for words in ("Don't", "stop", "a_word", "漢字", ":"):
+    await load(pilot, answer(f"**bold**\n\n{text}"))
+    for words in ("Don't", "stop", "a_word", "漢字", ":", "bold"):
         await press(pilot, log, (0, 20))
         await press(pilot, log, find(log, words), 2)
         assert log.selected_text == words
@@ -221,17 +210,16 @@ async def test_shift_and_a_press_extend_a_selection_of_words_by_whole_words(pilo
 
 
 @pytest.mark.usefixtures("_slow_presses")
-@pytest.mark.parametrize(
-    "cluster", ["\U0001f1e9\U0001f1ea", "\u0932\u093f", "\u0e01\u0e33", "e\u0301"]
-)
-async def test_what_a_reader_takes_for_one_character_is_selected_whole(pilot, log, cluster):
-    await load(pilot, answer(f"a {cluster}{cluster}z b"))
-    x, y = find(log, cluster)
-    await drag(pilot, log, (x, y), (x + cell_len(cluster), y))
-    assert log.selected_text == cluster * 2
-    await press(pilot, log, (0, 20))
-    await press(pilot, log, (x, y), 2)
-    assert log.selected_text == (cluster if cluster[0] > "\uffff" else cluster * 2 + "z")
+async def test_what_a_reader_takes_for_one_character_is_selected_whole(pilot, log):
+    for cluster in ("\U0001f1e9\U0001f1ea", "\u0932\u093f", "\u0e01\u0e33", "e\u0301"):
+        await load(pilot, answer(f"a {cluster}{cluster}z b"))
+        x, y = find(log, cluster)
+        await press(pilot, log, (0, 20))
+        await drag(pilot, log, (x, y), (x + cell_len(cluster), y))
+        assert log.selected_text == cluster * 2
+        await press(pilot, log, (0, 20))
+        await press(pilot, log, (x, y), 2)
+        assert log.selected_text == (cluster if cluster[0] > "\uffff" else cluster * 2 + "z")
 
 
 async def test_beyond_the_edge_the_log_scrolls_and_goes_on_selecting(pilot, log):
@@ -400,10 +388,22 @@ async def test_an_empty_log_has_nothing_to_select(pilot, log):
     assert log.selected_text == ""
 
 
-@pytest.mark.parametrize("words", ATTACKS)
-async def test_hostile_words_are_selected_as_they_are_shown(pilot, log, words):
-    await load(pilot, answer(f"begin `x` {words} end"))
-    await select(pilot, log, "begin", "begin")
-    assert log.selected_text == "begin"
-    await drag(pilot, log, (8, 0), (50, 0))
-    assert "".join(chosen(log)).split() == log.selected_text.split()
+async def test_hostile_words_are_selected_as_they_are_shown(pilot, log):
+    for words in ATTACKS:
+        await load(pilot, answer(f"begin `x` {words} end"))
+        await drag(pilot, log, (8, 0), (50, 0))
+        assert log.selected_text
+        assert "".join(chosen(log)).split() == log.selected_text.split()
+
+
+async def test_parts_are_copied_with_the_blank_lines_and_cells_that_they_have(pilot, log):
+    table = "| one | two |\n|---|---|\n| three | |\n\nAfter."
+    for text, first, last, copied in (
+        ("These:\n- one\n- two", "ese", "on", "ese:\non"),
+        ("These:\n\n- one\n- two", "ese", "on", "ese:\n\non"),
+        (table, "three", "Af", "three\n\nAf"),
+        (table, "  two", "two", "two"),
+    ):
+        await load(pilot, answer(text))
+        await select(pilot, log, first, last)
+        assert log.selected_text == copied

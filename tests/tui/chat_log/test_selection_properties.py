@@ -7,10 +7,10 @@ import random
 import pytest
 
 from lmchat.domain.session import MessagePath
-from lmchat.tui.widgets.chat_log.anchor import END, anchor_in_text, find_again, unwrapped_text
+from lmchat.tui.widgets.chat_log.anchor import anchor_in_text, unwrapped_text
 from lmchat.tui.widgets.chat_log.copying import copied
 from lmchat.tui.widgets.chat_log.document import Document
-from lmchat.tui.widgets.chat_log.selection import Selected, Unit, message_ends
+from lmchat.tui.widgets.chat_log.selection import Selected
 from tests.support.chat_log_app import LogApp, answer, chosen, drag, load, plain_page, question
 
 PIECES = (
@@ -83,7 +83,7 @@ def shown(document, selected):
     return "".join(texts)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(8))
 def test_what_is_copied_holds_what_is_marked_in_its_order_and_parts_cover_the_whole(seed):
     chance = random.Random(seed)  # noqa: S311 - not a secret
     document, _ = talk(chance)
@@ -97,7 +97,7 @@ def test_what_is_copied_holds_what_is_marked_in_its_order_and_parts_cover_the_wh
         assert is_within(joined, solid("".join(copied(document, part) for part in parts)))
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(6))
 def test_a_part_of_one_block_is_copied_as_it_is_shown_and_two_parts_are_the_whole(seed):
     chance = random.Random(seed)  # noqa: S311 - not a secret
     document, _ = talk(chance, count=1)
@@ -117,39 +117,8 @@ def test_a_part_of_one_block_is_copied_as_it_is_shown_and_two_parts_are_the_whol
         assert not any(line.endswith(" ") for line in texts[2].split("\n")[:-1])
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_all_that_is_selected_is_copied_as_it_was_written(seed):
-    chance = random.Random(seed)  # noqa: S311 - not a secret
-    document, messages = talk(chance)
-    everything = Selected(message_ends(0), message_ends(len(messages) - 1), Unit.MESSAGE)
-    wanted = "\n\n".join(message.text.strip("\n") for message in messages)
-    assert copied(document, everything) == wanted
-    blocks = list(said_blocks(document))
-    first, last = blocks[0], blocks[-1]
-    by_hand = between(
-        anchor_in_text(document, *first[:2], 0), anchor_in_text(document, *last[:2], END)
-    )
-    assert copied(document, by_hand) == wanted
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_a_place_is_found_again_at_another_width_with_the_same_text_before_it(seed):
-    chance = random.Random(seed)  # noqa: S311 - not a secret
-    document, _ = talk(chance)
-    for _ in range(8):
-        (spot,) = random_places(chance, document, 1)
-        before = unwrapped_text(spot.block)[: spot.chars_before]
-        is_table = any(line.cells for line in spot.block.lines)
-        document.set_page(plain_page(chance.randrange(30, 120)))
-        again = find_again(document, spot)
-        if again is None:
-            assert is_table
-        elif not is_table:
-            assert unwrapped_text(again.block)[: again.chars_before] == before
-
-
-@pytest.mark.parametrize("width", [40, 80, 120])
-async def test_the_cells_that_are_marked_are_those_that_are_copied(width):
+async def test_the_cells_that_are_marked_are_those_that_are_copied():
+    width = 80
     chance = random.Random(width)  # noqa: S311 - not a secret
     pieces = [piece for piece in PIECES if len(piece) < 200]
     async with LogApp().run_test(size=(width, 24)) as pilot:

@@ -16,7 +16,7 @@ async def long_answer(log):
     return log
 
 
-@pytest.mark.parametrize("pages", [0, 1, 2])
+@pytest.mark.parametrize("pages", [0, 2])
 async def test_a_thought_that_unfolds_above_the_screen_is_seen_and_folding_goes_back(
     pilot, long_answer, pages
 ):

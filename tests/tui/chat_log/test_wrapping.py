@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 from itertools import pairwise
 
 import pytest
@@ -35,7 +34,6 @@ TEXTS = st.lists(
     LETTERS | st.sampled_from([" ", "  ", "\u00a0", "\u3000", "word", "\u4f7f\u7528"]), max_size=60
 )
 WIDTHS = st.integers(2, 30)
-_BLANK = re.compile("[ \u3000]")
 
 
 def lines(text, width):
@@ -53,47 +51,13 @@ def edges(pieces):
 
 @given(TEXTS, WIDTHS)
 @settings(deadline=None)
-def test_no_line_is_wider_than_the_room_but_for_blanks_at_its_end(pieces, width):
-    for line in lines("".join(pieces), width):
-        assert cell_len(line.rstrip(" \u3000")) <= width
-
-
-@given(TEXTS, WIDTHS)
-@settings(deadline=None)
-def test_the_lines_are_the_text_and_none_is_empty(pieces, width):
-    text = "".join(pieces)
+def test_the_lines_are_the_text_fit_and_cut_no_grapheme(pieces, width):
+    text = safe_text("".join(pieces))
     made = lines(text, width)
     assert "".join(made) == text
     assert all(made) or made == [""]
-
-
-@given(TEXTS, WIDTHS)
-@settings(deadline=None)
-def test_no_grapheme_is_cut(pieces, width):
-    text = safe_text("".join(pieces))
+    assert all(cell_len(line.rstrip(" \u3000")) <= width for line in made)
     assert set(wrap_points(text, width)) <= set(edges(pieces))
-
-
-@given(TEXTS, WIDTHS)
-@settings(deadline=None)
-def test_no_line_but_the_first_begins_with_a_blank(pieces, width):
-    assert not any(_BLANK.match(line) for line in lines("".join(pieces).lstrip(), width)[1:])
-
-
-@given(
-    st.lists(
-        st.text(alphabet="abc\u00e9\u05d0\ud55c\u2019-", min_size=1, max_size=40), max_size=20
-    ),
-    WIDTHS,
-)
-@settings(deadline=None)
-def test_only_a_word_that_no_line_holds_is_cut(words, width):
-    text = " ".join(words)
-    for start, end in pairwise([0, *wrap_points(text, width), len(text)]):
-        if end < len(text) and text[end - 1] != " ":
-            first = text.rfind(" ", 0, end) + 1
-            assert cell_len(text[first:].split(" ")[0]) > width
-            assert start >= first or text[start:first].strip(" ") == ""
 
 
 @given(
