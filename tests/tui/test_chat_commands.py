@@ -144,7 +144,8 @@ async def test_a_command_that_cannot_run_stays_in_the_prompt_and_others_show_a_d
         ("/theme sunny", "Unknown theme: sunny.", "/theme sunny"),
         ("/title", "Type TEXT after /title.", "/title "),
     ):
-        await desk.say(line, sees=told)
+        await desk.type(line)
+        await desk.press("enter", sees=told)
         assert desk.prompt_input.text == left
         desk.prompt_input.put("")
     assert desk.backend.requests == []

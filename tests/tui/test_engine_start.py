@@ -132,18 +132,21 @@ async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_tried_again
 
 async def test_an_engine_that_cannot_be_started_is_told_and_what_was_in_use_stays_so(tmp_path):
     engine = ScriptedEngine(BIG)
-    engine.failures["big"] = EngineUnavailable(
-        "There is not enough memory for big.", hint="Choose another."
-    )
+    no_memory = EngineUnavailable("There is not enough memory for big.", hint="Choose another.")
     async with local(tmp_path, engine, ScriptedBackend(), is_local=False) as desk:
         await desk.ready()
-        desk.app.connect.start_engine("big")
-        await desk.on(ConfirmDialog)
-        assert "not enough memory" in desk.text
-        assert "Choose another." in desk.text
-        await desk.press("escape", leads_to=ChatScreen)
-        assert desk.target.product is Product.LM_STUDIO
-        assert engine.started == []
+        for is_tried_again in (False, True):
+            engine.failures["big"] = no_memory
+            desk.app.connect.start_engine("big")
+            await desk.on(ConfirmDialog)
+            await shown(desk, "not enough memory", "Choose another.")
+            if is_tried_again:
+                await desk.confirm()
+                await desk.until(lambda: engine.started == ["big"], "it is started")
+            else:
+                await desk.press("escape", leads_to=ChatScreen)
+                assert desk.target.product is Product.LM_STUDIO
+                assert engine.started == []
 
 
 async def test_a_prompt_waits_for_the_loading_model_and_a_crash_keeps_the_text_of_an_answer(
