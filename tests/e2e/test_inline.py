@@ -56,14 +56,14 @@ def answered(talk, prompt, end):
 
 @pytest.mark.parametrize("size", [(80, 24), (40, 12)])
 def test_each_line_of_many_answers_is_in_the_scrollback_once_and_in_order(talk_in, server, size):
-    server.on(CHAT, *(in_pieces(number, pause_s=0.0005) for number in range(1, 7)))
+    server.on(CHAT, *(in_pieces(number, pause_s=0.0005) for number in range(1, 5)))
     talk = talk_in(size=size)
-    for number in range(1, 7):
+    for number in range(1, 5):
         answered(talk, "go on", f"end{number}: x²")
     lines = scrollback(talk.raw, *size)
-    assert_each_once("\n".join(lines), 6)
-    assert sum("name" in line and "value" in line for line in lines) == 6
-    assert sum(line == "│ python" for line in lines) == 6
+    assert_each_once("\n".join(lines), 4)
+    assert sum("name" in line and "value" in line for line in lines) == 4
+    assert sum(line == "│ python" for line in lines) == 4
     talk.leave()
 
 
@@ -128,17 +128,12 @@ def test_the_start_of_a_long_block_is_printed_before_its_end_has_arrived(talk_in
     talk = talk_in(size=(80, 24))
     for name, text in LONG_BLOCKS.items():
         before = len(talk.raw)
-
-        def words(before=before):
-            lines = "\n".join(scrollback(talk.raw[before:]))
-            return re.findall(r"word\d+", lines)
-
         talk.type("Go\r")
-        talk.wait_until(lambda words=words: "word0" in words(), f"the start of {name}")
+        talk.wait_until(lambda before=before: b"word0" in talk.raw[before:], f"the start of {name}")
         gates[name].open()
-        talk.wait_until(lambda words=words: len(words()) >= text.count("word"), f"all of {name}")  # noqa: B023
         talk.wait_prompt()
-        assert words() == re.findall(r"word\d+", text), name
+        printed = "\n".join(scrollback(talk.raw[before:]))
+        assert re.findall(r"word\d+", printed) == re.findall(r"word\d+", text), name
     talk.leave()
 
 
@@ -179,8 +174,8 @@ def test_what_happens_during_an_answer_is_above_or_below_its_text(talk_in, serve
 
 def test_ctrl_c_ends_a_flood_and_prints_all_that_has_arrived(talk_in, server):
     gate = Gate()
-    lines = [f"flood{number}\n" for number in range(60_000)]
-    pieces_of_flood = [delta("".join(lines[at : at + 500])) for at in range(0, 60_000, 500)]
+    lines = [f"flood{number}\n" for number in range(20_000)]
+    pieces_of_flood = [delta("".join(lines[at : at + 500])) for at in range(0, 20_000, 500)]
     server.on(CHAT, sse(*pieces_of_flood, gate), chat_reply("Yes."))
     talk = talk_in()
     talk.type("Go\r", sees="flood")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import stat
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -27,7 +26,6 @@ text = "French {{input}}"
 [profiles.short]
 system_prompt = "Be short."
 """
-_EDITOR = "#!/bin/sh\nprintf ' edited' >> \"$1\"\n"
 Wanted = str | re.Pattern[str]
 
 
@@ -63,19 +61,9 @@ _STEPS: dict[str, tuple[str, Wanted]] = {
     "/new": ("", "New session"),
 }
 """What is typed after each slash command that keeps, sends or changes words, and what its work shows."""
-_DIALOGS = ("Esc close", "Esc cancel edit", "Rewriting an answer", "Search all sessions", "Tree")
-"""Those of these texts that Esc takes away."""
 _LENDS_TERMINAL = "/pager"  # what is typed before it has the terminal back is lost
 _TAKES_TERMINAL = b"\x1b[?1049h"
-_WAIT_S = 30.0  # for one step of the walk, which is one of many on a busy machine
 _STILL_S = 0.25
-
-
-def make_program(folder: Path, name: str, text: str) -> str:
-    file = folder / name
-    file.write_text(text)
-    file.chmod(stat.S_IRWXU)
-    return str(file)
 
 
 class Home:
@@ -89,11 +77,7 @@ class Home:
             place.mkdir()
         (self.home / "lmchat" / "config.toml").write_text(_CONFIG)
         (self.user / "note.txt").write_text(f"Soil for the {MARK}.")
-        self.env = {
-            "TMPDIR": str(self.temporary),
-            "EDITOR": make_program(self.user, "editor", _EDITOR),
-            "PAGER": "cat",
-        }
+        self.env = {"TMPDIR": str(self.temporary), "PAGER": "cat"}
 
     def marked(self) -> list[str]:
         """Return the files with a word of the chat."""
@@ -126,31 +110,24 @@ def rows_of_sessions(user: Home) -> object:
 def run_command(screen: LMChatScreen, line: str, sees: Wanted) -> None:
     """Type a slash command, wait for what it shows, and leave its dialog and what is left in the prompt."""
     shown = line[-20:]
-    screen.type(line)
-    screen.wait_for(shown, _WAIT_S)
+    screen.type(line, sees=shown)
     times = screen.raw.count(_TAKES_TERMINAL)
     screen.type("\r")
     if line == _LENDS_TERMINAL:
         screen.wait_until(
             lambda: screen.raw.count(_TAKES_TERMINAL) > times, "it has the terminal again"
         )
-    screen.wait_for(sees, _WAIT_S)
-    screen.wait_until(
-        lambda: bool(sees) or shown not in screen.prompt_text, "the command is taken", _WAIT_S
-    )
+    screen.wait_for(sees)
+    screen.wait_until(lambda: bool(sees) or shown not in screen.prompt_text, "it is taken")
     screen.type("\x1b")
-    if sees in _DIALOGS:
-        screen.wait_quiet(
-            _STILL_S
-        )  # half a frame lacks the text, too, and Esc with the next key is Alt
-        screen.wait_gone(sees, _WAIT_S)
-    screen.wait_for("F1 help", _WAIT_S)  # the keys of the prompt, which has the focus again
+    screen.wait_quiet(_STILL_S)  # Esc with the next key is Alt
+    screen.wait_for("F1 help")  # the keys of the prompt, which has the focus again
 
     def is_empty() -> bool:
         screen.type("\x15")
         return shown not in screen.prompt_text
 
-    screen.wait_until(is_empty, "the prompt is empty", _WAIT_S)
+    screen.wait_until(is_empty, "the prompt is empty")
 
 
 def attach(screen: LMChatScreen, line: str, sees: str) -> None:

@@ -47,6 +47,9 @@ def test_ask_downloads_only_from_hosts_that_are_named(cli, server, host):
         f"Add --allow-host 127.0.0.1:{host.port}.\n"
     )
     assert (host.connections, server.seen(CHAT)) == (0, [])
+    done = cli("--plain", stdin=f"/file {address}\n")  # a pipe is asked nothing
+    assert "is not allowed: lmchat asks only hosts that you name." in done.stderr
+    assert host.connections == 0
     done = cli("ask", "-f", address, "--allow-host", f"127.0.0.1:{host.port}", "When?")
     assert (done.returncode, done.stderr) == (0, "")
     [text] = prompts_sent(server)
@@ -63,11 +66,3 @@ def test_ask_takes_hosts_of_the_configuration_and_no_redirect_to_others(cli, ser
         assert f"Add --allow-host 127.0.0.1:{other.port}." in done.stderr
     host.put("/beans", reply_of(SAVED))
     assert cli("ask", "-f", f"{host.url}/beans", "When?").returncode == 0
-
-
-def test_a_pipe_is_asked_nothing(cli, server, host):
-    address = host.put("/beans", reply_of(SAVED))
-    done = cli("--plain", stdin=f"/file {address}\nWhen?\n")
-    assert "is not allowed: lmchat asks only hosts that you name." in done.stderr
-    assert host.connections == 0
-    assert len(prompts_sent(server)) == 1
