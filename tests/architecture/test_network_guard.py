@@ -31,36 +31,26 @@ def test_a_child_process_is_watched_too():
     assert "192.0.2.1" in take_report()[0]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "::1", "::ffff:127.0.0.1"])
-def test_this_machine_may_be_reached(host):
+def test_this_machine_may_be_reached_and_what_only_looks_like_it_may_not():
     import sitecustomize  # noqa: PLC0415 - the guard
 
-    assert sitecustomize._is_here(host)
+    for host in ("127.0.0.1", "127.8.9.1", "localhost", "::1", "::ffff:127.0.0.1"):
+        assert sitecustomize._is_here(host)
+    for host in ("localhost.evil.com", "127.0.0.1.nip.io", "10.0.0.1", "::ffff:8.8.8.8", "fe80::1"):
+        assert not sitecustomize._is_here(host)
 
 
-@pytest.mark.parametrize(
-    "host", ["localhost.evil.com", "127.0.0.1.nip.io", "10.0.0.1", "::ffff:8.8.8.8", "fe80::1%eth0"]
-)
-def test_what_only_looks_like_this_machine_may_not(host):
+def test_only_package_installers_are_exempt():
     import sitecustomize  # noqa: PLC0415 - the guard
 
-    assert not sitecustomize._is_here(host)
-
-
-@pytest.mark.parametrize(
-    ("argv", "is_exempt"),
-    [
-        (["python", "-m", "pip", "install", "x"], True),
-        (["python", "/venv/bin/pip", "install", "x"], True),
-        (["/venv/bin/python", "/venv/lib/pip/__pip-runner__.py", "install"], True),
-        (["python", "-m", "lmchat", "pip"], False),
-        (["python", "-c", "pip"], False),
-    ],
-)
-def test_only_package_installers_are_exempt(argv, is_exempt):
-    import sitecustomize  # noqa: PLC0415 - the guard
-
-    assert sitecustomize._is_installer(argv) is is_exempt
+    for argv in (
+        ["python", "-m", "pip", "install", "x"],
+        ["python", "/venv/bin/pip", "install", "x"],
+        ["/venv/bin/python", "/venv/lib/pip/__pip-runner__.py", "install"],
+    ):
+        assert sitecustomize._is_installer(argv)
+    for argv in (["python", "-m", "lmchat", "pip"], ["python", "-c", "pip"]):
+        assert not sitecustomize._is_installer(argv)
 
 
 def test_a_run_in_which_a_child_connects_elsewhere_fails(tmp_path):
