@@ -142,29 +142,33 @@ async def test_a_purge_beside_another_window_that_reads_is_done(tmp_path, monkey
         assert left(tmp_path) == []
 
 
-@pytest.mark.parametrize("digest", ["{path}", "../thesis.txt", "a\0b", ""])
 async def test_a_purge_removes_no_file_that_an_imported_message_names_as_its_digest(
-    tmp_path, store, digest
+    tmp_path, store
 ):
     thesis = tmp_path / "thesis.txt"
     thesis.write_text("precious")
-    file = attached(b"precious", "thesis.txt")
-    file = replace(file, digest=digest.format(path=thesis))
-    asked = prompt("Look at this")
-    named = replace(asked, parts=(file, *asked.parts))
-    imported = Session(header=header(), messages=MessagePath((named,)))
-    await store.import_session(imported)
     await store.save_file(b"another file, so that there is a folder for them")
-    await store.purge(imported.header.session_id)
-    assert await store.list_sessions() == ()
-    assert thesis.read_text() == "precious"
+    for digest in (str(thesis), "../thesis.txt", "a\0b", ""):
+        file = replace(attached(b"precious", "thesis.txt"), digest=digest)
+        asked = prompt("Look at this")
+        named = replace(asked, parts=(file, *asked.parts))
+        imported = Session(header=header(), messages=MessagePath((named,)))
+        await store.import_session(imported)
+        await store.purge(imported.header.session_id)
+        assert await store.list_sessions() == ()
+        assert thesis.read_text() == "precious"
 
 
-async def test_several_sessions_are_purged_at_once(tmp_path, store):
+async def test_several_sessions_are_purged_at_once_beside_another_window(tmp_path, store):
     sessions = [(await write_secrets(store, 100 * number))[0] for number in range(1, 4)]
     await write_others(store)
-    await store.purge(*(session.session_id for session in sessions))
-    assert (left(tmp_path), len(await store.list_sessions())) == ([], 4)
+    half = tmp_path / "lmchat" / ".sessions.db.backup-2026-11-20.0a1b2c3d"
+    half.write_text(secret(1))  # left behind by a kill
+    async with aclosing(store_at(tmp_path)) as other:
+        await other.list_sessions()
+        await store.purge(*(session.session_id for session in sessions))
+        assert left(tmp_path) == []
+        assert len(await other.list_sessions()) == 4
 
 
 async def test_a_purge_takes_the_answer_file_whose_row_was_never_written(tmp_path, store):
@@ -173,23 +177,6 @@ async def test_a_purge_takes_the_answer_file_whose_row_was_never_written(tmp_pat
     running = replace(answer(parent=asked, state=AnswerState.STREAMING), parts=())
     await store.begin_answer(session.session_id, running, has_prompt=False)
     await store.add_pieces(running.message_id, [("text", secret(2))])
-    await store.purge(session.session_id)
-    assert left(tmp_path) == []
-
-
-async def test_a_purge_beside_another_lmchat_leaves_nothing_either(tmp_path, store):
-    session, _ = await write_secrets(store, 1)
-    async with aclosing(store_at(tmp_path)) as other:
-        await other.list_sessions()
-        await store.purge(session.session_id)
-        assert left(tmp_path) == []
-        assert await other.list_sessions() == ()
-
-
-async def test_half_a_copy_that_a_kill_left_behind_goes_with_a_purge(tmp_path, store):
-    session, _ = await write_secrets(store, 1)
-    half = tmp_path / "lmchat" / ".sessions.db.backup-2026-11-20.0a1b2c3d"
-    half.write_text(secret(1))
     await store.purge(session.session_id)
     assert left(tmp_path) == []
 
@@ -218,71 +205,65 @@ async def pass_days(tmp_path, store, clock, days):
     return again
 
 
-@pytest.mark.usefixtures("connections")
-@pytest.mark.parametrize(("days", "is_left"), [(29, True), (31, False)])
 async def test_the_trash_expires_after_30_days_with_every_byte_and_a_copy_of_the_rest_is_there(
-    tmp_path, store, clock, days, is_left
+    tmp_path, store, clock
 ):
     await write_others(store)
     session, _ = await write_secrets(store, 1)
     await store.update_session(session.session_id, {"deleted_at": clock()})
     await store.daily_check()
-    async with aclosing(await pass_days(tmp_path, store, clock, days)) as again:
+    for days, is_left in ((29, True), (2, False)):
+        store = await pass_days(tmp_path, store, clock, days)
         assert bool(left(tmp_path)) == is_left
-        assert len(await again.list_sessions(is_trash=True)) == is_left
-    newest = max((tmp_path / "lmchat").glob("sessions.db.backup-*"))
-    with closing(sqlite3.connect(newest)) as raw:
-        assert raw.execute("select count(*) from sessions").fetchone() == (4 + is_left,)
+        assert len(await store.list_sessions(is_trash=True)) == is_left
+        newest = max((tmp_path / "lmchat").glob("sessions.db.backup-*"))
+        with closing(sqlite3.connect(newest)) as raw:
+            assert raw.execute("select count(*) from sessions").fetchone() == (4 + is_left,)
+    await store.aclose()
 
 
-@pytest.mark.parametrize(("days", "is_left"), [(29, True), (31, False)])
-async def test_a_branch_expires_though_another_window_goes_on_beside_it(
-    tmp_path, store, clock, days, is_left
-):
-    session, asked = await begin_session(store, "Which vegetables?")
-    more = await say(store, session, "And herbs?", asked)
-    shown = await reply(store, session, "Parsley.", more)
-    beside = await reply(store, session, secret(1), more)
-    below = await say(store, session, secret(2), beside)
-    await store.delete_message(session.session_id, more.message_id)
-    await say(store, session, "And fruits?", shown)
-    assert [message.text for message in await store.tree(session.session_id)][-1] == "And fruits?"
-    async with aclosing(await pass_days(tmp_path, store, clock, days)) as again:
-        assert bool(left(tmp_path)) == is_left
-        hidden = await again.last_deleted_message(session.session_id)
-        assert hidden == (more.message_id if is_left else None)
-        if is_left:
-            await again.restore_message(session.session_id, hidden)
-            assert below.text in [message.text for message in await again.tree(session.session_id)]
-
-
-@pytest.mark.usefixtures("connections")
-@pytest.mark.parametrize(("days", "is_left"), [(29, True), (31, False)])
-async def test_a_deleted_message_expires_after_30_days_with_its_branch(
-    tmp_path, store, clock, days, is_left
-):
+async def test_a_deleted_message_expires_after_30_days_with_its_branch(tmp_path, store, clock):
     session, asked = await begin_session(store, "Which vegetables?")
     said = await reply(store, session, "Lettuce.", asked)
     data = secret(1).encode()
     file, more = attached(data, "note.txt"), prompt(secret(2), said)
     await store.save_file(data)
     await store.append(session, replace(more, parts=(file, *more.parts)))
+    shown = await reply(store, session, "Parsley.", more)
     below = await reply(store, session, secret(3, 500), more)
     last = await say(store, session, secret(4), below)
     await store.delete_message(session.session_id, last.message_id)
     clock.moment += timedelta(hours=1)
     await store.delete_message(session.session_id, more.message_id)
     await store.daily_check()
-    async with aclosing(await pass_days(tmp_path, store, clock, days)) as again:
+    store = await pass_days(tmp_path, store, clock, 29)
+    assert left(tmp_path)
+    assert await store.last_deleted_message(session.session_id) == more.message_id
+    store = await pass_days(tmp_path, store, clock, 2)
+    assert left(tmp_path) == []
+    assert await store.last_deleted_message(session.session_id) is None
+    assert (await store.open_session(session.session_id)).messages == (asked, said)
+    assert shown.message_id not in [one.message_id for one in await store.tree(session.session_id)]
+    with pytest.raises(SessionNotFound):
+        await store.restore_message(session.session_id, more.message_id)
+    await store.aclose()
+
+
+async def test_a_branch_expires_though_another_window_goes_on_beside_it(tmp_path, store, clock):
+    session, asked = await begin_session(store, "Which vegetables?")
+    more = await say(store, session, "And herbs?", asked)
+    shown = await reply(store, session, "Parsley.", more)
+    beside = await reply(store, session, secret(1), more)
+    await say(store, session, secret(2), beside)
+    await store.delete_message(session.session_id, more.message_id)
+    await say(store, session, "And fruits?", shown)
+    assert [message.text for message in await store.tree(session.session_id)][-1] == "And fruits?"
+    for days, is_left in ((29, True), (2, False)):
+        store = await pass_days(tmp_path, store, clock, days)
         assert bool(left(tmp_path)) == is_left
-        hidden = await again.last_deleted_message(session.session_id)
+        hidden = await store.last_deleted_message(session.session_id)
         assert hidden == (more.message_id if is_left else None)
-        if is_left:
-            assert len((await again.restore_message(session.session_id, hidden)).messages) == 4
-        else:
-            assert (await again.open_session(session.session_id)).messages == (asked, said)
-            with pytest.raises(SessionNotFound):
-                await again.restore_message(session.session_id, more.message_id)
+    await store.aclose()
 
 
 async def test_the_title_that_a_deleted_prompt_gave_goes_with_it(tmp_path, store, clock):
@@ -312,13 +293,14 @@ async def test_the_title_that_a_deleted_prompt_gave_goes_with_it(tmp_path, store
         assert (await again.open_session(session.session_id)).messages == (kept,)
 
 
-@pytest.mark.parametrize(("days", "count"), [(2, 2), (8, 1)])
-async def test_a_copy_is_removed_a_week_after_it_was_made(tmp_path, store, clock, days, count):
+async def test_a_copy_is_removed_a_week_after_it_was_made(tmp_path, store, clock):
     await begin_session(store, "hello")
     await store.daily_check()
-    async with aclosing(await pass_days(tmp_path, store, clock, days)) as again:
-        await again.daily_check()
+    for days, count in ((2, 2), (8, 1)):
+        store = await pass_days(tmp_path, store, clock, days)
+        await store.daily_check()
         assert len(list((tmp_path / "lmchat").glob("sessions.db.backup-*"))) == count
+    await store.aclose()
 
 
 async def test_a_purge_whose_caller_is_cancelled_is_done_to_its_end(tmp_path, store):

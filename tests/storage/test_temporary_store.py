@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import aclosing, closing, suppress
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, ReasoningPart
-from lmchat.domain.session import Session
 from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
-from lmchat.services.ports import ChatStore
 from lmchat.storage.session_rows import SessionRows
 from lmchat.storage.store import SqliteStore
 from lmchat.storage.unsaved import UnsavedStore
@@ -32,7 +29,6 @@ from tests.support.chats import (
 )
 
 MARK = "zebrafinch"
-METHODS = sorted(name for name in vars(ChatStore) if not name.startswith("_"))
 
 
 async def saved_chat(folder):
@@ -84,85 +80,13 @@ def rows_on_disk(folder):
         return {name: raw.execute(f"select * from {name}").fetchall() for name in tables}  # noqa: S608
 
 
-def calls(saved: Session) -> dict[str, tuple[list[object], object]]:
-    """Return what each method of the protocol is given, with words that tell, and what it returns."""
-    session_id, last = saved.header.session_id, saved.messages[-1]
-    asked = prompt(MARK, last)
-    begun = replace(answer(parent=last, state=AnswerState.STREAMING), parts=())
-    changes = {"title": MARK, "tags": (MARK,), "is_pinned": True, "is_archived": True}
-    return {
-        "aclose": ([], None),
-        "add_ledger": ([FIGURES], None),
-        "add_pieces": ([begun.message_id, [("text", MARK)]], None),
-        "append": ([saved.header, asked], None),
-        "append_branch": ([saved.header, [asked, answer(MARK, parent=asked)]], ...),
-        "begin_answer": ([session_id, begun], None),
-        "bookmark": ([session_id], ""),
-        "daily_check": ([], ""),
-        "delete_message": ([session_id, last.message_id], ...),
-        "draft": ([session_id], "An old draft"),
-        "find": (["last"], session_id),
-        "finish": ([session_id, answer(MARK, parent=last)], None),
-        "fork": ([session_id, last.message_id], ...),
-        "has_message": ([last.message_id], True),
-        "import_session": ([chat(MARK)], "it cannot import"),
-        "last_deleted_message": ([session_id], None),
-        "ledger_rows": ([], ()),
-        "list_sessions": ([], (saved.header,)),
-        "open": ([], ""),
-        "open_session": ([session_id], saved),
-        "prompt_history": ([], ("And herbs?", "Which vegetables?")),
-        "purge": ([session_id], "cannot delete saved sessions"),
-        "read_back": (
-            [session_id, last.message_id],
-            (saved.messages[-2:], saved.messages[1].message_id),
-        ),
-        "read_file": ([sha256(b"nothing").hexdigest()], "is missing"),
-        "restore_message": ([session_id, last.message_id], ...),
-        "save_bookmark": ([session_id, MARK], None),
-        "save_draft": ([session_id, MARK], None),
-        "save_file": ([MARK.encode()], sha256(MARK.encode()).hexdigest()),
-        "search": ([MARK], ()),
-        "set_excluded": ([session_id, [last.message_id]], None),
-        "set_leaf": ([session_id, saved.messages[0].message_id], ...),
-        "speeds": ([], {}),
-        "token_choices": ([last.message_id], ()),
-        "tree": ([session_id], tuple(saved.messages)),
-        "update_session": ([session_id, changes | {"deleted_at": saved.header.created_at}], ...),
-    }
-
-
-OPTIONS = {"read_back": {"count": 2}, "set_excluded": {"is_excluded": True}}
-REFUSED = {"import_session", "purge", "read_file"}
-
-
-@pytest.mark.parametrize("name", METHODS)
-async def test_no_method_changes_what_is_saved_or_writes_a_word(tmp_path, saved, unsaved, name):
-    before = rows_on_disk(tmp_path)
-    given, wanted = calls(saved)[name]
-    if name in REFUSED:
-        with pytest.raises((WrongUse, StoreUnavailable), match=wanted):
-            await getattr(unsaved, name)(*given)
-    else:
-        found = await getattr(unsaved, name)(*given, **OPTIONS.get(name, {}))
-        assert wanted in (..., found)
-    assert (marked_files(tmp_path), rows_on_disk(tmp_path)) == ([], before)
-    await unsaved.aclose()
-    assert (marked_files(tmp_path), rows_on_disk(tmp_path)) == ([], before)
-    assert {path.name for path in (tmp_path / "lmchat").iterdir()} <= {
-        "sessions.db",
-        *(
-            f"sessions.db.backup-{path.name[-10:]}"
-            for path in (tmp_path / "lmchat").glob("*.backup-*")
-        ),
-    }
-
-
-async def test_a_copy_is_changed_in_every_way_and_the_saved_session_in_none(
-    tmp_path, saved, unsaved
-):
+async def test_a_copy_is_changed_in_every_way_and_the_disk_in_none(tmp_path, saved, unsaved):
     before, session_id = rows_on_disk(tmp_path), saved.header.session_id
+    assert await unsaved.open() == ""
+    assert await unsaved.list_sessions() == (saved.header,)
+    assert await unsaved.draft(session_id) == "An old draft"
     opened = await unsaved.open_session(session_id)
+    assert opened == saved
     asked = await say(unsaved, opened.header, f"And {MARK}?", opened.messages[-1])
     begun = answer(ReasoningPart(text="Hm."), "Seed.", parent=asked)
     await unsaved.begin_answer(session_id, replace(begun, parts=(), state=AnswerState.STREAMING))
@@ -170,29 +94,71 @@ async def test_a_copy_is_changed_in_every_way_and_the_saved_session_in_none(
     assert (await unsaved.open_session(session_id)).messages[-1].text == "Se"
     await unsaved.finish(session_id, begun)
     await unsaved.update_session(session_id, {"title": MARK, "tags": (MARK,), "is_pinned": True})
-    assert await unsaved.find(session_id[:6]) == session_id
+    assert await unsaved.find(session_id[:6]) == await unsaved.find("last") == session_id
     await unsaved.set_excluded(session_id, [begun.message_id], is_excluded=True)
     path = (await unsaved.open_session(session_id)).messages
     assert [one.is_excluded for one in path] == [*[False] * 5, True]
+    assert await unsaved.has_message(begun.message_id)
+    assert [one.text for one in (await unsaved.tree(session_id))[-2:]] == [f"And {MARK}?", "Seed."]
+    older, _ = await unsaved.read_back(session_id, asked.message_id, count=2)
+    assert older[-1].message_id == asked.message_id
+    assert await unsaved.token_choices(begun.message_id) == ()
     assert await unsaved.read_file(await unsaved.save_file(MARK.encode())) == MARK.encode()
-    await unsaved.save_draft("", MARK)
-    assert await unsaved.draft("") == MARK
+    with pytest.raises(StoreUnavailable, match="is missing"):
+        await unsaved.read_file("0" * 64)
+    for key in ("", session_id):
+        await unsaved.save_draft(key, MARK)
+        assert await unsaved.draft(key) == MARK
+    await unsaved.save_bookmark(session_id, MARK)
+    assert await unsaved.bookmark(session_id) == MARK
+    await unsaved.add_ledger(FIGURES)
+    assert list((await unsaved.speeds()).values()) == [40.0]
     forked = await unsaved.fork(session_id, begun.message_id)
     assert [message.text for message in forked.messages][-2:] == [f"And {MARK}?", "Seed."]
     assert [hit.message_id for hit in await unsaved.search(MARK)][-1] == asked.message_id
     await unsaved.delete_message(session_id, asked.message_id)
     assert await unsaved.last_deleted_message(session_id) == asked.message_id
     assert len((await unsaved.restore_message(session_id, asked.message_id)).messages) == 6
+    other = prompt(f"No {MARK}", saved.messages[-1])
+    await unsaved.append_branch(saved.header, [other, answer(MARK, parent=other)])
+    assert len((await unsaved.set_leaf(session_id, other.message_id)).messages) == 6
     titles = [header.title for header in await unsaved.list_sessions()]
     assert sorted(titles) == [MARK, MARK]
-    assert (await unsaved.prompt_history())[0] == f"And {MARK}?"
+    assert f"And {MARK}?" in await unsaved.prompt_history()
+    with pytest.raises(WrongUse, match="it cannot import"):
+        await unsaved.import_session(chat(MARK))
+    assert await unsaved.daily_check() == ""
     await unsaved.update_session(session_id, {"deleted_at": Clock()()})
-    assert [header.session_id for header in await unsaved.list_sessions(is_trash=True)] == [
-        session_id
-    ]
+    trash = await unsaved.list_sessions(is_trash=True)
+    assert [header.session_id for header in trash] == [session_id]
+    with pytest.raises(WrongUse, match="cannot delete saved sessions"):
+        await unsaved.purge(session_id)
     await unsaved.purge(forked.header.session_id)
     assert await unsaved.list_sessions() == ()
     assert (marked_files(tmp_path), rows_on_disk(tmp_path)) == ([], before)
+    await unsaved.aclose()
+    assert (marked_files(tmp_path), rows_on_disk(tmp_path)) == ([], before)
+    names = {path.name for path in (tmp_path / "lmchat").iterdir()}
+    assert {name.partition(".backup-")[0] for name in names} == {"sessions.db"}
+
+
+async def test_each_change_of_a_saved_session_is_made_in_a_copy(tmp_path, saved):
+    before, session_id = rows_on_disk(tmp_path), saved.header.session_id
+    first, *_, last = (message.message_id for message in saved.messages)
+    begun = replace(answer(parent=saved.messages[-1], state=AnswerState.STREAMING), parts=())
+    for change in (
+        lambda store: store.update_session(session_id, {"title": MARK}),
+        lambda store: store.set_excluded(session_id, [last], is_excluded=True),
+        lambda store: store.set_leaf(session_id, first),
+        lambda store: store.delete_message(session_id, last),
+        lambda store: store.restore_message(session_id, last),
+        lambda store: store.fork(session_id, last),
+        lambda store: store.begin_answer(session_id, begun),
+        lambda store: store.finish(session_id, answer(MARK, parent=saved.messages[-1])),
+    ):
+        async with aclosing(UnsavedStore(store_at(tmp_path))) as unsaved:
+            await change(unsaved)
+            assert (marked_files(tmp_path), rows_on_disk(tmp_path)) == ([], before)
 
 
 async def test_a_copy_has_the_deleted_messages_and_the_place_of_its_session(tmp_path, saved):
