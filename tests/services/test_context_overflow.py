@@ -11,10 +11,11 @@ from lmchat.domain.event import (
     TextDelta,
     UsageReported,
 )
-from lmchat.domain.message import AnswerState, Role
+from lmchat.domain.message import AnswerState, Role, SentThoughts, text_message
 from lmchat.domain.product import Product
-from lmchat.errors import RequestInvalid, ServerRejected
+from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.services.answer_stream import TurnSettings
+from lmchat.services.context_meter import ContextMeter, PromptSize
 from lmchat.services.open_sessions import OpenSessions
 from tests.support.scripted_backend import ScriptedBackend, read, target
 
@@ -138,3 +139,34 @@ async def test_messages_left_out_are_reported_at_first_and_when_their_number_has
     told = [await notes(sessions, DIGITS, SETTINGS) for _ in range(9)]
     assert [len(one) for one in told] == [0, 0, 1, 1, 0, 1, 0, 0, 0]
     assert told[2] == ["The context window is full: the oldest message is left out."]
+
+
+async def test_a_request_near_the_window_is_counted_before_it_goes_out(store):
+    # the estimate is 3 x 104 and a little, beside 100 or 110 that are kept free
+    whole = [DIGITS, "Yes.", DIGITS, "Yes.", DIGITS]
+    for window, count, expected in (
+        (440, 700, ["Yes.", DIGITS]),  # it only seems to fit
+        (WINDOW, 120, whole),  # it only seems too long
+        (440, None, whole),
+        (440, ServerUnavailable("It is away."), whole),
+    ):
+        backend = ScriptedBackend(*[UNCOUNTED] * 3)
+        sessions = sit_down(backend, store)
+        settings = TurnSettings(target=target(context_loaded=window))
+        await say(sessions, DIGITS, settings=settings)
+        assert backend.counts == []  # far from the window
+        await say(sessions, DIGITS, settings=settings)
+        backend.tokens = count
+        backend.counts.clear()
+        await say(sessions, DIGITS, settings=settings)
+        assert len(backend.counts) == 1
+        assert sent(backend)[-1] == expected
+        assert sessions.shown.conversation.messages[-1].text == "Yes."
+
+
+def test_what_is_typed_adds_an_estimate_that_learns_from_the_server():
+    meter, model = ContextMeter(), target()
+    assert meter.draft_tokens(model, "word " * 40) == 50
+    prompt = text_message(Role.USER, "word " * 40)
+    meter.learn(model, PromptSize.of([prompt], SentThoughts.NONE), 104)
+    assert meter.draft_tokens(model, "word " * 40) == 100

@@ -16,6 +16,7 @@ from lmchat.errors import (
 )
 from lmchat.services.conversation_events import AnswerBegun, MessageAdded
 from lmchat.services.save_queue import SaveQueue
+from lmchat.services.turn_stats import failure_of
 from lmchat.storage.store import SqliteStore
 from tests.support.conversations import SETTINGS, begin, on_disk, reading
 from tests.support.scripted_backend import (
@@ -153,23 +154,17 @@ async def test_an_answer_that_breaks_off_is_kept_and_says_why(store):
         assert "ours" not in reply.failure.message
 
 
-async def test_regenerating_a_prompt_without_an_answer_answers_it(store):
-    backend = ScriptedBackend([ServerUnavailable("away")], answer_steps("There."))
+async def test_a_prompt_without_an_answer_is_answered_and_an_edited_one_is_a_sibling(store):
+    backend = ScriptedBackend([ServerUnavailable("away")], *map(answer_steps, ("There.", "Two.")))
     conversation = begin(backend, store)
     await read(conversation.send("x", SETTINGS))
     await read(conversation.regenerate(conversation.messages[0].message_id, SETTINGS))
     assert [m.text for m in conversation.messages] == ["x", "There."]
-
-
-async def test_editing_a_prompt_makes_a_sibling_and_answers_it(store):
-    backend = ScriptedBackend(answer_steps("One."), answer_steps("Two."))
-    conversation = begin(backend, store)
-    await read(conversation.send("first", SETTINGS))
     await read(conversation.edit(conversation.messages[0].message_id, "second", SETTINGS))
     prompt, reply = await on_disk(store, conversation)
     assert (prompt.text, prompt.version, prompt.versions, reply.text) == ("second", 2, 2, "Two.")
-    assert [m.text for m in backend.requests[1].messages] == ["second"]
-    assert len(await store.tree(conversation.header.session_id)) == 4
+    assert [m.text for m in backend.requests[2].messages] == ["second"]
+    assert len(await store.tree(conversation.header.session_id)) == 5
 
 
 async def test_two_turns_at_once_in_one_session_are_refused(store):
@@ -183,3 +178,13 @@ async def test_two_turns_at_once_in_one_session_are_refused(store):
     gate.set()
     await task
     assert [m.text for m in conversation.messages if m.role is Role.USER] == ["x"]
+
+
+def test_the_log_has_each_failure_under_the_id_that_its_card_shows(caplog):
+    offline = ServerUnavailable("Nothing answers.", details="secret words")
+    for error, kind in ((offline, "offline"), (KeyError("secret words"), "bug")):
+        failure = failure_of(error)
+        assert failure.kind == kind
+        assert failure.failure_id
+        assert f"id {failure.failure_id}" in caplog.messages[-1]
+        assert "secret words" not in caplog.messages[-1]

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.domain.event import ReasoningDelta, StreamFinished, TextDelta, UsageReported
 from lmchat.domain.message import AnswerState, Role, now
 from lmchat.domain.product import Product
+from lmchat.domain.request import Sampling
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.formats.json_format import to_json
-from lmchat.services.continuation import CONTINUE
+from lmchat.services.continuation import ANCHOR_CHARS, CONTINUE, last_words
 from lmchat.services.conversation import Conversation
 from tests.support.chats import read_chats
 from tests.support.conversations import begin, settings_for
-from tests.support.scripted_backend import ScriptedBackend, read
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, read
 
 END = StreamFinished(reason="stop")
 CUT = StreamInterrupted("The connection broke.")
@@ -95,3 +97,48 @@ async def test_the_figures_of_a_continued_answer_are_those_of_all_its_requests(s
     assert (
         read_chats(to_json(session).encode(), moment=now()).sessions[0].messages[-1].receipt == last
     )
+
+
+PROSE = (
+    "Several vegetables grow well in the shade. Lettuce needs four hours of sun, spinach three; both bolt in "
+    "the heat, so the shade of taller plants does them good. Sow again every two weeks."
+)
+
+
+def test_the_last_words_are_whole_ones_where_there_are_enough():
+    assert last_words("Short.\n") == "Short."
+    assert last_words(PROSE) in PROSE
+    assert PROSE[PROSE.index(last_words(PROSE)) - 1] == " "
+    assert len(last_words(PROSE)) <= ANCHOR_CHARS
+    assert len(last_words("x" * 500)) == ANCHOR_CHARS
+
+
+async def test_a_seed_is_drawn_where_the_server_takes_one_unless_it_is_set(store):
+    for product, options, is_drawn in (
+        (Product.LLAMA_CPP, {}, True),
+        (Product.LM_STUDIO, {}, True),
+        (Product.OLLAMA, {}, True),
+        (Product.MISTRAL, {}, True),
+        (Product.ANTHROPIC, {}, False),
+        (Product.GEMINI, {}, False),
+        (Product.OPENAI_COMPATIBLE, {}, False),
+        (Product.LITELLM, {}, False),  # a model behind it may refuse it
+        (Product.LLAMA_CPP, {"seed": 0}, False),
+        (Product.LLAMA_CPP, {"extra.seed": 5}, False),
+    ):
+        backend = ScriptedBackend()
+        sampling = Sampling().with_options(options)
+        await read(
+            begin(backend, store).send("x", replace(settings_for(product), sampling=sampling))
+        )
+        (request,) = backend.requests
+        assert request.has_drawn_seed is is_drawn
+        assert request.sampling.seed == options.get("seed") or is_drawn
+        assert not is_drawn or 0 <= request.sampling.seed <= 4_294_967_294
+
+
+async def test_all_requests_for_one_answer_have_the_same_seed(store):
+    begun = [TextDelta(text="Pe"), CUT]
+    _, backend = await gone_on(store, Product.LLAMA_CPP, begun, [REFUSED], answer_steps())
+    first, second, third = [request.sampling.seed for request in backend.requests]
+    assert first != second == third

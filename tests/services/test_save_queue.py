@@ -1,43 +1,40 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+from contextlib import aclosing
 
 import pytest
 
+from lmchat.domain.turn import RESET
 from lmchat.errors import SessionUnreadable, StoreUnavailable
-from lmchat.services.save_queue import SaveQueue
-from tests.support.chats import prompt
-from tests.support.conversations import Disk, ended, named_header
+from lmchat.services.save_queue import PieceWriter, SaveQueue
+from tests.support.chats import prompt, store_at
+from tests.support.conversations import SETTINGS, Disk, begin, ended, named_header, on_disk
 from tests.support.programs import until
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, read
 
 FULL = StoreUnavailable("The disk is full.")
 
 
-async def test_what_failed_is_written_first_and_in_its_order_when_the_disk_is_back():
-    disk = Disk(broken={"a": FULL})
-    save_queue = SaveQueue(disk)
-    await save_queue.save(named_header("a"), prompt("1"))
-    await save_queue.save(named_header("a"), ended("2"))
-    assert save_queue.warning is FULL
-    assert save_queue.is_unsaved("a")
-    disk.broken.clear()
-    await save_queue.save(named_header("a"), prompt("3"))
-    assert disk.written == [("a", "1"), ("a", "2"), ("a", "3")]
-    assert save_queue.warning is None
-    assert not save_queue.is_unsaved("a")
-
-
-async def test_what_failed_is_written_when_the_disk_is_back_though_nobody_writes_anything():
-    disk = Disk(broken={"a": FULL})
-    save_queue = SaveQueue(disk, retry_s=0.01)
-    await save_queue.save(named_header("a"), prompt("1"))
-    await save_queue.save(named_header("a"), ended("2"))
-    disk.begins.clear()
-    await disk.begins.wait()  # it is tried while the disk is away, and again
-    disk.broken.clear()
-    await until(lambda: save_queue.warning is None, "the end of the warning")
-    assert disk.written == [("a", "1"), ("a", "2")]
-    assert not save_queue.is_unsaved("a")
+async def test_what_failed_is_written_in_its_order_when_the_disk_is_back_and_before_what_is_new():
+    for is_waiting in (False, True):
+        disk = Disk(broken={"a": FULL})
+        save_queue = SaveQueue(disk, retry_s=0.01 if is_waiting else 600)
+        await save_queue.save(named_header("a"), prompt("1"))
+        await save_queue.save(named_header("a"), ended("2"))
+        assert save_queue.warning is FULL
+        assert save_queue.is_unsaved("a")
+        if is_waiting:
+            disk.begins.clear()
+            await disk.begins.wait()  # it is tried while the disk is away, and again
+            disk.broken.clear()
+            await until(lambda queue=save_queue: queue.warning is None, "the end of the warning")
+        disk.broken.clear()
+        await save_queue.save(named_header("a"), prompt("3"))
+        assert disk.written == [("a", "1"), ("a", "2"), ("a", "3")]
+        assert save_queue.warning is None
+        assert not save_queue.is_unsaved("a")
 
 
 async def test_two_that_write_at_once_write_each_thing_once_and_one_at_a_time():
@@ -93,3 +90,52 @@ async def test_figures_that_cannot_be_kept_are_worth_no_warning():
     save_queue = SaveQueue(Disk())
     await save_queue.add_ledger(object())
     assert save_queue.warning is None
+
+
+class Flaky:
+    """Takes pieces, or fails so often first."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.written = []
+        self.tried = asyncio.Event()
+        self.done = asyncio.Event()
+
+    async def add_pieces(self, message_id, pieces):
+        self.tried.set()
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("The disk is full.")
+        self.written += pieces
+        self.done.set()
+        return False
+
+
+async def test_pieces_that_could_not_be_written_are_written_first_when_the_disk_is_back():
+    disk = Flaky(failures=2)
+    save_queue = SaveQueue(disk)
+    async with PieceWriter(save_queue, "m") as writer:
+        writer.add(("text", "a"))
+        await disk.tried.wait()
+        assert save_queue.warning is not None
+        writer.add(("text", "b"), RESET, ("reasoning", "c"))
+        await disk.done.wait()
+    assert disk.written == [("text", "a"), ("text", "b"), RESET, ("reasoning", "c")]
+    await save_queue.write_unsaved()
+    assert save_queue.warning is None
+
+
+async def test_what_is_removed_meanwhile_is_written_again_whole(tmp_path):
+    async with aclosing(store_at(tmp_path)) as store, aclosing(store_at(tmp_path)) as other:
+        texts = ("first", "purged by another window", "removed with its folder")
+        backend = ScriptedBackend(*(answer_steps(text.upper()) for text in texts))
+        conversation = begin(backend, store)
+        for text in texts:
+            if text.startswith("purged"):
+                await other.purge(conversation.header.session_id)
+            if text.startswith("removed"):
+                shutil.rmtree(tmp_path / "lmchat")
+            await read(conversation.send(text, SETTINGS))
+            async with aclosing(store_at(tmp_path)) as reader:
+                assert await on_disk(reader, conversation) == conversation.messages
+        assert len(conversation.messages) == 6

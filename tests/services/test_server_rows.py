@@ -1,13 +1,19 @@
 from __future__ import annotations
 
-import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.product import Product
 from lmchat.domain.program import Installed, ServerStart
-from lmchat.domain.server import Endpoint, Verdict
-from lmchat.services.server_rows import MachineState, RowAction, server_rows
-from tests.support.scripted_backend import candidate
+from lmchat.domain.server import Endpoint, LoadState, Verdict
+from lmchat.services.server_rows import (
+    NO_SERVER,
+    MachineState,
+    RowAction,
+    advice_of,
+    headline_of,
+    server_rows,
+)
+from tests.support.scripted_backend import candidate, model
 
 OLLAMA = Installed(
     product=Product.OLLAMA,
@@ -27,6 +33,7 @@ LLAMA = Installed(
     start_words="llama-server -m MODEL.gguf",
 )
 JAN = Installed(product=Product.JAN, start_words="Open Jan")
+OWN_STEP = "Its own step"
 FAR = Endpoint.parse("http://gpu-box:11434")
 
 
@@ -34,83 +41,56 @@ def found(
     product: Product, verdict: Verdict = Verdict.REFUSED, here: MachineState | None = None, **more
 ):
     here = here or MachineState(installed=(OLLAMA, LMS, LLAMA, JAN))
-    (place,) = server_rows(
-        [candidate(verdict, product=product, next_step="Its own step", **more)], here
-    )
+    (place,) = server_rows([candidate(verdict, product=product, next_step=OWN_STEP, **more)], here)
     return place
 
 
-def test_what_is_installed_and_known_to_start_is_offered_to_be_started():
-    place = found(Product.OLLAMA)
-    assert (place.result, place.next_step, place.action) == (
-        "not running",
-        "ollama serve",
-        RowAction.START,
-    )
-    assert place.start.argv == ("/usr/bin/ollama", "serve")
+def test_each_program_that_is_not_running_has_its_step():
+    none = MachineState(installed=())
+    for product, verdict, here, result, step, action in (
+        (Product.OLLAMA, Verdict.REFUSED, None, "not running", "ollama serve", RowAction.START),
+        (
+            Product.LM_STUDIO,
+            Verdict.SERVER_OFF,
+            None,
+            "server off",
+            LMS.start_words,
+            RowAction.START,
+        ),
+        (Product.LM_STUDIO, Verdict.SERVER_OFF, none, "server off", OWN_STEP, RowAction.NOTHING),
+        (Product.JAN, Verdict.REFUSED, None, "not running", "Open Jan", RowAction.NOTHING),
+        (
+            Product.LLAMA_CPP,
+            Verdict.REFUSED,
+            None,
+            "not running",
+            LLAMA.start_words,
+            RowAction.COPY,
+        ),
+        # before anybody has looked
+        (Product.OLLAMA, Verdict.REFUSED, MachineState(), "refused", OWN_STEP, RowAction.NOTHING),
+    ):
+        place = found(product, verdict, here)
+        assert (place.result, place.next_step, place.action) == (result, step, action), product
+    assert found(Product.OLLAMA).start.argv == ("/usr/bin/ollama", "serve")
+    for product in Product:
+        if product.facts.where_to_get:
+            place = found(product, here=none)
+            assert (place.result, place.action) == ("refused", RowAction.NOTHING)
+            assert (place.is_here, place.next_step) == (False, product.facts.where_to_get)
 
 
-def test_an_application_whose_server_is_off_is_switched_on_by_its_command():
-    place = found(Product.LM_STUDIO, Verdict.SERVER_OFF)
-    assert (place.result, place.next_step, place.action) == (
-        "server off",
-        "lms server start",
-        RowAction.START,
-    )
-
-
-def test_without_its_command_the_step_of_the_look_stays():
-    place = found(Product.LM_STUDIO, Verdict.SERVER_OFF, MachineState(installed=()))
-    assert (place.next_step, place.action, place.is_here) == (
-        "Its own step",
-        RowAction.NOTHING,
-        True,
-    )
-
-
-def test_an_application_tells_where_to_press():
-    assert (found(Product.JAN).next_step, found(Product.JAN).action) == (
-        "Open Jan",
-        RowAction.NOTHING,
-    )
-
-
-def test_the_command_of_llama_cpp_is_copied_as_it_needs_a_file():
-    place = found(Product.LLAMA_CPP)
-    assert (place.next_step, place.action) == ("llama-server -m MODEL.gguf", RowAction.COPY)
-
-
-@pytest.mark.parametrize("product", [one for one in Product if one.facts.where_to_get])
-def test_what_is_not_installed_says_where_to_get_it(product):
-    place = found(product, here=MachineState(installed=()))
-    assert (place.result, place.action, place.is_here) == ("refused", RowAction.NOTHING, False)
-    assert place.next_step == product.facts.where_to_get
-
-
-def test_a_program_that_is_found_relative_to_the_folder_of_lmchat_is_not_started():
+def test_nothing_is_started_where_it_answers_or_is_far_or_in_the_way_or_of_this_folder():
     relative = replace(OLLAMA, program="./server", start=("./server", "serve"))
     here = MachineState(installed=(relative,))
     assert found(Product.OLLAMA, here=here).action is RowAction.NOTHING
-
-
-def test_before_anybody_has_looked_nothing_is_said_of_it():
-    place = found(Product.OLLAMA, here=MachineState())
-    assert (place.result, place.next_step) == ("refused", "Its own step")
-
-
-@pytest.mark.parametrize("verdict", [Verdict.NOT_AN_LLM, Verdict.TIMED_OUT, Verdict.SERVER_ERROR])
-def test_where_something_else_is_in_the_way_nothing_is_started(verdict):
-    place = found(Product.OLLAMA, verdict)
-    assert (place.next_step, place.action) == ("Its own step", RowAction.NOTHING)
-
-
-def test_another_machine_is_not_started_from_here():
     assert found(Product.OLLAMA, endpoint=FAR).action is RowAction.NOTHING
-
-
-@pytest.mark.parametrize("verdict", [one for one in Verdict if one.is_server])
-def test_a_server_that_answers_can_be_chosen(verdict):
-    assert found(Product.OLLAMA, verdict).action is RowAction.CHOOSE
+    for verdict in Verdict:
+        place = found(Product.OLLAMA, verdict)
+        if verdict.is_server:
+            assert place.action is RowAction.CHOOSE
+        elif verdict not in (Verdict.REFUSED, Verdict.SERVER_OFF):
+            assert (place.next_step, place.action) == (OWN_STEP, RowAction.NOTHING)
 
 
 def test_what_was_started_says_so_until_it_answers():
@@ -149,3 +129,56 @@ def test_a_command_is_written_as_a_shell_would_need_it_and_shortened_for_sentenc
     )
     assert start.command == "'/opt/b in/lms' server start"
     assert start.short == "lms server start"
+
+
+BOX = Endpoint.parse("http://gpu-box:1337")
+
+
+def test_a_server_that_lacks_one_thing_is_told_with_the_step():
+    for verdict, words in (
+        (Verdict.NEEDS_KEY, "needs an API key."),
+        (Verdict.KEY_REJECTED, "rejected the API key."),
+        (Verdict.NO_MODEL, "has no model yet."),
+    ):
+        found = [
+            candidate(Verdict.REFUSED, product=Product.JAN),
+            candidate(verdict, next_step="Do this"),
+        ]
+        assert headline_of(found) == f"LM Studio answers, but {words}"
+        assert advice_of(found) == "Next: Do this (this page then continues)"
+    off = [candidate(Verdict.SERVER_OFF)]
+    assert headline_of(off) == "LM Studio runs, but its server is off."
+    blocked = candidate(Verdict.HOST_BLOCKED, endpoint=BOX, product=Product.JAN, is_own=True)
+    assert headline_of([blocked]) == "Jan at gpu-box:1337 does not accept the host name gpu-box."
+    for none in ([], [candidate(Verdict.REFUSED), candidate(Verdict.NOT_AN_LLM)]):
+        assert (headline_of(none), advice_of(none)) == (NO_SERVER, "")
+
+
+def test_a_named_server_that_is_away_is_told_in_its_own_words():
+    away = candidate(
+        Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go"
+    )
+    assert headline_of([away]) == "gpu-box:1337: Nothing answers."
+    assert advice_of([away]) == "Next: Go (this page then continues)"
+    whole = [replace(away, next_step="Go there. Do it.")]
+    assert advice_of(whole) == "Next: Go there. Do it. This page then continues."
+    told = "The certificate of gpu-box:1337 has expired."
+    distrusted = [replace(away, detail=told, kind="certificate", next_step="Go.")]
+    assert headline_of(distrusted) == told
+    assert advice_of(distrusted) == "Next: Go. Then start lmchat again."
+    unloaded = candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
+    words = "The server you named does not answer. LM Studio does."
+    assert headline_of([away, unloaded]) == words
+    assert advice_of([away, unloaded]) == ""
+    assert headline_of([unloaded]) == "LM Studio answers."
+    named = candidate(Verdict.READY, model(), endpoint=BOX, is_own=True)
+    assert headline_of([candidate(Verdict.READY, model()), named]) == "LM Studio answers."
+    assert headline_of([named]) == "LM Studio answers."
+
+
+def test_the_address_of_the_built_in_server_is_not_one_that_the_user_has_named():
+    engine = candidate(Verdict.REFUSED, product=Product.BUILT_IN, is_own=True, detail="Away.")
+    assert headline_of([engine]) == NO_SERVER
+    assert headline_of([engine, candidate(Verdict.READY, model())]) == "LM Studio answers."
+    engine = candidate(Verdict.NO_MODEL, product=Product.BUILT_IN, is_own=True, next_step="Do this")
+    assert headline_of([engine]) == "built-in answers, but has no model yet."
