@@ -22,26 +22,24 @@ async def attach(tmp_path, name, data):
     return await read_attachment(path)
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF"])
-async def test_an_image_is_taken_byte_for_byte_whatever_its_name_is(tmp_path, form):
-    data = image(form)
-    found = await attach(tmp_path, "garden.txt", data)
-    assert found.data == data
-    assert found.part.media_type == f"image/{form.lower()}"
-    assert (found.part.size, found.part.width, found.part.height) == (len(data), 64, 48)
-    assert found.part.digest == sha256(data).hexdigest()
-    assert found.part.tokens == 85
+async def test_an_image_is_taken_byte_for_byte_whatever_its_name_is(tmp_path):
+    for form in ("PNG", "JPEG", "WEBP", "GIF"):
+        data = image(form)
+        found = await attach(tmp_path, "garden.txt", data)
+        assert found.data == data
+        assert found.part.media_type == f"image/{form.lower()}"
+        assert (found.part.size, found.part.width, found.part.height) == (len(data), 64, 48)
+        assert found.part.digest == sha256(data).hexdigest()
+        assert found.part.tokens == 85
 
 
-@pytest.mark.parametrize(
-    ("form", "mode"), [("JPEG", "RGB"), ("PNG", "P"), ("PNG", "I;16"), ("WEBP", "RGBA")]
-)
-async def test_a_larger_image_is_scaled_down_in_its_format(tmp_path, form, mode):
-    found = await attach(tmp_path, "garden", image(form, (LONGEST_SIDE + 2, 1000), mode))
-    with Image.open(BytesIO(found.data)) as scaled:
-        assert scaled.format == form
-        assert scaled.size == (LONGEST_SIDE, 999) == (found.part.width, found.part.height)
-    assert found.part.tokens == 1600
+async def test_a_larger_image_is_scaled_down_in_its_format(tmp_path):
+    for form, mode in (("JPEG", "RGB"), ("PNG", "P"), ("PNG", "I;16"), ("WEBP", "RGBA")):
+        found = await attach(tmp_path, "garden", image(form, (LONGEST_SIDE + 2, 1000), mode))
+        with Image.open(BytesIO(found.data)) as scaled:
+            assert scaled.format == form
+            assert scaled.size == (LONGEST_SIDE, 999) == (found.part.width, found.part.height)
+        assert found.part.tokens == 1600
 
 
 async def test_50_million_pixels_are_scaled_and_turned_as_the_camera_was_held(tmp_path):
@@ -52,37 +50,36 @@ async def test_50_million_pixels_are_scaled_and_turned_as_the_camera_was_held(tm
     assert len(found.data) < 2_000_000
 
 
-async def test_a_text_is_taken_byte_for_byte(tmp_path):
-    found = await attach(tmp_path, "notes\x1b.md", b"\xef\xbb\xbf# Plan\r\n" + "ü".encode() * 4)
-    assert found.data == b"\xef\xbb\xbf# Plan\r\n" + "ü".encode() * 4
+async def test_a_text_is_taken_byte_for_byte_if_it_is_utf_8_and_else_converted(tmp_path):
+    data = b"\xef\xbb\xbf# Plan\r\n" + "ü".encode() * 4
+    found = await attach(tmp_path, "notes\x1b.md", data)
+    assert found.data == data
     assert (found.part.name, found.part.media_type) == ("notes␛.md", "text/plain")
     assert found.part.words == "notes␛.md (19 B)"
     assert 3 <= found.part.tokens <= 6
+    for data, text in (
+        (b"na\xefve: \x80 5", "na\u00efve: \u20ac 5"),  # Windows-1252
+        ("caf\u00e9 \u20ac".encode()[:-1], "caf\u00e9 \ufffd"),  # cut within a character
+    ):
+        assert (await attach(tmp_path, "notes.md", data)).data == text.encode()
 
 
-@pytest.mark.parametrize(
-    ("data", "text"),
-    [
-        (b"na\xefve: \x80 5", "na\u00efve: \u20ac 5"),
-        ("caf\u00e9 \u20ac".encode()[:-1], "caf\u00e9 \ufffd"),
-    ],
-    ids=["Windows-1252", "cut within a character"],
-)
-async def test_a_text_that_is_not_utf_8_is_converted(tmp_path, data, text):
-    assert (await attach(tmp_path, "notes.md", data)).data == text.encode()
-
-
-async def test_a_pdf_becomes_its_text(tmp_path):
+async def test_a_pdf_becomes_its_text_and_without_pypdf_the_hint_names_the_extra(
+    tmp_path, monkeypatch
+):
     found = await attach(tmp_path, "plan.pdf", pdf("Sow lettuce in April."))
     assert found.data == b"Sow lettuce in April.\n"
     assert found.part.media_type == "application/pdf"
+    monkeypatch.setitem(sys.modules, "pypdf", None)
+    with pytest.raises(FileRefused, match="without pypdf") as refused:
+        await attach(tmp_path, "plan.pdf", pdf("Hello"))
+    assert refused.value.hint == 'Install it: pip install "lmchat[pdf]"'
 
 
 @pytest.mark.parametrize(
     ("name", "data", "sentence"),
     [
         ("garden.png", image()[:-400], "garden.png is damaged or cut off."),
-        ("garden.png", image()[:-12], "garden.png is damaged or cut off."),
         ("garden.jpg", image("JPEG")[:-400], "garden.jpg is damaged or cut off."),
         ("garden.webp", image("WEBP")[:-400], "garden.webp is damaged or cut off."),
         ("garden.gif", image("GIF")[:40], "garden.gif is damaged or cut off."),
@@ -92,22 +89,12 @@ async def test_a_pdf_becomes_its_text(tmp_path):
             image("PNG", (10_001, 10_000), "1"),
             "bomb.png has more than 100 million pixels.",
         ),
-        (
-            "bomb.png",
-            image("PNG", (20_000, 10_000), "1"),
-            "bomb.png has more than 100 million pixels.",
-        ),
         ("notes.md", b"", "notes.md is empty."),
         ("notes.md", b"a" * 1_000_001, "notes.md has more than 1 MB of text."),
         (
             "a.zip",
             b"PK\3\4\0",
             "a.zip is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF.",
-        ),
-        (
-            "a.gz",
-            b"\x1f\x8b\x08\xff\x01",
-            "a.gz is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF.",
         ),
         (
             "plan.pdf",
@@ -136,10 +123,3 @@ async def test_without_pillow_images_go_as_they_are_up_to_10_mb(tmp_path, monkey
     with pytest.raises(FileRefused, match="larger than 10 MB") as refused:
         await attach(tmp_path, "garden.jpg", photo + bytes(10_000_000))
     assert refused.value.hint.endswith('pip install "lmchat[images]"')
-
-
-async def test_without_pypdf_the_hint_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pypdf", None)
-    with pytest.raises(FileRefused, match="without pypdf") as refused:
-        await attach(tmp_path, "plan.pdf", pdf("Hello"))
-    assert refused.value.hint == 'Install it: pip install "lmchat[pdf]"'

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
 from lmchat.domain.attached_files import AttachedFile, split_draft, split_files
 from lmchat.services.command_output import (
     output_as_prompt_text,
@@ -58,13 +56,6 @@ async def test_an_output_cannot_end_its_own_fence():
     assert "evil.md" in file.text
 
 
-async def test_an_output_that_is_full_of_files_is_one_file():
-    command = await ran("for i in $(seq 200); do printf 'a (1 bytes):\\n```\\na\\n```\\n'; done")
-    assert output_attachment(command).data.count(b"a (1 bytes): \n```") == 200
-    [file] = split_files(output_as_prompt_text(command))
-    assert isinstance(file, AttachedFile)
-
-
 async def test_bytes_that_are_no_text_are_left_out():
     _, text = await transcript("head -c 1500 /dev/zero")
     assert text == "$ head -c 1500 /dev/zero\n[not text]\n[exit code 0]\n"
@@ -78,9 +69,3 @@ async def test_the_middle_of_a_long_output_is_left_out_and_told():
     assert text.endswith("\n99999\n100000\n[exit code 0]\n")
     assert len(text) < 201_000
     assert output_attachment(command).part.name == "$ seq 100000, 389 kB left out"
-
-
-@pytest.mark.parametrize("printed", ["\\001", "\\302\\200"])
-async def test_the_worst_output_is_small_enough_for_a_prompt(printed):
-    command = await ran(f"printf '{printed}%.0s' $(seq 300000)")
-    assert len(output_attachment(command).data) < 700_000

@@ -147,13 +147,9 @@ async def test_redirects_in_a_circle_end(host):
 
 async def test_a_wrong_address_is_one_sentence_that_does_not_quote_it():
     for address in (
-        "http://",
         "http://ada:secret@127.0.0.1/",
-        "http://a b/",
-        "http://127.0.0.1:99999/",
         "http://" + "a" * 3000,
         "http://xn--n28h.de/a",
-        "http://256.1.1.1/",
         "http://\ud800/",
     ):
         error = await refusal(address, WrongUse)
@@ -184,11 +180,9 @@ async def test_letters_are_read_in_the_charset_of_the_page(host):
     latin, utf8 = "<p>Grüße".encode("latin-1"), "<p>Grüße".encode()
     for media_type, body in (
         ("text/html; charset=iso-8859-1", latin),
-        ("text/html; charset=unknown", utf8),
         ("text/html", b"<meta charset=iso-8859-1>" + latin),
         ("text/html; charset=utf-8", b'<?xml version="1.0" encoding="x"?>' + utf8),
         ("text/plain; charset=iso-8859-1", latin[3:]),
-        ("text/plain; charset=rot13", utf8[3:]),
         ("text/plain; charset*=us-ascii''a%00b", utf8[3:]),
         (f"text/html; charset*{'1' * 5000}=x", utf8),
     ):
@@ -199,26 +193,17 @@ async def test_letters_are_read_in_the_charset_of_the_page(host):
         assert await text_of(address) == text
 
 
-async def test_text_goes_in_as_it_is_but_for_escape_codes(host):
-    for media_type in ("text/plain", "text/markdown", "application/json"):
-        address = host.put("/a", reply_of(b'{"a": "<b>"}\n\x1b[2J\x10', media_type))
-        assert await text_of(address) == '{"a": "<b>"}\n␛[2J␐'
-
-
-async def test_the_address_is_kept_and_the_fence_names_the_language(host):
-    address = host.put("/a", reply_of(b'{"a": 1}', "application/json"))
+async def test_text_goes_in_as_it_is_but_for_escape_codes_with_its_address_and_language(host):
+    address = host.put("/a", reply_of(b'{"a": "<b>"}\x1b[2J\x10', "application/json"))
     text = await pages_for("127.0.0.1").prompt_text(address, "", refuse)
-    assert text == f'{address} (8 bytes):\n```json\n{{"a": 1}}\n```\n'
+    assert text == f'{address} (21 bytes):\n```json\n{{"a": "<b>"}}␛[2J␐\n```\n'
 
 
 async def test_what_is_no_text_is_refused_with_one_sentence(host):
     for reply, sentence in (
         (reply_of(b"x", "application/zip"), "The page is application/zip, which is neither"),
-        (reply_of(b"x", ""), "The page is of no type"),
         (reply_of(b"x", status="403 No"), "answered with status 403"),
         (reply_of(b"<script>a()</script>"), "The page has no text"),
-        (reply_of(b""), "The page has no text"),
-        (reply_of(b"x" * (MEGABYTE + 1), "text/plain"), "has more than 1 MB of text"),
         (reply_of(b"x\r\n" * (MEGABYTE // 2 + 1), "text/plain"), "has more than 1 MB of text"),
         (reply_of(b"x", extra="Content-Encoding: br\r\n"), "compression that was not asked for"),
         (reply_of(gzip.compress(PAGE, mtime=0)[:-9], extra=GZIP), "The compressed page is damaged"),
@@ -256,20 +241,6 @@ async def test_a_gzip_bomb_takes_no_memory(host):
     error = await refusal(host.put("/a", reply_of(bomb, extra=GZIP)))
     assert "larger than 10 MB" in error.message
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 60_000
-
-
-async def test_bytes_behind_the_end_of_a_compressed_page_are_not_read(host):
-    sent = itertools.count()
-
-    def chunks():
-        yield f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n{GZIP}\r\n".encode()
-        yield gzip.compress(PAGE)
-        for _ in range(200):
-            next(sent)
-            yield b"x" * 100_000
-
-    assert await text_of(host.put("/a", chunks())) == "Beans like sun."
-    assert next(sent) < 200
 
 
 async def test_a_slow_page_ends_with_the_time_of_all_requests(host):
