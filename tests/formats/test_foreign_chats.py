@@ -138,16 +138,6 @@ def test_a_chat_comes_with_all_that_its_program_keeps(tmp_path, name):
     assert chats_of(path)[0].header.session_id == session.header.session_id
 
 
-def test_a_damaged_message_costs_itself_only(tmp_path):
-    path = foreign_file(tmp_path, "llm.sql")
-    whole = chats_of(path)[0].messages
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("update parts set type = 'tool_call', payload = '{' where id = 2")
-    session = chats_of(path)[0]
-    assert [message.text for message in session.messages] == [whole[0].text, whole[2].text]
-    assert "damaged message" in left_out(path)[0]
-
-
 def test_a_database_without_chats_is_refused(tmp_path):
     path = foreign_file(tmp_path, "llm.sql")
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -187,28 +177,6 @@ def test_of_llm_come_tools_fragments_thoughts_and_forks(tmp_path):
         ],
         ["*user text Think", "*.assistant reas Hm. | text Done."],
     ]
-
-
-def test_of_jan_comes_a_thread_that_was_never_edited_without_its_broken_lines(tmp_path):
-    rows = [json.loads(line) for line in (DATA / "jan" / "messages.jsonl").read_text().splitlines()]
-    for row in rows:
-        row["metadata"] = {}
-    lines = [
-        *map(json.dumps, rows[:2]),
-        json.dumps(rows[3] | {"role": "robot"}),
-        json.dumps(rows[4]),
-        '{"id": "m6", "thr',
-    ]
-    path = tmp_path / "messages.jsonl"
-    path.write_text("\n".join(lines))
-    (session,) = chats_of(path)
-    assert outline(session)[-1] == "*....assistant text Welcome."
-    assert ["1 damaged message" in left_out(path)[0], left_out(path)[1:]] == [
-        True,
-        ["line 5: it is damaged"],
-    ]
-    path.write_text(lines[0])
-    assert outline(chats_of(path)[0]) == ["*user text Plants for shade? | file image image/png 8"]
 
 
 def test_of_open_webui_a_thought_with_a_reference_to_no_character_stays_as_it_is(tmp_path):

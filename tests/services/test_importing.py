@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import sqlite3
-import zipfile
 from datetime import UTC
 from pathlib import Path
 
@@ -214,14 +213,6 @@ async def test_a_trial_finds_a_chat_that_two_files_have_once_as_the_import_does(
     real = await importer.import_files(names)
     assert [chat.was_known for chat in trial.chats] == [False, True]
     assert [chat.was_known for chat in real.chats] == [False, True]
-
-
-async def test_a_zip_says_why_its_only_chat_is_not_imported(tmp_path, importer):
-    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
-        archive.writestr("talk.json", '{"lmchat": 1, "ses')
-    outcome = await importer.import_files([str(tmp_path / "packed.zip")])
-    [(_, error)] = outcome.refused
-    assert "talk.json: Invalid JSON" in error.message
 
 
 async def test_a_message_of_another_session_is_never_written_over(tmp_path, store, importer):

@@ -347,34 +347,30 @@ async def test_a_damaged_file_of_an_answer_keeps_no_session_from_being_opened(tm
         assert await last_on_disk(tmp_path, session) == (AnswerState.COMPLETE, "hello")
 
 
-@pytest.mark.parametrize("planted", ["link", "pipe", "open to all", "link to nothing"])
 async def test_what_stands_in_the_place_of_an_answer_file_is_neither_written_nor_waited_for(
-    tmp_path, store, planted
+    tmp_path, store
 ):
-    session = header()
-    said = answer(parent=await say(store, session, "hello"), state=AnswerState.STREAMING)
-    path, elsewhere = (
-        path_of(tmp_path, said),
-        tmp_path / "precious",
-    )
-    if planted == "pipe":
-        os.mkfifo(path)
-    elif planted == "open to all":
-        path.write_text("x")
-        path.chmod(0o666)
-    else:
-        path.symlink_to(elsewhere)
-    if planted == "link":
-        elsewhere.write_text("precious")
-    await store.begin_answer(session.session_id, said)
-    await store.add_pieces(said.message_id, [("text", "hi")])
-    assert stat.S_IMODE(path.lstat().st_mode) == 0o600
-    assert path.is_file()
-    assert not path.is_symlink()
-    assert read_answer(path)[1] == [("text", "hi")]
-    assert (elsewhere.read_text() if elsewhere.exists() else "") == (
-        "precious" if planted == "link" else ""
-    )
+    elsewhere = tmp_path / "precious"
+    elsewhere.write_text("precious")
+    elsewhere.chmod(0o644)
+    for plant in (
+        os.mkfifo,
+        lambda path: path.symlink_to(elsewhere),
+        lambda path: path.symlink_to(tmp_path / "nothing"),
+        lambda path: os.link(elsewhere, path),  # open to all
+    ):
+        session = header()
+        said = answer(parent=await say(store, session, "hello"), state=AnswerState.STREAMING)
+        path = path_of(tmp_path, said)
+        plant(path)
+        await store.begin_answer(session.session_id, said)
+        await store.add_pieces(said.message_id, [("text", "hi")])
+        assert stat.S_IMODE(path.lstat().st_mode) == 0o600
+        assert path.is_file()
+        assert not path.is_symlink()
+        assert read_answer(path)[1] == [("text", "hi")]
+        assert elsewhere.read_text() == "precious"
+        assert not (tmp_path / "nothing").exists()
 
 
 async def test_an_answer_whose_file_cannot_be_read_gets_its_text_once_it_can(

@@ -13,46 +13,31 @@ from tests.support.chats import begin_session, header, prompt, store_at
 OPTIONS = {"top_k": 20, "stop": ["\n\n", "ä"], "logit_bias": {"15043": -2.5}, "extra.x": None}
 
 
-async def test_options_are_there_after_reopening_as_they_were_set(tmp_path):
+async def test_options_are_saved_and_copied_and_changed_for_each_session_alone(tmp_path):
+    new = replace(header("Garden"), sampling=OPTIONS)
     async with aclosing(store_at(tmp_path)) as store:
-        session, _ = await begin_session(store, "Which vegetables?")
+        session, asked = await begin_session(store, "Which vegetables?")
         changed = await store.update_session(session.session_id, {"sampling": OPTIONS})
         assert changed.sampling == OPTIONS
-    async with aclosing(store_at(tmp_path)) as store:
-        assert (await store.list_sessions())[0].sampling == OPTIONS
-        taken_back = await store.update_session(session.session_id, {"sampling": {}})
-        assert taken_back.sampling == {}
-
-
-async def test_a_new_session_is_saved_with_its_options_and_a_later_message_keeps_newer_ones(store):
-    session = replace(header("Garden"), sampling=OPTIONS)
-    first = prompt("Which vegetables?")
-    await store.append(session, first)
-    assert (await store.open_session(session.session_id)).header.sampling == OPTIONS
-    await store.update_session(session.session_id, {"sampling": {"seed": 7}})
-    await store.append(session, prompt("And herbs?", first))
-    assert (await store.open_session(session.session_id)).header.sampling == {"seed": 7}
-
-
-async def test_a_fork_has_the_options_of_its_session_and_changes_its_own(store):
-    session, asked = await begin_session(store, "Which vegetables?")
-    await store.update_session(session.session_id, {"sampling": OPTIONS})
-    fork = await store.fork(session.session_id, asked.message_id)
-    assert fork.header.sampling == OPTIONS
-    await store.update_session(fork.header.session_id, {"sampling": {"seed": 7}})
-    assert (await store.open_session(session.session_id)).header.sampling == OPTIONS
-
-
-async def test_a_temporary_chat_has_the_saved_options_and_saves_no_change(tmp_path):
-    async with aclosing(store_at(tmp_path)) as store:
-        session, _ = await begin_session(store, "Which vegetables?")
-        await store.update_session(session.session_id, {"sampling": OPTIONS})
+        fork = (await store.fork(session.session_id, asked.message_id)).header
+        assert fork.sampling == OPTIONS
+        await store.update_session(fork.session_id, {"sampling": {"seed": 7}})
+        first = prompt("Which herbs?")
+        await store.append(new, first)
+        assert (await store.open_session(new.session_id)).header.sampling == OPTIONS
+        await store.update_session(new.session_id, {"sampling": {}})
+        await store.append(new, prompt("And trees?", first))  # with the options of before
     async with aclosing(UnsavedStore(store_at(tmp_path))) as unsaved:
         assert (await unsaved.open_session(session.session_id)).header.sampling == OPTIONS
-        changed = await unsaved.update_session(session.session_id, {"sampling": {"seed": 7}})
-        assert changed.sampling == {"seed": 7}
+        changed = await unsaved.update_session(session.session_id, {"sampling": {"seed": 8}})
+        assert changed.sampling == {"seed": 8}
     async with aclosing(store_at(tmp_path)) as store:
-        assert (await store.open_session(session.session_id)).header.sampling == OPTIONS
+        options = {found.session_id: found.sampling for found in await store.list_sessions()}
+    assert options == {
+        session.session_id: OPTIONS,
+        fork.session_id: {"seed": 7},
+        new.session_id: {},
+    }
 
 
 async def test_damaged_options_do_not_cost_the_session(tmp_path):

@@ -42,27 +42,30 @@ async def talk(store, number):
     return (await store.open_session(found.session_id)).messages
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"not a database at all" * 500, b"\x00" * 8192, b"SQLite format 3\x00"],
-    ids=["empty", "text", "zeros", "head"],
-)
-async def test_a_file_that_is_no_database_is_set_aside_and_named(tmp_path, path, content):
-    path.write_bytes(content)
+async def test_a_file_that_is_no_database_is_set_aside_and_named(tmp_path):
+    for number, content in enumerate((b"not a database" * 500, b"\0" * 8192, b"SQLite format 3\0")):
+        folder = tmp_path / str(number)
+        path = folder / "lmchat" / "sessions.db"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+        async with aclosing(store_at(folder)) as store:
+            await begin_session(store, "hello")
+            (aside,) = path.parent.glob("*damaged*")
+            assert aside.name == "sessions.db.damaged-20261120-080001"
+            assert aside.name in store.notice
+            assert "0 messages" in store.notice
+            assert aside.read_bytes() == content
+            assert len(await store.list_sessions()) == 1
+        async with aclosing(store_at(folder)) as again:
+            assert await again.open() == ""
+
+
+async def test_an_empty_file_is_a_database_without_tables(tmp_path, path):
+    path.write_bytes(b"")
     async with aclosing(store_at(tmp_path)) as store:
         await begin_session(store, "hello")
-        aside = [found.name for found in path.parent.iterdir() if "damaged" in found.name]
-        if not content:
-            assert (aside, store.notice) == ([], "")  # an empty file is a database without tables
-        else:
-            assert len(aside) == 1
-            assert aside[0] == "sessions.db.damaged-20261120-080001"
-            assert aside[0] in store.notice
-            assert "0 messages" in store.notice
-            assert (path.parent / aside[0]).read_bytes() == content
+        assert (list(path.parent.glob("*damaged*")), store.notice) == ([], "")
         assert len(await store.list_sessions()) == 1
-    async with aclosing(store_at(tmp_path)) as again:
-        assert await again.open() == ""
 
 
 def cut(content, _dice):
@@ -96,7 +99,7 @@ async def test_what_can_be_read_of_a_damaged_file_or_its_copy_is_saved(
         assert "was damaged. It is kept as sessions.db.damaged-" in store.notice
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 async def test_a_file_with_random_bytes_in_it_still_opens_and_takes_new_messages(
     damaged, path, seed
 ):
@@ -126,36 +129,50 @@ async def test_a_file_that_loses_what_is_written_is_damaged_and_begun_anew(damag
     assert len(await damaged.list_sessions()) == 21
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "role = 'nobody'", "state = 'no state'", "created_at = 'no time'", "created_at = 17",
-        "message_id = x'ff00'", "created_at = '2026-01-01T00:00:00'",
-    ],
-)  # fmt: skip
-async def test_a_damaged_message_costs_that_message_alone(damaged, path, damage):
-    change(path, f"update messages set {damage} where number = 1")  # noqa: S608 - a test
-    assert [message.text for message in await talk(damaged, 0)] == ["answer 0 " * 50]
+MESSAGES = (
+    "role = 'nobody'",
+    "state = 'no state'",
+    "created_at = 'no time'",
+    "created_at = 17",
+    "message_id = x'ff00'",
+    "created_at = '2026-01-01T00:00:00'",
+)
+FIGURES_OF_MESSAGES = (
+    "receipt = '{'",
+    "receipt = '[1]'",
+    'receipt = \'{"ttft_ms": "soon"}\'',
+    "receipt = x'ff'",
+    "failure = '{\"kind\": 1}'",
+    "failure = '\u001b[31m'",
+    "receipt = '" + "[" * 100_000 + "'",
+)
+
+
+async def test_a_damaged_message_costs_that_message_alone(damaged, path):
+    """The prompt of another session has each damage; their answers have the even numbers."""
+    for number, damage in enumerate(MESSAGES):
+        change(path, f"update messages set {damage} where number = {2 * number + 1}")  # noqa: S608 - a test
+    for number, damage in enumerate(MESSAGES):
+        texts = [message.text for message in await talk(damaged, number)]
+        assert texts == [f"answer {number} " * 50], damage
     assert len(await damaged.list_sessions()) == 20
     assert await damaged.search("prompt")
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "receipt = '{'", "receipt = '[1]'", "receipt = '{\"ttft_ms\": \"soon\"}'", "receipt = x'ff'",
-        "failure = '{\"kind\": 1}'", "failure = '\u001b[31m'", "receipt = '" + "[" * 100_000 + "'",
-    ],
-)  # fmt: skip
-async def test_damaged_figures_of_a_message_cost_themselves_alone(damaged, path, damage):
-    change(path, f"update messages set {damage} where number = 1")  # noqa: S608 - a test
-    message, *_ = await talk(damaged, 0)
-    assert (message.text, message.receipt, message.failure) == ("prompt 0", None, None)
+async def test_damaged_figures_of_a_message_cost_themselves_alone(damaged, path):
+    for number, damage in enumerate(FIGURES_OF_MESSAGES):
+        change(path, f"update messages set {damage} where number = {2 * number + 1}")  # noqa: S608 - a test
+    for number in range(len(FIGURES_OF_MESSAGES)):
+        message, *_ = await talk(damaged, number)
+        found = (message.text, message.receipt, message.failure)
+        assert found == (f"prompt {number}", None, None)
 
 
-@pytest.mark.parametrize("damage", ["'many'", "x'ff'", "9e999", "1.5"])
-async def test_a_damaged_counter_costs_itself_alone(damaged, path, damage):
-    change(path, f"insert into metrics values ('retries', {damage}), ('total_requests', 2)")  # noqa: S608 - a test
+async def test_a_damaged_counter_costs_itself_alone(damaged, path):
+    names = ("retries", "cache_hits", "successful_requests", "failed_requests")
+    for name, damage in zip(names, ("'many'", "x'ff'", "9e999", "1.5"), strict=True):
+        change(path, f"insert into metrics values ('{name}', {damage})")  # noqa: S608 - a test
+    change(path, "insert into metrics values ('total_requests', 2)")
     assert await damaged.metrics.load() == Metrics(total_requests=2)
     assert (await damaged.metrics.add(Metrics(total_requests=1))).total_requests == 3
 
@@ -245,16 +262,15 @@ async def test_damage_that_shows_at_once_is_told_at_the_start(tmp_path, damage):
         assert len(await store.list_sessions()) == 20
 
 
-@pytest.mark.parametrize(
-    "damage", ["model = x'ff40ff'", "created_at = '0001-01-01T00:00:00+14:00'"]
-)
-async def test_a_damaged_answer_that_streams_keeps_no_session_from_being_opened(
-    damaged, path, damage
-):
-    change(path, f"update messages set state = 'streaming', {damage} where number = 2")  # noqa: S608 - a test
-    messages = await talk(damaged, 0)
-    assert messages[0].text == "prompt 0"
-    assert all(message.state is not AnswerState.STREAMING for message in messages)
+async def test_a_damaged_answer_that_streams_keeps_no_session_from_being_opened(damaged, path):
+    damages = ("model = x'ff40ff'", "created_at = '0001-01-01T00:00:00+14:00'")
+    for number, damage in enumerate(damages):
+        changed = f"state = 'streaming', {damage} where number = {2 * number + 2}"
+        change(path, f"update messages set {changed}")  # noqa: S608 - a test
+    for number, damage in enumerate(damages):
+        messages = await talk(damaged, number)
+        assert messages[0].text == f"prompt {number}"
+        assert all(message.state is not AnswerState.STREAMING for message in messages), damage
 
 
 async def test_a_damaged_file_behind_a_link_is_repaired_from_the_copy_beside_it(tmp_path, path):

@@ -6,7 +6,6 @@ import random
 import sqlite3
 from contextlib import aclosing, closing
 
-import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.token_choice import Alternative, TokenChoice
@@ -94,10 +93,9 @@ async def test_damaged_choices_are_none(tmp_path):
         assert await store.token_choices(said.message_id) == ()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_5000_tokens_with_5_alternatives_take_at_most_400_kb(tmp_path, seed):
+async def test_5000_tokens_with_5_alternatives_take_at_most_400_kb(tmp_path):
     """The words are drawn from 20,000 at random: a model repeats itself more than that."""
-    draw = random.Random(seed)  # noqa: S311 - no secret
+    draw = random.Random(1)  # noqa: S311 - no secret
     letters = "etaoinshrdlu"
     words = [" " + "".join(draw.choices(letters, k=draw.randint(1, 8))) for _ in range(20_000)]
 
