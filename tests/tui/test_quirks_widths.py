@@ -6,6 +6,7 @@ The terminal in memory counts as tmux 3.3a does: one cell for ⚠️ and 1️⃣
 from __future__ import annotations
 
 import re
+from itertools import combinations, product
 
 import pyte
 import pytest
@@ -49,12 +50,12 @@ def shown(text: str) -> list[str]:
     return [terminal.buffer[0][x].data for x in range(WIDTH)]
 
 
-@pytest.mark.parametrize("sign", SIGNS)
-def test_what_follows_a_sign_is_where_we_count_it(sign):
-    cells = shown(f"\x1b[1G{RULE}\x1b[1G\x1b[1m" + with_sure_widths(f"a {sign} b"))
-    place = cell_len(f"a {sign} ")
-    assert cells[place] == "b"
-    assert "─" not in cells[:place]
+def test_what_follows_a_sign_is_where_we_count_it():
+    for sign in SIGNS:
+        cells = shown(f"\x1b[1G{RULE}\x1b[1G\x1b[1m" + with_sure_widths(f"a {sign} b"))
+        place = cell_len(f"a {sign} ")
+        assert cells[place] == "b"
+        assert "─" not in cells[:place]
 
 
 @pytest.mark.parametrize("whole", ["👍🏽", "👨‍👩‍👧", "नमस्ते", "مرحبا", "e\u0301"])
@@ -93,13 +94,12 @@ OWN = re.compile(r"\x1b[78]|\x1b\[[0-9]+C")
 """What `with_sure_widths` adds, apart from blanks."""
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-@pytest.mark.parametrize("before", BEFORE.values(), ids=BEFORE)
-def test_words_behind_a_control_sequence_have_no_letter_of_it(before, name):
-    terminal = Terminal(WIDTH, 1)
-    text = f"{SCRIPTS[name]} end"
-    terminal.feed(with_sure_widths(f"{before}{text}\x1b[0m").encode())
-    assert misplaced(terminal.cells[0], 0, text) == []
+def test_words_behind_a_control_sequence_have_no_letter_of_it():
+    for before, words in product(BEFORE.values(), SCRIPTS.values()):
+        terminal = Terminal(WIDTH, 1)
+        text = f"{words} end"
+        terminal.feed(with_sure_widths(f"{before}{text}\x1b[0m").encode())
+        assert misplaced(terminal.cells[0], 0, text) == []
 
 
 PIECES = st.sampled_from([*BEFORE.values(), *SCRIPTS.values(), "a", " ", "\u200d"])
@@ -116,28 +116,16 @@ def commands(text: str) -> list[str]:
     return [sequence for sequence in found if not OWN.fullmatch(sequence)]
 
 
-@pytest.mark.parametrize("start", ["", "م", "🙂", "\x1b[", "\x1b]", "\x1bP"])
-@pytest.mark.parametrize(
-    "piece",
-    [
-        "\x1b",
-        "\x1b[",
-        "\x1b[0",
-        "0;",
-        "\x1b ",
-        "\x1b\x1b",
-        "\u200d",
-        "e\u0301",
-        "م",
-        "a\u200d",
-        "🇩🇪",
-        "👩\u200d",
-    ],
-)
-def test_time_grows_with_the_length_only(start, piece):
+STARTS = ("", "م", "🙂", "\x1b[", "\x1b]", "\x1bP")
+REPEATED = ("\x1b", "\x1b[", "\x1b[0", "0;", "\x1b ", "\x1b\x1b", "\u200d", "e\u0301", "م", "a\u200d", "🇩🇪", "👩\u200d")  # fmt: skip
+
+
+def test_time_grows_with_the_length_only():
     """A quadratic pattern would take minutes, longer than any test may."""
     size = 100_000
-    assert len(with_sure_widths(start + piece * (size // len(piece)) + "\u0301")) > size
+    for start, piece in product(STARTS, REPEATED):
+        text = start + piece * (size // len(piece)) + "\u0301"
+        assert len(with_sure_widths(text)) > size
 
 
 TEXTS = (
@@ -168,20 +156,19 @@ def mended(monkeypatch):
     mend_cuts()
 
 
-@pytest.mark.parametrize("text", TEXTS)
-def test_the_cells_of_both_parts_add_up_wherever_a_row_is_cut(mended, text):
-    cells = cell_len(text)
-    for cut in range(cells + 1):
-        before, behind = Segment(text).split_cells(cut)
-        assert (before.cell_length, behind.cell_length) == (cut, cells - cut), cut
+def test_the_cells_of_both_parts_add_up_wherever_a_row_is_cut(mended):
+    for text in TEXTS:
+        count = cell_len(text)
+        for cut in range(count + 1):
+            before, behind = Segment(text).split_cells(cut)
+            assert (before.cell_length, behind.cell_length) == (cut, count - cut), cut
 
 
-@pytest.mark.parametrize("text", TEXTS)
-def test_a_row_that_something_stands_in_front_of_keeps_its_place(mended, text):
-    row = Strip([Segment("漢"), Segment(text), Segment("│ side")])
-    width = row.cell_length
-    for start in range(1, width - 1):
-        for end in range(start + 1, width):
+def test_a_row_that_something_stands_in_front_of_keeps_its_place(mended):
+    for text in TEXTS:
+        row = Strip([Segment("漢"), Segment(text), Segment("│ side")])
+        width = row.cell_length
+        for start, end in combinations(range(1, width), 2):
             parts = [cells(part) for part in row.divide([start, end, width])]
             assert parts == [start, end - start, width - end]
             assert cells(row.crop(start, end)) == end - start
