@@ -10,7 +10,6 @@ import pytest
 
 from tests.support.hostile import (
     FORBIDDEN,
-    HARMLESS,
     HOSTILE,
     MODEL,
     failure,
@@ -210,33 +209,3 @@ def test_hostile_words_reach_the_output_of_no_command(tmp_path):
 def log_of(home) -> bytes:
     file = home / "lmchat" / "lmchat.log"
     return file.read_bytes() if file.exists() else b""
-
-
-ANSWERS = (
-    "\x1b]52;c;UFdORUQ=\x07",  # a clipboard; its end is the key that opens the editor
-    "\x1b]11;rgb:1e1e/1e1e/1e1e\x1b\\",
-    "\x1b]lPWNED title\x1b\\",
-    "\x1bP>|PWNED(1)\x1b\\",
-    "\x1b[12;40R",
-    "\x1b[?62;22;52c",
-    "\x1b[I\x1b[O\x1b[I",
-    "\x1b[<0;10;M\x1b[<999;1;M",
-    "\x1b[200~\x1b[201~",
-)
-
-
-def test_what_a_terminal_answers_types_nothing_and_does_nothing(tmp_path):
-    with (
-        speak(ScriptedServer(), HARMLESS) as server,
-        LMChatScreen(tmp_path, server.url, "-m", MODEL, env=OTHERS) as screen,
-    ):
-        screen.wait_ready()
-        for answer in ANSWERS:
-            screen.type(
-                f"a{answer}b"
-            )  # whole: a cut one is waited for as long as a slow line takes
-        screen.type(b"\xe6\xbc")  # a character
-        screen.type(b"\xa2 END")  # in two halves
-        typed = "ab" * len(ANSWERS) + "漢 END"
-        screen.wait_until(lambda: screen.prompt_text == typed, "what was typed")
-        assert not (tmp_path / "edited").exists()

@@ -64,7 +64,7 @@ def test_hostile_commands_reach_neither_the_terminal_nor_a_person_and_esc_stops_
     assert screen.left_behind() == []
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGHUP, "\x11"], ids=repr)
+@pytest.mark.parametrize("end", [signal.SIGKILL, "\x11"], ids=repr)
 def test_a_running_command_ends_with_lmchat(screen, tmp_path, end):
     typed, file = numbered(tmp_path, _HOLDS_ON)
     screen.type(typed, sees="Running:")
@@ -136,12 +136,7 @@ def paste(talk, text):
 
 @pytest.mark.parametrize(
     ("option", "env"),
-    [
-        ("--plain", {}),
-        ("--inline", {"NO_COLOR": "1"}),
-        ("--inline", {"TERM": "dumb"}),
-        ("--plain", {"INSIDE_EMACS": "29"}),
-    ],
+    [("--plain", {}), ("--inline", {"TERM": "dumb"}), ("--plain", {"INSIDE_EMACS": "29"})],
     ids=str,
 )
 def test_a_pasted_line_with_its_end_runs_nothing(begin, server, tmp_path, option, env):

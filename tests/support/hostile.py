@@ -74,9 +74,6 @@ MODEL = (
     "tiny"  # the one model whose name can be asked for; the others' names are words of the server
 )
 HOSTILE = "PWNED " + " ".join((*ATTACKS, MARKUP)) + " END"
-_SIGNS = "\u241b \ufffd ⚠️ a\u200cb 👨\u200d👩\u200d👧"
-"""What hostile words are shown as, and what terminals count otherwise than lmchat does."""
-HARMLESS = "PWNED harmless words of about the same length, " * 3 + _SIGNS + " END"
 
 
 def speak(server: ScriptedServer, words: str) -> ScriptedServer:
