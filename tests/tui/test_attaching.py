@@ -63,12 +63,18 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
 
 async def test_at_signs_that_name_no_file_are_sent_as_they_are(desk, tmp_path):
     made(tmp_path, "one.md", "other.md", "bob.md")
-    for text in ("me@a", "a@", "@a b"):
+    find, looked_for = desk.prompt_input.find_files, []
+    desk.prompt_input.find_files = lambda typed: looked_for.append(typed) or find(typed)
+    for text in ("me@b", "b@"):
         await desk.type(text)
         await desk.prompt_is(text)
         await desk.pilot.pause()
-        assert not [worker for worker in desk.app.workers if worker.group == "files"]
         desk.prompt_input.put("")
+    assert looked_for == []
+    await desk.type("@bob b")
+    await desk.prompt_is("@bob b")
+    await gone(desk, "bob.md")
+    desk.prompt_input.put("")
     await desk.type("Hello @o")
     await shown(desk, "one.md", "other.md")
     await desk.ask("x there")

@@ -66,15 +66,6 @@ async def test_a_prompt_is_answered_once_more_edited_and_sent_again(tmp_path):
         assert desk.prompt_input.text == "x"  # what had been typed before
 
 
-async def test_quitting_during_an_edit_keeps_what_was_typed_before_it(tmp_path):
-    async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        session_id = desk.session_id
-        await desk.press("x", "y", "alt+up", "e", "!")
-    async with ready_desktop(tmp_path, resume_id=session_id) as desk:
-        await desk.until(lambda: desk.conversation.messages, "the saved session")
-        await desk.prompt_is("xy\n\none!")
-
-
 async def test_what_was_typed_before_begun_commands_is_the_draft_of_its_session(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         session_id = desk.session_id

@@ -194,8 +194,13 @@ async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(
         await desk.press("enter")
         await desk.answered()
         await kept_as(desk, "", "")
-    async with ready_desktop(tmp_path) as desk:
-        assert desk.prompt_input.text == ""
+        session_id = desk.session_id
+        await desk.press("x", "y", "alt+up", "alt+up", "e", "!")
+    async with ready_desktop(tmp_path, resume_id=session_id) as desk:
+        await desk.until(lambda: desk.conversation.messages, "the saved session")
+        await desk.prompt_is("xy\n\nab!")
+        await desk.press("ctrl+n")
+        await desk.prompt_is("")
         await desk.until(lambda: bool(desk.prompt_input.history_of_prompts), "earlier prompts")
         await desk.press("up")
         assert desk.prompt_input.text == "ab"

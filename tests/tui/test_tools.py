@@ -19,9 +19,9 @@ from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.tools_dialog import ToolsDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import hold, ready_desktop, shown
+from tests.support.saved_chat import TALK, said, seen, steps
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, candidate, model
 from tests.support.scripted_tools import ScriptedHost, calls, toolbox
-from tests.tui.test_chat_pictures import TALK, said, seen, steps
 
 READ = "files__read_text"
 ASKS = "wants to run"

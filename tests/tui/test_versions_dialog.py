@@ -11,9 +11,9 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.versions_dialog import VersionPane, VersionsDialog
 from lmchat.tui.widgets.chat_log import ChatLog
 from tests.support.desktop import half, ready_desktop
+from tests.support.saved_chat import PLAN, SIZES, TALK, said, seen, steps
 from tests.support.scripted_backend import answer_steps
 from tests.support.tui_host import text_of
-from tests.tui.test_chat_pictures import PLAN, SIZES, TALK, said, seen, steps
 
 LONG = "\n\n".join(f"Paragraph {number}." for number in range(60))
 OLDER = replace(

@@ -1,0 +1,130 @@
+"""A saved chat with fixed ids and times, and the app that shows it, for pictures."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from lmchat.config.settings import Settings, UiSettings
+from lmchat.domain.message import (
+    ChatMessage,
+    ReasoningPart,
+    Receipt,
+    Role,
+    TextPart,
+)
+from lmchat.domain.server import Verdict
+from lmchat.domain.session import SessionHeader
+from lmchat.storage.store import SqliteStore
+from tests.support.desktop import Desktop, HandClock, make_desktop
+from tests.support.look_data import NOW
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
+
+SIZES = {
+    "200x50": (200, 50),
+    "120x40": (120, 40),
+    "80x24": (80, 24),
+    "60x20": (60, 20),
+    "40x12": (40, 12),
+}
+PLAN = """Several do well:
+
+1. **Lettuce** – four hours of sun are enough
+2. Spinach, *sown early*
+
+```python
+beds = plan(["lettuce", "spinach"])
+```
+
+| bed | width |
+|---|---|
+| north | 1.2 m |
+| wall | 0.8 m |
+"""
+PASSING = {"colours", "library", "queue", "remember", "history", "open", "draft", "picker"}
+"""Groups of workers that end by themselves."""
+SESSION = "00000000000000a1"
+
+
+def said(number: int, role: Role, text: str, **more) -> ChatMessage:
+    """A stored message with fixed id and time."""
+    is_answer = role is Role.ASSISTANT
+    receipt = Receipt(
+        ttft_ms=210, tokens_per_second=42.3, prompt_tokens=3000, completion_tokens=312, is_estimated=False,
+        elapsed_ms=7400, reasoning_ms=3200, finish_reason="stop",
+    )  # fmt: skip
+    known = {"model": "qwen3-8b", "endpoint": ENDPOINT.url, "receipt": receipt} if is_answer else {}
+    return ChatMessage(
+        message_id=f"{number:016x}",
+        role=role,
+        parts=more.pop("parts", (TextPart(text=text),) if text else ()),
+        created_at=NOW + timedelta(minutes=number - 10),
+        parent_id=f"{number - 1:016x}" if number > 1 else None,
+        **(known | more),
+    )
+
+
+TALK = (
+    said(1, Role.USER, "Which vegetables grow in shade?"),
+    said(2, Role.ASSISTANT, "", parts=(ReasoningPart(text="Shade …"), TextPart(text=PLAN))),
+    said(3, Role.USER, "And in full shade?\nThe wall is to the north."),
+)
+
+
+async def fill(folder: Path, *messages: ChatMessage) -> None:
+    """Put a session on the disk, as an earlier run would have."""
+    store = SqliteStore(folder / "sessions.db", clock=lambda: NOW)
+    header = SessionHeader(
+        session_id=SESSION, title="Plan for the garden", created_at=NOW, updated_at=NOW
+    )
+    for message in messages:
+        if message.role is Role.USER:
+            await store.append(header, message)
+        else:
+            await store.finish(SESSION, message)
+    await store.aclose()
+
+
+def seen(folder: Path, *messages: ChatMessage, theme: str = "lmchat-dark", script=()) -> Desktop:
+    """The app with a session of an earlier run."""
+    asyncio.run(fill(folder, *messages))
+    return make_desktop(
+        folder,
+        ScriptedBackend(
+            script, candidates=[candidate(Verdict.READY, model(), model("gemma-3-4b"))]
+        ),
+        settings=Settings(ui=UiSettings(theme=theme, reduced_motion=True)),
+        store=SqliteStore(folder / "sessions.db", clock=lambda: NOW),
+        resume_id="last",
+        clock=HandClock(),
+        moment=lambda: NOW,
+    )
+
+
+def steps(
+    desk: Desktop, sees: str, *keys: str, then: Callable[[Desktop], Awaitable[None]] | None = None
+) -> Callable[[Pilot], Awaitable[None]]:
+    """Wait for the session and the server, press keys, and look before the picture is taken."""
+
+    async def run(pilot: Pilot) -> None:
+        desk.pilot = pilot
+        await desk.ready()
+        await desk.until(lambda: desk.session_id == SESSION, "the session")
+        await desk.until(
+            lambda: desk.app.chat.status.health.verdict is Verdict.READY, "a look at the server"
+        )
+        await pilot.press(*keys)
+        if then is not None:
+            await then(desk)
+        await desk.until(lambda: sees in desk.text, f"“{sees}”")
+        await pilot.pause()
+        await desk.until(lambda: not {one.group for one in desk.app.workers} & PASSING, "rest")
+        await pilot.pause()
+        if not desk.app.open_sessions.streaming:
+            await desk.store.aclose()
+
+    return run
