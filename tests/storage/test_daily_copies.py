@@ -23,27 +23,11 @@ from tests.support.chats import (
     say,
     store_at,
 )
-from tests.support.faults import no_room
+from tests.support.faults import no_room, spoil
 
 
 def copies(tmp_path):
     return sorted(path.name for path in (tmp_path / "lmchat").glob("sessions.db.backup-*"))
-
-
-def spoil(path, table):
-    """Overwrite what lies below the root of a table, on the disk only."""
-    with closing(sqlite3.connect(path)) as raw:
-        (root,) = raw.execute(
-            "select rootpage from sqlite_master where name = ?", (table,)
-        ).fetchone()
-        (size,) = raw.execute("pragma page_size").fetchone()
-    data = bytearray(path.read_bytes())
-    first = (root - 1) * size
-    child = int.from_bytes(data[first + 8 : first + 12], "big")  # the last page below it
-    assert data[first] == 5
-    assert 0 < child < len(data) // size
-    data[(child - 1) * size : child * size] = b"\xa5" * size
-    path.write_bytes(data)
 
 
 async def test_a_sound_file_is_copied_once_a_day_and_three_copies_are_kept(tmp_path, store, clock):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from unittest import mock
 
@@ -114,3 +115,19 @@ def no_room(size_bytes=0):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def spoil(path: Path, table: str) -> None:
+    """Overwrite what lies below the root of a table, on the disk only."""
+    with closing(sqlite3.connect(path)) as raw:
+        (root,) = raw.execute(
+            "select rootpage from sqlite_master where name = ?", (table,)
+        ).fetchone()
+        (size,) = raw.execute("pragma page_size").fetchone()
+    data = bytearray(path.read_bytes())
+    first = (root - 1) * size
+    child = int.from_bytes(data[first + 8 : first + 12], "big")  # the last page below it
+    assert data[first] == 5
+    assert 0 < child < len(data) // size
+    data[(child - 1) * size : child * size] = b"\xa5" * size
+    path.write_bytes(data)

@@ -4,9 +4,9 @@ from contextlib import aclosing
 
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.screens.chat import screen as chat_screen
-from tests.storage.test_daily_copies import spoil
 from tests.support.chats import faults_in, fill
 from tests.support.desktop import ready_desktop
+from tests.support.faults import spoil
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 
