@@ -90,21 +90,20 @@ def test_nothing_in_it_is_for_a_machine():
     )
 
 
-def test_tokens_that_nobody_counted_are_not_told_as_none():
+def test_what_a_session_does_not_have_is_left_out():
     asked = replace(chat("q"), messages=chat("q", "a").messages[:1])
     assert "\ntokens" not in to_markdown(asked)
-
-
-def test_what_a_session_does_not_have_is_left_out_of_the_front_matter():
     text = to_markdown(Session(header=replace(header("t"), model="", endpoint="")))
     assert text.startswith('---\ntitle: "t"\nid: ')
     assert '""' not in text
 
 
-def test_times_are_told_in_the_zone_that_is_asked_for():
-    assert "## You · 2026-11-20 10:00:00 UTC+02:00" in to_markdown(
-        chat("q"), WriteOptions(zone=timezone(timedelta(hours=2)))
-    )
+def test_headings_have_the_time_of_the_zone_and_the_role():
+    asked = prompt("Be brief.")
+    zone = WriteOptions(zone=timezone(timedelta(hours=2)))
+    for role, speaker in ((Role.USER, "You"), (Role.SYSTEM, "System")):
+        session = Session(header=header("t"), messages=(replace(asked, role=role),))
+        assert f"## {speaker} · 2026-11-20 10:00:00 UTC+02:00" in to_markdown(session, zone)
 
 
 HARD = [
@@ -231,8 +230,3 @@ def test_nothing_from_outside_reaches_a_terminal_through_an_export():
     text = to_markdown(replace(talk, messages=(talk.messages[0], said)))
     assert text == safe_text(text)
     assert len(headings(text)) == 2
-
-
-def test_a_system_prompt_has_a_heading_of_its_own():
-    system = replace(prompt("Be brief."), role=Role.SYSTEM)
-    assert "## System · " in to_markdown(Session(header=header("t"), messages=(system,)))

@@ -129,10 +129,6 @@ def test_values_within_values_as_deep_as_json_is_read_are_no_fault():
             told(text.replace("DEEP", "[" * depth + "]" * depth).encode())
 
 
-def test_an_export_without_messages_holds_nothing_to_import():
-    assert "no readable message" in refusal(to_json(Session(header=header("t"))))
-
-
 def test_a_broken_message_of_an_own_export_is_named():
     for change in (
         lambda message: message.pop("role"),
@@ -177,20 +173,18 @@ def test_a_head_of_other_kinds_of_values_is_refused():
         assert "Its head" in refusal(text), head
 
 
-def test_messages_with_one_id_are_refused():
+def test_a_session_without_messages_with_one_id_twice_or_with_a_loop_is_refused():
+    assert "no readable message" in refusal(to_json(Session(header=header("t"))))
+
     def twin(data):
         data["messages"][1]["message_id"] = data["messages"][0]["message_id"]
 
     assert "Message 2 has a duplicate id." in refusal(changed(twin))
-
-
-def test_branches_in_a_loop_are_refused():
     session = chat("a", "b")
-    first, second = session.messages
     one = prompt("one")
-    two = replace(prompt("two", one), parent_id=one.message_id)
+    two = prompt("two", one)
     one = replace(one, parent_id=two.message_id)
-    text = to_json(replace(session, tree=(first, second, one, two)))
+    text = to_json(replace(session, tree=(*session.messages, one, two)))
     assert "form a loop" in refusal(text)
 
 
@@ -235,39 +229,33 @@ def test_an_answer_that_was_arriving_arrives_no_more():
         assert "exported while" in read_back.messages[1].failure.message
 
 
-def test_what_lay_in_the_trash_is_not_imported_into_it_and_no_time_lies_ahead():
-    late = replace(header("t", moment=NOW.replace(year=2126)), deleted_at=START, is_pinned=True)
-    session = read_one(to_json(replace(chat(), header=late)))
-    assert (session.header.deleted_at, session.header.updated_at) == (None, NOW)
-    assert session.header.is_pinned
+def with_header(**changes):
+    return replace(chat(), header=replace(header("t"), **changes))
 
 
-def test_tags_come_back_as_tags():
-    tagged = replace(chat(), header=replace(header("t"), tags=("garden", "übung")))
-    assert read_one(to_json(tagged)).header.tags == ("garden", "übung")
-    odd = replace(
-        tagged, header=replace(header("t"), tags=("Two Words", "", "x" * 100, *map(str, range(99))))
-    )
+def test_the_header_of_a_session_comes_back_within_bounds():
+    late = NOW.replace(year=2126)
+    trashed = with_header(updated_at=late, deleted_at=START, is_pinned=True)
+    found = read_one(to_json(trashed)).header
+    assert (found.deleted_at, found.updated_at, found.is_pinned) == (None, NOW, True)
+
+    found = read_one(to_json(with_header(tags=("garden", "übung")))).header
+    assert found.tags == ("garden", "übung")
+    odd = with_header(tags=("Two Words", "", "x" * 100, *map(str, range(99))))
     tags = read_one(to_json(odd)).header.tags
-    assert tags[:3] == ("two", "words", "x" * 40)
-    assert len(tags) == 50
+    assert (tags[:3], len(tags)) == (("two", "words", "x" * 40), 50)
 
-
-def test_sampling_options_of_a_session_come_back_and_may_be_missing():
     options = {"top_k": 20, "stop": ["\n"], "logit_bias": {"15043": -2.5}, "extra.x": None}
-    session = replace(chat(), header=replace(header("t"), sampling=options))
+    session = with_header(sampling=options)
     assert read_one(to_json(session)).header.sampling == options
     of_older_version = changed(lambda data: data["session"].pop("sampling"), session)
     assert read_one(of_older_version).header.sampling == {}
     wrong = changed(lambda data: data["session"].update(sampling=[1]), session)
     assert refusal(wrong) == "Its header was changed after the export."
 
-
-def test_endless_names_are_cut_and_texts_are_not():
-    session = chat("word " * 100_000, "Lettuce.", title="t" * 1_000_000)
-    read_back = read_one(to_json(session))
-    assert len(read_back.header.title) == 1000
-    assert read_back.messages[0].text == "word " * 100_000
+    endless = read_one(to_json(chat("word " * 100_000, "Lettuce.", title="t" * 1_000_000)))
+    assert len(endless.header.title) == 1000
+    assert endless.messages[0].text == "word " * 100_000
 
 
 def test_a_list_of_role_and_content_is_a_session():
@@ -297,23 +285,14 @@ def test_a_list_of_role_and_content_is_a_session():
     assert {message.created_at for message in messages} == {NOW}
 
 
-def test_a_list_may_stand_in_an_object_with_title_and_model():
-    text = json.dumps(
-        {"title": "Mine", "model": "m", "messages": [{"role": "assistant", "content": "x"}]}
-    )
-    session = read_one(text)
-    assert (session.header.title, session.header.model, session.messages[0].model) == (
-        "Mine",
-        "m",
-        "m",
-    )
-
-
-def test_the_title_of_a_list_is_that_of_its_first_prompt():
-    assert (
-        read_one('[{"role": "user", "content": "# Which\\nvegetables?"}]').header.title == "Which"
-    )
-    assert read_one('[{"role": "assistant", "content": "Hi."}]').header.title == "Untitled"
+def test_a_list_has_the_title_and_model_of_its_object_or_the_title_of_its_first_prompt():
+    rows = [{"role": "assistant", "content": "x"}]
+    session = read_one(json.dumps({"title": "Mine", "model": "m", "messages": rows}))
+    assert (session.header.title, session.header.model) == ("Mine", "m")
+    assert session.messages[0].model == "m"
+    asked = {"role": "user", "content": "# Which\nvegetables?"}
+    assert read_one(json.dumps([asked])).header.title == "Which"
+    assert read_one(json.dumps(rows)).header.title == "Untitled"
 
 
 def test_contents_of_several_parts_calls_of_tools_and_refusals_are_kept():
