@@ -17,6 +17,7 @@ from lmchat.domain.event import (
 )
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, Verdict
+from lmchat.proxy import Client
 from tests.support.proxy_calls import (
     answered,
     ask,
@@ -181,6 +182,8 @@ async def test_a_failure_that_may_pass_is_tried_again(server, make_client):
         assert (error, text_of(events)) == (None, "Hello there.")
         assert [(one.attempt, one.attempts) for one in retries(events)] == [(2, 3)]
         assert (client.metrics().retries, client.metrics().total_requests) == (1, 1)
+    server.on(CHAT, gateway, chat_reply())
+    assert (await failure_of(make_client(), ask(server))).kind == "busy", "no gateway is before it"
 
 
 async def test_tries_end_with_the_last_error(server, client):
@@ -225,8 +228,8 @@ async def test_a_wait_before_the_next_try_can_be_stopped(server, make_client):
 
 @pytest.mark.rule("R-27")
 async def test_nothing_is_tried_again_after_the_first_token(server, client):
-    error = b'data: {"error": {"message": "busy", "code": 503}}\n\n'
-    for number, end in enumerate((Cut(is_reset=True), error)):
+    refusal = b'data: {"error": {"message": "busy", "code": 503}}\n\n'
+    for number, end in enumerate((Cut(is_reset=True), refusal)):
         server.on(CHAT, sse("Hel", end), chat_reply())
         events, error = await events_of(client, ask(server, product=Product.LITELLM))
         assert error is not None
@@ -352,11 +355,8 @@ async def test_words_of_a_server_reach_the_error_without_escapes(server, client)
 
 
 @pytest.mark.rule("R-8")
-async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(
-    server, make_client, monkeypatch
-):
+async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(server, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    plain(server)
-    events, error = await events_of(make_client(), ask(server))
-    assert (error, text_of(events)) == (None, "Hello there.")
+    async with Client(plain(server).url) as client:
+        assert (await client.chat("Hi")).text == "Hello there."

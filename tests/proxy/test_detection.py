@@ -200,6 +200,9 @@ async def test_a_server_that_wants_a_key_says_where_it_shows_it(start, detect):
         (found, *_), ports = await detect(places, key="right")
         assert (found.product, found.verdict) == (PORTS[port], Verdict.READY)
         assert len(ports.paths(port)) <= 3
+    (found, *_), ports = await detect({1234: start(products.plain, key="right")}, key="right")
+    assert (found.product, found.verdict) == (Product.OPENAI_COMPATIBLE, Verdict.READY)
+    assert len(ports.paths(1234)) <= 3
 
 
 @pytest.mark.rule("R-5")
