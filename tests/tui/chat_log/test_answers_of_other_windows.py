@@ -79,24 +79,6 @@ async def test_what_is_selected_below_or_in_it_stays_selected_while_it_comes_and
     assert log.selected_text == "mine it is"
 
 
-async def test_hits_in_it_are_counted_as_it_comes_and_the_current_one_stays_where_it_is(pilot):
-    log, theirs = pilot.app.log_view, streaming("a heron")
-    log.load(
-        [question("Go on."), theirs, question("And on."), answer("one heron more")], is_ours=False
-    )
-    await pilot.pause()
-    log.finder.find("heron")
-    log.finder.step(1)
-    log.finder.step(1)
-    assert log.finder.standing == (2, 2)
-    log.replace(replace(theirs, parts=(TextPart(text="a heron and another heron"),)))
-    await pilot.pause()
-    assert log.finder.standing == (3, 3)
-    log.replace(replace(theirs, parts=(TextPart(text="a heron"),), state=AnswerState.STOPPED))
-    await pilot.pause()
-    assert log.finder.standing == (2, 2)
-
-
 async def test_an_end_that_the_log_saw_no_beginning_of_is_added_below(pilot):
     log, theirs = pilot.app.log_view, streaming("theirs")
     log.load([question("Go on."), theirs], is_ours=False)

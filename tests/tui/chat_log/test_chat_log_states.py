@@ -343,12 +343,6 @@ async def test_a_final_form_with_another_text_wins(log):
     assert "raw" not in plain(log)
 
 
-async def test_a_turn_that_never_opened_an_answer_can_still_be_finished(log):
-    log.load([question("q")])
-    log.finish(answer("", state=AnswerState.FAILED, failure=FAILURE))
-    assert "LM Studio went away" in plain(log)
-
-
 async def test_an_answer_that_is_on_its_way_when_it_is_loaded_goes_on(log):
     log.load([question("q"), streaming("so far", thought="hm")])
     await pour(log, " and more")

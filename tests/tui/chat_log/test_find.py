@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import random
 
-import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.attached_files import file_as_prompt_text
@@ -32,20 +31,12 @@ async def test_hits_are_counted_and_marked_whatever_their_case(log):
     log.load([question("Shade or sun?"), answer("The **shade**, deep SHADE.")])
     assert log.finder.find("shade") == 3
     assert marked(log) == ["Shade", "shade", "SHADE"]
-    assert log.finder.step(1) == (1, 3)
-    assert marked(log) == ["shade", "SHADE"]
-    assert marked(log, "hit-now") == ["Shade"]
+    for number, current in enumerate(("Shade", "shade", "SHADE"), 1):
+        assert log.finder.step(1) == (number, 3)
+        assert marked(log, "hit-now") == [current]
+        assert len(marked(log)) == 2
     log.finder.clear()
     assert marked(log) == []
-
-
-async def test_only_one_of_two_hits_on_a_row_is_the_current_one(log):
-    log.load([answer("shade shade shade")])
-    log.finder.find("shade")
-    for number in (1, 2, 3):
-        assert log.finder.step(1) == (number, 3)
-        assert marked(log, "hit-now") == ["shade"]
-        assert marked(log) == ["shade", "shade"]
 
 
 async def test_hits_are_found_in_all_that_is_said_and_not_in_what_the_log_tells(log):
@@ -101,19 +92,7 @@ async def test_a_hit_that_goes_over_the_end_of_a_line_is_one_and_is_marked_in_bo
 _LONG = "supercalifragilistic" * 4
 
 
-@pytest.mark.parametrize(
-    ("words", "count", "rows_of_it"),
-    [
-        ("shade, and never in a very sunlit corner of", 1, 2),
-        (_LONG, 1, 2),
-        ("moss", 2, 1),
-        ("first line", 0, 0),
-        ("shade mosaic", 0, 0),
-    ],
-)
-async def test_a_hit_that_goes_over_the_lines_of_a_cell_is_one_and_is_marked_in_all(
-    log, words, count, rows_of_it
-):
+async def test_a_hit_that_goes_over_the_lines_of_a_cell_is_one_and_is_marked_in_all(log):
     place = "A fern grows in deep shade, and never in a very sunlit corner of a garden"
     log.load(
         [
@@ -123,11 +102,18 @@ async def test_a_hit_that_goes_over_the_lines_of_a_cell_is_one_and_is_marked_in_
             )
         ]
     )
-    assert log.finder.find(words) == count
-    assert log.finder.step(1) == (min(count, 1), count)
-    parts = marked(log, "hit-now")
-    assert len(parts) >= rows_of_it
-    assert "".join("".join(parts).split()) == ("".join(words.split()) if count else "")
+    for words, count, rows_of_it in (
+        ("shade, and never in a very sunlit corner of", 1, 2),
+        (_LONG, 1, 2),
+        ("moss", 2, 1),
+        ("first line", 0, 0),
+        ("shade mosaic", 0, 0),
+    ):
+        assert log.finder.find(words) == count
+        assert log.finder.step(1) == (min(count, 1), count)
+        parts = marked(log, "hit-now")
+        assert len(parts) >= rows_of_it
+        assert "".join("".join(parts).split()) == ("".join(words.split()) if count else "")
 
 
 async def test_a_hit_that_goes_on_below_the_last_row_is_brought_into_view_whole(pilot, log):
@@ -182,14 +168,14 @@ def first_needle(log) -> int:
     return next(int(row.split()[-1]) for row in rows(log) if "needle" in row)
 
 
-@pytest.mark.parametrize("by", [1, -1])
-async def test_the_first_hit_is_one_on_the_screen_or_below_and_backwards_the_one_above(
-    pilot, log, by
-):
+async def test_the_first_hit_is_one_on_the_screen_or_below_and_backwards_the_one_above(pilot, log):
     await load(pilot, *(answer(f"needle {n}") for n in range(100)))
-    first = first_needle(log)
-    log.finder.find("needle")
-    assert log.finder.step(by) == (first + (by > 0), 100)
+    for by in (1, -1):
+        log.scroll_end()
+        first = first_needle(log)
+        log.finder.find("needle")
+        assert log.finder.step(by) == (first + (by > 0), 100)
+        log.finder.clear()
 
 
 async def test_in_a_long_message_hits_are_looked_for_from_where_one_reads(pilot, log):
@@ -247,20 +233,15 @@ async def test_a_hit_in_a_folded_thought_is_counted_unfolded_when_reached_and_fo
     assert "A fern" in screen_text(log)  # there one is reading
 
 
-async def test_a_folded_system_prompt_is_unfolded_for_its_hit(pilot, log):
-    await load(pilot, text_message(Role.SYSTEM, "Be brief.\n\nSpeak of ferns."), question("Hello"))
-    assert log.finder.find("ferns") == 1
-    assert log.finder.step(1) == (1, 1)
-    assert marked(log, "hit-now") == ["ferns"]
-
-
-async def test_a_file_in_a_prompt_is_unfolded_for_its_hit(pilot, log):
+async def test_a_folded_system_prompt_or_file_is_unfolded_for_its_hit(pilot, log):
     attached = file_as_prompt_text("notes.txt", 13, "hay\nfern\nhay")
-    await load(pilot, question(f"Look at a fern:\n\n{attached}"), answer("hay"))
+    prompt = text_message(Role.SYSTEM, "Be brief.\n\nSpeak of ferns.")
+    await load(pilot, prompt, question(f"Look at this:\n\n{attached}"), answer("hay"))
     assert log.finder.find("fern") == 2
-    assert {log.finder.step(1) for _ in range(2)} == {(1, 2), (2, 2)}
-    seen = [log.finder.step(1) and marked(log, "hit-now") for _ in range(2)]
-    assert seen == [["fern"], ["fern"]]
+    assert sorted(log.finder.step(1) for _ in range(2)) == [(1, 2), (2, 2)]
+    for _ in range(2):
+        log.finder.step(1)
+        assert marked(log, "hit-now") == ["fern"]
 
 
 async def test_words_of_a_search_are_marked_everywhere_and_the_message_shows_its_first(pilot, log):
@@ -362,25 +343,7 @@ async def test_a_message_in_source_view_shows_the_hits_of_its_source(pilot, log)
     assert log.finder.step(1) == (1, 1)
 
 
-async def test_other_messages_are_looked_through_for_the_same_words(pilot, log):
-    log.load([answer("fern"), answer("fern")])
-    log.finder.find("fern")
-    log.finder.step(1)
-    await load(pilot, answer("fern"))
-    assert log.finder.standing == (0, 1)
-    assert marked(log) == ["fern"]
-    assert log.finder.step(1) == (1, 1)
-
-
-async def test_words_of_a_search_are_not_marked_in_another_session(pilot, log):
-    message = answer("fern")
-    log.load([message])
-    log.finder.mark_words(message.message_id, ("fern",))
-    await load(pilot, answer("fern"))
-    assert not log.finder.is_active
-
-
-async def test_a_message_that_is_replaced_is_counted_anew(pilot, log):
+async def test_other_messages_and_forms_are_looked_through_for_the_same_words(pilot, log):
     message = answer("fern fern")
     log.load([message, answer("fern")])
     log.finder.find("fern")
@@ -389,22 +352,13 @@ async def test_a_message_that_is_replaced_is_counted_anew(pilot, log):
     log.replace(replace(message, parts=(TextPart(text="no plant"),)))
     assert log.finder.standing == (0, 1)
     assert log.finder.step(1) == (1, 1)
-
-
-async def test_a_long_session_is_looked_through_beside_all_else(pilot, log, monkeypatch):
-    monkeypatch.setattr(hits, "SLICE", 1_000)
-    log.load([answer(f"{n} fern") for n in range(300)])
-    log.scroll_home()
-    await pilot.pause()
-    log.finder.seek("fern")
-    assert not log.finder.is_complete
-    assert marked(log, "hit-now") == ["fern"]
-    log.finder.seek("ferns")  # the first one ends
-    await all_counted(pilot, log)
-    assert log.finder.standing == (0, 0)
-    log.finder.find("fern")
-    await all_counted(pilot, log)
-    assert log.finder.standing == (0, 300)
+    await load(pilot, answer("fern"))
+    assert log.finder.standing == (0, 1)
+    assert marked(log) == ["fern"]
+    assert log.finder.step(1) == (1, 1)
+    log.finder.mark_words(log.document.entries[0].message.message_id, ("fern",))
+    await load(pilot, answer("fern"))
+    assert not log.finder.is_active, "words of a search are of one session"
 
 
 async def test_a_search_that_goes_on_survives_other_messages_and_its_end(pilot, log, monkeypatch):

@@ -33,7 +33,7 @@ from tests.support.programs import until
 pytestmark = pytest.mark.timeout(120)
 SIZE = (100, 40)
 LONG_CHARS = 200_000  # for patterns: in quadratic time they would take minutes
-LENGTHS = [(100, 800), pytest.param((600, 4_800), marks=pytest.mark.slow)]
+LENGTHS = [(80, 560), pytest.param((240, 1_680), marks=pytest.mark.slow)]
 ANSWERS = {
     **ENDLESS,
     "lazy lines in quotes": lambda chars: "> " * 30 + "a\n" * (chars // 2),
@@ -88,9 +88,10 @@ async def lines_of_looking_at(log, message):
     return lines.count
 
 
-def assert_linear(small, large, ratio, name):
-    """Take it that up to a screenful of rows costs extra."""
-    assert large <= 1.25 * ratio * small + 60_000, (name, small, large)
+def assert_linear(small, large, lengths, name):
+    """A longer text may take a little more a character, since it fills the screen."""
+    ratio = lengths[1] / lengths[0]
+    assert large <= 1.25 * ratio * small + 60 * lengths[1], (name, small, large)
 
 
 @pytest.mark.parametrize("lengths", LENGTHS)
@@ -98,7 +99,7 @@ async def test_an_answer_of_any_kind_takes_linear_time(log, lengths):
     log.document.step_s = math.inf
     for name, text in ANSWERS.items():
         small, large = [await lines_of_looking_at(log, answer(text(chars))) for chars in lengths]
-        assert_linear(small, large, lengths[1] / lengths[0], name)
+        assert_linear(small, large, lengths, name)
 
 
 @pytest.mark.parametrize("lengths", LENGTHS)
@@ -113,14 +114,15 @@ async def test_prompts_and_calls_of_any_kind_take_linear_time(log, lengths):
             small, large = [
                 await lines_of_looking_at(log, message("." + text(chars))) for chars in lengths
             ]
-            assert_linear(small, large, lengths[1] / lengths[0], f"{kind}: {name}")
+            assert_linear(small, large, lengths, f"{kind}: {name}")
 
 
 @pytest.mark.parametrize("find", [code_blocks, links])
 def test_code_and_links_are_found_in_linear_time(find):
     for name in ("backticks in a cell too many", "rows with cells too few", "fences", "addresses"):
-        small, large = [lines_of(find, ANSWERS[name](chars)) for chars in (300, 2_400)]
-        assert_linear(small, large, 8, name)
+        lengths = 300, 2_400
+        small, large = [lines_of(find, ANSWERS[name](chars)) for chars in lengths]
+        assert_linear(small, large, lengths, name)
 
 
 def test_patterns_take_linear_time():
@@ -166,15 +168,15 @@ async def test_an_answer_that_is_parsed_in_steps_looks_as_if_it_was_parsed_in_on
 
 
 @pytest.mark.slow
-async def test_endless_texts_of_any_kind_stream_in(pilot, log):
-    for name, text in ENDLESS.items():
-        begun, rest = text(4_000), text(30_000)
+async def test_endless_texts_of_any_kind_stream_in(log):
+    log.document.step_s = math.inf
+    for text in ENDLESS.values():
+        begun, rest = text(2_000), text(12_000)
         log.load([])
         log.begin_answer(streaming())
         for start in range(0, len(begun), 200):
             await pour(log, begun[start : start + 200])
         await pour(log, rest)  # what came while the loop had other work
-        await until(lambda: log.document.unparsed is None, f"{name}: all of it is shown")
         assert log.document.entries[0].source == begun + rest
 
 

@@ -53,10 +53,8 @@ async def test_rows_in_an_open_paragraph_stay_when_it_is_cut_above_them(pilot, l
     assert count_of_blocks(log) > 1
 
 
-@pytest.mark.parametrize(("start", "end"), [(0, 4), (3, 7)])
-async def test_what_is_selected_in_an_open_paragraph_stays_when_it_is_cut_there(
-    pilot, log, start, end
-):
+async def test_what_is_selected_in_an_open_paragraph_stays_when_it_is_cut_there(pilot, log):
+    start, end = 3, 7
     await pour(log, TWO_LINES)
     await pilot.pause()
     log.scroll_to(y=row_of_second_line(log) - 5)

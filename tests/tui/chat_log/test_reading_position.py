@@ -108,10 +108,11 @@ async def test_text_that_turns_out_to_be_thought_stays_before_the_eyes_of_who_re
     log.begin_answer(open_answer)
     await pour(log, LINES)
     log.scroll_to(y=60)
-    first = rows(log)[0].split()
+    first, _, second, *_ = rows(log)
     log.restate(replace(open_answer, parts=(ReasoningPart(text=LINES),)))
     await pilot.pause()
-    assert rows(log)[0].split() == first
+    assert rows(log)[0].split() == first.split()
+    assert rows(log)[2] == f"  {second}", "a thought is indented"
     log.scroll_end()
     await pour(log, "The answer.")
     assert "The answer." in screen_text(log)

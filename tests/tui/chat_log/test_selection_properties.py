@@ -97,26 +97,6 @@ def test_what_is_copied_holds_what_is_marked_in_its_order_and_parts_cover_the_wh
         assert is_within(joined, solid("".join(copied(document, part) for part in parts)))
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_a_part_of_one_block_is_copied_as_it_is_shown_and_two_parts_are_the_whole(seed):
-    chance = random.Random(seed)  # noqa: S311 - not a secret
-    document, _ = talk(chance, count=1)
-    for index, number, text in said_blocks(document):
-        if len(text) < 8:
-            continue
-        first, second, third = (
-            anchor_in_text(document, index, number, at)
-            for at in sorted(chance.sample(range(1, len(text) - 2), 3))
-        )
-        texts = [
-            copied(document, between(*ends))
-            for ends in ((first, second), (second, third), (first, third))
-        ]
-        assert solid(texts[0] + texts[1]) == solid(texts[2])
-        assert solid(texts[2]) == solid(text[first.chars_before : third.chars_before])
-        assert not any(line.endswith(" ") for line in texts[2].split("\n")[:-1])
-
-
 async def test_the_cells_that_are_marked_are_those_that_are_copied():
     width = 80
     chance = random.Random(width)  # noqa: S311 - not a secret
