@@ -16,7 +16,7 @@ from lmchat.domain.event import (
     TextDelta,
 )
 from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint, Verdict
+from lmchat.domain.server import Verdict
 from lmchat.proxy import Client
 from tests.support.proxy_calls import (
     answered,
@@ -43,7 +43,6 @@ from tests.support.scripted_server import (
 )
 
 BUSY = {"error": {"message": "server busy, please try again", "type": "overloaded"}}
-REMOTE = Endpoint.parse("http://models.example:8000")
 
 
 def retries(events) -> list[RetryScheduled]:

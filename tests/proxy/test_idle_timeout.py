@@ -8,6 +8,14 @@ from lmchat.proxy import timeouts as module
 from lmchat.proxy.timeouts import IdleTimeout
 
 
+async def test_the_limit_for_the_first_token_does_not_hold_for_the_second():
+    passed = asyncio.Event()
+    async with IdleTimeout(TimeoutSettings(first_token_s=0.02), print).watching() as timeout:
+        timeout.note_data(has_token=True)
+        asyncio.get_running_loop().call_later(0.05, passed.set)
+        await passed.wait()
+
+
 async def test_a_process_that_was_asleep_does_not_blame_the_server(monkeypatch):
     monkeypatch.setattr(module, "SUSPENDED_S", 0.1)
     passed = asyncio.Event()

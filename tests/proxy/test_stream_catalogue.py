@@ -55,6 +55,7 @@ class Case:
 CASES = {
     "a character split between chunks": Case(sse(*GOOD, every=1)),
     "no end mark": Case(sse(R, H, W, F)),
+    "text behind the reason": Case(sse(R, H, F, W, DONE)),
     "no end mark and no reason": Case(sse(R, H, W), kind="interrupted"),
     "end mark without a reason": Case(sse(R, H, W, DONE), reason=""),
     "nothing at all": Case(sse(), text="", kind="empty_answer", words="without an answer"),
