@@ -42,42 +42,52 @@ async def test_a_drag_takes_the_characters_under_both_its_ends(pilot, log):
     assert log.selected_text == "line\n\nsecond"
 
 
-async def test_a_press_without_a_move_selects_nothing_and_ends_a_selection(pilot, log):
-    await load(pilot, answer("first line"))
-    await select(pilot, log, "first", "first")
-    assert log.selected_text == "first"
-    await press(pilot, log, (20, 5))
+FENCED = "````md\n```js\nlet x\n```\nafter it\n````"
+GRID = "| a | b |\n|---|---|\n| one | two |\n| three | |"
+TOLD = [
+    # a part of a block: its words, unwrapped; a whole one: as it was written
+    (
+        "Word " + "word " * 30 + "**end** of `it`, and",
+        "Word",
+        "it",
+        "Word " + "word " * 30 + "end of it",
+    ),
+    (
+        "One *two*.\n\n**Four** [five](http://x.org).\n\nSix.",
+        "Four",
+        "five.",
+        "**Four** [five](http://x.org).",
+    ),
+    (
+        f"A *first* one.\n\n- one\n- two `x`\n\n{CODE}\n{TABLE}\nThe **last** one.",
+        "first",
+        "last",
+        f"first one.\n\n- one\n- two `x`\n\n{CODE}\n{TABLE}\nThe last",
+    ),
+    (f"First part.\n\n{FENCED}\n\nLast part.", "part.", "Last", f"part.\n\n{FENCED}\n\nLast"),
+    ("These:\n- one\n- two", "ese", "on", "ese:\non"),
+    ("These:\n\n- one\n- two", "ese", "on", "ese:\n\non"),
+    (f"Look.\n\n{GRID}\n\nAfter.", "one", "Af", "one\ttwo\nthree\n\nAf"),
+    (f"Look.\n\n{GRID}\n\nAfter.", "  two", "two", "two"),
+    (f"Look.\n\n{GRID}", "a     ", "three", GRID),
+]
+
+
+async def test_whole_blocks_are_copied_as_they_were_written_and_parts_as_they_are_shown(pilot, log):
+    for text, first, last, copied in TOLD:
+        await load(pilot, answer(text))
+        await select(pilot, log, first, last)
+        assert log.selected_text == copied
+    await load(pilot, question("one two"), answer("**whole** `source`"), question("three four"))
+    await select(pilot, log, "two", "three")
+    assert log.selected_text == "two\n\n**whole** `source`\n\nthree"
+    await press(pilot, log, (20, 8))
     assert log.selected_text == ""
     assert chosen(log) == []
-
-
-async def test_a_part_of_a_paragraph_is_copied_unwrapped_and_without_markup(pilot, log):
-    await load(pilot, answer("word " * 30 + "**end** of `it`, and more"))
-    await drag(pilot, log, (10, 0), find(log, "it", behind=True))
-    assert log.selected_text == ("word " * 30 + "end of it")[5:]
-
-
-async def test_a_whole_paragraph_is_copied_as_it_was_written(pilot, log):
-    await load(pilot, answer("One *two*.\n\nThree **four** [five](http://example.org).\n\nSix."))
-    await select(pilot, log, "Three", "five.")
-    assert log.selected_text == "Three **four** [five](http://example.org)."
-
-
-async def test_whole_blocks_are_their_source_and_those_at_the_ends_their_words(pilot, log):
-    await load(
-        pilot, answer(f"A *first* one.\n\n- one\n- two `x`\n\n{CODE}\n{TABLE}\nThe **last** one.")
-    )
-    await select(pilot, log, "first", "last")
-    assert log.selected_text == (
-        f"first one.\n\n- one\n- two `x`\n\n{CODE}\n| a | b |\n|---|---|\n| c | d |\n\nThe last"
-    )
-
-
-async def test_code_that_holds_the_marks_of_a_fence_is_copied_in_a_longer_one(pilot, log):
-    code = "````md\n```js\nlet x\n```\nafter it\n````"
-    await load(pilot, answer(f"First part.\n\n{code}\n\nLast part."))
-    await select(pilot, log, "part.", "Last")
-    assert log.selected_text == f"part.\n\n{code}\n\nLast"
+    log.load([])
+    await drag(pilot, log, (3, 3), (20, 8))
+    log.action_select(-1)
+    assert log.selected_text == ""
 
 
 async def test_code_is_copied_exactly_with_its_tabs_and_without_the_marks_of_folded_lines(
@@ -95,15 +105,6 @@ async def test_code_is_copied_exactly_with_its_tabs_and_without_the_marks_of_fol
     assert log.selected_text == "def f():\n\tr"
 
 
-async def test_a_part_of_a_table_is_copied_with_tabs_and_all_of_it_as_markdown(pilot, log):
-    table = "| a | b |\n|---|---|\n| one | two |\n| three | four |"
-    await load(pilot, answer(f"Look.\n\n{table}"))
-    await select(pilot, log, "one", "four")
-    assert log.selected_text == "one\ttwo\nthree\tfour"
-    await select(pilot, log, "a     ", "four")
-    assert log.selected_text == table
-
-
 async def test_a_long_table_is_whole_or_in_part_over_all_its_pieces(pilot, log):
     table = "| a | b |\n|---|---|\n" + "".join(f"| {n} | x |\n" for n in range(60))
     log.load([answer(f"Look.\n\n{table}\nEnd.")])
@@ -113,12 +114,6 @@ async def test_a_long_table_is_whole_or_in_part_over_all_its_pieces(pilot, log):
     assert log.selected_text == table.strip("\n")
     await select(pilot, log, "10       x", "59       x")
     assert log.selected_text == "\n".join(f"{n}\tx" for n in range(10, 60))
-
-
-async def test_over_messages_what_is_between_is_its_source_in_order(pilot, log):
-    await load(pilot, question("one two"), answer("**whole** `source`"), question("three four"))
-    await select(pilot, log, "two", "three")
-    assert log.selected_text == "two\n\n**whole** `source`\n\nthree"
 
 
 async def test_what_the_log_tells_is_copied_only_where_it_alone_is_selected(pilot, log):
@@ -197,16 +192,10 @@ async def test_shift_and_a_press_go_on_with_the_selection(pilot, log):
     assert log.selected_text == "two three four five"
     await drag(pilot, log, find(log, "one"), shift=True)
     assert log.selected_text == "one t"
-
-
-async def test_shift_and_a_press_extend_a_selection_of_words_by_whole_words(pilot, log):
-    await load(pilot, answer("one two three four five"))
+    await press(pilot, log, (0, 20))
     await press(pilot, log, find(log, "wo"), 2)
-    assert log.selected_text == "two"
-    x, y = find(log, "our")
-    await pilot.mouse_down(log, offset=(x, y), shift=True)
+    await drag(pilot, log, find(log, "our"), shift=True)
     assert log.selected_text == "two three four"
-    await pilot.mouse_up(log, offset=(x, y))
 
 
 @pytest.mark.usefixtures("_slow_presses")
@@ -346,24 +335,20 @@ async def test_keys_select_message_by_message(pilot, log):
     assert log.selected_text == "four"
 
 
-async def test_v_selects_the_message_and_the_arrows_select_more(pilot, log):
+async def test_v_selects_a_message_arrows_more_and_y_copies_that_or_the_message(pilot, log):
     await load_focused(pilot, question("one"), answer("two"), question("three"))
     await pilot.press("v")
     assert log.selected_text == "three"
     await pilot.press("up", "up", "down")
     assert log.selected_text == "two\n\nthree"
-    await pilot.press("v")
-    assert log.selected_text == ""
-
-
-async def test_y_copies_the_selection_and_then_the_message(pilot, log):
-    await load_focused(pilot, question("one"), answer("two"))
-    await pilot.press("shift+up", "y")
+    await pilot.press("y")
     await pilot.pause()
-    assert pilot.app.clipboard == "one\n\ntwo"
+    assert pilot.app.clipboard == "two\n\nthree"
     assert log.selected_text == ""
     await pilot.press("y")
-    assert pilot.app.wanted() == [("copy", "one")]
+    assert pilot.app.wanted() == [("copy", "two")]
+    await pilot.press("v", "v")
+    assert log.selected_text == ""
 
 
 async def test_messages_that_come_before_all_others_leave_a_selection_where_it_is(pilot, log):
@@ -381,29 +366,9 @@ async def test_messages_that_come_before_all_others_leave_a_selection_where_it_i
     assert chosen(log) == ["message"]
 
 
-async def test_an_empty_log_has_nothing_to_select(pilot, log):
-    await drag(pilot, log, (3, 3), (20, 8))
-    log.action_select(0)
-    log.action_select(-1)
-    assert log.selected_text == ""
-
-
 async def test_hostile_words_are_selected_as_they_are_shown(pilot, log):
     for words in ATTACKS:
         await load(pilot, answer(f"begin `x` {words} end"))
         await drag(pilot, log, (8, 0), (50, 0))
         assert log.selected_text
         assert "".join(chosen(log)).split() == log.selected_text.split()
-
-
-async def test_parts_are_copied_with_the_blank_lines_and_cells_that_they_have(pilot, log):
-    table = "| one | two |\n|---|---|\n| three | |\n\nAfter."
-    for text, first, last, copied in (
-        ("These:\n- one\n- two", "ese", "on", "ese:\non"),
-        ("These:\n\n- one\n- two", "ese", "on", "ese:\n\non"),
-        (table, "three", "Af", "three\n\nAf"),
-        (table, "  two", "two", "two"),
-    ):
-        await load(pilot, answer(text))
-        await select(pilot, log, first, last)
-        assert log.selected_text == copied
