@@ -6,91 +6,87 @@ import os
 import subprocess
 
 import httpx
-import pytest
 
 from tests.support.files_to_attach import image
 from tests.support.lmchat_screen import stored
-from tests.support.programs import Inside as Cli
+from tests.support.programs import Inside
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, llama_cpp, plain
 from tests.support.scripted_server import json_reply
 
+Cli = Inside
 KEY = "sk-marked-key-4711"
+SECRET = "marked-password-4711"  # noqa: S105 - a mark
 HOSTILE = 'Say "hi", it\'s $HOME $(id) `id` \\n !! 😀 é\n JSON\nJSON\n{}\n\ttab \x1b[31m\u202e\x7f'
 FORMS = ("json", "curl", "text")
-SHELLS = ("sh", "bash")
-SPECIAL = ("<|im_start|>", "<|im_end|>")
 
 
-def in_shell(command: str, shell: str, **env: str):
+def in_shell(command: str, shell: str = "sh", **env: str):
     argv = (shell, "-c", command)
     return subprocess.run(  # noqa: S603 - what lmchat has printed
         argv, capture_output=True, env={"PATH": os.environ["PATH"], **env}, timeout=60, check=False
     )
 
 
-def test_the_json_is_the_body_that_would_be_sent(cli, server):
+def test_the_json_is_the_body_that_would_be_sent(cli, server, tmp_path):
     llama_cpp(server)
-    options = ("--system", "Be brief.", "--set", "top_k=7", "--effort", "low")
-    shown = cli.json("ask", "--dry-run", *options, HOSTILE)
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "object"}')
+    options = ("--system", "Be brief.", "--set", "top_k=7", "--effort", "low", "--schema")
+    words = (*options, str(schema), HOSTILE)
+    shown = cli.json("ask", "--dry-run", *words, stdin="more")
     assert server.seen(CHAT) == []
-    cli("ask", *options, HOSTILE)
-    sent = server.seen(CHAT)[-1].json
+    assert shown["messages"][-1]["content"] == f"{HOSTILE}\n\nmore"
+    assert shown["response_format"]["json_schema"]["schema"] == {"type": "object"}
+    cli("ask", *words, stdin="more")
+    sent = server.seen(CHAT)[0].json
     assert isinstance(shown.pop("seed"), int)  # another one is drawn for each request
     assert isinstance(sent.pop("seed"), int)
     assert sent == shown
+    for words in (("--dry-run", "Hello"), ("Hello", "--dry-run=json")):
+        shown = cli.json("ask", *words)
+        assert shown["messages"] == [{"role": "user", "content": "Hello"}]
 
 
-@pytest.mark.parametrize("words", [("--dry-run", "Hello"), ("Hello", "--dry-run=json")])
-def test_a_prompt_behind_the_option_is_no_form(cli, words):
-    shown = cli.json("ask", *words)
-    assert shown["messages"] == [{"role": "user", "content": "Hello"}]
-
-
-def test_a_piped_prompt_and_a_schema_are_in_the_request(cli, tmp_path):
-    schema = tmp_path / "schema.json"
-    schema.write_text('{"type": "object"}')
-    shown = cli.json("ask", "--dry-run", "--schema", str(schema), "Hello", stdin="more")
-    assert shown["messages"][-1]["content"] == "Hello\n\nmore"
-    assert shown["response_format"]["json_schema"]["schema"] == {"type": "object"}
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
+def test_what_cannot_be_shown_is_said_in_a_sentence(cli, server):
+    for words, sentence in (
         (("--dry-run=xml", "Hi"), "--dry-run cannot have the value 'xml'"),
         (("--dry-run", "--json", "Hi"), "and --json cannot be used together"),
         (("--dry-run",), "The prompt is empty."),
         (("--dry-run=text", "Hi"), "does not show the text behind its chat template"),
-    ],
-)
-def test_what_cannot_be_shown_is_said_in_a_sentence(cli, server, words, sentence):
-    done = cli("ask", *words)
-    assert sentence in done.stderr
-    assert '"messages"' not in done.stdout
-    assert done.returncode != 0
+    ):
+        done = cli("ask", *words)
+        assert sentence in done.stderr
+        assert '"messages"' not in done.stdout
+        assert done.returncode != 0
     assert server.seen(CHAT) == []
 
 
-@pytest.mark.parametrize("shell", SHELLS)
-def test_the_command_sends_the_same_request_from_a_shell(cli, server, shell):
+def test_the_command_sends_the_same_request_from_a_shell_with_images_whole(cli, server, tmp_path):
     plain(server, "tiny", key=KEY)
     cli.env["LMCHAT_API_KEY"] = KEY
     body = cli.json("ask", "--dry-run", HOSTILE)
     command = cli("ask", "--dry-run=curl", HOSTILE).stdout
-    assert KEY not in command
-    assert "\x1b" not in command
-    assert "\u202e" not in command
-    done = in_shell(command, shell, LMCHAT_API_KEY=KEY)
-    assert done.returncode == 0, done.stderr
-    assert b"[DONE]" in done.stdout
-    seen = server.seen(CHAT)[-1]
-    assert seen.json == body
+    assert not any(mark in command for mark in (KEY, "\x1b", "\u202e"))
+    for shell in ("sh", "bash"):
+        done = in_shell(command, shell, LMCHAT_API_KEY=KEY)
+        assert (done.returncode, b"[DONE]" in done.stdout) == (0, True), done.stderr
+        seen = server.seen(CHAT)[-1]
+        assert seen.json == body
+        assert seen.headers["authorization"] == f"Bearer {KEY}"
     assert body["messages"][-1]["content"] == HOSTILE
-    assert seen.headers["authorization"] == f"Bearer {KEY}"
+
+    file = tmp_path / "garden.png"
+    file.write_bytes(image())
+    shown = cli.json("ask", "--dry-run", "-f", str(file), "What grows here?")
+    url = shown["messages"][-1]["content"][0]["image_url"]["url"]
+    command = cli("ask", "--dry-run=curl", "-f", str(file), "What grows here?").stdout
+    assert in_shell(command, LMCHAT_API_KEY=KEY).returncode == 0
+    whole = server.seen(CHAT)[-1].json["messages"][-1]["content"][0]["image_url"]["url"]
+    assert url.startswith(whole[:40])
+    assert f"({len(whole.partition(',')[2])} characters)" in url
 
 
-@pytest.mark.timeout(120)
 def test_the_text_of_a_pipe_has_the_tokens_that_a_real_server_counts(real):
     text = real("ask", "--dry-run=text", "--system", "Be brief.", HOSTILE).stdout
     assert HOSTILE in text
@@ -101,13 +97,12 @@ def test_the_text_of_a_pipe_has_the_tokens_that_a_real_server_counts(real):
     assert len(tokens) == value["usage"]["prompt_tokens"]
 
 
-@pytest.mark.timeout(120)
 def test_a_terminal_marks_special_tokens_and_gets_nothing_raw(real):
     argv = real.argv("ask", "--dry-run=text", "Hi \x1b[31m\u202e there")
     with PtyProgram(argv, home=real.home, size=(120, 40)) as program:
         program.wait_exit()
         raw = program.raw.decode()
-    for token in SPECIAL:
+    for token in ("<|im_start|>", "<|im_end|>"):
         assert f"\x1b[7m{token}\x1b[0m" in raw
     assert "\x1b[31m" not in raw
     assert "\u202e" not in raw
@@ -116,64 +111,30 @@ def test_a_terminal_marks_special_tokens_and_gets_nothing_raw(real):
 def test_nothing_is_saved(cli, server):
     cli("ask", "--save", "First")
     before = stored(cli.home)
-    sent = len(server.seen(CHAT))
     for form in ("json", "curl"):
         options = (f"--dry-run={form}", "-r", "last", "--save", "--system", "New")
         done = cli("ask", *options, "Second")
         assert "First" in done.stdout
         assert "New" in done.stdout
     assert stored(cli.home) == before
-    assert len(server.seen(CHAT)) == sent
+    assert len(server.seen(CHAT)) == 1
 
 
-def test_images_are_cut_in_the_json_and_whole_in_the_command(cli, server, tmp_path):
-    file = tmp_path / "garden.png"
-    file.write_bytes(image())
-    shown = cli.json("ask", "--dry-run", "-f", str(file), "What grows here?")
-    url = shown["messages"][-1]["content"][0]["image_url"]["url"]
-    assert url.startswith("data:image/png;base64,iVBOR")
-    assert url.endswith(" characters)")
-    command = cli("ask", "--dry-run=curl", "-f", str(file), "What grows here?").stdout
-    assert in_shell(command, "sh").returncode == 0
-    whole = server.seen(CHAT)[-1].json["messages"][-1]["content"][0]["image_url"]["url"]
-    assert url.startswith(whole[:40])
-    assert f"({len(whole.partition(',')[2])} characters)" in url
-
-
-@pytest.mark.parametrize("source", ["environment", "variable", "file"])
-def test_no_key_is_in_any_form_or_file(cli, server, source):
+def test_no_key_and_no_password_of_an_address_is_in_any_form_or_file(cli, server):
     llama_cpp(server, key=KEY)
     server.on("POST /apply-template", json_reply({"prompt": "<|a|>Hi"}))
     server.on("POST /tokenize", json_reply({"tokens": [{"id": 1, "piece": "<|a|>"}]}))
-    entry = f'[[endpoints]]\nname = "own"\nurl = "{server.url}"\n'
-    if source == "environment":
-        cli.env["LMCHAT_API_KEY"] = KEY
-    elif source == "variable":
-        cli.configure(f'{entry}api_key_env = "OWN_KEY"\n')
-        cli.env["OWN_KEY"] = KEY
-    else:
-        cli.folder.mkdir(exist_ok=True)
-        file = cli.folder / "credentials.toml"
-        file.write_text(f'["{server.url}"]\nkey = "{KEY}"\n')
-        file.chmod(0o600)
+    cli.configure(f'[[endpoints]]\nname = "own"\nurl = "{server.url}"\napi_key_env = "OWN_KEY"\n')
+    cli.env["OWN_KEY"] = KEY
     for form in FORMS:
         done = cli("ask", f"--dry-run={form}", "Hi", "--log-level", "debug")
-        assert done.returncode == 0, (source, done.stderr)
+        assert done.returncode == 0, done.stderr
         assert KEY not in done.stdout + done.stderr
         assert ("$LMCHAT_API_KEY" in done.stdout) is (form == "curl")
     for path in cli.folder.rglob("*"):
-        if path.is_file() and path.name != "credentials.toml":
-            assert KEY.encode() not in path.read_bytes(), path
-
-
-SECRET = "marked-password-4711"  # noqa: S105 - a mark
-
-
-@pytest.mark.parametrize(
-    "address", [f"http://ada:{SECRET}@127.0.0.1:1", f"http://127.0.0.1:1/v1?key={SECRET}"]
-)
-def test_an_address_with_a_secret_is_refused_without_a_word_of_it(tmp_path, address):
-    for form in FORMS:
-        done = Cli(home=tmp_path, url=address)("ask", f"--dry-run={form}", "Hi")
-        assert done.returncode == 2
-        assert SECRET not in done.stdout + done.stderr
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+    for address in (f"http://ada:{SECRET}@127.0.0.1:1", f"http://127.0.0.1:1/v1?key={SECRET}"):
+        cli.url = address
+        for form in FORMS:
+            done = cli("ask", f"--dry-run={form}", "Hi")
+            assert (done.returncode, SECRET in done.stdout + done.stderr) == (2, False)
