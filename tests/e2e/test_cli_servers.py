@@ -7,11 +7,11 @@ import threading
 import pytest
 
 from tests.support import scripted_products as products
-from tests.support.programs import Inside as Cli
-from tests.support.programs import wait_until
+from tests.support.programs import Inside, wait_until
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_server import Hold, ScriptedServer, html_reply, json_reply, raw_reply
 
+Cli = Inside
 _HEALTH = [
     *("healthy", "endpoint", "models", "error"),
     *("status", "llm_available", "model", "model_loaded", "model_state"),
@@ -19,7 +19,7 @@ _HEALTH = [
 ]
 
 
-def test_health_of_the_real_server(real, real_server):
+def test_health_detection_and_models_of_the_real_server(real, real_server):
     value = real.json("health")
     assert list(value) == _HEALTH
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", value.pop("timestamp"))
@@ -35,76 +35,69 @@ def test_health_of_the_real_server(real, real_server):
         "model_state": "loaded",
         "orchestrator_ready": True,
     }
+    value = real.json("detect", "--json")
+    assert (value["endpoint"], value["detected"]) == (real_server.url, True)
+    assert (value["product"], value["verdict"]) == ("llama.cpp", "ready")
+    known = ["url", "product", "verdict", "latency_ms", "next_step", "detail"]
+    assert all(list(candidate) == known for candidate in value["candidates"])
+    first = value["candidates"][0]
+    assert (first["url"], first["next_step"], first["detail"]) == (real_server.url, None, None)
+    ports = {candidate["url"].rpartition(":")[2] for candidate in value["candidates"]}
+    assert {"1234", "1337", "9931", "11434", "8000", "30000", "4000"} <= ports
+    head, row = real("models").stdout.splitlines()
+    assert head.split() == ["STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER"]
+    assert row.split()[:5] == ["loaded", real_server.models[0], "135M", "Q4_1", "4k"]
+    value = real.json("models", "--json")
+    (row,) = value["data"]
+    assert (value["object"], row["object"]) == ("list", "model")
+    assert list(row)[:4] == ["id", "object", "created", "owned_by"]
+    assert (row["id"], row["state"]) == (real_server.models[0], "loaded")
+    assert row["endpoint"] == real_server.url
 
 
-def test_health_without_a_server_keeps_its_form_and_is_exit_1(alone):
-    value = alone.json("health", "--json", code=1)
-    assert list(value) == _HEALTH
-    assert (value["healthy"], value["endpoint"], value["models"]) == (
-        False,
-        "http://127.0.0.1:1",
-        0,
-    )
-    assert (value["status"], value["llm_available"], value["model"]) == ("error", False, None)
-    assert value["error"] == "Nothing answers at 127.0.0.1:1."
-
-
-@pytest.mark.parametrize(
-    ("reply", "reason"),
-    [
-        (html_reply(), "is not a model server: a web page"),
-        (html_reply(status=502), ": server error: 502 Bad Gateway"),
-        (json_reply({"error": {"message": "No key"}}, status=401), " needs an API key"),
-        (raw_reply(b"SSH-2.0-OpenSSH_9\r\n"), "is not a model server: unknown reply"),
-    ],
-)
-def test_health_of_what_is_no_usable_server_says_what_it_is(cli, server, reply, reason):
+def test_health_of_what_is_no_usable_server_keeps_its_form_and_says_what_it_is(cli, server, alone):
     server.forget()
-    server.on("GET /v1/models", reply)
-    value = cli.json("health", code=1)
-    assert value["error"].endswith(f"{reason}.")
-
-
-def test_health_gives_up_on_a_silent_server_in_time(cli, server):
-    cli.configure("[timeouts]\nhealth_s = 0.2\n")
+    for reply, reason in (
+        (html_reply(), "is not a model server: a web page."),
+        (html_reply(status=502), ": server error: 502 Bad Gateway."),
+        (json_reply({"error": {"message": "No key"}}, status=401), " needs an API key."),
+        (raw_reply(b"SSH-2.0-OpenSSH_9\r\n"), "is not a model server: unknown reply."),
+    ):
+        server.on("GET /v1/models", reply)
+        assert cli.json("health", code=1)["error"].endswith(reason)
     server.forget()
     server.unknown = raw_reply(Hold())
+    cli.configure("[timeouts]\nhealth_s = 0.2\n")
     assert cli.json("health", code=1)["error"].endswith("does not answer in time.")
 
-
-def test_health_of_a_server_that_is_not_allowed_keeps_its_form(alone):
+    value = alone.json("health", "--json", code=1)
+    assert list(value) == _HEALTH
+    assert (value["healthy"], value["models"]) == (False, 0)
+    assert value["endpoint"] == "http://127.0.0.1:1"
+    assert (value["status"], value["llm_available"], value["model"]) == ("error", False, None)
+    assert value["error"] == "Nothing answers at 127.0.0.1:1."
     value = alone.json("health", "--endpoint", "http://example.com", code=2)
     assert list(value) == _HEALTH
     assert value["error"].startswith("Endpoint not allowed: Endpoint must be localhost")
-
-
-def test_health_with_a_broken_configuration_keeps_its_form(alone):
     alone.configure("nonsense = 1")
     value = alone.json("health", code=2)
     assert value["error"].endswith("config.toml, line 1: nonsense is unknown")
     assert value["orchestrator_ready"] is False
 
 
-def test_detect_names_the_real_server_and_all_candidates(real, real_server):
-    value = real.json("detect", "--json")
-    assert (value["endpoint"], value["detected"]) == (real_server.url, True)
-    assert (value["product"], value["verdict"]) == ("llama.cpp", "ready")
-    known = ["url", "product", "verdict", "latency_ms", "next_step", "detail"]
-    assert all(list(candidate) == known for candidate in value["candidates"])
-    assert (value["candidates"][0]["next_step"], value["candidates"][0]["detail"]) == (None, None)
-    assert value["candidates"][0]["url"] == real_server.url
-    ports = {candidate["url"].rpartition(":")[2] for candidate in value["candidates"]}
-    assert {"1234", "1337", "9931", "11434", "8000", "30000", "4000"} <= ports
-
-
-def test_a_server_is_found_where_its_variable_says(alone):
+def test_a_server_is_found_where_its_variable_says_or_where_it_was_used_last(alone, server):
     with products.ollama(ScriptedServer(), loaded=("llama3.2:3b",)) as ollama:
         alone.env["OLLAMA_HOST"] = f"127.0.0.1:{ollama.port}"
-        rows = {
-            row["url"]: (row["product"], row["verdict"])
-            for row in alone.json("detect")["candidates"]
-        }
-    assert rows[ollama.url] == ("Ollama", "ready")
+        found = {row["url"]: row for row in alone.json("detect")["candidates"]}
+    assert (found[ollama.url]["product"], found[ollama.url]["verdict"]) == ("Ollama", "ready")
+    alone.url = ""
+    alone.folder.mkdir(exist_ok=True)
+    (alone.folder / "state.toml").write_text(
+        f'recent = [{{ endpoint = "{server.url}", model = "m" }}]\n'
+    )
+    assert server.url in alone("doctor").stdout
+    assert alone.json("detect")["endpoint"] == server.url
+    assert alone("ask", "Hi").returncode == 0
 
 
 def test_detect_says_of_each_place_what_helps_and_what_it_heard(alone, server):
@@ -117,48 +110,24 @@ def test_detect_says_of_each_place_what_helps_and_what_it_heard(alone, server):
     assert all(candidate["next_step"] for candidate in others if candidate["verdict"] == "refused")
 
 
-def test_models_of_the_real_server_as_a_table(real, real_server):
-    head, row = real("models").stdout.splitlines()
-    assert head.split() == ["STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER"]
-    assert row.split()[:5] == ["loaded", real_server.models[0], "135M", "Q4_1", "4k"]
-
-
-def test_models_as_json_have_the_form_of_openai(real, real_server):
-    value = real.json("models", "--json")
-    assert value["object"] == "list"
-    (row,) = value["data"]
-    assert list(row)[:4] == ["id", "object", "created", "owned_by"]
-    assert (row["id"], row["object"], row["state"]) == (real_server.models[0], "model", "loaded")
-    assert row["endpoint"] == real_server.url
-
-
-@pytest.fixture
-def sleeper(cli, server):
-    """lmchat with a llama.cpp whose model is asleep."""
+def test_a_sleeping_model_is_told_as_such_by_every_command_and_loaded_by_ask(cli, server):
     server.forget()
     products.llama_cpp(server)
     server.on("GET /props", json_reply({"is_sleeping": True}, headers=products.LLAMA))
-    return cli
-
-
-def test_a_sleeping_model_is_told_as_such_by_every_command(sleeper, server):
-    head, row = sleeper("models").stdout.splitlines()
-    assert (head.split()[0], row.split()[:2]) == ("STATE", ["asleep", "tiny.gguf"])
-    assert sleeper.json("models", "--json")["data"][0]["state"] == "asleep"
-    health = sleeper.json("health")
+    _, row = cli("models").stdout.splitlines()
+    assert row.split()[:2] == ["asleep", "tiny.gguf"]
+    assert cli.json("models", "--json")["data"][0]["state"] == "asleep"
+    health = cli.json("health")
     told = ("healthy", "status", "model", "model_loaded", "model_state")
     assert [health[name] for name in told] == [True, "degraded", "tiny.gguf", False, "asleep"]
-    checks = json.loads(sleeper("doctor", "--json").stdout)["checks"]
+    checks = cli.json("doctor", "--json")["checks"]
     (found,) = [
         row for row in checks if row["check"] == "server" and f"{server.url} " in row["cause"]
     ]
     assert (found["verdict"], found["cause"].endswith("; tiny.gguf is asleep.")) == ("ok", True)
     asked = {request.path for request in server.seen()}
     assert asked <= {"/v1/models", "/props", "/health", "/v1/streams/lookup"}  # none wakes it
-
-
-def test_ask_says_that_a_sleeping_model_is_loaded_first(sleeper):
-    done = sleeper("ask", "Hello")
+    done = cli("ask", "Hello")
     assert (done.stdout, done.returncode) == ("Hello there.\n", 0)
     assert "loading" in done.stderr.lower()
 
@@ -194,9 +163,6 @@ def test_a_model_that_there_is_not_is_told_with_what_may_be_meant(cli):
     done = cli("models", "load", "tinny")
     words = "lmchat: No server has a model tinny; did you mean tiny?\n`lmchat models` lists the models.\n"
     assert (done.returncode, done.stderr) == (2, words)
-
-
-def test_a_server_that_cannot_load_says_so(cli):
     detail = cli.json("models", "load", "tiny", "--json", code=1)["detail"]
     assert set(detail) == {"error", "message", "timestamp"}
 
@@ -226,34 +192,16 @@ def is_watched(server) -> bool:
     )
 
 
-def test_loading_is_drawn_at_a_terminal_and_leaves_one_line(tmp_path, server):
+def test_loading_is_drawn_at_a_terminal_and_stopped_at_the_router_if_it_is_given_up(cli, server):
     gate = threading.Event()
     loading_router(server, gate, 0.25, 0.4)
-    cli = Cli(home=tmp_path, url=server.url)
     with PtyProgram(cli.argv("models", "load", "large"), home=cli.home) as program:
         program.wait_for("40%")
-        gate.set()
-        assert program.wait_exit() == 0
-        lines = [line.rstrip() for line in program.screen() if line.strip()]
-    assert lines == ["Loading large …", "large: loaded"]
-
-
-def test_loading_that_is_given_up_is_stopped_at_the_router(tmp_path, server):
-    loading_router(server, threading.Event(), 0.25)
-    cli = Cli(home=tmp_path, url=server.url)
-    with PtyProgram(cli.argv("models", "load", "large"), home=cli.home) as program:
-        program.wait_for("25%")
         wait_until(lambda: is_watched(server), "the router has taken it")
         program.type("\x03")
         assert program.wait_exit() == 130
     assert [request.json for request in server.seen("POST /models/unload")] == [{"model": "large"}]
-
-
-def test_loading_into_a_pipe_is_said_once(tmp_path, server):
-    gate = threading.Event()
-    gate.set()
-    loading_router(server, gate, 0.25)
-    cli = Cli(home=tmp_path, url=server.url)
+    gate.set()  # into a pipe it is said once
     done = cli("models", "load", "large")
     assert (done.stdout, done.stderr) == ("large: loaded\n", "Loading large …\n")
     done = cli("models", "load", "large", "--json")
@@ -320,14 +268,3 @@ def test_everything_has_its_folder_where_no_home_is_set(tmp_path, server):
     cli("ask", "--save", "hi")
     assert (tmp_path / "c/lmchat/sessions.db").exists()
     assert (tmp_path / "k/lmchat/models.json").exists()
-
-
-def test_the_server_that_was_used_last_is_asked_at_any_port(server, tmp_path):
-    cli = Cli(tmp_path)
-    cli.folder.mkdir()
-    (cli.folder / "state.toml").write_text(
-        f'recent = [{{ endpoint = "{server.url}", model = "m" }}]\n'
-    )
-    assert server.url in cli("doctor").stdout
-    assert cli.json("detect")["endpoint"] == server.url
-    assert cli("ask", "Hi").returncode == 0

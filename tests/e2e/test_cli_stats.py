@@ -3,14 +3,11 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
-import pytest
-
 from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT, model_list
 from tests.support.scripted_server import DONE, delta, finish, json_reply, sse, usage
 
 Cli = Inside
-pytestmark = pytest.mark.timeout(60)
 
 
 def told(*texts: str, model: str = "tiny"):
@@ -54,7 +51,7 @@ def test_without_a_turn_it_says_so_and_is_an_empty_list_for_scripts(cli):
     assert cli.json("stats", "--json") == {"object": "list", "data": []}
 
 
-def test_a_hostile_name_of_a_model_cannot_paint(cli):
+def test_a_hostile_name_cannot_paint_and_a_damaged_row_costs_itself_alone(cli):
     assert cli("ask", "-m", "tiny", "Hello").returncode == 0
     with closing(sqlite3.connect(cli.folder / "sessions.db")) as connection, connection:
         connection.execute("update ledger set model = ?", ("evil\x1b[2J\x1b]0;title\x07\u202e\n",))
@@ -62,16 +59,9 @@ def test_a_hostile_name_of_a_model_cannot_paint(cli):
         out = cli(*words).stdout
         assert "evil" in out
         assert not {"\x1b", "\x07", "\u202e"} & set(out)
-
-
-def test_a_damaged_row_costs_itself_alone(cli):
-    assert cli("ask", "-m", "tiny", "Hello").returncode == 0
     with closing(sqlite3.connect(cli.folder / "sessions.db")) as connection, connection:
         connection.execute("update ledger set created_at = 'yesterday', ttft_ms = 'soon'")
     assert cli("ask", "-m", "tiny", "Hello").returncode == 0
-    done = cli("stats", "--json")
-    assert "Traceback" not in done.stderr
-    assert done.returncode == 0
     assert cli.json("stats", "--json")["data"][0]["turns"] == 1
 
 

@@ -15,6 +15,7 @@ from tests.support import mcp_server
 from tests.support.programs import (
     FUNCTIONS,
     WAIT_S,
+    Inside,
     is_running,
     processes,
     wait_until,
@@ -22,27 +23,21 @@ from tests.support.programs import (
 )
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, calling, chat_reply
-from tests.support.scripted_server import Hold, sse
 
+Cli = Inside
 _ALLOWED = "[tools.approval]\n'python/add' = 'always'\n"
 
 
-@pytest.fixture
-def with_tools(alone):
-    write_tools(alone)
-    return alone
-
-
-def test_the_list_has_servers_with_their_state_and_tools_with_their_approval(with_tools):
-    with_tools.configure(f"{_ALLOWED}[[mcp]]\nname = 'away'\nurl = 'http://192.0.2.1/mcp'\n")
-    away, python, _, head, *rows = with_tools("tools").stdout.splitlines()
+def test_the_list_has_servers_with_their_state_and_tools_with_their_approval(alone):
+    write_tools(alone, config=f"{_ALLOWED}[[mcp]]\nname = 'away'\nurl = 'http://192.0.2.1/mcp'\n")
+    away, python, _, head, *rows = alone("tools").stdout.splitlines()
     assert away.startswith("away: failed. Endpoint not allowed: ")
     assert "--allow-host 192.0.2.1" in away
     assert python == "python: ready, 2 tools."
     assert head.split() == ["TOOL", "APPROVAL", "DESCRIPTION"]
     assert [row.split()[:2] for row in rows] == [["python/add", "always"], ["python/fail", "ask"]]
     assert "\x1b" not in "".join(rows)
-    servers = with_tools.json("tools", "--json")["data"]
+    servers = alone.json("tools", "--json")["data"]
     assert [server["state"] for server in servers] == ["failed", "ready"]
     tool = servers[1]["tools"][0]
     assert (tool["name"], tool["wire_name"], tool["approval"]) == (
@@ -53,95 +48,61 @@ def test_the_list_has_servers_with_their_state_and_tools_with_their_approval(wit
     assert tool["schema"]["required"] == ["a"]
 
 
-def test_without_tools_the_list_says_how_to_add_some(alone):
-    done = alone("tools")
+def test_without_tools_the_list_says_how_to_add_some_and_asking_needs_one(cli, server):
+    done = cli("tools")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.startswith("lmchat: no tools are configured. Add [[mcp]] to ")
-    assert alone.json("tools", "--json")["data"] == []
+    assert cli.json("tools", "--json")["data"] == []
+    done = cli("ask", "--tools", "?")
+    assert (done.returncode, done.stdout, len(server.seen(CHAT))) == (2, "", 0)
+    assert done.stderr.startswith("lmchat: No tools are configured.\nAdd [[mcp]] to ")
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "out", "err"),
-    [
+def test_a_call_prints_its_result_or_says_what_is_wrong_and_starts_no_other_server(alone):
+    write_tools(alone, f"{FUNCTIONS}\ndef fill() -> str:\n    'Fill.'\n    return 100_000 * 'y'\n")
+    started = alone.folder / "started"
+    alone.configure(f"[[mcp]]\nname = 'other'\ncommand = 'touch'\nargs = ['{started}']\n")
+    for words, code, out, err in (
         (["python/add", '{"a": 3}'], 0, "5\n", ""),
-        (
-            ["python/fail", '{"why": "no"}'],
-            1,
-            "",
-            "lmchat: python/fail failed: tools.py, line 9: ValueError",
-        ),
-        (
-            ["python/add"],
-            1,
-            "",
-            "lmchat: python/add failed: The arguments do not match the schema: at $: ",
-        ),
-        (["python/add", "[3]"], 2, "", "lmchat: The arguments are not a JSON object.\n"),
-        (
-            ["python/ad", "{}"],
-            2,
-            "",
-            "lmchat: There is no tool python/ad.\nDid you mean python/add?",
-        ),
-    ],
-)
-def test_a_call_prints_its_result_or_says_what_is_wrong(with_tools, words, code, out, err):
-    done = with_tools("tools", "call", *words)
-    assert (done.returncode, done.stdout) == (code, out)
-    assert done.stderr.startswith(err)
-
-
-def test_a_long_result_is_cut_and_says_how_long_it_was(alone):
-    write_tools(alone, "def fill() -> str:\n    'Fill the screen.'\n    return 100_000 * 'y'\n")
+        (["python/add"], 1, "", "python/add failed: The arguments do not match the schema: at $: "),
+        (["python/add", "[3]"], 2, "", "The arguments are not a JSON object.\n"),
+        (["python/ad", "{}"], 2, "", "There is no tool python/ad.\nDid you mean python/add?"),
+    ):
+        done = alone("tools", "call", *words)
+        assert (done.returncode, done.stdout) == (code, out)
+        assert done.stderr.startswith(f"lmchat: {err}" if err else "")
+    failed = alone.json("tools", "call", "python/fail", '{"why": "no"}', "--json", code=1)
+    assert (failed["tool"], failed["state"]) == ("python/fail", "failed")
+    assert "tools.py, line 9: ValueError: no" in failed["result"]
     end = "\n[cut: 100000 characters, the first 32000 are here]\n"
     assert alone("tools", "call", "python/fill").stdout == 32_000 * "y" + end
-
-
-def test_a_failed_call_as_json_has_its_error(with_tools):
-    failed = with_tools.json("tools", "call", "python/fail", '{"why": "no"}', "--json", code=1)
-    assert (failed["tool"], failed["state"]) == ("python/fail", "failed")
-    assert "ValueError: no" in failed["result"]
-
-
-def test_a_call_starts_no_other_server(with_tools):
-    started = with_tools.folder / "started"
-    with_tools.configure(f"[[mcp]]\nname = 'other'\ncommand = 'touch'\nargs = ['{started}']\n")
-    assert with_tools("tools", "call", "python/add", '{"a": 3}').stdout == "5\n"
     assert not started.exists()
-    with_tools("tools")
+    alone("tools")
     assert started.exists()
 
 
+def tools_rows(cli, code: int = 0) -> list[dict]:
+    checks = cli.json("doctor", "--json", code=code)["checks"]
+    return [row for row in checks if row["group"] == "Tools"]
+
+
 def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli):
-    assert [row for row in cli.json("doctor", "--json")["checks"] if row["group"] == "Tools"] == []
-    write_tools(cli)
-    [row] = [row for row in cli.json("doctor", "--json")["checks"] if row["group"] == "Tools"]
-    assert (row["name"], row["verdict"]) == ("python", "ok")
-    assert "2 tools" in row["cause"]
+    assert tools_rows(cli) == []
     write_tools(cli, "def add(:\n")
-    [row] = [
-        row for row in cli.json("doctor", "--json", code=1)["checks"] if row["group"] == "Tools"
-    ]
-    assert row["verdict"] == "fault"
+    [row] = tools_rows(cli, code=1)
+    assert (row["name"], row["verdict"]) == ("python", "fault")
     assert "tools.py, line 1: SyntaxError" in row["cause"]
     assert row["next_step"].endswith("tools.py, then lmchat tools")
+    done = cli("ask", "--tools", "hi")
     step = f"Correct {cli.folder / 'tools.py'}, then lmchat tools.\n"
-    for words in (["tools"], ["ask", "--tools", "hi"]):
-        done = cli(*words)
-        assert (done.returncode, step in done.stderr) == (1, True)
-
-
-@pytest.mark.slow
-def test_the_doctor_says_which_server_hangs_and_does_not_wait_for_it(cli):
+    assert (done.returncode, step in done.stderr) == (1, True)
     write_tools(cli)
     silent = f"command = '{sys.executable}'\nargs = ['-c', 'import time; time.sleep(600)']\n"
     cli.configure(f"[[mcp]]\nname = 'silent'\n{silent}")
-    rows = [row for row in cli.json("doctor", "--json")["checks"] if row["group"] == "Tools"]
-    assert [(row["name"], row["verdict"]) for row in rows] == [
-        ("silent", "warning"),
-        ("python", "ok"),
-    ]
-    assert rows[0]["cause"] == "No answer within 8 s."
+    silent_row, python_row = tools_rows(cli)
+    assert (silent_row["name"], silent_row["verdict"]) == ("silent", "warning")
+    assert silent_row["cause"] == "No answer within 8 s."
+    assert (python_row["verdict"], "2 tools" in python_row["cause"]) == ("ok", True)
 
 
 @pytest.fixture
@@ -166,39 +127,26 @@ def test_an_answer_with_an_allowed_tool_has_its_steps(adding, server):
         "python__fail",
     }
     assert second.json["messages"][-1] == {"role": "tool", "tool_call_id": "call_0", "content": "5"}
-
-
-def test_each_call_is_a_line_of_the_stream(adding):
-    lines = [
-        json.loads(line)
-        for line in adding("ask", "--tools", "--stream-json", "?").stdout.splitlines()
-    ]
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("It is 5."))
+    done = adding("ask", "--tools", "--stream-json", "?")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [next(iter(line)) for line in lines] == ["chunk", "tool", "chunk", "done"]
     assert lines[1]["tool"]["result"] == "5"
-
-
-def test_the_texts_around_a_call_are_on_lines_of_their_own(adding):
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("It is 5."))
     assert adding("ask", "--tools", "?").stdout == "Let me see.\nIt is 5.\n"
 
 
 def test_without_a_terminal_a_tool_that_asks_is_refused_and_the_way_to_allow_it_told(cli, server):
     write_tools(cli)
+    assert cli("ask", "?").returncode == 0
+    assert "tools" not in server.seen(CHAT)[0].json
     server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("I cannot."))
     done = cli("ask", "--tools", "--json", "?")
     assert done.returncode == 0
     way = 'Not allowed: python/add. To allow it, set [tools.approval] "python/add" = "always".'
     assert done.stderr.splitlines()[0] == f"lmchat: {way}"
     assert json.loads(done.stdout)["steps"][0]["state"] == "failed"
-    assert "without a terminal" in server.seen(CHAT)[1].json["messages"][-1]["content"]
-
-
-def test_nothing_is_offered_unless_asked_for_and_asking_needs_a_tool(cli, server):
-    done = cli("ask", "--tools", "?")
-    assert (done.returncode, done.stdout, len(server.seen(CHAT))) == (2, "", 0)
-    assert done.stderr.startswith("lmchat: No tools are configured.\nAdd [[mcp]] to ")
-    write_tools(cli, config=_ALLOWED)
-    assert cli("ask", "?").returncode == 0
-    assert "tools" not in server.seen(CHAT)[0].json
+    assert "without a terminal" in server.seen(CHAT)[-1].json["messages"][-1]["content"]
 
 
 def test_a_model_that_cannot_use_tools_answers_without_them(cli, server):
@@ -219,7 +167,9 @@ def test_a_loop_without_an_end_is_a_failure_that_has_its_steps(cli, server):
     assert done.stderr.endswith("Change the prompt, or raise max_steps under [tools].\n")
 
 
-def test_at_a_terminal_each_call_is_asked_about_and_always_is_remembered(cli, server):
+def test_at_a_terminal_each_call_is_asked_about_and_always_holds_until_the_tool_changes(
+    cli, server
+):
     write_tools(cli)
     server.on(
         CHAT,
@@ -240,27 +190,11 @@ def test_at_a_terminal_each_call_is_asked_about_and_always_is_remembered(cli, se
     assert second["content"].endswith("Reason: not that")
     state = tomllib.loads((cli.folder / "state.toml").read_text())
     assert list(state["allowed_tools"]) == ["python/add"]
-
-
-def test_always_ends_with_the_description_and_with_a_rule_and_the_question_says_why(cli, server):
-    def ask(sees: str) -> None:
-        server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Done."))
-        with PtyProgram(cli.argv("ask", "--tools", "?"), home=cli.home, size=(120, 20)) as program:
-            program.wait_for(f"{sees}python/add wants to run")
-            program.type("a\r")
-            program.wait_for("Done.")
-            assert program.wait_exit() == 0
-
-    write_tools(cli)
-    ask("")
     server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Done."))
-    done = cli("ask", "--tools", "?")
-    assert done.stdout.endswith("Done.\n")
-    assert "Not allowed" not in done.stderr
+    assert "Not allowed" not in cli("ask", "--tools", "?").stderr
     write_tools(cli, FUNCTIONS.replace("Add two numbers.", "Add two numbers, and send them away."))
-    ask("its server, description or arguments have changed.\n")
-    write_tools(cli, config='[tools.approval]\n"python/add" = "ask"\n')
-    ask("although you once chose “always”.\n")
+    server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("Done."))
+    assert "Not allowed: python/add" in cli("ask", "--tools", "?").stderr
 
 
 _PRINTING = """
@@ -283,14 +217,11 @@ def logs_with(words: str, folder) -> set[str]:
     return {path.name for path in folder.rglob("*.log*") if words in path.read_text()}
 
 
-def test_a_temporary_chat_leaves_nothing_in_the_log_of_the_tools(cli, server):
+def test_a_temporary_chat_leaves_nothing_in_the_log_of_the_tools_and_a_purge_empties_it(
+    cli, server
+):
     ask_with_note(cli, server, "--temporary")
     assert logs_with(_SAID, cli.home) == set()
-    ask_with_note(cli, server)
-    assert logs_with(_SAID, cli.home) == {"tools.log"}
-
-
-def test_a_purge_empties_the_log_of_the_tools(cli, server):
     for _ in range(2):
         ask_with_note(cli, server, "--save")
     assert logs_with(_SAID, cli.home) == {"tools.log", "tools.log.1"}
@@ -298,23 +229,6 @@ def test_a_purge_empties_the_log_of_the_tools(cli, server):
     assert logs_with(_SAID, cli.home)
     assert cli("sessions", "purge", "--yes").returncode == 0
     assert logs_with(_SAID, cli.home) == set()
-
-
-def test_an_interrupted_call_ends_the_answer_as_stopped(cli, server, tmp_path):
-    begun = tmp_path / "begun"
-    slow = f"    open({str(begun)!r}, 'w')\n    time.sleep(60)\n"
-    write_tools(
-        cli,
-        f"import time\ndef wait() -> str:\n    'Wait.'\n{slow}",
-        "[tools]\napprove = 'always'\n",
-    )
-    server.on(CHAT, calling(("python__wait", "{}")), sse(Hold()))
-    process = cli.start("ask", "--tools", "--json", "?")
-    wait_until(begun.exists, "the call")
-    process.send_signal(2)
-    out, _ = process.communicate(timeout=WAIT_S)
-    assert process.returncode == 130
-    assert (json.loads(out)["state"], json.loads(out)["reply"]) == ("stopped", "Let me see.")
 
 
 _STUCK = """
@@ -328,22 +242,25 @@ def holds_the_lock() -> bool:
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_no_process_is_left_when_lmchat_ends_while_a_function_holds_the_lock(cli, number):
+def test_no_process_is_left_when_lmchat_ends_while_a_function_holds_the_lock(cli):
+    """Not even the child of a server of tools, which has the sign in its arguments."""
     sign = f"{cli.folder}/of-the-server"
     server = f"command = '{sys.executable}'\nargs = ['{mcp_server.__file__}']\nenv = {{IGNORE_END = '{sign}'}}\n"
-    write_tools(
-        cli, _STUCK, f"[tools.approval]\n'python' = 'always'\n[[mcp]]\nname = 'files'\n{server}"
-    )
-    process = cli.start("tools", "call", "python/holds_the_lock", "{}")
-    wait_until((cli.folder / "begun").exists, "the function")
-    own = psutil.Process(process.pid).children(recursive=True)
-    assert own
-    process.send_signal(number)
-    process.communicate(timeout=WAIT_S)
-    wait_until(
-        lambda: not any(is_running(process.pid) for process in own), "the end of all processes"
-    )
+    allowed = "[tools.approval]\n'python' = 'always'\n"
+    write_tools(cli, _STUCK, f"{allowed}[[mcp]]\nname = 'files'\n{server}")
+    for number, call, begun in (
+        (signal.SIGTERM, "python/holds_the_lock", (cli.folder / "begun").exists),
+        (signal.SIGKILL, "files/never", lambda: processes(sign)),
+    ):
+        process = cli.start("tools", "call", call, "{}")
+        wait_until(begun, "the call")
+        own = psutil.Process(process.pid).children(recursive=True)
+        assert own
+        process.send_signal(number)
+        process.communicate(timeout=WAIT_S)
+        wait_until(
+            lambda own=own: not any(is_running(child.pid) for child in own), "the end of all"
+        )
 
 
 _SLEEPS = """
@@ -358,26 +275,7 @@ def sleeps() -> str:
 """
 
 
-def test_a_stopped_function_is_said_to_run_on_on_the_screen_and_in_exports(cli, server):
-    write_tools(cli, _SLEEPS, "[tools]\napprove = 'always'\n")
-    server.on(CHAT, calling(("python__sleeps", "{}")))
-    with PtyProgram(cli.argv(), home=cli.home, size=(140, 30)) as program:
-        program.wait_for("tiny")
-        program.type("Sleep\r")
-        program.wait_until((cli.folder / "begun").exists, "the function")
-        program.type("\x1b", sees="stopped · It may still run until lmchat ends")
-        program.type("\x11")
-        assert program.wait_exit() == 0
-    for words in (
-        ("last",),
-        ("last", "--format", "txt"),
-        ("last", "--format", "json"),
-        ("last", "--format", "html"),
-    ):
-        assert MAY_STILL_RUN in cli("export", *words).stdout
-
-
-def test_the_plain_chat_says_that_a_stopped_function_may_still_run(cli, server):
+def test_a_stopped_function_is_said_to_run_on_in_the_chat_and_in_exports(cli, server):
     write_tools(cli, _SLEEPS, "[tools]\napprove = 'always'\n")
     server.on(CHAT, calling(("python__sleeps", "{}")))
     with PtyProgram(cli.argv("--plain"), home=cli.home, size=(140, 30)) as program:
@@ -385,20 +283,14 @@ def test_the_plain_chat_says_that_a_stopped_function_may_still_run(cli, server):
         program.type("Sleep\r")
         program.wait_until((cli.folder / "begun").exists, "the function")
         program.type("\x03", sees=f"Stopped. {MAY_STILL_RUN}\nYou:")
-
-
-def test_no_process_is_left_when_lmchat_is_killed_in_a_call(cli):
-    sign = f"{cli.folder}/of-the-server"  # in the arguments of the server's own child
-    server = f"command = '{sys.executable}'\nargs = ['{mcp_server.__file__}']\nenv = {{IGNORE_END = '{sign}'}}\n"
-    cli.configure(f"[[mcp]]\nname = 'files'\n{server}")
-    process = cli.start("tools", "call", "files/never", "{}")
-    wait_until(lambda: processes(sign), "the server's own child")
-    lmchat = psutil.Process(process.pid)
-    # the tool host, the server, a watchdog of each, and the server's own child
-    wait_until(lambda: len(lmchat.children(recursive=True)) == 5, "five processes and no other")
-    own = lmchat.children(recursive=True)
-    process.kill()
-    process.communicate(timeout=WAIT_S)
-    wait_until(
-        lambda: not any(is_running(process.pid) for process in own), "the end of all processes"
-    )
+        program.type("\x04")
+        assert program.wait_exit() == 0
+    for form in ("md", "txt", "json", "html"):
+        assert MAY_STILL_RUN in cli("export", "last", "--format", form).stdout
+    (cli.folder / "begun").unlink()
+    process = cli.start("ask", "--tools", "--json", "?")
+    wait_until((cli.folder / "begun").exists, "the call")
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 130
+    assert (json.loads(out)["state"], json.loads(out)["reply"]) == ("stopped", "Let me see.")
