@@ -8,11 +8,12 @@ import stat
 import pytest
 
 from lmchat.config.example_file import example_text
-from tests.support.programs import LMCHAT, WAIT_S, run
-from tests.support.programs import Inside as Cli
+from tests.support.programs import LMCHAT, WAIT_S, Inside, run
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ScriptedServer
+
+Cli = Inside
 
 
 @pytest.fixture
@@ -20,64 +21,62 @@ def cli(tmp_path):
     return Cli(home=tmp_path)
 
 
-def test_init_writes_the_example_for_its_owner_alone(cli):
+def test_init_writes_the_example_for_its_owner_alone_and_overwrites_only_if_forced(cli):
     file = cli.folder / "config.toml"
+    assert cli("config", "check").stdout == f"{file}: no file; the defaults apply\n"
     assert cli("config", "init").stdout == f"Wrote {file}\n"
     assert file.read_text() == example_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(cli.folder.stat().st_mode) == 0o700
-
-
-def test_init_does_not_overwrite_unless_forced(cli):
+    assert cli("config", "check").stdout == f"{file}: no problems\n"
     cli.configure("model = 'mine'")
     done = cli("config", "init")
     assert done.returncode == 1
     assert "config.toml already exists." in done.stderr
     assert "--force" in done.stderr
     assert cli("config", "init", "--force").returncode == 0
-    assert (cli.folder / "config.toml").read_text() == example_text()
-
-
-def test_path_names_the_file_that_holds(cli):
-    assert cli("config", "path").stdout == f"{cli.folder}/config.toml\n"
+    assert file.read_text() == example_text()
+    assert cli("config", "path").stdout == f"{file}\n"
     assert cli("config", "path", "--config", "other.toml").stdout == "other.toml\n"
 
 
-def test_a_home_folder_that_nobody_has_is_told(cli):
+def test_a_folder_that_nobody_has_or_that_cannot_be_made_is_told(cli):
     done = cli("config", "path", "--config", "~nobody-of-this-name/x.toml")
-    assert (done.returncode, done.stderr.partition("\n")[0]) == (
-        1,
-        "lmchat: ~nobody-of-this-name/x.toml names an unknown home folder.",
-    )
+    assert done.returncode == 1
+    told = "lmchat: ~nobody-of-this-name/x.toml names an unknown home folder.\n"
+    assert done.stderr.startswith(told)
+    (cli.home / "lmchat").write_text("")
+    done = cli("config", "init")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"lmchat: The folder {cli.folder} cannot be created: ")
 
 
-def test_variables_of_tool_servers_are_masked_where_settings_are_shown(cli):
-    server = "[[mcp]]\nname = 'files'\ncommand = 'npx'\nenv = { API_KEY = 'sk-marked' }\n"
-    cli.configure(f"{server}[tools.approval]\n'files/read_text' = 'always'\n")
-    for form in ((), ("--json",)):
-        shown = cli("config", "show", *form).stdout
-        assert "sk-marked" not in shown
-        assert "API_KEY" in shown
-        assert "tools.approval.files/read_text" in shown
-
-
-def test_arguments_and_tokens_in_addresses_of_tool_servers_are_masked_where_settings_are_shown(cli):
+def test_what_may_be_secret_of_tool_servers_is_masked_where_settings_are_shown(cli):
     arguments = "['--token=marked1', '--api-key', 'marked2', 'KEY=marked3', 'https://ada:marked4@a/?key=marked5']"
     cli.configure(
         f"[[mcp]]\nname = 'files'\ncommand = 'no-such-server'\nargs = {arguments}\n"
+        "env = { API_KEY = 'marked8' }\n"
         "[[mcp]]\nname = 'hook'\nurl = 'http://127.0.0.1:9/s/marked6/mcp'\n"
         "[[mcp]]\nname = 'asked'\nurl = 'http://127.0.0.1:9/mcp?key=marked7'\n"
         "[[mcp]]\nname = 'plain'\nurl = 'http://127.0.0.1:9/mcp'\n"
+        "[tools.approval]\n'files/read_text' = 'always'\n"
     )
-    for form in ((), ("--json",)):
-        shown = cli("config", "show", *form)
-        assert "marked" not in shown.stdout + shown.stderr
-        assert "no-such-server" in shown.stdout
-        assert "http://127.0.0.1:9/********" in shown.stdout
-        assert "http://127.0.0.1:9/mcp" in shown.stdout
-    for words in (("config", "check"), ("tools", "--json"), ("doctor", "--json")):
+    printed = {}
+    for words in (
+        ("config", "show"),
+        ("config", "show", "--json"),
+        ("config", "check"),
+        ("tools", "--json"),
+        ("doctor", "--json"),
+    ):
         done = cli(*words)
+        printed[words] = done.stdout
         assert "marked" not in done.stdout + done.stderr, words
+    for shown in (printed["config", "show"], printed["config", "show", "--json"]):
+        for part in ("no-such-server", "http://127.0.0.1:9/********", "http://127.0.0.1:9/mcp"):
+            assert part in shown
+        assert "API_KEY" in shown
+        assert "tools.approval.files/read_text" in shown
     logs = [path.read_text() for path in cli.home.rglob("*.log*")]
     assert not any("marked" in log for log in logs)
 
@@ -96,20 +95,8 @@ def test_show_tells_the_origin_of_each_value(cli):
     assert "chat.top_p = 0.5 # profile p" in rows
     assert 'prompts.x = { text = "y" } # file (config.toml)' in rows
     assert "chat.temperature = unset # default" in rows
-
-
-def test_show_as_json(cli):
-    cli.configure("model = 'm'")
     value = cli.json("config", "show", "--json")
-    assert value["model"] == {"value": "m", "origin": "file (config.toml)"}
-
-
-def test_check_is_content_with_the_example_and_with_nothing(cli):
-    assert (
-        cli("config", "check").stdout == f"{cli.folder}/config.toml: no file; the defaults apply\n"
-    )
-    cli("config", "init")
-    assert cli("config", "check").stdout == f"{cli.folder}/config.toml: no problems\n"
+    assert value["model"] == {"value": "of-file", "origin": "file (config.toml)"}
 
 
 def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
@@ -154,14 +141,20 @@ def test_check_tells_addresses_hosts_and_certificates_that_cannot_be_used(cli):
     assert "environment (LMCHAT_ENDPOINT): endpoint cannot be used: the port must be " in told
 
 
-@pytest.mark.parametrize("words", [["ask", "hi"], ["models"], ["config", "show"]], ids=" ".join)
-def test_a_broken_configuration_stops_with_one_sentence(cli, words):
+def test_a_broken_configuration_stops_with_one_sentence(cli):
     cli.configure("model = ")
-    done = cli(*words)
-    assert (done.returncode, done.stdout) == (2, "")
-    first, second = done.stderr.splitlines()
-    assert first == f"lmchat: {cli.folder}/config.toml, line 1: is not valid TOML: invalid value"
-    assert second == "Correct it, then try again."
+    for words in (("ask", "hi"), ("models",), ("config", "show")):
+        done = cli(*words)
+        assert (done.returncode, done.stdout) == (2, "")
+        first, second = done.stderr.splitlines()
+        assert first.endswith("/config.toml, line 1: is not valid TOML: invalid value")
+        assert second == "Correct it, then try again."
+    cli.configure('"a\\u001b[2Jb" = 1\n')
+    done = cli("config", "check")
+    assert "\x1b" not in done.stdout
+    assert "a␛[2Jb is unknown" in done.stdout
+    done = cli("sessions", LMCHAT_LOG_LEVEL="loud")
+    assert (done.returncode, "LMCHAT_LOG_LEVEL" in done.stderr) == (2, True)
 
 
 def test_a_broken_configuration_keeps_the_screen_from_the_terminal(cli):
@@ -173,35 +166,16 @@ def test_a_broken_configuration_keeps_the_screen_from_the_terminal(cli):
         assert b"\x1b[?1049h" not in program.raw
 
 
-def test_a_wrong_level_of_the_log_is_told(cli):
-    done = cli("sessions", LMCHAT_LOG_LEVEL="loud")
-    assert done.returncode == 2
-    assert "LMCHAT_LOG_LEVEL" in done.stderr
-
-
-def test_hostile_text_of_a_file_does_no_harm(cli):
-    cli.configure('"a\\u001b[2Jb" = 1\n')
-    done = cli("config", "check")
-    assert "\x1b" not in done.stdout
-    assert "a␛[2Jb is unknown" in done.stdout
-
-
-def test_a_folder_that_cannot_be_made_is_told(cli):
-    (cli.home / "lmchat").write_text("")
-    done = cli("config", "init")
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"lmchat: The folder {cli.folder} cannot be created: ")
-
-
 def require(shell: str) -> None:
     """Leave a test out where its shell is missing; .ci/run fetches zsh and fish, so there none is."""
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
 
 
-@pytest.mark.parametrize(
-    ("typed", "offered"),
-    [
+def test_the_scripts_for_shells_complete(cli):
+    (cli.home / "garden.md").write_text("")
+    (cli.home / "gone").mkdir()
+    for typed, offered in (
         ("mod", "models"),
         ("import gar", "garden.md"),
         ("export --all g", "gone"),
@@ -209,12 +183,18 @@ def require(shell: str) -> None:
         ("config ch", "check"),
         ("completion z", "zsh"),
         ("export --format h", "html"),
-    ],
-)
-def test_the_script_for_bash_completes(cli, typed, offered):
-    (cli.home / "garden.md").write_text("")
-    (cli.home / "gone").mkdir()
-    assert completed(cli, typed) == f"{offered}\n"
+    ):
+        assert completed(cli, typed) == f"{offered}\n"
+    require("zsh")
+    require("fish")
+    scripts = {shell: cli.home / shell for shell in ("zsh", "fish")}
+    for shell, script in scripts.items():
+        script.write_text(cli("completion", shell).stdout)
+    begin = f"autoload -U compinit; compinit -u -d {cli.home}/dump"
+    ask = f"{begin}; source {scripts['zsh']}; whence -w _shtab_lmchat"
+    assert "_shtab_lmchat: function" in run(["zsh", "-c", ask], home=cli.home).stdout
+    ask = f"source {scripts['fish']}; complete --do-complete 'lmchat do'"
+    assert "doctor" in run(["fish", "-c", ask], home=cli.home).stdout
 
 
 def completed(cli, typed):
@@ -228,78 +208,43 @@ def completed(cli, typed):
     return run(["bash", "-c", ask, "bash", cli.home / "script"], cwd=cli.home).stdout
 
 
-def test_names_of_models_are_completed_without_a_server(tmp_path):
+HOSTILE = ("$(touch${IFS}ran)", "`touch${IFS}ran`", "q;touch${IFS}ran", "q'$(touch${IFS}ran)'")
+
+
+def test_names_of_models_are_completed_without_a_server_and_run_nothing(tmp_path):
     with ScriptedServer() as server:
-        cli = Cli(home=tmp_path, url=plain(server, "llama3.2:3b", "qwen3-8b").url)
+        names = ("llama3.2:3b", "llama3.2:1b", "qwen3-8b", *HOSTILE)
+        cli = Cli(home=tmp_path, url=plain(server, *names).url)
         cli("models")
-    assert [completed(cli, typed) for typed in ("models load l", "-m q")] == [
-        "llama3.2:3b\n",
-        "qwen3-8b\n",
-    ]
+    assert completed(cli, "models load llama3.2:3") == "llama3.2:3b\n"
+    assert completed(cli, "-m q") == "qwen3-8b\n"
+    assert not (tmp_path / "ran").exists()
     require("fish")
     (cli.home / "script").write_text(cli("completion", "fish").stdout)
-    ask = f"source {cli.home / 'script'}; complete --do-complete 'lmchat compare -m q'"
+    ask = f"source {cli.home / 'script'}; complete --do-complete 'lmchat compare -m qwen'"
     assert run(["fish", "-c", ask], home=cli.home).stdout.startswith("qwen3-8b")
 
-
-@pytest.mark.parametrize("typed", ["models load ll", "compare -m qwen3-8b -m ll", "--model ll"])
-def test_bash_keeps_the_name_of_a_model_with_a_colon_whole(tmp_path, typed):
-    with ScriptedServer() as server:
-        cli = Cli(home=tmp_path, url=plain(server, "llama3.2:1b", "llama3.2:3b", "qwen3-8b").url)
-        cli("models")
     (tmp_path / "script").write_text(f"PS1=ready; {cli('completion', 'bash').stdout}")
     with PtyProgram(["bash", "--rcfile", tmp_path / "script", "-i"], home=tmp_path) as shell:
         shell.wait_for("ready")
-        shell.type(f"lmchat {typed}\t", sees=f"lmchat {typed}ama3.2:")
-        shell.type("1\t", sees=f"lmchat {typed}ama3.2:1b")
-        shell.type("\x15lmchat --endpoint http://127.0.0.1:1 doc\t", sees="127.0.0.1:1 doctor")
-
-
-@pytest.mark.parametrize(
-    "name", ["$(touch${IFS}ran)", "`touch${IFS}ran`", "q;touch${IFS}ran", "q'$(touch${IFS}ran)'"]
-)
-def test_a_server_cannot_run_anything_in_the_shell_that_completes_its_models(tmp_path, name):
-    with ScriptedServer() as server:
-        cli = Cli(home=tmp_path, url=plain(server, name, "qwen3-8b").url)
-        cli("models")
-    assert completed(cli, "-m q") == "qwen3-8b\n"
-    assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_the_other_shells_complete_too(cli, shell):
-    """As far as they can be asked without a terminal: fish can, of zsh the function must be defined."""
-    require(shell)
-    script = cli.home / "script"
-    script.write_text(cli("completion", shell).stdout)
-    begin = f"autoload -U compinit; compinit -u -d {cli.home}/dump"
-    ask = {
-        "zsh": f"{begin}; source {script}; whence -w _shtab_lmchat",
-        "fish": f"source {script}; complete --do-complete 'lmchat do'",
-    }
-    found = {"zsh": "_shtab_lmchat: function", "fish": "doctor"}
-    assert found[shell] in run([shell, "-c", ask[shell]], home=cli.home).stdout
+        for typed in ("models load ll", "compare -m qwen3-8b -m ll", "--model ll"):
+            shell.type(f"lmchat {typed}\t", sees=f"lmchat {typed}ama3.2:")
+            shell.type("1\t", sees=f"lmchat {typed}ama3.2:1b")
+            shell.type("\x15")
+        shell.type("lmchat --endpoint http://127.0.0.1:1 doc\t", sees="127.0.0.1:1 doctor")
 
 
 def test_the_screen_needs_a_terminal_and_names_ask(cli):
     done = cli()
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(
-        "lmchat: The chat screen needs a terminal, but stdin is not one.\n"
-    )
+    told = "lmchat: The chat screen needs a terminal, but stdin is not one.\n"
+    assert done.stderr.startswith(told)
     assert "lmchat ask" in done.stderr
-
-
-def test_the_screen_says_that_it_cannot_be_drawn_into_a_file(cli):
     ours, theirs = pty.openpty()
-    try:
+    with os.fdopen(ours), os.fdopen(theirs):
         program = cli.start(stdin=theirs)
         _, told = program.communicate(timeout=WAIT_S)
-    finally:
-        os.close(ours)
-        os.close(theirs)
-    assert program.returncode == 2
-    assert b"but stderr is not one." in told
+    assert (program.returncode, b"but stderr is not one." in told) == (2, True)
 
 
 def test_wrong_use_with_json_is_one_document(cli):

@@ -135,16 +135,16 @@ def test_a_folder_or_address_that_is_none_is_a_row_and_every_check_still_runs(tm
     assert "The check itself failed" not in done.stdout
 
 
-def test_on_a_terminal_words_have_colours_and_rows_fit(cli):
-    with PtyProgram(
-        cli.argv("doctor"), home=cli.home, size=(90, 50), env={"TERM": "xterm-256color"}
-    ) as program:
-        assert program.wait_exit() == 0
-        raw = program.raw.decode()
-    assert "\x1b[32mok\x1b[0m" in raw
-    plain_text = re.sub(r"\x1b\[[0-9]*m", "", raw)
-    assert max(len(line) for line in plain_text.splitlines()) <= 90
-    assert "90 × 50." in plain_text
+def test_on_a_terminal_words_have_colours_unless_none_are_wanted_and_rows_fit(cli):
+    for env, is_coloured in (({"TERM": "xterm-256color"}, True), ({"NO_COLOR": "1"}, False)):
+        with PtyProgram(cli.argv("doctor"), home=cli.home, size=(90, 50), env=env) as program:
+            assert program.wait_exit() == 0
+            raw = program.raw.decode()
+        assert ("\x1b[32mok\x1b[0m" in raw) is is_coloured
+        text = re.sub(r"\x1b\[[0-9]*m", "", raw) if is_coloured else raw
+        assert "\x1b" not in text
+        assert max(len(line) for line in text.splitlines()) <= 90
+        assert "90 × 50." in text
 
 
 def test_it_can_be_interrupted_and_then_says_nothing_more(tmp_path):
