@@ -1,62 +1,55 @@
 from __future__ import annotations
 
+import runpy
 import signal
+import sys
 
-import pytest
-
-from tests.support.programs import PYTHON, WAIT_S, run, start
+from tests.support.programs import PYTHON, WAIT_S, start
 from tests.support.pty_program import ROOT
 from tests.support.reference import api_page
-from tests.support.scripted_products import CHAT
-from tests.support.scripted_server import DONE, Hold, finish, sse
+from tests.support.scripted_products import CHAT, chat_reply
+from tests.support.scripted_server import Hold, sse
 
-_EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
-
-
-_TALKING = [path for path in _EXAMPLES if path.name in ("ask.py", "ask_sync.py")]
-
-
-@pytest.mark.parametrize("example", _TALKING, ids=lambda path: path.name)
-def test_an_example_asks_a_server(example, tmp_path, server):
-    done = run(
-        [PYTHON, example, server.url], home=tmp_path, env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("Hello there.") == 2
-    assert len(server.seen(CHAT)) == 2
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("example", _EXAMPLES, ids=lambda path: path.name)
-def test_an_example_says_what_is_wrong_where_no_server_is(example, tmp_path):
-    words = [PYTHON, example, "http://127.0.0.1:1"]
-    done = run(words, home=tmp_path, env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert done.stderr.strip()
-
-
-@pytest.mark.parametrize(
-    ("said", "shown"),
-    [
-        (['{"title": "Emma", "year": 1815}'], "Emma (1815)\n"),
-        (
-            ["Emma."],
-            (
-                "The model cannot: The answer does not match the schema, also at the second attempt: "
-                "it has no JSON value.\n"
-            ),
-        ),
-    ],
+_FOLDER = ROOT / "docs" / "examples"
+_EXAMPLES = sorted(_FOLDER.glob("*.py"))
+_MISFIT = (
+    "The model cannot: The answer does not match the schema, also at the second attempt: "
+    "it has no JSON value.\n"
 )
-def test_the_example_of_json_asks_until_it_has_a_value_or_tells_why_not(
-    said, shown, tmp_path, server
+
+
+def run_example(name, url, monkeypatch, capsys):
+    """Run an example in this process; return its exit code and what it printed."""
+    monkeypatch.setattr(sys, "argv", [name, url])
+    code = 0
+    try:
+        runpy.run_path(str(_FOLDER / name), run_name="__main__")
+    except SystemExit as error:
+        code = error.code or 0
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_each_example_asks_a_server_and_says_what_is_wrong_where_none_is(
+    monkeypatch, capsys, tmp_path, server
 ):
-    server.on(CHAT, *(sse(words, finish(), DONE) for words in said))
-    words = [PYTHON, ROOT / "docs" / "examples" / "ask_json.py", server.url]
-    done = run(words, home=tmp_path, env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path)
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", shown)
-    assert server.seen(CHAT)[0].json["response_format"]["json_schema"]["name"] == "book"
+    monkeypatch.chdir(tmp_path)
+    for name in ("ask.py", "ask_sync.py"):
+        server.requests.clear()
+        code, out, err = run_example(name, server.url, monkeypatch, capsys)
+        assert (code, out.count("Hello there."), err) == (0, 2, "")
+        assert len(server.seen(CHAT)) == 2
+    for said, shown in (('{"title": "Emma", "year": 1815}', "Emma (1815)\n"), ("Emma.", _MISFIT)):
+        server.on(CHAT, chat_reply(said))
+        told = run_example("ask_json.py", server.url, monkeypatch, capsys)
+        assert told == (0, shown, "")
+        assert server.seen(CHAT)[-1].json["response_format"]["json_schema"]["name"] == "book"
+    for example in _EXAMPLES:
+        code, out, err = run_example(example.name, "http://127.0.0.1:1", monkeypatch, capsys)
+        told = code if isinstance(code, str) else out + err
+        assert code not in (0, None)
+        assert told.strip()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_each_example_is_in_the_reference():
@@ -65,10 +58,9 @@ def test_each_example_is_in_the_reference():
     assert all(example.read_text(encoding="utf-8") in page for example in _EXAMPLES)
 
 
-@pytest.mark.parametrize("example", _EXAMPLES, ids=lambda path: path.name)
-def test_ctrl_c_ends_an_example_and_its_request(example, tmp_path, server):
+def test_ctrl_c_ends_an_example_and_its_request(tmp_path, server):
     server.on(CHAT, sse("one", Hold()))
-    words = [PYTHON, example, server.url]
+    words = [PYTHON, _FOLDER / "ask_sync.py", server.url]
     with start(words, home=tmp_path, env={"PYTHONPATH": str(ROOT)}) as program:
         seen = server.wait_for(CHAT, timeout_s=WAIT_S)
         program.send_signal(signal.SIGINT)

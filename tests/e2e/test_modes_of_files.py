@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import stat
-import subprocess
 
 import pytest
 
-from tests.support.programs import Cli
-from tests.support.pty_program import clean_environment
+from tests.support.programs import Inside
 
-_WITHOUT_UMASK = ("sh", "-c", 'umask 000; exec "$@"', "sh")
+Cli = Inside
 
 
-def run_open(cli, *words, **environment):
-    """Run a command of a user whose umask is 000."""
-    argv = [*_WITHOUT_UMASK, *cli.argv(*words)]
-    env = clean_environment(cli.home) | environment
-    done = subprocess.run(argv, env=env, cwd=cli.home, capture_output=True, text=True, check=False)  # noqa: S603
+@pytest.fixture(autouse=True)
+def without_umask():
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def run_open(cli, *words):
+    done = cli(*words)
     assert done.returncode == 0, done
-    return done
 
 
 def open_to_others(home):
@@ -28,29 +30,19 @@ def open_to_others(home):
 
 
 @pytest.mark.parametrize("has_own_home", [False, True])
-def test_what_lmchat_makes_is_closed_to_others_whatever_the_umask(tmp_path, server, has_own_home):
-    cli = Cli(home=tmp_path, url=server.url)
-    environment = (
-        {"LMCHAT_HOME": str(tmp_path / "new" / "deep")} if has_own_home else {"LMCHAT_HOME": ""}
-    )
-    environment |= {
-        f"XDG_{name}_HOME": str(tmp_path / "xdg" / name) for name in ("CONFIG", "CACHE", "STATE")
-    }
-    run_open(cli, "config", "init", **environment)
-    (tmp_path / "note.txt").write_text("Soil.")
-    (tmp_path / "note.txt").chmod(0o600)
-    run_open(cli, "ask", "--save", "-f", "note.txt", "Hi", "--log-level", "debug", **environment)
-    run_open(cli, "export", "--all", "out/all", **environment)
-    exported = {str(path.relative_to(tmp_path)) for path in (tmp_path / "out" / "all").iterdir()}
-    assert len(exported) == 1
-    assert open_to_others(tmp_path) == exported
-
-
-def test_an_export_keeps_the_mode_of_the_file_that_it_overwrites(tmp_path, server):
-    cli = Cli(home=tmp_path, url=server.url)
-    run_open(cli, "ask", "--save", "Hi")
-    file = tmp_path / "mine.md"
-    file.write_text("mine")
-    file.chmod(0o600)
-    run_open(cli, "export", "-o", str(file), "--force")
-    assert ("Hi" in file.read_text(), stat.S_IMODE(file.stat().st_mode)) == (True, 0o600)
+def test_what_lmchat_makes_is_closed_to_others_whatever_the_umask(tmp_path, cli, has_own_home):
+    cli.env["LMCHAT_HOME"] = str(tmp_path / "new" / "deep") if has_own_home else ""
+    for name in ("CONFIG", "CACHE", "STATE"):
+        cli.env[f"XDG_{name}_HOME"] = str(tmp_path / "xdg" / name)
+    run_open(cli, "config", "init")
+    note, folder, mine = tmp_path / "note.txt", tmp_path / "out" / "all", tmp_path / "mine.md"
+    note.write_text("Soil.")
+    note.chmod(0o600)
+    run_open(cli, "ask", "--save", "-f", str(note), "Hi", "--log-level", "debug")
+    run_open(cli, "export", "--all", str(folder))
+    (exported,) = folder.iterdir()
+    assert open_to_others(tmp_path) == {str(exported.relative_to(tmp_path))}
+    mine.write_text("mine")
+    mine.chmod(0o600)
+    run_open(cli, "export", "-o", str(mine), "--force")
+    assert ("Hi" in mine.read_text(), stat.S_IMODE(mine.stat().st_mode)) == (True, 0o600)

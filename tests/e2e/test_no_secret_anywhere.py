@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.support.programs import Inside as Cli
+from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT, chat_reply, model_list, plain
 from tests.support.scripted_server import (
     AUTHORITY,
@@ -20,6 +20,7 @@ from tests.support.scripted_server import (
     text_reply,
 )
 
+Cli = Inside
 KEY = "sk-marked-key-4711"
 WORDS = "marked-words-4711"
 SAID = f"You sent {KEY} with {WORDS}"
@@ -91,29 +92,18 @@ def endpoint(server: ScriptedServer, more: str = "") -> str:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("telling", "source"),
-    [
-        ("https", "variable"),
-        ("http", "own variable"),
-        ("http", "command"),
-        ("https", "configuration"),
-        ("http", "stored"),
-    ],
+    [("https", "variable"), ("http", "command"), ("http", "stored")],
     indirect=["telling"],
 )
 def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telling, source):
     cli = Cli(home=tmp_path, url=telling.url, env={"SSL_CERT_FILE": AUTHORITY})
-    config = {
-        "own variable": endpoint(telling, 'api_key_env = "OWN_KEY"'),
-        "command": endpoint(telling, f"api_key_cmd = \"printf '%s' {KEY}\""),
-        "configuration": endpoint(telling, f'api_key = "{KEY}"'),
-    }.get(source, "")
-    cli.configure("[limits]\nretries = 1\n" + config)
+    command = endpoint(telling, f"api_key_cmd = \"printf '%s' {KEY}\"")
+    cli.configure("[limits]\nretries = 1\n" + (command if source == "command" else ""))
     if source == "stored":
         (cli.folder / "credentials.toml").write_text(f'["{telling.url}"]\nkey = "{KEY}"\n')
         (cli.folder / "credentials.toml").chmod(0o600)
-    cli.env |= {"variable": {"LMCHAT_API_KEY": KEY}, "own variable": {"OWN_KEY": KEY}}.get(
-        source, {}
-    )
+    if source == "variable":
+        cli.env["LMCHAT_API_KEY"] = KEY
 
     printed, told = [], []
     for command in (*ASKED, *ASKED, *ASKED[:1], *TOLD):
@@ -140,30 +130,17 @@ def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telli
             assert WORDS not in repr(connection.execute(f"select * from {table}").fetchall())  # noqa: S608 - our own names
 
 
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize(
-    "value", [f"Bearer {KEY}\nX-More: 1", f"Bearer {KEY}\x07", f"Bearer {KEY}é"]
-)
-def test_a_header_or_key_that_cannot_be_sent_is_printed_nowhere(tmp_path, telling_tools, value):
+def test_a_header_or_key_that_cannot_be_sent_is_printed_nowhere(tmp_path, telling_tools):
     model_server, tool_server = telling_tools
+    value = f"Bearer {KEY}\nX-More: 1"
     cli = Cli(home=tmp_path, url=model_server.url, env={"WIKI_TOKEN": value, "OWN_KEY": value})
     cli.configure(
         f'{endpoint(model_server, """api_key_env = "OWN_KEY" """)}\n[[mcp]]\nname = "wiki"\n'
         f'url = "{tool_server.url}/mcp"\nheaders_env = {{ Authorization = "WIKI_TOKEN" }}\n'
     )
     commands = (
-        *(
-            ("tools",),
-            ("tools", "--json"),
-            ("tools", "call", "wiki/x", "{}"),
-            ("doctor",),
-            ("doctor", "--json"),
-        ),
-        *(
-            ("ask", "-m", "tiny", "Hi"),
-            ("ask", "--json", "-m", "tiny", "Hi"),
-            ("ask", "--tools", "Hi"),
-        ),
+        *(("tools", "--json"), ("tools", "call", "wiki/x", "{}"), ("doctor",)),
+        *(("ask", "-m", "tiny", "Hi"), ("ask", "--json", "-m", "tiny", "--tools", "Hi")),
         *(("models",), ("config", "show"), ("config", "show", "--json"), ("config", "check")),
     )
     printed = {}
@@ -186,24 +163,21 @@ def test_a_header_or_key_that_cannot_be_sent_is_printed_nowhere(tmp_path, tellin
 SECRET = "marked-password-4711"  # noqa: S105 - a mark
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("address", [f"http://ada:{SECRET}@[bad", f"http://ada:{SECRET}"])
 def test_an_address_that_is_none_is_refused_without_a_word_of_it(tmp_path, address):
     named_so = {
         "--endpoint": (Cli(home=tmp_path, url=address), ""),
         "LMCHAT_ENDPOINT": (Cli(home=tmp_path, env={"LMCHAT_ENDPOINT": address}), ""),
-        "endpoint": (Cli(home=tmp_path), f'endpoint = "{address}"\n'),
         "[[endpoints]]": (Cli(home=tmp_path), f'[[endpoints]]\nname = "own"\nurl = "{address}"\n'),
-        "--allow-host": (Cli(home=tmp_path, url="http://127.0.0.1:1"), ""),
     }
     for name, (cli, config) in named_so.items():
         cli.configure(config)
-        words = ("--allow-host", address) if name == "--allow-host" else ()
         for command in (("health",), ("config", "show", "--json"), ("doctor", "--json")):
-            done = cli(*command, *words, "--log-level", "debug")
+            done = cli(*command, "--log-level", "debug")
             assert SECRET not in done.stdout + done.stderr, (name, command)
             assert "Traceback" not in done.stderr
     log = tmp_path / "lmchat" / "lmchat.log"
     assert SECRET not in (log.read_text() if log.exists() else "")
-    done = Cli(home=tmp_path)(address)
-    assert (SECRET in done.stderr + done.stdout, done.returncode) == (False, 2)
+    for words in ((address,), ("health", "--allow-host", address)):
+        done = Cli(home=tmp_path)(*words)
+        assert (SECRET in done.stderr + done.stdout, done.returncode) == (False, 2)

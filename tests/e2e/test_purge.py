@@ -6,12 +6,12 @@ import pytest
 
 from tests.storage.test_purging import left, secret
 from tests.support.lmchat_screen import ready_screen, stored_titles
-from tests.support.programs import Cli
+from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import DONE, finish, sse
 
 
-def ask(cli: Cli, seed: int) -> str:
+def ask(cli: Inside, seed: int) -> str:
     """Save a session with secrets in prompt, answer and file; return its id."""
     file = cli.home.parent / f"note-{seed}.txt"
     file.write_text(secret(seed))
@@ -29,24 +29,17 @@ def user(tmp_path, server):
     )
     home = tmp_path / "home"
     home.mkdir()
-    cli = Cli(home=home, url=server.url)
+    cli = Inside(home=home, url=server.url)
     cli.ids = [ask(cli, 1), ask(cli, 11)]
     cli("ask", "--save", "stays")
     assert left(home)
     return cli
 
 
-@pytest.mark.timeout(60)
-def test_a_session_that_is_named_is_purged_to_the_last_byte(user):
-    for session_id in user.ids:
-        assert user("sessions", "purge", session_id, "--yes").returncode == 0
-    assert (left(user.home), stored_titles(user.home)) == ([], ["stays"])
-
-
-@pytest.mark.timeout(60)
-def test_the_trash_is_purged_to_the_last_byte_while_another_lmchat_runs(user):
-    for session_id in user.ids:
-        user("sessions", "delete", session_id)
+def test_a_session_or_the_trash_is_purged_to_the_last_byte_while_another_lmchat_runs(user):
+    first, second = user.ids
+    user("sessions", "delete", first)
     with ready_screen(user.home, user.url):
         assert user("sessions", "purge", "--yes").returncode == 0
+        assert user("sessions", "purge", second, "--yes").returncode == 0
         assert (left(user.home), stored_titles(user.home)) == ([], ["stays"])

@@ -73,6 +73,7 @@ class Cli:
     url: str = ""  # the server that is named to each command
     env: dict[str, str] = field(default_factory=dict)  # more of the environment
     wait_s: float = WAIT_S  # how long a command may take
+    cwd: Path = ROOT  # where the commands run
 
     @property
     def folder(self) -> Path:
@@ -83,7 +84,12 @@ class Cli:
 
     def __call__(self, *words: str, stdin: str | bytes = b"", **env: str):
         return run(
-            self.argv(*words), home=self.home, stdin=stdin, env=self.env | env, wait_s=self.wait_s
+            self.argv(*words),
+            home=self.home,
+            stdin=stdin,
+            env=self.env | env,
+            cwd=self.cwd,
+            wait_s=self.wait_s,
         )
 
     def json(self, *words: str, stdin: str | bytes = b"", code: int = 0):
@@ -122,7 +128,7 @@ class Inside(Cli):
                 stack.enter_context(patch.object(sys, name, file))
             around = clean_environment(self.home) | self.env | env
             stack.enter_context(patch.dict(os.environ, around, clear=True))
-            stack.enter_context(chdir(ROOT))
+            stack.enter_context(chdir(self.cwd))
             try:
                 code = main(argv[len(LMCHAT) :])
             finally:
