@@ -19,6 +19,7 @@ from lmchat.domain.event import (
 from lmchat.domain.message import AnswerState
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, Target
+from lmchat.errors import ServerUnavailable
 from lmchat.proxy.client import ProxyClient
 from lmchat.services.answer_now import NOT_THINKING, answer_now, can_answer_now
 from lmchat.services.answer_stream import TurnSettings
@@ -26,7 +27,6 @@ from tests.support.conversations import begin, on_disk, reading
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 from tests.support.scripted_server import (
     DONE,
-    Cut,
     Gate,
     Hold,
     Reply,
@@ -107,17 +107,10 @@ async def test_llama_cpp_is_told_the_id_of_the_answer_and_the_model_of_the_reque
     assert len(server.seen(CHAT)) == 1
 
 
-@pytest.mark.parametrize(
-    "refusal",
-    [
-        pytest.param(text_reply("File Not Found", status=404), id="404"),
-        pytest.param(json_reply({"success": False, "message": "not enabled"}), id="not enabled"),
-    ],
-)
 async def test_a_llama_cpp_that_refuses_gets_a_request_that_continues_behind_the_thought(
-    store, client, server, refusal
+    store, client, server
 ):
-    told = told_by(server, refusal)
+    told = told_by(server, text_reply("File Not Found", status=404))
     begun = sse(thought("Let me see. "), told, thought("Two by two. "), Hold())
     server.on(CHAT, begun, sse("Four", " beds.", usage(30, 2), finish(), DONE))
     conversation = begin(client, store)
@@ -181,40 +174,32 @@ async def test_a_key_before_the_thought_ends_it_and_further_keys_do_nothing(stor
     assert len(backend.requests) == 1
 
 
-async def test_text_that_was_on_its_way_when_the_server_refused_is_kept(store):
-    backend = ScriptedBackend([ReasoningDelta(text="Hm."), TextDelta(text="Four."), END])
+async def test_text_that_was_on_its_way_is_kept_and_a_server_that_can_do_neither_is_named(store):
+    cannot = "LM Studio cannot end a thought: wait, or press Esc and choose a lower /effort."
+    for product, words in ((Product.LLAMA_CPP, ""), (Product.LM_STUDIO, cannot)):
+        backend = ScriptedBackend([ReasoningDelta(text="Hm."), TextDelta(text="Four."), END])
+        backend.ends_thoughts = False
+        conversation = begin(backend, store)
+        async with aclosing(conversation.send("x", settings_for(product))) as stream:
+            async for event in stream:
+                if isinstance(event, ReasoningDelta):
+                    assert can_answer_now(conversation) is (words == "")
+                    assert answer_now(conversation) == words
+        assert conversation.messages[-1].text == "Four."
+        assert len(backend.requests) == 1
+        assert len(backend.thoughts_to_end) == (0 if words else 1)
+
+
+async def test_a_server_that_dies_while_it_should_continue_leaves_the_thought(store):
+    gone = [RequestSent(), ServerUnavailable("It is gone.")]
+    hm, well = ReasoningDelta(text="Hm. "), ReasoningDelta(text="Well. ")
+    backend = ScriptedBackend([hm, well, asyncio.Event()], gone)
     backend.ends_thoughts = False
     conversation = begin(backend, store)
     await answered_now(conversation, settings_for(Product.LLAMA_CPP))
-    assert conversation.messages[-1].text == "Four."
-    assert len(backend.requests) == 1
-
-
-async def test_a_server_that_can_do_neither_is_named_and_gets_no_request(store):
-    backend = ScriptedBackend([ReasoningDelta(text="Hm."), TextDelta(text="Four."), END])
-    conversation = begin(backend, store)
-    async with aclosing(conversation.send("x", settings_for(Product.LM_STUDIO))) as stream:
-        async for event in stream:
-            if isinstance(event, ReasoningDelta):
-                assert not can_answer_now(conversation)
-                assert answer_now(conversation) == (
-                    "LM Studio cannot end a thought: wait, or press Esc and choose a lower /effort."
-                )
-    assert backend.thoughts_to_end == []
-    assert conversation.messages[-1].text == "Four."
-
-
-async def test_a_server_that_dies_while_it_should_continue_leaves_the_thought(
-    store, client, server
-):
-    told = told_by(server, text_reply("File Not Found", status=404))
-    server.on(CHAT, sse(thought("Hm. "), told, thought("Well. "), Hold()), sse(Cut()))
-    conversation = begin(client, store)
-    await answered_now(conversation, settings_for(Product.LLAMA_CPP, server.url))
     answer = (await on_disk(store, conversation))[-1]
-    assert answer.state is AnswerState.INTERRUPTED
-    assert answer.reasoning == "Hm. Well. "
-    assert answer.failure is not None
+    assert (answer.state, answer.reasoning) == (AnswerState.INTERRUPTED, "Hm. Well. ")
+    assert answer.failure.message == "It is gone."
 
 
 async def test_stopping_while_the_server_is_told_stops_the_answer(store, client, server):

@@ -6,7 +6,6 @@ from contextlib import aclosing
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.engine import EngineState
 from lmchat.domain.event import ModelLoading, RequestQueued, StreamFinished, TextDelta
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.product import Product
@@ -184,20 +183,16 @@ async def test_a_crash_during_an_answer_is_told_and_the_next_try_starts_it_again
         await events_of(backend, request())
 
 
-async def test_a_failure_that_is_no_crash_stays_what_it_was(backend, engine, inner):
+async def test_a_failure_that_is_no_crash_stays_what_it_was_and_its_end_is_the_engines(
+    backend, engine, inner
+):
     await engine.start(BIG)
     inner.scripts = [[ServerUnavailable("Nothing answers.")]]
     with pytest.raises(ServerUnavailable, match="Nothing answers"):
         await events_of(backend, request())
-
-
-async def test_its_end_is_the_engines_end(backend, engine, inner):
-    await engine.start(BIG)
-    await backend.check(ADDRESS)
     await backend.aclose()
     assert inner.is_closed
     assert engine.is_stopped
-    assert engine.state is EngineState.OFF
 
 
 async def test_the_engine_counts_and_reads_ahead_for_the_model_that_it_serves_alone(
