@@ -17,6 +17,10 @@ from tests.support.scripted_server import (
     usage,
 )
 
+EVIL = "x[/q][@click=app.quit]\x1b]0;o\x07\x9b1m\u202e\u200b\U000e0041\ufe0f\ufffe\n\r\ty"
+OBEYED = frozenset("\x00\x07\r\x1b\x7f\x9b\u200b\u202e\U000e0041\ufffe")
+"""A word that a terminal or a markup would obey, and the characters by which it would."""
+
 SEQUENCES = (
     "\x1b]52;c;UFdORUQ=\x07",  # clipboard
     "\x1b]0;PWNED title\x07",

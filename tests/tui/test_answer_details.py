@@ -8,10 +8,8 @@ from lmchat.domain.event import ModelNamed, RequestSent, StreamFinished, TextDel
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.text_dialog import TextDialog
 from tests.support.desktop import half, ready_desktop, shown
+from tests.support.hostile import EVIL, OBEYED
 from tests.support.scripted_backend import answer_steps
-
-EVIL = "x[/q][@click=app.quit]\x1b]0;o\x07\x9b1m\u202e\u200b\n\r\ty"
-OBEYED = frozenset("\x00\x07\r\x1b\x9b\u200b\u202e")
 
 HOSTILE = [
     RequestSent(sampling={"stop": (EVIL,), f"extra.{EVIL}": EVIL}),

@@ -36,11 +36,10 @@ from lmchat.tui.screens.server_dialog import AddressDialog, AllowDialog, KeyDial
 from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.screens.welcome.server_starts import StartDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
+from tests.support.hostile import EVIL, OBEYED
 from tests.support.start_desk import NotedConnect, bare_page
 from tests.support.tui_host import Host, drawn, screen_text
 
-EVIL = "x[/q][@click=app.quit]\x1b]0;o\x07\x9b1m\u202e\u200b\U000e0041\ufe0f\ufffe\n\r\ty"
-OBEYED = frozenset("\x00\x07\r\x1b\x7f\x9b\u200b\u202e\U000e0041\ufffe")
 NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
 AT = Endpoint(scheme="http", host="evil\x1b[31m", port=1234)
 FILE = ModelFile(path=Path("/" + EVIL), name=EVIL, size_bytes=5, source=EVIL, quantization=EVIL)
