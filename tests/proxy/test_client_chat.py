@@ -132,6 +132,13 @@ async def test_a_refused_max_tokens_is_sent_once_more_under_its_other_name_and_r
         ]
 
 
+async def test_refused_stream_options_are_left_out(server, client):
+    detail = [{"loc": ["body", "stream_options"], "msg": "extra"}]
+    server.on(CHAT, json_reply({"detail": detail}, status=422), chat_reply())
+    await answered(client, ask(server))
+    assert "stream_options" not in server.seen(CHAT)[1].json
+
+
 async def test_a_drawn_seed_stays_for_another_attempt_and_is_left_out_silently_if_it_is_refused(
     server, client
 ):

@@ -10,7 +10,7 @@ from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint
 from lmchat.proxy import timeouts as module
 from lmchat.proxy.connections import RequestTrace
-from tests.support.proxy_calls import answered, ask, events_of, failure_of
+from tests.support.proxy_calls import answered, ask, endpoint_of, events_of, failure_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
     DONE,
@@ -18,6 +18,7 @@ from tests.support.scripted_server import (
     Hold,
     Pause,
     finish,
+    free_port,
     json_reply,
     raw_reply,
     sse,
@@ -110,6 +111,12 @@ async def test_who_may_not_be_asked_while_it_works_is_asked_nothing(connected, s
         events, error = await events_of(client, ask(server, product=product))
         assert (error, len(server.requests)) == (None, 1)
         assert not [one for one in events if isinstance(one, StreamStalled)]
+
+
+async def test_a_knock_finds_a_machine_that_answers_and_one_that_refuses(server):
+    assert await module.is_machine_alive(endpoint_of(server))
+    with free_port() as port:
+        assert await module.is_machine_alive(Endpoint.parse(f"127.0.0.1:{port}"))
 
 
 def test_only_a_machine_that_can_be_reached_directly_is_knocked_at(monkeypatch):

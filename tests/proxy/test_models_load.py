@@ -14,11 +14,7 @@ from tests.support import scripted_products as products
 from tests.support.programs import until
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import LLAMA
-from tests.support.scripted_server import (
-    Gate,
-    json_reply,
-    sse,
-)
+from tests.support.scripted_server import Gate, json_reply, sse, text_reply
 
 LOAD, UNLOAD, EVENTS = "POST /models/load", "POST /models/unload", "GET /models/sse"
 
@@ -64,6 +60,14 @@ async def test_a_router_tells_how_far_it_is_stage_by_stage(quick, server, client
     server.on("GET /v1/models", products.router_rows(large="loaded"))
     await work
     gate.open()
+
+
+async def test_a_router_without_a_stream_of_events_loads_and_unloads_too(quick, server, client):
+    products.router(server, large="unloaded").on(EVENTS, text_reply("Not Found", status=404))
+    for act, state in ((client.load, LoadState.LOADED), (client.unload, LoadState.NOT_LOADED)):
+        await act(model_at(server, "large"))
+        (large,) = (await client.models(endpoint_of(server))).models
+        assert large.state is state
 
 
 async def test_loading_that_is_cancelled_before_the_router_has_replied_is_stopped(

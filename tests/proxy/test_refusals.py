@@ -35,6 +35,9 @@ QUOTA = {"code": 429, "message": "Resource has been exhausted", "status": "RESOU
 NO_MODEL = {"object": "error", "message": "no such model mistral-9", "type": "invalid_model"}
 OVERLOADED = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
 TABLE = [
+    (500, error_in_body("Trying to keep the first 9 tokens"), P.LM_STUDIO, "context_overflow", ""),
+    (404, error_in_body("Failed to load model"), P.LM_STUDIO, "model_not_loaded", "load"),
+    (503, b"No models are available", P.JAN, "model_not_loaded", "No models"),
     (400, [{"error": {"message": "API key not valid."}}], P.GEMINI, "auth", "key not valid"),
     (429, [{"error": QUOTA}], P.GEMINI, "rate_limited", "exhausted"),
     (404, [{"error": {"message": "models/x is not found"}}], P.GEMINI, "model_missing", "found"),

@@ -94,6 +94,12 @@ async def test_a_newer_jan_tells_what_it_could_start_and_an_older_one_what_runs(
         assert [model.state for model in candidate.models] == states
 
 
+async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(server, client):
+    products.llama_cpp(server).on("GET /props", raw_reply(Cut()))
+    candidate = await client.check(endpoint_of(server))
+    assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, Verdict.READY)
+
+
 ODD_NAMES = ["tiny\x07 model", "a\nb", "\x1b[31mred", "x" * 2000, " "]
 
 
