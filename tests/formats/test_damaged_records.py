@@ -33,7 +33,7 @@ _LINKS = ("hash", "parent_hash", "tip_message_hash")
 _KEYS = (("threads", "id"),)
 TABLES = ("threads", "turns", "messages", "parts", "attachments", "fragments")
 # wrong values of each place
-SOME_AND_ALL = [1, pytest.param(4, marks=[pytest.mark.slow, pytest.mark.timeout(120)])]
+FEW_AND_MANY = [1, pytest.param(3, marks=[pytest.mark.slow, pytest.mark.timeout(120)])]
 
 
 def values_of(place, values, count):
@@ -146,7 +146,7 @@ def value_of(name):
     return {"conv": session, "messages": [record["message"] for record in messages]}
 
 
-@pytest.mark.parametrize("count", SOME_AND_ALL)
+@pytest.mark.parametrize("count", FEW_AND_MANY)
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_a_wrong_value_costs_the_message_that_it_is_in_only(name, count):
     value = value_of(name)
@@ -239,7 +239,7 @@ def test_a_message_of_chatgpt_of_another_kind_is_counted_unless_it_is_empty():
         assert {*found.split(", ")} == {"1 image"} | counted
 
 
-@pytest.mark.parametrize("count", SOME_AND_ALL)
+@pytest.mark.parametrize("count", FEW_AND_MANY)
 @pytest.mark.parametrize("name", [JAN, LLAMA_CPP])
 def test_a_wrong_value_of_a_line_costs_that_line_only(name, count):
     records = [json.loads(line) for line in lines_of(name)]
@@ -253,7 +253,7 @@ def test_a_wrong_value_of_a_line_costs_that_line_only(name, count):
             assert is_whole or lost or not wrong, (place, wrong)
 
 
-@pytest.mark.parametrize("count", SOME_AND_ALL)
+@pytest.mark.parametrize("count", FEW_AND_MANY)
 def test_a_wrong_value_of_a_row_costs_that_row_only(tmp_path, count):
     made = foreign_file(tmp_path, "llm.sql")
     messages = sum(len(session.tree) for session in chats_of(made))

@@ -192,7 +192,7 @@ async def test_a_disk_that_is_full_ends_the_export_of_all_with_one_sentence(
 
 async def test_a_page_shows_messages_that_take_too_long_as_plain_text_and_tries_three_of_them():
     session = chat("**bold**", ENDLESS, "*slanted*", ENDLESS, ENDLESS, "a" * 5000, "_short_")
-    async with aclosing(MarkdownPages(longest_s=1.5)) as converter:
+    async with aclosing(MarkdownPages(longest_s=1.2)) as converter:
         pages = await converter.html_of(session)
     texts = {message.message_id: message.text for message in session.messages}
     assert [texts[key] for key in pages] == ["**bold**", "*slanted*", "_short_"]

@@ -463,7 +463,3 @@ async def test_a_host_that_is_blocked_or_killed_ends_with_all_programs_and_start
         assert host.servers[0].state is ServerState.FAILED
         assert host.servers[0].tools
         await all_ended(own)
-        assert (await call(host, "files/echo", text="again")).text == "again"
-        own = children()
-        await host.aclose()
-        await all_ended(own)
