@@ -113,21 +113,6 @@ async def test_an_answer_that_is_nothing_but_thought_says_that_nothing_was_said(
         assert ("empty answer" in plain(log)) is not is_said, parts
 
 
-async def test_another_model_is_told_by_a_line_above_its_answer(log):
-    log.load(
-        [
-            question("a"),
-            answer("b"),
-            question("c"),
-            answer("d", model="gemma"),
-            answer("e", model="gemma"),
-        ]
-    )
-    assert [row.strip(" ─") for row in rows(log) if "answers from here" in row] == [
-        "gemma answers from here"
-    ]
-
-
 async def test_an_answer_that_was_cut_short_says_how_and_offers_its_keys(log):
     log.load([answer("Half an ans", state=AnswerState.INTERRUPTED, failure=FAILURE)])
     text = plain(log)
@@ -189,12 +174,48 @@ async def test_the_live_line_tells_what_the_turn_is_doing(log):
         assert last.endswith("Esc stop")
 
 
-async def test_the_wait_for_the_next_try_counts_down(log):
-    log.begin_answer(streaming())
+async def test_an_answer_comes_waits_is_loaded_and_ends_in_its_final_form(log):
+    begun = streaming()
+    log.begin_answer(begun)
     turn = TURN.apply(RetryScheduled(attempt=2, attempts=3, wait_s=1.9, reason=""), 100.0)
     log.show_turn(turn, 100.0)
     log.show_turn(turn, 101.4)
     assert "retry 2/3 in 0.5 s" in plain(log)
+    await log.apply(TextDelta(text="raw"))
+    log.finish(replace(answer("filtered"), message_id=begun.message_id))
+    assert "filtered" in plain(log)
+    assert "raw" not in plain(log)
+    await pour(log, "late")
+    assert "late" not in plain(log)
+    log.load([question("q"), streaming("so far", thought="hm")])
+    await pour(log, " and more")
+    assert "so far and more" in plain(log)
+    assert "waiting" in plain(log)
+
+
+async def test_what_changes_with_a_message_is_told_by_thin_lines(pilot, log):
+    last = question("three")
+    prompt = text_message(Role.SYSTEM, "You are terse.\nVery.")
+    answers = [answer("b"), answer("d", model="gemma"), answer("e", model="gemma")]
+    log.load([prompt, *answers, last])
+    log.notice("System prompt changed")
+    log.mark_left_out(2, last.message_id)
+    lines = [row.strip(" ─▌") for row in rows(log) if row.strip().startswith("──")]
+    assert lines == [
+        "System prompt: You are terse. Very.",
+        "gemma answers from here",
+        "! 2 messages left out",
+        "System prompt changed",
+    ]
+    log.mark_left_out(0, None)
+    assert "left out" not in plain(log)
+    log.replace(replace(answers[0], version=1, versions=2))
+    assert "‹1/2›" in plain(log)
+    log.replace(answer("nobody"))
+    assert "nobody" not in plain(log)
+    log.show_message(prompt.message_id)
+    await pilot.press("enter")
+    assert rows(log)[3] == "   ▌ Very."
 
 
 async def test_reasoning_is_folded_while_it_arrives_and_tells_how_long(log):
@@ -334,28 +355,6 @@ async def test_a_refusal_has_its_word_above_it_while_it_arrives_and_afterwards(l
     ]
 
 
-async def test_a_final_form_with_another_text_wins(log):
-    begun = streaming()
-    log.begin_answer(begun)
-    await log.apply(TextDelta(text="raw"))
-    log.finish(replace(answer("filtered"), message_id=begun.message_id))
-    assert "filtered" in plain(log)
-    assert "raw" not in plain(log)
-
-
-async def test_an_answer_that_is_on_its_way_when_it_is_loaded_goes_on(log):
-    log.load([question("q"), streaming("so far", thought="hm")])
-    await pour(log, " and more")
-    assert "so far and more" in plain(log)
-    assert "waiting" in plain(log)
-
-
-async def test_events_after_the_end_are_ignored(log):
-    log.load([answer("done")])
-    await pour(log, "late")
-    assert "late" not in plain(log)
-
-
 async def test_calls_of_tools_are_shown_as_such(log):
     log.begin_answer(streaming())
     await log.apply(ToolCallDelta(index=0, name="get_weather", arguments='{"place": '))
@@ -366,42 +365,6 @@ async def test_calls_of_tools_are_shown_as_such(log):
     part = ToolCallPart(call_id="", name="get_weather", arguments='{"place": "Bern"}')
     log.load([replace(answer(""), parts=(part,))])
     assert "calls the tool get_weather" in plain(log)
-
-
-async def test_a_system_message_is_a_thin_line_that_unfolds(pilot, log):
-    log.load([text_message(Role.SYSTEM, "You are terse.\nVery.")])
-    assert "── System prompt: You are terse. Very. ──" in plain(log)
-    log.focus_message(-1)
-    await pilot.press("enter")
-    assert rows(log)[3] == "   ▌ Very."
-
-
-async def test_left_out_messages_are_told_above_the_first_that_is_sent(log):
-    messages = [question("one"), answer("two"), question("three")]
-    log.load(messages)
-    log.mark_left_out(2, messages[2].message_id)
-    lines = [row.strip(" ─") for row in rows(log) if row]
-    assert (
-        lines.index("! 2 messages left out")
-        == lines.index(next(line for line in lines if "three" in line)) - 1
-    )
-    log.mark_left_out(0, None)
-    assert "left out" not in plain(log)
-
-
-async def test_a_notice_is_a_thin_line_at_the_end(log):
-    log.load([question("one")])
-    log.notice("System prompt changed")
-    assert rows(log)[2].strip().startswith("── System prompt changed ──")
-
-
-async def test_another_value_of_a_message_is_shown_in_its_place(log):
-    message = answer("same")
-    log.load([question("q"), message, question("r")])
-    log.replace(replace(message, version=1, versions=2))
-    assert "‹1/2›" in plain(log)
-    log.replace(answer("nobody"))
-    assert "nobody" not in plain(log)
 
 
 @pytest.mark.parametrize("theme", ["lmchat-dark", "lmchat-ansi"])

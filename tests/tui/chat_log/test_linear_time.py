@@ -213,6 +213,16 @@ async def test_a_frame_costs_the_same_after_any_length(log):
     assert most[0] <= 30_000  # with all blocks on the screen, 65,000
 
 
+async def test_a_late_link_costs_the_same_after_any_length(log):
+    log.begin_answer(streaming())
+    counts = []
+    for number in range(60):
+        with counted_lines() as lines:
+            await pour(log, f"[r{number}] text\n\n[r{number}]: /{number}\n\n")
+        counts.append(lines.count)
+    assert max(counts[-5:]) <= 1.1 * max(counts[38:43])  # the screen is full by then
+
+
 @pytest.mark.parametrize("start", ["- ", "> "])
 def test_thousands_of_marks_in_one_text_are_shown_as_they_are(start):
     for sign in ("[a](", "[", "` "):

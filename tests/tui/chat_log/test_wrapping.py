@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lmchat.text import safe_text
-from lmchat.tui.widgets.chat_log.layout.page import cut_points, wrap_points
+from lmchat.tui.widgets.chat_log.layout.page import wrap_points
 
 WHOLE = [
     "\U0001f469\u200d\U0001f469\u200d\U0001f467",
@@ -58,30 +58,6 @@ def test_the_lines_are_the_text_fit_and_cut_no_grapheme(pieces, width):
     assert all(made) or made == [""]
     assert all(cell_len(line.rstrip(" \u3000")) <= width for line in made)
     assert set(wrap_points(text, width)) <= set(edges(pieces))
-
-
-@given(
-    st.lists(st.text(alphabet="ab-\u00e9", min_size=1, max_size=7), min_size=1, max_size=40),
-    st.sampled_from(["", "\u2019", "\ud55c"]),
-    st.integers(10, 30),
-)
-@settings(deadline=None)
-def test_each_line_holds_the_words_that_fit_and_no_more(words, other, width):
-    words.append(other or "a")  # not all ways of breaking are taken by plain letters alone
-    made = [line.rstrip(" ") for line in lines(" ".join(words), width)]
-    assert " ".join(made) == " ".join(words)
-    assert all(cell_len(line) <= width for line in made)
-    assert all(cell_len(f"{line} {after.split(' ')[0]}") > width for line, after in pairwise(made))
-
-
-@given(TEXTS, WIDTHS, WIDTHS)
-@settings(deadline=None)
-def test_code_is_cut_between_graphemes_and_fills_its_lines(pieces, width, rest_width):
-    text = safe_text("".join(pieces))
-    cuts = cut_points(text, width, rest_width)
-    assert set(cuts) <= set(edges(pieces))
-    for number, (start, end) in enumerate(pairwise([0, *cuts, len(text)])):
-        assert cell_len(text[start:end]) <= (rest_width if number else width)
 
 
 @pytest.mark.parametrize(
