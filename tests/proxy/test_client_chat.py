@@ -130,6 +130,10 @@ async def test_a_refused_max_tokens_is_sent_once_more_under_its_other_name_and_r
             (False, 9),
             (False, 9),
         ]
+        refused = error_reply(400, "Unsupported parameter: 'max_completion_tokens'")
+        server.on(CHAT, refused, chat_reply())
+        await answered(client, ask(server, max_tokens=9))
+        assert server.seen(CHAT)[-1].json["max_tokens"] == 9, "it is unlearnt too"
 
 
 async def test_refused_stream_options_are_left_out(server, client):

@@ -99,3 +99,24 @@ async def test_a_slot_given_to_a_request_that_is_stopped_in_the_same_moment_is_n
     await third
     assert order == ["third"]
     assert not slots.is_in_use
+
+
+async def test_a_request_that_needs_all_slots_is_not_overtaken():
+    slots, order = Slots(), []
+    end = asyncio.Event()
+
+    async def use(name, count):
+        async with slots.one_slot(lambda: count):
+            order.append(name)
+            await end.wait()
+
+    async with slots.one_slot(lambda: 2):
+        tasks = []
+        for name, count in (("a", 2), ("all", 1), ("b", 2)):
+            tasks.append(asyncio.create_task(use(name, count)))
+            await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert order == ["a"], "the other slot is free, but not for b"
+    end.set()
+    await asyncio.gather(*tasks)
+    assert order == ["a", "all", "b"]
