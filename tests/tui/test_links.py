@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 
-import pytest
-
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.text_dialog import LinksDialog
@@ -24,35 +22,24 @@ async def links_of(folder, text, leads_to=ConfirmDialog):
 async def test_l_lists_the_links_with_their_words_and_enter_asks_before_it_opens_one(tmp_path):
     async with links_of(tmp_path, TWO, LinksDialog) as desk:
         await shown(desk, "the guide", "https://guide.example/a", "https://other.example/b")
-        await desk.press(
-            "down", "enter", leads_to=ConfirmDialog, sees="This page is at other.example"
-        )
-        assert desk.opened == []
-        await desk.confirm()
-        await desk.until(lambda: desk.opened == ["https://other.example/b"])
-
-
-async def test_esc_opens_nothing(tmp_path):
-    async with links_of(tmp_path, "https://one.example") as desk:
-        await desk.press("escape", leads_to=ChatScreen)
-        await desk.press(
-            "l", leads_to=ConfirmDialog
-        )  # what comes after it shows that it did nothing
-        assert desk.opened == []
-
-
-async def test_a_link_can_be_copied_from_the_list(tmp_path):
-    async with links_of(tmp_path, TWO, LinksDialog) as desk:
         await desk.press("y")
         await desk.until(lambda: desk.copied == ["https://guide.example/a"])
-
-
-async def test_without_a_browser_the_address_is_copied_and_that_is_told(tmp_path):
-    async with links_of(tmp_path, "https://one.example/x") as desk:
-        desk.has_browser = False
+        for key in ("escape", "enter"):
+            if not isinstance(desk.app.screen, LinksDialog):
+                await desk.press("l", leads_to=LinksDialog)
+            await desk.press("down", "enter", leads_to=ConfirmDialog)
+            await shown(desk, "This page is at other.example")
+            assert desk.opened == []
+            if key == "escape":
+                await desk.press(key, leads_to=ChatScreen)
         await desk.confirm()
-        await desk.until(lambda: desk.copied == ["https://one.example/x"])
-        await shown(desk, "No browser is available")
+        await desk.until(lambda: desk.opened == ["https://other.example/b"])
+        await desk.on(ChatScreen)
+        desk.has_browser = False
+        await desk.press("l", leads_to=LinksDialog)
+        await desk.press("enter", leads_to=ConfirmDialog)
+        await desk.confirm(sees="No browser is available")
+        await desk.until(lambda: desk.copied == ["https://guide.example/a"] * 2)
 
 
 async def test_what_is_no_page_of_the_web_is_never_opened(tmp_path):
@@ -62,19 +49,23 @@ async def test_what_is_no_page_of_the_web_is_never_opened(tmp_path):
         assert desk.opened == []
 
 
-@pytest.mark.parametrize(
-    ("text", "host"),
-    [
-        ("[https://bank.example](https://evil.example/x)", "evil.example"),
-        ("https://bank.example@evil.example/", "evil.example"),
-        ("https://b\u0430nk.example/", "xn--bnk-6cd.example"),
-        ("https://stra\u00dfe.example/", "xn--strae-oqa.example"),
-        ("[a](https://\u2603.example/)", "xn--n3h.example"),
-    ],
-)
-async def test_an_address_that_pretends_to_be_another_tells_its_host(tmp_path, text, host):
-    async with links_of(tmp_path, text) as desk:
-        await shown(desk, f"This page is at {host}")
+async def test_an_address_that_pretends_to_be_another_tells_its_host(tmp_path):
+    places = {
+        "[https://bank.example](https://evil.example/x)": "evil.example",
+        "https://bank.example@evil.example/": "evil.example",
+        "https://b\u0430nk.example/": "xn--bnk-6cd.example",
+        "https://stra\u00dfe.example/": "xn--strae-oqa.example",
+        "[a](https://\u2603.example/)": "xn--n3h.example",
+        "https://one.example/" + "x" * 9_000: "one.example",
+    }
+    async with ready_desktop(tmp_path, *[answer_steps(text) for text in places]) as desk:
+        for count, host in enumerate(places.values(), 1):
+            await desk.ask("hello", count)
+            await desk.press("alt+up", "l", leads_to=ConfirmDialog)
+            await shown(desk, f"This page is at {host}", "open it")
+            await desk.press("escape", leads_to=ChatScreen)
+            await desk.press("escape")
+        assert desk.opened == []
 
 
 async def test_a_click_on_a_link_asks_too(tmp_path):
@@ -88,8 +79,3 @@ async def test_a_click_on_a_link_asks_too(tmp_path):
         await desk.pilot.click(offset=(line.index("https") + 3, y))
         await desk.on(ConfirmDialog)
         assert desk.opened == []
-
-
-async def test_an_address_without_end_leaves_room_for_the_question(tmp_path):
-    async with links_of(tmp_path, "https://one.example/" + "x" * 9_000) as desk:
-        await shown(desk, "This page is at one.example", "open it")

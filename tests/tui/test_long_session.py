@@ -45,23 +45,18 @@ def is_shown(desk, words):
 
 
 async def test_the_end_is_shown_before_the_beginning_is_read_and_stays_where_it_is(tmp_path):
-    async with long_session(tmp_path, is_open=False) as desk:
+    async with long_session(tmp_path, is_open=False, count=COUNT + 1) as desk:
         before = shown(desk)
-        assert is_shown(desk, f"answer {COUNT - 1}")
+        assert is_shown(desk, f"prompt {COUNT}")
+        first = desk.conversation.messages[0]
+        assert first.role is Role.ASSISTANT
+        desk.chat.messages.act_on("edit", first)  # its prompt was not read yet
+        assert not desk.prompt_input.text
         desk.store.gate.set()
-        await desk.until(lambda: len(desk.log_view.document) == COUNT, "all of it in the log")
+        await desk.until(lambda: len(desk.log_view.document) == COUNT + 1, "all of it in the log")
         await desk.pilot.pause()
         assert shown(desk) == before
-
-
-async def test_home_goes_to_the_first_message_as_soon_as_it_is_there(tmp_path):
-    async with long_session(tmp_path, is_open=False) as desk:
-        await desk.press("alt+up")
-        await desk.press("home")
-        assert not is_shown(desk, "prompt 0")
-        desk.store.gate.set()
-        await desk.until(lambda: is_shown(desk, "prompt 0"), "the first message")
-        assert shown(desk)[0].startswith("prompt 0")
+        await desk.prompt_is(f"prompt {COUNT - 64}")
 
 
 async def test_find_reaches_messages_that_came_later_and_counts_them(tmp_path):
@@ -82,38 +77,38 @@ def note(desk):
     return " ".join(str(widget.render()) for widget in desk.chat.query(".note"))
 
 
-async def test_stopping_before_it_was_sent_gives_it_back(tmp_path):
-    async with long_session(tmp_path, is_open=False) as desk:
-        await desk.say("so")
-        await desk.until(lambda: desk.app.open_sessions.shown.is_busy, "the turn")
-        await desk.press("escape")
-        await desk.prompt_is("so")
-        assert not desk.backend.requests
-        desk.store.gate.set()
-        await desk.until(lambda: len(desk.log_view.document) == COUNT, "all of it in the log")
-
-
-async def test_leaving_before_it_was_sent_keeps_it_as_a_draft(tmp_path):
+async def test_stopping_before_it_was_sent_gives_it_back_and_leaving_keeps_it_as_a_draft(tmp_path):
     async with long_session(tmp_path, is_open=False) as desk:
         session_id = desk.session_id
         await desk.say("so")
         await desk.until(lambda: desk.app.open_sessions.shown.is_busy, "the turn")
+        await desk.press("escape")
+        await desk.prompt_is("so")
+        await desk.press("enter")
+        await desk.until(lambda: desk.app.open_sessions.shown.is_busy, "the turn")
         await desk.app.stop_and_save()
+        assert not desk.backend.requests
         assert await desk.store.draft(session_id) == "so"
         desk.store.gate.set()
 
 
 async def test_an_export_is_whole(tmp_path):
     async with long_session(tmp_path, is_open=False) as desk:
+        await desk.press("alt+up", "home")
+        assert not is_shown(desk, "prompt 0")
         desk.chat.run_command(f"/export {tmp_path / 'out.md'}")
         desk.store.gate.set()
         await on_screen(desk, "Exported to")
         text = (tmp_path / "out.md").read_text()
         assert all(f"prompt {n}\n" in text for n in range(0, COUNT, 2))
+        await desk.until(lambda: is_shown(desk, "prompt 0"), "the first message")
+        assert shown(desk)[0].startswith("prompt 0")
 
 
-async def test_a_disk_that_fails_meanwhile_is_told_and_the_end_stays(tmp_path):
-    async with long_session(tmp_path, is_open=False) as desk:
+async def test_a_disk_that_fails_meanwhile_is_told_and_the_rest_comes_with_the_next_prompt(
+    tmp_path,
+):
+    async with long_session(tmp_path, ScriptedBackend(answer_steps("Yes.")), is_open=False) as desk:
         desk.store.error = StoreUnavailable("The disk is away.")
         desk.store.gate.set()
         await desk.until(
@@ -122,23 +117,19 @@ async def test_a_disk_that_fails_meanwhile_is_told_and_the_end_stays(tmp_path):
         )
         assert is_shown(desk, f"answer {COUNT - 1}")
         desk.store.error = None
+        await desk.ask("so")
+        await desk.until(lambda: len(desk.log_view.document) >= COUNT + 2, "all of it in the log")
         desk.chat.run_command(f"/export {tmp_path / 'out.md'}")
         await on_screen(desk, "Exported to")
         assert "prompt 0\n" in (tmp_path / "out.md").read_text()
 
 
-async def test_what_was_read_for_a_later_prompt_is_shown_too(tmp_path):
-    async with long_session(tmp_path, ScriptedBackend(answer_steps("Yes.")), is_open=False) as desk:
-        desk.store.error = StoreUnavailable("The disk is away.")
-        desk.store.gate.set()
-        await desk.until(lambda: desk.app._notifications, "the words")
-        desk.store.error = None
-        await desk.ask("so")
-        await desk.until(lambda: len(desk.log_view.document) >= COUNT + 2, "all of it in the log")
-
-
 async def test_another_session_that_is_opened_meanwhile_gets_nothing_of_the_first(tmp_path):
     async with long_session(tmp_path, is_open=False) as desk:
+        session_id = desk.session_id
+        desk.chat.sessions.switch_to(session_id, message_id=desk.talk[40].message_id)
+        await desk.until(lambda: is_shown(desk, "prompt 40"), "the message of a hit, at once")
+        assert len(desk.log_view.document) == COUNT
         other = await fill_long(desk.store, 4, title="Short")
         (short,) = [one for one in await desk.store.list_sessions() if one.title == "Short"]
         desk.chat.sessions.switch_to(short.session_id)
@@ -167,22 +158,3 @@ async def test_versions_of_an_old_message_are_shown_where_they_are(tmp_path):
         await desk.until(lambda: len(desk.conversation.messages) == COUNT, "the old path")
         await desk.until(lambda: is_shown(desk, "answer 101"), "the old answer")
         assert desk.log_view.focused_message.message_id == old.message_id
-
-
-async def test_a_hit_of_the_search_shows_an_old_message_at_once(tmp_path):
-    async with long_session(tmp_path, is_open=False) as desk:
-        session_id = desk.session_id
-        desk.chat.sessions.switch_to(session_id, message_id=desk.talk[40].message_id)
-        await desk.until(lambda: is_shown(desk, "prompt 40"), "the message")
-        assert len(desk.log_view.document) == COUNT
-        desk.store.gate.set()
-
-
-async def test_the_first_prompt_that_was_not_read_yet_can_be_edited(tmp_path):
-    async with long_session(tmp_path, is_open=False, count=COUNT + 1) as desk:
-        first = desk.conversation.messages[0]
-        assert first.role is Role.ASSISTANT
-        desk.chat.messages.act_on("edit", first)
-        assert not desk.prompt_input.text
-        desk.store.gate.set()
-        await desk.prompt_is(f"prompt {COUNT - 64}")

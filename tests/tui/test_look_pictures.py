@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import pytest
 from msgspec.structs import replace
-from textual.pilot import Pilot
-from textual.screen import Screen
 
 from lmchat.domain.product import Product
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
@@ -16,43 +13,21 @@ from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.server_dialog import KeyDialog
 from lmchat.tui.screens.text_dialog import TextDialog
-from lmchat.tui.widgets.keys_row import KeysRow
-from lmchat.tui.widgets.session_list import SessionList
-from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 from tests.support.look_data import (
-    ANSWERING,
-    DOWN,
-    GROUPS,
     HITS,
-    KEYS,
-    LAST_KEYS,
     NOW,
-    OPEN_ID,
     PLACES,
-    UNREAD,
     WANTS_KEY,
     SilentStore,
     picker_rows,
 )
+from tests.support.look_pictures import SIZES, panels, steps
 from tests.support.start_desk import NotedConnect, bare_page
 from tests.support.tui_host import Host, screen_text
 
-SIZES = {"120x40": (120, 40), "80x24": (80, 24), "40x12": (40, 12)}
 THEMES = ("lmchat-light", "lmchat-ansi")  # the pictures of sizes show the dark one
 CURRENT = ("http://127.0.0.1:1234", "qwen3-8b")
 JAN = PLACES[2].endpoint
-
-
-def panels(screen: Callable[[], Screen] | None = None, *, is_down: bool = False, **more) -> Host:
-    sessions, telemetry, keys = SessionList(), TelemetryPanel(id="telemetry"), KeysRow()
-
-    def show(_app: Host) -> None:
-        sessions.show(GROUPS, OPEN_ID, (), UNREAD)
-        telemetry.start()
-        telemetry.show(DOWN if is_down else ANSWERING, 103.0 if is_down else 104.1)
-        keys.show(KEYS, LAST_KEYS)
-
-    return Host(sessions, telemetry, keys, before=show, screen=screen, **more)
 
 
 def picker() -> ModelPicker:
@@ -61,23 +36,6 @@ def picker() -> ModelPicker:
 
 def searching() -> SearchDialog:
     return SearchDialog(SilentStore())
-
-
-def steps(*keys: str, sees: str, then: Callable[[Screen], object] | None = None) -> Callable:
-    """Press keys, hand data over, and look at what is there before the picture is taken."""
-
-    async def run(pilot: Pilot) -> None:
-        await pilot.pause()
-        await pilot.press(*keys)
-        if then is not None:
-            then(pilot.app.screen)
-        for _ in range(
-            3
-        ):  # a refresh may ask for another: a list that grew, a dialog that got tight
-            await pilot.pause()
-        assert sees in screen_text(pilot.app)
-
-    return run
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -92,19 +50,18 @@ def test_panels_at_every_size(snap_compare, size):
     assert snap_compare(panels(), terminal_size=SIZES[size], run_before=see)
 
 
-@pytest.mark.parametrize(
-    "make", [picker, searching, HelpScreen, lambda: TextDialog("Title", "text\n" * 99)]
-)
-async def test_dialogs_hold_only_ascii_where_that_is_wanted(make):
-    app = panels(make, is_ascii=True)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.pause()
-        if isinstance(app.screen, SearchDialog):
-            app.screen.show_hits(
-                [replace(hit, before="b", after="a") for hit in HITS], 12.0, now=NOW
-            )
-        await pilot.pause()
-        assert [line for line in screen_text(app).split("\n") if not line.isascii()] == []
+async def test_dialogs_hold_only_ascii_where_that_is_wanted():
+    async with panels(is_ascii=True).run_test(size=(120, 40)) as pilot:
+        for dialog in (picker(), searching(), HelpScreen(), TextDialog("Title", "text\n" * 99)):
+            await pilot.app.push_screen(dialog)
+            await pilot.pause()
+            if isinstance(dialog, SearchDialog):
+                hits = [replace(hit, before="b", after="a") for hit in HITS]
+                dialog.show_hits(hits, 12.0, now=NOW)
+            await pilot.pause()
+            lines = screen_text(pilot.app).split("\n")
+            assert [line for line in lines if not line.isascii()] == []
+            await pilot.app.pop_screen()
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from textual.widgets import Input
 
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
@@ -13,18 +12,13 @@ from tests.support.scripted_backend import answer_steps
 TWO_BLOCKS = "Here:\n\n```python garden.py\nprint(1)\n```\n\nand\n\n```sh\nls\n```\n"
 
 
-@pytest.mark.parametrize(
-    ("info", "words", "is_code", "name"),
-    [
+def test_a_name_comes_from_the_fence_or_from_the_first_words():
+    long = "A plan for the garden, in spring and later"
+    for info, words, is_code, name in (
         ("python garden.py", "x", True, "garden.py"),
         ('python title="src/garden.py"', "x", True, "garden.py"),
         ("py {file=a.py}", "x", True, "a.py"),
-        (
-            "python",
-            "A plan for the garden, in spring and later",
-            True,
-            "A-plan-for-the-garden-in.py",
-        ),
+        ("python", long, True, "A-plan-for-the-garden-in.py"),
         ("python showLineNumbers", "Hello", True, "Hello.py"),
         ("", "Hello", True, "Hello.txt"),
         ("strange", "Hello", True, "Hello.txt"),
@@ -38,25 +32,31 @@ TWO_BLOCKS = "Here:\n\n```python garden.py\nprint(1)\n```\n\nand\n\n```sh\nls\n`
         ("python a:b|c?.py", "x", True, "abc.py"),
         ("python \x1b[31m.py", "\x1b[31mred", True, "31mred.py"),
         ("python .bashrc", "words", True, "words.py"),
-        ("", "é漢字" * 40, False, None),
-    ],
-)
-def test_a_name_comes_from_the_fence_or_from_the_first_words(info, words, is_code, name):
-    found = suggested_name(info, words, is_code=is_code)
-    if name is None:
-        assert len(found) < 70
-    else:
-        assert found == name
-    assert not set(found) & set('<>:"/\\|?*\x1b')
+    ):
+        assert suggested_name(info, words, is_code=is_code) == name
+        assert not set(name) & set('<>:"/\\|?*\x1b')
+    assert len(suggested_name("", "é漢字" * 40, is_code=False)) < 70
 
 
-async def test_again_it_saves_the_next_block(tmp_path, monkeypatch):
+async def test_each_block_is_saved_and_an_existing_file_is_asked_about(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes").write_text("")
+    existing = tmp_path / "garden.py"
+    existing.write_text("old")
     async with ready_desktop(tmp_path, answer_steps(TWO_BLOCKS), asked=["first"]) as desk:
         await desk.press("alt+up", "w", leads_to=AskDialog, sees="Block 1 of 2")
-        assert desk.app.screen.query_one(Input).value == "garden.py"
-        await desk.press("enter", sees="Saved to")
-        assert (tmp_path / "garden.py").read_text() == "print(1)\n"
+        name = desk.app.screen.query_one(Input)
+        assert name.value == "garden.py"
+        name.value = "notes/garden.py"
+        await desk.press("enter", sees="written:")
+        assert name.value == "notes/garden.py"
+        name.value = "garden.py"
+        await desk.press("enter", leads_to=ConfirmDialog, sees="Overwrite this file?")
+        await desk.press("escape", leads_to=AskDialog)
+        assert existing.read_text() == "old"
+        await desk.press("enter", leads_to=ConfirmDialog)
+        await desk.confirm(sees="Saved to")
+        assert existing.read_text() == "print(1)\n"
         await desk.press("w", leads_to=AskDialog, sees="Block 2 of 2")
         assert desk.app.screen.query_one(Input).value == "Here.sh"
         await desk.press("escape")
@@ -70,27 +70,3 @@ async def test_without_code_the_message_is_saved(tmp_path, monkeypatch):
         await desk.press("alt+up", "w", leads_to=AskDialog)
         await desk.press("enter", sees="Saved to")
         assert (tmp_path / "Lettuce-grows.md").read_text() == "**Lettuce** grows.\n"
-
-
-async def test_an_existing_file_is_asked_about(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    existing = tmp_path / "garden.py"
-    existing.write_text("old")
-    async with ready_desktop(tmp_path, answer_steps(TWO_BLOCKS), asked=["first"]) as desk:
-        await desk.press("alt+up", "w", leads_to=AskDialog)
-        await desk.press("enter", leads_to=ConfirmDialog, sees="Overwrite this file?")
-        await desk.press("escape", leads_to=AskDialog)
-        assert existing.read_text() == "old"
-        await desk.press("enter", leads_to=ConfirmDialog)
-        await desk.confirm(sees="Saved to")
-        assert existing.read_text() == "print(1)\n"
-
-
-async def test_a_file_that_cannot_be_written_leaves_the_name_in_the_dialog(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "notes").write_text("")
-    async with ready_desktop(tmp_path, answer_steps(TWO_BLOCKS), asked=["first"]) as desk:
-        await desk.press("alt+up", "w", leads_to=AskDialog)
-        desk.app.screen.query_one(Input).value = "notes/garden.py"
-        await desk.press("enter", sees="written:")
-        assert desk.app.screen.query_one(Input).value == "notes/garden.py"

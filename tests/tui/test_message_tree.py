@@ -2,36 +2,14 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 
-import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, Role, text_message
+from lmchat.domain.message import AnswerState
 from lmchat.tui.screens.message_tree import MessageTree
 from tests.support.desktop import ready_desktop, shown
-from tests.support.look_data import NOW
+from tests.support.look_pictures import PATH, TREE, said
 from tests.support.scripted_backend import answer_steps
 from tests.support.tui_host import listing, screen_text, text_of
-
-
-def said(message_id: str, text: str, parent_id: str | None = None, model: str = ""):
-    role = Role.ASSISTANT if model else Role.USER
-    made = text_message(role, text, parent_id=parent_id)
-    return replace(made, message_id=message_id, model=model, created_at=NOW)
-
-
-TREE = (
-    said("plan", "Plan a garden on the north side of the house"),
-    said("leaves", "Leaves first: lettuce, spinach and chard.", "plan", "qwen3-8b"),
-    said("shade", "And in full shade?", "leaves"),
-    said("ferns", "Ferns, hostas and ivy.", "shade", "qwen3-8b"),
-    said("moss", "Moss, and nothing else.", "shade", "gemma-3-4b"),
-    said("mow", "Does moss need mowing?", "moss"),
-    said("never", "Never.", "mow", "gemma-3-4b"),
-    said("sun", "And in the sun?", "leaves"),
-    said("tomatoes", "Tomatoes.", "sun", "qwen3-8b"),
-    said("roots", "Roots: carrots and beets.\x1b[2J", "plan", "gemma-3-4b"),
-)
-PATH = ("plan", "leaves", "shade", "moss", "mow", "never")
 
 
 @asynccontextmanager
@@ -66,19 +44,15 @@ async def test_branches_stand_below_each_other_with_their_first_words():
         assert tree.chosen_id == "moss"
 
 
-@pytest.mark.parametrize(
-    ("keys", "result"),
-    [
+async def test_enter_opens_the_chosen_branch_and_escape_none():
+    for keys, result in (
         (("enter",), "moss"),
-        (("up", "enter"), "ferns"),
-        (("home", "enter"), "plan"),
+        (("up", "home", "enter"), "plan"),
         (("escape",), None),
-    ],
-)
-async def test_enter_opens_the_chosen_branch_and_escape_none(keys, result):
-    async with showing() as (_, app, pilot):
-        await pilot.press(*keys)
-        assert app.results == [result]
+    ):
+        async with showing() as (_, app, pilot):
+            await pilot.press(*keys)
+            assert app.results == [result]
 
 
 async def test_of_an_empty_tree_nothing_can_be_opened():

@@ -35,44 +35,46 @@ def chosen(app: Host) -> object:
     return app.screen.query_one(RowList).key
 
 
-async def test_recent_models_come_first_and_embeddings_last():
-    async with host().run_test(size=WIDE) as pilot:
-        await pilot.pause()
-        text = screen_text(pilot.app)
+async def test_recent_models_come_first_and_models_that_cannot_be_chosen_last():
+    judge = ModelRow(model=model("judge-1b", is_decision=True), recent_index=0)
+    async with drawn(host([*picker_rows(), judge])) as (app, pilot):
+        text = screen_text(app)
         order = [
-            "Recent",
-            "qwen3-8b",
-            "LM Studio",
-            "qwen3-30b-a3b",
-            "Ollama",
-            "qwen3:4b",
-            "For embeddings only",
+            *("Recent", "qwen3-8b", "LM Studio", "qwen3-30b-a3b", "Ollama", "qwen3:4b"),
+            *("For embeddings only", "For decisions only", "judge-1b"),
         ]
         places = [text.index(f" {word}") for word in order]
         assert places == sorted(places)
-        assert "11 models on 2 servers · updated 40 s ago" in text
+        assert "12 models on 2 servers · updated 40 s ago" in text
+        for typed, name in (("judge", "judge-1b"), ("nomic", "nomic-embed-text-v1.5")):
+            await pilot.press(*typed)
+            assert name in screen_text(app)
+            assert chosen(app) is None
+            await pilot.press("enter", "ctrl+l")
+            assert (app.results, app.of(LoadOrUnload)) == ([], [])
+            await pilot.press("ctrl+u")
 
 
-async def test_enter_takes_the_model_in_use_which_is_chosen_at_first(app, pilot):
-    await pilot.pause()
-    await pilot.press("enter")
-    assert app.results == [QWEN]
-
-
-@pytest.mark.parametrize(
-    ("typed", "name"),
-    [
+async def test_typing_filters_and_chooses_the_best(app, pilot):
+    for typed, name in (
         ("coder", "qwen2.5-coder-14b"),
         ("q3a3", "qwen3-30b-a3b"),  # letters need not stand together
         ("qwen vision", "qwen2.5-vl-7b"),  # words may name what a model can do
-    ],
-)
-async def test_typing_filters_and_chooses_the_best(app, pilot, typed, name):
-    await pilot.press(*typed)
-    assert chosen(app) == ("http://127.0.0.1:1234", name)
-    assert "1 of 11" in screen_text(app)
+    ):
+        await pilot.press(*typed)
+        assert chosen(app) == ("http://127.0.0.1:1234", name)
+        assert "1 of 11" in screen_text(app)
+        await pilot.press("ctrl+u")
+    await pilot.press(*"xyz")
+    assert "No model matches “xyz”. Backspace shows all 11." in screen_text(app)
     await pilot.press("enter")
-    assert [result.model_id for result in app.results] == [name]
+    assert app.results == []
+    await pilot.press("ctrl+u", "7")  # there is no seventh recent model
+    assert app.screen.query_one(Input).value == "7"
+    await pilot.press("2")
+    assert app.screen.query_one(Input).value == "72"
+    await pilot.press("ctrl+u", *"coder", "enter")
+    assert [result.model_id for result in app.results] == ["qwen2.5-coder-14b"]
 
 
 async def test_a_server_goes_by_the_name_that_its_user_gave_it():
@@ -83,7 +85,7 @@ async def test_a_server_goes_by_the_name_that_its_user_gave_it():
         await pilot.press(*"station")
         assert "4 of 4" in screen_text(app)
         there = [row for row in rows if row.model.endpoint == rows[0].model.endpoint]
-        await pilot.press(*["backspace"] * 7, *there[0].model.endpoint.netloc)
+        await pilot.press("ctrl+u", *there[0].model.endpoint.netloc)
         assert f"{len(there)} of 4" in screen_text(app)
 
 
@@ -94,92 +96,50 @@ async def test_a_filter_for_vision_without_a_match_says_what_to_do():
         assert "No model is known to see images. Load one that can" in screen_text(app)
 
 
-@pytest.mark.parametrize("size", [WIDE, (40, 12)])
-async def test_a_recent_model_that_two_servers_have_is_shown_with_its_server(size):
+async def test_a_recent_model_that_two_servers_have_is_shown_with_its_server():
     known, named = Endpoint.parse("127.0.0.1:1234"), Endpoint.parse("127.0.0.1:8080")
+    name = "qwen3-8b-instruct-2507-long"
     twice = [
-        ModelRow(model=model("qwen3-8b-instruct-2507-long", endpoint=known), recent_index=0),
-        ModelRow(
-            model=model("qwen3-8b-instruct-2507-long", endpoint=named),
-            recent_index=1,
-            server_name="den",
-        ),
+        ModelRow(model=model(name, endpoint=known), recent_index=0),
+        ModelRow(model=model(name, endpoint=named), recent_index=1, server_name="den"),
         ModelRow(model=model("gemma-3-4b", endpoint=known), recent_index=2),
     ]
-    async with drawn(host(twice), size) as (app, _):
-        first, second, third = app.screen.query_one(RowList).rows[1:4]
-        texts = ["".join(text for text, _ in row.pieces[0]) for row in (first, second, third)]
-        assert [text.split()[-1 if size != WIDE else 2] for text in texts[:2]] == [
-            "127.0.0.1:1234",
-            "den",
-        ]
-        assert "127.0.0.1" not in texts[2]
-        assert len({len(text) for text in texts}) == 1  # what follows stays in its columns
+    async with drawn(host(twice), WIDE) as (app, pilot):
+        for size, column in ((WIDE, 2), ((40, 12), -1)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            rows = app.screen.query_one(RowList).rows[1:4]
+            first, second, third = ["".join(text for text, _ in row.pieces[0]) for row in rows]
+            assert [first.split()[column], second.split()[column]] == ["127.0.0.1:1234", "den"]
+            assert "127.0.0.1" not in third
+            assert len(first) == len(second) == len(third)  # what follows stays in its columns
 
 
-async def test_no_match_says_so_and_enter_takes_nothing(app, pilot):
-    await pilot.press(*"xyz")
-    assert "No model matches “xyz”. Backspace shows all 11." in screen_text(app)
-    await pilot.press("enter")
-    assert app.results == []
-    assert isinstance(app.screen, ModelPicker)
+async def test_keys_ask_to_load_the_chosen_model_and_enter_or_a_digit_takes_one():
+    for key, name in (("enter", QWEN.model_id), ("2", "qwen2.5-coder-14b")):
+        async with drawn(host()) as (app, pilot):
+            await pilot.press("ctrl+l", "ctrl+r")
+            await pilot.pause()
+            assert [fact.model for fact in app.of(LoadOrUnload)] == [
+                QWEN
+            ]  # in use, chosen at first
+            assert len(app.of(RefreshModels)) == 1
+            await pilot.press(key)
+            assert [result.model_id for result in app.results] == [name]
 
 
-async def test_digits_choose_recent_models_while_the_filter_is_empty(app, pilot):
-    await pilot.press("2")
-    assert [result.model_id for result in app.results] == ["qwen2.5-coder-14b"]
-
-
-async def test_digits_are_typed_once_the_filter_holds_something_or_no_such_recent_model_is_there(
-    app, pilot
-):
-    await pilot.press("7")
-    assert app.screen.query_one(Input).value == "7"
-    await pilot.press("2")
-    assert app.screen.query_one(Input).value == "72"
-    assert app.results == []
-
-
-async def test_embedding_models_cannot_be_chosen(app, pilot):
-    await pilot.press(*"nomic")
-    assert "nomic-embed-text-v1.5" in screen_text(app)
-    assert chosen(app) is None
-    await pilot.press("enter", "ctrl+l")
-    assert app.results == []
-    assert app.of(LoadOrUnload) == []
-
-
-async def test_decision_models_stand_last_and_cannot_be_chosen():
-    judge = ModelRow(model=model("judge-1b", is_decision=True), recent_index=0)
-    async with host([*picker_rows(), judge]).run_test(size=WIDE) as pilot:
+async def test_a_sleeping_model_has_a_sign_that_the_legend_explains():
+    rows = [ModelRow(model=replace(QWEN, state=LoadState.ASLEEP))]
+    async with drawn(host(rows), (80, 24)) as (app, pilot):
+        text = screen_text(app)
+        assert "○ asleep" in text
+        assert "○ qwen3-8b" in text
+        app.screen.update_rows([ModelRow(model=QWEN)], age_s=0.0)
         await pilot.pause()
-        text = screen_text(pilot.app)
-        assert text.index("For embeddings only") < text.index("For decisions only")
-        assert text.index("For decisions only") < text.index("judge-1b")
-        await pilot.press(*"judge")
-        assert "judge-1b" in screen_text(pilot.app)
-        assert chosen(pilot.app) is None
-        await pilot.press("enter", "ctrl+l")
-        assert (pilot.app.results, pilot.app.of(LoadOrUnload)) == ([], [])
-
-
-async def test_keys_ask_to_load_the_chosen_model_and_to_refresh_the_lists(app, pilot):
-    await pilot.pause()
-    await pilot.press("ctrl+l", "ctrl+r")
-    await pilot.pause()
-    assert [fact.model for fact in app.of(LoadOrUnload)] == [QWEN]
-    assert len(app.of(RefreshModels)) == 1
-
-
-@pytest.mark.parametrize("is_asleep", [True, False])
-async def test_a_sleeping_model_has_a_sign_that_the_legend_explains(is_asleep):
-    state = LoadState.ASLEEP if is_asleep else LoadState.LOADED
-    rows = [ModelRow(model=replace(QWEN, state=state))]
-    async with host(rows).run_test(size=(80, 24)) as pilot:
-        await pilot.pause()
-        text = screen_text(pilot.app)
-    assert ("○ asleep" in text, "○ qwen3-8b" in text) == (is_asleep, is_asleep)
-    assert ("● qwen3-8b" in text, "● loaded" in text) == (not is_asleep, True)
+        text = screen_text(app)
+        assert "asleep" not in text
+        assert "● qwen3-8b" in text
+        assert "● loaded" in text
 
 
 async def test_newer_lists_keep_filter_and_choice(app, pilot):
@@ -197,6 +157,14 @@ async def test_newer_lists_keep_filter_and_choice(app, pilot):
 async def test_lists_that_come_too_late_harm_nobody(app, pilot):
     await pilot.pause()
     picker = app.screen
+    for size in ((120, 40), (80, 24), (60, 20), (40, 12), (30, 8)):
+        await pilot.resize_terminal(*size)
+        await pilot.pause()
+        assert "qwen3-8b" in screen_text(app), size
+        assert "Esc close" in screen_text(app)
+        await pilot.press(*["down"] * 9)
+        assert "smollm2:135m" in screen_text(app), size
+        await pilot.press(*["up"] * 9)
     await pilot.press("escape")
     picker.update_rows(picker_rows(), age_s=0.0)
 
@@ -208,16 +176,6 @@ async def test_an_empty_picker_says_what_to_do():
         )
         await pilot.press("1", "down")
         assert app.results == []
-
-
-@pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 20), (40, 12), (30, 8)])
-async def test_name_and_keys_stay_at_every_size(size):
-    async with drawn(host(), size) as (app, pilot):
-        text = screen_text(app)
-        assert "qwen3-8b" in text
-        assert "Esc close" in text
-        await pilot.press(*["down"] * 9)
-        assert "smollm2:135m" in screen_text(app)
 
 
 async def test_a_click_takes_a_model(app, pilot):
@@ -252,13 +210,13 @@ def test_columns_go_one_by_one_where_the_width_shrinks():
     assert counts == sorted(counts, reverse=True)
 
 
-@pytest.mark.parametrize("width", [96, 78, 58, 38, 20, 5])
-def test_every_row_of_the_table_fits_its_width(width):
+def test_every_row_of_the_table_fits_its_width():
     table = ModelTable(picker_rows())
-    _, rows = table.laid_out(table.filtered(""), width, UNICODE)
-    for row in rows:
-        if row.key is not None:
-            assert sum(len(text) for piece in row.pieces for text, _ in piece) <= max(width, 3)
+    for width in (96, 78, 58, 38, 20, 5):
+        _, rows = table.laid_out(table.filtered(""), width, UNICODE)
+        for row in rows:
+            if row.key is not None:
+                assert sum(len(text) for piece in row.pieces for text, _ in piece) <= max(width, 3)
 
 
 def test_what_is_unknown_is_blank():

@@ -2,20 +2,18 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
-
 from lmchat.domain.message import now
 from tests.support.desktop import ready_desktop, shown
 
 
-@pytest.mark.parametrize("size", [(120, 40), (80, 24), (40, 12)])
-async def test_a_notification_replaces_the_one_before_it(tmp_path, size):
-    async with ready_desktop(tmp_path, size=size) as desk:
-        for number in range(5):
+async def test_a_notification_replaces_the_one_before_it(desk):
+    for size in ((120, 40), (80, 24), (40, 12)):
+        await desk.pilot.resize_terminal(*size)
+        for number in range(3):
             words = f"Number {number}"
             desk.app.notify(words, markup=False)
             await desk.until(
-                lambda words=words: words in desk.text.split("\n")[1 + (size[1] > 24)],
+                lambda words=words: words in desk.text.split("\n")[1 + (desk.app.size[1] > 24)],
                 words,
             )
         assert desk.text.count("Number") == 1

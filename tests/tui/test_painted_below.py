@@ -25,6 +25,10 @@ async def test_what_changes_below_a_dialog_is_painted_and_no_more(desk):
         await desk.until(lambda: changed, "a change below the help")
     title = desk.chat.widgets.title_line.region
     assert Region.from_union(changed) == title
+    desk.chat.status.show_action("something else")
+    await desk.pilot.pause()
+    await desk.press("escape", sees="something else")
+    assert "F1 help" in desk.text
 
 
 async def test_what_changes_in_a_dialog_and_below_it_at_once_is_painted_in_both(desk):
@@ -44,11 +48,3 @@ async def test_what_changes_in_a_dialog_and_below_it_at_once_is_painted_in_both(
         desk.chat._compositor_refresh()  # now: else it depends on which of two timers is first
         await desk.until(lambda: below.region.y in rows, "the change below")
     assert inside.region.y in rows
-
-
-async def test_after_the_dialog_all_that_changed_meanwhile_is_there(desk):
-    await desk.press("f1", leads_to=HelpScreen)
-    desk.chat.status.show_action("something else")
-    await desk.pilot.pause()
-    await desk.press("escape", sees="something else")
-    assert "F1 help" in desk.text

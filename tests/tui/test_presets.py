@@ -5,7 +5,7 @@ import asyncio
 from lmchat.config.settings import ChatSettings, Preset, Profile
 from lmchat.domain.event import TextDelta
 from lmchat.errors import ServerUnavailable
-from tests.support.desktop import calm, ready_desktop, shown
+from tests.support.desktop import calm, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 from tests.support.tui_host import text_of
 
@@ -19,65 +19,46 @@ NAMED = calm(
 TITLED = calm(chat=ChatSettings(auto_title=True))
 
 
-async def test_a_preset_is_sent_by_its_name_and_a_wrong_one_lists_the_known(tmp_path):
-    async with ready_desktop(tmp_path, settings=NAMED) as desk:
-        await desk.ask("/p french two cats")
-        assert desk.backend.requests[0].messages[-1].text == "In French: two cats"
-        await desk.say("/p frensh dogs", sees="Configured: french, pasted.")
-        assert desk.prompt_input.text == "/p frensh dogs"
-
-
-async def test_presets_and_profiles_are_read_again_when_the_file_changes(tmp_path):
-    async with ready_desktop(tmp_path, settings=NAMED) as desk:
-        file = tmp_path / "config.toml"
-        file.write_text('[prompts.german]\ntext = "Auf Deutsch: {{input}}"\n[profiles.calm]\n')
-        await desk.press(*"/p g", sees="/p german")
-        await desk.press("tab", *" two cats", "enter", sees="Auf Deutsch: two cats")
-        assert desk.backend.requests[0].messages[-1].text == "Auf Deutsch: two cats"
-        await desk.say("/profile short", sees="Configured: calm")
-
-
-async def test_a_file_with_a_wrong_preset_is_told_and_changes_nothing(tmp_path):
-    async with ready_desktop(tmp_path, settings=NAMED) as desk:
-        file = tmp_path / "config.toml"
-        file.write_text("[prompts.french]\ntext = 3\n")
-        await desk.say("/p french two cats", sees="prompts.french.text")
-        assert desk.backend.requests[0].messages[-1].text == "In French: two cats"
-
-
-async def test_a_clipboard_that_cannot_be_read_keeps_the_command_in_the_prompt(tmp_path):
-    async with ready_desktop(tmp_path, settings=NAMED) as desk:
-        await desk.say("/p pasted", sees="The clipboard is empty. Copy a text first.")
-        assert (desk.prompt_input.text, desk.backend.requests) == ("/p pasted", [])
-
-
-async def test_tab_completes_the_names_of_presets_and_profiles(tmp_path):
+async def test_a_preset_is_sent_by_its_name_and_read_again_when_the_file_changes(tmp_path):
     async with ready_desktop(tmp_path, settings=NAMED) as desk:
         await desk.press(*"/p fr", sees="/p french")
         await desk.press("tab")
         assert desk.prompt_input.text == "/p french"
         await desk.press(*" two cats", hides="/p french  ")
         await desk.press("enter", sees="In French: two cats")
-        await desk.press(*"/profile ", "tab", "enter", hides="/profile")
-        await desk.until(
-            lambda: "short" in text_of(desk.chat.widgets.telemetry), "the profile in the sidebar"
-        )
+        await desk.answered()
+        await desk.say("/p frensh dogs", sees="Configured: french, pasted.")
+        assert desk.prompt_input.text == "/p frensh dogs"
+        desk.prompt_input.put("")
+        await desk.say("/p pasted", sees="The clipboard is empty. Copy a text first.")
+        assert (desk.prompt_input.text, len(desk.backend.requests)) == ("/p pasted", 1)
+
+        desk.prompt_input.put("")
+        file = tmp_path / "config.toml"
+        file.write_text("[prompts.french]\ntext = 3\n")
+        await desk.say("/p french a dog", sees="prompts.french.text")
+        await desk.answered(2)
+        assert sent(desk.backend) == ["In French: two cats", "In French: a dog"]
+        file.write_text('[prompts.german]\ntext = "Auf Deutsch: {{input}}"\n[profiles.calm]\n')
+        await desk.press(*"/p g", sees="/p german")
+        await desk.press("tab", *" two cats", "enter", sees="Auf Deutsch: two cats")
+        await desk.say("/profile short", sees="Configured: calm")
 
 
-async def test_the_palette_begins_a_preset(tmp_path):
-    async with ready_desktop(tmp_path, settings=NAMED) as desk:
-        await desk.press("ctrl+p", *"french", sees="Preset: french")
-        await desk.press("enter")
-        await desk.prompt_is("/p french ")
+async def test_profiles_are_chosen_by_name_or_in_the_palette_which_also_begins_a_preset(tmp_path):
+    def sidebar() -> str:
+        return text_of(desk.chat.widgets.telemetry)
 
-
-async def test_the_palette_chooses_a_profile_which_the_sidebar_shows(tmp_path):
     async with ready_desktop(tmp_path, settings=NAMED) as desk:
         await desk.press("ctrl+p", *"profile: s", sees="Profile: short")
         await desk.press("enter", hides="Profile: short")
-        await desk.until(
-            lambda: "short" in text_of(desk.chat.widgets.telemetry), "the profile in the sidebar"
-        )
+        await desk.until(lambda: "short" in sidebar(), "the profile in the sidebar")
+        await desk.press("ctrl+p", *"french", sees="Preset: french")
+        await desk.press("enter")
+        await desk.prompt_is("/p french ")
+    async with ready_desktop(tmp_path / "other", settings=NAMED) as desk:
+        await desk.press(*"/profile ", "tab", "enter", hides="/profile")
+        await desk.until(lambda: "short" in sidebar(), "the profile in the sidebar")
 
 
 async def test_the_model_names_a_session_once_after_its_first_answer(tmp_path):

@@ -31,11 +31,12 @@ async def begin_reading(desk) -> None:
     await desk.backend.is_reading.wait()
 
 
-async def test_the_panel_shows_how_far_it_is(desk):
+async def test_the_panel_shows_how_far_it_is_and_another_session_ends_the_reading(desk):
+    await desk.ask("Hello?")
     await begin_reading(desk)
     await desk.until(lambda: "reading ahead" in desk.text, "the progress")
-    desk.app.chat.read_ahead.cancel()
-    await desk.until(lambda: "reading ahead" not in desk.text, "no progress")
+    await desk.press("ctrl+n", hides="reading ahead")
+    assert desk.backend.cancelled_read_aheads == 1
 
 
 def test_only_the_state_of_the_turn_changes_in_the_panel():
@@ -61,27 +62,18 @@ async def test_enter_ends_the_reading_before_the_prompt_is_sent(desk):
     assert len(desk.backend.requests) == 1
 
 
-async def test_another_session_ends_the_reading(desk):
-    await desk.ask("Hello?")
-    await begin_reading(desk)
-    await desk.press("ctrl+n")
-    await desk.until(lambda: desk.backend.cancelled_read_aheads == 1, "the end of the reading")
-
-
 async def test_quitting_ends_the_reading(desk):
     await begin_reading(desk)
     await desk.app.stop_and_save()
     await desk.until(lambda: desk.backend.cancelled_read_aheads == 1, "the end of the reading")
 
 
-async def test_a_command_reads_nothing(desk):
+async def test_a_command_or_an_edit_of_an_earlier_prompt_reads_nothing(desk):
     desk.prompt_input.put(f"/title {LONG}")
     await desk.until(lambda: desk.prompt_input.text.startswith("/title"), "the command")
     await desk.pilot.pause()
     assert not desk.backend.read_ahead_requests
-
-
-async def test_an_edit_of_an_earlier_prompt_reads_nothing(desk):
+    desk.prompt_input.put("")
     desk.backend.scripts = [answer_steps(LONG, thought="Hm.")]
     await desk.ask("Hello?")
     desk.app.chat.prompt_text.begin_edit(desk.conversation.messages[0])

@@ -34,17 +34,13 @@ async def test_the_list_has_what_is_set_and_enter_begins_its_change(tmp_path):
         assert sent(desk) == [{"temperature": 0.7}]
 
 
-async def test_an_empty_list_says_how_to_set_an_option(tmp_path):
+async def test_a_refused_option_returns_to_the_prompt_and_names_are_completed(tmp_path):
     async with ready_desktop(tmp_path) as desk:
         await desk.say("/set", leads_to=SamplingDialog, sees="/set NAME VALUE")
-        assert "change it" not in desk.text
+        assert "change it" not in desk.text  # the list is empty
         await desk.press("enter")
         await desk.press("escape", leads_to=ChatScreen)
         assert desk.prompt_input.text == ""
-
-
-async def test_a_refused_option_returns_to_the_prompt_and_names_are_completed(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
         await desk.say("/set temperature 9", sees="temperature must be a number from 0 to 2")
         assert desk.prompt_input.text == "/set temperature 9"
         desk.prompt_input.put("")

@@ -30,15 +30,16 @@ async def pilot(store):
         yield pilot
 
 
-async def test_every_change_of_the_words_is_searched(store, pilot):
+async def test_hits_are_shown_with_who_when_and_the_words_around(store, app, pilot):
     await pilot.press(*"sha", "backspace")
     await pilot.pause()
-    assert store.searches[-1] == ("sh", 20)
-
-
-async def test_hits_are_shown_with_who_when_and_the_words_around(app, pilot):
-    await pilot.press(*"shade")
-    app.screen.show_hits(HITS, 12.0, now=NOW)
+    assert store.searches[-1] == ("sh", 20)  # every change is searched
+    app.screen.show_problem("The store cannot be read\x1b[2J")
+    await pilot.pause()
+    assert "The store cannot be read␛[2J" in screen_text(app)
+    await pilot.press(*"ade")
+    dialog = app.screen
+    dialog.show_hits(HITS, 12.0, now=NOW)
     await pilot.pause()
     text = screen_text(app)
     assert "4 hits in 3 sessions" in text
@@ -46,6 +47,11 @@ async def test_hits_are_shown_with_who_when_and_the_words_around(app, pilot):
     assert "you · today 14:02" in text
     assert "gemma-3-4b · 3 November" in text
     assert "… takes the widest rows first; those that bear shade go last …" in text
+    await pilot.click(RowList, offset=(10, 4))  # the second row of a hit
+    await pilot.pause()
+    assert app.results == [SearchChoice(hit=HITS[1])]
+    dialog.show_hits(HITS, 12.0, now=NOW)
+    dialog.show_problem("too late")
 
 
 async def test_what_holds_the_words_is_said_where_nobody_said_them(store):
@@ -62,43 +68,23 @@ async def test_what_holds_the_words_is_said_where_nobody_said_them(store):
         assert app.results == [SearchChoice(hit=title)]
 
 
-async def test_more_hits_are_asked_for_where_the_end_comes_near(store):
+async def test_more_hits_are_asked_for_where_the_end_comes_near_and_leave_the_choice(store):
     many = [replace(HITS[0], message_id=f"m{number}") for number in range(60)]
     async with drawn(host(store, "shade")) as (app, pilot):
         app.screen.show_hits(many[:20], 1.0, is_cut=True, now=NOW)
         await pilot.pause()
         assert "20+ hits in 1 session" in screen_text(app)
         assert store.searches[-1] == ("shade", 20)
-        await pilot.press(*["down"] * 19)
+        await pilot.press(*["pagedown"] * 9)
         await pilot.pause()
         assert store.searches[-1] == ("shade", 100)
         count = len(store.searches)
         app.screen.show_hits(many, 1.0, now=NOW)
-        await pilot.press("down", "pagedown", "pagedown", *["down"] * 40)
-        await pilot.pause()
+        await pilot.press("down")
         assert "60 hits in 1 session" in screen_text(app)
         assert len(store.searches) == count
         await pilot.press("enter")
-        assert app.results == [SearchChoice(hit=many[-1])]
-
-
-async def test_hits_that_come_behind_leave_the_choice_where_it_is(store):
-    many = [replace(HITS[0], message_id=f"m{number}") for number in range(60)]
-    async with drawn(host(store, "shade")) as (app, pilot):
-        app.screen.show_hits(many[:20], 1.0, is_cut=True, now=NOW)
-        await pilot.press(*["pagedown"] * 9)
-        app.screen.show_hits(many, 1.0, now=NOW)
-        await pilot.press("down", "enter")
         assert app.results == [SearchChoice(hit=many[20])]
-
-
-async def test_both_rows_of_a_hit_can_be_clicked(app, pilot):
-    await pilot.pause()
-    app.screen.show_hits(HITS, 12.0, now=NOW)
-    await pilot.pause()
-    await pilot.click(RowList, offset=(10, 4))
-    await pilot.pause()
-    assert app.results == [SearchChoice(hit=HITS[1])]
 
 
 async def test_nothing_found_says_what_may_help_and_enter_takes_nothing(app, pilot):
@@ -122,34 +108,24 @@ async def test_a_wrong_filter_is_told_as_a_hint(monkeypatch, store, app, pilot):
     assert "No hits" not in screen_text(app)
 
 
-async def test_a_store_that_cannot_be_searched_is_told(app, pilot):
-    await pilot.press(*"shade")
-    app.screen.show_problem("The store cannot be read\x1b[2J")
-    await pilot.pause()
-    assert "The store cannot be read␛[2J" in screen_text(app)
+def test_the_match_is_in_view_at_every_width():
+    for word in ("word", "✔️", "🇩🇪"):
+        hit = replace(HITS[0], before=f"{word} " * 60, after=f" {word}" * 60)
+        for width in (100, 60, 37, 36, 20, 8):
+            parts = around(hit, width, "…")
+            before = sum(cell_len(text) for text, _ in parts[:2])
+            assert parts[2][0] == "shade"
+            assert before + len("shade") <= max(width, len("… ") + len("shade") + 1)
 
 
-@pytest.mark.parametrize("word", ["word", "✔️", "🇩🇪"])
-@pytest.mark.parametrize("width", [100, 60, 37, 36, 20, 8])
-def test_the_match_is_in_view_at_every_width(width, word):
-    hit = replace(HITS[0], before=f"{word} " * 60, after=f" {word}" * 60)
-    parts = around(hit, width, "…")
-    before = sum(cell_len(text) for text, _ in parts[:2])
-    assert parts[2][0] == "shade"
-    assert before + len("shade") <= max(width, len("… ") + len("shade") + 1)
-
-
-@pytest.mark.parametrize(
-    ("days", "told"),
-    [
+def test_a_moment_is_told_as_people_do():
+    for days, told in (
         (0, "today 14:02"),
         (1, "yesterday 14:02"),
         (17, "3 November"),
         (400, "16 October 2025"),
-    ],
-)
-def test_a_moment_is_told_as_people_do(days, told):
-    assert when(NOW - timedelta(days=days), NOW) == told
+    ):
+        assert when(NOW - timedelta(days=days), NOW) == told
 
 
 def test_today_is_the_day_of_the_reader():
@@ -160,11 +136,3 @@ def test_today_is_the_day_of_the_reader():
 def test_only_filters_that_were_typed_are_proposed_to_be_dropped():
     assert nothing_found("shade") == "No hits for “shade”."
     assert nothing_found("role:user") == "No hits. Try without role:user."
-
-
-async def test_hits_that_come_too_late_harm_nobody(app, pilot):
-    await pilot.press("s")
-    dialog = app.screen
-    await pilot.press("escape")
-    dialog.show_hits(HITS, 12.0, now=NOW)
-    dialog.show_problem("too late")

@@ -8,9 +8,8 @@ from lmchat.services.library import SessionGroup
 from lmchat.tui.screens.message_tree import MessageTree
 from lmchat.tui.widgets.session_list import SessionList
 from tests.support.look_data import GROUPS, UNREAD, header
+from tests.support.look_pictures import PATH, SIZES, TREE, panels, steps
 from tests.support.tui_host import Host, screen_text
-from tests.tui.test_look_pictures import SIZES, panels, steps
-from tests.tui.test_message_tree import PATH, TREE
 
 SIZE = ["80x24"]
 

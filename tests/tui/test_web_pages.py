@@ -10,7 +10,6 @@ from textual import events
 from lmchat.tui.screens.ask_dialog import PageDialog
 from tests.support.desktop import calm, ready_desktop, shown
 from tests.support.page_host import PageHost, reply_of
-from tests.support.scripted_backend import answer_steps
 
 PAGE = reply_of(b"<script>evil()</script><p>Beans like <b>sun</b>.")
 
@@ -22,34 +21,24 @@ def host():
 
 
 async def test_a_page_becomes_a_block_once_the_question_is_answered(desk, host):
-    address = host.put("/beans", PAGE)
-    await desk.say(f"/file {address}")
-    await desk.on(PageDialog)
+    address, archive = (
+        host.put("/beans", PAGE),
+        host.put("/zip", reply_of(b"PK", "application/zip")),
+    )
+    await desk.say(f"/file {address}", leads_to=PageDialog)
+    await desk.press("escape")
+    await desk.prompt_is(f"/file {address}")
+    await desk.press("enter", leads_to=PageDialog)
     await shown(desk, "Download this page?", address, f"Host: 127.0.0.1, port {host.port}")
     await desk.press("enter")
     assert host.connections == 0
     await desk.confirm()
     await desk.prompt_is(f"[{address} (15 bytes)]\n")
     assert host.connections == 1
+    desk.prompt_input.put("")
+    await desk.say(f"/file {archive}", sees="The page is application/zip, which is")
+    assert desk.prompt_input.text == f"/file {archive}"
     assert desk.backend.requests == []
-
-
-async def test_a_page_that_is_no_text_gives_the_command_back(desk, host):
-    address = host.put("/zip", reply_of(b"PK", "application/zip"))
-    await desk.say(f"/file {address}")
-    await desk.on(PageDialog)
-    await desk.confirm()
-    await shown(desk, "The page is application/zip, which is")
-    assert desk.prompt_input.text == f"/file {address}"
-
-
-async def test_a_refused_page_of_the_command_gives_the_command_back(desk, host):
-    address = host.put("/a", PAGE)
-    await desk.say(f"/file {address}")
-    await desk.on(PageDialog)
-    await desk.press("escape")
-    await desk.prompt_is(f"/file {address}")
-    assert host.connections == 0
 
 
 async def test_esc_stops_a_slow_page(desk, host):
@@ -61,8 +50,7 @@ async def test_esc_stops_a_slow_page(desk, host):
             yield b"x"
 
     address = host.put("/slow", chunks())
-    await desk.say(f"/file {address}")
-    await desk.on(PageDialog)
+    await desk.say(f"/file {address}", leads_to=PageDialog)
     await desk.confirm()
     await shown(desk, f"Downloading: {address}", "Esc stops it")
     await desk.press("escape", hides="Downloading")
@@ -70,14 +58,13 @@ async def test_esc_stops_a_slow_page(desk, host):
     assert desk.prompt_input.text == ""
 
 
-@pytest.mark.parametrize("text", ["/title @{} ", "Mail a@{} ", "Look at {} ", "Why @{} ?"])
-async def test_an_address_in_a_text_is_not_downloaded_even_from_an_allowed_host(
-    tmp_path, host, text
-):
+async def test_an_address_in_a_text_is_not_downloaded_even_from_an_allowed_host(tmp_path, host):
     settings = calm(allowed_hosts=("127.0.0.1",))
-    async with ready_desktop(tmp_path, answer_steps("Yes."), settings=settings) as desk:
+    async with ready_desktop(tmp_path, settings=settings) as desk:
         address = host.put("/a", PAGE)
-        desk.prompt_input.post_message(events.Paste(text.format(address)))
-        await desk.press("space", "enter")
-        await desk.until(lambda: not desk.prompt_input.text, "the empty prompt")
+        for text in ("/title @{} ", "Mail a@{} ", "Look at {} ", "Why @{} ?"):
+            desk.prompt_input.post_message(events.Paste(text.format(address)))
+            await desk.press("space", "enter")
+            await desk.until(lambda: not desk.prompt_input.text, "the empty prompt")
+        await desk.answered(3)
         assert host.connections == 0

@@ -16,10 +16,10 @@ from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.screens.server_dialog import AddressDialog, AllowDialog
 from lmchat.tui.screens.welcome.server_starts import StartDialog
 from tests.support.look_data import OLLAMA, PLACES
+from tests.support.look_pictures import SIZES, steps
 from tests.support.scripted_backend import file
 from tests.support.start_desk import OFFER, NotedConnect, bare_page
 from tests.support.tui_host import Host, screen_text
-from tests.tui.test_look_pictures import SIZES, steps
 
 OFF = [
     replace(one, verdict=Verdict.REFUSED) if one.verdict is Verdict.NOT_AN_LLM else one

@@ -41,7 +41,11 @@ async def page(connect=None, places=PLACES, *, size=SIZE, clock=lambda: 0.0):
 
 
 async def test_every_place_is_told_with_its_verdict_and_next_step():
-    async with page() as (app, _):
+    async with page(places=()) as (app, pilot):
+        assert "Checking" in screen_text(app)
+        assert "Type an address" in screen_text(app)
+        app.screen.show(PLACES, 2.0, 3.0)
+        await pilot.pause()
         text = screen_text(app)
         assert "LM Studio runs, but its server is off." in text
         for place in PLACES:
@@ -50,19 +54,21 @@ async def test_every_place_is_told_with_its_verdict_and_next_step():
             assert str(place.endpoint.port) in line
             assert place.verdict.value in line
         assert "7 addresses checked 2 s ago; next check in 3 s" in text
-
-
-async def test_the_status_line_is_whole_on_a_narrow_screen():
-    async with page(places=(), size=(40, 24)) as (app, pilot):
+        await pilot.resize_terminal(40, 24)
         app.screen.show(PLACES * 2, 12.0, 3.0)
         await pilot.pause()
         assert "Checked 12 s ago   " in screen_text(app)
-
-
-async def test_before_the_first_look_it_says_that_it_looks():
-    async with page(places=()) as (app, _):
-        assert "Checking" in screen_text(app)
-        assert "Type an address" in screen_text(app)
+        for size in ((120, 34), (80, 24), (60, 20), (40, 12)):
+            await pilot.resize_terminal(*size)
+            await pilot.press(*["up"] * 9)
+            await pilot.pause()
+            assert "F5 now" in screen_text(app), size
+            await pilot.press(*["down"] * 30)
+            await pilot.pause()
+            assert "LiteLLM" in screen_text(app), size
+        await pilot.press("enter")  # no place can be chosen: none has a server
+        await pilot.pause()
+        assert isinstance(app.screen, AskDialog)
 
 
 async def test_a_letter_opens_no_dialog_and_a_pasted_address_does(connect):
@@ -80,33 +86,26 @@ async def test_a_letter_opens_no_dialog_and_a_pasted_address_does(connect):
 
 async def test_what_is_no_address_is_told_under_the_input(connect):
     async with page(connect, ()) as (app, pilot):
+        await pilot.press("f5", "ctrl+k")
+        await pilot.pause()
+        assert connect.of("check_now") == [[]]
+        assert connect.of("search_sessions") == [[]]
         await pilot.press("enter", *"ftp://x", "enter")
         assert "! Endpoint not allowed: only http:// and https:// are" in screen_text(app)
         await pilot.press("escape")
         assert connect.of("try_address") == []
 
 
-async def test_a_server_that_wants_a_key_is_named_and_can_be_chosen(connect):
+async def test_a_number_takes_its_row_and_one_without_a_row_does_nothing(connect):
     async with page(connect, WANTS_KEY) as (app, pilot):
-        await pilot.press("down", "enter")
-        await pilot.pause()
         assert "Jan answers, but needs an API key." in screen_text(app)
+        await pilot.press("9", "3")
+        await pilot.pause()
+        assert connect.of("take_candidate") == []
+        assert not isinstance(app.screen, AskDialog)
+        await pilot.press("2")
+        await pilot.pause()
         assert connect.of("take_candidate") == [[WANTS_KEY[0]]]
-
-
-async def test_places_where_no_server_is_cannot_be_chosen():
-    async with page() as (app, pilot):
-        await pilot.press("down", "down", "enter")
-        await pilot.pause()
-        assert isinstance(app.screen, AskDialog)
-
-
-async def test_f5_looks_now_and_control_k_searches(connect):
-    async with page(connect, ()) as (_, pilot):
-        await pilot.press("f5", "ctrl+k")
-        await pilot.pause()
-        assert connect.of("check_now") == [[]]
-        assert connect.of("search_sessions") == [[]]
 
 
 async def test_a_new_look_keeps_the_choice(connect):
@@ -116,6 +115,14 @@ async def test_a_new_look_keeps_the_choice(connect):
         await pilot.press("enter")
         await pilot.pause()
         assert connect.of("take_candidate") == [[WANTS_KEY[0]]]
+
+
+async def test_a_number_that_is_typed_into_a_dialog_takes_no_row(connect):
+    async with page(connect, WANTS_KEY) as (app, pilot):
+        await pilot.press("1", *"27")
+        await pilot.pause()
+        assert app.screen.query_one(Field).value == "27"
+        assert connect.of("take_candidate") == []
 
 
 async def test_a_second_that_passes_redraws_only_the_last_line():
@@ -153,25 +160,16 @@ async def test_it_is_left_when_the_dialog_above_it_is_left():
         assert welcome not in app.screen_stack
 
 
-@pytest.mark.parametrize("size", [(120, 34), (80, 24), (60, 20), (40, 12)])
-async def test_the_page_can_be_read_to_its_end_at_every_size(size):
-    async with page(size=size) as (app, pilot):
-        assert "Type an address" in screen_text(app)
-        assert "F5 now" in screen_text(app)
-        await pilot.press(*["down"] * 30)
-        await pilot.pause()
-        assert "LiteLLM" in screen_text(app)
-
-
-@pytest.mark.parametrize("width", [96, 74, 56, 36, 10])
-@pytest.mark.parametrize("verdict", list(Verdict))
-def test_every_verdict_has_a_sign_and_a_word_at_every_width(width, verdict):
-    rows = rows_of(replace(PLACES[0], verdict=verdict), width=width)
-    text = "\n".join(
-        "".join(text for piece in (*row.pieces, row.right) for text, _ in piece) for row in rows
-    )
-    assert verdict.value in text
-    assert any(sign in text for sign in "●◆×·")
+def test_every_verdict_has_a_sign_and_a_word_at_every_width():
+    for verdict in Verdict:
+        for width in (96, 74, 56, 36, 10):
+            rows = rows_of(replace(PLACES[0], verdict=verdict), width=width)
+            text = "\n".join(
+                "".join(text for piece in (*row.pieces, row.right) for text, _ in piece)
+                for row in rows
+            )
+            assert verdict.value in text
+            assert any(sign in text for sign in "●◆×·")
 
 
 def test_the_table_has_room_for_the_next_step_and_its_key():
@@ -189,22 +187,3 @@ def test_a_place_of_the_users_own_is_named_by_its_address():
     own = replace(PLACES[0], endpoint=Endpoint.parse("http://gpu-box:1234"), is_own=True)
     rows = rows_of(own)
     assert any("gpu-box:1234" in text for row in rows for piece in row.pieces for text, _ in piece)
-
-
-async def test_a_number_takes_its_row_and_one_without_a_row_does_nothing(connect):
-    async with page(connect, WANTS_KEY) as (app, pilot):
-        await pilot.press("9", "3")
-        await pilot.pause()
-        assert connect.of("take_candidate") == []
-        assert not isinstance(app.screen, AskDialog)
-        await pilot.press("2")
-        await pilot.pause()
-        assert connect.of("take_candidate") == [[WANTS_KEY[0]]]
-
-
-async def test_a_number_that_is_typed_into_a_dialog_takes_no_row(connect):
-    async with page(connect, WANTS_KEY) as (app, pilot):
-        await pilot.press("1", *"27")
-        await pilot.pause()
-        assert app.screen.query_one(Field).value == "27"
-        assert connect.of("take_candidate") == []
