@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 
 _OBJECTS = 100_000
@@ -16,16 +13,6 @@ _OBJECTS_S = 0.05
 def processor_limit_s(limit_s: float) -> float:
     """Return a limit in seconds of this machine's processor; never less than the one given."""
     return limit_s * max(_slowness(), 1.0)
-
-
-@contextmanager
-def without_collections() -> Iterator[None]:
-    """Collect no garbage meanwhile: a collection goes through all that other tests have left."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 @cache

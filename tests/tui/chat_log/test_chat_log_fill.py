@@ -86,24 +86,6 @@ async def test_what_was_unfolded_for_a_hit_is_folded_again_after_more_came_above
     assert log.document.entries[len(whole) - 1].is_folded
 
 
-async def test_who_folds_a_thought_after_more_came_above_goes_back_to_what_was_read(pilot, log):
-    whole = talk(200)
-    asked = question("Why?", parent_id=whole[-1].message_id)
-    thought = "\n\n".join(f"Step {n}." for n in range(40))
-    said = "\n\n".join(f"Row {n}." for n in range(60))
-    whole = MessagePath([*whole, asked, answer(said, thought=thought, parent_id=asked.message_id)])
-    await begin(pilot, whole)
-    log.focus_message(-1)
-    await pilot.press("pageup")
-    before = rows(log)
-    await pilot.press("enter")
-    assert any("Step 0." in row for row in rows(log))
-    log.fill(whole)
-    await pilot.pause()
-    await pilot.press("enter")
-    assert rows(log) == before
-
-
 async def test_who_went_on_reading_after_home_is_left_where_he_is(pilot, log, whole):
     log.scroll_home()
     log.scroll_relative(y=5)
