@@ -42,7 +42,7 @@ def test_hardly_any_room_ends_nothing(tmp_path, server):
         screen.ask("Go on.", sees="word9 ")
         for keys in ("", "\x0f", "\x10", "\x1bOP", "\x0b", "\x05"):
             screen.type(keys)
-            for columns, lines in ((20, 5), (5, 60), (4, 10), (2, 2), (1, 1), (300, 1), (1, 50)):
+            for columns, lines in ((20, 5), (5, 60), (1, 1), (300, 1)):
                 seen = len(screen.raw)
                 screen.resize(columns, lines)
                 with suppress(AssertionError):  # in so little room, nothing may change
