@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.config.settings import Settings
+from lmchat.config.settings import LimitSettings, Settings
 from lmchat.proxy.client import ProxyClient
 from lmchat.storage.store import SqliteStore
 
@@ -21,6 +21,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[ProxyClient]:
-    client = ProxyClient(Settings())
+    limits = LimitSettings(retry_base_s=0.01, retry_max_s=0.02)
+    client = ProxyClient(Settings(limits=limits))
     yield client
     await client.aclose()

@@ -8,7 +8,6 @@ from contextlib import aclosing
 import pytest
 from msgspec.structs import replace
 
-from lmchat.config.settings import LimitSettings, Settings
 from lmchat.domain.event import (
     ReasoningDelta,
     RequestSent,
@@ -20,7 +19,6 @@ from lmchat.domain.message import AnswerState
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, Target
 from lmchat.errors import ServerUnavailable
-from lmchat.proxy.client import ProxyClient
 from lmchat.services.answer_now import NOT_THINKING, answer_now, can_answer_now
 from lmchat.services.answer_stream import TurnSettings
 from tests.support.conversations import begin, on_disk, reading
@@ -58,14 +56,6 @@ def thought(text: str) -> dict:
 def server():
     with ScriptedServer() as scripted:
         yield scripted
-
-
-@pytest.fixture
-async def client():
-    limits = LimitSettings(retry_base_s=0.01, retry_max_s=0.02)
-    proxy_client = ProxyClient(Settings(limits=limits))
-    yield proxy_client
-    await proxy_client.aclose()
 
 
 async def answered_now(conversation, settings, *, after: type = ReasoningDelta) -> list:

@@ -335,18 +335,19 @@ async def test_another_server_of_the_same_name_is_asked_about_again_with_the_rea
 
 
 async def test_a_tool_that_has_changed_is_asked_about_again(store):
-    for choice in (Choice.SESSION, Choice.ALWAYS):
-        for name, value in (("schema", {"type": "object"}), ("description", "Send it away.")):
-            host = ScriptedHost()
-            box = box_with(host=host)
-            conversation = begin(ScriptedBackend(*[READ_A, answer_steps()] * 2), store)
-            await host.list_servers()
-            box.decide(conversation.header.session_id, box.tools[0], choice)
-            await read(conversation.send("Read", settings_with(box)))
-            assert results(conversation) == [(AnswerState.COMPLETE, "text of a")]
-            setattr(host, name, value)
-            (asked,) = await refused(conversation, box)
-            assert bool(asked.note) is (choice is Choice.ALWAYS)
+    for choice, name, value in (
+        (Choice.SESSION, "schema", {"type": "object"}),
+        (Choice.ALWAYS, "description", "Send it away."),
+    ):
+        host = ScriptedHost()
+        box = box_with(host=host)
+        conversation = begin(ScriptedBackend(*[READ_A, answer_steps()] * 2), store)
+        box.decide(conversation.header.session_id, box.tools[0], choice)
+        await read(conversation.send("Read", settings_with(box)))
+        assert results(conversation) == [(AnswerState.COMPLETE, "text of a")]
+        setattr(host, name, value)
+        (asked,) = await refused(conversation, box)
+        assert bool(asked.note) is (choice is Choice.ALWAYS)
 
 
 async def test_a_rule_of_the_configuration_wins_over_an_earlier_always(store):
