@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib
-import itertools
 import shlex
 
 import pytest
@@ -39,44 +38,36 @@ _LEAVES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("option", "name", "value", "command"),
-    [(*_SHARED[number % len(_SHARED)], leaf) for number, leaf in enumerate(_LEAVES)],
-)
-def test_an_option_holds_before_between_and_after_the_words_of_a_command(
-    option, name, value, command
-):
-    for place in range(len(command) + 1):
-        if place and command[place - 1 : place + 1] == ["ask", "hi"]:
-            continue
-        words = [*command[:place], option, value, *command[place:]]
+def test_an_option_holds_before_between_and_after_the_words_of_a_command():
+    for number, command in enumerate(_LEAVES):
+        option, name, value = _SHARED[number % len(_SHARED)]
+        for place in range(len(command) + 1):
+            if place and command[place - 1 : place + 1] == ["ask", "hi"]:
+                continue
+            words = [*command[:place], option, value, *command[place:]]
+            assert getattr(parse(words), name) == value, words
+
+
+def test_the_option_after_the_command_wins_over_the_one_before():
+    others = {"--log-level": "error", "--effort": "max"}
+    for option, name, value in _SHARED:
+        words = [option, others.get(option, "old"), "ask", option, value]
         assert getattr(parse(words), name) == value, words
 
 
-@pytest.mark.parametrize(("option", "name", "value"), _SHARED)
-def test_the_option_after_the_command_wins_over_the_one_before(option, name, value):
-    if other := {"--log-level": "error", "--effort": "max"}.get(option):
-        assert getattr(parse([option, other, "ask", option, value]), name) == value
-    else:
-        assert getattr(parse([option, "old", "ask", option, value]), name) == value
+def test_allowed_hosts_are_gathered_from_everywhere():
+    words = ["--allow-host", "h0", "models", "--allow-host", "h1", "load", "x"]
+    assert parse([*words, "--allow-host", "last"]).allowed_hosts == ("h0", "h1", "last")
 
 
-@pytest.mark.parametrize("places", itertools.product([True, False], repeat=3))
-def test_allowed_hosts_are_gathered_from_everywhere(places):
-    words, expected = [], []
-    for number, (is_given, word) in enumerate(zip(places, ["models", "load", "x"], strict=True)):
-        if is_given:
-            words += ["--allow-host", f"h{number}"]
-            expected.append(f"h{number}")
-        words.append(word)
-    assert parse([*words, "--allow-host", "last"]).allowed_hosts == (*expected, "last")
-
-
-@pytest.mark.parametrize(
-    "words", [["--temporary", "ask", "x"], ["ask", "--temporary", "x"], ["--temporary"]]
-)
-def test_a_switch_holds_before_and_after(words):
-    assert parse(words).temporary
+def test_a_switch_holds_before_and_after():
+    for words in (["--temporary", "ask", "x"], ["ask", "--temporary", "x"], ["--temporary"]):
+        assert parse(words).temporary
+    for words in (["models", "--json", "load", "x"], ["models", "load", "x", "--json"]):
+        assert parse(words).json
+    for command in ("health", "detect", "metrics"):
+        options = parse([command, "--json"])
+        assert (options.is_json_always, options.json) == (True, True)
 
 
 def test_options_without_a_command_open_the_chat_screen():
@@ -95,79 +86,66 @@ def test_nothing_typed_is_the_same_as_the_defaults():
     assert all(getattr(typed, name) == getattr(defaults, name) for name in names)
 
 
-def test_json_holds_before_and_after_an_action():
-    assert parse(["models", "--json", "load", "x"]).json
-    assert parse(["models", "load", "x", "--json"]).json
-    assert parse(["metrics", "--json", "reset"]).json
+_WRONG = [
+    (["aks"], "Unknown command 'aks'; did you mean ask?"),
+    (
+        ["xyzzy"],
+        "Unknown command 'xyzzy'; commands: ask, models, compare, batch, decide, eval, tools, health, detect, metrics, stats",
+    ),
+    (["models", "lod", "x"], "Unknown command 'lod'; did you mean load?"),
+    (["run", "x"], "Unknown command 'run'. To chat with a model: lmchat -m MODEL."),
+    (["sessions", "list"], "Unknown command 'list'. To list the sessions: lmchat sessions."),
+    (["continue"], "Unknown command 'continue'. To continue the last session: lmchat --resume"),
+    (
+        ["--continue"],
+        "Unknown option: --continue. To continue the last session: lmchat --resume",
+    ),
+    (["-c", "ask", "x"], "Unknown option: -c. To continue the last session: lmchat --resume"),
+    (["models", "load"], "Missing: MODEL."),
+    (
+        ["models", "load", "x", "--context", "8k"],
+        "--context must be a whole number of at least 1.",
+    ),
+    (
+        ["models", "load", "x", "--context", "0"],
+        "--context must be a whole number of at least 1.",
+    ),
+    (
+        ["models", "load", "x", "--context", "9" * 5000],
+        "--context must be a whole number of at least 1.",
+    ),
+    (["--effort", "hard"], "Unknown value 'hard' for --effort; use 'none', 'minimal'"),
+    (["--effort", "-5"], "Unknown value '-5' for --effort; use 'none', 'minimal'"),
+    (
+        ["--effort", "1.5"],
+        "Unknown value '1.5' for --effort; use 'none', 'minimal', 'low', 'medium', 'high', 'xhigh'",
+    ),
+    (["config"], "Missing: ACTION."),
+    (["completion"], "Missing: SHELL."),
+    (["ask", "a", "b"], "Unrecognized arguments: b."),
+    (["--modle", "x"], "Unknown option: --modle; did you mean --model?"),
+    (["ask", "--refresj=1"], "Unknown option: --refresj; did you mean --refresh?"),
+    (["ask", "--json", "--xyzzy"], "Unknown option: --xyzzy."),
+    (["-s", "Be short.", "ask", "x"], "Unknown option: -s; did you mean --system?"),
+    (["--temporary", "--json", "ask", "x"], "--json is an option of ask."),
+    (["-p", "french", "ask", "x"], "-p is an option of ask."),
+    (["--log-level", "loud"], "Unknown value 'loud' for --log-level; use 'debug', 'info', "),
+    (["completion", "cmd"], "Unknown value 'cmd' for SHELL; use 'bash', 'zsh', 'fish'."),
+    (["-m"], "-m/--model needs a value."),
+    (["ask", "--save", "--no-save", "x"], "--save and --no-save cannot be used together."),
+    (
+        ["ask", "--json", "x", "--stream-json"],
+        "--json and --stream-json cannot be used together.",
+    ),
+]
 
 
-@pytest.mark.parametrize("command", ["health", "detect", "metrics"])
-def test_commands_that_print_json_anyway_accept_json(command):
-    options = parse([command, "--json"])
-    assert options.is_json_always
-    assert options.json
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["aks"], "Unknown command 'aks'; did you mean ask?"),
-        (
-            ["xyzzy"],
-            "Unknown command 'xyzzy'; commands: ask, models, compare, batch, decide, eval, tools, health, detect, metrics, stats",
-        ),
-        (["models", "lod", "x"], "Unknown command 'lod'; did you mean load?"),
-        (["run", "x"], "Unknown command 'run'. To chat with a model: lmchat -m MODEL."),
-        (["sessions", "list"], "Unknown command 'list'. To list the sessions: lmchat sessions."),
-        (["continue"], "Unknown command 'continue'. To continue the last session: lmchat --resume"),
-        (
-            ["--continue"],
-            "Unknown option: --continue. To continue the last session: lmchat --resume",
-        ),
-        (["-c", "ask", "x"], "Unknown option: -c. To continue the last session: lmchat --resume"),
-        (["models", "load"], "Missing: MODEL."),
-        (
-            ["models", "load", "x", "--context", "8k"],
-            "--context must be a whole number of at least 1.",
-        ),
-        (
-            ["models", "load", "x", "--context", "0"],
-            "--context must be a whole number of at least 1.",
-        ),
-        (
-            ["models", "load", "x", "--context", "9" * 5000],
-            "--context must be a whole number of at least 1.",
-        ),
-        (["--effort", "hard"], "Unknown value 'hard' for --effort; use 'none', 'minimal'"),
-        (["--effort", "-5"], "Unknown value '-5' for --effort; use 'none', 'minimal'"),
-        (
-            ["--effort", "1.5"],
-            "Unknown value '1.5' for --effort; use 'none', 'minimal', 'low', 'medium', 'high', 'xhigh'",
-        ),
-        (["config"], "Missing: ACTION."),
-        (["completion"], "Missing: SHELL."),
-        (["ask", "a", "b"], "Unrecognized arguments: b."),
-        (["--modle", "x"], "Unknown option: --modle; did you mean --model?"),
-        (["ask", "--refresj=1"], "Unknown option: --refresj; did you mean --refresh?"),
-        (["ask", "--json", "--xyzzy"], "Unknown option: --xyzzy."),
-        (["-s", "Be short.", "ask", "x"], "Unknown option: -s; did you mean --system?"),
-        (["--temporary", "--json", "ask", "x"], "--json is an option of ask."),
-        (["-p", "french", "ask", "x"], "-p is an option of ask."),
-        (["--log-level", "loud"], "Unknown value 'loud' for --log-level; use 'debug', 'info', "),
-        (["completion", "cmd"], "Unknown value 'cmd' for SHELL; use 'bash', 'zsh', 'fish'."),
-        (["-m"], "-m/--model needs a value."),
-        (["ask", "--save", "--no-save", "x"], "--save and --no-save cannot be used together."),
-        (
-            ["ask", "--json", "x", "--stream-json"],
-            "--json and --stream-json cannot be used together.",
-        ),
-    ],
-)
-def test_wrong_arguments_are_one_sentence(words, sentence):
-    with pytest.raises(WrongUse) as caught:
-        parse(words)
-    assert caught.value.message.startswith(sentence)
-    assert "\n" not in caught.value.message
+def test_wrong_arguments_are_one_sentence():
+    for words, sentence in _WRONG:
+        with pytest.raises(WrongUse) as caught:
+            parse(words)
+        assert caught.value.message.startswith(sentence)
+        assert "\n" not in caught.value.message
 
 
 def _all(commands, prefix=()):
@@ -176,17 +154,15 @@ def _all(commands, prefix=()):
         yield from _all(command.commands, (*prefix, command.name))
 
 
-@pytest.mark.parametrize(
-    ("words", "command"), [pytest.param(w, c, id=" ".join(w)) for w, c in _all(COMMANDS)]
-)
-def test_the_help_of_every_command_has_an_example_of_it(words, command, capsys):
-    with pytest.raises(SystemExit) as caught:
-        parse([*words, "--help"])
-    assert caught.value.code == 0
-    shown = capsys.readouterr().out
-    assert f"lmchat {words[0]}" in shown.partition("example")[2]
-    for example in command.shown_examples(f"lmchat {' '.join(words)}").splitlines():
-        assert example in shown
+def test_the_help_of_every_command_has_an_example_of_it(capsys):
+    for words, command in _all(COMMANDS):
+        with pytest.raises(SystemExit) as caught:
+            parse([*words, "--help"])
+        assert caught.value.code == 0
+        shown = capsys.readouterr().out
+        assert f"lmchat {words[0]}" in shown.partition("example")[2]
+        for example in command.shown_examples(f"lmchat {' '.join(words)}").splitlines():
+            assert example in shown
 
 
 def _typed(line):
@@ -218,41 +194,34 @@ _EXAMPLES = [
 ]
 
 
-@pytest.mark.parametrize(("prog", "example"), _EXAMPLES)
-def test_every_example_of_the_help_is_understood_and_is_of_its_command(prog, example):
-    commands = _typed(example)
-    assert commands, example
-    assert any(f"lmchat {' '.join(words)}".startswith(prog) for words in commands)
-    for words in commands:
-        parse(words)
+def test_every_example_of_the_help_is_understood_and_is_of_its_command():
+    for prog, example in _EXAMPLES:
+        commands = _typed(example)
+        assert commands, example
+        assert any(f"lmchat {' '.join(words)}".startswith(prog) for words in commands)
+        for words in commands:
+            parse(words)
 
 
-def _parser_of(words):
-    parser = build_parser([], [], [])
-    for word in words:
-        parser = next(
-            action.choices[word] for action in parser._actions if isinstance(action.choices, dict)
-        )
-    return parser
+def _parsers():
+    """Return the parser of lmchat, and that of each command."""
+    found = [build_parser([], [], [])]
+    for parser in found:
+        for action in parser._actions:
+            if isinstance(action.choices, dict):
+                found.extend(action.choices.values())
+    return found
 
 
-@pytest.mark.parametrize("words", [(), *(words for words, _ in _all(COMMANDS))], ids=" ".join)
-def test_the_help_of_every_command_fits_80_columns(monkeypatch, words):
+def test_each_command_has_help_of_80_columns_a_handler_and_defaults(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    assert max(map(len, _parser_of(words).format_help().splitlines())) <= 80
-
-
-def test_every_handler_can_be_found():
-    for words, _ in _all(COMMANDS):
-        module, _, function = str(_parser_of(words).get_default("handler")).partition(":")
+    assert len(_parsers()) > len(list(_all(COMMANDS)))
+    for parser in _parsers():
+        assert max(map(len, parser.format_help().splitlines())) <= 80
+        module, _, function = str(parser.get_default("handler")).partition(":")
         assert not function or callable(
             getattr(importlib.import_module(f"lmchat.cli.{module}"), function)
         )
-
-
-def test_every_option_has_a_default():
-    for words, _ in _all(COMMANDS):
-        for action in _parser_of(words)._actions:
-            assert action.dest in ("help", "==SUPPRESS==") or hasattr(ParsedOptions, action.dest), (
-                action.dest
-            )
+        for action in parser._actions:
+            is_known = action.dest in ("help", "version", "==SUPPRESS==")
+            assert is_known or hasattr(ParsedOptions, action.dest), action.dest
