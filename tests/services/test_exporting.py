@@ -88,17 +88,16 @@ async def test_all_sessions_are_exported_side_by_side(tmp_path, store, library):
 async def test_of_all_sessions_one_that_is_not_exported_costs_itself_alone(
     tmp_path, store, library
 ):
-    one, two = await answered_chats(store, "one", "two")
-    await library.exporter.export_file(await store.open_session(one), tmp_path)
-    exported = await library.exporter.export_several(await library.every_id(), tmp_path)
-    assert [path.name for path in exported.paths] == [f"two-{two[:8]}.md"]
+    ids = await answered_chats(store, "one", "two", "three")
+    await library.exporter.export_file(await store.open_session(ids[1]), tmp_path)
+    exported = await library.exporter.export_several(ids, tmp_path)
+    names = [path.name for path in exported.paths]
+    assert names == [f"one-{ids[0][:8]}.md", f"three-{ids[2][:8]}.md"]
     ((refused, error),) = exported.refused
-    assert refused == one
+    assert (refused, exported.not_tried) == (ids[1], 0)
     assert isinstance(error, FileRefused)
-    forced = await library.exporter.export_several(
-        await library.every_id(), tmp_path, is_forced=True
-    )
-    assert len(forced.paths) == 2
+    forced = await library.exporter.export_several(ids, tmp_path, is_forced=True)
+    assert len(forced.paths) == 3
 
 
 def test_the_ending_of_the_name_chooses_the_format(tmp_path):
