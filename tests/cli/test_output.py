@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from contextlib import redirect_stdout
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 
 import pytest
 from hypothesis import given
@@ -89,6 +89,16 @@ def test_a_stream_that_is_closed_from_the_start_does_no_harm(monkeypatch, stream
     monkeypatch.setattr(f"sys.{stream}", None)
     Output().print_text("x")
     Output().note("x")
+
+
+def test_a_stream_that_is_not_utf_8_gets_what_it_can_show_and_json_loses_nothing(monkeypatch):
+    stdout = TextIOWrapper(BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", stdout)
+    Output().print_text("café 日")
+    Output(is_json=True).print_json("café 日")
+    first, second = stdout.buffer.getvalue().splitlines()
+    assert first == b"caf? ?"
+    assert json.loads(second) == "café 日"
 
 
 def test_columns_fit_wide_characters_and_hostile_names():

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import pytest
-
 from lmchat.cli.server_variables import endpoints_of_variables, ollama_endpoint
 from lmchat.domain.product import Product
 
 
-@pytest.mark.parametrize(
-    ("host", "origin"),
-    [
+def test_ollama_is_expected_where_its_variable_says():
+    for host, origin in (
         ("", None),
         ("0.0.0.0", None),  # noqa: S104 - read, not bound to
         ("localhost", None),
@@ -24,16 +21,13 @@ from lmchat.domain.product import Product
         ("127.0.0.1:99999", None),
         ("no host:1", None),
         ("a:b", None),
-    ],
-)
-def test_ollama_is_expected_where_its_variable_says(host, origin):
-    endpoint = ollama_endpoint(host)
-    assert (endpoint and endpoint.origin) == origin
+    ):
+        endpoint = ollama_endpoint(host)
+        assert (endpoint and endpoint.origin) == origin, host
 
 
-@pytest.mark.parametrize(
-    ("environ", "origin"),
-    [
+def test_llama_cpp_is_expected_where_its_variables_say():
+    for environ, origin in (
         ({}, None),
         ({"LLAMA_ARG_PORT": "9090"}, "http://127.0.0.1:9090"),
         ({"LLAMA_ARG_HOST": "0.0.0.0", "LLAMA_ARG_PORT": "9090"}, "http://127.0.0.1:9090"),  # noqa: S104 - read, not bound to
@@ -43,22 +37,17 @@ def test_ollama_is_expected_where_its_variable_says(host, origin):
         ({"LLAMA_ARG_HOST": "gpu-box"}, None),
         ({"LLAMA_ARG_PORT": "-1"}, None),
         ({"LLAMA_ARG_PORT": "\u0669"}, None),
-    ],
-)
-def test_llama_cpp_is_expected_where_its_variables_say(environ, origin):
-    endpoint = endpoints_of_variables(environ).get(Product.LLAMA_CPP)
-    assert (endpoint and endpoint.origin) == origin
+    ):
+        endpoint = endpoints_of_variables(environ).get(Product.LLAMA_CPP)
+        assert (endpoint and endpoint.origin) == origin, environ
 
 
-@pytest.mark.parametrize(
-    ("host", "origin"),
-    [
+def test_lm_studio_is_expected_where_it_binds():
+    for host, origin in (
         ("", None),
         ("0.0.0.0", "http://127.0.0.1:1234"),  # noqa: S104 - read, not bound to
         ("127.0.0.2", "http://127.0.0.2:1234"),
         ("192.168.1.5", None),
-    ],
-)
-def test_lm_studio_is_expected_where_it_binds(host, origin):
-    endpoint = endpoints_of_variables({"LMS_SERVER_HOST": host}).get(Product.LM_STUDIO)
-    assert (endpoint and endpoint.origin) == origin
+    ):
+        endpoint = endpoints_of_variables({"LMS_SERVER_HOST": host}).get(Product.LM_STUDIO)
+        assert (endpoint and endpoint.origin) == origin, host
