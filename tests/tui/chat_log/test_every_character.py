@@ -24,6 +24,7 @@ from tests.support.chat_log_app import LogApp, answer, document_with, plain_page
 from tests.support.markdown_corpus import CORPUS, GIANTS, must_be_seen, solid
 from tests.support.proxy_calls import NAMES, reads
 
+pytestmark = pytest.mark.timeout(120)
 SHEET = Path(__file__).parents[2] / "support" / "markdown_sheet.md"
 SOUP = [
     *(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from rich.cells import cell_len
@@ -217,6 +217,7 @@ def test_numbers_and_names_that_grow_down_a_long_table_stay_whole():
 
 
 @given(st.text(alphabet="ab:/ ?#%+-=>@^{}|'\"(),.\u6f22\u00e9", max_size=40))
+@settings(deadline=None)
 def test_text_without_marks_is_what_the_parser_would_make_of_it(text):
     page = plain_page()
     made = "".join(part for part, _ in inline_spans(page, text, {}, Style.null()))
