@@ -465,3 +465,22 @@ async def test_what_a_long_source_promises_and_does_not_show_is_passed_over_eith
     assert len(set(places[:3])) == 3
     assert places[3] == places[0]
     assert log.finder.standing[1] == 3
+
+
+async def test_where_a_long_message_has_no_hit_below_the_next_is_gone_to_and_its_own_come_last(
+    pilot, log
+):
+    text = "\n\n".join(["needle", *(f"hay {n}" for n in range(100))])
+    await load(pilot, answer(text), answer("needle"))
+    log.scroll_to(y=50)
+    await pilot.pause()
+    log.finder.find("needle")
+    assert [log.finder.step(1)[0] for _ in range(3)] == [2, 1, 2]
+
+
+async def test_of_words_of_a_search_what_was_said_comes_before_what_was_thought(pilot, log):
+    message = answer("A fern.", thought="No fern?")
+    log.load([message])
+    log.finder.mark_words(message.message_id, ("fern",))
+    assert "No fern?" not in screen_text(log)
+    assert marked(log, "hit-now") == ["fern"]

@@ -9,6 +9,7 @@ from itertools import accumulate
 import pytest
 
 from lmchat.tui.widgets.chat_log.layout.block import Layout
+from lmchat.tui.widgets.chat_log.markdown.inline import completed
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from tests.support.chat_log_app import picture, pictures, plain_page, tail_of
 from tests.support.markdown_corpus import CORPUS
@@ -128,3 +129,54 @@ def test_no_mark_is_seen_that_will_be_gone(sentence):
     final = MARKS.findall(picture(tail_of(sentence), PAGE))
     for so_far, seen in pictures(sentence, PAGE):
         assert len(MARKS.findall(seen)) <= len(final), so_far
+
+
+@pytest.mark.parametrize(
+    ("half", "whole"),
+    [
+        ("a **b", "a **b**"),
+        ("a **b ", "a **b**"),
+        ("a **b*", "a **b**"),
+        ("a **", "a "),
+        ("***a*", "***a***"),
+        ("**a *b", "**a *b***"),
+        ("*a* b", "*a* b"),
+        ("`a", "`a`"),
+        ("`a` `", "`a` "),
+        ("``a `b", "``a `b``"),
+        ("[a", "[a"),
+        ("[a](htt", "a"),
+        ("see ![a](", "see a"),
+        ("- ~~a", "- ~~a~~"),
+        ("- ", "- "),
+        ("a\n-", "a"),
+        ("a\n==", "a"),
+        ("a\n``", "a"),
+        ("| a | b", "| a | b|\n|---|---|"),
+        ("| a | b |\n", "| a | b |\n|---|---|"),
+        ("| a | b |\n|:-", "| a | b |\n|:-|---|"),
+        ("| e-mail | name", "| e-mail | name|\n|---|---|"),
+        ("| a |\n|---|\n| **b", "| a |\n|---|\n| **b**"),
+        ("2 * 3", "2 * 3"),
+        ("2*3", "2*3"),
+        ("f(**k", "f(**k**"),
+        ("https://x.y/_a", "https://x.y/_a"),
+        (r"\*a", r"\*a"),
+        ("a\\", "a"),
+        (r"**a \\\ ".rstrip(), r"**a \\**"),
+        ("x[i][j", "x[i][j"),
+        ("f[i](x, y", "f[i](x, y"),
+        (r"\(a_1 *b", r"\\\(a\_1 \*b"),
+        (r"\(a *b\) **c", r"\(a *b\) **c**"),
+        (r"\(a" + " long" * 90, r"\(a" + " long" * 90),
+        (r"$\{a", r"$\\\{a"),
+        (r"$5, $\{a", r"$5, $\\\{a"),
+        (r"$5 **a", r"$5 **a**"),
+        (r"5$ or \{a", r"5$ or \{a"),
+        ("snake_case", "snake_case"),
+        ("**a" + " long" * 90, "**a" + " long" * 90),
+        ("", ""),
+    ],
+)
+def test_what_lacks_is_added(half, whole):
+    assert completed(half) == whole

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.tui.widgets.chat_log.blocks import CODE_LINES
+from lmchat.machine.lexer import colours_of
+from lmchat.tui.widgets.chat_log.blocks import CODE_LINES, Block, Kind
+from lmchat.tui.widgets.chat_log.layout.colours import Colours
 from tests.support.chat_log_app import (
     LogApp,
     answer,
@@ -18,6 +20,41 @@ from tests.support.programs import is_running, until
 
 pytestmark = pytest.mark.timeout(120)
 HANGING = '"' + "\\" * 60  # the lexer for fish needs exponential time
+
+
+def taken(colours):
+    """Let the lexers answer what waits first; return it with the blocks that waited."""
+    wanted = colours.newest_request
+    return wanted, colours.put(wanted, colours_of(*wanted)[1])
+
+
+def test_of_code_that_grows_only_the_newest_is_requested():
+    colours = Colours()
+    blocks = [Block(Kind.FENCE, text) for text in ("x", "x =", "x = 1")]
+    for colours.block in blocks:
+        colours.of("python", colours.block.source)
+    assert taken(colours) == (("python", "x = 1"), blocks)
+    assert colours.newest_request is None
+
+
+def test_code_without_colours_is_requested_once():
+    colours = Colours()
+    colours.of("python", "x")
+    colours.put(("python", "x"), None)
+    assert colours.of("python", "x") == b""
+    assert colours.newest_request is None
+
+
+def test_colours_of_so_much_code_stay_known():
+    colours = Colours()
+    texts = [f"# {number}" + "a" * 99_000 for number in range(6)]
+    for text in texts:
+        colours.of("python", text)
+        colours.put(("python", text), b"\1" * len(text))
+    assert colours.of("python", texts[-1])
+    assert colours.newest_request is None
+    colours.of("python", texts[0])
+    assert colours.newest_request == ("python", texts[0])
 
 
 def styles_of(log, words):
