@@ -1,4 +1,4 @@
-"""Files that are made to keep a program busy: texts and containers of about 400 kB each."""
+"""Files that are made to keep a program busy: texts and containers of about 300 kB each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-SIZE = 400_000
+SIZE = 300_000
 _LIMIT_S = 6  # at most half of it is needed, and many times as much in quadratic time
 _TICK = "`"
 
