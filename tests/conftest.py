@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
+
+from hypothesis import HealthCheck, settings
 
 os.environ.pop("TMUX", None)  # there other keys are shown
 os.environ["TZ"] = "UTC"  # pictures hold times of day
@@ -15,6 +18,11 @@ pytest_plugins = [
     "tests.support.hanging",
     "tests.support.real_server.fixtures",
 ]
+
+settings.register_profile(
+    "no limits of time", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("no limits of time")
 
 _ASKED_FOR = ("slow", "router")
 _LONGEST_NAME = 200  # of a case of a test, in characters
@@ -57,6 +65,13 @@ def pytest_collection_modifyitems(config, items):
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish():
+    """Pass over what was imported, and look for garbage seldom: a tenth of the work of all tests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _is_named(config):

@@ -162,21 +162,18 @@ async def test_a_server_that_goes_away_while_loading_is_told():
         await _find_target((candidate(Verdict.LOADING),), (candidate(Verdict.REFUSED),))
 
 
-@pytest.mark.parametrize(
-    ("verdict", "kind"),
-    [
+async def test_a_server_that_cannot_be_used_says_why():
+    for verdict, kind in [
         (Verdict.NEEDS_KEY, "auth"),
         (Verdict.KEY_REJECTED, "auth"),
         (Verdict.HOST_BLOCKED, "host_blocked"),
         (Verdict.NOT_AN_LLM, "not_an_llm"),
         (Verdict.SERVER_ERROR, "server_error"),
-    ],
-)
-async def test_a_server_that_cannot_be_used_says_why(verdict, kind):
-    with pytest.raises(ServerRejected) as caught:
-        await _find_target((candidate(verdict, is_own=True, next_step="Do this."),))
-    assert (caught.value.kind, caught.value.hint) == (kind, "Do this.")
-    assert caught.value.exit_code == 1
+    ]:
+        with pytest.raises(ServerRejected) as caught:
+            await _find_target((candidate(verdict, is_own=True, next_step="Do this."),))
+        assert (caught.value.kind, caught.value.hint) == (kind, "Do this.")
+        assert caught.value.exit_code == 1
 
 
 def test_a_stranger_on_a_known_port_does_not_hide_that_there_is_no_server():

@@ -8,20 +8,15 @@ import signal
 import sqlite3
 from contextlib import closing
 
-import psutil
 import pytest
 
-from tests.support.machine_speed import processor_limit_s
-from tests.support.programs import Cli, children_of, is_running, wait_until
-
-pytestmark = pytest.mark.timeout(60)
+from tests.support.programs import WAIT_S, Cli, children_of, is_running, wait_until
 
 TURNS = [
     {"role": "user", "content": "Which vegetables?"},
     {"role": "assistant", "content": "Lettuce."},
 ]
 CHATS = 25  # more than are read ahead
-ENDED_S = processor_limit_s(1.0)  # of processor time, since the machine may be busy
 
 
 @pytest.fixture
@@ -65,13 +60,9 @@ def saved_messages(cli):
 def test_a_signal_ends_a_long_import_at_once_and_keeps_whole_sessions(cli, long_file, number):
     program = cli.start("import", str(long_file))
     wait_until(lambda: saved_messages(cli) == CHATS * len(TURNS), "the chats are saved")
-    before_s = _processor_s(program.pid)
     children = children_of(program.pid)
     os.kill(program.pid, number)
-    _, status, usage = os.wait4(program.pid, 0)
-    program.returncode = os.waitstatus_to_exitcode(status)
-    assert program.returncode == 130
-    assert usage.ru_utime + usage.ru_stime - before_s < ENDED_S
+    assert program.wait(WAIT_S) == 130
     assert not any(map(is_running, children))
     with program:
         assert b"Which vegetables?" in program.stdout.read()
@@ -90,12 +81,8 @@ def test_a_signal_while_a_long_session_is_written_undoes_that_session_only(cli, 
     )
     program = cli.start("import", str(short), str(long))
     wait_until(lambda: _log_bytes(cli) > 100_000, "the long session is being written")
-    before_s = _processor_s(program.pid)
     os.kill(program.pid, signal.SIGTERM)
-    _, status, usage = os.wait4(program.pid, 0)
-    program.returncode = os.waitstatus_to_exitcode(status)
-    assert program.returncode == 130
-    assert usage.ru_utime + usage.ru_stime - before_s < ENDED_S
+    assert program.wait(WAIT_S) == 130
     with program:
         assert b"Which vegetables?" in program.stdout.read()
     (header,) = cli.json("sessions", "--json")["data"]
@@ -105,10 +92,3 @@ def test_a_signal_while_a_long_session_is_written_undoes_that_session_only(cli, 
 def _log_bytes(cli):
     path = cli.folder / "sessions.db-wal"
     return path.stat().st_size if path.exists() else 0
-
-
-def _processor_s(pid):
-    """Return the processor time of a process and of its children, which it waits for."""
-    processes = [psutil.Process(process_id) for process_id in (pid, *children_of(pid))]
-    times = [process.cpu_times() for process in processes]
-    return sum(cpu.user + cpu.system for cpu in times)

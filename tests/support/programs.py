@@ -21,7 +21,7 @@ from tests.support.pty_program import ROOT, clean_environment
 
 PYTHON = sys.executable
 LMCHAT = (PYTHON, "-m", "lmchat")
-WAIT_S = 15
+WAIT_S = 30
 
 
 def run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib.util
 import math
 import threading
@@ -245,20 +244,8 @@ def painted(_paint=Compositor.render_update) -> Iterator[None]:
 
 
 @contextmanager
-def seldom_collected() -> Iterator[None]:
-    """Pass over what was imported and look for garbage seldom: a quarter of the work of an app's start."""
-    usual = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
-    yield
-    gc.set_threshold(*usual)
-    gc.unfreeze()
-
-
-@contextmanager
 def shortened() -> Iterator[None]:
-    """Let pilots wait so, know what threads of pools are at, parse styles once, and collect seldom."""
+    """Let pilots wait so, know what threads of pools are at, and parse styles once."""
     made = thread._WorkItem.__init__
 
     def noted(item, *values, **more) -> None:
@@ -270,7 +257,6 @@ def shortened() -> Iterator[None]:
         patch.object(app, "wait_for_idle", wait_for_idle),
         patch.object(pilot, "wait_for_idle", wait_for_idle),
         patch.object(Stylesheet, "_parse_rules", parse_once),
-        seldom_collected(),
     ):
         yield
 

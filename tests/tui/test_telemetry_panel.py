@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 
-import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.event import RetryScheduled
@@ -107,11 +106,11 @@ async def test_details_go_first_where_the_screen_is_short():
     assert lines[-1] == "failed 1"
 
 
-@pytest.mark.parametrize("height", range(1, 40))
-def test_rows_never_exceed_the_height_and_begin_with_the_server(height):
-    rows = telemetry_rows(DOWN, 103.0, sections=SECTIONS, height=height)
-    assert 1 <= len(rows) <= height
-    assert rows[0].left[-1][0] == "LM Studio"
+def test_rows_never_exceed_the_height_and_begin_with_the_server():
+    for height in range(1, 40):
+        rows = telemetry_rows(DOWN, 103.0, sections=SECTIONS, height=height)
+        assert 1 <= len(rows) <= height
+        assert rows[0].left[-1][0] == "LM Studio"
 
 
 async def test_only_the_chosen_sections_are_shown_in_the_chosen_order():
@@ -204,9 +203,8 @@ def turn(**more) -> Turn:
     return replace(TURN, **more)
 
 
-@pytest.mark.parametrize(
-    ("value", "word"),
-    [
+def test_the_stage_is_told_in_a_word():
+    for value, word in [
         (turn(stage=Stage.WAITING), "waiting"),
         (turn(stage=Stage.QUEUED), "queued"),
         (turn(stage=Stage.LOADING, fraction=0.4), "loading 40\u00a0%"),
@@ -218,10 +216,8 @@ def turn(**more) -> Turn:
         (turn(stage=Stage.RETRYING, retry=RETRY), "retry 2/3 in 1.9\u00a0s"),
         (TURN.end(AnswerState.STOPPED, 105.0), "stopped"),
         (TURN.end(AnswerState.FAILED, 105.0), "failed"),
-    ],
-)
-def test_the_stage_is_told_in_a_word(value, word):
-    assert stage_words(value).word == word
+    ]:
+        assert stage_words(value).word == word
 
 
 BIG = replace(ANSWERING, context_tokens=120_000, context_limit=131_072, is_context_estimated=True)

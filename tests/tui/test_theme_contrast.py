@@ -31,12 +31,12 @@ def colours(theme) -> dict[str, str]:
     return theme.to_color_system().generate() | theme.variables
 
 
-@pytest.mark.parametrize("theme", [DARK, LIGHT], ids=lambda theme: theme.name)
-@pytest.mark.parametrize("ground", GROUNDS)
-@pytest.mark.parametrize("text", TEXT)
-def test_text_has_a_contrast_of_at_least_4_5_on_every_tint(theme, text, ground):
-    names = colours(theme)
-    assert contrast(Color.parse(names[text]), Color.parse(names[ground])) >= 4.5
+def test_text_has_a_contrast_of_at_least_4_5_on_every_tint():
+    for text in TEXT:
+        for ground in GROUNDS:
+            for theme in [DARK, LIGHT]:
+                names = colours(theme)
+                assert contrast(Color.parse(names[text]), Color.parse(names[ground])) >= 4.5
 
 
 def test_the_chosen_row_of_a_theme_of_textual_can_be_read():

@@ -157,9 +157,8 @@ def test_in_ascii_each_kind_is_as_high_and_has_no_other_sign():
         assert len(lines) == len(expected), text
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
+def test_emphasis_is_told_by_its_style():
+    for text, expected in [
         ("*a* **b** ~~c~~ `d`", [("a", "em"), ("b", "strong"), ("c", "s"), ("d", "code")]),
         ("***a***", [("a", "strong")]),
         ("**a *b* c**", [("a ", "strong"), ("b", "em"), (" c", "strong")]),
@@ -171,10 +170,8 @@ def test_in_ascii_each_kind_is_as_high_and_has_no_other_sign():
         ("**「重点」**的", [("「重点」", "strong")]),
         ("**注意:**请", [("注意:", "strong")]),
         ("这是**重点**内容", [("重点", "strong")]),
-    ],
-)
-def test_emphasis_is_told_by_its_style(text, expected):
-    assert [piece for piece in styled(text) if piece[1] not in ("base", "")] == expected
+    ]:
+        assert [piece for piece in styled(text) if piece[1] not in ("base", "")] == expected
 
 
 def test_no_line_of_what_is_nested_beyond_all_measure_is_lost_or_too_wide():
@@ -225,11 +222,9 @@ def test_text_without_marks_is_what_the_parser_would_make_of_it(text):
     assert made == parsed == text
 
 
-@pytest.mark.parametrize(
-    "info", ["python", "python:main.py", "{.python .numbered}", "python title=x", "Python"]
-)
-def test_the_language_of_a_fence_is_known_however_it_is_written(info):
-    assert ("def", "keyword") in styled(f"```{info}\ndef f(): pass\n```")
+def test_the_language_of_a_fence_is_known_however_it_is_written():
+    for info in ["python", "python:main.py", "{.python .numbered}", "python title=x", "Python"]:
+        assert ("def", "keyword") in styled(f"```{info}\ndef f(): pass\n```")
 
 
 DEFINITION = "[ref]: http://example.org"
@@ -261,9 +256,8 @@ def test_a_reference_is_a_link_wherever_its_definition_stands():
             assert found == ["http://example.org"], text
 
 
-@pytest.mark.parametrize(
-    ("text", "seen", "target"),
-    [
+def test_a_link_says_where_it_leads_and_only_pages_of_the_web_are_links():
+    for text, seen, target in [
         ("[a](http://b.example)", "a", "http://b.example"),
         ("[](http://b.example)", "http://b.example", "http://b.example"),
         ("<http://b.example>", "http://b.example", "http://b.example"),
@@ -297,21 +291,19 @@ def test_a_reference_is_a_link_wherever_its_definition_stands():
         ("`http://b.example`", "http://b.example", None),
         ('<p title="http://b.example/c">', '<p title="http://b.example/c">', "http://b.example/c"),
         ("<p>(http://b.example/c).", "<p>(http://b.example/c).", "http://b.example/c"),
-    ],
-)
-def test_a_link_says_where_it_leads_and_only_pages_of_the_web_are_links(text, seen, target):
-    lines = laid_out(tail_of(text), plain_page(90))
-    if seen is not None:
-        assert [shown(line).strip() for line in lines] == [seen]
-    else:
-        assert target in shown(lines[0])
-    targets = {
-        segment.style.meta.get("link")
-        for line in lines
-        for segment in line.segments
-        if segment.style
-    } - {None}
-    assert targets == ({target} if target else set())
+    ]:
+        lines = laid_out(tail_of(text), plain_page(90))
+        if seen is not None:
+            assert [shown(line).strip() for line in lines] == [seen]
+        else:
+            assert target in shown(lines[0])
+        targets = {
+            segment.style.meta.get("link")
+            for line in lines
+            for segment in line.segments
+            if segment.style
+        } - {None}
+        assert targets == ({target} if target else set())
 
 
 def test_links_are_found_in_order_each_once_with_their_words():

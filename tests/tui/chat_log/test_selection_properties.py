@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 
-import pytest
-
 from lmchat.domain.session import MessagePath
 from lmchat.tui.widgets.chat_log.anchor import anchor_in_text, unwrapped_text
 from lmchat.tui.widgets.chat_log.copying import copied
@@ -83,18 +81,20 @@ def shown(document, selected):
     return "".join(texts)
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_what_is_copied_holds_what_is_marked_in_its_order_and_parts_cover_the_whole(seed):
-    chance = random.Random(seed)  # noqa: S311 - not a secret
-    document, _ = talk(chance)
-    for _ in range(6):
-        first, second, third = random_places(chance, document, 3)
-        parts = [between(first, second), between(second, third)]
-        for selected in (*parts, between(first, third)):
-            assert is_within(solid(shown(document, selected)), solid(copied(document, selected)))
-        joined = solid("".join(shown(document, part) for part in parts))
-        assert joined == solid(shown(document, between(first, third)))
-        assert is_within(joined, solid("".join(copied(document, part) for part in parts)))
+def test_what_is_copied_holds_what_is_marked_in_its_order_and_parts_cover_the_whole():
+    for seed in range(8):
+        chance = random.Random(seed)  # noqa: S311 - not a secret
+        document, _ = talk(chance)
+        for _ in range(6):
+            first, second, third = random_places(chance, document, 3)
+            parts = [between(first, second), between(second, third)]
+            for selected in (*parts, between(first, third)):
+                assert is_within(
+                    solid(shown(document, selected)), solid(copied(document, selected))
+                )
+            joined = solid("".join(shown(document, part) for part in parts))
+            assert joined == solid(shown(document, between(first, third)))
+            assert is_within(joined, solid("".join(copied(document, part) for part in parts)))
 
 
 async def test_the_cells_that_are_marked_are_those_that_are_copied():

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 
-import pytest
-
 from lmchat.tui.widgets.chat_log.entry import ASKS, Entry
 from tests.support.chat_log_app import call, document_with, plain_page
 
@@ -29,25 +27,23 @@ def words_of(line):
     return "".join(segment.text for segment in line.segments)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "is_exact"),
-    [
+def test_a_folded_card_tells_how_many_rows_it_hides():
+    for arguments, is_exact in [
         (json.dumps({"path": "a.md", "rows": list(range(20))}), True),
         (json.dumps({"text": "word " * 700}), True),
         (json.dumps({"text": "word " * 2_000}), False),
         ("a\n" * 900, False),
         ("[" * 500 + "]" * 500, True),
-    ],
-    ids=["list", "string", "long string", "many lines", "deep"],
-)
-def test_a_folded_card_tells_how_many_rows_it_hides(arguments, is_exact):
-    folded, unfolded = card(arguments, is_folded=True), card(arguments, is_folded=False)
-    row = next(index for index, line in enumerate(folded) if HIDDEN.search(words_of(line)))
-    assert [words_of(line) for line in folded[:row]] == [words_of(line) for line in unfolded[:row]]
-    found = HIDDEN.search(words_of(folded[row]))
-    told, hidden = int(found[1].replace(",", "")), len(unfolded) - row - 1
-    assert found[2] == ("" if is_exact else "+")
-    assert told == hidden if is_exact else 40 < told <= hidden
+    ]:
+        folded, unfolded = card(arguments, is_folded=True), card(arguments, is_folded=False)
+        row = next(index for index, line in enumerate(folded) if HIDDEN.search(words_of(line)))
+        assert [words_of(line) for line in folded[:row]] == [
+            words_of(line) for line in unfolded[:row]
+        ]
+        found = HIDDEN.search(words_of(folded[row]))
+        told, hidden = int(found[1].replace(",", "")), len(unfolded) - row - 1
+        assert found[2] == ("" if is_exact else "+")
+        assert told == hidden if is_exact else 40 < told <= hidden
 
 
 def test_a_short_card_looks_the_same_folded_and_unfolded():
@@ -68,9 +64,8 @@ def test_an_unfolded_card_shows_the_whole_text():
     assert "files/read" in words_of(shown[-1])
 
 
-@pytest.mark.parametrize(
-    ("result", "is_indented"),
-    [
+def test_json_is_indented_unless_it_would_become_much_longer():
+    for result, is_indented in [
         ('{"a": [1, {"b": null}]}', True),
         (json.dumps([{"path": "a", "rows": [[1, 2], [3, 4]]}] * 500), True),
         ("[" * 20 + "]" * 20, True),
@@ -78,13 +73,10 @@ def test_an_unfolded_card_shows_the_whole_text():
         (json.dumps(["word"] * 20_000), False),
         ("[" + "1" * 5_000 + "]", False),
         ('"text"', False),
-    ],
-    ids=["small", "rows", "short and deep", "deep", "long", "large number", "string"],
-)
-def test_json_is_indented_unless_it_would_become_much_longer(result, is_indented):
-    document = document_with(Entry(call(result=result), is_folded=False), plain_page(60))
-    texts = [line.text for line in lines_of(document)]
-    rest = texts[texts.index("result") + 1 :]
-    shown = json.dumps(json.loads(result), indent=2).split("\n") if is_indented else [result]
-    assert "".join(rest) == "".join(shown)
-    assert len(rest) > 1 or not is_indented
+    ]:
+        document = document_with(Entry(call(result=result), is_folded=False), plain_page(60))
+        texts = [line.text for line in lines_of(document)]
+        rest = texts[texts.index("result") + 1 :]
+        shown = json.dumps(json.loads(result), indent=2).split("\n") if is_indented else [result]
+        assert "".join(rest) == "".join(shown)
+        assert len(rest) > 1 or not is_indented

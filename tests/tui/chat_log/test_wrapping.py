@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -60,9 +59,8 @@ def test_the_lines_are_the_text_fit_and_cut_no_grapheme(pieces, width):
     assert set(wrap_points(text, width)) <= set(edges(pieces))
 
 
-@pytest.mark.parametrize(
-    ("text", "width", "expected"),
-    [
+def test_texts_break_where_a_reader_expects_it():
+    for text, width, expected in [
         ("one two three", 8, ["one two ", "three"]),
         ("abcdefgh", 3, ["abc", "def", "gh"]),
         ("  indented", 4, ["  in", "dent", "ed"]),
@@ -78,7 +76,5 @@ def test_the_lines_are_the_text_fit_and_cut_no_grapheme(pieces, width):
         ("第一（二）三", 6, ["第一", "（二）", "三"]),  # noqa: RUF001 - such brackets are meant
         ("한국어 낱말", 8, ["한국어 ", "낱말"]),
         ("\U0001f1e9\U0001f1ea" * 3, 3, ["\U0001f1e9\U0001f1ea"] * 3),
-    ],
-)
-def test_texts_break_where_a_reader_expects_it(text, width, expected):
-    assert lines(text, width) == expected
+    ]:
+        assert lines(text, width) == expected
