@@ -19,6 +19,7 @@ from tests.support.chat_log_app import (
     streaming,
     talk,
 )
+from tests.support.programs import until
 
 NUMBERED = " ".join(f"word{number}" for number in range(3_000))
 CODE = "```python\n" + "\n".join(f"line_{n} = {'x' * (n % 90)}" for n in range(600)) + "\n```"
@@ -36,6 +37,7 @@ async def log(pilot):
 
 async def resize(pilot, *size):
     await pilot.resize_terminal(*size)
+    await until(lambda: pilot.app.size == size, f"the size {size}")
     await pilot.pause()
 
 
