@@ -97,3 +97,4 @@ def test_programs_of_the_user_get_no_key_that_lmchat_sends(cli, server, tmp_path
             assert [name for name in _KEYS if name in text] == []
             told.unlink()
             screen.type("\x1b")
+            screen.wait_quiet(0.2)  # or it would be Alt with the next key

@@ -6,7 +6,14 @@ import pytest
 
 from lmchat.domain.message import AnswerState
 from tests.benchmarks.texts import mixed
-from tests.support.lmchat_screen import WIDE, LMChatScreen, answers, configure, ready_screen
+from tests.support.lmchat_screen import (
+    WIDE,
+    LMChatScreen,
+    answers,
+    configure,
+    ready_screen,
+    stored_titles,
+)
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Pause, finish, sse
 
@@ -54,5 +61,5 @@ def test_pieces_add_up_to_the_whole_screen(tmp_path, server):
 
 
 def is_complete(home, count: int) -> bool:
-    found = answers(home)
+    found = answers(home) if stored_titles(home) else []
     return len(found) == count and found[-1].state is AnswerState.COMPLETE
