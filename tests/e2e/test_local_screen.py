@@ -10,6 +10,7 @@ from tests.support.engine_home import engines_of, only_from, place_demo, with_li
 from tests.support.lmchat_screen import LONG_PROMPT, STEADY, LMChatScreen, answers, configure
 from tests.support.programs import is_running, wait_until
 from tests.support.pty_program import clean_environment
+from tests.support.real_server.prepare import model_file
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(120)]
 
@@ -50,7 +51,7 @@ def test_from_an_empty_home_to_the_first_answer(tmp_path):
         wait_until(lambda: not is_running(child), "the engine ends with the chat")
 
 
-def test_the_engine_outlives_ctrl_c_and_a_stop(tmp_path):
+def test_the_engine_outlives_ctrl_c_and_a_stop_and_the_picker_serves_another_file(tmp_path):
     configure(tmp_path, STEADY + LOCAL)
     place_demo(tmp_path / "lmchat")
     with LMChatScreen(tmp_path, "", "--local", env=environment(tmp_path)) as screen:
@@ -70,3 +71,17 @@ def test_the_engine_outlives_ctrl_c_and_a_stop(tmp_path):
         screen.ask("Say hello.")
         screen.wait_until(lambda: len(said(tmp_path)) == 2, "the next answer", SLOW_S)
         assert engines_of(tmp_path) == [first]
+
+        (address,) = set(re.findall(r"127\.0\.0\.1:\d+", screen.text))
+        folder = tmp_path / ".lmstudio" / "models"
+        folder.mkdir(parents=True)
+        (folder / "other.gguf").write_bytes(model_file().read_bytes())
+        screen.type("\x0f", sees="other")
+        screen.type("other", sees="1 of 2")
+        screen.type("\r")
+        screen.wait_for(re.compile(r"● other · built-in"), SLOW_S)
+        wait_until(lambda: not is_running(first), "the first child is gone")
+        assert address in screen.text
+        screen.ask("Say hello.")
+        screen.wait_until(lambda: len(said(tmp_path)) == 3, "its answer", SLOW_S)
+        assert answers(tmp_path)[-1].model == "other"
