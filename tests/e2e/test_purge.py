@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.storage.test_purging import left, secret
 from tests.support.lmchat_screen import ready_screen, stored_titles
 from tests.support.programs import Inside
+from tests.support.rare_letters import left, secret
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import DONE, finish, sse
 

@@ -11,21 +11,14 @@ import pytest
 
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.machine.shell_command import MAX_OUTPUT_BYTES, ShellCommand
-from tests.support.programs import PYTHON, is_running, start, until
+from tests.support.programs import PYTHON, SH, is_running, ran, start, until
 
-SH = {**os.environ, "SHELL": "/bin/sh"}
 _STUBBORN = "trap '' TERM; echo $$; while :; do sleep 600; done"
 _STARTER = """
 import asyncio, os, sys
 from lmchat.machine.shell_command import ShellCommand
 asyncio.run(ShellCommand(sys.argv[1], os.environ).run())
 """
-
-
-async def ran(text: str, *, environ=SH, time_limit_s: float = 60.0) -> ShellCommand:
-    command = ShellCommand(text, environ, time_limit_s)
-    await command.run()
-    return command
 
 
 def printed(command: ShellCommand) -> str:

@@ -5,7 +5,7 @@ from lmchat.services.command_output import (
     output_as_prompt_text,
     output_attachment,
 )
-from tests.machine.test_shell_command import ran
+from tests.support.programs import ran
 
 
 async def transcript(text: str) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from tempfile import TemporaryFile
 from unittest.mock import patch
 
 from lmchat.__main__ import main
+from lmchat.machine.shell_command import ShellCommand
 from tests.support.pty_program import ROOT, clean_environment
 
 PYTHON = sys.executable
@@ -158,6 +159,16 @@ def write_tools(cli: Cli, text: str = FUNCTIONS, config: str = "") -> None:
     """Give a user functions that a model may call."""
     cli.configure(config)
     (cli.folder / "tools.py").write_text(text)
+
+
+SH = {**os.environ, "SHELL": "/bin/sh"}
+
+
+async def ran(text: str, *, environ=SH, time_limit_s: float = 60.0) -> ShellCommand:
+    """Run a shell command as a prompt with `!` does, to its end."""
+    command = ShellCommand(text, environ, time_limit_s)
+    await command.run()
+    return command
 
 
 _LOOK_S = 0.01

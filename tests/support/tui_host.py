@@ -146,6 +146,21 @@ def screen_text(app: App) -> str:
     return text.replace("\u00a0", " ")
 
 
+_KEYS = dict(
+    zip(
+        "\x7f\x15<^\x17\t\r",
+        ["backspace", "ctrl+u", "left", "home", "ctrl+w", "tab", "enter"],
+        strict=True,
+    )
+)
+
+
+async def type_at_once(app: App[None], text: str) -> None:
+    """Post all keys before the app has a turn, as one read of the terminal does."""
+    for char in text:
+        app.post_message(events.Key(_KEYS.get(char, char), None if char in _KEYS else char))
+
+
 class ChatLike(Screen[None]):
     BINDINGS = bindings(Scope.CHAT)
     AUTO_FOCUS = "PromptInput"

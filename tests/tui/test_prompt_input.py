@@ -8,8 +8,7 @@ from textual.widgets import Input
 from lmchat.tui.commands import COMMANDS
 from lmchat.tui.widgets.prompt import Pill
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.tui_host import PromptApp, drawn, screen_text
-from tests.tui.test_quirks_typing import type_at_once
+from tests.support.tui_host import PromptApp, drawn, screen_text, type_at_once
 
 HISTORY = ("newest", "two\nlines", "oldest")
 

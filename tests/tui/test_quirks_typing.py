@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from textual import events
 from textual.app import App, ComposeResult
 from textual.widgets import Input, TextArea
 
 from lmchat.tui.quirks.keys import run_own_binding
 from lmchat.tui.widgets.field import TextLine
 from lmchat.tui.widgets.prompt_input import PromptInput
-
-_KEYS = dict(
-    zip(
-        "\x7f\x15<^\x17\t\r",
-        ["backspace", "ctrl+u", "left", "home", "ctrl+w", "tab", "enter"],
-        strict=True,
-    )
-)
+from tests.support.tui_host import type_at_once
 
 
 class Inputs(App[None]):
     def compose(self) -> ComposeResult:
         yield PromptInput()
         yield TextLine()
-
-
-async def type_at_once(app: App[None], text: str) -> None:
-    """Post all keys before the app has a turn, as one read of the terminal does."""
-    for char in text:
-        app.post_message(events.Key(_KEYS.get(char, char), None if char in _KEYS else char))
 
 
 async def test_a_burst_of_keys_is_taken_in_order():
