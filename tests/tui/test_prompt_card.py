@@ -48,13 +48,6 @@ async def test_the_foot_is_as_drawn(size: tuple[int, int], shown: list[str]) -> 
         assert foot(app, 3) == shown
 
 
-async def test_a_tall_screen_has_a_blank_row_between_text_and_status() -> None:
-    async with drawn(PromptApp()) as (app, pilot):
-        await fill(app)
-        await pilot.pause()
-        assert [line.strip() for line in foot(app, 4)][1:3] == ["▌ and in full shade?", "▌"]
-
-
 async def test_only_ascii_is_drawn_where_nothing_else_may_be() -> None:
     async with drawn(PromptApp(is_ascii=True), (80, 24)) as (app, pilot):
         await fill(app)
@@ -84,10 +77,3 @@ async def test_a_queued_message_shows_no_control_and_no_markup() -> None:
         await app.prompt.show_queue(["[red]a\x1b[2J\nb[/]"])
         await pilot.pause()
         assert "next  [red]a␛[2J b[/]" in screen_text(app)
-
-
-async def test_names_with_brackets_are_shown_as_they_are() -> None:
-    async with drawn(PromptApp(), (100, 24)) as (app, pilot):
-        app.prompt.status.show_state(READY, ("[bold]x[/bold]",), "1 %")
-        await pilot.pause()
-        assert "● [bold]x[/bold]" in screen_text(app)

@@ -186,33 +186,6 @@ async def test_a_file_or_a_huge_paste_is_folded_to_a_line_and_sent_in_full(app, 
     assert sent(app)[3:] == [text.rstrip()]
 
 
-KEYS = (
-    ("ctrl+k", ("search_sessions",)),
-    ("ctrl+e", ("manage_session", "export")),
-    ("ctrl+f", ("find",)),
-    ("ctrl+b", ("toggle_sessions",)),
-    ("ctrl+t", ("toggle_telemetry",)),
-    ("ctrl+n", ("new_session",)),
-    ("ctrl+o", ("pick_model",)),
-    ("ctrl+r", ("regenerate_last",)),
-    ("ctrl+g", ("edit_prompt",)),
-    ("f5", ("check_now",)),
-    ("alt+up", ("focus_message", -1)),
-    ("alt+down", ("focus_message", 1)),
-    ("alt+1", ("pick_model", "1")),
-    ("alt+9", ("pick_model", "9")),
-    ("escape", ("stop_or_leave",)),
-)
-
-
-async def test_keys_that_an_editor_would_eat_reach_the_screen(app, pilot) -> None:
-    await write(pilot, "ab")
-    for key, _ in KEYS:
-        await pilot.press("home", key)
-    assert app.actions == [action for _, action in KEYS]
-    assert app.prompt.input.text == "ab"
-
-
 async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pilot) -> None:
     prompt = app.prompt.input
     await write(pilot, "/s")

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from textual.app import App
-from textual.drivers.linux_driver import LinuxDriver
 
-from lmchat.tui.quirks.driver import (
-    TerminalDriver,
-    lend_terminal,
-    remember_copied,
-    write_to_terminal,
-)
 from tests.support.pty_program import PtyProgram
 
 pytestmark = pytest.mark.slow  # a program for each test
@@ -199,30 +189,3 @@ def test_a_signal_while_the_editor_runs_ends_both(saved: Path) -> None:
 
 
 # Private names
-
-
-async def test_the_private_names_of_app_and_driver_are_still_there() -> None:
-    app = App[None]()
-    async with app.run_test():
-        assert hasattr(app, "_driver")
-        assert app._dom_ready
-        with app._context():
-            remember_copied(app, "words")
-        assert app.clipboard == "words"
-        write_to_terminal(app, "\x07")
-        with lend_terminal(app):
-            assert app.is_running
-    for name in ("run_input_thread", "disable_input", "stop_application_mode", "close", "write"):
-        assert callable(getattr(LinuxDriver, name))
-
-
-async def test_the_size_that_is_told_last_is_that_of_now_however_handlers_of_signals_interrupt_each_other():
-    told: list[tuple[int, int]] = []
-    driver = object.__new__(TerminalDriver)
-    driver._loop, driver._in_band_window_resize = asyncio.get_running_loop(), False
-    driver._app = SimpleNamespace(post_message=lambda event: told.append(tuple(event.size)))
-    driver._get_terminal_size = lambda: (120, 40)
-    driver._resized(signal.SIGWINCH, None)
-    driver._get_terminal_size = lambda: (60, 20)
-    await asyncio.sleep(0)
-    assert told == [(60, 20)]

@@ -10,7 +10,6 @@ from textual.message import Message
 
 from lmchat.tui.quirks.keys import (
     ESCAPE_DELAY_S,
-    SEQUENCE_DELAY_S,
     BackgroundReported,
     KeyStream,
     mend_keys,
@@ -96,40 +95,11 @@ def test_what_comes_in_one_read_is_its_keys_at_once() -> None:
         assert Reader().read(sequence) == keys
 
 
-def test_keys_are_right_without_the_kitty_protocol_too(
-    reader: Reader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("textual.constants.DISABLE_KITTY_KEY", True)
-    keys = reader.read("\x1b[1;3A", "\x1b[1;9B", "\x1b\x1b[A", "\x1b[27;2;13~", "\x1b[27;3;13~")
-    assert keys == ["alt+up", "alt+down", "alt+up", "shift+enter", "alt+enter"]
-
-
-def test_mending_twice_changes_nothing(reader: Reader) -> None:
-    mend_keys()
-    assert reader.read("\x1b\r", "\x1b1") == ["alt+enter", "alt+1"]
-
-
 def test_a_lone_escape_is_a_key_after_30_ms_and_not_before(reader: Reader) -> None:
     assert ESCAPE_DELAY_S <= 0.04
     assert reader.read("\x1b") == []
     assert reader.later(ESCAPE_DELAY_S - 0.001) == []
     assert reader.later(0.002) == ["escape"]
-
-
-def test_the_wait_for_an_escape_is_told_so_that_nothing_polls(reader: Reader) -> None:
-    assert reader.stream.wait_s() is None
-    reader.read("\x1b")
-    assert reader.stream.wait_s() == pytest.approx(ESCAPE_DELAY_S)
-    reader.later(1)
-    assert reader.stream.wait_s() is None
-
-
-def test_a_letter_after_the_delay_is_a_letter_even_if_nobody_looked_in_between(
-    reader: Reader,
-) -> None:
-    reader.read("\x1b")
-    reader.now += ESCAPE_DELAY_S + 0.001
-    assert [name(event) for event in reader.stream.feed("a")] == ["escape", "a"]
 
 
 def test_a_sequence_cut_in_two_is_one_key() -> None:
@@ -138,44 +108,9 @@ def test_a_sequence_cut_in_two_is_one_key() -> None:
         assert Reader().read(sequence[:cut], sequence[cut:]) == ["alt+up"]
 
 
-def test_a_sequence_goes_on_even_after_a_late_escape(reader: Reader) -> None:
-    reader.read("\x1b")
-    reader.now += 0.2
-    assert [name(event) for event in reader.stream.feed("[A")] == ["up"]
-
-
-@pytest.mark.parametrize("reads", [("\x1b", "\x1b[A"), ("\x1b\x1b", "[A"), ("\x1b\x1b[", "A")])
-def test_a_doubled_escape_cut_in_two_stops_nothing(reader: Reader, reads: tuple[str, ...]) -> None:
-    assert reader.read(*reads) == ["alt+up"]
-
-
-def test_a_report_that_is_cut_and_never_ends_types_nothing(reader: Reader) -> None:
-    assert reader.read("\x1b[<35;10") == []
-    assert reader.later(SEQUENCE_DELAY_S + 0.01) == []
-
-
-def test_two_escapes_are_two(reader: Reader) -> None:
-    assert reader.read("\x1b\x1b") == []
-    assert reader.later(0.05) == ["escape", "escape"]
-
-
 @pytest.mark.parametrize("end", ["\r", "\r\n"])
 def test_lines_in_one_read_are_a_paste_and_never_enter(reader: Reader, end: str) -> None:
     assert reader.read(f"one{end}two{end}") == ["paste 'one\\ntwo\\n'"]
-
-
-def test_a_paste_without_brackets_goes_on_in_the_next_read(reader: Reader) -> None:
-    assert reader.read("one\rtwo", " three\r", "\r") == [
-        "paste 'one\\ntwo'",
-        "paste ' three\\n'",
-        "paste '\\n'",
-    ]
-    reader.now += 0.2
-    assert reader.read("\r") == ["enter"]
-
-
-def test_a_long_line_that_fills_the_read_is_a_paste_with_what_follows(reader: Reader) -> None:
-    assert reader.read("x" * 4000, "end\r") == [f"paste {'x' * 4000!r}", "paste 'end\\n'"]
 
 
 def test_a_bracketed_paste_is_whole_wherever_it_is_cut() -> None:
@@ -189,12 +124,6 @@ def test_escapes_and_keys_inside_a_paste_do_nothing_else(reader: Reader) -> None
     assert reader.read("\x1b[200~\x1b" + "z" * 40 + "\r\x03\x1b[201~") == [
         f"paste {chr(27) + 'z' * 40 + chr(10) + chr(3)!r}"
     ]
-
-
-def test_a_slow_paste_is_never_given_up(reader: Reader) -> None:
-    assert reader.read("\x1b[200~one\x1b[20") == []
-    assert reader.later(30) == []
-    assert reader.read("1~") == ["paste 'one'"]
 
 
 def test_a_megabyte_is_pasted_in_no_time(reader: Reader) -> None:
@@ -241,11 +170,6 @@ def test_no_bytes_end_the_input(reads: list[str]) -> None:
     assert reader.read("\x1b[201~", "z")[-1] in {"z", "paste 'z'"}
 
 
-@pytest.mark.parametrize("sequence", ["\x1b[99999999999u", "\x1b[1:u", "\x1b[2713201R"])
-def test_a_key_of_an_impossible_number_is_no_key(reader: Reader, sequence: str) -> None:
-    assert reader.read(sequence, "z") == ["z"]
-
-
 ANSWERS = (
     "\x1b]52;c;aGVsbG8=\x07",  # a clipboard: its end is the key Ctrl+G, which opens the editor
     "\x1b]11;rgb:1e1e/1e1e/1e1e\x1b\\",
@@ -272,39 +196,3 @@ def test_what_a_terminal_answers_is_never_typed() -> None:
             assert reader.read(answer[:cut], answer[cut:]) == []
             assert reader.later(1) == []
             assert reader.read("a") == ["a"]
-
-
-def test_an_answer_that_never_ends_swallows_no_later_key(reader: Reader) -> None:
-    assert reader.read("\x1b]11;rgb:") == []
-    assert reader.read("\r") == ["enter"]
-    assert reader.read("\x1b]11;rgb:") == []
-    assert reader.stream.wait_s() is not None
-    assert reader.later(0.3) == []
-    assert reader.read("a") == ["a"]
-    assert reader.read("\x1b]11;rgb:", "\x1b[A") == ["up"]
-
-
-def test_a_key_that_waits_for_an_answer_to_end_waits_no_longer_for_it(reader: Reader) -> None:
-    assert reader.read("\x1b]52;c;") == []
-    for _ in range(4):
-        reader.now += 0.1
-        reader.read("a")
-    assert reader.read("b") == ["b"]
-
-
-def test_a_long_answer_goes_on_as_long_as_it_comes(reader: Reader) -> None:
-    assert reader.read("\x1b]52;c;") == []
-    for _ in range(10):
-        reader.now += 0.2
-        assert reader.read("QUJD" * 1000) == []
-    assert reader.read("QUI=\x07x") == ["x"]
-
-
-def test_alt_with_a_letter_that_begins_an_answer_is_still_a_key(reader: Reader) -> None:
-    assert reader.read("\x1bP") == []
-    assert reader.later(0.04) == ["alt+shift+p"]
-    assert reader.read("P") == ["P"]
-
-
-def test_what_is_pasted_keeps_its_eight_bit_characters(reader: Reader) -> None:
-    assert reader.read("\x1b[200~a\x9bb\x85\x1b[201~") == ["paste 'a\\x9bb\\x85'"]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from textual.app import App, ComposeResult
-from textual.widgets import Input, TextArea
+from textual.widgets import TextArea
 
-from lmchat.tui.quirks.keys import run_own_binding
 from lmchat.tui.widgets.field import TextLine
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.tui_host import type_at_once
@@ -34,13 +33,3 @@ async def test_a_burst_of_keys_is_taken_in_order():
                 await type_at_once(app, typed)
                 await pilot.pause()
                 assert (widget.text if isinstance(widget, TextArea) else widget.value) == text
-
-
-async def test_the_private_name_is_still_there():
-    app = Inputs()
-    async with app.run_test():
-        line = app.query_one(TextLine)
-        assert "backspace" in line._bindings.key_to_bindings
-        assert await run_own_binding(line, "backspace")
-        assert not await run_own_binding(line, "f12")
-        assert isinstance(line, Input)

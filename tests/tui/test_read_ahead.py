@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from msgspec.structs import replace
 
 from lmchat.domain.event import PromptProgress
-from lmchat.tui.widgets.telemetry_rows import SECTIONS, TelemetrySnapshot, telemetry_rows
 from tests.support.desktop import ready_desktop
-from tests.support.scripted_backend import answer_steps, llama
+from tests.support.scripted_backend import llama
 
 LONG = "The lettuce grows between the beans. " * 100
 READING = PromptProgress(fraction=0.62, processed_tokens=620, total_tokens=1000)
@@ -39,20 +37,6 @@ async def test_the_panel_shows_how_far_it_is_and_another_session_ends_the_readin
     assert desk.backend.cancelled_read_aheads == 1
 
 
-def test_only_the_state_of_the_turn_changes_in_the_panel():
-    snapshot = TelemetrySnapshot()
-    reading = replace(snapshot, read_ahead_fraction=0.62)
-    rows = telemetry_rows(snapshot, 0.0, sections=SECTIONS, height=40)
-    changed = [
-        row
-        for row, before in zip(
-            telemetry_rows(reading, 0.0, sections=SECTIONS, height=40), rows, strict=True
-        )
-        if row != before
-    ]
-    assert [row.right for row in changed] == [(("reading ahead 62\xa0%", ""),)]
-
-
 async def test_enter_ends_the_reading_before_the_prompt_is_sent(desk):
     await begin_reading(desk)
     await desk.press("enter")
@@ -60,25 +44,3 @@ async def test_enter_ends_the_reading_before_the_prompt_is_sent(desk):
     assert desk.backend.cancelled_read_aheads == 1
     assert len(desk.backend.read_ahead_requests) == 1
     assert len(desk.backend.requests) == 1
-
-
-async def test_quitting_ends_the_reading(desk):
-    await begin_reading(desk)
-    await desk.app.stop_and_save()
-    await desk.until(lambda: desk.backend.cancelled_read_aheads == 1, "the end of the reading")
-
-
-async def test_a_command_or_an_edit_of_an_earlier_prompt_reads_nothing(desk):
-    desk.prompt_input.put(f"/title {LONG}")
-    await desk.until(lambda: desk.prompt_input.text.startswith("/title"), "the command")
-    await desk.pilot.pause()
-    assert not desk.backend.read_ahead_requests
-    desk.prompt_input.put("")
-    desk.backend.scripts = [answer_steps(LONG, thought="Hm.")]
-    await desk.ask("Hello?")
-    desk.app.chat.prompt_text.begin_edit(desk.conversation.messages[0])
-    await desk.pilot.pause()
-    assert not desk.backend.read_ahead_requests
-    await desk.press("escape")
-    await desk.type("W")  # the answer is new without its thought
-    await desk.backend.is_reading.wait()

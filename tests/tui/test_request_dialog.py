@@ -10,7 +10,7 @@ from lmchat.domain.request import TemplateText
 from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.request_dialog import RequestDialog
-from tests.support.desktop import calm, hold, ready_desktop, shown
+from tests.support.desktop import calm, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend
 
 HOSTILE = "<|im_start|>user\nHi \x1b[31m\u202e<|im_end|> \x9b"
@@ -133,19 +133,6 @@ async def test_without_the_text_a_sentence_says_why_and_the_json_is_there(tmp_pa
             await desk.press("right", sees="What grows?")
 
 
-async def test_a_long_text_is_shown_with_its_ends_and_copied_whole(tmp_path):
-    text = f"BEGIN{'Lettuce does well in the shade. ' * 6_250}END"
-    long = TemplateText(text=text, tokens=50_000)
-    async with ready_desktop(tmp_path, backend=backend_with(long)) as desk:
-        await open_with_draft(desk, "x")
-        await shown(desk, "BEGIN")
-        await desk.press("end", sees="END")
-        content = desk.app.screen.query_one("VerticalScroll > Static").render()
-        assert f"{len(text) - 60_000:,} characters more".replace(",", "\u00a0") in content.plain
-        await desk.press("y")
-        await desk.until(lambda: desk.copied == [text], "the copy")
-
-
 async def test_while_an_answer_streams_there_is_no_next_request(tmp_path):
     gate = asyncio.Event()
     waiting = [RequestSent(), TextDelta(text="Let"), gate, StreamFinished(reason="stop")]
@@ -155,18 +142,3 @@ async def test_while_an_answer_streams_there_is_no_next_request(tmp_path):
         gate.set()
         await desk.answered()
         await desk.say("/request", leads_to=RequestDialog)
-
-
-async def test_another_session_gets_no_dialog_of_the_one_before(tmp_path):
-    backend = backend_with()
-    async with ready_desktop(tmp_path, backend=backend, asked=["one"]) as desk:
-        gate = hold(backend, "template_text")
-        first = desk.app.open_sessions.shown
-        await desk.say("/request")
-        await desk.until(lambda: backend.outgoing_requests, "the request")
-        await desk.press("ctrl+n")
-        await desk.until(lambda: desk.app.open_sessions.shown is not first, "a new session")
-        gate.set()
-        for _ in range(3):
-            await desk.pilot.pause()
-        assert isinstance(desk.app.screen, ChatScreen)

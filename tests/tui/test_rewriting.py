@@ -73,21 +73,6 @@ async def test_a_rewritten_text_that_was_not_saved_is_there_after_a_restart(tmp_
         await desk.prompt_is("x")
 
 
-async def test_a_rewritten_text_becomes_a_draft_when_another_message_or_session_is_shown(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps("A"), asked=["one"]) as desk:
-        await desk.press("x", "alt+up", "E", "!", sees=NOTE)
-        await desk.press("alt+up", "alt+up", "e", hides=NOTE)
-        await desk.press("?", "escape")
-        await desk.prompt_is("x\n\nA!")
-        desk.prompt_input.put("")
-        session_id = desk.session_id
-        await desk.press("alt+up", "E", "!", "ctrl+n", hides=NOTE)
-        assert desk.prompt_input.text == ""
-        desk.chat.sessions.switch_to(session_id)
-        await desk.prompt_is("A!")
-        assert desk.texts == ["one", "A"]
-
-
 async def test_a_continues_a_rewritten_answer(tmp_path):
     backend = llama(answer_steps("Ferns do"), [TextDelta(text=" well."), END])
     async with ready_desktop(tmp_path, backend=backend, asked=["one"]) as desk:
@@ -112,21 +97,6 @@ async def test_start_lets_the_next_answer_begin_with_words(tmp_path):
         await desk.say("/start ", hides="Next answer")
         await desk.ask("three", 3)
         assert desk.texts == ["one", "Ferns do well.", "two", "B.", "three", "C."]
-
-
-async def test_start_waits_with_its_session_for_the_next_queued_prompt(tmp_path):
-    gate = asyncio.Event()
-    backend = llama(half("A", gate, "."), [TextDelta(text=" well."), END])
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.say("one", sees="A")
-        await desk.say("/start Ferns", sees="Next answer: Ferns")
-        await desk.say("two", sees="next  two")
-        session_id = desk.session_id
-        await desk.press("ctrl+n", hides="Next answer")
-        gate.set()
-        await desk.until(lambda: not desk.app.open_sessions.busy, "the end of both")
-        path = (await desk.store.open_session(session_id)).messages
-        assert [message.text for message in path] == ["one", "A.", "two", "Ferns well."]
 
 
 async def test_start_at_a_server_that_cannot_continue_sends_nothing(tmp_path):

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
-from rich.cells import cell_len
 
-from lmchat.storage.search_terms import parse_filters
-from lmchat.tui.screens.search_dialog import SearchChoice, SearchDialog, around, nothing_found, when
+from lmchat.tui.screens.search_dialog import SearchChoice, SearchDialog, when
 from lmchat.tui.widgets.row_list import RowList
 from tests.support.look_data import HITS, NOW, SilentStore
 from tests.support.tui_host import Host, drawn, screen_text
@@ -96,28 +94,6 @@ async def test_nothing_found_says_what_may_help_and_enter_takes_nothing(app, pil
     assert app.results == []
 
 
-async def test_a_wrong_filter_is_told_as_a_hint(monkeypatch, store, app, pilot):
-    async def search(query, *, limit):
-        parse_filters(query)
-        return ()
-
-    monkeypatch.setattr(store, "search", search)
-    await pilot.press(*"has:c")
-    await pilot.pause()
-    assert "The filter has:c is not valid; write has:code." in screen_text(app)
-    assert "No hits" not in screen_text(app)
-
-
-def test_the_match_is_in_view_at_every_width():
-    for word in ("word", "✔️", "🇩🇪"):
-        hit = replace(HITS[0], before=f"{word} " * 60, after=f" {word}" * 60)
-        for width in (100, 60, 37, 36, 20, 8):
-            parts = around(hit, width, "…")
-            before = sum(cell_len(text) for text, _ in parts[:2])
-            assert parts[2][0] == "shade"
-            assert before + len("shade") <= max(width, len("… ") + len("shade") + 1)
-
-
 def test_a_moment_is_told_as_people_do():
     for days, told in (
         (0, "today 14:02"),
@@ -126,13 +102,3 @@ def test_a_moment_is_told_as_people_do():
         (400, "16 October 2025"),
     ):
         assert when(NOW - timedelta(days=days), NOW) == told
-
-
-def test_today_is_the_day_of_the_reader():
-    reader = datetime(2026, 11, 20, 1, 30, tzinfo=timezone(timedelta(hours=9)))
-    assert when(datetime(2026, 11, 19, 16, 0, tzinfo=UTC), reader) == "today 01:00"
-
-
-def test_only_filters_that_were_typed_are_proposed_to_be_dropped():
-    assert nothing_found("shade") == "No hits for “shade”."
-    assert nothing_found("role:user") == "No hits. Try without role:user."

@@ -12,10 +12,8 @@ from lmchat.domain.telemetry import Budget, Health
 from lmchat.domain.turn import Stage, Turn
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 from lmchat.tui.widgets.telemetry_rows import (
-    SECTIONS,
     TelemetrySnapshot,
     stage_words,
-    telemetry_rows,
 )
 from tests.support.look_data import ANSWERING, DOWN, QWEN, TURN
 from tests.support.tui_host import Host, text_of
@@ -47,10 +45,6 @@ async def then(panel, pilot, snapshot: TelemetrySnapshot, now_s: float = 104.1) 
 
 def answering_with(model, **more):
     return replace(ANSWERING, health=replace(ANSWERING.health, model=model), **more)
-
-
-def answering_at(endpoint):
-    return replace(ANSWERING, health=replace(ANSWERING.health, endpoint=endpoint))
 
 
 def squeezed(text: str) -> list[str]:
@@ -99,35 +93,11 @@ async def test_before_anything_was_found_nothing_is_guessed():
     assert "Requests –" in lines
 
 
-async def test_details_go_first_where_the_screen_is_short():
-    lines = squeezed(await shown(ANSWERING, 104.1, (80, 24)))
-    assert "context 8k of 32k" not in lines
-    assert "retries 0" not in lines
-    assert lines[-1] == "failed 1"
-
-
-def test_rows_never_exceed_the_height_and_begin_with_the_server():
-    for height in range(1, 40):
-        rows = telemetry_rows(DOWN, 103.0, sections=SECTIONS, height=height)
-        assert 1 <= len(rows) <= height
-        assert rows[0].left[-1][0] == "LM Studio"
-
-
 async def test_only_the_chosen_sections_are_shown_in_the_chosen_order():
     text = await shown(ANSWERING, 104.1, sections=("turn", "server", "no such section"))
     assert squeezed(text)[0] == "Turn answering"
     assert "LM Studio" in text
     assert "Requests" not in text
-
-
-async def test_the_same_snapshot_draws_nothing_and_a_later_clock_draws_one_row(monkeypatch):
-    async with showing() as (panel, _):
-        drawn = []
-        monkeypatch.setattr(panel, "refresh", lambda *regions: drawn.extend(regions))
-        panel.show(ANSWERING, 104.1)
-        assert drawn == []
-        panel.show(ANSWERING, 105.2)
-        assert [region.height for region in drawn] == [1]
 
 
 async def test_a_standing_warning_keeps_the_bottom_of_the_panel():
@@ -146,31 +116,6 @@ async def test_names_of_servers_cannot_write_to_the_terminal():
     assert "\x1b" not in text
     assert "\x07" not in text
     assert "\x9b" not in text
-
-
-async def test_what_is_too_long_is_cut_where_it_says_least():
-    endpoint = Endpoint.parse("https://gpu-box.intern.example.org:1234")
-    async with showing(answering_at(endpoint)) as (panel, pilot):
-        assert squeezed(text_of(panel))[1].endswith(":1234 3 ms")
-        for end, seen in {"instruct-2507": "ct-2507", "thinking-2507": "ng-2507"}.items():
-            model = replace(QWEN, model_id=f"qwen3-235b-a22b-ud-iq2-xxs-{end}")
-            text = await then(panel, pilot, answering_with(model))
-            assert seen in text
-            assert "qwen3-" in text
-            assert "…" in text
-        model = replace(QWEN, quantization="words of the garden, 漢字 é")
-        lines = (await then(panel, pilot, answering_with(model))).split("\n")
-        [row] = [number for number, line in enumerate(lines) if "words of the" in line]
-        assert "context" in lines[row + 1], "it takes no second row"
-
-
-async def test_a_change_of_theme_changes_the_colours():
-    async with showing() as (panel, pilot):
-        before = panel.render_line(0)
-        panel.app.theme = "lmchat-light"
-        await pilot.pause()
-        assert panel.render_line(0) != before
-        assert panel.render_line(0).text == before.text
 
 
 VERDICTS = {

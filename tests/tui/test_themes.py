@@ -38,15 +38,6 @@ async def test_the_list_shows_each_theme_live_and_only_a_chosen_one_is_remembere
     assert desk.remembered[-1].theme == names[-1]
 
 
-@pytest.mark.slow
-async def test_every_theme_of_the_list_can_be_shown(tmp_path):
-    async with ready_desktop(tmp_path, asked=["Show `code`."]) as desk:
-        await desk.say("/theme", leads_to=ThemeDialog)
-        for name in desk.app.screen.list.keys[1:]:
-            await desk.press("down")
-            assert desk.app.theme == name
-
-
 async def test_an_own_theme_that_is_set_is_used_and_an_unknown_one_is_told(tmp_path, write):
     write("sea.toml", SEA)
     async with ready_desktop(tmp_path, settings=Settings(ui=UiSettings(theme="sea"))) as desk:
@@ -74,12 +65,6 @@ def test_a_file_that_is_no_theme_is_told_with_its_key_and_the_others_work(tmp_pa
         assert [theme.name for theme in themes] == ["sea"]
         assert len(problems) == 1
         assert problems[0].startswith(f"Theme themes/a.toml: {words}")
-
-
-def test_a_theme_of_the_user_keeps_each_colour_that_it_sets(tmp_path, write):
-    write("sea.toml", f'{SEA}[variables]\nblock-cursor-background = "#ff0000"\n')
-    (sea,), problems = read_themes(tmp_path / "themes")
-    assert (sea.variables["block-cursor-background"], problems) == ("#ff0000", [])
 
 
 def test_the_answer_of_the_terminal_tells_its_background():

@@ -18,7 +18,7 @@ from lmchat.domain.tool import ToolResult
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.tools_dialog import ToolsDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import hold, ready_desktop, shown
+from tests.support.desktop import ready_desktop, shown
 from tests.support.saved_chat import TALK, said, seen, steps
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, candidate, model
 from tests.support.scripted_tools import ScriptedHost, calls, toolbox
@@ -94,15 +94,6 @@ async def test_calls_are_rows_that_unfold_and_their_results_are_copied_paged_and
         await shown(desk, "1/1")
 
 
-async def test_an_answer_that_begins_with_a_call_shows_its_version(tmp_path):
-    async with desk_with(
-        tmp_path, call(), answer_steps("First."), call("b.md"), approve="always"
-    ) as desk:
-        await desk.ask("read", 2)
-        await desk.press("alt+up", "alt+up", "alt+up", "r", sees="Done reading.")
-        await shown(desk, "b.md", "‹2/2›")
-
-
 async def test_parallel_calls_follow_each_other_and_results_are_shown_as_plain_text(tmp_path):
     def play(arguments):
         if arguments["path"] == "b":
@@ -155,37 +146,6 @@ async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_pa
         assert dict(desk.remembered[-1].allowed_tools) == allowed()
         assert allowed()["files/read_text"] != "of another server"
         assert desk.remembered[-1].model == "qwen3-8b"
-
-
-async def test_the_row_of_keys_names_the_tool_however_long_its_arguments_are(tmp_path):
-    texts = ("word\n" * 400, "漢\u0301" * 4_000, "x" * 9_000)
-    async with desk_with(tmp_path, *[call(text) for text in texts]) as desk:
-        for text in texts:
-            await card(desk)
-            assert "files/read_text wants to run" in desk.text, text[:9]
-            await desk.press("enter", "end")
-            await desk.until(lambda: ASKS not in desk.text, "the end of the unfolded card")
-            await shown(desk, "files/read…? y once")
-            await desk.press("escape")
-            await desk.at_rest()
-
-
-async def test_no_other_version_is_shown_while_a_turn_may_add_calls_to_the_path(tmp_path):
-    scripts = (answer_steps("First."), answer_steps("Second."), call("a"))
-    async with desk_with(tmp_path, *scripts) as desk:
-        await desk.ask("one", 1)
-        await desk.press("alt+up", "r", sees="Second.")
-        await desk.at_rest()
-        await desk.press("escape")
-        await card(desk, "read")
-        await desk.press("alt+up", "alt+up", "left_square_bracket", sees="that may use tools")
-        assert "Second." in desk.text
-        assert "First." not in desk.text
-        await desk.press("alt+down", "alt+down", "y", sees="Done reading.")
-        sent = [message.text for message in desk.backend.requests[-1].messages]
-        assert sent[:3] == ["one", "Second.", "read"]
-        await desk.at_rest()
-        await desk.press(*["alt+up"] * 4, "left_square_bracket", sees="First.")
 
 
 async def test_a_refusal_has_a_reason_if_one_is_typed_and_esc_goes_back_to_the_card(tmp_path):
@@ -272,28 +232,6 @@ async def test_esc_stops_in_every_phase_and_a_stopped_call_is_run_again(tmp_path
         await desk.answered(3)
         assert results(desk) == [(AnswerState.COMPLETE, "found it")]
         await shown(desk, "‹3/3›")
-
-
-async def test_a_yes_that_comes_while_a_stopped_call_is_saved_is_too_late(tmp_path):
-    gate = asyncio.Event()
-    slow = call()
-    slow[1:1] = [TextDelta(text="I look."), gate]
-    async with desk_with(tmp_path, slow) as desk:
-        await desk.say("read", sees="I look.")
-        await desk.say("/system Be kind.", sees="still streaming")  # its calls would run behind it
-        desk.prompt_input.put("")
-        gate.set()
-        await takes_keys(desk)
-        await desk.press("alt+up")
-        await takes_keys(desk)
-        is_saved = hold(desk.store, "finish")
-        await desk.press("escape", "y")
-        await desk.pilot.pause()
-        assert "internal error" not in desk.text
-        is_saved.set()
-        await desk.at_rest()
-        assert results(desk) == [(AnswerState.STOPPED, "")]
-        assert desk.host.calls == []
 
 
 async def test_a_tool_that_waits_in_another_session_is_reported_and_asks_there(tmp_path):

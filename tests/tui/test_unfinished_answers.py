@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from msgspec.structs import replace
 
 from lmchat.config.settings import ChatSettings
 from lmchat.domain.event import (
-    ReasoningDelta,
     RequestSent,
     StreamFinished,
     TextDelta,
     UsageReported,
 )
-from lmchat.domain.message import AnswerState
 from lmchat.errors import ServerUnavailable, StreamInterrupted
 from lmchat.tui.screens.message_tree import MessageTree
 from lmchat.tui.screens.text_dialog import LinksDialog
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import gone, half, ready_desktop, sent, shown
+from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 CUT = StreamInterrupted("The connection broke.")
@@ -89,17 +85,6 @@ async def test_an_answer_that_its_limit_cut_short_is_continued(tmp_path):
             await desk.press("ctrl+n", hides="Lettuce.")
 
 
-async def test_a_thought_alone_is_thought_once_more_and_kept(tmp_path):
-    backend = ScriptedBackend(
-        broken(ReasoningDelta(text="They as")), answer_steps("Lettuce.", thought="So.")
-    )
-    async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
-        await desk.say("/continue", sees="Lettuce.")
-        await desk.at_rest()
-        last = desk.conversation.messages[-1]
-        assert (last.reasoning, last.state) == ("They as\n\nSo.", AnswerState.COMPLETE)
-
-
 async def test_slash_commands_act_on_the_last_answer(tmp_path):
     links = "See https://example.org/a and https://example.org/b."
     async with ready_desktop(
@@ -140,27 +125,6 @@ async def test_in_an_empty_session_each_says_that_nothing_was_said(desk):
     await desk.press("ctrl+r", sees="This session is empty.")
     assert desk.backend.requests == []
     assert desk.copied == []
-
-
-async def test_copy_takes_what_has_come_of_an_answer_that_is_on_its_way(tmp_path):
-    gate = asyncio.Event()
-    async with ready_desktop(tmp_path, half("Let", gate, "tuce.")) as desk:
-        await desk.say("one", sees="Let")
-        await desk.say("/copy")
-        await desk.until(lambda: desk.copied == ["Let"], "a copy")
-        await desk.say("/continue", sees="still streaming")
-        gate.set()
-        await desk.answered()
-        assert sent(desk.backend) == ["one"]
-
-
-async def test_a_copy_of_nothing_leaves_the_clipboard_as_it_is(tmp_path):
-    async with ready_desktop(tmp_path, [RequestSent(), asyncio.Event()]) as desk:
-        await desk.say("one")
-        await desk.until(lambda: len(desk.backend.requests) == 1, "a request")
-        await desk.press("escape", sees="stopped")
-        await desk.press("alt+up", "y", sees="This message has nothing to copy yet.")
-        assert desk.copied == []
 
 
 async def test_a_prompt_without_an_answer_is_asked_again_from_the_prompt(tmp_path):

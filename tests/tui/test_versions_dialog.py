@@ -1,29 +1,20 @@
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, Receipt, Role
-from lmchat.errors import ServerUnavailable
+from lmchat.domain.message import Receipt, Role
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.versions_dialog import VersionPane, VersionsDialog
-from lmchat.tui.widgets.chat_log import ChatLog
-from tests.support.desktop import half, ready_desktop
+from tests.support.desktop import ready_desktop
 from tests.support.saved_chat import PLAN, SIZES, TALK, said, seen, steps
 from tests.support.scripted_backend import answer_steps
 from tests.support.tui_host import text_of
 
-LONG = "\n\n".join(f"Paragraph {number}." for number in range(60))
 OLDER = replace(
     TALK[1], message_id="old", model="gemma-3-4b", receipt=Receipt(finish_reason="length")
 )
 NEWER = replace(said(2, Role.ASSISTANT, PLAN.replace("Several", "Few")), message_id="new")
-
-
-def texts(desk) -> list[str]:
-    return [text_of(log) for log in desk.app.screen.query(ChatLog)]
 
 
 def heads(desk) -> list[str]:
@@ -35,10 +26,6 @@ def heads(desk) -> list[str]:
 
 def keys(desk) -> str:
     return text_of(desk.app.screen.query_one("#dialog-keys"))
-
-
-def tops(desk) -> list[int]:
-    return [log.viewport.top for log in desk.app.screen.query(ChatLog)]
 
 
 async def regenerated(desk, count: int) -> None:
@@ -87,57 +74,6 @@ async def test_leaving_and_keeping_the_left_change_nothing(tmp_path):
         await desk.press("tab", "space", sees="Hm.")
         await desk.press("y")
         await desk.until(lambda: desk.copied == ["Alpha."], "the copy")
-
-
-async def test_both_sides_scroll_and_keep_their_place_when_the_layout_changes(tmp_path):
-    async with ready_desktop(
-        tmp_path, answer_steps(LONG), answer_steps(LONG), asked=["one"], size=(100, 30)
-    ) as desk:
-        await regenerated(desk, 1)
-        await compare(desk)
-        assert tops(desk) == [0, 0]
-        await desk.press("pagedown")
-        left = tops(desk)[0]
-        assert left > 0 == tops(desk)[1]
-        await desk.press("tab", "down", "down")
-        assert tops(desk) == [left, 2]
-        await desk.pilot.resize_terminal(99, 24)
-        await desk.until(lambda: "keep version 1 (bottom)" in keys(desk), "one above the other")
-        first, second = desk.app.screen.query(VersionPane)
-        assert first.region.bottom <= second.region.y
-        assert tops(desk) == [left, 2]
-
-
-async def test_a_version_that_streams_is_followed_although_another_one_is_shown(tmp_path):
-    gate = asyncio.Event()
-    scripts = answer_steps("Alpha."), half("Be", gate, "ta.")
-    async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
-        await desk.press("ctrl+r", sees="Be")
-        await desk.press("alt+up", "left_square_bracket", sees="Alpha.")
-        await desk.press("=", leads_to=VersionsDialog, sees="streaming")
-        await desk.until(lambda: "Be" in texts(desk)[1], "what has come")
-        gate.set()
-        await desk.until(lambda: "Beta." in texts(desk)[1], "the rest")
-        await desk.until(lambda: "streaming" not in desk.text, "its figures")
-        await desk.answered()
-        await desk.press("tab", "enter", leads_to=ChatScreen, sees="2/2")
-        assert await desk.texts_on_disk() == ["one", "Beta."]
-
-
-async def test_versions_of_prompts_and_those_without_a_text_are_shown_too(tmp_path):
-    broken = [ServerUnavailable("The server is away.")]
-    async with ready_desktop(tmp_path, answer_steps("Alpha."), broken, asked=["one"]) as desk:
-        await desk.press("ctrl+r", sees="The server is away.")
-        await compare(desk)
-        assert "The server is away." in texts(desk)[0]
-        assert AnswerState.FAILED.value in desk.text
-        desk.backend.scripts.append(answer_steps("Beta."))
-        await desk.press("escape", "alt+up", "e", "!", "enter", sees="Beta.")
-        await desk.answered()
-        await desk.press("alt+up")
-        await compare(desk)
-        assert heads(desk) == ["Version 2 of 2", "Version 1 of 2"]
-        assert ["one!" in text for text in texts(desk)] == [True, False]
 
 
 @pytest.mark.parametrize("size", ["80x24"])

@@ -2,18 +2,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from unittest.mock import AsyncMock
 
-from lmchat.domain.server import Endpoint, LoadState, Verdict
-from lmchat.errors import EndpointNotAllowed, ServerUnavailable, StoreUnavailable
+from lmchat.domain.server import Endpoint, Verdict
+from lmchat.errors import EndpointNotAllowed, ServerUnavailable
 from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.server_dialog import AddressDialog, AllowDialog, KeyDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import calm, desktop, gone, shown
 from tests.support.scripted_backend import ScriptedBackend, candidate, model
 
-COLD = model(state=LoadState.NOT_LOADED)
 NEAR = Endpoint.parse("http://127.0.0.1:9000")
 FAR = Endpoint.parse("http://gpu-box:8000")
 
@@ -128,72 +125,3 @@ async def test_a_typed_server_that_wants_a_key_gets_it_after_any_number_of_wrong
         await desk.press("enter", leads_to=ChatScreen)
         assert desk.kept_keys == [(NEAR, "sk-good")]
         assert backend.keys == ["first", "second", "sk-good"]
-
-
-async def test_the_dialog_says_why_a_key_that_is_set_was_not_sent(tmp_path):
-    backend = Places(verdict=Verdict.NEEDS_KEY)
-    why = "The API key in config.toml was not sent."
-    wanting = candidate(Verdict.NEEDS_KEY, endpoint=NEAR, next_step=why, key_withheld=why)
-    backend.check = AsyncMock(return_value=wanting)
-    async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
-        await desk.on(KeyDialog)
-        await shown(desk, f"! {why}")
-
-
-async def test_a_server_that_goes_while_its_key_is_tried_is_told_and_a_good_key_may_not_be_stored(
-    tmp_path,
-):
-    backend = Places(verdict=Verdict.NEEDS_KEY)
-    async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
-        keep_key = AsyncMock(side_effect=StoreUnavailable("The key could not be stored."))
-        desk.app.workspace.platform.keep_key = keep_key
-        await desk.on(KeyDialog)
-        try_key = backend.try_key
-        refused = candidate(Verdict.REFUSED, endpoint=NEAR, next_step="Start the server")
-        backend.try_key = AsyncMock(return_value=refused)
-        await desk.say("sk-good", sees="! Start the server")
-        assert not keep_key.called
-        assert isinstance(desk.app.screen, KeyDialog)
-        backend.try_key = try_key
-        await desk.press("enter", leads_to=ChatScreen, sees="The key could not be stored.")
-
-
-async def test_neither_the_picker_nor_a_key_is_asked_for_in_the_middle_of_an_address(tmp_path):
-    backend = ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
-    async with asked_for(tmp_path, backend, "gpu", is_entered=False) as desk:
-        for verdict, models in ((Verdict.NEEDS_KEY, ()), (Verdict.NO_MODEL, (COLD,))):
-            backend.candidates = (candidate(verdict, *models),)
-            looks = backend.looks
-            await desk.until(lambda looks=looks: backend.looks > looks + 2, "two more looks")
-            await desk.type("x")
-            assert isinstance(desk.app.screen, AddressDialog)
-        await shown(desk, "gpuxx")
-        await desk.press("escape", leads_to=ModelPicker)
-
-
-async def test_a_server_that_appears_while_a_key_is_typed_takes_nothing_away(tmp_path):
-    backend = Places(verdict=Verdict.NEEDS_KEY)
-    async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
-        await desk.on(KeyDialog)
-        await desk.type("sk-")
-        backend.candidates = (candidate(Verdict.READY, model()),)
-        await shown(desk, "LM Studio answers now.")
-        await desk.type("good")
-        await desk.press("enter", leads_to=ChatScreen)
-        assert desk.kept_keys == [(NEAR, "sk-good")]
-        assert desk.target.endpoint == NEAR
-
-
-async def test_behind_a_dialog_the_page_goes_on_looking(tmp_path):
-    backend = ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
-    async with asked_for(tmp_path, backend, "gpu-box", is_entered=False) as desk:
-        backend.candidates = (candidate(Verdict.READY, model()),)
-        await shown(desk, "LM Studio answers now. Your text is kept")
-        await desk.type(":8000")
-        await shown(desk, "gpu-box:8000")
-        looks = backend.looks
-        await desk.until(lambda: backend.looks > looks + 2, "more looks")
-        await desk.press("escape", leads_to=ChatScreen)
-        looks = backend.looks
-        await desk.pilot.pause(0.2)
-        assert backend.looks <= looks + 1

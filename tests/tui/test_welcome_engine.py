@@ -18,7 +18,6 @@ from tests.support.scripted_backend import (
     ScriptedEngine,
     candidate,
     file,
-    model,
 )
 from tests.support.start_desk import start_desk
 
@@ -63,20 +62,6 @@ async def test_the_demo_model_is_offered_first_and_fetched_only_after_consent(tm
         await desk.on(ChatScreen)
         await desk.until(lambda: engine.started == ["demo"], "it is started")
         await shown(desk, "● built-in")
-
-
-async def test_a_server_that_appears_during_a_fetch_is_told_and_the_fetch_goes_on(tmp_path):
-    engine = ScriptedEngine()
-    async with page(tmp_path, engine) as desk:
-        await desk.press("1", leads_to=ConfirmDialog)
-        await desk.confirm(leads_to=FetchDialog)
-        desk.backend.candidates = (candidate(Verdict.READY, model()),)
-        await shown(desk, "LM Studio answers now.")
-        assert isinstance(desk.app.screen, FetchDialog)
-        assert engine.cut == 0
-        await desk.press("escape", leads_to=ChatScreen)
-        assert engine.cut == 1
-        assert desk.target.product is Product.LM_STUDIO
 
 
 async def test_a_file_of_this_disk_can_be_chosen_out_of_many(tmp_path):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from functools import partial
-from operator import methodcaller
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,12 @@ from lmchat.domain.program import Installed, ServerStart
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.services.server_rows import MachineState
 from lmchat.tui.screens.model_picker import FilePicker
-from lmchat.tui.screens.server_dialog import AddressDialog, AllowDialog
+from lmchat.tui.screens.server_dialog import AllowDialog
 from lmchat.tui.screens.welcome.server_starts import StartDialog
 from tests.support.look_data import OLLAMA, PLACES
 from tests.support.look_pictures import SIZES, steps
 from tests.support.scripted_backend import file
-from tests.support.start_desk import OFFER, NotedConnect, bare_page
+from tests.support.start_desk import OFFER, bare_page
 from tests.support.tui_host import Host, screen_text
 
 OFF = [
@@ -56,16 +55,9 @@ HERE = MachineState(
     files=FILES,
     offer=OFFER,
 )
-MISSING = replace(
-    HERE, offer=None, files=(), engine_command="/usr/bin/python3 -m pip install 'lmchat[local]'"
-)
 
 
 STARTING = replace(HERE, starting=(OLLAMA_START,))
-WRONG = (
-    "ollama serve ended with exit code 1: Error: listen tcp 127.0.0.1:11434: bind: address already in use. "
-    "Its output: /home/ada/.local/state/lmchat/ollama.log"
-)
 
 
 def host(here: MachineState, places=NOWHERE, *, problem: str = "", **more) -> Host:
@@ -85,28 +77,6 @@ def test_what_is_installed_at_every_size(snap_compare, size):
     assert snap_compare(host(HERE), terminal_size=SIZES[size], run_before=see)
 
 
-@pytest.mark.parametrize("theme", ["lmchat-ansi"])
-def test_what_is_installed_in_sixteen_colours(snap_compare, theme):
-    see = steps("4", "escape", "up", sees="llama-server -m MODEL.gguf")
-    assert snap_compare(host(HERE, OFF, theme=theme), terminal_size=(120, 40), run_before=see)
-
-
-def test_without_the_engine_the_page_says_how_to_get_it(snap_compare):
-    see = steps(sees="Built-in engine: /usr/bin/python3 -m pip install 'lmchat[local]'")
-    assert snap_compare(host(MISSING), terminal_size=(120, 40), run_before=see)
-
-
-def test_what_was_started_and_does_not_answer_yet(snap_compare):
-    see = steps(sees="ollama serve runs")
-    assert snap_compare(host(STARTING), terminal_size=(120, 40), run_before=see)
-
-
-@pytest.mark.parametrize("size", ["40x12"])
-def test_what_could_not_be_started(snap_compare, size):
-    see = steps(sees="! ollama serve ended with exit")
-    assert snap_compare(host(HERE, problem=WRONG), terminal_size=SIZES[size], run_before=see)
-
-
 def test_the_question_before_a_start(snap_compare):
     see = steps(sees="run this command")
     host = Host(screen=lambda: StartDialog(LMS_START))
@@ -120,29 +90,11 @@ def test_the_model_files(snap_compare, theme):
     assert snap_compare(host, terminal_size=(120, 40), run_before=see)
 
 
-@pytest.mark.parametrize("size", ["40x12"])
-def test_the_model_files_filtered(snap_compare, size):
-    see = steps(*"3", sees="of 3")
-    assert snap_compare(
-        Host(screen=lambda: FilePicker(FILES)), terminal_size=SIZES[size], run_before=see
-    )
-
-
 @pytest.mark.parametrize("theme", ["lmchat-dark"])
 def test_the_question_about_another_machine(snap_compare, theme):
     make = partial(AllowDialog, Endpoint.parse("gpu-box:8000"), allowed=["nas:1234"])
     see = steps(sees='allowed_hosts = ["nas:1234", "gpu-box:8000"]')
     assert snap_compare(Host(screen=make, theme=theme), terminal_size=(80, 24), run_before=see)
-
-
-def test_an_address_where_nothing_answers(snap_compare):
-    say = methodcaller("show_problem", "127.0.0.1:9: refused. Start the server")
-    see = steps(sees="! 127.0.0.1:9: refused.", then=say)
-    assert snap_compare(
-        Host(screen=lambda: AddressDialog(NotedConnect().try_address, "127.0.0.1:9")),
-        terminal_size=(80, 24),
-        run_before=see,
-    )
 
 
 async def test_pictures_of_the_page_hold_only_ascii_where_that_is_wanted():

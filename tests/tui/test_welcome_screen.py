@@ -12,7 +12,6 @@ from lmchat.tui.icons import UNICODE
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.welcome.welcome_rows import welcome_rows
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
-from lmchat.tui.widgets.field import Field
 from tests.support.look_data import PLACES, WANTS_KEY
 from tests.support.start_desk import NotedConnect, bare_page
 from tests.support.tui_host import Host, drawn, screen_text
@@ -117,49 +116,6 @@ async def test_a_new_look_keeps_the_choice(connect):
         assert connect.of("take_candidate") == [[WANTS_KEY[0]]]
 
 
-async def test_a_number_that_is_typed_into_a_dialog_takes_no_row(connect):
-    async with page(connect, WANTS_KEY) as (app, pilot):
-        await pilot.press("1", *"27")
-        await pilot.pause()
-        assert app.screen.query_one(Field).value == "27"
-        assert connect.of("take_candidate") == []
-
-
-async def test_a_second_that_passes_redraws_only_the_last_line():
-    async with page() as (app, pilot):
-        painted = []
-        rows = app.screen._rows
-        rows.refresh = lambda *regions, **rest: painted.append(regions)
-        app.screen.show(PLACES, 3.0, 2.0)
-        await pilot.pause()
-        assert painted == []
-        assert "3 s ago; next check in 2 s" in screen_text(app)
-
-
-async def test_the_seconds_count_without_being_told():
-    now = [0.0]
-    async with page(places=(), clock=lambda: now[0]) as (app, pilot):
-        app.screen.show(PLACES, 0.0, 5.0)
-        now[0] = 2.0
-        while "2 s ago; next check in 3 s" not in screen_text(app):
-            await pilot.pause(0.05)
-        now[0] = 6.0
-        while "6 s ago; checking" not in screen_text(app):
-            await pilot.pause(0.05)
-
-
-async def test_it_is_left_when_the_dialog_above_it_is_left():
-    async with page(places=()) as (app, pilot):
-        welcome = app.screen
-        await pilot.press("enter")
-        welcome.leave()
-        await pilot.pause()
-        assert isinstance(app.screen, AskDialog)
-        await pilot.press("escape")
-        await pilot.pause()
-        assert welcome not in app.screen_stack
-
-
 def test_every_verdict_has_a_sign_and_a_word_at_every_width():
     for verdict in Verdict:
         for width in (96, 74, 56, 36, 10):
@@ -170,17 +126,6 @@ def test_every_verdict_has_a_sign_and_a_word_at_every_width():
             )
             assert verdict.value in text
             assert any(sign in text for sign in "●◆×·")
-
-
-def test_the_table_has_room_for_the_next_step_and_its_key():
-    for width in range(40, 120):
-        rows = rows_of(WANTS_KEY[0], width=width)
-        if any("Next step" in text for row in rows for piece in row.pieces for text, _ in piece):
-            (place,) = [row for row in rows if row.key == WANTS_KEY[0].endpoint]
-            assert (
-                sum(len(text) for piece in place.pieces for text, _ in piece) + len("▌   Enter ")
-                <= width
-            )
 
 
 def test_a_place_of_the_users_own_is_named_by_its_address():

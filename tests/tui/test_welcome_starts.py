@@ -2,13 +2,11 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from pathlib import Path
 
 import pytest
 
 from lmchat.domain.product import Product
-from lmchat.domain.server import Verdict
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.welcome.server_starts import StartDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
@@ -72,24 +70,6 @@ async def test_a_server_that_fails_or_cannot_be_run_any_more_is_told(tmp_path):
         os.chmod(path, 0o644)  # noqa: PTH101 - pathlib is no faster
         await seen.confirms(sees="cannot be run: Permission denied.")
         await seen.hides("ollama serve")
-
-
-async def test_a_server_that_appears_closes_the_question_and_nothing_is_run(tmp_path):
-    port = unused_port()
-    program(tmp_path, "ollama", HANG)
-    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
-        seen.backend.verdicts[port] = Verdict.NOT_AN_LLM
-        with socket.create_server(("127.0.0.1", port)):
-            await seen.shows("not an LLM server")
-            await seen.hides("not running")
-            assert "ollama serve" not in seen.text
-        del seen.backend.verdicts[port]
-        await seen.takes("ollama serve")
-        await seen.is_on(StartDialog)
-        with socket.create_server(("127.0.0.1", port)):
-            await seen.is_on(ChatScreen)
-        assert seen.ran == []
-        assert "Your text is kept" not in seen.words
 
 
 async def test_enter_on_llama_cpp_copies_its_command_and_runs_nothing(tmp_path):
