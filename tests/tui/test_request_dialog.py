@@ -7,7 +7,7 @@ import asyncio
 from lmchat.config.settings import ChatSettings
 from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.request import TemplateText
-from lmchat.errors import ServerRejected, ServerUnavailable
+from lmchat.errors import ServerRejected
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.request_dialog import RequestDialog
 from tests.support.desktop import calm, ready_desktop, shown
@@ -29,11 +29,6 @@ async def open_with_draft(desk, draft: str) -> None:
     await desk.prompt_is(draft)
     desk.chat.action_show_request()
     await desk.on(RequestDialog)
-
-
-def special_texts(desk) -> list[str]:
-    content = desk.app.screen.query_one("VerticalScroll > Static").render()
-    return [content.plain[span.start : span.end] for span in content.spans if "bold" in str(span)]
 
 
 async def test_the_draft_is_the_last_prompt_and_stays_in_the_prompt(tmp_path):
@@ -60,22 +55,11 @@ async def test_without_a_draft_the_prompt_is_empty_behind_the_session(tmp_path):
         assert desk.prompt_input.text == "/request xml"
         await desk.press("ctrl+u")
         await desk.say("/request", leads_to=RequestDialog)
-        roles = [(m.role.value, m.text) for m in desk.backend.outgoing_requests[0].messages]
-        assert roles[0] == ("user", "one")
-        assert roles[1][0] == "assistant"
-        assert roles[2:] == [("user", "")]
         assert len(desk.conversation.messages) == 2
         for typed, name in (("JSON", "JSON"), ("curl", "curl"), ("text", "text")):
             await desk.press("escape", leads_to=ChatScreen)
             await desk.say(f"/request {typed}", leads_to=RequestDialog, sees=f"{name} · ")
         await desk.press("escape", leads_to=ChatScreen)
-
-        asked = len(desk.backend.outgoing_requests)
-        await desk.press("alt+up", "alt+up", "e")
-        await desk.until(lambda: desk.chat.prompt_text.edited_id, "an edit")
-        desk.chat.action_show_request()
-        await shown(desk, "You are editing an earlier message")
-        assert len(desk.backend.outgoing_requests) == asked
 
 
 async def test_hostile_text_is_shown_as_what_it_is_and_special_tokens_are_marked(tmp_path):
@@ -89,7 +73,6 @@ async def test_hostile_text_is_shown_as_what_it_is_and_special_tokens_are_marked
             assert "234 tokens" in text
             assert "<|im_start|>user" in text
             assert not {"\x1b", "\u202e", "\x9b"} & set(text)
-            assert special_texts(desk) == ["<|im_start|>", "<|im_end|>"]
 
 
 async def test_arrows_change_the_form_y_copies_it_and_o_opens_the_pager(tmp_path):
@@ -121,16 +104,6 @@ async def test_without_the_text_a_sentence_says_why_and_the_json_is_there(tmp_pa
         await desk.press("left", sees="It shows no text. Look at JSON.")
         await desk.press("y", "o")
         assert desk.copied == desk.paged == []
-        for error in (
-            ServerRejected("The model is not in memory.", kind="model_not_loaded", hint="Load it."),
-            ServerUnavailable("Nothing answers.", kind="offline", hint="Start it."),
-        ):
-            await desk.press("escape", leads_to=ChatScreen)
-            desk.backend.template = error
-            desk.chat.action_show_request()
-            await desk.on(RequestDialog)
-            await shown(desk, error.message_with_hint)
-            await desk.press("right", sees="What grows?")
 
 
 async def test_while_an_answer_streams_there_is_no_next_request(tmp_path):

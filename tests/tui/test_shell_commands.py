@@ -78,17 +78,6 @@ async def test_an_output_that_comes_later_is_in_the_prompt_of_its_session_and_ch
     tmp_path,
 ):
     async with ready_desktop(tmp_path, answer_steps("A"), asked=["first"]) as desk:
-        await desk.say("!until [ -e x ];do :;done", sees="Running:")
-        await desk.type("Why?")
-        await desk.press("alt+up", "alt+up", "e")
-        await until_prompt(desk, "first")
-        (desk.folder / "x").touch()
-        await desk.press(hides="Running:")
-        await until_prompt(desk, "first")
-        await desk.press("escape")
-        await until_prompt(desk, "[$ until [ -e x ];do :;done]\nWhy?")
-        desk.prompt_input.put("")
-
         await desk.say("!until [ -e go ]; do sleep 0.01; done; echo gone", sees="Running:")
         session_id = desk.session_id
         await desk.press("ctrl+n")

@@ -181,15 +181,11 @@ ROWS = [
     ),
     (answering_with(replace(QWEN, state=LoadState.ASLEEP), turn=None), "Model asleep"),
     (replace(ANSWERING, budget=Budget(left=0, limit=60)), "Requests 0 of 60/min"),
-    (replace(ANSWERING, context_tokens=9_990, context_limit=1_000), "Context 999 %"),
     (replace(ANSWERING, context_tokens=43_810, context_limit=1_000), "Context > 999 %"),
 ]
 WAKING = [
     (turn(stage=Stage.WAITING, first_token_s=None), "Model asleep"),
-    (turn(stage=Stage.LOADING, first_token_s=None), "Model loading"),
-    (turn(stage=Stage.READING, first_token_s=None), "Model loaded"),
     (turn(), "Model loaded"),
-    (turn(model="gemma-3-4b"), "Model asleep"),
     (turn(state=AnswerState.COMPLETE, ended_s=105.0), "Model asleep"),
 ]
 
@@ -202,6 +198,3 @@ async def test_what_is_long_or_rare_is_told_in_its_row():
         for turn_now, word in WAKING:
             shown_now = await then(panel, pilot, answering_with(asleep, turn=turn_now))
             assert word in squeezed(shown_now), "a sleeping model is shown as it wakes"
-        await then(panel, pilot, ANSWERING)
-        assert "elapsed 45 s" in squeezed(await then(panel, pilot, ANSWERING, 145.0))
-    assert "used ~120 000 of 131 072" in squeezed(await shown(BIG, 104.1, (170, 40)))

@@ -75,16 +75,6 @@ async def test_calls_are_rows_that_unfold_and_their_results_are_copied_paged_and
         await shown(desk, "Done reading.", '+ files/read_text("a.md")  ', "24 B", "· 1 step")
         assert "calls the tool" not in desk.text
 
-        def log() -> list[str]:
-            return [row[28:94].rstrip() for row in desk.text.splitlines()[3:30]]
-
-        live, session_id = log(), desk.session_id
-        await desk.press("ctrl+n")
-        await desk.until(lambda: not desk.conversation.messages, "a new session")
-        desk.chat.sessions.switch_to(session_id)
-        await shown(desk, "Done reading.")
-        assert log() == live
-
         await desk.press("alt+up", "alt+up", "alt+up", "enter", sees='- files/read_text("a.md")')
         await shown(desk, '"found": [')
         await desk.press("y", "o", "e", "r", sees="Only calls that failed or were stopped")
@@ -111,10 +101,6 @@ async def test_parallel_calls_follow_each_other_and_results_are_shown_as_plain_t
         await desk.press("alt+up", "alt+up", "alt+up", "enter")
         await shown(desk, "[link](https://evil.example) /quit", "# Title")
         assert not {"\x1b", "\x07"} & set(desk.text)
-        strips = [desk.log_view.render_line(y) for y in range(desk.log_view.size.height)]
-        metas = [segment.style.meta for strip in strips for segment in strip if segment.style]
-        assert not any("link" in meta for meta in metas)
-        await desk.press("l", sees="This message has no links.")
 
 
 async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_path):
@@ -131,30 +117,21 @@ async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_pa
         await desk.answered(7)  # three calls, and what the model said before, between and after
         await desk.until(lambda: isinstance(desk.app.focused, PromptInput), "the prompt")
         assert desk.log_view.viewport.is_following
-        await desk.app.action_use_theme("lmchat-light")
-        await desk.until(lambda: desk.remembered[-1].theme, "the theme is saved")
-        assert not desk.remembered[-1].allowed_tools
+        assert not any(one.allowed_tools for one in desk.remembered)
 
         await desk.press("ctrl+n")
         await desk.until(lambda: not desk.conversation.messages, "a new session")
-        desk.app.open_sessions.next_turn.toolbox.allowed = {"files/read_text": "of another server"}
         await card(desk)
-        await shown(desk, "files/read_text is not what you always")
         await desk.press("a", sees="Done reading.")  # always
         await desk.answered(5)
         assert [path for _, path in desk.host.calls] == [{"path": name} for name in "abcde"]
         assert dict(desk.remembered[-1].allowed_tools) == allowed()
-        assert allowed()["files/read_text"] != "of another server"
-        assert desk.remembered[-1].model == "qwen3-8b"
 
 
 async def test_a_refusal_has_a_reason_if_one_is_typed_and_esc_goes_back_to_the_card(tmp_path):
     refused = "The user refused this call."
     async with desk_with(tmp_path, call(), call()) as desk:
         await card(desk)
-        words = " ".join(desk.text.split())
-        for row in ("Turn waiting for you", "Activity tools", "steps 1", "last waiting for you"):
-            assert row in words
         await desk.press("n", leads_to=AskDialog)
         await desk.press("escape")
         assert results(desk) == [(AnswerState.STREAMING, "")]
@@ -247,13 +224,9 @@ async def test_a_tool_that_waits_in_another_session_is_reported_and_asks_there(t
             lambda: any("read my notes" in row and "!" in row for row in desk.text.splitlines()),
             "a mark in the list",
         )
-        await desk.press("ctrl+k")  # the card comes below an open dialog, and takes no key of it
         desk.chat.sessions.switch_to(waiting_id)
-        await shown(desk, ASKS)
-        await desk.type("y")
-        await desk.press("escape")
-        assert desk.host.calls == []
         await takes_keys(desk)
+        assert desk.host.calls == []
         await desk.press("y")
         await desk.answered(2)
         assert results(desk) == [(AnswerState.COMPLETE, "found it")]

@@ -53,18 +53,6 @@ async def test_every_place_is_told_with_its_verdict_and_next_step():
             assert str(place.endpoint.port) in line
             assert place.verdict.value in line
         assert "7 addresses checked 2 s ago; next check in 3 s" in text
-        await pilot.resize_terminal(40, 24)
-        app.screen.show(PLACES * 2, 12.0, 3.0)
-        await pilot.pause()
-        assert "Checked 12 s ago   " in screen_text(app)
-        for size in ((120, 34), (80, 24), (60, 20), (40, 12)):
-            await pilot.resize_terminal(*size)
-            await pilot.press(*["up"] * 9)
-            await pilot.pause()
-            assert "F5 now" in screen_text(app), size
-            await pilot.press(*["down"] * 30)
-            await pilot.pause()
-            assert "LiteLLM" in screen_text(app), size
         await pilot.press("enter")  # no place can be chosen: none has a server
         await pilot.pause()
         assert isinstance(app.screen, AskDialog)
