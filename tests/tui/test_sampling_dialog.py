@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from lmchat.config.settings import ChatSettings
-from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.sampling_dialog import SamplingDialog
 from tests.support.desktop import calm, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, set_options
+from tests.support.scripted_backend import set_options
 
 
 def sent(desk) -> list[dict[str, object]]:
@@ -49,24 +46,3 @@ async def test_a_refused_option_returns_to_the_prompt_and_names_are_completed(tm
         await desk.press("tab")
         assert desk.prompt_input.text == "/set presence_penalty"
         await desk.press("enter", sees="It may be a number from -2 to 2")
-
-
-async def test_it_holds_from_the_next_answer_on_and_for_its_session_only(tmp_path):
-    gate = asyncio.Event()
-    waiting = [RequestSent(), TextDelta(text="Let"), gate, StreamFinished(reason="stop")]
-    async with ready_desktop(tmp_path, backend=ScriptedBackend(waiting)) as desk:
-        await desk.say("one", sees="Let")
-        await desk.say("/set seed 7", sees="seed is 7")  # while it streams
-        await desk.say("two")  # waits in the queue
-        first = desk.app.open_sessions.shown
-        await desk.press("ctrl+n")
-        await desk.until(lambda: desk.app.open_sessions.shown is not first, "a new session")
-        await desk.say("/set seed 8", sees="seed is 8")
-        gate.set()
-        await desk.until(lambda: len(desk.backend.requests) == 2 and not first.is_busy)
-        await desk.ask("three")
-        assert sent(desk) == [{}, {"seed": 7}, {"seed": 8}]
-    async with ready_desktop(tmp_path, resume_id=first.session_id) as desk:
-        await desk.until(lambda: len(desk.conversation.messages) == 4, "the saved session")
-        await desk.ask("four")
-        assert sent(desk) == [{"seed": 7}]

@@ -21,29 +21,6 @@ def program(folder: Path, name: str, text: str, *, port: int = 0, before: str = 
     return put(folder / "bin", name, text.replace("{before}", before).replace("{port}", str(port)))
 
 
-async def test_what_is_installed_is_told_with_its_command_and_what_is_not_with_where_to_get_it(
-    tmp_path,
-):
-    program(tmp_path, "ollama", HANG)
-    program(tmp_path, "vllm", HANG)
-    (tmp_path / "home" / ".local" / "share" / "Jan" / "data").mkdir(parents=True)
-    products = (Product.LM_STUDIO, Product.JAN, Product.OLLAMA, Product.VLLM)
-    async with start_desk(tmp_path, {one: unused_port() for one in products}) as seen:
-        await seen.shows("not running")
-        lines = {
-            product: line
-            for line in seen.text.split("\n")
-            for product in products
-            if product in line
-        }
-        assert "not running   ollama serve" in lines[Product.OLLAMA]
-        assert "Open Jan: Settings, Local API Server, Start" in lines[Product.JAN]
-        assert "vllm serve MODEL" in lines[Product.VLLM]
-        assert "refused" in lines[Product.LM_STUDIO]
-        assert "lmstudio.ai" in lines[Product.LM_STUDIO]
-        assert [line.split()[-1] for line in lines.values() if line.split()[-1].isdigit()] == ["3"]
-
-
 async def test_after_a_yes_the_started_server_is_used_and_goes_on_after_lmchat(tmp_path):
     port, away = unused_port(), at(unused_port())
     path = program(tmp_path, "ollama", LISTEN, port=port, before="time.sleep(0.2)")
