@@ -36,16 +36,3 @@ async def test_a_file_is_one_row_or_line_wherever_its_prompt_is_shown_and_is_sen
     await desk.press("enter")
     await desk.until(lambda: len(desk.backend.requests) == 3, "a request")
     assert sent(desk.backend) == [first, first, first]
-
-
-async def test_a_file_with_the_line_of_another_one_is_sent_as_it_is(desk):
-    (desk.folder / "names.md").write_text("See [data.txt (3 bytes)] for more.")
-    (desk.folder / "data.txt").write_text("abc")
-    await desk.say("/file names.md")
-    await desk.until(lambda: "names.md" in desk.prompt_input.text, "the first block")
-    await desk.say("/file data.txt")
-    await desk.until(lambda: "data.txt" in desk.prompt_input.text, "the second block")
-    await desk.ask("Compare them.")
-    [prompt] = sent(desk.backend)
-    assert "See [data.txt (3 bytes)] for more." in prompt
-    assert prompt.count("abc") == 1

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from hashlib import sha256
 
@@ -11,10 +10,8 @@ from textual import events
 
 from lmchat.config.settings import ChatSettings, Settings
 from lmchat.domain.server import Verdict
-from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.image_dialog import ImageDialog
 from lmchat.tui.screens.model_picker import ModelPicker
-from tests.support.chats import chat
 from tests.support.desktop import half, ready_desktop, shown
 from tests.support.files_to_attach import image
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, candidate, model
@@ -109,79 +106,6 @@ async def test_it_stays_with_a_draft_the_queue_and_an_edited_prompt_and_its_byte
         texts = [one.messages[-1].text for one in seeing.requests]
         assert texts == ["What is it?", "Hi.", "And this?", "And this? Tell."]
         assert [list(seeing.requests[at].files.values()) for at in (0, 2, 3)] == [[GARDEN]] * 3
-
-
-async def test_text_that_looks_like_the_line_of_a_file_stays_text_everywhere(tmp_path):
-    # What a user may paste: JSON of the form by which a draft names an image.
-    digest = sha256(GARDEN).hexdigest()
-    line = json.dumps(["file", "garden.png", "image/png", digest, 12_000, 800, 600, 0])
-    (tmp_path / "notes.md").write_text(f"One.\n\x10{line}\nTwo.\n")
-    imported = chat(f"\x10{line}\nmine", "Yours.")
-    gate = asyncio.Event()
-    seeing = backend(
-        answer_steps("A bed."),
-        answer_steps("Corn."),
-        answer_steps("Chard."),
-        half("Peas", gate),
-        answer_steps("Leeks."),
-        answer_steps("Beans."),
-    )
-    async with ready_desktop(tmp_path, backend=seeing) as desk:
-        await attach(desk)  # the store has the image now
-        await desk.ask("What is it?")
-        first = desk.session_id
-        await desk.say("/file notes.md")
-        await desk.until(lambda: "[notes.md" in desk.prompt_input.text, "the file")
-        await desk.ask("And this?", 2)
-        assert (await desk.on_disk())[2].files == ()
-        await desk.store.import_session(imported)
-        await desk.chat.sessions.go_to(imported.header.session_id)
-        await desk.press("alt+up", "alt+up", "e")
-        await desk.prompt_is(f"{line}\nmine")
-        await desk.press("enter", sees="Chard.")
-        assert seeing.requests[-1].files == {}
-        await desk.answered(1)
-        await desk.chat.sessions.go_to(first)
-        desk.prompt_input.post_message(events.Paste(f"{line}\nmine"))
-        await desk.prompt_is(f"{line}\nmine")
-    async with ready_desktop(tmp_path, backend=seeing) as desk:  # the next start has the draft
-        earlier = desk.prompt_input
-        await desk.until(lambda: len(earlier.history_of_prompts) > 2, "the earlier prompts")
-        mine = {one for one in earlier.history_of_prompts if one.endswith("mine")}
-        assert mine == {f"{line}\nmine"}
-        await desk.chat.sessions.go_to(first)
-        await desk.prompt_is(f"{line}\nmine")
-        await desk.press("enter", sees="Peas")
-        await desk.press("up")
-        assert desk.prompt_input.text == f"{line}\nmine"
-        await desk.press("enter", sees="next  ")
-        gate.set()
-        await desk.answered(4)
-        await desk.press("alt+up", "alt+up", "e")
-        await desk.prompt_is(f"{line}\nmine")
-        await desk.press("enter", sees="Beans.")
-        asked = [(one.messages[-1].text, len(one.files)) for one in seeing.requests[3:]]
-        assert asked == [(f"{line}\nmine", 1)] * 3
-        assert [message.files for message in await desk.on_disk()][2:] == [()] * 6
-
-
-async def test_of_several_images_enter_shows_the_next_and_texts_unfold_below(tmp_path):
-    (tmp_path / "wide.jpg").write_bytes(image("JPEG", (300, 20)))
-    (tmp_path / "notes.md").write_text("Peas in May.")
-    async with ready_desktop(tmp_path, backend=backend(answer_steps("Beds."))) as desk:
-        await attach(desk)
-        await desk.type("and @wide")
-        await shown(desk, "wide.jpg")
-        await desk.press("enter")
-        await desk.until(lambda: "[wide.jpg" in desk.prompt_input.text, "the other image")
-        assert desk.prompt_input.text.endswith("\nand wide.jpg")
-        desk.prompt_input.post_message(events.Paste(f"{tmp_path}/notes.md"))
-        await desk.until(lambda: "[notes.md" in desk.prompt_input.text, "the text")
-        await desk.press("enter")
-        await desk.answered()
-        await desk.press("alt+up", "alt+up", "enter", leads_to=ImageDialog, sees="next, 1 left")
-        await desk.press("enter", sees="300×20", hides="1 left")
-        await desk.press("enter", leads_to=ChatScreen, sees="Peas in May.")
 
 
 async def test_a_model_that_cannot_see_is_told_before_sending_and_ctrl_o_lists_those_that_can(

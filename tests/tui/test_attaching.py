@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from textual import events
 from textual.widgets import Static
@@ -59,41 +57,6 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
     assert desk.prompt_input.text == ""
     await desk.press("ctrl+z")
     assert desk.prompt_input.full_text.startswith("a.md (19 bytes):")
-
-
-async def test_at_signs_that_name_no_file_are_sent_as_they_are(desk, tmp_path):
-    made(tmp_path, "one.md", "other.md", "bob.md")
-    find, looked_for = desk.prompt_input.find_files, []
-    desk.prompt_input.find_files = lambda typed: looked_for.append(typed) or find(typed)
-    for text in ("me@b", "b@"):
-        await desk.type(text)
-        await desk.prompt_is(text)
-        await desk.pilot.pause()
-        desk.prompt_input.put("")
-    assert looked_for == []
-    await desk.type("@bob b")
-    await desk.prompt_is("@bob b")
-    await gone(desk, "bob.md")
-    desk.prompt_input.put("")
-    await desk.type("Hello @o")
-    await shown(desk, "one.md", "other.md")
-    await desk.ask("x there")
-    await desk.type("Hi @bob")
-    await shown(desk, "bob.md")
-    await desk.press("escape", hides="bob.md")
-    await desk.press("enter")
-    await desk.answered(2)
-    await desk.press("up")
-    assert desk.prompt_input.text == "Hi @bob"
-    await desk.press("enter")  # what is recalled offers nothing
-    await desk.answered(3)
-
-    async def find_never(_typed):
-        await asyncio.Event().wait()
-
-    desk.prompt_input.find_files = find_never
-    await desk.ask("@gard", 4)
-    assert sent(desk.backend) == ["Hello @ox there", "Hi @bob", "Hi @bob", "@gard"]
 
 
 async def test_the_command_attaches_a_pattern_and_many_files_after_a_question_only(desk, tmp_path):

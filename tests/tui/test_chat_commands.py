@@ -6,8 +6,7 @@ from textual import events
 
 from lmchat.config.settings import ChatSettings, Profile
 from lmchat.errors import ServerUnavailable
-from lmchat.tui.app import LMChatApp
-from lmchat.tui.commands import COMMANDS, Scope, is_command
+from lmchat.tui.commands import is_command
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.doctor_screen import DoctorScreen
 from lmchat.tui.screens.help_screen import HelpScreen
@@ -15,9 +14,7 @@ from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.palette import Palette
 from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.screens.theme_dialog import ThemeDialog
-from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.prompt_input import PromptInput
-from lmchat.tui.widgets.session_list import SessionList
 from tests.support.desktop import calm, gone, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 from tests.support.tui_host import text_of
@@ -119,23 +116,6 @@ async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(desk)
 def status(desk) -> str:
     """The row under the prompt."""
     return text_of(desk.chat.widgets.prompt.status)
-
-
-async def test_the_list_of_commands_has_rows_that_tell_what_they_do_even_where_it_is_small(
-    tmp_path,
-):
-    async with ready_desktop(tmp_path, size=(80, 24)) as desk:
-        await desk.press("slash", sees="/model")
-        for size, count in (((80, 24), 6), ((40, 12), 4)):
-            await desk.pilot.resize_terminal(*size)
-            await shown(desk, "● qwen3-8b")
-            rows = desk.text.rstrip().split("\n")
-            listed = [
-                row for row in rows if row.lstrip(" ▌").startswith("/") and "  " in row.strip(" ▌/")
-            ]
-            assert len(listed) == count
-            assert all(len(row[:50].split()) > 2 for row in listed)
-            assert "▌ ● qwen3-8b" in rows[-2]
 
 
 async def test_a_command_that_cannot_run_stays_in_the_prompt_and_others_show_a_dialog(desk):
@@ -247,41 +227,6 @@ async def offered(desk, title: str) -> None:
     await desk.until(is_first, f"“{title}” in the palette")
 
 
-async def test_the_palette_lists_every_command_that_makes_sense_and_runs_it(tmp_path):
-    useless = {
-        f"message.{name}"
-        for name in (
-            "copy_code",
-            "resume",
-            "previous_version",
-            "next_version",
-            "compare",
-            "fold",
-            "links",
-        )
-    }
-    scripts = answer_steps("It is **bold** here."), answer_steps("Beta.")
-    async with ready_desktop(tmp_path, *scripts, asked=["one"], size=(120, 140)) as desk:
-        await desk.press("ctrl+p", sees="Choose the model")
-        text = desk.text
-        of_message = [one for one in COMMANDS if one.action.startswith("message(")]
-        others = [one for one in COMMANDS if one.is_offered and one.scope.name in ("CHAT", "APP")]
-        assert [one.title for one in others if one.title not in text] == []
-        assert "Last answer: Edit and resend" in text
-        assert "Last answer: Regenerate" not in text  # Ctrl+R stands among the others
-        await desk.press("escape", "alt+up", "ctrl+p", sees="This message: Edit and resend")
-        text = desk.text
-        assert {one.command_id for one in of_message if one.title not in text} == useless
-        await desk.press("escape", "escape", "ctrl+p")
-        await desk.type("source")
-        await offered(desk, "Last answer: Show source or rendered text")
-        await desk.press("enter", sees="**bold**")
-        await desk.press("ctrl+p")
-        await desk.type("regenerate")
-        await offered(desk, "Regenerate the last answer")
-        await desk.press("enter", sees="Beta.")
-
-
 async def test_the_palette_reaches_app_and_chat_but_opens_over_no_dialog(desk):
     for typed, title, screen in (
         ("all", "All commands", HelpScreen),
@@ -353,24 +298,6 @@ async def test_keys_of_ones_own_replace_ours_and_a_command_without_a_key_can_be_
         assert "^O model" not in desk.text
         await desk.press("f1", sees="^Y")
         await desk.press("escape", "ctrl+p", sees="F8   /model [N]")
-
-
-PLACES = {
-    Scope.APP: LMChatApp,
-    Scope.CHAT: ChatScreen,
-    Scope.MESSAGE: ChatLog,
-    Scope.SESSIONS: SessionList,
-    Scope.PICKER: ModelPicker,
-}
-
-
-def test_every_command_has_its_action_where_it_works():
-    for command in COMMANDS:
-        for action in (command.action, *([command.typed] if command.typed else [])):
-            _, place, name = f".{action.partition('(')[0]}".rpartition("app.")
-            owner = LMChatApp if place else PLACES[command.scope]
-            method = getattr(owner, f"action_{name.removeprefix('.')}", None)
-            assert callable(method), command.command_id
 
 
 def test_a_command_is_a_known_name_or_a_word_of_letters_that_is_no_path():

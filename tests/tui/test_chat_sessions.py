@@ -9,7 +9,6 @@ from textual.widgets import Input
 
 from lmchat.domain.message import AnswerState
 from lmchat.errors import StoreUnavailable
-from lmchat.storage.store import SqliteStore
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.chat.prompt_text import SAVE_AFTER_S
 from lmchat.tui.screens.search_dialog import SearchDialog
@@ -110,24 +109,6 @@ async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
         await desk.press("u", sees="Nothing to undo.")
 
 
-async def test_what_was_sent_while_the_draft_of_the_last_run_was_read_does_not_come_back(tmp_path):
-    store = SqliteStore(tmp_path / "sessions.db")
-    gate = hold(store, "draft")
-    store.draft = AsyncMock(wraps=store.draft)
-    async with ready_desktop(tmp_path, store=store) as desk:
-        await desk.until(lambda: store.draft.called, "a look for the draft")
-        await desk.type("hi")
-        await desk.until(lambda: desk.app.open_sessions.drafts.text("") == "hi", "the draft")
-        desk.prompt_input.put("")  # as Enter does; that the draft is over is told a little later
-        gate.set()
-        await desk.pilot.pause()
-        await desk.type("x")
-        await desk.until(
-            lambda: desk.app.open_sessions.drafts.text("") == desk.prompt_input.text, "a draft"
-        )
-        assert desk.prompt_input.text == "x"
-
-
 async def test_a_draft_stays_with_its_session_also_if_the_disk_fails(tmp_path):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
         first = desk.session_id
@@ -166,23 +147,6 @@ async def test_what_is_typed_is_on_the_disk_a_moment_later_until_it_is_there_as_
     await desk.answered()
     await desk.until(lambda: desk.chat.prompt_text._save_timer is None, "the write")
     assert await desk.store.draft("") == ""
-
-
-async def test_what_goes_out_behind_another_session_is_no_draft_any_more_and_what_is_typed_there_stays(
-    tmp_path,
-):
-    gate = asyncio.Event()
-    async with ready_desktop(tmp_path, half("Let", gate, "tuce."), answer_steps("Two.")) as desk:
-        await desk.say("first", sees="Let")
-        await desk.say("second")
-        await desk.type("typed")
-        session_id = desk.session_id
-        await desk.press("ctrl+n")
-        await desk.until(lambda: desk.session_id != session_id, "a new session")
-        await kept_as(desk, session_id, "second\n\ntyped")
-        gate.set()
-        await kept_as(desk, session_id, "typed")
-        assert [message.text for message in desk.backend.requests[-1].messages][-1] == "second"
 
 
 async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(tmp_path):
@@ -236,17 +200,6 @@ async def test_deleting_a_session_stops_its_answer_whether_it_is_shown_or_not(tm
         saved = await desk.store.open_session(second.session_id)
         assert saved.header.deleted_at is not None
         assert [message.text for message in saved.messages] == ["second", "Chard"]
-
-
-async def test_queued_prompts_return_and_stay_saved_if_a_deletion_fails(tmp_path):
-    async with ready_desktop(tmp_path, half("Let", asyncio.Event())) as desk:
-        await desk.say("first", sees="Let")
-        await desk.say("queued", sees="next  queued")
-        failure = StoreUnavailable("The file is locked.")
-        desk.store.delete_message = AsyncMock(side_effect=failure)
-        await desk.say("/delete", sees="The file is locked.")
-        assert desk.prompt_input.text == "queued"
-        await kept_as(desk, desk.session_id, "queued")
 
 
 async def test_search_opens_the_exact_message_also_in_a_session_that_streams(tmp_path):

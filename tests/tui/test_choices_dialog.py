@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from rich.cells import cell_len
-
 from lmchat.domain.event import (
     ReasoningDelta,
     RequestSent,
@@ -13,13 +9,12 @@ from lmchat.domain.event import (
     TextDelta,
     TokensChosen,
 )
-from lmchat.domain.message import AnswerState, Role
+from lmchat.domain.message import Role
 from lmchat.domain.token_choice import Alternative, TokenChoice
-from lmchat.errors import StreamInterrupted
 from lmchat.services.choosing import NO_CHOICES
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.choices_dialog import ChoicesDialog
-from lmchat.tui.widgets.choices_text import ChoicesText, ShownWord, lines_of, shown_text
+from lmchat.tui.widgets.choices_text import ChoicesText
 from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import answer_steps, llama
 from tests.support.tui_host import text_of
@@ -105,125 +100,6 @@ async def test_who_has_no_probabilities_or_cannot_continue_is_told_and_nothing_c
         await desk.press("down", "enter", sees="cannot continue a text")
         assert desk.texts == ["one", "Ferns like shade.", "two", "Moss."]
         assert len(desk.backend.requests) == 2
-
-
-async def test_an_answer_that_streams_has_to_end_before_its_words_or_others_are_taken(tmp_path):
-    gates = [asyncio.Event(), asyncio.Event()]
-    backend = llama([*FERNS, gates[0], END], [*words(word("Moss")), gates[1], END])
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.say("one", sees="Ferns like shade.")
-        await desk.press("alt+up", "p", sees="still streaming")
-        assert isinstance(desk.app.screen, ChatScreen)
-        gates[0].set()
-        await desk.answered()
-        await desk.press("escape")
-        await desk.say("two", sees="Moss")
-        await desk.press("alt+up", "alt+up", "alt+up", "p", leads_to=ChoicesDialog)
-        await desk.press("down", "enter", leads_to=ChatScreen)
-        await desk.pilot.pause()
-        assert len(backend.requests) == 2
-        gates[1].set()
-        await desk.answered(2)
-        assert desk.texts == ["one", "Ferns like shade.", "two", "Moss"]
-
-
-async def test_an_answer_that_was_cut_off_has_the_probabilities_so_far(tmp_path):
-    broken = StreamInterrupted("The server went away.")
-    backend = llama([*FERNS, asyncio.Event()], [*FERNS, broken])
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.say("one", sees="Ferns like shade.")
-        await desk.press("escape")
-        await desk.at_rest()
-        assert desk.conversation.messages[-1].state is AnswerState.STOPPED
-        await look(desk)
-        await desk.press("escape", "escape")
-        await desk.say("two", sees="The server went away.")
-        await desk.at_rest()
-        assert desk.conversation.messages[-1].state is AnswerState.INTERRUPTED
-        await look(desk)
-
-
-async def test_words_the_user_has_begun_with_have_no_mark_and_a_thought_says_what_it_is(tmp_path):
-    thought = [*words(word("Hm", UNSURE, "Ah", is_thought=True), word("Yes", SURE)), END]
-    backend = llama([*FERNS, END], thought, [*words(word("!", is_thought=True), word("No")), END])
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.say("/start All")
-        await desk.until(lambda: desk.conversation.first_words, "the first words")
-        await desk.say("one", sees="AllFerns")
-        await desk.answered()
-        await look(desk)
-        assert "AllFerns like" in text_of(desk.app.screen.query_one(ChoicesText))
-        assert '"Ferns"' in chosen(desk)
-        await desk.press("escape", "escape")
-
-        await desk.ask("two", 2)
-        await desk.press("alt+up", "p", leads_to=ChoicesDialog, sees="thought, word 1 of 2")
-        await desk.press("down", "enter", leads_to=ChatScreen, sees="2/2")
-        await desk.until(lambda: desk.texts[2:] == ["two", "No"], "the version")
-        assert desk.conversation.messages[-1].reasoning == "Ah!"
-        assert not backend.requests[-1].messages[-1].text
-
-
-HOSTILE = (
-    "\x1b[2J\x1b]0;x\x07",
-    "\n\n",
-    "\t",
-    "\u202e",
-    "\u0301",
-    "👩",
-    "\u200d",
-    "💻",
-    "🏽",
-    "[/b]",
-)
-
-
-async def test_hostile_tokens_keep_the_dialog_in_shape(tmp_path):
-    others = [f"word {number}" for number in range(100)]
-    script = words(*(word(text, GUESSED, *HOSTILE, *others) for text in HOSTILE), word("x" * 900))
-    async with ready_desktop(tmp_path, backend=llama([*script, END]), asked=["one"]) as desk:
-        await desk.press("alt+up", "p", leads_to=ChoicesDialog, sees="Esc close")
-        for size in ((120, 40), (80, 24), (40, 12)):
-            await desk.pilot.resize_terminal(*size)
-            await desk.press("home")
-            for _ in range(len(HOSTILE) + 1):
-                text = desk.app.screen.query_one(ChoicesText)
-                for y in range(text.size.height):
-                    assert text.render_line(y).cell_length == text.outer_size.width
-                assert not set("\x1b\x07\u202e") & set(desk.text)
-                await desk.press("right", "down")
-            await shown(desk, "Esc close")
-        await desk.press("escape", leads_to=ChatScreen)
-
-
-def test_all_text_is_in_lines_that_fit():
-    tokens = [
-        "A",
-        " long",
-        "ish",
-        " sentence",
-        " of",
-        "\n",
-        "words",
-        "\n\n",
-        " 👩\u200d💻",
-        "é" * 30,
-        "漢字" * 30,
-    ]
-    shown_words = [ShownWord(shown_text(text), index=index) for index, text in enumerate(tokens)]
-    for width in (1, 3, 7, 40):
-        lines = lines_of(shown_words, width)
-        joined = "".join(part.text for line in lines for part in line)
-        if width > 1:  # else a wide character has no room
-            assert joined.replace(" ", "") == "".join(tokens).replace(" ", "").replace("\n", "")
-            assert all(sum(cell_len(part.text) for part in line) <= width + 1 for line in lines)
-        assert {part.index for line in lines for part in line} == set(range(len(tokens)))
-
-
-def test_tokens_of_one_word_stay_on_one_line():
-    shown_words = [ShownWord(text) for text in ("one", " un", "believ", "able")]
-    lines = lines_of(shown_words, 12)
-    assert ["".join(part.text for part in line) for line in lines] == ["one", "unbelievable"]
 
 
 async def test_an_answer_of_5000_words_can_be_gone_through(tmp_path):
