@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import count, pairwise
+from itertools import pairwise
 
 import pytest
 from textual import events
 
 from lmchat.domain.event import TextDelta
-from lmchat.tui.widgets.chat_log import ChatLog
 from tests.support.chat_log_app import LogApp, answer, load, question, rows, screen_text, streaming
 from tests.support.markdown_corpus import LONG_LIST, MIXED
 from tests.support.programs import until
@@ -26,17 +25,6 @@ def talk(count):
 async def pour(log, text, size=20):
     for start in range(0, len(text), size):
         await log.apply(TextDelta(text=text[start : start + size]))
-
-
-async def test_messages_loaded_before_there_is_a_screen_are_shown():
-    app = LogApp()
-    log = ChatLog()
-    log.load(talk(3))
-    app.compose = lambda: iter([log])
-    app.AUTO_FOCUS = None
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause()
-        assert "End 2" in screen_text(log)
 
 
 async def test_the_log_follows_what_streams_in(pilot, log):
@@ -97,39 +85,6 @@ async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left(pilot, l
     assert screen_text(log).count("word") == 60
 
 
-async def test_frames_are_rarer_where_each_costs_much(pilot, log):
-    log.begin_answer(streaming())
-    await pilot.pause()
-    flushed_s = times_of_frames(log, cost_s=0.05)
-    log.inflow.frames_per_second = 120
-    for number in range(4):
-        await log.apply(TextDelta(text=f"word{number} "))
-        await until(lambda: log.inflow.timer is None, "what has come is shown")
-    # one that is dear may be the first fence; from the second on a quarter of the core is the most
-    assert all(after - before >= 0.19 for before, after in pairwise(flushed_s[1:]))
-    assert len(flushed_s) == 4
-
-
-async def test_the_first_words_after_a_rest_are_shown_at_once(pilot, log):
-    log.begin_answer(streaming())
-    log.inflow.frames_per_second = 0.01
-    await log.apply(TextDelta(text="first"))
-    await until(lambda: log.inflow.timer is None, "what has come is shown")
-    assert "first" in screen_text(log)
-    await log.apply(TextDelta(text=" second"))
-    await pilot.pause()
-    assert "second" not in screen_text(log)
-
-
-async def test_words_are_shown_though_the_machine_stands_still_as_their_frame_is_planned(
-    pilot, log, monkeypatch
-):
-    monkeypatch.setattr("textual._time.get_time", count(step=5).__next__)
-    log.begin_answer(streaming())
-    await log.apply(TextDelta(text="first"))
-    await until(lambda: "first" in screen_text(log), "what has come is shown")
-
-
 async def test_pages_join_without_a_gap_or_an_overlap():
     async with LogApp().run_test(size=(70, 20)) as pilot:
         log = pilot.app.log_view
@@ -163,20 +118,6 @@ async def test_the_wheel_scrolls_and_the_end_key_follows_again(pilot, log):
     assert log.scroll_offset.y == log.max_scroll_y
 
 
-async def test_lines_far_away_are_forgotten_and_come_back_as_they_were(pilot, log):
-    log.document.kept_lines = 300
-    await load(pilot, answer("\n\n".join(f"paragraph {n}" for n in range(900))))
-    log.scroll_home()
-    top = rows(log)
-    for y in range(0, log.document.total, 40):
-        log.scroll_to(y=y)
-    kept = sum(block.lines is not None for block in log.document.entries[0].blocks)
-    assert kept <= 400
-    assert any("paragraph 899" in row for row in rows(log))
-    log.scroll_home()
-    assert rows(log) == top
-
-
 async def test_the_scrollbar_can_be_dragged(pilot, log):
     await load(pilot, *talk(40))
     bar = log.vertical_scrollbar
@@ -189,15 +130,3 @@ async def test_the_scrollbar_can_be_dragged(pilot, log):
     assert log.scroll_offset.y < log.max_scroll_y / 4
     log.scroll_home()
     assert bar.position == 0
-
-
-async def test_an_emptied_log_has_nothing_to_scroll_over(pilot, log):
-    await load(pilot, *talk(6))
-    log.load([])
-    log.scroll_home()
-    log.scroll_up()
-    await pilot.pause()
-    assert (log.virtual_size.height, log.scroll_offset.y) == (0, 0)
-    assert screen_text(log).strip() == ""
-    await load(pilot, *talk(6))
-    assert any("End 5" in row for row in rows(log))

@@ -35,23 +35,6 @@ async def test_the_focus_moves_from_message_to_message_and_stops_at_both_ends(lo
     assert log.viewport.is_following
 
 
-async def test_the_focus_comes_back_to_the_last_message_in_view(pilot, log):
-    await load(pilot, *(question(f"Question {n}") for n in range(100)))
-    for _ in range(60):
-        log.focus_message(-1)
-    pilot.app.query_one("Input").focus()
-    await pilot.pause()
-    assert not log.focus_message(1)
-    assert log.focus_message(-1)
-    assert log.focused_message.text in screen_text(log)
-    assert log.focused_message.text != "Question 99"
-    pilot.app.query_one("Input").focus()
-    log.scroll_end()
-    await pilot.pause()
-    assert log.focus_message(-1)
-    assert log.focused_message.text == "Question 99"
-
-
 async def test_only_the_focused_message_has_the_bar_and_only_while_the_log_has_the_focus(
     pilot, log
 ):
@@ -128,16 +111,6 @@ async def test_a_click_unfolds_reasoning_and_focuses_its_message(pilot, log):
     await pilot.click(log, offset=(8, 2))
     assert "step by step" in screen_text(log)
     assert log.focused_message.text == "two"
-
-
-async def test_keys_of_messages_do_nothing_in_an_empty_log(pilot, log):
-    log.focus()
-    await pilot.press("y", "c", "enter", "s", "e")
-    assert pilot.app.wanted() == []
-    assert not log.focus_message(-1)
-    assert log.finder.find("x") == 0
-    assert log.finder.step(1) == (0, 0)
-    assert log.selected_text == ""
 
 
 async def test_a_log_that_has_the_focus_gives_it_to_the_last_message_of_another_session(pilot, log):

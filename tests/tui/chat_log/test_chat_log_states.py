@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from textual.color import Color
 
 from lmchat.domain.event import (
     ModelLoading,
@@ -32,7 +31,6 @@ from tests.support.chat_log_app import (
     RECEIPT,
     LogApp,
     answer,
-    load,
     pour,
     question,
     rows,
@@ -174,25 +172,6 @@ async def test_the_live_line_tells_what_the_turn_is_doing(log):
         assert last.endswith("Esc stop")
 
 
-async def test_an_answer_comes_waits_is_loaded_and_ends_in_its_final_form(log):
-    begun = streaming()
-    log.begin_answer(begun)
-    turn = TURN.apply(RetryScheduled(attempt=2, attempts=3, wait_s=1.9, reason=""), 100.0)
-    log.show_turn(turn, 100.0)
-    log.show_turn(turn, 101.4)
-    assert "retry 2/3 in 0.5 s" in plain(log)
-    await log.apply(TextDelta(text="raw"))
-    log.finish(replace(answer("filtered"), message_id=begun.message_id))
-    assert "filtered" in plain(log)
-    assert "raw" not in plain(log)
-    await pour(log, "late")
-    assert "late" not in plain(log)
-    log.load([question("q"), streaming("so far", thought="hm")])
-    await pour(log, " and more")
-    assert "so far and more" in plain(log)
-    assert "waiting" in plain(log)
-
-
 async def test_what_changes_with_a_message_is_told_by_thin_lines(pilot, log):
     last = question("three")
     prompt = text_message(Role.SYSTEM, "You are terse.\nVery.")
@@ -286,56 +265,6 @@ async def test_text_that_turns_out_to_be_thought_folds_at_once_and_the_answer_fo
     assert plain(log).count("Four") == 1
 
 
-@pytest.mark.rule("R-17")
-async def test_thought_that_turns_out_to_be_the_answer_is_shown_and_goes_on(log):
-    begun = streaming()
-    log.begin_answer(begun)
-    await log.apply(ReasoningDelta(text="The tag is `"))
-    log.flush()
-    assert "The tag" not in plain(log)
-    log.restate(replace(begun, parts=(TextPart(text="The tag is `"),)))
-    log.flush()
-    await pour(log, "<think>`.")
-    assert "The tag is <think>." in plain(log)
-    assert "Think" not in plain(log)
-
-
-@pytest.mark.rule("R-17")
-async def test_a_mark_that_lacks_its_end_is_seen_once_the_thought_that_it_is_in_has_ended(log):
-    begun = streaming()
-    log.begin_answer(begun)
-    log.document.entries[0].is_folded = False
-    await pour(log, "Perhaps **two")
-    assert "     Perhaps two" in rows(log)
-    log.restate(replace(begun, parts=(ReasoningPart(text="Perhaps **two"), TextPart(text="Two."))))
-    log.flush()
-    assert "       Perhaps **two" in rows(log)
-    assert "     Two." in rows(log)
-
-
-@pytest.mark.rule("R-17")
-async def test_an_unfolded_log_and_a_running_call_go_on_where_text_turns_out_to_be_thought(
-    pilot, log
-):
-    begun = streaming("So far ")
-    log.begin_answer(begun)
-    await log.apply(TextDelta(text="one *two*"))
-    await log.apply(ToolCallDelta(index=0, name="look", arguments='{"a":'))
-    log.flush()
-    log.focus_message(-1)
-    await pilot.press("enter")
-    call = ToolCallPart(call_id="", name="look", arguments='{"a":')
-    log.restate(
-        replace(begun, parts=(ReasoningPart(text="one *two*"), TextPart(text="So far "), call))
-    )
-    await log.apply(ToolCallDelta(index=0, arguments="1}"))
-    log.flush()
-    assert "▌   one two" in plain(log)
-    assert "▌ So far" in plain(log)
-    assert plain(log).count("calls the tool look") == 1
-    assert '{"a":1}' in plain(log)
-
-
 async def test_a_refusal_has_its_word_above_it_while_it_arrives_and_afterwards(log):
     begun = streaming()
     log.begin_answer(begun)
@@ -353,18 +282,6 @@ async def test_a_refusal_has_its_word_above_it_while_it_arrives_and_afterwards(l
         "",
         "I cannot do that.",
     ]
-
-
-async def test_calls_of_tools_are_shown_as_such(log):
-    log.begin_answer(streaming())
-    await log.apply(ToolCallDelta(index=0, name="get_weather", arguments='{"place": '))
-    await log.apply(ToolCallDelta(index=0, arguments='"Bern"}'))
-    log.flush()
-    assert "calls the tool get_weather" in plain(log)
-    assert '{"place": "Bern"}' in plain(log)
-    part = ToolCallPart(call_id="", name="get_weather", arguments='{"place": "Bern"}')
-    log.load([replace(answer(""), parts=(part,))])
-    assert "calls the tool get_weather" in plain(log)
 
 
 @pytest.mark.parametrize("theme", ["lmchat-dark", "lmchat-ansi"])
@@ -421,26 +338,3 @@ async def test_in_ascii_all_signs_are_ascii():
         log.append(answer("x", model="n", state=AnswerState.INTERRUPTED, failure=FAILURE))
         log.begin_answer(streaming())
         assert screen_text(log).replace(GAP, " ").isascii()
-
-
-@pytest.mark.parametrize("is_ascii", [False, True])
-async def test_the_states_of_answers_fit_into_every_width(is_ascii):
-    async with LogApp(is_ascii=is_ascii).run_test(size=(40, 30)) as pilot:
-        log = pilot.app.log_view
-        states = (AnswerState.STOPPED, AnswerState.INTERRUPTED, AnswerState.FAILED)
-        log.load([answer("x", state=state, version=2, versions=3) for state in states])
-        log.begin_answer(streaming("```python-with-a-long-name\nx"))
-        for width in (40, 33, 24, 17, 9, 4, 2, 1):
-            await pilot.resize_terminal(width, 30)
-            assert {strip.cell_length for strip in log.render_lines(log.size.region)} == {width}
-
-
-async def test_a_theme_is_taken_over_at_once(pilot, log):
-    await load(pilot, question("q"), answer("a"))
-    pilot.app.theme = "lmchat-light"
-    await pilot.pause()
-    back = {
-        segment.style.bgcolor for strip in log.render_lines(log.size.region) for segment in strip
-    }
-    assert Color.parse("#fcfbf8").rich_color in back
-    assert Color.parse("#ebe8e0").rich_color in back

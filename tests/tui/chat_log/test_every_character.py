@@ -5,101 +5,23 @@ from __future__ import annotations
 import json
 import random
 import re
-from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lmchat.domain.event import TextDelta
-from lmchat.text import safe_text
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS
 from lmchat.tui.widgets.chat_log.copying import copied
 from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.selection import Selected, message_ends
 from tests.support import hostile
-from tests.support.chat_log_app import LogApp, answer, document_with, plain_page, streaming
+from tests.support.chat_log_app import answer, document_with, plain_page, streaming
 from tests.support.markdown_corpus import CORPUS, GIANTS, must_be_seen, solid
 from tests.support.proxy_calls import NAMES, reads
 
 pytestmark = pytest.mark.timeout(120)
 SHEET = Path(__file__).parents[2] / "support" / "markdown_sheet.md"
-SOUP = [
-    *(
-        "- {}\n",
-        "  - {}\n",
-        "    {}\n",
-        "\t{}\n",
-        "* {}",
-        "1. {}\n",
-        "7) {}\n",
-        "- [ ] {}\n",
-        "# {}\n",
-    ),
-    *("```{}\n", "~~~ {}\n", "```\n", "~~~\n", "`{}", "`", "> {}\n", ">{}\n", "---\n", "===\n"),
-    *(
-        "**{}**",
-        "**{}",
-        "_{}",
-        "*{}",
-        "~~{}~~",
-        "\\{}",
-        "&amp;{}",
-        "&{};",
-        "{} ",
-        "{}\n",
-        "\n",
-        "\n\n",
-    ),
-    *(
-        "[{}]",
-        "[{}](u)",
-        "![{}](u)",
-        "](",
-        "[",
-        "![",
-        "{}: ",
-        "[^{}]",
-        "[^{}]: {}\n",
-    ),
-    *(
-        "<b>{}</b>",
-        "<div {}>\n",
-        "<!-- {}",
-        "--> {}",
-        "<br>{}",
-        "<{}",
-        "<details>\n{}\n",
-        "<pre>{}\n\n",
-    ),
-    *(
-        "|-|-|\n",
-        "\n\n|a|{}|\n|-|-|\n",
-        "http://{}.example ",
-        "<http://{}>",
-        "  \n",
-        "\\\n",
-    ),
-    *("\\[ {} \\]", "\\[", "$${}$$", "$$\n", "${}$", "\\begin{{a}}{}\n", "\\end{{a}}"),
-    *(
-        "\x1b",
-        "\u0301",
-        "\u200d",
-        "\U0001f642",
-        "漢",
-        "。",
-        "<think>\n",
-        "</think>\n",
-        "__",
-        "``",
-        "***",
-        "[x] ",
-    ),
-    *("\r\n{}", "\x0c{}\x0c", "\x0b\n", "\x1f{}\n", "\u2028{}\u2028\n", "\x00{}", "\x85\n{}"),
-]
-"""Pieces of Markdown; each word in them is one of its own."""
 WIDTHS = (80, 30, 200)
 
 
@@ -203,43 +125,3 @@ def test_every_character_is_there_while_an_answer_streams_and_when_it_has_ended(
         entry.finish(answer(source))
         document.rebuild(0)
         assert_all_is_there(document, source)
-
-
-async def test_every_character_is_in_the_copy_of_a_key_and_of_all_that_is_selected():
-    messages = [answer(text) for text in TEXTS.values() if text.strip()]
-    async with LogApp().run_test(size=(80, 24)) as pilot:
-        log = pilot.app.log_view
-        log.load(messages)
-        for message in messages:
-            log.show_message(message.message_id)
-            log.action_message("copy")  # as `y` does
-        await pilot.pause()
-        assert pilot.app.wanted() == [("copy", message.text) for message in messages]
-        log.action_select(-99)
-        assert log.selected_text == "\n\n".join(message.text.strip("\n") for message in messages)
-        await pilot.resize_terminal(33, 12)
-        assert log.selected_text == "\n\n".join(message.text.strip("\n") for message in messages)
-
-
-@given(st.lists(st.sampled_from(SOUP), min_size=2, max_size=14), st.integers(15, 120))
-@settings(max_examples=100, deadline=None)
-def test_no_word_of_a_soup_of_markdown_is_swallowed_and_no_line_too_long(pieces, width):
-    numbers = count(1)
-    parts = [(piece, [f"qz{next(numbers)}q" for _ in range(piece.count("{}"))]) for piece in pieces]
-    source = "".join(piece.format(*words) for piece, words in parts)
-    document = document_with(Entry(answer(source)))
-    for room in (width, 400):  # where there is little room words of code are cut where a row ends
-        document.set_page(plain_page(room))
-        seen = on_screen(document)
-    assert [word for _, words in parts for word in words if word not in seen] == []
-
-
-@given(st.lists(st.sampled_from([*SOUP, "a\tb  \r\n"]), max_size=40))
-@settings(max_examples=25, deadline=None)
-def test_the_source_of_an_answer_is_shown_letter_by_letter(pieces):
-    text = "".join(pieces) + "end"
-    document = document_with(Entry(answer(text), is_source=True))
-    document.lay_out_from(0, 0, 1, 1 << 30)
-    lines = [line for _, line in document.rows(0, 1 << 30)][:-2]  # without blank row and receipt
-    made = "".join(line.text + "\n" * (not line.is_wrapped) if line else "\n" for line in lines)
-    assert made == "".join(line.expandtabs(4) + "\n" for line in safe_text(text).split("\n"))

@@ -9,7 +9,6 @@ from itertools import accumulate
 import pytest
 
 from lmchat.tui.widgets.chat_log.layout.block import Layout
-from lmchat.tui.widgets.chat_log.markdown.inline import completed
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 from tests.support.chat_log_app import picture, pictures, plain_page, tail_of
 from tests.support.markdown_corpus import CORPUS
@@ -84,25 +83,6 @@ def test_a_sign_that_was_seen_stays(text):
         before = signs
 
 
-def test_of_words_in_brackets_behind_others_none_waits_for_the_bracket_to_end():
-    *_, (_, seen) = pictures("as f[i](x, y in one) and [here](this is an aside that goes on", PAGE)
-    assert seen.endswith("[here](this is an aside that goes on")
-
-
-@pytest.mark.parametrize(
-    "half",
-    [
-        "(http://hidden.example/a_(b",
-        '(hidden "Title',
-        "(hidden (Title",
-        "(<hidden a",
-    ],
-)
-def test_an_address_that_may_be_one_waits_to_be_whole(half):
-    *_, (_, seen) = pictures("[hidden Title]: http://x.example\n\nsome [words]" + half, PAGE)
-    assert seen.endswith("some words")
-
-
 SENTENCES = [
     "Some **bold words** here.",
     "*Soft*, ***both*** and __more__ of _it_.",
@@ -129,54 +109,3 @@ def test_no_mark_is_seen_that_will_be_gone(sentence):
     final = MARKS.findall(picture(tail_of(sentence), PAGE))
     for so_far, seen in pictures(sentence, PAGE):
         assert len(MARKS.findall(seen)) <= len(final), so_far
-
-
-@pytest.mark.parametrize(
-    ("half", "whole"),
-    [
-        ("a **b", "a **b**"),
-        ("a **b ", "a **b**"),
-        ("a **b*", "a **b**"),
-        ("a **", "a "),
-        ("***a*", "***a***"),
-        ("**a *b", "**a *b***"),
-        ("*a* b", "*a* b"),
-        ("`a", "`a`"),
-        ("`a` `", "`a` "),
-        ("``a `b", "``a `b``"),
-        ("[a", "[a"),
-        ("[a](htt", "a"),
-        ("see ![a](", "see a"),
-        ("- ~~a", "- ~~a~~"),
-        ("- ", "- "),
-        ("a\n-", "a"),
-        ("a\n==", "a"),
-        ("a\n``", "a"),
-        ("| a | b", "| a | b|\n|---|---|"),
-        ("| a | b |\n", "| a | b |\n|---|---|"),
-        ("| a | b |\n|:-", "| a | b |\n|:-|---|"),
-        ("| e-mail | name", "| e-mail | name|\n|---|---|"),
-        ("| a |\n|---|\n| **b", "| a |\n|---|\n| **b**"),
-        ("2 * 3", "2 * 3"),
-        ("2*3", "2*3"),
-        ("f(**k", "f(**k**"),
-        ("https://x.y/_a", "https://x.y/_a"),
-        (r"\*a", r"\*a"),
-        ("a\\", "a"),
-        (r"**a \\\ ".rstrip(), r"**a \\**"),
-        ("x[i][j", "x[i][j"),
-        ("f[i](x, y", "f[i](x, y"),
-        (r"\(a_1 *b", r"\\\(a\_1 \*b"),
-        (r"\(a *b\) **c", r"\(a *b\) **c**"),
-        (r"\(a" + " long" * 90, r"\(a" + " long" * 90),
-        (r"$\{a", r"$\\\{a"),
-        (r"$5, $\{a", r"$5, $\\\{a"),
-        (r"$5 **a", r"$5 **a**"),
-        (r"5$ or \{a", r"5$ or \{a"),
-        ("snake_case", "snake_case"),
-        ("**a" + " long" * 90, "**a" + " long" * 90),
-        ("", ""),
-    ],
-)
-def test_what_lacks_is_added(half, whole):
-    assert completed(half) == whole

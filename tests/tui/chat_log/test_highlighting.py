@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.machine.lexer import colours_of
-from lmchat.tui.widgets.chat_log.blocks import CODE_LINES, Block, Kind
-from lmchat.tui.widgets.chat_log.layout.colours import Colours
+from lmchat.tui.widgets.chat_log.blocks import CODE_LINES
 from tests.support.chat_log_app import (
     LogApp,
     answer,
@@ -26,35 +25,6 @@ def taken(colours):
     """Let the lexers answer what waits first; return it with the blocks that waited."""
     wanted = colours.newest_request
     return wanted, colours.put(wanted, colours_of(*wanted)[1])
-
-
-def test_of_code_that_grows_only_the_newest_is_requested():
-    colours = Colours()
-    blocks = [Block(Kind.FENCE, text) for text in ("x", "x =", "x = 1")]
-    for colours.block in blocks:
-        colours.of("python", colours.block.source)
-    assert taken(colours) == (("python", "x = 1"), blocks)
-    assert colours.newest_request is None
-
-
-def test_code_without_colours_is_requested_once():
-    colours = Colours()
-    colours.of("python", "x")
-    colours.put(("python", "x"), None)
-    assert colours.of("python", "x") == b""
-    assert colours.newest_request is None
-
-
-def test_colours_of_so_much_code_stay_known():
-    colours = Colours()
-    texts = [f"# {number}" + "a" * 99_000 for number in range(6)]
-    for text in texts:
-        colours.of("python", text)
-        colours.put(("python", text), b"\1" * len(text))
-    assert colours.of("python", texts[-1])
-    assert colours.newest_request is None
-    colours.of("python", texts[0])
-    assert colours.newest_request == ("python", texts[0])
 
 
 def styles_of(log, words):
@@ -92,12 +62,6 @@ async def test_code_of_an_answer_that_streams_is_coloured_before_its_fence_ends(
     await pour(log, " it goes on\nwhile")
     assert styles_of(log, "# so") == {colour_of(log, "comment")}
     await until(lambda: styles_of(log, "while") == {colour_of(log, "keyword")}, "the colours")
-
-
-async def test_code_in_a_list_or_quote_is_coloured(log):
-    for text in ("- item\n\n  ```python\n  if x:\n  ```", "> ```python\n> if x:\n> ```"):
-        log.load([answer(text)])
-        await until(lambda: styles_of(log, "if") == {colour_of(log, "keyword")}, "the colours")
 
 
 async def test_colours_that_arrive_do_not_move_the_view(pilot, log):

@@ -23,10 +23,9 @@ from tests.support.chat_log_app import (
     plain_page,
     pour,
     question,
-    screen_text,
     streaming,
 )
-from tests.support.counting import calls_of, counted_callbacks, counted_lines, lines_of
+from tests.support.counting import calls_of, counted_lines, lines_of
 from tests.support.markdown_corpus import DEAR, ENDLESS, MIXED
 from tests.support.programs import until
 
@@ -53,7 +52,6 @@ SEARCHED = {
 }
 FRAME_CHARS = 200  # what comes in half a second at 100 tokens a second
 MOST_CALLS = 350_000  # for one frame, functions in C too: 30 ms, 60 times what prose takes
-MOST_LINES = 1_000_000  # of one callback: 100 ms
 CALLS = {
     "one list in another": lambda chars: "[" * (chars // 2) + "]" * (chars // 2),
     "more lists than can be read": lambda chars: "[" * chars,
@@ -140,46 +138,6 @@ def test_patterns_take_linear_time():
     completed("-" * LONG_CHARS + "a")
 
 
-async def test_a_long_answer_is_parsed_and_its_code_copied_in_short_steps(pilot, log, monkeypatch):
-    counts = counted_callbacks(monkeypatch)
-    log.document.step_s = 0.001
-    for name in ("paragraphs", "lines of -"):
-        text = ENDLESS[name](12_000) + "\n\n```py\nlast\n```\n"
-        log.load([question("Go on."), answer(text)])
-        assert log.document.unparsed == 1
-        await until(lambda: log.document.unparsed is None, "all of it is parsed")
-        log.viewport.set_cursor(1)
-        log.action_message("copy_code")
-        await until(pilot.app.wanted, "code is copied")
-        assert pilot.app.wanted().pop() == ("copy_code", "last\n")
-        pilot.app.facts.clear()
-    assert max(counts) < MOST_LINES
-
-
-async def test_an_answer_that_is_parsed_in_steps_looks_as_if_it_was_parsed_in_one(pilot, log):
-    text = "".join(f"word {number}\n\n" for number in range(4_000)) + "LAST"
-    log.document.step_s = 0.001
-    log.load([question("Go on."), answer(text)])
-    assert log.document.unparsed == 1
-    await until(lambda: log.document.unparsed is None, "all of it is parsed")
-    await pilot.pause()
-    assert "word 3999" in screen_text(log)
-    assert "LAST" in screen_text(log)
-
-
-@pytest.mark.slow
-async def test_endless_texts_of_any_kind_stream_in(log):
-    log.document.step_s = math.inf
-    for text in ENDLESS.values():
-        begun, rest = text(2_000), text(12_000)
-        log.load([])
-        log.begin_answer(streaming())
-        for start in range(0, len(begun), 200):
-            await pour(log, begun[start : start + 200])
-        await pour(log, rest)  # what came while the loop had other work
-        assert log.document.entries[0].source == begun + rest
-
-
 def test_no_frame_costs_much_whatever_the_answer_is_made_of():
     for name, text in DEAR.items():
         entry = Entry(streaming(), is_streaming=True)
@@ -211,31 +169,3 @@ async def test_a_frame_costs_the_same_after_any_length(log):
         most.append(max(frames))
     assert most[1] <= 1.5 * most[0]
     assert most[0] <= 30_000  # with all blocks on the screen, 65,000
-
-
-async def test_a_late_link_costs_the_same_after_any_length(log):
-    log.begin_answer(streaming())
-    counts = []
-    for number in range(60):
-        with counted_lines() as lines:
-            await pour(log, f"[r{number}] text\n\n[r{number}]: /{number}\n\n")
-        counts.append(lines.count)
-    assert max(counts[-5:]) <= 1.1 * max(counts[38:43])  # the screen is full by then
-
-
-@pytest.mark.parametrize("start", ["- ", "> "])
-def test_thousands_of_marks_in_one_text_are_shown_as_they_are(start):
-    for sign in ("[a](", "[", "` "):
-        text = start + sign * (20_000 // len(sign))
-        document = document_with(Entry(answer(text)), plain_page(90))
-        document.lay_out_from(0, 0, 1, 1_000)
-        blocks = document.entries[0].blocks
-        shown = "".join(line.text for block in blocks for line in block.lines or [])
-        assert shown.count(sign[0]) == text.count(sign[0])
-
-
-def test_a_prompt_of_one_line_is_laid_out_in_pieces():
-    for name in ("run of  ", "lines of a", "word", "run of \t", "ideographs and brackets"):
-        document = document_with(Entry(question(ENDLESS[name](100_000))), plain_page(90))
-        document.build(0)
-        assert max(len(block.source) for block in document.entries[0].blocks) <= PIECE_CHARS

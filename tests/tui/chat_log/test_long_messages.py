@@ -4,17 +4,14 @@ import asyncio
 
 import pytest
 
-from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.entry import Entry
 from tests.support.chat_log_app import (
     answer,
     chance_of,
     document_with,
-    plain_page,
     pour,
     prose,
     question,
-    screen_text,
     streaming,
     text,
 )
@@ -76,23 +73,3 @@ async def test_whatever_is_done_meanwhile_the_log_looks_as_if_all_had_come_at_on
     page = log.document.layout.page
     last = log.document.entries[3].message
     assert shown == [looks(document_with(Entry(message), page)) for message in (*messages, last)]
-
-
-async def test_a_long_thought_that_is_folded_is_not_parsed(pilot, log):
-    log.load([question("Go on."), answer("Said.", thought=PARAGRAPHS)])
-    assert not log.document.entries[1].parts[0].tail.closed
-    assert "Said." in screen_text(log)
-
-
-def test_a_text_that_is_parsed_in_steps_has_the_rows_of_one_that_is_parsed_at_once():
-    for ending in ("\n" * 9_000, "   \n" * 4_000, "\n" * 9_000 + "more"):
-        message = answer(f"```\nx\n```\n{ending}")
-        at_once, in_steps = Document(), Document(step_s=0.0)
-        for document in (at_once, in_steps):
-            document.set_page(plain_page())
-            document.load([message])
-            document.build(0)
-        while in_steps.unparsed is not None:
-            in_steps.grow(0)
-        assert looks(in_steps) == looks(at_once)
-        assert in_steps.total == at_once.total

@@ -1,17 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from msgspec.structs import replace
-from rich.cells import cell_len
 from rich.style import Style
 
 from lmchat.machine.lexer import colours_of
-from lmchat.tui import icons
-from lmchat.tui.widgets.chat_log.layout.block import inline_spans
 from lmchat.tui.widgets.chat_log.markdown.inline import names_target
-from lmchat.tui.widgets.chat_log.markdown.parser import links, parse_blocks, parse_inline
+from lmchat.tui.widgets.chat_log.markdown.parser import links
 from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
 
 RULE = "─"
@@ -148,15 +142,6 @@ def test_each_kind_stands_on_the_page_as_expected():
         assert rows(text) == expected
 
 
-def test_in_ascii_each_kind_is_as_high_and_has_no_other_sign():
-    page = replace(plain_page(), icons=icons.ASCII)
-    for text, expected in KINDS.values():
-        lines = laid_out(tail_of(text), page)
-        if text.isascii() and "&copy;" not in text:
-            assert all(shown(line).isascii() for line in lines), text
-        assert len(lines) == len(expected), text
-
-
 def test_emphasis_is_told_by_its_style():
     for text, expected in [
         ("*a* **b** ~~c~~ `d`", [("a", "em"), ("b", "strong"), ("c", "s"), ("d", "code")]),
@@ -172,54 +157,6 @@ def test_emphasis_is_told_by_its_style():
         ("这是**重点**内容", [("重点", "strong")]),
     ]:
         assert [piece for piece in styled(text) if piece[1] not in ("base", "")] == expected
-
-
-def test_no_line_of_what_is_nested_beyond_all_measure_is_lost_or_too_wide():
-    for mark in ("> ", "- ", "1. ", "> - "):
-        for depth in (11, 30, 90):
-            text = mark * depth + "deep words"
-            for width in (40, 90):
-                lines = laid_out(tail_of(text), plain_page(width))
-                assert {
-                    sum(cell_len(segment.text) for segment in line.segments) for line in lines
-                } == {width - 1}
-                assert "deep words" in " ".join(" ".join(shown(line) for line in lines).split())
-
-
-def test_a_table_that_has_no_room_between_its_columns_has_rules_there():
-    text = (
-        "|"
-        + "|".join(f"c{n:04}" for n in range(15))
-        + "|\n"
-        + "|-" * 15
-        + "|\n|"
-        + "|".join("12345" * 15)
-    )
-    assert rows(text, 97)[0] == "│".join(f"c{n:04}" for n in range(15))
-
-
-def test_there_is_a_blank_row_between_rows_only_where_some_have_several_lines():
-    text = "| a | b |\n|---|---|\n| c | " + "word " * 12 + "|\n| d | e |\n\nend"
-    assert rows(text, 40)[-4:] == ["", "d   e", "", "end"]
-    assert "" not in rows(text, 90)[:4]
-
-
-def test_numbers_and_names_that_grow_down_a_long_table_stay_whole():
-    names = ["Ann", "Konrad"]
-    lines = [f"| {n} | {n * n} | {names[n > 60]} |\n" for n in range(1, 300)]
-    made = [
-        row.split() for row in rows("| n | square | who |\n|--:|---|---|\n" + "".join(lines), 40)
-    ]
-    assert made[2:] == [[str(n), str(n * n), names[n > 60]] for n in range(1, 300)]
-
-
-@given(st.text(alphabet="ab:/ ?#%+-=>@^{}|'\"(),.\u6f22\u00e9", max_size=40))
-@settings(deadline=None)
-def test_text_without_marks_is_what_the_parser_would_make_of_it(text):
-    page = plain_page()
-    made = "".join(part for part, _ in inline_spans(page, text, {}, Style.null()))
-    parsed = "".join(token.content for token in parse_inline(text, {}))
-    assert made == parsed == text
 
 
 def test_the_language_of_a_fence_is_known_however_it_is_written():
@@ -325,14 +262,6 @@ def test_no_link_is_handed_to_the_terminal_which_would_open_it_unasked():
     assert all(segment.style.link is None for line in lines for segment in line.segments)
 
 
-@pytest.mark.parametrize(("columns", "is_table"), [(32, True), (33, False), (1500, False)])
-def test_a_table_of_more_columns_than_anybody_reads_is_shown_as_it_stands(columns, is_table):
-    text = "|" + "a|" * columns + "\n|" + "-|" * columns + "\n" + "|x\n" * 20
-    assert any(token.type == "table_open" for token in parse_blocks(text, {})) is is_table
-    lines = laid_out(tail_of(text), plain_page())
-    assert len(lines) <= 40 * 32
-
-
 @pytest.mark.parametrize(
     "words", ["bank\u3002example", "bank\uff0eexample", "bank\u2060.example", "\uff42ank.example"]
 )
@@ -352,13 +281,3 @@ def test_long_code_goes_on_indented_with_a_sign_in_the_padding():
 def test_the_rest_of_an_indented_line_is_indented_two_more():
     made = rows("```\n    " + "x" * 40 + "\n```", 40)
     assert made[1:] == ["  " + "    " + "x" * 30, " …" + "      " + "x" * 10]
-
-
-def test_the_reason_of_an_end_stays_when_other_figures_go():
-    page = plain_page(34)
-    pieces = [
-        [(text, Style.null())]
-        for text in ("qwen3-8b", " · TTFT 0.19 s", " · 44.0 tok/s", " · length")
-    ]
-    assert shown(page.row(pieces, kept=1)) == " qwen3-8b · TTFT 0.19 s · length"
-    assert shown(page.row(pieces)) == " qwen3-8b · TTFT 0.19 s"

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, TABLE_ROWS
-from lmchat.tui.widgets.chat_log.layout.block import Layout
-from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
+from lmchat.tui.widgets.chat_log.blocks import TABLE_ROWS
 from tests.support.chat_log_app import coloured_page, laid_out, painted, shown, tail_of
 from tests.support.markdown_corpus import CORPUS, LONG_TABLE
 
@@ -88,35 +85,3 @@ def test_all_rows_of_a_long_table_stand_in_the_same_columns():
     lines = [line for line in words(LONG_TABLE) if "row" in line]
     assert len(lines) == 60
     assert {line.index("row") for line in lines} == {lines[0].index("row")}
-
-
-@pytest.mark.parametrize("sizes", [[1_000_000], [700], [1, 4_003]])
-def test_the_rest_of_a_long_line_of_code_is_no_end_of_its_fence(sizes):
-    line = "x" * PIECE_CHARS + "```"
-    text = f"```\n{line}\nstill code\n```\nafter"
-    blocks = tail_of(*split(text, sizes)).closed
-    assert [block.source for block in blocks] == ["x" * PIECE_CHARS, "```\nstill code", "after\n"]
-
-
-def test_a_list_directly_below_its_paragraph_has_no_blank_row_above():
-    assert words("These:\n1. one\n2. two\n\nThose:\n\n- three") == [
-        " These:", " 1. one", " 2. two", "", " Those:", "", " • three",
-    ]  # fmt: skip
-
-
-def test_the_words_below_a_long_table_are_seen_before_their_line_ends():
-    growing = MarkdownTail()
-    for piece in (TABLE + "| a | b |\n\nThis comes after").splitlines(keepends=True):
-        growing.feed(piece)
-    (words,) = growing.open
-    words.has_cursor = True
-    assert [shown(line) for line in Layout(PAGE).lines(words, {})] == [" This comes after"]
-
-
-def test_what_stands_above_a_blank_line_is_not_laid_out_again_with_what_comes_below():
-    for above in ("A paragraph.", "# A heading", "***", "> A\nquote", "| a | b |\n|---|---|"):
-        growing = MarkdownTail()
-        for piece in (above, "\n\n", "Words"):
-            growing.feed(piece)
-        assert [part.source.strip() for part in growing.closed] == [above]
-        assert [part.source.strip() for part in growing.open] == ["Words"]

@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import random
-import unicodedata
-
 from lmchat.tui.widgets.chat_log.matching import MAX_CHARS, Query
 from tests.support.hostile import HOSTILE
 
@@ -45,18 +42,3 @@ def test_no_words_are_too_strange_to_be_looked_for():
         assert query.count("x" * 10 + HOSTILE) >= 0
         list(query.spans(HOSTILE))
         assert all(len(needle) <= 3 * MAX_CHARS for needle in query.needles)
-
-
-def test_each_word_of_a_text_is_found_in_it_in_either_case():
-    chance = random.Random(5)  # noqa: S311 - not a secret
-    letters = "aàéßşçøÆДжΩω漢字ขשم"
-    for _ in range(300):
-        words = ["".join(chance.choices(letters, k=chance.randrange(1, 6))) for _ in range(4)]
-        text = " ".join(words)
-        for form in ("NFC", "NFD"):
-            for change in (str.upper, str.lower, str.title):
-                assert found(words[1], unicodedata.normalize(form, change(text))), (
-                    words[1],
-                    change,
-                    form,
-                )

@@ -1,11 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from msgspec.structs import replace
-from rich.cells import cell_len
 
-from lmchat.domain.message import TextPart, ToolCallPart
-from lmchat.domain.session import MessagePath
 from lmchat.tui.widgets.chat_log import selection
 from tests.support.chat_log_app import (
     answer,
@@ -18,12 +14,10 @@ from tests.support.chat_log_app import (
     pour,
     press,
     question,
-    rows,
     screen_text,
     select,
     streaming,
 )
-from tests.support.hostile import ATTACKS
 from tests.support.programs import until
 
 CODE = (
@@ -105,17 +99,6 @@ async def test_code_is_copied_exactly_with_its_tabs_and_without_the_marks_of_fol
     assert log.selected_text == "def f():\n\tr"
 
 
-async def test_a_long_table_is_whole_or_in_part_over_all_its_pieces(pilot, log):
-    table = "| a | b |\n|---|---|\n" + "".join(f"| {n} | x |\n" for n in range(60))
-    log.load([answer(f"Look.\n\n{table}\nEnd.")])
-    await pilot.resize_terminal(80, 80)
-    await pilot.pause()
-    await select(pilot, log, "a        b", "59       x")
-    assert log.selected_text == table.strip("\n")
-    await select(pilot, log, "10       x", "59       x")
-    assert log.selected_text == "\n".join(f"{n}\tx" for n in range(10, 60))
-
-
 async def test_what_the_log_tells_is_copied_only_where_it_alone_is_selected(pilot, log):
     await load(pilot, question("one"), answer("two"), question("three"))
     await drag(pilot, log, (0, 0), (79, 20))
@@ -135,22 +118,6 @@ async def test_an_unfolded_thought_is_copied_and_a_folded_one_is_not(pilot, log)
     await drag(pilot, log, (0, 0), (79, 20))
     assert log.selected_text == "A *riddle*.\n\nYes.\n\nAnd?"
     assert chosen(log) == ["A riddle.", "Yes.", "And?"]
-
-
-async def test_the_call_of_a_tool_is_copied_as_it_came(pilot, log):
-    call = ToolCallPart(call_id="", name="plant", arguments='{\n\t"a": 1\n}')
-    await load(pilot, replace(answer(""), parts=(call,)), question("And?"))
-    await drag(pilot, log, (0, 0), (79, 20))
-    assert log.selected_text == '{\n\t"a": 1\n}\n\nAnd?'
-    await select(pilot, log, '"a"', "1")
-    assert log.selected_text == '"a": 1'
-
-
-async def test_the_source_view_is_copied_as_it_is(pilot, log):
-    await load_focused(pilot, answer("**bold** and `code`"))
-    await pilot.press("s")
-    await select(pilot, log, "bold", "and")
-    assert log.selected_text == "bold** and"
 
 
 @pytest.fixture
@@ -174,43 +141,6 @@ async def test_the_second_press_takes_the_word_and_the_third_the_paragraph(pilot
     assert log.selected_text == ""
 
 
-async def test_a_drag_after_a_second_press_goes_on_by_words(pilot, log):
-    await load(pilot, answer("one two three four five"))
-    await press(pilot, log, find(log, "three"), 1)
-    await drag(pilot, log, find(log, "three"), find(log, "four"))
-    assert log.selected_text == "three four"
-    await press(pilot, log, (0, 20))
-    await press(pilot, log, find(log, "hree"), 1)
-    await drag(pilot, log, find(log, "hree"), find(log, "wo"))
-    assert log.selected_text == "two three"
-
-
-async def test_shift_and_a_press_go_on_with_the_selection(pilot, log):
-    await load(pilot, answer("one two three four five"))
-    await select(pilot, log, "two", "three")
-    await drag(pilot, log, find(log, "five", behind=True), shift=True)
-    assert log.selected_text == "two three four five"
-    await drag(pilot, log, find(log, "one"), shift=True)
-    assert log.selected_text == "one t"
-    await press(pilot, log, (0, 20))
-    await press(pilot, log, find(log, "wo"), 2)
-    await drag(pilot, log, find(log, "our"), shift=True)
-    assert log.selected_text == "two three four"
-
-
-@pytest.mark.usefixtures("_slow_presses")
-async def test_what_a_reader_takes_for_one_character_is_selected_whole(pilot, log):
-    for cluster in ("\U0001f1e9\U0001f1ea", "\u0932\u093f", "\u0e01\u0e33", "e\u0301"):
-        await load(pilot, answer(f"a {cluster}{cluster}z b"))
-        x, y = find(log, cluster)
-        await press(pilot, log, (0, 20))
-        await drag(pilot, log, (x, y), (x + cell_len(cluster), y))
-        assert log.selected_text == cluster * 2
-        await press(pilot, log, (0, 20))
-        await press(pilot, log, (x, y), 2)
-        assert log.selected_text == (cluster if cluster[0] > "\uffff" else cluster * 2 + "z")
-
-
 async def test_beyond_the_edge_the_log_scrolls_and_goes_on_selecting(pilot, log):
     await load(pilot, *(answer(f"line {n}") for n in range(100)))
     log.scroll_to(y=100)
@@ -228,17 +158,6 @@ async def test_beyond_the_edge_the_log_scrolls_and_goes_on_selecting(pilot, log)
     top = log.scroll_offset.y
     await pilot.pause()
     assert log.scroll_offset.y == top
-
-
-async def test_a_button_that_was_let_go_elsewhere_selects_no_more(pilot, log):
-    await load(pilot, answer("one two three"))
-    await pilot.mouse_down(log, offset=find(log, "one"))
-    await move(pilot, log, find(log, "two", behind=True))
-    await move(pilot, log, find(log, "three"), button=0)
-    assert log.selected_text == "one two"
-    await move(pilot, log, find(log, "three"))
-    assert log.selected_text == "one two"
-    assert pilot.app.mouse_captured is None
 
 
 async def test_the_end_of_a_drag_is_no_click(pilot, log):
@@ -285,38 +204,6 @@ async def test_a_selection_survives_scrolling_and_another_width(pilot, log):
         assert "".join(chosen(log)).split() == text.split()
 
 
-async def test_a_selection_that_ends_in_a_table_ends_where_its_rows_change(pilot, log):
-    await load(pilot, answer("One.\n\n| a | b |\n|---|---|\n| " + "long " * 20 + "| two |"))
-    await select(pilot, log, "One", "two")
-    assert log.selected_text
-    await pilot.resize_terminal(40, 30)
-    await pilot.pause()
-    rows(log)
-    assert log.selection.selected is None
-
-
-async def test_a_selection_ends_with_its_message(pilot, log):
-    message = answer("one two three", thought="a riddle")
-    await load(pilot, message, answer("four"))
-    await select(pilot, log, "two", "three")
-    log.replace(replace(message, parts=(TextPart(text="something else"),)))
-    await pilot.pause()
-    assert log.selected_text == ""
-    assert chosen(log) == []
-    await select(pilot, log, "some", "else")
-    log.load([answer("five")])
-    assert log.selected_text == ""
-
-
-async def test_a_selection_stays_when_a_thought_above_it_is_unfolded(pilot, log):
-    await load_focused(pilot, answer("one two three", thought="a riddle"))
-    await select(pilot, log, "two", "two")
-    await pilot.press("enter")
-    assert "a riddle" in screen_text(log)
-    assert log.selected_text == "two"
-    assert chosen(log) == ["two"]
-
-
 async def test_keys_select_message_by_message(pilot, log):
     log.load([question("one"), answer("two"), question("three"), answer("four")])
     log.notice("not a message")
@@ -349,26 +236,3 @@ async def test_v_selects_a_message_arrows_more_and_y_copies_that_or_the_message(
     assert pilot.app.wanted() == [("copy", "two")]
     await pilot.press("v", "v")
     assert log.selected_text == ""
-
-
-async def test_messages_that_come_before_all_others_leave_a_selection_where_it_is(pilot, log):
-    whole = [answer(f"message {n}") for n in range(60)]
-    log.load(whole[40:], has_all_messages=False)
-    await pilot.pause()
-    place = find(log, "message 58")
-    await pilot.mouse_down(log, offset=place)
-    log.fill(MessagePath(whole))
-    await move(pilot, log, (place[0] + 6, place[1]))
-    assert log.selected_text == "message"
-    await pilot.mouse_up(log, offset=(place[0] + 6, place[1]))
-    await pilot.pause()
-    assert log.selected_text == "message"
-    assert chosen(log) == ["message"]
-
-
-async def test_hostile_words_are_selected_as_they_are_shown(pilot, log):
-    for words in ATTACKS:
-        await load(pilot, answer(f"begin `x` {words} end"))
-        await drag(pilot, log, (8, 0), (50, 0))
-        assert log.selected_text
-        assert "".join(chosen(log)).split() == log.selected_text.split()

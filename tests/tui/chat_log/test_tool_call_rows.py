@@ -46,15 +46,6 @@ def test_a_folded_card_tells_how_many_rows_it_hides():
         assert told == hidden if is_exact else 40 < told <= hidden
 
 
-def test_a_short_card_looks_the_same_folded_and_unfolded():
-    folded, unfolded = (
-        card('{"path": "a.md"}', is_folded=True),
-        card('{"path": "a.md"}', is_folded=False),
-    )
-    assert [words_of(line) for line in folded] == [words_of(line) for line in unfolded]
-    assert {(line.bar, line.tint) for line in unfolded} == {("warning", "panel")}
-
-
 def test_an_unfolded_card_shows_the_whole_text():
     shown = card(json.dumps({"text": "word " * 20_000 + "END"}), is_folded=False)
     text = "".join(line.text for line in shown)
