@@ -62,6 +62,7 @@ class SqliteStore(SessionTables):
 
         database = Database(path, after_opening=self._tidy, replace=replace_file)
         super().__init__(database, clock)
+        self._told_notice = ""
         self._running_answers = RunningAnswers(path)
         self._attachments_folder = path.with_name("attachments")
         self.metrics = MetricsStore(database)
@@ -79,18 +80,21 @@ class SqliteStore(SessionTables):
         The notice is empty unless a file was replaced. Raises `StoreUnavailable`.
         """
         await self.database.read(lambda _: None)
+        self._told_notice = self.notice
         return self.notice
 
     async def daily_check(self) -> str:
         """Check and copy the file if that was not done today, and complete the search index.
 
-        Return the notice if this check has replaced a damaged file, else an empty text.
+        Return the notice if a damaged file was replaced since the store was opened, be it by this
+        check or by a read before it; else an empty text.
         """
-        earlier_notice = self.notice
         if await self._is_check_due():
             await self._check_and_back_up()
         await self._complete_index()
-        return "" if self.notice == earlier_notice else self.notice
+        is_told = self.notice == self._told_notice
+        self._told_notice = self.notice
+        return "" if is_told else self.notice
 
     async def _check_and_back_up(self) -> None:
         """Check all of the file, which takes long, then make the copy of this day.
