@@ -18,7 +18,7 @@ from lmchat.domain.event import (
     TextDelta,
     UsageReported,
 )
-from lmchat.domain.message import AnswerState, ChatMessage, Role, text_message
+from lmchat.domain.message import AnswerState, ChatMessage
 from lmchat.domain.product import Product
 from lmchat.domain.request import ChatRequest, Sampling
 from lmchat.domain.server import Target
@@ -188,12 +188,6 @@ async def test_details_have_all_that_was_measured_and_are_the_same_after_a_resta
     ]
     saved = await store.open_session(conversation.header.session_id)
     assert await shown(store, saved.messages[-1]) == lines
-
-
-async def test_an_imported_answer_has_only_what_is_known(store):
-    answer = text_message(Role.ASSISTANT, "Peas.")
-    lines = await shown(store, answer)
-    assert [line.split()[0] for line in lines] == ["Begun", "End"]
 
 
 async def test_an_interrupted_answer_says_why_and_a_locked_ledger_leaves_out_the_comparison(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
 
 import pytest
@@ -13,15 +12,13 @@ from lmchat.domain.event import (
     RequestSent,
     StreamFinished,
     TextDelta,
-    UsageReported,
 )
 from lmchat.domain.message import AnswerState
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, Target
-from lmchat.errors import ServerUnavailable
 from lmchat.services.answer_now import NOT_THINKING, answer_now, can_answer_now
 from lmchat.services.answer_stream import TurnSettings
-from tests.support.conversations import begin, on_disk, reading
+from tests.support.conversations import begin, on_disk
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 from tests.support.scripted_server import (
     DONE,
@@ -118,32 +115,6 @@ async def test_a_llama_cpp_that_refuses_gets_a_request_that_continues_behind_the
     assert len(server.seen(CONTROL)) == 1
 
 
-async def test_the_figures_of_both_requests_are_those_of_one_answer(store):
-    backend = ScriptedBackend(
-        [
-            RequestSent(),
-            ReasoningDelta(text="Hm.", pieces=40),
-            UsageReported(prompt_tokens=10, completion_tokens=41),
-            ReasoningDelta(text="Hm.", pieces=1),
-            asyncio.Event(),
-        ],
-        [
-            RequestSent(),
-            TextDelta(text="Four."),
-            UsageReported(prompt_tokens=55, completion_tokens=3),
-            END,
-        ],
-    )
-    backend.ends_thoughts = False
-    conversation = begin(backend, store)
-    await answered_now(conversation, settings_for(Product.LLAMA_CPP))
-    receipt = conversation.messages[-1].receipt
-    assert receipt.completion_tokens == 42 + 3
-    assert receipt.ttft_ms >= 0
-    assert receipt.reasoning_ms is not None
-    assert backend.requests[0].request_id != backend.requests[1].request_id
-
-
 async def test_a_key_before_the_thought_ends_it_and_further_keys_do_nothing(store):
     hm, well = ReasoningDelta(text="Hm."), ReasoningDelta(text="Well.")
     backend = ScriptedBackend([RequestSent(), hm, well, TextDelta(text="Four."), END])
@@ -162,47 +133,3 @@ async def test_a_key_before_the_thought_ends_it_and_further_keys_do_nothing(stor
     assert answer_now(conversation) == NOT_THINKING
     assert backend.thoughts_to_end == [backend.requests[0].request_id]
     assert len(backend.requests) == 1
-
-
-async def test_text_that_was_on_its_way_is_kept_and_a_server_that_can_do_neither_is_named(store):
-    cannot = "LM Studio cannot end a thought: wait, or press Esc and choose a lower /effort."
-    for product, words in ((Product.LLAMA_CPP, ""), (Product.LM_STUDIO, cannot)):
-        backend = ScriptedBackend([ReasoningDelta(text="Hm."), TextDelta(text="Four."), END])
-        backend.ends_thoughts = False
-        conversation = begin(backend, store)
-        async with aclosing(conversation.send("x", settings_for(product))) as stream:
-            async for event in stream:
-                if isinstance(event, ReasoningDelta):
-                    assert can_answer_now(conversation) is (words == "")
-                    assert answer_now(conversation) == words
-        assert conversation.messages[-1].text == "Four."
-        assert len(backend.requests) == 1
-        assert len(backend.thoughts_to_end) == (0 if words else 1)
-
-
-async def test_a_server_that_dies_while_it_should_continue_leaves_the_thought(store):
-    gone = [RequestSent(), ServerUnavailable("It is gone.")]
-    hm, well = ReasoningDelta(text="Hm. "), ReasoningDelta(text="Well. ")
-    backend = ScriptedBackend([hm, well, asyncio.Event()], gone)
-    backend.ends_thoughts = False
-    conversation = begin(backend, store)
-    await answered_now(conversation, settings_for(Product.LLAMA_CPP))
-    answer = (await on_disk(store, conversation))[-1]
-    assert (answer.state, answer.reasoning) == (AnswerState.INTERRUPTED, "Hm. Well. ")
-    assert answer.failure.message == "It is gone."
-
-
-async def test_stopping_while_the_server_is_told_stops_the_answer(store, client, server):
-    gate = Gate()
-    server.on(CHAT, sse(thought("Hm. "), thought("Well. "), Hold()))
-    server.on(CONTROL, json_reply({"success": True}, before=[gate]))
-    conversation = begin(client, store)
-    settings = settings_for(Product.LLAMA_CPP, server.url)
-    task = await reading(conversation.send("x", settings), RequestSent)
-    answer_now(conversation)
-    assert await asyncio.to_thread(gate.reached.wait, 5)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    answer = (await on_disk(store, conversation))[-1]
-    assert (answer.state, answer.text) == (AnswerState.STOPPED, "")
-    assert answer.reasoning

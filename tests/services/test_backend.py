@@ -11,12 +11,10 @@ from lmchat.domain.message import Role, text_message
 from lmchat.domain.product import Product
 from lmchat.domain.request import ChatRequest, LoadOptions
 from lmchat.domain.server import LoadState, ModelInfo, Verdict
-from lmchat.domain.telemetry import Metrics
-from lmchat.errors import EngineUnavailable, ServerRejected, ServerUnavailable, StreamInterrupted
+from lmchat.errors import EngineUnavailable, ServerRejected, StreamInterrupted
 from lmchat.services.backend import Backend
 from tests.support.scripted_backend import (
     ADDRESS,
-    ENDPOINT,
     ScriptedBackend,
     ScriptedEngine,
     candidate,
@@ -68,21 +66,6 @@ async def events_of(backend, asked):
         return [event async for event in events]
 
 
-async def test_without_an_engine_everything_is_passed_on(inner):
-    backend = Backend(lambda: inner, made(None))
-    assert await backend.detect() == inner.candidates
-    assert await backend.check(ADDRESS) == ANSWERS
-    assert (await backend.models(ENDPOINT)).models == OTHER.models
-    assert backend.cached_models() == inner.cached_models()
-    assert isinstance((await events_of(backend, request()))[-1], StreamFinished)
-    await backend.load(model("other"), options=LoadOptions(context=2048))
-    assert (inner.loaded, inner.load_options) == (["other"], [LoadOptions(context=2048)])
-    inner.tokens = 7
-    assert await backend.count_tokens(request(endpoint=ENDPOINT)) == 7
-    await backend.aclose()
-    assert inner.is_closed
-
-
 async def test_the_engine_is_shown_as_built_in_and_offers_every_file(backend, engine, inner):
     assert await backend.detect() == inner.candidates  # it was not started
     await engine.start(BIG)
@@ -101,18 +84,6 @@ async def test_the_engine_is_shown_as_built_in_and_offers_every_file(backend, en
     inner.candidates = (replace(ANSWERS, models=(replace(TOLD, model_id="elsewhere"),)),)
     seen = await backend.check(ADDRESS)
     assert [one.model_id for one in seen.models] == ["elsewhere", "big", "small"]
-
-
-async def test_an_engine_that_loads_is_told_so_without_being_asked(backend, engine, inner):
-    engine.reserve_address()
-    engine.ready.clear()
-    starting = asyncio.ensure_future(engine.start(BIG))
-    await asyncio.sleep(0)
-    seen = await backend.check(ADDRESS)
-    assert (seen.verdict, inner.checks) == (Verdict.LOADING, 0)
-    assert seen.models[0].state is LoadState.LOADING
-    engine.ready.set()
-    await starting
 
 
 async def test_models_are_loaded_with_their_window_and_unloaded_at_the_same_address(
@@ -183,18 +154,6 @@ async def test_a_crash_during_an_answer_is_told_and_the_next_try_starts_it_again
         await events_of(backend, request())
 
 
-async def test_a_failure_that_is_no_crash_stays_what_it_was_and_its_end_is_the_engines(
-    backend, engine, inner
-):
-    await engine.start(BIG)
-    inner.scripts = [[ServerUnavailable("Nothing answers.")]]
-    with pytest.raises(ServerUnavailable, match="Nothing answers"):
-        await events_of(backend, request())
-    await backend.aclose()
-    assert inner.is_closed
-    assert engine.is_stopped
-
-
 async def test_the_engine_counts_and_reads_ahead_for_the_model_that_it_serves_alone(
     backend, engine, inner
 ):
@@ -209,30 +168,3 @@ async def test_the_engine_counts_and_reads_ahead_for_the_model_that_it_serves_al
         await engine.unload()
     assert (len(inner.counts), len(inner.read_ahead_requests)) == (1, 1)
     assert engine.started == ["big"]
-
-
-async def test_consent_and_the_progress_of_loading_are_passed_on(backend, inner):
-    await backend.check(ENDPOINT)
-    backend.allow("gpu-box")
-    assert inner.allowed == ["gpu-box"]
-    heard = []
-
-    async def load(_model, *, options, on_progress=None):
-        on_progress(options.context / 2)
-
-    inner.load = load
-    await backend.load(model(), options=LoadOptions(context=1), on_progress=heard.append)
-    assert heard == [0.5]
-
-
-async def test_a_stream_makes_the_backend_and_figures_do_not(inner):
-    calls = []
-    late = Backend(lambda: calls.append(True) or inner, made(None))
-    assert (late.metrics(), late.budget(), late.cached_models().models, calls) == (
-        Metrics(),
-        None,
-        (),
-        [],
-    )
-    assert isinstance((await events_of(late, request(endpoint=ENDPOINT)))[-1], StreamFinished)
-    assert calls == [True]

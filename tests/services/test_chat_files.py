@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 from contextlib import aclosing
 
 import pytest
 
-from lmchat.domain.session import Session, Skipped
-from lmchat.errors import FileRefused, FormatUnknown
+from lmchat.errors import FileRefused
 from lmchat.formats.json_format import to_json
 from lmchat.formats.reading import Reader
 from lmchat.services.chat_files import ChatFiles
@@ -59,21 +57,6 @@ async def test_what_the_child_reads_arrives_as_it_was_read(tmp_path, files):
         ]
 
 
-async def test_one_child_reads_several_files_and_a_refused_one_does_not_end_it(
-    tmp_path, files, new_children
-):
-    (tmp_path / "talk.json").write_text(to_json(chat()))
-    with pytest.raises(FormatUnknown):
-        await read(files, b"# Notes")
-    with pytest.raises(FileRefused, match="It cannot be read: No such file"):
-        await read(files, tmp_path / "missing.json")
-    children = new_children()
-    for _ in range(2):
-        assert len(await read(files, tmp_path / "talk.json")) == 1
-    assert new_children() == children
-    assert len(children) == 1
-
-
 async def test_a_child_that_ends_costs_its_file_and_the_next_file_has_another(
     tmp_path, files, new_children
 ):
@@ -94,16 +77,3 @@ async def test_leaving_a_file_ends_the_child(tmp_path, files, new_children):
     with pytest.raises(asyncio.CancelledError):
         await reading
     assert not is_running(child)
-
-
-async def test_chats_before_the_end_of_a_long_file_arrive_at_once(tmp_path, files):
-    path = tmp_path / "long.jsonl"
-    rows = [
-        {"conv": {"id": str(number)}, "messages": [{"id": "a", "role": "user", "content": "x"}]}
-        for number in range(30)
-    ]
-    head = "\n".join(map(json.dumps, rows)).encode()
-    path.write_bytes(head + b"\n" + endless(tmp_path).read_bytes())
-    async with aclosing(files.chats(path, source="auto", moment=START)) as chats:
-        first = await anext(chats)
-    assert isinstance(first, Session | Skipped)

@@ -6,19 +6,12 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.event import (
-    ReasoningDelta,
     RequestAdapted,
-    RequestSent,
-    Rethought,
-    StreamFinished,
-    TextDelta,
-    TokensChosen,
 )
 from lmchat.domain.message import ReasoningPart, Role, TextPart, text_message
 from lmchat.domain.product import Product
 from lmchat.domain.request import Sampling
 from lmchat.domain.token_choice import Alternative, TokenChoice
-from lmchat.domain.turn import GrowingAnswer
 from lmchat.errors import RequestInvalid, StoreUnavailable
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.choosing import AnswerChoices
@@ -69,38 +62,6 @@ async def test_choices_of_an_answer_that_could_not_be_written_are_there():
     message = ended("1")
     await save_queue.save(named_header("a"), message, choices=[choice("1")])
     assert await save_queue.token_choices(message.message_id) == [choice("1")]
-
-
-async def test_choices_are_collected_while_the_answer_streams(store):
-    script = [
-        RequestSent(),
-        ReasoningDelta(text="Hm"),
-        TokensChosen(choices=(choice("Hm", is_thought=True),)),
-        TextDelta(text="Yes"),
-        TokensChosen(choices=(choice("Yes"),)),
-        StreamFinished(reason="stop"),
-    ]
-    conversation = begin(ScriptedBackend(script, answer_steps("No.")), store)
-    await read(conversation.send("Really?", TurnSettings(target=target())))
-    message = conversation.messages[-1]
-    assert [kept.text for kept in await store.token_choices(message.message_id)] == ["Hm", "Yes"]
-    await read(conversation.send("Really?", TurnSettings(target=target())))
-    assert await store.token_choices(conversation.messages[-1].message_id) == ()
-
-
-def test_choices_change_their_kind_with_the_text():
-    growing = GrowingAnswer(choices=[choice("Kept")])
-    growing.add(TextDelta(text="Hm"))
-    growing.add(TokensChosen(choices=(choice("Hm"),)))
-    growing.add(Rethought(is_thought=True))
-    assert [kept.is_thought for kept in growing.choices] == [False, True]
-
-
-def test_only_so_many_alternatives_of_one_answer_are_kept():
-    growing = GrowingAnswer()
-    for _ in range(5000):
-        growing.add(TokensChosen(choices=(choice("a", *["b"] * 100),)))
-    assert 1000 < len(growing.choices) < 4000
 
 
 def test_a_begun_answer_has_the_exact_text_up_to_the_token():

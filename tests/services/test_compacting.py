@@ -5,14 +5,12 @@ import asyncio
 import pytest
 
 from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
-from lmchat.domain.message import Role
 from lmchat.errors import LMChatError, RequestInvalid, StoreUnavailable, StreamInterrupted
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation_events import SummaryAsked
 from tests.support.conversations import SETTINGS, begin, on_disk, reading
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
-from tests.support.scripted_tools import ScriptedHost, calls, toolbox
 
 PROMPT = "Sum up."
 TALK = ("a", "A.", "b", "B.", "c", "C.")
@@ -53,29 +51,6 @@ async def test_a_summary_takes_the_place_of_the_older_messages_on_a_new_branch(s
         *TALK[2:],
         "d",
     ]
-
-
-async def test_calls_stay_with_their_results_and_files_and_thoughts_may_be_older(store):
-    box = toolbox(ScriptedHost())
-    settings = TurnSettings(target=target(capabilities=("tools",)), toolbox=box)
-    call = calls(("files__read_text", {"path": "a"}))
-    backend = ScriptedBackend(
-        *(call, answer_steps("Read.", thought="Hm."), answer_steps("B."), call, answer_steps("C.")),
-        answer_steps("All."),
-        answer_steps("D."),
-    )
-    conversation = begin(backend, store)
-    for text in ("notes.md (1 bytes):\n```\nx\n```\n", "b", "c"):
-        await read(conversation.send(text, settings))
-    await read(conversation.compact(PROMPT, settings))
-    assert [one.role for one in backend.requests[-1].messages] == [
-        *(Role.USER, Role.ASSISTANT, Role.TOOL, Role.ASSISTANT, Role.USER)
-    ]
-    assert backend.requests[-1].tools == ()
-    roles = [one.role for one in conversation.messages]
-    assert roles[4:] == [Role.USER, Role.ASSISTANT, Role.TOOL, Role.ASSISTANT]
-    await read(conversation.send("d", settings))
-    assert conversation.messages[-1].text == "D."
 
 
 async def test_what_does_not_fit_is_left_out_of_the_summary_which_says_so(store):

@@ -6,12 +6,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lmchat.domain.message import (
-    AnswerState,
     ChatMessage,
     ReasoningPart,
-    Receipt,
     Role,
-    SentThoughts,
     TextPart,
     ToolCallPart,
     ToolResultPart,
@@ -21,7 +18,6 @@ from lmchat.domain.product import Product
 from lmchat.domain.server import Target
 from lmchat.services.context_meter import (
     ContextMeter,
-    PromptSize,
     estimate_tokens,
     plan_context,
 )
@@ -53,14 +49,6 @@ def test_the_oldest_whole_messages_go_first_and_the_system_prompt_stays():
     assert plan.messages[1:] == tuple(messages[2:])
     assert plan.tokens + plan.reserve <= 400
     assert not plan.fits
-
-
-def test_neither_an_older_system_prompt_nor_an_answer_without_text_is_sent():
-    old, new = (text_message(Role.SYSTEM, text) for text in ("old", "new"))
-    failed = replace(text_message(Role.ASSISTANT, ""), parts=(), state=AnswerState.FAILED)
-    asked, answered, again = talk(5, 5, 5)
-    plan = plan_context([old, asked, answered, new, again, failed], limit=None)
-    assert plan.messages == (new, asked, answered, again)
 
 
 @pytest.mark.parametrize(
@@ -122,41 +110,3 @@ def test_the_thoughts_that_are_sent_count_and_no_others(target, thoughts):
     assert least <= plan.tokens < least + 100
     used = ContextMeter().use(target, messages)
     assert (used.tokens, used.is_estimated) == (plan.tokens, True)
-
-
-def test_a_thought_that_was_counted_is_taken_off_unless_it_is_sent_again():
-    """The server has counted 100 tokens of prompt and 2,000 of answer, nearly all of it thought."""
-    receipt = Receipt(prompt_tokens=100, completion_tokens=2000, is_estimated=False)
-    for target, in_loop, at_end in (
-        (thinking_target(Product.OPENAI_COMPATIBLE), 0, 0),
-        (thinking_target(), 1, 0),
-        (thinking_target(keeps_thoughts=True), 1, 1),
-    ):
-        messages = loop()[2:]
-        messages[1] = replace(messages[1], model=model().model_id, receipt=receipt)
-        running = ContextMeter().use(target, messages)
-        assert running.next_tokens == pytest.approx(100 + 2000 * in_loop, abs=30)
-        messages.append(text_message(Role.USER, "Thanks"))
-        ended = ContextMeter().use(target, messages)
-        assert ended.next_tokens == pytest.approx(100 + 2000 * at_end, abs=30)
-
-
-def test_an_answer_that_is_only_a_thought_counts_where_it_is_continued():
-    messages = loop()[:2]
-    messages[1] = replace(messages[1], parts=messages[1].parts[:1])
-    kinds = {"limit": 8192, "sent_thoughts": SentThoughts.SINCE_PROMPT}
-    assert len(plan_context(messages, **kinds).messages) == 1
-    plan = plan_context(messages, **kinds, is_continued=True)
-    assert (len(plan.messages), plan.tokens >= 2100) == (2, True)
-
-
-def test_a_template_that_leaves_thoughts_out_is_not_taken_for_a_server_that_cuts():
-    meter, target, messages = ContextMeter(), thinking_target(), loop()
-    without_thoughts = 330
-    prompt = PromptSize.of(messages, target.sent_thoughts)
-    assert not meter.is_cut(target, prompt, without_thoughts)
-    meter.learn(target, prompt, without_thoughts)
-    assert meter.factor(target) == 1.0
-    keeping = thinking_target(keeps_thoughts=True)
-    meter.learn(keeping, PromptSize.of(messages, keeping.sent_thoughts), 2 * 4300)
-    assert 1.9 < meter.factor(keeping) < 2.1

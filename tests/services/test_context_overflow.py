@@ -74,27 +74,6 @@ async def test_a_prompt_that_is_too_long_goes_out_once_more_with_less(store, ref
     assert len([m for m in sessions.shown.conversation.messages if m.role is Role.USER]) == 3
 
 
-async def test_it_goes_out_a_second_time_but_never_a_third_or_after_a_token_was_shown(store):
-    twice = [too_long(450, WINDOW)], [too_long(440, WINDOW)]
-    cannot = ServerRejected("No.", kind="bad_request", status=400)
-    for scripts, texts, requests, state in (
-        ([UNCOUNTED, UNCOUNTED, *twice], (DIGITS, "And now?", DIGITS), 4, AnswerState.FAILED),
-        (
-            [UNCOUNTED, UNCOUNTED, [TextDelta(text="Y"), too_long(450, WINDOW)]],
-            (DIGITS, "And now?", DIGITS),
-            3,
-            AnswerState.INTERRUPTED,
-        ),
-        ([[too_long(450, WINDOW)]], (DIGITS,), 1, AnswerState.FAILED),  # it cannot be shorter
-        ([[cannot]], (DIGITS,), 1, AnswerState.FAILED),
-    ):
-        backend = ScriptedBackend(*scripts)
-        sessions = sit_down(backend, store)
-        await say(sessions, *texts)
-        assert len(backend.requests) == requests
-        assert sessions.shown.conversation.messages[-1].state is state
-
-
 async def test_nothing_is_left_out_where_the_user_does_not_want_it(store):
     settings = TurnSettings(target=SETTINGS.target, is_truncating=False)
     backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, [too_long(450, WINDOW)])
@@ -132,13 +111,6 @@ async def test_a_prompt_beyond_the_window_is_reported_before_it_is_sent_and_a_cu
     settings = replace(settings, target=target(context_loaded=None, context_max=131_072))
     (late,) = await notes(sessions, "1234567 " * 6000, settings)
     assert late.startswith("The prompt has about 12004 tokens, the context window 4096: ")
-
-
-async def test_messages_left_out_are_reported_at_first_and_when_their_number_has_doubled(store):
-    sessions = sit_down(ScriptedBackend(*[UNCOUNTED] * 9), store)
-    told = [await notes(sessions, DIGITS, SETTINGS) for _ in range(9)]
-    assert [len(one) for one in told] == [0, 0, 1, 1, 0, 1, 0, 0, 0]
-    assert told[2] == ["The context window is full: the oldest message is left out."]
 
 
 async def test_a_request_near_the_window_is_counted_before_it_goes_out(store):

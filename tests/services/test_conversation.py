@@ -2,22 +2,18 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from pathlib import Path
 
 import pytest
 
 from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
-from lmchat.domain.message import AnswerState, ChatMessage, Role
-from lmchat.domain.session import SessionHeader
+from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import (
     RequestInvalid,
     ServerUnavailable,
     StreamInterrupted,
 )
 from lmchat.services.conversation_events import AnswerBegun, MessageAdded
-from lmchat.services.save_queue import SaveQueue
 from lmchat.services.turn_stats import failure_of
-from lmchat.storage.store import SqliteStore
 from tests.support.conversations import SETTINGS, begin, on_disk, reading
 from tests.support.scripted_backend import (
     ScriptedBackend,
@@ -54,38 +50,6 @@ async def test_a_prompt_is_shown_before_it_is_on_the_disk_and_kept_also_if_its_r
         "What grows in shade?"
     ]
     assert backend.requests == []
-
-
-class LockedStore(SqliteStore):
-    """A store whose file another process locks until it `is_free`."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.is_free = asyncio.Event()
-        self.asked = asyncio.Event()
-
-    async def append(self, session: SessionHeader, message: ChatMessage) -> None:
-        self.asked.set()
-        await self.is_free.wait()
-        await super().append(session, message)
-
-
-async def test_a_first_prompt_is_kept_if_the_turn_is_stopped_while_the_system_prompt_is_saved(
-    tmp_path,
-):
-    store = LockedStore(tmp_path / "sessions.db")
-    save_queue = SaveQueue(store)
-    conversation = begin(ScriptedBackend(), store, system_prompt="Be brief.", save_queue=save_queue)
-    turn = asyncio.create_task(read(conversation.send("What grows in shade?", SETTINGS)))
-    await store.asked.wait()
-    turn.cancel()
-    await asyncio.wait([turn])
-    store.is_free.set()
-    await save_queue.write_unsaved()
-    texts = [message.text for message in conversation.messages]
-    assert texts == ["Be brief.", "What grows in shade?"]
-    assert await on_disk(store, conversation) == conversation.messages
-    await store.aclose()
 
 
 async def test_a_whole_answer_is_kept_with_its_figures(store):

@@ -71,15 +71,3 @@ async def test_a_failing_disk_costs_nothing_that_is_in_memory_and_is_tried_again
     disk.is_full = False
     await drafts.write()
     assert disk.kept["a"] == "x"
-
-
-async def test_a_position_that_could_not_be_read_is_the_end_and_a_new_one_replaces_it():
-    disk = Disk(a="m 1 2")
-    marks = SavedTexts(disk, is_draft=False)
-    disk.is_full = True
-    assert await marks.load("a") == ""
-    disk.is_full = False
-    marks.note("b", "")
-    marks.note("a", "m 3 4")
-    await marks.write()
-    assert (disk.kept, disk.writes) == ({"a": "m 3 4"}, 1)

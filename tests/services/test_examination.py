@@ -47,16 +47,6 @@ async def all_of(*checks: Check) -> dict[str, Finding]:
         return {check.check: findings[0] async for check, findings in examined}
 
 
-async def test_checks_run_at_the_same_time():
-    both = asyncio.Barrier(2)
-
-    async def run():
-        await both.wait()
-        return [row()]
-
-    assert len(await all_of(check("a", run), check("b", run))) == 2
-
-
 async def test_a_check_that_raises_is_reported_without_its_words_unless_they_are_of_lmchat():
     def run():
         raise KeyError("sk-secret")
@@ -98,21 +88,6 @@ def test_a_program_ends_although_a_check_of_it_hangs():
     assert done.stderr.splitlines()[-1] == "TimeoutError"
 
 
-async def test_leaving_early_leaves_no_check_running():
-    ended = asyncio.Event()
-
-    async def run():
-        try:
-            await hang()
-        finally:
-            ended.set()
-
-    examination = Examination(checks=(good(), check("late", run)), note_error=lambda _: "")
-    async with aclosing(examination.run()) as examined:
-        await anext(examined)
-    assert ended.is_set()
-
-
 def test_together_they_are_as_bad_as_the_worst_and_what_is_absent_is_no_harm():
     assert worst([]) is Grade.OK
     assert worst([row(grade=Grade.ABSENT), row(grade=Grade.NOT_TRIED)]) is Grade.OK
@@ -139,17 +114,6 @@ def test_columns_are_aligned_and_a_step_is_told_only_where_one_is_needed():
         "",
         "1 problem in 3 checks",
     ]
-
-
-def test_a_narrow_terminal_wraps_all_but_paths_and_a_pipe_nothing():
-    rows = [row("N", Grade.OK, "word " * 40)]
-    assert max(len(line) for line in report_text(rows, width=60).splitlines()) <= 60
-    assert max(len(line) for line in report_text(rows).splitlines()) > 190
-    path = "/" + "long/" * 30
-    assert path in report_text([row("N", Grade.OK, f"At {path} it is.")], width=60)
-    text = report_text(ROWS, paint=lambda word, grade: f"<{word}>")
-    assert "<problem>  Jan" in text
-    assert "<Servers>" in text
 
 
 def test_what_came_from_outside_is_made_safe():

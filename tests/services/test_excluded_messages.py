@@ -15,9 +15,7 @@ from lmchat.domain.message import (
     ToolResultPart,
     text_message,
 )
-from lmchat.domain.token_counts import MessageCounts
 from lmchat.errors import RequestInvalid, StoreUnavailable
-from lmchat.services.compacting import messages_to_summarise
 from lmchat.services.context_list import context_lists
 from lmchat.services.context_meter import plan_context
 from lmchat.services.excluding import messages_together, set_excluded
@@ -135,13 +133,6 @@ async def test_a_prompt_that_is_out_is_not_answered_again_and_an_answer_that_is_
     assert sent(backend) == ["b"]
 
 
-def test_prompts_that_are_out_do_not_count_as_the_last_exchanges():
-    path = [text_message(Role.USER, text) for text in "abcd"]
-    assert len(messages_to_summarise(path, "Sum up")) == 2
-    path[3] = replace(path[3], is_excluded=True)
-    assert len(messages_to_summarise(path, "Sum up")) == 1
-
-
 async def test_the_list_says_what_is_sent_and_what_is_not(sessions, backend):
     await say(sessions, "a", "b")
     await take_out(sessions, 0)
@@ -162,15 +153,3 @@ async def test_the_list_says_what_is_sent_and_what_is_not(sessions, backend):
     ]
     assert listed.tokens == sum(item.tokens for item in listed.items[1:])
     assert listed.is_estimated
-
-
-async def test_counts_belong_to_their_items_where_the_system_prompt_came_later(sessions, backend):
-    await say(sessions, "a")
-    conversation = sessions.shown.conversation
-    await conversation.set_system_prompt("Be short.")
-    backend.message_counts = MessageCounts(total=100, parts=(40, 30, 20, 10))
-    lists = context_lists(conversation, sessions.next_turn, backend, "b")
-    _, counted = await read(lists)
-    tokens = {item.author: item.tokens for item in counted.items}
-    assert tokens == {"system": 40, "you": 30, "qwen3-8b": 20, "draft": 10}
-    assert counted.tokens == 100

@@ -1,27 +1,17 @@
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-from contextlib import aclosing
 from datetime import UTC
-from html import escape
 
 import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState
 from lmchat.domain.session import MessagePath
-from lmchat.errors import FileRefused, StoreUnavailable, WrongUse
-from lmchat.formats.writing import WriteOptions, render
+from lmchat.errors import FileRefused, WrongUse
 from lmchat.services.exporting import ExportAs, form_of
 from lmchat.services.library import Library
-from lmchat.services.markdown_pages import MarkdownPages
-from tests.support.chats import answer, answered_chats, chat, header, reply, say
-from tests.support.faults import NoRoomAfter, no_root, open_folder
-from tests.support.programs import children_of, is_running, until
-
-ENDLESS = "[" * 1_000_000  # as Markdown it takes minutes
+from tests.support.chats import answer, answered_chats, header, reply, say
+from tests.support.faults import NoRoomAfter
 
 
 @pytest.fixture
@@ -61,28 +51,6 @@ async def test_a_folder_takes_the_export_under_a_name_of_its_own(tmp_path, store
     (tmp_path / "backup.d").mkdir()
     path = await library.exporter.export_file(await store.open_session(one), tmp_path / "backup.d")
     assert path.suffix == ".md"
-
-
-async def test_a_place_that_the_system_refuses_to_look_up_is_one_clear_error(store, library):
-    (one,) = await answered_chats(store, "Plan for the garden")
-    session = await store.open_session(one)
-    with open_folder() as folder:
-        closed = folder / "closed"
-        closed.mkdir(mode=0)
-        for path, reason in (
-            (folder / f"{'x' * 300}.md", "File name too long"),
-            (closed / "plan.md", "Permission denied"),
-        ):
-            with no_root(), pytest.raises(FileRefused, match=f"cannot be written: {reason}"):
-                await library.exporter.export_file(session, path)
-
-
-async def test_all_sessions_are_exported_side_by_side(tmp_path, store, library):
-    ids = await answered_chats(store, "same", "same", "other")
-    await library.archive(ids[0])
-    first = await library.exporter.export_several(await library.every_id(), tmp_path / "all")
-    assert (len(set(first.paths)), first.refused) == (3, ())
-    assert all(path.exists() for path in first.paths)
 
 
 async def test_of_all_sessions_one_that_is_not_exported_costs_itself_alone(
@@ -134,19 +102,6 @@ async def test_branches_are_exported_where_they_are_wanted(tmp_path, store, libr
         assert "Another beginning" in whole
 
 
-async def test_json_always_has_all_branches_and_the_path_apart(store, library):
-    session = await store.open_session(await branched(store))
-    data = json.loads(await library.exporter.export_text(session, ExportAs(form="json")))
-    assert [message["parts"][0]["text"] for message in data["messages"]] == [
-        *("first question", "new answer", "after the new one")
-    ]
-    assert [message["parts"][0]["text"] for message in data["branches"]] == [
-        *("old answer", "after the old one", "first question, edited")
-    ]
-    places = [message["place"] for message in (*data["messages"], *data["branches"])]
-    assert sorted(places) == list(range(6))
-
-
 async def test_what_is_shown_and_not_on_the_disk_is_exported_too(store, library):
     """An answer that arrives, or a message that a full disk did not take."""
     session = await store.open_session(await branched(store))
@@ -163,19 +118,6 @@ async def test_what_is_shown_and_not_on_the_disk_is_exported_too(store, library)
     assert "> **Still streaming.**" in text
 
 
-async def test_where_the_store_fails_json_has_what_is_shown(store, library, monkeypatch):
-    session = await store.open_session(await branched(store))
-
-    async def fail(session_id):
-        raise StoreUnavailable("The disk is gone.")
-
-    monkeypatch.setattr(store, "tree", fail)
-    data = json.loads(await library.exporter.export_text(session, ExportAs(form="json")))
-    assert len(data["messages"]) == 3
-    with pytest.raises(StoreUnavailable):
-        await library.exporter.export_text(session, ExportAs(with_branches=True))
-
-
 async def test_a_disk_that_is_full_ends_the_export_of_all_with_one_sentence(
     tmp_path, store, library, monkeypatch
 ):
@@ -187,27 +129,3 @@ async def test_a_disk_that_is_full_ends_the_export_of_all_with_one_sentence(
     assert (len(exported.paths), len(exported.refused), exported.not_tried) == (2, 1, 3)
     assert "No space left" in exported.refused[0][1].message
     assert len(list((tmp_path / "all").iterdir())) == 2
-
-
-async def test_a_page_shows_messages_that_take_too_long_as_plain_text_and_tries_three_of_them():
-    session = chat("**bold**", ENDLESS, "*slanted*", ENDLESS, ENDLESS, "a" * 5000, "_short_")
-    async with aclosing(MarkdownPages(longest_s=1.2)) as converter:
-        pages = await converter.html_of(session)
-    texts = {message.message_id: message.text for message in session.messages}
-    assert [texts[key] for key in pages] == ["**bold**", "*slanted*", "_short_"]
-    html = render(session, "html", WriteOptions(pages=pages))
-    assert "<strong>bold</strong>" in html
-    assert "<em>slanted</em>" in html
-    assert f"<pre>{escape(ENDLESS)}</pre>" in html
-
-
-async def test_an_export_that_is_cancelled_ends_its_child(library):
-    others = set(children_of(os.getpid()))
-    work = library.exporter.export_text(chat(ENDLESS), ExportAs(form="html"))
-    exporting = asyncio.create_task(work)
-    await until(lambda: set(children_of(os.getpid())) - others, "the child")
-    (child,) = set(children_of(os.getpid())) - others
-    exporting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await exporting
-    assert not is_running(child)

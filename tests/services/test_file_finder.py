@@ -3,9 +3,8 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-from pathlib import Path
 
-from lmchat.services.file_finder import MOST_FILES, FileFinder, named_files
+from lmchat.services.file_finder import FileFinder, named_files
 from lmchat.services.ignore_rules import MOST_RULES
 from tests.support.start_desk import put
 
@@ -86,34 +85,6 @@ async def test_the_same_files_are_left_out_as_git_leaves_out(tmp_path, monkeypat
         assert found == {name for name in listed if name and ".gitignore" not in name}, below
 
 
-def fifo(path):
-    os.mkfifo(path)
-
-
-def device(path):
-    path.symlink_to("/dev/zero")
-
-
-def huge(path):
-    with path.open("wb") as file:
-        file.write(b"b.txt\n")
-        file.truncate(20_000_000_000)
-
-
-def nonsense(path):
-    path.write_bytes(b"\0\n\xff\xfe\n!\n\\\n[\n[z-a]\n**/**/[\n" + b"(" * 10_000 + b"\n/\n//\n! \n")
-
-
-async def test_a_hostile_gitignore_costs_its_rules_only(tmp_path):
-    for hostile in (fifo, device, huge, Path.mkdir, nonsense):
-        folder = tmp_path / hostile.__name__
-        made(folder, "a.txt", "sub/b.txt")
-        hostile(folder / ".gitignore")
-        hostile(folder / "sub" / ".gitignore")
-        async with asyncio.timeout(10):
-            assert await finder(folder).find(".txt") == ("a.txt", "sub/b.txt")
-
-
 async def test_slow_patterns_do_not_hold_up_the_screen(tmp_path):
     slow = ["*a" * 20 + "b", "*?" * 40 + "b", "**/a/" * 40 + "b", "*[ab]" * 30 + "c", "*/" * 90]
     long = ["a" * 200, "/".join("a" * 90), f"{'a' * 120}/{'a' * 120}"]
@@ -132,15 +103,6 @@ async def test_slow_patterns_do_not_hold_up_the_screen(tmp_path):
         assert len(await finder(tmp_path).find("a.txt")) == 4
     looking.cancel()
     assert turns > 1
-
-
-async def test_the_rules_that_hold_in_one_folder_are_limited(tmp_path):
-    made(tmp_path, "sub/deep/b.txt", "sub/a.txt")
-    many = "\n".join(f"{number}.o" for number in range(MOST_RULES - 1))
-    (tmp_path / ".gitignore").write_text(many)
-    (tmp_path / "sub/.gitignore").write_text("a.txt")
-    (tmp_path / "sub/deep/.gitignore").write_text("b.txt")  # one too many
-    assert await finder(tmp_path).find(".txt") == ("sub/deep/b.txt",)
 
 
 async def test_a_walk_that_takes_too_long_offers_what_it_has_found(tmp_path):
@@ -181,17 +143,6 @@ async def test_a_path_is_completed_folder_by_folder(tmp_path, monkeypatch):
     assert await find("/no/such") == ()
 
 
-async def test_of_ten_thousand_files_the_first_thousands_are_looked_at(tmp_path):
-    made(tmp_path, "many/file00000.txt", "zz.txt")
-    for number in range(1, 10_000):
-        os.link(tmp_path / "zz.txt", f"{tmp_path}/many/file{number:05}.txt")
-    assert len(await finder(tmp_path).find("file")) == 20
-    assert await finder(tmp_path).find("zz") == ("zz.txt",)  # the upper folders come first
-    last = MOST_FILES - 3  # before it: the folder itself and zz.txt
-    assert await finder(tmp_path).find(f"file{last:05}") == (f"many/file{last:05}.txt",)
-    assert await finder(tmp_path).find(f"file{last + 1:05}") == ()
-
-
 async def test_letters_in_order_are_enough_and_the_closest_name_is_first(tmp_path):
     made(tmp_path, "tests/chat_screen.py", "screens/chat/screen.py", "cs.py", "readme.md")
     assert (await finder(tmp_path).find("chatscreen.py"))[0] == "tests/chat_screen.py"
@@ -205,15 +156,6 @@ async def test_letters_in_order_are_enough_and_the_closest_name_is_first(tmp_pat
     )
 
 
-async def test_a_new_file_is_found_after_some_seconds(tmp_path):
-    now_s = 0.0
-    found = finder(tmp_path, lambda: now_s)
-    assert await found.find("new") == ()
-    made(tmp_path, "new.txt")
-    now_s = 6.0
-    assert await found.find("new") == ("new.txt",)
-
-
 def test_a_dropped_path_is_recognised_as_terminals_write_it(tmp_path, monkeypatch):
     file = tmp_path / "my garden é.png"
     file.write_text("x")
@@ -225,12 +167,3 @@ def test_a_dropped_path_is_recognised_as_terminals_write_it(tmp_path, monkeypatc
     made(tmp_path, "it's.png")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert named_files("~/it's.png") == (tmp_path / "it's.png",)
-
-
-def test_other_texts_are_not_taken_for_files(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    made(tmp_path, "a.txt")
-    os.mkfifo(tmp_path / "fifo")
-    here = [str(tmp_path), f"{tmp_path}/fifo", f"see {tmp_path}/a.txt", f"{tmp_path}/b.txt"]
-    strange = ["", "/", "'", "/" + "x" * 5_000, "/a\0b", "~nobody/x", "file://", "file://["]
-    assert not any(map(named_files, ["a.txt", *here, *strange]))

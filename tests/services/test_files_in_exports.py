@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from base64 import b64encode
 from contextlib import aclosing
@@ -66,18 +65,6 @@ async def test_json_brings_the_files_back(tmp_path, store):
         with pytest.raises(StoreUnavailable):
             await other.read_file(lost.digest)
         assert await exported(other, read, "json") == text
-
-
-async def test_a_file_that_was_changed_in_an_export_is_missing_and_no_other(tmp_path, store):
-    session = await prompted(store)
-    data = json.loads(await exported(store, session, "json"))
-    data["files"][session.messages[0].files[0].digest] = b64encode(b"something else").decode()
-    async with aclosing(store_at(tmp_path / "other")) as other:
-        read = await brought(other, tmp_path / "plan.json", json.dumps(data))
-        image, notes, _ = read.messages[0].files
-        assert await other.read_file(notes.digest) == NOTES
-        with pytest.raises(StoreUnavailable):
-            await other.read_file(image.digest)
 
 
 async def test_markdown_and_plain_text_name_the_files(store):

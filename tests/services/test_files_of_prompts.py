@@ -6,13 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.event import RequestAdapted
-from lmchat.domain.message import FilePart, SentThoughts, TextPart
+from lmchat.domain.message import FilePart, TextPart
 from lmchat.errors import FileRefused, StoreUnavailable
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.attachments import Attachment, read_attachment
-from lmchat.services.context_meter import ContextMeter, PromptSize, plan_context
 from lmchat.services.save_queue import SaveQueue
-from tests.support.chats import prompt
 from tests.support.conversations import SETTINGS, begin, on_disk
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
 
@@ -102,22 +100,3 @@ async def test_a_long_session_sends_its_newest_images_and_names_the_others(store
         image = picture(data, digest=await store.save_file(data), size=10_000_000)
         await read(conversation.send("a", SETTINGS, [image]))
     assert list(backend.requests[2].files.values()) == [b"\2" * 9, b"\1" * 9, b""]
-
-
-def test_files_count_in_the_window_and_the_factor_of_a_model_is_that_of_its_texts():
-    asked = prompt("Which?" * 10)
-    image, text = picture().part, replace(picture().part, media_type="text/plain", tokens=100)
-    plain, with_image, with_text = (
-        plan_context([replace(asked, parts=(*files, *asked.parts))], limit=None, factor=2.0).tokens
-        for files in ((), (image,), (text,))
-    )
-    assert (with_image - plain, with_text - plain) == (85, 200)
-
-
-def test_what_a_server_counts_for_an_image_teaches_nothing_about_texts():
-    meter, asked = ContextMeter(), prompt("Which vegetables grow here?" * 200)
-    with_image = replace(asked, parts=(picture().part, *asked.parts))
-    size = PromptSize.of([with_image], SentThoughts.NONE)
-    meter.learn(target(), size, 9000)
-    assert not meter.is_cut(target(), size, 10)
-    assert meter.factor(target()) == 1.0

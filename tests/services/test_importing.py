@@ -1,37 +1,24 @@
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import random
 import shutil
-import sqlite3
 from datetime import UTC
 from pathlib import Path
 
 import pytest
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
-from lmchat.domain.imported import is_imported_call
-from lmchat.domain.message import AnswerState, ReasoningPart, Role, TextPart, ToolCallPart
-from lmchat.domain.session import MessagePath
-from lmchat.errors import StoreUnavailable
-from lmchat.formats.json_format import to_json
-from lmchat.formats.reading import Reader
+from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
 from lmchat.formats.text_files import LARGEST_BYTES
 from lmchat.machine.other_programs import chat_places
-from lmchat.services.away import kept_answer
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import Importer, chat_sentence
 from lmchat.services.library import Library
-from lmchat.storage import store as stores
-from lmchat.storage.store import SqliteStore
 from tests.support.chats import (
-    START,
     Clock,
     answer,
-    chat,
-    chat_with_tools,
     faults_in,
     header,
     reply,
@@ -67,10 +54,6 @@ def file_of(folder, value=LIST, name="talk.json"):
     path = folder / name
     path.write_text(value if isinstance(value, str) else json.dumps(value))
     return str(path)
-
-
-def state_of(path):
-    return path.stat().st_mtime_ns, path.read_bytes()
 
 
 async def import_all(importer, *names, **options):
@@ -204,17 +187,6 @@ async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, 
     assert len(await store.list_sessions()) == 1
 
 
-async def test_a_trial_finds_a_chat_that_two_files_have_once_as_the_import_does(
-    tmp_path, store, importer
-):
-    names = [file_of(tmp_path), file_of(tmp_path, name="copy.json")]
-    trial = await importer.import_files(names, is_trial=True)
-    assert await store.list_sessions() == ()
-    real = await importer.import_files(names)
-    assert [chat.was_known for chat in trial.chats] == [False, True]
-    assert [chat.was_known for chat in real.chats] == [False, True]
-
-
 async def test_a_message_of_another_session_is_never_written_over(tmp_path, store, importer):
     """A file made such that its message has the id of one that is there, in a session that is not."""
     mine = header("mine")
@@ -231,29 +203,6 @@ async def test_a_message_of_another_session_is_never_written_over(tmp_path, stor
     assert (await store.open_session(mine.session_id)) == kept
     imported = await store.open_session(one.header.session_id)
     assert [message.text for message in imported.messages] == ["evil words"]
-
-
-async def test_an_error_in_the_middle_of_a_session_leaves_nothing_of_it(
-    tmp_path, store, importer, monkeypatch
-):
-    written = []
-    put_message = stores.put_message
-
-    def fail_at_the_third(connection, session_id, message):
-        written.append(message)
-        if len(written) == 3:
-            raise sqlite3.OperationalError("disk I/O error")
-        put_message(connection, session_id, message)
-
-    monkeypatch.setattr(stores, "put_message", fail_at_the_third)
-    names = [file_of(tmp_path, LIST * 3), file_of(tmp_path, LIST, "second.json")]
-    outcome = await importer.import_files(names)
-    assert (outcome.chats, len(outcome.refused), outcome.not_tried) == ([], 1, names[1:])
-    assert isinstance(outcome.refused[0][1], StoreUnavailable)
-    assert await store.list_sessions() == ()
-    monkeypatch.undo()
-    (one, two) = await import_all(importer, *names)
-    assert (one.header.message_count, two.header.message_count) == (6, 2)
 
 
 async def test_a_disk_that_gets_full_keeps_whole_sessions_and_is_told_once(
@@ -287,39 +236,6 @@ async def test_a_file_with_thousands_of_messages_is_imported_in_linear_time(tmp_
     with limited_processor_time():
         (one,) = await import_all(importer, name)
     assert one.header.message_count == 8_000
-
-
-async def test_two_that_import_the_same_at_once_have_it_once(tmp_path):
-    name = file_of(tmp_path, LIST * 200)
-    stores = [SqliteStore(tmp_path / "sessions.db") for _ in range(2)]
-    outcomes = await asyncio.gather(*(Importer(opened).import_files([name]) for opened in stores))
-    ((first,), (second,)) = (outcome.chats for outcome in outcomes)
-    assert {first.was_known, second.was_known} == {False, True}
-    (session,) = await stores[0].list_sessions()
-    assert session.message_count == 400
-    for opened in stores:
-        await opened.aclose()
-
-
-@pytest.mark.rule("R-35")
-async def test_files_are_opened_to_read_only_and_stay_as_they_are(tmp_path, importer, monkeypatch):
-    path = file_of(tmp_path, [*LIST, {"role": "alien", "content": "x"}])
-    opened, os_open = [], os.open
-
-    def seen(name, flags, *rest, **more):
-        if str(name) == path:
-            opened.append(flags)
-        return os_open(name, flags, *rest, **more)
-
-    before = state_of(tmp_path / "talk.json")
-    with monkeypatch.context() as context:
-        context.setattr(os, "open", seen)  # the importer reads in another process
-        assert len(list(Reader(START).file(Path(path)))) == 2
-    (one,) = await import_all(importer, path)
-    assert opened
-    assert all(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC) == 0 for flags in opened)
-    assert state_of(tmp_path / "talk.json") == before
-    assert [left.where for left in one.skipped] == ["message 3"]
 
 
 async def test_a_file_that_is_too_large_is_refused_unread(tmp_path, importer):
@@ -359,78 +275,6 @@ async def test_what_other_programs_have_is_counted_without_importing_it(tmp_path
     (one,) = await importer.survey()
     assert one.is_known
     assert "8 messages, 1 chat already imported, 1 file cannot be read, 2025" in one.words
-
-
-def test_folders_that_users_have_moved_are_found(tmp_path):
-    share = tmp_path / ".local" / "share"
-    for folder in ("lm/conversations", "jan/threads", ".local/share/Jan"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / ".lmstudio-home-pointer").write_text(f"{tmp_path}/lm\n")
-    (share / "Jan" / "settings.json").write_text(json.dumps({"data_folder": f"{tmp_path}/jan"}))
-    (tmp_path / "logs.db").touch()
-    found = chat_places({"LLM_USER_PATH": str(tmp_path)}, tmp_path)
-    assert {place.source: place.path for place in found} == {
-        "lmstudio": tmp_path / "lm" / "conversations",
-        "jan": tmp_path / "jan" / "threads",
-        "llm": tmp_path / "logs.db",
-    }
-
-
-def with_unanswered_calls():
-    """A chat whose answers call tools: with a result, without one, and with nothing beside the call."""
-    talk = chat_with_tools()
-    asked, asking, ran, said = talk.messages
-    lost = ToolCallPart(call_id="c2", name="python__wipe", arguments='{"folder": "~"}')
-    asking = replace(asking, parts=(*asking.parts, lost))
-    empty = answer(replace(lost, call_id="c3"), parent=ran)
-    said = replace(
-        said, parts=(*said.parts, replace(lost, call_id="c4")), parent_id=empty.message_id
-    )
-    return replace(talk, messages=MessagePath((asked, asking, ran, empty, said)))
-
-
-def as_list(session):
-    """Write a chat as other programs do: a list of messages."""
-    rows = []
-    for message in session.messages:
-        row = {"role": message.role, "content": message.tool_result or message.text}
-        if message.role is Role.TOOL:
-            row["tool_call_id"] = message.tool_calls[0].call_id
-        else:
-            calls = [{"id": call.call_id, "function": asdict(call)} for call in message.tool_calls]
-            row |= {"tool_calls": calls} if calls else {}
-        rows.append(row)
-    return json.dumps(rows)
-
-
-@pytest.mark.parametrize("write_chat", [to_json, as_list])
-async def test_calls_without_a_result_are_dropped_from_a_file_and_counted(
-    write_chat, tmp_path, store, importer
-):
-    (one,) = await import_all(importer, file_of(tmp_path, write_chat(with_unanswered_calls())))
-    saved = await store.open_session(one.header.session_id)
-    kept = [
-        (message.role, [call.call_id for call in message.tool_calls]) for message in saved.messages
-    ]
-    assert kept == [
-        (Role.USER, []),
-        (Role.ASSISTANT, ["c1"]),
-        (Role.TOOL, ["c1"]),
-        (Role.ASSISTANT, []),
-    ]
-    assert saved.messages[-1].text == "You want lettuce."
-    assert is_imported_call(saved.messages[2])
-    assert [skipped.reason for skipped in one.skipped] == ["3 tool calls without a result left out"]
-
-
-async def test_an_imported_session_contacts_no_server_when_it_is_opened(tmp_path, store, importer):
-    data = json.loads(to_json(chat()))
-    data["messages"][-1].update(state="interrupted", receipt={"replay_id": "ab" * 16})
-    data["session"]["parent_id"] = "\ud800"  # an odd original does no harm
-    (imported,) = await import_all(importer, file_of(tmp_path, data))
-    session = await store.open_session(imported.header.session_id)
-    assert session.messages[-1].state is AnswerState.INTERRUPTED
-    assert kept_answer(session.messages) is None
 
 
 async def test_a_file_with_nothing_but_calls_is_refused(tmp_path, importer):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 
 import pytest
 from msgspec.structs import replace
@@ -10,35 +10,17 @@ from lmchat.files import expanded_path
 from lmchat.services.library import (
     Library,
     SessionGroup,
-    day_name,
     group_by_day,
     with_unsaved,
 )
 from tests.support.chats import Clock, answered_chats, header
 
 MOMENT = datetime(2026, 11, 20, 1, 30, tzinfo=UTC)
-BERLIN = timezone(timedelta(hours=1))
-NEW_YORK = timezone(timedelta(hours=-5))
 
 
 @pytest.fixture
 def library(store):
     return Library(store, clock=Clock(), zone=UTC)
-
-
-def test_days_are_told_by_the_wall_clock_of_this_place():
-    for time, zone, name in [
-        ("2026-11-20T00:10:00+00:00", UTC, "Today"),
-        ("2026-11-19T23:59:59+00:00", UTC, "Yesterday"),
-        ("2026-11-19T23:59:59+00:00", BERLIN, "Today"),
-        ("2026-11-20T00:10:00+00:00", NEW_YORK, "Today"),
-        ("2026-11-19T04:30:00+00:00", NEW_YORK, "Yesterday"),
-        ("2026-11-18T12:00:00+00:00", UTC, "November"),
-        ("2026-10-31T12:00:00+00:00", UTC, "October"),
-        ("2025-11-30T12:00:00+00:00", UTC, "November 2025"),
-        ("2031-01-01T00:00:00+00:00", UTC, "Today"),
-    ]:
-        assert day_name(datetime.fromisoformat(time), moment=MOMENT, zone=zone) == name
 
 
 def test_groups_keep_the_order_of_the_list_and_pinned_ones_stand_on_top():
@@ -84,12 +66,6 @@ async def test_archived_and_deleted_sessions_leave_the_list(store, library):
     await library.archive(one, is_archived=False)
     (pinned, today) = await library.groups()
     assert (pinned.name, pinned.headers[0].title, today.name) == ("Pinned", "one", "Today")
-
-
-async def test_a_title_is_one_line_and_an_empty_one_is_that_of_the_prompt(store, library):
-    (one,) = await answered_chats(store, "one")
-    assert (await library.rename(one, "  My\n own\ttitle ")).title == "My own title"
-    assert (await library.rename(one, " ")).title == "about one"
 
 
 def test_sessions_that_are_in_memory_only_stand_on_top_once():

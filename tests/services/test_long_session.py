@@ -95,27 +95,3 @@ async def test_a_failing_disk_refuses_and_the_next_try_continues(store):
     assert list(conversation.messages) == [*talk, message]
     await read(conversation.send("found", sessions.next_turn.settings()))
     assert sent(sessions) == ["be brief", *(one.text for one in talk), "found"]
-
-
-async def test_many_who_wait_get_the_rest_once(store):
-    sessions, talk = await opened(store)
-    conversation = sessions.shown.conversation
-    first, second, third = (asyncio.create_task(conversation.fill()) for _ in range(3))
-    await store.asked.wait()
-    second.cancel()
-    store.gate.set()
-    await asyncio.gather(first, third)
-    assert list(conversation.messages) == talk
-
-
-async def test_another_path_that_is_shown_while_reading_is_not_mixed_with_the_old_one(store):
-    sessions, talk = await opened(store)
-    conversation = sessions.shown.conversation
-    reading = asyncio.create_task(conversation.fill())
-    await store.asked.wait()
-    session_id = conversation.header.session_id
-    sessions.show_path(await store.delete_message(session_id, talk[150].message_id))
-    store.gate.set()
-    await reading
-    assert list(conversation.messages) == talk[:150]
-    assert conversation.has_all_messages

@@ -14,11 +14,10 @@ from lmchat.domain.message import Role, text_message
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, Target
 from lmchat.domain.session import Session
-from lmchat.errors import ServerUnavailable
 from lmchat.services.open_sessions import OpenSessions, TurnPhase
-from lmchat.services.read_ahead import LEAST_TOKENS, STEP_TOKENS, ReadAhead, steps_of
+from lmchat.services.read_ahead import STEP_TOKENS, ReadAhead
 from tests.support.conversations import until_read
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, read
+from tests.support.scripted_backend import ScriptedBackend, model, read
 
 HERE = Endpoint.parse("http://127.0.0.1:9931")
 ELSEWHERE = Endpoint.parse("http://workstation.lan:9931")
@@ -94,14 +93,6 @@ async def test_a_session_is_read_in_steps_that_each_continue_the_one_before_and_
     assert await typist.type("Secret plans") == count, "further letters read nothing more"
 
 
-async def test_nothing_is_read_of_a_short_session_or_before_the_older_messages_are_in_memory(store):
-    typist = Typist(store)
-    typist.open(SENTENCE, SENTENCE * (LEAST_TOKENS // 20))
-    assert await typist.type("W") == 0
-    typist.open(*LONG, earlier_id="0123456789abcdef")
-    assert await typist.type("W") == 0
-
-
 async def test_the_setting_and_the_server_say_whether_it_reads_ahead(store):
     for endpoint, product, setting, is_read in (
         (HERE, Product.LLAMA_CPP, "local", True),
@@ -127,29 +118,6 @@ async def test_nothing_is_read_while_any_session_is_answered(store):
     assert await typist.type("Wh") > 0
 
 
-async def test_typing_after_an_answer_reads_nothing_unless_its_thought_is_not_repeated(store):
-    typist = Typist(store)
-    typist.open(*LONG)
-    await typist.send("Why?")
-    assert await typist.type("W") == 0
-    typist.backend.scripts = [answer_steps(SENTENCE * 100, thought="Hm.")]
-    await typist.send("Why?")
-    assert await typist.type("W") > 0
-    first = typist.backend.read_ahead_requests[0]
-    assert len(first.messages) > len(LONG)  # what came before the answer is not read again
-
-
-async def test_a_file_is_read_when_it_is_added(store):
-    typist = Typist(store)
-    typist.open(SENTENCE, SENTENCE)
-    assert await typist.type("Read ") == 0
-    file = f"notes.md (9 bytes):\n```\n{SENTENCE * 100}\n```\n"
-    count = await typist.type(f"{file}Read ")
-    assert count > 0
-    assert typist.backend.read_ahead_requests[-1].messages[-1].text == file
-    assert await typist.type(f"{file}Read it") == count
-
-
 async def test_an_emptied_draft_or_another_session_ends_the_reading(store):
     for follow in ("", "W"):
         typist = Typist(store)
@@ -172,35 +140,3 @@ async def test_an_emptied_draft_or_another_session_ends_the_reading(store):
         await ended.wait()
         assert typist.backend.cancelled_read_aheads == 1
         assert fractions == [0.0, None]
-
-
-async def test_a_model_that_was_left_reads_no_further_step(store):
-    typist = Typist(store)
-    typist.open(*LONG)
-    gate = asyncio.Event()
-    typist.backend.reading_script = [gate]
-    typist.read_ahead.follow("W")
-    await typist.backend.is_reading.wait()
-    typist.open_sessions.next_turn.target = replace(typist.target, is_loading=True)
-    gate.set()
-    await until_read()
-    assert len(typist.backend.read_ahead_requests) == 1
-
-
-async def test_after_an_error_nothing_is_read_until_the_session_changes(store):
-    typist = Typist(store)
-    typist.open(*LONG)
-    typist.backend.reading_script = [ServerUnavailable("Gone.")]
-    assert await typist.type("W") == 1
-    assert await typist.type("") == 1
-    assert await typist.type("W") == 1
-    typist.open(*LONG)
-    assert await typist.type("W") == 2
-
-
-def test_an_answer_is_never_cut_and_tools_count_as_new_tokens():
-    messages = path_of(SENTENCE, SENTENCE * 300, SENTENCE, SENTENCE, "")
-    steps = list(steps_of(messages, 0, 1.0, 0))
-    assert [len(step.messages) for step in steps] == [3, 5]
-    assert steps[0].messages[1] == messages[1]
-    assert sum(step.tokens for step in steps_of(path_of(""), 0, 1.0, 700)) > 700

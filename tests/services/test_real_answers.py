@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-from msgspec.structs import replace
 
 from lmchat.config.settings import ChatSettings
 from lmchat.domain.event import (
@@ -18,7 +17,7 @@ from lmchat.domain.event import (
     TextDelta,
     UsageReported,
 )
-from lmchat.domain.message import AnswerState, ChatMessage, ReasoningPart, Role, text_message
+from lmchat.domain.message import AnswerState, ChatMessage, Role, text_message
 from lmchat.domain.request import Sampling, TemplateText
 from lmchat.domain.server import Endpoint, Target
 from lmchat.domain.session import MessagePath, Session
@@ -30,10 +29,8 @@ from lmchat.services.conversation import Conversation
 from lmchat.services.next_request import next_request, split_at_special_tokens
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.read_ahead import ReadAhead
-from tests.support.chats import chat_with_tools
 from tests.support.conversations import begin, on_disk, until_read
 from tests.support.scripted_backend import read
-from tests.support.scripted_tools import toolbox
 
 pytestmark = pytest.mark.timeout(180)  # where others compute too, each answer takes its time
 PROMPT = "Write a Python function that adds two numbers, with a short explanation."
@@ -306,30 +303,3 @@ async def test_the_sum_the_text_and_what_is_read_ahead_are_those_of_the_answer_t
     usage = await user.send(f"{typed}hich crop needs water?")
     assert usage.prompt_tokens > 500
     assert usage.prompt_tokens - usage.cached_tokens <= 24
-
-
-async def test_thoughts_and_tools_are_counted_and_a_thought_is_continued(
-    start_real_server, client, store
-):
-    url = start_real_server(reasoning=24).url
-    forty = await settings_for(client, url, 40)
-    whole = (await asked(client, store, forty)).messages[-1]
-    conversation = await asked(client, store, await settings_for(client, url, 3))
-    cut = conversation.messages[-1]
-    assert (cut.text, cut.reasoning) == ("", whole.reasoning[: len(cut.reasoning)])
-    await read(conversation.resume(cut.message_id, await settings_for(client, url, 37)))
-    joined = conversation.messages[-1]
-    assert joined.reasoning[: len(cut.reasoning) + 10] == whole.reasoning[: len(cut.reasoning) + 10]
-    assert joined.text
-
-    user = User(client, store, forty.target)
-    user.sessions.next_turn.toolbox = toolbox()
-    thought = ReasoningPart(text=whole.reasoning)
-    asked_for, calling, result, answer = chat_with_tools().messages
-    calling, answer = (replace(one, parts=(thought, *one.parts)) for one in (calling, answer))
-    user.open(asked_for, calling, result, answer)
-    counted = await user.exact("Why?")
-    shown = await user.look("Why?")
-    assert "read_text" in shown.text
-    usage = await user.send("Why?")
-    assert counted.tokens == shown.tokens == usage.prompt_tokens

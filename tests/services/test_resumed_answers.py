@@ -1,19 +1,16 @@
 from __future__ import annotations
 
-import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.event import ReasoningDelta, StreamFinished, TextDelta, UsageReported
-from lmchat.domain.message import AnswerState, Role, now
+from lmchat.domain.event import ReasoningDelta, StreamFinished, TextDelta
+from lmchat.domain.message import AnswerState, Role
 from lmchat.domain.product import Product
 from lmchat.domain.request import Sampling
 from lmchat.errors import ServerRejected, StreamInterrupted
-from lmchat.formats.json_format import to_json
-from lmchat.services.continuation import ANCHOR_CHARS, CONTINUE, last_words
+from lmchat.services.continuation import CONTINUE
 from lmchat.services.conversation import Conversation
-from tests.support.chats import read_chats
 from tests.support.conversations import begin, settings_for
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, read
+from tests.support.scripted_backend import ScriptedBackend, read
 
 END = StreamFinished(reason="stop")
 CUT = StreamInterrupted("The connection broke.")
@@ -71,48 +68,6 @@ async def test_a_thought_that_cannot_be_continued_is_kept_before_the_next_one(st
     assert (answer.reasoning, answer.text) == ("They as\n\nSo they ask.", "Several.")
 
 
-async def test_the_figures_of_a_continued_answer_are_those_of_all_its_requests(store):
-    counts = [
-        UsageReported(prompt_tokens=9, completion_tokens=tokens, tokens_per_second=rate)
-        for tokens, rate in ((100, 50.0), (60, 20.0), (40, 40.0))
-    ]
-    scripts = [[ReasoningDelta(text="So: "), TextDelta(text="One, "), counts[0], CUT]]
-    scripts += [
-        [TextDelta(text="two, "), counts[1], CUT],
-        [TextDelta(text="three."), counts[2], END],
-    ]
-    conversation, _ = await gone_on(store, Product.LLAMA_CPP, *scripts)
-    before = conversation.messages[-1].receipt
-    await read(
-        conversation.resume(conversation.messages[-1].message_id, settings_for(Product.LLAMA_CPP))
-    )
-    session = await store.open_session(conversation.header.session_id)
-    last = session.messages[-1].receipt
-    assert last.completion_tokens == 200
-    assert last.tokens_per_second == pytest.approx(200 / (2 + 3 + 1))
-    assert last.elapsed_ms > before.elapsed_ms
-    assert last.ttft_ms == before.ttft_ms is not None
-    assert last.reasoning_ms == before.reasoning_ms is not None
-    assert last.finish_reason == "stop"
-    assert (
-        read_chats(to_json(session).encode(), moment=now()).sessions[0].messages[-1].receipt == last
-    )
-
-
-PROSE = (
-    "Several vegetables grow well in the shade. Lettuce needs four hours of sun, spinach three; both bolt in "
-    "the heat, so the shade of taller plants does them good. Sow again every two weeks."
-)
-
-
-def test_the_last_words_are_whole_ones_where_there_are_enough():
-    assert last_words("Short.\n") == "Short."
-    assert last_words(PROSE) in PROSE
-    assert PROSE[PROSE.index(last_words(PROSE)) - 1] == " "
-    assert len(last_words(PROSE)) <= ANCHOR_CHARS
-    assert len(last_words("x" * 500)) == ANCHOR_CHARS
-
-
 async def test_a_seed_is_drawn_where_the_server_takes_one_unless_it_is_set(store):
     for product, options, is_drawn in (
         (Product.LLAMA_CPP, {}, True),
@@ -135,10 +90,3 @@ async def test_a_seed_is_drawn_where_the_server_takes_one_unless_it_is_set(store
         assert request.has_drawn_seed is is_drawn
         assert request.sampling.seed == options.get("seed") or is_drawn
         assert not is_drawn or 0 <= request.sampling.seed <= 4_294_967_294
-
-
-async def test_all_requests_for_one_answer_have_the_same_seed(store):
-    begun = [TextDelta(text="Pe"), CUT]
-    _, backend = await gone_on(store, Product.LLAMA_CPP, begun, [REFUSED], answer_steps())
-    first, second, third = [request.sampling.seed for request in backend.requests]
-    assert first != second == third

@@ -7,9 +7,8 @@ import asyncio
 import pytest
 
 from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, StreamFinished, TextDelta
-from lmchat.domain.message import AnswerState, RefusalPart, TextPart
-from lmchat.domain.turn import RESET, GrowingAnswer
-from lmchat.errors import StreamInterrupted
+from lmchat.domain.message import AnswerState, RefusalPart
+from lmchat.domain.turn import RESET
 from tests.support.conversations import SETTINGS, begin, on_disk
 from tests.support.scripted_backend import ScriptedBackend, read
 
@@ -61,19 +60,6 @@ async def test_thought_and_text_are_separate_on_the_disk_while_the_answer_stream
     await asyncio.wait([task])
 
 
-@pytest.mark.rule("R-17")
-async def test_what_an_answer_went_on_with_stays_what_it_was(store):
-    backend = ScriptedBackend(
-        [ReasoningDelta(text="plan"), TextDelta(text="Let"), StreamInterrupted("cut")],
-        [TextDelta(text="I go on"), Rethought(), TextDelta(text="tuce"), END],
-    )
-    conversation = begin(backend, store)
-    await read(conversation.send("x", SETTINGS))
-    await read(conversation.resume(conversation.messages[-1].message_id, SETTINGS))
-    reply = (await on_disk(store, conversation))[-1]
-    assert (reply.reasoning, reply.text) == ("planI go on", "Lettuce")
-
-
 async def test_a_refusal_is_kept_apart_and_is_what_was_said(store):
     conversation = begin(
         ScriptedBackend([RefusalDelta(text="I can"), RefusalDelta(text="not."), END]), store
@@ -88,11 +74,3 @@ async def test_a_refusal_is_kept_apart_and_is_what_was_said(store):
     )
     (found,) = await store.search("cannot")
     assert found.session_id == conversation.header.session_id
-
-
-def test_a_refusal_follows_the_text_and_calls_follow_both():
-    answer = GrowingAnswer()
-    for event in (RefusalDelta(text="no"), TextDelta(text="well")):
-        answer.add(event)
-    assert answer.parts == (TextPart(text="well"), RefusalPart(text="no"))
-    assert answer.pieces == (("text", "well"), ("refusal", "no"))

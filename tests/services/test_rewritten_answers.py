@@ -7,10 +7,10 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
+from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.message import AnswerState, Role, now
 from lmchat.domain.product import Product
-from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable, StreamInterrupted
+from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.formats.json_format import to_json
 from lmchat.formats.markdown_write import to_markdown
 from lmchat.formats.writing import to_text
@@ -20,8 +20,6 @@ from tests.support.scripted_backend import ScriptedBackend, answer_steps, read
 
 END = StreamFinished(reason="stop")
 THOUGHT = "They like shade."
-CUT = StreamInterrupted("The connection broke.")
-OFFLINE = ServerUnavailable("Nothing answers.")
 REFUSED = ServerRejected("Prefill is not possible.", kind="bad_request")
 
 
@@ -162,37 +160,6 @@ async def test_an_answer_begins_with_the_first_words_and_only_the_next_one_does(
     assert all(request.messages[-1].role is Role.USER for request in backend.requests[1:])
 
 
-async def test_an_answer_without_text_of_its_own_has_its_first_words_and_a_thought_before_them(
-    store,
-):
-    for rest, thought, text in (
-        ([END], "", "Ferns"),
-        ([ReasoningDelta(text="Hm."), TextDelta(text=" grow."), END], "Hm.", "Ferns grow."),
-    ):
-        conversation, _ = await begun_with(store, "Ferns", rest)
-        last = conversation.messages[-1]
-        assert (last.reasoning, last.text) == (thought, text)
-        assert last.state is AnswerState.COMPLETE
-
-
-async def test_first_words_stay_where_the_request_fails_and_with_the_answer_where_it_breaks_off(
-    store,
-):
-    conversation, backend = await begun_with(
-        store, "Ferns", [OFFLINE], [TextDelta(text=" gr"), CUT], [TextDelta(text="ow."), END]
-    )
-    for text, state, left in (
-        ("", AnswerState.FAILED, "Ferns"),
-        ("Ferns gr", AnswerState.INTERRUPTED, ""),
-    ):
-        last = conversation.messages[-1]
-        assert (last.text, last.state, conversation.first_words) == (text, state, left)
-        again = conversation.resume if text else conversation.regenerate
-        await read(again(last.message_id, settings_for()))
-        assert backend.requests[-1].messages[-1].text == (text or "Ferns")
-    assert conversation.messages[-1].text == "Ferns grow."
-
-
 async def test_a_stop_before_the_first_token_leaves_the_first_words_and_a_later_one_keeps_them(
     store,
 ):
@@ -208,14 +175,3 @@ async def test_a_stop_before_the_first_token_leaves_the_first_words_and_a_later_
         last = (await on_disk(store, conversation))[-1]
         assert (last.text, last.state) == (text, AnswerState.STOPPED)
         assert conversation.first_words == left
-
-
-async def test_first_words_are_not_sent_to_a_server_that_cannot_continue_them(store):
-    backend = ScriptedBackend()
-    conversation = begin(backend, store)
-    conversation.first_words = "Ferns"
-    with pytest.raises(RequestInvalid, match="LM Studio cannot continue a text"):
-        await read(conversation.send("What grows?", settings_for(Product.LM_STUDIO)))
-    assert backend.requests == []
-    assert conversation.messages == ()
-    assert conversation.first_words == "Ferns"

@@ -86,12 +86,6 @@ async def test_an_answer_whose_prompt_is_missing_is_written_at_its_end_only():
     assert disk.begun == [("a", False), ("b", True)]
 
 
-async def test_figures_that_cannot_be_kept_are_worth_no_warning():
-    save_queue = SaveQueue(Disk())
-    await save_queue.add_ledger(object())
-    assert save_queue.warning is None
-
-
 class Flaky:
     """Takes pieces, or fails so often first."""
 

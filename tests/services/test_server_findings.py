@@ -40,16 +40,6 @@ def keys(*candidates: Candidate, **more) -> list[Finding]:
     return [one for one in found if one.check == "key"]
 
 
-def test_a_ready_server_is_named_with_its_model_and_needs_no_step():
-    chat, servers = rows(READY)
-    assert (chat.grade, chat.next_step) == (Grade.OK, "")
-    assert "qwen3-8b on LM Studio at http://127.0.0.1:1234" in chat.cause
-    assert (
-        servers["LM Studio"].cause
-        == "It answers at http://127.0.0.1:1234 in 3 ms; qwen3-8b is loaded."
-    )
-
-
 def test_a_verdict_is_as_bad_as_it_keeps_from_a_chat_and_no_fault_beside_a_ready_server():
     grades = {Verdict.READY: Grade.OK, Verdict.REFUSED: Grade.ABSENT}
     warnings = ["LOADING", "NO_MODEL", "SERVER_OFF", "NOT_AN_LLM", "TIMED_OUT"]
@@ -86,18 +76,6 @@ def test_what_is_installed_and_not_running_comes_first_among_what_helps():
     assert servers["LM Studio"].grade is Grade.ABSENT
 
 
-@pytest.mark.parametrize(
-    ("step", "told"),
-    [
-        ("Open its Developer tab", "LM Studio: Open its Developer tab"),
-        ("LM Studio shows it", "LM Studio shows it"),
-        ("lms server start", "lms server start"),
-    ],
-)
-def test_a_step_says_where_it_is_done(step, told):
-    assert rows(candidate(Verdict.SERVER_OFF, next_step=step))[0].next_step == told
-
-
 def test_neither_the_engine_nor_another_server_stands_in_for_the_one_that_was_named():
     chat, _ = rows(candidate(Verdict.REFUSED), engine_step="lmchat --local")
     assert (chat.grade, chat.next_step) == (Grade.WARNING, "lmchat --local")
@@ -105,16 +83,6 @@ def test_neither_the_engine_nor_another_server_stands_in_for_the_one_that_was_na
     chat, servers = rows(READY, named, engine_step="lmchat --local", is_named=True)
     assert chat.grade is Grade.FAULT
     assert servers["127.0.0.1:1337"].grade is Grade.FAULT
-
-
-def test_an_address_that_is_not_allowed_was_not_asked():
-    detail = "Endpoint not allowed: no"
-    one = candidate(
-        Verdict.REFUSED, host="10.0.0.7", is_own=True, detail=detail, kind="not_allowed"
-    )
-    assert rows(one)[1]["10.0.0.7:1234"].cause.startswith(
-        "It was not checked: Endpoint not allowed"
-    )
 
 
 def test_what_a_server_calls_itself_and_says_has_a_limit_of_length():

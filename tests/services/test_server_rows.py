@@ -3,7 +3,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.domain.product import Product
-from lmchat.domain.program import Installed, ServerStart
+from lmchat.domain.program import Installed
 from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.services.server_rows import (
     NO_SERVER,
@@ -93,22 +93,6 @@ def test_nothing_is_started_where_it_answers_or_is_far_or_in_the_way_or_of_this_
             assert (place.next_step, place.action) == (OWN_STEP, RowAction.NOTHING)
 
 
-def test_what_was_started_says_so_until_it_answers():
-    start = ServerStart(
-        product=Product.OLLAMA,
-        argv=("/usr/bin/ollama", "serve"),
-        endpoint=candidate().endpoint,
-    )
-    here = MachineState(installed=(OLLAMA,), starting=(start,))
-    place = found(Product.OLLAMA, here=here)
-    assert (place.result, place.next_step, place.action) == (
-        "starting",
-        "ollama serve runs",
-        RowAction.WAIT,
-    )
-    assert found(Product.OLLAMA, Verdict.READY, here).action is RowAction.CHOOSE
-
-
 def test_what_can_be_helped_comes_first_and_the_order_of_the_look_decides_among_equals():
     here = MachineState(installed=(OLLAMA, JAN))
     look = [
@@ -121,14 +105,6 @@ def test_what_can_be_helped_comes_first_and_the_order_of_the_look_decides_among_
     assert [place.candidate.product for place in server_rows(look, here)] == [
         *(Product.LM_STUDIO, Product.JAN, Product.OLLAMA, Product.VLLM, Product.SGLANG)
     ]
-
-
-def test_a_command_is_written_as_a_shell_would_need_it_and_shortened_for_sentences():
-    start = ServerStart(
-        product=Product.LM_STUDIO, argv=("/opt/b in/lms", "server", "start"), endpoint=FAR
-    )
-    assert start.command == "'/opt/b in/lms' server start"
-    assert start.short == "lms server start"
 
 
 BOX = Endpoint.parse("http://gpu-box:1337")
@@ -174,11 +150,3 @@ def test_a_named_server_that_is_away_is_told_in_its_own_words():
     named = candidate(Verdict.READY, model(), endpoint=BOX, is_own=True)
     assert headline_of([candidate(Verdict.READY, model()), named]) == "LM Studio answers."
     assert headline_of([named]) == "LM Studio answers."
-
-
-def test_the_address_of_the_built_in_server_is_not_one_that_the_user_has_named():
-    engine = candidate(Verdict.REFUSED, product=Product.BUILT_IN, is_own=True, detail="Away.")
-    assert headline_of([engine]) == NO_SERVER
-    assert headline_of([engine, candidate(Verdict.READY, model())]) == "LM Studio answers."
-    engine = candidate(Verdict.NO_MODEL, product=Product.BUILT_IN, is_own=True, next_step="Do this")
-    assert headline_of([engine]) == "built-in answers, but has no model yet."

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
 
 import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import ChatSettings
-from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.product import Product
 from lmchat.domain.server import Target
 from lmchat.errors import StoreUnavailable, WrongUse
@@ -90,20 +88,6 @@ async def test_options_of_a_new_session_are_saved_with_its_first_message_or_as_i
             assert await ask(sessions, "one") == options
 
 
-async def test_damaged_and_newer_options_are_not_sent(store):
-    for damaged in ('{"top_k": 2', "[1]", "20", "[" * 100_000):
-        await store.save_draft("sampling", damaged)
-        sessions = sessions_on(store)
-        await sessions.shown.conversation.restore_sampling()
-        assert await ask(sessions, "one") == {}
-    newer = {"warp": 9, "top_k": "x", "seed": 7}
-    await store.update_session(sessions.shown.session_id, {"sampling": newer})
-    sessions.show(await sessions.load(sessions.shown.session_id))
-    assert await ask(sessions, "two") == {"seed": 7}
-    await sampling(sessions).change("warp default")
-    assert sessions.shown.conversation.header.sampling == {"top_k": "x", "seed": 7}
-
-
 async def test_a_temporary_chat_sends_its_options_and_writes_none(tmp_path):
     async with aclosing(store_at(tmp_path)) as store:
         sessions = sessions_on(store)
@@ -116,25 +100,6 @@ async def test_a_temporary_chat_sends_its_options_and_writes_none(tmp_path):
         assert await ask(sessions, "two") == {"seed": 7}
     async with aclosing(store_at(tmp_path)) as store:
         assert (await store.open_session(session_id)).header.sampling == {}
-
-
-async def test_a_session_that_answers_in_the_background_uses_its_own_options(store):
-    gate = asyncio.Event()
-    waiting = [RequestSent(), TextDelta(text="Let"), gate, StreamFinished(reason="stop")]
-    sessions = sessions_on(store, waiting)
-    first = sessions.shown
-    await sampling(sessions).change("temperature 0.1")
-    task = asyncio.create_task(ask(sessions, "one", first))
-    await sessions._backend.asked.wait()
-    await sampling(sessions).change("temperature 0.2")  # in the middle of the stream
-    sessions.begin()
-    await sampling(sessions).change("temperature 1.5")
-    gate.set()
-    assert await task == {"temperature": 0.1}
-    assert await ask(sessions, "two", first) == {"temperature": 0.2}
-    assert await ask(sessions, "three") == {"temperature": 1.5}
-    saved = await store.open_session(first.session_id)
-    assert saved.header.sampling == {"temperature": 0.2}
 
 
 async def test_a_wrong_name_or_value_is_refused_and_nothing_changes(store):

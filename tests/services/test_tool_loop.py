@@ -7,15 +7,13 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import Approval, McpSettings, ToolSettings
-from lmchat.domain.event import RequestAdapted, RequestSent
 from lmchat.domain.message import AnswerState, ChatMessage, Role, ToolCallPart
 from lmchat.domain.session import MessagePath, Session
-from lmchat.domain.tool import HOST_SILENT, Choice, Decision, ToolResult
-from lmchat.errors import RequestInvalid
+from lmchat.domain.tool import Choice, Decision, ToolResult
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
-from lmchat.services.conversation_events import AnswerBegun, MessageAdded
+from lmchat.services.conversation_events import MessageAdded
 from lmchat.services.save_queue import SaveQueue
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.services.tools import Toolbox
@@ -119,19 +117,6 @@ async def test_a_loop_without_an_end_stops_with_a_message_and_can_go_on(store):
         assert conversation.messages[-1].text == "At last."
 
 
-async def test_a_result_that_does_not_fit_and_must_not_be_shortened_fails_the_answer(store):
-    host = ScriptedHost(read_text=lambda _: ToolResult(text="word " * 3000))
-    able = target(capabilities=("tools",), context_loaded=2000)
-    settings = TurnSettings(target=able, toolbox=toolbox(host), is_truncating=False)
-    conversation = begin(ScriptedBackend(READ_A), store)
-    await read(conversation.send("Read", settings))
-    last = conversation.messages[-1]
-    assert (last.role, last.state) == (Role.ASSISTANT, AnswerState.FAILED)
-    assert last.failure.kind == "context_overflow"
-    assert not conversation.is_running
-    assert await on_disk(store, conversation) == conversation.messages
-
-
 @pytest.mark.parametrize("phase", ["approval", "call"])
 async def test_a_stop_ends_what_runs_and_the_call_can_be_repeated(phase, store):
     host = ScriptedHost(read_text=lambda _: asyncio.Event())
@@ -154,36 +139,6 @@ async def test_a_stop_ends_what_runs_and_the_call_can_be_repeated(phase, store):
     )
     assert results(conversation) == [(AnswerState.COMPLETE, "found")]
     assert conversation.messages[-1].text == "Read."
-
-
-async def test_tools_that_are_left_out_and_a_host_that_has_ended_are_said(store):
-    def notes(events) -> list[str]:
-        return [event.note for event in events if isinstance(event, RequestAdapted)]
-
-    host = ScriptedHost(**{f"tool{number}": read_text for number in range(500)})
-    _, backend, events = await sent(store, toolbox(host), answer_steps())
-    assert len(backend.requests[0].tools) == 128
-    assert "372 tools are left out. Switch off others with /tools." in notes(events)
-    host.error = HOST_SILENT
-    conversation, _, events = await sent(store, toolbox(host), answer_steps("Hello."))
-    assert HOST_SILENT in notes(events)
-    assert conversation.messages[-1].text == "Hello."
-
-
-async def test_a_full_window_drops_a_call_with_its_result_and_keeps_what_follows_the_last_prompt(
-    store,
-):
-    host = ScriptedHost(read_text=lambda _: ToolResult(text="word " * 600))
-    once = [READ_A, answer_steps("Read.")]
-    backend = ScriptedBackend(*once, *once)
-    conversation = begin(backend, store)
-    small = replace(
-        settings_with(toolbox(host)), target=target(capabilities=("tools",), context_loaded=1600)
-    )
-    for prompt in ("First", "Second"):
-        await read(conversation.send(prompt, small))
-    roles = [one.role for one in backend.requests[-1].messages]
-    assert roles == [Role.ASSISTANT, Role.USER, Role.ASSISTANT, Role.TOOL]
 
 
 async def reopened(store, backend, *messages) -> Conversation:
@@ -219,33 +174,6 @@ async def test_retrying_or_continuing_an_answer_of_a_file_runs_none_of_its_calls
     assert host.calls == []
 
 
-async def test_a_branch_that_is_opened_while_an_answer_streams_runs_none_of_its_calls(store):
-    gate = asyncio.Event()
-    asked, asking = told_chat()
-    host, backend = ScriptedHost(), ScriptedBackend([RequestSent(), gate, *answer_steps("Leeks.")])
-    conversation = await reopened(store, backend, asked, asking)
-    other = await store.open_session(conversation.header.session_id)
-    turn = await reading(
-        conversation.edit(asked.message_id, "Leeks?", settings_with(toolbox(host))), AnswerBegun
-    )
-    conversation.show_path(other)
-    gate.set()
-    await turn
-    assert host.calls == []
-    assert [one.role for one in conversation.messages] == [Role.USER, Role.ASSISTANT]
-
-
-async def test_a_tool_message_of_a_file_cannot_be_repeated(store):
-    asked, asking = told_chat()
-    failed = chats.tool_message("No.", parent=asking, state=AnswerState.FAILED)
-    host, backend = ScriptedHost(), ScriptedBackend()
-    conversation = await reopened(store, backend, asked, asking, failed)
-    with pytest.raises(RequestInvalid, match="imported"):
-        await read(conversation.regenerate(failed.message_id, settings_with(toolbox(host))))
-    assert host.calls == []
-    assert conversation.messages[-1] == failed
-
-
 async def test_only_the_call_that_is_repeated_runs_and_the_results_beside_it_are_kept(store):
     def fails_once(arguments):
         path = arguments["path"]
@@ -269,21 +197,6 @@ async def test_only_the_call_that_is_repeated_runs_and_the_results_beside_it_are
     texts = [one.sent_text for one in backend.requests[-1].messages if one.role is Role.TOOL]
     assert texts == ["text of a", "text of b", "text of c"]
     assert await on_disk(store, conversation) == conversation.messages
-
-
-async def test_a_slow_or_invalid_schema_of_a_tool_does_not_stop_the_turn(store, monkeypatch):
-    monkeypatch.setattr("lmchat.structured.json_schema.CHECK_S", 0.5)
-    host = ScriptedHost()
-    host.schema = {"properties": {"path": {"pattern": "^(a+)+$"}}}
-    slow = calls((_READ, {"path": "a" * 80 + "!"}))
-    conversation, *_ = await sent(store, toolbox(host), slow, answer_steps("I see."))
-    words = "The tool did not run: its arguments could not be checked within 0.5 s."
-    assert results(conversation) == [(AnswerState.FAILED, words)]
-    assert host.calls == []
-    assert conversation.messages[-1].text == "I see."
-    host.schema = {"type": "nothing"}
-    conversation, *_ = await sent(store, toolbox(host), READ_A, answer_steps())
-    assert results(conversation) == [(AnswerState.COMPLETE, "text of a")]
 
 
 FILES = McpSettings(name="files", command="notes-server", args=("--folder", "/notes"))

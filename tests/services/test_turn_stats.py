@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from msgspec.structs import replace
 
 from lmchat.domain.telemetry import LedgerRow
-from lmchat.services.slowness import slow_speed, slow_wait
 from lmchat.services.turn_stats import Spread, figures_by_model, spread
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -81,13 +80,3 @@ def test_days_have_their_median_and_those_without_a_turn_are_left_out():
         (NOON.astimezone().date(), 2, 50.0),
         (later.astimezone().date(), 1, None),
     ]
-
-
-def test_a_figure_that_was_not_measured_is_not_compared_as_that_of_an_earlier_answer():
-    """The last answer was stopped while it thought; the one before it was slow."""
-    quick = [replace(ROW, message_id=f"quick {number}", wait_ms=500.0) for number in range(6)]
-    slow = replace(ROW, message_id="slow", wait_ms=9000.0, tokens_per_second=5.0)
-    stopped = replace(ROW, message_id="stopped", wait_ms=None, tokens_per_second=None)
-    rows = [*(replace(row, tokens_per_second=50.0) for row in quick), slow, stopped]
-    assert (bool(slow_wait("slow", rows)), bool(slow_speed("slow", rows))) == (True, True)
-    assert (slow_wait("stopped", rows), slow_speed("stopped", rows)) == (None, None)

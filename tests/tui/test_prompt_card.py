@@ -60,6 +60,7 @@ async def test_only_ascii_is_drawn_where_nothing_else_may_be() -> None:
 async def test_up_and_delete_in_an_empty_prompt_mean_the_newest_queued_message() -> None:
     async with drawn(PromptApp(), (80, 24)) as (app, pilot):
         await app.prompt.show_queue(["one", "two"])
+        await pilot.pause()
         assert screen_text(app).count("↑ edit  Del remove") == 1
         app.prompt.input.history_of_prompts = ("earlier",)
         await pilot.press("up", "delete")
