@@ -10,7 +10,7 @@ from lmchat.domain.server import Endpoint
 from lmchat.storage.credentials import Credentials
 from tests.support.programs import Inside as Cli
 from tests.support.scripted_products import plain
-from tests.support.scripted_server import AUTHORITY, ScriptedServer, lead_here, text_reply
+from tests.support.scripted_server import ScriptedServer, lead_here, text_reply
 
 KEY = "sk-marked-key-4711"
 FAR = "models.example"  # stands for another machine; its name leads to the scripted server
@@ -79,33 +79,6 @@ def test_key_and_address_of_two_places_belong_together_on_this_machine_only(
     done = ask(cli, f"{key_line}\n{line}", key_env | env, options, server.url)
     may_be_sent = key != "OPENAI_API_KEY"
     assert (is_sent(server), done.returncode) == (may_be_sent, 0 if may_be_sent else 1)
-
-
-@pytest.mark.parametrize(
-    ("key_address", "address"),
-    [
-        ("http://{}:{}", "https://{}:{}"),
-        ("https://{}:{}", "http://{}:{}"),
-        ("http://{}:1", "http://{}:{}"),
-    ],
-)
-def test_a_key_of_another_scheme_or_port_of_the_same_host_is_not_sent(
-    monkeypatch, cli, key_address, address
-):
-    monkeypatch.setenv("SSL_CERT_FILE", AUTHORITY)
-    cli.env["SSL_CERT_FILE"] = AUTHORITY
-    lead_here(monkeypatch, "workstation.lan")
-    certificate = "hosts" if address.startswith("https") else ""
-    with ScriptedServer(certificate=certificate) as server:
-        plain(server, "tiny", key=KEY)
-        own = key_address.format("workstation.lan", server.port)
-        cli.configure(f'allowed_hosts = ["workstation.lan"]\nendpoint = "{own}"\napi_key = "{KEY}"')
-        done = cli(
-            "--endpoint", address.format("workstation.lan", server.port), "ask", "-m", "tiny", "Hi"
-        )
-        assert server.requests
-        assert not is_sent(server)
-    assert f"The API key in config.toml was not sent: it is for {own}" in done.stderr
 
 
 @pytest.mark.rule("R-9")

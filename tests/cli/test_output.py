@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import json
-from contextlib import redirect_stdout
-from io import BytesIO, StringIO, TextIOWrapper
+from io import BytesIO, TextIOWrapper
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.cli.output import Output, SafeStream, table, to_json
+from lmchat.cli.output import Output, table, to_json
 from lmchat.errors import LMChatError
 from lmchat.text import safe_text
 
@@ -45,17 +44,6 @@ def test_any_text_comes_back_out_of_json(text):
     assert json.loads(written) == text
     assert safe_text(written) == written
     assert "é 日本 🎉" in to_json({text: ["é 日本 🎉"]})
-
-
-@given(st.lists(st.text("ab \r\n\u200d\u200c\x1b👩é", max_size=4), max_size=6))
-def test_a_stream_prints_the_same_however_it_is_cut(pieces):
-    whole = safe_text("".join(pieces))
-    with redirect_stdout(StringIO()) as printed:
-        stream = SafeStream()
-        for piece in pieces:
-            stream.write(piece)
-        stream.end()
-    assert printed.getvalue() == (whole if whole.endswith("\n") or not whole else whole + "\n")
 
 
 def test_a_failure_is_a_sentence_a_hint_and_a_document_where_one_is_wanted(capsys):

@@ -60,16 +60,6 @@ def test_allowed_hosts_are_gathered_from_everywhere():
     assert parse([*words, "--allow-host", "last"]).allowed_hosts == ("h0", "h1", "last")
 
 
-def test_a_switch_holds_before_and_after():
-    for words in (["--temporary", "ask", "x"], ["ask", "--temporary", "x"], ["--temporary"]):
-        assert parse(words).temporary
-    for words in (["models", "--json", "load", "x"], ["models", "load", "x", "--json"]):
-        assert parse(words).json
-    for command in ("health", "detect", "metrics"):
-        options = parse([command, "--json"])
-        assert (options.is_json_always, options.json) == (True, True)
-
-
 def test_options_without_a_command_open_the_chat_screen():
     options = parse(["-m", "m", "-r", "last", "--system", "s"])
     assert (options.handler, options.model, options.resume, options.system_prompt) == (
@@ -78,12 +68,6 @@ def test_options_without_a_command_open_the_chat_screen():
         "last",
         "s",
     )
-
-
-def test_nothing_typed_is_the_same_as_the_defaults():
-    typed, defaults = parse([]), ParsedOptions()
-    names = [name for name in vars(ParsedOptions) if not name.startswith("_")]
-    assert all(getattr(typed, name) == getattr(defaults, name) for name in names)
 
 
 _WRONG = [

@@ -84,15 +84,6 @@ def _named_by_environment(address: str) -> Candidate:
     )
 
 
-async def test_a_server_elsewhere_that_only_the_environment_names_is_told():
-    remote = _named_by_environment("http://gpu-box:11434")
-    notes: list[str] = []
-    target = await _find_target((candidate(Verdict.READY, model("a")), remote), notes=notes)
-    assert (target.model_id, len(notes)) == ("a", 1)
-    assert notes[0].startswith("lmchat: Ollama at gpu-box:11434 is not used, ")
-    assert notes[0].endswith(" add --endpoint http://gpu-box:11434 --allow-host gpu-box")
-
-
 async def test_names_of_servers_and_models_are_words_of_the_commands_to_paste():
     remote = _named_by_environment("http://gpu:11434/a;reboot")
     notes: list[str] = []
@@ -129,25 +120,6 @@ async def test_a_model_that_is_not_listed_is_asked_only_where_there_may_be_more(
     seen = candidate(Verdict.READY, *map(model, listed), product=product)
     with nullcontext() if is_asked else pytest.raises(WrongUse, match="No server has a model c"):
         assert (await _find_target((seen,), settings=Settings(model="c"))).model_id == "c"
-
-
-async def test_a_cached_list_does_not_say_what_is_loaded():
-    backend = _ScriptedBackend((candidate(Verdict.REFUSED),))
-    backend.cached_models = lambda: ModelList(models=(model("a", state=LoadState.LOADED),))
-    model_list = await fetch_models(
-        SimpleNamespace(backend=backend, settings=Settings()), is_refresh=False
-    )
-    assert [model.state for model in model_list.models] == [LoadState.UNKNOWN]
-
-
-async def test_a_server_that_is_loading_is_waited_for_and_that_is_told_once():
-    notes = []
-    loading = (candidate(Verdict.LOADING),)
-    target = await _find_target(
-        loading, loading, (candidate(Verdict.READY, model("a")),), notes=notes
-    )
-    assert target.model_id == "a"
-    assert notes == ["LM Studio is loading its model …"]
 
 
 async def test_a_server_is_waited_for_as_long_as_the_first_token_may_take():

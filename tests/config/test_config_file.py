@@ -161,17 +161,6 @@ def test_all_mistakes_are_told_at_once_and_the_rest_holds(read):
     assert (content.settings.model, content.settings.chat.top_p) == ("m", 0.5)
 
 
-def test_a_file_that_is_not_there_is_empty(tmp_path):
-    (tmp_path / "file").write_text("")
-    for missing in (
-        tmp_path / "none.toml",
-        tmp_path / "none" / "a.toml",
-        tmp_path / "file" / "a.toml",
-    ):
-        content = load(missing, {})
-        assert (content.problems, content.has_file) == ((), False)
-
-
 def test_a_file_that_was_asked_for_must_be_there_and_readable(tmp_path):
     (problem,) = load(tmp_path / "none.toml", {}, is_required=True).problems
     assert problem.sentence.endswith("none.toml: there is no such file")

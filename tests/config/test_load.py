@@ -96,32 +96,6 @@ def test_a_profile_goes_before_chat_and_keeps_the_rest(load_with):
     assert loaded.origins["chat.temperature"] == "file (config.toml)"
 
 
-def test_a_flag_goes_before_the_profile(load_with):
-    loaded = load_with(_PROFILE, profile="short", model="fm", system_prompt="fs", effort="low")
-    assert (loaded.settings.model, loaded.settings.chat.system_prompt) == ("fm", "fs")
-    assert loaded.settings.chat.reasoning_effort == "low"
-    assert loaded.origins["chat.reasoning_effort"] == "flag (--effort)"
-
-
-@pytest.mark.parametrize(
-    ("written", "effort"),
-    [("500", "500"), ('"500"', "500"), ('"007"', "7"), ("0", "none"), ('"low"', "low"), ('""', "")],
-)
-def test_a_reasoning_effort_may_be_a_number_of_tokens(load_with, written, effort):
-    loaded = load_with(f"[chat]\nreasoning_effort = {written}\n")
-    assert (loaded.settings.chat.reasoning_effort, loaded.problems) == (effort, ())
-    loaded = load_with(f"[profiles.p]\nreasoning_effort = {written}\n", profile="p")
-    assert (loaded.settings.chat.reasoning_effort, loaded.problems) == (effort, ())
-
-
-@pytest.mark.parametrize("written", ["-1", "1.5", '"hard"', "true", "[500]", "10000000"])
-def test_a_wrong_reasoning_effort_is_told_with_the_levels(load_with, written):
-    (problem,) = load_with(f"[chat]\nreasoning_effort = {written}\n").problems
-    assert 'must be one of "none", "minimal"' in problem.sentence
-    assert "or a number of tokens" in problem.sentence
-    assert "line 2" in problem.sentence
-
-
 def test_an_unknown_profile_is_told_with_what_may_be_meant(load_with):
     (problem,) = load_with(_PROFILE, profile="shrt").problems
     assert problem.sentence == "--profile shrt: unknown profile; did you mean short?"

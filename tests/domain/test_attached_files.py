@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from msgspec.structs import replace
-
 from lmchat.domain.attached_files import (
     AttachedFile,
     file_as_prompt_text,
@@ -9,7 +7,6 @@ from lmchat.domain.attached_files import (
     may_hold_files,
     split_draft,
     split_files,
-    without_file_lines,
 )
 from lmchat.domain.message import FilePart
 from lmchat.domain.session import title_from
@@ -17,32 +14,6 @@ from lmchat.text import safe_text
 
 NOTES = file_as_prompt_text("notes.md", 12, "# Notes\n\n```py\n1\n```\n", "md")
 DATA = file_as_prompt_text("a (1) b.csv", 5, "1,2\n3\n")
-
-
-def names(prompt: str) -> list[str]:
-    return [piece if isinstance(piece, str) else f"<{piece.name}>" for piece in split_files(prompt)]
-
-
-def test_files_are_told_from_what_was_typed():
-    for prompt, expected in [
-        ("Hello", ["Hello"]),
-        ("", [""]),
-        (NOTES, ["<notes.md>"]),
-        (NOTES.rstrip("\n"), ["<notes.md>"]),
-        (f"Look:\n{NOTES}What is it?", ["Look:\n", "<notes.md>", "What is it?"]),
-        (NOTES + DATA, ["<notes.md>", "<a (1) b.csv>"]),
-        (f"{DATA}\nand\n{NOTES}", ["<a (1) b.csv>", "\nand\n", "<notes.md>"]),
-        ("x (12 bytes):\n```\nno end", ["x (12 bytes):\n```\nno end"]),
-        ("x (12 bytes): no fence", ["x (12 bytes): no fence"]),
-        (file_as_prompt_text("empty.txt", 0, ""), ["<empty.txt>"]),
-    ]:
-        assert names(prompt) == expected
-        assert (
-            "".join(
-                piece if isinstance(piece, str) else piece.source for piece in split_files(prompt)
-            )
-            == prompt
-        )
 
 
 def test_a_file_holds_what_it_held_whatever_fences_stand_in_it():
@@ -78,11 +49,3 @@ def test_only_the_line_that_lmchat_has_written_stands_for_a_file():
     visible = safe_text(line)  # as a paste of it is taken over
     assert split_draft(visible) == (visible, {})
     assert split_draft(line[1:]) == (line[1:], {})
-
-
-def test_text_of_an_editor_keeps_the_files_that_it_was_given_and_adds_none():
-    line, other = file_line(GARDEN), file_line(replace(GARDEN, name="other.png"))
-    known = split_draft(line)[1]
-    text = without_file_lines(f"{line}{other}mine", allowed_lines=known)
-    assert split_draft(text) == (f"{other[1:]}mine", known)
-    assert split_draft(without_file_lines(f"{line}{other}"))[1] == {}

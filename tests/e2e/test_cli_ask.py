@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-import subprocess
 from unittest.mock import patch
 
 from tests.support.programs import WAIT_S, Inside, run, wait_until
@@ -23,6 +22,7 @@ from tests.support.scripted_server import (
 )
 
 Cli = Inside
+
 _MOVED = b"HTTP/1.1 307 Go\r\nLocation: http://evil.example/v1\r\nContent-Length: 0\r\n\r\n"
 _EMPTY_REFUSAL = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
 
@@ -51,17 +51,6 @@ def test_an_answer_of_a_real_server_begins_with_the_text_of_start_and_has_every_
     assert lines[0] == {"chunk": "Ahoy there, my"}
     assert "".join(line["chunk"] for line in lines) == value["reply"]
     assert last == {"done": True, "finish_reason": "stop"}
-
-
-def test_start_at_a_server_that_continues_no_text_sends_nothing_and_a_blank_one_is_none(
-    cli, server
-):
-    done = cli("ask", "Hi", "--start", "Ahoy")
-    assert done.returncode == 2
-    assert "cannot continue a text that you have written." in done.stderr
-    assert server.seen(CHAT) == []
-    assert cli("ask", "Hi", "--start", " ").stdout == "Hello there.\n"
-    assert server.seen(CHAT)[0].json["messages"] == [{"role": "user", "content": "Hi"}]
 
 
 _ARGUMENTS = '{"city":"a\x1bb"}'
@@ -192,21 +181,6 @@ def test_a_cut_answer_is_printed_with_the_reason_and_gone_on_with_where_it_was_s
     assert said == ["hi", "Half an", "Go on"]
 
 
-_BUSY = json_reply(
-    {"error": {"message": "slow down", "code": "rate_limit_exceeded"}},
-    status=429,
-    headers={"Retry-After": "0"},
-)
-
-
-def test_a_retry_is_told_on_stderr_and_counted(cli, server):
-    server.on(CHAT, _BUSY, sse("Now", finish(), usage(), DONE))
-    value = cli.json("ask", "--json", "hi")
-    assert (value["reply"], value["retries"]) == ("Now", 1)
-    server.on(CHAT, _BUSY, sse("Now", finish(), usage(), DONE))
-    assert "retry 2 of 3 in " in cli("ask", "hi").stderr
-
-
 def test_a_refusal_is_one_document_and_an_exit_code(cli, server, alone):
     refusals = {
         html_reply(): "not_an_llm",
@@ -259,25 +233,6 @@ def is_on_disk(cli, words: str) -> bool:
     return any(words.encode() in file.read_bytes() for file in cli.folder.glob("sessions.db*"))
 
 
-def test_ctrl_c_before_anything_came_is_still_one_document(cli, server):
-    server.on("GET /v1/models", sse(Hold()))
-    with cli.start("ask", "--json", "hi") as program:
-        server.wait_for("GET /v1/models")
-        program.send_signal(signal.SIGINT)
-        out, err = program.communicate(timeout=WAIT_S)
-    assert program.returncode == 130
-    assert json.loads(out)["detail"]["error"] == "interrupted"
-    assert b"Traceback" not in err
-    with cli.start("ask", "--json", "hi", stdin=subprocess.PIPE) as program:
-        # more than a pipe holds: once it is written, somebody reads
-        program.stdin.write(b"x" * 1_000_000)
-        program.stdin.flush()
-        program.send_signal(signal.SIGINT)
-        assert program.wait(WAIT_S) == 130
-        assert json.loads(program.stdout.read())["detail"]["error"] == "interrupted"
-        assert b"Traceback" not in program.stderr.read()
-
-
 def test_an_answer_is_printed_while_it_arrives_and_a_closed_pipe_ends_it_quietly(cli, server):
     gate = Gate()
     server.on(CHAT, sse("Half an", gate, *["more"] * 50, Hold()))
@@ -300,15 +255,6 @@ def test_an_unexpected_error_is_a_sentence_with_an_id_and_the_log_has_it(cli):
     entry = json.loads((cli.folder / "lmchat.log").read_text())
     assert error_id in entry["message"]
     assert "words of a chat" not in json.dumps(entry)
-
-
-def test_an_unwritable_folder_costs_saving_only(cli):
-    (cli.home / "lmchat").write_text("a file where the folder should be")
-    done = cli("ask", "hi")
-    assert (done.returncode, done.stdout) == (0, "Hello there.\n")
-    saved = cli("ask", "--save", "hi")
-    assert (saved.returncode, saved.stdout) == (1, "Hello there.\n")
-    assert "lmchat/sessions.db cannot be used" in saved.stderr
 
 
 def test_stdout_on_a_full_disk_is_told(cli):

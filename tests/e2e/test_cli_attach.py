@@ -47,17 +47,6 @@ def test_what_cannot_be_attached_is_one_sentence_and_nothing_is_sent(cli, server
     assert not server.seen(CHAT)
 
 
-def test_a_model_that_cannot_see_is_not_asked(cli, server, tmp_path):
-    llama_cpp(server)
-    (tmp_path / "garden.png").write_bytes(image())
-    done = cli("ask", "-f", str(tmp_path / "garden.png"), "What grows here?")
-    assert done.returncode == 1
-    assert done.stderr == (
-        "lmchat: tiny.gguf cannot see images.\nChoose a model with vision, or remove the image.\n"
-    )
-    assert not server.seen(CHAT)
-
-
 def test_a_kill_right_after_the_prompt_keeps_its_file(cli, server, tmp_path):
     server.on(CHAT, sse(Gate()))
     (tmp_path / "garden.png").write_bytes(image())

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from tests.support.programs import Inside, run, wait_until
+from tests.support.programs import Inside, wait_until
 from tests.support.scripted_products import CHAT, plain, repeat
 from tests.support.scripted_server import Gate, finish, json_reply, sse
 
@@ -189,18 +189,6 @@ def test_no_second_batch_writes_into_the_same_file_and_ctrl_c_keeps_what_has_end
     assert numbers(target) == [*range(1, 11)]
 
 
-def test_a_full_disk_ends_it_with_whole_rows(cli, to_target, target):
-    words = to_target(60)
-    limited = ("sh", "-c", 'ulimit -f 8; exec "$0" "$@"', *cli.argv(*words))
-    done = run(limited, home=cli.home)
-    assert done.returncode == 1
-    assert f"{target} cannot be written: File too large." in done.stderr
-    assert 0 < len(rows(target)) < 60
-    assert target.read_bytes().endswith(b"\n")
-    assert cli(*words).returncode == 0
-    assert numbers(target) == [*range(1, 61)]
-
-
 def test_a_file_of_something_else_is_not_touched(cli, server, to_target, target):
     words = to_target(2)
     for content, sentence in (
@@ -223,18 +211,6 @@ def test_a_file_of_something_else_is_not_touched(cli, server, to_target, target)
     assert numbers(target) == [1, 2]
 
 
-def test_a_row_that_a_kill_has_cut_is_done_again(cli, to_target, target):
-    words = to_target(2)
-    assert cli(*words).returncode == 0
-    first, second = target.read_bytes().splitlines(keepends=True)
-    for kept in (second[:1], second[:100], first + second[:1], first + second[:100]):
-        target.write_bytes(kept)
-        assert cli(*words).returncode == 0
-        assert numbers(target) == [1, 2]
-    for setting in (("--set", "temperature=1"), ("--system", "Be brief.")):
-        assert cli(*words, *setting).returncode == 2  # that would be another run
-
-
 def test_what_cannot_be_used_is_said_in_a_sentence(cli, alone, to_target, target):
     _, source, *_ = to_target(2)
     for words, code, sentence in (
@@ -254,11 +230,3 @@ def test_more_than_sixty_lines_a_minute_go_to_a_server_on_this_machine(cli):
     done = cli("batch", "--text", stdin="Hi\n" * 70)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('"reply"') == 70
-
-
-def test_hostile_answers_reach_the_output_as_json_only(cli, server):
-    server.on(CHAT, sse("\x1b[31mred\x07 \u202e\x9b1m", finish()))
-    done = cli("batch", "--text", stdin="Hi")
-    assert "\x1b" not in done.stdout
-    assert "\u202e" not in done.stdout
-    assert json.loads(done.stdout)["reply"] == "\x1b[31mred\x07 \u202e\x9b1m"

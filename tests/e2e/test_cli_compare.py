@@ -10,9 +10,10 @@ import pytest
 from tests.support.programs import Inside as Cli
 from tests.support.programs import wait_until
 from tests.support.scripted_products import CHAT, router
-from tests.support.scripted_server import Hold, json_reply, sse
+from tests.support.scripted_server import Hold, sse
 
 PRODUCT = router
+
 MODELS = ("-m", "small", "-m", "large")
 
 
@@ -44,16 +45,6 @@ def test_several_runs_give_medians_and_json_has_all_figures(cli, server):
     assert [one["sampling"]["seed"] for one in (first, second)] == [seeds[0], seeds[3]]
 
 
-def test_a_model_that_fails_is_told_and_the_others_are_asked(cli, server):
-    failed = json_reply({"error": {"message": "no memory left"}}, status=500)
-    server.on(CHAT, failed, *server._routes[CHAT])
-    done = cli("compare", *MODELS, "Hi")
-    assert done.returncode == 1
-    assert "no memory left" in done.stderr
-    assert "Hello there." in done.stdout
-    assert done.stdout.splitlines()[-2].endswith("failed")
-
-
 def test_after_ctrl_c_the_models_that_have_answered_are_reported(cli, server):
     server.on(CHAT, *server._routes[CHAT], sse("Half", Hold()))
     running = cli.start("compare", *MODELS, "--json", "Hi")
@@ -62,17 +53,6 @@ def test_after_ctrl_c_the_models_that_have_answered_are_reported(cli, server):
     stdout, _ = running.communicate(timeout=30)
     assert running.returncode == 130
     assert [model["model"] for model in json.loads(stdout)["models"]] == ["small"]
-
-
-def test_wrong_use_is_told_before_anything_is_asked(cli, server):
-    for words, said in (
-        (("-m", "small", "Hi"), "Name at least two models."),
-        (("-m", "small", "-m", "lage", "Hi"), "did you mean large?"),
-    ):
-        done = cli("compare", *words)
-        assert done.returncode == 2
-        assert said in done.stderr
-    assert not server.seen(CHAT)
 
 
 @pytest.mark.router

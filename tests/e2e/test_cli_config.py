@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from lmchat.config.example_file import example_text
-from tests.support.programs import LMCHAT, WAIT_S, Inside, run
+from tests.support.programs import WAIT_S, Inside, run
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ScriptedServer
@@ -38,17 +38,6 @@ def test_init_writes_the_example_for_its_owner_alone_and_overwrites_only_if_forc
     assert file.read_text() == example_text()
     assert cli("config", "path").stdout == f"{file}\n"
     assert cli("config", "path", "--config", "other.toml").stdout == "other.toml\n"
-
-
-def test_a_folder_that_nobody_has_or_that_cannot_be_made_is_told(cli):
-    done = cli("config", "path", "--config", "~nobody-of-this-name/x.toml")
-    assert done.returncode == 1
-    told = "lmchat: ~nobody-of-this-name/x.toml names an unknown home folder.\n"
-    assert done.stderr.startswith(told)
-    (cli.home / "lmchat").write_text("")
-    done = cli("config", "init")
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"lmchat: The folder {cli.folder} cannot be created: ")
 
 
 def test_what_may_be_secret_of_tool_servers_is_masked_where_settings_are_shown(cli):
@@ -122,25 +111,6 @@ def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
     ]
 
 
-def test_check_tells_addresses_hosts_and_certificates_that_cannot_be_used(cli):
-    cli.configure(
-        "endpoint = 'ftp://ada:secret@h'\nallowed_hosts = ['gpu', 'http://gpu']\nca_file = '/no/ca.pem'\n"
-        "[keys]\nsearch = 'ctrl+xyz+?'\n[[endpoints]]\nname = 'a'\nurl = 'http://gpu:x'\n"
-    )
-    reason = "/no/ca.pem: No such file or directory; set ca_file to a PEM file with certificates, or unset it"
-    done = cli("config", "check")
-    assert (done.returncode, done.stderr) == (2, "")
-    assert done.stdout.replace(f"{cli.folder}/config.toml, ", "").splitlines() == [
-        'line 5: keys.search "ctrl+xyz+?" is not a key; write it like ctrl+k, alt+left or f9',
-        "line 1: endpoint cannot be used: only http:// and https:// are supported",
-        'line 2: allowed_hosts[2] cannot be used: write "host" or "host:port"',
-        f"line 3: ca_file cannot be used: {reason}",
-        "line 8: endpoints[1].url cannot be used: the port must be a number from 1 to 65535",
-    ]
-    told = cli("config", "check", LMCHAT_ENDPOINT="http://h:0").stdout
-    assert "environment (LMCHAT_ENDPOINT): endpoint cannot be used: the port must be " in told
-
-
 def test_a_broken_configuration_stops_with_one_sentence(cli):
     cli.configure("model = ")
     for words in (("ask", "hi"), ("models",), ("config", "show")):
@@ -155,15 +125,6 @@ def test_a_broken_configuration_stops_with_one_sentence(cli):
     assert "a␛[2Jb is unknown" in done.stdout
     done = cli("sessions", LMCHAT_LOG_LEVEL="loud")
     assert (done.returncode, "LMCHAT_LOG_LEVEL" in done.stderr) == (2, True)
-
-
-def test_a_broken_configuration_keeps_the_screen_from_the_terminal(cli):
-    cli.configure("[chat]\ntemperature = 'warm'\n")
-    with PtyProgram(LMCHAT, home=cli.home, size=(200, 24)) as program:
-        assert program.wait_exit() == 2
-        assert "config.toml, line 2: chat.temperature" in program.text
-        assert program.text.strip().count("\n") <= 1
-        assert b"\x1b[?1049h" not in program.raw
 
 
 def require(shell: str) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT, llama_cpp, lm_studio
-from tests.support.scripted_server import DONE, Cut, Seen, delta, finish, raw_reply, sse
+from tests.support.scripted_server import DONE, Seen, delta, finish, sse
 
 Cli = Inside
+
 QUESTION = "Is this mail spam?"
 
 
@@ -81,15 +82,6 @@ def test_a_request_is_one_token_without_a_thought_or_samplers(llama, server):
     assert prompt.startswith(f"{QUESTION}\n\nBuy now!\n\nA: yes\n")
 
 
-def test_labels_are_no_options_and_options_are_printed_safely(llama, server):
-    llama("decide", "Which grade?", "--options", "A,b,1,no")
-    assert labelled(server.seen(CHAT)[0]) == {"2": "A", "3": "b", "4": "1", "5": "no"}
-    server.on(CHAT, chosen(A=1.0))
-    done = llama("decide", QUESTION, "--options", "\x1b[2Jred\u202e,no")
-    assert "\x1b" not in done.stdout
-    assert "\u202e" not in done.stdout
-
-
 def test_wrong_options_are_refused_and_nothing_is_sent(llama, server, alone):
     for options, said in (
         ("yes", "decide needs 2 to 20 options, not 1."),
@@ -119,44 +111,6 @@ def test_without_probabilities_nothing_is_sent_or_an_unknown_server_is_asked_onc
     assert detail["error"] == "unsupported"
     assert detail["message"] == "LM Studio does not report the probabilities of tokens."
     assert len(server.seen(CHAT)) == 1
-
-
-def test_blanks_before_a_label_count(cli, server):
-    server.on(CHAT, first_token(delta(" A"), {" A": 0.3, "A": 0.3, "B": 0.2}), chosen(B=0.9))
-    value = cli.json("decide", QUESTION, "--json")
-    assert value["probabilities"] == {"yes": pytest.approx(0.875), "no": pytest.approx(0.125)}
-
-
-def test_where_no_option_is_clearly_likelier_there_is_no_decision(llama, server):
-    equal = 'No decision: "yes" and "no" are equally likely.'
-    for replies, message in (
-        (
-            [chosen(The=0.8, A=0.06, B=0.03)],
-            "No decision: the labels A to B have a probability of only 0.09.",
-        ),
-        ([sse(finish("stop"), DONE)], "No decision: the answer is empty."),
-        ([chosen(A=0.9, B=0.1), chosen(A=0.9, B=0.1)], equal),
-        ([chosen(A=0.9, B=0.1), chosen(A=0.892, B=0.108)], equal),
-    ):
-        server.on(CHAT, *replies)
-        detail = llama.json("decide", QUESTION, "--json", code=1)["detail"]
-        assert detail["error"] == "undecided"
-        assert detail["message"].startswith(message)
-
-
-def test_a_model_that_begins_to_think_at_an_unknown_server_decides_nothing(cli, server):
-    thought = {"choices": [{"index": 0, "delta": {"reasoning_content": "A"}}]}
-    server.on(CHAT, first_token(thought, {"A": 0.9, "B": 0.1}))
-    done = cli("decide", QUESTION)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("lmchat: No decision: the model began to think.")
-
-
-def test_a_server_that_dies_between_two_requests_leaves_no_half_decision(llama, server):
-    server.on(CHAT, chosen(A=1.0), raw_reply(Cut(is_reset=True)))
-    done = llama("decide", QUESTION)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("lmchat: ")
 
 
 def test_a_real_server_decides_whatever_the_order_of_the_options(real):

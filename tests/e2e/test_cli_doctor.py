@@ -4,9 +4,8 @@ import json
 import re
 
 from tests.support.programs import Inside
-from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import plain
-from tests.support.scripted_server import AUTHORITY, Hold, ScriptedServer, raw_reply
+from tests.support.scripted_server import Hold, ScriptedServer, raw_reply
 
 Cli = Inside
 _KEYS = ["check", "group", "name", "verdict", "cause", "next_step"]
@@ -58,20 +57,6 @@ def test_all_is_told_of_a_server_that_is_ready(cli):
     assert str(cli.home) not in done.stdout
 
 
-def test_a_certificate_that_is_not_believed_is_told_as_such_with_the_way_out(tmp_path):
-    with ScriptedServer(certificate="alone") as server:
-        cli = Cli(home=tmp_path, url=plain(server, "tiny").url)
-        cli.configure(f'ca_file = "{AUTHORITY}"\n')
-        told = own(report(cli, code=1), cli)
-        assert told["verdict"] == "fault"
-        assert told["cause"].startswith(f"The certificate of 127.0.0.1:{server.port} ")
-        assert told["cause"].endswith("Nothing was sent.")
-        assert told["next_step"]
-        detail = cli.json("ask", "--json", "-m", "tiny", "Hello", code=1)["detail"]
-        assert (detail["error"], detail["message"]) == ("certificate", told["cause"])
-        assert server.requests == []
-
-
 def test_a_key_is_told_with_its_source_and_whether_it_works_and_never_shown(cli, server):
     server.forget()
     plain(server, "tiny", key="sk-right")
@@ -119,32 +104,6 @@ def test_a_broken_configuration_is_a_row_and_all_else_is_looked_at(cli):
     for text in ("model = ", 'endpoint = "ftp://x"\n'):
         cli.configure(text)
         assert "fault" in {row["verdict"] for row in report(cli, code=1)["checks"]}
-
-
-def test_a_folder_or_address_that_is_none_is_a_row_and_every_check_still_runs(tmp_path):
-    (tmp_path / "file").write_text("")
-    done = Cli(home=tmp_path)(
-        "doctor",
-        LMCHAT_HOME=str(tmp_path / "file"),
-        LMCHAT_ENDPOINT="http://127.0.0.1:sk-SECRET",
-    )
-    assert "should be a folder." in done.stdout
-    assert "next: Set LMCHAT_HOME to a folder" in done.stdout
-    assert "The address in --endpoint, LMCHAT_ENDPOINT or endpoint cannot be used" in done.stdout
-    assert "SECRET" not in done.stdout + done.stderr
-    assert "The check itself failed" not in done.stdout
-
-
-def test_on_a_terminal_words_have_colours_unless_none_are_wanted_and_rows_fit(cli):
-    for env, is_coloured in (({"TERM": "xterm-256color"}, True), ({"NO_COLOR": "1"}, False)):
-        with PtyProgram(cli.argv("doctor"), home=cli.home, size=(90, 50), env=env) as program:
-            assert program.wait_exit() == 0
-            raw = program.raw.decode()
-        assert ("\x1b[32mok\x1b[0m" in raw) is is_coloured
-        text = re.sub(r"\x1b\[[0-9]*m", "", raw) if is_coloured else raw
-        assert "\x1b" not in text
-        assert max(len(line) for line in text.splitlines()) <= 90
-        assert "90 × 50." in text
 
 
 def test_it_can_be_interrupted_and_then_says_nothing_more(tmp_path):

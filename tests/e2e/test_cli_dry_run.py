@@ -10,11 +10,11 @@ import httpx
 from tests.support.files_to_attach import image
 from tests.support.lmchat_screen import stored
 from tests.support.programs import Inside
-from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, llama_cpp, plain
 from tests.support.scripted_server import json_reply
 
 Cli = Inside
+
 KEY = "sk-marked-key-4711"
 SECRET = "marked-password-4711"  # noqa: S105 - a mark
 HOSTILE = 'Say "hi", it\'s $HOME $(id) `id` \\n !! 😀 é\n JSON\nJSON\n{}\n\ttab \x1b[31m\u202e\x7f'
@@ -46,20 +46,6 @@ def test_the_json_is_the_body_that_would_be_sent(cli, server, tmp_path):
     for words in (("--dry-run", "Hello"), ("Hello", "--dry-run=json")):
         shown = cli.json("ask", *words)
         assert shown["messages"] == [{"role": "user", "content": "Hello"}]
-
-
-def test_what_cannot_be_shown_is_said_in_a_sentence(cli, server):
-    for words, sentence in (
-        (("--dry-run=xml", "Hi"), "--dry-run cannot have the value 'xml'"),
-        (("--dry-run", "--json", "Hi"), "and --json cannot be used together"),
-        (("--dry-run",), "The prompt is empty."),
-        (("--dry-run=text", "Hi"), "does not show the text behind its chat template"),
-    ):
-        done = cli("ask", *words)
-        assert sentence in done.stderr
-        assert '"messages"' not in done.stdout
-        assert done.returncode != 0
-    assert server.seen(CHAT) == []
 
 
 def test_the_command_sends_the_same_request_from_a_shell_with_images_whole(cli, server, tmp_path):
@@ -95,17 +81,6 @@ def test_the_text_of_a_pipe_has_the_tokens_that_a_real_server_counts(real):
     asked = {"content": text, "add_special": True, "parse_special": True}
     tokens = httpx.post(f"{real.url}/tokenize", json=asked).json()["tokens"]
     assert len(tokens) == value["usage"]["prompt_tokens"]
-
-
-def test_a_terminal_marks_special_tokens_and_gets_nothing_raw(real):
-    argv = real.argv("ask", "--dry-run=text", "Hi \x1b[31m\u202e there")
-    with PtyProgram(argv, home=real.home, size=(120, 40)) as program:
-        program.wait_exit()
-        raw = program.raw.decode()
-    for token in ("<|im_start|>", "<|im_end|>"):
-        assert f"\x1b[7m{token}\x1b[0m" in raw
-    assert "\x1b[31m" not in raw
-    assert "\u202e" not in raw
 
 
 def test_nothing_is_saved(cli, server):

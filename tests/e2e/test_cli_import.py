@@ -115,17 +115,6 @@ def test_json_tells_each_file_and_what_was_left_out(empty):
     assert (detail["error"], "line 2, column 13" in detail["message"]) == ("file", True)
 
 
-def test_what_was_left_out_is_told_on_stderr_fifty_lines_at_most(empty):
-    done = empty("import", file_of(empty, [*LIST, *({"role": "alien"} for _ in range(500))]))
-    assert done.returncode == 0
-    lines = done.stderr.splitlines()
-    assert len(lines) == 51
-    assert lines[0].endswith(
-        "message 3: its role is not one of system, user, assistant, tool, developer, function."
-    )
-    assert lines[-1] == "450 more notes of this kind; --json has all."
-
-
 def test_wrong_use_is_told(empty):
     for words in ((), ("--temporary", "x.md"), ("--what", "x.md"), ("--dry-run", "")):
         done = empty("import", *words)
@@ -174,19 +163,3 @@ def test_the_chats_of_other_programs_on_this_machine_are_listed_and_imported_aft
     again = empty("import", "--from", "all")
     assert (again.returncode, again.stdout) == (0, "")
     assert "All of them were imported before." in again.stderr
-
-
-def test_a_format_can_be_named_and_other_files_are_refused(empty):
-    name = str(FOREIGN / "llama_cpp.jsonl")
-    told = empty("import", "--from", "chatgpt", name).stderr
-    assert "llama.cpp's web UI, not of ChatGPT.\nImport it with --from llamacpp." in told
-    assert empty("import", "--from", "Llama.cpp", name).returncode == 0
-    assert empty("import", "--from", "all", name).returncode == 2
-
-
-def test_many_chats_are_counted_instead_of_listed(empty):
-    rows = [
-        {"conv": {"id": str(number)}, "messages": [{"id": "a", **LIST[0]}]} for number in range(60)
-    ]
-    done = empty("import", file_of(empty, rows))
-    assert done.stdout.splitlines()[0] == "60 sessions, 60 messages imported."

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 from tests.support.programs import Inside
-from tests.support.scripted_products import CHAT, llama_cpp, ollama
+from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, delta, finish, sse
 
-Cli = Inside
 PRODUCT = llama_cpp
+
+Cli = Inside
+
 TABLES = """
 [chat]
 temperature = 0.25
@@ -78,19 +78,3 @@ def test_a_wrong_option_is_refused_before_anything_is_sent(cli, server):
     assert "line 3: models.tiny*.top_p must be from 0 to 1" in done.stdout
     assert "line 4: models.tiny*.system_prompt is unknown" in done.stdout
     assert server.seen(CHAT) == []
-
-
-def test_an_option_that_the_server_ignores_is_refused_if_typed_and_left_out_if_configured(
-    cli, server
-):
-    server.forget()
-    ollama(server)
-    done = cli("ask", "--json", "--set", "top_k=5", "Hi")
-    assert (done.returncode, server.seen(CHAT)) == (2, [])
-    assert "Ollama does not take top_k" in json.loads(done.stdout)["detail"]["message"]
-    assert "It takes temperature, top_p, max_tokens, stop, seed" in done.stderr
-    cli.configure("[chat]\ntop_k = 5\n")
-    done = cli("ask", "Hi")
-    assert done.returncode == 0
-    assert "Ollama does not support top_k, as far as lmchat knows. It is not sent." in done.stderr
-    assert "top_k" not in server.seen(CHAT)[-1].json

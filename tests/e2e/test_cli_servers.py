@@ -2,13 +2,11 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 
 import pytest
 
 from tests.support import scripted_products as products
-from tests.support.programs import Inside, wait_until
-from tests.support.pty_program import PtyProgram
+from tests.support.programs import Inside
 from tests.support.scripted_server import Hold, ScriptedServer, html_reply, json_reply, raw_reply
 
 Cli = Inside
@@ -108,104 +106,6 @@ def test_detect_says_of_each_place_what_helps_and_what_it_heard(alone, server):
     assert (mine["verdict"], mine["next_step"]) == ("needs key", "Enter the server's API key")
     assert mine["detail"] == "The server says: No key"
     assert all(candidate["next_step"] for candidate in others if candidate["verdict"] == "refused")
-
-
-def test_a_sleeping_model_is_told_as_such_by_every_command_and_loaded_by_ask(cli, server):
-    server.forget()
-    products.llama_cpp(server)
-    server.on("GET /props", json_reply({"is_sleeping": True}, headers=products.LLAMA))
-    _, row = cli("models").stdout.splitlines()
-    assert row.split()[:2] == ["asleep", "tiny.gguf"]
-    assert cli.json("models", "--json")["data"][0]["state"] == "asleep"
-    health = cli.json("health")
-    told = ("healthy", "status", "model", "model_loaded", "model_state")
-    assert [health[name] for name in told] == [True, "degraded", "tiny.gguf", False, "asleep"]
-    checks = cli.json("doctor", "--json")["checks"]
-    (found,) = [
-        row for row in checks if row["check"] == "server" and f"{server.url} " in row["cause"]
-    ]
-    assert (found["verdict"], found["cause"].endswith("; tiny.gguf is asleep.")) == ("ok", True)
-    asked = {request.path for request in server.seen()}
-    assert asked <= {"/v1/models", "/props", "/health", "/v1/streams/lookup"}  # none wakes it
-    done = cli("ask", "Hello")
-    assert (done.stdout, done.returncode) == ("Hello there.\n", 0)
-    assert "loading" in done.stderr.lower()
-
-
-def test_a_decision_model_is_listed_last_and_refused_where_it_is_named(cli, server):
-    server.forget()
-    products.llama_cpp(server)
-    rows = [
-        {"id": name, "owned_by": "llamacpp", "architecture": {"output_modalities": [gives]}}
-        for name, gives in (("judge", "decisions"), ("talker", "text"))
-    ]
-    server.on("GET /v1/models", json_reply({"data": rows}, headers=products.LLAMA))
-    listed = cli.json("models", "--json")["data"]
-    assert [(row["id"], row["type"]) for row in listed] == [
-        ("talker", "llm"),
-        ("judge", "decision"),
-    ]
-    table = [row.split() for row in cli("models").stdout.splitlines()[1:]]
-    assert [row[1] for row in table] == ["talker", "judge"]
-    assert "decision" in table[1]
-    assert json.loads(cli("ask", "--json", "Hi").stdout)["reply"]
-    assert server.seen(products.CHAT)[-1].json["model"] == "talker"
-    for command in (("ask", "-m", "judge", "Hi"), ("compare", "-m", "talker", "-m", "judge", "Hi")):
-        done = cli(*command)
-        assert (done.returncode, "judge makes decisions and cannot chat" in done.stderr) == (
-            2,
-            True,
-        )
-    assert len(server.seen(products.CHAT)) == 1
-
-
-def test_a_model_that_there_is_not_is_told_with_what_may_be_meant(cli):
-    done = cli("models", "load", "tinny")
-    words = "lmchat: No server has a model tinny; did you mean tiny?\n`lmchat models` lists the models.\n"
-    assert (done.returncode, done.stderr) == (2, words)
-    detail = cli.json("models", "load", "tiny", "--json", code=1)["detail"]
-    assert set(detail) == {"error", "message", "timestamp"}
-
-
-def loading_router(server, gate, *shares: float):
-    """A router that is loading its one model until the gate opens."""
-    products.router(server, large="unloaded")
-    progress = [
-        {"stages": ["text_model"], "current": "text_model", "value": share} for share in shares
-    ]
-    events = [
-        f"data: {json.dumps({'model': 'large', 'data': {'progress': line}})}\n\n".encode()
-        for line in progress
-    ]
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
-    server.on("GET /models/sse", raw_reply(head, *events, Hold()))
-    rows = products.router_rows(large="loading"), products.router_rows(large="loaded")
-    server.on("POST /models/load", json_reply({"success": True}))
-    server.on("GET /v1/models", lambda _: rows[gate.is_set()])
-
-
-def is_watched(server) -> bool:
-    asked = [f"{request.method} {request.path}" for request in server.seen()]
-    return (
-        "POST /models/load" in asked
-        and "GET /v1/models" in asked[asked.index("POST /models/load") :]
-    )
-
-
-def test_loading_is_drawn_at_a_terminal_and_stopped_at_the_router_if_it_is_given_up(cli, server):
-    gate = threading.Event()
-    loading_router(server, gate, 0.25, 0.4)
-    with PtyProgram(cli.argv("models", "load", "large"), home=cli.home) as program:
-        program.wait_for("40%")
-        wait_until(lambda: is_watched(server), "the router has taken it")
-        program.type("\x03")
-        assert program.wait_exit() == 130
-    assert [request.json for request in server.seen("POST /models/unload")] == [{"model": "large"}]
-    gate.set()  # into a pipe it is said once
-    done = cli("models", "load", "large")
-    assert (done.stdout, done.stderr) == ("large: loaded\n", "Loading large …\n")
-    done = cli("models", "load", "large", "--json")
-    assert (json.loads(done.stdout)["state"], done.stderr) == ("loaded", "")
 
 
 @pytest.mark.router

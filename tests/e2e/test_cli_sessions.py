@@ -60,12 +60,6 @@ async def forked(home, session_id):
         await store.fork(session_id, path[-1].message_id)
 
 
-def test_an_empty_list_is_told_on_stderr(cli):
-    done = cli("sessions")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "There are no saved sessions.\n")
-    assert cli.json("sessions", "--json") == {"object": "list", "data": []}
-
-
 def test_a_session_is_named_by_the_beginning_of_its_id_and_a_wrong_id_is_told(saved):
     cli, ids = saved
     shown = cli("sessions", "show", ids[0][:4]).stdout

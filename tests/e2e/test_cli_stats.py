@@ -44,13 +44,6 @@ def test_each_turn_stands_in_the_figures_of_its_model_and_no_word_of_it(cli, ser
     assert "marked-words" not in done.stdout + plot + cli("stats", "--json").stdout
 
 
-def test_without_a_turn_it_says_so_and_is_an_empty_list_for_scripts(cli):
-    done = cli("stats")
-    assert (done.returncode, done.stdout) == (0, "")
-    assert "No answers yet" in done.stderr
-    assert cli.json("stats", "--json") == {"object": "list", "data": []}
-
-
 def test_a_hostile_name_cannot_paint_and_a_damaged_row_costs_itself_alone(cli):
     assert cli("ask", "-m", "tiny", "Hello").returncode == 0
     with closing(sqlite3.connect(cli.folder / "sessions.db")) as connection, connection:

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import tomllib
 
-import psutil
 import pytest
 
-from lmchat.domain.tool import MAY_STILL_RUN
-from tests.support import mcp_server
 from tests.support.programs import (
     FUNCTIONS,
-    WAIT_S,
     Inside,
-    is_running,
-    processes,
-    wait_until,
     write_tools,
 )
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, calling, chat_reply
 
 Cli = Inside
+
 _ALLOWED = "[tools.approval]\n'python/add' = 'always'\n"
 
 
@@ -46,16 +39,6 @@ def test_the_list_has_servers_with_their_state_and_tools_with_their_approval(alo
         "always",
     )
     assert tool["schema"]["required"] == ["a"]
-
-
-def test_without_tools_the_list_says_how_to_add_some_and_asking_needs_one(cli, server):
-    done = cli("tools")
-    assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr.startswith("lmchat: no tools are configured. Add [[mcp]] to ")
-    assert cli.json("tools", "--json")["data"] == []
-    done = cli("ask", "--tools", "?")
-    assert (done.returncode, done.stdout, len(server.seen(CHAT))) == (2, "", 0)
-    assert done.stderr.startswith("lmchat: No tools are configured.\nAdd [[mcp]] to ")
 
 
 def test_a_call_prints_its_result_or_says_what_is_wrong_and_starts_no_other_server(alone):
@@ -149,24 +132,6 @@ def test_without_a_terminal_a_tool_that_asks_is_refused_and_the_way_to_allow_it_
     assert "without a terminal" in server.seen(CHAT)[-1].json["messages"][-1]["content"]
 
 
-def test_a_model_that_cannot_use_tools_answers_without_them(cli, server):
-    write_tools(cli, config="[tools]\noffer_when_unknown = false\n")
-    server.on(CHAT, chat_reply("Hello."))
-    done = cli("ask", "--tools", "?")
-    words = "lmchat: tiny cannot use tools; it answers without them.\n"
-    assert (done.stdout, done.stderr) == ("Hello.\n", words)
-    assert "tools" not in server.seen(CHAT)[0].json
-
-
-def test_a_loop_without_an_end_is_a_failure_that_has_its_steps(cli, server):
-    write_tools(cli, config=f"[tools]\nmax_steps = 1\n{_ALLOWED}")
-    server.on(CHAT, calling(("python__add", '{"a": 3}')))
-    done = cli("ask", "--tools", "--json", "?")
-    value = json.loads(done.stdout)
-    assert (done.returncode, value["detail"]["error"], len(value["steps"])) == (1, "tool_limit", 1)
-    assert done.stderr.endswith("Change the prompt, or raise max_steps under [tools].\n")
-
-
 def test_at_a_terminal_each_call_is_asked_about_and_always_holds_until_the_tool_changes(
     cli, server
 ):
@@ -229,68 +194,3 @@ def test_a_temporary_chat_leaves_nothing_in_the_log_of_the_tools_and_a_purge_emp
     assert logs_with(_SAID, cli.home)
     assert cli("sessions", "purge", "--yes").returncode == 0
     assert logs_with(_SAID, cli.home) == set()
-
-
-_STUCK = """
-import re
-from pathlib import Path
-
-def holds_the_lock() -> bool:
-    "Never return, and let no other thread run."
-    Path(__file__).with_name("begun").touch()
-    return bool(re.match("(a*)*b", "a" * 50))
-"""
-
-
-def test_no_process_is_left_when_lmchat_ends_while_a_function_holds_the_lock(cli):
-    """Not even the child of a server of tools, which has the sign in its arguments."""
-    sign = f"{cli.folder}/of-the-server"
-    server = f"command = '{sys.executable}'\nargs = ['{mcp_server.__file__}']\nenv = {{IGNORE_END = '{sign}'}}\n"
-    allowed = "[tools.approval]\n'python' = 'always'\n"
-    write_tools(cli, _STUCK, f"{allowed}[[mcp]]\nname = 'files'\n{server}")
-    for number, call, begun in (
-        (signal.SIGTERM, "python/holds_the_lock", (cli.folder / "begun").exists),
-        (signal.SIGKILL, "files/never", lambda: processes(sign)),
-    ):
-        process = cli.start("tools", "call", call, "{}")
-        wait_until(begun, "the call")
-        own = psutil.Process(process.pid).children(recursive=True)
-        assert own
-        process.send_signal(number)
-        process.communicate(timeout=WAIT_S)
-        wait_until(
-            lambda own=own: not any(is_running(child.pid) for child in own), "the end of all"
-        )
-
-
-_SLEEPS = """
-import time
-from pathlib import Path
-
-def sleeps() -> str:
-    "Sleep."
-    Path(__file__).with_name("begun").touch()
-    time.sleep(600)
-    return ""
-"""
-
-
-def test_a_stopped_function_is_said_to_run_on_in_the_chat_and_in_exports(cli, server):
-    write_tools(cli, _SLEEPS, "[tools]\napprove = 'always'\n")
-    server.on(CHAT, calling(("python__sleeps", "{}")))
-    with PtyProgram(cli.argv("--plain"), home=cli.home, size=(140, 30)) as program:
-        program.wait_for("You:")
-        program.type("Sleep\r")
-        program.wait_until((cli.folder / "begun").exists, "the function")
-        program.type("\x03", sees=f"Stopped. {MAY_STILL_RUN}\nYou:")
-        program.type("\x04")
-        assert program.wait_exit() == 0
-    for form in ("md", "txt", "json", "html"):
-        assert MAY_STILL_RUN in cli("export", "last", "--format", form).stdout
-    (cli.folder / "begun").unlink()
-    process = cli.start("ask", "--tools", "--json", "?")
-    wait_until((cli.folder / "begun").exists, "the call")
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=WAIT_S)
-    assert process.returncode == 130
-    assert (json.loads(out)["state"], json.loads(out)["reply"]) == ("stopped", "Let me see.")

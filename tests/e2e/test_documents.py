@@ -18,6 +18,7 @@ from tests.support.programs import Inside, run
 from tests.support.pty_program import ROOT
 
 Cli = Inside
+
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 _BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`(lmchat [^`\n]+)`")

@@ -71,24 +71,3 @@ def test_a_signal_ends_a_long_import_at_once_and_keeps_whole_sessions(cli, long_
     assert {(header["title"], header["messages"]) for header in headers} == {
         ("Which vegetables?", 2)
     }
-
-
-def test_a_signal_while_a_long_session_is_written_undoes_that_session_only(cli, tmp_path):
-    short, long = tmp_path / "short.json", tmp_path / "long.json"
-    short.write_text(json.dumps(TURNS))
-    long.write_text(
-        json.dumps([{"role": "user", "content": f"prompt {row}"} for row in range(20_000)])
-    )
-    program = cli.start("import", str(short), str(long))
-    wait_until(lambda: _log_bytes(cli) > 100_000, "the long session is being written")
-    os.kill(program.pid, signal.SIGTERM)
-    assert program.wait(WAIT_S) == 130
-    with program:
-        assert b"Which vegetables?" in program.stdout.read()
-    (header,) = cli.json("sessions", "--json")["data"]
-    assert (header["title"], header["messages"]) == ("Which vegetables?", 2)
-
-
-def _log_bytes(cli):
-    path = cli.folder / "sessions.db-wal"
-    return path.stat().st_size if path.exists() else 0

@@ -11,13 +11,14 @@ import pyte
 import pytest
 
 from tests.support.markdown_answers import markdown_answer, markers_of, pieces
-from tests.support.programs import Inside, run, wait_until, write_tools
+from tests.support.programs import Inside, run, wait_until
 from tests.support.pty_program import ROOT
-from tests.support.scripted_products import CHAT, calling, chat_reply
-from tests.support.scripted_server import DONE, Cut, Gate, Hold, Pause, delta, finish, sse
+from tests.support.scripted_products import CHAT, chat_reply
+from tests.support.scripted_server import DONE, Gate, Pause, delta, finish, sse
+
+pytestmark = pytest.mark.timeout(60)
 
 Cli = Inside
-pytestmark = pytest.mark.timeout(60)
 _COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
 
 
@@ -134,41 +135,6 @@ def test_the_start_of_a_long_block_is_printed_before_its_end_has_arrived(talk_in
         talk.wait_prompt()
         printed = "\n".join(scrollback(talk.raw[before:]))
         assert re.findall(r"word\d+", printed) == re.findall(r"word\d+", text), name
-    talk.leave()
-
-
-def test_what_happens_during_an_answer_is_above_or_below_its_text(talk_in, server, cli):
-    write_tools(cli)
-    gate = Gate()
-    named = [
-        {"choices": [{"index": 0, "delta": {"content": text}}], "model": model}
-        for text, model in (("Pole", "tiny"), (" beans", "other-model"))
-    ]
-    server.on(
-        CHAT,
-        sse(delta("# Beans\n\nThey **grow"), Hold()),
-        sse(delta("Some"), gate, delta(" beans."), finish(), DONE),
-        chat_reply("More."),
-        sse(*named, delta(" too."), finish(), DONE),
-        calling(("python__add", '{"a": 3}')),
-        chat_reply("It is **5**."),
-        sse(delta("Half *beans*"), Cut()),
-    )
-    talk = talk_in()
-    talk.type("Beans?\r", sees="They grow")
-    talk.type("\x03", sees="They **grow\nStopped.\nYou:")
-    talk.type("Go\r", sees="Some")
-    talk.type("and then?")  # it is seen at the next prompt only
-    gate.open()
-    talk.wait_for("Some beans.\nYou:\nand then?")
-    talk.type("\r", sees="More.\nYou:")
-    talk.type("Go\r", sees="Pole beans too.\nYou:")
-    assert talk.text.count("Pole") == 1  # the note about the other model is above it
-    talk.type("3 and 2?\r", sees="n no:")
-    talk.type("y\r", sees="It is 5.\nYou:")
-    assert "n no: y" in talk.text
-    talk.type("Go\r", sees="Type /continue for the rest of the answer")
-    assert "Half beans\n" in talk.text
     talk.leave()
 
 

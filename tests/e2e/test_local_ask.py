@@ -18,7 +18,6 @@ from tests.support.engine_home import (
 from tests.support.lmchat_screen import STEADY, configure
 from tests.support.programs import LMCHAT, Cli, Inside, is_running, wait_until
 from tests.support.pty_program import PtyProgram, clean_environment
-from tests.support.real_server.prepare import model_file
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(90)]
 
@@ -59,29 +58,6 @@ def test_with_consent_on_a_terminal_the_demo_model_is_fetched_once_and_answers(l
     value = local.json("decide", "--local", "--json", "Is the sky blue?")
     assert sum(value["probabilities"].values()) == pytest.approx(1)
     assert not engines_of(local.home)
-
-
-def test_a_file_is_taken_by_its_name_alone(local, tmp_path):
-    file = tmp_path / "My Model.gguf"
-    file.symlink_to(model_file())
-    value = local.json("ask", "--json", "-m", str(file), "Say hello.")
-    assert value["model"] == "My Model"
-
-
-def test_what_cannot_be_served_is_told_before_anything_is_fetched(local, tmp_path):
-    half = tmp_path / "half.gguf"
-    half.write_bytes(model_file().read_bytes()[:9_000_000])
-    for words, code, sentence in (
-        (("--local",), 2, f"93 MB, Apache-2.0, into {local.folder / 'engine'}"),
-        (("-m", str(half)), 1, "is corrupted or incomplete"),
-        (("--local", "-m", str(tmp_path / "none.gguf")), 2, "There is no file"),
-        (("--local", "-m", "no-such-model"), 2, "There is no model no-such-model"),
-        (("--local", "--endpoint", "http://127.0.0.1:1"), 2, "--endpoint"),
-    ):
-        done = local("ask", *words, "Hello")
-        assert (done.returncode, done.stdout) == (code, ""), done.stderr
-        assert sentence in done.stderr
-    assert not (local.folder / "engine" / SMOLLM2.file_name).exists()
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,14 @@
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-from contextlib import aclosing
 
 import pytest
 
 from lmchat.config.settings import COMPACT_PROMPT
-from lmchat.text import safe_text
-from tests.support import chats
-from tests.support.chats import store_at
 from tests.support.lmchat_screen import prompts_sent, texts
 from tests.support.programs import Inside, write_tools
-from tests.support.scripted_products import CHAT, calling, chat_reply, llama_cpp, lm_studio, plain
+from tests.support.scripted_products import CHAT, calling, chat_reply, llama_cpp, plain
 from tests.support.scripted_server import (
     DONE,
     Cut,
@@ -26,8 +21,9 @@ from tests.support.scripted_server import (
     sse,
 )
 
-Cli = Inside
 pytestmark = pytest.mark.timeout(60)
+
+Cli = Inside
 BEGIN, END = "\x1b[200~", "\x1b[201~"
 _PRIVATE = "PRIVATE KEY\n"
 
@@ -83,29 +79,6 @@ def test_an_answer_is_stopped_continued_rewritten_and_its_prompt_edited(begin, s
     talk.type("\x7f please\r", sees="Four.\nYou:")
     assert texts(cli.home)[2:] == ["Others please", "Four."]
     talk.leave()
-
-
-def test_earlier_prompts_come_back_as_safe_text(begin, server, cli):
-    async def import_prompt(text):
-        async with aclosing(store_at(cli.home)) as store:
-            await store.append(chats.header(), chats.prompt(text))
-
-    hostile = "a\x00b\x9b2J\ud800\u202ec"  # as an imported chat may have it
-    asyncio.run(import_prompt(hostile))
-    server.on(CHAT, *(chat_reply(text) for text in ("One.", "Two.", "Three.", "Four.")))
-    talk = begin()
-    talk.type("\x1b[A\r", sees="One.\nYou:")
-    talk.type("/edit\r", sees="The last prompt is on the next line")
-    talk.type("!\r", sees="Two.\nYou:")
-    talk.type('"""c\r', sees='"""c\n...')
-    talk.type('d"""\r', sees="Three.\nYou:")
-    talk.leave()
-    again = begin()
-    again.type("\x1b[A\r", sees="Four.\nYou:")
-    again.type("/sessions\r", sees="\n1. “")
-    again.type("/sessions 1\r", sees="Session: “")
-    again.leave()
-    assert prompts_sent(server) == [safe_text(hostile), f"{safe_text(hostile)}!", "c\nd", "c\nd"]
 
 
 def test_a_call_of_a_tool_is_asked_about_and_pasted_lines_answer_nothing(begin, server, cli):
@@ -232,21 +205,6 @@ def test_a_signal_at_the_prompt_gives_the_terminal_back(begin):
     assert talk.left_behind() == []
 
 
-def test_presets_are_read_again_when_the_file_changes(cli, begin):
-    cli.configure("[prompts.french]\ntext = 'x'\n")
-    program = begin()
-    program.type("/p\r", sees="french\nYou:")
-    cli.configure("[prompts.german]\ntext = 'Auf Deutsch: {{input}}'\n[profiles.calm]\n")
-    program.type("/p\r", sees="german\nYou:")
-    program.type("/profile\r", sees="calm\nnone, in use\nYou:")
-    cli.configure("[prompts.german]\ntext = 3\n")
-    program.type("/p german cats\r")
-    program.wait_for_raw(b"prompts.german.text must be")
-    program.wait_prompt()
-    assert texts(cli.home)[0] == "Auf Deutsch: cats"
-    program.leave()
-
-
 # Through a pipe
 
 
@@ -267,31 +225,6 @@ def test_the_exit_code_of_a_pipe_is_that_of_its_first_failure(cli, server):
     assert cli("ask", "--plain", "Hi").returncode == 2
 
 
-def test_without_a_server_a_pipe_ends_as_detect_does(alone):
-    done = alone("--plain", stdin="a\nb\n")
-    assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.count("Nothing answers at ") == 1
-
-
-def test_commands_of_the_session_work_through_a_pipe(cli, server, tmp_path):
-    notes = tmp_path / "notes.txt"
-    notes.write_text("peas")
-    llama_cpp(server)
-    lines = ("/start", f"/system Be short.\n/file {notes}", "/start Beans", "Plan", "/sessions")
-    server.on(CHAT, sse(" grow.", finish(), DONE))
-    done = cli("--plain", stdin="\n".join(lines))
-    assert "Type a text after /start." in done.stderr
-    assert "The next answer begins with: Beans" in done.stderr
-    assert "1. “Plan”, 3 messages, " in done.stdout
-    system, prompt, start = server.seen(CHAT)[0].json["messages"]
-    assert system["content"] == "Be short."
-    assert "peas" in prompt["content"]
-    assert start["content"] == "Beans"
-    done = cli("--plain", stdin="/sessions\n/sessions 1\nand peas?")
-    assert done.stdout.startswith("1. “Plan”")
-    assert texts(cli.home)[2:4] == ["Beans grow.", "and peas?"]
-
-
 def test_compact_prints_a_summary_and_goes_on_with_it(server, cli):
     server.on(CHAT, *(chat_reply(text) for text in ("A.", "B.", "C.", "They spoke.", "D.")))
     done = cli("--plain", stdin="a\nb\nc\n/compact\nd\n")
@@ -299,16 +232,6 @@ def test_compact_prints_a_summary_and_goes_on_with_it(server, cli):
     assert "/tree on the screen lists their branch." in done.stderr
     assert prompts_sent(server)[3] == texts(cli.home)[0] == COMPACT_PROMPT
     assert texts(cli.home)[1:] == ["They spoke.", "b", "B.", "c", "C.", "d", "D."]
-
-
-def test_models_are_numbered_and_loading_one_is_told(cli):
-    with ScriptedServer() as studio:
-        cli.url = lm_studio(studio, loaded=["qwen3-8b"]).url
-        listed = cli("--plain", stdin="/model\n").stdout.splitlines()
-        cold = next(line for line in listed if line.endswith("not loaded"))
-        number, name = cold.split()[:2]
-        done = cli("--plain", stdin=f"/model {number.rstrip('.')}\n")
-    assert f"Loading model…\nModel: {name} at LM Studio" in done.stderr
 
 
 def test_commands_without_a_place_in_plain_text_say_so_and_help_lists_the_others(cli):
@@ -325,16 +248,6 @@ def test_commands_without_a_place_in_plain_text_say_so_and_help_lists_the_others
         assert words in done.stderr
     assert "/compact" in done.stdout
     assert "/theme" not in done.stdout
-
-
-def test_values_to_choose_from_are_listed_and_a_profile_is_left_again(cli):
-    cli.configure("[profiles.short]\nsystem_prompt = 'Be short.'\n[prompts.french]\ntext = 'x'\n")
-    lines = ("/profile", "/profile short", "/profile", "/profile none", "/effort low", "/effort")
-    done = cli("--plain", stdin="\n".join((*lines, "/p")))
-    before, after = "short\nnone, in use\n", "short, in use\nnone\n"
-    assert done.stdout.startswith(f"{before}{after}none\nminimal\nlow, in use\nmedium\n")
-    assert done.stdout.endswith("default\nor a number of tokens\nfrench\n")
-    assert done.stderr.startswith("Profile: short.\nProfile: none.\n")
 
 
 def test_a_sampling_option_is_sent_from_the_next_answer_on_and_after_a_restart(cli, server):
@@ -354,13 +267,3 @@ def test_a_sampling_option_is_sent_from_the_next_answer_on_and_after_a_restart(c
     lines = ("/set reasoning_effort high", "/effort", "/effort low", "/effort")
     done = cli("--plain", stdin="\n".join(lines))
     assert done.stdout.count("high, in use\n") == done.stdout.count("low, in use\n") == 1
-
-
-def test_a_session_that_ends_with_a_prompt_has_no_answer_to_continue(cli, server, tmp_path):
-    path = tmp_path / "chat.json"
-    path.write_text('[{"role": "user", "content": "Hi"}]')
-    assert cli("import", str(path)).returncode == 0
-    done = cli("--plain", "-r", "last", stdin="/continue")
-    assert "The last prompt has no answer.\n/retry asks it again." in done.stderr
-    assert done.stdout == ""
-    assert server.seen(CHAT) == []

@@ -12,6 +12,7 @@ from tests.support.scripted_products import CHAT, chat_reply, llama_cpp
 from tests.support.slow_lmchat import SLOW
 
 PRODUCT = llama_cpp
+
 F12 = "\x1b[24~"
 ALT_UP = "\x1b[1;3A"
 CLEAR_PROMPT = "\x1b[18~\x7f"  # F7 selects all of it

@@ -18,6 +18,7 @@ from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, Hold, delta, finish, raw_reply, sse
 
 PRODUCT = llama_cpp
+
 _RECEIPT = re.compile(r"TTFT ([\d.]+)\ss · ([\d.]+)\stok/s · (\d+)\stok")
 
 

@@ -20,9 +20,10 @@ from tests.support.lmchat_screen import (
 )
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, llama_cpp
-from tests.support.scripted_server import DONE, Gate, finish, sse
+from tests.support.scripted_server import Gate, sse
 
 PRODUCT = llama_cpp
+
 BREAKING = (sys.executable, "-m", "tests.support.failing_lmchat")
 WORDS = "word1 word2 word3 word4 word5"
 
@@ -86,26 +87,6 @@ def test_an_error_in_the_app_is_one_sentence_and_keeps_the_answer(streaming):
     assert SECRET not in streaming.log_text
     assert "ValueError" in streaming.log_text
     assert_kept(streaming)
-
-
-def test_after_an_error_behind_the_screen_ctrl_c_stops_first_and_twice_more_quits(tmp_path, server):
-    gate = Gate()
-    server.on(CHAT, sse("begun ", gate, "and the end.", finish(), DONE), sse(f"{WORDS} ", Gate()))
-    with ready_screen(tmp_path, server.url, argv=BREAKING) as screen:
-        screen.ask("Go on.", sees="begun")
-        screen.type("\x1b[21~", sees="internal error")
-        assert SECRET.encode() not in screen.raw
-        gate.open()
-        screen.wait_for("and the end.")
-        screen.ask("And on.", sees="word5")
-        screen.type("\x03")
-        screen.wait_stopped()
-        screen.type("\x03", sees="again to quit")
-        screen.type("\x03")
-        assert screen.wait_exit() == 0
-        assert screen.left_behind() == []
-    states = [answer.state for answer in answers(tmp_path)]
-    assert states == [AnswerState.COMPLETE, AnswerState.STOPPED]
 
 
 def test_an_app_that_hangs_ends_with_sigterm_and_loses_a_quarter_second_at_most(streaming):

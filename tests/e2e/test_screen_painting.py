@@ -18,6 +18,7 @@ from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Pause, finish, sse
 
 PRODUCT = llama_cpp
+
 _THUMB = dict.fromkeys(map(ord, "▁▂▃▄▅▆▇█"), " ")
 STILL = "[ui]\nreduced_motion = true\n"
 

@@ -10,6 +10,7 @@ from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, delta, finish, sse
 
 PRODUCT = llama_cpp
+
 WHEEL_UP, WHEEL_DOWN = "\x1b[<64;60;12M", "\x1b[<65;60;12M"
 HOME, END, ESC, UP, DOWN, ALT_UP = "\x1b[H", "\x1b[F", "\x1b", "\x1b[A", "\x1b[B", "\x1b[1;3A"
 FIRST = "".join(f"Paragraph {number} with a word in it.\n\n" for number in range(60))

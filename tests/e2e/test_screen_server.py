@@ -10,6 +10,7 @@ from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import Gate, sse
 
 PRODUCT = llama_cpp
+
 _UP = re.compile(r"● llama\.cpp +ready")
 _DOWN = re.compile(r"× llama\.cpp +down")
 

@@ -8,6 +8,7 @@ from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import Gate, Pause, sse
 
 PRODUCT = llama_cpp
+
 STILL = "[ui]\nreduced_motion = true\n"
 WORDS = [
     step for number in range(600) for step in (f"word{number} **and** more of it\n\n", Pause(0.005))

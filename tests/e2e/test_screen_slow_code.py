@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import signal
 
-import psutil
 import pytest
 
 from lmchat.domain.message import AnswerState
-from tests.support.lmchat_screen import LMChatScreen, answers, arriving, leave, ready_screen
-from tests.support.programs import Inside, is_running, wait_until
+from tests.support.lmchat_screen import LMChatScreen, answers, leave
+from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, delta, finish, sse
 
-PRODUCT = llama_cpp
 pytestmark = pytest.mark.timeout(90)
+
+PRODUCT = llama_cpp
 _SLASHES = '"' + "\\" * 60
 _WORST = {
     "fish": _SLASHES,
@@ -66,20 +65,3 @@ def test_keys_are_served_and_esc_stops_an_answer_while_a_lexer_hangs(tmp_path, s
         screen.wait_until(lambda: answers(tmp_path)[-1].text == ANSWER + "OVER", "it is saved")
         leave(screen)
         assert screen.left_behind() == []
-
-
-def test_the_child_ends_with_a_killed_lmchat_while_a_lexer_hangs(tmp_path, server):
-    server.on(CHAT, sse(*words(ANSWER), delta("AFTER"), Gate()))
-    with ready_screen(tmp_path, server.url) as screen:
-        screen.ask("Show me some code.", sees="AFTER")
-        children = [
-            child.pid for child in psutil.Process(screen.process.pid).children(recursive=True)
-        ]
-        assert children
-        wait_until(lambda: "AFTER" in arriving(tmp_path), "the answer is on the disk")
-        screen.kill(signal.SIGKILL)
-        assert screen.wait_exit(5) == 128 + signal.SIGKILL
-    wait_until(lambda: not any(map(is_running, children)), "the end of the children")
-    (answer,) = answers(tmp_path)
-    assert answer.text.startswith(ANSWER)
-    assert answer.state is not AnswerState.STREAMING

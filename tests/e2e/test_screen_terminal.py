@@ -5,14 +5,13 @@ from contextlib import suppress
 
 import pytest
 
-from tests.support.lmchat_screen import LMChatScreen, configure, leave, ready_screen
-from tests.support.scripted_products import CHAT, chat_reply, llama_cpp
+from tests.support.lmchat_screen import leave, ready_screen
+from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Pause, finish, sse
 
 PRODUCT = llama_cpp
+
 _ON_MESSAGE = "d delete"  # in the row of keys while a message has the focus
-SPARKS = "▁▂▃▄▅▆▇█"
-_SGR = re.compile(rb"\x1b\[([0-9;]*)m")
 
 
 def test_a_pager_that_is_called_twice_runs_once_and_the_terminal_is_given_back(tmp_path, server):
@@ -79,31 +78,3 @@ def test_the_terminal_is_asked_for_its_background_after_the_first_paint(tmp_path
         screen.wait_for("120 × 60.")
         screen.wait_for("checks")
         screen.type("\x1b", hides="A chat would use tiny")
-
-
-def test_with_a_theme_nothing_is_asked_and_sparks_have_the_colour_of_text_in_16_colours(
-    tmp_path, server
-):
-    configure(tmp_path, "[ui]\ntheme = 'light'\n")
-    server.on(CHAT, chat_reply("Beans."))
-    env = {"TERM": "xterm", "COLORTERM": ""}
-    with LMChatScreen(tmp_path, server.url, env=env) as screen:
-        screen.wait_ready()
-        screen.ask("One?", answers=1)
-        assert b"\x1b]11;?" not in screen.raw
-        screen.type("/theme ansi\r", sees="Theme: ansi.")
-        screen.wait_until(
-            lambda: {colour_of(screen.raw, sign) for sign in SPARKS} <= {"39", ""}, "the colour"
-        )
-        assert re.search(f"[{SPARKS}]", screen.text)
-        leave(screen)
-
-
-def colour_of(raw: bytes, sign: str) -> str:
-    """Return the code of the colour in which a sign was drawn last; empty if it never was."""
-    before, _, _ = raw.rpartition(sign.encode())
-    codes = [code.decode() for one in _SGR.findall(before) for code in one.split(b";")]
-    colours = [code for code in codes if re.fullmatch("|0|3[0-9]|9[0-7]", code)]
-    if not colours:
-        return ""
-    return "39" if colours[-1] in ("", "0") else colours[-1]

@@ -73,15 +73,6 @@ def test_photos_are_named_by_the_answer_and_replace_no_other(shell, server):
     assert request.json["messages"][-1]["content"][0]["type"] == "image_url"
 
 
-def test_a_file_is_translated_line_by_line(shell, server):
-    server.on(CHAT, lambda seen: chat_reply(f"{prompt_of(seen)}\nauf Deutsch"))
-    shell.write(english_txt="One\n\nTwo\n")
-    done = shell(recipe("## Translate a file line by line"))
-    assert done.returncode == 0, done
-    assert shell.read("german.txt").splitlines() == ["One auf Deutsch", "", "Two auf Deutsch"]
-    assert server.seen(CHAT)[0].json["messages"][0]["role"] == "system"
-
-
 def test_two_quantizations_are_compared_on_ten_prompts(shell, server):
     def play(seen: Seen):
         is_odd = prompt_of(seen) == "Prompt 2" and seen.json["model"] == models[0]

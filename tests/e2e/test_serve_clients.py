@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import openai
 import pytest
 
-from tests.support.programs import run
-from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.serving import HI, serving
 
 pytestmark = pytest.mark.timeout(120)
@@ -37,16 +32,3 @@ def test_the_official_package_talks_to_a_real_server_and_frees_its_slot_by_hangi
         assert "".join(filter(None, deltas)) == whole.choices[0].message.content
         done = client.completions.create(model=model.id, prompt="One, two,", max_tokens=4)
         assert done.choices[0].text
-
-
-def test_llm_answers_through_its_file_of_extra_models(tmp_path, server):
-    server.on(CHAT, chat_reply())
-    with serving(tmp_path, url=server.url) as gateway:
-        (tmp_path / "extra-openai-models.yaml").write_text(
-            f"- model_id: local\n  model_name: tiny\n  api_base: {gateway.url}/v1\n"
-        )
-        llm = str(Path(sys.executable).with_name("llm"))
-        env = {"LLM_USER_PATH": str(tmp_path)}
-        done = run([llm, "-m", "local", "Hi"], home=tmp_path, env=env, wait_s=60)
-    assert (done.stdout, done.returncode) == ("Hello there.\n", 0), done.stderr
-    assert server.seen(CHAT)[0].json["messages"][-1]["content"] == "Hi"

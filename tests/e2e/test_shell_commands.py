@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import signal
-from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
-from tests.support.chats import header, prompt, store_at
-from tests.support.lmchat_screen import leave, stored, texts
+from tests.support.lmchat_screen import leave, stored
 from tests.support.programs import Inside, is_running, wait_until
-from tests.support.pty_program import ALTERNATE_SCREEN, PtyProgram
+from tests.support.pty_program import ALTERNATE_SCREEN
 from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import DONE, Gate, finish, sse
 
 Cli = Inside
+
 _ESCAPES = r"printf '\033[?1049l\033]0;evil\007\033[2J\033c\233evil\n'"
 _ASKS = "(printf Password: >/dev/tty; read -r x </dev/tty) 2>&1; read -r x; echo answered"
 _HOLDS_ON = "trap '' TERM HUP; sleep 600; sleep 600"
@@ -101,33 +99,6 @@ def test_in_the_plain_chat_the_output_goes_with_the_next_prompt(begin, server, c
     assert stored(cli.home).messages[0].files[0].name.endswith(", exit code 3")
 
 
-def test_on_a_pipe_it_is_a_prompt(cli, server, tmp_path):
-    server.on(CHAT, chat_reply("A."), chat_reply("B."))
-    done = cli("--plain", stdin=f'!touch {tmp_path}/ran\n"""!touch {tmp_path}/ran"""\n')
-    assert (done.returncode, done.stdout) == (0, "A.\nB.\n")
-    assert not (tmp_path / "ran").exists()
-
-
-def test_neither_earlier_prompts_nor_pastes_run_in_the_plain_chat(begin, cli, server, tmp_path):
-    line = f"!touch {tmp_path}/ran"
-
-    async def import_prompts():
-        async with aclosing(store_at(cli.home)) as store:
-            for text in ("Plant beans", line, f"\n{line}", f"{line}\n"):
-                await store.append(header(), prompt(text))
-
-    asyncio.run(import_prompts())
-    server.on(CHAT, *(chat_reply(text) for text in ("A.", "B.", "C.")))
-    talk = begin()
-    talk.type("\x1b[A\r", sees="A.\nYou:")  # of these, one is brought back
-    talk.paste(f"{line}\nx")
-    talk.type("\r", sees="B.\nYou:")
-    talk.type(f'"""{line}"""\r', sees="C.\nYou:")
-    talk.leave()
-    assert not (tmp_path / "ran").exists()
-    assert texts(cli.home)[::2] == ["Plant beans", f"{line}\nx", line]
-
-
 def paste(talk, text):
     """Paste as a terminal does: with marks only where the program has asked for them."""
     marks = talk.raw.rfind(b"\x1b[?2004h") > talk.raw.rfind(b"\x1b[?2004l")
@@ -160,11 +131,3 @@ def test_a_pasted_line_with_its_end_runs_nothing(begin, server, tmp_path, option
     talk.type("Next\r", sees="Two.\nYou:")
     talk.leave()
     assert not (tmp_path / "ran").exists()
-
-
-def test_what_is_pasted_before_the_first_prompt_does_not_run(cli, tmp_path):
-    with PtyProgram(cli.argv("--plain"), home=cli.home) as talk:
-        talk.type(f"!touch {tmp_path}/ran\r")
-        talk.wait_for("/help lists the commands.\nYou:")
-        talk.type("/new\r", sees="New session.")
-        assert not (tmp_path / "ran").exists()

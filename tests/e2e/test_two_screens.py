@@ -11,14 +11,14 @@ import pytest
 from lmchat.domain.message import AnswerState
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import faults_in
-from tests.support.lmchat_screen import LMChatScreen, leave, ready_screen, stored, texts
+from tests.support.lmchat_screen import LMChatScreen, leave, ready_screen, stored
 from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, finish, sse
 
-PRODUCT = llama_cpp
-
 pytestmark = pytest.mark.timeout(60)
+
+PRODUCT = llama_cpp
 
 
 @contextmanager
@@ -87,27 +87,6 @@ def test_both_stream_in_the_same_session_and_both_answers_are_whole(tmp_path, se
     assert by_text["other begins other ends"].parent_id == by_text["Asked in the other."].message_id
     assert {message.state for message in messages} == {AnswerState.COMPLETE}
     assert reply.parent_id == root.message_id
-
-
-def test_a_session_purged_under_an_open_view_is_whole_again_with_the_next_word(tmp_path, server):
-    def purge():
-        session_id = stored(tmp_path).header.session_id
-        done = Inside(tmp_path)("sessions", "purge", session_id, "--yes")
-        assert done.returncode == 0
-
-    begin(tmp_path, server)
-    gate = Gate()
-    with ready_screen(tmp_path, server.url, "-r", "last") as screen:
-        screen.wait_for("Hello there.")
-        purge()
-        server.on(CHAT, sse("it begins ", gate, "it ends", finish(), DONE))
-        screen.ask("Go on.", sees="it begins")
-        purge()
-        gate.open()
-        screen.wait_for("it ends")
-        screen.wait_answered(2)
-        leave(screen)
-    assert texts(tmp_path) == ["The beginning.", "Hello there.", "Go on.", "it begins it ends"]
 
 
 def test_an_answer_whose_lmchat_was_killed_is_interrupted_in_the_other(tmp_path, server):

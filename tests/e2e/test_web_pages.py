@@ -12,6 +12,7 @@ from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT
 
 Cli = Inside
+
 SAVED = (Path(__file__).parents[1] / "support" / "saved_page.html").read_bytes()
 
 
@@ -55,14 +56,3 @@ def test_ask_downloads_only_from_hosts_that_are_named(cli, server, host):
     [text] = prompts_sent(server)
     assert text.startswith(f"File {address}:\n```\nThe Shade Garden")
     assert text.endswith("When?")
-
-
-def test_ask_takes_hosts_of_the_configuration_and_no_redirect_to_others(cli, server, host):
-    cli.configure(f'allowed_hosts = ["127.0.0.1:{host.port}"]\n')
-    with PageHost() as other:
-        host.redirect("/away", other.put("/beans", reply_of(SAVED)))
-        done = cli("ask", "-f", f"{host.url}/away", "When?")
-        assert (done.returncode, other.connections, server.seen(CHAT)) == (2, 0, [])
-        assert f"Add --allow-host 127.0.0.1:{other.port}." in done.stderr
-    host.put("/beans", reply_of(SAVED))
-    assert cli("ask", "-f", f"{host.url}/beans", "When?").returncode == 0

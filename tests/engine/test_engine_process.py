@@ -3,8 +3,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
-import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -106,32 +104,6 @@ async def test_a_window_that_is_asked_for_holds_until_another_model_is_served(en
     assert await window() == 512
 
 
-async def test_a_port_that_another_program_takes_first_is_changed_with_the_next_try(engine):
-    taken = engine.reserve_address()
-    with socket.create_server(("127.0.0.1", taken.port)):
-        with pytest.raises(EngineUnavailable, match="Another program took"):
-            await engine.start(tiny())
-        endpoint = await engine.start(tiny())
-    assert endpoint != taken
-    assert (await asyncio.to_thread(call, endpoint.port, "/health"))[0] == 200
-
-
-async def test_two_at_once_do_not_know_each_other(engine, tmp_path):
-    second = LocalEngine(
-        LocalSettings(context=512, threads=1),
-        folder=tmp_path,
-        log_file=engine._log_file,
-        environ=engine._environ,
-    )
-    try:
-        first_place, second_place = await asyncio.gather(engine.start(tiny()), second.start(tiny()))
-        assert first_place != second_place
-        assert (await asyncio.to_thread(call, first_place.port, "/v1/models", second.key))[0] == 401
-    finally:
-        await second.stop()
-    assert (await asyncio.to_thread(call, first_place.port, "/v1/models", engine.key))[0] == 200
-
-
 async def test_the_log_holds_nothing_of_a_chat(engine):
     endpoint = await engine.start(tiny())
     body = json.dumps(
@@ -145,39 +117,6 @@ async def test_the_log_holds_nothing_of_a_chat(engine):
         await asyncio.to_thread(call, endpoint.port, "/v1/chat/completions", engine.key, wrong)
     )[0] != 200
     assert "kumquat" not in engine._log_file.read_text()
-
-
-async def test_a_child_that_the_system_ends_is_told_as_too_little_memory_and_starts_again(engine):
-    endpoint = await engine.start(tiny())
-    assert await engine.why_crashed() is None
-    os.kill(served_by(engine), signal.SIGKILL)
-    error = await engine.why_crashed(10)
-    assert engine.state is EngineState.CRASHED
-    assert (error.kind, "memory" in error.message) == ("memory", True)
-    assert "smaller" in error.hint
-    assert await engine.start(tiny()) == endpoint
-    assert engine.state is EngineState.READY
-
-
-async def test_it_gets_no_key_no_ctrl_c_and_is_ended_before_lmchat_where_memory_is_short(engine):
-    for name in ("LMCHAT_API_KEY", "OPENAI_API_KEY", "HF_TOKEN"):
-        engine._environ[name] = "sk-secret"
-    await engine.start(tiny())
-    told = told_of(served_by(engine), "environ")
-    assert b"PYTHONPATH=" in told
-    assert b"sk-secret" not in told
-    assert told_of(served_by(engine), "oom_score_adj").strip() == b"500"
-    assert os.getsid(served_by(engine)) == os.getsid(engine._child.pid) != os.getsid(0)
-
-
-async def test_a_file_that_is_no_model_is_told_in_the_words_of_the_log(engine, tmp_path):
-    file = tmp_path / "text.gguf"
-    file.write_bytes(b"no model at all, but some text that goes on for a while")
-    with pytest.raises(EngineUnavailable) as caught:
-        await engine.start(tiny(file))
-    assert "could not serve tiny: invalid magic characters" in caught.value.message
-    assert caught.value.hint == f"Read its log, {engine._log_file}."
-    assert engine.state is EngineState.OFF
 
 
 async def test_a_start_that_is_given_up_leaves_no_child(engine):

@@ -2,18 +2,14 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 
 import pytest
 
-from lmchat.config.settings import LocalSettings
 from lmchat.engine.download import SMOLLM2
-from lmchat.engine.local_engine import LocalEngine
 from lmchat.engine.model_choice import best_model, find_named_model, with_unique_names
 from lmchat.engine.model_search import ModelSearch, find_models_on_disk
 from lmchat.errors import WrongUse
 from tests.support.engine_home import write_model
-from tests.support.faults import no_root, open_folder
 
 GB = 10**9
 
@@ -53,28 +49,6 @@ def test_each_programs_folder_is_looked_into(tmp_path, found, folder, source):
     assert (model.parts, model.is_demo) == (1, False)
 
 
-def test_folders_that_the_environment_names_are_looked_into(tmp_path, found):
-    for name in ("llama", "hub", "home/hub"):
-        write_model(tmp_path / name / f"{name.replace('/', '-')}.gguf")
-    assert set(found(LLAMA_CACHE=str(tmp_path / "llama"))) == {"llama"}
-    assert set(found(HF_HUB_CACHE=str(tmp_path / "hub"))) == {"hub"}
-    assert set(found(HF_HOME=str(tmp_path / "home"))) == {"home-hub"}
-
-
-def test_a_folder_that_a_program_has_moved_is_found_by_its_settings(tmp_path, found):
-    write_model(tmp_path / "moved/lm/models/a.gguf")
-    write_model(tmp_path / "downloads/b.gguf")
-    write_model(tmp_path / "jan-data/llamacpp/models/qwen3-4b/model.gguf")
-    (tmp_path / ".lmstudio-home-pointer").write_text(f"{tmp_path}/moved/lm\n")
-    (tmp_path / "moved/lm/settings.json").write_text(
-        json.dumps({"downloadsFolder": f"{tmp_path}/downloads"})
-    )
-    settings = tmp_path / ".local/share/Jan/settings.json"
-    settings.parent.mkdir(parents=True)
-    settings.write_text(json.dumps({"data_folder": str(tmp_path / "jan-data")}))
-    assert set(found()) == {"a", "b", "qwen3-4b"}
-
-
 @pytest.mark.parametrize(
     "settings", ["", "{", "[]", '{"downloadsFolder": 5}', '{"downloadsFolder": "a\\u0000b"}']
 )
@@ -82,14 +56,6 @@ def test_settings_that_are_damaged_cost_themselves_alone(tmp_path, found, settin
     write_model(tmp_path / ".lmstudio/models/a.gguf")
     (tmp_path / ".lmstudio/settings.json").write_text(settings)
     assert set(found()) == {"a"}
-
-
-def test_several_files_of_one_model_count_as_one(tmp_path):
-    for number in (1, 2, 3):
-        write_model(tmp_path / f"big-Q8_0-0000{number}-of-00003.gguf", size_bytes=1000)
-    (model,) = ModelSearch().find_models({tmp_path: ""})
-    assert (model.name, model.size_bytes, model.parts) == ("big-Q8_0", 3000, 3)
-    assert model.path.name == "big-Q8_0-00001-of-00003.gguf"
 
 
 def test_what_cannot_talk_by_its_name_or_is_no_file_is_left_out(tmp_path):
@@ -111,45 +77,6 @@ def test_links_that_go_in_circles_and_second_names_are_survived(tmp_path):
     (tmp_path / "b").symlink_to(tmp_path / "a")
     (tmp_path / "two.gguf").symlink_to(tmp_path / "a/one.gguf")
     assert len(walk(tmp_path)) == 1
-
-
-def test_a_folder_that_cannot_be_entered_is_passed_over(tmp_path):
-    write_model(tmp_path / "closed/a.gguf")
-    write_model(tmp_path / "open/b.gguf")
-    (tmp_path / "closed").chmod(0)
-    try:
-        assert walk(tmp_path) == (["b"] if os.geteuid() else ["a", "b"])  # root may enter any
-    finally:
-        (tmp_path / "closed").chmod(0o700)
-    assert walk(tmp_path / "is not there") == walk(tmp_path / "open/b.gguf") == []
-
-
-@pytest.mark.slow
-async def test_a_folder_that_hangs_costs_neither_what_was_found_before_it_nor_the_end(
-    tmp_path, monkeypatch
-):
-    write_model(tmp_path / ".lmstudio/models/qwen3-8b-Q4_K_M.gguf")
-    write_model(tmp_path / ".cache/llama.cpp/never-seen.gguf")
-    back, walk_through, hanging = threading.Event(), os.walk, []
-
-    def of_a_network_that_is_away(folder, **how):
-        if folder.name == "llama.cpp":
-            hanging.append(threading.current_thread())
-            back.wait()
-        return walk_through(folder, **how)
-
-    monkeypatch.setattr(os, "walk", of_a_network_that_is_away)
-    engine = LocalEngine(
-        LocalSettings(),
-        folder=tmp_path / "demo",
-        log_file=tmp_path / "engine.log",
-        environ={"HOME": str(tmp_path)},
-    )
-    try:
-        assert [one.name for one in await engine.files()] == ["qwen3-8b-Q4_K_M"]
-        assert [one.daemon for one in hanging] == [True], "the program may end"
-    finally:
-        back.set()
 
 
 def test_a_folder_that_is_too_deep_is_not_entered(tmp_path):
@@ -188,17 +115,6 @@ def test_ollamas_models_are_found_under_the_names_it_gives_them(tmp_path, found)
     latest, tuned = found()["llama3.2:latest"], found()["someone/tuned:q8_0"]
     assert (latest.source, latest.quantization, latest.size_bytes) == ("Ollama", "", 2000)
     assert tuned.quantization == "Q8_0"
-
-
-@pytest.mark.parametrize("named", ["", "/" + "x" * 300], ids=["closed", "a long name"])
-def test_a_folder_of_ollama_that_cannot_be_entered_is_passed_over(named):
-    with open_folder() as home:
-        write_model(home / ".lmstudio/models/own.gguf")
-        write_model(ollama(home, "registry.ollama.ai/library/hidden/latest"))
-        (home / ".ollama").chmod(0)
-        with no_root():
-            models = list(find_models_on_disk({"HOME": str(home), "OLLAMA_MODELS": named}))
-    assert [model.name for model in models] == ["own"]
 
 
 @pytest.mark.parametrize("digest", ["../../../../etc/passwd", "", "a" * 63, "A" * 64])
@@ -265,14 +181,3 @@ def test_the_best_model_is_the_last_used_else_the_largest_that_is_swift(
     assert best_model(models).name == "small"
     assert best_model(models[::-1]).name == "small"
     assert best_model(()) is None
-
-
-def test_the_demo_model_is_taken_only_where_there_is_no_other(tmp_path, found, monkeypatch):
-    demo = tmp_path / "demo" / SMOLLM2.file_name
-    demo.parent.mkdir()
-    demo.write_bytes(b"damaged")
-    assert not found()
-    monkeypatch.setattr("lmchat.engine.model_choice.is_demo_intact", lambda *_: True)
-    assert best_model(tuple(found().values())).is_demo
-    write_model(tmp_path / ".lmstudio/models/own.gguf")
-    assert best_model(tuple(found().values())).name == "own"

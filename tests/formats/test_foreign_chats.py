@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
-from contextlib import closing
 from datetime import UTC
 
 import pytest
 
-from lmchat.errors import FileRefused
 from lmchat.formats.table import OWN, PROGRAMS
 from tests.support.foreign_chats import (
     CHATGPT,
-    DATA,
     LLAMA_CPP,
     LM_STUDIO,
     chats_of,
@@ -138,18 +133,6 @@ def test_a_chat_comes_with_all_that_its_program_keeps(tmp_path, name):
     assert chats_of(path)[0].header.session_id == session.header.session_id
 
 
-def test_a_database_without_chats_is_refused(tmp_path):
-    path = foreign_file(tmp_path, "llm.sql")
-    with closing(sqlite3.connect(path)) as connection, connection:
-        tables = connection.execute(
-            "select name from sqlite_master where type = 'table'"
-        ).fetchall()
-        for (table,) in tables:
-            connection.execute(f"delete from {table}")  # noqa: S608 - our own data
-    with pytest.raises(FileRefused, match="no readable messages"):
-        chats_of(path)
-
-
 def test_of_llm_come_tools_fragments_thoughts_and_forks(tmp_path):
     chats = [outline(chat) for chat in chats_of(foreign_file(tmp_path, "llm.sql"))[1:]]
     assert chats == [
@@ -177,17 +160,3 @@ def test_of_llm_come_tools_fragments_thoughts_and_forks(tmp_path):
         ],
         ["*user text Think", "*.assistant reas Hm. | text Done."],
     ]
-
-
-def test_of_open_webui_a_thought_with_a_reference_to_no_character_stays_as_it_is(tmp_path):
-    value = json.loads((DATA / "open-webui.json").read_text())
-    messages = value[0]["chat"]["history"]["messages"]
-    thought = "1 &#60; 2 &#" + "1" * 5_000 + ";"
-    messages["m4"] |= {
-        "role": "assistant",
-        "content": f'<details type="reasoning" done="true">\n{thought}\n</details>\nYes.',
-    }
-    path = tmp_path / "open-webui.json"
-    path.write_text(json.dumps(value))
-    thoughts = [message.reasoning for session in chats_of(path) for message in session.messages]
-    assert thought.replace("&#60;", "<") in thoughts

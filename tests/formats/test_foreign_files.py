@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 import tracemalloc
@@ -12,21 +11,18 @@ from hashlib import sha256
 
 import pytest
 
-from lmchat.errors import FileRefused, FormatUnknown
+from lmchat.errors import FileRefused
 from lmchat.formats.foreign_database import opened_database
 from lmchat.formats.reading import Reader
 from tests.support.foreign_chats import (
     CHATGPT,
     DATA,
-    LLAMA_CPP,
     LM_STUDIO,
     NOW,
     chats_of,
     foreign_file,
     left_out,
 )
-
-CUT = "the rest of the file: it is damaged, or a chat in it is larger than 256 MB"
 
 
 def test_images_in_files_beside_a_chat_come_along(tmp_path):
@@ -44,19 +40,6 @@ def test_images_in_files_beside_a_chat_come_along(tmp_path):
         (session,) = chats_of(path)
         assert session.files == {sha256(png).hexdigest(): png}
         assert left_out(path) == []
-
-
-def test_the_older_export_of_llama_cpp_gives_the_same_chat(tmp_path):
-    records = [
-        json.loads(line)
-        for line in (DATA / LLAMA_CPP).read_text().splitlines()
-        if line.endswith("}")
-    ]
-    messages = [record["message"] for record in records[1:]]
-    messages[3]["toolCalls"] = json.dumps(messages[3]["toolCalls"])
-    path = tmp_path / "old.json"
-    path.write_text(json.dumps([{"conv": records[0], "messages": messages}]))
-    assert chats_of(path) == chats_of(DATA / LLAMA_CPP)
 
 
 def test_of_lm_studio_the_figures_models_and_times_of_answers_come_along():
@@ -87,30 +70,6 @@ def test_the_same_chat_has_the_same_ids_also_in_a_zip(tmp_path):
     assert left_out(packed)[1:] == ["broken.json: Invalid JSON at line 1, column 13"]
 
 
-def test_chats_without_id_and_time_are_told_apart_by_their_messages(tmp_path):
-    chats = json.loads((DATA / CHATGPT).read_text())
-    nameless = [
-        {"mapping": {f"{number}-{key}": node for key, node in chats[0]["mapping"].items()}}
-        for number in range(2)
-    ]
-    path = tmp_path / "conversations.json"
-    path.write_text(json.dumps(nameless))
-    first, second = (chat.header.session_id for chat in chats_of(path))
-    assert first != second
-
-
-def test_a_damaged_chat_of_a_list_costs_itself_only(tmp_path):
-    chat = json.loads((DATA / LM_STUDIO).read_text())
-    path = tmp_path / "list.json"
-    path.write_text(
-        json.dumps([None, chat, chat | {"createdAt": 5, "messages": [{"versions": [{}]}]}])[:-1]
-        + ", {"
-    )
-    assert len(chats_of(path)) == 1
-    assert left_out(path)[0] == "chat 1: it is damaged"
-    assert left_out(path)[2:] == ["“Shade garden”: 1 damaged message left out", CUT]
-
-
 def test_a_file_of_which_nothing_can_be_read_is_refused(tmp_path):
     for name, data in (
         ("a.zip", b"PK\x03\x04 no zip"),
@@ -120,35 +79,6 @@ def test_a_file_of_which_nothing_can_be_read_is_refused(tmp_path):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(FileRefused):
             list(Reader(NOW).file(tmp_path / name))
-
-
-def test_only_in_a_zip_a_chat_has_a_limit_of_12_megabytes(tmp_path):
-    chats = json.loads((DATA / CHATGPT).read_text())
-    large = chats[0] | {"conversation_id": "large", "unknown": "x" * (17 << 20)}
-    path = tmp_path / "conversations.json"
-    path.write_text(json.dumps([*chats, large, chats[0] | {"conversation_id": "last"}]))
-    assert len(chats_of(path)) == 3
-    with zipfile.ZipFile(tmp_path / "packed.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.write(path, path.name)
-    assert len(chats_of(tmp_path / "packed.zip")) == 1
-    assert left_out(tmp_path / "packed.zip")[-1] == CUT.replace("256", "12")
-
-
-def test_a_file_whose_only_chat_is_damaged_is_refused_and_told_in_a_zip_too(tmp_path):
-    damaged = json.dumps({"messages": [{"versions": [{}]}]})
-    (tmp_path / "a.json").write_text(damaged)
-    with pytest.raises(FileRefused, match="“Untitled”: 1 damaged message left out") as caught:
-        chats_of(tmp_path / "a.json")
-    assert not isinstance(caught.value, FormatUnknown)
-    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
-        archive.write(DATA / CHATGPT, CHATGPT)
-        archive.writestr("b.JSON", damaged)
-        archive.writestr("message_feedback.json", '[{"rating": "good"}]')
-    (_, told) = left_out(tmp_path / "packed.zip")
-    assert told == "b.JSON: It has no readable messages (“Untitled”: 1 damaged message left out)"
-    with zipfile.ZipFile(tmp_path / "alone.zip", "w") as archive:
-        archive.writestr("b.JSON", damaged)
-    assert left_out(tmp_path / "alone.zip") == [told]
 
 
 def test_a_member_of_a_zip_is_read_no_further_than_its_limit(tmp_path):
@@ -196,22 +126,3 @@ def test_a_database_that_its_program_keeps_locked_is_refused_with_the_way_out(tm
         with pytest.raises(FileRefused, match="database is locked") as caught:
             chats_of(path)
     assert caught.value.hint == "Close the program that uses it, and try again."
-
-
-def test_a_database_that_was_left_in_the_middle_of_a_change_is_refused_and_stays_as_it_is(
-    tmp_path,
-):
-    path = foreign_file(tmp_path, "llm.sql")
-    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
-        writer.execute("pragma cache_size = 1")
-        writer.execute("begin")
-        for number in range(400):
-            writer.execute("insert into fragments (content) values (?)", (f"{number}" * 500,))
-        writer.execute("update parts set text = 'changed'")
-        left = tmp_path / "left.db"
-        for ending in ("", "-journal"):
-            shutil.copy(f"{path}{ending}", f"{left}{ending}")
-    before = left.read_bytes()
-    with pytest.raises(FileRefused, match="The database cannot be read"):
-        chats_of(left)
-    assert left.read_bytes() == before

@@ -12,13 +12,11 @@ from hashlib import sha256
 import pytest
 
 from lmchat.domain.message import FilePart
-from lmchat.errors import FileRefused
 from lmchat.formats.json_format import to_json
-from lmchat.images import LONGEST_SIDE, MAX_IMAGE_BYTES, MAX_PIXELS
-from lmchat.tui.screens.image_dialog import decoded
+from lmchat.images import MAX_IMAGE_BYTES, MAX_PIXELS
 from tests.support.chats import chat
 from tests.support.files_to_attach import image
-from tests.support.foreign_chats import CHATGPT, DATA, chats_of, read_file
+from tests.support.foreign_chats import CHATGPT, DATA, read_file
 
 SIDE = 20_000
 assert SIDE * SIDE > MAX_PIXELS
@@ -114,24 +112,3 @@ def test_an_image_that_is_too_large_is_left_out_and_counted(tmp_path):
             assert [session.files for session in sessions] == [{}] * len(sessions), (name, make)
             assert all(session.messages for session in sessions)
             assert any("image" in words for words in lost), (name, make)
-
-
-def test_a_small_image_comes_as_it_is(tmp_path):
-    for data in (image("PNG"), image("JPEG"), b"\x89PNG\r\n\x1a\n cut"):
-        for make in (open_webui, chatgpt, lmchat):
-            session = chats_of(make(tmp_path, data))[0]
-            assert list(session.files.values()) == [data]
-
-
-async def test_an_image_that_is_too_large_is_not_shown():
-    for data in (data for name, data in BOMBS.items() if name != "many bytes"):
-        part = FilePart(name="a.png", media_type="image/png", digest="0" * 64, size=len(data))
-        with pytest.raises(FileRefused, match=r"a\.png cannot be shown"):
-            await decoded(None, part, data)
-
-
-def test_a_photo_is_scaled_down(tmp_path, monkeypatch):
-    monkeypatch.undo()
-    path = open_webui(tmp_path, image("JPEG", (LONGEST_SIDE + 2, 1000)))
-    (part,) = next(message.files for message in chats_of(path)[0].messages if message.files)
-    assert (part.width, part.height) == (LONGEST_SIDE, 999)

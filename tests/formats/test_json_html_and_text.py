@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from html.parser import HTMLParser
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -11,7 +10,6 @@ from msgspec.structs import replace
 from lmchat.domain.message import (
     AnswerState,
     Failure,
-    Limit,
     ReasoningPart,
     Receipt,
     RefusalPart,
@@ -19,14 +17,13 @@ from lmchat.domain.message import (
     ToolCallPart,
     ToolResultPart,
 )
-from lmchat.domain.session import MessagePath, Session
-from lmchat.errors import FileRefused
+from lmchat.domain.session import Session
 from lmchat.formats import json_format
 from lmchat.formats.json_format import to_json
 from lmchat.formats.markdown_child import markdown_html
 from lmchat.formats.writing import FORMATS, WriteOptions, export_name, render
 from lmchat.text import safe_text
-from tests.support.chats import START, answer, chat_with_tools, header, prompt, tool_message
+from tests.support.chats import START, answer, chat_with_tools, header, prompt
 
 EVIL = "\x1b[31m\x00\u202e\ud800 <script>alert(1)</script> ![x](http://evil.example/p.png) "
 EVIL += "[l](javascript:alert(1))"
@@ -90,16 +87,6 @@ def test_json_of_a_newer_version_with_more_fields_is_read():
     assert from_json(json.dumps(data)).messages[1].receipt == talk().messages[1].receipt
 
 
-def test_what_cut_an_answer_short_comes_back_as_one_of_ours_or_not_at_all():
-    session = talk()
-    cut = replace(session.messages[1], receipt=Receipt(finish_reason="length", limit=Limit.CONTEXT))
-    data = json.loads(to_json(replace(session, messages=(session.messages[0], cut))))
-    assert from_json(json.dumps(data)).messages[1].receipt.limit is Limit.CONTEXT
-    data["messages"][1]["receipt"]["limit"] = "whatever"
-    with pytest.raises(FileRefused):
-        from_json(json.dumps(data))
-
-
 class Page(HTMLParser):
     """What a browser would see of a page."""
 
@@ -152,20 +139,6 @@ def test_plain_text_shows_a_tool_call_once_and_its_result_set_apart():
     assert '("notes.md")]\n    No such file.\n\n[Failed.]\n' in failed
 
 
-def test_the_results_of_parallel_calls_are_all_shown():
-    for form in (
-        "txt",
-        "html",
-    ):
-        talk = chat_with_tools("Buy lettuce.")
-        second = tool_message("Buy leeks.", parent=talk.messages[2])
-        said = answer("Both.", parent=second)
-        text = render(
-            replace(talk, messages=MessagePath((*talk.messages[:3], second, said))), form=form
-        )
-        assert text.index("Buy lettuce.") < text.index("Buy leeks.") < text.index("Both.")
-
-
 def test_the_page_folds_a_tool_call_and_its_result_and_escapes_both():
     text = html_of(chat_with_tools(EVIL, json.dumps({"path": EVIL})))
     page = Page()
@@ -207,15 +180,3 @@ def test_file_names_are_safe_and_told_apart_by_the_id():
         assert export_name(session) == f"{name}-01234567.md"
         assert export_name(session, form="html").endswith(".html")
         assert not set(name) & set('/\\:*?"<>|\x1b\u202e\ufffd .')
-
-
-def test_a_refusal_is_told_as_one_and_its_words_stand_with_those_of_the_answer():
-    for form in FORMATS:
-        asked = prompt("q")
-        refused, said = (
-            render(Session(header=header("t"), messages=(asked, answer(part, parent=asked))), form)
-            for part in (RefusalPart(text="I cannot."), "Yes.")
-        )
-        assert "I cannot." in refused
-        assert "refus" in refused.lower()
-        assert "refus" not in said.lower()

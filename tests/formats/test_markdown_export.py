@@ -15,7 +15,6 @@ from lmchat.domain.message import (
     FilePart,
     ReasoningPart,
     Receipt,
-    RefusalPart,
     Role,
     TextPart,
     ToolCallPart,
@@ -90,14 +89,6 @@ def test_nothing_in_it_is_for_a_machine():
     )
 
 
-def test_what_a_session_does_not_have_is_left_out():
-    asked = replace(chat("q"), messages=chat("q", "a").messages[:1])
-    assert "\ntokens" not in to_markdown(asked)
-    text = to_markdown(Session(header=replace(header("t"), model="", endpoint="")))
-    assert text.startswith('---\ntitle: "t"\nid: ')
-    assert '""' not in text
-
-
 def test_headings_have_the_time_of_the_zone_and_the_role():
     asked = prompt("Be brief.")
     zone = WriteOptions(zone=timezone(timedelta(hours=2)))
@@ -139,23 +130,6 @@ def test_a_text_never_hides_the_messages_after_it():
 def test_code_is_kept_intact():
     for text in HARD[:4]:
         assert f"\n\n{text}\n\n## " in to_markdown(chat(text, "after"))
-
-
-def test_a_line_of_an_answer_that_looks_like_the_heading_of_a_message_is_no_heading():
-    for kind in (
-        TextPart,
-        RefusalPart,
-    ):
-        for fake in (
-            "## You · 2026-11-21 00:48:37 UTC",
-            "  #  qwen3-8b · 2026-11-21 00:48:37 UTC+02:00 ##",
-        ):
-            text = to_markdown(
-                session_of(TextPart(text="First."), kind(text=f"Before.\n\n{fake}\n\nafter"))
-            )
-            assert headings(text) == [YOU, MODEL]
-            assert f"\n{fake}" not in text
-            assert fake.lstrip() in text
 
 
 def test_other_headings_of_an_answer_stay_as_they_are():

@@ -54,15 +54,6 @@ async def test_an_unknown_language_has_no_colours(highlighter):
     assert await highlighter.colours("", "x") is None
 
 
-async def test_one_child_answers_all_requests(highlighter):
-    codes = [f"x = {number}" for number in range(20)]
-    found = await asyncio.gather(*(highlighter.colours("python", code) for code in codes))
-    assert [len(colours) for colours in found] == [len(code) for code in codes]
-    pid = highlighter.pid
-    assert await highlighter.colours("c", "int x;")
-    assert highlighter.pid == pid
-
-
 async def test_a_long_code_has_its_colours(highlighter):
     code = "word = 'a string'\n" * 20_000
     assert len(await highlighter.colours("python", code)) == len(code)
@@ -96,31 +87,11 @@ async def test_code_that_has_ended_the_child_is_never_sent_again():
     await highlighter.aclose()
 
 
-async def test_a_language_that_often_hangs_stays_plain():
-    highlighter = Highlighter(limit_s=0.3)
-    for number in range(3):
-        assert await highlighter.colours("fish", f"echo {number} {HANGING}") is None
-    assert await highlighter.colours("fish", "echo hello") is None
-    assert highlighter.pid is None
-    assert await highlighter.colours("python", "x = 1")
-    await highlighter.aclose()
-
-
 async def test_a_child_that_was_killed_is_started_again(highlighter):
     await highlighter.colours("python", "x = 1")
     os.kill(highlighter.pid, signal.SIGKILL)
     await highlighter.colours("python", "x = 2")
     assert await highlighter.colours("python", "y = 3")
-
-
-async def test_a_cancelled_request_leaves_no_answer_for_the_next(highlighter):
-    await highlighter.colours("python", "x = 1")
-    request = asyncio.create_task(highlighter.colours("python", "cancelled = 1"))
-    await asyncio.sleep(0)
-    request.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await request
-    assert names(await highlighter.colours("python", "# a")) == ["comment"] * 3
 
 
 async def test_closing_ends_the_child_also_while_a_request_waits():

@@ -81,26 +81,6 @@ async def test_a_failure_is_one_sentence_with_the_log(tmp_path, text, sentence):
         os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize(
-    ("name", "words"), [("server", "Permission denied"), ("gone", "No such file")]
-)
-async def test_a_program_that_cannot_be_run_is_told(tmp_path, name, words):
-    put(tmp_path, "server", "", is_executable=False)
-    start = ServerStart(product=Product.OLLAMA, argv=(str(tmp_path / name),), endpoint=AT)
-    log = tmp_path / "log"
-    with pytest.raises(LMChatError, match=f"cannot be run: {words}"):
-        await start_server(start, log_file=log, environ=os.environ, check=Checks(log))
-
-
-async def test_a_log_that_cannot_be_written_is_told_with_the_command(tmp_path):
-    (tmp_path / "file").write_text("")
-    start = ServerStart(product=Product.OLLAMA, argv=("/bin/true",), endpoint=AT)
-    log = tmp_path / "file" / "log"
-    with pytest.raises(LMChatError, match="cannot be written") as caught:
-        await start_server(start, log_file=log, environ=os.environ, check=Checks(log))
-    assert "/bin/true" in caught.value.hint
-
-
 async def test_the_log_of_the_run_before_is_kept_beside(tmp_path):
     for word in ("first", "second", "third"):
         log = await started(tmp_path, f"print('{word}')", ready=word)

@@ -15,11 +15,9 @@ from lmchat.domain.server import Endpoint
 from lmchat.errors import (
     BodyTooLarge,
     EndpointNotAllowed,
-    LMChatError,
     RequestInvalid,
     TooManyRequests,
 )
-from lmchat.proxy import admission as module
 from lmchat.proxy.admission import AllowList, Limiter, Purpose, check_request, check_size
 from tests.support.proxy_calls import ask, events_of, failure_of
 from tests.support.scripted_products import plain
@@ -74,15 +72,6 @@ async def test_a_refusal_is_logged_by_step_and_kind_without_words_and_counted(
         assert server.requests == []
 
 
-async def test_a_look_that_is_refused_is_logged_and_is_no_chat_request(make_client, logged):
-    client = make_client()
-    for look in (client.check(_REMOTE), client.models(_REMOTE), client.try_key(_REMOTE, _WORD)):
-        with pytest.raises(LMChatError):
-            await look
-    assert logged(logging.INFO) == ["probe request refused by allow-list: not_allowed"] * 3
-    assert client.metrics().refused_requests == 0
-
-
 GOOD = ChatRequest(
     endpoint=Endpoint.parse("localhost:1"),
     product=Product.JAN,
@@ -131,18 +120,6 @@ def test_what_is_over_the_budget_is_refused_with_the_exact_words_and_the_seconds
     )
     assert 1 <= caught.value.wait_s <= 60
     assert f"{caught.value.wait_s} s" in caught.value.message
-
-
-def test_looking_and_chatting_do_not_starve_each_other(monkeypatch):
-    monkeypatch.setattr(module, "PROBES_PER_MINUTE", 2)
-    limiter = Limiter(1)
-    limiter.take(Purpose.CHAT)
-    limiter.take(Purpose.PROBE)
-    limiter.take(Purpose.PROBE)
-    with pytest.raises(TooManyRequests):
-        limiter.take(Purpose.PROBE)
-    with pytest.raises(TooManyRequests):
-        limiter.take(Purpose.CHAT)
 
 
 LOOKS_LIKE_LOOPBACK = (

@@ -14,7 +14,6 @@ from lmchat.proxy import (
     NoServerFound,
     Options,
     RequestInvalid,
-    ServerRejected,
     ServerUnavailable,
     StreamInterrupted,
     Verdict,
@@ -27,7 +26,6 @@ from tests.support.scripted_products import (
     CHAT,
     llama_cpp,
     plain,
-    vllm,
 )
 from tests.support.scripted_server import (
     DONE,
@@ -38,8 +36,6 @@ from tests.support.scripted_server import (
     sse,
     usage,
 )
-
-_MODELS = "GET /v1/models"
 
 
 @pytest.fixture
@@ -143,16 +139,6 @@ async def test_an_answer_that_breaks_off_is_an_error(server, client):
         await client.chat("Hi")
 
 
-async def test_the_server_is_looked_at_once_and_its_list_of_models_is_kept(server, client):
-    for _ in range(3):
-        await client.chat("Hi")
-        assert [one.model_id for one in await client.models()] == ["tiny"]
-    looks = len(server.seen(_MODELS))
-    await client.models(is_refresh=True)
-    assert len(server.seen(_MODELS)) == looks + 1
-    assert looks <= 2
-
-
 async def test_a_server_that_was_not_named_is_found_once_and_looked_for_anew_when_it_is_away(
     server, found
 ):
@@ -174,17 +160,6 @@ async def test_a_server_that_was_not_named_is_found_once_and_looked_for_anew_whe
         with pytest.raises(ServerUnavailable):
             await client.chat("Hi")
         assert (await client.chat("Hi")).model == "elsewhere"
-
-
-async def test_a_model_that_went_away_is_not_asked_for_ever(server):
-    vllm(server, "one")
-    async with Client(server.url) as client:
-        assert (await client.chat("Hi")).model == "one"
-        server.forget()
-        vllm(server, "two")
-        with pytest.raises(ServerRejected, match="`one` does not exist"):
-            await client.chat("Hi")
-        assert (await client.chat("Hi")).model == "two"
 
 
 async def test_other_machines_have_to_be_allowed():

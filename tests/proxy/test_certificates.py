@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import asyncio
-import os
-import ssl
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 
 import pytest
 
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import ServerUnavailable
-from lmchat.proxy.certificates import MAX_BYTES, new_tls_context
+from lmchat.proxy.certificates import new_tls_context
 from tests.support.proxy_calls import answered, ask, endpoint_of, events_of, failure_of
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ALONE, AUTHORITY, ScriptedServer, json_reply
@@ -85,28 +82,6 @@ async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(
             assert (server.connections, server.requests) == (0, [])
 
 
-@asynccontextmanager
-async def listening(play):
-    async with await asyncio.start_server(play, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
-
-
-async def test_https_to_a_server_that_speaks_http_says_so(make_client):
-    async def refuse(near, back):
-        await near.read(4096)
-        back.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        back.close()
-
-    async with listening(refuse) as port:
-        endpoint = Endpoint.parse(f"https://127.0.0.1:{port}")
-        client = make_client()
-        found = await client.check(endpoint)
-        error = await failure_of(client, ask(endpoint))
-    assert "does not use https" in found.detail
-    assert isinstance(error, ServerUnavailable)
-    assert "should begin with http://" in error.hint
-
-
 async def test_http_to_a_server_that_speaks_https_gets_the_hint(make_client, server):
     client = make_client()
     with server_with_certificate("hosts") as closing:
@@ -119,46 +94,9 @@ async def test_http_to_a_server_that_speaks_https_gets_the_hint(make_client, ser
     assert (error.kind, error.hint) == ("wrong_path", "Write https:// in front of its address.")
 
 
-async def test_a_file_of_certificates_that_is_none_is_named_and_http_goes_on(
-    make_client, server, tmp_path
-):
-    for content, reason in (
-        (None, "No such file or directory"),
-        (b"", "it contains no certificates"),
-        (
-            b"-----BEGIN CERTIFICATE-----\n\xff\xff!\n-----END CERTIFICATE-----",
-            "it contains no certificates",
-        ),
-        (b"x" * (MAX_BYTES + 1), "File too large"),
-        ("a pipe", "it is not a regular file"),
-    ):
-        file = tmp_path / "company.pem"
-        file.unlink(missing_ok=True)
-        if content == "a pipe":
-            os.mkfifo(file)
-        elif content is not None:
-            file.write_bytes(content)
-        client = make_client(ca_file=str(file))
-        with server_with_certificate("hosts") as secure:
-            found = await client.check(endpoint_of(secure))
-            assert found.detail == f"The certificates in ca_file cannot be used: {file}: {reason}."
-            assert secure.connections == 0
-        assert (await client.check(endpoint_of(plain(server, "tiny")))).verdict is Verdict.READY
-
-
 def test_a_variable_that_names_no_certificates_is_told_by_its_name(monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/at-all.pem")
     with pytest.raises(
         ServerUnavailable, match=r"SSL_CERT_FILE cannot be used: /nowhere/at-all\.pem"
     ):
         new_tls_context()
-
-
-def test_the_variable_takes_the_place_of_the_usual_certificates_and_the_setting_comes_on_top(
-    monkeypatch,
-):
-    usual = len(new_tls_context().get_ca_certs())
-    assert len(new_tls_context(AUTHORITY).get_ca_certs()) == usual + 1
-    monkeypatch.setenv("SSL_CERT_FILE", AUTHORITY)
-    assert len(new_tls_context().get_ca_certs()) == 1
-    assert new_tls_context().verify_mode is ssl.CERT_REQUIRED

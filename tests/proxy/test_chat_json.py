@@ -82,18 +82,6 @@ async def test_an_answer_that_fits_nowhere_is_an_error_that_says_why(server, cli
         assert len(server.seen(CHAT)) == requests
 
 
-async def test_a_value_is_found_in_a_thought_and_an_answer_without_words_is_asked_for_again(
-    server, client
-):
-    server.on(CHAT, sse(delta(reasoning_content=ADA_TEXT), finish(), DONE))
-    found = await client.chat_json("Who?", PERSON)
-    assert (found.value, found.answer.text) == (ADA, "")
-    assert len(server.seen(CHAT)) == 1
-    server.on(CHAT, sse(delta(reasoning_content="hm"), finish(), DONE), chat_reply(ADA_TEXT))
-    assert (await client.chat_json("Who?", PERSON)).value == ADA
-    assert [one["role"] for one in sent_messages(server)] == ["user", "user"]
-
-
 async def test_without_a_schema_any_object_fits_and_nothing_else(server, client):
     server.on(CHAT, chat_reply("[1]"), chat_reply('{"a": [1]}'))
     found = await client.chat_json("Anything.")

@@ -4,11 +4,9 @@ import asyncio
 from contextlib import aclosing
 
 import pytest
-from msgspec.structs import replace
 
-from lmchat.config.settings import EndpointSettings, LimitSettings, TimeoutSettings
+from lmchat.config.settings import LimitSettings, TimeoutSettings
 from lmchat.domain.event import (
-    RequestAdapted,
     RequestSent,
     RetryScheduled,
     StreamFinished,
@@ -16,12 +14,10 @@ from lmchat.domain.event import (
     TextDelta,
 )
 from lmchat.domain.product import Product
-from lmchat.domain.server import Verdict
 from lmchat.proxy import Client
 from tests.support.proxy_calls import (
     answered,
     ask,
-    endpoint_of,
     events_of,
     failure_of,
     replay,
@@ -143,45 +139,6 @@ async def test_refused_stream_options_are_left_out(server, client):
     assert "stream_options" not in server.seen(CHAT)[1].json
 
 
-async def test_a_drawn_seed_stays_for_another_attempt_and_is_left_out_silently_if_it_is_refused(
-    server, client
-):
-    async def send(seed):
-        request = ask(server, product=Product.LLAMA_CPP, seed=seed)
-        events = await answered(client, replace(request, has_drawn_seed=True))
-        assert not [event for event in events if isinstance(event, RequestAdapted)]
-
-    server.on(CHAT, error_reply(503, "busy"), chat_reply())
-    await send(4)
-    server.on(CHAT, error_reply(400, "Unsupported parameter: 'seed'"), chat_reply())
-    await send(5)
-    await send(6)
-    await events_of(client, ask(server, product=Product.LLAMA_CPP, seed=7))
-    assert [one.json.get("seed") for one in server.seen(CHAT)] == [4, 4, 5, None, None, 7]
-
-
-async def test_a_refusal_that_stays_is_sent_twice_at_most_and_once_if_no_other_name_helps(
-    server, make_client
-):
-    def refuse_both(seen):
-        name = next(one for one in ("max_tokens", "max_completion_tokens") if one in seen.json)
-        return error_reply(400, f"Unsupported: {name} = 9")
-
-    large = "'max_tokens' is too large: 9000. This model's maximum context length is 4096 tokens"
-    for refusal, limit, times in (
-        (MAX_REFUSED, 9, 2),
-        (refuse_both, 9, 2),
-        (error_reply(400, large), 9000, 1),
-        (error_reply(400, "max_tokens must be at least 1"), 9, 1),
-        (MAX_REFUSED, None, 1),
-        (error_reply(400, "Extra inputs are not permitted: temperature"), 9, 1),
-    ):
-        server.requests.clear()
-        server.on(CHAT, refusal)
-        error = await failure_of(make_client(), ask(server, max_tokens=limit))
-        assert (error.status, len(server.seen(CHAT))) == (400, times)
-
-
 async def test_a_failure_that_may_pass_is_tried_again(server, make_client):
     gateway = sse({"error": {"message": "overloaded", "code": "529"}}, DONE)
     busy = [json_reply(BUSY, status=status) for status in (429, 502, 503, 504, 408)]
@@ -194,13 +151,6 @@ async def test_a_failure_that_may_pass_is_tried_again(server, make_client):
         assert (client.metrics().retries, client.metrics().total_requests) == (1, 1)
     server.on(CHAT, gateway, chat_reply())
     assert (await failure_of(make_client(), ask(server))).kind == "busy", "no gateway is before it"
-
-
-async def test_tries_end_with_the_last_error(server, client):
-    server.on(CHAT, json_reply(BUSY, status=503))
-    events, error = await events_of(client, ask(server))
-    assert (error.kind, len(server.seen(CHAT)), len(retries(events))) == ("busy", 3, 2)
-    assert client.metrics().failed_requests == 1
 
 
 async def test_a_used_up_account_is_never_tried_again(server, client):
@@ -224,16 +174,6 @@ async def test_the_wait_that_a_server_asks_for_is_obeyed_up_to_a_minute(server, 
     server.on(CHAT, json_reply(BUSY, status=429, headers={"Retry-After": "61"}), chat_reply())
     events, error = await events_of(client, ask(server))
     assert (error.kind, error.retry_after_s, retries(events)) == ("rate_limited", 61.0, [])
-
-
-async def test_a_wait_before_the_next_try_can_be_stopped(server, make_client):
-    client = make_client(limits=LimitSettings(retry_base_s=3600, retry_max_s=3600))
-    server.on(CHAT, json_reply(BUSY, status=503))
-    async with aclosing(client.stream(ask(server))) as stream:
-        async for event in stream:
-            if isinstance(event, RetryScheduled):
-                break
-    assert (client.metrics().stopped_requests, len(server.seen(CHAT))) == (1, 1)
 
 
 @pytest.mark.rule("R-27")
@@ -311,19 +251,6 @@ async def test_a_silent_stream_is_called_stalled_and_then_interrupted(server, ma
     assert stalled[0].silent_s >= 0.05
     assert (text_of(events), error.kind) == ("text", "interrupted")
     assert await asyncio.to_thread(server.seen(CHAT)[0].client_left.wait, 5)
-
-
-async def test_an_endpoint_may_have_time_outs_of_its_own(server, make_client):
-    """They hold for each name of this machine."""
-    short = TimeoutSettings(first_token_s=0.05, health_s=0.05)
-    url = server.url.replace("127.0.0.1", "localhost")
-    client = make_client(endpoints=(EndpointSettings(name="own", url=url, timeouts=short),))
-    server.unknown = raw_reply(Hold())
-    error = await failure_of(client, ask(server))
-    assert error.kind == "timeout"
-    async with asyncio.timeout(TimeoutSettings().health_s):
-        found = await client.check(endpoint_of(server))
-    assert found.verdict is Verdict.TIMED_OUT
 
 
 @pytest.mark.rule("R-9")

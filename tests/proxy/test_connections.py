@@ -138,12 +138,3 @@ async def test_a_proxy_that_cannot_be_used_is_a_sentence_without_its_password(
         assert candidate.verdict is Verdict.REFUSED
         assert "cannot be used" in candidate.detail
         assert "secret" not in repr(candidate)
-
-
-def test_a_proxy_that_refuses_is_suspected_and_its_password_is_not_shown(monkeypatch):
-    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@127.0.0.1:1")
-    refusal = httpx.ProxyError("407 Proxy Authentication Required")
-    error = unavailable(refusal, Endpoint.parse("https://box.invalid"))
-    told = "Nothing answers at box.invalid:443, or at the proxy of the environment."
-    assert (error.message, "407" in error.details) == (told, True)
-    assert "secret" not in f"{error.message_with_hint}{error.details}"

@@ -5,12 +5,11 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from lmchat.cli.server_variables import endpoints_of_variables
 from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint, LoadState, Verdict
-from lmchat.proxy.servers import SERVERS, llama_cpp
+from lmchat.domain.server import Endpoint, Verdict
+from lmchat.proxy.servers import SERVERS
 from tests.support import scripted_products as products
-from tests.support.proxy_calls import PortMap, endpoint_of
+from tests.support.proxy_calls import PortMap
 from tests.support.scripted_products import LLAMA, model_list
 from tests.support.scripted_server import (
     Cut,
@@ -43,13 +42,6 @@ def sglang(server):
 def litellm(server):
     rows = {"object": "list", "data": [{"id": "gpt", "owned_by": "openai"}]}
     server.on("GET /v1/models", json_reply(rows, headers={"x-litellm-version": "1.0"}))
-
-
-def become(server, script):
-    """Let another product stand where one stood."""
-    server.forget()
-    server.unknown = text_reply("404", status=404)
-    script(server)
 
 
 USUAL = {
@@ -95,15 +87,6 @@ async def test_all_products_at_once_are_told_apart_with_three_questions_each(sta
     assert [one.product for one in found][-1] is Product.OLLAMA
 
 
-async def test_a_product_is_recognised_at_the_port_of_another(start, detect):
-    for product, script in USUAL.values():
-        places = dict.fromkeys((*USUAL, 6767), start(script))
-        found, ports = await detect(places)
-        assert {one.endpoint.port: one.product for one in found} == dict.fromkeys(places, product)
-        assert all(one.verdict.is_usable for one in found)
-        assert all(len(ports.paths(port)) <= 3 for port in places), ports.asked
-
-
 async def test_nothing_found_tells_each_product_with_its_ports_and_the_step_that_helps(detect):
     found, ports = await detect({})
     assert {one.product for one in found} == set(PORTS.values())
@@ -126,24 +109,6 @@ def at(found, port):
 
 def of_llama_cpp(found):
     return [one for one in found if one.product is Product.LLAMA_CPP]
-
-
-@pytest.mark.rule("R-44")
-async def test_llama_cpp_is_found_at_the_port_of_its_newer_and_of_its_older_versions(
-    start, detect, make_client
-):
-    for port in (9931, 8080):
-        found, _ = await detect({port: start(products.llama_cpp)})
-        (only,) = of_llama_cpp(found)
-        assert (only.endpoint.port, only.verdict) == (port, Verdict.READY)
-        client = make_client(transport=PortMap({("127.0.0.2", port): start(products.llama_cpp)}))
-        client.expect(endpoints_of_variables({"LLAMA_ARG_HOST": "127.0.0.2"}))
-        named = (await client.detect())[0]
-        assert (named.endpoint.netloc, named.product) == (f"127.0.0.2:{port}", Product.LLAMA_CPP)
-    found, _ = await detect({8080: start(products.plain)})
-    (away,) = of_llama_cpp(found)
-    assert (away.endpoint.port, away.other_ports) == (9931, ())
-    assert (found[0].endpoint.port, found[0].product) == (8080, Product.OPENAI_COMPATIBLE)
 
 
 STEPS = {
@@ -233,21 +198,6 @@ async def test_lm_studio_without_its_server_is_told_from_one_that_does_not_run(s
     )
 
 
-async def test_the_hint_file_of_lm_studio_names_its_port_and_a_broken_one_is_no_hint(
-    start, detect, tmp_path
-):
-    folder = tmp_path / "elsewhere" / ".internal"
-    folder.mkdir(parents=True)
-    (tmp_path / ".lmstudio-home-pointer").write_text(str(tmp_path / "elsewhere"))
-    places = {4711: start(products.lm_studio)}
-    broken = ("", "[]", '{"port": "x"}', '{"port": 99999999}', '{"port": -1}', "\0")
-    for text in (*broken, '{"port": 4711}'):
-        (folder / "http-server-config.json").write_text(text)
-        found, _ = await detect(places)
-        (port,) = [one.endpoint.port for one in found if one.product is Product.LM_STUDIO]
-        assert port == (4711 if "4711" in text else 1234)
-
-
 @pytest.mark.rule("R-6")
 async def test_localhost_is_looked_for_at_both_literals_and_a_literal_where_it_is(
     start, make_client
@@ -264,14 +214,6 @@ async def test_localhost_is_looked_for_at_both_literals_and_a_literal_where_it_i
     ports.places.clear()
     found = await client.check(named)
     assert (found.endpoint.host, found.verdict) == ("localhost", Verdict.REFUSED)
-
-
-async def test_spare_ports_and_a_server_on_ipv6_only_are_told_where_a_server_answers(start, detect):
-    places = {("::1", 8080): start(products.llama_cpp)}
-    found, _ = await detect(places | {3928: start(products.plain), 6767: start(products.jan)})
-    servers = {one.endpoint.port: one for one in found if one.verdict.is_server}
-    assert servers.keys() == {8080, 3928, 6767}
-    assert servers[8080].endpoint.url == "http://[::1]:8080", "its literal is kept"
 
 
 async def test_own_endpoints_come_first_and_are_asked_once_and_only_if_they_are_allowed(
@@ -311,110 +253,3 @@ async def test_silent_ports_cost_one_time_out_together_and_hide_nobody(start, de
     assert at(found, 1234).verdict is Verdict.TIMED_OUT
     row = at(found, 4000)
     assert (row.verdict, row.next_step) == (Verdict.TIMED_OUT, "Check which program uses port 4000")
-
-
-async def test_a_check_of_a_known_server_is_one_question(start, make_client):
-    for script in (products.lm_studio, products.jan, products.llama_cpp, products.vllm):
-        server, client = start(script), make_client()
-        await client.check(endpoint_of(server))
-        before = len(server.seen())
-        again = await client.check(endpoint_of(server))
-        assert (again.verdict, len(server.seen()) - before) == (Verdict.READY, 1), again
-        assert again.latency_ms is not None
-
-
-async def test_a_check_follows_a_server_that_gives_way_to_another(start, make_client):
-    server, client = start(products.llama_cpp), make_client()
-    endpoint = endpoint_of(server)
-    assert (await client.check(endpoint)).product is Product.LLAMA_CPP
-    server.stop()
-    for _ in range(2):
-        away = await client.check(endpoint)
-        assert (away.verdict, away.product) == (Verdict.REFUSED, Product.LLAMA_CPP)
-    become(server, products.vllm)
-    server.start()
-    for script, product in (
-        (None, Product.VLLM),
-        (products.llama_cpp, Product.LLAMA_CPP),
-        (products.plain, Product.OPENAI_COMPATIBLE),
-        (products.router, Product.LLAMA_CPP),
-    ):
-        if script:
-            become(server, script)
-        now = await client.check(endpoint)
-        assert (now.product, now.verdict) == (product, Verdict.READY)
-        assert {model.product for model in now.models} == {product}
-    become(server, products.plain)
-    (model,) = (await client.models(endpoint, is_refresh=True)).models
-    assert (model.product, model.state) == (Product.OPENAI_COMPATIBLE, LoadState.UNKNOWN)
-    become(server, products.lm_studio)
-    assert (await client.check(endpoint)).product is Product.LM_STUDIO
-
-
-async def test_lm_studio_of_any_age_tells_what_it_can_at_any_port(start, detect):
-    for api, most, known in (("v1", 3, True), ("v0", 3, True), ("none", 4, False)):
-        places = dict.fromkeys((1234, 8080, 1337, 11434), start(products.lm_studio, api=api))
-        found, ports = await detect(places)
-        ready = {one.endpoint.port: one for one in found if one.verdict is Verdict.READY}
-        assert ready.keys() == places.keys()
-        for port, one in ready.items():
-            assert one.product is Product.LM_STUDIO
-            assert len(ports.paths(port)) == len(set(ports.paths(port))) <= most, ports.paths(port)
-        model, _, embedding = ready[1234].models
-        assert [model.model_id, embedding.model_id] == ["qwen3-8b", "nomic-embed"]
-        assert (model.quantization, model.context_loaded, model.context_max) == (
-            ("Q4_K_M", 8192, 32768) if known else ("", None, None)
-        )
-        assert model.state is (LoadState.LOADED if known else LoadState.UNKNOWN)
-        assert embedding.is_embedding is known
-
-
-async def test_a_product_is_looked_for_where_its_variable_says_and_where_it_is_usual(
-    start, make_client
-):
-    hinted, far = (Endpoint.parse(url) for url in ("127.0.0.1:11500", "http://gpu-box:1234"))
-    there = start(products.ollama, loaded=("llama3.2:3b",))
-    ports = PortMap({("127.0.0.1", 11500): there, ("127.0.0.1", 1234): start(products.lm_studio)})
-    client = make_client(transport=ports)
-    client.expect({Product.OLLAMA: hinted, Product.LM_STUDIO: far})
-    found = await client.detect()
-    (ollama,) = [one for one in found if one.product is Product.OLLAMA]
-    assert (ollama.endpoint, ollama.verdict) == (hinted, Verdict.READY)
-    studios = {one.endpoint.host: one for one in found if one.product is Product.LM_STUDIO}
-    assert (studios["127.0.0.1"].verdict, studios["127.0.0.1"].is_hinted) == (Verdict.READY, False)
-    assert studios["gpu-box"].is_hinted
-    assert studios["gpu-box"].next_step == "lmchat --allow-host gpu-box"
-    assert "gpu-box" not in {host for host, *_ in ports.asked}
-    ports.places.clear()
-    away = await client.check(hinted)
-    assert (away.product, away.next_step) == (Product.OLLAMA, "ollama serve")
-
-
-async def test_one_look_that_fails_in_an_unknown_way_hides_nobody(
-    start, detect, monkeypatch, caplog
-):
-    def fail(*_: object) -> None:
-        raise ValueError("sk-words of a server")
-
-    monkeypatch.setattr(llama_cpp.LlamaCpp, "model_from_row", fail)
-    candidates, _ = await detect({8080: start(products.llama_cpp), 1337: start(products.jan)})
-    found = {one.product: one.verdict for one in candidates}
-    assert candidates[0].product is Product.JAN
-    assert candidates[0].verdict.is_usable
-    assert found[Product.LLAMA_CPP] is Verdict.SERVER_ERROR
-    assert "ValueError" in caplog.text
-    assert "sk-words" not in caplog.text
-
-
-async def test_an_address_of_an_earlier_run_is_looked_at_in_the_same_scan_and_is_not_ones_own(
-    start, make_client
-):
-    elsewhere, away = (Endpoint.parse(f"127.0.0.1:{port}") for port in (5555, 5556))
-    server = start(products.plain)
-    client = make_client(transport=PortMap({("127.0.0.1", 5555): server}))
-    client.expect({}, used=[elsewhere, away])
-    found = await client.detect()
-    assert len(server.seen()) == 1
-    assert (at(found, 5555).verdict, at(found, 5555).is_own) == (Verdict.READY, False)
-    assert (at(found, 5556).verdict, at(found, 5556).is_own) == (Verdict.REFUSED, False)
-    assert at(await client.detect(expected=[elsewhere]), 5555).is_own

@@ -58,12 +58,8 @@ NO_SCHEMAS = refusal_reply(
     "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.",
     param="response_format",
 )
-NO_OBJECTS = json_reply({"error": "'response_format.type' must be 'json_schema'"}, status=400)
 NOT_NOW = refusal_reply(
     'Either "json_schema" or "grammar" can be specified, but not both', code=400
-)
-THIS_SCHEMA = refusal_reply(
-    "Unable to generate parser. JSON schema error at #: unrecognized type", code=400
 )
 
 
@@ -146,40 +142,6 @@ async def test_a_server_that_knows_neither_the_field_nor_its_forms_is_asked_in_w
         assert response_formats(server)[3:] == [BY_OBJECT if refusal is NOT_NOW else IN_WORDS]
 
 
-async def test_a_server_that_takes_schemas_alone_gets_one_for_any_object(client, server):
-    server.on(CHAT, NO_OBJECTS, chat_reply("{}"))
-    events = await answered(client, request_for(server, AnyObject()))
-    assert response_formats(server) == [BY_OBJECT, SOME_OBJECT]
-    assert notes(events)[0].endswith("lmchat now asks for JSON by a JSON schema.")
-    await events_of(client, request_for(server, AnyObject()))
-    assert response_formats(server)[2:] == [SOME_OBJECT]
-
-
-async def test_a_schema_that_a_server_cannot_use_is_no_word_on_the_next_one(client, server):
-    error = {"code": 400, "message": "Failed to initialize samplers: failed to parse grammar"}
-    for refusal in (
-        THIS_SCHEMA,
-        refusal_reply("Invalid schema for response_format 'person': 'a' is required"),
-        json_reply({"error": "failed to load model vocabulary required for format"}, status=500),
-        refusal_reply("Failed to generate JSON.", code="json_validate_failed"),
-        sse({"error": error}),
-    ):
-        server.requests.clear()
-        server.on(CHAT, refusal, chat_reply("{}"))
-        request = request_for(server, PERSON, product=Product.LLAMA_CPP)
-        events = await answered(client, request)
-        assert response_formats(server) == [BY_SCHEMA, BY_OBJECT]
-        assert len(notes(events)) == 1
-        await events_of(client, request)
-        assert response_formats(server)[2:] == [BY_SCHEMA]
-    server.requests.clear()
-    server.on(CHAT, THIS_SCHEMA, chat_reply("[]"))
-    await events_of(client, request_for(server, FittingValue(schema={"type": "array"})))
-    assert [form and form["type"] for form in response_formats(server)] == ["json_schema", None], (
-        "a list is never asked for as an object"
-    )
-
-
 async def test_another_refusal_is_no_reason_to_ask_in_another_form(client, server):
     long = refusal_reply("Too long, also for json_schema", code="context_length_exceeded")
     behind_a_token = sse("{", {"error": {"message": "failed to parse grammar"}})
@@ -200,13 +162,3 @@ async def test_another_refusal_is_no_reason_to_ask_in_another_form(client, serve
     events, error = await events_of(client, request_for(server, PERSON))
     assert (error.kind, len(notes(events))) == ("bad_request", 2)
     assert response_formats(server) == [BY_SCHEMA, BY_OBJECT, IN_WORDS], "it ends in its own words"
-
-
-async def test_names_and_texts_of_a_schema_are_sent_as_servers_take_them(client, server):
-    server.on(CHAT, chat_reply("{}"))
-    schema = {"description": "a\ud800", "properties": {"\udfff": {}}}
-    for name in ("a b/ä.json" * 20, "ä", ""):
-        await events_of(client, request_for(server, FittingValue(schema=schema, name=name)))
-    sent = [form["json_schema"] for form in response_formats(server)]
-    assert [one["name"] for one in sent] == [("a_b_json" * 20)[:64].strip("_"), "answer", "answer"]
-    assert sent[0]["schema"] == {"description": "a\ufffd", "properties": {"\ufffd": {}}}

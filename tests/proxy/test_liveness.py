@@ -5,18 +5,17 @@ import asyncio
 import pytest
 
 from lmchat.config.settings import TimeoutSettings
-from lmchat.domain.event import LifeSign, RetryScheduled, StreamStalled, TextDelta
+from lmchat.domain.event import RetryScheduled, StreamStalled
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint
 from lmchat.proxy import timeouts as module
 from lmchat.proxy.connections import RequestTrace
-from tests.support.proxy_calls import answered, ask, endpoint_of, events_of, failure_of
+from tests.support.proxy_calls import answered, ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
     DONE,
     Gate,
     Hold,
-    Pause,
     finish,
     free_port,
     json_reply,
@@ -83,66 +82,7 @@ async def test_a_server_that_reads_a_long_prompt_and_answers_meanwhile_is_not_st
         assert not [one for one in events if isinstance(one, StreamStalled)]
 
 
-async def test_a_server_that_comes_back_to_life_is_told_too(connected, server, client, monkeypatch):
-    monkeypatch.setattr(module, "PROBE_S", 0.3)
-    gate = Gate()
-    server.on(CHAT, sse("late", finish(), DONE, before=[gate])).on(HEALTH, HANGS, READY)
-    events = await answered(
-        client,
-        ask(server, product=Product.LLAMA_CPP),
-        on_event=lambda event: gate.open() if isinstance(event, LifeSign) else None,
-    )
-    kinds = [type(one) for one in events]
-    assert kinds.index(StreamStalled) < kinds.index(LifeSign) < kinds.index(TextDelta)
-
-
-@pytest.mark.rule("R-29")
-async def test_who_may_not_be_asked_while_it_works_is_asked_nothing(connected, server, make_client):
-    for product in (
-        Product.LM_STUDIO,
-        Product.JAN,
-        Product.OLLAMA,
-        Product.SGLANG,
-        Product.OPENAI_COMPATIBLE,
-    ):
-        server.requests.clear()
-        client = make_client()
-        server.on(CHAT, sse("late", finish(), DONE, before=[Pause(0.3)]))
-        events, error = await events_of(client, ask(server, product=product))
-        assert (error, len(server.requests)) == (None, 1)
-        assert not [one for one in events if isinstance(one, StreamStalled)]
-
-
 async def test_a_knock_finds_a_machine_that_answers_and_one_that_refuses(server):
     assert await module.is_machine_alive(endpoint_of(server))
     with free_port() as port:
         assert await module.is_machine_alive(Endpoint.parse(f"127.0.0.1:{port}"))
-
-
-def test_only_a_machine_that_can_be_reached_directly_is_knocked_at(monkeypatch):
-    for address, directly, by_proxy in (
-        ("192.168.1.2:1", True, True),
-        ("workstation:1", True, False),
-        ("api.example.com", False, False),
-    ):
-        for proxies, can in (({}, directly), ({"http": "http://proxy:1"}, by_proxy)):
-            monkeypatch.setattr(module, "getproxies", lambda proxies=proxies: proxies)
-            assert module.can_check_alive(Endpoint.parse(address)) is can
-
-
-async def test_a_machine_of_the_own_network_that_does_not_answer_is_told(
-    connected, server, make_client, monkeypatch
-):
-    knocks = []
-
-    async def never(endpoint: Endpoint) -> bool:
-        knocks.append(endpoint)
-        return False
-
-    monkeypatch.setattr(Endpoint, "is_loopback", property(lambda _: False))
-    monkeypatch.setattr("lmchat.proxy.life_signs.is_machine_alive", never)
-    client = make_client(timeouts=TimeoutSettings(give_up_after_s=0.2))
-    client.allow("127.0.0.1")
-    server.on(CHAT, HANGS)
-    error = await failure_of(client, ask(server, product=Product.LM_STUDIO))
-    assert (error.kind, bool(knocks)) == ("timeout", True)

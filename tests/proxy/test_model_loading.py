@@ -5,11 +5,11 @@ from contextlib import aclosing
 import pytest
 
 from lmchat.config.settings import TimeoutSettings
-from lmchat.domain.event import ModelLoading, RequestSent, RetryScheduled
+from lmchat.domain.event import ModelLoading, RetryScheduled
 from lmchat.domain.product import Product
 from lmchat.proxy import timeouts as module
-from tests.support.proxy_calls import answered, ask, events_of
-from tests.support.scripted_products import CHAT, chat_reply
+from tests.support.proxy_calls import ask, events_of
+from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import error_reply, json_reply, text_reply
 
 LOADS = error_reply(503, "Loading model", type="unavailable_error")
@@ -36,32 +36,6 @@ async def test_a_server_that_says_for_ever_that_it_loads_is_asked_seldom_and_the
         assert error.hint
         assert len(server.seen(CHAT)) <= 10
         assert not [one for one in events if isinstance(one, RetryScheduled)]
-
-
-async def test_who_may_not_be_asked_for_its_health_is_sent_the_request_again(
-    quick, server, make_client
-):
-    for product in (Product.SGLANG, Product.JAN, Product.LM_STUDIO, Product.OLLAMA):
-        server.requests.clear()
-        client = make_client()
-        server.on(CHAT, LOADS, LOADS, chat_reply()).on(HEALTH, READY)
-        events, error = await events_of(client, ask(server, product=product))
-        assert (error, len(server.seen(CHAT)), len(server.seen())) == (None, 3, 3)
-        sent = [number for number, one in enumerate(events) if isinstance(one, RequestSent)]
-        assert [isinstance(events[number + 1], ModelLoading) for number in sent] == [
-            True,
-            True,
-            True,
-        ]
-
-
-async def test_a_health_that_confirms_it_is_believed_for_longer_than_a_silent_stream(
-    quick, server, make_client
-):
-    server.on(CHAT, LOADS, chat_reply()).on(HEALTH, *[LOADS] * 30, READY)
-    client = make_client(timeouts=TimeoutSettings(give_up_after_s=0.05))
-    await answered(client, ask(server, product=Product.LLAMA_CPP))
-    assert (len(server.seen(CHAT)), len(server.seen(HEALTH))) == (2, 31)
 
 
 async def test_the_time_that_was_set_for_the_first_token_holds_for_loading_too(

@@ -14,7 +14,7 @@ from tests.support import scripted_products as products
 from tests.support.programs import until
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import LLAMA
-from tests.support.scripted_server import Gate, json_reply, sse, text_reply
+from tests.support.scripted_server import Gate, json_reply, sse
 
 LOAD, UNLOAD, EVENTS = "POST /models/load", "POST /models/unload", "GET /models/sse"
 
@@ -62,14 +62,6 @@ async def test_a_router_tells_how_far_it_is_stage_by_stage(quick, server, client
     gate.open()
 
 
-async def test_a_router_without_a_stream_of_events_loads_and_unloads_too(quick, server, client):
-    products.router(server, large="unloaded").on(EVENTS, text_reply("Not Found", status=404))
-    for act, state in ((client.load, LoadState.LOADED), (client.unload, LoadState.NOT_LOADED)):
-        await act(model_at(server, "large"))
-        (large,) = (await client.models(endpoint_of(server))).models
-        assert large.state is state
-
-
 async def test_loading_that_is_cancelled_before_the_router_has_replied_is_stopped(
     quick, server, client
 ):
@@ -83,21 +75,6 @@ async def test_loading_that_is_cancelled_before_the_router_has_replied_is_stoppe
     with pytest.raises(asyncio.CancelledError):
         await work
     assert [request.json for request in server.seen(UNLOAD)] == [{"model": "large"}]
-
-
-async def test_a_router_that_does_not_get_there_is_not_waited_for_for_ever(quick, server, client):
-    status = {"value": "unloaded", "failed": True, "exit_code": 7}
-    failed = {"id": "large", "owned_by": "llamacpp", "status": status}
-    for reply, details in (
-        (json_reply({"data": [failed]}, headers=LLAMA), "exit code 7"),
-        (products.router_rows(other="loaded"), ""),
-    ):
-        products.router(server, large="unloaded")
-        server.on("GET /v1/models", reply)
-        with pytest.raises(ServerRejected) as caught:
-            await client.load(model_at(server, "large"))
-        assert (caught.value.kind, details in caught.value.details) == ("model_not_loaded", True)
-        assert caught.value.hint
 
 
 def old_lm_studio(server):
@@ -121,23 +98,6 @@ async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client)
             assert f"cannot {verb} models on request" in caught.value.message
             assert step in caught.value.hint
             assert "/v1" not in caught.value.hint
-
-
-async def test_who_takes_no_window_is_asked_nothing_and_says_where_it_is_set(server, client):
-    for product, step in (
-        (Product.LLAMA_CPP, "llama-server -c 8192"),
-        (Product.OLLAMA, "OLLAMA_CONTEXT_LENGTH=8192 ollama serve"),
-        (Product.VLLM, "--max-model-len 8192"),
-        (Product.SGLANG, "--context-length 8192"),
-        (Product.LITELLM, "behind LiteLLM"),
-        (Product.OPENAI_COMPATIBLE, "Use the server's own program"),
-    ):
-        with pytest.raises(ServerRejected) as caught:
-            await client.load(model_at(server, "m", product), options=LoadOptions(context=8192))
-        assert caught.value.kind == "unsupported"
-        assert "cannot set the context window" in caught.value.message
-        assert step in caught.value.hint
-    assert server.requests == []
 
 
 async def test_a_newer_jan_loads_also_with_a_window_and_unloads(server, client):

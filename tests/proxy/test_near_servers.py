@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import aclosing
-from itertools import pairwise
-
 import httpx
-import pytest
 
-from lmchat.domain.event import RequestQueued, RequestSent
 from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerRejected
 from lmchat.proxy.network_errors import unavailable
 from lmchat.proxy.retries import REFUSED_WAIT_S, RetryPlan, plan_for
-from tests.support.proxy_calls import ask, text_of
-from tests.support.scripted_products import CHAT, chat_reply
-from tests.support.scripted_server import DONE, Gate, finish, sse
 
 NEAR = (
     "localhost:1",
@@ -60,30 +51,3 @@ def test_a_failure_of_a_near_server_is_tried_again_only_where_it_may_pass_and_so
                 plan_for(unavailable(failure, one), one, Product.LLAMA_CPP) for one in (near, far)
             ]
             assert found == plans
-
-
-def test_this_machine_is_one_server_by_whatever_name():
-    names = [
-        Endpoint.parse(one) for one in ("localhost:1", "127.0.0.1:1", "http://[::1]:1/other/v1")
-    ]
-    assert all(one.canonical == other.canonical for one, other in pairwise(names))
-    assert Endpoint.parse("localhost:2").canonical != names[0].canonical
-    assert Endpoint.parse("10.0.0.9:1").canonical != names[0].canonical
-
-
-@pytest.mark.rule("R-25")
-async def test_a_server_that_is_called_by_two_names_answers_one_request_at_a_time(server, client):
-    gate = Gate()
-    server.on(CHAT, sse("one", gate, finish(), DONE), chat_reply("two"))
-    other = ask(Endpoint.parse(f"http://localhost:{server.port}"))
-    async with (
-        aclosing(client.stream(ask(server))) as first,
-        aclosing(client.stream(other)) as second,
-    ):
-        assert isinstance(await anext(first), RequestSent)
-        await asyncio.to_thread(server.wait_for, CHAT)
-        assert isinstance(await anext(second), RequestQueued)
-        assert len(server.seen(CHAT)) == 1
-        gate.open()
-        assert text_of([one async for one in first]) == "one"
-        assert text_of([one async for one in second]) == "two"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.product import Product
-from lmchat.domain.request import AnyObject, ChatRequest, Sampling
+from lmchat.domain.request import ChatRequest, Sampling
 from lmchat.domain.server import Endpoint
-from lmchat.errors import EndpointNotAllowed, LMChatError
 from tests.support.proxy_calls import ask
 from tests.support.scripted_backend import read
 from tests.support.scripted_products import CHAT, LLAMA, chat_reply, llama_models
-from tests.support.scripted_server import error_reply, json_reply
+from tests.support.scripted_server import json_reply
 
 KEY = "sk-marked-key-4711"
 TEMPLATE = "POST /apply-template"
@@ -58,14 +56,6 @@ async def test_url_headers_and_body_are_those_that_are_sent_but_for_the_key(serv
     assert "X-Conversation-Id" not in shown.headers, "an id that would keep the answer"
 
 
-async def test_what_a_server_has_refused_is_left_out(server, client):
-    server.on(CHAT, error_reply(400, "Unsupported parameter: seed", param="seed"), chat_reply("{}"))
-    request = request_to(server, Product.VLLM, sampling=Sampling(seed=5), output=AnyObject())
-    await read(client.stream(request))
-    seen, shown = await sent_and_shown(client, server, request)
-    assert seen.body == shown.body
-
-
 async def test_the_text_of_a_prompt_comes_with_its_tokens_and_the_special_ones(server, client):
     server.on("GET /v1/models", llama_models())
     server.on(TEMPLATE, json_reply({"prompt": "<s>Hi"}, headers=LLAMA))
@@ -82,20 +72,3 @@ async def test_the_text_of_a_prompt_comes_with_its_tokens_and_the_special_ones(s
     asked = server.seen(TEMPLATE)[0]
     assert asked.body == (await client.outgoing(request_to(server))).body
     assert server.seen(CHAT) == []
-
-
-async def test_who_cannot_show_the_text_of_a_prompt_is_not_asked_or_woken(server, make_client):
-    elsewhere = replace(request_to(server), endpoint=Endpoint.parse("http://workstation.lan:9931"))
-    for models, request, kind in (
-        (llama_models(), request_to(server, Product.OLLAMA), "unsupported"),
-        (llama_models("unloaded"), request_to(server), "model_not_loaded"),
-        (llama_models("sleeping"), request_to(server), "model_not_loaded"),
-        (llama_models(), elsewhere, "not_allowed"),
-    ):
-        server.on("GET /v1/models", models)
-        with pytest.raises(LMChatError) as raised:
-            await make_client().template_text(request)
-        assert raised.value.kind == kind
-    assert server.seen(TEMPLATE) == server.seen(TOKENIZE) == []
-    with pytest.raises(EndpointNotAllowed):
-        await make_client().outgoing(elsewhere)

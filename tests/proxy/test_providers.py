@@ -10,7 +10,6 @@ from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import RequestInvalid
 from tests.support.proxy_calls import answered, ask, failure_of, growing
 from tests.support.scripted_products import (
-    GEMINI,
     MISTRAL,
     OPENROUTER,
     PROVIDERS,
@@ -120,21 +119,6 @@ async def test_no_provider_is_looked_for_unasked(make_client, looked_up):
     found = await client.detect()
     assert {one.product for one in found} & {provider.product for provider in PROVIDERS} == set()
     assert looked_up == []
-
-
-@ROWS
-async def test_a_refused_key_is_told_with_where_to_make_one(server, reach, provider):
-    for key, verdict, words in (
-        (None, Verdict.NEEDS_KEY, "Missing or invalid Authorization header."),
-        ("sk-wrong", Verdict.KEY_REJECTED, "API key not valid. Please pass one."),
-    ):
-        endpoint, client = reach(provider, key=key)
-        status = 400 if provider is GEMINI else 401
-        refuse = json_reply([{"error": {"code": status, "message": words}}], status=status)
-        server.on(f"GET {provider.path}/models", refuse)
-        found = await client.check(endpoint)
-        assert found.verdict is verdict
-        assert found.next_step.startswith("Create an API key at ")
 
 
 async def test_providers_tell_windows_and_abilities(server, reach):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import aclosing
 
-import httpx
 import pytest
 from msgspec.structs import replace
 
@@ -20,11 +18,8 @@ from lmchat.domain.event import (
 )
 from lmchat.domain.message import ReasoningPart, Role, TextPart, text_message
 from lmchat.domain.product import Product
-from lmchat.domain.request import FittingValue, Sampling
-from lmchat.domain.sampling import checked_option
+from lmchat.domain.request import FittingValue
 from lmchat.domain.server import Endpoint, LoadState
-from lmchat.proxy.model_cache import ModelCache
-from lmchat.proxy.request_writer import RequestWriter
 from tests.support.proxy_calls import answered, ask, failure_of, message_of, text_of
 
 pytestmark = pytest.mark.timeout(
@@ -84,61 +79,7 @@ async def test_an_answer_fits_its_schema_and_one_that_the_server_cannot_use_is_s
     assert note.endswith("lmchat now asks for JSON as a JSON object, the schema in words.")
 
 
-_SHOWN = {
-    "temperature": 0.5,
-    "top_p": 0.75,
-    "top_k": 7,
-    "min_p": 0.25,
-    "typical_p": 0.5,
-    "max_tokens": 3,
-    "seed": 11,
-    "repeat_penalty": 1.25,
-    "presence_penalty": 0.5,
-    "frequency_penalty": 0.25,
-    "stop": ["###"],
-    "dynatemp_range": 0.5,
-    "dynatemp_exponent": 1.5,
-    "top_n_sigma": 2.0,
-    "xtc_probability": 0.5,
-    "xtc_threshold": 0.25,
-    "repeat_last_n": 32,
-    "dry_multiplier": 0.5,
-    "dry_base": 2.0,
-    "dry_allowed_length": 3,
-    "dry_penalty_last_n": 16,
-    "dry_sequence_breakers": ["\n"],
-    "mirostat": 1,
-    "mirostat_tau": 4.0,
-    "mirostat_eta": 0.25,
-    "ignore_eos": True,
-    "n_keep": 2,
-    "n_discard": 3,
-    "min_keep": 2,
-    "samplers": ["top_k", "temperature"],
-    "adaptive_target": 0.5,
-    "adaptive_decay": 0.5,
-    "n_probs": 2,
-    "post_sampling_probs": True,
-    "grammar": "root ::= [a-z]+",
-}
 """Values that differ from the defaults, of the options that the server shows in its settings."""
-
-
-def test_each_sampling_option_arrives_in_the_settings_of_the_server(real_server):
-    options = {name: checked_option(name, value) for name, value in _SHOWN.items()}
-    request = replace(request_to(real_server), sampling=Sampling().with_options(options))
-    body = RequestWriter(ModelCache(600)).body(request)
-    body |= {"stream": False, "verbose": True}
-    del body["stream_options"]
-    reply = httpx.post(f"{request.endpoint.base_url}/chat/completions", json=body, timeout=100)
-    assert reply.status_code == 200, reply.text
-    settings = reply.json()["__verbose"]["generation_settings"]
-    for name, value in _SHOWN.items():
-        shown = settings["n_predict" if name == "max_tokens" else name]
-        if name in ("stop", "dry_sequence_breakers", "samplers"):
-            assert set(value) <= set(shown), name
-        else:
-            assert shown == pytest.approx(value), name
 
 
 async def test_an_effort_reaches_the_template_and_the_count_and_its_tokens_end_the_thought(
@@ -166,37 +107,6 @@ async def test_an_effort_reaches_the_template_and_the_count_and_its_tokens_end_t
         messages = (*request.messages, answer, text_message(Role.USER, "And now?"))
         counts.append(await count(client, replace(request, messages=messages)))
     assert counts[1] > counts[0] + 20, "the thoughts go back and are counted"
-
-
-async def asleep(client, endpoint, name):
-    """Look until a model sleeps, which the looks must not hinder; return it."""
-    async with asyncio.timeout(60):
-        while True:
-            models = {one.model_id: one for one in (await client.check(endpoint)).models}
-            if models[name].state is LoadState.ASLEEP:
-                return models[name]
-            await asyncio.sleep(0.2)
-
-
-async def test_a_server_falls_asleep_while_it_is_looked_at_and_wakes_for_a_prompt(
-    client, start_real_server
-):
-    server = start_real_server(sleep_s=1)
-    endpoint, name = Endpoint.parse(server.url), server.models[0]
-    await asleep(client, endpoint, name)
-    (listed,) = (await client.models(endpoint, is_refresh=True)).models
-    assert (listed.state, listed.context_loaded) == (LoadState.ASLEEP, 4096)
-    request = request_to(server, max_tokens=4)
-    assert await client.count_tokens(request) is None
-    async with httpx.AsyncClient(trust_env=False) as http:
-        props = (await http.get(f"{server.url}/props")).json()
-    assert props["is_sleeping"], "a look woke it"
-    events = await answered(client, request)
-    assert text_of(events)
-    assert ModelLoading(is_asleep=True) in events
-    await client.load(await asleep(client, endpoint, name))
-    (model,) = (await client.check(endpoint)).models
-    assert model.state is LoadState.LOADED
 
 
 @pytest.mark.router

@@ -8,8 +8,8 @@ from lmchat.domain.product import Product
 from lmchat.domain.request import Sampling
 from lmchat.domain.server import Endpoint, ModelInfo
 from lmchat.proxy.servers import server_of
-from tests.support.proxy_calls import answered, ask, endpoint_of, events_of
-from tests.support.scripted_products import CHAT, chat_reply, lm_studio, plain
+from tests.support.proxy_calls import answered, ask
+from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import error_reply, json_reply
 
 TEMPLATED = (Product.LLAMA_CPP, Product.BUILT_IN, Product.JAN, Product.VLLM, Product.SGLANG)
@@ -80,43 +80,6 @@ def test_a_number_of_tokens_goes_where_thoughts_have_a_limit_and_0_switches_them
             assert "500" not in map(str, fields.values())
             (note,) = notes
             assert note.endswith("It is not sent.")
-
-
-def test_a_seed_is_sent_or_that_is_said_and_only_lm_studio_is_told_how_long_a_model_stays():
-    without_seed = (Product.OPENAI_COMPATIBLE, Product.ANTHROPIC, Product.GEMINI)
-    for product in Product:
-        server, seed, stay = server_of(product), Sampling(seed=7), Sampling(keep_loaded_s=90)
-        is_sent = 7 in server.request_fields(seed).values()
-        assert is_sent == (product not in without_seed)
-        assert bool(server.unsent_notes(seed)) != is_sent
-        is_told = product is Product.LM_STUDIO
-        assert server.request_fields(stay).get("ttl") == (90 if is_told else None)
-        assert server.unsent_notes(stay) == ()
-
-
-async def test_the_efforts_that_lm_studio_names_reach_the_request(server, client):
-    row = {"type": "llm", "key": "thinker", "capabilities": {"reasoning": {}}}
-    reasoning = row["capabilities"]["reasoning"]
-    lm_studio(server).on("GET /api/v1/models", lambda _: json_reply({"models": [row]}))
-    for options in ("", 7, None, {"low": 1}, [None, 2], [["low"]], ["off", "on", 3]):
-        reasoning["allowed_options"] = options
-        (listed,) = (await client.models(endpoint_of(server), is_refresh=True)).models
-        assert listed.efforts == (("off", "on") if options == ["off", "on", 3] else ())
-    server.on(CHAT, chat_reply())
-    told = {"product": Product.LM_STUDIO, "model": "thinker"}
-    await events_of(client, ask(server, reasoning_effort="none", keep_loaded_s=60, **told))
-    sent = server.seen(CHAT)[0].json
-    assert (sent["reasoning_effort"], sent["ttl"]) == ("none", 60)
-
-
-async def test_what_is_not_sent_is_said_once_a_run(server, client):
-    plain(server)
-    said = []
-    for effort in ("high", "high", "low"):
-        events = await answered(client, ask(server, reasoning_effort=effort, seed=3))
-        said.append(len(notes(events)))
-    assert said == [2, 0, 0]
-    assert not {"reasoning_effort", "seed"} & set(server.seen(CHAT)[0].json)
 
 
 async def test_a_refused_effort_is_left_out_and_told_once_and_another_is_tried(server, make_client):

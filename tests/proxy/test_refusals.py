@@ -218,22 +218,6 @@ def test_a_host_that_is_not_trusted_is_named_with_the_setting_that_helps():
         assert "box.lan" in error.hint
 
 
-NAME = "q3'; reboot \x1b$(reboot)"
-QUOTED = """'q3'"'"'; reboot ␛$(reboot)'"""
-
-
-def test_a_name_of_the_server_is_one_word_of_a_command_to_paste():
-    for product, status, body, step in (
-        (P.OLLAMA, 404, error_in_body("model 'x' not found"), f"ollama pull {QUOTED}"),
-        (P.LM_STUDIO, 400, error_in_body("No models loaded."), f"lmchat models load {QUOTED}"),
-    ):
-        asked = RequestFacts(product=product, model=NAME, host="box.lan")
-        error = refusal(
-            status, {"content-type": "application/json"}, json.dumps(body).encode(), asked
-        )
-        assert error.hint.endswith(step)
-
-
 def test_a_host_is_one_word_of_a_command_to_paste():
     asked = RequestFacts(product=P.OLLAMA, model="a", host="a;reboot")
     assert "OLLAMA_HOST='a;reboot' ollama serve" in refusal(403, {}, b"", asked).hint
@@ -244,33 +228,6 @@ def test_the_step_for_a_model_that_ollama_lacks_names_it():
         404, error_in_body("model 'qwen3' not found, try pulling it first"), product=P.OLLAMA
     )
     assert (error.kind, error.hint) == ("model_missing", "Download it with: ollama pull qwen3")
-
-
-def test_a_word_inside_a_stream_does_for_a_number_and_neither_is_a_status():
-    for error, kind in (
-        ({"code": 429}, "rate_limited"),
-        ({"code": "rate_limit_exceeded"}, "rate_limited"),
-        ({"type": "rate_limit_error"}, "rate_limited"),
-        ({"type": "overloaded_error"}, "busy"),
-        ({"type": "service_unavailable"}, "busy"),
-        ({"code": "unavailable_error"}, "busy"),
-        ({"code": "insufficient_quota"}, "billing"),
-        ({"code": "something"}, "server_error"),
-    ):
-        told = refusal_in_stream(
-            {"error": {"message": "no", **error}}, RequestFacts(product=P.LITELLM)
-        )
-        assert (told.kind, told.status) == (kind, None)
-
-
-def test_an_error_inside_a_stream_without_words_has_no_status():
-    for value in (
-        None,
-        {"error": {"type": "server_error"}},
-        {"choices": [{"finish_reason": "error"}]},
-    ):
-        error = refusal_in_stream(value, RequestFacts(product=P.OLLAMA))
-        assert error.message == "Streaming failed: Ollama sent an error without a message."
 
 
 def test_the_field_that_is_named_is_known_and_told_once():
@@ -321,18 +278,6 @@ def test_a_date_to_wait_for_is_counted_from_now():
 @given(st.text())
 def test_no_text_is_too_odd_for_a_time_to_wait(text):
     assert (retry_after_s({"retry-after": text, "retry-after-ms": text}, {}) or 0) >= 0
-
-
-def test_a_server_that_names_a_time_is_quoted_with_it():
-    body = json.dumps(error_in_body("slow down")).encode()
-    for status, kind in ((429, "rate_limited"), (529, "busy"), (503, "upstream")):
-        told = refusal(status, {"retry-after": "90"}, body, RequestFacts(product=ANY))
-        assert (told.kind, told.hint) == (
-            kind,
-            "Wait 1 min 30 s, as the server asks, then try again.",
-        )
-    told = refusal(402, {"retry-after": "90"}, body, RequestFacts(product=ANY))
-    assert "billing" in told.hint
 
 
 JSON = st.recursive(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack, aclosing
 
 import pytest
 
 from lmchat.domain.event import RequestQueued, RequestSent
 from lmchat.domain.product import Product
-from lmchat.slots import Slots
 from tests.support.proxy_calls import ask, endpoint_of, text_of
 from tests.support.scripted_products import CHAT, LLAMA, chat_reply, llama_cpp, lm_studio, router
 from tests.support.scripted_server import DONE, Gate, Hold, delta, finish, json_reply, sse
@@ -82,41 +80,3 @@ async def test_where_a_waiting_request_is_stopped_the_next_one_gets_the_slot(ser
     assert text_of([event async for event in third]) == "three"
     assert len(server.seen(CHAT)) == 2
     assert (client.metrics().stopped_requests, client.metrics().total_requests) == (0, 2)
-
-
-async def test_a_slot_given_to_a_request_that_is_stopped_in_the_same_moment_is_not_lost():
-    slots = Slots()
-    order = []
-
-    async def use(name):
-        async with slots.one_slot(lambda: 1):
-            order.append(name)
-
-    async with slots.one_slot(lambda: 1):
-        second, third = asyncio.create_task(use("second")), asyncio.create_task(use("third"))
-        await asyncio.sleep(0)
-    second.cancel()  # it has the slot now, and has not run since
-    await third
-    assert order == ["third"]
-    assert not slots.is_in_use
-
-
-async def test_a_request_that_needs_all_slots_is_not_overtaken():
-    slots, order = Slots(), []
-    end = asyncio.Event()
-
-    async def use(name, count):
-        async with slots.one_slot(lambda: count):
-            order.append(name)
-            await end.wait()
-
-    async with slots.one_slot(lambda: 2):
-        tasks = []
-        for name, count in (("a", 2), ("all", 1), ("b", 2)):
-            tasks.append(asyncio.create_task(use(name, count)))
-            await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert order == ["a"], "the other slot is free, but not for b"
-    end.set()
-    await asyncio.gather(*tasks)
-    assert order == ["a", "all", "b"]

@@ -7,7 +7,6 @@ from lmchat.domain.product import Product
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import LoadState, Verdict
 from lmchat.domain.target_choice import choose_model
-from lmchat.proxy import client as client_module
 from tests.support.proxy_calls import answered, ask, endpoint_of
 from tests.support.scripted_products import LLAMA, llama_cpp
 from tests.support.scripted_server import json_reply
@@ -44,16 +43,6 @@ async def test_a_look_finds_a_model_asleep_without_waking_it_and_its_answer_says
     assert first[:2] == [RequestSent(), WAKING]
     second = await answered(client, request_to(server))
     assert not [event for event in second if isinstance(event, ModelLoading)]
-
-
-async def test_a_model_that_fell_asleep_unseen_is_noticed_with_the_next_prompt(
-    server, client, monkeypatch
-):
-    monkeypatch.setattr(client_module, "SLEEP_CHECK_S", -1.0)
-    doze(llama_cpp(server), is_sleeping=False)
-    await client.check(endpoint_of(server))
-    doze(server, is_sleeping=True)
-    assert (await answered(client, request_to(server)))[:2] == [RequestSent(), WAKING]
 
 
 async def test_a_decision_model_is_known_as_one_and_never_chosen_to_chat(server, client):

@@ -14,15 +14,12 @@ from lmchat.domain.event import (
     TextDelta,
     ToolCallDelta,
 )
-from lmchat.domain.message import Role, text_message
 from lmchat.domain.turn import Turn
 from tests.support.proxy_calls import answered, ask, events_of
 from tests.support.scripted_products import CHAT
-from tests.support.scripted_server import DONE, Cut, delta, finish, json_reply, sse, usage
+from tests.support.scripted_server import DONE, delta, finish, json_reply, sse, usage
 
 ROLE = delta("", role="assistant")
-LATE = sse(ROLE, delta("Let me see: 2+2"), delta("</thi"), delta("nk>\n\nFour"), finish(), DONE)
-PLAIN = sse(ROLE, delta("Just"), delta(" four."), finish(), DONE)
 PARTS = (TextDelta, ReasoningDelta, RefusalDelta, Rethought, ToolCallDelta)
 
 
@@ -45,35 +42,6 @@ async def told(client, request):
 THOUGHT, FOUR = ReasoningDelta(text="Let me see: 2+2"), TextDelta(text="Four")
 
 
-async def test_a_thought_that_is_told_late_is_expected_in_the_next_answer_of_that_model(
-    server, client
-):
-    server.on(CHAT, LATE)
-    late = [TextDelta(text="Let me see: 2+2"), Rethought(), FOUR]
-    assert await told(client, ask(server)) == late
-    assert await told(client, ask(server)) == [THOUGHT, FOUR]
-    assert await told(client, ask(server, model="other")) == late
-    server.on(CHAT, PLAIN)
-    just = "Just four."
-    begun = text_message(Role.USER, "x"), text_message(Role.ASSISTANT, "Fo")
-    assert await told(client, replace(ask(server), messages=begun)) == [TextDelta(text=just)], (
-        "a template opens no thought in the middle of an answer"
-    )
-    server.on(CHAT, sse(ROLE, delta("Let me"), Cut()))
-    events, error = await events_of(client, ask(server))
-    assert error.kind == "interrupted"
-    back = Rethought(is_thought=False)
-    assert [one for one in events if isinstance(one, PARTS)] == [
-        ReasoningDelta(text="Let me"),
-        back,
-    ]
-    server.on(CHAT, LATE)
-    await told(client, ask(server))
-    server.on(CHAT, PLAIN)
-    assert await told(client, ask(server)) == [ReasoningDelta(text=just), back]
-    assert await told(client, ask(server)) == [TextDelta(text=just)]
-
-
 async def test_where_tags_are_switched_off_all_is_text(server, make_client):
     client = make_client(chat=ChatSettings(think_tags=False))
     for text in ("a</think>\n\nb", "<think>a</think>b"):
@@ -81,20 +49,6 @@ async def test_where_tags_are_switched_off_all_is_text(server, make_client):
         assert await told(client, ask(server)) == [TextDelta(text=text)]
     server.on(CHAT, sse(delta(reasoning_content="hm"), delta("b"), finish(), DONE))
     assert await told(client, ask(server)) == [ReasoningDelta(text="hm"), TextDelta(text="b")]
-
-
-async def test_where_thought_comes_in_fields_a_closing_tag_alone_is_text(server, client):
-    server.on(CHAT, LATE)
-    await told(client, ask(server))
-    for thought in (
-        delta(reasoning_content="hm"),
-        delta(reasoning_details=[{"text": "hm"}]),
-        delta([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]),
-    ):
-        end = delta("The end is\n</think>"), delta("\n\nso.")
-        server.on(CHAT, sse(ROLE, thought, *end, finish(), DONE))
-        told_text = TextDelta(text="The end is\n</think>\n\nso.")
-        assert await told(client, ask(server)) == [ReasoningDelta(text="hm"), told_text]
 
 
 async def test_a_whole_reply_that_is_no_stream_is_told_apart_too(server, client):

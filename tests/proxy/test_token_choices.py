@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from lmchat.domain.event import StreamEvent, TokensChosen
-from lmchat.domain.token_choice import HALF_CHARACTER, TokenChoice
+from lmchat.domain.token_choice import TokenChoice
 from lmchat.errors import ServerRejected
 from lmchat.proxy.chunks import ChunkReader
 from lmchat.proxy.think import ThinkSplitter
@@ -59,14 +59,6 @@ def test_the_tokens_of_a_thought_are_those_of_a_thought():
 def test_several_tokens_in_one_chunk_share_its_text():
     choices = choices_of(chunk(" two words", token(" two"), token(" words")))
     assert texts(choices) == [" two", " words"]
-
-
-def test_text_whose_tokens_are_not_reported_belongs_to_the_next_token():
-    party = token("", bytes=[142, 137])  # the second half of the character
-    choices = choices_of(chunk("a", token("a")), chunk("x"), chunk("🎉", party), chunk("b"))
-    assert texts(choices) == ["a", "x🎉"]
-    assert set(choices[1].token) == {HALF_CHARACTER}
-    assert choices[1].text_before == "x🎉"
 
 
 def test_what_is_no_token_with_a_number_is_left_out():

@@ -9,14 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import LimitSettings
-from lmchat.domain.event import RequestQueued, RequestSent, TextDelta
+from lmchat.domain.event import TextDelta
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint, Verdict
-from lmchat.errors import EndpointNotAllowed, LMChatError, ServerRejected, ServerUnavailable
+from lmchat.domain.server import Verdict
 from lmchat.proxy import client as counting_module
 from lmchat.proxy.servers import SERVERS
-from tests.support.proxy_calls import answered, ask, endpoint_of
+from tests.support.proxy_calls import ask, endpoint_of
 from tests.support.scripted_backend import read
 from tests.support.scripted_products import (
     CHAT,
@@ -30,21 +29,15 @@ from tests.support.scripted_products import (
 from tests.support.scripted_server import (
     DONE,
     Gate,
-    Hold,
     delta,
-    error_reply,
     finish,
-    free_port,
     json_reply,
-    raw_reply,
     sse,
-    text_reply,
     usage,
 )
 
 COUNT = "POST /v1/chat/completions/input_tokens"
 COUNTED = json_reply({"input_tokens": 37, "object": "response.input_tokens"}, headers=LLAMA)
-ELSEWHERE = Endpoint.parse("http://models.example:8000")
 
 
 @pytest.fixture(autouse=True)
@@ -79,17 +72,6 @@ async def test_llama_cpp_counts_with_what_shapes_the_prompt_and_nothing_else(ser
     assert (client.metrics().total_requests, client.metrics().refused_requests) == (0, 0)
 
 
-async def test_who_cannot_count_is_not_asked_again_and_nothing_is_said(server, make_client):
-    for status in (404, 405, 501):
-        client = make_client()
-        llama_cpp(server).unknown = error_reply(status, "Not here", headers=LLAMA)
-        await ready(client, server)
-        before = len(server.requests)
-        for _ in range(2):
-            assert await client.count_tokens(request_to(server)) is None
-            assert len(server.requests) == before + 1
-
-
 async def test_who_is_not_known_to_count_is_asked_nothing_and_vllm_counts_messages(server, client):
     plain(server)
     for product in (one.product for one in SERVERS if not one.count_path):
@@ -100,28 +82,6 @@ async def test_who_is_not_known_to_count_is_asked_nothing_and_vllm_counts_messag
     request = request_to(server, product=Product.VLLM, model="Qwen/Qwen3-8B")
     assert await client.count_tokens(request) == 12
     assert set(server.seen("POST /tokenize")[0].json) == {"model", "messages"}
-
-
-async def test_a_count_that_is_none_is_none_and_a_refusal_is_an_error_of_the_layer(server, client):
-    await ready(client, llama_cpp(server))
-    for count in (-3, "37", True, 10**40, None):
-        server.on(COUNT, json_reply({"input_tokens": count}, headers=LLAMA))
-        assert await client.count_tokens(request_to(server)) is None
-    for reply in (
-        error_reply(400, "Cannot have 2 assistant messages \x1b[2J", headers=LLAMA),
-        text_reply("<html>", status=200),
-        json_reply({"error": "no"}, headers=LLAMA),
-    ):
-        server.on(COUNT, reply)
-        with pytest.raises(ServerRejected) as refused:
-            await client.count_tokens(request_to(server))
-        assert "\x1b" not in refused.value.message
-    with free_port() as port:
-        away = request_to(Endpoint.parse(f"127.0.0.1:{port}"), product=Product.VLLM)
-        with pytest.raises(ServerUnavailable):
-            await client.count_tokens(away)
-    with pytest.raises(EndpointNotAllowed):
-        await client.count_tokens(request_to(ELSEWHERE, product=Product.VLLM))
 
 
 async def test_a_model_that_is_not_in_memory_is_not_loaded_to_count(server, client):
@@ -143,21 +103,6 @@ async def test_while_an_answer_streams_nothing_is_counted(server, client):
                 gate.open()
     assert server.seen(COUNT) == []
     assert await client.count_tokens(request_to(server)) == 37
-
-
-async def test_an_answer_does_not_wait_for_a_count_and_a_long_one_is_given_up(
-    server, client, monkeypatch
-):
-    llama_cpp(server).on(COUNT, raw_reply(Hold()))
-    await ready(client, server)
-    count = asyncio.create_task(client.count_tokens(request_to(server)))
-    await asyncio.to_thread(server.wait_for, COUNT)
-    events = await answered(client, request_to(server))
-    assert isinstance(events[0], RequestSent)
-    assert RequestQueued() not in events
-    count.cancel()
-    monkeypatch.setattr(counting_module, "COUNT_S", 0.05)
-    assert await client.count_tokens(request_to(server)) is None
 
 
 PROGRESS = {**delta(), "prompt_progress": {"total": 900, "cache": 100, "processed": 500}}
@@ -182,16 +127,3 @@ async def test_a_prompt_is_read_ahead_and_nothing_is_counted(server, client):
             break
     assert await asyncio.to_thread(server.seen(CHAT)[1].client_left.wait, 10), "a stop closes it"
     gate.open()
-
-
-async def test_reading_ahead_wakes_no_model_and_asks_no_other_machine(server, make_client):
-    for endpoint, state, kind in (
-        (server, "unloaded", "model_not_loaded"),
-        (server, "sleeping", "model_not_loaded"),
-        (ELSEWHERE, "", "not_allowed"),
-    ):
-        server.on("GET /v1/models", llama_models(state))
-        with pytest.raises(LMChatError) as raised:
-            await read(make_client().read_ahead(request_to(endpoint, model="tiny")))
-        assert raised.value.kind == kind
-    assert not server.seen(CHAT)

@@ -7,50 +7,17 @@ from lmchat.domain.product import Product
 from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.proxy import timeouts as loading_module
 from tests.support import scripted_products as products
-from tests.support.proxy_calls import PortMap, ask, endpoint_of, events_of, replay, text_of
-from tests.support.scripted_products import CHAT, LLAMA, chat_reply, guarded, model_list
+from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
+from tests.support.scripted_products import LLAMA, chat_reply, guarded, model_list
 from tests.support.scripted_server import (
-    DONE,
     Cut,
     body_reply,
-    finish,
     json_reply,
     raw_reply,
-    sse,
     text_reply,
 )
 
 KEY = "sk-1"
-
-
-async def test_a_wrapper_that_passes_on_the_name_of_its_engine_stays_itself(server, make_client):
-    """Jan sends llama.cpp's name along with replies to chats, and its own with none."""
-    products.jan(server).on(CHAT, sse("Hello", finish(), DONE, headers=LLAMA))
-    ports = PortMap({("127.0.0.1", 1337): server})
-    client = make_client(transport=ports)
-    endpoint = Endpoint.parse("http://127.0.0.1:1337")
-    await client.detect()
-    await events_of(client, ask(endpoint, product=Product.JAN, model="jan-nano"))
-    assert (await client.check(endpoint)).product is Product.JAN
-    assert (await client.models(endpoint, is_refresh=True)).models[0].product is Product.JAN
-    assert not {"/props", "/health", "/slots"} & set(ports.paths(1337)), (
-        "the engine is not asked behind it"
-    )
-
-
-async def test_each_state_that_a_router_tells_is_understood(server, make_client):
-    for told, state, verdict in (
-        ("loaded", LoadState.LOADED, Verdict.READY),
-        ("sleeping", LoadState.ASLEEP, Verdict.READY),
-        ("loading", LoadState.LOADING, Verdict.LOADING),
-        ("downloading", LoadState.LOADING, Verdict.LOADING),
-        ("unloaded", LoadState.NOT_LOADED, Verdict.NO_MODEL),
-        (7, LoadState.UNKNOWN, Verdict.READY),
-    ):
-        candidate = await make_client().check(endpoint_of(products.router(server, m=told)))
-        assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, verdict)
-        assert [model.state for model in candidate.models] == [state]
-        assert candidate.next_step or verdict is Verdict.READY
 
 
 async def test_behind_a_prefix_everything_is_asked_behind_it_and_with_the_key(
@@ -98,20 +65,6 @@ async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(serv
     products.llama_cpp(server).on("GET /props", raw_reply(Cut()))
     candidate = await client.check(endpoint_of(server))
     assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, Verdict.READY)
-
-
-ODD_NAMES = ["tiny\x07 model", "a\nb", "\x1b[31mred", "x" * 2000, " "]
-
-
-async def test_a_model_can_be_asked_by_whatever_name_the_server_lists(server, make_client):
-    for name in ODD_NAMES:
-        server.requests.clear()
-        client = make_client()
-        server.on("GET /v1/models", model_list(name)).on(CHAT, chat_reply("Hello"))
-        found = await client.check(endpoint_of(server))
-        events, error = await events_of(client, ask(server, model=found.models[0].model_id))
-        assert (text_of(events), error) == ("Hello", None)
-        assert server.seen(CHAT)[0].json["model"] == name
 
 
 PAGE = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"

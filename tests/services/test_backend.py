@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
 
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.event import ModelLoading, RequestQueued, StreamFinished, TextDelta
+from lmchat.domain.event import ModelLoading, StreamFinished, TextDelta
 from lmchat.domain.message import Role, text_message
 from lmchat.domain.product import Product
 from lmchat.domain.request import ChatRequest, LoadOptions
@@ -98,32 +97,6 @@ async def test_models_are_loaded_with_their_window_and_unloaded_at_the_same_addr
     seen = await backend.check(ADDRESS)
     assert (seen.verdict, seen.next_step) == (Verdict.NO_MODEL, "Choose a model file")
     assert engine.endpoint == ADDRESS
-
-
-async def test_with_two_slots_two_answers_run_and_the_next_model_waits_for_both(
-    backend, engine, inner
-):
-    await engine.start(BIG)
-    two_slots = replace(ANSWERS, models=(replace(TOLD, slots=2),))
-    inner.candidates = [two_slots]
-    await backend.check(ADDRESS)
-    gates = [asyncio.Event(), asyncio.Event()]
-    inner.scripts = [[TextDelta(text="one"), gate, StreamFinished(reason="stop")] for gate in gates]
-    async with (
-        aclosing(backend.stream(request())) as first,
-        aclosing(backend.stream(request())) as second,
-        aclosing(backend.stream(request("small"))) as other_model,
-    ):
-        assert await anext(first) == TextDelta(text="one")
-        assert await anext(second) == TextDelta(text="one")
-        assert await anext(other_model) == RequestQueued()
-        loading = asyncio.ensure_future(anext(other_model))
-        for gate, stream in zip(gates, (first, second), strict=True):
-            await asyncio.sleep(0)
-            assert engine.started == ["big"]
-            gate.set()
-            assert [event async for event in stream] == [StreamFinished(reason="stop")]
-        assert await loading == ModelLoading()
 
 
 async def test_a_crash_during_an_answer_is_told_and_the_next_try_starts_it_again(

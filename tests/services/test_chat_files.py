@@ -15,7 +15,7 @@ from lmchat.formats.reading import Reader
 from lmchat.services.chat_files import ChatFiles
 from tests.support.chats import START, chat, chat_with_tools
 from tests.support.foreign_chats import FILES, foreign_file
-from tests.support.programs import children_of, is_running, until
+from tests.support.programs import children_of, until
 
 CHILD_ENDED = "The process that works on the file ended."
 
@@ -67,13 +67,3 @@ async def test_a_child_that_ends_costs_its_file_and_the_next_file_has_another(
     with pytest.raises(FileRefused, match=CHILD_ENDED):
         await reading
     assert len(await read(files, to_json(chat()).encode())) == 1
-
-
-async def test_leaving_a_file_ends_the_child(tmp_path, files, new_children):
-    reading = asyncio.create_task(read(files, endless(tmp_path)))
-    await until(new_children, "the child")
-    (child,) = new_children()
-    reading.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await reading
-    assert not is_running(child)

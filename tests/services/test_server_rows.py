@@ -93,20 +93,6 @@ def test_nothing_is_started_where_it_answers_or_is_far_or_in_the_way_or_of_this_
             assert (place.next_step, place.action) == (OWN_STEP, RowAction.NOTHING)
 
 
-def test_what_can_be_helped_comes_first_and_the_order_of_the_look_decides_among_equals():
-    here = MachineState(installed=(OLLAMA, JAN))
-    look = [
-        candidate(Verdict.REFUSED, product=Product.VLLM),
-        candidate(Verdict.REFUSED, product=Product.JAN),
-        candidate(Verdict.SERVER_OFF, product=Product.LM_STUDIO),
-        candidate(Verdict.REFUSED, product=Product.SGLANG),
-        candidate(Verdict.REFUSED, product=Product.OLLAMA),
-    ]
-    assert [place.candidate.product for place in server_rows(look, here)] == [
-        *(Product.LM_STUDIO, Product.JAN, Product.OLLAMA, Product.VLLM, Product.SGLANG)
-    ]
-
-
 BOX = Endpoint.parse("http://gpu-box:1337")
 
 

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import stat
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from hashlib import sha256
 
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.message import FilePart, TextPart
+from lmchat.domain.message import FilePart
 from lmchat.errors import StoreUnavailable
 from tests.support.chats import header, prompt, store_at
 
@@ -84,12 +83,3 @@ async def test_only_files_of_lmchat_are_removed_from_its_folder_when_no_message_
         os.utime(folder / name, (0, 0))
     await store.daily_check()
     assert {path.name for path in folder.iterdir()} == {DIGEST, "thesis.pdf"}
-
-
-async def test_a_damaged_part_costs_that_part(store, tmp_path):
-    session, asked = await ask_with_file(store)
-    with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db")) as file:
-        file.execute("update parts set text = 'broken' where kind = 'file'")
-        file.commit()
-    (message,) = (await store.open_session(session.session_id)).messages
-    assert message.parts == (TextPart(text=asked.text),)

@@ -1,21 +1,15 @@
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import aclosing, closing
 from datetime import timedelta
 
 import pytest
 
-from lmchat.errors import StoreUnavailable
-from lmchat.storage import backups
-from lmchat.storage.backups import remove_leftovers
 from lmchat.storage.connection import is_damaged
 from lmchat.storage.database_copies import copy_database
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import (
-    Clock,
-    begin_session,
     faults_in,
     fill,
     header,
@@ -70,80 +64,6 @@ async def test_damage_that_nothing_has_met_yet_is_mended_and_told(tmp_path, cloc
     assert await store.daily_check() == ""  # one file was set aside, not two
     assert len(list(path.parent.glob("sessions.db.damaged-*[0-9]"))) == 1
     await store.aclose()
-
-
-async def test_an_answer_that_was_written_again_after_the_copy_has_its_new_text_once(
-    tmp_path, clock
-):
-    async with aclosing(store_at(tmp_path, clock)) as store:
-        session, asked = await begin_session(store, "hello")
-        said = await reply(store, session, "old text", asked)
-        await fill(store, 200)
-        await store.daily_check()
-        await store.finish(session.session_id, said)
-        path = tmp_path / "lmchat" / "sessions.db"
-    spoil(path, "messages")
-    clock.moment += timedelta(days=1)
-    store = SqliteStore(path, clock=clock)
-    await store.daily_check()
-    assert [
-        message.text for message in (await store.open_session(session.session_id)).messages
-    ] == [
-        "hello",
-        "old text",
-    ]
-    await store.aclose()
-
-
-async def test_a_disk_without_room_for_the_copy_is_no_error(tmp_path, store, monkeypatch):
-    def full(_path, _copy):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(backups, "copy_database", full)
-    await say(store, header(), "hello")
-    assert await store.daily_check() == ""
-    assert copies(tmp_path) == []
-
-
-async def test_a_file_too_large_to_read_beside_is_left_to_the_doctor(tmp_path, store, monkeypatch):
-    monkeypatch.setattr(backups, "_LARGEST_BYTES", 100)
-    await say(store, header(), "hello")
-    assert await store.daily_check() == ""
-    assert copies(tmp_path) == []
-
-
-async def test_a_look_where_nothing_can_be_opened_is_an_error_as_all_else(tmp_path):
-    (tmp_path / "lmchat").write_text("in the way")
-    async with aclosing(store_at(tmp_path, Clock())) as store:
-        with pytest.raises(StoreUnavailable):
-            await store.daily_check()
-
-
-def test_an_incomplete_copy_that_a_kill_left_long_ago_is_removed(tmp_path):
-    old = tmp_path / ".sessions.db.backup-2026-11-20.0a1b"
-    fresh = old.with_name(f"{old.name}-journal")
-    for file in (old, fresh):
-        file.write_text("what was deleted since")
-    long_ago_s = 1_000_000_000
-    os.utime(old, (long_ago_s, long_ago_s))
-    remove_leftovers(tmp_path / "sessions.db", days=30)
-    assert not old.exists()
-    assert fresh.exists()  # another process may be making it
-
-
-async def test_a_copy_that_the_user_has_made_stays_when_days_pass_and_at_a_purge(
-    tmp_path, store, clock
-):
-    session = header()
-    await say(store, session, "hello")
-    own_copies = [f"sessions.db.backup-{end}" for end in ("1", "2026-11-20.bak", "before-update")]
-    for name in own_copies:
-        (tmp_path / "lmchat" / name).write_bytes(b"precious")
-    for _ in range(5):
-        await store.daily_check()
-        clock.moment += timedelta(days=1)
-    await store.purge(session.session_id)
-    assert copies(tmp_path) == own_copies
 
 
 @pytest.mark.parametrize(("size", "room"), [(300_000, 1 << 17), (100, 1 << 14)])

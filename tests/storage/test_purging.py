@@ -6,7 +6,6 @@ that is left in any byte is found.
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from contextlib import aclosing, closing
 from datetime import timedelta
@@ -16,7 +15,6 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, FilePart, ReasoningPart
-from lmchat.domain.session import MessagePath, Session, title_of
 from lmchat.errors import SessionNotFound
 from lmchat.storage import connection
 from tests.support.chats import (
@@ -29,7 +27,6 @@ from tests.support.chats import (
     say,
     store_at,
 )
-from tests.support.programs import until
 from tests.support.rare_letters import left, secret
 
 
@@ -119,45 +116,6 @@ async def test_a_purge_beside_another_window_that_reads_is_done(tmp_path, monkey
         assert left(tmp_path) == []
 
 
-async def test_a_purge_removes_no_file_that_an_imported_message_names_as_its_digest(
-    tmp_path, store
-):
-    thesis = tmp_path / "thesis.txt"
-    thesis.write_text("precious")
-    await store.save_file(b"another file, so that there is a folder for them")
-    for digest in (str(thesis), "../thesis.txt", "a\0b", ""):
-        file = replace(attached(b"precious", "thesis.txt"), digest=digest)
-        asked = prompt("Look at this")
-        named = replace(asked, parts=(file, *asked.parts))
-        imported = Session(header=header(), messages=MessagePath((named,)))
-        await store.import_session(imported)
-        await store.purge(imported.header.session_id)
-        assert await store.list_sessions() == ()
-        assert thesis.read_text() == "precious"
-
-
-async def test_several_sessions_are_purged_at_once_beside_another_window(tmp_path, store):
-    sessions = [(await write_secrets(store, 100 * number))[0] for number in range(1, 4)]
-    await write_others(store)
-    half = tmp_path / "lmchat" / ".sessions.db.backup-2026-11-20.0a1b2c3d"
-    half.write_text(secret(1))  # left behind by a kill
-    async with aclosing(store_at(tmp_path)) as other:
-        await other.list_sessions()
-        await store.purge(*(session.session_id for session in sessions))
-        assert left(tmp_path) == []
-        assert len(await other.list_sessions()) == 4
-
-
-async def test_a_purge_takes_the_answer_file_whose_row_was_never_written(tmp_path, store):
-    session = header("Plan")
-    asked = await say(store, session, secret(1))
-    running = replace(answer(parent=asked, state=AnswerState.STREAMING), parts=())
-    await store.begin_answer(session.session_id, running, has_prompt=False)
-    await store.add_pieces(running.message_id, [("text", secret(2))])
-    await store.purge(session.session_id)
-    assert left(tmp_path) == []
-
-
 async def test_a_file_that_another_session_or_draft_names_stays(tmp_path, store):
     data = b"shared by three"
     file = attached(data, "shared.txt")
@@ -224,67 +182,3 @@ async def test_a_deleted_message_expires_after_30_days_with_its_branch(tmp_path,
     with pytest.raises(SessionNotFound):
         await store.restore_message(session.session_id, more.message_id)
     await store.aclose()
-
-
-async def test_a_branch_expires_though_another_window_goes_on_beside_it(tmp_path, store, clock):
-    session, asked = await begin_session(store, "Which vegetables?")
-    more = await say(store, session, "And herbs?", asked)
-    shown = await reply(store, session, "Parsley.", more)
-    beside = await reply(store, session, secret(1), more)
-    await say(store, session, secret(2), beside)
-    await store.delete_message(session.session_id, more.message_id)
-    await say(store, session, "And fruits?", shown)
-    assert [message.text for message in await store.tree(session.session_id)][-1] == "And fruits?"
-    for days, is_left in ((29, True), (2, False)):
-        store = await pass_days(tmp_path, store, clock, days)
-        assert bool(left(tmp_path)) == is_left
-        hidden = await store.last_deleted_message(session.session_id)
-        assert hidden == (more.message_id if is_left else None)
-    await store.aclose()
-
-
-async def test_the_title_that_a_deleted_prompt_gave_goes_with_it(tmp_path, store, clock):
-    session, asked = await begin_session(store, secret(1, 3))
-    await reply(store, session, secret(2), asked)
-    kept = await say(store, session, "Which herbs?")
-    await store.delete_message(session.session_id, asked.message_id)
-    other, gone = await begin_session(store, secret(3, 3))
-    await store.delete_message(other.session_id, gone.message_id)
-    images = (attached(b"1", "diagnosis.png"), attached(b"2", "blood.png"))
-    files, named = replace(prompt(""), parts=images), header("My title")
-    pictures = header(title_of(files))
-    await store.append(pictures, files)
-    await store.delete_message(pictures.session_id, files.message_id)
-    await store.append(named, replace(prompt(""), parts=images))
-    changed = await store.update_session(named.session_id, {"title": ""})
-    assert changed.title == pictures.title == "diagnosis.png, blood.png"
-    async with aclosing(await pass_days(tmp_path, store, clock, 31)) as again:
-        assert left(tmp_path) == []
-        titles = {header.session_id: header.title for header in await again.list_sessions()}
-        assert titles == {
-            session.session_id: "Which herbs?",
-            other.session_id: "Untitled",
-            pictures.session_id: "Untitled",
-            named.session_id: changed.title,
-        }
-        assert (await again.open_session(session.session_id)).messages == (kept,)
-
-
-async def test_a_copy_is_removed_a_week_after_it_was_made(tmp_path, store, clock):
-    await begin_session(store, "hello")
-    await store.daily_check()
-    for days, count in ((2, 2), (8, 1)):
-        store = await pass_days(tmp_path, store, clock, days)
-        await store.daily_check()
-        assert len(list((tmp_path / "lmchat").glob("sessions.db.backup-*"))) == count
-    await store.aclose()
-
-
-async def test_a_purge_whose_caller_is_cancelled_is_done_to_its_end(tmp_path, store):
-    session, _ = await write_secrets(store, 1)
-    purging = asyncio.ensure_future(store.purge(session.session_id))
-    await asyncio.sleep(0)
-    purging.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await purging
-    await until(lambda: left(tmp_path) == [], "nothing is left")

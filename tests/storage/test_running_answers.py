@@ -2,24 +2,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import sqlite3
 import stat
 from contextlib import aclosing, closing
-from datetime import timedelta
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, TextDelta, ToolCallDelta
+from lmchat.domain.event import ToolCallDelta
 from lmchat.domain.message import AnswerState, ReasoningPart, Role, TextPart, ToolCallPart
 from lmchat.domain.turn import RESET, GrowingAnswer, parts_of
 from lmchat.errors import StoreUnavailable
 from lmchat.storage.running_answer import AnswerFile, FileHead, answer_path, read_answer
-from tests.support.chats import START, answer, begin_session, header, say, store_at, tool_message
+from tests.support.chats import START, answer, begin_session, store_at
 from tests.support.faults import no_room
 
 BEGUN = FileHead(
@@ -167,31 +164,6 @@ async def test_an_answer_that_the_sessions_do_not_know_is_taken_in_at_the_next_s
     assert left(tmp_path) == []
 
 
-async def test_without_room_to_save_a_killed_answer_its_session_is_opened_all_the_same(
-    tmp_path, store, running
-):
-    session, _, said = running
-    await store.add_pieces(said.message_id, [("text", "so far")])
-    as_killed(tmp_path, said)
-    with no_room():
-        assert (await store.open_session(session.session_id)).messages[-1].text == "so far"
-    kept = (await store.open_session(session.session_id)).messages[-1]
-    assert (kept.state, kept.text) == (AnswerState.INTERRUPTED, "so far")
-
-
-async def test_an_answer_outlives_the_sessions_that_were_removed_while_it_came(
-    tmp_path, store, running
-):
-    session, asked, said = running
-    await store.add_pieces(said.message_id, [("text", "so ")])
-    shutil.rmtree(tmp_path / "lmchat")
-    await store.add_pieces(said.message_id, [("text", "far")])
-    await store.finish(
-        session.session_id, replace(answer("so far", parent=asked), message_id=said.message_id)
-    )
-    assert await text_on_disk(tmp_path, session) == "so far"
-
-
 async def test_an_answer_that_ended_just_before_the_process_was_killed_stays_as_it_ended(
     tmp_path, store, running
 ):
@@ -218,48 +190,6 @@ CALLS = (
     ToolCallPart(call_id="call_1", name="weather", arguments='{"city": "Łódź \ud800"'),
     ToolCallPart(call_id="call_2", name="clock", arguments="{}"),
 )
-
-_WORDS = st.text(min_size=1, max_size=6)
-_EVENTS = st.lists(
-    st.one_of(
-        st.builds(TextDelta, text=_WORDS),
-        st.builds(ReasoningDelta, text=_WORDS),
-        st.builds(RefusalDelta, text=_WORDS),
-        st.builds(Rethought, is_thought=st.booleans()),
-        st.builds(
-            ToolCallDelta,
-            index=st.integers(0, 12),
-            call_id=st.text(max_size=4),
-            name=st.text(max_size=4),
-            arguments=_WORDS,
-        ),
-    ),
-    max_size=12,
-)
-
-
-def in_order(parts):
-    """Return all words of each kind, and the calls: the file has words in their order of arrival."""
-    calls = [part for part in parts if isinstance(part, ToolCallPart)]
-    texts = {}
-    for part in parts:
-        if not isinstance(part, ToolCallPart):
-            texts[type(part)] = texts.get(type(part), "") + part.text
-    return texts, calls
-
-
-@given(_EVENTS, st.data())
-def test_what_is_kept_of_an_answer_is_what_came_of_it(tmp_path_factory, events, data):
-    path = tmp_path_factory.mktemp("calls") / "file"
-    growing, file = GrowingAnswer(), AnswerFile(path, BEGUN)
-    ends = sorted({*data.draw(st.lists(st.integers(0, len(events)))), 0, len(events)})
-    for start, end in pairwise(ends):
-        file.add([piece for event in events[start:end] for piece in growing.add(event)])
-    file.add(())
-    file.close()
-    kept = parts_of(read_answer(path)[1])
-    assert in_order(kept) == in_order(growing.parts)
-    assert in_order(parts_of(growing.pieces)) == in_order(growing.parts)
 
 
 def test_a_word_that_names_no_piece_of_a_call_is_told_as_that():
@@ -291,105 +221,6 @@ async def test_calls_of_a_killed_process_are_there_and_the_answer_is_interrupted
     assert left(tmp_path) == []
 
 
-@pytest.mark.parametrize("lost", ["nothing", "rows", "files"])
-async def test_tool_calls_are_recovered_in_their_order_from_rows_or_files_alone(
-    tmp_path, store, lost
-):
-    session, asked = await begin_session(store, "Read my notes.")
-    said = replace(answer("I read them.", parent=asked), state=AnswerState.STREAMING)
-    first = replace(
-        tool_message(None, parent=said, state=AnswerState.STREAMING),
-        created_at=START + timedelta(seconds=1),
-    )
-    second = replace(
-        tool_message(None, parent=first, arguments="{broken", state=AnswerState.STREAMING),
-        created_at=START + timedelta(seconds=2),
-    )
-    for message in (said, first, second):
-        await store.begin_answer(session.session_id, message, has_prompt=lost != "rows")
-        await store.add_pieces(
-            said.message_id, [("text", "I read them.")] if message is said else []
-        )
-        as_killed(tmp_path, message)
-    for name in left(tmp_path) if lost == "files" else ():
-        (tmp_path / "lmchat" / name).unlink()
-    async with aclosing(store_at(tmp_path)) as other:
-        kept = (await other.open_session(session.session_id)).messages[1:]
-    wanted = [
-        (message.message_id, message.role, message.parent_id, message.parts)
-        for message in (first, second)
-    ]
-    assert [
-        (message.message_id, message.role, message.parent_id, message.parts) for message in kept[1:]
-    ] == wanted
-    assert {message.state for message in kept[1:]} == {AnswerState.INTERRUPTED}
-    assert {message.failure.message for message in kept[1:]} == {
-        "lmchat ended before this tool call had a result."
-    }
-    assert {message.failure.hint for message in kept[1:]} == {"Press r to run it again."}
-    assert left(tmp_path) == []
-
-
-REST = (
-    b'"message_id": "m", "parent_id": null, "created_at": "2026-01-01T00:00:00+14:00", "model": "m", '
-    b'"endpoint": "e", "role": "assistant"}\n[["text", "hi"]]\n'
-)
-
-
-async def test_a_damaged_file_of_an_answer_keeps_no_session_from_being_opened(tmp_path, store):
-    for content in (
-        *(b"", b"\n", b"{", b"[]\n", b"\xff\xff\xff", b"\0" * 5000),
-        b'{"session_id": "\\ud800", ' + REST,
-        b'{"session_id": "s", ' + REST.replace(b"2026", b"0001"),
-    ):
-        session, _ = await begin_session(store, "hello")
-        answer_path(store_path(tmp_path), "abc").write_bytes(content)
-        assert await last_on_disk(tmp_path, session) == (AnswerState.COMPLETE, "hello")
-
-
-async def test_what_stands_in_the_place_of_an_answer_file_is_neither_written_nor_waited_for(
-    tmp_path, store
-):
-    elsewhere = tmp_path / "precious"
-    elsewhere.write_text("precious")
-    elsewhere.chmod(0o644)
-    for plant in (
-        os.mkfifo,
-        lambda path: path.symlink_to(elsewhere),
-        lambda path: path.symlink_to(tmp_path / "nothing"),
-        lambda path: os.link(elsewhere, path),  # open to all
-    ):
-        session = header()
-        said = answer(parent=await say(store, session, "hello"), state=AnswerState.STREAMING)
-        path = path_of(tmp_path, said)
-        plant(path)
-        await store.begin_answer(session.session_id, said)
-        await store.add_pieces(said.message_id, [("text", "hi")])
-        assert stat.S_IMODE(path.lstat().st_mode) == 0o600
-        assert path.is_file()
-        assert not path.is_symlink()
-        assert read_answer(path)[1] == [("text", "hi")]
-        assert elsewhere.read_text() == "precious"
-        assert not (tmp_path / "nothing").exists()
-
-
-async def test_an_answer_whose_file_cannot_be_read_gets_its_text_once_it_can(
-    tmp_path, store, running
-):
-    session, _, said = running
-    await store.add_pieces(said.message_id, [("text", "precious")])
-    path = path_of(tmp_path, said)
-    content = path.read_bytes()
-    path.unlink()
-    path.symlink_to(path.name)  # even root cannot read that
-    for _ in range(2):
-        assert await last_on_disk(tmp_path, session) == (AnswerState.STREAMING, "")
-    path.unlink()
-    path.write_bytes(content)
-    assert await last_on_disk(tmp_path, session) == (AnswerState.INTERRUPTED, "precious")
-    assert not path.exists()
-
-
 @pytest.mark.rule("R-42")
 @pytest.mark.parametrize(("fetched", "kept"), [("Let", "Lettuce"), ("Lettuce and", "Lettuce and")])
 async def test_a_kill_while_an_answer_is_fetched_again_costs_nothing_of_what_was_saved(
@@ -403,13 +234,3 @@ async def test_a_kill_while_an_answer_is_fetched_again_costs_nothing_of_what_was
     await store.add_pieces(again.message_id, [("text", fetched)])
     await store.aclose()  # as a kill does: the file stays, and has no lock
     assert await last_on_disk(tmp_path, session) == (AnswerState.INTERRUPTED, kept)
-
-
-async def test_an_answer_that_is_too_long_to_be_read_is_left_as_it_is(tmp_path, store, running):
-    session, _, said = running
-    path = path_of(tmp_path, said)
-    path.unlink()
-    with path.open("wb") as file:
-        file.truncate(1 << 31)
-    assert (await last_on_disk(tmp_path, session))[0] is AnswerState.STREAMING
-    assert path.exists()

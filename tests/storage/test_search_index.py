@@ -8,8 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, ReasoningPart, TextPart, ToolCallPart
-from lmchat.storage import connection as connections
+from lmchat.domain.message import AnswerState, TextPart
 from lmchat.storage import message_rows, search_index
 from lmchat.storage.connection import connect
 from lmchat.storage.purging import purge_sessions
@@ -19,7 +18,7 @@ from lmchat.storage.search import search
 from lmchat.storage.search_index import index_batch
 from lmchat.storage.search_terms import parse_terms
 from lmchat.text import fold
-from tests.support.chats import answer, begin_session, fill, header, prompt, say, store_at
+from tests.support.chats import answer, begin_session, header, prompt, say, store_at
 
 TEXTS = (
     "Der Überprüfungsvermerk liegt bei.",
@@ -100,41 +99,6 @@ async def test_whole_words_come_before_parts_of_words(store):
         part.message_id,
     ]
     assert [hit.message_id for hit in await store.search("art", limit=1)] == [whole.message_id]
-
-
-async def test_thoughts_and_calls_of_tools_are_found_and_say_what_they_are(store, path):
-    session, asked = await begin_session(store, "hello")
-    said = answer(
-        ReasoningPart(text="The user greets; perhaps a gardener."),
-        TextPart(text="Hi!"),
-        ToolCallPart(call_id="c1", name="look_up_weather", arguments='{"city": "Ulm"}'),
-        parent=asked,
-    )
-    await store.finish(session.session_id, said)
-    for is_indexed in (True, False):
-        if not is_indexed:
-            unindexed(path)
-        for query, kind in (
-            ("gardener", "reasoning"),
-            ("up_weath", "tool_call"),
-            ("Ulm", "tool_call"),
-            ("Hi!", "text"),
-        ):
-            (hit,) = await store.search(query)
-            assert (hit.kind, hit.message_id) == (kind, said.message_id), query
-
-
-async def test_a_title_is_a_hit_of_its_own_unless_it_only_repeats_the_prompt(store):
-    plain, renamed = header(), header()
-    await say(store, plain, "Lettuce in shade")
-    await say(store, renamed, "Something else")
-    assert [hit.kind for hit in await store.search("lettuce")] == ["text"]
-    await store.update_session(renamed.session_id, {"title": "Plans for Kopfsalät"})
-    (hit,) = await store.search("salat")
-    assert (hit.kind, hit.session_id, hit.message_id) == ("title", renamed.session_id, "")
-    assert (hit.before, hit.match) == ("Plans for Kopf", "salät")
-    await store.update_session(renamed.session_id, {"deleted_at": renamed.created_at})
-    assert await store.search("salat") == ()
 
 
 async def test_an_answer_that_arrives_is_found_also_from_another_window(tmp_path, store):
@@ -259,52 +223,3 @@ def test_after_any_changes_the_index_finds_what_looking_through_finds(tmp_path_f
                     message_id for message_id, text in texts.items() if query in fold(text)
                 }
         connection.execute("insert into trigrams (trigrams) values ('integrity-check')")
-
-
-MANY = 200
-
-
-@pytest.fixture
-async def old(tmp_path, path):
-    """A store whose messages no index holds."""
-    async with aclosing(store_at(tmp_path)) as store:
-        await fill(store, MANY, words=100)
-    unindexed(path)
-    again = store_at(tmp_path)
-    yield again
-    await again.aclose()
-
-
-def missing(path):
-    with closing(sqlite3.connect(path)) as raw:
-        return raw.execute("select count(*) from messages where is_indexed = 0").fetchone()[0]
-
-
-async def test_an_old_file_is_searched_whole_at_once_and_indexed_in_batches(old, path, monkeypatch):
-    left, index_batch = [2 * MANY], search_index.index_batch
-
-    def counted(connection):
-        left.append(
-            connection.execute("select count(*) from messages where is_indexed = 0").fetchone()[0]
-        )
-        return index_batch(connection)
-
-    monkeypatch.setattr(search_index, "index_batch", counted)
-    assert len(await old.search("answer", limit=1000)) == MANY
-    assert missing(path) == 2 * MANY
-    assert await old.daily_check() == ""
-    assert left[-1] == missing(path) == 0
-    assert len(left) > 4
-    assert len(await old.search("nswer", limit=1000)) == MANY
-
-
-async def test_indexing_that_another_process_holds_up_goes_on_later(old, path, monkeypatch):
-    monkeypatch.setattr(connections, "BUSY_S", 0.1)
-    await old.open()
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("begin immediate")
-        assert await old.daily_check() == ""
-        assert missing(path) == 2 * MANY
-        other.execute("rollback")
-    await old.daily_check()
-    assert missing(path) == 0

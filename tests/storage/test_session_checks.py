@@ -6,8 +6,6 @@ import sqlite3
 from contextlib import aclosing, closing
 from pathlib import Path
 
-import pytest
-
 from lmchat.domain.finding import Finding, Grade
 from lmchat.storage import file_checks
 from lmchat.storage.connection import connect
@@ -15,7 +13,6 @@ from lmchat.storage.file_checks import integrity_findings, store_findings
 from lmchat.storage.schema import VERSION
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import fill
-from tests.support.faults import no_root, open_folder
 
 PAGE = 4096
 
@@ -44,16 +41,6 @@ async def test_a_good_file_is_told_with_its_figures_and_left_as_it_is_also_where
     assert re.fullmatch(r"\d+ [GM]B are free\.", found["store.room"].cause)
     with closing(connect(path)):
         assert {row.grade for row in rows(path).values()} == {Grade.OK}
-
-
-async def test_a_file_that_is_locked_is_told_and_not_waited_for(tmp_path):
-    path = await filled(tmp_path / "sessions.db")
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("begin immediate")
-        row = rows(path)["store"]
-    assert row.grade is Grade.FAULT
-    assert "another program has locked it" in row.cause
-    assert row.next_step.startswith("Close the other program")
 
 
 def test_nothing_saved_yet_is_no_fault(tmp_path):
@@ -92,14 +79,6 @@ async def test_a_file_that_was_cut_is_a_fault(tmp_path):
     assert Grade.FAULT in {row.grade for row in rows(path).values()}
 
 
-@pytest.mark.timeout(10)
-@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
-def test_what_is_no_file_is_a_fault_and_not_waited_for(tmp_path, make):
-    make(tmp_path / "sessions.db")
-    row = rows(tmp_path / "sessions.db")["store"]
-    assert (row.grade, "not a regular file" in row.cause) == (Grade.FAULT, True)
-
-
 async def test_a_file_of_another_version_names_both_versions(tmp_path):
     path = await filled(tmp_path / "sessions.db")
     with closing(sqlite3.connect(path)) as other:
@@ -107,17 +86,6 @@ async def test_a_file_of_another_version_names_both_versions(tmp_path):
     row = rows(path)["store"]
     assert row.grade is Grade.FAULT
     assert f"format {VERSION + 7}; this one reads only {VERSION})." in row.cause
-
-
-async def test_a_file_that_may_only_be_read_is_a_fault_that_names_it():
-    with open_folder() as folder:
-        path = await filled(folder / "sessions.db")
-        path.chmod(0o444)
-        with no_root():
-            row = rows(path)["store"]
-    assert row.grade is Grade.FAULT
-    assert "sessions are not saved" in row.cause.lower()
-    assert row.next_step.startswith("chmod u+rw ")
 
 
 def test_little_room_is_told_before_there_is_none(tmp_path, monkeypatch):

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import stat
 from contextlib import aclosing
-from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -61,16 +60,6 @@ async def test_only_the_owner_may_read_folder_and_files(tmp_path, store):
     assert len(list(folder.iterdir())) == 3  # with -wal and -shm
 
 
-async def test_a_file_that_others_could_read_is_closed_to_them(tmp_path, store):
-    await store.open()
-    path = tmp_path / "lmchat" / "sessions.db"
-    await store.aclose()
-    path.chmod(0o644)
-    async with aclosing(store_at(tmp_path)) as again:
-        await again.open()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
 async def test_a_renamed_session_keeps_its_name_when_the_talk_goes_on(store):
     session, first = await begin_session(store, "One")
     renamed = await store.update_session(session.session_id, {"title": "My own"})
@@ -78,29 +67,6 @@ async def test_a_renamed_session_keeps_its_name_when_the_talk_goes_on(store):
     assert renamed.title == "My own"
     assert (await store.open_session(session.session_id)).header.title == "My own"
     assert (await store.update_session(session.session_id, {"title": ""})).title == "One"
-
-
-async def test_writing_a_message_twice_keeps_one(store):
-    session, asked = header(), prompt("hello")
-    await store.append(session, asked)
-    await store.append(session, asked)
-    said = answer("yes", parent=asked)
-    await store.finish(session.session_id, said)
-    await store.finish(session.session_id, said)
-    assert (await store.open_session(session.session_id)).messages == (asked, said)
-
-
-async def test_an_answer_outlives_the_removal_of_its_session_in_another_window(store):
-    session, asked = await begin_session(store, "hello")
-    said = answer("yes", parent=asked)
-    await store.begin_answer(
-        session.session_id, replace(said, parts=(), state=AnswerState.STREAMING)
-    )
-    await store.add_pieces(said.message_id, [("text", "y")])
-    await store.purge(session.session_id)
-    await store.add_pieces(said.message_id, [("text", "e")])
-    await store.finish(session.session_id, said)
-    assert (await store.open_session(session.session_id)).messages == (said,)
 
 
 async def test_sessions_are_found_by_a_prefix_of_four_and_by_last(store):
@@ -141,17 +107,6 @@ async def test_going_on_in_a_session_takes_it_out_of_the_trash(store, clock):
     await store.update_session(session.session_id, {"deleted_at": clock()})
     await say(store, session, "still here", first)
     assert await store.list_sessions(is_trash=True) == ()
-
-
-@pytest.mark.parametrize("days", [100, 36_500])
-async def test_a_clock_that_jumps_ahead_empties_no_trash(tmp_path, store, clock, days):
-    session, _ = await begin_session(store, "remember the milk")
-    await store.update_session(session.session_id, {"deleted_at": clock()})
-    await store.aclose()
-    for moment in (clock.moment + timedelta(days=days), clock.moment):
-        clock.moment = moment
-        async with aclosing(store_at(tmp_path, clock)) as again:
-            assert len(await again.list_sessions(is_trash=True)) == 1
 
 
 async def test_drafts_are_kept_by_session_and_removed_when_empty(tmp_path, store):

@@ -71,10 +71,3 @@ async def test_another_program_may_write_while_a_session_is_read(tmp_path, store
         assert list(path[-64:]) == talk[-64:]
         await other.purge(session_id)
         assert await store.read_back(session_id, end.earlier_id, count=64) == (MessagePath(), None)
-
-
-async def test_a_session_that_holds_nothing_has_an_end_without_messages(store):
-    session, asked = await begin_session(store, "one")
-    await store.delete_message(session.session_id, asked.message_id)
-    end = await store.open_session(session.session_id, count=64)
-    assert (len(end.messages), end.earlier_id) == (0, None)

@@ -1,15 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sqlite3
 import threading
-import unicodedata
 from contextlib import aclosing
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lmchat.storage import search as searching
 from lmchat.storage.search_terms import parse_terms
@@ -105,13 +101,6 @@ async def test_a_search_that_is_cancelled_ends_and_the_next_one_is_served(
         await task
 
 
-async def test_a_search_alone_leaves_no_log_behind(tmp_path, store, session):
-    await store.aclose()
-    async with aclosing(store_at(tmp_path)) as again:
-        assert len(await again.search("hade")) == 1
-    assert [path.name for path in (tmp_path / "lmchat").iterdir()] == ["sessions.db"]
-
-
 @pytest.mark.parametrize("comes_first", ["a search", "a prompt"])
 async def test_a_damaged_index_costs_no_message_and_mends_itself(
     tmp_path, store, session, comes_first
@@ -164,12 +153,6 @@ def test_combining_marks_without_end_cost_a_text_no_more_than_other_characters()
     """With time that grows by the square of its length, one of these would take hours."""
     for marks in MARKS:
         assert fold("a" + marks * 500_000).startswith("a")
-
-
-@given(st.text(alphabet="ae\u0300\u0316\u05b7\u05b0é-ガ ", max_size=64))
-def test_short_runs_of_marks_come_into_the_order_that_all_programs_share(text):
-    plain = unicodedata.normalize("NFKD", text)
-    assert fold(text) == re.sub("[\u0300-\u036f]", "", plain).lower()
 
 
 def test_marks_behind_a_long_run_are_found_by_the_same_run():

@@ -75,15 +75,6 @@ async def test_deleting_hides_all_that_hangs_below_and_search_no_longer_finds_it
     assert await store.last_deleted_message(session_id) is None
 
 
-async def test_what_one_window_deletes_comes_back_when_another_goes_on_with_it(store, talk):
-    session_id, _, first, more, last, _ = talk
-    for hidden in (more, first):  # out of sight
-        shown = await store.delete_message(session_id, hidden.message_id)
-        assert texts(shown) == ["q1", "a1 again"]
-    await store.append((await store.list_sessions())[0], prompt("q3", last))
-    assert texts(await store.open_session(session_id)) == ["q1", "a1", "q2", "a2", "q3"]
-
-
 async def test_a_fork_is_a_session_of_its_own(store, talk):
     session_id, asked, first, more, *_ = talk
     fork = await store.fork(session_id, more.message_id)
@@ -97,16 +88,6 @@ async def test_a_fork_is_a_session_of_its_own(store, talk):
     await store.purge(session_id)
     assert texts(await store.open_session(fork.header.session_id)) == ["q1", "a1", "q2"]
     assert len(await store.search("q2")) == 1
-
-
-async def test_forking_at_a_running_answer_copies_what_has_arrived(store):
-    session, asked = await begin_session(store, "q")
-    said = answer(parent=asked, state=AnswerState.STREAMING)
-    await store.begin_answer(session.session_id, said)
-    await store.add_pieces(said.message_id, [("text", "half")])
-    copy = (await store.fork(session.session_id, said.message_id)).messages[1]
-    assert (copy.text, copy.state) == ("half", AnswerState.INTERRUPTED)
-    assert (await store.open_session(session.session_id)).messages[1].state is AnswerState.STREAMING
 
 
 @pytest.fixture
@@ -135,30 +116,6 @@ async def test_a_tool_call_is_a_message_of_the_tree_and_another_run_its_second_v
     assert session.messages[-1] == replace(again, version=2, versions=2)
     assert (session.header.model, session.header.message_count) == ("qwen3-8b", 5)
     assert session.header.title == "Read my notes."
-
-
-async def test_a_fork_keeps_tool_calls_and_ends_the_one_that_runs(store, called):
-    session_id, asking, ran, said = called
-    fork = await store.fork(session_id, said.message_id)
-    assert [message.parts for message in fork.messages[1:]] == [asking.parts, ran.parts, said.parts]
-    running = tool_message(None, parent=said, state=AnswerState.STREAMING)
-    await store.begin_answer(session_id, running)
-    copy = (await store.fork(session_id, running.message_id)).messages[-1]
-    assert (copy.state, copy.parts) == (AnswerState.INTERRUPTED, running.parts)
-    assert copy.failure.message == "The session was forked before this tool call had a result."
-
-
-async def test_a_tool_call_is_found_once_by_its_name_arguments_and_result(store, called):
-    for query, kind, words in (
-        ("read_text", "tool_call", ("files/", "read_text", ' {"path": "notes.md"}')),
-        ("notes.md", "tool_call", ('files/read_text {"path": "', "notes.md", '"}')),
-        ("needles", "tool_result", ("Buy ", "needles", ".")),
-        ("role:tool", "tool_result", ("", "", "Buy needles.")),
-    ):
-        _, _, ran, _ = called
-        (hit,) = await store.search(query)
-        assert (hit.message_id, hit.role, hit.kind) == (ran.message_id, "tool", kind)
-        assert (hit.before, hit.match, hit.after) == words
 
 
 async def test_a_message_that_is_gone_is_told_as_such(store, talk):

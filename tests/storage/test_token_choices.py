@@ -46,12 +46,6 @@ async def test_choices_are_read_as_they_were_written(store):
     assert await store.token_choices(said.message_id) == CHOICES
 
 
-async def test_an_answer_without_choices_has_no_row(tmp_path, store):
-    _, said = await answered(store, ())
-    assert await store.token_choices(said.message_id) == ()
-    assert rows_of(tmp_path) == 0
-
-
 async def test_choices_stay_when_the_answer_is_written_again_without_them(store):
     session, said = await answered(store)
     await store.finish(session.session_id, said)
@@ -81,16 +75,6 @@ async def test_a_temporary_chat_has_the_choices_of_saved_and_of_new_answers(tmp_
         assert await unsaved.token_choices(said.message_id) == CHOICES
         assert await unsaved.token_choices(again.message_id) == CHOICES[:1]
     assert rows_of(tmp_path) == 1
-
-
-async def test_damaged_choices_are_none(tmp_path):
-    async with aclosing(store_at(tmp_path)) as store:
-        _, said = await answered(store)
-    with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db")) as raw:
-        raw.execute("update token_choices set data = x'789c00'")
-        raw.commit()
-    async with aclosing(store_at(tmp_path)) as store:
-        assert await store.token_choices(said.message_id) == ()
 
 
 async def test_5000_tokens_with_5_alternatives_take_at_most_400_kb(tmp_path):

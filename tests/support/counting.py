@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import sys
-from asyncio import events
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from types import FrameType
 from typing import Any
-
-import pytest
 
 _PACKAGES = ("lmchat", "markdown_it", "mdit_py_plugins")
 _COUNTED = tuple(str(find_spec(name).submodule_search_locations[0]) for name in _PACKAGES)
@@ -63,17 +60,3 @@ def calls_of(work: Callable[..., object], *given: object) -> int:
     finally:
         sys.setprofile(before)
     return count
-
-
-def counted_callbacks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list that fills with the lines of each callback that the event loop runs."""
-    counts: list[int] = []
-    run = events.Handle._run
-
-    def count(handle: events.Handle) -> None:
-        with counted_lines() as lines:
-            run(handle)
-        counts.append(lines.count)
-
-    monkeypatch.setattr(events.Handle, "_run", count)
-    return counts

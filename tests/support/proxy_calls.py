@@ -20,7 +20,7 @@ from lmchat.domain.turn import GrowingAnswer
 from lmchat.errors import LMChatError
 from lmchat.proxy.api_keys import NoKeys
 from lmchat.proxy.client import ProxyClient
-from tests.support.scripted_server import Reply, ScriptedServer, Seen, raw_reply
+from tests.support.scripted_server import Reply, ScriptedServer, raw_reply
 
 READ_TOOL = Tool(server="files", name="read", wire_name="files__read", schema={"type": "object"})
 
@@ -130,15 +130,6 @@ class PortMap(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
-
-
-class ScriptedProxy(ScriptedServer):
-    """Takes `GET http://host/path` as `GET /path`; the host stays in the header."""
-
-    def _choose(self, seen: Seen) -> Reply:
-        if seen.path.startswith("http://"):
-            seen.path = "/" + seen.path.removeprefix("http://").partition("/")[2]
-        return super()._choose(seen)
 
 
 FOLDER = Path(__file__).parent / "captures"

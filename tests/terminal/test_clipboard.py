@@ -68,39 +68,6 @@ async def test_the_first_tool_that_can_work_and_does_is_taken(
     assert place.clip("clip").decode() == text
 
 
-@pytest.mark.parametrize(
-    ("name", "environ", "given", "encoding"),
-    [
-        ("clip.exe", {}, "\n", "utf-16"),
-        ("xclip", X, "-selection clipboard\n", "utf-8"),
-        ("wl-copy", WAYLAND, "--type text/plain\n", "utf-8"),  # it would take `#!` for a program
-    ],
-)
-async def test_each_tool_gets_what_it_reads(place: Place, name, environ, given, encoding) -> None:
-    place.add(name, 'echo "$@" > args; cat > clip')
-    place.environ |= environ
-    await place.clipboard().copy("#!/bin/sh 漢")
-    assert place.clip("args").decode() == given
-    assert place.clip("clip").decode(encoding) == "#!/bin/sh 漢"
-
-
-@pytest.mark.parametrize(
-    ("script", "timeout_s", "way"),
-    [
-        ("exec sleep 100", 0.3, ""),
-        ("cat > x; (sleep 100) & exit 0", 5, "xclip"),
-        ("exit 0", 5, "xclip"),
-    ],
-    ids=["hangs", "stays in the background", "reads nothing"],
-)
-async def test_a_tool_is_not_waited_for(
-    place: Place, script: str, timeout_s: float, way: str
-) -> None:
-    place.add("xclip", script)
-    place.environ["DISPLAY"] = ":0"
-    assert await place.clipboard(timeout_s).copy("a" * 200_000) == way  # before this test is over
-
-
 @pytest.mark.parametrize("name", ["SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT"])
 async def test_over_ssh_no_tool_is_run(place: Place, name: str) -> None:
     place.add("pbcopy", "cat > mac")

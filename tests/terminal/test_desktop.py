@@ -2,13 +2,10 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import ExitStack
-from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 
-from lmchat.terminal.desktop import notification, open_file, open_page
+from lmchat.terminal.desktop import notification, open_page
 from tests.support.programs import until
 
 PAGE = "https://example.org/a?b=c&d=$(id)"
@@ -49,35 +46,6 @@ async def test_the_page_is_handed_to_the_browser_as_one_word_and_nothing_is_prin
     await until(programs.log.exists, "the browser is asked")
     assert programs.log.read_text() == words
     assert capfd.readouterr().out == ""
-
-
-@pytest.fixture
-def folders():
-    with ExitStack() as stack:
-        yield stack
-
-
-def copied(log):
-    (address,) = log.removeprefix("xdg-open|").strip("|").split("|")
-    copy = Path(unquote(address.removeprefix("file://")))
-    return copy.name, copy.read_bytes(), stat.S_IMODE(copy.parent.stat().st_mode)
-
-
-async def test_a_copy_of_a_file_is_handed_to_the_viewer_under_its_own_name(programs, folders):
-    programs("xdg-open")
-    environ = programs.environ | {"DISPLAY": ":9"}
-    assert await open_file("../my garden.png", b"image", folders=folders, environ=environ)
-    await until(programs.log.exists, "the viewer is asked")
-    assert copied(programs.log.read_text()) == ("my garden.png", b"image", 0o700)
-    assert not await open_file("a.png", b"image", folders=folders, environ=programs.environ)
-
-
-async def test_a_file_with_a_long_name_is_handed_to_the_viewer_too(programs, folders):
-    programs("xdg-open")
-    environ = programs.environ | {"DISPLAY": ":9"}
-    assert await open_file(f"{'😀' * 300}.png", b"image", folders=folders, environ=environ)
-    await until(programs.log.exists, "the viewer is asked")
-    assert copied(programs.log.read_text()) == (f"{'😀' * 50}.png", b"image", 0o700)
 
 
 @pytest.mark.parametrize(

@@ -86,15 +86,6 @@ def test_visual_goes_before_editor_and_both_may_have_options() -> None:
     assert editor_command({"VISUAL": "  ", "EDITOR": "vi"}) == ["vi"]
 
 
-async def test_without_any_editor_it_says_what_to_set(tmp_path: Path) -> None:
-    with pytest.raises(WrongUse, match="No editor is set"):
-        editor_command({"PATH": str(tmp_path)})
-    with pytest.raises(WrongUse, match=r"\$EDITOR is not a command"):
-        editor_command({"EDITOR": "vi 'x"})
-    with pytest.raises(WrongUse, match="No pager is installed"):
-        await page_text("a", environ={"PATH": str(tmp_path)})
-
-
 async def test_the_pager_gets_safe_text(tool, tmp_path: Path) -> None:
     await page_text("a\x1b[2Jb", environ=tool(f"cat > {tmp_path}/seen"))
     assert (tmp_path / "seen").read_text() == "a\u241b[2Jb"

@@ -3,8 +3,6 @@ from __future__ import annotations
 import os
 import termios
 
-import pytest
-
 from lmchat.domain.finding import Finding, Grade
 from lmchat.terminal.terminal_checks import key_limits, terminal_findings, terminal_name
 
@@ -50,22 +48,6 @@ def test_colours_are_told():
     ]:
         row = rows(environ)["colours"]
         assert (row.grade, row.cause) == (Grade.OK, colours)
-
-
-@pytest.mark.parametrize(
-    ("environ", "grade", "cause", "step"),
-    [
-        ({}, Grade.WARNING, "", "export TERM="),
-        ({"TERM": "dumb"}, Grade.WARNING, "", "export TERM="),
-        ({"TERM": ""}, Grade.WARNING, "", "export TERM="),
-        ({**UTF8, "NO_COLOR": "1"}, Grade.OK, "NO_COLOR is set", ""),
-    ],
-)
-def test_a_terminal_without_colours_is_a_warning_unless_somebody_wants_none(
-    environ, grade, cause, step
-):
-    row = rows(environ)["colours"]
-    assert (row.grade, cause in row.cause, step in row.next_step) == (grade, True, True)
 
 
 def test_the_locale_that_counts_decides():

@@ -11,12 +11,12 @@ import psutil
 import pytest
 
 from lmchat.config.settings import McpSettings
-from lmchat.domain.tool import HOST_SILENT, MAX_RESULT_CHARS, MAY_STILL_RUN, ServerState, Tool
+from lmchat.domain.tool import MAX_RESULT_CHARS, MAY_STILL_RUN, ServerState, Tool
 from lmchat.errors import EndpointNotAllowed
 from lmchat.tools.tool_host import McpHost
 from tests.support import mcp_server
 from tests.support.programs import is_running, until
-from tests.support.scripted_server import ScriptedServer, json_reply, raw_reply, text_reply
+from tests.support.scripted_server import ScriptedServer, json_reply, text_reply
 from tests.support.start_desk import put
 
 SCRIPT = str(Path(mcp_server.__file__))
@@ -302,58 +302,6 @@ async def test_a_header_that_cannot_be_sent_is_refused_by_its_variable_before_an
     assert not (tmp_path / "tools.log").exists()
 
 
-_REPEATING = """
-import json, os, sys
-error = {"code": -32602, "message": " ".join([*sys.argv[1:], os.environ["WIKI_KEY"]])}
-for line in sys.stdin:
-    asked = json.loads(line)
-    if "id" in asked:
-        print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "error": error}), flush=True)
-"""
-
-
-async def test_servers_that_repeat_headers_or_arguments_get_no_secret_into_errors_or_the_log(
-    tmp_path, http
-):
-    def reply(seen):
-        """Refuse a request with its own header."""
-        said = seen.headers["authorization"]
-        error = {"code": -1, "message": f"unknown: {said}"}
-        match seen.path:
-            case "/status":
-                return text_reply(f"{said} is not known", status=401, headers={"X-Echo": said})
-            case "/error":
-                return json_reply({"jsonrpc": "2.0", "id": seen.json.get("id"), "error": error})
-            case "/no-json-rpc":
-                return json_reply({"of no use": said})
-        return raw_reply(f"HTTP/1.1 200 OK\r\nX-Echo: {said}\0\r\n\r\n".encode())
-
-    http.unknown = reply
-    paths = ("status", "error", "no-json-rpc", "broken-header")
-    servers = [
-        McpSettings(
-            name=path, url=f"{http.url}/{path}", headers_env={"Authorization": "WIKI_TOKEN"}
-        )
-        for path in paths
-    ]
-    tokens = ("--token=s3cret1", "--api-key", "s3cret2")
-    tokens += ("--header", "Authorization: Bearer s3cret3", "PASSWORD=s3cret4")
-    arguments = ("-c", _REPEATING, *tokens, "https://a:s3cret5@b/c?d=s3cret6", "notes.md")
-    env = {"WIKI_KEY": "s3cret7"}
-    program = McpSettings(name="program", command=sys.executable, args=arguments, env=env)
-    async with a_host(
-        tmp_path, *servers, program, environ={"WIKI_TOKEN": "Bearer s3cret-4711"}
-    ) as host:
-        said = await states(host)
-        for name in (*paths, "program"):
-            assert f"The server {name} failed" in said[name]
-            said[name] += (await call(host, f"{name}/echo")).text
-    assert {seen.path for seen in http.requests} == {f"/{path}" for path in paths}
-    assert "The server program failed: --token=… --api-key …" in said["program"]
-    assert "notes.md" in said["program"]
-    assert "s3cret" not in f"{said}{(tmp_path / 'tools.log').read_text()}"
-
-
 async def test_without_the_sdk_only_functions_work(tmp_path):
     (tmp_path / "mcp.py").write_text("raise ImportError('hidden')")
     where = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
@@ -410,56 +358,3 @@ async def test_an_error_in_the_file_is_told_with_its_line_until_it_is_corrected(
         (tmp_path / "tools.py").write_text(ONE)
         assert await states(host, again=True) == {"python": "ready"}
         assert (await call(host, "python/two")).text == "tools.py has no function two."
-
-
-STUCK = """
-import ctypes, subprocess, sys
-from pathlib import Path
-
-async def blocks() -> bool:
-    "Never return, and let no other thread run."
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    Path(__file__).with_name("begun").touch()
-    ctypes.PyDLL(None).sleep(600)
-"""
-
-
-async def test_a_host_that_is_blocked_or_killed_ends_with_all_programs_and_starts_again(
-    tmp_path, monkeypatch
-):
-    def children():
-        found = set(psutil.Process().children(recursive=True)) - others
-        return {one for one in found if is_running(one.pid)}
-
-    async def all_ended(programs):
-        await until(
-            lambda: not [one for one in programs if is_running(one.pid)], "the end of all programs"
-        )
-
-    others = set(psutil.Process().children(recursive=True))
-    server = scripted(env={"IGNORE_END": str(tmp_path / "of-the-server")})
-    async with a_host(tmp_path, server, functions=STUCK) as host:
-        await host.list_servers()
-        blocked = asyncio.create_task(call(host, "python/blocks", 100))
-        await until((tmp_path / "begun").exists, "the function")
-        own = children()
-        late = await host.call(host.servers[1].tools[0], {}, timeout_s=0.2)
-        assert late.text == f"No answer within 0.2 s. {MAY_STILL_RUN}"
-        monkeypatch.setattr("lmchat.tools.tool_host._LISTING_S", 0.2)
-        assert await states(host) == {"files": HOST_SILENT, "python": HOST_SILENT}
-        monkeypatch.undo()
-        assert (await blocked).text == "The tool host ended while this tool ran."
-        await all_ended(own)
-
-        assert await states(host) == {"files": "ready", "python": "ready"}
-        waiting = asyncio.create_task(call(host, "files/never"))
-        assert (await call(host, "files/echo", text="again")).text == "again"
-        own = children()
-        hosts = [one for one in own if "tools.host_program" in " ".join(one.cmdline())]
-        (child,) = [one for one in hosts if one.parent() in hosts]  # the other is its watchdog
-        child.kill()
-        result = await waiting
-        assert (result.text, result.is_error) == ("The tool host ended while this tool ran.", True)
-        assert host.servers[0].state is ServerState.FAILED
-        assert host.servers[0].tools
-        await all_ended(own)

@@ -48,13 +48,3 @@ async def test_esc_stops_it_and_keeps_what_has_arrived(tmp_path):
         await desk.at_rest()
         stopped = desk.conversation.messages[-1]
         assert (stopped.text, stopped.state) == ("Lettuce and", AnswerState.STOPPED)
-
-
-async def test_an_answer_that_the_server_has_forgotten_stays_interrupted(tmp_path):
-    session_id = await saved_session(tmp_path)
-    async with desktop(tmp_path, ScriptedBackend(), resume_id=session_id) as desk:
-        await shown(desk, "Let")
-        await desk.until(
-            lambda: not desk.conversation.messages[-1].receipt.replay_id, "it is forgotten"
-        )
-        assert desk.conversation.messages[-1].state is AnswerState.INTERRUPTED

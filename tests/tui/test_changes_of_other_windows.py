@@ -8,10 +8,9 @@ from textual import events
 from lmchat.domain.message import AnswerState, Receipt, TextPart
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import answer, header, reply, say
-from tests.support.desktop import gone, half, ready_desktop, shown
+from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
-LONG = "\n\n".join(f"Paragraph {number} of a long answer." for number in range(80))
 ELSEWHERE = "another lmchat is writing this"
 
 
@@ -79,31 +78,3 @@ async def test_opened_again_it_can_be_continued_where_it_lacks_its_end(tmp_path)
         await shown(desk, "/continue")
         await desk.press("alt+up", "a")
         await desk.until(lambda: desk.conversation.messages[-1].text == "half of mine", "the rest")
-
-
-async def test_the_row_that_is_read_stays_where_it_is(tmp_path):
-    async with watching(tmp_path, LONG) as (desk, writer):
-        await desk.press("pageup", "pageup")
-        await desk.pilot.pause()
-        before = desk.log_rows
-        await writer.end(LONG + "\n\n# More\n\nand more")
-        focus(desk)
-        await desk.until(
-            lambda: desk.conversation.messages[-1].text.endswith("and more"), "the end"
-        )
-        await desk.until(lambda: desk.log_rows == before, "the same rows")
-
-
-async def test_a_session_that_no_other_window_changed_is_not_shown_again(tmp_path):
-    async with ready_desktop(tmp_path, answer_steps(), half("Half of it"), asked=["one"]) as desk:
-        opened = desk.app.open_sessions.shown
-        focus(desk)
-        await desk.until(
-            lambda: not [one for one in desk.chat.workers if one.group == "reload"], "no worker"
-        )
-        assert desk.app.open_sessions.shown is opened
-        await desk.say("hello", sees="Half of it")
-        focus(desk)
-        await desk.pilot.pause()
-        assert desk.app.open_sessions.shown is opened
-        assert "Esc stop" in desk.text

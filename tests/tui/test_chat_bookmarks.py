@@ -50,19 +50,3 @@ async def test_a_place_far_above_the_end_of_a_long_session_is_read_before_it_is_
     async with desktop(tmp_path, resume_id="last") as desk:
         await shown(desk, "prompt 100")
         assert desk.log_view.viewport.bookmark.startswith(talk[100].message_id)
-
-
-async def test_an_invalid_bookmark_shows_the_end_and_a_block_that_is_no_more_its_message(tmp_path):
-    async with ready_desktop(
-        tmp_path, answer_steps("Short."), asked=["Tell me"], size=(80, 24)
-    ) as desk:
-        for mark in ("nonsense", "a b c d", "x -9 -9", "\x1b[2J 1 1", "m ² 0", "1 2 3", "gone 0 0"):
-            assert not desk.log_view.go_to_bookmark(mark)
-            assert desk.log_view.viewport.is_following
-        assert desk.log_view.go_to_bookmark(f"{desk.conversation.messages[0].message_id} 99 999")
-        assert "Short." in desk.text
-        session_id = desk.session_id
-    async with aclosing(SqliteStore(tmp_path / "sessions.db")) as store:
-        await store.save_bookmark(session_id, "gone 0 0")
-    async with desktop(tmp_path, resume_id="last") as desk:
-        await shown(desk, "Short.")

@@ -55,18 +55,6 @@ async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path)
         await desk.at_rest()
 
 
-async def test_a_stop_in_the_same_read_as_enter_is_not_lost(tmp_path):
-    scripts = answer_steps("First."), half("Let"), half("Let")
-    async with ready_desktop(tmp_path, *scripts, asked=["zero"]) as desk:
-        for typed in ("/retry", "one"):
-            desk.chat.status.show_action("")
-            desk.prompt_input.put(typed)
-            await together(desk, "enter", "escape")
-            await desk.until(lambda: "stopped" in desk.chat.status.last_action, "a stop")
-            await desk.at_rest()
-        assert desk.prompt_input.text == "one" or "one" in desk.texts
-
-
 async def test_letters_behind_a_key_that_moves_the_focus_are_typed_in_order(tmp_path):
     async with ready_desktop(tmp_path, answer_steps("First."), asked=["one"]) as desk:
         for keys, text in (

@@ -253,24 +253,6 @@ async def test_help_is_shown_by_f1_and_by_a_question_mark_where_nothing_is_typed
         assert desk.prompt_input.text == "?"
 
 
-async def test_a_begun_command_keeps_what_was_typed_and_esc_leaves_it_also_a_mistyped_one(desk):
-    await desk.type("hello")
-    await desk.prompt_is("hello")
-    desk.chat.action_slash("/system ")
-    assert desk.prompt_input.text == "/system "
-    await desk.say("Be brief.")
-    await desk.prompt_is("hello")
-    desk.chat.action_slash("/system ")
-    await desk.press("B", "e", "escape")
-    assert desk.prompt_input.text == "hello"
-    desk.chat.action_slash("/system ")
-    desk.prompt_input.put("")
-    await desk.say("/nonsense", sees="Unknown command")
-    assert desk.prompt_input.text == "/nonsense"
-    await desk.press("escape")
-    assert desk.prompt_input.text == "hello"
-
-
 async def test_find_marks_steps_and_leaves_and_searches_the_same_words_again(tmp_path):
     backend = ScriptedBackend(answer_steps("Lettuce and lettuce."), answer_steps("No more."))
     async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:

@@ -12,7 +12,6 @@ from tests.support.scripted_backend import ScriptedBackend, answer_steps, candid
 
 TALK = ["a", "A.", "b", "B.", "c", "C."]
 ANSWERS = (answer_steps("A."), answer_steps("B."), answer_steps("C."))
-OFFER = "/compact makes room"
 LONG = "long " * 19 + "long"
 AUTO = calm(chat=ChatSettings(auto_compact=True))
 
@@ -78,25 +77,6 @@ def nearly_full(tokens: int, *scripts) -> ScriptedBackend:
     return ScriptedBackend(*ANSWERS[:2], full, *scripts, candidates=[window])
 
 
-async def test_it_is_not_offered_before_the_window_is_nearly_full_and_not_done_unasked(tmp_path):
-    scripts = answer_steps("Sum."), answer_steps("D.")
-    async with ready_desktop(tmp_path, backend=nearly_full(799, *scripts)) as desk:
-        await talk(desk)
-        assert OFFER not in desk.text
-        desk.prompt_input.put(LONG)
-        await desk.press("enter")
-        await desk.answered(4)
-        assert desk.texts == [*TALK, LONG, "Sum."]
-
-
-async def test_the_telemetry_panel_offers_it_when_the_window_is_nearly_full(tmp_path):
-    async with ready_desktop(tmp_path, backend=nearly_full(800, answer_steps("Sum."))) as desk:
-        await talk(desk)
-        assert OFFER in desk.text
-        await desk.say("/compact", sees="compacted")
-        assert OFFER not in desk.text
-
-
 async def test_where_that_is_set_a_prompt_that_fills_the_window_makes_a_summary(tmp_path):
     backend = nearly_full(790, answer_steps("Sum."), answer_steps("D."))
     async with ready_desktop(tmp_path, backend=backend, settings=AUTO) as desk:
@@ -105,20 +85,3 @@ async def test_where_that_is_set_a_prompt_that_fills_the_window_makes_a_summary(
         await desk.press("enter")
         await desk.answered(4)
         assert desk.texts == [*compacted("Sum."), LONG, "D."]
-
-
-async def test_a_prompt_that_waits_for_its_summary_is_saved_and_goes_out_uncompacted_after_esc(
-    tmp_path,
-):
-    backend = nearly_full(790, half("Th", asyncio.Event()), answer_steps("D."))
-    async with ready_desktop(tmp_path, backend=backend, settings=AUTO) as desk:
-        await talk(desk)
-        desk.prompt_input.put(LONG)
-        await desk.press("enter", sees="Th")
-        session_id = desk.session_id
-        while LONG not in await desk.store.draft(session_id):
-            await desk.pilot.pause(0.01)
-        await desk.press("escape")
-        await desk.answered(4)
-        assert desk.texts == [*TALK, LONG, "D."]
-        assert sent(backend)[-2:] == [COMPACT_PROMPT, LONG]

@@ -12,7 +12,7 @@ from lmchat.domain.message import Role
 from lmchat.machine.other_programs import chat_places
 from lmchat.services.importing import Importer
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, WorkDialog
-from lmchat.tui.screens.export_dialog import ExportDialog, ExportRequest, parse_export
+from lmchat.tui.screens.export_dialog import ExportDialog
 from tests.support.desktop import make_desktop, ready_desktop, running, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
@@ -27,21 +27,6 @@ def list_file(folder, talk=TALK, name="talk.json"):
     path = folder / name
     path.write_text(json.dumps(talk))
     return path
-
-
-def test_options_of_an_export_come_before_or_after_its_name():
-    for words, wish in (
-        ("", ExportRequest(name="")),
-        ("a b.md", ExportRequest(name="a b.md")),
-        ("--reasoning", ExportRequest(name="", with_reasoning=True)),
-        (
-            "a.md --branches --reasoning",
-            ExportRequest(name="a.md", with_reasoning=True, with_branches=True),
-        ),
-        ("--branches  a b.md", ExportRequest(name="a b.md", with_branches=True)),
-        ("my --reasoning notes.md", ExportRequest(name="my --reasoning notes.md")),
-    ):
-        assert parse_export(words) == wish
 
 
 async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_and_keeps_its_file_on_failure(
@@ -151,39 +136,6 @@ def desk_with_chats(folder):
     find = partial(chat_places, {}, folder / "home")
     desk.app.workspace.importer = Importer(desk.store, find=find, quiet_s=0)
     return desk
-
-
-async def test_chats_of_other_programs_are_offered_once_and_imported_after_a_question(
-    tmp_path, monkeypatch
-):
-    desk = desk_with_chats(tmp_path)
-    importer = desk.app.workspace.importer
-    assert importer is not None
-    find, may_find = importer.programs, asyncio.Event()
-    searches = 0
-
-    async def found_late():
-        nonlocal searches
-        searches += 1
-        await may_find.wait()
-        return await find()
-
-    monkeypatch.setattr(importer, "programs", found_late)
-    async with running(desk, (120, 40)):
-        await desk.until(lambda: searches == 1, "the first search")
-        desk.chat.sessions.show_list()
-        await desk.until(lambda: searches == 2, "the second search")
-        may_find.set()
-        await desk.ready()
-        await shown(desk, "/import all imports your chats of LM Studio; so does")
-        assert desk.remembered[-1].has_import_offer
-        await desk.say(
-            "/import all", leads_to=ConfirmDialog, sees="LM Studio: 1 chat, 8 messages, 2025-11-18"
-        )
-        await desk.confirm(sees="Hosta and fern.")
-        await shown(desk, 'find("shade")  11 B')  # without a time, which LM Studio does not keep
-        await desk.say("/import all", sees="All chats of other programs were imported before.")
-        assert [one.tags for one in await desk.store.list_sessions()] == [("lmstudio",)]
 
 
 async def test_esc_stops_a_long_import_and_keeps_what_came(tmp_path):

@@ -88,31 +88,6 @@ async def test_what_was_typed_before_begun_commands_is_the_draft_of_its_session(
         assert desk.prompt_input.text == "xy\n\nz"
 
 
-async def test_an_edit_ends_when_another_session_is_shown_or_its_own_forked_or_deleted(tmp_path):
-    scripts = [answer_steps(text) for text in ("A.", "B.", "C.", "D.")]
-    async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
-        first_id = desk.session_id
-        await desk.press("x", "alt+up", "alt+up", "e", "!", "alt+up", "f", sees="new session")
-        assert desk.prompt_input.text == "x"
-        await desk.press("enter")
-        await desk.answered(2)
-        assert sent(desk.backend) == ["one", "x"]
-        assert desk.app.open_sessions.drafts.text(first_id) == "x\n\none!"
-
-        fork_id = desk.session_id
-        await desk.press("y", "alt+up", "alt+up", "e", "!")
-        await desk.chat.saved_sessions.act("delete", fork_id)
-        assert desk.prompt_input.text == "y"
-        await desk.press("enter")
-        await desk.answered()
-        assert sent(desk.backend)[2:] == ["y"]
-
-        await desk.press("alt+up", "e", "ctrl+n")
-        await desk.prompt_is("")
-        await desk.ask("two")
-        assert desk.texts == ["two", "D."]
-
-
 async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):
     gate = asyncio.Event()
     async with ready_desktop(
@@ -187,26 +162,3 @@ async def test_deleted_messages_come_back_and_a_running_answer_stops(tmp_path):
         assert desk.texts == ["one", tall, "two", "B.", "three"]
         assert desk.prompt_input.text == "four"
         assert len(desk.backend.requests) == 3
-
-
-async def test_the_system_prompt_changes_while_an_answer_runs_and_harms_neither(tmp_path):
-    gate = asyncio.Event()
-    async with ready_desktop(tmp_path, half("Al", gate, "pha."), answer_steps("Beta.")) as desk:
-        await desk.say("one", sees="Al")
-        await desk.say("/system Be brief.")
-        gate.set()
-        await desk.answered()
-        await desk.ask("two", 2)
-        assert [m.text for m in desk.backend.requests[1].messages] == [
-            "Be brief.",
-            "one",
-            "Alpha.",
-            "two",
-        ]
-        assert await desk.texts_on_disk() == [
-            "one",
-            "Alpha.",
-            "Be brief.",
-            "two",
-            "Beta.",
-        ]

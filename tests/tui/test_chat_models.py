@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from unittest.mock import AsyncMock
 
 from msgspec.structs import replace
 from textual.widgets import Input
@@ -11,7 +9,6 @@ from lmchat.domain.product import Product
 from lmchat.domain.remembered import Remembered
 from lmchat.domain.request import SERVER_DECIDES, LoadOptions
 from lmchat.domain.server import LoadState, Verdict
-from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
@@ -161,29 +158,6 @@ async def test_loading_shows_how_far_it_is_stops_by_control_l_and_happens_once(t
         assert [one.model for one in backend.requests] == ["phi4-14b"]
 
 
-NO_LOADS = ServerRejected(
-    "LM Studio cannot load models on request.", kind="unsupported", hint="Load it."
-)
-
-
-async def test_who_cannot_load_on_request_says_so_when_it_is_asked_to_and_answers(tmp_path):
-    backend = two(answer_steps("From phi."))
-    backend.load = AsyncMock(side_effect=NO_LOADS)
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await picker(desk)
-        await desk.press(*"phi", "ctrl+l", sees="cannot load")
-        await desk.press("escape", leads_to=ChatScreen)
-        desk.app.clear_notifications()
-        await desk.press("ctrl+o", *"phi", "enter", leads_to=ChatScreen)
-        await desk.until(lambda: desk.target.model_id == "phi4-14b", "the switch")
-        await desk.ask("one")
-        assert [one.model for one in backend.requests] == ["phi4-14b"]
-        assert "cannot load" not in desk.text
-        backend.detect = AsyncMock(side_effect=ServerUnavailable("Nothing answers."))
-        await picker(desk)
-        await shown(desk, "Nothing answers.", "gemma-3-4b")
-
-
 async def test_a_model_is_chosen_by_its_number_or_name_but_no_decision_model(tmp_path):
     judge = model("judge-1b", is_decision=True)
     used = ("judge-1b", "qwen3-8b", "gemma-3-4b")
@@ -206,20 +180,6 @@ async def test_a_model_is_chosen_by_its_number_or_name_but_no_decision_model(tmp
         await desk.until(lambda: desk.target.model_id == "qwen3-8b", "the switch by a name")
         await desk.say("/model 2")
         await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the switch by a number")
-
-
-async def test_a_sleeping_model_is_woken_by_the_key_that_loads_or_by_a_prompt(tmp_path):
-    asleep = replace(QWEN, state=LoadState.ASLEEP)
-    backend = ScriptedBackend(candidates=[candidate(Verdict.READY, asleep)])
-    async with ready_desktop(tmp_path, backend=backend) as desk:
-        await desk.until(lambda: re.search("Model +asleep", desk.text), "the state")
-        await picker(desk)
-        await desk.press("ctrl+l")
-        await desk.until(lambda: backend.loaded == ["qwen3-8b"], "the load")
-        await desk.press("escape")
-        backend.candidates = (candidate(Verdict.READY, QWEN),)
-        await desk.say("Hello")
-        await desk.until(lambda: re.search("Model +loaded", desk.text), "the next look")
 
 
 async def test_a_switch_while_an_answer_streams_holds_from_the_next_turn(tmp_path):

@@ -52,23 +52,7 @@ def test_a_running_answer(snap_compare, tmp_path, size):
     assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=see)
 
 
-@pytest.mark.parametrize(
-    ("answer", "sees"), [(INTERRUPTED, "interrupted"), (FAILED, "failed")], ids=["cut", "failed"]
-)
-def test_an_unfinished_answer(snap_compare, tmp_path, answer, sees):
-    desk = seen(tmp_path, *TALK, answer)
-    see = steps(desk, sees, "alt+up")
-    assert snap_compare(desk.app, terminal_size=SIZES["120x40"], run_before=see)
-
-
 def test_the_palette_looks_like_our_dialogs(snap_compare, tmp_path):
     desk = seen(tmp_path, *TALK[:2])
     see = steps(desk, "Start a new session", "ctrl+p", *"new")
     assert snap_compare(desk.app, terminal_size=SIZES["80x24"], run_before=see)
-
-
-def test_the_sessions_over_a_narrow_chat(snap_compare, tmp_path):
-    desk = seen(tmp_path, *TALK[:2])
-    assert snap_compare(
-        desk.app, terminal_size=(60, 20), run_before=steps(desk, "/ search", "ctrl+b")
-    )

@@ -4,7 +4,7 @@ import asyncio
 
 from lmchat.domain.event import StreamFinished, TextDelta
 from tests.support.desktop import gone, half, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, answer_steps
+from tests.support.scripted_backend import answer_steps
 
 LONG = "\n\n".join(f"Paragraph {number} of a long answer." for number in range(80))
 
@@ -50,22 +50,6 @@ async def test_the_pill_tells_one_line_and_more_and_a_click_on_it_goes_to_the_en
         assert desk.prompt_input.has_focus
 
 
-async def test_another_version_of_a_message_in_the_middle_stays_where_it_was(tmp_path):
-    backend = ScriptedBackend(
-        answer_steps(LONG), answer_steps("One way."), answer_steps("Another way.")
-    )
-    async with ready_desktop(tmp_path, asked=["First", "Second"], backend=backend) as desk:
-        await desk.press("ctrl+r", sees="Another way.")
-        await desk.answered(2)
-        await desk.press("alt+up", "pageup")
-        desk.log_view.show_message(desk.conversation.messages[-1].message_id)
-        await desk.pilot.pause()
-        row = next(at for at, text in enumerate(desk.text.splitlines()) if "Another way." in text)
-        await desk.press("left_square_bracket", sees="One way.")
-        assert "One way." in desk.text.splitlines()[row]
-        assert desk.log_view.focused_message.text == "One way."
-
-
 async def test_home_and_end_in_an_empty_prompt_go_through_the_chat_whose_place_no_dialog_changes(
     tmp_path,
 ):
@@ -84,15 +68,3 @@ async def test_home_and_end_in_an_empty_prompt_go_through_the_chat_whose_place_n
                 await desk.pilot.resize_terminal(*size)
             await desk.press("escape")
             await desk.until(lambda: desk.log_rows == before, "the same rows")
-
-
-async def test_the_pill_fits_into_any_width_and_a_terminal_that_is_too_small_is_told(desk):
-    desk.chat.widgets.prompt.pill.new_lines = 12_345
-    for size in ((40, 12), (80, 24), (200, 60)):
-        await desk.pilot.resize_terminal(*size)
-        await shown(desk, "↓ 12 345 new lines  End")
-    for size in ((39, 30), (90, 11), (20, 6)):
-        await desk.pilot.resize_terminal(*size)
-        await shown(desk, "40 × 12 needed")
-        await desk.pilot.resize_terminal(size[0] + 40, 12)
-        await gone(desk, "needed")

@@ -8,7 +8,6 @@ from textual import events
 from textual.widgets import Input
 
 from lmchat.domain.message import AnswerState
-from lmchat.errors import StoreUnavailable
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.chat.prompt_text import SAVE_AFTER_S
 from lmchat.tui.screens.search_dialog import SearchDialog
@@ -107,24 +106,6 @@ async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
         await desk.press("u", sees="Restored.")
         await desk.until(lambda: bool(desk.session_list.chosen_id), "the session")
         await desk.press("u", sees="Nothing to undo.")
-
-
-async def test_a_draft_stays_with_its_session_also_if_the_disk_fails(tmp_path):
-    async with ready_desktop(tmp_path, asked=["first"]) as desk:
-        first = desk.session_id
-        await desk.press("a", "b", "ctrl+n")
-        assert desk.prompt_input.text == ""
-        await desk.press("n", "e", "w", "ctrl+n")
-        assert desk.prompt_input.text == "new", "this session has not begun"
-        await desk.open_in_list(first)
-        await desk.prompt_is("ab")
-        desk.store.save_draft = desk.store.draft = AsyncMock(
-            side_effect=StoreUnavailable("It is full.")
-        )
-        await desk.press("c", "ctrl+n")
-        await desk.prompt_is("new")
-        await desk.open_in_list(first)
-        await desk.prompt_is("abc")
 
 
 async def test_what_is_typed_is_on_the_disk_a_moment_later_until_it_is_there_as_a_prompt(desk):

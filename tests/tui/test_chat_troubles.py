@@ -18,7 +18,7 @@ from lmchat.errors import (
     StoreUnavailable,
 )
 from lmchat.storage.store import SqliteStore
-from tests.support.desktop import calm, desktop, gone, half, ready_desktop, sent, shown
+from tests.support.desktop import calm, gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, candidate, model
 
 SMALL = [candidate(Verdict.READY, model(context_loaded=300))]
@@ -146,17 +146,3 @@ async def test_a_long_answer_that_ends_unseen_rings(tmp_path):
         desk.app.app_focus = False
         await desk.answered(2)
         assert len(written) == 1
-
-
-async def test_notices_of_the_start_are_shown_once(tmp_path):
-    (tmp_path / "sessions.db").write_bytes(
-        b"this is no database, but it is long enough to be taken for one" * 40
-    )
-    async with desktop(tmp_path) as desk:
-        desk.app.workspace.notices.append("api_key_cmd of endpoint 'gpu' printed nothing.")
-        await desk.ready()
-        await desk.until(lambda: len(desk.app._notifications) == 2, "two toasts")
-        told = " ".join(one.message for one in desk.app._notifications)
-        assert "api_key_cmd" in told
-        assert "sessions.db was damaged" in told
-        assert desk.app.workspace.notices == []

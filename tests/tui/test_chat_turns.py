@@ -82,31 +82,6 @@ async def test_after_a_failure_the_queue_returns_to_the_prompt_and_stays_saved(
         assert sent(desk.backend)[-1].endswith("Two beds.\n```\ntwo\n\nthree\n\nand")
 
 
-async def test_what_returns_is_not_sent_with_a_command_or_an_edit(tmp_path):
-    gates = [asyncio.Event(), asyncio.Event()]
-    broken = [
-        [TextDelta(text="Let"), gate, StreamInterrupted("The connection broke.")] for gate in gates
-    ]
-    async with ready_desktop(tmp_path, *broken) as desk:
-        for asked, gate in zip(("one", "three"), gates, strict=True):
-            await desk.say(asked, sees="Let")
-            await desk.say("two", sees="next  two")
-            if asked == "one":
-                typed, key = "/title x", "enter"
-                await desk.type(typed)
-            else:
-                typed, key = "three", "escape"
-                await desk.press("alt+up", "alt+up", "e")
-            await desk.prompt_is(typed)
-            gate.set()
-            await gone(desk, "next  two")
-            assert desk.prompt_input.text == typed
-            await desk.press(key)
-            await desk.prompt_is("two")
-            desk.prompt_input.put("")
-        assert sent(desk.backend) == ["one", "three"]
-
-
 async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_path):
     gate = asyncio.Event()
     scripts = (

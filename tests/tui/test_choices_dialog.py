@@ -11,12 +11,11 @@ from lmchat.domain.event import (
 )
 from lmchat.domain.message import Role
 from lmchat.domain.token_choice import Alternative, TokenChoice
-from lmchat.services.choosing import NO_CHOICES
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.choices_dialog import ChoicesDialog
 from lmchat.tui.widgets.choices_text import ChoicesText
 from tests.support.desktop import ready_desktop, shown
-from tests.support.scripted_backend import answer_steps, llama
+from tests.support.scripted_backend import llama
 from tests.support.tui_host import text_of
 
 END = StreamFinished(reason="stop")
@@ -87,24 +86,3 @@ async def test_words_are_gone_through_and_another_one_begins_a_version_that_goes
         await desk.press("right", sees='" love"  22')  # the first words have theirs from before
         await desk.press("escape", "left_square_bracket")
         await desk.until(lambda: desk.texts == ["one", "Ferns like shade."], "the old version")
-
-
-async def test_who_has_no_probabilities_or_cannot_continue_is_told_and_nothing_changes(tmp_path):
-    scripts = [*FERNS, END], answer_steps("Moss.")
-    async with ready_desktop(tmp_path, *scripts, asked=["one", "two"]) as desk:
-        await desk.press("alt+up", "p", sees="/set logprobs 5")
-        assert [note.message for note in desk.app._notifications] == [NO_CHOICES]
-        assert isinstance(desk.app.screen, ChatScreen)
-        await desk.press("alt+up")
-        await look(desk)
-        await desk.press("down", "enter", sees="cannot continue a text")
-        assert desk.texts == ["one", "Ferns like shade.", "two", "Moss."]
-        assert len(desk.backend.requests) == 2
-
-
-async def test_an_answer_of_5000_words_can_be_gone_through(tmp_path):
-    script = words(*(word(f" w{number}", GUESSED, *"abcd") for number in range(5000)))
-    async with ready_desktop(tmp_path, backend=llama([*script, END]), asked=["one"]) as desk:
-        await desk.press("alt+up", "p", leads_to=ChoicesDialog, sees="word 1 of 5 000")
-        await desk.press("end", sees='" w4999"')
-        await shown(desk, "word 5 000 of 5 000", "w4990 w4991")

@@ -19,7 +19,7 @@ from lmchat.tui.screens.ask_dialog import (
 )
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.server_dialog import AllowDialog, KeyDialog
-from lmchat.tui.screens.text_dialog import LinksDialog, TextDialog
+from lmchat.tui.screens.text_dialog import TextDialog
 from tests.support.tui_host import Host, confirm, drawn, screen_text
 
 JAN = Endpoint.parse("127.0.0.1:1337")
@@ -34,10 +34,6 @@ PAGE = PageAddress(
 
 async def wait(_typed: str) -> str:
     await asyncio.Event().wait()
-
-
-async def refuse(_typed: str) -> str:
-    return "Jan refused this key."
 
 
 async def test_an_answer_is_taken_without_blanks_around_and_what_cannot_be_taken_is_told():
@@ -96,13 +92,6 @@ async def test_a_question_takes_its_key_for_yes_escape_for_no_and_running_text_f
             assert app.results.pop() is None
 
 
-def test_every_product_has_a_place_where_its_key_is_shown():
-    for product in Product:
-        assert product.facts.where_key_is.endswith("."), product
-        if product is not Product.OPENAI_COMPATIBLE:
-            assert product.facts.where_key_is != Product.OPENAI_COMPATIBLE.facts.where_key_is
-
-
 async def test_a_key_is_never_on_the_screen_while_it_is_tried():
     tried = []
 
@@ -127,18 +116,6 @@ async def test_a_key_is_never_on_the_screen_while_it_is_tried():
         await pilot.pause()
         assert app.results == [None]
         assert len(app.screen_stack) == 1
-
-
-async def test_the_verdict_on_a_key_is_shown_until_another_is_typed():
-    AskDialog("Title").show_problem("Too early")  # before they are there, harms nobody
-    dialog = KeyDialog(Product.JAN, JAN, refuse)
-    dialog.show_problem("Too early")
-    async with drawn(Host(screen=lambda: dialog)) as (app, pilot):
-        await pilot.press("k", "enter")
-        await pilot.pause()
-        assert "! Jan refused this key." in screen_text(app)
-        await pilot.press("e")
-        assert "refused" not in screen_text(app)
 
 
 async def test_a_text_scrolls_is_safe_on_the_screen_and_copied_as_it_was_given():
@@ -180,53 +157,3 @@ async def test_help_lists_every_command_can_be_filtered_and_scrolled():
         assert "No command has “exportzzz”." in screen_text(app)
         await pilot.press("escape")
         assert app.results == [None]
-
-
-async def test_at_40_by_12_the_way_out_is_shown_and_the_keys_of_a_question_however_long_it_is():
-    question = " ".join(f"word{number}" for number in range(60))
-    download = partial(ConfirmDialog, "Download it?", text=question, verb="download it")
-    async with drawn(Host(), (40, 12)) as (app, pilot):
-        for make in (
-            partial(AskDialog, "Title", text="Some words about it, a whole sentence.", value="x"),
-            partial(ConfirmDialog, "Sure?", text="Some words about it, a whole sentence."),
-            partial(KeyDialog, Product.LLAMA_CPP, JAN, wait),
-            partial(TextDialog, "Title", "text"),
-            HelpScreen,
-            download,
-        ):
-            app.push_screen(make(), app.results.append)
-            await pilot.pause()
-            assert "Esc " in screen_text(app)
-            if make is not download:
-                await pilot.press("escape")
-                assert app.results.pop() is None
-        for size in ((40, 12), (60, 20), (80, 24)):
-            await pilot.resize_terminal(*size)
-            await pilot.pause()
-            assert "Enter download it" in screen_text(app)
-            assert "word9" in screen_text(app)
-
-
-async def test_a_dialog_below_another_leaves_when_its_turn_comes():
-    async with drawn(Host(screen=lambda: AskDialog("Below"))) as (app, pilot):
-        below = app.screen
-        above = AskDialog("Above")
-        app.push_screen(above, app.results.append)
-        await pilot.pause()
-        below.dismiss("left")
-        await pilot.pause()
-        assert app.screen is above
-        await pilot.press("escape")
-        await pilot.pause()
-        await pilot.pause()
-        assert app.results == [None, "left"]
-        assert len(app.screen_stack) == 1
-
-
-async def test_a_list_is_as_high_as_its_rows_also_where_there_is_one():
-    async with drawn(Host()) as (app, pilot):
-        for count in (1, 2, 3):
-            app.push_screen(LinksDialog({f"https://{n}.example": "" for n in range(count)}))
-            await pilot.pause()
-            assert app.screen.list.size.height == count
-            await pilot.press("escape")

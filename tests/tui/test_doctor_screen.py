@@ -64,26 +64,6 @@ async def test_a_row_stands_as_soon_as_its_check_has_ended_and_r_looks_again():
         await shown(pilot, "Run 2.")
 
 
-async def test_at_every_size_all_rows_can_be_reached_and_a_fault_has_a_word_and_its_next_step():
-    fault = finding("Sessions", Grade.FAULT, f"{HOME}/x is damaged.", f"rm '{HOME}/a b'")
-    many = [finding(f"Row {number}", cause=f"Cause {number}.") for number in range(60)]
-    app = host(check("Store", fault), check("Many", *many))
-    async with app.run_test(size=(120, 40)) as pilot:
-        for size in ((120, 40), (80, 24), (40, 12)):
-            await pilot.resize_terminal(*size)
-            for key in ("end", "pagedown"):
-                await shown(pilot, "Cause 59.", press=key)
-                text = await shown(pilot, "problem Sessions ~/x is damaged.", press="home")
-            assert "next: rm ~/'a b'" in text
-        await pilot.press("y")
-        await pilot.pause()
-        text = app.clipboard
-    assert "problem" in text
-    assert "~/x is damaged." in text
-    assert "rm ~/'a b'" in text
-    assert HOME not in text
-
-
 async def test_esc_closes_it_while_checks_hang_and_the_report_is_copied_by_the_ways_of_this_terminal(
     tmp_path,
 ):

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 
 from lmchat.domain.message import AnswerState
 from lmchat.domain.product import Product
-from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import LoadState, ModelInfo, Verdict
 from lmchat.errors import EngineUnavailable, StreamInterrupted
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
@@ -73,13 +72,6 @@ async def test_local_starts_the_engine_without_asking_and_the_picker_loads_anoth
     assert not engine.is_stopped  # whoever made the workspace ends it, with the backend
 
 
-async def test_the_last_used_file_is_started_again(tmp_path):
-    engine = ScriptedEngine(BIG, SMALL)
-    remembered = Remembered(endpoint="built-in", model="small")
-    async with local(tmp_path, engine, answering("small"), remembered=remembered) as desk:
-        await desk.until(lambda: engine.started == ["small"], "the last used one is started")
-
-
 async def test_without_a_model_the_fetch_is_asked_for_with_size_licence_and_folder(tmp_path):
     engine = ScriptedEngine()
     async with local(tmp_path, engine, answering("demo")) as desk:
@@ -128,25 +120,6 @@ async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_tried_again
         await desk.confirm()
         await desk.until(lambda: engine.started, "it is started")
         await desk.on(ChatScreen)
-
-
-async def test_an_engine_that_cannot_be_started_is_told_and_what_was_in_use_stays_so(tmp_path):
-    engine = ScriptedEngine(BIG)
-    no_memory = EngineUnavailable("There is not enough memory for big.", hint="Choose another.")
-    async with local(tmp_path, engine, ScriptedBackend(), is_local=False) as desk:
-        await desk.ready()
-        for is_tried_again in (False, True):
-            engine.failures["big"] = no_memory
-            desk.app.connect.start_engine("big")
-            await desk.on(ConfirmDialog)
-            await shown(desk, "not enough memory", "Choose another.")
-            if is_tried_again:
-                await desk.confirm()
-                await desk.until(lambda: engine.started == ["big"], "it is started")
-            else:
-                await desk.press("escape", leads_to=ChatScreen)
-                assert desk.target.product is Product.LM_STUDIO
-                assert engine.started == []
 
 
 async def test_a_prompt_waits_for_the_loading_model_and_a_crash_keeps_the_text_of_an_answer(

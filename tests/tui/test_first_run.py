@@ -6,34 +6,19 @@ from unittest.mock import AsyncMock
 
 from msgspec.structs import replace
 
-from lmchat.domain.remembered import Remembered
-from lmchat.domain.server import Endpoint, LoadState, Verdict
+from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import EndpointNotAllowed
 from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.palette import Palette
 from lmchat.tui.screens.search_dialog import SearchDialog
-from lmchat.tui.screens.server_dialog import AddressDialog, AllowDialog
+from lmchat.tui.screens.server_dialog import AllowDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import calm, desktop, hold, ready_desktop, shown
-from tests.support.desktop import run as situations
-from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
+from tests.support.scripted_backend import ScriptedBackend, candidate, model
 
 
 def off(verdict: Verdict = Verdict.REFUSED):
     return candidate(verdict, next_step="Open its Developer tab, then Start server.")
-
-
-async def test_leaving_the_picker_leaves_a_chat_that_says_what_is_missing(tmp_path):
-    cold = model(state=LoadState.NOT_LOADED)
-    backend = ScriptedBackend(candidates=[candidate(Verdict.NO_MODEL, cold)])
-    async with desktop(tmp_path, backend) as desk:
-        await desk.on(ModelPicker)
-        await desk.press("escape", leads_to=ChatScreen)
-        await desk.say("one", sees="No LM Studio model selected")
-        assert desk.prompt_input.text == "one"
-        assert backend.requests == []
-        assert "no model" in desk.text
 
 
 async def test_what_was_typed_before_the_page_came_is_there_when_it_goes(tmp_path):
@@ -88,42 +73,6 @@ async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_wo
         await desk.type("import")
         await desk.press("enter", sees="Import which file?")
         await desk.press("escape", leads_to=ChatScreen, sees="What is 2+2?")
-
-
-async def test_a_server_that_went_leaves_a_picker_that_leads_to_the_ways_to_another(desk):
-    desk.backend.candidates, desk.backend.listed = (off(),), ()
-    await desk.press("ctrl+o", leads_to=ModelPicker, sees="No models found.")
-    await desk.press("enter", leads_to=WelcomeScreen, sees="Type an address")
-
-
-async def test_an_address_used_before_is_looked_at_again_and_the_last_one_used_first(tmp_path):
-    near, far = Endpoint.parse("http://127.0.0.1:5555"), Endpoint.parse("http://gpu-box:8000")
-    remembered = Remembered(
-        endpoint=near.url, recent=((near.url, "m"), (far.url, "m"), (ENDPOINT.url, "m"))
-    )
-    async with situations(tmp_path, remembered=remembered) as situation:
-        desk = situation.desk
-        await desk.on(WelcomeScreen)
-        await shown(desk, "Recent", "5555", "gpu-box:8000")
-        await desk.press("2", leads_to=AddressDialog, sees="http://gpu-box:8000")
-
-
-async def test_a_detection_that_fails_for_our_own_fault_is_reported_and_retried(tmp_path):
-    backend = ScriptedBackend()
-    detect, calls = backend.detect, []
-
-    async def broken(**more):
-        calls.append(1)
-        if len(calls) == 1:
-            raise ZeroDivisionError("ours")
-        return await detect(**more)
-
-    backend.detect = broken
-    async with desktop(tmp_path, backend) as desk:
-        desk.app.connect.search_pause_s = 0.01
-        await shown(desk, "internal error")
-        desk.app.connect.check_now()
-        await desk.ready()
 
 
 async def test_a_named_server_that_is_away_is_not_replaced_until_the_user_says_so(tmp_path):

@@ -6,9 +6,9 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from lmchat.tui.icons import ASCII, UNICODE
-from lmchat.tui.widgets.line import LineWidget, content, cut, cut_middle, fit
+from lmchat.tui.widgets.line import LineWidget, content, cut_middle, fit
 from lmchat.tui.widgets.telemetry_panel import meter, spark
-from tests.support.tui_host import Host, text_of
+from tests.support.tui_host import Host
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "M", "Z"]), max_size=30)
 
@@ -44,18 +44,6 @@ def test_a_line_fills_exactly_its_width_unless_the_right_part_alone_is_wider(lef
     assert line.cell_length == max(width, cell_len(right))
 
 
-@given(WORDS, st.integers(0, 40), st.sampled_from(["…", "..."]))
-def test_a_cut_text_is_never_wider_than_asked(text, width, ellipsis):
-    assert cut(Content(text), width, ellipsis).cell_length <= width
-    assert cell_len(cut_middle(text, width, ellipsis)) <= width
-
-
-def test_a_text_without_its_middle_is_as_wide_as_asked_whatever_signs_it_has():
-    for text in ("models/✔️✔️✔️✔️.gguf", "🇩🇪🇫🇷 ❤️‍🔥 x 👨‍👩‍👧1️⃣", "नमस्ते/नमस्ते/e\u0301e\u0301"):
-        for width in range(3, cell_len(text) + 1):
-            assert cell_len(cut_middle(text, width)) == width, (text, width)
-
-
 def test_an_address_loses_its_middle():
     assert cut_middle("gpu-box.example.org:1234", 15) == "gpu-box…rg:1234"
 
@@ -86,10 +74,3 @@ async def test_a_line_is_drawn_anew_only_when_its_text_or_its_style_changes():
         assert len(drawn) == 1
         line.show([content((("other", "$error"),))], Content("two"))
         assert len(drawn) == 2
-
-
-async def test_ascii_lines_are_cut_with_dots():
-    line = LineWidget([Content("A title that is far too long")])
-    async with Host(last=line, is_ascii=True).run_test(size=(14, 5)) as pilot:
-        await pilot.pause()
-        assert text_of(line) == "A title tha..."

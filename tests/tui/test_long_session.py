@@ -3,7 +3,6 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 
 from lmchat.domain.message import Role
-from lmchat.errors import StoreUnavailable
 from tests.support.chats import GatedStore, fill_long
 from tests.support.desktop import ready_desktop
 from tests.support.desktop import shown as on_screen
@@ -103,42 +102,6 @@ async def test_an_export_is_whole(tmp_path):
         assert all(f"prompt {n}\n" in text for n in range(0, COUNT, 2))
         await desk.until(lambda: is_shown(desk, "prompt 0"), "the first message")
         assert shown(desk)[0].startswith("prompt 0")
-
-
-async def test_a_disk_that_fails_meanwhile_is_told_and_the_rest_comes_with_the_next_prompt(
-    tmp_path,
-):
-    async with long_session(tmp_path, ScriptedBackend(answer_steps("Yes.")), is_open=False) as desk:
-        desk.store.error = StoreUnavailable("The disk is away.")
-        desk.store.gate.set()
-        await desk.until(
-            lambda: any("The disk is away." in note.message for note in desk.app._notifications),
-            "the words",
-        )
-        assert is_shown(desk, f"answer {COUNT - 1}")
-        desk.store.error = None
-        await desk.ask("so")
-        await desk.until(lambda: len(desk.log_view.document) >= COUNT + 2, "all of it in the log")
-        desk.chat.run_command(f"/export {tmp_path / 'out.md'}")
-        await on_screen(desk, "Exported to")
-        assert "prompt 0\n" in (tmp_path / "out.md").read_text()
-
-
-async def test_another_session_that_is_opened_meanwhile_gets_nothing_of_the_first(tmp_path):
-    async with long_session(tmp_path, is_open=False) as desk:
-        session_id = desk.session_id
-        desk.chat.sessions.switch_to(session_id, message_id=desk.talk[40].message_id)
-        await desk.until(lambda: is_shown(desk, "prompt 40"), "the message of a hit, at once")
-        assert len(desk.log_view.document) == COUNT
-        other = await fill_long(desk.store, 4, title="Short")
-        (short,) = [one for one in await desk.store.list_sessions() if one.title == "Short"]
-        desk.chat.sessions.switch_to(short.session_id)
-        await desk.until(
-            lambda: list(desk.conversation.messages) == list(other), "the other session"
-        )
-        desk.store.gate.set()
-        await desk.pilot.pause()
-        assert len(desk.log_view.document) == 4
 
 
 async def test_versions_of_an_old_message_are_shown_where_they_are(tmp_path):

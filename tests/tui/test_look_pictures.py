@@ -5,29 +5,23 @@ from functools import partial
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.product import Product
-from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
-from lmchat.tui.screens.export_dialog import ExportDialog, ExportRequest
+from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.help_screen import HelpScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.search_dialog import SearchDialog
-from lmchat.tui.screens.server_dialog import KeyDialog
 from lmchat.tui.screens.text_dialog import TextDialog
 from tests.support.look_data import (
     HITS,
     NOW,
     PLACES,
-    WANTS_KEY,
     SilentStore,
     picker_rows,
 )
 from tests.support.look_pictures import SIZES, panels, steps
-from tests.support.start_desk import NotedConnect, bare_page
+from tests.support.start_desk import bare_page
 from tests.support.tui_host import Host, screen_text
 
-THEMES = ("lmchat-light", "lmchat-ansi")  # the pictures of sizes show the dark one
 CURRENT = ("http://127.0.0.1:1234", "qwen3-8b")
-JAN = PLACES[2].endpoint
 
 
 def picker() -> ModelPicker:
@@ -36,12 +30,6 @@ def picker() -> ModelPicker:
 
 def searching() -> SearchDialog:
     return SearchDialog(SilentStore())
-
-
-@pytest.mark.parametrize("theme", THEMES)
-def test_panels_in_every_theme(snap_compare, theme):
-    see = steps("tab", "down", sees="● LM Studio")
-    assert snap_compare(panels(theme=theme), terminal_size=(120, 40), run_before=see)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -71,12 +59,6 @@ def test_the_picker_at_every_size(snap_compare, size):
     )
 
 
-@pytest.mark.parametrize("size", ["120x40", "40x12"])
-def test_the_search_at_every_size(snap_compare, size):
-    see = steps(*"shade", sees="12 ms", then=lambda screen: screen.show_hits(HITS, 12.0, now=NOW))
-    assert snap_compare(panels(searching), terminal_size=SIZES[size], run_before=see)
-
-
 @pytest.mark.parametrize("size", ["80x24"])
 def test_the_search_says_what_holds_the_words(snap_compare, size):
     kinds = ("reasoning", "tool_call", "text", "title")
@@ -98,36 +80,10 @@ def test_the_welcome_page_at_every_size(snap_compare, size):
     assert snap_compare(Host(screen=bare_page), terminal_size=SIZES[size], run_before=see)
 
 
-@pytest.mark.parametrize("theme", ["lmchat-light"])
-def test_the_welcome_page_when_a_key_is_wanted(snap_compare, theme):
-    see = steps(
-        sees="Jan answers, but needs an API key.",
-        then=lambda screen: screen.show(WANTS_KEY, 2.0, 3.0),
-    )
-    assert snap_compare(
-        Host(screen=bare_page, theme=theme), terminal_size=(120, 34), run_before=see
-    )
-
-
 @pytest.mark.parametrize("size", ["80x24"])
 def test_help(snap_compare, size):
     see = steps(sees="Keys and commands")
     assert snap_compare(panels(HelpScreen), terminal_size=SIZES[size], run_before=see)
-
-
-def test_a_question_with_a_problem(snap_compare):
-    see = steps("ctrl+u", "enter", sees="! Type something")
-    ask = partial(AskDialog, "Title of this session", value="Plan", verb="rename")
-    assert snap_compare(panels(ask), terminal_size=(80, 24), run_before=see)
-
-
-@pytest.mark.parametrize("theme", ["lmchat-dark"])
-def test_the_question_for_the_file_of_an_export(snap_compare, theme):
-    see = steps("ctrl+b", sees="Reasoning: no   Other branches: yes")
-    ask = partial(
-        ExportDialog, ExportRequest(name=""), str, proposed="Plan-for-the-garden-3f9a12bc.md"
-    )
-    assert snap_compare(panels(ask, theme=theme), terminal_size=(80, 24), run_before=see)
 
 
 @pytest.mark.parametrize("theme", ["lmchat-ansi"])
@@ -135,13 +91,6 @@ def test_a_question_of_yes_or_no(snap_compare, theme):
     ask = partial(ConfirmDialog, "Allow gpu-box:8000?", text="For this run only.", verb="allow it")
     see = steps(sees="Enter allow it")
     assert snap_compare(panels(ask, theme=theme), terminal_size=(80, 24), run_before=see)
-
-
-def test_a_key_that_was_refused(snap_compare):
-    problem = "The previous API key was rejected."
-    ask = partial(KeyDialog, Product.JAN, JAN, NotedConnect().try_address, problem=problem)
-    see = steps(sees=f"! {problem}")
-    assert snap_compare(panels(ask), terminal_size=(80, 24), run_before=see)
 
 
 def test_a_text(snap_compare):

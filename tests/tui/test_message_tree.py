@@ -2,12 +2,9 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 
-from msgspec.structs import replace
-
-from lmchat.domain.message import AnswerState
 from lmchat.tui.screens.message_tree import MessageTree
 from tests.support.desktop import ready_desktop, shown
-from tests.support.look_pictures import PATH, TREE, said
+from tests.support.look_pictures import PATH, TREE
 from tests.support.scripted_backend import answer_steps
 from tests.support.tui_host import listing, screen_text, text_of
 
@@ -53,19 +50,6 @@ async def test_enter_opens_the_chosen_branch_and_escape_none():
         async with showing() as (_, app, pilot):
             await pilot.press(*keys)
             assert app.results == [result]
-
-
-async def test_of_an_empty_tree_nothing_can_be_opened():
-    async with showing((), (), size=(40, 12)) as (_, app, pilot):
-        await pilot.press("enter", "home")
-        assert "This session is empty" in screen_text(app)
-        assert app.results == []
-
-
-async def test_a_branch_that_says_nothing_yet_tells_its_state():
-    silent = replace(said("x", "", None, "qwen3-8b"), state=AnswerState.STREAMING)
-    async with showing((silent,), ("x",)) as (_, app, _):
-        assert "(streaming)" in screen_text(app)
 
 
 async def test_in_ascii_no_other_sign_is_drawn():

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from msgspec.structs import replace
 from textual.widgets import Input
 
 from lmchat.services.catalogue import ModelRow
@@ -73,25 +72,6 @@ async def test_typing_filters_and_chooses_the_best(app, pilot):
     assert [result.model_id for result in app.results] == ["qwen2.5-coder-14b"]
 
 
-async def test_a_server_goes_by_the_name_that_its_user_gave_it():
-    rows = [replace(row, server_name="work\x1b[2Jstation") for row in picker_rows()[-4:]]
-    async with drawn(host(rows)) as (app, pilot):
-        assert "work␛[2Jstation" in screen_text(app)
-        assert "Ollama" not in screen_text(app)
-        await pilot.press(*"station")
-        assert "4 of 4" in screen_text(app)
-        there = [row for row in rows if row.model.endpoint == rows[0].model.endpoint]
-        await pilot.press("ctrl+u", *there[0].model.endpoint.netloc)
-        assert f"{len(there)} of 4" in screen_text(app)
-
-
-async def test_a_filter_for_vision_without_a_match_says_what_to_do():
-    rows = [row for row in picker_rows() if "vision" not in row.model.capabilities]
-    async with drawn(host(rows)) as (app, pilot):
-        await pilot.press(*"vision")
-        assert "No model is known to see images. Load one that can" in screen_text(app)
-
-
 async def test_keys_ask_to_load_the_chosen_model_and_enter_or_a_digit_takes_one():
     for key, name in (("enter", QWEN.model_id), ("2", "qwen2.5-coder-14b")):
         async with drawn(host()) as (app, pilot):
@@ -131,16 +111,6 @@ async def test_a_click_takes_a_model(app, pilot):
     await pilot.click(RowList, offset=(10, 2))
     await pilot.pause()
     assert [result.model_id for result in app.results] == ["qwen2.5-coder-14b"]
-
-
-async def test_the_same_name_on_two_servers_is_two_models():
-    other = replace(QWEN, endpoint=replace(QWEN.endpoint, port=4321))
-    async with drawn(host([ModelRow(model=QWEN), ModelRow(model=other)])) as (app, pilot):
-        text = screen_text(app)
-        assert "LM Studio 127.0.0.1:1234" in text
-        assert "LM Studio 127.0.0.1:4321" in text
-        await pilot.press("down", "enter")
-        assert app.results == [other]
 
 
 def test_a_substring_beats_letters_apart():

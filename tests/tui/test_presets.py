@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import asyncio
-
 from lmchat.config.settings import ChatSettings, Preset, Profile
-from lmchat.domain.event import TextDelta
 from tests.support.desktop import calm, ready_desktop, sent
 from tests.support.scripted_backend import answer_steps
 from tests.support.tui_host import text_of
@@ -70,15 +67,3 @@ async def test_the_model_names_a_session_once_after_its_first_answer(tmp_path):
         await desk.ask("And then?", 2)
         saved = await desk.store.open_session(desk.session_id)
         assert (saved.header.title, len(desk.backend.requests)) == ("Salad in the shade", 3)
-
-
-async def test_the_next_prompt_does_not_wait_for_a_title(tmp_path):
-    scripts = (
-        answer_steps("Lettuce."),
-        [TextDelta(text="Sal"), asyncio.Event()],
-        answer_steps("Mint."),
-    )
-    async with ready_desktop(tmp_path, *scripts, settings=TITLED, asked=["What grows?"]) as desk:
-        await desk.until(lambda: len(desk.backend.requests) == 2, "the request for a title")
-        await desk.ask("And then?", 2)
-        assert (desk.conversation.header.title, desk.backend.stopped) == ("What grows?", 1)

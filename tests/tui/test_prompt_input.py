@@ -4,7 +4,6 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from lmchat.tui.widgets.prompt import Pill
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.tui_host import PromptApp, drawn, screen_text, type_at_once
 
@@ -101,22 +100,6 @@ async def test_up_in_an_empty_prompt_brings_earlier_prompts_and_down_comes_back(
     assert prompt.text == "one"
 
 
-async def test_undo_brings_back_what_was_typed_but_no_draft_of_another_session(app, pilot) -> None:
-    prompt = app.prompt.input
-    prompt.history_of_prompts = HISTORY
-    await write(pilot, "mine")
-    await pilot.press("up")  # only moves the cursor
-    assert prompt.text == "mine"
-    prompt.put("from the editor")
-    await pilot.press("ctrl+z")
-    assert prompt.text == "mine"
-    prompt.load_draft("other")
-    await pilot.press("ctrl+z")
-    assert prompt.text == "other"
-    await write(pilot, "s")
-    assert prompt.text == "others"
-
-
 async def test_what_comes_back_from_disk_or_editor_cannot_write_to_the_terminal(app, pilot) -> None:
     for load in (app.prompt.input.put, app.prompt.input.load_draft):
         load("a\x1b]52;c;aGk=\x07b\x9b31m\u202ec\x00\nd\te")
@@ -205,10 +188,3 @@ async def test_end_behind_the_text_is_the_end_of_the_log_and_pages_turn_it(app, 
     assert [fact.key for fact in app.of(PromptInput.ScrollWanted)] == ["end", "pageup", "pagedown"]
     await pilot.press("end")
     assert [fact.key for fact in app.of(PromptInput.ScrollWanted)][3:] == ["end"]
-
-
-async def test_home_in_an_empty_prompt_is_the_beginning_of_the_log(app, pilot) -> None:
-    await pilot.press("home", "a", "home")
-    assert [fact.key for fact in app.of(PromptInput.ScrollWanted)] == ["home"]
-    await pilot.click(Pill)  # it shows nothing
-    assert app.of(Pill.Pressed) == []

@@ -6,7 +6,6 @@ import random
 
 import pyte
 import pytest
-from textual import events
 from textual._compositor import CompositorUpdate
 from textual.app import ComposeResult
 from textual.containers import Horizontal
@@ -14,8 +13,6 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from lmchat.tui.quirks.app import PatchedApp, PatchedScreen
-from lmchat.tui.screens.palette import Palette
-from tests.support.desktop import Desktop, desktop
 from tests.support.tui_host import drawn
 
 
@@ -117,38 +114,3 @@ async def test_pieces_of_frames_add_up_to_the_whole_screen(seed):
             while app.screen._dirty_widgets or app.screen._layout_required:
                 await pilot.pause(0.02)
             assert app.terminal.display == app.whole()
-
-
-async def opened(desk: Desktop) -> None:
-    await desk.ready()
-    await desk.press("ctrl+p")
-    await desk.on(Palette)
-    await desk.pilot.pause()
-
-
-def together(desk: Desktop, *sent: events.InputEvent) -> None:
-    """Hand over what one read of a busy app brings: before it has done anything with the first."""
-    for event in sent:
-        event.set_sender(desk.app)
-        desk.app._driver.send_message(event)
-
-
-async def test_a_command_that_enter_was_pressed_on_twice_runs_once(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await opened(desk)
-        await desk.type("hide the telemetry")
-        await desk.until(lambda: len(desk.app.screen.list.keys) == 1, "the row")
-        together(desk, *(events.Key("enter", None) for _ in range(3)))
-        await desk.until(lambda: desk.app.screen is desk.chat, "the chat")
-        await desk.until(
-            lambda: any(not remembered.has_telemetry for remembered in desk.remembered), "it"
-        )
-        await desk.pilot.pause()
-        assert [remembered.has_telemetry for remembered in desk.remembered].count(False) == 1
-
-
-async def test_esc_pressed_twice_closes_the_palette_alone(tmp_path):
-    async with desktop(tmp_path) as desk:
-        await opened(desk)
-        together(desk, events.Key("escape", None), events.Key("escape", None))
-        await desk.until(lambda: desk.app.screen is desk.chat, "the chat")

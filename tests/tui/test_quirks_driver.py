@@ -91,15 +91,6 @@ def test_the_signal_of_ctrl_backslash_saves_and_gives_the_terminal_back(
     assert saved.read_text() == "saved"
 
 
-def test_a_signal_ends_an_app_that_sleeps(program: PtyProgram, saved: Path) -> None:
-    program.type(F4)
-    program.wait_until(saved.with_suffix(".hangs").exists, "the app sleeps")
-    program.kill(signal.SIGTERM)
-    program.wait_for_raw(b"\x1b[?1049l")
-    assert program.wait_exit() == 143
-    assert is_clean(program)
-
-
 def test_saving_that_takes_for_ever_is_cut_after_a_second(
     slow_program: PtyProgram, saved: Path
 ) -> None:
@@ -163,13 +154,6 @@ def test_the_editor_gets_the_terminal_and_the_app_goes_on_meanwhile(saved: Path)
         program.type("z", sees="z\nshown")
         program.type(F7, sees="away")  # an editor that is left by Ctrl+C
         program.type("x\r", sees="ready")
-        assert_leaves_clean(program)
-
-
-def test_an_editor_that_fails_leaves_the_screen_usable(saved: Path) -> None:
-    with PtyProgram([*APP, str(saved)], home=saved.parent, env={"EDITOR": "false"}) as program:
-        program.wait_for("80x24")
-        program.type(F8, sees="false ended with status 1; nothing was changed.")
         assert_leaves_clean(program)
 
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 from itertools import product
 
 import pyte
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from rich.segment import Segment
 
 from lmchat.text import split_at_cell
-from lmchat.tui.quirks.widths import mend_cuts, with_sure_widths
+from lmchat.tui.quirks.widths import with_sure_widths
 from tests.support.pty_program import Terminal
 from tests.support.scripts import SCRIPTS, misplaced
 
@@ -91,18 +89,6 @@ def test_words_behind_a_control_sequence_have_no_letter_of_it():
         assert misplaced(terminal.cells[0], 0, text) == []
 
 
-STARTS = ("", "م", "🙂", "\x1b[", "\x1b]", "\x1bP")
-REPEATED = ("\x1b", "\x1b[", "\x1b[0", "0;", "\x1b ", "\x1b\x1b", "\u200d", "e\u0301", "م", "a\u200d", "🇩🇪", "👩\u200d")  # fmt: skip
-
-
-def test_time_grows_with_the_length_only():
-    """A quadratic pattern would take minutes, longer than any test may."""
-    size = 100_000
-    for start, piece in product(STARTS, REPEATED):
-        text = start + piece * (size // len(piece)) + "\u0301"
-        assert len(with_sure_widths(text)) > size
-
-
 TEXTS = (
     "✔️ done",
     "⚠️⚠️ not",
@@ -123,20 +109,6 @@ TEXTS = (
     "",
 )
 LETTERS = st.sampled_from(sorted({*"".join(TEXTS)}))
-
-
-@pytest.fixture
-def mended(monkeypatch):
-    monkeypatch.setattr(Segment, "_split_cells", Segment._split_cells)  # put right again afterwards
-    mend_cuts()
-
-
-def test_the_cells_of_both_parts_add_up_wherever_a_row_is_cut(mended):
-    for text in TEXTS:
-        count = cell_len(text)
-        for cut in range(count + 1):
-            before, behind = Segment(text).split_cells(cut)
-            assert (before.cell_length, behind.cell_length) == (cut, count - cut), cut
 
 
 @given(st.lists(LETTERS, max_size=12).map("".join), st.integers(0, 30))

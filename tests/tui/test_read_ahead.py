@@ -29,14 +29,6 @@ async def begin_reading(desk) -> None:
     await desk.backend.is_reading.wait()
 
 
-async def test_the_panel_shows_how_far_it_is_and_another_session_ends_the_reading(desk):
-    await desk.ask("Hello?")
-    await begin_reading(desk)
-    await desk.until(lambda: "reading ahead" in desk.text, "the progress")
-    await desk.press("ctrl+n", hides="reading ahead")
-    assert desk.backend.cancelled_read_aheads == 1
-
-
 async def test_enter_ends_the_reading_before_the_prompt_is_sent(desk):
     await begin_reading(desk)
     await desk.press("enter")

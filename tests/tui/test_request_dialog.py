@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from lmchat.config.settings import ChatSettings
-from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
 from lmchat.domain.request import TemplateText
-from lmchat.errors import ServerRejected
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.request_dialog import RequestDialog
 from tests.support.desktop import calm, ready_desktop, shown
@@ -49,19 +45,6 @@ async def test_the_draft_is_the_last_prompt_and_stays_in_the_prompt(tmp_path):
         assert await desk.store.list_sessions() == ()
 
 
-async def test_without_a_draft_the_prompt_is_empty_behind_the_session(tmp_path):
-    async with ready_desktop(tmp_path, backend=backend_with(), asked=["one"]) as desk:
-        await desk.say("/request xml", sees="Unknown form of a")
-        assert desk.prompt_input.text == "/request xml"
-        await desk.press("ctrl+u")
-        await desk.say("/request", leads_to=RequestDialog)
-        assert len(desk.conversation.messages) == 2
-        for typed, name in (("JSON", "JSON"), ("curl", "curl"), ("text", "text")):
-            await desk.press("escape", leads_to=ChatScreen)
-            await desk.say(f"/request {typed}", leads_to=RequestDialog, sees=f"{name} · ")
-        await desk.press("escape", leads_to=ChatScreen)
-
-
 async def test_hostile_text_is_shown_as_what_it_is_and_special_tokens_are_marked(tmp_path):
     async with ready_desktop(tmp_path, backend=backend_with(), size=(80, 24)) as desk:
         await open_with_draft(desk, "x")
@@ -94,24 +77,3 @@ async def test_arrows_change_the_form_y_copies_it_and_o_opens_the_pager(tmp_path
         await desk.press("o")
         await desk.until(lambda: desk.paged == [command], "the pager")
         await desk.on(RequestDialog)
-
-
-async def test_without_the_text_a_sentence_says_why_and_the_json_is_there(tmp_path):
-    unsupported = ServerRejected("It shows no text.", kind="unsupported", hint="Look at JSON.")
-    async with ready_desktop(tmp_path, backend=backend_with(unsupported)) as desk:
-        await open_with_draft(desk, "What grows?")
-        await shown(desk, "JSON · ")  # it begins there
-        await desk.press("left", sees="It shows no text. Look at JSON.")
-        await desk.press("y", "o")
-        assert desk.copied == desk.paged == []
-
-
-async def test_while_an_answer_streams_there_is_no_next_request(tmp_path):
-    gate = asyncio.Event()
-    waiting = [RequestSent(), TextDelta(text="Let"), gate, StreamFinished(reason="stop")]
-    async with ready_desktop(tmp_path, backend=backend_with(TEXT, waiting)) as desk:
-        await desk.say("one", sees="Let")
-        await desk.say("/request", sees="An answer is still streaming.")
-        gate.set()
-        await desk.answered()
-        await desk.say("/request", leads_to=RequestDialog)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmchat.domain.event import StreamFinished, TextDelta
-from tests.support.desktop import gone, ready_desktop, sent, shown
+from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps, llama
 
 NOTE = "Rewriting an answer"
@@ -80,11 +80,3 @@ async def test_start_lets_the_next_answer_begin_with_words(tmp_path):
         await desk.say("/start ", hides="Next answer")
         await desk.ask("three", 3)
         assert desk.texts == ["one", "Ferns do well.", "two", "B.", "three", "C."]
-
-
-async def test_start_at_a_server_that_cannot_continue_sends_nothing(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.say("/start Ferns", sees="LM Studio cannot continue a text")
-        assert desk.prompt_input.text == "/start Ferns"
-        assert "begins with" not in desk.text
-        assert sent(desk.backend) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lmchat.config.settings import ChatSettings
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.sampling_dialog import SamplingDialog
-from tests.support.desktop import calm, ready_desktop, shown
+from tests.support.desktop import calm, ready_desktop
 from tests.support.scripted_backend import set_options
 
 
@@ -29,20 +29,3 @@ async def test_the_list_has_what_is_set_and_enter_begins_its_change(tmp_path):
         await desk.press("enter", sees="seed is not sent any more")
         await desk.ask("one")
         assert sent(desk) == [{"temperature": 0.7}]
-
-
-async def test_a_refused_option_returns_to_the_prompt_and_names_are_completed(tmp_path):
-    async with ready_desktop(tmp_path) as desk:
-        await desk.say("/set", leads_to=SamplingDialog, sees="/set NAME VALUE")
-        assert "change it" not in desk.text  # the list is empty
-        await desk.press("enter")
-        await desk.press("escape", leads_to=ChatScreen)
-        assert desk.prompt_input.text == ""
-        await desk.say("/set temperature 9", sees="temperature must be a number from 0 to 2")
-        assert desk.prompt_input.text == "/set temperature 9"
-        desk.prompt_input.put("")
-        await desk.type("/set presence")
-        await shown(desk, "/set presence_penalty")
-        await desk.press("tab")
-        assert desk.prompt_input.text == "/set presence_penalty"
-        await desk.press("enter", sees="It may be a number from -2 to 2")

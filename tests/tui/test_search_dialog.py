@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 from msgspec.structs import replace
 
-from lmchat.tui.screens.search_dialog import SearchChoice, SearchDialog, when
+from lmchat.tui.screens.search_dialog import SearchChoice, SearchDialog
 from lmchat.tui.widgets.row_list import RowList
 from tests.support.look_data import HITS, NOW, SilentStore
 from tests.support.tui_host import Host, drawn, screen_text
@@ -52,20 +50,6 @@ async def test_hits_are_shown_with_who_when_and_the_words_around(store, app, pil
     dialog.show_problem("too late")
 
 
-async def test_what_holds_the_words_is_said_where_nobody_said_them(store):
-    kinds = [("reasoning", "qwen3-8b · thought · "), ("tool_call", "qwen3-8b · tool call · ")]
-    hits = [replace(HITS[1], kind=kind, message_id=kind) for kind, _ in kinds]
-    hits.append(replace(HITS[1], kind="tool_result", message_id="ran", role="tool", model=""))
-    title = replace(HITS[0], kind="title", message_id="", role="", session_id="s9")
-    async with drawn(host(store)) as (app, pilot):
-        app.screen.show_hits([*hits, title], 1.0, now=NOW)
-        await pilot.pause()
-        for words in (*(told for _, told in kinds), "  tool result · ", " title · today 14:02"):
-            assert words in screen_text(app)
-        await pilot.press("down", "down", "down", "enter")
-        assert app.results == [SearchChoice(hit=title)]
-
-
 async def test_more_hits_are_asked_for_where_the_end_comes_near_and_leave_the_choice(store):
     many = [replace(HITS[0], message_id=f"m{number}") for number in range(60)]
     async with drawn(host(store, "shade")) as (app, pilot):
@@ -92,13 +76,3 @@ async def test_nothing_found_says_what_may_help_and_enter_takes_nothing(app, pil
     assert "No hits for “shade”. Try without has:code." in screen_text(app)
     await pilot.press("enter", "down", "ctrl+e")
     assert app.results == []
-
-
-def test_a_moment_is_told_as_people_do():
-    for days, told in (
-        (0, "today 14:02"),
-        (1, "yesterday 14:02"),
-        (17, "3 November"),
-        (400, "16 October 2025"),
-    ):
-        assert when(NOW - timedelta(days=days), NOW) == told

@@ -91,22 +91,6 @@ async def test_a_slash_filters_titles_and_enter_opens_or_searches():
         assert [fact.query for fact in facts(app, SessionList.SearchWanted)] == ["zebra"]
 
 
-async def test_tags_stand_behind_the_title_where_there_is_room_and_are_filtered_by():
-    tagged = [
-        replace(header(1, "Plan"), tags=("garden", "spring")),
-        replace(header(2, "A title that fills the row"), tags=("garden",)),
-        header(3, "No #garden here"),
-    ]
-    app, sessions = host(
-        [SessionGroup(name="Today", headers=tuple(tagged))], open_id=None, unread=()
-    )
-    async with app.run_test(size=WIDE) as pilot:
-        assert words_of(sessions)[1:3] == ["Plan #garden #spring", "A title that fills th…"]
-        sessions.focus()
-        await pilot.press("slash", *"#GAR p")
-        assert words_of(sessions)[1:] == ["Plan #garden #spring"]
-
-
 async def test_an_empty_list_says_how_to_begin_and_offers_no_session():
     app, sessions = host(groups=(), open_id=None)
     async with app.run_test(size=WIDE) as pilot:

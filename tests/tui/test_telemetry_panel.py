@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from lmchat.domain.event import RetryScheduled
 from lmchat.domain.message import AnswerState
 from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint, LoadState, Verdict
-from lmchat.domain.telemetry import Budget, Health
+from lmchat.domain.server import Endpoint, Verdict
+from lmchat.domain.telemetry import Health
 from lmchat.domain.turn import Stage, Turn
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 from lmchat.tui.widgets.telemetry_rows import (
@@ -34,17 +34,6 @@ async def showing(snapshot: TelemetrySnapshot = ANSWERING, now_s: float = 104.1,
 async def shown(*given, **more) -> str:
     async with showing(*given, **more) as (panel, _):
         return text_of(panel)
-
-
-async def then(panel, pilot, snapshot: TelemetrySnapshot, now_s: float = 104.1) -> str:
-    """Return what the panel shows of the next snapshot."""
-    panel.show(snapshot, now_s)
-    await pilot.pause()
-    return text_of(panel)
-
-
-def answering_with(model, **more):
-    return replace(ANSWERING, health=replace(ANSWERING.health, model=model), **more)
 
 
 def squeezed(text: str) -> list[str]:
@@ -91,13 +80,6 @@ async def test_before_anything_was_found_nothing_is_guessed():
     assert "used –" in lines
     assert "Turn –" in lines
     assert "Requests –" in lines
-
-
-async def test_only_the_chosen_sections_are_shown_in_the_chosen_order():
-    text = await shown(ANSWERING, 104.1, sections=("turn", "server", "no such section"))
-    assert squeezed(text)[0] == "Turn answering"
-    assert "LM Studio" in text
-    assert "Requests" not in text
 
 
 async def test_a_standing_warning_keeps_the_bottom_of_the_panel():
@@ -163,38 +145,3 @@ def test_the_stage_is_told_in_a_word():
         (TURN.end(AnswerState.FAILED, 105.0), "failed"),
     ]:
         assert stage_words(value).word == word
-
-
-BIG = replace(ANSWERING, context_tokens=120_000, context_limit=131_072, is_context_estimated=True)
-
-
-ROWS = [
-    (
-        replace(ANSWERING, last_action="loaded a model with a long name"),
-        "last loaded a model wi…",
-    ),
-    (BIG, "used ~120k of 128k"),
-    (replace(ANSWERING, turn=turn(stage=Stage.READING, fraction=0.62)), "Turn reading 62 %"),
-    (
-        answering_with(replace(QWEN, state=LoadState.LOADING, load_fraction=0.4)),
-        "Model loading 40 %",
-    ),
-    (answering_with(replace(QWEN, state=LoadState.ASLEEP), turn=None), "Model asleep"),
-    (replace(ANSWERING, budget=Budget(left=0, limit=60)), "Requests 0 of 60/min"),
-    (replace(ANSWERING, context_tokens=43_810, context_limit=1_000), "Context > 999 %"),
-]
-WAKING = [
-    (turn(stage=Stage.WAITING, first_token_s=None), "Model asleep"),
-    (turn(), "Model loaded"),
-    (turn(state=AnswerState.COMPLETE, ended_s=105.0), "Model asleep"),
-]
-
-
-async def test_what_is_long_or_rare_is_told_in_its_row():
-    async with showing() as (panel, pilot):
-        for snapshot, row in ROWS:
-            assert row in squeezed(await then(panel, pilot, snapshot))
-        asleep = replace(QWEN, state=LoadState.ASLEEP)
-        for turn_now, word in WAKING:
-            shown_now = await then(panel, pilot, answering_with(asleep, turn=turn_now))
-            assert word in squeezed(shown_now), "a sleeping model is shown as it wakes"

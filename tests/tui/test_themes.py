@@ -4,7 +4,7 @@ import pytest
 
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.domain.remembered import Remembered
-from lmchat.tui.quirks.keys import BackgroundReported, KeyStream
+from lmchat.tui.quirks.keys import BackgroundReported
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.theme_dialog import ThemeDialog
 from lmchat.tui.theme_files import read_themes
@@ -61,18 +61,6 @@ def test_a_file_that_is_no_theme_is_told_with_its_key_and_the_others_work(tmp_pa
         assert [theme.name for theme in themes] == ["sea"]
         assert len(problems) == 1
         assert problems[0].startswith(f"Theme themes/a.toml: {words}")
-
-
-def test_the_answer_of_the_terminal_tells_its_background():
-    for reads, is_dark in (
-        (("\x1b]11;rgb:ffff/ffff/ffff\x1b\\",), False),
-        (("\x1b]11;rgb:1c1c/1c1c/1c1c\x07",), True),
-        (("\x1b]11;rgb:f/f", "/e\x1b", "\\"), False),
-        (("\x1b]11;rgba:00/00/00/ff\x07",), True),
-    ):
-        stream = KeyStream()
-        told = [event for data in reads for event in stream.feed(data)]
-        assert [(type(one), one.is_dark) for one in told] == [(BackgroundReported, is_dark)]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ from tests.support.scripted_tools import ScriptedHost, calls, toolbox
 
 READ = "files__read_text"
 ASKS = "wants to run"
-HOSTILE = 'say "hi" \x1b]0;owned\x07 \x1b[31mred\n# Title\n[link](https://evil.example) /quit'
 
 
 @asynccontextmanager
@@ -82,25 +81,6 @@ async def test_calls_are_rows_that_unfold_and_their_results_are_copied_paged_and
         await desk.press("enter", hides='"found": [')
         await desk.press("ctrl+f", *"needle", "enter", sees='"found": [')
         await shown(desk, "1/1")
-
-
-async def test_parallel_calls_follow_each_other_and_results_are_shown_as_plain_text(tmp_path):
-    def play(arguments):
-        if arguments["path"] == "b":
-            return ToolResult(text="No such file. Look elsewhere.", is_error=True)
-        return ToolResult(text=HOSTILE)
-
-    asked = calls((READ, {"path": "a" * 99}), (READ, {"path": "b"}))
-    async with desk_with(tmp_path, asked, result=play, approve="always", size=(80, 24)) as desk:
-        await desk.ask("read", 2)
-        await shown(desk, "Done reading.", "aaaa…  ")
-        rows = desk.text.splitlines()
-        first = next(at for at, row in enumerate(rows) if "aaaa…  " in row)
-        assert "71 B" in rows[first]
-        assert '+ files/read_text("b")  × failed · No such' in rows[first + 1]
-        await desk.press("alt+up", "alt+up", "alt+up", "enter")
-        await shown(desk, "[link](https://evil.example) /quit", "# Title")
-        assert not {"\x1b", "\x07"} & set(desk.text)
 
 
 async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_path):
@@ -239,14 +219,6 @@ async def test_tools_are_switched_off_for_this_session(tmp_path):
         await desk.press("escape")
         await desk.ask("read")
         assert desk.backend.requests[0].tools == ()
-
-
-async def test_the_list_says_why_there_are_no_tools(tmp_path):
-    async with desk_with(tmp_path, can=("reasoning",)) as desk:
-        await desk.say("/tools", sees="qwen3-8b cannot use tools.")
-        await desk.press("escape")
-        desk.app.open_sessions.next_turn.toolbox = None
-        await desk.say("/tools", sees=str(tmp_path / "config.toml"))
 
 
 def saved(number: int, path: str, result: str, state=AnswerState.COMPLETE):

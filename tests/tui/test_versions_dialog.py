@@ -1,20 +1,10 @@
 from __future__ import annotations
 
-import pytest
-from msgspec.structs import replace
-
-from lmchat.domain.message import Receipt, Role
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.versions_dialog import VersionPane, VersionsDialog
 from tests.support.desktop import ready_desktop
-from tests.support.saved_chat import PLAN, SIZES, TALK, said, seen, steps
 from tests.support.scripted_backend import answer_steps
 from tests.support.tui_host import text_of
-
-OLDER = replace(
-    TALK[1], message_id="old", model="gemma-3-4b", receipt=Receipt(finish_reason="length")
-)
-NEWER = replace(said(2, Role.ASSISTANT, PLAN.replace("Several", "Few")), message_id="new")
 
 
 def heads(desk) -> list[str]:
@@ -35,10 +25,6 @@ async def regenerated(desk, count: int) -> None:
         await desk.answered()
 
 
-async def compare(desk) -> None:
-    await desk.press("alt+up", "=", leads_to=VersionsDialog, sees="Version 1 of")
-
-
 async def test_the_current_version_is_shown_beside_the_one_before_it_and_another_can_be_kept(
     tmp_path,
 ):
@@ -57,27 +43,3 @@ async def test_the_current_version_is_shown_beside_the_one_before_it_and_another
         await desk.press("enter", leads_to=ChatScreen, sees="1/3")
         assert await desk.texts_on_disk() == ["one", "Alpha."]
         assert desk.log_view.focused_message.text == "Alpha."
-
-
-async def test_leaving_and_keeping_the_left_change_nothing(tmp_path):
-    scripts = answer_steps("Alpha.", thought="Hm."), answer_steps("Beta.")
-    async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
-        await regenerated(desk, 1)
-        for key in ("escape", "enter"):
-            await compare(desk)
-            assert "change right" not in keys(desk)  # there is no third one
-            await desk.press("right", key, leads_to=ChatScreen)
-            assert await desk.texts_on_disk() == ["one", "Beta."]
-            assert desk.log_view.focused_message.text == "Beta."
-            await desk.press("escape")
-        await compare(desk)
-        await desk.press("tab", "space", sees="Hm.")
-        await desk.press("y")
-        await desk.until(lambda: desk.copied == ["Alpha."], "the copy")
-
-
-@pytest.mark.parametrize("size", ["80x24"])
-def test_two_versions(snap_compare, tmp_path, size):
-    desk = seen(tmp_path, TALK[0], OLDER, NEWER)
-    see = steps(desk, "Version 1 of 2", "alt+up", "=")
-    assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=see)

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from unittest.mock import AsyncMock
 
 from lmchat.domain.server import Endpoint, Verdict
-from lmchat.errors import EndpointNotAllowed, ServerUnavailable, StoreUnavailable
+from lmchat.errors import EndpointNotAllowed, ServerUnavailable
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.server_dialog import AddressDialog, AllowDialog, KeyDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
@@ -126,12 +125,3 @@ async def test_a_typed_server_that_wants_a_key_gets_it_after_any_number_of_wrong
         await desk.press("enter", leads_to=ChatScreen)
         assert desk.kept_keys == [(NEAR, "sk-good")]
         assert backend.keys == ["first", "second", "sk-good"]
-
-
-async def test_a_good_key_that_cannot_be_stored_is_used_and_told(tmp_path):
-    backend = Places(verdict=Verdict.NEEDS_KEY)
-    async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
-        keep_key = AsyncMock(side_effect=StoreUnavailable("The key could not be stored."))
-        desk.app.workspace.platform.keep_key = keep_key
-        await desk.on(KeyDialog)
-        await desk.say("sk-good", leads_to=ChatScreen, sees="The key could not be stored.")

@@ -3,7 +3,6 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 
 from lmchat.domain.product import Product
-from lmchat.domain.remembered import Remembered
 from lmchat.domain.server import LoadState, ModelInfo, Verdict
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
@@ -86,15 +85,6 @@ async def test_a_file_of_this_disk_can_be_chosen_out_of_many(tmp_path):
         await desk.pilot.click(offset=(20, row_of("model-47 ")))
         await desk.on(ChatScreen)
         await desk.until(lambda: engine.started == ["model-47"], "it is started")
-
-
-async def test_the_model_of_the_engine_that_was_used_last_starts_with_one_key(tmp_path):
-    engine = ScriptedEngine(*MANY)
-    remembered = Remembered(endpoint="built-in", model="model-07")
-    async with page(tmp_path, engine, remembered=remembered) as desk:
-        await shown(desk, "model-07, as the last time")
-        await desk.press("enter")
-        await desk.until(lambda: engine.started == ["model-07"], "it is started")
 
 
 async def test_without_the_engine_the_command_that_installs_it_is_told_and_copied(tmp_path):

@@ -11,11 +11,10 @@ from lmchat.domain.product import Product
 from lmchat.domain.program import Installed, ServerStart
 from lmchat.domain.server import Endpoint, Verdict
 from lmchat.services.server_rows import MachineState
-from lmchat.tui.screens.model_picker import FilePicker
 from lmchat.tui.screens.server_dialog import AllowDialog
 from lmchat.tui.screens.welcome.server_starts import StartDialog
 from tests.support.look_data import OLLAMA, PLACES
-from tests.support.look_pictures import SIZES, steps
+from tests.support.look_pictures import steps
 from tests.support.scripted_backend import file
 from tests.support.start_desk import OFFER, bare_page
 from tests.support.tui_host import Host, screen_text
@@ -71,23 +70,10 @@ def host(here: MachineState, places=NOWHERE, *, problem: str = "", **more) -> Ho
     return Host(screen=make, **more)
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_what_is_installed_at_every_size(snap_compare, size):
-    see = steps(sees="No model server answers")
-    assert snap_compare(host(HERE), terminal_size=SIZES[size], run_before=see)
-
-
 def test_the_question_before_a_start(snap_compare):
     see = steps(sees="run this command")
     host = Host(screen=lambda: StartDialog(LMS_START))
     assert snap_compare(host, terminal_size=(80, 24), run_before=see)
-
-
-@pytest.mark.parametrize("theme", ["lmchat-light"])
-def test_the_model_files(snap_compare, theme):
-    host = Host(screen=lambda: FilePicker(FILES), theme=theme)
-    see = steps("down", sees="3 files · 8.4 GB")
-    assert snap_compare(host, terminal_size=(120, 40), run_before=see)
 
 
 @pytest.mark.parametrize("theme", ["lmchat-dark"])

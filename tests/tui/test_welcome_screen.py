@@ -6,13 +6,13 @@ import pytest
 from msgspec.structs import replace
 from textual import events
 
-from lmchat.domain.server import Endpoint, Verdict
+from lmchat.domain.server import Verdict
 from lmchat.services.server_rows import MachineState, server_rows
 from lmchat.tui.icons import UNICODE
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.welcome.welcome_rows import welcome_rows
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
-from tests.support.look_data import PLACES, WANTS_KEY
+from tests.support.look_data import PLACES
 from tests.support.start_desk import NotedConnect, bare_page
 from tests.support.tui_host import Host, drawn, screen_text
 
@@ -83,27 +83,6 @@ async def test_what_is_no_address_is_told_under_the_input(connect):
         assert connect.of("try_address") == []
 
 
-async def test_a_number_takes_its_row_and_one_without_a_row_does_nothing(connect):
-    async with page(connect, WANTS_KEY) as (app, pilot):
-        assert "Jan answers, but needs an API key." in screen_text(app)
-        await pilot.press("9", "3")
-        await pilot.pause()
-        assert connect.of("take_candidate") == []
-        assert not isinstance(app.screen, AskDialog)
-        await pilot.press("2")
-        await pilot.pause()
-        assert connect.of("take_candidate") == [[WANTS_KEY[0]]]
-
-
-async def test_a_new_look_keeps_the_choice(connect):
-    async with page(connect, WANTS_KEY) as (app, pilot):
-        await pilot.press("down")
-        app.screen.show((*WANTS_KEY[1:], WANTS_KEY[0]), 0.0, 5.0)
-        await pilot.press("enter")
-        await pilot.pause()
-        assert connect.of("take_candidate") == [[WANTS_KEY[0]]]
-
-
 def test_every_verdict_has_a_sign_and_a_word_at_every_width():
     for verdict in Verdict:
         for width in (96, 74, 56, 36, 10):
@@ -114,9 +93,3 @@ def test_every_verdict_has_a_sign_and_a_word_at_every_width():
             )
             assert verdict.value in text
             assert any(sign in text for sign in "●◆×·")
-
-
-def test_a_place_of_the_users_own_is_named_by_its_address():
-    own = replace(PLACES[0], endpoint=Endpoint.parse("http://gpu-box:1234"), is_own=True)
-    rows = rows_of(own)
-    assert any("gpu-box:1234" in text for row in rows for piece in row.pieces for text, _ in piece)

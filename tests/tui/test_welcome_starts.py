@@ -8,11 +8,9 @@ import pytest
 
 from lmchat.domain.product import Product
 from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.welcome.server_starts import StartDialog
-from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import calm
 from tests.support.programs import processes
-from tests.support.start_desk import FAIL, HANG, LISTEN, at, put, start_desk, unused_port
+from tests.support.start_desk import LISTEN, at, put, start_desk, unused_port
 
 pytestmark = pytest.mark.timeout(60)  # programs of Python start one after another on a busy machine
 
@@ -32,28 +30,3 @@ async def test_after_a_yes_the_started_server_is_used_and_goes_on_after_lmchat(t
         assert seen.app.open_sessions.next_turn.target.endpoint == at(port)
     (pid,) = processes(path)
     os.kill(pid, signal.SIGKILL)
-
-
-async def test_a_server_that_fails_or_cannot_be_run_any_more_is_told(tmp_path):
-    port = unused_port()
-    path = program(tmp_path, "ollama", FAIL, port=port)
-    async with start_desk(tmp_path, {Product.OLLAMA: port}) as seen:
-        await seen.takes("ollama serve")
-        await seen.confirms(sees="ollama serve ended with exit code 1: Error: listen tcp")
-        await seen.is_on(WelcomeScreen)
-        await seen.shows("not running")
-        await seen.takes("ollama serve")
-        await seen.is_on(StartDialog)
-        os.chmod(path, 0o644)  # noqa: PTH101 - pathlib is no faster
-        await seen.confirms(sees="cannot be run: Permission denied.")
-        await seen.hides("ollama serve")
-
-
-async def test_enter_on_llama_cpp_copies_its_command_and_runs_nothing(tmp_path):
-    program(tmp_path, "llama-server", HANG)
-    async with start_desk(tmp_path, {Product.LLAMA_CPP: unused_port()}) as seen:
-        await seen.takes("llama-server -m MODEL.gguf")
-        await seen.until(
-            lambda: seen.app.clipboard == "llama-server -m MODEL.gguf", "the command is copied"
-        )
-        assert seen.ran == []

@@ -3,19 +3,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.domain.message import AnswerState, TextPart
-from lmchat.domain.turn import Turn
 from tests.support.chat_log_app import answer, pour, question, rows, streaming
 
 ELSEWHERE = "another lmchat is writing this"
-
-
-async def test_figures_of_a_turn_are_never_those_of_an_answer_from_elsewhere(pilot):
-    log, theirs = pilot.app.log_view, streaming("theirs")
-    log.load([question("Go on."), theirs], is_ours=False)
-    log.show_turn(Turn(model="tiny", started_s=0.0), 7.0)
-    await pilot.pause()
-    assert any(ELSEWHERE in row for row in rows(log))
-    assert not any("Esc stop" in row or "7.0" in row for row in rows(log))
 
 
 async def test_the_end_of_ones_own_goes_to_ones_own_and_that_of_the_other_to_the_other(pilot):

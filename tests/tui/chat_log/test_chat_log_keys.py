@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from lmchat.domain.message import AnswerState, Failure
-from tests.support.chat_log_app import answer, load, load_focused, question, rows, screen_text
+from tests.support.chat_log_app import answer, load, question, rows, screen_text
 
 CODE = "one\n\n```python\nfirst = 1\n```\n\ntwo\n\n```\nsecond\n```\n"
 
@@ -51,36 +50,11 @@ async def test_only_the_focused_message_has_the_bar_and_only_while_the_log_has_t
     assert bars(log) == []
 
 
-async def test_keys_whose_work_is_done_elsewhere_are_passed_on(pilot, log):
-    log.load([question("one"), answer("two")])
-    log.focus_message(-1)
-    for key in ("e", "r", "a", "f", "d", "t", "o", "left_square_bracket"):
-        pilot.app.facts.clear()
-        await pilot.press(key)
-        await pilot.pause()
-        fact = pilot.app.facts[-1]
-        assert fact.message.text == "two"
-        assert pilot.app.wanted() == [(fact.name, "")]
-
-
 async def test_code_blocks_are_copied_one_after_the_other(pilot, log):
     log.load([answer(CODE)])
     log.focus_message(-1)
     await pilot.press("c", "c", "c")
     assert [text for _, text in pilot.app.wanted()] == ["first = 1\n", "second\n", "first = 1\n"]
-
-
-async def test_copying_a_failure_takes_its_details_first_and_then_the_text(pilot, log):
-    failure = Failure(
-        kind="x", message="It broke.", hint="Mend it.", details="errno 1", failure_id="7f3a"
-    )
-    log.load([answer("half", state=AnswerState.INTERRUPTED, failure=failure)])
-    log.focus_message(-1)
-    await pilot.press("y", "y")
-    assert [text for _, text in pilot.app.wanted()] == [
-        "It broke.\nMend it.\nerrno 1\nerror id 7f3a",
-        "half",
-    ]
 
 
 async def test_source_and_rendered_text_take_turns(pilot, log):
@@ -111,10 +85,3 @@ async def test_a_click_unfolds_reasoning_and_focuses_its_message(pilot, log):
     await pilot.click(log, offset=(8, 2))
     assert "step by step" in screen_text(log)
     assert log.focused_message.text == "two"
-
-
-async def test_a_log_that_has_the_focus_gives_it_to_the_last_message_of_another_session(pilot, log):
-    await load_focused(pilot, question("one"))
-    log.load([question("two"), answer("three")])
-    log.notice("not a message")
-    assert log.focused_message.text == "three"

@@ -18,11 +18,10 @@ from tests.support.chat_log_app import (
 )
 from tests.support.programs import until
 
+SIZE = (80, 24)
+
 NUMBERED = " ".join(f"word{number}" for number in range(3_000))
 CODE = "```python\n" + "\n".join(f"line_{n} = {'x' * (n % 90)}" for n in range(600)) + "\n```"
-
-
-SIZE = (80, 24)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from lmchat.domain.event import (
     PromptProgress,
     ReasoningDelta,
     RefusalDelta,
-    Rethought,
     RetryScheduled,
     StreamStalled,
     TextDelta,
@@ -18,11 +17,9 @@ from lmchat.domain.message import (
     AnswerState,
     Failure,
     Limit,
-    ReasoningPart,
     Receipt,
     RefusalPart,
     Role,
-    TextPart,
     ToolCallPart,
     text_message,
 )
@@ -31,7 +28,6 @@ from tests.support.chat_log_app import (
     RECEIPT,
     LogApp,
     answer,
-    pour,
     question,
     rows,
     screen_text,
@@ -95,20 +91,6 @@ async def test_the_receipt_tells_model_and_figures_and_only_an_unusual_end(log):
     stopped = {"state": AnswerState.STOPPED, "receipt": replace(RECEIPT, finish_reason="")}
     for changes in ({"receipt": None}, stopped):
         assert "reason" not in " ".join(receipt_rows(log, answer("a", **changes)))
-
-
-async def test_an_answer_that_is_nothing_but_thought_says_that_nothing_was_said(log):
-    thought = ReasoningPart(text="Hm.")
-    for parts, is_said in (
-        ((), False),
-        ((thought,), False),
-        ((thought, TextPart(text=" \n")), False),
-        ((thought, TextPart(text="Yes.")), True),
-        ((RefusalPart(text="No."),), True),
-        ((ToolCallPart(call_id="1", name="look", arguments="{}"),), True),
-    ):
-        log.load([question("And why?"), replace(answer("", receipt=RECEIPT), parts=parts)])
-        assert ("empty answer" in plain(log)) is not is_said, parts
 
 
 async def test_an_answer_that_was_cut_short_says_how_and_offers_its_keys(log):
@@ -217,52 +199,6 @@ async def test_reasoning_is_folded_while_it_arrives_and_tells_how_long(log):
     assert "+ Thought for 3.2 s" in plain(log)
     assert "Answer" in plain(log)
     assert "Ctrl+S" not in plain(log)
-
-
-async def test_reasoning_that_is_unfolded_while_it_arrives_goes_on_arriving(pilot, log):
-    log.begin_answer(streaming())
-    await log.apply(ReasoningDelta(text="one\n\n"))
-    log.flush()
-    log.focus_message(-1)
-    await pilot.press("enter")
-    await log.apply(ReasoningDelta(text="two *three*"))
-    log.flush()
-    assert "- Thinking…" in plain(log)
-    assert "▌   one\n" in plain(log)
-    assert "▌   two three" in plain(log)
-    await pour(log, "Answer")
-    assert "▌ Answer" in plain(log)
-    await pilot.press("enter")
-    assert "two three" not in plain(log)
-    assert "▌ Answer" in plain(log)
-
-
-@pytest.mark.rule("R-17")
-@pytest.mark.parametrize("is_flushed", [True, False])
-async def test_text_that_turns_out_to_be_thought_folds_at_once_and_the_answer_follows(
-    log, is_flushed
-):
-    begun = streaming()
-    log.begin_answer(begun)
-    turn = TURN
-    for word in ("Let me ", "*see*:\n\n- 2", "+2"):
-        turn = turn.apply(TextDelta(text=word), 101.0)
-        await log.apply(TextDelta(text=word))
-    if is_flushed:
-        log.flush()
-        assert "Let me see" in plain(log)
-    log.restate(replace(begun, parts=(ReasoningPart(text="Let me *see*:\n\n- 2+2"),)))
-    turn = turn.apply(Rethought(), 103.0)
-    log.show_turn(turn, 103.0)
-    await pour(log, "Four")
-    log.show_turn(turn.apply(TextDelta(text="Four"), 103.1), 103.1)
-    assert "+ Thought for 2.0 s" in plain(log)
-    assert "Let me" not in plain(log)
-    assert "Four" in plain(log)
-    log.finish(
-        replace(answer("Four", thought="Let me *see*:\n\n- 2+2"), message_id=begun.message_id)
-    )
-    assert plain(log).count("Four") == 1
 
 
 async def test_a_refusal_has_its_word_above_it_while_it_arrives_and_afterwards(log):

@@ -2,16 +2,13 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.domain.event import TextDelta
 from lmchat.domain.message import ToolCallPart
 from tests.support.chat_log_app import (
     answer,
     load,
     marked,
     question,
-    rows,
     screen_text,
-    streaming,
 )
 
 
@@ -38,39 +35,6 @@ async def test_hits_are_found_in_all_that_is_said_and_not_in_what_the_log_tells(
     log.load([question("fern?"), replace(answer(text), model="fern"), call])
     assert log.finder.find("fern") == 11
     assert len(marked(log)) == 11
-
-
-def first_needle(log) -> int:
-    """Return the number behind the first needle on the screen."""
-    return next(int(row.split()[-1]) for row in rows(log) if "needle" in row)
-
-
-async def test_the_first_hit_is_one_on_the_screen_or_below_and_backwards_the_one_above(pilot, log):
-    await load(pilot, *(answer(f"needle {n}") for n in range(100)))
-    for by in (1, -1):
-        log.scroll_end()
-        first = first_needle(log)
-        log.finder.find("needle")
-        assert log.finder.step(by) == (first + (by > 0), 100)
-        log.finder.clear()
-
-
-async def test_what_is_typed_shows_its_first_hit_at_once_and_goes_back_where_there_is_none(
-    pilot, log
-):
-    await load(pilot, *(answer(f"{n} " + ("needle" if n == 7 else "hay")) for n in range(100)))
-    log.scroll_to(y=200)
-    await pilot.pause()
-    before = rows(log)
-    log.finder.seek("n")
-    log.finder.seek("needle")
-    assert "7 needle" in screen_text(log)
-    assert marked(log, "hit-now") == ["needle"]
-    log.finder.seek("needles")
-    assert rows(log) == before
-    log.finder.seek("needle")
-    log.finder.clear()
-    assert "7 needle" in screen_text(log)
 
 
 async def test_a_hit_in_a_folded_thought_is_counted_unfolded_when_reached_and_folded_when_left(
@@ -108,24 +72,6 @@ async def test_words_of_a_search_are_marked_everywhere_and_the_message_shows_its
     assert not log.show_message("nowhere")
 
 
-async def test_a_hit_stays_where_it_is_shown_while_an_answer_comes(pilot, log):
-    log.load([question("Which?")])
-    log.begin_answer(streaming("\n\n".join(["hay"] * 50) + "\n\nneedle\n\n"))
-    await pilot.pause()
-    assert log.viewport.is_following
-    log.finder.seek("needle")
-    await pilot.pause()
-    before = rows(log)[:10]
-    for _ in range(50):
-        await log.apply(TextDelta(text="hay\n\n"))
-    log.flush()
-    await pilot.pause()
-    assert marked(log, "hit-now") == ["needle"]
-    assert rows(log)[:10] == before
-    log.finder.seek("needles")
-    assert log.viewport.is_following, "there is none: the end is followed as before"
-
-
 async def test_n_goes_on_after_the_search_was_left(pilot, log):
     log.load([answer("fern fern")])
     log.finder.find("fern")
@@ -138,13 +84,3 @@ async def test_n_goes_on_after_the_search_was_left(pilot, log):
     assert log.finder.standing == (2, 2)
     await pilot.press("N")
     assert log.finder.standing == (1, 2)
-
-
-async def test_the_current_hit_differs_by_more_than_its_colour(log):
-    log.load([answer("fern")])
-    hit = log.get_component_rich_style("chat-log--hit", partial=True)
-    now = log.get_component_rich_style("chat-log--hit-now", partial=True)
-    assert hit.underline
-    assert not hit.reverse
-    assert now.reverse
-    assert not now.underline

@@ -10,7 +10,7 @@ import pytest
 
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
-from tests.support.chat_log_app import picture, pictures, plain_page, tail_of
+from tests.support.chat_log_app import plain_page
 from tests.support.markdown_corpus import CORPUS
 
 PAGE = plain_page(90)
@@ -23,16 +23,6 @@ STREAMED = {
     for name in ("mixed", "nested", "tables", "fences", "texts", "signs")
 }
 
-AS_THEY_STAND = [
-    "matrix[i][j] = 3, a[i] = b[j]*c[k]",
-    "see [1][2] and ![this][that].",
-    "5 * 3 * 2 and x_1 and y_2",
-    "in \\(a_q\\{b\\} * c*\\) and \\[x_q\\] or $$y_q\\$$",
-    "$a_q$, $\\{b_q\\}$ costs $5 or $\\{c\\}",
-    "<tag of ~50 ~60 <b c",
-    "**bold \\(x\\{y",
-    "| a \\(b_q\\) | c[i][j] |\n|---|---|\n| d[i][j] | e |\n",
-]
 """In none of these does a sign stand for anything but itself, once it has been seen."""
 
 
@@ -72,40 +62,3 @@ def test_no_word_goes_from_the_page_and_none_is_seen_that_will_not_stay(name):
             count >= min(most) for count, *most in zip(counts, before, after, strict=True)
         ), word
         assert word in marks or max(counts) == counts[-1], word
-
-
-@pytest.mark.parametrize("text", AS_THEY_STAND)
-def test_a_sign_that_was_seen_stays(text):
-    before: Counter[str] = Counter()
-    for so_far, seen in pictures(text, PAGE):
-        signs = Counter(re.sub(r"[\s\u2500]", "", seen))
-        assert not before - signs, so_far
-        before = signs
-
-
-SENTENCES = [
-    "Some **bold words** here.",
-    "*Soft*, ***both*** and __more__ of _it_.",
-    "`code`, ``with ` in it`` and ~~gone words~~.",
-    "A [link to it](https://example.org/a_b) and ![a picture](http://example.org/p.png).",
-    "Sums like 2 * 3, 2*3*4, x**2 and snake_case_name.",
-    "**这是重点**内容。",
-    "- one\n- two **strong**\n  - three `x`\n",
-    "1. one\n2. *two*\n\n   more **of it**\n",
-    "- [ ] open\n- [x] **done**\n",
-    "# Head *of it*",
-    "> quoted **words**\n> and `code`\n",
-    "| a | **b** |\n|---|---:|\n| c | `d` |\n| *e* | f |\n",
-    "These:\n- a\n- b\n",
-    "```py\nx = a ** b\n```\n",
-    "1. in it:\n   ```\n   a | `b\n   ```\n",
-    "Above\n\n---\n\nbelow",
-]
-MARKS = re.compile(r"\*\*|`|\]\(|~~|__|\|")
-
-
-@pytest.mark.parametrize("sentence", SENTENCES)
-def test_no_mark_is_seen_that_will_be_gone(sentence):
-    final = MARKS.findall(picture(tail_of(sentence), PAGE))
-    for so_far, seen in pictures(sentence, PAGE):
-        assert len(MARKS.findall(seen)) <= len(final), so_far

@@ -6,10 +6,8 @@ import pytest
 
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
-from tests.support.chat_log_app import coloured_page
 from tests.support.markdown_corpus import GIANTS
 
-PAGE = coloured_page()
 UNCUT = {
     *(
         "lazy quote",

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.machine.lexer import colours_of
-from lmchat.tui.widgets.chat_log.blocks import CODE_LINES
 from tests.support.chat_log_app import (
-    LogApp,
     answer,
     highlighted,
     load,
@@ -15,16 +12,10 @@ from tests.support.chat_log_app import (
     rows,
     streaming,
 )
-from tests.support.programs import is_running, until
+from tests.support.programs import until
 
 pytestmark = pytest.mark.timeout(120)
 HANGING = '"' + "\\" * 60  # the lexer for fish needs exponential time
-
-
-def taken(colours):
-    """Let the lexers answer what waits first; return it with the blocks that waited."""
-    wanted = colours.newest_request
-    return wanted, colours.put(wanted, colours_of(*wanted)[1])
 
 
 def styles_of(log, words):
@@ -38,21 +29,6 @@ def styles_of(log, words):
 
 def colour_of(log, name):
     return str(log.get_component_rich_style(f"chat-log--{name}", partial=True).color)
-
-
-@pytest.mark.parametrize("is_loaded", [True, False])
-async def test_each_piece_of_a_long_fence_is_coloured(log, is_loaded):
-    text = "```python\n" + "x = 1  # note\n" * 3 * CODE_LINES + "```\n"
-    if is_loaded:
-        log.load([answer(text)])
-    else:
-        log.begin_answer(streaming())
-        for start in range(0, len(text), 500):
-            await pour(log, text[start : start + 500])
-    comment = colour_of(log, "comment")
-    await until(lambda: styles_of(log, "note") == {comment}, "the colours of the end")
-    log.scroll_home()
-    await until(lambda: styles_of(log, "note") == {comment}, "the colours of the beginning")
 
 
 async def test_code_of_an_answer_that_streams_is_coloured_before_its_fence_ends(log):
@@ -80,11 +56,3 @@ async def test_a_lexer_that_hangs_delays_neither_text_nor_other_colours(pilot, l
     await until(
         lambda: styles_of(log, "if") == {colour_of(log, "keyword")}, "the colours of the other"
     )
-
-
-async def test_leaving_ends_the_child():
-    async with LogApp().run_test() as pilot:
-        pilot.app.log_view.load([answer(f"```fish\n{HANGING}\n```\n")])
-        await until(lambda: pilot.app.highlighter.pid, "the child")
-        pid = pilot.app.highlighter.pid
-    assert not is_running(pid)

@@ -10,9 +10,9 @@ from tests.benchmarks.texts import KINDS
 from tests.support.chat_log_app import answer, pour, question, streaming
 from tests.support.counting import counted_lines
 
-SIZE = (80, 24)
-
 pytestmark = pytest.mark.timeout(120)
+
+SIZE = (80, 24)
 TEXT = KINDS["mixed"](2_000)
 
 

@@ -30,6 +30,7 @@ from tests.support.markdown_corpus import DEAR, ENDLESS, MIXED
 from tests.support.programs import until
 
 pytestmark = pytest.mark.timeout(120)
+
 SIZE = (100, 40)
 LONG_CHARS = 200_000  # for patterns: in quadratic time they would take minutes
 LENGTHS = [(80, 560), pytest.param((240, 1_680), marks=pytest.mark.slow)]

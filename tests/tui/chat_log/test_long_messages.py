@@ -17,7 +17,6 @@ from tests.support.chat_log_app import (
 )
 
 pytestmark = pytest.mark.timeout(120)
-PARAGRAPHS = "\n\n".join(f"Paragraph {n} of a long answer." for n in range(400))
 
 
 def looks(document, index=0):

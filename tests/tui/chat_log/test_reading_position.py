@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, TextPart
 from tests.support.chat_log_app import (
     answer,
     load,
@@ -27,18 +25,6 @@ async def log(pilot):
     log = pilot.app.log_view
     await load(pilot, question("Go on."), answer(LINES))
     return log
-
-
-async def test_the_final_form_with_other_words_leaves_the_reader_at_his_line(pilot, log):
-    open_answer = streaming()
-    log.begin_answer(open_answer)
-    await pour(log, LINES)
-    log.scroll_relative(y=-80)
-    before = rows(log)
-    parts = (TextPart(text=LINES + "\n\nOther words."),)
-    log.finish(replace(open_answer, parts=parts, state=AnswerState.COMPLETE))
-    await pilot.pause()
-    assert rows(log) == before
 
 
 async def test_the_view_follows_while_the_last_message_has_the_focus_and_no_longer_with_another(
@@ -82,19 +68,3 @@ async def test_a_message_taller_than_the_screen_is_scrolled_through_with_the_foc
         seen += "\n" + rows(log)[-1]
         assert log.focused_message.text == lines
     assert all(f"Paragraph {n}." in seen for n in range(20))
-
-
-async def test_lines_that_were_on_the_screen_are_new_no_more(pilot, log):
-    log.begin_answer(streaming("Begun."))
-    await pilot.pause()
-    log.scroll_relative(y=-5)
-    await pour(log, "\n\n" + LINES)
-    await pilot.pause()
-    first = pilot.app.new_lines()[-1]
-    log.scroll_relative(y=45)
-    await pilot.pause()
-    later = pilot.app.new_lines()[-1]
-    assert 0 < later < first
-    log.scroll_relative(y=-45)
-    await pilot.pause()
-    assert pilot.app.new_lines()[-1] == later

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 
 from lmchat.tui.widgets.chat_log.entry import ASKS, Entry
 from tests.support.chat_log_app import call, document_with, plain_page
-
-HIDDEN = re.compile(r"([\d,]+)(\+?) more lines?")
 
 
 def card(arguments, *, is_folded):
@@ -25,25 +22,6 @@ def lines_of(document):
 
 def words_of(line):
     return "".join(segment.text for segment in line.segments)
-
-
-def test_a_folded_card_tells_how_many_rows_it_hides():
-    for arguments, is_exact in [
-        (json.dumps({"path": "a.md", "rows": list(range(20))}), True),
-        (json.dumps({"text": "word " * 700}), True),
-        (json.dumps({"text": "word " * 2_000}), False),
-        ("a\n" * 900, False),
-        ("[" * 500 + "]" * 500, True),
-    ]:
-        folded, unfolded = card(arguments, is_folded=True), card(arguments, is_folded=False)
-        row = next(index for index, line in enumerate(folded) if HIDDEN.search(words_of(line)))
-        assert [words_of(line) for line in folded[:row]] == [
-            words_of(line) for line in unfolded[:row]
-        ]
-        found = HIDDEN.search(words_of(folded[row]))
-        told, hidden = int(found[1].replace(",", "")), len(unfolded) - row - 1
-        assert found[2] == ("" if is_exact else "+")
-        assert told == hidden if is_exact else 40 < told <= hidden
 
 
 def test_an_unfolded_card_shows_the_whole_text():

@@ -82,23 +82,6 @@ async def test_a_wrong_key_is_told_and_only_the_right_one_is_kept(tmp_path, star
     assert "a-wrong-key" not in (tmp_path / "credentials.toml").read_text()
 
 
-async def test_a_key_that_was_changed_in_jan_is_asked_for_anew(tmp_path, start):
-    async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
-        await seen.is_on(KeyDialog)
-        await seen.types(KEY)
-        await seen.presses("enter")
-        await seen.chats()
-    async with desktop.run(tmp_path, {1337: start(jan, key="another")}) as seen:
-        await seen.is_on(KeyDialog)
-        await seen.shows("! The previous API key was rejected.")
-        assert seen.candidate(1337).verdict is Verdict.KEY_REJECTED
-        await seen.rests()
-        await seen.types("another")
-        await seen.presses("enter")
-        await seen.chats()
-        assert seen.credentials.get(ORIGIN) == "another"
-
-
 async def test_a_host_name_that_it_does_not_trust_is_named_with_its_setting(
     tmp_path, start, small_picture
 ):

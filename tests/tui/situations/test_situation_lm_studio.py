@@ -8,7 +8,7 @@ from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
 from tests.support.scripted_products import CHAT, lm_studio
-from tests.support.scripted_server import Gate, json_reply
+from tests.support.scripted_server import Gate
 
 
 async def test_with_a_model_the_first_question_can_be_typed_at_once(tmp_path, start, small_picture):
@@ -61,35 +61,6 @@ async def test_without_a_model_the_picker_comes_and_enter_loads_one(
         gate.open()
         await seen.shows("● LM Studio ready")
         assert (await seen.answered()).text == "Hello there."
-
-
-async def test_a_model_that_cannot_be_loaded_is_told_and_what_was_said_returns(tmp_path, start):
-    gate = Gate()
-    server = start(lm_studio, loaded=())
-    words = "Failed to load model qwen3-8b: insufficient system resources"
-    refusal = json_reply({"error": {"message": words}}, status=500, before=[gate])
-    server.on("POST /api/v1/models/load", refusal)
-    async with desktop.run(tmp_path, {1234: server}) as seen:
-        await seen.is_on(ModelPicker)
-        await seen.shows("· qwen3-8b")
-        await seen.presses("enter")
-        await seen.goes_on()
-        await seen.says("Hello?")
-        await seen.shows("next Hello?")
-        gate.open()
-        await seen.shows("model qwen3-8b: insufficient", "not loaded")
-        await seen.until(lambda: seen.desk.prompt_input.text == "Hello?", "the prompt")
-    assert server.seen(CHAT) == []
-
-
-async def test_a_model_that_is_loaded_in_lm_studio_itself_ends_the_question(tmp_path, start):
-    memory: list[str] = []
-    async with desktop.run(tmp_path, {1234: start(lm_studio, loaded=memory)}) as seen:
-        await seen.is_on(ModelPicker)
-        memory.append("gemma-3-4b")
-        seen.time_passes()
-        await seen.chats()
-        assert seen.app.open_sessions.next_turn.target.model_id == "gemma-3-4b"
 
 
 async def test_with_jit_loading_off_the_failure_names_the_keys_and_loading_asks_again(

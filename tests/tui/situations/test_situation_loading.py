@@ -67,19 +67,6 @@ async def test_a_llama_cpp_that_loads_again_in_mid_chat_keeps_the_question_waiti
         assert (await seen.answered(2)).text == "Hello there."
 
 
-async def test_a_llama_cpp_that_ends_while_it_loads_is_looked_for_anew(tmp_path, start):
-    server = start(loading_llama_cpp)
-    async with desktop.run(tmp_path, {8080: server}) as seen:
-        await seen.shows("loading its model")
-        await seen.says("Hello?")
-        seen.places(8080, None)
-        seen.time_passes()
-        await seen.is_on(WelcomeScreen)
-        seen.places(8080, start(llama_cpp))
-        seen.time_passes()
-        assert (await seen.answered()).text == "Hello there."
-
-
 async def test_a_web_server_on_the_port_is_told_from_a_model_server(tmp_path, start, small_picture):
     server = start()
     server.unknown = html_reply()

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from contextlib import ExitStack
-
 import httpx
 import pytest
 
@@ -10,9 +8,8 @@ from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.server_dialog import KeyDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
-from tests.support.proxy_calls import ScriptedProxy
-from tests.support.scripted_products import CHAT, llama_cpp, lm_studio, plain
-from tests.support.scripted_server import ScriptedServer, free_port
+from tests.support.scripted_products import llama_cpp, lm_studio, plain
+from tests.support.scripted_server import ScriptedServer
 from tests.support.start_desk import listener
 
 KEY = "key-of-the-gpu-box"
@@ -24,54 +21,6 @@ def ipv6(start):
     """Start a server on ::1 alone; only a machine without IPv6 is excused."""
     listener("::1").close()
     return start(llama_cpp, host="::1")
-
-
-@pytest.fixture
-def proxy(monkeypatch):
-    """A proxy of the environment, which does not run yet; its port is kept free for it until `begin`."""
-    with ExitStack() as held:
-        one = ScriptedProxy(port=held.enter_context(free_port()))
-        monkeypatch.setenv("HTTP_PROXY", f"http://user:secret@127.0.0.1:{one.port}")
-
-        def begin() -> ScriptedProxy:
-            held.close()
-            return one.start()
-
-        one.begin = begin
-        yield one
-        one.stop()
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-async def test_a_proxy_variable_does_not_stand_before_this_machine(tmp_path, start, proxy, host):
-    proxy.begin()
-    server = start(llama_cpp)
-    place = f"{host}:{server.port}"
-    settings = desktop.named(f"http://{place}")
-    async with desktop.run(tmp_path, settings=settings, direct={place}) as seen:
-        await seen.chats()
-        await seen.shows("● llama.cpp ready")
-    assert len(server.seen(CHAT)) == 1
-    assert proxy.requests == []
-
-
-async def test_a_proxy_that_is_away_is_suspected_and_its_password_is_not_shown(
-    tmp_path, start, proxy
-):
-    settings = desktop.named("http://gpu-box:8000", allowed=["gpu-box"])
-    async with desktop.run(tmp_path, settings=settings, direct={"gpu-box:8000"}) as seen:
-        await seen.is_on(WelcomeScreen)
-        await seen.shows(
-            "Nothing answers at gpu-box:8000, or at the proxy of the environment.",
-            "Next: Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or name the host in NO_PROXY",
-        )
-        assert "secret" not in seen.text
-        assert seen.candidate(8000).verdict is Verdict.REFUSED
-        await seen.rests()
-        plain(proxy.begin(), "far")
-        seen.time_passes()
-        await seen.chats()
-    assert proxy.seen(CHAT)[0].headers["host"] == "gpu-box:8000"
 
 
 async def test_a_certificate_that_nobody_here_has_signed_is_told_with_the_way_out(
@@ -88,21 +37,6 @@ async def test_a_certificate_that_nobody_here_has_signed_is_told_with_the_way_ou
             )
             assert server.requests == []
             await picture(seen, "certificate", instead={f"{server.port:05}": "54321"})
-
-
-async def test_a_server_on_ipv6_alone_is_found_at_its_known_port(tmp_path, ipv6):
-    async with desktop.run(tmp_path, {("::1", 8080): ipv6}) as seen:
-        await seen.goes_on()
-        await seen.shows("[::1]:8080", "● llama.cpp ready")
-        await seen.rests()
-        await seen.chats()
-
-
-async def test_localhost_means_both_addresses_where_a_server_has_one_of_them(tmp_path, ipv6):
-    settings = desktop.named("http://localhost:8080")
-    async with desktop.run(tmp_path, {("::1", 8080): ipv6}, settings=settings) as seen:
-        await seen.chats()
-        assert seen.app.open_sessions.next_turn.target.endpoint.host == "::1"
 
 
 async def test_without_any_network_the_page_is_of_use_and_goes_on_when_there_is_one(
