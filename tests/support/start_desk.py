@@ -211,8 +211,23 @@ class NotedConnect:
         self.calls.append(("try_address", typed))
         return "Nothing answers there."
 
-    def __getattr__(self, name: str):
-        return lambda *given: self.calls.append((name, *given))
+    def take_candidate(self, *given: object) -> None:
+        self.calls.append(("take_candidate", *given))
+
+    def start_engine(self, *given: object) -> None:
+        self.calls.append(("start_engine", *given))
+
+    def show_failed_start(self, *given: object) -> None:
+        self.calls.append(("show_failed_start", *given))
+
+    def leave_page(self, *given: object) -> None:
+        self.calls.append(("leave_page", *given))
+
+    def check_now(self) -> None:
+        self.calls.append(("check_now",))
+
+    def search_sessions(self) -> None:
+        self.calls.append(("search_sessions",))
 
     def of(self, name: str) -> list:
         return [given for called, *given in self.calls if called == name]
