@@ -46,3 +46,12 @@ async def test_what_a_store_did_not_take_is_handed_on_with_the_next_time(store):
     async with counters_saved(lambda: next(counts, _metrics(3)), store.add, every_s=0.01):
         await store.changed.wait()
     assert store.added == [_metrics(3)]
+
+
+async def test_each_count_is_handed_on_once_while_the_program_runs_and_the_rest_at_its_end(store):
+    now = Metrics()
+    async with counters_saved(lambda: now, store.add, every_s=0.01):
+        now = _metrics(1)
+        await store.changed.wait()
+        now = _metrics(4)
+    assert sum(metrics.total_requests for metrics in store.added) == 4

@@ -35,3 +35,19 @@ def test_lm_studio_is_expected_where_it_binds():
     ):
         endpoint = endpoints_of_variables({"LMS_SERVER_HOST": host}).get(Product.LM_STUDIO)
         assert (endpoint and endpoint.origin) == origin, host
+
+
+def test_llama_cpp_is_expected_where_its_variables_say():
+    for environ, origin in (
+        ({}, None),
+        ({"LLAMA_ARG_PORT": "9090"}, "http://127.0.0.1:9090"),
+        ({"LLAMA_ARG_HOST": "0.0.0.0", "LLAMA_ARG_PORT": "9090"}, "http://127.0.0.1:9090"),  # noqa: S104 - read, not bound to
+        ({"LLAMA_ARG_HOST": "::1"}, "http://[::1]:9931"),
+        ({"LLAMA_ARG_HOST": "localhost"}, "http://localhost:9931"),
+        ({"LLAMA_ARG_HOST": "/run/llama.sock"}, None),
+        ({"LLAMA_ARG_HOST": "gpu-box"}, None),
+        ({"LLAMA_ARG_PORT": "-1"}, None),
+        ({"LLAMA_ARG_PORT": "\u0669"}, None),
+    ):
+        endpoint = endpoints_of_variables(environ).get(Product.LLAMA_CPP)
+        assert (endpoint and endpoint.origin) == origin, environ

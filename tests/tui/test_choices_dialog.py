@@ -86,3 +86,11 @@ async def test_words_are_gone_through_and_another_one_begins_a_version_that_goes
         await desk.press("right", sees='" love"  22')  # the first words have theirs from before
         await desk.press("escape", "left_square_bracket")
         await desk.until(lambda: desk.texts == ["one", "Ferns like shade."], "the old version")
+
+
+async def test_an_answer_of_5000_words_can_be_gone_through(tmp_path):
+    script = words(*(word(f" w{number}", GUESSED, *"abcd") for number in range(5000)))
+    async with ready_desktop(tmp_path, backend=llama([*script, END]), asked=["one"]) as desk:
+        await desk.press("alt+up", "p", leads_to=ChoicesDialog, sees="word 1 of 5 000")
+        await desk.press("end", sees='" w4999"')
+        await shown(desk, "word 5 000 of 5 000", "w4990 w4991")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lmchat.tui.widgets.chat_log.layout.colours import Colours
 from tests.support.chat_log_app import (
     answer,
     highlighted,
@@ -56,3 +57,15 @@ async def test_a_lexer_that_hangs_delays_neither_text_nor_other_colours(pilot, l
     await until(
         lambda: styles_of(log, "if") == {colour_of(log, "keyword")}, "the colours of the other"
     )
+
+
+def test_colours_of_so_much_code_stay_known():
+    colours = Colours()
+    texts = [f"# {number}" + "a" * 99_000 for number in range(6)]
+    for text in texts:
+        colours.of("python", text)
+        colours.put(("python", text), b"\1" * len(text))
+    assert colours.of("python", texts[-1])
+    assert colours.newest_request is None
+    colours.of("python", texts[0])
+    assert colours.newest_request == ("python", texts[0])
