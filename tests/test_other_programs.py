@@ -9,9 +9,9 @@ import pytest
 
 from lmchat.engine.download import find_installer
 from lmchat.errors import EngineUnavailable, WrongUse
-from lmchat.files import environment_for_others, find_program, needed_environment
+from lmchat.processes.environment import environment_for_others, find_program, needed_environment
 from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.editor import edit_text, page_text
+from lmchat.terminal.programs import edit_text, page_text
 from tests.support.start_desk import put
 
 PROGRAMS = (

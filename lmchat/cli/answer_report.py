@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from lmchat.cli.extract import Extract
-from lmchat.cli.output import Output, failure_detail, rounded
 from lmchat.cli.turn_printer import TurnPrinter
-from lmchat.domain.message import AnswerState, ChatMessage, Receipt
-from lmchat.domain.token_choice import TokenChoice, choices_json
 from lmchat.errors import LMChatError
+from lmchat.sessions.message import AnswerState, ChatMessage, Receipt, TokenChoice, choices_json
+from lmchat.terminal.output import Output, failure_detail, rounded
 
 
 class AnswerReport:

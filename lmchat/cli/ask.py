@@ -13,7 +13,6 @@ from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
 from lmchat.cli.extract import Extract, extract_of
 from lmchat.cli.files import NamedFiles
-from lmchat.cli.output import SHORT_ID
 from lmchat.cli.prompt import prompt_of
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.target import find_target
@@ -21,13 +20,14 @@ from lmchat.cli.tool_approval import decide
 from lmchat.cli.tools import how_to_configure, make_toolbox, start_tools
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, open_runtime
-from lmchat.domain.message import AnswerState, ChatMessage, Role
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.attachments import Attachment
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.services.tool_loop import ApprovalAsked
+from lmchat.sessions.message import AnswerState, ChatMessage, Role
+from lmchat.terminal.output import SHORT_ID
 
 _SAVED_HINT = 'The text so far is saved. Continue with: lmchat ask -r {} "Go on"'
 _UNSAVED_HINT = "The text so far is not saved. Check the server's log, or ask again."

@@ -21,14 +21,14 @@ from lmchat.cli.jobs import (
     answer_of,
     side_by_side,
 )
-from lmchat.cli.output import failure_detail
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.target import find_target
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.files import expanded_path
-from lmchat.structured.json_schema import WantedValue
-from lmchat.text import plural
+from lmchat.files.disk import expanded_path
+from lmchat.terminal.output import failure_detail
+from lmchat.tools.json_schema import WantedValue
+from lmchat.units import plural
 
 
 async def batch(context: Context) -> int:

@@ -21,18 +21,18 @@ from lmchat.cli.jobs import (
 )
 from lmchat.cli.models import model_named
 from lmchat.cli.prompt import preset_prompt
-from lmchat.cli.questions import from_stdin
 from lmchat.cli.wiring import Runtime
-from lmchat.domain.message import ChatMessage, Role, text_message
-from lmchat.domain.request import AnyObject, ChatRequest, FittingValue, WantedOutput
-from lmchat.domain.sampling import checked_option
-from lmchat.domain.server import ModelInfo, ModelList, Target
 from lmchat.errors import LMChatError, RequestInvalid, WrongUse
+from lmchat.markdown.commonmark import UnfitError, strict_json
+from lmchat.processes.threads import run_abandonable
+from lmchat.safe_text import decoded_text
+from lmchat.servers.model import ModelInfo, ModelList, Target
+from lmchat.servers.options import checked_option
+from lmchat.servers.request import AnyObject, ChatRequest, FittingValue, WantedOutput
 from lmchat.services.sampling_layers import SamplingLayers
-from lmchat.structured.json_schema import WantedValue
-from lmchat.structured.json_text import UnfitError, strict_json
-from lmchat.text import decoded_text
-from lmchat.threads import run_abandonable
+from lmchat.sessions.message import ChatMessage, Role, text_message
+from lmchat.terminal.output import from_stdin
+from lmchat.tools.json_schema import WantedValue
 
 _MAX_LINE_BYTES = 10 * 1024 * 1024
 _CHAT_PATH = "/v1/chat/completions"
@@ -293,7 +293,7 @@ def _messages_of(entries: object) -> tuple[ChatMessage, ...]:
     The content may be a list of texts, as OpenAI's API takes it. `developer` is its newer name of
     the role `system`.
     """
-    from lmchat.proxy.api import messages_of  # imports httpx
+    from lmchat.sessions.message import messages_of
 
     if isinstance(entries, list):
         entries = [_plain_message(entry) for entry in entries]

@@ -11,9 +11,11 @@ import json
 import unicodedata
 from collections.abc import Iterator
 
-from lmchat.domain.message import ToolCallPart
-from lmchat.domain.tool import CHOICES, parse_arguments
-from lmchat.text import plural, safe_line, split_at_cell
+from lmchat.cells import split_at_cell
+from lmchat.safe_text import safe_line
+from lmchat.sessions.message import ToolCallPart, parse_arguments
+from lmchat.tools.tool import CHOICES
+from lmchat.units import plural
 
 _CHOICES = f"? {', '.join(f'{key} {words}' for key, words in CHOICES.items())}: "
 _INDENT = "    "

@@ -9,11 +9,11 @@ from lmchat.cli.chat_workspace import late_store, make_workspace
 from lmchat.cli.context import Context
 from lmchat.cli.counters import counters_saved
 from lmchat.config.settings import Settings
-from lmchat.domain.telemetry import Metrics
-from lmchat.machine.system import HANG_UP
+from lmchat.processes.system import HANG_UP
+from lmchat.servers.discovery.launcher import ServerLauncher
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.workspace import Workspace
+from lmchat.sessions.stats import Metrics
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal
 

@@ -18,8 +18,8 @@ from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.screen_platform import ScreenPlatform
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
-from lmchat.domain.remembered import Remembered
-from lmchat.machine.other_programs import ChatPlace, chat_places
+from lmchat.config.state import Remembered, read_state
+from lmchat.formats.places import ChatPlace, chat_places
 from lmchat.services.backend import Backend
 from lmchat.services.catalogue import Catalogue
 from lmchat.services.importing import Importer
@@ -30,7 +30,6 @@ from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.ports import ChatStore, Engine, Lazy, PageFetcher, ServerClient
 from lmchat.services.web_pages import WebPages
 from lmchat.services.workspace import Workspace
-from lmchat.storage import remembered_file
 
 
 def _import_wiring() -> ModuleType:
@@ -62,7 +61,7 @@ def make_workspace(
     if context.local_model:  # a model file, or a name for the built-in engine: no server knows it
         settings = replace(settings, model="")
     options = context.options
-    remembered, warning = remembered_file.load(context.paths.remembered_file)
+    remembered, warning = read_state(context.paths.remembered_file)
     notices = [problem.sentence for problem in context.problems]
     engine = Lazy[Engine](lambda: _import_wiring().make_engine(context, settings))
     backend = _make_backend(context, settings, engine, remembered, notices)

@@ -9,17 +9,16 @@ from msgspec import Struct
 from lmchat.cli.context import Context
 from lmchat.cli.jobs import SingleAnswer, answer_of, rounded_median, single_request
 from lmchat.cli.models import fetch_models, load_if_needed, model_named
-from lmchat.cli.output import failure_detail, rounded, table
 from lmchat.cli.prompt import prompt_of
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, open_runtime
-from lmchat.domain.event import ModelLoading, StreamEvent
-from lmchat.domain.message import Role, text_message
-from lmchat.domain.model_names import cannot_chat
-from lmchat.domain.server import ModelInfo
 from lmchat.errors import LMChatError, WrongUse
+from lmchat.servers.events import ModelLoading, StreamEvent
+from lmchat.servers.model import ModelInfo, cannot_chat
 from lmchat.services.sampling_layers import SamplingLayers, refuse_ignored_options
+from lmchat.sessions.message import Role, text_message
+from lmchat.terminal.output import failure_detail, rounded, table
 
 _MIN_MODELS = 2
 _MS_TO_S = 1e-3

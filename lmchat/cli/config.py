@@ -11,16 +11,14 @@ from msgspec.structs import fields
 
 from lmchat.cli.context import Context
 from lmchat.cli.sampling import typed_options
-from lmchat.config.config_file import KeyPath, Problem, key_of, line_of
-from lmchat.config.example_file import example_text, toml_value
+from lmchat.config.file import SECTIONS, KeyPath, Problem, example_text, key_of, line_of, toml_value
 from lmchat.config.load import Loaded
-from lmchat.config.sections import SECTIONS
 from lmchat.config.settings import EndpointSettings, McpSettings, Settings
-from lmchat.domain.server import Endpoint, is_address
 from lmchat.errors import LMChatError
-from lmchat.files import write_new_file
-from lmchat.paths import make_folder
-from lmchat.text import closest_word
+from lmchat.files.disk import write_new_file
+from lmchat.files.paths import make_folder
+from lmchat.matching import closest_word
+from lmchat.servers.endpoint import Endpoint, is_address
 
 _MASK = "********"
 _MAX_ORIGIN_COLUMN = 50  # column of the origins at most; longer settings push theirs to the right

@@ -11,14 +11,15 @@ from pathlib import Path
 from lmchat.cli.commands import LEVELS, ParsedOptions
 from lmchat.cli.keymap import keymap_problems
 from lmchat.cli.log_file import start_log
-from lmchat.cli.output import Output
-from lmchat.config.config_file import Problem
+from lmchat.config.file import Problem
 from lmchat.config.load import Flags, Loaded, load
-from lmchat.config.named_tables import NamedTables
+from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings
 from lmchat.errors import ConfigError, LMChatError
-from lmchat.files import environment_for_others, expanded_path
-from lmchat.paths import Paths
+from lmchat.files.disk import expanded_path
+from lmchat.files.paths import Paths
+from lmchat.processes.environment import environment_for_others
+from lmchat.terminal.output import Output
 
 
 class Context:

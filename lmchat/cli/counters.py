@@ -7,8 +7,8 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
-from lmchat.domain.telemetry import Metrics
 from lmchat.errors import LMChatError
+from lmchat.sessions.stats import Metrics
 
 log = logging.getLogger(__name__)
 

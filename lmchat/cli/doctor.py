@@ -14,7 +14,6 @@ from functools import partial
 from lmchat.cli.context import Context
 from lmchat.cli.keys import Keys
 from lmchat.cli.local import find_installed
-from lmchat.cli.output import timestamp
 from lmchat.cli.program_checks import (
     START_ENGINE,
     TOOLS_S,
@@ -24,9 +23,13 @@ from lmchat.cli.program_checks import (
     tools_findings,
     version_findings,
 )
-from lmchat.domain.finding import Finding, Grade, Group, Subject
-from lmchat.domain.server import Endpoint
+from lmchat.config.state import read_state
+from lmchat.doctor.report import Finding, Grade, Group, Subject
+from lmchat.doctor.storage_checks import files_findings, integrity_findings, mode_of, store_findings
+from lmchat.doctor.terminal_checks import terminal_findings
 from lmchat.errors import EndpointNotAllowed
+from lmchat.processes.threads import run_abandonable
+from lmchat.servers.endpoint import Endpoint
 from lmchat.services.examination import (
     LIMIT_S,
     Check,
@@ -38,15 +41,7 @@ from lmchat.services.examination import (
 )
 from lmchat.services.ports import ServerClient
 from lmchat.services.server_findings import Detected, server_findings
-from lmchat.storage import remembered_file
-from lmchat.storage.file_checks import (
-    files_findings,
-    integrity_findings,
-    mode_of,
-    store_findings,
-)
-from lmchat.terminal.terminal_checks import terminal_findings
-from lmchat.threads import run_abandonable
+from lmchat.terminal.output import timestamp
 
 _MIN_COLUMNS = 60  # of a report on a terminal
 _MAX_COLUMNS = 120
@@ -115,9 +110,7 @@ async def doctor(context: Context) -> int:
     """Run every check and print the report; return 1 if one has the grade `FAULT`, else 0."""
     from lmchat.cli.wiring import make_backend
 
-    remembered, _ = await run_abandonable(
-        partial(remembered_file.load, context.paths.remembered_file)
-    )
+    remembered, _ = await run_abandonable(partial(read_state, context.paths.remembered_file))
     backend, _ = make_backend(context, context.loaded.settings, remembered)
     async with aclosing(backend):
         return await _report(context, examination(context, backend))
@@ -175,7 +168,7 @@ async def _detect_servers(context: Context, backend: ServerClient) -> Findings:
     candidates, installed, (remembered, _) = await asyncio.gather(
         backend.detect(expected=named_endpoints),
         run_abandonable(partial(find_installed, context)),
-        run_abandonable(partial(remembered_file.load, context.paths.remembered_file)),
+        run_abandonable(partial(read_state, context.paths.remembered_file)),
     )
     endpoints = [candidate.endpoint for candidate in candidates]
     detected = Detected(

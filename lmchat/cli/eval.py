@@ -15,19 +15,18 @@ from lmchat.cli.eval_cases import Case, read_cases
 from lmchat.cli.eval_report import CaseAnswer, figures_of, text_report
 from lmchat.cli.jobs import JobProgress, SingleAnswer, answer_of, single_request
 from lmchat.cli.models import fetch_models, load_if_needed, model_named
-from lmchat.cli.output import Output
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.target import find_target
 from lmchat.cli.wiring import Runtime, open_runtime
-from lmchat.domain.message import ChatMessage
-from lmchat.domain.model_names import cannot_chat
-from lmchat.domain.request import ChatRequest
-from lmchat.domain.server import ModelInfo
-from lmchat.domain.session import MessagePath
 from lmchat.errors import LMChatError
-from lmchat.files import expanded_path
+from lmchat.files.disk import expanded_path
+from lmchat.servers.model import ModelInfo, cannot_chat
+from lmchat.servers.request import ChatRequest
 from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.services.turn_start import start_at_end
+from lmchat.sessions.message import ChatMessage
+from lmchat.sessions.session import MessagePath
+from lmchat.terminal.output import Output
 
 
 async def evaluate(context: Context) -> int:

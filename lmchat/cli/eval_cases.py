@@ -11,13 +11,13 @@ from typing import Any, NoReturn
 from msgspec import Struct, field
 
 from lmchat.cli.jobs import SingleAnswer
-from lmchat.config.config_file import KeyPath, key_of, line_of
-from lmchat.domain.message import ChatMessage
-from lmchat.domain.sampling import checked_option
+from lmchat.config.file import KeyPath, key_of, line_of
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
+from lmchat.markdown.commonmark import UnfitError, strict_json
+from lmchat.servers.options import checked_option
 from lmchat.services.attachments import Attachment, read_attachment
-from lmchat.structured.json_schema import UncheckedError, WantedValue, misfit_of
-from lmchat.structured.json_text import UnfitError, strict_json
+from lmchat.sessions.message import ChatMessage
+from lmchat.tools.json_schema import UncheckedError, WantedValue, misfit_of
 
 _TEXTS = (str, list)  # one text, or several
 _KEYS: Mapping[str, tuple[type, ...]] = {
@@ -250,6 +250,6 @@ def _options_of(value: Mapping[str, object]) -> dict[str, object]:
 
 
 def _messages_of(entries: list[object]) -> tuple[ChatMessage, ...]:
-    from lmchat.proxy.api import messages_of  # imports httpx
+    from lmchat.sessions.message import messages_of
 
     return messages_of(entries)  # type: ignore[arg-type]  # it checks what it gets

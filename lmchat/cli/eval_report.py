@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import Struct
 
 from lmchat.cli.jobs import SingleAnswer, rounded_median
-from lmchat.cli.output import failure_detail, table
-from lmchat.text import safe_line
+from lmchat.safe_text import safe_line
+from lmchat.terminal.output import failure_detail, table
 
 _MAX_REPLY = 200  # characters of the reply of a failed case that are printed
 _MS_TO_S = 1e-3

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
-from lmchat.cli.output import Output
 from lmchat.cli.wiring import open_library
 from lmchat.errors import WrongUse
-from lmchat.files import expanded_path
+from lmchat.files.disk import expanded_path
 from lmchat.services.exporting import BY_NAME, ExportAs, Exported
+from lmchat.terminal.output import Output
 
 _MAX_REFUSALS = 10  # that are printed
 

@@ -9,13 +9,13 @@ import json
 from typing import Any
 
 from lmchat.cli.commands import ParsedOptions
-from lmchat.cli.output import Output
-from lmchat.domain.message import AnswerState, ChatMessage
-from lmchat.domain.request import AnyText
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.files import expanded_path, read_plain
-from lmchat.structured.json_schema import WantedValue
-from lmchat.structured.json_text import UnfitError, code_blocks, strict_json
+from lmchat.files.disk import expanded_path, read_plain
+from lmchat.markdown.commonmark import UnfitError, code_blocks, strict_json
+from lmchat.servers.request import AnyText
+from lmchat.sessions.message import AnswerState, ChatMessage
+from lmchat.terminal.output import Output
+from lmchat.tools.json_schema import WantedValue
 
 _MAX_SCHEMA_BYTES = 1024 * 1024
 

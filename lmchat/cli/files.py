@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+from lmchat.attachments.web_page import is_page_address
 from lmchat.cli.context import Context
-from lmchat.cli.questions import ask_yes_no, can_ask, typed_line
 from lmchat.cli.wiring import make_pages
-from lmchat.domain.server import Target
-from lmchat.domain.web_page import is_page_address
 from lmchat.errors import WrongUse
-from lmchat.files import expanded_path
+from lmchat.files.disk import expanded_path
+from lmchat.servers.model import Target
 from lmchat.services.attachments import Attachment, read_attachment
 from lmchat.services.file_sets import MOST_UNASKED, FileSet, parse_set_name, read_set
 from lmchat.services.web_pages import refuse
+from lmchat.terminal.output import ask_yes_no, can_ask, typed_line
 
 
 class NamedFiles:

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
-from lmchat.cli.output import SHORT_ID
-from lmchat.cli.questions import ask_yes_no, can_ask, from_stdin
 from lmchat.cli.sessions import header_json
 from lmchat.cli.wiring import open_store
 from lmchat.errors import FileRefused, WrongUse
+from lmchat.formats.places import ChatPlace, chat_places
 from lmchat.formats.text_files import LARGEST_BYTES
-from lmchat.machine.other_programs import ChatPlace, chat_places
+from lmchat.processes.threads import run_abandonable
 from lmchat.services.importing import (
     ImportedChat,
     Importer,
@@ -23,7 +22,7 @@ from lmchat.services.importing import (
     chat_sentence,
     chats_summary,
 )
-from lmchat.threads import run_abandonable
+from lmchat.terminal.output import SHORT_ID, ask_yes_no, can_ask, from_stdin
 
 _STDIN = "-"
 _ALL = "all"

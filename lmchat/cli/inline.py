@@ -18,9 +18,9 @@ from rich.style import Style
 
 from lmchat.cli.live_area import DrawnRow, LiveArea, live_height, terminal_size
 from lmchat.cli.printed_start import fitting_start, text_size, without_start
-from lmchat.machine.highlighter import Highlighter
-from lmchat.terminal.terminal_output import echo
-from lmchat.text import safe_text
+from lmchat.markdown.highlighter import Highlighter
+from lmchat.safe_text import safe_text
+from lmchat.terminal.tty import echo
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line
 from lmchat.tui.widgets.chat_log.layout.block import Layout
 from lmchat.tui.widgets.chat_log.layout.code import language_of

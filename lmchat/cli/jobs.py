@@ -11,15 +11,15 @@ from typing import Any, BinaryIO, Self, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.cli.output import rounded
-from lmchat.domain.event import StreamEvent
-from lmchat.domain.message import ChatMessage, Receipt
-from lmchat.domain.request import AnyText, ChatRequest, Sampling, WantedOutput
-from lmchat.domain.sampling import drawn_seed
-from lmchat.domain.server import ModelInfo
-from lmchat.domain.turn import WholeAnswer
 from lmchat.errors import LMChatError
+from lmchat.servers.answer import WholeAnswer
+from lmchat.servers.events import StreamEvent
+from lmchat.servers.model import ModelInfo
+from lmchat.servers.options import drawn_seed
+from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.services.ports import ServerClient
+from lmchat.sessions.message import ChatMessage, Receipt
+from lmchat.terminal.output import rounded
 
 MOST_JOBS = 8  # at once where `--jobs` is not given, however many slots a server has
 _READ_BYTES = 64 * 1024

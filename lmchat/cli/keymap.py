@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lmchat.config.config_file import Problem, line_of
+from lmchat.config.file import Problem, line_of
 from lmchat.config.load import Loaded
-from lmchat.text import closest_word
+from lmchat.matching import closest_word
 
 _MODIFIERS = {"ctrl", "alt", "shift", "super", "hyper", "meta"}
 

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
+from lmchat.config.credentials import Credentials
 from lmchat.config.load import Loaded
 from lmchat.config.settings import EndpointSettings
-from lmchat.domain.server import Endpoint, is_address
-from lmchat.files import environment_for_others
-from lmchat.machine.process import run_blocking
-from lmchat.storage.credentials import Credentials
-from lmchat.text import header_value
+from lmchat.processes.child import run_blocking
+from lmchat.processes.environment import environment_for_others
+from lmchat.safe_text import header_value
+from lmchat.servers.endpoint import Endpoint, is_address
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from lmchat.terminal.terminal_output import drop_typed, has_more_input
+from lmchat.terminal.tty import drop_typed, has_more_input
 
 _PASTE_MARKS_ON = "\x1b[?2004h"  # the terminal marks pastes from now on: bracketed paste
 _PASTE_MARKS_OFF = "\x1b[?2004l"

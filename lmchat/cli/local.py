@@ -10,18 +10,21 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import table
-from lmchat.cli.questions import ask_yes_no, can_ask
 from lmchat.cli.wiring import Runtime, make_engine
 from lmchat.config.settings import Settings
-from lmchat.domain.engine import ModelFile
-from lmchat.domain.program import Installed, ServerStart
-from lmchat.domain.server import Candidate
 from lmchat.engine.download import install_command, is_engine_installed
 from lmchat.errors import WrongUse
-from lmchat.machine.model_servers import installed_products, start_server
+from lmchat.servers.discovery.launcher import (
+    Installed,
+    ServerLauncher,
+    ServerStart,
+    installed_products,
+    start_server,
+)
+from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.engine.model_files import ModelFile
 from lmchat.services.ports import Engine, ServerClient
-from lmchat.services.server_launcher import ServerLauncher
+from lmchat.terminal.output import ask_yes_no, can_ask, table
 
 _BYTES_PER_MB = 1_000_000
 # fields of a model file that `--json` prints under their names; empty ones as null
@@ -96,13 +99,13 @@ async def _download_demo(context: Context, engine: Engine) -> ModelFile:
 
 def _table(files: tuple[ModelFile, ...]) -> list[str]:
     """Return the lines of the table of model files."""
-    from lmchat.tui import formatting
+    from lmchat import units
 
     rows = [
         (
             file.name,
             file.quantization,
-            formatting.size(file.size_bytes).replace(formatting.GAP, " "),
+            units.size_text(file.size_bytes).replace(units.GAP, " "),
             file.source,
             str(file.path),
         )

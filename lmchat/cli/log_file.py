@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lmchat.errors import LMChatError
-from lmchat.files import NO_WAIT, OPEN_FLAGS, previous_log
-from lmchat.paths import make_folder
-from lmchat.text import safe_line
+from lmchat.files.disk import NO_WAIT, OPEN_FLAGS, previous_log
+from lmchat.files.paths import make_folder
+from lmchat.safe_text import safe_line
 
 _MAX_BYTES = 1_000_000  # a larger file becomes the older one
 _MAX_MESSAGE = 500  # characters

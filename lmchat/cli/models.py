@@ -12,22 +12,20 @@ from time import monotonic
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import Output, rounded, table, timestamp
 from lmchat.cli.target import find_candidates, own_endpoints
 from lmchat.cli.wiring import Runtime, open_runtime
-from lmchat.domain.model_names import find_model, unknown_model
-from lmchat.domain.request import LoadOptions
-from lmchat.domain.server import (
-    Candidate,
-    Endpoint,
-    LoadState,
-    ModelInfo,
-    ModelList,
-    Verdict,
-    is_address,
-)
-from lmchat.domain.target_choice import NOTHING_FOUND, choose, choose_on_server, why_unusable
 from lmchat.errors import LMChatError
+from lmchat.servers.discovery.choose_model import (
+    NOTHING_FOUND,
+    choose,
+    choose_on_server,
+    why_unusable,
+)
+from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.endpoint import Endpoint, is_address
+from lmchat.servers.model import LoadState, ModelInfo, ModelList, find_model, unknown_model
+from lmchat.servers.request import LoadOptions
+from lmchat.terminal.output import Output, rounded, table, timestamp
 
 _MINUTE_S = 60
 
@@ -221,7 +219,7 @@ def _report_state(context: Context, model: ModelInfo, state: LoadState) -> int:
 
 def _table(models: tuple[ModelInfo, ...]) -> list[str]:
     """Return the lines of the table of models."""
-    from lmchat.tui import formatting
+    from lmchat import units
 
     rows = [
         (
@@ -229,8 +227,8 @@ def _table(models: tuple[ModelInfo, ...]) -> list[str]:
             model.model_id,
             model.params,
             model.quantization,
-            formatting.window(model.context),
-            formatting.size(model.size_bytes).replace(formatting.GAP, " "),
+            units.window(model.context),
+            units.size_text(model.size_bytes).replace(units.GAP, " "),
             _special_type(model) or " ".join(model.capabilities),
             f"{model.product} {model.endpoint.netloc}",
         )

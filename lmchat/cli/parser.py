@@ -24,7 +24,7 @@ from lmchat.cli.commands import (
 )
 from lmchat.config.settings import EFFORTS, effort_of
 from lmchat.errors import WrongUse
-from lmchat.text import closest_word
+from lmchat.matching import closest_word
 
 _DESCRIPTION = """\
 Chat with the language models on this machine.

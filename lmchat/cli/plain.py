@@ -24,11 +24,11 @@ from lmchat.cli.plain_turns import PlainTurns
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.tools import make_toolbox
 from lmchat.cli.wiring import open_runtime
-from lmchat.domain.message import AnswerState
 from lmchat.errors import LMChatError, NoServerFound, WrongUse
-from lmchat.machine.system import interrupt_at_end
+from lmchat.processes.system import interrupt_at_end
+from lmchat.safe_text import safe_text
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.text import safe_text
+from lmchat.sessions.message import AnswerState
 from lmchat.tui.commands import is_command, is_shell_command
 
 _CHOOSE_MODEL = "/model lists the models; /model N chooses one."

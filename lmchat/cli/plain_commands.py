@@ -10,22 +10,22 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
+from lmchat.attachments.web_page import PageAddress, is_page_address
 from lmchat.cli.files import require_consent_to_set
 from lmchat.cli.plain_models import PlainModels
 from lmchat.cli.plain_sessions import PlainSessions
 from lmchat.cli.plain_turns import PlainTurns
 from lmchat.cli.prompt import clipboard_of, preset_prompt
-from lmchat.cli.questions import ask_yes_no, can_ask
 from lmchat.cli.wiring import make_pages
-from lmchat.domain.message import ChatMessage, Role
-from lmchat.domain.web_page import PageAddress, is_page_address
 from lmchat.errors import WrongUse
-from lmchat.files import expanded_path
+from lmchat.files.disk import expanded_path
+from lmchat.safe_text import safe_line
 from lmchat.services.attachments import files_outside, read_attachment, read_clipboard
 from lmchat.services.file_sets import FileSet, SetName, parse_set_name, read_set
 from lmchat.services.web_pages import refuse
-from lmchat.terminal.terminal_output import drop_typed
-from lmchat.text import safe_line
+from lmchat.sessions.message import ChatMessage, Role
+from lmchat.terminal.output import ask_yes_no, can_ask
+from lmchat.terminal.tty import drop_typed
 from lmchat.tui.commands import COMMANDS, parse_slash, unavailable_reason
 from lmchat.tui.message_needs import NOTHING_YET, has_text_to_continue, is_resumable
 

@@ -9,12 +9,12 @@ from msgspec.structs import replace
 
 from lmchat.cli.plain_turns import PlainTurns, model_words
 from lmchat.cli.target import own_endpoints
-from lmchat.domain.server import LoadState, ModelInfo, Target
+from lmchat.config.state import read_state, write_state
 from lmchat.errors import ServerRejected
+from lmchat.servers.model import LoadState, ModelInfo, Target
 from lmchat.services.catalogue import Catalogue, matching_model
 from lmchat.services.session_sampling import NOTHING_SET, SessionSampling
 from lmchat.services.turn_options import LEVELS, NO_PROFILE
-from lmchat.storage import remembered_file
 
 
 class PlainModels:
@@ -77,8 +77,8 @@ class PlainModels:
     def _remember(self, target: Target) -> None:
         """Save the choice, so that the next start uses the same model. Blocks."""
         file = self._turns.context.paths.remembered_file
-        remembered, _ = remembered_file.load(file)
-        remembered_file.save(file, remembered.with_model(target.server_id, target.model_id))
+        remembered, _ = read_state(file)
+        write_state(file, remembered.with_model(target.server_id, target.model_id))
 
     async def use_system_prompt(self, text: str) -> None:
         """Change the system prompt of the shown session."""

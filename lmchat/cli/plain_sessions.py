@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lmchat.cli.output import SHORT_ID, local_time
 from lmchat.cli.plain_turns import PlainTurns
-from lmchat.domain.message import Role
-from lmchat.domain.session import SessionHeader
+from lmchat.sessions.message import Role
+from lmchat.sessions.session import SessionHeader
+from lmchat.terminal.output import SHORT_ID, local_time
 
 _MAX_SESSIONS = 30  # in a list
 

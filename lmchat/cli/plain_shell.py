@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from lmchat.attachments.shell_command import ShellCommand
 from lmchat.cli.plain_turns import PlainTurns
-from lmchat.machine.shell_command import ShellCommand
 from lmchat.services.command_output import output_attachment
 
 

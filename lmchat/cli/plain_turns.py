@@ -13,15 +13,13 @@ from contextlib import aclosing
 
 from lmchat.cli.context import Context
 from lmchat.cli.line_reader import LineReader
-from lmchat.cli.output import FormattedStream
 from lmchat.cli.target import find_target
 from lmchat.cli.tool_approval import decide
 from lmchat.cli.turn_printer import LoadingNotes, TurnPrinter
 from lmchat.cli.wiring import Runtime
-from lmchat.domain.event import ModelLoading, ReasoningDelta
-from lmchat.domain.message import ChatMessage, Role
-from lmchat.domain.server import LoadState, ModelInfo, Target
 from lmchat.errors import LMChatError, NoServerFound
+from lmchat.servers.events import ModelLoading, ReasoningDelta
+from lmchat.servers.model import LoadState, ModelInfo, Target
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.attachments import Attachment
 from lmchat.services.conversation import Conversation
@@ -29,7 +27,9 @@ from lmchat.services.conversation_events import AnswerBegun, ConversationEvent
 from lmchat.services.file_sets import FileSet
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.tool_loop import ApprovalAsked
-from lmchat.terminal.terminal_output import echo
+from lmchat.sessions.message import ChatMessage, Role
+from lmchat.terminal.output import FormattedStream
+from lmchat.terminal.tty import echo
 
 _CHECK_EVERY_S = 2.0  # while no server answers
 

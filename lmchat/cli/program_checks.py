@@ -16,11 +16,11 @@ from pathlib import Path
 
 from lmchat import __version__
 from lmchat.cli.context import Context
-from lmchat.domain.finding import Finding, Grade, Group, Subject
-from lmchat.domain.tool import ServerState, ToolServer
+from lmchat.doctor.report import Finding, Grade, Group, Subject
 from lmchat.errors import EngineUnavailable
-from lmchat.files import read_plain
+from lmchat.files.disk import read_plain
 from lmchat.services.examination import Findings
+from lmchat.tools.tool import ServerState, ToolServer
 
 TOOLS_S = 8.0  # a tool server that needs longer may be downloading itself, or hang
 START_ENGINE = "lmchat --local"

@@ -7,12 +7,11 @@ import sys
 from io import BufferedReader
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import Output
-from lmchat.cli.questions import from_stdin
 from lmchat.errors import WrongUse
+from lmchat.processes.threads import run_abandonable
+from lmchat.safe_text import decoded_text
 from lmchat.services.attachments import PastedFrom
-from lmchat.text import decoded_text
-from lmchat.threads import run_abandonable
+from lmchat.terminal.output import Output, from_stdin
 
 _NOTE_AFTER_S = 2.0  # a note explains a wait for standard input that takes longer
 
@@ -40,7 +39,7 @@ async def preset_prompt(context: Context, name: str, typed: str) -> str:
 
     Raises `WrongUse` for an unknown preset, or one that needs more than was typed.
     """
-    from lmchat.services.prompts import filled
+    from lmchat.config.presets import filled
 
     return await filled(context.named.presets(), name, typed, clipboard_of(context).paste)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import Output, is_utf8
-from lmchat.domain.request import ChatRequest, TemplateText
+from lmchat.safe_text import safe_json, safe_text
+from lmchat.servers.request import ChatRequest, TemplateText
 from lmchat.services.next_request import curl_command, json_text, split_at_special_tokens
 from lmchat.services.ports import ServerClient
-from lmchat.text import safe_json, safe_text
+from lmchat.terminal.output import Output, is_utf8
 
 _MARKED = "\x1b[7m{}\x1b[0m"  # colours of text and ground swapped
 

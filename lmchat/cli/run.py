@@ -11,9 +11,9 @@ from collections.abc import Callable, Coroutine, Sequence
 
 from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
-from lmchat.cli.output import Output
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.machine.system import interrupt_at_end
+from lmchat.processes.system import interrupt_at_end
+from lmchat.terminal.output import Output
 
 CommandHandler = Callable[[Context], int | Coroutine[None, None, int]]
 

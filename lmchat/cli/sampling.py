@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from lmchat.cli.context import Context
 from lmchat.config.settings import SamplingSettings
-from lmchat.domain.sampling import checked_option, parsed_value
 from lmchat.errors import WrongUse
+from lmchat.servers.options import checked_option, parsed_value
 from lmchat.services.sampling_layers import SamplingLayers
 
 

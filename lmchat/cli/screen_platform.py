@@ -9,15 +9,14 @@ import asyncio
 from contextlib import ExitStack
 from pathlib import Path
 
+from lmchat.attachments.shell_command import ShellCommand
 from lmchat.cli.context import Context
 from lmchat.config.settings import Settings
-from lmchat.domain.remembered import Remembered
-from lmchat.domain.server import Endpoint
-from lmchat.machine.shell_command import ShellCommand
+from lmchat.config.state import Remembered, write_state
+from lmchat.servers.endpoint import Endpoint
 from lmchat.services.examination import Examination
 from lmchat.services.file_finder import FileFinder
 from lmchat.services.ports import ServerClient
-from lmchat.storage import remembered_file
 from lmchat.terminal.clipboard import Clipboard
 
 
@@ -60,12 +59,12 @@ class ScreenPlatform:
         return await self._file_finder.find(letters)
 
     async def edit(self, text: str) -> str:
-        from lmchat.terminal.editor import edit_text
+        from lmchat.terminal.programs import edit_text
 
         return await edit_text(text, environ=self._environ, folders=self._folders)
 
     async def page(self, text: str) -> None:
-        from lmchat.terminal.editor import page_text
+        from lmchat.terminal.programs import page_text
 
         await page_text(text, environ=self._environ)
 
@@ -73,18 +72,18 @@ class ScreenPlatform:
         return ShellCommand(command, self._environ)
 
     async def open_page(self, address: str) -> bool:
-        from lmchat.terminal.desktop import open_page
+        from lmchat.terminal.programs import open_page
 
         return await open_page(address, environ=self._environ)
 
     async def open_file(self, name: str, data: bytes) -> bool:
-        from lmchat.terminal.desktop import open_file
+        from lmchat.terminal.programs import open_file
 
         return await open_file(name, data, environ=self._environ, folders=self._folders)
 
     async def remember(self, remembered: Remembered) -> None:
         file = self._context.paths.remembered_file
-        await asyncio.to_thread(remembered_file.save, file, remembered)
+        await asyncio.to_thread(write_state, file, remembered)
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> None:
         from lmchat.cli.wiring import keys_of  # imports httpx and SQLite
@@ -92,7 +91,7 @@ class ScreenPlatform:
         await asyncio.to_thread(keys_of(self._context).keep, endpoint, key)
 
     def notification(self, words: str) -> str:
-        from lmchat.terminal.desktop import notification
+        from lmchat.terminal.programs import notification
 
         return notification(self._settings.ui.notify, words, self._environ)
 

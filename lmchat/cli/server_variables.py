@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint, is_address
+from lmchat.servers.endpoint import Endpoint, is_address
+from lmchat.servers.products.product import Product
 
 _LM_STUDIO_PORT = "1234"
 _LLAMA_CPP_PORT = "9931"  # a scan checks 8080, too, which older versions use

@@ -16,21 +16,23 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import Output
 from lmchat.cli.stats import metrics_json
 from lmchat.cli.target import find_candidates
 from lmchat.cli.wiring import Runtime, open_runtime
-from lmchat.domain.message import AnswerState
-from lmchat.domain.server import Candidate, Endpoint
 from lmchat.errors import FileRefused, LMChatError, WrongUse
-from lmchat.machine.system import ENDING_SIGNALS
+from lmchat.processes.system import ENDING_SIGNALS
+from lmchat.safe_text import header_value
 from lmchat.serve.access import LOOPBACK_HOSTS, AccessRules
 from lmchat.serve.app import API, new_app
 from lmchat.serve.forward_route import Gateway
 from lmchat.serve.model_routes import ModelRoutes
 from lmchat.serve.request_log import RequestReport
 from lmchat.serve.server_watch import ServerWatch
-from lmchat.text import header_value, plural
+from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.endpoint import Endpoint
+from lmchat.sessions.message import AnswerState
+from lmchat.terminal.output import Output
+from lmchat.units import plural
 
 END_S = 5  # for running answers after a signal
 KEEP_ALIVE_S = 75  # for an idle connection; clients give theirs up sooner

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from msgspec.structs import asdict
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import SHORT_ID, local_time, table
-from lmchat.cli.questions import ask_yes_no, can_ask
 from lmchat.cli.wiring import open_library, open_store
-from lmchat.domain.message import Role
-from lmchat.domain.session import HIT_KIND_NAMES, SearchHit, SessionHeader
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.services.exporting import ExportAs
+from lmchat.sessions.message import Role
+from lmchat.sessions.session import HIT_KIND_NAMES, SearchHit, SessionHeader
+from lmchat.terminal.output import SHORT_ID, ask_yes_no, can_ask, local_time, table
 
 
 async def list_sessions(context: Context) -> int:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import local_time, table
 from lmchat.cli.wiring import open_store
-from lmchat.domain.telemetry import Metrics
-from lmchat.services.turn_stats import ModelFigures, Spread, figures_by_model
-from lmchat.text import plural
+from lmchat.sessions.stats import Metrics, ModelFigures, Spread, figures_by_model
+from lmchat.terminal.output import local_time, table
+from lmchat.units import plural
 
 _SPREADS = ("TTFT p50", "p95", "TOK/S p50", "p95", "TIME p50", "p95")
 _HEAD = ("MODEL", "SERVER", "ANSWERS", "COMPLETE", *_SPREADS, "LAST")

@@ -11,17 +11,19 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from lmchat.config.settings import Settings
-from lmchat.domain.remembered import Remembered
-from lmchat.domain.server import Candidate, Endpoint, Target
-from lmchat.domain.target_choice import (
+from lmchat.config.state import Remembered
+from lmchat.safe_text import shell_word
+from lmchat.servers.discovery.choose_model import (
     Missing,
     TargetChoice,
     choose_without_asking,
     require_model,
     why_no_model,
 )
+from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import Target
 from lmchat.services.ports import ServerClient
-from lmchat.text import shell_word
 
 _CHECK_EVERY_S = 0.5  # while a server loads its model
 _UNUSED_SERVER = (

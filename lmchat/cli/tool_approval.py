@@ -9,15 +9,15 @@ from collections.abc import Awaitable, Callable
 
 from lmchat.cli.call_question import call_question
 from lmchat.cli.context import Context
-from lmchat.cli.questions import can_ask, typed_line
-from lmchat.config.example_file import toml_value
-from lmchat.domain.message import ToolCallPart
-from lmchat.domain.tool import CHOICES, Choice, Decision
+from lmchat.config.file import toml_value
+from lmchat.config.state import read_state, write_state
 from lmchat.errors import LMChatError
+from lmchat.safe_text import safe_line
 from lmchat.services.tool_loop import ApprovalAsked
-from lmchat.storage import remembered_file
-from lmchat.terminal.terminal_output import drop_typed, has_more_input
-from lmchat.text import safe_line
+from lmchat.sessions.message import ToolCallPart
+from lmchat.terminal.output import can_ask, typed_line
+from lmchat.terminal.tty import drop_typed, has_more_input
+from lmchat.tools.tool import CHOICES, Choice, Decision
 
 _USUAL_COLUMNS = 80
 _PASTE_S = 0.05  # a line after which another arrives within this time was pasted
@@ -93,9 +93,9 @@ async def _save_allowed(context: Context, asked: ApprovalAsked) -> None:
         return
     file = context.paths.remembered_file
     try:
-        remembered, _ = await asyncio.to_thread(remembered_file.load, file)
+        remembered, _ = await asyncio.to_thread(read_state, file)
         changed = remembered.with_allowed(asked.name, asked.fingerprint)
-        await asyncio.to_thread(remembered_file.save, file, changed)
+        await asyncio.to_thread(write_state, file, changed)
     except LMChatError as error:
         note(f"lmchat: the choice could not be saved: {error.message}")
 

@@ -11,25 +11,26 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.output import rounded, table
 from lmchat.config.settings import FUNCTIONS, Approval, Settings
-from lmchat.domain.message import AnswerState, ChatMessage, ToolCallPart
-from lmchat.domain.remembered import Remembered
-from lmchat.domain.server import Endpoint, Target
-from lmchat.domain.tool import (
-    ServerState,
-    Tool,
-    ToolServer,
-    call_message,
-    parse_arguments,
-    run_call,
-    tool_calls_text,
-)
+from lmchat.config.state import Remembered, read_state
 from lmchat.errors import LMChatError, WrongUse
+from lmchat.matching import closest_word
+from lmchat.safe_text import safe_line
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import Target
+from lmchat.servers.request import Tool
 from lmchat.services.ports import ToolHost
 from lmchat.services.tools import Toolbox
-from lmchat.storage import remembered_file
-from lmchat.text import closest_word, plural, safe_line
+from lmchat.sessions.message import (
+    AnswerState,
+    ChatMessage,
+    ToolCallPart,
+    parse_arguments,
+    tool_calls_text,
+)
+from lmchat.terminal.output import rounded, table
+from lmchat.tools.tool import ServerState, ToolServer, call_message, run_call
+from lmchat.units import plural
 
 _NO_SESSION = ""  # tools may be allowed for one session, by its id; these commands have none
 _MAX_NAME = 80  # characters
@@ -84,7 +85,7 @@ async def _open_toolbox(context: Context, *, only: str = "") -> AsyncIterator[To
     With `only`, the one MCP server that is started is the one with this name. The functions of
     `tools.py` are started in any case.
     """
-    remembered, _ = await asyncio.to_thread(remembered_file.load, context.paths.remembered_file)
+    remembered, _ = await asyncio.to_thread(read_state, context.paths.remembered_file)
     mcp = tuple(server for server in context.settings.mcp if only in ("", server.name))
     toolbox = make_toolbox(context, replace(context.settings, mcp=mcp), remembered)
     async with aclosing(toolbox.host) as host:

@@ -9,9 +9,9 @@ import math
 import time
 from typing import Any
 
-from lmchat.cli.output import Output, SafeStream, TextStream
 from lmchat.cli.tools import step_json, step_note
-from lmchat.domain.event import (
+from lmchat.safe_text import safe_line
+from lmchat.servers.events import (
     ModelLoading,
     ModelNamed,
     ReasoningDelta,
@@ -22,11 +22,11 @@ from lmchat.domain.event import (
     StreamStalled,
     TextDelta,
 )
-from lmchat.domain.message import ChatMessage, Role
-from lmchat.domain.model_names import is_other_model
+from lmchat.servers.model import is_other_model
 from lmchat.services.conversation_events import AnswerBegun, ConversationEvent
 from lmchat.services.tool_loop import MessageEnded
-from lmchat.text import safe_line
+from lmchat.sessions.message import ChatMessage, Role
+from lmchat.terminal.output import Output, SafeStream, TextStream
 
 _MAX_NAME = 80  # characters
 _MAX_ARGUMENTS = 2_000  # characters

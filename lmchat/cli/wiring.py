@@ -17,15 +17,15 @@ from lmchat.cli.context import Context
 from lmchat.cli.counters import counters_saved
 from lmchat.cli.keys import Keys
 from lmchat.cli.server_variables import endpoints_of_variables
+from lmchat.config.credentials import Credentials
 from lmchat.config.settings import Settings
-from lmchat.domain.remembered import Remembered
-from lmchat.files import empty_log
+from lmchat.config.state import Remembered, read_state
+from lmchat.files.disk import empty_log
+from lmchat.servers.discovery.choose_model import endpoints_of
 from lmchat.services.backend import Backend
 from lmchat.services.library import Library
 from lmchat.services.ports import Engine, Lazy, PageFetcher, ServerClient
 from lmchat.services.web_pages import WebPages
-from lmchat.storage import remembered_file
-from lmchat.storage.credentials import Credentials
 from lmchat.storage.store import SqliteStore
 from lmchat.storage.unsaved import UnsavedStore
 
@@ -55,7 +55,7 @@ async def open_runtime(context: Context, *, is_saved: bool | None = None) -> Asy
     await asyncio.to_thread(keys.load)
     for warning in keys.warnings:
         context.output.note(f"lmchat: {warning}")
-    remembered, _ = await asyncio.to_thread(remembered_file.load, context.paths.remembered_file)
+    remembered, _ = await asyncio.to_thread(read_state, context.paths.remembered_file)
     store = make_store(context, is_saved=is_saved)
     backend, engine = make_backend(context, settings, remembered)
     # closed from the last to the first: the last counters of the backend are saved in the store
@@ -122,7 +122,7 @@ def make_client(
         is_lasting=keys.is_lasting,
         reads_per_second=reads_per_second,
     )
-    client.expect(endpoints_of_variables(context.environ), used=remembered.endpoints)
+    client.expect(endpoints_of_variables(context.environ), used=endpoints_of(remembered))
     return client
 
 

@@ -9,11 +9,21 @@ from pathlib import Path
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.config.config_file import Problem, Values, read_config
-from lmchat.config.sections import ENDPOINT, MCP, MODEL, PROFILE, PROMPT, SECTIONS, Row
+from lmchat.config.file import (
+    ENDPOINT,
+    MCP,
+    MODEL,
+    PROFILE,
+    PROMPT,
+    SECTIONS,
+    Problem,
+    Row,
+    Values,
+    read_config,
+)
 from lmchat.config.settings import Secret, Settings, TimeoutSettings
 from lmchat.errors import ConfigError
-from lmchat.text import closest_word
+from lmchat.matching import closest_word
 
 VARIABLES: tuple[tuple[str, str], ...] = (
     ("LMCHAT_ENDPOINT", "endpoint"),

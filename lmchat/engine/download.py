@@ -20,11 +20,12 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from lmchat.domain.engine import ModelFile
 from lmchat.errors import EngineUnavailable
-from lmchat.files import ensure_folder, environment_for_others, find_program
-from lmchat.machine.process import ChildProcess
-from lmchat.machine.watchdog import watched
+from lmchat.files.disk import ensure_folder
+from lmchat.processes.child import ChildProcess
+from lmchat.processes.environment import environment_for_others, find_program
+from lmchat.processes.watchdog import watched
+from lmchat.servers.engine.model_files import ModelFile
 
 _POLL_S = 0.1
 _SCRATCH_PREFIX = "fetch-"  # of the temporary folder of a download

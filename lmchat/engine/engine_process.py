@@ -12,9 +12,10 @@ from pathlib import Path
 from msgspec import Struct
 
 from lmchat.errors import EngineUnavailable
-from lmchat.files import begin_log, needed_environment
-from lmchat.machine.process import ChildProcess
-from lmchat.machine.watchdog import ONE_LINE, signal_of, watched
+from lmchat.files.disk import begin_log
+from lmchat.processes.child import ChildProcess
+from lmchat.processes.environment import needed_environment
+from lmchat.processes.watchdog import ONE_LINE, signal_of, watched
 
 PROGRAM = Path(__file__).with_name("llama_program.py")
 LOG_BYTES = 1_000_000  # size at which the watchdog empties the log of a run

@@ -10,8 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from lmchat.config.settings import LocalSettings
-from lmchat.domain.engine import DemoOffer, EngineState, ModelFile
-from lmchat.domain.server import Endpoint
 from lmchat.engine.download import SMOLLM2, fetch_demo_model
 from lmchat.engine.engine_process import EngineProcess, ServeOrder
 from lmchat.engine.memory import size_warning
@@ -19,7 +17,9 @@ from lmchat.engine.model_choice import best_model, find_named_model, with_unique
 from lmchat.engine.model_search import find_models_on_disk
 from lmchat.engine.reasons import why_failed
 from lmchat.errors import EngineUnavailable
-from lmchat.threads import run_abandonable
+from lmchat.processes.threads import run_abandonable
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.engine.model_files import DemoOffer, EngineState, ModelFile
 
 _HOST = "127.0.0.1"
 _CONTEXT = 8192  # default window in tokens: enough for long chats, and 1 GB for a model of 8B

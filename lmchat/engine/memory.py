@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmchat.domain.engine import ModelFile
+from lmchat.servers.engine.model_files import ModelFile
 
 _OVERHEAD = 1.15
 """Memory per file size, with window and buffers; measured 1.3 for the smallest, 1.1 for 8B."""

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.domain.engine import ModelFile
 from lmchat.engine.download import DemoModel, is_demo_intact
 from lmchat.engine.memory import available_bytes, needed_bytes
 from lmchat.engine.model_search import SUFFIX, model_at
 from lmchat.errors import WrongUse
-from lmchat.files import expanded_path
-from lmchat.text import closest_word
+from lmchat.files.disk import expanded_path
+from lmchat.matching import closest_word
+from lmchat.servers.engine.model_files import ModelFile
 
 # part of the free memory that a fast model takes; without a graphics card, larger ones are slow
 _FAST_SHARE = 0.25

@@ -20,9 +20,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.engine import ModelFile
-from lmchat.files import read_plain
-from lmchat.machine.other_programs import jan_folders, lm_studio_folders
+from lmchat.files.disk import read_plain
+from lmchat.files.paths import jan_folders, lm_studio_folders
+from lmchat.servers.engine.model_files import ModelFile
 
 SUFFIX = ".gguf"
 _MAX_FILES = 500

@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from lmchat.domain.engine import ModelFile
 from lmchat.engine.download import install_command
 from lmchat.engine.engine_process import Report
 from lmchat.engine.memory import shortage_text
 from lmchat.errors import EngineUnavailable
+from lmchat.servers.engine.model_files import ModelFile
 
 _OUT_OF_MEMORY = (
     "failed to allocate",

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lmchat.domain.message import FilePart, ReasoningPart, Role
 from lmchat.formats.file_values import Record, number_in, record_in, text_in, time_of
 from lmchat.formats.foreign import (
     DAMAGED,
@@ -22,6 +21,7 @@ from lmchat.formats.foreign import (
     call_of,
 )
 from lmchat.formats.text_files import TextFile
+from lmchat.sessions.message import FilePart, ReasoningPart, Role
 
 _TO_USER = "all"  # recipient of a text; a tool call has the name of the tool instead
 _KIND = "content_type"  # field with the kind of a content or of a part

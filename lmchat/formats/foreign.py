@@ -21,7 +21,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from lmchat.domain.message import (
+from lmchat.errors import FileRefused
+from lmchat.files.images import check_imported_image, image_type
+from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, text_in, text_or_empty
+from lmchat.formats.foreign_database import ForeignDatabase
+from lmchat.formats.normalizing import hash_id, normalized, valid_receipt, validated
+from lmchat.formats.text_files import TextFile
+from lmchat.sessions.message import (
     ChatMessage,
     FilePart,
     Part,
@@ -33,15 +39,8 @@ from lmchat.domain.message import (
     ToolCallPart,
     ToolResultPart,
 )
-from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, title_from
-from lmchat.errors import FileRefused
-from lmchat.files import image_type
-from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, text_in, text_or_empty
-from lmchat.formats.foreign_database import ForeignDatabase
-from lmchat.formats.normalizing import hash_id, normalized, valid_receipt, validated
-from lmchat.formats.text_files import TextFile
-from lmchat.images import check_imported_image
-from lmchat.text import plural
+from lmchat.sessions.session import MessagePath, Session, SessionHeader, Skipped, title_from
+from lmchat.units import plural
 
 MOST_NAMED = 1000  # omissions that are named before the next session; the others are counted
 # Kinds of omissions, in the singular.

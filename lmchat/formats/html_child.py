@@ -13,8 +13,8 @@ from lxml.etree import LxmlError, strip_elements
 from lxml.html import HtmlElement as PageElement
 from lxml.html import HTMLParser, document_fromstring
 
-from lmchat.machine.process import serve
-from lmchat.machine.system import limit_memory
+from lmchat.processes.child import serve
+from lmchat.processes.system import limit_memory
 
 MAX_TEXT_CHARS = 1_000_001  # one more than an attached text may have, so that it is refused
 _MAX_MEMORY_BYTES = 1_000_000_000  # an article of 10 MB takes 400 MB, a hostile table far more

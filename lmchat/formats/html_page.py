@@ -6,9 +6,6 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from html import escape
 
-from lmchat.domain.message import FilePart
-from lmchat.domain.session import Session
-from lmchat.domain.tool import tool_calls_text
 from lmchat.formats.writing import (
     PLAIN,
     REFUSED,
@@ -17,7 +14,9 @@ from lmchat.formats.writing import (
     entries,
     is_tool_run,
 )
-from lmchat.text import safe_line, safe_text
+from lmchat.safe_text import safe_line, safe_text
+from lmchat.sessions.message import FilePart, tool_calls_text
+from lmchat.sessions.session import Session
 
 _STYLE = """
 :root { color-scheme: light dark; }

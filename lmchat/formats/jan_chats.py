@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from lmchat.domain.attached_files import file_as_prompt_text
-from lmchat.domain.message import ReasoningPart
 from lmchat.formats.file_values import Record, number_in, record_in, text_in, time_of
 from lmchat.formats.foreign import (
     REPEATED,
@@ -22,6 +20,8 @@ from lmchat.formats.foreign import (
     call_of,
 )
 from lmchat.formats.text_files import TextFile
+from lmchat.sessions.attached_files import file_as_prompt_text
+from lmchat.sessions.message import ReasoningPart
 
 _THREAD = "thread.json"
 Parents = dict[str, str | None]

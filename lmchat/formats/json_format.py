@@ -10,12 +10,12 @@ from typing import Any, get_args
 import msgspec
 from msgspec.structs import asdict, fields
 
-from lmchat.domain.message import ChatMessage, Part
-from lmchat.domain.session import MessagePath, Session, SessionHeader
 from lmchat.errors import FileRefused
 from lmchat.formats.file_values import Record
 from lmchat.formats.normalizing import refusing_changes, validated
 from lmchat.formats.writing import WriteOptions
+from lmchat.sessions.message import ChatMessage, Part
+from lmchat.sessions.session import MessagePath, Session, SessionHeader
 
 FORMAT = 1  # in the field `lmchat`
 # Classes of parts by the value of their field `type`.

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from lmchat.domain.session import Skipped
 from lmchat.formats.file_values import NO_JSON
+from lmchat.sessions.session import Skipped
 
 _READ_CHARS = 1024 * 1024  # that are read at once, at least
 # First character of a value in a list or in JSON Lines, after space, commas and brackets.

@@ -10,8 +10,6 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from lmchat.domain.attached_files import file_as_prompt_text
-from lmchat.domain.message import ReasoningPart, Receipt, Role
 from lmchat.formats.file_values import Record, record_in, text_in, time_of
 from lmchat.formats.foreign import (
     ForeignChat,
@@ -23,6 +21,8 @@ from lmchat.formats.foreign import (
 )
 from lmchat.formats.message_list import tool_calls
 from lmchat.formats.text_files import TextFile
+from lmchat.sessions.attached_files import file_as_prompt_text
+from lmchat.sessions.message import ReasoningPart, Receipt, Role
 
 
 def fits(value: Record) -> bool:

@@ -15,7 +15,6 @@ from functools import partial
 
 from msgspec import Struct
 
-from lmchat.domain.message import ReasoningPart, Receipt
 from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, time_of
 from lmchat.formats.foreign import (
     NO_METADATA,
@@ -28,6 +27,7 @@ from lmchat.formats.foreign import (
     call_of,
 )
 from lmchat.formats.foreign_database import ForeignDatabase
+from lmchat.sessions.message import ReasoningPart, Receipt
 
 # Hashes of the messages of a thread: the ends of its branches and, from these, all messages above.
 _HASHES = """

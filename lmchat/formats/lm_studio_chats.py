@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from lmchat.domain.message import ReasoningPart, Receipt
 from lmchat.formats.file_values import Record, record_in, text_in, time_of
 from lmchat.formats.foreign import (
     ForeignChat,
@@ -20,6 +19,7 @@ from lmchat.formats.foreign import (
     call_of,
 )
 from lmchat.formats.text_files import TextFile
+from lmchat.sessions.message import ReasoningPart, Receipt
 
 _WITHOUT_CONTENT = ("toolStatus", "debugInfoBlock")  # steps that only the program needs
 _SYSTEM_PROMPT = "llm.prediction.systemPrompt"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from markdown_it import MarkdownIt
 
-from lmchat.machine.process import serve
+from lmchat.processes.child import serve
 
 
 def main() -> None:

@@ -7,16 +7,6 @@ import re
 from collections.abc import Iterator
 from datetime import UTC
 
-from lmchat.domain.attached_files import fence_for
-from lmchat.domain.message import (
-    FilePart,
-    ReasoningPart,
-    RefusalPart,
-    TextPart,
-    ToolCallPart,
-    ToolResultPart,
-)
-from lmchat.domain.session import Session
 from lmchat.formats.writing import (
     PLAIN,
     REFUSED,
@@ -25,7 +15,18 @@ from lmchat.formats.writing import (
     entries,
     is_tool_run,
 )
-from lmchat.text import opening_fence, safe_line, safe_text
+from lmchat.markdown.commonmark import opening_fence
+from lmchat.safe_text import safe_line, safe_text
+from lmchat.sessions.attached_files import fence_for
+from lmchat.sessions.message import (
+    FilePart,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from lmchat.sessions.session import Session
 
 # Line of a text that would hide the messages below it, or look like the heading of another one:
 # HTML that has to be closed, and `## You · 2026-11-20 08:00:00 UTC`.

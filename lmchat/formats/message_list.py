@@ -11,7 +11,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from lmchat.domain.message import (
+from lmchat.formats.file_values import Record, record_in, text_in
+from lmchat.formats.foreign import ForeignChat, ForeignPart, MessageMetadata, ToolRun
+from lmchat.formats.normalizing import ID_CHARS
+from lmchat.sessions.message import (
     FilePart,
     Part,
     ReasoningPart,
@@ -20,10 +23,7 @@ from lmchat.domain.message import (
     TextPart,
     ToolCallPart,
 )
-from lmchat.domain.session import Session, Skipped
-from lmchat.formats.file_values import Record, record_in, text_in
-from lmchat.formats.foreign import ForeignChat, ForeignPart, MessageMetadata, ToolRun
-from lmchat.formats.normalizing import ID_CHARS
+from lmchat.sessions.session import Session, Skipped
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}
 _MOST_NAMED = 900  # messages left out that are named; the others are counted

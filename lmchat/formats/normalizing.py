@@ -12,17 +12,10 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import asdict, replace
 
-from lmchat.domain.message import (
-    AnswerState,
-    ChatMessage,
-    FilePart,
-    Part,
-    Receipt,
-    interrupted,
-)
-from lmchat.domain.session import MessagePath, Session, SessionHeader, tags_from
 from lmchat.errors import FileRefused
 from lmchat.formats.file_values import BAD_VALUE_ERRORS, checked_time
+from lmchat.sessions.message import AnswerState, ChatMessage, FilePart, Part, Receipt, interrupted
+from lmchat.sessions.session import MessagePath, Session, SessionHeader, tags_from
 
 _Value = TypeVar("_Value", ChatMessage, SessionHeader)
 _Ids = dict[str | None, str]  # new ids by old ones; a parent may be None

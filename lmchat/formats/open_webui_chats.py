@@ -17,7 +17,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from lmchat.domain.message import ReasoningPart, Role
 from lmchat.formats.file_values import Record, json_of, record_in, text_in, time_of
 from lmchat.formats.foreign import (
     ForeignChat,
@@ -28,7 +27,8 @@ from lmchat.formats.foreign import (
     call_of,
 )
 from lmchat.formats.text_files import TextFile
-from lmchat.text import unescaped
+from lmchat.markdown.commonmark import unescaped
+from lmchat.sessions.message import ReasoningPart, Role
 
 _BLOCK = '<details type="'
 _BLOCK_END = "</details>"

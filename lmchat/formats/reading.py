@@ -21,9 +21,8 @@ from zipfile import ZipFile
 
 from msgspec.structs import replace
 
-from lmchat.domain.session import Session, Skipped
 from lmchat.errors import FileRefused, FormatUnknown
-from lmchat.files import image_type
+from lmchat.files.images import image_type, measure_image
 from lmchat.formats.file_values import BAD_VALUE_ERRORS
 from lmchat.formats.foreign import (
     MOST_NAMED,
@@ -38,8 +37,8 @@ from lmchat.formats.message_list import from_list, is_list
 from lmchat.formats.normalizing import normalized
 from lmchat.formats.table import AUTO, IMPORT_FORMATS, OWN, PROGRAMS
 from lmchat.formats.text_files import BROKEN_ZIP, PlainFile, TextFile, ZipMember
-from lmchat.images import measure_image
-from lmchat.text import plural
+from lmchat.sessions.session import Session, Skipped
+from lmchat.units import plural
 
 _TEXT_ENDINGS = (".json", ".jsonl")
 _MARKDOWN_ENDINGS = (".md", ".markdown")

@@ -18,11 +18,11 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from lmchat.domain.message import ChatMessage
-from lmchat.domain.session import Session, SessionHeader, Skipped
 from lmchat.errors import FileRefused, FormatUnknown
 from lmchat.formats.reading import Reader
-from lmchat.machine.process import serve
+from lmchat.processes.child import serve
+from lmchat.sessions.message import ChatMessage
+from lmchat.sessions.session import Session, SessionHeader, Skipped
 
 _FRAME_CHARS = 1024 * 1024  # of the messages in a frame; decoding it takes a few milliseconds
 _MESSAGE_CHARS = 200  # of a message beside its texts, roughly

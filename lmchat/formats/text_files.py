@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lmchat.errors import FileRefused
-from lmchat.files import read_plain
+from lmchat.files.disk import read_plain
 from lmchat.formats.file_values import Record, json_of
 from lmchat.formats.json_stream import JsonValues
 

@@ -11,11 +11,10 @@ from textwrap import indent
 
 from msgspec import Struct
 
-from lmchat.domain.message import AnswerState, ChatMessage, Role, ToolCallPart
-from lmchat.domain.session import Session, branches
-from lmchat.domain.tool import tool_calls_text
 from lmchat.errors import WrongUse
-from lmchat.text import safe_line, safe_text
+from lmchat.safe_text import safe_line, safe_text
+from lmchat.sessions.message import AnswerState, ChatMessage, Role, ToolCallPart, tool_calls_text
+from lmchat.sessions.session import Session, branches
 
 _WRITERS = {
     "md": ("lmchat.formats.markdown_write", "to_markdown"),

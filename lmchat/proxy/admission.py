@@ -18,12 +18,6 @@ from ipaddress import ip_address
 from msgspec.structs import replace
 
 from lmchat.config.settings import Settings
-from lmchat.domain.forwarding import CHAT_PATH, ForwardedRequest
-from lmchat.domain.message import ChatMessage, Role
-from lmchat.domain.product import Product
-from lmchat.domain.request import ChatRequest
-from lmchat.domain.server import Endpoint
-from lmchat.domain.telemetry import Budget, Metrics
 from lmchat.errors import (
     BodyTooLarge,
     EndpointNotAllowed,
@@ -32,6 +26,11 @@ from lmchat.errors import (
     TooManyRequests,
 )
 from lmchat.proxy.servers import SERVERS
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import CHAT_PATH, ChatRequest, ForwardedRequest
+from lmchat.sessions.message import ChatMessage, Role
+from lmchat.sessions.stats import Budget, Metrics
 
 TOO_MANY = "Too many requests to LMStudio, please try again later"
 """Wording that scripts know; `Product.in_text` puts another product in place of LM Studio."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import aclosing
 from functools import wraps
@@ -18,71 +18,34 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
-from lmchat.domain.event import StreamEvent
-from lmchat.domain.message import (
+from lmchat.config.state import Remembered
+from lmchat.errors import AnswerUnfit, ServerRejected, ServerUnavailable, WrongUse
+from lmchat.proxy.api_keys import NoKeys
+from lmchat.proxy.client import ProxyClient
+from lmchat.proxy.timeouts import first_token_limit
+from lmchat.servers.answer import WholeAnswer
+from lmchat.servers.discovery.choose_model import (
+    choose,
+    choose_without_asking,
+    why_no_model,
+    why_unusable,
+)
+from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import StreamEvent
+from lmchat.servers.model import ModelInfo, Target
+from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
+from lmchat.sessions.message import (
     ChatMessage,
+    Messages,
     ReasoningPart,
     Receipt,
     Role,
     ToolCallPart,
+    messages_of,
     text_message,
 )
-from lmchat.domain.remembered import Remembered
-from lmchat.domain.request import AnyText, ChatRequest, Sampling, WantedOutput
-from lmchat.domain.server import Candidate, Endpoint, ModelInfo, Target
-from lmchat.domain.target_choice import choose, choose_without_asking, why_no_model, why_unusable
-from lmchat.domain.telemetry import Metrics
-from lmchat.domain.turn import WholeAnswer
-from lmchat.errors import (
-    AnswerUnfit,
-    RequestInvalid,
-    ServerRejected,
-    ServerUnavailable,
-    WrongUse,
-)
-from lmchat.proxy.api_keys import NoKeys
-from lmchat.proxy.client import ProxyClient
-from lmchat.proxy.timeouts import first_token_limit
-
-Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]
-"""A prompt, or a list of messages, oldest first: `("user", "Hello")`,
-`{"role": "user", "content": "Hello"}` or a `ChatMessage`."""
-
-
-def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
-    """Return a list of messages as `ChatMessage`s; a prompt becomes one message of the user.
-
-    Raises:
-        RequestInvalid: `messages` is neither a prompt nor a list, or the list is empty, or one of
-            its entries is not a message.
-    """
-    if isinstance(messages, str):
-        return (text_message(Role.USER, messages),)
-    if not isinstance(messages, Sequence):
-        raise RequestInvalid("Invalid messages array: pass a prompt or a list of messages.")
-    if not messages:
-        raise RequestInvalid("Invalid messages array: at least one message is needed.")
-    return tuple(_message(entry, position) for position, entry in enumerate(messages, 1))
-
-
-def _message(entry: object, position: int) -> ChatMessage:
-    """Return an entry of a list of messages as a `ChatMessage`.
-
-    Raises `RequestInvalid`, which names `position` (from 1), for an entry that is not a message.
-    """
-    match entry:
-        case ChatMessage():
-            return entry
-        case {"role": role, "content": content} | (role, content):
-            pass  # the message is made below
-        case _:
-            raise RequestInvalid(f"Invalid messages array: entry {position} is not a message.")
-
-    if not isinstance(role, str) or role not in set(Role):
-        raise RequestInvalid(f"Invalid message role: message {position} has an unknown role.")
-    if not isinstance(content, str):
-        raise RequestInvalid(f"Invalid message content: message {position} has no text.")
-    return text_message(Role(role), content)
+from lmchat.sessions.stats import Metrics
 
 
 class Options(TypedDict, total=False):
@@ -151,7 +114,7 @@ def _sampling_of(options: Options) -> Sampling:
 
     A further option of the same name as one of the others, such as `top_p`, replaces it.
     """
-    from lmchat.domain.sampling import checked_option  # noqa: PLC0415 - few programs need it
+    from lmchat.servers.options import checked_option  # noqa: PLC0415 - few programs need it
 
     given = Sampling(**options)
     checked = {name: checked_option(name, value) for name, value in given.options.items()}
@@ -268,7 +231,7 @@ class Client:
         again after a refusal or an answer cut short. `name` is the name that the server gets for
         the schema.
         """
-        from lmchat.structured.json_schema import WantedValue  # noqa: PLC0415 - slow
+        from lmchat.tools.json_schema import WantedValue  # noqa: PLC0415 - slow
 
         sent = messages_of(messages)
         first_misfit = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from lmchat.domain.server import Endpoint
+from lmchat.servers.endpoint import Endpoint
 
 
 class KeySource(Protocol):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import httpx
 
 from lmchat.errors import FileRefused, ServerUnavailable
-from lmchat.files import expanded_path, read_plain
+from lmchat.files.disk import expanded_path, read_plain
 
 # Largest file of certificates; the usual list of all authorities has 250 kB.
 MAX_BYTES = 4 * 1024 * 1024

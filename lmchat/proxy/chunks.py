@@ -10,20 +10,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from lmchat.domain.event import (
-    LifeSign,
-    ModelNamed,
-    PromptProgress,
-    ReasoningDelta,
-    RefusalDelta,
-    Rethought,
-    StreamEvent,
-    StreamFinished,
-    TextDelta,
-    TokensChosen,
-    UsageReported,
-)
-from lmchat.domain.token_choice import TokenChoice
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy.error_body import is_error
 from lmchat.proxy.json_values import (
@@ -39,6 +25,20 @@ from lmchat.proxy.sse import DONE, MalformedStreamError
 from lmchat.proxy.think import SplitPiece, ThinkSplitter
 from lmchat.proxy.token_choices import ChoiceReader
 from lmchat.proxy.tool_calls import ToolCalls
+from lmchat.servers.events import (
+    LifeSign,
+    ModelNamed,
+    PromptProgress,
+    ReasoningDelta,
+    RefusalDelta,
+    Rethought,
+    StreamEvent,
+    StreamFinished,
+    TextDelta,
+    TokensChosen,
+    UsageReported,
+)
+from lmchat.sessions.message import TokenChoice
 
 MAX_BAD_EVENTS_IN_A_ROW = 3
 MAX_ANSWER_CHARS = 16 << 20

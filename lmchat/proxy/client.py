@@ -24,32 +24,6 @@ import httpx
 from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, TimeoutSettings
-from lmchat.domain.event import (
-    ModelLoading,
-    PromptProgress,
-    RequestAdapted,
-    RequestQueued,
-    StreamEvent,
-    StreamFinished,
-)
-from lmchat.domain.forwarding import ForwardedReply, ForwardedRequest
-from lmchat.domain.product import Product
-from lmchat.domain.request import (
-    SERVER_DECIDES,
-    ChatRequest,
-    LoadOptions,
-    OutgoingRequest,
-    TemplateText,
-)
-from lmchat.domain.server import (
-    Candidate,
-    Endpoint,
-    LoadState,
-    ModelInfo,
-    ModelList,
-)
-from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
-from lmchat.domain.token_counts import MessageCounts, RequestParts
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.admission import Admission, Purpose
 from lmchat.proxy.api_keys import KeySource, NoKeys, ServerKeys
@@ -73,6 +47,29 @@ from lmchat.proxy.scan import KnownAddresses
 from lmchat.proxy.server_api import NoRequestsLeftError, ServerApi, background_task, throttled
 from lmchat.proxy.servers import server_of
 from lmchat.proxy.template_text import read_template_text
+from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import (
+    ModelLoading,
+    PromptProgress,
+    RequestAdapted,
+    RequestQueued,
+    StreamEvent,
+    StreamFinished,
+)
+from lmchat.servers.model import LoadState, ModelInfo, ModelList
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import (
+    SERVER_DECIDES,
+    ChatRequest,
+    ForwardedReply,
+    ForwardedRequest,
+    LoadOptions,
+    OutgoingRequest,
+    TemplateText,
+)
+from lmchat.servers.token_count import MessageCounts, RequestParts
+from lmchat.sessions.stats import Budget, LedgerRow, Metrics
 from lmchat.slots import Slots
 
 # Longest wait for a count of tokens (else an estimate is shown), and for a check before a prompt.

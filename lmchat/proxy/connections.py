@@ -17,14 +17,14 @@ import httpx
 from msgspec import Struct
 
 from lmchat import __version__
-from lmchat.domain.server import Endpoint
 from lmchat.errors import RequestInvalid, ServerUnavailable, WrongUse
 from lmchat.proxy.certificates import new_tls_context
 from lmchat.proxy.error_body import is_error
 from lmchat.proxy.json_values import NotJsonError, decode, dict_or_empty
 from lmchat.proxy.network_errors import errors_as_unavailable
 from lmchat.proxy.paced import PacedTransport
-from lmchat.text import header_value
+from lmchat.safe_text import header_value
+from lmchat.servers.endpoint import Endpoint
 
 MAX_REPLY_BYTES = 16 * 1024 * 1024
 CONNECT_LOOPBACK_S = 2.0

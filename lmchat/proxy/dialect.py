@@ -14,8 +14,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.request import AnyObject, FittingValue, WantedOutput
 from lmchat.errors import ServerRejected
+from lmchat.servers.request import AnyObject, FittingValue, WantedOutput
 
 _FIELD_STATUSES = (400, 422)
 # "Unsupported parameter", "Unrecognized request argument", "Extra inputs are not permitted"

@@ -16,7 +16,7 @@ from lmchat.proxy.json_values import (
     number_or_none,
     str_or_empty,
 )
-from lmchat.text import safe_line, without_secret
+from lmchat.safe_text import safe_line, without_secret
 
 MESSAGE_CHARS = 300
 # Only so much of a longer text is cleaned: a megabyte would take seconds.

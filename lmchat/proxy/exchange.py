@@ -16,16 +16,6 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, TimeoutSettings
-from lmchat.domain.event import (
-    ModelLoading,
-    RequestAdapted,
-    RequestSent,
-    RetryScheduled,
-    StreamEvent,
-    StreamFinished,
-)
-from lmchat.domain.message import Role, SentThoughts
-from lmchat.domain.request import ChatRequest, OutgoingRequest
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.api_keys import ServerKeys
 from lmchat.proxy.connections import (
@@ -50,7 +40,17 @@ from lmchat.proxy.servers.base import Server
 from lmchat.proxy.stream import MAX_WHOLE_BYTES, AnswerReader, EventQueue, joined_events
 from lmchat.proxy.think import ThinkSplitter
 from lmchat.proxy.timeouts import IdleTimeout, Loading
-from lmchat.text import without_secret
+from lmchat.safe_text import without_secret
+from lmchat.servers.events import (
+    ModelLoading,
+    RequestAdapted,
+    RequestSent,
+    RetryScheduled,
+    StreamEvent,
+    StreamFinished,
+)
+from lmchat.servers.request import ChatRequest, OutgoingRequest
+from lmchat.sessions.message import Role, SentThoughts
 
 REFUSAL_S = 10.0  # timeout for the words of a refusal, whose status has already arrived
 _RECONNECT_PLAN = RetryPlan()  # the waits that the settings name

@@ -16,9 +16,6 @@ import httpx
 from msgspec import Struct, field
 
 from lmchat.config.settings import LimitSettings, TimeoutSettings
-from lmchat.domain.forwarding import ForwardedReply, ForwardedRequest
-from lmchat.domain.message import AnswerState, new_id
-from lmchat.domain.telemetry import LedgerRow
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.api_keys import ServerKeys
 from lmchat.proxy.connections import (
@@ -38,7 +35,10 @@ from lmchat.proxy.reply_figures import ReplyFigures
 from lmchat.proxy.retries import plan_for
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.timeouts import IdleTimeout, Loading
-from lmchat.text import without_secret
+from lmchat.safe_text import without_secret
+from lmchat.servers.request import ForwardedReply, ForwardedRequest
+from lmchat.sessions.message import AnswerState, new_id
+from lmchat.sessions.stats import LedgerRow
 
 REFUSAL_BYTES = 1024 * 1024  # most bytes of a refusal that are passed on
 REFUSAL_S = 10.0  # timeout for the body of a refusal, whose status has already arrived

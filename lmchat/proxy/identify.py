@@ -6,12 +6,12 @@ likely; then the reply to a further request confirms it.
 
 from __future__ import annotations
 
-from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint
 from lmchat.proxy.connections import Reply
 from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers import SERVERS, server_of
 from lmchat.proxy.servers.base import Server
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.products.product import Product
 
 UNKNOWN = server_of(Product.OPENAI_COMPATIBLE)
 

@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 
 import httpx
 
-from lmchat.domain.server import Endpoint
 from lmchat.errors import LMChatError
 from lmchat.proxy.connections import Connections
+from lmchat.servers.endpoint import Endpoint
 
 ID_HEADER = "X-Conversation-Id"
 LOOKUP_PATH = "/v1/streams/lookup"

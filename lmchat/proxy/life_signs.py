@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import httpx
 
-from lmchat.domain.server import Endpoint
 from lmchat.errors import LMChatError
 from lmchat.proxy.connections import Connections, Reply, RequestTrace
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.timeouts import can_check_alive, is_machine_alive
+from lmchat.servers.endpoint import Endpoint
 
 HEALTH_S = 4.0  # timeout for the health of a server that loads: a hang is reported within 5 s
 

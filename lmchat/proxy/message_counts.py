@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
-from lmchat.domain.token_counts import MessageCounts
 from lmchat.proxy.json_values import dicts_in, str_or_empty
 from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server
+from lmchat.servers.token_count import MessageCounts
 
 REQUESTS = 4  # of one count
 TOKENIZE = "/tokenize"

@@ -12,8 +12,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.server import Endpoint, LoadState, ModelInfo, ModelList
-from lmchat.files import read_plain, write_atomically
+from lmchat.files.disk import read_plain, write_atomically
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import LoadState, ModelInfo, ModelList
 
 WRITE_EVERY_S = 60.0  # an unchanged list is not written again before
 _LASTING = (

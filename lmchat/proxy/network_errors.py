@@ -10,8 +10,8 @@ from urllib.request import getproxies
 
 import httpx
 
-from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerUnavailable
+from lmchat.servers.endpoint import Endpoint
 
 TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
 """All that httpx and the sockets below it raise."""

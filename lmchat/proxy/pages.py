@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Iterable
 
 import httpx
 
-from lmchat.domain.server import Endpoint
-from lmchat.domain.web_page import HTML_TYPES, TEXT_TYPES, PageAddress, PageReply
+from lmchat.attachments.web_page import HTML_TYPES, TEXT_TYPES, PageAddress, PageReply
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.proxy.admission import AllowList
 from lmchat.proxy.connections import CONNECT_ELSEWHERE_S, Connections, RequestTrace
 from lmchat.proxy.network_errors import errors_as_unavailable
-from lmchat.text import safe_line
+from lmchat.safe_text import safe_line
+from lmchat.servers.endpoint import Endpoint
 
 MAX_PAGE_BYTES = 10_000_000  # of a page, also after it was decompressed
 _MAX_ADDRESS_CHARS = 2000

@@ -9,7 +9,6 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verdict
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.proxy.connections import Reply
 from lmchat.proxy.error_body import read_body
@@ -19,7 +18,10 @@ from lmchat.proxy.refusals import shown_address, status_words
 from lmchat.proxy.server_api import NoRequestsLeftError, ServerApi
 from lmchat.proxy.servers import server_of
 from lmchat.proxy.servers.base import Server
-from lmchat.text import shell_word, without_secret
+from lmchat.safe_text import shell_word, without_secret
+from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import LoadState, ModelInfo
 
 _VERDICTS = {
     "host_blocked": Verdict.HOST_BLOCKED,

@@ -13,15 +13,6 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.config.settings import TimeoutSettings
-from lmchat.domain.product import Product
-from lmchat.domain.server import (
-    LOOPBACK_LITERALS,
-    Candidate,
-    Endpoint,
-    ModelInfo,
-    Verdict,
-    loopback,
-)
 from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, ServerUnavailable
 from lmchat.proxy.api_keys import ServerKeys
 from lmchat.proxy.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
@@ -33,7 +24,11 @@ from lmchat.proxy.server_api import ServerApi, ServerMemory
 from lmchat.proxy.servers import SERVERS, server_of
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.servers.lm_studio import app_ports
-from lmchat.text import shell_word
+from lmchat.safe_text import shell_word
+from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.endpoint import LOOPBACK_LITERALS, Endpoint, loopback
+from lmchat.servers.model import ModelInfo
+from lmchat.servers.products.product import Product
 
 SCAN_REQUESTS = 3  # most requests to one port in one scan
 LIST_REQUESTS = 40  # most requests for a list of models that the user asks for

@@ -17,11 +17,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 from msgspec import Struct
 
-from lmchat.domain.product import Product
 from lmchat.errors import ServerRejected
 from lmchat.proxy.error_body import ErrorBody, read_body, read_value
 from lmchat.proxy.json_values import count_or_none, dict_or_empty, dicts_in, str_or_empty
-from lmchat.text import safe_line, shell_word, without_secret
+from lmchat.safe_text import safe_line, shell_word, without_secret
+from lmchat.servers.products.product import Product
 
 
 class Rule(Struct, frozen=True):

@@ -12,9 +12,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from lmchat.domain.event import UsageReported
 from lmchat.proxy.chunks import ServerUsage
 from lmchat.proxy.json_values import NotJsonError, decode, dict_or_empty, dicts_in, str_or_empty
+from lmchat.servers.events import UsageReported
 
 _STREAM_TAIL_BYTES = 32 * 1024  # of a stream: several chunks, also with probabilities
 _WHOLE_BYTES = 1024 * 1024  # a longer reply is not searched; those with vectors may be long

@@ -13,22 +13,30 @@ from typing import Any
 
 from msgspec import Struct
 
-from lmchat.domain.attached_files import fence_for
-from lmchat.domain.message import (
+from lmchat.errors import ServerRejected
+from lmchat.proxy.dialect import Dialect, JsonMode
+from lmchat.proxy.json_values import utf8_safe, without_surrogates
+from lmchat.safe_text import safe_line
+from lmchat.servers.request import (
+    AnyObject,
+    AnyText,
+    ChatRequest,
+    FittingValue,
+    WantedOutput,
+    tool_in_request,
+)
+from lmchat.sessions.attached_files import fence_for
+from lmchat.sessions.message import (
     ChatMessage,
     FilePart,
     Role,
     SentThoughts,
     ToolCallPart,
+    parse_arguments,
     text_message,
     thoughts_to_send,
+    tool_calls_text,
 )
-from lmchat.domain.request import AnyObject, AnyText, ChatRequest, FittingValue, WantedOutput
-from lmchat.domain.tool import parse_arguments, tool_calls_text, tool_in_request
-from lmchat.errors import ServerRejected
-from lmchat.proxy.dialect import Dialect, JsonMode
-from lmchat.proxy.json_values import utf8_safe, without_surrogates
-from lmchat.text import safe_line
 
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")  # characters that a schema's name may not have
 _MAX_NAME_CHARS = 64

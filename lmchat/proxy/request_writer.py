@@ -9,14 +9,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import SentThoughts
-from lmchat.domain.request import ChatRequest, Sampling
-from lmchat.domain.server import Endpoint, ModelInfo, sent_thoughts_of
 from lmchat.proxy.dialect import Dialect
 from lmchat.proxy.json_values import encode, utf8_safe
 from lmchat.proxy.model_cache import ModelCache
 from lmchat.proxy.request_body import body_of, tool_fields
 from lmchat.proxy.servers import server_of
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import ModelInfo, sent_thoughts_of
+from lmchat.servers.request import ChatRequest, Sampling
+from lmchat.sessions.message import SentThoughts
 
 _PROMPT_FIELDS = (
     "model",

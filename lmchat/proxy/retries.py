@@ -10,10 +10,10 @@ import random
 from msgspec import Struct
 
 from lmchat.config.settings import LimitSettings
-from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint
 from lmchat.errors import LMChatError, ServerRejected
 from lmchat.proxy.network_errors import NothingAnswers
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.products.product import Product
 
 MAX_WAIT_S = 60.0  # if a server asks for a longer wait, this is shown and not retried
 REFUSED_WAIT_S = 0.3  # wait before a near server that refused the connection is tried again

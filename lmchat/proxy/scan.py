@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.product import Product
-from lmchat.domain.server import Candidate, Endpoint, Verdict, loopback
 from lmchat.proxy.identify import server_at
 from lmchat.proxy.probe import Probe, empty_candidate
 from lmchat.proxy.servers import SERVERS
 from lmchat.proxy.servers.base import Server
+from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.endpoint import Endpoint, loopback
+from lmchat.servers.products.product import Product
 
 SOFT_S = 2.0  # a scan that has found a usable server ends after this time
 HARD_S = 5.0  # every scan ends after this time

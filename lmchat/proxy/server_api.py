@@ -14,13 +14,13 @@ from typing import Any
 import httpx
 from msgspec import Struct, field
 
-from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy.connections import Connections, Reply, RequestTrace, request_headers
 from lmchat.proxy.json_values import NotJsonError, decode, dict_or_empty, encode
 from lmchat.proxy.network_errors import TRANSPORT_ERRORS
 from lmchat.proxy.refusals import RequestFacts, refusal
 from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader
+from lmchat.servers.endpoint import Endpoint
 
 OnProgress = Callable[[float], None]  # takes the fraction that is done, 0 to 1
 

@@ -12,7 +12,6 @@ from contextlib import suppress
 
 import httpx
 
-from lmchat.domain.event import ReasoningDelta, StreamEvent, StreamFinished, TextDelta
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy.chunks import ChunkReader
 from lmchat.proxy.connections import read_up_to
@@ -23,6 +22,7 @@ from lmchat.proxy.refusals import RequestFacts, not_an_llm, refusal, refusal_in_
 from lmchat.proxy.sse import MalformedStreamError, SseEvent, SseReader
 from lmchat.proxy.think import ThinkSplitter
 from lmchat.proxy.timeouts import IdleTimeout
+from lmchat.servers.events import ReasoningDelta, StreamEvent, StreamFinished, TextDelta
 
 EventQueue = asyncio.Queue[StreamEvent | None]  # events of one answer; None behind the last
 MAX_WAITING = 256  # waiting events after which the reader of the network waits too (backpressure)

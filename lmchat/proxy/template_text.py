@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from lmchat.domain.request import TemplateText
 from lmchat.proxy.json_values import dicts_in, str_or_empty
 from lmchat.proxy.message_counts import NO_LOAD, TOKENIZE
 from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server
+from lmchat.servers.request import TemplateText
 
 
 async def read_template_text(server: Server, api: ServerApi, body: dict[str, Any]) -> TemplateText:

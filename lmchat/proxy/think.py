@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
-from lmchat.domain.event import Rethought
-from lmchat.text import unclosed_fence
+from lmchat.markdown.commonmark import unclosed_fence
+from lmchat.servers.events import Rethought
 
 _OPEN = "<think>"
 _CLOSE = "</think>"

@@ -13,12 +13,12 @@ from typing import Self
 from urllib.request import getproxies
 
 from lmchat.config.settings import TimeoutSettings
-from lmchat.domain.event import LifeSign, ModelLoading, StreamStalled
-from lmchat.domain.server import Endpoint
 from lmchat.errors import LMChatError, ServerUnavailable, StreamInterrupted
 from lmchat.proxy.connections import Reply
 from lmchat.proxy.server_api import background_task
-from lmchat.text import plural
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import LifeSign, ModelLoading, StreamStalled
+from lmchat.units import plural
 
 TICK_S = 1.0  # longest pause between two checks of the clock; a stall is reported as often
 SUSPENDED_S = 2.0  # a tick that is late by more than this means that this process was suspended

@@ -5,13 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lmchat.domain.token_choice import (
-    LEAST_LOGPROB,
-    MAX_ALTERNATIVES,
-    Alternative,
-    TokenChoice,
-)
 from lmchat.proxy.json_values import dict_or_empty, dicts_in, str_or_empty, without_surrogates
+from lmchat.sessions.message import LEAST_LOGPROB, MAX_ALTERNATIVES, Alternative, TokenChoice
 
 _MAX_TOKEN_CHARS = 1000  # a longer token is no token of a model
 

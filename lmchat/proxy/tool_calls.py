@@ -6,8 +6,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from lmchat.domain.event import ToolCallDelta
 from lmchat.proxy.json_values import count_or_none, dict_or_empty, encode, str_or_empty
+from lmchat.servers.events import ToolCallDelta
 
 
 class _Call(Struct):

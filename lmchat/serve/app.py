@@ -12,14 +12,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from lmchat.domain.forwarding import CHAT_PATH
-from lmchat.domain.telemetry import Metrics
 from lmchat.errors import LMChatError
 from lmchat.serve.access import AccessCheck, AccessRules
 from lmchat.serve.error_replies import openai_error
 from lmchat.serve.forward_route import EMBEDDINGS_PATH, ForwardRoute, Gateway
 from lmchat.serve.request_log import RequestLog, RequestReport
 from lmchat.serve.source_routes import SourceChatRoute, SourceRoutes, list_json, model_json
+from lmchat.servers.request import CHAT_PATH
+from lmchat.sessions.stats import Metrics
 
 API = "/v1"
 

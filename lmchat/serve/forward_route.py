@@ -11,14 +11,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from lmchat.domain.forwarding import ForwardedReply, ForwardedRequest
-from lmchat.domain.telemetry import LedgerRow
 from lmchat.errors import LMChatError
 from lmchat.serve.bodies import fields_of, model_name, read_body, with_changes
 from lmchat.serve.error_replies import openai_error
 from lmchat.serve.request_log import report_of
 from lmchat.serve.server_watch import ServerWatch
+from lmchat.servers.request import ForwardedReply, ForwardedRequest
 from lmchat.services.ports import ServerClient
+from lmchat.sessions.stats import LedgerRow
 
 EMBEDDINGS_PATH = "/embeddings"
 _PASSED_HEADERS = ("content-type", "retry-after", "x-request-id")

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, field
 
-from lmchat.domain.model_names import find_model, unknown_model
-from lmchat.domain.server import Candidate, Endpoint, ModelInfo
-from lmchat.domain.target_choice import why_unusable
 from lmchat.errors import EndpointNotAllowed
+from lmchat.servers.discovery.choose_model import why_unusable
+from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import ModelInfo, find_model, unknown_model
 
 
 class ModelRoutes(Struct, frozen=True):

@@ -8,7 +8,7 @@ from msgspec import Struct
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lmchat.domain.telemetry import LedgerRow
+from lmchat.sessions.stats import LedgerRow
 
 _REPORT = "lmchat.report"  # key of the report in the scope of a request
 

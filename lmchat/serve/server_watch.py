@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from lmchat.domain.server import Candidate
 from lmchat.errors import LMChatError
 from lmchat.serve.model_routes import ModelRoutes
+from lmchat.servers.discovery.probe_result import Candidate
 
 # Time between the starts of two looks. One may take 2 s, and changes are noticed within 5 s.
 EVERY_S = 3.0

@@ -11,14 +11,14 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from lmchat.domain.forwarding import ForwardedReply, ForwardedRequest
-from lmchat.domain.server import ModelInfo
-from lmchat.domain.target_choice import NOTHING_FOUND
-from lmchat.domain.telemetry import Metrics
 from lmchat.errors import LMChatError, NoServerFound, ServerRejected, ServerUnavailable
 from lmchat.serve.bodies import fields_of, model_name, with_changes
 from lmchat.serve.error_replies import headers_of, status_of
 from lmchat.serve.forward_route import ForwardRoute, Gateway
+from lmchat.servers.discovery.choose_model import NOTHING_FOUND
+from lmchat.servers.model import ModelInfo
+from lmchat.servers.request import ForwardedReply, ForwardedRequest
+from lmchat.sessions.stats import Metrics
 
 STREAMING_FAILED = "Streaming failed"
 RESET = "Metrics reset successfully"

@@ -17,7 +17,10 @@ from contextlib import aclosing
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.domain.event import (
+from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
+from lmchat.safe_text import safe_line
+from lmchat.servers.answer import Turn
+from lmchat.servers.events import (
     ReasoningDelta,
     RefusalDelta,
     RequestAdapted,
@@ -26,22 +29,16 @@ from lmchat.domain.event import (
     TextDelta,
     ToolCallDelta,
 )
-from lmchat.domain.message import (
-    ChatMessage,
-    FilePart,
-    Receipt,
-    Role,
-    SentThoughts,
-    text_message,
+from lmchat.servers.model import Target
+from lmchat.servers.options import drawn_seed
+from lmchat.servers.request import (
+    AnyText,
+    ChatRequest,
+    Sampling,
+    Tool,
+    WantedOutput,
+    tool_in_request,
 )
-from lmchat.domain.request import AnyText, ChatRequest, Sampling, WantedOutput
-from lmchat.domain.sampling import drawn_seed
-from lmchat.domain.server import Target
-from lmchat.domain.session import MessagePath
-from lmchat.domain.token_choice import TokenChoice
-from lmchat.domain.tool import MAX_TOOLS, Tool, tool_in_request
-from lmchat.domain.turn import Turn
-from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
 from lmchat.services.attachments import Attachment
 from lmchat.services.away import replay_id_of
 from lmchat.services.context_meter import (
@@ -63,7 +60,17 @@ from lmchat.services.save_queue import SaveQueue
 from lmchat.services.thought_end import ThoughtEnd
 from lmchat.services.tool_loop import ToolLoop
 from lmchat.services.tools import Toolbox
-from lmchat.text import safe_line
+from lmchat.sessions.message import (
+    ChatMessage,
+    FilePart,
+    Receipt,
+    Role,
+    SentThoughts,
+    TokenChoice,
+    text_message,
+)
+from lmchat.sessions.session import MessagePath
+from lmchat.tools.tool import MAX_TOOLS
 
 _CONTENT_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 """Events after which a request is not sent again: the answer has begun."""

@@ -14,20 +14,20 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.attached_files import (
+from lmchat.errors import FileRefused, StoreUnavailable
+from lmchat.files.disk import read_plain
+from lmchat.files.images import fit_image, image_type
+from lmchat.processes.threads import run_abandonable
+from lmchat.safe_text import decoded_text, safe_line
+from lmchat.services.context_meter import estimate_tokens
+from lmchat.services.ports import ChatStore
+from lmchat.sessions.attached_files import (
     file_as_prompt_text,
     file_line,
     split_draft,
     without_file_lines,
 )
-from lmchat.domain.message import FilePart
-from lmchat.errors import FileRefused, StoreUnavailable
-from lmchat.files import image_type, read_plain
-from lmchat.images import fit_image
-from lmchat.services.context_meter import estimate_tokens
-from lmchat.services.ports import ChatStore
-from lmchat.text import decoded_text, safe_line
-from lmchat.threads import run_abandonable
+from lmchat.sessions.message import FilePart
 
 MAX_TEXT_BYTES = 1_000_000  # more than the context window of most local models
 _MAX_READ_BYTES = 100_000_000  # of an image before it is scaled, or of a PDF

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, ChatMessage, Receipt, interrupted
-from lmchat.domain.product import Product
-from lmchat.domain.request import ChatRequest
-from lmchat.domain.server import Endpoint, ModelInfo, Target
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import ModelInfo, Target
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import ChatRequest
+from lmchat.sessions.message import AnswerState, ChatMessage, Receipt, interrupted
 
 _ENDED_EARLY = (AnswerState.INTERRUPTED, AnswerState.FAILED)  # failed: before its first text
 _NETWORK_KINDS = ("offline", "timeout", "dropped", "interrupted")

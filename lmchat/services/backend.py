@@ -8,22 +8,25 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from lmchat.domain.engine import EngineState, ModelFile
-from lmchat.domain.event import ModelLoading, PromptProgress, RequestQueued, StreamEvent
-from lmchat.domain.forwarding import ForwardedReply, ForwardedRequest
-from lmchat.domain.product import Product
-from lmchat.domain.request import (
+from lmchat.errors import ServerRejected, ServerUnavailable, StreamInterrupted
+from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.engine.model_files import EngineState, ModelFile
+from lmchat.servers.events import ModelLoading, PromptProgress, RequestQueued, StreamEvent
+from lmchat.servers.model import LoadState, ModelInfo, ModelList
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import (
     SERVER_DECIDES,
     ChatRequest,
+    ForwardedReply,
+    ForwardedRequest,
     LoadOptions,
     OutgoingRequest,
     TemplateText,
 )
-from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, ModelList, Verdict
-from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
-from lmchat.domain.token_counts import MessageCounts
-from lmchat.errors import ServerRejected, ServerUnavailable, StreamInterrupted
+from lmchat.servers.token_count import MessageCounts
 from lmchat.services.ports import Engine, Lazy, ServerClient
+from lmchat.sessions.stats import Budget, LedgerRow, Metrics
 from lmchat.slots import Slots
 
 STARTS_AGAIN = "The next request starts it again."

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from lmchat.domain.model_names import cannot_chat, find_model, unknown_model
-from lmchat.domain.remembered import Remembered
-from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList
+from lmchat.config.state import Remembered
 from lmchat.errors import LMChatError
+from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import ModelInfo, ModelList, cannot_chat, find_model, unknown_model
 from lmchat.services.ports import ChatStore, ServerClient
 
 

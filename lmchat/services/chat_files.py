@@ -12,10 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from lmchat.domain.message import ChatMessage
-from lmchat.domain.session import MessagePath, Session, Skipped
 from lmchat.errors import FileRefused, FormatUnknown
-from lmchat.machine.process import ChildEndedError, ChildProcess
+from lmchat.processes.child import ChildEndedError, ChildProcess
+from lmchat.sessions.message import ChatMessage
+from lmchat.sessions.session import MessagePath, Session, Skipped
 
 _CHILD = "lmchat.formats.reading_child"
 

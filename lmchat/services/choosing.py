@@ -11,9 +11,16 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.message import ChatMessage, Part, ReasoningPart, Receipt, TextPart
-from lmchat.domain.token_choice import HALF_CHARACTER, TokenChoice
 from lmchat.errors import RequestInvalid
+from lmchat.sessions.message import (
+    HALF_CHARACTER,
+    ChatMessage,
+    Part,
+    ReasoningPart,
+    Receipt,
+    TextPart,
+    TokenChoice,
+)
 
 NO_CHOICES = (
     "This answer has no probabilities. "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from lmchat.domain.attached_files import file_as_prompt_text
-from lmchat.machine.shell_command import BoundedOutput, ShellCommand
+from lmchat.attachments.shell_command import BoundedOutput, ShellCommand
+from lmchat.safe_text import decoded_text, safe_line, safe_text
 from lmchat.services.attachments import Attachment, text_attachment
-from lmchat.text import GAP, decoded_text, safe_line, safe_text, size_text
+from lmchat.sessions.attached_files import file_as_prompt_text
+from lmchat.units import GAP, size_text
 
 _MAX_NAME_CHARS = 24  # of the command in the name, so that there is room for how it ended
 

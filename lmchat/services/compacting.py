@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, ChatMessage, Role, SentThoughts, TextPart, new_id
-from lmchat.domain.session import MessagePath
 from lmchat.errors import LMChatError, RequestInvalid
 from lmchat.services.context_meter import PromptSize
 from lmchat.services.conversation_events import still_answering_error
+from lmchat.sessions.message import AnswerState, ChatMessage, Role, SentThoughts, TextPart, new_id
+from lmchat.sessions.session import MessagePath
 
 COMPACT_FROM = 0.8  # share of the context window from which compacting is offered
 _KEPT_EXCHANGES = 2

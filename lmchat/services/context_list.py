@@ -11,18 +11,17 @@ from math import ceil
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.message import NOT_SENT, ChatMessage, Role, thoughts_to_send
-from lmchat.domain.request import ChatRequest
-from lmchat.domain.server import Target
-from lmchat.domain.token_counts import MessageCounts, RequestParts
-from lmchat.domain.tool import tool_calls_text, tool_in_request
 from lmchat.errors import LMChatError
+from lmchat.servers.model import Target
+from lmchat.servers.request import ChatRequest, tool_in_request
+from lmchat.servers.token_count import MessageCounts, RequestParts
 from lmchat.services.attachments import Attachment
 from lmchat.services.context_meter import TEMPLATE_TOKENS, ContextMeter, MessageSize
 from lmchat.services.conversation import Conversation
 from lmchat.services.next_request import next_request
 from lmchat.services.ports import ServerClient
 from lmchat.services.turn_options import NextTurn
+from lmchat.sessions.message import NOT_SENT, ChatMessage, Role, thoughts_to_send, tool_calls_text
 
 CACHED = "cached"
 LEFT_OUT = "left out"

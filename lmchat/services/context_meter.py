@@ -13,9 +13,9 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from lmchat.domain.message import ChatMessage, Role, SentThoughts, thoughts_to_send
-from lmchat.domain.server import Target
-from lmchat.text import shell_word
+from lmchat.safe_text import shell_word
+from lmchat.servers.model import Target
+from lmchat.sessions.message import ChatMessage, Role, SentThoughts, thoughts_to_send
 
 TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
 _KEPT_MESSAGES = 2  # the last messages, which are sent in any case

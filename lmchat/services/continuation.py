@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from lmchat.domain.message import ChatMessage, Role, text_message
-from lmchat.domain.product import Product
-from lmchat.domain.server import Target
 from lmchat.errors import RequestInvalid
+from lmchat.servers.model import Target
+from lmchat.servers.products.product import Product
+from lmchat.sessions.message import ChatMessage, Role, text_message
 
 CONTINUE = (
     "Your last answer broke off. Go on with it exactly where it stopped, in the middle of a word "

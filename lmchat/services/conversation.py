@@ -24,25 +24,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.domain.event import RequestAdapted, StreamEvent
-from lmchat.domain.message import (
-    AnswerState,
-    ChatMessage,
-    Failure,
-    Receipt,
-    Role,
-    ToolCallPart,
-    new_id,
-    now,
-    text_message,
-)
-from lmchat.domain.sampling import usable_options
-from lmchat.domain.server import Target
-from lmchat.domain.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_of
-from lmchat.domain.token_choice import TokenChoice
-from lmchat.domain.tool import stopped_call
-from lmchat.domain.turn import GrowingAnswer, Stage, Turn
 from lmchat.errors import LMChatError
+from lmchat.servers.answer import GrowingAnswer, Stage, Turn
+from lmchat.servers.events import RequestAdapted, StreamEvent
+from lmchat.servers.model import Target
+from lmchat.servers.options import usable_options
 from lmchat.services.answer_stream import AnswerStream, TurnSettings, refuse_unseen_images
 from lmchat.services.attachments import Attachment
 from lmchat.services.away import (
@@ -82,6 +68,20 @@ from lmchat.services.turn_start import (
     streaming_message,
 )
 from lmchat.services.turn_stats import failure_of, ledger_row
+from lmchat.sessions.message import (
+    AnswerState,
+    ChatMessage,
+    Failure,
+    Receipt,
+    Role,
+    TokenChoice,
+    ToolCallPart,
+    new_id,
+    now,
+    text_message,
+)
+from lmchat.sessions.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_of
+from lmchat.tools.tool import stopped_call
 
 
 class Conversation:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from lmchat.domain.event import StreamEvent
-from lmchat.domain.message import ChatMessage
 from lmchat.errors import RequestInvalid
+from lmchat.servers.events import StreamEvent
 from lmchat.services.context_meter import ContextPlan
 from lmchat.services.tool_loop import ToolEvent
+from lmchat.sessions.message import ChatMessage
 
 
 class MessageAdded(Struct, frozen=True, kw_only=True):

@@ -18,15 +18,14 @@ from time import monotonic
 
 from msgspec import Struct
 
-from lmchat.domain.message import Role, text_message
-from lmchat.domain.product import Product
-from lmchat.domain.request import ChatRequest, Sampling
-from lmchat.domain.server import Target
-from lmchat.domain.token_choice import MAX_ALTERNATIVES, TokenChoice, probability
-from lmchat.domain.turn import WholeAnswer
 from lmchat.errors import AnswerUnfit, ServerRejected, WrongUse
+from lmchat.safe_text import safe_line
+from lmchat.servers.answer import WholeAnswer
+from lmchat.servers.model import Target
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import ChatRequest, Sampling
 from lmchat.services.ports import ServerClient
-from lmchat.text import safe_line
+from lmchat.sessions.message import MAX_ALTERNATIVES, Role, TokenChoice, probability, text_message
 
 MIN_OPTIONS = 2
 MAX_OPTIONS = 20

@@ -13,10 +13,10 @@ from typing import Any
 from msgspec import Struct
 from rich.cells import cell_len, set_cell_size
 
-from lmchat.domain.finding import Finding, Grade, Group, Subject
+from lmchat.doctor.report import Finding, Grade, Group, Subject
 from lmchat.errors import LMChatError
-from lmchat.text import safe_line
-from lmchat.threads import run_abandonable
+from lmchat.processes.threads import run_abandonable
+from lmchat.safe_text import safe_line
 
 LIMIT_S = 5.0  # time of a check, by default
 NEXT = "next: "  # written before a next step

@@ -7,11 +7,11 @@ from itertools import takewhile
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import ChatMessage, Role
-from lmchat.domain.session import MessagePath
 from lmchat.services.conversation import Conversation
 from lmchat.services.conversation_events import still_answering_error
 from lmchat.services.save_queue import SaveQueue
+from lmchat.sessions.message import ChatMessage, Role
+from lmchat.sessions.session import MessagePath
 
 
 def messages_together(path: Sequence[ChatMessage], message_id: str) -> list[ChatMessage]:

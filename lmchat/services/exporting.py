@@ -12,13 +12,13 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.session import Session
 from lmchat.errors import FileExists, FileRefused, LMChatError, StoreUnavailable, WrongUse
-from lmchat.files import write_new_file
+from lmchat.files.disk import write_new_file
 from lmchat.formats.writing import FORMATS, WriteOptions, export_name, render
+from lmchat.safe_text import safe_line
 from lmchat.services.markdown_pages import MarkdownPages
 from lmchat.services.ports import ChatStore
-from lmchat.text import safe_line
+from lmchat.sessions.session import Session
 
 _FORMS_WITH_FILES = ("json", "html")  # formats that hold the content of attached files
 _FORMS_BY_SUFFIX = {f".{form}": form for form in FORMATS} | {

@@ -15,9 +15,9 @@ from math import ceil
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from lmchat.services.folder_walk import FolderWalk
-from lmchat.text import fuzzy_match
-from lmchat.threads import run_abandonable
+from lmchat.files.folder_walk import FolderWalk
+from lmchat.matching import fuzzy_match
+from lmchat.processes.threads import run_abandonable
 
 MOST_FILES = 5_000  # files and folders that are looked at for one list
 _MOST_MATCHES = 20  # paths that are offered

@@ -16,16 +16,17 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.imported import as_imported, count_dropped_calls
-from lmchat.domain.message import now
-from lmchat.domain.session import Session, SessionHeader, Skipped
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError, StoreUnavailable
-from lmchat.files import expanded_path
+from lmchat.files.disk import expanded_path
+from lmchat.formats.imported import as_imported, count_dropped_calls
+from lmchat.formats.places import ChatPlace
 from lmchat.formats.table import AUTO
-from lmchat.machine.other_programs import ChatPlace
+from lmchat.safe_text import safe_line
 from lmchat.services.chat_files import ChatFiles
 from lmchat.services.ports import ChatStore
-from lmchat.text import plural, safe_line
+from lmchat.sessions.message import now
+from lmchat.sessions.session import Session, SessionHeader, Skipped
+from lmchat.units import plural
 
 _STDIN = "-"  # name of the standard input in place of a file
 _TITLE_CHARS = 80  # of a title in a sentence; the rest is cut

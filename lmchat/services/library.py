@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from datetime import date, datetime, timedelta, tzinfo
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, tzinfo
 
-from msgspec import Struct
-
-from lmchat.domain.message import now
-from lmchat.domain.session import SessionHeader, tags_from
 from lmchat.services.exporting import Exporter
 from lmchat.services.ports import ChatStore
-
-
-class SessionGroup(Struct, frozen=True, kw_only=True):
-    """Sessions under one heading of the list."""
-
-    name: str  # `Pinned`, `Today`, `Yesterday`, `October`, `November 2025`, …, `Archived`
-    headers: tuple[SessionHeader, ...]
+from lmchat.sessions.message import now
+from lmchat.sessions.session import SessionGroup, SessionHeader, group_by_day, tags_from
 
 
 class Library:
@@ -110,62 +101,3 @@ class Library:
         if left_ids:
             await self.purge(*left_ids)
         return left_ids
-
-
-def with_unsaved(
-    groups: Sequence[SessionGroup], unsaved: Iterable[SessionHeader]
-) -> tuple[SessionGroup, ...]:
-    """Return the groups with one more at the front: "Not saved".
-
-    It has those of the `unsaved` headers that are in no group, since the disk does not have their
-    sessions yet. Without such headers, the groups stay as they are.
-    """
-    listed_ids: set[str] = set()
-    for group in groups:
-        listed_ids.update(header.session_id for header in group.headers)
-    missing = tuple(header for header in unsaved if header.session_id not in listed_ids)
-    if not missing:
-        return tuple(groups)
-    return (SessionGroup(name="Not saved", headers=missing), *groups)
-
-
-def group_by_day(
-    headers: Iterable[SessionHeader], *, moment: datetime, zone: tzinfo | None = None
-) -> tuple[SessionGroup, ...]:
-    """Return headers in groups: by the day or month of their last change, "Pinned", "Archived".
-
-    The headers come with pinned ones first, then the newest. Groups are in the order of their first
-    headers; only "Archived" is always the last. `moment` is the current time; without `zone`, days
-    are those of this machine's time zone.
-    """
-    groups: dict[str, list[SessionHeader]] = {}
-    archived: list[SessionHeader] = []
-    for header in headers:
-        if header.is_archived:
-            archived.append(header)
-        elif header.is_pinned:
-            groups.setdefault("Pinned", []).append(header)
-        else:
-            name = day_name(header.updated_at, moment=moment, zone=zone)
-            groups.setdefault(name, []).append(header)
-    if archived:
-        groups["Archived"] = archived
-    return tuple(
-        SessionGroup(name=name, headers=tuple(group_headers))
-        for name, group_headers in groups.items()
-    )
-
-
-def day_name(time: datetime, *, moment: datetime, zone: tzinfo | None = None) -> str:
-    """Return the heading for a time: "Today", "Yesterday", or the month.
-
-    `moment` is the current time. The month has its year unless that is the current one. A time in
-    the future, as after a change of the clock, is "Today".
-    """
-    day = time.astimezone(zone).date()
-    today = moment.astimezone(zone).date()
-    if day >= today:
-        return "Today"
-    if day == today - timedelta(days=1):
-        return "Yesterday"
-    return f"{day:%B}" if day.year == today.year else f"{day:%B %Y}"

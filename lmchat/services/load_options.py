@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from lmchat.domain.product import Product
-from lmchat.domain.request import LoadOptions
 from lmchat.errors import WrongUse
-from lmchat.text import closest_word, safe_line
+from lmchat.matching import closest_word
+from lmchat.safe_text import safe_line
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import LoadOptions
 
 CONTEXT = "context"  # size of the context window in tokens
 _SWITCHES = {"on": True, "true": True, "off": False, "false": False}

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.domain.session import Session
-from lmchat.machine.process import ChildEndedError, ChildProcess
-from lmchat.text import safe_text
+from lmchat.processes.child import ChildEndedError, ChildProcess
+from lmchat.safe_text import safe_text
+from lmchat.sessions.session import Session
 
 _CHILD = "lmchat.formats.markdown_child"
 _LONGEST_S = 5.0  # for one message; a page of Markdown takes milliseconds

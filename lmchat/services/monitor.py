@@ -11,9 +11,9 @@ from collections.abc import AsyncGenerator, Callable
 
 from msgspec.structs import replace
 
-from lmchat.domain.server import Candidate, LoadState, ModelInfo, Target, Verdict
-from lmchat.domain.telemetry import Health
 from lmchat.errors import LMChatError
+from lmchat.servers.discovery.probe_result import Candidate, Health, Verdict
+from lmchat.servers.model import LoadState, ModelInfo, Target
 from lmchat.services.ports import ServerClient
 
 POLL_S = 5.0

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import Role, text_message
-from lmchat.domain.request import ChatRequest, OutgoingRequest, TemplateText
 from lmchat.errors import WrongUse
+from lmchat.safe_text import safe_json, safe_line, shell_word
+from lmchat.servers.request import ChatRequest, OutgoingRequest, TemplateText
 from lmchat.services.answer_stream import TurnSettings, refuse_unseen_images
 from lmchat.services.attachments import Attachment
 from lmchat.services.conversation import Conversation
 from lmchat.services.conversation_events import still_answering_error
-from lmchat.text import safe_json, safe_line, shell_word
+from lmchat.sessions.message import Role, text_message
 
 FORMS = ("text", "json", "curl")
 """Forms of a request: the text that the model gets, the body, and a shell command."""

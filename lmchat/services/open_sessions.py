@@ -9,8 +9,6 @@ from enum import Enum, auto
 from msgspec import Struct, field
 
 from lmchat.config.settings import ChatSettings
-from lmchat.domain.message import AnswerState, ChatMessage, Role, new_id, now
-from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.services.attachments import DraftFiles
 from lmchat.services.continuation import require_prefill
@@ -21,6 +19,8 @@ from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.services.save_queue import SavedTexts, SaveQueue
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.services.turn_options import NextTurn
+from lmchat.sessions.message import AnswerState, ChatMessage, Role, new_id, now
+from lmchat.sessions.session import Session, SessionHeader
 
 FIRST_READ = 64  # newest messages of a session that are read before it is shown
 

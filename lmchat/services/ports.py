@@ -8,25 +8,28 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
-from lmchat.domain.engine import DemoOffer, EngineState, ModelFile
-from lmchat.domain.event import PromptProgress, StreamEvent
-from lmchat.domain.forwarding import ForwardedReply, ForwardedRequest
-from lmchat.domain.message import ChatMessage
-from lmchat.domain.request import (
+from lmchat.attachments.web_page import PageAddress, PageReply
+from lmchat.errors import EngineUnavailable
+from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.engine.model_files import DemoOffer, EngineState, ModelFile
+from lmchat.servers.events import PromptProgress, StreamEvent
+from lmchat.servers.model import ModelInfo, ModelList
+from lmchat.servers.request import (
     SERVER_DECIDES,
     ChatRequest,
+    ForwardedReply,
+    ForwardedRequest,
     LoadOptions,
     OutgoingRequest,
     TemplateText,
+    Tool,
 )
-from lmchat.domain.server import Candidate, Endpoint, ModelInfo, ModelList
-from lmchat.domain.session import MessagePath, SearchHit, Session, SessionHeader
-from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
-from lmchat.domain.token_choice import TokenChoice
-from lmchat.domain.token_counts import MessageCounts
-from lmchat.domain.tool import Tool, ToolResult, ToolServer
-from lmchat.domain.web_page import PageAddress, PageReply
-from lmchat.errors import EngineUnavailable
+from lmchat.servers.token_count import MessageCounts
+from lmchat.sessions.message import ChatMessage, TokenChoice
+from lmchat.sessions.session import MessagePath, SearchHit, Session, SessionHeader
+from lmchat.sessions.stats import Budget, LedgerRow, Metrics
+from lmchat.tools.tool import ToolResult, ToolServer
 
 
 class ChatStore(Protocol):
@@ -107,7 +110,7 @@ class ChatStore(Protocol):
         """Append pieces to the file of a running answer.
 
         A piece is the kind of a text and its next characters. Pieces after the piece `RESET` of
-        `domain/turn.py` replace all earlier ones.
+        `sessions/message.py` replace all earlier ones.
         """
 
     async def finish(
@@ -344,7 +347,7 @@ class ToolHost(Protocol):
         """Start all servers that do not run, and return them when each is ready or has failed.
 
         Servers that have failed are started once more only if `again`. A host that does not answer
-        is ended: all its servers have failed with the error `HOST_SILENT` of `domain/tool.py`.
+        is ended: all its servers have failed with the error `HOST_SILENT` of `tools/tool.py`.
         """
 
     async def call(

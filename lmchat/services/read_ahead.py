@@ -15,14 +15,14 @@ from contextlib import aclosing
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.attached_files import AttachedFile, file_count, split_files
-from lmchat.domain.message import ChatMessage, Role, SentThoughts, text_message
-from lmchat.domain.request import ChatRequest
 from lmchat.errors import LMChatError
+from lmchat.servers.request import ChatRequest
 from lmchat.services.context_meter import MessageSize, has_images
 from lmchat.services.conversation import Conversation
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.ports import ServerClient
+from lmchat.sessions.attached_files import AttachedFile, file_count, split_files
+from lmchat.sessions.message import ChatMessage, Role, SentThoughts, text_message
 
 LEAST_TOKENS = 500  # fewer are read so fast that it is not worth a request
 STEP_TOKENS = 512

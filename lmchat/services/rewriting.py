@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import (
-    EDITED,
-    AnswerState,
-    ChatMessage,
-    Role,
-    TextPart,
-    new_id,
-    now,
-)
 from lmchat.errors import RequestInvalid
+from lmchat.sessions.message import EDITED, AnswerState, ChatMessage, Role, TextPart, new_id, now
 
 
 def rewritten(old: ChatMessage, text: str) -> ChatMessage:

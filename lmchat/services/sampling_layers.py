@@ -8,10 +8,10 @@ from fnmatch import fnmatchcase
 from msgspec import Struct, field
 
 from lmchat.config.settings import SamplingSettings
-from lmchat.domain.product import Product
+from lmchat.servers.products.product import Product
 
 OptionValues = Mapping[str, object]
-"""Values of sampling options by their names, as in `domain/sampling.py`."""
+"""Values of sampling options by their names, as in `servers/options.py`."""
 
 COMMAND_LINE = "command line"  # origin of an option that no session can change
 
@@ -75,7 +75,7 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
 
 def refuse_ignored_options(product: Product, names: Iterable[str]) -> None:
     """Raise `WrongUse` for the first of the options that a product is known to ignore."""
-    from lmchat.domain.sampling import refuse_ignored  # noqa: PLC0415 - not before the first paint
+    from lmchat.servers.options import refuse_ignored  # noqa: PLC0415 - not before the first paint
 
     for name in names:
         refuse_ignored(product, name)

@@ -15,14 +15,12 @@ from typing import Self
 
 from msgspec import Struct
 
-from lmchat.domain.message import ChatMessage, Role
-from lmchat.domain.session import SessionHeader
-from lmchat.domain.telemetry import LedgerRow
-from lmchat.domain.token_choice import TokenChoice
-from lmchat.domain.turn import Piece
 from lmchat.errors import LMChatError
 from lmchat.services.attachments import Attachment
 from lmchat.services.ports import ChatStore
+from lmchat.sessions.message import ChatMessage, Piece, Role, TokenChoice
+from lmchat.sessions.session import SessionHeader
+from lmchat.sessions.stats import LedgerRow
 
 log = logging.getLogger(__name__)
 

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, field
 
-from lmchat.domain.finding import Finding, Grade, Group, Subject
-from lmchat.domain.program import Installed
-from lmchat.domain.remembered import Remembered
-from lmchat.domain.server import Candidate, LoadState, ModelInfo, Verdict
-from lmchat.domain.target_choice import Missing, TargetChoice, choose
-from lmchat.text import safe_line
+from lmchat.config.state import Remembered
+from lmchat.doctor.report import Finding, Grade, Group, Subject
+from lmchat.safe_text import safe_line
+from lmchat.servers.discovery.choose_model import Missing, TargetChoice, choose
+from lmchat.servers.discovery.launcher import Installed
+from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.model import LoadState, ModelInfo
 
 _ANSWERS_BUT_REFUSES = (
     Verdict.NEEDS_KEY,

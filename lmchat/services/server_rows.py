@@ -11,11 +11,11 @@ from enum import Enum, auto
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.engine import DemoOffer, ModelFile
-from lmchat.domain.product import Product
-from lmchat.domain.program import Installed, ServerStart
-from lmchat.domain.server import Candidate, Verdict
-from lmchat.files import is_absolute_path
+from lmchat.files.disk import is_absolute_path
+from lmchat.servers.discovery.launcher import Installed, ServerStart
+from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.engine.model_files import DemoOffer, ModelFile
+from lmchat.servers.products.product import Product
 
 NO_SERVER = "No model server answers on this machine yet."
 _ONE_STEP_AWAY = (

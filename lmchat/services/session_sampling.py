@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import re
 
-from lmchat.domain.sampling import (
+from lmchat.errors import WrongUse
+from lmchat.safe_text import safe_line
+from lmchat.servers.options import (
     checked_option,
     option_form,
     parsed_value,
     refuse_ignored,
     takes_option,
 )
-from lmchat.errors import WrongUse
 from lmchat.services.conversation import Conversation
 from lmchat.services.sampling_layers import COMMAND_LINE, SetOption
 from lmchat.services.turn_options import NextTurn
-from lmchat.text import safe_line
 
 NOTHING_SET = (
     "No sampling option is set, so the server decides. "

@@ -6,14 +6,14 @@ import asyncio
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, Role, text_message
-from lmchat.domain.request import ChatRequest
-from lmchat.domain.session import title_from, title_of
-from lmchat.domain.turn import WholeAnswer
+from lmchat.servers.answer import WholeAnswer
+from lmchat.servers.request import ChatRequest
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.conversation import Conversation
 from lmchat.services.library import Library
 from lmchat.services.ports import ServerClient
+from lmchat.sessions.message import AnswerState, Role, text_message
+from lmchat.sessions.session import title_from, title_of
 
 _TIMEOUT_S = 60.0
 _MAX_TOKENS = 1000  # enough for a model that thinks first

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from lmchat.domain.event import ReasoningDelta, StreamEvent
-from lmchat.domain.message import ChatMessage, ReasoningPart, Role, new_id, now
+from lmchat.servers.events import ReasoningDelta, StreamEvent
 from lmchat.services.ports import ServerClient
+from lmchat.sessions.message import ChatMessage, ReasoningPart, Role, new_id, now
 
 
 class _ThoughtState(Enum):

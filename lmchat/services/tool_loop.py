@@ -14,22 +14,19 @@ from typing import Any
 from msgspec import Struct
 
 from lmchat.config.settings import Approval
-from lmchat.domain.message import AnswerState, ChatMessage, ToolCallPart
-from lmchat.domain.server import Target
-from lmchat.domain.tool import (
-    HOST_SILENT,
-    Choice,
-    Decision,
-    Run,
-    Tool,
-    ToolResult,
+from lmchat.errors import LMChatError
+from lmchat.safe_text import safe_line
+from lmchat.servers.model import Target
+from lmchat.servers.request import Tool
+from lmchat.services.tools import Toolbox
+from lmchat.sessions.message import (
+    AnswerState,
+    ChatMessage,
+    ToolCallPart,
     call_text,
     parse_arguments,
-    run_call,
 )
-from lmchat.errors import LMChatError
-from lmchat.services.tools import Toolbox
-from lmchat.text import safe_line
+from lmchat.tools.tool import HOST_SILENT, Choice, Decision, Run, ToolResult, run_call
 
 _MAX_SAME_CALLS = 3  # same calls in a row after which the turn ends
 

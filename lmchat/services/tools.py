@@ -10,11 +10,12 @@ from types import MappingProxyType
 from typing import Any
 
 from lmchat.config.settings import Approval, McpSettings, ToolSettings
-from lmchat.domain.server import Target
-from lmchat.domain.tool import Choice, Tool, ToolResult
 from lmchat.errors import RequestInvalid
+from lmchat.safe_text import safe_line
+from lmchat.servers.model import Target
+from lmchat.servers.request import Tool
 from lmchat.services.ports import ToolHost
-from lmchat.text import safe_line
+from lmchat.tools.tool import Choice, ToolResult
 
 _MAX_CHECKS = 4  # processes that check arguments side by side; an answer may make a thousand calls
 
@@ -193,7 +194,7 @@ class Toolbox:
 
         Arguments that do not match or cannot be checked are an error in the result.
         """
-        from lmchat.structured.json_schema import UncheckedError, misfit_of  # noqa: PLC0415 - late
+        from lmchat.tools.json_schema import UncheckedError, misfit_of  # noqa: PLC0415 - late
 
         try:
             async with self._checks:

@@ -9,11 +9,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.config.settings import COMPACT_PROMPT, EFFORTS, ChatSettings, Profile, effort_of
-from lmchat.domain.attached_files import split_draft
-from lmchat.domain.message import Role, SentThoughts, text_message
-from lmchat.domain.request import Sampling
-from lmchat.domain.server import Target
 from lmchat.errors import RequestInvalid, WrongUse
+from lmchat.safe_text import safe_line
+from lmchat.servers.model import Target
+from lmchat.servers.request import Sampling
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.compacting import COMPACT_FROM, makes_room, messages_to_summarise
 from lmchat.services.context_meter import ContextMeter, ContextPlan, ContextUse, plan_context
@@ -25,7 +24,8 @@ from lmchat.services.sampling_layers import (
     set_options,
 )
 from lmchat.services.tools import Toolbox
-from lmchat.text import safe_line
+from lmchat.sessions.attached_files import split_draft
+from lmchat.sessions.message import Role, SentThoughts, text_message
 
 NO_PROFILE = "none"  # name that returns to the settings without a profile
 _NO_EFFORT = "default"  # level that lets the server decide

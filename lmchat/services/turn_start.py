@@ -8,25 +8,25 @@ from itertools import takewhile
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.domain.imported import is_imported_call
-from lmchat.domain.message import (
+from lmchat.errors import RequestInvalid
+from lmchat.servers.model import Target
+from lmchat.services.attachments import Attachment
+from lmchat.services.choosing import BegunAnswer
+from lmchat.services.rewriting import rewritten, without_blank_end
+from lmchat.sessions.message import (
     AnswerState,
     ChatMessage,
     FilePart,
     Part,
     Role,
+    TokenChoice,
     ToolCallPart,
+    is_imported_call,
     new_id,
     now,
     text_message,
 )
-from lmchat.domain.server import Target
-from lmchat.domain.session import MessagePath
-from lmchat.domain.token_choice import TokenChoice
-from lmchat.errors import RequestInvalid
-from lmchat.services.attachments import Attachment
-from lmchat.services.choosing import BegunAnswer
-from lmchat.services.rewriting import rewritten, without_blank_end
+from lmchat.sessions.session import MessagePath
 
 
 class CallBatch(Struct, frozen=True, kw_only=True):

@@ -7,13 +7,13 @@ import time
 from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
 
-from lmchat.domain.attached_files import file_as_prompt_text
-from lmchat.domain.web_page import HTML_TYPES, TEXT_TYPES, PageAddress, PageReply
+from lmchat.attachments.web_page import HTML_TYPES, TEXT_TYPES, PageAddress, PageReply
 from lmchat.errors import EndpointNotAllowed, FileRefused, ServerUnavailable
-from lmchat.machine.process import ChildEndedError, ChildProcess
+from lmchat.processes.child import ChildEndedError, ChildProcess
+from lmchat.safe_text import decoded_text, safe_line, safe_text
 from lmchat.services.attachments import MAX_TEXT_BYTES, Attachment, text_attachment
 from lmchat.services.ports import Lazy, PageFetcher
-from lmchat.text import decoded_text, safe_line, safe_text
+from lmchat.sessions.attached_files import file_as_prompt_text
 
 FETCH_S = 30.0  # for all requests of one page; waiting for the user does not count
 _CHILD = "lmchat.formats.html_child"

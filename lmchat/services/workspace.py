@@ -9,11 +9,13 @@ from typing import Protocol
 
 from msgspec import Struct, field
 
-from lmchat.config.named_tables import NamedTables
+from lmchat.attachments.shell_command import ShellCommand
+from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings
-from lmchat.domain.remembered import Remembered
-from lmchat.domain.server import Endpoint
-from lmchat.machine.shell_command import ShellCommand
+from lmchat.config.state import Remembered
+from lmchat.servers.discovery.launcher import ServerLauncher
+from lmchat.servers.discovery.probe_result import TargetState, target_state
+from lmchat.servers.endpoint import Endpoint
 from lmchat.services.catalogue import Catalogue
 from lmchat.services.examination import Examination
 from lmchat.services.importing import Importer
@@ -21,8 +23,6 @@ from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.ports import ChatStore, Engine, Lazy, ServerClient
-from lmchat.services.server_launcher import ServerLauncher
-from lmchat.services.target_state import TargetState, target_state
 from lmchat.services.web_pages import WebPages
 
 

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from lmchat.errors import StoreUnavailable
-from lmchat.files import MAX_BYTES, read_plain, write_atomically
+from lmchat.files.disk import MAX_BYTES, read_plain, write_atomically
 from lmchat.storage.connection import Connection
 from lmchat.storage.row_values import loaded
 

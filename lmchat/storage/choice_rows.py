@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
-from lmchat.domain.token_choice import Alternative, TokenChoice
+from lmchat.sessions.message import Alternative, TokenChoice
 from lmchat.storage.connection import Connection
 from lmchat.storage.row_values import insert
 

@@ -17,11 +17,10 @@ from operator import methodcaller
 from pathlib import Path
 from urllib.parse import quote
 
-from lmchat.domain.turn import Piece
 from lmchat.errors import StoreUnavailable
-from lmchat.files import OPEN_FLAGS, ensure_folder, system_error
+from lmchat.files.disk import OPEN_FLAGS, ensure_folder, is_damage, name_of, system_error
+from lmchat.sessions.message import Piece
 from lmchat.storage.database_copies import DATABASE_ERRORS
-from lmchat.storage.file_errors import is_damage, name_of
 from lmchat.storage.row_values import contains
 from lmchat.storage.running_answer import answer_path, read_answer
 from lmchat.storage.schema import (

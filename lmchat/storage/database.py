@@ -14,10 +14,10 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from lmchat.domain.turn import Piece
+from lmchat.files.disk import explain, is_damage, name_of
+from lmchat.sessions.message import Piece
 from lmchat.storage.connection import Connection, connect, connect_in_memory, is_damaged
 from lmchat.storage.database_copies import DATABASE_ERRORS
-from lmchat.storage.file_errors import explain, is_damage, name_of
 from lmchat.storage.job_thread import JobThread
 from lmchat.storage.schema import renew_index, transaction
 

@@ -8,7 +8,7 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
-from lmchat.files import OPEN_FLAGS
+from lmchat.files.disk import OPEN_FLAGS
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from lmchat.storage.file_errors import closed
+from lmchat.errors import StoreUnavailable
+
+
+def closed() -> StoreUnavailable:
+    """Return the error for a call after the store was closed."""
+    return StoreUnavailable("The sessions are closed because lmchat is quitting.")
+
 
 T = TypeVar("T")
 

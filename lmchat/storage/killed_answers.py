@@ -11,8 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from lmchat.domain.message import Part, interrupted
-from lmchat.domain.turn import parts_of
+from lmchat.sessions.message import Part, interrupted, parts_of
 from lmchat.storage.connection import Connection
 from lmchat.storage.message_rows import end_answer, number_of
 from lmchat.storage.row_values import (

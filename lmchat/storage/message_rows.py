@@ -10,9 +10,8 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import asdict
 
-from lmchat.domain.message import ChatMessage, Role
-from lmchat.domain.session import SessionHeader
-from lmchat.domain.token_choice import TokenChoice
+from lmchat.sessions.message import ChatMessage, Role, TokenChoice
+from lmchat.sessions.session import SessionHeader
 from lmchat.storage.choice_rows import put_choices
 from lmchat.storage.connection import Connection, LostRowError
 from lmchat.storage.row_values import column, insert, stored, stored_time, write_parts

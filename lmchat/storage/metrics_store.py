@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import ValidationError, convert
 from msgspec.structs import asdict, fields
 
-from lmchat.domain.telemetry import Metrics
+from lmchat.sessions.stats import Metrics
 from lmchat.storage.connection import Connection
 from lmchat.storage.database import Jobs, reading, writing
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from lmchat.domain.message import Role
-from lmchat.domain.session import TRASH_DAYS, title_from
+from lmchat.sessions.message import Role
+from lmchat.sessions.session import TRASH_DAYS, title_from
 from lmchat.storage import attached_files
 from lmchat.storage.connection import Connection
 from lmchat.storage.message_rows import set_columns

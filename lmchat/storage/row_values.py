@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 from msgspec import Struct, ValidationError, convert, to_builtins
 from msgspec.structs import asdict, fields
 
-from lmchat.domain.message import (
+from lmchat.matching import fold
+from lmchat.sessions.message import (
     TEXT_PARTS,
     AnswerState,
     ChatMessage,
@@ -30,8 +31,7 @@ from lmchat.domain.message import (
     Role,
     ToolCallPart,
 )
-from lmchat.domain.session import SessionHeader
-from lmchat.text import fold
+from lmchat.sessions.session import SessionHeader
 
 log = logging.getLogger(__name__)
 

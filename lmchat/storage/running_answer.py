@@ -23,11 +23,9 @@ from urllib.parse import quote
 from msgspec import Struct, ValidationError, convert, to_builtins
 from msgspec.structs import asdict
 
-from lmchat.domain.message import AnswerState, ChatMessage, Part, Role
-from lmchat.domain.turn import RESET, Piece, call_pieces
-from lmchat.files import OPEN_FLAGS, ensure_folder, read_plain
-from lmchat.machine.system import CAN_RENAME_OPEN_FILES, try_lock
-from lmchat.storage.file_errors import explain
+from lmchat.files.disk import OPEN_FLAGS, ensure_folder, explain, read_plain
+from lmchat.processes.system import CAN_RENAME_OPEN_FILES, try_lock
+from lmchat.sessions.message import RESET, AnswerState, ChatMessage, Part, Piece, Role, call_pieces
 from lmchat.storage.job_thread import JobThread
 
 log = logging.getLogger(__name__)
@@ -86,7 +84,7 @@ def read_answer(path: Path) -> tuple[FileHead | None, list[Piece]]:
 def pieces_after_reset(pieces: Iterable[Piece]) -> list[Piece]:
     """Return the pieces after the last `RESET`; all of them if none exists.
 
-    `domain.turn.RESET` is a piece without text: those after it replace all before it.
+    `sessions.message.RESET` is a piece without text: those after it replace all before it.
     """
     reset_kind, _ = RESET
     remaining: list[Piece] = []

@@ -17,13 +17,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from lmchat.domain.session import SearchHit
+from lmchat.matching import fold
+from lmchat.sessions.session import SearchHit
 from lmchat.storage.connection import Connection
 from lmchat.storage.row_values import folded, loaded, part_row
 from lmchat.storage.search_index import index_query, searched_text
 from lmchat.storage.search_terms import Filters, parse_filters, parse_terms
 from lmchat.storage.session_queries import arrived_parts, first_prompt_title
-from lmchat.text import fold
 
 log = logging.getLogger(__name__)
 

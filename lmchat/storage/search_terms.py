@@ -10,10 +10,10 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from lmchat.domain.message import Role
 from lmchat.errors import WrongUse
+from lmchat.safe_text import safe_line
+from lmchat.sessions.message import Role
 from lmchat.storage.row_values import encodable, folded, stored_time
-from lmchat.text import safe_line
 
 _MOST_TERMS = 50
 _MOST_FILTERS = 50

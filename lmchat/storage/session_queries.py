@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lmchat.domain.message import AnswerState, ChatMessage, Part
-from lmchat.domain.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_from
-from lmchat.domain.turn import parts_of
 from lmchat.errors import SessionNotFound, SessionUnreadable
+from lmchat.sessions.message import AnswerState, ChatMessage, Part, parts_of
+from lmchat.sessions.session import (
+    MESSAGES_PER_READ,
+    MessagePath,
+    Session,
+    SessionHeader,
+    title_from,
+)
 from lmchat.storage.connection import Connection
 from lmchat.storage.row_values import (
     HEADER_COLUMNS,

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from lmchat.domain.message import AnswerState, ChatMessage, interrupted
+from lmchat.sessions.message import AnswerState, ChatMessage, interrupted
 from lmchat.storage.connection import Connection
 from lmchat.storage.message_rows import put_message
 from lmchat.storage.row_values import MESSAGE_COLUMNS, insert, message_from

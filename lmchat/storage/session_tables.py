@@ -7,10 +7,9 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, ChatMessage, Role, interrupted, new_id
-from lmchat.domain.session import MessagePath, SearchHit, Session, SessionHeader
-from lmchat.domain.token_choice import TokenChoice
 from lmchat.errors import SessionNotFound, WrongUse
+from lmchat.sessions.message import AnswerState, ChatMessage, Role, TokenChoice, interrupted, new_id
+from lmchat.sessions.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.storage import message_rows, search
 from lmchat.storage.choice_rows import copy_choices, read_choices
 from lmchat.storage.connection import Connection

@@ -24,12 +24,11 @@ from statistics import median
 from msgspec import ValidationError, convert
 from msgspec.structs import asdict, fields, replace
 
-from lmchat.domain.message import ChatMessage, new_id, now
-from lmchat.domain.session import TRASH_DAYS, Session, SessionHeader
-from lmchat.domain.telemetry import LedgerRow
-from lmchat.domain.token_choice import TokenChoice
-from lmchat.domain.turn import Piece
 from lmchat.errors import StoreUnavailable
+from lmchat.processes.threads import run_abandonable
+from lmchat.sessions.message import ChatMessage, Piece, TokenChoice, new_id, now
+from lmchat.sessions.session import TRASH_DAYS, Session, SessionHeader
+from lmchat.sessions.stats import LedgerRow
 from lmchat.storage import attached_files, backups, purging, search_index
 from lmchat.storage.connection import Connection, is_damaged
 from lmchat.storage.database import Database, reading, writing
@@ -42,7 +41,6 @@ from lmchat.storage.running_answer import RunningAnswers
 from lmchat.storage.session_queries import header
 from lmchat.storage.session_rows import SessionRows, read_rows
 from lmchat.storage.session_tables import SessionTables
-from lmchat.threads import run_abandonable
 
 # Only the newest turns of the ledger count for the speed of a model: servers and machines change.
 _RECENT_TURNS = 2000

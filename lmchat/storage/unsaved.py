@@ -14,12 +14,10 @@ from datetime import datetime
 from functools import partial
 from hashlib import sha256
 
-from lmchat.domain.message import ChatMessage, now
-from lmchat.domain.session import MessagePath, SearchHit, Session, SessionHeader
-from lmchat.domain.telemetry import LedgerRow
-from lmchat.domain.token_choice import TokenChoice
-from lmchat.domain.turn import Piece
 from lmchat.errors import SessionNotFound, WrongUse
+from lmchat.sessions.message import ChatMessage, Piece, TokenChoice, now
+from lmchat.sessions.session import MessagePath, SearchHit, Session, SessionHeader
+from lmchat.sessions.stats import LedgerRow
 from lmchat.storage.database import MemoryDatabase
 from lmchat.storage.metrics_store import MetricsStore
 from lmchat.storage.purging import purge_sessions

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from lmchat.errors import FileRefused
-from lmchat.files import find_program, image_type
-from lmchat.machine.process import run_tool
-from lmchat.text import safe_text
+from lmchat.files.images import image_type
+from lmchat.processes.child import run_tool
+from lmchat.processes.environment import find_program
+from lmchat.safe_text import safe_text
 
 _MOST_BYTES = 100_000_000  # of a text or an image, which is scaled before it is attached
 # An image as osascript prints it: `«data PNGf`, its bytes in hexadecimal (the group), then `»`.

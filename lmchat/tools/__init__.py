@@ -1,1 +1,6 @@
-"""Tool host: a child process that runs MCP servers and the functions of `tools.py`."""
+"""Which tools exist, and how one is run: MCP servers, and functions of `tools.py`.
+
+Must not know: approval, turns, screens.
+"""
+
+from __future__ import annotations

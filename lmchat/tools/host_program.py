@@ -19,11 +19,11 @@ import msgspec
 from msgspec.structs import replace
 
 from lmchat.config.settings import FUNCTIONS
-from lmchat.domain.tool import ToolResult, cut_result
-from lmchat.machine.watchdog import bound_log
+from lmchat.processes.watchdog import bound_log
 from lmchat.tools.function_server import FunctionServer
 from lmchat.tools.mcp_server import McpServer
 from lmchat.tools.secrets import secrets_of, without_secrets
+from lmchat.tools.tool import ToolResult, cut_result
 from lmchat.tools.tool_host import SERVERS_END_S, Order, Orders, ToolReport
 
 _LOG_BYTES = 1_000_000  # size at which the log is emptied

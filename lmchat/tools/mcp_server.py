@@ -22,11 +22,12 @@ from msgspec.structs import replace
 
 from lmchat import __version__
 from lmchat.config.settings import McpSettings
-from lmchat.domain.server import Endpoint
-from lmchat.domain.tool import ServerState, Tool, ToolResult, ToolServer
-from lmchat.files import with_absolute_program
-from lmchat.machine.watchdog import ALL_INPUT, watched
-from lmchat.text import safe_line
+from lmchat.processes.environment import with_absolute_program
+from lmchat.processes.watchdog import ALL_INPUT, watched
+from lmchat.safe_text import safe_line
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.request import Tool
+from lmchat.tools.tool import ServerState, ToolResult, ToolServer
 from lmchat.tools.tool_host import SERVERS_END_S, START_S, Orders, SendReport, ToolReport
 
 MAX_LISTED = 1000  # tools of a server

@@ -8,7 +8,7 @@ from contextlib import suppress
 from urllib.parse import parse_qsl, urlsplit
 
 from lmchat.config.settings import McpSettings
-from lmchat.text import without_secret
+from lmchat.safe_text import without_secret
 
 _SECRET_NAME = re.compile(r"token|secret|passw|key|auth|credential|cookie|bearer", re.IGNORECASE)
 _LONG_PART_CHARS = 16  # a part of a path that is as long may be a token

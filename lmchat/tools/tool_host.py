@@ -18,20 +18,21 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.config.settings import FUNCTIONS, McpSettings
-from lmchat.domain.tool import (
+from lmchat.errors import LMChatError
+from lmchat.files.disk import OPEN_FLAGS, begin_log, ensure_folder
+from lmchat.processes.child import ChildProcess, own_program
+from lmchat.processes.environment import needed_environment
+from lmchat.processes.watchdog import ALL_INPUT, watched
+from lmchat.safe_text import header_value
+from lmchat.servers.request import Tool
+from lmchat.tools.tool import (
     HOST_SILENT,
     MAY_STILL_RUN,
     ServerState,
-    Tool,
     ToolResult,
     ToolServer,
     with_wire_names,
 )
-from lmchat.errors import LMChatError
-from lmchat.files import OPEN_FLAGS, begin_log, ensure_folder, needed_environment
-from lmchat.machine.process import ChildProcess, own_program
-from lmchat.machine.watchdog import ALL_INPUT, watched
-from lmchat.text import header_value
 
 START_S = 30.0  # time for a server to start, and for the file of functions to run
 SERVERS_END_S = 2.0  # time for the servers of the child to end

@@ -19,8 +19,8 @@ from textual.widgets import Input, TextArea
 from textual.worker import WorkerError
 
 from lmchat.errors import LMChatError, WrongUse
+from lmchat.safe_text import safe_line
 from lmchat.services.workspace import Workspace
-from lmchat.text import safe_line
 from lmchat.tui.commands import Command, Scope, bindings
 from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.messages import (
@@ -225,7 +225,7 @@ class LMChatApp(PatchedApp):
 
     def action_suspend_process(self) -> None:
         """Suspend lmchat until the shell resumes it; refuse if no shell could do that."""
-        from lmchat.terminal.terminal_output import has_shell
+        from lmchat.terminal.tty import has_shell
 
         if has_shell():
             super().action_suspend_process()

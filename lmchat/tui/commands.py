@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from lmchat.domain.message import ChatMessage
+from lmchat.sessions.message import ChatMessage
 from lmchat.tui import message_needs as needs
 from lmchat.tui.message_needs import MessageNeed
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmchat.domain.attached_files import may_hold_files
-from lmchat.domain.imported import is_imported_call
-from lmchat.domain.message import AnswerState, ChatMessage, Role
+from lmchat.sessions.attached_files import may_hold_files
+from lmchat.sessions.message import AnswerState, ChatMessage, Role, is_imported_call
 
 MessageNeed = tuple[Callable[[ChatMessage], bool], str]
 """A condition for a message, and the words for the user where it is not met."""

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, dataclass_transform
 
 from textual.message import Message
 
-from lmchat.domain.message import ChatMessage, FilePart
-from lmchat.domain.server import ModelInfo
+from lmchat.servers.model import ModelInfo
+from lmchat.sessions.message import ChatMessage, FilePart
 
 
 @dataclass_transform()

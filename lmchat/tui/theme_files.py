@@ -16,9 +16,10 @@ from msgspec import Meta
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
-from lmchat.config.sections import Row
-from lmchat.files import read_plain
-from lmchat.text import closest_word, safe_line
+from lmchat.config.file import Row
+from lmchat.files.disk import read_plain
+from lmchat.matching import closest_word
+from lmchat.safe_text import safe_line
 from lmchat.tui.themes import fitted
 
 _COLOURS = (

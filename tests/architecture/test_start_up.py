@@ -169,7 +169,7 @@ def test_a_screen_at_rest_has_imported_only_what_it_works_with(tmp_path):
     assert modules & _NEVER_UNASKED == set()
     assert not _packages(modules) & {"markdown_it", "pygments"}
     unwanted = re.compile(
-        r"lmchat\.(engine|machine\.programs|structured|formats\.(?!writing|table)|tui\.screens\..*_dialog)\b"
+        r"lmchat\.(engine|tools\.json_schema|tools\.function_server|formats\.(?!writing|table|imported|places)|tui\.screens\..*_dialog)\b"
     )
     assert [one for one in modules if unwanted.match(one)] == []
 
@@ -183,7 +183,6 @@ def test_the_first_paint_waits_for_no_part_of_lmchat_that_is_not_on_it(first_pai
                 "cli.parser",
                 "cli.wiring",
                 "engine",
-                "machine.model_servers",
                 "proxy",
                 "storage.database",
             ),
@@ -211,7 +210,7 @@ def test_who_finds_a_server_at_once_pays_nothing_for_the_welcome_page(tmp_path):
 
 def test_importing_the_package_does_nothing(tmp_path):
     done = run(
-        [PYTHON, "-c", "import lmchat, lmchat.__main__, lmchat.paths, lmchat.cli.run"],
+        [PYTHON, "-c", "import lmchat, lmchat.__main__, lmchat.files.paths, lmchat.cli.run"],
         home=tmp_path,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

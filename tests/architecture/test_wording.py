@@ -12,8 +12,8 @@ import pytest
 
 import lmchat
 from lmchat import errors
-from lmchat.domain.product import Product
 from lmchat.proxy.refusals import RULES
+from lmchat.servers.products.product import Product
 
 pytestmark = pytest.mark.timeout(60)  # all modules are parsed
 MODULES = sorted(Path(lmchat.__file__).parent.rglob("*.py"))

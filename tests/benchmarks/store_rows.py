@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from lmchat.domain.message import AnswerState, ChatMessage
+from lmchat.sessions.message import AnswerState, ChatMessage
 from lmchat.storage.store import SqliteStore
 from tests.benchmarks.bench import Bench, Row, median, p95, row
 from tests.benchmarks.stores import RARE, RARE_SIGN, fill

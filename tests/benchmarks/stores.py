@@ -11,8 +11,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import ReasoningPart, Role, TextPart, text_message
-from lmchat.domain.session import title_from
+from lmchat.sessions.message import ReasoningPart, Role, TextPart, text_message
+from lmchat.sessions.session import title_from
 from lmchat.storage import message_rows
 from lmchat.storage.connection import connect
 from lmchat.storage.schema import transaction

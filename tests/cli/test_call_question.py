@@ -5,7 +5,7 @@ import json
 from rich.cells import cell_len
 
 from lmchat.cli.call_question import call_question
-from lmchat.domain.message import ToolCallPart
+from lmchat.sessions.message import ToolCallPart
 
 _CHOICES = "? y once, s this session, a always, n no: "
 _FORGED = f"files/read_text{_CHOICES}"

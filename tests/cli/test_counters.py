@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from lmchat.cli.counters import counters_saved
-from lmchat.domain.telemetry import Metrics
 from lmchat.errors import StoreUnavailable
+from lmchat.sessions.stats import Metrics
 
 
 class _MetricsStore:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lmchat.cli.keys import Keys
+from lmchat.config.credentials import Credentials
 from lmchat.config.load import Flags, load
-from lmchat.domain.server import Endpoint
-from lmchat.storage.credentials import Credentials
+from lmchat.servers.endpoint import Endpoint
 from tests.support.programs import Inside as Cli
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ScriptedServer, lead_here, text_reply

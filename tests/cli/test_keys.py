@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from lmchat.cli.keys import Keys
+from lmchat.config.credentials import Credentials
 from lmchat.config.load import Flags, load
-from lmchat.domain.server import Endpoint
-from lmchat.storage.credentials import Credentials
+from lmchat.servers.endpoint import Endpoint
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.cli.output import Output, table, to_json
 from lmchat.errors import LMChatError
-from lmchat.text import safe_text
+from lmchat.safe_text import safe_text
+from lmchat.terminal.output import Output, table, to_json
 
 _HOSTILE = "a\x1b]0;owned\x07b\x9b31mc\u202ed\x7fe\u2066f\U000e0041g\ud800h\u200d"
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lmchat.cli.questions import ask_yes_no, can_ask
+from lmchat.terminal.output import ask_yes_no, can_ask
 
 
 @pytest.fixture

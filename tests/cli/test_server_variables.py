@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from lmchat.cli.server_variables import endpoints_of_variables, ollama_endpoint
-from lmchat.domain.product import Product
+from lmchat.servers.products.product import Product
 
 
 def test_ollama_is_expected_where_its_variable_says():

@@ -10,11 +10,13 @@ from msgspec.structs import replace
 from lmchat.cli.models import fetch_models
 from lmchat.cli.target import find_candidates, find_target
 from lmchat.config.settings import EndpointSettings, Settings, TimeoutSettings
-from lmchat.domain.product import Product
-from lmchat.domain.remembered import Remembered
-from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelList, Verdict
-from lmchat.domain.target_choice import why_unusable
+from lmchat.config.state import Remembered
 from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected, ServerUnavailable, WrongUse
+from lmchat.servers.discovery.choose_model import why_unusable
+from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import LoadState, ModelList
+from lmchat.servers.products.product import Product
 from tests.support.scripted_backend import ENDPOINT, candidate, model
 
 

@@ -6,9 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.cli.answer_report import AnswerReport
-from lmchat.cli.output import Output
 from lmchat.cli.turn_printer import TurnPrinter
-from lmchat.domain.event import (
+from lmchat.servers.events import (
     ModelLoading,
     ModelNamed,
     ReasoningDelta,
@@ -17,9 +16,10 @@ from lmchat.domain.event import (
     StreamStalled,
     TextDelta,
 )
-from lmchat.domain.message import RefusalPart, Role, TextPart, text_message
 from lmchat.services.context_meter import ContextPlan, PromptSize
 from lmchat.services.conversation_events import AnswerBegun
+from lmchat.sessions.message import RefusalPart, Role, TextPart, text_message
+from lmchat.terminal.output import Output
 
 
 def print_events(capsys, *events, **options) -> tuple[str, str]:

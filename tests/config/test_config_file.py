@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lmchat.cli.keymap import keymap_problems
+from lmchat.config.file import ENDPOINT, MCP, PROFILE, SECTIONS
 from lmchat.config.load import Flags, load
-from lmchat.config.sections import ENDPOINT, MCP, PROFILE, SECTIONS
 from lmchat.errors import ConfigError
 
 

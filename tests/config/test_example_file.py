@@ -4,9 +4,8 @@ import tomllib
 
 from msgspec.structs import fields
 
-from lmchat.config.example_file import example_text
+from lmchat.config.file import ENDPOINT, MCP, MODEL, PROFILE, PROMPT, SECTIONS, example_text
 from lmchat.config.load import load
-from lmchat.config.sections import ENDPOINT, MCP, MODEL, PROFILE, PROMPT, SECTIONS
 from lmchat.config.settings import Settings
 from tests.support.pty_program import ROOT
 

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 import httpx
 import pytest
 
-from lmchat.domain.message import AnswerState
+from lmchat.sessions.message import AnswerState
 from tests.support.lmchat_screen import configure, stored
 from tests.support.programs import LMCHAT, WAIT_S, Inside, start, wait_until
 from tests.support.scripted_products import CHAT, llama_cpp

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from lmchat.config.example_file import example_text
+from lmchat.config.file import example_text
 from tests.support.programs import WAIT_S, Inside, run
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import plain

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from lmchat.cli.parser import parse
-from lmchat.domain.server import Verdict
-from lmchat.domain.turn import Stage
+from lmchat.servers.answer import Stage
+from lmchat.servers.discovery.probe_result import Verdict
 from tests.support.programs import Inside, run
 from tests.support.pty_program import ROOT
 

@@ -14,7 +14,7 @@ import pytest
 
 import lmchat
 from lmchat.__main__ import main
-from lmchat.domain.message import AnswerState
+from lmchat.sessions.message import AnswerState
 from tests.support.lmchat_screen import LMChatScreen, arriving, ready_screen, stored, texts
 from tests.support.programs import Inside
 from tests.support.pty_program import clean_environment

@@ -4,7 +4,7 @@ import json
 import re
 import urllib.request
 
-from lmchat.domain.message import AnswerState, Role
+from lmchat.sessions.message import AnswerState, Role
 from tests.support.lmchat_screen import (
     LONG_PROMPT,
     STEADY,

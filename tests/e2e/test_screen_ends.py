@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from lmchat.domain.message import AnswerState
+from lmchat.sessions.message import AnswerState
 from tests.support.failing_lmchat import HANGS, SECRET
 from tests.support.lmchat_screen import (
     LMChatScreen,

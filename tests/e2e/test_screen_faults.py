@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from lmchat.domain.message import AnswerState
+from lmchat.sessions.message import AnswerState
 from tests.support.faults import FileLimit, small_file_system
 from tests.support.lmchat_screen import LMChatScreen, arriving, ready_screen, stored, texts
 from tests.support.scripted_products import CHAT, llama_cpp

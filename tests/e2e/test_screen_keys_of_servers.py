@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.domain.message import AnswerState
+from lmchat.sessions.message import AnswerState
 from tests.support.hostile import copied
 from tests.support.lmchat_screen import LMChatScreen, answers
 from tests.support.programs import Inside

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from lmchat.domain.message import AnswerState
+from lmchat.sessions.message import AnswerState
 from tests.support.lmchat_screen import answers
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import Gate, sse

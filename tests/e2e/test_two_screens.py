@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from lmchat.domain.message import AnswerState
+from lmchat.sessions.message import AnswerState
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import faults_in
 from tests.support.lmchat_screen import LMChatScreen, leave, ready_screen, stored

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from lmchat.config.settings import LocalSettings
-from lmchat.domain.engine import EngineState, ModelFile
 from lmchat.engine.engine_process import EngineProcess, ServeOrder
 from lmchat.engine.local_engine import LocalEngine
 from lmchat.errors import EngineUnavailable
+from lmchat.servers.engine.model_files import EngineState, ModelFile
 from tests.support.engine_home import with_library
 from tests.support.programs import children_of, is_running, until, wait_until
 from tests.support.real_server.prepare import model_file

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.domain.engine import ModelFile
 from lmchat.engine import memory
 from lmchat.engine.engine_process import Report
 from lmchat.engine.reasons import why_failed
+from lmchat.servers.engine.model_files import ModelFile
 
 MODEL = ModelFile(path=Path("/models/big.gguf"), name="big", size_bytes=40 * 10**9)
 LOG = Path("/state/engine.log")

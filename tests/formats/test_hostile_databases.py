@@ -8,11 +8,11 @@ from contextlib import closing, suppress
 
 import pytest
 
-from lmchat.domain.session import Session
 from lmchat.errors import FileRefused
 from lmchat.formats import foreign_database
 from lmchat.formats.foreign_database import opened_database
 from lmchat.formats.reading import Reader
+from lmchat.sessions.session import Session
 from tests.support.foreign_chats import NOW, chats_of, foreign_file
 
 

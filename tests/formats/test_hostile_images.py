@@ -11,9 +11,9 @@ from hashlib import sha256
 
 import pytest
 
-from lmchat.domain.message import FilePart
+from lmchat.files.images import MAX_IMAGE_BYTES, MAX_PIXELS
 from lmchat.formats.json_format import to_json
-from lmchat.images import MAX_IMAGE_BYTES, MAX_PIXELS
+from lmchat.sessions.message import FilePart
 from tests.support.chats import chat
 from tests.support.files_to_attach import image
 from tests.support.foreign_chats import CHATGPT, DATA, read_file

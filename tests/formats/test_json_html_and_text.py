@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.message import (
+from lmchat.formats import json_format
+from lmchat.formats.json_format import to_json
+from lmchat.formats.markdown_child import markdown_html
+from lmchat.formats.writing import FORMATS, WriteOptions, export_name, render
+from lmchat.safe_text import safe_text
+from lmchat.sessions.message import (
     AnswerState,
     Failure,
     ReasoningPart,
@@ -17,12 +22,7 @@ from lmchat.domain.message import (
     ToolCallPart,
     ToolResultPart,
 )
-from lmchat.domain.session import Session
-from lmchat.formats import json_format
-from lmchat.formats.json_format import to_json
-from lmchat.formats.markdown_child import markdown_html
-from lmchat.formats.writing import FORMATS, WriteOptions, export_name, render
-from lmchat.text import safe_text
+from lmchat.sessions.session import Session
 from tests.support.chats import START, answer, chat_with_tools, header, prompt
 
 EVIL = "\x1b[31m\x00\u202e\ud800 <script>alert(1)</script> ![x](http://evil.example/p.png) "

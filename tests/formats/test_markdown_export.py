@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from msgspec.structs import replace
 
-from lmchat.domain.message import (
+from lmchat.formats.markdown_write import to_markdown
+from lmchat.formats.writing import WriteOptions
+from lmchat.safe_text import safe_text
+from lmchat.sessions.message import (
     AnswerState,
     Failure,
     FilePart,
@@ -19,10 +22,7 @@ from lmchat.domain.message import (
     TextPart,
     ToolCallPart,
 )
-from lmchat.domain.session import Session
-from lmchat.formats.markdown_write import to_markdown
-from lmchat.formats.writing import WriteOptions
-from lmchat.text import safe_text
+from lmchat.sessions.session import Session
 from tests.support.chats import answer, chat, chat_with_tools, header, prompt
 
 YOU = "You · 2026-11-20 08:00:00 UTC"

@@ -9,16 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.message import (
-    RefusalPart,
-    Role,
-    TextPart,
-    ToolCallPart,
-    ToolResultPart,
-)
-from lmchat.domain.session import MessagePath, Session
 from lmchat.errors import FileRefused
 from lmchat.formats.json_format import to_json
+from lmchat.sessions.message import RefusalPart, Role, TextPart, ToolCallPart, ToolResultPart
+from lmchat.sessions.session import MessagePath, Session
 from tests.support.chats import (
     answer,
     chat,

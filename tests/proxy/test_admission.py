@@ -8,10 +8,6 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import LimitSettings
-from lmchat.domain.message import Role, text_message
-from lmchat.domain.product import Product
-from lmchat.domain.request import ChatRequest
-from lmchat.domain.server import Endpoint
 from lmchat.errors import (
     BodyTooLarge,
     EndpointNotAllowed,
@@ -19,6 +15,10 @@ from lmchat.errors import (
     TooManyRequests,
 )
 from lmchat.proxy.admission import AllowList, Limiter, Purpose, check_request, check_size
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import ChatRequest
+from lmchat.sessions.message import Role, text_message
 from tests.support.proxy_calls import ask, events_of, failure_of
 from tests.support.scripted_products import plain
 

@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from lmchat.domain.request import Sampling
 from lmchat.proxy import (
     ChatMessage,
     Client,
@@ -19,6 +18,7 @@ from lmchat.proxy import (
     Verdict,
     WrongUse,
 )
+from lmchat.servers.request import Sampling
 from tests.support.programs import PYTHON, run
 from tests.support.proxy_calls import PortMap
 from tests.support.reference import api_page, public_names

@@ -4,9 +4,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy.certificates import new_tls_context
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
 from tests.support.proxy_calls import answered, ask, endpoint_of, events_of, failure_of
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ALONE, AUTHORITY, ScriptedServer, json_reply

@@ -6,15 +6,15 @@ from contextlib import aclosing
 import pytest
 
 from lmchat.config.settings import LimitSettings, TimeoutSettings
-from lmchat.domain.event import (
+from lmchat.proxy import Client
+from lmchat.servers.events import (
     RequestSent,
     RetryScheduled,
     StreamFinished,
     StreamStalled,
     TextDelta,
 )
-from lmchat.domain.product import Product
-from lmchat.proxy import Client
+from lmchat.servers.products.product import Product
 from tests.support.proxy_calls import (
     answered,
     ask,

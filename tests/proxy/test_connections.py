@@ -7,10 +7,11 @@ import ssl
 import httpx
 import pytest
 
-from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy.connections import Connections, connect_timeout_s
 from lmchat.proxy.network_errors import unavailable
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_server import Cut, json_reply, raw_reply
 

@@ -5,9 +5,10 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint, Verdict
 from lmchat.proxy.servers import SERVERS
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.products.product import Product
 from tests.support import scripted_products as products
 from tests.support.proxy_calls import PortMap
 from tests.support.scripted_products import LLAMA, model_list

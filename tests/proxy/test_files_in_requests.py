@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import FilePart
 from lmchat.errors import BodyTooLarge
+from lmchat.sessions.message import FilePart
 from tests.support.proxy_calls import ask, events_of, failure_of
 from tests.support.scripted_products import CHAT, plain
 

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lmchat.config.settings import LimitSettings, Settings
-from lmchat.domain.event import ReasoningDelta, StreamFinished, TextDelta
-from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint
 from lmchat.proxy.client import ProxyClient
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import ReasoningDelta, StreamFinished, TextDelta
+from lmchat.servers.products.product import Product
 from tests.support.proxy_calls import ask, events_of
 
 HERE = Endpoint.parse("localhost:1234")

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from lmchat.domain.event import ModelNamed, StreamFinished
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.proxy import chunks, exchange
+from lmchat.servers.events import ModelNamed, StreamFinished
 from tests.support.proxy_calls import answered, ask, events_of, failure_of, text_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (

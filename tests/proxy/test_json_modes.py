@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.domain.event import RequestAdapted
-from lmchat.domain.message import Role, text_message
-from lmchat.domain.product import Product
-from lmchat.domain.request import AnyObject, AnyText, FittingValue
+from lmchat.servers.events import RequestAdapted
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import AnyObject, AnyText, FittingValue
+from lmchat.sessions.message import Role, text_message
 from tests.support.proxy_calls import answered, ask, events_of
 from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import error_reply, json_reply, sse

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint, Verdict
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.products.product import Product
 from tests.support.proxy_calls import PortMap
 from tests.support.scripted_server import Seen, json_reply, text_reply
 

@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from lmchat.config.settings import TimeoutSettings
-from lmchat.domain.event import RetryScheduled, StreamStalled
-from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint
 from lmchat.proxy import timeouts as module
 from lmchat.proxy.connections import RequestTrace
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import RetryScheduled, StreamStalled
+from lmchat.servers.products.product import Product
 from tests.support.proxy_calls import answered, ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (

@@ -3,9 +3,10 @@ from __future__ import annotations
 import os
 import resource
 
-from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint, LoadState, ModelInfo
 from lmchat.proxy.model_cache import ModelCache
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.product import Product
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import plain
 

@@ -5,9 +5,9 @@ from contextlib import aclosing
 import pytest
 
 from lmchat.config.settings import TimeoutSettings
-from lmchat.domain.event import ModelLoading, RetryScheduled
-from lmchat.domain.product import Product
 from lmchat.proxy import timeouts as module
+from lmchat.servers.events import ModelLoading, RetryScheduled
+from lmchat.servers.products.product import Product
 from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import error_reply, json_reply, text_reply

@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from lmchat.config.settings import ChatSettings
-from lmchat.domain.product import Product
-from lmchat.domain.request import LoadOptions
-from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import ServerRejected
 from lmchat.proxy.servers import llama_cpp
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import LoadOptions
 from tests.support import scripted_products as products
 from tests.support.programs import until
 from tests.support.proxy_calls import endpoint_of

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import httpx
 
-from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint
 from lmchat.errors import ServerRejected
 from lmchat.proxy.network_errors import unavailable
 from lmchat.proxy.retries import REFUSED_WAIT_S, RetryPlan, plan_for
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.products.product import Product
 
 NEAR = (
     "localhost:1",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.domain.product import Product
-from lmchat.domain.request import ChatRequest, Sampling
-from lmchat.domain.server import Endpoint
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import ChatRequest, Sampling
 from tests.support.proxy_calls import ask
 from tests.support.scripted_backend import read
 from tests.support.scripted_products import CHAT, LLAMA, chat_reply, llama_models

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lmchat.domain.event import ModelNamed, PromptProgress, StreamFinished, UsageReported
-from lmchat.domain.message import ToolCallPart
-from lmchat.domain.product import Product
+from lmchat.servers.events import ModelNamed, PromptProgress, StreamFinished, UsageReported
+from lmchat.servers.products.product import Product
+from lmchat.sessions.message import ToolCallPart
 from tests.support.proxy_calls import answered, ask, events_of, growing
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import DONE, sse

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from lmchat.domain.product import Product
 from lmchat.proxy.servers import SERVERS
 from lmchat.proxy.servers.base import params_text
+from lmchat.servers.products.product import Product
 
 
 def test_each_product_has_its_class_and_no_two_share_a_port():

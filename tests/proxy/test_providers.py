@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.event import StreamFinished, UsageReported
-from lmchat.domain.message import ToolCallPart
-from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import RequestInvalid
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import StreamFinished, UsageReported
+from lmchat.servers.products.product import Product
+from lmchat.sessions.message import ToolCallPart
 from tests.support.proxy_calls import answered, ask, failure_of, growing
 from tests.support.scripted_products import (
     MISTRAL,

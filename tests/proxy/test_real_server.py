@@ -8,7 +8,8 @@ from contextlib import aclosing
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.event import (
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import (
     ModelLoading,
     ModelNamed,
     PromptProgress,
@@ -16,10 +17,10 @@ from lmchat.domain.event import (
     RequestAdapted,
     UsageReported,
 )
-from lmchat.domain.message import ReasoningPart, Role, TextPart, text_message
-from lmchat.domain.product import Product
-from lmchat.domain.request import FittingValue
-from lmchat.domain.server import Endpoint, LoadState
+from lmchat.servers.model import LoadState
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import FittingValue
+from lmchat.sessions.message import ReasoningPart, Role, TextPart, text_message
 from tests.support.proxy_calls import answered, ask, failure_of, message_of, text_of
 
 pytestmark = pytest.mark.timeout(

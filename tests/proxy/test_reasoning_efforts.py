@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 
 from lmchat.config.settings import EFFORTS
-from lmchat.domain.event import RequestAdapted
-from lmchat.domain.product import Product
-from lmchat.domain.request import Sampling
-from lmchat.domain.server import Endpoint, ModelInfo
 from lmchat.proxy.servers import server_of
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import RequestAdapted
+from lmchat.servers.model import ModelInfo
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import Sampling
 from tests.support.proxy_calls import answered, ask
 from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import error_reply, json_reply

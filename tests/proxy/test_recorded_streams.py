@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lmchat.domain.event import ModelLoading, ModelNamed, RetryScheduled, StreamFinished
-from lmchat.domain.product import Product
-from lmchat.domain.server import Verdict
 from lmchat.proxy import timeouts
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.events import ModelLoading, ModelNamed, RetryScheduled, StreamFinished
+from lmchat.servers.products.product import Product
 from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import CHAT
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.domain.product import Product
 from lmchat.proxy.refusals import (
     RequestFacts,
     refusal,
@@ -16,6 +15,7 @@ from lmchat.proxy.refusals import (
     retry_after_s,
     wait_words,
 )
+from lmchat.servers.products.product import Product
 
 P = Product
 ANY = Product.OPENAI_COMPATIBLE

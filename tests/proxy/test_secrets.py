@@ -7,9 +7,10 @@ import httpx
 import pytest
 
 from lmchat.cli.log_file import as_json_line
-from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import LMChatError
 from lmchat.proxy import Client
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
 from tests.support.proxy_calls import PortMap, ask, failure_of
 from tests.support.scripted_products import CHAT, llama_cpp, plain
 from tests.support.scripted_server import (

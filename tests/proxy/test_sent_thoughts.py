@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.event import RequestAdapted
-from lmchat.domain.message import (
+from lmchat.servers.events import RequestAdapted
+from lmchat.servers.products.product import Product
+from lmchat.sessions.message import (
     ChatMessage,
     ReasoningPart,
     Role,
@@ -15,7 +16,6 @@ from lmchat.domain.message import (
     ToolResultPart,
     text_message,
 )
-from lmchat.domain.product import Product
 from tests.support.proxy_calls import READ_TOOL, answered, ask, endpoint_of, message_of
 from tests.support.scripted_products import CHAT, LLAMA, chat_reply, llama_cpp
 from tests.support.scripted_server import error_reply, json_reply

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack, aclosing
 
 import pytest
 
-from lmchat.domain.event import RequestQueued, RequestSent
-from lmchat.domain.product import Product
+from lmchat.servers.events import RequestQueued, RequestSent
+from lmchat.servers.products.product import Product
 from tests.support.proxy_calls import ask, endpoint_of, text_of
 from tests.support.scripted_products import CHAT, LLAMA, chat_reply, llama_cpp, lm_studio, router
 from tests.support.scripted_server import DONE, Gate, Hold, delta, finish, json_reply, sse

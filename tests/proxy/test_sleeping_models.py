@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from lmchat.domain.event import ModelLoading, RequestSent
-from lmchat.domain.product import Product
-from lmchat.domain.remembered import Remembered
-from lmchat.domain.server import LoadState, Verdict
-from lmchat.domain.target_choice import choose_model
+from lmchat.config.state import Remembered
+from lmchat.servers.discovery.choose_model import choose_model
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.events import ModelLoading, RequestSent
+from lmchat.servers.model import LoadState
+from lmchat.servers.products.product import Product
 from tests.support.proxy_calls import answered, ask, endpoint_of
 from tests.support.scripted_products import LLAMA, llama_cpp
 from tests.support.scripted_server import json_reply

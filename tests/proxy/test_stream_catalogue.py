@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from lmchat.domain.event import LifeSign, StreamFinished, TextDelta
+from lmchat.servers.events import LifeSign, StreamFinished, TextDelta
 from tests.support.proxy_calls import ask, events_of, growing
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from lmchat.domain.event import TextDelta
 from lmchat.errors import ServerRejected, StreamInterrupted
+from lmchat.servers.events import TextDelta
 from tests.support.proxy_calls import answered, ask, events_of, text_of
 from tests.support.scripted_server import DONE, Hold, delta, finish, raw_reply, sse
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.domain.event import Rethought
 from lmchat.proxy.think import ThinkSplitter
+from lmchat.servers.events import Rethought
 
 
 def events_and_splitter(pieces, *, starts_in_thought=False):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.config.settings import ChatSettings
-from lmchat.domain.event import (
+from lmchat.servers.answer import Turn
+from lmchat.servers.events import (
     LifeSign,
     ReasoningDelta,
     RefusalDelta,
@@ -14,7 +15,6 @@ from lmchat.domain.event import (
     TextDelta,
     ToolCallDelta,
 )
-from lmchat.domain.turn import Turn
 from tests.support.proxy_calls import answered, ask, events_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import DONE, delta, finish, json_reply, sse, usage

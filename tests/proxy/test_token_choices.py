@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from lmchat.domain.event import StreamEvent, TokensChosen
-from lmchat.domain.token_choice import TokenChoice
 from lmchat.errors import ServerRejected
 from lmchat.proxy.chunks import ChunkReader
 from lmchat.proxy.think import ThinkSplitter
+from lmchat.servers.events import StreamEvent, TokensChosen
+from lmchat.sessions.message import TokenChoice
 
 
 def token(text: str, logprob: object = -0.5, *, top: Sequence[dict] = (), **fields: object) -> dict:

@@ -9,12 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import LimitSettings
-from lmchat.domain.event import TextDelta
-from lmchat.domain.message import Role, text_message
-from lmchat.domain.product import Product
-from lmchat.domain.server import Verdict
 from lmchat.proxy import client as counting_module
 from lmchat.proxy.servers import SERVERS
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.events import TextDelta
+from lmchat.servers.products.product import Product
+from lmchat.sessions.message import Role, text_message
 from tests.support.proxy_calls import ask, endpoint_of
 from tests.support.scripted_backend import read
 from tests.support.scripted_products import (

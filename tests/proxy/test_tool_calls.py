@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.domain.event import RequestAdapted
-from lmchat.domain.message import ChatMessage, Role, ToolCallPart, ToolResultPart, text_message
 from lmchat.proxy.json_values import dicts_in
 from lmchat.proxy.tool_calls import ToolCalls
+from lmchat.servers.events import RequestAdapted
+from lmchat.sessions.message import ChatMessage, Role, ToolCallPart, ToolResultPart, text_message
 from tests.support.proxy_calls import READ_TOOL, answered, ask, events_of, message_of
 from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import error_reply

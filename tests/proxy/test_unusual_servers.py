@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.domain.event import ModelLoading
-from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint, LoadState, Verdict
 from lmchat.proxy import timeouts as loading_module
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import ModelLoading
+from lmchat.servers.model import LoadState
+from lmchat.servers.products.product import Product
 from tests.support import scripted_products as products
 from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import LLAMA, chat_reply, guarded, model_list

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.domain.server import Candidate, Endpoint, Verdict
 from lmchat.serve.model_routes import ModelRoutes
 from lmchat.serve.server_watch import ServerWatch
+from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.endpoint import Endpoint
 from tests.support.scripted_backend import candidate, model
 
 

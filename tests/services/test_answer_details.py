@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from datetime import timedelta
 
 from msgspec.structs import replace
 
-from lmchat.domain.event import (
+from lmchat.errors import StreamInterrupted
+from lmchat.servers.events import (
     ModelLoading,
     ModelNamed,
     PromptProgress,
@@ -18,18 +20,17 @@ from lmchat.domain.event import (
     TextDelta,
     UsageReported,
 )
-from lmchat.domain.message import AnswerState, ChatMessage
-from lmchat.domain.product import Product
-from lmchat.domain.request import ChatRequest, Sampling
-from lmchat.domain.server import Target
-from lmchat.domain.session import Session
-from lmchat.errors import StoreUnavailable, StreamInterrupted
+from lmchat.servers.model import Target
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import ChatRequest, Sampling
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
 from lmchat.services.save_queue import SaveQueue
-from lmchat.text import GAP
-from lmchat.tui.screens.answer_details import details_text
+from lmchat.sessions.details import details_text
+from lmchat.sessions.message import AnswerState, ChatMessage
+from lmchat.sessions.session import Session
+from lmchat.units import GAP
 from tests.support.chats import header
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, read
 
@@ -94,7 +95,11 @@ async def ask(conversation: Conversation, target: Target = LLAMA, **settings) ->
 
 async def shown(store, answer: ChatMessage) -> list[str]:
     """Return the lines of the details, with ordinary blanks."""
-    return (await details_text(answer, store)).replace(GAP, " ").splitlines()
+    return (
+        details_text(answer, await store.ledger_rows(since=answer.created_at - timedelta(days=90)))
+        .replace(GAP, " ")
+        .splitlines()
+    )
 
 
 async def why_slow(store, *scripts: TimedScript) -> str:
@@ -190,19 +195,13 @@ async def test_details_have_all_that_was_measured_and_are_the_same_after_a_resta
     assert await shown(store, saved.messages[-1]) == lines
 
 
-async def test_an_interrupted_answer_says_why_and_a_locked_ledger_leaves_out_the_comparison(
-    store, monkeypatch
-):
+async def test_an_interrupted_answer_says_why(store):
     class Broken(TimedBackend):
         async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
             yield TextDelta(text="Pe")
             raise StreamInterrupted("The \x1b[31mserver went away.")
 
-    async def locked(**_):
-        raise StoreUnavailable("The disk is full.")
-
     answer = await ask(begin(store, Broken(QUICK)))
-    monkeypatch.setattr(store, "ledger_rows", locked)
     lines = await shown(store, answer)
     assert answer.state is AnswerState.INTERRUPTED
     assert any(line.startswith("End           interrupted, The") for line in lines)

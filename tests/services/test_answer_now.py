@@ -7,17 +7,13 @@ from contextlib import aclosing
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.event import (
-    ReasoningDelta,
-    RequestSent,
-    StreamFinished,
-    TextDelta,
-)
-from lmchat.domain.message import AnswerState
-from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint, Target
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
+from lmchat.servers.model import Target
+from lmchat.servers.products.product import Product
 from lmchat.services.answer_now import NOT_THINKING, answer_now, can_answer_now
 from lmchat.services.answer_stream import TurnSettings
+from lmchat.sessions.message import AnswerState
 from tests.support.conversations import begin, on_disk
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 from tests.support.scripted_server import (

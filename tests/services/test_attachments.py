@@ -7,7 +7,7 @@ from io import BytesIO
 import pytest
 
 from lmchat.errors import FileRefused
-from lmchat.images import LONGEST_SIDE
+from lmchat.files.images import LONGEST_SIDE
 from lmchat.services.attachments import read_attachment
 from tests.support.files_to_attach import Image, image, pdf
 

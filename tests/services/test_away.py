@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
-from lmchat.domain.message import AnswerState, ChatMessage
 from lmchat.errors import ServerRejected, ServerUnavailable
+from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
 from lmchat.services.away import replay_id_of
+from lmchat.sessions.message import AnswerState, ChatMessage
 from tests.support.conversations import SETTINGS, begin, on_disk
 from tests.support.scripted_backend import ScriptedBackend, read
 

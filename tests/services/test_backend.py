@@ -5,13 +5,14 @@ from contextlib import aclosing
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.event import ModelLoading, StreamFinished, TextDelta
-from lmchat.domain.message import Role, text_message
-from lmchat.domain.product import Product
-from lmchat.domain.request import ChatRequest, LoadOptions
-from lmchat.domain.server import LoadState, ModelInfo, Verdict
 from lmchat.errors import EngineUnavailable, ServerRejected, StreamInterrupted
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.events import ModelLoading, StreamFinished, TextDelta
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import ChatRequest, LoadOptions
 from lmchat.services.backend import Backend
+from lmchat.sessions.message import Role, text_message
 from tests.support.scripted_backend import (
     ADDRESS,
     ScriptedBackend,

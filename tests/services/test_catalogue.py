@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.domain.product import Product
-from lmchat.domain.remembered import Remembered
-from lmchat.domain.server import Endpoint, LoadState, ModelInfo, Verdict
+from lmchat.config.state import Remembered
 from lmchat.errors import ServerUnavailable, StoreUnavailable, WrongUse
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.product import Product
 from lmchat.services.catalogue import Catalogue, matching_model
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
 

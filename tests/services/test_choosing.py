@@ -5,17 +5,21 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.event import (
-    RequestAdapted,
-)
-from lmchat.domain.message import ReasoningPart, Role, TextPart, text_message
-from lmchat.domain.product import Product
-from lmchat.domain.request import Sampling
-from lmchat.domain.token_choice import Alternative, TokenChoice
 from lmchat.errors import RequestInvalid, StoreUnavailable
+from lmchat.servers.events import RequestAdapted
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import Sampling
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.choosing import AnswerChoices
 from lmchat.services.save_queue import SaveQueue
+from lmchat.sessions.message import (
+    Alternative,
+    ReasoningPart,
+    Role,
+    TextPart,
+    TokenChoice,
+    text_message,
+)
 from tests.support.conversations import Disk, begin, ended, named_header
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
 from tests.support.scripted_tools import toolbox

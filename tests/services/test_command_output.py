@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from lmchat.domain.attached_files import AttachedFile, split_draft, split_files
 from lmchat.services.command_output import (
     output_as_prompt_text,
     output_attachment,
 )
+from lmchat.sessions.attached_files import AttachedFile, split_draft, split_files
 from tests.support.programs import ran
 
 

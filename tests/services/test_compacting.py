@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.errors import LMChatError, RequestInvalid, StoreUnavailable, StreamInterrupted
+from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation_events import SummaryAsked

@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.message import (
+from lmchat.servers.model import Target
+from lmchat.servers.products.product import Product
+from lmchat.services.context_meter import (
+    ContextMeter,
+    estimate_tokens,
+    plan_context,
+)
+from lmchat.sessions.message import (
     ChatMessage,
     ReasoningPart,
     Role,
@@ -13,13 +20,6 @@ from lmchat.domain.message import (
     ToolCallPart,
     ToolResultPart,
     text_message,
-)
-from lmchat.domain.product import Product
-from lmchat.domain.server import Target
-from lmchat.services.context_meter import (
-    ContextMeter,
-    estimate_tokens,
-    plan_context,
 )
 from tests.support.scripted_backend import ENDPOINT, model
 

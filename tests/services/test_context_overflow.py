@@ -4,19 +4,19 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import ChatSettings
-from lmchat.domain.event import (
+from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.servers.events import (
     RequestAdapted,
     RequestSent,
     StreamFinished,
     TextDelta,
     UsageReported,
 )
-from lmchat.domain.message import AnswerState, Role, SentThoughts, text_message
-from lmchat.domain.product import Product
-from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.servers.products.product import Product
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.context_meter import ContextMeter, PromptSize
 from lmchat.services.open_sessions import OpenSessions
+from lmchat.sessions.message import AnswerState, Role, SentThoughts, text_message
 from tests.support.scripted_backend import ScriptedBackend, read, target
 
 WINDOW = 400

@@ -5,15 +5,15 @@ from contextlib import aclosing
 
 import pytest
 
-from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
-from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import (
     RequestInvalid,
     ServerUnavailable,
     StreamInterrupted,
 )
+from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.services.conversation_events import AnswerBegun, MessageAdded
 from lmchat.services.turn_stats import failure_of
+from lmchat.sessions.message import AnswerState, Role
 from tests.support.conversations import SETTINGS, begin, on_disk, reading
 from tests.support.scripted_backend import (
     ScriptedBackend,

@@ -7,7 +7,7 @@ import sys
 import threading
 from contextlib import aclosing
 
-from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.doctor.report import Finding, Grade, Group
 from lmchat.errors import StoreUnavailable
 from lmchat.services.examination import (
     Check,
@@ -79,7 +79,7 @@ async def test_a_check_or_thread_that_hangs_is_reported_and_stops_none_of_the_ot
 def test_a_program_ends_although_a_check_of_it_hangs():
     code = (
         "import asyncio, threading\n"
-        "from lmchat.threads import run_abandonable\n"
+        "from lmchat.processes.threads import run_abandonable\n"
         "asyncio.run(asyncio.wait_for(run_abandonable(threading.Event().wait), 0.05))\n"
     )
     done = subprocess.run(  # noqa: S603 - our own code

@@ -8,18 +8,13 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import ChatSettings
-from lmchat.domain.event import RequestSent
-from lmchat.domain.message import (
-    Role,
-    ToolCallPart,
-    ToolResultPart,
-    text_message,
-)
 from lmchat.errors import RequestInvalid, StoreUnavailable
+from lmchat.servers.events import RequestSent
 from lmchat.services.context_list import context_lists
 from lmchat.services.context_meter import plan_context
 from lmchat.services.excluding import messages_together, set_excluded
 from lmchat.services.open_sessions import OpenSessions
+from lmchat.sessions.message import Role, ToolCallPart, ToolResultPart, text_message
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
 
 

@@ -5,11 +5,11 @@ from datetime import UTC
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState
-from lmchat.domain.session import MessagePath
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.services.exporting import ExportAs, form_of
 from lmchat.services.library import Library
+from lmchat.sessions.message import AnswerState
+from lmchat.sessions.session import MessagePath
 from tests.support.chats import answer, answered_chats, header, reply, say
 from tests.support.faults import NoRoomAfter
 

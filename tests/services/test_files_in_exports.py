@@ -10,13 +10,13 @@ from datetime import UTC
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.message import FilePart
-from lmchat.domain.session import MessagePath
 from lmchat.errors import StoreUnavailable
+from lmchat.safe_text import safe_text
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
-from lmchat.text import safe_text
+from lmchat.sessions.message import FilePart
+from lmchat.sessions.session import MessagePath
 from tests.support.chats import header, prompt, store_at
 
 IMAGE, NOTES = b"\x89PNG garden", b"Lettuce likes shade.\n"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.event import RequestAdapted
-from lmchat.domain.message import FilePart, TextPart
 from lmchat.errors import FileRefused, StoreUnavailable
+from lmchat.servers.events import RequestAdapted
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.attachments import Attachment, read_attachment
 from lmchat.services.save_queue import SaveQueue
+from lmchat.sessions.message import FilePart, TextPart
 from tests.support.conversations import SETTINGS, begin, on_disk
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
 

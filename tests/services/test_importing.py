@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, ReasoningPart, TextPart
+from lmchat.formats.places import chat_places
 from lmchat.formats.text_files import LARGEST_BYTES
-from lmchat.machine.other_programs import chat_places
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import Importer, chat_sentence
 from lmchat.services.library import Library
+from lmchat.sessions.message import AnswerState, ReasoningPart, TextPart
 from tests.support.chats import (
     Clock,
     answer,

@@ -6,13 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.errors import FileRefused
-from lmchat.files import expanded_path
-from lmchat.services.library import (
-    Library,
-    SessionGroup,
-    group_by_day,
-    with_unsaved,
-)
+from lmchat.files.disk import expanded_path
+from lmchat.services.library import Library
+from lmchat.sessions.session import SessionGroup, group_by_day, with_unsaved
 from tests.support.chats import Clock, answered_chats, header
 
 MOMENT = datetime(2026, 11, 20, 1, 30, tzinfo=UTC)

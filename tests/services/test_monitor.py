@@ -5,8 +5,8 @@ from contextlib import aclosing
 
 import pytest
 
-from lmchat.domain.server import Verdict
 from lmchat.errors import EndpointNotAllowed
+from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.services.monitor import KEPT_LATENCIES, Monitor
 from tests.support.scripted_backend import ScriptedBackend, candidate, model, target
 

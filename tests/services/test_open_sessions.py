@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from lmchat.config.settings import ChatSettings, Profile
-from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
-from lmchat.domain.message import AnswerState
 from lmchat.errors import RequestInvalid, ServerUnavailable, StoreUnavailable
+from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
 from lmchat.services.open_sessions import OpenSessions
+from lmchat.sessions.message import AnswerState
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
 
 

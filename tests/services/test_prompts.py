@@ -4,9 +4,9 @@ from datetime import date
 
 import pytest
 
+from lmchat.config.presets import filled
 from lmchat.config.settings import Preset
 from lmchat.errors import FileRefused, WrongUse
-from lmchat.services.prompts import filled
 
 PRESETS = {
     name: Preset(text=text)

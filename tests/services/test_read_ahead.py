@@ -9,13 +9,14 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import ChatSettings
-from lmchat.domain.event import PromptProgress
-from lmchat.domain.message import Role, text_message
-from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint, Target
-from lmchat.domain.session import Session
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import PromptProgress
+from lmchat.servers.model import Target
+from lmchat.servers.products.product import Product
 from lmchat.services.open_sessions import OpenSessions, TurnPhase
 from lmchat.services.read_ahead import STEP_TOKENS, ReadAhead
+from lmchat.sessions.message import Role, text_message
+from lmchat.sessions.session import Session
 from tests.support.conversations import until_read
 from tests.support.scripted_backend import ScriptedBackend, model, read
 

@@ -8,15 +8,13 @@ from contextlib import aclosing, suppress
 import httpx
 import pytest
 
-from lmchat.domain.event import (
-    RetryScheduled,
-    TextDelta,
-)
-from lmchat.domain.message import AnswerState
-from lmchat.domain.request import Sampling
-from lmchat.domain.server import Endpoint, Target
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import RetryScheduled, TextDelta
+from lmchat.servers.model import Target
+from lmchat.servers.request import Sampling
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.away import replay_id_of
+from lmchat.sessions.message import AnswerState
 from tests.support.conversations import begin, on_disk
 from tests.support.scripted_backend import read
 

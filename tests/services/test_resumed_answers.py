@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.domain.event import ReasoningDelta, StreamFinished, TextDelta
-from lmchat.domain.message import AnswerState, Role
-from lmchat.domain.product import Product
-from lmchat.domain.request import Sampling
 from lmchat.errors import ServerRejected, StreamInterrupted
+from lmchat.servers.events import ReasoningDelta, StreamFinished, TextDelta
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import Sampling
 from lmchat.services.continuation import CONTINUE
 from lmchat.services.conversation import Conversation
+from lmchat.sessions.message import AnswerState, Role
 from tests.support.conversations import begin, settings_for
 from tests.support.scripted_backend import ScriptedBackend, read
 

@@ -6,9 +6,8 @@ import asyncio
 
 import pytest
 
-from lmchat.domain.event import ReasoningDelta, RefusalDelta, Rethought, StreamFinished, TextDelta
-from lmchat.domain.message import AnswerState, RefusalPart
-from lmchat.domain.turn import RESET
+from lmchat.servers.events import ReasoningDelta, RefusalDelta, Rethought, StreamFinished, TextDelta
+from lmchat.sessions.message import RESET, AnswerState, RefusalPart
 from tests.support.conversations import SETTINGS, begin, on_disk
 from tests.support.scripted_backend import ScriptedBackend, read
 

@@ -7,13 +7,13 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
-from lmchat.domain.message import AnswerState, Role, now
-from lmchat.domain.product import Product
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.formats.json_format import to_json
 from lmchat.formats.markdown_write import to_markdown
 from lmchat.formats.writing import to_text
+from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
+from lmchat.servers.products.product import Product
+from lmchat.sessions.message import AnswerState, Role, now
 from tests.support.chats import read_chats
 from tests.support.conversations import begin, on_disk, reading, settings_for
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, read

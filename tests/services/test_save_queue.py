@@ -6,9 +6,9 @@ from contextlib import aclosing
 
 import pytest
 
-from lmchat.domain.turn import RESET
 from lmchat.errors import SessionUnreadable, StoreUnavailable
 from lmchat.services.save_queue import PieceWriter, SaveQueue
+from lmchat.sessions.message import RESET
 from tests.support.chats import prompt, store_at
 from tests.support.conversations import SETTINGS, Disk, begin, ended, named_header, on_disk
 from tests.support.programs import until

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.domain.finding import Finding, Grade
-from lmchat.domain.product import Product
-from lmchat.domain.program import Installed
-from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verdict
+from lmchat.doctor.report import Finding, Grade
+from lmchat.servers.discovery.launcher import Installed
+from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.product import Product
 from lmchat.services.server_findings import Detected, server_findings
 
 PORTS = {Product.LM_STUDIO: 1234, Product.JAN: 1337, Product.LLAMA_CPP: 9931, Product.OLLAMA: 11434}

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.domain.product import Product
-from lmchat.domain.program import Installed
-from lmchat.domain.server import Endpoint, LoadState, Verdict
+from lmchat.servers.discovery.launcher import Installed
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import LoadState
+from lmchat.servers.products.product import Product
 from lmchat.services.server_rows import (
     NO_SERVER,
     MachineState,

@@ -8,9 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import ChatSettings
-from lmchat.domain.product import Product
-from lmchat.domain.server import Target
 from lmchat.errors import StoreUnavailable, WrongUse
+from lmchat.servers.model import Target
+from lmchat.servers.products.product import Product
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.services.session_sampling import SessionSampling

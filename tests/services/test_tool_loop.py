@@ -7,9 +7,6 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import Approval, McpSettings, ToolSettings
-from lmchat.domain.message import AnswerState, ChatMessage, Role, ToolCallPart
-from lmchat.domain.session import MessagePath, Session
-from lmchat.domain.tool import Choice, Decision, ToolResult
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
@@ -17,6 +14,9 @@ from lmchat.services.conversation_events import MessageAdded
 from lmchat.services.save_queue import SaveQueue
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.services.tools import Toolbox
+from lmchat.sessions.message import AnswerState, ChatMessage, Role, ToolCallPart
+from lmchat.sessions.session import MessagePath, Session
+from lmchat.tools.tool import Choice, Decision, ToolResult
 from tests.support import chats
 from tests.support.chats import header
 from tests.support.conversations import begin, on_disk, reading

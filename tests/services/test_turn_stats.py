@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from lmchat.domain.telemetry import LedgerRow
-from lmchat.services.turn_stats import Spread, figures_by_model, spread
+from lmchat.sessions.stats import LedgerRow, Spread, figures_by_model, spread
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 ROW = LedgerRow(

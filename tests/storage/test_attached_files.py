@@ -8,8 +8,8 @@ from hashlib import sha256
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.message import FilePart
 from lmchat.errors import StoreUnavailable
+from lmchat.sessions.message import FilePart
 from tests.support.chats import header, prompt, store_at
 
 DATA = b"\x89PNG\r\n\x1a\n garden"

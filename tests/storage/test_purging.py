@@ -14,8 +14,8 @@ from hashlib import sha256
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, FilePart, ReasoningPart
 from lmchat.errors import SessionNotFound
+from lmchat.sessions.message import AnswerState, FilePart, ReasoningPart
 from lmchat.storage import connection
 from tests.support.chats import (
     answer,

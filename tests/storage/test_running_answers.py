@@ -11,10 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.event import ToolCallDelta
-from lmchat.domain.message import AnswerState, ReasoningPart, Role, TextPart, ToolCallPart
-from lmchat.domain.turn import RESET, GrowingAnswer, parts_of
 from lmchat.errors import StoreUnavailable
+from lmchat.servers.answer import GrowingAnswer
+from lmchat.servers.events import ToolCallDelta
+from lmchat.sessions.message import (
+    RESET,
+    AnswerState,
+    ReasoningPart,
+    Role,
+    TextPart,
+    ToolCallPart,
+    parts_of,
+)
 from lmchat.storage.running_answer import AnswerFile, FileHead, answer_path, read_answer
 from tests.support.chats import START, answer, begin_session, store_at
 from tests.support.faults import no_room

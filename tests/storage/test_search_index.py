@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, TextPart
+from lmchat.matching import fold
+from lmchat.sessions.message import AnswerState, TextPart
 from lmchat.storage import message_rows, search_index
 from lmchat.storage.connection import connect
 from lmchat.storage.purging import purge_sessions
@@ -17,7 +18,6 @@ from lmchat.storage.schema import renew_index
 from lmchat.storage.search import search
 from lmchat.storage.search_index import index_batch
 from lmchat.storage.search_terms import parse_terms
-from lmchat.text import fold
 from tests.support.chats import answer, begin_session, header, prompt, say, store_at
 
 TEXTS = (

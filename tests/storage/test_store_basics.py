@@ -7,7 +7,8 @@ from contextlib import aclosing
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.message import (
+from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
+from lmchat.sessions.message import (
     AnswerState,
     Failure,
     ReasoningPart,
@@ -15,8 +16,7 @@ from lmchat.domain.message import (
     TextPart,
     ToolCallPart,
 )
-from lmchat.domain.telemetry import LedgerRow, Metrics
-from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
+from lmchat.sessions.stats import LedgerRow, Metrics
 from tests.support.chats import answer, begin_session, header, prompt, reply, say, store_at
 
 HOSTILE = "a\x00b\x1b]0;owned\x07 \ud800 lone \u202e turned \r\n ``` ' \" ; drop table sessions; --"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.domain.message import AnswerState, new_id
-from lmchat.storage.file_checks import integrity_findings, store_findings
+from lmchat.doctor.storage_checks import integrity_findings, store_findings
+from lmchat.sessions.message import AnswerState, new_id
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import header, say, store_at
 

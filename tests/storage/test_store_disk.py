@@ -9,8 +9,8 @@ from contextlib import aclosing, closing
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState
 from lmchat.errors import StoreUnavailable
+from lmchat.sessions.message import AnswerState
 from lmchat.storage import connection as connections
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import answer, begin_session, header, prompt, reply, say, store_at

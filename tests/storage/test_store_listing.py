@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lmchat.domain.session import ListFilter, tags_from
+from lmchat.sessions.session import ListFilter, tags_from
 from tests.support.chats import header, say
 
 

@@ -4,7 +4,7 @@ from contextlib import aclosing
 
 import pytest
 
-from lmchat.domain.session import MessagePath
+from lmchat.sessions.session import MessagePath
 from tests.support.chats import begin_session, fill_long, prompt, reply, say, store_at
 
 

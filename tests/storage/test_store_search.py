@@ -7,9 +7,9 @@ from contextlib import aclosing
 
 import pytest
 
+from lmchat.matching import fold
 from lmchat.storage import search as searching
 from lmchat.storage.search_terms import parse_terms
-from lmchat.text import fold
 from tests.support.chats import begin_session, header, reply, say, store_at
 
 

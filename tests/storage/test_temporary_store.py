@@ -8,8 +8,8 @@ from contextlib import aclosing, closing
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, ReasoningPart
 from lmchat.errors import StoreUnavailable, WrongUse
+from lmchat.sessions.message import AnswerState, ReasoningPart
 from lmchat.storage.unsaved import UnsavedStore
 from tests.support.chats import (
     FIGURES,

@@ -8,7 +8,7 @@ from contextlib import aclosing, closing
 
 from msgspec.structs import replace
 
-from lmchat.domain.token_choice import Alternative, TokenChoice
+from lmchat.sessions.message import Alternative, TokenChoice
 from lmchat.storage.unsaved import UnsavedStore
 from tests.support.chats import Clock, answer, begin_session, store_at
 

@@ -18,8 +18,9 @@ from textual.message import Message
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from lmchat.domain.event import TextDelta
-from lmchat.domain.message import (
+from lmchat.markdown.highlighter import Highlighter
+from lmchat.servers.events import TextDelta
+from lmchat.sessions.message import (
     AnswerState,
     ChatMessage,
     Part,
@@ -32,7 +33,6 @@ from lmchat.domain.message import (
     new_id,
     text_message,
 )
-from lmchat.machine.highlighter import Highlighter
 from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.themes import THEMES
 from lmchat.tui.widgets.chat_log import ChatLog

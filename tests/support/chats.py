@@ -16,7 +16,9 @@ from types import SimpleNamespace
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import (
+from lmchat.errors import LMChatError
+from lmchat.formats.reading import Reader
+from lmchat.sessions.message import (
     AnswerState,
     ChatMessage,
     Failure,
@@ -32,10 +34,8 @@ from lmchat.domain.message import (
     now,
     text_message,
 )
-from lmchat.domain.session import MessagePath, Session, SessionHeader, Skipped, title_from
-from lmchat.domain.telemetry import LedgerRow
-from lmchat.errors import LMChatError
-from lmchat.formats.reading import Reader
+from lmchat.sessions.session import MessagePath, Session, SessionHeader, Skipped, title_from
+from lmchat.sessions.stats import LedgerRow
 from lmchat.storage import message_rows
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.commands import COMMANDS

@@ -6,15 +6,15 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from lmchat.domain.message import AnswerState, ChatMessage, now
-from lmchat.domain.product import Product
-from lmchat.domain.server import Target
-from lmchat.domain.session import Session, SessionHeader
 from lmchat.errors import StoreUnavailable
+from lmchat.servers.model import Target
+from lmchat.servers.products.product import Product
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
 from lmchat.services.save_queue import SaveQueue
+from lmchat.sessions.message import AnswerState, ChatMessage, now
+from lmchat.sessions.session import Session, SessionHeader
 from tests.support.chats import acted_reply, header
 from tests.support.scripted_backend import ENDPOINT, model, target
 

@@ -17,21 +17,23 @@ from msgspec.structs import replace
 from textual import events
 from textual.pilot import Pilot
 
+from lmchat.attachments.shell_command import ShellCommand
 from lmchat.cli.keys import Keys
 from lmchat.cli.target import own_endpoints, own_names
+from lmchat.config.credentials import Credentials
 from lmchat.config.load import Loaded
-from lmchat.config.named_tables import NamedTables
+from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings, UiSettings
-from lmchat.domain.event import RequestSent, StreamFinished, TextDelta
-from lmchat.domain.message import AnswerState, ChatMessage, now
-from lmchat.domain.remembered import Remembered
-from lmchat.domain.server import Candidate, Endpoint, ModelList
-from lmchat.domain.telemetry import Health
+from lmchat.config.state import Remembered
 from lmchat.errors import FileRefused
-from lmchat.machine.shell_command import ShellCommand
 from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.connections import Connections
 from lmchat.proxy.pages import PageClient
+from lmchat.servers.discovery.choose_model import endpoints_of
+from lmchat.servers.discovery.probe_result import Candidate, Health
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
+from lmchat.servers.model import ModelList
 from lmchat.services.backend import Backend
 from lmchat.services.catalogue import Catalogue
 from lmchat.services.examination import Check, Examination
@@ -44,7 +46,7 @@ from lmchat.services.ports import Lazy
 from lmchat.services.tools import Toolbox
 from lmchat.services.web_pages import WebPages
 from lmchat.services.workspace import Workspace
-from lmchat.storage.credentials import Credentials
+from lmchat.sessions.message import AnswerState, ChatMessage, now
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.screens.chat.screen import ChatScreen
@@ -598,7 +600,7 @@ async def run(
     keys = Keys(Loaded(settings=settings, file=folder / "config.toml"), {}, credentials)
     await asyncio.to_thread(keys.load)
     client = StillClient(settings, ports, direct=direct, keys=keys)
-    client.expect({}, used=(remembered or Remembered()).endpoints)
+    client.expect({}, used=endpoints_of(remembered or Remembered()))
     store = SqliteStore(folder / "sessions.db", clock=lambda: NOW)
     desk = make_desktop(
         folder,

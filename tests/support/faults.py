@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from unittest import mock
 
-from lmchat.files import write_new_file
+from lmchat.files.disk import write_new_file
 
 
 class SmallFileSystem:

@@ -8,8 +8,8 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lmchat.domain.session import Session, Skipped
 from lmchat.formats.reading import Reader
+from lmchat.sessions.session import Session, Skipped
 
 DATA = Path(__file__).parents[1] / "formats" / "data" / "foreign"
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -21,7 +21,7 @@ from textual.app import ComposeResult
 from textual.widgets import Static
 
 from lmchat.errors import LMChatError
-from lmchat.terminal.editor import edit_text
+from lmchat.terminal.programs import edit_text
 from lmchat.tui.quirks.app import PatchedApp
 from lmchat.tui.quirks.driver import guard_terminal, lend_terminal
 

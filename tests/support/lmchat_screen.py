@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lmchat.domain.message import Role
+from lmchat.sessions.message import Role
 from lmchat.storage.running_answer import read_answer
 from lmchat.storage.store import SqliteStore
 from tests.support.pty_program import PtyProgram

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from lmchat.domain.event import UsageReported
-from lmchat.domain.message import AnswerState
-from lmchat.domain.product import Product
-from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verdict
-from lmchat.domain.session import SearchHit, SessionHeader
-from lmchat.domain.telemetry import Budget, Health, Metrics
-from lmchat.domain.turn import Stage, Turn
+from lmchat.servers.answer import Stage, Turn
+from lmchat.servers.discovery.probe_result import Candidate, Health, Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import UsageReported
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.product import Product
 from lmchat.services.catalogue import ModelRow
-from lmchat.services.library import SessionGroup
+from lmchat.sessions.message import AnswerState
+from lmchat.sessions.session import SearchHit, SessionGroup, SessionHeader
+from lmchat.sessions.stats import Budget, Metrics
 from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot
 
 NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)

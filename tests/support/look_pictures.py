@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from textual.pilot import Pilot
 from textual.screen import Screen
 
-from lmchat.domain.message import Role, text_message
+from lmchat.sessions.message import Role, text_message
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.session_list import SessionList
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel

@@ -14,17 +14,18 @@ from pathlib import Path
 from msgspec.structs import replace
 from textual.app import App
 
-from lmchat.domain.event import (
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.events import (
     ReasoningDelta,
     RequestSent,
     StreamFinished,
     TextDelta,
     UsageReported,
 )
-from lmchat.domain.message import Role, new_id, text_message
-from lmchat.domain.server import LoadState, Verdict
-from lmchat.domain.session import SessionHeader
+from lmchat.servers.model import LoadState
 from lmchat.services.server_rows import MachineState
+from lmchat.sessions.message import Role, new_id, text_message
+from lmchat.sessions.session import SessionHeader
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen

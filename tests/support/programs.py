@@ -17,7 +17,7 @@ from tempfile import TemporaryFile
 from unittest.mock import patch
 
 from lmchat.__main__ import main
-from lmchat.machine.shell_command import ShellCommand
+from lmchat.attachments.shell_command import ShellCommand
 from tests.support.pty_program import ROOT, clean_environment
 
 PYTHON = sys.executable

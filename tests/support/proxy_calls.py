@@ -10,16 +10,15 @@ from pathlib import Path
 import httpx
 from msgspec.structs import replace
 
-from lmchat.domain.event import TextDelta
-from lmchat.domain.message import ChatMessage, Role, text_message
-from lmchat.domain.product import Product
-from lmchat.domain.request import ChatRequest, Sampling
-from lmchat.domain.server import Endpoint
-from lmchat.domain.tool import Tool
-from lmchat.domain.turn import GrowingAnswer
 from lmchat.errors import LMChatError
 from lmchat.proxy.api_keys import NoKeys
 from lmchat.proxy.client import ProxyClient
+from lmchat.servers.answer import GrowingAnswer
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import TextDelta
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import ChatRequest, Sampling, Tool
+from lmchat.sessions.message import ChatMessage, Role, text_message
 from tests.support.scripted_server import Reply, ScriptedServer, raw_reply
 
 READ_TOOL = Tool(server="files", name="read", wire_name="files__read", schema={"type": "object"})

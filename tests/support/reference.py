@@ -13,9 +13,7 @@ from typing import get_args
 import lmchat.proxy
 from lmchat.cli.commands import COMMANDS, Argument, Subcommand
 from lmchat.cli.parser import shared_arguments
-from lmchat.config.example_file import toml_value
-from lmchat.config.load import VARIABLES
-from lmchat.config.sections import (
+from lmchat.config.file import (
     APPROVAL_HELP,
     ENDPOINT,
     KEYS_HELP,
@@ -26,10 +24,12 @@ from lmchat.config.sections import (
     TYPE_WORDS,
     Row,
     Section,
+    toml_value,
 )
+from lmchat.config.load import VARIABLES
 from lmchat.config.settings import Approval
-from lmchat.domain.product import Product
 from lmchat.proxy.refusals import KEY_MISSING, KEY_REJECTED, RULES, Rule
+from lmchat.servers.products.product import Product
 from lmchat.tui.commands import COMMANDS as SCREEN_COMMANDS
 from lmchat.tui.commands import Scope
 from tests.support.manual import manual_page
@@ -80,7 +80,10 @@ def api_page() -> str:
         "## Settings\n",
         *(_api_settings(section) for section in SECTIONS if section.settings.__name__ in _SETTINGS),
     ]
-    parts += [_EVENTS, *(part for name in _names("lmchat.domain.event") for part in _fields(name))]
+    parts += [
+        _EVENTS,
+        *(part for name in _names("lmchat.servers.events") for part in _fields(name)),
+    ]
     errors = ((name, _doc(_class(name)).partition("\n")[0]) for name in _names("lmchat.errors"))
     return "\n".join([*parts, _API_ERRORS, "".join(f"- `{name}`: {doc}\n" for name, doc in errors)])
 
@@ -190,7 +193,9 @@ def _api_settings(section: Section) -> str:
 
 
 def _messages() -> str:
-    source = Path(inspect.getfile(import_module("lmchat.proxy.api"))).read_text(encoding="utf-8")
+    source = Path(inspect.getfile(import_module("lmchat.sessions.message"))).read_text(
+        encoding="utf-8"
+    )
     body = ast.parse(source).body
     place = next(
         i

@@ -10,15 +10,9 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from lmchat.config.settings import Settings, UiSettings
-from lmchat.domain.message import (
-    ChatMessage,
-    ReasoningPart,
-    Receipt,
-    Role,
-    TextPart,
-)
-from lmchat.domain.server import Verdict
-from lmchat.domain.session import SessionHeader
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.sessions.message import ChatMessage, ReasoningPart, Receipt, Role, TextPart
+from lmchat.sessions.session import SessionHeader
 from lmchat.storage.store import SqliteStore
 from tests.support.desktop import Desktop, HandClock, make_desktop
 from tests.support.look_data import NOW

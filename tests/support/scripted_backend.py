@@ -10,8 +10,11 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.domain.engine import DemoOffer, EngineState, ModelFile
-from lmchat.domain.event import (
+from lmchat.errors import EngineUnavailable, LMChatError
+from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.engine.model_files import DemoOffer, EngineState, ModelFile
+from lmchat.servers.events import (
     ModelNamed,
     PromptProgress,
     ReasoningDelta,
@@ -21,28 +24,20 @@ from lmchat.domain.event import (
     TextDelta,
     UsageReported,
 )
-from lmchat.domain.forwarding import ForwardedReply, ForwardedRequest
-from lmchat.domain.product import Product
-from lmchat.domain.request import (
+from lmchat.servers.model import LoadState, ModelInfo, ModelList, Target
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import (
     SERVER_DECIDES,
     ChatRequest,
+    ForwardedReply,
+    ForwardedRequest,
     LoadOptions,
     OutgoingRequest,
     TemplateText,
 )
-from lmchat.domain.server import (
-    Candidate,
-    Endpoint,
-    LoadState,
-    ModelInfo,
-    ModelList,
-    Target,
-    Verdict,
-)
-from lmchat.domain.telemetry import Budget, LedgerRow, Metrics
-from lmchat.domain.token_counts import MessageCounts
-from lmchat.errors import EngineUnavailable, LMChatError
+from lmchat.servers.token_count import MessageCounts
 from lmchat.services.ports import Lazy
+from lmchat.sessions.stats import Budget, LedgerRow, Metrics
 
 ENDPOINT = Endpoint.parse("http://127.0.0.1:1234")
 Step = StreamEvent | Exception | asyncio.Event | float

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lmchat.domain.product import Product
+from lmchat.servers.products.product import Product
 from tests.support.scripted_server import (
     DONE,
     Gate,

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lmchat.config.settings import ToolSettings
-from lmchat.domain.event import RequestSent, StreamFinished, ToolCallDelta
-from lmchat.domain.tool import ServerState, Tool, ToolResult, ToolServer, with_wire_names
+from lmchat.servers.events import RequestSent, StreamFinished, ToolCallDelta
+from lmchat.servers.request import Tool
 from lmchat.services.tools import Toolbox
+from lmchat.tools.tool import ServerState, ToolResult, ToolServer, with_wire_names
 from tests.support.scripted_backend import Step
 
 _PATH = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}

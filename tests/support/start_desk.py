@@ -15,14 +15,19 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.engine import DemoOffer, ModelFile
-from lmchat.domain.product import Product
-from lmchat.domain.program import Installed, ServerStart
-from lmchat.domain.remembered import Remembered
-from lmchat.domain.server import Candidate, Endpoint, Verdict
-from lmchat.machine.model_servers import installed_products, start_server
+from lmchat.config.state import Remembered
+from lmchat.servers.discovery.launcher import (
+    Installed,
+    ServerLauncher,
+    ServerStart,
+    installed_products,
+    start_server,
+)
+from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.engine.model_files import DemoOffer, ModelFile
+from lmchat.servers.products.product import Product
 from lmchat.services.ports import Lazy
-from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.server_rows import MachineState
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import Seen, make_desktop, running

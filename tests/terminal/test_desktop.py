@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from lmchat.terminal.desktop import notification, open_page
+from lmchat.terminal.programs import notification, open_page
 from tests.support.programs import until
 
 PAGE = "https://example.org/a?b=c&d=$(id)"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.errors import FileRefused, LMChatError, WrongUse
-from lmchat.terminal.editor import edit_text, editor_command, page_text
+from lmchat.terminal.programs import edit_text, editor_command, page_text
 
 
 @pytest.fixture

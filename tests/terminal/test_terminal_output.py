@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import pytest
 
-from lmchat.terminal.signal_guard import SignalGuard
-from lmchat.terminal.terminal_output import TerminalOutput
+from lmchat.terminal.signals import SignalGuard
+from lmchat.terminal.tty import TerminalOutput
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from lmchat.terminal.writer import LATE_S, TerminalWriter
+from lmchat.terminal.tty import LATE_S, TerminalWriter
 
 
 class Stubborn:
@@ -54,7 +54,7 @@ def test_all_is_written_in_order(writer, file):
 
 def test_a_terminal_is_behind_from_when_it_left_something_for_long(writer, file, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("lmchat.terminal.writer.monotonic", lambda: now[0])
+    monkeypatch.setattr("lmchat.terminal.tty.monotonic", lambda: now[0])
     assert not writer.is_behind
     writer.write("a frame")
     assert not writer.is_behind
@@ -68,7 +68,7 @@ def test_a_terminal_is_behind_from_when_it_left_something_for_long(writer, file,
 
 
 def test_the_end_does_not_wait_for_a_terminal_that_takes_nothing(file, monkeypatch):
-    monkeypatch.setattr("lmchat.terminal.writer.LAST_WRITES_S", 0.01)
+    monkeypatch.setattr("lmchat.terminal.tty.LAST_WRITES_S", 0.01)
     thread = TerminalWriter(file)
     thread.start()
     thread.write("a frame")

@@ -11,8 +11,9 @@ import psutil
 import pytest
 
 from lmchat.config.settings import McpSettings
-from lmchat.domain.tool import MAX_RESULT_CHARS, MAY_STILL_RUN, ServerState, Tool
 from lmchat.errors import EndpointNotAllowed
+from lmchat.servers.request import Tool
+from lmchat.tools.tool import MAX_RESULT_CHARS, MAY_STILL_RUN, ServerState
 from lmchat.tools.tool_host import McpHost
 from tests.support import mcp_server
 from tests.support.programs import is_running, until

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmchat.domain.event import ModelNamed, RequestSent, StreamFinished, TextDelta, UsageReported
+from lmchat.servers.events import ModelNamed, RequestSent, StreamFinished, TextDelta, UsageReported
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.text_dialog import TextDialog
 from tests.support.desktop import ready_desktop, shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.domain.event import ReasoningDelta, RequestSent, StreamFinished, TextDelta
+from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.services.answer_now import NOT_THINKING
 from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.scripted_backend import llama

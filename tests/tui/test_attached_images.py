@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from textual import events
 
 from lmchat.config.settings import ChatSettings, Settings
-from lmchat.domain.server import Verdict
+from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.tui.screens.image_dialog import ImageDialog
 from lmchat.tui.screens.model_picker import ModelPicker
 from tests.support.desktop import half, ready_desktop, shown

@@ -7,8 +7,8 @@ from contextlib import aclosing
 
 from msgspec.structs import replace
 
-from lmchat.domain.event import RequestSent, TextDelta
-from lmchat.domain.message import AnswerState, Receipt, interrupted
+from lmchat.servers.events import RequestSent, TextDelta
+from lmchat.sessions.message import AnswerState, Receipt, interrupted
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import answer as reply
 from tests.support.chats import begin_session

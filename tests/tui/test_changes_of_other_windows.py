@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from msgspec.structs import replace
 from textual import events
 
-from lmchat.domain.message import AnswerState, Receipt, TextPart
+from lmchat.sessions.message import AnswerState, Receipt, TextPart
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import answer, header, reply, say
 from tests.support.desktop import gone, ready_desktop, shown

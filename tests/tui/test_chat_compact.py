@@ -3,9 +3,9 @@ from __future__ import annotations
 import asyncio
 
 from lmchat.config.settings import COMPACT_PROMPT, ChatSettings
-from lmchat.domain.event import StreamFinished, TextDelta, UsageReported
-from lmchat.domain.server import Verdict
 from lmchat.errors import StreamInterrupted
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.events import StreamFinished, TextDelta, UsageReported
 from lmchat.tui.screens.message_tree import MessageTree
 from tests.support.desktop import calm, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, candidate, model

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from textual.widgets import Input
 
-from lmchat.domain.message import Role
-from lmchat.machine.other_programs import chat_places
+from lmchat.formats.places import chat_places
 from lmchat.services.importing import Importer
+from lmchat.sessions.message import Role
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, WorkDialog
 from lmchat.tui.screens.export_dialog import ExportDialog
 from tests.support.desktop import make_desktop, ready_desktop, running, shown

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.domain.event import RequestSent, TextDelta
 from lmchat.errors import StreamInterrupted
+from lmchat.servers.events import RequestSent, TextDelta
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps

@@ -5,10 +5,11 @@ import asyncio
 from msgspec.structs import replace
 from textual.widgets import Input
 
-from lmchat.domain.product import Product
-from lmchat.domain.remembered import Remembered
-from lmchat.domain.request import SERVER_DECIDES, LoadOptions
-from lmchat.domain.server import LoadState, Verdict
+from lmchat.config.state import Remembered
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.model import LoadState
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import SERVER_DECIDES, LoadOptions
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker

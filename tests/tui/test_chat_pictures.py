@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from lmchat.domain.event import ReasoningDelta, RequestSent, TextDelta
-from lmchat.domain.message import AnswerState, Failure, Role
+from lmchat.servers.events import ReasoningDelta, RequestSent, TextDelta
+from lmchat.sessions.message import AnswerState, Failure, Role
 from tests.support.desktop import Desktop
 from tests.support.saved_chat import SIZES, TALK, said, seen, steps
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.domain.event import StreamFinished, TextDelta
+from lmchat.servers.events import StreamFinished, TextDelta
 from tests.support.desktop import gone, half, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps
 

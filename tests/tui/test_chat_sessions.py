@@ -7,7 +7,7 @@ from unittest.mock import AsyncMock, call
 from textual import events
 from textual.widgets import Input
 
-from lmchat.domain.message import AnswerState
+from lmchat.sessions.message import AnswerState
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.chat.prompt_text import SAVE_AFTER_S
 from lmchat.tui.screens.search_dialog import SearchDialog

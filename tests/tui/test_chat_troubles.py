@@ -4,18 +4,18 @@ import asyncio
 from unittest.mock import AsyncMock, patch
 
 from lmchat.config.settings import ChatSettings
-from lmchat.domain.event import (
+from lmchat.errors import (
+    ServerRejected,
+    StoreUnavailable,
+)
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.events import (
     RequestAdapted,
     RequestSent,
     RetryScheduled,
     StreamFinished,
     TextDelta,
     UsageReported,
-)
-from lmchat.domain.server import Verdict
-from lmchat.errors import (
-    ServerRejected,
-    StoreUnavailable,
 )
 from lmchat.storage.store import SqliteStore
 from tests.support.desktop import calm, gone, half, ready_desktop, sent, shown

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.domain.event import ReasoningDelta, RequestSent, TextDelta
-from lmchat.domain.message import AnswerState, Role
 from lmchat.errors import ServerUnavailable, StreamInterrupted
+from lmchat.servers.events import ReasoningDelta, RequestSent, TextDelta
+from lmchat.sessions.message import AnswerState, Role
 from lmchat.tui.quirks.keys import KeyStream
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import desktop, gone, half, hold, kept_as, ready_desktop, sent, shown

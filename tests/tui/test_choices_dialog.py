@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from lmchat.domain.event import (
+from lmchat.servers.events import (
     ReasoningDelta,
     RequestSent,
     StreamFinished,
     TextDelta,
     TokensChosen,
 )
-from lmchat.domain.message import Role
-from lmchat.domain.token_choice import Alternative, TokenChoice
+from lmchat.sessions.message import Alternative, Role, TokenChoice
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.choices_dialog import ChoicesDialog
 from lmchat.tui.widgets.choices_text import ChoicesText

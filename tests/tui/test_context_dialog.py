@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.domain.token_counts import MessageCounts
+from lmchat.servers.token_count import MessageCounts
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.context_dialog import ContextDialog
 from tests.support.desktop import desktop, half, ready_desktop, shown

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from textual import events
 
-from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint
-from lmchat.domain.web_page import PageAddress
+from lmchat.attachments.web_page import PageAddress
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.products.product import Product
 from lmchat.tui.commands import COMMANDS
 from lmchat.tui.screens.ask_dialog import (
     AskDialog,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.domain.finding import Finding, Grade, Group
+from lmchat.doctor.report import Finding, Grade, Group
 from lmchat.services.examination import Check, Examination
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.doctor_screen import DoctorScreen

@@ -3,10 +3,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
-from lmchat.domain.message import AnswerState
-from lmchat.domain.product import Product
-from lmchat.domain.server import LoadState, ModelInfo, Verdict
 from lmchat.errors import EngineUnavailable, StreamInterrupted
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.product import Product
+from lmchat.sessions.message import AnswerState
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.dialog import FetchDialog

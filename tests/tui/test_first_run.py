@@ -6,8 +6,9 @@ from unittest.mock import AsyncMock
 
 from msgspec.structs import replace
 
-from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import EndpointNotAllowed
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.palette import Palette
 from lmchat.tui.screens.search_dialog import SearchDialog

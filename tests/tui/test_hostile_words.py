@@ -10,19 +10,27 @@ from types import SimpleNamespace
 import pytest
 from textual.widgets import Input
 
-from lmchat.domain.engine import DemoOffer, ModelFile
-from lmchat.domain.finding import Finding, Grade, Group
-from lmchat.domain.message import ChatMessage, Role, TextPart, text_message
-from lmchat.domain.product import Product
-from lmchat.domain.program import Installed, ServerStart
-from lmchat.domain.server import Candidate, Endpoint, LoadState, ModelInfo, Verdict
-from lmchat.domain.session import SearchHit
-from lmchat.domain.token_choice import Alternative, TokenChoice
+from lmchat.doctor.report import Finding, Grade, Group
+from lmchat.servers.discovery.launcher import Installed, ServerStart
+from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.engine.model_files import DemoOffer, ModelFile
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.product import Product
 from lmchat.services.catalogue import ModelRow
 from lmchat.services.choosing import AnswerChoices
 from lmchat.services.context_list import ContextItem, ContextList
 from lmchat.services.examination import Check, Examination
 from lmchat.services.server_rows import MachineState
+from lmchat.sessions.message import (
+    Alternative,
+    ChatMessage,
+    Role,
+    TextPart,
+    TokenChoice,
+    text_message,
+)
+from lmchat.sessions.session import SearchHit
 from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.screens.choices_dialog import ChoicesDialog
 from lmchat.tui.screens.context_dialog import ContextDialog

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual import events
 
-from lmchat.domain.server import Verdict
+from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.services.monitor import POLL_S
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.connect import AWAY_FACTOR, SEARCH_PAUSE_S

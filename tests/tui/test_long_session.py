@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 
-from lmchat.domain.message import Role
+from lmchat.sessions.message import Role
 from tests.support.chats import GatedStore, fill_long
 from tests.support.desktop import ready_desktop
 from tests.support.desktop import shown as on_screen

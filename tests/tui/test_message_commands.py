@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from unittest.mock import AsyncMock
 
-from lmchat.domain.message import now
 from lmchat.errors import StoreUnavailable
+from lmchat.sessions.message import now
 from lmchat.tui.commands import BY_ID
 from tests.support.chats import ACTS
 from tests.support.desktop import ready_desktop, shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import Receipt
+from lmchat.sessions.message import Receipt
 from lmchat.tui.commands import unavailable_reason
 from tests.support.chats import ACTS, MESSAGES, SENSIBLE, TEXT, acted_reply
 

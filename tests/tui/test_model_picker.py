@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from textual.widgets import Input
 
+from lmchat.matching import fuzzy_match
 from lmchat.services.catalogue import ModelRow
-from lmchat.text import fuzzy_match
 from lmchat.tui.messages import LoadOrUnload, RefreshModels
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.widgets.row_list import RowList

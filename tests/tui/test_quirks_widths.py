@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from lmchat.text import split_at_cell
+from lmchat.cells import split_at_cell
 from lmchat.tui.quirks.widths import with_sure_widths
 from tests.support.pty_program import Terminal
 from tests.support.scripts import SCRIPTS, misplaced

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lmchat.domain.event import PromptProgress
+from lmchat.servers.events import PromptProgress
 from tests.support.desktop import ready_desktop
 from tests.support.scripted_backend import llama
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmchat.config.settings import ChatSettings
-from lmchat.domain.request import TemplateText
+from lmchat.servers.request import TemplateText
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.request_dialog import RequestDialog
 from tests.support.desktop import calm, ready_desktop, shown

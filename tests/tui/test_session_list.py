@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.services.library import SessionGroup
+from lmchat.sessions.session import SessionGroup
 from lmchat.tui.widgets.row_list import RowList
 from lmchat.tui.widgets.session_list import SessionList
 from tests.support.look_data import GROUPS, OPEN_ID, UNREAD, header

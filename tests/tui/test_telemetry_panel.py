@@ -4,12 +4,12 @@ from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 
-from lmchat.domain.event import RetryScheduled
-from lmchat.domain.message import AnswerState
-from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint, Verdict
-from lmchat.domain.telemetry import Health
-from lmchat.domain.turn import Stage, Turn
+from lmchat.servers.answer import Stage, Turn
+from lmchat.servers.discovery.probe_result import Health, Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import RetryScheduled
+from lmchat.servers.products.product import Product
+from lmchat.sessions.message import AnswerState
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 from lmchat.tui.widgets.telemetry_rows import (
     TelemetrySnapshot,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.config.settings import Settings, UiSettings
-from lmchat.domain.remembered import Remembered
+from lmchat.config.state import Remembered
 from lmchat.tui.quirks.keys import BackgroundReported
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.theme_dialog import ThemeDialog

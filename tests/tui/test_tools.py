@@ -11,10 +11,10 @@ import pytest
 from msgspec.structs import replace
 from textual import events
 
-from lmchat.domain.event import RequestSent, TextDelta
-from lmchat.domain.message import AnswerState, Role, TextPart, ToolCallPart, ToolResultPart
-from lmchat.domain.server import Verdict
-from lmchat.domain.tool import ToolResult
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.events import RequestSent, TextDelta
+from lmchat.sessions.message import AnswerState, Role, TextPart, ToolCallPart, ToolResultPart
+from lmchat.tools.tool import ToolResult
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.tools_dialog import ToolsDialog
 from lmchat.tui.widgets.prompt_input import PromptInput

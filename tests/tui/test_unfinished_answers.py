@@ -5,13 +5,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.config.settings import ChatSettings
-from lmchat.domain.event import (
-    RequestSent,
-    StreamFinished,
-    TextDelta,
-    UsageReported,
-)
 from lmchat.errors import StreamInterrupted
+from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
 from lmchat.tui.widgets.keys_row import KeysRow
 from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps

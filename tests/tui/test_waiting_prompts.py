@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmchat.domain.server import Verdict
+from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen

@@ -3,8 +3,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
-from lmchat.domain.server import Endpoint, Verdict
 from lmchat.errors import EndpointNotAllowed, ServerUnavailable
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.server_dialog import AddressDialog, AllowDialog, KeyDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen

@@ -7,9 +7,10 @@ import pytest
 from msgspec.structs import replace
 from textual.screen import Screen
 
-from lmchat.domain.product import Product
-from lmchat.domain.program import Installed, ServerStart
-from lmchat.domain.server import Endpoint, Verdict
+from lmchat.servers.discovery.launcher import Installed, ServerStart
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.products.product import Product
 from lmchat.services.server_rows import MachineState
 from lmchat.tui.screens.server_dialog import AllowDialog
 from lmchat.tui.screens.welcome.server_starts import StartDialog

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 from textual import events
 
-from lmchat.domain.server import Verdict
+from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.services.server_rows import MachineState, server_rows
 from lmchat.tui.icons import UNICODE
 from lmchat.tui.screens.ask_dialog import AskDialog

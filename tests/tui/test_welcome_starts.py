@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.domain.product import Product
+from lmchat.servers.products.product import Product
 from lmchat.tui.screens.chat.screen import ChatScreen
 from tests.support.desktop import calm
 from tests.support.programs import processes

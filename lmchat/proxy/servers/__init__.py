@@ -1,7 +1,7 @@
 """One `Server` for each product; its class knows how this product differs from others.
 
 A new product is a class here, in a module of its own or of its relatives, and a row of
-`lmchat.domain.product.FACTS`.
+`lmchat.servers.products.product.FACTS`.
 
 Optional: a variable of the environment that holds its address (`cli/server_variables.py`).
 """
@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from importlib import import_module
 from pkgutil import iter_modules
 
-from lmchat.domain.product import Product
 from lmchat.proxy.servers.base import Server
+from lmchat.servers.products.product import Product
 
 
 def _subclasses(base: type[Server]) -> Iterator[type[Server]]:

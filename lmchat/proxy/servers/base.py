@@ -9,10 +9,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from lmchat.config.settings import effort_of
-from lmchat.domain.product import Product
-from lmchat.domain.request import LoadOptions, Sampling
-from lmchat.domain.sampling import EXTRA, takes_option
-from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.proxy.connections import Reply
 from lmchat.proxy.dialect import Dialect
@@ -20,7 +16,11 @@ from lmchat.proxy.json_values import count_or_none, dicts_in, number_or_none, st
 from lmchat.proxy.network_errors import NothingAnswers
 from lmchat.proxy.refusals import not_an_llm
 from lmchat.proxy.server_api import OnProgress, ServerApi
-from lmchat.text import safe_line
+from lmchat.safe_text import safe_line
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.options import EXTRA, takes_option
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import LoadOptions, Sampling
 
 _SENT_TO_ALL = ("temperature", "top_p", "max_tokens", "stop")
 """Options whose fields `request_body` writes, as their names depend on the dialect."""

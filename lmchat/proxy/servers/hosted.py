@@ -7,12 +7,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
-from lmchat.domain.product import Product
-from lmchat.domain.server import ModelInfo
 from lmchat.proxy.dialect import Dialect, JsonMode
 from lmchat.proxy.json_values import count_or_none, dict_or_empty
 from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server, capabilities, has_word, lacks_word
+from lmchat.servers.model import ModelInfo
+from lmchat.servers.products.product import Product
 
 
 class Hosted(Server):

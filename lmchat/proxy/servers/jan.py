@@ -5,12 +5,12 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
-from lmchat.domain.product import Product
-from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.proxy.connections import Reply
 from lmchat.proxy.json_values import dict_or_empty, dicts_in, str_or_empty
 from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.product import Product
 
 _UNAUTHORISED = b"Invalid or missing authorization token"
 

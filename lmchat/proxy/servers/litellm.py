@@ -8,12 +8,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
-from lmchat.domain.product import Product
-from lmchat.domain.server import ModelInfo
 from lmchat.proxy.connections import Reply
 from lmchat.proxy.json_values import count_or_none, dict_or_empty, dicts_in, str_or_empty
 from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server, capabilities
+from lmchat.servers.model import ModelInfo
+from lmchat.servers.products.product import Product
 
 _CREATED = 1677610602  # date of every model that LiteLLM lists
 _ERROR_WITHOUT_KEY = b"Internal Server Error"

@@ -15,15 +15,15 @@ from typing import Any, ClassVar
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
-from lmchat.domain.product import Product
-from lmchat.domain.request import LoadOptions, Sampling
-from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.connections import Reply
 from lmchat.proxy.json_values import count_or_none, dict_or_empty, number_or_none, str_or_empty
 from lmchat.proxy.kept_answers import LOOKUP_FIELD, LOOKUP_PATH
 from lmchat.proxy.server_api import OnProgress, ServerApi, background_task
 from lmchat.proxy.servers.base import Server, capabilities, has_word, lacks_word, params_text
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import LoadOptions, Sampling
 
 LOADING_POLL_S = 0.2
 UNLOAD_S = 30.0  # longest time to stay loaded after the order to unload

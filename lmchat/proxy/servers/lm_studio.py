@@ -6,11 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lmchat.domain.product import Product
-from lmchat.domain.request import Sampling
-from lmchat.domain.server import LoadState, ModelInfo
-from lmchat.files import read_plain
-from lmchat.machine.other_programs import lm_studio_folders
+from lmchat.files.disk import read_plain
+from lmchat.files.paths import lm_studio_folders
 from lmchat.proxy.connections import Reply
 from lmchat.proxy.dialect import Dialect, JsonMode
 from lmchat.proxy.json_values import (
@@ -23,6 +20,9 @@ from lmchat.proxy.json_values import (
 )
 from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server, capabilities, has_word
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import Sampling
 
 _MODELS_V1 = "/api/v1/models"
 _MODELS_V0 = "/api/v0/models"

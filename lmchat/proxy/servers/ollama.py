@@ -8,14 +8,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.domain.product import Product
-from lmchat.domain.request import LoadOptions
-from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.errors import ServerUnavailable
 from lmchat.proxy.connections import Reply
 from lmchat.proxy.json_values import count_or_none, dict_or_empty, dicts_in, str_or_empty
 from lmchat.proxy.server_api import OnProgress, ServerApi
 from lmchat.proxy.servers.base import Server, capabilities
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import LoadOptions
 
 _MAX_PARALLEL = 6  # most requests for single models at the same time
 

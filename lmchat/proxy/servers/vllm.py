@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
-from lmchat.domain.product import Product
-from lmchat.domain.server import LoadState, ModelInfo
 from lmchat.proxy.connections import Reply
 from lmchat.proxy.json_values import count_or_none, dicts_in
 from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server, capabilities
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.product import Product
 
 
 class Vllm(Server):

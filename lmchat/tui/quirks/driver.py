@@ -23,9 +23,8 @@ from textual.geometry import Size
 from textual.message import Message
 
 from lmchat.terminal.colour_codes import rows_of, with_changed_colours
-from lmchat.terminal.signal_guard import SignalGuard
-from lmchat.terminal.terminal_output import TerminalOutput
-from lmchat.terminal.writer import TerminalWriter
+from lmchat.terminal.signals import SignalGuard
+from lmchat.terminal.tty import TerminalOutput, TerminalWriter
 from lmchat.tui.quirks.keys import KeyStream, mend_keys
 from lmchat.tui.quirks.widths import with_sure_widths
 

@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from rich.cells import cell_len
 from rich.segment import Segment
 
-from lmchat.text import graphemes, split_at_cell
+from lmchat.cells import graphemes, split_at_cell
 
 # start and end of the ranges that have the same width everywhere: no marks, joiners or emoji
 _SURE_RANGES = (

@@ -14,12 +14,12 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 from textual.worker import Worker
 
-from lmchat.domain.web_page import PageAddress
-from lmchat.text import plural
+from lmchat.attachments.web_page import PageAddress
 from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import MUTED, cut_middle, paragraphs, styled
+from lmchat.units import plural
 
 _MOST_PATHS = 8  # that one question names; the others are counted
 _PATH_CELLS = 200  # width to which a path is cut

@@ -15,10 +15,10 @@ from textual import on
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from lmchat.domain.token_choice import HALF_CHARACTER, Alternative, TokenChoice, probability
+from lmchat import units
+from lmchat.safe_text import SafeText, on_one_line
 from lmchat.services.choosing import AnswerChoices
-from lmchat.text import SafeText, on_one_line
-from lmchat.tui import formatting
+from lmchat.sessions.message import HALF_CHARACTER, Alternative, TokenChoice, probability
 from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.widgets.choices_text import ChoicesText, ShownWord, shown_text
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
@@ -97,8 +97,8 @@ class ChoicesDialog(Dialog[TakenWord | None]):
         # one more: the token of the answer may be none of the likeliest
         self._list.styles.height = min(most_rows, most_alternatives + 1)
         unsure = sum(_is_unsure(choice) for choice in self._choices)
-        counted = formatting.counted(len(self._choices), "word")
-        self.show_title(f"{counted}, {unsure} of them below {formatting.percent(_UNSURE)}")
+        counted = units.counted(len(self._choices), "word")
+        self.show_title(f"{counted}, {unsure} of them below {units.percent(_UNSURE)}")
         self._show_word()
         self.call_after_refresh(self._fit_text)
 
@@ -111,8 +111,8 @@ class ChoicesDialog(Dialog[TakenWord | None]):
         choice = self._choices[index]
         shown = ((_quoted(choice.token), STRONG), (f"  {_percent(choice.logprob)}", ""))
         kind = "thought, " if choice.is_thought else ""
-        number = formatting.tokens(index + 1)
-        place = f"{kind}word {number} of {formatting.tokens(len(self._choices))}"
+        number = units.tokens(index + 1)
+        place = f"{kind}word {number} of {units.tokens(len(self._choices))}"
         line = self.query_one("#chosen-word", LineWidget)
         line.show([content(shown)], styled(place, MUTED))
         rows = [_row(other, choice) for other in _alternatives(choice)]
@@ -216,7 +216,7 @@ def _row(other: Alternative, choice: TokenChoice) -> ListRow:
 
 def _percent(logprob: float) -> str:
     chance = probability(logprob)
-    return f"< {formatting.percent(0.01)}" if chance < _LEAST_SHOWN else formatting.percent(chance)
+    return f"< {units.percent(0.01)}" if chance < _LEAST_SHOWN else units.percent(chance)
 
 
 def _quoted(token: str) -> SafeText:

@@ -16,10 +16,11 @@ from textual import events
 from textual.app import App
 from textual.screen import ModalScreen, Screen
 
-from lmchat.domain.server import Candidate, Endpoint, Target, Verdict
-from lmchat.domain.target_choice import Missing, TargetChoice, choose, choose_on_server
 from lmchat.errors import LMChatError
-from lmchat.services.target_state import WANTS_KEY, TargetState
+from lmchat.servers.discovery.choose_model import Missing, TargetChoice, choose, choose_on_server
+from lmchat.servers.discovery.probe_result import WANTS_KEY, Candidate, TargetState, Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import Target
 from lmchat.services.workspace import Workspace
 from lmchat.tui.quirks.keys import hand_over
 from lmchat.tui.screens.chat.core import begin_work, open_screens

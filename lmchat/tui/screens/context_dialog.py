@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
+from lmchat import units
+from lmchat.safe_text import safe_line
 from lmchat.services.context_list import ContextItem, ContextList
-from lmchat.text import safe_line
-from lmchat.tui import formatting
 from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.line import FAINT, MUTED, StyledTexts
@@ -51,11 +51,11 @@ class ContextDialog(ListDialog[str | None]):
             return
         most = max((item.tokens for item in content.items), default=0)
         rows = [self._row(item, most) for item in content.items]
-        tokens = formatting.tokens(content.tokens, is_estimated=content.is_estimated)
-        figures = [f"{tokens}{formatting.GAP}tokens"]
+        tokens = units.tokens(content.tokens, is_estimated=content.is_estimated)
+        figures = [f"{tokens}{units.GAP}tokens"]
         if content.limit:
-            figures[0] = f"{tokens} of {formatting.tokens(content.limit)}{formatting.GAP}tokens"
-            figures.append(formatting.percent(content.tokens / content.limit))
+            figures[0] = f"{tokens} of {units.tokens(content.limit)}{units.GAP}tokens"
+            figures.append(units.percent(content.tokens / content.limit))
         self.show_rows(rows, *figures, choose=rows[-1].key if rows and chooses_end else None)
 
     def _row(self, item: ContextItem, most_tokens: int) -> ListRow:
@@ -67,7 +67,7 @@ class ContextDialog(ListDialog[str | None]):
         pieces: tuple[StyledTexts, ...] = (
             ((author.ljust(_AUTHOR_CELLS), ASIDE), (f" {words}", style)),
         )
-        tokens = formatting.tokens(item.tokens, is_estimated=item.is_estimated)
+        tokens = units.tokens(item.tokens, is_estimated=item.is_estimated)
         right: list[tuple[str, str]] = [(f"{item.state:>{_STATE_CELLS}}", MUTED)]
         has_bar = item.is_sent and most_tokens > 0
         right += self._bar(item.tokens / most_tokens if has_bar else 0.0)

@@ -8,9 +8,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 from textual.app import App
 
-from lmchat.domain.server import ModelInfo, Target
-from lmchat.domain.telemetry import Health
-from lmchat.services.target_state import TargetState
+from lmchat.servers.discovery.probe_result import Health, TargetState
+from lmchat.servers.model import ModelInfo, Target
 from lmchat.services.workspace import Workspace
 from lmchat.tui.messages import ModelUsed
 from lmchat.tui.screens.chat.screen import ChatScreen

@@ -21,7 +21,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input
 
-from lmchat.text import safe_line
+from lmchat.safe_text import safe_line
 from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.keys_row import Hint

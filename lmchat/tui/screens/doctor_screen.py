@@ -11,7 +11,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 from textual.worker import Worker
 
-from lmchat.domain.finding import Finding
+from lmchat.doctor.report import Finding
 from lmchat.services.examination import Examination, report_text, summary
 from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.widgets.line import paragraphs

@@ -6,14 +6,14 @@ import asyncio
 
 from textual.app import App
 
-from lmchat.domain.engine import DemoOffer, ModelFile
-from lmchat.domain.product import Product
-from lmchat.domain.server import LoadState, Target
+from lmchat import units
 from lmchat.errors import EngineUnavailable, LMChatError
+from lmchat.safe_text import safe_line
+from lmchat.servers.engine.model_files import DemoOffer, ModelFile
+from lmchat.servers.model import LoadState, Target
+from lmchat.servers.products.product import Product
 from lmchat.services.ports import Engine
 from lmchat.services.workspace import Workspace
-from lmchat.text import safe_line
-from lmchat.tui import formatting
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.current_target import CurrentTarget
 
@@ -133,7 +133,7 @@ def _offer_words(offer: DemoOffer) -> str:
     """Return what the user needs to know before a download: size, licence and folder."""
     return (
         f"{offer.name} is a small model, only for trying lmchat.\n\n"
-        f"Size     {formatting.size(offer.download_bytes)}\n"
+        f"Size     {units.size_text(offer.download_bytes)}\n"
         f"Licence  {offer.licence}\n"
         f"Folder   {safe_line(str(offer.folder))}"
     )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rich.cells import cell_len
 
-from lmchat.text import safe_line
+from lmchat.safe_text import safe_line
 from lmchat.tui.commands import COMMANDS, Command, Scope, keys_of
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.keys_row import written

@@ -13,11 +13,11 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from lmchat.domain.message import FilePart
+from lmchat import units
 from lmchat.errors import FileRefused
-from lmchat.images import open_image
-from lmchat.text import safe_line
-from lmchat.tui import formatting
+from lmchat.files.images import open_image
+from lmchat.safe_text import safe_line
+from lmchat.sessions.message import FilePart
 from lmchat.tui.messages import OpenFile
 from lmchat.tui.quirks.driver import lend_terminal
 from lmchat.tui.screens.dialog import Dialog
@@ -95,7 +95,7 @@ class ImageDialog(Dialog[bool | None]):
         if not self.can_act:
             return
         part = self._part
-        figures = [formatting.size(part.size, is_exact=True)]
+        figures = [units.size_text(part.size, is_exact=True)]
         if part.width:
             figures.append(f"{part.width}×{part.height}")
         self.show_title(*figures)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from lmchat.domain.message import ChatMessage, Role
-from lmchat.domain.session import Branch, branches
-from lmchat.domain.tool import tool_calls_text
-from lmchat.text import SafeText, safe_line
-from lmchat.tui import formatting
+from lmchat import units
+from lmchat.safe_text import SafeText, safe_line
+from lmchat.sessions.message import ChatMessage, Role, tool_calls_text
+from lmchat.sessions.session import Branch, branches
 from lmchat.tui.icons import Icons, icons_for
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED
@@ -58,8 +57,8 @@ class MessageTree(ListDialog[str | None]):
             for branch in listed
         ]
         figures = (
-            formatting.counted(_count_ends(listed), "branch", "es"),
-            formatting.counted(len(self._messages), "message"),
+            units.counted(_count_ends(listed), "branch", "es"),
+            units.counted(len(self._messages), "message"),
         )
         self.show_rows(rows, *figures, choose=choose, nothing=_EMPTY)
 
@@ -100,7 +99,7 @@ def branch_row(branch: Branch, icons: Icons, *, is_open: bool) -> ListRow:
     start = " " * min(2 * branch.depth, _MOST_INDENT)
     if branch.depth:
         start += f"{icons.fork} "
-    count = formatting.counted(len(branch.messages), "message")
+    count = units.counted(len(branch.messages), "message")
     return ListRow(
         (((start, MUTED), (words, NAME)),),
         ((f"{author} {icons.dot} {count}", MUTED),),

@@ -17,11 +17,13 @@ from rich.cells import cell_len, set_cell_size
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from lmchat.domain.engine import ModelFile
-from lmchat.domain.server import Endpoint, LoadState, ModelInfo
+from lmchat import units
+from lmchat.matching import FuzzyMatch, fuzzy_match
+from lmchat.safe_text import SafeText, safe_line
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.engine.model_files import ModelFile
+from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.services.catalogue import ModelRow
-from lmchat.text import FuzzyMatch, SafeText, fuzzy_match, safe_line
-from lmchat.tui import formatting
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import Icons, icons_for
 from lmchat.tui.messages import LoadOrUnload, LoadWith, RefreshModels, ShowServers
@@ -249,15 +251,15 @@ def _cells(row: ModelRow) -> dict[str, StyledText]:
     model = row.model
     context: StyledText = (context_text(model), "")
     if model.state is LoadState.LOADING:
-        context = (f"loading{formatting.so_far(model.load_fraction)}", "$warning")
+        context = (f"loading{units.so_far(model.load_fraction)}", "$warning")
     speed = ""
     if row.tokens_per_second is not None:  # only the number: the title of the column has the unit
-        speed = formatting.rate(row.tokens_per_second).split(formatting.GAP)[0]
+        speed = units.rate(row.tokens_per_second).split(units.GAP)[0]
     return {
         "Params": (safe_line(model.params, limit=8), ""),
         "Quant": (safe_line(model.quantization, limit=10), ""),
         "Context": context,
-        "Disk": (formatting.size(model.size_bytes), ""),
+        "Disk": (units.size_text(model.size_bytes), ""),
         "Can": (safe_line(" ".join(model.capabilities), limit=24), ""),
         "tok/s": (speed, ""),
     }
@@ -427,9 +429,9 @@ class ModelPicker(ListDialog[ModelInfo | None]):
             nothing = (
                 "No model is known to see images. Load one that can on its server, then press ^R."
             )
-        servers = formatting.counted(self._table.server_count, "server")
-        models = f"{formatting.counted(count, 'model')} on {servers}"
-        age = self._note or f"updated {formatting.ago(self._age_s)} ago"
+        servers = units.counted(self._table.server_count, "server")
+        models = f"{units.counted(count, 'model')} on {servers}"
+        age = self._note or f"updated {units.ago(self._age_s)} ago"
         show_matches(self, self._table, nothing, figures=(models, age), choose=choose)
 
     def _legend(self) -> str:
@@ -505,8 +507,8 @@ class FilePicker(ListDialog[ModelFile | None]):
         """Draw the files that match the filter; the best match is chosen."""
         files = self._files.values()
         no_match = f"No file matches “{{typed}}”. Backspace shows all {len(files)}."
-        count = formatting.counted(len(files), "file")
-        size = formatting.size(sum(file.size_bytes for file in files))
+        count = units.counted(len(files), "file")
+        size = units.size_text(sum(file.size_bytes for file in files))
         best = self._table.best(self.typed)
         show_matches(self, self._table, no_match, figures=(count, size), choose=best)
 

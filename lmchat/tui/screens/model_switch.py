@@ -12,15 +12,14 @@ from functools import partial
 from msgspec.structs import replace
 from textual.app import App
 
-from lmchat.domain.model_names import cannot_chat
-from lmchat.domain.product import Product
-from lmchat.domain.request import SERVER_DECIDES, LoadOptions
-from lmchat.domain.server import LoadState, ModelInfo, Target
 from lmchat.errors import LMChatError, ServerRejected, WrongUse
+from lmchat.safe_text import safe_line
+from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import SERVER_DECIDES, LoadOptions
 from lmchat.services.catalogue import ModelRow, matching_model
 from lmchat.services.load_options import CONTEXT, form_of, parse_load_options
 from lmchat.services.workspace import Workspace
-from lmchat.text import safe_line
 from lmchat.tui.messages import ShowServers
 from lmchat.tui.screens.chat.core import begin_work, open_screens
 from lmchat.tui.screens.chat.screen import ChatScreen

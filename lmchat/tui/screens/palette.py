@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.text import FuzzyMatch, fuzzy_match, safe_line
+from lmchat.matching import FuzzyMatch, fuzzy_match
+from lmchat.safe_text import safe_line
 from lmchat.tui.commands import COMMANDS, Command, Scope, keys_of
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.dialog import ListDialog

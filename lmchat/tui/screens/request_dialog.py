@@ -11,13 +11,13 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from lmchat.domain.request import OutgoingRequest, TemplateText
+from lmchat import units
 from lmchat.errors import LMChatError
+from lmchat.servers.request import OutgoingRequest, TemplateText
 from lmchat.services.next_request import FORMS, curl_command, json_text, split_at_special_tokens
-from lmchat.text import size_text
-from lmchat.tui import formatting
 from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.widgets.line import paragraphs
+from lmchat.units import size_text
 
 _SPECIAL = "bold $secondary"  # style of special tokens, which differ from other text by its weight
 _END_CHARS = 30_000  # of each end of a long text: laying out 200,000 takes half a second
@@ -104,7 +104,7 @@ class RequestDialog(TextDialog):
         for index, piece in enumerate(split_at_special_tokens(shortened)):
             is_special = index % 2 == 1  # the first piece is ordinary text
             parts.append(paragraphs(piece, _SPECIAL if is_special else ""))
-        return Content("").join(parts), formatting.counted(template_text.tokens, "token")
+        return Content("").join(parts), units.counted(template_text.tokens, "token")
 
     def action_change(self, step: int) -> None:
         """Show the form `step` places after the shown one, in a ring."""
@@ -125,5 +125,5 @@ def _shortened(text: str) -> str:
     left_out = len(text) - 2 * _END_CHARS
     if left_out <= 0:
         return text
-    note = f"… {formatting.tokens(left_out)} characters more; o opens all of them in the pager …"
+    note = f"… {units.tokens(left_out)} characters more; o opens all of them in the pager …"
     return f"{text[:_END_CHARS]}\n\n{note}\n\n{text[-_END_CHARS:]}"

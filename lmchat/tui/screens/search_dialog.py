@@ -19,12 +19,13 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.worker import Worker
 
-from lmchat.domain.message import Role
-from lmchat.domain.session import HIT_KIND_NAMES, SearchHit
+from lmchat import units
+from lmchat.cells import split_at_cell
 from lmchat.errors import LMChatError, WrongUse
+from lmchat.safe_text import safe_line
 from lmchat.services.ports import ChatStore
-from lmchat.text import safe_line, split_at_cell
-from lmchat.tui import formatting
+from lmchat.sessions.message import Role
+from lmchat.sessions.session import HIT_KIND_NAMES, SearchHit
 from lmchat.tui.icons import Icons, icons_for
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
@@ -115,7 +116,7 @@ class SearchDialog(ListDialog[SearchChoice | None]):
         self._has_searched = True
         self._is_cut = is_cut
         self.show_title(_figures(hits, is_cut=is_cut))
-        self.query_one(Field).show_note(formatting.latency(took_ms))
+        self.query_one(Field).show_note(units.latency(took_ms))
         self.draw()
 
     def show_problem(self, words: str, style: str = "$error") -> None:
@@ -174,11 +175,11 @@ def _figures(hits: Sequence[SearchHit], *, is_cut: bool) -> str:
     """Return `3 hits in 2 sessions`, or `20+ hits in …` if there may be more; "" without hits."""
     if not hits:
         return ""
-    count = formatting.counted(len(hits), "hit")
+    count = units.counted(len(hits), "hit")
     if is_cut:
-        count = f"{formatting.tokens(len(hits))}+ hits"
+        count = f"{units.tokens(len(hits))}+ hits"
     sessions = {hit.session_id for hit in hits}
-    return f"{count} in {formatting.counted(len(sessions), 'session')}"
+    return f"{count} in {units.counted(len(sessions), 'session')}"
 
 
 def hit_rows(hit: SearchHit, width: int, now: datetime, icons: Icons) -> list[ListRow]:

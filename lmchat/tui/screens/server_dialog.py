@@ -8,10 +8,10 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.content import Content
 
-from lmchat.domain.product import Product
-from lmchat.domain.server import Endpoint
 from lmchat.errors import EndpointNotAllowed
-from lmchat.text import safe_line
+from lmchat.safe_text import safe_line
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.products.product import Product
 from lmchat.tui.screens.ask_dialog import AskDialog, Attempt, ConfirmDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import MUTED, styled

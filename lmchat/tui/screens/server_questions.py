@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from lmchat.domain.server import Candidate, Endpoint, Verdict
 from lmchat.errors import EndpointNotAllowed, LMChatError
-from lmchat.services.target_state import WANTS_KEY
+from lmchat.safe_text import header_value
+from lmchat.servers.discovery.probe_result import WANTS_KEY, Candidate, Verdict
+from lmchat.servers.endpoint import Endpoint
 from lmchat.services.workspace import Workspace
-from lmchat.text import header_value
 from lmchat.tui.screens.chat.core import Notices
 
 

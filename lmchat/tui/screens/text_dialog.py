@@ -10,7 +10,7 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
-from lmchat.text import safe_line
+from lmchat.safe_text import safe_line
 from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.dialog import Dialog, ListDialog
 from lmchat.tui.widgets.keys_row import Hint

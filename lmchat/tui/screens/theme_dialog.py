@@ -8,7 +8,7 @@ from textual import on
 from textual.message import Message
 from textual.theme import Theme
 
-from lmchat.text import safe_line
+from lmchat.safe_text import safe_line
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.themes import short_name
 from lmchat.tui.widgets.row_list import ListRow, RowList, text_row

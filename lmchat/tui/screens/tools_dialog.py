@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lmchat.domain.tool import ServerState, Tool, ToolServer
+from lmchat import units
+from lmchat.safe_text import safe_line
+from lmchat.servers.request import Tool
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.tools import Toolbox
-from lmchat.text import safe_line
-from lmchat.tui import formatting
+from lmchat.tools.tool import ServerState, ToolServer
 from lmchat.tui.screens.dialog import Dialog, ListDialog
 from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.widgets.line import MUTED, StyledTexts
@@ -76,7 +77,7 @@ class ToolsDialog(ListDialog[None]):
             rows += [self._tool_row(tool, is_off=is_off) for tool in server.tools]
         tools = self._toolbox.tools
         count = len([tool for tool in tools if self._toolbox.is_offered(self._session_id, tool)])
-        figure = f"{count} of {formatting.counted(len(tools), 'tool')} on"
+        figure = f"{count} of {units.counted(len(tools), 'tool')} on"
         self.show_rows(rows, figure, nothing="Starting the tool servers.")
 
     def _server_rows(self, server: ToolServer, *, is_off: bool) -> list[ListRow]:

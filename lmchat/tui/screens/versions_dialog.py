@@ -13,10 +13,10 @@ from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.widget import Widget
 
-from lmchat.domain.message import AnswerState, ChatMessage, Role
-from lmchat.machine.highlighter import Highlighter
+from lmchat.markdown.highlighter import Highlighter
+from lmchat.safe_text import safe_line
 from lmchat.services.conversation import Conversation
-from lmchat.text import safe_line
+from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.widgets.chat_log import ChatLog

@@ -17,10 +17,12 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from lmchat.text import GAP, safe_text, split_at_cell
+from lmchat.cells import split_at_cell
+from lmchat.safe_text import safe_text
 from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.line import content, styled
 from lmchat.tui.widgets.row_list import fit_scrollbar
+from lmchat.units import GAP
 
 _CURSOR = "bold reverse $primary"
 _TAB = " " * 4

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from lmchat.domain.attached_files import split_draft, split_files
-from lmchat.text import safe_line
+from lmchat.safe_text import safe_line
+from lmchat.sessions.attached_files import split_draft, split_files
 
 _LABEL_LENGTH = 60  # characters of a label that are shown
 

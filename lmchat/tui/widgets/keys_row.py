@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.style import Style
 from textual.widget import Widget
 
-from lmchat.text import SafeText, safe_line
+from lmchat.safe_text import SafeText, safe_line
 from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
 from lmchat.tui.widgets.line import MUTED, STRONG, content, fit

@@ -14,7 +14,8 @@ from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 from textual.widget import Widget
 
-from lmchat.text import SafeText, on_one_line, safe_text, split_at_cell
+from lmchat.cells import split_at_cell
+from lmchat.safe_text import SafeText, on_one_line, safe_text
 from lmchat.tui.icons import icons_for, in_ascii
 
 StyledText = tuple[str, str]  # text and its style, as `("ready", "$success")`

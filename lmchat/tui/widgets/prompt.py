@@ -18,8 +18,8 @@ from textual.getters import query_one
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from lmchat.text import safe_line
-from lmchat.tui import formatting
+from lmchat import units
+from lmchat.safe_text import safe_line
 from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
@@ -43,7 +43,7 @@ class Pill(Widget):
         arrow = icons_for(self).down_arrow
         words = "more below"
         if self.new_lines:
-            words = formatting.counted(self.new_lines, "new line")
+            words = units.counted(self.new_lines, "new line")
         text = content(((f"{arrow} {words}", "$primary"), ("  ", ""), ("End", STRONG)))
         return Content(" " * max(self.content_size.width - text.cell_length, 0)) + text
 

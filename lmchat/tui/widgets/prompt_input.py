@@ -18,9 +18,10 @@ from textual.message import Message
 from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult
 
-from lmchat.domain.web_page import is_page_address
-from lmchat.text import fuzzy_match, safe_text
-from lmchat.tui import formatting
+from lmchat import units
+from lmchat.attachments.web_page import is_page_address
+from lmchat.matching import fuzzy_match
+from lmchat.safe_text import safe_text
 from lmchat.tui.commands import (
     COMMANDS,
     NOT_TYPED,
@@ -394,7 +395,7 @@ class PromptInput(TextArea):
         if len(text) > FOLDED_FROM:
             lines = text.count("\n") + 1
             plural = "s" if lines > 1 else ""
-            self.insert_block(text, f"pasted, {lines} line{plural}, {formatting.size(len(text))}")
+            self.insert_block(text, f"pasted, {lines} line{plural}, {units.size_text(len(text))}")
         else:
             has_command = self.text.startswith("/") or bool(self.typed_command)
             self._insert(text)

@@ -13,9 +13,8 @@ from textual.containers import Vertical
 from textual.getters import query_one
 from textual.widgets import Input
 
-from lmchat.domain.session import ListFilter, SessionHeader
-from lmchat.services.library import SessionGroup
-from lmchat.tui import formatting
+from lmchat import units
+from lmchat.sessions.session import ListFilter, SessionGroup, SessionHeader
 from lmchat.tui.commands import Scope, bindings
 from lmchat.tui.icons import Icons, icons_for
 from lmchat.tui.messages import LeaveFilter, Post
@@ -147,7 +146,7 @@ class SessionList(Vertical, can_focus=True):
                 continue
             if rows:
                 rows.append(ListRow())
-            count = formatting.tokens(len(shown)) if len(shown) >= _COUNTED_FROM else ""
+            count = units.tokens(len(shown)) if len(shown) >= _COUNTED_FROM else ""
             rows.append(heading_row(group.name, right=count))
             rows += [self._session_row(header, icons) for header in shown]
         return rows

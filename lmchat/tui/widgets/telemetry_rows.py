@@ -12,14 +12,15 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState
-from lmchat.domain.server import LoadState, ModelInfo, Verdict
-from lmchat.domain.telemetry import Budget, Health, Metrics
-from lmchat.domain.turn import Stage, Turn
-from lmchat.tui import formatting
-from lmchat.tui.formatting import UNKNOWN
+from lmchat import units
+from lmchat.servers.answer import Stage, Turn
+from lmchat.servers.discovery.probe_result import Health, Verdict
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.sessions.message import AnswerState
+from lmchat.sessions.stats import Budget, Metrics
 from lmchat.tui.icons import Icons
 from lmchat.tui.widgets.line import MUTED, STRONG, StyledText, StyledTexts
+from lmchat.units import UNKNOWN
 
 
 class TelemetrySnapshot(Struct, frozen=True, kw_only=True):
@@ -140,7 +141,7 @@ def _server_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Telemet
     sign = _SIGNS.get(state.style, "off")
     yield _head(name, state.word, state.style, sign=sign, sign_style=state.style)
     address = health.endpoint.netloc if health.endpoint else UNKNOWN
-    reason_or_latency = state.reason or formatting.latency(health.latency_ms)
+    reason_or_latency = state.reason or units.latency(health.latency_ms)
     yield TextRow(left=((address, MUTED),), right=((reason_or_latency, ""),), loses_middle=True)
     yield SparkRow(values=health.latencies_ms, at_least=_CALM_LATENCY_MS)
 
@@ -165,7 +166,7 @@ def _model_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Telemetry
     if health.is_down:
         last_seen = UNKNOWN
         if health.seen_s is not None:
-            last_seen = f"{formatting.ago(now_s - health.seen_s)} ago"
+            last_seen = f"{units.ago(now_s - health.seen_s)} ago"
         yield TextRow(left=(("last seen", MUTED),), right=((last_seen, ""),), is_detail=True)
     else:
         window = context_text(model) or UNKNOWN
@@ -184,14 +185,12 @@ def _model_state(snapshot: TelemetrySnapshot, model: ModelInfo | None, now_s: fl
     if snapshot.health.is_down:
         return unknown
     if snapshot.loading_since_s is not None:
-        elapsed = f" {formatting.ago(now_s - snapshot.loading_since_s)}"
-        return StateWords(
-            f"loading{formatting.so_far(snapshot.loading_fraction) or elapsed}", _WARN
-        )
+        elapsed = f" {units.ago(now_s - snapshot.loading_since_s)}"
+        return StateWords(f"loading{units.so_far(snapshot.loading_fraction) or elapsed}", _WARN)
     if model is None or model.state is LoadState.UNKNOWN:
         return unknown
     if model.state is LoadState.LOADING:
-        return StateWords(f"loading{formatting.so_far(model.load_fraction)}", _WARN)
+        return StateWords(f"loading{units.so_far(model.load_fraction)}", _WARN)
     return StateWords(model.state.value, "" if model.state is LoadState.LOADED else MUTED)
 
 
@@ -221,8 +220,8 @@ def context_text(model: ModelInfo | None) -> str:
     """
     if model is None:
         return ""
-    loaded = formatting.window(model.context_loaded)
-    most = formatting.window(model.context_max)
+    loaded = units.window(model.context_loaded)
+    most = units.window(model.context_max)
     if loaded and most and loaded != most:
         return f"{loaded} of {most}"
     return loaded or most
@@ -235,18 +234,18 @@ def _context_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Teleme
     """
     used, limit = snapshot.context_tokens, snapshot.context_limit
     share = used / limit if used is not None and limit else None
-    yield _head("Context", UNKNOWN if share is None else formatting.percent(share))
+    yield _head("Context", UNKNOWN if share is None else units.percent(share))
     yield MeterRow(fraction=share)
-    words = formatting.tokens(used, is_estimated=snapshot.is_context_estimated)
+    words = units.tokens(used, is_estimated=snapshot.is_context_estimated)
     short_words = words
     if limit:
-        words = f"{words} of {formatting.tokens(limit)}"
+        words = f"{words} of {units.tokens(limit)}"
     if share is not None:
         approx = "~" if snapshot.is_context_estimated else ""
-        short_words = f"{approx}{formatting.window(used)} of {formatting.window(limit)}"
+        short_words = f"{approx}{units.window(used)} of {units.window(limit)}"
     yield TextRow(left=(("used", MUTED),), right=((words, ""),), short=((short_words, ""),))
     if snapshot.left_out:
-        left_out = formatting.counted(snapshot.left_out, "message")
+        left_out = units.counted(snapshot.left_out, "message")
         yield TextRow(left=((f"! {left_out} left out", _WARN),))
     if snapshot.can_compact:
         yield TextRow(left=(("/compact makes room", _WARN),))
@@ -264,7 +263,7 @@ def _turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[TelemetryR
     if snapshot.is_asking:
         stage = StateWords("waiting for you", _WARN)
     elif snapshot.read_ahead_fraction is not None:
-        share = formatting.so_far(snapshot.read_ahead_fraction)
+        share = units.so_far(snapshot.read_ahead_fraction)
         stage = StateWords(f"reading ahead{share}", short=f"ahead{share}")
     yield _head("Turn", stage.word, stage.style, short=((stage.short or stage.word, stage.style),))
     if turn is None:
@@ -273,9 +272,9 @@ def _turn_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[TelemetryR
         yield _figure("speed", UNKNOWN)
         yield SparkRow(values=())
         return
-    yield _figure("elapsed", formatting.elapsed(turn.elapsed_s(now_s)))
-    yield _figure("first token", formatting.exact_time(turn.ttft_s))
-    yield _figure("speed", formatting.rate(turn.tokens_per_second))
+    yield _figure("elapsed", units.elapsed(turn.elapsed_s(now_s)))
+    yield _figure("first token", units.exact_time(turn.ttft_s))
+    yield _figure("speed", units.rate(turn.tokens_per_second))
     if snapshot.speeds or turn.is_running:
         yield SparkRow(values=snapshot.speeds)
 
@@ -293,15 +292,15 @@ def stage_words(turn: Turn | None) -> StateWords:
     word = turn.stage_word
     match turn.stage:
         case Stage.LOADING | Stage.READING:
-            share = formatting.so_far(turn.fraction)
+            share = units.so_far(turn.fraction)
             style = _WARN if share and turn.stage is Stage.LOADING else ""
             first_word, *_ = word.split()  # `reading 41 %` is short for `reading prompt 41 %`
             return StateWords(f"{word}{share}", style, short=f"{first_word}{share}")
         case Stage.STALLED:
-            return StateWords(f"stalled {formatting.elapsed(turn.silent_s)}", _WARN)
+            return StateWords(f"stalled {units.elapsed(turn.silent_s)}", _WARN)
         case Stage.RETRYING if turn.retry is not None:
             short = f"retry {turn.retry.attempt}/{turn.retry.attempts}"
-            wait = formatting.elapsed(turn.retry.wait_s)
+            wait = units.elapsed(turn.retry.wait_s)
             return StateWords(f"{short} in {wait}", _WARN, short=short)
     return StateWords(word)
 
@@ -315,12 +314,12 @@ def _request_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[Teleme
     else:
         left = f"{budget.left} of {budget.limit}/min"
         yield _head("Requests", left, _BAD if budget.left <= 0 else "")
-    yield _figure("ok", formatting.tokens(metrics.successful_requests))
+    yield _figure("ok", units.tokens(metrics.successful_requests))
     has_failed = snapshot.turn is not None and snapshot.turn.state in _FAILURES
-    failed = formatting.tokens(metrics.failed_requests)
+    failed = units.tokens(metrics.failed_requests)
     yield _figure("failed", failed, _BAD if has_failed else "")
-    yield _figure("retries", formatting.tokens(metrics.retries), is_detail=True)
-    yield _figure("from cache", formatting.tokens(metrics.cache_hits), is_detail=True)
+    yield _figure("retries", units.tokens(metrics.retries), is_detail=True)
+    yield _figure("from cache", units.tokens(metrics.cache_hits), is_detail=True)
 
 
 def _activity_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[TelemetryRow]:
@@ -333,7 +332,7 @@ def _activity_rows(snapshot: TelemetrySnapshot, now_s: float) -> Iterator[Teleme
         steps = snapshot.turn.steps if snapshot.turn else 0
         yield _figure("steps", str(steps), is_detail=True)
     if snapshot.health.is_down and snapshot.next_check_s is not None:
-        wait = formatting.ago(snapshot.next_check_s - now_s)
+        wait = units.ago(snapshot.next_check_s - now_s)
         yield _figure("next check", f"in {wait}", is_detail=True)
     else:
         yield _figure("last", snapshot.last_action or UNKNOWN, is_words=True, is_detail=True)

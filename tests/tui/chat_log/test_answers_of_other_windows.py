@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import AnswerState, TextPart
+from lmchat.sessions.message import AnswerState, TextPart
 from tests.support.chat_log_app import answer, pour, question, rows, streaming
 
 ELSEWHERE = "another lmchat is writing this"

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.event import TextDelta
-from lmchat.domain.message import AnswerState
-from lmchat.domain.session import MessagePath
+from lmchat.servers.events import TextDelta
+from lmchat.sessions.message import AnswerState
+from lmchat.sessions.session import MessagePath
 from tests.support.chat_log_app import answer, pour, question, rows, streaming
 from tests.support.markdown_corpus import MIXED
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from textual import events
 
-from lmchat.domain.event import TextDelta
+from lmchat.servers.events import TextDelta
 from tests.support.chat_log_app import LogApp, answer, load, question, rows, screen_text, streaming
 from tests.support.markdown_corpus import LONG_LIST, MIXED
 from tests.support.programs import until

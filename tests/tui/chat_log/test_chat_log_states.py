@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.domain.event import (
+from lmchat.servers.answer import Turn
+from lmchat.servers.events import (
     ModelLoading,
     PromptProgress,
     ReasoningDelta,
@@ -13,7 +14,7 @@ from lmchat.domain.event import (
     TextDelta,
     ToolCallDelta,
 )
-from lmchat.domain.message import (
+from lmchat.sessions.message import (
     AnswerState,
     Failure,
     Limit,
@@ -23,7 +24,6 @@ from lmchat.domain.message import (
     ToolCallPart,
     text_message,
 )
-from lmchat.domain.turn import Turn
 from tests.support.chat_log_app import (
     RECEIPT,
     LogApp,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from lmchat.domain.event import TextDelta
+from lmchat.servers.events import TextDelta
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS
 from lmchat.tui.widgets.chat_log.copying import copied
 from lmchat.tui.widgets.chat_log.entry import Entry

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import ToolCallPart
+from lmchat.sessions.message import ToolCallPart
 from tests.support.chat_log_app import (
     answer,
     load,

@@ -10,7 +10,7 @@ import math
 
 import pytest
 
-from lmchat.domain.event import TextDelta
+from lmchat.servers.events import TextDelta
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS
 from lmchat.tui.widgets.chat_log.entry import Entry
 from lmchat.tui.widgets.chat_log.markdown.inline import completed, names_target, rest_of_address

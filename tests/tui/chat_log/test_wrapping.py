@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from lmchat.text import safe_text
+from lmchat.safe_text import safe_text
 from lmchat.tui.widgets.chat_log.layout.page import wrap_points
 
 WHOLE = [

@@ -23,7 +23,7 @@ def still(monkeypatch, tmp_path):
         return NOW + timedelta(milliseconds=next(seconds))
 
     for module in (
-        "domain.message",
+        "sessions.message",
         "services.conversation",
         "services.open_sessions",
         "services.turn_start",

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lmchat.domain.server import Verdict
+from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.tui.screens.server_dialog import KeyDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop

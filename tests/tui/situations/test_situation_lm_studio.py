@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from lmchat.config.settings import Settings
-from lmchat.domain.message import AnswerState
-from lmchat.domain.server import Verdict
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.sessions.message import AnswerState
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen

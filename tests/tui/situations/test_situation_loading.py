@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.domain.server import Verdict
+from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen

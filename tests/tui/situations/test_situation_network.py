@@ -3,7 +3,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from lmchat.domain.server import Verdict
+from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.server_dialog import KeyDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen

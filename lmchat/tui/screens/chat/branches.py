@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.domain.message import ChatMessage
 from lmchat.errors import RequestInvalid
 from lmchat.services.choosing import NO_CHOICES, AnswerChoices
 from lmchat.services.excluding import messages_together, set_excluded
+from lmchat.sessions.message import ChatMessage
 from lmchat.tui.commands import unavailable_reason
 from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.prompt_text import PromptText

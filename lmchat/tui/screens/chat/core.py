@@ -16,12 +16,12 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.worker import Worker
 
-from lmchat.domain.remembered import Remembered
+from lmchat.config.state import Remembered
 from lmchat.errors import LMChatError
-from lmchat.machine.highlighter import Highlighter
+from lmchat.markdown.highlighter import Highlighter
+from lmchat.safe_text import safe_text
 from lmchat.services.read_ahead import ReadAhead
 from lmchat.services.workspace import Platform, Workspace
-from lmchat.text import safe_text
 from lmchat.tui.quirks.driver import lend_terminal, remember_copied, write_to_terminal
 from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import KeysRow

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from lmchat.domain.message import ChatMessage, Role
-from lmchat.domain.tool import CHOICES
+from lmchat.sessions.message import ChatMessage, Role
+from lmchat.tools.tool import CHOICES
 from lmchat.tui.commands import BY_ID, keys_of, unavailable_reason
 from lmchat.tui.message_needs import has_text_to_continue, is_resumable
 from lmchat.tui.screens.chat.core import ChatCore

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 
-from lmchat.domain.message import ChatMessage, Role
 from lmchat.errors import WrongUse
-from lmchat.text import safe_line
+from lmchat.safe_text import safe_line
+from lmchat.sessions.message import ChatMessage, Role
 from lmchat.tui.commands import unavailable_reason
 from lmchat.tui.message_needs import NOTHING_YET, words_of
 from lmchat.tui.messages import AskAnotherModel

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import PurePath
 
-from lmchat.domain.message import ChatMessage, FilePart
-from lmchat.text import safe_line
+from lmchat.errors import LMChatError
+from lmchat.safe_text import safe_line
+from lmchat.sessions.message import ChatMessage, FilePart
 from lmchat.tui.message_needs import words_of
 from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.widgets.line import cut_middle
@@ -90,10 +92,16 @@ class MessageContents:
 
     async def show_details(self, answer: ChatMessage) -> None:
         """Show everything that is known of an answer."""
-        from lmchat.tui.screens.answer_details import details_text
+        from lmchat.sessions.details import details_text
+        from lmchat.sessions.stats import LEDGER_DAYS
         from lmchat.tui.screens.text_dialog import TextDialog
 
-        self._notices.show(TextDialog("Details", await details_text(answer, self._store)))
+        since = answer.created_at - timedelta(days=LEDGER_DAYS)
+        try:
+            ledger = await self._store.ledger_rows(since=since)
+        except LMChatError:
+            ledger = ()  # then nothing can be compared
+        self._notices.show(TextDialog("Details", details_text(answer, ledger)))
 
     # Links
 

@@ -8,10 +8,10 @@ import unicodedata
 from pathlib import PurePath
 from typing import NamedTuple
 
-from lmchat.domain.message import ChatMessage
 from lmchat.errors import FileExists, LMChatError
-from lmchat.files import expanded_path, write_new_file
-from lmchat.text import safe_line
+from lmchat.files.disk import expanded_path, write_new_file
+from lmchat.safe_text import safe_line
+from lmchat.sessions.message import ChatMessage
 from lmchat.tui.message_needs import words_of
 from lmchat.tui.screens.chat.core import ChatCore
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from lmchat.domain.request import TemplateText
 from lmchat.errors import LMChatError
+from lmchat.servers.request import TemplateText
 from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.message_contents import MessageContents
 from lmchat.tui.screens.chat.prompt_text import PromptText

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from lmchat.domain.web_page import PageAddress
+from lmchat.attachments.web_page import PageAddress
+from lmchat.safe_text import safe_line
 from lmchat.services.open_sessions import OpenSession
-from lmchat.text import safe_line
 from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.prompt_text import PromptText
 from lmchat.tui.screens.chat.status import StatusDisplay

@@ -14,17 +14,17 @@ from pathlib import Path
 
 from textual.timer import Timer
 
-from lmchat.domain.attached_files import file_line, split_draft, without_file_lines
-from lmchat.domain.message import ChatMessage, Role
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.files import expanded_path
+from lmchat.files.disk import expanded_path
+from lmchat.processes.threads import run_abandonable
+from lmchat.safe_text import safe_line
 from lmchat.services.attachments import attached_text, files_outside, read_clipboard
 from lmchat.services.file_finder import named_files
 from lmchat.services.file_sets import SetName, parse_set_name, read_set
 from lmchat.services.open_sessions import OpenSession
 from lmchat.services.save_queue import SEPARATOR
-from lmchat.text import safe_line
-from lmchat.threads import run_abandonable
+from lmchat.sessions.attached_files import file_line, split_draft, without_file_lines
+from lmchat.sessions.message import ChatMessage, Role
 from lmchat.tui.screens.chat.core import CANNOT_SEE, ChatCore
 from lmchat.tui.screens.chat.status import StatusDisplay
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -323,7 +323,7 @@ class PromptText:
         The preset may also use the text of the clipboard. Raises `WrongUse` if there is no such
         preset, or if it needs a text and none was typed.
         """
-        from lmchat.services.prompts import filled
+        from lmchat.config.presets import filled
 
         async def paste() -> str:
             return without_file_lines(await self._workspace.platform.paste())

@@ -7,8 +7,8 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from lmchat.domain.session import SearchHit, SessionHeader, tags_from
-from lmchat.text import safe_line
+from lmchat.safe_text import safe_line
+from lmchat.sessions.session import SearchHit, SessionHeader, tags_from
 from lmchat.tui.message_needs import NOTHING_YET
 from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.session_files import SessionFiles

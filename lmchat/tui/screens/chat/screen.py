@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from typing import ClassVar
 
@@ -14,11 +15,12 @@ from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 
-from lmchat.domain.sampling import COMMON, LLAMA_CPP
-from lmchat.domain.web_page import is_page_address
+from lmchat.attachments.web_page import is_page_address
 from lmchat.errors import LMChatError, WrongUse
+from lmchat.safe_text import safe_line, safe_text
+from lmchat.servers.options import COMMON, LLAMA_CPP
 from lmchat.services.workspace import Workspace
-from lmchat.text import safe_line, safe_text
+from lmchat.sessions.message import now
 from lmchat.tui.commands import Scope, SlashCommand, bindings, is_command, parse_slash
 from lmchat.tui.message_needs import NOTHING_YET
 from lmchat.tui.quirks.app import PatchedScreen
@@ -513,14 +515,30 @@ class ChatScreen(PatchedScreen):
 
                 self.notices.show(tools_dialog(self.open_sessions, platform.config_file))
             case "statistics":
-                from lmchat.tui.screens.statistics import statistics_text
-
-                text = await statistics_text(self.workspace)
-                self.notices.show(TextDialog("Statistics", text))
+                await self._show_statistics()
             case _:
                 from lmchat.tui.screens.doctor_screen import DoctorScreen
 
                 self.notices.show(DoctorScreen(platform.examination()))
+
+    async def _show_statistics(self) -> None:
+        from lmchat.sessions.stats import (
+            LEDGER_DAYS,
+            figures_by_model,
+            models_text,
+            statistics_text,
+        )
+        from lmchat.tui.screens.text_dialog import TextDialog
+
+        store, backend = self.workspace.store, self.workspace.backend
+        try:
+            rows = await store.ledger_rows(since=now() - timedelta(days=LEDGER_DAYS))
+        except LMChatError as error:
+            models = error.message
+        else:
+            models = models_text(figures_by_model(rows))
+        text = statistics_text(backend.metrics(), backend.budget(), models)
+        self.notices.show(TextDialog("Statistics", text))
 
     @on(KeysRow.CommandClicked)
     def _run_clicked(self, event: KeysRow.CommandClicked) -> None:

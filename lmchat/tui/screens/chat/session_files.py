@@ -11,10 +11,10 @@ from typing import Any
 
 from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
-from lmchat.domain.session import Session, Skipped
 from lmchat.errors import FileExists, LMChatError, WrongUse
-from lmchat.files import expanded_path
+from lmchat.files.disk import expanded_path
 from lmchat.formats.writing import export_name
+from lmchat.safe_text import safe_line
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import (
     ImportedChat,
@@ -23,10 +23,11 @@ from lmchat.services.importing import (
     chat_sentence,
     chats_summary,
 )
-from lmchat.text import plural, safe_line
+from lmchat.sessions.session import Session, Skipped
 from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.shown_session import ShownSession
 from lmchat.tui.screens.chat.status import StatusDisplay
+from lmchat.units import plural
 
 _MAX_REFUSED = 3  # refused files of one import whose errors are shown; the others are counted
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from lmchat.machine.shell_command import ShellCommand
+from lmchat.attachments.shell_command import ShellCommand
+from lmchat.safe_text import safe_line
 from lmchat.services.command_output import output_as_prompt_text
 from lmchat.services.open_sessions import OpenSession
-from lmchat.text import safe_line
 from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.prompt_text import PromptText
 from lmchat.tui.screens.chat.status import StatusDisplay

@@ -9,14 +9,13 @@ from functools import partial
 from msgspec.structs import replace
 from textual.timer import Timer
 
-from lmchat.domain.message import Role
-from lmchat.domain.session import Session
 from lmchat.errors import LMChatError
+from lmchat.safe_text import safe_line
 from lmchat.services.conversation import Conversation
-from lmchat.services.library import SessionGroup, with_unsaved
 from lmchat.services.open_sessions import OpenSession
 from lmchat.services.save_queue import SEPARATOR
-from lmchat.text import safe_line
+from lmchat.sessions.message import Role
+from lmchat.sessions.session import Session, SessionGroup, with_unsaved
 from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.prompt_text import PromptText
 from lmchat.tui.screens.chat.status import StatusDisplay

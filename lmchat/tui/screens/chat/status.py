@@ -10,12 +10,12 @@ from msgspec.structs import replace
 from textual.message import Message
 from textual.timer import Timer
 
-from lmchat.domain.server import Target
-from lmchat.domain.telemetry import Health
+from lmchat import units
+from lmchat.safe_text import safe_line
+from lmchat.servers.discovery.probe_result import Health
+from lmchat.servers.model import Target
 from lmchat.services.answer_now import can_answer_now
-from lmchat.services.turn_stats import Speedometer
-from lmchat.text import safe_line
-from lmchat.tui import formatting
+from lmchat.sessions.stats import Speedometer
 from lmchat.tui.commands import BY_ID, keys_of
 from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
@@ -171,8 +171,8 @@ class StatusDisplay:
         draft_tokens = self._next_turn.draft_tokens(draft)
         draft_size = ""
         if draft_tokens:
-            size = formatting.tokens(draft_tokens, is_estimated=True)
-            draft_size = f"{size}{formatting.GAP}tok"
+            size = units.tokens(draft_tokens, is_estimated=True)
+            draft_size = f"{size}{units.GAP}tok"
         share = self._context_share(draft_tokens)
 
         prompt = self._widgets.prompt
@@ -195,14 +195,14 @@ class StatusDisplay:
         if use is None:
             return ""
         share = replace(use, tokens=use.tokens + draft_tokens).fraction
-        return "" if share is None else formatting.percent(share)
+        return "" if share is None else units.percent(share)
 
     def _rate(self) -> str:
         """Return the speed of the last turn; empty if it is not known."""
         turn = self._open_sessions.shown.conversation.turn
         if turn is None or not turn.tokens_per_second:
             return ""
-        return formatting.rate(turn.tokens_per_second)
+        return units.rate(turn.tokens_per_second)
 
     @property
     def _unsaved_words(self) -> str:
@@ -230,10 +230,10 @@ class StatusDisplay:
         name = safe_line(target.model_id)
         if not target.is_loading:
             return name or "no model"
-        progress = formatting.so_far(target.loading_fraction)
+        progress = units.so_far(target.loading_fraction)
         since_s = self._loading_since_s
         if not progress and since_s is not None:
-            progress = f" {formatting.ago(self._workspace.clock() - since_s)}"
+            progress = f" {units.ago(self._workspace.clock() - since_s)}"
         return f"loading {name or 'its model'}{progress}"
 
     @property

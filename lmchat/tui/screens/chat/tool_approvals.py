@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from lmchat.domain.tool import Choice, Decision
+from lmchat.safe_text import safe_line
 from lmchat.services.open_sessions import OpenSession
 from lmchat.services.tool_loop import ApprovalAsked
-from lmchat.text import safe_line
+from lmchat.tools.tool import Choice, Decision
 from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.shown_session import ShownSession
 from lmchat.tui.screens.chat.status import StatusDisplay

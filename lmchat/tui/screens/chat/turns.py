@@ -18,7 +18,10 @@ from functools import partial
 from msgspec.structs import replace
 from textual.worker import Worker, WorkerError
 
-from lmchat.domain.event import (
+from lmchat.errors import LMChatError
+from lmchat.safe_text import safe_line
+from lmchat.servers.discovery.probe_result import TargetState
+from lmchat.servers.events import (
     ReasoningDelta,
     RefusalDelta,
     RequestAdapted,
@@ -27,9 +30,7 @@ from lmchat.domain.event import (
     TextDelta,
     ToolCallDelta,
 )
-from lmchat.domain.message import AnswerState, ChatMessage, Role
-from lmchat.domain.server import LoadState, ModelInfo, Target
-from lmchat.errors import LMChatError
+from lmchat.servers.model import LoadState, ModelInfo, Target
 from lmchat.services.answer_now import answer_now
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.choosing import BegunAnswer
@@ -41,9 +42,8 @@ from lmchat.services.conversation_events import (
     SummaryAsked,
 )
 from lmchat.services.open_sessions import OpenSession, TurnPhase
-from lmchat.services.target_state import TargetState
 from lmchat.services.tool_loop import ApprovalAsked, MessageEnded
-from lmchat.text import safe_line
+from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.tui.message_needs import has_text_to_continue
 from lmchat.tui.screens.chat.core import CANNOT_SEE, ChatCore
 from lmchat.tui.screens.chat.prompt_text import PromptText

@@ -15,14 +15,13 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from lmchat.domain.product import Product
-from lmchat.domain.program import ServerStart
 from lmchat.errors import LMChatError
+from lmchat.processes.threads import run_abandonable
+from lmchat.servers.discovery.launcher import ServerLauncher, ServerStart
+from lmchat.servers.products.product import Product
 from lmchat.services.ports import Engine
-from lmchat.services.server_launcher import ServerLauncher
 from lmchat.services.server_rows import MachineState
 from lmchat.services.workspace import Workspace
-from lmchat.threads import run_abandonable
 from lmchat.tui.messages import Post
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat.core import Work, begin_work

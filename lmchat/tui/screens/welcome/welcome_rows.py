@@ -11,12 +11,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 from rich.cells import cell_len, set_cell_size
 
-from lmchat.domain.engine import DemoOffer, ModelFile
-from lmchat.domain.product import Product
-from lmchat.domain.server import Candidate, Endpoint, Verdict
+from lmchat import units
+from lmchat.safe_text import SafeText, safe_line
+from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.engine.model_files import DemoOffer, ModelFile
+from lmchat.servers.products.product import Product
 from lmchat.services.server_rows import MachineState, RowAction, ServerRow
-from lmchat.text import SafeText, safe_line
-from lmchat.tui import formatting
 from lmchat.tui.icons import Icons
 from lmchat.tui.widgets.line import FAINT, MUTED, StyledTexts, cut_middle
 from lmchat.tui.widgets.row_list import (
@@ -131,7 +132,7 @@ def _file_name(file: ModelFile) -> str:
     words = [safe_line(file.name, limit=_NAME_CHARS)]
     if file.quantization not in file.name:
         words.append(safe_line(file.quantization, limit=10))
-    return " ".join([*words, formatting.size(file.size_bytes)])
+    return " ".join([*words, units.size_text(file.size_bytes)])
 
 
 def _demo_words(offer: DemoOffer, *, has_demo: bool) -> str:
@@ -139,7 +140,7 @@ def _demo_words(offer: DemoOffer, *, has_demo: bool) -> str:
     name = safe_line(offer.name, limit=_NAME_CHARS)
     if has_demo:
         return f"{name}, a demo model, is on this disk."
-    size = formatting.size(offer.download_bytes)
+    size = units.size_text(offer.download_bytes)
     return f"Asks to download {name}, a demo model ({size}, {offer.licence})."
 
 

@@ -19,7 +19,9 @@ from textual.getters import query_one
 from textual.screen import Screen
 from textual.widgets import Static
 
-from lmchat.domain.server import Candidate
+from lmchat import units
+from lmchat.safe_text import safe_line
+from lmchat.servers.discovery.probe_result import Candidate
 from lmchat.services.server_rows import (
     NO_SERVER,
     RowAction,
@@ -30,8 +32,6 @@ from lmchat.services.server_rows import (
     server_rows,
 )
 from lmchat.services.workspace import Workspace
-from lmchat.text import safe_line
-from lmchat.tui import formatting
 from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.connect import Connect
 from lmchat.tui.screens.dialog import fit_height, free_height
@@ -243,13 +243,13 @@ class WelcomeScreen(Screen[None]):
         now_s = self._clock()
         checked = "Checked"
         if self._status.size.width >= _WIDE_STATUS:
-            count = formatting.counted(len(self._candidates), "address", "es")
+            count = units.counted(len(self._candidates), "address", "es")
             checked = f"{count} checked"
-        last = f"{checked} {formatting.ago(now_s - self._searched_at_s)} ago"
+        last = f"{checked} {units.ago(now_s - self._searched_at_s)} ago"
         left_s = self._next_search_at_s - now_s
         if left_s <= 0:
             return last, "; checking"
-        return last, f"; next check in {formatting.ago(left_s)}"
+        return last, f"; next check in {units.ago(left_s)}"
 
     # Keys
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from math import inf
 from time import monotonic
 
-from lmchat.domain.message import ChatMessage
+from lmchat import units
 from lmchat.services.tool_loop import ApprovalAsked
-from lmchat.tui import formatting
+from lmchat.sessions.message import ChatMessage
 from lmchat.tui.widgets.chat_log.entry import ASKS
 from lmchat.tui.widgets.chat_log.viewport import Viewport
 
@@ -51,7 +51,7 @@ class RunningCalls:
         if not calls or asked is not None:  # no call runs: the time of the next one begins here
             self._began_s = now_s
         card_id = asked.message.message_id if asked else ""
-        waiting = "waiting" if asked else f"running {formatting.elapsed(now_s - self._began_s)}"
+        waiting = "waiting" if asked else f"running {units.elapsed(now_s - self._began_s)}"
         for call in calls:
             is_card = call.message_id == card_id
             self._set_state(call.message_id, ASKS if is_card else waiting)

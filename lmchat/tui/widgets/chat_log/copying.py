@@ -6,17 +6,17 @@ import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from lmchat.domain.attached_files import fence_for
-from lmchat.domain.message import (
+from lmchat.safe_text import safe_text
+from lmchat.sessions.attached_files import fence_for
+from lmchat.sessions.message import (
     AnswerState,
     ChatMessage,
     Failure,
     ReasoningPart,
     Role,
     ToolCallPart,
+    tool_calls_text,
 )
-from lmchat.domain.tool import tool_calls_text
-from lmchat.text import safe_text
 from lmchat.tui.widgets.chat_log.anchor import END, row_starts, unwrapped_text
 from lmchat.tui.widgets.chat_log.blocks import AS_WRITTEN, Block, Kind
 from lmchat.tui.widgets.chat_log.document import Document, Place

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from typing import NamedTuple
 
-from lmchat.domain.message import ChatMessage, FilePart, Role, ToolCallPart
+from lmchat.sessions.message import ChatMessage, FilePart, Role, ToolCallPart
 from lmchat.tui.widgets.chat_log.blocks import Block, Heights, Kind, Line
 from lmchat.tui.widgets.chat_log.entry import Entry, likely_height
 from lmchat.tui.widgets.chat_log.layout.block import Layout

@@ -15,8 +15,11 @@ from time import perf_counter, thread_time
 
 from msgspec import Struct, field
 
-from lmchat.domain.event import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
-from lmchat.domain.message import (
+from lmchat import units
+from lmchat.safe_text import safe_line, safe_text
+from lmchat.servers.answer import Turn
+from lmchat.servers.events import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
+from lmchat.sessions.message import (
     NOT_SENT,
     AnswerState,
     ChatMessage,
@@ -28,9 +31,6 @@ from lmchat.domain.message import (
     TextPart,
     ToolCallPart,
 )
-from lmchat.domain.turn import Turn
-from lmchat.text import plural, safe_line, safe_text
-from lmchat.tui import formatting
 from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Block, Heights, made_block, plain_blocks
 from lmchat.tui.widgets.chat_log.layout.annotations import (
     call_lines,
@@ -47,6 +47,7 @@ from lmchat.tui.widgets.chat_log.layout.annotations import (
 )
 from lmchat.tui.widgets.chat_log.markdown.parser import References
 from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
+from lmchat.units import plural
 
 # share of a core that streaming may take; with more, there are fewer frames: typing comes first
 LOAD_LIMIT = 0.25
@@ -532,12 +533,12 @@ class Entry(Struct):
         has_ended = self.turn is not None and self.turn.thought_to_s is not None
         if has_ended or self.parts[-1].kind is not ReasoningPart:
             return _thought_for(thought_s), ""
-        seconds = "" if thought_s is None else f" {max(thought_s, 0):.0f}{formatting.GAP}s"
+        seconds = "" if thought_s is None else f" {max(thought_s, 0):.0f}{units.GAP}s"
         return f"Thinking…{seconds}", self.thought_hint
 
 
 def _thought_for(thought_s: float | None) -> str:
-    return "Thought" if thought_s is None else f"Thought for {formatting.elapsed(thought_s)}"
+    return "Thought" if thought_s is None else f"Thought for {units.elapsed(thought_s)}"
 
 
 def _first_change(old: Sequence[Block], new: Sequence[Block]) -> int:

@@ -9,7 +9,7 @@ import asyncio
 from asyncio import TimerHandle
 from collections.abc import Callable
 
-from lmchat.machine.highlighter import Highlighter
+from lmchat.markdown.highlighter import Highlighter
 from lmchat.tui.widgets.chat_log.blocks import Block
 from lmchat.tui.widgets.chat_log.layout.colours import Colours
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
-from lmchat.domain.attached_files import AttachedFile, split_files
-from lmchat.domain.message import ReasoningPart, Role
+from lmchat.sessions.attached_files import AttachedFile, split_files
+from lmchat.sessions.message import ReasoningPart, Role
 from lmchat.tui.widgets.chat_log.blocks import AS_WRITTEN, Block, Line
 from lmchat.tui.widgets.chat_log.document import Document
 from lmchat.tui.widgets.chat_log.layout.annotations import call_texts

@@ -9,7 +9,10 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-from lmchat.text import graphemes, normalized, safe_text, unescaped
+from lmchat.cells import graphemes
+from lmchat.markdown.commonmark import unescaped
+from lmchat.matching import normalized
+from lmchat.safe_text import safe_text
 
 MAX_CHARS = 1_000  # longer words were pasted by mistake; only the beginning is searched
 _SELECTORS = "[\ufe00-\ufe0f]"  # they choose between two looks of a character

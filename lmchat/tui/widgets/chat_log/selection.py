@@ -15,7 +15,7 @@ from unicodedata import category
 from msgspec import Struct
 from rich.cells import cell_len
 
-from lmchat.text import graphemes
+from lmchat.cells import graphemes
 from lmchat.tui.widgets.chat_log.anchor import (
     END,
     Anchor,

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
-from lmchat.domain.message import ChatMessage, Role
+from lmchat.sessions.message import ChatMessage, Role
 from lmchat.tui.widgets.chat_log.anchor import Anchor, anchor_at, relocate
 from lmchat.tui.widgets.chat_log.blocks import Kind
 from lmchat.tui.widgets.chat_log.document import Document, Place

@@ -19,12 +19,12 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.worker import Worker
 
-from lmchat.domain.event import StreamEvent
-from lmchat.domain.message import ChatMessage
-from lmchat.domain.session import MessagePath
-from lmchat.domain.tool import CHOICES, Choice
-from lmchat.domain.turn import Turn
-from lmchat.machine.highlighter import Highlighter
+from lmchat.markdown.highlighter import Highlighter
+from lmchat.servers.answer import Turn
+from lmchat.servers.events import StreamEvent
+from lmchat.sessions.message import ChatMessage
+from lmchat.sessions.session import MessagePath
+from lmchat.tools.tool import CHOICES, Choice
 from lmchat.tui.commands import Scope, bindings, unavailable_reason
 from lmchat.tui.messages import Post
 from lmchat.tui.quirks.keys import hand_over

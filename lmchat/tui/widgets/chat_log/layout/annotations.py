@@ -16,13 +16,19 @@ from msgspec import Struct
 from rich.segment import Segment
 from rich.style import Style
 
-from lmchat.domain.attached_files import AttachedFile, split_files
-from lmchat.domain.imported import is_imported_call
-from lmchat.domain.message import AnswerState, ChatMessage, Failure, Receipt
-from lmchat.domain.tool import CHOICES, tool_calls_text
-from lmchat.domain.turn import Stage, Turn
-from lmchat.text import safe_line
-from lmchat.tui import formatting
+from lmchat import units
+from lmchat.safe_text import safe_line
+from lmchat.servers.answer import Stage, Turn
+from lmchat.sessions.attached_files import AttachedFile, split_files
+from lmchat.sessions.message import (
+    AnswerState,
+    ChatMessage,
+    Failure,
+    Receipt,
+    is_imported_call,
+    tool_calls_text,
+)
+from lmchat.tools.tool import CHOICES
 from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line, Span, made_block, plain_blocks
 from lmchat.tui.widgets.chat_log.layout.code import code_lines, head_line, piece_lines
 from lmchat.tui.widgets.chat_log.layout.page import Page, harmless, width_of, wrapped_lines
@@ -66,7 +72,7 @@ def prompt_blocks(message: ChatMessage, *, is_folded: bool = True) -> list[Block
     """
     blocks: list[Block] = []
     for part in message.files:
-        details = [formatting.size(part.size, is_exact=True)]
+        details = [units.size_text(part.size, is_exact=True)]
         if part.width:
             details.append(f"{part.width}×{part.height}")
         timed_message = None if blocks else message
@@ -78,7 +84,7 @@ def prompt_blocks(message: ChatMessage, *, is_folded: bool = True) -> list[Block
     for piece in split_files(message.text):
         timed_message = None if blocks else message
         if isinstance(piece, AttachedFile):
-            details = [formatting.size(piece.size_bytes)]
+            details = [units.size_text(piece.size_bytes)]
             row = partial(
                 _file_lines, piece.name, details, timed_message, is_folded=is_folded, action="fold"
             )
@@ -315,10 +321,10 @@ def _call_state_spans(page: Page, message: ChatMessage, state: str) -> list[Span
             return [(state or "in another lmchat", _NULL)]
         case AnswerState.COMPLETE:
             size_bytes = len(message.tool_result.encode(errors="replace"))
-            size = formatting.size(size_bytes, is_exact=True)
+            size = units.size_text(size_bytes, is_exact=True)
             if message.receipt is None:  # imported: other programs do not save the time
                 return [(size, page.styles["muted"])]
-            elapsed = formatting.exact_time(message.receipt.elapsed_ms / 1e3)
+            elapsed = units.exact_time(message.receipt.elapsed_ms / 1e3)
             return [(elapsed, page.styles["muted"]), *_after_dot(page, size)]
         case AnswerState.STOPPED:
             word: Span = ("stopped", _NULL)
@@ -366,7 +372,7 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
     shown_rows = _CARD_ROWS - 1  # one row is the head
     hidden = len(rows) - shown_rows
     if hidden > 0:
-        words = f"{hidden:,}+ more lines" if is_cut else formatting.counted(hidden, "more line")
+        words = f"{hidden:,}+ more lines" if is_cut else units.counted(hidden, "more line")
         more = [*_fold_sign(page, is_folded=True), (words, _NULL)]
         unfold = _key_spans(page, "Enter", "unfold", "fold")
         rows[shown_rows:] = [page.row([more], unfold, tint="panel")]
@@ -449,18 +455,18 @@ def state_block(turn: Turn | None, now_s: float, *, retry_in_s: float = 0.0) -> 
 def _state_spans(page: Page, turn: Turn, now_s: float, retry_in_s: float) -> list[list[Span]]:
     """Return the state of a turn in pieces, of which the last are dropped on a narrow page."""
     warning = page.styles["warning"]
-    clock = ("  " + formatting.elapsed(max(turn.elapsed_s(now_s), 0.0)), page.styles["strong"])
+    clock = ("  " + units.elapsed(max(turn.elapsed_s(now_s), 0.0)), page.styles["strong"])
     match turn.stage:
         case Stage.RETRYING if turn.retry is not None:
             retry = turn.retry
-            wait = formatting.elapsed(max(retry_in_s, 0.0))
+            wait = units.elapsed(max(retry_in_s, 0.0))
             words = f"retry {retry.attempt}/{retry.attempts} in {wait}"
             reason = safe_line(retry.reason, limit=_LONG_NAME_CHARS)
             return [[(words, warning)], _after_dot(page, reason)]
         case Stage.LOADING | Stage.READING:
-            return [[(turn.stage.value + formatting.so_far(turn.fraction), _NULL), clock]]
+            return [[(turn.stage.value + units.so_far(turn.fraction), _NULL), clock]]
         case Stage.STALLED:
-            stalled = f"stalled {formatting.elapsed(turn.silent_s)}"
+            stalled = f"stalled {units.elapsed(turn.silent_s)}"
             return [[(stalled, warning)], *_token_spans(page, turn)]
         case _:
             return [[(turn.stage_word, _NULL), clock], *_token_spans(page, turn)]
@@ -470,9 +476,9 @@ def _token_spans(page: Page, turn: Turn) -> list[list[Span]]:
     """Return the rate, if it is known, and the tokens so far; nothing before the first token."""
     if turn.first_token_s is None:
         return []
-    figures = [formatting.tokens(turn.tokens) + formatting.GAP + "tok"]
+    figures = [units.tokens(turn.tokens) + units.GAP + "tok"]
     if turn.tokens_per_second is not None:
-        figures.insert(0, formatting.rate(turn.tokens_per_second, width=_RATE_CELLS))
+        figures.insert(0, units.rate(turn.tokens_per_second, width=_RATE_CELLS))
     return [_after_dot(page, figure) for figure in figures]
 
 
@@ -532,7 +538,7 @@ def _ending_spans(message: ChatMessage, page: Page) -> list[list[Span]]:
     if receipt.was_away:
         ends.append(_after_dot(page, "continued while you were away"))
     if receipt.steps:
-        ends.append(_after_dot(page, formatting.counted(receipt.steps, "step")))
+        ends.append(_after_dot(page, units.counted(receipt.steps, "step")))
     if receipt.asked:
         asked = f"asked for {safe_line(receipt.asked, limit=_NAME_CHARS)}"
         ends.append(_after_dot(page, asked, "warning"))
@@ -549,19 +555,19 @@ def receipt_figures(receipt: Receipt) -> list[str]:
     """Return the figures of a receipt that are known, as words."""
     figures = []
     if receipt.ttft_ms is not None:
-        figures.append(f"TTFT {formatting.exact_time(receipt.ttft_ms / 1e3)}")
+        figures.append(f"TTFT {units.exact_time(receipt.ttft_ms / 1e3)}")
     if receipt.tokens_per_second is not None:
-        figures.append(formatting.rate(receipt.tokens_per_second))
+        figures.append(units.rate(receipt.tokens_per_second))
     if receipt.completion_tokens is not None:
         figures.append(_token_words(receipt))
     if receipt.elapsed_ms:
-        figures.append(formatting.elapsed(receipt.elapsed_ms / 1e3))
+        figures.append(units.elapsed(receipt.elapsed_ms / 1e3))
     return figures
 
 
 def _token_words(receipt: Receipt) -> str:
-    count = formatting.tokens(receipt.completion_tokens, is_estimated=receipt.is_estimated)
-    return f"{count}{formatting.GAP}tok"
+    count = units.tokens(receipt.completion_tokens, is_estimated=receipt.is_estimated)
+    return f"{count}{units.GAP}tok"
 
 
 def _unfinished_lines(message: ChatMessage, page: Page) -> list[Line]:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from rich.segment import Segment
 from rich.style import Style
 
-from lmchat.text import on_one_line
+from lmchat.safe_text import on_one_line
 from lmchat.tui.icons import UNICODE
 from lmchat.tui.widgets.chat_log.blocks import GLUE, HEAD_LINES, Block, Kind, Line, Span
 from lmchat.tui.widgets.chat_log.layout.code import code_lines, piece_lines

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rich.style import Style
 
-from lmchat.machine.lexer import COLOUR_NAMES
-from lmchat.text import safe_line
+from lmchat.markdown.lexer_program import COLOUR_NAMES
+from lmchat.safe_text import safe_line
 from lmchat.tui.widgets.chat_log.blocks import Block, Line, Span
 from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page, break_code, harmless, width_of
 

@@ -15,7 +15,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 
-from lmchat.text import graphemes, safe_text
+from lmchat.cells import graphemes
+from lmchat.safe_text import safe_text
 from lmchat.tui.icons import UNICODE, Icons
 from lmchat.tui.widgets.chat_log.blocks import Line, Span
 from lmchat.tui.widgets.chat_log.layout.colours import Colours

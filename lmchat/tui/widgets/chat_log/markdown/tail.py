@@ -13,7 +13,8 @@ from itertools import pairwise
 
 from msgspec import Struct, field
 
-from lmchat.text import Fence, opening_fence, safe_text
+from lmchat.markdown.commonmark import Fence, opening_fence
+from lmchat.safe_text import safe_text
 from lmchat.tui.widgets.chat_log.blocks import (
     CODE_LINES,
     GLUE,

@@ -1,0 +1,169 @@
+"""A command of the user's shell, which runs without a terminal and ends with lmchat.
+
+It runs under the watchdog, in a process group of its own. That group ends with the command, after
+a time limit, when lmchat stops it, and when lmchat ends, in whatever way. It has no input and no
+controlling terminal, so no program in it can ask for a password.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+
+from lmchat.errors import LMChatError, WrongUse
+from lmchat.processes.child import ChildProcess
+from lmchat.processes.environment import environment_for_others, find_program
+from lmchat.processes.watchdog import watched
+from lmchat.safe_text import safe_text
+
+TIME_LIMIT_S = 60.0
+MAX_OUTPUT_BYTES = 200_000
+_HALF_BYTES = MAX_OUTPUT_BYTES // 2
+_TERMINATE_S = 1.0  # from SIGTERM to SIGKILL
+_READ_BYTES = 256 * 1024  # more than a pipe holds
+_USUAL_SHELL = "/bin/sh"
+
+
+class BoundedOutput:
+    """First and last bytes of an output; at most `MAX_OUTPUT_BYTES`, the others are counted."""
+
+    def __init__(self) -> None:
+        self.first = bytearray()
+        self.last = bytearray()
+        self.left_out_bytes = 0  # between `first` and `last`
+
+    def add(self, data: bytes) -> None:
+        """Add the next bytes of the output: to `first` until it is full, then to `last`.
+
+        `last` drops its oldest bytes beyond `_HALF_BYTES`.
+        """
+        room = _HALF_BYTES - len(self.first)
+        self.first += data[:room]
+        self.last += data[room:]
+        surplus = len(self.last) - _HALF_BYTES
+        if surplus > 0:
+            del self.last[:surplus]
+            self.left_out_bytes += surplus
+
+
+class ShellCommand:
+    """A command of the user's shell: `run` runs it, `stop` ends it earlier."""
+
+    def __init__(
+        self, command: str, environ: Mapping[str, str], time_limit_s: float = TIME_LIMIT_S
+    ) -> None:
+        """Create it; `environ` is the environment, from which lmchat's own variables are removed.
+
+        Raises `WrongUse` if the command contains characters that cannot be seen.
+        """
+        if safe_text(command) != command:
+            problem = "The command contains invisible characters, so it was not run."
+            raise WrongUse(problem, hint="Type it instead of pasting it.")
+        self.command = command
+        self._time_limit_s = time_limit_s
+        self.output = BoundedOutput()
+        # `stopped` or `stopped after 60 s` if lmchat ends the command; else empty
+        self.stopped_words = ""
+        self._environment = environment_for_others(environ)
+        # the child that runs the command, and ends it when its own input is closed
+        self._watchdog: ChildProcess | None = None
+
+    @property
+    def is_stopping(self) -> bool:
+        return bool(self.stopped_words)
+
+    @property
+    def ending(self) -> str:
+        """How the command has ended: `stopped_words`, or its exit code as shells report it.
+
+        Empty if it never ran.
+        """
+        if self._watchdog is None or self.is_stopping:
+            return self.stopped_words
+        return f"exit code {self._watchdog.exit_code}"  # which is that of the command
+
+    async def run(self) -> None:
+        """Run the command, and return when it and its process group have ended.
+
+        Cancelling ends them, too. Raises `LMChatError` if the command cannot start.
+        """
+        if not hasattr(os, "killpg"):  # Windows, which has no process groups
+            problem = "lmchat cannot run commands on this system."
+            raise WrongUse(problem, hint="Save the output to a file, and attach that with /file.")
+        read_end, write_end = os.pipe()
+        try:
+            self._watchdog = await self._start(write_end)
+            await self._receive_until_end(self._watchdog, read_end)
+        finally:
+            os.close(read_end)
+
+    def stop(self) -> None:
+        """Begin to end the command and its process group; `run` returns when they have ended.
+
+        If the command is only being started now, `run` ends it as soon as it has started.
+        """
+        self.stopped_words = "stopped"
+        if self._watchdog is not None:
+            self._watchdog.close_input()
+
+    async def _start(self, output: int) -> ChildProcess:
+        """Start the shell under the watchdog, and return the watchdog.
+
+        `output` is the end of the pipe into which the command writes. It is closed in this process,
+        also if the start fails, for which `LMChatError` is raised.
+        """
+        # only an absolute path in $SHELL is used: no folder is searched for a name
+        shell = find_program(self._environment.get("SHELL", ""), "") or _USUAL_SHELL
+        argv = watched((shell, "-c", self.command), terminate_s=_TERMINATE_S, ends_children=True)
+        try:
+            return await ChildProcess.start(
+                argv, environment=self._environment, output=output, errors=output
+            )
+        except OSError as error:
+            problem = f"The command cannot start: {error.strerror or error}."
+            hint = "Shorten the command, or close other programs."
+            raise LMChatError(problem, hint=hint, kind="program") from error
+        finally:
+            os.close(output)
+
+    async def _receive_until_end(self, watchdog: ChildProcess, pipe: int) -> None:
+        """Collect the output until the watchdog has ended, which ends the process group first.
+
+        The end of the output is not waited for: a program that has left the process group may hold
+        the pipe open.
+        """
+        loop = asyncio.get_running_loop()
+        os.set_blocking(pipe, False)
+
+        def receive() -> None:
+            with suppress(BlockingIOError):  # the pipe is empty
+                data = os.read(pipe, _READ_BYTES)
+                self.output.add(data)
+                if not data:  # the end of the output
+                    loop.remove_reader(pipe)
+
+        loop.add_reader(pipe, receive)
+        try:
+            await self._wait(watchdog)
+        finally:
+            loop.remove_reader(pipe)
+            receive()  # what is left in the pipe
+
+    async def _wait(self, watchdog: ChildProcess) -> None:
+        """Wait until the command and then the watchdog have ended.
+
+        After the time limit, and if this is cancelled, the command is ended: the watchdog does that
+        when its input is closed.
+        """
+        if self.is_stopping:  # `stop` was called while the watchdog was starting
+            watchdog.close_input()
+        try:
+            async with asyncio.timeout(self._time_limit_s):
+                await watchdog.wait()
+        except TimeoutError:
+            self.stopped_words = f"stopped after {self._time_limit_s:.0f} s"
+        finally:
+            watchdog.close_input()
+            await watchdog.wait()

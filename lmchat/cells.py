@@ -1,0 +1,78 @@
+"""Graphemes, and the cells they take."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+
+# Thai and Lao vowels: letters by their category, but drawn as marks on the previous letter
+_DRAWN_AS_MARKS = "\u0e33\u0eb3"
+_ZWJ = "\u200d"
+_EMOJI_VARIANT = "\ufe0f"
+_FIRST_FLAG_LETTER = "\U0001f1e6"  # two flag letters in a row are drawn as one flag
+_LAST_FLAG_LETTER = "\U0001f1ff"
+
+
+def graphemes(text: str) -> Iterator[tuple[int, int]]:
+    """Yield, for each grapheme, the index of its first character and its width in cells.
+
+    Rich splits some graphemes into several spans: flags into two letters, and some marks from their
+    letters. Here such spans are joined again. An empty text has no grapheme.
+    """
+    from rich.cells import split_graphemes  # noqa: PLC0415 - commands start without rich
+
+    spans, _ = split_graphemes(text)
+    begin = 0
+    cells = 0
+    is_half_flag = False  # whether the grapheme so far is a flag letter without the second one
+    for start, _end, width in spans:
+        char = text[start]
+        is_flag_letter = _FIRST_FLAG_LETTER <= char <= _LAST_FLAG_LETTER
+        is_mark = char in _DRAWN_AS_MARKS or unicodedata.category(char)[0] == "M"
+        completes_flag = is_flag_letter and is_half_flag
+        # a grapheme is yielded when the next one begins; before the first span, none has begun
+        if start and not is_mark and not completes_flag:
+            yield begin, cells
+            begin = start
+            cells = 0
+        cells += width
+        is_half_flag = is_flag_letter and not is_half_flag
+    if text:
+        yield begin, cells
+
+
+def split_at_cell(text: str, cell: int) -> tuple[str, str]:
+    """Return the text of the first `cell` cells, and the text of the other cells.
+
+    A wide character across the cut becomes blanks on both sides, so the widths stay. If the text
+    has no more than `cell` cells, the second text is empty.
+    """
+    # the hidden characters are on the left of every cut: they stay with the first text
+    hidden = _count_hidden(text)
+    # of each grapheme after them, its first index in `text` and its width
+    spans = [(hidden + begin, width) for begin, width in graphemes(text[hidden:])]
+    column = 0  # cells before the grapheme
+    for next_index, (begin, width) in enumerate(spans, 1):
+        column_after = column + width
+        if column_after > cell:  # the cut is at the beginning of this grapheme, or within it
+            if column == cell:
+                return text[:begin], text[begin:]
+            end = spans[next_index][0] if next_index < len(spans) else len(text)
+            blanks_before = " " * (cell - column)
+            blanks_after = " " * (column_after - cell)
+            return text[:begin] + blanks_before, blanks_after + text[end:]
+        column = column_after
+    return text, ""
+
+
+def _count_hidden(text: str) -> int:
+    """Return the number of characters at the start of a text to which rich gives no cells.
+
+    They are U+FE0F, U+200D, and the character behind a U+200D, which rich takes for a part of one
+    emoji. At the start, there is no grapheme to which they could belong. Elsewhere they belong to
+    the grapheme before them.
+    """
+    count = 0
+    while text[count : count + 1] in (_ZWJ, _EMOJI_VARIANT):
+        count += 2 if text[count] == _ZWJ else 1
+    return min(count, len(text))  # a joiner at the end hides no other character

@@ -1,0 +1,94 @@
+"""API keys in `credentials.toml`."""
+
+from __future__ import annotations
+
+import logging
+import tomllib
+from pathlib import Path
+
+import tomli_w
+
+from lmchat.errors import StoreUnavailable
+from lmchat.files.disk import explain, read_plain, write_atomically
+
+log = logging.getLogger(__name__)
+
+_OWNER_ONLY = 0o600
+_OTHERS = 0o077  # permissions of other users
+_HEAD = "# API keys that were typed into lmchat. Keep this file private.\n"
+
+
+class Credentials:
+    """API keys of the file `credentials.toml`, by origin (`http://127.0.0.1:1337`)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._keys: dict[str, str] = {}  # those of the file, and those that could not be written
+
+    def load(self) -> str:
+        """Read the keys; return a warning if the file could not be used, else an empty text.
+
+        A missing file is no failure: it means that there are no keys.
+        """
+        try:
+            self._keys = self._read()
+        except StoreUnavailable as error:
+            return error.message_with_hint
+        return ""
+
+    def get(self, origin: str) -> str | None:
+        """Return the key of an origin; None if the file has none."""
+        return self._keys.get(origin)
+
+    def origins(self) -> tuple[str, ...]:
+        """Return the origins that have a key."""
+        return tuple(self._keys)
+
+    def set(self, origin: str, key: str) -> None:
+        """Store the key of an origin.
+
+        Raises `StoreUnavailable` if the file cannot be read or written. The key is then in memory
+        only.
+        """
+        self._keys = {**self._keys, origin: key}  # also if the file fails below
+        # another process may have written since `load`: the file is read again
+        self._write({**self._read(), origin: key})
+
+    def _read(self) -> dict[str, str]:
+        """Return the keys in the file by origin; an empty dictionary if there is no file.
+
+        If other users may access the file, their permissions are removed first. Entries that are no
+        valid key are left out. Raises `StoreUnavailable`.
+        """
+        name = self._path.name
+        try:
+            if self._path.stat().st_mode & _OTHERS:
+                log.warning("%s could be read by others; that is mended", name)
+                self._path.chmod(_OWNER_ONLY)
+            data = tomllib.loads(read_plain(self._path).decode())
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise explain(error, self._path) from error
+        except (ValueError, RecursionError):
+            # the parser's message, which may quote a key, is not repeated
+            raise StoreUnavailable(
+                f"{name} is not valid TOML: the API keys in it are not used.",
+                hint="Fix the file, or delete it and re-enter your API keys.",
+            ) from None
+
+        keys: dict[str, str] = {}
+        for origin, entry in data.items():
+            key = entry.get("key") if isinstance(entry, dict) else None
+            if isinstance(key, str):
+                keys[origin] = key
+        return keys
+
+    def _write(self, keys: dict[str, str]) -> None:
+        """Replace all keys, in the file and in memory; raises `StoreUnavailable`."""
+        text = _HEAD + tomli_w.dumps({origin: {"key": key} for origin, key in keys.items()})
+        try:
+            write_atomically(self._path, text, mode=_OWNER_ONLY)
+        except OSError as error:
+            raise explain(error, self._path) from error
+        self._keys = keys

@@ -1,0 +1,123 @@
+"""Prompts and profiles of the configuration, which is read again when it changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import date
+from pathlib import Path
+
+from lmchat.config.load import load
+from lmchat.config.settings import Preset, Profile, Settings
+from lmchat.errors import WrongUse
+from lmchat.safe_text import safe_line
+
+_TABLES = ("prompts", "profiles")
+
+
+class NamedTables:
+    """The `[prompts.NAME]` and `[profiles.NAME]` of a file, as they are in it now.
+
+    While one of them is wrong, or the file cannot be read, all stay as they were before.
+    """
+
+    def __init__(self, file: Path, settings: Settings) -> None:
+        """Begin with the tables of `settings`, which were just read from `file`."""
+        self._problem = ""
+        self._presets = settings.prompts
+        self._profiles = settings.profiles
+        self._file = file
+        self._version = _version_of(file)
+
+    def presets(self) -> Mapping[str, Preset]:
+        """Return the presets by name, after a look at the file."""
+        self._read_if_changed()
+        return self._presets
+
+    def profiles(self) -> Mapping[str, Profile]:
+        """Return the profiles by name, after a look at the file."""
+        self._read_if_changed()
+        return self._profiles
+
+    def problem(self) -> str:
+        """Return a sentence about the first wrong table; empty if all are right."""
+        self._read_if_changed()
+        return self._problem
+
+    def _read_if_changed(self) -> None:
+        """Read the file if it has changed since the last look; a missing file changes nothing.
+
+        Some editors remove a file for a moment when they save it.
+        """
+        version = _version_of(self._file)
+        if version in (None, self._version):
+            return
+        self._version = version
+        loaded = load(self._file, {})  # environment and flags have no such tables
+        # a problem without a key is about the file as a whole
+        wrong = [
+            problem.sentence
+            for problem in loaded.problems
+            if not problem.key or problem.key.startswith(_TABLES)
+        ]
+        self._problem = wrong[0] if wrong else ""
+        if not wrong:
+            self._presets = loaded.settings.prompts
+            self._profiles = loaded.settings.profiles
+
+
+def _version_of(file: Path) -> tuple[int, int, int] | None:
+    """Return what differs between two versions of a file; None if there is no file."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+_HOW_TO_CONFIGURE = "Add [prompts.NAME] to config.toml and start lmchat again."
+_PLACEHOLDER = re.compile(r"\{\{ *(input|clipboard|date) *\}\}")  # as in "Translate: {{input}}"
+
+
+async def filled(
+    presets: Mapping[str, Preset],
+    name: str,
+    typed: str,
+    read_clipboard: Callable[[], Awaitable[str]],
+) -> str:
+    """Return the text of the preset `name` with its placeholders filled in.
+
+    `typed` takes the place of {{input}}; without this placeholder, it follows after a blank line.
+    `read_clipboard` is called only for a preset with {{clipboard}}. A placeholder in an inserted
+    text stays as it is. Raises `WrongUse` for an unknown name, or if {{input}} has no text.
+    """
+    preset = presets.get(name)
+    if preset is None:
+        raise _unknown_preset(name, presets)
+    placeholders = set(_PLACEHOLDER.findall(preset.text))
+    has_input = bool(typed.strip())
+    if "input" in placeholders and not has_input:
+        raise WrongUse(f"The preset {name} needs a text.", hint="Type it after the name.")
+
+    values = {
+        "input": typed,
+        "date": f"{date.today():%Y-%m-%d}",  # noqa: DTZ011 - the user's day
+        "clipboard": "",
+    }
+    if "clipboard" in placeholders:
+        values["clipboard"] = await read_clipboard()
+    prompt = _PLACEHOLDER.sub(lambda placeholder: values[placeholder[1]], preset.text)
+    if has_input and "input" not in placeholders:
+        return f"{prompt.rstrip()}\n\n{typed}"
+    return prompt
+
+
+def _unknown_preset(name: str, presets: Mapping[str, Preset]) -> WrongUse:
+    """Return the error for a name without a preset; `name` is empty where none was typed."""
+    problem = "Type a name after /p."
+    if name:
+        problem = f"Unknown preset: {safe_line(name, limit=40)}."
+    hint = _HOW_TO_CONFIGURE
+    if presets:
+        hint = f"Configured: {', '.join(presets)}."
+    return WrongUse(problem, hint=safe_line(hint))

@@ -1,0 +1,88 @@
+"""The file `state.toml`, in which lmchat remembers the last model, panels and theme.
+
+Reading and writing block.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from msgspec import Struct, convert, field
+from msgspec.structs import asdict, replace
+
+from lmchat.files.disk import explain, read_plain, write_atomically
+
+_MAX_RECENT = 9  # one for each of the keys Alt+1 … Alt+9
+
+
+class Remembered(Struct, frozen=True, kw_only=True):
+    """Choices on the screen that the next run remembers."""
+
+    endpoint: str = ""  # the last used server, as `server_id_of` in `servers/model` names it
+    model: str = ""
+    recent: tuple[tuple[str, str], ...] = ()
+    """Server (by `server_id_of`) and model id of the last used models, newest first."""
+    theme: str = ""
+    has_sessions: bool = True  # whether the list of sessions is shown
+    has_telemetry: bool = True  # whether the telemetry panel is shown
+    has_import_offer: bool = False  # whether the import of other programs' chats was offered
+    allowed_tools: dict[str, str] = field(default_factory=dict)
+    """Fingerprints of tools that run without a question, by `SERVER/TOOL`."""
+
+    def with_model(self, endpoint: str, model: str) -> Remembered:
+        """Return the choices with this server and model as the last used ones.
+
+        `recent` keeps the newest `_MAX_RECENT` pairs.
+        """
+        newest = (endpoint, model)
+        others = [pair for pair in self.recent if pair != newest]
+        recent = (newest, *others)[:_MAX_RECENT]
+        return replace(self, endpoint=endpoint, model=model, recent=recent)
+
+    def with_allowed(self, tool: str, fingerprint: str) -> Remembered:
+        """Return the choices with a tool, `SERVER/TOOL`, that runs without a question.
+
+        The fingerprint is of its description: a tool that has changed asks again.
+        """
+        return replace(self, allowed_tools={**self.allowed_tools, tool: fingerprint})
+
+
+log = logging.getLogger(__name__)
+
+
+def read_state(path: Path) -> tuple[Remembered, str]:
+    """Return what is remembered, and a warning, which is empty if all went well.
+
+    Without a file, or with an unusable one, the first value has its defaults. A missing file is no
+    reason for a warning.
+    """
+    try:
+        content = read_plain(path)
+        import tomllib  # noqa: PLC0415 - the first start, without such a file, must not wait for it
+
+        data = tomllib.loads(content.decode())
+        # the file has a table for each recent model, `Remembered` a pair
+        data["recent"] = [(row["endpoint"], row["model"]) for row in data.get("recent", ())]
+        return convert(data, Remembered), ""
+    except FileNotFoundError:
+        return Remembered(), ""
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        log.warning("%s could not be read: %s", path.name, type(error).__name__)
+        warning = f"{path.name} could not be read: lmchat starts without the saved state."
+        return Remembered(), warning
+
+
+def write_state(path: Path, remembered: Remembered) -> None:
+    """Write what is remembered; raises `StoreUnavailable`."""
+    import tomli_w  # noqa: PLC0415 - no start must wait for it
+
+    data = asdict(remembered)
+    data["recent"] = [
+        {"endpoint": endpoint, "model": model} for endpoint, model in remembered.recent
+    ]
+    text = "# Written by lmchat; put your settings in config.toml.\n" + tomli_w.dumps(data)
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise explain(error, path) from error

@@ -1,0 +1,327 @@
+"""Bounded reads, atomic writes, logs of other programs, and words for their errors.
+
+Every function blocks.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from contextlib import suppress
+from pathlib import Path, PurePath
+
+from lmchat.errors import FileExists, FileRefused, StoreUnavailable
+
+# more than any file that lmchat writes
+MAX_BYTES = 16 * 1024 * 1024
+OPEN_FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOINHERIT", "O_BINARY"))
+"""Flags for every file that is opened. Each flag is one bit; those of other systems count as 0.
+
+Programs that lmchat starts do not inherit the file, and Windows does not change its line ends.
+"""
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+"""Flag with which the opening of a pipe does not wait until another program writes to it."""
+_MAX_NAME_CHARS = 50
+"""Characters of a file's name that are in the name of its temporary file.
+
+File systems usually allow 255 bytes for a name.
+"""
+_USUAL_MODE = 0o666  # before the user's umask
+_OWNER_ONLY = 0o600
+_FOLDER_MODE = 0o700
+
+
+def system_error(code: int, path: Path | str) -> OSError:
+    """Return the error of a file for a code of `errno`: `FileNotFoundError` for `ENOENT`."""
+    return OSError(code, os.strerror(code), str(path))
+
+
+def read_plain(path: Path, *, max_bytes: int = MAX_BYTES, may_stream: bool = False) -> bytes:
+    """Return the content of a regular file.
+
+    With `may_stream`, a pipe or device is read too, as in `--config <(pass lmchat)`; opening a pipe
+    then waits until another program writes to it. Raises `OSError`, also for a folder, for a pipe
+    or device without `may_stream`, and for more than `max_bytes`.
+    """
+    flags = os.O_RDONLY | OPEN_FLAGS
+    if not may_stream:
+        flags |= NO_WAIT  # a pipe is then opened at once, and refused below
+    descriptor = os.open(path, flags)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        is_regular = stat.S_ISREG(status.st_mode)
+        if stat.S_ISDIR(status.st_mode):
+            raise system_error(errno.EISDIR, path)
+        if not is_regular and not may_stream:
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        if is_regular and status.st_size > max_bytes:
+            raise system_error(errno.EFBIG, path)
+        data = file.read(max_bytes + 1)  # one byte more shows that there are too many
+    if len(data) > max_bytes:  # a pipe or device has no size; a file may have grown
+        raise system_error(errno.EFBIG, path)
+    return data
+
+
+def expanded_path(name: str) -> Path:
+    """Return a path in which `~` is replaced by a home folder.
+
+    Raises `FileRefused` for the home folder of an unknown user, and for a NUL character.
+    """
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError as error:
+        raise FileRefused(f"{name} names an unknown home folder.", hint="Type the path.") from error
+    if "\0" in name:
+        raise FileRefused("A file name cannot contain a NUL character.", hint="Type another name.")
+    return path
+
+
+# Writing
+
+
+def write_atomically(
+    path: Path,
+    data: str | bytes,
+    *,
+    mode: int = 0o600,
+    keeps_mode: bool = False,
+    follows_link: bool = True,
+) -> None:
+    """Replace or create a file; readers see its old or its new content, never half of it.
+
+    A missing folder is made. A link stays and the file that it leads to is replaced; without
+    `follows_link`, the link itself is replaced. The file gets `mode`; with `keeps_mode`, a file
+    that exists keeps its own. Raises `OSError`, which leaves the old file untouched.
+    """
+    ensure_folder(path.parent)
+    target = _resolved(path) if follows_link else path
+    old_mode = _mode_of(target) if keeps_mode else None
+    random_end = os.urandom(4).hex()
+    temporary = target.with_name(f".{target.name[:_MAX_NAME_CHARS]}.{random_end}")
+
+    # private until it has the old mode, which may be narrower than `mode`
+    _create(temporary, data, mode if old_mode is None else _OWNER_ONLY)
+    try:
+        if old_mode is not None:
+            temporary.chmod(old_mode)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _resolved(path: Path) -> Path:
+    """Return a path with all its links followed; raises `OSError` for links in a circle."""
+    try:
+        return path.resolve()
+    except RuntimeError as error:  # for a circle, until Python 3.12
+        raise system_error(errno.ELOOP, path) from error
+
+
+def _mode_of(path: Path) -> int | None:
+    """Return the permission bits of a file; None where there is no file."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return None
+
+
+def ensure_folder(folder: Path) -> None:
+    """Make a folder and its missing parents for this user alone; an existing one stays as it is.
+
+    `Path.mkdir` would make the parents with the mode that the umask leaves. Raises `OSError`, also
+    if a file has the name of the folder.
+    """
+    try:
+        folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+    except FileNotFoundError:  # its parent is missing
+        if folder.parent == folder:  # the root of a drive that does not exist
+            raise
+        ensure_folder(folder.parent)
+        folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+    except FileExistsError as error:
+        raise system_error(errno.ENOTDIR, folder) from error
+
+
+def write_new_file(
+    path: Path, text: str, *, is_forced: bool = False, mode: int = _USUAL_MODE
+) -> None:
+    """Write a new file; a missing folder is made.
+
+    If `is_forced`, an existing file is replaced and keeps its mode. Raises `FileExists` if the file
+    exists and is not replaced, and `FileRefused` if it cannot be written.
+    """
+    try:
+        # a folder is never replaced: `_create` refuses it with `FileExistsError`
+        if is_forced and not path.is_dir():
+            _refuse_to_replace_device(path)
+            write_atomically(path, text, mode=mode, keeps_mode=True)
+        else:
+            ensure_folder(path.parent)
+            _create(path, text, mode)
+    except FileExistsError:
+        if path.is_dir():
+            raise FileRefused(f"{path} is a folder.", hint="Choose another name.") from None
+        raise FileExists(
+            f"{path} already exists.", hint="Choose another name, or overwrite it with --force."
+        ) from None
+    except OSError as error:
+        raise FileRefused(
+            f"{path} cannot be written: {error.strerror or error}.", hint="Choose another folder."
+        ) from error
+
+
+def _refuse_to_replace_device(path: Path) -> None:
+    """Raise `OSError` if a path is a device or pipe: root would replace `/dev/null` by a file."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is not a regular file")
+
+
+def _create(path: Path, data: str | bytes, mode: int) -> None:
+    """Create a file and write its content to the disk; raises `OSError`, also if the file exists.
+
+    If the writing fails, the file is removed. Text is written as UTF-8.
+    """
+    # a lone surrogate has no form in UTF-8 and becomes "?"
+    content = data.encode(errors="replace") if isinstance(data, str) else data
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
+# Logs
+
+
+def begin_log(path: Path) -> int:
+    """Open a new log for reading and appending, and return its descriptor.
+
+    The log of the run before is renamed to `previous_log`, in place of an older one. Raises
+    `OSError`.
+    """
+    ensure_folder(path.parent)
+    if path.exists():
+        path.replace(previous_log(path))
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | OPEN_FLAGS, 0o600)
+
+
+def empty_log(path: Path) -> None:
+    """Empty a log, which a program may be writing, and remove the log of the run before.
+
+    A missing log is no error. Raises `StoreUnavailable` if the system refuses.
+    """
+    try:
+        with suppress(FileNotFoundError):
+            # a program that has the log open appends, so it continues at the new end
+            os.truncate(path, 0)
+        previous_log(path).unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreUnavailable(
+            f"{path} could not be emptied: {reason}.", hint="Delete it."
+        ) from error
+
+
+def previous_log(path: Path) -> Path:
+    """Return the path to which `begin_log` renames the log of the run before."""
+    return path.with_name(f"{path.name}.1")
+
+
+# Programs and their environment
+
+
+def is_absolute_path(path: str) -> bool:
+    """Return whether a path means the same file in every current folder."""
+    return PurePath(path).is_absolute()
+
+
+_FREE_SPACE = "Free some disk space; lmchat then saves the rest."
+_PERMISSION = "Check the permissions there, or set LMCHAT_HOME to another folder."
+# Reasons for an error, each with the next step.
+_LOCKED = ("another program has locked it", "Close the other program, then try again.")
+_DAMAGED = ("it is damaged", "At the next start lmchat renames it and creates a new one.")
+_NOT_WRITABLE = ("writing is not permitted", _PERMISSION)
+_BAD_DISK = (
+    "the disk reports an error, or is full",
+    "Free some disk space, or check the disk.",
+)
+_FULL = ("the disk is full", _FREE_SPACE)
+_REASONS = {
+    "SQLITE_FULL": _FULL,
+    "SQLITE_IOERR_WRITE": _FULL,
+    "SQLITE_IOERR": _BAD_DISK,
+    "SQLITE_CANTOPEN": ("it cannot be opened", _PERMISSION),
+    "SQLITE_READONLY": _NOT_WRITABLE,
+    "SQLITE_PERM": _NOT_WRITABLE,
+    "SQLITE_AUTH": _NOT_WRITABLE,
+    "SQLITE_BUSY": _LOCKED,
+    "SQLITE_LOCKED": _LOCKED,
+    "ENOSPC": _FULL,
+    "EDQUOT": _FULL,
+    "EFBIG": _FULL,
+    "EACCES": _NOT_WRITABLE,
+    "EPERM": _NOT_WRITABLE,
+    "EROFS": ("the disk is read-only", _PERMISSION),
+    "ENOTDIR": ("a part of its path is a file", "Set LMCHAT_HOME to a folder."),
+}
+"""Reason and next step by the beginning of the name of an error; the first one that fits counts."""
+_DAMAGED_SCHEMA = (
+    "no such (table|column): |has no column named | already exists$|unsupported file format$"
+)
+"""Messages of SQLite about a damaged schema or version number: they have no name of their own.
+
+For example `no such table: messages`.
+"""
+
+
+def explain(error: Exception, path: Path) -> StoreUnavailable:
+    """Return the error to show for a failure of a file: its reason and the next step."""
+    reason, hint = _reason_and_hint(error)
+    details = f"{path}: {name_of(error) or error}"
+    # for this error, a part of the path is a file; the last name alone would not show which part
+    file = path if isinstance(error, NotADirectoryError) else path.name
+    return StoreUnavailable(f"{file} cannot be used: {reason}.", hint=hint, details=details)
+
+
+def name_of(error: BaseException) -> str:
+    """Return SQLite's name of an error, such as `SQLITE_BUSY`; empty for an error without one."""
+    return str(getattr(error, "sqlite_errorname", None) or "")
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether an error of SQLite means that the file itself is damaged.
+
+    In a damaged file, SQLite's own message may be undecodable: then it is a `UnicodeDecodeError`.
+    """
+    if isinstance(error, UnicodeDecodeError) or re.search(_DAMAGED_SCHEMA, str(error)):
+        return True
+    return name_of(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+
+
+def _reason_and_hint(error: Exception) -> tuple[str, str]:
+    """Return the reason for an error and the next step.
+
+    They are `_DAMAGED` for damage, else those of `_REASONS` for the name of the error. An error
+    with another name is explained by its own message.
+    """
+    if isinstance(error, OSError):
+        name = errno.errorcode.get(error.errno or 0, "")
+        default = (error.strerror or str(error), _PERMISSION)
+    elif is_damage(error):
+        return _DAMAGED
+    else:
+        name = name_of(error)
+        default = (str(error), "Check the log file, then start lmchat again.")
+
+    for beginning, reason_and_hint in _REASONS.items():
+        if name.startswith(beginning):
+            return reason_and_hint
+    return default

@@ -1,0 +1,221 @@
+"""Images from outside. Their size is checked before anything decodes them.
+
+Pillow, which reads and scales images, is an extra of lmchat: without it, no image is decoded.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BytesIO
+from typing import Any
+
+from msgspec import Struct
+
+from lmchat.errors import FileRefused
+
+_IMAGE_TYPES = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
+}
+"""Media types of images by their first bytes."""
+
+
+# Reading
+
+
+def image_type(data: bytes) -> str:
+    """Return the media type of a PNG, JPEG, WebP or GIF image; "" for any other content."""
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "image/webp"
+    for beginning, media_type in _IMAGE_TYPES.items():
+        if data.startswith(beginning):
+            return media_type
+    return ""
+
+
+MAX_IMAGE_BYTES = 10_000_000
+LONGEST_SIDE = 2048  # pixels; models see no more, most of them less
+MAX_PIXELS = 100_000_000  # an image of a few kB may unpack to gigabytes
+_PIXELS_PER_TOKEN = 750  # as Anthropic counts
+_MOST_TOKENS = 1600  # as Anthropic counts, about
+_LEAST_TOKENS = 85  # as OpenAI counts a small image
+_PNG_END = b"IEND\xaeB`\x82"  # last chunk of a PNG file that is not cut off
+_WEBP_CANVAS = b"VP8X"
+"""Mark at byte 12 of a WebP file with a canvas: libwebp takes memory for it on opening."""
+_QUALITY = 90  # of JPEG and WebP; larger values make much larger files
+
+
+class ImageDamagedError(FileRefused):
+    """An image cannot be decoded."""
+
+
+class SizedImage(Struct, frozen=True):
+    """Content of an image that is small enough to be sent."""
+
+    data: bytes
+    width: int = 0  # pixels; 0 where they are not known
+    height: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Estimate of the tokens that the image takes in a request; the most for an unknown size.
+
+        It grows with the number of pixels, within the limits of what servers count.
+        """
+        if not self.width:
+            return _MOST_TOKENS
+        by_size = self.width * self.height // _PIXELS_PER_TOKEN
+        return min(max(by_size, _LEAST_TOKENS), _MOST_TOKENS)
+
+
+@contextmanager
+def open_image(name: str, data: bytes) -> Iterator[Any]:
+    """Open an image with Pillow, which reads its header and does not decode it yet.
+
+    `name` is the name of the file for messages. Raises `FileRefused` for more than `MAX_PIXELS`.
+    Any other error, also one in the body of the `with` block, becomes an `ImageDamagedError`.
+    """
+    from PIL import Image  # noqa: PLC0415 - an extra
+
+    # Pillow only warns of more pixels than this, and refuses twice as many; the warning is made
+    # an error
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    try:
+        # before `open`, which takes memory for the canvas of a WebP image
+        canvas_width, canvas_height = _webp_canvas_size(data)
+        _refuse_too_many_pixels(name, canvas_width, canvas_height)
+        image_format = image_type(data).removeprefix("image/").upper()
+        with Image.open(BytesIO(data), formats=[image_format]) as image:
+            _refuse_too_many_pixels(name, image.width, image.height)
+            yield image
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_many_pixels(name) from error
+    except FileRefused:
+        raise
+    except Exception as error:  # a decoder may raise anything
+        raise _damaged(name) from error
+
+
+def fit_image(name: str, data: bytes) -> SizedImage:
+    """Return an image to attach; it is decoded to find out whether that works.
+
+    If a side is longer than `LONGEST_SIDE`, the image is scaled down. Without Pillow it is neither
+    decoded nor scaled, and its size stays unknown. Raises `FileRefused` if the image is damaged,
+    has too many pixels, or is larger than `MAX_IMAGE_BYTES` in the end.
+    """
+    # a PNG that is cut off: without Pillow, nothing else would notice it
+    if image_type(data) == "image/png" and _PNG_END not in data:
+        raise _damaged(name)
+    if not _has_pillow():
+        _refuse_too_many_bytes(
+            name, data, hint='To scale images down: pip install "lmchat[images]"'
+        )
+        return SizedImage(data)
+
+    with open_image(name, data) as image:
+        if max(image.size) > LONGEST_SIDE:
+            fitted = _scaled_down(image)
+        else:
+            image.load()  # fails if it is truncated
+            fitted = SizedImage(data, image.width, image.height)
+    _refuse_too_many_bytes(name, fitted.data)
+    return fitted
+
+
+def measure_image(name: str, data: bytes) -> SizedImage:
+    """Return an image with its bytes unchanged, and with its size if its header can be read.
+
+    This is for files that lmchat has written: there a digest of its bytes names the image. A
+    damaged image is returned too, with an unknown size. Raises `FileRefused` if the image has
+    too many pixels or bytes.
+    """
+    measured = SizedImage(data)
+    if _has_pillow():
+        with suppress(ImageDamagedError), open_image(name, data) as image:
+            measured = SizedImage(data, image.width, image.height)
+    _refuse_too_many_bytes(name, data)
+    return measured
+
+
+def check_imported_image(name: str, data: bytes) -> SizedImage:
+    """Return an image of an imported chat, scaled down if its sides are too long.
+
+    Only an image beyond the limits is decoded. A damaged image is kept as it is, so that the chat
+    does not lose it. Raises `FileRefused` if the image has too many pixels, or too many bytes also
+    after scaling.
+    """
+    if not _has_pillow():
+        return measure_image(name, data)
+    with suppress(ImageDamagedError):
+        with open_image(name, data) as image:
+            has_long_side = max(image.size) > LONGEST_SIDE
+        if has_long_side or len(data) > MAX_IMAGE_BYTES:
+            return fit_image(name, data)
+    # the image is within the limits, or damaged
+    return measure_image(name, data)
+
+
+def _has_pillow() -> bool:
+    """Return whether images can be decoded here: Pillow is an extra of lmchat."""
+    try:
+        import PIL  # noqa: F401, PLC0415 - an extra
+    except ImportError:
+        return False
+    return True
+
+
+def _scaled_down(image: Any) -> SizedImage:
+    """Return a copy of an opened image: in the same format, upright, with sides within the limit.
+
+    A camera may store an image lying on its side, with a note how to turn it (EXIF).
+    """
+    from PIL import ImageOps  # noqa: PLC0415 - an extra
+
+    image_format = image.format  # a converted copy of the image does not know its format
+    # images of two colours or with a palette cannot be scaled smoothly
+    small = image.convert("RGBA") if image.mode in ("1", "P") else image
+    small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    ImageOps.exif_transpose(small, in_place=True)
+    encoded = BytesIO()
+    small.save(encoded, image_format, quality=_QUALITY)
+    return SizedImage(encoded.getvalue(), small.width, small.height)
+
+
+def _refuse_too_many_bytes(
+    name: str, data: bytes, *, hint: str = "Save a smaller copy of it."
+) -> None:
+    """Raise `FileRefused` for more than `MAX_IMAGE_BYTES`; `hint` is the next step to show."""
+    if len(data) > MAX_IMAGE_BYTES:
+        raise FileRefused(f"{name} is larger than {MAX_IMAGE_BYTES // 1_000_000} MB.", hint=hint)
+
+
+def _webp_canvas_size(data: bytes) -> tuple[int, int]:
+    """Return width and height of the canvas of a WebP image; zeros for any other image.
+
+    The file holds the width less one in the bytes 24 to 26, and the height less one in 27 to 29.
+    """
+    if image_type(data) != "image/webp" or data[12:16] != _WEBP_CANVAS:
+        return 0, 0
+    width = int.from_bytes(data[24:27], "little") + 1
+    height = int.from_bytes(data[27:30], "little") + 1
+    return width, height
+
+
+def _refuse_too_many_pixels(name: str, width: int, height: int) -> None:
+    """Raise `FileRefused` for an image whose pixels would take too much memory."""
+    if width * height > MAX_PIXELS:
+        raise _too_many_pixels(name)
+
+
+def _damaged(name: str) -> ImageDamagedError:
+    return ImageDamagedError(f"{name} is damaged or cut off.", hint="Copy or download it again.")
+
+
+def _too_many_pixels(name: str) -> FileRefused:
+    message = f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels."
+    return FileRefused(message, hint="Save a smaller copy of it.")

@@ -1,0 +1,122 @@
+"""lmchat's folders, and those of LM Studio and Jan."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from lmchat.errors import FileRefused
+from lmchat.files.disk import ensure_folder, expanded_path, read_plain
+
+
+class Paths:
+    """Folders and files of one user; this class makes none of them."""
+
+    def __init__(self, *, config_dir: Path, cache_dir: Path, state_dir: Path) -> None:
+        self.config_dir = config_dir
+        self.cache_dir = cache_dir
+        self.state_dir = state_dir
+        self.config_file = config_dir / "config.toml"
+        # last model, panels, theme; beside the settings, so that a copy of the folder has all
+        self.remembered_file = config_dir / "state.toml"
+        self.tools_file = config_dir / "tools.py"  # Python functions that models can call
+        self.themes_folder = config_dir / "themes"  # themes of the user, each a TOML file
+        self.credentials_file = config_dir / "credentials.toml"
+        self.sessions_file = config_dir / "sessions.db"
+        """Sessions, and also drafts, prompt history, metrics and ledger."""
+        self.models_file = cache_dir / "models.json"
+        self.demo_dir = cache_dir / "engine"  # demo model of the built-in engine
+        self.engine_log_file = state_dir / "engine.log"
+        self.tools_log_file = state_dir / "tools.log"
+        self.log_file = state_dir / "lmchat.log"
+
+    @classmethod
+    def find(cls, environ: Mapping[str, str]) -> Paths:
+        """Return the paths of this user.
+
+        If `LMCHAT_HOME` is set, all files are in that folder, else in the system's usual folders.
+        Raises `FileRefused` if its value cannot be a path.
+        """
+        home = environ.get("LMCHAT_HOME", "").strip()
+        if home:
+            folder = expanded_path(home).absolute()
+            return cls(config_dir=folder, cache_dir=folder, state_dir=folder)
+
+        import platformdirs  # noqa: PLC0415 - 20 ms that LMCHAT_HOME saves
+
+        folders = platformdirs.PlatformDirs("lmchat", appauthor=False, roaming=True)
+        return cls(
+            config_dir=folders.user_config_path,
+            cache_dir=folders.user_cache_path,
+            state_dir=folders.user_state_path,
+        )
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a folder that only this user can read, unless it exists, and return it.
+
+    Raises `FileRefused`. The error names LMCHAT_HOME: this is for lmchat's own folders.
+    """
+    try:
+        ensure_folder(folder)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise FileRefused(
+            f"The folder {folder} cannot be created: {reason}.",
+            hint="Set LMCHAT_HOME to a folder that you can write to.",
+        ) from error
+    return folder
+
+
+def lm_studio_folders(home: Path) -> list[Path]:
+    """Return the possible folders of LM Studio, existing or not.
+
+    If the user has moved LM Studio's folder, the new one is the first.
+    """
+    folders = [home / ".cache" / "lm-studio", home / ".lmstudio"]
+    with suppress(OSError):  # no file: it was not moved
+        pointer = read_plain(home / ".lmstudio-home-pointer").decode(errors="replace").strip()
+        if pointer and "\0" not in pointer:  # a path with a NUL would raise an error
+            folders.insert(0, Path(pointer))
+    return folders
+
+
+def jan_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
+    """Return the folders in which Jan may keep its data, existing or not.
+
+    Different versions of Jan use different folders. Folders that a settings file of Jan names come
+    first: the user has moved the data there.
+    """
+    share = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+    bases: list[Path] = []
+    for folder in (share, *settings_folders(environ, home)):
+        bases += [folder / "Jan", folder / "jan"]
+    folders_in_settings = [_data_folder_in_settings(base / "settings.json") for base in bases]
+    moved = [Path(folder) for folder in folders_in_settings if folder]
+    return [*moved, *(base / "data" for base in bases), home / "jan"]
+
+
+def settings_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
+    """Return the folders in which programs keep settings: that of Linux, then of this system.
+
+    Some programs use the folder of Linux on macOS and Windows, too.
+    """
+    folders = [Path(environ.get("XDG_CONFIG_HOME") or home / ".config")]
+    if sys.platform == "darwin":
+        folders.append(home / "Library" / "Application Support")
+    elif sys.platform == "win32":
+        folders.append(Path(environ.get("APPDATA") or home / "AppData" / "Roaming"))
+    return folders
+
+
+def _data_folder_in_settings(settings: Path) -> str:
+    """Return the data folder that a settings file of Jan names; empty if it names none."""
+    try:
+        folder = json.loads(read_plain(settings)).get("data_folder")
+    except (OSError, ValueError, AttributeError, RecursionError):  # no file, or no object of JSON
+        return ""
+    path, _, _ = str(folder or "").partition("\0")  # a path with a NUL would raise an error
+    return path

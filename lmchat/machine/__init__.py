@@ -1,3 +1,0 @@
-"""This machine: child processes, model servers, ports, temporary folders, other programs' files."""
-
-from __future__ import annotations

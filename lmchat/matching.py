@@ -1,0 +1,121 @@
+"""Fuzzy match of names, folded comparison, closest word."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from itertools import pairwise
+from typing import Literal
+
+from msgspec import Struct
+
+# combining marks of alphabets; in other scripts they distinguish letters
+_ACCENTS = "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+"
+_MARK_LETTERS = "\uff9e\uff9f"  # become marks by normalization
+_MOST_MARKS = 64  # in a row; Python sorts the marks of a run in quadratic time
+# a run that may hold more marks than that: no mark is a word character of `re`
+_MARK_RUN = rf"[\W{_MARK_LETTERS}]{{{_MOST_MARKS + 1},}}"
+_SIMILARITY = 0.65  # of a word that is offered for a misspelt one
+
+
+def fold(text: str) -> str:
+    """Return text without accents, capitals and compatibility forms, for comparing.
+
+    `Café` becomes `cafe`, and `x²` becomes `x2`.
+    """
+    if text.isascii():
+        return text.lower()
+    return re.sub(_ACCENTS, "", normalized("NFKD", text)).lower()
+
+
+def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
+    """Return a normal form of text, in linear time.
+
+    Python sorts the marks on a letter in quadratic time. So text with long runs of marks, which
+    only hostile text has, is cut into sections that have at most `_MOST_MARKS` marks in a row, and
+    each section is normalized alone.
+    """
+    # a longer run of marks covers an index that is a multiple of `_MOST_MARKS`: without a mark at
+    # any of these, there is no such run
+    if not any(map(_is_mark, text[::_MOST_MARKS])):
+        return unicodedata.normalize(form, text)
+
+    boundaries = [0]
+    for run in re.finditer(_MARK_RUN, text):
+        boundaries += range(run.start() + _MOST_MARKS, run.end(), _MOST_MARKS)
+    boundaries.append(len(text))
+    sections = (text[start:end] for start, end in pairwise(boundaries))
+    return "".join(unicodedata.normalize(form, section) for section in sections)
+
+
+def _is_mark(char: str) -> bool:
+    """Return whether a character is a combining mark, or becomes one by normalization."""
+    return unicodedata.category(char).startswith("M") or char in _MARK_LETTERS
+
+
+class FuzzyMatch(Struct, frozen=True):
+    """Offsets and score of typed characters in a name."""
+
+    score: float  # higher is better
+    offsets: tuple[int, ...]  # indices of the typed characters in the name
+
+
+def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
+    """Find the typed characters in a name, in order and without regard to capitals.
+
+    Return None if one is missing. If the name contains the typed text in one piece, its first place
+    there counts, with a higher score than any other. Adjacent characters, beginnings of words and
+    an early place also give a better score. An empty text is found in every name.
+    """
+    query = _lower_of_same_length(typed)
+    text = _lower_of_same_length(name)
+    start = text.find(query)
+    is_contained = start >= 0
+    if is_contained:
+        offsets = tuple(range(start, start + len(query)))
+    else:
+        offsets = _offsets_in_order(query, text)
+    if len(offsets) < len(query):
+        return None
+
+    adjacent_pairs = sum(1 for before, after in pairwise(offsets) if after == before + 1)
+    word_starts = sum(1 for offset in offsets if offset == 0 or not text[offset - 1].isalnum())
+    lateness = offsets[0] / (len(text) + 1) if offsets else 0  # less than 1
+    score = len(offsets) + adjacent_pairs + word_starts - lateness
+    if is_contained:
+        score += 2 * len(query)  # more than beginnings of words can add to another match
+    return FuzzyMatch(score=score, offsets=offsets)
+
+
+def _lower_of_same_length(text: str) -> str:
+    """Return text in lower case, or unchanged if lower case would change its length.
+
+    Offsets must stay valid. An example is `İ`, which has two characters in lower case.
+    """
+    lower = text.lower()
+    return lower if len(lower) == len(text) else text
+
+
+def _offsets_in_order(query: str, text: str) -> tuple[int, ...]:
+    """Return the offsets of the characters of `query`, each searched behind the one before it.
+
+    The search ends at the first character that is not found; then there are fewer offsets than
+    characters.
+    """
+    offsets: list[int] = []
+    start = 0
+    for char in query:
+        offset = text.find(char, start)
+        if offset < 0:
+            break
+        offsets.append(offset)
+        start = offset + 1
+    return tuple(offsets)
+
+
+def closest_word(word: str, words: tuple[str, ...]) -> str:
+    """Return the one of `words` that is most similar to a misspelt word; "" if none is similar."""
+    import difflib  # noqa: PLC0415 - needed for a misspelt word only
+
+    matches = difflib.get_close_matches(word, words, n=1, cutoff=_SIMILARITY)
+    return matches[0] if matches else ""

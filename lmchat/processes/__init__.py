@@ -1,0 +1,7 @@
+"""What runs beside lmchat.
+
+Entrance: `child.ChildProcess`, `child.run_blocking`. Must not know: what the program does. A child
+ends with its stdin or its process group.
+"""
+
+from __future__ import annotations

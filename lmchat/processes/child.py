@@ -1,0 +1,351 @@
+"""Other programs: how they are found, started, limited and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TypeVar
+
+import msgspec
+
+from lmchat.errors import LMChatError
+from lmchat.processes.environment import (
+    environment_for_others,
+    needed_environment,
+    with_absolute_program,
+)
+
+T = TypeVar("T")
+
+_LENGTH = struct.Struct(">Q")  # size of a frame in bytes, which is sent before it
+_LINE_BYTES = 64 * 1024  # longest line of a child by default
+_ROOT = str(Path(__file__).parents[2])  # the folder that holds the package `lmchat`
+_CALL = "import sys; sys.path.append(sys.argv.pop(1)); from {} import {}; {}()"
+"""Program that calls a function of a module; its first argument is the folder of the package."""
+
+
+class ChildEndedError(Exception):
+    """The child ended before its work was done."""
+
+
+def own_program(module: str, function: str = "main") -> list[str]:
+    """Return the command that calls a function of lmchat in a new process.
+
+    With `-P`, Python does not import modules of the current folder.
+    """
+    return [sys.executable, "-P", "-c", _CALL.format(module, function, function), _ROOT]
+
+
+def start_in_background(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+    output: int = DEVNULL,
+) -> subprocess.Popen[bytes]:
+    """Start a program without input that may run longer than this process; raises `OSError`.
+
+    `output` is a file descriptor for its output and errors, which are dropped without it. `folder`
+    is the folder in which it runs.
+    """
+    return subprocess.Popen(  # noqa: S603 - a list and no shell
+        argv,
+        stdin=DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        cwd=folder,
+        start_new_session=True,
+    )
+
+
+def run_blocking(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    timeout_s: float,
+    data: bytes = b"",
+    has_terminal: bool = False,
+) -> bytes:
+    """Run a program to its end and return its output; this blocks.
+
+    `data` is its input. With `has_terminal`, it may use the terminal, for example to ask for a
+    password. Raises `OSError` if it cannot start. Raises `subprocess.SubprocessError` for another
+    exit code than 0, and after `timeout_s`, when the program is killed.
+    """
+    done = subprocess.run(  # noqa: S603 - a list and no shell
+        argv,
+        input=data,
+        stdout=PIPE,
+        stderr=DEVNULL,
+        env=environment,
+        timeout=timeout_s,
+        start_new_session=not has_terminal,
+        check=True,
+    )
+    return done.stdout
+
+
+async def run_tool(
+    argv: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    timeout_s: float,
+    data: bytes = b"",
+    has_output: bool = True,
+    most_bytes: int | None = None,
+) -> bytes | None:
+    """Run a program of the user and return its output; None if it fails.
+
+    It fails if it cannot start, has another exit code than 0, or is killed after `timeout_s`. With
+    `most_bytes`, it gets no input, and is killed when it has written that much, which is returned.
+    Otherwise, `data` is its input. Without `has_output`, its output is dropped: tools that set the
+    clipboard stay in the background with their output open, so waiting for the end of the output
+    would take until the timeout.
+    """
+    try:
+        child = await ChildProcess.start(
+            with_absolute_program(argv, environ),
+            environment=environment_for_others(environ),
+            output=PIPE if has_output else DEVNULL,
+        )
+    except OSError:
+        return None
+    try:
+        async with asyncio.timeout(timeout_s):
+            if most_bytes is None:
+                output = await child.communicate(data)
+            else:
+                output = await child.first_output(most_bytes)
+    except TimeoutError:
+        return None
+    finally:
+        if child.exit_code is None:  # what a tool that has ended left in the background stays
+            await child.end()
+    # a tool whose output is cut was killed while it wrote, so its exit code says nothing
+    is_cut = most_bytes is not None and len(output) >= most_bytes
+    return output if is_cut or child.exit_code == 0 else None
+
+
+async def run_in_terminal(
+    argv: Sequence[str], *, environ: Mapping[str, str], data: bytes | None = None
+) -> int:
+    """Run a program that uses the terminal to its end, and return its exit code.
+
+    Its input is `data`, or the terminal if that is None. Cancelling kills the program. Raises
+    `OSError` if it cannot start.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *with_absolute_program(argv, environ),
+        stdin=None if data is None else PIPE,
+        env=environment_for_others(environ),
+    )
+    try:
+        await process.communicate(data)
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):  # it has ended
+                process.kill()
+        exit_code = await process.wait()
+    return exit_code
+
+
+class ChildProcess:
+    """Program in the background with a pipe for its input, and often one for its output.
+
+    This process sends frames or lines of JSON through these pipes, and receives them.
+    """
+
+    def __init__(self, process: Process) -> None:
+        assert process.stdin is not None  # noqa: S101 - `start` asks for it
+        self._process = process
+        self._input = process.stdin
+
+    @classmethod
+    async def start(
+        cls,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        folder: Path | None = None,
+        output: int = PIPE,
+        errors: int = DEVNULL,
+        line_bytes: int = _LINE_BYTES,
+    ) -> ChildProcess:
+        """Start a program; raises `OSError`.
+
+        `output` and `errors` are file descriptors, or `PIPE` or `DEVNULL`. `line_bytes` limits the
+        length of a line that `receive_line` reads.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=PIPE,
+            stdout=output,
+            stderr=errors,
+            env=environment,
+            cwd=folder,
+            start_new_session=True,
+            limit=line_bytes,
+        )
+        return cls(process)
+
+    @classmethod
+    async def start_own(cls, module: str) -> ChildProcess:
+        """Start a program that calls `main` of a module of lmchat; raises `LMChatError`."""
+        try:
+            return await cls.start(own_program(module), environment=needed_environment(os.environ))
+        except OSError as error:
+            words = f"A process for files cannot start: {error.strerror or error}."
+            raise LMChatError(words, hint="Close other programs.", kind="program") from error
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """Exit code of the program, -N if signal N has ended it; None while it runs."""
+        return self._process.returncode
+
+    async def communicate(self, data: bytes) -> bytes:
+        """Send `data` as all of the input, wait for the end of the program, and return its output.
+
+        The output is empty if it has no pipe.
+        """
+        output, _ = await self._process.communicate(data)
+        return output or b""
+
+    async def first_output(self, most_bytes: int) -> bytes:
+        """Close the input and return the output; of more than `most_bytes`, only the first ones.
+
+        The program has ended then, unless it has more output.
+        """
+        self._input.close()
+        output = bytearray()
+        while len(output) < most_bytes:
+            piece = await self._output.read(most_bytes - len(output))
+            if not piece:
+                await self._process.wait()
+                break
+            output += piece
+        return bytes(output)
+
+    async def send_frame(self, frame: bytes) -> None:
+        """Send a frame.
+
+        No error is raised if the child has ended: `receive_frame` raises one then.
+        """
+        with suppress(ConnectionError):
+            self._input.writelines((_LENGTH.pack(len(frame)), frame))
+            await self._input.drain()
+
+    async def receive_frame(self) -> bytes:
+        """Return the next frame of the child; raises `ChildEndedError` if the child has ended."""
+        try:
+            (length,) = _LENGTH.unpack(await self._output.readexactly(_LENGTH.size))
+            return await self._output.readexactly(length)
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise ChildEndedError("the child ended") from error
+
+    def send_line(self, message: msgspec.Struct) -> None:
+        """Send a message as a line of JSON, without waiting."""
+        self._input.write(msgspec.json.encode(message) + b"\n")
+
+    async def receive_line(self, message_type: type[T]) -> T | None:
+        """Return the message in the next line of the child; None at the end of its output.
+
+        Raises `ValueError` for a line that is too long or not a message of this type.
+        """
+        line = await self._output.readline()
+        return msgspec.json.decode(line, type=message_type) if line else None
+
+    def close_input(self) -> None:
+        self._input.close()
+
+    def terminate(self) -> None:
+        """Ask the program to end, but not what it has started."""
+        with suppress(ProcessLookupError):  # it has ended
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """Kill the program and what it has started; does nothing if the program has ended.
+
+        On Windows, only the program itself is killed.
+        """
+        if self._process.returncode is not None:
+            return
+        with suppress(ProcessLookupError, PermissionError):  # it has ended; macOS: the second
+            if hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                # Windows; the children that lmchat kills there have started no programs
+                self._process.kill()
+
+    async def wait(self) -> None:
+        """Wait for the end of the program; if it writes much that is not read, drop that first."""
+        await self._process.wait()
+
+    async def drop_output(self) -> None:
+        """Read the rest of the output, to its end.
+
+        While more of it waits than asyncio buffers, asyncio (of Python 3.11) does not notice that
+        the program has ended, and `wait` would not return.
+        """
+        if self._process.stdout is not None:
+            while await self._process.stdout.read(_LINE_BYTES):
+                pass
+
+    async def end(self) -> None:
+        """Kill the program unless it has ended, wait for its end, and release its pipes."""
+        self.kill()
+        self._input.close()
+        await self.drop_output()
+        await self._process.wait()
+
+    @property
+    def _output(self) -> asyncio.StreamReader:
+        """Pipe of the output of a program that was started with one."""
+        assert self._process.stdout is not None  # noqa: S101 - only programs with a pipe are read
+        return self._process.stdout
+
+
+def serve(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> None:
+    """Call `answer` for each frame of the parent, in order; never return.
+
+    This is the main loop of a child process. `answer` gets the frame, and a function that sends
+    a frame to the parent. The process ends when the parent ends, even while `answer` works.
+    """
+    output = os.fdopen(os.dup(1), "wb")
+    # what libraries print goes to stderr, so that it does not get between the frames
+    os.dup2(2, 1)
+    frames: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_read_frames, args=(frames,), daemon=True).start()
+
+    def send(frame: bytes) -> None:
+        output.write(_LENGTH.pack(len(frame)))
+        output.write(frame)
+        output.flush()
+
+    while True:
+        answer(frames.get(), send)
+
+
+def _read_frames(frames: SimpleQueue[bytes]) -> None:
+    """Put the frames of the parent into a queue; end this process at the end of its input."""
+    source = sys.stdin.buffer
+    while True:
+        packed_length = source.read(_LENGTH.size)
+        if len(packed_length) < _LENGTH.size:  # the parent has ended
+            os._exit(0)
+        (length,) = _LENGTH.unpack(packed_length)
+        frames.put(source.read(length))

@@ -1,0 +1,585 @@
+"""Figures of a turn, and the parts of a running answer.
+
+Servers send an answer in pieces of about a token each; an event joins one or more of them. `Turn`
+times them and counts them as `deltas`. `GrowingAnswer` keeps the text, and returns the text of each
+event for the file of the running answer, as a value of the type `Piece`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from enum import StrEnum
+from time import monotonic
+from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from lmchat.servers.events import (
+    LifeSign,
+    ModelLoading,
+    ModelNamed,
+    PromptProgress,
+    ReasoningDelta,
+    RefusalDelta,
+    RequestAdapted,
+    RequestQueued,
+    RequestSent,
+    Rethought,
+    RetryScheduled,
+    StreamEvent,
+    StreamFinished,
+    StreamStalled,
+    TextDelta,
+    TokensChosen,
+    ToolCallDelta,
+    UsageReported,
+)
+from lmchat.servers.model import is_other_model
+from lmchat.sessions.message import (
+    RESET,
+    AnswerState,
+    ChatMessage,
+    Limit,
+    Part,
+    Piece,
+    Receipt,
+    TokenChoice,
+    count_probabilities,
+    new_id,
+    parts_of,
+)
+
+_CHARS_PER_TOKEN = 8.0  # a piece of more characters holds several tokens
+_MAX_PROBABILITIES = 300_000
+"""Probabilities that are kept of one answer, some 50 MB: with 5 a token, of 50,000 tokens."""
+_NEARLY_FULL = 0.99  # servers stop a few tokens before the end of their window
+_REPORTED = ("prompt_tokens_per_second", "cached_tokens", "draft_tokens", "accepted_tokens")
+"""Fields of `UsageReported` that a receipt has, too."""
+SHORTEST_SPAN_S = 0.05  # tokens that come within less time were sent at once: no speed is known
+
+
+class Stage(StrEnum):
+    """Stage of a running turn."""
+
+    QUEUED = "queued"
+    WAITING = "waiting"
+    RETRYING = "retrying"
+    LOADING = "loading"
+    READING = "reading prompt"
+    THINKING = "thinking"
+    ANSWERING = "answering"
+    TOOLS = "running tools"
+    STALLED = "stalled"
+    ENDED = "ended"
+
+
+class Turn(Struct, frozen=True, kw_only=True):
+    """The figures of a turn; times are monotonic seconds."""
+
+    model: str  # the model asked for, then the one that answers
+    asked: str = ""  # the model asked for, once another one answers (R-40)
+    started_s: float
+    sent_s: float | None = None
+    """When the request was sent, after waiting in a queue or for a retry."""
+    stage: Stage = Stage.WAITING
+    state: AnswerState = AnswerState.STREAMING
+    fraction: float | None = None  # 0 to 1, of loading the model or reading the prompt
+    first_token_s: float | None = None
+    last_token_s: float | None = None
+    thought_from_s: float | None = None  # time of the first token of a thought
+    thought_to_s: float | None = None  # end of the thought; None while the model thinks
+    answer_from_s: float | None = None  # time of the first word of the answer
+    ended_s: float | None = None
+    queued_from_s: float | None = None  # while the request waits for another answer
+    queued_s: float = 0.0  # seconds of such waiting
+    loading_from_s: float | None = None  # time at which the server began to load the model
+    loading_s: float | None = None  # seconds of loading, known once the server reads the prompt
+    was_asleep: bool = False  # whether the model was loaded because it had been put to sleep
+    build: str = ""  # build of the server, as it said it
+    deltas: int = 0  # pieces of the answer in the last request, about a token each
+    thought_deltas: int = 0  # pieces of the thought, also of earlier requests
+    chars: int = 0  # characters in the pieces that `deltas` counts
+    earlier_tokens: int = 0  # tokens of earlier requests for the same answer, not in `deltas`
+    is_earlier_estimated: bool = False  # whether they are an estimate
+    usage: UsageReported | None = None
+    counted_deltas: int = 0  # `deltas` at the time when the server reported `usage`
+    retry: RetryScheduled | None = None
+    retries: int = 0
+    stalls: int = 0
+    silent_s: float = 0.0  # seconds without a byte, while it is stalled
+    finish_reason: str = ""
+    steps: int = 0  # rounds of tool calls before this answer
+    sampling: Mapping[str, object] = field(default_factory=dict)  # options that were sent
+    is_kept: bool = False  # whether the server keeps the answer for later (R-42)
+    is_summary: bool = False  # whether the answer is a summary that takes the place of messages
+
+    def apply(self, event: StreamEvent, now_s: float) -> Turn:
+        """Return the turn after an event that came at the monotonic time `now_s`."""
+        match event:
+            case TextDelta(text=text, pieces=pieces) | RefusalDelta(text=text, pieces=pieces):
+                return self._with_tokens(len(text), now_s, Stage.ANSWERING, pieces)
+            case ReasoningDelta(text=text, pieces=pieces):
+                return self._with_tokens(len(text), now_s, Stage.THINKING, pieces)
+            case ToolCallDelta(arguments=arguments):
+                return self._with_tokens(len(arguments), now_s, Stage.ANSWERING)
+            case RequestQueued():
+                turn = self._out_of_queue(now_s)  # it may wait in two queues, one after the other
+                return replace(turn, stage=Stage.QUEUED, queued_from_s=now_s)
+            case RequestAdapted() | TokensChosen():
+                return self
+            case RequestSent(sampling=sampling, is_kept=is_kept):
+                return replace(self._with_new_attempt(now_s), sampling=sampling, is_kept=is_kept)
+            case RetryScheduled():
+                return replace(self, stage=Stage.RETRYING, retry=event, retries=event.attempt - 1)
+            case ModelLoading():
+                return self._with_loading(event, now_s)
+            case PromptProgress(fraction=fraction):
+                turn = self._after_loading(now_s)
+                return replace(turn, stage=Stage.READING, fraction=fraction)
+            case ModelNamed(model=model, build=build):
+                asked = self.model if is_other_model(self.model, model) else self.asked
+                return replace(self, model=model, asked=asked, build=build or self.build)
+            case StreamStalled(silent_s=silent_s):
+                return self._with_stall(silent_s)
+            case Rethought(is_thought=is_thought):
+                return self._with_changed_kind(now_s, is_thought=is_thought)
+            case LifeSign(is_token=is_token):
+                return self._after_stall(now_s, is_token=is_token)
+            case UsageReported():
+                return replace(self, usage=event, counted_deltas=self.deltas)
+            case StreamFinished(reason=reason):
+                return replace(self, finish_reason=reason)
+
+    def end(self, state: AnswerState, now_s: float) -> Turn:
+        """Return the turn as it ended at `now_s`, in a final state.
+
+        A thought that was not finished ends with its last token.
+        """
+        return replace(
+            self,
+            state=state,
+            stage=Stage.ENDED,
+            ended_s=now_s,
+            thought_to_s=self.last_token_s if self.is_thinking else self.thought_to_s,
+            fraction=None,
+            retry=None,
+        )
+
+    def _with_new_attempt(self, now_s: float) -> Turn:
+        """Return the turn with a request that was just sent.
+
+        If text has arrived, the request continues it: the tokens so far become `earlier_tokens`,
+        and those of the request are counted from 0; the times stay those of the first request.
+        Without text, the times are measured again: the attempt before may have had a first token
+        whose text was held back (`LifeSign.is_token`) and never came.
+        """
+        turn = replace(self._out_of_queue(now_s), stage=Stage.WAITING, retry=None)
+        if not self.has_text:
+            return replace(turn, sent_s=now_s, first_token_s=None)
+        tokens = self.tokens
+        return replace(
+            turn,
+            earlier_tokens=tokens,
+            is_earlier_estimated=self.is_estimated,
+            deltas=0,
+            chars=0,
+            usage=None,
+            counted_deltas=0,
+        )
+
+    def _out_of_queue(self, now_s: float) -> Turn:
+        """Return the turn with the time of waiting for another answer, if that ends now."""
+        if self.queued_from_s is None:
+            return self
+        queued_s = self.queued_s + now_s - self.queued_from_s
+        return replace(self, queued_s=queued_s, queued_from_s=None)
+
+    def _with_loading(self, event: ModelLoading, now_s: float) -> Turn:
+        """Return the turn while the server loads the model; the first event begins that."""
+        turn = self._out_of_queue(now_s)
+        return replace(
+            turn,
+            stage=Stage.LOADING,
+            fraction=event.fraction,
+            loading_from_s=now_s if turn.loading_from_s is None else turn.loading_from_s,
+            was_asleep=turn.was_asleep or event.is_asleep,
+        )
+
+    def _after_loading(self, now_s: float) -> Turn:
+        """Return the turn with the time of loading; its end is the first report of reading."""
+        if self.loading_from_s is None or self.loading_s is not None:
+            return self
+        return replace(self, loading_s=now_s - self.loading_from_s)
+
+    def _with_stall(self, silent_s: float) -> Turn:
+        """Return the turn while the server has sent nothing for `silent_s` seconds.
+
+        The event is repeated during the silence; only the first one counts as a stall.
+        """
+        stalls = self.stalls
+        if self.stage is not Stage.STALLED:
+            stalls += 1
+        return replace(self, stage=Stage.STALLED, silent_s=silent_s, stalls=stalls)
+
+    def _with_changed_kind(self, now_s: float, *, is_thought: bool) -> Turn:
+        """Return the turn after all its text so far has changed its kind (`Rethought`).
+
+        With `is_thought`, it was reasoning, which began with the first token and ends now. If not,
+        it is the answer, and there was no reasoning. In both cases the answer goes on.
+        """
+        from_s = self.first_token_s or now_s
+        if not is_thought:
+            turn = replace(self, stage=Stage.ANSWERING, thought_from_s=None, thought_to_s=None)
+            return replace(turn, thought_deltas=0, answer_from_s=from_s)
+        turn = replace(self, stage=Stage.ANSWERING, thought_from_s=from_s, thought_to_s=now_s)
+        return replace(turn, thought_deltas=self.deltas, answer_from_s=None)
+
+    def _after_stall(self, now_s: float, *, is_token: bool) -> Turn:
+        """Return the turn after data without text; a stall ends with it.
+
+        The stage after a stall follows from what has arrived before it: nothing, reasoning or an
+        answer. With `is_token`, the data was a token whose text comes later; it may be the first.
+        """
+        first_s = self.first_token_s
+        stage = self.stage
+        if stage is Stage.STALLED and first_s is None:
+            stage = Stage.WAITING
+        elif stage is Stage.STALLED:
+            stage = Stage.THINKING if self.is_thinking else Stage.ANSWERING
+        if is_token and first_s is None:
+            first_s = now_s
+        return replace(self, first_token_s=first_s, stage=stage)
+
+    def _with_tokens(
+        self, char_count: int, now_s: float, stage: Stage, piece_count: int = 1
+    ) -> Turn:
+        """Return the turn with more text, of this number of characters in this number of pieces.
+
+        The first text in the stage `THINKING` begins a thought. The next text in another stage ends
+        it, and reasoning after that continues it.
+        """
+        thought_from_s = self.thought_from_s
+        thought_to_s = self.thought_to_s
+        thought_deltas = self.thought_deltas
+        answer_from_s = self.answer_from_s
+        if stage is Stage.ANSWERING and answer_from_s is None:
+            answer_from_s = now_s
+        if stage is Stage.THINKING:
+            thought_to_s = None
+            thought_deltas += piece_count
+            if thought_from_s is None:
+                thought_from_s = now_s
+        elif self.is_thinking:
+            thought_to_s = now_s
+        return replace(
+            self,
+            stage=stage,
+            fraction=None,
+            first_token_s=now_s if self.first_token_s is None else self.first_token_s,
+            last_token_s=now_s,
+            thought_from_s=thought_from_s,
+            thought_to_s=thought_to_s,
+            deltas=self.deltas + piece_count,
+            thought_deltas=thought_deltas,
+            answer_from_s=answer_from_s,
+            chars=self.chars + char_count,
+        )
+
+    @property
+    def stage_word(self) -> str:
+        """The stage as it is shown: a summary has a word of its own for answering."""
+        is_summarising = self.is_summary and self.stage is Stage.ANSWERING
+        return "summarising" if is_summarising else self.stage.value
+
+    @property
+    def has_text(self) -> bool:
+        """Whether any text, thought or call of the answer has arrived."""
+        return bool(self.deltas or self.earlier_tokens)
+
+    @property
+    def may_think(self) -> bool:
+        """Whether a thought is streaming, or an answer is awaited, which may begin with one."""
+        is_answering = self.is_running and self.stage is not Stage.TOOLS
+        return is_answering and (self.is_thinking or not self.has_text)
+
+    @property
+    def is_thinking(self) -> bool:
+        """Whether a thought has begun and not ended."""
+        return self.thought_from_s is not None and self.thought_to_s is None
+
+    @property
+    def is_running(self) -> bool:
+        return self.ended_s is None
+
+    @property
+    def ttft_s(self) -> float | None:
+        """Seconds from sending the request to the first token; None before there is one."""
+        if self.first_token_s is None:
+            return None
+        sent_s = self.started_s if self.sent_s is None else self.sent_s
+        return self.first_token_s - sent_s
+
+    def elapsed_s(self, now_s: float) -> float:
+        """Return the seconds since the start of the turn, until its end if it has ended."""
+        end_s = now_s if self.ended_s is None else self.ended_s
+        return end_s - self.started_s
+
+    def thought_s(self, now_s: float) -> float | None:
+        """Return for how many seconds the model has been thinking, or thought.
+
+        Return None if it did not think.
+        """
+        if self.thought_from_s is None:
+            return None
+        end_s = now_s if self.thought_to_s is None else self.thought_to_s
+        return end_s - self.thought_from_s
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether `tokens` is an estimate: the server did not count, or more has arrived since.
+
+        It is one, too, if the tokens of an earlier request for the answer are.
+        """
+        is_uncounted = self._server_count is None or self.deltas > self.counted_deltas
+        return is_uncounted or self.is_earlier_estimated
+
+    @property
+    def _server_count(self) -> int | None:
+        """Number of tokens that the server counted; None if it did not count.
+
+        A count of 0 is wrong if text has arrived, and is taken as none.
+        """
+        count = self.usage.completion_tokens if self.usage is not None else None
+        return None if count == 0 and self.deltas else count
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens of the answer.
+
+        It is the count of the server and the pieces since then, about a token each. Without a
+        count, it is estimated from pieces or characters: some servers send several tokens in a
+        piece.
+        """
+        if self._server_count is not None:
+            return self.earlier_tokens + self._server_count + self.deltas - self.counted_deltas
+        return self.earlier_tokens + max(self.deltas, round(self.chars / _CHARS_PER_TOKEN))
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Speed of the answer: the server's figure, else that of lmchat (R-19).
+
+        lmchat divides the tokens behind the first one by the time from the first to the last token.
+        It is None if there are too few tokens or too little time for that.
+        """
+        if self.usage is not None and self.usage.tokens_per_second is not None:
+            return self.usage.tokens_per_second
+        if self.first_token_s is None or self.last_token_s is None:
+            return None
+        span_s = self.last_token_s - self.first_token_s
+        is_measured = span_s >= SHORTEST_SPAN_S and self.tokens > 1
+        return (self.tokens - 1) / span_s if is_measured else None
+
+    def receipt(self, *, context: int | None = None, max_tokens: int | None = None) -> Receipt:
+        """Return the figures to save with the answer.
+
+        `context` is the size of the window and `max_tokens` the longest answer, both in tokens;
+        None where they are not known. They are needed to tell which limit cut the answer short.
+        """
+        # a turn that has not ended has no duration yet
+        ended_s = self.started_s if self.ended_s is None else self.ended_s
+        return Receipt(
+            ttft_ms=_milliseconds(self.ttft_s),
+            tokens_per_second=self.tokens_per_second,
+            prompt_tokens=self.usage.prompt_tokens if self.usage else None,
+            # None if no answer came; 0 would mean an empty one
+            completion_tokens=None if self.first_token_s is None else self.tokens,
+            is_estimated=self.is_estimated,
+            elapsed_ms=(ended_s - self.started_s) * 1e3,
+            reasoning_ms=_milliseconds(self.thought_s(ended_s)),
+            finish_reason=self.finish_reason,
+            retries=self.retries,
+            asked=self.asked,
+            limit=self._limit(context, max_tokens),
+            steps=self.steps,
+            sampling=self.sampling,
+            build=self.build,
+            context=context,
+            wait_ms=_milliseconds(self._wait_s),
+            queue_ms=self.queued_s * 1e3,
+            was_loaded=self.loading_from_s is not None,
+            was_asleep=self.was_asleep,
+            load_ms=_milliseconds(self.loading_s),
+            thought_tokens=self._thought_tokens,
+            **self._reported_figures,
+        )
+
+    @property
+    def _wait_s(self) -> float | None:
+        """Seconds from the start of the turn to the first word of the answer; None without one."""
+        return None if self.answer_from_s is None else self.answer_from_s - self.started_s
+
+    @property
+    def _thought_tokens(self) -> int | None:
+        """Tokens of the thought: those that the server counted, or its pieces; None for none."""
+        if self.usage is not None and self.usage.thought_tokens:
+            return self.usage.thought_tokens
+        return self.thought_deltas or None
+
+    @property
+    def _reported_figures(self) -> dict[str, Any]:
+        """Figures of the server that a receipt has under the same names."""
+        if self.usage is None:
+            return {}
+        return {name: getattr(self.usage, name) for name in _REPORTED}
+
+    def _limit(self, context: int | None, max_tokens: int | None) -> Limit | None:
+        """Return the limit that cut the answer short; None if none did, or it is not known which.
+
+        Servers say "length" for both limits. If prompt and answer nearly fill the window, whose
+        size in tokens is `context`, it was the window, else `max_tokens`. If the size of window or
+        prompt is not known, it was `max_tokens` if that was set.
+        """
+        if self.finish_reason != "length":
+            return None
+        prompt_tokens = self.usage.prompt_tokens if self.usage is not None else None
+        if context is None or prompt_tokens is None:
+            return None if max_tokens is None else Limit.MAX_TOKENS
+        new_tokens = self.tokens - self.earlier_tokens  # earlier ones are in the prompt
+        is_full = prompt_tokens + new_tokens >= context * _NEARLY_FULL
+        return Limit.CONTEXT if is_full else Limit.MAX_TOKENS
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1e3
+
+
+class GrowingAnswer:
+    """Text of a running answer, and before it the text of `begun`, the answer that it continues.
+
+    `begun` is None if it continues none. `choices` are those of the tokens of `begun`, if they are
+    known.
+    """
+
+    def __init__(
+        self, begun: ChatMessage | None = None, choices: Sequence[TokenChoice] = ()
+    ) -> None:
+        self.choices = list(choices)  # of the tokens so far, if the server reports them
+        self._begun_choice_count = len(choices)
+        self._probability_count = count_probabilities(choices)
+        self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
+        """Texts of all pieces so far, by the kind of the piece."""
+        if begun is not None:
+            self._texts["reasoning"] = [begun.reasoning]
+            self._texts["text"] = [begun.text]  # which has its refusal too
+        # for each kind, how many texts at the beginning of its list are those of `begun`
+        self._begun_counts = {kind: len(texts) for kind, texts in self._texts.items()}
+
+    def add(self, event: StreamEvent) -> tuple[Piece, ...]:
+        """Add the text of an event; return the pieces to write to the file.
+
+        When the text changes its kind, these are `RESET` and all pieces. For an event without text
+        there are none.
+        """
+        match event:
+            case TextDelta(text=text):
+                return self._add_pieces([("text", text)])
+            case ReasoningDelta(text=text):
+                return self._add_pieces([("reasoning", text)])
+            case RefusalDelta(text=text):
+                return self._add_pieces([("refusal", text)])
+            case Rethought(is_thought=is_thought):
+                self._move_texts(is_thought=is_thought)
+                return (RESET, *self.pieces)
+            case ToolCallDelta():
+                return self._add_pieces(self._pieces_of_call(event))
+            case TokensChosen(choices=choices):
+                self._add_choices(choices)
+            case _:
+                pass
+        return ()
+
+    def _add_choices(self, choices: Sequence[TokenChoice]) -> None:
+        """Add the choices of tokens, up to a limit: those of later tokens are dropped."""
+        self._probability_count += count_probabilities(choices)
+        if self._probability_count <= _MAX_PROBABILITIES:
+            self.choices += choices
+
+    def _move_texts(self, *, is_thought: bool) -> None:
+        """Move the text of this answer to its reasoning, or its reasoning to its text.
+
+        The texts of the answer that is continued stay where they are.
+        """
+        source, target = ("text", "reasoning") if is_thought else ("reasoning", "text")
+        begun_count = self._begun_counts[source]
+        self._texts[target] += self._texts[source][begun_count:]
+        del self._texts[source][begun_count:]
+        for index in range(self._begun_choice_count, len(self.choices)):
+            self.choices[index] = replace(self.choices[index], is_thought=is_thought)
+
+    def _pieces_of_call(self, delta: ToolCallDelta) -> list[Piece]:
+        """Return an event of a tool call as pieces.
+
+        Id and name are among them until the call has them. A call without an id gets a new one.
+        """
+        prefix = f"tool_call {delta.index}"
+        pieces: list[Piece] = []
+        if f"{prefix} id" not in self._texts:
+            call_id = delta.call_id or f"call_{new_id()[:8]}"  # some servers give no ids
+            pieces.append((f"{prefix} id", call_id))
+        if f"{prefix} name" not in self._texts:
+            pieces.append((f"{prefix} name", delta.name))
+        pieces.append((f"{prefix} arguments", delta.arguments))
+        return pieces
+
+    def _add_pieces(self, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+        """Add the pieces whose text is not empty; return these pieces."""
+        not_empty = tuple((kind, text) for kind, text in pieces if text)
+        for kind, text in not_empty:
+            self._texts.setdefault(kind, []).append(text)
+        return not_empty
+
+    def text(self, *kinds: str) -> str:
+        """Return the texts of the given kinds, joined: all of the first kind, then of the next."""
+        return "".join("".join(self._texts[kind]) for kind in kinds)
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The answer as pieces: one for each kind that has a text."""
+        joined = ((kind, "".join(texts)) for kind, texts in self._texts.items())
+        return tuple((kind, text) for kind, text in joined if text)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of the message that have arrived so far."""
+        return parts_of(self.pieces)
+
+
+class WholeAnswer:
+    """An answer that is read to its end without a screen, with its figures."""
+
+    def __init__(self, model: str) -> None:
+        self.turn = Turn(model=model, started_s=monotonic())
+        self.growing = GrowingAnswer()
+
+    async def read(
+        self,
+        stream: AsyncGenerator[StreamEvent, None],
+        show: Callable[[StreamEvent], None] = lambda _: None,
+    ) -> None:
+        """Read a stream to its end and close it; call `show` with each event.
+
+        After an error or a cancellation, which is raised, `growing` has the text so far, and `turn`
+        has ended in the state `FAILED`.
+        """
+        state = AnswerState.FAILED
+        try:
+            async with aclosing(stream) as events:
+                async for event in events:
+                    self.turn = self.turn.apply(event, monotonic())
+                    self.growing.add(event)
+                    show(event)
+            state = AnswerState.COMPLETE
+        finally:
+            self.turn = self.turn.end(state, monotonic())

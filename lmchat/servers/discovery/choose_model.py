@@ -1,0 +1,344 @@
+"""Choice of the server and model that answer the next turn, and the errors where none exists.
+
+Candidates are servers that were probed. The configured model is the one that flags, environment or
+configuration name; "" if they name none. `remembered` has the last used server and models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum, auto
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.config.state import Remembered
+from lmchat.errors import (
+    LMChatError,
+    NoServerFound,
+    RequestInvalid,
+    ServerRejected,
+    ServerUnavailable,
+)
+from lmchat.safe_text import shell_word
+from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.endpoint import Endpoint, is_address
+from lmchat.servers.model import (
+    LoadState,
+    ModelInfo,
+    Target,
+    cannot_chat,
+    find_model,
+    is_other_model,
+    unknown_model,
+)
+from lmchat.servers.products.product import Product
+
+NOTHING_FOUND = "No LMStudio server detected"
+_NO_SERVER = (Verdict.REFUSED, Verdict.TIMED_OUT, Verdict.SERVER_OFF)  # nothing answered
+# kinds of the error about a server that cannot be used
+_ERROR_KINDS = {
+    Verdict.NEEDS_KEY: "auth",
+    Verdict.KEY_REJECTED: "auth",
+    Verdict.HOST_BLOCKED: "host_blocked",
+    Verdict.NOT_AN_LLM: "not_an_llm",
+    Verdict.SERVER_ERROR: "server_error",
+}
+# messages of that error; other verdicts have one for all
+_MESSAGES = {
+    Verdict.NEEDS_KEY: "{product} at {url} needs an API key.",
+    Verdict.KEY_REJECTED: "{product} at {url} rejected the API key.",
+    Verdict.NOT_AN_LLM: "{url} is not a model server: {seen}.",
+}
+_NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
+_OTHER_WAYS = "`lmchat doctor` shows what is missing; `lmchat --local` chats without a server."
+_PREFERRED_STATES = (LoadState.LOADED, LoadState.ASLEEP, LoadState.LOADING, LoadState.UNKNOWN)
+"""States of a model that is chosen without a question, best first."""
+
+
+class Missing(Enum):
+    """What the user has to give or choose before a chat can begin."""
+
+    NOTHING = auto()
+    MODEL = auto()
+    KEY = auto()
+    SERVER = auto()
+
+
+class TargetChoice(Struct, frozen=True, kw_only=True):
+    """The chosen server and model, and what is missing."""
+
+    missing: Missing
+    candidate: Candidate | None = None
+    target: Target | None = None
+
+    @property
+    def awaits_model(self) -> bool:
+        """Whether the server is loading its model, whose name is not known yet.
+
+        Then there is a target without a model, and the user need not choose one.
+        """
+        if self.target is None or self.missing is Missing.MODEL:
+            return False
+        return self.target.model is None
+
+    @property
+    def chat_models(self) -> tuple[ModelInfo, ...]:
+        return self.candidate.chat_models if self.candidate else ()
+
+
+def choose(
+    candidates: Sequence[Candidate],
+    *,
+    model: str,
+    remembered: Remembered,
+    is_named: bool = False,
+) -> TargetChoice:
+    """Choose the server and the model for the next turn.
+
+    Of the usable servers, the one with the best `_rank` is chosen, and a model on it. Without a
+    usable server, the first that needs or rejects a key is chosen, without a target. Without that,
+    the server is what is missing. `model` is the configured one. With `is_named`, only servers that
+    the user has named count.
+    """
+    if is_named:
+        candidates = [candidate for candidate in candidates if candidate.is_own]
+    usable = [candidate for candidate in candidates if candidate.verdict.is_usable]
+    if usable:
+        best = min(usable, key=lambda candidate: _rank(candidate, remembered, model))
+        return choose_on_server(best, model=model, remembered=remembered)
+    for candidate in candidates:
+        if candidate.verdict in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED):
+            return TargetChoice(missing=Missing.KEY, candidate=candidate)
+    return TargetChoice(missing=Missing.SERVER)
+
+
+def _rank(candidate: Candidate, remembered: Remembered, model: str) -> tuple[bool, ...]:
+    """Return the sort key of a candidate: the smallest is best, and False is less than True.
+
+    The first item that differs between two candidates decides.
+    """
+    lacks_model = bool(model) and find_model(model, candidate.chat_models) is None
+    return (
+        lacks_model,
+        not candidate.is_own,
+        candidate.server_id != remembered.endpoint,
+        not candidate.is_hinted,
+        candidate.verdict is not Verdict.READY,
+    )
+
+
+def choose_on_server(candidate: Candidate, *, model: str, remembered: Remembered) -> TargetChoice:
+    """Choose the model on a server; `model` is the name of the configured one, if any.
+
+    While the server loads a model of unknown name, the target has no model and nothing is missing.
+    """
+    chosen = choose_model(candidate, model=model, remembered=remembered)
+    is_loading = chosen is None and candidate.verdict is Verdict.LOADING
+    target = Target(
+        endpoint=candidate.endpoint,
+        product=candidate.product,
+        model=chosen,
+        is_loading=is_loading,
+    )
+    missing = Missing.MODEL if chosen is None and not is_loading else Missing.NOTHING
+    return TargetChoice(missing=missing, candidate=candidate, target=target)
+
+
+def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) -> ModelInfo | None:
+    """Choose the configured model, else the last used one, else by `_PREFERRED_STATES`.
+
+    `model` is the name of the configured one. If the server does not list it but may have it, it is
+    chosen with its name alone. Return None if no model can be chosen without a question: if the
+    server lacks the configured one, if that cannot chat, or, without one, if all are unloaded.
+    """
+    models = candidate.chat_models
+    if model:
+        listed = find_model(model, models)
+        if listed is not None:
+            return listed
+        cannot_be_used = _find_non_chat_model(candidate, model) is not None
+        if cannot_be_used or _lacks(candidate, model):
+            return None
+        return _unlisted_model(model, candidate)
+
+    if remembered.endpoint == candidate.server_id:
+        last = find_model(remembered.model, models)
+        # an unloaded model is not loaded without a question
+        if last is not None and last.state is not LoadState.NOT_LOADED:
+            return last
+    for state in _PREFERRED_STATES:  # which does not contain `NOT_LOADED`
+        for info in models:
+            if info.state is state:
+                return info
+    return None
+
+
+def _unlisted_model(name: str, server: Candidate | Target) -> ModelInfo:
+    """Return a model that the server does not list, of which only the name is known."""
+    return ModelInfo(model_id=name, endpoint=server.endpoint, product=server.product)
+
+
+def _find_non_chat_model(candidate: Candidate, name: str) -> ModelInfo | None:
+    """Return the model of this name if the server lists it but it cannot chat; else None."""
+    model = find_model(name, candidate.models)
+    return None if model is None or model.can_chat else model
+
+
+def _lacks(candidate: Candidate, name: str) -> bool:
+    """Return whether a server lists its models, and this name means none of them.
+
+    It is False for gateways and cloud providers, which take names that they do not list. Any server
+    outside your network is taken for a provider.
+    """
+    if candidate.product.facts.is_gateway or not candidate.endpoint.is_near:
+        return False
+    # without models that can chat, the name is compared with the others
+    listed = candidate.chat_models or candidate.models
+    return bool(listed) and all(is_other_model(name, model.model_id) for model in listed)
+
+
+def require_model(name: str, chosen: Candidate | None, candidates: Sequence[Candidate]) -> None:
+    """Raise `WrongUse` if the chosen server lacks the model of this name, or it cannot chat.
+
+    The error suggests similar models of all `candidates`. Without a chosen server, do nothing.
+    """
+    if chosen is None:
+        return
+    non_chat_model = _find_non_chat_model(chosen, name)
+    if non_chat_model is not None:
+        raise cannot_chat(non_chat_model)
+    if _lacks(chosen, name):
+        listed = [model for candidate in candidates for model in candidate.chat_models]
+        raise unknown_model(name, listed)
+
+
+def choose_without_asking(
+    candidates: Sequence[Candidate], *, model: str, remembered: Remembered
+) -> TargetChoice:
+    """Choose as `choose` does, and also an unloaded model: the configured, last used or only one.
+
+    If there is none of these, the model is what is missing. Raises `WrongUse` for a configured
+    model that cannot chat, and the error of `why_unusable` if no server can be used.
+    """
+    choice = choose(candidates, model=model, remembered=remembered)
+    if choice.candidate is None or choice.missing in (Missing.SERVER, Missing.KEY):
+        raise why_unusable(candidates)
+    non_chat_model = _find_non_chat_model(choice.candidate, model)
+    if non_chat_model is not None:
+        raise cannot_chat(non_chat_model)
+    if choice.missing is not Missing.MODEL or choice.target is None:
+        return choice
+
+    if model:  # if the server lacks it, `require_model` or the server itself refuses it
+        chosen: ModelInfo | None = _unlisted_model(model, choice.target)
+    else:
+        chosen = _last_used_or_only(choice.target, choice.chat_models, remembered)
+    missing = Missing.NOTHING if chosen else Missing.MODEL
+    return replace(choice, missing=missing, target=replace(choice.target, model=chosen))
+
+
+def _last_used_or_only(
+    target: Target, models: Sequence[ModelInfo], remembered: Remembered
+) -> ModelInfo | None:
+    """Return the model of the target's server that was used last, else its only one, else None."""
+    for server_id, name in remembered.recent:
+        used = find_model(name, models) if server_id == target.server_id else None
+        if used is not None:
+            return used
+    return models[0] if len(models) == 1 else None
+
+
+def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
+    """Return the error that says why none of these servers can be used.
+
+    It is about the server that is nearest to being usable; else about the only address that was
+    tried; else it says that nothing was found.
+    """
+    best = _nearest_to_usable(candidates)
+    if best is not None:
+        return _why_server_unusable(best)
+    if len(candidates) == 1:
+        only = candidates[0]
+        message = only.detail or f"{only.endpoint.url}: {only.finding}."
+        step = _sentence(only.next_step) or _NAME_A_SERVER
+        return NoServerFound(message, hint=f"{step} {_OTHER_WAYS}")
+    message = f"{NOTHING_FOUND}: no model server answers on this machine."
+    return NoServerFound(message, hint=f"{_NAME_A_SERVER} {_OTHER_WAYS}")
+
+
+def _why_server_unusable(candidate: Candidate) -> LMChatError:
+    """Return the error about a server that answers and cannot be used.
+
+    It is a `ServerRejected`, or a `ServerUnavailable` if the certificate of the server is wrong.
+    """
+    hint = _sentence(candidate.next_step)
+    if candidate.kind == "certificate":
+        return ServerUnavailable(candidate.detail, kind=candidate.kind, hint=hint)
+    message = _MESSAGES.get(candidate.verdict, "{product} at {url}: {finding}.")
+    return ServerRejected(
+        message.format(
+            product=candidate.product,
+            url=candidate.endpoint.url,
+            finding=candidate.finding,
+            seen=candidate.seen or "unknown reply",
+        ),
+        kind=_ERROR_KINDS.get(candidate.verdict, "server_error"),
+        hint=hint,
+        details=candidate.detail,
+    )
+
+
+def _nearest_to_usable(candidates: Sequence[Candidate]) -> Candidate | None:
+    """Return the first candidate that answers and is a model server or named by the user.
+
+    Any other program that answers counts only if its address is the only one that was tried: in a
+    search of the usual ports, it is of no interest. Return None if no candidate counts.
+    """
+    answering = [candidate for candidate in candidates if candidate.verdict not in _NO_SERVER]
+    for candidate in answering:
+        if candidate.verdict.is_server or candidate.is_own:
+            return candidate
+    return answering[0] if answering and len(candidates) == 1 else None
+
+
+def _sentence(step: str) -> str:
+    """Return a next step as a sentence; "" if none exists.
+
+    A step that begins with a small letter is a command. It starts the server, as `ollama serve`,
+    unless it is a command of lmchat.
+    """
+    if not step:
+        return ""
+    is_command = step[0].islower() and not step.startswith("lmchat ")
+    return f"Start the server: {step}." if is_command else f"{step.rstrip('.')}."
+
+
+def why_no_model(choice: TargetChoice) -> RequestInvalid:
+    """Return the error for a server on which no model could be chosen.
+
+    Its hint lists the models that can chat, or says that the server has none.
+    """
+    names = ", ".join(shell_word(model.model_id) for model in choice.chat_models)
+    if names:
+        hint = f"Choose one with -m MODEL: {names}."
+    elif choice.candidate is not None and choice.candidate.models:
+        hint = "The models of this server cannot chat. Load another one there."
+    else:
+        hint = "The server has no models. Download one there."
+    product = choice.candidate.product if choice.candidate else Product.LM_STUDIO
+    sentence = product.in_text("No LM Studio model selected")
+    return RequestInvalid(sentence, hint=hint, kind="model_missing")
+
+
+def endpoints_of(remembered: Remembered) -> tuple[Endpoint, ...]:
+    """Return the addresses of the last used models, each once, newest first.
+
+    The built-in engine has none: it gets another one in each run.
+    """
+    servers = dict.fromkeys(server for server, _ in remembered.recent)
+    return tuple(
+        Endpoint.parse(server)
+        for server in servers
+        if server != Product.BUILT_IN.value and is_address(server)
+    )

@@ -1,0 +1,200 @@
+"""Installed model servers, and the commands that start them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import subprocess
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePath
+
+from msgspec import Struct
+
+from lmchat.errors import LMChatError
+from lmchat.files.disk import begin_log
+from lmchat.files.paths import lm_studio_folders
+from lmchat.processes.child import start_in_background
+from lmchat.processes.environment import environment_for_others, find_program
+from lmchat.safe_text import safe_line
+from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.products.product import Product, Traces
+
+
+class ServerStart(Struct, frozen=True, kw_only=True):
+    """A command line that starts a server; run without a shell."""
+
+    product: Product
+    argv: tuple[str, ...]
+    endpoint: Endpoint
+
+    @property
+    def command(self) -> str:
+        """The command line as a person would type it."""
+        return shlex.join(self.argv)
+
+    @property
+    def short(self) -> str:
+        """The command line without the folder of the program: `lms server start`."""
+        return " ".join((PurePath(self.argv[0]).name, *self.argv[1:]))
+
+
+class Installed(Struct, frozen=True, kw_only=True):
+    """A model server that is installed on this machine."""
+
+    product: Product
+    program: str = ""  # path of its program; empty if only its app or folders were found
+    start: tuple[str, ...] = ()  # command that starts the server; empty: lmchat cannot start it
+    start_words: str = ""  # how a person starts it
+
+
+class ServerLauncher(Struct, frozen=True, kw_only=True):
+    """Functions that find and start the model servers of this machine."""
+
+    find: Callable[[], Sequence[Installed]]
+    """Finds the installed servers; it blocks."""
+    start: Callable[[ServerStart], Awaitable[Candidate]]
+    """Starts a server and waits until it answers; raises `LMChatError`."""
+    engine_command: str = ""
+    """Command that installs the built-in engine; empty if it is installed."""
+
+
+START_S = 60.0  # time for a server to answer after its start
+_POLL_S = 0.2  # between two checks whether a started server answers
+_TAIL_BYTES = 4096  # of a log, in which its last line is looked for
+_LINE_CHARS = 160  # of the last line of a log, in the message of an error
+_started: list[subprocess.Popen[bytes]] = []  # Python warns of a running process that is dropped
+
+
+def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[Installed, ...]:
+    """Return the products whose program or folder exists, in the order of `Product`.
+
+    `home` is None if the home folder is unknown.
+    """
+    products = [_installed(product, environ, home) for product in Product]
+    return tuple(product for product in products if product is not None)
+
+
+def _installed(product: Product, environ: Mapping[str, str], home: Path | None) -> Installed | None:
+    """Return how to start a product; None if neither its program nor a folder of it exists.
+
+    The result always has `start_words`, which tell the user how to start it. It has the command
+    `start`, which lmchat can run, only if the program exists and needs no further choices.
+    """
+    traces = product.facts.traces
+    if traces is None:  # it is not known how to find the product
+        return None
+    own_folders: list[Path] = []  # besides those in `traces`: users can move LM Studio's folder
+    if home and product is Product.LM_STUDIO:
+        own_folders = lm_studio_folders(home)
+    words = traces.start_words or f"{traces.program} {traces.start}"
+    program = _program_of(traces, own_folders, environ)
+    if program:
+        start = (program, *traces.start.split()) if traces.start else ()
+        return Installed(product=product, program=program, start=start, start_words=words)
+    if _has_folder(traces, own_folders, home):
+        return Installed(product=product, start_words=traces.start_words_app or words)
+    return None
+
+
+def _program_of(traces: Traces, own_folders: list[Path], environ: Mapping[str, str]) -> str:
+    """Return the path of a product's program, from `PATH` or a folder `bin` of its own folders.
+
+    Return an empty text if it is not found.
+    """
+    search_path = [environ.get("PATH") or os.defpath]
+    search_path += [str(folder / "bin") for folder in own_folders]
+    return find_program(traces.program, os.pathsep.join(search_path))
+
+
+def _has_folder(traces: Traces, own_folders: list[Path], home: Path | None) -> bool:
+    """Return whether one of a product's folders exists."""
+    # An absolute name replaces the home folder in `Path`. Without a home folder, the other names
+    # lead to folders below `/` that do not exist.
+    folders = [*own_folders, *(Path(home or "/", name) for name in traces.folders)]
+    # Path.is_dir would raise an error where a folder above may not be entered
+    return any(map(os.path.isdir, folders))
+
+
+async def start_server(
+    start: ServerStart,
+    *,
+    log_file: Path,
+    environ: Mapping[str, str],
+    check: Callable[[Endpoint], Awaitable[Candidate]],
+    limit_s: float = START_S,
+) -> Candidate:
+    """Start a server in the background, wait until it answers, and return what `check` found.
+
+    Its output is in `log_file`. It continues when lmchat ends. Raises `LMChatError` if it cannot be
+    run, ends with an error, or does not answer within `limit_s`.
+    """
+    process = await asyncio.to_thread(_start, start, log_file, environ)
+    _started.append(process)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(limit_s):
+            # `lms server start` ends with the exit code 0 when it has started the server
+            while not process.poll():
+                candidate = await check(start.endpoint)
+                if candidate.verdict.is_server:
+                    return candidate
+                await asyncio.sleep(_POLL_S)
+
+    code = process.poll()
+    problem = f"ended with exit code {code}" if code else "does not answer"
+    last_line = safe_line(await asyncio.to_thread(_last_line, log_file), limit=_LINE_CHARS)
+    reason = f": {last_line.rstrip('.')}" if last_line else ""
+    raise LMChatError(
+        f"{safe_line(start.short)} {problem}{reason}.",
+        hint=f"Its output: {safe_line(str(log_file))}",
+        kind="program",
+    )
+
+
+def _start(
+    start: ServerStart, log_file: Path, environ: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a server with its output in a log; raises `LMChatError` if it cannot be run."""
+    try:
+        log = begin_log(log_file)
+    except OSError as error:
+        raise LMChatError(
+            f"The log {log_file} cannot be written: {error.strerror or error}.",
+            hint=f"Start it yourself with: {start.command}",
+            kind="program",
+        ) from error
+    try:
+        return start_in_background(
+            start.argv,
+            environment=environment_for_others(environ),
+            # not in the current folder, which may hold settings or code that it would use
+            folder=log_file.parent,
+            output=log,
+        )
+    except OSError as error:
+        raise LMChatError(
+            f"{start.argv[0]} cannot be run: {error.strerror or error}.",
+            hint="Check its installation.",
+            kind="program",
+        ) from error
+    finally:
+        os.close(log)
+
+
+def _last_line(path: Path) -> str:
+    """Return the last line that is not blank in the last `_TAIL_BYTES` of a log.
+
+    Return an empty text if there is no such line, or if the log cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except OSError:  # the log was removed
+        return ""
+    for line in reversed(lines):
+        if line.strip():
+            return line.strip()
+    return ""

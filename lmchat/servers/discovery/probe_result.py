@@ -1,0 +1,171 @@
+"""An address, its verdict and its models; the health of the server in use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum, StrEnum, auto
+
+from msgspec import Struct
+
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import ModelInfo, Target, server_id_of
+from lmchat.servers.products.product import Product
+
+
+class Verdict(StrEnum):
+    """Result of a probe of an address, best first."""
+
+    READY = "ready"
+    LOADING = "loading"
+    NO_MODEL = "no model loaded"
+    NEEDS_KEY = "needs key"
+    KEY_REJECTED = "key rejected"
+    HOST_BLOCKED = "host blocked"  # the server takes no requests for this name of its host
+    SERVER_OFF = "server off"  # the program runs, and says so, but serves no models
+    SERVER_ERROR = "server error"
+    NOT_AN_LLM = "not an LLM server"
+    REFUSED = "refused"  # the connection, so nothing answers; or by lmchat, which may not connect
+    TIMED_OUT = "timed out"
+
+    @property
+    def is_server(self) -> bool:
+        """Whether a model server answered, also if it wants a key or another name of its host.
+
+        After a `SERVER_ERROR` this is not known: any program may answer with an error.
+        """
+        denials = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED)
+        return self.is_usable or self in denials
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a chat can begin without another step of the user."""
+        return self in (Verdict.READY, Verdict.LOADING, Verdict.NO_MODEL)
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """A checked address, and the result of its probe."""
+
+    endpoint: Endpoint
+    product: Product
+    verdict: Verdict
+    latency_ms: float | None = None
+    models: tuple[ModelInfo, ...] = ()
+    detail: str = ""
+    """Message of the error; empty without one."""
+    seen: str = ""
+    """Answer of a server that cannot be used, such as "502 Bad Gateway"."""
+    kind: str = ""
+    """Kind of the error, as `LMChatError.kind`; empty without one."""
+    next_step: str = ""
+    key_withheld: str = ""
+    """Why an API key that is set was not sent to it; empty without one."""
+    other_ports: tuple[int, ...] = ()
+    """Default ports of other versions of the product, where nothing answers either."""
+    is_own: bool = False
+    """Whether you named this server, or it is the built-in one, which only you can start."""
+    is_hinted: bool = False
+    """Whether the environment names this server, as `OLLAMA_HOST` does."""
+
+    @property
+    def server_id(self) -> str:
+        return server_id_of(self.endpoint, self.product)
+
+    @property
+    def has_named_address(self) -> bool:
+        """Whether you named its address; that of the built-in server is never named."""
+        return self.is_own and self.product is not Product.BUILT_IN
+
+    @property
+    def finding(self) -> str:
+        """Verdict, with `seen` behind it if there is one."""
+        return f"{self.verdict}: {self.seen}" if self.seen else self.verdict.value
+
+    @property
+    def port_words(self) -> str:
+        """Its port and `other_ports`, as 9931/8080."""
+        return "/".join(map(str, (self.endpoint.port, *self.other_ports)))
+
+    @property
+    def chat_models(self) -> tuple[ModelInfo, ...]:
+        """Models that can chat."""
+        return tuple(model for model in self.models if model.can_chat)
+
+    @property
+    def has_model(self) -> bool:
+        """Whether there is a model to chat with, or one is being loaded.
+
+        A ready or loading server counts also if it lists no models.
+        """
+        return self.verdict in (Verdict.READY, Verdict.LOADING) or bool(self.chat_models)
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether lmchat sends no requests to it.
+
+        Its host is not allowed, or is a provider that needs https and was named with http.
+        """
+        return self.kind in ("not_allowed", "insecure")
+
+    @property
+    def can_be_allowed(self) -> bool:
+        """Whether lmchat sends no requests to it only because its host is not allowed."""
+        return self.kind == "not_allowed"
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """State of the server in use."""
+
+    endpoint: Endpoint | None = None
+    product: Product | None = None
+    verdict: Verdict | None = None
+    since_s: float | None = None  # monotonic time of the first check with this verdict
+    detail: str = ""
+    next_step: str = ""
+    latencies_ms: tuple[float | None, ...] = ()
+    """Of the last checks, newest last; None for a failed one."""
+    model: ModelInfo | None = None
+    seen_s: float | None = None  # monotonic time of the last check that found the server
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Milliseconds of the last check; None if it failed, or before there is one."""
+        return self.latencies_ms[-1] if self.latencies_ms else None
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the last check found that the server cannot be used."""
+        return self.verdict is not None and not self.verdict.is_usable
+
+
+WANTS_KEY = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED)
+
+
+class TargetState(Enum):
+    """Steps from the start of lmchat to a model that answers."""
+
+    SEARCHING = auto()  # the first search has not ended
+    NOT_FOUND = auto()  # no server can be used; the search is repeated
+    NEEDS_KEY = auto()  # the same, but a server answers that needs a key, or has rejected it
+    NO_MODEL = auto()  # a server is in use, but none of its models
+    LOADING = auto()  # the server loads the model
+    READY = auto()
+
+    @property
+    def lacks_server(self) -> bool:
+        """Whether a search has ended without a server that can be used."""
+        return self in (TargetState.NOT_FOUND, TargetState.NEEDS_KEY)
+
+
+def target_state(target: Target | None, candidates: Sequence[Candidate]) -> TargetState:
+    """Return the state for the target in use; None means that no server is in use.
+
+    `candidates` are the addresses that the last search has probed, with or without a server; they
+    are empty until the first search has ended.
+    """
+    if target is not None and target.is_loading:
+        return TargetState.LOADING
+    if target is not None:
+        return TargetState.READY if target.model_id else TargetState.NO_MODEL
+    if any(candidate.verdict in WANTS_KEY for candidate in candidates):
+        return TargetState.NEEDS_KEY
+    return TargetState.NOT_FOUND if candidates else TargetState.SEARCHING

@@ -1,0 +1,211 @@
+"""The address of a server."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.errors import EndpointNotAllowed
+
+_PORT_ALONE = r"^:?(\d{1,5})$"  # "1234" or ":1234"
+_NOT_IN_ADDRESSES = r"[\s\\%\x00-\x1f\x7f-\x9f\ud800-\udfff]"
+_MAX_ADDRESS_CHARS = 2000
+_MAX_HOST_CHARS = 253
+# a name in ASCII, or a number, which a hint explains; a name does not end with a number
+_NAME = r"\d+|([a-z0-9_-]{1,63}\.)*(?!\d+$)[a-z0-9_-]{1,63}"
+_VERSION_SEGMENT = r"/v\d[a-z0-9]*(/|$)"  # "/v1", "/v1beta/"
+_REQUEST_PATH = r"(/api/(chat|generate|tags|show|ps|version)|/(chat/)?completions|/models)$"
+"""Ending of an address that was copied from a request."""
+# endings of names that are used only within a network of one's own
+_OWN_ZONES = (".local", ".lan", ".home", ".internal", ".home.arpa", ".localdomain")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+LOOPBACK_LITERALS = ("127.0.0.1", "::1")  # addresses of `localhost`, as a host without brackets
+
+
+class Endpoint(Struct, frozen=True, kw_only=True):
+    """The address of a server."""
+
+    scheme: str
+    host: str
+    """Lower case, without brackets around IPv6 addresses."""
+    port: int
+    path: str = "/v1"
+
+    @classmethod
+    @lru_cache(maxsize=256)
+    def parse(cls, text: str) -> Endpoint:
+        """Read an address, with or without scheme and `/v1`, or a port of this machine.
+
+        Without a scheme it is `http`, and without a port the usual one of the scheme. The ending of
+        a request, such as `/models`, is removed, and `/v1` is added to a path without a version.
+
+        Raises:
+            EndpointNotAllowed: it is no plain http(s) address.
+        """
+        if len(text) > _MAX_ADDRESS_CHARS:
+            raise _refused(f"it has more than {_MAX_ADDRESS_CHARS} characters")
+        typed = re.sub(_PORT_ALONE, r"127.0.0.1:\1", text.strip())
+        try:
+            parts = urlsplit(typed if "://" in typed else f"http://{typed}")
+            host = (parts.hostname or "").rstrip(".")  # `example.com.` is the full form of a name
+        except ValueError:  # its words quote what was typed, which may hold a password
+            raise _refused("not an address; write it as http://HOST:PORT") from None
+
+        port = _port_of(parts)
+        if parts.scheme not in _DEFAULT_PORTS:
+            raise _refused("only http:// and https:// are supported")
+        if parts.username is not None or parts.password is not None:
+            reason = "addresses with a user name or password are not accepted; use an API key"
+            raise _refused(reason)
+        has_query = bool(parts.query or parts.fragment)
+        if has_query or not _is_host(host) or re.search(_NOT_IN_ADDRESSES, typed):
+            raise _refused("write it as http://HOST:PORT")
+
+        path = re.sub(_REQUEST_PATH, "", parts.path.rstrip("/"))
+        if not re.search(_VERSION_SEGMENT, path):
+            path += "/v1"
+        port = port or _DEFAULT_PORTS[parts.scheme]
+        return cls(scheme=parts.scheme, host=host, port=port, path=path)
+
+    @property
+    def netloc(self) -> str:
+        """Host and port, with brackets around an IPv6 address."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """Address without a path."""
+        return f"{self.scheme}://{self.netloc}"
+
+    @property
+    def base_url(self) -> str:
+        """Address with its version, for `/chat/completions` and `/models`."""
+        return f"{self.origin}{self.path}"
+
+    @property
+    def root_url(self) -> str:
+        """Address without `/v1` at its end, for `/health` and the native APIs."""
+        return f"{self.origin}{self.path.removesuffix('/v1')}"
+
+    @property
+    def url(self) -> str:
+        """Address that lmchat shows and prints: `root_url`."""
+        return self.root_url
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is `localhost` or a loopback address; no name is resolved."""
+        if self.host == "localhost":
+            return True
+        address = _ip_address(self.host)
+        if isinstance(address, IPv6Address) and address.ipv4_mapped:  # `::ffff:127.0.0.1`
+            address = address.ipv4_mapped
+        return address is not None and address.is_loopback
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is this machine or an IP address in a private network; no name is resolved."""
+        address = _ip_address(self.host)
+        return self.is_loopback or (address is not None and address.is_private)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it is this machine or in a private network, by its IP address or its name.
+
+        A name is in a private network if it has no dot, or an ending such as `.local`.
+        """
+        if self.is_loopback or _ip_address(self.host) is not None:
+            return self.is_local
+        return "." not in self.host or self.host.endswith(_OWN_ZONES)
+
+    @property
+    def literal(self) -> Endpoint:
+        """The address with 127.0.0.1 in place of `localhost`, as both are one server to lmchat.
+
+        Other addresses stay as they are.
+        """
+        return replace(self, host="127.0.0.1") if self.host == "localhost" else self
+
+    @property
+    def aliases(self) -> list[Endpoint]:
+        """This address and, if it is on this machine, the same with each name of this machine.
+
+        All of them share an API key.
+        """
+        if not self.is_loopback:
+            return [self]
+        names = ("localhost", *LOOPBACK_LITERALS)
+        return [self, *(replace(self, host=name) for name in names)]
+
+    @property
+    def canonical(self) -> tuple[str, int]:
+        """Host and port; the host is `localhost` for every spelling of this machine's address."""
+        return "localhost" if self.is_loopback else self.host, self.port
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text can be read as an address.
+
+    Other texts must not be shown or used: they may hold a password.
+    """
+    try:
+        Endpoint.parse(text)
+    except EndpointNotAllowed:
+        return False
+    return True
+
+
+def loopback(port: int) -> Endpoint:
+    """Return the address of a port of this machine."""
+    return Endpoint(scheme="http", host="127.0.0.1", port=port)
+
+
+def _port_of(parts: SplitResult) -> int | None:
+    """Return the port that an address names; None if it names none.
+
+    Raises `EndpointNotAllowed` for a port that is no number, 0 or too large.
+    """
+    try:
+        port = parts.port
+    except ValueError:  # it is no number, or too large: refused like 0
+        port = 0
+    if port == 0:
+        raise _refused("the port must be a number from 1 to 65535")
+    return port
+
+
+def _is_host(host: str) -> bool:
+    """Return whether a host is an IP address, or a name that can be looked up."""
+    if _ip_address(host) is not None:
+        return True
+    if len(host) > _MAX_HOST_CHARS:
+        return False
+    if host.isascii() and "xn--" not in host:
+        return re.fullmatch(_NAME, host) is not None
+
+    import idna  # noqa: PLC0415 - only few hosts need its tables
+
+    try:  # what `xn--` stands for is checked, too: HTTP clients read it
+        name = idna.encode(host).decode()
+        idna.decode(name)
+    except UnicodeError:
+        return False
+    return re.fullmatch(_NAME, name) is not None
+
+
+def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
+    """Return a host as an IP address; None for a name."""
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def _refused(reason: str) -> EndpointNotAllowed:
+    return EndpointNotAllowed(f"Endpoint not allowed: {reason}.")

@@ -1,0 +1,176 @@
+"""Events of a running answer; the last is `StreamFinished`. Errors are raised as `LMChatError`.
+
+Servers send an answer in pieces of about a token each. A delta is the text of one or more pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct, field
+
+from lmchat.sessions.message import TokenChoice
+
+
+class RequestQueued(Struct, frozen=True, kw_only=True):
+    """The request waits until the server has a free slot (R-25)."""
+
+
+class RequestSent(Struct, frozen=True, kw_only=True):
+    """The request was sent; the first token comes next."""
+
+    sampling: Mapping[str, object] = field(default_factory=dict)
+    """Names and values of the sampling options that it has."""
+    is_kept: bool = False
+    """Whether the server continues the answer without lmchat, and keeps it (R-42)."""
+
+
+class RetryScheduled(Struct, frozen=True, kw_only=True):
+    """An attempt failed; the next one follows."""
+
+    attempt: int
+    """Number of the next attempt, counted from 1."""
+    attempts: int
+    """Number of attempts after which the request fails."""
+    wait_s: float
+    """Seconds until the next attempt."""
+    reason: str
+
+
+class RequestAdapted(Struct, frozen=True, kw_only=True):
+    """The request was changed because the server rejected part of it (R-13)."""
+
+    note: str
+    """What was changed, for the user."""
+
+
+class ModelLoading(Struct, frozen=True, kw_only=True):
+    """The server is loading the model."""
+
+    fraction: float | None = None
+    """0 to 1; None if the server does not say."""
+    is_asleep: bool = False
+    """Whether the server had put the model to sleep, as a check before the request has found."""
+
+
+class PromptProgress(Struct, frozen=True, kw_only=True):
+    """The server is reading the prompt (R-19)."""
+
+    fraction: float
+    """0 to 1, without tokens from the server's cache."""
+    processed_tokens: int
+    """Tokens read so far, cached ones included."""
+    total_tokens: int
+
+
+class ModelNamed(Struct, frozen=True, kw_only=True):
+    """The server said which model answers (R-40)."""
+
+    model: str
+    build: str = ""
+    """The `system_fingerprint` of the answer, with some products the build of the server."""
+
+
+class TextDelta(Struct, frozen=True, kw_only=True):
+    """The next part of the answer."""
+
+    text: str
+    pieces: int = 1
+    """Number of pieces from the server that are joined in `text`."""
+
+
+class ReasoningDelta(Struct, frozen=True, kw_only=True):
+    """The next part of the reasoning."""
+
+    text: str
+    pieces: int = 1
+
+
+class RefusalDelta(Struct, frozen=True, kw_only=True):
+    """The next part of a refusal to answer."""
+
+    text: str
+    pieces: int = 1
+
+
+class Rethought(Struct, frozen=True, kw_only=True):
+    """All text so far changed its kind, from answer to reasoning or back (R-17)."""
+
+    is_thought: bool = True
+    """True: all text so far was reasoning. False: all reasoning so far was text."""
+
+
+class ToolCallDelta(Struct, frozen=True, kw_only=True):
+    """The next part of a tool call (R-20)."""
+
+    index: int
+    """Number of the call within the answer."""
+    call_id: str = ""
+    name: str = ""
+    arguments: str = ""
+    """Next characters of the arguments, which are JSON when complete."""
+
+
+class TokensChosen(Struct, frozen=True, kw_only=True):
+    """Probabilities of the tokens whose text came last, if they were asked for."""
+
+    choices: tuple[TokenChoice, ...]
+
+
+class LifeSign(Struct, frozen=True, kw_only=True):
+    """The server sent data, but no text to show yet."""
+
+    is_token: bool = False
+    """Whether the data was a token, whose text is shown when its kind is known (R-18)."""
+
+
+class StreamStalled(Struct, frozen=True, kw_only=True):
+    """The server has sent nothing for a while; the connection is still open."""
+
+    silent_s: float
+    """Seconds since the last byte."""
+
+
+class UsageReported(Struct, frozen=True, kw_only=True):
+    """Token counts from the server; None for each that it did not report (R-19)."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    """Tokens of the prompt that came from the server's cache."""
+    tokens_per_second: float | None = None
+    prompt_tokens_per_second: float | None = None
+    thought_tokens: int | None = None
+    """Those of `completion_tokens` that belong to the thought."""
+    draft_tokens: int | None = None
+    """Tokens that a draft of the server proposed (speculation); None if it made no draft."""
+    accepted_tokens: int | None = None
+    """Those of `draft_tokens` that the model accepted."""
+
+
+class StreamFinished(Struct, frozen=True, kw_only=True):
+    """The answer is complete."""
+
+    reason: str
+    """As the server said it (`stop`, `length`, …); empty if it did not."""
+
+
+StreamEvent = (
+    RequestQueued
+    | RequestSent
+    | RetryScheduled
+    | RequestAdapted
+    | ModelLoading
+    | PromptProgress
+    | ModelNamed
+    | TextDelta
+    | ReasoningDelta
+    | RefusalDelta
+    | Rethought
+    | ToolCallDelta
+    | TokensChosen
+    | LifeSign
+    | StreamStalled
+    | UsageReported
+    | StreamFinished
+)

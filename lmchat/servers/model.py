@@ -1,0 +1,219 @@
+"""Models of servers, the target of the next turn, and how servers spell the names of models."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+
+from lmchat.errors import WrongUse
+from lmchat.matching import closest_word
+from lmchat.safe_text import safe_line
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.products.product import Product
+from lmchat.sessions.message import SentThoughts
+
+
+class LoadState(StrEnum):
+    """Whether a model is in memory."""
+
+    LOADED = "loaded"
+    ASLEEP = "asleep"
+    """Taken out of memory while it is not used; the next request loads it again."""
+    LOADING = "loading"
+    NOT_LOADED = "not loaded"
+    UNKNOWN = "unknown"
+
+
+def server_id_of(endpoint: Endpoint, product: Product) -> str:
+    """Return the text by which a server is known in files.
+
+    It is the address, and for the built-in engine its product: its port changes with each run.
+    """
+    return product.value if product is Product.BUILT_IN else endpoint.literal.url
+
+
+class ModelInfo(Struct, frozen=True, kw_only=True):
+    """A model of a server."""
+
+    model_id: str
+    endpoint: Endpoint
+    product: Product
+    state: LoadState = LoadState.UNKNOWN
+    load_fraction: float | None = None
+    is_embedding: bool = False
+    """Whether the model makes only embeddings and cannot chat."""
+    is_decision: bool = False
+    """Whether the model makes only decisions and cannot chat."""
+    params: str = ""
+    """Number of parameters, such as "8B"."""
+    quantization: str = ""
+    context_loaded: int | None = None
+    context_max: int | None = None
+    size_bytes: int | None = None
+    capabilities: tuple[str, ...] = ()
+    """Any of `tools`, `vision`, `reasoning`, in this order."""
+    is_blind: bool = False
+    """Whether the server says that the model takes no images."""
+    keeps_thoughts: bool = False
+    """Whether the chat template shows the model the thoughts of all its answers."""
+    efforts: tuple[str, ...] = ()
+    """Values of `reasoning_effort` that the server names for this model."""
+    slots: int | None = None
+    """How many requests are answered at once; None if the server does not say."""
+    has_own_slots: bool = False
+    """Whether the slots are those of this model only, as behind a router."""
+    created: int | None = None
+    owned_by: str = ""
+
+    @property
+    def server_id(self) -> str:
+        return server_id_of(self.endpoint, self.product)
+
+    @property
+    def only_for(self) -> str:
+        """What a model makes that cannot chat, as "embeddings"; "" for a model that can."""
+        if self.is_embedding:
+            return "embeddings"
+        return "decisions" if self.is_decision else ""
+
+    @property
+    def can_chat(self) -> bool:
+        return not self.only_for
+
+    @property
+    def context(self) -> int | None:
+        """Context window in tokens: as loaded, else the maximum, else None."""
+        return self.context_loaded or self.context_max
+
+
+def sent_thoughts_of(product: Product, model: ModelInfo | None) -> SentThoughts:
+    """Return which thoughts a request to a model gives back.
+
+    `NONE` if the product has no field for them, `ALL` if the model keeps the thoughts of all its
+    answers, else `SINCE_PROMPT`. `model` is None if it is not known.
+    """
+    if not product.facts.thought_fields:
+        return SentThoughts.NONE
+    keeps_all = model is not None and model.keeps_thoughts
+    return SentThoughts.ALL if keeps_all else SentThoughts.SINCE_PROMPT
+
+
+class ModelList(Struct, frozen=True, kw_only=True):
+    """Models of one or more servers."""
+
+    models: tuple[ModelInfo, ...] = ()
+    age_s: float = 0.0
+    is_stale: bool = False  # whether a server did not answer
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """Server and model that answer the next turn."""
+
+    endpoint: Endpoint
+    product: Product
+    model: ModelInfo | None = None
+    is_loading: bool = False  # whether the model is being loaded; its name may not be known yet
+    loading_since_s: float | None = None  # monotonic time; None where the server loads it unasked
+    loading_fraction: float | None = None
+
+    @property
+    def server_id(self) -> str:
+        return server_id_of(self.endpoint, self.product)
+
+    @property
+    def model_id(self) -> str:
+        return self.model.model_id if self.model else ""
+
+    @property
+    def context(self) -> int | None:
+        return self.model.context if self.model else None
+
+    @property
+    def sent_thoughts(self) -> SentThoughts:
+        return sent_thoughts_of(self.product, self.model)
+
+
+# ending of a file: ".gguf", "-00001-of-00003.gguf"
+_FILE_ENDING = r"(-\d{5}-of-\d{5})?\.gguf$"
+# ":8b" of Ollama, ":2" of an instance in LM Studio, "@q4_k_m"
+_TAG = r"[:@]([^:@]*)$"
+# an ending that names a build, which is a quantization, format or date of a model:
+# "-Q4_K_M", "-UD-IQ2_XXS", "-fp16", "-4bit", "-2024-07-18", ".gguf"
+_BUILD = (
+    r"[-.](latest|gguf|mlx|\d{4}-\d\d-\d\d|\d{8}|\d{4}"
+    r"|(?:ud-)?i?q\d\w*|b?fp?(?:8|16|32)|mxfp4|\d+bit|awq|gptq)$"
+)
+_NO_BUILD = r"latest|gguf|mlx|\d{1,2}"
+"""Endings that name no build; a number is that of an instance in LM Studio."""
+_MAX_NAME_CHARS = 500  # removing the endings of longer names takes too long
+_MAX_SUGGESTED = 3
+_LIST_HINT = "`lmchat models` lists the models."
+
+
+def find_model(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
+    """Return the model of this name, else that of the name with Ollama's `:latest`, else None."""
+    # reversed: of two models with one name, the first one stays
+    by_name = {model.model_id: model for model in reversed(models)}
+    return by_name.get(name) or by_name.get(f"{name}:latest")
+
+
+def unknown_model(name: str, models: Sequence[ModelInfo]) -> WrongUse:
+    """Return the error for a model that no server lists.
+
+    It suggests up to three names that contain the given one, else the most similar name.
+    """
+    known_names = tuple(dict.fromkeys(model.model_id for model in models))
+    longer_names = [known for known in known_names if name.casefold() in known.casefold()]
+    suggestion = " or ".join(longer_names[:_MAX_SUGGESTED]) or closest_word(name, known_names)
+    ending = f"; did you mean {suggestion}?" if suggestion else "."
+    sentence = safe_line(f"No server has a model {name}{ending}")
+    return WrongUse(sentence, hint=_LIST_HINT, kind="model_missing")
+
+
+def cannot_chat(model: ModelInfo) -> WrongUse:
+    """Return the error for a model that makes embeddings or decisions, not answers.
+
+    To a chat it is as if the server did not have it, so the kind is that of a missing model.
+    """
+    sentence = f"{safe_line(model.model_id)} makes {model.only_for} and cannot chat."
+    return WrongUse(sentence, hint=_LIST_HINT, kind="model_missing")
+
+
+def is_other_model(asked: str, served: str) -> bool:
+    """Return whether two names are of different models.
+
+    Folders, publishers, file endings and instances make no difference, and neither do builds if
+    only one name has them. An empty name may be of any model.
+    """
+    if not asked.strip() or not served.strip():
+        return False
+    asked_name, asked_builds = _name_and_builds(asked)
+    served_name, served_builds = _name_and_builds(served)
+    if asked_name != served_name:
+        return True
+    return bool(asked_builds and served_builds and asked_builds != served_builds)
+
+
+def _name_and_builds(full_name: str) -> tuple[str, set[str]]:
+    """Return the name of a model without endings, and the builds that its endings name.
+
+    The name also loses folders and capitals: `unsloth/Qwen3-8B-Q4_K_M.gguf` becomes `qwen3-8b` and
+    `q4_k_m`. A name that is too long is returned as it is.
+    """
+    builds: set[str] = set()
+    if len(full_name) > _MAX_NAME_CHARS:
+        return full_name, builds
+
+    path = full_name.strip().casefold().replace("\\", "/").rstrip("/")
+    name = re.sub(_FILE_ENDING, "", path.rpartition("/")[2])
+    # from the end: a name may have several endings
+    ending = re.search(_TAG, name) or re.search(_BUILD, name)
+    while ending is not None:
+        name = name[: ending.start()]
+        if not re.fullmatch(_NO_BUILD, ending[1]):
+            builds.add(ending[1].removeprefix("ud-"))  # Unsloth's prefix, which others omit
+        ending = re.search(_TAG, name) or re.search(_BUILD, name)
+    return name, builds

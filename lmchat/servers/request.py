@@ -1,0 +1,178 @@
+"""Requests for an answer, tools in them, and requests of other programs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import ModelInfo
+from lmchat.servers.products.product import Product
+from lmchat.sessions.message import ChatMessage
+
+
+class Tool(Struct, frozen=True, kw_only=True):
+    """A tool of a server."""
+
+    server: str
+    name: str
+    wire_name: str = ""  # unique name in requests, at most 64 characters of `A-Za-z0-9_-`
+    description: str = ""
+    schema: dict[str, Any] = field(default_factory=dict)  # JSON schema of its arguments
+    is_read_only: bool = False  # as its server says; it is not trusted for that
+    outlives_stop: bool = False  # a Python function, which cannot be forced to stop
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.server}/{self.name}"
+
+
+def tool_in_request(tool: Tool) -> Mapping[str, Any]:
+    """Return a tool in the form of OpenAI's requests."""
+    # servers expect a schema also for a tool without arguments
+    schema = tool.schema or {"type": "object", "properties": {}}
+    function = {"name": tool.wire_name, "description": tool.description, "parameters": schema}
+    return {"type": "function", "function": function}
+
+
+class Sampling(Struct, frozen=True, kw_only=True):
+    """Sampling options; None is not sent."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    reasoning_effort: str = ""  # `none` to `max`, or a number of tokens
+    keep_loaded_s: int | None = None  # seconds that the model stays in memory unused
+    more: Mapping[str, object] = field(default_factory=dict)
+    """The options of `servers/options.py` that have no field here, by name."""
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The options that are set, by the names of `servers/options.py`."""
+        fields = {name: getattr(self, name) for name in SAMPLING_FIELDS}
+        options = {name: value for name, value in fields.items() if value not in (None, "", ())}
+        return options | dict(self.more)
+
+    def with_options(self, options: Mapping[str, object]) -> Sampling:
+        """Return a sampling in which these checked options replace those of the same names."""
+        fields: dict[str, Any] = {}
+        more = dict(self.more)
+        for name, value in options.items():
+            if name in SAMPLING_FIELDS:
+                fields[name] = value
+            else:
+                more[name] = value
+        return replace(self, more=more, **fields)
+
+
+SAMPLING_FIELDS = ("temperature", "top_p", "max_tokens", "stop", "seed", "reasoning_effort")
+"""Options with a field of their own in `Sampling`."""
+
+
+class AnyText(Struct, frozen=True, kw_only=True):
+    """An answer in words, of any form."""
+
+
+class AnyObject(Struct, frozen=True, kw_only=True):
+    """An answer that is one JSON object, of any form."""
+
+
+class FittingValue(Struct, frozen=True, kw_only=True):
+    """An answer that is one JSON value, and fits a schema."""
+
+    schema: dict[str, Any]
+    name: str = "answer"  # name in the request
+
+
+WantedOutput = AnyText | AnyObject | FittingValue
+"""Wanted form of an answer; the server may ignore it."""
+
+
+class ChatRequest(Struct, frozen=True, kw_only=True):
+    """The request of a turn."""
+
+    endpoint: Endpoint
+    product: Product
+    model: str
+    messages: tuple[ChatMessage, ...]
+    """Oldest first; reasoning after the last prompt is sent if the server takes it."""
+    sampling: Sampling = field(default_factory=Sampling)
+    output: WantedOutput = field(default_factory=AnyText)
+    tools: tuple[Tool, ...] = ()  # tools offered to the model
+    has_drawn_seed: bool = False
+    """Whether lmchat has drawn the seed at random, as none is set."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Content of attached files by digest; an empty one is sent as its name only."""
+    is_batch: bool = False
+    """Whether it is one of many that a command sends: on this machine, the limiter lets it pass."""
+    must_call: bool = False  # whether the model must call a tool (`tool_choice: "required"`)
+    ends_thought: bool = False
+    """Whether the last message is a thought that is complete: the server continues with text."""
+    replay_id: str = ""
+    """Random id under which llama.cpp keeps the answer (R-42); empty: no server keeps it.
+
+    It is the only protection of the answer, so it has 128 bits.
+    """
+    is_replay: bool = False
+    """Whether the answer that is kept under `replay_id` is fetched, and no new one is asked for."""
+    request_id: str = ""
+    """Random name of this request, by which it can be controlled while it runs; empty: it cannot.
+
+    At llama.cpp it is the only protection of the answer (R-42), so it has 128 bits.
+    """
+
+
+class OutgoingRequest(Struct, frozen=True, kw_only=True):
+    """A POST of a chat request as it is sent, but without its API key."""
+
+    url: str
+    headers: Mapping[str, str]  # without the one that has the key
+    has_key: bool  # whether a key is sent, too
+    body: bytes  # JSON
+
+
+class TemplateText(Struct, frozen=True, kw_only=True):
+    """Text that the chat template of a model makes of a request."""
+
+    text: str
+    tokens: int  # number of tokens that the server counts in it
+    special_tokens: tuple[str, ...] = ()
+    """Texts such as `<|im_end|>` that the server reads as one special token, wherever they are."""
+
+
+class LoadOptions(Struct, frozen=True, kw_only=True):
+    """Options for loading a model; where None, the server decides."""
+
+    context: int | None = None  # size of the context window in tokens
+    keep_loaded_s: int | None = None  # how long the unused model stays in memory, by the settings
+    others: Mapping[str, int | bool] = field(default_factory=dict)
+    """Values by the names of `ProductFacts.load_fields`."""
+
+
+SERVER_DECIDES = LoadOptions()
+
+CHAT_PATH = "/chat/completions"  # behind the address of the API
+
+
+class ForwardedRequest(Struct, frozen=True, kw_only=True):
+    """A request of another program, which is sent to the server of its model as it came."""
+
+    model: ModelInfo
+    path: str  # behind the address of the API, such as `CHAT_PATH`
+    body: bytes  # JSON
+    messages: object = None
+    """The value of `messages` in the body; None if the requests of this path have none."""
+
+
+class ForwardedReply(Struct, frozen=True, kw_only=True):
+    """The reply of a server as it comes, with whatever status."""
+
+    status: int
+    headers: Mapping[str, str]  # names in lower case
+    chunks: AsyncIterator[bytes]
+    """The body, each part as soon as it has come; raises `LMChatError` if the rest is missing."""

@@ -1,0 +1,6 @@
+"""What a session is: messages, parts, versions, branches, figures. Values without I/O.
+
+Entrance: `message.ChatMessage`, `session.Session`. Must not know: servers, disk, screens.
+"""
+
+from __future__ import annotations

@@ -1,0 +1,598 @@
+"""Messages: roles, parts, states, failures, tool calls, token probabilities."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import Enum, StrEnum, auto
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from lmchat.errors import RequestInvalid
+from lmchat.safe_text import safe_line
+from lmchat.units import GAP, size_text
+
+MAX_ALTERNATIVES = 100
+"""Alternatives that are kept of a token, the likeliest first: as many as can be asked for."""
+LEAST_LOGPROB = -999.0
+"""Lower ones, down to minus infinity, are set to this."""
+HALF_CHARACTER = "\ufffd"
+"""In a token: bytes that are no whole characters."""
+
+
+class Alternative(Struct, frozen=True, array_like=True, gc=False):
+    """A token that the model could have chosen."""
+
+    token: str
+    logprob: float
+
+
+class TokenChoice(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """A token that was chosen, and what else the model could have chosen in its place."""
+
+    token: str
+    logprob: float
+    text: str
+    """What the answer got with it, in most cases the token.
+
+    It is longer if the server has not reported the tokens before this one, such as the first half
+    of a character. It is empty if the text came with a later token.
+    """
+    is_thought: bool = False
+    top: tuple[Alternative, ...] = ()
+    """The likeliest tokens, this one among them if it is likely enough."""
+
+    @property
+    def text_before(self) -> str:
+        """The part of `text` that came with earlier tokens, which the server has not reported.
+
+        It is all of `text` if that does not end with the token.
+        """
+        return self.text.removesuffix(self.token) if self.token else self.text
+
+
+def probability(logprob: float) -> float:
+    """Return a probability, from 0 to 1."""
+    return math.exp(min(logprob, 0.0))
+
+
+def count_probabilities(choices: Sequence[TokenChoice]) -> int:
+    """Return how many probabilities some choices hold, to limit their memory."""
+    return sum(1 + len(choice.top) for choice in choices)
+
+
+def choices_json(choices: Sequence[TokenChoice]) -> list[dict[str, Any]]:
+    """Return the choices of the tokens of an answer as JSON, without those of its thought."""
+    return [
+        {
+            "token": choice.token,
+            "logprob": choice.logprob,
+            "top": [
+                {"token": alternative.token, "logprob": alternative.logprob}
+                for alternative in choice.top
+            ],
+        }
+        for choice in choices
+        if not choice.is_thought
+    ]
+
+
+class Role(StrEnum):
+    """Author of a message."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+NOT_SENT = "not sent"
+"""What is shown with a message that the user has taken out of requests."""
+
+
+class AnswerState(StrEnum):
+    """State of an answer."""
+
+    STREAMING = "streaming"
+    COMPLETE = "complete"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+    """Connection, server or crash ended it; some text had arrived."""
+    FAILED = "failed"
+
+
+_NORMAL_ENDS = ("stop", "tool_calls")  # finish reasons of a complete answer
+_MAX_NAME_CHARS = 200  # of a file's name on the screen
+_NO_REASON = "no finish reason"  # shown: the end of the answer may be missing
+
+
+class Limit(StrEnum):
+    """Limit that cut an answer short."""
+
+    CONTEXT = "context is full"
+    MAX_TOKENS = "max tokens reached"
+
+
+class TextPart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag="text"):
+    """Text of a message."""
+
+    text: str
+
+
+class ReasoningPart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag="reasoning"):
+    """Reasoning of a model before its answer."""
+
+    text: str
+
+
+class RefusalPart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag="refusal"):
+    """Text in which a model refuses to answer."""
+
+    text: str
+
+
+class ToolCallPart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag="tool_call"):
+    """A tool call: in an answer as the model made it, in a tool message as lmchat ran it."""
+
+    call_id: str
+    name: str
+    """In an answer the name in requests (`files__read`), in a tool message `files/read`."""
+    arguments: str
+    """JSON as received; may be broken."""
+
+
+class ToolResultPart(
+    Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag="tool_result"
+):
+    """Result of the call of a tool message; in the state `failed`, its error."""
+
+    text: str
+
+
+class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag="file"):
+    """A file that goes with a prompt; the store has its content."""
+
+    name: str
+    """Name without its folder."""
+    media_type: str
+    """Type of the original: of a PDF, its text is stored."""
+    digest: str
+    """SHA-256 of the stored bytes in hexadecimal digits."""
+    size: int
+    """Number of stored bytes."""
+    width: int = 0
+    """Pixels of an image; 0 where they are not known."""
+    height: int = 0
+    tokens: int = 0
+    """Estimate, without the correction for a model."""
+
+    @property
+    def is_image(self) -> bool:
+        return self.media_type.startswith("image/")
+
+    @property
+    def words(self) -> str:
+        """Name, size and, of an image, its pixels: `cat.png (1.2 MB, 800×600)`."""
+        pixels = f", {self.width}×{self.height}" if self.width else ""
+        size = size_text(self.size, is_exact=True).replace(GAP, " ")
+        return f"{safe_line(self.name, limit=_MAX_NAME_CHARS)} ({size}{pixels})"
+
+
+Part = TextPart | ReasoningPart | RefusalPart | ToolCallPart | ToolResultPart | FilePart
+TEXT_PARTS: dict[str, type[TextPart | ReasoningPart | RefusalPart | ToolResultPart]] = {
+    "text": TextPart,
+    "reasoning": ReasoningPart,
+    "refusal": RefusalPart,
+    "tool_result": ToolResultPart,
+}
+"""Parts that hold only a text, by their tag."""
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """Why an answer is not complete."""
+
+    kind: str
+    message: str
+    hint: str = ""
+    details: str = ""
+    failure_id: str = ""
+    """Short id of the entry in the log file."""
+
+
+class Receipt(Struct, frozen=True, kw_only=True, gc=False):
+    """Tokens and times of an answer, including those of the answer it continues."""
+
+    ttft_ms: float | None = None
+    """Time from sending to the first token."""
+    tokens_per_second: float | None = None
+    """Speed of the answer, as the server reports it, otherwise as lmchat measures it."""
+    prompt_tokens: int | None = None
+    """As the server counted them."""
+    completion_tokens: int | None = None
+    is_estimated: bool = True
+    """Whether `completion_tokens` is an estimate, not the server's count."""
+    elapsed_ms: float = 0.0
+    reasoning_ms: float | None = None
+    finish_reason: str = ""
+    retries: int = 0
+    asked: str = ""
+    """The model you asked for, if another one answered."""
+    limit: Limit | None = None
+    """Limit that cut the answer short, if known."""
+    steps: int = 0
+    """Rounds of tool calls before this answer."""
+    is_edited: bool = False
+    """Whether the user has rewritten the answer, or the one that it continues."""
+    sampling: Mapping[str, object] = field(default_factory=dict)
+    """Names and values of the sampling options that were sent."""
+    replay_id: str = ""
+    """Id under which the server keeps the answer until it is complete (R-42); empty: nowhere."""
+    was_away: bool = False
+    """Whether the answer was continued while lmchat was away, and fetched later."""
+    excluded_key: int = 0
+    """Checksum of the places of the messages that were taken out of the request; 0: of none."""
+    product: str = ""
+    """Product of the server."""
+    build: str = ""
+    """Build of the server, as it said it."""
+    context: int | None = None
+    """Tokens of the context window."""
+    has_drawn_seed: bool = False
+    """Whether lmchat has drawn the seed in `sampling` at random."""
+    wait_ms: float | None = None
+    """Time from the start of the turn to the first word of the answer, behind any thought."""
+    queue_ms: float = 0.0
+    """Part of `wait_ms` in which the request waited for another answer."""
+    was_loaded: bool = False
+    """Whether the server loaded the model for this answer, or woke it."""
+    was_asleep: bool = False
+    """Whether the server had put the model to sleep before."""
+    load_ms: float | None = None
+    """Time in which the model was loaded or woken; None if the end of that was not reported."""
+    prompt_tokens_per_second: float | None = None
+    """Speed at which the server has read the prompt."""
+    cached_tokens: int | None = None
+    """Tokens of the prompt that came from the server's cache."""
+    thought_tokens: int | None = None
+    """Tokens of the thought: counted by the server, or else its pieces."""
+    draft_tokens: int | None = None
+    """Tokens that the server's drafts proposed."""
+    accepted_tokens: int | None = None
+    """Those of `draft_tokens` that the model accepted."""
+
+    def after(self, begun: Receipt | None) -> Receipt:
+        """Return the figures of an answer in two parts, of which this is the second.
+
+        `begun` has the figures of the first part, which this one continues; if it is None,
+        nothing changes. The tokens of the answer, its duration and that of its thought are added
+        up; the speed is that of both parts together. The time to the first token is that of the
+        first part, if it is known. An edited part makes an edited answer. All other figures are
+        those of the second part.
+        """
+        if begun is None:
+            return self
+        tokens = (begun.completion_tokens or 0) + (self.completion_tokens or 0)
+        thought_tokens = (begun.thought_tokens or 0) + (self.thought_tokens or 0)
+        thoughts_ms = [begun.reasoning_ms, self.reasoning_ms]
+        known_ms = [thought_ms for thought_ms in thoughts_ms if thought_ms is not None]
+        return replace(
+            self,
+            ttft_ms=self.ttft_ms if begun.ttft_ms is None else begun.ttft_ms,
+            tokens_per_second=_joint_speed(begun, self),
+            completion_tokens=tokens or self.completion_tokens,  # not 0 if both are unknown
+            thought_tokens=thought_tokens or None,
+            # the server rarely counts a first part, as it broke off
+            is_estimated=self.is_estimated or bool(begun.completion_tokens),
+            elapsed_ms=begun.elapsed_ms + self.elapsed_ms,
+            reasoning_ms=sum(known_ms) if known_ms else None,
+            is_edited=self.is_edited or begun.is_edited,
+        )
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a limit cut the answer short, also if it is not known which limit."""
+        return self.limit is not None or self.finish_reason == "length"
+
+    @property
+    def ends_with_edit(self) -> bool:
+        """Whether the user has written the end of the answer: no model has continued it since."""
+        return self.is_edited and self.completion_tokens is None
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a complete answer may lack its end, so that it can be continued."""
+        return self.is_cut or self.ends_with_edit
+
+    @property
+    def ending(self) -> str:
+        """Why the answer ended, in a few words; "" if it ended normally."""
+        if self.limit is not None:
+            return self.limit.value
+        if self.finish_reason in _NORMAL_ENDS:
+            return ""
+        return self.finish_reason or _NO_REASON
+
+
+EDITED = Receipt(is_edited=True, finish_reason="stop")
+"""Receipt of a rewritten answer: the figures of the old text are not those of the new one."""
+
+
+def _joint_speed(*receipts: Receipt) -> float | None:
+    """Return the tokens per second of several answers together.
+
+    Only answers whose tokens and speed are known count; None if none exist.
+    """
+    tokens = 0
+    seconds = 0.0
+    for receipt in receipts:
+        if receipt.completion_tokens and receipt.tokens_per_second:
+            tokens += receipt.completion_tokens
+            seconds += receipt.completion_tokens / receipt.tokens_per_second
+    return tokens / seconds if tokens else None
+
+
+class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """Message of a session: a node of its tree.
+
+    A tool message holds one call and follows the answer that made it, or another tool message of
+    that answer.
+    It is `complete` with a result, and `failed` with an error or a refusal as the result.
+    """
+
+    message_id: str
+    role: Role
+    """Author; a system message applies from here on along the path."""
+    parts: tuple[Part, ...]
+    created_at: datetime
+    parent_id: str | None = None
+    """The message before it; None for a root."""
+    state: AnswerState = AnswerState.COMPLETE
+    model: str = ""
+    endpoint: str = ""
+    receipt: Receipt | None = None
+    failure: Failure | None = None
+    version: int = 1
+    """Number among the versions of this message (same parent and role), counted from 1."""
+    versions: int = 1
+    """Number of all versions of this message."""
+    is_excluded: bool = False
+    """Whether the user has taken it out of all requests; it stays in the session."""
+
+    @property
+    def text(self) -> str:
+        """The text of the message, a refusal included, without reasoning."""
+        # a short cut for nearly all messages: opening a long session asks 10 000 times
+        if len(self.parts) == 1:
+            only_part = self.parts[0]
+            if isinstance(only_part, TextPart):
+                return only_part.text
+        return "".join(part.text for part in self.parts if isinstance(part, TextPart | RefusalPart))
+
+    @property
+    def refusal(self) -> str:
+        """The part of `text` in which the model refuses to answer; "" without one."""
+        return "".join(part.text for part in self.parts if isinstance(part, RefusalPart))
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(part.text for part in self.parts if isinstance(part, ReasoningPart))
+
+    @property
+    def tool_calls(self) -> tuple[ToolCallPart, ...]:
+        return tuple(part for part in self.parts if isinstance(part, ToolCallPart))
+
+    @property
+    def files(self) -> tuple[FilePart, ...]:
+        return tuple(part for part in self.parts if isinstance(part, FilePart))
+
+    @property
+    def tool_result(self) -> str:
+        """The result of the call in a tool message; "" before there is one."""
+        return "".join(part.text for part in self.parts if isinstance(part, ToolResultPart))
+
+    @property
+    def sent_text(self) -> str:
+        """All text that a request holds of the message, joined without separators.
+
+        Of a tool message it is the result. Of other messages it is the text, then the names and
+        arguments of the tool calls.
+        """
+        if self.role is Role.TOOL:
+            return self.tool_result
+        return self.text + "".join(call.name + call.arguments for call in self.tool_calls)
+
+
+class SentThoughts(Enum):
+    """Which answers are sent to the model together with their thoughts (R-45)."""
+
+    NONE = auto()
+    SINCE_PROMPT = auto()  # answers behind the last prompt: their thoughts led to tool calls
+    ALL = auto()
+
+
+def thoughts_to_send(messages: Sequence[ChatMessage], sent_thoughts: SentThoughts) -> list[str]:
+    """Return, for each message, the thought that is sent with it, or "" if none is sent."""
+    thoughts = [""] * len(messages)
+    if sent_thoughts is SentThoughts.NONE:
+        return thoughts
+    for index in reversed(range(len(messages))):
+        message = messages[index]
+        if message.role is Role.USER and sent_thoughts is SentThoughts.SINCE_PROMPT:
+            break  # the answers before the last prompt are sent without their thoughts
+        if message.role is Role.ASSISTANT:
+            thoughts[index] = message.reasoning
+    return thoughts
+
+
+def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
+    """Return a message whose answer or tool call was cut off, with a state and failure for that.
+
+    `cause` begins the sentence that says why, as "lmchat ended". An answer in which nothing
+    has arrived becomes a failed one: there is nothing to continue.
+    """
+    state = AnswerState.INTERRUPTED
+    reason = f"{cause} while this answer was streaming."
+    hint = "Continue it, or ask again."
+    if message.role is Role.TOOL:
+        reason = f"{cause} before this tool call had a result."
+        hint = "Press r to run it again."
+    elif not (message.text or message.reasoning or message.tool_calls):
+        state = AnswerState.FAILED
+        hint = "Ask again."
+    failure = Failure(kind="interrupted", message=reason, hint=hint)
+    return replace(message, state=state, failure=failure)
+
+
+def new_id() -> str:
+    """Return a random id of 16 hexadecimal digits."""
+    return os.urandom(8).hex()
+
+
+def now() -> datetime:
+    """Return the current time in UTC."""
+    return datetime.now(UTC)
+
+
+def text_message(role: Role, text: str, *, parent_id: str | None = None) -> ChatMessage:
+    """Return a new message with one text part."""
+    return ChatMessage(
+        message_id=new_id(),
+        role=role,
+        parts=(TextPart(text=text),),
+        created_at=now(),
+        parent_id=parent_id,
+    )
+
+
+def parse_arguments(text: str) -> dict[str, Any] | None:
+    """Return the arguments of a call from their JSON; None if that is no object.
+
+    Some models send no text for a call without arguments: it counts as an empty object.
+    """
+    try:
+        value = json.loads(text) if text.strip() else {}
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def call_text(name: str, arguments: str) -> str:
+    """Return a call for a person: `files/read_text("notes.md")`; not safe for a terminal.
+
+    Several arguments have their names: `files/move(source="a", target="b")`. Arguments that are no
+    JSON object are shown as they are.
+    """
+    values = parse_arguments(arguments)
+    if values is None:
+        return f"{name}({arguments})"
+    texts = {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+    if len(texts) == 1:
+        [only_text] = texts.values()
+        return f"{name}({only_text})"
+    return f"{name}({', '.join(f'{key}={text}' for key, text in texts.items())})"
+
+
+def tool_calls_text(message: ChatMessage) -> str:
+    """Return the tool calls of a message for a person; not safe for a terminal."""
+    return ", ".join(call_text(call.name, call.arguments) for call in message.tool_calls)
+
+
+Piece = tuple[str, str]
+"""A kind (`text`, `reasoning`, `refusal`, `tool_call 0 name`) and a text, as in the file."""
+RESET: Piece = ("anew", "")  # in a file, the pieces after it replace all before it
+# Kind of a piece of a tool call: the number of the call, and the field that the text belongs to.
+# `(?a)`: in ASCII digits only.
+_CALL_KIND = r"(?a)tool_call (\d{1,9}) (id|name|arguments)"
+
+
+def parts_of(pieces: Iterable[Piece]) -> tuple[Part, ...]:
+    """Join pieces to the parts of a message; pieces of an unknown kind are ignored.
+
+    Neighbouring texts of one kind become one part. Tool calls come last, by their number, each with
+    all texts of its fields.
+    """
+    text_pieces: list[Piece] = []
+    calls: defaultdict[int, dict[str, str]] = defaultdict(
+        lambda: {"id": "", "name": "", "arguments": ""}
+    )
+    for kind, text in pieces:
+        if call_kind := re.fullmatch(_CALL_KIND, kind):
+            number = int(call_kind[1])
+            field_name = call_kind[2]
+            calls[number][field_name] += text
+        elif kind in TEXT_PARTS:
+            text_pieces.append((kind, text))
+
+    parts: list[Part] = []
+    for kind, pieces_of_kind in groupby(text_pieces, itemgetter(0)):
+        joined = "".join(text for _, text in pieces_of_kind)
+        parts.append(TEXT_PARTS[kind](text=joined))
+    for _, call in sorted(calls.items()):
+        part = ToolCallPart(call_id=call["id"], name=call["name"], arguments=call["arguments"])
+        parts.append(part)
+    return tuple(parts)
+
+
+def call_pieces(message: ChatMessage) -> tuple[Piece, ...]:
+    """Return the tool calls of a message as pieces, from which `parts_of` makes the calls again."""
+    pieces: list[Piece] = []
+    for index, call in enumerate(message.tool_calls):
+        pieces.append((f"tool_call {index} id", call.call_id))
+        pieces.append((f"tool_call {index} name", call.name))
+        pieces.append((f"tool_call {index} arguments", call.arguments))
+    return tuple(pieces)
+
+
+Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]
+"""A prompt, or a list of messages, oldest first: `("user", "Hello")`,
+`{"role": "user", "content": "Hello"}` or a `ChatMessage`."""
+
+
+def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
+    """Return a list of messages as `ChatMessage`s; a prompt becomes one message of the user.
+
+    Raises:
+        RequestInvalid: `messages` is neither a prompt nor a list, or the list is empty, or one of
+            its entries is not a message.
+    """
+    if isinstance(messages, str):
+        return (text_message(Role.USER, messages),)
+    if not isinstance(messages, Sequence):
+        raise RequestInvalid("Invalid messages array: pass a prompt or a list of messages.")
+    if not messages:
+        raise RequestInvalid("Invalid messages array: at least one message is needed.")
+    return tuple(_message(entry, position) for position, entry in enumerate(messages, 1))
+
+
+def _message(entry: object, position: int) -> ChatMessage:
+    """Return an entry of a list of messages as a `ChatMessage`.
+
+    Raises `RequestInvalid`, which names `position` (from 1), for an entry that is not a message.
+    """
+    match entry:
+        case ChatMessage():
+            return entry
+        case {"role": role, "content": content} | (role, content):
+            pass  # the message is made below
+        case _:
+            raise RequestInvalid(f"Invalid messages array: entry {position} is not a message.")
+
+    if not isinstance(role, str) or role not in set(Role):
+        raise RequestInvalid(f"Invalid message role: message {position} has an unknown role.")
+    if not isinstance(content, str):
+        raise RequestInvalid(f"Invalid message content: message {position} has no text.")
+    return text_message(Role(role), content)
+
+
+def is_imported_call(message: ChatMessage) -> bool:
+    """Return whether a message is an imported tool message: it names no server, unlike others."""
+    return message.role is Role.TOOL and not message.endpoint

@@ -1,0 +1,328 @@
+"""Sessions: header, path, branches, titles, tags, filter, groups by day."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta, tzinfo
+
+from msgspec import Struct, field
+
+from lmchat.sessions.attached_files import AttachedFile, split_files
+from lmchat.sessions.message import ChatMessage, Role
+
+_MAX_TAG_CHARS = 40
+_MAX_TITLE_CHARS = 60
+TRASH_DAYS = 30  # days for which a deleted session can be restored
+MESSAGES_PER_READ = 64  # of a long session, whose end is shown first
+HIT_KIND_NAMES = {
+    "reasoning": "thought",
+    "tool_call": "tool call",
+    "tool_result": "tool result",
+    "title": "title",
+    "file": "file",
+}
+"""Names of the part of a message or session with a `SearchHit`, by the kind of the hit.
+
+A hit in the text of a message has no name here.
+"""
+
+
+class MessagePath(tuple[ChatMessage, ...]):
+    """Messages from the root to a leaf, oldest first; or the newest of them."""
+
+    __slots__ = ()
+
+    def added(self, *messages: ChatMessage) -> MessagePath:
+        """Return the path with more messages at its end."""
+        return MessagePath((*self, *messages))
+
+    def after(self, earlier: MessagePath) -> MessagePath:
+        """Return a longer path: the earlier messages, followed by those of this path."""
+        return MessagePath((*earlier, *self))
+
+    def replaced(self, message: ChatMessage) -> MessagePath:
+        """Return the path with this message in place of the one with its id.
+
+        A path without a message of this id is returned as it is.
+        """
+        index = self.index_of(message.message_id)
+        if index is None:
+            return self
+        return MessagePath((*self[:index], message, *self[index + 1 :]))
+
+    def index_of(self, message_id: str) -> int | None:
+        """Return the index of a message; None if it is not on the path.
+
+        The search begins at the end, as most changes are there.
+        """
+        for index in reversed(range(len(self))):
+            if self[index].message_id == message_id:
+                return index
+        return None
+
+
+class SessionHeader(Struct, frozen=True, kw_only=True):
+    """Header of a session, for the list."""
+
+    session_id: str
+    title: str
+    created_at: datetime
+    updated_at: datetime
+    model: str = ""
+    endpoint: str = ""
+    message_count: int = 0
+    is_pinned: bool = False
+    is_archived: bool = False
+    deleted_at: datetime | None = None
+    parent_id: str | None = None
+    """Id of the session that this one was forked from."""
+    tags: tuple[str, ...] = ()
+    sampling: Mapping[str, object] = field(default_factory=dict)
+    """Sampling options that the user has set for this session, by name."""
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    """A session with its chosen path."""
+
+    header: SessionHeader
+    messages: MessagePath = MessagePath()
+    earlier_id: str | None = None
+    """Id of the message before the first one, where only the end of the path was read."""
+    tree: tuple[ChatMessage, ...] = ()
+    """Messages of all branches, oldest first; empty where only the path was read."""
+    files: dict[str, bytes] = field(default_factory=dict)
+    """Content of attached files by digest, in exports and imports."""
+
+    @property
+    def branches(self) -> tuple[ChatMessage, ...]:
+        """The messages of the tree that are not on the path; empty without a tree."""
+        if not self.tree:
+            return ()
+        path_ids = {message.message_id for message in self.messages}
+        return tuple(message for message in self.tree if message.message_id not in path_ids)
+
+
+class Skipped(Struct, frozen=True, kw_only=True):
+    """A part of a file that was not imported whole."""
+
+    where: str
+    reason: str
+
+
+class ListFilter(Struct, frozen=True, kw_only=True):
+    """Filter of the list of sessions."""
+
+    title_part: str = ""  # in small letters, which the title must contain
+    tags: tuple[str, ...] = ()  # beginnings of tags, each of which a tag of the session must have
+
+    @classmethod
+    def typed(cls, text: str) -> ListFilter:
+        """Read a typed filter: each `#word` is the beginning of a tag.
+
+        The other words are a part of the title.
+        """
+        words = text.casefold().split()
+        return cls(
+            title_part=" ".join(word for word in words if not word.startswith("#")),
+            tags=tuple(word.removeprefix("#") for word in words if word.startswith("#")),
+        )
+
+    def fits(self, title: str, tags: Collection[str] = ()) -> bool:
+        """Return whether the list shows a session with this title and these tags."""
+        has_tags = all(_has_tag(tags, beginning) for beginning in self.tags)
+        return has_tags and self.title_part in title.casefold()
+
+
+def _has_tag(tags: Collection[str], beginning: str) -> bool:
+    return any(tag.startswith(beginning) for tag in tags)
+
+
+class SearchHit(Struct, frozen=True, kw_only=True):
+    """A message that matches a search."""
+
+    session_id: str
+    title: str
+    message_id: str  # empty where only the title matches
+    role: str
+    model: str
+    created_at: datetime
+    before: str  # text before the match, cut to some words
+    match: str
+    after: str  # text behind the match, cut to some words
+    kind: str = "text"  # `text`, or a key of `HIT_KIND_NAMES`
+    tags: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()  # words that were searched, to mark them in the log
+
+
+def tags_from(text: str) -> tuple[str, ...]:
+    """Return the tags in a typed text: its words in small letters, each once.
+
+    A `#` or comma around a word is removed, and a long word is cut.
+    """
+    words = (word.strip("#,")[:_MAX_TAG_CHARS] for word in text.casefold().split())
+    return tuple(dict.fromkeys(word for word in words if word))
+
+
+def title_from(prompt: str) -> str:
+    """Return the title that a prompt gives to its session, on one line.
+
+    It is the first typed line without marks of Markdown, else the name of the first file, else
+    "Untitled". A long title is cut at the end of a word.
+    """
+    title = _first_line_or_file(prompt) or "Untitled"
+    if len(title) <= _MAX_TITLE_CHARS:
+        return title
+    # one character less, for `…`
+    cut_title = title[: _MAX_TITLE_CHARS - 1].rsplit(" ", 1)[0]
+    return cut_title.rstrip(" ,;:.") + "…"
+
+
+def title_of(prompt: ChatMessage) -> str:
+    """Return `title_from` of the text of a prompt; without a text, of the names of its files."""
+    names = ", ".join(part.name for part in prompt.files)
+    return title_from(prompt.text or names)
+
+
+def _first_line_or_file(prompt: str) -> str:
+    """Return the first typed line of a prompt that has more than blanks and marks of Markdown.
+
+    Without one, return the name of the first file; without a file, "". Marks at the beginning are
+    left out, and each run of blanks is one.
+    """
+    contents = split_files(prompt)
+    typed = "\n".join(content for content in contents if isinstance(content, str))
+    names = [content.name for content in contents if isinstance(content, AttachedFile)]
+    for line in (*typed.splitlines(), *names):
+        words = line.lstrip("#>*-` \t").split()
+        if words:
+            return " ".join(words)
+    return ""
+
+
+class Branch(Struct, frozen=True, kw_only=True):
+    """Messages of a tree up to the next fork: each but the first is the only child of its parent.
+
+    `depth` is the number of forks above the branch.
+    """
+
+    messages: tuple[ChatMessage, ...]
+    depth: int = 0
+
+    @property
+    def branch_id(self) -> str:
+        return self.messages[0].message_id
+
+    @property
+    def opening(self) -> ChatMessage:
+        """The first message that is not a system message; the first message if all are."""
+        for message in self.messages:
+            if message.role is not Role.SYSTEM:
+                return message
+        return self.messages[0]
+
+
+def branches(messages: Iterable[ChatMessage]) -> list[Branch]:
+    """Return all branches of a tree: each before those that begin at its end, older ones first.
+
+    A message whose parent is not among `messages` begins a branch of depth 0.
+    """
+    by_id = {message.message_id: message for message in messages}
+    children: defaultdict[str | None, list[ChatMessage]] = defaultdict(list)
+    for message in by_id.values():
+        # None is the parent of all messages whose parent is not in the tree
+        parent_id = message.parent_id if message.parent_id in by_id else None
+        children[parent_id].append(message)
+
+    all_branches: list[Branch] = []
+    # a stack of first messages and depths: no recursion, as a tree may be very deep. The oldest is
+    # pushed last, so that it is popped first
+    unvisited = [(root, 0) for root in reversed(children[None])]
+    while unvisited:
+        first, depth = unvisited.pop()
+        branch = Branch(messages=tuple(_messages_up_to_fork(first, children)), depth=depth)
+        all_branches.append(branch)
+        next_messages = children[branch.messages[-1].message_id]
+        unvisited += [(message, depth + 1) for message in reversed(next_messages)]
+    return all_branches
+
+
+def _messages_up_to_fork(
+    first: ChatMessage, children: Mapping[str | None, list[ChatMessage]]
+) -> list[ChatMessage]:
+    """Return a message and those behind it, up to a message with no child or several.
+
+    `children` has the children of each message by its id, and an empty list for a leaf.
+    """
+    messages = [first]
+    next_messages = children[first.message_id]
+    while len(next_messages) == 1:
+        messages += next_messages
+        next_messages = children[messages[-1].message_id]
+    return messages
+
+
+class SessionGroup(Struct, frozen=True, kw_only=True):
+    """Sessions under one heading of the list."""
+
+    name: str  # `Pinned`, `Today`, `Yesterday`, `October`, `November 2025`, …, `Archived`
+    headers: tuple[SessionHeader, ...]
+
+
+def with_unsaved(
+    groups: Sequence[SessionGroup], unsaved: Iterable[SessionHeader]
+) -> tuple[SessionGroup, ...]:
+    """Return the groups with one more at the front: "Not saved".
+
+    It has those of the `unsaved` headers that are in no group, since the disk does not have their
+    sessions yet. Without such headers, the groups stay as they are.
+    """
+    listed_ids: set[str] = set()
+    for group in groups:
+        listed_ids.update(header.session_id for header in group.headers)
+    missing = tuple(header for header in unsaved if header.session_id not in listed_ids)
+    if not missing:
+        return tuple(groups)
+    return (SessionGroup(name="Not saved", headers=missing), *groups)
+
+
+def group_by_day(
+    headers: Iterable[SessionHeader], *, moment: datetime, zone: tzinfo | None = None
+) -> tuple[SessionGroup, ...]:
+    """Return headers in groups: by the day or month of their last change, "Pinned", "Archived".
+
+    The headers come with pinned ones first, then the newest. Groups are in the order of their first
+    headers; only "Archived" is always the last. `moment` is the current time; without `zone`, days
+    are those of this machine's time zone.
+    """
+    groups: dict[str, list[SessionHeader]] = {}
+    archived: list[SessionHeader] = []
+    for header in headers:
+        if header.is_archived:
+            archived.append(header)
+        elif header.is_pinned:
+            groups.setdefault("Pinned", []).append(header)
+        else:
+            name = day_name(header.updated_at, moment=moment, zone=zone)
+            groups.setdefault(name, []).append(header)
+    if archived:
+        groups["Archived"] = archived
+    return tuple(
+        SessionGroup(name=name, headers=tuple(group_headers))
+        for name, group_headers in groups.items()
+    )
+
+
+def day_name(time: datetime, *, moment: datetime, zone: tzinfo | None = None) -> str:
+    """Return the heading for a time: "Today", "Yesterday", or the month.
+
+    `moment` is the current time. The month has its year unless that is the current one. A time in
+    the future, as after a change of the clock, is "Today".
+    """
+    day = time.astimezone(zone).date()
+    today = moment.astimezone(zone).date()
+    if day >= today:
+        return "Today"
+    if day == today - timedelta(days=1):
+        return "Yesterday"
+    return f"{day:%B}" if day.year == today.year else f"{day:%B %Y}"

@@ -1,0 +1,327 @@
+"""Figures of answers and turns: sums, medians, and the text of `/stats`."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, datetime
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from lmchat import units
+from lmchat.safe_text import safe_line
+from lmchat.sessions.message import AnswerState
+
+
+class Metrics(Struct, frozen=True, kw_only=True):
+    """Counters of requests."""
+
+    total_requests: int = 0
+    successful_requests: int = 0
+    failed_requests: int = 0
+    stopped_requests: int = 0
+    retries: int = 0
+    total_response_ms: float = 0.0  # of the successful requests
+    cache_hits: int = 0
+    """Lists of models that came from the cache."""
+    cache_misses: int = 0
+    refused_requests: int = 0
+    """Requests that lmchat rejected and did not send."""
+
+    def since(self, earlier: Metrics) -> Metrics:
+        """Return, for each counter, by how much it has grown since an earlier state."""
+        before = asdict(earlier)
+        return Metrics(**{name: count - before[name] for name, count in asdict(self).items()})
+
+    @property
+    def average_response_ms(self) -> float:
+        """Mean time of a successful request; 0 without one."""
+        if not self.successful_requests:
+            return 0.0
+        return self.total_response_ms / self.successful_requests
+
+
+class Budget(Struct, frozen=True, kw_only=True):
+    """Requests that the limiter still allows."""
+
+    left: int  # requests that may be sent now
+    limit: int  # requests per minute
+
+
+class LedgerRow(Struct, frozen=True, kw_only=True):
+    """Figures of a turn for the ledger, without content."""
+
+    message_id: str
+    endpoint: str
+    product: str
+    model: str
+    quantization: str
+    state: str
+    ttft_ms: float | None
+    prompt_tokens_per_second: float | None
+    tokens_per_second: float | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    is_estimated: bool
+    stalls: int
+    retries: int
+    elapsed_ms: float
+    finish_reason: str
+    ended_at: datetime | None = None  # the store sets it where it is None
+    wait_ms: float | None = None  # from the start of the turn to the first word of the answer
+
+
+KEPT_S = 32  # seconds of the speedometer: 31 that it shows, and the running one
+
+
+class Spread(Struct, frozen=True, kw_only=True):
+    """Median and 95th percentile of some values, in their unit."""
+
+    p50: float
+    p95: float
+
+
+class DayFigures(Struct, frozen=True, kw_only=True):
+    """One day of one model, in local time."""
+
+    day: date
+    turns: int
+    tokens_per_second: float | None  # median
+
+
+class ModelFigures(Struct, frozen=True, kw_only=True):
+    """All turns of one model at one server."""
+
+    model: str
+    endpoint: str
+    product: str
+    turns: int
+    complete: int  # turns that ended without an error or a stop
+    stalls: int
+    retries: int
+    completion_tokens: int
+    is_estimated: bool  # whether some of these tokens are estimates
+    ttft_ms: Spread | None
+    prompt_tokens_per_second: Spread | None
+    tokens_per_second: Spread | None
+    elapsed_ms: Spread
+    last: datetime | None  # end of the last turn
+    days: tuple[DayFigures, ...]  # oldest first, without days that had no turn
+
+
+def figures_by_model(rows: Iterable[LedgerRow]) -> tuple[ModelFigures, ...]:
+    """Return the figures of each model at each server, the one that was used last first."""
+    groups: dict[tuple[str, str], list[LedgerRow]] = {}
+    for row in rows:
+        groups.setdefault((row.endpoint, row.model), []).append(row)
+    figures = [_figures_of(group) for group in groups.values()]
+    return tuple(sorted(figures, key=_last_used_s, reverse=True))
+
+
+def _last_used_s(figures: ModelFigures) -> float:
+    return figures.last.timestamp() if figures.last else 0.0
+
+
+def spread(values: Sequence[float | None]) -> Spread | None:
+    """Return median and 95th percentile of the values that are not None; None if all are."""
+    measured = sorted(value for value in values if value is not None)
+    if not measured:
+        return None
+    from statistics import median  # noqa: PLC0415 - slow: loads decimal and random
+
+    rank = math.ceil(0.95 * len(measured))  # nearest-rank method, from 1
+    return Spread(p50=median(measured), p95=measured[rank - 1])
+
+
+def _figures_of(rows: Sequence[LedgerRow]) -> ModelFigures:
+    """Return the figures of one model at one server; `rows` are all its turns, at least one."""
+    newest = max(rows, key=lambda row: row.ended_at.timestamp() if row.ended_at else 0.0)
+    return ModelFigures(
+        model=newest.model,
+        endpoint=newest.endpoint,
+        product=newest.product,
+        turns=len(rows),
+        complete=sum(row.state == AnswerState.COMPLETE for row in rows),
+        stalls=sum(row.stalls for row in rows),
+        retries=sum(row.retries for row in rows),
+        completion_tokens=sum(row.completion_tokens or 0 for row in rows),
+        is_estimated=any(row.is_estimated for row in rows),
+        ttft_ms=spread([row.ttft_ms for row in rows]),
+        prompt_tokens_per_second=spread([row.prompt_tokens_per_second for row in rows]),
+        tokens_per_second=spread([row.tokens_per_second for row in rows]),
+        elapsed_ms=spread([row.elapsed_ms for row in rows]) or Spread(p50=0.0, p95=0.0),
+        last=newest.ended_at,
+        days=_days(rows),
+    )
+
+
+def _days(rows: Sequence[LedgerRow]) -> tuple[DayFigures, ...]:
+    """Return the figures of each local day on which a turn ended, oldest first."""
+    speeds_by_day: dict[date, list[float | None]] = {}
+    for row in rows:
+        if row.ended_at is not None:
+            day = row.ended_at.astimezone().date()
+            speeds_by_day.setdefault(day, []).append(row.tokens_per_second)
+    figures: list[DayFigures] = []
+    for day, speeds in sorted(speeds_by_day.items()):
+        speed_spread = spread(speeds)
+        median_speed = speed_spread.p50 if speed_spread else None
+        figures.append(DayFigures(day=day, turns=len(speeds), tokens_per_second=median_speed))
+    return tuple(figures)
+
+
+class Speedometer:
+    """Counter of tokens by second, for the curve of the telemetry panel."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()  # tokens by second of the monotonic clock
+
+    def restart(self) -> None:
+        self._counts.clear()
+
+    def count(self, now_s: float, tokens: int = 1) -> None:
+        self._counts[int(now_s)] += tokens
+
+    def values(self, now_s: float) -> tuple[float, ...]:
+        """Return the tokens of each second since the first token, oldest first, at most 31 seconds.
+
+        The running second is left out, because it is not complete.
+        """
+        running_second = int(now_s)
+        oldest_second = running_second - (KEPT_S - 1)
+        first_second = max(min(self._counts, default=running_second), oldest_second)
+        return tuple(float(self._counts[second]) for second in range(first_second, running_second))
+
+
+LEAST_TURNS = 5  # earlier answers from which on a median is compared
+_NEWEST_TURNS = 100  # of these earlier answers, the newest count
+_SLOW_FACTOR = 1.5  # how many times as slow as the median an answer has to be
+_LEAST_EXCESS_MS = 500.0  # a shorter wait beyond the median is not noticed
+
+
+class Slowness(Struct, frozen=True, kw_only=True):
+    """A figure of a slow answer, and the median of this figure in earlier answers."""
+
+    value: float
+    median: float
+    turns: int  # number of these earlier answers
+
+
+def slow_wait(message_id: str, rows: Sequence[LedgerRow]) -> Slowness | None:
+    """Compare the time to the first word of an answer, in milliseconds, with earlier answers.
+
+    Return None if it is not slow, or if that cannot be told. `rows` are those of the ledger, oldest
+    first; rows behind that of this answer are ignored.
+    """
+    wait = _compared([row.wait_ms for row in _with_earlier(message_id, rows)])
+    if wait is None or wait.value - wait.median < _LEAST_EXCESS_MS:
+        return None
+    return wait if wait.value > wait.median * _SLOW_FACTOR else None
+
+
+def slow_speed(message_id: str, rows: Sequence[LedgerRow]) -> Slowness | None:
+    """Compare the tokens per second of an answer, as `slow_wait` compares the wait."""
+    speed = _compared([row.tokens_per_second for row in _with_earlier(message_id, rows)])
+    is_slow = speed is not None and speed.value * _SLOW_FACTOR < speed.median
+    return speed if is_slow else None
+
+
+def _with_earlier(message_id: str, rows: Sequence[LedgerRow]) -> list[LedgerRow]:
+    """Return the earlier rows of the model and the server of an answer, then its own.
+
+    The list is empty if the answer has no row, as after an import.
+    """
+    ids = [row.message_id for row in rows]
+    if message_id not in ids:
+        return []
+    index = ids.index(message_id)
+    own = rows[index]
+    earlier = [
+        row for row in rows[:index] if (row.endpoint, row.model) == (own.endpoint, own.model)
+    ]
+    return [*earlier, own]
+
+
+def _compared(values: Sequence[float | None]) -> Slowness | None:
+    """Return the last value, which is the answer's own, and the median of those before it.
+
+    None among the values is one that was not measured. Return None if the last one is, or if too
+    few earlier ones were measured.
+    """
+    if not values or values[-1] is None:
+        return None
+    earlier = [value for value in values[:-1] if value is not None][-_NEWEST_TURNS:]
+    earlier_spread = spread(earlier)
+    if earlier_spread is None or len(earlier) < LEAST_TURNS:
+        return None
+    return Slowness(value=values[-1], median=earlier_spread.p50, turns=len(earlier))
+
+
+LEDGER_DAYS = 90  # period of the figures by model; `lmchat stats` shows all of the ledger
+_NAME_WIDTH = 24  # cells
+_VALUE_WIDTH = 12
+
+
+def statistics_text(metrics: Metrics, budget: Budget | None, models: str) -> str:
+    """Return the text of `/stats`: the counters of this run, and below them those of the models."""
+    run = _run_text(metrics, budget)
+    return f"This run\n{run}\n\n{models}".rstrip()
+
+
+def _run_text(metrics: Metrics, budget: Budget | None) -> str:
+    """Return the counters of this run's requests, one a line."""
+    list_requests = metrics.cache_hits + metrics.cache_misses
+    return _lines(
+        ("requests", str(metrics.total_requests)),
+        ("ok", str(metrics.successful_requests)),
+        ("failed", str(metrics.failed_requests)),
+        ("stopped", str(metrics.stopped_requests)),
+        ("rejected by lmchat", str(metrics.refused_requests)),
+        ("retries", str(metrics.retries)),
+        ("average time", units.elapsed(metrics.average_response_ms / 1000)),
+        ("model lists from cache", f"{metrics.cache_hits} of {list_requests}"),
+        ("requests left", f"{budget.left} of {budget.limit}" if budget else units.UNKNOWN),
+    )
+
+
+def models_text(models: Sequence[ModelFigures]) -> str:
+    """Return a heading and one paragraph of figures per model; empty if no model has answered."""
+    if not models:
+        return ""
+    paragraphs = "\n\n".join(map(_model_text, models))
+    return f"Last {LEDGER_DAYS} days (median, 95th percentile)\n{paragraphs}"
+
+
+def _model_text(figures: ModelFigures) -> str:
+    """Return a model with its product and address, and below it its figures, one a line."""
+    rows = _lines(
+        ("answers", f"{figures.turns}, {figures.complete} ok"),
+        ("first token", _spread_text(figures.ttft_ms, _exact_time)),
+        ("speed", _spread_text(figures.tokens_per_second, units.rate)),
+        ("prompt speed", _spread_text(figures.prompt_tokens_per_second, units.rate)),
+        ("time", _spread_text(figures.elapsed_ms, _elapsed)),
+    )
+    heading = safe_line(f"{figures.model} · {figures.product} · {figures.endpoint}")
+    return f"{heading}\n{rows}"
+
+
+def _spread_text(spread: Spread | None, format_value: Callable[[float], str]) -> str:
+    """Return the median and the 95th percentile of a figure as text; `–` if it is not known."""
+    if spread is None:
+        return units.UNKNOWN
+    return f"{format_value(spread.p50)}, {format_value(spread.p95)}"
+
+
+def _exact_time(value_ms: float) -> str:
+    return units.exact_time(value_ms / 1000)
+
+
+def _elapsed(value_ms: float) -> str:
+    return units.elapsed(value_ms / 1000)
+
+
+def _lines(*rows: tuple[str, str]) -> str:
+    """Return rows of a name and a value, the values aligned at the right."""
+    return "\n".join(f"{name:<{_NAME_WIDTH}}{value:>{_VALUE_WIDTH}}" for name, value in rows)

@@ -1,1 +1,0 @@
-"""JSON values and code taken out of answers, and Python functions as tools."""

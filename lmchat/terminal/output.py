@@ -1,0 +1,308 @@
+"""What commands print, as text or JSON, and the questions that they ask."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import UTC, date, datetime
+from io import BufferedReader
+from typing import Protocol, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from lmchat.errors import FileRefused, LMChatError
+from lmchat.safe_text import safe_json, safe_line, safe_text
+
+SHORT_ID = 8  # characters of a session's id that are printed
+# CR, ZWNJ and ZWJ: characters whose safe form depends on the character after them
+_UNDECIDED = "\r\u200c\u200d"
+_PROGRESS_COLUMNS = 24  # the progress is filled up to this width, to overwrite the one before
+_MAX_CELL = 200  # characters of one cell, so that one name does not widen every row
+
+
+class Output:
+    """Output of one command."""
+
+    def __init__(self, *, is_json: bool = False, is_json_lines: bool = False) -> None:
+        """With `is_json`, stdout gets one JSON document; with `is_json_lines`, one JSON a line."""
+        self.is_json = is_json or is_json_lines  # whether stdout gets JSON of either form
+        self.is_json_lines = is_json_lines
+        self.has_printed_json = False  # an error prints a document of its own only if none was
+        self.has_progress = True  # whether it may overwrite a line, which a screen reader repeats
+        self.around_notes: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Context in which each note is printed: with `--inline`, it takes unfinished rows away."""
+
+    def print_text(self, text: str) -> None:
+        """Make a text safe for a terminal and print it; it may have several lines."""
+        self.print_safe(safe_text(text))
+
+    def print_lines(self, lines: Iterable[str]) -> None:
+        """Print each text on one line of stdout, so that a name in it cannot forge another line."""
+        self.print_safe("\n".join(map(_one_line, lines)))
+
+    def print_safe(self, text: str) -> None:
+        """Print a text as it is, and end its line; it is safe already, such as JSON.
+
+        If JSON is wanted, the text is taken for the JSON document of this run.
+        """
+        if self.is_json:
+            self.has_printed_json = True
+        _write(text if text.endswith("\n") else text + "\n")
+
+    def print_exactly(self, text: str) -> None:
+        """Print a text as it is, without a line end; for a terminal, the caller makes it safe."""
+        _write(text)
+
+    def print_json(self, value: object) -> None:
+        """Print a value as JSON: as an indented document, or on one line if lines are wanted."""
+        self.has_printed_json = True
+        self.print_safe(to_json(value, indent=None if self.is_json_lines else 2))
+
+    def print_result(self, value: object, *lines: str) -> int:
+        """Print a value as JSON if that is wanted, else the lines; return exit code 0."""
+        if self.is_json:
+            self.print_json(value)
+        else:
+            self.print_lines(lines)
+        return 0
+
+    def print_list(
+        self, data: Sequence[object], lay_out: Callable[[], Iterable[str]], empty_note: str
+    ) -> int:
+        """Print a list and return exit code 0.
+
+        If JSON is wanted, `data` is printed. Otherwise, the lines that `lay_out` returns are
+        printed, or `empty_note` on stderr if `data` is empty.
+        """
+        if self.is_json:
+            self.print_json({"object": "list", "data": data})
+        elif data:
+            self.print_lines(lay_out())
+        else:
+            self.note(empty_note)
+        return 0
+
+    def note(self, *lines: str) -> None:
+        """Print each text on one line of stderr, so that a name in it cannot forge a line."""
+        if sys.stderr is not None:
+            with self.around_notes():
+                sys.stderr.write("\n".join(map(_one_line, lines)) + "\n")
+                sys.stderr.flush()
+
+    def show_progress(self, text: str) -> None:
+        """Show a short text on the current line of the terminal; it replaces the one before.
+
+        An empty text clears the line. Nothing is shown without `has_progress`, if stderr is no
+        terminal, or if TERM is dumb: such a terminal cannot overwrite a line.
+        """
+        can_show = self.has_progress and os.environ.get("TERM") != "dumb"
+        if can_show and sys.stderr is not None and sys.stderr.isatty():
+            # the blanks overwrite a longer text; then the cursor goes back to the end of this one
+            sys.stderr.write(f"\r{text.ljust(_PROGRESS_COLUMNS)}\r{text}")
+            sys.stderr.flush()
+
+    def print_error(self, error: LMChatError) -> int:
+        """Print an error on stderr, and on stdout as JSON if that is wanted; return its exit code.
+
+        If the JSON document of this run is printed already, stdout gets nothing more. JSON lines
+        always end with the error.
+        """
+        hint = [error.hint] if error.hint else []
+        self.note(f"lmchat: {error.message}", *hint)
+        if self.is_json_lines or (self.is_json and not self.has_printed_json):
+            with suppress(FileRefused):  # stdout on a full disk, which may be the error itself
+                self.print_json({"detail": failure_detail(error)})
+        return error.exit_code
+
+
+class TextStream(Protocol):
+    """Printer of a text that arrives in pieces."""
+
+    @property
+    def is_at_line_start(self) -> bool:
+        """Whether the next character would begin a line."""
+
+    def write(self, piece: str) -> None:
+        """Print a piece, at once or soon."""
+
+    def end(self) -> None:
+        """Print all that is not printed yet, and end the line."""
+
+
+class FormattedStream(TextStream, Protocol):
+    """Printer that formats a text, and draws its end again until it is complete."""
+
+    def drawing(self) -> AbstractContextManager[None]:
+        """Do not show what is typed while the block runs: it would get between the text."""
+
+    async def settle(self) -> None:
+        """Wait a moment for what the last part of the text still lacks."""
+
+
+class SafeStream:
+    """Printer of a text that arrives in pieces, as safe as if it were printed at once."""
+
+    def __init__(self) -> None:
+        self._pending = ""  # end of the text that is printed with the next piece
+        self._last_character = ""  # of the text that was printed
+        self.is_at_line_start = True  # whether the next character would begin a line
+
+    def write(self, piece: str) -> None:
+        """Print the pending characters and a piece, and keep its undecided end for the next call.
+
+        Undecided are characters at the end whose safe form depends on the character after them.
+        """
+        text = self._pending + piece
+        decided_text = text.rstrip(_UNDECIDED)
+        self._pending = text[len(decided_text) :]
+        self._print(decided_text)
+
+    def end(self) -> None:
+        """Print the pending characters, and a line end unless the text ended with one."""
+        self._print(self._pending)
+        self._pending = ""
+        if not self.is_at_line_start:
+            _write("\n")
+            self.is_at_line_start = True
+
+    def _print(self, text: str) -> None:
+        """Print the safe form of the next part of the text; do nothing for an empty part."""
+        if not text:
+            return
+        # The safe form of a character depends on the one before it, which is printed already. So
+        # both are made safe, and the first is cut off. Its form is one character, too: only CRLF
+        # becomes shorter, and `write` prints no CR before it has the character after it.
+        safe = safe_text(self._last_character + text)[len(self._last_character) :]
+        self._last_character = text[-1]
+        self.is_at_line_start = safe.endswith("\n")
+        _write(safe)
+
+
+def failure_detail(error: LMChatError) -> dict[str, str]:
+    """Return the JSON form of an error: its kind, its message, and the current time."""
+    return {"error": error.kind, "message": error.message, "timestamp": timestamp()}
+
+
+def timestamp() -> str:
+    """Return the current time, ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def local_time(moment: datetime) -> str:
+    """Return a time in the local zone, to the minute: `2026-11-01 09:30`."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def rounded(value: float | None) -> float | None:
+    """Return a figure with one digit after the point, None for None."""
+    return None if value is None else round(value, 1)
+
+
+def to_json(value: object, *, indent: int | None = None) -> str:
+    """Return a value as JSON that is safe on a terminal and decodes to the same value.
+
+    Letters beyond ASCII are escaped only if stdout is not UTF-8.
+    """
+    import json  # noqa: PLC0415 - 7 ms that the chat screen does not need
+
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=_json_form)
+    return safe_json(text, is_ascii=not is_utf8())
+
+
+def _json_form(value: object) -> object:
+    """Return a value that `json.dumps` knows in place of one that it does not know.
+
+    A struct becomes a dict, in which floats are rounded to 3 digits after the point. A date or time
+    becomes ISO 8601, anything else, such as a path, its text.
+    """
+    if isinstance(value, Struct):
+        fields = asdict(value).items()
+        return {name: round(item, 3) if isinstance(item, float) else item for name, item in fields}
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table with its head, made safe for a terminal.
+
+    Columns are aligned by the width that texts have on a terminal. Long texts are cut.
+    """
+    from rich.cells import cell_len  # noqa: PLC0415 - commands start without rich
+
+    safe_rows = [[safe_line(cell, limit=_MAX_CELL) for cell in row] for row in (head, *rows)]
+    columns = zip(*safe_rows, strict=True)
+    widths = [max(map(cell_len, column)) for column in columns]
+    lines: list[str] = []
+    for row in safe_rows:
+        cells = zip(row, widths, strict=True)
+        padded = [cell + " " * (width - cell_len(cell)) for cell, width in cells]
+        lines.append("  ".join(padded).rstrip())
+    return lines
+
+
+def _one_line(text: str) -> str:
+    """Return safe text on one line: with blanks for line breaks and tabs, and none at its end."""
+    return safe_text(text).replace("\t", " ").replace("\n", " ").rstrip(" ")
+
+
+def is_utf8() -> bool:
+    """Return whether the encoding of stdout is UTF-8; True if it has no encoding."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return encoding.lower().replace("-", "") == "utf8"
+
+
+def _write(text: str) -> None:
+    """Write to stdout and flush it; characters that its encoding does not have become `?`.
+
+    Do nothing if this process has no stdout. Raises `BrokenPipeError` if the reader of a pipe is
+    gone, and `FileRefused` for other errors of the system.
+    """
+    if sys.stdout is None:
+        return
+    if not is_utf8():
+        text = text.encode(sys.stdout.encoding, "replace").decode(sys.stdout.encoding)
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise FileRefused(f"The output cannot be written: {error.strerror or error}.") from error
+
+
+Result = TypeVar("Result")
+
+
+def can_ask() -> bool:
+    """Return whether a user can read and answer questions: stdin and stderr are terminals."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+
+
+async def typed_line() -> bytes:
+    """Wait for a line on stdin and return it with its line end; empty at the end of the input."""
+    from lmchat.processes.threads import run_abandonable  # noqa: PLC0415 - imports asyncio
+
+    return await run_abandonable(lambda: from_stdin(BufferedReader.readline))
+
+
+async def ask_yes_no(question: str, read: Callable[[], Awaitable[bytes]] = typed_line) -> bool:
+    """Ask the user a question and return whether the answer is yes.
+
+    `read` waits for the line with the answer. Every other line means no.
+    """
+    sys.stderr.write(f"{safe_line(question)} [y/N] ")
+    sys.stderr.flush()
+    line = await read()
+    return line.strip().lower() in (b"y", b"yes")
+
+
+def from_stdin(read: Callable[[BufferedReader], Result]) -> Result:
+    """Call `read` with another file object for stdin than `sys.stdin`, and return its result.
+
+    The caller may be a thread that is abandoned while `read` waits. If that thread held the lock of
+    `sys.stdin`, Python could not exit.
+    """
+    with os.fdopen(os.dup(sys.stdin.fileno()), "rb") as file:
+        return read(file)

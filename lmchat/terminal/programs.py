@@ -1,0 +1,270 @@
+"""Editor, pager, browser, viewer and notifications of the desktop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
+
+from lmchat.errors import FileRefused, LMChatError, WrongUse
+from lmchat.files.disk import is_absolute_path
+from lmchat.processes.child import run_in_terminal, start_in_background
+from lmchat.processes.environment import environment_for_others, find_program
+from lmchat.safe_text import safe_line, safe_text
+
+BELL = "\x07"
+_OPEN_PROGRAM = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
+_TIME_TO_FAIL_S = 2.0  # a browser that has not failed by then has started
+_TERMINAL_BROWSERS = [
+    "lynx",
+    "w3m",
+    "links",
+    "links2",
+    "elinks",
+    "www-browser",
+    "browsh",
+    "carbonyl",
+]
+_MAX_STEM_CHARS = 50  # of the name of a file; file systems allow 255 bytes, four a character
+_TITLE = "lmchat"
+_LONGEST_CHARS = 120  # of a notification
+# Terminals that know one of the two sequences for notifications, by $TERM_PROGRAM and $TERM.
+_ONLY_OSC_9 = ("iTerm.app", "WezTerm", "ghostty", "WarpTerminal")
+_ONLY_OSC_777 = ("rxvt", "foot")
+
+
+async def open_page(address: str, *, environ: Mapping[str, str] = os.environ) -> bool:
+    """Open a web page in a browser outside this terminal.
+
+    Return False if no such browser could be started, or if the address is not that of a web page.
+    """
+    if not address.lower().startswith(("http://", "https://")):
+        return False
+    return await asyncio.to_thread(_open, address, _browser_environment(environ))
+
+
+async def open_file(
+    name: str,
+    data: bytes,
+    *,
+    folders: ExitStack,
+    environ: Mapping[str, str] = os.environ,
+) -> bool:
+    """Write `data` to a file in a new private folder, and open it in the system's viewer.
+
+    Closing `folders` removes it.
+
+    Return False if no viewer could be started. Raises `FileRefused` if the file cannot be written.
+    """
+
+    def write_copy() -> Path:
+        path = PurePath(name)
+        # in the folder, also for a name as `../a.md`, and short, also for one of an imported chat
+        folder = folders.enter_context(TemporaryDirectory(prefix="lmchat-"))
+        copy = Path(folder) / f"{path.stem[:_MAX_STEM_CHARS]}{path.suffix}"
+        copy.write_bytes(data)
+        return copy
+
+    try:
+        copy = await asyncio.to_thread(write_copy)
+    except OSError as error:
+        words = "The viewer's copy cannot be written."
+        hint = "Check the folder for temporary files."
+        raise FileRefused(words, hint=hint, details=str(error)) from error
+    return await asyncio.to_thread(_open, copy.as_uri(), _browser_environment(environ))
+
+
+def notification(kind: str, words: str, environ: Mapping[str, str]) -> str:
+    """Return the output that makes the terminal notify the user; empty for the kind `none`.
+
+    For the kind `bell`, this is the bell. For `desktop`, it is one of the sequences OSC 9 and OSC
+    777 for a terminal that is known; an unknown one gets both, because most ignore one of them. In
+    tmux, the sequences are wrapped. tmux passes them on only if configured, so the bell is added.
+    """
+    if kind == "none":
+        return ""
+    if kind != "desktop":
+        return BELL
+
+    words = safe_line(words, limit=_LONGEST_CHARS).replace(";", ",")  # OSC 777 has fields with `;`
+    osc_9 = f"\x1b]9;{words}\x07"
+    osc_777 = f"\x1b]777;notify;{_TITLE};{words}\x07"
+    if environ.get("TERM_PROGRAM") in _ONLY_OSC_9 or "KITTY_WINDOW_ID" in environ:
+        text = osc_9
+    elif environ.get("TERM", "").startswith(_ONLY_OSC_777):
+        text = osc_777
+    else:
+        text = osc_9 + osc_777
+
+    if "TMUX" not in environ:
+        return text
+    doubled = text.replace("\x1b", "\x1b\x1b")  # in a wrapped sequence, tmux wants ESC twice
+    return f"\x1bPtmux;{doubled}\x1b\\{BELL}"
+
+
+def _browser_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment in which Python's `webbrowser` searches for a browser.
+
+    It has no $TERM, and its $BROWSER names no browser of `_TERMINAL_BROWSERS`: so the browser that
+    is found does not run in this terminal. Its $PATH has absolute folders only, so that no program
+    of the current folder is started.
+    """
+    environment = environment_for_others(environ)
+    environment.pop("TERM", None)
+    folders = environment.get("PATH", os.defpath).split(os.pathsep)
+    absolute_folders = [folder for folder in folders if is_absolute_path(folder)]
+    environment["PATH"] = os.pathsep.join(absolute_folders)
+
+    # `wslview` opens pages in the browser of the Windows around WSL
+    default = "wslview" if "WSL_DISTRO_NAME" in environment else ""
+    browsers: list[str] = []
+    for command in environment.pop("BROWSER", default).split(os.pathsep):
+        words = command.split()
+        if words and PurePath(words[0]).name not in _TERMINAL_BROWSERS:
+            browsers.append(command)
+    if browsers:
+        environment["BROWSER"] = os.pathsep.join(browsers)
+    return environment
+
+
+def _open(address: str, environment: Mapping[str, str]) -> bool:
+    """Open an address with Python's `webbrowser`, in a process without the terminal.
+
+    Return False if that process fails within `_TIME_TO_FAIL_S`. Return True if it succeeds, or
+    still runs after that time.
+    """
+    command = [sys.executable, "-I", "-c", _OPEN_PROGRAM, address]
+    process = start_in_background(command, environment=environment)
+    try:
+        return process.wait(_TIME_TO_FAIL_S) == 0
+    except subprocess.TimeoutExpired:  # the browser runs in it
+        process.returncode = 0  # so that Python does not warn of a process that still runs
+        return True
+
+
+_EDITORS = ("sensible-editor", "nano", "vim", "vi")
+_PAGERS = ("less", "more")
+_FILE_NAME = "prompt.md"
+
+
+async def edit_text(
+    text: str, *, folders: ExitStack, environ: Mapping[str, str] = os.environ
+) -> str:
+    """Let the user edit a text in an editor, and return the edited text.
+
+    The caller has suspended the screen. The event loop keeps running, so that an answer can arrive.
+    Cancelling kills the editor. The file is removed at the end, or before if `folders` is closed.
+    Raises `LMChatError` if no editor can be run, or if it fails or leaves no file of UTF-8 text.
+    """
+    argv = editor_command(environ)
+    file = await asyncio.to_thread(_write_text, text, folders)
+    try:
+        exit_code = await _run([*argv, str(file)], environ, "EDITOR")
+        if exit_code:
+            raise LMChatError(
+                f"{_program_name(argv)} ended with status {exit_code}; nothing was changed.",
+                hint="Set $EDITOR to another program.",
+            )
+        edited = await asyncio.to_thread(_read, file)
+    finally:
+        await asyncio.to_thread(file.unlink, missing_ok=True)
+    # editors add a line end to the last line of a file, also if it had none
+    return edited if text.endswith("\n") else edited.removesuffix("\n")
+
+
+def editor_command(environ: Mapping[str, str]) -> list[str]:
+    """Return the command in $VISUAL or $EDITOR, else the path of the first installed editor.
+
+    Raises `WrongUse` if none exists, or if the variable is no command.
+    """
+    argv = _command(("VISUAL", "EDITOR"), _EDITORS, environ)
+    if not argv:
+        raise WrongUse("No editor is set.", hint="Set $EDITOR, for example: export EDITOR=nano")
+    return argv
+
+
+async def page_text(text: str, *, environ: Mapping[str, str] = os.environ) -> None:
+    """Show a text in the pager of $PAGER, else in the first installed one.
+
+    The caller has suspended the screen. Raises `WrongUse` if there is no pager, or if it cannot be
+    run.
+    """
+    argv = _command(("PAGER",), _PAGERS, environ)
+    if not argv:
+        hint = "Set $PAGER, for example: export PAGER=less"
+        raise WrongUse("No pager is installed.", hint=hint)
+    await _run(argv, environ, "PAGER", safe_text(text).encode(errors="replace"))
+
+
+def _command(
+    variables: Sequence[str], installed: Sequence[str], environ: Mapping[str, str]
+) -> list[str]:
+    """Return the words of the command in the first of `variables` that is set.
+
+    If none is set, return the path of the first of the programs `installed` that exists. Return an
+    empty list if none exists. Raises `WrongUse` for a variable that is no command.
+    """
+    for name in variables:
+        value = environ.get(name, "").strip()
+        if value:
+            try:
+                return shlex.split(value)
+            except ValueError as error:
+                words = f"${name} is not a command: {safe_line(value, limit=60)}"
+                raise WrongUse(words, hint=f"{error}.") from error
+    for name in installed:
+        program = find_program(name, environ.get("PATH", os.defpath))
+        if program:
+            return [program]
+    return []
+
+
+async def _run(
+    argv: list[str], environ: Mapping[str, str], variable: str, data: bytes | None = None
+) -> int:
+    """Run a program in the terminal, and return its exit code; raises `WrongUse`.
+
+    `variable` is the environment variable that names the program; `data` is its input.
+    """
+    try:
+        return await run_in_terminal(argv, environ=environ, data=data)
+    except OSError as error:
+        raise WrongUse(
+            f"{_program_name(argv)} cannot be run.",
+            hint=f"Set ${variable} to a program that is installed.",
+            details=str(error),
+        ) from error
+
+
+def _program_name(argv: Sequence[str]) -> str:
+    """Return the name of the program of a command for a message, without its folder."""
+    return safe_line(Path(argv[0]).name, limit=40)
+
+
+def _write_text(text: str, folders: ExitStack) -> Path:
+    """Write a text to a file in a new private folder, and return the file; raises `FileRefused`."""
+    try:
+        file = Path(folders.enter_context(TemporaryDirectory(prefix="lmchat-"))) / _FILE_NAME
+        file.write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        words = "The temporary file for the editor cannot be written."
+        raise FileRefused(words, details=str(error)) from error
+    return file
+
+
+def _read(file: Path) -> str:
+    """Return the text of the edited file; raises `FileRefused` if it is gone or not UTF-8."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        words = "The edited file is not UTF-8 text; nothing was changed."
+        raise FileRefused(words, hint="Save it as UTF-8.") from error
+    except OSError as error:
+        words = "The editor deleted the file; nothing was changed."
+        raise FileRefused(words, details=str(error)) from error

@@ -1,0 +1,108 @@
+"""Guard that ends the program on signals, even if its main thread hangs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from lmchat.processes.system import ENDING_SIGNALS, HANG_UP
+
+logger = logging.getLogger(__name__)
+
+_FROM_KEYS = tuple(number for number in ENDING_SIGNALS if number.name in ("SIGINT", "SIGQUIT"))
+"""Signals of Ctrl+C and Ctrl+\\: lmchat gets them too while an editor has the terminal."""
+# Two bytes that are in the pipe beside the numbers of signals.
+_LENT = 254  # another program has the terminal from now on
+_RETURNED = 255  # lmchat has the terminal again
+
+
+class SignalGuard:
+    """Thread that ends the program on a signal, even if the main thread hangs.
+
+    Python's signal handling writes the number of each signal into a pipe, in C code that does not
+    wait for Python's main thread. The guard's thread reads it.
+    """
+
+    def __init__(
+        self,
+        *,
+        restore_terminal: Callable[[], None],
+        ask_to_end: Callable[[int], None],
+        timeout_s: float,
+    ) -> None:
+        """Set no handlers yet.
+
+        On a signal, the thread calls `restore_terminal`, then `ask_to_end` with the number of the
+        signal, and ends the program itself after `timeout_s`.
+        """
+        self.ended_by: int | None = None  # number of the signal that ends the program
+        self._restore_terminal = restore_terminal
+        self._ask_to_end = ask_to_end
+        self._timeout_s = timeout_s
+        self._pipe: tuple[int, int] | None = None
+
+    def watch(self) -> None:
+        """Start the thread, and handle all `ENDING_SIGNALS` from now on.
+
+        This must be called in the main thread. A second call has no effect.
+        """
+        if self._pipe is not None:
+            return
+        self._pipe = os.pipe()
+        os.set_blocking(self._pipe[1], False)
+        threading.Thread(target=self._wait, name="signal-guard", daemon=True).start()
+        for number in ENDING_SIGNALS:
+            signal.signal(number, self._on_signal)
+        signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+
+    def lend(self, *, is_lent: bool) -> None:
+        """Tell the thread that another program has the terminal, or that lmchat has it again.
+
+        While the terminal is lent, signals from keys are meant for the other program. The note goes
+        through the pipe, so that it stays in order with these signals.
+        """
+        self._write(_LENT if is_lent else _RETURNED)
+
+    def hang_up(self) -> None:
+        """End the program as if its terminal had been closed; no effect on Windows."""
+        self._write(HANG_UP)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        # asyncio may have replaced the wake-up file, so that C code does not write into this pipe
+        self._write(number)
+
+    def _write(self, number: int) -> None:
+        if self._pipe is not None:
+            os.write(self._pipe[1], bytes([number]))
+
+    def _wait(self) -> None:
+        """Read the pipe, and end the program at the first signal that is meant for it.
+
+        Other signals that Python handles are in the pipe, too, and are ignored.
+        """
+        is_lent = False
+        while self._pipe is not None:
+            for number in os.read(self._pipe[0], 64):
+                if number in (_LENT, _RETURNED):
+                    is_lent = number == _LENT
+                    continue
+                is_for_other_program = is_lent and number in _FROM_KEYS
+                if number in ENDING_SIGNALS and not is_for_other_program:
+                    self._end(number)
+
+    def _end(self, number: int) -> None:
+        """Ask the program to end in order, and end it hard after `timeout_s`; does not return."""
+        self.ended_by = number
+        logger.info("ending on %s", signal.Signals(number).name)
+        try:
+            self._restore_terminal()
+            self._ask_to_end(number)
+        except Exception:
+            logger.exception("could not end in order")
+        # if the program ends in time, this thread ends with it
+        threading.Event().wait(self._timeout_s)
+        os._exit(128 + number)  # as shells report an end by a signal

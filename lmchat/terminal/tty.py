@@ -1,0 +1,216 @@
+"""The terminal as a device: modes, echo, unread input, and a writer that never blocks."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from queue import SimpleQueue
+from threading import Lock, Thread
+from time import monotonic
+
+try:
+    import termios
+except ImportError:  # Windows
+    termios = None  # type: ignore[assignment]
+_LOCAL_FLAGS = 3  # index in the attributes of a terminal
+_END_S = 0.3  # timeout for a terminal that takes no bytes
+
+
+class TerminalOutput:
+    """Writer to a terminal; it never raises `OSError`, and writes nothing after `end`."""
+
+    def __init__(self, fileno: int, on_gone: Callable[[], None]) -> None:
+        """Write nothing yet.
+
+        `fileno` is the descriptor of the terminal. `on_gone` is called when a write fails because
+        the terminal is gone.
+        """
+        self._fileno = fileno
+        self._on_gone = on_gone
+        self._is_open = True
+        self._writing = Lock()
+
+    def begin(self) -> None:
+        """Allow writing again after `end`."""
+        self._is_open = True
+
+    def write(self, text: str) -> None:
+        """Write a text, and wait while the terminal takes nothing.
+
+        The rest of the text is dropped if `end` is called or the terminal is gone.
+        """
+        data = text.encode(errors="replace")
+        with self._writing:
+            try:
+                while data and self._is_open:
+                    written_bytes = self._write_some(data)
+                    data = data[written_bytes:]
+            except OSError:  # the terminal is gone
+                self._is_open = False
+                self._on_gone()
+
+    def end(self, last_text: str) -> None:
+        """Allow no more writing, and write a last text; this ends within about 2 × `_END_S`.
+
+        The text is written even if another thread is still blocked in `write` after `_END_S`. What
+        the terminal does not take in time is dropped.
+        """
+        self._is_open = False
+        is_acquired = self._writing.acquire(timeout=_END_S)
+        try:
+            with suppress(OSError):  # the terminal is gone
+                write_within(self._fileno, last_text.encode(), _END_S)
+        finally:
+            if is_acquired:
+                self._writing.release()
+
+    def _write_some(self, data: bytes) -> int:
+        """Write as much of `data` as the terminal takes, and return the number of bytes.
+
+        If a terminal in non-blocking mode takes nothing, wait up to 1 s and return 0.
+        """
+        try:
+            return os.write(self._fileno, data)
+        except BlockingIOError:  # an earlier program left the terminal in non-blocking mode
+            select.select([], [self._fileno], [], 1)
+            return 0
+
+
+def write_within(fileno: int, data: bytes, timeout_s: float) -> None:
+    """Write to a terminal; drop what it does not take in time. Raises `OSError`.
+
+    The terminal is opened again to write without blocking: on the given file, which the shell
+    shares, this mode would remain for the shell.
+    """
+    deadline_s = monotonic() + timeout_s
+    descriptor = _open_again(fileno)
+    try:
+        remaining_s = timeout_s
+        while data and remaining_s > 0:
+            _, writable, _ = select.select([], [descriptor], [], remaining_s)
+            if writable:
+                written_bytes = os.write(descriptor, data)
+                data = data[written_bytes:]
+            remaining_s = deadline_s - monotonic()
+    finally:
+        if descriptor != fileno:
+            os.close(descriptor)
+
+
+def _open_again(fileno: int) -> int:
+    """Return a new descriptor of a terminal that does not block; `fileno` if that fails."""
+    flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
+    with suppress(OSError):  # its device does not exist, as in a container
+        return os.open(os.ttyname(fileno), flags)
+    with suppress(OSError):  # no terminal controls this process
+        return os.open("/dev/tty", flags)
+    return fileno
+
+
+def has_shell() -> bool:
+    """Return whether a shell with job control has started lmchat.
+
+    Such a shell can stop lmchat and continue it later. It leads its session, and runs each command
+    in another process group than its own.
+    """
+    try:
+        return os.getpgid(os.getsid(0)) != os.getpgrp()
+    except (OSError, AttributeError):  # the leader has ended; Windows has no such shells
+        return False
+
+
+@contextmanager
+def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
+    """Let a terminal show what is typed while the block runs, or hide it if not `is_on`.
+
+    What is typed can be read in both cases. Change nothing if the file is no terminal.
+    """
+    before = None
+    if termios is not None:
+        with suppress(termios.error):  # it is no terminal
+            before = termios.tcgetattr(fileno)
+    if before is None:
+        yield
+        return
+    attributes = [*before]
+    attributes[_LOCAL_FLAGS] &= ~termios.ECHO
+    if is_on:
+        attributes[_LOCAL_FLAGS] |= termios.ECHO
+    termios.tcsetattr(fileno, termios.TCSANOW, attributes)
+    try:
+        yield
+    finally:
+        with suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(fileno, termios.TCSANOW, before)
+
+
+def drop_typed(fileno: int) -> None:
+    """Drop what was typed at a terminal and not read yet: it cannot answer the next question."""
+    if termios is not None:
+        with suppress(termios.error):  # it is no terminal
+            termios.tcflush(fileno, termios.TCIFLUSH)
+
+
+def has_more_input(fileno: int, *, wait_s: float) -> bool:
+    """Wait up to `wait_s` for input, and return whether there is some, such as the rest of a paste.
+
+    Always False on Windows.
+    """
+    try:
+        readable, _, _ = select.select([fileno], [], [], wait_s)
+    except (OSError, ValueError):  # Windows selects sockets only; the file may be closed
+        return False
+    return bool(readable)
+
+
+LATE_S = 0.02  # a terminal that has unread text for longer than this is behind
+LAST_WRITES_S = 0.5  # time that `stop` gives a terminal that reads nothing
+
+
+class TerminalWriter(Thread):
+    """Thread that writes queued texts to the terminal.
+
+    The queue has no limit, because the app drops frames while `is_behind`. Textual's own thread has
+    a queue of 30 texts; a full one blocks the event loop:
+    https://github.com/Textualize/textual/pull/6693
+    """
+
+    def __init__(self, output: TerminalOutput) -> None:
+        super().__init__(daemon=True, name="terminal-output")
+        self._output = output
+        self._texts: SimpleQueue[str | None] = SimpleQueue()
+        self._unwritten = 0  # number of texts that are queued or being written
+        self._busy_since_s = 0.0  # time at which that number last rose from 0
+        self._counting = Lock()  # held while both are changed
+
+    def write(self, text: str) -> None:
+        """Queue a text, without waiting."""
+        with self._counting:
+            if not self._unwritten:
+                self._busy_since_s = monotonic()
+            self._unwritten += 1
+        self._texts.put(text)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether texts have been unwritten for longer than `LATE_S`."""
+        return self._unwritten > 0 and monotonic() - self._busy_since_s > LATE_S
+
+    def run(self) -> None:
+        """Write the queued texts, several at once if there are several, until `stop` is called."""
+        is_over = False
+        while not is_over:
+            texts = [self._texts.get()]
+            while not self._texts.empty():
+                texts.append(self._texts.get())
+            is_over = None in texts
+            self._output.write("".join(text for text in texts if text is not None))
+            with self._counting:
+                self._unwritten -= len(texts)  # None is counted, too, but it is the last
+
+    def stop(self) -> None:
+        """End the thread after the queued texts; wait for that no longer than `LAST_WRITES_S`."""
+        self._texts.put(None)
+        self.join(LAST_WRITES_S)

@@ -1,0 +1,181 @@
+"""Tools that a model can call: their servers, calls, results and approvals.
+
+A call that lmchat runs is a tool message, to which its result is added as a second part.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.servers.request import Tool
+from lmchat.sessions.message import (
+    AnswerState,
+    ChatMessage,
+    Receipt,
+    Role,
+    ToolCallPart,
+    ToolResultPart,
+    new_id,
+    now,
+    parse_arguments,
+)
+
+MAX_RESULT_CHARS = 32_000
+MAY_STILL_RUN = "It may still run until lmchat ends: a Python function cannot be forced to stop."
+HOST_SILENT = (
+    "The tool host did not answer in time and was ended. It starts again when a tool is used."
+)
+MAX_TOOLS = 128  # most servers refuse more in one request
+_MAX_WIRE_CHARS = 64
+_NOT_IN_WIRE_NAMES = r"[^A-Za-z0-9_-]+"
+_NUMBER_CHARS = 5  # room for a number behind a name, `_2` to `_9999`
+
+
+class ServerState(StrEnum):
+    """State of a tool server."""
+
+    STARTING = "starting"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class ToolServer(Struct, frozen=True, kw_only=True):
+    """A server of tools, as the tool host reports it."""
+
+    name: str
+    state: ServerState = ServerState.STARTING
+    error: str = ""  # why it failed; while it is ready, why some of its tools are left out
+    tools: tuple[Tool, ...] = ()
+
+
+class ToolResult(Struct, frozen=True, kw_only=True):
+    """Result of a call, or the reason why none exists."""
+
+    text: str
+    is_error: bool = False
+
+
+Run = Callable[[dict[str, Any]], Awaitable[ToolResult | str]]
+"""Function that runs a tool with its arguments.
+
+A text that it returns is a result without an error, and may be too long.
+"""
+
+
+class Choice(StrEnum):
+    """Decision about a call, as the question words it."""
+
+    ONCE = "once"
+    SESSION = "this session"
+    ALWAYS = "always"
+    NO = "no"
+
+
+CHOICES = {"y": Choice.ONCE, "s": Choice.SESSION, "a": Choice.ALWAYS, "n": Choice.NO}
+"""Decisions by their key."""
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """Decision about a call, with a reason for a refusal, which the model gets."""
+
+    choice: Choice
+    reason: str = ""
+
+
+def with_wire_names(servers: Iterable[ToolServer]) -> tuple[ToolServer, ...]:
+    """Return the servers, with a `wire_name` for each tool: its name in requests.
+
+    It is `SERVER__TOOL`, cut to the allowed length, and has a number if it would not be unique.
+    """
+    used_names: set[str] = set()
+    named_servers: list[ToolServer] = []
+    for server in servers:
+        named_tools: list[Tool] = []
+        for tool in server.tools:
+            wire_name = _unused_wire_name(tool, used_names)
+            used_names.add(wire_name)
+            named_tools.append(replace(tool, wire_name=wire_name))
+        named_servers.append(replace(server, tools=tuple(named_tools)))
+    return tuple(named_servers)
+
+
+def _unused_wire_name(tool: Tool, used_names: Collection[str]) -> str:
+    """Return a name for a tool in requests that is not among `used_names`.
+
+    If the name without a number is used, it is cut a little more, and gets the next free number.
+    """
+    full_name = re.sub(_NOT_IN_WIRE_NAMES, "_", f"{tool.server}__{tool.name}")
+    wire_name = full_name[:_MAX_WIRE_CHARS]
+    beginning = full_name[: _MAX_WIRE_CHARS - _NUMBER_CHARS]
+    number = 2
+    while wire_name in used_names:
+        wire_name = f"{beginning}_{number}"
+        number += 1
+    return wire_name
+
+
+def cut_result(text: str) -> str:
+    """Return a result, cut to `MAX_RESULT_CHARS` with a notice behind it if it is longer."""
+    if len(text) <= MAX_RESULT_CHARS:
+        return text
+    note = f"[cut: {len(text)} characters, the first {MAX_RESULT_CHARS} are here]"
+    return f"{text[:MAX_RESULT_CHARS]}\n{note}"
+
+
+def call_message(call: ToolCallPart) -> ChatMessage:
+    """Return a tool message whose call has not run yet."""
+    return ChatMessage(message_id=new_id(), role=Role.TOOL, parts=(call,), created_at=now())
+
+
+def stopped_call(call: ChatMessage, *, may_still_run: bool) -> ChatMessage:
+    """Return the message of a call that was stopped.
+
+    If its function may still run, a note about that takes the place of the result.
+    """
+    parts = call.parts
+    if may_still_run:
+        parts = (*parts, ToolResultPart(text=MAY_STILL_RUN))
+    return replace(call, parts=parts, state=AnswerState.STOPPED)
+
+
+async def run_call(call: ChatMessage, run: Run | None) -> ChatMessage:
+    """Run the call of a tool message; return the message with its result, state and duration.
+
+    An error of the tool is a result too, for the model to read. So is an unknown tool, for which
+    `run` is None: the model may try another one.
+    """
+    started_s = time.monotonic()
+    arguments = parse_arguments(call.tool_calls[0].arguments)
+    if run is None:
+        result = ToolResult(text="There is no tool of this name.", is_error=True)
+    elif arguments is None:
+        result = ToolResult(text="The arguments are not a JSON object.", is_error=True)
+    else:
+        result = await _result_of(run, arguments)
+    return replace(
+        call,
+        parts=(*call.parts, ToolResultPart(text=result.text or "(no output)")),
+        state=AnswerState.FAILED if result.is_error else AnswerState.COMPLETE,
+        receipt=Receipt(elapsed_ms=(time.monotonic() - started_s) * 1e3),
+    )
+
+
+async def _result_of(run: Run, arguments: dict[str, Any]) -> ToolResult:
+    """Return the result of a tool.
+
+    An error that the tool raises becomes a result with its text. A text that is too long is cut.
+    """
+    try:
+        result = await run(arguments)
+    except Exception as error:  # noqa: BLE001 - of a user's function
+        return ToolResult(text=cut_result(f"{type(error).__name__}: {error}"), is_error=True)
+    if isinstance(result, str):
+        return ToolResult(text=cut_result(result))
+    return result

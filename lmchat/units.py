@@ -1,0 +1,136 @@
+"""A figure as it is shown: its unit after a no-break space, fixed decimals, plurals.
+
+A limit such as 9.95 is the value from which the shorter form begins, since 9.96 would become 10.0.
+"""
+
+from __future__ import annotations
+
+GAP = "\u00a0"  # gap between a figure and its unit
+
+
+def plural(count: int, unit: str) -> str:
+    """Return a number with its unit, a word that takes an `s`: `2 chats`, `1 chat`."""
+    return f"{count} {unit}{'' if count == 1 else 's'}"
+
+
+def size_text(value_bytes: int | None, *, is_exact: bool = False) -> str:
+    """Return a size for a person, in powers of 1000; "" if it is None.
+
+    B, kB and MB have no decimal, as `12 MB`; GB and TB have one, as `4.7 GB`. With `is_exact`, less
+    than 10 kB or MB have a decimal too, as `2.1 kB`.
+    """
+    if value_bytes is None:
+        return ""
+    value = float(value_bytes)
+    units = ["B", "kB", "MB", "GB", "TB"]
+    while value >= 999.5 and len(units) > 1:  # noqa: PLR2004 - rounds to 1000
+        value /= 1000
+        del units[0]
+    unit = units[0]
+    has_decimal = is_exact and value < 9.95  # noqa: PLR2004 - rounds to 10.0
+    is_whole = unit == "B" or (unit in ("kB", "MB") and not has_decimal)
+    return f"{value:.0f}{GAP}{unit}" if is_whole else f"{value:.1f}{GAP}{unit}"
+
+
+UNKNOWN = "–"  # placeholder in the sidebar for an unknown value; tables leave it blank
+_KILO = 1000
+_KIBI = 1024
+_MEGA = 1_000_000
+_MOST_FRACTION = 9.99  # 999 %
+_MINUTES_FROM_S = 100
+_AGES = ((86400, "d"), (3600, "h"), (60, "min"))  # seconds of each unit, longest first
+
+
+def latency(value_ms: float | None) -> str:
+    """Return `3 ms`, from a second on `1.2 s`; `–` for None."""
+    if value_ms is None:
+        return UNKNOWN
+    if value_ms < 999.5:  # noqa: PLR2004
+        return f"{value_ms:.0f}{GAP}ms"
+    return f"{value_ms / 1e3:.1f}{GAP}s"
+
+
+def exact_time(value_s: float | None) -> str:
+    """Return `0.21 s`: two decimals below 10 s, else one; `–` for None."""
+    if value_s is None:
+        return UNKNOWN
+    if value_s < 9.995:  # noqa: PLR2004
+        return f"{value_s:.2f}{GAP}s"
+    return f"{value_s:.1f}{GAP}s"
+
+
+def elapsed(value_s: float) -> str:
+    """Return `4.1 s`, from 10 s on `12 s`, from 100 s on `1 m 40 s`."""
+    if value_s < 9.95:  # noqa: PLR2004
+        return f"{value_s:.1f}{GAP}s"
+    seconds = round(value_s)
+    if seconds < _MINUTES_FROM_S:
+        return f"{seconds}{GAP}s"
+    return f"{seconds // 60}{GAP}m{GAP}{seconds % 60}{GAP}s"
+
+
+def rate(value: float | None, *, width: int = 0) -> str:
+    """Return `42.3 tok/s`, without decimals from 100; `–` for None.
+
+    The number is padded to `width` characters, so that a line that is updated does not jump.
+    """
+    if value is None:
+        return UNKNOWN
+    number = f"{value:.1f}" if value < 99.95 else f"{value:.0f}"  # noqa: PLR2004
+    return f"{number:>{width}}{GAP}tok/s"
+
+
+def tokens(value: int | None, *, is_estimated: bool = False) -> str:
+    """Return `3 362` with a no-break space between thousands; `–` for None.
+
+    Estimates begin with `~`.
+    """
+    if value is None:
+        return UNKNOWN
+    number = f"{value:,}".replace(",", GAP)
+    return f"~{number}" if is_estimated else number
+
+
+def counted(count: int, word: str, ending: str = "s") -> str:
+    """Return a count with its noun, as `1 file`; other counts add the ending: `12 branches`."""
+    return f"{tokens(count)} {word}{'' if count == 1 else ending}"
+
+
+def window(value: int | None) -> str:
+    """Return a context window of this many tokens as `8k`, `128k` or `1M`; empty for None.
+
+    Below a million, multiples of 1024 are counted in units of 1024: 32768 is `32k`. Numbers below
+    1000 are written in full.
+    """
+    if value is None:
+        return ""
+    if value >= _MEGA:
+        return f"{value / _MEGA:.3g}M"
+    if value < _KILO:
+        return str(value)
+    unit = _KILO if value % _KIBI else _KIBI
+    return f"{round(value / unit)}k"
+
+
+def so_far(fraction: float | None) -> str:
+    """Return a fraction as ` 42 %`, with a blank before it; empty for None and 0."""
+    return f" {percent(fraction)}" if fraction else ""
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction as `41 %`; above `_MOST_FRACTION` as `> 999 %`."""
+    if fraction > _MOST_FRACTION:
+        return f"> 999{GAP}%"
+    return f"{fraction * 100:.0f}{GAP}%"
+
+
+def ago(value_s: float) -> str:
+    """Return an age as `12 s`, `3 min`, `2 h` or `5 d`.
+
+    Minutes, hours and days are rounded down. A negative age is `0 s`: this is also used for the
+    time until a check, which may begin a moment late.
+    """
+    for unit_s, unit in _AGES:
+        if value_s >= unit_s:
+            return f"{value_s // unit_s:.0f}{GAP}{unit}"
+    return f"{max(value_s, 0):.0f}{GAP}s"

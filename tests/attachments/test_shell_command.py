@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from lmchat.attachments.shell_command import MAX_OUTPUT_BYTES, ShellCommand
+from lmchat.errors import LMChatError, WrongUse
+from tests.support.programs import PYTHON, SH, is_running, ran, start, until
+
+_STUBBORN = "trap '' TERM; echo $$; while :; do sleep 600; done"
+_STARTER = """
+import asyncio, os, sys
+from lmchat.attachments.shell_command import ShellCommand
+asyncio.run(ShellCommand(sys.argv[1], os.environ).run())
+"""
+
+
+def printed(command: ShellCommand) -> str:
+    return bytes(command.output.first + command.output.last).decode()
+
+
+async def running(text: str) -> tuple[ShellCommand, asyncio.Task[None], int]:
+    """Start a command that prints the number of a process in its first line."""
+    command = ShellCommand(text, SH)
+    task = asyncio.create_task(command.run())
+    await until(lambda: b"\n" in command.output.first, "the number")
+    return command, task, int(printed(command).split()[0])
+
+
+async def test_output_and_errors_come_in_order_and_with_the_exit_code():
+    command = await ran("echo out; echo err >&2; echo more; exit 3")
+    assert printed(command) == "out\nerr\nmore\n"
+    assert command.ending == "exit code 3"
+
+
+async def test_a_signal_that_ends_it_is_told_as_shells_do():
+    assert (await ran("kill -9 $$")).ending == f"exit code {128 + signal.SIGKILL}"
+
+
+@pytest.mark.parametrize(
+    ("shell", "name"), [("/bin/bash", "/bin/bash"), ("bash", "/bin/sh"), ("/no/shell", "/bin/sh")]
+)
+async def test_it_runs_in_the_shell_of_the_user_if_that_is_a_program(shell, name):
+    command = await ran("echo $0", environ={**SH, "SHELL": shell})
+    assert printed(command) == f"{name}\n"
+
+
+async def test_it_gets_the_environment_without_what_belongs_to_lmchat():
+    environ = {**SH, "LMCHAT_API_KEY": "sk-secret", "OF_THE_USER": "kept"}
+    text = printed(await ran("env", environ=environ))
+    assert "OF_THE_USER=kept" in text
+    assert "LMCHAT_" not in text
+
+
+async def test_nothing_in_it_can_ask_for_a_password():
+    ask = "read -r secret; echo \"got '$secret'\"; (read -r secret < /dev/tty) 2>&1; tty"
+    command = await ran(ask)
+    assert "got ''" in printed(command)
+    assert "/dev/tty" in printed(command)  # the error says that it cannot be opened
+    assert "not a tty" in printed(command)
+
+
+async def test_what_it_leaves_in_the_background_ends_with_it():
+    command = await ran("sleep 600 & echo $!")
+    assert command.ending == "exit code 0"
+    assert not is_running(int(printed(command)))
+
+
+async def test_what_leaves_its_group_is_left_alone_and_holds_nothing_up():
+    command = await ran("setsid sleep 600 & echo $!")
+    number = int(printed(command))
+    try:
+        assert command.ending == "exit code 0"
+        assert is_running(number)
+    finally:
+        os.kill(number, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    "text", ["echo $$; exec sleep 600", _STUBBORN, "sleep 600 & echo $!; wait"]
+)
+async def test_stopping_it_ends_all_of_it_and_keeps_what_it_has_printed(text):
+    command, task, number = await running(text)
+    command.stop()
+    await task
+    assert command.ending == "stopped"
+    assert not is_running(number)
+    assert int(printed(command)) == number
+
+
+async def test_stopping_it_while_it_starts_ends_it():
+    command = ShellCommand("sleep 600", SH)
+    task = asyncio.create_task(command.run())
+    await asyncio.sleep(0)
+    command.stop()
+    await task
+    assert command.ending == "stopped"
+
+
+async def test_cancelling_ends_it():
+    _, task, number = await running("echo $$; exec sleep 600")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not is_running(number)
+
+
+async def test_it_is_ended_after_the_time_limit():
+    command = await ran("echo $$; exec sleep 600", time_limit_s=0.5)
+    assert command.ending == "stopped after 0 s"
+    assert not is_running(int(printed(command)))
+
+
+async def test_it_ends_with_a_killed_lmchat(tmp_path):
+    file = tmp_path / "pid"
+    argv = [PYTHON, "-c", _STARTER, f"echo $$ > {file}; trap '' TERM HUP; sleep 600; sleep 600"]
+    with start(argv) as lmchat:
+        await until(lambda: file.exists() and file.read_text(), "its number")
+        lmchat.kill()
+    number = int(file.read_text())
+    await until(lambda: not is_running(number), "its end")
+
+
+async def test_of_a_hundred_megabytes_the_ends_are_kept_in_constant_memory():
+    tracemalloc.start()
+    command = await ran("echo first; head -c 100000000 /dev/zero | tr '\\0' x; echo; echo last")
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 5_000_000
+    text = printed(command)
+    assert (text[:6], text[-6:], len(text)) == ("first\n", "\nlast\n", MAX_OUTPUT_BYTES)
+    assert command.output.left_out_bytes == 100_000_012 - MAX_OUTPUT_BYTES
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_no_pipe_stays_open():
+    folder = Path("/proc/self/fd")
+    before = len(list(folder.iterdir()))
+    asyncio.run(ran("setsid sleep 1 & echo done"))
+    assert len(list(folder.iterdir())) <= before
+
+
+def test_a_command_with_invisible_characters_is_refused():
+    with pytest.raises(WrongUse, match="invisible"):
+        ShellCommand("ls \u202ehidden", SH)
+
+
+async def test_a_command_that_is_too_long_to_start_says_so():
+    with pytest.raises(LMChatError, match="cannot start: Argument list too long"):
+        await ran(f"true {'x' * 200_000}")
+
+
+async def test_without_process_groups_nothing_runs(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "killpg")
+    with pytest.raises(WrongUse, match="cannot run commands on this system"):
+        await ran(f"touch {tmp_path}/ran")
+    assert not list(tmp_path.iterdir())

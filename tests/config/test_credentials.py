@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import logging
+import stat
+
+import pytest
+
+from lmchat.config.credentials import Credentials
+from lmchat.errors import StoreUnavailable
+
+JAN, OTHER = "http://127.0.0.1:1337", "http://[::1]:8080"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "lmchat" / "credentials.toml"
+
+
+def test_keys_are_kept_by_origin_for_their_owner_only(path):
+    credentials = Credentials(path)
+    assert credentials.load() == ""
+    credentials.set(JAN, 'k"\\\n\u202e')
+    credentials.set(OTHER, "two")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    again = Credentials(path)
+    assert (again.load(), again.get(JAN), again.get(OTHER)) == ("", 'k"\\\n\u202e', "two")
+    assert again.get("http://127.0.0.1:1338") is None
+    assert again.origins() == (JAN, OTHER)
+
+
+def test_a_key_is_never_in_the_representation_or_the_log(path, caplog):
+    caplog.set_level(logging.DEBUG)
+    credentials = Credentials(path)
+    credentials.set(JAN, "s3cret")
+    path.chmod(0o644)
+    credentials.load()
+    path.write_text('[x\nkey = "s3cret"')
+    warning = credentials.load()
+    with pytest.raises(StoreUnavailable) as caught:
+        credentials.set(JAN, "s3cret")
+    error = caught.value
+    shown = (repr(credentials), str(credentials), warning, repr(error), str(vars(error)))
+    assert "s3cret" not in "".join((*shown, caplog.text))
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_a_file_that_others_could_read_is_closed_to_them(path):
+    Credentials(path).set(JAN, "k")
+    path.chmod(0o666)
+    Credentials(path).load()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_two_processes_do_not_lose_each_others_keys(path):
+    first, second = Credentials(path), Credentials(path)
+    first.set(JAN, "one")
+    second.set(OTHER, "two")
+    assert (second.get(JAN), second.get(OTHER)) == ("one", "two")
+
+
+def test_a_broken_file_is_told_and_never_written_over(path):
+    path.parent.mkdir()
+    path.write_text("not [ toml")
+    credentials = Credentials(path)
+    assert "not valid TOML" in credentials.load()
+    with pytest.raises(StoreUnavailable, match="not valid TOML"):
+        credentials.set(JAN, "k")
+    assert path.read_text() == "not [ toml"
+    assert credentials.get(JAN) == "k"  # known until the end all the same
+
+
+def test_entries_of_the_wrong_kind_cost_themselves_alone(path):
+    path.parent.mkdir()
+    path.write_text(f'stray = 1\n["{JAN}"]\nkey = "k"\n["{OTHER}"]\nkey = 7\n')
+    credentials = Credentials(path)
+    assert (credentials.load(), credentials.origins()) == ("", (JAN,))
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    credentials = Credentials(tmp_path / "file" / "credentials.toml")
+    assert "cannot be used" in credentials.load()
+    with pytest.raises(
+        StoreUnavailable, match=r"/credentials.toml cannot be used: a part of its path is a file"
+    ):
+        credentials.set(JAN, "k")

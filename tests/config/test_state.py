@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import stat
+
+import pytest
+
+from lmchat.config.state import Remembered, read_state, write_state
+from lmchat.errors import StoreUnavailable
+
+
+def test_what_is_remembered_comes_back(tmp_path):
+    path = tmp_path / "lmchat" / "state.toml"
+    choices = Remembered(
+        theme="lmchat-light",
+        has_sessions=False,
+        allowed_tools={"files/read_text": "ab12", 'python/"x': "cd34"},
+    ).with_model("http://a:1", "m1")
+    choices = choices.with_model("http://b:2", 'm"2\x1b\u202e')
+    write_state(path, choices)
+    assert read_state(path) == (choices, "")
+    assert choices.recent[0] == ("http://b:2", 'm"2\x1b\u202e')
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_the_first_start_remembers_nothing_and_warns_of_nothing(tmp_path):
+    assert read_state(tmp_path / "nowhere" / "state.toml") == (Remembered(), "")
+
+
+def test_a_broken_file_is_told_and_the_defaults_hold(tmp_path):
+    for content in (
+        b"not [ toml",
+        b"\xff\xfe",
+        b"a = 1\na = 2",
+        b"theme = 7",
+        b"recent = 7",
+        b"recent = [{}]",
+    ):
+        path = tmp_path / "state.toml"
+        path.write_bytes(content)
+        found, warning = read_state(path)
+        assert found == Remembered()
+        assert warning.startswith("state.toml could not be read")
+
+
+def test_what_a_newer_lmchat_remembers_costs_nothing(tmp_path):
+    path = tmp_path / "state.toml"
+    path.write_text('model = "m"\nnew_in_the_future = 1\n')
+    assert read_state(path) == (Remembered(model="m"), "")
+
+
+def test_a_path_that_cannot_be_read_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert read_state(tmp_path / "file" / "state.toml")[1].startswith(
+        "state.toml could not be read"
+    )
+    assert read_state(tmp_path)[1]
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        StoreUnavailable, match=r"/state.toml cannot be used: a part of its path is a file"
+    ):
+        write_state(tmp_path / "file" / "state.toml", Remembered())

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from contextlib import aclosing, closing
+from pathlib import Path
+
+from lmchat.doctor import storage_checks
+from lmchat.doctor.report import Finding, Grade
+from lmchat.doctor.storage_checks import integrity_findings, store_findings
+from lmchat.storage.connection import connect
+from lmchat.storage.schema import VERSION
+from lmchat.storage.store import SqliteStore
+from tests.support.chats import fill
+
+PAGE = 4096
+
+
+async def filled(path: Path) -> Path:
+    """A real file with 40 sessions in it, closed."""
+    async with aclosing(SqliteStore(path)) as store:
+        await fill(store, 40)
+    return path
+
+
+def rows(path: Path) -> dict[str, Finding]:
+    return {row.check: row for row in (*store_findings(path), *integrity_findings(path))}
+
+
+async def test_a_good_file_is_told_with_its_figures_and_left_as_it_is_also_where_it_is_open(
+    tmp_path,
+):
+    path = await filled(tmp_path / "sessions.db")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    found = rows(path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert {row.grade for row in found.values()} == {Grade.OK}
+    assert f"format {VERSION}, journal wal." in found["store"].cause
+    assert found["store.whole"].cause == "The file is undamaged."
+    assert re.fullmatch(r"\d+ [GM]B are free\.", found["store.room"].cause)
+    with closing(connect(path)):
+        assert {row.grade for row in rows(path).values()} == {Grade.OK}
+
+
+def test_nothing_saved_yet_is_no_fault(tmp_path):
+    row = rows(tmp_path / "lmchat" / "sessions.db")["store"]
+    assert row.grade is Grade.OK
+    assert not (tmp_path / "lmchat").exists()
+
+
+async def test_damage_in_the_middle_is_found_and_left_as_it_is(tmp_path):
+    path = await filled(tmp_path / "sessions.db")
+    data = bytearray(path.read_bytes())
+    data[PAGE * 3 : PAGE * 12] = b"\xff" * PAGE * 9
+    path.write_bytes(data)
+    row = rows(path)["store.whole"]
+    assert row.grade is Grade.FAULT
+    assert row.next_step.startswith(f"cp {path} ")
+    assert path.read_bytes() == data
+
+
+def test_what_is_no_database_is_a_fault(tmp_path):
+    for text in (
+        b"this is no database " * 300,
+        b"SQLite format 3\x00" + b"\x00" * 5000,
+    ):
+        path = tmp_path / "sessions.db"
+        path.write_bytes(text)
+        found = rows(path)
+        assert found["store"].grade is Grade.FAULT
+        assert found["store"].next_step
+        assert path.read_bytes() == text
+
+
+async def test_a_file_that_was_cut_is_a_fault(tmp_path):
+    path = await filled(tmp_path / "sessions.db")
+    os.truncate(path, PAGE * 5)
+    assert Grade.FAULT in {row.grade for row in rows(path).values()}
+
+
+async def test_a_file_of_another_version_names_both_versions(tmp_path):
+    path = await filled(tmp_path / "sessions.db")
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(f"pragma user_version = {VERSION + 7}")
+    row = rows(path)["store"]
+    assert row.grade is Grade.FAULT
+    assert f"format {VERSION + 7}; this one reads only {VERSION})." in row.cause
+
+
+def test_little_room_is_told_before_there_is_none(tmp_path, monkeypatch):
+    for free, grade in (
+        (10 << 30, Grade.OK),
+        (100 << 20, Grade.WARNING),
+        (0, Grade.FAULT),
+    ):
+        usage = storage_checks.shutil.disk_usage(tmp_path)._replace(free=free)
+        monkeypatch.setattr(storage_checks.shutil, "disk_usage", lambda _, usage=usage: usage)
+        assert rows(tmp_path / "sessions.db")["store.room"].grade is grade

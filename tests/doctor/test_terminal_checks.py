@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import os
+import termios
+
+from lmchat.doctor.report import Finding, Grade
+from lmchat.doctor.terminal_checks import key_limits, terminal_findings, terminal_name
+
+UTF8 = {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
+
+
+def rows(environ: dict[str, str]) -> dict[str, Finding]:
+    return {
+        row.check.removeprefix("terminal."): row for row in terminal_findings(environ, [-1, -1])
+    }
+
+
+def test_the_size_of_a_real_terminal_is_told():
+    for size, grade in [
+        ((120, 40), "ok"),
+        ((40, 12), "ok"),
+        ((39, 12), "warning"),
+        ((80, 11), "warning"),
+        ((0, 0), "warning"),
+    ]:
+        master, slave = os.openpty()
+        termios.tcsetwinsize(slave, (size[1], size[0]))
+        row = terminal_findings(UTF8, [slave, slave])[0]
+        os.close(master)
+        os.close(slave)
+        assert (row.grade, f"{size[0]} × {size[1]}" in row.cause) == (grade, True)
+
+
+def test_without_a_terminal_it_names_what_works_without(tmp_path):
+    with (tmp_path / "file").open("w") as file:
+        found = terminal_findings(UTF8, [file.fileno(), -1])
+    assert found[0].grade is Grade.NOT_TRIED
+    assert "lmchat ask" in found[0].next_step
+
+
+def test_colours_are_told():
+    for environ, colours in [
+        ({"TERM": "xterm"}, "16 colours; /theme ansi suits it."),
+        ({"TERM": "xterm-256color"}, "256 colours."),
+        ({"TERM": "xterm", "COLORTERM": "truecolor"}, "16 million colours."),
+        ({"TERM": "xterm-direct"}, "16 million colours."),
+        ({"TERM": "xterm-kitty"}, "256 colours."),
+    ]:
+        row = rows(environ)["colours"]
+        assert (row.grade, row.cause) == (Grade.OK, colours)
+
+
+def test_the_locale_that_counts_decides():
+    for environ, grade in [
+        ({"LANG": "de_DE.UTF-8"}, Grade.OK),
+        ({"LANG": "C", "LC_ALL": "en_US.utf8"}, Grade.OK),
+        ({"LANG": "en_US.UTF-8", "LC_ALL": "C"}, Grade.WARNING),
+        ({"LANG": "de_DE.ISO-8859-1"}, Grade.WARNING),
+        ({}, Grade.WARNING),
+    ]:
+        assert rows(environ)["locale"].grade is grade
+
+
+def test_a_terminal_is_known_by_what_it_sets():
+    for environ, name in [
+        ({"TERM_PROGRAM": "Apple_Terminal"}, "Terminal.app"),
+        ({"TERM_PROGRAM": "tmux", "KITTY_WINDOW_ID": "1"}, "kitty"),
+        ({"TERM": "foot-extra"}, "foot"),
+        ({"TERMINAL_EMULATOR": "JetBrains-JediTerm"}, "JetBrains"),
+        ({"TERM": "xterm-256color"}, ""),
+    ]:
+        assert terminal_name(environ) == name
+
+
+def limited(environ: dict[str, str]) -> set[str]:
+    return {limit.keys.partition(":")[0] for limit in key_limits(environ)}
+
+
+def test_keys_that_a_terminal_keeps_are_told_with_what_does_the_same():
+    assert limited({"KITTY_WINDOW_ID": "1"}) == set()
+    assert limited({"TERM": "xterm"}) == {"Shift+Enter"}
+    for program, key in (("Apple_Terminal", "Alt+1"), ("iTerm.app", "Alt+1"), ("vscode", "Ctrl+K")):
+        assert any(key in keys for keys in limited({"TERM_PROGRAM": program}))
+        row = rows({"TERM_PROGRAM": program})["keys"]
+        assert (row.grade, bool(row.next_step)) == (Grade.WARNING, True)
+
+
+def test_tmux_and_screen_between_take_keys_too():
+    kitty = {"KITTY_WINDOW_ID": "1"}
+    assert limited({**kitty, "TMUX": "/tmp/socket,1,0"}) == {"Ctrl+B", "Shift+Enter"}  # noqa: S108 - a name
+    assert limited({**kitty, "STY": "1.x"}) == {"Shift+Enter"}

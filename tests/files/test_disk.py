@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import os
+import resource
+import stat
+from contextlib import contextmanager
+
+import pytest
+
+from lmchat.errors import FileRefused, StoreUnavailable
+from lmchat.files.disk import begin_log, empty_log, ensure_folder, write_atomically, write_new_file
+from lmchat.files.paths import make_folder
+
+
+@contextmanager
+def no_room():
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_replaced_as_a_whole_with_its_mode_and_folder(tmp_path):
+    path = tmp_path / "deep" / "state.toml"
+    write_atomically(path, "one")
+    write_atomically(path, "two \ud800\r\n")
+    assert path.read_bytes() == b"two ?\r\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert names(path.parent) == ["state.toml"]
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "state.toml"
+    write_atomically(path, "old")
+    with no_room(), pytest.raises(OSError, match="File too large"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["state.toml"]
+
+
+def test_a_link_is_followed_when_replacing(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "state.toml").symlink_to(tmp_path / "elsewhere" / "state.toml")
+    write_atomically(tmp_path / "state.toml", "text")
+    assert (tmp_path / "state.toml").is_symlink()
+    assert (tmp_path / "elsewhere" / "state.toml").read_text() == "text"
+
+
+def test_a_new_file_is_never_written_over_another_one(tmp_path):
+    path = tmp_path / "chats" / "plan.md"
+    write_new_file(path, "one")
+    with pytest.raises(FileRefused, match="already exists") as caught:
+        write_new_file(path, "two")
+    assert "--force" in caught.value.hint
+    assert path.read_text() == "one"
+    write_new_file(path, "three", is_forced=True)
+    assert path.read_text() == "three"
+    assert names(path.parent) == ["plan.md"]
+
+
+@pytest.mark.parametrize("is_forced", [False, True])
+def test_a_folder_is_not_replaced_by_a_new_file(tmp_path, is_forced):
+    with pytest.raises(FileRefused, match="is a folder") as caught:
+        write_new_file(tmp_path, "one", is_forced=is_forced)
+    assert caught.value.hint == "Choose another name."
+
+
+def test_a_dangling_link_counts_as_taken(tmp_path):
+    (tmp_path / "plan.md").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileRefused, match="already exists"):
+        write_new_file(tmp_path / "plan.md", "one")
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("is_forced", [False, True])
+def test_what_cannot_be_written_is_refused_with_one_sentence(tmp_path, is_forced):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(FileRefused, match="cannot be written"):
+        write_new_file(tmp_path / "file" / "plan.md", "one", is_forced=is_forced)
+    with pytest.raises(FileRefused):
+        write_new_file(tmp_path, "a folder", is_forced=is_forced)
+    with no_room(), pytest.raises(FileRefused, match="cannot be written: File too large"):
+        write_new_file(tmp_path / "plan.md", "one", is_forced=is_forced)
+    with pytest.raises(FileRefused):
+        write_new_file(tmp_path / ("x" * 300), "too long", is_forced=is_forced)
+    assert names(tmp_path) == ["file"]
+
+
+def test_what_is_no_ordinary_file_is_never_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link.md").symlink_to(pipe)
+    for path in (pipe, tmp_path / "link.md"):
+        with pytest.raises(FileRefused, match="not a regular file"):
+            write_new_file(path, "text", is_forced=True)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_name_that_is_as_long_as_the_system_takes_is_written(tmp_path):
+    path = tmp_path / f"{'語' * 84}.md"
+    write_new_file(path, "text")
+    write_new_file(path, "newer", is_forced=True)
+    assert path.read_text() == "newer"
+
+
+def test_a_link_is_followed_unless_it_is_to_be_replaced(tmp_path):
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "link"
+    link.symlink_to(elsewhere)
+    write_atomically(link, b"\x00\xff")
+    assert (elsewhere.read_bytes(), link.is_symlink()) == (b"\x00\xff", True)
+    write_atomically(link, "new", follows_link=False)
+    assert (elsewhere.read_bytes(), link.read_text(), link.is_symlink()) == (
+        b"\x00\xff",
+        "new",
+        False,
+    )
+
+
+@contextmanager
+def umask(mask):
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def mode_of(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
+def test_a_file_that_is_overwritten_keeps_its_mode_and_so_does_one_behind_a_link(tmp_path, mode):
+    path, link = tmp_path / "plan.md", tmp_path / "link.md"
+    path.write_text("old")
+    path.chmod(mode)
+    link.symlink_to(path)
+    with umask(0o022):
+        write_new_file(path, "new", is_forced=True)
+        assert (path.read_text(), mode_of(path)) == ("new", mode)
+        write_new_file(link, "newer", is_forced=True)
+    assert (path.read_text(), mode_of(path), link.is_symlink()) == ("newer", mode, True)
+    assert names(tmp_path) == ["link.md", "plan.md"]
+
+
+@pytest.mark.parametrize("is_forced", [False, True])
+def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path, is_forced):
+    with umask(0o027):
+        write_new_file(tmp_path / "plan.md", "new", is_forced=is_forced)
+    assert mode_of(tmp_path / "plan.md") == 0o640
+
+
+@pytest.mark.parametrize("make", [ensure_folder, make_folder])
+def test_every_folder_that_is_made_belongs_to_its_owner_alone(tmp_path, make):
+    folder = tmp_path / "home" / ".config" / "lmchat"
+    with umask(0):
+        make(folder)
+        make(folder)
+    assert [mode_of(place) for place in (folder, *folder.parents[:2])] == [0o700] * 3
+
+
+def test_a_folder_that_is_there_keeps_its_mode_and_a_file_in_its_place_is_an_error(tmp_path):
+    tmp_path.chmod(0o755)
+    ensure_folder(tmp_path / "deep")
+    assert mode_of(tmp_path) == 0o755
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone" / "gone")
+    for place in (tmp_path / "file", tmp_path / "file" / "deep", tmp_path / "nowhere" / "deep"):
+        with pytest.raises(NotADirectoryError):
+            ensure_folder(place)
+
+
+def test_links_in_a_circle_are_refused_with_one_sentence(tmp_path):
+    (tmp_path / "one.md").symlink_to(tmp_path / "two.md")
+    (tmp_path / "two.md").symlink_to(tmp_path / "one.md")
+    with pytest.raises(FileRefused, match="cannot be written"):
+        write_new_file(tmp_path / "one.md", "text", is_forced=True)
+
+
+def test_an_emptied_log_is_written_on_by_the_program_that_has_it_open(tmp_path):
+    log = tmp_path / "logs" / "tools.log"
+    os.close(begin_log(log))
+    log.write_text("words of an older run")
+    descriptor = begin_log(log)
+    os.write(descriptor, b"words of this run")
+    empty_log(log)
+    assert names(log.parent) == ["tools.log"]
+    assert log.read_bytes() == b""
+    os.write(descriptor, b"next")
+    os.close(descriptor)
+    assert log.read_bytes() == b"next"
+    empty_log(tmp_path / "none.log")
+
+
+def test_a_log_that_cannot_be_emptied_is_told(tmp_path):
+    (tmp_path / "tools.log.1").mkdir()
+    with pytest.raises(StoreUnavailable, match=r"tools\.log could not be emptied"):
+        empty_log(tmp_path / "tools.log")

@@ -1,0 +1,161 @@
+"""Colours of code come from a child process, which never delays lmchat and never outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lmchat.markdown.highlighter import Highlighter
+from lmchat.markdown.lexer_program import COLOUR_NAMES, colours_of
+from tests.support.programs import is_running, wait_until
+
+pytestmark = pytest.mark.timeout(60)
+HANGING = '"' + "\\" * 60  # Pygments' lexer for fish needs exponential time
+_PARENT = """
+import asyncio, sys
+from lmchat.markdown.highlighter import Highlighter
+
+async def main():
+    highlighter = Highlighter(limit_s=3)
+    await highlighter.colours("python", "x = 1")
+    print(highlighter.pid, flush=True)
+    await highlighter.colours(sys.argv[1], sys.argv[2])
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+async def highlighter():
+    highlighter = Highlighter()
+    yield highlighter
+    await highlighter.aclose()
+
+
+def names(colours):
+    return [COLOUR_NAMES[place] for place in colours]
+
+
+async def test_each_character_has_a_colour(highlighter):
+    colours = await highlighter.colours("python", "x = 1  # é漢🙂")
+    assert names(colours) == [""] * 4 + ["number"] + [""] * 2 + ["comment"] * 5
+
+
+async def test_an_unknown_language_has_no_colours(highlighter):
+    assert await highlighter.colours("no-such-language", "x") is None
+    assert await highlighter.colours("", "x") is None
+
+
+async def test_a_long_code_has_its_colours(highlighter):
+    code = "word = 'a string'\n" * 20_000
+    assert len(await highlighter.colours("python", code)) == len(code)
+
+
+async def test_a_lexer_that_hangs_is_ended_and_the_loop_is_never_held_up():
+    highlighter = Highlighter(limit_s=0.5)
+    assert await highlighter.colours("python", "x = 1")
+    first = highlighter.pid
+    hanging = asyncio.create_task(highlighter.colours("fish", HANGING))
+    turns = 0
+    while not hanging.done():
+        await asyncio.sleep(0.005)
+        turns += 1
+    assert hanging.result() is None
+    assert turns > 10
+    assert await highlighter.colours("python", "x = 1")
+    assert highlighter.pid != first
+    assert not is_running(first)
+    await highlighter.aclose()
+
+
+async def test_code_that_has_ended_the_child_is_never_sent_again():
+    highlighter = Highlighter(limit_s=0.5)
+    assert await highlighter.colours("fish", HANGING) is None
+    assert highlighter.pid is None
+    assert await highlighter.colours("fish", HANGING) is None
+    assert await highlighter.colours("fish", HANGING + " and more of it") is None
+    assert highlighter.pid is None
+    assert await highlighter.colours("fish", "echo hello")
+    await highlighter.aclose()
+
+
+async def test_a_child_that_was_killed_is_started_again(highlighter):
+    await highlighter.colours("python", "x = 1")
+    os.kill(highlighter.pid, signal.SIGKILL)
+    await highlighter.colours("python", "x = 2")
+    assert await highlighter.colours("python", "y = 3")
+
+
+async def test_closing_ends_the_child_also_while_a_request_waits():
+    highlighter = Highlighter(limit_s=30)
+    await highlighter.colours("python", "x = 1")
+    pid = highlighter.pid
+    request = asyncio.create_task(highlighter.colours("fish", HANGING))
+    await asyncio.sleep(0.05)
+    await highlighter.aclose()
+    assert await request is None
+    assert not is_running(pid)
+    assert await highlighter.colours("python", "x = 1") is None
+
+
+@pytest.mark.parametrize("code", ["x = 1", HANGING], ids=["idle", "hanging"])
+def test_the_child_ends_with_its_parent_however_that_ends(code):
+    command = [sys.executable, "-c", _PARENT, "fish", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:  # noqa: S603 - our own script
+        child = int(parent.stdout.readline())
+        time.sleep(0.2)  # the second request is on its way
+        parent.kill()
+    wait_until(lambda: not is_running(child), "the end of the child")
+
+
+async def test_the_child_gets_neither_the_environment_nor_the_current_folder(
+    tmp_path, monkeypatch, highlighter
+):
+    (tmp_path / "pygments.py").write_text("raise SystemExit('the code of a folder ran')")
+    (tmp_path / "sitecustomize.py").write_text("raise SystemExit('the code of a folder ran')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    assert await highlighter.colours("python", "x = 1")
+    if sys.platform == "linux":
+        process = Path("/proc", str(highlighter.pid))
+        assert b"secret" not in (process / "environ").read_bytes()
+        assert (process / "cwd").readlink() != tmp_path
+
+
+async def test_without_a_child_code_stays_plain(monkeypatch, highlighter, caplog):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert await highlighter.colours("python", "x = 1") is None
+    assert await highlighter.colours("python", "x = 1") is None
+    assert caplog.text.count("the highlighter cannot start") == 1
+
+
+class _Losing:
+    def get_tokens(self, _code):
+        return [("Token.Comment", "x")]
+
+
+class _Failing:
+    def get_tokens(self, _code):
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("lexer", [_Losing, _Failing])
+def test_a_lexer_that_loses_characters_or_fails_is_not_believed(monkeypatch, lexer):
+    monkeypatch.setattr("lmchat.markdown.lexer_program._lexer", lambda _: lexer())
+    assert colours_of("python", "x = 1") == ("failed", b"")
+
+
+def test_no_lexer_swallows_or_adds_a_line():
+    for text in ["$ ls\ntotal 0", "$ ls", "", "a\n", "\n\n"]:
+        for language in ["console", "psql", "rconsole", "robotframework", "json", "diff"]:
+            state, colours = colours_of(language, text)
+            assert (state, len(colours)) == ("found", len(text))

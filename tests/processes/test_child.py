@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from lmchat.errors import LMChatError
+from lmchat.processes.child import (
+    ChildEndedError,
+    ChildProcess,
+    own_program,
+    run_blocking,
+    run_tool,
+)
+from tests.support.programs import children_of, is_running, until
+
+ENVIRONMENT = dict(os.environ)
+ECHO = """
+import sys, time
+from lmchat.processes.child import serve
+
+def answer(frame, send):
+    if frame == b"hang":
+        time.sleep(600)
+    print("noise of a library")
+    send(frame * 2)
+    send(b"end")
+
+serve(answer)
+"""
+WITH_CHILD = """
+import subprocess, sys
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print("started", flush=True)
+sys.stdin.read()
+"""
+
+
+async def start(code: str) -> ChildProcess:
+    return await ChildProcess.start([sys.executable, "-c", code], environment=ENVIRONMENT)
+
+
+async def test_frames_arrive_whole_and_nothing_that_is_printed_gets_between_them():
+    child = await start(ECHO)
+    for frame in (b"", b"\n\0", b"a" * 1_000_000):
+        await child.send_frame(frame)
+        assert await child.receive_frame() == frame * 2
+        assert await child.receive_frame() == b"end"
+    await child.end()
+    assert not is_running(child.pid)
+
+
+async def test_a_child_that_has_ended_is_an_error_for_who_waits_for_a_frame():
+    child = await start("import sys; sys.stdin.buffer.read(1)")
+    await child.send_frame(b"x" * 200_000)
+    with pytest.raises(ChildEndedError):
+        await child.receive_frame()
+    await child.end()
+
+
+async def test_a_child_ends_with_the_pipe_of_its_parent_also_while_it_works():
+    child = await start(ECHO)
+    await child.send_frame(b"hang")
+    child.close_input()
+    await until(lambda: not is_running(child.pid), "its end")
+    await child.end()
+
+
+async def test_the_end_of_a_child_is_the_end_of_what_it_has_started():
+    child = await start(WITH_CHILD)
+    await until(lambda: children_of(child.pid), "a child of the child")
+    (inner,) = children_of(child.pid)
+    await child.end()
+    await until(lambda: not is_running(inner), "its end")
+
+
+async def test_a_tool_that_writes_more_than_is_wanted_is_ended():
+    """More is in the pipe than asyncio buffers, and nobody reads it."""
+    endless = "while True: print('x' * 100_000)"
+    argv = [sys.executable, "-c", endless]
+    output = await run_tool(argv, environ=ENVIRONMENT, timeout_s=30, most_bytes=1_000_000)
+    assert output is not None
+    assert len(output) == 1_000_000
+
+
+async def test_a_child_has_a_session_of_its_own():
+    child = await start("import sys; sys.stdin.read()")
+    assert os.getsid(child.pid) == child.pid
+    await child.end()
+
+
+def test_a_program_of_lmchat_takes_nothing_of_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise SystemExit('code of the current folder')")
+    monkeypatch.chdir(tmp_path)
+    command = own_program("lmchat.tools.json_schema", "check_from_stdin")
+    order = b'{"schema": {}, "limit_s": 5}'
+    printed = run_blocking(command, environment=ENVIRONMENT, timeout_s=20, data=order)
+    assert printed == b'{"result": null}'
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "timeout_s"),
+    [
+        ("import sys; sys.exit(3)", subprocess.CalledProcessError, 20),
+        ("import time; time.sleep(600)", subprocess.TimeoutExpired, 0.2),
+    ],
+    ids=["fails", "hangs"],
+)
+def test_a_program_that_fails_or_hangs_is_an_error(code, error, timeout_s):
+    with pytest.raises(error):
+        run_blocking([sys.executable, "-c", code], environment=ENVIRONMENT, timeout_s=timeout_s)
+
+
+async def test_a_child_that_cannot_start_is_told_with_the_reason(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(LMChatError, match="cannot start: No such file"):
+        await ChildProcess.start_own("lmchat.formats.child")

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from lmchat.config.state import Remembered
+from lmchat.servers.discovery.choose_model import Missing, choose, endpoints_of, why_unusable
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import LoadState
+from lmchat.servers.products.product import Product
+from tests.support.scripted_backend import candidate, model
+
+OTHER = Endpoint.parse("http://127.0.0.1:8080")
+NEW = Remembered()
+
+
+def test_the_remembered_addresses_are_those_of_servers_and_not_of_the_engine():
+    remembered = NEW.with_model("http://127.0.0.1:1234/v1", "a").with_model("built-in", "b")
+    assert [endpoint.netloc for endpoint in endpoints_of(remembered)] == ["127.0.0.1:1234"]
+
+
+def other(verdict: Verdict = Verdict.READY, *models):
+    return replace(candidate(verdict, *models), endpoint=OTHER, product=Product.LLAMA_CPP)
+
+
+READY = candidate(Verdict.READY, model("a"), model("b"))
+COLD = candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
+HINTED = replace(other(Verdict.LOADING, model("hinted")), is_hinted=True)
+OWN = replace(other(Verdict.READY, model("own")), is_own=True)
+
+
+WARM = other(Verdict.READY, model("c"))
+FAR = other(Verdict.NO_MODEL, model("far:latest"))
+LAST = Remembered(endpoint=READY.endpoint.url)
+CHOICES = {
+    "the loaded one": ([READY], "", NEW, "a"),
+    "as configured, where no model is listed": ([other()], "needed", NEW, "needed"),
+    "where the named one is": ([READY, FAR], "far", NEW, "far:latest"),
+    "the ready one": ([COLD, WARM], "", NEW, "c"),
+    "the last used": ([WARM, READY], "", replace(LAST, model="b"), "b"),
+    "that of the environment": ([READY, HINTED], "", NEW, "hinted"),
+    "the last used server": ([READY, HINTED], "", LAST, "a"),
+    "the user's own": ([READY, OWN], "", LAST, "own"),
+}
+
+
+def test_the_model_that_is_chosen():
+    for candidates, model_id, remembered, chosen in CHOICES.values():
+        choice = choose(candidates, model=model_id, remembered=remembered)
+        assert choice.missing is Missing.NOTHING
+        assert choice.target is not None
+        assert choice.target.model_id == chosen
+
+
+def test_what_is_needed_before_a_chat():
+    for candidates, missing in [
+        ([COLD], Missing.MODEL),
+        ([candidate(Verdict.READY, model("embed", is_embedding=True))], Missing.MODEL),
+        ([candidate(Verdict.NEEDS_KEY)], Missing.KEY),
+        ([candidate(Verdict.REFUSED)], Missing.SERVER),
+        ([], Missing.SERVER),
+    ]:
+        choice = choose(candidates, model="", remembered=NEW)
+        assert choice.missing is missing
+        assert (choice.candidate is None) is (missing is Missing.SERVER)
+        assert choice.target is None or choice.target.model is None
+
+
+def test_no_other_server_takes_the_place_of_the_one_that_was_named():
+    named = replace(other(Verdict.REFUSED), is_own=True)
+    assert choose([named, READY], model="", remembered=NEW, is_named=True).missing is Missing.SERVER
+    assert choose([named, READY], model="", remembered=NEW).missing is Missing.NOTHING
+
+
+def test_the_hint_about_an_unusable_server_is_a_sentence():
+    for step, hint in [
+        ("ollama serve", "Start the server: ollama serve."),
+        ("Check the address", "Check the address."),
+        ("lmchat does not follow redirects", "lmchat does not follow redirects."),
+        ("Wait.", "Wait."),
+        ("", "Start a model server, or name one with --endpoint URL."),
+    ]:
+        error = why_unusable([candidate(Verdict.REFUSED, next_step=step, detail="It is off.")])
+        assert (
+            error.hint
+            == f"{hint} `lmchat doctor` shows what is missing; `lmchat --local` chats without a server."
+        )
+        assert error.message == "It is off."

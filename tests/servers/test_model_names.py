@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+
+from lmchat.servers.answer import Turn
+from lmchat.servers.events import ModelNamed
+from lmchat.servers.model import is_other_model
+from lmchat.sessions.message import AnswerState
+
+SAME = [
+    ("tiny", "tiny"),
+    ("Qwen3-8B", "qwen3-8b"),
+    ("llama3.2", "llama3.2:latest"),
+    ("qwen3-8b", "qwen3-8b:2"),
+    ("qwen3-8b:2", "qwen3-8b"),
+    ("qwen3-8b@q4_k_m", "qwen3-8b"),
+    ("openai/gpt-oss-20b", "gpt-oss-20b"),
+    ("qwen3-0.6b", "/home/ada/models/Qwen3-0.6B-Q8_0.gguf"),
+    ("Qwen3-0.6B-Q8_0", "C:\\Models\\Qwen3-0.6B-Q8_0.gguf"),
+    ("big-Q4_K_M", "big-Q4_K_M-00001-of-00003.gguf"),
+    ("unsloth/Qwen3-4B-GGUF:Q4_K_M", "Qwen3-4B-GGUF"),
+    ("Qwen3-4B-GGUF", "Qwen3-4B-UD-Q4_K_XL.gguf"),
+    ("gpt-4o", "gpt-4o-2024-08-06"),
+    ("mistral-large-latest", "mistral-large-2411"),
+    ("models/gemini-2.5-flash", "gemini-2.5-flash"),
+    ("unsloth/Qwen3-4B-GGUF:Q4_K_XL", "/models/Qwen3-4B-UD-Q4_K_XL.gguf"),
+    ("", "anything"),
+]
+OTHER = [
+    ("tiny", "other-model"),
+    ("gpt-4o", "gpt-4o-mini"),
+    ("qwen3:8b", "qwen3:4b"),
+    ("qwen3-8b@q4_k_m", "qwen3-8b@q8_0"),
+    ("qwen3-4b", "qwen3-4b-thinking"),
+    ("kimi-k2-0905", "kimi-k2-0711"),
+    ("big-Q4_K_M.gguf", "big-Q8_0.gguf"),
+    ("llama-3", "llama-3.1"),
+    ("qwen3", "/models/gemma-3-4b.gguf"),
+]
+
+
+def test_two_ways_to_write_one_model():
+    for asked, served in SAME:
+        assert not is_other_model(asked, served)
+
+
+@pytest.mark.rule("R-40")
+def test_two_models():
+    for asked, served in OTHER:
+        assert is_other_model(asked, served)
+        assert is_other_model(served, asked)
+
+
+def test_a_name_without_end_takes_no_time():
+    for piece in [":", ":1", "-q4", "-2024", "/"]:
+        assert is_other_model("tiny", "tiny" + piece * 1_000_000)
+
+
+@pytest.mark.rule("R-40")
+def test_a_turn_keeps_what_was_asked_for_where_another_model_answers():
+    turn = Turn(model="tiny", started_s=0).apply(ModelNamed(model="other-model"), 1)
+    again = turn.apply(ModelNamed(model="other-model"), 2)
+    assert (again.model, again.asked) == ("other-model", "tiny")
+    assert again.end(AnswerState.COMPLETE, 3).receipt().asked == "tiny"
+
+
+def test_a_turn_asked_nothing_else_where_only_the_writing_differs():
+    turn = Turn(model="tiny", started_s=0).apply(ModelNamed(model="/models/tiny.gguf"), 1)
+    assert (turn.model, turn.asked) == ("/models/tiny.gguf", "")

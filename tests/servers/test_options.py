@@ -1,0 +1,68 @@
+"""Sampling options: which names exist, which values they take, and who takes them."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmchat.errors import WrongUse
+from lmchat.servers.options import (
+    COMMON,
+    LLAMA_CPP,
+    checked_option,
+    parsed_value,
+    refuse_ignored,
+    takes_option,
+)
+from lmchat.servers.products.product import Product
+from lmchat.servers.request import Sampling
+
+
+def test_a_typed_value_gets_the_type_of_its_option():
+    for name, typed, value in [
+        ("temperature", "0.5", 0.5),
+        ("stop", "###", ("###",)),
+        ("stop", '["a", "b"]', ("a", "b")),
+        ("logit_bias", '{"15043": 5}', {"15043": 5}),
+        ("logit_bias", "{15043 = false}", {"15043": False}),
+        ("reasoning_effort", "500", "500"),
+        ("reasoning_effort", "0", "none"),
+        ("reasoning_effort", "low", "low"),
+        ("samplers", '["top_k"]', ["top_k"]),
+        ("extra.no_such_field", "[1]", [1]),
+    ]:
+        assert checked_option(name, parsed_value(typed)) == value
+
+
+def test_a_wrong_option_is_refused_with_what_it_must_be():
+    for name, value, words in [
+        ("temperature", 2.1, "temperature must be a number from 0 to 2, not 2.1."),
+        ("temperature", True, "temperature must be a number"),
+        ("top_k", 1.5, "top_k must be a whole number from 0 to 1,000,000, not 1.5."),
+        ("top_k", -5, "from 0 to"),  # llama.cpp would take it for 0
+        ("reasoning_effort", -5, "must be one of none, minimal, low, medium, high, xhigh, max, or"),
+        ("reasoning_effort", "hard", "or a number of tokens, not hard."),
+        ("stop", [], "a list of texts"),
+        ("logit_bias", {"hello": 1}, "a table of token numbers"),
+        ("tempratur", 1, "did you mean temperature?"),
+        ("extra.", 1, "Unknown sampling option"),
+        ("extra.messages", [], "extra.messages cannot be set: lmchat itself sets messages"),
+    ]:
+        with pytest.raises(WrongUse, match="(?s)." + words[1:].replace("?", r"\?")):
+            checked_option(name, value)
+
+
+def test_a_product_is_refused_what_it_ignores_with_the_list_of_what_it_takes():
+    with pytest.raises(WrongUse, match="Ollama does not take top_k") as refused:
+        refuse_ignored(Product.OLLAMA, "top_k")
+    assert "temperature, top_p, max_tokens, stop, seed" in refused.value.hint
+    assert "extra.top_k" in refused.value.hint
+
+
+def test_llama_cpp_takes_all_options_and_every_server_an_extra_field():
+    assert all(takes_option(Product.LLAMA_CPP, name) for name in (*COMMON, *LLAMA_CPP))
+    assert all(takes_option(product, "extra.top_k") for product in Product)
+
+
+def test_options_replace_those_of_the_same_name_and_keep_the_others():
+    sampling = Sampling(temperature=1, more={"top_k": 5}).with_options({"seed": 3, "top_k": 40})
+    assert sampling.options == {"temperature": 1, "seed": 3, "top_k": 40}

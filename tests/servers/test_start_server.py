@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from lmchat.errors import LMChatError
+from lmchat.servers.discovery.launcher import ServerStart, start_server
+from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.products.product import Product
+from tests.support.programs import is_running, processes
+from tests.support.programs import start as start_child
+from tests.support.scripted_backend import candidate
+from tests.support.start_desk import FAIL, HANG, put
+
+pytestmark = pytest.mark.slow  # a program for each test
+
+AT = Endpoint.parse("http://127.0.0.1:11434")
+
+
+class Checks:
+    """Finds a server once a text is in its log, or at once without a text."""
+
+    def __init__(self, log_file: Path, text: str = "") -> None:
+        self._log_file, self._text = log_file, text
+
+    async def __call__(self, endpoint: Endpoint) -> Candidate:
+        is_ready = self._text in self._log_file.read_text()
+        return candidate(Verdict.READY if is_ready else Verdict.REFUSED, endpoint=endpoint)
+
+
+async def started(
+    folder: Path, text: str, *more: str, ready="", environ=os.environ, limit_s=30.0
+) -> str:
+    """Start a program of this text; return its log when it is ready."""
+    argv = (put(folder / "bin", "server", text), *more)
+    log_file = folder / "logs" / "server.log"
+    await start_server(
+        ServerStart(product=Product.OLLAMA, argv=argv, endpoint=AT),
+        log_file=log_file,
+        environ=environ,
+        check=Checks(log_file, ready),
+        limit_s=limit_s,
+    )
+    return log_file.read_text()
+
+
+async def test_a_command_that_ends_well_is_waited_for_until_its_server_answers(tmp_path):
+    text = "import subprocess, sys; print('ready', flush=True); sys.exit(0)"
+    assert await started(tmp_path, text, ready="ready") == "ready\n"
+    assert (tmp_path / "logs" / "server.log").stat().st_mode & 0o777 == 0o600
+
+
+async def test_arguments_arrive_as_they_are_without_a_shell(tmp_path):
+    odd = ["$HOME", "a b", ";", "*", "`id`", "-m"]
+    log = await started(tmp_path, "import sys; print(sys.argv[1:])", *odd, ready="\n")
+    assert log.strip() == repr(odd)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (FAIL.format(port=11434), "server ended with exit code 1: Error: listen tcp 127.0.0.1:"),
+        ("import sys; sys.exit(3)", "server ended with exit code 3."),
+        (HANG, "server does not answer: hanging."),
+        ("import sys; print('x' * 500); sys.exit(1)", f"exit code 1: {'x' * 159}…."),
+        ("import sys; print('a\\x1b[2Jb'); sys.exit(1)", "exit code 1: a␛[2Jb."),
+    ],
+    ids=["its last line", "no line", "silent", "a long line", "control characters"],
+)
+async def test_a_failure_is_one_sentence_with_the_log(tmp_path, text, sentence):
+    with pytest.raises(LMChatError) as caught:
+        await started(tmp_path, text, ready="never", limit_s=1.0 if text is HANG else 30.0)
+    assert sentence in caught.value.message
+    assert caught.value.hint == f"Its output: {tmp_path}/logs/server.log"
+    for pid in processes(str(tmp_path / "bin" / "server")):
+        os.kill(pid, signal.SIGKILL)
+
+
+async def test_the_log_of_the_run_before_is_kept_beside(tmp_path):
+    for word in ("first", "second", "third"):
+        log = await started(tmp_path, f"print('{word}')", ready=word)
+    assert log == "third\n"
+    assert (tmp_path / "logs" / "server.log.1").read_text() == "second\n"
+
+
+async def test_settings_of_lmchat_are_not_handed_on(tmp_path):
+    environ = {**os.environ, "LMCHAT_API_KEY": "sk-secret", "OLLAMA_HOST": "127.0.0.1:1"}
+    text = "import os; print(dict(os.environ))"
+    log = await started(tmp_path, text, environ=environ, ready="}")
+    assert "sk-secret" not in log
+    assert "OLLAMA_HOST" in log
+
+
+async def test_neither_the_terminal_nor_its_keys_reach_it(tmp_path):
+    text = "import os, sys; print(os.getsid(0), repr(sys.stdin.read()))"
+    session, typed = (await started(tmp_path, text, ready="\n")).split()
+    assert int(session) != os.getsid(0)
+    assert typed == "''"
+
+
+STARTER = """
+import asyncio, os, sys
+from pathlib import Path
+from lmchat.servers.products.product import Product
+from lmchat.servers.discovery.launcher import ServerStart
+from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.discovery.launcher import start_server
+
+at = Endpoint.parse("http://127.0.0.1:11434")
+start = ServerStart(product=Product.OLLAMA, argv=(sys.argv[1],), endpoint=at)
+
+async def check(endpoint):
+    while "hanging" not in Path(sys.argv[2]).read_text():
+        await asyncio.sleep(0.01)
+    print("ready", flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(start_server(start, log_file=Path(sys.argv[2]), environ=os.environ, check=check))
+"""
+
+
+async def test_a_started_server_continues_when_lmchat_is_killed(tmp_path):
+    program = put(tmp_path / "bin", "server", HANG)
+    with start_child([sys.executable, "-c", STARTER, program, tmp_path / "log"]) as lmchat:
+        assert lmchat.stdout.readline().strip() in ("ready", b"ready")
+        lmchat.kill()
+    (pid,) = processes(program)
+    assert is_running(pid)
+    os.kill(pid, signal.SIGKILL)
