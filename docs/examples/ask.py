@@ -18,7 +18,7 @@ async def main(address: str = "") -> None:
 
         answer = await client.chat("Which vegetables grow in shade?", temperature=0)
         print(answer.text)
-        print(f"{answer.model}: {answer.receipt.completion_tokens} tokens")
+        print(f"{answer.model}: {answer.stats.completion_tokens} tokens")
 
         more: Messages = [
             ("user", "Which vegetables grow in shade?"),

@@ -11,7 +11,13 @@ from typing import Any
 from lmchat.cli.extract import Extract
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.errors import LMChatError
-from lmchat.sessions.message import AnswerState, ChatMessage, Receipt, TokenChoice, choices_json
+from lmchat.sessions.message import (
+    AnswerState,
+    AnswerStats,
+    ChatMessage,
+    TokenProbabilities,
+    choices_json,
+)
 from lmchat.terminal.output import Output, failure_detail, rounded
 
 
@@ -34,7 +40,7 @@ class AnswerReport:
         answer: ChatMessage,
         session_id: str | None,
         error: LMChatError | None,
-        choices: Sequence[TokenChoice] = (),
+        choices: Sequence[TokenProbabilities] = (),
     ) -> None:
         """Print what follows the text of an answer, in the form that the output has.
 
@@ -84,7 +90,7 @@ class AnswerReport:
         if answer.refusal:
             self._output.print_json({"refused": True})
 
-        finish_reason = answer.receipt.finish_reason if answer.receipt else ""
+        finish_reason = answer.stats.finish_reason if answer.stats else ""
         if is_stopped:
             finish_reason = "cancelled"
         last_line: dict[str, Any] = {"done": True, "finish_reason": finish_reason or None}
@@ -97,7 +103,7 @@ class AnswerReport:
         answer: ChatMessage,
         session_id: str | None,
         error: LMChatError | None,
-        choices: Sequence[TokenChoice],
+        choices: Sequence[TokenProbabilities],
     ) -> None:
         """Print the document of `--json`.
 
@@ -121,31 +127,31 @@ def answer_json(answer: ChatMessage, session_id: str | None, sent_tokens: int) -
     `session_id` is that of the saved session, None if the answer is not saved. `sent_tokens` is
     the estimated number of tokens that were sent, for servers that do not report it.
     """
-    receipt = answer.receipt or Receipt()
-    prompt_tokens = sent_tokens if receipt.prompt_tokens is None else receipt.prompt_tokens
-    completion_tokens = receipt.completion_tokens or 0
+    stats = answer.stats or AnswerStats()
+    prompt_tokens = sent_tokens if stats.prompt_tokens is None else stats.prompt_tokens
+    completion_tokens = stats.completion_tokens or 0
     return {
         "reply": answer.text,
         "reasoning": answer.reasoning,
         "tool_calls": _calls_json(answer),
         "model": answer.model,
-        "asked_model": receipt.asked or None,
+        "asked_model": stats.asked or None,
         "endpoint": answer.endpoint,
         "session_id": session_id,
-        "finish_reason": receipt.finish_reason or None,
+        "finish_reason": stats.finish_reason or None,
         "state": answer.state,
         "usage": {
             "prompt_tokens": prompt_tokens,
             "completion_tokens": completion_tokens,
             "total_tokens": prompt_tokens + completion_tokens,
-            "estimated": receipt.is_estimated or receipt.prompt_tokens is None,
+            "estimated": stats.is_estimated or stats.prompt_tokens is None,
         },
-        "ttft_ms": rounded(receipt.ttft_ms),
-        "tokens_per_second": rounded(receipt.tokens_per_second),
-        "elapsed_ms": rounded(receipt.elapsed_ms),
-        "retries": receipt.retries,
+        "ttft_ms": rounded(stats.ttft_ms),
+        "tokens_per_second": rounded(stats.tokens_per_second),
+        "elapsed_ms": rounded(stats.elapsed_ms),
+        "retries": stats.retries,
         "refused": bool(answer.refusal),
-        "sampling": receipt.sampling,
+        "sampling": stats.sampling,
     }
 
 

@@ -101,7 +101,7 @@ async def _row_of(
         return task.head | {"error": failure_detail(task.outcome)}, 0
 
     answer = await answer_of(runtime.backend, task.outcome.request, task.outcome.model)
-    tokens = answer.receipt.completion_tokens or 0
+    tokens = answer.stats.completion_tokens or 0
     error = answer.error
     value: dict[str, Any] = {}  # the field of the row with the value that the schema asks for
     if error is None and schema is not None:
@@ -114,7 +114,7 @@ async def _row_of(
     row = task.head | {
         "reply": answer.reply,
         "reasoning": answer.reasoning,
-        "finish_reason": answer.receipt.finish_reason or None,
+        "finish_reason": answer.stats.finish_reason or None,
         "model": answer.model,
         **answer.figures,
     }
@@ -125,7 +125,7 @@ async def _value_in(answer: SingleAnswer, schema: WantedValue) -> Any:
     return await schema.value_in(
         answer.reply,
         thought=answer.reasoning,
-        finish_reason=answer.receipt.finish_reason,
+        finish_reason=answer.stats.finish_reason,
         is_refusal=answer.is_refusal,
     )
 

@@ -165,14 +165,14 @@ async def _detect_servers(context: Context, backend: ServerClient) -> Findings:
     named_endpoints, address_findings = _named_servers(context)
     keys = keys_of(context)
     await run_abandonable(keys.load)  # before a server is asked with them
-    candidates, installed, (remembered, _) = await asyncio.gather(
+    results, installed, (remembered, _) = await asyncio.gather(
         backend.detect(expected=named_endpoints),
         run_abandonable(partial(find_installed, context)),
         run_abandonable(partial(read_state, context.paths.remembered_file)),
     )
-    endpoints = [candidate.endpoint for candidate in candidates]
+    endpoints = [probed.endpoint for probed in results]
     detected = Detected(
-        candidates=candidates,
+        results=results,
         installed=installed,
         model=context.loaded.settings.model,
         remembered=remembered,

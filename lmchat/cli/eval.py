@@ -62,7 +62,7 @@ async def evaluate(context: Context) -> int:
                                 failures=failures,
                             )
                         )
-                        tokens = answer.receipt.completion_tokens or 0
+                        tokens = answer.stats.completion_tokens or 0
                         progress.count(is_failed=bool(failures), tokens=tokens)
         finally:
             _print_report(context.output, answers)

@@ -83,7 +83,7 @@ class Case(Struct, frozen=True, kw_only=True):
                 await self.schema.value_in(
                     answer.reply,
                     thought=answer.reasoning,
-                    finish_reason=answer.receipt.finish_reason,
+                    finish_reason=answer.stats.finish_reason,
                     is_refusal=answer.is_refusal,
                 )
             except AnswerUnfit:

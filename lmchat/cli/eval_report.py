@@ -54,15 +54,15 @@ class EvaluatedModel(Struct, frozen=True, kw_only=True):
 def figures_of(model: str, answers: Sequence[CaseAnswer]) -> EvaluatedModel:
     """Return the medians of the answers of one model; `answers` has those of all models."""
     own = [answer for answer in answers if answer.model == model]
-    receipts = [answer.answer.receipt for answer in own]
+    stats_of_answers = [answer.answer.stats for answer in own]
     return EvaluatedModel(
         model=model,
         passed=sum(not answer.failures for answer in own),
         cases=len(own),
-        ttft_ms=rounded_median([receipt.ttft_ms for receipt in receipts]),
-        tokens_per_second=rounded_median([receipt.tokens_per_second for receipt in receipts]),
-        tokens=rounded_median([receipt.completion_tokens for receipt in receipts]),
-        elapsed_ms=rounded_median([receipt.elapsed_ms for receipt in receipts]),
+        ttft_ms=rounded_median([stats.ttft_ms for stats in stats_of_answers]),
+        tokens_per_second=rounded_median([stats.tokens_per_second for stats in stats_of_answers]),
+        tokens=rounded_median([stats.completion_tokens for stats in stats_of_answers]),
+        elapsed_ms=rounded_median([stats.elapsed_ms for stats in stats_of_answers]),
     )
 
 

@@ -79,7 +79,7 @@ class ValueExtract:
             self.value = await self._schema.value_in(
                 answer.text,
                 thought=answer.reasoning,
-                finish_reason=answer.receipt.finish_reason if answer.receipt else "",
+                finish_reason=answer.stats.finish_reason if answer.stats else "",
                 is_refusal=bool(answer.refusal),
             )
         except LMChatError as error:

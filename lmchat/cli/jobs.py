@@ -18,7 +18,7 @@ from lmchat.servers.model import ModelInfo
 from lmchat.servers.options import drawn_seed
 from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.services.ports import ServerClient
-from lmchat.sessions.message import ChatMessage, Receipt
+from lmchat.sessions.message import AnswerStats, ChatMessage
 from lmchat.terminal.output import rounded
 
 MOST_JOBS = 8  # at once where `--jobs` is not given, however many slots a server has
@@ -40,20 +40,20 @@ class SingleAnswer(Struct, frozen=True, kw_only=True):
     model: str  # that has answered, as the server names it
     reply: str = ""
     reasoning: str = ""
-    receipt: Receipt = Receipt()
+    stats: AnswerStats = AnswerStats()
     is_refusal: bool = False
     error: LMChatError | None = None
 
     @property
     def usage(self) -> dict[str, int | bool | None]:
         """Token counts as `--json` prints them; `prompt_tokens` is None if not reported."""
-        prompt_tokens = self.receipt.prompt_tokens
-        completion_tokens = self.receipt.completion_tokens or 0
+        prompt_tokens = self.stats.prompt_tokens
+        completion_tokens = self.stats.completion_tokens or 0
         return {
             "prompt_tokens": prompt_tokens,
             "completion_tokens": completion_tokens,
             "total_tokens": (prompt_tokens or 0) + completion_tokens,
-            "estimated": self.receipt.is_estimated or prompt_tokens is None,
+            "estimated": self.stats.is_estimated or prompt_tokens is None,
         }
 
     @property
@@ -61,8 +61,8 @@ class SingleAnswer(Struct, frozen=True, kw_only=True):
         """Usage and times in milliseconds, by their names in JSON."""
         return {
             "usage": self.usage,
-            "ttft_ms": rounded(self.receipt.ttft_ms),
-            "elapsed_ms": rounded(self.receipt.elapsed_ms),
+            "ttft_ms": rounded(self.stats.ttft_ms),
+            "elapsed_ms": rounded(self.stats.elapsed_ms),
         }
 
 
@@ -136,7 +136,7 @@ async def answer_of(
         reply=answer.growing.text("text", "refusal"),
         reasoning=answer.growing.text("reasoning"),
         model=answer.turn.model,
-        receipt=answer.turn.receipt(context=model.context, max_tokens=request.sampling.max_tokens),
+        stats=answer.turn.stats(context=model.context, max_tokens=request.sampling.max_tokens),
         is_refusal=bool(refusal),
         error=failure,
     )

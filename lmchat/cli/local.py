@@ -21,7 +21,7 @@ from lmchat.servers.discovery.launcher import (
     installed_products,
     start_server,
 )
-from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.services.ports import Engine, ServerClient
 from lmchat.terminal.output import ask_yes_no, can_ask, table
@@ -120,7 +120,7 @@ def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
     A server writes a log file of its own.
     """
 
-    async def start(order: ServerStart) -> Candidate:
+    async def start(order: ServerStart) -> ProbeResult:
         # "LM Studio" logs to lm-studio.log
         log_name = re.sub(r"[^a-z0-9]+", "-", order.product.value.lower())
         return await start_server(

@@ -1,6 +1,6 @@
 """`lmchat models`, `lmchat health` and `lmchat detect`.
 
-A candidate is an address that was probed, with the result of the probe and the models there.
+A result is an address that was probed, with the result of the probe and the models there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from time import monotonic
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.target import find_candidates, own_endpoints
+from lmchat.cli.target import find_servers, own_endpoints
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.errors import LMChatError
 from lmchat.servers.discovery.choose_model import (
@@ -21,7 +21,7 @@ from lmchat.servers.discovery.choose_model import (
     choose_on_server,
     why_unusable,
 )
-from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import LoadState, ModelInfo, ModelList, find_model, unknown_model
 from lmchat.servers.request import LoadOptions
@@ -144,16 +144,16 @@ async def fetch_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
     detection knows no more than the names of its models; other lists may come from the cache.
     If no server is usable, the list or the error is that of `_stale_models`.
     """
-    candidates = await find_candidates(runtime.backend, runtime.settings)
+    results = await find_servers(runtime.backend, runtime.settings)
     requests = []  # coroutines, which run at the same time below
-    for candidate in candidates:
-        if candidate.verdict.is_usable:
-            has_details = all(_has_details(model) for model in candidate.models)
+    for probed in results:
+        if probed.verdict.is_usable:
+            has_details = all(_has_details(model) for model in probed.models)
             is_asked = is_refresh or not has_details
-            requests.append(runtime.backend.models(candidate.endpoint, is_refresh=is_asked))
+            requests.append(runtime.backend.models(probed.endpoint, is_refresh=is_asked))
     if requests:
         return _joined(await asyncio.gather(*requests))
-    return _stale_models(runtime, why_unusable(candidates), is_refresh=is_refresh)
+    return _stale_models(runtime, why_unusable(results), is_refresh=is_refresh)
 
 
 def _stale_models(runtime: Runtime, error: LMChatError, *, is_refresh: bool) -> ModelList:
@@ -244,29 +244,29 @@ async def health(context: Context) -> int:
     Return 0 if it can, 1 if it cannot, or the exit code of the error that prevented the check.
     Server and model are those that the chat screen would use.
     """
-    candidate = None
+    probed = None
     model = None
     reason, exit_code = "", 0
     try:
         async with open_runtime(context) as runtime:
-            candidates = await find_candidates(runtime.backend, runtime.settings)
-        candidate = _best_candidate(candidates, runtime)
-        if candidate is None or not candidate.verdict.is_usable:
-            reason, exit_code = why_unusable(candidates).message, 1
+            results = await find_servers(runtime.backend, runtime.settings)
+        probed = _best_result(results, runtime)
+        if probed is None or not probed.verdict.is_usable:
+            reason, exit_code = why_unusable(results).message, 1
         else:
-            model = _chosen_model(candidate, runtime)
+            model = _chosen_model(probed, runtime)
     except LMChatError as error:
         reason, exit_code = error.message, error.exit_code
 
-    is_loaded = _is_loaded(candidate, model)
+    is_loaded = _is_loaded(probed, model)
     status = "ok" if is_loaded else "degraded"  # degraded: the first answer waits for the model
     # Scripts read these names, so they stay as they are. `orchestrator_ready` means that the
     # configuration has no problems.
     context.output.print_json(
         {
             "healthy": not reason,
-            "endpoint": candidate.endpoint.url if candidate else _configured_url(context),
-            "models": len(candidate.models) if candidate else 0,
+            "endpoint": probed.endpoint.url if probed else _configured_url(context),
+            "models": len(probed.models) if probed else 0,
             "error": reason or None,
             "status": "error" if reason else status,
             "llm_available": not reason,
@@ -280,21 +280,21 @@ async def health(context: Context) -> int:
     return exit_code
 
 
-def _chosen_model(candidate: Candidate, runtime: Runtime) -> ModelInfo | None:
+def _chosen_model(probed: ProbeResult, runtime: Runtime) -> ModelInfo | None:
     """Return the model that the chat screen would choose on a server; None if it chooses none."""
     model_id = runtime.settings.model
-    target = choose_on_server(candidate, model=model_id, remembered=runtime.remembered).target
+    target = choose_on_server(probed, model=model_id, remembered=runtime.remembered).target
     return target.model if target else None
 
 
-def _is_loaded(candidate: Candidate | None, model: ModelInfo | None) -> bool:
-    """Return whether a model is loaded on its server, the candidate; False without a model.
+def _is_loaded(probed: ProbeResult | None, model: ModelInfo | None) -> bool:
+    """Return whether a model is loaded on its server, the result; False without a model.
 
     Of a model whose server does not report states, return whether the server is ready.
     """
-    if model is None or candidate is None:
+    if model is None or probed is None:
         return False
-    is_probably_loaded = model.state is LoadState.UNKNOWN and candidate.verdict is Verdict.READY
+    is_probably_loaded = model.state is LoadState.UNKNOWN and probed.verdict is Verdict.READY
     return is_probably_loaded or model.state is LoadState.LOADED
 
 
@@ -309,13 +309,13 @@ async def detect(context: Context) -> int:
 
     Return 0 if a server was found, 3 if none was, or the exit code of the error that ended this.
     """
-    candidates: tuple[Candidate, ...] = ()
+    results: tuple[ProbeResult, ...] = ()
     best = None
     reason, exit_code = NOTHING_FOUND, 3  # unless an error says otherwise
     try:
         async with open_runtime(context) as runtime:
-            candidates = await runtime.backend.detect(expected=own_endpoints(runtime.settings))
-            best = _best_candidate(candidates, runtime)
+            results = await runtime.backend.detect(expected=own_endpoints(runtime.settings))
+            best = _best_result(results, runtime)
     except LMChatError as error:
         reason, exit_code = error.message, error.exit_code
 
@@ -325,37 +325,37 @@ async def detect(context: Context) -> int:
         document["models"] = [model.model_id for model in best.models]
     document["candidates"] = [
         {
-            "url": candidate.endpoint.url,
-            **_verdict_json(candidate),
-            "next_step": candidate.next_step or None,
-            "detail": candidate.detail or None,
+            "url": probed.endpoint.url,
+            **_verdict_json(probed),
+            "next_step": probed.next_step or None,
+            "detail": probed.detail or None,
         }
-        for candidate in candidates
+        for probed in results
     ]
     context.output.print_json(document)
     return 0 if best else exit_code
 
 
-def _verdict_json(candidate: Candidate) -> dict[str, object]:
+def _verdict_json(probed: ProbeResult) -> dict[str, object]:
     """Return the product, verdict and latency that the probe of an address found, for JSON."""
     return {
-        "product": candidate.product,
-        "verdict": candidate.verdict,
-        "latency_ms": rounded(candidate.latency_ms),
+        "product": probed.product,
+        "verdict": probed.verdict,
+        "latency_ms": rounded(probed.latency_ms),
     }
 
 
-def _best_candidate(candidates: tuple[Candidate, ...], runtime: Runtime) -> Candidate | None:
+def _best_result(results: tuple[ProbeResult, ...], runtime: Runtime) -> ProbeResult | None:
     """Return the server that the chat screen would choose.
 
     If it would choose none, return the first model server, such as one that needs a key. Return
-    None if no candidate is a model server.
+    None if no result is a model server.
     """
     model_id = runtime.settings.model
-    choice = choose(candidates, model=model_id, remembered=runtime.remembered)
-    if choice.candidate is not None:
-        return choice.candidate
-    for candidate in candidates:
-        if candidate.verdict.is_server:
-            return candidate
+    choice = choose(results, model=model_id, remembered=runtime.remembered)
+    if choice.probed is not None:
+        return choice.probed
+    for probed in results:
+        if probed.verdict.is_server:
+            return probed
     return None

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from lmchat.cli.context import Context
 from lmchat.cli.stats import metrics_json
-from lmchat.cli.target import find_candidates
+from lmchat.cli.target import find_servers
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.processes.system import ENDING_SIGNALS
@@ -28,7 +28,7 @@ from lmchat.serve.forward_route import Gateway
 from lmchat.serve.model_routes import ModelRoutes
 from lmchat.serve.request_log import RequestReport
 from lmchat.serve.server_watch import ServerWatch
-from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.sessions.message import AnswerState
 from lmchat.terminal.output import Output
@@ -54,7 +54,7 @@ async def run_server(context: Context) -> int:
             gateway = Gateway(
                 client=runtime.backend,
                 watch=watch,
-                add_ledger=runtime.store.add_ledger,
+                add_turn_record=runtime.store.add_turn_record,
                 max_body_mb=runtime.settings.limits.max_body_mb,
             )
             app = new_app(
@@ -133,13 +133,13 @@ async def _watch(context: Context, runtime: Runtime, port: int) -> AsyncIterator
     """
     backend = runtime.backend
 
-    async def find() -> tuple[Candidate, ...]:
-        candidates = await find_candidates(backend, runtime.settings)
+    async def find() -> tuple[ProbeResult, ...]:
+        results = await find_servers(backend, runtime.settings)
         own_address = ("localhost", port)  # in the form of `canonical`
-        return tuple(found for found in candidates if found.endpoint.canonical != own_address)
+        return tuple(found for found in results if found.endpoint.canonical != own_address)
 
-    async def read_details(candidate: Candidate) -> object:
-        return await backend.models(candidate.endpoint, is_refresh=True)
+    async def read_details(probed: ProbeResult) -> object:
+        return await backend.models(probed.endpoint, is_refresh=True)
 
     watch = ServerWatch(find, read_details, partial(_print_servers, context.output))
     await watch.look()
@@ -203,9 +203,8 @@ def _is_terminal() -> bool:
 def _print_servers(output: Output, routes: ModelRoutes) -> None:
     """Print on a terminal which servers there are."""
     servers = [
-        f"{candidate.product} {candidate.endpoint.netloc} "
-        f"({plural(len(candidate.models), 'model')})"
-        for candidate in routes.usable
+        f"{probed.product} {probed.endpoint.netloc} ({plural(len(probed.models), 'model')})"
+        for probed in routes.usable
     ]
     _print_line(output, f"Servers: {', '.join(servers) or 'none found yet'}")
 

@@ -23,7 +23,7 @@ async def stats(context: Context) -> int:
     They are printed as a table, with `--plot` as plots, or as JSON.
     """
     async with open_store(context) as store:
-        figures_of_models = figures_by_model(await store.ledger_rows())
+        figures_of_models = figures_by_model(await store.turn_records())
 
     def lay_out() -> list[str]:
         if context.options.plot:

@@ -1,6 +1,6 @@
 """Choice of server and model for a command.
 
-A candidate is an address that was probed, with the result of the probe and the models there.
+A result is an address that was probed, with the result of the probe and the models there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lmchat.servers.discovery.choose_model import (
     require_model,
     why_no_model,
 )
-from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import Target
 from lmchat.services.ports import ServerClient
@@ -49,10 +49,10 @@ def own_names(settings: Settings) -> dict[str, str]:
     return {Endpoint.parse(entry.url).origin: entry.name for entry in settings.endpoints}
 
 
-async def find_candidates(backend: ServerClient, settings: Settings) -> tuple[Candidate, ...]:
-    """Check the server at `settings.endpoint` and return it as the only candidate.
+async def find_servers(backend: ServerClient, settings: Settings) -> tuple[ProbeResult, ...]:
+    """Check the server at `settings.endpoint` and return it as the only result.
 
-    Without this setting, look for servers and return all candidates, usable or not.
+    Without this setting, look for servers and return all results, usable or not.
     """
     if settings.endpoint:
         return (await backend.check(Endpoint.parse(settings.endpoint)),)
@@ -71,22 +71,22 @@ async def find_target(
     `ServerUnavailable` if its model is not loaded within the limit for the first token.
     """
 
-    def choose(*possible: Candidate) -> TargetChoice:
-        """Return the choice among these candidates."""
+    def choose(*possible: ProbeResult) -> TargetChoice:
+        """Return the choice among these results."""
         return choose_without_asking(possible, model=settings.model, remembered=remembered)
 
     from lmchat.proxy.timeouts import first_token_limit  # imports httpx
 
-    candidates = await find_candidates(backend, settings)
+    results = await find_servers(backend, settings)
     if not settings.endpoints:  # a user with configured servers knows how to name one
-        _note_unused(candidates, note)
-    choice = choose(*candidates)
-    if choice.missing is Missing.MODEL and choice.candidate is not None:
+        _note_unused(results, note)
+    choice = choose(*results)
+    if choice.missing is Missing.MODEL and choice.probed is not None:
         # detection asks for no more than names, so it may not know which models can chat
-        model_list = await backend.models(choice.candidate.endpoint, is_refresh=True)
-        choice = choose(replace(choice.candidate, models=model_list.models))
+        model_list = await backend.models(choice.probed.endpoint, is_refresh=True)
+        choice = choose(replace(choice.probed, models=model_list.models))
     if settings.model:
-        require_model(settings.model, choice.candidate, candidates)
+        require_model(settings.model, choice.probed, results)
 
     # while a server loads its first model, it does not tell its name
     if choice.target is not None and choice.awaits_model:
@@ -101,13 +101,13 @@ async def find_target(
     return choice.target
 
 
-def _note_unused(candidates: Sequence[Candidate], note: Callable[[str], None]) -> None:
+def _note_unused(results: Sequence[ProbeResult], note: Callable[[str], None]) -> None:
     """Note how to use each server on another machine that only an environment variable names.
 
     Such servers are not asked before the user allows it.
     """
-    for candidate in candidates:
-        if candidate.is_hinted and candidate.can_be_allowed:
-            endpoint = candidate.endpoint
+    for probed in results:
+        if probed.is_hinted and probed.can_be_allowed:
+            endpoint = probed.endpoint
             url, host = shell_word(endpoint.url), shell_word(endpoint.host)
-            note(_UNUSED_SERVER.format(candidate.product, endpoint.netloc, url, host))
+            note(_UNUSED_SERVER.format(probed.product, endpoint.netloc, url, host))

@@ -226,7 +226,7 @@ def step_json(message: ChatMessage) -> dict[str, Any]:
         "arguments": call.arguments if arguments is None else arguments,
         "result": message.tool_result,
         "state": message.state,
-        "elapsed_ms": rounded(message.receipt.elapsed_ms if message.receipt else None),
+        "elapsed_ms": rounded(message.stats.elapsed_ms if message.stats else None),
     }
 
 

@@ -131,12 +131,12 @@ class TurnPrinter:
             arguments = safe_line(call.arguments, limit=_MAX_ARGUMENTS)
             note(f"lmchat: the model called a tool (not run): {name}({arguments})")
 
-        receipt = answer.receipt
+        stats = answer.stats
         has_content = answer.text or answer.refusal or answer.tool_calls
-        if receipt is not None and receipt.is_cut:
-            limit = receipt.limit or "the server's token limit"
+        if stats is not None and stats.is_cut:
+            limit = stats.limit or "the server's token limit"
             note(f"lmchat: the answer was cut short: {limit}.")
-        elif receipt is not None and receipt.finish_reason == "content_filter":
+        elif stats is not None and stats.finish_reason == "content_filter":
             note("lmchat: the server filtered the answer.")
         elif not has_content:
             note("lmchat: the answer is empty.")

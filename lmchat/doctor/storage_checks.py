@@ -103,9 +103,9 @@ def _nearest_existing(folder: Path) -> Path:
 
     lmchat makes missing folders there.
     """
-    for candidate in (folder, *folder.parents):
-        if candidate.exists():
-            return candidate
+    for probed in (folder, *folder.parents):
+        if probed.exists():
+            return probed
     return folder
 
 

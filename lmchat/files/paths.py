@@ -26,7 +26,7 @@ class Paths:
         self.themes_folder = config_dir / "themes"  # themes of the user, each a TOML file
         self.credentials_file = config_dir / "credentials.toml"
         self.sessions_file = config_dir / "sessions.db"
-        """Sessions, and also drafts, prompt history, metrics and ledger."""
+        """Sessions, and also drafts, prompt history, metrics and the turn records."""
         self.models_file = cache_dir / "models.json"
         self.demo_dir = cache_dir / "engine"  # demo model of the built-in engine
         self.engine_log_file = state_dir / "engine.log"

@@ -25,14 +25,14 @@ from lmchat.errors import FileRefused
 from lmchat.files.images import check_imported_image, image_type
 from lmchat.formats.file_values import BAD_VALUE_ERRORS, Record, text_in, text_or_empty
 from lmchat.formats.foreign_database import ForeignDatabase
-from lmchat.formats.normalizing import hash_id, normalized, valid_receipt, validated
+from lmchat.formats.normalizing import hash_id, normalized, valid_stats, validated
 from lmchat.formats.text_files import TextFile
 from lmchat.sessions.message import (
+    AnswerStats,
     ChatMessage,
     FilePart,
     Part,
     ReasoningPart,
-    Receipt,
     RefusalPart,
     Role,
     TextPart,
@@ -73,7 +73,7 @@ class MessageMetadata(Struct, frozen=True, kw_only=True):
 
     created_at: datetime | None = None
     model: str = ""
-    receipt: Receipt | None = None
+    stats: AnswerStats | None = None
 
 
 NO_METADATA = MessageMetadata()
@@ -91,7 +91,7 @@ class ForeignMessage(Struct, frozen=True, kw_only=True):
     parent: str | None  # key of the message before it
     created_at: datetime | None = None
     model: str = ""
-    receipt: Receipt | None = None
+    stats: AnswerStats | None = None
 
 
 class ForeignChat(Struct, kw_only=True):
@@ -152,7 +152,7 @@ class ForeignChat(Struct, kw_only=True):
             split_messages = [(Role.USER, [])]
 
         model = text_or_empty(metadata.model)
-        receipt = valid_receipt(metadata.receipt)
+        stats = valid_stats(metadata.stats)
         parent_key = parent if isinstance(parent, str) else None
         for number, (split_role, split_parts) in enumerate(split_messages, 1):
             is_last = number == len(split_messages)
@@ -163,7 +163,7 @@ class ForeignChat(Struct, kw_only=True):
                 parent=parent_key,
                 created_at=metadata.created_at,
                 model=model if is_answer else "",
-                receipt=receipt if is_answer and is_last else None,
+                stats=stats if is_answer and is_last else None,
             )
             message_key = key if is_last else f"{key}.{number}"
             if message_key not in self.messages:
@@ -352,7 +352,7 @@ class ForeignChat(Struct, kw_only=True):
                     created_at=time,
                     parent_id=parents[key],
                     model=message.model,
-                    receipt=message.receipt,
+                    stats=message.stats,
                 )
 
         path_end: str | None = text_or_empty(self.path_end)

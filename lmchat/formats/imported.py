@@ -58,8 +58,8 @@ def _imported_message(message: ChatMessage, calls_with_result: set[str]) -> Chat
 
     `calls_with_result` has the keys of its calls that have a result: the other calls are dropped.
     """
-    if message.receipt is not None:
-        message = replace(message, receipt=replace(message.receipt, replay_id=""))
+    if message.stats is not None:
+        message = replace(message, stats=replace(message.stats, replay_id=""))
     if message.role is Role.TOOL:
         return replace(message, model="", endpoint="")
     if not message.tool_calls:

@@ -76,7 +76,7 @@ def from_json(data: Record) -> Session:
 
 def _message_record(message: ChatMessage, places: Mapping[str, int]) -> dict[str, object]:
     """Return the fields of a message, and its `place` if the session has branches."""
-    record: dict[str, object] = asdict(message)
+    record = {field.encode_name: getattr(message, field.name) for field in fields(message)}
     if message.message_id in places:
         record["place"] = places[message.message_id]
     return record
@@ -114,5 +114,5 @@ def _struct_of(record: Record, struct_class: type[Any]) -> Any:
 
     The values are of any JSON type. The caller lets `validated` convert them to the right types.
     """
-    names = [field.name for field in fields(struct_class) if field.name in record]
-    return struct_class(**{name: record[name] for name in names})
+    known = [field for field in fields(struct_class) if field.encode_name in record]
+    return struct_class(**{field.name: record[field.encode_name] for field in known})

@@ -22,7 +22,7 @@ from lmchat.formats.foreign import (
 from lmchat.formats.message_list import tool_calls
 from lmchat.formats.text_files import TextFile
 from lmchat.sessions.attached_files import file_as_prompt_text
-from lmchat.sessions.message import ReasoningPart, Receipt, Role
+from lmchat.sessions.message import AnswerStats, ReasoningPart, Role
 
 
 def fits(value: Record) -> bool:
@@ -86,7 +86,7 @@ def _read_chat(session: Record, messages: Iterable[Record]) -> ForeignChat:
             metadata = MessageMetadata(
                 created_at=time_of(message.get("timestamp")),
                 model=text_in(message, "model"),
-                receipt=_receipt(message.get("timings")),
+                stats=_stats(message.get("timings")),
             )
             role = text_in(message, "role")
             chat.add(
@@ -126,13 +126,13 @@ def _message_parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
     chat.omitted["tool call"] += len(call_records or ()) - len(calls)
 
 
-def _receipt(timings: Any) -> Receipt | None:
+def _stats(timings: Any) -> AnswerStats | None:
     """Return the figures of an answer from its `timings`; None if they lack the time it took."""
     if not isinstance(timings, dict) or not timings.get("predicted_ms"):
         return None
     answer_ms = timings["predicted_ms"]
     answer_tokens = timings.get("predicted_n", 0)
-    return Receipt(
+    return AnswerStats(
         # `cache_n` tokens of the prompt were in the cache of the server
         prompt_tokens=timings.get("prompt_n", 0) + timings.get("cache_n", 0),
         completion_tokens=answer_tokens,

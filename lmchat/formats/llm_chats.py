@@ -27,7 +27,7 @@ from lmchat.formats.foreign import (
     call_of,
 )
 from lmchat.formats.foreign_database import ForeignDatabase
-from lmchat.sessions.message import ReasoningPart, Receipt
+from lmchat.sessions.message import AnswerStats, ReasoningPart
 
 # Hashes of the messages of a thread: the ends of its branches and, from these, all messages above.
 _HASHES = """
@@ -90,7 +90,7 @@ def _answer_metadata(turn: Record) -> MessageMetadata:
     """Return time, model and figures of the answer of a turn; the time is its end."""
     begun = time_of(turn["datetime_utc"])
     duration_ms = turn["duration_ms"] or 0
-    receipt = Receipt(
+    stats = AnswerStats(
         prompt_tokens=turn.get("input_tokens"),
         completion_tokens=turn.get("output_tokens"),
         is_estimated=False,
@@ -98,7 +98,7 @@ def _answer_metadata(turn: Record) -> MessageMetadata:
         finish_reason="stop",
     )
     ended = None if begun is None else begun + timedelta(milliseconds=duration_ms)
-    return MessageMetadata(created_at=ended, model=turn["model"], receipt=receipt)
+    return MessageMetadata(created_at=ended, model=turn["model"], stats=stats)
 
 
 def _read_thread(

@@ -19,7 +19,7 @@ from lmchat.formats.foreign import (
     call_of,
 )
 from lmchat.formats.text_files import TextFile
-from lmchat.sessions.message import ReasoningPart, Receipt
+from lmchat.sessions.message import AnswerStats, ReasoningPart
 
 _WITHOUT_CONTENT = ("toolStatus", "debugInfoBlock")  # steps that only the program needs
 _SYSTEM_PROMPT = "llm.prediction.systemPrompt"
@@ -118,7 +118,7 @@ def _metadata(version: Record) -> MessageMetadata:
     """
     created_at: datetime | None = None
     model = ""
-    receipt: Receipt | None = None
+    figures: AnswerStats | None = None
     for step in version.get("steps") or ():
         # `1760000000000-0.123` is a time in milliseconds and a random number.
         begun_ms = text_in(step, "stepIdentifier").partition("-")[0]
@@ -128,14 +128,14 @@ def _metadata(version: Record) -> MessageMetadata:
         if isinstance(info, dict):
             model = text_in(info, "identifier")
             stats = record_in(info, "stats")
-            receipt = Receipt(
+            figures = AnswerStats(
                 tokens_per_second=stats.get("tokensPerSecond"),
                 prompt_tokens=stats.get("promptTokensCount"),
                 completion_tokens=stats.get("predictedTokensCount"),
                 is_estimated=False,
                 finish_reason="stop",
             )
-    return MessageMetadata(created_at=created_at, model=model, receipt=receipt)
+    return MessageMetadata(created_at=created_at, model=model, stats=figures)
 
 
 def _system_prompt(value: Record) -> str:

@@ -76,12 +76,12 @@ def _token_fields(session: Session) -> dict[str, object]:
 
     No fields are returned if that sum is 0, or if no number of tokens is known.
     """
-    receipts = [message.receipt for message in session.messages if message.receipt is not None]
-    counted = [receipt for receipt in receipts if receipt.completion_tokens is not None]
-    total = sum(receipt.completion_tokens or 0 for receipt in counted)
+    stats_of_answers = [message.stats for message in session.messages if message.stats is not None]
+    counted = [stats for stats in stats_of_answers if stats.completion_tokens is not None]
+    total = sum(stats.completion_tokens or 0 for stats in counted)
     if not total:
         return {}
-    is_estimated = any(receipt.is_estimated for receipt in counted)
+    is_estimated = any(stats.is_estimated for stats in counted)
     return {"tokens": total, "tokens_estimated": is_estimated}
 
 

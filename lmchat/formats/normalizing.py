@@ -14,7 +14,14 @@ from msgspec.structs import asdict, replace
 
 from lmchat.errors import FileRefused
 from lmchat.formats.file_values import BAD_VALUE_ERRORS, checked_time
-from lmchat.sessions.message import AnswerState, ChatMessage, FilePart, Part, Receipt, interrupted
+from lmchat.sessions.message import (
+    AnswerState,
+    AnswerStats,
+    ChatMessage,
+    FilePart,
+    Part,
+    interrupted,
+)
 from lmchat.sessions.session import MessagePath, Session, SessionHeader, tags_from
 
 _Value = TypeVar("_Value", ChatMessage, SessionHeader)
@@ -97,17 +104,17 @@ def normalized(session: Session, *, moment: datetime) -> Session:
     )
 
 
-def valid_receipt(receipt: Receipt | None) -> Receipt | None:
-    """Return a receipt without the figures that have a wrong type or are absurdly large."""
-    if receipt is None:
+def valid_stats(stats: AnswerStats | None) -> AnswerStats | None:
+    """Return a stats without the figures that have a wrong type or are absurdly large."""
+    if stats is None:
         return None
     valid: dict[str, Any] = {}
-    for name, value in asdict(receipt).items():
+    for name, value in asdict(stats).items():
         if isinstance(value, int | float) and not _is_usual(value):
             continue
         with suppress(msgspec.ValidationError):  # a text, or a fraction of tokens
-            valid[name] = getattr(msgspec.convert({name: value}, Receipt), name)
-    return Receipt(**valid)
+            valid[name] = getattr(msgspec.convert({name: value}, AnswerStats), name)
+    return AnswerStats(**valid)
 
 
 def _valid_part(part: Part) -> Part:
@@ -195,7 +202,7 @@ def _stored(message: ChatMessage, ids: _Ids) -> ChatMessage:
         message_id=ids[message.message_id],
         parent_id=ids.get(message.parent_id),
         parts=tuple(map(_valid_part, message.parts)),
-        receipt=valid_receipt(message.receipt),
+        stats=valid_stats(message.stats),
         model=message.model[:_LONGEST_NAME],
         endpoint=message.endpoint[:_LONGEST_NAME],
     )

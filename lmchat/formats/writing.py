@@ -149,10 +149,10 @@ def _message_entry(
     speaker = _SPEAKERS[message.role]
     if message.role is Role.ASSISTANT and message.model:
         speaker = safe_line(message.model)
-    if message.receipt is not None and message.receipt.is_edited:
+    if message.stats is not None and message.stats.is_edited:
         speaker = f"{speaker} (edited)"
     time = message.created_at.astimezone(zone)
-    thought_ms = message.receipt.reasoning_ms if message.receipt else None
+    thought_ms = message.stats.reasoning_ms if message.stats else None
     state = ""
     reason = ""
     if message.state is not AnswerState.COMPLETE:

@@ -111,11 +111,11 @@ def find_value(text: str, fits: Callable[[Any], bool]) -> Any:
     """Return the JSON value in an answer.
 
     The answer as a whole is tried first, then the part behind `</think>`. If neither is JSON, the
-    values in its fenced blocks are candidates; without those, the objects and lists between words.
-    A single candidate is returned whether it fits or not. Of several, it is the one for which
+    values in its fenced blocks are results; without those, the objects and lists between words.
+    A single result is returned whether it fits or not. Of several, it is the one for which
     `fits` is true.
 
-    Raises `UnfitError` without a candidate, if not exactly one of several fits, for a text that is
+    Raises `UnfitError` without a result, if not exactly one of several fits, for a text that is
     too long, and for a value that `strict_json` refuses with this error.
     """
     if len(text) > MAX_CHARS:
@@ -123,8 +123,8 @@ def find_value(text: str, fits: Callable[[Any], bool]) -> Any:
 
     # the whole text first: a string in its JSON may contain the tag
     without_thought = text.rpartition("</think>")[2]
-    for candidate in (text, without_thought):
-        whole = candidate.strip().removeprefix("\ufeff")
+    for probed in (text, without_thought):
+        whole = probed.strip().removeprefix("\ufeff")
         if whole.startswith(_NO_JSON):
             continue
         with suppress(json.JSONDecodeError):

@@ -21,7 +21,7 @@ from lmchat.proxy.api import ClientOptions as ClientOptions
 from lmchat.proxy.api import JsonAnswer as JsonAnswer
 from lmchat.proxy.api import Options as Options
 from lmchat.proxy.api import SyncClient as SyncClient
-from lmchat.servers.discovery.probe_result import Candidate as Candidate
+from lmchat.servers.discovery.probe_result import ProbeResult as ProbeResult
 from lmchat.servers.discovery.probe_result import Verdict as Verdict
 from lmchat.servers.endpoint import Endpoint as Endpoint
 from lmchat.servers.events import LifeSign as LifeSign
@@ -47,6 +47,7 @@ from lmchat.servers.model import ModelInfo as ModelInfo
 from lmchat.servers.products.product import Product as Product
 from lmchat.sessions.message import Alternative as Alternative
 from lmchat.sessions.message import AnswerState as AnswerState
+from lmchat.sessions.message import AnswerStats as AnswerStats
 from lmchat.sessions.message import ChatMessage as ChatMessage
 from lmchat.sessions.message import Failure as Failure
 from lmchat.sessions.message import FilePart as FilePart
@@ -54,11 +55,10 @@ from lmchat.sessions.message import Limit as Limit
 from lmchat.sessions.message import Messages as Messages
 from lmchat.sessions.message import Part as Part
 from lmchat.sessions.message import ReasoningPart as ReasoningPart
-from lmchat.sessions.message import Receipt as Receipt
 from lmchat.sessions.message import RefusalPart as RefusalPart
 from lmchat.sessions.message import Role as Role
 from lmchat.sessions.message import TextPart as TextPart
-from lmchat.sessions.message import TokenChoice as TokenChoice
+from lmchat.sessions.message import TokenProbabilities as TokenProbabilities
 from lmchat.sessions.message import ToolCallPart as ToolCallPart
 from lmchat.sessions.message import ToolResultPart as ToolResultPart
 from lmchat.sessions.stats import Metrics as Metrics

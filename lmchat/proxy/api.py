@@ -30,16 +30,16 @@ from lmchat.servers.discovery.choose_model import (
     why_no_model,
     why_unusable,
 )
-from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo, Target
 from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.sessions.message import (
+    AnswerStats,
     ChatMessage,
     Messages,
     ReasoningPart,
-    Receipt,
     Role,
     ToolCallPart,
     messages_of,
@@ -86,7 +86,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     """URL of the server that answered."""
     finish_reason: str
     """Why the answer ended, as the server said it; empty if it did not."""
-    receipt: Receipt
+    stats: AnswerStats
     """Tokens, times and retries."""
 
     @property
@@ -156,7 +156,7 @@ class Client:
     def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
         self._given_endpoint = Endpoint.parse(endpoint) if endpoint else None
         self._model = settings.get("model", "")
-        self._usable: tuple[Candidate, ...] = ()  # servers that the last probe has found usable
+        self._usable: tuple[ProbeResult, ...] = ()  # servers that the last probe has found usable
         self._probe_lock = asyncio.Lock()
         self._timeouts = settings.get("timeouts") or TimeoutSettings()
         proxy_settings = Settings(
@@ -174,20 +174,20 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def health(self) -> Candidate:
+    async def health(self) -> ProbeResult:
         """Check the server, or find one, and return its state.
 
         A server that does not answer is not an error: `next_step` says what to do. If no server
         can be used, one that answers is returned, or else the first address that was tried.
         """
-        candidates = await self._probe(self._given_endpoint)
-        chosen = choose(candidates, model=self._model, remembered=_NOTHING_REMEMBERED).candidate
+        results = await self._probe(self._given_endpoint)
+        chosen = choose(results, model=self._model, remembered=_NOTHING_REMEMBERED).probed
         if chosen is not None:
             return chosen
-        servers = [candidate for candidate in candidates if candidate.verdict.is_server]
-        return servers[0] if servers else candidates[0]
+        servers = [probed for probed in results if probed.verdict.is_server]
+        return servers[0] if servers else results[0]
 
-    async def detect(self) -> tuple[Candidate, ...]:
+    async def detect(self) -> tuple[ProbeResult, ...]:
         """Check the given address and all usual ones at the same time; the best comes first."""
         return await self._proxy.detect(
             expected=(self._given_endpoint,) if self._given_endpoint else ()
@@ -199,10 +199,10 @@ class Client:
         The list is cached for ten minutes, `is_refresh=True` asks the server again. If the server
         does not answer, the last list is returned, however old it is.
         """
-        candidates = self._usable or await self._probe(self._given_endpoint)
-        chosen = choose(candidates, model=self._model, remembered=_NOTHING_REMEMBERED).candidate
+        results = self._usable or await self._probe(self._given_endpoint)
+        chosen = choose(results, model=self._model, remembered=_NOTHING_REMEMBERED).probed
         if chosen is None:
-            raise why_unusable(candidates)
+            raise why_unusable(results)
         model_list = await self._proxy.models(chosen.endpoint, is_refresh=is_refresh)
         return model_list.models
 
@@ -306,7 +306,7 @@ class Client:
             model=turn.model,
             endpoint=request.endpoint.url,
             finish_reason=turn.finish_reason,
-            receipt=turn.receipt(context=target.context, max_tokens=request.sampling.max_tokens),
+            stats=turn.stats(context=target.context, max_tokens=request.sampling.max_tokens),
         )
 
     async def _events_of(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
@@ -335,24 +335,24 @@ class Client:
             LMChatError: no server has a model that can be used.
         """
         async with self._probe_lock, first_token_limit(self._timeouts.first_token_s):
-            candidates = self._usable or await self._probe(self._given_endpoint)
+            results = self._usable or await self._probe(self._given_endpoint)
             while True:
                 choice = choose_without_asking(
-                    candidates, model=model or self._model, remembered=_NOTHING_REMEMBERED
+                    results, model=model or self._model, remembered=_NOTHING_REMEMBERED
                 )
                 if choice.target is None or not choice.awaits_model:
                     break
                 await asyncio.sleep(_POLL_S)
-                candidates = await self._probe(choice.target.endpoint)
+                results = await self._probe(choice.target.endpoint)
         if choice.target is None or choice.target.model is None:
             raise why_no_model(choice)
         return choice.target
 
-    async def _probe(self, endpoint: Endpoint | None) -> tuple[Candidate, ...]:
+    async def _probe(self, endpoint: Endpoint | None) -> tuple[ProbeResult, ...]:
         """Probe an address, or all usual ones if it is None; keep the servers that can be used."""
-        candidates = (await self._proxy.check(endpoint),) if endpoint else await self.detect()
-        self._usable = tuple(one for one in candidates if one.verdict.is_usable)
-        return candidates
+        results = (await self._proxy.check(endpoint),) if endpoint else await self.detect()
+        self._usable = tuple(one for one in results if one.verdict.is_usable)
+        return results
 
 
 def _request(

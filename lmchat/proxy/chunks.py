@@ -38,7 +38,7 @@ from lmchat.servers.events import (
     TokensChosen,
     UsageReported,
 )
-from lmchat.sessions.message import TokenChoice
+from lmchat.sessions.message import TokenProbabilities
 
 MAX_BAD_EVENTS_IN_A_ROW = 3
 MAX_ANSWER_CHARS = 16 << 20
@@ -331,7 +331,7 @@ class ChunkReader:
         delta_type = ReasoningDelta if is_thought else TextDelta
         self._post_token(delta_type(text=text))
 
-    def _post_token_choices(self, choices: tuple[TokenChoice, ...]) -> None:
+    def _post_token_choices(self, choices: tuple[TokenProbabilities, ...]) -> None:
         """Post the probabilities of the last tokens, if there are any."""
         if choices:
             self._post(TokensChosen(choices=choices))

@@ -47,7 +47,7 @@ from lmchat.proxy.scan import KnownAddresses
 from lmchat.proxy.server_api import NoRequestsLeftError, ServerApi, background_task, throttled
 from lmchat.proxy.servers import server_of
 from lmchat.proxy.template_text import read_template_text
-from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import (
     ModelLoading,
@@ -69,7 +69,7 @@ from lmchat.servers.request import (
     TemplateText,
 )
 from lmchat.servers.token_count import MessageCounts, RequestParts
-from lmchat.sessions.stats import Budget, LedgerRow, Metrics
+from lmchat.sessions.stats import Budget, Metrics, TurnRecord
 from lmchat.slots import Slots
 
 # Longest wait for a count of tokens (else an estimate is shown), and for a check before a prompt.
@@ -137,29 +137,29 @@ class ProxyClient:
         for product, endpoint in hinted.items():
             self._prober.expect(endpoint, product)
 
-    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
-        """Probe the usual, `expected` and known addresses at once; best candidate first.
+    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
+        """Probe the usual, `expected` and known addresses at once; best result first.
 
         The models of usable servers are cached.
         """
         self._admission.take_probe()
         await self._read_cache()
         hinted_endpoints = set(self._known.hinted.values())
-        candidates: list[Candidate] = []
+        results: list[ProbeResult] = []
         for scanned in await self._prober.scan(replace(self._known, expected=expected)):
-            candidate = await self._cache_models(scanned)
-            is_hinted = candidate.endpoint in hinted_endpoints
-            candidates.append(replace(candidate, is_hinted=is_hinted))
-        return tuple(candidates)
+            probed = await self._cache_models(scanned)
+            is_hinted = probed.endpoint in hinted_endpoints
+            results.append(replace(probed, is_hinted=is_hinted))
+        return tuple(results)
 
-    async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
+    async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
         """Probe one address and cache its models; None as `key` means the key known for it."""
         self._admission.check(endpoint)
         self._admission.take_probe()
         await self._read_cache()
         return await self._cache_models(await self._prober.check(endpoint, key=key))
 
-    async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
+    async def try_key(self, endpoint: Endpoint, key: str) -> ProbeResult:
         return await self.check(endpoint, key=key)
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
@@ -350,7 +350,7 @@ class ProxyClient:
 
     @asynccontextmanager
     async def forward(
-        self, request: ForwardedRequest, on_end: Callable[[LedgerRow], None]
+        self, request: ForwardedRequest, on_end: Callable[[TurnRecord], None]
     ) -> AsyncIterator[ForwardedReply]:
         """Pass on a request of another program when it is its turn, and yield the reply.
 
@@ -455,16 +455,16 @@ class ProxyClient:
         for model in self._cache.all_models().models:
             self._prober.expect(model.endpoint, model.product)
 
-    async def _cache_models(self, candidate: Candidate) -> Candidate:
+    async def _cache_models(self, probed: ProbeResult) -> ProbeResult:
         """Put the models of a usable server into the cache.
 
-        Returns the candidate with the models as the cache has completed them. A candidate that is
+        Returns the result with the models as the cache has completed them. A result that is
         not usable is returned unchanged, and nothing is cached.
         """
-        if not candidate.verdict.is_usable:
-            return candidate
-        models = await self._cache.put(candidate.endpoint, candidate.models)
-        return replace(candidate, models=models)
+        if not probed.verdict.is_usable:
+            return probed
+        models = await self._cache.put(probed.endpoint, probed.models)
+        return replace(probed, models=models)
 
     def _api_for_action(self, model: ModelInfo) -> ServerApi:
         """Check that a request to a model's server is allowed, count it, and return the API."""

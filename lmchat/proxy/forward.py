@@ -38,7 +38,7 @@ from lmchat.proxy.timeouts import IdleTimeout, Loading
 from lmchat.safe_text import without_secret
 from lmchat.servers.request import ForwardedReply, ForwardedRequest
 from lmchat.sessions.message import AnswerState, new_id
-from lmchat.sessions.stats import LedgerRow
+from lmchat.sessions.stats import TurnRecord
 
 REFUSAL_BYTES = 1024 * 1024  # most bytes of a refusal that are passed on
 REFUSAL_S = 10.0  # timeout for the body of a refusal, whose status has already arrived
@@ -65,7 +65,7 @@ class Forwarding(Struct, kw_only=True):
     keys: ServerKeys
     load_model: Callable[[], Awaitable[None]]  # raises `LMChatError` if the server cannot
     count: Callable[..., None]  # adds to counters, as `Admission.count`
-    on_end: Callable[[LedgerRow], None]
+    on_end: Callable[[TurnRecord], None]
     _begun_s: float = field(default_factory=time.perf_counter)
     _sent_s: float = 0.0  # `perf_counter` at the last attempt
     _key: str = ""  # the API key that is sent; empty: none
@@ -287,7 +287,7 @@ class Forwarding(Struct, kw_only=True):
         model = self.request.model
         first_s = self._figures.first_byte_s
         counts = self._figures.counts()
-        row = LedgerRow(
+        row = TurnRecord(
             message_id=new_id(),
             endpoint=model.server_id,
             product=model.product,

@@ -1,7 +1,7 @@
 """One probe of an address: which product answers, in what state, with which models.
 
 `run_probe` sends the requests by a `ServerApi` and turns what it finds, or the error, into a
-`Candidate`: an address with its verdict and the next step for the user.
+`ProbeResult`: an address with its verdict and the next step for the user.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lmchat.proxy.server_api import NoRequestsLeftError, ServerApi
 from lmchat.proxy.servers import server_of
 from lmchat.proxy.servers.base import Server
 from lmchat.safe_text import shell_word, without_secret
-from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo
 
@@ -52,12 +52,14 @@ class Probe(Struct, frozen=True, kw_only=True):
 
     @property
     def is_named(self) -> bool:
-        """Whether the user has named the address in this run, as `Candidate.is_own` says."""
+        """Whether the user has named the address in this run, as `ProbeResult.is_own` says."""
         return self.is_own and not self.is_from_earlier
 
 
-async def run_probe(api: ServerApi, probe: Probe, known_server: Server | None = None) -> Candidate:
-    """Probe a server and return its candidate; errors of the server become the verdict.
+async def run_probe(
+    api: ServerApi, probe: Probe, known_server: Server | None = None
+) -> ProbeResult:
+    """Probe a server and return its result; errors of the server become the verdict.
 
     If `known_server` is given, this product is taken as the one that answers, without a check.
     """
@@ -86,7 +88,7 @@ async def run_probe(api: ServerApi, probe: Probe, known_server: Server | None = 
     seen = ""
     if verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM):
         seen = _foreign_answer(api)
-    return Candidate(
+    return ProbeResult(
         endpoint=probe.endpoint,
         product=server.product,
         verdict=verdict,
@@ -134,9 +136,9 @@ def verdict_of(models: tuple[ModelInfo, ...]) -> Verdict:
     return Verdict.LOADING if LoadState.LOADING in states else Verdict.NO_MODEL
 
 
-def empty_candidate(probe: Probe, verdict: Verdict) -> Candidate:
-    """Return a candidate with this verdict for an address whose probe brought no result."""
-    return Candidate(
+def empty_result(probe: Probe, verdict: Verdict) -> ProbeResult:
+    """Return a result with this verdict for an address whose probe brought no result."""
+    return ProbeResult(
         endpoint=probe.endpoint,
         product=probe.server.product,
         verdict=verdict,

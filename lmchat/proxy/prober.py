@@ -17,7 +17,7 @@ from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, Serve
 from lmchat.proxy.api_keys import ServerKeys
 from lmchat.proxy.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
 from lmchat.proxy.identify import is_other_server, server_at
-from lmchat.proxy.probe import Probe, empty_candidate, next_step, read_models, run_probe
+from lmchat.proxy.probe import Probe, empty_result, next_step, read_models, run_probe
 from lmchat.proxy.refusals import RequestFacts
 from lmchat.proxy.scan import KnownAddresses, probe_all, usual_probes
 from lmchat.proxy.server_api import ServerApi, ServerMemory
@@ -25,7 +25,7 @@ from lmchat.proxy.servers import SERVERS, server_of
 from lmchat.proxy.servers.base import Server
 from lmchat.proxy.servers.lm_studio import app_ports
 from lmchat.safe_text import shell_word
-from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import LOOPBACK_LITERALS, Endpoint, loopback
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.products.product import Product
@@ -84,18 +84,18 @@ class Prober:
         self._timeouts_for = timeouts_for
         self._records: dict[Endpoint, _AddressRecord] = {}
 
-    async def scan(self, known: KnownAddresses) -> tuple[Candidate, ...]:
-        """Probe all usual and known addresses at once; return the candidates to show, best first.
+    async def scan(self, known: KnownAddresses) -> tuple[ProbeResult, ...]:
+        """Probe all usual and known addresses at once; return the results to show, best first.
 
         An address that only an earlier run has used is not shown as the user's own.
         """
         probes = await asyncio.to_thread(usual_probes, known)
         return await probe_all(probes, self._probe_if_allowed)
 
-    async def _probe_if_allowed(self, probe: Probe) -> Candidate:
-        """Probe an address and return its candidate.
+    async def _probe_if_allowed(self, probe: Probe) -> ProbeResult:
+        """Probe an address and return its result.
 
-        If no request may be sent to it, nothing is sent, and the candidate says why.
+        If no request may be sent to it, nothing is sent, and the result says why.
         """
         try:
             self._check_allowed(probe.endpoint)
@@ -103,12 +103,12 @@ class Prober:
             step = error.hint
             if error.kind == "not_allowed":
                 step = f"lmchat --allow-host {shell_word(probe.endpoint.host)}"
-            refused = empty_candidate(probe, Verdict.REFUSED)
+            refused = empty_result(probe, Verdict.REFUSED)
             return replace(refused, detail=error.message, kind=error.kind, next_step=step)
         return await self.probe_one(probe)
 
-    async def probe_one(self, probe: Probe, *, key: str | None = None) -> Candidate:
-        """Probe an address, and return the best candidate for its port.
+    async def probe_one(self, probe: Probe, *, key: str | None = None) -> ProbeResult:
+        """Probe an address, and return the best result for its port.
 
         A server of this machine may listen at 127.0.0.1 or ::1 only. So if `localhost`, or a usual
         port in a scan, refuses the connection, both are tried (R-6). If nothing answers there
@@ -116,27 +116,27 @@ class Prober:
         key that is known for the address.
         """
         endpoint = probe.endpoint
-        candidate = await self._probe(probe, key)
+        probed = await self._probe(probe, key)
         is_usual_port = probe.is_scan and endpoint.is_loopback and not probe.is_own
         may_listen_elsewhere = endpoint.host == "localhost" or is_usual_port
-        if may_listen_elsewhere and candidate.verdict is Verdict.REFUSED:
-            candidate = await self._probe_literals(probe, key) or candidate
-        return await self._check_if_off(candidate, probe.server)
+        if may_listen_elsewhere and probed.verdict is Verdict.REFUSED:
+            probed = await self._probe_literals(probe, key) or probed
+        return await self._check_if_off(probed, probe.server)
 
-    async def _probe_literals(self, probe: Probe, key: str | None) -> Candidate | None:
+    async def _probe_literals(self, probe: Probe, key: str | None) -> ProbeResult | None:
         """Probe the port at 127.0.0.1, then at ::1, but not at the address of `probe` again.
 
-        Returns the first candidate that does not refuse the connection, or None.
+        Returns the first result that does not refuse the connection, or None.
         """
         for host in LOOPBACK_LITERALS:
             literal = replace(probe.endpoint, host=host)
             if literal != probe.endpoint:
-                candidate = await self._probe(replace(probe, endpoint=literal), key)
-                if candidate.verdict is not Verdict.REFUSED:
-                    return candidate
+                probed = await self._probe(replace(probe, endpoint=literal), key)
+                if probed.verdict is not Verdict.REFUSED:
+                    return probed
         return None
 
-    async def check(self, endpoint: Endpoint, *, key: str | None = None) -> Candidate:
+    async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
         """Probe one address outside of a scan; None as `key` means the key that is known for it."""
         has_known_port = any(endpoint.port in server.ports for server in SERVERS)
         # An address that no scan would probe is one that the user has named.
@@ -243,7 +243,7 @@ class Prober:
         record.product = product
         record.is_proven = True
 
-    async def _probe(self, probe: Probe, key: str | None) -> Candidate:
+    async def _probe(self, probe: Probe, key: str | None) -> ProbeResult:
         """Probe one address, without other names of this machine, and note what answers.
 
         Outside of a scan, a product that has answered before is only asked for what may change. If
@@ -257,27 +257,27 @@ class Prober:
         # At the host of a provider, no other product answers.
         is_known = api.is_quick or bool(probe.server.hosts)
         known_server = probe.server if is_known else None
-        candidate = await run_probe(api, probe, known_server)
+        probed = await run_probe(api, probe, known_server)
 
         if api.is_quick and _is_other_product(api, probe.server):
             record.forget_server()  # so the second call is not a quick one, and ends
             return await self._probe(probe, key)
 
-        if candidate.verdict is Verdict.NEEDS_KEY:
-            candidate = await self._probe_with_key(api, probe, candidate, has_key=bool(key))
-        shows_product = api.is_identified or bool(candidate.models)
-        if candidate.verdict.is_server and shows_product:
-            self._note_answer(endpoint, candidate.product)
+        if probed.verdict is Verdict.NEEDS_KEY:
+            probed = await self._probe_with_key(api, probe, probed, has_key=bool(key))
+        shows_product = api.is_identified or bool(probed.models)
+        if probed.verdict.is_server and shows_product:
+            self._note_answer(endpoint, probed.product)
         else:
             # Another product may answer next time; until then the name of this one is shown.
             record.is_proven = False
-            if candidate.verdict is Verdict.REFUSED:
+            if probed.verdict is Verdict.REFUSED:
                 record.forget_server()
-        if candidate.verdict is not Verdict.NEEDS_KEY:
-            return candidate
+        if probed.verdict is not Verdict.NEEDS_KEY:
+            return probed
         reason = self.keys.withheld_reason(endpoint)
-        step = reason or candidate.next_step
-        return replace(candidate, key_withheld=reason, next_step=step)
+        step = reason or probed.next_step
+        return replace(probed, key_withheld=reason, next_step=step)
 
     def _new_api_for(self, probe: Probe, key: str | None) -> ServerApi:
         """Return a new API for a probe.
@@ -300,17 +300,17 @@ class Prober:
         return self.new_api(endpoint, product, read_s=read_s, key=key, requests=requests)
 
     async def _probe_with_key(
-        self, api: ServerApi, probe: Probe, candidate: Candidate, *, has_key: bool
-    ) -> Candidate:
+        self, api: ServerApi, probe: Probe, probed: ProbeResult, *, has_key: bool
+    ) -> ProbeResult:
         """Continue a probe, whose server needs a key, with the key and the requests left (R-2).
 
-        If there is no key to send, return `candidate`, the result so far. `has_key` is whether the
+        If there is no key to send, return `probed`, the result so far. `has_key` is whether the
         caller has given the key for this probe. No key is looked for then.
         """
         if not (has_key or api.facts.key):
             api.facts = replace(api.facts, key=self.keys.key(probe.endpoint) or "")
         if not api.facts.key:
-            return candidate
+            return probed
         # At least one request; what was refused is asked again, and other replies are kept.
         api.requests_left = max(api.requests_left, 1)
         api.first_reply = None
@@ -319,26 +319,26 @@ class Prober:
             was_refused = not (reply.is_good or reply.is_unknown_path)
             if was_refused:  # perhaps because of the missing key
                 del api.replies[url]
-        known_server = server_of(candidate.product) if api.is_identified else None
+        known_server = server_of(probed.product) if api.is_identified else None
         return await run_probe(api, probe, known_server)
 
-    async def _check_if_off(self, candidate: Candidate, server: Server) -> Candidate:
+    async def _check_if_off(self, probed: ProbeResult, server: Server) -> ProbeResult:
         """Find out whether LM Studio runs with its server off (R-3).
 
         LM Studio itself listens at other ports than its server. They are asked if the port of the
-        server refuses the connection on this machine. If one answers, return the candidate with
+        server refuses the connection on this machine. If one answers, return the result with
         the verdict SERVER_OFF. In all other cases, also for other products, return it unchanged.
         """
-        is_refused = candidate.verdict is Verdict.REFUSED and candidate.endpoint.is_loopback
+        is_refused = probed.verdict is Verdict.REFUSED and probed.endpoint.is_loopback
         has_app_ports = bool(server.off_hint)  # only LM Studio has this hint
         if not has_app_ports or not is_refused:
-            return candidate
+            return probed
         ports = await asyncio.to_thread(app_ports)
         answers = await asyncio.gather(*(self._is_program_at(port, server) for port in ports))
         if not any(answers):
-            return candidate
-        step = next_step(Verdict.SERVER_OFF, server, candidate.endpoint)
-        return replace(candidate, verdict=Verdict.SERVER_OFF, next_step=step)
+            return probed
+        step = next_step(Verdict.SERVER_OFF, server, probed.endpoint)
+        return replace(probed, verdict=Verdict.SERVER_OFF, next_step=step)
 
     async def _is_program_at(self, port: int, server: Server) -> bool:
         """Whether a program at a port of this machine answers the opening path as `server` does."""

@@ -1,6 +1,6 @@
 """Scan: probes of all usual addresses at once.
 
-`usual_probes` says what to probe, `probe_all` runs the probes and chooses the candidates to show.
+`usual_probes` says what to probe, `probe_all` runs the probes and chooses the results to show.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.proxy.identify import server_at
-from lmchat.proxy.probe import Probe, empty_candidate
+from lmchat.proxy.probe import Probe, empty_result
 from lmchat.proxy.servers import SERVERS
 from lmchat.proxy.servers.base import Server
-from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint, loopback
 from lmchat.servers.products.product import Product
 
@@ -25,7 +25,7 @@ HARD_S = 5.0  # every scan ends after this time
 _NO_SERVER = (Verdict.NOT_AN_LLM, Verdict.REFUSED, Verdict.TIMED_OUT)
 _log = logging.getLogger(__name__)
 
-ProbeOne = Callable[[Probe], Awaitable[Candidate]]
+ProbeOne = Callable[[Probe], Awaitable[ProbeResult]]
 
 
 class KnownAddresses(Struct, frozen=True, kw_only=True):
@@ -83,7 +83,7 @@ def _probes_of(server: Server, endpoints: Sequence[Endpoint]) -> Iterator[Probe]
     """Yield the probes of a product at these addresses.
 
     On this machine, all but the first are marked as spare, or as the port of older versions: they
-    are shown only with certain verdicts (`_candidates_to_show`).
+    are shown only with certain verdicts (`_results_to_show`).
     """
     # If another address comes first, the old port is a spare one like any other.
     begins_with_usual_port = bool(server.ports) and endpoints[0].port == server.ports[0]
@@ -99,8 +99,8 @@ def _probes_of(server: Server, endpoints: Sequence[Endpoint]) -> Iterator[Probe]
         )
 
 
-async def probe_all(probes: Sequence[Probe], probe_one: ProbeOne) -> tuple[Candidate, ...]:
-    """Run all probes at once with `probe_one`, and return the candidates to show, best first.
+async def probe_all(probes: Sequence[Probe], probe_one: ProbeOne) -> tuple[ProbeResult, ...]:
+    """Run all probes at once with `probe_one`, and return the results to show, best first.
 
     The scan ends when all probes have ended, after `SOFT_S` if a server is usable and the user's
     own addresses have answered, and after `HARD_S` in any case. A probe that has not ended by then
@@ -110,36 +110,36 @@ async def probe_all(probes: Sequence[Probe], probe_one: ProbeOne) -> tuple[Candi
     try:
         done, pending = await asyncio.wait(tasks.values(), timeout=SOFT_S)
         is_own_pending = any(probe.is_own and task in pending for probe, task in tasks.items())
-        # `result` raises nothing: `_probe_safely` has turned errors into candidates.
+        # `result` raises nothing: `_probe_safely` has turned errors into results.
         has_usable = any(task.result().verdict.is_usable for task in done)
         if pending and (is_own_pending or not has_usable):
             await asyncio.wait(pending, timeout=HARD_S - SOFT_S)
-        results: dict[Probe, Candidate] = {}
+        results: dict[Probe, ProbeResult] = {}
         for probe, task in tasks.items():
             if task.done():
                 results[probe] = task.result()
             else:
-                results[probe] = empty_candidate(probe, Verdict.TIMED_OUT)
+                results[probe] = empty_result(probe, Verdict.TIMED_OUT)
     finally:
         for task in tasks.values():
             task.cancel()
         await asyncio.gather(*tasks.values(), return_exceptions=True)
-    return tuple(sorted(_candidates_to_show(results), key=_sort_key))
+    return tuple(sorted(_results_to_show(results), key=_sort_key))
 
 
-def _sort_key(candidate: Candidate) -> int:
-    """Return the position of a candidate's verdict in `Verdict`, whose order is best first.
+def _sort_key(probed: ProbeResult) -> int:
+    """Return the position of a result's verdict in `Verdict`, whose order is best first.
 
     Verdicts that mean that there is no server share the last position.
     """
     verdicts = list(Verdict)
-    if candidate.verdict in _NO_SERVER:
+    if probed.verdict in _NO_SERVER:
         return len(verdicts)
-    return verdicts.index(candidate.verdict)
+    return verdicts.index(probed.verdict)
 
 
-async def _probe_safely(probe_one: ProbeOne, probe: Probe) -> Candidate:
-    """Run a probe and return its candidate.
+async def _probe_safely(probe_one: ProbeOne, probe: Probe) -> ProbeResult:
+    """Run a probe and return its result.
 
     An error that the probe did not expect is logged and becomes the verdict SERVER_ERROR.
     """
@@ -147,56 +147,56 @@ async def _probe_safely(probe_one: ProbeOne, probe: Probe) -> Candidate:
         return await probe_one(probe)
     except Exception as error:  # noqa: BLE001 - one strange server must not end the scan
         _log.warning("probe of %s: %s", probe.endpoint.netloc, type(error).__name__)
-        candidate = empty_candidate(probe, Verdict.SERVER_ERROR)
-        return replace(candidate, detail="its reply cannot be read")
+        probed = empty_result(probe, Verdict.SERVER_ERROR)
+        return replace(probed, detail="its reply cannot be read")
 
 
-def _candidates_to_show(results: Mapping[Probe, Candidate]) -> Iterator[Candidate]:
-    """Yield the candidates to show.
+def _results_to_show(results: Mapping[Probe, ProbeResult]) -> Iterator[ProbeResult]:
+    """Yield the results to show.
 
     - A spare port is shown only if a server answers there.
     - The port of older versions is shown unless it refuses the connection.
     - The usual port is left out if it refuses, but the product answers at the port of older
-      versions. If both ports refuse, its candidate names both.
+      versions. If both ports refuse, its result names both.
     """
-    old_port_candidates = {
-        probe.server.product: candidate for probe, candidate in results.items() if probe.is_old_port
+    old_port_results = {
+        probe.server.product: probed for probe, probed in results.items() if probe.is_old_port
     }
-    for probe, candidate in results.items():
-        if _is_unused_extra_port(probe, candidate):
+    for probe, probed in results.items():
+        if _is_unused_extra_port(probe, probed):
             continue
 
         ports = probe.server.ports
         is_first_port = bool(ports) and probe.endpoint.port == ports[0]
         is_usual_port = is_first_port and not probe.is_own
-        is_refused = candidate.verdict is Verdict.REFUSED
-        at_old_port = old_port_candidates.get(probe.server.product)
+        is_refused = probed.verdict is Verdict.REFUSED
+        at_old_port = old_port_results.get(probe.server.product)
         if at_old_port is None or not (is_usual_port and is_refused):
-            yield candidate
+            yield probed
         elif at_old_port.verdict is Verdict.REFUSED:
-            yield _with_other_port(candidate, at_old_port.endpoint.port)
+            yield _with_other_port(probed, at_old_port.endpoint.port)
         elif at_old_port.product is not probe.server.product:  # another program has that port
-            yield candidate
+            yield probed
         # Otherwise it is left out: the product answers at its old port.
 
 
-def _is_unused_extra_port(probe: Probe, candidate: Candidate) -> bool:
+def _is_unused_extra_port(probe: Probe, probed: ProbeResult) -> bool:
     """Whether a probe of a spare or old port has shown that the product does not use it.
 
     False for any other port.
     """
     if probe.is_old_port:
-        return candidate.verdict is Verdict.REFUSED
+        return probed.verdict is Verdict.REFUSED
     # That the program runs with its server off is said at its usual port.
-    return probe.is_spare and candidate.verdict in (*_NO_SERVER, Verdict.SERVER_OFF)
+    return probe.is_spare and probed.verdict in (*_NO_SERVER, Verdict.SERVER_OFF)
 
 
-def _with_other_port(candidate: Candidate, port: int) -> Candidate:
-    """Return a candidate that says that nothing answers at another port either.
+def _with_other_port(probed: ProbeResult, port: int) -> ProbeResult:
+    """Return a result that says that nothing answers at another port either.
 
     If it has a detail, this then names both ports.
     """
-    detail = candidate.detail
+    detail = probed.detail
     if detail:
-        detail = f"Nothing answers at {candidate.endpoint.netloc} or at port {port}."
-    return replace(candidate, other_ports=(port,), detail=detail)
+        detail = f"Nothing answers at {probed.endpoint.netloc} or at port {port}."
+    return replace(probed, other_ports=(port,), detail=detail)

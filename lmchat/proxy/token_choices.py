@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from lmchat.proxy.json_values import dict_or_empty, dicts_in, str_or_empty, without_surrogates
-from lmchat.sessions.message import LEAST_LOGPROB, MAX_ALTERNATIVES, Alternative, TokenChoice
+from lmchat.sessions.message import LEAST_LOGPROB, MAX_ALTERNATIVES, Alternative, TokenProbabilities
 
 _MAX_TOKEN_CHARS = 1000  # a longer token is no token of a model
 
@@ -29,7 +29,7 @@ class ChoiceReader:
         self._is_thought = is_thought
         self._text += text
 
-    def read(self, logprobs: object) -> tuple[TokenChoice, ...]:
+    def read(self, logprobs: object) -> tuple[TokenProbabilities, ...]:
         """Return the choices in the field `logprobs` of a chunk, whose text was added before.
 
         The tokens share the text that was added since the last reported token. If the text begins
@@ -39,14 +39,14 @@ class ChoiceReader:
         entries = dicts_in(dict_or_empty(logprobs).get("content"))
         reported = [(entry, read_token(entry)) for entry in entries]
         tokens = [(entry, token) for entry, token in reported if token is not None]
-        choices: list[TokenChoice] = []
+        choices: list[TokenProbabilities] = []
         for number, (entry, token) in enumerate(tokens, 1):
             is_last = number == len(tokens)
             text = self._text
             if not is_last:
                 text = token.token if text.startswith(token.token) else ""
             self._text = self._text[len(text) :]
-            choice = TokenChoice(
+            choice = TokenProbabilities(
                 token=token.token,
                 logprob=token.logprob,
                 text=text,

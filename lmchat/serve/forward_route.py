@@ -18,7 +18,7 @@ from lmchat.serve.request_log import report_of
 from lmchat.serve.server_watch import ServerWatch
 from lmchat.servers.request import ForwardedReply, ForwardedRequest
 from lmchat.services.ports import ServerClient
-from lmchat.sessions.stats import LedgerRow
+from lmchat.sessions.stats import TurnRecord
 
 EMBEDDINGS_PATH = "/embeddings"
 _PASSED_HEADERS = ("content-type", "retry-after", "x-request-id")
@@ -26,11 +26,11 @@ _log = logging.getLogger(__name__)
 
 
 class Gateway(Struct, frozen=True, kw_only=True):
-    """The client, servers, ledger and limit that all routes share."""
+    """The client, servers, the turn records and limit that all routes share."""
 
     client: ServerClient
     watch: ServerWatch
-    add_ledger: Callable[[LedgerRow], Awaitable[None]]  # may raise `LMChatError`
+    add_turn_record: Callable[[TurnRecord], Awaitable[None]]  # may raise `LMChatError`
     max_body_mb: float
 
 
@@ -97,7 +97,7 @@ class ForwardRoute:
         """
         report = report_of(request.scope)
 
-        def keep_row(row: LedgerRow) -> None:
+        def keep_row(row: TurnRecord) -> None:
             report.row = row
 
         try:
@@ -109,14 +109,14 @@ class ForwardRoute:
             if not report.status:
                 await self.error_reply(error)(request.scope, request.receive, send)
 
-    async def _save_figures(self, row: LedgerRow | None) -> None:
-        """Write the figures of a request into the ledger, which has answers only."""
+    async def _save_figures(self, row: TurnRecord | None) -> None:
+        """Write the figures of a request into the turn records, which has answers only."""
         if row is None or self.path == EMBEDDINGS_PATH:
             return
         try:
-            await self.gateway.add_ledger(row)
+            await self.gateway.add_turn_record(row)
         except LMChatError as error:
-            _log.warning("the ledger could not be written: %s", error.kind)
+            _log.warning("the record of a turn could not be written: %s", error.kind)
 
 
 async def _send_reply(reply: ForwardedReply, send: Send) -> None:

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from lmchat.errors import EndpointNotAllowed
 from lmchat.servers.discovery.choose_model import why_unusable
-from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, find_model, unknown_model
 
@@ -22,27 +22,27 @@ class ModelRoutes(Struct, frozen=True):
     `NAME@PRODUCT:HOST:PORT` does.
     """
 
-    candidates: tuple[Candidate, ...] = ()  # servers that were found, usable or not, best first
+    results: tuple[ProbeResult, ...] = ()  # servers that were found, usable or not, best first
     aliases: Mapping[str, ModelInfo] = field(default_factory=dict)
     """The models by their names with `@`."""
 
     @classmethod
-    def of(cls, candidates: Sequence[Candidate]) -> ModelRoutes:
+    def of(cls, results: Sequence[ProbeResult]) -> ModelRoutes:
         """Return the routes to the models of these servers."""
-        usable = [candidate for candidate in candidates if candidate.verdict.is_usable]
-        product_counts = Counter(candidate.product for candidate in usable)
+        usable = [probed for probed in results if probed.verdict.is_usable]
+        product_counts = Counter(probed.product for probed in usable)
         port_counts = Counter((server.product, server.endpoint.port) for server in usable)
         aliases: dict[str, ModelInfo] = {}
-        for candidate in usable:
-            endpoint = candidate.endpoint
-            server_name: str = candidate.product
-            if port_counts[candidate.product, endpoint.port] > 1:
+        for probed in usable:
+            endpoint = probed.endpoint
+            server_name: str = probed.product
+            if port_counts[probed.product, endpoint.port] > 1:
                 server_name += f":{endpoint.netloc}"
-            elif product_counts[candidate.product] > 1:
+            elif product_counts[probed.product] > 1:
                 server_name += f":{endpoint.port}"
-            for model in candidate.models:
+            for model in probed.models:
                 aliases.setdefault(f"{model.model_id}@{server_name}", model)
-        return cls(tuple(candidates), aliases)
+        return cls(tuple(results), aliases)
 
     @property
     def endpoints_by_alias(self) -> dict[str, Endpoint]:
@@ -50,8 +50,8 @@ class ModelRoutes(Struct, frozen=True):
         return {alias: model.endpoint for alias, model in self.aliases.items()}
 
     @property
-    def usable(self) -> tuple[Candidate, ...]:
-        return tuple(candidate for candidate in self.candidates if candidate.verdict.is_usable)
+    def usable(self) -> tuple[ProbeResult, ...]:
+        return tuple(probed for probed in self.results if probed.verdict.is_usable)
 
     def listed(self) -> dict[str, ModelInfo]:
         """Return the models by the names to show.
@@ -67,25 +67,25 @@ class ModelRoutes(Struct, frozen=True):
                 models[alias] = model
         return models
 
-    def server(self, url: str = "") -> Candidate:
+    def server(self, url: str = "") -> ProbeResult:
         """Return the usable server at an address; without an address, the best of all.
 
         Raises the error that says why it cannot be used. An address where no server was found or
         configured is not allowed: a request must not make lmchat connect to other programs.
         """
-        candidates = self.candidates
+        results = self.results
         if url:
             address = Endpoint.parse(url).canonical
-            candidates = tuple(found for found in candidates if found.endpoint.canonical == address)
-            if not candidates:
+            results = tuple(found for found in results if found.endpoint.canonical == address)
+            if not results:
                 raise EndpointNotAllowed(
                     "Endpoint not allowed: no server was found there; "
                     "name it under [[endpoints]] in config.toml."
                 )
-        for candidate in candidates:
-            if candidate.verdict.is_usable:
-                return candidate
-        raise why_unusable(candidates)
+        for probed in results:
+            if probed.verdict.is_usable:
+                return probed
+        raise why_unusable(results)
 
     def find(self, name: str) -> ModelInfo:
         """Return the model to which a name leads.

@@ -8,7 +8,7 @@ from msgspec import Struct
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lmchat.sessions.stats import LedgerRow
+from lmchat.sessions.stats import TurnRecord
 
 _REPORT = "lmchat.report"  # key of the report in the scope of a request
 
@@ -20,7 +20,7 @@ class RequestReport(Struct, kw_only=True):
     subject: str  # name of its model; of other requests, the path
     status: int = 0  # of the reply; 0 if none has begun
     is_sent: bool = False  # whether the end of the reply was sent, or is being sent
-    row: LedgerRow | None = None  # figures of a request that was passed on
+    row: TurnRecord | None = None  # figures of a request that was passed on
 
 
 def report_of(scope: Scope) -> RequestReport:

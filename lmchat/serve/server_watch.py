@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 
 from lmchat.errors import LMChatError
 from lmchat.serve.model_routes import ModelRoutes
-from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.discovery.probe_result import ProbeResult
 
 # Time between the starts of two looks. One may take 2 s, and changes are noticed within 5 s.
 EVERY_S = 3.0
 MIN_PAUSE_S = 1.0
 _log = logging.getLogger(__name__)
 
-FindServers = Callable[[], Awaitable[tuple[Candidate, ...]]]
+FindServers = Callable[[], Awaitable[tuple[ProbeResult, ...]]]
 
 
 class ServerWatch:
@@ -24,7 +24,7 @@ class ServerWatch:
     def __init__(
         self,
         find: FindServers,
-        read_details: Callable[[Candidate], Awaitable[object]],
+        read_details: Callable[[ProbeResult], Awaitable[object]],
         on_change: Callable[[ModelRoutes], None],
     ) -> None:
         """Create it; nothing is looked for yet.

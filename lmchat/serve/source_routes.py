@@ -38,15 +38,15 @@ class SourceRoutes:
         """Say whether the server in the query (`endpoint`) can answer; without one, if any can."""
         try:
             url = request.query_params.get("endpoint", "")
-            candidate = self._gateway.watch.routes.server(url)
+            probed = self._gateway.watch.routes.server(url)
         except LMChatError as error:
             status = _failure_status(error)
             return JSONResponse({"healthy": False, "error": error.message}, status)
         return JSONResponse(
             {
                 "healthy": True,
-                "endpoint": candidate.endpoint.url,
-                "models": len(candidate.models),
+                "endpoint": probed.endpoint.url,
+                "models": len(probed.models),
             }
         )
 
@@ -55,10 +55,10 @@ class SourceRoutes:
         routes = self._gateway.watch.routes
         try:
             url = request.query_params.get("endpoint", "")
-            candidate = routes.server(url)
+            probed = routes.server(url)
         except LMChatError as error:
             return JSONResponse({"error": error.message}, _failure_status(error))
-        models = {model.model_id: model for model in candidate.models}
+        models = {model.model_id: model for model in probed.models}
         return JSONResponse(list_json(models if url else routes.listed()))
 
     async def detect_endpoint(self, _: Request) -> Response:

@@ -2,7 +2,7 @@
 
 Servers send an answer in pieces of about a token each; an event joins one or more of them. `Turn`
 times them and counts them as `deltas`. `GrowingAnswer` keeps the text, and returns the text of each
-event for the file of the running answer, as a value of the type `Piece`.
+event for the file of the running answer, as a value of the type `JournalEntry`.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from lmchat.servers.model import is_other_model
 from lmchat.sessions.message import (
     RESET,
     AnswerState,
+    AnswerStats,
     ChatMessage,
+    JournalEntry,
     Limit,
     Part,
-    Piece,
-    Receipt,
-    TokenChoice,
+    TokenProbabilities,
     count_probabilities,
     new_id,
     parts_of,
@@ -56,7 +56,7 @@ _MAX_PROBABILITIES = 300_000
 """Probabilities that are kept of one answer, some 50 MB: with 5 a token, of 50,000 tokens."""
 _NEARLY_FULL = 0.99  # servers stop a few tokens before the end of their window
 _REPORTED = ("prompt_tokens_per_second", "cached_tokens", "draft_tokens", "accepted_tokens")
-"""Fields of `UsageReported` that a receipt has, too."""
+"""Fields of `UsageReported` that a stats has, too."""
 SHORTEST_SPAN_S = 0.05  # tokens that come within less time were sent at once: no speed is known
 
 
@@ -381,7 +381,7 @@ class Turn(Struct, frozen=True, kw_only=True):
         is_measured = span_s >= SHORTEST_SPAN_S and self.tokens > 1
         return (self.tokens - 1) / span_s if is_measured else None
 
-    def receipt(self, *, context: int | None = None, max_tokens: int | None = None) -> Receipt:
+    def stats(self, *, context: int | None = None, max_tokens: int | None = None) -> AnswerStats:
         """Return the figures to save with the answer.
 
         `context` is the size of the window and `max_tokens` the longest answer, both in tokens;
@@ -389,7 +389,7 @@ class Turn(Struct, frozen=True, kw_only=True):
         """
         # a turn that has not ended has no duration yet
         ended_s = self.started_s if self.ended_s is None else self.ended_s
-        return Receipt(
+        return AnswerStats(
             ttft_ms=_milliseconds(self.ttft_s),
             tokens_per_second=self.tokens_per_second,
             prompt_tokens=self.usage.prompt_tokens if self.usage else None,
@@ -429,7 +429,7 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     @property
     def _reported_figures(self) -> dict[str, Any]:
-        """Figures of the server that a receipt has under the same names."""
+        """Figures of the server that a stats has under the same names."""
         if self.usage is None:
             return {}
         return {name: getattr(self.usage, name) for name in _REPORTED}
@@ -463,7 +463,7 @@ class GrowingAnswer:
     """
 
     def __init__(
-        self, begun: ChatMessage | None = None, choices: Sequence[TokenChoice] = ()
+        self, begun: ChatMessage | None = None, choices: Sequence[TokenProbabilities] = ()
     ) -> None:
         self.choices = list(choices)  # of the tokens so far, if the server reports them
         self._begun_choice_count = len(choices)
@@ -476,7 +476,7 @@ class GrowingAnswer:
         # for each kind, how many texts at the beginning of its list are those of `begun`
         self._begun_counts = {kind: len(texts) for kind, texts in self._texts.items()}
 
-    def add(self, event: StreamEvent) -> tuple[Piece, ...]:
+    def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
         """Add the text of an event; return the pieces to write to the file.
 
         When the text changes its kind, these are `RESET` and all pieces. For an event without text
@@ -500,7 +500,7 @@ class GrowingAnswer:
                 pass
         return ()
 
-    def _add_choices(self, choices: Sequence[TokenChoice]) -> None:
+    def _add_choices(self, choices: Sequence[TokenProbabilities]) -> None:
         """Add the choices of tokens, up to a limit: those of later tokens are dropped."""
         self._probability_count += count_probabilities(choices)
         if self._probability_count <= _MAX_PROBABILITIES:
@@ -518,13 +518,13 @@ class GrowingAnswer:
         for index in range(self._begun_choice_count, len(self.choices)):
             self.choices[index] = replace(self.choices[index], is_thought=is_thought)
 
-    def _pieces_of_call(self, delta: ToolCallDelta) -> list[Piece]:
+    def _pieces_of_call(self, delta: ToolCallDelta) -> list[JournalEntry]:
         """Return an event of a tool call as pieces.
 
         Id and name are among them until the call has them. A call without an id gets a new one.
         """
         prefix = f"tool_call {delta.index}"
-        pieces: list[Piece] = []
+        pieces: list[JournalEntry] = []
         if f"{prefix} id" not in self._texts:
             call_id = delta.call_id or f"call_{new_id()[:8]}"  # some servers give no ids
             pieces.append((f"{prefix} id", call_id))
@@ -533,7 +533,7 @@ class GrowingAnswer:
         pieces.append((f"{prefix} arguments", delta.arguments))
         return pieces
 
-    def _add_pieces(self, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+    def _add_pieces(self, pieces: Sequence[JournalEntry]) -> tuple[JournalEntry, ...]:
         """Add the pieces whose text is not empty; return these pieces."""
         not_empty = tuple((kind, text) for kind, text in pieces if text)
         for kind, text in not_empty:
@@ -545,7 +545,7 @@ class GrowingAnswer:
         return "".join("".join(self._texts[kind]) for kind in kinds)
 
     @property
-    def pieces(self) -> tuple[Piece, ...]:
+    def pieces(self) -> tuple[JournalEntry, ...]:
         """The answer as pieces: one for each kind that has a text."""
         joined = ((kind, "".join(texts)) for kind, texts in self._texts.items())
         return tuple((kind, text) for kind, text in joined if text)

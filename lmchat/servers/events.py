@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
-from lmchat.sessions.message import TokenChoice
+from lmchat.sessions.message import TokenProbabilities
 
 
 class RequestQueued(Struct, frozen=True, kw_only=True):
@@ -114,7 +114,7 @@ class ToolCallDelta(Struct, frozen=True, kw_only=True):
 class TokensChosen(Struct, frozen=True, kw_only=True):
     """Probabilities of the tokens whose text came last, if they were asked for."""
 
-    choices: tuple[TokenChoice, ...]
+    choices: tuple[TokenProbabilities, ...]
 
 
 class LifeSign(Struct, frozen=True, kw_only=True):

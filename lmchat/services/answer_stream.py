@@ -61,12 +61,12 @@ from lmchat.services.thought_end import ThoughtEnd
 from lmchat.services.tool_loop import ToolLoop
 from lmchat.services.tools import Toolbox
 from lmchat.sessions.message import (
+    AnswerStats,
     ChatMessage,
     FilePart,
-    Receipt,
     Role,
     SentThoughts,
-    TokenChoice,
+    TokenProbabilities,
     text_message,
 )
 from lmchat.sessions.session import MessagePath
@@ -141,7 +141,7 @@ class AnswerStream:
         self.settings = settings
         self.path = path
         self.continued = continued
-        self.begun_choices: Sequence[TokenChoice] = ()
+        self.begun_choices: Sequence[TokenProbabilities] = ()
         """Choices of the tokens of `continued`, if it ends with a token that the user has chosen.
 
         The caller sets this and `reported_left_out` before it reads `events`.
@@ -260,23 +260,21 @@ class AnswerStream:
         await self._prepare()
         return self._make_request()
 
-    def receipt(self, turn: Turn) -> Receipt:
+    def stats(self, turn: Turn) -> AnswerStats:
         """Return the figures of an answer, including those of the answer that it continues."""
         settings = self.settings
-        receipt = turn.receipt(
-            context=settings.target.context, max_tokens=settings.sampling.max_tokens
-        )
+        stats = turn.stats(context=settings.target.context, max_tokens=settings.sampling.max_tokens)
         product = settings.target.product
         # a server that has refused the seed got a request without it
-        is_drawn = self._drawn_seed is not None and "seed" in receipt.sampling
-        receipt = replace(
-            receipt,
+        is_drawn = self._drawn_seed is not None and "seed" in stats.sampling
+        stats = replace(
+            stats,
             product=product,
-            build=receipt.build if product.facts.names_build else "",
+            build=stats.build if product.facts.names_build else "",
             has_drawn_seed=is_drawn,
             excluded_key=exclusion_key(self.path),
         )
-        return receipt.after(self.continued.receipt if self.continued else None)
+        return stats.after(self.continued.stats if self.continued else None)
 
     def learn_from(self, turn: Turn) -> str:
         """Correct the estimates by the server's count of the prompt, if it has counted.

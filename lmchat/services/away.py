@@ -1,8 +1,8 @@
 """Answers that their servers have continued while lmchat was away (R-42).
 
-`Receipt.replay_id` of a running or interrupted answer is the id under which its server keeps it.
-Such an answer is fetched from its first byte, and built again from nothing: so it is exact, however
-much of it was saved.
+`AnswerStats.replay_id` of a running or interrupted answer is the id under which its server keeps
+it. Such an answer is fetched from its first byte, and built again from nothing: so it is exact,
+however much of it was saved.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, Target
 from lmchat.servers.products.product import Product
 from lmchat.servers.request import ChatRequest
-from lmchat.sessions.message import AnswerState, ChatMessage, Receipt, interrupted
+from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, interrupted
 
 _ENDED_EARLY = (AnswerState.INTERRUPTED, AnswerState.FAILED)  # failed: before its first text
 _NETWORK_KINDS = ("offline", "timeout", "dropped", "interrupted")
@@ -30,9 +30,9 @@ Where a text broke off, half a tag, such as `</thi`, may have been taken for wor
 def kept_answer(path: Sequence[ChatMessage]) -> ChatMessage | None:
     """Return the last message of a path if it is an answer that its server may have continued."""
     last = path[-1] if path else None
-    if last is None or last.receipt is None or last.state not in _ENDED_EARLY:
+    if last is None or last.stats is None or last.state not in _ENDED_EARLY:
         return None
-    return last if last.receipt.replay_id else None
+    return last if last.stats.replay_id else None
 
 
 def target_of(answer: ChatMessage) -> Target:
@@ -58,14 +58,14 @@ def replay_request(answer: ChatMessage) -> ChatRequest:
 
 def replay_id_of(answer: ChatMessage) -> str:
     """Return the id under which a server keeps an answer; empty if none does."""
-    return answer.receipt.replay_id if answer.receipt else ""
+    return answer.stats.replay_id if answer.stats else ""
 
 
 def without_replay(answer: ChatMessage) -> ChatMessage:
     """Return an answer without the id under which a server has kept it."""
-    if answer.receipt is None:
+    if answer.stats is None:
         return answer
-    return replace(answer, receipt=replace(answer.receipt, replay_id=""))
+    return replace(answer, stats=replace(answer.stats, replay_id=""))
 
 
 def joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
@@ -76,14 +76,14 @@ def joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
     never fetched again, if the server has refused, has sent another answer, or has dropped the
     answer because the user stopped it. It keeps its id if the connection broke.
     """
-    receipt = fetched.receipt or Receipt()
+    stats = fetched.stats or AnswerStats()
     # the times are those of fetching it; only the server's own figures are right
-    receipt = replace(receipt, ttft_ms=None, reasoning_ms=None, elapsed_ms=0.0)
+    stats = replace(stats, ttft_ms=None, reasoning_ms=None, elapsed_ms=0.0)
     is_complete = fetched.state is AnswerState.COMPLETE
     begins_the_same = _words(fetched).startswith(_sure_words(earlier))
     is_as_long = len(_words(fetched)) >= len(_words(earlier))
     if begins_the_same and (is_complete or is_as_long):
-        return replace(fetched, receipt=replace(receipt, was_away=is_complete))
+        return replace(fetched, stats=replace(stats, was_away=is_complete))
     was_refused = fetched.failure is not None and fetched.failure.kind not in _NETWORK_KINDS
     if is_complete or was_refused:  # the server has another answer, or none
         return without_replay(earlier)

@@ -9,7 +9,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from lmchat.errors import ServerRejected, ServerUnavailable, StreamInterrupted
-from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import EngineState, ModelFile
 from lmchat.servers.events import ModelLoading, PromptProgress, RequestQueued, StreamEvent
@@ -26,7 +26,7 @@ from lmchat.servers.request import (
 )
 from lmchat.servers.token_count import MessageCounts
 from lmchat.services.ports import Engine, Lazy, ServerClient
-from lmchat.sessions.stats import Budget, LedgerRow, Metrics
+from lmchat.sessions.stats import Budget, Metrics, TurnRecord
 from lmchat.slots import Slots
 
 STARTS_AGAIN = "The next request starts it again."
@@ -63,30 +63,30 @@ class Backend:
         self._engine_slots = Slots()
         """One is held by each answer of the engine, which loads another model only afterwards."""
 
-    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
-        """Probe the usual and the `expected` addresses at once; best candidate first.
+    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
+        """Probe the usual and the `expected` addresses at once; best result first.
 
-        If the engine has an address, its candidate is the first, in place of the probed one.
+        If the engine has an address, its result is the first, in place of the probed one.
         """
-        candidates = await (await self._client.ready()).detect(expected=expected)
+        results = await (await self._client.ready()).detect(expected=expected)
         engine = self._engine.made
         if engine is None or engine.endpoint is None:
-            return candidates
-        others = [candidate for candidate in candidates if candidate.endpoint != engine.endpoint]
+            return results
+        others = [probed for probed in results if probed.endpoint != engine.endpoint]
         return (await self._check_engine(engine, engine.endpoint), *others)
 
-    async def check(self, endpoint: Endpoint) -> Candidate:
+    async def check(self, endpoint: Endpoint) -> ProbeResult:
         if engine := self._engine_at(endpoint):
             return await self._check_engine(engine, endpoint)
         return await (await self._client.ready()).check(endpoint)
 
-    async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
+    async def try_key(self, endpoint: Endpoint, key: str) -> ProbeResult:
         return await (await self._client.ready()).try_key(endpoint, key)
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         if engine := self._engine_at(endpoint):
-            candidate = await self._check_engine(engine, endpoint, is_refresh=is_refresh)
-            return ModelList(models=candidate.models)
+            probed = await self._check_engine(engine, endpoint, is_refresh=is_refresh)
+            return ModelList(models=probed.models)
         return await (await self._client.ready()).models(endpoint, is_refresh=is_refresh)
 
     def cached_models(self) -> ModelList:
@@ -148,7 +148,7 @@ class Backend:
 
     @asynccontextmanager
     async def forward(
-        self, request: ForwardedRequest, on_end: Callable[[LedgerRow], None]
+        self, request: ForwardedRequest, on_end: Callable[[TurnRecord], None]
     ) -> AsyncIterator[ForwardedReply]:
         client = await self._client.ready()
         async with client.forward(request, on_end) as reply:
@@ -280,26 +280,26 @@ class Backend:
 
     async def _check_engine(
         self, engine: Engine, endpoint: Endpoint, *, is_refresh: bool = False
-    ) -> Candidate:
-        """Return the engine as a candidate with all its model files, and set `_engine_models`.
+    ) -> ProbeResult:
+        """Return the engine as a result with all its model files, and set `_engine_models`.
 
         An engine that is ready is probed. If it is not, or does not answer, its state gives the
         verdict.
         """
         files = _with_named_file(await engine.files(is_refresh=is_refresh), engine.model)
-        candidate: Candidate | None = None
+        probed: ProbeResult | None = None
         if engine.state is EngineState.READY:
-            candidate = await (await self._client.ready()).check(endpoint)
-        if candidate is None or not candidate.verdict.is_server:
-            candidate = await _silent_engine(engine, endpoint)
-        reported = candidate.models[0] if candidate.models else None  # an engine serves one model
+            probed = await (await self._client.ready()).check(endpoint)
+        if probed is None or not probed.verdict.is_server:
+            probed = await _silent_engine(engine, endpoint)
+        reported = probed.models[0] if probed.models else None  # an engine serves one model
         models = tuple(_model_info(file, endpoint, engine, reported) for file in files)
         self._engine_models = models
-        next_step = candidate.next_step
-        if candidate.verdict is Verdict.NO_MODEL:
+        next_step = probed.next_step
+        if probed.verdict is Verdict.NO_MODEL:
             next_step = "Choose a model file"
         return replace(
-            candidate,
+            probed,
             product=Product.BUILT_IN,
             models=models,
             next_step=next_step,
@@ -318,17 +318,17 @@ def _with_named_file(files: Sequence[ModelFile], named: ModelFile | None) -> Seq
     return [named, *(file for file in files if file.name != named.name)]
 
 
-async def _silent_engine(engine: Engine, endpoint: Endpoint) -> Candidate:
-    """Return the candidate for an engine that does not answer, with the reason if it crashed."""
+async def _silent_engine(engine: Engine, endpoint: Endpoint) -> ProbeResult:
+    """Return the result for an engine that does not answer, with the reason if it crashed."""
     reason = await engine.why_crashed()
-    candidate = Candidate(
+    probed = ProbeResult(
         endpoint=endpoint,
         product=Product.BUILT_IN,
         verdict=_VERDICTS.get(engine.state, Verdict.LOADING),
     )
     if reason is None:
-        return candidate
-    return replace(candidate, detail=reason.message, next_step=reason.hint or STARTS_AGAIN)
+        return probed
+    return replace(probed, detail=reason.message, next_step=reason.hint or STARTS_AGAIN)
 
 
 def _only_one() -> int:

@@ -1,6 +1,6 @@
 """List of the models of all servers.
 
-A candidate is an address that was probed for a server; its verdict is the result.
+A result is an address that was probed for a server; its verdict is the result.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from lmchat.config.state import Remembered
 from lmchat.errors import LMChatError
-from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, ModelList, cannot_chat, find_model, unknown_model
 from lmchat.services.ports import ChatStore, ServerClient
@@ -83,7 +83,7 @@ class Catalogue:
         self._names = names or {}
         self._speeds: Mapping[tuple[str, str], float] = {}
         """Median tokens per second by server and model."""
-        self.candidates: tuple[Candidate, ...] = ()  # of the last probe of all addresses
+        self.results: tuple[ProbeResult, ...] = ()  # of the last probe of all addresses
 
     def cached_rows(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
         """Return the rows without asking servers, and the age of the oldest list in seconds."""
@@ -92,14 +92,14 @@ class Catalogue:
 
     def expect(self, endpoint: Endpoint) -> None:
         """Probe one more address from now on, unless it is probed anyway."""
-        probed = (candidate.endpoint for candidate in self.candidates)
+        probed = (probed.endpoint for probed in self.results)
         if endpoint not in (*self._added, *self._expected, *probed):
             self._added = (endpoint, *self._added)
 
-    async def probe_all(self) -> tuple[Candidate, ...]:
-        """Probe all addresses; best candidate first."""
-        self.candidates = await self._client.detect(expected=(*self._added, *self._expected))
-        return self.candidates
+    async def probe_all(self) -> tuple[ProbeResult, ...]:
+        """Probe all addresses; best result first."""
+        self.results = await self._client.detect(expected=(*self._added, *self._expected))
+        return self.results
 
     async def refresh(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
         """Probe all addresses, and ask the usable servers for their models.
@@ -108,8 +108,8 @@ class Catalogue:
         has no rows; speeds are left out if the store fails.
         """
         await self.probe_all()
-        usable = [candidate for candidate in self.candidates if candidate.verdict.is_usable]
-        lists = await asyncio.gather(*(self._models_at(candidate.endpoint) for candidate in usable))
+        usable = [probed for probed in self.results if probed.verdict.is_usable]
+        lists = await asyncio.gather(*(self._models_at(probed.endpoint) for probed in usable))
         try:
             self._speeds = await self._store.speeds()
         except LMChatError:

@@ -14,12 +14,12 @@ from msgspec.structs import replace
 from lmchat.errors import RequestInvalid
 from lmchat.sessions.message import (
     HALF_CHARACTER,
+    AnswerStats,
     ChatMessage,
     Part,
     ReasoningPart,
-    Receipt,
     TextPart,
-    TokenChoice,
+    TokenProbabilities,
 )
 
 NO_CHOICES = (
@@ -32,13 +32,13 @@ class BegunAnswer(Struct, frozen=True, kw_only=True):
     """The beginning of an answer, which the model is to continue in another version."""
 
     message: ChatMessage
-    choices: tuple[TokenChoice, ...]  # of the tokens that it has
+    choices: tuple[TokenProbabilities, ...]  # of the tokens that it has
 
 
 class AnswerChoices:
     """The choices of the tokens of an answer, in their order, with their place in its text."""
 
-    def __init__(self, answer: ChatMessage, choices: Sequence[TokenChoice]) -> None:
+    def __init__(self, answer: ChatMessage, choices: Sequence[TokenProbabilities]) -> None:
         self.answer = answer
         self.choices = choices
         self.text_start = _start(answer.text, choices, is_thought=False)
@@ -86,7 +86,7 @@ class AnswerChoices:
 def _answer_with(answer: ChatMessage, text: str, tokens: int, *, is_thought: bool) -> ChatMessage:
     """Return an answer that has `text` as its whole thought, or behind its thought.
 
-    Its receipt says that it was edited by the user, and how many tokens it has.
+    Its stats says that it was edited by the user, and how many tokens it has.
     """
     parts: list[Part] = []
     if is_thought:
@@ -94,11 +94,11 @@ def _answer_with(answer: ChatMessage, text: str, tokens: int, *, is_thought: boo
     else:
         parts += [ReasoningPart(text=answer.reasoning)] if answer.reasoning else []
         parts.append(TextPart(text=text))
-    receipt = Receipt(is_edited=True, completion_tokens=tokens)
-    return replace(answer, parts=tuple(parts), receipt=receipt, failure=None)
+    stats = AnswerStats(is_edited=True, completion_tokens=tokens)
+    return replace(answer, parts=tuple(parts), stats=stats, failure=None)
 
 
-def _start(whole: str, choices: Sequence[TokenChoice], *, is_thought: bool) -> int | None:
+def _start(whole: str, choices: Sequence[TokenProbabilities], *, is_thought: bool) -> int | None:
     """Return where the text of some tokens begins in `whole`, the text or thought of an answer.
 
     They are the tokens of the thought, or else the other ones. Their text is looked for from the
@@ -108,6 +108,6 @@ def _start(whole: str, choices: Sequence[TokenChoice], *, is_thought: bool) -> i
     return None if start < 0 else start
 
 
-def _text_of(choices: Sequence[TokenChoice], *, is_thought: bool) -> str:
+def _text_of(choices: Sequence[TokenProbabilities], *, is_thought: bool) -> str:
     """Return what the answer, or its thought, got with some tokens."""
     return "".join(choice.text for choice in choices if choice.is_thought == is_thought)

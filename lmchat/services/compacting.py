@@ -112,7 +112,7 @@ def compacted_branch(
     """Return the messages of the new branch: `prompt`, `summary`, and copies of `kept`.
 
     Each message is the parent of the next one. The last system prompt of `older` stays in force: if
-    it is the first message of all, the new branch begins below it, else with a copy of it. Receipts
+    it is the first message of all, the new branch begins below it, else with a copy of it. Figures
     lose their prompt tokens, which the server has counted with the messages of the old branch.
     """
     system_messages = [message for message in older if message.role is Role.SYSTEM]
@@ -125,9 +125,9 @@ def compacted_branch(
     for message in (*copied_system, prompt, summary, *kept):
         is_copy = message is not prompt and message is not summary
         message_id = new_id() if is_copy else message.message_id
-        receipt = message.receipt
-        if receipt is not None:
-            receipt = replace(receipt, prompt_tokens=None)
-        branch.append(replace(message, message_id=message_id, parent_id=parent_id, receipt=receipt))
+        stats = message.stats
+        if stats is not None:
+            stats = replace(stats, prompt_tokens=None)
+        branch.append(replace(message, message_id=message_id, parent_id=parent_id, stats=stats))
         parent_id = message_id
     return tuple(branch)

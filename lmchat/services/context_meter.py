@@ -137,12 +137,12 @@ def _counted_tokens(message: ChatMessage) -> int:
     That is the server's count of the prompt, which has all earlier messages, and of the answer.
     Return 0 for a message that is no answer, and if the server did not count both.
     """
-    receipt = message.receipt
-    if message.role is not Role.ASSISTANT or receipt is None or receipt.is_estimated:
+    stats = message.stats
+    if message.role is not Role.ASSISTANT or stats is None or stats.is_estimated:
         return 0
-    if receipt.prompt_tokens is None or receipt.completion_tokens is None:
+    if stats.prompt_tokens is None or stats.completion_tokens is None:
         return 0
-    return max(receipt.prompt_tokens + receipt.completion_tokens, 0)
+    return max(stats.prompt_tokens + stats.completion_tokens, 0)
 
 
 class ContextPlan(Struct, frozen=True, kw_only=True):
@@ -450,7 +450,7 @@ def _split_at_count(messages: Sequence[ChatMessage], model_id: str) -> _Counted:
         counted = _counted_tokens(message)
         if not counted or message.is_excluded or model_id not in ("", message.model):
             continue
-        counted_key = message.receipt.excluded_key if message.receipt else 0
+        counted_key = message.stats.excluded_key if message.stats else 0
         excluded_before = excluded[: bisect_left(excluded, index)]  # the indexes below this one
         if counted_key == _key_of(excluded_before):
             return _Counted(tokens=counted, answer=message, later=messages[index + 1 :])
@@ -464,7 +464,7 @@ def _unsent_thought_tokens(counted: _Counted, sent_thoughts: SentThoughts) -> in
     Earlier thoughts that are not sent again have not been counted either.
     """
     answer = counted.answer
-    if answer is None or answer.receipt is None or not answer.reasoning:
+    if answer is None or answer.stats is None or not answer.reasoning:
         return 0
     # the thought of an answer that called tools is sent with it until the next prompt
     has_later_prompt = any(message.role is Role.USER for message in counted.later)
@@ -472,9 +472,9 @@ def _unsent_thought_tokens(counted: _Counted, sent_thoughts: SentThoughts) -> in
     is_sent_in_loop = is_in_loop and sent_thoughts is SentThoughts.SINCE_PROMPT
     if sent_thoughts is SentThoughts.ALL or is_sent_in_loop:
         return 0
-    answer_tokens = answer.receipt.completion_tokens or 0
-    if answer.receipt.thought_tokens is not None:
-        return min(answer.receipt.thought_tokens, answer_tokens)
+    answer_tokens = answer.stats.completion_tokens or 0
+    if answer.stats.thought_tokens is not None:
+        return min(answer.stats.thought_tokens, answer_tokens)
     thought = raw_tokens(answer.reasoning)
     share = thought / (thought + raw_tokens(answer.sent_text))
     return round(answer_tokens * share)
@@ -483,7 +483,7 @@ def _unsent_thought_tokens(counted: _Counted, sent_thoughts: SentThoughts) -> in
 def exclusion_key(messages: Sequence[ChatMessage]) -> int:
     """Return a checksum of the places of the messages that are taken out of requests.
 
-    It is 0 if none are. A receipt keeps it, to know later for which request its count was.
+    It is 0 if none are. A stats keeps it, to know later for which request its count was.
     """
     return _key_of(_excluded_indexes(messages))
 

@@ -70,7 +70,7 @@ class Beginning(Struct, kw_only=True):
         message = text_message(Role.ASSISTANT, first_words) if first_words else continued
         if message is None:
             return None
-        is_edited = message.receipt is not None and message.receipt.is_edited
+        is_edited = message.stats is not None and message.stats.is_edited
         is_exact = bool(first_words) or is_edited
         if is_exact:
             require_prefill(target, message)

@@ -5,7 +5,7 @@
 1. `MessageAdded` shows the prompt. Then the `SaveQueue` writes it and waits for the disk, before
    the request is sent. If the disk fails, the prompt stays in the queue, and the request is sent.
 2. `SaveQueue.begin_answer` creates the file of the running answer. While events arrive,
-   `PieceWriter` appends their text to it a few times a second. After `kill -9`, the next start
+   `JournalWriter` appends their text to it a few times a second. After `kill -9`, the next start
    finds this file without a lock, and `SqliteStore` (`storage/store.py`) saves its text as an
    interrupted answer.
 3. However the answer ends (complete, stopped, interrupted, failed), the `finally` of `_answer`
@@ -56,7 +56,7 @@ from lmchat.services.conversation_events import (
 )
 from lmchat.services.kept_sampling import forget_sampling, kept_sampling, save_sampling
 from lmchat.services.ports import ServerClient
-from lmchat.services.save_queue import PieceWriter, SaveQueue
+from lmchat.services.save_queue import JournalWriter, SaveQueue
 from lmchat.services.tool_loop import MessageEnded, ToolEvent, ToolLoop, streamed_calls
 from lmchat.services.turn_start import (
     CallBatch,
@@ -67,14 +67,14 @@ from lmchat.services.turn_start import (
     start_with_edit,
     streaming_message,
 )
-from lmchat.services.turn_stats import failure_of, ledger_row
+from lmchat.services.turn_stats import failure_of, turn_record
 from lmchat.sessions.message import (
     AnswerState,
+    AnswerStats,
     ChatMessage,
     Failure,
-    Receipt,
     Role,
-    TokenChoice,
+    TokenProbabilities,
     ToolCallPart,
     new_id,
     now,
@@ -163,7 +163,7 @@ class Conversation:
         return replace(newest, parts=self._growing.parts, model=self.turn.model)
 
     @property
-    def token_choices(self) -> Sequence[TokenChoice]:
+    def token_choices(self) -> Sequence[TokenProbabilities]:
         """Choices of the tokens of the newest answer, if its server has reported them."""
         return self._growing.choices
 
@@ -514,7 +514,7 @@ class Conversation:
                 await self._save_queue.begin_answer(self.header, answer)
             yield AnswerBegun(message=answer, plan=stream.plan, is_replay=bool(stream.replayed))
             async with (
-                PieceWriter(self._save_queue, answer.message_id) as writer,
+                JournalWriter(self._save_queue, answer.message_id) as writer,
                 aclosing(stream.events()) as events,
             ):
                 writer.add(*self._growing.pieces)  # those of the continued answer, if there is one
@@ -551,7 +551,7 @@ class Conversation:
         if stream.replayed is not None:
             answer = replace(stream.replayed, parts=(), state=AnswerState.STREAMING, failure=None)
         elif stream.replay_id:  # saved with the answer before the request is sent
-            answer = replace(answer, receipt=Receipt(replay_id=stream.replay_id))
+            answer = replace(answer, stats=AnswerStats(replay_id=stream.replay_id))
         stream.reported_left_out = self._reported_left_out  # so that notes are not repeated
         self.messages = stream.path.added(answer)
         self._growing = GrowingAnswer(continued, stream.begun_choices)
@@ -589,17 +589,17 @@ class Conversation:
             choices = self._growing.choices
             await self._save_queue.save(self.header, final, stream.path, choices=choices)
         if not is_fetched:  # else the times are those of fetching it
-            await self._save_queue.add_ledger(ledger_row(final, turn, stream.settings.target))
+            await self._save_queue.add_turn_record(turn_record(final, turn, stream.settings.target))
 
     def _final_answer(self, answer: ChatMessage, turn: Turn, stream: AnswerStream) -> ChatMessage:
-        """Return an answer whose turn has ended, with all its text and its receipt.
+        """Return an answer whose turn has ended, with all its text and its stats.
 
-        If its server may continue it, the receipt has the id under which it can be fetched (R-42).
+        If its server may continue it, the stats has the id under which it can be fetched (R-42).
         """
-        receipt = stream.receipt(turn)
+        stats = stream.stats(turn)
         if turn.is_kept and (answer.state is AnswerState.INTERRUPTED or self.is_hung_up):
-            receipt = replace(receipt, replay_id=stream.replay_id)
-        final = replace(answer, parts=self._growing.parts, model=turn.model, receipt=receipt)
+            stats = replace(stats, replay_id=stream.replay_id)
+        final = replace(answer, parts=self._growing.parts, model=turn.model, stats=stats)
         return final if stream.replayed is None else joined_answer(final, stream.replayed)
 
     # Tool calls

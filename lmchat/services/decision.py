@@ -25,7 +25,13 @@ from lmchat.servers.model import Target
 from lmchat.servers.products.product import Product
 from lmchat.servers.request import ChatRequest, Sampling
 from lmchat.services.ports import ServerClient
-from lmchat.sessions.message import MAX_ALTERNATIVES, Role, TokenChoice, probability, text_message
+from lmchat.sessions.message import (
+    MAX_ALTERNATIVES,
+    Role,
+    TokenProbabilities,
+    probability,
+    text_message,
+)
 
 MIN_OPTIONS = 2
 MAX_OPTIONS = 20
@@ -198,7 +204,7 @@ async def _label_probabilities(
     return {label: likelihood / total for label, likelihood in likelihoods.items()}
 
 
-def _tokens_of(choice: TokenChoice) -> dict[str, float]:
+def _tokens_of(choice: TokenProbabilities) -> dict[str, float]:
     """Return the probabilities of a token and of those that could take its place."""
     tokens = {choice.token: probability(choice.logprob)}
     for alternative in choice.top:

@@ -77,6 +77,6 @@ class LateStore:
     bookmark = _when_ready(ChatStore.bookmark)
     save_bookmark = _when_ready(ChatStore.save_bookmark)
 
-    add_ledger = _when_ready(ChatStore.add_ledger)
-    ledger_rows = _when_ready(ChatStore.ledger_rows)
+    add_turn_record = _when_ready(ChatStore.add_turn_record)
+    turn_records = _when_ready(ChatStore.turn_records)
     speeds = _when_ready(ChatStore.speeds)

@@ -1,6 +1,6 @@
 """Periodic check of the server.
 
-The result of a check is a candidate; its verdict says whether the server can be used.
+The result of a check is a result; its verdict says whether the server can be used.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError
-from lmchat.servers.discovery.probe_result import Candidate, Health, Verdict
+from lmchat.servers.discovery.probe_result import Health, ProbeResult, Verdict
 from lmchat.servers.model import LoadState, ModelInfo, Target
 from lmchat.services.ports import ServerClient
 
@@ -88,9 +88,9 @@ class Monitor:
         If `aim` has named another server during the check, `health` is returned without an update.
         """
         try:
-            candidate = await self._backend.check(target.endpoint)
+            probed = await self._backend.check(target.endpoint)
         except LMChatError as error:
-            candidate = Candidate(
+            probed = ProbeResult(
                 endpoint=target.endpoint,
                 product=target.product,
                 verdict=Verdict.SERVER_ERROR,
@@ -98,47 +98,47 @@ class Monitor:
                 next_step=error.hint,
             )
         if self._target is not None and self._target.endpoint == target.endpoint:
-            self.health = self._health_after(candidate, self._target)
+            self.health = self._health_after(probed, self._target)
         return self.health
 
-    def _health_after(self, candidate: Candidate, target: Target) -> Health:
-        """Return `health` with the result of a check, `candidate`.
+    def _health_after(self, probed: ProbeResult, target: Target) -> Health:
+        """Return `health` with the result of a check, `probed`.
 
         `since_s` changes only with the verdict. If the server cannot be used, the latency is None,
         and the time at which it last could stays. If no model server answers, the product is that
         of the target.
         """
-        is_up = candidate.verdict.is_usable
-        latency_ms = candidate.latency_ms if is_up else None
-        is_same_verdict = candidate.verdict is self.health.verdict
+        is_up = probed.verdict.is_usable
+        latency_ms = probed.latency_ms if is_up else None
+        is_same_verdict = probed.verdict is self.health.verdict
         return replace(
             self.health,
             since_s=self.health.since_s if is_same_verdict else self._clock(),
             endpoint=target.endpoint,
-            product=candidate.product if candidate.verdict.is_server else target.product,
-            verdict=candidate.verdict,
-            detail=candidate.detail,
-            next_step=candidate.next_step,
+            product=probed.product if probed.verdict.is_server else target.product,
+            verdict=probed.verdict,
+            detail=probed.detail,
+            next_step=probed.next_step,
             latencies_ms=(*self.health.latencies_ms, latency_ms)[-KEPT_LATENCIES:],
-            model=_model_after(candidate, target),
+            model=_model_after(probed, target),
             seen_s=self._clock() if is_up else self.health.seen_s,
         )
 
 
-def _model_after(candidate: Candidate, target: Target) -> ModelInfo | None:
+def _model_after(probed: ProbeResult, target: Target) -> ModelInfo | None:
     """Return the model of the target as the server lists it, with its state.
 
     If the server lists no model, the target's own one is returned. A server that ignores the name
     in requests, such as llama-server, may list the model under another name: if it lists only one,
     which is loaded or asleep, that is returned. Otherwise the state is unknown.
     """
-    for model in candidate.models:
+    for model in probed.models:
         if model.model_id == target.model_id:
             return model
-    if target.model is None or not candidate.models:
+    if target.model is None or not probed.models:
         return target.model
-    if candidate.product.facts.ignores_model_name and len(candidate.models) == 1:
-        only_model = candidate.models[0]
+    if probed.product.facts.ignores_model_name and len(probed.models) == 1:
+        only_model = probed.models[0]
         if only_model.state in (LoadState.LOADED, LoadState.ASLEEP):
             return only_model
     return replace(target.model, state=LoadState.UNKNOWN)

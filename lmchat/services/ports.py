@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from lmchat.attachments.web_page import PageAddress, PageReply
 from lmchat.errors import EngineUnavailable
-from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import DemoOffer, EngineState, ModelFile
 from lmchat.servers.events import PromptProgress, StreamEvent
@@ -26,9 +26,9 @@ from lmchat.servers.request import (
     Tool,
 )
 from lmchat.servers.token_count import MessageCounts
-from lmchat.sessions.message import ChatMessage, TokenChoice
+from lmchat.sessions.message import ChatMessage, TokenProbabilities
 from lmchat.sessions.session import MessagePath, SearchHit, Session, SessionHeader
-from lmchat.sessions.stats import Budget, LedgerRow, Metrics
+from lmchat.sessions.stats import Budget, Metrics, TurnRecord
 from lmchat.tools.tool import ToolResult, ToolServer
 
 
@@ -114,14 +114,14 @@ class ChatStore(Protocol):
         """
 
     async def finish(
-        self, session_id: str, message: ChatMessage, choices: Sequence[TokenChoice] = ()
+        self, session_id: str, message: ChatMessage, choices: Sequence[TokenProbabilities] = ()
     ) -> None:
         """Write an ended answer durably, and delete the file of its pieces.
 
         `choices` are those of its tokens; without any, those that are stored stay.
         """
 
-    async def token_choices(self, message_id: str) -> tuple[TokenChoice, ...]:
+    async def token_choices(self, message_id: str) -> tuple[TokenProbabilities, ...]:
         """Return the choices of the tokens of an answer; none if they were not asked for."""
 
     async def delete_message(self, session_id: str, message_id: str) -> Session:
@@ -175,9 +175,9 @@ class ChatStore(Protocol):
 
     # Figures of turns
 
-    async def add_ledger(self, row: LedgerRow) -> None: ...
+    async def add_turn_record(self, row: TurnRecord) -> None: ...
 
-    async def ledger_rows(self, *, since: datetime | None = None) -> tuple[LedgerRow, ...]:
+    async def turn_records(self, *, since: datetime | None = None) -> tuple[TurnRecord, ...]:
         """Return the figures of turns that ended after `since`, oldest first."""
 
     async def speeds(self) -> Mapping[tuple[str, str], float]:
@@ -187,13 +187,13 @@ class ChatStore(Protocol):
 class ServerClient(Protocol):
     """All model servers; every coroutine method and stream may raise `LMChatError`."""
 
-    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
-        """Probe all usual addresses and `expected` ones at once; best candidate first."""
+    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
+        """Probe all usual addresses and `expected` ones at once; best result first."""
 
-    async def check(self, endpoint: Endpoint) -> Candidate:
+    async def check(self, endpoint: Endpoint) -> ProbeResult:
         """Probe one address with few requests; a server that is away is no error."""
 
-    async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
+    async def try_key(self, endpoint: Endpoint, key: str) -> ProbeResult:
         """Probe one address with an API key, without keeping the key."""
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
@@ -205,7 +205,7 @@ class ServerClient(Protocol):
         """Send a turn and yield its events, up to `StreamFinished`; close it with `aclosing`."""
 
     def forward(
-        self, request: ForwardedRequest, on_end: Callable[[LedgerRow], None]
+        self, request: ForwardedRequest, on_end: Callable[[TurnRecord], None]
     ) -> AbstractAsyncContextManager[ForwardedReply]:
         """Pass on a request of another program, and yield the reply of the server as it comes.
 

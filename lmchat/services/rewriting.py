@@ -26,7 +26,7 @@ def rewritten(old: ChatMessage, text: str) -> ChatMessage:
         parts=(TextPart(text=text),),
         created_at=now(),
         state=AnswerState.COMPLETE,
-        receipt=EDITED,
+        stats=EDITED,
         failure=None,
         version=version,
         versions=version,

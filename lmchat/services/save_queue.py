@@ -1,6 +1,6 @@
 """Queue of writes: messages, text of running answers, drafts and reading positions.
 
-Only `Conversation` calls `SaveQueue.save`, `add` and `begin_answer`, and uses `PieceWriter`; its
+Only `Conversation` calls `SaveQueue.save`, `add` and `begin_answer`, and uses `JournalWriter`; its
 module says when. They call the store: `append` for a prompt, `begin_answer` and `add_pieces` for a
 running answer, and `finish` for an ended one or a tool call. What cannot be written stays in the
 queue, in memory, and is tried again.
@@ -18,9 +18,9 @@ from msgspec import Struct
 from lmchat.errors import LMChatError
 from lmchat.services.attachments import Attachment
 from lmchat.services.ports import ChatStore
-from lmchat.sessions.message import ChatMessage, Piece, Role, TokenChoice
+from lmchat.sessions.message import ChatMessage, JournalEntry, Role, TokenProbabilities
 from lmchat.sessions.session import SessionHeader
-from lmchat.sessions.stats import LedgerRow
+from lmchat.sessions.stats import TurnRecord
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class _Unsaved(Struct, frozen=True, kw_only=True):
     message: ChatMessage
     ancestors: Sequence[ChatMessage]  # the path before it
     files: Sequence[Attachment]
-    choices: Sequence[TokenChoice]  # of the tokens of an answer, if they are known
+    choices: Sequence[TokenProbabilities]  # of the tokens of an answer, if they are known
 
 
 class SaveQueue:
@@ -58,7 +58,7 @@ class SaveQueue:
         message: ChatMessage,
         ancestors: Sequence[ChatMessage] = (),
         files: Sequence[Attachment] = (),
-        choices: Sequence[TokenChoice] = (),
+        choices: Sequence[TokenProbabilities] = (),
     ) -> None:
         """Write a message after its files, and wait for the disk.
 
@@ -74,7 +74,7 @@ class SaveQueue:
         message: ChatMessage,
         ancestors: Sequence[ChatMessage] = (),
         files: Sequence[Attachment] = (),
-        choices: Sequence[TokenChoice] = (),
+        choices: Sequence[TokenProbabilities] = (),
     ) -> None:
         """Add a message that the next `write_unsaved` writes after its files.
 
@@ -95,7 +95,7 @@ class SaveQueue:
                     return file.data
         return await self.store.read_file(digest)
 
-    async def token_choices(self, message_id: str) -> Sequence[TokenChoice]:
+    async def token_choices(self, message_id: str) -> Sequence[TokenProbabilities]:
         """Return the choices of the tokens of an answer, also of one that could not be written."""
         for entry in self._unsaved:
             if entry.message.message_id == message_id and entry.choices:
@@ -113,7 +113,7 @@ class SaveQueue:
         except LMChatError as error:
             self._warn_and_retry_later(error)
 
-    async def add_pieces(self, message_id: str, pieces: Sequence[Piece]) -> bool:
+    async def add_pieces(self, message_id: str, pieces: Sequence[JournalEntry]) -> bool:
         """Append text to the file of a running answer; return False if it must be tried again."""
         try:
             await self.store.add_pieces(message_id, pieces)
@@ -124,7 +124,7 @@ class SaveQueue:
             self._write_unsaved_soon()  # if everything is saved, that ends the warning
         return True
 
-    async def add_ledger(self, row: LedgerRow) -> None:
+    async def add_turn_record(self, row: TurnRecord) -> None:
         """Write the figures of a turn; they are dropped if the disk fails.
 
         They are also dropped after an earlier failure, until all messages are written again.
@@ -132,9 +132,9 @@ class SaveQueue:
         if self.warning is not None:
             return
         try:
-            await self.store.add_ledger(row)
+            await self.store.add_turn_record(row)
         except LMChatError as error:
-            log.warning("the ledger could not be written: %s", error.kind)
+            log.warning("the record of a turn could not be written: %s", error.kind)
 
     def is_unsaved(self, session_id: str) -> bool:
         return any(entry.header.session_id == session_id for entry in self._unsaved)
@@ -188,7 +188,7 @@ class SaveQueue:
             await self._write_message(entry.header, message, choices)
 
     async def _write_message(
-        self, header: SessionHeader, message: ChatMessage, choices: Sequence[TokenChoice]
+        self, header: SessionHeader, message: ChatMessage, choices: Sequence[TokenProbabilities]
     ) -> None:
         """Finish the row of an answer or a tool call, which it has since it began, or add a row."""
         if message.role in (Role.ASSISTANT, Role.TOOL):
@@ -220,7 +220,7 @@ class SaveQueue:
     def _retry(self) -> None:
         self._retry_timer = None
         # Without unsaved messages, it was the text of a running answer that could not be written.
-        # `PieceWriter` tries that again; a write of nothing would only end the warning.
+        # `JournalWriter` tries that again; a write of nothing would only end the warning.
         if self._unsaved:
             self._write_unsaved_soon()
 
@@ -317,7 +317,7 @@ def _joined(*texts: str) -> str:
     return SEPARATOR.join(text for text in texts if text)
 
 
-class PieceWriter:
+class JournalWriter:
     """Task that writes the text of a running answer, a few times a second.
 
     A piece is the kind of a text ("text", "reasoning", …) and its next characters. Pieces that
@@ -327,7 +327,7 @@ class PieceWriter:
     def __init__(self, save_queue: SaveQueue, message_id: str) -> None:
         self._save_queue = save_queue
         self._message_id = message_id
-        self._pieces: list[Piece] = []
+        self._pieces: list[JournalEntry] = []
         self._has_pieces = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -341,7 +341,7 @@ class PieceWriter:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    def add(self, *pieces: Piece) -> None:
+    def add(self, *pieces: JournalEntry) -> None:
         if pieces:
             self._pieces += pieces
             self._has_pieces.set()

@@ -1,6 +1,6 @@
 """Rows of the doctor's report about servers, the chat that would begin, and API keys.
 
-A candidate is an address that was probed for a server; its verdict is the result. A finding is a
+A result is an address that was probed for a server; its verdict is the result. A finding is a
 row of the report; its grade says how bad it is.
 """
 
@@ -15,7 +15,7 @@ from lmchat.doctor.report import Finding, Grade, Group, Subject
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.choose_model import Missing, TargetChoice, choose
 from lmchat.servers.discovery.launcher import Installed
-from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.model import LoadState, ModelInfo
 
 _ANSWERS_BUT_REFUSES = (
@@ -47,7 +47,7 @@ _DETAIL_CHARS = 200  # of an error message, or of the answer of a program that i
 class Detected(Struct, frozen=True, kw_only=True):
     """Probed servers, and what else the report needs to know about them."""
 
-    candidates: tuple[Candidate, ...]
+    results: tuple[ProbeResult, ...]
     installed: tuple[Installed, ...] = ()
     model: str = ""  # model that the user named
     remembered: Remembered = field(default_factory=Remembered)
@@ -62,7 +62,7 @@ class Detected(Struct, frozen=True, kw_only=True):
     def choice(self) -> TargetChoice:
         """The server and model that a chat would begin with, as `lmchat` chooses them."""
         return choose(
-            self.candidates,
+            self.results,
             model=self.model,
             remembered=self.remembered,
             is_named=self.is_named,
@@ -73,22 +73,22 @@ class Detected(Struct, frozen=True, kw_only=True):
         """Whether a chat could begin with some server, perhaps after the choice of a model."""
         return self.choice.missing in (Missing.NOTHING, Missing.MODEL)
 
-    def installed_as(self, candidate: Candidate) -> Installed | None:
-        """Return the installed program of a candidate's product.
+    def installed_as(self, probed: ProbeResult) -> Installed | None:
+        """Return the installed program of a result's product.
 
         None if none was found, and for an address that the user named.
         """
-        if candidate.is_own:
+        if probed.is_own:
             return None
         for installed in self.installed:
-            if installed.product is candidate.product:
+            if installed.product is probed.product:
                 return installed
         return None
 
 
 def server_findings(detected: Detected) -> list[Finding]:
     """Return the row about the chat, one row for each probed address, and the rows about keys."""
-    servers = [_server_row(candidate, detected) for candidate in detected.candidates]
+    servers = [_server_row(probed, detected) for probed in detected.results]
     return [_chat_row(detected), *servers, *_key_rows(detected)]
 
 
@@ -101,24 +101,24 @@ def _chat_row(detected: Detected) -> Finding:
     can_use_engine = bool(detected.engine_step) and not detected.is_named
     grade_without_chat = Grade.WARNING if can_use_engine else Grade.FAULT
 
-    candidate = detected.choice.candidate
-    if candidate is None:
+    probed = detected.choice.probed
+    if probed is None:
         cause = "No server is ready for a chat."
         if detected.is_named:
             cause = "The server you named cannot be used."
         return chat.graded(grade_without_chat, cause, _first_step(detected))
 
-    place = f"{candidate.product} at {candidate.endpoint.url}"
+    place = f"{probed.product} at {probed.endpoint.url}"
     if not detected.has_chat:
         cause = f"{place} needs a valid API key."
         return chat.graded(grade_without_chat, cause, _first_step(detected))
 
     target = detected.choice.target
     model = "" if target is None else _short(target.model_id)
-    if model and candidate.verdict is Verdict.READY:
+    if model and probed.verdict is Verdict.READY:
         return chat.ok(f"A chat would use {model} on {place}.")
     cause = f"A chat would use {model or 'a model, when one is ready,'} on {place}."
-    step = candidate.next_step or "Choose a model with Ctrl+O or -m"
+    step = probed.next_step or "Choose a model with Ctrl+O or -m"
     return chat.warning(cause, step)
 
 
@@ -130,13 +130,11 @@ def _first_step(detected: Detected) -> str:
     which answers or runs, the use of the built-in engine, the start of an installed server, the
     start of any server.
     """
-    one_step_away = [
-        candidate for candidate in detected.candidates if _is_one_step_away(candidate, detected)
-    ]
+    one_step_away = [probed for probed in detected.results if _is_one_step_away(probed, detected)]
     if detected.is_named and not one_step_away:
         return "Correct its address"
-    if detected.choice.candidate is not None:
-        return _step_with_product(detected.choice.candidate)
+    if detected.choice.probed is not None:
+        return _step_with_product(detected.choice.probed)
     if one_step_away:
         return _step_with_product(one_step_away[0])
     if detected.engine_step:
@@ -144,78 +142,78 @@ def _first_step(detected: Detected) -> str:
     return detected.installed[0].start_words if detected.installed else _NAME_A_SERVER
 
 
-def _is_one_step_away(candidate: Candidate, detected: Detected) -> bool:
-    """Whether the next step of a candidate would probably lead to a chat.
+def _is_one_step_away(probed: ProbeResult, detected: Detected) -> bool:
+    """Whether the next step of a result would probably lead to a chat.
 
     If the user has named the server to use, only that one counts, whatever its state is.
     """
     if detected.is_named:
-        return candidate.is_own
-    return candidate.verdict in (*_ANSWERS_BUT_REFUSES, Verdict.SERVER_OFF)
+        return probed.is_own
+    return probed.verdict in (*_ANSWERS_BUT_REFUSES, Verdict.SERVER_OFF)
 
 
-def _step_with_product(candidate: Candidate) -> str:
+def _step_with_product(probed: ProbeResult) -> str:
     """Return the next step for a server, or a general one if it has none.
 
     Before a sentence that does not name the product, its name is put: "Jan: Load a model". A
     command, such as "ollama serve", stays as it is.
     """
-    step = candidate.next_step or _NAME_A_SERVER
+    step = probed.next_step or _NAME_A_SERVER
     is_sentence = step[:1].isupper()
-    return f"{candidate.product}: {step}" if is_sentence and candidate.product not in step else step
+    return f"{probed.product}: {step}" if is_sentence and probed.product not in step else step
 
 
-def _server_row(candidate: Candidate, detected: Detected) -> Finding:
+def _server_row(probed: ProbeResult, detected: Detected) -> Finding:
     """Return the row about one probed address.
 
     The row has the name of the product. If the user named the address, or if it is on another
     machine, the row has the host and port instead.
     """
-    endpoint = candidate.endpoint
-    installed = detected.installed_as(candidate)
+    endpoint = probed.endpoint
+    installed = detected.installed_as(probed)
 
-    step = candidate.next_step
-    if candidate.verdict is Verdict.REFUSED and installed is not None:
+    step = probed.next_step
+    if probed.verdict is Verdict.REFUSED and installed is not None:
         step = installed.start_words
-    is_usual_address = endpoint.is_loopback and not candidate.is_own
-    name = candidate.product.value if is_usual_address else endpoint.netloc
+    is_usual_address = endpoint.is_loopback and not probed.is_own
+    name = probed.product.value if is_usual_address else endpoint.netloc
     server = Subject(Group.SERVERS, "server", name)
-    grade = _grade(candidate, detected, is_installed=installed is not None)
-    cause = _cause(candidate, is_installed=installed is not None)
+    grade = _grade(probed, detected, is_installed=installed is not None)
+    cause = _cause(probed, is_installed=installed is not None)
     return server.graded(grade, cause, step)
 
 
-def _cause(candidate: Candidate, *, is_installed: bool) -> str:
+def _cause(probed: ProbeResult, *, is_installed: bool) -> str:
     """Return the sentences about what answers at an address.
 
     They are the text of `_CAUSES` for the verdict, except for an installed server that does not
     run, a certificate, an address that may not be asked, and a key that was not sent.
     """
-    url = candidate.endpoint.url
-    other_ports = "".join(f" or at port {port}" for port in candidate.other_ports)
-    detail = _short(candidate.detail, _DETAIL_CHARS)
-    if candidate.verdict is Verdict.REFUSED and is_installed:
+    url = probed.endpoint.url
+    other_ports = "".join(f" or at port {port}" for port in probed.other_ports)
+    detail = _short(probed.detail, _DETAIL_CHARS)
+    if probed.verdict is Verdict.REFUSED and is_installed:
         return f"It is installed, but nothing answers at {url}{other_ports}."
-    if candidate.kind == "certificate":
+    if probed.kind == "certificate":
         return detail
-    if candidate.is_forbidden:
+    if probed.is_forbidden:
         return f"It was not checked: {detail}."
 
-    latency_ms = candidate.latency_ms
-    cause = _CAUSES[candidate.verdict].format(
+    latency_ms = probed.latency_ms
+    cause = _CAUSES[probed.verdict].format(
         place=f"{url}{other_ports}",
         latency="" if latency_ms is None else f" in {max(latency_ms, 1):.0f} ms",
-        models=_models(candidate),
-        host=candidate.endpoint.host,
+        models=_models(probed),
+        host=probed.endpoint.host,
         detail=detail.rstrip(".") or "no message",
-        seen=f": {_short(candidate.seen, _DETAIL_CHARS)}" if candidate.seen else "",
+        seen=f": {_short(probed.seen, _DETAIL_CHARS)}" if probed.seen else "",
     )
-    if candidate.key_withheld:
+    if probed.key_withheld:
         return f"It answers at {url} and needs an API key; the one that is set was not sent."
     return cause
 
 
-def _grade(candidate: Candidate, detected: Detected, *, is_installed: bool) -> Grade:
+def _grade(probed: ProbeResult, detected: Detected, *, is_installed: bool) -> Grade:
     """Return the grade of the row about an address.
 
     - Ready: ok.
@@ -225,31 +223,31 @@ def _grade(candidate: Candidate, detected: Detected, *, is_installed: bool) -> G
     - Any other address: a warning if no chat can begin and a program runs there or is installed,
       else absent.
     """
-    verdict = candidate.verdict
+    verdict = probed.verdict
     if verdict is Verdict.READY:
         return Grade.OK
     if verdict.is_usable:
-        is_to_be_used = candidate.is_own or detected.choice.candidate is candidate
+        is_to_be_used = probed.is_own or detected.choice.probed is probed
         return Grade.WARNING if is_to_be_used else Grade.OK
-    if candidate.is_own or verdict in _ANSWERS_BUT_REFUSES:
+    if probed.is_own or verdict in _ANSWERS_BUT_REFUSES:
         return Grade.WARNING if detected.has_chat else Grade.FAULT
     is_present = verdict is not Verdict.REFUSED or is_installed
     return Grade.WARNING if is_present and not detected.has_chat else Grade.ABSENT
 
 
-def _models(candidate: Candidate) -> str:
+def _models(probed: ProbeResult) -> str:
     """Return words about the models of a server that can chat.
 
     They name the loaded ones; if none exist, those that are asleep; else all of them.
     """
-    chat_models = candidate.chat_models
+    chat_models = probed.chat_models
     for state in (LoadState.LOADED, LoadState.ASLEEP):
         in_state = [model for model in chat_models if model.state is state]
         if in_state:
             verb = "are" if len(in_state) > 1 else "is"
             return f"{_names(in_state)} {verb} {state}"
-    if candidate.models and not chat_models:
-        return f"it has no model that can chat, only {_names(candidate.models)}"
+    if probed.models and not chat_models:
+        return f"it has no model that can chat, only {_names(probed.models)}"
     return f"it has {_names(chat_models)}"
 
 
@@ -273,8 +271,8 @@ def _key_rows(detected: Detected) -> list[Finding]:
     not be read, and one about the stored keys.
     """
     rows: list[Finding] = []
-    for candidate in detected.candidates:
-        row = _key_row(candidate, detected)
+    for probed in detected.results:
+        row = _key_row(probed, detected)
         if row is not None:
             rows.append(row)
     keys = Subject(Group.KEYS, "key", "Keys")
@@ -287,7 +285,7 @@ def _key_rows(detected: Detected) -> list[Finding]:
     return rows
 
 
-def _key_row(candidate: Candidate, detected: Detected) -> Finding | None:
+def _key_row(probed: ProbeResult, detected: Detected) -> Finding | None:
     """Return the row about the key of a server, in one of these states.
 
     - Rejected or missing: the server cannot be used without another key.
@@ -295,20 +293,20 @@ def _key_row(candidate: Candidate, detected: Detected) -> Finding | None:
 
     None for any other server: it cannot be used for another reason, or no key is set for it.
     """
-    url = candidate.endpoint.url
-    source = detected.sources.get(candidate.endpoint.origin, "")
+    url = probed.endpoint.url
+    source = detected.sources.get(probed.endpoint.origin, "")
     grade_if_unusable = Grade.WARNING if detected.has_chat else Grade.FAULT
 
-    subject = Subject(Group.KEYS, "key", candidate.product.value)
-    if candidate.verdict is Verdict.KEY_REJECTED:
+    subject = Subject(Group.KEYS, "key", probed.product.value)
+    if probed.verdict is Verdict.KEY_REJECTED:
         cause = f"{url} rejects the API key from {source}."
-        return subject.graded(grade_if_unusable, cause, candidate.next_step)
-    if candidate.verdict is Verdict.NEEDS_KEY:
-        is_withheld = bool(candidate.key_withheld)
+        return subject.graded(grade_if_unusable, cause, probed.next_step)
+    if probed.verdict is Verdict.NEEDS_KEY:
+        is_withheld = bool(probed.key_withheld)
         reason = "the one that is set was not sent" if is_withheld else "none is set for it"
         cause = f"{url} needs an API key, and {reason}."  # the next step says why it was not sent
-        return subject.graded(grade_if_unusable, cause, candidate.next_step)
-    if not candidate.verdict.is_usable:
+        return subject.graded(grade_if_unusable, cause, probed.next_step)
+    if not probed.verdict.is_usable:
         return None
     if source:
         return subject.graded(Grade.OK, f"{url} accepts the API key from {source}.")

@@ -1,6 +1,6 @@
 """Servers as the welcome page shows them: rows, headline and next step.
 
-A candidate is an address that was probed for a server; its verdict is the result.
+A result is an address that was probed for a server; its verdict is the result.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from lmchat.files.disk import is_absolute_path
 from lmchat.servers.discovery.launcher import Installed, ServerStart
-from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
 from lmchat.servers.products.product import Product
 
@@ -53,7 +53,7 @@ class RowAction(Enum):
 class ServerRow(Struct, frozen=True, kw_only=True):
     """A server as the welcome page shows it; its texts may come from outside."""
 
-    candidate: Candidate
+    probed: ProbeResult
     result: str  # of the probe, in a few words, such as "needs key" or "not running"
     next_step: str
     action: RowAction = RowAction.NOTHING
@@ -72,15 +72,15 @@ class MachineState(Struct, frozen=True, kw_only=True):
     last_model: str = ""  # model of the built-in engine, where that was used last
 
 
-def server_rows(candidates: Sequence[Candidate], machine: MachineState) -> tuple[ServerRow, ...]:
-    """Return a row for each candidate: servers that run, then installed products, then others."""
-    rows = [_row(candidate, machine) for candidate in candidates]
+def server_rows(results: Sequence[ProbeResult], machine: MachineState) -> tuple[ServerRow, ...]:
+    """Return a row for each result: servers that run, then installed products, then others."""
+    rows = [_row(probed, machine) for probed in results]
     return tuple(sorted(rows, key=_rank))  # a stable sort: equal ranks keep their order
 
 
 def _rank(row: ServerRow) -> int:
     """Return 0 for a server whose program runs, 1 for one that may be installed, 2 for others."""
-    verdict = row.candidate.verdict
+    verdict = row.probed.verdict
     if verdict.is_server or verdict in (Verdict.SERVER_OFF, Verdict.SERVER_ERROR):
         return 0
     return 1 if row.is_here else 2
@@ -89,12 +89,12 @@ def _rank(row: ServerRow) -> int:
 def first_step(rows: Sequence[ServerRow]) -> ServerRow | None:
     """Return the first row where one step on the page is enough to chat; None if none exists."""
     for row in rows:
-        if row.candidate.verdict in _ONE_STEP_AWAY and row.action is not RowAction.NOTHING:
+        if row.probed.verdict in _ONE_STEP_AWAY and row.action is not RowAction.NOTHING:
             return row
     return None
 
 
-def _row(candidate: Candidate, machine: MachineState) -> ServerRow:
+def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
     """Return the row of an address.
 
     The first of these that applies decides what the row offers:
@@ -105,25 +105,25 @@ def _row(candidate: Candidate, machine: MachineState) -> ServerRow:
        installed, else where to get it.
     4. Otherwise the row has the next step of the probe.
     """
-    can_choose = candidate.verdict.is_server or candidate.can_be_allowed
+    can_choose = probed.verdict.is_server or probed.can_be_allowed
     row = ServerRow(
-        candidate=candidate,
-        result="not allowed" if candidate.is_forbidden else candidate.finding,
-        next_step=candidate.next_step,
+        probed=probed,
+        result="not allowed" if probed.is_forbidden else probed.finding,
+        next_step=probed.next_step,
         action=RowAction.CHOOSE if can_choose else RowAction.NOTHING,
     )
     if not can_choose:
         for start in machine.starting:
-            if start.endpoint == candidate.endpoint:
+            if start.endpoint == probed.endpoint:
                 return replace(
                     row, result="starting", next_step=f"{start.short} runs", action=RowAction.WAIT
                 )
     # an address that the user named gets no other step than that of the probe
-    is_startable = candidate.verdict in _STARTABLE and candidate.endpoint.is_loopback
-    if machine.installed is None or candidate.is_own or not is_startable:
+    is_startable = probed.verdict in _STARTABLE and probed.endpoint.is_loopback
+    if machine.installed is None or probed.is_own or not is_startable:
         return row
     for installed in machine.installed:
-        if installed.product is candidate.product:
+        if installed.product is probed.product:
             return _installed_row(row, installed)
     return _missing_row(row)
 
@@ -134,11 +134,11 @@ def _missing_row(row: ServerRow) -> ServerRow:
     The next step is where to get it. If its server is off, its program runs, so it is installed
     nevertheless, and the next step of the probe stays.
     """
-    is_off = row.candidate.verdict is Verdict.SERVER_OFF
-    where_to_get = "" if is_off else row.candidate.product.facts.where_to_get
+    is_off = row.probed.verdict is Verdict.SERVER_OFF
+    where_to_get = "" if is_off else row.probed.product.facts.where_to_get
     return replace(
         row,
-        result=row.candidate.verdict.value,
+        result=row.probed.verdict.value,
         next_step=where_to_get or row.next_step,
         is_here=is_off,
     )
@@ -151,17 +151,15 @@ def _installed_row(row: ServerRow, installed: Installed) -> ServerRow:
     needs a model file. Otherwise the next step is a text: that of the probe if the program runs and
     only its server is off, else how to start the program.
     """
-    candidate = row.candidate
-    is_off = candidate.verdict is Verdict.SERVER_OFF
-    row = replace(row, result=candidate.verdict.value if is_off else "not running")
+    probed = row.probed
+    is_off = probed.verdict is Verdict.SERVER_OFF
+    row = replace(row, result=probed.verdict.value if is_off else "not running")
     if installed.start and is_absolute_path(installed.program):
-        start = ServerStart(
-            product=candidate.product, argv=installed.start, endpoint=candidate.endpoint
-        )
+        start = ServerStart(product=probed.product, argv=installed.start, endpoint=probed.endpoint)
         return replace(row, next_step=start.short, action=RowAction.START, start=start)
     if is_off or not installed.start_words:
         return row
-    is_llama_cpp = candidate.product is Product.LLAMA_CPP
+    is_llama_cpp = probed.product is Product.LLAMA_CPP
     return replace(
         row,
         next_step=installed.start_words,
@@ -169,42 +167,42 @@ def _installed_row(row: ServerRow, installed: Installed) -> ServerRow:
     )
 
 
-def headline_of(candidates: Sequence[Candidate]) -> str:
+def headline_of(results: Sequence[ProbeResult]) -> str:
     """Return one sentence about the servers, which may contain text of a server.
 
     It is about the first server that needs a step (`_first_unready`), else about the first usable
     one. Else it is the error of the only server that the user named, else that no server answers.
     """
-    unready = _first_unready(candidates)
+    unready = _first_unready(results)
     if unready is not None:
         sentence = _HEADLINES[unready.verdict]
         return sentence.format(name=_server_name(unready), host=unready.endpoint.host)
 
-    usable = [candidate for candidate in candidates if candidate.verdict.is_usable]
+    usable = [probed for probed in results if probed.verdict.is_usable]
     if usable:
-        has_named = any(candidate.has_named_address for candidate in candidates)
-        is_named_usable = any(candidate.has_named_address for candidate in usable)
+        has_named = any(probed.has_named_address for probed in results)
+        is_named_usable = any(probed.has_named_address for probed in usable)
         sentence = _OTHER_USABLE if has_named and not is_named_usable else _USABLE
         return sentence.format(usable[0].product.value)
 
-    named = _only_named_with_error(candidates)
+    named = _only_named_with_error(results)
     if named is None:
         return NO_SERVER
     has_host = named.endpoint.host in named.detail
     return named.detail if has_host else f"{named.endpoint.netloc}: {named.detail}"
 
 
-def advice_of(candidates: Sequence[Candidate]) -> str:
+def advice_of(results: Sequence[ProbeResult]) -> str:
     """Return the one step that is missing for a chat, as text for the page of servers.
 
     It is the step of the first server that answers and needs one. If there is none and no server is
     usable, it is that of the only server that the user named. Otherwise it is empty. Behind it
     stands what else the user can do, or how lmchat notices that the step is done.
     """
-    advised = _first_unready(candidates)
-    has_usable = any(candidate.verdict.is_usable for candidate in candidates)
+    advised = _first_unready(results)
+    has_usable = any(probed.verdict.is_usable for probed in results)
     if advised is None and not has_usable:
-        advised = _only_named_with_error(candidates)
+        advised = _only_named_with_error(results)
     if advised is None or not advised.next_step:
         return ""
     step = f"Next: {advised.next_step}"
@@ -217,36 +215,36 @@ def advice_of(candidates: Sequence[Candidate]) -> str:
     return f"{step} (this page then continues)"
 
 
-def _first_unready(candidates: Sequence[Candidate]) -> Candidate | None:
+def _first_unready(results: Sequence[ProbeResult]) -> ProbeResult | None:
     """Return the first server with a verdict of `_HEADLINES`: it needs a step, such as a key.
 
     A server without a loaded model is skipped if it has a model that it can load.
     """
-    for candidate in candidates:
-        has_model = candidate.verdict.is_usable and candidate.has_model
-        if candidate.verdict in _HEADLINES and not has_model:
-            return candidate
+    for probed in results:
+        has_model = probed.verdict.is_usable and probed.has_model
+        if probed.verdict in _HEADLINES and not has_model:
+            return probed
     return None
 
 
-def _only_named_with_error(candidates: Sequence[Candidate]) -> Candidate | None:
+def _only_named_with_error(results: Sequence[ProbeResult]) -> ProbeResult | None:
     """Return the server that the user named, if it is the only one and its probe found an error.
 
     Otherwise return None.
     """
-    named = [candidate for candidate in candidates if candidate.has_named_address]
+    named = [probed for probed in results if probed.has_named_address]
     return named[0] if len(named) == 1 and named[0].detail else None
 
 
-def _server_name(candidate: Candidate) -> str:
+def _server_name(probed: ProbeResult) -> str:
     """Return the product of a server as the subject of a sentence.
 
     Its address is added if the user named it, if it is another machine, or if the product is
     unknown.
     """
-    endpoint = candidate.endpoint
-    if candidate.product is Product.OPENAI_COMPATIBLE:
+    endpoint = probed.endpoint
+    if probed.product is Product.OPENAI_COMPATIBLE:
         return f"The server at {endpoint.netloc}"
-    is_usual_address = endpoint.is_loopback and not candidate.has_named_address
-    name = candidate.product.value
+    is_usual_address = endpoint.is_loopback and not probed.has_named_address
+    name = probed.product.value
     return name if is_usual_address else f"{name} at {endpoint.netloc}"

@@ -19,7 +19,7 @@ from lmchat.sessions.message import (
     FilePart,
     Part,
     Role,
-    TokenChoice,
+    TokenProbabilities,
     ToolCallPart,
     is_imported_call,
     new_id,
@@ -45,7 +45,9 @@ class TurnStart(Struct, frozen=True, kw_only=True):
     files: Sequence[Attachment] = ()  # new files of the prompt
     version: int = 1  # of the first answer, or of the repeated call
     continued: ChatMessage | None = None  # the unfinished answer to continue
-    begun_choices: tuple[TokenChoice, ...] = ()  # of the tokens of that answer, if they are known
+    begun_choices: tuple[
+        TokenProbabilities, ...
+    ] = ()  # of the tokens of that answer, if they are known
     batch: CallBatch | None = None  # the tool call to repeat
 
     def new_files_of(self, prompt: ChatMessage) -> list[Attachment]:
@@ -120,7 +122,7 @@ def start_at(
 
 def _as_continued(answer: ChatMessage) -> ChatMessage:
     """Return an answer as a turn continues it: blanks that end words of the user are left out."""
-    ends_with_edit = answer.receipt is not None and answer.receipt.ends_with_edit
+    ends_with_edit = answer.stats is not None and answer.stats.ends_with_edit
     return without_blank_end(answer) if ends_with_edit else answer
 
 

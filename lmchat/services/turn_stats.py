@@ -1,6 +1,6 @@
 """Figures of turns: sums for each model, tokens by second, and the row that is saved of a turn.
 
-The rows of all turns are the ledger. A receipt has the figures that are saved with an answer.
+The rows of all turns are the turn records. A stats has the figures that are saved with an answer.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from msgspec.structs import replace
 from lmchat.errors import LMChatError
 from lmchat.servers.answer import Turn
 from lmchat.servers.model import Target
-from lmchat.sessions.message import ChatMessage, Failure, Receipt, new_id
-from lmchat.sessions.stats import LedgerRow
+from lmchat.sessions.message import AnswerStats, ChatMessage, Failure, new_id
+from lmchat.sessions.stats import TurnRecord
 
-_FIELDS_OF_RECEIPT = [
-    name for name in LedgerRow.__struct_fields__ if name in Receipt.__struct_fields__
+_FIELDS_OF_STATS = [
+    name for name in TurnRecord.__struct_fields__ if name in AnswerStats.__struct_fields__
 ]
-"""Fields of a ledger row that are copied from the receipt."""
+"""Fields of a turn record that are copied from the stats."""
 _log = logging.getLogger(__name__)
 
 
@@ -47,15 +47,15 @@ def failure_of(error: Exception) -> Failure:
     )
 
 
-def ledger_row(answer: ChatMessage, turn: Turn, target: Target) -> LedgerRow:
-    """Return the figures of a turn for the ledger; they have no text of the user or the model."""
-    receipt = replace(turn.receipt(), product=target.product)
-    return LedgerRow(
+def turn_record(answer: ChatMessage, turn: Turn, target: Target) -> TurnRecord:
+    """Return the figures of a turn, without any text of the user or the model."""
+    stats = replace(turn.stats(), product=target.product)
+    return TurnRecord(
         message_id=answer.message_id,
         endpoint=target.server_id,
         model=answer.model,
         quantization=target.model.quantization if target.model else "",
         state=answer.state,
         stalls=turn.stalls,
-        **{name: getattr(receipt, name) for name in _FIELDS_OF_RECEIPT},
+        **{name: getattr(stats, name) for name in _FIELDS_OF_STATS},
     )

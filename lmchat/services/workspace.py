@@ -110,4 +110,4 @@ class Workspace(Struct, kw_only=True):
     @property
     def target_state(self) -> TargetState:
         """The step between searching for a server and a model that is ready."""
-        return target_state(self.open_sessions.next_turn.target, self.catalogue.candidates)
+        return target_state(self.open_sessions.next_turn.target, self.catalogue.results)

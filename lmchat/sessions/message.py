@@ -36,7 +36,7 @@ class Alternative(Struct, frozen=True, array_like=True, gc=False):
     logprob: float
 
 
-class TokenChoice(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+class TokenProbabilities(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A token that was chosen, and what else the model could have chosen in its place."""
 
     token: str
@@ -65,12 +65,12 @@ def probability(logprob: float) -> float:
     return math.exp(min(logprob, 0.0))
 
 
-def count_probabilities(choices: Sequence[TokenChoice]) -> int:
+def count_probabilities(choices: Sequence[TokenProbabilities]) -> int:
     """Return how many probabilities some choices hold, to limit their memory."""
     return sum(1 + len(choice.top) for choice in choices)
 
 
-def choices_json(choices: Sequence[TokenChoice]) -> list[dict[str, Any]]:
+def choices_json(choices: Sequence[TokenProbabilities]) -> list[dict[str, Any]]:
     """Return the choices of the tokens of an answer as JSON, without those of its thought."""
     return [
         {
@@ -208,7 +208,7 @@ class Failure(Struct, frozen=True, kw_only=True):
     """Short id of the entry in the log file."""
 
 
-class Receipt(Struct, frozen=True, kw_only=True, gc=False):
+class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     """Tokens and times of an answer, including those of the answer it continues."""
 
     ttft_ms: float | None = None
@@ -269,7 +269,7 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     accepted_tokens: int | None = None
     """Those of `draft_tokens` that the model accepted."""
 
-    def after(self, begun: Receipt | None) -> Receipt:
+    def after(self, begun: AnswerStats | None) -> AnswerStats:
         """Return the figures of an answer in two parts, of which this is the second.
 
         `begun` has the figures of the first part, which this one continues; if it is None,
@@ -322,21 +322,21 @@ class Receipt(Struct, frozen=True, kw_only=True, gc=False):
         return self.finish_reason or _NO_REASON
 
 
-EDITED = Receipt(is_edited=True, finish_reason="stop")
-"""Receipt of a rewritten answer: the figures of the old text are not those of the new one."""
+EDITED = AnswerStats(is_edited=True, finish_reason="stop")
+"""AnswerStats of a rewritten answer: the figures of the old text are not those of the new one."""
 
 
-def _joint_speed(*receipts: Receipt) -> float | None:
+def _joint_speed(*stats_of_answers: AnswerStats) -> float | None:
     """Return the tokens per second of several answers together.
 
     Only answers whose tokens and speed are known count; None if none exist.
     """
     tokens = 0
     seconds = 0.0
-    for receipt in receipts:
-        if receipt.completion_tokens and receipt.tokens_per_second:
-            tokens += receipt.completion_tokens
-            seconds += receipt.completion_tokens / receipt.tokens_per_second
+    for stats in stats_of_answers:
+        if stats.completion_tokens and stats.tokens_per_second:
+            tokens += stats.completion_tokens
+            seconds += stats.completion_tokens / stats.tokens_per_second
     return tokens / seconds if tokens else None
 
 
@@ -358,7 +358,7 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     state: AnswerState = AnswerState.COMPLETE
     model: str = ""
     endpoint: str = ""
-    receipt: Receipt | None = None
+    stats: AnswerStats | None = field(default=None, name="receipt")  # its name in files
     failure: Failure | None = None
     version: int = 1
     """Number among the versions of this message (same parent and role), counted from 1."""
@@ -506,21 +506,21 @@ def tool_calls_text(message: ChatMessage) -> str:
     return ", ".join(call_text(call.name, call.arguments) for call in message.tool_calls)
 
 
-Piece = tuple[str, str]
+JournalEntry = tuple[str, str]
 """A kind (`text`, `reasoning`, `refusal`, `tool_call 0 name`) and a text, as in the file."""
-RESET: Piece = ("anew", "")  # in a file, the pieces after it replace all before it
+RESET: JournalEntry = ("anew", "")  # in a file, the pieces after it replace all before it
 # Kind of a piece of a tool call: the number of the call, and the field that the text belongs to.
 # `(?a)`: in ASCII digits only.
 _CALL_KIND = r"(?a)tool_call (\d{1,9}) (id|name|arguments)"
 
 
-def parts_of(pieces: Iterable[Piece]) -> tuple[Part, ...]:
+def parts_of(pieces: Iterable[JournalEntry]) -> tuple[Part, ...]:
     """Join pieces to the parts of a message; pieces of an unknown kind are ignored.
 
     Neighbouring texts of one kind become one part. Tool calls come last, by their number, each with
     all texts of its fields.
     """
-    text_pieces: list[Piece] = []
+    text_pieces: list[JournalEntry] = []
     calls: defaultdict[int, dict[str, str]] = defaultdict(
         lambda: {"id": "", "name": "", "arguments": ""}
     )
@@ -542,9 +542,9 @@ def parts_of(pieces: Iterable[Piece]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def call_pieces(message: ChatMessage) -> tuple[Piece, ...]:
+def call_entries(message: ChatMessage) -> tuple[JournalEntry, ...]:
     """Return the tool calls of a message as pieces, from which `parts_of` makes the calls again."""
-    pieces: list[Piece] = []
+    pieces: list[JournalEntry] = []
     for index, call in enumerate(message.tool_calls):
         pieces.append((f"tool_call {index} id", call.call_id))
         pieces.append((f"tool_call {index} name", call.name))

@@ -50,8 +50,8 @@ class Budget(Struct, frozen=True, kw_only=True):
     limit: int  # requests per minute
 
 
-class LedgerRow(Struct, frozen=True, kw_only=True):
-    """Figures of a turn for the ledger, without content."""
+class TurnRecord(Struct, frozen=True, kw_only=True):
+    """Figures of a turn for the turn records, without content."""
 
     message_id: str
     endpoint: str
@@ -111,9 +111,9 @@ class ModelFigures(Struct, frozen=True, kw_only=True):
     days: tuple[DayFigures, ...]  # oldest first, without days that had no turn
 
 
-def figures_by_model(rows: Iterable[LedgerRow]) -> tuple[ModelFigures, ...]:
+def figures_by_model(rows: Iterable[TurnRecord]) -> tuple[ModelFigures, ...]:
     """Return the figures of each model at each server, the one that was used last first."""
-    groups: dict[tuple[str, str], list[LedgerRow]] = {}
+    groups: dict[tuple[str, str], list[TurnRecord]] = {}
     for row in rows:
         groups.setdefault((row.endpoint, row.model), []).append(row)
     figures = [_figures_of(group) for group in groups.values()]
@@ -135,7 +135,7 @@ def spread(values: Sequence[float | None]) -> Spread | None:
     return Spread(p50=median(measured), p95=measured[rank - 1])
 
 
-def _figures_of(rows: Sequence[LedgerRow]) -> ModelFigures:
+def _figures_of(rows: Sequence[TurnRecord]) -> ModelFigures:
     """Return the figures of one model at one server; `rows` are all its turns, at least one."""
     newest = max(rows, key=lambda row: row.ended_at.timestamp() if row.ended_at else 0.0)
     return ModelFigures(
@@ -157,7 +157,7 @@ def _figures_of(rows: Sequence[LedgerRow]) -> ModelFigures:
     )
 
 
-def _days(rows: Sequence[LedgerRow]) -> tuple[DayFigures, ...]:
+def _days(rows: Sequence[TurnRecord]) -> tuple[DayFigures, ...]:
     """Return the figures of each local day on which a turn ended, oldest first."""
     speeds_by_day: dict[date, list[float | None]] = {}
     for row in rows:
@@ -209,11 +209,11 @@ class Slowness(Struct, frozen=True, kw_only=True):
     turns: int  # number of these earlier answers
 
 
-def slow_wait(message_id: str, rows: Sequence[LedgerRow]) -> Slowness | None:
+def slow_wait(message_id: str, rows: Sequence[TurnRecord]) -> Slowness | None:
     """Compare the time to the first word of an answer, in milliseconds, with earlier answers.
 
-    Return None if it is not slow, or if that cannot be told. `rows` are those of the ledger, oldest
-    first; rows behind that of this answer are ignored.
+    Return None if it is not slow, or if that cannot be told. `rows` are oldest first; rows behind
+    that of this answer are ignored.
     """
     wait = _compared([row.wait_ms for row in _with_earlier(message_id, rows)])
     if wait is None or wait.value - wait.median < _LEAST_EXCESS_MS:
@@ -221,14 +221,14 @@ def slow_wait(message_id: str, rows: Sequence[LedgerRow]) -> Slowness | None:
     return wait if wait.value > wait.median * _SLOW_FACTOR else None
 
 
-def slow_speed(message_id: str, rows: Sequence[LedgerRow]) -> Slowness | None:
+def slow_speed(message_id: str, rows: Sequence[TurnRecord]) -> Slowness | None:
     """Compare the tokens per second of an answer, as `slow_wait` compares the wait."""
     speed = _compared([row.tokens_per_second for row in _with_earlier(message_id, rows)])
     is_slow = speed is not None and speed.value * _SLOW_FACTOR < speed.median
     return speed if is_slow else None
 
 
-def _with_earlier(message_id: str, rows: Sequence[LedgerRow]) -> list[LedgerRow]:
+def _with_earlier(message_id: str, rows: Sequence[TurnRecord]) -> list[TurnRecord]:
     """Return the earlier rows of the model and the server of an answer, then its own.
 
     The list is empty if the answer has no row, as after an import.
@@ -259,7 +259,7 @@ def _compared(values: Sequence[float | None]) -> Slowness | None:
     return Slowness(value=values[-1], median=earlier_spread.p50, turns=len(earlier))
 
 
-LEDGER_DAYS = 90  # period of the figures by model; `lmchat stats` shows all of the ledger
+RECORD_DAYS = 90  # period of the figures by model; `lmchat stats` shows all of the turn records
 _NAME_WIDTH = 24  # cells
 _VALUE_WIDTH = 12
 
@@ -291,7 +291,7 @@ def models_text(models: Sequence[ModelFigures]) -> str:
     if not models:
         return ""
     paragraphs = "\n\n".join(map(_model_text, models))
-    return f"Last {LEDGER_DAYS} days (median, 95th percentile)\n{paragraphs}"
+    return f"Last {RECORD_DAYS} days (median, 95th percentile)\n{paragraphs}"
 
 
 def _model_text(figures: ModelFigures) -> str:

@@ -1,7 +1,7 @@
 """Rows of the table `token_choices`: the choices of the tokens of an answer, compressed.
 
-A row is a list of `TokenChoice` in MessagePack, compressed with zlib. Logprobs are rounded to steps
-that are too small to see on a screen.
+A row is a list of `TokenProbabilities` in MessagePack, compressed with zlib. Logprobs are rounded
+to steps that are too small to see on a screen.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
-from lmchat.sessions.message import Alternative, TokenChoice
+from lmchat.sessions.message import Alternative, TokenProbabilities
 from lmchat.storage.connection import Connection
 from lmchat.storage.row_values import insert
 
@@ -25,10 +25,10 @@ _STEPS = 1024
 With a power of two, most bytes of the stored number are 0, which compresses well.
 """
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[TokenChoice, ...]).decode
+_decode = msgspec.msgpack.Decoder(tuple[TokenProbabilities, ...]).decode
 
 
-def put_choices(connection: Connection, number: int, choices: Sequence[TokenChoice]) -> None:
+def put_choices(connection: Connection, number: int, choices: Sequence[TokenProbabilities]) -> None:
     """Write the choices of the message with this number; those that it has are replaced."""
     row = {"number": number, "data": _packed(choices)}
     insert(
@@ -36,7 +36,7 @@ def put_choices(connection: Connection, number: int, choices: Sequence[TokenChoi
     )
 
 
-def read_choices(connection: Connection, message_id: str) -> tuple[TokenChoice, ...]:
+def read_choices(connection: Connection, message_id: str) -> tuple[TokenProbabilities, ...]:
     """Return the choices of a message; none if it has none, or if its row is damaged."""
     query = """select data from token_choices
         where number = (select number from messages where message_id = ?)"""
@@ -56,7 +56,7 @@ def copy_choices(connection: Connection, from_id: str, to_id: str) -> None:
     )
 
 
-def _packed(choices: Sequence[TokenChoice]) -> bytes:
+def _packed(choices: Sequence[TokenProbabilities]) -> bytes:
     """Return choices as they are stored."""
     rounded = [
         replace(
@@ -72,7 +72,7 @@ def _packed(choices: Sequence[TokenChoice]) -> bytes:
     return zlib.compress(_encode(rounded))
 
 
-def _unpacked(data: bytes) -> tuple[TokenChoice, ...]:
+def _unpacked(data: bytes) -> tuple[TokenProbabilities, ...]:
     """Return the choices of a row; none if it is damaged."""
     try:
         return _decode(zlib.decompress(data))

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import OPEN_FLAGS, ensure_folder, is_damage, name_of, system_error
-from lmchat.sessions.message import Piece
+from lmchat.sessions.message import JournalEntry
 from lmchat.storage.database_copies import DATABASE_ERRORS
 from lmchat.storage.row_values import contains
 from lmchat.storage.running_answer import answer_path, read_answer
@@ -69,7 +69,7 @@ class Connection(sqlite3.Connection):
     is_read_only = False
     notice = ""  # sentence for the user about a file that was replaced
 
-    def arrived_pieces(self, message_id: str) -> list[Piece]:
+    def arrived_pieces(self, message_id: str) -> list[JournalEntry]:
         """Return the pieces in the file of a running answer; an empty list without such a file."""
         try:
             _, pieces = read_answer(answer_path(self.path, message_id))
@@ -82,9 +82,9 @@ class MemoryConnection(Connection):
     """Connection to a database without a file; its running answers are in memory, too."""
 
     path = Path(os.devnull)  # so that no file of an answer is found beside it
-    pieces: Mapping[str, list[Piece]]  # of running answers, by their message ids
+    pieces: Mapping[str, list[JournalEntry]]  # of running answers, by their message ids
 
-    def arrived_pieces(self, message_id: str) -> list[Piece]:
+    def arrived_pieces(self, message_id: str) -> list[JournalEntry]:
         return self.pieces.get(message_id, [])
 
 
@@ -117,7 +117,7 @@ def connect(path: Path) -> Connection:
     return connection
 
 
-def connect_in_memory(pieces: Mapping[str, list[Piece]]) -> MemoryConnection:
+def connect_in_memory(pieces: Mapping[str, list[JournalEntry]]) -> MemoryConnection:
     """Return a connection to a new database in memory, with all tables and the search index.
 
     `pieces` maps the id of each running answer to its pieces; the caller changes it later.

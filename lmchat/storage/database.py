@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from lmchat.files.disk import explain, is_damage, name_of
-from lmchat.sessions.message import Piece
+from lmchat.sessions.message import JournalEntry
 from lmchat.storage.connection import Connection, connect, connect_in_memory, is_damaged
 from lmchat.storage.database_copies import DATABASE_ERRORS
 from lmchat.storage.job_thread import JobThread
@@ -268,7 +268,7 @@ class Database:
 class MemoryDatabase:
     """Thread that runs jobs on a database in memory; no part of it is ever on the disk."""
 
-    def __init__(self, pieces: Mapping[str, list[Piece]]) -> None:
+    def __init__(self, pieces: Mapping[str, list[JournalEntry]]) -> None:
         """Create no tables yet; `pieces` maps the id of each running answer to its pieces."""
         self._pieces = pieces
         self._thread = JobThread("lmchat-memory")

@@ -25,12 +25,12 @@ def unused_name(path: Path, ending: str) -> Path:
 
     It is in the folder of `path`, whose name is NAME.
     """
-    candidate = path.with_name(f"{path.name}.{ending}")
+    probed = path.with_name(f"{path.name}.{ending}")
     number = 1
-    while candidate.exists():
+    while probed.exists():
         number += 1
-        candidate = path.with_name(f"{path.name}.{ending}-{number}")
-    return candidate
+        probed = path.with_name(f"{path.name}.{ending}-{number}")
+    return probed
 
 
 def copy_database(path: Path, copy: Path) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from msgspec.structs import asdict
+from msgspec.structs import fields
 
-from lmchat.sessions.message import ChatMessage, Role, TokenChoice
+from lmchat.sessions.message import ChatMessage, Role, TokenProbabilities
 from lmchat.sessions.session import SessionHeader
 from lmchat.storage.choice_rows import put_choices
 from lmchat.storage.connection import Connection, LostRowError
@@ -75,7 +75,7 @@ def put_message(
     connection: Connection,
     session_id: str,
     message: ChatMessage,
-    choices: Sequence[TokenChoice] = (),
+    choices: Sequence[TokenProbabilities] = (),
 ) -> None:
     """Write or update the row of a message, replace all its parts, and index them for searches.
 
@@ -110,7 +110,7 @@ def end_answer(
     session_id: str,
     message: ChatMessage,
     moment: datetime,
-    choices: Sequence[TokenChoice] = (),
+    choices: Sequence[TokenProbabilities] = (),
 ) -> None:
     """Write an answer or a tool call that has ended, and make its session the newest.
 
@@ -171,7 +171,7 @@ def stored_after(moment: datetime, earlier: str | None) -> str:
 
 def _columns_of(value: ChatMessage | SessionHeader) -> dict[str, object]:
     """Return the columns of the row of a message or session, as they are stored, by name."""
-    columns = asdict(value)
+    columns = {field.encode_name: getattr(value, field.name) for field in fields(value)}
     for name in _NOT_COLUMNS:
         columns.pop(name, None)
     return {name: column(field) for name, field in columns.items()}

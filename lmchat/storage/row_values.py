@@ -22,11 +22,11 @@ from lmchat.matching import fold
 from lmchat.sessions.message import (
     TEXT_PARTS,
     AnswerState,
+    AnswerStats,
     ChatMessage,
     Failure,
     FilePart,
     Part,
-    Receipt,
     RefusalPart,
     Role,
     ToolCallPart,
@@ -35,7 +35,7 @@ from lmchat.sessions.session import SessionHeader
 
 log = logging.getLogger(__name__)
 
-_T = TypeVar("_T", Receipt, Failure, FilePart)
+_T = TypeVar("_T", AnswerStats, Failure, FilePart)
 
 _YEARS = range(2, 9999)  # those that Python can convert to every time zone
 _REFUSED = "refused"
@@ -48,10 +48,10 @@ HEADER_COLUMNS = ", ".join(_HEADER_FIELDS).replace("message_count", _MESSAGE_COU
 _NOT_STORED = ("parts", "version", "versions")
 """Fields of a message that come from other rows."""
 _MESSAGE_FIELDS = tuple(
-    field.name for field in fields(ChatMessage) if field.name not in _NOT_STORED
+    field.encode_name for field in fields(ChatMessage) if field.name not in _NOT_STORED
 )
-_UNSET = asdict(Receipt())
-"""Figures of a receipt in which nothing was measured; they are not stored."""
+_UNSET = asdict(AnswerStats())
+"""Figures of a stats in which nothing was measured; they are not stored."""
 MESSAGE_COLUMNS = ("number", *_MESSAGE_FIELDS)
 
 
@@ -129,8 +129,8 @@ def column(value: object) -> object:
     """Return the value of a field of a message or a session as its column stores it.
 
     `_READERS` has the opposite for each column. Texts become as `stored` returns them, times text
-    in UTC, and tags (a tuple) one text. Receipts and failures become JSON, without the figures of a
-    receipt that were not measured. Sampling options (a mapping) become JSON, or an empty text
+    in UTC, and tags (a tuple) one text. Figures and failures become JSON, without the figures of a
+    stats that were not measured. Sampling options (a mapping) become JSON, or an empty text
     without any. Numbers, flags and None stay.
     """
     match value:
@@ -140,9 +140,9 @@ def column(value: object) -> object:
             return stored_time(value)
         case tuple():
             return stored(" ".join(value))
-        case Receipt() | Failure():
+        case AnswerStats() | Failure():
             data = asdict(value)
-            if isinstance(value, Receipt):
+            if isinstance(value, AnswerStats):
                 data = {name: data[name] for name in data if data[name] != _UNSET[name]}
             return json.dumps(data)
         case Mapping():
@@ -183,7 +183,10 @@ def message_from(
     try:
         _number, *columns = row
         values = _field_values(_MESSAGE_FIELDS, columns)
-        return ChatMessage(**values, parts=tuple(parts), version=version, versions=versions)
+        stats = values.pop("receipt")
+        return ChatMessage(
+            **values, stats=stats, parts=tuple(parts), version=version, versions=versions
+        )
     except (ValueError, TypeError):
         log.warning("a damaged row of a message was left out: %r", row[1])
         return None
@@ -250,7 +253,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "sampling": _sampling,
     "role": Role,
     "state": AnswerState,
-    "receipt": partial(_from_json, Receipt),
+    "receipt": partial(_from_json, AnswerStats),
     "failure": partial(_from_json, Failure),
 }
 """Conversion of a stored column by its name."""

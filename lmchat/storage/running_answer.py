@@ -25,7 +25,15 @@ from msgspec.structs import asdict
 
 from lmchat.files.disk import OPEN_FLAGS, ensure_folder, explain, read_plain
 from lmchat.processes.system import CAN_RENAME_OPEN_FILES, try_lock
-from lmchat.sessions.message import RESET, AnswerState, ChatMessage, Part, Piece, Role, call_pieces
+from lmchat.sessions.message import (
+    RESET,
+    AnswerState,
+    ChatMessage,
+    JournalEntry,
+    Part,
+    Role,
+    call_entries,
+)
 from lmchat.storage.job_thread import JobThread
 
 log = logging.getLogger(__name__)
@@ -65,7 +73,7 @@ def answer_files(store: Path) -> list[Path]:
     return list(store.parent.glob(f"{store.name}-answer-*"))
 
 
-def read_answer(path: Path) -> tuple[FileHead | None, list[Piece]]:
+def read_answer(path: Path) -> tuple[FileHead | None, list[JournalEntry]]:
     """Return the head of a file and the pieces that count; raises `OSError`.
 
     The head is None if its line is damaged. Damaged lines of pieces are left out, and so are all
@@ -73,7 +81,7 @@ def read_answer(path: Path) -> tuple[FileHead | None, list[Piece]]:
     """
     first_line, *further_lines = read_plain(path, max_bytes=_MOST_BYTES).split(b"\n")
     head = _parsed(first_line, FileHead)
-    pieces: list[Piece] = []
+    pieces: list[JournalEntry] = []
     for line in further_lines:
         pieces_of_line = _parsed(line, list[tuple[str, str]])
         if pieces_of_line is not None:
@@ -81,13 +89,13 @@ def read_answer(path: Path) -> tuple[FileHead | None, list[Piece]]:
     return head, pieces_after_reset(pieces)
 
 
-def pieces_after_reset(pieces: Iterable[Piece]) -> list[Piece]:
+def pieces_after_reset(pieces: Iterable[JournalEntry]) -> list[JournalEntry]:
     """Return the pieces after the last `RESET`; all of them if none exists.
 
     `sessions.message.RESET` is a piece without text: those after it replace all before it.
     """
     reset_kind, _ = RESET
-    remaining: list[Piece] = []
+    remaining: list[JournalEntry] = []
     for kind, text in pieces:
         if kind == reset_kind:
             remaining.clear()
@@ -150,11 +158,11 @@ class RunningAnswers:
         head = convert({**asdict(message), "session_id": session_id}, FileHead)
         file = AnswerFile(answer_path(self._store, message.message_id), head)
         self._files[message.message_id] = file
-        pieces = call_pieces(message) if message.role is Role.TOOL else ()
+        pieces = call_entries(message) if message.role is Role.TOOL else ()
         with suppress(OSError):  # such as a full disk: `add` creates the file then
             await self._thread.run(partial(file.add, pieces))
 
-    async def add(self, message_id: str, pieces: Sequence[Piece]) -> None:
+    async def add(self, message_id: str, pieces: Sequence[JournalEntry]) -> None:
         """Append pieces to the file of an answer that `begin` has created.
 
         Raises `StoreUnavailable` if they cannot be written; none of them counts then.
@@ -192,7 +200,7 @@ class AnswerFile:
         self._size_bytes = 0  # of complete lines
         self._descriptor: int | None = None
 
-    def add(self, pieces: Sequence[Piece]) -> None:
+    def add(self, pieces: Sequence[JournalEntry]) -> None:
         """Append pieces; the first call creates the file and writes its head before them.
 
         Raises `OSError`. What this call has written then is cut off by the next one.

@@ -8,7 +8,14 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from lmchat.errors import SessionNotFound, WrongUse
-from lmchat.sessions.message import AnswerState, ChatMessage, Role, TokenChoice, interrupted, new_id
+from lmchat.sessions.message import (
+    AnswerState,
+    ChatMessage,
+    Role,
+    TokenProbabilities,
+    interrupted,
+    new_id,
+)
 from lmchat.sessions.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.storage import message_rows, search
 from lmchat.storage.choice_rows import copy_choices, read_choices
@@ -159,9 +166,9 @@ class SessionTables:
         for message in path:
             is_running = message.state is AnswerState.STREAMING
             ended = interrupted(message, _FORKED) if is_running else message
-            if ended.receipt is not None:
+            if ended.stats is not None:
                 # what the server keeps under `replay_id` is fetched for the original answer only
-                ended = replace(ended, receipt=replace(ended.receipt, replay_id=""))
+                ended = replace(ended, stats=replace(ended.stats, replay_id=""))
             copy = replace(ended, message_id=new_id(), parent_id=parent_id)
             put_message(connection, fork.session_id, copy)
             copy_choices(connection, message.message_id, copy.message_id)
@@ -217,12 +224,14 @@ class SessionTables:
         connection: Connection,
         session_id: str,
         message: ChatMessage,
-        choices: Sequence[TokenChoice] = (),
+        choices: Sequence[TokenProbabilities] = (),
     ) -> None:
         message_rows.end_answer(connection, session_id, message, self._clock(), choices)
 
     @reading
-    def token_choices(self, connection: Connection, message_id: str) -> tuple[TokenChoice, ...]:
+    def token_choices(
+        self, connection: Connection, message_id: str
+    ) -> tuple[TokenProbabilities, ...]:
         return read_choices(connection, message_id)
 
     @writing

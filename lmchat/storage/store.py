@@ -26,9 +26,9 @@ from msgspec.structs import asdict, fields, replace
 
 from lmchat.errors import StoreUnavailable
 from lmchat.processes.threads import run_abandonable
-from lmchat.sessions.message import ChatMessage, Piece, TokenChoice, new_id, now
+from lmchat.sessions.message import ChatMessage, JournalEntry, TokenProbabilities, new_id, now
 from lmchat.sessions.session import TRASH_DAYS, Session, SessionHeader
-from lmchat.sessions.stats import LedgerRow
+from lmchat.sessions.stats import TurnRecord
 from lmchat.storage import attached_files, backups, purging, search_index
 from lmchat.storage.connection import Connection, is_damaged
 from lmchat.storage.database import Database, reading, writing
@@ -42,15 +42,15 @@ from lmchat.storage.session_queries import header
 from lmchat.storage.session_rows import SessionRows, read_rows
 from lmchat.storage.session_tables import SessionTables
 
-# Only the newest turns of the ledger count for the speed of a model: servers and machines change.
+# Only the newest turns count for the speed of a model: servers and machines change.
 _RECENT_TURNS = 2000
-_LEDGER_FIELDS = tuple(field.name for field in fields(LedgerRow))
+_RECORD_FIELDS = tuple(field.name for field in fields(TurnRecord))
 # The columns have the names of the fields, except that `ended_at` is in the column `created_at`.
-_LEDGER_COLUMNS = ", ".join(_LEDGER_FIELDS).replace("ended_at", "created_at")
+_RECORD_COLUMNS = ", ".join(_RECORD_FIELDS).replace("ended_at", "created_at")
 
 
 class SqliteStore(SessionTables):
-    """Sessions, drafts, prompts, ledger and metrics in one file, which the first call opens."""
+    """Sessions, drafts, prompts, turn records and metrics in one file, opened by the first call."""
 
     database: Database
 
@@ -241,11 +241,11 @@ class SqliteStore(SessionTables):
         if has_prompt:
             await super().begin_answer(session_id, message)
 
-    async def add_pieces(self, message_id: str, pieces: Sequence[Piece]) -> None:
+    async def add_pieces(self, message_id: str, pieces: Sequence[JournalEntry]) -> None:
         await self._running_answers.add(message_id, pieces)
 
     async def finish(
-        self, session_id: str, message: ChatMessage, choices: Sequence[TokenChoice] = ()
+        self, session_id: str, message: ChatMessage, choices: Sequence[TokenProbabilities] = ()
     ) -> None:
         """Write an ended answer into the tables, then remove its file."""
         await super().finish(session_id, message, choices)
@@ -260,29 +260,29 @@ class SqliteStore(SessionTables):
     # Figures
 
     @writing
-    def add_ledger(self, connection: Connection, row: LedgerRow) -> None:
-        """Add the figures of a turn to the ledger; a turn without `ended_at` ended now."""
+    def add_turn_record(self, connection: Connection, row: TurnRecord) -> None:
+        """Add the figures of a turn to the turn records; a turn without `ended_at` ended now."""
         values = {name: column(value) for name, value in asdict(row).items()}
         values["created_at"] = values.pop("ended_at") or stored_time(self._clock())
         insert(connection, "ledger", values)
 
     @reading
-    def ledger_rows(
+    def turn_records(
         self, connection: Connection, *, since: datetime | None = None
-    ) -> tuple[LedgerRow, ...]:
+    ) -> tuple[TurnRecord, ...]:
         """Return the figures of turns that ended since a moment, oldest first.
 
         For None, return those of all turns. Damaged rows are left out.
         """
         earliest = "" if since is None else stored_time(since)
-        query = f"select {_LEDGER_COLUMNS} from ledger where created_at >= ? order by ledger_id"
-        ledger: list[LedgerRow] = []
+        query = f"select {_RECORD_COLUMNS} from ledger where created_at >= ? order by ledger_id"
+        records: list[TurnRecord] = []
         for row in connection.execute(query, (earliest,)):
             values = [loaded(value) if isinstance(value, bytes) else value for value in row]
-            fields_by_name = dict(zip(_LEDGER_FIELDS, values, strict=True))
+            fields_by_name = dict(zip(_RECORD_FIELDS, values, strict=True))
             with suppress(ValidationError):  # a damaged row
-                ledger.append(convert(fields_by_name, LedgerRow, strict=False))
-        return tuple(ledger)
+                records.append(convert(fields_by_name, TurnRecord, strict=False))
+        return tuple(records)
 
     @reading
     def speeds(self, connection: Connection) -> Mapping[tuple[str, str], float]:

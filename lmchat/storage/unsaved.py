@@ -2,7 +2,7 @@
 
 What `UnsavedStore` writes is in memory only: in an SQLite database without a file, and in
 dictionaries. Saved sessions are read from the disk. The first change of a saved session copies it
-into memory, where it keeps its id. Only the ledger and the counters, which hold no text, are
+into memory, where it keeps its id. Only the turn records and the counters, which hold no text, are
 written to the disk.
 """
 
@@ -15,9 +15,9 @@ from functools import partial
 from hashlib import sha256
 
 from lmchat.errors import SessionNotFound, WrongUse
-from lmchat.sessions.message import ChatMessage, Piece, TokenChoice, now
+from lmchat.sessions.message import ChatMessage, JournalEntry, TokenProbabilities, now
 from lmchat.sessions.session import MessagePath, SearchHit, Session, SessionHeader
-from lmchat.sessions.stats import LedgerRow
+from lmchat.sessions.stats import TurnRecord
 from lmchat.storage.database import MemoryDatabase
 from lmchat.storage.metrics_store import MetricsStore
 from lmchat.storage.purging import purge_sessions
@@ -35,7 +35,7 @@ class UnsavedStore:
 
     def __init__(self, saved: SqliteStore, *, clock: Callable[[], datetime] = now) -> None:
         self._saved = saved
-        self._pieces: dict[str, list[Piece]] = {}  # of running answers, by their message ids
+        self._pieces: dict[str, list[JournalEntry]] = {}  # of running answers, by their message ids
         self._database = MemoryDatabase(self._pieces)
         self._memory = SessionTables(self._database, clock)
         self._files: dict[str, bytes] = {}  # attached ones, by digest
@@ -205,20 +205,20 @@ class UnsavedStore:
             memory = await self._begin_or_copy(session_id)
             await memory.begin_answer(session_id, message)
 
-    async def add_pieces(self, message_id: str, pieces: Sequence[Piece]) -> None:
+    async def add_pieces(self, message_id: str, pieces: Sequence[JournalEntry]) -> None:
         """Keep the pieces of a running answer, without those before the last `RESET`."""
         earlier_pieces = self._pieces.get(message_id, [])
         self._pieces[message_id] = pieces_after_reset([*earlier_pieces, *pieces])
 
     async def finish(
-        self, session_id: str, message: ChatMessage, choices: Sequence[TokenChoice] = ()
+        self, session_id: str, message: ChatMessage, choices: Sequence[TokenProbabilities] = ()
     ) -> None:
         """Write an ended answer into memory, then drop its pieces."""
         memory = await self._begin_or_copy(session_id)
         await memory.finish(session_id, message, choices)
         self._pieces.pop(message.message_id, None)
 
-    async def token_choices(self, message_id: str) -> tuple[TokenChoice, ...]:
+    async def token_choices(self, message_id: str) -> tuple[TokenProbabilities, ...]:
         if await self._memory.has_message(message_id):
             return await self._memory.token_choices(message_id)
         return await self._saved.token_choices(message_id)
@@ -284,11 +284,11 @@ class UnsavedStore:
     async def save_bookmark(self, session_id: str, bookmark: str) -> None:
         self._bookmarks[session_id] = bookmark
 
-    async def add_ledger(self, row: LedgerRow) -> None:
-        await self._saved.add_ledger(row)
+    async def add_turn_record(self, row: TurnRecord) -> None:
+        await self._saved.add_turn_record(row)
 
-    async def ledger_rows(self, *, since: datetime | None = None) -> tuple[LedgerRow, ...]:
-        return await self._saved.ledger_rows(since=since)
+    async def turn_records(self, *, since: datetime | None = None) -> tuple[TurnRecord, ...]:
+        return await self._saved.turn_records(since=since)
 
     async def speeds(self) -> Mapping[tuple[str, str], float]:
         return await self._saved.speeds()

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from lmchat.servers.request import Tool
 from lmchat.sessions.message import (
     AnswerState,
+    AnswerStats,
     ChatMessage,
-    Receipt,
     Role,
     ToolCallPart,
     ToolResultPart,
@@ -163,7 +163,7 @@ async def run_call(call: ChatMessage, run: Run | None) -> ChatMessage:
         call,
         parts=(*call.parts, ToolResultPart(text=result.text or "(no output)")),
         state=AnswerState.FAILED if result.is_error else AnswerState.COMPLETE,
-        receipt=Receipt(elapsed_ms=(time.monotonic() - started_s) * 1e3),
+        stats=AnswerStats(elapsed_ms=(time.monotonic() - started_s) * 1e3),
     )
 
 

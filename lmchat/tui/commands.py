@@ -616,11 +616,11 @@ def _command_named(name: str, *, has_argument: bool) -> Command | None:
     takes one. In all other cases return None.
     """
     slash_commands = [command for command in COMMANDS if command.slash]
-    candidates = [command for command in slash_commands if command.name.startswith(name)]
-    for command in candidates:
+    results = [command for command in slash_commands if command.name.startswith(name)]
+    for command in results:
         if command.name == name:
             return command
-    if len(candidates) != 1:
+    if len(results) != 1:
         return None
-    command = candidates[0]
+    command = results[0]
     return command if command.takes_argument or not has_argument else None

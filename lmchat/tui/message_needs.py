@@ -24,7 +24,7 @@ def is_resumable(message: ChatMessage) -> bool:
     if message.role is not Role.ASSISTANT:
         return False
     if message.state is AnswerState.COMPLETE:
-        return bool(message.text) and message.receipt is not None and message.receipt.is_unfinished
+        return bool(message.text) and message.stats is not None and message.stats.is_unfinished
     return message.state is not AnswerState.STREAMING
 
 

@@ -8,16 +8,16 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.cli.models import fetch_models
-from lmchat.cli.target import find_candidates, find_target
+from lmchat.cli.target import find_servers, find_target
 from lmchat.config.settings import EndpointSettings, Settings, TimeoutSettings
 from lmchat.config.state import Remembered
 from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected, ServerUnavailable, WrongUse
 from lmchat.servers.discovery.choose_model import why_unusable
-from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelList
 from lmchat.servers.products.product import Product
-from tests.support.scripted_backend import ENDPOINT, candidate, model
+from tests.support.scripted_backend import ENDPOINT, model, probed
 
 
 class _ScriptedBackend:
@@ -57,27 +57,27 @@ async def _find_target(*detections, settings=None, notes=None, remembered=None):
 async def test_the_only_model_is_asked_even_if_it_is_not_in_memory():
     lone = model("a", state=LoadState.NOT_LOADED)
     embedding = model("e", is_embedding=True)
-    target = await _find_target((candidate(Verdict.NO_MODEL, lone, embedding),))
+    target = await _find_target((probed(Verdict.NO_MODEL, lone, embedding),))
     assert target.model_id == "a"
 
 
 async def test_of_several_models_none_is_guessed():
     models = [model(name, state=LoadState.NOT_LOADED) for name in ("a", "b", "embed")]
     with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected$") as caught:
-        await _find_target((candidate(Verdict.NO_MODEL, *models),))
+        await _find_target((probed(Verdict.NO_MODEL, *models),))
     assert caught.value.hint == "Choose one with -m MODEL: a, b."
     used = Remembered().with_model(ENDPOINT.url, "b").with_model("http://127.0.0.1:9", "c")
-    target = await _find_target((candidate(Verdict.NO_MODEL, *models),), remembered=used)
+    target = await _find_target((probed(Verdict.NO_MODEL, *models),), remembered=used)
     assert target.model_id == "b"
     named = Settings(model="embed")
-    seen = candidate(Verdict.NO_MODEL, *models[:2], model("embed", is_embedding=True))
+    seen = probed(Verdict.NO_MODEL, *models[:2], model("embed", is_embedding=True))
     with pytest.raises(WrongUse, match="embed makes embeddings and cannot chat"):
         await _find_target((seen,), settings=named)
 
 
-def _named_by_environment(address: str) -> Candidate:
-    """Return the candidate of an Ollama elsewhere that a variable names and no rule allows."""
-    return candidate(
+def _named_by_environment(address: str) -> ProbeResult:
+    """Return the result of an Ollama elsewhere that a variable names and no rule allows."""
+    return probed(
         Verdict.REFUSED,
         endpoint=Endpoint.parse(address),
         product=Product.OLLAMA,
@@ -89,18 +89,18 @@ def _named_by_environment(address: str) -> Candidate:
 async def test_names_of_servers_and_models_are_words_of_the_commands_to_paste():
     remote = _named_by_environment("http://gpu:11434/a;reboot")
     notes: list[str] = []
-    await _find_target((candidate(Verdict.READY, model("a")), remote), notes=notes)
+    await _find_target((probed(Verdict.READY, model("a")), remote), notes=notes)
     assert notes[0].endswith(" add --endpoint 'http://gpu:11434/a;reboot' --allow-host gpu")
     models = [model(name, state=LoadState.NOT_LOADED) for name in ("a", "$(reboot)")]
     with pytest.raises(RequestInvalid) as caught:
-        await _find_target((candidate(Verdict.NO_MODEL, *models),))
+        await _find_target((probed(Verdict.NO_MODEL, *models),))
     assert caught.value.hint == "Choose one with -m MODEL: a, '$(reboot)'."
 
 
 async def test_a_list_that_a_scan_has_left_short_is_asked_for_again():
     backend = _ScriptedBackend(
         (
-            candidate(
+            probed(
                 Verdict.READY,
                 model("embed", capabilities=(), context_loaded=None, context_max=None),
             ),
@@ -119,7 +119,7 @@ async def test_a_list_that_a_scan_has_left_short_is_asked_for_again():
 async def test_a_model_that_is_not_listed_is_asked_only_where_there_may_be_more(
     product, listed, is_asked
 ):
-    seen = candidate(Verdict.READY, *map(model, listed), product=product)
+    seen = probed(Verdict.READY, *map(model, listed), product=product)
     with nullcontext() if is_asked else pytest.raises(WrongUse, match="No server has a model c"):
         assert (await _find_target((seen,), settings=Settings(model="c"))).model_id == "c"
 
@@ -128,12 +128,12 @@ async def test_a_server_is_waited_for_as_long_as_the_first_token_may_take():
     settings = Settings(timeouts=TimeoutSettings(first_token_s=0.1))
     with pytest.raises(ServerUnavailable, match=r"no token arrived within 0\.1 s"):
         async with asyncio.timeout(5):
-            await _find_target((candidate(Verdict.LOADING),), settings=settings)
+            await _find_target((probed(Verdict.LOADING),), settings=settings)
 
 
 async def test_a_server_that_goes_away_while_loading_is_told():
     with pytest.raises(NoServerFound):
-        await _find_target((candidate(Verdict.LOADING),), (candidate(Verdict.REFUSED),))
+        await _find_target((probed(Verdict.LOADING),), (probed(Verdict.REFUSED),))
 
 
 async def test_a_server_that_cannot_be_used_says_why():
@@ -145,29 +145,29 @@ async def test_a_server_that_cannot_be_used_says_why():
         (Verdict.SERVER_ERROR, "server_error"),
     ]:
         with pytest.raises(ServerRejected) as caught:
-            await _find_target((candidate(verdict, is_own=True, next_step="Do this."),))
+            await _find_target((probed(verdict, is_own=True, next_step="Do this."),))
         assert (caught.value.kind, caught.value.hint) == (kind, "Do this.")
         assert caught.value.exit_code == 1
 
 
 def test_a_stranger_on_a_known_port_does_not_hide_that_there_is_no_server():
-    error = why_unusable((candidate(Verdict.NOT_AN_LLM), candidate(Verdict.REFUSED)))
+    error = why_unusable((probed(Verdict.NOT_AN_LLM), probed(Verdict.REFUSED)))
     assert error.kind == "no_server"
 
 
 def test_a_server_that_wants_a_key_goes_before_strangers():
-    error = why_unusable((candidate(Verdict.NOT_AN_LLM), candidate(Verdict.NEEDS_KEY)))
+    error = why_unusable((probed(Verdict.NOT_AN_LLM), probed(Verdict.NEEDS_KEY)))
     assert error.kind == "auth"
 
 
 async def test_a_named_server_is_the_only_one_looked_at():
-    backend = _ScriptedBackend((candidate(Verdict.READY),), (candidate(Verdict.REFUSED),))
-    assert len(await find_candidates(backend, Settings(endpoint="http://127.0.0.1:1234"))) == 1
+    backend = _ScriptedBackend((probed(Verdict.READY),), (probed(Verdict.REFUSED),))
+    assert len(await find_servers(backend, Settings(endpoint="http://127.0.0.1:1234"))) == 1
     assert backend.expected is None
 
 
 async def test_own_servers_are_looked_at_first():
     own = EndpointSettings(name="n", url="127.0.0.1:5")
     backend = _ScriptedBackend(())
-    await find_candidates(backend, Settings(endpoints=(own,)))
+    await find_servers(backend, Settings(endpoints=(own,)))
     assert backend.expected == (Endpoint.parse("http://127.0.0.1:5"),)

@@ -40,8 +40,8 @@ def is_at_server(home, url) -> bool:
         return False
     with closing(sqlite3.connect(file)) as connection, suppress(sqlite3.OperationalError):
         query = "select receipt from messages where state = 'streaming'"
-        for (receipt,) in connection.execute(query):
-            ids = [json.loads(receipt)["replay_id"]]
+        for (stats,) in connection.execute(query):
+            ids = [json.loads(stats)["replay_id"]]
             return bool(
                 httpx.post(f"{url}/v1/streams/lookup", json={"conversation_ids": ids}).json()
             )
@@ -73,16 +73,16 @@ def test_an_answer_whose_lmchat_is_gone_is_whole_at_its_next_start(
     home = tmp_path / "home"
     with begin(home, real_server.url) as process:
         wait_until(lambda: is_at_server(home, real_server.url), "the request is at the server")
-        time.sleep(0.3 * undisturbed.receipt.elapsed_ms / 1000)  # in the middle of the answer
+        time.sleep(0.3 * undisturbed.stats.elapsed_ms / 1000)  # in the middle of the answer
         process.send_signal(number)
         assert process.wait(WAIT_S) == (-number if number == signal.SIGKILL else 128 + number)
     message = opened_again(home, real_server.url)
     assert message.state is AnswerState.COMPLETE
     assert message.text == undisturbed.text
     assert message.version == 1
-    assert message.receipt.completion_tokens == undisturbed.receipt.completion_tokens
-    assert message.receipt.replay_id == ""
-    assert message.receipt.was_away
+    assert message.stats.completion_tokens == undisturbed.stats.completion_tokens
+    assert message.stats.replay_id == ""
+    assert message.stats.was_away
 
 
 def test_an_answer_that_is_not_to_be_kept_gets_no_id(tmp_path, server):

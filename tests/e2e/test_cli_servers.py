@@ -37,10 +37,10 @@ def test_health_detection_and_models_of_the_real_server(real, real_server):
     assert (value["endpoint"], value["detected"]) == (real_server.url, True)
     assert (value["product"], value["verdict"]) == ("llama.cpp", "ready")
     known = ["url", "product", "verdict", "latency_ms", "next_step", "detail"]
-    assert all(list(candidate) == known for candidate in value["candidates"])
+    assert all(list(probed) == known for probed in value["candidates"])
     first = value["candidates"][0]
     assert (first["url"], first["next_step"], first["detail"]) == (real_server.url, None, None)
-    ports = {candidate["url"].rpartition(":")[2] for candidate in value["candidates"]}
+    ports = {probed["url"].rpartition(":")[2] for probed in value["candidates"]}
     assert {"1234", "1337", "9931", "11434", "8000", "30000", "4000"} <= ports
     head, row = real("models").stdout.splitlines()
     assert head.split() == ["STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER"]
@@ -105,7 +105,7 @@ def test_detect_says_of_each_place_what_helps_and_what_it_heard(alone, server):
     mine, *others = alone.json("detect")["candidates"]
     assert (mine["verdict"], mine["next_step"]) == ("needs key", "Enter the server's API key")
     assert mine["detail"] == "The server says: No key"
-    assert all(candidate["next_step"] for candidate in others if candidate["verdict"] == "refused")
+    assert all(probed["next_step"] for probed in others if probed["verdict"] == "refused")
 
 
 @pytest.mark.router

@@ -41,7 +41,7 @@ def test_from_an_empty_home_to_the_first_answer(tmp_path):
         screen.type("y")
         screen.wait_for(READY, SLOW_S)
         screen.ask("Say hello.")
-        screen.wait_until(lambda: "TTFT" in screen.text, "the receipt", SLOW_S)
+        screen.wait_until(lambda: "TTFT" in screen.text, "the figures", SLOW_S)
         assert answers(tmp_path)[0].text
         assert answers(tmp_path)[0].model == "smollm2-135m-instruct"
         (child,) = engines_of(tmp_path)

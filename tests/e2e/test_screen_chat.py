@@ -19,7 +19,7 @@ from tests.support.scripted_server import DONE, Gate, Hold, delta, finish, raw_r
 
 PRODUCT = llama_cpp
 
-_RECEIPT = re.compile(r"TTFT ([\d.]+)\ss · ([\d.]+)\stok/s · (\d+)\stok")
+_STATS = re.compile(r"TTFT ([\d.]+)\ss · ([\d.]+)\stok/s · (\d+)\stok")
 
 
 def is_slot_idle(url: str) -> bool:
@@ -41,7 +41,7 @@ def test_what_is_typed_before_the_first_paint_stands_in_the_prompt_and_is_not_se
         assert server.seen(CHAT) == []
 
 
-def test_a_real_answer_grows_is_stopped_and_has_a_receipt(tmp_path, real_server):
+def test_a_real_answer_grows_is_stopped_and_has_its_figures(tmp_path, real_server):
     configure(tmp_path, STEADY)
     seen: set[int] = set()
     with ready_screen(tmp_path, real_server.url) as screen:
@@ -61,8 +61,8 @@ def test_a_real_answer_grows_is_stopped_and_has_a_receipt(tmp_path, real_server)
         screen.wait_until(lambda: is_slot_idle(real_server.url), "the server has stopped, too")
 
         screen.ask("Say hello.", answers=1)
-        receipt = _RECEIPT.search(screen.text)
-        assert receipt
+        stats = _STATS.search(screen.text)
+        assert stats
     _, stopped, prompt, answer = stored(tmp_path).messages
     assert stopped.state is AnswerState.STOPPED
     assert stopped.text.startswith("1, 2, 3, 4")
@@ -70,7 +70,7 @@ def test_a_real_answer_grows_is_stopped_and_has_a_receipt(tmp_path, real_server)
     assert (prompt.role, prompt.text) == (Role.USER, "Say hello.")
     assert answer.state is AnswerState.COMPLETE
     assert (answer.model, answer.endpoint) == (real_server.models[0], real_server.url)
-    assert int(receipt[3]) == answer.receipt.completion_tokens > 1
+    assert int(stats[3]) == answer.stats.completion_tokens > 1
 
 
 def test_a_paste_of_many_lines_sends_nothing_with_marks_or_without(tmp_path, server):

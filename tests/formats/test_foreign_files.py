@@ -45,7 +45,7 @@ def test_images_in_files_beside_a_chat_come_along(tmp_path):
 def test_of_lm_studio_the_figures_models_and_times_of_answers_come_along():
     (session,) = chats_of(DATA / LM_STUDIO)
     last = session.messages[-2]
-    assert (last.model, last.receipt.completion_tokens, last.receipt.tokens_per_second) == (
+    assert (last.model, last.stats.completion_tokens, last.stats.tokens_per_second) == (
         "qwen3-8b",
         9,
         31.5,

@@ -14,9 +14,9 @@ from lmchat.formats.writing import FORMATS, WriteOptions, export_name, render
 from lmchat.safe_text import safe_text
 from lmchat.sessions.message import (
     AnswerState,
+    AnswerStats,
     Failure,
     ReasoningPart,
-    Receipt,
     RefusalPart,
     TextPart,
     ToolCallPart,
@@ -44,7 +44,7 @@ def talk(text=EVIL, *more):
         failure=Failure(
             kind="offline", message=f"gone {text}", hint="Start it.", details="d", failure_id="ab12"
         ),
-        receipt=Receipt(
+        stats=AnswerStats(
             ttft_ms=210.5, tokens_per_second=42.1, completion_tokens=312, reasoning_ms=3200.0
         ),
         version=2,
@@ -84,7 +84,7 @@ def test_json_holds_nothing_that_a_terminal_obeys():
 def test_json_of_a_newer_version_with_more_fields_is_read():
     data = json.loads(to_json(talk()))
     data["session"]["mood"] = data["messages"][1]["receipt"]["joules"] = 1
-    assert from_json(json.dumps(data)).messages[1].receipt == talk().messages[1].receipt
+    assert from_json(json.dumps(data)).messages[1].stats == talk().messages[1].stats
 
 
 class Page(HTMLParser):

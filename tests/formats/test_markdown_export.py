@@ -14,10 +14,10 @@ from lmchat.formats.writing import WriteOptions
 from lmchat.safe_text import safe_text
 from lmchat.sessions.message import (
     AnswerState,
+    AnswerStats,
     Failure,
     FilePart,
     ReasoningPart,
-    Receipt,
     Role,
     TextPart,
     ToolCallPart,
@@ -166,7 +166,7 @@ def test_neither_arguments_nor_result_of_a_tool_break_out_of_their_code():
 
 
 def test_thoughts_are_left_out_unless_asked_for():
-    talk = session_of(ReasoningPart(text="secret"), "a", receipt=Receipt(reasoning_ms=3200))
+    talk = session_of(ReasoningPart(text="secret"), "a", stats=AnswerStats(reasoning_ms=3200))
     assert "secret" not in to_markdown(talk)
     assert "> **Thought for 3.2 s**\n>\n> secret" in to_markdown(
         talk, WriteOptions(with_reasoning=True)

@@ -83,8 +83,8 @@ async def test_a_chat_returns_the_whole_answer_with_its_figures(server, client):
     assert (answer.text, answer.reasoning, answer.model) == ("Hello", "Hm. ", "tiny")
     assert (answer.endpoint, answer.finish_reason) == (server.url, "tool_calls")
     assert [(one.name, one.arguments) for one in answer.tool_calls] == [("look", "{}")]
-    assert (answer.receipt.prompt_tokens, answer.receipt.completion_tokens) == (7, 3)
-    assert answer.receipt.ttft_ms is not None
+    assert (answer.stats.prompt_tokens, answer.stats.completion_tokens) == (7, 3)
+    assert answer.stats.ttft_ms is not None
     assert (answer.message.role, answer.message.text) == ("assistant", "Hello")
 
 

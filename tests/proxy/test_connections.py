@@ -135,7 +135,7 @@ async def test_a_proxy_that_cannot_be_used_is_a_sentence_without_its_password(
     ):
         monkeypatch.setenv(name, value)
         client = make_client(allowed_hosts=["box.invalid"])
-        candidate = await client.check(Endpoint.parse("http://box.invalid:1234"))
-        assert candidate.verdict is Verdict.REFUSED
-        assert "cannot be used" in candidate.detail
-        assert "secret" not in repr(candidate)
+        probed = await client.check(Endpoint.parse("http://box.invalid:1234"))
+        assert probed.verdict is Verdict.REFUSED
+        assert "cannot be used" in probed.detail
+        assert "secret" not in repr(probed)

@@ -60,7 +60,7 @@ PORTS = {port: product for port, (product, _) in USUAL.items()}
 
 @pytest.fixture
 def detect(make_client):
-    """Detect with servers at well-known ports; returns the candidates and the map."""
+    """Detect with servers at well-known ports; returns the results and the map."""
 
     async def run(places, *, expected=(), **options):
         there = {

@@ -60,6 +60,6 @@ async def test_it_is_recognised_at_any_port_whatever_the_key(
 ):
     client = make_client(key=key, transport=PortMap({("127.0.0.1", port): litellm}))
     for _ in range(2):
-        candidate = await client.check(Endpoint.parse(f"http://127.0.0.1:{port}"))
-        assert (candidate.product, candidate.verdict) == (Product.LITELLM, verdict)
-    assert "virtual key" in candidate.next_step or verdict is Verdict.READY
+        probed = await client.check(Endpoint.parse(f"http://127.0.0.1:{port}"))
+        assert (probed.product, probed.verdict) == (Product.LITELLM, verdict)
+    assert "virtual key" in probed.next_step or verdict is Verdict.READY

@@ -61,9 +61,9 @@ async def test_a_recorded_refusal_becomes_its_error_and_is_not_tried_again(serve
 
 async def test_the_recorded_list_and_props_tell_the_model(server, client):
     server.on("GET /v1/models", replay("models")).on("GET /props", replay("props"))
-    candidate = await client.check(endpoint_of(server))
-    model = candidate.models[0]
-    assert (candidate.verdict, candidate.product) == (Verdict.READY, Product.LLAMA_CPP)
+    probed = await client.check(endpoint_of(server))
+    model = probed.models[0]
+    assert (probed.verdict, probed.product) == (Verdict.READY, Product.LLAMA_CPP)
     assert (model.params, model.quantization, model.context_loaded, model.context_max) == (
         "135M",
         "Q4_1",

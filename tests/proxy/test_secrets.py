@@ -105,8 +105,8 @@ async def test_a_place_that_nobody_named_gets_a_key_only_after_it_asks_for_one(m
         llama_cpp(asking, key=KEY)
         plain(silent, "tiny")
         ports = PortMap({("127.0.0.1", 8080): asking, ("127.0.0.1", 8000): silent})
-        candidates = await make_client(key=KEY, transport=ports).detect()
-        verdicts = {one.endpoint.port: one.verdict for one in candidates}
+        results = await make_client(key=KEY, transport=ports).detect()
+        verdicts = {one.endpoint.port: one.verdict for one in results}
         assert verdicts[8080] is verdicts[8000] is Verdict.READY
         assert [one for one in silent.requests if "authorization" in one.headers] == []
         assert "authorization" not in asking.requests[0].headers

@@ -32,9 +32,9 @@ async def test_a_look_finds_a_model_asleep_without_waking_it_and_its_answer_says
 ):
     for is_sleeping in (False, True, False, True):
         doze(llama_cpp(server), is_sleeping=is_sleeping)
-        candidate = await client.check(endpoint_of(server))
-        (model,) = candidate.models
-        assert candidate.verdict is Verdict.READY
+        probed = await client.check(endpoint_of(server))
+        (model,) = probed.models
+        assert probed.verdict is Verdict.READY
         assert model.state is (LoadState.ASLEEP if is_sleeping else LoadState.LOADED)
         assert model.capabilities == ("tools",), "what was known of it is kept"
     await client.models(endpoint_of(server), is_refresh=True)
@@ -53,9 +53,9 @@ async def test_a_decision_model_is_known_as_one_and_never_chosen_to_chat(server,
         for name, outputs in kinds.items()
     ]
     llama_cpp(server).on("GET /v1/models", json_reply({"data": rows}, headers=LLAMA))
-    candidate = await client.check(endpoint_of(server))
-    assert [model.only_for for model in candidate.models] == ["decisions", ""]
-    chosen = choose_model(candidate, model="", remembered=Remembered())
+    probed = await client.check(endpoint_of(server))
+    assert [model.only_for for model in probed.models] == ["decisions", ""]
+    chosen = choose_model(probed, model="", remembered=Remembered())
     assert chosen is not None
     assert chosen.model_id == "talker"
-    assert choose_model(candidate, model="judge", remembered=Remembered()) is None
+    assert choose_model(probed, model="judge", remembered=Remembered()) is None

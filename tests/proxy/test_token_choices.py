@@ -9,7 +9,7 @@ from lmchat.errors import ServerRejected
 from lmchat.proxy.chunks import ChunkReader
 from lmchat.proxy.think import ThinkSplitter
 from lmchat.servers.events import StreamEvent, TokensChosen
-from lmchat.sessions.message import TokenChoice
+from lmchat.sessions.message import TokenProbabilities
 
 
 def token(text: str, logprob: object = -0.5, *, top: Sequence[dict] = (), **fields: object) -> dict:
@@ -24,7 +24,7 @@ def chunk(text: str, *entries: object, field: str = "content") -> bytes:
     return json.dumps({"choices": [choice]}).encode()
 
 
-def choices_of(*chunks: bytes) -> list[TokenChoice]:
+def choices_of(*chunks: bytes) -> list[TokenProbabilities]:
     events: list[StreamEvent] = []
     reader = ChunkReader(ServerRejected, events.append, splitter=ThinkSplitter())
     for data in chunks:
@@ -33,12 +33,12 @@ def choices_of(*chunks: bytes) -> list[TokenChoice]:
     return _choices_in(events)
 
 
-def _choices_in(events: Iterable[StreamEvent]) -> list[TokenChoice]:
+def _choices_in(events: Iterable[StreamEvent]) -> list[TokenProbabilities]:
     chosen = [event.choices for event in events if isinstance(event, TokensChosen)]
     return [choice for choices in chosen for choice in choices]
 
 
-def texts(choices: Iterable[TokenChoice]) -> list[str]:
+def texts(choices: Iterable[TokenProbabilities]) -> list[str]:
     return [choice.text for choice in choices]
 
 

@@ -52,8 +52,8 @@ def request_to(server, text="Hi", *, product=Product.LLAMA_CPP, model="tiny.gguf
 
 async def ready(client, server):
     """Look once, so that the layer knows what is in memory."""
-    candidate = await client.check(endpoint_of(server))
-    assert candidate.verdict is Verdict.READY
+    probed = await client.check(endpoint_of(server))
+    assert probed.verdict is Verdict.READY
 
 
 async def test_llama_cpp_counts_with_what_shapes_the_prompt_and_nothing_else(server, make_client):

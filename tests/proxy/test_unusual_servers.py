@@ -32,8 +32,8 @@ async def test_behind_a_prefix_everything_is_asked_behind_it_and_with_the_key(
     server.on("POST /llm/v1/chat/completions", replay("loading-chat"), chat_reply())
     endpoint, client = Endpoint.parse(f"{server.url}/llm/v1"), make_client(key=KEY)
     for asking, verdict in ((make_client(), Verdict.NEEDS_KEY), (client, Verdict.READY)):
-        candidate = await asking.check(endpoint)
-        assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, verdict)
+        probed = await asking.check(endpoint)
+        assert (probed.product, probed.verdict) == (Product.LLAMA_CPP, verdict)
     server.requests.clear()
     events, error = await events_of(client, ask(endpoint, product=Product.LLAMA_CPP))
     assert (error, text_of(events), ModelLoading() in events) == (None, "Hello there.", True)
@@ -56,17 +56,17 @@ async def test_a_newer_jan_tells_what_it_could_start_and_an_older_one_what_runs(
         products.jan(server, "one").on("GET /v1/models/available", reply)
         client = make_client()
         for _ in range(2):
-            candidate = await client.check(endpoint_of(server))
-        assert (candidate.product, candidate.verdict) == (Product.JAN, Verdict.READY)
-        assert [model.model_id for model in candidate.models] == names
+            probed = await client.check(endpoint_of(server))
+        assert (probed.product, probed.verdict) == (Product.JAN, Verdict.READY)
+        assert [model.model_id for model in probed.models] == names
         states = [LoadState.LOADED, LoadState.NOT_LOADED][: len(names)]
-        assert [model.state for model in candidate.models] == states
+        assert [model.state for model in probed.models] == states
 
 
 async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(server, client):
     products.llama_cpp(server).on("GET /props", raw_reply(Cut()))
-    candidate = await client.check(endpoint_of(server))
-    assert (candidate.product, candidate.verdict) == (Product.LLAMA_CPP, Verdict.READY)
+    probed = await client.check(endpoint_of(server))
+    assert (probed.product, probed.verdict) == (Product.LLAMA_CPP, Verdict.READY)
 
 
 PAGE = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
@@ -103,7 +103,7 @@ async def test_what_answers_in_place_of_a_model_server_is_named(
     server, client, reply, verdict, seen
 ):
     server.on("GET /v1/models", reply)
-    candidate = await client.check(endpoint_of(server))
-    assert (candidate.verdict, candidate.seen) == (verdict, seen)
-    assert candidate.finding == (f"{verdict}: {seen}" if seen else verdict)
-    assert "secret" not in repr(candidate)
+    probed = await client.check(endpoint_of(server))
+    assert (probed.verdict, probed.seen) == (verdict, seen)
+    assert probed.finding == (f"{verdict}: {seen}" if seen else verdict)
+    assert "secret" not in repr(probed)

@@ -6,14 +6,14 @@ from msgspec.structs import replace
 
 from lmchat.serve.model_routes import ModelRoutes
 from lmchat.serve.server_watch import ServerWatch
-from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
-from tests.support.scripted_backend import candidate, model
+from tests.support.scripted_backend import model, probed
 
 
-def lm_studio(address: str) -> Candidate:
+def lm_studio(address: str) -> ProbeResult:
     endpoint = Endpoint.parse(address)
-    return candidate(Verdict.READY, replace(model(), endpoint=endpoint), endpoint=endpoint)
+    return probed(Verdict.READY, replace(model(), endpoint=endpoint), endpoint=endpoint)
 
 
 HERE, THERE, OTHER_PORT = map(
@@ -33,10 +33,10 @@ async def test_a_server_that_has_moved_to_another_port_is_a_change():
     places = iter([(HERE,), (HERE,), (OTHER_PORT,)])
     read: list[str] = []
 
-    async def find() -> tuple[Candidate, ...]:
+    async def find() -> tuple[ProbeResult, ...]:
         return next(places)
 
-    async def read_details(server: Candidate) -> None:
+    async def read_details(server: ProbeResult) -> None:
         read.append(server.endpoint.netloc)
 
     watch = ServerWatch(find, read_details, lambda _: None)

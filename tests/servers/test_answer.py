@@ -15,7 +15,7 @@ from lmchat.servers.events import (
     TextDelta,
     UsageReported,
 )
-from lmchat.sessions.message import AnswerState, Limit, Receipt
+from lmchat.sessions.message import AnswerState, AnswerStats, Limit
 
 
 def played(*steps, start: float = 100.0) -> Turn:
@@ -81,15 +81,15 @@ def test_the_servers_figures_win_over_our_clock():
         (102, UsageReported(prompt_tokens=9, completion_tokens=7, tokens_per_second=42.0)),
         (102, StreamFinished(reason="length")),
     )
-    receipt = turn.end(AnswerState.COMPLETE, 103).receipt()
-    assert (receipt.tokens_per_second, receipt.completion_tokens, receipt.prompt_tokens) == (
+    stats = turn.end(AnswerState.COMPLETE, 103).stats()
+    assert (stats.tokens_per_second, stats.completion_tokens, stats.prompt_tokens) == (
         42.0,
         7,
         9,
     )
-    assert not receipt.is_estimated
-    assert receipt.finish_reason == "length"
-    assert receipt.elapsed_ms == pytest.approx(3000)
+    assert not stats.is_estimated
+    assert stats.finish_reason == "length"
+    assert stats.elapsed_ms == pytest.approx(3000)
 
 
 def test_a_thought_lasts_from_its_first_piece_to_the_first_word_of_the_answer():
@@ -102,8 +102,8 @@ def test_a_thought_lasts_from_its_first_piece_to_the_first_word_of_the_answer():
 
 
 def test_a_turn_without_a_token_has_no_speed_and_no_tokens():
-    receipt = Turn(model="m", started_s=1).end(AnswerState.FAILED, 2).receipt()
-    assert (receipt.ttft_ms, receipt.tokens_per_second, receipt.completion_tokens) == (
+    stats = Turn(model="m", started_s=1).end(AnswerState.FAILED, 2).stats()
+    assert (stats.ttft_ms, stats.tokens_per_second, stats.completion_tokens) == (
         None,
         None,
         None,
@@ -126,9 +126,9 @@ def test_what_cut_an_answer_short_is_told_as_far_as_the_figures_tell():
     ]:
         events = [TextDelta(text="a"), *([usage] if usage else []), StreamFinished(reason="length")]
         turn = played(*((101, event) for event in events)).end(AnswerState.COMPLETE, 102)
-        receipt = turn.receipt(context=context, max_tokens=max_tokens)
-        assert (receipt.limit, receipt.finish_reason) == (limit, "length")
-        assert receipt.ending == (limit or "length")
+        stats = turn.stats(context=context, max_tokens=max_tokens)
+        assert (stats.limit, stats.finish_reason) == (limit, "length")
+        assert stats.ending == (limit or "length")
 
 
 @pytest.mark.rule("R-18")
@@ -137,7 +137,7 @@ def test_a_held_token_ends_a_stall():
     assert (turn.stage, turn.first_token_s) == (Stage.WAITING, 102)
 
 
-NOTHING_CAME = Receipt(elapsed_ms=300)
+NOTHING_CAME = AnswerStats(elapsed_ms=300)
 
 
 def test_what_was_never_measured_is_no_zero():
@@ -146,7 +146,7 @@ def test_what_was_never_measured_is_no_zero():
 
 
 def test_the_thought_of_a_continued_answer_is_that_of_both_parts():
-    begun = Receipt(completion_tokens=100, thought_tokens=80)
-    assert Receipt(completion_tokens=20).after(begun).thought_tokens == 80
-    again = Receipt(completion_tokens=20, thought_tokens=5)
+    begun = AnswerStats(completion_tokens=100, thought_tokens=80)
+    assert AnswerStats(completion_tokens=20).after(begun).thought_tokens == 80
+    again = AnswerStats(completion_tokens=20, thought_tokens=5)
     assert again.after(begun).thought_tokens == 85

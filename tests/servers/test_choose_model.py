@@ -8,7 +8,7 @@ from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
 from lmchat.servers.products.product import Product
-from tests.support.scripted_backend import candidate, model
+from tests.support.scripted_backend import model, probed
 
 OTHER = Endpoint.parse("http://127.0.0.1:8080")
 NEW = Remembered()
@@ -20,11 +20,11 @@ def test_the_remembered_addresses_are_those_of_servers_and_not_of_the_engine():
 
 
 def other(verdict: Verdict = Verdict.READY, *models):
-    return replace(candidate(verdict, *models), endpoint=OTHER, product=Product.LLAMA_CPP)
+    return replace(probed(verdict, *models), endpoint=OTHER, product=Product.LLAMA_CPP)
 
 
-READY = candidate(Verdict.READY, model("a"), model("b"))
-COLD = candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
+READY = probed(Verdict.READY, model("a"), model("b"))
+COLD = probed(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
 HINTED = replace(other(Verdict.LOADING, model("hinted")), is_hinted=True)
 OWN = replace(other(Verdict.READY, model("own")), is_own=True)
 
@@ -45,24 +45,24 @@ CHOICES = {
 
 
 def test_the_model_that_is_chosen():
-    for candidates, model_id, remembered, chosen in CHOICES.values():
-        choice = choose(candidates, model=model_id, remembered=remembered)
+    for results, model_id, remembered, chosen in CHOICES.values():
+        choice = choose(results, model=model_id, remembered=remembered)
         assert choice.missing is Missing.NOTHING
         assert choice.target is not None
         assert choice.target.model_id == chosen
 
 
 def test_what_is_needed_before_a_chat():
-    for candidates, missing in [
+    for results, missing in [
         ([COLD], Missing.MODEL),
-        ([candidate(Verdict.READY, model("embed", is_embedding=True))], Missing.MODEL),
-        ([candidate(Verdict.NEEDS_KEY)], Missing.KEY),
-        ([candidate(Verdict.REFUSED)], Missing.SERVER),
+        ([probed(Verdict.READY, model("embed", is_embedding=True))], Missing.MODEL),
+        ([probed(Verdict.NEEDS_KEY)], Missing.KEY),
+        ([probed(Verdict.REFUSED)], Missing.SERVER),
         ([], Missing.SERVER),
     ]:
-        choice = choose(candidates, model="", remembered=NEW)
+        choice = choose(results, model="", remembered=NEW)
         assert choice.missing is missing
-        assert (choice.candidate is None) is (missing is Missing.SERVER)
+        assert (choice.probed is None) is (missing is Missing.SERVER)
         assert choice.target is None or choice.target.model is None
 
 
@@ -80,7 +80,7 @@ def test_the_hint_about_an_unusable_server_is_a_sentence():
         ("Wait.", "Wait."),
         ("", "Start a model server, or name one with --endpoint URL."),
     ]:
-        error = why_unusable([candidate(Verdict.REFUSED, next_step=step, detail="It is off.")])
+        error = why_unusable([probed(Verdict.REFUSED, next_step=step, detail="It is off.")])
         assert (
             error.hint
             == f"{hint} `lmchat doctor` shows what is missing; `lmchat --local` chats without a server."

@@ -61,7 +61,7 @@ def test_a_turn_keeps_what_was_asked_for_where_another_model_answers():
     turn = Turn(model="tiny", started_s=0).apply(ModelNamed(model="other-model"), 1)
     again = turn.apply(ModelNamed(model="other-model"), 2)
     assert (again.model, again.asked) == ("other-model", "tiny")
-    assert again.end(AnswerState.COMPLETE, 3).receipt().asked == "tiny"
+    assert again.end(AnswerState.COMPLETE, 3).stats().asked == "tiny"
 
 
 def test_a_turn_asked_nothing_else_where_only_the_writing_differs():

@@ -9,12 +9,12 @@ import pytest
 
 from lmchat.errors import LMChatError
 from lmchat.servers.discovery.launcher import ServerStart, start_server
-from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products.product import Product
 from tests.support.programs import is_running, processes
 from tests.support.programs import start as start_child
-from tests.support.scripted_backend import candidate
+from tests.support.scripted_backend import probed
 from tests.support.start_desk import FAIL, HANG, put
 
 pytestmark = pytest.mark.slow  # a program for each test
@@ -28,9 +28,9 @@ class Checks:
     def __init__(self, log_file: Path, text: str = "") -> None:
         self._log_file, self._text = log_file, text
 
-    async def __call__(self, endpoint: Endpoint) -> Candidate:
+    async def __call__(self, endpoint: Endpoint) -> ProbeResult:
         is_ready = self._text in self._log_file.read_text()
-        return candidate(Verdict.READY if is_ready else Verdict.REFUSED, endpoint=endpoint)
+        return probed(Verdict.READY if is_ready else Verdict.REFUSED, endpoint=endpoint)
 
 
 async def started(
@@ -108,7 +108,7 @@ import asyncio, os, sys
 from pathlib import Path
 from lmchat.servers.products.product import Product
 from lmchat.servers.discovery.launcher import ServerStart
-from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.discovery.launcher import start_server
 

@@ -17,10 +17,10 @@ from tests.support.scripted_backend import (
     ADDRESS,
     ScriptedBackend,
     ScriptedEngine,
-    candidate,
     file,
     made,
     model,
+    probed,
     read,
 )
 
@@ -33,8 +33,8 @@ TOLD = ModelInfo(
     params="8B",
     context_loaded=8192,
 )
-ANSWERS = candidate(Verdict.READY, TOLD, endpoint=ADDRESS, product=Product.LLAMA_CPP)
-OTHER = candidate(Verdict.READY, model())
+ANSWERS = probed(Verdict.READY, TOLD, endpoint=ADDRESS, product=Product.LLAMA_CPP)
+OTHER = probed(Verdict.READY, model())
 
 
 def request(name="big", endpoint=ADDRESS):
@@ -53,7 +53,7 @@ def engine():
 
 @pytest.fixture
 def inner():
-    return ScriptedBackend(candidates=[ANSWERS, OTHER])
+    return ScriptedBackend(results=[ANSWERS, OTHER])
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ async def events_of(backend, asked):
 
 
 async def test_the_engine_is_shown_as_built_in_and_offers_every_file(backend, engine, inner):
-    assert await backend.detect() == inner.candidates  # it was not started
+    assert await backend.detect() == inner.results  # it was not started
     await engine.start(BIG)
     first, second = await backend.detect()
     assert (first.product, first.verdict, first.is_own) == (Product.BUILT_IN, Verdict.READY, True)
@@ -81,7 +81,7 @@ async def test_the_engine_is_shown_as_built_in_and_offers_every_file(backend, en
     known = backend.cached_models().models
     assert [one.model_id for one in known if one.endpoint == ADDRESS] == ["big", "small"]
     await engine.start(file("elsewhere"))
-    inner.candidates = (replace(ANSWERS, models=(replace(TOLD, model_id="elsewhere"),)),)
+    inner.results = (replace(ANSWERS, models=(replace(TOLD, model_id="elsewhere"),)),)
     seen = await backend.check(ADDRESS)
     assert [one.model_id for one in seen.models] == ["elsewhere", "big", "small"]
 

@@ -9,7 +9,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products.product import Product
 from lmchat.services.catalogue import Catalogue, matching_model
-from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, probed
 
 OTHER = Endpoint.parse("http://127.0.0.1:11434")
 LLAMA = ModelInfo(
@@ -31,9 +31,9 @@ class Speeds:
 
 
 def backend() -> ScriptedBackend:
-    other = candidate(Verdict.READY, LLAMA, endpoint=OTHER, product=Product.OLLAMA)
-    away = candidate(Verdict.REFUSED, endpoint=Endpoint.parse("http://127.0.0.1:8080"))
-    return ScriptedBackend(candidates=[candidate(Verdict.READY, EMBED, QWEN, GEMMA), other, away])
+    other = probed(Verdict.READY, LLAMA, endpoint=OTHER, product=Product.OLLAMA)
+    away = probed(Verdict.REFUSED, endpoint=Endpoint.parse("http://127.0.0.1:8080"))
+    return ScriptedBackend(results=[probed(Verdict.READY, EMBED, QWEN, GEMMA), other, away])
 
 
 def names(rows) -> list[str]:
@@ -59,7 +59,7 @@ async def test_models_are_listed_with_recent_ones_first_names_of_servers_and_own
 async def test_a_decision_model_stands_last_though_it_was_used_and_is_refused_by_its_name():
     asked = backend()
     judge = model("judge", is_decision=True)
-    asked.candidates = (candidate(Verdict.READY, judge, EMBED, QWEN),)
+    asked.results = (probed(Verdict.READY, judge, EMBED, QWEN),)
     recent = Remembered(recent=((ENDPOINT.url, "judge"),))
     rows, _ = await Catalogue(asked, Speeds({})).refresh(recent)
     assert names(rows) == ["qwen3-8b", "judge", "nomic"]

@@ -17,7 +17,7 @@ from lmchat.sessions.message import (
     ReasoningPart,
     Role,
     TextPart,
-    TokenChoice,
+    TokenProbabilities,
     text_message,
 )
 from tests.support.conversations import Disk, begin, ended, named_header
@@ -27,9 +27,9 @@ from tests.support.scripted_tools import toolbox
 WITH_PROBABILITIES = Sampling(more={"logprobs": 5})
 
 
-def choice(text: str, *others: str, is_thought: bool = False) -> TokenChoice:
+def choice(text: str, *others: str, is_thought: bool = False) -> TokenProbabilities:
     top = tuple(Alternative(token=other, logprob=-2.0) for other in (text, *others))
-    return TokenChoice(token=text, logprob=-0.5, text=text, is_thought=is_thought, top=top)
+    return TokenProbabilities(token=text, logprob=-0.5, text=text, is_thought=is_thought, top=top)
 
 
 def said(text: str, thought: str = ""):
@@ -73,10 +73,10 @@ def test_a_begun_answer_has_the_exact_text_up_to_the_token():
         tokens = [choice("a "), choice(" b\n"), choice("c", "d ")]
         begun = AnswerChoices(said(f"{start}a  b\nc", "Hm."), tokens).begun_with(2, "d ")
         assert (begun.message.text, begun.message.reasoning) == (f"{start}a  b\nd ", "Hm.")
-        assert begun.message.receipt.is_edited
+        assert begun.message.stats.is_edited
         assert [kept.token for kept in begun.choices] == ["a ", " b\n", "d "]
         assert begun.choices[2].logprob == -2.0
-    late = TokenChoice(token="c", logprob=-1.0, text="xc")  # noqa: S106 - text came before it
+    late = TokenProbabilities(token="c", logprob=-1.0, text="xc")  # noqa: S106 - text came before it
     begun = AnswerChoices(said("axc"), [choice("a"), late]).begun_with(1, "d")
     assert begun.message.text == "axd"
     tokens = [choice("Hm", is_thought=True), choice(".", "!", is_thought=True), choice("Yes")]

@@ -39,7 +39,7 @@ async def test_a_summary_takes_the_place_of_the_older_messages_on_a_new_branch(s
     assert texts(backend.requests[-1].messages) == ["Be brief.", "a", "A.", PROMPT]
     assert texts(conversation.messages) == ["Be brief.", PROMPT, "They said a.", *TALK[2:]]
     assert conversation.messages == await on_disk(store, conversation)
-    assert conversation.messages[2].receipt.completion_tokens == 3
+    assert conversation.messages[2].stats.completion_tokens == 3
     assert ContextMeter().use(target(), conversation.messages).is_estimated
     tree = await store.tree(conversation.header.session_id)
     assert {one.message_id for one in old} <= {one.message_id for one in tree}

@@ -65,7 +65,7 @@ async def test_a_whole_answer_is_kept_with_its_figures(store):
         "hm",
     )
     assert reply.state is AnswerState.COMPLETE
-    assert reply.receipt.completion_tokens == 3
+    assert reply.stats.completion_tokens == 3
     assert reply.parent_id == prompt.message_id
     assert conversation.header.title == "What grows in shade?"
     assert not conversation.is_running

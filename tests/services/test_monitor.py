@@ -8,7 +8,7 @@ import pytest
 from lmchat.errors import EndpointNotAllowed
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.services.monitor import KEPT_LATENCIES, Monitor
-from tests.support.scripted_backend import ScriptedBackend, candidate, model, target
+from tests.support.scripted_backend import ScriptedBackend, model, probed, target
 
 
 async def looks(monitor: Monitor, count: int) -> list:
@@ -23,7 +23,7 @@ async def looks(monitor: Monitor, count: int) -> list:
 
 
 async def test_latency_and_model_are_kept_until_another_server_is_looked_at():
-    monitor = Monitor(ScriptedBackend(candidates=[candidate(Verdict.READY, model())]))
+    monitor = Monitor(ScriptedBackend(results=[probed(Verdict.READY, model())]))
     monitor.aim(target())
     seen = await looks(monitor, KEPT_LATENCIES + 3)
     assert (seen[0].verdict, seen[0].latency_ms, seen[0].is_down) == (Verdict.READY, 3.0, False)
@@ -35,14 +35,14 @@ async def test_latency_and_model_are_kept_until_another_server_is_looked_at():
 
 async def test_a_server_that_went_away_is_down_and_comes_back():
     backend = ScriptedBackend()
-    up = backend.candidates
+    up = backend.results
     monitor = Monitor(backend)
     monitor.aim(target())
     seen = []
     async with aclosing(monitor.watch()) as watched:
         async for health in watched:
             seen.append(health.is_down)
-            backend.candidates = () if len(seen) == 1 else up
+            backend.results = () if len(seen) == 1 else up
             if len(seen) == 3:
                 break
             monitor.check_now()

@@ -24,9 +24,9 @@ LONG_PROMPT = "Write the numbers from 1 to 500 separated by commas."
 
 
 async def target_at(server, url: str) -> Target:
-    candidate = await server.check(Endpoint.parse(url))
-    model = candidate.models[0]
-    return Target(endpoint=model.endpoint, product=candidate.product, model=model)
+    probed = await server.check(Endpoint.parse(url))
+    model = probed.models[0]
+    return Target(endpoint=model.endpoint, product=probed.product, model=model)
 
 
 async def settings_for(client, url, tokens: int) -> TurnSettings:
@@ -115,7 +115,7 @@ async def test_a_lost_connection_loses_no_text_and_a_lost_network_fetches_it_lat
         await read(conversation.catch_up())
     answer = conversation.messages[-1]
     assert (answer.state, answer.text) == (AnswerState.COMPLETE, whole.text)
-    assert answer.receipt.was_away
+    assert answer.stats.was_away
     assert (await on_disk(store, conversation))[-1] == answer
 
 

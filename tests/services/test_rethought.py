@@ -28,7 +28,7 @@ async def test_an_answer_is_kept_as_what_it_turned_out_to_be(store):
         assert await on_disk(store, conversation) == conversation.messages
         reply = conversation.messages[-1]
         assert (reply.reasoning, reply.text) == (thought, text)
-        assert (reply.receipt.reasoning_ms is not None) == bool(thought)
+        assert (reply.stats.reasoning_ms is not None) == bool(thought)
 
 
 @pytest.mark.rule("R-17")

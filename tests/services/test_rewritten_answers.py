@@ -56,13 +56,13 @@ async def test_a_rewritten_answer_is_another_version_that_no_server_sees(store):
     assert (version.parent_id, version.model) == (prompt.message_id, old.model)
     assert (version.version, version.versions) == (2, 2)
     assert version.state is AnswerState.COMPLETE
-    assert version.receipt.is_edited
-    assert version.receipt.completion_tokens is None
+    assert version.stats.is_edited
+    assert version.stats.completion_tokens is None
     assert len(backend.requests) == 2
     back = await store.set_leaf(conversation.header.session_id, old.message_id)
     told = [message.text for message in back.messages[1:]]
     assert told == ["Lettuce does well.", "Sure?", "Yes."]
-    assert (back.messages[1].reasoning, back.messages[1].receipt.is_edited) == (THOUGHT, False)
+    assert (back.messages[1].reasoning, back.messages[1].stats.is_edited) == (THOUGHT, False)
 
 
 async def test_no_answer_becomes_empty_or_changes_while_one_streams_and_no_prompt_is_rewritten(
@@ -96,7 +96,7 @@ async def test_exports_show_the_rewritten_answer_with_its_mark_and_json_has_both
         assert f"{version.model} (edited)" in text
     whole = replace(path, tree=await store.tree(path.header.session_id))
     session = read_chats(to_json(whole).encode(), moment=now()).sessions[0]
-    assert [(message.text, message.receipt.is_edited) for message in session.tree[1:]] == [
+    assert [(message.text, message.stats.is_edited) for message in session.tree[1:]] == [
         ("Lettuce does well.", False),
         ("Ferns do well.", True),
     ]
@@ -115,8 +115,8 @@ async def test_a_rewritten_answer_is_continued_behind_its_last_letter(store):
     assert (sent.role, sent.text, sent.reasoning) == (Role.ASSISTANT, "Ferns grow ve", "")
     continued = (await on_disk(store, conversation))[-1]
     assert continued.text == "Ferns grow ve well."
-    assert (continued.version, continued.receipt.is_edited) == (3, True)
-    assert not continued.receipt.is_unfinished
+    assert (continued.version, continued.stats.is_edited) == (3, True)
+    assert not continued.stats.is_unfinished
 
 
 async def test_where_no_text_is_continued_nothing_is_sent_in_its_place_and_nothing_lost(store):
@@ -153,7 +153,7 @@ async def test_an_answer_begins_with_the_first_words_and_only_the_next_one_does(
     sent = backend.requests[0].messages[-1]
     assert (sent.role, sent.text) == (Role.ASSISTANT, "Ferns")
     first = (await on_disk(store, conversation))[-1]
-    assert (first.text, first.receipt.is_edited) == ("Ferns grow.", False)
+    assert (first.text, first.stats.is_edited) == ("Ferns grow.", False)
     await read(conversation.regenerate(first.message_id, settings_for()))
     await read(conversation.send("Sure?", settings_for()))
     assert [message.text for message in conversation.messages[1:]] == ["Yes.", "Sure?", "No."]

@@ -7,7 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from lmchat.errors import SessionUnreadable, StoreUnavailable
-from lmchat.services.save_queue import PieceWriter, SaveQueue
+from lmchat.services.save_queue import JournalWriter, SaveQueue
 from lmchat.sessions.message import RESET
 from tests.support.chats import prompt, store_at
 from tests.support.conversations import SETTINGS, Disk, begin, ended, named_header, on_disk
@@ -108,7 +108,7 @@ class Flaky:
 async def test_pieces_that_could_not_be_written_are_written_first_when_the_disk_is_back():
     disk = Flaky(failures=2)
     save_queue = SaveQueue(disk)
-    async with PieceWriter(save_queue, "m") as writer:
+    async with JournalWriter(save_queue, "m") as writer:
         writer.add(("text", "a"))
         await disk.tried.wait()
         assert save_queue.warning is not None

@@ -4,7 +4,7 @@ import pytest
 
 from lmchat.doctor.report import Finding, Grade
 from lmchat.servers.discovery.launcher import Installed
-from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products.product import Product
@@ -13,7 +13,7 @@ from lmchat.services.server_findings import Detected, server_findings
 PORTS = {Product.LM_STUDIO: 1234, Product.JAN: 1337, Product.LLAMA_CPP: 9931, Product.OLLAMA: 11434}
 
 
-def candidate(
+def probed(
     verdict: Verdict, product: Product = Product.LM_STUDIO, *, models=(), host="127.0.0.1", **more
 ):
     endpoint = Endpoint(scheme="http", host=host, port=PORTS.get(product, 9))
@@ -22,23 +22,21 @@ def candidate(
         for name, state in models
     )
     step = more.pop("next_step", f"help {product}")
-    return Candidate(
+    return ProbeResult(
         endpoint=endpoint, product=product, verdict=verdict, models=infos, next_step=step, **more
     )
 
 
-READY = candidate(
-    Verdict.READY, models=[("qwen3-8b", LoadState.LOADED)], latency_ms=3.2, next_step=""
-)
+READY = probed(Verdict.READY, models=[("qwen3-8b", LoadState.LOADED)], latency_ms=3.2, next_step="")
 
 
-def rows(*candidates: Candidate, **more):
-    chat, *found = server_findings(Detected(candidates=candidates, **more))
+def rows(*results: ProbeResult, **more):
+    chat, *found = server_findings(Detected(results=results, **more))
     return chat, {one.name: one for one in found if one.check == "server"}
 
 
-def keys(*candidates: Candidate, **more) -> list[Finding]:
-    found = server_findings(Detected(candidates=candidates, **more))
+def keys(*results: ProbeResult, **more) -> list[Finding]:
+    found = server_findings(Detected(results=results, **more))
     return [one for one in found if one.check == "key"]
 
 
@@ -47,7 +45,7 @@ def test_a_verdict_is_as_bad_as_it_keeps_from_a_chat_and_no_fault_beside_a_ready
     warnings = ["LOADING", "NO_MODEL", "SERVER_OFF", "NOT_AN_LLM", "TIMED_OUT"]
     grades |= dict.fromkeys((Verdict[name] for name in warnings), Grade.WARNING)
     for verdict in Verdict:
-        chat, servers = rows(candidate(verdict, detail="boom."))
+        chat, servers = rows(probed(verdict, detail="boom."))
         found = servers["LM Studio"]
         assert found.grade is grades.get(verdict, Grade.FAULT)
         assert chat.grade is (Grade.WARNING if verdict.is_usable else Grade.FAULT)
@@ -55,7 +53,7 @@ def test_a_verdict_is_as_bad_as_it_keeps_from_a_chat_and_no_fault_beside_a_ready
         assert "http://127.0.0.1:1234" in found.cause
         assert found.cause.endswith(".")
         assert not found.cause.endswith("..")
-        chat, servers = rows(READY, candidate(verdict, Product.JAN))
+        chat, servers = rows(READY, probed(verdict, Product.JAN))
         assert chat.grade is Grade.OK
         assert servers["Jan"].grade is not Grade.FAULT
 
@@ -63,8 +61,8 @@ def test_a_verdict_is_as_bad_as_it_keeps_from_a_chat_and_no_fault_beside_a_ready
 @pytest.mark.rule("R-44")
 def test_what_is_installed_and_not_running_comes_first_among_what_helps():
     words = "nothing answers at http://127.0.0.1:9931 or at port 8080."
-    refused = candidate(Verdict.REFUSED)
-    away = candidate(Verdict.REFUSED, Product.LLAMA_CPP, other_ports=(8080,))
+    refused = probed(Verdict.REFUSED)
+    away = probed(Verdict.REFUSED, Product.LLAMA_CPP, other_ports=(8080,))
     _, servers = rows(away)
     assert servers["llama.cpp"].cause == words.capitalize()
     here = Installed(
@@ -79,9 +77,9 @@ def test_what_is_installed_and_not_running_comes_first_among_what_helps():
 
 
 def test_neither_the_engine_nor_another_server_stands_in_for_the_one_that_was_named():
-    chat, _ = rows(candidate(Verdict.REFUSED), engine_step="lmchat --local")
+    chat, _ = rows(probed(Verdict.REFUSED), engine_step="lmchat --local")
     assert (chat.grade, chat.next_step) == (Grade.WARNING, "lmchat --local")
-    named = candidate(Verdict.REFUSED, Product.JAN, is_own=True)
+    named = probed(Verdict.REFUSED, Product.JAN, is_own=True)
     chat, servers = rows(READY, named, engine_step="lmchat --local", is_named=True)
     assert chat.grade is Grade.FAULT
     assert servers["127.0.0.1:1337"].grade is Grade.FAULT
@@ -92,9 +90,9 @@ def test_what_a_server_calls_itself_and_says_has_a_limit_of_length():
     models = [(f"{number}{long}", LoadState.LOADED) for number in range(5)]
     found = server_findings(
         Detected(
-            candidates=(
-                candidate(Verdict.READY, models=models),
-                candidate(Verdict.SERVER_ERROR, Product.JAN, detail=long),
+            results=(
+                probed(Verdict.READY, models=models),
+                probed(Verdict.SERVER_ERROR, Product.JAN, detail=long),
             ),
         )
     )
@@ -104,8 +102,8 @@ def test_what_a_server_calls_itself_and_says_has_a_limit_of_length():
 
 def test_keys_are_told_with_their_state_and_source():
     jan, ollama = (
-        candidate(Verdict.KEY_REJECTED, Product.JAN),
-        candidate(Verdict.NEEDS_KEY, Product.OLLAMA),
+        probed(Verdict.KEY_REJECTED, Product.JAN),
+        probed(Verdict.NEEDS_KEY, Product.OLLAMA),
     )
     sources = {READY.endpoint.origin: "credentials.toml", jan.endpoint.origin: "api_key, flag"}
     found = keys(

@@ -15,7 +15,7 @@ from lmchat.services.server_rows import (
     headline_of,
     server_rows,
 )
-from tests.support.scripted_backend import candidate, model
+from tests.support.scripted_backend import model, probed
 
 OLLAMA = Installed(
     product=Product.OLLAMA,
@@ -43,7 +43,7 @@ def found(
     product: Product, verdict: Verdict = Verdict.REFUSED, here: MachineState | None = None, **more
 ):
     here = here or MachineState(installed=(OLLAMA, LMS, LLAMA, JAN))
-    (place,) = server_rows([candidate(verdict, product=product, next_step=OWN_STEP, **more)], here)
+    (place,) = server_rows([probed(verdict, product=product, next_step=OWN_STEP, **more)], here)
     return place
 
 
@@ -105,21 +105,21 @@ def test_a_server_that_lacks_one_thing_is_told_with_the_step():
         (Verdict.NO_MODEL, "has no model yet."),
     ):
         found = [
-            candidate(Verdict.REFUSED, product=Product.JAN),
-            candidate(verdict, next_step="Do this"),
+            probed(Verdict.REFUSED, product=Product.JAN),
+            probed(verdict, next_step="Do this"),
         ]
         assert headline_of(found) == f"LM Studio answers, but {words}"
         assert advice_of(found) == "Next: Do this (this page then continues)"
-    off = [candidate(Verdict.SERVER_OFF)]
+    off = [probed(Verdict.SERVER_OFF)]
     assert headline_of(off) == "LM Studio runs, but its server is off."
-    blocked = candidate(Verdict.HOST_BLOCKED, endpoint=BOX, product=Product.JAN, is_own=True)
+    blocked = probed(Verdict.HOST_BLOCKED, endpoint=BOX, product=Product.JAN, is_own=True)
     assert headline_of([blocked]) == "Jan at gpu-box:1337 does not accept the host name gpu-box."
-    for none in ([], [candidate(Verdict.REFUSED), candidate(Verdict.NOT_AN_LLM)]):
+    for none in ([], [probed(Verdict.REFUSED), probed(Verdict.NOT_AN_LLM)]):
         assert (headline_of(none), advice_of(none)) == (NO_SERVER, "")
 
 
 def test_a_named_server_that_is_away_is_told_in_its_own_words():
-    away = candidate(
+    away = probed(
         Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go"
     )
     assert headline_of([away]) == "gpu-box:1337: Nothing answers."
@@ -130,11 +130,11 @@ def test_a_named_server_that_is_away_is_told_in_its_own_words():
     distrusted = [replace(away, detail=told, kind="certificate", next_step="Go.")]
     assert headline_of(distrusted) == told
     assert advice_of(distrusted) == "Next: Go. Then start lmchat again."
-    unloaded = candidate(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
+    unloaded = probed(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
     words = "The server you named does not answer. LM Studio does."
     assert headline_of([away, unloaded]) == words
     assert advice_of([away, unloaded]) == ""
     assert headline_of([unloaded]) == "LM Studio answers."
-    named = candidate(Verdict.READY, model(), endpoint=BOX, is_own=True)
-    assert headline_of([candidate(Verdict.READY, model()), named]) == "LM Studio answers."
+    named = probed(Verdict.READY, model(), endpoint=BOX, is_own=True)
+    assert headline_of([probed(Verdict.READY, model()), named]) == "LM Studio answers."
     assert headline_of([named]) == "LM Studio answers."

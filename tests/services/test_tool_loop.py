@@ -56,7 +56,7 @@ async def test_calls_run_side_by_side_and_their_results_go_back_until_the_model_
     behind = [(one.role, one.sent_text) for one in backend.requests[1].messages[2:]]
     assert behind == [(Role.TOOL, "text of a"), (Role.TOOL, "text of b")]
     last = conversation.messages[-1]
-    assert (last.text, last.receipt.steps) == ("Both read.", 1)
+    assert (last.text, last.stats.steps) == ("Both read.", 1)
     assert await on_disk(store, conversation) == conversation.messages
 
 

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from lmchat.sessions.stats import LedgerRow, Spread, figures_by_model, spread
+from lmchat.sessions.stats import Spread, TurnRecord, figures_by_model, spread
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-ROW = LedgerRow(
+ROW = TurnRecord(
     message_id="m",
     endpoint="http://127.0.0.1:1234",
     product="LM Studio",

@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
 from lmchat.sessions.message import (
     AnswerState,
+    AnswerStats,
     Failure,
     ReasoningPart,
-    Receipt,
     TextPart,
     ToolCallPart,
 )
-from lmchat.sessions.stats import LedgerRow, Metrics
+from lmchat.sessions.stats import Metrics, TurnRecord
 from tests.support.chats import answer, begin_session, header, prompt, reply, say, store_at
 
 HOSTILE = "a\x00b\x1b]0;owned\x07 \ud800 lone \u202e turned \r\n ``` ' \" ; drop table sessions; --"
@@ -35,7 +35,7 @@ async def test_what_was_said_is_there_after_reopening_to_the_last_character(tmp_
         said,
         model="m\x1b[31m",
         failure=Failure(kind="offline", message=HOSTILE, hint="h", details="d", failure_id="ab12"),
-        receipt=Receipt(
+        stats=AnswerStats(
             ttft_ms=1.5, tokens_per_second=42.0, completion_tokens=7, finish_reason="length"
         ),
     )
@@ -132,8 +132,8 @@ async def test_prompts_are_remembered_newest_first_and_once(store, clock):
     assert await store.prompt_history(limit=2) == ("three", "one")
 
 
-def ledger_row(model: str, speed: float | None) -> LedgerRow:
-    return LedgerRow(
+def turn_record(model: str, speed: float | None) -> TurnRecord:
+    return TurnRecord(
         message_id="m", endpoint="http://127.0.0.1:1234", product="LM Studio", model=model,
         quantization="Q4_K_M", state="complete", ttft_ms=210.0, prompt_tokens_per_second=None,
         tokens_per_second=speed, prompt_tokens=12, completion_tokens=312, is_estimated=False, stalls=0,
@@ -141,15 +141,15 @@ def ledger_row(model: str, speed: float | None) -> LedgerRow:
     )  # fmt: skip
 
 
-async def test_the_ledger_gives_figures_back_and_the_median_speed(store):
+async def test_the_turn_records_give_figures_back_and_the_median_speed(store):
     for speed in (10.0, 40.0, 42.0, None):
-        await store.add_ledger(ledger_row("qwen3-8b", speed))
-    await store.add_ledger(ledger_row("other", None))
-    rows = await store.ledger_rows()
+        await store.add_turn_record(turn_record("qwen3-8b", speed))
+    await store.add_turn_record(turn_record("other", None))
+    rows = await store.turn_records()
     assert [row.tokens_per_second for row in rows] == [10.0, 40.0, 42.0, None, None]
-    assert rows[0] == replace(ledger_row("qwen3-8b", 10.0), ended_at=rows[0].ended_at)
+    assert rows[0] == replace(turn_record("qwen3-8b", 10.0), ended_at=rows[0].ended_at)
     assert rows[0].ended_at is not None
-    assert await store.ledger_rows(since=rows[3].ended_at) == rows[3:]
+    assert await store.turn_records(since=rows[3].ended_at) == rows[3:]
     assert await store.speeds() == {("http://127.0.0.1:1234", "qwen3-8b"): 40.0}
 
 

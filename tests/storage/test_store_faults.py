@@ -61,7 +61,7 @@ async def talk(folder):
             before = (*before, asked)
             said = answer(f"so far {number}", parent=asked)
             await save_queue.begin_answer(
-                session, replace(said, parts=(), state=AnswerState.STREAMING, receipt=None)
+                session, replace(said, parts=(), state=AnswerState.STREAMING, stats=None)
             )
             await save_queue.add_pieces(said.message_id, [("text", "so ")])
             await save_queue.add_pieces(said.message_id, [("text", f"far {number}")])

@@ -93,7 +93,7 @@ async def test_a_copy_is_changed_in_every_way_and_the_disk_in_none(tmp_path, sav
         assert await unsaved.draft(key) == MARK
     await unsaved.save_bookmark(session_id, MARK)
     assert await unsaved.bookmark(session_id) == MARK
-    await unsaved.add_ledger(FIGURES)
+    await unsaved.add_turn_record(FIGURES)
     assert list((await unsaved.speeds()).values()) == [40.0]
     forked = await unsaved.fork(session_id, begun.message_id)
     assert [message.text for message in forked.messages][-2:] == [f"And {MARK}?", "Seed."]

@@ -8,16 +8,16 @@ from contextlib import aclosing, closing
 
 from msgspec.structs import replace
 
-from lmchat.sessions.message import Alternative, TokenChoice
+from lmchat.sessions.message import Alternative, TokenProbabilities
 from lmchat.storage.unsaved import UnsavedStore
 from tests.support.chats import Clock, answer, begin_session, store_at
 
 HOSTILE = ("\x1b[2J", "", "\n", "\t", "\x00", "👩\u200d💻", "\u202e", "\ufffd", "x" * 1000)
 
 
-def choice(token: str, logprob: float = -0.25, *others: str) -> TokenChoice:
+def choice(token: str, logprob: float = -0.25, *others: str) -> TokenProbabilities:
     top = tuple(Alternative(token=other, logprob=-2.5) for other in others)
-    return TokenChoice(token=token, logprob=logprob, text=token, top=top)
+    return TokenProbabilities(token=token, logprob=logprob, text=token, top=top)
 
 
 CHOICES = (
@@ -83,12 +83,14 @@ async def test_5000_tokens_with_5_alternatives_take_at_most_400_kb(tmp_path):
     letters = "etaoinshrdlu"
     words = [" " + "".join(draw.choices(letters, k=draw.randint(1, 8))) for _ in range(20_000)]
 
-    def one() -> TokenChoice:
+    def one() -> TokenProbabilities:
         top = tuple(
             Alternative(token=word, logprob=-draw.expovariate(0.3))
             for word in draw.choices(words, k=5)
         )
-        return TokenChoice(token=top[0].token, logprob=top[0].logprob, text=top[0].token, top=top)
+        return TokenProbabilities(
+            token=top[0].token, logprob=top[0].logprob, text=top[0].token, top=top
+        )
 
     async with aclosing(store_at(tmp_path)) as store:
         await answered(store, [one() for _ in range(5000)])

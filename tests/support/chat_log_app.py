@@ -22,10 +22,10 @@ from lmchat.markdown.highlighter import Highlighter
 from lmchat.servers.events import TextDelta
 from lmchat.sessions.message import (
     AnswerState,
+    AnswerStats,
     ChatMessage,
     Part,
     ReasoningPart,
-    Receipt,
     Role,
     TextPart,
     ToolCallPart,
@@ -48,7 +48,7 @@ from tests.support.programs import until
 
 _STYLES = Path(find_spec("lmchat.tui").submodule_search_locations[0]) / "chat_log.tcss"
 NOON = datetime(2026, 11, 20, 14, 2).astimezone()
-RECEIPT = Receipt(
+STATS = AnswerStats(
     ttft_ms=190,
     tokens_per_second=44,
     completion_tokens=96,
@@ -112,14 +112,14 @@ def question(text: str, **changes: object) -> ChatMessage:
 def answer(text: str, *, thought: str = "", **changes: object) -> ChatMessage:
     parts: tuple[Part, ...] = (ReasoningPart(text=thought),) if thought else ()
     parts += (TextPart(text=text),) if text else ()
-    values = {"model": "qwen3-8b", "receipt": RECEIPT} | changes
+    values = {"model": "qwen3-8b", "stats": STATS} | changes
     return ChatMessage(
         message_id=new_id(), role=Role.ASSISTANT, parts=parts, created_at=NOON, **values
     )
 
 
 def streaming(text: str = "", **changes: object) -> ChatMessage:
-    return answer(text, **({"state": AnswerState.STREAMING, "receipt": None} | changes))
+    return answer(text, **({"state": AnswerState.STREAMING, "stats": None} | changes))
 
 
 def call(arguments: str = "{}", result: str = "") -> ChatMessage:

@@ -20,12 +20,12 @@ from lmchat.errors import LMChatError
 from lmchat.formats.reading import Reader
 from lmchat.sessions.message import (
     AnswerState,
+    AnswerStats,
     ChatMessage,
     Failure,
     Limit,
     Part,
     ReasoningPart,
-    Receipt,
     Role,
     TextPart,
     ToolCallPart,
@@ -35,7 +35,7 @@ from lmchat.sessions.message import (
     text_message,
 )
 from lmchat.sessions.session import MessagePath, Session, SessionHeader, Skipped, title_from
-from lmchat.sessions.stats import LedgerRow
+from lmchat.sessions.stats import TurnRecord
 from lmchat.storage import message_rows
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.commands import COMMANDS
@@ -54,7 +54,7 @@ class Clock:
         return self.moment
 
 
-FIGURES = LedgerRow(
+FIGURES = TurnRecord(
     message_id="m1",
     endpoint="http://127.0.0.1:1234",
     product="lm_studio",
@@ -95,9 +95,9 @@ def answer(
         state=state,
         model="qwen3-8b",
         endpoint="http://127.0.0.1:1234",
-        receipt=None
+        stats=None
         if state is AnswerState.STREAMING
-        else Receipt(completion_tokens=3, is_estimated=False, finish_reason="stop"),
+        else AnswerStats(completion_tokens=3, is_estimated=False, finish_reason="stop"),
     )
 
 
@@ -116,7 +116,7 @@ def tool_message(
         created_at=START,
         parent_id=parent.message_id,
         state=state,
-        receipt=None if state is AnswerState.STREAMING else Receipt(elapsed_ms=120.0),
+        stats=None if state is AnswerState.STREAMING else AnswerStats(elapsed_ms=120.0),
     )
 
 
@@ -255,8 +255,10 @@ MESSAGES = {
     "prompt": text_message(Role.USER, "Hello"),
     "system": text_message(Role.SYSTEM, "Be brief."),
     "result of a tool": text_message(Role.TOOL, "42"),
-    "answer": acted_reply(TEXT, receipt=Receipt(finish_reason="stop")),
-    "cut short": acted_reply(TEXT, receipt=Receipt(finish_reason="length", limit=Limit.MAX_TOKENS)),
+    "answer": acted_reply(TEXT, stats=AnswerStats(finish_reason="stop")),
+    "cut short": acted_reply(
+        TEXT, stats=AnswerStats(finish_reason="length", limit=Limit.MAX_TOKENS)
+    ),
     "second version": acted_reply(TEXT, version=2, versions=2),
     "thought only": acted_reply(THOUGHT, state=AnswerState.STOPPED),
     "stopped": acted_reply(THOUGHT, TEXT, state=AnswerState.STOPPED),

@@ -108,5 +108,5 @@ class Disk:
     async def begin_answer(self, session_id, message, *, has_prompt=True):
         self.begun.append((session_id, has_prompt))
 
-    async def add_ledger(self, row):
+    async def add_turn_record(self, row):
         raise StoreUnavailable("no")

@@ -30,7 +30,7 @@ from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.connections import Connections
 from lmchat.proxy.pages import PageClient
 from lmchat.servers.discovery.choose_model import endpoints_of
-from lmchat.servers.discovery.probe_result import Candidate, Health
+from lmchat.servers.discovery.probe_result import Health, ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
 from lmchat.servers.model import ModelList
@@ -178,7 +178,7 @@ class Desktop:
         await self.until(
             lambda: (
                 not self.app.open_sessions.shown.is_busy
-                and sum(bool(m.receipt) for m in self.conversation.messages) >= count
+                and sum(bool(m.stats) for m in self.conversation.messages) >= count
             ),
             f"{count} answers",
         )
@@ -477,9 +477,9 @@ class StillClient(ProxyClient):
         super().__init__(settings, **more)
         self._connections = self._prober._connections = MappedConnections(ports, direct)
 
-    async def _cache_models(self, candidate: Candidate) -> Candidate:
-        latency_ms = None if candidate.latency_ms is None else LOOK_MS
-        return await super()._cache_models(replace(candidate, latency_ms=latency_ms))
+    async def _cache_models(self, probed: ProbeResult) -> ProbeResult:
+        latency_ms = None if probed.latency_ms is None else LOOK_MS
+        return await super()._cache_models(replace(probed, latency_ms=latency_ms))
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         return replace(await super().models(endpoint, is_refresh=is_refresh), age_s=0.0)
@@ -491,8 +491,8 @@ class StillClient(ProxyClient):
 class StillMonitor(Monitor):
     """The real monitor; how many looks there were before the last one is not told."""
 
-    def _health_after(self, candidate: Candidate, target) -> Health:
-        health = super()._health_after(candidate, target)
+    def _health_after(self, probed: ProbeResult, target) -> Health:
+        health = super()._health_after(probed, target)
         return replace(health, latencies_ms=health.latencies_ms[-1:])
 
 
@@ -506,9 +506,9 @@ class Situation(Seen):
     credentials: Credentials
     asked: list[str] = field(default_factory=list)
 
-    def candidate(self, port: int) -> Candidate:
+    def probed(self, port: int) -> ProbeResult:
         return next(
-            one for one in self.app.workspace.catalogue.candidates if one.endpoint.port == port
+            one for one in self.app.workspace.catalogue.results if one.endpoint.port == port
         )
 
     def places(self, place: int | tuple[str, int], server: ScriptedServer | None) -> None:
@@ -534,7 +534,7 @@ class Situation(Seen):
     async def answered(self, count: int = 1) -> ChatMessage:
         def complete() -> list[ChatMessage]:
             messages = self.desk.conversation.messages
-            return [one for one in messages if one.receipt and one.state is AnswerState.COMPLETE]
+            return [one for one in messages if one.stats and one.state is AnswerState.COMPLETE]
 
         await self.until(
             lambda: len(complete()) >= count and not self.desk.conversation.is_running,

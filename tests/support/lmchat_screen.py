@@ -30,7 +30,7 @@ STEADY = (
     "[chat]\ntemperature = 0\nseed = 1\n"  # configuration for answers that are the same every time
 )
 _READY = re.compile(r"▌ ● \S+ · \S+")
-_RECEIPT = "TTFT"
+_STATS = "TTFT"
 _STOPPED = re.compile(r"stopped · ~?[\d\s]+\stok saved")
 
 
@@ -71,7 +71,7 @@ class LMChatScreen(PtyProgram):
         self.wait_for(sees)
 
     def wait_answered(self, count: int = 1) -> None:
-        self.wait_until(lambda: self.text.count(_RECEIPT) >= count, f"{count} receipts")
+        self.wait_until(lambda: self.text.count(_STATS) >= count, f"{count} answers")
 
     def wait_stopped(self) -> None:
         self.wait_for(_STOPPED)

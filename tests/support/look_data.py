@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from lmchat.servers.answer import Stage, Turn
-from lmchat.servers.discovery.probe_result import Candidate, Health, Verdict
+from lmchat.servers.discovery.probe_result import Health, ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import UsageReported
 from lmchat.servers.model import LoadState, ModelInfo
@@ -166,9 +166,9 @@ def picker_rows() -> list[ModelRow]:
     ]
 
 
-def place(product: Product, port: int, verdict: Verdict, next_step: str, **more) -> Candidate:
+def place(product: Product, port: int, verdict: Verdict, next_step: str, **more) -> ProbeResult:
     endpoint = Endpoint.parse(f"127.0.0.1:{port}")
-    return Candidate(
+    return ProbeResult(
         endpoint=endpoint, product=product, verdict=verdict, next_step=next_step, **more
     )
 

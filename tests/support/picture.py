@@ -31,7 +31,7 @@ from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import Desktop, desktop
 from tests.support.look_data import PLACES
-from tests.support.scripted_backend import ScriptedBackend, candidate, model
+from tests.support.scripted_backend import ScriptedBackend, model, probed
 from tests.support.start_desk import OFFER, bare_page
 from tests.support.tui_host import Host, screen_text
 
@@ -44,7 +44,7 @@ OTHERS = (
     ("Bread without kneading", 9),
 )
 CANDIDATES = (
-    candidate(
+    probed(
         Verdict.READY,
         model(size_bytes=4_700_000_000, capabilities=("tools", "reasoning")),
         model(
@@ -138,7 +138,7 @@ async def talking(theme: str, size: tuple[int, int]) -> AsyncIterator[Desktop]:
             *words,
             asyncio.Event(),
         ],
-        candidates=CANDIDATES,
+        results=CANDIDATES,
     )
     with tempfile.TemporaryDirectory() as folder:
         clock = Clock()

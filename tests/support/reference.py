@@ -58,10 +58,10 @@ _EVENTS = """\
 `stream` yields these events; `StreamEvent` is their union. Later versions may add more: ignore unknown ones.
 """
 _VALUES = (
-    *("Answer", "JsonAnswer", "ClientOptions", "Options", "Receipt", "ChatMessage", "Failure"),
-    *("TokenChoice", "Alternative"),
+    *("Answer", "JsonAnswer", "ClientOptions", "Options", "AnswerStats", "ChatMessage", "Failure"),
+    *("TokenProbabilities", "Alternative"),
     *("TextPart", "ReasoningPart", "RefusalPart", "ToolCallPart", "ToolResultPart", "FilePart"),
-    *("Candidate", "Endpoint", "ModelInfo", "Metrics"),
+    *("ProbeResult", "Endpoint", "ModelInfo", "Metrics"),
 )
 _SETTINGS = ("LimitSettings", "TimeoutSettings")
 _ENUMS = ("Verdict", "Product", "LoadState", "Role", "AnswerState", "Limit")

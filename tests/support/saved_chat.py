@@ -11,12 +11,12 @@ from textual.pilot import Pilot
 
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.sessions.message import ChatMessage, ReasoningPart, Receipt, Role, TextPart
+from lmchat.sessions.message import AnswerStats, ChatMessage, ReasoningPart, Role, TextPart
 from lmchat.sessions.session import SessionHeader
 from lmchat.storage.store import SqliteStore
 from tests.support.desktop import Desktop, HandClock, make_desktop
 from tests.support.look_data import NOW
-from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, candidate, model
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, probed
 
 SIZES = {
     "200x50": (200, 50),
@@ -47,11 +47,11 @@ SESSION = "00000000000000a1"
 def said(number: int, role: Role, text: str, **more) -> ChatMessage:
     """A stored message with fixed id and time."""
     is_answer = role is Role.ASSISTANT
-    receipt = Receipt(
+    stats = AnswerStats(
         ttft_ms=210, tokens_per_second=42.3, prompt_tokens=3000, completion_tokens=312, is_estimated=False,
         elapsed_ms=7400, reasoning_ms=3200, finish_reason="stop",
     )  # fmt: skip
-    known = {"model": "qwen3-8b", "endpoint": ENDPOINT.url, "receipt": receipt} if is_answer else {}
+    known = {"model": "qwen3-8b", "endpoint": ENDPOINT.url, "stats": stats} if is_answer else {}
     return ChatMessage(
         message_id=f"{number:016x}",
         role=role,
@@ -88,9 +88,7 @@ def seen(folder: Path, *messages: ChatMessage, theme: str = "lmchat-dark", scrip
     asyncio.run(fill(folder, *messages))
     return make_desktop(
         folder,
-        ScriptedBackend(
-            script, candidates=[candidate(Verdict.READY, model(), model("gemma-3-4b"))]
-        ),
+        ScriptedBackend(script, results=[probed(Verdict.READY, model(), model("gemma-3-4b"))]),
         settings=Settings(ui=UiSettings(theme=theme, reduced_motion=True)),
         store=SqliteStore(folder / "sessions.db", clock=lambda: NOW),
         resume_id="last",

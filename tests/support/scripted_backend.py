@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.errors import EngineUnavailable, LMChatError
-from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import DemoOffer, EngineState, ModelFile
 from lmchat.servers.events import (
@@ -37,7 +37,7 @@ from lmchat.servers.request import (
 )
 from lmchat.servers.token_count import MessageCounts
 from lmchat.services.ports import Lazy
-from lmchat.sessions.stats import Budget, LedgerRow, Metrics
+from lmchat.sessions.stats import Budget, Metrics, TurnRecord
 
 ENDPOINT = Endpoint.parse("http://127.0.0.1:1234")
 Step = StreamEvent | Exception | asyncio.Event | float
@@ -59,13 +59,13 @@ def target(name: str = "qwen3-8b", **more: object) -> Target:
     return Target(endpoint=ENDPOINT, product=Product.LM_STUDIO, model=model(name, **more))
 
 
-def candidate(verdict: Verdict = Verdict.READY, *models: ModelInfo, **more: object) -> Candidate:
+def probed(verdict: Verdict = Verdict.READY, *models: ModelInfo, **more: object) -> ProbeResult:
     known: dict[str, object] = {
         "endpoint": ENDPOINT,
         "product": Product.LM_STUDIO,
         "latency_ms": 3.0 if verdict.is_server else None,
     }
-    return Candidate(
+    return ProbeResult(
         verdict=verdict,
         models=models,
         **(known | more),  # type: ignore[arg-type]
@@ -102,15 +102,13 @@ class ScriptedBackend:
     """Plays one script a request; a script is events, errors to raise, and gates to wait at."""
 
     def __init__(
-        self, *scripts: Sequence[Step], candidates: Sequence[Candidate] | None = None
+        self, *scripts: Sequence[Step], results: Sequence[ProbeResult] | None = None
     ) -> None:
         self.scripts = list(scripts)
         self.requests: list[ChatRequest] = []
         self.asked = asyncio.Event()
         self.stopped = 0
-        self.candidates = (
-            tuple(candidates) if candidates is not None else (candidate(Verdict.READY, model()),)
-        )
+        self.results = tuple(results) if results is not None else (probed(Verdict.READY, model()),)
         self.checks = self.looks = 0
         self.keys: list[str] = []
         self.good_key = "sk-good"
@@ -139,26 +137,24 @@ class ScriptedBackend:
         """Ids of the answers that the server keeps."""
         self.is_leaving_answers = False
 
-    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
+    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
         self.looks += 1
-        return self.candidates
+        return self.results
 
-    async def check(self, endpoint: Endpoint) -> Candidate:
+    async def check(self, endpoint: Endpoint) -> ProbeResult:
         self.checks += 1
-        for one in self.candidates:
+        for one in self.results:
             if one.endpoint == endpoint:
                 return one
-        return Candidate(endpoint=endpoint, product=Product.LM_STUDIO, verdict=Verdict.REFUSED)
+        return ProbeResult(endpoint=endpoint, product=Product.LM_STUDIO, verdict=Verdict.REFUSED)
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         return ModelList(
-            models=tuple(
-                m for one in self.candidates if one.endpoint == endpoint for m in one.models
-            )
+            models=tuple(m for one in self.results if one.endpoint == endpoint for m in one.models)
         )
 
     def cached_models(self) -> ModelList:
-        return ModelList(models=tuple(m for one in self.candidates for m in one.models), age_s=40)
+        return ModelList(models=tuple(m for one in self.results for m in one.models), age_s=40)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         self.requests.append(request)
@@ -186,7 +182,7 @@ class ScriptedBackend:
             raise
 
     def forward(
-        self, request: ForwardedRequest, on_end: Callable[[LedgerRow], None]
+        self, request: ForwardedRequest, on_end: Callable[[TurnRecord], None]
     ) -> AbstractAsyncContextManager[ForwardedReply]:
         raise AssertionError("a screen forwards nothing")
 
@@ -253,12 +249,12 @@ class ScriptedBackend:
     async def unload(self, model: ModelInfo) -> None:
         self.loaded.remove(model.model_id)
 
-    async def try_key(self, endpoint: Endpoint, key: str) -> Candidate:
+    async def try_key(self, endpoint: Endpoint, key: str) -> ProbeResult:
         self.keys.append(key)
         verdict = Verdict.READY if key == self.good_key else Verdict.KEY_REJECTED
-        found = candidate(verdict, model())
+        found = probed(verdict, model())
         if verdict is Verdict.READY:
-            self.candidates = (found,)
+            self.results = (found,)
         return found
 
     def allow(self, host: str) -> None:
@@ -297,7 +293,7 @@ def llama(*scripts: Sequence[Step], **of_model: object) -> ScriptedBackend:
     """Return a backend of llama.cpp, which continues texts and ends thoughts."""
     known = replace(model(**of_model), product=Product.LLAMA_CPP)
     return ScriptedBackend(
-        *scripts, candidates=[candidate(Verdict.READY, known, product=Product.LLAMA_CPP)]
+        *scripts, results=[probed(Verdict.READY, known, product=Product.LLAMA_CPP)]
     )
 
 

@@ -23,7 +23,7 @@ from lmchat.servers.discovery.launcher import (
     installed_products,
     start_server,
 )
-from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
 from lmchat.servers.products.product import Product
@@ -56,12 +56,12 @@ class PortBackend(ScriptedBackend):
     """Finds a ready server wherever something takes connections, and nothing elsewhere."""
 
     def __init__(self, ports: Mapping[Product, int], *own: Endpoint) -> None:
-        super().__init__(candidates=())
+        super().__init__(results=())
         self.ports, self.own = dict(ports), own
         self.verdicts: dict[int, Verdict] = {}
         """What is found where something listens, if it is not a ready server."""
 
-    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[Candidate, ...]:
+    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
         own = dict.fromkeys((*expected, *self.own))
         known = [await self._look(at(port), product) for product, port in self.ports.items()]
         return (
@@ -72,15 +72,15 @@ class PortBackend(ScriptedBackend):
             *known,
         )
 
-    async def check(self, endpoint: Endpoint) -> Candidate:
+    async def check(self, endpoint: Endpoint) -> ProbeResult:
         product = next((one for one, port in self.ports.items() if port == endpoint.port), None)
         return await self._look(endpoint, product or Product.OPENAI_COMPATIBLE)
 
-    async def _look(self, endpoint: Endpoint, product: Product) -> Candidate:
+    async def _look(self, endpoint: Endpoint, product: Product) -> ProbeResult:
         try:
             _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
         except OSError:
-            return Candidate(
+            return ProbeResult(
                 endpoint=endpoint,
                 product=product,
                 verdict=Verdict.REFUSED,
@@ -94,7 +94,7 @@ class PortBackend(ScriptedBackend):
             if verdict is Verdict.READY
             else ()
         )
-        return Candidate(
+        return ProbeResult(
             endpoint=endpoint, product=product, verdict=verdict, latency_ms=3.0, models=models
         )
 
@@ -146,7 +146,7 @@ async def start_desk(
     def find() -> tuple[Installed, ...]:
         return installed_products(environ, folder / "home")
 
-    async def start(order: ServerStart) -> Candidate:
+    async def start(order: ServerStart) -> ProbeResult:
         ran.append(order)
         log_file = folder / "logs" / f"{PROGRAMS[order.product]}.log"
         return await start_server(order, log_file=log_file, environ=environ, check=backend.check)
@@ -216,8 +216,8 @@ class NotedConnect:
         self.calls.append(("try_address", typed))
         return "Nothing answers there."
 
-    def take_candidate(self, *given: object) -> None:
-        self.calls.append(("take_candidate", *given))
+    def take_result(self, *given: object) -> None:
+        self.calls.append(("take_result", *given))
 
     def start_engine(self, *given: object) -> None:
         self.calls.append(("start_engine", *given))

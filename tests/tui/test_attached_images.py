@@ -14,7 +14,7 @@ from lmchat.tui.screens.image_dialog import ImageDialog
 from lmchat.tui.screens.model_picker import ModelPicker
 from tests.support.desktop import half, ready_desktop, shown
 from tests.support.files_to_attach import image
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, candidate, model
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
 
 GARDEN = image(size=(800, 600))
 FOLDED = "[garden.png (12 kB, 800×600)]"
@@ -40,8 +40,8 @@ async def attach(desk):
 def backend(*scripts, is_blind=False):
     return ScriptedBackend(
         *scripts,
-        candidates=(
-            candidate(
+        results=(
+            probed(
                 Verdict.READY, model(is_blind=is_blind), model("eye-4b", capabilities=("vision",))
             ),
         ),

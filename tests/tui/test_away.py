@@ -8,7 +8,7 @@ from contextlib import aclosing
 from msgspec.structs import replace
 
 from lmchat.servers.events import RequestSent, TextDelta
-from lmchat.sessions.message import AnswerState, Receipt, interrupted
+from lmchat.sessions.message import AnswerState, AnswerStats, interrupted
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import answer as reply
 from tests.support.chats import begin_session
@@ -23,7 +23,7 @@ async def saved_session(folder) -> str:
     async with aclosing(SqliteStore(folder / "sessions.db")) as store:
         session, asked = await begin_session(store, "Which vegetables?")
         killed = interrupted(reply("Let", parent=asked), "lmchat was killed")
-        await store.append(session, replace(killed, receipt=Receipt(replay_id=KEPT_ID)))
+        await store.append(session, replace(killed, stats=AnswerStats(replay_id=KEPT_ID)))
     return session.session_id
 
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from msgspec.structs import replace
 from textual import events
 
-from lmchat.sessions.message import AnswerState, Receipt, TextPart
+from lmchat.sessions.message import AnswerState, AnswerStats, TextPart
 from lmchat.storage.store import SqliteStore
 from tests.support.chats import answer, header, reply, say
 from tests.support.desktop import gone, ready_desktop, shown
@@ -32,8 +32,8 @@ class Writer:
         await self.store.add_pieces(self.answer.message_id, [("text", text)])
 
     async def end(self, text, *, state=AnswerState.COMPLETE):
-        receipt = Receipt(completion_tokens=3, is_estimated=False, finish_reason="stop")
-        final = replace(self.answer, parts=(TextPart(text=text),), state=state, receipt=receipt)
+        stats = AnswerStats(completion_tokens=3, is_estimated=False, finish_reason="stop")
+        final = replace(self.answer, parts=(TextPart(text=text),), state=state, stats=stats)
         await self.store.finish(self.session.session_id, final)
 
 

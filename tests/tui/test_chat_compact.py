@@ -8,7 +8,7 @@ from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.events import StreamFinished, TextDelta, UsageReported
 from lmchat.tui.screens.message_tree import MessageTree
 from tests.support.desktop import calm, half, ready_desktop, sent, shown
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, candidate, model
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
 
 TALK = ["a", "A.", "b", "B.", "c", "C."]
 ANSWERS = (answer_steps("A."), answer_steps("B."), answer_steps("C."))
@@ -73,8 +73,8 @@ def nearly_full(tokens: int, *scripts) -> ScriptedBackend:
     """A server with a window of 1 000 tokens, which counts so many of them up to the third answer."""
     usage = UsageReported(prompt_tokens=tokens - 1, completion_tokens=1)
     full = [TextDelta(text="C."), usage, StreamFinished(reason="stop")]
-    window = candidate(Verdict.READY, model(context_loaded=1000))
-    return ScriptedBackend(*ANSWERS[:2], full, *scripts, candidates=[window])
+    window = probed(Verdict.READY, model(context_loaded=1000))
+    return ScriptedBackend(*ANSWERS[:2], full, *scripts, results=[window])
 
 
 async def test_where_that_is_set_a_prompt_that_fills_the_window_makes_a_summary(tmp_path):

@@ -14,7 +14,7 @@ from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.model_picker import ModelPicker
 from tests.support.desktop import gone, half, hold, ready_desktop, shown
-from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer_steps, candidate, model
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer_steps, model, probed
 
 QWEN, GEMMA = model(), model("gemma-3-4b")
 COLD = model("phi4-14b", state=LoadState.NOT_LOADED, context_loaded=None)
@@ -22,9 +22,7 @@ EMBED = model("nomic-embed", is_embedding=True)
 
 
 def two(*scripts) -> ScriptedBackend:
-    return ScriptedBackend(
-        *scripts, candidates=[candidate(Verdict.READY, QWEN, GEMMA, COLD, EMBED)]
-    )
+    return ScriptedBackend(*scripts, results=[probed(Verdict.READY, QWEN, GEMMA, COLD, EMBED)])
 
 
 async def picker(desk) -> ModelPicker:
@@ -73,7 +71,7 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
 async def test_a_model_is_loaded_and_unloaded_with_the_options_that_its_server_takes(tmp_path):
     plain = replace(COLD, model_id="plain-1b", product=Product.LLAMA_CPP)
     backend = two()
-    backend.candidates = (candidate(Verdict.READY, QWEN, GEMMA, COLD, plain),)
+    backend.results = (probed(Verdict.READY, QWEN, GEMMA, COLD, plain),)
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
         await desk.press(
@@ -98,12 +96,12 @@ async def test_a_model_is_loaded_and_unloaded_with_the_options_that_its_server_t
         wanted = LoadOptions(context=16384, others={"flash_attention": True})
         assert backend.load_options == [wanted]
 
-        backend.candidates = (candidate(Verdict.READY, QWEN, GEMMA, model("phi4-14b")),)
+        backend.results = (probed(Verdict.READY, QWEN, GEMMA, model("phi4-14b")),)
         await desk.press("ctrl+r", sees="● phi4-14b")
         await desk.press("ctrl+l")
         await desk.until(lambda: backend.loaded == [], "the unload")
         assert isinstance(desk.app.screen, ModelPicker)
-        backend.candidates = (candidate(Verdict.READY, QWEN, GEMMA, COLD),)
+        backend.results = (probed(Verdict.READY, QWEN, GEMMA, COLD),)
         await desk.press("ctrl+r", hides="● phi4-14b")
         await desk.press("enter", leads_to=ChatScreen)  # choosing it loads it, too
         await desk.until(lambda: backend.loaded == ["phi4-14b"], "the load")
@@ -163,7 +161,7 @@ async def test_a_model_is_chosen_by_its_number_or_name_but_no_decision_model(tmp
     judge = model("judge-1b", is_decision=True)
     used = ("judge-1b", "qwen3-8b", "gemma-3-4b")
     last = Remembered(recent=tuple((ENDPOINT.url, name) for name in used))
-    backend = ScriptedBackend(candidates=[candidate(Verdict.READY, judge, QWEN, GEMMA)])
+    backend = ScriptedBackend(results=[probed(Verdict.READY, judge, QWEN, GEMMA)])
     async with ready_desktop(tmp_path, backend=backend, remembered=last) as desk:
         words = "judge-1b makes decisions and cannot chat"
         assert desk.target.model_id == "qwen3-8b"

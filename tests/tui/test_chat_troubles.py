@@ -19,9 +19,9 @@ from lmchat.servers.events import (
 )
 from lmchat.storage.store import SqliteStore
 from tests.support.desktop import calm, gone, half, ready_desktop, sent, shown
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, candidate, model
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
 
-SMALL = [candidate(Verdict.READY, model(context_loaded=300))]
+SMALL = [probed(Verdict.READY, model(context_loaded=300))]
 UNCOUNTED = [TextDelta(text="word " * 90), StreamFinished(reason="stop")]
 
 
@@ -76,7 +76,7 @@ async def test_what_a_server_says_is_only_text_and_its_troubles_are_told(tmp_pat
         [RequestSent(), RequestAdapted(note=note), TextDelta(text="word " * 1500), end],
         [TextDelta(text="Yes."), UsageReported(prompt_tokens=200, completion_tokens=2), end],
         [RequestSent(), waiting, asyncio.Event()],
-        candidates=[candidate(Verdict.READY, model("[red]qwen[/]"))],
+        results=[probed(Verdict.READY, model("[red]qwen[/]"))],
     )
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await shown(desk, "[bold]x[/]", "[red]qwen[/]")
@@ -98,7 +98,7 @@ async def test_what_a_server_says_is_only_text_and_its_troubles_are_told(tmp_pat
 
 
 async def test_what_would_be_left_out_is_marked_before_it_is_sent(tmp_path):
-    backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, UNCOUNTED, candidates=SMALL)
+    backend = ScriptedBackend(UNCOUNTED, UNCOUNTED, UNCOUNTED, results=SMALL)
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         assert "left out" not in desk.text
         desk.prompt_input.put("many words " * 60)
@@ -111,7 +111,7 @@ async def test_what_would_be_left_out_is_marked_before_it_is_sent(tmp_path):
 async def test_a_full_window_is_refused_where_the_user_wants_that_and_prompts_return(tmp_path):
     gate = asyncio.Event()
     settings = calm(chat=ChatSettings(auto_truncate=False))
-    backend = ScriptedBackend(half("word " * 90, gate), candidates=SMALL)
+    backend = ScriptedBackend(half("word " * 90, gate), results=SMALL)
     async with ready_desktop(tmp_path, backend=backend, settings=settings) as desk:
         await desk.say("one", sees="word")
         desk.chat.turns.submit("many words " * 40)

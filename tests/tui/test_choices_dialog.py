@@ -9,7 +9,7 @@ from lmchat.servers.events import (
     TextDelta,
     TokensChosen,
 )
-from lmchat.sessions.message import Alternative, Role, TokenChoice
+from lmchat.sessions.message import Alternative, Role, TokenProbabilities
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.choices_dialog import ChoicesDialog
 from lmchat.tui.widgets.choices_text import ChoicesText
@@ -26,7 +26,7 @@ def word(text: str, logprob: float = SURE, *others: str, is_thought: bool = Fals
     """Return the events of a token with alternatives of 22 %."""
     top = (text, logprob), *((other, -1.5) for other in others)
     alternatives = tuple(Alternative(token=token, logprob=chance) for token, chance in top)
-    choice = TokenChoice(
+    choice = TokenProbabilities(
         token=text, logprob=logprob, text=text, is_thought=is_thought, top=alternatives
     )
     delta = ReasoningDelta(text=text) if is_thought else TextDelta(text=text)

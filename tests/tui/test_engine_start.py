@@ -19,8 +19,8 @@ from tests.support.scripted_backend import (
     ScriptedBackend,
     ScriptedEngine,
     answer_steps,
-    candidate,
     file,
+    probed,
 )
 
 BIG, SMALL = file("big"), file("small", size_bytes=10**9)
@@ -36,7 +36,7 @@ def answering(*names):
         for name in names
     )
     return ScriptedBackend(
-        candidates=[candidate(Verdict.READY, *models, endpoint=ADDRESS, product=Product.LLAMA_CPP)]
+        results=[probed(Verdict.READY, *models, endpoint=ADDRESS, product=Product.LLAMA_CPP)]
     )
 
 
@@ -64,7 +64,7 @@ async def test_local_starts_the_engine_without_asking_and_the_picker_loads_anoth
         await shown(desk, "small")
         await desk.type("small")
         await shown(desk, "1 of 2")
-        desk.backend.candidates = answering("small").candidates
+        desk.backend.results = answering("small").results
         await desk.press("enter")
         await desk.until(lambda: engine.started == ["big", "small"], "the other file is served")
         await desk.ask("Hello", 2)
@@ -97,9 +97,7 @@ async def test_without_a_model_the_fetch_is_asked_for_with_size_licence_and_fold
 
 async def test_without_consent_nothing_is_fetched_and_servers_are_looked_for(tmp_path):
     engine = ScriptedEngine()
-    async with local(
-        tmp_path, engine, ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
-    ) as desk:
+    async with local(tmp_path, engine, ScriptedBackend(results=[probed(Verdict.REFUSED)])) as desk:
         await desk.on(ConfirmDialog)
         await desk.press("escape", leads_to=WelcomeScreen)
         assert engine.fetches == 0

@@ -15,23 +15,23 @@ from lmchat.tui.screens.search_dialog import SearchDialog
 from lmchat.tui.screens.server_dialog import AllowDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import calm, desktop, hold, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, candidate, model
+from tests.support.scripted_backend import ScriptedBackend, model, probed
 
 
 def off(verdict: Verdict = Verdict.REFUSED):
-    return candidate(verdict, next_step="Open its Developer tab, then Start server.")
+    return probed(verdict, next_step="Open its Developer tab, then Start server.")
 
 
 async def test_what_was_typed_before_the_page_came_is_there_when_it_goes(tmp_path):
-    backend = ScriptedBackend(candidates=[off()])
-    async with desktop(tmp_path, ScriptedBackend(candidates=[off()])) as desk:
+    backend = ScriptedBackend(results=[off()])
+    async with desktop(tmp_path, ScriptedBackend(results=[off()])) as desk:
         await desk.press("h", "i")
     gate = hold(backend, "detect")
     async with desktop(tmp_path, backend) as desk:
         await desk.prompt_is("hi")
         gate.set()
         await desk.on(WelcomeScreen)
-        backend.candidates = (candidate(Verdict.READY, model()),)
+        backend.results = (probed(Verdict.READY, model()),)
         await desk.press("f5", leads_to=ChatScreen)
         assert desk.prompt_input.text == "hi"
 
@@ -39,7 +39,7 @@ async def test_what_was_typed_before_the_page_came_is_there_when_it_goes(tmp_pat
 async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
     async with ready_desktop(tmp_path, asked=["garden"]):
         pass
-    async with desktop(tmp_path, ScriptedBackend(candidates=[off()])) as desk:
+    async with desktop(tmp_path, ScriptedBackend(results=[off()])) as desk:
         await desk.on(WelcomeScreen)
         await desk.press("ctrl+k", leads_to=SearchDialog)
         await desk.press(*"garden")
@@ -54,7 +54,7 @@ async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
         await desk.until(lambda: looks, "another look")
         await desk.pilot.pause()
         assert isinstance(desk.app.screen, ChatScreen), "what is read is not covered"
-    async with desktop(tmp_path, ScriptedBackend(candidates=[off()]), resume_id="last") as desk:
+    async with desktop(tmp_path, ScriptedBackend(results=[off()]), resume_id="last") as desk:
         await shown(desk, "Lettuce does well.", "^O find a server")
         assert isinstance(desk.app.screen, ChatScreen)
 
@@ -62,7 +62,7 @@ async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
 async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_work_in_the_chat(
     tmp_path,
 ):
-    backend = ScriptedBackend(candidates=[off()])
+    backend = ScriptedBackend(results=[off()])
     async with desktop(tmp_path, backend) as desk:
         await desk.on(WelcomeScreen)
         await desk.type("What is 2+2?")
@@ -78,9 +78,9 @@ async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_wo
 
 async def test_a_named_server_that_is_away_is_not_replaced_until_the_user_says_so(tmp_path):
     away = replace(
-        candidate(Verdict.REFUSED), endpoint=Endpoint.parse("http://127.0.0.1:9999"), is_own=True
+        probed(Verdict.REFUSED), endpoint=Endpoint.parse("http://127.0.0.1:9999"), is_own=True
     )
-    backend = ScriptedBackend(candidates=[away, candidate(Verdict.READY, model())])
+    backend = ScriptedBackend(results=[away, probed(Verdict.READY, model())])
     settings = calm(endpoint="http://127.0.0.1:9999")
     async with desktop(tmp_path, backend, settings=settings) as desk:
         await desk.on(WelcomeScreen)
@@ -93,8 +93,8 @@ async def test_a_named_server_that_is_away_is_not_replaced_until_the_user_says_s
 
 async def test_a_question_about_another_machine_waits_until_the_prompt_is_sent(tmp_path):
     far = Endpoint.parse("http://gpu-box:8000")
-    named = candidate(Verdict.REFUSED, endpoint=far, is_own=True, kind="not_allowed")
-    backend = ScriptedBackend(candidates=[named])
+    named = probed(Verdict.REFUSED, endpoint=far, is_own=True, kind="not_allowed")
+    backend = ScriptedBackend(results=[named])
     backend.check = AsyncMock(side_effect=EndpointNotAllowed("Not allowed."))
     gate = hold(backend, "detect")
     settings = calm(endpoint=far.url)

@@ -12,7 +12,7 @@ from textual.widgets import Input
 
 from lmchat.doctor.report import Finding, Grade, Group
 from lmchat.servers.discovery.launcher import Installed, ServerStart
-from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
 from lmchat.servers.model import LoadState, ModelInfo
@@ -27,7 +27,7 @@ from lmchat.sessions.message import (
     ChatMessage,
     Role,
     TextPart,
-    TokenChoice,
+    TokenProbabilities,
     text_message,
 )
 from lmchat.sessions.session import SearchHit
@@ -127,7 +127,7 @@ def searching() -> SearchDialog:
 def show_places(page: WelcomeScreen) -> None:
     page.show(
         [
-            Candidate(
+            ProbeResult(
                 endpoint=Endpoint(scheme="http", host="127.0.0.1", port=port),
                 product=Product.OLLAMA,
                 verdict=verdict,
@@ -147,7 +147,7 @@ def show_places(page: WelcomeScreen) -> None:
 
 def choices() -> ChoicesDialog:
     top = (Alternative(token=EVIL, logprob=-1.0), Alternative(token=f"{EVIL}!", logprob=-2.0))
-    choice = TokenChoice(token=EVIL, logprob=-1.0, text=EVIL, top=top)
+    choice = TokenProbabilities(token=EVIL, logprob=-1.0, text=EVIL, top=top)
     return ChoicesDialog(AnswerChoices(text_message(Role.ASSISTANT, EVIL), [choice]))
 
 

@@ -13,7 +13,7 @@ from lmchat.tui.screens.model_picker import ModelPicker
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.find_bar import FindBar
 from tests.support.desktop import desktop, half, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, candidate, model
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
 
 
 def _fast_timers(app):
@@ -68,12 +68,12 @@ async def test_at_rest_no_timer_is_faster_than_the_look_at_the_server(tmp_path):
 
 
 async def test_without_focus_the_page_looks_half_as_often_and_at_once_when_it_comes_back(tmp_path):
-    backend = ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
+    backend = ScriptedBackend(results=[probed(Verdict.REFUSED)])
     async with desktop(tmp_path, backend) as desk:
         await desk.on(WelcomeScreen)
         await _unfocused(desk)
         desk.app.connect.check_now()
         await shown(desk, f"next check in {SEARCH_PAUSE_S * AWAY_FACTOR:.0f}")
-        backend.candidates = (candidate(Verdict.READY, model()),)
+        backend.results = (probed(Verdict.READY, model()),)
         desk.app.post_message(events.AppFocus())
         await desk.on(ChatScreen)

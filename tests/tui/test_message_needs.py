@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.sessions.message import Receipt
+from lmchat.sessions.message import AnswerStats
 from lmchat.tui.commands import unavailable_reason
 from tests.support.chats import ACTS, MESSAGES, SENSIBLE, TEXT, acted_reply
 
@@ -43,5 +43,5 @@ def test_of_an_only_version_it_says_how_to_get_another():
 
 
 def test_an_answer_whose_server_says_only_that_it_was_cut_short_can_be_continued():
-    cut = acted_reply(TEXT, receipt=Receipt(finish_reason="length"))
+    cut = acted_reply(TEXT, stats=AnswerStats(finish_reason="length"))
     assert unavailable_reason("resume", cut, is_busy=False) == ""

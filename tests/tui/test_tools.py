@@ -20,7 +20,7 @@ from lmchat.tui.screens.tools_dialog import ToolsDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import ready_desktop, shown
 from tests.support.saved_chat import TALK, said, seen, steps
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, candidate, model
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
 from tests.support.scripted_tools import ScriptedHost, calls, toolbox
 
 READ = "files__read_text"
@@ -31,8 +31,8 @@ ASKS = "wants to run"
 async def desk_with(tmp_path, *scripts, result="found it", approve="ask", can=("tools",), **more):
     """The app with tools; the model plays the scripts, then answers."""
     host = ScriptedHost(read_text=result if callable(result) else lambda _: ToolResult(text=result))
-    models = [candidate(Verdict.READY, model(capabilities=can))]
-    backend = ScriptedBackend(*scripts, answer_steps("Done reading."), candidates=models)
+    models = [probed(Verdict.READY, model(capabilities=can))]
+    backend = ScriptedBackend(*scripts, answer_steps("Done reading."), results=models)
     more["toolbox"] = toolbox(host, approve=approve)
     async with ready_desktop(tmp_path, backend=backend, **more) as desk:
         desk.host = host
@@ -228,7 +228,7 @@ def saved(number: int, path: str, result: str, state=AnswerState.COMPLETE):
     message = said(
         number, Role.ASSISTANT, "", parts=(*parts, ToolResultPart(text=result)), state=state
     )
-    return replace(message, role=Role.TOOL, receipt=replace(message.receipt, elapsed_ms=120))
+    return replace(message, role=Role.TOOL, stats=replace(message.stats, elapsed_ms=120))
 
 
 ASKING = said(
@@ -265,6 +265,6 @@ def test_the_look_of_calls(snap_compare, tmp_path, size, keys):
 def test_the_look_of_the_card(snap_compare, tmp_path, size):
     files = {"path": "beds.md", "rows": list(range(12))}
     desk = seen(tmp_path, *TALK, script=calls((READ, files)))
-    desk.backend.candidates = (candidate(Verdict.READY, model(capabilities=("tools",))),)
+    desk.backend.results = (probed(Verdict.READY, model(capabilities=("tools",))),)
     desk.app.open_sessions.next_turn.toolbox = toolbox(approve="ask")
     assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=steps(desk, ASKS, "ctrl+r"))

@@ -8,7 +8,7 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.chats import header, prompt
 from tests.support.desktop import desktop, gone, hold, sent, shown
-from tests.support.scripted_backend import ScriptedBackend, candidate, model
+from tests.support.scripted_backend import ScriptedBackend, model, probed
 
 
 def slow_backend(**more):
@@ -19,7 +19,7 @@ def slow_backend(**more):
 
 
 def off():
-    return candidate(Verdict.REFUSED, next_step="Open its Developer tab, then Start server.")
+    return probed(Verdict.REFUSED, next_step="Open its Developer tab, then Start server.")
 
 
 async def test_what_is_said_while_a_server_is_looked_for_goes_out_when_it_is_found(tmp_path):
@@ -51,7 +51,7 @@ async def test_escape_takes_what_waits_back_before_what_is_typed(tmp_path):
 async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_out_with_the_server(
     tmp_path,
 ):
-    backend = slow_backend(candidates=[off()])
+    backend = slow_backend(results=[off()])
     async with desktop(tmp_path, backend, size=(40, 12)) as desk:
         await desk.say("one")
         backend.gate.set()
@@ -61,7 +61,7 @@ async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_o
         desk.app.screen.dismiss(None)
         await desk.on(ChatScreen)
         await desk.say("two", sees="is sent when a")
-        backend.candidates = (candidate(Verdict.READY, model()),)
+        backend.results = (probed(Verdict.READY, model()),)
         desk.app.connect.check_now()
         await desk.answered(2)
         assert sent(backend) == ["one", "two"]
@@ -72,7 +72,7 @@ async def test_what_waits_when_lmchat_ends_is_in_the_prompt_the_next_time(tmp_pa
         await desk.say("one", sees="next  one")
         await desk.type("two")
         await desk.prompt_is("two")
-    backend = slow_backend(candidates=[off()])
+    backend = slow_backend(results=[off()])
     async with desktop(tmp_path, backend) as desk:
         await desk.prompt_is("one\n\ntwo")
         backend.gate.set()  # a draft does not hide that there is no server

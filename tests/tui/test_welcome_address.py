@@ -10,7 +10,7 @@ from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.server_dialog import AddressDialog, AllowDialog, KeyDialog
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import calm, desktop, gone, shown
-from tests.support.scripted_backend import ScriptedBackend, candidate, model
+from tests.support.scripted_backend import ScriptedBackend, model, probed
 
 NEAR = Endpoint.parse("http://127.0.0.1:9000")
 FAR = Endpoint.parse("http://gpu-box:8000")
@@ -20,14 +20,14 @@ class Places(ScriptedBackend):
     """Knows what stands at typed addresses; hosts beyond this machine have to be allowed."""
 
     def __init__(self, **verdicts: Verdict) -> None:
-        super().__init__(candidates=[candidate(Verdict.REFUSED)])
+        super().__init__(results=[probed(Verdict.REFUSED)])
         self.verdict = verdicts.get("verdict", Verdict.READY)
         self.error: Exception | None = None
         self.gate: asyncio.Event | None = None
 
     async def detect(self, *, expected=()):
         found = [await self.check(one) for one in expected if one.is_loopback or self.allowed]
-        return (*found, *self.candidates)
+        return (*found, *self.results)
 
     async def check(self, endpoint):
         if not endpoint.is_loopback and not self.allowed:
@@ -37,18 +37,16 @@ class Places(ScriptedBackend):
         if self.error is not None:
             raise self.error
         if endpoint not in (NEAR, FAR):
-            return candidate(Verdict.REFUSED, endpoint=endpoint, next_step="Start the server")
+            return probed(Verdict.REFUSED, endpoint=endpoint, next_step="Start the server")
         models = (model(),) if self.verdict is Verdict.READY else ()
-        return candidate(
-            self.verdict, *models, endpoint=endpoint, is_own=True, next_step="Its step"
-        )
+        return probed(self.verdict, *models, endpoint=endpoint, is_own=True, next_step="Its step")
 
     async def try_key(self, endpoint, key):
         self.keys.append(key)
         if key != self.good_key:
-            return candidate(Verdict.KEY_REJECTED, endpoint=endpoint)
+            return probed(Verdict.KEY_REJECTED, endpoint=endpoint)
         self.verdict = Verdict.READY
-        return candidate(Verdict.READY, model(), endpoint=endpoint)
+        return probed(Verdict.READY, model(), endpoint=endpoint)
 
 
 @asynccontextmanager

@@ -16,8 +16,8 @@ from tests.support.scripted_backend import (
     DEMO,
     ScriptedBackend,
     ScriptedEngine,
-    candidate,
     file,
+    probed,
 )
 from tests.support.start_desk import start_desk
 
@@ -27,7 +27,7 @@ MANY = [file(f"model-{number:02}", size_bytes=10**9 + number) for number in rang
 @asynccontextmanager
 async def page(folder, engine, *, size=(120, 40), **more):
     """The app on the page: nothing answers."""
-    backend = ScriptedBackend(candidates=[candidate(Verdict.REFUSED)])
+    backend = ScriptedBackend(results=[probed(Verdict.REFUSED)])
     desk = make_desktop(folder, backend, engine=engine, **more)
     desk.app.connect.search_pause_s = 0.05
     async with running(desk, size):
@@ -40,8 +40,8 @@ def serves(desk, name):
     info = ModelInfo(
         model_id=name, endpoint=ADDRESS, product=Product.LLAMA_CPP, state=LoadState.LOADED
     )
-    found = candidate(Verdict.READY, info, endpoint=ADDRESS, product=Product.LLAMA_CPP)
-    desk.backend.candidates = (found,)
+    found = probed(Verdict.READY, info, endpoint=ADDRESS, product=Product.LLAMA_CPP)
+    desk.backend.results = (found,)
 
 
 async def test_the_demo_model_is_offered_first_and_fetched_only_after_consent(tmp_path):

@@ -19,8 +19,8 @@ from tests.support.tui_host import Host, drawn, screen_text
 SIZE = (120, 34)
 
 
-def rows_of(*candidates, here=MachineState(), width=96):  # noqa: B008 - it never changes
-    return welcome_rows(here, server_rows(candidates, here), width, UNICODE)
+def rows_of(*results, here=MachineState(), width=96):  # noqa: B008 - it never changes
+    return welcome_rows(here, server_rows(results, here), width, UNICODE)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Choice of the server and model that answer the next turn, and the errors where none exists.
 
-Candidates are servers that were probed. The configured model is the one that flags, environment or
+Results are those of probes. The configured model is the one that flags, environment or
 configuration name; "" if they name none. `remembered` has the last used server and models.
 """
 
@@ -21,7 +21,7 @@ from lmchat.errors import (
     ServerUnavailable,
 )
 from lmchat.safe_text import shell_word
-from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import (
     LoadState,
@@ -69,7 +69,7 @@ class TargetChoice(Struct, frozen=True, kw_only=True):
     """The chosen server and model, and what is missing."""
 
     missing: Missing
-    candidate: Candidate | None = None
+    probed: ProbeResult | None = None
     target: Target | None = None
 
     @property
@@ -84,11 +84,11 @@ class TargetChoice(Struct, frozen=True, kw_only=True):
 
     @property
     def chat_models(self) -> tuple[ModelInfo, ...]:
-        return self.candidate.chat_models if self.candidate else ()
+        return self.probed.chat_models if self.probed else ()
 
 
 def choose(
-    candidates: Sequence[Candidate],
+    results: Sequence[ProbeResult],
     *,
     model: str,
     remembered: Remembered,
@@ -102,67 +102,67 @@ def choose(
     the user has named count.
     """
     if is_named:
-        candidates = [candidate for candidate in candidates if candidate.is_own]
-    usable = [candidate for candidate in candidates if candidate.verdict.is_usable]
+        results = [probed for probed in results if probed.is_own]
+    usable = [probed for probed in results if probed.verdict.is_usable]
     if usable:
-        best = min(usable, key=lambda candidate: _rank(candidate, remembered, model))
+        best = min(usable, key=lambda probed: _rank(probed, remembered, model))
         return choose_on_server(best, model=model, remembered=remembered)
-    for candidate in candidates:
-        if candidate.verdict in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED):
-            return TargetChoice(missing=Missing.KEY, candidate=candidate)
+    for probed in results:
+        if probed.verdict in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED):
+            return TargetChoice(missing=Missing.KEY, probed=probed)
     return TargetChoice(missing=Missing.SERVER)
 
 
-def _rank(candidate: Candidate, remembered: Remembered, model: str) -> tuple[bool, ...]:
-    """Return the sort key of a candidate: the smallest is best, and False is less than True.
+def _rank(probed: ProbeResult, remembered: Remembered, model: str) -> tuple[bool, ...]:
+    """Return the sort key of a result: the smallest is best, and False is less than True.
 
-    The first item that differs between two candidates decides.
+    The first item that differs between two results decides.
     """
-    lacks_model = bool(model) and find_model(model, candidate.chat_models) is None
+    lacks_model = bool(model) and find_model(model, probed.chat_models) is None
     return (
         lacks_model,
-        not candidate.is_own,
-        candidate.server_id != remembered.endpoint,
-        not candidate.is_hinted,
-        candidate.verdict is not Verdict.READY,
+        not probed.is_own,
+        probed.server_id != remembered.endpoint,
+        not probed.is_hinted,
+        probed.verdict is not Verdict.READY,
     )
 
 
-def choose_on_server(candidate: Candidate, *, model: str, remembered: Remembered) -> TargetChoice:
+def choose_on_server(probed: ProbeResult, *, model: str, remembered: Remembered) -> TargetChoice:
     """Choose the model on a server; `model` is the name of the configured one, if any.
 
     While the server loads a model of unknown name, the target has no model and nothing is missing.
     """
-    chosen = choose_model(candidate, model=model, remembered=remembered)
-    is_loading = chosen is None and candidate.verdict is Verdict.LOADING
+    chosen = choose_model(probed, model=model, remembered=remembered)
+    is_loading = chosen is None and probed.verdict is Verdict.LOADING
     target = Target(
-        endpoint=candidate.endpoint,
-        product=candidate.product,
+        endpoint=probed.endpoint,
+        product=probed.product,
         model=chosen,
         is_loading=is_loading,
     )
     missing = Missing.MODEL if chosen is None and not is_loading else Missing.NOTHING
-    return TargetChoice(missing=missing, candidate=candidate, target=target)
+    return TargetChoice(missing=missing, probed=probed, target=target)
 
 
-def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) -> ModelInfo | None:
+def choose_model(probed: ProbeResult, *, model: str, remembered: Remembered) -> ModelInfo | None:
     """Choose the configured model, else the last used one, else by `_PREFERRED_STATES`.
 
     `model` is the name of the configured one. If the server does not list it but may have it, it is
     chosen with its name alone. Return None if no model can be chosen without a question: if the
     server lacks the configured one, if that cannot chat, or, without one, if all are unloaded.
     """
-    models = candidate.chat_models
+    models = probed.chat_models
     if model:
         listed = find_model(model, models)
         if listed is not None:
             return listed
-        cannot_be_used = _find_non_chat_model(candidate, model) is not None
-        if cannot_be_used or _lacks(candidate, model):
+        cannot_be_used = _find_non_chat_model(probed, model) is not None
+        if cannot_be_used or _lacks(probed, model):
             return None
-        return _unlisted_model(model, candidate)
+        return _unlisted_model(model, probed)
 
-    if remembered.endpoint == candidate.server_id:
+    if remembered.endpoint == probed.server_id:
         last = find_model(remembered.model, models)
         # an unloaded model is not loaded without a question
         if last is not None and last.state is not LoadState.NOT_LOADED:
@@ -174,34 +174,34 @@ def choose_model(candidate: Candidate, *, model: str, remembered: Remembered) ->
     return None
 
 
-def _unlisted_model(name: str, server: Candidate | Target) -> ModelInfo:
+def _unlisted_model(name: str, server: ProbeResult | Target) -> ModelInfo:
     """Return a model that the server does not list, of which only the name is known."""
     return ModelInfo(model_id=name, endpoint=server.endpoint, product=server.product)
 
 
-def _find_non_chat_model(candidate: Candidate, name: str) -> ModelInfo | None:
+def _find_non_chat_model(probed: ProbeResult, name: str) -> ModelInfo | None:
     """Return the model of this name if the server lists it but it cannot chat; else None."""
-    model = find_model(name, candidate.models)
+    model = find_model(name, probed.models)
     return None if model is None or model.can_chat else model
 
 
-def _lacks(candidate: Candidate, name: str) -> bool:
+def _lacks(probed: ProbeResult, name: str) -> bool:
     """Return whether a server lists its models, and this name means none of them.
 
     It is False for gateways and cloud providers, which take names that they do not list. Any server
     outside your network is taken for a provider.
     """
-    if candidate.product.facts.is_gateway or not candidate.endpoint.is_near:
+    if probed.product.facts.is_gateway or not probed.endpoint.is_near:
         return False
     # without models that can chat, the name is compared with the others
-    listed = candidate.chat_models or candidate.models
+    listed = probed.chat_models or probed.models
     return bool(listed) and all(is_other_model(name, model.model_id) for model in listed)
 
 
-def require_model(name: str, chosen: Candidate | None, candidates: Sequence[Candidate]) -> None:
+def require_model(name: str, chosen: ProbeResult | None, results: Sequence[ProbeResult]) -> None:
     """Raise `WrongUse` if the chosen server lacks the model of this name, or it cannot chat.
 
-    The error suggests similar models of all `candidates`. Without a chosen server, do nothing.
+    The error suggests similar models of all `results`. Without a chosen server, do nothing.
     """
     if chosen is None:
         return
@@ -209,22 +209,22 @@ def require_model(name: str, chosen: Candidate | None, candidates: Sequence[Cand
     if non_chat_model is not None:
         raise cannot_chat(non_chat_model)
     if _lacks(chosen, name):
-        listed = [model for candidate in candidates for model in candidate.chat_models]
+        listed = [model for probed in results for model in probed.chat_models]
         raise unknown_model(name, listed)
 
 
 def choose_without_asking(
-    candidates: Sequence[Candidate], *, model: str, remembered: Remembered
+    results: Sequence[ProbeResult], *, model: str, remembered: Remembered
 ) -> TargetChoice:
     """Choose as `choose` does, and also an unloaded model: the configured, last used or only one.
 
     If there is none of these, the model is what is missing. Raises `WrongUse` for a configured
     model that cannot chat, and the error of `why_unusable` if no server can be used.
     """
-    choice = choose(candidates, model=model, remembered=remembered)
-    if choice.candidate is None or choice.missing in (Missing.SERVER, Missing.KEY):
-        raise why_unusable(candidates)
-    non_chat_model = _find_non_chat_model(choice.candidate, model)
+    choice = choose(results, model=model, remembered=remembered)
+    if choice.probed is None or choice.missing in (Missing.SERVER, Missing.KEY):
+        raise why_unusable(results)
+    non_chat_model = _find_non_chat_model(choice.probed, model)
     if non_chat_model is not None:
         raise cannot_chat(non_chat_model)
     if choice.missing is not Missing.MODEL or choice.target is None:
@@ -249,17 +249,17 @@ def _last_used_or_only(
     return models[0] if len(models) == 1 else None
 
 
-def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
+def why_unusable(results: Sequence[ProbeResult]) -> LMChatError:
     """Return the error that says why none of these servers can be used.
 
     It is about the server that is nearest to being usable; else about the only address that was
     tried; else it says that nothing was found.
     """
-    best = _nearest_to_usable(candidates)
+    best = _nearest_to_usable(results)
     if best is not None:
         return _why_server_unusable(best)
-    if len(candidates) == 1:
-        only = candidates[0]
+    if len(results) == 1:
+        only = results[0]
         message = only.detail or f"{only.endpoint.url}: {only.finding}."
         step = _sentence(only.next_step) or _NAME_A_SERVER
         return NoServerFound(message, hint=f"{step} {_OTHER_WAYS}")
@@ -267,39 +267,39 @@ def why_unusable(candidates: Sequence[Candidate]) -> LMChatError:
     return NoServerFound(message, hint=f"{_NAME_A_SERVER} {_OTHER_WAYS}")
 
 
-def _why_server_unusable(candidate: Candidate) -> LMChatError:
+def _why_server_unusable(probed: ProbeResult) -> LMChatError:
     """Return the error about a server that answers and cannot be used.
 
     It is a `ServerRejected`, or a `ServerUnavailable` if the certificate of the server is wrong.
     """
-    hint = _sentence(candidate.next_step)
-    if candidate.kind == "certificate":
-        return ServerUnavailable(candidate.detail, kind=candidate.kind, hint=hint)
-    message = _MESSAGES.get(candidate.verdict, "{product} at {url}: {finding}.")
+    hint = _sentence(probed.next_step)
+    if probed.kind == "certificate":
+        return ServerUnavailable(probed.detail, kind=probed.kind, hint=hint)
+    message = _MESSAGES.get(probed.verdict, "{product} at {url}: {finding}.")
     return ServerRejected(
         message.format(
-            product=candidate.product,
-            url=candidate.endpoint.url,
-            finding=candidate.finding,
-            seen=candidate.seen or "unknown reply",
+            product=probed.product,
+            url=probed.endpoint.url,
+            finding=probed.finding,
+            seen=probed.seen or "unknown reply",
         ),
-        kind=_ERROR_KINDS.get(candidate.verdict, "server_error"),
+        kind=_ERROR_KINDS.get(probed.verdict, "server_error"),
         hint=hint,
-        details=candidate.detail,
+        details=probed.detail,
     )
 
 
-def _nearest_to_usable(candidates: Sequence[Candidate]) -> Candidate | None:
-    """Return the first candidate that answers and is a model server or named by the user.
+def _nearest_to_usable(results: Sequence[ProbeResult]) -> ProbeResult | None:
+    """Return the first result that answers and is a model server or named by the user.
 
     Any other program that answers counts only if its address is the only one that was tried: in a
-    search of the usual ports, it is of no interest. Return None if no candidate counts.
+    search of the usual ports, it is of no interest. Return None if no result counts.
     """
-    answering = [candidate for candidate in candidates if candidate.verdict not in _NO_SERVER]
-    for candidate in answering:
-        if candidate.verdict.is_server or candidate.is_own:
-            return candidate
-    return answering[0] if answering and len(candidates) == 1 else None
+    answering = [probed for probed in results if probed.verdict not in _NO_SERVER]
+    for probed in answering:
+        if probed.verdict.is_server or probed.is_own:
+            return probed
+    return answering[0] if answering and len(results) == 1 else None
 
 
 def _sentence(step: str) -> str:
@@ -322,11 +322,11 @@ def why_no_model(choice: TargetChoice) -> RequestInvalid:
     names = ", ".join(shell_word(model.model_id) for model in choice.chat_models)
     if names:
         hint = f"Choose one with -m MODEL: {names}."
-    elif choice.candidate is not None and choice.candidate.models:
+    elif choice.probed is not None and choice.probed.models:
         hint = "The models of this server cannot chat. Load another one there."
     else:
         hint = "The server has no models. Download one there."
-    product = choice.candidate.product if choice.candidate else Product.LM_STUDIO
+    product = choice.probed.product if choice.probed else Product.LM_STUDIO
     sentence = product.in_text("No LM Studio model selected")
     return RequestInvalid(sentence, hint=hint, kind="model_missing")
 

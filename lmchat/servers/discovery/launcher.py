@@ -18,7 +18,7 @@ from lmchat.files.paths import lm_studio_folders
 from lmchat.processes.child import start_in_background
 from lmchat.processes.environment import environment_for_others, find_program
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products.product import Product, Traces
 
@@ -55,7 +55,7 @@ class ServerLauncher(Struct, frozen=True, kw_only=True):
 
     find: Callable[[], Sequence[Installed]]
     """Finds the installed servers; it blocks."""
-    start: Callable[[ServerStart], Awaitable[Candidate]]
+    start: Callable[[ServerStart], Awaitable[ProbeResult]]
     """Starts a server and waits until it answers; raises `LMChatError`."""
     engine_command: str = ""
     """Command that installs the built-in engine; empty if it is installed."""
@@ -123,9 +123,9 @@ async def start_server(
     *,
     log_file: Path,
     environ: Mapping[str, str],
-    check: Callable[[Endpoint], Awaitable[Candidate]],
+    check: Callable[[Endpoint], Awaitable[ProbeResult]],
     limit_s: float = START_S,
-) -> Candidate:
+) -> ProbeResult:
     """Start a server in the background, wait until it answers, and return what `check` found.
 
     Its output is in `log_file`. It continues when lmchat ends. Raises `LMChatError` if it cannot be
@@ -137,9 +137,9 @@ async def start_server(
         async with asyncio.timeout(limit_s):
             # `lms server start` ends with the exit code 0 when it has started the server
             while not process.poll():
-                candidate = await check(start.endpoint)
-                if candidate.verdict.is_server:
-                    return candidate
+                probed = await check(start.endpoint)
+                if probed.verdict.is_server:
+                    return probed
                 await asyncio.sleep(_POLL_S)
 
     code = process.poll()

@@ -42,7 +42,7 @@ class Verdict(StrEnum):
         return self in (Verdict.READY, Verdict.LOADING, Verdict.NO_MODEL)
 
 
-class Candidate(Struct, frozen=True, kw_only=True):
+class ProbeResult(Struct, frozen=True, kw_only=True):
     """A checked address, and the result of its probe."""
 
     endpoint: Endpoint
@@ -156,16 +156,16 @@ class TargetState(Enum):
         return self in (TargetState.NOT_FOUND, TargetState.NEEDS_KEY)
 
 
-def target_state(target: Target | None, candidates: Sequence[Candidate]) -> TargetState:
+def target_state(target: Target | None, results: Sequence[ProbeResult]) -> TargetState:
     """Return the state for the target in use; None means that no server is in use.
 
-    `candidates` are the addresses that the last search has probed, with or without a server; they
+    `results` are the addresses that the last search has probed, with or without a server; they
     are empty until the first search has ended.
     """
     if target is not None and target.is_loading:
         return TargetState.LOADING
     if target is not None:
         return TargetState.READY if target.model_id else TargetState.NO_MODEL
-    if any(candidate.verdict in WANTS_KEY for candidate in candidates):
+    if any(probed.verdict in WANTS_KEY for probed in results):
         return TargetState.NEEDS_KEY
-    return TargetState.NOT_FOUND if candidates else TargetState.SEARCHING
+    return TargetState.NOT_FOUND if results else TargetState.SEARCHING

@@ -18,7 +18,7 @@ from textual.widget import Widget
 from lmchat import units
 from lmchat.safe_text import SafeText, on_one_line
 from lmchat.services.choosing import AnswerChoices
-from lmchat.sessions.message import HALF_CHARACTER, Alternative, TokenChoice, probability
+from lmchat.sessions.message import HALF_CHARACTER, Alternative, TokenProbabilities, probability
 from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.widgets.choices_text import ChoicesText, ShownWord, shown_text
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
@@ -176,7 +176,7 @@ def _unknown_words(text: str) -> list[ShownWord]:
     return [ShownWord(shown_text(piece), MUTED) for piece in pieces]
 
 
-def _style(choice: TokenChoice) -> str:
+def _style(choice: TokenProbabilities) -> str:
     """Return how a word is marked, by its probability."""
     chance = probability(choice.logprob)
     marks = [MUTED] if choice.is_thought else []
@@ -187,11 +187,11 @@ def _style(choice: TokenChoice) -> str:
     return " ".join(marks)
 
 
-def _is_unsure(choice: TokenChoice) -> bool:
+def _is_unsure(choice: TokenProbabilities) -> bool:
     return probability(choice.logprob) < _UNSURE
 
 
-def _alternatives(choice: TokenChoice) -> list[Alternative]:
+def _alternatives(choice: TokenProbabilities) -> list[Alternative]:
     """Return what could be chosen, the likeliest first; the token of the answer is among it.
 
     Parts of characters, which cannot be sent, are left out.
@@ -205,7 +205,7 @@ def _alternatives(choice: TokenChoice) -> list[Alternative]:
     return sorted([chosen, *others], key=lambda other: -other.logprob)
 
 
-def _row(other: Alternative, choice: TokenChoice) -> ListRow:
+def _row(other: Alternative, choice: TokenProbabilities) -> ListRow:
     note = "in the answer  " if other.token == choice.token else ""
     return ListRow(
         (((f" {_quoted(other.token)}", NAME),),),

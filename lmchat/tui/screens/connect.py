@@ -1,7 +1,7 @@
 """Search for a server: the loop, the decision about what was found, and the welcome page.
 
-Each round of the search probes all addresses; their results are the candidates. The decision is
-which candidate is used, what the user is asked about it, or that the welcome page is shown.
+Each round of the search probes all addresses; their results are the results. The decision is
+which result is used, what the user is asked about it, or that the welcome page is shown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from textual.screen import ModalScreen, Screen
 
 from lmchat.errors import LMChatError
 from lmchat.servers.discovery.choose_model import Missing, TargetChoice, choose, choose_on_server
-from lmchat.servers.discovery.probe_result import WANTS_KEY, Candidate, TargetState, Verdict
+from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, TargetState, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import Target
 from lmchat.services.workspace import Workspace
@@ -143,11 +143,11 @@ class Connect:
             await self._check_loading(target.endpoint)
             return
         had_model = self._has_model
-        candidates = await self._workspace.catalogue.probe_all()
+        results = await self._workspace.catalogue.probe_all()
         if had_model:
-            self._show_on_page(candidates)
+            self._show_on_page(results)
         else:
-            self._decide(candidates)
+            self._decide(results)
 
     async def _check_loading(self, endpoint: Endpoint) -> None:
         """Check the server in use, which loads its model.
@@ -155,76 +155,76 @@ class Connect:
         If it cannot be used any more, drop it, and let the search continue at once. If it does not
         load any more, use it.
         """
-        candidate = await self._workspace.backend.check(endpoint)
-        if not candidate.verdict.is_usable:
+        probed = await self._workspace.backend.check(endpoint)
+        if not probed.verdict.is_usable:
             self._target.drop()
             self._wake.set()
-        elif candidate.verdict is not Verdict.LOADING:
-            self.take_candidate(candidate)
+        elif probed.verdict is not Verdict.LOADING:
+            self.take_result(probed)
 
     # The decision
 
-    def _decide(self, candidates: Sequence[Candidate]) -> None:
-        """Choose a server among the candidates, and use it or ask for what it lacks.
+    def _decide(self, results: Sequence[ProbeResult]) -> None:
+        """Choose a server among the results, and use it or ask for what it lacks.
 
-        Do nothing if a server is in use already and no candidate could be used without a question.
+        Do nothing if a server is in use already and no result could be used without a question.
         If the user named a server on another machine that is not allowed yet, ask about that first,
         once.
         """
         settings, remembered = self._workspace.settings, self._workspace.remembered
         named = Endpoint.parse(settings.endpoint) if settings.endpoint else None
         choice = choose(
-            candidates, model=settings.model, remembered=remembered, is_named=named is not None
+            results, model=settings.model, remembered=remembered, is_named=named is not None
         )
         is_asked_already = self._target.value is not None and choice.missing is not Missing.NOTHING
         if is_asked_already:  # a dialog or the model picker has asked when that server was taken
             return
         if named is not None and not self._has_asked_host:
-            matches = [candidate for candidate in candidates if candidate.endpoint == named]
-            if any(candidate.can_be_allowed for candidate in matches):
+            matches = [probed for probed in results if probed.endpoint == named]
+            if any(probed.can_be_allowed for probed in matches):
                 if self._can_ask:
                     self._ask_about_host(named)
                 else:
-                    self._show_page(candidates)
+                    self._show_page(results)
                 return
-        self._use_choice(choice, candidates)
+        self._use_choice(choice, results)
 
-    def take_candidate(self, candidate: Candidate | None) -> None:
+    def take_result(self, probed: ProbeResult | None) -> None:
         """Use a server that the user has chosen or that has become ready; do nothing for None.
 
         If it needs an API key, ask for that. If it cannot be used, search at once.
         """
-        if candidate is None:
+        if probed is None:
             return
-        if candidate.verdict in WANTS_KEY:
-            self._ask_for_key(candidate)
-        elif candidate.verdict.is_usable:
+        if probed.verdict in WANTS_KEY:
+            self._ask_for_key(probed)
+        elif probed.verdict.is_usable:
             model, remembered = self._workspace.settings.model, self._workspace.remembered
-            self._use_choice(choose_on_server(candidate, model=model, remembered=remembered))
+            self._use_choice(choose_on_server(probed, model=model, remembered=remembered))
         else:
             self._wake.set()
 
-    def _use_choice(self, choice: TargetChoice, candidates: Sequence[Candidate] = ()) -> None:
+    def _use_choice(self, choice: TargetChoice, results: Sequence[ProbeResult] = ()) -> None:
         """Use the chosen server, or ask for what it lacks; otherwise show the welcome page.
 
         A server with a chosen model is used at once. One whose model the user must choose is used
-        if any candidate has models: the picker, which lists the models of all servers, asks then.
+        if any result has models: the picker, which lists the models of all servers, asks then.
         An API key is asked for once per server.
         """
-        candidate, target = choice.candidate, choice.target
-        if candidate is not None and target is not None:
+        probed, target = choice.probed, choice.target
+        if probed is not None and target is not None:
             is_complete = choice.missing is Missing.NOTHING
-            has_models = any(server.has_model for server in (candidate, *candidates))
+            has_models = any(server.has_model for server in (probed, *results))
             if is_complete or (self._can_ask and has_models):
                 self._use(target)
                 return
         asks_for_key = choice.missing is Missing.KEY and self._can_ask
-        if candidate is not None and asks_for_key:
-            is_first_time = self._note_question(candidate.endpoint, Missing.KEY)
+        if probed is not None and asks_for_key:
+            is_first_time = self._note_question(probed.endpoint, Missing.KEY)
             if is_first_time:
-                self._ask_for_key(candidate)
+                self._ask_for_key(probed)
                 return
-        self._show_page(candidates or self._workspace.catalogue.candidates)
+        self._show_page(results or self._workspace.catalogue.results)
 
     @property
     def _can_ask(self) -> bool:
@@ -272,28 +272,28 @@ class Connect:
         """
         result = await self.questions.try_server(endpoint)
         if not isinstance(result, str):
-            self.take_candidate(result)
+            self.take_result(result)
         elif result:  # why it cannot be used
             self._chat.notices.warn(result)
         else:  # its host was not allowed
             self._wake.set()
 
-    def _ask_for_key(self, candidate: Candidate) -> None:
+    def _ask_for_key(self, probed: ProbeResult) -> None:
         """Ask for the API key of a server, unless a dialog asks for one already.
 
         The dialog tries the keys; when the server accepts one, the server is used.
         """
         from lmchat.tui.screens.server_dialog import KeyDialog
 
-        endpoint = candidate.endpoint
-        problem = candidate.key_withheld
-        if candidate.verdict is Verdict.KEY_REJECTED:
+        endpoint = probed.endpoint
+        problem = probed.key_withheld
+        if probed.verdict is Verdict.KEY_REJECTED:
             problem = "The previous API key was rejected."
         self._asked.add((endpoint.url, Missing.KEY))
         if not open_screens(self._app, "KeyDialog"):
             try_key = partial(self.questions.try_key, endpoint)
-            dialog = KeyDialog(candidate.product, endpoint, try_key, problem=problem)
-            self._app.push_screen(dialog, self.take_candidate)
+            dialog = KeyDialog(probed.product, endpoint, try_key, problem=problem)
+            self._app.push_screen(dialog, self.take_result)
 
     # The built-in engine and other servers that lmchat starts
 
@@ -338,8 +338,8 @@ class Connect:
         is_shown = self._app.screen is self._chat
         return is_shown and self._chat.widgets.prompt_input.is_being_written
 
-    def _show_page(self, candidates: Sequence[Candidate]) -> None:
-        """Show the candidates on the welcome page, and open the page if it may be opened.
+    def _show_page(self, results: Sequence[ProbeResult]) -> None:
+        """Show the results on the welcome page, and open the page if it may be opened.
 
         It is not opened while the user writes a prompt, reads a session with messages, or is in
         a dialog, nor after the user has left it. While a prompt is written, notify the user once.
@@ -349,7 +349,7 @@ class Connect:
             self._notify_of_waiting()
         elif self._app.screen is self._chat and not (self._has_left_page or is_reading):
             self._app.push_screen(self._make_page())
-        self._show_on_page(candidates)
+        self._show_on_page(results)
         self._chat.status.refresh()
 
     def _notify_of_waiting(self) -> None:
@@ -361,14 +361,14 @@ class Connect:
     def open_page(self) -> None:
         """Show the welcome page because the user asks for it, and search."""
         self._app.push_screen(self._make_page())
-        self._show_on_page(self._workspace.catalogue.candidates)
+        self._show_on_page(self._workspace.catalogue.results)
         self.check_now()
 
-    def _show_on_page(self, candidates: Sequence[Candidate]) -> None:
-        """Show candidates of the last search on the welcome page, if it is open."""
+    def _show_on_page(self, results: Sequence[ProbeResult]) -> None:
+        """Show results of the last search on the welcome page, if it is open."""
         if (page := self._page) is not None:
             page.has_waiting_message = self._workspace.open_sessions.shown.is_waiting
-            page.show(candidates, searched_s_ago=0.0, next_search_s=self.pause_s)
+            page.show(results, searched_s_ago=0.0, next_search_s=self.pause_s)
 
     def close_page(self) -> None:
         """Close the welcome page, if it is open and not about to close.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.safe_text import header_value
-from lmchat.servers.discovery.probe_result import WANTS_KEY, Candidate, Verdict
+from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.services.workspace import Workspace
 from lmchat.tui.screens.chat.core import Notices
@@ -20,30 +20,30 @@ class ServerQuestions:
         self._workspace = workspace
         self._notices = notices
 
-    async def try_address(self, typed: str) -> Candidate | str:
+    async def try_address(self, typed: str) -> ProbeResult | str:
         """Check the server at an address, which `AddressDialog` has found to be valid."""
         return await self.try_server(Endpoint.parse(typed))
 
-    async def try_server(self, endpoint: Endpoint) -> Candidate | str:
+    async def try_server(self, endpoint: Endpoint) -> ProbeResult | str:
         """Check a server; before anything is sent to another machine, ask whether that is allowed.
 
         Return the server if it is usable and has models, or if it needs an API key. Otherwise
         return why it cannot be used; an empty text if the user does not allow its host.
         """
         try:
-            candidate = await self._workspace.backend.check(endpoint)
+            probed = await self._workspace.backend.check(endpoint)
         except EndpointNotAllowed:
             return await self._try_other_machine(endpoint)
         except LMChatError as error:
             return error.message_with_hint
-        if candidate.verdict.is_server:
+        if probed.verdict.is_server:
             self._workspace.catalogue.expect(endpoint)  # searches probe it, too, from now on
-        is_usable = candidate.verdict.is_usable and candidate.has_model
-        if is_usable or candidate.verdict in WANTS_KEY:
-            return candidate
-        return f"{endpoint.netloc}: {candidate.finding}. {candidate.next_step}"
+        is_usable = probed.verdict.is_usable and probed.has_model
+        if is_usable or probed.verdict in WANTS_KEY:
+            return probed
+        return f"{endpoint.netloc}: {probed.finding}. {probed.next_step}"
 
-    async def _try_other_machine(self, endpoint: Endpoint) -> Candidate | str:
+    async def _try_other_machine(self, endpoint: Endpoint) -> ProbeResult | str:
         """Ask whether a host may be used in this run, then check its server.
 
         Return what `try_server` returns; an empty text if the host may not be used.
@@ -56,7 +56,7 @@ class ServerQuestions:
         self._workspace.backend.allow(endpoint.netloc)
         return await self.try_server(endpoint)
 
-    async def try_key(self, endpoint: Endpoint, key: str) -> Candidate | str:
+    async def try_key(self, endpoint: Endpoint, key: str) -> ProbeResult | str:
         """Try an API key; if the server accepts it and is usable, keep the key.
 
         Return the server then, otherwise why the key or the server cannot be used.
@@ -66,15 +66,15 @@ class ServerQuestions:
         except ValueError as error:  # says which characters the key has that no header can have
             return f"What you typed {error}. Type the API key without them."
         try:
-            candidate = await self._workspace.backend.try_key(endpoint, key)
+            probed = await self._workspace.backend.try_key(endpoint, key)
         except LMChatError as error:
             return error.message_with_hint
-        if candidate.verdict is Verdict.KEY_REJECTED:
+        if probed.verdict is Verdict.KEY_REJECTED:
             return "The server rejects this API key."
-        if not candidate.verdict.is_usable:
-            return candidate.next_step or str(candidate.verdict)
+        if not probed.verdict.is_usable:
+            return probed.next_step or str(probed.verdict)
         await self._keep_key(endpoint, key)
-        return candidate
+        return probed
 
     async def _keep_key(self, endpoint: Endpoint, key: str) -> None:
         """Save the API key of a server, and notify the user where it is, or why it is not saved."""

@@ -20,7 +20,7 @@ from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.dialog import Dialog
 from lmchat.tui.widgets.chat_log import ChatLog
-from lmchat.tui.widgets.chat_log.layout.annotations import receipt_figures
+from lmchat.tui.widgets.chat_log.layout.annotations import stats_figures
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
 
 _BESIDE = 100  # columns from which two versions have room beside each other
@@ -188,20 +188,20 @@ class VersionsDialog(Dialog[str | None]):
 def _figures(message: ChatMessage) -> list[str]:
     """Return the figures of an answer; of another message, the time.
 
-    Before the figures comes the state of an incomplete answer, or the ending in the receipt of
+    Before the figures comes the state of an incomplete answer, or the ending in the stats of
     a complete one, if it has one.
     """
     if message.role is not Role.ASSISTANT:
         return [f"{message.created_at.astimezone():%H:%M}"]
     figures = []
-    receipt = message.receipt
+    stats = message.stats
     if message.state is not AnswerState.COMPLETE:
         figures.append(message.state.value)
-    elif receipt and receipt.ending:
-        figures.append(safe_line(receipt.ending, limit=40))
-    if receipt:
-        figures += ["edited"] if receipt.is_edited else []
-        figures += receipt_figures(receipt)
+    elif stats and stats.ending:
+        figures.append(safe_line(stats.ending, limit=40))
+    if stats:
+        figures += ["edited"] if stats.is_edited else []
+        figures += stats_figures(stats)
     return figures
 
 
@@ -210,4 +210,4 @@ def _without_figures(message: ChatMessage) -> ChatMessage:
 
     State, model and figures are above the log already.
     """
-    return replace(message, state=AnswerState.COMPLETE, receipt=None, model="", versions=1)
+    return replace(message, state=AnswerState.COMPLETE, stats=None, model="", versions=1)

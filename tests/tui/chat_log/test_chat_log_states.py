@@ -16,16 +16,16 @@ from lmchat.servers.events import (
 )
 from lmchat.sessions.message import (
     AnswerState,
+    AnswerStats,
     Failure,
     Limit,
-    Receipt,
     RefusalPart,
     Role,
     ToolCallPart,
     text_message,
 )
 from tests.support.chat_log_app import (
-    RECEIPT,
+    STATS,
     LogApp,
     answer,
     question,
@@ -57,40 +57,40 @@ async def test_a_prompt_has_a_bar_its_time_and_its_version(log):
     assert second == "   ▌   indented **as it is**"
 
 
-def receipt_rows(log, message):
+def stats_rows(log, message):
     """The rows below the one row of an answer."""
     log.load([message])
     return [row.replace(GAP, " ").strip() for row in rows(log)[2:] if row]
 
 
-async def test_the_receipt_tells_model_and_figures_and_only_an_unusual_end(log):
-    [receipt] = receipt_rows(log, answer("Yes.", version=2, versions=3))
-    assert receipt.startswith("qwen3-8b · TTFT 0.19 s · 44.0 tok/s · 96 tok · 2.4 s   ")
-    assert receipt.endswith("   ‹2/3›")
+async def test_the_figures_tell_model_and_figures_and_only_an_unusual_end(log):
+    [stats] = stats_rows(log, answer("Yes.", version=2, versions=3))
+    assert stats.startswith("qwen3-8b · TTFT 0.19 s · 44.0 tok/s · 96 tok · 2.4 s   ")
+    assert stats.endswith("   ‹2/3›")
     for changes, reason in (
         ({"finish_reason": "length"}, "length"),
         ({"finish_reason": "length", "limit": Limit.CONTEXT}, Limit.CONTEXT.value),
         ({"finish_reason": "length", "limit": Limit.MAX_TOKENS}, Limit.MAX_TOKENS.value),
     ):
-        figures, below = receipt_rows(log, answer("a", receipt=replace(RECEIPT, **changes)))
+        figures, below = stats_rows(log, answer("a", stats=replace(STATS, **changes)))
         assert figures.endswith("96 tok · 2.4 s")
         assert below.startswith(f"{reason}  ")
         assert below.endswith(" a continue")
-    away = replace(RECEIPT, was_away=True)
+    away = replace(STATS, was_away=True)
     long_name = "a-model-with-a-name-of-some-length-q8"
-    figures, below = receipt_rows(log, answer("a", model=long_name, receipt=away))
+    figures, below = stats_rows(log, answer("a", model=long_name, stats=away))
     assert "TTFT" in figures
     assert below == "continued while you were away"
-    asked = replace(RECEIPT, asked="/models/ti\x1bny", finish_reason="moderation")
-    [receipt] = receipt_rows(log, answer("a", receipt=asked))
-    assert receipt.endswith(" · asked for /models/ti␛ny · moderation")
-    estimate = Receipt(completion_tokens=1234, elapsed_ms=500, finish_reason="stop")
-    assert receipt_rows(log, answer("a", receipt=estimate)) == ["qwen3-8b · ~1 234 tok · 0.5 s"]
-    [receipt] = receipt_rows(log, answer("a", receipt=replace(RECEIPT, finish_reason="")))
-    assert receipt.endswith("· no finish reason")
-    stopped = {"state": AnswerState.STOPPED, "receipt": replace(RECEIPT, finish_reason="")}
-    for changes in ({"receipt": None}, stopped):
-        assert "reason" not in " ".join(receipt_rows(log, answer("a", **changes)))
+    asked = replace(STATS, asked="/models/ti\x1bny", finish_reason="moderation")
+    [stats] = stats_rows(log, answer("a", stats=asked))
+    assert stats.endswith(" · asked for /models/ti␛ny · moderation")
+    estimate = AnswerStats(completion_tokens=1234, elapsed_ms=500, finish_reason="stop")
+    assert stats_rows(log, answer("a", stats=estimate)) == ["qwen3-8b · ~1 234 tok · 0.5 s"]
+    [stats] = stats_rows(log, answer("a", stats=replace(STATS, finish_reason="")))
+    assert stats.endswith("· no finish reason")
+    stopped = {"state": AnswerState.STOPPED, "stats": replace(STATS, finish_reason="")}
+    for changes in ({"stats": None}, stopped):
+        assert "reason" not in " ".join(stats_rows(log, answer("a", **changes)))
 
 
 async def test_an_answer_that_was_cut_short_says_how_and_offers_its_keys(log):
@@ -106,8 +106,8 @@ async def test_an_answer_that_was_cut_short_says_how_and_offers_its_keys(log):
     log.load([answer("Half", state=AnswerState.STOPPED)])
     assert "stopped · 96 tok saved" in plain(log)
     assert "×" not in plain(log)
-    continued = RECEIPT.after(Receipt(completion_tokens=100))
-    log.load([answer("Half", state=AnswerState.STOPPED, receipt=continued)])
+    continued = STATS.after(AnswerStats(completion_tokens=100))
+    log.load([answer("Half", state=AnswerState.STOPPED, stats=continued)])
     assert "stopped · ~196 tok saved" in plain(log)
     log.load([answer("", state=AnswerState.FAILED, failure=FAILURE, version=2, versions=2)])
     assert rows(log)[0].startswith("   ▌ × LM Studio went away")
@@ -226,7 +226,7 @@ async def test_nothing_hostile_reaches_a_segment(theme):
         text_message(Role.SYSTEM, HOSTILE),
         question(HOSTILE),
         answer(
-            HOSTILE, thought=HOSTILE, model=HOSTILE, receipt=replace(RECEIPT, finish_reason=HOSTILE)
+            HOSTILE, thought=HOSTILE, model=HOSTILE, stats=replace(STATS, finish_reason=HOSTILE)
         ),
         replace(
             answer(""), parts=(ToolCallPart(call_id=HOSTILE, name=HOSTILE, arguments=HOSTILE),)

@@ -89,7 +89,7 @@ def assert_all_is_there(document, source):
         document.set_page(plain_page(width))
         assert not missing(source, on_screen(document)), width
     whole = message_ends(0)
-    if source.strip():  # of an answer without words its receipt is copied
+    if source.strip():  # of an answer without words its stats is copied
         assert copied(document, Selected(whole, whole)) == source.strip("\n")
 
 

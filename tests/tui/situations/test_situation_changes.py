@@ -40,7 +40,7 @@ async def test_another_model_behind_the_same_llama_cpp_is_named_under_its_answer
         await seen.chats("One?")
         llama_cpp(server, model="other.gguf")
         answer = await seen.chats("Two?", count=2)
-        assert (answer.model, answer.receipt.asked) == ("other.gguf", "tiny.gguf")
+        assert (answer.model, answer.stats.asked) == ("other.gguf", "tiny.gguf")
         seen.time_passes()
         await seen.shows("● other.gguf · llama.cpp")
         await seen.rests()

@@ -16,7 +16,7 @@ async def test_off_it_is_told_with_the_place_of_its_switch(tmp_path, start):
         await seen.shows(
             "No model server answers on this machine yet.", "Settings, Local API Server, Start"
         )
-        assert seen.candidate(1337).verdict is Verdict.REFUSED
+        assert seen.probed(1337).verdict is Verdict.REFUSED
         await seen.rests()
         await seen.at_size(desktop.SMALL)
         seen.places(1337, start(jan))
@@ -35,7 +35,7 @@ async def test_a_key_is_asked_for_with_the_place_where_it_is_shown_and_kept(
             "Jan shows it under Settings, Local API Server, API key.",
             "Enter check and save",
         )
-        assert seen.candidate(1337).verdict is Verdict.NEEDS_KEY
+        assert seen.probed(1337).verdict is Verdict.NEEDS_KEY
         await picture(seen, "key")
         await seen.types(KEY)
         await seen.presses("enter")

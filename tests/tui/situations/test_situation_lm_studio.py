@@ -30,7 +30,7 @@ async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(t
             "LM Studio runs, but its server is off.",
             "Next: Open its Developer tab, then Start server (this page then continues)",
         )
-        assert seen.candidate(1234).verdict is Verdict.SERVER_OFF
+        assert seen.probed(1234).verdict is Verdict.SERVER_OFF
         await seen.rests()
         await seen.at_size(desktop.SMALL)
         seen.places(1234, start(lm_studio))

@@ -20,7 +20,7 @@ async def test_ollama_without_models_names_the_command_and_the_pulled_one_is_off
         await seen.shows(
             "Ollama answers, but has no model yet.", "Next: ollama pull llama3.2 (this"
         )
-        assert seen.candidate(11434).verdict is Verdict.NO_MODEL
+        assert seen.probed(11434).verdict is Verdict.NO_MODEL
         await seen.rests()
         await seen.at_size(desktop.SMALL)
         ollama(server, "llama3.2:latest")
@@ -73,7 +73,7 @@ async def test_a_web_server_on_the_port_is_told_from_a_model_server(tmp_path, st
     async with desktop.run(tmp_path, {1234: server}) as seen:
         await seen.is_on(WelcomeScreen)
         await seen.shows("not an LLM server", "Another program uses port 1234: stop it")
-        assert seen.candidate(1234).verdict is Verdict.NOT_AN_LLM
+        assert seen.probed(1234).verdict is Verdict.NOT_AN_LLM
         await small_picture(seen, "web-server")
         seen.places(1234, start(lm_studio))
         seen.time_passes()

@@ -50,7 +50,7 @@ async def test_without_any_network_the_page_is_of_use_and_goes_on_when_there_is_
         await seen.shows(
             "No model server answers on this machine yet.", "LM Studio", "Type an address"
         )
-        assert {one.verdict for one in seen.app.workspace.catalogue.candidates} == {Verdict.REFUSED}
+        assert {one.verdict for one in seen.app.workspace.catalogue.results} == {Verdict.REFUSED}
         await seen.rests()
         await seen.presses("ctrl+k", leads_to=SearchDialog)
         await seen.types("shade")

@@ -93,15 +93,15 @@ class MessageContents:
     async def show_details(self, answer: ChatMessage) -> None:
         """Show everything that is known of an answer."""
         from lmchat.sessions.details import details_text
-        from lmchat.sessions.stats import LEDGER_DAYS
+        from lmchat.sessions.stats import RECORD_DAYS
         from lmchat.tui.screens.text_dialog import TextDialog
 
-        since = answer.created_at - timedelta(days=LEDGER_DAYS)
+        since = answer.created_at - timedelta(days=RECORD_DAYS)
         try:
-            ledger = await self._store.ledger_rows(since=since)
+            records = await self._store.turn_records(since=since)
         except LMChatError:
-            ledger = ()  # then nothing can be compared
-        self._notices.show(TextDialog("Details", details_text(answer, ledger)))
+            records = ()  # then nothing can be compared
+        self._notices.show(TextDialog("Details", details_text(answer, records)))
 
     # Links
 

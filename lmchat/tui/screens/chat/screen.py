@@ -523,7 +523,7 @@ class ChatScreen(PatchedScreen):
 
     async def _show_statistics(self) -> None:
         from lmchat.sessions.stats import (
-            LEDGER_DAYS,
+            RECORD_DAYS,
             figures_by_model,
             models_text,
             statistics_text,
@@ -532,7 +532,7 @@ class ChatScreen(PatchedScreen):
 
         store, backend = self.workspace.store, self.workspace.backend
         try:
-            rows = await store.ledger_rows(since=now() - timedelta(days=LEDGER_DAYS))
+            rows = await store.turn_records(since=now() - timedelta(days=RECORD_DAYS))
         except LMChatError as error:
             models = error.message
         else:

@@ -130,11 +130,11 @@ class ServerStarts:
         self.problem = ""
         self._learn(starting=(*self.machine.starting, start))
         try:
-            candidate = await launcher.start(start)
+            probed = await launcher.start(start)
         except LMChatError as error:
             self._connect.show_failed_start(error)
         else:
             if self._page.is_attached:
-                self._connect.take_candidate(candidate)
+                self._connect.take_result(probed)
         others = [other for other in self.machine.starting if other != start]
         self._learn(starting=tuple(others))

@@ -13,7 +13,7 @@ from rich.cells import cell_len, set_cell_size
 
 from lmchat import units
 from lmchat.safe_text import SafeText, safe_line
-from lmchat.servers.discovery.probe_result import Candidate, Verdict
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
 from lmchat.servers.products.product import Product
@@ -150,19 +150,19 @@ def _server_line(server: ServerRow, icons: Icons) -> ServerLine:
     The result of its probe, such as "not an LLM: nginx", is split at the colon: the second part,
     what answered instead of a model server, becomes `seen`.
     """
-    candidate = server.candidate
-    style = _STYLES.get(candidate.verdict, MUTED)
+    probed = server.probed
+    style = _STYLES.get(probed.verdict, MUTED)
     if server.action is RowAction.WAIT:
         style = _WARN
-    name = safe_line(_name(candidate))
+    name = safe_line(_name(probed))
     result, _, seen = safe_line(server.result).partition(": ")
     return ServerLine(
-        key=None if server.action is RowAction.NOTHING else candidate.endpoint,
+        key=None if server.action is RowAction.NOTHING else probed.endpoint,
         sign=getattr(icons, _SIGNS.get(style, "off")),
         style=style,
         name=name,
-        ports=candidate.port_words,
-        has_port_in_name=str(candidate.endpoint.port) in name,
+        ports=probed.port_words,
+        has_port_in_name=str(probed.endpoint.port) in name,
         result=result,
         seen=seen,
         next_step=safe_line(server.next_step),
@@ -170,16 +170,16 @@ def _server_line(server: ServerRow, icons: Icons) -> ServerLine:
     )
 
 
-def _name(candidate: Candidate) -> str:
+def _name(probed: ProbeResult) -> str:
     """Return the name of a server: its address if the user named it or it is another machine.
 
     Otherwise it is the product, or "Recent" for an unknown product where no server answers.
     """
-    if candidate.has_named_address or not candidate.endpoint.is_loopback:
-        return candidate.endpoint.netloc
-    if candidate.product is Product.OPENAI_COMPATIBLE and not candidate.verdict.is_server:
+    if probed.has_named_address or not probed.endpoint.is_loopback:
+        return probed.endpoint.netloc
+    if probed.product is Product.OPENAI_COMPATIBLE and not probed.verdict.is_server:
         return "Recent"  # used before: no other address of an unknown product is probed unasked
-    return candidate.product.value
+    return probed.product.value
 
 
 def _table(lines: Sequence[ServerLine], rule: ListRow, width: int, icons: Icons) -> list[ListRow]:

@@ -21,7 +21,7 @@ from textual.widgets import Static
 
 from lmchat import units
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.probe_result import Candidate
+from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.services.server_rows import (
     NO_SERVER,
     RowAction,
@@ -80,7 +80,7 @@ class WelcomeScreen(Screen[None]):
         self.is_leaving = False  # whether the page closes as soon as no dialog is over it
         self.starts = ServerStarts(self, workspace, connect)
         self._clock = workspace.clock
-        self._candidates: Sequence[Candidate] = ()
+        self._results: Sequence[ProbeResult] = ()
         self._servers: tuple[ServerRow, ...] = ()
         self._searched_at_s: float | None = None
         self._next_search_at_s = 0.0
@@ -130,14 +130,14 @@ class WelcomeScreen(Screen[None]):
         self.draw()
 
     def show(
-        self, candidates: Sequence[Candidate], searched_s_ago: float, next_search_s: float
+        self, results: Sequence[ProbeResult], searched_s_ago: float, next_search_s: float
     ) -> None:
         """Show what the last search found.
 
         `searched_s_ago` is the time since that search, `next_search_s` the time until the next one.
         """
         now_s = self._clock()
-        self._candidates = candidates
+        self._results = results
         self._searched_at_s = now_s - searched_s_ago
         self._next_search_at_s = now_s + next_search_s
         self.draw()
@@ -158,7 +158,7 @@ class WelcomeScreen(Screen[None]):
         Draw nothing while the disk is being read for the first time, and the wait for it is not
         over. If a sentence has changed, the rows are drawn again when its height is known.
         """
-        self._servers = server_rows(self._candidates, self.starts.machine)
+        self._servers = server_rows(self._results, self.starts.machine)
         is_waiting = not (self._is_disk_wait_over or self.starts.has_read_disk)
         if is_waiting or not self.can_show:
             return
@@ -176,7 +176,7 @@ class WelcomeScreen(Screen[None]):
         has no advice, it replaces the headline.
         """
         # with the next steps of the rows, which are based on what this machine has
-        servers = [replace(row.candidate, next_step=row.next_step) for row in self._servers]
+        servers = [replace(row.probed, next_step=row.next_step) for row in self._servers]
         headline = headline_of(servers)
         advice = advice_of(servers)
         is_usable = any(server.verdict.is_usable for server in servers)
@@ -224,7 +224,7 @@ class WelcomeScreen(Screen[None]):
         """
         server = first_step(self._servers)
         if server is not None:
-            return server.candidate.endpoint
+            return server.probed.endpoint
         return next((row.key for row in rows if row.key is not None), None)
 
     def _show_status(self) -> None:
@@ -243,7 +243,7 @@ class WelcomeScreen(Screen[None]):
         now_s = self._clock()
         checked = "Checked"
         if self._status.size.width >= _WIDE_STATUS:
-            count = units.counted(len(self._candidates), "address", "es")
+            count = units.counted(len(self._results), "address", "es")
             checked = f"{count} checked"
         last = f"{checked} {units.ago(now_s - self._searched_at_s)} ago"
         left_s = self._next_search_at_s - now_s
@@ -316,7 +316,7 @@ class WelcomeScreen(Screen[None]):
                 self.app.copy_to_clipboard(machine.engine_command)
             case endpoint:  # the keys of the servers are their addresses
                 for server in self._servers:
-                    if server.candidate.endpoint == endpoint:
+                    if server.probed.endpoint == endpoint:
                         self._take_server(server)
 
     def _take_server(self, server: ServerRow) -> None:
@@ -325,10 +325,10 @@ class WelcomeScreen(Screen[None]):
         If its host must be allowed first, ask about its address. Otherwise use it, start it, or
         copy its command; if none of these is its action, search at once.
         """
-        if server.candidate.can_be_allowed:
-            self.ask_address(server.candidate.endpoint.url)
+        if server.probed.can_be_allowed:
+            self.ask_address(server.probed.endpoint.url)
         elif server.action is RowAction.CHOOSE:
-            self._connect.take_candidate(server.candidate)
+            self._connect.take_result(server.probed)
         elif server.action is RowAction.START and server.start is not None:
             self.starts.begin(partial(self.starts.start, server.start))
         elif server.action is RowAction.COPY:
@@ -339,7 +339,7 @@ class WelcomeScreen(Screen[None]):
     def ask_address(self, typed: str = "") -> None:
         """Ask for an address, with a text in the input at first; use the server that answers."""
         dialog = AddressDialog(self._connect.questions.try_address, typed)
-        self.app.push_screen(dialog, self._connect.take_candidate)
+        self.app.push_screen(dialog, self._connect.take_result)
 
     def leave(self) -> bool:
         """Close the page, and return True; if a dialog is above it, close when that is left.

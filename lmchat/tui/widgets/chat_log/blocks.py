@@ -58,7 +58,7 @@ class Kind(StrEnum):
     FENCE = "fence"
     TABLE = "table"  # rows that continue a table
     PLAIN = "plain"  # text as it is
-    MADE = "made"  # by `Block.make`: rows of the log itself, as receipts and cards, and prompts
+    MADE = "made"  # by `Block.make`: rows of the log itself, as stats and cards, and prompts
 
 
 AS_WRITTEN = (Kind.FENCE, Kind.PLAIN, Kind.MADE)  # kinds that show their source without markup

@@ -499,7 +499,7 @@ class Entry(Struct):
         return blocks
 
     def _rows_below(self) -> list[Block]:
-        """Return the rows that an answer ends with: its state, its receipt, or a card of failure.
+        """Return the rows that an answer ends with: its state, its stats, or a card of failure.
 
         Other messages have no such rows.
         """
@@ -511,7 +511,7 @@ class Entry(Struct):
         if self.message is None or self.message.role is not Role.ASSISTANT:
             return []
         if self.has_tool_messages and self.message.versions == 1:
-            return []  # the last answer of the turn has the receipt; versions need a row to switch
+            return []  # the last answer of the turn has the stats; versions need a row to switch
         if self.message.state is AnswerState.STREAMING:  # no key of this lmchat stops it
             return [remark_block("another lmchat is writing this")]
         return end_blocks(self.message)
@@ -524,10 +524,10 @@ class Entry(Struct):
         without it.
         """
         if not self.is_streaming:
-            receipt = self.message.receipt if self.message else None
-            if receipt is None or receipt.reasoning_ms is None:
+            stats = self.message.stats if self.message else None
+            if stats is None or stats.reasoning_ms is None:
                 return _thought_for(None), ""
-            return _thought_for(receipt.reasoning_ms / 1e3), ""
+            return _thought_for(stats.reasoning_ms / 1e3), ""
 
         thought_s = self.turn.thought_s(self.now_s) if self.turn else None
         has_ended = self.turn is not None and self.turn.thought_to_s is not None

@@ -323,10 +323,10 @@ class Finder:
             nth = above_start if step > 0 else above_start - 1
         # the message in which the search begins is tried twice: its other hits come last
         for distance in range(len(counts) + 1):
-            candidate = (index + step * distance) % len(counts)
+            probed = (index + step * distance) % len(counts)
             if distance:
                 nth = 0 if step > 0 else _LAST
-            if counts[candidate] and self._select_hit(candidate, nth, step):
+            if counts[probed] and self._select_hit(probed, nth, step):
                 return
         self._current = None
 

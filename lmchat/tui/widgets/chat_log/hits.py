@@ -62,7 +62,7 @@ class Hits:
 
     At first, hits of a message are counted in its source without the markup, which is fast. In
     blocks that are laid out, the hits are those in the shown text. `Finder` sets the count of a
-    message to these when it goes to one of them. What the log adds (receipts, states, cards) is not
+    message to these when it goes to one of them. What the log adds (stats, states, cards) is not
     searched.
     """
 

@@ -1,7 +1,7 @@
-"""The rows that the log itself writes: receipts, states, cards, rules, folds.
+"""The rows that the log itself writes: stats, states, cards, rules, folds.
 
 Functions `…_block` return a block of kind `MADE`, and functions `…_lines` its lines on a page.
-Words of servers and users pass through `safe_line`. A receipt has the figures of an answer that has
+Words of servers and users pass through `safe_line`. A stats has the figures of an answer that has
 ended.
 """
 
@@ -22,9 +22,9 @@ from lmchat.servers.answer import Stage, Turn
 from lmchat.sessions.attached_files import AttachedFile, split_files
 from lmchat.sessions.message import (
     AnswerState,
+    AnswerStats,
     ChatMessage,
     Failure,
-    Receipt,
     is_imported_call,
     tool_calls_text,
 )
@@ -322,9 +322,9 @@ def _call_state_spans(page: Page, message: ChatMessage, state: str) -> list[Span
         case AnswerState.COMPLETE:
             size_bytes = len(message.tool_result.encode(errors="replace"))
             size = units.size_text(size_bytes, is_exact=True)
-            if message.receipt is None:  # imported: other programs do not save the time
+            if message.stats is None:  # imported: other programs do not save the time
                 return [(size, page.styles["muted"])]
-            elapsed = units.exact_time(message.receipt.elapsed_ms / 1e3)
+            elapsed = units.exact_time(message.stats.elapsed_ms / 1e3)
             return [(elapsed, page.styles["muted"]), *_after_dot(page, size)]
         case AnswerState.STOPPED:
             word: Span = ("stopped", _NULL)
@@ -483,16 +483,16 @@ def _token_spans(page: Page, turn: Turn) -> list[list[Span]]:
 
 
 def end_blocks(message: ChatMessage) -> list[Block]:
-    """Return the blocks below an answer that has ended: receipt, or state and card of a failure.
+    """Return the blocks below an answer that has ended: stats, or state and card of a failure.
 
-    A complete answer has a receipt, unless it has neither figures nor a model, as an imported one.
+    A complete answer has a stats, unless it has neither figures nor a model, as an imported one.
     A failed answer has only the card, or only the state if it is not known why it failed. A stopped
     or interrupted answer has the state, and the card if there was a failure.
     """
     failure = message.failure
     if message.state is AnswerState.COMPLETE:
-        has_receipt = message.receipt is not None or bool(message.model)
-        return [made_block(partial(_receipt_lines, message))] if has_receipt else []
+        has_stats = message.stats is not None or bool(message.model)
+        return [made_block(partial(_stats_lines, message))] if has_stats else []
     blocks = []
     if message.state is not AnswerState.FAILED or failure is None:
         blocks.append(made_block(partial(_unfinished_lines, message)))
@@ -501,21 +501,21 @@ def end_blocks(message: ChatMessage) -> list[Block]:
     return blocks
 
 
-def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
-    """Return the receipt of a complete answer: model, figures, and what is unusual about it.
+def _stats_lines(message: ChatMessage, page: Page) -> list[Line]:
+    """Return the stats of a complete answer: model, figures, and what is unusual about it.
 
     If the answer has text and may lack its end, the key that continues it is at the right. Where
-    one row has no room for all, figures are dropped. But a receipt with this key, or of an answer
+    one row has no room for all, figures are dropped. But a stats with this key, or of an answer
     that was continued while lmchat was away, gets a second row, with what is unusual and the key.
     """
-    receipt = message.receipt or Receipt()
+    stats = message.stats or AnswerStats()
     model = safe_line(message.model, limit=_NAME_CHARS) or "answer"
     left: list[list[Span]] = [[(model, page.styles["muted"])]]
-    left += [_after_dot(page, figure) for figure in receipt_figures(receipt)]
+    left += [_after_dot(page, figure) for figure in stats_figures(stats)]
     ends = _ending_spans(message, page)
     versions = _version_spans(page, message, after="")
-    can_continue = receipt.is_unfinished and bool(message.text)
-    may_have_two_rows = can_continue or receipt.was_away
+    can_continue = stats.is_unfinished and bool(message.text)
+    may_have_two_rows = can_continue or stats.was_away
     if not may_have_two_rows:
         return [page.row([*left, *ends], versions, kept=len(ends))]
 
@@ -531,19 +531,19 @@ def _receipt_lines(message: ChatMessage, page: Page) -> list[Line]:
 
 def _ending_spans(message: ChatMessage, page: Page) -> list[list[Span]]:
     """Return what is unusual about an answer, in pieces, which stay when there is little room."""
-    receipt = message.receipt or Receipt()
+    stats = message.stats or AnswerStats()
     ends = []
-    if receipt.is_edited:
+    if stats.is_edited:
         ends.append(_after_dot(page, "edited"))
-    if receipt.was_away:
+    if stats.was_away:
         ends.append(_after_dot(page, "continued while you were away"))
-    if receipt.steps:
-        ends.append(_after_dot(page, units.counted(receipt.steps, "step")))
-    if receipt.asked:
-        asked = f"asked for {safe_line(receipt.asked, limit=_NAME_CHARS)}"
+    if stats.steps:
+        ends.append(_after_dot(page, units.counted(stats.steps, "step")))
+    if stats.asked:
+        asked = f"asked for {safe_line(stats.asked, limit=_NAME_CHARS)}"
         ends.append(_after_dot(page, asked, "warning"))
-    # without a receipt, as of an imported answer, it is not known why it ended
-    ending = safe_line(receipt.ending, limit=_ENDING_CHARS) if message.receipt else ""
+    # without a stats, as of an imported answer, it is not known why it ended
+    ending = safe_line(stats.ending, limit=_ENDING_CHARS) if message.stats else ""
     if ending:
         ends.append(_after_dot(page, ending, "warning"))
     if not message.text.strip() and not message.tool_calls:
@@ -551,22 +551,22 @@ def _ending_spans(message: ChatMessage, page: Page) -> list[list[Span]]:
     return ends
 
 
-def receipt_figures(receipt: Receipt) -> list[str]:
-    """Return the figures of a receipt that are known, as words."""
+def stats_figures(stats: AnswerStats) -> list[str]:
+    """Return the figures of a stats that are known, as words."""
     figures = []
-    if receipt.ttft_ms is not None:
-        figures.append(f"TTFT {units.exact_time(receipt.ttft_ms / 1e3)}")
-    if receipt.tokens_per_second is not None:
-        figures.append(units.rate(receipt.tokens_per_second))
-    if receipt.completion_tokens is not None:
-        figures.append(_token_words(receipt))
-    if receipt.elapsed_ms:
-        figures.append(units.elapsed(receipt.elapsed_ms / 1e3))
+    if stats.ttft_ms is not None:
+        figures.append(f"TTFT {units.exact_time(stats.ttft_ms / 1e3)}")
+    if stats.tokens_per_second is not None:
+        figures.append(units.rate(stats.tokens_per_second))
+    if stats.completion_tokens is not None:
+        figures.append(_token_words(stats))
+    if stats.elapsed_ms:
+        figures.append(units.elapsed(stats.elapsed_ms / 1e3))
     return figures
 
 
-def _token_words(receipt: Receipt) -> str:
-    count = units.tokens(receipt.completion_tokens, is_estimated=receipt.is_estimated)
+def _token_words(stats: AnswerStats) -> str:
+    count = units.tokens(stats.completion_tokens, is_estimated=stats.is_estimated)
     return f"{count}{units.GAP}tok"
 
 
@@ -579,10 +579,10 @@ def _unfinished_lines(message: ChatMessage, page: Page) -> list[Line]:
     if message.state is not AnswerState.STOPPED:
         state = (f"{page.icons.down} {message.state.value}", page.styles["error"])
     left = [[state]]
-    receipt = message.receipt or Receipt()
-    if receipt.completion_tokens:
+    stats = message.stats or AnswerStats()
+    if stats.completion_tokens:
         saved = " saved" if page.is_saved else ""
-        left.append(_after_dot(page, f"{_token_words(receipt)}{saved}"))
+        left.append(_after_dot(page, f"{_token_words(stats)}{saved}"))
     if message.model:
         left.append(_after_dot(page, safe_line(message.model, limit=_NAME_CHARS)))
 
@@ -625,7 +625,7 @@ def _failure_title(message: ChatMessage, failure: Failure, page: Page) -> list[L
 
     Without a message, the title is the failure's kind.
     """
-    elapsed_ms = message.receipt.elapsed_ms if message.receipt else 0
+    elapsed_ms = message.stats.elapsed_ms if message.stats else 0
     right = [_time_span(page, message.created_at + timedelta(milliseconds=elapsed_ms))]
     kind = safe_line(failure.kind, limit=_NAME_CHARS)
     title = safe_line(failure.message, limit=_TITLE_CHARS) or kind or "Failed"
