@@ -106,7 +106,7 @@ def test_a_broken_message_of_an_own_export_is_named():
         lambda message: message.update(parts=[{"type": "movie"}]),
         lambda message: message.update(parts="text"),
         lambda message: message.update(message_id=None),
-        lambda message: message.update(stats={"ttft_ms": "soon"}),
+        lambda message: message.update(receipt={"ttft_ms": "soon"}),
         lambda message: message.clear(),
     ):
         assert "Message 2 was changed after the export." in refusal(
