@@ -25,12 +25,12 @@ def unused_name(path: Path, ending: str) -> Path:
 
     It is in the folder of `path`, whose name is NAME.
     """
-    probed = path.with_name(f"{path.name}.{ending}")
+    copy = path.with_name(f"{path.name}.{ending}")
     number = 1
-    while probed.exists():
+    while copy.exists():
         number += 1
-        probed = path.with_name(f"{path.name}.{ending}-{number}")
-    return probed
+        copy = path.with_name(f"{path.name}.{ending}-{number}")
+    return copy
 
 
 def copy_database(path: Path, copy: Path) -> None:

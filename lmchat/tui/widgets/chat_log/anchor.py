@@ -182,14 +182,14 @@ def _find_block(entry: Entry, number: int, old_block: Block) -> int | None:
     blocks = entry.blocks
     if number < len(blocks) and blocks[number] is old_block:
         return number
-    results = [current for current, block in enumerate(blocks) if block is old_block]
+    matches = [current for current, block in enumerate(blocks) if block is old_block]
     has_grown = number < len(blocks) and _has_grown(blocks[number], old_block)
     # an earlier block may be equal by chance to what the open end of a streaming answer was
     is_open_end = has_grown and entry.is_streaming
-    if old_block.source and not results and not is_open_end:
-        results = [current for current, block in enumerate(blocks) if _is_equal(block, old_block)]
-    if results:
-        return min(results, key=lambda probed: abs(probed - number))
+    if old_block.source and not matches and not is_open_end:
+        matches = [current for current, block in enumerate(blocks) if _is_equal(block, old_block)]
+    if matches:
+        return min(matches, key=lambda match: abs(match - number))
     return number if has_grown else None
 
 
@@ -270,10 +270,10 @@ def _nearest_block(entry: Entry, anchor: Anchor, old_block: Block) -> int:
         return min(anchor.fold_number, number)
 
     source_end = 0
-    for probed, block in enumerate(entry.blocks):
+    for current, block in enumerate(entry.blocks):
         source_end += len(block.source)
         if source_end > anchor.source_before:
-            return probed
+            return current
     return last
 
 

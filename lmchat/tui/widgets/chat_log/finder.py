@@ -323,10 +323,10 @@ class Finder:
             nth = above_start if step > 0 else above_start - 1
         # the message in which the search begins is tried twice: its other hits come last
         for distance in range(len(counts) + 1):
-            probed = (index + step * distance) % len(counts)
+            other = (index + step * distance) % len(counts)
             if distance:
                 nth = 0 if step > 0 else _LAST
-            if counts[probed] and self._select_hit(probed, nth, step):
+            if counts[other] and self._select_hit(other, nth, step):
                 return
         self._current = None
 
