@@ -1,9 +1,12 @@
-"""A figure as it is shown: its unit after a no-break space, fixed decimals, plurals.
+"""A figure as it is shown: its unit after a no-break space, fixed decimals, plurals, and signs.
 
 A limit such as 9.95 is the value from which the shorter form begins, since 9.96 would become 10.0.
 """
 
 from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 GAP = "\u00a0"  # gap between a figure and its unit
 
@@ -134,3 +137,46 @@ def ago(value_s: float) -> str:
         if value_s >= unit_s:
             return f"{value_s // unit_s:.0f}{GAP}{unit}"
     return f"{max(value_s, 0):.0f}{GAP}s"
+
+
+class Icons(Struct, frozen=True, kw_only=True):
+    """Set of signs. A state is never shown by its sign alone: a word follows."""
+
+    ready: str = "●"
+    degraded: str = "◆"
+    down: str = "×"
+    off: str = "·"
+    asleep: str = "○"
+    dot: str = "·"  # between two figures of a line
+    fresh: str = "•"  # new text; also a bullet
+    folded: str = "+"
+    unfolded: str = "-"
+    warning: str = "!"
+    bar: str = "▌"  # left edge
+    used: str = "━"  # used part of a meter
+    rule: str = "─"  # free part of a meter
+    column: str = "│"
+    levels: str = "▁▂▃▄▅▆▇█"  # of a sparkline, lowest first
+    down_arrow: str = "↓"
+    up_arrow: str = "↑"
+    fork: str = "└"
+    cut: str = "…"  # in place of text that has no room
+    before_version: str = "‹"
+    after_version: str = "›"
+
+
+# Sign by sign: "●" becomes "*", "◆" becomes "~", …
+_IN_ASCII = str.maketrans("●◆×·○•↑↓←→–…‹›\u00a0━─│▌└▁▂▃▄▅▆▇█", "*~x.zo^v<>-.<> #-||`.:-=+*#@")
+
+
+def in_ascii(text: str) -> str:
+    """Return a text with one ASCII character for each sign of `Icons`; the width stays.
+
+    Other characters are not changed: this is for lmchat's own words.
+    """
+    return text.translate(_IN_ASCII)
+
+
+UNICODE = Icons()
+# `cut` has three dots: one dot, as `in_ascii` writes it, would look like the end of a sentence
+ASCII = Icons(**{name: in_ascii(sign) for name, sign in asdict(UNICODE).items()} | {"cut": "..."})

@@ -11,7 +11,7 @@ from typing import Any
 from lmchat.cli.commands import ParsedOptions
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path, read_plain
-from lmchat.markdown.commonmark import UnfitError, code_blocks, strict_json
+from lmchat.markdown.commonmark import UnfitError, fenced_texts, strict_json
 from lmchat.servers.request import AnyText
 from lmchat.sessions.message import AnswerState, ChatMessage
 from lmchat.terminal.output import Output
@@ -43,7 +43,7 @@ class CodeExtract:
 
     def read_stopped(self, answer: ChatMessage) -> None:
         """Keep the code blocks of an answer that may be incomplete as `value`; None without any."""
-        self.value = "\n\n".join(code_blocks(answer.text)) or None
+        self.value = "\n\n".join(fenced_texts(answer.text)) or None
 
     def print(self, output: Output) -> None:
         """Print the code; print nothing if the answer had none."""

@@ -18,15 +18,15 @@ from rich.style import Style
 
 from lmchat.cli.live_area import DrawnRow, LiveArea, live_height, terminal_size
 from lmchat.cli.printed_start import fitting_start, text_size, without_start
+from lmchat.markdown.block import Block, Kind, Line
+from lmchat.markdown.code import language_of
+from lmchat.markdown.colours import Colours
 from lmchat.markdown.highlighter import Highlighter
+from lmchat.markdown.incremental import MarkdownTail
+from lmchat.markdown.layout import Layout
+from lmchat.markdown.wrap import Page, harmless
 from lmchat.safe_text import safe_text
 from lmchat.terminal.tty import echo
-from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line
-from lmchat.tui.widgets.chat_log.layout.block import Layout
-from lmchat.tui.widgets.chat_log.layout.code import language_of
-from lmchat.tui.widgets.chat_log.layout.colours import Colours
-from lmchat.tui.widgets.chat_log.layout.page import Page, harmless
-from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
 
 _FRAME_S = 1 / 15  # least time between two frames
 _FRAME_CHARS = 10_000  # of new text in one frame at most: Ctrl+C waits for its end

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from rich.segment import Segment
 
-from lmchat.tui.widgets.chat_log.blocks import Line
+from lmchat.markdown.block import Line
 
 
 def text_size(line: Line) -> int:

@@ -43,8 +43,8 @@ _LENGTH_BYTES = 8  # before each frame, as `machine.process` sends and reads the
 
 def main() -> None:
     """Answer requests until the parent ends."""
-    import faulthandler  # noqa: PLC0415 - the parent imports this module, too
-    import signal  # noqa: PLC0415 - see above
+    import faulthandler
+    import signal
 
     has_timer = hasattr(signal, "setitimer")  # not on Windows
     _send(b"ready")
@@ -114,7 +114,7 @@ def _colours_of_tokens(tokens: Iterable[tuple[Any, str]], code: str) -> bytes:
 @lru_cache(maxsize=64)
 def _lexer(language: str) -> Any:
     """Return the lexer of Pygments for a language; None for an unknown language."""
-    from pygments.lexers import get_lexer_by_name  # noqa: PLC0415 - see above
+    from pygments.lexers import get_lexer_by_name
 
     name = language.lower()
     if name not in _names_of_languages():
@@ -126,7 +126,7 @@ def _lexer(language: str) -> Any:
 @cache
 def _names_of_languages() -> frozenset[str]:
     """Return the names of all languages that Pygments knows without plugins, in small letters."""
-    from pygments.lexers import get_all_lexers  # noqa: PLC0415 - see above
+    from pygments.lexers import get_all_lexers
 
     names: set[str] = set()
     for _, aliases, _, _ in get_all_lexers(plugins=False):

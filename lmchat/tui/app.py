@@ -32,9 +32,9 @@ from lmchat.tui.messages import (
     RefreshModels,
     ShowServers,
 )
-from lmchat.tui.quirks.app import PatchedApp
 from lmchat.tui.quirks.driver import write_to_terminal
 from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported
+from lmchat.tui.quirks.patched_app import PatchedApp
 from lmchat.tui.screens.chat.core import COPYING, begin_work
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.connect import Connect

@@ -2,56 +2,30 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
-from msgspec.structs import asdict
+from typing import ClassVar
+
+from textual.scrollbar import ScrollBarRender
 from textual.widget import Widget
 
+from lmchat.units import ASCII, UNICODE, Icons
+
 ASCII_CLASS = "-ascii"  # class of the app where only ASCII may be drawn
-
-
-class Icons(Struct, frozen=True, kw_only=True):
-    """Set of signs. A state is never shown by its sign alone: a word follows."""
-
-    ready: str = "●"
-    degraded: str = "◆"
-    down: str = "×"
-    off: str = "·"
-    asleep: str = "○"
-    dot: str = "·"  # between two figures of a line
-    fresh: str = "•"  # new text; also a bullet
-    folded: str = "+"
-    unfolded: str = "-"
-    warning: str = "!"
-    bar: str = "▌"  # left edge
-    used: str = "━"  # used part of a meter
-    rule: str = "─"  # free part of a meter
-    column: str = "│"
-    levels: str = "▁▂▃▄▅▆▇█"  # of a sparkline, lowest first
-    down_arrow: str = "↓"
-    up_arrow: str = "↑"
-    fork: str = "└"
-    cut: str = "…"  # in place of text that has no room
-    before_version: str = "‹"
-    after_version: str = "›"
-
-
-# Sign by sign: "●" becomes "*", "◆" becomes "~", …
-_IN_ASCII = str.maketrans("●◆×·○•↑↓←→–…‹›\u00a0━─│▌└▁▂▃▄▅▆▇█", "*~x.zo^v<>-.<> #-||`.:-=+*#@")
-
-
-def in_ascii(text: str) -> str:
-    """Return a text with one ASCII character for each sign of `Icons`; the width stays.
-
-    Other characters are not changed: this is for lmchat's own words.
-    """
-    return text.translate(_IN_ASCII)
-
-
-UNICODE = Icons()
-# `cut` has three dots: one dot, as `in_ascii` writes it, would look like the end of a sentence
-ASCII = Icons(**{name: in_ascii(sign) for name, sign in asdict(UNICODE).items()} | {"cut": "..."})
 
 
 def icons_for(widget: Widget) -> Icons:
     """Return the signs for a widget: in ASCII where its app may draw nothing else."""
     return ASCII if widget.app.has_class(ASCII_CLASS) else UNICODE
+
+
+class PlainScrollBar(ScrollBarRender):
+    """Scrollbar without partial cells."""
+
+    VERTICAL_BARS: ClassVar[list[str]] = [" "] * 8
+    HORIZONTAL_BARS: ClassVar[list[str]] = [" "] * 8
+
+
+def fit_scrollbar(widget: Widget) -> None:
+    """Use a plain scrollbar where only ASCII may be drawn; call it when the widget is mounted."""
+    if icons_for(widget) is ASCII:
+        # Textual documents this assignment, but types the attribute as one of the class
+        widget.vertical_scrollbar.renderer = PlainScrollBar  # type: ignore[misc]

@@ -11,7 +11,7 @@ from lmchat.markdown.commonmark import (
     MAX_CHARS,
     MAX_DEPTH,
     UnfitError,
-    code_blocks,
+    fenced_texts,
     find_value,
     strict_json,
 )
@@ -178,12 +178,12 @@ def test_the_code_is_what_stands_between_fences():
         ("```\na\u2028b\x0cc\n```", ["a\u2028b\x0cc"]),
         ("```a`b\nc\n```\nd", ["d"]),
     ):
-        assert code_blocks(text) == blocks
+        assert fenced_texts(text) == blocks
 
 
 @given(st.text(alphabet="`~ \t\nab1.-", max_size=80))
 def test_whatever_is_written_every_block_is_of_the_text(text):
-    for block in code_blocks(text):
+    for block in fenced_texts(text):
         assert block.strip()
         assert all(line.strip() in text for line in block.split("\n"))
 

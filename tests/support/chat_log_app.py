@@ -18,7 +18,11 @@ from textual.message import Message
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from lmchat.markdown.block import Line
 from lmchat.markdown.highlighter import Highlighter
+from lmchat.markdown.incremental import MarkdownTail
+from lmchat.markdown.layout import Layout
+from lmchat.markdown.wrap import Page
 from lmchat.servers.events import TextDelta
 from lmchat.sessions.message import (
     AnswerState,
@@ -33,16 +37,12 @@ from lmchat.sessions.message import (
     new_id,
     text_message,
 )
+from lmchat.tui.chat_log.chat_log import ChatLog
+from lmchat.tui.chat_log.document import Document
+from lmchat.tui.chat_log.entry import Entry
+from lmchat.tui.chat_log.painter import PARTIAL_STYLES
 from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.themes import THEMES
-from lmchat.tui.widgets.chat_log import ChatLog
-from lmchat.tui.widgets.chat_log.blocks import Line
-from lmchat.tui.widgets.chat_log.document import Document
-from lmchat.tui.widgets.chat_log.entry import Entry
-from lmchat.tui.widgets.chat_log.layout.block import Layout
-from lmchat.tui.widgets.chat_log.layout.page import Page
-from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
-from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES
 from tests.support.markdown_corpus import MIXED
 from tests.support.programs import until
 

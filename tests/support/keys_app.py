@@ -22,8 +22,8 @@ from textual.widgets import Static
 
 from lmchat.errors import LMChatError
 from lmchat.terminal.programs import edit_text
-from lmchat.tui.quirks.app import PatchedApp
 from lmchat.tui.quirks.driver import guard_terminal, lend_terminal
+from lmchat.tui.quirks.patched_app import PatchedApp
 
 
 class KeysApp(PatchedApp):

@@ -6,7 +6,7 @@ from unittest.mock import AsyncMock, call
 from textual import events
 
 from lmchat.storage.store import SqliteStore
-from lmchat.tui.widgets.chat_log.viewport import parse_bookmark
+from lmchat.tui.chat_log.viewport import parse_bookmark
 from tests.support.chats import fill_long
 from tests.support.desktop import desktop, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps

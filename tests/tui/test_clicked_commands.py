@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from lmchat.errors import StreamInterrupted
 from lmchat.servers.events import RequestSent, TextDelta
-from lmchat.tui.widgets.chat_log import ChatLog
+from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import KeysRow
 from tests.support.desktop import half, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps

@@ -7,10 +7,10 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.tui.icons import ASCII
-from lmchat.tui.widgets.chat_log.layout.block import Layout
-from lmchat.tui.widgets.chat_log.markdown.formula import unicode_formula
-from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
+from lmchat.markdown.incremental import MarkdownTail
+from lmchat.markdown.layout import Layout
+from lmchat.markdown.math import unicode_formula
+from lmchat.units import ASCII
 from tests.support.chat_log_app import laid_out, plain_page, tail_of
 
 SAME = {

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 from msgspec.structs import fields
 from rich.cells import cell_len
 
-from lmchat.tui.icons import ASCII, UNICODE, Icons, icons_for, in_ascii
+from lmchat.tui.icons import icons_for
+from lmchat.units import ASCII, UNICODE, Icons, in_ascii
 
 
 def test_a_sign_takes_one_cell_in_both_sets_and_the_ascii_set_holds_only_ascii():

@@ -8,7 +8,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.widgets import Input
 
-from lmchat.tui.quirks.app import PatchedApp
+from lmchat.tui.quirks.patched_app import PatchedApp
 
 
 class WaitingInput(Input):

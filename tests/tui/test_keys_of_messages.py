@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lmchat.tui.widgets.chat_log import ChatLog
+from lmchat.tui.chat_log.chat_log import ChatLog
 from tests.support.desktop import ready_desktop
 from tests.support.scripted_backend import answer_steps
 

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.content import Content
 
-from lmchat.tui.icons import ASCII, UNICODE
 from lmchat.tui.widgets.line import LineWidget, content, cut_middle, fit
 from lmchat.tui.widgets.telemetry_panel import meter, spark
+from lmchat.units import ASCII, UNICODE
 from tests.support.tui_host import Host
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "M", "Z"]), max_size=30)

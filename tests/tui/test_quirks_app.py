@@ -12,7 +12,7 @@ from textual.containers import Horizontal
 from textual.screen import Screen
 from textual.widgets import Static
 
-from lmchat.tui.quirks.app import PatchedApp, PatchedScreen
+from lmchat.tui.quirks.patched_app import PatchedApp, PatchedScreen
 from tests.support.tui_host import drawn
 
 

@@ -8,10 +8,10 @@ from textual import events
 
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.services.server_rows import MachineState, server_rows
-from lmchat.tui.icons import UNICODE
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.welcome.welcome_rows import welcome_rows
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
+from lmchat.units import UNICODE
 from tests.support.look_data import PLACES
 from tests.support.start_desk import NotedConnect, bare_page
 from tests.support.tui_host import Host, drawn, screen_text

@@ -12,10 +12,11 @@ from lmchat import units
 from lmchat.safe_text import SafeText, safe_line
 from lmchat.sessions.message import ChatMessage, Role, tool_calls_text
 from lmchat.sessions.session import Branch, branches
-from lmchat.tui.icons import Icons, icons_for
+from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED
 from lmchat.tui.widgets.row_list import NAME, ListRow
+from lmchat.units import Icons
 
 _MOST_INDENT = 24  # cells
 _FIRST_WORDS = 120  # characters of a branch's first message

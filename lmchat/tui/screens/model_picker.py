@@ -25,13 +25,14 @@ from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.services.catalogue import ModelRow
 from lmchat.tui.commands import Scope, bindings
-from lmchat.tui.icons import Icons, icons_for
+from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import LoadOrUnload, LoadWith, RefreshModels, ShowServers
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import HIT, MUTED, LineWidget, StyledText, StyledTexts, content, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row
 from lmchat.tui.widgets.telemetry_rows import context_text
+from lmchat.units import Icons
 
 VISION = "vision"  # capability of models that can see images; as a filter, it shows only these
 

@@ -26,11 +26,12 @@ from lmchat.safe_text import safe_line
 from lmchat.services.ports import ChatStore
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import HIT_KIND_NAMES, SearchHit
-from lmchat.tui.icons import Icons, icons_for
+from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import HIT, MUTED, STRONG, LineWidget, StyledTexts, styled
 from lmchat.tui.widgets.row_list import ASIDE, ListRow, RowList, wrapped_rows
+from lmchat.units import Icons
 
 _FILTERS = ("model:", "role:", "before:", "after:", "title:", "has:code")
 _FILTER = re.compile(r"\b(?:model|role|before|after|title|has):\S+")

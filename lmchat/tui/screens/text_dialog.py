@@ -11,11 +11,11 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from lmchat.safe_text import safe_line
-from lmchat.tui.icons import icons_for
+from lmchat.tui.icons import fit_scrollbar, icons_for
 from lmchat.tui.screens.dialog import Dialog, ListDialog
 from lmchat.tui.widgets.keys_row import Hint
 from lmchat.tui.widgets.line import MUTED, cut_middle, paragraphs
-from lmchat.tui.widgets.row_list import fit_scrollbar, text_row
+from lmchat.tui.widgets.row_list import text_row
 
 
 class TextDialog(Dialog[None]):

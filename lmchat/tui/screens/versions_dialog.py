@@ -17,10 +17,10 @@ from lmchat.markdown.highlighter import Highlighter
 from lmchat.safe_text import safe_line
 from lmchat.services.conversation import Conversation
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
+from lmchat.tui.chat_log.chat_log import ChatLog
+from lmchat.tui.chat_log.headers_footers import stats_figures
 from lmchat.tui.icons import icons_for
 from lmchat.tui.screens.dialog import Dialog
-from lmchat.tui.widgets.chat_log import ChatLog
-from lmchat.tui.widgets.chat_log.layout.annotations import stats_figures
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
 
 _BESIDE = 100  # columns from which two versions have room beside each other

@@ -19,9 +19,8 @@ from textual.strip import Strip
 
 from lmchat.cells import split_at_cell
 from lmchat.safe_text import safe_text
-from lmchat.tui.icons import icons_for
+from lmchat.tui.icons import fit_scrollbar, icons_for
 from lmchat.tui.widgets.line import content, styled
-from lmchat.tui.widgets.row_list import fit_scrollbar
 from lmchat.units import GAP
 
 _CURSOR = "bold reverse $primary"

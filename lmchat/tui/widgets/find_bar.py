@@ -11,8 +11,8 @@ from textual.containers import Horizontal
 from textual.getters import query_one
 from textual.widgets import Input
 
-from lmchat.tui.widgets.chat_log import ChatLog
-from lmchat.tui.widgets.chat_log.matching import MAX_CHARS
+from lmchat.tui.chat_log.chat_log import ChatLog
+from lmchat.tui.chat_log.find import MAX_CHARS
 from lmchat.tui.widgets.field import Field
 
 

@@ -16,7 +16,8 @@ from textual.widget import Widget
 
 from lmchat.cells import split_at_cell
 from lmchat.safe_text import SafeText, on_one_line, safe_text
-from lmchat.tui.icons import icons_for, in_ascii
+from lmchat.tui.icons import icons_for
+from lmchat.units import in_ascii
 
 StyledText = tuple[str, str]  # text and its style, as `("ready", "$success")`
 StyledTexts = tuple[StyledText, ...]

@@ -14,11 +14,9 @@ from textual import events
 from textual.content import Content
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
-from textual.scrollbar import ScrollBarRender
 from textual.strip import Strip
-from textual.widget import Widget
 
-from lmchat.tui.icons import ASCII, icons_for
+from lmchat.tui.icons import fit_scrollbar, icons_for
 from lmchat.tui.messages import Post
 from lmchat.tui.widgets.line import MUTED, STRONG, StyledText, StyledTexts, content, fit, styled
 
@@ -30,20 +28,6 @@ _STYLES_OF_CHOSEN: Mapping[str, str] = {NAME: STRONG, ASIDE: "", WHEN_CHOSEN: ST
 _STYLES_OF_OTHERS: Mapping[str, str] = {NAME: "", ASIDE: MUTED, UNLESS_CHOSEN: STRONG}
 _OPTIONAL = (WHEN_CHOSEN, UNLESS_CHOSEN)
 _PAGES_AHEAD = 3  # pages before the end at which `EndNear` is posted
-
-
-class PlainScrollBar(ScrollBarRender):
-    """Scrollbar without partial cells."""
-
-    VERTICAL_BARS: ClassVar[list[str]] = [" "] * 8
-    HORIZONTAL_BARS: ClassVar[list[str]] = [" "] * 8
-
-
-def fit_scrollbar(widget: Widget) -> None:
-    """Use a plain scrollbar where only ASCII may be drawn; call it when the widget is mounted."""
-    if icons_for(widget) is ASCII:
-        # Textual documents this assignment, but types the attribute as one of the class
-        widget.vertical_scrollbar.renderer = PlainScrollBar  # type: ignore[misc]
 
 
 class ListRow(Struct, frozen=True):

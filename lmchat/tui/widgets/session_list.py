@@ -16,10 +16,11 @@ from textual.widgets import Input
 from lmchat import units
 from lmchat.sessions.session import ListFilter, SessionGroup, SessionHeader
 from lmchat.tui.commands import Scope, bindings
-from lmchat.tui.icons import Icons, icons_for
+from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import LeaveFilter, Post
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledTexts, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row, wrapped_rows
+from lmchat.units import Icons
 
 _EMPTY = "No sessions. Your next message starts one."
 _LEAST_WIDTH = 12  # columns for a sentence, also before the size is known

@@ -13,7 +13,7 @@ from textual.strip import Strip
 from textual.visual import Visual
 from textual.widget import Widget
 
-from lmchat.tui.icons import Icons, icons_for
+from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.line import (
     FAINT,
     METER,
@@ -35,6 +35,7 @@ from lmchat.tui.widgets.telemetry_rows import (
     TextRow,
     telemetry_rows,
 )
+from lmchat.units import Icons
 
 WARNS_ABOVE = 0.75  # share of the window from which the meter warns
 ALARMS_ABOVE = 0.95  # share of the window from which the meter alarms

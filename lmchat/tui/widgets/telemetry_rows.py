@@ -18,9 +18,8 @@ from lmchat.servers.discovery.probe_result import Health, Verdict
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.stats import Budget, Metrics
-from lmchat.tui.icons import Icons
 from lmchat.tui.widgets.line import MUTED, STRONG, StyledText, StyledTexts
-from lmchat.units import UNKNOWN
+from lmchat.units import UNKNOWN, Icons
 
 
 class TelemetrySnapshot(Struct, frozen=True, kw_only=True):

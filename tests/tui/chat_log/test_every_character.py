@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from lmchat.markdown.block import PIECE_CHARS
 from lmchat.servers.events import TextDelta
-from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS
-from lmchat.tui.widgets.chat_log.copying import copied
-from lmchat.tui.widgets.chat_log.entry import Entry
-from lmchat.tui.widgets.chat_log.selection import Selected, message_ends
+from lmchat.tui.chat_log.copying import copied
+from lmchat.tui.chat_log.entry import Entry
+from lmchat.tui.chat_log.selection import Selected, message_ends
 from tests.support import hostile
 from tests.support.chat_log_app import answer, document_with, plain_page, streaming
 from tests.support.markdown_corpus import CORPUS, GIANTS, must_be_seen, solid

@@ -8,8 +8,8 @@ from itertools import accumulate
 
 import pytest
 
-from lmchat.tui.widgets.chat_log.layout.block import Layout
-from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
+from lmchat.markdown.incremental import MarkdownTail
+from lmchat.markdown.layout import Layout
 from tests.support.chat_log_app import plain_page
 from tests.support.markdown_corpus import CORPUS
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS
-from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
+from lmchat.markdown.block import PIECE_CHARS
+from lmchat.markdown.incremental import MarkdownTail
 from tests.support.markdown_corpus import GIANTS
 
 UNCUT = {

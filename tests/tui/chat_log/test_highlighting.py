@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.tui.widgets.chat_log.layout.colours import Colours
+from lmchat.markdown.colours import Colours
 from tests.support.chat_log_app import (
     answer,
     highlighted,

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from lmchat.tui.widgets.chat_log.entry import Entry
+from lmchat.tui.chat_log.entry import Entry
 from tests.support.chat_log_app import (
     answer,
     chance_of,

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from rich.style import Style
 
+from lmchat.markdown.commonmark import links
 from lmchat.markdown.lexer_program import colours_of
-from lmchat.tui.widgets.chat_log.markdown.inline import names_target
-from lmchat.tui.widgets.chat_log.markdown.parser import links
+from lmchat.markdown.links import names_target
 from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
 
 RULE = "─"

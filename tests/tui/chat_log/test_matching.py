@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from lmchat.tui.widgets.chat_log.matching import MAX_CHARS, Query
+from lmchat.tui.chat_log.find import MAX_CHARS, Query
 from tests.support.hostile import HOSTILE
 
 

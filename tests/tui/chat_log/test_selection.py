@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.tui.widgets.chat_log import selection
+from lmchat.tui.chat_log import selection
 from tests.support.chat_log_app import (
     answer,
     chosen,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from lmchat.tui.widgets.chat_log.entry import ASKS, Entry
+from lmchat.tui.chat_log.entry import ASKS, Entry
 from tests.support.chat_log_app import call, document_with, plain_page
 
 

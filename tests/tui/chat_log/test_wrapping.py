@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from lmchat.markdown.wrap import wrap_points
 from lmchat.safe_text import safe_text
-from lmchat.tui.widgets.chat_log.layout.page import wrap_points
 
 WHOLE = [
     "\U0001f469\u200d\U0001f469\u200d\U0001f467",

@@ -22,8 +22,8 @@ from lmchat.markdown.highlighter import Highlighter
 from lmchat.safe_text import safe_text
 from lmchat.services.read_ahead import ReadAhead
 from lmchat.services.workspace import Platform, Workspace
+from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.quirks.driver import lend_terminal, remember_copied, write_to_terminal
-from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.line import LineWidget
 from lmchat.tui.widgets.prompt import Prompt

@@ -8,6 +8,7 @@ from functools import partial
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import ChatMessage, Role
+from lmchat.tui.chat_log.copying import failure_text
 from lmchat.tui.commands import unavailable_reason
 from lmchat.tui.message_needs import NOTHING_YET, words_of
 from lmchat.tui.messages import AskAnotherModel
@@ -18,7 +19,6 @@ from lmchat.tui.screens.chat.message_file import MessageFile
 from lmchat.tui.screens.chat.prompt_text import PromptText
 from lmchat.tui.screens.chat.shown_session import ShownSession
 from lmchat.tui.screens.chat.turns import Turns
-from lmchat.tui.widgets.chat_log.copying import failure_text
 
 _Action = Callable[[ChatMessage], Coroutine[object, object, None] | None]
 """Acts on a message: at once, or in a worker, which awaits the coroutine."""

@@ -106,7 +106,7 @@ class MessageContents:
     # Links
 
     async def list_links(self, message: ChatMessage) -> None:
-        from lmchat.tui.widgets.chat_log.markdown.parser import links
+        from lmchat.markdown.commonmark import links
 
         await self._offer_links(await asyncio.to_thread(links, message.text))
 
@@ -121,8 +121,8 @@ class MessageContents:
         Args:
             links: The texts of the links, by their addresses.
         """
+        from lmchat.markdown.links import can_be_opened
         from lmchat.tui.screens.text_dialog import LinksDialog
-        from lmchat.tui.widgets.chat_log.markdown.inline import can_be_opened
 
         pages = {address: text for address, text in links.items() if can_be_opened(address)}
         if not pages:
@@ -138,8 +138,8 @@ class MessageContents:
 
         The question names the host in full and in ASCII: an address may look like another one.
         """
+        from lmchat.markdown.links import ascii_host
         from lmchat.tui.screens.ask_dialog import ConfirmDialog
-        from lmchat.tui.widgets.chat_log.markdown.inline import ascii_host
 
         short_address = cut_middle(safe_line(address), _ADDRESS_CELLS)
         text = f"{short_address}\n\nThis page is at {safe_line(ascii_host(address))}"

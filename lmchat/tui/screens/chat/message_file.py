@@ -128,7 +128,7 @@ class MessageFile:
 
 async def _code_blocks(text: str) -> list[_Block]:
     """Return the code blocks of a text that are not blank; it is parsed in a thread."""
-    from lmchat.tui.widgets.chat_log.markdown.parser import code_with_info
+    from lmchat.markdown.commonmark import code_with_info
 
     found = await asyncio.to_thread(code_with_info, text)
     return [_Block(code, info) for code, info in found if code.strip()]

@@ -21,13 +21,13 @@ from lmchat.safe_text import safe_line, safe_text
 from lmchat.servers.options import COMMON, LLAMA_CPP
 from lmchat.services.workspace import Workspace
 from lmchat.sessions.message import now
+from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.commands import Scope, SlashCommand, bindings, is_command, parse_slash
 from lmchat.tui.message_needs import NOTHING_YET
-from lmchat.tui.quirks.app import PatchedScreen
 from lmchat.tui.quirks.keys import run_own_binding
+from lmchat.tui.quirks.patched_app import PatchedScreen
 from lmchat.tui.screens.chat.controllers import ChatControllers
 from lmchat.tui.screens.chat.status import StatusRefreshed
-from lmchat.tui.widgets.chat_log import ChatLog
 from lmchat.tui.widgets.keys_row import KeysRow
 from lmchat.tui.widgets.prompt import Pill
 from lmchat.tui.widgets.prompt_input import PromptInput

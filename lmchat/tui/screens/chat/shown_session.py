@@ -16,10 +16,10 @@ from lmchat.services.open_sessions import OpenSession
 from lmchat.services.save_queue import SEPARATOR
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import Session, SessionGroup, with_unsaved
+from lmchat.tui.chat_log.viewport import parse_bookmark
 from lmchat.tui.screens.chat.core import ChatCore
 from lmchat.tui.screens.chat.prompt_text import PromptText
 from lmchat.tui.screens.chat.status import StatusDisplay
-from lmchat.tui.widgets.chat_log.viewport import parse_bookmark
 from lmchat.tui.widgets.line import STRONG, content
 
 _FILL_AFTER_S = 0.1

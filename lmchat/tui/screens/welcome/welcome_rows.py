@@ -18,7 +18,6 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
 from lmchat.servers.products.product import Product
 from lmchat.services.server_rows import MachineState, RowAction, ServerRow
-from lmchat.tui.icons import Icons
 from lmchat.tui.widgets.line import FAINT, MUTED, StyledTexts, cut_middle
 from lmchat.tui.widgets.row_list import (
     NAME,
@@ -28,6 +27,7 @@ from lmchat.tui.widgets.row_list import (
     heading_row,
     text_row,
 )
+from lmchat.units import Icons
 
 _OK, _WARN, _BAD = "$success", "$warning", "$error"
 _STYLES: Mapping[Verdict, str] = {

@@ -16,6 +16,9 @@ from time import perf_counter, thread_time
 from msgspec import Struct, field
 
 from lmchat import units
+from lmchat.markdown.block import PIECE_CHARS, Block, made_block, plain_blocks
+from lmchat.markdown.commonmark import References
+from lmchat.markdown.incremental import MarkdownTail
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.servers.answer import Turn
 from lmchat.servers.events import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
@@ -31,8 +34,7 @@ from lmchat.sessions.message import (
     TextPart,
     ToolCallPart,
 )
-from lmchat.tui.widgets.chat_log.blocks import PIECE_CHARS, Block, Heights, made_block, plain_blocks
-from lmchat.tui.widgets.chat_log.layout.annotations import (
+from lmchat.tui.chat_log.headers_footers import (
     call_lines,
     call_texts,
     end_blocks,
@@ -45,8 +47,7 @@ from lmchat.tui.widgets.chat_log.layout.annotations import (
     thought_block,
     tool_block,
 )
-from lmchat.tui.widgets.chat_log.markdown.parser import References
-from lmchat.tui.widgets.chat_log.markdown.tail import MarkdownTail
+from lmchat.tui.chat_log.heights import Heights
 from lmchat.units import plural
 
 # share of a core that streaming may take; with more, there are fewer frames: typing comes first

@@ -25,20 +25,18 @@ from lmchat.servers.events import StreamEvent
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath
 from lmchat.tools.tool import CHOICES, Choice
+from lmchat.tui.chat_log.copying import CopySequence, code_number, copied
+from lmchat.tui.chat_log.document import Document, Highlighting, Place
+from lmchat.tui.chat_log.entry import Delta, Entry, Inflow, is_streaming_answer
+from lmchat.tui.chat_log.find import Finder
+from lmchat.tui.chat_log.painter import PARTIAL_STYLES, Painter, Thumb, rows_region
+from lmchat.tui.chat_log.selection import Selection
+from lmchat.tui.chat_log.tool_cards import RunningCalls
+from lmchat.tui.chat_log.viewport import Viewport
 from lmchat.tui.commands import Scope, bindings, unavailable_reason
+from lmchat.tui.icons import fit_scrollbar
 from lmchat.tui.messages import Post
 from lmchat.tui.quirks.keys import hand_over
-from lmchat.tui.widgets.chat_log.calls import RunningCalls
-from lmchat.tui.widgets.chat_log.copying import CopySequence, code_number, copied
-from lmchat.tui.widgets.chat_log.document import Document, Place
-from lmchat.tui.widgets.chat_log.entry import Delta, Entry, Inflow, is_streaming_answer
-from lmchat.tui.widgets.chat_log.finder import Finder
-from lmchat.tui.widgets.chat_log.highlighting import Highlighting
-from lmchat.tui.widgets.chat_log.painter import PARTIAL_STYLES, Painter
-from lmchat.tui.widgets.chat_log.scrollbar import Thumb, rows_region
-from lmchat.tui.widgets.chat_log.selection import Selection
-from lmchat.tui.widgets.chat_log.viewport import Viewport
-from lmchat.tui.widgets.row_list import fit_scrollbar
 
 SCROLL_EVERY_S = 0.05  # while the pointer is held above or below the log
 PARSE_S = 0.02  # CPU time for which messages are parsed at a stretch

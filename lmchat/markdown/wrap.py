@@ -16,10 +16,10 @@ from rich.segment import Segment
 from rich.style import Style
 
 from lmchat.cells import graphemes
+from lmchat.markdown.block import Line, Span
+from lmchat.markdown.colours import Colours
 from lmchat.safe_text import safe_text
-from lmchat.tui.icons import UNICODE, Icons
-from lmchat.tui.widgets.chat_log.blocks import Line, Span
-from lmchat.tui.widgets.chat_log.layout.colours import Colours
+from lmchat.units import UNICODE, Icons
 
 MIN_WIDTH = 12  # columns; a narrower page is laid out at this width and cut
 TAB_CELLS = 4

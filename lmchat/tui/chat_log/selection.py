@@ -16,7 +16,8 @@ from msgspec import Struct
 from rich.cells import cell_len
 
 from lmchat.cells import graphemes
-from lmchat.tui.widgets.chat_log.anchor import (
+from lmchat.markdown.block import Line
+from lmchat.tui.chat_log.anchor import (
     END,
     Anchor,
     anchor_in_text,
@@ -24,10 +25,9 @@ from lmchat.tui.widgets.chat_log.anchor import (
     row_starts,
     unwrapped_text,
 )
-from lmchat.tui.widgets.chat_log.blocks import Line
-from lmchat.tui.widgets.chat_log.document import Document, Place
-from lmchat.tui.widgets.chat_log.matching import Range
-from lmchat.tui.widgets.chat_log.viewport import Viewport
+from lmchat.tui.chat_log.document import Document, Place
+from lmchat.tui.chat_log.find import Range
+from lmchat.tui.chat_log.viewport import Viewport
 
 # time within which a second press on a cell selects a word, and a third one the paragraph
 AGAIN_S = 0.5

@@ -17,6 +17,9 @@ from rich.segment import Segment
 from rich.style import Style
 
 from lmchat import units
+from lmchat.markdown.block import Block, Kind, Line, Span, made_block, plain_blocks
+from lmchat.markdown.code import code_lines, head_line, piece_lines
+from lmchat.markdown.wrap import Page, harmless, width_of, wrapped_lines
 from lmchat.safe_text import safe_line
 from lmchat.servers.answer import Stage, Turn
 from lmchat.sessions.attached_files import AttachedFile, split_files
@@ -29,9 +32,6 @@ from lmchat.sessions.message import (
     tool_calls_text,
 )
 from lmchat.tools.tool import CHOICES
-from lmchat.tui.widgets.chat_log.blocks import Block, Kind, Line, Span, made_block, plain_blocks
-from lmchat.tui.widgets.chat_log.layout.code import code_lines, head_line, piece_lines
-from lmchat.tui.widgets.chat_log.layout.page import Page, harmless, width_of, wrapped_lines
 
 _NULL = Style.null()
 _TIME_CELLS = 7  # kept at the right of a prompt: a time and a gap

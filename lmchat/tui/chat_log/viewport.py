@@ -26,12 +26,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
+from lmchat.markdown.block import Kind
+from lmchat.markdown.wrap import Page
 from lmchat.sessions.message import ChatMessage, Role
-from lmchat.tui.widgets.chat_log.anchor import Anchor, anchor_at, relocate
-from lmchat.tui.widgets.chat_log.blocks import Kind
-from lmchat.tui.widgets.chat_log.document import Document, Place
-from lmchat.tui.widgets.chat_log.entry import Entry
-from lmchat.tui.widgets.chat_log.layout.page import Page
+from lmchat.tui.chat_log.anchor import Anchor, anchor_at, relocate
+from lmchat.tui.chat_log.document import Document, Place
+from lmchat.tui.chat_log.entry import Entry
 
 COUNTED_ROWS = 600  # new rows that are laid out to be counted; further ones are estimated
 _STATE_ROWS = 2  # rows of the state under an answer: they move down, so they are not new

@@ -4,26 +4,74 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from math import ceil
 
 from msgspec import Struct
 from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
 from textual.filter import LineFilter
+from textual.geometry import Region
+from textual.scroll_view import ScrollView
+from textual.scrollbar import ScrollBar
 from textual.strip import Strip
 from textual.widget import Widget
 
+from lmchat.markdown.block import Block, Line
+from lmchat.markdown.colours import Colours
+from lmchat.markdown.wrap import MIN_WIDTH, Page
+from lmchat.tui.chat_log.anchor import END, row_starts
+from lmchat.tui.chat_log.copying import is_annotation_alone
+from lmchat.tui.chat_log.document import Place
+from lmchat.tui.chat_log.find import Finder, Range
+from lmchat.tui.chat_log.selection import Selected, Selection
+from lmchat.tui.chat_log.viewport import Viewport
 from lmchat.tui.icons import icons_for
-from lmchat.tui.widgets.chat_log.anchor import END, row_starts
-from lmchat.tui.widgets.chat_log.blocks import Block, Line
-from lmchat.tui.widgets.chat_log.copying import is_annotation_alone
-from lmchat.tui.widgets.chat_log.document import Place
-from lmchat.tui.widgets.chat_log.finder import Finder
-from lmchat.tui.widgets.chat_log.layout.colours import Colours
-from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page
-from lmchat.tui.widgets.chat_log.matching import Range
-from lmchat.tui.widgets.chat_log.selection import Selected, Selection
-from lmchat.tui.widgets.chat_log.viewport import Viewport
+
+_STEPS_PER_ROW = 8  # Textual draws the ends of a thumb in eighths of a row
+
+
+def rows_region(log: ScrollView, y: int, count: int) -> Region:
+    """Return the region of `count` rows from row `y` of the screen on, without the scrollbar.
+
+    The column of the scrollbar costs as much to paint as the rows.
+    """
+    return Region(0, y, log.size.width - log.styles.scrollbar_size_vertical, count)
+
+
+class Thumb:
+    """The thumb of a scrollbar, which is painted only when it looks different.
+
+    Painting the bar takes half as long as painting the text.
+    """
+
+    def __init__(self, log: ScrollView) -> None:
+        self._log = log
+        self._painted = (0, 0)  # its first row and its size, in steps
+
+    def move(self, *, is_growing: bool) -> None:
+        """Show the scroll position; while text arrives, paint the thumb in whole rows only.
+
+        Without anything to scroll, do nothing.
+        """
+        height = self._log.container_size.height
+        total = self._log.virtual_size.height
+        if not 0 < height < total:
+            return
+        bar = self._log.vertical_scrollbar
+        # without the watchers of these reactives, which would paint the bar
+        bar.set_reactive(ScrollBar.window_virtual_size, total)
+        bar.set_reactive(ScrollBar.window_size, height)
+        bar.set_reactive(ScrollBar.position, self._log.scroll_y)
+
+        size = max(height * height / total, 1)  # in rows, as the start
+        start = (height - size) * self._log.scroll_y / (total - height)
+        steps = 1 if is_growing else _STEPS_PER_ROW
+        thumb = (int(start * steps), ceil(size * steps))
+        if thumb != self._painted:
+            self._painted = thumb
+            bar.refresh()
+
 
 _WIDEST_PAGE = 94  # columns; longer lines are hard to read
 # styles of words, each a component class of the style sheet

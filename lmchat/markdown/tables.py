@@ -13,8 +13,8 @@ from msgspec import Struct
 from rich.cells import cell_len
 from rich.style import Style
 
-from lmchat.tui.widgets.chat_log.blocks import TABLE_ROWS, Line, Span
-from lmchat.tui.widgets.chat_log.layout.page import BREAK, Page, split_spans, width_of, wrap_points
+from lmchat.markdown.block import TABLE_ROWS, Line, Span
+from lmchat.markdown.wrap import BREAK, Page, split_spans, width_of, wrap_points
 
 Cell = list[Span]
 Prefix = Sequence[Span]  # what a line begins with: marks of quotes and items

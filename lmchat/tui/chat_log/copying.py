@@ -6,6 +6,8 @@ import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from lmchat.markdown.block import AS_WRITTEN, Block, Kind
+from lmchat.markdown.wrap import TAB_CELLS
 from lmchat.safe_text import safe_text
 from lmchat.sessions.attached_files import fence_for
 from lmchat.sessions.message import (
@@ -17,14 +19,12 @@ from lmchat.sessions.message import (
     ToolCallPart,
     tool_calls_text,
 )
-from lmchat.tui.widgets.chat_log.anchor import END, row_starts, unwrapped_text
-from lmchat.tui.widgets.chat_log.blocks import AS_WRITTEN, Block, Kind
-from lmchat.tui.widgets.chat_log.document import Document, Place
-from lmchat.tui.widgets.chat_log.entry import Entry
-from lmchat.tui.widgets.chat_log.layout.annotations import call_texts
-from lmchat.tui.widgets.chat_log.layout.page import TAB_CELLS
-from lmchat.tui.widgets.chat_log.matching import Range
-from lmchat.tui.widgets.chat_log.selection import Selected, Unit
+from lmchat.tui.chat_log.anchor import END, row_starts, unwrapped_text
+from lmchat.tui.chat_log.document import Document, Place
+from lmchat.tui.chat_log.entry import Entry
+from lmchat.tui.chat_log.find import Range
+from lmchat.tui.chat_log.headers_footers import call_texts
+from lmchat.tui.chat_log.selection import Selected, Unit
 
 _MOST_PARSED_CHARS = 5_000  # parsed at once: twice as many may take 50 ms, and keys have to wait
 _BLANKS_AT_LINE_END = r"(?<![ \t])[ \t]+\n"  # from the first blank only, in linear time
@@ -377,12 +377,12 @@ class CopySequence:
         `number` is the index of the block; without it, the next block is taken. If there is only
         one block, the note is empty; without code, both are.
         """
-        from lmchat.tui.widgets.chat_log.markdown.parser import code_blocks
+        from lmchat.markdown.commonmark import code_of_blocks
 
         if len(source) > _MOST_PARSED_CHARS:
-            blocks = await asyncio.to_thread(code_blocks, source)
+            blocks = await asyncio.to_thread(code_of_blocks, source)
         else:
-            blocks = code_blocks(source)
+            blocks = code_of_blocks(source)
         if not blocks:
             return "", ""
         key = f"code {message.message_id}"

@@ -13,9 +13,9 @@ from itertools import accumulate, islice
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.tui.widgets.chat_log.blocks import Block
-from lmchat.tui.widgets.chat_log.document import Document, Place
-from lmchat.tui.widgets.chat_log.entry import Entry
+from lmchat.markdown.block import Block
+from lmchat.tui.chat_log.document import Document, Place
+from lmchat.tui.chat_log.entry import Entry
 
 END = 1 << 30  # the block number of the position after all blocks of a message
 _HEAD_CHARS = 24  # blocks that begin with the same characters are taken for the same block

@@ -5,7 +5,7 @@ Colours are bytes, one for each character of a code, as the highlighter returns 
 
 from __future__ import annotations
 
-from lmchat.tui.widgets.chat_log.blocks import Block
+from lmchat.markdown.block import Block
 
 _MOST_CHARS = 500_000  # of code whose colours are kept
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rich.style import Style
 
+from lmchat.markdown.block import Block, Line, Span
 from lmchat.markdown.lexer_program import COLOUR_NAMES
+from lmchat.markdown.wrap import MIN_WIDTH, Page, break_code, harmless, width_of
 from lmchat.safe_text import safe_line
-from lmchat.tui.widgets.chat_log.blocks import Block, Line, Span
-from lmchat.tui.widgets.chat_log.layout.page import MIN_WIDTH, Page, break_code, harmless, width_of
 
 _INFO_CHARS = 1_000  # of the language of a fence
 _MORE_INDENT = 2  # cells by which further rows of a long line are indented more than its start

@@ -1,23 +1,18 @@
-"""Blocks: the paragraphs, lists, fences and log rows of a message, each laid out separately.
+"""Blocks: the paragraphs, lists, fences and rows of a message, each laid out separately.
 
 A long block is cut into several blocks, its pieces. `Line` is one row of a block on the screen.
-`Heights` adds up the heights of the blocks of a message, or of the messages of the log.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from array import array
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
-from itertools import accumulate, islice
 from typing import Any
 
 from msgspec import Struct
 from rich.segment import Segment
 from rich.style import Style
-from textual.strip import Strip
 
 PIECE_LINES = 32  # lines of plain text in one block; laying one out takes about 1 ms
 CODE_LINES = 64  # lines of code in one block; it is highlighted without the code around it
@@ -47,7 +42,9 @@ class Line(Struct):
     bar: str = ""  # style of the bar at the left; empty for no bar
     action: str = ""  # name of the message command that a click runs
     hint: list[Segment] | None = None  # segments shown instead while the message has the focus
-    painted: Strip | None = None  # the row at full width, unless something is marked in it
+    painted: Any = (
+        None  # a `Strip` of the painter: the row at full width, unless something is marked in it
+    )
     painted_look: object = None  # the `Look` of `painted`; with any other it is painted again
 
 
@@ -174,60 +171,3 @@ def is_bad_cut(text: str, place: int) -> bool:
     if char == _JOINER or is_combining:
         return True
     return _SKIN_TONES[0] <= char <= _SKIN_TONES[1]
-
-
-class Heights:
-    """List of heights, with the sums of those before each of them.
-
-    The sums are computed when they are needed; a change of a height drops those after it.
-    """
-
-    __slots__ = ("_tops", "_values")
-
-    def __init__(self, values: Iterable[int] = ()) -> None:
-        self._values = list(values)
-        # the sums that are known: at each index, that of the heights before it
-        self._tops = array("q", (0,))
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __getitem__(self, index: int) -> int:
-        return self._values[index]
-
-    def __setitem__(self, index: int, height: int) -> None:
-        if self._values[index] != height:
-            self._values[index] = height
-            del self._tops[index + 1 :]  # the sum before this height is still true
-
-    def append(self, height: int) -> None:
-        self._values.append(height)
-
-    def truncate(self, count: int) -> None:
-        """Keep only the first `count` heights."""
-        del self._values[count:]
-        del self._tops[count + 1 :]
-
-    def top(self, index: int) -> int:
-        """Return the sum of the heights before an index."""
-        last_known = len(self._tops) - 1
-        if index > last_known:
-            sums = accumulate(islice(self._values, last_known, index), initial=self._tops[-1])
-            self._tops.extend(islice(sums, 1, None))  # without the initial one, which is known
-        return self._tops[index]
-
-    @property
-    def total(self) -> int:
-        return self.top(len(self._values))
-
-    def find(self, y: int) -> tuple[int, int]:
-        """Return the index of the element that covers row `y`, and the row within it.
-
-        After the end, that is the last element, with a row beyond its height; above the beginning,
-        it is the first one with a height, and the row is negative.
-        """
-        total = self.total  # this computes all sums
-        index = len(self._values) - 1
-        if y < total:
-            index = bisect_right(self._tops, max(y, 0)) - 1
-        return index, y - self._tops[index]

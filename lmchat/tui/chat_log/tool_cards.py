@@ -9,8 +9,8 @@ from time import monotonic
 from lmchat import units
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.sessions.message import ChatMessage
-from lmchat.tui.widgets.chat_log.entry import ASKS
-from lmchat.tui.widgets.chat_log.viewport import Viewport
+from lmchat.tui.chat_log.entry import ASKS
+from lmchat.tui.chat_log.viewport import Viewport
 
 # time without a key before a card that is visible takes one: keys before were meant for the prompt
 REST_S = 0.5

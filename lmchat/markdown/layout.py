@@ -14,18 +14,21 @@ from functools import lru_cache
 from rich.segment import Segment
 from rich.style import Style
 
-from lmchat.safe_text import on_one_line
-from lmchat.tui.icons import UNICODE
-from lmchat.tui.widgets.chat_log.blocks import GLUE, HEAD_LINES, Block, Kind, Line, Span
-from lmchat.tui.widgets.chat_log.layout.code import code_lines, piece_lines
-from lmchat.tui.widgets.chat_log.layout.page import (
-    BREAK,
-    MIN_WIDTH,
-    Page,
-    harmless,
-    width_of,
+from lmchat.markdown.block import GLUE, HEAD_LINES, Block, Kind, Line, Span
+from lmchat.markdown.code import code_lines, piece_lines
+from lmchat.markdown.commonmark import (
+    ABOVE_LISTS,
+    References,
+    Token,
+    closing,
+    last_leaf,
+    parse_blocks,
+    parse_inline,
 )
-from lmchat.tui.widgets.chat_log.layout.table import (
+from lmchat.markdown.links import can_be_opened, names_target
+from lmchat.markdown.math import unicode_formula
+from lmchat.markdown.open_marks import completed, without_end_of_code
+from lmchat.markdown.tables import (
     Cell,
     Columns,
     Prefix,
@@ -35,22 +38,9 @@ from lmchat.tui.widgets.chat_log.layout.table import (
     split_lines,
     table_lines,
 )
-from lmchat.tui.widgets.chat_log.markdown.formula import unicode_formula
-from lmchat.tui.widgets.chat_log.markdown.inline import (
-    can_be_opened,
-    completed,
-    names_target,
-    without_end_of_code,
-)
-from lmchat.tui.widgets.chat_log.markdown.parser import (
-    ABOVE_LISTS,
-    References,
-    Token,
-    closing,
-    last_leaf,
-    parse_blocks,
-    parse_inline,
-)
+from lmchat.markdown.wrap import BREAK, MIN_WIDTH, Page, harmless, width_of
+from lmchat.safe_text import on_one_line
+from lmchat.units import UNICODE
 
 _NULL = Style.null()
 _STYLES = {"html_inline": "muted"}  # styles by the type of a token

@@ -13,9 +13,7 @@ from itertools import pairwise
 
 from msgspec import Struct, field
 
-from lmchat.markdown.commonmark import Fence, opening_fence
-from lmchat.safe_text import safe_text
-from lmchat.tui.widgets.chat_log.blocks import (
+from lmchat.markdown.block import (
     CODE_LINES,
     GLUE,
     HEAD_LINES,
@@ -27,13 +25,16 @@ from lmchat.tui.widgets.chat_log.blocks import (
     is_bad_cut,
     safe_cut,
 )
-from lmchat.tui.widgets.chat_log.markdown.parser import (
+from lmchat.markdown.commonmark import (
     ABOVE_LISTS,
+    Fence,
     References,
     Token,
+    opening_fence,
     parse_blocks,
     span,
 )
+from lmchat.safe_text import safe_text
 
 _MOST_CHARS = 20_000  # of an item, a quote or HTML in one piece; what follows is parsed alone
 _MOST_PLACES = 200  # places at which a long paragraph may be cut that are compared

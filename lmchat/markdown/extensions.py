@@ -17,8 +17,9 @@ from markdown_it.parser_block import RuleFuncBlockType
 from markdown_it.rules_block import StateBlock, reference, table
 from markdown_it.rules_inline import StateInline, emphasis, image, link
 
-from lmchat.tui.widgets.chat_log.blocks import MOST_COLUMNS
-from lmchat.tui.widgets.chat_log.markdown.inline import end_of_math, rest_of_address
+from lmchat.markdown.block import MOST_COLUMNS
+from lmchat.markdown.links import rest_of_address
+from lmchat.markdown.math import end_of_math
 
 # Patterns are texts: `re` compiles each when it is first used, and most answers use none of them.
 # groups: `$$`; `\[`, but not that of `\[words]`; the name of an environment

@@ -1,0 +1,101 @@
+"""What may be opened, and its host."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+OPENABLE = ("http://", "https://")  # schemes that are opened, after a question
+_MAIL = "mailto:"
+# a name with dots that ends with letters, or an address of four numbers
+_HOST_LIKE = r"(?:[\w-]+\.)+[^\W\d_]{2,}|\d{1,3}(?:\.\d{1,3}){3}"
+_MOST_WORDS = 300  # characters of the words of a link; searching longer ones for hosts is slow
+_MOST_END_RUNS = 200  # runs of brackets and stops that are removed from the end of an address
+# what an address may consist of: no blanks, quotes, or signs of East Asian sentences
+_ADDRESS_CHARS = (
+    '[^\\s<>"`\\\\^{}|\u00ab\u00bb\u2018-\u201f\u3000-\u303f'
+    "\uff00-\uff20\uff3b-\uff40\uff5b-\uff65\ufffd]+"
+)
+_SENTENCE_SIGNS = ".,;:!?*_~'"
+_OPENING = {")": "(", "]": "["}  # by the bracket that closes
+
+
+def rest_of_address(text: str) -> str:
+    """Return the part of an address that follows `://`, given the text behind that.
+
+    Stops, quotes and unpaired brackets at the end of the address belong to the sentence around it,
+    and are left out. Return an empty text if the rest does not begin as a host does.
+    """
+    match = re.match(_ADDRESS_CHARS, text)
+    address = match[0] if match else ""
+    for _ in range(_MOST_END_RUNS):  # stops and brackets may alternate
+        address = address.rstrip(_SENTENCE_SIGNS)
+        last = address[-1:]
+        if last not in _OPENING:  # no closing bracket
+            break
+        unpaired = address.count(last) - address.count(_OPENING[last])
+        if unpaired <= 0:
+            break
+        brackets_at_end = len(address) - len(address.rstrip(last))
+        address = address[: -min(unpaired, brackets_at_end)]
+    begins_with_host = address[:1].isalnum() or address.startswith("[")  # `[` of IPv6
+    return address if begins_with_host else ""
+
+
+def can_be_opened(address: str) -> bool:
+    """Return whether an address is one of http or https, with a host."""
+    return address.lower().startswith(OPENABLE) and bool(host_of(address))
+
+
+def host_of(address: str) -> str:
+    """Return the host that an address names, or an empty text if it names none."""
+    from urllib.parse import urlsplit
+
+    try:
+        return (urlsplit(address).hostname or "").rstrip(".")
+    except ValueError:  # as `http://[`
+        return ""
+
+
+def names_target(address: str, words: str) -> bool:
+    """Return whether the words of a link do not mislead about where it leads.
+
+    They are the address, or each host that they name is that of the address; they may name none.
+    Other words for an address that cannot be opened, and words of more than `_MOST_WORDS`
+    characters, count as misleading.
+    """
+    if words in (address, address.removeprefix(_MAIL)):
+        return True
+    if not can_be_opened(address) or len(words) > _MOST_WORDS:
+        return False
+    host = host_of(address)
+    plain = unicodedata.normalize("NFKC", words).replace("\u3002", ".")  # as a browser reads it
+    visible = "".join(char for char in plain if unicodedata.category(char) != "Cf")  # as U+200B
+    if "://" in visible:  # the words are another address
+        return host_of(visible) == host
+    named_hosts = [match[0].lower() for match in re.finditer(_HOST_LIKE, visible)]
+    target_host = host.removeprefix("www.")
+    return all(named_host.removeprefix("www.") == target_host for named_host in named_hosts)
+
+
+def ascii_host(address: str) -> str:
+    """Return the host of a page in ASCII, as browsers look it up (UTS 46).
+
+    It is for a user who decides whether to open the page: a letter of another alphabet may look
+    like a Latin one, and in ASCII it does not. A host that no browser accepts is returned as it is
+    written.
+    """
+    host = host_of(address)
+    if host.isascii():
+        return host
+
+    import idna
+
+    try:
+        # looser than `idna.encode`, as browsers are: signs such as “☃” may be in a host
+        labels = idna.uts46_remap(host, std3_rules=False).split(".")
+    except idna.IDNAError:
+        return host
+    return ".".join(
+        label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels
+    )

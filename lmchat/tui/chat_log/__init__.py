@@ -1,0 +1,7 @@
+"""The log: a `ScrollView` that paints lines; messages are data, so long ones cost no frame more.
+
+Entrance: `chat_log.ChatLog`. `Viewport` alone moves the position; `update_view` alone knows what
+follows a change. Must not know: how a turn runs, where it is saved, Markdown's grammar.
+"""
+
+from __future__ import annotations
