@@ -103,7 +103,7 @@ KINDS = {
     ),
     "mathematics in a line": (
         r"$a_1 b_1$, \(x*y*z\), \[ x \\ y \] and $$p_q$$ cost $5 and $6 for two",
-        [r"a₁b₁, x * y * z, \[ x \\ y \] and $$p_q$$ cost $5 and $6", "for two"],
+        [r"a₁ b₁, x*y*z, \[ x \\ y \] and $$p_q$$ cost $5 and $6 for", "two"],
     ),
     "mathematics of its own": (
         "So:\n\\[\na_1\n+ b \\\\\n- c\n\\]\nand\n\n$$\n# x\n$$\n\n\\begin{align*}\n* y\n\\end{align*}",
@@ -150,7 +150,7 @@ def test_emphasis_is_told_by_its_style():
         ("__a__ _b_", [("a", "strong"), ("b", "em")]),
         ("**S**ituation", [("S", "strong")]),
         ("**a*b**", [("a*b", "strong")]),
-        ("$a*b*c$", [("a * b * c", "builtin")]),
+        ("$a*b*c$", [("a*b*c", "builtin")]),
         # ideographs need no blanks around emphasis, whatever stop stands at its end
         ("**「重点」**的", [("「重点」", "strong")]),
         ("**注意:**请", [("注意:", "strong")]),
