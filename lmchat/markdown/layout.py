@@ -27,7 +27,7 @@ from lmchat.markdown.commonmark import (
 )
 from lmchat.markdown.links import can_be_opened, names_target
 from lmchat.markdown.math import unicode_formula
-from lmchat.markdown.open_marks import completed, without_end_of_code
+from lmchat.markdown.open_marks import completed, without_marks_alone
 from lmchat.markdown.tables import (
     Cell,
     Columns,
@@ -204,7 +204,7 @@ def _completed_source(source: str, kind: str) -> str:
     if kind in _MARKUP_BLOCKS:
         return completed(source)
     if kind == "fence":
-        return without_end_of_code(source)
+        return without_marks_alone(source)
     return source
 
 
