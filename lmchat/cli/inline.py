@@ -22,7 +22,7 @@ from lmchat.markdown.block import Block, Kind, Line
 from lmchat.markdown.code import language_of
 from lmchat.markdown.colours import Colours
 from lmchat.markdown.highlighter import Highlighter
-from lmchat.markdown.incremental import MarkdownTail
+from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.markdown.layout import Layout
 from lmchat.markdown.wrap import Page, harmless
 from lmchat.safe_text import safe_text
@@ -81,7 +81,7 @@ class InlineText:
         self._highlighter = Highlighter()
         self._highlighting: asyncio.Task[None] | None = None
         self._layout = Layout(self._page(terminal_size()[0]))
-        self._tail = MarkdownTail()
+        self._tail = IncrementalMarkdown()
         self._final_count = 0  # blocks of the tail whose rows are final
         self._printed_size = 0  # size of the rows below them that are final, too
         self._unread = ""  # text that is not parsed yet
@@ -129,7 +129,7 @@ class InlineText:
             self._highlighting.cancel()
             self._highlighting = None
         self._colours.drop_requests()
-        self._tail = MarkdownTail()
+        self._tail = IncrementalMarkdown()
         self._final_count = 0
         self._printed_size = 0
         if rest:

@@ -21,8 +21,6 @@ MOST_CLUSTER = 64  # code points that may be drawn as one character; more are cu
 HEAD_LINES = 2  # lines of the head of a table
 TABLE_ROWS = 24  # rows that determine the widths of a table; later rows become blocks of their own
 MOST_COLUMNS = 32  # a table with more is shown as text: its short rows would be empty cells
-# put before the rest of a cut line, so that `- ` or `#` there begins no block; it is never shown
-GLUE = "\ufdd0"
 _JOINER = "\u200d"
 _SKIN_TONES = ("\U0001f3fb", "\U0001f3ff")  # first and last modifier of the tone of an emoji
 
@@ -69,13 +67,7 @@ class Block(Struct, gc=False):
     info: str = ""  # language of a fence; of a block of kind `TABLE`, head and first rows
     is_first: bool = True  # false where it continues its predecessor without a blank row
     is_attached: bool = False  # as a list below its paragraph: no blank row is above it
-    head: str = ""
-    """Start of the line that it continues; it is parsed and not shown.
-
-    A fence is not parsed: there, any text means that it begins in the middle of a line.
-    """
     number: int | None = None  # number of its first item where it continues a list
-    continues_line: bool = False  # whether the next block continues its last line
     is_thought: bool = False  # whether it is a part of the reasoning
     has_cursor: bool = False  # whether text arrives after its last word, which shows a cursor
     make: Callable[[Any], list[Line]] | None = None  # returns the lines of a `MADE` block on a page
@@ -112,7 +104,7 @@ def plain_blocks(text: str) -> Iterator[Block]:
     """Cut plain text into blocks of at most `PIECE_LINES` lines and about `PIECE_CHARS` characters.
 
     All blocks but the first have `is_first` False. A line of more than `PIECE_CHARS` characters is
-    cut: each of its blocks but the last has `continues_line`. An empty text is one empty block.
+    cut. An empty text is one empty block.
     """
     lines: list[str] = []
     size = 0
@@ -128,7 +120,7 @@ def plain_blocks(text: str) -> Iterator[Block]:
         start = 0
         while len(line) - start > PIECE_CHARS:
             end = _end_of_piece(line, start)
-            yield Block(Kind.PLAIN, line[start:end], is_first=is_first, continues_line=True)
+            yield Block(Kind.PLAIN, line[start:end], is_first=is_first)
             start = end
             is_first = False
         lines.append(line[start:])

@@ -38,13 +38,11 @@ def code_lines(
     prefixes: tuple[Sequence[Span], Sequence[Span]] = ((), ()),
     *,
     is_first: bool = True,
-    is_inner: bool = False,
 ) -> Iterator[Line]:
     """Yield the lines of a code or of a piece of it; those that are too long are broken.
 
     `prefixes` are those of the first line and of the following ones. With `is_first`, a row with
-    the language is above. With `is_inner`, the piece begins in the middle of a line, and its first
-    line is shown as the rest of a broken one.
+    the language is above.
     """
     prefix, next_prefix = prefixes
     if is_first:
@@ -56,9 +54,8 @@ def code_lines(
     code = harmless(code)
     colours = page.colours.of(language_of(info), code)
     for spans in _styled_lines(page, coloured(code, colours)):
-        yield from _broken_lines(page, spans, (prefix, next_prefix), width, is_rest=is_inner)
+        yield from _broken_lines(page, spans, (prefix, next_prefix), width)
         prefix = next_prefix
-        is_inner = False
 
 
 def _broken_lines(
@@ -66,41 +63,25 @@ def _broken_lines(
     spans: list[Span],
     prefixes: tuple[Sequence[Span], Sequence[Span]],
     width: int,
-    *,
-    is_rest: bool,
 ) -> Iterator[Line]:
-    """Yield the rows of a line of code; those after the first are indented more than its start.
-
-    With `is_rest`, the line is itself the rest of one, and its first row is indented too.
-    """
+    """Yield the rows of a line of code; those after the first are indented more than its start."""
     prefix, next_prefix = prefixes
     text = "".join(words for words, _ in spans)
     rest_indent = min(len(text) - len(text.lstrip(" ")), width // 2) + _MORE_INDENT
     rest_width = max(width - rest_indent, MIN_WIDTH // 2)
-    rows = list(break_code(spans, rest_width if is_rest else width, rest_width))
+    rows = list(break_code(spans, width, rest_width))
     for number, row in enumerate(rows):
-        line = _code_line(page, row, prefix, indent=rest_indent if is_rest else 0)
+        line = _code_line(page, row, prefix, indent=rest_indent if number else 0)
         line.is_wrapped = number < len(rows) - 1
         yield line
         prefix = next_prefix
-        is_rest = True
 
 
 def piece_lines(page: Page, block: Block, prefix: Sequence[Span]) -> list[Line]:
     """Return the lines of a block that is a piece of a fence."""
-    lines = list(
-        code_lines(
-            page,
-            block.source,
-            block.info,
-            (prefix, prefix),
-            is_first=block.is_first,
-            is_inner=bool(block.head),
-        )
+    return list(
+        code_lines(page, block.source, block.info, (prefix, prefix), is_first=block.is_first)
     )
-    if lines and block.continues_line:
-        lines[-1].is_wrapped = True
-    return lines
 
 
 def language_of(info: str) -> str:

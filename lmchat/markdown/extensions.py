@@ -165,7 +165,7 @@ def _push(state: StateBlock, kind: str, first: int, last: int) -> None:
 
 
 def reference_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Take a link definition, also as a token, which `MarkdownTail` needs; no footnote `[^1]:`."""
+    """Take a link definition, also as a token, to know its lines; no footnote `[^1]:`."""
     begin = state.bMarks[first] + state.tShift[first]
     if state.src.startswith("[^", begin) or not reference(state, first, last, silent):
         return False

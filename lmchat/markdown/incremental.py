@@ -15,14 +15,11 @@ from msgspec import Struct, field
 
 from lmchat.markdown.block import (
     CODE_LINES,
-    GLUE,
     HEAD_LINES,
     PIECE_CHARS,
-    PIECE_LINES,
     TABLE_ROWS,
     Block,
     Kind,
-    is_bad_cut,
     safe_cut,
 )
 from lmchat.markdown.commonmark import (
@@ -36,56 +33,31 @@ from lmchat.markdown.commonmark import (
 )
 from lmchat.safe_text import safe_text
 
-_MOST_CHARS = 20_000  # of an item, a quote or HTML in one piece; what follows is parsed alone
-_MOST_PLACES = 200  # places at which a long paragraph may be cut that are compared
-_KEPT_WHOLE = ("blockquote_open", "bullet_list_open", "ordered_list_open")  # not cut within a line
+_MOST_CHARS = 20_000  # of an item or HTML in one piece; what follows is parsed alone
+_KEPT_WHOLE = ("bullet_list_open", "ordered_list_open", "html_block", "code_block")
 # blocks that end at a blank line; they are closed as soon as text follows
 _END_AT_BLANK_LINE = ("paragraph_open", "heading_open", "hr", "table_open", "blockquote_open")
-# where a long paragraph may be cut, the best first
-_BREAKS = (
-    r"\n[ \t>]*(?=[^\W\d_])",  # between lines, which stay lines on the page
-    r"[ \t](?=[^\W\d_])",  # between words: what follows is a paragraph again
-    r"(?<=\w)(?=[^\W\d_])",  # within a word, as in languages that know no blanks
-)
+# where a long paragraph is cut, the best first: before a letter no other kind of block begins
+_BREAKS = (r"\n(?=[^\W\d_])", r"[ \t](?=[^\W\d_])")
 # controls that the parser would take for line ends, or strip, although they are shown
 _CONTROLS = "[\0\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]"
 # start of a list; three of its marks would be a rule
 _LIST = r"(?m) {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)"
 
 
-def cut_place(text: str) -> tuple[int, bool]:
-    """Return where to cut a long paragraph, and whether a letter is after the cut.
+def _cut_place(text: str) -> int:
+    """Return where to cut a paragraph that is longer than a piece.
 
-    The patterns of `_BREAKS` are tried in order, each in the second half of the piece. Of the first
-    one that matches, the last place outside of emphasis, code and links is taken; if all places are
-    within them, the last one. Each of these places is before a letter, with which no other kind of
-    block begins. If no pattern matches, the text is cut where no drawn character is split.
+    That is behind the last line end or blank before a letter in the second half of the piece, or
+    else at its end, where no drawn character is split.
     """
-    window = text[: PIECE_CHARS + 1]
     for pattern in _BREAKS:
-        places = _last_breaks(pattern, window)
-        for place in places:
-            if _is_outside(window[:place]):
-                return place, True
-        if places:
-            return places[0], True
-    return safe_cut(window, PIECE_CHARS), False
-
-
-def _last_breaks(pattern: str, text: str) -> list[int]:
-    """Return where matches of a pattern end in the second half of a piece, the last one first.
-
-    Only `_MOST_PLACES` are returned, and none that splits a drawn character.
-    """
-    ends = (match.end() for match in re.compile(pattern).finditer(text, PIECE_CHARS // 2))
-    places = [end for end in ends if end <= PIECE_CHARS and not is_bad_cut(text, end)]
-    return places[::-1][:_MOST_PLACES]
-
-
-def _is_outside(text: str) -> bool:
-    """Return whether a text likely ends outside of emphasis, code and links."""
-    are_closed = all(text.count(mark) % 2 == 0 for mark in ("*", "**", "`"))
-    return are_closed and text.count("[") == text.count("]")
+        ends = [
+            end.end() for end in re.compile(pattern).finditer(text, PIECE_CHARS // 2, PIECE_CHARS)
+        ]
+        if ends:
+            return ends[-1]
+    return safe_cut(text, PIECE_CHARS)
 
 
 class OpenFence(Struct):
@@ -94,7 +66,6 @@ class OpenFence(Struct):
     opening: Fence
     closed: list[Block]
     is_first: bool = True  # whether the next piece is the first one
-    is_mid_line: bool = False  # whether the next piece begins in the middle of a line
     _lines: list[str] = field(default_factory=list)  # complete lines of the next piece
 
     def feed(self, lines: list[str]) -> tuple[int, bool]:
@@ -103,21 +74,23 @@ class OpenFence(Struct):
         Return how many were taken, and whether the fence ended.
         """
         for number, line in enumerate(lines):
-            if not self._continues_line and self.opening.is_closed_by(line):
+            if self.opening.is_closed_by(line):
                 self.end()
                 return number + 1, True
-            self._feed_line(line)
+            self.feed_line(line)
         return len(lines), False
+
+    def feed_line(self, line: str) -> None:
+        """Add a line, and close the piece if it is long enough; a longer line is cut."""
+        for start in range(0, max(len(line), 1), PIECE_CHARS):
+            self._lines.append(self._dedented(line[start : start + PIECE_CHARS]))
+            if len(self._lines) >= CODE_LINES or sum(map(len, self._lines)) >= PIECE_CHARS:
+                self._close()
 
     def end(self) -> None:
         """Close the last piece; the fence is complete. An empty fence has one empty piece."""
         if self._lines or self.is_first:
             self._close()
-
-    def cut(self, line_start: str) -> None:
-        """Close a piece with the beginning of a line that is too long for one piece."""
-        self._lines.append(self._dedented(line_start))
-        self._close(continues_line=True)
 
     def open_blocks(self, last_line: str) -> list[Block]:
         """Return the piece that may still change, with the line that is not complete.
@@ -125,42 +98,21 @@ class OpenFence(Struct):
         That line is hidden as long as it may become the end of the fence. Return no block if
         there is nothing to show below the pieces that are closed.
         """
-        has_only_marks = not last_line.strip(" ").strip(self.opening.marks[0])
-        may_end = has_only_marks and not self._continues_line
+        may_end = not last_line.strip(" ").strip(self.opening.marks[0])
         lines = self._lines if may_end else [*self._lines, self._dedented(last_line)]
         return [self._block(lines)] if lines or self.is_first else []
 
-    @property
-    def _continues_line(self) -> bool:
-        """Whether the next text continues the last line of the piece that was closed last."""
-        return self.is_mid_line and not self._lines
-
-    def _feed_line(self, line: str) -> None:
-        """Add a complete line, and close the piece if it is long enough."""
-        while len(line) > PIECE_CHARS:
-            self.cut(line[:PIECE_CHARS])
-            line = line[PIECE_CHARS:]
-        self._lines.append(self._dedented(line))
-        if len(self._lines) >= CODE_LINES or sum(map(len, self._lines)) > PIECE_CHARS:
-            self._close()
-
-    def _close(self, *, continues_line: bool = False) -> None:
-        """Close the piece; with `continues_line`, the next one continues its last line."""
-        block = self._block(self._lines)
-        block.continues_line = continues_line
-        self.closed.append(block)
+    def _close(self) -> None:
+        self.closed.append(self._block(self._lines))
         self._lines = []
         self.is_first = False
-        self.is_mid_line = continues_line
 
     def _block(self, lines: list[str]) -> Block:
-        """Return lines as a piece; one that begins in the middle of a line has a head."""
-        head = GLUE if self.is_mid_line else ""  # any other text would do
-        return Block(Kind.FENCE, "\n".join(lines), self.opening.info, self.is_first, head=head)
+        return Block(Kind.FENCE, "\n".join(lines), self.opening.info, self.is_first)
 
     def _dedented(self, line: str) -> str:
         """Return a line without the blanks that the opening of the fence also has."""
-        depth = 0 if self._continues_line else len(self.opening.indent)
+        depth = len(self.opening.indent)
         if "\t" in line[:depth]:  # a tab may be indent and code at once
             line = line[:depth].expandtabs(4) + line[depth:]
         blanks = len(line) - len(line.lstrip(" "))
@@ -189,7 +141,7 @@ class CompleteLines(Struct):
         return self.has_text_after_blank and token.type in _END_AT_BLANK_LINE
 
 
-class MarkdownTail(Struct):
+class IncrementalMarkdown(Struct):
     """Parser of a growing text: feed text, read `closed`, which only grows, and `open`.
 
     The text that is not closed, its tail, is parsed again when a line of it is complete. A tail
@@ -205,8 +157,7 @@ class MarkdownTail(Struct):
     _fence: OpenFence | None = None
     _type_above: str = ""  # type of the block above the next one, if no blank line is between them
     # The following say what the next block continues. `_begin_new_block` resets them all.
-    # What the parser must see above the tail to read it right, though it is closed already: the
-    # head of the table that continues, or the marks of the heading or line that was cut.
+    # The head of the table that continues: the parser must see it above the tail.
     _head: str = ""
     _table_start: str = ""  # head and first rows of a table that continues; empty outside of one
     _number: int | None = None  # number of the first item of a list that continues
@@ -239,10 +190,10 @@ class MarkdownTail(Struct):
     def open_code(self, language: str) -> None:
         """Show all text that follows as code, as the arguments of a call, which have no fence.
 
-        It is treated as the text behind a fence of `GLUE`. No line of the text ends this fence, as
-        no text should have that character. No row with the language is above it (`is_first`).
+        It is treated as the text behind a fence of NULs. No line of the text ends this fence, as
+        controls are made visible. No row with the language is above it (`is_first`).
         """
-        self._fence = OpenFence(Fence("", GLUE, language), self.closed, is_first=False)
+        self._fence = OpenFence(Fence("", "\0", language), self.closed, is_first=False)
 
     def _add_to_tail(self, piece: str) -> None:
         """Append text to the tail; close the blocks that it completes, and cut the tail if due."""
@@ -273,11 +224,6 @@ class MarkdownTail(Struct):
         That is when it has more than a piece behind its head, or behind the `_uncut_chars`.
         """
         return PIECE_CHARS + 1 + max(self._uncut_chars, len(self._head)) - len(self._tail)
-
-    @property
-    def _has_head_of_cut_text(self) -> bool:
-        """Whether `_head` is of a heading or a line that was cut, and not that of a table."""
-        return bool(self._head) and not self._table_start
 
     def _close_complete_lines(self) -> None:
         """Close the blocks and pieces of code that end in the complete lines.
@@ -328,8 +274,6 @@ class MarkdownTail(Struct):
         ]
         for token in top:
             start, end = span(token)
-            if start and self._has_head_of_cut_text:
-                self._begin_new_block()  # the line that was cut ends above this block
             is_last = token is top[-1]
             is_fence = token.type == "fence" and start >= head_lines
             opening = opening_fence(lines[start]) if is_fence else None
@@ -375,9 +319,9 @@ class MarkdownTail(Struct):
     def _close_certain_part(self, token: Token, complete: CompleteLines, closed_lines: int) -> int:
         """Close what cannot change of the last block: all pieces of it but the last one.
 
-        The pieces are those between its `_cut_lines`: items of a list, rows of a table, or parts of
-        a quote. `closed_lines` is how many lines are closed already. Return how many are closed
-        now. What follows continues the list, table or quote.
+        The pieces are those between its `_cut_lines`: items of a list, or rows of a table; what
+        follows continues it. `closed_lines` is how many lines are closed already. Return how many
+        are closed now.
         """
         lines = complete.lines
         start = span(token)[0]
@@ -397,8 +341,8 @@ class MarkdownTail(Struct):
         """Return the indexes of the lines at which a block may be cut.
 
         The first one is `closed_lines`, how many lines are closed already; the last one is the end
-        of the block. Between them are the first lines of the items of a list, rows of a table, or
-        lines in long paragraphs of a quote. Other blocks are not cut.
+        of the block. Between them are the first lines of the items of a list, or rows of a table.
+        Other blocks are not cut.
 
         The first piece of a table has its head and the first `TABLE_ROWS` rows, so that they decide
         the widths of the columns. Below it, each row can be a piece.
@@ -407,10 +351,6 @@ class MarkdownTail(Struct):
         cut_candidates: Iterable[int] = ()
         if token.type.endswith("_list_open"):
             cut_candidates = _items_within(complete.tokens, start, end)
-        elif token.type == "blockquote_open":
-            # a piece is parsed alone, and without the mark in its first line it would be no quote
-            cuts = _cuts_of_paragraphs(complete.tokens, start, end)
-            cut_candidates = [line for line in cuts if complete.lines[line].startswith(">")]
         elif token.type == "table_open":
             is_first_piece_closed = bool(self._table_start)
             end_of_first_piece = start + HEAD_LINES + TABLE_ROWS
@@ -446,15 +386,10 @@ class MarkdownTail(Struct):
         return number
 
     def _close_first(self, block: Block, token: Token) -> None:
-        """Close the first piece of a block, which may continue the last line of a closed one.
-
-        The head that was put before it for the parser is removed from its source.
-        """
-        if not self._table_start:  # the head of a table is above the first line of the piece
-            block.source = block.source[len(self._head) :]
-        self._add_closed(block)
-        # `_add_closed` has guessed by the source; the token tells what the block really is
-        if not token.type.endswith("_list_open") and not block.head:
+        """Close the first piece of a block, which may continue a list or table."""
+        self.closed.append(self._join_to_block_above(block))
+        # that was guessed by the source; the token tells what the block really is
+        if not token.type.endswith("_list_open"):
             block.is_attached = False
 
     def _close_fence_lines(self, fence: OpenFence) -> bool:
@@ -497,28 +432,10 @@ class MarkdownTail(Struct):
         self._number = None
         self._is_first = True
 
-    def _expect_rest_of_cut(self) -> None:
-        """Expect a block that continues a text that was cut."""
-        self._number = None
-        self._is_first = False
-        self._type_above = ""
-
-    def _add_closed(self, block: Block) -> None:
-        """Close a block, unless it only continues a line and has nothing to show."""
-        self._join_to_block_above(block)
-        if block.source.strip("\n") or not block.head:
-            self.closed.append(block)
-
     def _join_to_block_above(self, block: Block) -> Block:
-        """Set how a block is joined to the one above it; return the block.
-
-        It may be the first one of its text, have no blank row above it, and have a head.
-        """
+        """Set whether a block begins below a blank row; return the block."""
         block.is_first = self._is_first
-        if self._has_head_of_cut_text:
-            block.head = self._head
-        else:
-            block.is_attached = self._is_attached(block.source)
+        block.is_attached = self._is_attached(block.source)
         return block
 
     def _is_attached(self, source: str) -> bool:
@@ -531,83 +448,37 @@ class MarkdownTail(Struct):
     def _cut_giant(self) -> None:
         """Close the beginning of a tail that is too long, or note that it need not be cut yet.
 
-        A fence is cut anywhere, blanks without text are dropped, and other text is cut at a place
-        that `_cut_long_text` finds.
+        A fence and blanks without text are cut anywhere. A list or HTML stays whole up to
+        `_MOST_CHARS`, and is then cut at its last line end, as a quote is at once; anything else
+        is cut as a paragraph. What follows is a block of its own, without a blank row above it.
         """
         if self._fence is not None:
-            self._fence.cut(self._tail[:PIECE_CHARS])
+            self._fence.feed_line(self._tail[:PIECE_CHARS])
             self._drop_start(PIECE_CHARS, "")
-        elif not self._tail.strip(" \t"):
+            return
+        if not self._tail.strip(" \t"):
             self._drop_start(PIECE_CHARS, "")
-        else:
-            self._cut_long_text()
-
-    def _cut_long_text(self) -> None:
-        """Cut the tail within its last paragraph or line, if that is longer than a piece.
-
-        A tail that ends with a list or a quote is kept whole as long as it has at most
-        `_MOST_CHARS`. If the last line is short, but more than `_MOST_CHARS` are above it, these
-        are closed. Otherwise `_uncut_chars` is set: until more text follows, nothing is cut.
-        """
+            return
         top = [token for token in parse_blocks(self._tail, {}) if token.level == 0 and token.map]
-        last = top[-1] if top else None
-        begin = max(self._begin_of_last(last), len(self._head))  # the head is closed already
-        is_kept_whole = last is not None and last.type in _KEPT_WHOLE
+        last = top[-1].type if top else ""
+        is_kept_whole = last in _KEPT_WHOLE
         if is_kept_whole and len(self._tail) <= _MOST_CHARS:
             self._uncut_chars = len(self._tail)
-        elif len(self._tail) - begin > PIECE_CHARS:
-            self._cut_last(last, begin)
-        else:
-            self._uncut_chars = begin  # the next cut is due when what begins there is too long
-            if not self._table_start and begin - len(self._head) > _MOST_CHARS:
-                # many short lines above the last one, as of HTML or of a long item
-                source = self._tail[len(self._head) : begin]
-                self._add_closed(Block(Kind.MARKDOWN, source, number=self._number))
-                self._drop_start(begin, "")
-                self._expect_rest_of_cut()
-
-    def _begin_of_last(self, last: Token | None) -> int:
-        """Return the place in the tail at which its last paragraph begins, or else its last line.
-
-        The line counts if the last block, whose token is `last`, is no paragraph.
-        """
-        lines = self._tail.split("\n")
-        lines_above = len(lines) - 1
-        if last is not None and last.type == "paragraph_open":
-            lines_above = span(last)[0]
-        return sum(len(line) + 1 for line in lines[:lines_above])
-
-    def _leave_table(self, end: int) -> None:
-        """Close the rows of a table up to place `end` of the tail; what follows is no row of it."""
-        rows = self._tail[len(self._head) : end]
-        if rows:
-            self._add_closed(Block(Kind.TABLE, rows, self._table_start))
-            self._is_first = False
-        self._drop_start(end, "")
-        self._table_start = ""
-
-    def _cut_last(self, last: Token | None, begin: int) -> None:
-        """Close the beginning of the last paragraph or line, which starts at place `begin`.
-
-        A long row of a table becomes a paragraph. `last` is the token of the last block.
-        """
-        if self._table_start:
-            self._leave_table(begin)
-            begin = 0
-
-        place, is_before_letter = cut_place(self._tail[begin:])
-        head = "" if is_before_letter else GLUE
-        # what follows in a heading must be parsed as a heading too
-        if last is not None and last.type == "heading_open" and last.markup.startswith("#"):
-            head = f"{last.markup} {GLUE}"
-        source = self._tail[len(self._head) : begin + place]
-        # a cut between two lines is after the blanks and marks of quotes that begin the second one
-        continues_line = not source.rstrip(" \t>").endswith("\n")
-        self._add_closed(
-            Block(Kind.MARKDOWN, source, number=self._number, continues_line=continues_line)
-        )
-        self._drop_start(begin + place, head)
-        self._expect_rest_of_cut()
+            return
+        begin = len(self._head)
+        place = 0
+        if is_kept_whole or self._table_start or last == "blockquote_open":
+            place = self._tail.rfind("\n", begin) + 1
+        if not place:
+            place = begin + _cut_place(self._tail[begin:])
+        kind = Kind.TABLE if self._table_start else Kind.MARKDOWN
+        source = self._tail[begin:place]
+        block = Block(kind, source, self._table_start, number=self._number)
+        self.closed.append(self._join_to_block_above(block))
+        self._drop_start(place, "")
+        self._begin_new_block()
+        self._is_first = False
+        self._type_above = ""
 
 
 def _items_within(tokens: list[Token], start: int, end: int) -> list[int]:
@@ -619,17 +490,6 @@ def _items_within(tokens: list[Token], start: int, end: int) -> list[int]:
         span(token)[0] for token in tokens if token.type == "list_item_open" and token.level == 1
     ]
     return [line for line in items if start < line < end]
-
-
-def _cuts_of_paragraphs(tokens: list[Token], start: int, end: int) -> list[int]:
-    """Return the lines at which long paragraphs of a quote between two lines are cut."""
-    lines: list[int] = []
-    for token in tokens:
-        if token.type == "paragraph_open" and token.level == 1:
-            first, last = span(token)
-            if start <= first < end:
-                lines += range(first + PIECE_LINES, last, PIECE_LINES)
-    return lines
 
 
 def _is_blank(line: str) -> bool:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from rich.segment import Segment
 from rich.style import Style
 
-from lmchat.markdown.block import GLUE, HEAD_LINES, Block, Kind, Line, Span
+from lmchat.markdown.block import HEAD_LINES, Block, Kind, Line, Span
 from lmchat.markdown.code import code_lines, piece_lines
 from lmchat.markdown.commonmark import (
     ABOVE_LISTS,
@@ -260,7 +260,7 @@ class Layout:
         They may change in a table, whose columns become wider, and while a mark has no end. This is
         for `lmchat --inline`, which cannot change printed rows.
         """
-        tokens = parse_blocks(block.head + block.source, {})
+        tokens = parse_blocks(block.source, {})
         has_table = any(token.type == "table_open" for token in tokens)
         return not has_table and _completed_source(block.source, last_leaf(tokens)) == block.source
 
@@ -269,15 +269,10 @@ class Layout:
         lines: list[Line] = []
         for row in harmless(block.source).split("\n"):
             lines += self.page.wrap([(row, _NULL)])
-        if block.continues_line:
-            lines[-1].is_wrapped = True
         return lines
 
     def _markdown_lines(self, block: Block, prefix: Prefix) -> list[Line]:
-        """Return the lines of a block of Markdown; an open one shows the cursor at its end.
-
-        If its last line continues in the next block, that line counts as wrapped.
-        """
+        """Return the lines of a block of Markdown; an open one shows the cursor at its end."""
         self._next_number = block.number
         style = self.page.styles["muted"] if block.is_thought else _NULL
         # link definitions are not shown
@@ -285,23 +280,19 @@ class Layout:
         lines = list(self._level_lines(tokens, (prefix, prefix), style))
         if not lines:
             return lines
-        if block.continues_line:
-            lines[-1].is_wrapped = True
-            if block.source[-1:].isspace():  # layout drops this blank; copied text needs it
-                lines[-1].text += " "
         if block.has_cursor:
             self._put_cursor(lines[-1])
         return lines
 
     def _tokens(self, block: Block) -> list[Token]:
         """Return the tokens of a block; an open one is parsed as if its marks were complete."""
-        text = block.head + block.source
+        text = block.source
         tokens = parse_blocks(text, self._references)
         if block.has_cursor:
             # which marks are missing depends on the last block, so it is parsed twice
             source = _completed_source(block.source, last_leaf(tokens))
             if source != block.source:
-                text = block.head + source
+                text = source
                 tokens = parse_blocks(text, self._references)
         self._source = text.split("\n")
         return tokens
@@ -496,7 +487,7 @@ class Layout:
 
     def _spans(self, token: Token, style: Style) -> list[Span]:
         """Return the spans of the text of a paragraph, a heading or a cell."""
-        return inline_spans(self.page, token.content.removeprefix(GLUE), self._references, style)
+        return inline_spans(self.page, token.content, self._references, style)
 
     # Tables
 

@@ -20,7 +20,7 @@ from textual.widgets import Input
 
 from lmchat.markdown.block import Line
 from lmchat.markdown.highlighter import Highlighter
-from lmchat.markdown.incremental import MarkdownTail
+from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.markdown.layout import Layout
 from lmchat.markdown.wrap import Page
 from lmchat.servers.events import TextDelta
@@ -180,8 +180,8 @@ def plain_page(width: int = 60, look: Callable[[str], Style] = lambda _: Style.n
     return Page(width, {name: look(name) for name in (*PARTIAL_STYLES, "base", "panel")})
 
 
-def tail_of(*pieces: str) -> MarkdownTail:
-    tail = MarkdownTail()
+def tail_of(*pieces: str) -> IncrementalMarkdown:
+    tail = IncrementalMarkdown()
     for piece in pieces:
         tail.feed(piece)
     tail.feed("", is_final=True)
@@ -195,7 +195,7 @@ def document_with(entry: Entry, page: Page | None = None) -> Document:
     return document
 
 
-def laid_out(tail: MarkdownTail, page: Page) -> list[Line]:
+def laid_out(tail: IncrementalMarkdown, page: Page) -> list[Line]:
     """All lines of a Markdown text, with the blank rows between its blocks."""
     layout, lines = Layout(page), []
     for number, block in enumerate(tail.closed + tail.open):
@@ -208,13 +208,13 @@ def laid_out(tail: MarkdownTail, page: Page) -> list[Line]:
 
 def pictures(text: str, page: Page) -> Iterator[tuple[str, str]]:
     """What has come after each character of a text that streams, and what is then seen."""
-    tail = MarkdownTail()
+    tail = IncrementalMarkdown()
     for end, char in enumerate(text, 1):
         tail.feed(char)
         yield text[:end], picture(tail, page)
 
 
-def picture(tail: MarkdownTail, page: Page) -> str:
+def picture(tail: IncrementalMarkdown, page: Page) -> str:
     """What is seen of an open answer; its last block ends with the cursor."""
     layout = Layout(page)
     for block in tail.open:

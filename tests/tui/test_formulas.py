@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.markdown.incremental import MarkdownTail
+from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.markdown.layout import Layout
 from lmchat.markdown.math import unicode_formula
 from lmchat.units import ASCII
@@ -142,7 +142,7 @@ def test_while_it_streams_a_formula_changes_its_form_once():
         shown = unicode_formula(source)
         assert shown
         page = plain_page()
-        tail = MarkdownTail()
+        tail = IncrementalMarkdown()
         forms = []
         for letter in text:
             tail.feed(letter)

@@ -143,7 +143,7 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
             group_text = _shown_text(document, index, chosen_numbers, chosen)
         first = chosen_numbers[0]
         # block 0 has none above it, but then `text` is empty and the block above is not used
-        text = _append_block(text, group_text, blocks[first - 1], blocks[first])
+        text = _append_block(text, group_text, blocks[first])
     return text.strip("\n")
 
 
@@ -172,7 +172,7 @@ def _shown_text(
         pieces.append(blocks[number])
         span = chosen.get(number)
         texts.append(_shown_block_text(document, index, number, span) if span is not None else "")
-    return _join_pieces(pieces, texts)
+    return "\n".join(texts)
 
 
 def _whole_blocks(document: Document, index: int, chosen: Mapping[int, Range]) -> set[int]:
@@ -217,29 +217,21 @@ def _source_of(group: Sequence[Block]) -> str:
     """
     if group[0].kind is Kind.MARKDOWN:
         return "".join(block.source for block in group)
-    text = _join_pieces(group, [block.source for block in group])
+    text = "\n".join(block.source for block in group)
     if group[0].kind is Kind.FENCE:
         fence = fence_for(text)
         return f"{fence}{group[0].info}\n{text}\n{fence}"
     return text
 
 
-def _join_pieces(pieces: Sequence[Block], texts: Sequence[str]) -> str:
-    """Join the texts of pieces by line ends, except where a line continues in the next piece."""
-    joined = ""
-    for piece, text in zip(pieces, texts, strict=True):
-        joined += text if piece.continues_line else f"{text}\n"
-    return joined.removesuffix("\n")
+def _append_block(text: str, block_text: str, block: Block) -> str:
+    """Return `text` followed by the text of `block`.
 
-
-def _append_block(text: str, block_text: str, previous: Block, block: Block) -> str:
-    """Return `text`, which ends with the block `previous`, followed by the text of `block`.
-
-    If `previous` ends within a line, nothing is put between the two. Before the first piece of a
-    paragraph, list or code, a blank line is put, or a line end if `block` is attached. Before
-    another piece, a line end is put, unless `text` ends with a blank, as a source does.
+    Before the first piece of a paragraph, list or code, a blank line is put, or a line end if
+    `block` is attached. Before another piece, a line end is put, unless `text` ends with a blank,
+    as a source does.
     """
-    if not text or previous.continues_line:
+    if not text:
         return text + block_text
     if block.is_first:
         gap = "\n" if block.is_attached else "\n\n"

@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from lmchat import units
 from lmchat.markdown.block import PIECE_CHARS, Block, made_block, plain_blocks
 from lmchat.markdown.commonmark import References
-from lmchat.markdown.incremental import MarkdownTail
+from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.servers.answer import Turn
 from lmchat.servers.events import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
@@ -107,7 +107,9 @@ class LivePart(Struct):
 
     kind: type[Part]
     chunks: list[str] = field(default_factory=list)  # its text, or the arguments of a call
-    tail: MarkdownTail = field(default_factory=MarkdownTail)  # its blocks; those of a call are code
+    tail: IncrementalMarkdown = field(
+        default_factory=IncrementalMarkdown
+    )  # its blocks; those of a call are code
     name: str = ""  # name of the tool
     index: int = 0  # index of the call in the answer
     is_ended: bool = False  # whether no more text follows
@@ -203,7 +205,7 @@ def _question_blocks(message: ChatMessage, *, is_folded: bool) -> list[Block]:
 
 def _code_blocks(text: str, language: str) -> list[Block]:
     """Return the blocks of a text that is shown as code."""
-    tail = MarkdownTail()
+    tail = IncrementalMarkdown()
     tail.open_code(language)
     tail.feed(text, is_final=True)
     return tail.closed

@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import pytest
 
-from lmchat.markdown.incremental import MarkdownTail
+from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.markdown.layout import Layout
 from tests.support.chat_log_app import plain_page
 from tests.support.markdown_corpus import CORPUS
@@ -28,7 +28,7 @@ STREAMED = {
 
 def frames(text):
     """How often each word is on the page after each character."""
-    tail, layout, known = MarkdownTail(), Layout(PAGE), {}
+    tail, layout, known = IncrementalMarkdown(), Layout(PAGE), {}
     for char in text:
         tail.feed(char)
         for block in tail.open:
