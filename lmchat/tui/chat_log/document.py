@@ -177,8 +177,8 @@ class Entries:
         if entry.message is not None and not entry.is_changed:
             self._items[index] = entry.message
 
-    def texts(self, index: int) -> tuple[list[str], bool]:
-        """Return all texts of a message, and whether they are plain text rather than Markdown.
+    def texts(self, index: int) -> list[str]:
+        """Return all texts of a message.
 
         Reasoning is one of them, and so are the arguments of calls that have no message of a tool.
         Of an answer that streams, the texts are those so far. A notice has none.
@@ -186,10 +186,9 @@ class Entries:
         entry = self.made_entry(index)
         message = self.message(index)
         if message is None:
-            return [], True
-        is_plain = message.role is not Role.ASSISTANT or (entry is not None and entry.is_source)
+            return []
         if entry is not None and entry.is_streaming:
-            return [part.text for part in entry.parts], is_plain
+            return [part.text for part in entry.parts]
 
         texts = []
         for part in message.parts:
@@ -198,7 +197,7 @@ class Entries:
                     texts.append(part.arguments)
             elif not isinstance(part, FilePart):
                 texts.append(part.text)
-        return texts, is_plain
+        return texts
 
     def source(self, index: int) -> str:
         """Return the text of a message as it was written, without reasoning and calls."""

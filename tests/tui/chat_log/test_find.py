@@ -33,13 +33,11 @@ async def test_hits_are_found_in_all_that_is_said_and_not_in_what_the_log_tells(
         answer(""), parts=(ToolCallPart(call_id="", name="plant", arguments='{"a": "fern"}'),)
     )
     log.load([question("fern?"), replace(answer(text), model="fern"), call])
-    assert log.finder.find("fern") == 11
+    assert log.finder.find("fern") == 12  # with the address of a link, which is not marked
     assert len(marked(log)) == 11
 
 
-async def test_a_hit_in_a_folded_thought_is_counted_unfolded_when_reached_and_folded_when_left(
-    pilot, log
-):
+async def test_a_hit_in_a_folded_thought_is_counted_and_unfolded_when_it_is_reached(pilot, log):
     thinking = answer("Nothing.", thought="A fern, and a fern.")
     await load(pilot, question("fern"), thinking, answer("Last fern."))
     assert log.finder.find("fern") == 4
@@ -51,10 +49,8 @@ async def test_a_hit_in_a_folded_thought_is_counted_unfolded_when_reached_and_fo
     assert log.finder.step(1) == (3, 4)
     assert "A fern, and a fern." in screen_text(log)
     assert log.finder.step(1) == (4, 4)
-    assert "A fern" not in screen_text(log)
-    log.finder.step(-1)
     log.finder.clear()
-    assert "A fern" in screen_text(log)  # there one is reading
+    assert "A fern" in screen_text(log)
 
 
 async def test_words_of_a_search_are_marked_everywhere_and_the_message_shows_its_first(pilot, log):
