@@ -86,12 +86,6 @@ class LogApp(App[None]):
     def on_chat_log_action_wanted(self, fact: ChatLog.ActionWanted) -> None:
         self.facts.append(fact)
 
-    def on_chat_log_hits_counted(self, fact: ChatLog.HitsCounted) -> None:
-        self.facts.append(fact)
-
-    def on_chat_log_new_lines(self, fact: ChatLog.NewLines) -> None:
-        self.facts.append(fact)
-
     @property
     def log_view(self) -> ChatLog:
         return self.query_one(ChatLog)
@@ -100,9 +94,6 @@ class LogApp(App[None]):
         return [
             (fact.name, fact.text) for fact in self.facts if isinstance(fact, ChatLog.ActionWanted)
         ]
-
-    def new_lines(self) -> list[int]:
-        return [fact.count for fact in self.facts if isinstance(fact, ChatLog.NewLines)]
 
 
 def question(text: str, **changes: object) -> ChatMessage:

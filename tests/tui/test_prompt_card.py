@@ -51,7 +51,7 @@ async def test_the_foot_is_as_drawn(size: tuple[int, int], shown: list[str]) -> 
 async def test_only_ascii_is_drawn_where_nothing_else_may_be() -> None:
     async with drawn(PromptApp(is_ascii=True), (80, 24)) as (app, pilot):
         await fill(app)
-        app.prompt.pill.new_lines = 2
+        app.prompt.pill.words = "new text"
         app.prompt.status.show_state(("*", "$success"), ("a" * 200, "b"), "~24 tok")
         await pilot.pause()
         assert "\n".join(foot(app, 6)).isascii()

@@ -55,23 +55,11 @@ class ChatLog(ScrollView, can_focus=True):
         *(f"chat-log--{name}" for name in PARTIAL_STYLES),
     }
 
-    class HitsCounted(Post):
-        """The number of hits changed, or the current hit."""
-
-        place: int  # the number of the current hit; 0 for none
-        count: int  # how many there are so far
-        is_whole: bool  # whether all messages were searched
+    class Changed(Post):
+        """Focus, selection, hits, or what is below the screen changed: the log says to what."""
 
         def can_replace(self, message: Message) -> bool:
-            return isinstance(message, ChatLog.HitsCounted)
-
-    class SelectionChanged(Post):
-        """Something was selected, or nothing is selected any longer."""
-
-    class NewLines(Post):
-        """The number of unseen lines below the screen changed, or the end was left or reached."""
-
-        count: int  # lines that have not been on the screen
+            return isinstance(message, ChatLog.Changed)
 
     class ActionWanted(Post):
         """A message key was pressed whose work is done by the screen."""
@@ -85,9 +73,6 @@ class ChatLog(ScrollView, can_focus=True):
         """The user has decided about the tool call that asks."""
 
         choice: Choice
-
-    class FocusMoved(Post):
-        """Another message has the focus."""
 
     # Textual would lay out the screen for each new line: half the work of streaming
     virtual_size: Reactive[Size] = Reactive(Size(0, 0), repaint=False)
@@ -117,10 +102,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._is_settling = False  # whether `settle` sets the scroll position now
         self._thumb = Thumb(self)
         self._drag_timer: Timer | None = None
-        self._posted_lines = (0, True)  # this and the following: what `_post_changes` posted last
-        self._posted_cursor: int | None = None
-        self._posted_selection = False
-        self._posted_hits = (0, 0, 0, False)
+        self._posted: object = None  # what `_post_change` told of last
 
     # Bringing the screen up to date
 
@@ -139,7 +121,7 @@ class ChatLog(ScrollView, can_focus=True):
         if self.is_attached:
             self._start_work()
         self._copy_viewport(changed)
-        self._post_changes()
+        self._post_change()
 
     def _start_work(self) -> None:
         """Start the workers that parse, highlight and count between keys and frames."""
@@ -171,25 +153,18 @@ class ChatLog(ScrollView, can_focus=True):
         self._is_settling = False
         self._thumb.move(is_growing=self._streaming is not None and self.viewport.is_following)
 
-    def _post_changes(self) -> None:
-        """Post messages about what differs from what was posted last."""
-        new_lines = self.viewport.update_new_lines()
-        lines = (new_lines, self.viewport.is_at_end)
-        if lines != self._posted_lines:
-            self._posted_lines = lines
-            self.post_message(self.NewLines(new_lines))
-        if self.viewport.cursor != self._posted_cursor:
-            self._posted_cursor = self.viewport.cursor
-            self.post_message(self.FocusMoved())
-        has_selection = self.selection.selected is not None
-        if has_selection != self._posted_selection:
-            self._posted_selection = has_selection
-            self.post_message(self.SelectionChanged())
-        # with the number of the search: a new one is posted even if it has the same figures
-        hits = (self.finder.searches, *self.finder.standing, self.finder.is_complete)
-        if hits != self._posted_hits:
-            self._posted_hits = hits
-            self.post_message(self.HitsCounted(*self.finder.standing, self.finder.is_complete))
+    def _post_change(self) -> None:
+        """Post a message if what others show of the log has changed."""
+        finder, viewport = self.finder, self.viewport
+        state = (
+            (viewport.has_new_text, viewport.is_at_end, viewport.cursor),
+            self.selection.selected is not None,
+            # with the number of the search: a new one is told even if it has the same figures
+            (finder.searches, finder.standing, finder.is_complete),
+        )
+        if state != self._posted:
+            self._posted = state
+            self.post_message(self.Changed())
 
     def _repaint(self) -> None:
         """Bring the screen up to date, and paint all of its rows again."""
@@ -348,6 +323,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.flush()
         with self.viewport.anchored():
             index = self.document.append(entry)
+            self.viewport.has_new_text = True
         self.finder.recount(index)
         self.settle(Place(index, -1, 0))
         return index
@@ -374,6 +350,7 @@ class ChatLog(ScrollView, can_focus=True):
             if self._streaming is not None:
                 for delta in deltas:
                     self.document.entries[self._streaming].feed(delta)
+                    self.viewport.has_new_text = True
                 changed.append(self.document.grow(self._streaming))
             place = self.document.drop_lines(recoloured)
             if place is not None:

@@ -8,12 +8,12 @@ changes around it. Whoever changes the document, or lays out blocks of it, does 
 
 - `scroll_to_row`: keys, wheel, scroll bar, and a selection dragged over the edge
   (`ChatLog.watch_scroll_y`).
-- `scroll_to_end` (`ChatLog.scroll_end`): End, the pill of new lines, a sent prompt, scrolling at
+- `scroll_to_end` (`ChatLog.scroll_end`): End, the pill, a sent prompt, scrolling at
   the end.
 - `scroll_to_message`: the focus moves to another message, or the selection grows by one.
 - `scroll_to_place`: a hit, a bookmark, a message that is jumped to, or what is folded or unfolded.
 - `set_cursor`, `step_cursor`: the focus moves; the end is followed only with the last message.
-- `return_to`: back to what was remembered before a search or an unfolding.
+- `return_to`: back to what was remembered before a search.
 - `stop_following`: the position stays, but new text no longer moves it.
 
 `ChatLog.settle` copies `top` to Textual after every change.
@@ -26,15 +26,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
-from lmchat.markdown.block import Kind
 from lmchat.markdown.wrap import Page
-from lmchat.sessions.message import ChatMessage, Role
+from lmchat.sessions.message import ChatMessage
 from lmchat.tui.chat_log.anchor import Anchor, anchor_at, relocate
 from lmchat.tui.chat_log.document import Document, Place
-from lmchat.tui.chat_log.entry import Entry
-
-COUNTED_ROWS = 600  # new rows that are laid out to be counted; further ones are estimated
-_STATE_ROWS = 2  # rows of the state under an answer: they move down, so they are not new
 
 
 class Viewport:
@@ -51,9 +46,8 @@ class Viewport:
         """Follow the end after the messages were replaced; forget the focus and all positions."""
         self.cursor: int | None = None  # the message that the message keys act on
         self._anchor: Anchor | None = None  # None while the end is followed
-        self._last_seen: Anchor | None = None  # the last row that has been on the screen
+        self.has_new_text = False  # whether text was added below the screen
         self._remembered: dict[str, Anchor | None] = {}  # positions by name; None: the end
-        self._unfolded: Entry | None = None  # the message that was unfolded off the screen
         self.lay_out()
 
     # Layout
@@ -99,12 +93,13 @@ class Viewport:
             place = relocate(document, anchor)
             screen_row = min(anchor.screen_row, height - 1)
             document.lay_out_around(place, height + screen_row, 2 * height)
-            self._lay_out_unseen()
             self.top = max(min(document.position(place) - screen_row, self.last_top), 0)
             has_estimated_row = anchor.block is None and bool(anchor.row)
             if has_estimated_row:  # now its block is laid out, and the anchor can be exact
                 self._anchor = self._anchor_at_top()
         document.drop_distant_lines(self.top - height, self.top + 2 * height)
+        if self.is_at_end:
+            self.has_new_text = False
 
     def resize(self, height: int) -> None:
         """Take the number of rows of the screen."""
@@ -113,17 +108,10 @@ class Viewport:
             self.lay_out()
 
     def set_page(self, page: Page, height: int) -> None:
-        """Lay out the log for another page, at a number of rows of the screen.
-
-        If there were no new lines below the screen, there are none afterwards: all rows count as
-        seen.
-        """
+        """Lay out the log for another page, at a number of rows of the screen."""
         self.height = height
-        has_seen_all = self.update_new_lines() == 0
         self.document.set_page(page)
         self.lay_out()
-        if has_seen_all and not self.is_following and len(self.document):
-            self._see_up_to(self._text_end)
 
     @property
     def is_following(self) -> bool:
@@ -157,7 +145,7 @@ class Viewport:
         with self.anchored():
             if self.cursor is not None:
                 self.cursor += count
-            for anchor in (self._anchor, self._last_seen, *self._remembered.values()):
+            for anchor in (self._anchor, *self._remembered.values()):
                 if anchor is not None:
                     anchor.index += count
             self.document.prepend(earlier)
@@ -183,8 +171,6 @@ class Viewport:
 
     def _move(self, anchor: Anchor | None) -> None:
         """Change the anchor and lay out; None follows the end."""
-        if self._anchor is None and anchor is not None:
-            self._see_up_to(self._text_end)  # lines that are added from now on are new
         self._anchor = anchor
         self.lay_out()
 
@@ -252,53 +238,6 @@ class Viewport:
             self.scroll_to_end()
         else:
             self._show_anchor(anchor)
-
-    # New lines below the screen
-
-    def update_new_lines(self) -> int:
-        """Note the last row that was seen; return how many rows below the screen were never seen.
-
-        While the end is followed, all rows count as seen, and nothing is noted. When it is first
-        left, all rows until then count as seen.
-        """
-        if self.is_following or not len(self.document):
-            self._last_seen = None
-            return 0
-        last_seen = self._last_seen or self._see_up_to(self._text_end)
-        seen_end = self.document.position(relocate(self.document, last_seen)) + 1
-        screen_end = min(self.top + self.height, self._text_end)
-        if screen_end > seen_end:
-            self._see_up_to(screen_end)
-        return max(self._text_end - max(seen_end, screen_end), 0)
-
-    def _see_up_to(self, end: int) -> Anchor:
-        """Set the last seen row to the one before row `end` of the log; return its anchor."""
-        # without rows, it is the row above the first one
-        place = self.document.locate(end - 1) if end > 0 else Place(0, -1, -1)
-        self._last_seen = anchor_at(self.document, place)
-        return self._last_seen
-
-    def _lay_out_unseen(self) -> None:
-        """Lay out up to `COUNTED_ROWS` below the last seen row, to count the new ones exactly."""
-        if self._last_seen is not None:
-            index, number, _ = relocate(self.document, self._last_seen)
-            self.document.lay_out_from(index, max(number, 0), 1, COUNTED_ROWS)
-
-    @property
-    def _text_end(self) -> int:
-        """The row of the log after its last text, without the state under the last answer.
-
-        A last block of the log itself counts as the state if it has few rows. A higher one, as the
-        card of a failure, counts as text.
-        """
-        total = self.document.total
-        last_entry = self.document.entries[-1]
-        is_answer = last_entry.message is not None and last_entry.message.role is Role.ASSISTANT
-        if not is_answer or not len(last_entry.heights):
-            return total
-        rows = last_entry.heights[len(last_entry.heights) - 1]
-        is_state = last_entry.blocks[-1].kind is Kind.MADE and rows <= _STATE_ROWS
-        return total - rows if is_state else total
 
     # Focus
 
@@ -425,28 +364,13 @@ class Viewport:
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
         """Fold or unfold the focused message, or switch between its source and its Markdown.
 
-        Its first row on the screen stays there. Reasoning that is unfolded off the screen is
-        brought into view; when it is folded again, the position before that is shown. While the end
-        of an answer that streams is followed, it stays followed.
+        Its first row on the screen stays there. While the end of an answer that streams is
+        followed, it stays followed.
         """
         index = self.cursor
         if index is None:
             return
-        entry = self.document.entries[index]
-        is_in_view = attribute == "is_source" or self._is_fold_in_view(index)
-        unfolds = attribute == "is_folded" and entry.is_folded
-        folds = attribute == "is_folded" and not entry.is_folded
-        was_brought_into_view = self._unfolded is entry
-        if unfolds and not is_in_view:
-            self._unfolded = entry
-            self.remember("unfolding")
-            self._flip(index, attribute)
-            self.scroll_to_place(self._lay_out_fold_rows(index)[0])
-        elif folds and is_in_view and was_brought_into_view:
-            self._unfolded = None
-            self._flip(index, attribute)
-            self.return_to("unfolding")
-        elif entry.is_streaming and self.is_following:
+        if self.document.entries[index].is_streaming and self.is_following:
             self._flip(index, attribute)
             self.lay_out()
         else:
@@ -469,36 +393,6 @@ class Viewport:
         if screen_row < 0:
             return self._anchor_at_top()
         return anchor_at(self.document, Place(index, -1, 0), screen_row)
-
-    def _lay_out_fold_rows(self, index: int) -> list[Place]:
-        """Lay out the rows that reasoning and files of a message fold into; return their places.
-
-        They are rows of the log itself, without a source. A system prompt has none.
-        """
-        document = self.document
-        places = []
-        for number in range(document.build(index)):
-            block = document.entries[index].blocks[number]
-            if not block.source:
-                height = document.lay_out_block(index, number)
-                if any(line.action == "fold" for line in block.lines or ()):
-                    places.append(Place(index, number, height - 1))  # not the blank row above it
-        return places
-
-    def _is_fold_in_view(self, index: int) -> bool:
-        """Return whether a fold row or the unfolded reasoning of a message is on the screen.
-
-        Also return True for a message without a fold row, in which nothing must be brought into
-        view. The fold rows are laid out.
-        """
-        with self.anchored():
-            places = self._lay_out_fold_rows(index)
-        top = self.document.locate(self.top)
-        if top.message == index and top.block >= 0:
-            block = self.document.entries[index].blocks[top.block]
-            if block.is_thought:
-                return True
-        return not places or any(self.shows(self.document.position(place), 1) for place in places)
 
     # The reading position over restarts
 

@@ -51,14 +51,10 @@ class FindBar(Horizontal):
             self._field.input.select_all()
         self.screen.set_focus(self._field.input)  # at once: the next key must reach it
 
-    def show_place(self, place: int, count: int, *, is_whole: bool = True) -> None:
-        """Show at the right of the input which hit is the current one, and how many there are.
-
-        Args:
-            place: The number of the current hit, from 1; 0 if no hit is the current one.
-            count: The number of hits that were found.
-            is_whole: Whether all messages were searched; if not, the count may still grow.
-        """
+    def show_standing(self) -> None:
+        """Show at the right of the input which hit is the current one, and how many there are."""
+        place, count = self._log.finder.standing
+        is_whole = self._log.finder.is_complete
         query = self._field.value
         if not query:
             self._field.show_note("")

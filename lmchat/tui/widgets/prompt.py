@@ -18,7 +18,6 @@ from textual.getters import query_one
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from lmchat import units
 from lmchat.safe_text import safe_line
 from lmchat.tui.icons import icons_for
 from lmchat.tui.messages import Post
@@ -29,26 +28,23 @@ from lmchat.tui.widgets.row_list import RowList
 
 
 class Pill(Widget):
-    """`↓ 6 new lines  End` at the right, or `↓ more below`; empty at the end of the log."""
+    """`↓ new text  End` at the right, or `↓ more below`; empty at the end of the log."""
 
     class Pressed(Post):
         """Request to scroll the log to its end."""
 
-    new_lines: reactive[int | None] = reactive(None)
-    """Number of lines that came since the end was left; None while the log is at its end."""
+    words: reactive[str] = reactive("")
+    """What is below the screen; empty while the log is at its end."""
 
     def render(self) -> Content:
-        if self.new_lines is None:
+        if not self.words:
             return Content("")
         arrow = icons_for(self).down_arrow
-        words = "more below"
-        if self.new_lines:
-            words = units.counted(self.new_lines, "new line")
-        text = content(((f"{arrow} {words}", "$primary"), ("  ", ""), ("End", STRONG)))
+        text = content(((f"{arrow} {self.words}", "$primary"), ("  ", ""), ("End", STRONG)))
         return Content(" " * max(self.content_size.width - text.cell_length, 0)) + text
 
     def on_click(self) -> None:
-        if self.new_lines is not None:
+        if self.words:
             self.post_message(self.Pressed())
 
 

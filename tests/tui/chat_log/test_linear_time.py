@@ -34,7 +34,7 @@ pytestmark = pytest.mark.timeout(120)
 
 SIZE = (100, 40)
 LONG_CHARS = 200_000  # for patterns: in quadratic time they would take minutes
-LENGTHS = [(80, 560), pytest.param((240, 1_680), marks=pytest.mark.slow)]
+LENGTHS = [(120, 840), pytest.param((240, 1_680), marks=pytest.mark.slow)]
 ANSWERS = {
     **ENDLESS,
     "lazy lines in quotes": lambda chars: "> " * 30 + "a\n" * (chars // 2),

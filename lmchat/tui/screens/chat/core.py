@@ -91,7 +91,7 @@ class ChatWidgets:
             await screen.query_one("#chat").mount(bar, before=self.prompt)
         screen.query_one(FindBar).open(query)
 
-    def show_hit_count(self, counted: ChatLog.HitsCounted) -> None:
+    def show_hit_count(self) -> None:
         """Show in the find bar how many hits there are, and which of them is the current one.
 
         Do nothing before the bar was opened for the first time.
@@ -99,7 +99,7 @@ class ChatWidgets:
         from lmchat.tui.widgets.find_bar import FindBar
 
         for bar in self.log.screen.query(FindBar):
-            bar.show_place(counted.place, counted.count, is_whole=counted.is_whole)
+            bar.show_standing()
 
     def close_find_bar(self) -> None:
         """Hide the find bar, if there is one, and end the search in the log."""

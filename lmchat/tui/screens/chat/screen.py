@@ -364,11 +364,15 @@ class ChatScreen(PatchedScreen):
     def _decide(self, event: ChatLog.Decided) -> None:
         self.turns.approvals.decide(event.choice)
 
-    @on(ChatLog.NewLines)
-    def _show_pill(self, event: ChatLog.NewLines) -> None:
-        """Show in the pill how many lines are new; hide it if the log is at its end."""
-        is_at_end = self.widgets.log.viewport.is_at_end
-        self.widgets.prompt.pill.new_lines = None if is_at_end else event.count
+    @on(ChatLog.Changed)
+    def _follow_log(self) -> None:
+        """Show in pill, find bar, figures and keys what has changed in the log."""
+        log = self.widgets.log
+        is_at_end = log.viewport.is_at_end
+        words = "new text" if log.viewport.has_new_text else "more below"
+        self.widgets.prompt.pill.words = "" if is_at_end else words
+        self.widgets.show_hit_count()
+        self.follow_focus()
 
     @on(Pill.Pressed)
     def _follow_again(self) -> None:
@@ -409,10 +413,6 @@ class ChatScreen(PatchedScreen):
 
     async def action_find(self, query: str = "") -> None:
         await self.widgets.open_find_bar(query)
-
-    @on(ChatLog.HitsCounted)
-    def _show_hit_count(self, event: ChatLog.HitsCounted) -> None:
-        self.widgets.show_hit_count(event)
 
     # Sessions
 
@@ -546,12 +546,10 @@ class ChatScreen(PatchedScreen):
 
     @on(events.DescendantFocus)
     @on(events.DescendantBlur)
-    @on(ChatLog.SelectionChanged)
     def follow_focus(self) -> None:
         """Update the figures and the keys, once the focus has arrived at the new widget."""
         self.call_later(self.status.refresh)  # posts `StatusRefreshed`, with which the keys follow
 
-    @on(ChatLog.FocusMoved)
     @on(StatusRefreshed)
     def show_keys(self) -> None:
         if self.is_mounted:
