@@ -12,7 +12,6 @@ from contextlib import aclosing
 from functools import partial
 
 from lmchat.cli.context import Context
-from lmchat.cli.keys import Keys
 from lmchat.cli.local import find_installed
 from lmchat.cli.program_checks import (
     START_ENGINE,
@@ -178,7 +177,7 @@ async def _detect_servers(context: Context, backend: ServerClient) -> Findings:
         remembered=remembered,
         is_named=bool(context.loaded.settings.endpoint),
         engine_step=START_ENGINE if is_engine_installed() else "",
-        sources={endpoint.origin: _key_source(keys, endpoint) for endpoint in endpoints},
+        sources={endpoint.origin: keys.source_of(endpoint) for endpoint in endpoints},
         stored=keys.stored_origins(),
         warnings=keys.warnings,
     )
@@ -206,9 +205,3 @@ def _named_servers(context: Context) -> tuple[list[Endpoint], Findings]:
             cause = f"The address in {place} cannot be used: {reason}"
             findings.append(subject.graded(Grade.FAULT, cause, step))
     return endpoints, findings
-
-
-def _key_source(keys: Keys, endpoint: Endpoint) -> str:
-    """Return where the key of a server is set, under any of its names; "" without a key."""
-    sources = (keys.source_of(alias) for alias in endpoint.aliases)
-    return next(filter(None, sources), "")

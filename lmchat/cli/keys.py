@@ -142,7 +142,10 @@ class Keys:
         yield _SourcedKey(self._accepted.get(origin, ""), "the key dialog")
         yield self._of_endpoints.get(origin, _SourcedKey())
         yield _SourcedKey(self._api_key_for(endpoint), configured_source)
-        yield _SourcedKey(self._credentials.get(origin) or "", _KEY_FILE)
+        saved = (one for one in self._credentials.origins() if _origin(one) == origin)
+        # the file may have another form of the address: an exact match comes first
+        key = next(filter(None, map(self._credentials.get, (origin, *saved))), "")
+        yield _SourcedKey(key, _KEY_FILE)
         if origin == _OPENAI_ORIGIN:
             yield _SourcedKey(self._environ.get("OPENAI_API_KEY", ""), "OPENAI_API_KEY")
 

@@ -32,7 +32,7 @@ Without a command, lmchat opens the chat screen."""
 _EPILOG = """\
 examples:
   lmchat                         find the server on this machine and chat
-  lmchat --endpoint http://127.0.0.1:9931 -m qwen3-8b
+  lmchat --endpoint http://localhost:9931 -m qwen3-8b
   git diff | lmchat ask "Write a commit message"
   lmchat COMMAND --help          what a command does, with an example
 

@@ -1,6 +1,6 @@
 """Addresses of servers, from the environment variables that their programs read.
 
-A server that listens on all addresses of this machine, such as 0.0.0.0, is reached at 127.0.0.1.
+A server that listens on all addresses of this machine, such as 0.0.0.0, is reached at localhost.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from lmchat.servers.products.product import Product
 _LM_STUDIO_PORT = "1234"
 _LLAMA_CPP_PORT = "9931"  # a scan checks 8080, too, which older versions use
 _OLLAMA_PORT = "11434"
-_ALL_ADDRESSES = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - read, not bound to
 
 
 def endpoints_of_variables(environ: Mapping[str, str]) -> dict[Product, Endpoint]:
@@ -55,8 +54,7 @@ def ollama_endpoint(host: str) -> Endpoint | None:
     if not (value and is_address(url)):
         return None
     endpoint = Endpoint.parse(url)
-    is_this_machine = endpoint.is_loopback or endpoint.host in _ALL_ADDRESSES
-    return None if is_this_machine else endpoint
+    return None if endpoint.is_loopback else endpoint
 
 
 def _loopback(name: str, port: str) -> Endpoint | None:
@@ -66,7 +64,7 @@ def _loopback(name: str, port: str) -> Endpoint | None:
     """
     if not (port.isascii() and port.isdecimal()):
         return None
-    host = "127.0.0.1" if name in _ALL_ADDRESSES else name
+    host = name or "localhost"
     is_bare_ipv6 = host.count(":") > 1 and not host.startswith("[")
     url = f"http://[{host}]:{port}" if is_bare_ipv6 else f"http://{host}:{port}"
     if not is_address(url):

@@ -29,7 +29,7 @@ from lmchat.serve.model_routes import ModelRoutes
 from lmchat.serve.request_log import RequestReport
 from lmchat.serve.server_watch import ServerWatch
 from lmchat.servers.discovery.probe_result import ProbeResult
-from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.endpoint import is_loopback_host
 from lmchat.sessions.message import AnswerState
 from lmchat.terminal.output import Output
 from lmchat.units import plural
@@ -87,8 +87,7 @@ def checked_key(host: str, key: str) -> str:
     except ValueError as error:
         message = f"The value of --key or {_KEY_VARIABLE} {error}."
         raise WrongUse(message, hint="Choose another key.") from None
-    is_loopback = Endpoint(scheme="http", host=host, port=0).is_loopback
-    if not is_loopback and not key:
+    if not is_loopback_host(host) and not key:
         raise WrongUse(
             "--host with an address of another network needs --key.",
             hint=f"Add --key KEY or set {_KEY_VARIABLE}; each program then has to send this key.",
@@ -135,8 +134,7 @@ async def _watch(context: Context, runtime: Runtime, port: int) -> AsyncIterator
 
     async def find() -> tuple[ProbeResult, ...]:
         results = await find_servers(backend, runtime.settings)
-        own_address = ("localhost", port)  # in the form of `canonical`
-        return tuple(found for found in results if found.endpoint.canonical != own_address)
+        return tuple(found for found in results if found.endpoint.netloc != f"localhost:{port}")
 
     async def read_details(probed: ProbeResult) -> object:
         return await backend.models(probed.endpoint, is_refresh=True)

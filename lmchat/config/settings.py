@@ -494,7 +494,7 @@ class Settings(Secret, frozen=True, kw_only=True):
         str,
         setting(
             "address of the server, with or without /v1; unset: lmchat looks for one",
-            example="http://127.0.0.1:1234",
+            example="http://localhost:1234",
         ),
     ] = ""
     api_key: Annotated[

@@ -18,7 +18,7 @@ from lmchat.engine.model_search import find_models_on_disk
 from lmchat.engine.reasons import why_failed
 from lmchat.errors import EngineUnavailable
 from lmchat.processes.threads import run_abandonable
-from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.endpoint import Endpoint, loopback
 from lmchat.servers.engine.model_files import DemoOffer, EngineState, ModelFile
 
 _HOST = "127.0.0.1"
@@ -150,7 +150,7 @@ class LocalEngine:
                     f"There is no free port for the built-in engine: {error.strerror or error}.",
                     hint="Try again.",
                 ) from error
-            self.endpoint = Endpoint(scheme="http", host=_HOST, port=port)
+            self.endpoint = loopback(port)
             self._on_address(self.endpoint, self.key)
         return self.endpoint
 

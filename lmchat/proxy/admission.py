@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from ipaddress import ip_address
 
 from msgspec.structs import replace
 
@@ -26,7 +25,7 @@ from lmchat.errors import (
     TooManyRequests,
 )
 from lmchat.proxy.servers import SERVERS
-from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.endpoint import Endpoint, usual_host
 from lmchat.servers.products.product import Product
 from lmchat.servers.request import CHAT_PATH, ChatRequest, ForwardedRequest
 from lmchat.sessions.message import ChatMessage, Role
@@ -74,7 +73,7 @@ class AllowList:
         if Endpoint.parse(endpoint.base_url) != endpoint:
             raise EndpointNotAllowed("Endpoint not allowed: write it as http://HOST:PORT.")
 
-        host = _canonical(endpoint.host)
+        host = endpoint.host
         if endpoint.scheme == "http" and host in _PROVIDER_HOSTS:
             raise RequestInvalid(
                 f"Endpoint not allowed: {host} accepts only https, "
@@ -82,12 +81,12 @@ class AllowList:
                 hint=f"Write https://{host} in the address.",
                 kind="insecure",
             )
-        if endpoint.is_loopback or self.names(endpoint.host, endpoint.port):
+        if endpoint.is_loopback or self.names(host, endpoint.port):
             return
 
         hint = "Check the address, or add the host to allowed_hosts in config.toml."
         if endpoint.host.isdecimal():  # as in http://8080: probably a port of this machine
-            hint = f"Write http://127.0.0.1:{endpoint.host}."
+            hint = f"Write http://localhost:{endpoint.host}."
         raise EndpointNotAllowed(
             "Endpoint not allowed: Endpoint must be localhost, "
             f"or be allowed by --allow-host {endpoint.host}",
@@ -96,7 +95,7 @@ class AllowList:
 
     def names(self, host: str, port: int) -> bool:
         """Return whether the list has a host, with this port or without one."""
-        host = _canonical(host)
+        host = usual_host(host)
         return (host, None) in self._hosts or (host, port) in self._hosts
 
 
@@ -122,15 +121,7 @@ def _host_and_port(text: str) -> tuple[str, int | None]:
     # is read from the text: behind the colon, but not behind one inside the brackets of IPv6.
     behind_brackets = host.rpartition("]")[2]  # the whole text if it has no brackets
     port = behind_brackets.partition(":")[2]
-    return _canonical(endpoint.host), int(port) if port else None
-
-
-def _canonical(host: str) -> str:
-    """Return the shortest form of an IP address; return any other host unchanged."""
-    try:
-        return ip_address(host).compressed
-    except ValueError:
-        return host
+    return endpoint.host, int(port) if port else None
 
 
 class Purpose(StrEnum):

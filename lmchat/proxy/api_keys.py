@@ -1,4 +1,4 @@
-"""API keys of servers: where they come from, and which one an address gets."""
+"""API keys of servers, as the proxy asks for them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from lmchat.servers.endpoint import Endpoint
 
 
 class KeySource(Protocol):
-    """Where API keys come from, such as the settings of the user.
-
-    Each method is about one spelling of an address. `ServerKeys` asks for all of them.
-    """
+    """Where API keys come from, such as the settings of the user."""
 
     def key_for(self, endpoint: Endpoint) -> str | None:
         """Return the key that may be sent to an address."""
@@ -29,28 +26,4 @@ class NoKeys:
         return None
 
     def why_withheld(self, endpoint: Endpoint) -> str:  # noqa: ARG002 - used by subclasses
-        return ""
-
-
-class ServerKeys:
-    """The keys of a source by server: all names of this machine share a key."""
-
-    def __init__(self, source: KeySource) -> None:
-        self._source = source
-
-    def key(self, endpoint: Endpoint) -> str | None:
-        """Return the key of a server, or None."""
-        for alias in endpoint.aliases:
-            if key := self._source.key_for(alias):
-                return key
-        return None
-
-    def withheld_reason(self, endpoint: Endpoint) -> str:
-        """Return why a key that is set is not sent to a server, and the next step.
-
-        Empty if no key is held back.
-        """
-        for alias in endpoint.aliases:
-            if reason := self._source.why_withheld(alias):
-                return reason
         return ""

@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.proxy.admission import Admission, Purpose
-from lmchat.proxy.api_keys import KeySource, NoKeys, ServerKeys
+from lmchat.proxy.api_keys import KeySource, NoKeys
 from lmchat.proxy.chunks import prompt_progress
 from lmchat.proxy.connections import Connections
 from lmchat.proxy.exchange import Exchange
@@ -116,7 +116,7 @@ class ProxyClient:
             ca_file=settings.ca_file,
             reads_per_second=reads_per_second,
         )
-        self._keys = ServerKeys(keys or NoKeys())
+        self._keys = keys or NoKeys()
         self._admission = Admission(settings)
         self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)
         self._writer = RequestWriter(self._cache)
@@ -124,9 +124,9 @@ class ProxyClient:
             self._connections, self._keys, self._timeouts_for, check_allowed=self._admission.check
         )
         self._known = KnownAddresses()  # without `expected`, which `detect` gets
-        # Slots of near servers, by `Endpoint.canonical` and the name of a model that has slots of
+        # Slots of near servers, by `Endpoint.netloc` and the name of a model that has slots of
         # its own, as behind a router; the name is empty for slots that all models share.
-        self._slots: dict[tuple[tuple[str, int], str], Slots] = {}
+        self._slots: dict[tuple[str, str], Slots] = {}
         self._running: dict[str, Exchange] = {}  # chat requests that can be controlled, by their id
         self._dropping: set[asyncio.Task[None]] = set()  # each stops an answer that a server keeps
         self._leaves_answers = False  # whether answers that servers keep are not stopped any more
@@ -404,7 +404,7 @@ class ProxyClient:
                 self._connections,
                 endpoint,
                 exchange.request.replay_id,
-                key=self._keys.key(endpoint) or "",
+                key=self._keys.key_for(endpoint) or "",
                 has_begun=exchange.has_response,
             ),
             name="drop answer",
@@ -504,7 +504,7 @@ class ProxyClient:
 
         Always False for a server that is not near: requests to it do not wait for each other.
         """
-        address = endpoint.canonical
+        address = endpoint.netloc
         return any(slots.is_in_use for key, slots in self._slots.items() if key[0] == address)
 
     async def _recheck_if_maybe_asleep(self, request: ChatRequest) -> None:
@@ -620,7 +620,7 @@ class ProxyClient:
             return
         model = self._cache.model(endpoint, model_id)
         has_own_slots = model is not None and model.has_own_slots
-        key = (endpoint.canonical, model_id if has_own_slots else "")
+        key = (endpoint.netloc, model_id if has_own_slots else "")
         slots = self._slots.setdefault(key, Slots())
         count = partial(self._count_slots, endpoint, model_id, product)
         if slots.must_wait(count):
@@ -685,6 +685,6 @@ class ProxyClient:
         for configured in self._settings.endpoints:
             if configured.timeouts is None:
                 continue
-            if Endpoint.parse(configured.url).literal.origin == endpoint.literal.origin:
+            if Endpoint.parse(configured.url).origin == endpoint.origin:
                 return configured.timeouts
         return self._settings.timeouts

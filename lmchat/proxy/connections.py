@@ -145,12 +145,8 @@ class Connections:
             ) from None
 
     def _paced_transport(self, endpoint: Endpoint, limits: httpx.Limits) -> PacedTransport | None:
-        """Return a transport that reads less often; None to let httpx use its usual one.
-
-        None if no limit of reads is set, or for connections that may need a proxy or TLS.
-        """
-        is_direct = endpoint.is_local and endpoint.scheme == "http"  # it needs no proxy, no TLS
-        if self._reads_per_second is None or not is_direct:
+        """Return a transport for connections that need no proxy and no TLS; None for others."""
+        if not endpoint.is_local or endpoint.scheme != "http":
             return None
         return PacedTransport(limits, self._reads_per_second)
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
-from lmchat.proxy.api_keys import ServerKeys
+from lmchat.proxy.api_keys import KeySource
 from lmchat.proxy.connections import (
     POOL_S,
     WRITE_S,
@@ -74,7 +74,7 @@ class Exchange(Struct, kw_only=True):
     sent_thoughts: SentThoughts
     is_model_unloaded: bool  # whether the request will make the server load its model first
     is_model_asleep: bool  # whether that is because the server has put the model to sleep
-    keys: ServerKeys
+    keys: KeySource
     on_retry: Callable[[], None]  # called before each further attempt
     keeps_answer: bool = False  # whether the server keeps the answer under its id (R-42)
     must_be_dropped: bool = False
@@ -99,7 +99,7 @@ class Exchange(Struct, kw_only=True):
         return OutgoingRequest(
             url=f"{endpoint.base_url}/chat/completions",
             headers=headers,
-            has_key=bool(self.keys.key(endpoint)),
+            has_key=bool(self.keys.key_for(endpoint)),
             body=encode(body),
         )
 
@@ -138,7 +138,7 @@ class Exchange(Struct, kw_only=True):
             StreamInterrupted: the answer is not complete.
         """
         attempt = 1
-        self._key = self.keys.key(self.request.endpoint) or ""
+        self._key = self.keys.key_for(self.request.endpoint) or ""
         limits = self.settings.limits
         while True:
             try:
@@ -201,7 +201,7 @@ class Exchange(Struct, kw_only=True):
             await loading.wait()
             return True
         if error.kind == "auth" and not self._key:
-            error.hint = self.keys.withheld_reason(self.request.endpoint) or error.hint
+            error.hint = self.keys.why_withheld(self.request.endpoint) or error.hint
         if self.request.is_replay:  # it has no fields that could be changed
             return False
         if self._change_json_mode(error):

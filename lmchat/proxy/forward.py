@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from lmchat.config.settings import LimitSettings, TimeoutSettings
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
-from lmchat.proxy.api_keys import ServerKeys
+from lmchat.proxy.api_keys import KeySource
 from lmchat.proxy.connections import (
     POOL_S,
     WRITE_S,
@@ -62,7 +62,7 @@ class Forwarding(Struct, kw_only=True):
     connections: Connections
     limits: LimitSettings
     timeouts: TimeoutSettings
-    keys: ServerKeys
+    keys: KeySource
     load_model: Callable[[], Awaitable[None]]  # raises `LMChatError` if the server cannot
     count: Callable[..., None]  # adds to counters, as `Admission.count`
     on_end: Callable[[TurnRecord], None]
@@ -114,7 +114,7 @@ class Forwarding(Struct, kw_only=True):
         refusal is returned as the reply, or, without one, the last error is raised.
         """
         endpoint = self.request.model.endpoint
-        self._key = self.keys.key(endpoint) or ""
+        self._key = self.keys.key_for(endpoint) or ""
         loading = Loading(
             self._ask_health if self.server.health_path else None, self.timeouts, _ignore
         )

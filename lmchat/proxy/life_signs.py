@@ -20,7 +20,7 @@ async def ask_health(
 
     `health_s` is the timeout of the settings. Raises `ServerUnavailable`.
     """
-    url = f"{endpoint.root_url}{server.health_path}"
+    url = f"{endpoint.url}{server.health_path}"
     timeout = httpx.Timeout(min(health_s, HEALTH_S))
     return await connections.ask(endpoint, "GET", url, key=key, timeout=timeout)
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.files.disk import read_plain, write_atomically
-from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.endpoint import Endpoint, usual_host
 from lmchat.servers.model import LoadState, ModelInfo, ModelList
 
 WRITE_EVERY_S = 60.0  # an unchanged list is not written again before
@@ -81,20 +81,20 @@ class ModelCache:
                 return False
             self._has_read = True
             for cached in await asyncio.to_thread(_read, self._file):
-                self._lists.setdefault(cached.endpoint.literal, cached)
+                self._lists.setdefault(cached.endpoint, cached)
             return True
 
     def fresh_list(self, endpoint: Endpoint) -> ModelList | None:
         """Return the list of a server; None if it is missing, outdated or too old."""
-        cached = self._lists.get(endpoint.literal)
-        if cached is None or endpoint.literal in self._outdated:
+        cached = self._lists.get(endpoint)
+        if cached is None or endpoint in self._outdated:
             return None
         is_fresh = 0 <= self._age_s(cached) < self._ttl_s  # below 0: the clock was set back
         return self._as_list([cached]) if is_fresh else None
 
     def stale_list(self, endpoint: Endpoint) -> ModelList | None:
         """Return the list of a server, however old, marked as stale; None if it is missing."""
-        cached = self._lists.get(endpoint.literal)
+        cached = self._lists.get(endpoint)
         return None if cached is None else replace(self._as_list([cached]), is_stale=True)
 
     def is_older_than(self, endpoint: Endpoint, age_s: float) -> bool:
@@ -102,12 +102,12 @@ class ModelCache:
 
         A list from the future counts as older: the clock was set back, so its age is not known.
         """
-        cached = self._lists.get(endpoint.literal)
+        cached = self._lists.get(endpoint)
         return cached is None or not 0 <= self._age_s(cached) <= age_s
 
     def model(self, endpoint: Endpoint, model_id: str) -> ModelInfo | None:
         """Return a model from the list of a server, however old; None if it is not listed."""
-        cached = self._lists.get(endpoint.literal)
+        cached = self._lists.get(endpoint)
         models = cached.models if cached else ()
         for model in models:
             if model.model_id == model_id:
@@ -119,14 +119,14 @@ class ModelCache:
 
         Nothing changes if the server has no list, or its list does not have the model.
         """
-        cached = self._lists.get(endpoint.literal)
+        cached = self._lists.get(endpoint)
         if cached is None:
             return
         models = list(cached.models)
         for index, model in enumerate(models):
             if model.model_id == model_id:
                 models[index] = replace(model, state=LoadState.LOADED)
-        self._lists[endpoint.literal] = replace(cached, models=tuple(models))
+        self._lists[endpoint] = replace(cached, models=tuple(models))
 
     def all_models(self) -> ModelList:
         """Return the models of all servers, with the age of the oldest list."""
@@ -134,7 +134,7 @@ class ModelCache:
 
     def mark_outdated(self, endpoint: Endpoint) -> None:
         """Let `fresh_list` ignore the list of a server until a new one is put."""
-        self._outdated.add(endpoint.literal)
+        self._outdated.add(endpoint)
 
     async def put(self, endpoint: Endpoint, models: tuple[ModelInfo, ...]) -> tuple[ModelInfo, ...]:
         """Keep a new list of the models of a server, and return these models.
@@ -142,14 +142,14 @@ class ModelCache:
         Facts that the new list leaves empty are taken from the last list of the server. All lists
         are written to the file if this one has changed, otherwise at most once in `WRITE_EVERY_S`.
         """
-        before = self._lists.get(endpoint.literal)
+        before = self._lists.get(endpoint)
         if before is not None:
             models_before = {model.model_id: model for model in before.models}
             models = tuple(_completed(model, models_before.get(model.model_id)) for model in models)
-        self._lists[endpoint.literal] = _CachedList(
+        self._lists[endpoint] = _CachedList(
             endpoint=endpoint, models=models, fetched_s=self._clock()
         )
-        self._outdated.discard(endpoint.literal)
+        self._outdated.discard(endpoint)
 
         has_changed = before is None or _undated(before.models) != _undated(models)
         is_due = self._clock() >= self._last_write_s + WRITE_EVERY_S
@@ -205,7 +205,9 @@ def _undated(models: Iterable[ModelInfo]) -> list[ModelInfo]:
 def _read(file: Path) -> list[_CachedList]:
     """Return the lists in a file; an empty list if it is missing, or damaged (which is logged)."""
     try:
-        return msgspec.json.decode(read_plain(file), type=list[_CachedList])
+        lists = msgspec.json.decode(read_plain(file), type=list[_CachedList])
+        # without those of older versions, which wrote 127.0.0.1 for `localhost`
+        return [one for one in lists if one.endpoint.host == usual_host(one.endpoint.host)]
     except FileNotFoundError:
         return []
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

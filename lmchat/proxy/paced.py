@@ -1,7 +1,8 @@
 """HTTP transport that reads a stream as often as a screen shows a frame.
 
-Each read wakes the event loop, anyio, httpcore, h11, httpx and our reader: a quarter of what a
-stream of 100 tokens a second costs. So events wait in the socket until the next frame.
+For servers of this machine and of private networks. Each read wakes the event loop, anyio,
+httpcore, h11, httpx and our reader: a quarter of what a stream of 100 tokens a second costs. So
+events wait in the socket until the next frame.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ _ERRORS = (
 
 
 class PacedTransport(httpx.AsyncBaseTransport):
-    """Connections over http, without a proxy, as httpx makes them; each is a `PacedStream`."""
+    """Connections over http, without a proxy, as httpx makes them; each is a `PacedStream`.
 
-    def __init__(self, limits: httpx.Limits, reads_per_second: float) -> None:
+    None as `reads_per_second` means no limit.
+    """
+
+    def __init__(self, limits: httpx.Limits, reads_per_second: float | None) -> None:
         self._pool = httpcore.AsyncConnectionPool(
             max_connections=limits.max_connections,
             keepalive_expiry=limits.keepalive_expiry,
@@ -128,7 +132,7 @@ class PacedStream(httpcore.AsyncNetworkStream):
 class _PacedBackend(httpcore.AnyIOBackend):
     """Network of httpcore, whose connections are `PacedStream`s."""
 
-    def __init__(self, reads_per_second: float) -> None:
+    def __init__(self, reads_per_second: float | None) -> None:
         self._reads_per_second = reads_per_second
 
     async def connect_tcp(
@@ -139,7 +143,21 @@ class _PacedBackend(httpcore.AnyIOBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        """Connect to a host; to `localhost` at 127.0.0.1, and if that refuses, at ::1.
+
+        Not by its name: some machines know it for one of these addresses only, and others know it
+        for ::1 first, where few servers listen.
+        """
+        if host == "localhost":
+            try:
+                return await self.connect_tcp(
+                    "127.0.0.1", port, timeout, local_address, socket_options
+                )
+            except httpcore.ConnectError:
+                host = "::1"
         stream = await super().connect_tcp(host, port, timeout, local_address, socket_options)
+        if self._reads_per_second is None:
+            return stream
         return PacedStream(stream, self._reads_per_second)
 
 

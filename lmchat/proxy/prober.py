@@ -1,6 +1,6 @@
 """Probes of single addresses, with the keys and the products that are known for them.
 
-`Prober` remembers for each address which product has answered there. `ServerKeys` knows the keys.
+`Prober` remembers for each address which product has answered there. `KeySource` knows the keys.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import TimeoutSettings
 from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, ServerUnavailable
-from lmchat.proxy.api_keys import ServerKeys
+from lmchat.proxy.api_keys import KeySource
 from lmchat.proxy.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
 from lmchat.proxy.identify import is_other_server, server_at
 from lmchat.proxy.probe import Probe, empty_result, next_step, read_models, run_probe
@@ -26,7 +26,7 @@ from lmchat.proxy.servers.base import Server
 from lmchat.proxy.servers.lm_studio import app_ports
 from lmchat.safe_text import shell_word
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
-from lmchat.servers.endpoint import LOOPBACK_LITERALS, Endpoint, loopback
+from lmchat.servers.endpoint import Endpoint, loopback
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.products.product import Product
 
@@ -68,7 +68,7 @@ class Prober:
     def __init__(
         self,
         connections: Connections,
-        keys: ServerKeys,
+        keys: KeySource,
         timeouts_for: Callable[[Endpoint], TimeoutSettings],
         *,
         check_allowed: Callable[[Endpoint], None],
@@ -108,33 +108,12 @@ class Prober:
         return await self.probe_one(probe)
 
     async def probe_one(self, probe: Probe, *, key: str | None = None) -> ProbeResult:
-        """Probe an address, and return the best result for its port.
+        """Probe an address, and return its result.
 
-        A server of this machine may listen at 127.0.0.1 or ::1 only. So if `localhost`, or a usual
-        port in a scan, refuses the connection, both are tried (R-6). If nothing answers there
-        either, it is checked whether the program runs with its server off. None as `key` means the
-        key that is known for the address.
+        If nothing answers there, it is checked whether the program runs with its server off. None
+        as `key` means the key that is known for the address.
         """
-        endpoint = probe.endpoint
-        probed = await self._probe(probe, key)
-        is_usual_port = probe.is_scan and endpoint.is_loopback and not probe.is_own
-        may_listen_elsewhere = endpoint.host == "localhost" or is_usual_port
-        if may_listen_elsewhere and probed.verdict is Verdict.REFUSED:
-            probed = await self._probe_literals(probe, key) or probed
-        return await self._check_if_off(probed, probe.server)
-
-    async def _probe_literals(self, probe: Probe, key: str | None) -> ProbeResult | None:
-        """Probe the port at 127.0.0.1, then at ::1, but not at the address of `probe` again.
-
-        Returns the first result that does not refuse the connection, or None.
-        """
-        for host in LOOPBACK_LITERALS:
-            literal = replace(probe.endpoint, host=host)
-            if literal != probe.endpoint:
-                probed = await self._probe(replace(probe, endpoint=literal), key)
-                if probed.verdict is not Verdict.REFUSED:
-                    return probed
-        return None
+        return await self._check_if_off(await self._probe(probe, key), probe.server)
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
         """Probe one address outside of a scan; None as `key` means the key that is known for it."""
@@ -213,7 +192,7 @@ class Prober:
         if read_s is not None:
             connect_s = min(connect_s, read_s)
         if key is None:
-            key = self.keys.key(endpoint) or ""
+            key = self.keys.key_for(endpoint) or ""
         return ServerApi(
             endpoint=endpoint,
             connections=self._connections,
@@ -244,7 +223,7 @@ class Prober:
         record.is_proven = True
 
     async def _probe(self, probe: Probe, key: str | None) -> ProbeResult:
-        """Probe one address, without other names of this machine, and note what answers.
+        """Probe one address, and note what answers.
 
         Outside of a scan, a product that has answered before is only asked for what may change. If
         another product answers now, the address is probed from the beginning, with identification.
@@ -275,7 +254,7 @@ class Prober:
                 record.forget_server()
         if probed.verdict is not Verdict.NEEDS_KEY:
             return probed
-        reason = self.keys.withheld_reason(endpoint)
+        reason = self.keys.why_withheld(endpoint)
         step = reason or probed.next_step
         return replace(probed, key_withheld=reason, next_step=step)
 
@@ -308,7 +287,7 @@ class Prober:
         caller has given the key for this probe. No key is looked for then.
         """
         if not (has_key or api.facts.key):
-            api.facts = replace(api.facts, key=self.keys.key(probe.endpoint) or "")
+            api.facts = replace(api.facts, key=self.keys.key_for(probe.endpoint) or "")
         if not api.facts.key:
             return probed
         # At least one request; what was refused is asked again, and other replies are kept.

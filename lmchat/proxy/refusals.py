@@ -167,7 +167,7 @@ RULES: tuple[Rule, ...] = (
         (400, 403),
         "host header|host not allowed",
         message=_HOST,
-        hint="Add this host name to the server's trusted hosts, or use 127.0.0.1.",
+        hint="Add this host name to the server's trusted hosts, or use localhost.",
         has_product_hint=True,
     ),
     Rule(
@@ -175,7 +175,7 @@ RULES: tuple[Rule, ...] = (
         (403,),
         "<ollama> <empty>",
         message=_HOST,
-        hint="Use 127.0.0.1, or start it with OLLAMA_HOST={host} ollama serve.",
+        hint="Use localhost, or start it with OLLAMA_HOST={host} ollama serve.",
     ),
     Rule("forbidden", (403,), hint="Check the rights of your account or API key."),
     Rule("wrong_path", (404, 405), "<web page>", message=_PAGE, hint=_PAGE_HINT),

@@ -47,9 +47,9 @@ def usual_probes(known: KnownAddresses) -> list[Probe]:
         probes += _probes_of(server, endpoints)
     probes += [replace(_own_probe(endpoint), is_from_earlier=True) for endpoint in known.used]
 
-    probe_by_address: dict[tuple[str, int], Probe] = {}
+    probe_by_address: dict[str, Probe] = {}
     for probe in probes:
-        probe_by_address.setdefault(probe.endpoint.canonical, probe)  # the first of each address
+        probe_by_address.setdefault(probe.endpoint.netloc, probe)  # the first of each address
     return list(probe_by_address.values())
 
 
@@ -69,10 +69,6 @@ def _usual_endpoints(server: Server, hinted: Endpoint | None) -> list[Endpoint]:
     if last_port is not None:
         endpoints.insert(0, loopback(last_port))
     if hinted is not None and hinted.is_loopback:
-        # The variable may name a host alone, to which the usual port was added. So the other ports
-        # are tried at this host, too.
-        if hinted.port in server.ports:
-            endpoints = [replace(endpoint, host=hinted.host) for endpoint in endpoints]
         endpoints.insert(0, hinted)
     elif hinted is not None:
         endpoints.append(hinted)

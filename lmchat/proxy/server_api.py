@@ -157,7 +157,7 @@ class ServerApi(Struct, kw_only=True):
         """
         if path.startswith("/v1/"):
             return self.endpoint.base_url + path.removeprefix("/v1")
-        return self.endpoint.root_url + path
+        return self.endpoint.url + path
 
     def _note_if_missing(self, path: str, reply: Reply) -> bool:
         """Return whether a reply says that the server does not have a path; if so, remember it."""

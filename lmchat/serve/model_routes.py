@@ -75,8 +75,8 @@ class ModelRoutes(Struct, frozen=True):
         """
         results = self.results
         if url:
-            address = Endpoint.parse(url).canonical
-            results = tuple(found for found in results if found.endpoint.canonical == address)
+            address = Endpoint.parse(url).netloc
+            results = tuple(found for found in results if found.endpoint.netloc == address)
             if not results:
                 raise EndpointNotAllowed(
                     "Endpoint not allowed: no server was found there; "

@@ -8,7 +8,6 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from lmchat.errors import EndpointNotAllowed
 
@@ -24,7 +23,6 @@ _REQUEST_PATH = r"(/api/(chat|generate|tags|show|ps|version)|/(chat/)?completion
 # endings of names that are used only within a network of one's own
 _OWN_ZONES = (".local", ".lan", ".home", ".internal", ".home.arpa", ".localdomain")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-LOOPBACK_LITERALS = ("127.0.0.1", "::1")  # addresses of `localhost`, as a host without brackets
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
@@ -32,7 +30,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     scheme: str
     host: str
-    """Lower case, without brackets around IPv6 addresses."""
+    """Lower case, without brackets around IPv6 addresses; `localhost` for this machine."""
     port: int
     path: str = "/v1"
 
@@ -43,13 +41,14 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
         Without a scheme it is `http`, and without a port the usual one of the scheme. The ending of
         a request, such as `/models`, is removed, and `/v1` is added to a path without a version.
+        An IP address of this machine becomes `localhost`.
 
         Raises:
             EndpointNotAllowed: it is no plain http(s) address.
         """
         if len(text) > _MAX_ADDRESS_CHARS:
             raise _refused(f"it has more than {_MAX_ADDRESS_CHARS} characters")
-        typed = re.sub(_PORT_ALONE, r"127.0.0.1:\1", text.strip())
+        typed = re.sub(_PORT_ALONE, r"localhost:\1", text.strip())
         try:
             parts = urlsplit(typed if "://" in typed else f"http://{typed}")
             host = (parts.hostname or "").rstrip(".")  # `example.com.` is the full form of a name
@@ -70,7 +69,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         if not re.search(_VERSION_SEGMENT, path):
             path += "/v1"
         port = port or _DEFAULT_PORTS[parts.scheme]
-        return cls(scheme=parts.scheme, host=host, port=port, path=path)
+        return cls(scheme=parts.scheme, host=usual_host(host), port=port, path=path)
 
     @property
     def netloc(self) -> str:
@@ -89,24 +88,14 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         return f"{self.origin}{self.path}"
 
     @property
-    def root_url(self) -> str:
-        """Address without `/v1` at its end, for `/health` and the native APIs."""
+    def url(self) -> str:
+        """Address without `/v1` at its end: for native APIs, and as lmchat shows and prints it."""
         return f"{self.origin}{self.path.removesuffix('/v1')}"
 
     @property
-    def url(self) -> str:
-        """Address that lmchat shows and prints: `root_url`."""
-        return self.root_url
-
-    @property
     def is_loopback(self) -> bool:
-        """Whether it is `localhost` or a loopback address; no name is resolved."""
-        if self.host == "localhost":
-            return True
-        address = _ip_address(self.host)
-        if isinstance(address, IPv6Address) and address.ipv4_mapped:  # `::ffff:127.0.0.1`
-            address = address.ipv4_mapped
-        return address is not None and address.is_loopback
+        """Whether it is on this machine; no name is resolved."""
+        return self.host == "localhost"
 
     @property
     def is_local(self) -> bool:
@@ -124,30 +113,6 @@ class Endpoint(Struct, frozen=True, kw_only=True):
             return self.is_local
         return "." not in self.host or self.host.endswith(_OWN_ZONES)
 
-    @property
-    def literal(self) -> Endpoint:
-        """The address with 127.0.0.1 in place of `localhost`, as both are one server to lmchat.
-
-        Other addresses stay as they are.
-        """
-        return replace(self, host="127.0.0.1") if self.host == "localhost" else self
-
-    @property
-    def aliases(self) -> list[Endpoint]:
-        """This address and, if it is on this machine, the same with each name of this machine.
-
-        All of them share an API key.
-        """
-        if not self.is_loopback:
-            return [self]
-        names = ("localhost", *LOOPBACK_LITERALS)
-        return [self, *(replace(self, host=name) for name in names)]
-
-    @property
-    def canonical(self) -> tuple[str, int]:
-        """Host and port; the host is `localhost` for every spelling of this machine's address."""
-        return "localhost" if self.is_loopback else self.host, self.port
-
 
 def is_address(text: str) -> bool:
     """Return whether a text can be read as an address.
@@ -163,7 +128,24 @@ def is_address(text: str) -> bool:
 
 def loopback(port: int) -> Endpoint:
     """Return the address of a port of this machine."""
-    return Endpoint(scheme="http", host="127.0.0.1", port=port)
+    return Endpoint(scheme="http", host="localhost", port=port)
+
+
+def is_loopback_host(host: str) -> bool:
+    """Return whether a host is `localhost` or a loopback address; no name is resolved."""
+    address = _ip_address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
+
+
+def usual_host(host: str) -> str:
+    """Return the one form of a host: `localhost` for this machine, an IP address in its shortest.
+
+    Servers that listen on all addresses print 0.0.0.0 or [::]: these mean this machine, too.
+    """
+    address = _ip_address(host)
+    if address is None:
+        return host
+    return "localhost" if address.is_loopback or address.is_unspecified else address.compressed
 
 
 def _port_of(parts: SplitResult) -> int | None:
@@ -200,11 +182,12 @@ def _is_host(host: str) -> bool:
 
 
 def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
-    """Return a host as an IP address; None for a name."""
+    """Return a host as an IP address, `::ffff:1.2.3.4` as that of IPv4; None for a name."""
     try:
-        return ip_address(host)
+        address = ip_address(host)
     except ValueError:
         return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _refused(reason: str) -> EndpointNotAllowed:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from lmchat.errors import WrongUse
 from lmchat.matching import closest_word
 from lmchat.safe_text import safe_line
-from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.products.product import Product
 from lmchat.sessions.message import SentThoughts
 
@@ -32,7 +32,12 @@ def server_id_of(endpoint: Endpoint, product: Product) -> str:
 
     It is the address, and for the built-in engine its product: its port changes with each run.
     """
-    return product.value if product is Product.BUILT_IN else endpoint.literal.url
+    return product.value if product is Product.BUILT_IN else endpoint.url
+
+
+def usual_server_id(saved: str) -> str:
+    """Return the text of a server from a file as `server_id_of` writes it now."""
+    return Endpoint.parse(saved).url if is_address(saved) else saved
 
 
 class ModelInfo(Struct, frozen=True, kw_only=True):

@@ -14,7 +14,14 @@ from lmchat.config.state import Remembered
 from lmchat.errors import LMChatError
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import ModelInfo, ModelList, cannot_chat, find_model, unknown_model
+from lmchat.servers.model import (
+    ModelInfo,
+    ModelList,
+    cannot_chat,
+    find_model,
+    unknown_model,
+    usual_server_id,
+)
 from lmchat.services.ports import ChatStore, ServerClient
 
 
@@ -74,7 +81,7 @@ class Catalogue:
             client: All servers.
             store: Has the speeds of earlier turns.
             expected: Addresses that the user has named.
-            names: The user's names of servers by their origin, such as http://127.0.0.1:11434.
+            names: The user's names of servers by their origin, such as http://localhost:11434.
         """
         self._client = client
         self._store = store
@@ -134,7 +141,10 @@ class Catalogue:
         Recently used models come first, the last used one at the top; those that cannot chat come
         last.
         """
-        recent_indexes = {key: index for index, key in enumerate(remembered.recent)}
+        recent_indexes = {
+            (usual_server_id(server), model): index
+            for index, (server, model) in enumerate(remembered.recent)
+        }
         rows: list[ModelRow] = []
         for model in models:
             key = (model.server_id, model.model_id)

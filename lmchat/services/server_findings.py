@@ -54,7 +54,7 @@ class Detected(Struct, frozen=True, kw_only=True):
     is_named: bool = False  # whether the user named the one server to use
     engine_step: str = ""  # how to chat without any server; empty where the engine is not installed
     sources: Mapping[str, str] = field(default_factory=dict)
-    """Where the API key for a server comes from, by origin, such as http://127.0.0.1:1234."""
+    """Where the API key for a server comes from, by origin, such as http://localhost:1234."""
     stored: Sequence[str] = ()  # origins that a key is stored for
     warnings: Sequence[str] = ()  # sentences about keys that could not be read
 

@@ -111,7 +111,7 @@ def keys_of(tmp_path, text="", environ=None, **flags):
 URLS = (
     "http://127.0.0.1:1337",  # detected, or typed on the welcome page
     "http://[::1]:8080",
-    "http://localhost:1337",
+    "http://localhost:9999",
     "http://nas:1337",  # typed on the welcome page, or used before
     "https://nas:1337",
     "https://api.openai.com",

@@ -66,7 +66,7 @@ async def test_of_several_models_none_is_guessed():
     with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected$") as caught:
         await _find_target((probed(Verdict.NO_MODEL, *models),))
     assert caught.value.hint == "Choose one with -m MODEL: a, b."
-    used = Remembered().with_model(ENDPOINT.url, "b").with_model("http://127.0.0.1:9", "c")
+    used = Remembered().with_model(ENDPOINT.url, "b").with_model("http://localhost:9", "c")
     target = await _find_target((probed(Verdict.NO_MODEL, *models),), remembered=used)
     assert target.model_id == "b"
     named = Settings(model="embed")
@@ -162,12 +162,12 @@ def test_a_server_that_wants_a_key_goes_before_strangers():
 
 async def test_a_named_server_is_the_only_one_looked_at():
     backend = _ScriptedBackend((probed(Verdict.READY),), (probed(Verdict.REFUSED),))
-    assert len(await find_servers(backend, Settings(endpoint="http://127.0.0.1:1234"))) == 1
+    assert len(await find_servers(backend, Settings(endpoint="http://localhost:1234"))) == 1
     assert backend.expected is None
 
 
 async def test_own_servers_are_looked_at_first():
-    own = EndpointSettings(name="n", url="127.0.0.1:5")
+    own = EndpointSettings(name="n", url="localhost:5")
     backend = _ScriptedBackend(())
     await find_servers(backend, Settings(endpoints=(own,)))
-    assert backend.expected == (Endpoint.parse("http://127.0.0.1:5"),)
+    assert backend.expected == (Endpoint.parse("http://localhost:5"),)

@@ -202,7 +202,7 @@ def test_a_refusal_is_one_document_and_an_exit_code(cli, server, alone):
     done = alone("ask", "--json", "hi")
     assert (done.returncode, json.loads(done.stdout)["detail"]["error"]) == (3, "no_server")
     assert done.stderr.startswith(
-        "lmchat: Nothing answers at 127.0.0.1:1.\nStart the server. `lmchat doctor`"
+        "lmchat: Nothing answers at localhost:1.\nStart the server. `lmchat doctor`"
     )
 
 

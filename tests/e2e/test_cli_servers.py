@@ -71,9 +71,9 @@ def test_health_of_what_is_no_usable_server_keeps_its_form_and_says_what_it_is(c
     value = alone.json("health", "--json", code=1)
     assert list(value) == _HEALTH
     assert (value["healthy"], value["models"]) == (False, 0)
-    assert value["endpoint"] == "http://127.0.0.1:1"
+    assert value["endpoint"] == "http://localhost:1"
     assert (value["status"], value["llm_available"], value["model"]) == ("error", False, None)
-    assert value["error"] == "Nothing answers at 127.0.0.1:1."
+    assert value["error"] == "Nothing answers at localhost:1."
     value = alone.json("health", "--endpoint", "http://example.com", code=2)
     assert list(value) == _HEALTH
     assert value["error"].startswith("Endpoint not allowed: Endpoint must be localhost")
@@ -85,7 +85,7 @@ def test_health_of_what_is_no_usable_server_keeps_its_form_and_says_what_it_is(c
 
 def test_a_server_is_found_where_its_variable_says_or_where_it_was_used_last(alone, server):
     with products.ollama(ScriptedServer(), loaded=("llama3.2:3b",)) as ollama:
-        alone.env["OLLAMA_HOST"] = f"127.0.0.1:{ollama.port}"
+        alone.env["OLLAMA_HOST"] = f"localhost:{ollama.port}"
         found = {row["url"]: row for row in alone.json("detect")["candidates"]}
     assert (found[ollama.url]["product"], found[ollama.url]["verdict"]) == ("Ollama", "ready")
     alone.url = ""

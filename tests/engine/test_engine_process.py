@@ -68,7 +68,7 @@ async def test_it_serves_the_model_to_who_has_the_key(engine):
     endpoint = await engine.start(tiny())
     assert engine.state is EngineState.READY
     assert endpoint == engine.endpoint
-    assert endpoint.host == "127.0.0.1"
+    assert endpoint.host == "localhost"
     status, body = await asyncio.to_thread(call, endpoint.port, "/v1/models", engine.key)
     assert (status, json.loads(body)["data"][0]["id"]) == (200, "tiny")
     assert (await asyncio.to_thread(call, endpoint.port, "/v1/models"))[0] == 401

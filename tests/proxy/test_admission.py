@@ -124,7 +124,7 @@ def test_what_is_over_the_budget_is_refused_with_the_exact_words_and_the_seconds
 
 LOOKS_LIKE_LOOPBACK = (
     "localhost.evil.com 127.0.0.1.nip.io 127.0.0.1.evil.com:1234 evil.com/127.0.0.1 0.0.0.1 192.168.1.5"
-    " 10.0.0.1 169.254.169.254/latest/meta-data 2130706433 127.1 0x7f000001 0x7f.1 0177.0.0.1 0 0.0.0.0 [::]"
+    " 10.0.0.1 169.254.169.254/latest/meta-data 2130706433 127.1 0x7f000001 0x7f.1 0177.0.0.1 0"
     " [::2] [::ffff:8.8.8.8] [::ffff:10.0.0.1] \u24dbocalhost \uff11\uff12\uff17.0.0.1 lo\u0441alhost"
     " localhost\u3002evil.com localhost%00.evil.com localhost%2eevil.com localhostx xlocalhost 127.0.0.1x"
 )
@@ -146,6 +146,8 @@ def test_this_machine_is_allowed_at_any_port():
         "https://127.0.0.1",
         "http://127.8.9.1:1",
         "http://[::ffff:127.0.0.1]:1234",
+        "http://0.0.0.0:8080",
+        "http://[::]:8080",
     ):
         AllowList().check(Endpoint.parse(address))
 

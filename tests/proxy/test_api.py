@@ -148,7 +148,7 @@ async def test_a_server_that_was_not_named_is_found_once_and_looked_for_anew_whe
     with pytest.raises(NoServerFound):
         await client.models()
     assert {one.verdict for one in await client.detect()} == {Verdict.REFUSED}
-    ports.places["127.0.0.1", 8080] = llama_cpp(server)
+    ports.places["localhost", 8080] = llama_cpp(server)
     assert (await client.chat("Hi")).text == "Hello there."
     assert {1234, 1337, 8080} <= {port for _, port, _ in ports.asked}
     ports.asked.clear()
@@ -156,7 +156,7 @@ async def test_a_server_that_was_not_named_is_found_once_and_looked_for_anew_whe
     assert {port for _, port, _ in ports.asked} == {8080}
     assert [one.product for one in await client.models()] == ["llama.cpp"]
     with ScriptedServer() as other:
-        ports.places = {("127.0.0.1", 11434): plain(other, "elsewhere")}
+        ports.places = {("localhost", 11434): plain(other, "elsewhere")}
         with pytest.raises(ServerUnavailable):
             await client.chat("Hi")
         assert (await client.chat("Hi")).model == "elsewhere"
@@ -167,7 +167,7 @@ async def test_other_machines_have_to_be_allowed():
         with pytest.raises(EndpointNotAllowed):
             await client.chat("Hi")
     with pytest.raises(EndpointNotAllowed):
-        Client("ftp://127.0.0.1")
+        Client("ftp://localhost")
 
 
 async def test_each_client_counts_for_itself_and_can_begin_anew(client):

@@ -76,7 +76,7 @@ async def test_a_request_says_what_was_set_and_nothing_else(server, make_client)
     assert sent.headers["authorization"] == "Bearer secret-key"
     assert sent.headers["accept-encoding"] == "identity"
     assert sent.headers["accept"] == "text/event-stream, application/json"
-    assert sent.headers["host"] == f"127.0.0.1:{server.port}"
+    assert sent.headers["host"] == f"localhost:{server.port}"
     assert "x-conversation-id" not in sent.headers
     await events_of(make_client(), request)
     assert "authorization" not in server.seen(CHAT)[1].headers

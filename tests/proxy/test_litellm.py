@@ -58,8 +58,8 @@ STATES = [(None, Verdict.NEEDS_KEY), ("sk-wrong", Verdict.KEY_REJECTED), (KEY, V
 async def test_it_is_recognised_at_any_port_whatever_the_key(
     litellm, make_client, key, verdict, port
 ):
-    client = make_client(key=key, transport=PortMap({("127.0.0.1", port): litellm}))
+    client = make_client(key=key, transport=PortMap({("localhost", port): litellm}))
     for _ in range(2):
-        probed = await client.check(Endpoint.parse(f"http://127.0.0.1:{port}"))
+        probed = await client.check(Endpoint.parse(f"http://localhost:{port}"))
         assert (probed.product, probed.verdict) == (Product.LITELLM, verdict)
     assert "virtual key" in probed.next_step or verdict is Verdict.READY

@@ -40,7 +40,7 @@ async def test_a_mistake_of_a_library_tells_its_kind_and_not_its_words(make_clie
     kinds = (KeyError, ValueError, RuntimeError, AssertionError, RecursionError)
     client = make_client(key=KEY, transport=Quoting(*kinds))
     for kind in kinds:
-        error = await failure_of(client, ask(Endpoint.parse("http://127.0.0.1:1"), MARK))
+        error = await failure_of(client, ask(Endpoint.parse("http://localhost:1"), MARK))
         told = f"{error} {error.hint} {error.details} {error!r}"
         assert error.details == kind.__name__
         assert (KEY in told, MARK in told) == (False, False)
@@ -104,7 +104,7 @@ async def test_a_place_that_nobody_named_gets_a_key_only_after_it_asks_for_one(m
     with ScriptedServer() as asking, ScriptedServer() as silent:
         llama_cpp(asking, key=KEY)
         plain(silent, "tiny")
-        ports = PortMap({("127.0.0.1", 8080): asking, ("127.0.0.1", 8000): silent})
+        ports = PortMap({("localhost", 8080): asking, ("localhost", 8000): silent})
         results = await make_client(key=KEY, transport=ports).detect()
         verdicts = {one.endpoint.port: one.verdict for one in results}
         assert verdicts[8080] is verdicts[8000] is Verdict.READY

@@ -17,7 +17,7 @@ def lm_studio(address: str) -> ProbeResult:
 
 
 HERE, THERE, OTHER_PORT = map(
-    lm_studio, ("http://127.0.0.1:1234", "http://gpu-box:1234", "http://127.0.0.1:1235")
+    lm_studio, ("http://localhost:1234", "http://gpu-box:1234", "http://localhost:1235")
 )
 
 
@@ -41,4 +41,4 @@ async def test_a_server_that_has_moved_to_another_port_is_a_change():
 
     watch = ServerWatch(find, read_details, lambda _: None)
     assert [await watch.look() for _ in range(3)] == [True, False, True]
-    assert read == ["127.0.0.1:1234", "127.0.0.1:1235"]
+    assert read == ["localhost:1234", "localhost:1235"]

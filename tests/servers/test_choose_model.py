@@ -10,13 +10,13 @@ from lmchat.servers.model import LoadState
 from lmchat.servers.products.product import Product
 from tests.support.scripted_backend import model, probed
 
-OTHER = Endpoint.parse("http://127.0.0.1:8080")
+OTHER = Endpoint.parse("http://localhost:8080")
 NEW = Remembered()
 
 
 def test_the_remembered_addresses_are_those_of_servers_and_not_of_the_engine():
-    remembered = NEW.with_model("http://127.0.0.1:1234/v1", "a").with_model("built-in", "b")
-    assert [endpoint.netloc for endpoint in endpoints_of(remembered)] == ["127.0.0.1:1234"]
+    remembered = NEW.with_model("http://localhost:1234/v1", "a").with_model("built-in", "b")
+    assert [endpoint.netloc for endpoint in endpoints_of(remembered)] == ["localhost:1234"]
 
 
 def other(verdict: Verdict = Verdict.READY, *models):

@@ -172,7 +172,7 @@ async def test_details_have_all_that_was_measured_and_are_the_same_after_a_resta
     lines = await shown(store, answer)
     assert lines[:3] == [
         "Model         qwen3-8b",
-        "Server        llama.cpp at http://127.0.0.1:1234",
+        "Server        llama.cpp at http://localhost:1234",
         "Build         b11669-Debian",
     ]
     assert lines[4:] == [

@@ -11,7 +11,7 @@ from lmchat.servers.products.product import Product
 from lmchat.services.catalogue import Catalogue, matching_model
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, probed
 
-OTHER = Endpoint.parse("http://127.0.0.1:11434")
+OTHER = Endpoint.parse("http://localhost:11434")
 LLAMA = ModelInfo(
     model_id="llama3.2:3b", endpoint=OTHER, product=Product.OLLAMA, state=LoadState.LOADED
 )
@@ -32,7 +32,7 @@ class Speeds:
 
 def backend() -> ScriptedBackend:
     other = probed(Verdict.READY, LLAMA, endpoint=OTHER, product=Product.OLLAMA)
-    away = probed(Verdict.REFUSED, endpoint=Endpoint.parse("http://127.0.0.1:8080"))
+    away = probed(Verdict.REFUSED, endpoint=Endpoint.parse("http://localhost:8080"))
     return ScriptedBackend(results=[probed(Verdict.READY, EMBED, QWEN, GEMMA), other, away])
 
 
@@ -81,7 +81,7 @@ async def test_a_server_whose_list_fails_costs_its_own_models_alone():
     assert names(rows) == ["qwen3-8b", "gemma-3-4b", "nomic"]
 
 
-OWN, TYPED = Endpoint.parse("http://gpu-box:8000"), Endpoint.parse("http://127.0.0.1:8081")
+OWN, TYPED = Endpoint.parse("http://gpu-box:8000"), Endpoint.parse("http://localhost:8081")
 
 
 class ExpectingBackend(ScriptedBackend):

@@ -20,7 +20,7 @@ from lmchat.sessions.session import Session
 from tests.support.conversations import until_read
 from tests.support.scripted_backend import ScriptedBackend, model, read
 
-HERE = Endpoint.parse("http://127.0.0.1:9931")
+HERE = Endpoint.parse("http://localhost:9931")
 ELSEWHERE = Endpoint.parse("http://workstation.lan:9931")
 SENTENCE = "The lettuce grows between the beans. "  # about 9 tokens
 

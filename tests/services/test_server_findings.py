@@ -14,7 +14,7 @@ PORTS = {Product.LM_STUDIO: 1234, Product.JAN: 1337, Product.LLAMA_CPP: 9931, Pr
 
 
 def probed(
-    verdict: Verdict, product: Product = Product.LM_STUDIO, *, models=(), host="127.0.0.1", **more
+    verdict: Verdict, product: Product = Product.LM_STUDIO, *, models=(), host="localhost", **more
 ):
     endpoint = Endpoint(scheme="http", host=host, port=PORTS.get(product, 9))
     infos = tuple(
@@ -50,7 +50,7 @@ def test_a_verdict_is_as_bad_as_it_keeps_from_a_chat_and_no_fault_beside_a_ready
         assert found.grade is grades.get(verdict, Grade.FAULT)
         assert chat.grade is (Grade.WARNING if verdict.is_usable else Grade.FAULT)
         assert chat.next_step
-        assert "http://127.0.0.1:1234" in found.cause
+        assert "http://localhost:1234" in found.cause
         assert found.cause.endswith(".")
         assert not found.cause.endswith("..")
         chat, servers = rows(READY, probed(verdict, Product.JAN))
@@ -60,7 +60,7 @@ def test_a_verdict_is_as_bad_as_it_keeps_from_a_chat_and_no_fault_beside_a_ready
 
 @pytest.mark.rule("R-44")
 def test_what_is_installed_and_not_running_comes_first_among_what_helps():
-    words = "nothing answers at http://127.0.0.1:9931 or at port 8080."
+    words = "nothing answers at http://localhost:9931 or at port 8080."
     refused = probed(Verdict.REFUSED)
     away = probed(Verdict.REFUSED, Product.LLAMA_CPP, other_ports=(8080,))
     _, servers = rows(away)
@@ -82,7 +82,7 @@ def test_neither_the_engine_nor_another_server_stands_in_for_the_one_that_was_na
     named = probed(Verdict.REFUSED, Product.JAN, is_own=True)
     chat, servers = rows(READY, named, engine_step="lmchat --local", is_named=True)
     assert chat.grade is Grade.FAULT
-    assert servers["127.0.0.1:1337"].grade is Grade.FAULT
+    assert servers["localhost:1337"].grade is Grade.FAULT
 
 
 def test_what_a_server_calls_itself_and_says_has_a_limit_of_length():

@@ -9,7 +9,7 @@ from lmchat.sessions.stats import Spread, TurnRecord, figures_by_model, spread
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 ROW = TurnRecord(
     message_id="m",
-    endpoint="http://127.0.0.1:1234",
+    endpoint="http://localhost:1234",
     product="LM Studio",
     model="qwen3-8b",
     quantization="Q4_K_M",

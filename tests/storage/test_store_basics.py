@@ -134,7 +134,7 @@ async def test_prompts_are_remembered_newest_first_and_once(store, clock):
 
 def turn_record(model: str, speed: float | None) -> TurnRecord:
     return TurnRecord(
-        message_id="m", endpoint="http://127.0.0.1:1234", product="LM Studio", model=model,
+        message_id="m", endpoint="http://localhost:1234", product="LM Studio", model=model,
         quantization="Q4_K_M", state="complete", ttft_ms=210.0, prompt_tokens_per_second=None,
         tokens_per_second=speed, prompt_tokens=12, completion_tokens=312, is_estimated=False, stalls=0,
         retries=0, elapsed_ms=4100.0, finish_reason="stop",
@@ -150,7 +150,7 @@ async def test_the_turn_records_give_figures_back_and_the_median_speed(store):
     assert rows[0] == replace(turn_record("qwen3-8b", 10.0), ended_at=rows[0].ended_at)
     assert rows[0].ended_at is not None
     assert await store.turn_records(since=rows[3].ended_at) == rows[3:]
-    assert await store.speeds() == {("http://127.0.0.1:1234", "qwen3-8b"): 40.0}
+    assert await store.speeds() == {("http://localhost:1234", "qwen3-8b"): 40.0}
 
 
 async def test_counters_of_two_processes_add_up(tmp_path, store):

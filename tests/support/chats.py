@@ -56,7 +56,7 @@ class Clock:
 
 FIGURES = TurnRecord(
     message_id="m1",
-    endpoint="http://127.0.0.1:1234",
+    endpoint="http://localhost:1234",
     product="lm_studio",
     model="tiny",
     quantization="",
@@ -94,7 +94,7 @@ def answer(
         parent_id=parent.message_id,
         state=state,
         model="qwen3-8b",
-        endpoint="http://127.0.0.1:1234",
+        endpoint="http://localhost:1234",
         stats=None
         if state is AnswerState.STREAMING
         else AnswerStats(completion_tokens=3, is_estimated=False, finish_reason="stop"),
@@ -142,7 +142,7 @@ def chat(*texts: str, title: str = "Plan for the garden") -> Session:
         messages.append(
             answer(text, parent=parent) if index % 2 and parent else prompt(text, parent)
         )
-    known = replace(header(title), model="qwen3-8b", endpoint="http://127.0.0.1:1234")
+    known = replace(header(title), model="qwen3-8b", endpoint="http://localhost:1234")
     return Session(header=known, messages=MessagePath(messages))
 
 

@@ -512,7 +512,7 @@ class Situation(Seen):
         )
 
     def places(self, place: int | tuple[str, int], server: ScriptedServer | None) -> None:
-        key = place if isinstance(place, tuple) else ("127.0.0.1", place)
+        key = place if isinstance(place, tuple) else ("localhost", place)
         self.ports.places.pop(key, None)
         if server is not None:
             self.ports.places[key] = server
@@ -590,7 +590,7 @@ async def run(
     What stands in `direct` ("host:port") is not mapped: it is reached as the environment says.
     """
     there = {
-        (key if isinstance(key, tuple) else ("127.0.0.1", key)): one
+        (key if isinstance(key, tuple) else ("localhost", key)): one
         for key, one in (places or {}).items()
     }
     settings = settings or Settings()

@@ -18,8 +18,8 @@ from lmchat.sessions.stats import Budget, Metrics
 from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot
 
 NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
-LM_STUDIO = Endpoint.parse("127.0.0.1:1234")
-OLLAMA = Endpoint.parse("127.0.0.1:11434")
+LM_STUDIO = Endpoint.parse("localhost:1234")
+OLLAMA = Endpoint.parse("localhost:11434")
 QWEN = ModelInfo(
     model_id="qwen3-8b",
     endpoint=LM_STUDIO,
@@ -167,7 +167,7 @@ def picker_rows() -> list[ModelRow]:
 
 
 def place(product: Product, port: int, verdict: Verdict, next_step: str, **more) -> ProbeResult:
-    endpoint = Endpoint.parse(f"127.0.0.1:{port}")
+    endpoint = Endpoint.parse(f"localhost:{port}")
     return ProbeResult(
         endpoint=endpoint, product=product, verdict=verdict, next_step=next_step, **more
     )

@@ -124,7 +124,7 @@ class PortMap(httpx.AsyncBaseTransport):
             )
         )
 
-    def paths(self, port: int, host: str = "127.0.0.1") -> list[str]:
+    def paths(self, port: int, host: str = "localhost") -> list[str]:
         return [path for at, number, path in self.asked if (at, number) == (host, port)]
 
     async def aclose(self) -> None:

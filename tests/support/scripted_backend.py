@@ -39,7 +39,7 @@ from lmchat.servers.token_count import MessageCounts
 from lmchat.services.ports import Lazy
 from lmchat.sessions.stats import Budget, Metrics, TurnRecord
 
-ENDPOINT = Endpoint.parse("http://127.0.0.1:1234")
+ENDPOINT = Endpoint.parse("http://localhost:1234")
 Step = StreamEvent | Exception | asyncio.Event | float
 """What a script is made of; a number is a pause in seconds."""
 
@@ -270,7 +270,7 @@ class ScriptedBackend:
         self.is_closed = True
 
 
-ADDRESS = Endpoint(scheme="http", host="127.0.0.1", port=45_678)
+ADDRESS = Endpoint(scheme="http", host="localhost", port=45_678)
 OFFER = DemoOffer(
     name="demo",
     licence="Apache-2.0",

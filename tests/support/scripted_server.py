@@ -283,8 +283,7 @@ class ScriptedServer:
 
     @property
     def url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http{'s' if self._tls else ''}://{host}:{self.port}"
+        return f"http{'s' if self._tls else ''}://localhost:{self.port}"
 
     def on(self, route: str, *replies: Script) -> ScriptedServer:
         """Script a route: "GET /path", or "/path" for every method; the query is not looked at."""

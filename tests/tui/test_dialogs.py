@@ -22,7 +22,7 @@ from lmchat.tui.screens.server_dialog import AllowDialog, KeyDialog
 from lmchat.tui.screens.text_dialog import TextDialog
 from tests.support.tui_host import Host, confirm, drawn, screen_text
 
-JAN = Endpoint.parse("127.0.0.1:1337")
+JAN = Endpoint.parse("localhost:1337")
 PAGE = PageAddress(
     url="http://one.example/",
     scheme="http",
@@ -104,7 +104,7 @@ async def test_a_key_is_never_on_the_screen_while_it_is_tried():
         await pilot.pause()
         text = screen_text(app)
         assert "Jan shows it under Settings, Local API Server" in text
-        assert "http://127.0.0.1:1337" in text
+        assert "http://localhost:1337" in text
         assert "s3cret" not in text
         assert "Checking the API key" in text
         assert tried == ["s3cret"]

@@ -78,10 +78,10 @@ async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_wo
 
 async def test_a_named_server_that_is_away_is_not_replaced_until_the_user_says_so(tmp_path):
     away = replace(
-        probed(Verdict.REFUSED), endpoint=Endpoint.parse("http://127.0.0.1:9999"), is_own=True
+        probed(Verdict.REFUSED), endpoint=Endpoint.parse("http://localhost:9999"), is_own=True
     )
     backend = ScriptedBackend(results=[away, probed(Verdict.READY, model())])
-    settings = calm(endpoint="http://127.0.0.1:9999")
+    settings = calm(endpoint="http://localhost:9999")
     async with desktop(tmp_path, backend, settings=settings) as desk:
         await desk.on(WelcomeScreen)
         await shown(desk, "does not answer. LM Studio does.")

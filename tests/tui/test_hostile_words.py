@@ -128,7 +128,7 @@ def show_places(page: WelcomeScreen) -> None:
     page.show(
         [
             ProbeResult(
-                endpoint=Endpoint(scheme="http", host="127.0.0.1", port=port),
+                endpoint=Endpoint(scheme="http", host="localhost", port=port),
                 product=Product.OLLAMA,
                 verdict=verdict,
                 detail=EVIL,

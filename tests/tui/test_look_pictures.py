@@ -21,7 +21,7 @@ from tests.support.look_pictures import SIZES, panels, steps
 from tests.support.start_desk import bare_page
 from tests.support.tui_host import Host, screen_text
 
-CURRENT = ("http://127.0.0.1:1234", "qwen3-8b")
+CURRENT = ("http://localhost:1234", "qwen3-8b")
 
 
 def picker() -> ModelPicker:

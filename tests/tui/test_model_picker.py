@@ -12,7 +12,7 @@ from tests.support.look_data import QWEN, model, picker_rows
 from tests.support.tui_host import Host, drawn, screen_text
 
 WIDE = (120, 40)
-CURRENT = ("http://127.0.0.1:1234", "qwen3-8b")
+CURRENT = ("http://localhost:1234", "qwen3-8b")
 
 
 def host(rows=None) -> Host:
@@ -57,7 +57,7 @@ async def test_typing_filters_and_chooses_the_best(app, pilot):
         ("qwen vision", "qwen2.5-vl-7b"),  # words may name what a model can do
     ):
         await pilot.press(*typed)
-        assert chosen(app) == ("http://127.0.0.1:1234", name)
+        assert chosen(app) == ("http://localhost:1234", name)
         assert "1 of 11" in screen_text(app)
         await pilot.press("ctrl+u")
     await pilot.press(*"xyz")

@@ -45,7 +45,7 @@ def squeezed(text: str) -> list[str]:
 async def test_a_running_turn_is_told_with_all_its_figures():
     lines = squeezed(await shown(ANSWERING))
     assert "● LM Studio ready" in lines
-    assert "127.0.0.1:1234 3 ms" in lines
+    assert "localhost:1234 3 ms" in lines
     assert "qwen3-8b Q4_K_M" in lines
     assert "context 8k of 32k" in lines
     assert "Context 41 %" in lines
@@ -62,7 +62,7 @@ async def test_a_server_that_went_away_is_told_by_sign_word_and_crosses():
     text = await shown(DOWN, 103.0)
     lines = squeezed(text)
     assert "× LM Studio down" in lines
-    assert "127.0.0.1:1234 refused" in lines
+    assert "localhost:1234 refused" in lines
     assert "××××" in text
     assert "Model unknown" in lines
     assert "last seen 12 s ago" in lines
@@ -114,7 +114,7 @@ async def test_every_verdict_has_a_sign_and_a_word():
     async with showing() as (panel, pilot):
         for verdict in Verdict:
             health = Health(
-                endpoint=Endpoint.parse("127.0.0.1:1337"), product=Product.JAN, verdict=verdict
+                endpoint=Endpoint.parse("localhost:1337"), product=Product.JAN, verdict=verdict
             )
             panel.show(TelemetrySnapshot(health=health), 0.0)
             await pilot.pause()

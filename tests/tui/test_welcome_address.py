@@ -12,7 +12,7 @@ from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import calm, desktop, gone, shown
 from tests.support.scripted_backend import ScriptedBackend, model, probed
 
-NEAR = Endpoint.parse("http://127.0.0.1:9000")
+NEAR = Endpoint.parse("http://localhost:9000")
 FAR = Endpoint.parse("http://gpu-box:8000")
 
 
@@ -67,10 +67,10 @@ async def test_an_address_where_nothing_answers_can_be_mended_and_one_that_answe
 ):
     backend = Places()
     backend.error = ServerUnavailable("Nothing answers there.", hint="Start the server.")
-    async with asked_for(tmp_path, backend, "127.0.0.1:90") as desk:
+    async with asked_for(tmp_path, backend, "localhost:90") as desk:
         await shown(desk, "! Nothing answers there.")
         backend.error = None
-        await desk.say("0", sees="! 127.0.0.1:900: refused.")
+        await desk.say("0", sees="! localhost:900: refused.")
         backend.gate = asyncio.Event()
         await desk.type("0")
         await gone(desk, "! ")
@@ -105,10 +105,10 @@ async def test_another_machine_is_asked_about_before_a_byte_is_sent_and_allowed_
 
 async def test_a_typed_server_that_wants_a_key_gets_it_after_any_number_of_wrong_ones(tmp_path):
     backend = Places(verdict=Verdict.NEEDS_KEY)
-    async with asked_for(tmp_path, backend, "127.0.0.1:9000") as desk:
+    async with asked_for(tmp_path, backend, "localhost:9000") as desk:
         await desk.on(KeyDialog)
         await desk.press("escape", leads_to=WelcomeScreen)
-        await shown(desk, "needs key", "127.0.0.1:9000")
+        await shown(desk, "needs key", "localhost:9000")
         await desk.press("enter", leads_to=KeyDialog)
 
         await desk.say("sk-é", sees="! What you typed has control characters or letters beyond")

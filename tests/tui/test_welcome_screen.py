@@ -63,12 +63,12 @@ async def test_a_letter_opens_no_dialog_and_a_pasted_address_does(connect):
         await pilot.press(*"gpu-box")
         await pilot.pause()
         assert isinstance(app.screen, WelcomeScreen)
-        app.screen.post_message(events.Paste("http://127.0.0.1:9\n"))
+        app.screen.post_message(events.Paste("http://localhost:9\n"))
         await pilot.pause()
         assert isinstance(app.screen, AskDialog)
         await pilot.press("enter")
         await pilot.pause()
-        assert connect.of("try_address") == [["http://127.0.0.1:9"]]
+        assert connect.of("try_address") == [["http://localhost:9"]]
 
 
 async def test_what_is_no_address_is_told_under_the_input(connect):

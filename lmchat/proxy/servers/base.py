@@ -54,7 +54,7 @@ class Server:
     load_hint: ClassVar[str] = ""  # step where it cannot load on request; empty: `model_hint`
     empty_hint: ClassVar[str] = "Load a model"  # step where it lists no model
     host_hint: ClassVar[str] = (
-        "Add the host name {host} to the server's trusted hosts, or use 127.0.0.1"
+        "Add the host name {host} to the server's trusted hosts, or use localhost"
     )
     port_hint: ClassVar[str] = "Another program uses port {port}: stop it"
     slots: ClassVar[int] = 1  # requests answered at once where no model says how many

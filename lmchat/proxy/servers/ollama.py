@@ -32,7 +32,7 @@ class Ollama(Server):
     start_hint = "ollama serve"
     model_hint = "Choose a model with Ctrl+O or -m; lmchat loads it"
     empty_hint = "ollama pull llama3.2"
-    host_hint = "Use 127.0.0.1, or OLLAMA_HOST={host} ollama serve"
+    host_hint = "Use localhost, or OLLAMA_HOST={host} ollama serve"
 
     def is_suspected_by(self, reply: Reply) -> bool:
         """Whether a model of the list is owned by "library", which Ollama writes for all models."""

@@ -31,6 +31,7 @@ from lmchat.servers.model import (
     find_model,
     is_other_model,
     unknown_model,
+    usual_server_id,
 )
 from lmchat.servers.products.product import Product
 
@@ -122,7 +123,7 @@ def _rank(probed: ProbeResult, remembered: Remembered, model: str) -> tuple[bool
     return (
         lacks_model,
         not probed.is_own,
-        probed.server_id != remembered.endpoint,
+        probed.server_id != usual_server_id(remembered.endpoint),
         not probed.is_hinted,
         probed.verdict is not Verdict.READY,
     )
@@ -162,7 +163,7 @@ def choose_model(probed: ProbeResult, *, model: str, remembered: Remembered) -> 
             return None
         return _unlisted_model(model, probed)
 
-    if remembered.endpoint == probed.server_id:
+    if usual_server_id(remembered.endpoint) == probed.server_id:
         last = find_model(remembered.model, models)
         # an unloaded model is not loaded without a question
         if last is not None and last.state is not LoadState.NOT_LOADED:
@@ -243,7 +244,7 @@ def _last_used_or_only(
 ) -> ModelInfo | None:
     """Return the model of the target's server that was used last, else its only one, else None."""
     for server_id, name in remembered.recent:
-        used = find_model(name, models) if server_id == target.server_id else None
+        used = find_model(name, models) if usual_server_id(server_id) == target.server_id else None
         if used is not None:
             return used
     return models[0] if len(models) == 1 else None
@@ -336,9 +337,5 @@ def endpoints_of(remembered: Remembered) -> tuple[Endpoint, ...]:
 
     The built-in engine has none: it gets another one in each run.
     """
-    servers = dict.fromkeys(server for server, _ in remembered.recent)
-    return tuple(
-        Endpoint.parse(server)
-        for server in servers
-        if server != Product.BUILT_IN.value and is_address(server)
-    )
+    servers = (server for server, _ in remembered.recent if server != Product.BUILT_IN.value)
+    return tuple(dict.fromkeys(Endpoint.parse(server) for server in servers if is_address(server)))

@@ -20,7 +20,7 @@ from textual.widget import Widget
 from lmchat import units
 from lmchat.matching import FuzzyMatch, fuzzy_match
 from lmchat.safe_text import SafeText, safe_line
-from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.endpoint import loopback
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.services.catalogue import ModelRow
@@ -476,7 +476,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         self.post_message(RefreshModels())
 
 
-_NOWHERE = Endpoint(scheme="http", host="127.0.0.1", port=1)
+_NOWHERE = loopback(1)
 """Placeholder address: files have none until a server serves them."""
 
 

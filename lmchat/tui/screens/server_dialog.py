@@ -25,7 +25,7 @@ class AddressDialog(AskDialog):
     def __init__(self, attempt: Attempt, typed: str = "") -> None:
         super().__init__(
             "Server address",
-            text="Host and port, for example 127.0.0.1:9931; http:// and /v1 are optional.",
+            text="Host and port, for example localhost:9931; http:// and /v1 are optional.",
             value=typed,
             verb="check it",
             check=_problem_of,

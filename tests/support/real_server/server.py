@@ -143,7 +143,7 @@ class RealServer:
             found = re.search(r"listening on (http://127\.0\.0\.1:\d+)", text)
             address = found[1] if found else ""
             time.sleep(_POLL_S)
-        self.url = f"{address}{self.api_prefix}"
+        self.url = f"{address}{self.api_prefix}".replace("127.0.0.1", "localhost")
 
     def _status(self, url: str) -> int:
         request = urllib.request.Request(url)  # noqa: S310 - loopback

@@ -55,7 +55,7 @@ async def test_a_server_that_goes_away_in_mid_chat_is_told_and_the_question_can_
         seen.time_passes()
         await seen.shows("× Ollama down", "refused")
         await seen.says("Two?")
-        await seen.shows("Nothing answers at 127.0.0.1:11434.", "Start the server: ollama serve.")
+        await seen.shows("Nothing answers at localhost:11434.", "Start the server: ollama serve.")
         await seen.rests()
         seen.places(11434, start(ollama, loaded=["llama3.2:3b"]))
         seen.time_passes()

@@ -7,7 +7,7 @@ from tests.support import desktop
 from tests.support.scripted_products import CHAT, jan
 
 KEY = "jan-key-of-this-test"
-ORIGIN = "http://127.0.0.1:1337"
+ORIGIN = "http://localhost:1337"
 
 
 async def test_off_it_is_told_with_the_place_of_its_switch(tmp_path, start):

@@ -15,7 +15,7 @@ async def test_with_a_model_the_first_question_can_be_typed_at_once(tmp_path, st
     server = start(lm_studio)
     async with desktop.run(tmp_path, {1234: server}) as seen:
         await seen.goes_on()
-        await seen.shows("● LM Studio ready", "127.0.0.1:1234", "● qwen3-8b · LM Studio")
+        await seen.shows("● LM Studio ready", "localhost:1234", "● qwen3-8b · LM Studio")
         await seen.rests()
         await seen.chats()
         await small_picture(seen, "answered")

@@ -28,7 +28,7 @@ async def test_a_certificate_that_nobody_here_has_signed_is_told_with_the_way_ou
 ):
     with ScriptedServer(certificate="alone") as server:
         plain(server, "tiny")
-        place = f"127.0.0.1:{server.port}"
+        place = f"localhost:{server.port}"
         settings = desktop.named(f"https://{place}")
         async with desktop.run(tmp_path, settings=settings, direct={place}) as seen:
             await seen.is_on(WelcomeScreen)
