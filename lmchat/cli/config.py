@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
 
 from msgspec import Struct
-from msgspec.structs import fields
 
 from lmchat.cli.context import Context
 from lmchat.cli.sampling import typed_options
 from lmchat.config.file import SECTIONS, KeyPath, Problem, example_text, key_of, line_of, toml_value
 from lmchat.config.load import Loaded
-from lmchat.config.settings import EndpointSettings, McpSettings, Settings
+from lmchat.config.settings import Settings
 from lmchat.errors import LMChatError
 from lmchat.files.disk import write_new_file
 from lmchat.files.paths import make_folder
@@ -22,7 +20,6 @@ from lmchat.servers.endpoint import Endpoint, is_address
 
 _MASK = "********"
 _MAX_ORIGIN_COLUMN = 50  # column of the origins at most; longer settings push theirs to the right
-_USUAL_PATHS = ("", "/mcp", "/sse")  # of the addresses of MCP servers
 # a host with or without a port, such as box, box:8080, ::1 or [::1]:8080, but not ada:PASSWORD@box
 _HOST = re.compile(r"[^@/:\s]+(:\d{1,5})?|\[?[0-9A-Fa-f:.]+\]?(:\d{1,5})?")
 
@@ -226,81 +223,22 @@ def _section_entries(context: Context) -> list[_Entry]:
 
 
 def _table_entries(settings: Settings, file_origin: str) -> list[_Entry]:
-    """Return an entry for each key binding, tool approval, and table of the configuration file.
+    """Return an entry for each key binding and tool approval, and the names of the other tables.
 
-    The tables are `[[mcp]]` and `[[endpoints]]`, which get their numbers, `[models."PATTERN"]`,
-    `[profiles.NAME]` and `[prompts.NAME]`. `file_origin` is the origin of all these entries.
+    What is in `[[mcp]]` and `[[endpoints]]` may hold secrets. `file_origin` is the origin of all.
     """
     tables: dict[str, object] = {f"keys.{name}": keys for name, keys in settings.keys.items()}
     for name, approval in settings.tools.approval.items():
         tables[f"tools.approval.{name}"] = approval
-    for number, server in enumerate(settings.mcp, 1):
-        tables[f"mcp[{number}]"] = _masked_server(server)
-    for number, endpoint in enumerate(settings.endpoints, 1):
-        tables[f"endpoints[{number}]"] = _masked_endpoint(endpoint)
-    for pattern, sampling in settings.models.items():
-        tables[f'models."{pattern}"'] = _changed_fields(sampling)
-    for name, profile in settings.profiles.items():
-        tables[f"profiles.{name}"] = _changed_fields(profile)
-    for name, preset in settings.prompts.items():
-        tables[f"prompts.{name}"] = _changed_fields(preset)
+    names = {
+        "mcp": [server.name for server in settings.mcp],
+        "endpoints": [endpoint.name for endpoint in settings.endpoints],
+        "models": list(settings.models),
+        "profiles": list(settings.profiles),
+        "prompts": list(settings.prompts),
+    }
+    tables |= {table: given for table, given in names.items() if given}
     return [_Entry(key=key, value=value, origin=file_origin) for key, value in tables.items()]
-
-
-def _changed_fields(struct: Struct) -> dict[str, object]:
-    """Return the values of a struct that differ from their defaults, by field.
-
-    A field whose value is a struct is always included, as a dict of the same kind.
-    """
-    values: dict[str, object] = {}
-    for field in fields(struct):
-        value = getattr(struct, field.name)
-        if isinstance(value, Struct):
-            values[field.name] = _changed_fields(value)
-        elif value != field.default:
-            values[field.name] = value
-    return values
-
-
-def _masked_endpoint(endpoint: EndpointSettings) -> dict[str, object]:
-    """Return the changed fields of an entry of `[[endpoints]]`, with the secret ones masked.
-
-    Masked are the API key, the command that prints it, and an address that cannot be parsed, as it
-    may be `ada:PASSWORD@host`.
-    """
-    values = _changed_fields(endpoint)
-    for name in ("api_key", "api_key_cmd"):
-        if name in values:
-            values[name] = _MASK
-    if not is_address(endpoint.url):
-        values["url"] = _MASK
-    return values
-
-
-def _masked_server(server: McpSettings) -> dict[str, object]:
-    """Return the changed fields of an entry of `[[mcp]]`, with those masked that may hold secrets.
-
-    Masked are each argument, the values of environment variables, an unusual path of the address,
-    and a whole address that cannot be parsed.
-    """
-    values = _changed_fields(server)
-    if server.env:
-        values["env"] = dict.fromkeys(server.env, _MASK)
-    if server.args:
-        values["args"] = [_MASK] * len(server.args)
-    if server.url:
-        values["url"] = _mask_unusual_path(server.url) if is_address(server.url) else _MASK
-    return values
-
-
-def _mask_unusual_path(url: str) -> str:
-    """Return an address with its path masked, unless the path is one that MCP servers usually have.
-
-    Some services put a token into the path.
-    """
-    parts = urlsplit(url)
-    is_usual = parts.path.rstrip("/") in _USUAL_PATHS
-    return url if is_usual else f"{parts.scheme}://{parts.netloc}/{_MASK}"
 
 
 def _mask_wrong_address(key: str, value: object) -> object:

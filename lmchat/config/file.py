@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from msgspec import Meta, Struct, ValidationError, convert, field
+from msgspec.structs import fields
 
 from lmchat.config.settings import (
     EFFORT,
@@ -128,13 +128,7 @@ class Row(Struct, frozen=True):
         return "" if self.meta.ge is None else f"from {self.meta.ge} to {self.meta.le}"
 
     def fault(self, value: Any) -> str:
-        """Return what is wrong with a value, as words that follow the name of the key.
-
-        Return "" if it is valid. Of a table of timeouts only the type is checked: its keys have
-        rows of their own.
-        """
-        if self.type is TimeoutSettings:
-            return "" if isinstance(value, dict) else self._type_fault
+        """Return what is wrong with a value, as words that follow the name of the key."""
         if self.is_effort:
             value = str(value)  # a number of tokens may be written without quotes
         if not _fits(value, self.type):
@@ -148,6 +142,12 @@ class Row(Struct, frozen=True):
             return f'"{unknown_items[0]}" is not {self.limits}'
         # the only limit of a text without choices is `min_length`
         return f"must be {self.limits}" if self.limits else "must not be empty"
+
+    def normal(self, value: Any) -> object:
+        """Return a valid value as the settings need it: a number of tokens becomes a text."""
+        if self.is_secret:
+            return value.strip()
+        return effort_of(value) or "" if self.is_effort else value
 
     @property
     def _type_fault(self) -> str:
@@ -170,14 +170,6 @@ class Section(Struct, frozen=True, kw_only=True):
     def rows(self) -> Mapping[str, Row]:
         """Rows by the names of their keys."""
         return _rows(self.settings)
-
-    @property
-    def required(self) -> tuple[str, ...]:
-        """Names of the keys without which the table cannot be used.
-
-        They have a `min_length`, as they must not be empty; other keys have a default.
-        """
-        return tuple(name for name, row in self.rows.items() if row.meta.min_length)
 
 
 @cache
@@ -274,18 +266,6 @@ KeyPath = tuple[str | int, ...]
 Values = dict[str, Any]
 """Values of a table by their keys."""
 
-_SUBTABLES = {
-    "": (
-        "keys",
-        *(section.name for section in (*SECTIONS[1:], MCP, ENDPOINT, MODEL, PROFILE, PROMPT)),
-    ),
-    "tools": ("approval",),
-}
-"""Names within a section, by the name of the section, that are tables and no keys of it.
-
-These tables are checked as sections of their own, or their keys have names chosen by the user.
-"""
-_KEY_ROW = Row("keys", Annotated[str, Meta()])  # each value of `[keys]` is a string
 # ending of a message of the TOML parser: " (at line 3, column 7)" or " (at end of document)"
 _TOML_POSITION = r" \(at (?:line (\d+), column \d+|end of document)\)$"
 
@@ -311,9 +291,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 class ConfigFile(Struct, frozen=True, kw_only=True):
     """Valid values of a configuration file, and its problems.
 
-    `values` has an entry for each of `SECTIONS`, with the values by key; top-level keys are under
-    the name "". `keys` and `tools.approval` are such tables too. `endpoints` and `mcp` are lists of
-    tables; `models`, `profiles` and `prompts` are tables by name.
+    `values` holds what `msgspec.convert` makes into `Settings`, without what is wrong.
     """
 
     text: str = ""
@@ -365,9 +343,9 @@ def _parse_and_check(path: Path, data: bytes) -> ConfigFile:
         reason = re.sub(_TOML_POSITION, "", str(error))
         return _unreadable(path, f"is not valid TOML: {reason[:1].lower()}{reason[1:]}", line)
 
-    check = _FileCheck(str(path), text)
-    values = check.check_file(tables)
-    return ConfigFile(text=text, values=values, problems=tuple(check.problems))
+    reader = _Reader(str(path), text)
+    values = reader.read_file(tables)
+    return ConfigFile(text=text, values=values, problems=tuple(reader.problems))
 
 
 def _unreadable(path: Path, reason: str, line: int | None = None) -> ConfigFile:
@@ -375,33 +353,30 @@ def _unreadable(path: Path, reason: str, line: int | None = None) -> ConfigFile:
     return ConfigFile(problems=(Problem(source=str(path), reason=reason, line=line),))
 
 
-class _FileCheck:
-    """Check of the tables of a file.
-
-    Each method that checks something returns the valid values, and adds what is wrong to
-    `problems`.
-    """
+class _Reader:
+    """Reads the tables of a file: what is wrong is left out, and added to `problems`."""
 
     def __init__(self, source: str, text: str) -> None:
         self.problems: list[Problem] = []
         self._source = source
         self._text = text
 
-    def check_file(self, file: Values) -> Values:
-        """Return the valid values of a parsed file by table, as `ConfigFile.values` holds them."""
-        values: Values = {"": self._check_section(TOP, file, ())}
-        for section in SECTIONS[1:]:  # the first one is `TOP`
-            table = file.get(section.name, {})
-            values[section.name] = self._check_section(section, table, (section.name,))
-
-        values["mcp"] = self._check_tool_servers(file)
-        values["keys"] = self._check_named_values(file.get("keys", {}), ("keys",), _KEY_ROW)
-        mcp_names = [server["name"] for server in values["mcp"]]
-        values["tools.approval"] = self._check_approvals(file, mcp_names)
-        values["endpoints"] = list(self._check_array(ENDPOINT, file).values())
-        values["models"] = self._check_named_tables(MODEL, file)
-        values["profiles"] = self._check_named_tables(PROFILE, file)
-        values["prompts"] = self._check_presets(file)
+    def read_file(self, file: Values) -> Values:
+        """Return the valid values of a whole file."""
+        values = self._table(file, Settings, ())
+        servers = self._without_taken_names(values.get("mcp", []))
+        values |= {"mcp": servers} if "mcp" in values else {}
+        for name in list(values.get("prompts", {})):
+            if name.split() != [name]:  # it is typed after /p
+                self._add_problem(("prompts", name), "must have a name without spaces")
+                del values["prompts"][name]
+        names = (FUNCTIONS, *(server["name"] for server in servers))
+        for name in values.get("tools", {}).get("approval", {}):
+            server = name.partition("/")[0]
+            if server not in names:
+                reason = f'is for the server "{server}", which is not configured'
+                suggestion = closest_word(server, names)
+                self._add_problem(("tools", "approval", name), reason, suggestion)
         return values
 
     def _add_problem(self, key_path: KeyPath, reason: str, suggestion: str = "") -> None:
@@ -415,147 +390,104 @@ class _FileCheck:
         )
         self.problems.append(problem)
 
-    def _check_section(self, section: Section, table: object, key_path: KeyPath) -> Values:
-        """Return the valid values of a table of fixed keys, by key.
+    def _table(self, table: object, settings: type[Struct], key_path: KeyPath) -> Values:
+        """Return the valid values of a table; {} if it cannot be used.
 
-        Each unknown, wrong or missing key is a problem. Return {} if `table` is no table, or a
-        required key is missing or wrong. `key_path` is the place of the table.
-        """
-        if not isinstance(table, dict):
-            self._add_problem(key_path, f"must be a table: write [{section.name}]")
-            return {}
-        values: Values = {}
-        subtables = _SUBTABLES.get(section.name, ())
-        for name, value in table.items():
-            if name in subtables:
-                continue
-            row = section.rows.get(name)
-            if row is None:
-                suggestion = closest_word(name, (*section.rows, *subtables))
-                self._add_problem((*key_path, name), "is unknown", suggestion)
-            elif reason := row.fault(value):
-                self._add_problem((*key_path, name), reason)
-            else:
-                values[name] = self._normalize_value(row, value, (*key_path, name))
-
-        for name in section.required:
-            if name not in table:
-                self._add_problem((*key_path, name), "is missing")
-        has_required = all(name in values for name in section.required)
-        return values if has_required else {}
-
-    def _normalize_value(self, row: Row, value: Any, key_path: KeyPath) -> object:
-        """Return a valid value in the form that the settings need.
-
-        Of a table of timeouts, the valid values are returned. A secret loses the blanks around it,
-        a list becomes a tuple, and a number of tokens as reasoning effort becomes a text. Other
-        values stay as they are.
-        """
-        if row.type is TimeoutSettings:
-            return self._check_section(TIMEOUTS, value, key_path)
-        if row.is_secret:
-            return value.strip()
-        if row.is_effort:
-            return effort_of(value) or ""  # None: the value is "", which means unset
-        return tuple(value) if row.is_list else value
-
-    def _check_named_values(self, table: object, key_path: KeyPath, row: Row) -> Values:
-        """Return the valid values of a table whose keys have any name; `row` is for all of them.
-
-        Return {} if `table` is no table.
+        It cannot if it is no table, lacks a required key, or its keys do not fit each other.
         """
         if not isinstance(table, dict):
             self._add_problem(key_path, f"must be a table: write [{key_of(key_path)}]")
             return {}
         values: Values = {}
+        hints = _hints(settings)
         for name, value in table.items():
-            if reason := row.fault(value):
-                self._add_problem((*key_path, name), reason)
+            if name in hints:
+                self._read_into(values, name, value, settings, (*key_path, name))
             else:
-                values[name] = value
+                self._add_problem((*key_path, name), "is unknown", closest_word(name, tuple(hints)))
+        for name in _required(settings):
+            if name not in table:
+                self._add_problem((*key_path, name), "is missing")
+        if any(name not in values for name in _required(settings)):
+            return {}
+        try:
+            convert(values, settings)
+        except ValidationError as error:  # of `__post_init__`
+            self._add_problem(key_path, str(error))
+            return {}
         return values
 
-    def _check_named_tables(self, section: Section, file: Values) -> Values:
-        """Return the valid values of each `[SECTION.NAME]`, by the name that the user chose.
+    def _read_into(
+        self, values: Values, name: str, value: Any, settings: type[Struct], key_path: KeyPath
+    ) -> None:
+        """Put a valid value of a table into `values`: a table, tables, or the value of a key."""
+        hint = _hints(settings)[name]
+        inner = _struct_in(hint)
+        row = _rows(settings).get(name)
+        if get_origin(hint) is tuple and inner is not None:
+            if not isinstance(value, list):
+                reason = f"must be tables: write [[{name}]] above each server"
+                self._add_problem(key_path, reason)
+                return
+            entries = [self._table(item, inner, (*key_path, i)) for i, item in enumerate(value)]
+            values[name] = list(filter(None, entries))
+        elif inner is not None and get_origin(hint) is not Mapping:
+            values[name] = self._table(value, inner, key_path)
+        elif row is not None:
+            if reason := row.fault(value):
+                self._add_problem(key_path, reason)
+            else:
+                values[name] = row.normal(value)
+        elif not isinstance(value, dict):
+            form = (
+                f"tables: write [{name}.NAME]" if inner else f"a table: write [{key_of(key_path)}]"
+            )
+            self._add_problem(key_path, f"must be {form}")
+        elif inner is not None:
+            tables = {
+                key: self._table(item, inner, (*key_path, key)) for key, item in value.items()
+            }
+            values[name] = {
+                key: item for key, item in tables.items() if item or not _required(inner)
+            }
+        else:
+            item_row = Row(name, Annotated[get_args(hint)[1], Meta()])
+            values[name] = {}
+            for key, item in value.items():
+                if reason := item_row.fault(item):
+                    self._add_problem((*key_path, key), reason)
+                else:
+                    values[name][key] = item
 
-        A table that cannot be used has {} as its values.
-        """
-        tables = file.get(section.name, {})
-        if not isinstance(tables, dict):
-            self._add_problem((section.name,), f"must be tables: write [{section.name}.NAME]")
-            return {}
-        return {
-            name: self._check_section(section, table, (section.name, name))
-            for name, table in tables.items()
-        }
-
-    def _check_array(self, section: Section, file: Values) -> dict[int, Values]:
-        """Return the valid values of each `[[SECTION]]` that can be used, by its number.
-
-        The number is counted from 0, as in a `KeyPath`.
-        """
-        tables = file.get(section.name, [])
-        if not isinstance(tables, list):
-            reason = f"must be tables: write [[{section.name}]] above each server"
-            self._add_problem((section.name,), reason)
-            return {}
-        valid: dict[int, Values] = {}
-        for number, table in enumerate(tables):
-            values = self._check_section(section, table, (section.name, number))
-            if values:  # empty where a required key is missing
-                valid[number] = values
-        return valid
-
-    def _check_tool_servers(self, file: Values) -> list[Values]:
-        """Return the valid tables of `[[mcp]]`, in order.
-
-        Each needs a name of its own, without `/`, and either a command or an address.
-        """
+    def _without_taken_names(self, servers: list[Values]) -> list[Values]:
+        """Return tool servers without those whose name another one has."""
         valid: dict[str, Values] = {}
-        for number, values in self._check_array(MCP, file).items():
-            name = values["name"]
-            has_command = bool(values.get("command"))
-            has_address = bool(values.get("url"))
+        for number, server in enumerate(servers):
+            name = server["name"]
             if name in (*valid, FUNCTIONS):
                 reason = f'"{name}" is taken by another server or by tools.py; choose another name'
                 self._add_problem(("mcp", number, "name"), reason)
-            elif "/" in name:  # a key of `[tools.approval]` is `SERVER/TOOL`
-                self._add_problem(("mcp", number, "name"), 'must not contain "/"')
-            elif has_command == has_address:
-                self._add_problem(("mcp", number), "needs command or url, but not both")
             else:
-                valid[name] = values
+                valid[name] = server
         return list(valid.values())
 
-    def _check_presets(self, file: Values) -> Values:
-        """Return the valid `[prompts.NAME]` by name; a name must be one word, to be typed."""
-        valid: Values = {}
-        for name, values in self._check_named_tables(PROMPT, file).items():
-            is_one_word = name.split() == [name]
-            if not is_one_word:
-                self._add_problem(("prompts", name), "must have a name without spaces")
-            elif values:
-                valid[name] = values
-        return valid
 
-    def _check_approvals(self, file: Values, mcp_names: list[str]) -> Values:
-        """Return the valid approvals of `[tools.approval]`, by `SERVER` or `SERVER/TOOL`.
+@cache
+def _hints(settings: type[Struct]) -> Mapping[str, Any]:
+    """Return the types of the fields of a struct, without their `Meta`."""
+    return get_type_hints(settings)
 
-        An approval for a server that is not configured is a problem. It is returned too, and has no
-        effect.
-        """
-        key_path = ("tools", "approval")
-        tools = file.get("tools")
-        # a `tools` that is no table was reported as a section
-        table = tools.get("approval", {}) if isinstance(tools, dict) else {}
-        approvals = self._check_named_values(table, key_path, TOOLS.rows["approve"])
-        servers = (FUNCTIONS, *mcp_names)
-        for name in approvals:
-            server = name.partition("/")[0]
-            if server not in servers:
-                reason = f'is for the server "{server}", which is not configured'
-                self._add_problem((*key_path, name), reason, closest_word(server, servers))
-        return approvals
+
+def _required(settings: type[Struct]) -> list[str]:
+    return [name.name for name in fields(settings) if name.required]
+
+
+def _struct_in(hint: Any) -> type[Struct] | None:
+    """Return the struct in a type such as `tuple[McpSettings, ...]` or `Mapping[str, Profile]`."""
+    for inner in (hint, *get_args(hint)):
+        if isinstance(inner, type) and issubclass(inner, Struct):
+            return inner
+    return None
 
 
 def key_of(key_path: KeyPath) -> str:
@@ -569,52 +501,24 @@ def key_of(key_path: KeyPath) -> str:
 def line_of(text: str, key_path: KeyPath) -> int | None:
     """Return the line of a key, counted from 1; for a missing key, the line of its table.
 
-    If the table is missing too, it is the line of the table around that, or None without one.
-
-    The parser does not say in which line it found a value. So beginnings of the file are parsed:
-    one that ends before the line of the value lacks it, and each longer one has it. Bisection
-    finds the shortest beginning that has it; its last line is the line of the value.
+    It is a plain search: each name of the path is sought before the `=` of a line, from the line
+    of the name before it on. What is within an inline table has the line of that.
     """
-    lines = text.split("\n")
-    for depth in range(len(key_path), 0, -1):
-        search = _ValueSearch(lines, key_path[:depth])
-        index = bisect_left(range(len(lines)), x=True, key=search.is_present_after)
-        if index < len(lines):
-            return index + 1
-    return None
-
-
-class _ValueSearch(Struct, frozen=True):
-    """Search for the line of a value in a file that is valid TOML."""
-
-    lines: list[str]
-    key_path: KeyPath
-
-    def is_present_after(self, index: int) -> bool:
-        """Return whether the lines up to this index, counted from 0, hold the value.
-
-        The last statement of these lines may continue on the next ones. So lines are added until
-        all of them together are valid TOML.
-        """
-        import tomllib  # noqa: PLC0415 - needed for a file with a problem only
-
-        for line_count in range(index + 1, len(self.lines) + 1):
-            try:
-                tables = tomllib.loads("\n".join(self.lines[:line_count]) + "\n")
-            except tomllib.TOMLDecodeError:
-                continue
-            return self._is_in(tables)
-        return False
-
-    def _is_in(self, tables: Values) -> bool:
-        """Return whether the tables of a file hold the value."""
-        value: Any = tables
-        try:
-            for step in self.key_path:
-                value = value[step]
-        except (KeyError, IndexError, TypeError):  # `TypeError`: a value has nothing within it
-            return False
-        return True
+    lines = text.splitlines()
+    found: int | None = None
+    name = ""
+    for step in key_path:
+        if isinstance(step, int):
+            heads = [
+                number for number, line in enumerate(lines) if line.lstrip().startswith(f"[[{name}")
+            ]
+            found = heads[step] if step < len(heads) else found
+            continue
+        name = step
+        pattern = re.compile(rf"[^=#]*(?<![\w-]){re.escape(name)}(?![\w-])")
+        rest = range(found or 0, len(lines))
+        found = next((number for number in rest if pattern.match(lines[number])), found)
+    return None if found is None else found + 1
 
 
 _HEAD = """\

@@ -6,22 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from msgspec import Struct, field
-from msgspec.structs import replace
+from msgspec import Struct, convert, field
 
-from lmchat.config.file import (
-    ENDPOINT,
-    MCP,
-    MODEL,
-    PROFILE,
-    PROMPT,
-    SECTIONS,
-    Problem,
-    Row,
-    Values,
-    read_config,
-)
-from lmchat.config.settings import Secret, Settings, TimeoutSettings
+from lmchat.config.file import SECTIONS, Problem, Row, Values, read_config
+from lmchat.config.settings import Secret, Settings
 from lmchat.errors import ConfigError
 from lmchat.matching import closest_word
 
@@ -104,12 +92,13 @@ def load(
     flags = flags or Flags()
     file = read_config(path, is_required=is_required)
     problems = list(file.problems)
-    tables: Values = {}
+    tables: Values = {**file.values}
     origins: dict[str, str] = {}
     for section in SECTIONS:
-        tables[section.name] = dict(file.values.get(section.name, {}))
-        for name in tables[section.name]:
-            origins[section.key(name)] = f"file ({path.name})"
+        values = tables.get(section.name, {}) if section.name else tables
+        for name in section.rows:
+            if name in values:
+                origins[section.key(name)] = f"file ({path.name})"
 
     environment = list(_from_environment(environ, problems))
     overrides = [
@@ -118,16 +107,24 @@ def load(
         *_from_flags(flags, problems),
     ]
     # before the loop, which puts the address of a flag into the same table
-    key_endpoint = _endpoint_beside_key(environment, tables[""])
+    key_endpoint = _endpoint_beside_key(environment, tables)
     for override in overrides:
         section_name, _, name = override.key.rpartition(".")
-        tables[section_name][name] = override.value
+        if section_name:
+            tables[section_name] = {**tables.get(section_name, {}), name: override.value}
+        else:
+            tables[name] = override.value
         origins[override.key] = override.origin
     if flags.allowed_hosts:
-        _add_allowed_hosts(flags.allowed_hosts, tables[""], origins)
-
+        _add_allowed_hosts(flags.allowed_hosts, tables, origins)
+    timeouts = tables.get("timeouts", {})
+    tables["endpoints"] = [
+        # what a server does not set is as for all; one without timeouts of its own has none
+        server | {"timeouts": timeouts | server["timeouts"]} if "timeouts" in server else server
+        for server in tables.get("endpoints", ())
+    ]
     return Loaded(
-        settings=_build_settings(tables, file.values),
+        settings=convert(tables, Settings),
         file=path,
         text=file.text,
         has_file=file.exists,
@@ -248,38 +245,3 @@ def _from_flags(flags: Flags, problems: list[Problem]) -> Iterator[_Override]:
     for key, (option, value) in options.items():
         if value is not None:
             yield _Override(key=key, value=value, origin=f"flag ({option})")
-
-
-def _build_settings(tables: Values, file: Values) -> Settings:
-    """Return all settings.
-
-    `tables` are the merged tables of `SECTIONS`. The other tables are taken from `file`, the values
-    of the file: flags and environment have none of them.
-    """
-    sections: Values = {
-        section.name: section.settings(**tables[section.name]) for section in SECTIONS[1:]
-    }
-    sections["tools"] = replace(sections["tools"], approval=file.get("tools.approval", {}))
-    sections["mcp"] = tuple(MCP.settings(**values) for values in file.get("mcp", ()))
-    sections["endpoints"] = tuple(
-        ENDPOINT.settings(**_with_all_timeouts(values, tables["timeouts"]))
-        for values in file.get("endpoints", ())
-    )
-    for section in (MODEL, PROFILE, PROMPT):
-        named_tables = file.get(section.name, {})
-        sections[section.name] = {
-            name: section.settings(**values) for name, values in named_tables.items()
-        }
-    return Settings(**tables[""], **sections, keys=file.get("keys", {}))
-
-
-def _with_all_timeouts(endpoint: Values, timeouts: Values) -> Values:
-    """Return the values of a server in which its table of timeouts is complete.
-
-    The timeouts that the server does not set are filled in from `timeouts`, the values for all
-    servers. A server without a table of timeouts is returned unchanged: whoever sends a request
-    uses the timeouts for all servers then.
-    """
-    if "timeouts" not in endpoint:
-        return endpoint
-    return endpoint | {"timeouts": TimeoutSettings(**(timeouts | endpoint["timeouts"]))}

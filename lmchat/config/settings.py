@@ -376,7 +376,7 @@ class ToolSettings(Struct, frozen=True, kw_only=True):
         bool,
         setting("offer tools also where the server does not say whether its model can use them"),
     ] = True
-    approval: Mapping[str, str] = field(default_factory=dict)
+    approval: Mapping[str, Literal["never", "ask", "always"]] = field(default_factory=dict)
     """`SERVER` or `SERVER/TOOL` to an approval."""
 
 
@@ -420,6 +420,13 @@ class McpSettings(Secret, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` unless it has a command or an address, and a name for approvals."""
+        if "/" in self.name:  # a key of `[tools.approval]` is `SERVER/TOOL`
+            raise ValueError(f'must have a name without "/", not {self.name}')
+        if bool(self.command) == bool(self.url):
+            raise ValueError("needs command or url, but not both")
 
 
 class EndpointSettings(Secret, frozen=True, kw_only=True):

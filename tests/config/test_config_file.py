@@ -124,7 +124,10 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
             _FILES.replace("files", "python"),
             'config.toml, line 2: mcp[1].name "python" is taken by another',
         ),
-        (_FILES.replace("files", "a/b"), 'config.toml, line 2: mcp[1].name must not contain "/"'),
+        (
+            _FILES.replace("files", "a/b"),
+            'config.toml, line 1: mcp[1] must have a name without "/"',
+        ),
         (
             f"{_FILES}env = {{ A = 1 }}",
             "config.toml, line 4: mcp[1].env must be a table of strings",
