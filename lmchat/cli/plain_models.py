@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from lmchat.cli.plain_turns import PlainTurns, model_words
 from lmchat.cli.target import own_endpoints
-from lmchat.config.state import read_state, write_state
+from lmchat.config.state import change_state
 from lmchat.errors import ServerRejected
 from lmchat.servers.model import LoadState, ModelInfo, Target
 from lmchat.services.catalogue import Catalogue, matching_model
@@ -77,8 +77,7 @@ class PlainModels:
     def _remember(self, target: Target) -> None:
         """Save the choice, so that the next start uses the same model. Blocks."""
         file = self._turns.context.paths.remembered_file
-        remembered, _ = read_state(file)
-        write_state(file, remembered.with_model(target.server_id, target.model_id))
+        change_state(file, lambda state: state.with_model(target.server_id, target.model_id))
 
     async def use_system_prompt(self, text: str) -> None:
         """Change the system prompt of the shown session."""

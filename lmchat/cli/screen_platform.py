@@ -6,13 +6,14 @@ Modules that the first paint does not need are imported where they are used.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.cli.context import Context
 from lmchat.config.settings import Settings
-from lmchat.config.state import Remembered, write_state
+from lmchat.config.state import Change, change_state
 from lmchat.servers.endpoint import Endpoint
 from lmchat.services.examination import Examination
 from lmchat.services.file_finder import FileFinder
@@ -81,9 +82,9 @@ class ScreenPlatform:
 
         return await open_file(name, data, environ=self._environ, folders=self._folders)
 
-    async def remember(self, remembered: Remembered) -> None:
+    async def remember(self, changes: Sequence[Change]) -> None:
         file = self._context.paths.remembered_file
-        await asyncio.to_thread(write_state, file, remembered)
+        await asyncio.to_thread(change_state, file, *changes)
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> None:
         from lmchat.cli.wiring import keys_of  # imports httpx and SQLite

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from lmchat.cli.call_question import call_question
 from lmchat.cli.context import Context
 from lmchat.config.file import toml_value
-from lmchat.config.state import read_state, write_state
+from lmchat.config.state import change_state
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.services.tool_loop import ApprovalAsked
@@ -93,9 +93,9 @@ async def _save_allowed(context: Context, asked: ApprovalAsked) -> None:
         return
     file = context.paths.remembered_file
     try:
-        remembered, _ = await asyncio.to_thread(read_state, file)
-        changed = remembered.with_allowed(asked.name, asked.fingerprint)
-        await asyncio.to_thread(write_state, file, changed)
+        await asyncio.to_thread(
+            change_state, file, lambda state: state.with_allowed(asked.name, asked.fingerprint)
+        )
     except LMChatError as error:
         note(f"lmchat: the choice could not be saved: {error.message}")
 

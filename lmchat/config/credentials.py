@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import tomllib
 from pathlib import Path
 
 import tomli_w
 
 from lmchat.errors import StoreUnavailable
-from lmchat.files.disk import explain, read_plain, write_atomically
+from lmchat.files.disk import explain, locked, read_plain, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +52,11 @@ class Credentials:
         only.
         """
         self._keys = {**self._keys, origin: key}  # also if the file fails below
-        # another process may have written since `load`: the file is read again
-        self._write({**self._read(), origin: key})
+        try:
+            with locked(self._path):  # another process may have written since `load`
+                self._write({**self._read(), origin: key})
+        except OSError as error:
+            raise explain(error, self._path) from error
 
     def _read(self) -> dict[str, str]:
         """Return the keys in the file by origin; an empty dictionary if there is no file.
@@ -62,7 +66,7 @@ class Credentials:
         """
         name = self._path.name
         try:
-            if self._path.stat().st_mode & _OTHERS:
+            if os.name == "posix" and self._path.stat().st_mode & _OTHERS:
                 log.warning("%s could be read by others; that is mended", name)
                 self._path.chmod(_OWNER_ONLY)
             data = tomllib.loads(read_plain(self._path).decode())

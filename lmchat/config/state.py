@@ -6,12 +6,13 @@ Reading and writing block.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct, convert, field
 from msgspec.structs import asdict, replace
 
-from lmchat.files.disk import explain, read_plain, write_atomically
+from lmchat.files.disk import explain, locked, read_plain, write_atomically
 
 _MAX_RECENT = 9  # one for each of the keys Alt+1 … Alt+9
 
@@ -51,6 +52,10 @@ class Remembered(Struct, frozen=True, kw_only=True):
 log = logging.getLogger(__name__)
 
 
+Change = Callable[[Remembered], Remembered]
+"""A change of what is remembered, as a window makes it."""
+
+
 def read_state(path: Path) -> tuple[Remembered, str]:
     """Return what is remembered, and a warning, which is empty if all went well.
 
@@ -73,16 +78,28 @@ def read_state(path: Path) -> tuple[Remembered, str]:
         return Remembered(), warning
 
 
-def write_state(path: Path, remembered: Remembered) -> None:
-    """Write what is remembered; raises `StoreUnavailable`."""
+def change_state(path: Path, *changes: Change) -> Remembered:
+    """Read what is remembered, change it and write it, while no other window does.
+
+    So a choice that another window has saved, or a line removed by hand, stays as it is. Return
+    the new state. Raises `StoreUnavailable`.
+    """
+    try:
+        with locked(path):
+            remembered, _ = read_state(path)
+            for change in changes:
+                remembered = change(remembered)
+            write_atomically(path, _toml_of(remembered))
+    except OSError as error:
+        raise explain(error, path) from error
+    return remembered
+
+
+def _toml_of(remembered: Remembered) -> str:
     import tomli_w  # noqa: PLC0415 - no start must wait for it
 
     data = asdict(remembered)
     data["recent"] = [
         {"endpoint": endpoint, "model": model} for endpoint, model in remembered.recent
     ]
-    text = "# Written by lmchat; put your settings in config.toml.\n" + tomli_w.dumps(data)
-    try:
-        write_atomically(path, text)
-    except OSError as error:
-        raise explain(error, path) from error
+    return "# Written by lmchat; put your settings in config.toml.\n" + tomli_w.dumps(data)

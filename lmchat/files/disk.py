@@ -9,10 +9,16 @@ import errno
 import os
 import re
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
 from lmchat.errors import FileExists, FileRefused, StoreUnavailable
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 # more than any file that lmchat writes
 MAX_BYTES = 16 * 1024 * 1024
@@ -126,6 +132,25 @@ def _mode_of(path: Path) -> int | None:
         return stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:
         return None
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a file while it is read, changed and written: other processes that do so wait.
+
+    The folder of the file is locked, which is made if it is missing. Windows locks no folders:
+    there, of two changes at one moment the second wins. Raises `OSError`.
+    """
+    ensure_folder(path.parent)
+    if fcntl is None:
+        yield
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def ensure_folder(folder: Path) -> None:

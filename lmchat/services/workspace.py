@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings
-from lmchat.config.state import Remembered
+from lmchat.config.state import Change, Remembered
 from lmchat.servers.discovery.launcher import ServerLauncher
 from lmchat.servers.discovery.probe_result import TargetState, target_state
 from lmchat.servers.endpoint import Endpoint
@@ -63,8 +63,8 @@ class Platform(Protocol):
     async def open_file(self, name: str, data: bytes) -> bool:
         """Open a copy of a file in the system's viewer; return whether one was found."""
 
-    async def remember(self, remembered: Remembered) -> None:
-        """Save what the next start of lmchat begins with."""
+    async def remember(self, changes: Sequence[Change]) -> None:
+        """Save changes of what the next start of lmchat begins with."""
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> None:
         """Store an accepted API key in `credentials.toml`."""

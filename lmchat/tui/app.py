@@ -288,7 +288,7 @@ class LMChatApp(PatchedApp):
         """Use a theme and remember it; None, after Esc, changes nothing."""
         if name is not None:
             self.theme = name
-            self.chat.background.remember(replace(self.workspace.remembered, theme=name))
+            self.chat.background.remember(lambda state: replace(state, theme=name))
             self.notify(f"Theme: {short_name(name)}.")
 
     async def _read_own_themes(self) -> None:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
 import stat
+from multiprocessing import get_context
 
 import pytest
+from msgspec.structs import replace
 
-from lmchat.config.state import Remembered, read_state, write_state
+from lmchat.config.credentials import Credentials
+from lmchat.config.state import Remembered, change_state, read_state
 from lmchat.errors import StoreUnavailable
 
 
@@ -16,7 +20,7 @@ def test_what_is_remembered_comes_back(tmp_path):
         allowed_tools={"files/read_text": "ab12", 'python/"x': "cd34"},
     ).with_model("http://a:1", "m1")
     choices = choices.with_model("http://b:2", 'm"2\x1b\u202e')
-    write_state(path, choices)
+    change_state(path, lambda _: choices)
     assert read_state(path) == (choices, "")
     assert choices.recent[0] == ("http://b:2", 'm"2\x1b\u202e')
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -61,4 +65,32 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
     with pytest.raises(
         StoreUnavailable, match=r"/state.toml cannot be used: a part of its path is a file"
     ):
-        write_state(tmp_path / "file" / "state.toml", Remembered())
+        change_state(tmp_path / "file" / "state.toml", lambda state: state)
+
+
+def test_what_another_window_allowed_or_took_back_stays_so(tmp_path):
+    path = tmp_path / "state.toml"
+    change_state(path, lambda state: state.with_allowed("files/read", "ab"))
+    change_state(path, lambda state: replace(state, allowed_tools={}))  # by hand
+    change_state(path, lambda state: state.with_allowed("web/get", "cd"))
+    change_state(path, lambda state: replace(state, theme="lmchat-light"))
+    state, _ = read_state(path)
+    assert (state.allowed_tools, state.theme) == ({"web/get": "cd"}, "lmchat-light")
+
+
+def _count_up(path, times):
+    for number in range(times):
+        change_state(path, lambda state, n=number: state.with_allowed(f"{os.getpid()}/{n}", "x"))
+        Credentials(path.with_name("credentials.toml")).set(f"http://{os.getpid()}:{number}", "k")
+
+
+def test_two_processes_at_once_lose_nothing_of_each_other(tmp_path):
+    path = tmp_path / "state.toml"
+    writers = [get_context("fork").Process(target=_count_up, args=(path, 25)) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    keys = Credentials(path.with_name("credentials.toml"))
+    keys.load()
+    assert (len(read_state(path)[0].allowed_tools), len(keys.origins())) == (50, 50)

@@ -24,7 +24,7 @@ from lmchat.config.credentials import Credentials
 from lmchat.config.load import Loaded
 from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings, UiSettings
-from lmchat.config.state import Remembered
+from lmchat.config.state import Change, Remembered
 from lmchat.errors import FileRefused
 from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.connections import Connections
@@ -71,6 +71,7 @@ class Desktop:
     copied_image: bytes = b""
     kept_keys: list[tuple[Endpoint, str]] = field(default_factory=list)
     remembered: list[Remembered] = field(default_factory=list)
+    first_remembered: Remembered = field(default_factory=Remembered)
     paged: list[str] = field(default_factory=list)
     opened: list[str] = field(default_factory=list)
     has_browser: bool = True
@@ -326,10 +327,13 @@ class DeskPlatform:
         self.seen.opened.append(f"{name}: {len(data)} bytes")
         return self.seen.has_browser
 
-    async def remember(self, remembered: Remembered) -> None:
+    async def remember(self, changes: Sequence[Change]) -> None:
         if self.seen.has_full_disk:
             raise FileRefused("state.toml cannot be written: the disk is full.")
-        self.seen.remembered.append(remembered)
+        state = self.seen.remembered[-1] if self.seen.remembered else self.seen.first_remembered
+        for change in changes:
+            state = change(state)
+        self.seen.remembered.append(state)
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> None:
         self.seen.kept_keys.append((endpoint, key))

@@ -45,8 +45,9 @@ class CurrentTarget:
         self.aim_at(target)
         if not target.model_id:
             return
-        remembered = self._workspace.remembered.with_model(target.server_id, target.model_id)
-        self._chat.background.remember(remembered)
+        self._chat.background.remember(
+            lambda state: state.with_model(target.server_id, target.model_id)
+        )
         self._chat.status.show_action("model chosen")
         if not target.is_loading:
             self._chat.turns.send_waiting()

@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.worker import Worker
 
-from lmchat.config.state import Remembered
+from lmchat.config.state import Change
 from lmchat.errors import LMChatError
 from lmchat.markdown.highlighter import Highlighter
 from lmchat.safe_text import safe_text
@@ -167,6 +167,7 @@ class Background:
         self._workspace = workspace
         self._prompt = prompt
         self._notices = notices
+        self._unsaved_changes: list[Change] = []  # of what lmchat remembers
         self._remember_lock = asyncio.Lock()
 
     def begin(self, work: Work, group: str, *, is_only: bool = True) -> None:
@@ -234,22 +235,25 @@ class Background:
         remember_copied(app, text)  # for Ctrl+V in lmchat
         begin_work(app, copy, COPYING)
 
-    def remember(self, remembered: Remembered) -> None:
-        """Set what lmchat remembers between its runs, and write it to the disk in a worker.
+    def remember(self, change: Change) -> None:
+        """Change what lmchat remembers between its runs, and write it to the disk in a worker.
 
         While it cannot be written, the panel warns.
         """
-        self._workspace.remembered = remembered
+        self._workspace.remembered = change(self._workspace.remembered)
+        self._unsaved_changes.append(change)
         begin_work(self._screen.app, self._save_remembered, "remember", is_only=False)
 
     async def _save_remembered(self) -> None:
-        """Write what lmchat remembers now, after the writes that have begun before."""
+        """Write the changes so far, after the writes that have begun before."""
         workspace = self._workspace
-        async with self._remember_lock:  # else an older value may be written last
+        async with self._remember_lock:  # else a later change may be written first
+            changes = tuple(self._unsaved_changes)
             try:
-                await workspace.platform.remember(workspace.remembered)
+                await workspace.platform.remember(changes)
                 workspace.save_warning = ""
-            except LMChatError as error:
+                del self._unsaved_changes[: len(changes)]
+            except LMChatError as error:  # they are tried again with the next one
                 workspace.save_warning = error.message
 
 

@@ -492,13 +492,8 @@ class ChatScreen(PatchedScreen):
             self.toggle_class(f"-{name}-over")
             return
         self.toggle_class(f"-{name}-hidden")
-        self.background.remember(
-            replace(
-                self.workspace.remembered,
-                has_sessions=not self.has_class("-sessions-hidden"),
-                has_telemetry=not self.has_class("-telemetry-hidden"),
-            )
-        )
+        is_shown = not self.has_class(f"-{name}-hidden")
+        self.background.remember(lambda state: replace(state, **{f"has_{name}": is_shown}))
 
     async def action_show_page(self, name: str) -> None:
         """Show a page: `context`, the `log` file, the `tools`, the `statistics`, or `doctor`."""

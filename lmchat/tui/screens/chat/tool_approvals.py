@@ -98,8 +98,9 @@ class ToolApprovals:
         is saved, and a notice says that the tool is allowed for this session only.
         """
         if asked.fingerprint:
-            remembered = self._workspace.remembered
-            self._background.remember(remembered.with_allowed(asked.name, asked.fingerprint))
+            self._background.remember(
+                lambda state: state.with_allowed(asked.name, asked.fingerprint)
+            )
         else:
             name = safe_line(asked.name, limit=_MAX_NAME)
             self._notices.notify(f"config.toml asks about {name}; it is allowed for this session.")
