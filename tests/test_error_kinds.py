@@ -14,7 +14,6 @@ from lmchat.errors import LMChatError, ServerRejected
 from lmchat.proxy.refusals import RULES
 from lmchat.proxy.retries import plan_for
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.products.product import Product
 from tests.support.reference import DOCS
 
 _ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (.+) \| ([\d or]+) \| (.+) \|$", re.MULTILINE)
@@ -97,7 +96,7 @@ def test_what_the_table_says_is_never_tried_again_is_not():
         for address in map(Endpoint.parse, ("127.0.0.1:1", "api.example.com")):
             for status in (None, 408, 409, 429, 500, 502, 503, 504, 529):
                 error = ServerRejected("no", kind=kind, status=status)
-                assert plan_for(error, address, Product.LITELLM) is None
+                assert plan_for(error, address, "LiteLLM") is None
 
 
 def test_an_error_of_an_unknown_kind_is_noticed():

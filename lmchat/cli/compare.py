@@ -16,7 +16,8 @@ from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.servers.events import ModelLoading, StreamEvent
 from lmchat.servers.model import ModelInfo, cannot_chat
-from lmchat.services.sampling_layers import SamplingLayers, refuse_ignored_options
+from lmchat.servers.products.product import refuse_ignored
+from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.sessions.message import Role, text_message
 from lmchat.terminal.output import failure_detail, rounded, table
 
@@ -60,7 +61,7 @@ async def compare(context: Context) -> int:
         for model in models:
             if not model.can_chat:
                 raise cannot_chat(model)
-            refuse_ignored_options(model.product, layers.command_line)
+            refuse_ignored(model.product, layers.command_line)
         try:
             for model in models:
                 heading = f"## {model.model_id}"

@@ -8,9 +8,9 @@ from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.target import find_target
 from lmchat.cli.wiring import open_runtime
 from lmchat.errors import WrongUse
+from lmchat.servers.products.product import refuse_ignored
 from lmchat.services.decision import decide as decide_between
 from lmchat.services.decision import labels_for
-from lmchat.services.sampling_layers import refuse_ignored_options
 
 _ANOTHER_OPTION = 10  # exit code: the choice is not the first option
 
@@ -37,7 +37,7 @@ async def decide(context: Context) -> int:
         target = await find_target(
             runtime.backend, settings, runtime.remembered, context.output.note
         )
-        refuse_ignored_options(target.product, typed)
+        refuse_ignored(target.product, typed)
         decision = await decide_between(
             runtime.backend,
             target,

@@ -15,7 +15,7 @@ from lmchat.errors import LMChatError
 from lmchat.servers.answer import WholeAnswer
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.options import drawn_seed
+from lmchat.servers.products.product import drawn_seed
 from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.services.ports import ServerClient
 from lmchat.sessions.message import AnswerStats, ChatMessage

@@ -122,7 +122,7 @@ def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
 
     async def start(order: ServerStart) -> ProbeResult:
         # "LM Studio" logs to lm-studio.log
-        log_name = re.sub(r"[^a-z0-9]+", "-", order.product.value.lower())
+        log_name = re.sub(r"[^a-z0-9]+", "-", order.product.lower())
         return await start_server(
             order,
             log_file=context.paths.state_dir / f"{log_name}.log",

@@ -8,28 +8,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lmchat.servers.endpoint import Endpoint, is_address
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import LLAMA_CPP, LM_STUDIO, OLLAMA
 
 _LM_STUDIO_PORT = "1234"
 _LLAMA_CPP_PORT = "9931"  # a scan checks 8080, too, which older versions use
 _OLLAMA_PORT = "11434"
 
 
-def endpoints_of_variables(environ: Mapping[str, str]) -> dict[Product, Endpoint]:
+def endpoints_of_variables(environ: Mapping[str, str]) -> dict[str, Endpoint]:
     """Return the address of each product whose variables set a usable one.
 
     Addresses on other machines are returned for Ollama only: the clients of Ollama read its
     variable, too. The variables of the others only say where a server of this machine listens.
     """
-    endpoints = {Product.OLLAMA: ollama_endpoint(environ.get("OLLAMA_HOST", ""))}
+    endpoints = {OLLAMA: ollama_endpoint(environ.get("OLLAMA_HOST", ""))}
 
     llama_host = environ.get("LLAMA_ARG_HOST", "").strip()
     llama_port = environ.get("LLAMA_ARG_PORT", "").strip()
     if llama_host or llama_port:
-        endpoints[Product.LLAMA_CPP] = _loopback(llama_host, llama_port or _LLAMA_CPP_PORT)
+        endpoints[LLAMA_CPP] = _loopback(llama_host, llama_port or _LLAMA_CPP_PORT)
 
     if lm_studio_host := environ.get("LMS_SERVER_HOST", "").strip():
-        endpoints[Product.LM_STUDIO] = _loopback(lm_studio_host, _LM_STUDIO_PORT)
+        endpoints[LM_STUDIO] = _loopback(lm_studio_host, _LM_STUDIO_PORT)
     return {product: endpoint for product, endpoint in endpoints.items() if endpoint is not None}
 
 

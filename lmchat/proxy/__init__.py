@@ -44,7 +44,6 @@ from lmchat.servers.events import ToolCallDelta as ToolCallDelta
 from lmchat.servers.events import UsageReported as UsageReported
 from lmchat.servers.model import LoadState as LoadState
 from lmchat.servers.model import ModelInfo as ModelInfo
-from lmchat.servers.products.product import Product as Product
 from lmchat.sessions.message import Alternative as Alternative
 from lmchat.sessions.message import AnswerState as AnswerState
 from lmchat.sessions.message import AnswerStats as AnswerStats

@@ -26,7 +26,7 @@ from lmchat.errors import (
 )
 from lmchat.proxy.servers import SERVERS
 from lmchat.servers.endpoint import Endpoint, usual_host
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import LM_STUDIO, product_named
 from lmchat.servers.request import CHAT_PATH, ChatRequest, ForwardedRequest
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.sessions.stats import Budget, Metrics
@@ -147,7 +147,7 @@ class Limiter:
         }
         self._times: dict[Purpose, deque[float]] = {purpose: deque() for purpose in Purpose}
 
-    def take(self, purpose: Purpose, product: Product = Product.LM_STUDIO) -> None:
+    def take(self, purpose: Purpose, product: str = LM_STUDIO) -> None:
         """Count a request that is about to be sent.
 
         Raises:
@@ -165,7 +165,8 @@ class Limiter:
         wait_s = max(math.ceil(times[0] + _WINDOW_S - time.monotonic()), 1)
         section = "[serve]" if purpose is Purpose.FORWARD else "[limits]"
         raise TooManyRequests(
-            f"{product.in_text(TOO_MANY)}: the limit is {limit} a minute; try again in {wait_s} s.",
+            f"{product_named(product).in_text(TOO_MANY)}: the limit is {limit} a minute; "
+            f"try again in {wait_s} s.",
             wait_s=wait_s,
             hint=f"Wait, or raise requests_per_minute under {section}.",
         )
@@ -218,13 +219,15 @@ def check_size(
     )
 
 
-def _check_model(model: object, product: Product) -> None:
+def _check_model(model: object, product: str) -> None:
     """Raise `RequestInvalid` if no model is named, or if `_is_model_name` refuses the name.
 
     `product` is the one that the first message names in place of LM Studio.
     """
     if model == "":
-        raise RequestInvalid(product.in_text("No LM Studio model selected"), hint="Choose a model.")
+        raise RequestInvalid(
+            product_named(product).in_text("No LM Studio model selected"), hint="Choose a model."
+        )
     if not _is_model_name(model):
         raise RequestInvalid("Invalid model parameter: a model name must be one line of text.")
 
@@ -314,7 +317,7 @@ class Admission:
         with _logged_step(Purpose.PROBE, "allow-list"):
             self.allowed.check(endpoint)
 
-    def take_probe(self, product: Product = Product.LM_STUDIO) -> None:
+    def take_probe(self, product: str = LM_STUDIO) -> None:
         """Count a request for health, models or tokens, or raise `TooManyRequests`."""
         with _logged_step(Purpose.PROBE, "limiter"):
             self.limiter.take(Purpose.PROBE, product)

@@ -58,7 +58,6 @@ from lmchat.servers.events import (
     StreamFinished,
 )
 from lmchat.servers.model import LoadState, ModelInfo, ModelList
-from lmchat.servers.products.product import Product
 from lmchat.servers.request import (
     SERVER_DECIDES,
     ChatRequest,
@@ -131,7 +130,7 @@ class ProxyClient:
         self._dropping: set[asyncio.Task[None]] = set()  # each stops an answer that a server keeps
         self._leaves_answers = False  # whether answers that servers keep are not stopped any more
 
-    def expect(self, hinted: Mapping[Product, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
+    def expect(self, hinted: Mapping[str, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
         """Let `detect` also probe addresses that the environment names, and `used` ones."""
         self._known = KnownAddresses(hinted=hinted, used=used)
         for product, endpoint in hinted.items():
@@ -606,7 +605,7 @@ class ProxyClient:
         self,
         endpoint: Endpoint,
         model_id: str,
-        product: Product,
+        product: str,
         *,
         on_wait: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[None]:
@@ -628,7 +627,7 @@ class ProxyClient:
         async with slots.one_slot(count):
             yield
 
-    def _count_slots(self, endpoint: Endpoint, model_id: str, product: Product) -> int:
+    def _count_slots(self, endpoint: Endpoint, model_id: str, product: str) -> int:
         """Return how many requests a server answers at once with a model, at least 1.
 
         It is the number that the server last listed for the model, else that of the product.

@@ -49,6 +49,7 @@ from lmchat.servers.events import (
     StreamEvent,
     StreamFinished,
 )
+from lmchat.servers.products.product import product_named
 from lmchat.servers.request import ChatRequest, OutgoingRequest
 from lmchat.sessions.message import Role, SentThoughts
 
@@ -235,14 +236,14 @@ class Exchange(Struct, kw_only=True):
             error,
             has_limit=self.request.sampling.max_tokens is not None,
             extra_fields=self.extra_fields,
-            thought_fields=self.request.product.facts.thought_fields,
+            thought_fields=product_named(self.request.product).thought_fields,
         )
         if dialect is None or dialect in self._tried_dialects:
             return False
 
         newly_dropped = dialect.dropped - self.dialect.dropped  # pairs of a field and its value
         dropped_names = [name for name, _ in sorted(newly_dropped)]
-        seed_field = self.request.product.facts.sampling_fields.get("seed")
+        seed_field = product_named(self.request.product).sampling_fields.get("seed")
         if self.request.has_drawn_seed and seed_field in dropped_names:
             dropped_names.remove(seed_field)  # the user has not set it
         if dialect.has_thoughts != self.dialect.has_thoughts:

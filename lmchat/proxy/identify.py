@@ -11,9 +11,9 @@ from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers import SERVERS, server_of
 from lmchat.proxy.servers.base import Server
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import OPENAI_COMPATIBLE
 
-UNKNOWN = server_of(Product.OPENAI_COMPATIBLE)
+UNKNOWN = server_of(OPENAI_COMPATIBLE)
 
 
 def server_at(endpoint: Endpoint) -> Server:
@@ -68,7 +68,7 @@ def is_other_server(reply: Reply, known: Server) -> bool:
     proven = _proven_by(reply)
     if proven is None:
         return known.signs_replies
-    return proven.product is not known.product
+    return proven.product != known.product
 
 
 def _proven_by(reply: Reply) -> Server | None:

@@ -185,7 +185,7 @@ def _completed(new: ModelInfo, earlier: ModelInfo | None) -> ModelInfo:
     the model of this name in the last list. If there was none, or if it was of another product, the
     new model is returned unchanged.
     """
-    if earlier is None or earlier.product is not new.product:
+    if earlier is None or earlier.product != new.product:
         return new
     missing = [name for name in _LASTING if not getattr(new, name)]
     completed = replace(new, **{name: getattr(earlier, name) for name in missing})

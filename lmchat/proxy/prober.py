@@ -28,7 +28,7 @@ from lmchat.safe_text import shell_word
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint, loopback
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import OPENAI_COMPATIBLE
 
 SCAN_REQUESTS = 3  # most requests to one port in one scan (R-2)
 LIST_REQUESTS = 40  # most requests for a list of models that the user asks for
@@ -52,7 +52,7 @@ def _is_other_product(api: ServerApi, known_server: Server) -> bool:
 class _AddressRecord(Struct, kw_only=True):
     """What earlier requests found out about an address."""
 
-    product: Product | None = None
+    product: str | None = None
     is_proven: bool = False  # whether `product` has answered, and no other product since
     memory: ServerMemory = field(default_factory=ServerMemory)
 
@@ -156,13 +156,13 @@ class Prober:
             return await self.models(endpoint)
         return models
 
-    def expect(self, endpoint: Endpoint, product: Product) -> None:
+    def expect(self, endpoint: Endpoint, product: str) -> None:
         """Note which product is expected at an address.
 
         Nothing changes if a product was noted there before, or if `product` is not a known one.
         """
         record = self._record_of(endpoint)
-        if record.product is None and product is not Product.OPENAI_COMPATIBLE:
+        if record.product is None and product != OPENAI_COMPATIBLE:
             record.product = product
 
     def tells_sleep(self, endpoint: Endpoint) -> bool:
@@ -176,7 +176,7 @@ class Prober:
     def new_api(
         self,
         endpoint: Endpoint,
-        product: Product,
+        product: str,
         *,
         read_s: float | None = None,
         key: str | None = None,
@@ -216,7 +216,7 @@ class Prober:
         product = self._record_of(endpoint).product
         return server_of(product) if product and not server.hosts else server
 
-    def _note_answer(self, endpoint: Endpoint, product: Product) -> None:
+    def _note_answer(self, endpoint: Endpoint, product: str) -> None:
         """Note that this product has answered at an address."""
         record = self._record_of(endpoint)
         record.product = product

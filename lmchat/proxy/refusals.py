@@ -21,7 +21,7 @@ from lmchat.errors import ServerRejected
 from lmchat.proxy.error_body import ErrorBody, read_body, read_value
 from lmchat.proxy.json_values import count_or_none, dict_or_empty, dicts_in, str_or_empty
 from lmchat.safe_text import safe_line, shell_word, without_secret
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import product_named
 
 
 class Rule(Struct, frozen=True):
@@ -39,9 +39,9 @@ class Rule(Struct, frozen=True):
         has_status = not self.statuses or status in self.statuses
         return has_status and re.search(self.pattern, searched_line) is not None
 
-    def hint_for(self, product: Product) -> str:
+    def hint_for(self, product: str) -> str:
         """Return the hint of a product for this kind if it has one, else that of the rule."""
-        product_hint = product.facts.refusal_hints.get(self.kind, "")
+        product_hint = product_named(product).refusal_hints.get(self.kind, "")
         return product_hint if self.has_product_hint and product_hint else self.hint
 
 
@@ -288,7 +288,7 @@ _STATUS_DIGITS = 3  # of an HTTP status, as 503
 class RequestFacts(Struct, frozen=True, kw_only=True):
     """Facts of a request that a message about its refusal needs."""
 
-    product: Product
+    product: str
     key: str = ""  # the key that was sent
     model: str = ""
     host: str = ""
@@ -402,7 +402,7 @@ def _searched_line(body: ErrorBody, facts: RequestFacts, challenge: str) -> str:
     Example: `<ollama> <no key> invalid_request_error  max_tokens unknown field`. `challenge` is the
     header WWW-Authenticate, whose scheme is one of the facts (`<basic>`).
     """
-    tags = [f"<{facts.product.value}>"]
+    tags = [f"<{facts.product}>"]
     if body.is_html:
         tags.append("<web page>")
     elif not body.message:
@@ -423,8 +423,8 @@ def _message_fields(
         said = f"says: {body.message}"
     location = without_secret(shown_address(headers.get("location", "")), facts.key)
     return {
-        "product": facts.product.subject,
-        "said": f"{facts.product.subject} {said}",
+        "product": product_named(facts.product).subject,
+        "said": f"{product_named(facts.product).subject} {said}",
         "location": location or "another address",
         "model": facts.model or "MODEL",
         "host": facts.host,

@@ -17,6 +17,7 @@ from lmchat.errors import ServerRejected
 from lmchat.proxy.dialect import Dialect, JsonMode
 from lmchat.proxy.json_values import utf8_safe, without_surrogates
 from lmchat.safe_text import safe_line
+from lmchat.servers.products.product import product_named
 from lmchat.servers.request import (
     AnyObject,
     AnyText,
@@ -76,7 +77,7 @@ def body_of(
         files=request.files,
         has_tools=has_tools,
         sent_thoughts=sent_thoughts if dialect.has_thoughts else SentThoughts.NONE,
-        thought_fields=request.product.facts.thought_fields,
+        thought_fields=product_named(request.product).thought_fields,
     )
     messages = _with_output_instruction(request.messages, request.output, mode)
     body = {

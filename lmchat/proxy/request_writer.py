@@ -15,7 +15,8 @@ from lmchat.proxy.model_cache import ModelCache
 from lmchat.proxy.request_body import body_of, tool_fields
 from lmchat.proxy.servers import server_of
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import ModelInfo, sent_thoughts_of
+from lmchat.servers.model import ModelInfo
+from lmchat.servers.products.product import product_named, sent_thoughts_of
 from lmchat.servers.request import ChatRequest, Sampling
 from lmchat.sessions.message import SentThoughts
 
@@ -78,7 +79,7 @@ class RequestWriter:
         would be sent and refused each time.
         """
         refused_fields = {name for name, _ in self.dialect(request).dropped}
-        seed_field = request.product.facts.sampling_fields.get("seed")
+        seed_field = product_named(request.product).sampling_fields.get("seed")
         if request.has_drawn_seed and seed_field in refused_fields:
             return replace(request.sampling, seed=None)
         return request.sampling

@@ -13,7 +13,7 @@ from lmchat.config.settings import LimitSettings
 from lmchat.errors import LMChatError, ServerRejected
 from lmchat.proxy.network_errors import NothingAnswers
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import product_named
 
 MAX_WAIT_S = 60.0  # if a server asks for a longer wait, this is shown and not retried (R-32)
 REFUSED_WAIT_S = 0.3  # wait before a near server that refused the connection is tried again
@@ -51,7 +51,7 @@ class RetryPlan(Struct, frozen=True, kw_only=True):
         return backoff_s * random.uniform(1 - JITTER, 1 + JITTER)
 
 
-def plan_for(error: LMChatError, endpoint: Endpoint, product: Product) -> RetryPlan | None:
+def plan_for(error: LMChatError, endpoint: Endpoint, product: str) -> RetryPlan | None:
     """Return how to repeat a request that failed before its first token.
 
     None if the failure is not temporary, or if the server may still work on the first request.
@@ -70,7 +70,7 @@ def plan_for(error: LMChatError, endpoint: Endpoint, product: Product) -> RetryP
 
 
 def _plan_for_rejection(
-    error: ServerRejected, endpoint: Endpoint, product: Product
+    error: ServerRejected, endpoint: Endpoint, product: str
 ) -> RetryPlan | None:
     """Return how to repeat a request that the server refused; None if it would be refused again.
 
@@ -86,7 +86,7 @@ def _plan_for_rejection(
     if error.status is None:
         # It came inside a stream. A model server that has begun to answer does not refuse any more,
         # but a gateway passes on the refusals of others; one may stand before each far server.
-        may_be_gateway = product.facts.is_gateway or not endpoint.is_near
+        may_be_gateway = product_named(product).is_gateway or not endpoint.is_near
         is_temporary = may_be_gateway and error.kind in _TEMPORARY
     else:
         is_hosted_failure = error.status in _HOSTED_FAILURES and not endpoint.is_near

@@ -18,7 +18,6 @@ from lmchat.proxy.servers import SERVERS
 from lmchat.proxy.servers.base import Server
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint, loopback
-from lmchat.servers.products.product import Product
 
 SOFT_S = 2.0  # a scan that has found a usable server ends after this time
 HARD_S = 5.0  # every scan ends after this time
@@ -32,7 +31,7 @@ class KnownAddresses(Struct, frozen=True, kw_only=True):
     """Addresses that a scan probes together with the usual ones."""
 
     expected: Sequence[Endpoint] = ()  # which the user has named
-    hinted: Mapping[Product, Endpoint] = {}  # which variables of the environment name
+    hinted: Mapping[str, Endpoint] = {}  # which variables of the environment name
     used: Sequence[Endpoint] = ()  # of the models that earlier runs have used last
 
 
@@ -171,7 +170,7 @@ def _results_to_show(results: Mapping[Probe, ProbeResult]) -> Iterator[ProbeResu
             yield probed
         elif at_old_port.verdict is Verdict.REFUSED:
             yield _with_other_port(probed, at_old_port.endpoint.port)
-        elif at_old_port.product is not probe.server.product:  # another program has that port
+        elif at_old_port.product != probe.server.product:  # another program has that port
             yield probed
         # Otherwise it is left out: the product answers at its old port.
 

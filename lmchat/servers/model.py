@@ -12,8 +12,8 @@ from lmchat.errors import WrongUse
 from lmchat.matching import closest_word
 from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint, is_address
-from lmchat.servers.products.product import Product
-from lmchat.sessions.message import SentThoughts
+
+BUILT_IN = "built-in"  # product of the built-in engine
 
 
 class LoadState(StrEnum):
@@ -27,12 +27,12 @@ class LoadState(StrEnum):
     UNKNOWN = "unknown"
 
 
-def server_id_of(endpoint: Endpoint, product: Product) -> str:
+def server_id_of(endpoint: Endpoint, product: str) -> str:
     """Return the text by which a server is known in files.
 
     It is the address, and for the built-in engine its product: its port changes with each run.
     """
-    return product.value if product is Product.BUILT_IN else endpoint.url
+    return product if product == BUILT_IN else endpoint.url
 
 
 def usual_server_id(saved: str) -> str:
@@ -45,7 +45,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
 
     model_id: str
     endpoint: Endpoint
-    product: Product
+    product: str
     state: LoadState = LoadState.UNKNOWN
     load_fraction: float | None = None
     is_embedding: bool = False
@@ -94,18 +94,6 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
         return self.context_loaded or self.context_max
 
 
-def sent_thoughts_of(product: Product, model: ModelInfo | None) -> SentThoughts:
-    """Return which thoughts a request to a model gives back.
-
-    `NONE` if the product has no field for them, `ALL` if the model keeps the thoughts of all its
-    answers, else `SINCE_PROMPT`. `model` is None if it is not known.
-    """
-    if not product.facts.thought_fields:
-        return SentThoughts.NONE
-    keeps_all = model is not None and model.keeps_thoughts
-    return SentThoughts.ALL if keeps_all else SentThoughts.SINCE_PROMPT
-
-
 class ModelList(Struct, frozen=True, kw_only=True):
     """Models of one or more servers."""
 
@@ -118,7 +106,7 @@ class Target(Struct, frozen=True, kw_only=True):
     """Server and model that answer the next turn."""
 
     endpoint: Endpoint
-    product: Product
+    product: str
     model: ModelInfo | None = None
     is_loading: bool = False  # whether the model is being loaded; its name may not be known yet
     loading_since_s: float | None = None  # monotonic time; None where the server loads it unasked
@@ -135,10 +123,6 @@ class Target(Struct, frozen=True, kw_only=True):
     @property
     def context(self) -> int | None:
         return self.model.context if self.model else None
-
-    @property
-    def sent_thoughts(self) -> SentThoughts:
-        return sent_thoughts_of(self.product, self.model)
 
 
 # ending of a file: ".gguf", "-00001-of-00003.gguf"

@@ -1,14 +1,13 @@
 """Sampling options: their names, and the type and range of the values of common ones.
 
 The common options are those of `COMMON`; each product takes some of them
-(`ProductFacts.sampling_fields`). llama.cpp also takes `LLAMA_CPP`, and checks their values itself.
+(`Product.sampling_fields`). llama.cpp also takes `LLAMA_CPP_OPTIONS`, and checks their values.
 The name `extra.NAME` sends the field NAME as it is.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from enum import StrEnum
@@ -20,14 +19,12 @@ from lmchat.config.settings import EFFORTS, effort_of
 from lmchat.errors import WrongUse
 from lmchat.matching import closest_word
 from lmchat.safe_text import safe_line
-from lmchat.servers.products.product import Product
 
-_TAKEN_BY_ALL = ("temperature", "top_p", "max_tokens", "stop", "reasoning_effort")
+TAKEN_BY_ALL = ("temperature", "top_p", "max_tokens", "stop", "reasoning_effort")
 EXTRA = "extra."
 """Beginning of the name of an option that is sent as it is."""
 _OWN_FIELDS = ("model", "messages", "stream")
 """Fields that decide what is sent to which model: no option, perhaps of a file, replaces them."""
-_SEEDS = 4_294_967_295  # number of seeds, from 0 on; this one means "random" to llama.cpp
 _MAX_SHOWN_CHARS = 40  # of a wrong value in a message
 
 
@@ -72,7 +69,7 @@ COMMON: Mapping[str, SamplingOption] = {
 }
 """Options of most servers: those of the configuration."""
 
-LLAMA_CPP = (
+LLAMA_CPP_OPTIONS = (
     "dynatemp_range",
     "dynatemp_exponent",
     "top_n_sigma",
@@ -135,7 +132,7 @@ def option_form(name: str) -> str:
 
     Raises `WrongUse` for an unknown name.
     """
-    if name in LLAMA_CPP or _is_extra(name):
+    if name in LLAMA_CPP_OPTIONS or _is_extra(name):
         return "any value, which is sent as it is"
     option = COMMON.get(name)
     if option is None:
@@ -155,7 +152,7 @@ def checked_option(name: str, value: object) -> object:
             message = f"{name} cannot be set: lmchat itself sets {field} in each request."
             raise WrongUse(message, hint="Nothing is changed.")
         return value
-    if name in LLAMA_CPP:
+    if name in LLAMA_CPP_OPTIONS:
         return value
     option = COMMON.get(name)
     if option is None:
@@ -183,49 +180,13 @@ def usable_options(options: Mapping[str, object]) -> dict[str, object]:
     return usable
 
 
-def takes_option(product: Product, name: str) -> bool:
-    """Return whether the servers of a product take an option, as far as lmchat knows.
-
-    The reasoning effort depends on the model, too; here it counts as taken.
-    """
-    facts = product.facts
-    if name in _TAKEN_BY_ALL or name in facts.sampling_fields or name.startswith(EXTRA):
-        return True
-    return name in LLAMA_CPP and facts.takes_llama_options
-
-
-def drawn_seed(product: Product, options: Mapping[str, object]) -> int | None:
-    """Return a random seed for a request with these options, so that its answer can be repeated.
-
-    Return None if the user has set a seed, or if the product takes none. Return None also for a
-    gateway, because a model behind it may take none.
-    """
-    is_set = "seed" in options or f"{EXTRA}seed" in options
-    if is_set or product.facts.is_gateway or not takes_option(product, "seed"):
-        return None
-    return int.from_bytes(os.urandom(8)) % _SEEDS
-
-
-def refuse_ignored(product: Product, name: str) -> None:
-    """Raise `WrongUse` if a product would ignore an option; its hint names those that it takes."""
-    if takes_option(product, name):
-        return
-    taken = [known for known in (*COMMON, *LLAMA_CPP) if takes_option(product, known)]
-    is_unknown = product is Product.OPENAI_COMPATIBLE
-    subject = "This server" if is_unknown else product.value
-    raise WrongUse(
-        f"{subject} does not take {name}, as far as lmchat knows.",
-        hint=f"It takes {', '.join(taken)}; extra.{name} sends it all the same.",
-    )
-
-
 def _is_extra(name: str) -> bool:
     """Return whether a name is `extra.NAME`."""
     return name.startswith(EXTRA) and len(name) > len(EXTRA)
 
 
 def _unknown_name(name: str) -> WrongUse:
-    suggestion = closest_word(name, (*COMMON, *LLAMA_CPP))
+    suggestion = closest_word(name, (*COMMON, *LLAMA_CPP_OPTIONS))
     ending = f"; did you mean {suggestion}?" if suggestion else "."
     return WrongUse(
         f"Unknown sampling option: {safe_line(name, limit=_MAX_SHOWN_CHARS)}{ending}",

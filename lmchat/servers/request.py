@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.products.product import Product
 from lmchat.sessions.message import ChatMessage
 
 
@@ -97,7 +96,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """The request of a turn."""
 
     endpoint: Endpoint
-    product: Product
+    product: str
     model: str
     messages: tuple[ChatMessage, ...]
     """Oldest first; reasoning after the last prompt is sent if the server takes it."""

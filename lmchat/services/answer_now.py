@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lmchat.servers.products.product import product_named
 from lmchat.services.conversation import Conversation
 
 NOT_THINKING = "The model is not thinking now."
@@ -30,7 +31,7 @@ def answer_now(conversation: Conversation) -> str:
         return NOT_THINKING
     product = stream.settings.target.product
     # servers that can end a thought are among those that can continue behind one
-    if not product.facts.can_prefill_thought:
-        return f"{product.subject} {_CANNOT}"
+    if not product_named(product).can_prefill_thought:
+        return f"{product_named(product).subject} {_CANNOT}"
     stream.answer_now()
     return ""

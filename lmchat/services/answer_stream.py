@@ -30,7 +30,7 @@ from lmchat.servers.events import (
     ToolCallDelta,
 )
 from lmchat.servers.model import Target
-from lmchat.servers.options import drawn_seed
+from lmchat.servers.products.product import drawn_seed, product_named, sent_thoughts_of
 from lmchat.servers.request import (
     AnyText,
     ChatRequest,
@@ -229,7 +229,7 @@ class AnswerStream:
     @property
     def can_answer_now(self) -> bool:
         """Whether `answer_now` would have an effect on a thought."""
-        can_end = self.settings.target.product.facts.can_prefill_thought
+        can_end = product_named(self.settings.target.product).can_prefill_thought
         return can_end and not self._thought_end.is_wanted
 
     def answer_now(self) -> None:
@@ -270,7 +270,7 @@ class AnswerStream:
         stats = replace(
             stats,
             product=product,
-            build=stats.build if product.facts.names_build else "",
+            build=stats.build if product_named(product).names_build else "",
             has_drawn_seed=is_drawn,
             excluded_key=exclusion_key(self.path),
         )
@@ -398,7 +398,7 @@ class AnswerStream:
         """Whether the request asks for probabilities, with which llama.cpp refuses tools."""
         options = self.settings.sampling.options
         has_probabilities = "logprobs" in options or "n_probs" in options
-        return has_probabilities and self.settings.target.product.facts.takes_llama_options
+        return has_probabilities and product_named(self.settings.target.product).takes_llama_options
 
     async def _count_on_server(self) -> None:
         """If the plan may not fit, let the server count its tokens, and plan again with that count.
@@ -473,7 +473,8 @@ class AnswerStream:
         Without prefill, the request ends with a prompt that asks for the continuation: behind that,
         there is no answer whose thought could be sent.
         """
-        sent_thoughts = self.settings.target.sent_thoughts
+        target = self.settings.target
+        sent_thoughts = sent_thoughts_of(target.product, target.model)
         ends_with_prompt = self._prefix is not None and not self._is_prefilled
         if ends_with_prompt and sent_thoughts is SentThoughts.SINCE_PROMPT:
             return SentThoughts.NONE

@@ -13,8 +13,7 @@ from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import EngineState, ModelFile
 from lmchat.servers.events import ModelLoading, PromptProgress, RequestQueued, StreamEvent
-from lmchat.servers.model import LoadState, ModelInfo, ModelList
-from lmchat.servers.products.product import Product
+from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo, ModelList
 from lmchat.servers.request import (
     SERVER_DECIDES,
     ChatRequest,
@@ -300,7 +299,7 @@ class Backend:
             next_step = "Choose a model file"
         return replace(
             probed,
-            product=Product.BUILT_IN,
+            product=BUILT_IN,
             models=models,
             next_step=next_step,
             is_own=True,  # it runs as the user has started it, so it comes before servers found
@@ -323,7 +322,7 @@ async def _silent_engine(engine: Engine, endpoint: Endpoint) -> ProbeResult:
     reason = await engine.why_crashed()
     probed = ProbeResult(
         endpoint=endpoint,
-        product=Product.BUILT_IN,
+        product=BUILT_IN,
         verdict=_VERDICTS.get(engine.state, Verdict.LOADING),
     )
     if reason is None:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import LMChatError
 from lmchat.servers.model import Target
+from lmchat.servers.products.product import sent_thoughts_of
 from lmchat.servers.request import ChatRequest, tool_in_request
 from lmchat.servers.token_count import MessageCounts, RequestParts
 from lmchat.services.attachments import Attachment
@@ -127,7 +128,9 @@ class _Listing:
         """Numbers of the parts of a message, by its index in the request."""
         for number, part in enumerate(self._parts):
             self._part_numbers[part.index].append(number)
-        self._thoughts = thoughts_to_send(request.messages, target.sent_thoughts)
+        self._thoughts = thoughts_to_send(
+            request.messages, sent_thoughts_of(target.product, target.model)
+        )
         self._items: list[ContextItem] = []  # in the order in which they are shown
         self._items_of_parts: dict[int, ContextItem] = {}
         """The item that has the tokens of a part, by the number of the part."""

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from lmchat.safe_text import shell_word
 from lmchat.servers.model import Target
+from lmchat.servers.products.product import product_named, sent_thoughts_of
 from lmchat.sessions.message import ChatMessage, Role, SentThoughts, thoughts_to_send
 
 TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
@@ -285,7 +286,7 @@ def cut_note(target: Target, tokens: int, window: int) -> str:
 
     They say what the server does with a prompt that is too long, and what the user can do.
     """
-    facts = target.product.facts
+    facts = product_named(target.product)
     effect = "may refuse the prompt or drop a part of it"
     if facts.cuts_prompts:
         effect = "drops its beginning"
@@ -342,7 +343,10 @@ class ContextMeter:
         """
         if prompt.has_images or counted <= 0 or prompt.raw < _SMALL_TOKENS:
             return
-        may_lack_thoughts = prompt.thoughts > 0 and target.sent_thoughts is not SentThoughts.ALL
+        may_lack_thoughts = (
+            prompt.thoughts > 0
+            and sent_thoughts_of(target.product, target.model) is not SentThoughts.ALL
+        )
         if not is_exact and (may_lack_thoughts or self.is_cut(target, prompt, counted)):
             return
         # the part of the count that the text has made, without the marks of the chat template
@@ -359,7 +363,7 @@ class ContextMeter:
         this, it stays.
         """
         if sent:
-            thoughts = thoughts_to_send(sent, target.sent_thoughts)
+            thoughts = thoughts_to_send(sent, sent_thoughts_of(target.product, target.model))
             raw_estimate = sum(map(_message_tokens, sent, thoughts))  # with the factor 1
             self._set_factor(target, max(self.factor(target), least_tokens / raw_estimate))
 
@@ -386,7 +390,9 @@ class ContextMeter:
         """
         factor = self.factor(target)
         limit = target.context if target else None
-        sent_thoughts = target.sent_thoughts if target else SentThoughts.NONE
+        sent_thoughts = (
+            sent_thoughts_of(target.product, target.model) if target else SentThoughts.NONE
+        )
         model_id = target.model_id if target else ""
         key = (model_id, factor, limit, sent_thoughts)
         if self._last_use is not None:  # this method is called often
@@ -418,7 +424,7 @@ class ContextMeter:
         off. Without a count, return 0 and all messages.
         """
         counted = _split_at_count(messages, target.model_id)
-        unsent = _unsent_thought_tokens(counted, target.sent_thoughts)
+        unsent = _unsent_thought_tokens(counted, sent_thoughts_of(target.product, target.model))
         return counted.tokens - unsent, counted.later
 
     def draft_tokens(self, target: Target | None, text: str) -> int:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from lmchat.errors import RequestInvalid
 from lmchat.servers.model import Target
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import product_named
 from lmchat.sessions.message import ChatMessage, Role, text_message
 
 CONTINUE = (
@@ -21,12 +21,12 @@ CONTINUE = (
 ANCHOR_CHARS = 60  # at the end of the answer, which the prompt to continue quotes
 
 
-def can_prefill(product: Product, continued: ChatMessage) -> bool:
+def can_prefill(product: str, continued: ChatMessage) -> bool:
     """Whether servers of a product write on when `continued` is the last message of a request.
 
     Some continue a text, but not an answer that has nothing but a thought.
     """
-    facts = product.facts
+    facts = product_named(product)
     return facts.can_prefill if continued.text else facts.can_prefill_thought
 
 
@@ -36,12 +36,13 @@ def require_prefill(target: Target, continued: ChatMessage | None = None) -> Non
     `continued` is the answer that has these words; None for words that are no answer yet. An answer
     may be nothing but a thought, which fewer servers can continue.
     """
-    can_continue = target.product.facts.can_prefill
+    can_continue = product_named(target.product).can_prefill
     if continued is not None:
         can_continue = can_prefill(target.product, continued)
     if not can_continue:
+        subject = product_named(target.product).subject
         raise RequestInvalid(
-            f"{target.product.subject} cannot continue a text that you have written.",
+            f"{subject} cannot continue a text that you have written.",
             hint="Use a model of llama.cpp, Jan or the built-in engine.",
             kind="unsupported",
         )

@@ -29,6 +29,7 @@ from lmchat.servers.answer import GrowingAnswer, Stage, Turn
 from lmchat.servers.events import RequestAdapted, StreamEvent
 from lmchat.servers.model import Target
 from lmchat.servers.options import usable_options
+from lmchat.servers.products.product import sent_thoughts_of
 from lmchat.services.answer_stream import AnswerStream, TurnSettings, refuse_unseen_images
 from lmchat.services.attachments import Attachment
 from lmchat.services.away import (
@@ -354,7 +355,7 @@ class Conversation:
         if self.is_running:
             raise still_answering_error()
         tokens = self._meter.use(target, path).next_tokens
-        older = require_older(path, prompt, tokens, target.sent_thoughts)
+        older = require_older(path, prompt, tokens, sent_thoughts_of(target.product, target.model))
         request = text_message(Role.USER, prompt, parent_id=self._leaf_id)
         settings = replace(settings, is_truncating=True, toolbox=None, is_kept=False)
         stream = self._make_stream(settings, older.added(request))

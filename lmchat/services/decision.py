@@ -22,7 +22,7 @@ from lmchat.errors import AnswerUnfit, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.answer import WholeAnswer
 from lmchat.servers.model import Target
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import OPENAI_COMPATIBLE, product_named
 from lmchat.servers.request import ChatRequest, Sampling
 from lmchat.services.ports import ServerClient
 from lmchat.sessions.message import (
@@ -145,7 +145,7 @@ def labels_for(options: Sequence[str]) -> list[str]:
     return labels[: len(options)]
 
 
-def _sampling(product: Product, labels: Sequence[str], further: Mapping[str, object]) -> Sampling:
+def _sampling(product: str, labels: Sequence[str], further: Mapping[str, object]) -> Sampling:
     """Return the sampling options that make a server report the probabilities of labels.
 
     llama.cpp reports the probabilities as they were before its samplers and the grammar. The
@@ -154,7 +154,7 @@ def _sampling(product: Product, labels: Sequence[str], further: Mapping[str, obj
     Of an unknown server it is not known what it takes, so it is tried. `further` has the options of
     the caller. Raises `ServerRejected` for a product that is known to report no probabilities.
     """
-    facts = product.facts
+    facts = product_named(product)
     options: dict[str, object] = {"max_tokens": 1, "temperature": 1.0, "reasoning_effort": "none"}
     if facts.takes_llama_options:
         options |= {
@@ -165,7 +165,7 @@ def _sampling(product: Product, labels: Sequence[str], further: Mapping[str, obj
         }
     elif "logprobs" in facts.sampling_fields:
         options |= {"logprobs": _USUAL_ALTERNATIVES}
-    elif product is Product.OPENAI_COMPATIBLE:
+    elif product == OPENAI_COMPATIBLE:
         options |= {"extra.logprobs": True, "extra.top_logprobs": _USUAL_ALTERNATIVES}
     else:
         raise _without_probabilities(product)
@@ -212,9 +212,9 @@ def _tokens_of(choice: TokenProbabilities) -> dict[str, float]:
     return tokens
 
 
-def _without_probabilities(product: Product) -> ServerRejected:
+def _without_probabilities(product: str) -> ServerRejected:
     return ServerRejected(
-        f"{product.subject} does not report the probabilities of tokens.",
+        f"{product_named(product).subject} does not report the probabilities of tokens.",
         kind="unsupported",
         hint="Use a server that does, such as llama.cpp or vLLM.",
     )

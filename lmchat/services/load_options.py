@@ -5,14 +5,14 @@ from __future__ import annotations
 from lmchat.errors import WrongUse
 from lmchat.matching import closest_word
 from lmchat.safe_text import safe_line
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import product_named
 from lmchat.servers.request import LoadOptions
 
 CONTEXT = "context"  # size of the context window in tokens
 _SWITCHES = {"on": True, "true": True, "off": False, "false": False}
 
 
-def parse_load_options(typed: str, product: Product) -> LoadOptions:
+def parse_load_options(typed: str, product: str) -> LoadOptions:
     """Return the options of a typed line; a number without a name is the context window.
 
     Raises `WrongUse` for a name that the product does not take, and for a wrong value.
@@ -26,19 +26,19 @@ def parse_load_options(typed: str, product: Product) -> LoadOptions:
     return LoadOptions(context=values.pop(CONTEXT, None), others=values)
 
 
-def form_of(product: Product) -> str:
+def form_of(product: str) -> str:
     """Return the form of the options that a product takes: `context=NUMBER  flash_attention=on`."""
-    fields = product.facts.load_fields
-    switches = product.facts.load_switches
+    fields = product_named(product).load_fields
+    switches = product_named(product).load_switches
     return "  ".join(f"{name}=on" if name in switches else f"{name}=NUMBER" for name in fields)
 
 
-def _value(name: str, typed: str, product: Product) -> int | bool:
+def _value(name: str, typed: str, product: str) -> int | bool:
     """Return the value of an option.
 
     Raises `WrongUse` if the product takes no such option, or not with this value.
     """
-    facts = product.facts
+    facts = product_named(product)
     if name not in facts.load_fields:
         suggestion = closest_word(name, tuple(facts.load_fields))
         hint = f"Did you mean {suggestion}?" if suggestion else f"It takes {form_of(product)}."

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from lmchat.errors import LMChatError
 from lmchat.servers.discovery.probe_result import Health, ProbeResult, Verdict
 from lmchat.servers.model import LoadState, ModelInfo, Target
+from lmchat.servers.products.product import product_named
 from lmchat.services.ports import ServerClient
 
 POLL_S = 5.0
@@ -137,7 +138,7 @@ def _model_after(probed: ProbeResult, target: Target) -> ModelInfo | None:
             return model
     if target.model is None or not probed.models:
         return target.model
-    if probed.product.facts.ignores_model_name and len(probed.models) == 1:
+    if product_named(probed.product).ignores_model_name and len(probed.models) == 1:
         only_model = probed.models[0]
         if only_model.state in (LoadState.LOADED, LoadState.ASLEEP):
             return only_model

@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError
+from lmchat.servers.products.product import product_named, sent_thoughts_of
 from lmchat.servers.request import ChatRequest
 from lmchat.services.context_meter import MessageSize, has_images
 from lmchat.services.conversation import Conversation
@@ -93,7 +94,9 @@ class ReadAhead:
         if plan is None or answer is None or target is None or not answer.parts:
             return
         if answer.endpoint == target.endpoint.url:
-            self._note_cached(_repeated([*plan.messages, answer], target.sent_thoughts))
+            self._note_cached(
+                _repeated([*plan.messages, answer], sent_thoughts_of(target.product, target.model))
+            )
 
     @property
     def _place(self) -> tuple[object, object, str]:
@@ -113,7 +116,7 @@ class ReadAhead:
         target = options.target
         if target is None or not options.is_ready or not target.model_id:
             return False
-        if not target.product.facts.can_read_ahead or self._failed_place == self._place:
+        if not product_named(target.product).can_read_ahead or self._failed_place == self._place:
             return False
         wanted = options.chat.read_ahead
         is_wanted = wanted == "always" or (wanted == "local" and target.endpoint.is_loopback)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 
 from msgspec import Struct, field
 
 from lmchat.config.settings import SamplingSettings
-from lmchat.servers.products.product import Product
 
 OptionValues = Mapping[str, object]
 """Values of sampling options by their names, as in `servers/options.py`."""
@@ -71,14 +70,6 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
                 yield f'[models."{pattern}"]', set_options(settings)
                 break
         yield "[chat]", self.chat
-
-
-def refuse_ignored_options(product: Product, names: Iterable[str]) -> None:
-    """Raise `WrongUse` for the first of the options that a product is known to ignore."""
-    from lmchat.servers.options import refuse_ignored  # noqa: PLC0415 - not before the first paint
-
-    for name in names:
-        refuse_ignored(product, name)
 
 
 def set_options(settings: SamplingSettings) -> dict[str, object]:

@@ -81,7 +81,7 @@ class Detected(Struct, frozen=True, kw_only=True):
         if probed.is_own:
             return None
         for installed in self.installed:
-            if installed.product is probed.product:
+            if installed.product == probed.product:
                 return installed
         return None
 
@@ -176,7 +176,7 @@ def _server_row(probed: ProbeResult, detected: Detected) -> Finding:
     if probed.verdict is Verdict.REFUSED and installed is not None:
         step = installed.start_words
     is_usual_address = endpoint.is_loopback and not probed.is_own
-    name = probed.product.value if is_usual_address else endpoint.netloc
+    name = probed.product if is_usual_address else endpoint.netloc
     server = Subject(Group.SERVERS, "server", name)
     grade = _grade(probed, detected, is_installed=installed is not None)
     cause = _cause(probed, is_installed=installed is not None)
@@ -297,7 +297,7 @@ def _key_row(probed: ProbeResult, detected: Detected) -> Finding | None:
     source = detected.sources.get(probed.endpoint.origin, "")
     grade_if_unusable = Grade.WARNING if detected.has_chat else Grade.FAULT
 
-    subject = Subject(Group.KEYS, "key", probed.product.value)
+    subject = Subject(Group.KEYS, "key", probed.product)
     if probed.verdict is Verdict.KEY_REJECTED:
         cause = f"{url} rejects the API key from {source}."
         return subject.graded(grade_if_unusable, cause, probed.next_step)

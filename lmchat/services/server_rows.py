@@ -15,7 +15,7 @@ from lmchat.files.disk import is_absolute_path
 from lmchat.servers.discovery.launcher import Installed, ServerStart
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import LLAMA_CPP, OPENAI_COMPATIBLE, product_named
 
 NO_SERVER = "No model server answers on this machine yet."
 _ONE_STEP_AWAY = (
@@ -123,7 +123,7 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
     if machine.installed is None or probed.is_own or not is_startable:
         return row
     for installed in machine.installed:
-        if installed.product is probed.product:
+        if installed.product == probed.product:
             return _installed_row(row, installed)
     return _missing_row(row)
 
@@ -135,7 +135,7 @@ def _missing_row(row: ServerRow) -> ServerRow:
     nevertheless, and the next step of the probe stays.
     """
     is_off = row.probed.verdict is Verdict.SERVER_OFF
-    where_to_get = "" if is_off else row.probed.product.facts.where_to_get
+    where_to_get = "" if is_off else product_named(row.probed.product).where_to_get
     return replace(
         row,
         result=row.probed.verdict.value,
@@ -159,7 +159,7 @@ def _installed_row(row: ServerRow, installed: Installed) -> ServerRow:
         return replace(row, next_step=start.short, action=RowAction.START, start=start)
     if is_off or not installed.start_words:
         return row
-    is_llama_cpp = probed.product is Product.LLAMA_CPP
+    is_llama_cpp = probed.product == LLAMA_CPP
     return replace(
         row,
         next_step=installed.start_words,
@@ -183,7 +183,7 @@ def headline_of(results: Sequence[ProbeResult]) -> str:
         has_named = any(probed.has_named_address for probed in results)
         is_named_usable = any(probed.has_named_address for probed in usable)
         sentence = _OTHER_USABLE if has_named and not is_named_usable else _USABLE
-        return sentence.format(usable[0].product.value)
+        return sentence.format(usable[0].product)
 
     named = _only_named_with_error(results)
     if named is None:
@@ -243,8 +243,8 @@ def _server_name(probed: ProbeResult) -> str:
     unknown.
     """
     endpoint = probed.endpoint
-    if probed.product is Product.OPENAI_COMPATIBLE:
+    if probed.product == OPENAI_COMPATIBLE:
         return f"The server at {endpoint.netloc}"
     is_usual_address = endpoint.is_loopback and not probed.has_named_address
-    name = probed.product.value
+    name = probed.product
     return name if is_usual_address else f"{name} at {endpoint.netloc}"

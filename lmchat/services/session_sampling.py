@@ -11,9 +11,8 @@ from lmchat.servers.options import (
     checked_option,
     option_form,
     parsed_value,
-    refuse_ignored,
-    takes_option,
 )
+from lmchat.servers.products.product import product_named, refuse_ignored
 from lmchat.services.conversation import Conversation
 from lmchat.services.sampling_layers import COMMAND_LINE, SetOption
 from lmchat.services.turn_options import NextTurn
@@ -42,7 +41,7 @@ class SessionSampling:
         set_options: list[SetOption] = []
         for option in self._all_options():
             origin = option.origin
-            if target is not None and not takes_option(target.product, option.name):
+            if target is not None and not product_named(target.product).takes_option(option.name):
                 origin = f"{origin}; not sent to {target.product}"
             set_options.append(SetOption(option.name, option.value, origin))
         return tuple(set_options)
@@ -102,7 +101,7 @@ class SessionSampling:
         value = checked_option(name, parsed_value(text))
         target = self._next_turn.target
         if target is not None:
-            refuse_ignored(target.product, name)
+            refuse_ignored(target.product, [name])
         return value
 
     def _refuse_without_effect(self, name: str) -> None:

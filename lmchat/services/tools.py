@@ -13,6 +13,7 @@ from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.errors import RequestInvalid
 from lmchat.safe_text import safe_line
 from lmchat.servers.model import Target
+from lmchat.servers.products.product import product_named
 from lmchat.servers.request import Tool
 from lmchat.services.ports import ToolHost
 from lmchat.tools.tool import Choice, ToolResult
@@ -63,7 +64,7 @@ class Toolbox:
         known to report them, `offer_when_unknown` of the configuration decides.
         """
         capabilities = target.model.capabilities if target.model else ()
-        if capabilities or target.product.facts.lists_tool_models:
+        if capabilities or product_named(target.product).lists_tool_models:
             return "tools" in capabilities
         return self.settings.offer_when_unknown
 

@@ -12,6 +12,7 @@ from lmchat.config.settings import COMPACT_PROMPT, EFFORTS, ChatSettings, Profil
 from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.model import Target
+from lmchat.servers.products.product import product_named, refuse_ignored, sent_thoughts_of
 from lmchat.servers.request import Sampling
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.compacting import COMPACT_FROM, makes_room, messages_to_summarise
@@ -20,7 +21,6 @@ from lmchat.services.conversation import Conversation
 from lmchat.services.sampling_layers import (
     OptionValues,
     SamplingLayers,
-    refuse_ignored_options,
     set_options,
 )
 from lmchat.services.tools import Toolbox
@@ -66,7 +66,11 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
 
     @property
     def sent_thoughts(self) -> SentThoughts:
-        return self.target.sent_thoughts if self.target else SentThoughts.NONE
+        return (
+            sent_thoughts_of(self.target.product, self.target.model)
+            if self.target
+            else SentThoughts.NONE
+        )
 
     def has_unseen_image(self, draft: str) -> bool:
         """Whether a draft has an image and the model cannot see."""
@@ -91,7 +95,7 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
             raise RequestInvalid(problem, hint="Try again when it is loaded.", kind="loading")
         if not target.model_id:
             # without a full stop: scripts rely on these words for LM Studio
-            problem = target.product.in_text("No LM Studio model selected")
+            problem = product_named(target.product).in_text("No LM Studio model selected")
             raise RequestInvalid(problem, hint="Choose one with Ctrl+O.", kind="model_missing")
         return target
 
@@ -130,13 +134,13 @@ class NextTurn:
         been set for another server: it is not sent, and a note says so.
         """
         target = self.options.required_target()
-        refuse_ignored_options(target.product, self.options.layers.command_line)
+        refuse_ignored(target.product, self.options.layers.command_line)
         return TurnSettings(
             target=target,
             sampling=self.options.sampling(session),
             is_truncating=self.options.chat.auto_truncate,
             toolbox=self.toolbox,
-            is_kept=self.options.chat.detach and target.product.facts.can_keep_answers,
+            is_kept=self.options.chat.detach and product_named(target.product).can_keep_answers,
         )
 
     def use_profile(self, name: str, profiles: Mapping[str, Profile]) -> Profile:
@@ -238,7 +242,7 @@ class NextTurn:
             limit=target.context,
             max_tokens=self.options.sampling(conversation.own_sampling).max_tokens,
             factor=self.meter.factor(target),
-            sent_thoughts=target.sent_thoughts,
+            sent_thoughts=sent_thoughts_of(target.product, target.model),
         )
 
     def can_compact(self, conversation: Conversation, draft: str = "") -> bool:

@@ -16,7 +16,6 @@ from lmchat.servers.discovery.choose_model import why_unusable
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelList
-from lmchat.servers.products.product import Product
 from tests.support.scripted_backend import ENDPOINT, model, probed
 
 
@@ -80,7 +79,7 @@ def _named_by_environment(address: str) -> ProbeResult:
     return probed(
         Verdict.REFUSED,
         endpoint=Endpoint.parse(address),
-        product=Product.OLLAMA,
+        product="Ollama",
         kind="not_allowed",
         is_hinted=True,
     )
@@ -114,7 +113,7 @@ async def test_a_list_that_a_scan_has_left_short_is_asked_for_again():
 
 @pytest.mark.parametrize(
     ("product", "listed", "is_asked"),
-    [(Product.OLLAMA, "ab", False), (Product.OLLAMA, "", True), (Product.LITELLM, "ab", True)],
+    [("Ollama", "ab", False), ("Ollama", "", True), ("LiteLLM", "ab", True)],
 )
 async def test_a_model_that_is_not_listed_is_asked_only_where_there_may_be_more(
     product, listed, is_asked

@@ -16,7 +16,6 @@ from lmchat.errors import (
 )
 from lmchat.proxy.admission import AllowList, Limiter, Purpose, check_request, check_size
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.products.product import Product
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import Role, text_message
 from tests.support.proxy_calls import ask, events_of, failure_of
@@ -74,7 +73,7 @@ async def test_a_refusal_is_logged_by_step_and_kind_without_words_and_counted(
 
 GOOD = ChatRequest(
     endpoint=Endpoint.parse("localhost:1"),
-    product=Product.JAN,
+    product="Jan",
     model="qwen3",
     messages=(text_message(Role.USER, "Hi"),),
 )
@@ -83,8 +82,8 @@ GOOD = ChatRequest(
 def test_each_wrong_part_is_named_in_the_fixed_words():
     for changes, words in (
         ({"model": ""}, "No Jan model selected"),
-        ({"model": "", "product": Product.LM_STUDIO}, "No LM Studio model selected"),
-        ({"model": "", "product": Product.OPENAI_COMPATIBLE}, "No LM Studio model selected"),
+        ({"model": "", "product": "LM Studio"}, "No LM Studio model selected"),
+        ({"model": "", "product": "OpenAI-compatible"}, "No LM Studio model selected"),
         ({"model": None}, "Invalid model parameter"),
         ({"model": 7}, "Invalid model parameter"),
         ({"model": "  "}, "Invalid model parameter"),
@@ -111,10 +110,10 @@ def test_a_body_that_is_too_large_names_its_size_and_the_largest_message():
 def test_what_is_over_the_budget_is_refused_with_the_exact_words_and_the_seconds():
     limiter = Limiter(3)
     for left in (2, 1, 0):
-        limiter.take(Purpose.CHAT, Product.OLLAMA)
+        limiter.take(Purpose.CHAT, "Ollama")
         assert (limiter.budget().left, limiter.budget().limit) == (left, 3)
     with pytest.raises(TooManyRequests) as caught:
-        limiter.take(Purpose.CHAT, Product.OLLAMA)
+        limiter.take(Purpose.CHAT, "Ollama")
     assert caught.value.message.startswith(
         "Too many requests to Ollama, please try again later: the limit is 3 a minute"
     )

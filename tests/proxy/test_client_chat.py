@@ -14,7 +14,6 @@ from lmchat.servers.events import (
     StreamStalled,
     TextDelta,
 )
-from lmchat.servers.products.product import Product
 from tests.support.proxy_calls import (
     answered,
     ask,
@@ -88,15 +87,15 @@ async def test_fields_of_a_product_go_to_that_product_only(server, client):
     common = {"model", "messages", "stream", "stream_options"}
     progress = {"return_progress", "timings_per_token", "reasoning_control"}
     for product, more in (
-        (Product.LLAMA_CPP, progress | {"seed"}),
-        (Product.BUILT_IN, progress | {"seed"}),
-        (Product.LM_STUDIO, {"seed"}),
-        (Product.JAN, {"seed"}),
-        (Product.OLLAMA, {"seed"}),
-        (Product.VLLM, {"seed"}),
-        (Product.SGLANG, {"seed"}),
-        (Product.LITELLM, {"seed"}),
-        (Product.OPENAI_COMPATIBLE, set()),
+        ("llama.cpp", progress | {"seed"}),
+        ("built-in", progress | {"seed"}),
+        ("LM Studio", {"seed"}),
+        ("Jan", {"seed"}),
+        ("Ollama", {"seed"}),
+        ("vLLM", {"seed"}),
+        ("SGLang", {"seed"}),
+        ("LiteLLM", {"seed"}),
+        ("OpenAI-compatible", set()),
     ):
         server.requests.clear()
         await events_of(client, ask(server, product=product, seed=7))
@@ -145,7 +144,7 @@ async def test_a_failure_that_may_pass_is_tried_again(server, make_client):
     for failure in (*busy, gateway):
         client = make_client()
         server.on(CHAT, failure, chat_reply())
-        events, error = await events_of(client, ask(server, product=Product.LITELLM))
+        events, error = await events_of(client, ask(server, product="LiteLLM"))
         assert (error, text_of(events)) == (None, "Hello there.")
         assert [(one.attempt, one.attempts) for one in retries(events)] == [(2, 3)]
         assert (client.metrics().retries, client.metrics().total_requests) == (1, 1)
@@ -181,7 +180,7 @@ async def test_nothing_is_tried_again_after_the_first_token(server, client):
     refusal = b'data: {"error": {"message": "busy", "code": 503}}\n\n'
     for number, end in enumerate((Cut(is_reset=True), refusal)):
         server.on(CHAT, sse("Hel", end), chat_reply())
-        events, error = await events_of(client, ask(server, product=Product.LITELLM))
+        events, error = await events_of(client, ask(server, product="LiteLLM"))
         assert error is not None
         assert (text_of(events), len(server.seen(CHAT))) == ("Hel", number + 1)
         assert retries(events) == []
@@ -200,7 +199,7 @@ async def test_a_stale_connection_is_replaced_without_a_word_and_a_fresh_one_is_
     error = await failure_of(make_client(), ask(server))
     assert (error.kind, len(server.seen(CHAT))) == ("dropped", 4)
     server.on(CHAT, replay("loading-chat")).on("GET /health", raw_reply(Cut()))
-    error = await failure_of(client, ask(server, product=Product.LLAMA_CPP))
+    error = await failure_of(client, ask(server, product="llama.cpp"))
     assert error.kind == "dropped", "a server that dies while it loads"
 
 

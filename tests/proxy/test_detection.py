@@ -8,7 +8,6 @@ import pytest
 from lmchat.proxy.servers import SERVERS
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.products.product import Product
 from tests.support import scripted_products as products
 from tests.support.proxy_calls import PortMap
 from tests.support.scripted_products import LLAMA, model_list
@@ -46,14 +45,14 @@ def litellm(server):
 
 
 USUAL = {
-    1234: (Product.LM_STUDIO, products.lm_studio),
-    1337: (Product.JAN, products.jan),
-    9931: (Product.LLAMA_CPP, products.llama_cpp),
-    8080: (Product.LLAMA_CPP, products.llama_cpp),
-    11434: (Product.OLLAMA, products.ollama),
-    8000: (Product.VLLM, products.vllm),
-    30000: (Product.SGLANG, sglang),
-    4000: (Product.LITELLM, litellm),
+    1234: ("LM Studio", products.lm_studio),
+    1337: ("Jan", products.jan),
+    9931: ("llama.cpp", products.llama_cpp),
+    8080: ("llama.cpp", products.llama_cpp),
+    11434: ("Ollama", products.ollama),
+    8000: ("vLLM", products.vllm),
+    30000: ("SGLang", sglang),
+    4000: ("LiteLLM", litellm),
 }
 PORTS = {port: product for port, (product, _) in USUAL.items()}
 
@@ -81,11 +80,9 @@ async def test_all_products_at_once_are_told_apart_with_three_questions_each(sta
     assert {one.endpoint.port: one.product for one in found} == PORTS
     assert all(len(ports.paths(port)) <= 3 for port in places), ports.asked
     verdicts = {one.product: one.verdict for one in found}
-    assert verdicts.pop(Product.OLLAMA) is Verdict.NO_MODEL, (
-        "its model is on the disk, not in memory"
-    )
+    assert verdicts.pop("Ollama") is Verdict.NO_MODEL, "its model is on the disk, not in memory"
     assert set(verdicts.values()) == {Verdict.READY}
-    assert [one.product for one in found][-1] is Product.OLLAMA
+    assert [one.product for one in found][-1] == "Ollama"
 
 
 async def test_nothing_found_tells_each_product_with_its_ports_and_the_step_that_helps(detect):
@@ -94,9 +91,9 @@ async def test_nothing_found_tells_each_product_with_its_ports_and_the_step_that
     assert {one.verdict for one in found} == {Verdict.REFUSED}
     assert {3928, 6767} & {one.endpoint.port for one in found} == set(), "spare ports"
     steps = {one.product: one.next_step for one in found}
-    assert steps[Product.JAN] == "Settings, Local API Server, Start"
-    assert steps[Product.OLLAMA] == "ollama serve"
-    assert steps[Product.VLLM] == "vllm serve MODEL"
+    assert steps["Jan"] == "Settings, Local API Server, Start"
+    assert steps["Ollama"] == "ollama serve"
+    assert steps["vLLM"] == "vllm serve MODEL"
     assert all(steps.values())
     (away,) = of_llama_cpp(found)
     assert (away.endpoint.port, away.other_ports) == (9931, (8080,))
@@ -109,7 +106,7 @@ def at(found, port):
 
 
 def of_llama_cpp(found):
-    return [one for one in found if one.product is Product.LLAMA_CPP]
+    return [one for one in found if one.product == "llama.cpp"]
 
 
 STEPS = {
@@ -167,7 +164,7 @@ async def test_a_server_that_wants_a_key_says_where_it_shows_it(start, detect):
         assert (found.product, found.verdict) == (PORTS[port], Verdict.READY)
         assert len(ports.paths(port)) <= 3
     (found, *_), ports = await detect({1234: start(products.plain, key="right")}, key="right")
-    assert (found.product, found.verdict) == (Product.OPENAI_COMPATIBLE, Verdict.READY)
+    assert (found.product, found.verdict) == ("OpenAI-compatible", Verdict.READY)
     assert len(ports.paths(1234)) <= 3
 
 
@@ -183,8 +180,8 @@ async def test_who_stands_behind_a_locked_door_is_known_once_it_is_open(start, m
             assert (await client.check(endpoint)).verdict is Verdict.NEEDS_KEY
         assert (await client.try_key(endpoint, "wrong")).verdict is Verdict.KEY_REJECTED
         opened = await client.try_key(endpoint, "right")
-        assert (opened.product, opened.verdict) == (Product.OPENAI_COMPATIBLE, Verdict.READY)
-        assert {model.product for model in opened.models} == {Product.OPENAI_COMPATIBLE}
+        assert (opened.product, opened.verdict) == ("OpenAI-compatible", Verdict.READY)
+        assert {model.product for model in opened.models} == {"OpenAI-compatible"}
         assert (await client.check(endpoint)).verdict is Verdict.NEEDS_KEY, "a key is not kept"
 
 
@@ -192,7 +189,7 @@ async def test_who_stands_behind_a_locked_door_is_known_once_it_is_open(start, m
 async def test_lm_studio_without_its_server_is_told_from_one_that_does_not_run(start, detect):
     program = start(products.lm_studio)
     found, _ = await detect({41343: program})
-    row = next(one for one in found if one.product is Product.LM_STUDIO)
+    row = next(one for one in found if one.product == "LM Studio")
     assert (row.verdict, row.next_step) == (
         Verdict.SERVER_OFF,
         "Open its Developer tab, then Start server",
@@ -243,7 +240,7 @@ async def test_silent_ports_cost_one_time_out_together_and_hide_nobody(start, de
     places = dict.fromkeys((port for one in SERVERS for port in one.ports), silent)
     places |= {8080: start(products.llama_cpp), 4000: httpx.ConnectTimeout("")}
     found, _ = await detect(places)
-    assert (found[0].product, found[0].verdict) == (Product.LLAMA_CPP, Verdict.READY)
+    assert (found[0].product, found[0].verdict) == ("llama.cpp", Verdict.READY)
     assert at(found, 1234).verdict is Verdict.TIMED_OUT
     row = at(found, 4000)
     assert (row.verdict, row.next_step) == (Verdict.TIMED_OUT, "Check which program uses port 4000")

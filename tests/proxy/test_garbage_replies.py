@@ -12,8 +12,8 @@ from lmchat.config.settings import LimitSettings, Settings
 from lmchat.proxy.client import ProxyClient
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ReasoningDelta, StreamFinished, TextDelta
-from lmchat.servers.products.product import Product
 from tests.support.proxy_calls import ask, events_of
+from tests.support.scripted_products import PRODUCT_NAMES
 
 HERE = Endpoint.parse("localhost:1234")
 QUICK = Settings(limits=LimitSettings(retries=1, requests_per_minute=10_000))
@@ -99,7 +99,7 @@ def client_for(status: int, headers: dict[str, str], *body: bytes) -> ProxyClien
     st.lists(PIECE, max_size=8),
     st.sampled_from([200, 200, 200, 201, 302, 400, 404, 418, 500]),
     st.sampled_from(["text/event-stream", "application/json", "text/html", "", "text/plain"]),
-    st.sampled_from(list(Product)),
+    st.sampled_from(list(PRODUCT_NAMES)),
 )
 async def test_no_answer_raises_anything_but_our_own_errors(pieces, status, content_type, product):
     client = client_for(status, {"content-type": content_type}, *pieces)

@@ -3,11 +3,10 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.servers.events import RequestAdapted
-from lmchat.servers.products.product import Product
 from lmchat.servers.request import AnyObject, AnyText, FittingValue
 from lmchat.sessions.message import Role, text_message
 from tests.support.proxy_calls import answered, ask, events_of
-from tests.support.scripted_products import CHAT, chat_reply
+from tests.support.scripted_products import CHAT, PRODUCT_NAMES, chat_reply
 from tests.support.scripted_server import error_reply, json_reply, sse
 
 SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}}
@@ -21,7 +20,7 @@ SOME_OBJECT = {
 IN_WORDS = None
 
 
-def request_for(server, output, *, product=Product.OPENAI_COMPATIBLE, **more):
+def request_for(server, output, *, product="OpenAI-compatible", **more):
     return replace(ask(server, product=product, **more), output=output)
 
 
@@ -65,14 +64,14 @@ NOT_NOW = refusal_reply(
 
 async def test_each_product_is_asked_in_the_strictest_form_that_it_takes(make_client, server):
     server.on(CHAT, chat_reply("{}"))
-    for product in Product:
-        is_in_words, client = product is Product.ANTHROPIC, make_client()
+    for product in PRODUCT_NAMES:
+        is_in_words, client = product == "Anthropic", make_client()
         server.requests.clear()
         for output in (PERSON, AnyObject(), AnyText()):
             await events_of(client, request_for(server, output, product=product))
         schema, some, text = response_formats(server)
         assert schema == (IN_WORDS if is_in_words else BY_SCHEMA)
-        some_form = SOME_OBJECT if product is Product.LM_STUDIO else BY_OBJECT
+        some_form = SOME_OBJECT if product == "LM Studio" else BY_OBJECT
         assert some == (IN_WORDS if is_in_words else some_form)
         assert text is None
         assert "response_format" not in server.seen(CHAT)[-1].json
@@ -81,11 +80,11 @@ async def test_each_product_is_asked_in_the_strictest_form_that_it_takes(make_cl
 async def test_what_the_field_does_not_say_stands_in_the_system_prompt(make_client, server):
     server.on(CHAT, chat_reply("{}"))
     for output, product, said in (
-        (PERSON, Product.OPENAI, ""),
-        (PERSON, Product.ANTHROPIC, "Answer with one JSON value that matches this JSON schema"),
-        (AnyObject(), Product.OPENAI, "Answer with one JSON object"),
-        (AnyObject(), Product.LM_STUDIO, "Answer with one JSON object"),
-        (AnyText(), Product.ANTHROPIC, ""),
+        (PERSON, "OpenAI", ""),
+        (PERSON, "Anthropic", "Answer with one JSON value that matches this JSON schema"),
+        (AnyObject(), "OpenAI", "Answer with one JSON object"),
+        (AnyObject(), "LM Studio", "Answer with one JSON object"),
+        (AnyText(), "Anthropic", ""),
     ):
         client = make_client()
         server.requests.clear()

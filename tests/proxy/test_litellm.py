@@ -6,7 +6,6 @@ import pytest
 
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.products.product import Product
 from tests.support.proxy_calls import PortMap
 from tests.support.scripted_server import Seen, json_reply, text_reply
 
@@ -61,5 +60,5 @@ async def test_it_is_recognised_at_any_port_whatever_the_key(
     client = make_client(key=key, transport=PortMap({("localhost", port): litellm}))
     for _ in range(2):
         probed = await client.check(Endpoint.parse(f"http://localhost:{port}"))
-        assert (probed.product, probed.verdict) == (Product.LITELLM, verdict)
+        assert (probed.product, probed.verdict) == ("LiteLLM", verdict)
     assert "virtual key" in probed.next_step or verdict is Verdict.READY

@@ -9,7 +9,6 @@ from lmchat.proxy import timeouts as module
 from lmchat.proxy.connections import RequestTrace
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RetryScheduled, StreamStalled
-from lmchat.servers.products.product import Product
 from tests.support.proxy_calls import answered, ask, endpoint_of, events_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
@@ -50,7 +49,7 @@ def hasty(quick, monkeypatch):
 
 async def test_a_frozen_server_is_told_given_up_and_not_tried_again(hasty, server, make_client):
     server.on(CHAT, HANGS).on(HEALTH, HANGS)
-    for number, product in enumerate((Product.LLAMA_CPP, Product.VLLM)):
+    for number, product in enumerate(("llama.cpp", "vLLM")):
         client = make_client(timeouts=TimeoutSettings(give_up_after_s=0.2))
         events, error = await events_of(client, ask(server, product=product))
         stalled = [one for one in events if isinstance(one, StreamStalled)]
@@ -75,7 +74,7 @@ async def test_a_server_that_reads_a_long_prompt_and_answers_meanwhile_is_not_st
         client = make_client()
         gate = Gate()
         server.on(CHAT, sse("late", finish(), DONE, before=[gate])).on(HEALTH, health)
-        task = asyncio.create_task(answered(client, ask(server, product=Product.LLAMA_CPP)))
+        task = asyncio.create_task(answered(client, ask(server, product="llama.cpp")))
         await asyncio.to_thread(server.wait_for, HEALTH, count=3)
         gate.open()
         events = await task

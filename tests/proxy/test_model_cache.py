@@ -6,7 +6,6 @@ import resource
 from lmchat.proxy.model_cache import ModelCache
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.product import Product
 from tests.support.proxy_calls import endpoint_of
 from tests.support.scripted_products import plain
 
@@ -21,7 +20,7 @@ class Clock:
 
 
 def model(name: str, **more) -> ModelInfo:
-    return ModelInfo(model_id=name, endpoint=HERE, product=Product.JAN, **more)
+    return ModelInfo(model_id=name, endpoint=HERE, product="Jan", **more)
 
 
 async def test_the_file_is_read_at_the_next_start(tmp_path):

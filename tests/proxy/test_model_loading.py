@@ -7,7 +7,6 @@ import pytest
 from lmchat.config.settings import TimeoutSettings
 from lmchat.proxy import timeouts as module
 from lmchat.servers.events import ModelLoading, RetryScheduled
-from lmchat.servers.products.product import Product
 from tests.support.proxy_calls import ask, events_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import error_reply, json_reply, text_reply
@@ -30,7 +29,7 @@ async def test_a_server_that_says_for_ever_that_it_loads_is_asked_seldom_and_the
         server.requests.clear()
         server.on(CHAT, LOADS).on(HEALTH, health)
         client = make_client(timeouts=TimeoutSettings(give_up_after_s=0.1))
-        events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
+        events, error = await events_of(client, ask(server, product="llama.cpp"))
         assert error.kind == "loading"
         assert "has been loading the model" in error.message
         assert error.hint
@@ -43,14 +42,14 @@ async def test_the_time_that_was_set_for_the_first_token_holds_for_loading_too(
 ):
     client = make_client(timeouts=TimeoutSettings(first_token_s=0.1))
     server.on(CHAT, LOADS).on(HEALTH, LOADS)
-    events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP))
+    events, error = await events_of(client, ask(server, product="llama.cpp"))
     assert (error.kind, "within 0.1 s" in error.message) == ("timeout", True)
     assert not [one for one in events if isinstance(one, RetryScheduled)]
 
 
 async def test_waiting_for_a_model_can_be_stopped(server, client):
     server.on(CHAT, LOADS).on(HEALTH, LOADS)
-    async with aclosing(client.stream(ask(server, product=Product.LLAMA_CPP))) as stream:
+    async with aclosing(client.stream(ask(server, product="llama.cpp"))) as stream:
         async for event in stream:
             if event == ModelLoading():
                 break

@@ -8,7 +8,6 @@ from lmchat.config.settings import ChatSettings
 from lmchat.errors import ServerRejected
 from lmchat.proxy.servers import llama_cpp
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.product import Product
 from lmchat.servers.request import LoadOptions
 from tests.support import scripted_products as products
 from tests.support.programs import until
@@ -24,7 +23,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(llama_cpp, "LOADING_POLL_S", 0.01)
 
 
-def model_at(server, name: str, product: Product = Product.LLAMA_CPP) -> ModelInfo:
+def model_at(server, name: str, product: str = "llama.cpp") -> ModelInfo:
     return ModelInfo(model_id=name, endpoint=endpoint_of(server), product=product)
 
 
@@ -83,11 +82,11 @@ def old_lm_studio(server):
 
 async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client):
     for script, name, product, step in (
-        (products.llama_cpp, "tiny.gguf", Product.LLAMA_CPP, "llama-server -m MODEL.gguf"),
-        (old_lm_studio, "qwen3-8b", Product.LM_STUDIO, "Load it in LM Studio"),
-        (products.jan, "jan-nano", Product.JAN, "Start a model in Jan"),
-        (products.vllm, "Qwen/Qwen3-8B", Product.VLLM, "vllm serve MODEL"),
-        (products.plain, "tiny", Product.OPENAI_COMPATIBLE, "Use the server's own program"),
+        (products.llama_cpp, "tiny.gguf", "llama.cpp", "llama-server -m MODEL.gguf"),
+        (old_lm_studio, "qwen3-8b", "LM Studio", "Load it in LM Studio"),
+        (products.jan, "jan-nano", "Jan", "Start a model in Jan"),
+        (products.vllm, "Qwen/Qwen3-8B", "vLLM", "vllm serve MODEL"),
+        (products.plain, "tiny", "OpenAI-compatible", "Use the server's own program"),
     ):
         server.forget()
         script(server)
@@ -104,7 +103,7 @@ async def test_a_newer_jan_loads_also_with_a_window_and_unloads(server, client):
     products.jan(server)
     server.on("POST /v1/models/load", json_reply({"status": "loaded"}))
     server.on("POST /v1/models/unload", json_reply({"status": "unloaded"}))
-    model = model_at(server, "jan-nano", Product.JAN)
+    model = model_at(server, "jan-nano", "Jan")
     await client.load(model)
     await client.unload(model)
     await client.load(model, options=LoadOptions(context=8192))
@@ -116,7 +115,7 @@ async def test_a_newer_jan_loads_also_with_a_window_and_unloads(server, client):
 
 async def test_lm_studio_loads_with_all_options_and_a_loaded_model_anew(server, client):
     products.lm_studio(server, loaded=[])
-    model = model_at(server, "qwen3-8b", Product.LM_STUDIO)
+    model = model_at(server, "qwen3-8b", "LM Studio")
     await client.load(model, options=LoadOptions(context=16384))
     (listed, *_) = (await client.models(model.endpoint, is_refresh=True)).models
     assert listed.state is LoadState.LOADED
@@ -136,6 +135,6 @@ async def test_ollama_is_told_how_long_a_model_stays_when_it_is_loaded(server, m
     products.ollama(server)
     for configured in (None, 90):
         client = make_client(chat=ChatSettings(keep_loaded_s=configured))
-        await client.load(model_at(server, "llama3.2:3b", Product.OLLAMA))
+        await client.load(model_at(server, "llama3.2:3b", "Ollama"))
     sent = [one.json.get("keep_alive") for one in server.seen("POST /api/generate")]
     assert sent == [None, 90]

@@ -8,7 +8,6 @@ from lmchat.errors import ServerRejected
 from lmchat.proxy.network_errors import unavailable
 from lmchat.proxy.retries import REFUSED_WAIT_S, RetryPlan, plan_for
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.products.product import Product
 
 NEAR = (
     "localhost:1",
@@ -45,9 +44,7 @@ def test_a_failure_of_a_near_server_is_tried_again_only_where_it_may_pass_and_so
     for near in map(Endpoint.parse, (NEAR[3], NEAR[6])):
         for status, kind, *plans in refusals:
             error = ServerRejected("no", kind=kind, status=status)
-            assert [plan_for(error, one, Product.LLAMA_CPP) for one in (near, far)] == plans
+            assert [plan_for(error, one, "llama.cpp") for one in (near, far)] == plans
         for failure, *plans in failures:
-            found = [
-                plan_for(unavailable(failure, one), one, Product.LLAMA_CPP) for one in (near, far)
-            ]
+            found = [plan_for(unavailable(failure, one), one, "llama.cpp") for one in (near, far)]
             assert found == plans

@@ -5,7 +5,6 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.products.product import Product
 from lmchat.servers.request import ChatRequest, Sampling
 from tests.support.proxy_calls import ask
 from tests.support.scripted_backend import read
@@ -17,7 +16,7 @@ TEMPLATE = "POST /apply-template"
 TOKENIZE = "POST /tokenize"
 
 
-def request_to(server, product=Product.LLAMA_CPP, **more) -> ChatRequest:
+def request_to(server, product="llama.cpp", **more) -> ChatRequest:
     return replace(ask(server, "Hello\x1b é😀\ud800", product=product), **more)
 
 

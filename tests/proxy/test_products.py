@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from lmchat.proxy.servers import SERVERS
 from lmchat.proxy.servers.base import params_text
-from lmchat.servers.products.product import Product
+from tests.support.scripted_products import PRODUCT_NAMES
 
 
 def test_each_product_has_its_class_and_no_two_share_a_port():
-    assert {server.product for server in SERVERS} == set(Product)
+    assert {server.product for server in SERVERS} == set(PRODUCT_NAMES)
     ports = [port for server in SERVERS for port in server.ports]
     assert len(ports) == len(set(ports))
 

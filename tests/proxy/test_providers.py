@@ -7,7 +7,6 @@ from lmchat.errors import RequestInvalid
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamFinished, UsageReported
-from lmchat.servers.products.product import Product
 from lmchat.sessions.message import ToolCallPart
 from tests.support.proxy_calls import answered, ask, failure_of, growing
 from tests.support.scripted_products import (
@@ -25,7 +24,7 @@ from tests.support.scripted_server import (
 )
 
 KEY = "sk-marked-key-4711"
-ROWS = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda one: one.product.value)
+ROWS = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda one: one.product)
 
 
 @pytest.fixture
@@ -60,11 +59,11 @@ def chat(endpoint: Endpoint, provider: Provider, **more):
 
 
 FIELDS = {
-    Product.OPENAI: {"max_completion_tokens": 9, "seed": 7, "reasoning_effort": "low"},
-    Product.MISTRAL: {"max_tokens": 9, "random_seed": 7, "reasoning_effort": "low"},
-    Product.ANTHROPIC: {"max_tokens": 9},
-    Product.GEMINI: {"max_tokens": 9, "reasoning_effort": "low"},
-    Product.OPENROUTER: {"max_tokens": 9, "seed": 7, "reasoning": {"effort": "low"}},
+    "OpenAI": {"max_completion_tokens": 9, "seed": 7, "reasoning_effort": "low"},
+    "Mistral": {"max_tokens": 9, "random_seed": 7, "reasoning_effort": "low"},
+    "Anthropic": {"max_tokens": 9},
+    "Gemini": {"max_tokens": 9, "reasoning_effort": "low"},
+    "OpenRouter": {"max_tokens": 9, "seed": 7, "reasoning": {"effort": "low"}},
 }
 
 

@@ -18,7 +18,6 @@ from lmchat.servers.events import (
     UsageReported,
 )
 from lmchat.servers.model import LoadState
-from lmchat.servers.products.product import Product
 from lmchat.servers.request import FittingValue
 from lmchat.sessions.message import ReasoningPart, Role, TextPart, text_message
 from tests.support.proxy_calls import answered, ask, failure_of, message_of, text_of
@@ -33,7 +32,7 @@ LONG = "\n".join(
 
 def request_to(server, text="Say hi.", **more):
     more.setdefault("model", server.models[0])
-    return ask(Endpoint.parse(server.url), text, product=Product.LLAMA_CPP, **more)
+    return ask(Endpoint.parse(server.url), text, product="llama.cpp", **more)
 
 
 async def count(client, request) -> int:

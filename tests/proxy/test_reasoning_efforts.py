@@ -7,17 +7,16 @@ from lmchat.proxy.servers import server_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestAdapted
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.products.product import Product
 from lmchat.servers.request import Sampling
 from tests.support.proxy_calls import answered, ask
-from tests.support.scripted_products import CHAT, chat_reply
+from tests.support.scripted_products import CHAT, PRODUCT_NAMES, chat_reply
 from tests.support.scripted_server import error_reply, json_reply
 
-TEMPLATED = (Product.LLAMA_CPP, Product.BUILT_IN, Product.JAN, Product.VLLM, Product.SGLANG)
-TAKING_ALL = (*TEMPLATED, Product.LITELLM, Product.OPENAI, Product.MISTRAL, Product.GEMINI)
+TEMPLATED = ("llama.cpp", "built-in", "Jan", "vLLM", "SGLang")
+TAKING_ALL = (*TEMPLATED, "LiteLLM", "OpenAI", "Mistral", "Gemini")
 
 
-def model(product: Product, **known) -> ModelInfo:
+def model(product: str, **known) -> ModelInfo:
     known = {"capabilities": (), "efforts": ()} | known
     return ModelInfo(
         model_id="m", endpoint=Endpoint.parse("http://127.0.0.1:1"), product=product, **known
@@ -29,7 +28,7 @@ def notes(events) -> list[str]:
 
 
 def test_an_effort_goes_where_it_is_known_and_switches_thinking_off_in_templates():
-    for product in Product:
+    for product in PRODUCT_NAMES:
         server = server_of(product)
         for effort in EFFORTS if product in TAKING_ALL else ():
             sampling = Sampling(reasoning_effort=effort)
@@ -43,20 +42,20 @@ def test_an_effort_goes_where_it_is_known_and_switches_thinking_off_in_templates
 
 def test_an_effort_that_is_not_known_is_not_sent_and_not_hushed_up():
     for product, known, effort, is_sent in (
-        (Product.OPENAI_COMPATIBLE, {}, "high", False),
-        (Product.OLLAMA, {}, "max", True),
-        (Product.OLLAMA, {}, "xhigh", False),
-        (Product.LM_STUDIO, {"efforts": ("off", "on")}, "none", True),
-        (Product.LM_STUDIO, {"efforts": ("low", "medium", "high", "xhigh")}, "xhigh", True),
-        (Product.LM_STUDIO, {}, "low", False),
-        (Product.OPENROUTER, {"capabilities": ("tools",)}, "low", False),
-        (Product.OPENROUTER, {}, "low", True),
+        ("OpenAI-compatible", {}, "high", False),
+        ("Ollama", {}, "max", True),
+        ("Ollama", {}, "xhigh", False),
+        ("LM Studio", {"efforts": ("off", "on")}, "none", True),
+        ("LM Studio", {"efforts": ("low", "medium", "high", "xhigh")}, "xhigh", True),
+        ("LM Studio", {}, "low", False),
+        ("OpenRouter", {"capabilities": ("tools",)}, "low", False),
+        ("OpenRouter", {}, "low", True),
     ):
         sampling, about = Sampling(reasoning_effort=effort), model(product, **known)
         fields = server_of(product).request_fields(sampling, about)
         told = " ".join(server_of(product).unsent_notes(sampling, about))
         if is_sent:
-            is_nested = product is Product.OPENROUTER
+            is_nested = product == "OpenRouter"
             field = {"reasoning": {"effort": effort}} if is_nested else {"reasoning_effort": effort}
             assert (fields, told) == (field, "")
         else:
@@ -68,12 +67,12 @@ def test_an_effort_that_is_not_known_is_not_sent_and_not_hushed_up():
 def test_a_number_of_tokens_goes_where_thoughts_have_a_limit_and_0_switches_them_off():
     limited, off = Sampling(reasoning_effort="500"), Sampling(reasoning_effort="0")
     none = Sampling(reasoning_effort="none")
-    for product in Product:
+    for product in PRODUCT_NAMES:
         server = server_of(product)
         fields, notes = server.request_fields(limited), server.unsent_notes(limited)
         assert server.request_fields(off) == server.request_fields(none)
         assert server.unsent_notes(off) == server.unsent_notes(none)
-        if product in (Product.LLAMA_CPP, Product.BUILT_IN):
+        if product in ("llama.cpp", "built-in"):
             assert fields["reasoning_budget_tokens"] == 500
             assert "reasoning_effort" not in fields
             assert notes == ()
@@ -99,7 +98,7 @@ async def test_a_refused_effort_is_left_out_and_told_once_and_another_is_tried(s
             ),
         )
         for effort in ("max", "max", "low"):
-            request = ask(server, product=Product.VLLM, reasoning_effort=effort, seed=5)
+            request = ask(server, product="vLLM", reasoning_effort=effort, seed=5)
             events = await answered(client, request)
             said += notes(events)
         sent = [(one.json.get("reasoning_effort"), one.json["seed"]) for one in server.seen(CHAT)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from lmchat.proxy import timeouts
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.events import ModelLoading, ModelNamed, RetryScheduled, StreamFinished
-from lmchat.servers.products.product import Product
 from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import CHAT
 
@@ -14,7 +13,7 @@ MODEL = "smollm2-135m-instruct"
 
 async def play(server, client, name, *, every=None):
     server.on(CHAT, replay(name, every=every))
-    return await events_of(client, ask(server, product=Product.LLAMA_CPP, model=MODEL))
+    return await events_of(client, ask(server, product="llama.cpp", model=MODEL))
 
 
 async def test_a_recorded_answer_is_read_to_its_end(server, client):
@@ -63,7 +62,7 @@ async def test_the_recorded_list_and_props_tell_the_model(server, client):
     server.on("GET /v1/models", replay("models")).on("GET /props", replay("props"))
     probed = await client.check(endpoint_of(server))
     model = probed.models[0]
-    assert (probed.verdict, probed.product) == (Verdict.READY, Product.LLAMA_CPP)
+    assert (probed.verdict, probed.product) == (Verdict.READY, "llama.cpp")
     assert (model.params, model.quantization, model.context_loaded, model.context_max) == (
         "135M",
         "Q4_1",
@@ -78,7 +77,7 @@ async def test_recorded_loading_is_waited_for_until_the_recorded_health_says_it_
     monkeypatch.setattr(timeouts, "POLL_S", 0.01)
     server.on(CHAT, replay("loading-chat"), replay("stream"))
     server.on("GET /health", replay("loading-health"), replay("loading-health"), replay("health"))
-    events, error = await events_of(client, ask(server, product=Product.LLAMA_CPP, model=MODEL))
+    events, error = await events_of(client, ask(server, product="llama.cpp", model=MODEL))
     assert (error, bool(text_of(events))) == (None, True)
     assert [one for one in events if isinstance(one, ModelLoading | RetryScheduled)] == [
         ModelLoading()

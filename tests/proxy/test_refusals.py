@@ -15,10 +15,9 @@ from lmchat.proxy.refusals import (
     retry_after_s,
     wait_words,
 )
-from lmchat.servers.products.product import Product
+from tests.support.scripted_products import PRODUCT_NAMES
 
-P = Product
-ANY = Product.OPENAI_COMPATIBLE
+ANY = "OpenAI-compatible"
 
 
 def refusal_for(status, body, *, product=ANY, key="", content_type="application/json"):
@@ -35,30 +34,30 @@ QUOTA = {"code": 429, "message": "Resource has been exhausted", "status": "RESOU
 NO_MODEL = {"object": "error", "message": "no such model mistral-9", "type": "invalid_model"}
 OVERLOADED = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
 TABLE = [
-    (500, error_in_body("Trying to keep the first 9 tokens"), P.LM_STUDIO, "context_overflow", ""),
-    (404, error_in_body("Failed to load model"), P.LM_STUDIO, "model_not_loaded", "load"),
-    (503, b"No models are available", P.JAN, "model_not_loaded", "No models"),
-    (400, [{"error": {"message": "API key not valid."}}], P.GEMINI, "auth", "key not valid"),
-    (429, [{"error": QUOTA}], P.GEMINI, "rate_limited", "exhausted"),
-    (404, [{"error": {"message": "models/x is not found"}}], P.GEMINI, "model_missing", "found"),
-    (400, NO_MODEL, P.MISTRAL, "model_missing", "mistral-9"),
-    (429, {"message": "Requests rate limit exceeded"}, P.MISTRAL, "rate_limited", "rate limit"),
-    (529, OVERLOADED, P.ANTHROPIC, "busy", "Overloaded"),
+    (500, error_in_body("Trying to keep the first 9 tokens"), "LM Studio", "context_overflow", ""),
+    (404, error_in_body("Failed to load model"), "LM Studio", "model_not_loaded", "load"),
+    (503, b"No models are available", "Jan", "model_not_loaded", "No models"),
+    (400, [{"error": {"message": "API key not valid."}}], "Gemini", "auth", "key not valid"),
+    (429, [{"error": QUOTA}], "Gemini", "rate_limited", "exhausted"),
+    (404, [{"error": {"message": "models/x is not found"}}], "Gemini", "model_missing", "found"),
+    (400, NO_MODEL, "Mistral", "model_missing", "mistral-9"),
+    (429, {"message": "Requests rate limit exceeded"}, "Mistral", "rate_limited", "rate limit"),
+    (529, OVERLOADED, "Anthropic", "busy", "Overloaded"),
     (
         400,
         error_in_body("Balance is too low. Go to Plans & Billing."),
-        P.ANTHROPIC,
+        "Anthropic",
         "billing",
         "credit",
     ),
-    (404, error_in_body("model: c", type="not_found_error"), P.ANTHROPIC, "model_missing", "c"),
-    (402, error_in_body("Insufficient credits", code=402), P.OPENROUTER, "billing", "credit"),
-    (400, error_in_body("a/b is not a valid model ID"), P.OPENROUTER, "model_missing", "a/b"),
-    (502, error_in_body("Provider returned error"), P.OPENROUTER, "upstream", "Provider"),
+    (404, error_in_body("model: c", type="not_found_error"), "Anthropic", "model_missing", "c"),
+    (402, error_in_body("Insufficient credits", code=402), "OpenRouter", "billing", "credit"),
+    (400, error_in_body("a/b is not a valid model ID"), "OpenRouter", "model_missing", "a/b"),
+    (502, error_in_body("Provider returned error"), "OpenRouter", "upstream", "Provider"),
     (
         200,
         {"error": "Unexpected endpoint or method."},
-        P.LM_STUDIO,
+        "LM Studio",
         "wrong_path",
         "not know this path",
     ),
@@ -68,7 +67,7 @@ TABLE = [
             "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens",
             type="BadRequestError",
         ),
-        P.VLLM,
+        "vLLM",
         "context_overflow",
         "window has 4096",
     ),
@@ -84,36 +83,36 @@ TABLE = [
         error_in_body(
             "The number of tokens to keep from the initial prompt is greater than the context length"
         ),
-        P.LM_STUDIO,
+        "LM Studio",
         "context_overflow",
         "longer than",
     ),
-    (400, error_in_body("model is not loaded"), P.LLAMA_CPP, "model_missing", "not loaded"),
+    (400, error_in_body("model is not loaded"), "llama.cpp", "model_missing", "not loaded"),
     (
         404,
         error_in_body("Invalid model identifier 'x'", code="model_not_found"),
-        P.LM_STUDIO,
+        "LM Studio",
         "model_missing",
         "identifier",
     ),
     (
         401,
         error_in_body("An LM Studio API token is required", code="invalid_api_key"),
-        P.LM_STUDIO,
+        "LM Studio",
         "auth",
         "LM Studio says",
     ),
-    (401, b"Invalid or missing authorization token", P.JAN, "auth", "authorization token"),
-    (401, {"error": "Unauthorized"}, P.VLLM, "auth", "Unauthorized"),
+    (401, b"Invalid or missing authorization token", "Jan", "auth", "authorization token"),
+    (401, {"error": "Unauthorized"}, "vLLM", "auth", "Unauthorized"),
     (401, b"", ANY, "auth", "401 Unauthorized"),
     (
         404,
         error_in_body("No models loaded. Please load a model in the developer page"),
-        P.LM_STUDIO,
+        "LM Studio",
         "model_not_loaded",
         "No models loaded",
     ),
-    (404, b"Not Found", P.JAN, "wrong_path", "Not Found"),
+    (404, b"Not Found", "Jan", "wrong_path", "Not Found"),
     (404, b"<html><title>nginx</title>", ANY, "wrong_path", "not a model server"),
     (408, b"", ANY, "timeout", "Request timeout"),
     (413, b"", ANY, "too_large", "413"),
@@ -134,29 +133,29 @@ TABLE = [
     (
         500,
         error_in_body("The model has crashed without additional information. (Exit code: 7)"),
-        P.LM_STUDIO,
+        "LM Studio",
         "model_crashed",
         "crashed",
     ),
     (
         501,
         error_in_body("This server does not support metrics", type="not_supported_error"),
-        P.LLAMA_CPP,
+        "llama.cpp",
         "unsupported",
         "metrics",
     ),
-    (502, b"Proxy request to model failed: x", P.JAN, "upstream", "Proxy request"),
+    (502, b"Proxy request to model failed: x", "Jan", "upstream", "Proxy request"),
     (
         503,
         error_in_body("Loading model", type="unavailable_error", code=503),
-        P.LLAMA_CPP,
+        "llama.cpp",
         "loading",
         "loading",
     ),
     (
         503,
         {"error": "server busy, please try again.  maximum pending requests exceeded"},
-        P.OLLAMA,
+        "Ollama",
         "busy",
         "busy",
     ),
@@ -176,7 +175,7 @@ TABLE = [
     (
         400,
         error_in_body("Invalid value", code="invalid_value", param="reasoning"),
-        P.LM_STUDIO,
+        "LM Studio",
         "bad_request",
         "Invalid value (reasoning)",
     ),
@@ -184,7 +183,7 @@ TABLE = [
     (
         400,
         error_in_body('"embed" does not support chat'),
-        P.OLLAMA,
+        "Ollama",
         "unsupported",
         "qwen3 cannot chat; it may only",
     ),
@@ -208,9 +207,9 @@ def test_the_step_depends_on_whether_a_key_was_sent():
 
 def test_a_host_that_is_not_trusted_is_named_with_the_setting_that_helps():
     for product, body, setting in (
-        (P.JAN, b"Invalid host header", "Trusted Hosts"),
-        (P.JAN, b"Host not allowed", "Trusted Hosts"),
-        (P.OLLAMA, b"", "OLLAMA_HOST"),
+        ("Jan", b"Invalid host header", "Trusted Hosts"),
+        ("Jan", b"Host not allowed", "Trusted Hosts"),
+        ("Ollama", b"", "OLLAMA_HOST"),
     ):
         error = refusal_for(403, body, product=product)
         assert (error.kind, '"box.lan"' in error.message) == ("host_blocked", True)
@@ -219,13 +218,13 @@ def test_a_host_that_is_not_trusted_is_named_with_the_setting_that_helps():
 
 
 def test_a_host_is_one_word_of_a_command_to_paste():
-    asked = RequestFacts(product=P.OLLAMA, model="a", host="a;reboot")
+    asked = RequestFacts(product="Ollama", model="a", host="a;reboot")
     assert "OLLAMA_HOST='a;reboot' ollama serve" in refusal(403, {}, b"", asked).hint
 
 
 def test_the_step_for_a_model_that_ollama_lacks_names_it():
     error = refusal_for(
-        404, error_in_body("model 'qwen3' not found, try pulling it first"), product=P.OLLAMA
+        404, error_in_body("model 'qwen3' not found, try pulling it first"), product="Ollama"
     )
     assert (error.kind, error.hint) == ("model_missing", "Download it with: ollama pull qwen3")
 
@@ -307,7 +306,7 @@ JSON = st.recursive(
 )
 
 
-@given(st.integers(100, 599), JSON, st.sampled_from(list(Product)))
+@given(st.integers(100, 599), JSON, st.sampled_from(list(PRODUCT_NAMES)))
 def test_no_json_is_too_odd_to_become_an_error(status, value, product):
     error = refusal_for(status, json.dumps(value).encode(), product=product)
     assert error.message
@@ -323,4 +322,4 @@ def test_no_bytes_are_too_odd_to_become_an_error(status, body, content_type):
 def test_megabytes_of_words_hold_nothing_up():
     """A search that is not linear would run into the time limit of the test."""
     error = {"error": {"message": "\u200d" * 3_000_000}}
-    assert len(refusal_in_stream(error, RequestFacts(product=P.OLLAMA)).message) < 500
+    assert len(refusal_in_stream(error, RequestFacts(product="Ollama")).message) < 500

@@ -6,7 +6,6 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.servers.events import RequestAdapted
-from lmchat.servers.products.product import Product
 from lmchat.sessions.message import (
     ChatMessage,
     ReasoningPart,
@@ -17,7 +16,7 @@ from lmchat.sessions.message import (
     text_message,
 )
 from tests.support.proxy_calls import READ_TOOL, answered, ask, endpoint_of, message_of
-from tests.support.scripted_products import CHAT, LLAMA, chat_reply, llama_cpp
+from tests.support.scripted_products import CHAT, LLAMA, PRODUCT_NAMES, chat_reply, llama_cpp
 from tests.support.scripted_server import error_reply, json_reply
 
 _CALL = ToolCallPart(call_id="c0", name="files__read", arguments="{}")
@@ -41,7 +40,7 @@ def _loop(thought: str = "The file will tell.") -> tuple[ChatMessage, ...]:
     )
 
 
-def _request(server, *, product=Product.LLAMA_CPP, messages=None, tools=(READ_TOOL,)):
+def _request(server, *, product="llama.cpp", messages=None, tools=(READ_TOOL,)):
     request = ask(server, product=product, model="tiny.gguf")
     return replace(request, messages=messages or _loop(), tools=tools)
 
@@ -86,14 +85,14 @@ async def test_older_thoughts_go_back_where_the_template_keeps_them(server, make
 async def test_each_product_gets_thoughts_in_its_own_fields_and_unknown_ones_get_none(
     server, make_client
 ):
-    for product in (one for one in Product if one is not Product.BUILT_IN):
+    for product in (one for one in PRODUCT_NAMES if one != "built-in"):
         server.requests.clear()
         client = make_client()
-        usual = (Product.LLAMA_CPP, Product.JAN, Product.LM_STUDIO, Product.SGLANG)
+        usual = ("llama.cpp", "Jan", "LM Studio", "SGLang")
         fields = {
             **dict.fromkeys(usual, ("reasoning_content",)),
-            Product.VLLM: ("reasoning", "reasoning_content"),
-            Product.OLLAMA: ("reasoning",),
+            "vLLM": ("reasoning", "reasoning_content"),
+            "Ollama": ("reasoning",),
         }.get(product, ())
         server.on(CHAT, chat_reply("Read."))
         sent = await _sent(server, client, product=product)

@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, aclosing
 import pytest
 
 from lmchat.servers.events import RequestQueued, RequestSent
-from lmchat.servers.products.product import Product
 from tests.support.proxy_calls import ask, endpoint_of, text_of
 from tests.support.scripted_products import CHAT, LLAMA, chat_reply, llama_cpp, lm_studio, router
 from tests.support.scripted_server import DONE, Gate, Hold, delta, finish, json_reply, sse
@@ -17,7 +16,7 @@ pytestmark = [pytest.mark.rule("R-25"), pytest.mark.timeout(120)]
 
 def request_to(server, text="Hi", **more):
     more.setdefault("model", "tiny.gguf")
-    more.setdefault("product", Product.LLAMA_CPP)
+    more.setdefault("product", "llama.cpp")
     return ask(server, text, **more)
 
 
@@ -54,7 +53,7 @@ async def test_a_server_gets_as_many_requests_as_it_has_slots_and_one_before_it_
         await client.check(endpoint_of(server))
         assert await sent(client, request, 3) == slots
     lm_studio(server).on(CHAT, hold)
-    request, client = request_to(server, model="qwen3-8b", product=Product.LM_STUDIO), make_client()
+    request, client = request_to(server, model="qwen3-8b", product="LM Studio"), make_client()
     await client.check(endpoint_of(server))
     assert await sent(client, request, 5) == 4
 

@@ -7,7 +7,6 @@ from lmchat.servers.discovery.choose_model import choose_model
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.events import ModelLoading, RequestSent
 from lmchat.servers.model import LoadState
-from lmchat.servers.products.product import Product
 from tests.support.proxy_calls import answered, ask, endpoint_of
 from tests.support.scripted_products import LLAMA, llama_cpp
 from tests.support.scripted_server import json_reply
@@ -24,7 +23,7 @@ def doze(server, *, is_sleeping: bool):
 
 
 def request_to(server):
-    return ask(server, product=Product.LLAMA_CPP, model="tiny.gguf")
+    return ask(server, product="llama.cpp", model="tiny.gguf")
 
 
 async def test_a_look_finds_a_model_asleep_without_waking_it_and_its_answer_says_that_it_wakes(

@@ -13,7 +13,6 @@ from lmchat.proxy import client as counting_module
 from lmchat.proxy.servers import SERVERS
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.events import TextDelta
-from lmchat.servers.products.product import Product
 from lmchat.sessions.message import Role, text_message
 from tests.support.proxy_calls import ask, endpoint_of
 from tests.support.scripted_backend import read
@@ -46,7 +45,7 @@ def patient(monkeypatch):
     monkeypatch.setattr(counting_module, "COUNT_S", 15.0)
 
 
-def request_to(server, text="Hi", *, product=Product.LLAMA_CPP, model="tiny.gguf", **more):
+def request_to(server, text="Hi", *, product="llama.cpp", model="tiny.gguf", **more):
     return ask(server, text, product=product, model=model, **more)
 
 
@@ -79,7 +78,7 @@ async def test_who_is_not_known_to_count_is_asked_nothing_and_vllm_counts_messag
     assert server.requests == []
     counted = json_reply({"count": 12, "max_model_len": 32768, "tokens": []})
     vllm(server).on("POST /tokenize", counted)
-    request = request_to(server, product=Product.VLLM, model="Qwen/Qwen3-8B")
+    request = request_to(server, product="vLLM", model="Qwen/Qwen3-8B")
     assert await client.count_tokens(request) == 12
     assert set(server.seen("POST /tokenize")[0].json) == {"model", "messages"}
 

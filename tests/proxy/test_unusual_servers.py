@@ -7,7 +7,6 @@ from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ModelLoading
 from lmchat.servers.model import LoadState
-from lmchat.servers.products.product import Product
 from tests.support import scripted_products as products
 from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import LLAMA, chat_reply, guarded, model_list
@@ -33,9 +32,9 @@ async def test_behind_a_prefix_everything_is_asked_behind_it_and_with_the_key(
     endpoint, client = Endpoint.parse(f"{server.url}/llm/v1"), make_client(key=KEY)
     for asking, verdict in ((make_client(), Verdict.NEEDS_KEY), (client, Verdict.READY)):
         probed = await asking.check(endpoint)
-        assert (probed.product, probed.verdict) == (Product.LLAMA_CPP, verdict)
+        assert (probed.product, probed.verdict) == ("llama.cpp", verdict)
     server.requests.clear()
-    events, error = await events_of(client, ask(endpoint, product=Product.LLAMA_CPP))
+    events, error = await events_of(client, ask(endpoint, product="llama.cpp"))
     assert (error, text_of(events), ModelLoading() in events) == (None, "Hello there.", True)
     assert {one.path.split("/")[1] for one in server.seen()} == {"llm"}
     assert {one.headers["authorization"] for one in server.seen()} == {f"Bearer {KEY}"}
@@ -57,7 +56,7 @@ async def test_a_newer_jan_tells_what_it_could_start_and_an_older_one_what_runs(
         client = make_client()
         for _ in range(2):
             probed = await client.check(endpoint_of(server))
-        assert (probed.product, probed.verdict) == (Product.JAN, Verdict.READY)
+        assert (probed.product, probed.verdict) == ("Jan", Verdict.READY)
         assert [model.model_id for model in probed.models] == names
         states = [LoadState.LOADED, LoadState.NOT_LOADED][: len(names)]
         assert [model.state for model in probed.models] == states
@@ -66,7 +65,7 @@ async def test_a_newer_jan_tells_what_it_could_start_and_an_older_one_what_runs(
 async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(server, client):
     products.llama_cpp(server).on("GET /props", raw_reply(Cut()))
     probed = await client.check(endpoint_of(server))
-    assert (probed.product, probed.verdict) == (Product.LLAMA_CPP, Verdict.READY)
+    assert (probed.product, probed.verdict) == ("llama.cpp", Verdict.READY)
 
 
 PAGE = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"

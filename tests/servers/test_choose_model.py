@@ -7,7 +7,6 @@ from lmchat.servers.discovery.choose_model import Missing, choose, endpoints_of,
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
-from lmchat.servers.products.product import Product
 from tests.support.scripted_backend import model, probed
 
 OTHER = Endpoint.parse("http://localhost:8080")
@@ -20,7 +19,7 @@ def test_the_remembered_addresses_are_those_of_servers_and_not_of_the_engine():
 
 
 def other(verdict: Verdict = Verdict.READY, *models):
-    return replace(probed(verdict, *models), endpoint=OTHER, product=Product.LLAMA_CPP)
+    return replace(probed(verdict, *models), endpoint=OTHER, product="llama.cpp")
 
 
 READY = probed(Verdict.READY, model("a"), model("b"))

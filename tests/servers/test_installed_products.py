@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from lmchat.servers.discovery.launcher import installed_products
-from lmchat.servers.products.product import Product
 
 
 def program(folder: Path, name: str) -> Path:
@@ -17,7 +16,7 @@ def program(folder: Path, name: str) -> Path:
     return file
 
 
-def found(home: Path, **environ: str) -> dict[Product, object]:
+def found(home: Path, **environ: str) -> dict[str, object]:
     environ = {"PATH": str(home / "nowhere"), **environ}
     return {one.product: one for one in installed_products(environ, home)}
 
@@ -25,12 +24,12 @@ def found(home: Path, **environ: str) -> dict[Product, object]:
 @pytest.mark.parametrize(
     ("name", "product"),
     [
-        ("lms", Product.LM_STUDIO),
-        ("jan", Product.JAN),
-        ("llama-server", Product.LLAMA_CPP),
-        ("ollama", Product.OLLAMA),
-        ("vllm", Product.VLLM),
-        ("litellm", Product.LITELLM),
+        ("lms", "LM Studio"),
+        ("jan", "Jan"),
+        ("llama-server", "llama.cpp"),
+        ("ollama", "Ollama"),
+        ("vllm", "vLLM"),
+        ("litellm", "LiteLLM"),
     ],
 )
 def test_a_program_on_the_path_is_found(tmp_path, name, product):
@@ -46,12 +45,12 @@ def test_a_program_of_the_current_folder_is_not_offered(tmp_path, monkeypatch, p
     program(tmp_path, "ollama")
     program(tmp_path / "bin", "ollama")
     monkeypatch.chdir(tmp_path)
-    assert Product.OLLAMA not in found(tmp_path / "home", PATH=f"{path}{os.pathsep}/nowhere")
+    assert "Ollama" not in found(tmp_path / "home", PATH=f"{path}{os.pathsep}/nowhere")
 
 
 def test_lm_studios_program_is_found_in_its_own_folder_too(tmp_path):
     file = program(tmp_path / ".lmstudio" / "bin", "lms")
-    one = found(tmp_path)[Product.LM_STUDIO]
+    one = found(tmp_path)["LM Studio"]
     assert one.start == (str(file), "server", "start")
 
 
@@ -59,20 +58,20 @@ def test_a_folder_alone_says_how_the_application_is_started(tmp_path):
     (tmp_path / ".lmstudio").mkdir()
     (tmp_path / ".local/share/Jan/data").mkdir(parents=True)
     here = found(tmp_path)
-    assert (here[Product.LM_STUDIO].program, here[Product.LM_STUDIO].start) == ("", ())
-    assert "Developer" in here[Product.LM_STUDIO].start_words
-    assert "Local API Server" in here[Product.JAN].start_words
+    assert (here["LM Studio"].program, here["LM Studio"].start) == ("", ())
+    assert "Developer" in here["LM Studio"].start_words
+    assert "Local API Server" in here["Jan"].start_words
 
 
 def test_a_file_that_cannot_be_run_is_no_program(tmp_path):
     program(tmp_path / "bin", "ollama").chmod(0o644)
     assert (
-        Product.OLLAMA not in found(tmp_path, PATH=str(tmp_path / "bin"))
-        or not found(tmp_path)[Product.OLLAMA].program
+        "Ollama" not in found(tmp_path, PATH=str(tmp_path / "bin"))
+        or not found(tmp_path)["Ollama"].program
     )
 
 
 def test_where_nothing_is_nothing_is_found(tmp_path):
-    system_wide = {Product.OLLAMA, Product.LM_STUDIO, Product.JAN}
+    system_wide = {"Ollama", "LM Studio", "Jan"}
     assert set(found(tmp_path)) <= system_wide
     assert {one.product for one in installed_products({}, None)} <= system_wide

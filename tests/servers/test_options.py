@@ -7,13 +7,11 @@ import pytest
 from lmchat.errors import WrongUse
 from lmchat.servers.options import (
     COMMON,
-    LLAMA_CPP,
+    LLAMA_CPP_OPTIONS,
     checked_option,
     parsed_value,
-    refuse_ignored,
-    takes_option,
 )
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import PRODUCTS, product_named, refuse_ignored
 from lmchat.servers.request import Sampling
 
 
@@ -53,14 +51,16 @@ def test_a_wrong_option_is_refused_with_what_it_must_be():
 
 def test_a_product_is_refused_what_it_ignores_with_the_list_of_what_it_takes():
     with pytest.raises(WrongUse, match="Ollama does not take top_k") as refused:
-        refuse_ignored(Product.OLLAMA, "top_k")
+        refuse_ignored("Ollama", ["top_k"])
     assert "temperature, top_p, max_tokens, stop, seed" in refused.value.hint
     assert "extra.top_k" in refused.value.hint
 
 
 def test_llama_cpp_takes_all_options_and_every_server_an_extra_field():
-    assert all(takes_option(Product.LLAMA_CPP, name) for name in (*COMMON, *LLAMA_CPP))
-    assert all(takes_option(product, "extra.top_k") for product in Product)
+    assert all(
+        product_named("llama.cpp").takes_option(name) for name in (*COMMON, *LLAMA_CPP_OPTIONS)
+    )
+    assert all(product.takes_option("extra.top_k") for product in PRODUCTS)
 
 
 def test_options_replace_those_of_the_same_name_and_keep_the_others():

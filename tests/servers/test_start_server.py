@@ -11,7 +11,6 @@ from lmchat.errors import LMChatError
 from lmchat.servers.discovery.launcher import ServerStart, start_server
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.products.product import Product
 from tests.support.programs import is_running, processes
 from tests.support.programs import start as start_child
 from tests.support.scripted_backend import probed
@@ -40,7 +39,7 @@ async def started(
     argv = (put(folder / "bin", "server", text), *more)
     log_file = folder / "logs" / "server.log"
     await start_server(
-        ServerStart(product=Product.OLLAMA, argv=argv, endpoint=AT),
+        ServerStart(product="Ollama", argv=argv, endpoint=AT),
         log_file=log_file,
         environ=environ,
         check=Checks(log_file, ready),
@@ -113,7 +112,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.discovery.launcher import start_server
 
 at = Endpoint.parse("http://127.0.0.1:11434")
-start = ServerStart(product=Product.OLLAMA, argv=(sys.argv[1],), endpoint=at)
+start = ServerStart(product="Ollama", argv=(sys.argv[1],), endpoint=at)
 
 async def check(endpoint):
     while "hanging" not in Path(sys.argv[2]).read_text():

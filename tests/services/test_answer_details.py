@@ -21,7 +21,6 @@ from lmchat.servers.events import (
     UsageReported,
 )
 from lmchat.servers.model import Target
-from lmchat.servers.products.product import Product
 from lmchat.servers.request import ChatRequest, Sampling
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.context_meter import ContextMeter
@@ -34,7 +33,7 @@ from lmchat.units import GAP
 from tests.support.chats import header
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, read
 
-LLAMA = Target(endpoint=ENDPOINT, product=Product.LLAMA_CPP, model=model())
+LLAMA = Target(endpoint=ENDPOINT, product="llama.cpp", model=model())
 TimedScript = list[tuple[float, StreamEvent]]
 """Events, each with the seconds that the server takes before it."""
 

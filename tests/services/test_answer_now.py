@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.servers.model import Target
-from lmchat.servers.products.product import Product
 from lmchat.services.answer_now import NOT_THINKING, answer_now, can_answer_now
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.sessions.message import AnswerState
@@ -35,7 +34,7 @@ CONTROL = "POST /v1/chat/completions/control"
 END = StreamFinished(reason="stop")
 
 
-def settings_for(product: Product, url: str = ENDPOINT.url) -> TurnSettings:
+def settings_for(product: str, url: str = ENDPOINT.url) -> TurnSettings:
     endpoint = Endpoint.parse(url)
     known = replace(model("tiny"), endpoint=endpoint, product=product)
     return TurnSettings(target=Target(endpoint=endpoint, product=product, model=known))
@@ -80,7 +79,7 @@ async def test_llama_cpp_is_told_the_id_of_the_answer_and_the_model_of_the_reque
     told = told_by(server, json_reply({"success": True}))
     server.on(CHAT, sse(thought("Hm. "), told, thought("So."), "Four.", finish(), DONE))
     conversation = begin(client, store)
-    await answered_now(conversation, settings_for(Product.LLAMA_CPP, server.url))
+    await answered_now(conversation, settings_for("llama.cpp", server.url))
     assert server.seen(CHAT)[0].json["reasoning_control"] is True
     assert [order.json for order in server.seen(CONTROL)] == [
         {"model": "tiny", "id": "chatcmpl-1", "action": "reasoning_end"}
@@ -97,7 +96,7 @@ async def test_a_llama_cpp_that_refuses_gets_a_request_that_continues_behind_the
     begun = sse(thought("Let me see. "), told, thought("Two by two. "), Hold())
     server.on(CHAT, begun, sse("Four", " beds.", usage(30, 2), finish(), DONE))
     conversation = begin(client, store)
-    await answered_now(conversation, settings_for(Product.LLAMA_CPP, server.url))
+    await answered_now(conversation, settings_for("llama.cpp", server.url))
     first, second = (request.json for request in server.seen(CHAT))
     answer = (await on_disk(store, conversation))[-1]
     assert answer.reasoning == "Let me see. Two by two. "
@@ -116,7 +115,7 @@ async def test_a_key_before_the_thought_ends_it_and_further_keys_do_nothing(stor
     backend = ScriptedBackend([RequestSent(), hm, well, TextDelta(text="Four."), END])
     conversation = begin(backend, store)
     assert answer_now(conversation) == NOT_THINKING
-    async with aclosing(conversation.send("x", settings_for(Product.LLAMA_CPP))) as stream:
+    async with aclosing(conversation.send("x", settings_for("llama.cpp"))) as stream:
         async for event in stream:
             if isinstance(event, RequestSent):
                 assert answer_now(conversation) == ""

@@ -9,7 +9,6 @@ from lmchat.errors import EngineUnavailable, ServerRejected, StreamInterrupted
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.events import ModelLoading, StreamFinished, TextDelta
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.product import Product
 from lmchat.servers.request import ChatRequest, LoadOptions
 from lmchat.services.backend import Backend
 from lmchat.sessions.message import Role, text_message
@@ -28,19 +27,19 @@ BIG, SMALL = file("big"), file("small", size_bytes=10**9)
 TOLD = ModelInfo(
     model_id="big",
     endpoint=ADDRESS,
-    product=Product.LLAMA_CPP,
+    product="llama.cpp",
     state=LoadState.LOADED,
     params="8B",
     context_loaded=8192,
 )
-ANSWERS = probed(Verdict.READY, TOLD, endpoint=ADDRESS, product=Product.LLAMA_CPP)
+ANSWERS = probed(Verdict.READY, TOLD, endpoint=ADDRESS, product="llama.cpp")
 OTHER = probed(Verdict.READY, model())
 
 
 def request(name="big", endpoint=ADDRESS):
     return ChatRequest(
         endpoint=endpoint,
-        product=Product.BUILT_IN,
+        product="built-in",
         model=name,
         messages=(text_message(Role.USER, "Hi"),),
     )
@@ -70,12 +69,12 @@ async def test_the_engine_is_shown_as_built_in_and_offers_every_file(backend, en
     assert await backend.detect() == inner.results  # it was not started
     await engine.start(BIG)
     first, second = await backend.detect()
-    assert (first.product, first.verdict, first.is_own) == (Product.BUILT_IN, Verdict.READY, True)
+    assert (first.product, first.verdict, first.is_own) == ("built-in", Verdict.READY, True)
     big, small = first.models
     assert (big.model_id, big.state, big.context_loaded) == ("big", LoadState.LOADED, 8192)
     assert (small.model_id, small.state) == ("small", LoadState.NOT_LOADED)
     assert (big.params, small.quantization) == ("8B", "Q4_K_M")
-    assert {one.product for one in first.models} == {Product.BUILT_IN}
+    assert {one.product for one in first.models} == {"built-in"}
     assert second == OTHER
     assert (await backend.models(ADDRESS, is_refresh=True)).models == first.models
     known = backend.cached_models().models

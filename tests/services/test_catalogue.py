@@ -7,14 +7,11 @@ from lmchat.errors import ServerUnavailable, StoreUnavailable, WrongUse
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.product import Product
 from lmchat.services.catalogue import Catalogue, matching_model
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, probed
 
 OTHER = Endpoint.parse("http://localhost:11434")
-LLAMA = ModelInfo(
-    model_id="llama3.2:3b", endpoint=OTHER, product=Product.OLLAMA, state=LoadState.LOADED
-)
+LLAMA = ModelInfo(model_id="llama3.2:3b", endpoint=OTHER, product="Ollama", state=LoadState.LOADED)
 QWEN, GEMMA, EMBED = model(), model("gemma-3-4b"), model("nomic", is_embedding=True)
 
 
@@ -31,7 +28,7 @@ class Speeds:
 
 
 def backend() -> ScriptedBackend:
-    other = probed(Verdict.READY, LLAMA, endpoint=OTHER, product=Product.OLLAMA)
+    other = probed(Verdict.READY, LLAMA, endpoint=OTHER, product="Ollama")
     away = probed(Verdict.REFUSED, endpoint=Endpoint.parse("http://localhost:8080"))
     return ScriptedBackend(results=[probed(Verdict.READY, EMBED, QWEN, GEMMA), other, away])
 

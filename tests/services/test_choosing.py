@@ -7,7 +7,6 @@ from msgspec.structs import replace
 
 from lmchat.errors import RequestInvalid, StoreUnavailable
 from lmchat.servers.events import RequestAdapted
-from lmchat.servers.products.product import Product
 from lmchat.servers.request import Sampling
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.choosing import AnswerChoices
@@ -38,7 +37,7 @@ def said(text: str, thought: str = ""):
     return replace(text_message(Role.ASSISTANT, ""), parts=(*parts, TextPart(text=text)))
 
 
-def settings(product: Product, **choice_of_tools: str) -> TurnSettings:
+def settings(product: str, **choice_of_tools: str) -> TurnSettings:
     return TurnSettings(
         target=replace(target(capabilities=("tools",)), product=product),
         sampling=WITH_PROBABILITIES,
@@ -49,13 +48,13 @@ def settings(product: Product, **choice_of_tools: str) -> TurnSettings:
 async def test_tools_are_left_out_with_a_note_where_probabilities_exclude_them(store):
     backend = ScriptedBackend(answer_steps("Yes."), answer_steps("Yes."))
     conversation = begin(backend, store)
-    events = await read(conversation.send("Read", settings(Product.LLAMA_CPP)))
+    events = await read(conversation.send("Read", settings("llama.cpp")))
     (note,) = [event.note for event in events if isinstance(event, RequestAdapted)]
     assert "no probabilities for answers with tools" in note
     assert "/set logprobs default" in note
-    await read(conversation.send("Read", settings(Product.VLLM)))
+    await read(conversation.send("Read", settings("vLLM")))
     assert [len(request.tools) for request in backend.requests] == [0, 1]
-    await read(conversation.send("Read", settings(Product.LLAMA_CPP, choice="required")))
+    await read(conversation.send("Read", settings("llama.cpp", choice="required")))
     assert len(backend.requests) == 2
     assert conversation.messages[-1].failure.kind == "unsupported"
 

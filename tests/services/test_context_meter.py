@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lmchat.servers.model import Target
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import sent_thoughts_of
 from lmchat.services.context_meter import (
     ContextMeter,
     estimate_tokens,
@@ -89,7 +89,7 @@ def loop() -> list[ChatMessage]:
     ]
 
 
-def thinking_target(product: Product = Product.LLAMA_CPP, **more) -> Target:
+def thinking_target(product: str = "llama.cpp", **more) -> Target:
     info = replace(model(**more), product=product)
     return Target(endpoint=ENDPOINT, product=product, model=info)
 
@@ -98,7 +98,7 @@ def thinking_target(product: Product = Product.LLAMA_CPP, **more) -> Target:
 @pytest.mark.parametrize(
     ("target", "thoughts"),
     [
-        (thinking_target(Product.OPENAI_COMPATIBLE), 0),
+        (thinking_target("OpenAI-compatible"), 0),
         (thinking_target(), 1),
         (thinking_target(keeps_thoughts=True), 2),
     ],
@@ -106,7 +106,8 @@ def thinking_target(product: Product = Product.LLAMA_CPP, **more) -> Target:
 def test_the_thoughts_that_are_sent_count_and_no_others(target, thoughts):
     messages = loop()
     least = 2000 * thoughts + 300
-    plan = plan_context(messages, limit=8192, sent_thoughts=target.sent_thoughts)
+    sent_thoughts = sent_thoughts_of(target.product, target.model)
+    plan = plan_context(messages, limit=8192, sent_thoughts=sent_thoughts)
     assert least <= plan.tokens < least + 100
     used = ContextMeter().use(target, messages)
     assert (used.tokens, used.is_estimated) == (plan.tokens, True)

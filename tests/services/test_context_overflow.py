@@ -12,7 +12,6 @@ from lmchat.servers.events import (
     TextDelta,
     UsageReported,
 )
-from lmchat.servers.products.product import Product
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.context_meter import ContextMeter, PromptSize
 from lmchat.services.open_sessions import OpenSessions
@@ -88,14 +87,14 @@ async def test_nothing_is_left_out_where_the_user_does_not_want_it(store):
     ("product", "step"),
     [
         (
-            Product.OLLAMA,
+            "Ollama",
             "Ollama drops its beginning. Set it when you start Ollama: OLLAMA_CONTEXT_LENGTH=2048 ",
         ),
         (
-            Product.LM_STUDIO,
+            "LM Studio",
             "may refuse the prompt or drop a part of it. Load it with: lmchat models load qwen3-",
         ),
-        (Product.OPENAI_COMPATIBLE, "Shorten it, or use a larger context window."),
+        ("OpenAI-compatible", "Shorten it, or use a larger context window."),
     ],
 )
 async def test_a_prompt_beyond_the_window_is_reported_before_it_is_sent_and_a_cut_one_afterwards(

@@ -12,7 +12,6 @@ from lmchat.config.settings import ChatSettings
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import PromptProgress
 from lmchat.servers.model import Target
-from lmchat.servers.products.product import Product
 from lmchat.services.open_sessions import OpenSessions, TurnPhase
 from lmchat.services.read_ahead import STEP_TOKENS, ReadAhead
 from lmchat.sessions.message import Role, text_message
@@ -38,7 +37,7 @@ def path_of(*texts: str):
 class Typist:
     """A user who types into a session that was read from the disk."""
 
-    def __init__(self, store, *, endpoint=HERE, product=Product.LLAMA_CPP, **chat) -> None:
+    def __init__(self, store, *, endpoint=HERE, product="llama.cpp", **chat) -> None:
         self.backend = ScriptedBackend()
         self.backend.reading_script = [
             PromptProgress(fraction=1.0, processed_tokens=1, total_tokens=1)
@@ -96,12 +95,12 @@ async def test_a_session_is_read_in_steps_that_each_continue_the_one_before_and_
 
 async def test_the_setting_and_the_server_say_whether_it_reads_ahead(store):
     for endpoint, product, setting, is_read in (
-        (HERE, Product.LLAMA_CPP, "local", True),
-        (HERE, Product.LLAMA_CPP, "never", False),
-        (ELSEWHERE, Product.LLAMA_CPP, "local", False),
-        (ELSEWHERE, Product.LLAMA_CPP, "always", True),
-        (HERE, Product.OLLAMA, "local", False),
-        (HERE, Product.OPENAI_COMPATIBLE, "always", False),
+        (HERE, "llama.cpp", "local", True),
+        (HERE, "llama.cpp", "never", False),
+        (ELSEWHERE, "llama.cpp", "local", False),
+        (ELSEWHERE, "llama.cpp", "always", True),
+        (HERE, "Ollama", "local", False),
+        (HERE, "OpenAI-compatible", "always", False),
     ):
         typist = Typist(store, endpoint=endpoint, product=product, read_ahead=setting)
         typist.open(*LONG)

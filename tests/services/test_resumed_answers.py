@@ -4,7 +4,6 @@ from msgspec.structs import replace
 
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers.events import ReasoningDelta, StreamFinished, TextDelta
-from lmchat.servers.products.product import Product
 from lmchat.servers.request import Sampling
 from lmchat.services.continuation import CONTINUE
 from lmchat.services.conversation import Conversation
@@ -19,7 +18,7 @@ REFUSED = ServerRejected(
 )
 
 
-async def gone_on(store, product: Product, *scripts) -> tuple[Conversation, ScriptedBackend]:
+async def gone_on(store, product: str, *scripts) -> tuple[Conversation, ScriptedBackend]:
     """Return a session whose first answer broke off and was gone on with."""
     backend = ScriptedBackend(*scripts)
     conversation = begin(backend, store)
@@ -34,9 +33,7 @@ async def last_on_disk(store, conversation):
 
 async def test_a_server_with_prefill_gets_the_answer_with_its_thought(store):
     begun = [ReasoningDelta(text="They ask."), TextDelta(text="Several vegeta"), CUT]
-    conversation, backend = await gone_on(
-        store, Product.LLAMA_CPP, begun, [TextDelta(text="bles."), END]
-    )
+    conversation, backend = await gone_on(store, "llama.cpp", begun, [TextDelta(text="bles."), END])
     last = backend.requests[1].messages[-1]
     assert (last.role, last.text, last.reasoning) == (Role.ASSISTANT, "Several vegeta", "They ask.")
     answer = await last_on_disk(store, conversation)
@@ -47,12 +44,12 @@ async def test_a_server_with_prefill_gets_the_answer_with_its_thought(store):
 async def test_a_server_that_refuses_prefill_gets_a_prompt_to_continue_once(store):
     begun = [TextDelta(text="Several vegeta"), CUT]
     conversation, backend = await gone_on(
-        store, Product.LLAMA_CPP, begun, [REFUSED], [TextDelta(text="bles."), END]
+        store, "llama.cpp", begun, [REFUSED], [TextDelta(text="bles."), END]
     )
     assert backend.requests[2].messages[-1].text == f"{CONTINUE}\n\nSeveral vegeta"
     assert backend.requests[2].messages[-2].text == "Several vegeta"
     assert (await last_on_disk(store, conversation)).text == "Several vegetables."
-    conversation, backend = await gone_on(store, Product.LLAMA_CPP, begun, [REFUSED], [REFUSED])
+    conversation, backend = await gone_on(store, "llama.cpp", begun, [REFUSED], [REFUSED])
     assert len(backend.requests) == 3
     answer = await last_on_disk(store, conversation)
     assert (answer.text, answer.state) == ("Several vegeta", AnswerState.INTERRUPTED)
@@ -62,7 +59,7 @@ async def test_a_server_that_refuses_prefill_gets_a_prompt_to_continue_once(stor
 async def test_a_thought_that_cannot_be_continued_is_kept_before_the_next_one(store):
     begun = [ReasoningDelta(text="They as"), CUT]
     rest = [ReasoningDelta(text="So they ask."), TextDelta(text="Several."), END]
-    conversation, backend = await gone_on(store, Product.LLAMA_CPP, begun, [REFUSED], rest)
+    conversation, backend = await gone_on(store, "llama.cpp", begun, [REFUSED], rest)
     assert [one.text for one in backend.requests[2].messages] == ["x"]
     answer = await last_on_disk(store, conversation)
     assert (answer.reasoning, answer.text) == ("They as\n\nSo they ask.", "Several.")
@@ -70,16 +67,16 @@ async def test_a_thought_that_cannot_be_continued_is_kept_before_the_next_one(st
 
 async def test_a_seed_is_drawn_where_the_server_takes_one_unless_it_is_set(store):
     for product, options, is_drawn in (
-        (Product.LLAMA_CPP, {}, True),
-        (Product.LM_STUDIO, {}, True),
-        (Product.OLLAMA, {}, True),
-        (Product.MISTRAL, {}, True),
-        (Product.ANTHROPIC, {}, False),
-        (Product.GEMINI, {}, False),
-        (Product.OPENAI_COMPATIBLE, {}, False),
-        (Product.LITELLM, {}, False),  # a model behind it may refuse it
-        (Product.LLAMA_CPP, {"seed": 0}, False),
-        (Product.LLAMA_CPP, {"extra.seed": 5}, False),
+        ("llama.cpp", {}, True),
+        ("LM Studio", {}, True),
+        ("Ollama", {}, True),
+        ("Mistral", {}, True),
+        ("Anthropic", {}, False),
+        ("Gemini", {}, False),
+        ("OpenAI-compatible", {}, False),
+        ("LiteLLM", {}, False),  # a model behind it may refuse it
+        ("llama.cpp", {"seed": 0}, False),
+        ("llama.cpp", {"extra.seed": 5}, False),
     ):
         backend = ScriptedBackend()
         sampling = Sampling().with_options(options)

@@ -12,7 +12,6 @@ from lmchat.formats.json_format import to_json
 from lmchat.formats.markdown_write import to_markdown
 from lmchat.formats.writing import to_text
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
-from lmchat.servers.products.product import Product
 from lmchat.sessions.message import AnswerState, Role, now
 from tests.support.chats import read_chats
 from tests.support.conversations import begin, on_disk, reading, settings_for
@@ -121,7 +120,7 @@ async def test_a_rewritten_answer_is_continued_behind_its_last_letter(store):
 
 async def test_where_no_text_is_continued_nothing_is_sent_in_its_place_and_nothing_lost(store):
     conversation, backend, version = await rewritten(store, "Ferns gr", [REFUSED])
-    for product in (Product.LM_STUDIO, Product.OPENAI_COMPATIBLE):
+    for product in ("LM Studio", "OpenAI-compatible"):
         with pytest.raises(RequestInvalid, match="cannot continue a text") as caught:
             await read(conversation.resume(version.message_id, settings_for(product)))
         assert (caught.value.kind, caught.value.exit_code) == ("unsupported", 2)
@@ -136,7 +135,7 @@ async def test_where_no_text_is_continued_nothing_is_sent_in_its_place_and_nothi
 # First words
 
 
-async def begun_with(store, first_words, *scripts, product=Product.LLAMA_CPP):
+async def begun_with(store, first_words, *scripts, product="llama.cpp"):
     """Return a session whose next answer begins with some words, and its backend."""
     backend = ScriptedBackend(*scripts)
     conversation = begin(backend, store)

@@ -7,15 +7,12 @@ from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.product import Product
 from lmchat.services.server_findings import Detected, server_findings
 
-PORTS = {Product.LM_STUDIO: 1234, Product.JAN: 1337, Product.LLAMA_CPP: 9931, Product.OLLAMA: 11434}
+PORTS = {"LM Studio": 1234, "Jan": 1337, "llama.cpp": 9931, "Ollama": 11434}
 
 
-def probed(
-    verdict: Verdict, product: Product = Product.LM_STUDIO, *, models=(), host="localhost", **more
-):
+def probed(verdict: Verdict, product: str = "LM Studio", *, models=(), host="localhost", **more):
     endpoint = Endpoint(scheme="http", host=host, port=PORTS.get(product, 9))
     infos = tuple(
         ModelInfo(model_id=name, endpoint=endpoint, product=product, state=state)
@@ -53,7 +50,7 @@ def test_a_verdict_is_as_bad_as_it_keeps_from_a_chat_and_no_fault_beside_a_ready
         assert "http://localhost:1234" in found.cause
         assert found.cause.endswith(".")
         assert not found.cause.endswith("..")
-        chat, servers = rows(READY, probed(verdict, Product.JAN))
+        chat, servers = rows(READY, probed(verdict, "Jan"))
         assert chat.grade is Grade.OK
         assert servers["Jan"].grade is not Grade.FAULT
 
@@ -62,12 +59,10 @@ def test_a_verdict_is_as_bad_as_it_keeps_from_a_chat_and_no_fault_beside_a_ready
 def test_what_is_installed_and_not_running_comes_first_among_what_helps():
     words = "nothing answers at http://localhost:9931 or at port 8080."
     refused = probed(Verdict.REFUSED)
-    away = probed(Verdict.REFUSED, Product.LLAMA_CPP, other_ports=(8080,))
+    away = probed(Verdict.REFUSED, "llama.cpp", other_ports=(8080,))
     _, servers = rows(away)
     assert servers["llama.cpp"].cause == words.capitalize()
-    here = Installed(
-        product=Product.LLAMA_CPP, program="/bin/llama-server", start_words="llama-server"
-    )
+    here = Installed(product="llama.cpp", program="/bin/llama-server", start_words="llama-server")
     chat, servers = rows(refused, away, installed=(here,))
     found = servers["llama.cpp"]
     assert found.cause == f"It is installed, but {words}"
@@ -79,7 +74,7 @@ def test_what_is_installed_and_not_running_comes_first_among_what_helps():
 def test_neither_the_engine_nor_another_server_stands_in_for_the_one_that_was_named():
     chat, _ = rows(probed(Verdict.REFUSED), engine_step="lmchat --local")
     assert (chat.grade, chat.next_step) == (Grade.WARNING, "lmchat --local")
-    named = probed(Verdict.REFUSED, Product.JAN, is_own=True)
+    named = probed(Verdict.REFUSED, "Jan", is_own=True)
     chat, servers = rows(READY, named, engine_step="lmchat --local", is_named=True)
     assert chat.grade is Grade.FAULT
     assert servers["localhost:1337"].grade is Grade.FAULT
@@ -92,7 +87,7 @@ def test_what_a_server_calls_itself_and_says_has_a_limit_of_length():
         Detected(
             results=(
                 probed(Verdict.READY, models=models),
-                probed(Verdict.SERVER_ERROR, Product.JAN, detail=long),
+                probed(Verdict.SERVER_ERROR, "Jan", detail=long),
             ),
         )
     )
@@ -102,8 +97,8 @@ def test_what_a_server_calls_itself_and_says_has_a_limit_of_length():
 
 def test_keys_are_told_with_their_state_and_source():
     jan, ollama = (
-        probed(Verdict.KEY_REJECTED, Product.JAN),
-        probed(Verdict.NEEDS_KEY, Product.OLLAMA),
+        probed(Verdict.KEY_REJECTED, "Jan"),
+        probed(Verdict.NEEDS_KEY, "Ollama"),
     )
     sources = {READY.endpoint.origin: "credentials.toml", jan.endpoint.origin: "api_key, flag"}
     found = keys(

@@ -6,7 +6,7 @@ from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import product_named
 from lmchat.services.server_rows import (
     NO_SERVER,
     MachineState,
@@ -16,31 +16,32 @@ from lmchat.services.server_rows import (
     server_rows,
 )
 from tests.support.scripted_backend import model, probed
+from tests.support.scripted_products import PRODUCT_NAMES
 
 OLLAMA = Installed(
-    product=Product.OLLAMA,
+    product="Ollama",
     program="/usr/bin/ollama",
     start=("/usr/bin/ollama", "serve"),
     start_words="ollama serve",
 )
 LMS = Installed(
-    product=Product.LM_STUDIO,
+    product="LM Studio",
     program="/h/lms",
     start=("/h/lms", "server", "start"),
     start_words="lms server start",
 )
 LLAMA = Installed(
-    product=Product.LLAMA_CPP,
+    product="llama.cpp",
     program="/usr/bin/llama-server",
     start_words="llama-server -m MODEL.gguf",
 )
-JAN = Installed(product=Product.JAN, start_words="Open Jan")
+JAN = Installed(product="Jan", start_words="Open Jan")
 OWN_STEP = "Its own step"
 FAR = Endpoint.parse("http://gpu-box:11434")
 
 
 def found(
-    product: Product, verdict: Verdict = Verdict.REFUSED, here: MachineState | None = None, **more
+    product: str, verdict: Verdict = Verdict.REFUSED, here: MachineState | None = None, **more
 ):
     here = here or MachineState(installed=(OLLAMA, LMS, LLAMA, JAN))
     (place,) = server_rows([probed(verdict, product=product, next_step=OWN_STEP, **more)], here)
@@ -50,19 +51,19 @@ def found(
 def test_each_program_that_is_not_running_has_its_step():
     none = MachineState(installed=())
     for product, verdict, here, result, step, action in (
-        (Product.OLLAMA, Verdict.REFUSED, None, "not running", "ollama serve", RowAction.START),
+        ("Ollama", Verdict.REFUSED, None, "not running", "ollama serve", RowAction.START),
         (
-            Product.LM_STUDIO,
+            "LM Studio",
             Verdict.SERVER_OFF,
             None,
             "server off",
             LMS.start_words,
             RowAction.START,
         ),
-        (Product.LM_STUDIO, Verdict.SERVER_OFF, none, "server off", OWN_STEP, RowAction.NOTHING),
-        (Product.JAN, Verdict.REFUSED, None, "not running", "Open Jan", RowAction.NOTHING),
+        ("LM Studio", Verdict.SERVER_OFF, none, "server off", OWN_STEP, RowAction.NOTHING),
+        ("Jan", Verdict.REFUSED, None, "not running", "Open Jan", RowAction.NOTHING),
         (
-            Product.LLAMA_CPP,
+            "llama.cpp",
             Verdict.REFUSED,
             None,
             "not running",
@@ -70,25 +71,25 @@ def test_each_program_that_is_not_running_has_its_step():
             RowAction.COPY,
         ),
         # before anybody has looked
-        (Product.OLLAMA, Verdict.REFUSED, MachineState(), "refused", OWN_STEP, RowAction.NOTHING),
+        ("Ollama", Verdict.REFUSED, MachineState(), "refused", OWN_STEP, RowAction.NOTHING),
     ):
         place = found(product, verdict, here)
         assert (place.result, place.next_step, place.action) == (result, step, action), product
-    assert found(Product.OLLAMA).start.argv == ("/usr/bin/ollama", "serve")
-    for product in Product:
-        if product.facts.where_to_get:
+    assert found("Ollama").start.argv == ("/usr/bin/ollama", "serve")
+    for product in PRODUCT_NAMES:
+        if product_named(product).where_to_get:
             place = found(product, here=none)
             assert (place.result, place.action) == ("refused", RowAction.NOTHING)
-            assert (place.is_here, place.next_step) == (False, product.facts.where_to_get)
+            assert (place.is_here, place.next_step) == (False, product_named(product).where_to_get)
 
 
 def test_nothing_is_started_where_it_answers_or_is_far_or_in_the_way_or_of_this_folder():
     relative = replace(OLLAMA, program="./server", start=("./server", "serve"))
     here = MachineState(installed=(relative,))
-    assert found(Product.OLLAMA, here=here).action is RowAction.NOTHING
-    assert found(Product.OLLAMA, endpoint=FAR).action is RowAction.NOTHING
+    assert found("Ollama", here=here).action is RowAction.NOTHING
+    assert found("Ollama", endpoint=FAR).action is RowAction.NOTHING
     for verdict in Verdict:
-        place = found(Product.OLLAMA, verdict)
+        place = found("Ollama", verdict)
         if verdict.is_server:
             assert place.action is RowAction.CHOOSE
         elif verdict not in (Verdict.REFUSED, Verdict.SERVER_OFF):
@@ -105,14 +106,14 @@ def test_a_server_that_lacks_one_thing_is_told_with_the_step():
         (Verdict.NO_MODEL, "has no model yet."),
     ):
         found = [
-            probed(Verdict.REFUSED, product=Product.JAN),
+            probed(Verdict.REFUSED, product="Jan"),
             probed(verdict, next_step="Do this"),
         ]
         assert headline_of(found) == f"LM Studio answers, but {words}"
         assert advice_of(found) == "Next: Do this (this page then continues)"
     off = [probed(Verdict.SERVER_OFF)]
     assert headline_of(off) == "LM Studio runs, but its server is off."
-    blocked = probed(Verdict.HOST_BLOCKED, endpoint=BOX, product=Product.JAN, is_own=True)
+    blocked = probed(Verdict.HOST_BLOCKED, endpoint=BOX, product="Jan", is_own=True)
     assert headline_of([blocked]) == "Jan at gpu-box:1337 does not accept the host name gpu-box."
     for none in ([], [probed(Verdict.REFUSED), probed(Verdict.NOT_AN_LLM)]):
         assert (headline_of(none), advice_of(none)) == (NO_SERVER, "")

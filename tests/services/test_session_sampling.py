@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import StoreUnavailable, WrongUse
 from lmchat.servers.model import Target
-from lmchat.servers.products.product import Product
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.services.session_sampling import SessionSampling
@@ -24,7 +23,7 @@ from tests.support.scripted_backend import (
     set_options,
 )
 
-LLAMA = Target(endpoint=ENDPOINT, product=Product.LLAMA_CPP, model=model())
+LLAMA = Target(endpoint=ENDPOINT, product="llama.cpp", model=model())
 
 
 def sessions_on(store, *scripts, **chat) -> OpenSessions:
@@ -132,7 +131,7 @@ async def test_an_option_that_the_server_ignores_is_refused_and_one_holds_though
     store.update_session = full
     with pytest.raises(StoreUnavailable):
         await sampling(sessions).change("xtc_probability 0.5")
-    sessions.next_turn.target = replace(LLAMA, product=Product.OLLAMA)
+    sessions.next_turn.target = replace(LLAMA, product="Ollama")
     with pytest.raises(WrongUse, match="Ollama does not take min_p") as refused:
         await sampling(sessions).change("min_p 0.1")
     assert "temperature" in refused.value.hint

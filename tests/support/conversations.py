@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from lmchat.errors import StoreUnavailable
 from lmchat.servers.model import Target
-from lmchat.servers.products.product import Product
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.context_meter import ContextMeter
 from lmchat.services.conversation import Conversation
@@ -33,7 +32,7 @@ def begin(
     )
 
 
-def settings_for(product: Product = Product.LLAMA_CPP) -> TurnSettings:
+def settings_for(product: str = "llama.cpp") -> TurnSettings:
     return TurnSettings(target=Target(endpoint=ENDPOINT, product=product, model=model()))
 
 

@@ -10,7 +10,6 @@ from lmchat.servers.discovery.probe_result import Health, ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import UsageReported
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.product import Product
 from lmchat.services.catalogue import ModelRow
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.session import SearchHit, SessionGroup, SessionHeader
@@ -23,7 +22,7 @@ OLLAMA = Endpoint.parse("localhost:11434")
 QWEN = ModelInfo(
     model_id="qwen3-8b",
     endpoint=LM_STUDIO,
-    product=Product.LM_STUDIO,
+    product="LM Studio",
     state=LoadState.LOADED,
     params="8B",
     quantization="Q4_K_M",
@@ -46,7 +45,7 @@ TURN = Turn(
 ANSWERING = TelemetrySnapshot(
     health=Health(
         endpoint=LM_STUDIO,
-        product=Product.LM_STUDIO,
+        product="LM Studio",
         verdict=Verdict.READY,
         latencies_ms=LATENCIES,
         model=QWEN,
@@ -64,7 +63,7 @@ ANSWERING = TelemetrySnapshot(
 DOWN = TelemetrySnapshot(
     health=Health(
         endpoint=LM_STUDIO,
-        product=Product.LM_STUDIO,
+        product="LM Studio",
         verdict=Verdict.REFUSED,
         latencies_ms=(*LATENCIES[:-4], None, None, None, None),
         model=QWEN,
@@ -127,8 +126,8 @@ KEYS = (
 LAST_KEYS = (("^P", "commands"), ("F1", "help"))
 
 
-def model(model_id: str, product: Product = Product.LM_STUDIO, **more) -> ModelInfo:
-    endpoint = OLLAMA if product is Product.OLLAMA else LM_STUDIO
+def model(model_id: str, product: str = "LM Studio", **more) -> ModelInfo:
+    endpoint = OLLAMA if product == "Ollama" else LM_STUDIO
     more = {"state": LoadState.NOT_LOADED, "quantization": "Q4_K_M", "endpoint": endpoint} | more
     return ModelInfo(model_id=model_id, product=product, **more)
 
@@ -144,7 +143,7 @@ def picker_rows() -> list[ModelRow]:
         **more,
     ):
         size = {"size_bytes": round(gb * 1e9)} if gb else {}
-        product = Product.OLLAMA if ":" in name else Product.LM_STUDIO
+        product = "Ollama" if ":" in name else "LM Studio"
         shown = model(name, product, params=params, capabilities=capabilities, **size, **more)
         return ModelRow(model=shown, tokens_per_second=speed, recent_index=recent)
 
@@ -166,7 +165,7 @@ def picker_rows() -> list[ModelRow]:
     ]
 
 
-def place(product: Product, port: int, verdict: Verdict, next_step: str, **more) -> ProbeResult:
+def place(product: str, port: int, verdict: Verdict, next_step: str, **more) -> ProbeResult:
     endpoint = Endpoint.parse(f"localhost:{port}")
     return ProbeResult(
         endpoint=endpoint, product=product, verdict=verdict, next_step=next_step, **more
@@ -174,18 +173,16 @@ def place(product: Product, port: int, verdict: Verdict, next_step: str, **more)
 
 
 PLACES = (
-    place(Product.LM_STUDIO, 1234, Verdict.SERVER_OFF, "Open its Developer tab, then Start server"),
-    place(
-        Product.LLAMA_CPP, 8080, Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"
-    ),
-    place(Product.JAN, 1337, Verdict.REFUSED, "Settings, Local API Server, Start"),
-    place(Product.OLLAMA, 11434, Verdict.REFUSED, "ollama serve"),
-    place(Product.VLLM, 8000, Verdict.REFUSED, "vllm serve MODEL"),
-    place(Product.SGLANG, 30000, Verdict.REFUSED, "sglang serve MODEL"),
-    place(Product.LITELLM, 4000, Verdict.TIMED_OUT, "Check which program uses port 4000"),
+    place("LM Studio", 1234, Verdict.SERVER_OFF, "Open its Developer tab, then Start server"),
+    place("llama.cpp", 8080, Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
+    place("Jan", 1337, Verdict.REFUSED, "Settings, Local API Server, Start"),
+    place("Ollama", 11434, Verdict.REFUSED, "ollama serve"),
+    place("vLLM", 8000, Verdict.REFUSED, "vllm serve MODEL"),
+    place("SGLang", 30000, Verdict.REFUSED, "sglang serve MODEL"),
+    place("LiteLLM", 4000, Verdict.TIMED_OUT, "Check which program uses port 4000"),
 )
 WANTS_KEY = (
-    place(Product.JAN, 1337, Verdict.NEEDS_KEY, "Enter, then paste the key"),
+    place("Jan", 1337, Verdict.NEEDS_KEY, "Enter, then paste the key"),
     *PLACES[:2],
     *PLACES[3:],
 )

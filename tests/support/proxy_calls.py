@@ -16,7 +16,6 @@ from lmchat.proxy.client import ProxyClient
 from lmchat.servers.answer import GrowingAnswer
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import TextDelta
-from lmchat.servers.products.product import Product
 from lmchat.servers.request import ChatRequest, Sampling, Tool
 from lmchat.sessions.message import ChatMessage, Role, text_message
 from tests.support.scripted_server import Reply, ScriptedServer, raw_reply
@@ -42,7 +41,7 @@ def ask(
     server: ScriptedServer | Endpoint,
     text: str = "Hi",
     *,
-    product=Product.OPENAI_COMPATIBLE,
+    product="OpenAI-compatible",
     model="tiny",
     **more,
 ):

@@ -29,10 +29,10 @@ from lmchat.config.file import (
 from lmchat.config.load import VARIABLES
 from lmchat.config.settings import Approval
 from lmchat.proxy.refusals import KEY_MISSING, KEY_REJECTED, RULES, Rule
-from lmchat.servers.products.product import Product
 from lmchat.tui.commands import COMMANDS as SCREEN_COMMANDS
 from lmchat.tui.commands import Scope
 from tests.support.manual import manual_page
+from tests.support.scripted_products import PRODUCT_NAMES
 
 _EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 _HEAD = """\
@@ -64,7 +64,7 @@ _VALUES = (
     *("ProbeResult", "Endpoint", "ModelInfo", "Metrics"),
 )
 _SETTINGS = ("LimitSettings", "TimeoutSettings")
-_ENUMS = ("Verdict", "Product", "LoadState", "Role", "AnswerState", "Limit")
+_ENUMS = ("Verdict", "LoadState", "Role", "AnswerState", "Limit")
 _RULE = re.compile(r" \(R-\d+\)")  # numbers of rules, which say nothing to who calls
 _WIDE = 100
 
@@ -313,7 +313,7 @@ def _refusal(rule: Rule) -> tuple[str, ...]:
         "host": "HOST",
         "location": "ADDRESS",
     }
-    hints = {product: rule.hint_for(product) for product in Product}
+    hints = {product: rule.hint_for(product) for product in PRODUCT_NAMES}
     steps = [rule.hint, *(f"{name}: {hint}" for name, hint in hints.items() if hint != rule.hint)]
     steps += [f"without a key: {KEY_MISSING}"] if rule.hint == KEY_REJECTED else []
     return (

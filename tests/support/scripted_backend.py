@@ -25,7 +25,6 @@ from lmchat.servers.events import (
     UsageReported,
 )
 from lmchat.servers.model import LoadState, ModelInfo, ModelList, Target
-from lmchat.servers.products.product import Product
 from lmchat.servers.request import (
     SERVER_DECIDES,
     ChatRequest,
@@ -52,17 +51,17 @@ def model(name: str = "qwen3-8b", **more: object) -> ModelInfo:
         "context_loaded": 8192,
         "context_max": 32768,
     }
-    return ModelInfo(model_id=name, endpoint=ENDPOINT, product=Product.LM_STUDIO, **(known | more))  # type: ignore[arg-type]
+    return ModelInfo(model_id=name, endpoint=ENDPOINT, product="LM Studio", **(known | more))  # type: ignore[arg-type]
 
 
 def target(name: str = "qwen3-8b", **more: object) -> Target:
-    return Target(endpoint=ENDPOINT, product=Product.LM_STUDIO, model=model(name, **more))
+    return Target(endpoint=ENDPOINT, product="LM Studio", model=model(name, **more))
 
 
 def probed(verdict: Verdict = Verdict.READY, *models: ModelInfo, **more: object) -> ProbeResult:
     known: dict[str, object] = {
         "endpoint": ENDPOINT,
-        "product": Product.LM_STUDIO,
+        "product": "LM Studio",
         "latency_ms": 3.0 if verdict.is_server else None,
     }
     return ProbeResult(
@@ -146,7 +145,7 @@ class ScriptedBackend:
         for one in self.results:
             if one.endpoint == endpoint:
                 return one
-        return ProbeResult(endpoint=endpoint, product=Product.LM_STUDIO, verdict=Verdict.REFUSED)
+        return ProbeResult(endpoint=endpoint, product="LM Studio", verdict=Verdict.REFUSED)
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         return ModelList(
@@ -291,10 +290,8 @@ def file(name: str, **more: object) -> ModelFile:
 
 def llama(*scripts: Sequence[Step], **of_model: object) -> ScriptedBackend:
     """Return a backend of llama.cpp, which continues texts and ends thoughts."""
-    known = replace(model(**of_model), product=Product.LLAMA_CPP)
-    return ScriptedBackend(
-        *scripts, results=[probed(Verdict.READY, known, product=Product.LLAMA_CPP)]
-    )
+    known = replace(model(**of_model), product="llama.cpp")
+    return ScriptedBackend(*scripts, results=[probed(Verdict.READY, known, product="llama.cpp")])
 
 
 class ScriptedEngine:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import PRODUCTS
 from tests.support.scripted_server import (
     DONE,
     Gate,
@@ -22,6 +22,7 @@ from tests.support.scripted_server import (
     usage,
 )
 
+PRODUCT_NAMES = [product.name for product in PRODUCTS]
 CHAT = "POST /v1/chat/completions"
 ANSWER = ("Hello", " there", ".")
 
@@ -391,7 +392,7 @@ def vllm(server: ScriptedServer, *ids: str) -> ScriptedServer:
 class Provider:
     """One of them."""
 
-    product: Product  # which
+    product: str  # which
     host: str  # where it alone is
     path: str  # the base of its addresses
     stream: tuple[Any, ...]  # an answer in its own form; its text is always "Hello there."
@@ -418,7 +419,7 @@ _HELLO = (delta("Hello"), delta(" there."))
 _END = (finish(), usage(), DONE)
 
 OPENAI = Provider(
-    product=Product.OPENAI,
+    product="OpenAI",
     host="api.openai.com",
     path="/v1",
     stream=(
@@ -432,7 +433,7 @@ OPENAI = Provider(
 )
 
 MISTRAL = Provider(
-    product=Product.MISTRAL,
+    product="Mistral",
     host="api.mistral.ai",
     path="/v1",
     stream=(
@@ -459,7 +460,7 @@ MISTRAL = Provider(
 )
 
 ANTHROPIC = Provider(
-    product=Product.ANTHROPIC,
+    product="Anthropic",
     host="api.anthropic.com",
     path="/v1",
     stream=(
@@ -474,7 +475,7 @@ ANTHROPIC = Provider(
 )
 
 GEMINI = Provider(
-    product=Product.GEMINI,
+    product="Gemini",
     host="generativelanguage.googleapis.com",
     path="/v1beta/openai",
     stream=(
@@ -491,7 +492,7 @@ GEMINI = Provider(
 )
 
 OPENROUTER = Provider(
-    product=Product.OPENROUTER,
+    product="OpenRouter",
     host="openrouter.ai",
     path="/api/v1",
     stream=(

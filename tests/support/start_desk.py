@@ -26,7 +26,6 @@ from lmchat.servers.discovery.launcher import (
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
-from lmchat.servers.products.product import Product
 from lmchat.services.ports import Lazy
 from lmchat.services.server_rows import MachineState
 from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
@@ -39,7 +38,7 @@ OFFER = DemoOffer(
     download_bytes=92_871_040,
     folder=Path("/cache/lmchat/engine"),
 )
-PROGRAMS = {Product.LM_STUDIO: "lms", Product.OLLAMA: "ollama"}
+PROGRAMS = {"LM Studio": "lms", "Ollama": "ollama"}
 
 
 def unused_port() -> int:
@@ -55,7 +54,7 @@ def at(port: int) -> Endpoint:
 class PortBackend(ScriptedBackend):
     """Finds a ready server wherever something takes connections, and nothing elsewhere."""
 
-    def __init__(self, ports: Mapping[Product, int], *own: Endpoint) -> None:
+    def __init__(self, ports: Mapping[str, int], *own: Endpoint) -> None:
         super().__init__(results=())
         self.ports, self.own = dict(ports), own
         self.verdicts: dict[int, Verdict] = {}
@@ -65,18 +64,15 @@ class PortBackend(ScriptedBackend):
         own = dict.fromkeys((*expected, *self.own))
         known = [await self._look(at(port), product) for product, port in self.ports.items()]
         return (
-            *[
-                replace(await self._look(one, Product.OPENAI_COMPATIBLE), is_own=True)
-                for one in own
-            ],
+            *[replace(await self._look(one, "OpenAI-compatible"), is_own=True) for one in own],
             *known,
         )
 
     async def check(self, endpoint: Endpoint) -> ProbeResult:
         product = next((one for one, port in self.ports.items() if port == endpoint.port), None)
-        return await self._look(endpoint, product or Product.OPENAI_COMPATIBLE)
+        return await self._look(endpoint, product or "OpenAI-compatible")
 
-    async def _look(self, endpoint: Endpoint, product: Product) -> ProbeResult:
+    async def _look(self, endpoint: Endpoint, product: str) -> ProbeResult:
         try:
             _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
         except OSError:
@@ -131,7 +127,7 @@ class StartDesk(Seen):
 @asynccontextmanager
 async def start_desk(
     folder: Path,
-    ports: Mapping[Product, int],
+    ports: Mapping[str, int],
     *,
     files: Sequence[ModelFile] | None = None,
     engine_command: str = "pip install 'lmchat[local]'",

@@ -8,7 +8,6 @@ from textual.widgets import Input
 from lmchat.config.state import Remembered
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState
-from lmchat.servers.products.product import Product
 from lmchat.servers.request import SERVER_DECIDES, LoadOptions
 from lmchat.tui.screens.ask_dialog import AskDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
@@ -69,7 +68,7 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
 
 
 async def test_a_model_is_loaded_and_unloaded_with_the_options_that_its_server_takes(tmp_path):
-    plain = replace(COLD, model_id="plain-1b", product=Product.LLAMA_CPP)
+    plain = replace(COLD, model_id="plain-1b", product="llama.cpp")
     backend = two()
     backend.results = (probed(Verdict.READY, QWEN, GEMMA, COLD, plain),)
     async with ready_desktop(tmp_path, backend=backend) as desk:

@@ -9,7 +9,6 @@ from textual import events
 
 from lmchat.attachments.web_page import PageAddress
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.products.product import Product
 from lmchat.tui.commands import COMMANDS
 from lmchat.tui.screens.ask_dialog import (
     AskDialog,
@@ -99,7 +98,7 @@ async def test_a_key_is_never_on_the_screen_while_it_is_tried():
         tried.append(key)
         return await wait(key)
 
-    async with drawn(Host(screen=lambda: KeyDialog(Product.JAN, JAN, attempt))) as (app, pilot):
+    async with drawn(Host(screen=lambda: KeyDialog("Jan", JAN, attempt))) as (app, pilot):
         await pilot.press(*"s3cret", "enter")
         await pilot.pause()
         text = screen_text(app)

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from lmchat.errors import EngineUnavailable, StreamInterrupted
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.product import Product
 from lmchat.sessions.message import AnswerState
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
@@ -30,13 +29,11 @@ FULL = "The demo model could not be downloaded: No space left on device"
 def answering(*names):
     """Return a backend on which the engine's server answers."""
     models = tuple(
-        ModelInfo(
-            model_id=name, endpoint=ADDRESS, product=Product.LLAMA_CPP, state=LoadState.LOADED
-        )
+        ModelInfo(model_id=name, endpoint=ADDRESS, product="llama.cpp", state=LoadState.LOADED)
         for name in names
     )
     return ScriptedBackend(
-        results=[probed(Verdict.READY, *models, endpoint=ADDRESS, product=Product.LLAMA_CPP)]
+        results=[probed(Verdict.READY, *models, endpoint=ADDRESS, product="llama.cpp")]
     )
 
 
@@ -55,7 +52,7 @@ async def test_local_starts_the_engine_without_asking_and_the_picker_loads_anoth
     async with local(tmp_path, engine) as desk:
         await desk.until(lambda: engine.started == ["big"], "the engine is started")
         await shown(desk, "● built-in", "may be too large")
-        assert (desk.target.product, desk.target.model_id) == (Product.BUILT_IN, "big")
+        assert (desk.target.product, desk.target.model_id) == ("built-in", "big")
         assert isinstance(desk.app.screen, ChatScreen)
         await desk.ask("Which vegetables grow in shade?")
         assert desk.backend.requests[0].endpoint == ADDRESS

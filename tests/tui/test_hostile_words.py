@@ -16,7 +16,6 @@ from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.product import Product
 from lmchat.services.catalogue import ModelRow
 from lmchat.services.choosing import AnswerChoices
 from lmchat.services.context_list import ContextItem, ContextList
@@ -51,7 +50,7 @@ from tests.support.tui_host import Host, drawn, screen_text
 NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
 AT = Endpoint(scheme="http", host="evil\x1b[31m", port=1234)
 FILE = ModelFile(path=Path("/" + EVIL), name=EVIL, size_bytes=5, source=EVIL, quantization=EVIL)
-START = ServerStart(product=Product.OLLAMA, argv=("/" + EVIL, EVIL), endpoint=AT)
+START = ServerStart(product="Ollama", argv=("/" + EVIL, EVIL), endpoint=AT)
 OFFER = DemoOffer(
     name=EVIL,
     licence=EVIL,
@@ -60,9 +59,7 @@ OFFER = DemoOffer(
 )
 HERE = MachineState(
     installed=(
-        Installed(
-            product=Product.OLLAMA, program="/" + EVIL, start=("/" + EVIL,), start_words=EVIL
-        ),
+        Installed(product="Ollama", program="/" + EVIL, start=("/" + EVIL,), start_words=EVIL),
     ),
     files=(FILE,),
     offer=OFFER,
@@ -73,7 +70,7 @@ def model(state: LoadState = LoadState.LOADED) -> ModelInfo:
     return ModelInfo(
         model_id=EVIL,
         endpoint=AT,
-        product=Product.JAN,
+        product="Jan",
         state=state,
         quantization=EVIL,
         params=EVIL,
@@ -129,7 +126,7 @@ def show_places(page: WelcomeScreen) -> None:
         [
             ProbeResult(
                 endpoint=Endpoint(scheme="http", host="localhost", port=port),
-                product=Product.OLLAMA,
+                product="Ollama",
                 verdict=verdict,
                 detail=EVIL,
                 next_step=EVIL,
@@ -168,7 +165,7 @@ SCREENS = {
         lambda one: setattr(one.query_one(Input), "value", "session"),  # the rows in question
     ),
     "key": (
-        partial(KeyDialog, Product.OPENAI_COMPATIBLE, AT, NotedConnect().try_address),
+        partial(KeyDialog, "OpenAI-compatible", AT, NotedConnect().try_address),
         lambda one: one.show_problem(EVIL),
     ),
     "models": (picker, None),

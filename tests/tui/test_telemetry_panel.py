@@ -8,7 +8,6 @@ from lmchat.servers.answer import Stage, Turn
 from lmchat.servers.discovery.probe_result import Health, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RetryScheduled
-from lmchat.servers.products.product import Product
 from lmchat.sessions.message import AnswerState
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 from lmchat.tui.widgets.telemetry_rows import (
@@ -114,7 +113,7 @@ async def test_every_verdict_has_a_sign_and_a_word():
     async with showing() as (panel, pilot):
         for verdict in Verdict:
             health = Health(
-                endpoint=Endpoint.parse("localhost:1337"), product=Product.JAN, verdict=verdict
+                endpoint=Endpoint.parse("localhost:1337"), product="Jan", verdict=verdict
             )
             panel.show(TelemetrySnapshot(health=health), 0.0)
             await pilot.pause()

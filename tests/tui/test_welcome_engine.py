@@ -4,7 +4,6 @@ from contextlib import asynccontextmanager
 
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.product import Product
 from lmchat.tui.screens.ask_dialog import ConfirmDialog
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.dialog import FetchDialog
@@ -37,10 +36,8 @@ async def page(folder, engine, *, size=(120, 40), **more):
 
 
 def serves(desk, name):
-    info = ModelInfo(
-        model_id=name, endpoint=ADDRESS, product=Product.LLAMA_CPP, state=LoadState.LOADED
-    )
-    found = probed(Verdict.READY, info, endpoint=ADDRESS, product=Product.LLAMA_CPP)
+    info = ModelInfo(model_id=name, endpoint=ADDRESS, product="llama.cpp", state=LoadState.LOADED)
+    found = probed(Verdict.READY, info, endpoint=ADDRESS, product="llama.cpp")
     desk.backend.results = (found,)
 
 

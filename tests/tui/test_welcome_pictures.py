@@ -10,7 +10,6 @@ from textual.screen import Screen
 from lmchat.servers.discovery.launcher import Installed, ServerStart
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.products.product import Product
 from lmchat.services.server_rows import MachineState
 from lmchat.tui.screens.server_dialog import AllowDialog
 from lmchat.tui.screens.welcome.server_starts import StartDialog
@@ -36,21 +35,21 @@ FILES = (
     ),
 )
 OLLAMA_START = ServerStart(
-    product=Product.OLLAMA,
+    product="Ollama",
     argv=("/usr/local/bin/ollama", "serve"),
     endpoint=OLLAMA,
 )
 LMS_START = ServerStart(
-    product=Product.LM_STUDIO,
+    product="LM Studio",
     argv=("/home/ada/.lmstudio/bin/lms", "server", "start"),
     endpoint=PLACES[0].endpoint,
 )
 HERE = MachineState(
     installed=(
-        Installed(product=Product.LM_STUDIO, program=LMS_START.argv[0], start=LMS_START.argv),
-        Installed(product=Product.JAN, start_words="Open Jan: Settings, Local API Server, Start"),
-        Installed(product=Product.LLAMA_CPP, start_words="llama-server -m MODEL.gguf"),
-        Installed(product=Product.OLLAMA, program=OLLAMA_START.argv[0], start=OLLAMA_START.argv),
+        Installed(product="LM Studio", program=LMS_START.argv[0], start=LMS_START.argv),
+        Installed(product="Jan", start_words="Open Jan: Settings, Local API Server, Start"),
+        Installed(product="llama.cpp", start_words="llama-server -m MODEL.gguf"),
+        Installed(product="Ollama", program=OLLAMA_START.argv[0], start=OLLAMA_START.argv),
     ),
     files=FILES,
     offer=OFFER,

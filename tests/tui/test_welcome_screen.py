@@ -49,7 +49,7 @@ async def test_every_place_is_told_with_its_verdict_and_next_step():
         assert "LM Studio runs, but its server is off." in text
         for place in PLACES:
             line = [line for line in text.split("\n") if place.next_step in line][-1]
-            assert place.product.value in line
+            assert place.product in line
             assert str(place.endpoint.port) in line
             assert place.verdict.value in line
         assert "7 addresses checked 2 s ago; next check in 3 s" in text

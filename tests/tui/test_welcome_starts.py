@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.servers.products.product import Product
 from lmchat.tui.screens.chat.screen import ChatScreen
 from tests.support.desktop import calm
 from tests.support.programs import processes
@@ -23,7 +22,7 @@ async def test_after_a_yes_the_started_server_is_used_and_goes_on_after_lmchat(t
     port, away = unused_port(), at(unused_port())
     path = program(tmp_path, "ollama", LISTEN, port=port, before="time.sleep(0.2)")
     settings = calm(endpoint=away.url)  # another server was named, which does not answer
-    async with start_desk(tmp_path, {Product.OLLAMA: port}, own=[away], settings=settings) as seen:
+    async with start_desk(tmp_path, {"Ollama": port}, own=[away], settings=settings) as seen:
         await seen.takes("ollama serve")
         await seen.confirms(leads_to=ChatScreen)
         assert [start.argv for start in seen.ran] == [(path, "serve")]

@@ -1,7 +1,7 @@
 """One `Server` for each product; its class knows how this product differs from others.
 
 A new product is a class here, in a module of its own or of its relatives, and a row of
-`lmchat.servers.products.product.FACTS`.
+`lmchat.servers.products.product.PRODUCTS`.
 
 Optional: a variable of the environment that holds its address (`cli/server_variables.py`).
 """
@@ -13,7 +13,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from lmchat.proxy.servers.base import Server
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import PRODUCTS
 
 
 def _subclasses(base: type[Server]) -> Iterator[type[Server]]:
@@ -33,10 +33,10 @@ _BY_PRODUCT = {
     for server_class in _subclasses(Server)
     if "product" in vars(server_class)
 }
-SERVERS: tuple[Server, ...] = tuple(_BY_PRODUCT[product] for product in Product)
+SERVERS: tuple[Server, ...] = tuple(_BY_PRODUCT[product.name] for product in PRODUCTS)
 """All products, in the order of detection."""
 
 
-def server_of(product: Product) -> Server:
+def server_of(product: str) -> Server:
     """Return the one `Server` object of a product."""
     return _BY_PRODUCT[product]

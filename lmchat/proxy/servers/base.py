@@ -18,8 +18,8 @@ from lmchat.proxy.refusals import not_an_llm
 from lmchat.proxy.server_api import OnProgress, ServerApi
 from lmchat.safe_text import safe_line
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.options import EXTRA, takes_option
-from lmchat.servers.products.product import Product
+from lmchat.servers.options import EXTRA
+from lmchat.servers.products.product import OPENAI_COMPATIBLE, product_named
 from lmchat.servers.request import LoadOptions, Sampling
 
 _SENT_TO_ALL = ("temperature", "top_p", "max_tokens", "stop")
@@ -31,7 +31,7 @@ _NAMES_IN_NOTES = {"seed": "a seed"}
 class Server:
     """A product; the defaults are those of a plain OpenAI-compatible server. Holds no state."""
 
-    product: ClassVar[Product]
+    product: ClassVar[str]
     ports: ClassVar[tuple[int, ...]] = ()  # default ports; messages name the first
     old_port: ClassVar[int | None] = None
     """Of `ports`, the default of older versions; messages name it, too."""
@@ -128,7 +128,7 @@ class Server:
         name that the product has for it, or else under its own. From a name that begins with
         `EXTRA`, this beginning is removed, and the option is sent as it is.
         """
-        facts = self.product.facts
+        facts = product_named(self.product)
         if name == "reasoning_effort":
             return self.effort_fields(str(value))
         if name.startswith(EXTRA):
@@ -171,7 +171,8 @@ class Server:
         effort = _sent_effort(sampling)
         if effort and self.takes_effort(effort, model):
             options["reasoning_effort"] = effort
-        return {name: value for name, value in options.items() if takes_option(self.product, name)}
+        takes = product_named(self.product).takes_option
+        return {name: value for name, value in options.items() if takes(name)}
 
     def unsent_notes(self, sampling: Sampling, model: ModelInfo | None = None) -> tuple[str, ...]:
         """Return a note of full sentences for each option that `request_fields` leaves out."""
@@ -179,7 +180,8 @@ class Server:
         effort = _sent_effort(sampling)
         if effort and not self.takes_effort(effort, model):
             notes.append(f"{self._effort_note(effort, model)} It is not sent.")
-        ignored = [name for name in sampling.options if not takes_option(self.product, name)]
+        takes = product_named(self.product).takes_option
+        ignored = [name for name in sampling.options if not takes(name)]
         for name in ignored:
             option = _NAMES_IN_NOTES.get(name, name)
             sentence = f"{self._name} does not support {option}, as far as lmchat knows."
@@ -226,8 +228,8 @@ class Server:
 
     def check_load(self, options: LoadOptions) -> None:
         """Raise `ServerRejected` if the options set a context window and the product cannot."""
-        if options.context is not None and "context" not in self.product.facts.load_fields:
-            hint = self.product.facts.larger_window or self.load_hint or self.model_hint
+        if options.context is not None and "context" not in product_named(self.product).load_fields:
+            hint = product_named(self.product).larger_window or self.load_hint or self.model_hint
             raise ServerRejected(
                 f"{self._name} cannot set the context window when it loads a model.",
                 kind="unsupported",
@@ -250,7 +252,7 @@ class Server:
         if not self.load_path:
             raise self._cannot("load")
         body: dict[str, Any] = {"model": model.model_id}
-        fields = self.product.facts.load_fields
+        fields = product_named(self.product).load_fields
         for name, value in options.others.items():
             body[fields[name]] = value
         if options.context is not None:
@@ -298,8 +300,8 @@ class Server:
     @property
     def _name(self) -> str:
         """Name of the product at the beginning of a sentence."""
-        is_unknown = self.product is Product.OPENAI_COMPATIBLE
-        return "This server" if is_unknown else self.product.value
+        is_unknown = self.product == OPENAI_COMPATIBLE
+        return "This server" if is_unknown else self.product
 
     def _cannot(self, verb: str) -> ServerRejected:
         """Return the error for a product that cannot do what `verb` says: load or unload."""
@@ -366,5 +368,5 @@ def params_text(count: object) -> str:
 class OpenAiCompatible(Server):
     """A server whose product is not known, or that lmchat has no module for."""
 
-    product = Product.OPENAI_COMPATIBLE
+    product = OPENAI_COMPATIBLE
     load_hint = "Use the server's own program"

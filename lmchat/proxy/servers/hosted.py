@@ -12,7 +12,6 @@ from lmchat.proxy.json_values import count_or_none, dict_or_empty
 from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server, capabilities, has_word, lacks_word
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.products.product import Product
 
 
 class Hosted(Server):
@@ -27,7 +26,7 @@ class Hosted(Server):
 class OpenAi(Hosted):
     """OpenAI."""
 
-    product = Product.OPENAI
+    product = "OpenAI"
     hosts = ("api.openai.com",)
     efforts = EFFORTS
     key_hint = "Create an API key at platform.openai.com/api-keys"
@@ -37,7 +36,7 @@ class OpenAi(Hosted):
 class Anthropic(Hosted):
     """Anthropic; it reads temperatures above 1 as 1, and takes neither seeds nor efforts."""
 
-    product = Product.ANTHROPIC
+    product = "Anthropic"
     hosts = ("api.anthropic.com",)
     dialect = Dialect(json_modes=(JsonMode.WORDS,))  # it ignores `response_format`
     key_hint = "Create an API key at console.anthropic.com/settings/keys"
@@ -46,7 +45,7 @@ class Anthropic(Hosted):
 class Gemini(Hosted):
     """Gemini; its address ends in /v1beta/openai."""
 
-    product = Product.GEMINI
+    product = "Gemini"
     hosts = ("generativelanguage.googleapis.com",)
     efforts = EFFORTS
     key_hint = "Create an API key at aistudio.google.com/apikey"
@@ -55,7 +54,7 @@ class Gemini(Hosted):
 class Mistral(Hosted):
     """Mistral; it refuses fields that it does not know."""
 
-    product = Product.MISTRAL
+    product = "Mistral"
     hosts = ("api.mistral.ai",)
     efforts = EFFORTS
     key_hint = "Create an API key at console.mistral.ai/api-keys"
@@ -82,7 +81,7 @@ class Mistral(Hosted):
 class OpenRouter(Hosted):
     """OpenRouter; it passes requests on to other providers."""
 
-    product = Product.OPENROUTER
+    product = "OpenRouter"
     hosts = ("openrouter.ai",)
     efforts = EFFORTS
     key_hint = "Create an API key at openrouter.ai/settings/keys"

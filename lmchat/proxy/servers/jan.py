@@ -10,7 +10,6 @@ from lmchat.proxy.json_values import dict_or_empty, dicts_in, str_or_empty
 from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.product import Product
 
 _UNAUTHORISED = b"Invalid or missing authorization token"
 
@@ -18,7 +17,7 @@ _UNAUTHORISED = b"Invalid or missing authorization token"
 class Jan(Server):
     """Jan, which runs llama.cpp or MLX behind its proxy; newer versions can load."""
 
-    product = Product.JAN
+    product = "Jan"
     ports = (1337, 6767, 3928)
     confirm_path = "/openapi.json"
     state = LoadState.LOADED

@@ -13,7 +13,6 @@ from lmchat.proxy.json_values import count_or_none, dict_or_empty, dicts_in, str
 from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server, capabilities
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.products.product import Product
 
 _CREATED = 1677610602  # date of every model that LiteLLM lists
 _ERROR_WITHOUT_KEY = b"Internal Server Error"
@@ -22,7 +21,7 @@ _ERROR_WITHOUT_KEY = b"Internal Server Error"
 class LiteLlm(Server):
     """A proxy in front of other servers."""
 
-    product = Product.LITELLM
+    product = "LiteLLM"
     ports = (4000,)
     confirm_path = "/health/liveliness"
     efforts = EFFORTS

@@ -21,8 +21,8 @@ from lmchat.proxy.json_values import count_or_none, dict_or_empty, number_or_non
 from lmchat.proxy.kept_answers import LOOKUP_FIELD, LOOKUP_PATH
 from lmchat.proxy.server_api import OnProgress, ServerApi, background_task
 from lmchat.proxy.servers.base import Server, capabilities, has_word, lacks_word, params_text
-from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.product import Product
+from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo
+from lmchat.servers.products.product import LLAMA_CPP
 from lmchat.servers.request import LoadOptions, Sampling
 
 LOADING_POLL_S = 0.2
@@ -50,7 +50,7 @@ _DIGITS = re.compile("[0-9]{1,15}")
 class LlamaCpp(Server):
     """llama-server; it reports window, timings and progress. Never poll its `/slots` (R-29)."""
 
-    product = Product.LLAMA_CPP
+    product = LLAMA_CPP
     ports: ClassVar[tuple[int, ...]] = (9931, 8080)
     old_port: ClassVar[int | None] = 8080
     loads_on_demand = True
@@ -350,7 +350,7 @@ class BuiltIn(LlamaCpp):
     child knows its address, and puts this product in its place.
     """
 
-    product = Product.BUILT_IN
+    product = BUILT_IN
     ports = ()
     old_port = None
     loads_on_demand = False

@@ -21,7 +21,7 @@ from lmchat.proxy.json_values import (
 from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server, capabilities, has_word
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import LM_STUDIO
 from lmchat.servers.request import Sampling
 
 _MODELS_V1 = "/api/v1/models"
@@ -36,7 +36,7 @@ _STATES = {
 class LmStudio(Server):
     """LM Studio; it answers unknown paths with status 200 and an error, so ask it little."""
 
-    product = Product.LM_STUDIO
+    product = LM_STUDIO
     ports = (1234,)
     opening_path = "/lmstudio-greeting"
     confirm_path = "/lmstudio-greeting"
@@ -144,7 +144,7 @@ def _from_v1(api: ServerApi, row: dict[str, Any]) -> ModelInfo:
     return ModelInfo(
         model_id=str_or_empty(row.get("key")),
         endpoint=api.endpoint,
-        product=Product.LM_STUDIO,
+        product=LM_STUDIO,
         state=LoadState.LOADED if instances else LoadState.NOT_LOADED,
         is_embedding=str_or_empty(row.get("type")).startswith("embedding"),
         params=str_or_empty(row.get("params_string")),
@@ -169,7 +169,7 @@ def _from_v0(api: ServerApi, row: dict[str, Any]) -> ModelInfo:
     return ModelInfo(
         model_id=str_or_empty(row.get("id")),
         endpoint=api.endpoint,
-        product=Product.LM_STUDIO,
+        product=LM_STUDIO,
         state=_STATES.get(str_or_empty(row.get("state")), LoadState.UNKNOWN),
         is_embedding=kind.startswith("embedding"),
         quantization=str_or_empty(row.get("quantization")),

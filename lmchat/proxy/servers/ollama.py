@@ -14,7 +14,7 @@ from lmchat.proxy.json_values import count_or_none, dict_or_empty, dicts_in, str
 from lmchat.proxy.server_api import OnProgress, ServerApi
 from lmchat.proxy.servers.base import Server, capabilities
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import OLLAMA
 from lmchat.servers.request import LoadOptions
 
 _MAX_PARALLEL = 6  # most requests for single models at the same time
@@ -23,7 +23,7 @@ _MAX_PARALLEL = 6  # most requests for single models at the same time
 class Ollama(Server):
     """Ollama; it loads a model with the first request for it."""
 
-    product = Product.OLLAMA
+    product = OLLAMA
     ports = (11434,)
     opening_path = "/api/version"
     confirm_path = "/api/version"

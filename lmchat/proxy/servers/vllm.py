@@ -12,13 +12,12 @@ from lmchat.proxy.json_values import count_or_none, dicts_in
 from lmchat.proxy.server_api import ServerApi
 from lmchat.proxy.servers.base import Server, capabilities
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.product import Product
 
 
 class Vllm(Server):
     """vLLM; it serves the model that it was started with."""
 
-    product = Product.VLLM
+    product = "vLLM"
     ports = (8000,)
     state = LoadState.LOADED
     health_path: ClassVar[str] = "/health"
@@ -44,7 +43,7 @@ class Vllm(Server):
 class SgLang(Vllm):
     """SGLang; it serves the model that it was started with."""
 
-    product = Product.SGLANG
+    product = "SGLang"
     ports = (30000,)
     health_path = ""
     start_hint = "sglang serve MODEL"

@@ -24,6 +24,7 @@ from lmchat.safe_text import shell_word
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import (
+    BUILT_IN,
     LoadState,
     ModelInfo,
     Target,
@@ -33,7 +34,7 @@ from lmchat.servers.model import (
     unknown_model,
     usual_server_id,
 )
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import LM_STUDIO, product_named
 
 NOTHING_FOUND = "No LMStudio server detected"
 _NO_SERVER = (Verdict.REFUSED, Verdict.TIMED_OUT, Verdict.SERVER_OFF)  # nothing answered
@@ -192,7 +193,7 @@ def _lacks(probed: ProbeResult, name: str) -> bool:
     It is False for gateways and cloud providers, which take names that they do not list. Any server
     outside your network is taken for a provider.
     """
-    if probed.product.facts.is_gateway or not probed.endpoint.is_near:
+    if product_named(probed.product).is_gateway or not probed.endpoint.is_near:
         return False
     # without models that can chat, the name is compared with the others
     listed = probed.chat_models or probed.models
@@ -327,8 +328,8 @@ def why_no_model(choice: TargetChoice) -> RequestInvalid:
         hint = "The models of this server cannot chat. Load another one there."
     else:
         hint = "The server has no models. Download one there."
-    product = choice.probed.product if choice.probed else Product.LM_STUDIO
-    sentence = product.in_text("No LM Studio model selected")
+    product = choice.probed.product if choice.probed else LM_STUDIO
+    sentence = product_named(product).in_text("No LM Studio model selected")
     return RequestInvalid(sentence, hint=hint, kind="model_missing")
 
 
@@ -337,5 +338,5 @@ def endpoints_of(remembered: Remembered) -> tuple[Endpoint, ...]:
 
     The built-in engine has none: it gets another one in each run.
     """
-    servers = (server for server, _ in remembered.recent if server != Product.BUILT_IN.value)
+    servers = (server for server, _ in remembered.recent if server != BUILT_IN)
     return tuple(dict.fromkeys(Endpoint.parse(server) for server in servers if is_address(server)))

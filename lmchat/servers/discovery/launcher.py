@@ -20,13 +20,13 @@ from lmchat.processes.environment import environment_for_others, find_program
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.products.product import Product, Traces
+from lmchat.servers.products.product import LM_STUDIO, PRODUCTS, Product, Traces
 
 
 class ServerStart(Struct, frozen=True, kw_only=True):
     """A command line that starts a server; run without a shell."""
 
-    product: Product
+    product: str
     argv: tuple[str, ...]
     endpoint: Endpoint
 
@@ -44,7 +44,7 @@ class ServerStart(Struct, frozen=True, kw_only=True):
 class Installed(Struct, frozen=True, kw_only=True):
     """A model server that is installed on this machine."""
 
-    product: Product
+    product: str
     program: str = ""  # path of its program; empty if only its app or folders were found
     start: tuple[str, ...] = ()  # command that starts the server; empty: lmchat cannot start it
     start_words: str = ""  # how a person starts it
@@ -69,11 +69,11 @@ _started: list[subprocess.Popen[bytes]] = []  # Python warns of a running proces
 
 
 def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[Installed, ...]:
-    """Return the products whose program or folder exists, in the order of `Product`.
+    """Return the products whose program or folder exists, in the order of `PRODUCTS`.
 
     `home` is None if the home folder is unknown.
     """
-    products = [_installed(product, environ, home) for product in Product]
+    products = [_installed(product, environ, home) for product in PRODUCTS]
     return tuple(product for product in products if product is not None)
 
 
@@ -83,19 +83,19 @@ def _installed(product: Product, environ: Mapping[str, str], home: Path | None) 
     The result always has `start_words`, which tell the user how to start it. It has the command
     `start`, which lmchat can run, only if the program exists and needs no further choices.
     """
-    traces = product.facts.traces
+    traces = product.traces
     if traces is None:  # it is not known how to find the product
         return None
     own_folders: list[Path] = []  # besides those in `traces`: users can move LM Studio's folder
-    if home and product is Product.LM_STUDIO:
+    if home and product.name == LM_STUDIO:
         own_folders = lm_studio_folders(home)
     words = traces.start_words or f"{traces.program} {traces.start}"
     program = _program_of(traces, own_folders, environ)
     if program:
         start = (program, *traces.start.split()) if traces.start else ()
-        return Installed(product=product, program=program, start=start, start_words=words)
+        return Installed(product=product.name, program=program, start=start, start_words=words)
     if _has_folder(traces, own_folders, home):
-        return Installed(product=product, start_words=traces.start_words_app or words)
+        return Installed(product=product.name, start_words=traces.start_words_app or words)
     return None
 
 

@@ -8,8 +8,7 @@ from enum import Enum, StrEnum, auto
 from msgspec import Struct
 
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import ModelInfo, Target, server_id_of
-from lmchat.servers.products.product import Product
+from lmchat.servers.model import BUILT_IN, ModelInfo, Target, server_id_of
 
 
 class Verdict(StrEnum):
@@ -46,7 +45,7 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
     """A checked address, and the result of its probe."""
 
     endpoint: Endpoint
-    product: Product
+    product: str
     verdict: Verdict
     latency_ms: float | None = None
     models: tuple[ModelInfo, ...] = ()
@@ -73,7 +72,7 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
     @property
     def has_named_address(self) -> bool:
         """Whether you named its address; that of the built-in server is never named."""
-        return self.is_own and self.product is not Product.BUILT_IN
+        return self.is_own and self.product != BUILT_IN
 
     @property
     def finding(self) -> str:
@@ -116,7 +115,7 @@ class Health(Struct, frozen=True, kw_only=True):
     """State of the server in use."""
 
     endpoint: Endpoint | None = None
-    product: Product | None = None
+    product: str | None = None
     verdict: Verdict | None = None
     since_s: float | None = None  # monotonic time of the first check with this verdict
     detail: str = ""

@@ -8,8 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.product import Product
+from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo
 
 
 class EngineState(Enum):
@@ -37,7 +36,7 @@ class ModelFile(Struct, frozen=True, kw_only=True):
         return ModelInfo(
             model_id=self.name,
             endpoint=endpoint,
-            product=Product.BUILT_IN,
+            product=BUILT_IN,
             state=state,
             quantization=self.quantization,
             size_bytes=self.size_bytes,

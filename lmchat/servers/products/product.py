@@ -5,49 +5,22 @@ How a product is asked over HTTP is written in a class in `proxy/servers/`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import StrEnum
+import os
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, field
 
+from lmchat.errors import WrongUse
+from lmchat.servers.model import BUILT_IN, ModelInfo
+from lmchat.servers.options import COMMON, EXTRA, LLAMA_CPP_OPTIONS, TAKEN_BY_ALL
+from lmchat.sessions.message import SentThoughts
 
-class Product(StrEnum):
-    """Kinds of servers, in the order of detection."""
-
-    LM_STUDIO = "LM Studio"
-    JAN = "Jan"
-    LLAMA_CPP = "llama.cpp"
-    OLLAMA = "Ollama"
-    VLLM = "vLLM"
-    SGLANG = "SGLang"
-    LITELLM = "LiteLLM"
-    OPENAI = "OpenAI"
-    MISTRAL = "Mistral"
-    ANTHROPIC = "Anthropic"
-    GEMINI = "Gemini"
-    OPENROUTER = "OpenRouter"
-    OPENAI_COMPATIBLE = "OpenAI-compatible"
-    BUILT_IN = "built-in"
-
-    @property
-    def facts(self) -> ProductFacts:
-        """The row of this product."""
-        return FACTS[self]
-
-    @property
-    def subject(self) -> str:
-        """Name of a server of this product at the beginning of a sentence."""
-        return "The server" if self is Product.OPENAI_COMPATIBLE else self.value
-
-    def in_text(self, text: str) -> str:
-        """Return a sentence about LM Studio with the name of this product in place of that name.
-
-        Sentences whose wording scripts rely on are written for LM Studio, in one of two spellings.
-        For an unknown product, they stay as they are.
-        """
-        if self in (Product.LM_STUDIO, Product.OPENAI_COMPATIBLE):
-            return text
-        return text.replace("LMStudio", self.value).replace("LM Studio", self.value)
+# names of the products that code elsewhere has to know
+LM_STUDIO = "LM Studio"
+LLAMA_CPP = "llama.cpp"
+OLLAMA = "Ollama"
+OPENAI_COMPATIBLE = "OpenAI-compatible"  # an unknown one
+_SEEDS = 4_294_967_295  # number of seeds, from 0 on; this one means "random" to llama.cpp
 
 
 class Traces(Struct, frozen=True, kw_only=True):
@@ -60,9 +33,10 @@ class Traces(Struct, frozen=True, kw_only=True):
     start_words_app: str = ""  # the same if only the app is installed; empty: `start_words`
 
 
-class ProductFacts(Struct, frozen=True, kw_only=True):
+class Product(Struct, frozen=True, kw_only=True):
     """Words, traces and abilities of a product; the defaults are those of an unknown server."""
 
+    name: str
     where_to_get: str = ""  # next step if it is not installed
     where_key_is: str = "Ask the administrator of the server."
     larger_window: str = ""  # step to a larger context window, with {model} and {context}
@@ -94,6 +68,30 @@ class ProductFacts(Struct, frozen=True, kw_only=True):
     is_gateway: bool = False
     """Whether it passes requests on: to models that it does not list, with errors of others."""
 
+    @property
+    def subject(self) -> str:
+        """Name of a server of this product at the beginning of a sentence."""
+        return "The server" if self.name == OPENAI_COMPATIBLE else self.name
+
+    def in_text(self, text: str) -> str:
+        """Return a sentence about LM Studio with the name of this product in place of that name.
+
+        Sentences whose wording scripts rely on are written for LM Studio, in one of two spellings.
+        For an unknown product, they stay as they are.
+        """
+        if self.name in (LM_STUDIO, OPENAI_COMPATIBLE):
+            return text
+        return text.replace("LMStudio", self.name).replace("LM Studio", self.name)
+
+    def takes_option(self, name: str) -> bool:
+        """Return whether its servers take a sampling option, as far as lmchat knows.
+
+        The reasoning effort depends on the model, too; here it counts as taken.
+        """
+        if name in TAKEN_BY_ALL or name in self.sampling_fields or name.startswith(EXTRA):
+            return True
+        return name in LLAMA_CPP_OPTIONS and self.takes_llama_options
+
 
 _LOAD_WITH_CONTEXT = "Load it with: lmchat models load {model} --context {context}"
 _REASONING_CONTENT = ("reasoning_content",)
@@ -120,8 +118,9 @@ _VLLM_SAMPLING = {
     "repeat_penalty": "repetition_penalty",
 }
 
-FACTS: Mapping[Product, ProductFacts] = {
-    Product.LM_STUDIO: ProductFacts(
+PRODUCTS = (
+    Product(
+        name=LM_STUDIO,
         where_to_get="Get it at lmstudio.ai",
         where_key_is="LM Studio shows it under Developer, Server settings, Manage tokens.",
         larger_window=_LOAD_WITH_CONTEXT,
@@ -148,7 +147,8 @@ FACTS: Mapping[Product, ProductFacts] = {
         },
         load_switches=("flash_attention", "offload_kv_cache_to_gpu"),
     ),
-    Product.JAN: ProductFacts(
+    Product(
+        name="Jan",
         where_to_get="Get it at jan.ai",
         where_key_is="Jan shows it under Settings, Local API Server, API key.",
         larger_window=_LOAD_WITH_CONTEXT,
@@ -175,7 +175,8 @@ FACTS: Mapping[Product, ProductFacts] = {
         sampling_fields=_LLAMA_SAMPLING,
         takes_llama_options=True,
     ),
-    Product.LLAMA_CPP: ProductFacts(
+    Product(
+        name=LLAMA_CPP,
         where_to_get="Get it at github.com/ggml-org/llama.cpp",
         where_key_is="Use the API key set with --api-key or LLAMA_API_KEY "
         "when the server was started.",
@@ -197,7 +198,8 @@ FACTS: Mapping[Product, ProductFacts] = {
         sampling_fields=_LLAMA_SAMPLING,
         takes_llama_options=True,
     ),
-    Product.OLLAMA: ProductFacts(
+    Product(
+        name=OLLAMA,
         where_to_get="Get it at ollama.com",
         where_key_is="Ollama needs no API key, but the proxy in front of it does. "
         "Ask its administrator.",
@@ -213,7 +215,8 @@ FACTS: Mapping[Product, ProductFacts] = {
         cuts_prompts=True,
         sampling_fields=_OLLAMA_SAMPLING,
     ),
-    Product.VLLM: ProductFacts(
+    Product(
+        name="vLLM",
         where_to_get="pip install vllm",
         where_key_is="Use the API key set with --api-key or VLLM_API_KEY "
         "when the server was started.",
@@ -224,7 +227,8 @@ FACTS: Mapping[Product, ProductFacts] = {
         thought_fields=("reasoning", "reasoning_content"),  # versions differ in what they read
         sampling_fields=_VLLM_SAMPLING,
     ),
-    Product.SGLANG: ProductFacts(
+    Product(
+        name="SGLang",
         where_to_get="pip install sglang",
         where_key_is="Use the API key set with --api-key when the server was started.",
         larger_window="Set it when you start the server: "
@@ -233,31 +237,35 @@ FACTS: Mapping[Product, ProductFacts] = {
         thought_fields=_REASONING_CONTENT,
         sampling_fields=_VLLM_SAMPLING,
     ),
-    Product.LITELLM: ProductFacts(
+    Product(
+        name="LiteLLM",
         where_to_get="pip install 'litellm[proxy]'",
         where_key_is="Use LiteLLM's master key, or a virtual key made with it.",
         traces=Traces(program="litellm", start_words="litellm --model MODEL"),
         is_gateway=True,
         sampling_fields=_OPENAI_SAMPLING,
     ),
-    Product.OPENAI: ProductFacts(
+    Product(
+        name="OpenAI",
         where_key_is="Create one at platform.openai.com/api-keys.",
         names_build=True,
         sampling_fields=_OPENAI_SAMPLING,
     ),
-    Product.MISTRAL: ProductFacts(
+    Product(
+        name="Mistral",
         where_key_is="Create one at console.mistral.ai/api-keys.",
         sampling_fields={"seed": "random_seed"},
     ),
-    Product.ANTHROPIC: ProductFacts(
-        where_key_is="Create one at console.anthropic.com/settings/keys."
+    Product(name="Anthropic", where_key_is="Create one at console.anthropic.com/settings/keys."),
+    Product(name="Gemini", where_key_is="Create one at aistudio.google.com/apikey."),
+    Product(
+        name="OpenRouter",
+        where_key_is="Create one at openrouter.ai/settings/keys.",
+        sampling_fields=_VLLM_SAMPLING,
     ),
-    Product.GEMINI: ProductFacts(where_key_is="Create one at aistudio.google.com/apikey."),
-    Product.OPENROUTER: ProductFacts(
-        where_key_is="Create one at openrouter.ai/settings/keys.", sampling_fields=_VLLM_SAMPLING
-    ),
-    Product.OPENAI_COMPATIBLE: ProductFacts(),
-    Product.BUILT_IN: ProductFacts(
+    Product(name=OPENAI_COMPATIBLE),
+    Product(
+        name=BUILT_IN,
         where_key_is="lmchat created it for this run: start lmchat again.",
         load_fields={"context": "context"},
         thought_fields=_REASONING_CONTENT,
@@ -269,5 +277,49 @@ FACTS: Mapping[Product, ProductFacts] = {
         sampling_fields=_LLAMA_SAMPLING,
         takes_llama_options=True,
     ),
-}
-"""What lmchat knows of each product."""
+)
+"""All products, in the order of detection."""
+_BY_NAME = {product.name: product for product in PRODUCTS}
+
+
+def product_named(name: str) -> Product:
+    """Return the row of a product; that of an unknown server if there is none."""
+    return _BY_NAME.get(name, _BY_NAME[OPENAI_COMPATIBLE])
+
+
+def sent_thoughts_of(product: str, model: ModelInfo | None) -> SentThoughts:
+    """Return which thoughts a request to a model gives back.
+
+    `NONE` if the product has no field for them, `ALL` if the model keeps the thoughts of all its
+    answers, else `SINCE_PROMPT`. `model` is None if it is not known.
+    """
+    if not product_named(product).thought_fields:
+        return SentThoughts.NONE
+    keeps_all = model is not None and model.keeps_thoughts
+    return SentThoughts.ALL if keeps_all else SentThoughts.SINCE_PROMPT
+
+
+def drawn_seed(product: str, options: Mapping[str, object]) -> int | None:
+    """Return a random seed for a request with these options, so that its answer can be repeated.
+
+    Return None if the user has set a seed, or if the product takes none. Return None also for a
+    gateway, because a model behind it may take none.
+    """
+    row = product_named(product)
+    is_set = "seed" in options or f"{EXTRA}seed" in options
+    if is_set or row.is_gateway or not row.takes_option("seed"):
+        return None
+    return int.from_bytes(os.urandom(8)) % _SEEDS
+
+
+def refuse_ignored(product: str, names: Iterable[str]) -> None:
+    """Raise `WrongUse` for the first option that a product would ignore, with those it takes."""
+    row = product_named(product)
+    for name in names:
+        if not row.takes_option(name):
+            subject = "This server" if row.name == OPENAI_COMPATIBLE else row.name
+            taken = filter(row.takes_option, (*COMMON, *LLAMA_CPP_OPTIONS))
+            raise WrongUse(
+                f"{subject} does not take {name}, as far as lmchat knows.",
+                hint=f"It takes {', '.join(taken)}; extra.{name} sends it all the same.",
+            )

@@ -382,7 +382,7 @@ class Connect:
         is_closed = page.leave()
         if not is_closed:
             target = self._target.value
-            name = target.product.value if target else "A server"
+            name = target.product if target else "A server"
             self._chat.notices.notify(
                 f"{name} answers now. Your text is kept; Esc returns to the chat."
             )

@@ -10,8 +10,7 @@ from lmchat import units
 from lmchat.errors import EngineUnavailable, LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
-from lmchat.servers.model import LoadState, Target
-from lmchat.servers.products.product import Product
+from lmchat.servers.model import BUILT_IN, LoadState, Target
 from lmchat.services.ports import Engine
 from lmchat.services.workspace import Workspace
 from lmchat.tui.screens.chat.screen import ChatScreen
@@ -58,7 +57,7 @@ class EngineStart:
         it was one of the engine. Return None if the user does not want the download, or stops it.
         """
         remembered = self._workspace.remembered
-        was_engine_last = remembered.endpoint == Product.BUILT_IN.value
+        was_engine_last = remembered.endpoint == BUILT_IN
         last = remembered.model if was_engine_last else ""
         named = named or self._workspace.local_model or self._workspace.settings.local.model
         model = await engine.choose(named, last=last)
@@ -103,13 +102,13 @@ class EngineStart:
             self._notices.warn(words)
         old_target = self._target.value
         info = model.info(engine.reserve_address(), LoadState.LOADING)
-        self._target.use(Target(endpoint=info.endpoint, product=Product.BUILT_IN, model=info))
+        self._target.use(Target(endpoint=info.endpoint, product=BUILT_IN, model=info))
         name = safe_line(model.name, limit=20)
         self._status.show_action(f"loading {name}")
         try:
             await engine.start(model)
         except LMChatError:
-            was_engine = old_target is not None and old_target.product is Product.BUILT_IN
+            was_engine = old_target is not None and old_target.product == BUILT_IN
             self._target.aim_at(None if was_engine else old_target)
             raise
         self._status.show_action(f"loaded {name}")

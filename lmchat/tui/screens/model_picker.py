@@ -135,7 +135,7 @@ class ModelTable:
         product = row.model.product
         if self._servers_by_product[product] > 1:
             return f"{product} {row.model.endpoint.netloc}"
-        return product.value
+        return product
 
     @property
     def server_count(self) -> int:

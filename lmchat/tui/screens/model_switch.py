@@ -15,7 +15,7 @@ from textual.app import App
 from lmchat.errors import LMChatError, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import product_named
 from lmchat.servers.request import SERVER_DECIDES, LoadOptions
 from lmchat.services.catalogue import ModelRow, matching_model
 from lmchat.services.load_options import CONTEXT, form_of, parse_load_options
@@ -164,7 +164,7 @@ class ModelSwitch:
         """
         from lmchat.tui.screens.ask_dialog import AskDialog
 
-        facts = model.product.facts
+        facts = product_named(model.product)
         if not facts.load_fields:
             words = f"{model.product} takes no options when it loads a model."
             hint = facts.larger_window.format(model=model.model_id, context="TOKENS")
@@ -280,7 +280,7 @@ def _short_name(model: ModelInfo) -> str:
     return safe_line(model.model_id, limit=20)
 
 
-def _fault(typed: str, *, product: Product) -> str:
+def _fault(typed: str, *, product: str) -> str:
     """Return why a line of load options is wrong; an empty text if it is right."""
     try:
         parse_load_options(typed, product)

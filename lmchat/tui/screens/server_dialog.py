@@ -11,7 +11,7 @@ from textual.content import Content
 from lmchat.errors import EndpointNotAllowed
 from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import product_named
 from lmchat.tui.screens.ask_dialog import AskDialog, Attempt, ConfirmDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import MUTED, styled
@@ -77,12 +77,12 @@ class KeyDialog(AskDialog):
     TRYING = "Checking the API key"
 
     def __init__(
-        self, product: Product, endpoint: Endpoint, attempt: Attempt, *, problem: str = ""
+        self, product: str, endpoint: Endpoint, attempt: Attempt, *, problem: str = ""
     ) -> None:
         """Create the dialog; `problem` says why the key so far cannot be used, if there is one."""
-        where = styled(product.facts.where_key_is)
+        where = styled(product_named(product).where_key_is)
         super().__init__(
-            f"{product.subject} needs an API key",
+            f"{product_named(product).subject} needs an API key",
             text=Content("\n").join((where, styled(endpoint.url, MUTED))),
             verb="check and save",
             attempt=attempt,

@@ -133,7 +133,7 @@ def _figure(label: str, value: str, style: str = "", **options: Any) -> TextRow:
 def _server_rows(snapshot: TelemetrySnapshot, _now_s: float) -> Iterator[TelemetryRow]:
     """Yield name and state of the server, its address, and the latencies of the last checks."""
     health = snapshot.health
-    name = health.product.value if health.product else "Server"
+    name = health.product or "Server"
     state = StateWords("not found" if snapshot.lacks_server else "checking", MUTED)
     if health.verdict:
         state = _VERDICTS[health.verdict]

@@ -18,7 +18,7 @@ from textual.containers import Center, Horizontal, Vertical
 from lmchat.attachments.web_page import is_page_address
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line, safe_text
-from lmchat.servers.options import COMMON, LLAMA_CPP
+from lmchat.servers.options import COMMON, LLAMA_CPP_OPTIONS
 from lmchat.services.workspace import Workspace
 from lmchat.sessions.message import now
 from lmchat.tui.chat_log.chat_log import ChatLog
@@ -110,7 +110,7 @@ class ChatScreen(PatchedScreen):
         self.widgets.prompt_input.names = {
             "/p": self.workspace.named.presets,
             "/profile": self.workspace.named.profiles,
-            "/set": lambda: (*COMMON, *LLAMA_CPP),
+            "/set": lambda: (*COMMON, *LLAMA_CPP_OPTIONS),
         }
         self.status.start()
         self.sessions.show_conversation()

@@ -18,7 +18,8 @@ from textual.widgets import Static
 from lmchat.errors import LMChatError
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.discovery.launcher import ServerLauncher, ServerStart
-from lmchat.servers.products.product import Product
+from lmchat.servers.model import BUILT_IN
+from lmchat.servers.products.product import product_named
 from lmchat.services.ports import Engine
 from lmchat.services.server_rows import MachineState
 from lmchat.services.workspace import Workspace
@@ -34,11 +35,13 @@ class StartDialog(ConfirmDialog):
     """Asks before a server is started, with the command."""
 
     def __init__(self, start: ServerStart) -> None:
-        super().__init__(f"Start {start.product.value}?", verb="run this command")
+        super().__init__(f"Start {start.product}?", verb="run this command")
         self._start = start
 
     def compose_content(self) -> Iterable[Widget]:
-        lifetime = f"It keeps running when lmchat ends. {self._start.product.facts.stop_words}"
+        lifetime = (
+            f"It keeps running when lmchat ends. {product_named(self._start.product).stop_words}"
+        )
         yield Static(styled(self._start.command, STRONG), classes="words command gap")
         yield Static(styled(lifetime.rstrip(), MUTED), classes="words gap")
 
@@ -55,7 +58,7 @@ class ServerStarts:
 
     def __init__(self, page: Screen[None], workspace: Workspace, connect: Connect) -> None:
         remembered = workspace.remembered
-        was_engine = remembered.endpoint == Product.BUILT_IN.value
+        was_engine = remembered.endpoint == BUILT_IN
         self.machine = MachineState(last_model=remembered.model if was_engine else "")
         self.problem = ""  # why the last start failed
         self._page = page

@@ -16,7 +16,7 @@ from lmchat.safe_text import SafeText, safe_line
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
-from lmchat.servers.products.product import Product
+from lmchat.servers.products.product import OPENAI_COMPATIBLE
 from lmchat.services.server_rows import MachineState, RowAction, ServerRow
 from lmchat.tui.widgets.line import FAINT, MUTED, StyledTexts, cut_middle
 from lmchat.tui.widgets.row_list import (
@@ -177,9 +177,9 @@ def _name(probed: ProbeResult) -> str:
     """
     if probed.has_named_address or not probed.endpoint.is_loopback:
         return probed.endpoint.netloc
-    if probed.product is Product.OPENAI_COMPATIBLE and not probed.verdict.is_server:
+    if probed.product == OPENAI_COMPATIBLE and not probed.verdict.is_server:
         return "Recent"  # used before: no other address of an unknown product is probed unasked
-    return probed.product.value
+    return probed.product
 
 
 def _table(lines: Sequence[ServerLine], rule: ListRow, width: int, icons: Icons) -> list[ListRow]:
