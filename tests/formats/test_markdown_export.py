@@ -61,7 +61,7 @@ def test_front_matter_headings_and_texts_are_as_people_expect_them():
         "title": "Plan for the garden",
         "id": talk.header.session_id,
         "model": "qwen3-8b",
-        "endpoint": "http://127.0.0.1:1234",
+        "endpoint": "http://localhost:1234",
         "created": "2026-11-20T08:00:00+00:00",
         "tokens": 3,
         "tokens_estimated": False,

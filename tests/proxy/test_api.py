@@ -122,10 +122,10 @@ async def test_what_is_no_chat_is_refused_unsent(server, client):
 
 
 async def test_a_wrong_option_is_refused_unsent(server, client):
-    with pytest.raises(WrongUse, match="temperature must be a number from 0 to 2, not hot"):
+    with pytest.raises(WrongUse, match="temperature must be a number, not hot"):
         await client.chat("Hi", temperature="hot")
     with pytest.raises(WrongUse, match="top_k must be a whole number"):
-        await client.chat("Hi", more={"top_k": -5})
+        await client.chat("Hi", more={"top_k": 0.5})
     assert server.seen(CHAT) == []
 
 

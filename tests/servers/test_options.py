@@ -21,7 +21,8 @@ def test_a_typed_value_gets_the_type_of_its_option():
         ("stop", "###", ("###",)),
         ("stop", '["a", "b"]', ("a", "b")),
         ("logit_bias", '{"15043": 5}', {"15043": 5}),
-        ("logit_bias", "{15043 = false}", {"15043": False}),
+        ("logit_bias", '{"15043": false}', {"15043": False}),
+        ("temperature", "3", 3),
         ("reasoning_effort", "500", "500"),
         ("reasoning_effort", "0", "none"),
         ("reasoning_effort", "low", "low"),
@@ -33,14 +34,12 @@ def test_a_typed_value_gets_the_type_of_its_option():
 
 def test_a_wrong_option_is_refused_with_what_it_must_be():
     for name, value, words in [
-        ("temperature", 2.1, "temperature must be a number from 0 to 2, not 2.1."),
         ("temperature", True, "temperature must be a number"),
-        ("top_k", 1.5, "top_k must be a whole number from 0 to 1,000,000, not 1.5."),
-        ("top_k", -5, "from 0 to"),  # llama.cpp would take it for 0
+        ("top_k", 1.5, "top_k must be a whole number, not 1.5."),
         ("reasoning_effort", -5, "must be one of none, minimal, low, medium, high, xhigh, max, or"),
         ("reasoning_effort", "hard", "or a number of tokens, not hard."),
-        ("stop", [], "a list of texts"),
-        ("logit_bias", {"hello": 1}, "a table of token numbers"),
+        ("stop", [1], "a list of texts"),
+        ("logit_bias", [1], "a table of token numbers"),
         ("tempratur", 1, "did you mean temperature?"),
         ("extra.", 1, "Unknown sampling option"),
         ("extra.messages", [], "extra.messages cannot be set: lmchat itself sets messages"),
