@@ -105,7 +105,6 @@ async def test_neither_the_terminal_nor_its_keys_reach_it(tmp_path):
 STARTER = """
 import asyncio, os, sys
 from pathlib import Path
-from lmchat.servers.products.product import Product
 from lmchat.servers.discovery.launcher import ServerStart
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint

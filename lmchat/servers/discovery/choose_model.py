@@ -235,31 +235,39 @@ def choose_without_asking(
     if model:  # if the server lacks it, `require_model` or the server itself refuses it
         chosen: ModelInfo | None = _unlisted_model(model, choice.target)
     else:
-        chosen = _last_used_or_only(choice.target, choice.chat_models, remembered)
+        models = choice.chat_models
+        chosen = models[0] if len(models) == 1 else None
+        for server_id, name in remembered.recent:
+            used = find_model(name, models)
+            if used is not None and usual_server_id(server_id) == choice.target.server_id:
+                chosen = used
+                break
     missing = Missing.NOTHING if chosen else Missing.MODEL
     return replace(choice, missing=missing, target=replace(choice.target, model=chosen))
-
-
-def _last_used_or_only(
-    target: Target, models: Sequence[ModelInfo], remembered: Remembered
-) -> ModelInfo | None:
-    """Return the model of the target's server that was used last, else its only one, else None."""
-    for server_id, name in remembered.recent:
-        used = find_model(name, models) if usual_server_id(server_id) == target.server_id else None
-        if used is not None:
-            return used
-    return models[0] if len(models) == 1 else None
 
 
 def why_unusable(results: Sequence[ProbeResult]) -> LMChatError:
     """Return the error that says why none of these servers can be used.
 
-    It is about the server that is nearest to being usable; else about the only address that was
-    tried; else it says that nothing was found.
+    It is about the first that answers and is a model server or named by the user; else about the
+    only address that was tried; else it says that nothing was found. Any other program that answers
+    counts only if its address is the only one: in a search, it is of no interest.
     """
-    best = _nearest_to_usable(results)
-    if best is not None:
-        return _why_server_unusable(best)
+    for probed in results:
+        counts = probed.verdict.is_server or probed.is_own or len(results) == 1
+        if probed.verdict in _NO_SERVER or not counts:
+            continue
+        hint = _sentence(probed.next_step)
+        if probed.kind == "certificate":
+            return ServerUnavailable(probed.detail, kind=probed.kind, hint=hint)
+        message = _MESSAGES.get(probed.verdict, "{product} at {url}: {finding}.").format(
+            product=probed.product,
+            url=probed.endpoint.url,
+            finding=probed.finding,
+            seen=probed.seen or "unknown reply",
+        )
+        kind = _ERROR_KINDS.get(probed.verdict, "server_error")
+        return ServerRejected(message, kind=kind, hint=hint, details=probed.detail)
     if len(results) == 1:
         only = results[0]
         message = only.detail or f"{only.endpoint.url}: {only.finding}."
@@ -267,41 +275,6 @@ def why_unusable(results: Sequence[ProbeResult]) -> LMChatError:
         return NoServerFound(message, hint=f"{step} {_OTHER_WAYS}")
     message = f"{NOTHING_FOUND}: no model server answers on this machine."
     return NoServerFound(message, hint=f"{_NAME_A_SERVER} {_OTHER_WAYS}")
-
-
-def _why_server_unusable(probed: ProbeResult) -> LMChatError:
-    """Return the error about a server that answers and cannot be used.
-
-    It is a `ServerRejected`, or a `ServerUnavailable` if the certificate of the server is wrong.
-    """
-    hint = _sentence(probed.next_step)
-    if probed.kind == "certificate":
-        return ServerUnavailable(probed.detail, kind=probed.kind, hint=hint)
-    message = _MESSAGES.get(probed.verdict, "{product} at {url}: {finding}.")
-    return ServerRejected(
-        message.format(
-            product=probed.product,
-            url=probed.endpoint.url,
-            finding=probed.finding,
-            seen=probed.seen or "unknown reply",
-        ),
-        kind=_ERROR_KINDS.get(probed.verdict, "server_error"),
-        hint=hint,
-        details=probed.detail,
-    )
-
-
-def _nearest_to_usable(results: Sequence[ProbeResult]) -> ProbeResult | None:
-    """Return the first result that answers and is a model server or named by the user.
-
-    Any other program that answers counts only if its address is the only one that was tried: in a
-    search of the usual ports, it is of no interest. Return None if no result counts.
-    """
-    answering = [probed for probed in results if probed.verdict not in _NO_SERVER]
-    for probed in answering:
-        if probed.verdict.is_server or probed.is_own:
-            return probed
-    return answering[0] if answering and len(results) == 1 else None
 
 
 def _sentence(step: str) -> str:

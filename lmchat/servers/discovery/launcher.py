@@ -20,7 +20,7 @@ from lmchat.processes.environment import environment_for_others, find_program
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.products.product import LM_STUDIO, PRODUCTS, Product, Traces
+from lmchat.servers.products.product import LM_STUDIO, PRODUCTS
 
 
 class ServerStart(Struct, frozen=True, kw_only=True):
@@ -71,51 +71,33 @@ _started: list[subprocess.Popen[bytes]] = []  # Python warns of a running proces
 def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[Installed, ...]:
     """Return the products whose program or folder exists, in the order of `PRODUCTS`.
 
-    `home` is None if the home folder is unknown.
+    Each has `start_words`. It has the command `start` only if its program exists and needs no
+    further choices. `home` is None if the home folder is unknown.
     """
-    products = [_installed(product, environ, home) for product in PRODUCTS]
-    return tuple(product for product in products if product is not None)
-
-
-def _installed(product: Product, environ: Mapping[str, str], home: Path | None) -> Installed | None:
-    """Return how to start a product; None if neither its program nor a folder of it exists.
-
-    The result always has `start_words`, which tell the user how to start it. It has the command
-    `start`, which lmchat can run, only if the program exists and needs no further choices.
-    """
-    traces = product.traces
-    if traces is None:  # it is not known how to find the product
-        return None
-    own_folders: list[Path] = []  # besides those in `traces`: users can move LM Studio's folder
-    if home and product.name == LM_STUDIO:
-        own_folders = lm_studio_folders(home)
-    words = traces.start_words or f"{traces.program} {traces.start}"
-    program = _program_of(traces, own_folders, environ)
-    if program:
-        start = (program, *traces.start.split()) if traces.start else ()
-        return Installed(product=product.name, program=program, start=start, start_words=words)
-    if _has_folder(traces, own_folders, home):
-        return Installed(product=product.name, start_words=traces.start_words_app or words)
-    return None
-
-
-def _program_of(traces: Traces, own_folders: list[Path], environ: Mapping[str, str]) -> str:
-    """Return the path of a product's program, from `PATH` or a folder `bin` of its own folders.
-
-    Return an empty text if it is not found.
-    """
-    search_path = [environ.get("PATH") or os.defpath]
-    search_path += [str(folder / "bin") for folder in own_folders]
-    return find_program(traces.program, os.pathsep.join(search_path))
-
-
-def _has_folder(traces: Traces, own_folders: list[Path], home: Path | None) -> bool:
-    """Return whether one of a product's folders exists."""
-    # An absolute name replaces the home folder in `Path`. Without a home folder, the other names
-    # lead to folders below `/` that do not exist.
-    folders = [*own_folders, *(Path(home or "/", name) for name in traces.folders)]
-    # Path.is_dir would raise an error where a folder above may not be entered
-    return any(map(os.path.isdir, folders))
+    installed: list[Installed] = []
+    for product in PRODUCTS:
+        traces = product.traces
+        if traces is None:  # it is not known how to find the product
+            continue
+        # users can move LM Studio's folder
+        folders = lm_studio_folders(home) if home and product.name == LM_STUDIO else []
+        search_path = [environ.get("PATH") or os.defpath, *(str(one / "bin") for one in folders)]
+        program = find_program(traces.program, os.pathsep.join(search_path))
+        # An absolute name replaces the home folder in `Path`. Without a home folder, the other
+        # names lead to folders below `/` that do not exist.
+        folders += [Path(home or "/", name) for name in traces.folders]
+        words = traces.start_words or f"{traces.program} {traces.start}"
+        start: tuple[str, ...] = ()
+        if program and traces.start:
+            start = (program, *traces.start.split())
+        # `Path.is_dir` would raise an error where a folder above may not be entered
+        elif not program and any(map(os.path.isdir, folders)):
+            words = traces.start_words_app or words
+        elif not program:
+            continue
+        found = Installed(product=product.name, program=program, start=start, start_words=words)
+        installed.append(found)
+    return tuple(installed)
 
 
 async def start_server(
@@ -144,10 +126,15 @@ async def start_server(
 
     code = process.poll()
     problem = f"ended with exit code {code}" if code else "does not answer"
-    last_line = safe_line(await asyncio.to_thread(_last_line, log_file), limit=_LINE_CHARS)
-    reason = f": {last_line.rstrip('.')}" if last_line else ""
+    last_line = ""
+    with suppress(OSError):  # the log was removed
+        lines = (await asyncio.to_thread(log_file.read_bytes))[-_TAIL_BYTES:].splitlines()
+        last_line = next(
+            (line.decode(errors="replace") for line in lines[::-1] if line.strip()), ""
+        )
+    reason = safe_line(last_line.strip(), limit=_LINE_CHARS).rstrip(".")
     raise LMChatError(
-        f"{safe_line(start.short)} {problem}{reason}.",
+        f"{safe_line(start.short)} {problem}{reason and ': '}{reason}.",
         hint=f"Its output: {safe_line(str(log_file))}",
         kind="program",
     )
@@ -181,20 +168,3 @@ def _start(
         ) from error
     finally:
         os.close(log)
-
-
-def _last_line(path: Path) -> str:
-    """Return the last line that is not blank in the last `_TAIL_BYTES` of a log.
-
-    Return an empty text if there is no such line, or if the log cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
-            lines = file.read().decode("utf-8", "replace").split("\n")
-    except OSError:  # the log was removed
-        return ""
-    for line in reversed(lines):
-        if line.strip():
-            return line.strip()
-    return ""
