@@ -7,11 +7,9 @@ import sys
 from lmchat.cli.context import Context
 from lmchat.safe_text import safe_json, safe_text
 from lmchat.servers.request import ChatRequest, TemplateText
-from lmchat.services.next_request import curl_command, json_text, split_at_special_tokens
+from lmchat.services.next_request import curl_command, json_text
 from lmchat.services.ports import ServerClient
 from lmchat.terminal.output import Output, is_utf8
-
-_MARKED = "\x1b[7m{}\x1b[0m"  # colours of text and ground swapped
 
 
 async def print_request(
@@ -25,17 +23,8 @@ async def print_request(
 
 
 def print_template_text(context: Context, template_text: TemplateText) -> None:
-    """Print the text of a request: on a terminal with marked special tokens, else as it is.
-
-    Nothing is marked if `NO_COLOR` is set or the terminal is dumb.
-    """
+    """Print the text of a request: on a terminal without control characters, else as it is."""
     if sys.stdout is None or not sys.stdout.isatty():
         context.output.print_exactly(template_text.text)
         return
-    is_plain = context.environ.get("NO_COLOR") or context.environ.get("TERM") == "dumb"
-    mark = "{}" if is_plain else _MARKED
-    shown = ""
-    for index, piece in enumerate(split_at_special_tokens(template_text)):
-        is_special = index % 2 == 1  # every second piece, the first is ordinary text
-        shown += mark.format(safe_text(piece)) if is_special else safe_text(piece)
-    context.output.print_safe(shown)
+    context.output.print_safe(safe_text(template_text.text))

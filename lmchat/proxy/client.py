@@ -25,13 +25,12 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
-from lmchat.proxy.admission import Admission, Purpose
+from lmchat.proxy.admission import Admission
 from lmchat.proxy.api_keys import KeySource, NoKeys
 from lmchat.proxy.chunks import prompt_progress
 from lmchat.proxy.connections import Connections
 from lmchat.proxy.exchange import Exchange
 from lmchat.proxy.forward import Forwarding
-from lmchat.proxy.json_values import encode
 from lmchat.proxy.kept_answers import (
     DROP_S,
     LOOKUP_FIELD,
@@ -39,12 +38,11 @@ from lmchat.proxy.kept_answers import (
     LOOKUP_S,
     drop_answer,
 )
-from lmchat.proxy.message_counts import REQUESTS, count_messages, unused_mark
 from lmchat.proxy.model_cache import ModelCache
 from lmchat.proxy.prober import Prober
 from lmchat.proxy.request_writer import RequestWriter
 from lmchat.proxy.scan import KnownAddresses
-from lmchat.proxy.server_api import NoRequestsLeftError, ServerApi, background_task, throttled
+from lmchat.proxy.server_api import ServerApi, background_task, throttled
 from lmchat.proxy.servers import server_of
 from lmchat.proxy.template_text import read_template_text
 from lmchat.servers.discovery.probe_result import ProbeResult
@@ -67,13 +65,11 @@ from lmchat.servers.request import (
     OutgoingRequest,
     TemplateText,
 )
-from lmchat.servers.token_count import MessageCounts, RequestParts
 from lmchat.sessions.stats import Budget, Metrics, TurnRecord
 from lmchat.slots import Slots
 
 # Longest wait for a count of tokens (else an estimate is shown), and for a check before a prompt.
 COUNT_S = 2.0
-PARTS_S = 10.0  # longest wait for the tokens of all parts of a request, of up to 1 MB
 TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1 MB
 END_THOUGHT_S = 2.0  # longest wait for the reply to the order to end a thought
 # A list of models that is older may miss that the server put its model to sleep.
@@ -218,30 +214,9 @@ class ProxyClient:
         """Return the number of tokens that the server counts in the prompt of a request.
 
         None if the server cannot count, is busy, would have to load the model first, or takes
-        longer than `COUNT_S`. Raises `LMChatError` for a request that may not be sent.
-        """
-        server = server_of(request.product)
-        can_count = bool(server.count_path) and not self._would_load(request)
-        if not can_count or self._is_busy(request.endpoint):
-            return None
-
-        is_listed = self._writer.model(request) is not None
-        self._admission.admit(
-            request, self._writer.encoded_body, is_listed=is_listed, purpose=Purpose.PROBE
-        )
-        api = self._prober.new_api(request.endpoint, request.product, read_s=COUNT_S, requests=1)
-        try:
-            async with asyncio.timeout(COUNT_S):
-                return await server.count_tokens(api, self._writer.prompt_body(request))
-        except TimeoutError:
-            return None
-
-    async def count_messages(self, request: ChatRequest) -> MessageCounts | None:
-        """Return how many tokens the server counts in a request and, if it can tell, in its parts.
-
-        None if the server cannot count, is busy, would have to load the model first, or takes
-        longer than `PARTS_S`. The state of the model is asked for first if it is not fresh. The
-        messages are not checked: the last one may be empty.
+        longer than `COUNT_S`. The state of the model is asked for first if it is not fresh. The
+        messages are not checked: the last one may be empty. Raises `LMChatError` for an address to
+        which no request may be sent.
         """
         endpoint = request.endpoint
         server = server_of(request.product)
@@ -253,15 +228,11 @@ class ProxyClient:
         if self._would_load(request):
             return None
         self._admission.take_probe(request.product)
-        api = self._prober.new_api(endpoint, request.product, read_s=PARTS_S, requests=REQUESTS)
-        body = self._writer.prompt_body(request)
-        # The marks behind the parts show which tokens of the prompt belong to which part.
-        mark = unused_mark(encode(body))
-        marked_body = self._writer.prompt_body(RequestParts(request, mark).marked)
+        api = self._prober.new_api(endpoint, request.product, read_s=COUNT_S, requests=1)
         try:
-            async with asyncio.timeout(PARTS_S):
-                return await count_messages(server, api, body, marked_body, mark)
-        except (TimeoutError, NoRequestsLeftError):
+            async with asyncio.timeout(COUNT_S):
+                return await server.count_tokens(api, self._writer.prompt_body(request))
+        except TimeoutError:
             return None
 
     async def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:

@@ -140,8 +140,6 @@ class TemplateText(Struct, frozen=True, kw_only=True):
 
     text: str
     tokens: int  # number of tokens that the server counts in it
-    special_tokens: tuple[str, ...] = ()
-    """Texts such as `<|im_end|>` that the server reads as one special token, wherever they are."""
 
 
 class LoadOptions(Struct, frozen=True, kw_only=True):

@@ -23,7 +23,6 @@ from lmchat.servers.request import (
     OutgoingRequest,
     TemplateText,
 )
-from lmchat.servers.token_count import MessageCounts
 from lmchat.services.ports import Engine, Lazy, ServerClient
 from lmchat.sessions.stats import Budget, Metrics, TurnRecord
 from lmchat.slots import Slots
@@ -170,13 +169,6 @@ class Backend:
         if engine is not None and not _serves(engine, request.model):
             return None
         return await (await self._client.ready()).count_tokens(request)
-
-    async def count_messages(self, request: ChatRequest) -> MessageCounts | None:
-        """Let the server count the parts; None if the engine would have to load the model."""
-        engine = self._engine_at(request.endpoint)
-        if engine is not None and not _serves(engine, request.model):
-            return None
-        return await (await self._client.ready()).count_messages(request)
 
     async def outgoing(self, request: ChatRequest) -> OutgoingRequest:
         return await (await self._client.ready()).outgoing(request)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from math import ceil
 
@@ -15,13 +14,13 @@ from lmchat.errors import LMChatError
 from lmchat.servers.model import Target
 from lmchat.servers.products.product import sent_thoughts_of
 from lmchat.servers.request import ChatRequest, tool_in_request
-from lmchat.servers.token_count import MessageCounts, RequestParts
 from lmchat.services.attachments import Attachment
 from lmchat.services.context_meter import TEMPLATE_TOKENS, ContextMeter, MessageSize
 from lmchat.services.conversation import Conversation
 from lmchat.services.next_request import next_request
 from lmchat.services.ports import ServerClient
 from lmchat.services.turn_options import NextTurn
+from lmchat.sessions.attached_files import AttachedFile, split_files
 from lmchat.sessions.message import NOT_SENT, ChatMessage, Role, thoughts_to_send, tool_calls_text
 
 CACHED = "cached"
@@ -47,8 +46,7 @@ class ContextItem(Struct, kw_only=True):
     message_id: str = ""  # of the message in the session; empty without one
     state: str = ""  # `CACHED`, `LEFT_OUT`, `NOT_SENT`, or empty
     weight: float = 0.0  # estimated tokens
-    tokens: int = 0  # as they are shown: the corrected `weight`, or a count
-    is_estimated: bool = True  # else the server has counted `tokens`
+    tokens: int = 0  # as they are shown: the corrected `weight`
 
     @property
     def is_sent(self) -> bool:
@@ -93,19 +91,15 @@ async def context_lists(
     listing.mark_cached(cached_count(request.messages))
     yield listing.estimated()
     try:
-        counts = await backend.count_messages(request)
+        total = await backend.count_tokens(request)
     except LMChatError:
         return
-    if counts is not None:
-        yield listing.counted(counts)
+    if total is not None:
+        yield listing.counted(total)
 
 
 class _Listing:
-    """Items of the messages of a session, and of what a request has beside them.
-
-    A *part* is a text or a text file in a message of the request (`RequestParts`): what the server
-    can count alone. A message whose text has files in it has several; an image is no part.
-    """
+    """Items of the messages of a session, and of what a request has beside them."""
 
     def __init__(
         self,
@@ -123,17 +117,10 @@ class _Listing:
         self._target = target
         self._meter = meter
         self._factor = meter.factor(target)
-        self._parts = RequestParts(request).parts
-        self._part_numbers: defaultdict[int, list[int]] = defaultdict(list)
-        """Numbers of the parts of a message, by its index in the request."""
-        for number, part in enumerate(self._parts):
-            self._part_numbers[part.index].append(number)
         self._thoughts = thoughts_to_send(
             request.messages, sent_thoughts_of(target.product, target.model)
         )
         self._items: list[ContextItem] = []  # in the order in which they are shown
-        self._items_of_parts: dict[int, ContextItem] = {}
-        """The item that has the tokens of a part, by the number of the part."""
         self._indexes = {message.message_id: i for i, message in enumerate(request.messages)}
         self._tools: ContextItem | None = None  # the item of all tools; None without tools
 
@@ -157,7 +144,7 @@ class _Listing:
         index = self._indexes.get(message.message_id)
         if index is not None:
             self._items.append(item)
-            self._add_parts(index, item)
+            self._add_sent(index, item)
         elif message.sent_text or message.files:  # a failed answer, for example, has neither
             is_replaced_prompt = message.role is Role.SYSTEM  # by a later system prompt
             # any other message would be sent if there were room: it is left out
@@ -166,28 +153,25 @@ class _Listing:
             item.weight = MessageSize.of(message).tokens(self._factor)
             self._items.append(item)
 
-    def _add_parts(self, index: int, item: ContextItem) -> None:
+    def _add_sent(self, index: int, item: ContextItem) -> None:
         """Give an item the weight of its message, which is sent, and add items of its files."""
+        message = self._request.messages[index]
         item.weight = TEMPLATE_TOKENS + _text_tokens(self._thoughts[index])
-        for number in self._part_numbers[index]:
-            part = self._parts[number]
-            part_item = item
-            if part.file_name:
-                part_item = ContextItem(
-                    author="file", words=part.file_name, message_id=item.message_id
-                )
-                self._items.append(part_item)
-            part_item.weight += _text_tokens(part.text)
-            self._items_of_parts[number] = part_item
-        for file in self._request.messages[index].files:
-            if file.is_image:  # its tokens are never counted alone
-                image = ContextItem(
-                    author="file",
-                    words=file.name,
-                    message_id=item.message_id,
-                    weight=file.tokens,
-                )
-                self._items.append(image)
+        files: list[tuple[str, float]] = []  # names and weights
+        # only prompts have files in their text
+        is_prompt = message.role is Role.USER
+        for piece in split_files(message.text) if is_prompt else [message.sent_text]:
+            if isinstance(piece, AttachedFile):
+                files.append((piece.name, _text_tokens(piece.source)))
+            else:
+                item.weight += _text_tokens(piece)
+        for file in message.files:
+            text = self._request.files.get(file.digest, b"").decode("utf-8-sig", "replace")
+            files.append((file.name, file.tokens if file.is_image else _text_tokens(text)))
+        self._items += [
+            ContextItem(author="file", words=name, message_id=item.message_id, weight=weight)
+            for name, weight in files
+        ]
 
     def _add_tools(self) -> None:
         """Add the item of all tools behind the system prompt, if the request offers tools."""
@@ -245,24 +229,9 @@ class _Listing:
         factor = counted / estimate if estimate else 1.0
         return min(max(factor, 1 / _MOST_FACTOR), _MOST_FACTOR)
 
-    def counted(self, counts: MessageCounts) -> ContextList:
-        """Return the list with counts of the server.
-
-        If it has counted only the sum, that is shared among the items, which stay estimates.
-        """
-        sent = [item for item in self._items if item.is_sent]
-        # a chat template may leave out a text: then the counts are not those of the parts
-        has_parts = bool(counts.parts) and len(counts.parts) == len(self._items_of_parts)
-        if not has_parts:
-            _share(counts.total, sent)
-            return self._list(is_estimated=False)
-        for item in sent:
-            item.tokens = 0
-            item.is_estimated = False
-        for number, tokens in enumerate(counts.parts):
-            self._items_of_parts[number].tokens += tokens
-        if self._tools is not None:
-            self._tools.tokens = counts.tools
+    def counted(self, total: int) -> ContextList:
+        """Return the list with the server's count, shared among the items by their estimates."""
+        _share(total, [item for item in self._items if item.is_sent])
         return self._list(is_estimated=False)
 
     def _list(self, *, is_estimated: bool) -> ContextList:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_json, safe_line, shell_word
-from lmchat.servers.request import ChatRequest, OutgoingRequest, TemplateText
+from lmchat.servers.request import ChatRequest, OutgoingRequest
 from lmchat.services.answer_stream import TurnSettings, refuse_unseen_images
 from lmchat.services.attachments import Attachment
 from lmchat.services.conversation import Conversation
@@ -80,18 +80,6 @@ def curl_command(outgoing: OutgoingRequest) -> str:
     words.append(f"--data-binary @- <<'{_END}'")
     command = " \\\n  ".join(words)
     return f"{command}\n{_indented(outgoing.body)}\n{_END}\n"
-
-
-def split_at_special_tokens(prompt: TemplateText) -> list[str]:
-    """Return the text in pieces: special tokens, and before and behind each, the text between them.
-
-    So those with odd indexes are the tokens; the others may be empty.
-    """
-    if not prompt.special_tokens:
-        return [prompt.text]
-    # the longest first, as servers do: one token may begin with another
-    longest_first = sorted(prompt.special_tokens, key=len, reverse=True)
-    return re.split(f"({'|'.join(map(re.escape, longest_first))})", prompt.text)
 
 
 def _indented(body: bytes) -> str:

@@ -25,7 +25,6 @@ from lmchat.servers.request import (
     TemplateText,
     Tool,
 )
-from lmchat.servers.token_count import MessageCounts
 from lmchat.sessions.message import ChatMessage, TokenProbabilities
 from lmchat.sessions.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.sessions.stats import Budget, Metrics, TurnRecord
@@ -237,13 +236,8 @@ class ServerClient(Protocol):
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Let the server count the tokens of a request without answering it.
 
-        Return None if it cannot, if it is busy, or if it would have to load the model.
-        """
-
-    async def count_messages(self, request: ChatRequest) -> MessageCounts | None:
-        """Let the server count the tokens of a request and its parts without answering it.
-
-        The last message may be empty. Return None as `count_tokens` does.
+        The last message may be empty. Return None if it cannot, if it is busy, or if it would have
+        to load the model.
         """
 
     async def outgoing(self, request: ChatRequest) -> OutgoingRequest:

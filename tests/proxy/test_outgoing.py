@@ -55,19 +55,13 @@ async def test_url_headers_and_body_are_those_that_are_sent_but_for_the_key(serv
     assert "X-Conversation-Id" not in shown.headers, "an id that would keep the answer"
 
 
-async def test_the_text_of_a_prompt_comes_with_its_tokens_and_the_special_ones(server, client):
+async def test_the_text_of_a_prompt_comes_with_the_number_of_its_tokens(server, client):
     server.on("GET /v1/models", llama_models())
     server.on(TEMPLATE, json_reply({"prompt": "<s>Hi"}, headers=LLAMA))
     pieces = [{"id": 1, "piece": "<s>"}, {"id": 172, "piece": "Hi"}]
-
-    def tokenize(seen):
-        is_special = seen.json.get("parse_special", True)
-        return json_reply({"tokens": pieces if is_special else pieces[1:]}, headers=LLAMA)
-
-    server.on(TOKENIZE, tokenize)
+    server.on(TOKENIZE, json_reply({"tokens": pieces}, headers=LLAMA))
     prompt = await client.template_text(request_to(server))
     assert (prompt.text, prompt.tokens) == ("<s>Hi", 2)
-    assert set(prompt.special_tokens) == {"<s>"}
     asked = server.seen(TEMPLATE)[0]
     assert asked.body == (await client.outgoing(request_to(server))).body
     assert server.seen(CHAT) == []

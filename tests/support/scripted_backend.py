@@ -34,7 +34,6 @@ from lmchat.servers.request import (
     OutgoingRequest,
     TemplateText,
 )
-from lmchat.servers.token_count import MessageCounts
 from lmchat.services.ports import Lazy
 from lmchat.sessions.stats import Budget, Metrics, TurnRecord
 
@@ -119,8 +118,6 @@ class ScriptedBackend:
         self.tokens: int | Exception | None = None
         """What a count of a prompt gives."""
         self.counts: list[ChatRequest] = []
-        self.message_counts: MessageCounts | None = None
-        """What a count of the parts of a request gives."""
         self.read_ahead_requests: list[ChatRequest] = []
         self.cancelled_read_aheads = 0
         self.is_reading = asyncio.Event()
@@ -230,10 +227,6 @@ class ScriptedBackend:
     async def end_thought(self, request_id: str) -> bool:
         self.thoughts_to_end.append(request_id)
         return self.ends_thoughts
-
-    async def count_messages(self, request: ChatRequest) -> MessageCounts | None:
-        self.counts.append(request)
-        return self.message_counts
 
     async def load(
         self,

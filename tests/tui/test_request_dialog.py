@@ -10,7 +10,7 @@ from tests.support.desktop import calm, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend
 
 HOSTILE = "<|im_start|>user\nHi \x1b[31m\u202e<|im_end|> \x9b"
-TEXT = TemplateText(text=HOSTILE, tokens=1234, special_tokens=("<|im_start|>", "<|im_end|>"))
+TEXT = TemplateText(text=HOSTILE, tokens=1234)
 
 
 def backend_with(template_text=TEXT, *scripts) -> ScriptedBackend:
@@ -45,7 +45,7 @@ async def test_the_draft_is_the_last_prompt_and_stays_in_the_prompt(tmp_path):
         assert await desk.store.list_sessions() == ()
 
 
-async def test_hostile_text_is_shown_as_what_it_is_and_special_tokens_are_marked(tmp_path):
+async def test_hostile_text_is_shown_as_what_it_is(tmp_path):
     async with ready_desktop(tmp_path, backend=backend_with(), size=(80, 24)) as desk:
         await open_with_draft(desk, "x")
         for size in ((80, 24), (120, 40), (200, 60)):

@@ -67,7 +67,7 @@ class ContextDialog(ListDialog[str | None]):
         pieces: tuple[StyledTexts, ...] = (
             ((author.ljust(_AUTHOR_CELLS), ASIDE), (f" {words}", style)),
         )
-        tokens = units.tokens(item.tokens, is_estimated=item.is_estimated)
+        tokens = units.tokens(item.tokens, is_estimated=True)
         right: list[tuple[str, str]] = [(f"{item.state:>{_STATE_CELLS}}", MUTED)]
         has_bar = item.is_sent and most_tokens > 0
         right += self._bar(item.tokens / most_tokens if has_bar else 0.0)

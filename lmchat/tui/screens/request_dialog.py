@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-from msgspec.structs import replace
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
@@ -14,12 +13,11 @@ from textual.widgets import Static
 from lmchat import units
 from lmchat.errors import LMChatError
 from lmchat.servers.request import OutgoingRequest, TemplateText
-from lmchat.services.next_request import FORMS, curl_command, json_text, split_at_special_tokens
+from lmchat.services.next_request import FORMS, curl_command, json_text
 from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.widgets.line import paragraphs
 from lmchat.units import size_text
 
-_SPECIAL = "bold $secondary"  # style of special tokens, which differ from other text by its weight
 _END_CHARS = 30_000  # of each end of a long text: laying out 200,000 takes half a second
 
 
@@ -93,18 +91,14 @@ class RequestDialog(TextDialog):
     def _use_template_text(self, template_text: TemplateText | LMChatError) -> tuple[Content, str]:
         """Take the text for copy and pager; return it as it is shown, and its size in words.
 
-        Special tokens are marked. Without a text, return why there is none, and an empty text.
+        Without a text, return why there is none, and an empty text.
         """
         if isinstance(template_text, LMChatError):
             self._text = ""
             return paragraphs(template_text.message_with_hint), ""
         self._text = template_text.text
-        shortened = replace(template_text, text=_shortened(template_text.text))
-        parts = []
-        for index, piece in enumerate(split_at_special_tokens(shortened)):
-            is_special = index % 2 == 1  # the first piece is ordinary text
-            parts.append(paragraphs(piece, _SPECIAL if is_special else ""))
-        return Content("").join(parts), units.counted(template_text.tokens, "token")
+        shown = paragraphs(_shortened(template_text.text))
+        return shown, units.counted(template_text.tokens, "token")
 
     def action_change(self, step: int) -> None:
         """Show the form `step` places after the shown one, in a ring."""
