@@ -1,8 +1,8 @@
 """A command of the user's shell, which runs without a terminal and ends with lmchat.
 
-It runs under the watchdog, in a process group of its own. That group ends with the command, after
-a time limit, when lmchat stops it, and when lmchat ends, in whatever way. It has no input and no
-controlling terminal, so no program in it can ask for a password.
+It runs in a process group of its own, which ends with the command, after a time limit, and when
+lmchat stops it or ends. It has no input and no controlling terminal, so no program in it can ask
+for a password.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from contextlib import suppress
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.child import ChildProcess
 from lmchat.processes.environment import environment_for_others, find_program
-from lmchat.processes.watchdog import watched
 from lmchat.safe_text import safe_text
 
 TIME_LIMIT_S = 60.0
@@ -67,8 +66,7 @@ class ShellCommand:
         # `stopped` or `stopped after 60 s` if lmchat ends the command; else empty
         self.stopped_words = ""
         self._environment = environment_for_others(environ)
-        # the child that runs the command, and ends it when its own input is closed
-        self._watchdog: ChildProcess | None = None
+        self._child: ChildProcess | None = None
 
     @property
     def is_stopping(self) -> bool:
@@ -80,9 +78,10 @@ class ShellCommand:
 
         Empty if it never ran.
         """
-        if self._watchdog is None or self.is_stopping:
+        if self._child is None or self._child.exit_code is None or self.is_stopping:
             return self.stopped_words
-        return f"exit code {self._watchdog.exit_code}"  # which is that of the command
+        code = self._child.exit_code
+        return f"exit code {code if code >= 0 else 128 - code}"
 
     async def run(self) -> None:
         """Run the command, and return when it and its process group have ended.
@@ -94,8 +93,8 @@ class ShellCommand:
             raise WrongUse(problem, hint="Save the output to a file, and attach that with /file.")
         read_end, write_end = os.pipe()
         try:
-            self._watchdog = await self._start(write_end)
-            await self._receive_until_end(self._watchdog, read_end)
+            self._child = await self._start(write_end)
+            await self._receive_until_end(self._child, read_end)
         finally:
             os.close(read_end)
 
@@ -105,20 +104,20 @@ class ShellCommand:
         If the command is only being started now, `run` ends it as soon as it has started.
         """
         self.stopped_words = "stopped"
-        if self._watchdog is not None:
-            self._watchdog.close_input()
+        if self._child is not None:
+            self._child.stop(_TERMINATE_S)
 
     async def _start(self, output: int) -> ChildProcess:
-        """Start the shell under the watchdog, and return the watchdog.
+        """Start the shell with the command.
 
         `output` is the end of the pipe into which the command writes. It is closed in this process,
         also if the start fails, for which `LMChatError` is raised.
         """
         # only an absolute path in $SHELL is used: no folder is searched for a name
         shell = find_program(self._environment.get("SHELL", ""), "") or _USUAL_SHELL
-        argv = watched((shell, "-c", self.command), terminate_s=_TERMINATE_S, ends_children=True)
+        argv = (shell, "-c", self.command)
         try:
-            return await ChildProcess.start(
+            child = await ChildProcess.start(
                 argv, environment=self._environment, output=output, errors=output
             )
         except OSError as error:
@@ -127,9 +126,11 @@ class ShellCommand:
             raise LMChatError(problem, hint=hint, kind="program") from error
         finally:
             os.close(output)
+        child.close_input()
+        return child
 
-    async def _receive_until_end(self, watchdog: ChildProcess, pipe: int) -> None:
-        """Collect the output until the watchdog has ended, which ends the process group first.
+    async def _receive_until_end(self, child: ChildProcess, pipe: int) -> None:
+        """Collect the output until the command has ended, and its process group with it.
 
         The end of the output is not waited for: a program that has left the process group may hold
         the pipe open.
@@ -145,25 +146,16 @@ class ShellCommand:
                     loop.remove_reader(pipe)
 
         loop.add_reader(pipe, receive)
-        try:
-            await self._wait(watchdog)
-        finally:
-            loop.remove_reader(pipe)
-            receive()  # what is left in the pipe
-
-    async def _wait(self, watchdog: ChildProcess) -> None:
-        """Wait until the command and then the watchdog have ended.
-
-        After the time limit, and if this is cancelled, the command is ended: the watchdog does that
-        when its input is closed.
-        """
-        if self.is_stopping:  # `stop` was called while the watchdog was starting
-            watchdog.close_input()
+        if self.is_stopping:  # `stop` was called while it was starting
+            child.stop(_TERMINATE_S)
         try:
             async with asyncio.timeout(self._time_limit_s):
-                await watchdog.wait()
+                await child.wait()
         except TimeoutError:
             self.stopped_words = f"stopped after {self._time_limit_s:.0f} s"
         finally:
-            watchdog.close_input()
-            await watchdog.wait()
+            child.stop(_TERMINATE_S)
+            await child.wait()
+            await child.end_group()
+            loop.remove_reader(pipe)
+            receive()  # what is left in the pipe

@@ -24,9 +24,9 @@ from lmchat.errors import EngineUnavailable
 from lmchat.files.disk import ensure_folder
 from lmchat.processes.child import ChildProcess
 from lmchat.processes.environment import environment_for_others, find_program
-from lmchat.processes.watchdog import watched
 from lmchat.servers.engine.model_files import ModelFile
 
+_STOP_S = 3.0  # time for the installer to end before it is killed
 _POLL_S = 0.1
 _SCRATCH_PREFIX = "fetch-"  # of the temporary folder of a download
 _OUTPUT_TAIL_BYTES = 2000
@@ -156,21 +156,23 @@ async def _install(
     scratch = package_folder.parent
     with (scratch / "output").open("w+b") as output:
         installer = await ChildProcess.start(
-            watched(command),
+            command,
             # the installer's own temporary files are within `scratch`, and are removed with it
             environment=environment_for_others(environ) | {"TMPDIR": str(scratch)},
             folder=scratch,  # the current folder may hold settings, or programs
             output=output.fileno(),
             errors=STDOUT,
         )
+        installer.close_input()
         try:
             started_s = time.monotonic()
             while installer.exit_code is None:
                 report(time.monotonic() - started_s)
                 await asyncio.sleep(_POLL_S)
         finally:
-            installer.terminate()
+            installer.stop(_STOP_S)
             await installer.wait()
+            await installer.end_group()
         # an installer may print much; its error is at the end
         output.seek(0)
         output_tail = output.read()[-_OUTPUT_TAIL_BYTES:].decode("utf-8", "replace").strip()

@@ -15,10 +15,8 @@ from lmchat.errors import EngineUnavailable
 from lmchat.files.disk import begin_log
 from lmchat.processes.child import ChildProcess
 from lmchat.processes.environment import needed_environment
-from lmchat.processes.watchdog import ONE_LINE, signal_of, watched
 
 PROGRAM = Path(__file__).with_name("llama_program.py")
-LOG_BYTES = 1_000_000  # size at which the watchdog empties the log of a run
 STOP_S = 2.0  # time for the child to end before it is killed
 _TAIL_BYTES = 16_384
 
@@ -44,7 +42,7 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 class EngineProcess:
-    """A running child, under a watchdog that ends it with this process."""
+    """A running child, which ends with its input, and so with this process."""
 
     def __init__(self, child: ChildProcess, log: int) -> None:
         self._child = child
@@ -70,7 +68,7 @@ class EngineProcess:
         command = [sys.executable, "-P", str(PROGRAM)]
         try:
             child = await ChildProcess.start(
-                watched(command, terminate_s=STOP_S, log_bytes=LOG_BYTES, stdin=ONE_LINE),
+                command,
                 environment=needed_environment(environ),  # the rest comes through its input
                 folder=log_file.parent,
                 errors=log,
@@ -83,21 +81,13 @@ class EngineProcess:
 
     @property
     def pid(self) -> int:
-        """Process id of the watchdog."""
+        """Process id of the child."""
         return self._child.pid
 
     @property
     def exit_code(self) -> int | None:
-        """Exit code of the child; None while it runs.
-
-        For a child that a signal ended, it is minus the number of that signal, as with any process
-        in Python. It is read from the watchdog, which tells a signal as shells do: 128 + number.
-        """
-        code = self._child.exit_code
-        if code is None:
-            return None
-        signal = signal_of(code)
-        return -signal if signal else code
+        """Exit code of the child, -N if signal N has ended it; None while it runs."""
+        return self._child.exit_code
 
     async def receive_report(self) -> Report | None:
         """Wait for the report; return None if the child has ended, or printed anything else."""
@@ -114,13 +104,12 @@ class EngineProcess:
         return self._child.exit_code is not None
 
     async def stop(self) -> None:
-        """Let the watchdog end the child, and close the log; a second call does nothing.
+        """End the child, and close the log; a second call does nothing.
 
-        The watchdog asks the child to end, kills it after `STOP_S`, and then ends itself.
+        It is asked to end, and killed after `STOP_S`.
         """
-        if self._child.exit_code is None:
-            self._child.terminate()
-            await self._child.wait()
+        self._child.stop(STOP_S)
+        await self._child.wait()
         if self._log >= 0:
             os.close(self._log)
             self._log = -1

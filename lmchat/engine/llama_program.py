@@ -1,7 +1,8 @@
 """Program of the child process: the HTTP server of llama.cpp, from the extension module xllamacpp.
 
-Run by path under the watchdog, without lmchat. One line of JSON on stdin says what to serve.
-One line of JSON on stdout reports readiness or the error. All other output goes to stderr, the log.
+Run by path, without lmchat. One line of JSON on stdin says what to serve; it ends with
+stdin. One line of JSON on stdout reports readiness or the error. All other output goes to stderr,
+the log.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from contextlib import suppress
 from typing import Any
@@ -35,6 +37,7 @@ def main() -> None:
     If the start fails, the process exits with `_EXIT_PROBLEM` after the report.
     """
     order = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_input, daemon=True).start()
     _prefer_end_when_out_of_memory()
 
     # only the report goes to stdout: what the library prints there goes to the log
@@ -48,6 +51,12 @@ def main() -> None:
         os._exit(_EXIT_PROBLEM)  # threads of the library must not delay the end
     while True:
         time.sleep(_SLEEP_S)  # signal.pause is missing on Windows
+
+
+def _end_with_input() -> None:
+    """End this process when the parent ends, in whatever way."""
+    sys.stdin.buffer.read()
+    os._exit(0)
 
 
 def _start_server(order: dict[str, Any]) -> dict[str, str]:

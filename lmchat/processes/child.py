@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
+from time import monotonic
 from typing import TypeVar
 
 import msgspec
@@ -28,6 +29,9 @@ from lmchat.processes.environment import (
 T = TypeVar("T")
 
 _LENGTH = struct.Struct(">Q")  # size of a frame in bytes, which is sent before it
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has only the second
+_GROUP_ENDS_S = 0.5  # time for what a program has left to end by itself
+_POLL_S = 0.02
 _LINE_BYTES = 64 * 1024  # longest line of a child by default
 _ROOT = str(Path(__file__).parents[2])  # the folder that holds the package `lmchat`
 _CALL = "import sys; sys.path.append(sys.argv.pop(1)); from {} import {}; {}()"
@@ -272,24 +276,41 @@ class ChildProcess:
     def close_input(self) -> None:
         self._input.close()
 
-    def terminate(self) -> None:
-        """Ask the program to end, but not what it has started."""
-        with suppress(ProcessLookupError):  # it has ended
-            self._process.terminate()
+    def stop(self, kill_after_s: float) -> None:
+        """Ask the program and what it has started to end, and kill both some seconds later."""
+        if self._process.returncode is None:
+            self._signal(signal.SIGTERM)
+            asyncio.get_running_loop().call_later(kill_after_s, self._kill_if_running)
+
+    def _kill_if_running(self) -> None:
+        if self._process.returncode is None:
+            self.kill()
 
     def kill(self) -> None:
-        """Kill the program and what it has started; does nothing if the program has ended.
+        """Kill the program, and what it has started and left in its process group.
 
         On Windows, only the program itself is killed.
         """
-        if self._process.returncode is not None:
-            return
-        with suppress(ProcessLookupError, PermissionError):  # it has ended; macOS: the second
+        self._signal(_KILL)
+
+    async def end_group(self) -> None:
+        """Wait a moment for what the program has left in its process group, then kill that."""
+        for number in (0, _KILL):
+            until_s = monotonic() + _GROUP_ENDS_S
+            while self._signal(number) and monotonic() < until_s:  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(_POLL_S)
+
+    def _signal(self, number: int) -> bool:
+        """Send a signal to the process group; return whether there is one. 0 only asks for that."""
+        try:
             if hasattr(os, "killpg"):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            else:
-                # Windows; the children that lmchat kills there have started no programs
-                self._process.kill()
+                os.killpg(self._process.pid, number)
+                return True
+            if number and self._process.returncode is None:
+                self._process.terminate()  # the children that lmchat kills there start no programs
+        except (ProcessLookupError, PermissionError):  # it has ended; macOS raises the second
+            pass
+        return False
 
     async def wait(self) -> None:
         """Wait for the end of the program; if it writes much that is not read, drop that first."""

@@ -19,14 +19,11 @@ import msgspec
 from msgspec.structs import replace
 
 from lmchat.config.settings import FUNCTIONS
-from lmchat.processes.watchdog import bound_log
 from lmchat.tools.function_server import FunctionServer
 from lmchat.tools.mcp_server import McpServer
 from lmchat.tools.secrets import secrets_of, without_secrets
 from lmchat.tools.tool import ToolResult, cut_result
 from lmchat.tools.tool_host import SERVERS_END_S, Order, Orders, ToolReport
-
-_LOG_BYTES = 1_000_000  # size at which the log is emptied
 
 
 def main() -> None:
@@ -38,7 +35,6 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    threading.Thread(target=bound_log, args=(_LOG_BYTES,), daemon=True).start()
     with suppress(BrokenPipeError):  # the parent has ended
         asyncio.run(_serve(source, sink))
     os._exit(0)  # threads of functions must not delay the end

@@ -23,12 +23,11 @@ from msgspec.structs import replace
 from lmchat import __version__
 from lmchat.config.settings import McpSettings
 from lmchat.processes.environment import with_absolute_program
-from lmchat.processes.watchdog import ALL_INPUT, watched
 from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.request import Tool
 from lmchat.tools.tool import ServerState, ToolResult, ToolServer
-from lmchat.tools.tool_host import SERVERS_END_S, START_S, Orders, SendReport, ToolReport
+from lmchat.tools.tool_host import START_S, Orders, SendReport, ToolReport
 
 MAX_LISTED = 1000  # tools of a server
 _LISTED_BYTES = 4 * 1024 * 1024  # definitions of all tools of a server
@@ -222,25 +221,20 @@ class McpServer:
     def _connect_over_pipes(self) -> Any:
         """Return the SDK's transport for a server that is a command.
 
-        A watchdog ends the command when this process ends, in whatever way.
+        The end of its input, which comes also if this process is killed, asks a server to end.
         """
         from mcp.client import stdio
 
-        # The SDK waits for these times before it terminates and then kills the watchdog, which
-        # needs less to end a server that ignores the end of its input.
-        stdio.PROCESS_TERMINATION_TIMEOUT = stdio.FORCE_KILL_TIMEOUT = SERVERS_END_S
+        # the SDK waits for these times before it terminates and then kills a server
+        stdio.PROCESS_TERMINATION_TIMEOUT = stdio.FORCE_KILL_TIMEOUT = _END_S
         server = self._settings
         folder = Path(self._folder, Path(server.cwd).expanduser())
         environment = dict(server.env or {})
         program = _program(server.command, folder, environment)
-        command, *words = watched(
-            [program, *server.args],
-            terminate_s=_END_S,
-            stdin=ALL_INPUT,
-            grace_s=_END_S,
-        )
         return stdio.stdio_client(
-            stdio.StdioServerParameters(command=command, args=words, env=environment, cwd=folder)
+            stdio.StdioServerParameters(
+                command=program, args=list(server.args), env=environment, cwd=folder
+            )
         )
 
 

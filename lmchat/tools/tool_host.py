@@ -22,7 +22,6 @@ from lmchat.errors import LMChatError
 from lmchat.files.disk import OPEN_FLAGS, begin_log, ensure_folder
 from lmchat.processes.child import ChildProcess, own_program
 from lmchat.processes.environment import needed_environment
-from lmchat.processes.watchdog import ALL_INPUT, watched
 from lmchat.safe_text import header_value
 from lmchat.servers.request import Tool
 from lmchat.tools.tool import (
@@ -39,9 +38,8 @@ SERVERS_END_S = 2.0  # time for the servers of the child to end
 # Time to start all servers: before that, the child itself may have to start, or a failed server
 # to end.
 _LISTING_S = START_S + 15.0
-_GRACE_S = SERVERS_END_S + 0.5  # time for the child to end after the end of its input
 _TERMINATE_S = 0.5  # time for the child to end after SIGTERM
-_END_S = 4.0  # time for its watchdog, which kills the child after `_GRACE_S + _TERMINATE_S`
+_END_S = SERVERS_END_S + 0.5  # time for the child to end after the end of its input
 _LINE_BYTES = 16 * 1024 * 1024  # longest message from the child
 
 
@@ -176,7 +174,7 @@ class McpHost:
             self._child.close_input()
             _, still_running = await asyncio.wait([self._reader], timeout=_END_S)
             if still_running:
-                self._child.terminate()
+                self._child.stop(_TERMINATE_S)
                 await self._reader
 
     async def _ensure_child(self) -> ChildProcess | None:
@@ -208,14 +206,14 @@ class McpHost:
             return child
 
     async def _start(self) -> ChildProcess:
-        """Start the child under a watchdog, with its stderr in the log; raises `OSError`."""
+        """Start the child, with its stderr in the log; raises `OSError`."""
         log = await asyncio.to_thread(self._open_log)
         command = own_program("lmchat.tools.host_program")
         # the folder of the configuration need not exist, and that of the log does by now
         folder = self._folder if self._folder.is_dir() else self._log_file.parent
         try:
             return await ChildProcess.start(
-                watched(command, terminate_s=_TERMINATE_S, stdin=ALL_INPUT, grace_s=_GRACE_S),
+                command,
                 environment=needed_environment(self._environ),
                 folder=folder,
                 errors=log,
@@ -304,10 +302,10 @@ class McpHost:
         with suppress(ValueError):  # raised for such a line, and for one that is too long
             while (report := await child.receive_line(ToolReport)) is not None:
                 self._take_report(report)
-        # This asks the watchdog, which ends the child and programs that functions have started.
-        child.terminate()
+        child.stop(_TERMINATE_S)
         await child.drop_output()
         await child.wait()
+        await child.end_group()  # programs that functions have started
         self._child = None
 
         for name in self._server_names:

@@ -11,14 +11,9 @@ import pytest
 
 from lmchat.attachments.shell_command import MAX_OUTPUT_BYTES, ShellCommand
 from lmchat.errors import LMChatError, WrongUse
-from tests.support.programs import PYTHON, SH, is_running, ran, start, until
+from tests.support.programs import SH, is_running, ran, until
 
 _STUBBORN = "trap '' TERM; echo $$; while :; do sleep 600; done"
-_STARTER = """
-import asyncio, os, sys
-from lmchat.attachments.shell_command import ShellCommand
-asyncio.run(ShellCommand(sys.argv[1], os.environ).run())
-"""
 
 
 def printed(command: ShellCommand) -> str:
@@ -115,16 +110,6 @@ async def test_it_is_ended_after_the_time_limit():
     command = await ran("echo $$; exec sleep 600", time_limit_s=0.5)
     assert command.ending == "stopped after 0 s"
     assert not is_running(int(printed(command)))
-
-
-async def test_it_ends_with_a_killed_lmchat(tmp_path):
-    file = tmp_path / "pid"
-    argv = [PYTHON, "-c", _STARTER, f"echo $$ > {file}; trap '' TERM HUP; sleep 600; sleep 600"]
-    with start(argv) as lmchat:
-        await until(lambda: file.exists() and file.read_text(), "its number")
-        lmchat.kill()
-    number = int(file.read_text())
-    await until(lambda: not is_running(number), "its end")
 
 
 async def test_of_a_hundred_megabytes_the_ends_are_kept_in_constant_memory():

@@ -15,7 +15,7 @@ from lmchat.engine.local_engine import LocalEngine
 from lmchat.errors import EngineUnavailable
 from lmchat.servers.engine.model_files import EngineState, ModelFile
 from tests.support.engine_home import with_library
-from tests.support.programs import children_of, is_running, until, wait_until
+from tests.support.programs import children_of, is_running, until
 from tests.support.real_server.prepare import model_file
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(60)]
@@ -42,9 +42,8 @@ def call(port, path, key="", body=None):
 
 
 def served_by(engine):
-    """Return the process that serves: the child of the watchdog."""
-    wait_until(lambda: children_of(engine._child.pid), "the watchdog has started the child")
-    return children_of(engine._child.pid)[0]
+    """Return the process that serves."""
+    return engine._child.pid
 
 
 def told_of(pid, name):

@@ -58,9 +58,9 @@ def only_from(folder: Path) -> dict[str, str]:
 
 
 def engines_of(home: Path) -> list[int]:
-    """Return the children that serve for a home: each has its log open, as its watchdog has."""
+    """Return the children that serve for a home: each has its log open."""
     log = home / "lmchat" / "engine.log"
-    children = set(processes("engine/llama_program.py")) - set(processes("processes/watchdog.py"))
+    children = set(processes("engine/llama_program.py"))
     return [pid for pid in children if Path(f"/proc/{pid}/fd/2").resolve() == log]
 
 
