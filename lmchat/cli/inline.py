@@ -1,40 +1,46 @@
 """Formatted answers in the scrollback of the terminal, for `lmchat --inline`.
 
-The last block of an answer is drawn in place until it is closed. Then its rows are final: ordinary
-text that the terminal keeps, searches and copies.
+What is printed stays as it is: a word when it is complete, a line of code at its end, a table when
+it is whole. The terminal keeps, searches and copies it as any other text.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
+from itertools import chain
 
 from rich.color import ColorSystem
-from rich.segment import Segment
 from rich.style import Style
 
-from lmchat.cli.live_area import DrawnRow, LiveArea, live_height, terminal_size
-from lmchat.cli.printed_start import fitting_start, text_size, without_start
-from lmchat.markdown.block import Block, Kind, Line
-from lmchat.markdown.code import language_of
+from lmchat.markdown.block import Block, Kind, Line, Span
 from lmchat.markdown.colours import Colours
+from lmchat.markdown.commonmark import parse_blocks
 from lmchat.markdown.highlighter import Highlighter
 from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.markdown.layout import Layout
-from lmchat.markdown.wrap import Page, harmless
+from lmchat.markdown.wrap import Page, split_spans, width_of, word_starts
 from lmchat.safe_text import safe_text
 from lmchat.terminal.tty import echo
+from lmchat.units import UNICODE
 
 _FRAME_S = 1 / 15  # least time between two frames
 _FRAME_CHARS = 10_000  # of new text in one frame at most: Ctrl+C waits for its end
 _MOST_AT_END = 50_000  # characters that are formatted after Ctrl+C; they take up to 2 s
-_LOAD = 0.25  # share of a core that drawing may take
-_COLOURS_S = 1.0  # time that the end of an answer waits for the colours of code
-_WIDEST_PAGE = 94  # columns, as on the screen; longer lines are hard to read
+_IDLE = 3  # times as long as printing a frame has taken, nothing is printed
+_WIDEST_LINE = 92  # columns, as on the screen; longer lines are hard to read
+_ENDLESS = 10_000  # columns of a page on which no paragraph is wrapped
+# blocks that are printed when they are complete: their lines depend on all of their text
+_WHOLE = ("table_open", "hr", "html_block", "math_block", "amsmath")
+_MAY_BE_WHOLE = r"[\s>]*(?:\||\$\$|\\\[|\\begin|<)"  # how most of them begin
 _NULL = Style.null()
+_OPEN_FORMULA = r"(?<![\w$\\])\$(?=[^\s$])[^$\n]{0,200}$"
 # the colours of the terminal itself, since what is printed stays when its theme changes
 _STYLES = {
     "base": "none",
@@ -69,247 +75,207 @@ class InlineText:
     Call its methods while an event loop runs.
     """
 
-    is_at_line_start = True  # every row is drawn with its line end
+    is_at_line_start = True  # notes get a line of their own: see `end_line`
 
     def __init__(self, write: Callable[[str], None], environ: Mapping[str, str]) -> None:
         """Create it; `write` writes to the terminal. With `NO_COLOR`, there are no colours."""
         self._write = write
-        self._area = LiveArea(write, environ=environ)
         self._has_colours = not environ.get("NO_COLOR")
         self._styles = {name: Style.parse(words) for name, words in _STYLES.items()}
         self._colours = Colours()
         self._highlighter = Highlighter()
-        self._highlighting: asyncio.Task[None] | None = None
-        self._layout = Layout(self._page(terminal_size()[0]))
-        self._tail = IncrementalMarkdown()
-        self._final_count = 0  # blocks of the tail whose rows are final
-        self._printed_size = 0  # size of the rows below them that are final, too
+        self._unwrapped = Layout(self._page(_ENDLESS))
+        self._fitted = Layout(self._page(_ENDLESS))  # of the width of the terminal
+        self._printing: asyncio.Task[None] | None = None
         self._unread = ""  # text that is not parsed yet
-        self._timer: asyncio.TimerHandle | None = None  # runs to the next frame
-        self._next_frame_s = 0.0  # on the clock of the event loop
+        self._column = 0  # cells that are used in the last line of the terminal
+        self._begin_text()
+
+    def _begin_text(self) -> None:
+        self._markdown = IncrementalMarkdown()
+        self._is_complete = False  # whether no more text arrives
+        self._blocks = 0  # how many blocks are printed
+        # Of the lines of the other blocks, each as long as its paragraph:
+        self._lines = 0  # how many are printed
+        self._words = 0  # how many words of the next one are printed
 
     def drawing(self) -> AbstractContextManager[None]:
-        """Do not show what is typed while the block runs: it would get between the rows."""
+        """Do not show what is typed while the block runs: it would get between the words."""
         return echo(sys.stdin.fileno(), is_on=False)
 
-    def hidden(self) -> AbstractContextManager[None]:
-        """Take what is not final off the terminal for a block, which may print something else."""
-        return self._area.hidden()
-
     def write(self, piece: str) -> None:
-        """Add a piece of the text; it is drawn with the next frame."""
+        """Add a piece of the text; what it completes is printed with the next frame."""
         self._unread += piece
-        self._draw_soon()
+        if self._printing is None or self._printing.done():
+            self._printing = asyncio.ensure_future(self._print_frames())
 
     async def settle(self) -> None:
-        """Draw all text, and wait a moment for the colours of the code at its end.
-
-        Then the caller calls `end`, which draws the rows for good, with the colours known by then.
-        """
-        while self._unread:
-            self._draw()
-            await asyncio.sleep(0)
-        self._draw(is_complete=True)
-        if self._highlighting is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_COLOURS_S):
-                    await asyncio.shield(self._highlighting)  # `end` cancels it
+        """Print all text, with the colours of its code; then `end` has nothing left to print."""
+        self._is_complete = True
+        if self._printing is not None:
+            await self._printing
+        self._markdown.feed("", is_final=True)
+        await self._fetch_colours()
+        self._print()
 
     def end(self) -> None:
-        """Print the rest of the text for good; the next piece begins another text.
+        """Print the rest of the text, code without colours; the next piece begins another text.
 
-        If very much was not drawn yet, as after Ctrl+C, its end is printed as it is.
+        If very much is left, as after Ctrl+C, its end is printed as it is.
         """
-        rest = self._take_unformatted()
-        while self._unread:
-            self._draw()
-        self._draw(is_complete=True)
-        self._draw_blocks(self._tail.closed, [])  # all for good, also code without its colours
-        if self._highlighting is not None:
-            self._highlighting.cancel()
-            self._highlighting = None
-        self._colours.drop_requests()
-        self._tail = IncrementalMarkdown()
-        self._final_count = 0
-        self._printed_size = 0
+        if self._printing is not None:
+            self._printing.cancel()
+        size = len(self._unread)
+        if size > _MOST_AT_END:
+            size = self._unread.rfind("\n", 0, _MOST_AT_END) + 1 or size
+        rest = self._unread[size:].removesuffix("\n")
+        self._markdown.feed(self._unread[:size], is_final=True)
+        self._unread = ""
+        self._print()
+        self.end_line()
         if rest:
             self._write(f"{safe_text(rest)}\n")
+        self._colours.drop_requests()
+        self._begin_text()
+
+    def end_line(self) -> None:
+        """End the line, so that something else can be printed; the words go on below it."""
+        if self._column:
+            self._write("\n")
+            self._column = 0
 
     async def aclose(self) -> None:
         """End the child process that colours code."""
         await self._highlighter.aclose()
 
-    def _take_unformatted(self) -> str:
-        """Remove lines from the end of the unread text that would take too long to format.
+    async def _print_frames(self) -> None:
+        """Print what arrives; the pause after a frame grows with the time that it took."""
+        while self._unread:
+            begun_s = time.perf_counter()
+            self._markdown.feed(self._unread[:_FRAME_CHARS])
+            self._unread = self._unread[_FRAME_CHARS:]
+            await self._fetch_colours()
+            self._print()
+            pause_s = max(_FRAME_S, _IDLE * (time.perf_counter() - begun_s))
+            await asyncio.sleep(0 if self._is_complete else pause_s)
 
-        Return these lines. The text keeps whole lines with at most `_MOST_AT_END` characters; if
-        its first line is longer, or nothing has to be removed, return an empty text.
-        """
-        line_end = self._unread.rfind("\n", 0, _MOST_AT_END)
-        if len(self._unread) <= _MOST_AT_END or line_end < 0:
-            return ""
-        rest = self._unread[line_end + 1 :]
-        self._unread = self._unread[:line_end]
-        return rest.removesuffix("\n")
+    async def _fetch_colours(self) -> None:
+        """Get the colours of the code that is not printed."""
+        for block in (*self._markdown.closed[self._blocks :], *self._markdown.open):
+            self._block_lines(block)
+            while (request := self._colours.newest_request) is not None:
+                for waiting in self._colours.put(
+                    request, await self._highlighter.colours(*request)
+                ):
+                    waiting.forget()
+                self._block_lines(block)
 
-    def _draw_soon(self) -> None:
-        """Draw a frame when its time has come, if none is to be drawn already."""
-        if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(self._next_frame_s, self._draw)
-
-    def _draw(self, *, is_complete: bool = False) -> None:
-        """Draw a frame with more of the text; `is_complete` says that no more text arrives.
-
-        The pause to the next frame grows with the time that this one took.
-        """
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        begun_s = time.perf_counter()
-        text = self._unread[:_FRAME_CHARS]
-        self._unread = self._unread[_FRAME_CHARS:]
-        if text or is_complete:
-            self._tail.feed(text, is_final=is_complete)
-        self._adopt_width()
-        waiting_from = self._first_without_colours()
-        self._draw_blocks(self._tail.closed[:waiting_from], self._tail.closed[waiting_from:])
-        if self._colours.newest_request is not None and self._highlighting is None:
-            self._highlighting = asyncio.ensure_future(self._highlight())
-        cost_s = time.perf_counter() - begun_s
-        now_s = asyncio.get_running_loop().time()
-        self._next_frame_s = now_s + max(_FRAME_S, cost_s / _LOAD)
-        if self._unread:
-            self._draw_soon()
-
-    def _adopt_width(self) -> None:
-        """If the terminal has another width, lay out again what is not final."""
-        page = self._page(terminal_size()[0])
-        if page.width != self._layout.page.width:
-            self._layout = Layout(page)
-            for block in (*self._tail.closed[self._final_count :], *self._tail.open):
-                block.forget()
-
-    def _first_without_colours(self) -> int:
-        """Return the index of the first closed block that waits for colours.
-
-        If none waits, return the number of closed blocks. Those that are not final are laid out,
-        and so request their colours.
-        """
-        closed = self._tail.closed
-        for index in range(self._final_count, len(closed)):
-            self._lines(closed[index])
-            if self._colours.is_waiting(closed[index]):
-                return index
-        return len(closed)
-
-    def _draw_blocks(self, final: list[Block], waiting: list[Block]) -> None:
-        """Draw the first closed blocks, `final`, for good, and below them what may still change.
-
-        That is the other closed blocks, `waiting`, and the open ones. If their rows do not fit into
-        the live area, those above it are drawn for good, too, as far as they are certain.
-        """
-        new_final = final[self._final_count :]  # the blocks before are drawn for good already
-        may_change = [*waiting, *self._tail.open]
-        # the first `_printed_size` characters of these blocks are drawn for good already, too
-        final_lines, printed_size = without_start(self._all_lines(new_final), self._printed_size)
-        live_lines, _ = without_start(self._all_lines(may_change), printed_size)
-        above = live_lines[: max(len(live_lines) - live_height(), 0)]
-        if above:
-            certain_size = self._certain_size(may_change) - printed_size
-            certain_lines = above[: fitting_start(above, certain_size)]
-            final_lines += certain_lines
-            live_lines = live_lines[len(certain_lines) :]
-            printed_size += sum(map(text_size, certain_lines))
-        self._area.draw(
-            [self._row(line) for line in final_lines], [self._row(line) for line in live_lines]
-        )
-        for block in new_final:
-            block.forget()  # its lines are not needed again
-        self._final_count = max(self._final_count, len(final))
-        self._printed_size = printed_size
-
-    def _certain_size(self, blocks: list[Block]) -> int:
-        """Return how many characters at the start of blocks will not change any more.
-
-        The first block that may change has the last of them. They are counted as in `text_size`.
-        """
-        size = 0
-        for block in blocks:
-            uncertain_size = self._uncertain_size(block)
-            size += sum(map(text_size, self._lines(block))) - uncertain_size
-            if uncertain_size:
+    def _print(self) -> None:
+        """Print what is complete and not printed yet."""
+        width = min(_columns() - 1, _WIDEST_LINE)  # some terminals begin a line after a full one
+        closed = self._markdown.closed
+        new_closed = closed[self._blocks :]
+        lines = [line for block in new_closed for line in self._block_lines(block)]
+        closed_lines = len(lines)
+        may_go_on = False  # whether the last line is open
+        for block in self._markdown.open:
+            lines += self._block_lines(block)
+            may_go_on = len(lines) > closed_lines and block.kind is not Kind.FENCE
+        printed = ""
+        for number, line in enumerate(lines[self._lines :], self._lines + 1):
+            if may_go_on and number == len(lines):
+                printed += self._new_words(line, width, is_open=True)
                 break
-        return size
+            printed += self._new_words(line, width, is_open=False) + "\n"
+            self._column = 0
+            self._words = 0
+            self._lines = number
+        if printed:
+            self._write(printed)
+        for block in new_closed:
+            block.forget()
+        self._blocks = len(closed)
+        self._lines = max(min(self._lines, len(lines)) - closed_lines, 0)
 
-    def _uncertain_size(self, block: Block) -> int:
-        """Return how many characters at the end of a block may change, in text or colour.
-
-        Of code that waits for colours, these are the characters without a known colour. Any other
-        block is certain as a whole or not at all.
-        """
-        is_waiting = self._colours.is_waiting(block)
-        if is_waiting and block.kind is Kind.FENCE:
-            code = harmless(block.source)
-            coloured_chars = self._colours.known_chars(language_of(block.info), code)
-            return len("".join(code[coloured_chars:].split()))  # without blanks, as `text_size`
-        is_certain = not is_waiting
-        if block.has_cursor:  # the block is open
-            is_certain = self._layout.is_certain(block)
-        return 0 if is_certain else sum(map(text_size, self._lines(block)))
-
-    async def _highlight(self) -> None:
-        """Get the colours of all code that waits for them; draw the rows with them."""
-        while (request := self._colours.newest_request) is not None:
-            colours = await self._highlighter.colours(*request)
-            for block in self._colours.put(request, colours):
-                block.forget()
-            self._draw_soon()
-        self._highlighting = None
-
-    def _all_lines(self, blocks: list[Block]) -> list[Line]:
-        """Return the lines of blocks, with the blank ones between them."""
-        lines: list[Line] = []
-        for block in blocks:
-            has_closed_above = bool(self._tail.closed) and block is not self._tail.closed[0]
-            if block.gap and has_closed_above:
-                lines.append(Line([]))
-            lines += self._lines(block)
-        return lines
-
-    def _lines(self, block: Block) -> list[Line]:
-        """Return the lines of a block on the present page; those of a closed one are kept."""
-        if block.lines is None:
-            # it says that the block may grow: then the layout completes marks such as `**`
-            block.has_cursor = any(block is other for other in self._tail.open)
-            block.lines = self._layout.lines(block, self._tail.references)
+    def _block_lines(self, block: Block) -> list[Line]:
+        """Return the lines of a block that may be printed, with the blank one above it."""
+        if block.lines is not None:
+            return block.lines
+        is_open = any(block is other for other in self._markdown.open)
+        is_whole = _is_whole(block, is_open=is_open)
+        block.lines = []
+        if not (is_open and is_whole):
+            if is_open and block.kind is Kind.MARKDOWN:
+                block.source = re.sub(_OPEN_FORMULA, "", block.source)
+            block.has_cursor = is_open  # then the layout completes marks such as `**`
+            width = min(_columns(), _WIDEST_LINE) + 2
+            if self._fitted.page.width != width:
+                self._fitted = Layout(self._page(width))
+            layout = self._fitted if is_whole else self._unwrapped
+            block.lines = layout.lines(block, self._markdown.references)
+        if is_open and block.kind is Kind.FENCE:
+            del block.lines[-1:]  # its line has not ended
+        is_first = block is (self._markdown.closed or [block])[0]
+        if block.lines and block.gap and not is_first:
+            block.lines.insert(0, Line([]))
         return block.lines
 
-    def _row(self, line: Line) -> DrawnRow:
-        """Return a line without the empty cell at its left and the padding at its right."""
-        segments = list(line.segments[1:])
-        while segments and not segments[-1].text.strip(" "):
-            segments.pop()
-        if segments:
-            last = segments[-1]
-            segments[-1] = Segment(last.text.rstrip(" "), last.style)
-        text = "".join(self._painted(segment) for segment in segments)
-        return DrawnRow(text, sum(segment.cell_length for segment in segments))
+    def _new_words(self, line: Line, width: int, *, is_open: bool) -> str:
+        """Return the words of a line that are not printed, with the line ends between them.
 
-    def _painted(self, segment: Segment) -> str:
-        """Return the text of a segment with the control sequences of its style."""
-        style = segment.style or _NULL
-        if not self._has_colours:
-            style = style.without_color
-        return style.render(segment.text, color_system=ColorSystem.STANDARD)
-
-    def _page(self, columns: int) -> Page:
-        """Return a page for a width of the terminal.
-
-        It is one cell wider, as `_row` drops the first cell of each line, which is empty. The last
-        cell of a line is empty, too: some terminals begin a new line after a character in their
-        last column.
+        The last word of an open line may not be complete, so it is left out.
         """
-        return Page(
-            min(columns, _WIDEST_PAGE) + 1, self._styles, has_tints=False, colours=self._colours
+        if not line.segments:
+            return ""
+        shown = "".join(segment.text for segment in line.segments).rstrip(" ")
+        starts = [line.start + place for place in word_starts(shown[line.start :]) or [0]]
+        ends = [len(shown[:start].rstrip(" ")) for start in starts[1:]]
+        ends.append(max(len(shown), line.start))  # an item without words has its mark alone
+        # the first cell is empty; then the prefix and the first word, and a blank before each other
+        bounds = [0, 1, *chain.from_iterable(zip(starts, ends, strict=True))]
+        spans = [(segment.text, segment.style or _NULL) for segment in line.segments]
+        _, prefix, *words = split_spans(spans, bounds)
+        if width_of(prefix) > width // 2:  # of lists in lists: the last mark remains
+            prefix = prefix[-1:]
+        next_prefix = [(re.sub(rf"[^ {UNICODE.column}]", " ", mark), look) for mark, look in prefix]
+        printed = ""
+        for index in range(self._words, len(starts) - is_open):
+            word = words[2 * index]
+            before = words[2 * index - 1] if index else prefix
+            if index and self._column + width_of([*before, *word]) > width:
+                printed += "\n"
+                self._column = 0
+            if index and not self._column:
+                before = next_prefix
+            printed += self._painted([*before, *word])
+            self._column += width_of([*before, *word])
+            self._words = index + 1
+        return printed
+
+    def _painted(self, spans: list[Span]) -> str:
+        """Return spans with the control sequences of their styles."""
+        return "".join(
+            (style if self._has_colours else style.without_color).render(
+                text, color_system=ColorSystem.STANDARD
+            )
+            for text, style in spans
         )
+
+    def _page(self, width: int) -> Page:
+        return Page(width, self._styles, has_tints=False, colours=self._colours)
+
+
+def _is_whole(block: Block, *, is_open: bool) -> bool:
+    """Return whether a block is printed when it is complete, in lines that fit the terminal."""
+    if block.kind is not Kind.MARKDOWN:
+        return block.kind is Kind.TABLE
+    if is_open and re.match(_MAY_BE_WHOLE, block.source):
+        return True
+    return any(token.type in _WHOLE for token in parse_blocks(block.source, {}))
+
+
+def _columns() -> int:
+    """Return the columns of the terminal now."""
+    with suppress(OSError):
+        return max(os.get_terminal_size(1).columns, 1)
+    return shutil.get_terminal_size().columns  # `$COLUMNS`, which may be old

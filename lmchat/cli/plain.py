@@ -130,7 +130,7 @@ async def _format_answers(turns: PlainTurns, stack: AsyncExitStack) -> None:
     output = turns.output
     text = InlineText(output.print_exactly, turns.context.environ)
     turns.inline = text
-    output.around_notes = text.hidden
+    output.before_notes = text.end_line
     stack.push_async_callback(text.aclose)
 
 

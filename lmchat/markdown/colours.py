@@ -48,20 +48,6 @@ class Colours:
         """The newest code that waits for its colours; None if no code waits."""
         return next(reversed(self._waiting), None)
 
-    def is_waiting(self, block: Block) -> bool:
-        """Return whether a block has code that waits for its colours.
-
-        This and `known_chars` are for `lmchat --inline`, which cannot change printed rows.
-        """
-        return any(block is other for blocks in self._waiting.values() for other in blocks)
-
-    def known_chars(self, language: str, code: str) -> int:
-        """Return of how many characters at the start of a code the colours are known."""
-        if (language, code) in self._cache:
-            return len(code)
-        beginning, _ = self._newest.get(language, ("", b""))
-        return len(beginning) if code.startswith(beginning) else 0
-
     def put(self, request: CodeRequest, colours: bytes | None) -> list[Block]:
         """Take the colours of a code, or None if the highlighter has none for it.
 

@@ -254,16 +254,6 @@ class Layout:
             return list(self._continued_rows(block, prefix))
         return self._markdown_lines(block, prefix)
 
-    def is_certain(self, block: Block) -> bool:
-        """Return whether the lines of an open block stay as they are when it grows.
-
-        They may change in a table, whose columns become wider, and while a mark has no end. This is
-        for `lmchat --inline`, which cannot change printed rows.
-        """
-        tokens = parse_blocks(block.source, {})
-        has_table = any(token.type == "table_open" for token in tokens)
-        return not has_table and _completed_source(block.source, last_leaf(tokens)) == block.source
-
     def _plain_lines(self, block: Block) -> list[Line]:
         """Return the lines of text that is shown as it is written."""
         lines: list[Line] = []

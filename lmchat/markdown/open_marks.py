@@ -11,13 +11,13 @@ import re
 _ONLY_MARKS = r"[ >]*(?:[-=*_`~#+|][-=*_`~#+|: ]*|\d{1,9}[.)]?)$"
 _HALF_LINK = r"!?\[([^\[\]]*)\](?:\([^()\s]*)?$"  # 1 is its words
 _LONE_MARK = r"(?<![\w*`])[*`]{1,2}$"  # a mark whose words have not come
-_OPEN_STRONG = r"(?<![\w*])\*\*(?=[^\s*])[^*]*$"
+_OPEN_EMPHASIS = r"(?<![\w*\\])(\*{1,2})(?=[^\s*])[^*]*$"
 
 
 def completed(source: str, *, is_table: bool = False) -> str:
     """Return the source of an open block as it will likely look when it is complete.
 
-    In its last line, code and strong words that have begun end, and a link is shown as its words
+    In its last line, code and emphasis that have begun end, and a link is shown as its words
     until its address is complete. A line of marks alone is left out. The head of a table gets its
     line of dashes. With `is_table`, the source is that of rows that continue a table.
     """
@@ -38,7 +38,8 @@ def _completed_line(line: str) -> str:
     line = re.sub(_LONE_MARK, "", re.sub(_HALF_LINK, r"\1", line))
     if line.count("`") % 2:
         return line + "`"
-    return line.rstrip() + "**" if re.search(_OPEN_STRONG, line) else line
+    emphasis = re.search(_OPEN_EMPHASIS, line)
+    return line.rstrip() + emphasis[1] if emphasis else line
 
 
 def without_marks_alone(source: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, date, datetime
 from io import BufferedReader
 from typing import Protocol, TypeVar
@@ -32,8 +32,8 @@ class Output:
         self.is_json_lines = is_json_lines
         self.has_printed_json = False  # an error prints a document of its own only if none was
         self.has_progress = True  # whether it may overwrite a line, which a screen reader repeats
-        self.around_notes: Callable[[], AbstractContextManager[None]] = nullcontext
-        """Context in which each note is printed: with `--inline`, it takes unfinished rows away."""
+        self.before_notes: Callable[[], None] = lambda: None
+        """Called before each note is printed: with `--inline`, it ends the line of the answer."""
 
     def print_text(self, text: str) -> None:
         """Make a text safe for a terminal and print it; it may have several lines."""
@@ -88,9 +88,9 @@ class Output:
     def note(self, *lines: str) -> None:
         """Print each text on one line of stderr, so that a name in it cannot forge a line."""
         if sys.stderr is not None:
-            with self.around_notes():
-                sys.stderr.write("\n".join(map(_one_line, lines)) + "\n")
-                sys.stderr.flush()
+            self.before_notes()
+            sys.stderr.write("\n".join(map(_one_line, lines)) + "\n")
+            sys.stderr.flush()
 
     def show_progress(self, text: str) -> None:
         """Show a short text on the current line of the terminal; it replaces the one before.
@@ -133,7 +133,7 @@ class TextStream(Protocol):
 
 
 class FormattedStream(TextStream, Protocol):
-    """Printer that formats a text, and draws its end again until it is complete."""
+    """Printer that formats a text, whose end waits until it is complete."""
 
     def drawing(self) -> AbstractContextManager[None]:
         """Do not show what is typed while the block runs: it would get between the text."""
@@ -261,8 +261,8 @@ def _write(text: str) -> None:
     """
     if sys.stdout is None:
         return
-    if not is_utf8():
-        text = text.encode(sys.stdout.encoding, "replace").decode(sys.stdout.encoding)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    text = text.encode(encoding, "replace").decode(encoding)  # UTF-8 has no lone surrogates
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -125,25 +125,25 @@ def has_shell() -> bool:
 def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
     """Let a terminal show what is typed while the block runs, or hide it if not `is_on`.
 
-    What is typed can be read in both cases. Change nothing if the file is no terminal.
+    What is typed can be read in both cases. While it is hidden, Ctrl+C drops nothing that the
+    terminal has not shown yet. Change nothing if the file is no terminal, or it is gone.
     """
-    before = None
-    if termios is not None:
-        with suppress(termios.error):  # it is no terminal
-            before = termios.tcgetattr(fileno)
-    if before is None:
+    if termios is None:
         yield
         return
-    attributes = [*before]
-    attributes[_LOCAL_FLAGS] &= ~termios.ECHO
-    if is_on:
-        attributes[_LOCAL_FLAGS] |= termios.ECHO
-    termios.tcsetattr(fileno, termios.TCSANOW, attributes)
+    before = None
+    with suppress(termios.error):
+        before = termios.tcgetattr(fileno)
+        attributes = [*before]
+        attributes[_LOCAL_FLAGS] &= ~termios.ECHO & ~termios.NOFLSH
+        attributes[_LOCAL_FLAGS] |= termios.ECHO if is_on else termios.NOFLSH
+        termios.tcsetattr(fileno, termios.TCSANOW, attributes)
     try:
         yield
     finally:
-        with suppress(termios.error):  # the terminal is gone
-            termios.tcsetattr(fileno, termios.TCSANOW, before)
+        if before is not None:
+            with suppress(termios.error):
+                termios.tcsetattr(fileno, termios.TCSANOW, before)
 
 
 def drop_typed(fileno: int) -> None:

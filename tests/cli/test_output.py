@@ -89,6 +89,13 @@ def test_a_stream_that_is_not_utf_8_gets_what_it_can_show_and_json_loses_nothing
     assert json.loads(second) == "café 日"
 
 
+def test_half_a_character_of_a_server_is_no_error(monkeypatch):
+    stdout = TextIOWrapper(BytesIO(), encoding="utf-8")
+    monkeypatch.setattr("sys.stdout", stdout)
+    Output().print_safe("half \ud83d")
+    assert stdout.buffer.getvalue() == b"half ?\n"
+
+
 def test_columns_fit_wide_characters_and_hostile_names():
     assert table(("A", "B"), [("日本", "x"), ("a\x1b[2J\nb", "")]) == [
         "A        B",

@@ -3,13 +3,14 @@ from __future__ import annotations
 import os
 import select
 import signal
+import termios
 import threading
 from contextlib import suppress
 
 import pytest
 
 from lmchat.terminal.signals import SignalGuard
-from lmchat.terminal.tty import TerminalOutput
+from lmchat.terminal.tty import TerminalOutput, echo
 
 
 @pytest.fixture
@@ -47,6 +48,17 @@ def test_a_terminal_that_is_gone_is_told_once_and_raises_nothing(pty) -> None:
         output.write("a")
     assert gone == [1]
     output.end("bye")
+
+
+def test_echo_leaves_the_modes_as_they_were_and_a_terminal_may_be_gone(pty) -> None:
+    master, slave = pty
+    before = termios.tcgetattr(slave)
+    with echo(slave, is_on=False):
+        assert not termios.tcgetattr(slave)[3] & termios.ECHO
+    assert termios.tcgetattr(slave) == before
+    os.close(master)
+    with echo(slave, is_on=False):
+        os.close(slave)
 
 
 def test_the_end_does_not_wait_for_a_write_that_never_ends(pty) -> None:
