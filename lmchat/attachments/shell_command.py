@@ -153,8 +153,11 @@ class ShellCommand:
                 await child.wait()
         except TimeoutError:
             self.stopped_words = f"stopped after {self._time_limit_s:.0f} s"
-        finally:
             child.stop(_TERMINATE_S)
+            await child.wait()
+        finally:
+            if child.exit_code is None:  # lmchat ends: it does not wait for what ignores SIGTERM
+                child.kill()
             await child.wait()
             await child.end_group()
             loop.remove_reader(pipe)

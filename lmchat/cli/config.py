@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from msgspec import Struct
+from msgspec.structs import fields
 
 from lmchat.cli.context import Context
 from lmchat.cli.sampling import typed_options
@@ -223,22 +224,37 @@ def _section_entries(context: Context) -> list[_Entry]:
 
 
 def _table_entries(settings: Settings, file_origin: str) -> list[_Entry]:
-    """Return an entry for each key binding and tool approval, and the names of the other tables.
+    """Return an entry for each key binding, tool approval and table of the configuration file.
 
-    What is in `[[mcp]]` and `[[endpoints]]` may hold secrets. `file_origin` is the origin of all.
+    `file_origin` is the origin of all. `[[mcp]]` and `[[endpoints]]`, which may hold secrets, are
+    given by the names of their entries alone.
     """
     tables: dict[str, object] = {f"keys.{name}": keys for name, keys in settings.keys.items()}
     for name, approval in settings.tools.approval.items():
         tables[f"tools.approval.{name}"] = approval
-    names = {
-        "mcp": [server.name for server in settings.mcp],
-        "endpoints": [endpoint.name for endpoint in settings.endpoints],
-        "models": list(settings.models),
-        "profiles": list(settings.profiles),
-        "prompts": list(settings.prompts),
-    }
-    tables |= {table: given for table, given in names.items() if given}
+    if settings.mcp:
+        tables["mcp"] = [server.name for server in settings.mcp]
+    if settings.endpoints:
+        tables["endpoints"] = [endpoint.name for endpoint in settings.endpoints]
+    for pattern, sampling in settings.models.items():
+        tables[f'models."{pattern}"'] = _changed_fields(sampling)
+    for name, profile in settings.profiles.items():
+        tables[f"profiles.{name}"] = _changed_fields(profile)
+    for name, preset in settings.prompts.items():
+        tables[f"prompts.{name}"] = _changed_fields(preset)
     return [_Entry(key=key, value=value, origin=file_origin) for key, value in tables.items()]
+
+
+def _changed_fields(struct: Struct) -> dict[str, object]:
+    """Return the values of a struct that differ from their defaults, by field."""
+    values: dict[str, object] = {}
+    for field in fields(struct):
+        value = getattr(struct, field.name)
+        if isinstance(value, Struct):
+            values[field.name] = _changed_fields(value)
+        elif value != field.default:
+            values[field.name] = value
+    return values
 
 
 def _mask_wrong_address(key: str, value: object) -> object:

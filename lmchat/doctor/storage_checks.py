@@ -44,10 +44,14 @@ _DISK = Subject(Group.FILES, "store.room", "Disk")
 # Folders and stored keys
 
 
-def mode_of(path: Path) -> int | None:
-    """Return the permissions of a file; None where it does not exist or cannot be seen."""
+def mode_of(path: Path, *, system: str = os.name) -> int | None:
+    """Return the permissions of a file; None where it does not exist or cannot be seen.
+
+    On Windows, whose modes say nothing about other users, they are those of the owner alone.
+    """
     try:
-        return stat.S_IMODE(path.stat().st_mode)
+        mode = stat.S_IMODE(path.stat().st_mode)
+        return mode & ~_OTHERS if system == "nt" else mode
     except OSError:
         return None
 

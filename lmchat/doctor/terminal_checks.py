@@ -114,17 +114,16 @@ def key_limits(environ: Mapping[str, str]) -> list[KeyLimit]:
     return limits
 
 
-def terminal_findings(environ: Mapping[str, str], files: Sequence[int] = (0, 2)) -> list[Finding]:
+def terminal_findings(
+    environ: Mapping[str, str], files: Sequence[int] = (0, 2), *, system: str = os.name
+) -> list[Finding]:
     """Return the rows about size, colours, locale and keys of the terminal.
 
-    `files` are the descriptors of stdin and stderr.
+    `files` are the descriptors of stdin and stderr. On Windows there are no rows about colours and
+    locale: its terminals have no variables that tell them.
     """
-    return [
-        _check_size(files),
-        _check_colours(environ),
-        _check_locale(environ),
-        _check_keys(environ),
-    ]
+    by_variables = [] if system == "nt" else [_check_colours(environ), _check_locale(environ)]
+    return [_check_size(files), *by_variables, _check_keys(environ)]
 
 
 def _check_size(files: Sequence[int]) -> Finding:

@@ -44,6 +44,7 @@ def test_keys_that_others_could_read_are_a_warning_without_the_keys(tmp_path, mo
     assert f"mode {mode:o}" in row.cause
     assert row.next_step.startswith(f"chmod 600 {file}")
     assert "secret" not in repr(row)
+    assert mode_of(file, system="nt") == mode & 0o700  # Windows has no such modes
 
 
 def test_a_file_in_the_place_of_the_main_folder_is_a_fault_and_elsewhere_a_warning(tmp_path):

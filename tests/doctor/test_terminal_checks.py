@@ -61,6 +61,11 @@ def test_the_locale_that_counts_decides():
         assert rows(environ)["locale"].grade is grade
 
 
+def test_windows_has_no_variables_for_colours_and_locale():
+    checks = [row.check for row in terminal_findings({}, [-1, -1], system="nt")]
+    assert checks == ["terminal.size", "terminal.keys"]
+
+
 def test_a_terminal_is_known_by_what_it_sets():
     for environ, name in [
         ({"TERM_PROGRAM": "Apple_Terminal"}, "Terminal.app"),

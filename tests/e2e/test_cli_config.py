@@ -40,7 +40,7 @@ def test_init_writes_the_example_for_its_owner_alone_and_overwrites_only_if_forc
     assert cli("config", "path", "--config", "other.toml").stdout == "other.toml\n"
 
 
-def test_what_may_be_secret_of_tool_servers_is_masked_where_settings_are_shown(cli):
+def test_what_may_be_secret_of_tool_servers_is_not_shown_with_the_settings(cli):
     arguments = "['--token=marked1', '--api-key', 'marked2', 'KEY=marked3', 'https://ada:marked4@a/?key=marked5']"
     cli.configure(
         f"[[mcp]]\nname = 'files'\ncommand = 'no-such-server'\nargs = {arguments}\n"
@@ -62,9 +62,8 @@ def test_what_may_be_secret_of_tool_servers_is_masked_where_settings_are_shown(c
         printed[words] = done.stdout
         assert "marked" not in done.stdout + done.stderr, words
     for shown in (printed["config", "show"], printed["config", "show", "--json"]):
-        for part in ("no-such-server", "http://127.0.0.1:9/********", "http://127.0.0.1:9/mcp"):
-            assert part in shown
-        assert "API_KEY" in shown
+        for name in ("files", "hook", "asked", "plain"):
+            assert f'"{name}"' in shown
         assert "tools.approval.files/read_text" in shown
     logs = [path.read_text() for path in cli.home.rglob("*.log*")]
     assert not any("marked" in log for log in logs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 from pathlib import Path
 
 import pytest
@@ -62,17 +61,12 @@ def test_hostile_commands_reach_neither_the_terminal_nor_a_person_and_esc_stops_
     assert screen.left_behind() == []
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, "\x11"], ids=repr)
-def test_a_running_command_ends_with_lmchat(screen, tmp_path, end):
+def test_a_running_command_ends_with_lmchat(screen, tmp_path):
     typed, file = numbered(tmp_path, _HOLDS_ON)
     screen.type(typed, sees="Running:")
     pid = number_in(file)
-    if isinstance(end, str):
-        leave(screen)
-        assert screen.left_behind() == []
-    else:
-        screen.kill(end)
-        assert screen.wait_exit() == 128 + end
+    leave(screen)
+    assert screen.left_behind() == []
     wait_until(lambda: not is_running(pid), "the end of the command")
 
 
