@@ -41,7 +41,7 @@ async def ask(context: Context) -> int:
     """
     options = context.options
     layers = sampling_layers(context)
-    extract = await extract_of(options)
+    extract = extract_of(options)
     if options.tools and not context.has_tools:
         raise WrongUse("No tools are configured.", hint=how_to_configure(context))
     files = NamedFiles(context)
@@ -196,7 +196,7 @@ class _Question:
         if self._extract is None:
             return None
         # `read` keeps the value; what it returns is the misfit
-        return await self._extract.read(self._conversation.messages[-1])
+        return self._extract.read(self._conversation.messages[-1])
 
     def _note_retry(self, misfit: LMChatError) -> None:
         """Print why the model is asked for a second answer: on stderr, and as a JSON line."""

@@ -39,7 +39,7 @@ async def batch(context: Context) -> int:
     """
     options = context.options
     layers = sampling_layers(context)
-    schema = await wanted_value(options)
+    schema = wanted_value(options)
     output_path = expanded_path(options.output) if options.output else None
     input_path = expanded_path(options.file) if options.file not in ("", "-") else None
     if output_path and input_path and _is_same_file(input_path, output_path):
@@ -106,7 +106,7 @@ async def _row_of(
     value: dict[str, Any] = {}  # the field of the row with the value that the schema asks for
     if error is None and schema is not None:
         try:
-            value = {"value": await _value_in(answer, schema)}
+            value = {"value": _value_in(answer, schema)}
         except LMChatError as misfit:
             error = misfit
     if error is not None:
@@ -121,8 +121,8 @@ async def _row_of(
     return row | value, tokens
 
 
-async def _value_in(answer: SingleAnswer, schema: WantedValue) -> Any:
-    return await schema.value_in(
+def _value_in(answer: SingleAnswer, schema: WantedValue) -> Any:
+    return schema.value_in(
         answer.reply,
         thought=answer.reasoning,
         finish_reason=answer.stats.finish_reason,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,12 +11,12 @@ from msgspec import Struct, field
 
 from lmchat.cli.jobs import SingleAnswer
 from lmchat.config.file import KeyPath, key_of, line_of
-from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
+from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, WrongUse
 from lmchat.markdown.commonmark import UnfitError, strict_json
 from lmchat.servers.options import checked_option
 from lmchat.services.attachments import Attachment, read_attachment
 from lmchat.sessions.message import ChatMessage
-from lmchat.tools.json_schema import UncheckedError, WantedValue, misfit_of
+from lmchat.tools.json_schema import Schema, WantedValue
 
 _TEXTS = (str, list)  # one text, or several
 _KEYS: Mapping[str, tuple[type, ...]] = {
@@ -75,12 +74,13 @@ class Case(Struct, frozen=True, kw_only=True):
             for check, missed in texts.items()
             if missed
         }
-        misfits = [words for pattern in self.patterns if (words := await _misfit(pattern, text))]
+        # searched as patterns of a JSON schema: such a search ends in time, whatever the pattern
+        misfits = [one for one in self.patterns if Schema({"pattern": one}).misfit(text)]
         if misfits:
-            failures["regex"] = f"regex {', '.join(misfits)}"
+            failures["regex"] = f"regex {', '.join(map(_quoted, misfits))}"
         if self.schema is not None:
             try:
-                await self.schema.value_in(
+                self.schema.value_in(
                     answer.reply,
                     thought=answer.reasoning,
                     finish_reason=answer.stats.finish_reason,
@@ -93,17 +93,6 @@ class Case(Struct, frozen=True, kw_only=True):
 
 def _quoted(text: str) -> str:
     return f"“{text}”"
-
-
-async def _misfit(pattern: str, text: str) -> str:
-    """Return the quoted pattern if it has no match in a text; "" if it has one.
-
-    It is searched as a pattern of a JSON schema: such a check ends in time, whatever the pattern.
-    """
-    try:
-        return _quoted(pattern) if await misfit_of({"pattern": pattern}, text) else ""
-    except UncheckedError as error:
-        return f"{_quoted(pattern)} could not be checked{error.reason}"
 
 
 async def read_cases(path: Path) -> list[Case]:
@@ -210,7 +199,6 @@ class _CaseFile:
             if isinstance(value, str):
                 value = strict_json(_text_of(self._path.parent / value))
             schema = WantedValue(value)
-            await schema.require_valid()
         except (LMChatError, OSError, ValueError, UnfitError) as error:
             self._refuse(("case", index, "schema"), f"cannot be used: {error}".rstrip("."))
         return schema
@@ -238,9 +226,9 @@ def _patterns_of(value: object) -> tuple[str, ...]:
     patterns = _texts_of(value)
     for pattern in patterns:
         try:
-            re.compile(pattern)
-        except re.error as error:
-            message = f"{pattern} is no regular expression: {error}."
+            Schema({"pattern": pattern})
+        except RequestInvalid as error:
+            message = f"{pattern} is no regular expression that a JSON schema may have."
             raise WrongUse(message, hint="Correct the file.") from error
     return patterns
 

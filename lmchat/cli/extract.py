@@ -30,7 +30,7 @@ class CodeExtract:
         self.output = AnyText()  # what the request asks the server for
         self.value: str | None = None
 
-    async def read(self, answer: ChatMessage) -> LMChatError | None:
+    def read(self, answer: ChatMessage) -> LMChatError | None:
         """Keep the code blocks of an answer, also of an incomplete one, as `value`.
 
         Return an error if the answer is complete and has no code, else None.
@@ -67,7 +67,7 @@ class ValueExtract:
         """The prompt for a second answer; empty where asking again would not help."""
         return self._schema.retry_prompt()
 
-    async def read(self, answer: ChatMessage) -> LMChatError | None:
+    def read(self, answer: ChatMessage) -> LMChatError | None:
         """Keep the JSON value of a complete answer that matches the schema as `value`.
 
         Return an error if a complete answer has no such value. Return None if it has one, and for
@@ -76,7 +76,7 @@ class ValueExtract:
         if answer.state is not AnswerState.COMPLETE:
             return None
         try:
-            self.value = await self._schema.value_in(
+            self.value = self._schema.value_in(
                 answer.text,
                 thought=answer.reasoning,
                 finish_reason=answer.stats.finish_reason if answer.stats else "",
@@ -99,18 +99,18 @@ class ValueExtract:
 Extract = CodeExtract | ValueExtract
 
 
-async def extract_of(options: ParsedOptions) -> Extract | None:
+def extract_of(options: ParsedOptions) -> Extract | None:
     """Return the extract that `--schema` or `--code` asks for, None without these options.
 
     Its value is not read yet. Raises `WrongUse` for a schema file that cannot be used.
     """
-    schema = await wanted_value(options)
+    schema = wanted_value(options)
     if schema is not None:
         return ValueExtract(schema)
     return CodeExtract() if options.code else None
 
 
-async def wanted_value(options: ParsedOptions) -> WantedValue | None:
+def wanted_value(options: ParsedOptions) -> WantedValue | None:
     """Return the value that `--schema` asks for, None without this option.
 
     Raises `WrongUse` for a schema file that cannot be used.
@@ -118,9 +118,7 @@ async def wanted_value(options: ParsedOptions) -> WantedValue | None:
     if options.schema is None:
         return None
     schema_name = expanded_path(options.schema).stem
-    schema = WantedValue(_read_schema(options.schema), name=schema_name)
-    await schema.require_valid()
-    return schema
+    return WantedValue(_read_schema(options.schema), name=schema_name)
 
 
 def _read_schema(file_name: str) -> object:

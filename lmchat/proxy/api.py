@@ -236,11 +236,10 @@ class Client:
         sent = messages_of(messages)
         first_misfit = ""
         wanted = WantedValue(schema, name=name)
-        await wanted.require_valid()
         while True:
             answer = await self._answer(sent, model, options, wanted.output)
             try:
-                value = await wanted.value_in(
+                value = wanted.value_in(
                     answer.text,
                     thought=answer.reasoning,
                     finish_reason=answer.finish_reason,

@@ -84,7 +84,7 @@ def test_a_command_that_asks_a_server_does_without_the_screen(tmp_path, argv):
         plain(server, "tiny")
         modules = _imported("-c", _AS_A_USER, *argv, "--endpoint", server.url, home=tmp_path)
     assert "httpx" in _packages(modules)
-    assert not _packages(modules) & {"textual", "rich", "markdown_it", "pygments", "jsonschema"}
+    assert not _packages(modules) & {"textual", "rich", "markdown_it", "pygments", "jsonschema_rs"}
 
 
 def _at(moment, home, *arguments, env=None):
@@ -136,8 +136,7 @@ _MORE_AT_FIRST_PAINT = {
 """What the first paint imports beside what Textual itself does; every start pays for each further name."""
 _NEVER_UNASKED = {
     *(
-        "jsonschema",
-        "referencing",
+        "jsonschema_rs",
         "shtab",
         "click",
         "httpx._main",

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
-import time
 
 import pytest
 
-from tests.support.programs import Inside, wait_until
+from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT, plain, repeat
 
 Cli = Inside
@@ -182,11 +180,6 @@ SLOW_PATTERN = (
 )
 
 
-def test_ctrl_c_ends_a_slow_pattern_and_what_had_ended_is_reported(cli, server, cases):
-    running = cli.start("eval", cases(SLOW_PATTERN), "-m", "tiny")
-    wait_until(lambda: len(server.seen(CHAT)) == 2, "the answer that is checked")
-    time.sleep(0.5)  # until the search for the pattern has begun
-    running.send_signal(signal.SIGINT)
-    stdout, _ = running.communicate(timeout=30)
-    assert running.returncode == 130
-    assert b"1 of 1" in stdout
+def test_a_pattern_that_would_take_forever_ends(cli, cases):
+    done = cli("eval", cases(SLOW_PATTERN), "-m", "tiny")
+    assert (done.returncode, "1 of 2" in done.stdout) == (1, True)

@@ -92,12 +92,10 @@ async def test_a_child_has_a_session_of_its_own():
 
 
 def test_a_program_of_lmchat_takes_nothing_of_the_current_folder(tmp_path, monkeypatch):
-    (tmp_path / "json.py").write_text("raise SystemExit('code of the current folder')")
+    (tmp_path / "msgspec.py").write_text("raise SystemExit('code of the current folder')")
     monkeypatch.chdir(tmp_path)
-    command = own_program("lmchat.tools.json_schema", "check_from_stdin")
-    order = b'{"schema": {}, "limit_s": 5}'
-    printed = run_blocking(command, environment=ENVIRONMENT, timeout_s=20, data=order)
-    assert printed == b'{"result": null}'
+    command = own_program("lmchat.formats.markdown_child")
+    assert not run_blocking(command, environment=ENVIRONMENT, timeout_s=20)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmchat.errors import AnswerUnfit, RequestInvalid
+from lmchat.errors import RequestInvalid
 from lmchat.tools.json_schema import MAX_SCHEMA_CHARS, Schema, WantedValue
 
 _DRAFT_7 = "http://json-schema.org/draft-07/schema#"
@@ -25,28 +24,32 @@ def test_a_misfit_is_told_with_its_path():
         ({"name": "Ada"}, ""),
         ({"name": "Ada", "age": 36}, ""),
         ({"name": "Ada", "age": 36.0}, ""),
-        ({"name": "Ada", "age": "36"}, "at $.age: '36' is not of type 'integer'"),
-        ({"name": "Ada", "age": True}, "at $.age: True is not of type 'integer'"),
+        ({"name": "Ada", "age": "36"}, 'at $.age: "36" is not of type "integer"'),
+        ({"name": "Ada", "age": True}, 'at $.age: true is not of type "integer"'),
         ({"name": "Ada", "age": -1}, "at $.age: -1 is less than the minimum of 0"),
-        ({}, "at $: 'name' is a required property"),
-        ([], "at $: [] is not of type 'object'"),
-        (None, "at $: None is not of type 'object'"),
+        ({}, 'at $: "name" is a required property'),
+        ([], 'at $: [] is not of type "object"'),
+        (None, 'at $: null is not of type "object"'),
     ):
         assert Schema(PERSON).misfit(value) == misfit
 
 
 def test_what_is_no_schema_is_refused_with_the_path():
     for schema, why in (
-        ({"type": "strin"}, "at $.type: 'strin' is not valid under any of the given schemas"),
+        (
+            {"type": "strin"},
+            "at $.type: \"strin\" is not valid under any of the schemas listed in the 'anyOf' keyword",
+        ),
         (
             {"properties": {"a": {"minimum": "1"}}},
-            "at $.properties.a.minimum: '1' is not of type 'number'",
+            'at $.properties.a.minimum: "1" is not of type "number"',
         ),
-        ({"pattern": "["}, "at $.pattern: '[' is not a 'regex'"),
-        ({"$ref": "#/$defs/a"}, "$ref '#/$defs/a' does not exist in it"),
-        ({"items": {"$ref": "a.json"}}, "$ref 'a.json' does not exist in it"),
-        ({"$dynamicRef": "#nowhere"}, "$dynamicRef '#nowhere' does not exist in it"),
-        ({"$schema": _DRAFT_7, "items": {"$ref": "#a"}}, "$ref '#a' does not exist in it"),
+        ({"pattern": "["}, 'at $.pattern: "[" is not a "regex"'),
+        ({"$ref": "#/$defs/a"}, "Pointer '/$defs/a' does not exist"),
+        ({"items": {"$ref": "a.json"}}, "file:///a.json is another document"),
+        ({"$id": "http://a/b", "items": {"$ref": "c"}}, "http://a/c is another document"),
+        ({"$dynamicRef": "#nowhere"}, "Anchor 'nowhere' does not exist"),
+        ({"$schema": _DRAFT_7, "items": {"$ref": "#a"}}, "Anchor 'a' does not exist"),
         ([], "it must be a JSON object"),
         (True, "it must be a JSON object"),
         ({"default": float("nan")}, "it is not valid JSON"),
@@ -72,11 +75,11 @@ def test_nothing_that_a_schema_names_is_fetched(monkeypatch):
         with socket.create_server(("127.0.0.1", 0)) as listening:
             url = f"http://127.0.0.1:{listening.getsockname()[1]}/schema.json"
             schema = {name: url, "type": "integer"}
-            if "ef" in name:
-                with pytest.raises(RequestInvalid, match="does not exist in it"):
-                    Schema(schema)
+            if name == "$id":
+                assert Schema(schema).misfit("a") == 'at $: "a" is not of type "integer"'
             else:
-                assert Schema(schema).misfit("a") == "at $: 'a' is not of type 'integer'"
+                with pytest.raises(RequestInvalid):
+                    Schema(schema)
 
 
 def test_what_a_server_gets_is_a_copy_without_the_name_of_the_draft():
@@ -86,58 +89,17 @@ def test_what_a_server_gets_is_a_copy_without_the_name_of_the_draft():
     assert wanted.output.schema == {"type": "object"}
 
 
-LIMIT_S = 0.5
+@pytest.mark.parametrize("pattern", ["^(a+)+$", "^(?=a)(a+)+$", "(x+x+)+y"])
+def test_a_pattern_that_would_take_forever_ends(pattern):
+    assert Schema({"pattern": pattern}).misfit("a" * 60 + "b" + "x" * 60)
 
 
-@pytest.fixture
-def _brief(monkeypatch):
-    monkeypatch.setattr("lmchat.tools.json_schema.CHECK_S", LIMIT_S)
+def test_a_schema_may_refer_to_itself_without_end():
+    assert not Schema({"$ref": "#"}).misfit(1)
 
 
-_WAYS = [{"properties": {"l": {"$ref": "#"}, name: {}}, "required": [name]} for name in ("a", "b")]
-_PART = {"$schema": _DRAFT_7, "$id": "http://a/b", "pattern": "^(a+)+$"}
-
-
-@pytest.mark.usefixtures("_brief")
-async def test_a_check_that_takes_forever_is_stopped_in_time():
-    for schema, text in (
-        ({"pattern": "^(a+)+$"}, json.dumps("a" * 60 + "b")),
-        ({"$defs": {"a": _PART}, "items": _PART, "$ref": "#/$defs/a"}, json.dumps("a" * 60 + "b")),
-        ({"anyOf": _WAYS}, '{"l": ' * 60 + "{}" + "}" * 60),
-    ):
-        with pytest.raises(AnswerUnfit, match=r"it could not be checked within 0.5 s\."):
-            await WantedValue(schema).value_in(text)
-
-
-@pytest.mark.usefixtures("_brief")
-async def test_a_schema_whose_own_check_takes_forever_is_refused_in_time():
-    enum = [{"a": number} for number in range(12_000)]  # the fourth draft compares each with each
-    wanted = WantedValue({"$schema": "http://json-schema.org/draft-04/schema#", "enum": enum})
-    with pytest.raises(RequestInvalid, match=r"it could not be checked within 0.5 s\."):
-        await wanted.require_valid()
-
-
-async def test_an_invalid_schema_is_refused_before_it_is_used():
-    await WantedValue(PERSON).require_valid()
-    await WantedValue().require_valid()
-    with pytest.raises(RequestInvalid, match=r"at \$.type: 'strin' is not valid"):
-        await WantedValue({"type": "strin"}).require_valid()
-
-
-async def test_where_no_process_can_be_started_the_error_says_so(monkeypatch):
-    monkeypatch.setattr("sys.executable", "/nowhere/python")
-    with pytest.raises(
-        AnswerUnfit, match="could not be checked, no process started: No such file or directory"
-    ):
-        await WantedValue(PERSON).value_in("{}")
-
-
-def test_a_schema_that_refers_to_itself_without_end_is_told():
-    assert Schema({"$ref": "#"}).misfit(1) == "the schema refers to itself endlessly"
-
-
-def test_a_value_that_the_library_cannot_check_is_told():
-    assert Schema({"multipleOf": 0.1}).misfit(10**309) == "it cannot be checked: OverflowError"
+def test_half_a_character_is_a_misfit():
+    assert "cannot be checked" in Schema({"type": "string"}).misfit("\ud800")
 
 
 _WORDS = (
