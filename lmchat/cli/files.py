@@ -42,7 +42,7 @@ class NamedFiles:
             if set_name is None:
                 self.attachments.append(await read_attachment(expanded_path(name)))
                 continue
-            found = await read_set(set_name, self._context.environ)
+            found = await read_set(set_name)
             self._context.output.note(f"lmchat: {name}: {found.words}.")
             self.attachments += found.files
             self._sets.append(found)

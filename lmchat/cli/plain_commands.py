@@ -239,7 +239,7 @@ class PlainCommands:
 
     async def _read_set(self, name: SetName) -> FileSet:
         """Return the files of a set; `WrongUse` is raised unless the user agrees to a large one."""
-        found = await read_set(name, self._turns.context.environ)
+        found = await read_set(name)
         target = self._turns.sessions.next_turn.target
         window = target.context if target else None
         await require_consent_to_set(found, window, self._turns.read_answer)

@@ -40,7 +40,7 @@ class ScreenPlatform:
         self._folders = folders  # temporary ones
         self._environ = context.environ_of_programs
         self._clipboard = Clipboard(self._environ)
-        self._file_finder = FileFinder(Path(), self._environ)
+        self._file_finder = FileFinder(Path())
 
     async def copy(self, text: str) -> str:
         return await self._clipboard.copy(text)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from heapq import nsmallest
@@ -32,11 +32,8 @@ class FileFinder:
     `clock` returns seconds.
     """
 
-    def __init__(
-        self, folder: Path, environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
-        self._environ = environ
         self._clock = clock
         self._listing: asyncio.Future[Sequence[str]] | None = None  # the list, or its making
         self._listing_begun_s = 0.0
@@ -66,7 +63,6 @@ class FileFinder:
         """
         walk = FolderWalk(
             self._folder,
-            self._environ,
             most_entries=MOST_FILES,
             longest_s=_LONGEST_WALK_S,
             clock=self._clock,

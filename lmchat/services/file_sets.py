@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -96,22 +96,22 @@ def _parse_set_name(name: str, folder: Path) -> SetName | None:
     return SetName(typed=name, start=start, folder=Path(base), pattern=steps[first:])
 
 
-async def read_set(name: SetName, environ: Mapping[str, str]) -> FileSet:
+async def read_set(name: SetName) -> FileSet:
     """Read the text files that a name means.
 
     Links are not followed; hidden files and those that `.gitignore` names are left out. Raises
     `FileRefused` if no file is left, if there are too many, or if there is too much to look at.
     """
-    return await run_abandonable(lambda: _read_set(name, environ))
+    return await run_abandonable(lambda: _read_set(name))
 
 
-def _read_set(name: SetName, environ: Mapping[str, str]) -> FileSet:
+def _read_set(name: SetName) -> FileSet:
     """Return the set of `read_set`. Blocks."""
     shown_name = safe_line(name.typed, limit=_MOST_NAME_CHARS)
     files: list[Attachment] = []
     left_out_count = 0
     total_bytes = 0
-    for path in _paths(name, environ):
+    for path in _paths(name):
         file = _text_file(name.start + path, name.folder / path)
         if file is None:
             left_out_count += 1
@@ -130,12 +130,12 @@ def _read_set(name: SetName, environ: Mapping[str, str]) -> FileSet:
     return FileSet(files=files, left_out_count=left_out_count)
 
 
-def _paths(name: SetName, environ: Mapping[str, str]) -> list[str]:
+def _paths(name: SetName) -> list[str]:
     """Return the paths that fit a name, relative to its folder, in the order of their names.
 
     Raises `FileRefused` if there is too much to look at. Blocks.
     """
-    walk = FolderWalk(name.folder, environ, most_entries=_MOST_ENTRIES, longest_s=_LONGEST_WALK_S)
+    walk = FolderWalk(name.folder, most_entries=_MOST_ENTRIES, longest_s=_LONGEST_WALK_S)
     paths = []
     for path, entry in walk.files():
         is_shown_file = not entry.name.startswith(".") and entry.is_file(follow_symlinks=False)

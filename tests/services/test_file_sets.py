@@ -27,7 +27,7 @@ def folder(tmp_path):
 async def names(folder: Path, name: str) -> list[str]:
     wanted = await parse_set_name(name, folder)
     assert wanted is not None
-    found = await read_set(wanted, {"HOME": str(folder)})
+    found = await read_set(wanted)
     assert [file.data.decode().strip() for file in found.files] == [
         file.part.name.removeprefix(f"{folder}/") for file in found.files
     ]
@@ -67,7 +67,7 @@ async def test_links_devices_and_what_is_no_text_are_left_out(folder):
     (folder / "src/long.py").write_text("x" * 1_000_001)
     (folder / "src/empty.py").write_text("")
     wanted = await parse_set_name("src/*.py", folder)
-    found = await read_set(wanted, {})
+    found = await read_set(wanted)
     assert [file.part.name for file in found.files] == ["src/c.py"]
     assert found.words == "1 file, 9 B, ~2 tokens; left out: 3 that are no text, or too long"
 
@@ -84,7 +84,7 @@ async def test_hostile_names_are_safe_and_stay_different(tmp_path):
     (tmp_path / "\x1b[31mred.txt").write_text("one")
     tmp_path.joinpath(os.fsdecode(b"\xff.txt")).write_text("two")
     wanted = await parse_set_name("*", tmp_path)
-    found = await read_set(wanted, {})
+    found = await read_set(wanted)
     shown = [file.part.name for file in found.files]
     assert len(set(shown)) == 2
     assert all(name.isprintable() for name in shown)

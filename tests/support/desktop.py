@@ -289,7 +289,7 @@ class DeskPlatform:
         self.seen = seen
         self.themes_folder = seen.folder / "themes"
         self.config_file = seen.folder / "config.toml"
-        self.find_files = FileFinder(seen.folder, os.environ).find
+        self.find_files = FileFinder(seen.folder).find
 
     async def copy(self, text: str) -> str:
         self.seen.copied.append(text)

@@ -6,7 +6,6 @@ and a command that a key begins replace the typed text for a while; it comes bac
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -421,7 +420,7 @@ class PromptFiles:
 
         if not await self._may_read([name.folder]):
             return
-        found = await read_set(name, os.environ)
+        found = await read_set(name)
         target = self._next_turn.target
         if found.needs_consent(target.context if target else None):
             count = len(found.files)
