@@ -105,7 +105,7 @@ def normalized(session: Session, *, moment: datetime) -> Session:
 
 
 def valid_stats(stats: AnswerStats | None) -> AnswerStats | None:
-    """Return a stats without the figures that have a wrong type or are absurdly large."""
+    """Return stats without the figures that have a wrong type or are absurdly large."""
     if stats is None:
         return None
     valid: dict[str, Any] = {}

@@ -204,11 +204,11 @@ def _with_joined_texts(events: Iterable[StreamEvent | None]) -> list[StreamEvent
     last: StreamEvent | None = None
     for event in events:
         match last, event:
-            case TextDelta(text=text, pieces=count), TextDelta():
-                last = TextDelta(text=text + event.text, pieces=count + event.pieces)
+            case TextDelta(text=text, chunks=count), TextDelta():
+                last = TextDelta(text=text + event.text, chunks=count + event.chunks)
                 joined[-1] = last
-            case ReasoningDelta(text=text, pieces=count), ReasoningDelta():
-                last = ReasoningDelta(text=text + event.text, pieces=count + event.pieces)
+            case ReasoningDelta(text=text, chunks=count), ReasoningDelta():
+                last = ReasoningDelta(text=text + event.text, chunks=count + event.chunks)
                 joined[-1] = last
             case _:
                 last = event

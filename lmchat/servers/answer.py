@@ -1,8 +1,8 @@
 """Figures of a turn, and the parts of a running answer.
 
-Servers send an answer in pieces of about a token each; an event joins one or more of them. `Turn`
-times them and counts them as `deltas`. `GrowingAnswer` keeps the text, and returns the text of each
-event for the file of the running answer, as a value of the type `JournalEntry`.
+Servers send an answer in chunks of about a token each; an event joins one or more of them. `Turn`
+times and counts them. `GrowingAnswer` keeps the text, and returns the text of each event for the
+journal of the running answer, as a value of the type `JournalEntry`.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ from lmchat.sessions.message import (
     parts_of,
 )
 
-_CHARS_PER_TOKEN = 8.0  # a piece of more characters holds several tokens
+_CHARS_PER_TOKEN = 8.0  # a chunk of more characters holds several tokens
 _MAX_PROBABILITIES = 300_000
 """Probabilities that are kept of one answer, some 50 MB: with 5 a token, of 50,000 tokens."""
 _NEARLY_FULL = 0.99  # servers stop a few tokens before the end of their window
 _REPORTED = ("prompt_tokens_per_second", "cached_tokens", "draft_tokens", "accepted_tokens")
-"""Fields of `UsageReported` that a stats has, too."""
+"""Fields of `UsageReported` that `AnswerStats` has, too."""
 SHORTEST_SPAN_S = 0.05  # tokens that come within less time were sent at once: no speed is known
 
 
@@ -75,8 +75,8 @@ class Stage(StrEnum):
     ENDED = "ended"
 
 
-class Turn(Struct, frozen=True, kw_only=True):
-    """The figures of a turn; times are monotonic seconds."""
+class Turn(Struct, kw_only=True):
+    """The figures of a turn, which change with its events; times are monotonic seconds."""
 
     model: str  # the model asked for, then the one that answers
     asked: str = ""  # the model asked for, once another one answers (R-40)
@@ -98,13 +98,13 @@ class Turn(Struct, frozen=True, kw_only=True):
     loading_s: float | None = None  # seconds of loading, known once the server reads the prompt
     was_asleep: bool = False  # whether the model was loaded because it had been put to sleep
     build: str = ""  # build of the server, as it said it
-    deltas: int = 0  # pieces of the answer in the last request, about a token each
-    thought_deltas: int = 0  # pieces of the thought, also of earlier requests
-    chars: int = 0  # characters in the pieces that `deltas` counts
-    earlier_tokens: int = 0  # tokens of earlier requests for the same answer, not in `deltas`
+    chunks: int = 0  # of the answer in the last request, about a token each
+    thought_chunks: int = 0  # of the thought, also of earlier requests
+    chars: int = 0  # characters in the chunks that `chunks` counts
+    earlier_tokens: int = 0  # tokens of earlier requests for the same answer, not in `chunks`
     is_earlier_estimated: bool = False  # whether they are an estimate
     usage: UsageReported | None = None
-    counted_deltas: int = 0  # `deltas` at the time when the server reported `usage`
+    counted_chunks: int = 0  # `chunks` at the time when the server reported `usage`
     retry: RetryScheduled | None = None
     retries: int = 0
     stalls: int = 0
@@ -115,177 +115,146 @@ class Turn(Struct, frozen=True, kw_only=True):
     is_kept: bool = False  # whether the server keeps the answer for later (R-42)
     is_summary: bool = False  # whether the answer is a summary that takes the place of messages
 
-    def apply(self, event: StreamEvent, now_s: float) -> Turn:
-        """Return the turn after an event that came at the monotonic time `now_s`."""
+    def apply(self, event: StreamEvent, now_s: float) -> None:
+        """Take an event that came at the monotonic time `now_s`."""
         match event:
-            case TextDelta(text=text, pieces=pieces) | RefusalDelta(text=text, pieces=pieces):
-                return self._with_tokens(len(text), now_s, Stage.ANSWERING, pieces)
-            case ReasoningDelta(text=text, pieces=pieces):
-                return self._with_tokens(len(text), now_s, Stage.THINKING, pieces)
+            case TextDelta(text=text, chunks=chunks) | RefusalDelta(text=text, chunks=chunks):
+                self._count(len(text), now_s, Stage.ANSWERING, chunks)
+            case ReasoningDelta(text=text, chunks=chunks):
+                self._count(len(text), now_s, Stage.THINKING, chunks)
             case ToolCallDelta(arguments=arguments):
-                return self._with_tokens(len(arguments), now_s, Stage.ANSWERING)
+                self._count(len(arguments), now_s, Stage.ANSWERING)
             case RequestQueued():
-                turn = self._out_of_queue(now_s)  # it may wait in two queues, one after the other
-                return replace(turn, stage=Stage.QUEUED, queued_from_s=now_s)
-            case RequestAdapted() | TokensChosen():
-                return self
+                self._leave_queue(now_s)  # it may wait in two queues, one after the other
+                self.stage = Stage.QUEUED
+                self.queued_from_s = now_s
             case RequestSent(sampling=sampling, is_kept=is_kept):
-                return replace(self._with_new_attempt(now_s), sampling=sampling, is_kept=is_kept)
+                self._begin_attempt(now_s)
+                self.sampling = sampling
+                self.is_kept = is_kept
             case RetryScheduled():
-                return replace(self, stage=Stage.RETRYING, retry=event, retries=event.attempt - 1)
-            case ModelLoading():
-                return self._with_loading(event, now_s)
+                self.stage = Stage.RETRYING
+                self.retry = event
+                self.retries = event.attempt - 1
+            case ModelLoading(fraction=fraction, is_asleep=is_asleep):
+                self._leave_queue(now_s)
+                self.stage = Stage.LOADING
+                self.fraction = fraction
+                self.was_asleep |= is_asleep
+                if self.loading_from_s is None:
+                    self.loading_from_s = now_s
             case PromptProgress(fraction=fraction):
-                turn = self._after_loading(now_s)
-                return replace(turn, stage=Stage.READING, fraction=fraction)
+                if self.loading_from_s is not None and self.loading_s is None:
+                    self.loading_s = now_s - self.loading_from_s
+                self.stage = Stage.READING
+                self.fraction = fraction
             case ModelNamed(model=model, build=build):
-                asked = self.model if is_other_model(self.model, model) else self.asked
-                return replace(self, model=model, asked=asked, build=build or self.build)
+                if is_other_model(self.model, model):
+                    self.asked = self.model
+                self.model = model
+                self.build = build or self.build
             case StreamStalled(silent_s=silent_s):
-                return self._with_stall(silent_s)
+                # the event is repeated during the silence, which is one stall
+                self.stalls += self.stage is not Stage.STALLED
+                self.stage = Stage.STALLED
+                self.silent_s = silent_s
             case Rethought(is_thought=is_thought):
-                return self._with_changed_kind(now_s, is_thought=is_thought)
+                self._change_kind(now_s, is_thought=is_thought)
             case LifeSign(is_token=is_token):
-                return self._after_stall(now_s, is_token=is_token)
+                self._end_stall()
+                if is_token and self.first_token_s is None:  # its text comes later
+                    self.first_token_s = now_s
             case UsageReported():
-                return replace(self, usage=event, counted_deltas=self.deltas)
+                self.usage = event
+                self.counted_chunks = self.chunks
             case StreamFinished(reason=reason):
-                return replace(self, finish_reason=reason)
+                self.finish_reason = reason
+            case RequestAdapted() | TokensChosen():
+                pass
 
-    def end(self, state: AnswerState, now_s: float) -> Turn:
-        """Return the turn as it ended at `now_s`, in a final state.
+    def end(self, state: AnswerState, now_s: float) -> None:
+        """End the turn at `now_s`, in a final state.
 
         A thought that was not finished ends with its last token.
         """
-        return replace(
-            self,
-            state=state,
-            stage=Stage.ENDED,
-            ended_s=now_s,
-            thought_to_s=self.last_token_s if self.is_thinking else self.thought_to_s,
-            fraction=None,
-            retry=None,
-        )
+        if self.is_thinking:
+            self.thought_to_s = self.last_token_s
+        self.state = state
+        self.stage = Stage.ENDED
+        self.ended_s = now_s
+        self.fraction = None
+        self.retry = None
 
-    def _with_new_attempt(self, now_s: float) -> Turn:
-        """Return the turn with a request that was just sent.
+    def _begin_attempt(self, now_s: float) -> None:
+        """Begin a request that was just sent.
 
         If text has arrived, the request continues it: the tokens so far become `earlier_tokens`,
         and those of the request are counted from 0; the times stay those of the first request.
         Without text, the times are measured again: the attempt before may have had a first token
         whose text was held back (`LifeSign.is_token`) and never came.
         """
-        turn = replace(self._out_of_queue(now_s), stage=Stage.WAITING, retry=None)
+        self._leave_queue(now_s)
+        self.stage = Stage.WAITING
+        self.retry = None
         if not self.has_text:
-            return replace(turn, sent_s=now_s, first_token_s=None)
-        tokens = self.tokens
-        return replace(
-            turn,
-            earlier_tokens=tokens,
-            is_earlier_estimated=self.is_estimated,
-            deltas=0,
-            chars=0,
-            usage=None,
-            counted_deltas=0,
-        )
+            self.sent_s = now_s
+            self.first_token_s = None
+            return
+        self.is_earlier_estimated = self.is_estimated
+        self.earlier_tokens = self.tokens
+        self.chunks = 0
+        self.chars = 0
+        self.usage = None
+        self.counted_chunks = 0
 
-    def _out_of_queue(self, now_s: float) -> Turn:
-        """Return the turn with the time of waiting for another answer, if that ends now."""
-        if self.queued_from_s is None:
-            return self
-        queued_s = self.queued_s + now_s - self.queued_from_s
-        return replace(self, queued_s=queued_s, queued_from_s=None)
+    def _leave_queue(self, now_s: float) -> None:
+        """End the waiting for another answer, if there was any."""
+        if self.queued_from_s is not None:
+            self.queued_s += now_s - self.queued_from_s
+            self.queued_from_s = None
 
-    def _with_loading(self, event: ModelLoading, now_s: float) -> Turn:
-        """Return the turn while the server loads the model; the first event begins that."""
-        turn = self._out_of_queue(now_s)
-        return replace(
-            turn,
-            stage=Stage.LOADING,
-            fraction=event.fraction,
-            loading_from_s=now_s if turn.loading_from_s is None else turn.loading_from_s,
-            was_asleep=turn.was_asleep or event.is_asleep,
-        )
-
-    def _after_loading(self, now_s: float) -> Turn:
-        """Return the turn with the time of loading; its end is the first report of reading."""
-        if self.loading_from_s is None or self.loading_s is not None:
-            return self
-        return replace(self, loading_s=now_s - self.loading_from_s)
-
-    def _with_stall(self, silent_s: float) -> Turn:
-        """Return the turn while the server has sent nothing for `silent_s` seconds.
-
-        The event is repeated during the silence; only the first one counts as a stall.
-        """
-        stalls = self.stalls
-        if self.stage is not Stage.STALLED:
-            stalls += 1
-        return replace(self, stage=Stage.STALLED, silent_s=silent_s, stalls=stalls)
-
-    def _with_changed_kind(self, now_s: float, *, is_thought: bool) -> Turn:
-        """Return the turn after all its text so far has changed its kind (`Rethought`).
+    def _change_kind(self, now_s: float, *, is_thought: bool) -> None:
+        """Change the kind of all text so far (`Rethought`).
 
         With `is_thought`, it was reasoning, which began with the first token and ends now. If not,
         it is the answer, and there was no reasoning. In both cases the answer goes on.
         """
         from_s = self.first_token_s or now_s
-        if not is_thought:
-            turn = replace(self, stage=Stage.ANSWERING, thought_from_s=None, thought_to_s=None)
-            return replace(turn, thought_deltas=0, answer_from_s=from_s)
-        turn = replace(self, stage=Stage.ANSWERING, thought_from_s=from_s, thought_to_s=now_s)
-        return replace(turn, thought_deltas=self.deltas, answer_from_s=None)
+        self.stage = Stage.ANSWERING
+        self.thought_from_s = from_s if is_thought else None
+        self.thought_to_s = now_s if is_thought else None
+        self.thought_chunks = self.chunks if is_thought else 0
+        self.answer_from_s = None if is_thought else from_s
 
-    def _after_stall(self, now_s: float, *, is_token: bool) -> Turn:
-        """Return the turn after data without text; a stall ends with it.
+    def _end_stall(self) -> None:
+        """End a stall: the stage then follows from what has arrived before it."""
+        if self.stage is Stage.STALLED:
+            self.stage = Stage.THINKING if self.is_thinking else Stage.ANSWERING
+            if self.first_token_s is None:
+                self.stage = Stage.WAITING
 
-        The stage after a stall follows from what has arrived before it: nothing, reasoning or an
-        answer. With `is_token`, the data was a token whose text comes later; it may be the first.
-        """
-        first_s = self.first_token_s
-        stage = self.stage
-        if stage is Stage.STALLED and first_s is None:
-            stage = Stage.WAITING
-        elif stage is Stage.STALLED:
-            stage = Stage.THINKING if self.is_thinking else Stage.ANSWERING
-        if is_token and first_s is None:
-            first_s = now_s
-        return replace(self, first_token_s=first_s, stage=stage)
-
-    def _with_tokens(
-        self, char_count: int, now_s: float, stage: Stage, piece_count: int = 1
-    ) -> Turn:
-        """Return the turn with more text, of this number of characters in this number of pieces.
+    def _count(self, chars: int, now_s: float, stage: Stage, chunks: int = 1) -> None:
+        """Count a text of this number of characters and chunks.
 
         The first text in the stage `THINKING` begins a thought. The next text in another stage ends
         it, and reasoning after that continues it.
         """
-        thought_from_s = self.thought_from_s
-        thought_to_s = self.thought_to_s
-        thought_deltas = self.thought_deltas
-        answer_from_s = self.answer_from_s
-        if stage is Stage.ANSWERING and answer_from_s is None:
-            answer_from_s = now_s
         if stage is Stage.THINKING:
-            thought_to_s = None
-            thought_deltas += piece_count
-            if thought_from_s is None:
-                thought_from_s = now_s
+            self.thought_to_s = None
+            self.thought_chunks += chunks
+            if self.thought_from_s is None:
+                self.thought_from_s = now_s
         elif self.is_thinking:
-            thought_to_s = now_s
-        return replace(
-            self,
-            stage=stage,
-            fraction=None,
-            first_token_s=now_s if self.first_token_s is None else self.first_token_s,
-            last_token_s=now_s,
-            thought_from_s=thought_from_s,
-            thought_to_s=thought_to_s,
-            deltas=self.deltas + piece_count,
-            thought_deltas=thought_deltas,
-            answer_from_s=answer_from_s,
-            chars=self.chars + char_count,
-        )
+            self.thought_to_s = now_s
+        if stage is Stage.ANSWERING and self.answer_from_s is None:
+            self.answer_from_s = now_s
+        if self.first_token_s is None:
+            self.first_token_s = now_s
+        self.last_token_s = now_s
+        self.stage = stage
+        self.fraction = None
+        self.chunks += chunks
+        self.chars += chars
 
     @property
     def stage_word(self) -> str:
@@ -296,7 +265,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     @property
     def has_text(self) -> bool:
         """Whether any text, thought or call of the answer has arrived."""
-        return bool(self.deltas or self.earlier_tokens)
+        return bool(self.chunks or self.earlier_tokens)
 
     @property
     def may_think(self) -> bool:
@@ -342,7 +311,7 @@ class Turn(Struct, frozen=True, kw_only=True):
 
         It is one, too, if the tokens of an earlier request for the answer are.
         """
-        is_uncounted = self._server_count is None or self.deltas > self.counted_deltas
+        is_uncounted = self._server_count is None or self.chunks > self.counted_chunks
         return is_uncounted or self.is_earlier_estimated
 
     @property
@@ -352,19 +321,19 @@ class Turn(Struct, frozen=True, kw_only=True):
         A count of 0 is wrong if text has arrived, and is taken as none.
         """
         count = self.usage.completion_tokens if self.usage is not None else None
-        return None if count == 0 and self.deltas else count
+        return None if count == 0 and self.chunks else count
 
     @property
     def tokens(self) -> int:
         """Number of tokens of the answer.
 
-        It is the count of the server and the pieces since then, about a token each. Without a
-        count, it is estimated from pieces or characters: some servers send several tokens in a
-        piece.
+        It is the count of the server and the chunks since then, about a token each. Without a
+        count, it is estimated from chunks or characters: some servers send several tokens in a
+        chunk.
         """
         if self._server_count is not None:
-            return self.earlier_tokens + self._server_count + self.deltas - self.counted_deltas
-        return self.earlier_tokens + max(self.deltas, round(self.chars / _CHARS_PER_TOKEN))
+            return self.earlier_tokens + self._server_count + self.chunks - self.counted_chunks
+        return self.earlier_tokens + max(self.chunks, round(self.chars / _CHARS_PER_TOKEN))
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -422,14 +391,14 @@ class Turn(Struct, frozen=True, kw_only=True):
 
     @property
     def _thought_tokens(self) -> int | None:
-        """Tokens of the thought: those that the server counted, or its pieces; None for none."""
+        """Tokens of the thought: those that the server counted, or its chunks; None for none."""
         if self.usage is not None and self.usage.thought_tokens:
             return self.usage.thought_tokens
-        return self.thought_deltas or None
+        return self.thought_chunks or None
 
     @property
     def _reported_figures(self) -> dict[str, Any]:
-        """Figures of the server that a stats has under the same names."""
+        """Figures of the server that `AnswerStats` has under the same names."""
         if self.usage is None:
             return {}
         return {name: getattr(self.usage, name) for name in _REPORTED}
@@ -469,7 +438,7 @@ class GrowingAnswer:
         self._begun_choice_count = len(choices)
         self._probability_count = count_probabilities(choices)
         self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
-        """Texts of all pieces so far, by the kind of the piece."""
+        """Texts of all entries so far, by the kind of the entry."""
         if begun is not None:
             self._texts["reasoning"] = [begun.reasoning]
             self._texts["text"] = [begun.text]  # which has its refusal too
@@ -477,23 +446,23 @@ class GrowingAnswer:
         self._begun_counts = {kind: len(texts) for kind, texts in self._texts.items()}
 
     def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
-        """Add the text of an event; return the pieces to write to the file.
+        """Add the text of an event; return the entries for its journal.
 
-        When the text changes its kind, these are `RESET` and all pieces. For an event without text
+        When the text changes its kind, these are `RESET` and all entries. For an event without text
         there are none.
         """
         match event:
             case TextDelta(text=text):
-                return self._add_pieces([("text", text)])
+                return self._add_entries([("text", text)])
             case ReasoningDelta(text=text):
-                return self._add_pieces([("reasoning", text)])
+                return self._add_entries([("reasoning", text)])
             case RefusalDelta(text=text):
-                return self._add_pieces([("refusal", text)])
+                return self._add_entries([("refusal", text)])
             case Rethought(is_thought=is_thought):
                 self._move_texts(is_thought=is_thought)
-                return (RESET, *self.pieces)
+                return (RESET, *self.entries)
             case ToolCallDelta():
-                return self._add_pieces(self._pieces_of_call(event))
+                return self._add_entries(self._entries_of_call(event))
             case TokensChosen(choices=choices):
                 self._add_choices(choices)
             case _:
@@ -518,24 +487,24 @@ class GrowingAnswer:
         for index in range(self._begun_choice_count, len(self.choices)):
             self.choices[index] = replace(self.choices[index], is_thought=is_thought)
 
-    def _pieces_of_call(self, delta: ToolCallDelta) -> list[JournalEntry]:
-        """Return an event of a tool call as pieces.
+    def _entries_of_call(self, delta: ToolCallDelta) -> list[JournalEntry]:
+        """Return an event of a tool call as entries.
 
         Id and name are among them until the call has them. A call without an id gets a new one.
         """
         prefix = f"tool_call {delta.index}"
-        pieces: list[JournalEntry] = []
+        entries: list[JournalEntry] = []
         if f"{prefix} id" not in self._texts:
             call_id = delta.call_id or f"call_{new_id()[:8]}"  # some servers give no ids
-            pieces.append((f"{prefix} id", call_id))
+            entries.append((f"{prefix} id", call_id))
         if f"{prefix} name" not in self._texts:
-            pieces.append((f"{prefix} name", delta.name))
-        pieces.append((f"{prefix} arguments", delta.arguments))
-        return pieces
+            entries.append((f"{prefix} name", delta.name))
+        entries.append((f"{prefix} arguments", delta.arguments))
+        return entries
 
-    def _add_pieces(self, pieces: Sequence[JournalEntry]) -> tuple[JournalEntry, ...]:
-        """Add the pieces whose text is not empty; return these pieces."""
-        not_empty = tuple((kind, text) for kind, text in pieces if text)
+    def _add_entries(self, entries: Sequence[JournalEntry]) -> tuple[JournalEntry, ...]:
+        """Add the entries whose text is not empty; return these."""
+        not_empty = tuple((kind, text) for kind, text in entries if text)
         for kind, text in not_empty:
             self._texts.setdefault(kind, []).append(text)
         return not_empty
@@ -545,15 +514,15 @@ class GrowingAnswer:
         return "".join("".join(self._texts[kind]) for kind in kinds)
 
     @property
-    def pieces(self) -> tuple[JournalEntry, ...]:
-        """The answer as pieces: one for each kind that has a text."""
+    def entries(self) -> tuple[JournalEntry, ...]:
+        """The answer as entries: one for each kind that has a text."""
         joined = ((kind, "".join(texts)) for kind, texts in self._texts.items())
         return tuple((kind, text) for kind, text in joined if text)
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """The parts of the message that have arrived so far."""
-        return parts_of(self.pieces)
+        return parts_of(self.entries)
 
 
 class WholeAnswer:
@@ -577,9 +546,9 @@ class WholeAnswer:
         try:
             async with aclosing(stream) as events:
                 async for event in events:
-                    self.turn = self.turn.apply(event, monotonic())
+                    self.turn.apply(event, monotonic())
                     self.growing.add(event)
                     show(event)
             state = AnswerState.COMPLETE
         finally:
-            self.turn = self.turn.end(state, monotonic())
+            self.turn.end(state, monotonic())

@@ -307,7 +307,7 @@ class AnswerStream:
                 is_begun = isinstance(event, (*_CONTENT_EVENTS, StreamFinished))
                 if is_begun and self.first_words and not self.has_first_words:
                     self.has_first_words = True
-                    yield TextDelta(text=self.first_words, pieces=0)  # no tokens of the model
+                    yield TextDelta(text=self.first_words, chunks=0)  # no tokens of the model
                 if thought_break and isinstance(event, ReasoningDelta):
                     yield replace(event, text=thought_break + event.text.lstrip("\n"))
                     thought_break = ""

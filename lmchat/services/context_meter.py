@@ -489,7 +489,7 @@ def _unsent_thought_tokens(counted: _Counted, sent_thoughts: SentThoughts) -> in
 def exclusion_key(messages: Sequence[ChatMessage]) -> int:
     """Return a checksum of the places of the messages that are taken out of requests.
 
-    It is 0 if none are. A stats keeps it, to know later for which request its count was.
+    It is 0 if none are. `AnswerStats` keep it, to know later for which request the count was.
     """
     return _key_of(_excluded_indexes(messages))
 

@@ -518,16 +518,16 @@ class Conversation:
                 JournalWriter(self._save_queue, answer.message_id) as writer,
                 aclosing(stream.events()) as events,
             ):
-                writer.add(*self._growing.pieces)  # those of the continued answer, if there is one
+                writer.add(*self._growing.entries)  # those of the continued answer, if there is one
                 async for event in events:
-                    self.turn = self.turn.apply(event, self._clock())
-                    pieces = self._growing.add(event)
+                    self.turn.apply(event, self._clock())
+                    entries = self._growing.add(event)
                     if is_saved:
-                        writer.add(*pieces)
+                        writer.add(*entries)
                     yield event
             state = AnswerState.COMPLETE
         except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
-            state = AnswerState.INTERRUPTED if self._growing.pieces else AnswerState.FAILED
+            state = AnswerState.INTERRUPTED if self._growing.entries else AnswerState.FAILED
             failure = failure_of(error)
             self.error = error if isinstance(error, LMChatError) else None
         finally:
@@ -574,8 +574,7 @@ class Conversation:
         is_fetched = stream.replayed is not None
         if not stream.has_first_words:  # nothing has arrived: the next answer begins with them
             self.first_words = self.first_words or stream.first_words
-        turn = turn.end(answer.state, self._clock())
-        self.turn = turn
+        turn.end(answer.state, self._clock())
         self.sent = stream.plan
         self.stream = None
         self._reported_left_out = stream.reported_left_out if stream.plan.left_out else 0
@@ -659,7 +658,7 @@ class Conversation:
     async def _stop_calls(self, loop: ToolLoop, calls: Sequence[ChatMessage]) -> None:
         """End the turn as stopped, and save its tool messages that have no result."""
         if self.turn is not None:
-            self.turn = self.turn.end(AnswerState.STOPPED, self._clock())
+            self.turn.end(AnswerState.STOPPED, self._clock())
         for call in calls:
             may_still_run = call.message_id in loop.still_running
             await self._end_call(stopped_call(call, may_still_run=may_still_run))

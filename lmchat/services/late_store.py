@@ -57,7 +57,7 @@ class LateStore:
     append = _when_ready(ChatStore.append)
     append_branch = _when_ready(ChatStore.append_branch)
     begin_answer = _when_ready(ChatStore.begin_answer)
-    add_pieces = _when_ready(ChatStore.add_pieces)
+    add_entries = _when_ready(ChatStore.add_entries)
     finish = _when_ready(ChatStore.finish)
     token_choices = _when_ready(ChatStore.token_choices)
     delete_message = _when_ready(ChatStore.delete_message)

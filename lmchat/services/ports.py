@@ -105,7 +105,7 @@ class ChatStore(Protocol):
         `has_prompt` is False if its prompt is not on the disk; then `finish` writes the row.
         """
 
-    async def add_pieces(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> None:
+    async def add_entries(self, message_id: str, pieces: Sequence[tuple[str, str]]) -> None:
         """Append pieces to the file of a running answer.
 
         A piece is the kind of a text and its next characters. Pieces after the piece `RESET` of

@@ -1,7 +1,7 @@
 """Queue of writes: messages, text of running answers, drafts and reading positions.
 
 Only `Conversation` calls `SaveQueue.save`, `add` and `begin_answer`, and uses `JournalWriter`; its
-module says when. They call the store: `append` for a prompt, `begin_answer` and `add_pieces` for a
+module says when. They call the store: `append` for a prompt, `begin_answer` and `add_entries` for a
 running answer, and `finish` for an ended one or a tool call. What cannot be written stays in the
 queue, in memory, and is tried again.
 """
@@ -113,10 +113,10 @@ class SaveQueue:
         except LMChatError as error:
             self._warn_and_retry_later(error)
 
-    async def add_pieces(self, message_id: str, pieces: Sequence[JournalEntry]) -> bool:
+    async def add_entries(self, message_id: str, pieces: Sequence[JournalEntry]) -> bool:
         """Append text to the file of a running answer; return False if it must be tried again."""
         try:
-            await self.store.add_pieces(message_id, pieces)
+            await self.store.add_entries(message_id, pieces)
         except LMChatError as error:
             self._warn_and_retry_later(error)
             return False
@@ -357,6 +357,6 @@ class JournalWriter:
             pieces = self._pieces
             self._pieces = []
             self._has_pieces.clear()
-            if not await self._save_queue.add_pieces(self._message_id, pieces):
+            if not await self._save_queue.add_entries(self._message_id, pieces):
                 self._pieces = [*pieces, *self._pieces]
                 self._has_pieces.set()

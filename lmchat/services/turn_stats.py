@@ -1,6 +1,6 @@
 """Figures of turns: sums for each model, tokens by second, and the row that is saved of a turn.
 
-The rows of all turns are the turn records. A stats has the figures that are saved with an answer.
+The rows of all turns are the turn records. `AnswerStats` are saved with an answer.
 """
 
 from __future__ import annotations

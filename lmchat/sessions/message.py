@@ -263,7 +263,7 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     cached_tokens: int | None = None
     """Tokens of the prompt that came from the server's cache."""
     thought_tokens: int | None = None
-    """Tokens of the thought: counted by the server, or else its pieces."""
+    """Tokens of the thought: counted by the server, or else its chunks."""
     draft_tokens: int | None = None
     """Tokens that the server's drafts proposed."""
     accepted_tokens: int | None = None

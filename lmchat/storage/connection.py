@@ -69,23 +69,23 @@ class Connection(sqlite3.Connection):
     is_read_only = False
     notice = ""  # sentence for the user about a file that was replaced
 
-    def arrived_pieces(self, message_id: str) -> list[JournalEntry]:
-        """Return the pieces in the file of a running answer; an empty list without such a file."""
+    def arrived_entries(self, message_id: str) -> list[JournalEntry]:
+        """Return the entries in the journal of a running answer; none without a journal."""
         try:
-            _, pieces = read_answer(answer_path(self.path, message_id))
+            _, entries = read_answer(answer_path(self.path, message_id))
         except OSError:  # its file was removed at its end, or cannot be read now
             return []
-        return pieces
+        return entries
 
 
 class MemoryConnection(Connection):
     """Connection to a database without a file; its running answers are in memory, too."""
 
     path = Path(os.devnull)  # so that no file of an answer is found beside it
-    pieces: Mapping[str, list[JournalEntry]]  # of running answers, by their message ids
+    entries: Mapping[str, list[JournalEntry]]  # of running answers, by their message ids
 
-    def arrived_pieces(self, message_id: str) -> list[JournalEntry]:
-        return self.pieces.get(message_id, [])
+    def arrived_entries(self, message_id: str) -> list[JournalEntry]:
+        return self.entries.get(message_id, [])
 
 
 def connect(path: Path) -> Connection:
@@ -117,13 +117,13 @@ def connect(path: Path) -> Connection:
     return connection
 
 
-def connect_in_memory(pieces: Mapping[str, list[JournalEntry]]) -> MemoryConnection:
+def connect_in_memory(entries: Mapping[str, list[JournalEntry]]) -> MemoryConnection:
     """Return a connection to a new database in memory, with all tables and the search index.
 
-    `pieces` maps the id of each running answer to its pieces; the caller changes it later.
+    `entries` has the journals of running answers by their ids; the caller changes it later.
     """
     connection = sqlite3.connect(":memory:", isolation_level=None, factory=MemoryConnection)
-    connection.pieces = pieces
+    connection.entries = entries
     _set_up(connection)
     connection.execute("pragma temp_store = memory")  # also what a large sort would write to a file
     connection.execute("pragma foreign_keys = on")

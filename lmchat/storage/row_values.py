@@ -51,7 +51,7 @@ _MESSAGE_FIELDS = tuple(
     field.encode_name for field in fields(ChatMessage) if field.name not in _NOT_STORED
 )
 _UNSET = asdict(AnswerStats())
-"""Figures of a stats in which nothing was measured; they are not stored."""
+"""Figures of stats in which nothing was measured; they are not stored."""
 MESSAGE_COLUMNS = ("number", *_MESSAGE_FIELDS)
 
 

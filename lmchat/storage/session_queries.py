@@ -190,7 +190,7 @@ def _messages(
 
 def arrived_parts(connection: Connection, number: int, message_id: str) -> list[Part]:
     """Return the parts that have arrived of an answer whose row is in the state `streaming`."""
-    parts = list(parts_of(connection.arrived_pieces(message_id)))
+    parts = list(parts_of(connection.arrived_entries(message_id)))
     if parts:
         return parts
     # Nothing has arrived yet, or the answer has ended since its row was read: its parts are then in

@@ -1,7 +1,7 @@
 """SQLite store of all sessions: implements `services.ports.ChatStore`, which documents its methods.
 
 A running answer has a row in the state `streaming` and a file beside the database. `begin_answer`
-makes both, or only the file if the prompt is not in the tables. `add_pieces` appends to the file. A
+makes both, or only the file if the prompt is not in the tables. `add_entries` appends to it. A
 tool call that waits for approval or runs is stored in the same way; its row and its file hold the
 call from the beginning. `finish`, also of a stopped answer, writes the whole answer into the tables
 `messages` and `parts` and removes the file. After `kill -9`, the file remains without a lock: the
@@ -241,7 +241,7 @@ class SqliteStore(SessionTables):
         if has_prompt:
             await super().begin_answer(session_id, message)
 
-    async def add_pieces(self, message_id: str, pieces: Sequence[JournalEntry]) -> None:
+    async def add_entries(self, message_id: str, pieces: Sequence[JournalEntry]) -> None:
         await self._running_answers.add(message_id, pieces)
 
     async def finish(

@@ -205,7 +205,7 @@ class UnsavedStore:
             memory = await self._begin_or_copy(session_id)
             await memory.begin_answer(session_id, message)
 
-    async def add_pieces(self, message_id: str, pieces: Sequence[JournalEntry]) -> None:
+    async def add_entries(self, message_id: str, pieces: Sequence[JournalEntry]) -> None:
         """Keep the pieces of a running answer, without those before the last `RESET`."""
         earlier_pieces = self._pieces.get(message_id, [])
         self._pieces[message_id] = pieces_after_reset([*earlier_pieces, *pieces])

@@ -46,7 +46,7 @@ async def read_lmchat(url: str) -> dict:
             if isinstance(event, TextDelta):
                 if not came_s:
                     cpu_s = time.process_time()
-                came_s += [time.perf_counter()] * event.pieces
+                came_s += [time.perf_counter()] * event.chunks
     cpu_s = time.process_time() - cpu_s
     await client.aclose()
     return {"cpu_s": cpu_s, "came_s": came_s}

@@ -137,7 +137,7 @@ async def _append(file: Path) -> list[float]:
     await store.begin_answer(session.session_id, said)
     for _ in range(300):
         began_s = time.perf_counter()
-        await store.add_pieces(said.message_id, [("text", "x" * 100)])
+        await store.add_entries(said.message_id, [("text", "x" * 100)])
         times.append((time.perf_counter() - began_s) * 1e3)
         await asyncio.sleep(0.005)
     await store.aclose()

@@ -27,7 +27,7 @@ async def test_what_comes_together_is_handed_on_as_one_event_that_counts_its_pie
     events = await answered(client, ask(server))
     texts = [event for event in events if isinstance(event, TextDelta)]
     assert len(texts) < 4
-    assert sum(event.pieces for event in texts) == 100
+    assert sum(event.chunks for event in texts) == 100
     assert text_of(events) == "".join(f"{number} " for number in range(100))
 
 

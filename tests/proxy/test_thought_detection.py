@@ -35,7 +35,7 @@ async def told(client, request):
         ):
             found[-1] = type(event)(text=found[-1].text + event.text)
         elif isinstance(event, PARTS):
-            found.append(event if isinstance(event, Rethought) else replace(event, pieces=1))
+            found.append(event if isinstance(event, Rethought) else replace(event, chunks=1))
     return found
 
 
@@ -69,7 +69,7 @@ def turn_of(events) -> Turn:
     """A turn that took one second an event."""
     turn = Turn(model="tiny", started_s=0)
     for second, event in enumerate(events):
-        turn = turn.apply(event, second)
+        turn.apply(event, second)
     return turn
 
 

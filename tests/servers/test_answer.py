@@ -21,7 +21,7 @@ from lmchat.sessions.message import AnswerState, AnswerStats, Limit
 def played(*steps, start: float = 100.0) -> Turn:
     turn = Turn(model="m", started_s=start)
     for now_s, event in steps:
-        turn = turn.apply(event, now_s)
+        turn.apply(event, now_s)
     return turn
 
 
@@ -47,7 +47,7 @@ def test_stages_follow_the_events():
         (StreamStalled(silent_s=60), Stage.STALLED),
         (LifeSign(), Stage.ANSWERING),
     ]:
-        turn = turn.apply(event, 1)
+        turn.apply(event, 1)
         assert turn.stage is stage
 
 
@@ -81,7 +81,8 @@ def test_the_servers_figures_win_over_our_clock():
         (102, UsageReported(prompt_tokens=9, completion_tokens=7, tokens_per_second=42.0)),
         (102, StreamFinished(reason="length")),
     )
-    stats = turn.end(AnswerState.COMPLETE, 103).stats()
+    turn.end(AnswerState.COMPLETE, 103)
+    stats = turn.stats()
     assert (stats.tokens_per_second, stats.completion_tokens, stats.prompt_tokens) == (
         42.0,
         7,
@@ -102,7 +103,9 @@ def test_a_thought_lasts_from_its_first_piece_to_the_first_word_of_the_answer():
 
 
 def test_a_turn_without_a_token_has_no_speed_and_no_tokens():
-    stats = Turn(model="m", started_s=1).end(AnswerState.FAILED, 2).stats()
+    turn = Turn(model="m", started_s=1)
+    turn.end(AnswerState.FAILED, 2)
+    stats = turn.stats()
     assert (stats.ttft_ms, stats.tokens_per_second, stats.completion_tokens) == (
         None,
         None,
@@ -125,7 +128,8 @@ def test_what_cut_an_answer_short_is_told_as_far_as_the_figures_tell():
         (None, 256, None, None),
     ]:
         events = [TextDelta(text="a"), *([usage] if usage else []), StreamFinished(reason="length")]
-        turn = played(*((101, event) for event in events)).end(AnswerState.COMPLETE, 102)
+        turn = played(*((101, event) for event in events))
+        turn.end(AnswerState.COMPLETE, 102)
         stats = turn.stats(context=context, max_tokens=max_tokens)
         assert (stats.limit, stats.finish_reason) == (limit, "length")
         assert stats.ending == (limit or "length")

@@ -58,12 +58,15 @@ def test_a_name_without_end_takes_no_time():
 
 @pytest.mark.rule("R-40")
 def test_a_turn_keeps_what_was_asked_for_where_another_model_answers():
-    turn = Turn(model="tiny", started_s=0).apply(ModelNamed(model="other-model"), 1)
-    again = turn.apply(ModelNamed(model="other-model"), 2)
-    assert (again.model, again.asked) == ("other-model", "tiny")
-    assert again.end(AnswerState.COMPLETE, 3).stats().asked == "tiny"
+    turn = Turn(model="tiny", started_s=0)
+    for now_s in (1, 2):
+        turn.apply(ModelNamed(model="other-model"), now_s)
+    assert (turn.model, turn.asked) == ("other-model", "tiny")
+    turn.end(AnswerState.COMPLETE, 3)
+    assert turn.stats().asked == "tiny"
 
 
 def test_a_turn_asked_nothing_else_where_only_the_writing_differs():
-    turn = Turn(model="tiny", started_s=0).apply(ModelNamed(model="/models/tiny.gguf"), 1)
+    turn = Turn(model="tiny", started_s=0)
+    turn.apply(ModelNamed(model="/models/tiny.gguf"), 1)
     assert (turn.model, turn.asked) == ("/models/tiny.gguf", "")

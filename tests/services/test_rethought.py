@@ -34,13 +34,13 @@ async def test_an_answer_is_kept_as_what_it_turned_out_to_be(store):
 @pytest.mark.rule("R-17")
 async def test_thought_and_text_are_separate_on_the_disk_while_the_answer_streams(store):
     gate, written = asyncio.Event(), asyncio.Queue()
-    add_pieces = store.add_pieces
+    add_entries = store.add_entries
 
     async def noticing(message_id, pieces):
-        await add_pieces(message_id, pieces)
+        await add_entries(message_id, pieces)
         written.put_nowait(pieces)
 
-    store.add_pieces = noticing
+    store.add_entries = noticing
     first, *rest = LATE
     conversation = begin(ScriptedBackend([first, gate, *rest, asyncio.Event()]), store)
     task = asyncio.create_task(read(conversation.send("x", SETTINGS)))

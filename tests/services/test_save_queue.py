@@ -95,7 +95,7 @@ class Flaky:
         self.tried = asyncio.Event()
         self.done = asyncio.Event()
 
-    async def add_pieces(self, message_id, pieces):
+    async def add_entries(self, message_id, pieces):
         self.tried.set()
         if self.failures:
             self.failures -= 1

@@ -67,7 +67,7 @@ async def write_secrets(store, seed: int):
     thought = answer(ReasoningPart(text=secret(seed + 4)), secret(seed + 5, 2000), parent=asked)
     begun = replace(thought, parts=(), state=AnswerState.STREAMING)
     await store.begin_answer(session.session_id, begun)
-    await store.add_pieces(begun.message_id, [("text", secret(seed + 5))])
+    await store.add_entries(begun.message_id, [("text", secret(seed + 5))])
     await store.finish(session.session_id, thought)
     for message in chat_with_tools(secret(seed + 6), f'{{"a": "{secret(seed + 7)}"}}').messages:
         await store.append(session, message)
@@ -90,7 +90,7 @@ async def test_no_byte_of_a_purged_session_is_left_in_any_file(tmp_path, store):
     await write_others(store)
     running = replace(answer(parent=asked, state=AnswerState.STREAMING), parts=())
     await store.begin_answer(session.session_id, running)
-    await store.add_pieces(running.message_id, [("text", secret(30))])
+    await store.add_entries(running.message_id, [("text", secret(30))])
     await store.daily_check()
     assert len(left(tmp_path)) >= 3
     await store.purge(session.session_id)

@@ -84,7 +84,7 @@ def as_killed(folder, said):
 
 async def test_the_file_is_for_its_owner_only_and_goes_with_the_end(tmp_path, store, running):
     session, asked, said = running
-    await store.add_pieces(said.message_id, [("text", "so far")])
+    await store.add_entries(said.message_id, [("text", "so far")])
     path = path_of(tmp_path, said)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     whole = answer("so far and on", parent=asked)
@@ -126,16 +126,16 @@ async def test_a_full_disk_leaves_nothing_half_written_and_the_rest_comes_when_t
     tmp_path, store, running
 ):
     session, _, said = running
-    await store.add_pieces(said.message_id, [("text", "before ")])
+    await store.add_entries(said.message_id, [("text", "before ")])
     size = path_of(tmp_path, said).stat().st_size
     with no_room(size + 3):
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match=r"the disk .*full"):
-                await store.add_pieces(
+                await store.add_entries(
                     said.message_id, [("reasoning", "never "), ("text", "never ")]
                 )
     assert await text_on_disk(tmp_path, session) == "before "
-    await store.add_pieces(said.message_id, [("text", "after")])
+    await store.add_entries(said.message_id, [("text", "after")])
     assert await text_on_disk(tmp_path, session) == "before after"
 
 
@@ -144,7 +144,7 @@ async def test_another_program_that_holds_the_sessions_holds_up_no_text(tmp_path
     with closing(sqlite3.connect(store_path(tmp_path), isolation_level=None)) as other:
         other.execute("begin immediate")
         async with asyncio.timeout(2):  # a write to the sessions would wait for 5 s
-            await store.add_pieces(said.message_id, [("text", "so far")])
+            await store.add_entries(said.message_id, [("text", "so far")])
         assert read_answer(path_of(tmp_path, said))[1] == [("text", "so far")]
 
 
@@ -154,7 +154,7 @@ async def test_an_answer_that_the_sessions_do_not_know_is_taken_in_at_the_next_s
     session, asked = await begin_session(store, "hello")
     said = answer(parent=asked, state=AnswerState.STREAMING)
     await store.begin_answer(session.session_id, said, has_prompt=False)
-    await store.add_pieces(said.message_id, [("reasoning", "hm"), ("text", "so far")])
+    await store.add_entries(said.message_id, [("reasoning", "hm"), ("text", "so far")])
     assert len((await store.open_session(session.session_id)).messages) == 1
     as_killed(tmp_path, said)
     async with aclosing(store_at(tmp_path)) as other:
@@ -176,7 +176,7 @@ async def test_an_answer_that_ended_just_before_the_process_was_killed_stays_as_
     tmp_path, store, running
 ):
     session, asked, said = running
-    await store.add_pieces(said.message_id, [("text", "so ")])
+    await store.add_entries(said.message_id, [("text", "so ")])
     path = path_of(tmp_path, said)
     as_killed(tmp_path, said)
     content = path.read_bytes()
@@ -219,7 +219,7 @@ async def test_calls_of_a_killed_process_are_there_and_the_answer_is_interrupted
     await store.begin_answer(session.session_id, said)
     growing = GrowingAnswer()
     for event in CALLED:
-        await store.add_pieces(said.message_id, growing.add(event))
+        await store.add_entries(said.message_id, growing.add(event))
     running = (await store.open_session(session.session_id)).messages[1]
     assert (running.parts, running.state) == (CALLS, AnswerState.STREAMING)
     as_killed(tmp_path, said)
@@ -239,6 +239,6 @@ async def test_a_kill_while_an_answer_is_fetched_again_costs_nothing_of_what_was
     await store.finish(session.session_id, saved)
     again = replace(saved, parts=(), state=AnswerState.STREAMING)
     await store.begin_answer(session.session_id, again)
-    await store.add_pieces(again.message_id, [("text", fetched)])
+    await store.add_entries(again.message_id, [("text", fetched)])
     await store.aclose()  # as a kill does: the file stays, and has no lock
     assert await last_on_disk(tmp_path, session) == (AnswerState.INTERRUPTED, kept)

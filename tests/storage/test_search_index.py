@@ -105,8 +105,8 @@ async def test_an_answer_that_arrives_is_found_also_from_another_window(tmp_path
     session, asked = await begin_session(store, "hello")
     said = answer(parent=asked, state=AnswerState.STREAMING)
     await store.begin_answer(session.session_id, replace(said, parts=()))
-    await store.add_pieces(said.message_id, [("reasoning", "Hm, a riddle"), ("text", "The ans")])
-    await store.add_pieces(said.message_id, [("text", "wer is 42")])
+    await store.add_entries(said.message_id, [("reasoning", "Hm, a riddle"), ("text", "The ans")])
+    await store.add_entries(said.message_id, [("text", "wer is 42")])
     async with aclosing(store_at(tmp_path)) as other:
         for query, kind in (
             ("answer is", "text"),

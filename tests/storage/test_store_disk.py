@@ -27,7 +27,7 @@ async def test_a_full_disk_is_one_clear_error_and_writing_works_again_with_room(
         for write in (
             store.finish(session.session_id, said),
             store.append(session, prompt("x" * 100_000, asked)),
-            store.add_pieces(said.message_id, [("text", "y" * 100_000)]),
+            store.add_entries(said.message_id, [("text", "y" * 100_000)]),
             store.save_draft("", "z" * 100_000),
         ):
             with pytest.raises(

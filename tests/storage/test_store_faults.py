@@ -63,8 +63,8 @@ async def talk(folder):
             await save_queue.begin_answer(
                 session, replace(said, parts=(), state=AnswerState.STREAMING, stats=None)
             )
-            await save_queue.add_pieces(said.message_id, [("text", "so ")])
-            await save_queue.add_pieces(said.message_id, [("text", f"far {number}")])
+            await save_queue.add_entries(said.message_id, [("text", "so ")])
+            await save_queue.add_entries(said.message_id, [("text", f"far {number}")])
             await save_queue.save(session, said, before)
             before = (*before, said)
         await save_queue.write_unsaved()

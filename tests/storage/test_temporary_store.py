@@ -72,7 +72,7 @@ async def test_a_copy_is_changed_in_every_way_and_the_disk_in_none(tmp_path, sav
     asked = await say(unsaved, opened.header, f"And {MARK}?", opened.messages[-1])
     begun = answer(ReasoningPart(text="Hm."), "Seed.", parent=asked)
     await unsaved.begin_answer(session_id, replace(begun, parts=(), state=AnswerState.STREAMING))
-    await unsaved.add_pieces(begun.message_id, [("text", "wrong"), ("anew", ""), ("text", "Se")])
+    await unsaved.add_entries(begun.message_id, [("text", "wrong"), ("anew", ""), ("text", "Se")])
     assert (await unsaved.open_session(session_id)).messages[-1].text == "Se"
     await unsaved.finish(session_id, begun)
     await unsaved.update_session(session_id, {"title": MARK, "tags": (MARK,), "is_pinned": True})

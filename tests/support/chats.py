@@ -329,7 +329,7 @@ async def stream_without_end(path: str, session_id: str, kind: str) -> None:
     if kind == "nothing":
         await asyncio.Event().wait()
     for number in range(10**9):
-        await store.add_pieces(said.message_id, [(kind, f"{number} ")])
+        await store.add_entries(said.message_id, [(kind, f"{number} ")])
         tell(number)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+from msgspec.structs import replace
+
 from lmchat.servers.answer import Stage, Turn
 from lmchat.servers.discovery.probe_result import Health, ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
@@ -39,9 +41,18 @@ TURN = Turn(
     stage=Stage.ANSWERING,
     first_token_s=100.21,
     last_token_s=104.1,
-    deltas=171,
+    chunks=171,
     usage=UsageReported(tokens_per_second=42.3),
 )
+
+
+def ended(state: AnswerState, now_s: float) -> Turn:
+    """Return the turn as it ended."""
+    turn = replace(TURN)
+    turn.end(state, now_s)
+    return turn
+
+
 ANSWERING = TelemetrySnapshot(
     health=Health(
         endpoint=LM_STUDIO,
@@ -69,7 +80,7 @@ DOWN = TelemetrySnapshot(
         model=QWEN,
         seen_s=91.0,
     ),
-    turn=TURN.end(AnswerState.INTERRUPTED, 103.1),
+    turn=ended(AnswerState.INTERRUPTED, 103.1),
     context_tokens=6720,
     context_limit=8192,
     left_out=2,

@@ -29,7 +29,7 @@ class Writer:
         asked = await say(self.store, self.session, "Go on.", parent)
         self.answer = answer(parent=asked, state=AnswerState.STREAMING)
         await self.store.begin_answer(self.session.session_id, self.answer)
-        await self.store.add_pieces(self.answer.message_id, [("text", text)])
+        await self.store.add_entries(self.answer.message_id, [("text", text)])
 
     async def end(self, text, *, state=AnswerState.COMPLETE):
         stats = AnswerStats(completion_tokens=3, is_estimated=False, finish_reason="stop")

@@ -14,7 +14,7 @@ from lmchat.tui.widgets.telemetry_rows import (
     TelemetrySnapshot,
     stage_words,
 )
-from tests.support.look_data import ANSWERING, DOWN, QWEN, TURN
+from tests.support.look_data import ANSWERING, DOWN, QWEN, TURN, ended
 from tests.support.tui_host import Host, text_of
 
 WIDE = (120, 40)
@@ -140,7 +140,7 @@ def test_the_stage_is_told_in_a_word():
         (turn(stage=Stage.THINKING), "thinking"),
         (turn(stage=Stage.STALLED, silent_s=12.0), "stalled 12\u00a0s"),
         (turn(stage=Stage.RETRYING, retry=RETRY), "retry 2/3 in 1.9\u00a0s"),
-        (TURN.end(AnswerState.STOPPED, 105.0), "stopped"),
-        (TURN.end(AnswerState.FAILED, 105.0), "failed"),
+        (ended(AnswerState.STOPPED, 105.0), "stopped"),
+        (ended(AnswerState.FAILED, 105.0), "failed"),
     ]:
         assert stage_words(value).word == word

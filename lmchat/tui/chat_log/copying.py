@@ -94,7 +94,7 @@ def _answer_texts(entry: Entry) -> list[str]:
 
 
 def is_annotation_alone(document: Document, selected: Selected) -> bool:
-    """Return whether only rows that the log adds are selected, as a stats.
+    """Return whether only rows that the log adds are selected, as stats.
 
     Then the rows are in one message or in two neighbouring ones.
     """

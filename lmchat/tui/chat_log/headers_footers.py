@@ -1,7 +1,7 @@
 """The rows that the log itself writes: stats, states, cards, rules, folds.
 
 Functions `…_block` return a block of kind `MADE`, and functions `…_lines` its lines on a page.
-Words of servers and users pass through `safe_line`. A stats has the figures of an answer that has
+Words of servers and users pass through `safe_line`. Stats are the figures of an answer that has
 ended.
 """
 
@@ -485,7 +485,7 @@ def _token_spans(page: Page, turn: Turn) -> list[list[Span]]:
 def end_blocks(message: ChatMessage) -> list[Block]:
     """Return the blocks below an answer that has ended: stats, or state and card of a failure.
 
-    A complete answer has a stats, unless it has neither figures nor a model, as an imported one.
+    A complete answer has stats, unless it has neither figures nor a model, as an imported one.
     A failed answer has only the card, or only the state if it is not known why it failed. A stopped
     or interrupted answer has the state, and the card if there was a failure.
     """
@@ -505,7 +505,7 @@ def _stats_lines(message: ChatMessage, page: Page) -> list[Line]:
     """Return the stats of a complete answer: model, figures, and what is unusual about it.
 
     If the answer has text and may lack its end, the key that continues it is at the right. Where
-    one row has no room for all, figures are dropped. But a stats with this key, or of an answer
+    one row has no room for all, figures are dropped. But stats with this key, or of an answer
     that was continued while lmchat was away, gets a second row, with what is unusual and the key.
     """
     stats = message.stats or AnswerStats()
@@ -542,7 +542,7 @@ def _ending_spans(message: ChatMessage, page: Page) -> list[list[Span]]:
     if stats.asked:
         asked = f"asked for {safe_line(stats.asked, limit=_NAME_CHARS)}"
         ends.append(_after_dot(page, asked, "warning"))
-    # without a stats, as of an imported answer, it is not known why it ended
+    # without stats, as of an imported answer, it is not known why it ended
     ending = safe_line(stats.ending, limit=_ENDING_CHARS) if message.stats else ""
     if ending:
         ends.append(_after_dot(page, ending, "warning"))
@@ -552,7 +552,7 @@ def _ending_spans(message: ChatMessage, page: Page) -> list[list[Span]]:
 
 
 def stats_figures(stats: AnswerStats) -> list[str]:
-    """Return the figures of a stats that are known, as words."""
+    """Return the figures of stats that are known, as words."""
     figures = []
     if stats.ttft_ms is not None:
         figures.append(f"TTFT {units.exact_time(stats.ttft_ms / 1e3)}")

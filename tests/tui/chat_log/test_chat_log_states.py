@@ -118,7 +118,8 @@ async def test_an_answer_that_was_cut_short_says_how_and_offers_its_keys(log):
     assert "r regenerate" in plain(log)
 
 
-TURN = Turn(model="m", started_s=100.0)
+def begun() -> Turn:
+    return Turn(model="m", started_s=100.0)
 
 
 LIVE = [
@@ -143,9 +144,9 @@ async def test_the_live_line_tells_what_the_turn_is_doing(log):
     for events, words in LIVE:
         log.load([question("q")])
         log.begin_answer(streaming())
-        turn = TURN
+        turn = begun()
         for event in events:
-            turn = turn.apply(event, 102.0)
+            turn.apply(event, 102.0)
             await log.apply(event)
         log.flush()
         log.show_turn(turn, 104.1)
@@ -181,9 +182,9 @@ async def test_what_changes_with_a_message_is_told_by_thin_lines(pilot, log):
 
 async def test_reasoning_is_folded_while_it_arrives_and_tells_how_long(log):
     log.begin_answer(streaming())
-    turn = TURN
+    turn = begun()
     for event in (ReasoningDelta(text="secret "), ReasoningDelta(text="thought")):
-        turn = turn.apply(event, 101.0)
+        turn.apply(event, 101.0)
         await log.apply(event)
     log.flush()
     log.show_turn(turn, 104.0)
@@ -192,7 +193,7 @@ async def test_reasoning_is_folded_while_it_arrives_and_tells_how_long(log):
     log.show_turn(turn, 104.0, "Ctrl+S answer now")
     assert "+ Thinking… 3 s · Ctrl+S answer now" in plain(log)
     event = TextDelta(text="Answer")
-    turn = turn.apply(event, 104.2)
+    turn.apply(event, 104.2)
     await log.apply(event)
     log.flush()
     log.show_turn(turn, 105.0)
@@ -253,9 +254,9 @@ async def test_nothing_hostile_reaches_a_segment(theme):
             await log.apply(TextDelta(text=char))
             await log.apply(ToolCallDelta(index=1, name=char, arguments=char))
         log.flush()
-        log.show_turn(
-            TURN.apply(RetryScheduled(attempt=1, attempts=2, wait_s=1, reason=HOSTILE), 100), 100
-        )
+        turn = begun()
+        turn.apply(RetryScheduled(attempt=1, attempts=2, wait_s=1, reason=HOSTILE), 100)
+        log.show_turn(turn, 100)
         log.scroll_home()
         text = screen_text(log)
         assert "END" in text

@@ -75,7 +75,7 @@ class StatusDisplay:
         turn = conversation.turn
         if turn is not None and turn.is_running:
             hint = self._thought_hint if can_answer_now(conversation) else ""
-            self._widgets.log.show_turn(turn, self._workspace.clock(), hint)
+            self._widgets.log.show_turn(replace(turn), self._workspace.clock(), hint)
         self.refresh()
 
     @property
@@ -129,7 +129,7 @@ class StatusDisplay:
         return TelemetrySnapshot(
             health=self.health,
             lacks_server=self._workspace.target_state.lacks_server,
-            turn=turn,
+            turn=None if turn is None else replace(turn),  # as it is now
             context_tokens=use.tokens if use and conversation.messages else None,
             context_limit=use.limit if use else None,
             is_context_estimated=use is not None and use.is_estimated,

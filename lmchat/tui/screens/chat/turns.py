@@ -436,7 +436,7 @@ class Turns:
         log = self._widgets.log
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta():
-                self._status.speedometer.count(self._workspace.clock(), event.pieces)
+                self._status.speedometer.count(self._workspace.clock(), event.chunks)
                 await log.apply(event)
             case ToolCallDelta():
                 await log.apply(event)
