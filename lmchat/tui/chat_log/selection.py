@@ -87,8 +87,8 @@ class Selected(Struct):
         end = (self.end.index, self.end.number)
         if not start <= block <= end:
             return None
-        first = self.start.chars_before if start == block else 0
-        last = self.end.chars_before if end == block else END
+        first = self.start.chars if start == block else 0
+        last = self.end.chars if end == block else END
         return (first, last) if first < last else None
 
     def find_again(self, document: Document) -> Selected | None:

@@ -94,9 +94,6 @@ class Viewport:
             screen_row = min(anchor.screen_row, height - 1)
             document.lay_out_around(place, height + screen_row, 2 * height)
             self.top = max(min(document.position(place) - screen_row, self.last_top), 0)
-            has_estimated_row = anchor.block is None and bool(anchor.row)
-            if has_estimated_row:  # now its block is laid out, and the anchor can be exact
-                self._anchor = self._anchor_at_top()
         document.drop_distant_lines(self.top - height, self.top + 2 * height)
         if self.is_at_end:
             self.has_new_text = False
@@ -176,8 +173,11 @@ class Viewport:
 
     def scroll_to_row(self, y: int) -> None:
         """Bring row `y` of the log to the top of the screen, or follow the end if `y` is there."""
-        is_end = y >= self.last_top
-        self._move(None if is_end else anchor_at(self.document, self.document.locate(y)))
+        if y >= self.last_top:
+            self._move(None)
+        else:
+            self.document.build(self.document.locate(y).message)
+            self._move(anchor_at(self.document, self.document.locate(y)))
         self._keep_cursor_in_view()
 
     def scroll_to_end(self) -> None:
