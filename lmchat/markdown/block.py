@@ -72,27 +72,15 @@ class Block(Struct, gc=False):
     has_cursor: bool = False  # whether text arrives after its last word, which shows a cursor
     make: Callable[[Any], list[Line]] | None = None  # returns the lines of a `MADE` block on a page
     lines: list[Line] | None = None  # its rows; None until it is laid out
-    height: int | None = None  # number of lines at this width; None if it was never laid out
 
     @property
     def gap(self) -> int:
         """Number of blank rows above it: 0 or 1."""
         return int(self.is_first and not self.is_attached)
 
-    def estimate(self, width: int) -> int:
-        """Return the number of lines: exact if it was laid out on this page, else an estimate.
-
-        The estimate counts the lines of the source, and one more for each `width` characters.
-        """
-        if self.height is not None:
-            return self.height
-        # line ends around the source are not shown
-        return 1 + self.source.strip("\n").count("\n") + len(self.source) // width
-
     def forget(self) -> None:
         """Drop what depends on the page."""
         self.lines = None
-        self.height = None
 
 
 def made_block(make: Callable[[Any], list[Line]], *, is_attached: bool = False) -> Block:

@@ -138,7 +138,6 @@ async def pour(log: ChatLog, words: str) -> None:
 
 async def parsed(log: ChatLog) -> None:
     """Wait until all text that came is parsed: until then, a row “…” follows it."""
-    await until(lambda: not log.document.entries[-1].is_behind, "the rest of the text")
 
 
 async def highlighted(log: ChatLog) -> None:

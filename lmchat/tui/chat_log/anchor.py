@@ -39,12 +39,14 @@ class Anchor(Struct):
 def anchor_at(document: Document, place: Place, screen_row: int = 0) -> Anchor:
     """Return an anchor for a row of the log, which is to be shown on a row of the screen.
 
-    Its block is laid out.
+    Its message is laid out. Before there is a page, the anchor has the numbers of the place.
     """
-    if place.block < 0:
+    blocks = document.lay_out(place.message) if place.block >= 0 else []
+    heights = document.entries[place.message].heights
+    if not (blocks and heights):  # above all blocks, or before there is a page
         return Anchor(place.message, place.block, place.row, screen_row)
-    height = document.lay_out_block(place.message, place.block)
-    starts = row_starts(document.entries[place.message].blocks[place.block])
+    starts = row_starts(blocks[place.block])
+    height = heights[place.block]
     row = place.row - (height - len(starts) + 1)  # without the blank row above the block
     chars = starts[min(row, len(starts) - 1)] if row >= 0 else -1
     return anchor_in_text(document, place.message, place.block, chars, screen_row)
@@ -71,7 +73,7 @@ def anchor_in_text(
 
 
 def find_again(document: Document, anchor: Anchor, *, is_row: bool = False) -> Anchor | None:
-    """Return an anchor for the same character in the log as it is now; its block is laid out.
+    """Return an anchor for the same character in the log as it is now.
 
     Return None if the block is gone or shows another text. The open end of an answer grows, and is
     cut into several blocks: the character may be in a later one. At the border of two blocks, a
@@ -79,8 +81,7 @@ def find_again(document: Document, anchor: Anchor, *, is_row: bool = False) -> A
     """
     if anchor.block is None:
         return anchor
-    document.build(anchor.index)
-    blocks = document.entries[anchor.index].blocks
+    blocks = document.lay_out(anchor.index)
     number = anchor.number
     if not (number < len(blocks) and blocks[number] is anchor.block):
         same = [other for other, block in enumerate(blocks) if block is anchor.block]
@@ -88,14 +89,14 @@ def find_again(document: Document, anchor: Anchor, *, is_row: bool = False) -> A
     if number >= len(blocks) or not _continues(blocks[number], anchor.block):
         return None
     chars = anchor.chars
-    size = row_starts(document.laid_out_block(anchor.index, number))[-1]
+    size = row_starts(blocks[number])[-1]
     if blocks[number].source == anchor.block.source and size != anchor.size:
         return None  # as a table at another width
     # a block without a source is a row of the log: the text ends above it
     while chars >= size + (not is_row) and number + 1 < len(blocks) and blocks[number + 1].source:
         chars -= size
         number += 1
-        size = row_starts(document.laid_out_block(anchor.index, number))[-1]
+        size = row_starts(blocks[number])[-1]
     return anchor_in_text(document, anchor.index, number, min(chars, size), anchor.screen_row)
 
 
@@ -111,7 +112,7 @@ def relocate(document: Document, anchor: Anchor) -> Place:
     chars = anchor.chars
     if found is not None:
         number, chars = found.number, found.chars
-    height = document.lay_out_block(anchor.index, number)
+    height = document.entries[anchor.index].heights[number]
     starts = row_starts(document.entries[anchor.index].blocks[number])
     if found is None:  # the same share of the block
         chars = chars * starts[-1] // max(anchor.size, 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import date
-from functools import partial
 from typing import Any, ClassVar, Literal
 
 from textual import events
@@ -39,7 +38,6 @@ from lmchat.tui.messages import Post
 from lmchat.tui.quirks.keys import hand_over
 
 SCROLL_EVERY_S = 0.05  # while the pointer is held above or below the log
-PARSE_S = 0.02  # CPU time for which messages are parsed at a stretch
 _LEFT_BUTTON = 1
 
 
@@ -84,7 +82,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.today: Callable[[], date | None] = lambda: None  # messages of other days have a date
         self.is_saved = True  # whether its messages are on the disk
         self.has_all_messages = True  # whether it has all messages of its session, not only the end
-        self.document = Document(step_s=PARSE_S)
+        self.document = Document()
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
         self.finder = Finder(self.viewport, self._repaint)
         self.selection = Selection(self.viewport)
@@ -124,9 +122,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._post_change()
 
     def _start_work(self) -> None:
-        """Start the workers that parse, highlight and count between keys and frames."""
-        if self.document.unparsed is not None:
-            self._run("parse", partial(self.viewport.parse_rest, self.settle))
+        """Start the workers that highlight and count between keys and frames."""
         if self.highlighting.is_needed:
             self._run("colours", self.highlighting.run)
         if self.finder.is_counting:
@@ -289,7 +285,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def fill(self, messages: MessagePath) -> None:
         """Add the messages before those shown, given the whole path; what is read keeps its row."""
-        first = self.document.entries.message(0) if len(self.document) else None
+        first = self.document.entries[0].message if len(self.document) else None
         # of messages before the first shown one; None if that one is not on this path
         count = messages.index_of(first.message_id) if first is not None else len(messages)
         if count is not None and not self.has_all_messages:
@@ -407,7 +403,7 @@ class ChatLog(ScrollView, can_focus=True):
         """Say above a message how many before it the next request leaves out; 0 says nothing."""
         entries = self.document.entries
         new_index = entries.index_of(before_id) if before_id and count else None
-        new_counts = {index: 0 for index, entry in entries.made_entries() if entry.left_out}
+        new_counts = {index: 0 for index, entry in enumerate(entries) if entry.left_out}
         if new_index is not None:
             new_counts[new_index] = count
         for index, left_out in new_counts.items():
@@ -656,7 +652,7 @@ class ChatLog(ScrollView, can_focus=True):
         if row is None:
             return
         place, line = row
-        message = self.document.entries.message(place.message)
+        message = self.document.entries[place.message].message
         if message is None:
             return
         self.viewport.set_cursor(place.message)

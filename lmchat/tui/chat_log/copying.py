@@ -61,14 +61,12 @@ def _message_text(document: Document, index: int) -> str:
     The message of a tool is its call as `NAME(ARGUMENTS)`, or if it is unfolded, its arguments and
     its result. Of an answer, see `_answer_texts`.
     """
-    entry = document.entries.made_entry(index)
-    message = document.entries.message(index)
+    entry = document.entries[index]
+    message = entry.message
     if message is not None and message.role is Role.TOOL:
         texts = [tool_calls_text(message)]
-        if entry is not None and not entry.is_folded:
+        if not entry.is_folded:
             texts = [text.text for text in call_texts(message)]
-    elif entry is None:
-        texts = [document.entries.source(index)]
     elif message is not None and message.role is Role.ASSISTANT:
         texts = _answer_texts(entry)
     else:
@@ -107,10 +105,10 @@ def is_annotation_alone(document: Document, selected: Selected) -> bool:
 def _selected_blocks(document: Document, selected: Selected) -> Iterator[tuple[Block, Range]]:
     """Lay out and yield the selected blocks, with their selected characters."""
     for index in range(selected.start.index, min(selected.end.index, len(document) - 1) + 1):
-        for number in range(document.build(index)):
+        for number, block in enumerate(document.lay_out(index)):
             span = selected.span(index, number)
             if span is not None:
-                yield document.laid_out_block(index, number), span
+                yield block, span
 
 
 def _selected_part(document: Document, index: int, selected: Selected) -> str:
@@ -120,9 +118,8 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
     fence or a table count as one block. Code that is selected alone is copied without its fence. A
     selection by words copies shown text. If all blocks are whole, return the text of the message.
     """
-    count = document.build(index)
-    blocks = document.entries[index].blocks
-    with_source = [number for number in range(count) if blocks[number].source]
+    blocks = document.lay_out(index)
+    with_source = [number for number, block in enumerate(blocks) if block.source]
     chosen = _chosen_ranges(selected, index, with_source)
     whole: set[int] = set()  # blocks that are selected whole
     if selected.unit is not Unit.WORD:
@@ -185,7 +182,7 @@ def _whole_blocks(document: Document, index: int, chosen: Mapping[int, Range]) -
         if (first, last) == (0, END):
             whole.add(number)
             continue
-        text = unwrapped_text(document.laid_out_block(index, number))
+        text = unwrapped_text(document.entries[index].blocks[number])
         if not text[:first].strip() and not text[last:].strip():
             whole.add(number)
     return whole
@@ -246,7 +243,7 @@ def _shown_block_text(document: Document, index: int, number: int, span: Range) 
 
     Rows of a table have tabs between their cells, and code has the tabs of its source.
     """
-    block = document.laid_out_block(index, number)
+    block = document.entries[index].blocks[number]
     if any(line.cells for line in block.lines or ()):
         return "\n".join(_row_texts(block, span))
     text = unwrapped_text(block)
@@ -323,7 +320,6 @@ def code_number(document: Document, place: Place) -> int:
     entry = document.entries[index]
     heads = 0
     for number, block in enumerate(entry.blocks[: last + 1]):
-        document.lay_out_block(index, number)
         if block.is_thought:
             continue
         lines = block.lines or []

@@ -10,13 +10,12 @@ from asyncio import TimerHandle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
-from math import inf
-from time import perf_counter, thread_time
+from time import perf_counter
 
 from msgspec import Struct, field
 
 from lmchat import units
-from lmchat.markdown.block import PIECE_CHARS, Block, made_block, plain_blocks
+from lmchat.markdown.block import Block, made_block, plain_blocks
 from lmchat.markdown.commonmark import References
 from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.safe_text import safe_line, safe_text
@@ -113,52 +112,28 @@ class LivePart(Struct):
     name: str = ""  # name of the tool
     index: int = 0  # index of the call in the answer
     is_ended: bool = False  # whether no more text follows
-    _taken_chunks: int = 0  # number of chunks that are parsed or in `_unparsed`
-    _unparsed: str = ""  # text of which a part is not parsed yet; empty if all is
-    _fed_chars: int = 0  # characters at the beginning of `_unparsed` that are parsed already
-    _is_final: bool = False  # whether all text was parsed and its end is known
+    _parsed_chunks: int = 0
+    _is_final: bool = False  # whether its end was parsed, too
 
     @property
     def text(self) -> str:
         return "".join(self.chunks)
 
-    @property
-    def is_behind(self) -> bool:
-        """Whether there was no time to parse all of its text."""
-        return bool(self._unparsed)
-
-    def update_blocks(self, until_s: float = inf) -> list[Block]:
-        """Parse text that was added, as far as there is time; return all blocks of the part.
-
-        At least one piece is parsed. Parsing ends at the CPU time `until_s` of this thread.
-        """
-        text = "".join(self.chunks[self._taken_chunks :])
+    def update_blocks(self) -> list[Block]:
+        """Parse text that was added; return all blocks of the part."""
+        text = "".join(self.chunks[self._parsed_chunks :])
         if text:
-            self.chunks[self._taken_chunks :] = [text]  # one chunk for hundreds of tokens
-            self._taken_chunks = len(self.chunks)
+            self.chunks[self._parsed_chunks :] = [text]  # one chunk for hundreds of tokens
+            self._parsed_chunks = len(self.chunks)
             # the arguments of a call are shown as code, without blank lines above
             if self.kind is ToolCallPart and not (self.tail.closed or self.tail.open):
                 self.tail.open_code("json")
                 text = text.lstrip("\n")
-            self._unparsed += text
         # without new text, the end of the part may have become known: its open blocks are closed
-        if self._unparsed or self._is_final != self.is_ended:
-            self.parse(until_s)
+        if text or self._is_final != self.is_ended:
+            self.tail.feed(text, is_final=self.is_ended)
+            self._is_final = self.is_ended
         return self.tail.closed + self.tail.open
-
-    def parse(self, until_s: float) -> None:
-        """Parse at least one piece of the text, and more until a CPU time of this thread."""
-        while True:
-            piece = self._unparsed[self._fed_chars : self._fed_chars + PIECE_CHARS]
-            self._fed_chars += len(piece)
-            is_all = self._fed_chars >= len(self._unparsed)
-            self.tail.feed(piece, is_final=self.is_ended and is_all)
-            if is_all:
-                self._unparsed = ""
-                self._fed_chars = 0
-                self._is_final = self.is_ended
-            if is_all or thread_time() >= until_s:
-                return
 
 
 def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
@@ -226,7 +201,6 @@ class Entry(Struct):
     turn: Turn | None = None  # figures of the running turn
     now_s: float = 0.0  # monotonic time of these figures
     thought_hint: str = ""  # key that ends the thought while it streams; empty if none can
-    is_behind: bool = False  # whether a part of its text is not parsed yet
     known_links: int = 0  # number of link definitions that its lines were laid out with
     parts: list[LivePart] = field(default_factory=list)  # empty until they are needed
     blocks: list[Block] = field(default_factory=list)  # in order; empty until they are needed
@@ -234,7 +208,6 @@ class Entry(Struct):
     # rows of the log itself, by what they say
     _row_cache: dict[tuple[object, ...], Block] = field(default_factory=dict)
     _retried_s: float = 0.0  # monotonic time at which the wait before the last retry began
-    _parse_until_s: float = inf  # CPU time of this thread until which text is parsed
 
     @property
     def source(self) -> str:
@@ -249,13 +222,22 @@ class Entry(Struct):
         return self.message is not None and self.message.is_excluded
 
     @property
-    def is_changed(self) -> bool:
-        """Whether it differs from an entry that is made from its message.
+    def texts(self) -> list[str]:
+        """All texts of the message.
 
-        It streams, is unfolded, is shown as source, or has messages left out above it.
+        Reasoning is one of them, and so are the arguments of calls that have no message of a tool.
+        Of an answer that streams, the texts are those so far. A notice has none.
         """
-        is_opened = self.is_source or not self.is_folded
-        return self.is_streaming or is_opened or bool(self.left_out)
+        if self.is_streaming:
+            return [part.text for part in self.parts]
+        texts: list[str] = []
+        for part in self.message.parts if self.message else ():
+            if isinstance(part, ToolCallPart):
+                if not self.has_tool_messages:
+                    texts.append(part.arguments)
+            elif not isinstance(part, FilePart):
+                texts.append(part.text)
+        return texts
 
     @property
     def is_blank(self) -> bool:
@@ -291,15 +273,12 @@ class Entry(Struct):
         self._row_cache.clear()
         self.heights.truncate(0)
 
-    def build(self, most_s: float = inf) -> int:
+    def build(self) -> int:
         """Make the list of blocks again; return the number of the first block that is new.
 
         Blocks of Markdown stay the same objects, and so do rows of the log that still say the same.
-        The heights of the new blocks are forgotten. `most_s` is CPU time for parsing: after it, a
-        row `…` replaces what is not parsed, and `is_behind` is set.
+        The heights of the new blocks are forgotten.
         """
-        self.is_behind = False  # `_body_blocks` sets it when it reaches the limit
-        self._parse_until_s = thread_time() + most_s
         old_blocks = self.blocks
         self.blocks = [*self._rows_above(), *self._body_blocks(), *self._rows_below()]
         if self.is_excluded and not self.is_blank:
@@ -311,18 +290,6 @@ class Entry(Struct):
         first = _first_change(old_blocks, self.blocks)
         self.heights.truncate(first)
         return first
-
-    def parse(self, most_s: float) -> bool:
-        """Parse more of the first part that is not parsed completely, for about `most_s` seconds.
-
-        Return False if all parts are parsed. `build` puts the new blocks into the list.
-        """
-        until_s = thread_time() + most_s
-        for part in self.parts:
-            if part.is_behind:
-                part.parse(until_s)
-                return True
-        return False
 
     def feed(self, delta: Delta) -> None:
         """Add streamed text to the last part, or to a new part if it is of another kind.
@@ -448,8 +415,7 @@ class Entry(Struct):
     def _answer_blocks(self, message: ChatMessage) -> list[Block]:
         """Return the blocks of an answer; as source, those of its plain text only.
 
-        Text that was not parsed for lack of time is replaced by the row `…`. The last block of a
-        text that streams shows a cursor.
+        The last block of a text that streams shows a cursor.
         """
         if not self.parts:
             self.parts = _live_parts(message.parts, is_streaming=self.is_streaming)
@@ -458,8 +424,6 @@ class Entry(Struct):
         blocks: list[Block] = []
         for number, part in enumerate(self.parts):
             blocks += self._part_blocks(number, part)
-        if self.is_behind:
-            blocks.append(self._cached_row(("behind",), partial(remark_block, "…")))
         last_part = self.parts[-1] if self.parts else None
         if self.is_streaming and last_part is not None and last_part.kind in _TEXT_KINDS:
             open_blocks = last_part.tail.open
@@ -478,28 +442,19 @@ class Entry(Struct):
             head = self._cached_row((number, words, hint, self.is_folded), row)
             if self.is_folded:
                 return [head]
-            blocks = self._parse_part(part)
+            blocks = part.update_blocks()
             for block in blocks:
                 block.is_thought = True
             return [head, *blocks]
         if part.kind is RefusalPart:
             head = self._cached_row((number,), partial(remark_block, "! refused", "warning"))
-            return [head, *self._parse_part(part)]
+            return [head, *part.update_blocks()]
         if part.kind is ToolCallPart:
             if self.has_tool_messages:
                 return []
             head = self._cached_row((number, part.name), partial(tool_block, part.name))
-            return [head, *self._parse_part(part)]
-        return self._parse_part(part)
-
-    def _parse_part(self, part: LivePart) -> list[Block]:
-        """Parse new text of a part as long as there is time; return all of its blocks.
-
-        If some text is left, set `is_behind`.
-        """
-        blocks = part.update_blocks(self._parse_until_s)
-        self.is_behind = self.is_behind or part.is_behind
-        return blocks
+            return [head, *part.update_blocks()]
+        return part.update_blocks()
 
     def _rows_below(self) -> list[Block]:
         """Return the rows that an answer ends with: its state, its stats, or a card of failure.

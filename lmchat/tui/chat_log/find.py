@@ -223,7 +223,7 @@ class Finder:
         self._search(words, Place(index, -1, 0))
         self._is_for_all_sessions = False
         if self._counts[index]:
-            message = self._document.entries.message(index)
+            message = self._document.entries[index].message
             parts = message.parts if message else ()
             thoughts = (part.text for part in parts if isinstance(part, ReasoningPart))
             in_thoughts = sum(map(self._query.count, thoughts))  # these hits come first
@@ -298,7 +298,7 @@ class Finder:
     def _count(self, index: int) -> int:
         """Set the hits of a message, shown or not; return how many characters were searched."""
         self._counts += [0] * (len(self._document) - len(self._counts))  # since the search began
-        texts = self._document.entries.texts(index)
+        texts = self._document.entries[index].texts
         self._counts[index] = sum(map(self._query.count, texts))
         return sum(map(len, texts))
 
@@ -406,7 +406,7 @@ class Finder:
         in the address of a link, counts as the one before it.
         """
         document = self._document
-        document.build(index)
+        document.lay_out(index)
         entry = document.entries[index]
         counts = [self._query.count(block.source) for block in entry.blocks]
         hidden = max(self._counts[index] - sum(counts), 0) if entry.is_folded else 0
@@ -427,7 +427,7 @@ class Finder:
             self._shown = number, 0
             return Place(index, number, 0), 0
 
-        height = document.lay_out_block(index, number)
+        height = entry.heights[number]
         block = entry.blocks[number]
         rows_of_hits: dict[int, list[int]] = {}
         for row, marks in enumerate(self._marks_of(block), height - len(block.lines or ())):

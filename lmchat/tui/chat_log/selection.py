@@ -239,9 +239,9 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
     row above it, both ends are its beginning.
     """
     index = place.message
-    block_count = document.build(index)
-    number = min(max(place.block, 0), block_count - 1)
-    block = document.laid_out_block(index, number)
+    blocks = document.lay_out(index)
+    number = min(max(place.block, 0), len(blocks) - 1)
+    block = blocks[number]
     lines = block.lines or []
     blank_rows = document.entries[index].heights[number] - len(lines)
     row = place.row - blank_rows

@@ -21,7 +21,6 @@ changes around it. Whoever changes the document, or lays out blocks of it, does 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
@@ -87,13 +86,15 @@ class Viewport:
             self.top = 0
             return
         if anchor is None:
-            document.lay_out_from(len(document) - 1, None, -1, 2 * height)
+            document.lay_out_from(len(document) - 1, -1, 2 * height)
             self.top = self.last_top
         else:
             place = relocate(document, anchor)
             screen_row = min(anchor.screen_row, height - 1)
             document.lay_out_around(place, height + screen_row, 2 * height)
             self.top = max(min(document.position(place) - screen_row, self.last_top), 0)
+            if anchor.block is None and anchor.number >= 0:  # it was set before there was a page
+                self._anchor = self._anchor_at_top()
         document.drop_distant_lines(self.top - height, self.top + 2 * height)
         if self.is_at_end:
             self.has_new_text = False
@@ -147,23 +148,6 @@ class Viewport:
                     anchor.index += count
             self.document.prepend(earlier)
 
-    async def parse_rest(self, on_change: Callable[[Place], None]) -> None:
-        """Parse what is left of long messages, step by step between keys and frames.
-
-        `on_change` is called with the first changed row of a message that is parsed.
-        """
-        while (index := self.document.unparsed) is not None:
-            await asyncio.sleep(self.document.step_s)
-            entry = self.document.entries.made_entry(index)
-            if entry is not None and entry.parse(self.document.step_s):
-                continue
-            # all of it is parsed, or its index has changed, as messages were put before it
-            index = self.document.unparsed
-            if index is not None:
-                with self.anchored():
-                    first_row = self.document.grow(index)
-                on_change(first_row)
-
     # Scrolling
 
     def _move(self, anchor: Anchor | None) -> None:
@@ -176,7 +160,7 @@ class Viewport:
         if y >= self.last_top:
             self._move(None)
         else:
-            self.document.build(self.document.locate(y).message)
+            self.document.lay_out(self.document.locate(y).message)
             self._move(anchor_at(self.document, self.document.locate(y)))
         self._keep_cursor_in_view()
 
@@ -195,11 +179,10 @@ class Viewport:
         A saved place may be beyond the blocks of its message, or beyond the rows of its block: then
         the last block or row is taken. A place above the first block of its message stays.
         """
-        if place.block >= 0:
-            block_count = self.document.build(place.message)
-            number = min(place.block, block_count - 1)
-            height = self.document.lay_out_block(place.message, number)
-            place = Place(place.message, number, min(place.row, height - 1))
+        number = min(place.block, len(self.document.lay_out(place.message)) - 1)
+        heights = self.document.entries[place.message].heights
+        if number >= 0 and heights:
+            place = Place(place.message, number, min(place.row, heights[number] - 1))
         self._move(anchor_at(self.document, place, screen_row))
         if self.is_at_end:
             self._move(None)
@@ -215,8 +198,8 @@ class Viewport:
         """
         document = self.document
         with self.anchored():  # exact heights instead of estimates, here and for a screen above it
-            document.lay_out_from(index, 0, 1, self.height)
-            document.lay_out_from(index - 1, None, -1, self.height)
+            document.lay_out_from(index, 1, self.height)
+            document.lay_out_from(index - 1, -1, self.height)
         top = document.heights.top(index)
         rows = document.heights[index]
         if top < self.top or rows >= self.height:
@@ -402,7 +385,7 @@ class Viewport:
         if self.is_at_end or not len(self.document):
             return ""
         index, number, row = self.document.locate(self.top)
-        message = self.document.entries.message(index)
+        message = self.document.entries[index].message
         return f"{message.message_id} {number} {row}" if message is not None else ""
 
     def go_to_bookmark(self, text: str) -> bool:

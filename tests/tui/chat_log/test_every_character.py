@@ -57,7 +57,7 @@ TEXTS = {
 
 def on_screen(document):
     """Letters and digits of all rows as they are painted; a row of a table cell by cell."""
-    document.lay_out_from(0, None, 1, 1 << 40)
+    document.lay_out_from(0, 1, 1 << 40)
     seen, cells = "", []
     for _, line in document.rows(0, document.total):
         if line is None:

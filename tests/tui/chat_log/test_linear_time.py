@@ -6,8 +6,6 @@ quadratic time would exceed the time limit of the test.
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from lmchat.markdown.block import PIECE_CHARS
@@ -96,7 +94,6 @@ def assert_linear(small, large, lengths, name):
 
 @pytest.mark.parametrize("lengths", LENGTHS)
 async def test_an_answer_of_any_kind_takes_linear_time(log, lengths):
-    log.document.step_s = math.inf
     for name, text in ANSWERS.items():
         small, large = [await lines_of_looking_at(log, answer(text(chars))) for chars in lengths]
         assert_linear(small, large, lengths, name)
@@ -155,7 +152,6 @@ def test_no_frame_costs_much_whatever_the_answer_is_made_of():
 
 
 async def test_a_frame_costs_the_same_after_any_length(log):
-    log.document.step_s = math.inf
     text = MIXED.replace("[ref]: ", "")  # a definition changes what is above it
     most = []
     for repeats in (1, 20):

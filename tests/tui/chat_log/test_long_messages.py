@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(120)
 
 def looks(document, index=0):
     """Rows of a message, all laid out; where it is cut into blocks is not seen."""
-    document.lay_out_from(index, 0, 1, 1_000_000)
+    document.lay_out_from(index, 1, 1_000_000)
     entry, found = document.entries[index], []
     for number, block in enumerate(entry.blocks):
         lines = [line.text for line in block.lines or []]

@@ -15,8 +15,8 @@ def card(arguments, *, is_folded):
 
 
 def lines_of(document):
-    document.build(0)
-    document.lay_out_from(0, 0, 1, 1_000_000)
+    document.lay_out(0)
+    document.lay_out_from(0, 1, 1_000_000)
     return [line for block in document.entries[0].blocks for line in block.lines]
 
 
