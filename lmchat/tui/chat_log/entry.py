@@ -57,6 +57,12 @@ _MODEL_CHARS = 80  # of the name of a model that are shown
 _TEXT_KINDS = (TextPart, RefusalPart)  # parts that are the text of an answer
 _STATE_KEY = ("state",)  # key of the row with the state in `Entry._row_cache`
 
+# Those of all entries that were never near the screen, which `build` replaces: for each message,
+# objects of its own would take 400 bytes.
+_NO_HEIGHTS = Heights()
+_NO_BLOCKS: list[Block] = []
+_NO_ROWS: dict[tuple[object, ...], Block] = {}
+
 # events that the log shows as text
 Delta = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
 _PART_OF_DELTA: dict[type[Delta], type[Part]] = {
@@ -203,10 +209,11 @@ class Entry(Struct):
     thought_hint: str = ""  # key that ends the thought while it streams; empty if none can
     known_links: int = 0  # number of link definitions that its lines were laid out with
     parts: list[LivePart] = field(default_factory=list)  # empty until they are needed
-    blocks: list[Block] = field(default_factory=list)  # in order; empty until they are needed
-    heights: Heights = field(default_factory=Heights)  # of each block with the blank row above it
+    # in order; empty until they are needed
+    blocks: list[Block] = field(default_factory=lambda: _NO_BLOCKS)
+    heights: Heights = _NO_HEIGHTS  # of each block with the blank row above it
     # rows of the log itself, by what they say
-    _row_cache: dict[tuple[object, ...], Block] = field(default_factory=dict)
+    _row_cache: dict[tuple[object, ...], Block] = field(default_factory=lambda: _NO_ROWS)
     _retried_s: float = 0.0  # monotonic time at which the wait before the last retry began
 
     @property
@@ -269,9 +276,9 @@ class Entry(Struct):
     def unbuild(self) -> None:
         """Drop all parts and blocks; `build` makes them again from the message."""
         self.parts = []
-        self.blocks = []
-        self._row_cache.clear()
-        self.heights.truncate(0)
+        self.blocks = _NO_BLOCKS
+        self._row_cache = _NO_ROWS
+        self.heights = _NO_HEIGHTS
 
     def build(self) -> int:
         """Make the list of blocks again; return the number of the first block that is new.
@@ -279,6 +286,9 @@ class Entry(Struct):
         Blocks of Markdown stay the same objects, and so do rows of the log that still say the same.
         The heights of the new blocks are forgotten.
         """
+        if self.heights is _NO_HEIGHTS:
+            self.heights = Heights()
+            self._row_cache = {}
         old_blocks = self.blocks
         self.blocks = [*self._rows_above(), *self._body_blocks(), *self._rows_below()]
         if self.is_excluded and not self.is_blank:
