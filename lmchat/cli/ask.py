@@ -56,14 +56,12 @@ async def ask(context: Context) -> int:
             from lmchat.cli.local import start_engine
 
             settings = await start_engine(context, runtime)
-        target = await find_target(
-            runtime.backend, settings, runtime.remembered, context.output.note
-        )
+        target = await find_target(runtime.backend, settings, runtime.state, context.output.note)
         sessions.next_turn.target = target
         await files.require_consent(target)
         if options.start.strip():
             sessions.use_first_words(options.start)
-        toolbox = make_toolbox(context, settings, runtime.remembered)
+        toolbox = make_toolbox(context, settings, runtime.state)
         async with aclosing(toolbox.host):
             if options.tools:
                 sessions.next_turn.toolbox = toolbox

@@ -48,7 +48,7 @@ async def batch(context: Context) -> int:
 
     async with open_runtime(context, is_saved=False) as runtime:
         target = await find_target(
-            runtime.backend, runtime.settings, runtime.remembered, context.output.note
+            runtime.backend, runtime.settings, runtime.state, context.output.note
         )
         reader = await TaskReader.create(context, runtime, layers, target, schema)
         tasks = [await reader.task_of(line) for line in lines]

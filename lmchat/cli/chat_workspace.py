@@ -18,7 +18,7 @@ from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.screen_platform import ScreenPlatform
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.settings import Settings
-from lmchat.config.state import Remembered, read_state
+from lmchat.config.state import State, read_state
 from lmchat.formats.places import ChatPlace, chat_places
 from lmchat.services.backend import Backend
 from lmchat.services.catalogue import Catalogue
@@ -61,10 +61,10 @@ def make_workspace(
     if context.local_model:  # a model file, or a name for the built-in engine: no server knows it
         settings = replace(settings, model="")
     options = context.options
-    remembered, warning = read_state(context.paths.remembered_file)
+    state, warning = read_state(context.paths.state_file)
     notices = [problem.sentence for problem in context.problems]
     engine = Lazy[Engine](lambda: _import_wiring().make_engine(context, settings))
-    backend = _make_backend(context, settings, engine, remembered, notices)
+    backend = _make_backend(context, settings, engine, state, notices)
     pages = WebPages(Lazy[PageFetcher](lambda: _import_wiring().make_page_client(settings)))
     store: ChatStore = LateStore(lazy_store)
 
@@ -81,7 +81,7 @@ def make_workspace(
     if context.has_tools:
         from lmchat.cli.tools import make_toolbox
 
-        open_sessions.next_turn.toolbox = make_toolbox(context, settings, remembered)
+        open_sessions.next_turn.toolbox = make_toolbox(context, settings, state)
     return Workspace(
         settings=settings,
         named=context.named,
@@ -97,7 +97,7 @@ def make_workspace(
         pages=pages,
         importer=None if options.temporary else _make_importer(context, store),
         engine=engine,
-        remembered=remembered,
+        state=state,
         is_temporary=options.temporary,
         resume_id=options.resume or "",
         notices=notices,
@@ -111,7 +111,7 @@ def _make_backend(
     context: Context,
     settings: Settings,
     engine: Lazy[Engine],
-    remembered: Remembered,
+    state: State,
     notices: list[str],
 ) -> Backend:
     """Return the backend of all servers, which makes its client with the first request.
@@ -126,7 +126,7 @@ def _make_backend(
         keys.load()
         notices.extend(keys.warnings)
         client: ServerClient = wiring.make_client(
-            context, settings, remembered, reads_per_second=settings.ui.frames_per_second
+            context, settings, state, reads_per_second=settings.ui.frames_per_second
         )
         return client
 

@@ -30,7 +30,7 @@ def path(context: Context) -> int:
     paths = context.paths
     files = {
         "config": context.config_file,
-        "state": paths.remembered_file,
+        "state": paths.state_file,
         "credentials": paths.credentials_file,
         "sessions": paths.sessions_file,
         "models": paths.models_file,

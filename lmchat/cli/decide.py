@@ -34,9 +34,7 @@ async def decide(context: Context) -> int:
             from lmchat.cli.local import start_engine
 
             settings = await start_engine(context, runtime)
-        target = await find_target(
-            runtime.backend, settings, runtime.remembered, context.output.note
-        )
+        target = await find_target(runtime.backend, settings, runtime.state, context.output.note)
         refuse_ignored(target.product, typed)
         decision = await decide_between(
             runtime.backend,

@@ -23,7 +23,7 @@ from lmchat.cli.program_checks import (
     version_findings,
 )
 from lmchat.config.state import read_state
-from lmchat.doctor.report import Finding, Grade, Group, Subject
+from lmchat.doctor.report import CheckResult, Grade, Group, Subject
 from lmchat.doctor.storage_checks import files_findings, integrity_findings, mode_of, store_findings
 from lmchat.doctor.terminal_checks import terminal_findings
 from lmchat.errors import EndpointNotAllowed
@@ -109,8 +109,8 @@ async def doctor(context: Context) -> int:
     """Run every check and print the report; return 1 if one has the grade `FAULT`, else 0."""
     from lmchat.cli.wiring import make_backend
 
-    remembered, _ = await run_abandonable(partial(read_state, context.paths.remembered_file))
-    backend, _ = make_backend(context, context.loaded.settings, remembered)
+    state, _ = await run_abandonable(partial(read_state, context.paths.state_file))
+    backend, _ = make_backend(context, context.loaded.settings, state)
     async with aclosing(backend):
         return await _report(context, examination(context, backend))
 
@@ -164,17 +164,17 @@ async def _detect_servers(context: Context, backend: ServerClient) -> Findings:
     named_endpoints, address_findings = _named_servers(context)
     keys = keys_of(context)
     await run_abandonable(keys.load)  # before a server is asked with them
-    results, installed, (remembered, _) = await asyncio.gather(
+    results, installed, (state, _) = await asyncio.gather(
         backend.detect(expected=named_endpoints),
         run_abandonable(partial(find_installed, context)),
-        run_abandonable(partial(read_state, context.paths.remembered_file)),
+        run_abandonable(partial(read_state, context.paths.state_file)),
     )
     endpoints = [probed.endpoint for probed in results]
     detected = Detected(
         results=results,
         installed=installed,
         model=context.loaded.settings.model,
-        remembered=remembered,
+        state=state,
         is_named=bool(context.loaded.settings.endpoint),
         engine_step=START_ENGINE if is_engine_installed() else "",
         sources={endpoint.origin: keys.source_of(endpoint) for endpoint in endpoints},
@@ -194,7 +194,7 @@ def _named_servers(context: Context) -> tuple[list[Endpoint], Findings]:
     subject = Subject(Group.SERVERS, "server", "Address")
     step = "Write it as http://HOST:PORT, and set the API key beside it: api_key or LMCHAT_API_KEY"
     endpoints: list[Endpoint] = []
-    findings: list[Finding] = []
+    findings: list[CheckResult] = []
     for place, url in places_and_urls:
         if not url:
             continue

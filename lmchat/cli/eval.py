@@ -90,7 +90,7 @@ async def _models(context: Context, runtime: Runtime) -> list[ModelInfo]:
         model_list = await fetch_models(runtime, is_refresh=True)
     else:
         target = await find_target(
-            runtime.backend, runtime.settings, runtime.remembered, context.output.note
+            runtime.backend, runtime.settings, runtime.state, context.output.note
         )
         model_list = await runtime.backend.models(target.endpoint, is_refresh=True)
         names = [target.model_id]

@@ -283,7 +283,7 @@ async def health(context: Context) -> int:
 def _chosen_model(probed: ProbeResult, runtime: Runtime) -> ModelInfo | None:
     """Return the model that the chat screen would choose on a server; None if it chooses none."""
     model_id = runtime.settings.model
-    target = choose_on_server(probed, model=model_id, remembered=runtime.remembered).target
+    target = choose_on_server(probed, model=model_id, state=runtime.state).target
     return target.model if target else None
 
 
@@ -352,7 +352,7 @@ def _best_result(results: tuple[ProbeResult, ...], runtime: Runtime) -> ProbeRes
     None if no result is a model server.
     """
     model_id = runtime.settings.model
-    choice = choose(results, model=model_id, remembered=runtime.remembered)
+    choice = choose(results, model=model_id, state=runtime.state)
     if choice.probed is not None:
         return choice.probed
     for probed in results:

@@ -107,7 +107,7 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
         layers=sampling_layers(context),
     )
     if context.has_tools:
-        toolbox = make_toolbox(context, runtime.settings, runtime.remembered)
+        toolbox = make_toolbox(context, runtime.settings, runtime.state)
         sessions.next_turn.toolbox = toolbox
         stack.push_async_callback(toolbox.host.aclose)
     stack.push_async_callback(sessions.save_all)  # the last one is called first

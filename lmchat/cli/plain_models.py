@@ -38,7 +38,7 @@ class PlainModels:
         runtime = self._turns.runtime
         expected = own_endpoints(runtime.settings)
         catalogue = Catalogue(runtime.backend, runtime.store, expected=expected)
-        rows, _ = await catalogue.refresh(runtime.remembered)
+        rows, _ = await catalogue.refresh(runtime.state)
         models = [row.model for row in rows if row.model.can_chat]
         if not argument:
             lines = [f"{number}. {model_words(model)}" for number, model in enumerate(models, 1)]
@@ -76,7 +76,7 @@ class PlainModels:
 
     def _remember(self, target: Target) -> None:
         """Save the choice, so that the next start uses the same model. Blocks."""
-        file = self._turns.context.paths.remembered_file
+        file = self._turns.context.paths.state_file
         change_state(file, lambda state: state.with_model(target.server_id, target.model_id))
 
     async def use_system_prompt(self, text: str) -> None:

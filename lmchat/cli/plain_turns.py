@@ -227,7 +227,7 @@ class PlainTurns:
         while next_turn.target is None:
             try:
                 target = await find_target(
-                    runtime.backend, runtime.settings, runtime.remembered, self.output.note
+                    runtime.backend, runtime.settings, runtime.state, self.output.note
                 )
             except NoServerFound as error:
                 if not self.is_terminal:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lmchat import __version__
 from lmchat.cli.context import Context
-from lmchat.doctor.report import Finding, Grade, Group, Subject
+from lmchat.doctor.report import CheckResult, Grade, Group, Subject
 from lmchat.errors import EngineUnavailable
 from lmchat.files.disk import read_plain
 from lmchat.services.examination import Findings
@@ -43,7 +43,7 @@ def config_findings(context: Context) -> Findings:
         return [subject.ok(cause, "lmchat config init")]
     if not context.problems:
         return [subject.ok(f"{loaded.file} has no problems.")]
-    rows: list[Finding] = []
+    rows: list[CheckResult] = []
     for problem in context.problems:
         cause = f"{problem.sentence}."
         step = "lmchat config check"
@@ -95,7 +95,7 @@ async def tools_findings(context: Context) -> Findings:
         return [_tool_server_finding(server, context) for server in host.servers]
 
 
-def _tool_server_finding(server: ToolServer, context: Context) -> Finding:
+def _tool_server_finding(server: ToolServer, context: Context) -> CheckResult:
     """Return the row about a tool server that has had `TOOLS_S` to start.
 
     One that still starts, or works with an error, is a warning; one that failed is a fault.

@@ -83,7 +83,7 @@ class ScreenPlatform:
         return await open_file(name, data, environ=self._environ, folders=self._folders)
 
     async def remember(self, changes: Sequence[Change]) -> None:
-        file = self._context.paths.remembered_file
+        file = self._context.paths.state_file
         await asyncio.to_thread(change_state, file, *changes)
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> None:

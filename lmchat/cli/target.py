@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from lmchat.config.settings import Settings
-from lmchat.config.state import Remembered
+from lmchat.config.state import State
 from lmchat.safe_text import shell_word
 from lmchat.servers.discovery.choose_model import (
     Missing,
@@ -60,7 +60,7 @@ async def find_servers(backend: ServerClient, settings: Settings) -> tuple[Probe
 
 
 async def find_target(
-    backend: ServerClient, settings: Settings, remembered: Remembered, note: Callable[[str], None]
+    backend: ServerClient, settings: Settings, state: State, note: Callable[[str], None]
 ) -> Target:
     """Look for servers and return the server and model to ask, chosen without asking the user.
 
@@ -73,7 +73,7 @@ async def find_target(
 
     def choose(*possible: ProbeResult) -> TargetChoice:
         """Return the choice among these results."""
-        return choose_without_asking(possible, model=settings.model, remembered=remembered)
+        return choose_without_asking(possible, model=settings.model, state=state)
 
     from lmchat.proxy.timeouts import first_token_limit  # imports httpx
 

@@ -91,7 +91,7 @@ async def _save_allowed(context: Context, asked: ApprovalAsked) -> None:
         name = safe_line(asked.name, limit=_MAX_NAME)
         note(f"lmchat: config.toml asks about {name}; it is allowed for this session.")
         return
-    file = context.paths.remembered_file
+    file = context.paths.state_file
     try:
         await asyncio.to_thread(
             change_state, file, lambda state: state.with_allowed(asked.name, asked.fingerprint)

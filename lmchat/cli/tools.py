@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from lmchat.cli.context import Context
 from lmchat.config.settings import FUNCTIONS, Approval, Settings
-from lmchat.config.state import Remembered, read_state
+from lmchat.config.state import State, read_state
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.matching import closest_word
 from lmchat.safe_text import safe_line
@@ -38,10 +38,10 @@ _MAX_CALL = 160  # characters
 _MAX_REASON = 300  # characters
 
 
-def make_toolbox(context: Context, settings: Settings, remembered: Remembered) -> Toolbox:
+def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
     """Return the toolbox of this run; the tool servers start when tools are first used."""
     host = make_tool_host(context, settings)
-    return Toolbox(host, settings.tools, settings.mcp, remembered.allowed_tools)
+    return Toolbox(host, settings.tools, settings.mcp, state.allowed_tools)
 
 
 def make_tool_host(context: Context, settings: Settings) -> ToolHost:
@@ -85,9 +85,9 @@ async def _open_toolbox(context: Context, *, only: str = "") -> AsyncIterator[To
     With `only`, the one MCP server that is started is the one with this name. The functions of
     `tools.py` are started in any case.
     """
-    remembered, _ = await asyncio.to_thread(read_state, context.paths.remembered_file)
+    state, _ = await asyncio.to_thread(read_state, context.paths.state_file)
     mcp = tuple(server for server in context.settings.mcp if only in ("", server.name))
-    toolbox = make_toolbox(context, replace(context.settings, mcp=mcp), remembered)
+    toolbox = make_toolbox(context, replace(context.settings, mcp=mcp), state)
     async with aclosing(toolbox.host) as host:
         await host.list_servers()
         yield toolbox

@@ -19,7 +19,7 @@ from lmchat.cli.keys import Keys
 from lmchat.cli.server_variables import endpoints_of_variables
 from lmchat.config.credentials import Credentials
 from lmchat.config.settings import Settings
-from lmchat.config.state import Remembered, read_state
+from lmchat.config.state import State, read_state
 from lmchat.files.disk import empty_log
 from lmchat.servers.discovery.choose_model import endpoints_of
 from lmchat.services.backend import Backend
@@ -39,7 +39,7 @@ class Runtime(Struct, frozen=True, kw_only=True):
     backend: ServerClient
     engine: Lazy[Engine]
     store: Store
-    remembered: Remembered
+    state: State
 
 
 @asynccontextmanager
@@ -55,18 +55,16 @@ async def open_runtime(context: Context, *, is_saved: bool | None = None) -> Asy
     await asyncio.to_thread(keys.load)
     for warning in keys.warnings:
         context.output.note(f"lmchat: {warning}")
-    remembered, _ = await asyncio.to_thread(read_state, context.paths.remembered_file)
+    state, _ = await asyncio.to_thread(read_state, context.paths.state_file)
     store = make_store(context, is_saved=is_saved)
-    backend, engine = make_backend(context, settings, remembered)
+    backend, engine = make_backend(context, settings, state)
     # closed from the last to the first: the last counters of the backend are saved in the store
     async with (
         aclosing(store),
         counters_saved(backend.metrics, store.metrics.add),
         aclosing(backend),
     ):
-        yield Runtime(
-            settings=settings, backend=backend, engine=engine, store=store, remembered=remembered
-        )
+        yield Runtime(settings=settings, backend=backend, engine=engine, store=store, state=state)
 
 
 @asynccontextmanager
@@ -101,7 +99,7 @@ def keys_of(context: Context) -> Keys:
 def make_client(
     context: Context,
     settings: Settings,
-    remembered: Remembered,
+    state: State,
     *,
     reads_per_second: float | None = None,
 ) -> ServerClient:
@@ -122,16 +120,16 @@ def make_client(
         is_lasting=keys.is_lasting,
         reads_per_second=reads_per_second,
     )
-    client.expect(endpoints_of_variables(context.environ), used=endpoints_of(remembered))
+    client.expect(endpoints_of_variables(context.environ), used=endpoints_of(state))
     return client
 
 
 def make_backend(
-    context: Context, settings: Settings, remembered: Remembered
+    context: Context, settings: Settings, state: State
 ) -> tuple[Backend, Lazy[Engine]]:
     """Return the backend of all servers, and the built-in engine, which the backend uses too."""
     engine = Lazy(partial(make_engine, context, settings))
-    return Backend(partial(make_client, context, settings, remembered), engine), engine
+    return Backend(partial(make_client, context, settings, state), engine), engine
 
 
 def make_page_client(settings: Settings) -> PageFetcher:

@@ -17,7 +17,7 @@ from lmchat.files.disk import explain, locked, read_plain, write_atomically
 _MAX_RECENT = 9  # one for each of the keys Alt+1 … Alt+9
 
 
-class Remembered(Struct, frozen=True, kw_only=True):
+class State(Struct, frozen=True, kw_only=True):
     """Choices on the screen that the next run remembers."""
 
     endpoint: str = ""  # the last used server, as `server_id_of` in `servers/model` names it
@@ -31,7 +31,7 @@ class Remembered(Struct, frozen=True, kw_only=True):
     allowed_tools: dict[str, str] = field(default_factory=dict)
     """Fingerprints of tools that run without a question, by `SERVER/TOOL`."""
 
-    def with_model(self, endpoint: str, model: str) -> Remembered:
+    def with_model(self, endpoint: str, model: str) -> State:
         """Return the choices with this server and model as the last used ones.
 
         `recent` keeps the newest `_MAX_RECENT` pairs.
@@ -41,7 +41,7 @@ class Remembered(Struct, frozen=True, kw_only=True):
         recent = (newest, *others)[:_MAX_RECENT]
         return replace(self, endpoint=endpoint, model=model, recent=recent)
 
-    def with_allowed(self, tool: str, fingerprint: str) -> Remembered:
+    def with_allowed(self, tool: str, fingerprint: str) -> State:
         """Return the choices with a tool, `SERVER/TOOL`, that runs without a question.
 
         The fingerprint is of its description: a tool that has changed asks again.
@@ -52,11 +52,11 @@ class Remembered(Struct, frozen=True, kw_only=True):
 log = logging.getLogger(__name__)
 
 
-Change = Callable[[Remembered], Remembered]
+Change = Callable[[State], State]
 """A change of what is remembered, as a window makes it."""
 
 
-def read_state(path: Path) -> tuple[Remembered, str]:
+def read_state(path: Path) -> tuple[State, str]:
     """Return what is remembered, and a warning, which is empty if all went well.
 
     Without a file, or with an unusable one, the first value has its defaults. A missing file is no
@@ -67,18 +67,18 @@ def read_state(path: Path) -> tuple[Remembered, str]:
         import tomllib  # noqa: PLC0415 - the first start, without such a file, must not wait for it
 
         data = tomllib.loads(content.decode())
-        # the file has a table for each recent model, `Remembered` a pair
+        # the file has a table for each recent model, `State` a pair
         data["recent"] = [(row["endpoint"], row["model"]) for row in data.get("recent", ())]
-        return convert(data, Remembered), ""
+        return convert(data, State), ""
     except FileNotFoundError:
-        return Remembered(), ""
+        return State(), ""
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         log.warning("%s could not be read: %s", path.name, type(error).__name__)
         warning = f"{path.name} could not be read: lmchat starts without the saved state."
-        return Remembered(), warning
+        return State(), warning
 
 
-def change_state(path: Path, *changes: Change) -> Remembered:
+def change_state(path: Path, *changes: Change) -> State:
     """Read what is remembered, change it and write it, while no other window does.
 
     So a choice that another window has saved, or a line removed by hand, stays as it is. Return
@@ -86,20 +86,18 @@ def change_state(path: Path, *changes: Change) -> Remembered:
     """
     try:
         with locked(path):
-            remembered, _ = read_state(path)
+            state, _ = read_state(path)
             for change in changes:
-                remembered = change(remembered)
-            write_atomically(path, _toml_of(remembered))
+                state = change(state)
+            write_atomically(path, _toml_of(state))
     except OSError as error:
         raise explain(error, path) from error
-    return remembered
+    return state
 
 
-def _toml_of(remembered: Remembered) -> str:
+def _toml_of(state: State) -> str:
     import tomli_w  # noqa: PLC0415 - no start must wait for it
 
-    data = asdict(remembered)
-    data["recent"] = [
-        {"endpoint": endpoint, "model": model} for endpoint, model in remembered.recent
-    ]
+    data = asdict(state)
+    data["recent"] = [{"endpoint": endpoint, "model": model} for endpoint, model in state.recent]
     return "# Written by lmchat; put your settings in config.toml.\n" + tomli_w.dumps(data)

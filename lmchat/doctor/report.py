@@ -34,7 +34,7 @@ class Group(StrEnum):
     PROGRAM = "lmchat"
 
 
-class Finding(Struct, frozen=True):
+class CheckResult(Struct, frozen=True):
     """One row of the report of the doctor."""
 
     group: Group
@@ -52,12 +52,12 @@ class Subject(Struct, frozen=True):
     check: str  # name for scripts
     name: str
 
-    def ok(self, cause: str, next_step: str = "") -> Finding:
+    def ok(self, cause: str, next_step: str = "") -> CheckResult:
         return self.graded(Grade.OK, cause, next_step)
 
-    def warning(self, cause: str, next_step: str = "") -> Finding:
+    def warning(self, cause: str, next_step: str = "") -> CheckResult:
         return self.graded(Grade.WARNING, cause, next_step)
 
-    def graded(self, grade: Grade, cause: str, next_step: str = "") -> Finding:
+    def graded(self, grade: Grade, cause: str, next_step: str = "") -> CheckResult:
         """Build a row with a given grade."""
-        return Finding(self.group, self.check, self.name, grade, cause, next_step)
+        return CheckResult(self.group, self.check, self.name, grade, cause, next_step)

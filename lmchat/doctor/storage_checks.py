@@ -1,6 +1,6 @@
 """The doctor's checks of folders, keys and `sessions.db`; they change nothing.
 
-A row is a `Finding`: one line of the doctor's report, with a grade, a cause and a next step.
+A row is a `CheckResult`: one line of the doctor's report, with a grade, a cause and a next step.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from lmchat.doctor.report import Finding, Grade, Group, Subject
+from lmchat.doctor.report import CheckResult, Grade, Group, Subject
 from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import explain, is_damage, system_error
 from lmchat.files.paths import Paths
@@ -56,7 +56,7 @@ def mode_of(path: Path, *, system: str = os.name) -> int | None:
         return None
 
 
-def files_findings(paths: Paths, mode: int | None) -> list[Finding]:
+def files_findings(paths: Paths, mode: int | None) -> list[CheckResult]:
     """Return the rows about the folders, then the row about the file of the keys.
 
     There is a row for each folder with a problem; without problems, one about the folder of the
@@ -76,7 +76,7 @@ def files_findings(paths: Paths, mode: int | None) -> list[Finding]:
     return [*shown_rows, _check_credentials(paths.credentials_file, mode)]
 
 
-def _check_folder(folder: Path, fault_grade: Grade) -> Finding:
+def _check_folder(folder: Path, fault_grade: Grade) -> CheckResult:
     """Return the row about a folder, which may not exist yet.
 
     Its grade is `fault_grade` if lmchat cannot use the folder, and a warning if other users may
@@ -113,7 +113,7 @@ def _nearest_existing(folder: Path) -> Path:
     return folder
 
 
-def _check_credentials(file: Path, mode: int | None) -> Finding:
+def _check_credentials(file: Path, mode: int | None) -> CheckResult:
     """Return the row about the file of the keys.
 
     `mode` has its permissions, None if there is no such file.
@@ -137,12 +137,12 @@ def _check_credentials(file: Path, mode: int | None) -> Finding:
 # Sessions
 
 
-def store_findings(path: Path) -> list[Finding]:
+def store_findings(path: Path) -> list[CheckResult]:
     """Return the rows about `sessions.db` and the room on its disk; blocks on the disk."""
     return [_check_sessions(path), _check_room(path)]
 
 
-def integrity_findings(path: Path) -> list[Finding]:
+def integrity_findings(path: Path) -> list[CheckResult]:
     """Let SQLite check every page of the file, and return a list with the row about its integrity.
 
     The list is empty for an empty file, and for a file that cannot be used for another reason than
@@ -183,7 +183,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None)
 
 
-def _check_sessions(path: Path) -> Finding:
+def _check_sessions(path: Path) -> CheckResult:
     """Return the row about `sessions.db`.
 
     A missing file is no problem. A file that is damaged, locked or no database is a fault.
@@ -203,7 +203,7 @@ def _check_sessions(path: Path) -> Finding:
         return _failure(path, error, _SESSIONS)
 
 
-def _check_database(path: Path, connection: sqlite3.Connection) -> Finding:
+def _check_database(path: Path, connection: sqlite3.Connection) -> CheckResult:
     """Return the row about an opened `sessions.db`.
 
     It is a fault if the file or its folder cannot be written. Raises `sqlite3.Error` for a file
@@ -225,7 +225,7 @@ def _check_database(path: Path, connection: sqlite3.Connection) -> Finding:
     return _SESSIONS.ok(cause)
 
 
-def _failure(path: Path, error: Exception, subject: Subject) -> Finding:
+def _failure(path: Path, error: Exception, subject: Subject) -> CheckResult:
     """Return a row about a file that cannot be used, with the reason and next step.
 
     For a damaged file, the next step is to copy it before lmchat renames it.
@@ -244,7 +244,7 @@ def _copy_step(path: Path) -> str:
     )
 
 
-def _check_room(path: Path) -> Finding:
+def _check_room(path: Path) -> CheckResult:
     """Return the row about the free room on the disk of a file, which may not exist yet.
 
     It is a warning below `_LITTLE_ROOM_BYTES`, and a fault below `_NO_ROOM_BYTES`.

@@ -1,6 +1,6 @@
 """The doctor's checks of the terminal.
 
-A row is a `Finding`: one line of the doctor's report, with a grade, a cause and a next step.
+A row is a `CheckResult`: one line of the doctor's report, with a grade, a cause and a next step.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from lmchat.doctor.report import Finding, Grade, Group, Subject
+from lmchat.doctor.report import CheckResult, Grade, Group, Subject
 
 _SMALLEST = (40, 12)  # columns and rows that the screen needs
 _TERMS_WITHOUT_COLOURS = ("", "dumb", "unknown")  # values of $TERM
@@ -116,7 +116,7 @@ def key_limits(environ: Mapping[str, str]) -> list[KeyLimit]:
 
 def terminal_findings(
     environ: Mapping[str, str], files: Sequence[int] = (0, 2), *, system: str = os.name
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Return the rows about size, colours, locale and keys of the terminal.
 
     `files` are the descriptors of stdin and stderr. On Windows there are no rows about colours and
@@ -126,7 +126,7 @@ def terminal_findings(
     return [_check_size(files), *by_variables, _check_keys(environ)]
 
 
-def _check_size(files: Sequence[int]) -> Finding:
+def _check_size(files: Sequence[int]) -> CheckResult:
     """Return the row about the size of the terminal.
 
     It is a warning for a small terminal. Its grade is `NOT_TRIED` if a file is no terminal. `files`
@@ -148,7 +148,7 @@ def _check_size(files: Sequence[int]) -> Finding:
     return subject.ok(f"{columns} × {lines}.")
 
 
-def _check_colours(environ: Mapping[str, str]) -> Finding:
+def _check_colours(environ: Mapping[str, str]) -> CheckResult:
     """Return the row about colours, a warning if the terminal seems to have none."""
     subject = Subject(Group.TERMINAL, "terminal.colours", "Colours")
     term = environ.get("TERM", "")
@@ -171,7 +171,7 @@ def _number_of_colours(environ: Mapping[str, str]) -> int:
     return 16
 
 
-def _check_locale(environ: Mapping[str, str]) -> Finding:
+def _check_locale(environ: Mapping[str, str]) -> CheckResult:
     """Return the row about the variables of the locale, a warning if they do not name UTF-8.
 
     Python uses UTF-8 also in the C locale, but other programs may not.
@@ -185,7 +185,7 @@ def _check_locale(environ: Mapping[str, str]) -> Finding:
     return subject.warning("The locale is not UTF-8: non-ASCII characters may look wrong.", step)
 
 
-def _check_keys(environ: Mapping[str, str]) -> Finding:
+def _check_keys(environ: Mapping[str, str]) -> CheckResult:
     """Return the row about keys that do not arrive as pressed, a warning if there are any.
 
     The next step is that for the first of these keys. Shift+Enter alone is no warning: most

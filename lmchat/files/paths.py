@@ -21,7 +21,7 @@ class Paths:
         self.state_dir = state_dir
         self.config_file = config_dir / "config.toml"
         # last model, panels, theme; beside the settings, so that a copy of the folder has all
-        self.remembered_file = config_dir / "state.toml"
+        self.state_file = config_dir / "state.toml"
         self.tools_file = config_dir / "tools.py"  # Python functions that models can call
         self.themes_folder = config_dir / "themes"  # themes of the user, each a TOML file
         self.credentials_file = config_dir / "credentials.toml"

@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
-from lmchat.config.state import Remembered
+from lmchat.config.state import State
 from lmchat.errors import AnswerUnfit, ServerRejected, ServerUnavailable, WrongUse
 from lmchat.proxy.api_keys import NoKeys
 from lmchat.proxy.client import ProxyClient
@@ -122,7 +122,7 @@ def _sampling_of(options: Options) -> Sampling:
 
 
 _POLL_S = 0.5  # between two checks of a server that loads its model
-_NOTHING_REMEMBERED = Remembered()  # a program has no servers and models of earlier chats
+_NO_STATE = State()  # a program has no servers and models of earlier chats
 
 
 class ClientOptions(TypedDict, total=False):
@@ -181,7 +181,7 @@ class Client:
         can be used, one that answers is returned, or else the first address that was tried.
         """
         results = await self._probe(self._given_endpoint)
-        chosen = choose(results, model=self._model, remembered=_NOTHING_REMEMBERED).probed
+        chosen = choose(results, model=self._model, state=_NO_STATE).probed
         if chosen is not None:
             return chosen
         servers = [probed for probed in results if probed.verdict.is_server]
@@ -200,7 +200,7 @@ class Client:
         does not answer, the last list is returned, however old it is.
         """
         results = self._usable or await self._probe(self._given_endpoint)
-        chosen = choose(results, model=self._model, remembered=_NOTHING_REMEMBERED).probed
+        chosen = choose(results, model=self._model, state=_NO_STATE).probed
         if chosen is None:
             raise why_unusable(results)
         model_list = await self._proxy.models(chosen.endpoint, is_refresh=is_refresh)
@@ -336,9 +336,7 @@ class Client:
         async with self._probe_lock, first_token_limit(self._timeouts.first_token_s):
             results = self._usable or await self._probe(self._given_endpoint)
             while True:
-                choice = choose_without_asking(
-                    results, model=model or self._model, remembered=_NOTHING_REMEMBERED
-                )
+                choice = choose_without_asking(results, model=model or self._model, state=_NO_STATE)
                 if choice.target is None or not choice.awaits_model:
                     break
                 await asyncio.sleep(_POLL_S)

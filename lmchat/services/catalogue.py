@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from lmchat.config.state import Remembered
+from lmchat.config.state import State
 from lmchat.errors import LMChatError
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
@@ -92,10 +92,10 @@ class Catalogue:
         """Median tokens per second by server and model."""
         self.results: tuple[ProbeResult, ...] = ()  # of the last probe of all addresses
 
-    def cached_rows(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
+    def cached_rows(self, state: State) -> tuple[tuple[ModelRow, ...], float]:
         """Return the rows without asking servers, and the age of the oldest list in seconds."""
         listed = self._client.cached_models()
-        return self._rows(listed.models, remembered), listed.age_s
+        return self._rows(listed.models, state), listed.age_s
 
     def expect(self, endpoint: Endpoint) -> None:
         """Probe one more address from now on, unless it is probed anyway."""
@@ -108,7 +108,7 @@ class Catalogue:
         self.results = await self._client.detect(expected=(*self._added, *self._expected))
         return self.results
 
-    async def refresh(self, remembered: Remembered) -> tuple[tuple[ModelRow, ...], float]:
+    async def refresh(self, state: State) -> tuple[tuple[ModelRow, ...], float]:
         """Probe all addresses, and ask the usable servers for their models.
 
         Return a row for each model, and the age of the oldest list in seconds. A server that fails
@@ -126,7 +126,7 @@ class Catalogue:
         for listed in lists:
             models += listed.models
             age_s = max(age_s, listed.age_s)
-        return self._rows(models, remembered), age_s
+        return self._rows(models, state), age_s
 
     async def _models_at(self, endpoint: Endpoint) -> ModelList:
         """Return the models of one server; an empty list if it fails."""
@@ -135,7 +135,7 @@ class Catalogue:
         except LMChatError:
             return ModelList()
 
-    def _rows(self, models: Sequence[ModelInfo], remembered: Remembered) -> tuple[ModelRow, ...]:
+    def _rows(self, models: Sequence[ModelInfo], state: State) -> tuple[ModelRow, ...]:
         """Return a row for each model.
 
         Recently used models come first, the last used one at the top; those that cannot chat come
@@ -143,7 +143,7 @@ class Catalogue:
         """
         recent_indexes = {
             (usual_server_id(server), model): index
-            for index, (server, model) in enumerate(remembered.recent)
+            for index, (server, model) in enumerate(state.recent)
         }
         rows: list[ModelRow] = []
         for model in models:

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 from rich.cells import cell_len, set_cell_size
 
-from lmchat.doctor.report import Finding, Grade, Group, Subject
+from lmchat.doctor.report import CheckResult, Grade, Group, Subject
 from lmchat.errors import LMChatError
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
@@ -25,7 +25,7 @@ _GRADES_WITH_STEP = (Grade.FAULT, Grade.WARNING, Grade.NOT_TRIED)
 _GAP = "  "  # before the first column, and after each
 _UNLIMITED_WIDTH = 1_000_000  # characters; no text is wrapped
 
-Findings = Sequence[Finding]
+Findings = Sequence[CheckResult]
 Paint = Callable[[str, Grade | None], str]
 """Returns a text in the colour of a grade; None is for headings."""
 
@@ -92,13 +92,13 @@ class Examination(Struct, frozen=True, kw_only=True):
         subject = Subject(check.group, check.check, check.name)
         return check, [subject.graded(grade, cause, step)]
 
-    def in_order(self, findings_by_check: Mapping[str, Findings]) -> list[Finding]:
+    def in_order(self, findings_by_check: Mapping[str, Findings]) -> list[CheckResult]:
         """Return the rows of the checks that have ended, sorted by heading, then by check.
 
         `findings_by_check` has the rows by the name of the check for scripts.
         """
         headings = list(Group)
-        rows: list[Finding] = []
+        rows: list[CheckResult] = []
         for check in self.checks:
             rows += findings_by_check.get(check.check, ())
         return sorted(rows, key=lambda row: headings.index(row.group))
@@ -154,7 +154,7 @@ def report_text(
     return "\n".join([*lines, summary(findings)])
 
 
-def texts_of(finding: Finding, home: str) -> list[str]:
+def texts_of(finding: CheckResult, home: str) -> list[str]:
     """Return the cause of a row, and its next step if it has one and its grade needs one.
 
     In both, `home`, the user's folder, is written as `~`.

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, field
 
-from lmchat.config.state import Remembered
-from lmchat.doctor.report import Finding, Grade, Group, Subject
+from lmchat.config.state import State
+from lmchat.doctor.report import CheckResult, Grade, Group, Subject
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.choose_model import Missing, TargetChoice, choose
 from lmchat.servers.discovery.launcher import Installed
@@ -50,7 +50,7 @@ class Detected(Struct, frozen=True, kw_only=True):
     results: tuple[ProbeResult, ...]
     installed: tuple[Installed, ...] = ()
     model: str = ""  # model that the user named
-    remembered: Remembered = field(default_factory=Remembered)
+    state: State = field(default_factory=State)
     is_named: bool = False  # whether the user named the one server to use
     engine_step: str = ""  # how to chat without any server; empty where the engine is not installed
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Detected(Struct, frozen=True, kw_only=True):
         return choose(
             self.results,
             model=self.model,
-            remembered=self.remembered,
+            state=self.state,
             is_named=self.is_named,
         )
 
@@ -86,13 +86,13 @@ class Detected(Struct, frozen=True, kw_only=True):
         return None
 
 
-def server_findings(detected: Detected) -> list[Finding]:
+def server_findings(detected: Detected) -> list[CheckResult]:
     """Return the row about the chat, one row for each probed address, and the rows about keys."""
     servers = [_server_row(probed, detected) for probed in detected.results]
     return [_chat_row(detected), *servers, *_key_rows(detected)]
 
 
-def _chat_row(detected: Detected) -> Finding:
+def _chat_row(detected: Detected) -> CheckResult:
     """Return the row about the chat that would begin now, or why no chat can begin.
 
     It is a fault if no chat can begin, or a warning if the built-in engine could be used instead.
@@ -163,7 +163,7 @@ def _step_with_product(probed: ProbeResult) -> str:
     return f"{probed.product}: {step}" if is_sentence and probed.product not in step else step
 
 
-def _server_row(probed: ProbeResult, detected: Detected) -> Finding:
+def _server_row(probed: ProbeResult, detected: Detected) -> CheckResult:
     """Return the row about one probed address.
 
     The row has the name of the product. If the user named the address, or if it is on another
@@ -264,13 +264,13 @@ def _short(text: str, limit: int = _NAME_CHARS) -> str:
     return safe_line(text, limit=limit)
 
 
-def _key_rows(detected: Detected) -> list[Finding]:
+def _key_rows(detected: Detected) -> list[CheckResult]:
     """Return the rows about API keys.
 
     There is one for each server that needs or has a key, one for each warning about keys that could
     not be read, and one about the stored keys.
     """
-    rows: list[Finding] = []
+    rows: list[CheckResult] = []
     for probed in detected.results:
         row = _key_row(probed, detected)
         if row is not None:
@@ -285,7 +285,7 @@ def _key_rows(detected: Detected) -> list[Finding]:
     return rows
 
 
-def _key_row(probed: ProbeResult, detected: Detected) -> Finding | None:
+def _key_row(probed: ProbeResult, detected: Detected) -> CheckResult | None:
     """Return the row about the key of a server, in one of these states.
 
     - Rejected or missing: the server cannot be used without another key.

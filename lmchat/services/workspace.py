@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings
-from lmchat.config.state import Change, Remembered
+from lmchat.config.state import Change, State
 from lmchat.servers.discovery.launcher import ServerLauncher
 from lmchat.servers.discovery.probe_result import TargetState, target_state
 from lmchat.servers.endpoint import Endpoint
@@ -93,12 +93,12 @@ class Workspace(Struct, kw_only=True):
     catalogue: Catalogue
     platform: Platform
     pages: WebPages
-    remembered: Remembered
+    state: State
     is_temporary: bool = False  # whether sessions are in memory only
     resume_id: str = ""  # session to open at the start; empty: a new one
     notices: list[str] = field(default_factory=list)  # notifications to show after the start
     warning: str = ""  # sentence for the panel until the end of the run
-    save_warning: str = ""  # why `remembered` could not be written; empty after it was
+    save_warning: str = ""  # why `state` could not be written; empty after it was
     is_leaving: bool = False  # whether lmchat is quitting: then no turn or search begins
     make_launcher: Callable[[], ServerLauncher] | None = None  # the same launcher for each call
     importer: Importer | None = None  # None if sessions are in memory only

@@ -70,7 +70,7 @@ class LMChatApp(PatchedApp):
         self.models = ModelSwitch(self, workspace, self.chat, target)
         self.connect = Connect(self, workspace, self.chat, target, self.models, self._make_page)
         settings = workspace.settings
-        self._wanted_theme = settings.ui.theme or workspace.remembered.theme  # empty for none
+        self._wanted_theme = settings.ui.theme or workspace.state.theme  # empty for none
         self._asked_background_s = 0.0  # when the terminal was asked for its background
         self._last_ctrl_c_s = 0.0  # when Ctrl+C was pressed and had nothing to do
         self._begin_with_built_in_theme()

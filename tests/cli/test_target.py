@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from lmchat.cli.models import fetch_models
 from lmchat.cli.target import find_servers, find_target
 from lmchat.config.settings import EndpointSettings, Settings, TimeoutSettings
-from lmchat.config.state import Remembered
+from lmchat.config.state import State
 from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected, ServerUnavailable, WrongUse
 from lmchat.servers.discovery.choose_model import why_unusable
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
@@ -46,10 +46,10 @@ class _ScriptedBackend:
         return self.detections.pop(0) if len(self.detections) > 1 else self.detections[0]
 
 
-async def _find_target(*detections, settings=None, notes=None, remembered=None):
+async def _find_target(*detections, settings=None, notes=None, state=None):
     note = notes.append if notes is not None else str
     return await find_target(
-        _ScriptedBackend(*detections), settings or Settings(), remembered or Remembered(), note
+        _ScriptedBackend(*detections), settings or Settings(), state or State(), note
     )
 
 
@@ -65,8 +65,8 @@ async def test_of_several_models_none_is_guessed():
     with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected$") as caught:
         await _find_target((probed(Verdict.NO_MODEL, *models),))
     assert caught.value.hint == "Choose one with -m MODEL: a, b."
-    used = Remembered().with_model(ENDPOINT.url, "b").with_model("http://localhost:9", "c")
-    target = await _find_target((probed(Verdict.NO_MODEL, *models),), remembered=used)
+    used = State().with_model(ENDPOINT.url, "b").with_model("http://localhost:9", "c")
+    target = await _find_target((probed(Verdict.NO_MODEL, *models),), state=used)
     assert target.model_id == "b"
     named = Settings(model="embed")
     seen = probed(Verdict.NO_MODEL, *models[:2], model("embed", is_embedding=True))

@@ -8,13 +8,13 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.config.credentials import Credentials
-from lmchat.config.state import Remembered, change_state, read_state
+from lmchat.config.state import State, change_state, read_state
 from lmchat.errors import StoreUnavailable
 
 
 def test_what_is_remembered_comes_back(tmp_path):
     path = tmp_path / "lmchat" / "state.toml"
-    choices = Remembered(
+    choices = State(
         theme="lmchat-light",
         has_sessions=False,
         allowed_tools={"files/read_text": "ab12", 'python/"x': "cd34"},
@@ -27,7 +27,7 @@ def test_what_is_remembered_comes_back(tmp_path):
 
 
 def test_the_first_start_remembers_nothing_and_warns_of_nothing(tmp_path):
-    assert read_state(tmp_path / "nowhere" / "state.toml") == (Remembered(), "")
+    assert read_state(tmp_path / "nowhere" / "state.toml") == (State(), "")
 
 
 def test_a_broken_file_is_told_and_the_defaults_hold(tmp_path):
@@ -42,14 +42,14 @@ def test_a_broken_file_is_told_and_the_defaults_hold(tmp_path):
         path = tmp_path / "state.toml"
         path.write_bytes(content)
         found, warning = read_state(path)
-        assert found == Remembered()
+        assert found == State()
         assert warning.startswith("state.toml could not be read")
 
 
 def test_what_a_newer_lmchat_remembers_costs_nothing(tmp_path):
     path = tmp_path / "state.toml"
     path.write_text('model = "m"\nnew_in_the_future = 1\n')
-    assert read_state(path) == (Remembered(model="m"), "")
+    assert read_state(path) == (State(model="m"), "")
 
 
 def test_a_path_that_cannot_be_read_is_told(tmp_path):

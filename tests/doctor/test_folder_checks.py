@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.doctor.report import Finding, Grade
+from lmchat.doctor.report import CheckResult, Grade
 from lmchat.doctor.storage_checks import files_findings, mode_of
 from lmchat.files.paths import Paths
 from tests.support.faults import no_root, open_folder
@@ -16,7 +16,7 @@ def paths_in(folder: Path) -> Paths:
     )
 
 
-def rows(paths: Paths, mode: int | None = None) -> dict[str, Finding]:
+def rows(paths: Paths, mode: int | None = None) -> dict[str, CheckResult]:
     return {
         row.check: row for row in files_findings(paths, mode or mode_of(paths.credentials_file))
     }

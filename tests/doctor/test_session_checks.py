@@ -7,7 +7,7 @@ from contextlib import aclosing, closing
 from pathlib import Path
 
 from lmchat.doctor import storage_checks
-from lmchat.doctor.report import Finding, Grade
+from lmchat.doctor.report import CheckResult, Grade
 from lmchat.doctor.storage_checks import integrity_findings, store_findings
 from lmchat.storage.connection import connect
 from lmchat.storage.schema import VERSION
@@ -24,7 +24,7 @@ async def filled(path: Path) -> Path:
     return path
 
 
-def rows(path: Path) -> dict[str, Finding]:
+def rows(path: Path) -> dict[str, CheckResult]:
     return {row.check: row for row in (*store_findings(path), *integrity_findings(path))}
 
 

@@ -3,13 +3,13 @@ from __future__ import annotations
 import os
 import termios
 
-from lmchat.doctor.report import Finding, Grade
+from lmchat.doctor.report import CheckResult, Grade
 from lmchat.doctor.terminal_checks import key_limits, terminal_findings, terminal_name
 
 UTF8 = {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
 
 
-def rows(environ: dict[str, str]) -> dict[str, Finding]:
+def rows(environ: dict[str, str]) -> dict[str, CheckResult]:
     return {
         row.check.removeprefix("terminal."): row for row in terminal_findings(environ, [-1, -1])
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmchat.config.state import Remembered
+from lmchat.config.state import State
 from lmchat.servers.discovery.choose_model import choose_model
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.events import ModelLoading, RequestSent
@@ -54,7 +54,7 @@ async def test_a_decision_model_is_known_as_one_and_never_chosen_to_chat(server,
     llama_cpp(server).on("GET /v1/models", json_reply({"data": rows}, headers=LLAMA))
     probed = await client.check(endpoint_of(server))
     assert [model.only_for for model in probed.models] == ["decisions", ""]
-    chosen = choose_model(probed, model="", remembered=Remembered())
+    chosen = choose_model(probed, model="", state=State())
     assert chosen is not None
     assert chosen.model_id == "talker"
-    assert choose_model(probed, model="judge", remembered=Remembered()) is None
+    assert choose_model(probed, model="judge", state=State()) is None

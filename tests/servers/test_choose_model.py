@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.config.state import Remembered
+from lmchat.config.state import State
 from lmchat.servers.discovery.choose_model import Missing, choose, endpoints_of, why_unusable
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
@@ -10,12 +10,12 @@ from lmchat.servers.model import LoadState
 from tests.support.scripted_backend import model, probed
 
 OTHER = Endpoint.parse("http://localhost:8080")
-NEW = Remembered()
+NEW = State()
 
 
 def test_the_remembered_addresses_are_those_of_servers_and_not_of_the_engine():
-    remembered = NEW.with_model("http://localhost:1234/v1", "a").with_model("built-in", "b")
-    assert [endpoint.netloc for endpoint in endpoints_of(remembered)] == ["localhost:1234"]
+    state = NEW.with_model("http://localhost:1234/v1", "a").with_model("built-in", "b")
+    assert [endpoint.netloc for endpoint in endpoints_of(state)] == ["localhost:1234"]
 
 
 def other(verdict: Verdict = Verdict.READY, *models):
@@ -30,7 +30,7 @@ OWN = replace(other(Verdict.READY, model("own")), is_own=True)
 
 WARM = other(Verdict.READY, model("c"))
 FAR = other(Verdict.NO_MODEL, model("far:latest"))
-LAST = Remembered(endpoint=READY.endpoint.url)
+LAST = State(endpoint=READY.endpoint.url)
 CHOICES = {
     "the loaded one": ([READY], "", NEW, "a"),
     "as configured, where no model is listed": ([other()], "needed", NEW, "needed"),
@@ -44,8 +44,8 @@ CHOICES = {
 
 
 def test_the_model_that_is_chosen():
-    for results, model_id, remembered, chosen in CHOICES.values():
-        choice = choose(results, model=model_id, remembered=remembered)
+    for results, model_id, state, chosen in CHOICES.values():
+        choice = choose(results, model=model_id, state=state)
         assert choice.missing is Missing.NOTHING
         assert choice.target is not None
         assert choice.target.model_id == chosen
@@ -59,7 +59,7 @@ def test_what_is_needed_before_a_chat():
         ([probed(Verdict.REFUSED)], Missing.SERVER),
         ([], Missing.SERVER),
     ]:
-        choice = choose(results, model="", remembered=NEW)
+        choice = choose(results, model="", state=NEW)
         assert choice.missing is missing
         assert (choice.probed is None) is (missing is Missing.SERVER)
         assert choice.target is None or choice.target.model is None
@@ -67,8 +67,8 @@ def test_what_is_needed_before_a_chat():
 
 def test_no_other_server_takes_the_place_of_the_one_that_was_named():
     named = replace(other(Verdict.REFUSED), is_own=True)
-    assert choose([named, READY], model="", remembered=NEW, is_named=True).missing is Missing.SERVER
-    assert choose([named, READY], model="", remembered=NEW).missing is Missing.NOTHING
+    assert choose([named, READY], model="", state=NEW, is_named=True).missing is Missing.SERVER
+    assert choose([named, READY], model="", state=NEW).missing is Missing.NOTHING
 
 
 def test_the_hint_about_an_unusable_server_is_a_sentence():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.config.state import Remembered
+from lmchat.config.state import State
 from lmchat.errors import ServerUnavailable, StoreUnavailable, WrongUse
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
@@ -38,7 +38,7 @@ def names(rows) -> list[str]:
 
 
 async def test_models_are_listed_with_recent_ones_first_names_of_servers_and_own_speeds():
-    recent = Remembered(recent=((OTHER.url, "llama3.2:3b"), (ENDPOINT.url, "gemma-3-4b")))
+    recent = State(recent=((OTHER.url, "llama3.2:3b"), (ENDPOINT.url, "gemma-3-4b")))
     asked, speeds = backend(), Speeds({(ENDPOINT.url, "qwen3-8b"): 42.3})
     catalogue = Catalogue(asked, speeds, names={OTHER.origin: "workstation"})
     known, age_s = catalogue.cached_rows(recent)
@@ -57,7 +57,7 @@ async def test_a_decision_model_stands_last_though_it_was_used_and_is_refused_by
     asked = backend()
     judge = model("judge", is_decision=True)
     asked.results = (probed(Verdict.READY, judge, EMBED, QWEN),)
-    recent = Remembered(recent=((ENDPOINT.url, "judge"),))
+    recent = State(recent=((ENDPOINT.url, "judge"),))
     rows, _ = await Catalogue(asked, Speeds({})).refresh(recent)
     assert names(rows) == ["qwen3-8b", "judge", "nomic"]
     with pytest.raises(WrongUse, match="judge makes decisions and cannot chat"):
@@ -74,7 +74,7 @@ async def test_a_server_whose_list_fails_costs_its_own_models_alone():
         return await models(endpoint, **more)
 
     asked.models = half
-    rows, _ = await Catalogue(asked, Speeds(None)).refresh(Remembered())
+    rows, _ = await Catalogue(asked, Speeds(None)).refresh(State())
     assert names(rows) == ["qwen3-8b", "gemma-3-4b", "nomic"]
 
 

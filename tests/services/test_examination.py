@@ -7,7 +7,7 @@ import sys
 import threading
 from contextlib import aclosing
 
-from lmchat.doctor.report import Finding, Grade, Group
+from lmchat.doctor.report import CheckResult, Grade, Group
 from lmchat.errors import StoreUnavailable
 from lmchat.services.examination import (
     Check,
@@ -25,8 +25,8 @@ def row(
     cause: str = "So it is.",
     step: str = "",
     group: Group = Group.FILES,
-) -> Finding:
-    return Finding(group, name, name, grade, cause, step)
+) -> CheckResult:
+    return CheckResult(group, name, name, grade, cause, step)
 
 
 def check(name: str, run, **more) -> Check:
@@ -41,7 +41,7 @@ async def hang():
     await asyncio.Event().wait()
 
 
-async def all_of(*checks: Check) -> dict[str, Finding]:
+async def all_of(*checks: Check) -> dict[str, CheckResult]:
     examination = Examination(checks=checks, note_error=lambda _: "deadbeef")
     async with aclosing(examination.run()) as examined:
         return {check.check: findings[0] async for check, findings in examined}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.doctor.report import Finding, Grade
+from lmchat.doctor.report import CheckResult, Grade
 from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
@@ -32,7 +32,7 @@ def rows(*results: ProbeResult, **more):
     return chat, {one.name: one for one in found if one.check == "server"}
 
 
-def keys(*results: ProbeResult, **more) -> list[Finding]:
+def keys(*results: ProbeResult, **more) -> list[CheckResult]:
     found = server_findings(Detected(results=results, **more))
     return [one for one in found if one.check == "key"]
 

@@ -24,7 +24,7 @@ from lmchat.config.credentials import Credentials
 from lmchat.config.load import Loaded
 from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings, UiSettings
-from lmchat.config.state import Change, Remembered
+from lmchat.config.state import Change, State
 from lmchat.errors import FileRefused
 from lmchat.proxy.client import ProxyClient
 from lmchat.proxy.connections import Connections
@@ -70,8 +70,8 @@ class Desktop:
     copied: list[str] = field(default_factory=list)
     copied_image: bytes = b""
     kept_keys: list[tuple[Endpoint, str]] = field(default_factory=list)
-    remembered: list[Remembered] = field(default_factory=list)
-    first_remembered: Remembered = field(default_factory=Remembered)
+    state: list[State] = field(default_factory=list)
+    first_state: State = field(default_factory=State)
     paged: list[str] = field(default_factory=list)
     opened: list[str] = field(default_factory=list)
     has_browser: bool = True
@@ -240,7 +240,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     backend: ScriptedBackend | None = None,
     *,
     settings: Settings | None = None,
-    remembered: Remembered | None = None,
+    state: State | None = None,
     resume_id: str = "",
     store: SqliteStore | None = None,
     engine: ScriptedEngine | None = None,
@@ -270,7 +270,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
             ),
             platform=DeskPlatform(seen),
             pages=WebPages(Lazy(lambda: PageClient(settings.allowed_hosts))),
-            remembered=remembered or Remembered(),
+            state=state or State(),
             resume_id=resume_id,
             importer=Importer(store, clock=moment),
             engine=engine_slot if engine else None,
@@ -330,10 +330,10 @@ class DeskPlatform:
     async def remember(self, changes: Sequence[Change]) -> None:
         if self.seen.has_full_disk:
             raise FileRefused("state.toml cannot be written: the disk is full.")
-        state = self.seen.remembered[-1] if self.seen.remembered else self.seen.first_remembered
+        state = self.seen.state[-1] if self.seen.state else self.seen.first_state
         for change in changes:
             state = change(state)
-        self.seen.remembered.append(state)
+        self.seen.state.append(state)
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> None:
         self.seen.kept_keys.append((endpoint, key))
@@ -586,7 +586,7 @@ async def run(
     places: Places | None = None,
     *,
     settings: Settings | None = None,
-    remembered: Remembered | None = None,
+    state: State | None = None,
     direct: Collection[str] = (),
 ) -> AsyncIterator[Situation]:
     """Run the app on servers that stand at these ports of this machine, or at (host, port).
@@ -604,13 +604,13 @@ async def run(
     keys = Keys(Loaded(settings=settings, file=folder / "config.toml"), {}, credentials)
     await asyncio.to_thread(keys.load)
     client = StillClient(settings, ports, direct=direct, keys=keys)
-    client.expect({}, used=endpoints_of(remembered or Remembered()))
+    client.expect({}, used=endpoints_of(state or State()))
     store = SqliteStore(folder / "sessions.db", clock=lambda: NOW)
     desk = make_desktop(
         folder,
         client,
         settings=settings,
-        remembered=remembered,
+        state=state,
         store=store,
         clock=clock,
         moment=lambda: NOW,

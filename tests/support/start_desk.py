@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from lmchat.config.state import Remembered
+from lmchat.config.state import State
 from lmchat.servers.discovery.launcher import (
     Installed,
     ServerLauncher,
@@ -242,7 +242,7 @@ def bare_page(
 ) -> WelcomeScreen:
     """Return the welcome page with what it is handed alone."""
     workspace = SimpleNamespace(
-        make_launcher=None, engine=None, catalogue=None, clock=clock, remembered=Remembered()
+        make_launcher=None, engine=None, catalogue=None, clock=clock, state=State()
     )
     page = WelcomeScreen(workspace, connect or NotedConnect())
     page.starts.machine = here or MachineState()

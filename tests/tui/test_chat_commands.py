@@ -26,7 +26,7 @@ async def test_keys_and_the_width_show_and_hide_the_columns(tmp_path):
         await desk.press("ctrl+b", hides="/ search")
         assert isinstance(desk.app.focused, PromptInput)
         await desk.press("ctrl+t", hides="Requests")
-        last = desk.remembered[-1]
+        last = desk.state[-1]
         assert (last.has_sessions, last.has_telemetry) == (False, False)
         await desk.press("ctrl+t", "ctrl+b", sees="/ search")
         await desk.until(lambda: desk.session_list.has_focus_within, "the focus in the list")
@@ -54,7 +54,7 @@ async def test_over_a_narrow_chat_the_columns_lie_until_esc_or_a_choice(tmp_path
             assert isinstance(desk.app.focused, PromptInput)
             assert desk.prompt_input.text == "a"
             await desk.press("f2", "f2", hides="/ search")
-            assert desk.remembered[-1].has_sessions
+            assert desk.state[-1].has_sessions
         await desk.pilot.resize_terminal(60, 24)
         await desk.press("ctrl+t", sees="Requests")
         await desk.press("escape", hides="Requests")
@@ -80,8 +80,8 @@ async def test_the_next_run_knows_hidden_columns_what_was_typed_and_the_speed_of
         desk.chat.action_slash("/system ")
         await desk.type("Be brief.")
         await _counted(desk, 2)
-        session_id, last = desk.session_id, desk.remembered[-1]
-    async with ready_desktop(tmp_path, remembered=last, resume_id=session_id) as desk:
+        session_id, last = desk.session_id, desk.state[-1]
+    async with ready_desktop(tmp_path, state=last, resume_id=session_id) as desk:
         await desk.prompt_is("hello\n\n/system Be brief.")
         assert "/ search" not in desk.text
         desk.prompt_input.put("three")
@@ -140,12 +140,12 @@ async def test_a_command_that_cannot_run_stays_in_the_prompt_and_others_show_a_d
     assert desk.app.theme == "lmchat-dark"
     await desk.say("/theme LIGHT", sees="Theme: light.")
     assert desk.app.theme == "lmchat-light"
-    assert desk.remembered[-1].theme == "lmchat-light"
+    assert desk.state[-1].theme == "lmchat-light"
     desk.has_full_disk = True
     await desk.press("ctrl+b", sees="! state.toml cannot be")
     desk.has_full_disk = False
     await desk.press("ctrl+b", hides="state.toml")
-    assert desk.remembered[-1].has_sessions
+    assert desk.state[-1].has_sessions
     await desk.press("escape")
     await desk.say("/quit")
     await desk.until(lambda: desk.app._exit, "the end")

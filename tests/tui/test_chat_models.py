@@ -5,7 +5,7 @@ import asyncio
 from msgspec.structs import replace
 from textual.widgets import Input
 
-from lmchat.config.state import Remembered
+from lmchat.config.state import State
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState
 from lmchat.servers.request import SERVER_DECIDES, LoadOptions
@@ -63,7 +63,7 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
         assert [one.model for one in backend.requests] == ["qwen3-8b", "gemma-3-4b", "gemma-3-4b"]
         assert [m.text for m in backend.requests[2].messages] == ["one", "Gemma too.", "ab"]
         await desk.until(
-            lambda: desk.remembered[-1].recent[0] == (ENDPOINT.url, "gemma-3-4b"), "the newest"
+            lambda: desk.state[-1].recent[0] == (ENDPOINT.url, "gemma-3-4b"), "the newest"
         )
 
 
@@ -159,9 +159,9 @@ async def test_loading_shows_how_far_it_is_stops_by_control_l_and_happens_once(t
 async def test_a_model_is_chosen_by_its_number_or_name_but_no_decision_model(tmp_path):
     judge = model("judge-1b", is_decision=True)
     used = ("judge-1b", "qwen3-8b", "gemma-3-4b")
-    last = Remembered(recent=tuple((ENDPOINT.url, name) for name in used))
+    last = State(recent=tuple((ENDPOINT.url, name) for name in used))
     backend = ScriptedBackend(results=[probed(Verdict.READY, judge, QWEN, GEMMA)])
-    async with ready_desktop(tmp_path, backend=backend, remembered=last) as desk:
+    async with ready_desktop(tmp_path, backend=backend, state=last) as desk:
         words = "judge-1b makes decisions and cannot chat"
         assert desk.target.model_id == "qwen3-8b"
         await desk.press("alt+2", sees=words)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.doctor.report import Finding, Grade, Group
+from lmchat.doctor.report import CheckResult, Grade, Group
 from lmchat.services.examination import Check, Examination
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.doctor_screen import DoctorScreen
@@ -14,11 +14,11 @@ HOME = "/home/ada"
 
 def finding(
     name: str, grade: Grade = Grade.OK, cause: str = "All is well.", step: str = ""
-) -> Finding:
-    return Finding(Group.FILES, name.lower(), name, grade, cause, step)
+) -> CheckResult:
+    return CheckResult(Group.FILES, name.lower(), name, grade, cause, step)
 
 
-def check(name: str, *findings: Finding, gate: asyncio.Event | None = None) -> Check:
+def check(name: str, *findings: CheckResult, gate: asyncio.Event | None = None) -> Check:
     async def run():
         if gate is not None:
             await gate.wait()

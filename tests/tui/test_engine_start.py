@@ -56,7 +56,7 @@ async def test_local_starts_the_engine_without_asking_and_the_picker_loads_anoth
         assert isinstance(desk.app.screen, ChatScreen)
         await desk.ask("Which vegetables grow in shade?")
         assert desk.backend.requests[0].endpoint == ADDRESS
-        assert desk.remembered[-1].recent == (("built-in", "big"),)
+        assert desk.state[-1].recent == (("built-in", "big"),)
         await desk.press("ctrl+o", leads_to=ModelPicker)
         await shown(desk, "small")
         await desk.type("small")

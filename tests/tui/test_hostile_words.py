@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from textual.widgets import Input
 
-from lmchat.doctor.report import Finding, Grade, Group
+from lmchat.doctor.report import CheckResult, Grade, Group
 from lmchat.servers.discovery.launcher import Installed, ServerStart
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
@@ -85,8 +85,8 @@ def message(role: Role, name: str, **more) -> ChatMessage:
     )
 
 
-async def findings() -> list[Finding]:
-    return [Finding(Group.KEYS, "c", EVIL, grade, EVIL, EVIL) for grade in Grade]
+async def findings() -> list[CheckResult]:
+    return [CheckResult(Group.KEYS, "c", EVIL, grade, EVIL, EVIL) for grade in Grade]
 
 
 def picker() -> ModelPicker:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.config.settings import Settings, UiSettings
-from lmchat.config.state import Remembered
+from lmchat.config.state import State
 from lmchat.tui.quirks.keys import BackgroundReported
 from lmchat.tui.screens.chat.screen import ChatScreen
 from lmchat.tui.screens.theme_dialog import ThemeDialog
@@ -30,12 +30,12 @@ async def test_the_list_shows_each_theme_live_and_only_a_chosen_one_is_remembere
     await desk.press("end")
     assert desk.app.theme == names[-1]
     await desk.press("escape", leads_to=ChatScreen)
-    assert (desk.app.theme, {one.theme for one in desk.remembered}) == ("lmchat-dark", {""})
+    assert (desk.app.theme, {one.theme for one in desk.state}) == ("lmchat-dark", {""})
     await desk.say("/theme sea", sees="Theme themes/bad.toml: primary must be a colour")
     await desk.until(lambda: desk.app.theme == "sea", "the theme")
     await desk.say("/theme", leads_to=ThemeDialog)
     await desk.press("end", "enter", leads_to=ChatScreen, sees=f"Theme: {names[-1]}.")
-    assert desk.remembered[-1].theme == names[-1]
+    assert desk.state[-1].theme == names[-1]
 
 
 async def test_an_own_theme_that_is_set_is_used_and_an_unknown_one_is_told(tmp_path, write):
@@ -64,21 +64,21 @@ def test_a_file_that_is_no_theme_is_told_with_its_key_and_the_others_work(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("settings", "remembered", "waits_s", "theme"),
+    ("settings", "state", "waits_s", "theme"),
     [
-        (UiSettings(), Remembered(), 0.09, "lmchat-light"),
-        (UiSettings(), Remembered(), 0.11, "lmchat-dark"),
-        (UiSettings(theme="dark"), Remembered(), 0.0, "lmchat-dark"),
-        (UiSettings(), Remembered(theme="nord"), 0.0, "nord"),
+        (UiSettings(), State(), 0.09, "lmchat-light"),
+        (UiSettings(), State(), 0.11, "lmchat-dark"),
+        (UiSettings(theme="dark"), State(), 0.0, "lmchat-dark"),
+        (UiSettings(), State(theme="nord"), 0.0, "nord"),
     ],
 )
 async def test_lmchat_is_light_on_a_light_terminal_that_says_so_in_time_unless_a_theme_is_set(
-    tmp_path, settings, remembered, waits_s, theme
+    tmp_path, settings, state, waits_s, theme
 ):
     now_s = [100.0]
-    more = {"settings": Settings(ui=settings), "remembered": remembered, "clock": lambda: now_s[0]}
+    more = {"settings": Settings(ui=settings), "state": state, "clock": lambda: now_s[0]}
     async with desktop(tmp_path, **more) as desk:
-        assert desk.app.theme == (remembered.theme or "lmchat-dark")  # with the first paint
+        assert desk.app.theme == (state.theme or "lmchat-dark")  # with the first paint
         assert "muted" in desk.app.theme_variables
         await desk.ready()
         now_s[0] += waits_s

@@ -97,7 +97,7 @@ async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_pa
         await desk.answered(7)  # three calls, and what the model said before, between and after
         await desk.until(lambda: isinstance(desk.app.focused, PromptInput), "the prompt")
         assert desk.log_view.viewport.is_following
-        assert not any(one.allowed_tools for one in desk.remembered)
+        assert not any(one.allowed_tools for one in desk.state)
 
         await desk.press("ctrl+n")
         await desk.until(lambda: not desk.conversation.messages, "a new session")
@@ -105,7 +105,7 @@ async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_pa
         await desk.press("a", sees="Done reading.")  # always
         await desk.answered(5)
         assert [path for _, path in desk.host.calls] == [{"path": name} for name in "abcde"]
-        assert dict(desk.remembered[-1].allowed_tools) == allowed()
+        assert dict(desk.state[-1].allowed_tools) == allowed()
 
 
 async def test_a_refusal_has_a_reason_if_one_is_typed_and_esc_goes_back_to_the_card(tmp_path):

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.config.state import Remembered
+from lmchat.config.state import State
 from lmchat.errors import (
     LMChatError,
     NoServerFound,
@@ -93,7 +93,7 @@ def choose(
     results: Sequence[ProbeResult],
     *,
     model: str,
-    remembered: Remembered,
+    state: State,
     is_named: bool = False,
 ) -> TargetChoice:
     """Choose the server and the model for the next turn.
@@ -107,15 +107,15 @@ def choose(
         results = [probed for probed in results if probed.is_own]
     usable = [probed for probed in results if probed.verdict.is_usable]
     if usable:
-        best = min(usable, key=lambda probed: _rank(probed, remembered, model))
-        return choose_on_server(best, model=model, remembered=remembered)
+        best = min(usable, key=lambda probed: _rank(probed, state, model))
+        return choose_on_server(best, model=model, state=state)
     for probed in results:
         if probed.verdict in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED):
             return TargetChoice(missing=Missing.KEY, probed=probed)
     return TargetChoice(missing=Missing.SERVER)
 
 
-def _rank(probed: ProbeResult, remembered: Remembered, model: str) -> tuple[bool, ...]:
+def _rank(probed: ProbeResult, state: State, model: str) -> tuple[bool, ...]:
     """Return the sort key of a result: the smallest is best, and False is less than True.
 
     The first item that differs between two results decides.
@@ -124,18 +124,18 @@ def _rank(probed: ProbeResult, remembered: Remembered, model: str) -> tuple[bool
     return (
         lacks_model,
         not probed.is_own,
-        probed.server_id != usual_server_id(remembered.endpoint),
+        probed.server_id != usual_server_id(state.endpoint),
         not probed.is_hinted,
         probed.verdict is not Verdict.READY,
     )
 
 
-def choose_on_server(probed: ProbeResult, *, model: str, remembered: Remembered) -> TargetChoice:
+def choose_on_server(probed: ProbeResult, *, model: str, state: State) -> TargetChoice:
     """Choose the model on a server; `model` is the name of the configured one, if any.
 
     While the server loads a model of unknown name, the target has no model and nothing is missing.
     """
-    chosen = choose_model(probed, model=model, remembered=remembered)
+    chosen = choose_model(probed, model=model, state=state)
     is_loading = chosen is None and probed.verdict is Verdict.LOADING
     target = Target(
         endpoint=probed.endpoint,
@@ -147,7 +147,7 @@ def choose_on_server(probed: ProbeResult, *, model: str, remembered: Remembered)
     return TargetChoice(missing=missing, probed=probed, target=target)
 
 
-def choose_model(probed: ProbeResult, *, model: str, remembered: Remembered) -> ModelInfo | None:
+def choose_model(probed: ProbeResult, *, model: str, state: State) -> ModelInfo | None:
     """Choose the configured model, else the last used one, else by `_PREFERRED_STATES`.
 
     `model` is the name of the configured one. If the server does not list it but may have it, it is
@@ -164,14 +164,14 @@ def choose_model(probed: ProbeResult, *, model: str, remembered: Remembered) -> 
             return None
         return _unlisted_model(model, probed)
 
-    if usual_server_id(remembered.endpoint) == probed.server_id:
-        last = find_model(remembered.model, models)
+    if usual_server_id(state.endpoint) == probed.server_id:
+        last = find_model(state.model, models)
         # an unloaded model is not loaded without a question
         if last is not None and last.state is not LoadState.NOT_LOADED:
             return last
-    for state in _PREFERRED_STATES:  # which does not contain `NOT_LOADED`
+    for load_state in _PREFERRED_STATES:  # which does not contain `NOT_LOADED`
         for info in models:
-            if info.state is state:
+            if info.state is load_state:
                 return info
     return None
 
@@ -216,14 +216,14 @@ def require_model(name: str, chosen: ProbeResult | None, results: Sequence[Probe
 
 
 def choose_without_asking(
-    results: Sequence[ProbeResult], *, model: str, remembered: Remembered
+    results: Sequence[ProbeResult], *, model: str, state: State
 ) -> TargetChoice:
     """Choose as `choose` does, and also an unloaded model: the configured, last used or only one.
 
     If there is none of these, the model is what is missing. Raises `WrongUse` for a configured
     model that cannot chat, and the error of `why_unusable` if no server can be used.
     """
-    choice = choose(results, model=model, remembered=remembered)
+    choice = choose(results, model=model, state=state)
     if choice.probed is None or choice.missing in (Missing.SERVER, Missing.KEY):
         raise why_unusable(results)
     non_chat_model = _find_non_chat_model(choice.probed, model)
@@ -237,7 +237,7 @@ def choose_without_asking(
     else:
         models = choice.chat_models
         chosen = models[0] if len(models) == 1 else None
-        for server_id, name in remembered.recent:
+        for server_id, name in state.recent:
             used = find_model(name, models)
             if used is not None and usual_server_id(server_id) == choice.target.server_id:
                 chosen = used
@@ -306,10 +306,10 @@ def why_no_model(choice: TargetChoice) -> RequestInvalid:
     return RequestInvalid(sentence, hint=hint, kind="model_missing")
 
 
-def endpoints_of(remembered: Remembered) -> tuple[Endpoint, ...]:
+def endpoints_of(state: State) -> tuple[Endpoint, ...]:
     """Return the addresses of the last used models, each once, newest first.
 
     The built-in engine has none: it gets another one in each run.
     """
-    servers = (server for server, _ in remembered.recent if server != BUILT_IN)
+    servers = (server for server, _ in state.recent if server != BUILT_IN)
     return tuple(dict.fromkeys(Endpoint.parse(server) for server in servers if is_address(server)))

@@ -171,11 +171,9 @@ class Connect:
         If the user named a server on another machine that is not allowed yet, ask about that first,
         once.
         """
-        settings, remembered = self._workspace.settings, self._workspace.remembered
+        settings, state = self._workspace.settings, self._workspace.state
         named = Endpoint.parse(settings.endpoint) if settings.endpoint else None
-        choice = choose(
-            results, model=settings.model, remembered=remembered, is_named=named is not None
-        )
+        choice = choose(results, model=settings.model, state=state, is_named=named is not None)
         is_asked_already = self._target.value is not None and choice.missing is not Missing.NOTHING
         if is_asked_already:  # a dialog or the model picker has asked when that server was taken
             return
@@ -199,8 +197,8 @@ class Connect:
         if probed.verdict in WANTS_KEY:
             self._ask_for_key(probed)
         elif probed.verdict.is_usable:
-            model, remembered = self._workspace.settings.model, self._workspace.remembered
-            self._use_choice(choose_on_server(probed, model=model, remembered=remembered))
+            model, state = self._workspace.settings.model, self._workspace.state
+            self._use_choice(choose_on_server(probed, model=model, state=state))
         else:
             self._wake.set()
 

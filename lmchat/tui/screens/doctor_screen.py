@@ -11,7 +11,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 from textual.worker import Worker
 
-from lmchat.doctor.report import Finding
+from lmchat.doctor.report import CheckResult
 from lmchat.services.examination import Examination, report_text, summary
 from lmchat.tui.screens.text_dialog import TextDialog
 from lmchat.tui.widgets.line import paragraphs
@@ -30,7 +30,7 @@ class DoctorScreen(TextDialog):
     def __init__(self, examination: Examination) -> None:
         super().__init__("Doctor", "")
         self._examination = examination
-        self._found: dict[str, Sequence[Finding]] = {}  # of the checks that have ended, by name
+        self._found: dict[str, Sequence[CheckResult]] = {}  # of the checks that have ended, by name
 
     def on_mount(self) -> None:
         super().on_mount()

@@ -56,9 +56,9 @@ class EngineStart:
         Without a name, the configured model is meant; without that, the one that was used last, if
         it was one of the engine. Return None if the user does not want the download, or stops it.
         """
-        remembered = self._workspace.remembered
-        was_engine_last = remembered.endpoint == BUILT_IN
-        last = remembered.model if was_engine_last else ""
+        state = self._workspace.state
+        was_engine_last = state.endpoint == BUILT_IN
+        last = state.model if was_engine_last else ""
         named = named or self._workspace.local_model or self._workspace.settings.local.model
         model = await engine.choose(named, last=last)
         if model is not None:

@@ -59,7 +59,7 @@ class ModelSwitch:
             self._app.post_message(ShowServers())
             return
         target = self._target.value
-        rows, age_s = self._workspace.catalogue.cached_rows(self._workspace.remembered)
+        rows, age_s = self._workspace.catalogue.cached_rows(self._workspace.state)
         picker = ModelPicker(
             self._with_loading(rows),
             age_s=age_s,
@@ -83,12 +83,12 @@ class ModelSwitch:
 
         If none answers, show those that are known, with a note.
         """
-        catalogue, remembered = self._workspace.catalogue, self._workspace.remembered
+        catalogue, state = self._workspace.catalogue, self._workspace.state
         note = ""
         try:
-            rows, age_s = await catalogue.refresh(remembered)
+            rows, age_s = await catalogue.refresh(state)
         except LMChatError as error:
-            rows, age_s = catalogue.cached_rows(remembered)
+            rows, age_s = catalogue.cached_rows(state)
             note = error.message
         for picker in open_screens(self._app, "ModelPicker"):
             picker.update_rows(self._with_loading(rows), age_s=age_s, note=note)
@@ -135,7 +135,7 @@ class ModelSwitch:
         Raises `WrongUse` for an unknown name. For a number without a model, and for a recent model
         that cannot chat, the user is told so.
         """
-        rows, _ = self._workspace.catalogue.cached_rows(self._workspace.remembered)
+        rows, _ = self._workspace.catalogue.cached_rows(self._workspace.state)
         if not name.isdigit():
             self.switch_to(matching_model(name, rows))
             return

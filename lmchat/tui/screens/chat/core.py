@@ -240,11 +240,11 @@ class Background:
 
         While it cannot be written, the panel warns.
         """
-        self._workspace.remembered = change(self._workspace.remembered)
+        self._workspace.state = change(self._workspace.state)
         self._unsaved_changes.append(change)
-        begin_work(self._screen.app, self._save_remembered, "remember", is_only=False)
+        begin_work(self._screen.app, self._save_state, "remember", is_only=False)
 
-    async def _save_remembered(self) -> None:
+    async def _save_state(self) -> None:
         """Write the changes so far, after the writes that have begun before."""
         workspace = self._workspace
         async with self._remember_lock:  # else a later change may be written first

@@ -93,9 +93,9 @@ class ChatScreen(PatchedScreen):
         ):
             reached = [name for least_size, name in breakpoints or [] if size >= least_size]
             self.add_class(*reached[-1:])  # the class of the largest size that is reached
-        remembered = self.workspace.remembered
-        has_telemetry = remembered.has_telemetry and self.workspace.settings.ui.sidebar
-        self.set_class(not remembered.has_sessions, "-sessions-hidden")
+        state = self.workspace.state
+        has_telemetry = state.has_telemetry and self.workspace.settings.ui.sidebar
+        self.set_class(not state.has_sessions, "-sessions-hidden")
         self.set_class(not has_telemetry, "-telemetry-hidden")
 
     def on_mount(self) -> None:
@@ -409,7 +409,7 @@ class ChatScreen(PatchedScreen):
         else:
             self.notices.notify(NOTHING_YET)
 
-    # Finding
+    # CheckResult
 
     async def action_find(self, query: str = "") -> None:
         await self.widgets.open_find_bar(query)

@@ -184,7 +184,7 @@ class ShownSession:
             return
         offer = f"/import all imports your chats of {', '.join(programs)}"
         self._widgets.session_list.offer(f"{offer}.")
-        if not self._workspace.remembered.has_import_offer:
+        if not self._workspace.state.has_import_offer:
             self._notices.notify(f"{offer}; so does `lmchat import --from all`.")
             self._background.remember(lambda state: replace(state, has_import_offer=True))
 

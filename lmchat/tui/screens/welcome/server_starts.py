@@ -57,9 +57,9 @@ class ServerStarts:
         """`machine`, `problem` or `has_read_disk` has changed: the page is to be drawn again."""
 
     def __init__(self, page: Screen[None], workspace: Workspace, connect: Connect) -> None:
-        remembered = workspace.remembered
-        was_engine = remembered.endpoint == BUILT_IN
-        self.machine = MachineState(last_model=remembered.model if was_engine else "")
+        state = workspace.state
+        was_engine = state.endpoint == BUILT_IN
+        self.machine = MachineState(last_model=state.model if was_engine else "")
         self.problem = ""  # why the last start failed
         self._page = page
         self._connect = connect
