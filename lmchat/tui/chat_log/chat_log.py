@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any, ClassVar, Literal
 
@@ -117,23 +117,15 @@ class ChatLog(ScrollView, can_focus=True):
             with self.viewport.anchored():
                 self.selection.find_again()  # this lays out its ends
         if self.is_attached:
-            self._start_work()
+            self._start_highlighting()
         self._copy_viewport(changed)
         self._post_change()
 
-    def _start_work(self) -> None:
-        """Start the workers that highlight and count between keys and frames."""
-        if self.highlighting.is_needed:
-            self._run("colours", self.highlighting.run)
-        if self.finder.is_counting:
-            self._run("find", self.finder.count_rest)
-
-    def _run(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Start a worker of the log unless one of this name is running."""
-        for worker in self.workers:
-            if worker.node is self and worker.name == name and not worker.is_finished:
-                return
-        _: Worker[None] = self.run_worker(work, name=name, group=name)
+    def _start_highlighting(self) -> None:
+        """Start the worker that gets colours of code, unless it runs or none are needed."""
+        is_running = any(one.node is self and not one.is_finished for one in self.workers)
+        if self.highlighting.is_needed and not is_running:
+            _: Worker[None] = self.run_worker(self.highlighting.run, group="colours")
 
     def _copy_viewport(self, changed: Place | None) -> None:
         """Copy size and position of the viewport to Textual, and repaint what changed."""
@@ -155,8 +147,7 @@ class ChatLog(ScrollView, can_focus=True):
         state = (
             (viewport.has_new_text, viewport.is_at_end, viewport.cursor),
             self.selection.selected is not None,
-            # with the number of the search: a new one is told even if it has the same figures
-            (finder.searches, finder.standing, finder.is_complete),
+            (finder.is_active, finder.standing),
         )
         if state != self._posted:
             self._posted = state

@@ -6,7 +6,6 @@ laid out; in blocks that are laid out, all occurrences in the shown text are mar
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -24,7 +23,6 @@ from lmchat.tui.chat_log.document import Document, Place
 from lmchat.tui.chat_log.viewport import Viewport
 
 MAX_CHARS = 1_000  # longer words were pasted by mistake; only the beginning is searched
-_SLICE = 60_000  # characters that are searched at a time, between keys and frames: about 3 ms
 _KEPT_BLOCKS = 2_000  # blocks whose marks are remembered
 _SELECTORS = "[\ufe00-\ufe0f]"  # they choose between two looks of a character
 
@@ -102,7 +100,7 @@ def _with_places(text: str) -> tuple[str, dict[int, int]]:
 
 
 class Standing(NamedTuple):
-    """Which hit is the current one, and how many were counted so far."""
+    """Which hit is the current one, and how many there are."""
 
     current_number: int  # from 1; 0 if no hit is current
     hits: int
@@ -127,8 +125,6 @@ class Finder:
     def __init__(self, viewport: Viewport, on_change: Callable[[], None]) -> None:
         """Create it; `on_change` is called when the marks or the counts may have changed."""
         self.last_words: tuple[str, ...] = ()  # of the last search, for `n` without the find bar
-        self.searches = 0  # number of searches so far
-        self.is_complete = False  # whether all messages were counted
         self.index: int | None = None  # message of the current hit
         self._nth = 0  # number of the current hit in its message
         self._shown = (0, 0)  # block of the current hit, and its number in the block
@@ -137,22 +133,15 @@ class Finder:
         self._on_change = on_change
         self._words: tuple[str, ...] = ()
         self._query = Query()
-        self._counts: list[int] = []  # hits of each message; 0 until it was counted
-        self._uncounted: Iterator[int] = iter(())
+        self._counts: list[int] = []  # hits of each message
         self._start = Place(0, -1, 0)  # row from which on the first hit is searched
         self._is_for_all_sessions = True  # whether another session is searched for the words too
         self._has_remembered_view = False  # whether the position before typing is remembered
-        self._waits_for_first_hit = False  # whether the first hit is shown as soon as it is counted
         self._marks: dict[int, tuple[Block, list[Line], list[list[Mark]]]] = {}  # by `id(block)`
 
     @property
     def is_active(self) -> bool:
         return bool(self._query.needles)
-
-    @property
-    def is_counting(self) -> bool:
-        """Whether `count_rest` has work to do."""
-        return self.is_active and not self.is_complete
 
     @property
     def standing(self) -> Standing:
@@ -190,7 +179,7 @@ class Finder:
     # Searching
 
     def find(self, *words: str) -> int:
-        """Begin a search for words, without moving the view; return how many hits it has so far."""
+        """Begin a search for words, without moving the view; return how many hits it has."""
         self._search(words)
         self._on_change()
         return self.standing.hits
@@ -207,8 +196,8 @@ class Finder:
         elif self.index is not None:  # the query before has moved the view to this hit
             self._viewport.return_to("find")
         self._search((query,))
-        self._waits_for_first_hit = True
-        self._show_first_hit()
+        if any(self._counts):
+            self._go_to_next(1)
         self._on_change()
 
     def mark_words(self, message_id: str, words: Sequence[str]) -> None:
@@ -220,7 +209,8 @@ class Finder:
         index = self._document.entries.index_of(message_id)
         if index is None:
             return
-        self._search(words, Place(index, -1, 0))
+        self._search(words)
+        self._start = Place(index, -1, 0)
         self._is_for_all_sessions = False
         if self._counts[index]:
             message = self._document.entries[index].message
@@ -234,7 +224,10 @@ class Finder:
 
     def clear(self) -> None:
         """End the search; the view stays where it is."""
-        self._reset()
+        self._has_remembered_view = False
+        self._words = ()
+        self._query = Query()
+        self._count_all()
         self._on_change()
 
     def restart(self) -> None:
@@ -243,85 +236,41 @@ class Finder:
         The session has been loaded into the document already.
         """
         words = self._words if self._is_for_all_sessions else ()
-        self._reset()
+        self.clear()
         if words:
             self._search(words)
 
-    def _reset(self) -> None:
-        self._has_remembered_view = False
-        self._waits_for_first_hit = False
-        self._words = ()
-        self._query = Query()
-        self._count_all()
-
-    def _search(self, words: Sequence[str], first: Place | None = None) -> None:
-        """Begin a search for words; the first hit is searched from row `first` on.
-
-        Without `first`, that is the top of the screen. Some messages are counted at once; the
-        others are left to `count_rest`. No hit is current yet.
-        """
-        if first is None:
-            is_empty = not len(self._document)
-            first = Place(0, -1, 0) if is_empty else self._document.locate(self._viewport.top)
-        self.searches += 1
+    def _search(self, words: Sequence[str]) -> None:
+        """Begin a search for words from the top of the screen; no hit is current yet."""
+        document = self._document
+        self._start = document.locate(self._viewport.top) if len(document) else Place(0, -1, 0)
         self._words = tuple(words)
         if any(words):  # an emptied query is not searched again by `n`
             self.last_words = self._words
         self._query = Query(words)
         self._is_for_all_sessions = True
-        self._waits_for_first_hit = False
-        self._start = first
         self._count_all()
 
-    # Counting
-
     def _count_all(self) -> None:
-        """Begin to count the hits of all messages, from the one where the search begins."""
-        count = len(self._document) if self.is_active else 0
-        first = min(self._start.message, count)
         self.index = None
         self._marks = {}
-        self._counts = [0] * count
-        self._uncounted = iter((*range(first, count), *range(first)))
-        self.is_complete = not self.is_active
-        self._count_slice()
-
-    def _count_slice(self) -> None:
-        """Count the next messages, until about `_SLICE` characters were searched."""
-        chars_left = _SLICE
-        for index in self._uncounted:
-            chars_left -= self._count(index)
-            if chars_left <= 0:
-                return
-        self.is_complete = True
+        self._counts = [self._count(index) for index in range(len(self._document))]
 
     def _count(self, index: int) -> int:
-        """Set the hits of a message, shown or not; return how many characters were searched."""
-        self._counts += [0] * (len(self._document) - len(self._counts))  # since the search began
-        texts = self._document.entries[index].texts
-        self._counts[index] = sum(map(self._query.count, texts))
-        return sum(map(len, texts))
-
-    async def count_rest(self) -> None:
-        """Count the messages that were not counted yet, between keys and frames.
-
-        The first hit is shown as soon as it is counted, if `seek` waits for it.
-        """
-        while self.is_counting:
-            self._count_slice()
-            self._show_first_hit()
-            if self.is_complete:
-                self._on_change()
-            await asyncio.sleep(0)
+        """Return the hits of a message, shown or not."""
+        if not self.is_active:
+            return 0
+        return sum(map(self._query.count, self._document.entries[index].texts))
 
     def recount(self, index: int) -> None:
         """Count the hits of a new or changed message; the current hit is found again in it.
 
         An answer that streams is counted when it ends.
         """
+        self._counts += [0] * (len(self._document) - len(self._counts))
         if not self.is_active or self._document.entries[index].is_streaming:
             return
-        self._count(index)
+        self._counts[index] = self._count(index)
         if index == self.index:
             if self._nth < self._counts[index]:
                 with self._viewport.anchored():
@@ -330,14 +279,11 @@ class Finder:
                 self.index = None
 
     def shift_messages(self, count: int) -> None:
-        """Adapt to `count` messages that were put before all others: all are counted again."""
-        if not self.is_active:
-            return
-        start = self._start
-        self._start = Place(start.message + count, start.block, start.row)
-        index = self.index
-        self._count_all()
-        self.index = None if index is None else index + count
+        """Adapt to `count` messages that were put before all others."""
+        self._counts[:0] = [self._count(index) for index in range(count)]
+        self._start = self._start._replace(message=self._start.message + count)
+        if self.index is not None:
+            self.index += count
 
     # Going to hits
 
@@ -348,20 +294,6 @@ class Finder:
             self._go_to_next(step)
         self._on_change()
         return self.standing
-
-    def _show_first_hit(self) -> None:
-        """Show the first hit once, if `seek` waits for it and its message was counted.
-
-        Messages are counted in the order in which hits are shown, but for the hits above the row
-        where the search began, in its own message: they come last.
-        """
-        if not self._waits_for_first_hit or not any(self._counts):
-            return
-        hits_in_others = sum(self._counts) - self._counts[self._start.message]
-        hits_below = self._counts[self._start.message] - self._hits_above_start()
-        if self.is_complete or hits_in_others or hits_below > 0:
-            self._waits_for_first_hit = False
-            self._go_to_next(1)
 
     def _hits_above_start(self) -> int:
         """Return how many hits of the message where the search began are above that row."""

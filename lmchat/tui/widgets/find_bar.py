@@ -14,6 +14,7 @@ from textual.widgets import Input
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.chat_log.find import MAX_CHARS
 from lmchat.tui.widgets.field import Field
+from lmchat.units import plural
 
 
 class FindBar(Horizontal):
@@ -54,18 +55,13 @@ class FindBar(Horizontal):
     def show_standing(self) -> None:
         """Show at the right of the input which hit is the current one, and how many there are."""
         place, count = self._log.finder.standing
-        is_whole = self._log.finder.is_complete
         query = self._field.value
         if not query:
             self._field.show_note("")
             return
-        shown_count = f"{count}" if is_whole else f"{count}+"
+        words = plural(count, "hit") if count else "no hits"
         if place:
-            words = f"{place}/{shown_count}"
-        elif count:
-            words = f"{shown_count} hit{'' if count == 1 else 's'}"
-        else:
-            words = "no hits" if is_whole else "…"
+            words = f"{place}/{count}"
         if len(query) > MAX_CHARS:
             words += f" for the first {MAX_CHARS} characters"
         self._field.show_note(words)
