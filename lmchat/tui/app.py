@@ -164,8 +164,6 @@ class LMChatApp(PatchedApp):
         """
         if severity == "information":
             self.clear_notifications()
-            for screen in self.screen_stack[-1:]:  # a slice: before the start there is no screen
-                screen.query("ToastHolder").remove()  # Textual leaves an empty row for each
         options["markup"] = False
         super().notify(safe_line(message), severity=severity, **options)
 

@@ -44,7 +44,7 @@ _LEFT_BUTTON = 1
 class ChatLog(ScrollView, can_focus=True):
     """The messages of a session. `settle` brings the screen up to date after any change."""
 
-    ALLOW_SELECT: ClassVar[bool] = False  # Textual's own selection ends at the edge of the screen
+    ALLOW_SELECT: ClassVar[bool] = False  # it selects by itself, also what is off the screen
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.MESSAGE)]
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "chat-log--margin",

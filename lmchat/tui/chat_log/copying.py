@@ -36,9 +36,9 @@ def copied(document: Document, selected: Selected) -> str:
     Of a message that is selected whole, that is its source; of others, see `_selected_part`. Rows
     that the log adds are copied only if nothing else is selected.
     """
-    if is_annotation_alone(document, selected):
+    if selected.is_of_rows:
         rows = []
-        for block, (first, last) in _selected_blocks(document, selected):
+        for block, (first, last) in selected.blocks(document):
             rows.append(unwrapped_text(block)[first:last].strip())
         return "\n".join(rows).strip("\n")
 
@@ -89,26 +89,6 @@ def _answer_texts(entry: Entry) -> list[str]:
     if not entry.has_tool_messages:
         texts += [part.text for part in entry.parts if part.kind is ToolCallPart]
     return texts
-
-
-def is_annotation_alone(document: Document, selected: Selected) -> bool:
-    """Return whether only rows that the log adds are selected, as stats.
-
-    Then the rows are in one message or in two neighbouring ones.
-    """
-    # with more, a whole message is between them, and it need not be cut into blocks here
-    if selected.end.index - selected.start.index > 1:
-        return False
-    return not any(block.source for block, _ in _selected_blocks(document, selected))
-
-
-def _selected_blocks(document: Document, selected: Selected) -> Iterator[tuple[Block, Range]]:
-    """Lay out and yield the selected blocks, with their selected characters."""
-    for index in range(selected.start.index, min(selected.end.index, len(document) - 1) + 1):
-        for number, block in enumerate(document.lay_out(index)):
-            span = selected.span(index, number)
-            if span is not None:
-                yield block, span
 
 
 def _selected_part(document: Document, index: int, selected: Selected) -> str:

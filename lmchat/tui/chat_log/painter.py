@@ -21,7 +21,6 @@ from lmchat.markdown.block import Block, Line
 from lmchat.markdown.colours import Colours
 from lmchat.markdown.wrap import MIN_WIDTH, Page
 from lmchat.tui.chat_log.anchor import END, row_starts
-from lmchat.tui.chat_log.copying import is_annotation_alone
 from lmchat.tui.chat_log.document import Place
 from lmchat.tui.chat_log.find import Finder, Range
 from lmchat.tui.chat_log.selection import Selected, Selection
@@ -235,7 +234,7 @@ class Painter:
         span = selected.span(place.message, place.block)
         if span is None:
             return None
-        if not block.source and not is_annotation_alone(self._viewport.document, selected):
+        if not block.source and not selected.is_of_rows:
             return None
         size = len(block.lines[row].text) if block.lines else 0
         if span == (0, END):

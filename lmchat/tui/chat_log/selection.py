@@ -16,7 +16,7 @@ from msgspec import Struct
 from rich.cells import cell_len
 
 from lmchat.cells import graphemes
-from lmchat.markdown.block import Line
+from lmchat.markdown.block import Block, Line
 from lmchat.tui.chat_log.anchor import (
     END,
     Anchor,
@@ -67,6 +67,7 @@ class Selected(Struct):
     origin: Ends  # what the first press selected
     head: Ends  # what is under the pointer now
     unit: Unit = Unit.CHARACTER  # unit that it grows by
+    is_of_rows: bool = False  # whether only rows that the log adds are selected, as stats
 
     @property
     def start(self) -> Anchor:
@@ -97,7 +98,21 @@ class Selected(Struct):
         head = _find_ends_again(document, self.head)
         if origin is None or head is None:
             return None
-        return Selected(origin, head, self.unit)
+        found = Selected(origin, head, self.unit)
+        # with more, a whole message is between them
+        is_in_neighbours = found.end.index - found.start.index <= 1
+        found.is_of_rows = is_in_neighbours and not any(
+            block.source for block, _ in found.blocks(document)
+        )
+        return found
+
+    def blocks(self, document: Document) -> Iterator[tuple[Block, Range]]:
+        """Lay out the selected messages; yield their selected blocks and characters."""
+        for index in range(self.start.index, min(self.end.index, len(document) - 1) + 1):
+            for number, block in enumerate(document.lay_out(index)):
+                span = self.span(index, number)
+                if span is not None:
+                    yield block, span
 
     def shift_messages(self, count: int) -> None:
         """Add `count` to the index of each anchor."""

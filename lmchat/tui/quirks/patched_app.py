@@ -54,6 +54,12 @@ class PatchedApp(App[None]):
     def failure(self) -> Exception | None:
         return self._exception
 
+    def clear_notifications(self) -> None:
+        """Remove all notifications, and the empty row that Textual 8.2.8 leaves for each."""
+        super().clear_notifications()
+        for screen in self.screen_stack[-1:]:  # a slice: before the start there is no screen
+            screen.query("ToastHolder").remove()
+
     @property
     def is_terminal_behind(self) -> bool:
         return isinstance(self._driver, TerminalDriver) and self._driver.is_behind
