@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 
 from lmchat.markdown.block import AS_WRITTEN, Block, Kind
 from lmchat.markdown.wrap import TAB_CELLS
@@ -100,72 +101,35 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
     """
     blocks = document.lay_out(index)
     with_source = [number for number, block in enumerate(blocks) if block.source]
-    chosen = _chosen_ranges(selected, index, with_source)
+    spans = {number: span for number in with_source if (span := selected.span(index, number))}
     whole: set[int] = set()  # blocks that are selected whole
     if selected.unit is not Unit.WORD:
-        whole = _whole_blocks(document, index, chosen)
+        whole = {number for number, span in spans.items() if _is_whole(blocks[number], span)}
     if with_source and len(whole) == len(with_source):
         return _message_text(document, index)
 
     text = ""
     for group in _group_pieces(blocks, with_source):
-        chosen_numbers = [number for number in group if number in chosen]
-        if not chosen_numbers:
+        chosen = [number for number in group if number in spans]
+        if not chosen:
             continue
-        is_alone = len(chosen) == len(chosen_numbers)  # nothing else is selected
-        is_code_alone = is_alone and blocks[group[0]].kind in AS_WRITTEN
+        is_code_alone = len(spans) == len(chosen) and blocks[group[0]].kind in AS_WRITTEN
         if whole.issuperset(group) and not is_code_alone:
-            group_text = _source_of([blocks[number] for number in group])
-        else:
-            group_text = _shown_text(document, index, chosen_numbers, chosen)
-        first = chosen_numbers[0]
-        # block 0 has none above it, but then `text` is empty and the block above is not used
-        text = _append_block(text, group_text, blocks[first])
+            part = _source_of([blocks[number] for number in group])
+        else:  # a piece without source between them is a blank line
+            pieces = range(chosen[0], chosen[-1] + 1)
+            part = "\n".join(
+                _shown_text(blocks[number], spans[number]) if number in spans else ""
+                for number in pieces
+            )
+        text = _append_block(text, part, blocks[chosen[0]])
     return text.strip("\n")
 
 
-def _chosen_ranges(selected: Selected, index: int, numbers: Sequence[int]) -> dict[int, Range]:
-    """Return the range of selected characters of each block in which some are, by its number.
-
-    Only the blocks `numbers` of the message are looked at.
-    """
-    chosen = {}
-    for number in numbers:
-        span = selected.span(index, number)
-        if span is not None:
-            chosen[number] = span
-    return chosen
-
-
-def _shown_text(
-    document: Document, index: int, numbers: Sequence[int], chosen: Mapping[int, Range]
-) -> str:
-    """Return what is selected of the pieces of one fence or table, as it is shown."""
-    blocks = document.entries[index].blocks
-    pieces = []
-    texts = []
-    # also those between them that are not in `numbers`: a piece without source is a blank line
-    for number in range(numbers[0], numbers[-1] + 1):
-        pieces.append(blocks[number])
-        span = chosen.get(number)
-        texts.append(_shown_block_text(document, index, number, span) if span is not None else "")
-    return "\n".join(texts)
-
-
-def _whole_blocks(document: Document, index: int, chosen: Mapping[int, Range]) -> set[int]:
-    """Return the numbers of those chosen blocks in which only blanks are not selected.
-
-    `chosen` has the selected range of each block by its number.
-    """
-    whole = set()
-    for number, (first, last) in chosen.items():
-        if (first, last) == (0, END):
-            whole.add(number)
-            continue
-        text = unwrapped_text(document.entries[index].blocks[number])
-        if not text[:first].strip() and not text[last:].strip():
-            whole.add(number)
-    return whole
+def _is_whole(block: Block, span: Range) -> bool:
+    """Return whether only blanks of a block are not selected."""
+    text = unwrapped_text(block)
+    return not (text[: span[0]].strip() or text[span[1] :].strip())
 
 
 def _group_pieces(blocks: Sequence[Block], numbers: Sequence[int]) -> list[list[int]]:
@@ -218,19 +182,17 @@ def _append_block(text: str, block_text: str, block: Block) -> str:
     return f"{text}\n{block_text}"
 
 
-def _shown_block_text(document: Document, index: int, number: int, span: Range) -> str:
+def _shown_text(block: Block, span: Range) -> str:
     """Return the selected part of a block as it is shown, without padding.
 
     Rows of a table have tabs between their cells, and code has the tabs of its source.
     """
-    block = document.entries[index].blocks[number]
-    if any(line.cells for line in block.lines or ()):
-        return "\n".join(_row_texts(block, span))
     text = unwrapped_text(block)
     start, end = span
-    end = min(end, len(text))
+    if any(line.cells for line in block.lines or ()):
+        return "\n".join(_row_texts(block, span))
     if block.kind in AS_WRITTEN:
-        return _with_tabs(safe_text(block.source), text, (start, end))
+        return _with_tabs(safe_text(block.source), text, (start, min(end, len(text))))
     return re.sub(_BLANKS_AT_LINE_END, "\n", text[start:end]).rstrip("\n")
 
 
@@ -242,14 +204,13 @@ def _row_texts(block: Block, span: Range) -> Iterator[str]:
     for line, row_start in zip(block.lines or (), row_starts(block), strict=False):
         start = max(span[0] - row_start, 0)
         end = max(span[1] - row_start, 0)
-        if not line.text[start:end].strip():
-            continue
         cells = [
             line.text[max(first, start) : min(last, end)].strip()
             for first, last in line.cells or [(0, len(line.text))]
             if first < end and last > start
         ]
-        yield "\t".join(cells).rstrip("\t")
+        if any(cells):
+            yield "\t".join(cells).rstrip("\t")
 
 
 def _with_tabs(source: str, text: str, span: Range) -> str:
@@ -267,34 +228,22 @@ def _with_tabs(source: str, text: str, span: Range) -> str:
         begin = max(span[0] - line_start, 0)
         end = span[1] - line_start
         line_start += len(shown_line) + 1
-        is_selected = begin <= len(shown_line) and end > 0
-        if row < heading_lines or not is_selected:
-            continue
-        line = source_lines[row - heading_lines]
-        first = _place_in_source(line, begin)
-        last = _place_in_source(line, min(end, len(shown_line)))
-        selected_lines.append(line[first:last])
+        if row >= heading_lines and begin <= len(shown_line) and end > 0:
+            line = source_lines[row - heading_lines]
+            selected_lines.append(line[_place_in_source(line, begin) : _place_in_source(line, end)])
     return "\n".join(selected_lines)
 
 
 def _place_in_source(source: str, column: int) -> int:
     """Return the place in a line with tabs that is shown at a column, or the end of the line."""
-    if "\t" not in source:
-        return column
-    current_column = 0
-    for place, char in enumerate(source):
-        if current_column >= column:
-            return place
-        to_next_stop = TAB_CELLS - current_column % TAB_CELLS
-        current_column += to_next_stop if char == "\t" else 1
-    return len(source)
+    places = range(len(source))
+    return bisect_left(places, column, key=lambda end: len(source[:end].expandtabs(TAB_CELLS)))
 
 
 def code_number(document: Document, place: Place) -> int:
     """Return the index of the code block whose head is at a place, among those of its message.
 
-    Code in reasoning is not counted. In an answer, only heads of code have a `hint`. The blocks
-    down to the place are laid out.
+    Code in reasoning is not counted. In an answer, only heads of code have a `hint`.
     """
     index, last, row = place
     entry = document.entries[index]
