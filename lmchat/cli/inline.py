@@ -14,7 +14,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 
 from rich.color import ColorSystem
 from rich.style import Style
@@ -40,6 +41,7 @@ _ENDLESS = 10_000  # columns of a page on which no paragraph is wrapped
 _WHOLE = ("table_open", "hr", "html_block", "math_block", "amsmath")
 _MAY_BE_WHOLE = r"[\s>]*(?:\||\$\$|\\\[|\\begin|<)"  # how most of them begin
 _NULL = Style.null()
+_LINE_END: Span = ("\n", _NULL)
 _OPEN_FORMULA = r"(?<![\w$\\])\$(?=[^\s$])[^$\n]{0,200}$"
 # the colours of the terminal itself, since what is printed stays when its theme changes
 _STYLES = {
@@ -181,17 +183,18 @@ class InlineText:
         for block in self._markdown.open:
             lines += self._block_lines(block)
             may_go_on = len(lines) > closed_lines and block.kind is not Kind.FENCE
-        printed = ""
+        printed: list[Span] = []
         for number, line in enumerate(lines[self._lines :], self._lines + 1):
             if may_go_on and number == len(lines):
                 printed += self._new_words(line, width, is_open=True)
                 break
-            printed += self._new_words(line, width, is_open=False) + "\n"
+            printed += self._new_words(line, width, is_open=False)
+            printed.append(_LINE_END)
             self._column = 0
             self._words = 0
             self._lines = number
         if printed:
-            self._write(printed)
+            self._write(self._painted(printed))
         for block in new_closed:
             block.forget()
         self._blocks = len(closed)
@@ -220,13 +223,13 @@ class InlineText:
             block.lines.insert(0, Line([]))
         return block.lines
 
-    def _new_words(self, line: Line, width: int, *, is_open: bool) -> str:
+    def _new_words(self, line: Line, width: int, *, is_open: bool) -> list[Span]:
         """Return the words of a line that are not printed, with the line ends between them.
 
         The last word of an open line may not be complete, so it is left out.
         """
         if not line.segments:
-            return ""
+            return []
         shown = "".join(segment.text for segment in line.segments).rstrip(" ")
         starts = [line.start + place for place in word_starts(shown[line.start :]) or [0]]
         ends = [len(shown[:start].rstrip(" ")) for start in starts[1:]]
@@ -238,31 +241,31 @@ class InlineText:
         if width_of(prefix) > width // 2:  # of lists in lists: the last mark remains
             prefix = prefix[-1:]
         next_prefix = [(re.sub(rf"[^ {UNICODE.column}]", " ", mark), look) for mark, look in prefix]
-        printed = ""
+        printed: list[Span] = []
         for index in range(self._words, len(starts) - is_open):
             word = words[2 * index]
             before = words[2 * index - 1] if index else prefix
             if index and self._column + width_of([*before, *word]) > width:
-                printed += "\n"
+                printed.append(_LINE_END)
                 self._column = 0
             if index and not self._column:
                 before = next_prefix
-            printed += self._painted([*before, *word])
+            printed += [*before, *word]
             self._column += width_of([*before, *word])
             self._words = index + 1
         return printed
 
     def _painted(self, spans: list[Span]) -> str:
         """Return spans with the control sequences of their styles."""
-        return "".join(
-            (style if self._has_colours else style.without_color).render(
-                text, color_system=ColorSystem.STANDARD
-            )
-            for text, style in spans
-        )
+        painted = ""
+        for style, same in groupby(spans, key=itemgetter(1)):
+            look = style if self._has_colours else style.without_color
+            text = "".join(words for words, _ in same)
+            painted += look.render(text, color_system=ColorSystem.STANDARD)
+        return painted
 
     def _page(self, width: int) -> Page:
-        return Page(width, self._styles, has_tints=False, colours=self._colours)
+        return Page(width, self._styles, has_tints=False, colours=self._colours, has_padding=False)
 
 
 def _is_whole(block: Block, *, is_open: bool) -> bool:

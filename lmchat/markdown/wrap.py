@@ -121,6 +121,7 @@ class Page(Struct):
     today: date | None = None  # other days are shown with their date; None: no date is shown
     colours: Colours = field(default_factory=Colours)  # those of code
     is_saved: bool = True  # whether the messages are on the disk
+    has_padding: bool = True  # whether each line is filled up to the width
 
     @property
     def text_width(self) -> int:
@@ -164,7 +165,7 @@ class Page(Struct):
             if shown:
                 segments.append(Segment(shown, ground + style))
                 room -= size
-        if room > 0:
+        if room > 0 and self.has_padding:
             segments.append(Segment(" " * room, ground))
         return Line(segments, text, start, tint=lead)
 
