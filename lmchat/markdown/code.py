@@ -102,14 +102,9 @@ def head_line(page: Page, words: str, prefix: Sequence[Span] = (), *, has_key: b
     room = max(page.text_width - _PAD_CELLS - width_of(prefix), MIN_WIDTH)
     line = page.line([*_pad(page), *page.fit([(words, muted)], room)], prefix=prefix, tint="panel")
     if has_key:
-        act = Style(meta={"act": "copy_code"})
-        keys: list[Span] = [
-            ("  ", _NULL),
-            ("c", muted + page.styles["strong"] + act),
-            (" copy", muted + act),
-        ]
-        left = page.fit([(words, muted)], max(room - width_of(keys), 1))
-        line.hint = page.line([*_pad(page), *left, *keys], prefix=prefix, tint="panel").segments
+        key = page.key_hint("c", "copy", "copy_code")
+        left = page.fit([(words, muted)], max(room - width_of(key), 1))
+        line.hint = page.line([*_pad(page), *left, *key], prefix=prefix, tint="panel").segments
     return line
 
 

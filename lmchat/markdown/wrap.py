@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from itertools import chain, pairwise
+from itertools import pairwise
 
 from msgspec import Struct, field
 from rich.cells import cell_len, set_cell_size
@@ -140,11 +140,12 @@ class Page(Struct):
         spans: Iterable[Span],
         *,
         prefix: Sequence[Span] = (),
+        right: Sequence[Span] = (),
         text: str = "",
         tint: str = "base",
         lead: str = "base",
     ) -> Line:
-        """Return a line as wide as the page, which shows the prefix and the spans.
+        """Return a line as wide as the page: the prefix and the spans, and `right` at its end.
 
         `text` is what a selection copies of it. `lead` and `tint` name the styles of the ground
         below the prefix and below the spans; `Line.tint` is `lead`. Spans that do not fit are cut.
@@ -155,7 +156,10 @@ class Page(Struct):
         start = 1 + sum(len(part) for part, _ in prefix)
 
         ground = self.styles[tint]
-        room = self.width - 2 - width_of(prefix)  # without the bar and the empty cell beside it
+        if right:
+            right = [*right, (" ", Style.null())]
+        # without the bar and the empty cell beside it
+        room = self.width - 2 - width_of(prefix) - width_of(right)
         for words, style in spans:
             size = cell_len(words)
             shown = words
@@ -167,54 +171,52 @@ class Page(Struct):
                 room -= size
         if room > 0 and self.has_padding:
             segments.append(Segment(" " * room, ground))
+        segments += [Segment(part, ground + style) for part, style in right]
         return Line(segments, text, start, tint=lead)
 
     def wrap(
         self,
-        spans: list[Span],
+        spans: Sequence[Span],
         *,
         prefix: Sequence[Span] = (),
         next_prefix: Sequence[Span] = (),
+        right: Sequence[Span] = (),
         tint: str = "base",
     ) -> Iterator[Line]:
         """Yield the wrapped lines of a paragraph, each with what a selection copies of it.
 
-        The first line begins with `prefix`, the others with `next_prefix`.
+        The first line begins with `prefix`, the others with `next_prefix`. The first line ends with
+        `right`, and all lines leave room for it.
         """
         text = "".join(words for words, _ in spans)
-        width = max(self.text_width - width_of(next_prefix), MIN_WIDTH)
+        width = max(self.text_width - width_of(next_prefix) - width_of(right), MIN_WIDTH)
         bounds = [0, *wrap_points(text, width), len(text)]
         for end, line_spans in zip(bounds[1:], split_spans(spans, bounds), strict=True):
-            line = self.line(line_spans, prefix=prefix, tint=tint, lead=tint)
+            line = self.line(line_spans, prefix=prefix, right=right, tint=tint, lead=tint)
             line.text = "".join(words for words, _ in line_spans)
             line.is_wrapped = end < len(text)
             yield line
             prefix = next_prefix
+            right = ()
 
     def row(
-        self,
-        left: Sequence[Sequence[Span]],
-        right: Sequence[Span] = (),
-        *,
-        tint: str = "base",
-        kept: int = 0,
-    ) -> Line:
-        """Return a row with pieces at the left and a text at the right.
+        self, left: Sequence[Span], right: Sequence[Span] = (), *, tint: str = "base"
+    ) -> list[Line]:
+        """Return a row with spans at the left and others at the right.
 
-        Where room is short, pieces are dropped from the end, but the last `kept` ones only when
-        those before them are gone. The first piece is never dropped; it is cut if it has no room
-        alone. Empty pieces take no part in this.
+        Where one row has no room for both, `left` is wrapped; `right` is in the last of the rows.
         """
-        room = self.text_width - width_of(right) - (2 if right else 0)  # with two cells between
-        pieces = [list(piece) for piece in left if piece]
-        while len(pieces) > 1 and sum(map(width_of, pieces)) > room:
-            last_not_kept = len(pieces) - kept - 1  # 0 is the first piece, which stays
-            del pieces[last_not_kept if last_not_kept > 0 else -1]
-        spans = self.fit(list(chain.from_iterable(pieces)), max(room, 1))
-        text = "".join(part for part, _ in spans).rstrip()
-        if right:
-            spans += [("  ", Style.null()), *right]
-        return self.line(spans, text=text, tint=tint, lead=tint)
+        text = "".join(words for words, _ in left)
+        rows = list(split_spans(left, [0, *wrap_points(text, self.text_width), len(text)]))
+        if width_of([*rows[-1], *right]) > self.text_width:
+            rows.append([])
+        lines = [line for row in rows[:-1] for line in self.wrap(row, tint=tint)]
+        return [*lines, *self.wrap(rows[-1], right=right, tint=tint)]
+
+    def key_hint(self, key: str, words: str, act: str) -> list[Span]:
+        """Return a gap, a key and what it does; a click on them runs `act` (`clickable`)."""
+        hint = [(f"  {key}", self.styles["strong"]), (f" {words}", self.styles["muted"])]
+        return clickable(hint, act)
 
     def rule(self, words: str, style: str = "muted") -> Line:
         """Return a thin rule across the page with words in it, cut if they are too long."""
@@ -265,9 +267,10 @@ class Page(Struct):
         return [*cut_spans, (ellipsis, last_style)]
 
 
-def wrapped_lines(text: str, width: int) -> list[str]:
-    """Return the lines of a text that is wrapped between words."""
-    return [text[start:end] for start, end in pairwise([0, *wrap_points(text, width), len(text)])]
+def clickable(spans: Iterable[Span], act: str) -> list[Span]:
+    """Return spans of which a click runs `act`: a message command, or an answer to a tool call."""
+    meta = Style(meta={"act": act})
+    return [(words, style + meta) for words, style in spans]
 
 
 def width_of(spans: Iterable[Span]) -> int:

@@ -17,8 +17,8 @@ from tests.support.files_to_attach import image
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
 
 GARDEN = image(size=(800, 600))
-FOLDED = "[garden.png (12 kB, 800×600)]"
-ROW = "garden.png · 12 kB · 800×600"
+ROW = "garden.png (12 kB, 800×600)"
+FOLDED = f"[{ROW}]"
 
 
 pytestmark = pytest.mark.filterwarnings(

@@ -49,7 +49,7 @@ async def test_it_runs_and_its_output_is_a_folded_block_until_it_is_sent(tmp_pat
         head = "$ printf 'a\\nb'; exit 3, exit code 3 (42 bytes):"
         text = "$ printf 'a\\nb'; exit 3\na\nb\n[exit code 3]"
         assert sent(desk.backend) == [f"{head}\n```\n{text}\n```\nWhy?"]
-        await shown(desk, "+ $ printf 'a\\nb'; exit 3, exit code 3 · 42 B")
+        await shown(desk, "+ $ printf 'a\\nb'; exit 3, exit code 3 (42 B)")
 
 
 async def test_while_it_runs_the_screen_says_so_and_takes_text_and_esc_or_ctrl_c_stops_it(desk):

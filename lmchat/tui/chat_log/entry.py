@@ -38,7 +38,6 @@ from lmchat.tui.chat_log.headers_footers import (
     call_texts,
     end_blocks,
     prompt_blocks,
-    question_block,
     question_blocks,
     remark_block,
     rule_block,
@@ -174,13 +173,10 @@ def _call_blocks(message: ChatMessage) -> Iterator[Block]:
         yield from _code_blocks(text.text, text.language)
 
 
-def _question_blocks(message: ChatMessage, *, is_folded: bool) -> list[Block]:
-    """Return the card that asks whether a tool may run; unfolded, it has all arguments."""
-    if is_folded:
-        return [question_block(message)]
-    pieces: list[Block] = []
-    for text in call_texts(message):
-        pieces += _code_blocks(text.text, text.language)
+def _question_blocks(message: ChatMessage) -> list[Block]:
+    """Return the card that asks whether a tool may run, with all arguments."""
+    texts = call_texts(message)
+    pieces = [piece for text in texts for piece in _code_blocks(text.text, text.language)]
     return question_blocks(message, pieces)
 
 
@@ -416,7 +412,7 @@ class Entry(Struct):
                 return prompt_blocks(message, is_folded=self.is_folded)
             case Role.TOOL:
                 if self.call_state == ASKS:
-                    return _question_blocks(message, is_folded=self.is_folded)
+                    return _question_blocks(message)
                 row = made_block(partial(call_lines, message, self.call_state, self.is_folded))
                 return [row] if self.is_folded else [row, *_call_blocks(message)]
             case _:

@@ -52,33 +52,28 @@ class RunningCalls:
             self._began_s = now_s
         card_id = asked.message.message_id if asked else ""
         waiting = "waiting" if asked else f"running {units.elapsed(now_s - self._began_s)}"
+        document = self._viewport.document
+        is_visible = False  # whether any row of the card is on the screen
         for call in calls:
+            index = document.entries.index_of(call.message_id)
+            if index is None:
+                continue
             is_card = call.message_id == card_id
-            self._set_state(call.message_id, ASKS if is_card else waiting)
+            state = ASKS if is_card else waiting
+            if document.entries[index].call_state != state:
+                document.entries[index].call_state = state
+                self._on_change(index)
+            if is_card:
+                top = document.heights.top(index)
+                is_visible = self._viewport.shows(top, document.heights[index])
 
-        if card_id != self.card_id:
+        if card_id != self.card_id or not (is_visible and is_on_top):
             self.card_id = card_id
             self.ready_s = inf
-        is_visible = is_on_top and self._is_visible(card_id)
-        # a time that is set already is earlier, and stays
-        self.ready_s = min(self.ready_s, monotonic() + REST_S) if is_visible else inf
+        if is_visible and is_on_top:
+            # a time that is set already is earlier, and stays
+            self.ready_s = min(self.ready_s, monotonic() + REST_S)
 
     def rest(self, time_s: float) -> None:
         """Take no keys for `REST_S` after a key, or after the card got the focus, at `time_s`."""
         self.ready_s = max(self.ready_s, time_s + REST_S)
-
-    def _set_state(self, message_id: str, state: str) -> None:
-        """Set the state of a call and report its index, if it is in the log in another state."""
-        entries = self._viewport.document.entries
-        index = entries.index_of(message_id)
-        if index is not None and entries[index].call_state != state:
-            entries[index].call_state = state
-            self._on_change(index)
-
-    def _is_visible(self, message_id: str) -> bool:
-        """Return whether any row of a message is on the screen; False for an empty id."""
-        document = self._viewport.document
-        index = document.entries.index_of(message_id) if message_id else None
-        if index is None:
-            return False
-        return self._viewport.shows(document.heights.top(index), document.heights[index])

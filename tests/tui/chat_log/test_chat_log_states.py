@@ -73,17 +73,17 @@ async def test_the_figures_tell_model_and_figures_and_only_an_unusual_end(log):
         ({"finish_reason": "length", "limit": Limit.MAX_TOKENS}, Limit.MAX_TOKENS.value),
     ):
         figures, below = stats_rows(log, answer("a", stats=replace(STATS, **changes)))
-        assert figures.endswith("96 tok · 2.4 s")
-        assert below.startswith(f"{reason}  ")
-        assert below.endswith(" a continue")
+        assert "TTFT" in figures
+        assert f"· {reason}" in f"{figures}\n{below}"
+        assert below.endswith("a continue")
     away = replace(STATS, was_away=True)
     long_name = "a-model-with-a-name-of-some-length-q8"
     figures, below = stats_rows(log, answer("a", model=long_name, stats=away))
     assert "TTFT" in figures
-    assert below == "continued while you were away"
+    assert below.endswith("· continued while you were away")
     asked = replace(STATS, asked="/models/ti\x1bny", finish_reason="moderation")
-    [stats] = stats_rows(log, answer("a", stats=asked))
-    assert stats.endswith(" · asked for /models/ti␛ny · moderation")
+    _, below = stats_rows(log, answer("a", stats=asked))
+    assert below == "· asked for /models/ti␛ny · moderation"
     estimate = AnswerStats(completion_tokens=1234, elapsed_ms=500, finish_reason="stop")
     assert stats_rows(log, answer("a", stats=estimate)) == ["qwen3-8b · ~1 234 tok · 0.5 s"]
     [stats] = stats_rows(log, answer("a", stats=replace(STATS, finish_reason="")))
@@ -100,7 +100,7 @@ async def test_an_answer_that_was_cut_short_says_how_and_offers_its_keys(log):
     assert "a continue  e edit" in text
     assert "▌ × LM Studio went away" in text
     assert "▌ Start its server again." in text
-    assert "r regenerate   y copy details" in text
+    assert "r regenerate  y copy details" in text
     assert "error id 7f3a" in text
     assert "ECONNREFUSED" not in text
     log.load([answer("Half", state=AnswerState.STOPPED)])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.tui.chat_log import selection
+from lmchat.units import GAP
 from tests.support.chat_log_app import (
     answer,
     chosen,
@@ -99,14 +100,20 @@ async def test_code_is_copied_exactly_with_its_tabs_and_without_the_marks_of_fol
     assert log.selected_text == "def f():\n\tr"
 
 
+async def test_a_part_of_a_prompt_is_copied_with_its_tabs(pilot, log):
+    await load(pilot, question("Mend it:\n\nall: x\n\tcc x\n\tstrip x\n\nThanks."))
+    await select(pilot, log, "all", "strip")
+    assert log.selected_text == "all: x\n\tcc x\n\tstrip"
+
+
 async def test_what_the_log_tells_is_copied_only_where_it_alone_is_selected(pilot, log):
     await load(pilot, question("one"), answer("two"), question("three"))
     await drag(pilot, log, (0, 0), (79, 20))
     assert log.selected_text == "one\n\ntwo\n\nthree"
     assert chosen(log) == ["one", "two", "three"]
     await select(pilot, log, "qwen3", "TTFT")
-    assert log.selected_text == "qwen3-8b · TTFT"
-    assert chosen(log) == ["qwen3-8b · TTFT"]
+    assert log.selected_text == f"qwen3-8b ·{GAP}TTFT"
+    assert chosen(log) == [f"qwen3-8b ·{GAP}TTFT"]
 
 
 async def test_an_unfolded_thought_is_copied_and_a_folded_one_is_not(pilot, log):

@@ -1,4 +1,4 @@
-"""A call of a tool: the card that asks for it, and what it unfolds to."""
+"""A call of a tool: the card that asks for it, and what its row unfolds to."""
 
 from __future__ import annotations
 
@@ -6,12 +6,6 @@ import json
 
 from lmchat.tui.chat_log.entry import ASKS, Entry
 from tests.support.chat_log_app import call, document_with, plain_page
-
-
-def card(arguments, *, is_folded):
-    entry = Entry(call(arguments), call_state=ASKS, is_folded=is_folded)
-    document = document_with(entry, plain_page(60))
-    return lines_of(document)
 
 
 def lines_of(document):
@@ -24,13 +18,13 @@ def words_of(line):
     return "".join(segment.text for segment in line.segments)
 
 
-def test_an_unfolded_card_shows_the_whole_text():
-    shown = card(json.dumps({"text": "word " * 20_000 + "END"}), is_folded=False)
+def test_a_card_asks_above_all_arguments():
+    arguments = json.dumps({"text": "word " * 20_000 + "END"})
+    shown = lines_of(document_with(Entry(call(arguments), call_state=ASKS), plain_page(60)))
     text = "".join(line.text for line in shown)
     assert text.count("word ") == 20_000
     assert "END" in text
-    assert "wants to run" in words_of(shown[0])
-    assert "files/read" in words_of(shown[-1])
+    assert "files/read_text wants to run" in words_of(shown[0])
 
 
 def test_json_is_indented_unless_it_would_become_much_longer():
