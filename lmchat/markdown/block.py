@@ -38,7 +38,6 @@ class Line(Struct):
     tails: tuple[str, ...] = ()  # in a table: what is between each cell and its next line
     tint: str = "base"  # style of the ground at its left edge
     bar: str = ""  # style of the bar at the left; empty for no bar
-    action: str = ""  # name of the message command that a click runs
     hint: list[Segment] | None = None  # segments shown instead while the message has the focus
     painted: Any = (
         None  # a `Strip` of the painter: the row at full width, unless something is marked in it

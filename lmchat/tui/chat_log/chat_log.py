@@ -642,7 +642,7 @@ class ChatLog(ScrollView, can_focus=True):
         row = next(self.document.rows(self.viewport.top + event.y, 1), None)
         if row is None:
             return
-        place, line = row
+        place, _ = row
         message = self.document.entries[place.message].message
         if message is None:
             return
@@ -658,7 +658,5 @@ class ChatLog(ScrollView, can_focus=True):
             self._decide(act, event.time)
         elif act:
             self.action_message(act)
-        elif line is not None and line.action:
-            self.action_message(line.action)
         elif link:
             self.post_message(self.ActionWanted("links", message, link))
