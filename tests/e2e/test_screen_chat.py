@@ -19,7 +19,7 @@ from tests.support.scripted_server import DONE, Gate, Hold, delta, finish, raw_r
 
 PRODUCT = llama_cpp
 
-_STATS = re.compile(r"TTFT ([\d.]+)\ss · ([\d.]+)\stok/s · (\d+)\stok")
+_STATS = re.compile(r"TTFT\s([\d.]+)\ss\s·\s([\d.]+)\stok/s\s·\s(\d+)\stok")
 
 
 def is_slot_idle(url: str) -> bool:
@@ -61,7 +61,7 @@ def test_a_real_answer_grows_is_stopped_and_has_its_figures(tmp_path, real_serve
         screen.wait_until(lambda: is_slot_idle(real_server.url), "the server has stopped, too")
 
         screen.ask("Say hello.", answers=1)
-        stats = _STATS.search(screen.text)
+        stats = _STATS.search(screen.chat_text())
         assert stats
     _, stopped, prompt, answer = stored(tmp_path).messages
     assert stopped.state is AnswerState.STOPPED

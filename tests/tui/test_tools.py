@@ -71,7 +71,7 @@ async def test_calls_are_rows_that_unfold_and_their_results_are_copied_paged_and
     ]
     async with desk_with(tmp_path, first, result=found, approve="always") as desk:
         await desk.ask("read", 2)
-        await shown(desk, "Done reading.", '+ files/read_text("a.md")  ', "24 B", "· 1 step")
+        await shown(desk, "Done reading.", '+ files/read_text("a.md")  ', "24 B", "1 step")
         assert "calls the tool" not in desk.text
 
         await desk.press("alt+up", "alt+up", "alt+up", "enter", sees='- files/read_text("a.md")')

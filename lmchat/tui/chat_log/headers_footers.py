@@ -160,8 +160,8 @@ def _version_spans(page: Page, message: ChatMessage) -> list[Span]:
 
 
 def _after_dot(page: Page, words: str, style: str = "muted") -> Span:
-    """Return words after the dot that divides them from those before; a row may end before it."""
-    return f" {page.icons.dot}{units.GAP}{words}", page.styles[style]
+    """Return words after the dot that divides them from those before; a row may end with it."""
+    return f"{units.GAP}{page.icons.dot} {words}", page.styles[style]
 
 
 def _fold_spans(page: Page, spans: Sequence[Span], *, is_folded: bool) -> list[Span]:

@@ -112,8 +112,8 @@ async def test_what_the_log_tells_is_copied_only_where_it_alone_is_selected(pilo
     assert log.selected_text == "one\n\ntwo\n\nthree"
     assert chosen(log) == ["one", "two", "three"]
     await select(pilot, log, "qwen3", "TTFT")
-    assert log.selected_text == f"qwen3-8b ·{GAP}TTFT"
-    assert chosen(log) == [f"qwen3-8b ·{GAP}TTFT"]
+    assert log.selected_text == f"qwen3-8b{GAP}· TTFT"
+    assert chosen(log) == [f"qwen3-8b{GAP}· TTFT"]
 
 
 async def test_an_unfolded_thought_is_copied_and_a_folded_one_is_not(pilot, log):
