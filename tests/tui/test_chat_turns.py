@@ -5,7 +5,7 @@ import asyncio
 from lmchat.errors import ServerUnavailable, StreamInterrupted
 from lmchat.servers.events import ReasoningDelta, RequestSent, TextDelta
 from lmchat.sessions.message import AnswerState, Role
-from lmchat.tui.quirks.keys import KeyStream
+from lmchat.tui.quirks.keys import KeyParser
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import desktop, gone, half, hold, kept_as, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
@@ -121,7 +121,7 @@ async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_pa
         ]
 
         await desk.say("six", sees="Kale")
-        for event in KeyStream().feed("\x1bn"):  # Esc that comes with the next letter
+        for event in KeyParser().feed("\x1bn"):  # Esc that comes with the next letter
             desk.prompt_input.post_message(event)
         await desk.answered(4)
         assert desk.backend.stopped == 2

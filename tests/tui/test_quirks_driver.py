@@ -58,7 +58,6 @@ MEANT = {
     "\x1b[13;2u": "shift+enter",
     "\x1b1": "alt+1",
     "\x1b9": "alt+9",
-    "\x1b\x1b[A": "alt+up",
     "\x1b[1;3B": "alt+down",
     "\n": "ctrl+j",
 }

@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import pytest
+import textual._parser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from textual import events
 from textual.message import Message
 
-from lmchat.tui.quirks.keys import (
-    ESCAPE_DELAY_S,
-    BackgroundReported,
-    KeyStream,
-    mend_keys,
-)
+from lmchat.tui.quirks.keys import ESCAPE_DELAY_S, BackgroundReported, KeyParser, mend_keys
 
 mend_keys()
 
 
 class Reader:
-    """A stream of keys with a clock that tests turn by hand."""
+    """A parser whose clock tests turn by hand."""
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.stream = KeyStream(clock=lambda: self.now)
+        self.parser = KeyParser()
 
     def read(self, *reads: str) -> list[str]:
-        found = [
-            event for data in reads for event in [*self.stream.tick(), *self.stream.feed(data)]
-        ]
-        return [name(event) for event in found if not isinstance(event, BackgroundReported)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(textual._parser, "get_time", lambda: self.now)
+            return [name(event) for data in reads for event in self.parser.feed(data)]
 
     def later(self, wait_s: float) -> list[str]:
         self.now += wait_s
-        return [name(event) for event in self.stream.tick()]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(textual._parser, "get_time", lambda: self.now)
+            return [name(event) for event in self.parser.tick()]
 
 
 def name(event: Message) -> str:
@@ -42,6 +39,8 @@ def name(event: Message) -> str:
             return key
         case events.Paste(text=text):
             return f"paste {text!r}"
+        case BackgroundReported(is_dark=is_dark):
+            return "dark" if is_dark else "light"
         case _:
             return type(event).__name__
 
@@ -62,14 +61,14 @@ KEYS = [
     *((f"\x1b{digit}", [f"alt+{digit}"]) for digit in range(10)),
     ("\x1b[1;3A", ["alt+up"]),
     ("\x1b[1;3B", ["alt+down"]),
-    ("\x1b\x1b[A", ["alt+up"]),
     ("\x1b[A", ["up"]),
     ("\x1bx", ["alt+x"]),
+    ("\x1bno" + "o" * 40 + "\x1b[A", ["alt+n", *"o" * 41, "up"]),
     ("é", ["é"]),
-    ("hi\r", ["h", "i", "enter"]),
+    ("a\rb\r", ["a", "enter", "b", "enter"]),
     ("\r\x1b[<35;10;10M", ["enter", "MouseMove"]),
     ("\x1b\x1b[<35;10;10M", ["escape", "MouseMove"]),
-    ("a\x1b]11;rgb:1/2/3\x1b\\b\x1b[A\x1b]4;1;?\x07\r", ["a", "b", "up", "enter"]),
+    ("a\x1b]11;rgb:1/2/3\x1b\\b\x1b[A\r", ["dark", "a", "b", "up", "enter"]),
 ]
 
 
@@ -81,25 +80,35 @@ def test_what_comes_in_one_read_is_its_keys_at_once() -> None:
 def test_a_lone_escape_is_a_key_after_30_ms_and_not_before(reader: Reader) -> None:
     assert ESCAPE_DELAY_S <= 0.04
     assert reader.read("\x1b") == []
+    assert reader.parser.wait_s == ESCAPE_DELAY_S
     assert reader.later(ESCAPE_DELAY_S - 0.001) == []
     assert reader.later(0.002) == ["escape"]
+    assert reader.parser.wait_s is None
 
 
-def test_a_sequence_cut_in_two_is_one_key() -> None:
-    sequence = "\x1b[1;3A"
-    for cut in range(1, 6):
-        assert Reader().read(sequence[:cut], sequence[cut:]) == ["alt+up"]
+def test_what_is_typed_later_than_escape_is_not_alt_even_if_it_is_read_late(reader: Reader) -> None:
+    reader.read("\x1b")
+    reader.now += 2 * ESCAPE_DELAY_S
+    assert reader.read("n") == ["escape", "n"]
+    reader.read("\x1b")
+    reader.now += 2 * ESCAPE_DELAY_S
+    assert reader.read("[A") == ["up"]
 
 
-@pytest.mark.parametrize("end", ["\r", "\r\n"])
-def test_lines_in_one_read_are_a_paste_and_never_enter(reader: Reader, end: str) -> None:
-    assert reader.read(f"one{end}two{end}") == ["paste 'one\\ntwo\\n'"]
+def test_a_sequence_cut_in_two_is_one_key_however_late_its_rest_comes() -> None:
+    for sequence, key in (("\x1b[1;3A", "alt+up"), ("\x1b[<35;10;10M", "MouseMove")):
+        for cut in range(2, len(sequence)):
+            reader = Reader()
+            assert reader.read(sequence[:cut]) + reader.later(1) == []
+            assert reader.read(sequence[cut:]) == [key]
 
 
-def test_a_bracketed_paste_is_whole_wherever_it_is_cut() -> None:
-    pasted = "\x1b[200~one\rtwo \x1b[31m!\x1b[201~a"
-    for cut in range(1, 30):
-        found = Reader().read(pasted[:cut], pasted[cut:])
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+def test_a_bracketed_paste_is_whole_wherever_it_is_cut(end: str) -> None:
+    pasted = f"\x1b[200~one{end}two \x1b[31m!\x1b[201~a"
+    for cut in range(2, len(pasted)):
+        reader = Reader()
+        found = reader.read(pasted[:cut]) + reader.later(1) + reader.read(pasted[cut:])
         assert found == ["paste 'one\\ntwo \\x1b[31m!'", "a"]
 
 
@@ -153,32 +162,18 @@ def test_no_bytes_end_the_input(reads: list[str]) -> None:
     assert reader.read("\x1b[201~", "z")[-1] in {"z", "paste 'z'"}
 
 
-ANSWERS = (
-    "\x1b]52;c;aGVsbG8=\x07",  # a clipboard: its end is the key Ctrl+G, which opens the editor
-    "\x1b]11;rgb:1e1e/1e1e/1e1e\x1b\\",
-    "\x1b]4;1;rgb:ff/00/00\x07",
-    "\x1b]lwindow title\x1b\\",
-    "\x1bP>|XTerm(370)\x1b\\",
-    "\x1bP1$r0m\x1b\\",
-    "\x1bP1+r4d73=5c45\x1b\\",
-    "\x1b_Gi=1;OK\x1b\\",
-    "\x1b[?62;22;52c",
-    "\x1b[>41;370;0c",
-    "\x1b[0n",
-    "\x1b[8;24;80t",
-    "\x1b[?0u",
-    "\x1b[12;3;4q",
-    "\x1b[?997;1n",
-)
+def test_the_background_that_a_terminal_reports_is_never_typed() -> None:
+    for colour, shade in (("rgb:1e1e/1e1e/1e1e", "dark"), ("rgba:fd/f6/e3/ff", "light")):
+        for end in ("\x1b\\", "\x07"):
+            answer = f"\x1b]11;{colour}{end}"
+            for cut in range(2, len(answer)):
+                assert Reader().read(answer[:cut], answer[cut:], "a") == [shade, "a"]
 
 
-def test_what_a_terminal_answers_is_never_typed() -> None:
-    for answer in ANSWERS:
-        for cut in range(1, len(answer)):
-            reader = Reader()
-            assert reader.read(answer[:cut], answer[cut:]) == []
-            assert reader.later(1) == []
-            assert reader.read("a") == ["a"]
+def test_a_background_of_no_colour_ends_nothing(reader: Reader) -> None:
+    reader.read("\x1b]11;rgb:x/y/z\x07")
+    reader.later(1)
+    assert reader.read("a") == ["a"]
 
 
 @pytest.mark.parametrize("sequence", ["\x1b[99999999999u", "\x1b[1:u", "\x1b[2713201R"])

@@ -9,7 +9,7 @@ import os
 import selectors
 import signal
 from codecs import getincrementaldecoder
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from io import StringIO
@@ -25,7 +25,7 @@ from textual.message import Message
 from lmchat.terminal.colour_codes import rows_of, with_changed_colours
 from lmchat.terminal.signals import SignalGuard
 from lmchat.terminal.tty import TerminalOutput, TerminalWriter
-from lmchat.tui.quirks.keys import KeyStream, mend_keys
+from lmchat.tui.quirks.keys import KeyParser, mend_keys
 from lmchat.tui.quirks.widths import with_sure_widths
 
 try:
@@ -197,27 +197,27 @@ class TerminalDriver(LinuxDriver):
         """Read keys and post them until a byte in `_stop_reading` or a hang-up ends the thread."""
         if self._stop_reading is None:  # the app was never started, or is closed
             return
-        stream = KeyStream(self._debug)
+        parser = KeyParser(self._debug)
         decode = getincrementaldecoder("utf-8")("replace").decode
         with selectors.SelectSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
             selector.register(self._stop_reading[0], selectors.EVENT_READ)
             while True:
-                wait_s = _EARLY_KEYS_S if self._early_keys else stream.wait_s()
+                wait_s = _EARLY_KEYS_S if self._early_keys else parser.wait_s
                 ready = {key.fd for key, _ in selector.select(wait_s)}
                 if self._stop_reading[0] in ready:
                     os.read(self._stop_reading[0], 1)
                     return
                 if not ready:
-                    self._post_messages(stream.tick())
+                    self._post_messages(parser.tick())
                     continue
                 data = self._read()
                 if not data:
                     self._guard.hang_up()
                     return
-                self._post_messages(stream.feed(decode(data)))
+                self._post_messages(parser.feed(decode(data)))
 
-    def _post_messages(self, messages: Iterator[Message]) -> None:
+    def _post_messages(self, messages: Iterable[Message]) -> None:
         """Post messages; keys wait until widgets are mounted, as they would be lost before."""
         for message in messages:
             if isinstance(message, events.Key | events.Paste):
