@@ -352,7 +352,12 @@ class Document:
         if old_block.kind is not Kind.MADE:  # a row of the log may still be shown, further down
             # it has left the log: `drop_lines` must not search it when its colours arrive
             old_block.lines = None
-        same_count = _count_same_lines(old_lines, lines)
+        same_count = 0
+        for before, after in zip(old_lines, lines, strict=False):
+            has_same_text = before.text == after.text and before.is_wrapped == after.is_wrapped
+            if not has_same_text or before.segments != after.segments:
+                break
+            same_count += 1
         lines[:same_count] = old_lines[:same_count]
         blank_rows = entry.heights[number] - len(lines)
         return blank_rows + same_count
@@ -424,14 +429,3 @@ class Document:
                 self.lay_out(index)
                 first_place = Place(index, found[0], 0)
         return first_place
-
-
-def _count_same_lines(old: Sequence[Line], new: Sequence[Line]) -> int:
-    """Return how many lines at the beginning look the same."""
-    count = 0
-    for before, after in zip(old, new, strict=False):
-        has_same_text = before.text == after.text and before.is_wrapped == after.is_wrapped
-        if not has_same_text or before.segments != after.segments:
-            break
-        count += 1
-    return count

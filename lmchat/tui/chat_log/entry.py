@@ -7,7 +7,7 @@ to which deltas add streamed text. A row is a block that the log itself writes, 
 from __future__ import annotations
 
 from asyncio import TimerHandle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
 from time import perf_counter
@@ -293,7 +293,9 @@ class Entry(Struct):
         if not self.blocks:  # every entry of the document needs at least one block
             empty = made_block(lambda _: [])  # an answer with tool calls below it needs no row
             self.blocks = [empty if self.has_tool_messages else rule_block("")]
-        first = _first_change(old_blocks, self.blocks)
+        both = enumerate(zip(old_blocks, self.blocks, strict=False))
+        shorter = min(len(old_blocks), len(self.blocks))
+        first = next((number for number, (old, new) in both if old is not new), shorter)
         self.heights.truncate(first)
         return first
 
@@ -503,17 +505,6 @@ class Entry(Struct):
 
 def _thought_for(thought_s: float | None) -> str:
     return "Thought" if thought_s is None else f"Thought for {units.elapsed(thought_s)}"
-
-
-def _first_change(old: Sequence[Block], new: Sequence[Block]) -> int:
-    """Return the number of the first block that is another object in the new list.
-
-    If the shorter list has no such block, return its length.
-    """
-    for number, (old_block, new_block) in enumerate(zip(old, new, strict=False)):
-        if old_block is not new_block:
-            return number
-    return min(len(old), len(new))
 
 
 def is_streaming_answer(message: ChatMessage) -> bool:

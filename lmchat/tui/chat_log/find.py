@@ -295,21 +295,15 @@ class Finder:
         self._on_change()
         return self.standing
 
-    def _hits_above_start(self) -> int:
-        """Return how many hits of the message where the search began are above that row."""
-        index, number, _ = self._start
-        if number <= 0:
-            return 0
-        blocks = self._document.entries[index].blocks[:number]
-        return sum(self._query.count(block.source) for block in blocks)
-
     def _go_to_next(self, step: int) -> None:
         """Show the next hit (`step` 1) or the previous one (-1); after the last comes the first."""
         if self.index is not None:
             index, nth = self.index, self._nth + step
         else:
-            index = self._start.message
-            nth = self._hits_above_start() - (step < 0)
+            index, number, _ = self._start
+            above = self._document.entries[index].blocks[: max(number, 0)]
+            hits_above = sum(self._query.count(block.source) for block in above)
+            nth = hits_above - (step < 0)
         while not 0 <= nth < self._counts[index]:
             index = (index + step) % len(self._counts)
             nth = 0 if step > 0 else self._counts[index] - 1

@@ -57,22 +57,14 @@ class Viewport:
 
         Afterwards `lay_out` computes `top`, so that what is read keeps its row on the screen.
         """
-        self._update_anchor()
-        yield
-        self.lay_out()
-
-    def _update_anchor(self) -> None:
-        """Anchor the first row of the screen, unless the anchor leads to that row already.
-
-        It leads to another row where `lay_out` had to keep `top` between the start and the end of
-        the log. Nothing is anchored while the end is followed, and without messages or a page.
-        """
         document = self.document
         anchor = self._anchor
-        if anchor is None or not len(document) or document.layout is None:
-            return
-        if document.position(relocate(document, anchor)) - anchor.screen_row != self.top:
-            self._anchor = self._anchor_at_top()
+        if anchor is not None and len(document) and document.layout is not None:
+            row = document.position(relocate(document, anchor)) - anchor.screen_row
+            if row != self.top:  # `lay_out` had to keep it between the start and the end of the log
+                self._anchor = self._anchor_at_top()
+        yield
+        self.lay_out()
 
     def lay_out(self) -> None:
         """Lay out the screen and a screenful around it, and compute `top` from the anchor.
@@ -357,7 +349,10 @@ class Viewport:
             self._flip(index, attribute)
             self.lay_out()
         else:
-            anchor = self._anchor_of(index)
+            screen_row = self.document.heights.top(index) - self.top
+            anchor = self._anchor_at_top()  # if the message begins above the screen
+            if screen_row >= 0:
+                anchor = anchor_at(self.document, Place(index, -1, 0), screen_row)
             self._flip(index, attribute)
             self._show_anchor(anchor)
 
@@ -366,16 +361,6 @@ class Viewport:
         entry = self.document.entries[index]
         setattr(entry, attribute, not getattr(entry, attribute))
         self.document.rebuild(index)
-
-    def _anchor_of(self, index: int) -> Anchor:
-        """Return an anchor for what must not move while the message of this index changes.
-
-        It is the first row of the message, or that of the screen if the message begins above it.
-        """
-        screen_row = self.document.heights.top(index) - self.top
-        if screen_row < 0:
-            return self._anchor_at_top()
-        return anchor_at(self.document, Place(index, -1, 0), screen_row)
 
     # The reading position over restarts
 
