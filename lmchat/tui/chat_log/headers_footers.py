@@ -336,7 +336,9 @@ def state_block(turn: Turn | None, now_s: float, *, retry_in_s: float = 0.0) -> 
         left: list[Span] = [(Stage.WAITING.value, _NULL)]
         if turn is not None:
             left = _state_spans(page, turn, now_s, retry_in_s)
-        return page.row(left, page.key_hint("Esc", "stop", "stop"))
+        stop = page.key_hint("Esc", "stop", "stop")
+        # on a narrow page only the footer has the key: a second row would come and go with figures
+        return page.row(left, stop if width_of([*left, *stop]) <= page.text_width else ())
 
     return made_block(make)
 

@@ -24,10 +24,12 @@ from lmchat.sessions.message import (
     ToolCallPart,
     text_message,
 )
+from lmchat.tui.chat_log.headers_footers import state_block
 from tests.support.chat_log_app import (
     STATS,
     LogApp,
     answer,
+    plain_page,
     question,
     rows,
     screen_text,
@@ -153,6 +155,14 @@ async def test_the_live_line_tells_what_the_turn_is_doing(log):
         last = next(row for row in reversed(rows(log)) if row)
         assert last.replace(GAP, " ").strip().split("    ")[0] == words
         assert last.endswith("Esc stop")
+
+
+def test_the_live_line_is_one_row_on_a_narrow_page_whatever_its_figures():
+    turn = begun()
+    for now_s in (101, 102, 110):
+        turn.apply(TextDelta(text="x", chunks=int(now_s * 50)), now_s)
+        for width in (46, 50, 60, 80):
+            assert len(state_block(turn, now_s).make(plain_page(width))) == 1, (now_s, width)
 
 
 async def test_what_changes_with_a_message_is_told_by_thin_lines(pilot, log):
