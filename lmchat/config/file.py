@@ -132,7 +132,7 @@ class Row(Struct, frozen=True):
         if self.is_effort:
             value = str(value)  # a number of tokens may be written without quotes
         if not _fits(value, self.type):
-            return self._type_fault
+            return f"must be {TYPE_WORDS[self.type]}"
         if self.is_secret:
             return _api_key_fault(value)
         if _fits(value, self.annotation):
@@ -148,11 +148,6 @@ class Row(Struct, frozen=True):
         if self.is_secret:
             return value.strip()
         return effort_of(value) or "" if self.is_effort else value
-
-    @property
-    def _type_fault(self) -> str:
-        """Words for a value of a wrong type."""
-        return f"must be {TYPE_WORDS[self.type]}"
 
 
 class Section(Struct, frozen=True, kw_only=True):

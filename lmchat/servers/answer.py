@@ -464,16 +464,12 @@ class GrowingAnswer:
             case ToolCallDelta():
                 return self._add_entries(self._entries_of_call(event))
             case TokensChosen(choices=choices):
-                self._add_choices(choices)
+                self._probability_count += count_probabilities(choices)
+                if self._probability_count <= _MAX_PROBABILITIES:  # those of later tokens go
+                    self.choices += choices
             case _:
                 pass
         return ()
-
-    def _add_choices(self, choices: Sequence[TokenProbabilities]) -> None:
-        """Add the choices of tokens, up to a limit: those of later tokens are dropped."""
-        self._probability_count += count_probabilities(choices)
-        if self._probability_count <= _MAX_PROBABILITIES:
-            self.choices += choices
 
     def _move_texts(self, *, is_thought: bool) -> None:
         """Move the text of this answer to its reasoning, or its reasoning to its text.

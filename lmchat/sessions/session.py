@@ -130,12 +130,8 @@ class ListFilter(Struct, frozen=True, kw_only=True):
 
     def fits(self, title: str, tags: Collection[str] = ()) -> bool:
         """Return whether the list shows a session with this title and these tags."""
-        has_tags = all(_has_tag(tags, beginning) for beginning in self.tags)
+        has_tags = all(any(tag.startswith(beginning) for tag in tags) for beginning in self.tags)
         return has_tags and self.title_part in title.casefold()
-
-
-def _has_tag(tags: Collection[str], beginning: str) -> bool:
-    return any(tag.startswith(beginning) for tag in tags)
 
 
 class SearchHit(Struct, frozen=True, kw_only=True):

@@ -266,14 +266,8 @@ _VALUE_WIDTH = 12
 
 def statistics_text(metrics: Metrics, budget: Budget | None, models: str) -> str:
     """Return the text of `/stats`: the counters of this run, and below them those of the models."""
-    run = _run_text(metrics, budget)
-    return f"This run\n{run}\n\n{models}".rstrip()
-
-
-def _run_text(metrics: Metrics, budget: Budget | None) -> str:
-    """Return the counters of this run's requests, one a line."""
     list_requests = metrics.cache_hits + metrics.cache_misses
-    return _lines(
+    run = _lines(
         ("requests", str(metrics.total_requests)),
         ("ok", str(metrics.successful_requests)),
         ("failed", str(metrics.failed_requests)),
@@ -284,6 +278,7 @@ def _run_text(metrics: Metrics, budget: Budget | None) -> str:
         ("model lists from cache", f"{metrics.cache_hits} of {list_requests}"),
         ("requests left", f"{budget.left} of {budget.limit}" if budget else units.UNKNOWN),
     )
+    return f"This run\n{run}\n\n{models}".rstrip()
 
 
 def models_text(models: Sequence[ModelFigures]) -> str:
@@ -298,10 +293,13 @@ def _model_text(figures: ModelFigures) -> str:
     """Return a model with its product and address, and below it its figures, one a line."""
     rows = _lines(
         ("answers", f"{figures.turns}, {figures.complete} ok"),
-        ("first token", _spread_text(figures.ttft_ms, _exact_time)),
+        (
+            "first token",
+            _spread_text(figures.ttft_ms, lambda value_ms: units.exact_time(value_ms / 1e3)),
+        ),
         ("speed", _spread_text(figures.tokens_per_second, units.rate)),
         ("prompt speed", _spread_text(figures.prompt_tokens_per_second, units.rate)),
-        ("time", _spread_text(figures.elapsed_ms, _elapsed)),
+        ("time", _spread_text(figures.elapsed_ms, lambda value_ms: units.elapsed(value_ms / 1e3))),
     )
     heading = safe_line(f"{figures.model} · {figures.product} · {figures.endpoint}")
     return f"{heading}\n{rows}"
@@ -312,14 +310,6 @@ def _spread_text(spread: Spread | None, format_value: Callable[[float], str]) ->
     if spread is None:
         return units.UNKNOWN
     return f"{format_value(spread.p50)}, {format_value(spread.p95)}"
-
-
-def _exact_time(value_ms: float) -> str:
-    return units.exact_time(value_ms / 1000)
-
-
-def _elapsed(value_ms: float) -> str:
-    return units.elapsed(value_ms / 1000)
 
 
 def _lines(*rows: tuple[str, str]) -> str:
