@@ -19,7 +19,7 @@ def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
     changed_keys = loaded.settings.keys
     if not changed_keys:
         return ()
-    from lmchat.tui.commands import BY_ID
+    from lmchat.commands.table import BY_ID
 
     problems: list[Problem] = []
 
@@ -60,7 +60,7 @@ def _commands_beside(command_id: str) -> Iterator[str]:
     These are the commands of the same scope and those of the app, whose keys work everywhere. For a
     command of the app, these are all others.
     """
-    from lmchat.tui.commands import BY_ID, COMMANDS, Scope
+    from lmchat.commands.table import BY_ID, COMMANDS, Scope
 
     scope = BY_ID[command_id].scope
     for command in COMMANDS:

@@ -24,12 +24,12 @@ from lmchat.cli.plain_turns import PlainTurns
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.tools import make_toolbox
 from lmchat.cli.wiring import open_runtime
+from lmchat.commands.table import is_command, is_shell_command
 from lmchat.errors import LMChatError, NoServerFound, WrongUse
 from lmchat.processes.system import interrupt_at_end
 from lmchat.safe_text import safe_text
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.sessions.message import AnswerState
-from lmchat.tui.commands import is_command, is_shell_command
 
 _CHOOSE_MODEL = "/model lists the models; /model N chooses one."
 _HINTS = {

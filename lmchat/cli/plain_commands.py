@@ -1,7 +1,7 @@
 """Slash commands of the plain chat: finds the handler of a command and calls it.
 
-`tui/commands.py` says what each command takes and does. Handlers for models and for sessions are in
-`plain_models.py` and `plain_sessions.py`, the others are here.
+`commands/table.py` says what each command takes and does. Handlers for models and for sessions are
+in `plain_models.py` and `plain_sessions.py`, the others are here.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from lmchat.cli.plain_sessions import PlainSessions
 from lmchat.cli.plain_turns import PlainTurns
 from lmchat.cli.prompt import clipboard_of, preset_prompt
 from lmchat.cli.wiring import make_pages
+from lmchat.commands.conditions import NOTHING_YET, has_text_to_continue, is_resumable
+from lmchat.commands.table import COMMANDS, parse_slash, unavailable_reason
 from lmchat.errors import WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.safe_text import safe_line
@@ -26,8 +28,6 @@ from lmchat.services.web_pages import refuse
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.terminal.output import ask_yes_no, can_ask
 from lmchat.terminal.tty import drop_typed
-from lmchat.tui.commands import COMMANDS, parse_slash, unavailable_reason
-from lmchat.tui.message_needs import NOTHING_YET, has_text_to_continue, is_resumable
 
 QUOTES = '"""'  # around a prompt of several lines, as in Ollama
 _MAX_WORD = 40  # characters of an unknown command

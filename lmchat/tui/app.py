@@ -18,12 +18,11 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, TextArea
 from textual.worker import WorkerError
 
+from lmchat.commands.table import Command, Scope
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.services.workspace import Workspace
-from lmchat.tui.commands import Command, Scope, bindings
-from lmchat.tui.icons import ASCII_CLASS
-from lmchat.tui.messages import (
+from lmchat.tui.actions import (
     AskAnotherModel,
     LoadOrUnload,
     LoadWith,
@@ -31,15 +30,17 @@ from lmchat.tui.messages import (
     OpenFile,
     RefreshModels,
     ShowServers,
+    bindings,
 )
+from lmchat.tui.chat_view import COPYING, begin_work
+from lmchat.tui.controllers.connect import Connect
+from lmchat.tui.controllers.current_target import CurrentTarget
+from lmchat.tui.controllers.model_switch import ModelSwitch
+from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.quirks.driver import write_to_terminal
 from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported
 from lmchat.tui.quirks.patched_app import PatchedApp
-from lmchat.tui.screens.chat.core import COPYING, begin_work
-from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.connect import Connect
-from lmchat.tui.screens.current_target import CurrentTarget
-from lmchat.tui.screens.model_switch import ModelSwitch
+from lmchat.tui.screen import ChatScreen
 from lmchat.tui.themes import LIGHT, THEMES, fitted, short_name, theme_named
 
 _WIDTH_CLASSES = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]
@@ -97,7 +98,7 @@ class LMChatApp(PatchedApp):
 
     def _make_page(self) -> Screen[None]:
         """Return a new welcome page; its module is imported only if a page is needed."""
-        from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
+        from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 
         return WelcomeScreen(self.workspace, self.connect)
 
@@ -198,7 +199,7 @@ class LMChatApp(PatchedApp):
 
         If the welcome page is shown, a chosen command of the chat first closes it.
         """
-        from lmchat.tui.screens.palette import Palette, palette_entries
+        from lmchat.tui.dialogs.palette import Palette, palette_entries
 
         is_over_chat = self.screen is self.chat
 
@@ -217,7 +218,7 @@ class LMChatApp(PatchedApp):
         self.push_screen(Palette(entries, self.workspace.settings.keys), run)
 
     def action_show_help(self) -> None:
-        from lmchat.tui.screens.help_screen import HelpScreen
+        from lmchat.tui.dialogs.help_screen import HelpScreen
 
         self.push_screen(HelpScreen(self.workspace.settings.keys))
 
@@ -268,7 +269,7 @@ class LMChatApp(PatchedApp):
 
         Raises `WrongUse` for an unknown name.
         """
-        from lmchat.tui.screens.theme_dialog import ThemeDialog
+        from lmchat.tui.dialogs.theme_dialog import ThemeDialog
 
         await self._read_own_themes()
         if not name:

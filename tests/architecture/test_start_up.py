@@ -168,7 +168,7 @@ def test_a_screen_at_rest_has_imported_only_what_it_works_with(tmp_path):
     assert modules & _NEVER_UNASKED == set()
     assert not _packages(modules) & {"markdown_it", "pygments"}
     unwanted = re.compile(
-        r"lmchat\.(engine|tools\.json_schema|tools\.function_server|formats\.(?!writing|table|imported|places)|tui\.screens\..*_dialog)\b"
+        r"lmchat\.(engine|tools\.json_schema|tools\.function_server|formats\.(?!writing|table|imported|places)|tui\.dialogs\..*_dialog)\b"
     )
     assert [one for one in modules if unwanted.match(one)] == []
 
@@ -186,7 +186,7 @@ def test_the_first_paint_waits_for_no_part_of_lmchat_that_is_not_on_it(first_pai
                 "storage.database",
             ),
             *(
-                "tui.screens.dialog",
+                "tui.dialogs.dialog",
                 "tui.widgets.field",
                 "tui.widgets.find_bar",
                 "tui.widgets.session_filter",
@@ -200,7 +200,7 @@ def test_who_finds_a_server_at_once_pays_nothing_for_the_welcome_page(tmp_path):
     file = tmp_path / "arrival.json"
     run([PYTHON, "-m", "tests.support.start_child", file, "arrival"], home=tmp_path)
     modules = json.loads(file.read_text())["modules"]
-    assert "lmchat.tui.screens.connect" in modules
+    assert "lmchat.tui.controllers.connect" in modules
     unwanted = re.compile(r"lmchat\.machine\.programs\b")
     assert [
         one for one in modules if unwanted.match(one) or "welcome" in one or "_dialog" in one

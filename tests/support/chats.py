@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 from msgspec.structs import replace
 
+from lmchat.commands.table import COMMANDS
 from lmchat.errors import LMChatError
 from lmchat.formats.reading import Reader
 from lmchat.sessions.message import (
@@ -38,7 +39,6 @@ from lmchat.sessions.session import MessagePath, Session, SessionHeader, Skipped
 from lmchat.sessions.stats import TurnRecord
 from lmchat.storage import message_rows
 from lmchat.storage.store import SqliteStore
-from lmchat.tui.commands import COMMANDS
 
 START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 

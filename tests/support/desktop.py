@@ -49,7 +49,7 @@ from lmchat.services.workspace import Workspace
 from lmchat.sessions.message import AnswerState, ChatMessage, now
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.app import LMChatApp
-from lmchat.tui.screens.chat.screen import ChatScreen
+from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.look_data import NOW
 from tests.support.proxy_calls import PortMap

@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 from lmchat.sessions.message import Role, text_message
-from lmchat.tui.widgets.keys_row import KeysRow
+from lmchat.tui.widgets.key_bar import KeyBar
 from lmchat.tui.widgets.session_list import SessionList
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 from tests.support.look_data import (
@@ -28,7 +28,7 @@ SIZES = {"120x40": (120, 40), "80x24": (80, 24), "40x12": (40, 12)}
 
 
 def panels(screen: Callable[[], Screen] | None = None, *, is_down: bool = False, **more) -> Host:
-    sessions, telemetry, keys = SessionList(), TelemetryPanel(id="telemetry"), KeysRow()
+    sessions, telemetry, keys = SessionList(), TelemetryPanel(id="telemetry"), KeyBar()
 
     def show(_app: Host) -> None:
         sessions.show(GROUPS, OPEN_ID, (), UNREAD)

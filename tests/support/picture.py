@@ -27,8 +27,8 @@ from lmchat.services.server_rows import MachineState
 from lmchat.sessions.message import Role, new_id, text_message
 from lmchat.sessions.session import SessionHeader
 from lmchat.storage.store import SqliteStore
-from lmchat.tui.screens.search_dialog import SearchDialog
-from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
+from lmchat.tui.dialogs.search_dialog import SearchDialog
+from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import Desktop, desktop
 from tests.support.look_data import PLACES
 from tests.support.scripted_backend import ScriptedBackend, model, probed

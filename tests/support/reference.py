@@ -13,6 +13,8 @@ from typing import get_args
 import lmchat.proxy
 from lmchat.cli.commands import COMMANDS, Argument, Subcommand
 from lmchat.cli.parser import shared_arguments
+from lmchat.commands.table import COMMANDS as SCREEN_COMMANDS
+from lmchat.commands.table import Scope
 from lmchat.config.file import (
     APPROVAL_HELP,
     ENDPOINT,
@@ -29,8 +31,6 @@ from lmchat.config.file import (
 from lmchat.config.load import VARIABLES
 from lmchat.config.settings import Approval
 from lmchat.proxy.refusals import KEY_MISSING, KEY_REJECTED, RULES, Rule
-from lmchat.tui.commands import COMMANDS as SCREEN_COMMANDS
-from lmchat.tui.commands import Scope
 from tests.support.manual import manual_page
 from tests.support.scripted_products import PRODUCT_NAMES
 

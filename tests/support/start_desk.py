@@ -28,7 +28,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
 from lmchat.services.ports import Lazy
 from lmchat.services.server_rows import MachineState
-from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
+from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import Seen, make_desktop, running
 from tests.support.scripted_backend import ScriptedBackend, model
 

@@ -26,7 +26,8 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 
-from lmchat.tui.commands import COMMANDS, Scope, bindings
+from lmchat.commands.table import COMMANDS, Scope
+from lmchat.tui.actions import bindings
 from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.themes import THEMES
 from lmchat.tui.widgets.prompt import Prompt

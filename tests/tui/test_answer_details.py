@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lmchat.servers.events import ModelNamed, RequestSent, StreamFinished, TextDelta, UsageReported
-from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.text_dialog import TextDialog
+from lmchat.tui.dialogs.text_dialog import TextDialog
+from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import ready_desktop, shown
 from tests.support.hostile import EVIL, OBEYED
 

@@ -10,8 +10,8 @@ from textual import events
 
 from lmchat.config.settings import ChatSettings, Settings
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.tui.screens.image_dialog import ImageDialog
-from lmchat.tui.screens.model_picker import ModelPicker
+from lmchat.tui.dialogs.image_dialog import ImageDialog
+from lmchat.tui.dialogs.model_picker import ModelPicker
 from tests.support.desktop import half, ready_desktop, shown
 from tests.support.files_to_attach import image
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed

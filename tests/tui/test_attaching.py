@@ -4,9 +4,9 @@ import pytest
 from textual import events
 from textual.widgets import Static
 
-from lmchat.tui.screens.ask_dialog import ConfirmDialog, OutsideDialog
-from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.palette import Palette
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, OutsideDialog
+from lmchat.tui.dialogs.palette import Palette
+from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, gone, ready_desktop, sent, shown
 from tests.support.files_to_attach import image
 

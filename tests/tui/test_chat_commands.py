@@ -4,16 +4,16 @@ import asyncio
 
 from textual import events
 
+from lmchat.commands.table import is_command
 from lmchat.config.settings import ChatSettings, Profile
 from lmchat.errors import ServerUnavailable
-from lmchat.tui.commands import is_command
-from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.doctor_screen import DoctorScreen
-from lmchat.tui.screens.help_screen import HelpScreen
-from lmchat.tui.screens.model_picker import ModelPicker
-from lmchat.tui.screens.palette import Palette
-from lmchat.tui.screens.text_dialog import TextDialog
-from lmchat.tui.screens.theme_dialog import ThemeDialog
+from lmchat.tui.dialogs.doctor_screen import DoctorScreen
+from lmchat.tui.dialogs.help_screen import HelpScreen
+from lmchat.tui.dialogs.model_picker import ModelPicker
+from lmchat.tui.dialogs.palette import Palette
+from lmchat.tui.dialogs.text_dialog import TextDialog
+from lmchat.tui.dialogs.theme_dialog import ThemeDialog
+from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import calm, gone, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps

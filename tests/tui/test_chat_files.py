@@ -11,8 +11,8 @@ from textual.widgets import Input
 from lmchat.formats.places import chat_places
 from lmchat.services.importing import Importer
 from lmchat.sessions.message import Role
-from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog, WorkDialog
-from lmchat.tui.screens.export_dialog import ExportDialog
+from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog, WorkDialog
+from lmchat.tui.dialogs.export_dialog import ExportDialog
 from tests.support.desktop import make_desktop, ready_desktop, running, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 

@@ -9,9 +9,9 @@ from lmchat.config.state import State
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState
 from lmchat.servers.request import SERVER_DECIDES, LoadOptions
-from lmchat.tui.screens.ask_dialog import AskDialog
-from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.model_picker import ModelPicker
+from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.dialogs.model_picker import ModelPicker
+from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import gone, half, hold, ready_desktop, shown
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer_steps, model, probed
 

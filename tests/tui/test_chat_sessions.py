@@ -8,9 +8,9 @@ from textual import events
 from textual.widgets import Input
 
 from lmchat.sessions.message import AnswerState
-from lmchat.tui.screens.ask_dialog import AskDialog
-from lmchat.tui.screens.chat.prompt_text import SAVE_AFTER_S
-from lmchat.tui.screens.search_dialog import SearchDialog
+from lmchat.tui.controllers.prompt_text import SAVE_AFTER_S
+from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 from tests.support.desktop import desktop, half, hold, kept_as, ready_desktop, sent, shown

@@ -4,8 +4,8 @@ import json
 
 from textual.widgets import Input
 
-from lmchat.tui.screens.ask_dialog import AskDialog
-from lmchat.tui.screens.search_dialog import SearchDialog
+from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.dialogs.search_dialog import SearchDialog
 from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import answer_steps
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from lmchat.errors import StreamInterrupted
 from lmchat.servers.events import RequestSent, TextDelta
 from lmchat.tui.chat_log.chat_log import ChatLog
-from lmchat.tui.widgets.keys_row import KeysRow
+from lmchat.tui.widgets.key_bar import KeyBar
 from tests.support.desktop import half, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps
 
@@ -49,10 +49,10 @@ async def test_what_a_message_offers_can_be_clicked(tmp_path):
         await click(desk, "Beta.")
         await shown(desk, "[ ] versions")
         row = desk.text.split("\n")[-1]
-        await desk.pilot.click(KeysRow, offset=(row.index("[ ]"), 0))
+        await desk.pilot.click(KeyBar, offset=(row.index("[ ]"), 0))
         await shown(desk, "It broke again.")
         row = desk.text.split("\n")[-1]
-        await desk.pilot.click(KeysRow, offset=(row.index("e edit"), 0))
+        await desk.pilot.click(KeyBar, offset=(row.index("e edit"), 0))
         await desk.prompt_is("two")
         await desk.press("escape")
         await desk.say("three", sees="Gam")

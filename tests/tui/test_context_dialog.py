@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.context_dialog import ContextDialog
+from lmchat.tui.dialogs.context_dialog import ContextDialog
+from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import desktop, half, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 

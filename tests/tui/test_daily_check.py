@@ -3,8 +3,8 @@ from __future__ import annotations
 from contextlib import aclosing
 
 from lmchat.storage.store import SqliteStore
+from lmchat.tui import screen as chat_screen
 from lmchat.tui.app import LMChatApp
-from lmchat.tui.screens.chat import screen as chat_screen
 from tests.support.chats import faults_in, fill
 from tests.support.desktop import ready_desktop
 from tests.support.faults import spoil

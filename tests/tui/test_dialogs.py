@@ -8,17 +8,17 @@ from pathlib import Path
 from textual import events
 
 from lmchat.attachments.web_page import PageAddress
+from lmchat.commands.table import COMMANDS
 from lmchat.servers.endpoint import Endpoint
-from lmchat.tui.commands import COMMANDS
-from lmchat.tui.screens.ask_dialog import (
+from lmchat.tui.dialogs.ask_dialog import (
     AskDialog,
     ConfirmDialog,
     OutsideDialog,
     PageDialog,
 )
-from lmchat.tui.screens.help_screen import HelpScreen
-from lmchat.tui.screens.server_dialog import AllowDialog, KeyDialog
-from lmchat.tui.screens.text_dialog import TextDialog
+from lmchat.tui.dialogs.help_screen import HelpScreen
+from lmchat.tui.dialogs.server_dialog import AllowDialog, KeyDialog
+from lmchat.tui.dialogs.text_dialog import TextDialog
 from tests.support.tui_host import Host, confirm, drawn, screen_text
 
 JAN = Endpoint.parse("localhost:1337")

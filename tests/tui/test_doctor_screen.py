@@ -4,8 +4,8 @@ import asyncio
 
 from lmchat.doctor.report import CheckResult, Grade, Group
 from lmchat.services.examination import Check, Examination
-from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.doctor_screen import DoctorScreen
+from lmchat.tui.dialogs.doctor_screen import DoctorScreen
+from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import desktop
 from tests.support.tui_host import Host, screen_text
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.tui.screens.help_screen import HelpScreen
-from lmchat.tui.screens.palette import Palette
-from lmchat.tui.screens.search_dialog import SearchDialog
-from lmchat.tui.screens.text_dialog import LinksDialog
+from lmchat.tui.dialogs.help_screen import HelpScreen
+from lmchat.tui.dialogs.palette import Palette
+from lmchat.tui.dialogs.search_dialog import SearchDialog
+from lmchat.tui.dialogs.text_dialog import LinksDialog
 from tests.support.look_data import SilentStore
 from tests.support.tui_host import Host
 

@@ -7,11 +7,11 @@ from lmchat.errors import EngineUnavailable, StreamInterrupted
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.sessions.message import AnswerState
-from lmchat.tui.screens.ask_dialog import ConfirmDialog
-from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.dialog import FetchDialog
-from lmchat.tui.screens.model_picker import ModelPicker
-from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
+from lmchat.tui.dialogs.dialog import FetchDialog
+from lmchat.tui.dialogs.model_picker import ModelPicker
+from lmchat.tui.screen import ChatScreen
+from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import make_desktop, running, shown
 from tests.support.scripted_backend import (
     ADDRESS,

@@ -9,11 +9,11 @@ from msgspec.structs import replace
 from lmchat.errors import EndpointNotAllowed
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
-from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.palette import Palette
-from lmchat.tui.screens.search_dialog import SearchDialog
-from lmchat.tui.screens.server_dialog import AllowDialog
-from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
+from lmchat.tui.dialogs.palette import Palette
+from lmchat.tui.dialogs.search_dialog import SearchDialog
+from lmchat.tui.dialogs.server_dialog import AllowDialog
+from lmchat.tui.screen import ChatScreen
+from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import calm, desktop, hold, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, model, probed
 

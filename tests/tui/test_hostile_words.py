@@ -30,19 +30,19 @@ from lmchat.sessions.message import (
     text_message,
 )
 from lmchat.sessions.session import SearchHit
-from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
-from lmchat.tui.screens.choices_dialog import ChoicesDialog
-from lmchat.tui.screens.context_dialog import ContextDialog
-from lmchat.tui.screens.dialog import FetchDialog
-from lmchat.tui.screens.doctor_screen import DoctorScreen
-from lmchat.tui.screens.help_screen import HelpScreen
-from lmchat.tui.screens.message_tree import MessageTree
-from lmchat.tui.screens.model_picker import FilePicker, ModelPicker
-from lmchat.tui.screens.search_dialog import SearchDialog
-from lmchat.tui.screens.server_dialog import AddressDialog, AllowDialog, KeyDialog
-from lmchat.tui.screens.text_dialog import TextDialog
-from lmchat.tui.screens.welcome.server_starts import StartDialog
-from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
+from lmchat.tui.controllers.server_starts import StartDialog
+from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.dialogs.context_dialog import ContextDialog
+from lmchat.tui.dialogs.dialog import FetchDialog
+from lmchat.tui.dialogs.doctor_screen import DoctorScreen
+from lmchat.tui.dialogs.help_screen import HelpScreen
+from lmchat.tui.dialogs.message_tree import MessageTree
+from lmchat.tui.dialogs.model_picker import FilePicker, ModelPicker
+from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
+from lmchat.tui.dialogs.search_dialog import SearchDialog
+from lmchat.tui.dialogs.server_dialog import AddressDialog, AllowDialog, KeyDialog
+from lmchat.tui.dialogs.text_dialog import TextDialog
+from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.hostile import EVIL, OBEYED
 from tests.support.start_desk import NotedConnect, bare_page
 from tests.support.tui_host import Host, drawn, screen_text

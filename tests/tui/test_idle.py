@@ -6,11 +6,11 @@ from textual import events
 
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.services.monitor import POLL_S
-from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.connect import AWAY_FACTOR, SEARCH_PAUSE_S
-from lmchat.tui.screens.help_screen import HelpScreen
-from lmchat.tui.screens.model_picker import ModelPicker
-from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
+from lmchat.tui.controllers.connect import AWAY_FACTOR, SEARCH_PAUSE_S
+from lmchat.tui.dialogs.help_screen import HelpScreen
+from lmchat.tui.dialogs.model_picker import ModelPicker
+from lmchat.tui.screen import ChatScreen
+from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.find_bar import FindBar
 from tests.support.desktop import desktop, half, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed

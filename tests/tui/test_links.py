@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 
-from lmchat.tui.screens.ask_dialog import ConfirmDialog
-from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.text_dialog import LinksDialog
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
+from lmchat.tui.dialogs.text_dialog import LinksDialog
+from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import answer_steps
 

@@ -5,11 +5,11 @@ from functools import partial
 import pytest
 from msgspec.structs import replace
 
-from lmchat.tui.screens.ask_dialog import ConfirmDialog
-from lmchat.tui.screens.help_screen import HelpScreen
-from lmchat.tui.screens.model_picker import ModelPicker
-from lmchat.tui.screens.search_dialog import SearchDialog
-from lmchat.tui.screens.text_dialog import TextDialog
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
+from lmchat.tui.dialogs.help_screen import HelpScreen
+from lmchat.tui.dialogs.model_picker import ModelPicker
+from lmchat.tui.dialogs.search_dialog import SearchDialog
+from lmchat.tui.dialogs.text_dialog import TextDialog
 from tests.support.look_data import (
     HITS,
     NOW,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from unittest.mock import AsyncMock
 
+from lmchat.commands.table import BY_ID
 from lmchat.errors import StoreUnavailable
 from lmchat.sessions.message import now
-from lmchat.tui.commands import BY_ID
 from tests.support.chats import ACTS
 from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import answer_steps

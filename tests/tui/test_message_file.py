@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from textual.widgets import Input
 
-from lmchat.tui.screens.ask_dialog import AskDialog, ConfirmDialog
-from lmchat.tui.screens.chat.message_file import suggested_name
+from lmchat.tui.controllers.message_file import suggested_name
+from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from tests.support.desktop import ready_desktop
 from tests.support.scripted_backend import answer_steps
 

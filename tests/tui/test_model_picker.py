@@ -5,8 +5,8 @@ from textual.widgets import Input
 
 from lmchat.matching import fuzzy_match
 from lmchat.services.catalogue import ModelRow
-from lmchat.tui.messages import LoadOrUnload, RefreshModels
-from lmchat.tui.screens.model_picker import ModelPicker
+from lmchat.tui.actions import LoadOrUnload, RefreshModels
+from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.widgets.row_list import RowList
 from tests.support.look_data import QWEN, model, picker_rows
 from tests.support.tui_host import Host, drawn, screen_text

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lmchat.config.settings import ChatSettings
 from lmchat.servers.request import TemplateText
-from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.request_dialog import RequestDialog
+from lmchat.tui.dialogs.request_dialog import RequestDialog
+from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lmchat.config.settings import ChatSettings
-from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.sampling_dialog import SamplingDialog
+from lmchat.tui.dialogs.sampling_dialog import SamplingDialog
+from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, ready_desktop
 from tests.support.scripted_backend import set_options
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.tui.screens.search_dialog import SearchChoice, SearchDialog
+from lmchat.tui.dialogs.search_dialog import SearchChoice, SearchDialog
 from lmchat.tui.widgets.row_list import RowList
 from tests.support.look_data import HITS, NOW, SilentStore
 from tests.support.tui_host import Host, drawn, screen_text

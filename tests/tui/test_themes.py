@@ -4,9 +4,9 @@ import pytest
 
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.config.state import State
+from lmchat.tui.dialogs.theme_dialog import ThemeDialog
 from lmchat.tui.quirks.keys import BackgroundReported
-from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.theme_dialog import ThemeDialog
+from lmchat.tui.screen import ChatScreen
 from lmchat.tui.theme_files import read_themes
 from tests.support.desktop import desktop, ready_desktop, shown
 

@@ -15,8 +15,8 @@ from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.events import RequestSent, TextDelta
 from lmchat.sessions.message import AnswerState, Role, TextPart, ToolCallPart, ToolResultPart
 from lmchat.tools.tool import ToolResult
-from lmchat.tui.screens.ask_dialog import AskDialog
-from lmchat.tui.screens.tools_dialog import ToolsDialog
+from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.dialogs.tools_dialog import ToolsDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import ready_desktop, shown
 from tests.support.saved_chat import TALK, said, seen, steps

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import StreamInterrupted
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
-from lmchat.tui.widgets.keys_row import KeysRow
+from lmchat.tui.widgets.key_bar import KeyBar
 from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps
 
@@ -35,7 +35,7 @@ async def test_an_empty_prompt_says_how_to_continue_an_unfinished_answer(tmp_pat
         await gone(desk, "/continue")
         assert desk.conversation.messages[-1].text == "Lettuce."
         await desk.say("two", sees="/continue  ^R regenerate")
-        await desk.pilot.click(KeysRow, offset=(4, 0))
+        await desk.pilot.click(KeyBar, offset=(4, 0))
         await shown(desk, "Spinach.")
 
 

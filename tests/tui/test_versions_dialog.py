@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.versions_dialog import VersionPane, VersionsDialog
+from lmchat.tui.dialogs.versions_dialog import VersionPane, VersionsDialog
+from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import ready_desktop
 from tests.support.scripted_backend import answer_steps
 from tests.support.tui_host import text_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.storage.store import SqliteStore
-from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
+from lmchat.tui.screen import ChatScreen
+from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.chats import header, prompt
 from tests.support.desktop import desktop, gone, hold, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, model, probed

@@ -7,7 +7,7 @@ import threading
 import pytest
 from textual import events
 
-from lmchat.tui.screens.ask_dialog import PageDialog
+from lmchat.tui.dialogs.ask_dialog import PageDialog
 from tests.support.desktop import calm, ready_desktop, shown
 from tests.support.page_host import PageHost, reply_of
 

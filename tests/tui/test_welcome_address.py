@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from lmchat.errors import EndpointNotAllowed, ServerUnavailable
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
-from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.server_dialog import AddressDialog, AllowDialog, KeyDialog
-from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
+from lmchat.tui.dialogs.server_dialog import AddressDialog, AllowDialog, KeyDialog
+from lmchat.tui.screen import ChatScreen
+from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import calm, desktop, gone, shown
 from tests.support.scripted_backend import ScriptedBackend, model, probed
 

@@ -4,11 +4,11 @@ from contextlib import asynccontextmanager
 
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.tui.screens.ask_dialog import ConfirmDialog
-from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.dialog import FetchDialog
-from lmchat.tui.screens.model_picker import FilePicker
-from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
+from lmchat.tui.dialogs.dialog import FetchDialog
+from lmchat.tui.dialogs.model_picker import FilePicker
+from lmchat.tui.screen import ChatScreen
+from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import gone, make_desktop, running, shown
 from tests.support.scripted_backend import (
     ADDRESS,

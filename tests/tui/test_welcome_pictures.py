@@ -11,8 +11,8 @@ from lmchat.servers.discovery.launcher import Installed, ServerStart
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.services.server_rows import MachineState
-from lmchat.tui.screens.server_dialog import AllowDialog
-from lmchat.tui.screens.welcome.server_starts import StartDialog
+from lmchat.tui.controllers.server_starts import StartDialog
+from lmchat.tui.dialogs.server_dialog import AllowDialog
 from tests.support.look_data import OLLAMA, PLACES
 from tests.support.look_pictures import steps
 from tests.support.scripted_backend import file

@@ -8,9 +8,9 @@ from textual import events
 
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.services.server_rows import MachineState, server_rows
-from lmchat.tui.screens.ask_dialog import AskDialog
-from lmchat.tui.screens.welcome.welcome_rows import welcome_rows
-from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
+from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.welcome.welcome_rows import welcome_rows
+from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from lmchat.units import UNICODE
 from tests.support.look_data import PLACES
 from tests.support.start_desk import NotedConnect, bare_page

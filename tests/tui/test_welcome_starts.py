@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.tui.screens.chat.screen import ChatScreen
+from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm
 from tests.support.programs import processes
 from tests.support.start_desk import LISTEN, at, put, start_desk, unused_port

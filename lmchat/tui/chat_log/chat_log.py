@@ -18,12 +18,14 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.worker import Worker
 
+from lmchat.commands.table import Scope, unavailable_reason
 from lmchat.markdown.highlighter import Highlighter
 from lmchat.servers.answer import Turn
 from lmchat.servers.events import StreamEvent
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath
 from lmchat.tools.tool import CHOICES, Choice
+from lmchat.tui.actions import Post, bindings
 from lmchat.tui.chat_log.copying import CopySequence, code_number, copied
 from lmchat.tui.chat_log.document import Document, Highlighting, Place
 from lmchat.tui.chat_log.entry import Delta, Entry, Inflow, is_streaming_answer
@@ -32,9 +34,7 @@ from lmchat.tui.chat_log.painter import PARTIAL_STYLES, Painter, Thumb, rows_reg
 from lmchat.tui.chat_log.selection import Selection
 from lmchat.tui.chat_log.tool_cards import RunningCalls
 from lmchat.tui.chat_log.viewport import Viewport
-from lmchat.tui.commands import Scope, bindings, unavailable_reason
 from lmchat.tui.icons import fit_scrollbar
-from lmchat.tui.messages import Post
 from lmchat.tui.quirks.keys import hand_over
 
 SCROLL_EVERY_S = 0.05  # while the pointer is held above or below the log

@@ -20,7 +20,7 @@ from textual.style import Style
 from textual.widget import Widget
 from textual.worker import WorkerFailed
 
-from lmchat.tui.key_order import KeyOrder, Typed
+from lmchat.tui.key_queue import KeyOrder, Typed
 from lmchat.tui.quirks.driver import TerminalDriver
 from lmchat.tui.quirks.widths import mend_cuts
 

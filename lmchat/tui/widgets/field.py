@@ -12,7 +12,7 @@ from textual.getters import query_one
 from textual.widgets import Input, Static
 
 from lmchat.safe_text import safe_text
-from lmchat.tui.messages import LeaveFilter
+from lmchat.tui.actions import LeaveFilter
 from lmchat.tui.quirks.keys import run_own_binding
 from lmchat.tui.widgets.line import MUTED, styled
 

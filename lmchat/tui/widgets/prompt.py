@@ -19,8 +19,8 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from lmchat.safe_text import safe_line
+from lmchat.tui.actions import Post
 from lmchat.tui.icons import icons_for
-from lmchat.tui.messages import Post
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledText, content, fit, styled
 from lmchat.tui.widgets.prompt_input import PromptInput, SlashList

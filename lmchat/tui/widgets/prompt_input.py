@@ -20,9 +20,7 @@ from textual.widgets.text_area import Edit, EditResult
 
 from lmchat import units
 from lmchat.attachments.web_page import is_page_address
-from lmchat.matching import fuzzy_match
-from lmchat.safe_text import safe_text
-from lmchat.tui.commands import (
+from lmchat.commands.table import (
     COMMANDS,
     NOT_TYPED,
     NOT_TYPED_HINT,
@@ -30,8 +28,10 @@ from lmchat.tui.commands import (
     is_command,
     is_shell_command,
 )
+from lmchat.matching import fuzzy_match
+from lmchat.safe_text import safe_text
+from lmchat.tui.actions import Post
 from lmchat.tui.icons import icons_for
-from lmchat.tui.messages import Post
 from lmchat.tui.quirks.keys import run_own_binding
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 from lmchat.tui.widgets.line import MUTED, cut_middle

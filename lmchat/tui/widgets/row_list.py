@@ -16,8 +16,8 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from lmchat.tui.actions import Post
 from lmchat.tui.icons import fit_scrollbar, icons_for
-from lmchat.tui.messages import Post
 from lmchat.tui.widgets.line import MUTED, STRONG, StyledText, StyledTexts, content, fit, styled
 
 NAME = "name"  # style of a part that is bold in the chosen row

@@ -14,10 +14,10 @@ from textual.getters import query_one
 from textual.widgets import Input
 
 from lmchat import units
+from lmchat.commands.table import Scope
 from lmchat.sessions.session import ListFilter, SessionGroup, SessionHeader
-from lmchat.tui.commands import Scope, bindings
+from lmchat.tui.actions import LeaveFilter, Post, bindings
 from lmchat.tui.icons import icons_for
-from lmchat.tui.messages import LeaveFilter, Post
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledTexts, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row, wrapped_rows
 from lmchat.units import Icons

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lmchat.tui.screens.model_picker import ModelPicker
+from lmchat.tui.dialogs.model_picker import ModelPicker
 from tests.support import desktop
 from tests.support.scripted_products import CHAT, llama_cpp, lm_studio, ollama
 

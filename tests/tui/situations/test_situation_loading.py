@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.tui.screens.chat.screen import ChatScreen
-from lmchat.tui.screens.model_picker import ModelPicker
-from lmchat.tui.screens.welcome.welcome_screen import WelcomeScreen
+from lmchat.tui.dialogs.model_picker import ModelPicker
+from lmchat.tui.screen import ChatScreen
+from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
 from tests.support.scripted_products import CHAT, llama_cpp, lm_studio, loading_llama_cpp, ollama
 from tests.support.scripted_server import html_reply

@@ -1,0 +1,603 @@
+"""Table of commands: key, palette, help, slash command and config override come from one row."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+from msgspec import Struct
+
+from lmchat.commands import conditions as needs
+from lmchat.commands.conditions import MessageNeed
+from lmchat.sessions.message import ChatMessage
+
+
+class Scope(StrEnum):
+    """Place where a command's keys work; also the headings of the help screen."""
+
+    APP = "Everywhere"
+    CHAT = "Chat"
+    MESSAGE = "The focused message"
+    SESSIONS = "The list of sessions"
+    PICKER = "The model picker"
+
+
+class Command(Struct, frozen=True, kw_only=True):
+    """Row of the table of commands: its keys, its words, and the action that runs it."""
+
+    command_id: str
+    keys: str  # Textual's key names, comma-separated; empty for a command without a key
+    label: str
+    title: str
+    scope: Scope
+    action: str
+    slash: str = ""  # the slash command with the form of its argument, as `/title TEXT`
+    typed: str = ""  # action of the slash command if it differs; always gets the argument
+    is_priority: bool = False  # whether the key takes precedence over the focused widget
+    is_offered: bool = True  # whether the palette lists it
+    needs: tuple[MessageNeed, ...] = ()  # what it needs of the message that it acts on
+    is_turn: bool = False  # whether it begins a turn, of which a session has one at a time
+    plain_help: str = ""  # line of the help in the plain chat, where it does other things
+    plain_hint: str = ""  # what to do instead in the plain chat, which has no screen
+
+    @property
+    def name(self) -> str:
+        """The slash command without its argument, as `/title`."""
+        return self.slash.partition(" ")[0]
+
+    @property
+    def takes_argument(self) -> bool:
+        return " " in self.slash
+
+    @property
+    def needs_argument(self) -> bool:
+        """Whether it needs an argument; the form of an optional one is in brackets: `[FILE]`."""
+        argument = self.slash.partition(" ")[2]
+        return bool(argument) and not argument.startswith("[")
+
+    def unavailable_reason(self, message: ChatMessage, *, is_busy: bool) -> str:
+        """Return why this command can do nothing with a message; empty if it can do something.
+
+        `is_busy` says whether an answer of the session is streaming: then no command that begins
+        a turn can be used. Otherwise the first need that the message does not meet is the reason.
+        """
+        if is_busy and self.is_turn:
+            return needs.STILL_STREAMING
+        for is_met, reason in self.needs:
+            if not is_met(message):
+                return reason
+        return ""
+
+
+def _command(
+    scope: Scope, command_id: str, keys: str, label: str, title: str, action: str, **fields: Any
+) -> Command:
+    """Return a row; the six fields that most rows have are positional."""
+    return Command(
+        command_id=command_id,
+        keys=keys,
+        label=label,
+        title=title,
+        scope=scope,
+        action=action,
+        **fields,
+    )
+
+
+_chat = partial(_command, Scope.CHAT)
+_key = partial(_chat, is_priority=True)  # its key works in the prompt, too
+
+
+def _slash(name: str, title: str, slash: str, action: str = "", **fields: Any) -> Command:
+    """Return a slash command of the chat screen without a key.
+
+    Without `action`, choosing it in the palette writes its name into the prompt, so that the user
+    can type the argument.
+    """
+    start = slash.partition(" ")[0]
+    return _chat(name, "", name, title, action or f"slash('{start} ')", slash=slash, **fields)
+
+
+def _message(
+    name: str, keys: str, label: str, title: str, action: str = "", **fields: Any
+) -> Command:
+    """Return a command on the focused message; without an action, `MessageActions` runs it."""
+    action = action or f"message({name!r})"
+    return _command(Scope.MESSAGE, f"message.{name}", keys, label, title, action, **fields)
+
+
+def _session(name: str, keys: str, label: str, title: str) -> Command:
+    """Return a command on the chosen session of the list, which `SavedSessions` runs."""
+    action = f"session({name!r})"
+    return _command(Scope.SESSIONS, f"session.{name}", keys, label, title, action)
+
+
+COMMANDS: tuple[Command, ...] = (
+    _chat("stop", "escape", "stop", "Stop the answer, or close the panel", "stop_or_leave"),
+    _key("model", "ctrl+o", "model", "Choose the model", "app.pick_model", slash="/model [N]"),
+    _key("new", "ctrl+n", "new", "Start a new session", "new_session", slash="/new"),
+    _key(
+        "find",
+        "ctrl+f",
+        "find",
+        "Find in this session",
+        "find",
+        slash="/find [TEXT]",
+        plain_hint="In a shell: lmchat search WORDS",
+    ),
+    _key(
+        "export",
+        "ctrl+e",
+        "export",
+        "Export this session as Markdown",
+        "manage_session('export')",
+        slash="/export [FILE]",
+        plain_hint="In a shell: lmchat export last -o FILE",
+    ),
+    _slash(
+        "import",
+        "Import sessions from a file",
+        "/import [FILE]",
+        "manage_session('import')",
+        plain_hint="In a shell: lmchat import FILE",
+    ),
+    _key(
+        "sessions",
+        "ctrl+b,f2",
+        "sessions",
+        "Show or hide the sessions",
+        "toggle_sessions",
+        slash="/sessions",
+        plain_help="/sessions [N]: List the sessions, or open one",
+    ),
+    _key(
+        "telemetry", "ctrl+t", "telemetry", "Show or hide the telemetry panel", "toggle_telemetry"
+    ),
+    _key(
+        "search",
+        "ctrl+k",
+        "search",
+        "Search all sessions",
+        "search_sessions",
+        slash="/search [TEXT]",
+        plain_hint="In a shell: lmchat search WORDS",
+    ),
+    _key(
+        "retry",
+        "ctrl+r",
+        "regenerate",
+        "Regenerate the last answer",
+        "regenerate_last",
+        slash="/retry",
+    ),
+    _key(
+        "now",
+        "ctrl+s",
+        "answer now",
+        "End the thought; the model answers at once",
+        "answer_now",
+        slash="/now",
+        plain_hint="Ctrl+C stops the answer; /effort sets how much the model thinks.",
+    ),
+    _key("editor", "ctrl+g", "editor", "Edit the prompt in $VISUAL or $EDITOR", "edit_prompt"),
+    _key("previous", "alt+up", "previous", "Focus the previous message", "focus_message(-1)"),
+    _key("next", "alt+down", "next", "Focus the next message", "focus_message(1)"),
+    _key("check", "f5", "check now", "Check the server now", "app.check_now"),
+    *(
+        _key(
+            f"model_{number}",
+            f"alt+{number}",
+            f"model {number}",
+            f"Switch to recent model {number}",
+            f"app.pick_model('{number}')",
+            is_offered=False,
+        )
+        for number in range(1, 10)
+    ),
+    _slash(
+        "system",
+        "Change the system prompt from the next answer on",
+        "/system TEXT",
+        typed="change_system_prompt",
+    ),
+    _slash("preset", "Send a preset from the configuration", "/p NAME [TEXT]", typed="use_preset"),
+    _slash("profile", "Use a profile from the configuration", "/profile NAME", typed="use_profile"),
+    _slash(
+        "effort",
+        "Set the reasoning effort: none to max, or tokens",
+        "/effort LEVEL",
+        typed="use_effort",
+    ),
+    _slash("start", "Begin the next answer with a text", "/start [TEXT]", typed="use_first_words"),
+    _slash(
+        "set",
+        "List the sampling options, or set one for this session",
+        "/set [NAME VALUE]",
+        typed="set_option",
+    ),
+    _slash(
+        "request",
+        "Show the next request as text, JSON or curl",
+        "/request [FORM]",
+        "show_request",
+        plain_hint='In a shell: lmchat ask --dry-run -r last "PROMPT"',
+    ),
+    _slash("file", "Add files or a page to the prompt", "/file PATH", typed="insert_file"),
+    _slash("paste", "Add the image or text of the clipboard as a file", "/paste", "insert_copied"),
+    _slash(
+        "title",
+        "Change the title of this session",
+        "/title TEXT",
+        typed="manage_session('rename')",
+        plain_hint='In a shell: lmchat sessions rename last "TITLE"',
+    ),
+    _slash("tag", "Add or remove a tag", "/tag [WORD]", typed="manage_session('tag')"),
+    _slash("copy", "Copy the last answer, or its code", "/copy [code]", "copy"),
+    _slash("fork", "Fork this session into a new one", "/fork", "fork_session"),
+    _slash("compact", "Summarise the older messages, on a new branch", "/compact", "compact"),
+    _slash(
+        "context",
+        "Show what the next request holds, and take messages out of it",
+        "/context",
+        "show_page('context')",
+        plain_hint='In a shell: lmchat ask --dry-run -r last "PROMPT"',
+    ),
+    _slash(
+        "clear",
+        "Start a new session; the old one stays in the list",
+        "/clear",
+        "new_session",
+        is_offered=False,
+    ),
+    _slash(
+        "stats",
+        "Show the statistics",
+        "/stats",
+        "show_page('statistics')",
+        plain_hint="In a shell: lmchat stats",
+    ),
+    _slash(
+        "log",
+        "Show where the log file is",
+        "/log",
+        "show_page('log')",
+        plain_hint="In a shell: lmchat config path --json",
+    ),
+    _slash(
+        "tools",
+        "List the tools, and switch them on or off",
+        "/tools",
+        "show_page('tools')",
+        plain_hint="In a shell: lmchat tools",
+    ),
+    _slash("theme", "Change the theme", "/theme [NAME]", "app.use_theme"),
+    _slash(
+        "doctor",
+        "Check everything and show what to do next",
+        "/doctor",
+        "show_page('doctor')",
+        plain_hint="In a shell: lmchat doctor",
+    ),
+    _command(
+        Scope.APP,
+        "copy_or_stop",
+        "ctrl+c",
+        "copy",
+        "Copy the selection or stop; twice: quit",
+        "copy_or_stop",
+        is_offered=False,
+        is_priority=True,
+    ),
+    _command(
+        Scope.APP,
+        "commands",
+        "ctrl+p",
+        "commands",
+        "Command palette",
+        "command_palette",
+        is_offered=False,
+    ),
+    _command(
+        Scope.APP,
+        "help",
+        "f1,question_mark",
+        "help",
+        "All commands and their keys",
+        "show_help",
+        slash="/help",
+    ),
+    _command(
+        Scope.APP,
+        "suspend",
+        "",
+        "suspend",
+        "Suspend lmchat (resume with fg)",
+        "suspend_process",
+        slash="/suspend",
+    ),
+    _command(
+        Scope.APP,
+        "quit",
+        "ctrl+q",
+        "quit",
+        "Quit; a running answer is stopped",
+        "quit",
+        slash="/quit",
+        is_priority=True,
+    ),
+    _message("copy", "y", "copy", "Copy it as Markdown source", needs=needs.TO_COPY),
+    _message(
+        "copy_code",
+        "c",
+        "copy code",
+        "Copy a code block; again: the next",
+        needs=needs.TO_COPY_CODE,
+    ),
+    _message(
+        "save",
+        "w",
+        "save",
+        "Save a code block as a file; again: the next",
+        needs=needs.TO_SAVE,
+    ),
+    _message("edit", "e", "edit", "Edit and resend", slash="/edit", needs=needs.TO_EDIT),
+    _message(
+        "rewrite",
+        "E",
+        "rewrite",
+        "Rewrite the answer yourself",
+        slash="/rewrite",
+        needs=needs.TO_REWRITE,
+        plain_help="/rewrite [TEXT]: Rewrite the last answer yourself",
+    ),
+    _message(
+        "regenerate",
+        "r",
+        "regenerate",
+        "Regenerate the answer",
+        needs=needs.TO_REGENERATE,
+        is_turn=True,
+    ),
+    _message(
+        "another_model",
+        "R",
+        "other model",
+        "Answer with another model",
+        needs=needs.TO_ASK_ANOTHER,
+        is_turn=True,
+    ),
+    _message(
+        "resume",
+        "a",
+        "continue",
+        "Continue an unfinished answer",
+        slash="/continue",
+        needs=needs.TO_RESUME,
+        is_turn=True,
+    ),
+    _message(
+        "probabilities",
+        "p",
+        "probabilities",
+        "Show how sure the model was of each word",
+        slash="/probabilities",
+        needs=needs.TO_SHOW_CHOICES,
+        plain_hint="In a shell: lmchat ask --json --set logprobs=5",
+    ),
+    _message(
+        "details",
+        "i",
+        "details",
+        "Show its details: times, tokens, sampling",
+        slash="/details",
+        needs=needs.TO_SHOW_DETAILS,
+    ),
+    _message("fork", "f", "fork", "Fork into a new session from here"),
+    _message(
+        "previous_version",
+        "left_square_bracket",
+        "versions",
+        "Previous version",
+        needs=needs.TO_CHANGE_VERSION,
+    ),
+    _message(
+        "next_version",
+        "right_square_bracket",
+        "versions",
+        "Next version",
+        needs=needs.TO_CHANGE_VERSION,
+    ),
+    _message(
+        "compare", "equals_sign", "compare", "Compare two versions", needs=needs.TO_CHANGE_VERSION
+    ),
+    _message("tree", "t", "tree", "Show the tree of this session", slash="/tree"),
+    _message(
+        "source",
+        "s",
+        "source",
+        "Show source or rendered text",
+        slash="/source",
+        needs=needs.TO_SHOW_SOURCE,
+    ),
+    _message("links", "l", "links", "List its links", slash="/links", needs=needs.TO_LIST_LINKS),
+    _message("fold", "enter", "fold", "Fold or unfold reasoning; show files", needs=needs.TO_FOLD),
+    _message(
+        "pager",
+        "o",
+        "pager",
+        "Open it in the pager, its files in a viewer",
+        slash="/pager",
+        needs=needs.TO_PAGE,
+    ),
+    _message("next_hit", "n", "next hit", "Next hit", "hit(1)", is_offered=False),
+    _message("previous_hit", "N", "previous hit", "Previous hit", "hit(-1)", is_offered=False),
+    _message(
+        "select", "v", "select", "Select it; ↑ and ↓ select more", "select(0)", is_offered=False
+    ),
+    _message(
+        "select_previous",
+        "shift+up",
+        "select up",
+        "Extend the selection up",
+        "select(-1)",
+        is_offered=False,
+    ),
+    _message(
+        "select_next",
+        "shift+down",
+        "select down",
+        "Extend the selection down",
+        "select(1)",
+        is_offered=False,
+    ),
+    _message(
+        "select_first",
+        "shift+home",
+        "select to the first",
+        "Extend the selection to the first message",
+        "select(-1000000)",
+        is_offered=False,
+    ),
+    _message(
+        "select_last",
+        "shift+end",
+        "select to the last",
+        "Extend the selection to the last message",
+        "select(1000000)",
+        is_offered=False,
+    ),
+    _message("delete", "d", "delete", "Delete it and everything after it", slash="/delete"),
+    _message("undo", "u", "undo", "Undo the last deletion", slash="/undo"),
+    _session("open", "enter", "open", "Open it"),
+    _session("rename", "n", "rename", "Change its title"),
+    _session("tag", "g", "tags", "Change its tags; #tag in the filter finds them"),
+    _session("pin", "p", "pin", "Pin or unpin it"),
+    _session("archive", "a", "archive", "Archive or restore it"),
+    _session("delete", "d", "delete", "Move it to the trash"),
+    _session("undo", "u", "undo", "Undo the last deletion"),
+    _command(
+        Scope.PICKER,
+        "picker.load",
+        "ctrl+l",
+        "load or unload",
+        "Load or unload the model, or stop loading it",
+        "load_or_unload",
+        is_offered=False,
+        is_priority=True,
+    ),
+    _command(
+        Scope.PICKER,
+        "picker.load_with",
+        "ctrl+g",
+        "load with …",
+        "Load the model with a context window and other options",
+        "load_with",
+        is_offered=False,
+        is_priority=True,
+    ),
+    _command(
+        Scope.PICKER,
+        "picker.refresh",
+        "ctrl+r",
+        "refresh",
+        "Refresh the lists",
+        "refresh_models",
+        is_offered=False,
+        is_priority=True,
+    ),
+)
+
+BY_ID: Mapping[str, Command] = {command.command_id: command for command in COMMANDS}
+
+
+def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str:
+    """Return why a command on messages, as `edit`, can do nothing with this one; else ""."""
+    command = BY_ID.get(f"message.{name}")
+    return command.unavailable_reason(message, is_busy=is_busy) if command else ""
+
+
+def keys_of(command: Command, overrides: Mapping[str, str]) -> str:
+    """Return the keys of a command: the configured ones, else its own; comma-separated."""
+    return overrides.get(command.command_id) or command.keys
+
+
+ALIASES: Mapping[str, str] = {
+    "/answer": "/retry",
+    "/branch": "/fork",
+    "/branches": "/tree",
+    "/bye": "/quit",
+    "/exit": "/quit",
+    "/less": "/pager",
+    "/open": "/file",
+    "/q": "/quit",
+    "/redo": "/retry",
+    "/regen": "/retry",
+    "/regenerate": "/retry",
+    "/resume": "/continue",
+    "/rename": "/title",
+}
+"""Names from other programs."""
+
+
+NOT_TYPED = "This command was not typed here, so it does not run."
+NOT_TYPED_HINT = "Type it again, or begin it with a space to send it as a message."
+
+
+class SlashCommand(Struct, frozen=True, kw_only=True):
+    """Typed slash command."""
+
+    command: Command
+    argument: str
+
+
+def is_command(text: str) -> bool:
+    """Return whether a typed text is run as a slash command; otherwise it is sent as a message.
+
+    It is one line, and begins with a known command or with a slash and letters, which may be a
+    mistyped command. Text that begins with a path is a message: `/tmp/x is full` has a second
+    slash, and `/var is full` begins with a path that exists.
+    """
+    if not text.startswith("/") or "\n" in text:
+        return False
+    if parse_slash(text) is not None:
+        return True
+    word = text.partition(" ")[0]
+    return word[1:].isalpha() and not os.path.lexists(word)
+
+
+def is_shell_command(text: str) -> bool:
+    """Return whether a typed text is a command for the user's shell: one line, as `!COMMAND`."""
+    return text.startswith("!") and bool(text[1:].strip()) and "\n" not in text
+
+
+def parse_slash(line: str) -> SlashCommand | None:
+    """Parse `/name argument`; return None if no command has this name, or several could be meant.
+
+    A name may be shortened while only one command begins so. If an argument follows a shortened
+    name, this command must take one. An alias is replaced by the name of its command.
+    """
+    typed, _, argument = line.strip().partition(" ")
+    command = _command_named(ALIASES.get(typed, typed), has_argument=bool(argument))
+    if command is None:
+        return None
+    return SlashCommand(command=command, argument=argument.strip())
+
+
+def _command_named(name: str, *, has_argument: bool) -> Command | None:
+    """Return the command with a name such as `/title`, else the only one that begins with it.
+
+    `has_argument` says whether an argument follows: a shortened name then needs a command that
+    takes one. In all other cases return None.
+    """
+    slash_commands = [command for command in COMMANDS if command.slash]
+    results = [command for command in slash_commands if command.name.startswith(name)]
+    for command in results:
+        if command.name == name:
+            return command
+    if len(results) != 1:
+        return None
+    command = results[0]
+    return command if command.takes_argument or not has_argument else None

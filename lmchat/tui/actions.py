@@ -1,0 +1,95 @@
+"""Rows of the table of commands as Textual bindings, and the messages that widgets post."""
+
+from __future__ import annotations
+
+from inspect import get_annotations
+from typing import Any, ClassVar, dataclass_transform
+
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from lmchat.commands.table import COMMANDS, Scope
+from lmchat.servers.model import ModelInfo
+from lmchat.sessions.message import ChatMessage, FilePart
+
+
+@dataclass_transform()
+class Post(Message):
+    """Message of Textual that takes its annotated attributes as arguments, by position or by name.
+
+    It is no dataclass: one takes 0.2 ms to define, and its `repr`, which may get into a log, shows
+    the values.
+    """
+
+    _names: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._names = (*cls._names, *get_annotations(cls))
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        super().__init__()
+        # not strict: the last attributes may be in `named`
+        self.__dict__.update(zip(self._names, values, strict=False), **named)
+
+
+class LeaveFilter(Post):
+    """Request to move the focus from the filter of the session list to its rows."""
+
+    is_kept: bool  # whether the filter stays; else it is cleared
+
+
+class ModelUsed(Post):
+    """A model has been chosen for the next turn."""
+
+
+class ShowServers(Post):
+    """Request to show the welcome page, which lists the ways to a server."""
+
+
+class LoadOrUnload(Post):
+    """Request to load a model, to unload it, or to stop loading it."""
+
+    model: ModelInfo
+
+
+class LoadWith(Post):
+    """Request to ask for options, and to load a model with them."""
+
+    model: ModelInfo
+
+
+class RefreshModels(Post):
+    """Request to ask all servers for their models."""
+
+
+class AskAnotherModel(Post):
+    """Request to choose a model for one more answer; the model in use stays."""
+
+    message: ChatMessage
+
+
+class OpenFile(Post):
+    """Request to open a file of a message in the system's viewer."""
+
+    file: FilePart
+
+
+def bindings(*scopes: Scope) -> list[BindingType]:
+    """Return the bindings of Textual for the commands of some scopes.
+
+    A command without a key gets the name of a key that no keyboard has, so that the configuration
+    can give it another.
+    """
+    return [
+        Binding(
+            command.keys or f"none-of-{command.command_id}",
+            command.action,
+            command.label,
+            show=False,
+            priority=command.is_priority,
+            id=command.command_id,
+        )
+        for command in COMMANDS
+        if command.scope in scopes
+    ]

@@ -1,0 +1,226 @@
+"""Branches of the session on the chat screen: versions, forks, the tree, and deletions.
+
+All messages of a session are a tree. The path is the part of it that is shown and sent; the last
+message of the path is its leaf. Versions are messages of one role with the same parent.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from lmchat.commands.table import unavailable_reason
+from lmchat.errors import RequestInvalid
+from lmchat.services.choosing import NO_CHOICES, AnswerChoices
+from lmchat.services.excluding import messages_together, set_excluded
+from lmchat.sessions.message import ChatMessage
+from lmchat.tui.chat_view import ChatCore
+from lmchat.tui.controllers.prompt_text import PromptText
+from lmchat.tui.controllers.sending import Turns
+from lmchat.tui.controllers.shown_session import ShownSession
+from lmchat.tui.controllers.status import StatusDisplay
+
+
+class Branches:
+    """Changes which path of the tree is shown; all other versions stay in the tree."""
+
+    def __init__(
+        self, core: ChatCore, status: StatusDisplay, sessions: ShownSession, turns: Turns
+    ) -> None:
+        self._open_sessions = core.open_sessions
+        self._store = core.workspace.store
+        self._widgets = core.widgets
+        self._notices = core.notices
+        self._background = core.background
+        self._read_ahead = core.read_ahead
+        self._status = status
+        self._sessions = sessions
+        self._turns = turns
+
+    async def fork(self, message: ChatMessage) -> None:
+        """Copy the messages of the path up to this one into a new session, and show that."""
+        session_id = self._sessions.shown_id
+        fork = await self._store.fork(session_id, message.message_id)
+        self._sessions.leave()
+        self._sessions.show_path(fork)
+        self._status.show_action("forked")
+        self._notices.notify("This is a new session; the old one is unchanged.")
+        self._widgets.prompt_input.focus()
+
+    # Versions
+
+    async def show_previous_version(self, message: ChatMessage) -> None:
+        """Show the version before this message in its place; before the first comes the last."""
+        await self._show_neighbour(message, -1)
+
+    async def show_next_version(self, message: ChatMessage) -> None:
+        """Show the version after this message in its place; after the last comes the first."""
+        await self._show_neighbour(message, 1)
+
+    async def _show_neighbour(self, message: ChatMessage, step: int) -> None:
+        """Show the version `step` places after a message, in a ring; without others, say so."""
+        versions = await self._versions_or_notice(message)
+        if versions:
+            ids = [version.message_id for version in versions]
+            index = (ids.index(message.message_id) + step) % len(ids)
+            await self._show_version(message, ids[index])
+
+    async def compare_versions(self, message: ChatMessage) -> None:
+        """Show two versions of a message in a dialog; if another one is chosen, show its path."""
+        from lmchat.tui.dialogs.versions_dialog import VersionsDialog
+
+        versions = await self._versions_or_notice(message)
+        if not versions:
+            return
+        conversation = self._sessions.conversation
+        dialog = VersionsDialog(
+            versions, message.message_id, conversation, self._widgets.highlighter
+        )
+        chosen_id = await self._notices.ask(dialog)
+        if chosen_id and chosen_id != message.message_id:
+            await self._show_version(message, chosen_id)
+
+    async def show_choices(self, message: ChatMessage) -> None:
+        """Show how sure the model was of each word of an answer.
+
+        If an alternative is taken, it begins another version, which the model continues.
+        """
+        from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
+
+        save_queue = self._open_sessions.save_queue
+        choices = await save_queue.token_choices(message.message_id)
+        if not choices:
+            self._notices.notify(NO_CHOICES)
+            return
+        answer = AnswerChoices(message, choices)
+        taken = await self._notices.ask(ChoicesDialog(answer))
+        if taken is not None:
+            self._turns.resume(message, answer.begun_with(taken.index, taken.token))
+
+    async def _versions_or_notice(self, message: ChatMessage) -> list[ChatMessage]:
+        """Return all versions of a message, oldest first.
+
+        If the store has no other version, notify the user how to make one, and return an empty
+        list.
+        """
+        tree = await self._store.tree(self._sessions.shown_id)
+        versions = [
+            other
+            for other in tree
+            if (other.parent_id, other.role) == (message.parent_id, message.role)
+        ]
+        # not if it could not be saved, or if another lmchat has deleted it
+        is_in_tree = any(version.message_id == message.message_id for version in versions)
+        if is_in_tree and len(versions) > 1:
+            return versions
+        # `message.versions` may be too high, if a version was deleted since the log was read. With
+        # 1, the reason is the sentence for a message that has no other version.
+        only_version = replace(message, versions=1)
+        reason = unavailable_reason("next_version", only_version, is_busy=False)
+        self._notices.notify(reason)
+        return []
+
+    async def _show_version(self, message: ChatMessage, chosen_id: str) -> None:
+        """Show the path with another version of a message, at the row where the message was."""
+        self._open_sessions.require_free_path(self._sessions.shown_id)
+        path = await self._store.set_leaf(self._sessions.shown_id, chosen_id)
+        row = self._widgets.log.viewport.row_of(message.message_id)
+        self._sessions.show_path(path)
+        self._widgets.log.show_message(chosen_id, row=row)
+
+    async def rewrite(self, prompt_text: PromptText, text: str) -> None:
+        """Save a text as another version of the answer that is being rewritten, and show that.
+
+        The version is at the row where the answer was. Raises `RequestInvalid` if the text has
+        files, and as `Conversation.rewrite` does; then nothing has changed.
+        """
+        words, files = self._open_sessions.files.split(text)
+        if files:
+            problem = "Files go with prompts, not with answers."
+            raise RequestInvalid(problem, hint="Remove their lines, then press Enter.")
+        conversation = self._sessions.conversation
+        old_id = prompt_text.edited_id
+        version = await conversation.rewrite(old_id, words)
+        if not self._open_sessions.is_shown(conversation):  # the user has changed the session
+            return
+        row = self._widgets.log.viewport.row_of(old_id)
+        prompt_text.leave_edit()
+        self._sessions.show()
+        self._widgets.log.show_message(version.message_id, row=row)
+        self._status.show_action("rewritten")
+
+    # Taking out of requests
+
+    async def toggle_excluded(self, message_id: str) -> None:
+        """Take a message of the path out of all requests, or put it back.
+
+        An answer with tool calls and the results of these calls go together.
+        """
+        together = messages_together(self._sessions.conversation.messages, message_id)
+        if not together:
+            return
+        is_excluded = not together[0].is_excluded
+        changed = await set_excluded(
+            self._sessions.conversation,
+            self._open_sessions.save_queue,
+            [message.message_id for message in together],
+            is_excluded=is_excluded,
+        )
+        for message in changed:
+            self._widgets.log.replace(message)
+        self._read_ahead.cancel()  # what it reads is another prompt now
+        self._sessions.mark_left_out()
+        self._status.show_action("taken out" if is_excluded else "put back")
+
+    # Deleting
+
+    async def delete(self, message: ChatMessage) -> None:
+        """Stop the running turn, and hide a message with what follows it; `undo` restores it."""
+        session_id = self._sessions.shown_id
+        await self._turns.stop_and_give_back(self._sessions.opened)
+        self._sessions.show_path(await self._store.delete_message(session_id, message.message_id))
+        self._status.show_action("deleted")
+        key = "u or /undo" if self._widgets.has_log_focus else "/undo"
+        self._notices.notify(f"Deleted, with everything after it. {key} restores it.")
+
+    async def undo(self) -> None:
+        """Restore what was deleted last in the shown session; without it, notify the user."""
+        session_id = self._sessions.shown_id
+        deleted_id = await self._store.last_deleted_message(session_id)
+        if deleted_id is None:
+            self._notices.notify("Nothing to undo.")
+            return
+        self._open_sessions.require_free_path(session_id)
+        self._sessions.show_path(await self._store.restore_message(session_id, deleted_id))
+        self._status.show_action("restored")
+        self._notices.notify("Restored.")
+
+    # The tree
+
+    def show_tree(self, _: ChatMessage) -> None:
+        """Open the dialog with all branches of the session, and read the branches in a worker."""
+        from lmchat.tui.dialogs.message_tree import MessageTree
+
+        dialog = MessageTree()
+
+        async def fill() -> None:
+            conversation = self._sessions.conversation
+            messages = await self._store.tree(conversation.header.session_id)
+            await conversation.fill()
+            path_ids = {message.message_id for message in conversation.messages}
+            dialog.show(messages, path_ids)
+
+        self._notices.show(dialog, self._go_to_branch)
+        self._background.attempt(fill, group="tree")
+
+    def _go_to_branch(self, branch_id: str | None) -> None:
+        """Scroll to the first message of a branch, which was chosen in the tree.
+
+        If it is not on the shown path, show a path with it. `branch_id` is the id of this message;
+        it is None if no branch was chosen.
+        """
+        if not branch_id:
+            return
+        if self._sessions.conversation.find(branch_id) is None:
+            self._sessions.switch_to(self._sessions.shown_id, message_id=branch_id)
+        else:
+            self._widgets.log.show_message(branch_id)

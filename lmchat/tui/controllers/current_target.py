@@ -1,0 +1,115 @@
+"""Server and model of the next turn, and all changes of them.
+
+The target is one value of server, model and progress of loading. It is None without a server.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+from textual.app import App
+
+from lmchat.servers.discovery.probe_result import Health, TargetState
+from lmchat.servers.model import ModelInfo, Target
+from lmchat.services.workspace import Workspace
+from lmchat.tui.actions import ModelUsed
+from lmchat.tui.screen import ChatScreen
+
+
+class CurrentTarget:
+    """The server and model in use. No other object changes them."""
+
+    def __init__(self, app: App[None], workspace: Workspace, chat: ChatScreen) -> None:
+        self._app = app
+        self._workspace = workspace
+        self._next_turn = workspace.open_sessions.next_turn
+        self._chat = chat
+
+    @property
+    def value(self) -> Target | None:
+        return self._next_turn.target
+
+    @property
+    def state(self) -> TargetState:
+        return self._workspace.target_state
+
+    def has_model(self, model: ModelInfo) -> bool:
+        """Return whether a model is the one in use."""
+        return self.value is not None and is_same_model(self.value.model, model)
+
+    def use(self, target: Target) -> None:
+        """Use a server and its model from now on.
+
+        If the target has a model, this is remembered and `ModelUsed` is posted; unless it is still
+        loading, the waiting prompts are sent to it.
+        """
+        self.aim_at(target)
+        if not target.model_id:
+            return
+        self._chat.background.remember(
+            lambda state: state.with_model(target.server_id, target.model_id)
+        )
+        self._chat.status.show_action("model chosen")
+        if not target.is_loading:
+            self._chat.turns.send_waiting()
+        self._app.post_message(ModelUsed())
+
+    def aim_at(self, target: Target | None) -> None:
+        """Set the target, or none, and let the monitor check its server."""
+        self._next_turn.target = target
+        self._workspace.monitor.aim(target)
+
+    def drop(self) -> None:
+        """Use no server until another one is found."""
+        self.aim_at(None)
+        self._chat.status.show_health(Health())
+
+    def take_over(self, health: Health) -> None:
+        """Take over product and model from a health check of the server in use.
+
+        Do nothing if the check was one of another server, or found no model. The monitor has these
+        values already, so `aim_at`, after which it checks again, is not called.
+        """
+        target = self.value
+        if target is None or health.model is None or health.endpoint != target.endpoint:
+            return
+        product = health.product or target.product
+        self._next_turn.target = replace(target, product=product, model=health.model)
+
+    def begin_loading(self, model: ModelInfo, since_s: float) -> None:
+        """Let prompts wait for a model that is being loaded; do nothing if it is not in use.
+
+        `since_s` is the time at which the load began, which names this load in `end_loading`.
+        """
+        if self.has_model(model):
+            self._change(is_loading=True, loading_since_s=since_s, loading_fraction=None)
+
+    def show_progress(self, model: ModelInfo, fraction: float) -> None:
+        if self.has_model(model) and self.state is TargetState.LOADING:
+            self._change(loading_fraction=fraction)
+
+    def end_loading(self, model: ModelInfo, since_s: float) -> bool:
+        """Let prompts no longer wait for the load that began at `since_s`, and return True.
+
+        Return False, and change nothing, if another model is in use by now, or another load of it
+        has begun.
+        """
+        target = self.value
+        is_waiting = target is not None and target.loading_since_s == since_s
+        if not (is_waiting and self.has_model(model)):
+            return False
+        self._change(is_loading=False, loading_since_s=None, loading_fraction=None)
+        return True
+
+    def _change(self, **changes: float | bool | None) -> None:
+        """Replace fields of the target, and update the figures; do nothing without a target."""
+        target = self.value
+        if target is not None:
+            self._next_turn.target = replace(target, **changes)
+            self._chat.status.refresh()
+
+
+def is_same_model(model: ModelInfo | None, other: ModelInfo | None) -> bool:
+    """Return whether two values are the same model of the same server, in any state."""
+    if model is None or other is None:
+        return False
+    return (model.endpoint, model.model_id) == (other.endpoint, other.model_id)

@@ -1,0 +1,289 @@
+"""Models: the picker, switching to another model, loading and unloading.
+
+At most one model is being loaded at a time. Its state is kept here, since the lists of the servers
+may be older; the picker shows it in place of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from msgspec.structs import replace
+from textual.app import App
+
+from lmchat.errors import LMChatError, ServerRejected, WrongUse
+from lmchat.safe_text import safe_line
+from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat
+from lmchat.servers.products.product import product_named
+from lmchat.servers.request import SERVER_DECIDES, LoadOptions
+from lmchat.services.catalogue import ModelRow, matching_model
+from lmchat.services.load_options import CONTEXT, form_of, parse_load_options
+from lmchat.services.workspace import Workspace
+from lmchat.tui.actions import ShowServers
+from lmchat.tui.chat_view import begin_work, open_screens
+from lmchat.tui.controllers.current_target import CurrentTarget, is_same_model
+from lmchat.tui.screen import ChatScreen
+
+_LOAD = "load"  # group of the worker that loads a model
+
+
+class ModelSwitch:
+    """Switches between models, and loads them where the server can."""
+
+    def __init__(
+        self, app: App[None], workspace: Workspace, chat: ChatScreen, target: CurrentTarget
+    ) -> None:
+        self._app = app
+        self._workspace = workspace
+        self._chat = chat
+        self._target = target
+        self._loading: ModelInfo | None = None  # the model that is being loaded
+        self._loading_since_s = 0.0  # when the newest load began; tells it from earlier loads
+
+    def open_picker(
+        self, reason: str = "", then: Callable[[ModelInfo], None] | None = None
+    ) -> None:
+        """Open the picker with the models that are known, and refresh it.
+
+        If no server was found, show the welcome page instead. While an image is attached that the
+        model in use cannot see, the picker shows only models that can.
+
+        Args:
+            reason: Its title if it opens without a key of the user; else empty.
+            then: Is called with the chosen model; by default the model is used from now on.
+        """
+        from lmchat.tui.dialogs.model_picker import VISION, ModelPicker
+
+        if self._target.state.lacks_server:
+            self._app.post_message(ShowServers())
+            return
+        target = self._target.value
+        rows, age_s = self._workspace.catalogue.cached_rows(self._workspace.state)
+        picker = ModelPicker(
+            self._with_loading(rows),
+            age_s=age_s,
+            current=(target.server_id, target.model_id) if target else None,
+            reason=reason,
+            typed=VISION if self._chat.prompt_text.has_unseen_image else "",
+        )
+
+        def use(model: ModelInfo | None) -> None:
+            if model is not None:
+                (then or self.switch_to)(model)
+
+        self._app.push_screen(picker, use)
+        self.refresh_picker()
+
+    def refresh_picker(self) -> None:
+        begin_work(self._app, self._refresh_picker, "picker")
+
+    async def _refresh_picker(self) -> None:
+        """Ask the servers for their models, and show them in the picker, if it is open.
+
+        If none answers, show those that are known, with a note.
+        """
+        catalogue, state = self._workspace.catalogue, self._workspace.state
+        note = ""
+        try:
+            rows, age_s = await catalogue.refresh(state)
+        except LMChatError as error:
+            rows, age_s = catalogue.cached_rows(state)
+            note = error.message
+        for picker in open_screens(self._app, "ModelPicker"):
+            picker.update_rows(self._with_loading(rows), age_s=age_s, note=note)
+
+    def close_unasked_picker(self) -> None:
+        """Close a picker that opened without a key of the user, unless something is typed in it.
+
+        Call it when a server is used from now on: the reason that the picker gives may not hold any
+        more.
+        """
+        for picker in open_screens(self._app, "ModelPicker"):
+            if picker.reason and not picker.has_filter:
+                picker.dismiss(None)
+
+    def switch_to(self, model: ModelInfo) -> None:
+        """Use a model from the next turn on, and begin to load it if it is not loaded.
+
+        A model that is not loaded counts as loading from here on, before the request to load it is
+        sent. Otherwise `use` would send the waiting prompts at once, and some servers would load
+        the model for them and once more for the request.
+        """
+        is_loading = self._is_loading(model)
+        is_cold = model.state is LoadState.NOT_LOADED and not is_loading
+        since_s: float | None = None
+        if is_loading:
+            since_s = self._loading_since_s
+        elif is_cold:
+            since_s = self._workspace.clock()  # until the load begins, a moment later
+        self._target.use(
+            Target(
+                endpoint=model.endpoint,
+                product=model.product,
+                model=replace(model, load_fraction=None),
+                is_loading=is_loading or is_cold,
+                loading_since_s=since_s,
+            )
+        )
+        if is_cold:
+            self._begin_load(model)
+
+    def switch_to_named(self, name: str) -> None:
+        """Use a model by its name, a part of it, or its number among the recent ones.
+
+        Raises `WrongUse` for an unknown name. For a number without a model, and for a recent model
+        that cannot chat, the user is told so.
+        """
+        rows, _ = self._workspace.catalogue.cached_rows(self._workspace.state)
+        if not name.isdigit():
+            self.switch_to(matching_model(name, rows))
+            return
+        recent = [row.model for row in rows if row.recent_index == int(name) - 1]
+        if not recent:
+            self._chat.notices.notify(f"There is no recent model {name}. Ctrl+O lists the models.")
+        elif recent[0].can_chat:
+            self.switch_to(recent[0])
+        else:
+            self._chat.notices.show_error(cannot_chat(recent[0]))
+
+    def load_or_unload(self, model: ModelInfo) -> None:
+        """Begin to load a model; if it is loaded, unload it; if it is being loaded, stop that."""
+        if self._is_loading(model):
+            self._stop_load(model)
+        elif model.state is LoadState.LOADED:
+            begin_work(self._app, lambda: self._unload(model), _LOAD)
+        else:
+            self._begin_load(model)
+
+    def ask_for_load_options(self, model: ModelInfo) -> None:
+        """Ask for the options that the server takes, and begin to load the model with them.
+
+        A model that is in memory is loaded again. A server that takes none is named in a
+        notification, with the way to a larger window.
+        """
+        from lmchat.tui.dialogs.ask_dialog import AskDialog
+
+        facts = product_named(model.product)
+        if not facts.load_fields:
+            words = f"{model.product} takes no options when it loads a model."
+            hint = facts.larger_window.format(model=model.model_id, context="TOKENS")
+            self._chat.notices.notify(f"{words} {hint}".rstrip())
+            return
+
+        def load(typed: str | None) -> None:
+            if typed is not None:
+                self._begin_load(model, parse_load_options(typed, model.product))
+
+        dialog = AskDialog(
+            f"Load {_short_name(model)} with …",
+            text=form_of(model.product),
+            value=f"{CONTEXT}={model.context_loaded or ''}",
+            verb="load",
+            check=partial(_fault, product=model.product),
+        )
+        self._app.push_screen(dialog, load)
+
+    def _begin_load(self, model: ModelInfo, options: LoadOptions = SERVER_DECIDES) -> None:
+        begin_work(self._app, lambda: self._load(model, options), _LOAD)
+
+    def _stop_load(self, model: ModelInfo) -> None:
+        """Cancel the load of a model, and check at once whether the server still loads it."""
+        self._loading = None
+        self._app.workers.cancel_group(self._app, _LOAD)
+        self._show_in_pickers(replace(model, state=LoadState.NOT_LOADED, load_fraction=None))
+        self._chat.status.show_action(f"stopped loading {_short_name(model)}")
+        self._workspace.monitor.check_now()
+
+    async def _unload(self, model: ModelInfo) -> None:
+        """Unload a model; show the error if this fails, and then the new states of the models."""
+        self._chat.status.show_action(f"unloading {_short_name(model)}")
+        try:
+            await self._workspace.backend.unload(model)
+            self._chat.status.show_action(f"unloaded {_short_name(model)}")
+        except LMChatError as error:
+            self._chat.notices.show_error(error)
+        self._show_new_states()
+
+    async def _load(self, model: ModelInfo, options: LoadOptions) -> None:
+        """Load a model; show the error if this fails, and then the new states of the models."""
+        self._chat.status.show_action(f"loading {_short_name(model)}")
+        try:
+            await self._load_for_use(model, options)
+            self._chat.status.show_action(f"loaded {_short_name(model)}")
+        except LMChatError as error:
+            self._chat.notices.show_error(error)
+        self._show_new_states()
+
+    def _show_new_states(self) -> None:
+        """Check the server at once, and refresh the picker if it is open."""
+        self._workspace.monitor.check_now()
+        if open_screens(self._app, "ModelPicker"):
+            self.refresh_picker()
+
+    async def _load_for_use(self, model: ModelInfo, options: LoadOptions) -> None:
+        """Load a model; if it is in use, prompts wait until it is loaded.
+
+        Then they are sent, or return to the prompt field if it cannot be loaded. A server that does
+        not load on request may load with the first prompt: for a model in use, this is no failure.
+        Other errors are raised.
+        """
+        since_s = self._loading_since_s = self._workspace.clock()
+        self._show_loading(replace(model, state=LoadState.LOADING, load_fraction=None))
+        self._target.begin_loading(model, since_s)
+        can_answer = False
+        try:
+            await self._workspace.backend.load(
+                model, options=options, on_progress=self._show_progress
+            )
+            can_answer = True
+        except ServerRejected as error:
+            can_answer = error.kind == "unsupported"
+            if not can_answer or not self._target.has_model(model):
+                raise
+        finally:
+            if since_s == self._loading_since_s:  # no other load has begun since
+                self._loading = None
+            if self._target.end_loading(model, since_s):
+                self._chat.turns.resume_after_load(can_answer=can_answer)
+
+    def _show_progress(self, fraction: float) -> None:
+        """Show how much of the model is loaded; ignore a report after the load was stopped."""
+        if self._loading is not None:
+            self._show_loading(replace(self._loading, load_fraction=fraction))
+            self._target.show_progress(self._loading, fraction)
+
+    def _show_loading(self, model: ModelInfo) -> None:
+        """Keep the state of the model that is being loaded, and show it in the picker."""
+        self._loading = model
+        self._show_in_pickers(model)
+
+    def _show_in_pickers(self, model: ModelInfo) -> None:
+        for picker in open_screens(self._app, "ModelPicker"):
+            picker.update_model(model)
+
+    def _with_loading(self, rows: Sequence[ModelRow]) -> list[ModelRow]:
+        """Return the rows of the picker, with the progress of the model that is being loaded."""
+        loading = self._loading
+        if loading is None:
+            return list(rows)
+        return [
+            replace(row, model=loading) if is_same_model(row.model, loading) else row
+            for row in rows
+        ]
+
+    def _is_loading(self, model: ModelInfo) -> bool:
+        return is_same_model(self._loading, model)
+
+
+def _short_name(model: ModelInfo) -> str:
+    return safe_line(model.model_id, limit=20)
+
+
+def _fault(typed: str, *, product: str) -> str:
+    """Return why a line of load options is wrong; an empty text if it is right."""
+    try:
+        parse_load_options(typed, product)
+    except WrongUse as error:
+        return f"{error.message} {error.hint}".rstrip()
+    return ""

@@ -1,0 +1,443 @@
+"""Text of the prompt: drafts, earlier prompts, an edit, a command in between, attached files.
+
+What is typed in a session is its draft, which is saved. An edit (of an earlier prompt or answer)
+and a command that a key begins replace the typed text for a while; it comes back after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from textual.timer import Timer
+
+from lmchat.errors import LMChatError, WrongUse
+from lmchat.files.disk import expanded_path
+from lmchat.processes.threads import run_abandonable
+from lmchat.safe_text import safe_line
+from lmchat.services.attachments import attached_text, files_outside, read_clipboard
+from lmchat.services.file_finder import named_files
+from lmchat.services.file_sets import SetName, parse_set_name, read_set
+from lmchat.services.open_sessions import OpenSession
+from lmchat.services.save_queue import SEPARATOR
+from lmchat.sessions.attached_files import file_line, split_draft, without_file_lines
+from lmchat.sessions.message import ChatMessage, Role
+from lmchat.tui.chat_view import CANNOT_SEE, ChatCore
+from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.widgets.prompt_input import PromptInput
+
+SAVE_AFTER_S = 0.2
+"""From a key to the saving of the draft: what is typed in this time may be lost to a kill.
+
+A shorter time would cost more writes, of 2 kB each for up to 1,000 characters.
+"""
+
+
+class PromptText:
+    """Changes and saves the text of the prompt.
+
+    In this text, an attached file is a line with a mark, or a fenced block (`DraftFiles`).
+    """
+
+    def __init__(self, core: ChatCore, status: StatusDisplay) -> None:
+        self.edited_id = ""  # the earlier message that is being edited; empty for a new prompt
+        self.is_rewriting = False  # whether that message is an answer
+        self._workspace = core.workspace
+        self._open_sessions = core.open_sessions
+        self._drafts = core.open_sessions.drafts
+        self._widgets = core.widgets
+        self._background = core.background
+        self._status = status
+        self._before_edit = ""  # what was typed before the edit began
+        self._unedited = ""  # the text with which the edit began
+        self._before_command = ""  # what was typed before a key began a command
+        self._save_timer: Timer | None = None
+
+    @property
+    def _input(self) -> PromptInput:
+        return self._widgets.prompt_input
+
+    @property
+    def _draft_id(self) -> str:
+        """The id under which the draft of the shown session is saved.
+
+        It is empty for a session without messages: all new sessions share one draft.
+        """
+        return _draft_id(self._open_sessions.shown)
+
+    @property
+    def new_prompt(self) -> str:
+        """What is typed as the next prompt; empty for a command, and while a prompt is edited."""
+        has_no_prompt = bool(self.edited_id or self._input.typed_command)
+        return "" if has_no_prompt else self._input.full_text
+
+    @property
+    def unedited_prompt(self) -> str:
+        """As `new_prompt`; raises `WrongUse` while an earlier message is edited."""
+        if self.edited_id:
+            problem = "You are editing an earlier message, which Enter sends or saves."
+            raise WrongUse(problem, hint="Press Esc first, then look at the next request.")
+        return self.new_prompt
+
+    @property
+    def has_unseen_image(self) -> bool:
+        """Whether an image is attached that the current model cannot see."""
+        draft = self._input.full_text
+        return self._open_sessions.next_turn.options.has_unseen_image(draft)
+
+    def load_draft(self) -> None:
+        """Put the draft of the shown session into the prompt.
+
+        What was typed before a command is a part of the draft of the session that was left.
+        """
+        self._before_command = ""
+        self._input.load_draft(self._drafts.text(self._draft_id))
+
+    def forget_draft(self) -> None:
+        self._drafts.note(self._draft_id, "")
+
+    # Earlier prompts
+
+    async def load_history(self) -> None:
+        """Read what earlier runs have left: prompts, and the draft and options of new sessions.
+
+        ↑ brings the prompts back. The draft is shown if the session is new and nothing is typed;
+        otherwise ↑ brings it back, too. A new session gets the sampling options of the last one in
+        which nothing was sent.
+        """
+        # this text, with which lmchat asks for a summary, was not typed
+        compact_prompt = self._open_sessions.next_turn.options.compact_prompt
+        earlier = [
+            without_file_lines(prompt)  # a prompt of an imported chat must not attach files
+            for prompt in await self._workspace.store.prompt_history()
+            if prompt != compact_prompt
+        ]
+        if not self._workspace.resume_id:
+            await self._open_sessions.shown.conversation.restore_sampling()
+        draft = await self._draft_of_earlier_run()
+        is_new = not self._open_sessions.shown.conversation.messages
+        if draft and is_new and not self._input.text:
+            self._input.load_draft(draft)
+        elif draft:
+            earlier.insert(0, draft)
+        self._input.history_of_prompts = (*self._input.history_of_prompts, *earlier)
+
+    async def _draft_of_earlier_run(self) -> str:
+        """Return the draft that an earlier run left in a new session; empty if none exists.
+
+        It is also empty if this run begins with a saved session, or has noted a draft of new
+        sessions already: that text is in the prompt, or was just sent.
+        """
+        await self._drafts.load("")
+        if self._workspace.resume_id or self._drafts.is_noted(""):
+            return ""
+        return self._drafts.text("")
+
+    # Saving
+
+    def save(self) -> None:
+        """Save what is typed as the draft of the shown session, and its queued prompts, at once.
+
+        The draft begins with what was typed before an edit, and before a command that a key began;
+        that command is saved only with an argument. The text of an edit is saved if it was changed.
+        """
+        words = self._input.typed_command.split()
+        has_only_name = bool(self._before_command) and len(words) == 1
+        typed = "" if has_only_name else self._input.full_text
+        texts = [self._before_edit, self._changed(self._before_command), self._changed(typed)]
+        draft = _joined(*texts)
+        self._save(self._draft_id, draft, self._open_sessions.shown)
+
+    def _changed(self, text: str) -> str:
+        """Return a text; but an empty one if an edit began with it, as nothing was typed then."""
+        return "" if text == self._unedited else text
+
+    def save_soon(self) -> None:
+        """Save in `SAVE_AFTER_S`, unless that is going to happen already."""
+        if self._save_timer is None:
+            self._save_timer = self._background.begin_later(SAVE_AFTER_S, self._save_or_wait)
+
+    def _save_or_wait(self) -> None:
+        """Save; but wait again while a prompt was sent and its turn has not saved it yet.
+
+        Until then, the sent prompt must stay in the saved draft: lmchat may be killed.
+        """
+        self._save_timer = None
+        opened = self._open_sessions.shown
+        is_prompt_unsaved = opened.is_busy and not opened.conversation.is_running
+        if is_prompt_unsaved:
+            self.save_soon()
+        else:
+            self.save()
+
+    def save_queue_of(self, opened: OpenSession) -> None:
+        """Save the queued prompts of a session: of the shown one soon, of another one at once."""
+        if opened is self._open_sessions.shown:
+            self.save_soon()
+        else:
+            draft = self._drafts.text(opened.session_id)
+            self._save(opened.session_id, draft, opened)
+
+    def _save(self, draft_id: str, text: str, opened: OpenSession) -> None:
+        """Note a draft with the queue of its session, and write it in a worker."""
+        self._drafts.note(draft_id, text, opened.queue)
+        self._background.begin(self.write, "draft", is_only=False)
+
+    async def write(self) -> None:
+        """Write drafts and bookmarks that have changed to the disk."""
+        with suppress(LMChatError):  # they stay in memory, and the store's own warning is shown
+            await self._drafts.write()
+            await self._open_sessions.bookmarks.write()
+
+    # Edits and commands
+
+    def begin_edit(self, message: ChatMessage) -> None:
+        """Put an earlier prompt with its files, or an answer, into the input.
+
+        Enter sends a prompt as another version, and saves an answer as one. What was typed is kept
+        until the edit ends; so is the changed text of another message that was being edited.
+        """
+        self._leave_begun_command()
+        if self.edited_id:
+            changed = self._changed(self._input.full_text)
+            self._before_edit = _joined(self._before_edit, changed)
+        else:
+            self._before_edit = self._input.full_text
+        self.edited_id = message.message_id
+        self.is_rewriting = message.role is Role.ASSISTANT
+        self._input.runs_commands = False
+        files = "".join(map(file_line, message.files))
+        self._input.put(files + without_file_lines(message.text))
+        self._unedited = self._input.full_text
+        self._input.focus()
+        self._status.show_action("rewriting" if self.is_rewriting else "editing")
+
+    def leave_edit(self) -> bool:
+        """Restore what was typed before the edit; return whether there was an edit.
+
+        A command that was begun during the edit ends with it.
+        """
+        if not self.edited_id:
+            return False
+        self._before_command = ""
+        self.edited_id = ""
+        self.is_rewriting = False
+        self._input.runs_commands = True
+        self._input.put(self._before_edit)
+        self._before_edit = self._unedited = ""
+        self._status.show_action("edit cancelled")  # after a sent edit, the caller replaces this
+        return True
+
+    def add_file(self, opened: OpenSession, file_text: str) -> None:
+        """Put the text of a file into the prompt of a session, or into its draft if not shown.
+
+        While a message is edited, it is put into what comes back after the edit.
+        """
+        draft_id = _draft_id(opened)
+        # another new session counts, too: all new sessions share one draft
+        is_shown = opened is self._open_sessions.shown or draft_id == self._draft_id
+        if is_shown and self.edited_id:
+            self._before_edit = file_text + self._before_edit
+        elif is_shown:
+            self._input.attach(typed="", files=[file_text])  # at the cursor
+        else:
+            self._save(draft_id, file_text + self._drafts.text(draft_id), opened)
+
+    def give_back(self, opened: OpenSession, *prompts: str) -> None:
+        """Put prompts that were not sent before what is typed in their session.
+
+        During an edit or a command, they are put before what comes back after it: Enter must not
+        send them together. The prompts of a session that is not shown go into its draft.
+        """
+        text = _joined(*prompts)
+        if not text:
+            return
+        if opened is not self._open_sessions.shown:
+            draft_id = _draft_id(opened)
+            self._save(draft_id, _joined(text, self._drafts.text(draft_id)), opened)
+        elif self.edited_id:
+            self._before_edit = _joined(text, self._before_edit)
+            self.save_soon()
+        elif self._input.typed_command:
+            self._before_command = _joined(text, self._before_command)
+            self.save_soon()
+        else:
+            self._input.put(_joined(text, self._input.full_text))
+
+    def begin_command(self, start: str) -> None:
+        """Put the start of a command, as `/title `, in place of what is typed, which is kept.
+
+        What was kept for a command that was begun before, and not sent, is put back first.
+        """
+        self._leave_begun_command()
+        self._before_command = self._input.full_text
+        self._input.put(start)
+        self._input.focus()
+
+    def leave_command(self) -> bool:
+        """Restore what was typed before the command, in place of the command.
+
+        Another text in the prompt stays. Return whether something was restored.
+        """
+        typed_text = self._input.text.strip()
+        is_left = not typed_text or bool(self._input.typed_command)
+        if not self._before_command or not is_left:
+            return False
+        self._input.put(self._before_command)
+        self._before_command = ""
+        return True
+
+    def end_command(self) -> None:
+        """Restore what was typed before the command, which was sent, if the prompt is empty."""
+        if not self._input.text.strip():
+            self.leave_command()
+
+    def leave(self) -> None:
+        """End an edit and a begun command: the prompt has what was typed before them again."""
+        self.leave_edit()
+        self._leave_begun_command()
+
+    def _leave_begun_command(self) -> None:
+        """Restore what was typed before a command; another text in the prompt follows it."""
+        if self._before_command and not self.leave_command():
+            self._input.put(_joined(self._before_command, self._input.full_text))
+            self._before_command = ""
+
+    async def edit_in_program(self) -> None:
+        """Edit the prompt in the user's editor, which runs on the terminal.
+
+        A line with the mark of an attached file stays one only if it was in the prompt before: the
+        editor may have brought it from another text.
+        """
+        before = self._input.full_text
+        after = await self._workspace.platform.edit(before)
+        _, files = split_draft(before)
+        self._input.put(without_file_lines(after, allowed_lines=files))
+
+    async def fill_preset(self, typed: str) -> str:
+        """Return the prompt that a preset makes of `typed`, as `NAME [TEXT]`.
+
+        The preset may also use the text of the clipboard. Raises `WrongUse` if there is no such
+        preset, or if it needs a text and none was typed.
+        """
+        from lmchat.config.presets import filled
+
+        async def paste() -> str:
+            return without_file_lines(await self._workspace.platform.paste())
+
+        name, _, text = typed.partition(" ")
+        return await filled(self._workspace.named.presets(), name, text, paste)
+
+
+def _joined(*texts: str) -> str:
+    """Join typed texts with a blank line between two of them; empty ones are left out."""
+    return SEPARATOR.join(filter(None, texts))
+
+
+def _draft_id(opened: OpenSession) -> str:
+    """Return the id under which the draft of a session is saved; empty without messages."""
+    conversation = opened.conversation
+    return conversation.header.session_id if conversation.messages else ""
+
+
+class PromptFiles:
+    """Attaches files to the prompt: those of `/file` and `@`, and those pasted as paths."""
+
+    def __init__(self, core: ChatCore, prompt_text: PromptText) -> None:
+        self._draft_files = core.open_sessions.files
+        self._next_turn = core.open_sessions.next_turn
+        self._platform = core.workspace.platform
+        self._widgets = core.widgets
+        self._notices = core.notices
+        self._prompt_text = prompt_text
+
+    @property
+    def _input(self) -> PromptInput:
+        return self._widgets.prompt_input
+
+    async def attach_named(self, name: str, *, typed: str = "") -> None:
+        """Attach what the user has named with `/file` or `@`, if it may be read.
+
+        `name` is a path, several paths as a terminal pastes them, a folder, or a pattern. `typed`
+        is the text in the prompt that the files replace, as `@gar`; if it is empty, they go to the
+        cursor. Raises `FileRefused`.
+        """
+        paths = list(await run_abandonable(partial(named_files, name)))
+        if paths:
+            await self._attach_files(paths, typed, safe_line(Path(name).name))
+            return
+        set_name = await parse_set_name(name, Path.cwd())
+        if set_name is not None:
+            await self._attach_set(typed, set_name)
+        else:  # if there is no such file, the error says so
+            path = expanded_path(name)
+            await self._attach_files([path], typed, safe_line(path.name))
+
+    async def attach_pasted(self, text: str) -> None:
+        """Attach the files that a pasted text names, in its place; other text stays as it is."""
+        paths = await run_abandonable(partial(named_files, text))
+        if paths:
+            await self._attach_files(paths, text, "")
+
+    async def _attach_files(self, paths: Sequence[Path], typed: str, shown_name: str) -> None:
+        """Attach files in place of `typed`, if the user allows that they are read.
+
+        If other words are in the line of `typed`, `shown_name` is written there instead of it.
+        """
+        if not await self._may_read(paths):
+            return
+        pieces = [await self._draft_files.attach(file) for file in paths]
+        self._input.attach(typed, pieces, shown_name if typed else "")
+        self._warn_of_unseen_image(pieces)
+
+    async def attach_copied(self) -> None:
+        """Attach the image in the clipboard, or else its text."""
+        piece = await self._draft_files.add(await read_clipboard(self._platform))
+        self._input.attach(typed="", files=[piece])  # at the cursor
+        self._warn_of_unseen_image([piece])
+
+    def _warn_of_unseen_image(self, pieces: Sequence[str]) -> None:
+        """Say so if the files have an image that the model in use cannot see.
+
+        `pieces` are the files as the prompt holds them: a text file as a block, an image as a line.
+        """
+        for piece in pieces:
+            _, files_by_line = split_draft(piece)
+            is_image = bool(files_by_line)
+            if is_image and self._prompt_text.has_unseen_image:
+                self._notices.notify(CANNOT_SEE)
+                return
+
+    async def _attach_set(self, typed: str, name: SetName) -> None:
+        """Attach the text files of a folder or a pattern, and tell how much that is.
+
+        The user is asked first if there are many, or if they fill half of the context window.
+        `typed` is the text that they replace, or empty, as in `attach_named`.
+        """
+        from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
+
+        if not await self._may_read([name.folder]):
+            return
+        found = await read_set(name)
+        target = self._next_turn.target
+        if found.needs_consent(target.context if target else None):
+            count = len(found.files)
+            title = f"Attach {count} files?"
+            dialog = ConfirmDialog(title, text=found.words, verb="attach them", key="y")
+            if not await self._notices.ask(dialog):
+                return
+        shown_name = safe_line(name.typed) if typed else ""
+        self._input.attach(typed, [attached_text(file) for file in found.files], shown_name)
+        self._notices.notify(f"Attached: {found.words}.")
+
+    async def _may_read(self, paths: Sequence[Path]) -> bool:
+        """Return whether files may be read; ask the user if some are outside the working folder.
+
+        A path that was pasted without a thought must not be enough to send such a file.
+        """
+        from lmchat.tui.dialogs.ask_dialog import OutsideDialog
+
+        outside = await files_outside(paths, Path.cwd())
+        return not outside or bool(await self._notices.ask(OutsideDialog(outside)))

@@ -1,0 +1,355 @@
+"""The session on the chat screen: its messages, its prompt, and the change to another one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+
+from msgspec.structs import replace
+from textual.timer import Timer
+
+from lmchat.errors import LMChatError
+from lmchat.safe_text import safe_line
+from lmchat.services.conversation import Conversation
+from lmchat.services.open_sessions import OpenSession
+from lmchat.services.save_queue import SEPARATOR
+from lmchat.sessions.message import Role
+from lmchat.sessions.session import Session, SessionGroup, with_unsaved
+from lmchat.tui.chat_log.viewport import parse_bookmark
+from lmchat.tui.chat_view import ChatCore
+from lmchat.tui.controllers.prompt_text import PromptText
+from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.widgets.line import STRONG, content
+
+_FILL_AFTER_S = 0.1
+"""From the first paint of a long session to the reading of its older messages: keys come first."""
+_MARK_AFTER_S = 0.3
+"""From a key to the search for messages that would be left out: it reads the whole session."""
+_COMPARED_MESSAGES = 64
+"""The newest messages, which show whether another lmchat has changed the session."""
+
+
+class ShownSession:
+    """Shows one of the open sessions with its queue and draft, and changes to another session."""
+
+    def __init__(self, core: ChatCore, status: StatusDisplay, prompt_text: PromptText) -> None:
+        self._workspace = core.workspace
+        self._open_sessions = core.open_sessions
+        self._widgets = core.widgets
+        self._notices = core.notices
+        self._background = core.background
+        self._status = status
+        self._prompt_text = prompt_text
+        self._groups: tuple[SessionGroup, ...] = ()  # of the list, as they were read last
+        self._mark_timer: Timer | None = None  # runs from a key until `mark_left_out`
+        self.catch_up: Callable[[], Awaitable[None]] = _nothing_to_fetch
+        """Called when a session from the disk is shown; set by `Turns`, which runs turns."""
+        self._has_searched_programs = False
+
+    @property
+    def opened(self) -> OpenSession:
+        return self._open_sessions.shown
+
+    @property
+    def conversation(self) -> Conversation:
+        return self._open_sessions.shown.conversation
+
+    @property
+    def shown_id(self) -> str:
+        return self._open_sessions.shown.session_id
+
+    # Messages, title and queue
+
+    def show(self) -> None:
+        self.show_conversation()
+        self.show_queue()
+        self.show_list()
+
+    def show_conversation(self) -> None:
+        self.show_messages(self.conversation)
+        self.mark_left_out()
+        self.show_title()
+        self._status.refresh()
+
+    def show_messages(self, conversation: Conversation) -> None:
+        """Show the messages of a session in the log, scrolled to their end.
+
+        Of a long session only the newest messages are in memory. The older ones are read in a
+        worker, `_FILL_AFTER_S` later.
+        """
+        self._widgets.log.load(
+            conversation.shown_messages,
+            has_all_messages=conversation.has_all_messages,
+            is_ours=conversation.is_running,  # else another lmchat writes an answer that streams
+        )
+        if not conversation.has_all_messages:
+            fill = partial(self._background.attempt, partial(self._fill, conversation), "fill")
+            self._background.begin_later(_FILL_AFTER_S, fill)
+
+    async def _fill(self, conversation: Conversation) -> None:
+        """Read the older messages of a session, and show them.
+
+        If another session is shown by now, nothing is read. If the user changes to another one
+        during the reading, nothing is shown.
+        """
+        if self._open_sessions.is_shown(conversation):
+            await conversation.fill()
+        if self._open_sessions.is_shown(conversation):
+            self.mark_left_out()  # also adds the older messages to the log
+            self._status.refresh()
+
+    def mark_left_out(self) -> None:
+        """Mark in the log which messages a request with the typed text would leave out.
+
+        Their number is kept for the panel. Without a plan, which needs a model with a known context
+        window, none is marked. If older messages were read since, they are first added to the log.
+        """
+        self._mark_timer = None
+        conversation = self.conversation
+        log = self._widgets.log
+        if conversation.has_all_messages and not log.has_all_messages:
+            log.fill(conversation.shown_messages)
+
+        draft = self._widgets.prompt_input.full_text
+        plan = self._open_sessions.next_turn.plan(conversation, draft)
+        first_sent_id: str | None = None
+        self._status.left_out = 0
+        if plan is not None:
+            self._status.left_out = plan.left_out
+            for message in plan.messages:  # the system prompt is sent in any case
+                if message.role is not Role.SYSTEM:
+                    first_sent_id = message.message_id
+                    break
+        log.mark_left_out(self._status.left_out, first_sent_id)
+
+    def mark_left_out_soon(self) -> None:
+        """Call `mark_left_out` in `_MARK_AFTER_S`, unless it is going to be called already."""
+        if self._mark_timer is None:
+            self._mark_timer = self._background.begin_later(_MARK_AFTER_S, self.mark_left_out)
+
+    def show_title(self) -> None:
+        title = safe_line(self.conversation.header.title)
+        self._widgets.title_line.show([content(((title or "New session", STRONG),))])
+
+    def show_queue(self) -> None:
+        """Show the queued prompts of the shown session above the prompt, and save them."""
+        shown = self._open_sessions.shown
+        texts = tuple(shown.queue)
+        self._background.begin(lambda: self._widgets.prompt.show_queue(texts), "queue")
+        self._prompt_text.save_queue_of(shown)
+
+    # The list of sessions
+
+    def show_list(self) -> None:
+        """Read and show the list in a worker."""
+        self._background.begin(self.fetch_list, "library")
+
+    async def fetch_list(self) -> None:
+        """Read the saved sessions, and show them with those that are not on the disk.
+
+        If they cannot be read, show them as they were read last, and a warning in the panel. If
+        there are none, offer an import of chats of other programs, once in a run.
+        """
+        try:
+            self._groups = await self._workspace.library.groups()
+            self._status.list_warning = ""
+        except LMChatError as error:
+            self._status.list_warning = error.message_with_hint
+            self._status.refresh()
+        open_sessions = self._open_sessions
+        self._widgets.session_list.show(
+            with_unsaved(self._groups, open_sessions.unsaved()),
+            self.shown_id,
+            open_sessions.streaming,
+            open_sessions.unread,
+            open_sessions.with_question,
+        )
+        is_empty = not self._groups and not self._status.list_warning
+        if is_empty and not self._has_searched_programs:
+            await self._offer_import()
+
+    async def _offer_import(self) -> None:
+        """Search for chats of other programs, and offer their import if there are any.
+
+        The offer is shown in the empty list; the first time ever, a notification has it, too.
+        """
+        importer = self._workspace.importer
+        if importer is None:  # in a temporary chat
+            return
+        programs = await importer.programs()
+        # only here: a search that another fetch of the list has cancelled must be made again
+        self._has_searched_programs = True
+        if not programs:
+            return
+        offer = f"/import all imports your chats of {', '.join(programs)}"
+        self._widgets.session_list.offer(f"{offer}.")
+        if not self._workspace.state.has_import_offer:
+            self._notices.notify(f"{offer}; so does `lmchat import --from all`.")
+            self._background.remember(lambda state: replace(state, has_import_offer=True))
+
+    # Changing the session
+
+    def begin(self) -> None:
+        """Show a new session with the draft of new sessions; a running answer continues.
+
+        If the shown session is new itself, only read the list of sessions again.
+        """
+        opened = self._open_sessions.shown
+        if opened.conversation.messages or opened.is_busy:
+            self.leave()
+            self.show_new()
+            self._prompt_text.load_draft()
+        else:
+            self._prompt_text.leave()
+            self.show_list()  # another lmchat may have begun sessions
+        self._status.show_action("new session")
+        self._widgets.prompt_input.focus()
+
+    def leave(self) -> None:
+        """Save draft and bookmark, and end an edit and a command: another session is shown next."""
+        self.save()
+        self._prompt_text.leave()
+
+    def show_new(self) -> None:
+        """Make a new session and show it; what is typed stays in the prompt."""
+        self._open_sessions.begin()
+        self.show()
+
+    def show_path(self, session: Session) -> None:
+        """Show a path that was read from the disk, of the shown session or of another one."""
+        self._open_sessions.show_path(session)
+        self.show()
+
+    def switch_to(self, session_id: str, *, message_id: str = "") -> None:
+        """Show another session in a worker, as `go_to` does; an earlier switch is cancelled."""
+        go = partial(self.go_to, session_id, message_id=message_id)
+        self._background.attempt(go, group="open", is_only=True)
+
+    async def go_to(
+        self,
+        session_id: str,
+        *,
+        message_id: str = "",
+        words: Sequence[str] = (),
+        takes_queue: bool = False,
+    ) -> None:
+        """Show another session. It is read first; if that fails, the shown session stays.
+
+        Args:
+            session_id: Its id.
+            message_id: The message to show. The path to it becomes the chosen one of its session,
+                also on the disk. If empty, show the place where the user left the session.
+            words: Words to mark in this message, as hits of a search.
+            takes_queue: Where to move prompts that wait in a new session, if that is left now: into
+                the queue of the other session; or if False, into the draft of new sessions.
+        """
+        await self._open_sessions.drafts.load(session_id)
+        bookmark = ""
+        if message_id:
+            self._open_sessions.require_free_path(session_id)
+            path = await self._workspace.store.set_leaf(session_id, message_id)
+            change_session = partial(self._open_sessions.show_path, path)
+        else:
+            opened = await self._open_sessions.load(session_id)
+            bookmark = await self._open_sessions.bookmarks.load(session_id)
+            await _read_up_to(bookmark, opened.conversation)
+            change_session = partial(self._open_sessions.show, opened)
+        self.leave()
+
+        left = self._open_sessions.shown
+        change_session()
+        self._move_queue(left, takes_queue=takes_queue)
+        self._prompt_text.load_draft()
+        self.show()
+        self._widgets.prompt_input.focus()
+        self._scroll_to(bookmark, message_id, words)
+        await self.catch_up()
+
+    def _scroll_to(self, bookmark: str, message_id: str, words: Sequence[str]) -> None:
+        """Scroll the log to the place where the user wants to read.
+
+        First go to the bookmark, if there is one; then to the card of a tool call that waits; then
+        to the message, if one is named, in which the words are marked as hits.
+        """
+        log = self._widgets.log
+        if bookmark:
+            log.go_to_bookmark(bookmark)
+        self._widgets.focus_approval_card()
+        if message_id:
+            # the prompt keeps the focus: a letter that is typed must not run a command
+            log.show_message(message_id, takes_focus=False)
+        if words:
+            self._widgets.close_find_bar()
+            log.finder.mark_words(message_id, words)
+
+    def _move_queue(self, left: OpenSession, *, takes_queue: bool) -> None:
+        """Move the waiting prompts of a new session, which the user has left, to another place.
+
+        The list shows no session without messages, so that they could not be found there. With
+        `takes_queue` they go into the queue of the session that is shown now, otherwise in front of
+        the draft of new sessions. Do nothing if the session has messages, or no prompt waits in it.
+        """
+        if left.conversation.messages or not left.is_waiting:
+            return
+        drafts = self._open_sessions.drafts
+        draft = drafts.text("")
+        if takes_queue:
+            self._open_sessions.shown.queue.extend(left.queue)
+        else:
+            draft = SEPARATOR.join(filter(None, (*left.queue, draft)))
+        left.queue.clear()
+        # also with an unchanged text: this takes the queue out of what is saved for new sessions
+        drafts.note("", draft)
+
+    async def reload(self) -> None:
+        """Show what another lmchat has written to the shown session, at the same place of the text.
+
+        Do nothing in a new session, if nothing has changed, if it cannot be read, or if the user
+        has changed to another session or begun a turn during the reading.
+        """
+        shown = self._open_sessions.shown
+        if not shown.conversation.messages:
+            return
+        with suppress(LMChatError):  # what is shown stays; the store has its own warning
+            opened = await self._open_sessions.load(self.shown_id)
+            bookmark = self._widgets.log.viewport.bookmark
+            if _comparable(opened.conversation) == _comparable(shown.conversation):
+                return
+            await _read_up_to(bookmark, opened.conversation)
+            if shown is self._open_sessions.shown and not shown.is_busy:
+                self._open_sessions.show(opened)
+                self.show()
+                self._widgets.log.go_to_bookmark(bookmark)
+                await self.catch_up()
+
+    def save(self) -> None:
+        """Save the draft of the shown session, and its bookmark: which text is on the screen."""
+        bookmark = self._widgets.log.viewport.bookmark
+        self._open_sessions.bookmarks.note(self.shown_id, bookmark)
+        self._prompt_text.save()
+
+
+async def _nothing_to_fetch() -> None:
+    pass
+
+
+def _comparable(conversation: Conversation) -> tuple[object, ...]:
+    """Return a value that differs if another lmchat has changed the session.
+
+    It has the title and the sampling options, and of the newest messages the ids, states, texts,
+    numbers of versions, and whether they are taken out of requests.
+    """
+    messages = conversation.messages[-_COMPARED_MESSAGES:]
+    contents = [
+        (message.message_id, message.state, message.text, message.versions, message.is_excluded)
+        for message in messages
+    ]
+    return conversation.header.title, conversation.header.sampling, contents
+
+
+async def _read_up_to(bookmark: str, conversation: Conversation) -> None:
+    """Read the older messages of a session if the message of its bookmark is not in memory."""
+    position = parse_bookmark(bookmark)
+    if position is not None and conversation.find(position.message_id) is None:
+        await conversation.fill()

@@ -1,0 +1,249 @@
+"""Figures of the chat screen: telemetry panel, status line and running calls.
+
+A snapshot has all figures at one moment. It is taken when something has changed, and with a timer,
+which runs only while figures change without a key.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+from textual.message import Message
+from textual.timer import Timer
+
+from lmchat import units
+from lmchat.commands.table import BY_ID, keys_of
+from lmchat.safe_text import safe_line
+from lmchat.servers.discovery.probe_result import Health
+from lmchat.servers.model import Target
+from lmchat.services.answer_now import can_answer_now
+from lmchat.sessions.stats import Speedometer
+from lmchat.tui.actions import Post
+from lmchat.tui.chat_view import ChatCore
+from lmchat.tui.icons import icons_for
+from lmchat.tui.widgets.key_bar import spelled_out
+from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot, server_sign
+
+_TICK_S = 1 / 3  # between two snapshots while figures change; faster ones are hard to read
+_REDUCED_MOTION_TICK_S = 1.0  # the same with reduced motion
+
+
+class StatusRefreshed(Post):
+    """The figures were updated; the row of keys may change with them."""
+
+    def can_replace(self, message: Message) -> bool:
+        """Return True for another one: of several that wait, Textual then handles only the last."""
+        return isinstance(message, StatusRefreshed)
+
+
+class StatusDisplay:
+    """Shows all figures from one snapshot, and keeps those that no service has."""
+
+    def __init__(self, core: ChatCore) -> None:
+        self.health = Health()  # of the server in use
+        self.speedometer = Speedometer()
+        self.last_action = "looking for a server"  # words for what was done last
+        self.left_out = 0  # messages that the next request would leave out
+        self.list_warning = ""  # why the list of sessions is not up to date; empty if it is
+        self._screen = core.screen
+        self._workspace = core.workspace
+        self._open_sessions = core.open_sessions
+        self._next_turn = core.open_sessions.next_turn
+        self._widgets = core.widgets
+        self._notices = core.notices
+        self._read_ahead = core.read_ahead
+        self._ticker: Timer | None = None  # None until `start`
+
+    def start(self) -> None:
+        """Make the timer of the figures, paused; `refresh` starts it while they change."""
+        has_reduced_motion = self._workspace.settings.ui.reduced_motion
+        tick_s = _REDUCED_MOTION_TICK_S if has_reduced_motion else _TICK_S
+        self._ticker = self._screen.set_interval(tick_s, self.tick, pause=True)
+        self._read_ahead.on_change = self.refresh
+
+    def show_health(self, health: Health) -> None:
+        self.health = health
+        self.refresh()
+
+    def show_action(self, words: str) -> None:
+        """Show what was done last."""
+        self.last_action = words
+        self.refresh()
+
+    def tick(self) -> None:
+        """Update the figures of a running turn below its answer, then those of `refresh`."""
+        conversation = self._open_sessions.shown.conversation
+        turn = conversation.turn
+        if turn is not None and turn.is_running:
+            hint = self._thought_hint if can_answer_now(conversation) else ""
+            self._widgets.log.show_turn(replace(turn), self._workspace.clock(), hint)
+        self.refresh()
+
+    @property
+    def _thought_hint(self) -> str:
+        """The key that ends a thought, and what it does."""
+        command = BY_ID["now"]
+        keys = keys_of(command, self._workspace.settings.keys)
+        return f"{spelled_out(keys)} {command.label}"
+
+    def refresh(self) -> None:
+        """Show new notices of the services, and all figures as they are now.
+
+        The figures are in the cards of running calls, in the panel and in the status line. The row
+        of keys follows with `StatusRefreshed`. The timer is resumed or paused, as it is needed.
+        """
+        while self._workspace.notices:
+            self._notices.warn(self._workspace.notices.pop(0))
+        now_s = self._workspace.clock()
+        shown = self._open_sessions.shown
+        is_on_top = self._screen.app.screen is self._screen
+        calls = self._widgets.log.calls
+        calls.show(shown.running_calls, shown.asked, now_s, is_on_top=is_on_top)
+        self._widgets.telemetry.show(self._snapshot(now_s), now_s)
+        self.show_line()
+        self._screen.post_message(StatusRefreshed())
+        if self._ticker is None:
+            return
+        if self._changes_without_key:
+            self._ticker.resume()
+        else:
+            self._ticker.pause()
+
+    @property
+    def _changes_without_key(self) -> bool:
+        """Whether the figures change while the user does nothing."""
+        is_unsaved = self._open_sessions.save_queue.warning is not None
+        is_loading = self._loading_since_s is not None
+        is_reading = self._read_ahead.fraction is not None
+        is_streaming = bool(self._open_sessions.streaming)
+        return any((is_unsaved, is_streaming, self.health.is_down, is_loading, is_reading))
+
+    def _snapshot(self, now_s: float) -> TelemetrySnapshot:
+        """Return the figures of the shown session and of the server at a time of the clock."""
+        shown = self._open_sessions.shown
+        conversation = shown.conversation
+        next_turn = self._next_turn
+        use = next_turn.context_use(conversation)
+        turn = conversation.turn
+        # after the end of a turn, the speeds of its last seconds stay in the panel
+        speeds_until_s = now_s if turn is None or turn.ended_s is None else turn.ended_s
+        return TelemetrySnapshot(
+            health=self.health,
+            lacks_server=self._workspace.target_state.lacks_server,
+            turn=None if turn is None else replace(turn),  # as it is now
+            context_tokens=use.tokens if use and conversation.messages else None,
+            context_limit=use.limit if use else None,
+            is_context_estimated=use is not None and use.is_estimated,
+            left_out=self.left_out,
+            can_compact=use is not None and next_turn.can_compact(conversation),
+            metrics=self._workspace.backend.metrics(),
+            budget=self._workspace.backend.budget(),
+            last_action=self.last_action,
+            profile=next_turn.options.profile_name,
+            has_tools=next_turn.has_tools(shown.session_id),
+            is_asking=shown.asked is not None,
+            loading_since_s=self._loading_since_s,
+            loading_fraction=next_turn.target.loading_fraction if next_turn.target else None,
+            read_ahead_fraction=self._read_ahead.fraction,
+            speeds=self.speedometer.values(speeds_until_s),
+            next_check_s=self._workspace.monitor.next_check_s,
+            warning=self._warning,
+        )
+
+    @property
+    def _warning(self) -> str:
+        """The most important warning of the panel; empty if none exists."""
+        error = self._open_sessions.save_queue.warning
+        if error is not None:
+            return f"Nothing is saved: {error.message} Press Ctrl+E to export this session."
+        return self.list_warning or self._workspace.save_warning or self._workspace.warning
+
+    # The status line
+
+    def show_line(self) -> None:
+        """Show the status line: the server's sign, model, product, size of the draft, and context.
+
+        The context is the share of the window that session and draft take. A command counts as an
+        empty draft. On a narrow screen, which has no panel, the speed of the answer is shown in
+        place of the size.
+        """
+        prompt_input = self._widgets.prompt_input
+        draft = "" if prompt_input.typed_command else prompt_input.full_text
+        draft_tokens = self._next_turn.draft_tokens(draft)
+        draft_size = ""
+        if draft_tokens:
+            size = units.tokens(draft_tokens, is_estimated=True)
+            draft_size = f"{size}{units.GAP}tok"
+        share = self._context_share(draft_tokens)
+
+        prompt = self._widgets.prompt
+        icons = icons_for(prompt)
+        dot = f" {icons.dot} "
+        unsaved = self._unsaved_words
+        prompt.status.show_state(
+            server_sign(self.health.verdict, icons),
+            self._names(),
+            figures=dot.join(filter(None, (unsaved, draft_size, share))),
+            narrow_figures=dot.join(filter(None, (unsaved, self._rate(), share))),
+        )
+
+    def _context_share(self, draft_tokens: int) -> str:
+        """Return how much of the context window session and draft take, as `41 %`.
+
+        It is empty if the size of the window is not known, or older messages are not read yet.
+        """
+        use = self._next_turn.context_use(self._open_sessions.shown.conversation)
+        if use is None:
+            return ""
+        share = replace(use, tokens=use.tokens + draft_tokens).fraction
+        return "" if share is None else units.percent(share)
+
+    def _rate(self) -> str:
+        """Return the speed of the last turn; empty if it is not known."""
+        turn = self._open_sessions.shown.conversation.turn
+        if turn is None or not turn.tokens_per_second:
+            return ""
+        return units.rate(turn.tokens_per_second)
+
+    @property
+    def _unsaved_words(self) -> str:
+        """Words for a session that is not saved: a temporary one, or one that cannot be saved.
+
+        The second is left out while the panel is shown: the panel has a warning about it.
+        """
+        if self._workspace.is_temporary:
+            return "temporary"
+        has_warning = self._open_sessions.save_queue.warning is not None
+        return "! not saved" if has_warning and not self._widgets.telemetry.display else ""
+
+    def _names(self) -> list[str]:
+        """Return the names of model and product, or one sentence without a server."""
+        target = self._next_turn.target
+        if target is None:
+            return ["looking for a server"]
+        return [self._model_name(target), str(target.product)]
+
+    def _model_name(self, target: Target) -> str:
+        """Return the name of the model; while it loads, also how much of it is loaded.
+
+        If the server does not report that, the time since the load began takes its place.
+        """
+        name = safe_line(target.model_id)
+        if not target.is_loading:
+            return name or "no model"
+        progress = units.so_far(target.loading_fraction)
+        since_s = self._loading_since_s
+        if not progress and since_s is not None:
+            progress = f" {units.ago(self._workspace.clock() - since_s)}"
+        return f"loading {name or 'its model'}{progress}"
+
+    @property
+    def _loading_since_s(self) -> float | None:
+        """Time at which the model in use began to load, by the clock of the workspace.
+
+        If lmchat did not begin the load, it is the time since which the server is in its present
+        state. None if the model does not load.
+        """
+        target = self._next_turn.target
+        if target is None or not target.is_loading:
+            return None
+        return self.health.since_s if target.loading_since_s is None else target.loading_since_s

@@ -1,0 +1,1 @@
+"""Everything that opens above the chat. A dialog is given data and returns a value."""

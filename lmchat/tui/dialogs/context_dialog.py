@@ -1,0 +1,101 @@
+"""Dialog with what the next request holds: messages, files and tools, with their tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.binding import BindingType
+
+from lmchat import units
+from lmchat.safe_text import safe_line
+from lmchat.services.context_list import ContextItem, ContextList
+from lmchat.tui.dialogs.dialog import ListDialog
+from lmchat.tui.icons import icons_for
+from lmchat.tui.widgets.line import FAINT, MUTED, StyledTexts
+from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
+
+_AUTHOR_CELLS = 12
+_STATE_CELLS = 8  # of "left out" and "not sent"
+_TOKENS_CELLS = 8
+_BARS = ((96, 20), (60, 10), (0, 0))
+"""Smallest width of a row, and the width of the bar in it, in cells."""
+
+
+class ContextDialog(ListDialog[str | None]):
+    """List of the items; returns the id of the message to go to, None after Esc.
+
+    `toggle` is called with the id of a message, to take it out of requests or put it back.
+    """
+
+    AUTO_FOCUS = ""
+    HEADING = "Context"
+    HINTS = (("Space", "take out or put back"), ("Enter", "go to it"))
+    BINDINGS: ClassVar[list[BindingType]] = [("space", "toggle_excluded")]
+
+    def __init__(self, toggle: Callable[[str], None]) -> None:
+        super().__init__()
+        self._toggle = toggle
+        self._content: ContextList | None = None  # None until it is read
+
+    def show(self, content: ContextList) -> None:
+        """Show a list; of the first one, the end is chosen."""
+        is_first = self._content is None
+        self._content = content
+        self.call_after_refresh(self.draw, chooses_end=is_first)
+
+    def draw(self, *, chooses_end: bool = False) -> None:
+        """Draw the items, with bars that compare their tokens, and the sum in the title."""
+        content = self._content
+        if content is None or not self.can_show:
+            return
+        most = max((item.tokens for item in content.items), default=0)
+        rows = [self._row(item, most) for item in content.items]
+        tokens = units.tokens(content.tokens, is_estimated=content.is_estimated)
+        figures = [f"{tokens}{units.GAP}tokens"]
+        if content.limit:
+            figures[0] = f"{tokens} of {units.tokens(content.limit)}{units.GAP}tokens"
+            figures.append(units.percent(content.tokens / content.limit))
+        self.show_rows(rows, *figures, choose=rows[-1].key if rows and chooses_end else None)
+
+    def _row(self, item: ContextItem, most_tokens: int) -> ListRow:
+        """Return the row of an item: author and first words, at the right state, bar and tokens."""
+        is_file = item.author == "file"
+        author = safe_line(f"  {item.author}" if is_file else item.author, limit=_AUTHOR_CELLS)
+        words = safe_line(item.words, limit=200) or "(empty)"
+        style = NAME if item.is_sent else MUTED
+        pieces: tuple[StyledTexts, ...] = (
+            ((author.ljust(_AUTHOR_CELLS), ASIDE), (f" {words}", style)),
+        )
+        tokens = units.tokens(item.tokens, is_estimated=True)
+        right: list[tuple[str, str]] = [(f"{item.state:>{_STATE_CELLS}}", MUTED)]
+        has_bar = item.is_sent and most_tokens > 0
+        right += self._bar(item.tokens / most_tokens if has_bar else 0.0)
+        right.append((f"{tokens:>{_TOKENS_CELLS}}", style))
+        return ListRow(pieces, tuple(right), key=item.message_id or item.author)
+
+    def _bar(self, fraction: float) -> StyledTexts:
+        """Return a bar that is filled to a fraction; nothing without room for one."""
+        width = next(cells for least, cells in _BARS if self.list.text_width >= least)
+        if not width:
+            return ()
+        icons = icons_for(self)
+        used = round(width * fraction)
+        return ((f"  {icons.used * used}", "$primary"), (icons.rule * (width - used), FAINT))
+
+    @property
+    def _chosen_id(self) -> str:
+        """Id of the chosen message; empty for an item without one, such as the draft."""
+        items = self._content.items if self._content else ()
+        ids = [item.message_id for item in items if item.message_id == self.list.key]
+        return ids[0] if ids else ""
+
+    def action_toggle_excluded(self) -> None:
+        if self._chosen_id:
+            self._toggle(self._chosen_id)
+        else:
+            self.app.notify("Only messages of the session can be taken out.")
+
+    def action_take(self) -> None:
+        if self._chosen_id:
+            self.dismiss(self._chosen_id)

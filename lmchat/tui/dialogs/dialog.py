@@ -1,0 +1,284 @@
+"""Dialogs: a raised panel over the dimmed chat, with title, content and keys.
+
+`Dialog` is the base class; `ListDialog` adds a list, and a filter if a subclass wants one. A hint
+is a key and a word for what it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from rich.cells import cell_len
+from textual import on
+from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widget import Widget
+from textual.widgets import Input
+
+from lmchat.safe_text import safe_line
+from lmchat.tui.icons import icons_for
+from lmchat.tui.widgets.field import Field
+from lmchat.tui.widgets.key_bar import Hint
+from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
+from lmchat.tui.widgets.row_list import ListRow, RowList, wrapped_rows
+
+_TALL = 30  # rows of a terminal from which a dialog keeps blank rows around it
+_AROUND = 4  # the number of these blank rows
+_TITLE_GAP = 2  # least cells between the title and the figures
+_ROWS_BESIDE_LIST = 13  # rows of a dialog with all its blank rows, without its list
+ResultT = TypeVar("ResultT")
+
+
+class Dialog(ModalScreen[ResultT], Generic[ResultT]):
+    """Modal dialog; Esc leaves it without a result."""
+
+    AUTO_FOCUS = "Input"
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave")]
+    HEADING: ClassVar[str] = ""  # title in the first row
+    HINTS: ClassVar[Sequence[Hint]] = ()  # keys and their words, without Esc
+    LEAVE: ClassVar[str] = "close"  # word for Esc
+
+    def __init__(
+        self, heading: str = "", hints: Sequence[Hint] = (), *, is_small: bool = False
+    ) -> None:
+        super().__init__(classes="-small" if is_small else None)
+        self.heading = safe_line(heading or self.HEADING)
+        self.hints = hints or self.HINTS
+        self._late_result: tuple[ResultT | None] | None = None
+        """Result to leave with as soon as the dialog is on top; in a tuple, as it may be None."""
+
+    @property
+    def can_show(self) -> bool:
+        """Whether the dialog is open and has widgets, so that their content can be changed.
+
+        A dialog that is left removes its widgets one by one.
+        """
+        return self.is_attached and bool(self.children) and self in self.app.screen_stack
+
+    @property
+    def can_act(self) -> bool:
+        """Whether all widgets exist, nested ones included."""
+        return self.is_mounted and self.can_show
+
+    def dismiss(self, result: ResultT | None = None) -> AwaitComplete:
+        """Leave with a result, at once or as soon as the dialog is mounted and on top.
+
+        Until then it must wait: Textual closes the screen that is on top, whichever that is.
+        """
+        if self.is_active and self.is_mounted:
+            return super().dismiss(result)
+        self._late_result = (result,)
+        return AwaitComplete()
+
+    def on_screen_resume(self) -> None:
+        """Leave if `dismiss` was called before the dialog was on top."""
+        if self._late_result is not None:
+            self.call_later(self._leave, *self._late_result)
+
+    def _leave(self, result: ResultT | None) -> None:
+        """Leave, as `dismiss` does, but return nothing.
+
+        Textual awaits what a callback returns, and a screen must not await its own end.
+        """
+        self.dismiss(result)
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield LineWidget([styled(self.heading, STRONG)], id="dialog-title", classes="gap")
+            yield from self.compose_content()
+            yield LineWidget(_as_pieces(self.hints), self._leave_hint(), id="dialog-keys")
+
+    def compose_content(self) -> Iterable[Widget]:
+        return ()
+
+    def _leave_hint(self) -> Content:
+        """Return the key that leaves the dialog, for the end of the row of keys."""
+        return content((("Esc", STRONG), (f" {self.LEAVE}", MUTED)))
+
+    def show_keys(self, hints: Sequence[Hint]) -> None:
+        self.query_one("#dialog-keys", LineWidget).show(_as_pieces(hints), self._leave_hint())
+
+    def show_title(self, *figures: str) -> None:
+        """Show figures to the right of the title, as many of them as there is room for."""
+        title = self.query_one("#dialog-title", LineWidget)
+        dot = f" {icons_for(self).dot} "
+        room = title.size.width - cell_len(self.heading) - _TITLE_GAP
+        fitting = list(figures)
+        while fitting and styled(dot.join(fitting)).cell_length > room:
+            fitting.pop()
+        title.show([styled(self.heading, STRONG)], styled(dot.join(fitting), MUTED))
+
+    def fit(self, widget: Widget, wanted_rows: int) -> None:
+        """Resize a widget to the rows it wants, or to the room that other widgets leave.
+
+        On a tall screen, some rows around the dialog stay free.
+        """
+        around = _AROUND if self.size.height >= _TALL else 0
+        fit_height(widget, wanted_rows, self.size.height - around)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Return False for all actions but `leave` while widgets are missing.
+
+        Keys that were meant for the chat can arrive before the dialog is complete.
+        """
+        if not (self.can_act or action == "leave"):
+            return False
+        return super().check_action(action, parameters)
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+
+class ListDialog(Dialog[ResultT], Generic[ResultT]):
+    """Dialog with a list that grows with its rows up to the screen's height and never shrinks."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("up", "move(-1)"),
+        ("down", "move(1)"),
+        ("pageup", "page(-1)"),
+        ("pagedown", "page(1)"),
+        ("home", "move(-1_000_000)"),  # to the first row: `move` stops at the ends
+        ("end", "move(1_000_000)"),
+        ("enter", "take"),
+    ]
+    PLACEHOLDER: ClassVar[str] = ""  # words in the empty filter; without them there is no filter
+    _list_height = 0
+
+    def compose_content(self) -> Iterable[Widget]:
+        if self.PLACEHOLDER:
+            yield Field(placeholder=self.PLACEHOLDER)
+        yield RowList()
+
+    def on_mount(self) -> None:
+        has_input = bool(self.AUTO_FOCUS)  # then the input is shown as focused, and the list is not
+        self.list.set_focused(is_focused=not has_input)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self.use_room)
+
+    def use_room(self) -> None:
+        """Give the list its height again and draw its rows, if all widgets exist."""
+        if self.can_act:
+            self.fit_list()
+            self.draw()
+
+    def draw(self) -> None:
+        """Draw the rows for the current width."""
+
+    @property
+    def list(self) -> RowList:
+        return self.query_one(RowList)
+
+    @property
+    def typed(self) -> str:
+        return self.query_one(Field).value
+
+    @on(Input.Changed)
+    def change_filter(self, event: Input.Changed) -> None:
+        event.stop()
+        self.filter(event.value)
+
+    def filter(self, typed: str) -> None:  # noqa: ARG002 - for subclasses that do more than draw
+        """Show what matches the typed words."""
+        self.draw()
+
+    @on(Input.Submitted)
+    @on(RowList.Taken)
+    def take_chosen(self, event: Message) -> None:
+        """Act on the chosen row after Enter in the filter, or after a click."""
+        event.stop()
+        self.action_take()
+
+    def action_take(self) -> None:
+        """Act on the chosen row, if the subclass has an action for it."""
+
+    def action_move(self, by: int) -> None:
+        self.list.move(by)
+
+    def action_page(self, direction: int) -> None:
+        self.list.page(direction)
+
+    def show_rows(
+        self, rows: Sequence[ListRow], *figures: str, choose: Hashable = None, nothing: str = ""
+    ) -> None:
+        """Show other rows, let the list grow to them, and show figures about them in the title.
+
+        Without rows, show the words `nothing`. `choose` is the key of the row to choose; None keeps
+        the choice.
+        """
+        rows = rows or wrapped_rows(nothing, self.list.text_width)
+        self.list.show(rows, choose=choose)
+        self.fit_list(len(rows))
+        self.show_title(*figures)
+
+    def fit_list(self, wanted_rows: int = 0) -> None:
+        """Let the list grow to `wanted_rows`, if it is smaller, as far as the screen has room.
+
+        If it has no room beside all other rows of the dialog, the blank ones of these are left out.
+        """
+        self._list_height = max(self._list_height, wanted_rows)
+        is_tight = self._list_height + _ROWS_BESIDE_LIST > self.size.height
+        if is_tight != self.has_class("-tight"):
+            self.set_class(is_tight, "-tight")
+            # fit it again after the layout, when the blank rows have come or gone
+            self.call_after_refresh(self.fit, self.list, self._list_height)
+        self.fit(self.list, self._list_height)
+
+
+def fit_height(widget: Widget, wanted_rows: int, room: int) -> None:
+    """Resize a widget to the rows it wants, but so that it fits into `room` rows with its siblings.
+
+    It gets at least one row. If the height stays the same, it is not set: that would make Textual
+    lay out the screen again.
+    """
+    height = max(min(wanted_rows, free_height(widget, room)), 1)
+    old_height = widget.styles.inline.height  # not that of the stylesheet, which may be `1fr`
+    if old_height is None or old_height.value != height:
+        widget.styles.height = height
+
+
+def free_height(widget: Widget, room: int) -> int:
+    """Return how many of `room` rows the visible siblings of a widget leave to it.
+
+    Margins and the border of the container count as used.
+    """
+    box = widget.parent
+    if not isinstance(box, Widget):
+        return room
+    others = [child for child in box.children if child is not widget and child.display]
+    used = sum(max(child.outer_size.height, 1) + child.styles.margin.height for child in others)
+    return room - used - widget.styles.margin.height - box.gutter.height
+
+
+def _as_pieces(hints: Sequence[Hint]) -> list[Content]:
+    """Return keys and words as pieces that a `LineWidget` can drop whole."""
+    pieces: list[Content] = []
+    for key, word in hints:
+        gap = "  " if pieces else ""
+        pieces.append(content(((gap, ""), (key, STRONG), (f" {word}", MUTED))))
+    return pieces
+
+
+class FetchDialog(Dialog[None]):
+    """Elapsed time of a download; Esc dismisses it, which the caller takes as a wish to stop."""
+
+    AUTO_FOCUS = ""
+    LEAVE = "stop"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Downloading {name}", is_small=True)
+
+    def compose_content(self) -> Iterable[Widget]:
+        yield LineWidget([styled("downloading", MUTED)], id="elapsed", classes="gap")
+
+    def show_elapsed(self, elapsed_s: float) -> None:
+        if self.can_act:
+            seconds = content(((f"{elapsed_s:.0f} s", STRONG),))
+            line = self.query_one("#elapsed", LineWidget)
+            line.show([styled("downloading", MUTED)], seconds)

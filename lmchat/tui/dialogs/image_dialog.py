@@ -1,0 +1,117 @@
+"""Dialog with an image of a prompt, as the terminal can show it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from math import ceil
+from typing import Any, ClassVar
+
+from textual.app import App
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from lmchat import units
+from lmchat.errors import FileRefused
+from lmchat.files.images import open_image
+from lmchat.safe_text import safe_line
+from lmchat.sessions.message import FilePart
+from lmchat.tui.actions import OpenFile
+from lmchat.tui.dialogs.dialog import Dialog
+from lmchat.tui.quirks.driver import lend_terminal
+
+_WIDGETS = "textual_image.widget"
+_SHOWN_PIXELS = 2048  # of the longer side
+_CELL_RATIO = 2  # height of a cell by its width
+
+
+async def decoded(app: App[Any], part: FilePart, data: bytes) -> Any:
+    """Return the image in a file as an image of Pillow, and prepare lmchat to show images.
+
+    The library that shows images asks the terminal at its import what it can draw. During that,
+    lmchat does not read the terminal: keys of the user would be taken for the answer. Raises
+    `FileRefused` if the library is missing, or the image cannot be decoded.
+    """
+    try:
+        image = await asyncio.to_thread(_decoded, safe_line(part.name, limit=80), data)
+        if _WIDGETS not in sys.modules:
+            with lend_terminal(app):
+                await asyncio.to_thread(import_module, _WIDGETS)
+    except ImportError as error:
+        hint = 'Run: pip install "lmchat[images]". Or press o to open it in a viewer.'
+        raise FileRefused("Images cannot be shown without an extra.", hint=hint) from error
+    except Exception as error:  # a decoder may raise anything
+        words = f"{safe_line(part.name, limit=80)} cannot be shown."
+        raise FileRefused(words, hint="Press o to open it in a viewer.") from error
+    return image
+
+
+def _decoded(name: str, data: bytes) -> Any:
+    """Return an image of Pillow, made smaller if one side is longer than `_SHOWN_PIXELS`."""
+    with open_image(name, data) as image:
+        image.thumbnail((_SHOWN_PIXELS, _SHOWN_PIXELS))
+        return image.convert("RGBA")
+
+
+class ImageDialog(Dialog[bool | None]):
+    """Dialog with an image; returns True if the user wants the next one, None on Esc.
+
+    It posts `OpenFile` to open the image in the system's viewer.
+    """
+
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("o", "open"),
+        ("enter,right", "next"),
+    ]
+
+    def __init__(self, part: FilePart, image: Any, left_count: int) -> None:
+        """Create the dialog for an image of Pillow, after which `left_count` others follow."""
+        hints = [("o", "open")]
+        if left_count:
+            hints.append(("Enter", f"next, {left_count} left"))
+        super().__init__(part.name, hints)
+        self._part = part
+        self._image = image
+
+    def compose_content(self) -> Iterable[Widget]:
+        from textual_image import renderable, widget
+
+        image_widget: type[Widget] = widget.Image
+        if renderable.Image is renderable.UnicodeImage:  # chosen if stdout is no terminal
+            image_widget = widget.HalfcellImage
+        yield image_widget(self._image, id="image", classes="gap")
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._fit)
+
+    def _fit(self) -> None:
+        """Show the figures of the image, and make it as large as there is room for.
+
+        It keeps its proportions, and has at most one column for each of its pixels.
+        """
+        if not self.can_act:
+            return
+        part = self._part
+        figures = [units.size_text(part.size, is_exact=True)]
+        if part.width:
+            figures.append(f"{part.width}×{part.height}")
+        self.show_title(*figures)
+
+        widget = self.query_one("#image")
+        width, height = self._image.size  # pixels
+        columns = min(self.query_one("#dialog-title").size.width, width)
+        # in units of a cell's width: width of the image / its height = columns / (rows * ratio)
+        wanted_rows = ceil(columns * height / (width * _CELL_RATIO))
+        self.fit(widget, wanted_rows)  # it may get fewer rows: then it gets fewer columns, too
+        rows = int(widget.styles.height.value) if widget.styles.height else 1
+        columns_for_rows = max(rows * _CELL_RATIO * width // height, 1)
+        widget.styles.width = min(columns, columns_for_rows)
+
+    def action_open(self) -> None:
+        self.post_message(OpenFile(self._part))
+
+    def action_next(self) -> None:
+        self.dismiss(True)

@@ -1,0 +1,83 @@
+"""Dialogs that show a text or the links of a message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.widget import Widget
+from textual.widgets import Static
+
+from lmchat.safe_text import safe_line
+from lmchat.tui.dialogs.dialog import Dialog, ListDialog
+from lmchat.tui.icons import fit_scrollbar, icons_for
+from lmchat.tui.widgets.key_bar import Hint
+from lmchat.tui.widgets.line import MUTED, cut_middle, paragraphs
+from lmchat.tui.widgets.row_list import text_row
+
+
+class TextDialog(Dialog[None]):
+    """Scrollable text; `y` copies it."""
+
+    AUTO_FOCUS = "VerticalScroll"
+    HINTS: ClassVar[Sequence[Hint]] = (("y", "copy"), ("↑ ↓", "scroll"))
+    BINDINGS: ClassVar[list[BindingType]] = [("y", "copy_text"), ("enter", "leave")]
+
+    def __init__(self, title: str, text: str) -> None:
+        super().__init__(title)
+        self._text = text
+
+    def compose_content(self) -> Iterable[Widget]:
+        with VerticalScroll(classes="text gap"):
+            yield Static(paragraphs(self._text))
+
+    def on_mount(self) -> None:
+        fit_scrollbar(self.query_one(VerticalScroll))
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._fit_text)
+
+    def _fit_text(self) -> None:
+        scroll = self.query_one(VerticalScroll)
+        self.fit(scroll, scroll.query_one(Static).outer_size.height)
+
+    def action_copy_text(self) -> None:
+        self.app.copy_to_clipboard(self._text)
+
+
+class LinksDialog(ListDialog[str | None]):
+    """List of links with their words and addresses; returns the address to open, None on Esc."""
+
+    AUTO_FOCUS = ""
+    HEADING = "Links"
+    HINTS = (("Enter", "open"), ("y", "copy"))
+    BINDINGS: ClassVar[list[BindingType]] = [("y,c", "copy_link")]
+
+    def __init__(self, links: Mapping[str, str]) -> None:
+        super().__init__()
+        self._links = links
+
+    def draw(self) -> None:
+        """Draw each link: its words, and below them its address, or only the address."""
+        room = self.list.text_width - 2  # one cell for the bar of the row, one free at the end
+        ellipsis = icons_for(self).cut
+        rows = []
+        for address, words in self._links.items():
+            shown = cut_middle(address, room, ellipsis)
+            name = safe_line(words, limit=200)
+            if name and name != safe_line(address):  # else one row says it all
+                rows.append(text_row(name, key=address))
+                rows.append(text_row(shown, MUTED, key=address))
+            else:
+                rows.append(text_row(shown, key=address))
+        self.show_rows(rows, f"{len(self._links)}")
+
+    def action_take(self) -> None:
+        if self.list.key is not None:
+            self.dismiss(str(self.list.key))
+
+    def action_copy_link(self) -> None:
+        if self.list.key is not None:
+            self.app.copy_to_clipboard(str(self.list.key))

@@ -1,3 +1,0 @@
-"""The chat screen and its controllers."""
-
-from __future__ import annotations

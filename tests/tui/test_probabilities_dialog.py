@@ -1,0 +1,95 @@
+"""Probabilities of the words of an answer, and versions with another word, in the whole app."""
+
+from __future__ import annotations
+
+from lmchat.servers.events import (
+    ReasoningDelta,
+    RequestSent,
+    StreamFinished,
+    TextDelta,
+    TokensChosen,
+)
+from lmchat.sessions.message import Alternative, Role, TokenProbabilities
+from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
+from lmchat.tui.dialogs.probabilities_text import ChoicesText
+from lmchat.tui.screen import ChatScreen
+from tests.support.desktop import ready_desktop, shown
+from tests.support.scripted_backend import llama
+from tests.support.tui_host import text_of
+
+END = StreamFinished(reason="stop")
+SURE, UNSURE, GUESSED = -0.1, -1.0, -2.0
+"""Logprobs of 91 %, 37 % and 14 %."""
+
+
+def word(text: str, logprob: float = SURE, *others: str, is_thought: bool = False) -> list:
+    """Return the events of a token with alternatives of 22 %."""
+    top = (text, logprob), *((other, -1.5) for other in others)
+    alternatives = tuple(Alternative(token=token, logprob=chance) for token, chance in top)
+    choice = TokenProbabilities(
+        token=text, logprob=logprob, text=text, is_thought=is_thought, top=alternatives
+    )
+    delta = ReasoningDelta(text=text) if is_thought else TextDelta(text=text)
+    return [delta, TokensChosen(choices=(choice,))]
+
+
+def words(*tokens: list) -> list:
+    return [RequestSent(), *(event for token in tokens for event in token)]
+
+
+FERNS = words(
+    word("Ferns"), word(" like", UNSURE, " love", " need"), word(" shade", GUESSED), word(".")
+)
+
+
+def chosen(desk) -> str:
+    return text_of(desk.app.screen.query_one("#chosen-word"))
+
+
+async def look(desk) -> None:
+    await desk.press("alt+up", "p", leads_to=ChoicesDialog, sees="4 words, 2 of them below 50")
+
+
+async def test_words_are_gone_through_and_another_one_begins_a_version_that_goes_on(tmp_path):
+    backend = llama([*FERNS, END], [*words(word(" warm", UNSURE), word(" rain")), END])
+    async with ready_desktop(tmp_path, backend=backend, asked=["one"]) as desk:
+        await look(desk)
+        assert "Ferns like shade." in text_of(desk.app.screen.query_one(ChoicesText))
+        strip = desk.app.screen.query_one(ChoicesText).render_line(0)
+        styles = {segment.text.strip(): segment.style for segment in strip if segment.style}
+        assert styles["like"].underline
+        assert not styles["like"].reverse
+        assert styles["shade"].reverse
+        assert not styles["."].reverse
+        assert not styles["."].underline
+        assert '"Ferns"  91' in chosen(desk)
+        await desk.press("right", sees='" like"  37')
+        await shown(desk, "in the answer", '" love"', '" need"')
+        await desk.press("tab", sees='" shade"  14')
+        await desk.press("shift+tab", sees='" like"  37')
+        await desk.press("end", sees='"."  91')
+        await desk.press("right", "tab", sees="word 4 of 4")
+        await desk.press("home", "left", sees="word 1 of 4")
+        await desk.press("escape", leads_to=ChatScreen)
+        assert desk.texts == ["one", "Ferns like shade."]
+        assert len(backend.requests) == 1
+
+        await desk.press("p", leads_to=ChoicesDialog)
+        await desk.press("right", "down", "enter", leads_to=ChatScreen, sees="2/2")
+        await desk.until(lambda: desk.texts == ["one", "Ferns love warm rain"], "the version")
+        await desk.answered()
+        last = backend.requests[-1].messages[-1]
+        assert (last.role, last.text) == (Role.ASSISTANT, "Ferns love")
+        await shown(desk, "edited")
+        await desk.press("p", leads_to=ChoicesDialog, sees="4 words, 2 of them below 50")
+        await desk.press("right", sees='" love"  22')  # the first words have theirs from before
+        await desk.press("escape", "left_square_bracket")
+        await desk.until(lambda: desk.texts == ["one", "Ferns like shade."], "the old version")
+
+
+async def test_an_answer_of_5000_words_can_be_gone_through(tmp_path):
+    script = words(*(word(f" w{number}", GUESSED, *"abcd") for number in range(5000)))
+    async with ready_desktop(tmp_path, backend=llama([*script, END]), asked=["one"]) as desk:
+        await desk.press("alt+up", "p", leads_to=ChoicesDialog, sees="word 1 of 5 000")
+        await desk.press("end", sees='" w4999"')
+        await shown(desk, "word 5 000 of 5 000", "w4990 w4991")
