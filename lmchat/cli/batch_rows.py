@@ -12,9 +12,9 @@ from typing import Any
 from lmchat.cli.batch_tasks import BatchTask
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.files.disk import write_atomically
-from lmchat.markdown.commonmark import UnfitError, strict_json
 from lmchat.processes.system import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.terminal.output import Output, to_json
+from lmchat.tools.json_text import UnfitError, strict_json
 
 _FILE_MODE = 0o666  # as the umask allows
 _ROW_OF_OTHER_RUN = "Row {0} of {1} belongs to another run: its prompt, model or settings differ."

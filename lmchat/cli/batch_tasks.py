@@ -23,7 +23,6 @@ from lmchat.cli.models import model_named
 from lmchat.cli.prompt import preset_prompt
 from lmchat.cli.wiring import Runtime
 from lmchat.errors import LMChatError, RequestInvalid, WrongUse
-from lmchat.markdown.commonmark import UnfitError, strict_json
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import decoded_text
 from lmchat.servers.model import ModelInfo, ModelList, Target
@@ -33,6 +32,7 @@ from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.sessions.message import ChatMessage, Role, text_message
 from lmchat.terminal.output import from_stdin
 from lmchat.tools.json_schema import WantedValue
+from lmchat.tools.json_text import UnfitError, strict_json
 
 _MAX_LINE_BYTES = 10 * 1024 * 1024
 _CHAT_PATH = "/v1/chat/completions"

@@ -12,11 +12,11 @@ from msgspec import Struct, field
 from lmchat.cli.jobs import SingleAnswer
 from lmchat.config.file import KeyPath, key_of, line_of
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, WrongUse
-from lmchat.markdown.commonmark import UnfitError, strict_json
 from lmchat.servers.options import checked_option
 from lmchat.services.attachments import Attachment, read_attachment
 from lmchat.sessions.message import ChatMessage
 from lmchat.tools.json_schema import Schema, WantedValue
+from lmchat.tools.json_text import UnfitError, strict_json
 
 _TEXTS = (str, list)  # one text, or several
 _KEYS: Mapping[str, tuple[type, ...]] = {

@@ -11,11 +11,12 @@ from typing import Any
 from lmchat.cli.commands import ParsedOptions
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path, read_plain
-from lmchat.markdown.commonmark import UnfitError, fenced_texts, strict_json
+from lmchat.markdown.commonmark import code_blocks
 from lmchat.servers.request import AnyText
 from lmchat.sessions.message import AnswerState, ChatMessage
 from lmchat.terminal.output import Output
 from lmchat.tools.json_schema import WantedValue
+from lmchat.tools.json_text import UnfitError, strict_json
 
 _MAX_SCHEMA_BYTES = 1024 * 1024
 
@@ -43,7 +44,8 @@ class CodeExtract:
 
     def read_stopped(self, answer: ChatMessage) -> None:
         """Keep the code blocks of an answer that may be incomplete as `value`; None without any."""
-        self.value = "\n\n".join(fenced_texts(answer.text)) or None
+        fences = [block.content.rstrip("\n") for block in code_blocks(answer.text) if block.markup]
+        self.value = "\n\n".join(filter(str.strip, fences)) or None
 
     def print(self, output: Output) -> None:
         """Print the code; print nothing if the answer had none."""

@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from lmchat.errors import AnswerUnfit, RequestInvalid
-from lmchat.markdown.commonmark import UnfitError, find_value, strict_json
 from lmchat.safe_text import safe_line
 from lmchat.servers.request import AnyObject, FittingValue, WantedOutput
+from lmchat.tools.json_text import UnfitError, find_value, strict_json
 
 MAX_SCHEMA_CHARS = 256_000  # more than the window of most models
 _MAX_ERROR_CHARS = 200

@@ -294,12 +294,12 @@ class CopySequence:
         `number` is the index of the block; without it, the next block is taken. If there is only
         one block, the note is empty; without code, both are.
         """
-        from lmchat.markdown.commonmark import code_of_blocks
+        from lmchat.markdown.commonmark import code_blocks
 
         if len(source) > _MOST_PARSED_CHARS:
-            blocks = await asyncio.to_thread(code_of_blocks, source)
+            blocks = await asyncio.to_thread(code_blocks, source)
         else:
-            blocks = code_of_blocks(source)
+            blocks = code_blocks(source)
         if not blocks:
             return "", ""
         key = f"code {message.message_id}"
@@ -308,7 +308,7 @@ class CopySequence:
             choice = min(number, len(blocks) - 1)
             self._last_choice = choice
         note = f"Block {choice + 1} of {len(blocks)}" if len(blocks) > 1 else ""
-        return blocks[choice], note
+        return blocks[choice].content, note
 
     def _advance(self, key: str, count: int) -> int:
         """Return the index of what is copied next, of `count` choices; after the last one, 0.

@@ -128,10 +128,10 @@ class MessageFile:
 
 async def _code_blocks(text: str) -> list[_Block]:
     """Return the code blocks of a text that are not blank; it is parsed in a thread."""
-    from lmchat.markdown.commonmark import code_with_info
+    from lmchat.markdown.commonmark import code_blocks
 
-    found = await asyncio.to_thread(code_with_info, text)
-    return [_Block(code, info) for code, info in found if code.strip()]
+    found = await asyncio.to_thread(code_blocks, text)
+    return [_Block(block.content, block.info) for block in found if block.content.strip()]
 
 
 def suggested_name(info: str, words: str, *, is_code: bool) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.markdown.block import PIECE_CHARS
-from lmchat.markdown.commonmark import code_of_blocks, links
+from lmchat.markdown.commonmark import code_blocks, links
 from lmchat.markdown.links import names_target, rest_of_address
 from lmchat.markdown.open_marks import completed
 from lmchat.servers.events import TextDelta
@@ -112,7 +112,7 @@ async def test_prompts_and_calls_of_any_kind_take_linear_time(log, lengths):
             assert_linear(small, large, lengths, f"{kind}: {name}")
 
 
-@pytest.mark.parametrize("find", [code_of_blocks, links])
+@pytest.mark.parametrize("find", [code_blocks, links])
 def test_code_and_links_are_found_in_linear_time(find):
     for name in ("backticks in a cell too many", "rows with cells too few", "fences", "addresses"):
         lengths = 300, 2_400
