@@ -35,7 +35,6 @@ class Line(Struct):
     start: int = 0  # characters of the segments before the text
     is_wrapped: bool = False  # whether the next line continues this one
     cells: tuple[tuple[int, int], ...] = ()  # in a table: start and end of each cell in the text
-    tails: tuple[str, ...] = ()  # in a table: what is between each cell and its next line
     tint: str = "base"  # style of the ground at its left edge
     bar: str = ""  # style of the bar at the left; empty for no bar
     hint: list[Segment] | None = None  # segments shown instead while the message has the focus

@@ -6,8 +6,7 @@ A cell is a list of spans, and may have several lines. The first row of a table 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, pairwise
-from operator import add
+from itertools import zip_longest
 
 from msgspec import Struct
 from rich.cells import cell_len
@@ -20,7 +19,6 @@ Cell = list[Span]
 Prefix = Sequence[Span]  # what a line begins with: marks of quotes and items
 Prefixes = tuple[Prefix, Prefix]  # of the first line of a block, and of the following ones
 
-NO_WORDS = "\0"  # between lines of a cell that are lines in the source: no hit crosses it
 _NULL = Style.null()
 _GAPS = (3, 2, 1)  # cells between two columns; the widest gap that fits is taken
 _HANGING = "  "  # indent of the further lines of a value
@@ -41,69 +39,43 @@ class Columns(Struct):
 def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Columns:
     """Return columns that fit into `room` cells, or columns without widths if none fit.
 
-    The widest columns are shrunk first, as far as their words allow. In a table that continues in
-    other blocks, columns of single words get spare cells, as later rows may have longer ones.
+    If a table is too wide, its widest columns are shrunk, but no word of up to `_LONGEST_WORD`
+    cells is cut.
     """
-    columns = list(zip(*rows, strict=False))
-    full = [max(map(_cell_width, column)) or 1 for column in columns]
-    least = [_least_width(column, width) for column, width in zip(columns, full, strict=True)]
-    spare = [0] * len(columns)
-    if len(rows) > TABLE_ROWS:  # with the head: later rows are in blocks of their own
-        spare = [_SPARE_CELLS if _has_single_words(column) else 0 for column in columns]
-    full_and_spare = list(map(add, full, spare))
-    least_and_spare = list(map(add, least, spare))
+    full = []
+    least = []
+    has_breaks = False
+    continues = len(rows) > TABLE_ROWS  # with the head: later rows are in blocks of their own
+    for column in zip(*rows, strict=False):
+        width = max(width_of(line) for cell in column for line in split_lines(cell)) or 1
+        words = [word for cell in column for word in _cell_text(cell).split()]
+        longest = max(map(cell_len, words), default=0)
+        if continues and width < _LONGEST_WORD:  # later rows may have a longer number or name
+            width += _SPARE_CELLS
+        full.append(width)
+        least.append(min(width, max(_LEAST_CELLS, min(_LONGEST_WORD, longest))))
+        has_breaks |= any(BREAK in _cell_text(cell) for cell in column)
 
-    # In an attempt, the first widths must fit into the space. Then the columns get the second ones,
-    # shrunk as far as needed, but never below the third ones. The best attempt is first.
-    attempts = (
-        (full_and_spare, full_and_spare, least_and_spare),  # nothing is shrunk
-        (full, full, least),  # nothing is shrunk, but no cells are spare
-        (least_and_spare, full_and_spare, least_and_spare),
-        (least, full, least),
-    )
-    for needed, widest, narrowest in attempts:
+    for needed in (full, least):
         for gap in _GAPS:
-            space = room - gap * (len(columns) - 1)
+            space = room - gap * (len(full) - 1)
             if sum(needed) <= space:
-                is_wrapped = sum(widest) > space or any(map(_has_lines, columns))
-                return Columns(_shrunk(widest, narrowest, space), aligns, gap, is_wrapped)
+                is_wrapped = sum(full) > space or has_breaks
+                return Columns(_shrunk(full, least, space), aligns, gap, is_wrapped)
     return Columns([], aligns)
 
 
-def _least_width(column: Sequence[Cell], width: int) -> int:
-    """Return the least cells to which a column can be shrunk: room for its longest word.
-
-    `width` is the width that the column needs. Words of more than `_LONGEST_WORD` cells are cut.
-    """
-    words = chain.from_iterable(_cell_text(cell).split() for cell in column)
-    longest = max(map(cell_len, words), default=0)
-    return min(width, max(_LEAST_CELLS, min(_LONGEST_WORD, longest)))
-
-
-def _has_single_words(column: Sequence[Cell]) -> bool:
-    """Return whether all cells below the head are single words or numbers."""
-    return all(len(_cell_text(cell).split()) <= 1 for cell in column[1:])
-
-
-def _has_lines(column: Sequence[Cell]) -> bool:
-    return any(BREAK in _cell_text(cell) for cell in column)
-
-
-def _shrunk(wanted: list[int], least: list[int], space: int) -> list[int]:
+def _shrunk(full: list[int], least: list[int], space: int) -> list[int]:
     """Return widths that fit into a space: the widest column is shrunk, again and again.
 
-    `wanted` are the widths without shrinking, `least` those below which no column is shrunk.
+    No column is shrunk to less than `least`.
     """
-    widths = [max(min(width, space), low) for width, low in zip(wanted, least, strict=True)]
+    widths = [max(min(width, space), low) for width, low in zip(full, least, strict=True)]
     while sum(widths) > space:
         shrinkable = [column for column, low in enumerate(least) if widths[column] > low]
         widest = max(shrinkable, key=widths.__getitem__)
         widths[widest] -= 1
     return widths
-
-
-def _cell_width(cell: Cell) -> int:
-    return max(map(width_of, split_lines(cell)))
 
 
 def _cell_text(cell: Cell) -> str:
@@ -158,48 +130,31 @@ def _rows(page: Page, rows: list[list[Cell]], columns: Columns, prefix: Prefix) 
 
 
 def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
-    """Yield the lines of a row, as many as its highest cell needs.
-
-    All lines but the last have `tails`: for each cell what is between this line and its next one.
-    """
-    columns_and_widths = zip(row, columns.widths, strict=False)
-    wrapped_cells = [list(_wrapped(cell, width)) for cell, width in columns_and_widths]
+    """Yield the lines of a row, as many as its highest cell needs."""
+    gap = (" " * columns.gap, _NULL)
+    if columns.gap == 1:  # a line tells the columns apart
+        gap = (page.icons.column, page.styles["faint"])
     prefix, next_prefix = prefixes
-    last = max(map(len, wrapped_cells), default=1) - 1
-    for number in range(last + 1):
-        parts = [cell[number] if number < len(cell) else ([], NO_WORDS) for cell in wrapped_cells]
-        line = _row_line(page, [words for words, _ in parts], columns, prefix)
-        if number < last:
-            line.tails = tuple(blanks for _, blanks in parts)
+    wrapped_cells = [
+        _wrapped(cell, width) for cell, width in zip(row, columns.widths, strict=False)
+    ]
+    for parts in zip_longest(*wrapped_cells, fillvalue=()):
+        spans: list[Span] = []
+        cell_places: list[tuple[int, int]] = []  # start and end in the text of the line
+        text_length = 0
+        for part, width, align in zip(parts, columns.widths, columns.aligns, strict=False):
+            if cell_places:
+                spans.append(gap)
+                text_length += len(gap[0])
+            fitted = page.fit(_trimmed(part), width, align=align)
+            spans += fitted
+            start = text_length
+            text_length += len(_cell_text(fitted))
+            cell_places.append((start, text_length))
+        line = page.line(spans, prefix=prefix, text=_cell_text(spans).rstrip())
+        line.cells = tuple(cell_places)
         yield line
         prefix = next_prefix
-
-
-def _row_line(page: Page, parts: list[Cell], columns: Columns, prefix: Prefix) -> Line:
-    """Return one line of a row, given the part of each cell that is on it."""
-    gap_text, gap_style = _gap(page, columns.gap)
-    spans: list[Span] = []
-    cell_places: list[tuple[int, int]] = []  # start and end in the text of the line
-    text_length = 0
-    for column, part in enumerate(parts):
-        if column:
-            spans.append((gap_text, gap_style))
-            text_length += len(gap_text)
-        fitted = page.fit(_trimmed(part), columns.widths[column], align=columns.aligns[column])
-        spans += fitted
-        start = text_length
-        text_length += sum(len(text) for text, _ in fitted)
-        cell_places.append((start, text_length))
-    line = page.line(spans, prefix=prefix, text="".join(text for text, _ in spans).rstrip())
-    line.cells = tuple(cell_places)
-    return line
-
-
-def _gap(page: Page, width: int) -> Span:
-    """Return the gap between two columns: blanks, or a vertical line if it is one cell wide."""
-    if width == 1:
-        return page.icons.column, page.styles["faint"]
-    return " " * width, _NULL
 
 
 def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator[Line]:
@@ -218,23 +173,14 @@ def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator
                 prefix = next_prefix
 
 
-def _wrapped(cell: Cell, width: int) -> Iterator[tuple[Cell, str]]:
-    """Yield the lines of a cell, each with what is between it and the next one.
-
-    That is the blanks at which the line is wrapped. After a line that ends in the source too, it is
-    `NO_WORDS`, so that no hit crosses it.
-    """
+def _wrapped(cell: Cell, width: int) -> Iterator[Cell]:
+    """Yield the lines of a cell."""
     for source_line in split_lines(cell):
         text = _cell_text(source_line)
-        bounds = [0, *wrap_points(text, width), len(text)]
-        lines = split_spans(source_line, bounds)
-        for line, (start, end) in zip(lines, pairwise(bounds), strict=True):
-            is_last = end == len(text)
-            words = text[start:end]
-            yield line, NO_WORDS if is_last else words[len(words.rstrip()) :]
+        yield from split_spans(source_line, [0, *wrap_points(text, width), len(text)])
 
 
-def _trimmed(cell: Cell) -> Cell:
+def _trimmed(cell: Sequence[Span]) -> Cell:
     """Return a cell without blanks at its end."""
     if not cell:
         return []

@@ -56,21 +56,25 @@ TEXTS = {
 
 
 def on_screen(document):
-    """Letters and digits of all rows as they are painted; a row of a table cell by cell."""
+    """Letters and digits of all rows as they are painted, those of tables in both directions.
+
+    Where cells are wrapped, lines below each other are one row: it is read cell by cell.
+    """
     document.lay_out_from(0, 1, 1 << 40)
     seen, cells = "", []
-    for _, line in document.rows(0, document.total):
+    for _, line in [*document.rows(0, document.total), (0, None)]:
+        if cells and not (line and line.cells):
+            seen += "".join("".join(column) for column in zip(*cells, strict=True))
+            cells = []
         if line is None:
             continue
         painted = "".join(segment.text for segment in line.segments)
         assert cell_len(painted) == document.layout.page.width - 1
-        parts = [painted[line.start + first : line.start + last] for first, last in line.cells]
-        cells = (
-            [before + part for before, part in zip(cells, parts, strict=True)] if cells else parts
-        )
-        if not line.tails:
-            seen += "".join(cells) or painted
-            cells = []
+        seen += painted
+        if line.cells:
+            cells.append(
+                [painted[line.start + first : line.start + last] for first, last in line.cells]
+            )
     return solid(seen)
 
 
