@@ -9,11 +9,10 @@ import asyncio
 import logging
 import os
 import sys
-from collections import defaultdict
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
-from lmchat.markdown.lexer_program import FAILED
 from lmchat.processes.child import ChildEndedError, ChildProcess
 from lmchat.processes.environment import needed_environment
 
@@ -26,14 +25,13 @@ _LIMIT_S_PER_CHAR = 1e-5  # further CPU time for long code
 _WALL_FACTOR = 10.0
 # The child has this time more before it ends itself, in case the parent has ended.
 _CHILD_MORE_S = 1.0
-# A language whose lexer was too slow for this number of codes stays plain.
-_MOST_SLOW_CODES = 3
+_MOST_SLOW_CODES = 2
 
 
 class Highlighter:
     """Child process with the lexers; it starts with the first code and ends with this program.
 
-    Code for which the child was too slow is not sent again, nor is longer code that begins with it.
+    A language for which it was too slow `_MOST_SLOW_CODES` times stays plain.
     """
 
     def __init__(self, *, limit_s: float = _LIMIT_S) -> None:
@@ -43,7 +41,7 @@ class Highlighter:
         self._killed: list[ChildProcess] = []  # children whose end was not waited for
         self._can_start = True
         self._is_closed = False
-        self._slow_codes: defaultdict[str, list[str]] = defaultdict(list)  # by language
+        self._slow_codes: Counter[str] = Counter()  # by language
 
     async def colours(self, language: str, code: str) -> bytes | None:
         """Return one byte for each character of a code: its colour, as an index of `COLOUR_NAMES`.
@@ -52,25 +50,23 @@ class Highlighter:
         cannot start, or this object was closed.
         """
         async with self._request_lock:
-            if self._is_closed or self._stays_plain(language, code):
+            if self._is_closed or not language or self._slow_codes[language] >= _MOST_SLOW_CODES:
                 return None
             child = await self._ensure_child()
             if child is None:
                 return None
             try:
-                answer = await self._exchange(child, language, code)
+                colours = await self._exchange(child, language, code)
             except (TimeoutError, ChildEndedError):  # the next code starts another child
-                self._remember_slow(language, code)
+                if not self._is_closed:  # `aclose` kills the child too
+                    _log.warning("no colours: the lexer for %s is too slow", language)
+                    self._slow_codes[language] += 1
                 self._kill()
                 return None
             except BaseException:  # also if cancelled: the pipe may hold a part of the answer
                 self._kill()
                 raise
-        state, _, colours = answer.partition(b"\n")
-        if state.decode() == FAILED:
-            _log.warning("no colours: the lexer for %s failed", language)
-        # for an unknown or failed lexer, the answer has a state and no colours
-        return colours if len(colours) == len(code) else None
+        return colours or None
 
     async def aclose(self) -> None:
         """Kill the child and wait for its end; a request that waits for the child returns None."""
@@ -84,19 +80,6 @@ class Highlighter:
     def pid(self) -> int | None:
         """Process id of the child while it runs."""
         return self._child.pid if self._child is not None else None
-
-    def _stays_plain(self, language: str, code: str) -> bool:
-        """Return whether a code gets no colours without a try.
-
-        That is so if it has no language, if `_MOST_SLOW_CODES` codes of its language were too slow,
-        or if it begins with a code that was too slow.
-        """
-        if not language:
-            return True
-        slow_codes = self._slow_codes.get(language, ())
-        if len(slow_codes) >= _MOST_SLOW_CODES:
-            return True
-        return any(code.startswith(slow_code) for slow_code in slow_codes)
 
     async def _ensure_child(self) -> ChildProcess | None:
         """Return the child, which is started if none runs.
@@ -131,12 +114,6 @@ class Highlighter:
         async with asyncio.timeout(wall_s):
             await child.send_frame(request.encode(errors="replace"))
             return await child.receive_frame()
-
-    def _remember_slow(self, language: str, code: str) -> None:
-        """Remember a code that got no answer, unless `aclose` has killed the child."""
-        if not self._is_closed:
-            _log.warning("no colours: the lexer for %s is too slow", language)
-            self._slow_codes[language].append(code)
 
     def _kill(self) -> None:
         """Kill the child without waiting for its end, if one runs."""

@@ -2,15 +2,14 @@
 
 Lexers of Pygments are regular expressions. Some need exponential time, during which `re` holds
 Python's lock, so only a separate process can be stopped. Requests and answers are frames: a length
-and bytes. A request is a line with two limits and a language, then the code. An answer is a line
-with its state, then the colours.
+and bytes. A request is a line with two limits and a language, then the code. An answer is the
+colours; it is empty if there are none.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -34,10 +33,6 @@ _COLOURS = (
 """Beginning of a token type of Pygments, and its colour. Names and operators stay plain."""
 COLOUR_NAMES = ("", *dict.fromkeys(name for _, name in _COLOURS))
 """Names of the colours; a byte of an answer is an index of this list. The first is no colour."""
-# states of an answer
-FOUND = "found"
-UNKNOWN = "unknown"
-FAILED = "failed"
 _LENGTH_BYTES = 8  # before each frame, as `machine.process` sends and reads them
 
 
@@ -58,11 +53,11 @@ def main() -> None:
             faulthandler.dump_traceback_later(float(wall_s), exit=True, file=null_file)
             if has_timer:
                 signal.setitimer(signal.ITIMER_VIRTUAL, float(cpu_s))
-            state, colours = colours_of(language, code)
+            colours = colours_of(language, code)
             if has_timer:
                 signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             faulthandler.cancel_dump_traceback_later()
-            _send(f"{state}\n".encode() + colours)
+            _send(colours)
 
 
 def _next_request() -> bytes:
@@ -77,38 +72,25 @@ def _send(frame: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def colours_of(language: str, code: str) -> tuple[str, bytes]:
-    """Return the state of the answer, and for `FOUND` a byte for each character of the code.
+def colours_of(language: str, code: str) -> bytes:
+    """Return the colours of a code: for each character a byte, an index of `COLOUR_NAMES`.
 
-    A byte is an index of `COLOUR_NAMES`.
-    """
-    lexer = _lexer(language)
-    if lexer is None:
-        return UNKNOWN, b""
-    try:
-        # Lexers for consoles drop a last line without a line end, others add the line end. After
-        # one more line end, both kinds return all of the code.
-        return FOUND, _colours_of_tokens(lexer.get_tokens(code + "\n"), code)
-    except Exception:  # noqa: BLE001 - of any lexer; it costs the colours only
-        return FAILED, b""
-
-
-def _colours_of_tokens(tokens: Iterable[tuple[Any, str]], code: str) -> bytes:
-    """Return a byte for each character of a code: the colour of the token that has it.
-
-    Each token is a type and a text. The texts together are the code, and may go on after its end.
-    Raises `ValueError` if they differ from the code or end before it.
+    Return nothing for an unknown language, and if the lexer fails or changes the code.
     """
     colours = bytearray()
-    for token_type, token_text in tokens:
-        position = len(colours)
-        text_in_code = token_text[: len(code) - position]
-        if not code.startswith(text_in_code, position):
-            raise ValueError("a lexer changed its text")
-        colours += bytes([_colour_index(token_type)]) * len(text_in_code)
-    if len(colours) < len(code):
-        raise ValueError("a lexer lost text")
-    return bytes(colours)
+    text = ""
+    try:
+        lexer = _lexer(language)
+        if lexer is None:
+            return b""
+        # Lexers for consoles drop a last line without a line end, others add the line end. After
+        # one more line end, both kinds return all of the code.
+        for token_type, token_text in lexer.get_tokens(code + "\n"):
+            text += token_text
+            colours += bytes([_colour_index(token_type)]) * len(token_text)
+    except Exception:  # noqa: BLE001 - of any lexer; it costs the colours only
+        return b""
+    return bytes(colours[: len(code)]) if text.startswith(code) else b""
 
 
 @lru_cache(maxsize=64)

@@ -21,7 +21,7 @@ def styled(text, width=60):
     page = plain_page(width, lambda name: Style(meta={"named": (name,)}))
     laid_out(tail_of(text), page)
     while wanted := page.colours.newest_request:
-        page.colours.put(wanted, colours_of(*wanted)[1])
+        page.colours.put(wanted, colours_of(*wanted))
     return [
         (segment.text, segment.style.meta.get("named", ("",))[0])
         for line in laid_out(tail_of(text), page)
