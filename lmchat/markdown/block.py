@@ -5,7 +5,7 @@ A long block is cut into several blocks, its pieces. `Line` is one row of a bloc
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Any
@@ -14,15 +14,17 @@ from msgspec import Struct
 from rich.segment import Segment
 from rich.style import Style
 
+from lmchat.cells import graphemes
+
 PIECE_LINES = 32  # lines of plain text in one block; laying one out takes about 1 ms
 CODE_LINES = 64  # lines of code in one block; it is highlighted without the code around it
 PIECE_CHARS = 4_000  # characters of a paragraph or a line, after which it continues in a new block
-MOST_CLUSTER = 64  # code points that may be drawn as one character; more are cut
+_MOST_CLUSTER = 64  # characters of a grapheme; a longer one is cut
 HEAD_LINES = 2  # lines of the head of a table
 TABLE_ROWS = 24  # rows that determine the widths of a table; later rows become blocks of their own
 MOST_COLUMNS = 32  # a table with more is shown as text: its short rows would be empty cells
-_JOINER = "\u200d"
-_SKIN_TONES = ("\U0001f3fb", "\U0001f3ff")  # first and last modifier of the tone of an emoji
+# where a long text is cut, the best first: before a letter no other kind of block begins
+_BREAKS = (r"\n(?=[^\W\d_])", r"[ \t](?=[^\W\d_])")
 
 Span = tuple[str, Style]  # a piece of text in one style
 
@@ -103,49 +105,27 @@ def plain_blocks(text: str) -> Iterator[Block]:
             size = 0
             is_first = False
 
-        start = 0
-        while len(line) - start > PIECE_CHARS:
-            end = _end_of_piece(line, start)
-            yield Block(Kind.PLAIN, line[start:end], is_first=is_first)
-            start = end
+        rest = line
+        while len(rest) > PIECE_CHARS:
+            place = cut_place(rest)
+            yield Block(Kind.PLAIN, rest[:place], is_first=is_first)
+            rest = rest[place:]
             is_first = False
-        lines.append(line[start:])
-        size += len(line) - start
+        lines.append(rest)
+        size += len(rest)
     yield Block(Kind.PLAIN, "\n".join(lines), is_first=is_first)
 
 
-def _end_of_piece(line: str, start: int) -> int:
-    """Return where the piece of a long line ends that begins at `start`, both in characters.
+def cut_place(text: str) -> int:
+    """Return where to cut a text that is longer than a piece.
 
-    It ends after the last blank in the second half of `PIECE_CHARS` characters, or else at the last
-    place that splits no drawn character.
+    That is behind the last line end or blank before a letter in the second half of the piece, or
+    else at its end, where no grapheme is split.
     """
-    end = start + PIECE_CHARS
-    blank = line.rfind(" ", end - PIECE_CHARS // 2, end)
-    return blank + 1 if blank >= 0 else safe_cut(line, end)
-
-
-def safe_cut(text: str, place: int) -> int:
-    """Return the last place, at most `place`, at which a cut splits no drawn character.
-
-    After `MOST_CLUSTER` characters the search ends, and the place that it reached is returned.
-    """
-    first = place - MOST_CLUSTER
-    while place > first and is_bad_cut(text, place):
-        place -= 1
-    return place
-
-
-def is_bad_cut(text: str, place: int) -> bool:
-    """Return whether a cut before `text[place]` splits what belongs together.
-
-    That is a character and its accents, an emoji that is joined to another one or has a tone of
-    skin, or a backslash and the character that it may escape.
-    """
-    if text[place - 1] in (_JOINER, "\\"):
-        return True
-    char = text[place]
-    is_combining = unicodedata.category(char)[0] == "M"  # an accent or a variation selector
-    if char == _JOINER or is_combining:
-        return True
-    return _SKIN_TONES[0] <= char <= _SKIN_TONES[1]
+    for pattern in _BREAKS:
+        ends = list(re.compile(pattern).finditer(text, PIECE_CHARS // 2, PIECE_CHARS))
+        if ends:
+            return ends[-1].end()
+    start = PIECE_CHARS - _MOST_CLUSTER
+    starts = [place for place, _ in graphemes(text[start : PIECE_CHARS + 1])]
+    return start + starts[-1]
