@@ -20,8 +20,7 @@ class Colours:
 
     def __init__(self) -> None:
         self.block: Block | None = None  # the block that is being laid out
-        self._cache: dict[CodeRequest, bytes] = {}  # the least recently used first
-        self._cached_chars = 0  # characters of code in the cache
+        self._cache: dict[CodeRequest, bytes] = {}
         # the last code of each language, with its colours
         self._newest: dict[str, tuple[str, bytes]] = {}
         # blocks to lay out again when the colours arrive, the newest request last
@@ -35,11 +34,18 @@ class Colours:
         """
         if not (language and code):
             return b""
-        colours = self._cache.pop((language, code), None)
-        if colours is not None:
-            self._cache[language, code] = colours
-            return colours
-        self._request((language, code))
+        request = (language, code)
+        if request in self._cache:
+            return self._cache[request]
+        blocks = self._waiting.pop(request, [])
+        last = self.newest_request
+        if last is not None and last[0] == language and code.startswith(last[1]):
+            # Likely the same code, which has grown: its blocks wait for the new request. A block
+            # that had other code, which only began alike, then requests its own.
+            blocks += self._waiting.pop(last)
+        if self.block is not None:
+            blocks.append(self.block)
+        self._waiting[request] = blocks
         beginning, colours = self._newest.get(language, ("", b""))
         return colours if code.startswith(beginning) else b""
 
@@ -51,42 +57,19 @@ class Colours:
     def put(self, request: CodeRequest, colours: bytes | None) -> list[Block]:
         """Take the colours of a code, or None if the highlighter has none for it.
 
-        Return the blocks that waited for them. The least recently used colours are forgotten when
-        there are too many.
+        Return the blocks that waited for them. When there are too many colours, all older ones are
+        forgotten.
         """
         language, code = request
         if colours:
             beginning, _ = self._newest.get(language, ("", b""))
             if code.startswith(beginning):  # likely the same code, which has grown
-                self._forget((language, beginning))
+                self._cache.pop((language, beginning), None)
             self._newest[language] = code, colours
-        self._forget(request)  # so that it becomes the most recently used
+        if sum(len(cached) for _, cached in self._cache) + len(code) > _MOST_CHARS:
+            self._cache.clear()
         self._cache[request] = colours or b""
-        self._cached_chars += len(code)
-        while self._cached_chars > _MOST_CHARS and len(self._cache) > 1:
-            least_recently_used = next(iter(self._cache))
-            self._forget(least_recently_used)
         return self._waiting.pop(request, [])
 
     def drop_requests(self) -> None:
         self._waiting.clear()
-
-    def _request(self, request: CodeRequest) -> None:
-        """Request the colours of a code for `self.block`, the block that is being laid out.
-
-        If the newest request is for the beginning of this code, it is dropped, since the code has
-        likely grown. Its blocks wait for the new one. When the colours come, all of them are laid
-        out again; a block that had other code, which only began alike, then requests its own.
-        """
-        language, code = request
-        blocks = self._waiting.pop(request, [])
-        last = self.newest_request
-        if last is not None and last[0] == language and code.startswith(last[1]):
-            blocks += self._waiting.pop(last)
-        if self.block is not None:
-            blocks.append(self.block)
-        self._waiting[request] = blocks
-
-    def _forget(self, code: CodeRequest) -> None:
-        if self._cache.pop(code, None) is not None:
-            self._cached_chars -= len(code[1])
