@@ -14,20 +14,27 @@ from functools import partial
 
 from markdown_it import MarkdownIt
 from markdown_it.parser_block import RuleFuncBlockType
+from markdown_it.parser_inline import RuleFuncInlineType
 from markdown_it.rules_block import StateBlock, reference, table
 from markdown_it.rules_inline import StateInline, emphasis, image, link
 
 from lmchat.markdown.block import MOST_COLUMNS
 from lmchat.markdown.links import rest_of_address
-from lmchat.markdown.math import end_of_math
 
 # Patterns are texts: `re` compiles each when it is first used, and most answers use none of them.
-# groups: `$$`; `\[`, but not that of `\[words]`; the name of an environment
-_MATH_BEGINS = r"(?:(\$\$)|(\\\[)(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\})"
+# not that of `\[words]`; 1 is the name of an environment
+_MATH_BEGINS = r"\$\$|\\\[(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\}"
+_BRACKETS = {"$$": "$$", "\\[": "\\]"}  # start and end of mathematics
+# Within a paragraph. Words that a bracket follows are a link, and dollars with a link between them
+# are signs of money. `$x$` has no blanks beside the dollars, and no letter or digit around them.
+_MATH = (
+    r"(?s)\\\(.{1,2000}?\\\)|\\\[.{1,2000}?\\\](?!\()|\$\$.{1,2000}?\$\$"
+    r"|(?<![^\W_])\$(?![\s$])(?:(?!\]\()[^$`\n]){1,300}(?<![\s\\])\$(?![A-Za-z0-9_])"
+)
 _AFTER_MATH = ("", ".", ",", ";", ":")  # what may follow mathematics in its last line
 _SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"  # not the end of a longer scheme
-_DUNDER = r"__[a-z][a-z0-9_]{0,80}__(?=\(|\.[a-z])"  # before a bracket, or a dot and a letter
-_DUNDER_MEMBER = r"__[a-z][a-z0-9_]{0,80}__"
+# before a bracket, or a dot and a letter; or behind a name and a dot
+_DUNDER = r"__[a-z][a-z0-9_]{0,80}__(?=\(|\.[a-z])|(?<=[^\W_]\.)__[a-z][a-z0-9_]{0,80}__"
 _IDEOGRAPH = (
     "[\u2e80-\u303f\u3041-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uffee\U00020000-\U0003fffd]"
 )
@@ -56,8 +63,8 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
     inline.before("escape", "math", math_rule)
     inline.before("emphasis", "dunder", dunder_rule)
     inline.at("emphasis", emphasis_rule)
-    inline.at("link", link_rule)
-    inline.at("image", image_rule)
+    inline.at("link", partial(bounded_link_rule, link))
+    inline.at("image", partial(bounded_link_rule, image))
     return parser
 
 
@@ -128,32 +135,22 @@ def math_block_rule(state: StateBlock, first: int, last: int, silent: bool) -> b
     opening = re.compile(_MATH_BEGINS).match(state.src, begin, stop)
     if opening is None:
         return False
-    closing = _closing_of_display(opening)
+    environment = opening[1]
+    closing = f"\\end{{{environment}}}" if environment else _BRACKETS[opening[0]]
     place = state.src.find(closing, opening.end(), stop)
     has_ended = place >= 0
     if has_ended and state.src[place + len(closing) : stop].strip() not in _AFTER_MATH:
         return False  # words follow in its line: it is a part of a paragraph
 
     line = first + 1
-    while not has_ended and line < last and _continues_block(state, line):
+    while not has_ended and line < last:
+        if state.isEmpty(line) or state.sCount[line] < state.blkIndent:
+            break
         has_ended = closing in state.src[state.bMarks[line] : state.eMarks[line]]
         line += 1
     if not silent:
         _push(state, "math_block", first, line)
     return True
-
-
-def _closing_of_display(opening: re.Match[str]) -> str:
-    """Return the text that ends the mathematics that a match of `_MATH_BEGINS` begins."""
-    dollars, bracket, environment = opening.groups()
-    if dollars:
-        return "$$"
-    return "\\]" if bracket else f"\\end{{{environment}}}"
-
-
-def _continues_block(state: StateBlock, line: int) -> bool:
-    """Return whether a line is neither blank nor indented less than the block around it."""
-    return not state.isEmpty(line) and state.sCount[line] >= state.blkIndent
 
 
 def _push(state: StateBlock, kind: str, first: int, last: int) -> None:
@@ -176,16 +173,12 @@ def reference_rule(state: StateBlock, first: int, last: int, silent: bool) -> bo
 
 def math_rule(state: StateInline, silent: bool) -> bool:
     """Take mathematics as one token, whose signs mean no Markdown."""
-    start = state.pos
-    source = state.src
-    if source[start] not in "$\\":
-        return False
-    stop = end_of_math(source, start, state.posMax)
-    if not stop:
+    formula = re.compile(_MATH).match(state.src, state.pos, state.posMax)
+    if formula is None:
         return False
     if not silent:
-        state.push("math_inline", "", 0).content = source[start:stop]
-    state.pos = stop
+        state.push("math_inline", "", 0).content = formula[0]
+    state.pos = formula.end()
     return True
 
 
@@ -216,14 +209,8 @@ def address_rule(state: StateInline, silent: bool) -> bool:
 
 
 def dunder_rule(state: StateInline, silent: bool) -> bool:
-    """Take names like `__init__.py`, `__init__(` and `self.__name__` as text, not as emphasis.
-
-    A bracket or a dot must follow, unless a name and a dot are before it.
-    """
-    start = state.pos
-    is_member = start > 1 and state.src[start - 1] == "." and state.src[start - 2].isalnum()
-    pattern = re.compile(_DUNDER_MEMBER if is_member else _DUNDER)
-    name = pattern.match(state.src, start, state.posMax)
+    """Take names like `__init__.py`, `__init__(` and `self.__name__` as text, not as emphasis."""
+    name = re.compile(_DUNDER).match(state.src, state.pos, state.posMax)
     if name is None:
         return False
     if not silent:
@@ -232,18 +219,8 @@ def dunder_rule(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def link_rule(state: StateInline, silent: bool) -> bool:
-    """Take a link, unless the rest of the text has no end of one."""
-    return _may_have_target(state) and link(state, silent)
-
-
-def image_rule(state: StateInline, silent: bool) -> bool:
-    """Take an image, unless the rest of the text has no end of one."""
-    return _may_have_target(state) and image(state, silent)
-
-
-def _may_have_target(state: StateInline) -> bool:
-    """Return whether the end of a link follows the position.
+def bounded_link_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool) -> bool:
+    """Take a link or an image by a rule, unless the rest of the text has no end of one.
 
     Without this, the parser would search it for each bracket. The place of the last end is cached.
     """
@@ -253,7 +230,7 @@ def _may_have_target(state: StateInline) -> bool:
         end = "]" if state.env.get("references") else "]("
         last = state.src.rfind(end)
         state.cache[_LAST_END] = last
-    return state.pos < last
+    return state.pos < last and rule(state, silent)
 
 
 def emphasis_rule(state: StateInline, silent: bool) -> bool:

@@ -10,7 +10,7 @@ _MAIL = "mailto:"
 # a name with dots that ends with letters, or an address of four numbers
 _HOST_LIKE = r"(?:[\w-]+\.)+[^\W\d_]{2,}|\d{1,3}(?:\.\d{1,3}){3}"
 _MOST_WORDS = 300  # characters of the words of a link; searching longer ones for hosts is slow
-_MOST_END_RUNS = 200  # runs of brackets and stops that are removed from the end of an address
+_MOST_BRACKETS = 20  # that are removed from the end of an address
 # what an address may consist of: no blanks, quotes, or signs of East Asian sentences
 _ADDRESS_CHARS = (
     '[^\\s<>"`\\\\^{}|\u00ab\u00bb\u2018-\u201f\u3000-\u303f'
@@ -28,16 +28,12 @@ def rest_of_address(text: str) -> str:
     """
     match = re.match(_ADDRESS_CHARS, text)
     address = match[0] if match else ""
-    for _ in range(_MOST_END_RUNS):  # stops and brackets may alternate
+    for _ in range(_MOST_BRACKETS):
         address = address.rstrip(_SENTENCE_SIGNS)
         last = address[-1:]
-        if last not in _OPENING:  # no closing bracket
+        if last not in _OPENING or address.count(last) <= address.count(_OPENING[last]):
             break
-        unpaired = address.count(last) - address.count(_OPENING[last])
-        if unpaired <= 0:
-            break
-        brackets_at_end = len(address) - len(address.rstrip(last))
-        address = address[: -min(unpaired, brackets_at_end)]
+        address = address[:-1]
     begins_with_host = address[:1].isalnum() or address.startswith("[")  # `[` of IPv6
     return address if begins_with_host else ""
 

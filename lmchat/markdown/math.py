@@ -1,36 +1,9 @@
-"""Mathematics: where they end in a text, and TeX as Unicode."""
+"""Formulas in TeX as Unicode."""
 
 from __future__ import annotations
 
 import re
 from functools import cache, lru_cache
-
-BRACKETS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}  # start and end of mathematics
-_MOST_MATH_CHARS = 2_000  # of mathematics
-# `$x$`: no blanks within it beside the dollars, and no letter or digit behind it
-_DOLLARS = r"\$(?![\s$])[^$`\n]{1,300}(?<![\s\\])\$(?![A-Za-z0-9_])"
-
-
-def end_of_math(source: str, start: int, stop: int | None = None) -> int:
-    """Return the place after the mathematics that begin at `start`, or 0 if none begin there.
-
-    Between a pair of `BRACKETS`, they must end before `stop`, by default the end of the source.
-    Between two single dollars, they must end in the same line.
-    """
-    closing = BRACKETS.get(source[start : start + 2])
-    if closing is not None:
-        last = min(start + _MOST_MATH_CHARS, len(source) if stop is None else stop)
-        place = source.find(closing, start + 3, last)  # with at least one character between
-        is_link = closing == "\\]" and source.startswith("(", place + 2)  # `\[words\](address)`
-        return 0 if place < 0 or is_link else place + 2
-
-    if start and source[start - 1].isalnum():  # as in `US$5`
-        return 0
-    match = re.compile(_DOLLARS).match(source, start)
-    # two dollars with a link between them are signs of money
-    is_link_between = match is not None and "](" in match[0]
-    return 0 if match is None or is_link_between else match.end()
-
 
 _MOST_CHARS = 400  # of a formula that is converted; a longer one does not fit on a line
 _OUTER_MARKS = r"(?s)(?:\$\$?|\\\(|\\\[)(.+?)(?:\$\$?|\\\)|\\\])([.,;:]?)$"
