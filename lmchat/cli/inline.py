@@ -38,7 +38,7 @@ _IDLE = 3  # times as long as printing a frame has taken, nothing is printed
 _WIDEST_LINE = 92  # columns, as on the screen; longer lines are hard to read
 _ENDLESS = 10_000  # columns of a page on which no paragraph is wrapped
 # blocks that are printed when they are complete: their lines depend on all of their text
-_WHOLE = ("table_open", "hr", "html_block", "math_block", "amsmath")
+_WHOLE = ("table_open", "hr", "html_block", "math_block")
 _MAY_BE_WHOLE = r"[\s>]*(?:\||\$\$|\\\[|\\begin|<)"  # how most of them begin
 _NULL = Style.null()
 _LINE_END: Span = ("\n", _NULL)

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
+from rich.cells import cell_len
 from rich.style import Style
 
-from lmchat.markdown.block import Block, Line, Span
+from lmchat.markdown.block import Line, Span
 from lmchat.markdown.lexer_program import COLOUR_NAMES
-from lmchat.markdown.wrap import MIN_WIDTH, Page, break_code, harmless, width_of
+from lmchat.markdown.wrap import MIN_WIDTH, Page, cut_points, harmless, split_spans, width_of
 from lmchat.safe_text import safe_line
 
 _INFO_CHARS = 1_000  # of the language of a fence
 _MORE_INDENT = 2  # cells by which further rows of a long line are indented more than its start
 _PAD_CELLS = 3  # beside the code of a line
 _NULL = Style.null()
-
-
-def coloured(code: str, colours: bytes) -> Iterator[tuple[str, str]]:
-    """Yield pieces of code of one colour, each after the name of its colour.
-
-    `colours` has a byte for each character, an index in `COLOUR_NAMES`. Code behind its end has no
-    colour: its name is empty. Empty code is one empty piece.
-    """
-    for run in re.finditer(rb"(?s)(.)\1*", colours[: len(code)]):  # equal bytes
-        colour = run[1][0]
-        yield COLOUR_NAMES[colour], code[run.start() : run.end()]
-    if len(colours) < len(code) or not code:
-        yield "", code[len(colours) :]
 
 
 def code_lines(
@@ -52,36 +40,44 @@ def code_lines(
             return
     width = max(page.text_width - _PAD_CELLS - width_of(next_prefix), MIN_WIDTH)
     code = harmless(code)
-    colours = page.colours.of(language_of(info), code)
-    for spans in _styled_lines(page, coloured(code, colours)):
-        yield from _broken_lines(page, spans, (prefix, next_prefix), width)
-        prefix = next_prefix
+    for spans in _coloured_lines(page, code, page.colours.of(language_of(info), code)):
+        text = "".join(words for words, _ in spans)
+        indent = min(len(text) - len(text.lstrip(" ")), width // 2) + _MORE_INDENT
+        cuts: list[int] = []
+        if cell_len(text) > width:
+            cuts = cut_points(text, width, max(width - indent, MIN_WIDTH // 2))
+        for number, row in enumerate(split_spans(spans, [0, *cuts, len(text)])):
+            pad = _pad(page)
+            if number:  # one cell: in ASCII, the icon is `...`
+                pad = [*_pad(page, page.icons.cut[0]), (" " * indent, _NULL)]
+            line = page.line([*pad, *row], prefix=prefix, tint="panel")
+            line.text = "".join(words for words, _ in row)
+            line.start += sum(len(words) for words, _ in pad)
+            line.is_wrapped = number < len(cuts)
+            yield line
+            prefix = next_prefix
 
 
-def _broken_lines(
-    page: Page,
-    spans: list[Span],
-    prefixes: tuple[Sequence[Span], Sequence[Span]],
-    width: int,
-) -> Iterator[Line]:
-    """Yield the rows of a line of code; those after the first are indented more than its start."""
-    prefix, next_prefix = prefixes
-    text = "".join(words for words, _ in spans)
-    rest_indent = min(len(text) - len(text.lstrip(" ")), width // 2) + _MORE_INDENT
-    rest_width = max(width - rest_indent, MIN_WIDTH // 2)
-    rows = list(break_code(spans, width, rest_width))
-    for number, row in enumerate(rows):
-        line = _code_line(page, row, prefix, indent=rest_indent if number else 0)
-        line.is_wrapped = number < len(rows) - 1
-        yield line
-        prefix = next_prefix
+def _coloured_lines(page: Page, code: str, colours: bytes) -> Iterator[list[Span]]:
+    """Yield the spans of each line of a code.
 
-
-def piece_lines(page: Page, block: Block, prefix: Sequence[Span]) -> list[Line]:
-    """Return the lines of a block that is a piece of a fence."""
-    return list(
-        code_lines(page, block.source, block.info, (prefix, prefix), is_first=block.is_first)
-    )
+    `colours` has a byte for each character, an index in `COLOUR_NAMES`. Code behind its end has no
+    colour.
+    """
+    spans: list[Span] = []
+    runs = [
+        (COLOUR_NAMES[run[1][0]], code[run.start() : run.end()])
+        for run in re.finditer(rb"(?s)(.)\1*", colours[: len(code)])  # equal bytes
+    ]
+    for colour, text in [*runs, ("", code[len(colours) :])]:
+        style = page.styles[colour] if colour else _NULL
+        for number, words in enumerate(text.split("\n")):
+            if number:
+                yield spans
+                spans = []
+            if words:
+                spans.append((words, style))
+    yield spans
 
 
 def language_of(info: str) -> str:
@@ -108,16 +104,6 @@ def head_line(page: Page, words: str, prefix: Sequence[Span] = (), *, has_key: b
     return line
 
 
-def _code_line(page: Page, spans: list[Span], prefix: Sequence[Span], *, indent: int) -> Line:
-    """Return a row of code. With an `indent`, it continues a line, and has the sign for that."""
-    sign = page.icons.cut[0] if indent else " "  # one cell: in ASCII, the icon is `...`
-    pad = [*_pad(page, sign), (" " * indent, _NULL)]
-    line = page.line([*pad, *spans], prefix=prefix, tint="panel")
-    line.text = "".join(text for text, _ in spans)
-    line.start += sum(len(text) for text, _ in pad)
-    return line
-
-
 def _pad(page: Page, sign: str = " ") -> list[Span]:
     """Return the two cells before the code in a row; the second one shows `sign`.
 
@@ -126,17 +112,3 @@ def _pad(page: Page, sign: str = " ") -> list[Span]:
     if page.has_tints:
         return [(" " + sign, page.styles["muted"])]
     return [(page.icons.column, page.styles["faint"]), (sign, page.styles["muted"])]
-
-
-def _styled_lines(page: Page, runs: Iterable[tuple[str, str]]) -> Iterator[list[Span]]:
-    """Yield the spans of each line of code, given runs of a colour's name and the text in it."""
-    spans: list[Span] = []
-    for colour, text in runs:
-        style = page.styles[colour] if colour else _NULL
-        for index, words in enumerate(text.split("\n")):
-            if index:
-                yield spans
-                spans = []
-            if words:
-                spans.append((words, style))
-    yield spans

@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from lmchat.markdown.block import HEAD_LINES, Block, Kind, Line, Span
-from lmchat.markdown.code import code_lines, piece_lines
+from lmchat.markdown.code import code_lines
 from lmchat.markdown.commonmark import (
     ABOVE_LISTS,
     References,
@@ -195,19 +195,6 @@ def _is_break(token: Token) -> bool:
     return token.type == "html_inline" and re.match(_LINE_BREAK, token.content) is not None
 
 
-def _completed_source(source: str, kind: str) -> str:
-    """Return the source of an open block with the marks that its end lacks.
-
-    `kind` is the type of its innermost block at the end: fences lack other marks than paragraphs,
-    and in other code, marks are text.
-    """
-    if kind in _MARKUP_BLOCKS:
-        return completed(source)
-    if kind == "fence":
-        return without_marks_alone(source)
-    return source
-
-
 @lru_cache(maxsize=256)
 def _link_meta(target: str) -> Style:
     """Return a style without a look, by which a click finds where a link leads.
@@ -247,7 +234,15 @@ class Layout:
         if block.kind is Kind.PLAIN:
             return self._plain_lines(block)
         if block.kind is Kind.FENCE:
-            return piece_lines(self.page, block, prefix)
+            return list(
+                code_lines(
+                    self.page,
+                    block.source,
+                    block.info,
+                    (prefix, prefix),
+                    is_first=block.is_first,
+                )
+            )
         # a copy: a definition in the block may be half written, and must not reach other blocks
         self._references = dict(references)
         if block.kind is Kind.TABLE:
@@ -280,9 +275,12 @@ class Layout:
         tokens = parse_blocks(text, self._references)
         if block.has_cursor:
             # which marks are missing depends on the last block, so it is parsed twice
-            source = _completed_source(block.source, last_leaf(tokens))
-            if source != block.source:
-                text = source
+            kind = last_leaf(tokens)
+            if kind in _MARKUP_BLOCKS:
+                text = completed(block.source)
+            elif kind == "fence":
+                text = without_marks_alone(block.source)
+            if text != block.source:
                 tokens = parse_blocks(text, self._references)
         self._source = text.split("\n")
         return tokens
@@ -357,7 +355,9 @@ class Layout:
             case "table_open":
                 lines = self._table_lines(inner, prefixes)
             case "hr":
-                lines = self._rule_line(prefixes)
+                rule = self.page.icons.rule * (self.page.text_width - width_of(prefixes[1]))
+                line = self.page.line([(rule, self.page.styles["faint"])], prefix=prefixes[0])
+                lines = iter([line])
             case _:
                 lines = self._source_lines(token, prefixes)
         return lines
@@ -379,12 +379,6 @@ class Layout:
         if width_of([*next_prefix, mark]) > self.page.text_width - _LEAST_ROOM:
             return [mark], [next_mark]
         return [*prefix, mark], [*next_prefix, next_mark]
-
-    def _rule_line(self, prefixes: Prefixes) -> Iterator[Line]:
-        """Yield a rule as wide as the page."""
-        prefix, next_prefix = prefixes
-        rule = self.page.icons.rule * (self.page.text_width - width_of(next_prefix))
-        yield self.page.line([(rule, self.page.styles["faint"])], prefix=prefix)
 
     def _source_lines(self, token: Token, prefixes: Prefixes) -> Iterator[Line]:
         """Yield the lines of a block that is shown as source, as HTML, or of mathematics.
@@ -413,7 +407,11 @@ class Layout:
         the source are blank rows.
         """
         prefix, next_prefix = prefixes
-        number = self._take_first_number(token)
+        # of the lists in a block, only the first one may continue another block
+        number = int(token.attrs.get("start", 1))
+        if self._next_number is not None:
+            number = self._next_number
+            self._next_number = None
         position = 0
         while position < len(inner):
             end = closing(inner, position)
@@ -434,16 +432,6 @@ class Layout:
             prefix = next_prefix
             position = end + 1
             number += 1
-
-    def _take_first_number(self, token: Token) -> int:
-        """Return the number of the first item of a list.
-
-        The first list of a block may continue one from the block before: then that is the number
-        that the block has, and the lists after it begin as their source says.
-        """
-        number = self._next_number
-        self._next_number = None
-        return int(token.attrs.get("start", 1)) if number is None else number
 
     def _indent(self, token: Token, item: Token) -> int:
         """Return how many blanks are before an item of an outer list; 0 in an inner one.

@@ -223,10 +223,10 @@ class Page(Struct):
         sign = self.icons.rule
         faint = self.styles["faint"]
         room = max(self.text_width - 4, 1)  # a blank on each side, and two signs of the rule
+        shown = [(words, self.styles[style])]
         if cell_len(words) > room:
-            shown = set_cell_size(words, max(room - len(self.icons.cut), 0))
-            words = shown.rstrip() + self.icons.cut
-        lead = [(sign * 2 + " ", faint), (words, self.styles[style])]
+            shown = self.fit(shown, room)
+        lead = [(sign * 2 + " ", faint), *shown]
         fill = self.text_width - width_of(lead) - 1
         return self.line([*lead, (" " + sign * max(fill, 0), faint)], text=words)
 
@@ -297,18 +297,6 @@ def split_spans(spans: Iterable[Span], bounds: Sequence[int]) -> Iterator[list[S
             else:
                 text, style = next(unread, (" " * missing, style))
         yield between
-
-
-def break_code(spans: list[Span], width: int, rest_width: int) -> Iterator[list[Span]]:
-    """Yield the lines of a long line of code, broken where the room ends, not between words.
-
-    The first line has `width` cells, the others have `rest_width`.
-    """
-    text = "".join(part for part, _ in spans)
-    if cell_len(text) <= width:
-        yield spans
-        return
-    yield from split_spans(spans, [0, *cut_points(text, width, rest_width), len(text)])
 
 
 def harmless(text: str) -> str:
