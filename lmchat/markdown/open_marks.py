@@ -8,10 +8,14 @@ from __future__ import annotations
 import re
 
 # a line that may become a rule, heading, item, fence or row: it is hidden until that is known
-_ONLY_MARKS = r"[ >]*(?:[-=*_`~#+|][-=*_`~#+|: ]*|\d{1,9}[.)]?)$"
-_HALF_LINK = r"!?\[([^\[\]]*)\](?:\([^()\s]*)?$"  # 1 is its words
-_LONE_MARK = r"(?<![\w*`])[*`]{1,2}$"  # a mark whose words have not come
-_OPEN_EMPHASIS = r"(?<![\w*\\])(\*{1,2})(?=[^\s*])[^*]*$"
+_ONLY_MARKS = r"[ >]*(?:[-=*_`~#+|][-=*_`~#+|: ]*|\d{1,9}[.)]?)?$"
+_HALF_LINK = r'!?\[([^\[\]]*)\](?:\([^()\s]*(?:\s+(?:"[^"]*"?)?)?)?$'  # 1 is its words
+# Of letters, only those of ASCII keep an asterisk from being a mark, as in `2**n`: the words of
+# Chinese and Japanese stand without blanks.
+_LONE_MARK = r"(?a)(?<![\w*`])[*`]{1,2}$"  # a mark whose words have not come
+_CODE = r"`[^`]+`"
+_EMPHASIS = r"(?<!\*)(\*{1,2})(?![\s*])[^*]*(?<!\s)\1(?!\*)"
+_OPEN_EMPHASIS = r"(?a)(?<![\w*\\])(\*{1,2})(?=[^\s*])[^*]*\*?$"  # perhaps half of its end
 
 
 def completed(source: str, *, is_table: bool = False) -> str:
@@ -23,23 +27,22 @@ def completed(source: str, *, is_table: bool = False) -> str:
     """
     before, line_end, last = source.rpartition("\n")
     last = _completed_line(last)
-    if not is_table and last.lstrip().startswith("|") and not _is_row(before.rpartition("\n")[2]):
-        return f"{before}{line_end}{last}\n{_dashes(last)}"
+    above, _, head = before.rpartition("\n")
     if re.match(_ONLY_MARKS, last):
-        above = before.rpartition("\n")
-        is_below_head = (
-            not is_table and _is_row(above[2]) and not _is_row(above[0].rpartition("\n")[2])
-        )
-        return f"{before}\n{_dashes(above[2])}" if is_below_head else before
+        is_below_head = not is_table and _is_row(head) and not _is_row(above.rpartition("\n")[2])
+        return f"{before}\n{_dashes(head)}" if is_below_head else before
+    if not is_table and _is_row(last) and not _is_row(head):
+        return f"{before}{line_end}{last}\n{_dashes(last)}"
     return before + line_end + last
 
 
 def _completed_line(line: str) -> str:
     line = re.sub(_LONE_MARK, "", re.sub(_HALF_LINK, r"\1", line))
     if line.count("`") % 2:
-        return line + "`"
-    emphasis = re.search(_OPEN_EMPHASIS, line)
-    return line.rstrip() + emphasis[1] if emphasis else line
+        line += "`"
+    without_ended = re.sub(_EMPHASIS, "·", re.sub(_CODE, "·", line))
+    emphasis = re.search(_OPEN_EMPHASIS, without_ended)
+    return line.rstrip("* \t") + emphasis[1] if emphasis else line
 
 
 def without_marks_alone(source: str) -> str:

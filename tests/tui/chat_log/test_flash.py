@@ -10,7 +10,7 @@ import pytest
 
 from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.markdown.layout import Layout
-from tests.support.chat_log_app import plain_page
+from tests.support.chat_log_app import pictures, plain_page
 from tests.support.markdown_corpus import CORPUS
 
 PAGE = plain_page(90)
@@ -22,8 +22,14 @@ STREAMED = {
     )  # a link definition goes when it is complete
     for name in ("mixed", "nested", "tables", "fences", "texts", "signs")
 }
-
 """In none of these does a sign stand for anything but itself, once it has been seen."""
+
+COMMON = (
+    '- **`code`**: what it does\n- **[link](https://example.org "title")**, and **more**.',
+    "Pass `**kwargs`, or `*args`, **not both**: 2**n is *no* call of `f(**{})`.",
+    "这是**粗体**和*斜体*。日本語では**「強調」**が続く。",
+    "| Name | Port |\n|:--|--:|\n| one | 1 |\n| **two** | `2` |",
+)
 
 
 def frames(text):
@@ -62,3 +68,16 @@ def test_no_word_goes_from_the_page_and_none_is_seen_that_will_not_stay(name):
             count >= min(most) for count, *most in zip(counts, before, after, strict=True)
         ), word
         assert word in marks or max(counts) == counts[-1], word
+
+
+def test_no_mark_is_seen_that_will_not_stay():
+    for text in COMMON:
+        seen = [last for _, last in pictures(text, PAGE)]
+        for mark in '*`|-"':
+            assert max(last.count(mark) for last in seen) == seen[-1].count(mark), (text, mark)
+
+
+def test_the_head_of_a_table_stays_while_the_line_below_it_comes():
+    text = "| Name | Port |\n|:--|--:|\n"
+    seen = {last for source, last in pictures(text, PAGE) if "Port |" in source}
+    assert seen == {" Name   Port\n ───────────"}
