@@ -65,7 +65,7 @@ class ChatWidgets:
         self.highlighter = Highlighter()
         self.log = ChatLog(highlighter=self.highlighter, id="log")
         self.prompt = Prompt()
-        self.telemetry = TelemetryPanel(telemetry_sections, id="telemetry")
+        self.telemetry = TelemetryPanel(telemetry_sections)
         self.key_bar = KeyBar()
 
     @property

@@ -16,7 +16,14 @@ from lmchat.services.catalogue import ModelRow
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.session import SearchHit, SessionGroup, SessionHeader
 from lmchat.sessions.stats import Budget, Metrics
-from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot
+from lmchat.tui.widgets.telemetry_rows import (
+    activity_rows,
+    context_rows,
+    model_rows,
+    request_rows,
+    server_rows,
+    turn_rows,
+)
 
 NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
 LM_STUDIO = Endpoint.parse("localhost:1234")
@@ -53,41 +60,45 @@ def ended(state: AnswerState, now_s: float) -> Turn:
     return turn
 
 
-ANSWERING = TelemetrySnapshot(
-    health=Health(
-        endpoint=LM_STUDIO,
-        product="LM Studio",
-        verdict=Verdict.READY,
-        latencies_ms=LATENCIES,
-        model=QWEN,
-        seen_s=100.0,
-    ),
-    turn=TURN,
-    context_tokens=3362,
-    context_limit=8192,
-    is_context_estimated=False,
-    metrics=Metrics(total_requests=15, successful_requests=14, failed_requests=1, cache_hits=6),
-    budget=Budget(left=57, limit=60),
-    last_action="streaming",
-    speeds=SPEEDS,
+HEALTH = Health(
+    endpoint=LM_STUDIO,
+    product="LM Studio",
+    verdict=Verdict.READY,
+    latencies_ms=LATENCIES,
+    model=QWEN,
+    seen_s=100.0,
 )
-DOWN = TelemetrySnapshot(
-    health=Health(
-        endpoint=LM_STUDIO,
-        product="LM Studio",
-        verdict=Verdict.REFUSED,
-        latencies_ms=(*LATENCIES[:-4], None, None, None, None),
-        model=QWEN,
-        seen_s=91.0,
+ANSWERING = {
+    "server": server_rows(HEALTH, lacks_server=False),
+    "model": model_rows(HEALTH, TURN, 104.1, loading="", profile=""),
+    "context": context_rows(3362, 8192, is_estimated=False, left_out=0, can_compact=False),
+    "turn": turn_rows(TURN, 104.1, speeds=SPEEDS, is_asking=False, read_ahead=None),
+    "requests": request_rows(
+        Metrics(total_requests=15, successful_requests=14, failed_requests=1, cache_hits=6),
+        Budget(left=57, limit=60),
+        TURN,
     ),
-    turn=ended(AnswerState.INTERRUPTED, 103.1),
-    context_tokens=6720,
-    context_limit=8192,
-    left_out=2,
-    metrics=Metrics(total_requests=16, successful_requests=14, failed_requests=2, cache_hits=6),
-    budget=Budget(left=55, limit=60),
-    next_check_s=106.0,
+    "activity": activity_rows(TURN, has_tools=False, last_action="streaming", next_check_in_s=None),
+}
+_LOST = replace(
+    HEALTH,
+    verdict=Verdict.REFUSED,
+    latencies_ms=(*LATENCIES[:-4], None, None, None, None),
+    seen_s=91.0,
 )
+_INTERRUPTED = ended(AnswerState.INTERRUPTED, 103.1)
+DOWN = {
+    "server": server_rows(_LOST, lacks_server=False),
+    "model": model_rows(_LOST, _INTERRUPTED, 103.0, loading="", profile=""),
+    "context": context_rows(6720, 8192, is_estimated=True, left_out=2, can_compact=False),
+    "turn": turn_rows(_INTERRUPTED, 103.0, speeds=(), is_asking=False, read_ahead=None),
+    "requests": request_rows(
+        Metrics(total_requests=16, successful_requests=14, failed_requests=2, cache_hits=6),
+        Budget(left=55, limit=60),
+        _INTERRUPTED,
+    ),
+    "activity": activity_rows(_INTERRUPTED, has_tools=False, last_action="", next_check_in_s=3.0),
+}
 
 
 def header(number: int, title: str, *, parent: str | None = None) -> SessionHeader:

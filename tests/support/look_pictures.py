@@ -28,12 +28,12 @@ SIZES = {"120x40": (120, 40), "80x24": (80, 24), "40x12": (40, 12)}
 
 
 def panels(screen: Callable[[], Screen] | None = None, *, is_down: bool = False, **more) -> Host:
-    sessions, telemetry, keys = SessionList(), TelemetryPanel(id="telemetry"), KeyBar()
+    sessions, telemetry, keys = SessionList(), TelemetryPanel(tuple(ANSWERING)), KeyBar()
 
     def show(_app: Host) -> None:
         sessions.show(GROUPS, OPEN_ID, (), UNREAD)
         telemetry.start()
-        telemetry.show(DOWN if is_down else ANSWERING, 103.0 if is_down else 104.1)
+        telemetry.show(DOWN if is_down else ANSWERING)
         keys.show(KEYS, LAST_KEYS)
 
     return Host(sessions, telemetry, keys, before=show, screen=screen, **more)

@@ -8,24 +8,31 @@ from lmchat.servers.answer import Stage, Turn
 from lmchat.servers.discovery.probe_result import Health, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RetryScheduled
+from lmchat.servers.model import LoadState
 from lmchat.sessions.message import AnswerState
+from lmchat.sessions.stats import Metrics
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 from lmchat.tui.widgets.telemetry_rows import (
-    TelemetrySnapshot,
-    stage_words,
+    activity_rows,
+    context_rows,
+    model_rows,
+    request_rows,
+    server_rows,
+    stage_text,
+    turn_rows,
 )
-from tests.support.look_data import ANSWERING, DOWN, QWEN, TURN, ended
+from tests.support.look_data import ANSWERING, DOWN, HEALTH, QWEN, TURN, ended
 from tests.support.tui_host import Host, text_of
 
 WIDE = (120, 40)
 
 
 @asynccontextmanager
-async def showing(snapshot: TelemetrySnapshot = ANSWERING, now_s: float = 104.1, size=WIDE, **more):
-    panel = TelemetryPanel(id="telemetry", **more)
+async def showing(sections=ANSWERING, warning="", names=tuple(ANSWERING), size=WIDE):
+    panel = TelemetryPanel(names)
     async with Host(right=panel).run_test(size=size) as pilot:
         panel.start()
-        panel.show(snapshot, now_s)
+        panel.show(sections, warning)
         await pilot.pause()
         yield panel, pilot
 
@@ -58,7 +65,7 @@ async def test_a_running_turn_is_told_with_all_its_figures():
 
 
 async def test_a_server_that_went_away_is_told_by_sign_word_and_crosses():
-    text = await shown(DOWN, 103.0)
+    text = await shown(DOWN)
     lines = squeezed(text)
     assert "× LM Studio down" in lines
     assert "localhost:1234 refused" in lines
@@ -72,7 +79,15 @@ async def test_a_server_that_went_away_is_told_by_sign_word_and_crosses():
 
 
 async def test_before_anything_was_found_nothing_is_guessed():
-    lines = squeezed(await shown(TelemetrySnapshot(), 0.0))
+    nothing = {
+        "server": server_rows(Health(), lacks_server=False),
+        "model": model_rows(Health(), None, 0.0, loading="", profile=""),
+        "context": context_rows(None, None, is_estimated=False, left_out=0, can_compact=False),
+        "turn": turn_rows(None, 0.0, speeds=(), is_asking=False, read_ahead=None),
+        "requests": request_rows(Metrics(), None, None),
+        "activity": activity_rows(None, has_tools=False, last_action="", next_check_in_s=None),
+    }
+    lines = squeezed(await shown(nothing))
     assert lines[0] == "· Server checking"
     assert "Model unknown" in lines
     assert "Context –" in lines
@@ -81,19 +96,56 @@ async def test_before_anything_was_found_nothing_is_guessed():
     assert "Requests –" in lines
 
 
+async def test_the_panel_has_the_chosen_sections_in_their_order():
+    lines = squeezed(await shown(names=("turn", "server")))
+    assert lines[0] == "Turn answering"
+    assert lines[5] == "● LM Studio ready"
+    assert not [line for line in lines if line.startswith(("Model", "Requests", "Activity"))]
+
+
+async def test_a_short_screen_loses_the_last_lines():
+    lines = squeezed(await shown(size=(120, 14)))
+    assert lines[0] == "● LM Studio ready"
+    assert lines[-1] == "elapsed 4.1 s"
+
+
 async def test_a_standing_warning_keeps_the_bottom_of_the_panel():
-    text = await shown(replace(ANSWERING, warning="nothing is saved: the disk is full"), 104.1)
-    lines = text.split("\n")
-    assert squeezed(text)[-2:] == ["! nothing is saved: the", "disk is full"]
-    assert lines[-1].strip() or lines[-2].strip()
+    for size in (WIDE, (120, 14)):
+        text = await shown(warning="nothing is saved: the disk is full", size=size)
+        lines = text.split("\n")
+        assert squeezed(text)[-2:] == ["! nothing is saved: the", "disk is full"]
+        assert lines[-1].strip() or lines[-2].strip()
+
+
+async def test_figures_are_whole_where_the_words_beside_them_have_no_room():
+    model = replace(QWEN, model_id="a-model-with-a-very-long-name-7b")
+    rows = {
+        "model": model_rows(replace(HEALTH, model=model), None, 0.0, loading="", profile="x" * 40),
+        "context": context_rows(123_456, 131_072, is_estimated=True, left_out=0, can_compact=False),
+        "turn": turn_rows(
+            turn(stage=Stage.READING, fraction=0.62),
+            101.0,
+            speeds=(),
+            is_asking=False,
+            read_ahead=None,
+        ),
+    }
+    lines = squeezed(await shown(rows))
+    assert "a-model-with-a-… Q4_K_M" in lines
+    assert "profile xxxxxxxxxxxxxx…" in lines
+    assert "used ~123k of 128k" in lines
+    assert "Turn reading 62 %" in lines
 
 
 async def test_names_of_servers_cannot_write_to_the_terminal():
     evil = replace(QWEN, model_id="good\x1b]0;owned\x07", quantization="Q\x1b[2J")
-    snapshot = replace(
-        ANSWERING, health=replace(ANSWERING.health, model=evil), last_action="a\x9b1m"
-    )
-    text = await shown(snapshot, 104.1)
+    rows = {
+        "model": model_rows(replace(HEALTH, model=evil), None, 0.0, loading="", profile="\x07"),
+        "activity": activity_rows(
+            None, has_tools=False, last_action="a\x9b1m", next_check_in_s=None
+        ),
+    }
+    text = await shown(rows)
     assert "\x1b" not in text
     assert "\x07" not in text
     assert "\x9b" not in text
@@ -115,7 +167,7 @@ async def test_every_verdict_has_a_sign_and_a_word():
             health = Health(
                 endpoint=Endpoint.parse("localhost:1337"), product="Jan", verdict=verdict
             )
-            panel.show(TelemetrySnapshot(health=health), 0.0)
+            panel.show({"server": server_rows(health, lacks_server=False)})
             await pilot.pause()
             first = squeezed(text_of(panel))[0]
             assert first == VERDICTS.get(verdict, first)
@@ -136,11 +188,26 @@ def test_the_stage_is_told_in_a_word():
         (turn(stage=Stage.LOADING, fraction=0.4), "loading 40\u00a0%"),
         (turn(stage=Stage.LOADING), "loading"),
         (turn(stage=Stage.READING, fraction=0.0), "reading prompt"),
-        (turn(stage=Stage.READING, fraction=0.62), "reading prompt 62\u00a0%"),
+        (turn(stage=Stage.READING, fraction=0.62), "reading 62\u00a0%"),
         (turn(stage=Stage.THINKING), "thinking"),
         (turn(stage=Stage.STALLED, silent_s=12.0), "stalled 12\u00a0s"),
         (turn(stage=Stage.RETRYING, retry=RETRY), "retry 2/3 in 1.9\u00a0s"),
         (ended(AnswerState.STOPPED, 105.0), "stopped"),
         (ended(AnswerState.FAILED, 105.0), "failed"),
     ]:
-        assert stage_words(value).word == word
+        text, _ = stage_text(value)
+        assert text == word
+
+
+async def test_a_model_that_a_turn_has_loaded_is_shown_as_loaded():
+    asleep = replace(HEALTH, model=replace(QWEN, state=LoadState.NOT_LOADED))
+    for stage, first_token_s, word in [
+        (Stage.WAITING, None, "not loaded"),
+        (Stage.LOADING, None, "loading"),
+        (Stage.ANSWERING, 100.2, "loaded"),
+    ]:
+        running = turn(stage=stage, first_token_s=first_token_s)
+        lines = squeezed(
+            await shown({"model": model_rows(asleep, running, 101.0, loading="", profile="")})
+        )
+        assert lines[0] == f"Model {word}"

@@ -1,10 +1,12 @@
 """Figures of the chat screen: telemetry panel, status line and running calls.
 
-A snapshot has all figures at one moment. It is taken when something has changed, and with a timer,
-which runs only while figures change without a key.
+They are updated when something has changed, and by a timer, which runs only while figures change
+without a key.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 from textual.message import Message
@@ -21,9 +23,18 @@ from lmchat.tui.actions import Post
 from lmchat.tui.chat_view import ChatCore
 from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.key_bar import spelled_out
-from lmchat.tui.widgets.telemetry_rows import TelemetrySnapshot, server_sign
+from lmchat.tui.widgets.telemetry_panel import TelemetryRow
+from lmchat.tui.widgets.telemetry_rows import (
+    activity_rows,
+    context_rows,
+    model_rows,
+    request_rows,
+    server_rows,
+    server_sign,
+    turn_rows,
+)
 
-_TICK_S = 1 / 3  # between two snapshots while figures change; faster ones are hard to read
+_TICK_S = 1 / 3  # between two updates while figures change; faster ones are hard to read
 _REDUCED_MOTION_TICK_S = 1.0  # the same with reduced motion
 
 
@@ -36,7 +47,7 @@ class StatusRefreshed(Post):
 
 
 class StatusDisplay:
-    """Shows all figures from one snapshot, and keeps those that no service has."""
+    """Shows all figures, and keeps those that no service has."""
 
     def __init__(self, core: ChatCore) -> None:
         self.health = Health()  # of the server in use
@@ -98,7 +109,7 @@ class StatusDisplay:
         is_on_top = self._screen.app.screen is self._screen
         calls = self._widgets.log.calls
         calls.show(shown.running_calls, shown.asked, now_s, is_on_top=is_on_top)
-        self._widgets.telemetry.show(self._snapshot(now_s), now_s)
+        self._widgets.telemetry.show(self._sections(now_s), self._warning)
         self.show_line()
         self._screen.post_message(StatusRefreshed())
         if self._ticker is None:
@@ -117,37 +128,51 @@ class StatusDisplay:
         is_streaming = bool(self._open_sessions.streaming)
         return any((is_unsaved, is_streaming, self.health.is_down, is_loading, is_reading))
 
-    def _snapshot(self, now_s: float) -> TelemetrySnapshot:
-        """Return the figures of the shown session and of the server at a time of the clock."""
+    def _sections(self, now_s: float) -> Mapping[str, Sequence[TelemetryRow]]:
+        """Return the panel's sections for the shown session and the server, in their order."""
         shown = self._open_sessions.shown
         conversation = shown.conversation
         next_turn = self._next_turn
+        backend = self._workspace.backend
         use = next_turn.context_use(conversation)
         turn = conversation.turn
         # after the end of a turn, the speeds of its last seconds stay in the panel
         speeds_until_s = now_s if turn is None or turn.ended_s is None else turn.ended_s
-        return TelemetrySnapshot(
-            health=self.health,
-            lacks_server=self._workspace.target_state.lacks_server,
-            turn=None if turn is None else replace(turn),  # as it is now
-            context_tokens=use.tokens if use and conversation.messages else None,
-            context_limit=use.limit if use else None,
-            is_context_estimated=use is not None and use.is_estimated,
-            left_out=self.left_out,
-            can_compact=use is not None and next_turn.can_compact(conversation),
-            metrics=self._workspace.backend.metrics(),
-            budget=self._workspace.backend.budget(),
-            last_action=self.last_action,
-            profile=next_turn.options.profile_name,
-            has_tools=next_turn.has_tools(shown.session_id),
-            is_asking=shown.asked is not None,
-            loading_since_s=self._loading_since_s,
-            loading_fraction=next_turn.target.loading_fraction if next_turn.target else None,
-            read_ahead_fraction=self._read_ahead.fraction,
-            speeds=self.speedometer.values(speeds_until_s),
-            next_check_s=self._workspace.monitor.next_check_s,
-            warning=self._warning,
-        )
+        is_loading = next_turn.target is not None and next_turn.target.is_loading
+        next_check_s = self._workspace.monitor.next_check_s if self.health.is_down else None
+        return {
+            "server": server_rows(
+                self.health, lacks_server=self._workspace.target_state.lacks_server
+            ),
+            "model": model_rows(
+                self.health,
+                turn,
+                now_s,
+                loading=f"loading{self._loading_progress}" if is_loading else "",
+                profile=next_turn.options.profile_name,
+            ),
+            "context": context_rows(
+                use.tokens if use and conversation.messages else None,
+                use.limit if use else None,
+                is_estimated=use is not None and use.is_estimated,
+                left_out=self.left_out,
+                can_compact=use is not None and next_turn.can_compact(conversation),
+            ),
+            "turn": turn_rows(
+                turn,
+                now_s,
+                speeds=self.speedometer.values(speeds_until_s),
+                is_asking=shown.asked is not None,
+                read_ahead=self._read_ahead.fraction,
+            ),
+            "requests": request_rows(backend.metrics(), backend.budget(), turn),
+            "activity": activity_rows(
+                turn,
+                has_tools=next_turn.has_tools(shown.session_id),
+                last_action=self.last_action,
+                next_check_in_s=None if next_check_s is None else next_check_s - now_s,
+            ),
+        }
 
     @property
     def _warning(self) -> str:
@@ -180,7 +205,7 @@ class StatusDisplay:
         dot = f" {icons.dot} "
         unsaved = self._unsaved_words
         prompt.status.show_state(
-            server_sign(self.health.verdict, icons),
+            server_sign(self.health.verdict),
             self._names(),
             figures=dot.join(filter(None, (unsaved, draft_size, share))),
             narrow_figures=dot.join(filter(None, (unsaved, self._rate(), share))),
@@ -223,18 +248,21 @@ class StatusDisplay:
         return [self._model_name(target), str(target.product)]
 
     def _model_name(self, target: Target) -> str:
-        """Return the name of the model; while it loads, also how much of it is loaded.
-
-        If the server does not report that, the time since the load began takes its place.
-        """
+        """Return the name of the model; while it loads, also how much of it is loaded."""
         name = safe_line(target.model_id)
         if not target.is_loading:
             return name or "no model"
-        progress = units.so_far(target.loading_fraction)
+        return f"loading {name or 'its model'}{self._loading_progress}"
+
+    @property
+    def _loading_progress(self) -> str:
+        """How much of the model is loaded, as ` 40 %`, else for how long it loads, as ` 12 s`."""
+        target = self._next_turn.target
+        progress = units.so_far(target.loading_fraction if target else None)
         since_s = self._loading_since_s
-        if not progress and since_s is not None:
-            progress = f" {units.ago(self._workspace.clock() - since_s)}"
-        return f"loading {name or 'its model'}{progress}"
+        if progress or since_s is None:
+            return progress
+        return f" {units.ago(self._workspace.clock() - since_s)}"
 
     @property
     def _loading_since_s(self) -> float | None:

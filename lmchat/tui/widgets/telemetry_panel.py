@@ -1,11 +1,11 @@
-"""Telemetry panel in the right column: draws the rows that `telemetry_rows` makes of a snapshot."""
+"""Telemetry panel in the right column: draws rows with a label and a value, or a bar."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby, zip_longest
-from typing import Any
 
+from msgspec import Struct
 from rich.style import Style
 from textual.content import Content
 from textual.geometry import Region
@@ -22,20 +22,33 @@ from lmchat.tui.widgets.line import (
     StyledTexts,
     content,
     cut,
-    cut_middle,
     fit,
     styled,
 )
-from lmchat.tui.widgets.telemetry_rows import (
-    SECTIONS,
-    MeterRow,
-    SparkRow,
-    TelemetryRow,
-    TelemetrySnapshot,
-    TextRow,
-    telemetry_rows,
-)
 from lmchat.units import Icons
+
+
+class TextRow(Struct, frozen=True):
+    """A label at the left and a value at the right."""
+
+    label: StyledTexts
+    value: StyledText = ("", "")
+
+
+class MeterRow(Struct, frozen=True):
+    """Bar whose used part is a fraction, from 0 to 1; None if that is not known."""
+
+    fraction: float | None
+
+
+class SparkRow(Struct, frozen=True):
+    """Bars of the last values."""
+
+    values: tuple[float | None, ...]  # newest last; None for a failure
+    at_least: float = 0.0  # minimum value of a full bar, so that small values look small
+
+
+TelemetryRow = TextRow | MeterRow | SparkRow
 
 WARNS_ABOVE = 0.75  # share of the window from which the meter warns
 ALARMS_ABOVE = 0.95  # share of the window from which the meter alarms
@@ -84,13 +97,13 @@ def spark(
 
 
 class TelemetryPanel(Widget):
-    """Telemetry rows in one widget; a snapshot redraws only the changed rows."""
+    """Sections of rows in one widget, which redraws only the rows that have changed."""
 
-    def __init__(self, sections: Sequence[str] = SECTIONS, **options: Any) -> None:
-        super().__init__(**options)
-        self._sections = tuple(sections)
-        self._snapshot = TelemetrySnapshot()
-        self._now_s = 0.0
+    def __init__(self, section_names: Sequence[str]) -> None:
+        super().__init__(id="telemetry")
+        self._section_names = section_names
+        self._sections: Mapping[str, Sequence[TelemetryRow]] = {}
+        self._warning = ""
         self._rows: Sequence[TelemetryRow | None] = ()
         self._is_started = False
 
@@ -99,13 +112,10 @@ class TelemetryPanel(Widget):
         self._is_started = True
         self.on_resize()
 
-    def show(self, snapshot: TelemetrySnapshot, now_s: float) -> None:
-        """Show a snapshot: redraw the rows that have changed, if the panel is started and visible.
-
-        `now_s` is the time of the snapshot, by the same clock as the times in it.
-        """
-        self._snapshot = snapshot
-        self._now_s = now_s
+    def show(self, sections: Mapping[str, Sequence[TelemetryRow]], warning: str = "") -> None:
+        """Show the sections that the panel was made for, and at the bottom a lasting warning."""
+        self._sections = sections
+        self._warning = warning
         is_laid_out = self.is_attached and self.size.height > 0
         if not is_laid_out or not self._is_started:
             return
@@ -117,30 +127,19 @@ class TelemetryPanel(Widget):
             self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
     def _all_rows(self) -> Sequence[TelemetryRow | None]:
-        """Return the rows for the height of the panel; None is a blank row.
-
-        A warning is at the bottom, with at least one blank row above it.
-        """
+        """Return the rows that have room; None is a blank row, as between two sections."""
+        rows: list[TelemetryRow | None] = []
+        for name in self._section_names:
+            if rows:
+                rows.append(None)
+            rows += self._sections.get(name, ())
         height = self.size.height
-        warning = self._warning_rows()
-        room = height - len(warning) - bool(warning)
-        rows = telemetry_rows(self._snapshot, self._now_s, sections=self._sections, height=room)
-        if not warning:
-            return rows
-        blank = [None] * (height - len(warning) - len(rows))
-        return [*rows, *blank, *warning]
-
-    def _warning_rows(self) -> list[TelemetryRow]:
-        """Return the warning of the snapshot, wrapped, at most `_MOST_WARNING_ROWS` rows of it.
-
-        Return an empty list without a warning.
-        """
-        words = self._snapshot.warning
-        if not words:
-            return []
-        lines = styled(f"! {words}").wrap(max(self.size.width, 1))
-        shown = lines[:_MOST_WARNING_ROWS]
-        return [TextRow(left=((line.plain.rstrip(), "$warning"),)) for line in shown]
+        if not self._warning:
+            return rows[:height]
+        lines = styled(f"! {self._warning}").wrap(max(self.size.width, 1))[:_MOST_WARNING_ROWS]
+        del rows[max(height - len(lines) - 1, 0) :]
+        rows += [None] * (height - len(lines) - len(rows))
+        return [*rows, *(TextRow(((line.plain.rstrip(), "$warning"),)) for line in lines)]
 
     def on_resize(self) -> None:
         if not self._is_started:
@@ -162,34 +161,17 @@ class TelemetryPanel(Widget):
 
 
 def _draw(row: TelemetryRow, width: int, icons: Icons) -> Content:
-    """Return a row as a line of `width` cells."""
-    match row:
-        case MeterRow(fraction=fraction):
-            return content(meter(fraction, width, icons))
-        case SparkRow(values=values, at_least=at_least):
-            return content(spark(values, width, icons, at_least=at_least))
-        case TextRow():
-            return _draw_text(row, width, icons)
+    """Return a row as a line of `width` cells.
 
-
-def _draw_text(row: TextRow, width: int, icons: Icons) -> Content:
-    """Return label and value as a line of `width` cells.
-
-    Where they have no room beside each other, these steps of shortening follow, each if `row` asks
-    for it: the value is replaced by its short form; the value is cut at its end; the label is cut
-    in its middle. At last the label is cut at its end.
+    Where label and value have no room beside each other, the value is cut, but to no less than half
+    of the width; then the label is cut.
     """
-    parts = row.left
-    if row.sign:
-        parts = ((f"{getattr(icons, row.sign)} ", row.sign_style), *parts)
-    left = content(parts)
-    right = content(row.right)
-    if row.short and left.cell_length + _GAP + right.cell_length > width:
-        right = content(row.short)
-    if row.is_words:
-        right = cut(right, width - left.cell_length - _GAP, icons.cut)
-    if row.loses_middle:
-        room = width - (right.cell_length + _GAP if right else 0)
-        left = content([(cut_middle(text, room, icons.cut), style) for text, style in parts])
-    right = cut(right, width, icons.cut)  # a second row would push the rows below it down
-    return fit([left], right, width, icons.cut)
+    match row:
+        case MeterRow(fraction):
+            return content(meter(fraction, width, icons))
+        case SparkRow(values, at_least):
+            return content(spark(values, width, icons, at_least=at_least))
+        case TextRow(label, value):
+            left = content(label)
+            room = max(width - left.cell_length - _GAP, width // 2)
+            return fit([left], cut(content([value]), room, icons.cut), width, icons.cut)
