@@ -151,17 +151,17 @@ def last_leaf(tokens: list[Token]) -> str:
     return ""
 
 
-def closing(tokens: list[Token], position: int) -> int:
-    """Return the index of the token that closes the one at `position`.
-
-    A token that opens nothing has none: then return `position`.
-    """
-    opening = tokens[position]
-    if opening.nesting != 1:
-        return position
-    while tokens[position].nesting != -1 or tokens[position].level != opening.level:
-        position += 1
-    return position
+def blocks_of(tokens: list[Token]) -> Iterator[tuple[Token, list[Token]]]:
+    """Yield the first token of each block that follows another one, and the tokens within it."""
+    start = 0
+    while start < len(tokens):
+        first = tokens[start]
+        end = start
+        if first.nesting == 1:
+            while tokens[end].nesting != -1 or tokens[end].level != first.level:
+                end += 1
+        yield first, tokens[start + 1 : end]
+        start = end + 1
 
 
 def code_blocks(text: str) -> list[Token]:

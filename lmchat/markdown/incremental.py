@@ -136,9 +136,17 @@ class IncrementalMarkdown(Struct):
         if is_final and last_text and not last_text.endswith("\n"):
             text += "\n"  # so that the last line is complete, too
         while text:
-            size = max(self._chars_to_cut, 1)  # at least one, or the loop would not end
-            self._add_to_tail(text[:size])
+            room = self._most_chars + len(self._head) - len(self._tail)
+            size = max(room + 1, 1)  # at least one, or the loop would not end
+            piece = text[:size]
             text = text[size:]
+            # text behind a blank line ends most blocks above it, even before its line is complete
+            is_after_blank = self._tail.endswith("\n\n") and not piece.isspace()
+            self._tail += piece
+            if "\n" in piece or is_after_blank:
+                self._close_complete_lines()
+            if len(self._tail) > self._most_chars + len(self._head):
+                self._cut_giant()
         if is_final and self._fence is not None:
             self._fence.end()
             self._fence = None
@@ -156,16 +164,6 @@ class IncrementalMarkdown(Struct):
         """
         self._fence = OpenFence(Fence("", "\0", language), self.closed, is_first=False)
 
-    def _add_to_tail(self, piece: str) -> None:
-        """Append text to the tail; close the blocks that it completes, and cut the tail if due."""
-        # text behind a blank line ends most blocks above it, even before its line is complete
-        is_after_blank = self._tail.endswith("\n\n") and not piece.isspace()
-        self._tail += piece
-        if "\n" in piece or is_after_blank:
-            self._close_complete_lines()
-        if self._chars_to_cut <= 0:
-            self._cut_giant()
-
     def _take_normal(self, text: str, *, is_final: bool) -> str:
         """Return new text with LF at line ends and controls made visible.
 
@@ -177,11 +175,6 @@ class IncrementalMarkdown(Struct):
             text = text[:-1]
             self._held_cr = "\r"
         return re.sub(_CONTROLS, lambda control: safe_text(control[0]), text)
-
-    @property
-    def _chars_to_cut(self) -> int:
-        """Number of characters that the tail may grow by until `_cut_giant` is due."""
-        return self._most_chars + 1 + len(self._head) - len(self._tail)
 
     def _close_complete_lines(self) -> None:
         """Close the blocks and pieces of code that end in the complete lines.

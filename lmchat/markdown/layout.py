@@ -20,7 +20,7 @@ from lmchat.markdown.commonmark import (
     ABOVE_LISTS,
     References,
     Token,
-    closing,
+    blocks_of,
     last_leaf,
     parse_blocks,
     parse_inline,
@@ -76,12 +76,6 @@ def _plain_spans(text: str, style: Style) -> list[Span]:
     for line in text.split("\n"):
         spans += [(on_one_line(line), style), (BREAK, _NULL)]
     return spans[:-1]  # without the `BREAK` after the last line
-
-
-def addressed(text: str, style: Style) -> list[Span]:
-    """Return the spans of a text in a style, in which each address is a link."""
-    parts = re.split(_ADDRESS, text)  # words and addresses, by turns; words get an empty style
-    return [(part, style + _link_meta(part)) for part in parts if part]
 
 
 class _Writer:
@@ -232,16 +226,13 @@ class Layout:
             return block.make(self.page)
         prefix: Prefix = [(_INDENT, _NULL)] if block.is_thought else ()
         if block.kind is Kind.PLAIN:
-            return self._plain_lines(block)
+            rows = harmless(block.source).split("\n")
+            return [line for row in rows for line in self.page.wrap([(row, _NULL)])]
         if block.kind is Kind.FENCE:
+            prefixes = (prefix, prefix)
+            is_first = block.is_first
             return list(
-                code_lines(
-                    self.page,
-                    block.source,
-                    block.info,
-                    (prefix, prefix),
-                    is_first=block.is_first,
-                )
+                code_lines(self.page, block.source, block.info, prefixes, is_first=is_first)
             )
         # a copy: a definition in the block may be half written, and must not reach other blocks
         self._references = dict(references)
@@ -249,28 +240,11 @@ class Layout:
             return list(self._continued_rows(block, prefix))
         return self._markdown_lines(block, prefix)
 
-    def _plain_lines(self, block: Block) -> list[Line]:
-        """Return the lines of text that is shown as it is written."""
-        lines: list[Line] = []
-        for row in harmless(block.source).split("\n"):
-            lines += self.page.wrap([(row, _NULL)])
-        return lines
-
     def _markdown_lines(self, block: Block, prefix: Prefix) -> list[Line]:
-        """Return the lines of a block of Markdown; an open one shows the cursor at its end."""
-        self._next_number = block.number
-        style = self.page.styles["muted"] if block.is_thought else _NULL
-        # link definitions are not shown
-        tokens = [token for token in self._tokens(block) if token.type != "definition"]
-        lines = list(self._level_lines(tokens, (prefix, prefix), style))
-        if not lines:
-            return lines
-        if block.has_cursor:
-            self._put_cursor(lines[-1])
-        return lines
+        """Return the lines of a block of Markdown.
 
-    def _tokens(self, block: Block) -> list[Token]:
-        """Return the tokens of a block; an open one is parsed as if its marks were complete."""
+        An open one is parsed as if its marks were complete, and shows the cursor at its end.
+        """
         text = block.source
         tokens = parse_blocks(text, self._references)
         if block.has_cursor:
@@ -283,7 +257,14 @@ class Layout:
             if text != block.source:
                 tokens = parse_blocks(text, self._references)
         self._source = text.split("\n")
-        return tokens
+        self._next_number = block.number
+        style = self.page.styles["muted"] if block.is_thought else _NULL
+        # link definitions are not shown
+        shown = [token for token in tokens if token.type != "definition"]
+        lines = list(self._level_lines(shown, (prefix, prefix), style))
+        if lines and block.has_cursor:
+            self._put_cursor(lines[-1])
+        return lines
 
     def _put_cursor(self, line: Line) -> None:
         """Paint the first cell after the text as a cursor.
@@ -300,27 +281,15 @@ class Layout:
     def _level_lines(self, tokens: list[Token], prefixes: Prefixes, style: Style) -> Iterator[Line]:
         """Yield the lines of blocks that follow each other, with blank rows between them."""
         prefix, next_prefix = prefixes
-        position = 0
-        above: Token | None = None
-        while position < len(tokens):
-            token = tokens[position]
-            end = closing(tokens, position)
-            if above and not self._is_attached(above, token):
+        above = ""  # type of the block above
+        for token, inner in blocks_of(tokens):
+            # a list directly below a paragraph or a list belongs to it
+            is_attached = above in ABOVE_LISTS and token.type.endswith("_list_open")
+            if above and (not is_attached or self._is_below_blank(token)):
                 yield self.page.line([], prefix=next_prefix)
-            yield from self._block_lines(
-                token, tokens[position + 1 : end], (prefix, next_prefix), style
-            )
+            yield from self._block_lines(token, inner, (prefix, next_prefix), style)
             prefix = next_prefix
-            position = end + 1
-            above = token
-
-    def _is_attached(self, above: Token, token: Token) -> bool:
-        """Return whether there is no blank row between two blocks that follow each other.
-
-        This is so for a list directly below a paragraph or a list.
-        """
-        is_list = above.type in ABOVE_LISTS and token.type.endswith("_list_open")
-        return is_list and not self._is_below_blank(token)
+            above = token.type
 
     def _is_below_blank(self, token: Token) -> bool:
         """Return whether there is a blank line above a token in the source."""
@@ -341,11 +310,9 @@ class Layout:
             case "heading_open":  # h3 to h6 look the same
                 heading = token.tag if token.tag in ("h1", "h2") else "h3"
                 lines = self._text_lines(inner[0], prefixes, style + self.page.styles[heading])
-            case "fence":
+            case "fence" | "code_block":
                 code = token.content.removesuffix("\n")
                 lines = code_lines(self.page, code, token.info, prefixes)
-            case "code_block":
-                lines = code_lines(self.page, token.content.rstrip("\n"), token.info, prefixes)
             case "blockquote_open":
                 mark = (self.page.icons.column + " ", self.page.styles["faint"])
                 nested = self._nested_prefixes(prefixes, mark, mark)
@@ -393,9 +360,9 @@ class Layout:
             prefixes = self._nested_prefixes(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
         prefix, next_prefix = prefixes
         for text in shown.split("\n"):
-            yield from self.page.wrap(
-                addressed(on_one_line(text), style), prefix=prefix, next_prefix=next_prefix
-            )
+            parts = re.split(_ADDRESS, on_one_line(text))  # words and addresses, by turns
+            spans = [(part, style + _link_meta(part)) for part in parts if part]
+            yield from self.page.wrap(spans, prefix=prefix, next_prefix=next_prefix)
             prefix = next_prefix
 
     def _list_lines(
@@ -412,26 +379,21 @@ class Layout:
         if self._next_number is not None:
             number = self._next_number
             self._next_number = None
-        position = 0
-        while position < len(inner):
-            end = closing(inner, position)
-            if position and self._is_below_blank(inner[position]):
+        for index, (item, item_tokens) in enumerate(blocks_of(inner)):
+            if index and self._is_below_blank(item):
                 yield self.page.line([], prefix=next_prefix)
-            item = inner[position + 1 : end]
-            mark = " " * self._indent(token, inner[position])
-            task = self._take_task_box(item)
+            mark = " " * self._indent(token, item)
+            task = self._take_task_box(item_tokens)
             if token.type == "ordered_list_open":
-                mark += f"{number}{token.markup} {task}"
+                mark += f"{number + index}{token.markup} {task}"
             else:
                 mark += task or self.page.icons.fresh + " "
             muted = self.page.styles["muted"]
             nested = self._nested_prefixes(
                 (prefix, next_prefix), (mark, muted), (" " * len(mark), _NULL)
             )
-            yield from self._inner_lines(item, nested, style)
+            yield from self._inner_lines(item_tokens, nested, style)
             prefix = next_prefix
-            position = end + 1
-            number += 1
 
     def _indent(self, token: Token, item: Token) -> int:
         """Return how many blanks are before an item of an outer list; 0 in an inner one.
@@ -447,7 +409,7 @@ class Layout:
 
         Return an empty text for other items.
         """
-        if len(item) < 2 or item[0].type != "paragraph_open":  # noqa: PLR2004 - with its text
+        if not item or item[0].type != "paragraph_open":
             return ""
         text = item[1].content
         box = re.match(_TASK, text)

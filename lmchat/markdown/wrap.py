@@ -228,43 +228,32 @@ class Page(Struct):
             shown = self.fit(shown, room)
         lead = [(sign * 2 + " ", faint), *shown]
         fill = self.text_width - width_of(lead) - 1
-        return self.line([*lead, (" " + sign * max(fill, 0), faint)], text=words)
+        text = "".join(part for part, _ in shown).strip()
+        return self.line([*lead, (" " + sign * max(fill, 0), faint)], text=text)
 
     def fit(self, spans: list[Span], width: int, *, align: str = "left") -> list[Span]:
         """Return spans that take exactly a width: padded with blanks, or cut with an ellipsis.
 
         Where spans that are too long have room for one cell at most, nothing is returned.
         """
-        room = width - width_of(spans)
-        if room < 0:
+        if width_of(spans) > width:
             if width <= 1:
                 return []
-            return self.fit(self._cut(spans, width), width)  # a wide character may leave a cell
-        before = 0
-        if align == "right":
-            before = room
-        elif align == "center":
-            before = room // 2
+            ellipsis = self.icons.cut[:width]  # in ASCII, it may itself be cut
+            left = width - len(ellipsis)
+            shown: list[Span] = []
+            for text, style in spans:
+                size = cell_len(text)
+                words = text if size <= left else set_cell_size(text, max(left, 0)).rstrip()
+                shown.append((words, style))
+                left -= size
+                if left < 0:
+                    break
+            spans = [*shown, (ellipsis, shown[-1][1])]
+        room = width - width_of(spans)  # also of cut text: a wide character may leave a cell
+        before = {"right": room, "center": room // 2}.get(align, 0)
         null = Style.null()
         return [(" " * before, null), *spans, (" " * (room - before), null)]
-
-    def _cut(self, spans: list[Span], width: int) -> list[Span]:
-        """Return the beginning of spans that fits into a width, with an ellipsis behind it.
-
-        The spans must be longer than the width. In ASCII, the ellipsis may itself be cut.
-        """
-        ellipsis = self.icons.cut[:width]
-        cut_spans: list[Span] = []
-        room = width - len(ellipsis)
-        for text, style in spans:
-            size = cell_len(text)
-            shown = text if size <= room else set_cell_size(text, max(room, 0)).rstrip()
-            cut_spans.append((shown, style))
-            room -= size
-            if room < 0:
-                break
-        _, last_style = cut_spans[-1]
-        return [*cut_spans, (ellipsis, last_style)]
 
 
 def clickable(spans: Iterable[Span], act: str) -> list[Span]:
