@@ -281,7 +281,7 @@ class Connect:
 
         The dialog tries the keys; when the server accepts one, the server is used.
         """
-        from lmchat.tui.dialogs.server_dialog import KeyDialog
+        from lmchat.tui.dialogs.ask_dialog import KeyDialog
 
         endpoint = probed.endpoint
         problem = probed.key_withheld

@@ -76,10 +76,12 @@ class EngineStart:
 
         Esc leaves the dialog, which stops the download.
         """
-        from lmchat.tui.dialogs.dialog import FetchDialog
+        from lmchat.tui.dialogs.ask_dialog import ProgressDialog
 
-        dialog = FetchDialog(offer.name)
-        download = asyncio.ensure_future(engine.fetch(dialog.show_elapsed))
+        dialog = ProgressDialog(f"Downloading {offer.name}")
+        download = asyncio.ensure_future(
+            engine.fetch(lambda elapsed_s: dialog.show_progress(f"{elapsed_s:.0f} s"))
+        )
 
         def stop(_: None) -> None:
             download.cancel()

@@ -60,10 +60,10 @@ class PromptPages:
 
     async def _ask(self, address: PageAddress) -> bool:
         """Ask whether a page may be fetched; until the answer, nothing counts as being fetched."""
-        from lmchat.tui.dialogs.ask_dialog import PageDialog
+        from lmchat.tui.dialogs.ask_dialog import page_question
 
         self._show("", "asking about a page")
-        is_allowed = bool(await self._notices.ask(PageDialog(address)))
+        is_allowed = bool(await self._notices.ask(page_question(address)))
         if is_allowed:
             self._show(address.url, "downloading a page")
         return is_allowed

@@ -437,7 +437,7 @@ class PromptFiles:
 
         A path that was pasted without a thought must not be enough to send such a file.
         """
-        from lmchat.tui.dialogs.ask_dialog import OutsideDialog
+        from lmchat.tui.dialogs.ask_dialog import outside_question
 
         outside = await files_outside(paths, Path.cwd())
-        return not outside or bool(await self._notices.ask(OutsideDialog(outside)))
+        return not outside or bool(await self._notices.ask(outside_question(outside)))

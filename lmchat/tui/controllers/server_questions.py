@@ -48,9 +48,9 @@ class ServerQuestions:
 
         Return what `try_server` returns; an empty text if the host may not be used.
         """
-        from lmchat.tui.dialogs.server_dialog import AllowDialog
+        from lmchat.tui.dialogs.ask_dialog import host_question
 
-        dialog = AllowDialog(endpoint, allowed=self._workspace.settings.allowed_hosts)
+        dialog = host_question(endpoint, allowed=self._workspace.settings.allowed_hosts)
         if not await self._notices.ask(dialog):
             return ""
         self._workspace.backend.allow(endpoint.netloc)

@@ -49,7 +49,7 @@ class SessionFiles:
 
         If no file is named there, ask for one in a dialog. An empty session is not exported.
         """
-        from lmchat.tui.dialogs.export_dialog import ExportDialog, parse_export
+        from lmchat.tui.dialogs.ask_dialog import ExportDialog, parse_export
 
         if not self._sessions.conversation.messages:
             self._notices.notify("There is nothing to export yet.")
@@ -205,10 +205,10 @@ class SessionFiles:
         leaves it with Esc, the work is cancelled, and None is returned. An error of the work is
         raised.
         """
-        from lmchat.tui.dialogs.ask_dialog import WorkDialog
+        from lmchat.tui.dialogs.ask_dialog import ProgressDialog
 
         screen = self._screen
-        dialog = WorkDialog(title)
+        dialog = ProgressDialog(title)
         worker: Worker[Any] = screen.run_worker(work(), group="import", exit_on_error=False)
 
         def report(words: str) -> None:

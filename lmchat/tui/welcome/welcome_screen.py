@@ -33,9 +33,9 @@ from lmchat.services.server_rows import (
 )
 from lmchat.services.workspace import Workspace
 from lmchat.tui.controllers.connect import Connect
-from lmchat.tui.controllers.server_starts import ServerStarts, StartDialog
-from lmchat.tui.dialogs.dialog import fit_height, free_height
-from lmchat.tui.dialogs.server_dialog import AddressDialog
+from lmchat.tui.controllers.server_starts import ServerStarts
+from lmchat.tui.dialogs.ask_dialog import AddressDialog, ConfirmDialog
+from lmchat.tui.dialogs.dialog import limit_height
 from lmchat.tui.icons import icons_for
 from lmchat.tui.welcome.welcome_rows import welcome_rows
 from lmchat.tui.widgets.key_bar import KeyBar
@@ -205,15 +205,13 @@ class WelcomeScreen(Screen[None]):
         width = self._rows.text_width
         if not self.can_show or not width:
             return
-        room = self.size.height - 1  # the last row of the screen has the keys
         rows = welcome_rows(self.starts.machine, self._servers, width, icons_for(self))
-        if len(rows) > free_height(self._rows, room):
+        if len(rows) > limit_height(self._rows, self.size.height - 1):  # the keys need a row
             rows = [row for row in rows if row.pieces]
         if rows != self._drawn_rows:
             self._drawn_rows = rows
             self._rows.show(rows, choose=None if self._is_touched else self._best_row(rows))
         self._show_status()
-        fit_height(self._rows, len(rows), room)
         if not self._is_touched:
             self.call_after_refresh(self._rows.settle)  # when the list has its new height
 
@@ -344,11 +342,11 @@ class WelcomeScreen(Screen[None]):
     def leave(self) -> bool:
         """Close the page, and return True; if a dialog is above it, close when that is left.
 
-        In that case return False: what is typed there must not be lost. Only `StartDialog`, which
+        In that case return False: what is typed there must not be lost. Only a question, which
         holds no text, is closed at once.
         """
         self.is_leaving = True
-        if isinstance(self.app.screen, StartDialog):
+        if isinstance(self.app.screen, ConfirmDialog):
             self.app.screen.dismiss(None)
         is_free = self.app.screen is self
         if is_free and self.is_mounted:
