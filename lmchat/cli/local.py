@@ -44,7 +44,7 @@ async def start_engine(context: Context, runtime: Runtime) -> Settings:
     none on the disk, the user is asked whether to download the demo model. Raises
     `EngineUnavailable` if the engine cannot start, `WrongUse` if the download was not confirmed.
     """
-    engine = await runtime.engine.ready()
+    engine = runtime.engine
     model = await engine.choose(context.local_model or runtime.settings.local.model)
     if model is None:
         model = await _download_demo(context, engine)

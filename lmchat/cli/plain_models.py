@@ -28,23 +28,27 @@ class PlainModels:
         self._turns = turns
         self._output = turns.output
         self._next_turn = turns.sessions.next_turn
+        self._listed: list[ModelInfo] = []  # in the order in which they were last printed
 
     async def use_model(self, argument: str) -> None:
         """Ask all servers for their models; print those that can chat, or use one of them.
 
-        Without an argument, print the numbered list. A number uses the model of this number, any
-        other argument the model whose name it is or matches. Raises `WrongUse` if none matches.
+        Without an argument, print the numbered list. A number means that list, though another model
+        may have been loaded since; any other argument is the name of a model, or matches it. Raises
+        `WrongUse` if none matches.
         """
         runtime = self._turns.runtime
         expected = own_endpoints(runtime.settings)
         catalogue = Catalogue(runtime.backend, runtime.store, expected=expected)
         rows, _ = await catalogue.refresh(runtime.state)
         models = [row.model for row in rows if row.model.can_chat]
+        if not argument or not self._listed:
+            self._listed = models
         if not argument:
             lines = [f"{number}. {model_words(model)}" for number, model in enumerate(models, 1)]
             self._output.print_lines(lines or ["No server has a model. Download one there."])
-        elif argument.isdecimal() and 0 < int(argument) <= len(models):
-            await self._use(models[int(argument) - 1])
+        elif argument.isdecimal() and 0 < int(argument) <= len(self._listed):
+            await self._use(self._listed[int(argument) - 1])
         else:
             await self._use(matching_model(argument, rows))
 

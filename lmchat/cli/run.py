@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
@@ -77,9 +78,9 @@ def _handle(context: Context) -> int:
     _require_compatible(options)
     is_plain = options.plain or options.inline or context.environ.get("TERM") == "dumb"
     if options.handler:
-        handler = _import_handler(options.handler)
+        handler: CommandHandler = load(f"lmchat.cli.{options.handler}")
     elif is_plain:
-        handler = _import_handler("plain:run_plain")
+        handler = load("lmchat.cli.plain:run_plain")
     else:
         return _run_screen(context)
 
@@ -115,11 +116,10 @@ def _require_compatible(options: ParsedOptions) -> None:
         raise WrongUse(f"{option} cannot be used here.", hint="Use it without a command.")
 
 
-def _import_handler(name: str) -> CommandHandler:
-    """Import and return the function `module:function` of `lmchat.cli`."""
+def load(name: str) -> Any:
+    """Import and return `module:function`; nothing else of lmchat is imported in a function."""
     module, _, function = name.partition(":")
-    handler: CommandHandler = getattr(importlib.import_module(f"lmchat.cli.{module}"), function)
-    return handler
+    return getattr(importlib.import_module(module), function)
 
 
 def _run_screen(context: Context) -> int:
@@ -137,10 +137,10 @@ def _run_screen(context: Context) -> int:
     gc.disable()
     import asyncio
 
-    from lmchat.cli.chat import run_chat
-
+    run_chat = load("lmchat.cli.chat:run_chat")
     context.start_log()
-    return asyncio.run(run_chat(context.settings, context))
+    code: int = asyncio.run(run_chat(context.settings, context))
+    return code
 
 
 def _run_until_signal(work: Coroutine[None, None, int]) -> int:

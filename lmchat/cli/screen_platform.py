@@ -12,6 +12,8 @@ from pathlib import Path
 
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.cli.context import Context
+from lmchat.cli.doctor import examination
+from lmchat.cli.wiring import keys_of
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, change_state
 from lmchat.servers.endpoint import Endpoint
@@ -19,6 +21,7 @@ from lmchat.services.examination import Examination
 from lmchat.services.file_finder import FileFinder
 from lmchat.services.ports import ServerClient
 from lmchat.terminal.clipboard import Clipboard
+from lmchat.terminal.programs import edit_text, notification, open_file, open_page, page_text
 
 
 class ScreenPlatform:
@@ -52,34 +55,24 @@ class ScreenPlatform:
         return await self._clipboard.paste_image()
 
     def examination(self) -> Examination:
-        from lmchat.cli.doctor import examination
-
         return examination(self._context, self._backend)
 
     async def find_files(self, letters: str) -> tuple[str, ...]:
         return await self._file_finder.find(letters)
 
     async def edit(self, text: str) -> str:
-        from lmchat.terminal.programs import edit_text
-
         return await edit_text(text, environ=self._environ, folders=self._folders)
 
     async def page(self, text: str) -> None:
-        from lmchat.terminal.programs import page_text
-
         await page_text(text, environ=self._environ)
 
     def shell_command(self, command: str) -> ShellCommand:
         return ShellCommand(command, self._environ)
 
     async def open_page(self, address: str) -> bool:
-        from lmchat.terminal.programs import open_page
-
         return await open_page(address, environ=self._environ)
 
     async def open_file(self, name: str, data: bytes) -> bool:
-        from lmchat.terminal.programs import open_file
-
         return await open_file(name, data, environ=self._environ, folders=self._folders)
 
     async def remember(self, changes: Sequence[Change]) -> None:
@@ -87,13 +80,9 @@ class ScreenPlatform:
         await asyncio.to_thread(change_state, file, *changes)
 
     async def keep_key(self, endpoint: Endpoint, key: str) -> None:
-        from lmchat.cli.wiring import keys_of  # imports httpx and SQLite
-
         await asyncio.to_thread(keys_of(self._context).keep, endpoint, key)
 
     def notification(self, words: str) -> str:
-        from lmchat.terminal.programs import notification
-
         return notification(self._settings.ui.notify, words, self._environ)
 
     def note_error(self, error: BaseException) -> str:

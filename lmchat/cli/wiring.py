@@ -24,7 +24,7 @@ from lmchat.files.disk import empty_log
 from lmchat.servers.discovery.choose_model import endpoints_of
 from lmchat.services.backend import Backend
 from lmchat.services.library import Library
-from lmchat.services.ports import Engine, Lazy, PageFetcher, ServerClient
+from lmchat.services.ports import Engine, PageFetcher, ServerClient
 from lmchat.services.web_pages import WebPages
 from lmchat.storage.store import SqliteStore
 from lmchat.storage.unsaved import UnsavedStore
@@ -37,7 +37,7 @@ class Runtime(Struct, frozen=True, kw_only=True):
 
     settings: Settings
     backend: ServerClient
-    engine: Lazy[Engine]
+    engine: Engine
     store: Store
     state: State
 
@@ -125,11 +125,19 @@ def make_client(
 
 
 def make_backend(
-    context: Context, settings: Settings, state: State
-) -> tuple[Backend, Lazy[Engine]]:
-    """Return the backend of all servers, and the built-in engine, which the backend uses too."""
-    engine = Lazy(partial(make_engine, context, settings))
-    return Backend(partial(make_client, context, settings, state), engine), engine
+    context: Context,
+    settings: Settings,
+    state: State,
+    *,
+    reads_per_second: float | None = None,
+) -> tuple[Backend, Engine]:
+    """Return the backend of all servers, and the built-in engine, which the backend uses too.
+
+    The API keys must be loaded. `reads_per_second` is as in `make_client`.
+    """
+    engine = make_engine(context, settings)
+    client = make_client(context, settings, state, reads_per_second=reads_per_second)
+    return Backend(client, engine), engine
 
 
 def make_page_client(settings: Settings) -> PageFetcher:
@@ -140,8 +148,8 @@ def make_page_client(settings: Settings) -> PageFetcher:
 
 
 def make_pages(settings: Settings) -> WebPages:
-    """Return the service for pages of the web, which imports httpx when it is used."""
-    return WebPages(Lazy(partial(make_page_client, settings)))
+    """Return the service for pages of the web; imports httpx."""
+    return WebPages(make_page_client(settings))
 
 
 def make_engine(context: Context, settings: Settings) -> Engine:

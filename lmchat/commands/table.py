@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import partial
@@ -97,7 +98,15 @@ def _slash(name: str, title: str, slash: str, action: str = "", **fields: Any) -
     can type the argument.
     """
     start = slash.partition(" ")[0]
-    return _chat(name, "", name, title, action or f"slash('{start} ')", slash=slash, **fields)
+    return _chat(
+        name,
+        "",
+        name,
+        title,
+        action or f"prompt_text.begin_command('{start} ')",
+        slash=slash,
+        **fields,
+    )
 
 
 def _message(
@@ -116,14 +125,14 @@ def _session(name: str, keys: str, label: str, title: str) -> Command:
 
 COMMANDS: tuple[Command, ...] = (
     _chat("stop", "escape", "stop", "Stop the answer, or close the panel", "stop_or_leave"),
-    _key("model", "ctrl+o", "model", "Choose the model", "app.pick_model", slash="/model [N]"),
-    _key("new", "ctrl+n", "new", "Start a new session", "new_session", slash="/new"),
+    _key("model", "ctrl+o", "model", "Choose the model", "models.pick", slash="/model [N]"),
+    _key("new", "ctrl+n", "new", "Start a new session", "sessions.begin", slash="/new"),
     _key(
         "find",
         "ctrl+f",
         "find",
         "Find in this session",
-        "find",
+        "chat.open_find_bar",
         slash="/find [TEXT]",
         plain_hint="In a shell: lmchat search WORDS",
     ),
@@ -160,7 +169,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+k",
         "search",
         "Search all sessions",
-        "search_sessions",
+        "saved_sessions.search",
         slash="/search [TEXT]",
         plain_hint="In a shell: lmchat search WORDS",
     ),
@@ -177,21 +186,21 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+s",
         "answer now",
         "End the thought; the model answers at once",
-        "answer_now",
+        "turns.answer_now",
         slash="/now",
         plain_hint="Ctrl+C stops the answer; /effort sets how much the model thinks.",
     ),
     _key("editor", "ctrl+g", "editor", "Edit the prompt in $VISUAL or $EDITOR", "edit_prompt"),
     _key("previous", "alt+up", "previous", "Focus the previous message", "focus_message(-1)"),
     _key("next", "alt+down", "next", "Focus the next message", "focus_message(1)"),
-    _key("check", "f5", "check now", "Check the server now", "app.check_now"),
+    _key("check", "f5", "check now", "Check the server now", "connect.check_now"),
     *(
         _key(
             f"model_{number}",
             f"alt+{number}",
             f"model {number}",
             f"Switch to recent model {number}",
-            f"app.pick_model('{number}')",
+            f"models.pick('{number}')",
             is_offered=False,
         )
         for number in range(1, 10)
@@ -221,11 +230,16 @@ COMMANDS: tuple[Command, ...] = (
         "request",
         "Show the next request as text, JSON or curl",
         "/request [FORM]",
-        "show_request",
+        "next_request.show",
         plain_hint='In a shell: lmchat ask --dry-run -r last "PROMPT"',
     ),
     _slash("file", "Add files or a page to the prompt", "/file PATH", typed="insert_file"),
-    _slash("paste", "Add the image or text of the clipboard as a file", "/paste", "insert_copied"),
+    _slash(
+        "paste",
+        "Add the image or text of the clipboard as a file",
+        "/paste",
+        "prompt_files.attach_copied",
+    ),
     _slash(
         "title",
         "Change the title of this session",
@@ -234,50 +248,50 @@ COMMANDS: tuple[Command, ...] = (
         plain_hint='In a shell: lmchat sessions rename last "TITLE"',
     ),
     _slash("tag", "Add or remove a tag", "/tag [WORD]", typed="manage_session('tag')"),
-    _slash("copy", "Copy the last answer, or its code", "/copy [code]", "copy"),
+    _slash("copy", "Copy the last answer, or its code", "/copy [code]", "messages.copy_part"),
     _slash("fork", "Fork this session into a new one", "/fork", "fork_session"),
     _slash("compact", "Summarise the older messages, on a new branch", "/compact", "compact"),
     _slash(
         "context",
         "Show what the next request holds, and take messages out of it",
         "/context",
-        "show_page('context')",
+        "context.show",
         plain_hint='In a shell: lmchat ask --dry-run -r last "PROMPT"',
     ),
     _slash(
         "clear",
         "Start a new session; the old one stays in the list",
         "/clear",
-        "new_session",
+        "sessions.begin",
         is_offered=False,
     ),
     _slash(
         "stats",
         "Show the statistics",
         "/stats",
-        "show_page('statistics')",
+        "show_statistics",
         plain_hint="In a shell: lmchat stats",
     ),
     _slash(
         "log",
         "Show where the log file is",
         "/log",
-        "show_page('log')",
+        "show_log_file",
         plain_hint="In a shell: lmchat config path --json",
     ),
     _slash(
         "tools",
         "List the tools, and switch them on or off",
         "/tools",
-        "show_page('tools')",
+        "show_tools",
         plain_hint="In a shell: lmchat tools",
     ),
-    _slash("theme", "Change the theme", "/theme [NAME]", "app.use_theme"),
+    _slash("theme", "Change the theme", "/theme [NAME]", "themes.use"),
     _slash(
         "doctor",
         "Check everything and show what to do next",
         "/doctor",
-        "show_page('doctor')",
+        "show_doctor",
         plain_hint="In a shell: lmchat doctor",
     ),
     _command(
@@ -296,7 +310,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+p",
         "commands",
         "Command palette",
-        "command_palette",
+        "show_palette",
         is_offered=False,
     ),
     _command(
@@ -314,7 +328,7 @@ COMMANDS: tuple[Command, ...] = (
         "",
         "suspend",
         "Suspend lmchat (resume with fg)",
-        "suspend_process",
+        "suspend",
         slash="/suspend",
     ),
     _command(
@@ -541,6 +555,10 @@ ALIASES: Mapping[str, str] = {
 """Names from other programs."""
 
 
+NOT_TYPED = "This command was not typed here, so it does not run."
+NOT_TYPED_HINT = "Type it again, or begin it with a space to send it as a message."
+
+
 class SlashCommand(Struct, frozen=True, kw_only=True):
     """Typed slash command."""
 
@@ -552,12 +570,15 @@ def is_command(text: str) -> bool:
     """Return whether a typed text is run as a slash command; otherwise it is sent as a message.
 
     It is one line, and begins with a known command or with a slash and letters, which may be a
-    mistyped command. A path with a second slash, as in `/tmp/x is full`, begins a message. The disk
-    is not asked, since this is called for each key.
+    mistyped command. Text that begins with a path is a message: `/tmp/x is full` has a second
+    slash, and `/var is full` begins with a path that exists.
     """
     if not text.startswith("/") or "\n" in text:
         return False
-    return parse_slash(text) is not None or text.partition(" ")[0][1:].isalpha()
+    if parse_slash(text) is not None:
+        return True
+    word = text.partition(" ")[0]
+    return word[1:].isalpha() and not os.path.lexists(word)
 
 
 def is_shell_command(text: str) -> bool:

@@ -23,7 +23,7 @@ from lmchat.servers.request import (
     OutgoingRequest,
     TemplateText,
 )
-from lmchat.services.ports import Engine, Lazy, ServerClient
+from lmchat.services.ports import Engine, ServerClient
 from lmchat.sessions.stats import Budget, Metrics, TurnRecord
 from lmchat.slots import Slots
 
@@ -51,11 +51,10 @@ class Backend:
 
     def __init__(
         self,
-        make_client: Callable[[], ServerClient],
-        engine: Lazy[Engine],
+        client: ServerClient,
+        engine: Engine | None = None,
     ) -> None:
-        """Make nothing yet: `make_client` is called in a thread at the first request."""
-        self._client = Lazy(make_client)
+        self._client = client
         self._engine = engine
         self._engine_models: tuple[ModelInfo, ...] = ()  # as they were last listed
         self._engine_slots = Slots()
@@ -66,8 +65,8 @@ class Backend:
 
         If the engine has an address, its result is the first, in place of the probed one.
         """
-        results = await (await self._client.ready()).detect(expected=expected)
-        engine = self._engine.made
+        results = await self._client.detect(expected=expected)
+        engine = self._engine
         if engine is None or engine.endpoint is None:
             return results
         others = [probed for probed in results if probed.endpoint != engine.endpoint]
@@ -76,22 +75,21 @@ class Backend:
     async def check(self, endpoint: Endpoint) -> ProbeResult:
         if engine := self._engine_at(endpoint):
             return await self._check_engine(engine, endpoint)
-        return await (await self._client.ready()).check(endpoint)
+        return await self._client.check(endpoint)
 
     async def try_key(self, endpoint: Endpoint, key: str) -> ProbeResult:
-        return await (await self._client.ready()).try_key(endpoint, key)
+        return await self._client.try_key(endpoint, key)
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         if engine := self._engine_at(endpoint):
             probed = await self._check_engine(engine, endpoint, is_refresh=is_refresh)
             return ModelList(models=probed.models)
-        return await (await self._client.ready()).models(endpoint, is_refresh=is_refresh)
+        return await self._client.models(endpoint, is_refresh=is_refresh)
 
     def cached_models(self) -> ModelList:
         """Return the models that were last listed, those of the engine first."""
-        client = self._client.made
-        engine = self._engine.made
-        listed = client.cached_models() if client else ModelList()
+        engine = self._engine
+        listed = self._client.cached_models()
         if engine is None or engine.endpoint is None:
             return listed
         others = [model for model in listed.models if model.endpoint != engine.endpoint]
@@ -99,9 +97,8 @@ class Backend:
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a turn and yield its events; close it with `aclosing`."""
-        client = await self._client.ready()
         engine = self._engine_at(request.endpoint)
-        stream = client.stream(request)
+        stream = self._client.stream(request)
         if engine is not None:
             stream = self._stream_of_engine(engine, request, stream)
         async with aclosing(stream) as events:
@@ -139,8 +136,7 @@ class Backend:
     async def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:
         """Let a server read a prompt; the engine only if it serves the model now."""
         self._require_served(request)
-        client = await self._client.ready()
-        async with aclosing(client.read_ahead(request)) as steps:
+        async with aclosing(self._client.read_ahead(request)) as steps:
             async for progress in steps:
                 yield progress
 
@@ -148,35 +144,32 @@ class Backend:
     async def forward(
         self, request: ForwardedRequest, on_end: Callable[[TurnRecord], None]
     ) -> AsyncIterator[ForwardedReply]:
-        client = await self._client.ready()
-        async with client.forward(request, on_end) as reply:
+        async with self._client.forward(request, on_end) as reply:
             yield reply
 
     async def end_thought(self, request_id: str) -> bool:
-        return await (await self._client.ready()).end_thought(request_id)
+        return await self._client.end_thought(request_id)
 
     async def keeps_answer(self, request: ChatRequest) -> bool:
-        return await (await self._client.ready()).keeps_answer(request)
+        return await self._client.keeps_answer(request)
 
     def leave_answers(self) -> None:
-        client = self._client.made
-        if client is not None:  # without a client, no answer runs
-            client.leave_answers()
+        self._client.leave_answers()
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Let the server count the tokens; None if the engine would have to load the model."""
         engine = self._engine_at(request.endpoint)
         if engine is not None and not _serves(engine, request.model):
             return None
-        return await (await self._client.ready()).count_tokens(request)
+        return await self._client.count_tokens(request)
 
     async def outgoing(self, request: ChatRequest) -> OutgoingRequest:
-        return await (await self._client.ready()).outgoing(request)
+        return await self._client.outgoing(request)
 
     async def template_text(self, request: ChatRequest) -> TemplateText:
         """Let a server apply its chat template; the engine only if it serves the model now."""
         self._require_served(request)
-        return await (await self._client.ready()).template_text(request)
+        return await self._client.template_text(request)
 
     async def load(
         self,
@@ -190,37 +183,31 @@ class Backend:
             async with self._engine_slots.one_slot(_only_one):
                 await self._start_engine(engine, model.model_id, context=options.context)
         else:
-            client = await self._client.ready()
-            await client.load(model, options=options, on_progress=on_progress)
+            await self._client.load(model, options=options, on_progress=on_progress)
 
     async def unload(self, model: ModelInfo) -> None:
         if engine := self._engine_at(model.endpoint):
             await engine.unload()
         else:
-            await (await self._client.ready()).unload(model)
+            await self._client.unload(model)
 
     def allow(self, host: str) -> None:
-        client = self._client.made
-        if client is not None:  # only a client that was made can have refused the host
-            client.allow(host)
+        self._client.allow(host)
 
     def metrics(self) -> Metrics:
-        client = self._client.made
-        return client.metrics() if client else Metrics()
+        return self._client.metrics()
 
     def budget(self) -> Budget | None:
-        client = self._client.made
-        return client.budget() if client else None
+        return self._client.budget()
 
     async def aclose(self) -> None:
-        if client := self._client.made:
-            await client.aclose()
-        if engine := self._engine.made:
-            await engine.stop()
+        await self._client.aclose()
+        if self._engine is not None:
+            await self._engine.stop()
 
     def _engine_at(self, endpoint: Endpoint) -> Engine | None:
         """Return the engine if it was made and has this address."""
-        engine = self._engine.made
+        engine = self._engine
         return engine if engine is not None and engine.endpoint == endpoint else None
 
     def _require_served(self, request: ChatRequest) -> None:
@@ -280,7 +267,7 @@ class Backend:
         files = _with_named_file(await engine.files(is_refresh=is_refresh), engine.model)
         probed: ProbeResult | None = None
         if engine.state is EngineState.READY:
-            probed = await (await self._client.ready()).check(endpoint)
+            probed = await self._client.check(endpoint)
         if probed is None or not probed.verdict.is_server:
             probed = await _silent_engine(engine, endpoint)
         reported = probed.models[0] if probed.models else None  # an engine serves one model

@@ -1,12 +1,11 @@
-"""Interfaces to servers, disk, engine and tools, and objects that are made when first needed."""
+"""Interfaces to servers, disk, engine and tools."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 from lmchat.attachments.web_page import PageAddress, PageReply
 from lmchat.errors import EngineUnavailable
@@ -352,9 +351,6 @@ class ToolHost(Protocol):
     async def aclose(self) -> None: ...
 
 
-MadeT = TypeVar("MadeT")
-
-
 class PageFetcher(Protocol):
     """Client for pages of the web."""
 
@@ -366,19 +362,3 @@ class PageFetcher(Protocol):
 
     async def fetch(self, address: PageAddress) -> PageReply:
         """Request an address; redirects are returned, not followed. Raises `LMChatError`."""
-
-
-class Lazy(Generic[MadeT]):
-    """Object that is made once, in a thread, when it is first needed."""
-
-    def __init__(self, make: Callable[[], MadeT]) -> None:
-        self._make = make
-        self._lock = asyncio.Lock()
-        self.made: MadeT | None = None  # None before the first call of `ready`
-
-    async def ready(self) -> MadeT:
-        """Make the object if that was not done yet, and return it."""
-        async with self._lock:
-            if self.made is None:
-                self.made = await asyncio.to_thread(self._make)
-            return self.made

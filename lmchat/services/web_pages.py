@@ -12,7 +12,7 @@ from lmchat.errors import EndpointNotAllowed, FileRefused, ServerUnavailable
 from lmchat.processes.child import ChildEndedError, ChildProcess
 from lmchat.safe_text import decoded_text, safe_line, safe_text
 from lmchat.services.attachments import MAX_TEXT_BYTES, Attachment, text_attachment
-from lmchat.services.ports import Lazy, PageFetcher
+from lmchat.services.ports import PageFetcher
 from lmchat.sessions.attached_files import file_as_prompt_text
 
 FETCH_S = 30.0  # for all requests of one page; waiting for the user does not count
@@ -37,7 +37,7 @@ class WebPages:
 
     def __init__(
         self,
-        fetcher: Lazy[PageFetcher],
+        fetcher: PageFetcher,
         *,
         clock: Callable[[], float] = time.monotonic,
         longest_s: float = FETCH_S,
@@ -60,7 +60,7 @@ class WebPages:
             ServerUnavailable: nothing answers, or not in time.
             FileRefused: what came is no page that can be attached.
         """
-        fetcher = await self._fetcher.ready()
+        fetcher = self._fetcher
         address = fetcher.parse(text)
         left_s = self._longest_s
         for _ in range(_MOST_REDIRECTS + 1):

@@ -22,7 +22,7 @@ from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import ChatStore, Engine, Lazy, ServerClient
+from lmchat.services.ports import ChatStore, Engine, ServerClient
 from lmchat.services.web_pages import WebPages
 
 
@@ -77,11 +77,7 @@ class Platform(Protocol):
 
 
 class Workspace(Struct, kw_only=True):
-    """The services and options of one run of the screen.
-
-    `engine` and `make_launcher` make their objects only when these are needed: their modules import
-    httpx, which takes longer than the first paint.
-    """
+    """The services and options of one run of the screen."""
 
     settings: Settings
     named: NamedTables  # presets and profiles
@@ -100,11 +96,12 @@ class Workspace(Struct, kw_only=True):
     warning: str = ""  # sentence for the panel until the end of the run
     save_warning: str = ""  # why `state` could not be written; empty after it was
     is_leaving: bool = False  # whether lmchat is quitting: then no turn or search begins
-    make_launcher: Callable[[], ServerLauncher] | None = None  # the same launcher for each call
+    launcher: ServerLauncher | None = None
     importer: Importer | None = None  # None if sessions are in memory only
-    engine: Lazy[Engine] | None = None
+    engine: Engine | None = None
     is_local: bool = False  # whether to start the built-in engine without asking
     local_model: str = ""  # model file for the engine, if --local names one
+    search_pause_s: float = 5.0  # between two searches while there is no server
     clock: Callable[[], float] = time.monotonic  # seconds
 
     @property

@@ -10,7 +10,7 @@ from textual.message import Message
 
 from lmchat.commands.table import COMMANDS, Scope
 from lmchat.servers.model import ModelInfo
-from lmchat.sessions.message import ChatMessage, FilePart
+from lmchat.sessions.message import FilePart
 
 
 @dataclass_transform()
@@ -33,14 +33,16 @@ class Post(Message):
         self.__dict__.update(zip(self._names, values, strict=False), **named)
 
 
+class Run(Post):
+    """Request to run a command of the table."""
+
+    command_id: str
+
+
 class LeaveFilter(Post):
     """Request to move the focus from the filter of the session list to its rows."""
 
     is_kept: bool  # whether the filter stays; else it is cleared
-
-
-class ModelUsed(Post):
-    """A model has been chosen for the next turn."""
 
 
 class ShowServers(Post):
@@ -63,33 +65,29 @@ class RefreshModels(Post):
     """Request to ask all servers for their models."""
 
 
-class AskAnotherModel(Post):
-    """Request to choose a model for one more answer; the model in use stays."""
-
-    message: ChatMessage
-
-
 class OpenFile(Post):
     """Request to open a file of a message in the system's viewer."""
 
     file: FilePart
 
 
-def bindings(*scopes: Scope) -> list[BindingType]:
-    """Return the bindings of Textual for the commands of some scopes.
+def bindings(scope: Scope) -> list[BindingType]:
+    """Return the bindings of Textual for the commands of a scope.
 
-    A command without a key gets the name of a key that no keyboard has, so that the configuration
-    can give it another.
+    Commands of the app and the chat go through `run`; others are actions of the widget that has
+    the bindings. A command without a key gets the name of a key that no keyboard has, so that the
+    configuration can give it another.
     """
+    is_run = scope in (Scope.APP, Scope.CHAT)
     return [
         Binding(
             command.keys or f"none-of-{command.command_id}",
-            command.action,
+            f"run({command.command_id!r})" if is_run else command.action,
             command.label,
             show=False,
             priority=command.is_priority,
             id=command.command_id,
         )
         for command in COMMANDS
-        if command.scope in scopes
+        if command.scope is scope
     ]

@@ -1,46 +1,595 @@
-"""Controllers of the chat screen: each owns a part of its state, and uses those made before it."""
+"""The half of the screen that answers: it makes the controllers, and finds who does what.
+
+A command names its function in the table, as `sessions.begin`: the attribute of `Dispatcher`, and
+its method. Without a dot, it is a method of `Dispatcher` itself.
+"""
 
 from __future__ import annotations
 
-from textual.screen import Screen
+import asyncio
+import time
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from inspect import isawaitable
 
+from msgspec.structs import replace
+from textual.actions import parse
+from textual.app import App
+from textual.css.query import NoMatches
+from textual.message import Message
+from textual.widgets import Input, TextArea
+from textual.worker import WorkerError
+
+from lmchat.attachments.web_page import is_page_address
+from lmchat.commands.conditions import NOTHING_YET
+from lmchat.commands.table import BY_ID, Command, Scope, is_command, parse_slash
+from lmchat.errors import LMChatError, WrongUse
+from lmchat.safe_text import safe_line, safe_text
+from lmchat.servers.options import COMMON, LLAMA_CPP_OPTIONS
+from lmchat.services.session_sampling import SessionSampling
 from lmchat.services.workspace import Workspace
-from lmchat.tui.chat_view import ChatCore
+from lmchat.sessions.message import now
+from lmchat.sessions.stats import RECORD_DAYS, figures_by_model, models_text, statistics_text
+from lmchat.terminal.tty import has_shell
+from lmchat.tui.actions import (
+    LoadOrUnload,
+    LoadWith,
+    OpenFile,
+    RefreshModels,
+    Run,
+    ShowServers,
+)
+from lmchat.tui.app import LMChatApp
+from lmchat.tui.chat_log.chat_log import ChatLog
+from lmchat.tui.chat_view import COPYING, Chat
 from lmchat.tui.controllers.branches import Branches
+from lmchat.tui.controllers.connect import Connect
 from lmchat.tui.controllers.context_view import ContextView
+from lmchat.tui.controllers.current_target import CurrentTarget
 from lmchat.tui.controllers.hints import KeyHints
 from lmchat.tui.controllers.message_actions import MessageActions
 from lmchat.tui.controllers.message_contents import MessageContents
 from lmchat.tui.controllers.message_file import MessageFile
+from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.next_request import NextRequest
+from lmchat.tui.controllers.offered_commands import palette_entries
 from lmchat.tui.controllers.prompt_pages import PromptPages
 from lmchat.tui.controllers.prompt_text import PromptFiles, PromptText
 from lmchat.tui.controllers.saved_sessions import SavedSessions
 from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.shell_commands import ShellCommands
 from lmchat.tui.controllers.shown_session import ShownSession
-from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.controllers.status import StatusDisplay, StatusRefreshed
+from lmchat.tui.controllers.theme_choice import ThemeChoice
+from lmchat.tui.dialogs.doctor_screen import DoctorScreen
+from lmchat.tui.dialogs.help_screen import HelpScreen
+from lmchat.tui.dialogs.palette import Palette
+from lmchat.tui.dialogs.sampling_dialog import SamplingDialog
+from lmchat.tui.dialogs.text_dialog import TextDialog
+from lmchat.tui.dialogs.tools_dialog import tools_dialog
+from lmchat.tui.quirks.keys import run_own_binding
+from lmchat.tui.screen import FocusMoved
+from lmchat.tui.welcome.welcome_screen import WelcomeScreen
+from lmchat.tui.widgets.key_bar import KeyBar
+from lmchat.tui.widgets.prompt import Pill
+from lmchat.tui.widgets.prompt_input import PromptInput
+from lmchat.tui.widgets.session_list import SessionList
+
+CHECK_AFTER_S = 5.0
+"""From the start to the daily check of the sessions' file: typing and searching come first."""
+_COPY_S = 2.5  # how long quitting waits for the worker that copies
+_TWICE_WITHIN_S = 2.0  # two presses of Ctrl+C within this time quit
 
 
-class ChatControllers:
-    """All controllers of a chat screen, in the order in which they need each other."""
+class Dispatcher:
+    """The controllers of the screen, and the commands that concern several of them."""
 
-    def __init__(self, screen: Screen[None], workspace: Workspace) -> None:
-        self.core = core = ChatCore(screen, workspace)
-        self.status = status = StatusDisplay(core)
-        self.prompt_text = prompt_text = PromptText(core, status)
-        self.prompt_files = PromptFiles(core, prompt_text)
-        self.prompt_pages = prompt_pages = PromptPages(core, status, prompt_text)
-        self.shell_commands = shell_commands = ShellCommands(core, status, prompt_text)
-        self.sessions = sessions = ShownSession(core, status, prompt_text)
-        self.turns = turns = Turns(core, status, sessions, prompt_text)
-        self.branches = branches = Branches(core, status, sessions, turns)
-        self.context = ContextView(core, sessions, prompt_text, branches)
-        self.contents = contents = MessageContents(core)
-        self.next_request = NextRequest(core, sessions, prompt_text, contents)
-        message_file = MessageFile(core)
-        self.messages = MessageActions(
-            core, sessions, prompt_text, turns, branches, contents, message_file
+    def __init__(self, app: LMChatApp, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.open_sessions = workspace.open_sessions
+        self.chat = chat = Chat(app, workspace)
+        self.status = status = StatusDisplay(chat)
+        self.prompt_text = prompt_text = PromptText(chat, status)
+        self.prompt_files = PromptFiles(chat, prompt_text)
+        self.prompt_pages = PromptPages(chat, status, prompt_text)
+        self.shell_commands = ShellCommands(chat, status, prompt_text)
+        self.sessions = sessions = ShownSession(chat, status, prompt_text)
+        self.turns = turns = Turns(chat, status, sessions, prompt_text)
+        self.branches = branches = Branches(chat, status, sessions, turns)
+        self.context = ContextView(chat, sessions, prompt_text, branches)
+        self.contents = contents = MessageContents(chat)
+        self.next_request = NextRequest(chat, sessions, prompt_text, contents)
+        self.saved_sessions = SavedSessions(chat, status, sessions, turns)
+        target = CurrentTarget(chat, status, turns)
+        self.models = models = ModelSwitch(chat, status, prompt_text, turns, target)
+        self.connect = Connect(
+            chat,
+            status,
+            target,
+            models,
+            self.saved_sessions,
+            lambda: WelcomeScreen(chat, self.connect),
         )
-        self.saved_sessions = SavedSessions(core, status, sessions, turns)
-        self.hints = KeyHints(core, status, prompt_text, shell_commands, prompt_pages)
+        self.messages = MessageActions(
+            chat, sessions, prompt_text, turns, branches, contents, MessageFile(chat), models
+        )
+        self.themes = ThemeChoice(chat)
+        self.hints = KeyHints(chat, status, prompt_text, self.shell_commands, self.prompt_pages)
+        self._last_ctrl_c_s = 0.0  # when Ctrl+C was pressed and had nothing to do
+
+    # The start
+
+    def start(self) -> None:
+        """Show the session and begin to search for a server.
+
+        The list and the store are read, the session that the command line names is opened, and the
+        daily check follows a few seconds later.
+        """
+        widgets, workspace = self.chat.widgets, self.workspace
+        widgets.log.today = workspace.library.today
+        widgets.prompt_input.find_files = workspace.platform.find_files
+        widgets.prompt_input.names = {
+            "/p": workspace.named.presets,
+            "/profile": workspace.named.profiles,
+            "/set": lambda: (*COMMON, *LLAMA_CPP_OPTIONS),
+        }
+        self.status.start()
+        self.sessions.show_conversation()
+        widgets.telemetry.start()
+        self.connect.start()
+        self.sessions.show_list()
+        self.themes.use_wanted()
+        self.chat.begin(self._open_store, "history")
+        if workspace.resume_id:
+            self.chat.begin(self._resume, "open", is_only=True)
+        check = partial(self.chat.begin, self._check_daily, "daily check")
+        self.chat.begin_later(CHECK_AFTER_S, check)
+
+    async def _open_store(self) -> None:
+        """Open the store, and read the earlier prompts and the draft from it."""
+        self._add_notice(await self.workspace.store.open())
+        await self.prompt_text.load_history()
+
+    async def _resume(self) -> None:
+        """Show the session that the command line names.
+
+        Until it is read, a new session is shown. A prompt that was sent there and still waits is
+        moved into the queue of the named session; if a model is ready, send it.
+        """
+        session_id = await self.workspace.store.find(self.workspace.resume_id)
+        await self.sessions.go_to(session_id, takes_queue=True)
+        if self.sessions.opened.is_waiting and not self.open_sessions.has_to_wait:
+            self.turns.send_waiting()
+
+    async def _check_daily(self) -> None:
+        """Check the sessions' file once a day; a notice says what was found and changed."""
+        with suppress(LMChatError):  # a file that cannot be read is reported where it is used
+            notice = await self.workspace.store.daily_check()
+            self._add_notice(notice)
+            if notice:
+                self.sessions.show_list()
+
+    def _add_notice(self, notice: str) -> None:
+        """Show a notice of the store, unless it is empty."""
+        if notice:
+            self.workspace.notices.append(notice)
+            self.status.refresh()
+
+    # What the app asks for
+
+    def copy(self, text: str) -> None:
+        self.chat.copy(text)
+
+    def note_error(self, error: BaseException) -> str:
+        return self.workspace.platform.note_error(error)
+
+    async def stop_and_save(self, *, is_hang_up: bool = False) -> None:
+        """Stop all answers, and wait until the answers, the drafts and the bookmark are saved.
+
+        The bookmark is the place to which the shown session is scrolled. When the terminal is gone
+        (`is_hang_up`), servers may continue answers (R-42).
+        """
+        if is_hang_up:
+            self.open_sessions.leave_answers()
+        self.workspace.is_leaving = True
+        self.chat.read_ahead.cancel()
+        await self.turns.stop_all()
+        await self.open_sessions.save_all()
+        with suppress(NoMatches):  # a signal may come before the prompt exists: nothing was typed
+            self.sessions.save()
+            await self.prompt_text.write()
+
+    def follow_app_focus(self, *, is_focused: bool) -> None:
+        """Check the server more often while the terminal has the focus.
+
+        With the focus, show what another lmchat has written to the session, and search at once if
+        there is no server. Without it, save draft and bookmark: another lmchat, to which the user
+        may go now, opens the session with them.
+        """
+        self.workspace.monitor.is_focused = is_focused
+        if is_focused:
+            self.connect.search_if_no_server()
+            self.chat.begin(self.sessions.reload, "reload", is_only=True)
+        else:
+            self.sessions.save()
+
+    # Messages and commands
+
+    async def receive(self, message: Message) -> None:  # noqa: C901 - one case a message
+        """Do what a message of a widget or dialog asks for; others concern their widgets only."""
+        match message:
+            case Run(command_id=command_id):
+                await self._run_by_key(BY_ID[command_id])
+            case FocusMoved():
+                self.status.refresh()  # posts `StatusRefreshed`, with which the keys follow
+            case StatusRefreshed():
+                self.hints.show()
+            case PromptInput.Submitted(text=text):
+                self._submit(text)
+            case PromptInput.ShellCommandSubmitted(line=line):
+                self._remember_prompt(line)
+                self.shell_commands.begin(line)
+                self.prompt_text.end_command()
+            case PromptInput.Drafted():
+                self.follow_typing()
+            case PromptInput.ScrollWanted(key=key):
+                await run_own_binding(self.chat.widgets.log, key)
+            case PromptInput.StopWanted():
+                self.stop_running()
+            case PromptInput.QueueActWanted(what="edit"):
+                self.turns.edit_queued()
+            case PromptInput.QueueActWanted():
+                self.turns.remove_queued()
+            case PromptInput.FileNamed(path=path, text=text):
+                self.prompt_files.attach(path, text)
+            case ChatLog.ActionWanted(name="links", text=text) if text:  # a link was clicked
+                self.contents.open_link(text)
+            case ChatLog.ActionWanted(text=text, note=note) if text:
+                self.chat.copy(text, note)
+            case ChatLog.ActionWanted(name=name, message=target):
+                self.messages.act_on(name, target)
+            case ChatLog.Decided(choice=choice):
+                self.turns.approvals.decide(choice)
+            case ChatLog.Changed():
+                self._follow_log()
+            case Pill.Pressed():
+                self.chat.widgets.log.scroll_end()
+                self.chat.widgets.prompt_input.focus()
+            case SessionList.Opened(session_id=session_id):
+                self.chat.screen.remove_class("-sessions-over")
+                self.sessions.switch_to(session_id)
+            case SessionList.ActWanted(name=name, session_id=session_id):
+                self.chat.begin(partial(self.saved_sessions.act, name, session_id), "change")
+            case SessionList.SearchWanted(query=query):
+                self.saved_sessions.search(query)
+            case KeyBar.CommandClicked(line=line):
+                self.run_line(line)
+            case ShowServers():
+                self.connect.open_page()
+            case LoadOrUnload(model=model):
+                self.models.load_or_unload(model)
+            case LoadWith(model=model):
+                self.models.ask_for_load_options(model)
+            case RefreshModels():
+                self.models.refresh_picker()
+            case OpenFile(file=file):
+                self.contents.open_file(file)
+            case _:
+                pass
+
+    async def _run_by_key(self, command: Command) -> None:
+        """Run a command, and show the error that it raises."""
+        try:
+            await self.run(command)
+        except LMChatError as error:
+            self.chat.show_error(error)
+
+    async def run(self, command: Command, argument: str = "", *, is_typed: bool = False) -> None:
+        """Run the function of a command.
+
+        A typed command gets its argument as the last parameter: that of `Command.typed`, which
+        only the slash command has, always; that of `Command.action` only if one was typed.
+        """
+        if command.scope is Scope.MESSAGE:
+            self.messages.act(command.command_id.removeprefix("message."))
+            return
+        action = (is_typed and command.typed) or command.action
+        owner, name, parameters = parse(action)
+        if (is_typed and command.typed) or (argument and command.takes_argument):
+            parameters = (*parameters, argument)
+        function = getattr(getattr(self, owner) if owner else self, name)
+        result = function(*parameters)
+        if isawaitable(result):
+            await result
+
+    def run_line(self, line: str) -> None:
+        """Run a slash command in a worker; an unknown or failed one returns to the prompt."""
+        slash = parse_slash(line)
+        if slash is None:
+            self.chat.widgets.prompt_input.give_back(line)
+            words = f"Unknown command: {safe_line(line.partition(' ')[0], limit=40)}."
+            hint = "F1 lists the commands. Begin with a space to send it as a message."
+            self.chat.show_error(WrongUse(words, hint=hint))
+        else:
+            work = partial(self.run, slash.command, slash.argument, is_typed=True)
+            self.chat.begin(work, "slash", typed=line)
+
+    # The prompt
+
+    def _submit(self, text: str) -> None:
+        """Send what was typed, or run it if it is a command, and keep it as an earlier prompt.
+
+        A rewritten answer is saved instead, and is no prompt to keep. The draft is forgotten. If
+        a key had put the start of a command in place of a typed text, this text comes back.
+        """
+        is_answer = self.prompt_text.is_rewriting and not is_command(text)
+        if not is_answer:
+            self._remember_prompt(text)
+        self.prompt_text.forget_draft()
+        if is_answer:
+            self.messages.save_rewritten(text)
+        elif is_command(text):
+            self.run_line(text)
+        else:
+            self.turns.submit(text)
+        self.prompt_text.end_command()
+
+    def _remember_prompt(self, text: str) -> None:
+        prompt_input = self.chat.widgets.prompt_input
+        prompt_input.history_of_prompts = (text, *prompt_input.history_of_prompts)
+
+    def follow_typing(self) -> None:
+        """Update what depends on the typed text: figures, keys, marks in the log, the draft."""
+        self.status.show_line()
+        self.hints.show()
+        self.sessions.mark_left_out_soon()
+        self.prompt_text.save_soon()
+        self.chat.read_ahead.follow(self.prompt_text.new_prompt)
+
+    def stop_running(self) -> bool:
+        """Stop the commands that run in the shell; else pages that are fetched; else the answer.
+
+        Return whether anything was stopped.
+        """
+        return self.shell_commands.stop() or self.prompt_pages.stop() or self.turns.stop()
+
+    def edit_prompt(self) -> None:
+        self.chat.lend_terminal_to(self.prompt_text.edit_in_program)
+
+    async def insert_file(self, path: str) -> None:
+        if is_page_address(path):
+            self.prompt_pages.attach(path)
+        else:
+            await self.prompt_files.attach_named(path)
+
+    async def change_system_prompt(self, text: str) -> None:
+        self.sessions.opened.require_free_end()
+        message = await self.sessions.conversation.set_system_prompt(text)
+        self.chat.widgets.log.append(message)
+        self.status.show_action("system prompt changed")
+
+    async def use_profile(self, name: str) -> None:
+        """Use a profile from the next turn on; if it names a model, switch to that, too."""
+        self._notify_of_wrong_tables()
+        profile = self.chat.next_turn.use_profile(name, self.workspace.named.profiles())
+        if profile.model:
+            self.models.pick(profile.model)
+        self.status.show_action(f"profile {safe_line(name, limit=20)}")
+
+    async def use_preset(self, typed: str) -> None:
+        if self.prompt_text.is_rewriting:  # it would be sent as another version of the answer
+            problem = "You are rewriting an answer, which Enter saves."
+            raise WrongUse(problem, hint="Press Esc first, then send the preset.")
+        self._notify_of_wrong_tables()
+        self.turns.submit(await self.prompt_text.fill_preset(typed))
+
+    def _notify_of_wrong_tables(self) -> None:
+        """Say what is wrong with the presets or profiles of a file that was changed."""
+        if problem := self.workspace.named.problem():
+            self.chat.notify(problem)
+
+    def use_effort(self, typed: str) -> None:
+        self.chat.next_turn.use_effort(typed)
+        effort = self.chat.next_turn.options.effort_words(self.sessions.conversation.own_sampling)
+        self.status.show_action(f"effort {effort}")
+        self.chat.notify(f"Reasoning effort: {effort}.")
+
+    def use_first_words(self, words: str) -> None:
+        """Let the next answer begin with words that were typed behind `/start`, or with none."""
+        self.open_sessions.use_first_words(words)
+        self.status.show_action("first words set" if words.strip() else "first words removed")
+
+    async def set_option(self, typed: str = "") -> None:
+        """List the sampling options, or change or explain the one that was typed.
+
+        Enter on a row of the list begins the command that changes this option.
+        """
+
+        def begin_change(name: str | None) -> None:
+            if name is not None:
+                self.prompt_text.begin_command(f"/set {name} ")
+
+        sampling = SessionSampling(self.sessions.conversation, self.chat.next_turn)
+        if typed:
+            self.chat.notify(await sampling.change(typed))
+        else:
+            self.chat.show(SamplingDialog(sampling.options), begin_change)
+
+    # Messages and sessions
+
+    def _follow_log(self) -> None:
+        """Show in pill, find bar, figures and keys what has changed in the log."""
+        viewport = self.chat.widgets.log.viewport
+        words = "new text" if viewport.has_new_text else "more below"
+        self.chat.widgets.prompt.pill.words = "" if viewport.is_at_end else words
+        if self.chat.find_bar is not None:
+            self.chat.find_bar.show_standing()
+        self.status.refresh()
+
+    def focus_message(self, step: int) -> None:
+        if self.chat.widgets.log.focus_message(step):
+            self.chat.widgets.log.focus()
+        else:
+            self.chat.widgets.prompt_input.focus()
+
+    def regenerate_last(self) -> None:
+        if last := self.sessions.opened.last_answer_or_prompt:
+            self.turns.regenerate(last)
+        else:
+            self.chat.notify(NOTHING_YET)
+
+    def compact(self) -> None:
+        self.turns.compact(self.sessions.opened)
+
+    def fork_session(self) -> None:
+        if messages := self.sessions.conversation.messages:
+            self.messages.act_on("fork", messages[-1])
+        else:
+            self.chat.notify(NOTHING_YET)
+
+    async def manage_session(self, name: str, typed: str = "") -> None:
+        """Act on the shown session, as `rename` or `export`, with the argument that was typed."""
+        act = partial(self.saved_sessions.act, name, self.sessions.shown_id, typed)
+        if typed:  # here, in the worker of `run_line`: after an error, the line must come back
+            await act()
+        else:
+            self.chat.begin(act, "change")
+
+    # Panels and pages
+
+    def stop_or_leave(self) -> None:
+        """Run the first of the steps of Esc that has something to do, as its return value says.
+
+        If none has, close the find bar and the panels over the chat, and focus the prompt.
+        """
+        prompt_input = self.chat.widgets.prompt_input
+        is_in_prompt = self.chat.screen.focused is prompt_input
+        has_done_something = (
+            self.stop_running()
+            or self.prompt_text.leave_command()
+            or self.prompt_text.leave_edit()
+            or self.chat.widgets.log.drop_selection()
+            or (is_in_prompt and self.turns.take_back())  # elsewhere, Esc leads to the prompt
+        )
+        if not has_done_something:
+            self.chat.close_find_bar()
+            self.chat.screen.remove_class("-sessions-over", "-telemetry-over")
+            prompt_input.focus()
+
+    def toggle_sessions(self) -> None:
+        """Show the list of sessions and focus it; if it is shown, hide it and focus the prompt."""
+        screen = self.chat.screen
+        self._toggle_panel(
+            "sessions", is_over=screen.has_class("-narrow") or screen.has_class("-mid")
+        )
+        if self.chat.widgets.session_list.display:
+            self.sessions.show_list()
+            self.chat.widgets.session_list.focus()
+        else:
+            self.chat.widgets.prompt_input.focus()
+
+    def toggle_telemetry(self) -> None:
+        self._toggle_panel("telemetry", is_over=self.chat.screen.has_class("-narrow"))
+        self.status.refresh()
+
+    def _toggle_panel(self, name: str, *, is_over: bool) -> None:
+        """Show a column, or hide it if it is shown, and remember that.
+
+        On a screen that is too narrow for it (`is_over`), show it over the chat; that is not
+        remembered.
+        """
+        screen = self.chat.screen
+        if is_over:
+            screen.toggle_class(f"-{name}-over")
+            return
+        screen.toggle_class(f"-{name}-hidden")
+        is_shown = not screen.has_class(f"-{name}-hidden")
+        self.chat.remember(lambda state: replace(state, **{f"has_{name}": is_shown}))
+
+    def show_log_file(self) -> None:
+        self.chat.show(TextDialog("Log file", safe_text(self.workspace.platform.log_file)))
+
+    def show_tools(self) -> None:
+        self.chat.show(tools_dialog(self.open_sessions, self.workspace.platform.config_file))
+
+    def show_doctor(self) -> None:
+        self.chat.show(DoctorScreen(self.workspace.platform.examination()))
+
+    async def show_statistics(self) -> None:
+        store, backend = self.workspace.store, self.workspace.backend
+        try:
+            rows = await store.turn_records(since=now() - timedelta(days=RECORD_DAYS))
+        except LMChatError as error:
+            models = error.message
+        else:
+            models = models_text(figures_by_model(rows))
+        text = statistics_text(backend.metrics(), backend.budget(), models)
+        self.chat.show(TextDialog("Statistics", text))
+
+    def show_palette(self) -> None:
+        """Show the commands that apply to the screen, and run the chosen one.
+
+        If the welcome page is shown, a chosen command of the chat first closes it.
+        """
+        is_over_chat = self.chat.app.screen is self.chat.screen
+
+        def run(command: Command | None) -> None:
+            if command is None:
+                return
+            if command.scope is not Scope.APP and not is_over_chat:
+                self.connect.leave_page()
+            self.chat.begin(partial(self.run, command), "palette")
+
+        entries = palette_entries(self.chat, self.messages, is_over_chat=is_over_chat)
+        self.chat.show(Palette(entries, self.workspace.settings.keys), run)
+
+    def show_help(self) -> None:
+        self.chat.show(HelpScreen(self.workspace.settings.keys))
+
+    # The end
+
+    def suspend(self) -> None:
+        """Suspend lmchat until the shell resumes it; refuse if no shell could do that."""
+        if has_shell():
+            App.action_suspend_process(self.chat.app)
+        else:
+            self.chat.notify("lmchat was not started from a shell, so it cannot be suspended.")
+
+    def copy_or_stop(self) -> None:
+        """Do the first of these that is possible: copy, stop the answer, quit.
+
+        What is copied is the selection in the focused input, else that of the screen, else that in
+        the chat log. To quit, the key must be pressed twice within `_TWICE_WITHIN_S`; the first
+        time, a notification says so.
+        """
+        app, log = self.chat.app, self.chat.widgets.log
+        selected = ""
+        if isinstance(app.focused, Input | TextArea):
+            selected = app.focused.selected_text
+        selected = selected or app.screen.get_selected_text() or ""
+        if selected:
+            self.chat.copy(selected)
+            app.screen.clear_selection()
+            return
+        has_copied = app.screen is self.chat.screen and log.copy_selection()
+        if has_copied or self.stop_running():
+            return
+        now_s = time.monotonic()
+        if now_s - self._last_ctrl_c_s < _TWICE_WITHIN_S:
+            self.chat.begin(self.quit, "quit", is_only=True)
+        else:
+            self._last_ctrl_c_s = now_s
+            self.chat.notify("Press Ctrl+C again to quit.", timeout_s=_TWICE_WITHIN_S)
+
+    async def quit(self) -> None:
+        """Stop and save everything, wait up to `_COPY_S` for a text that is being copied, and quit.
+
+        The answers that are streaming are stopped by this.
+        """
+        await self.stop_and_save()
+        if copying := self.chat.running(COPYING):
+            with suppress(WorkerError, TimeoutError):
+                async with asyncio.timeout(_COPY_S):
+                    await self.chat.app.workers.wait_for_complete(copying)
+        self.chat.app.exit()

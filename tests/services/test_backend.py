@@ -17,7 +17,6 @@ from tests.support.scripted_backend import (
     ScriptedBackend,
     ScriptedEngine,
     file,
-    made,
     model,
     probed,
     read,
@@ -57,7 +56,7 @@ def inner():
 
 @pytest.fixture
 def backend(inner, engine):
-    return Backend(lambda: inner, made(engine))
+    return Backend(inner, engine)
 
 
 async def events_of(backend, asked):

@@ -13,7 +13,6 @@ import pytest
 from lmchat.errors import EndpointNotAllowed, FileRefused, LMChatError, WrongUse
 from lmchat.proxy.pages import PageClient
 from lmchat.services import web_pages
-from lmchat.services.ports import Lazy
 from lmchat.services.web_pages import WebPages, refuse
 from tests.support.page_host import PageHost, reply_of
 
@@ -47,7 +46,7 @@ class User:
 
 
 def pages_for(*allowed: str, longest_s: float = 30.0) -> WebPages:
-    return WebPages(Lazy(lambda: PageClient(allowed)), longest_s=longest_s)
+    return WebPages(PageClient(allowed), longest_s=longest_s)
 
 
 async def text_of(address: str, *allowed: str) -> str:

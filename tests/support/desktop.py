@@ -42,18 +42,18 @@ from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import Lazy
 from lmchat.services.tools import Toolbox
 from lmchat.services.web_pages import WebPages
 from lmchat.services.workspace import Workspace
 from lmchat.sessions.message import AnswerState, ChatMessage, now
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.app import LMChatApp
+from lmchat.tui.dispatch import Dispatcher
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.look_data import NOW
 from tests.support.proxy_calls import PortMap
-from tests.support.scripted_backend import ScriptedBackend, ScriptedEngine, Step, made
+from tests.support.scripted_backend import ScriptedBackend, ScriptedEngine, Step
 from tests.support.scripted_server import ScriptedServer
 from tests.support.tui_host import confirm, screen_text, unpainted
 
@@ -63,6 +63,7 @@ class Desktop:
     """What a test looks at: the app, its driver of keys, and what the world saw."""
 
     app: LMChatApp
+    workspace: Workspace
     pilot: Pilot
     backend: ScriptedBackend
     store: SqliteStore
@@ -83,6 +84,16 @@ class Desktop:
         return self.app.chat
 
     @property
+    def dispatch(self) -> Dispatcher:
+        """What answers; it is there once the app has been painted."""
+        assert isinstance(self.app.second_half, Dispatcher)
+        return self.app.second_half
+
+    @property
+    def open_sessions(self) -> OpenSessions:
+        return self.workspace.open_sessions
+
+    @property
     def prompt_input(self):
         return self.app.chat.widgets.prompt_input
 
@@ -92,7 +103,7 @@ class Desktop:
 
     @property
     def conversation(self):
-        return self.app.open_sessions.shown.conversation
+        return self.open_sessions.shown.conversation
 
     @property
     def session_id(self) -> str:
@@ -104,7 +115,7 @@ class Desktop:
 
     @property
     def target(self):
-        return self.app.open_sessions.next_turn.target
+        return self.open_sessions.next_turn.target
 
     @property
     def text(self) -> str:
@@ -178,7 +189,7 @@ class Desktop:
     async def answered(self, count: int = 1) -> None:
         await self.until(
             lambda: (
-                not self.app.open_sessions.shown.is_busy
+                not self.open_sessions.shown.is_busy
                 and sum(bool(m.stats) for m in self.conversation.messages) >= count
             ),
             f"{count} answers",
@@ -188,9 +199,7 @@ class Desktop:
     async def at_rest(self, *, requests: int = 0) -> None:
         """Wait until the shown session has no turn, and so many requests have gone out."""
         await self.until(
-            lambda: (
-                len(self.backend.requests) >= requests and not self.app.open_sessions.shown.is_busy
-            ),
+            lambda: len(self.backend.requests) >= requests and not self.open_sessions.shown.is_busy,
             "a session at rest",
         )
         await self.pilot.pause()
@@ -251,32 +260,37 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     backend = backend or ScriptedBackend()
     settings = settings or calm()
     store = store or SqliteStore(folder / "sessions.db")
-    engine_slot = made(engine)
-    late = Backend(lambda: backend, engine_slot)
+    late = Backend(backend, engine)
     open_sessions = OpenSessions(chat=settings.chat, backend=late, store=store, clock=clock)
     open_sessions.next_turn.toolbox = toolbox
-    seen = Desktop(None, None, backend, store, folder)  # type: ignore[arg-type]
-    seen.app = LMChatApp(
-        Workspace(
-            settings=settings,
-            named=NamedTables(folder / "config.toml", settings),
-            backend=late,
-            store=store,
-            library=Library(store, clock=moment),
-            open_sessions=open_sessions,
-            monitor=Monitor(late, clock=clock),
-            catalogue=Catalogue(
-                late, store, expected=own_endpoints(settings), names=own_names(settings)
-            ),
-            platform=DeskPlatform(seen),
-            pages=WebPages(Lazy(lambda: PageClient(settings.allowed_hosts))),
-            state=state or State(),
-            resume_id=resume_id,
-            importer=Importer(store, clock=moment),
-            engine=engine_slot if engine else None,
-            clock=clock,
-        )
+    seen = Desktop(None, None, None, backend, store, folder)  # type: ignore[arg-type]
+    state = state or State()
+    seen.workspace = Workspace(
+        settings=settings,
+        named=NamedTables(folder / "config.toml", settings),
+        backend=late,
+        store=store,
+        library=Library(store, clock=moment),
+        open_sessions=open_sessions,
+        monitor=Monitor(late, clock=clock),
+        catalogue=Catalogue(
+            late, store, expected=own_endpoints(settings), names=own_names(settings)
+        ),
+        platform=DeskPlatform(seen),
+        pages=WebPages(PageClient(settings.allowed_hosts)),
+        state=state,
+        resume_id=resume_id,
+        importer=Importer(store, clock=moment),
+        engine=engine,
+        clock=clock,
     )
+
+    async def open_second_half(app: LMChatApp) -> Dispatcher:
+        dispatcher = Dispatcher(app, seen.workspace)
+        dispatcher.start()
+        return dispatcher
+
+    seen.app = LMChatApp(settings, state, open_second_half, clock=clock)
     return seen
 
 
@@ -364,6 +378,7 @@ async def running(desk: Desktop, size: tuple[int, int]) -> AsyncIterator[Desktop
     with unpainted():
         async with desk.app.run_test(size=size, notifications=True) as pilot:
             desk.pilot = pilot
+            await desk.until(lambda: desk.app.second_half is not None, "the second half")
             yield desk
             await desk.app.stop_and_save()
     await desk.store.aclose()
@@ -394,6 +409,18 @@ class Seen:
     @property
     def app(self):
         return self.desk.app
+
+    @property
+    def workspace(self) -> Workspace:
+        return self.desk.workspace
+
+    @property
+    def dispatch(self) -> Dispatcher:
+        return self.desk.dispatch
+
+    @property
+    def open_sessions(self) -> OpenSessions:
+        return self.desk.open_sessions
 
     @property
     def text(self) -> str:
@@ -511,9 +538,7 @@ class Situation(Seen):
     asked: list[str] = field(default_factory=list)
 
     def probed(self, port: int) -> ProbeResult:
-        return next(
-            one for one in self.app.workspace.catalogue.results if one.endpoint.port == port
-        )
+        return next(one for one in self.workspace.catalogue.results if one.endpoint.port == port)
 
     def places(self, place: int | tuple[str, int], server: ScriptedServer | None) -> None:
         key = place if isinstance(place, tuple) else ("localhost", place)
@@ -524,8 +549,8 @@ class Situation(Seen):
     def time_passes(self, seconds: float = 5.0) -> None:
         """Let the pause between two looks be over: nobody presses anything."""
         self.clock.now_s += seconds
-        self.app.connect._wake.set()
-        self.app.workspace.monitor.check_now()
+        self.dispatch.connect._wake.set()
+        self.workspace.monitor.check_now()
 
     async def types(self, text: str) -> None:
         await self.desk.type(text)
@@ -549,7 +574,7 @@ class Situation(Seen):
     async def goes_on(self) -> None:
         await self.is_on(ChatScreen)
         await self.until(
-            lambda: getattr(self.app.open_sessions.next_turn.target, "model_id", ""),
+            lambda: getattr(self.open_sessions.next_turn.target, "model_id", ""),
             "a server and a model",
         )
         await self.until(
@@ -568,7 +593,7 @@ class Situation(Seen):
 
         def is_at_rest() -> bool:
             busy = {one.group for one in self.app.workers if not one.is_finished} - {while_busy}
-            return not busy & _PASSING and self.app.workspace.monitor.next_check_s is not None
+            return not busy & _PASSING and self.workspace.monitor.next_check_s is not None
 
         for _ in range(3):
             await self.until(is_at_rest, "rest")
@@ -615,7 +640,7 @@ async def run(
         clock=clock,
         moment=lambda: NOW,
     )
-    workspace = desk.app.workspace
+    workspace = desk.workspace
     workspace.monitor = StillMonitor(workspace.backend, clock=clock)
 
     async def keep_key(endpoint: Endpoint, key: str) -> None:

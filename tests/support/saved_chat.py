@@ -107,7 +107,7 @@ def steps(
         await desk.ready()
         await desk.until(lambda: desk.session_id == SESSION, "the session")
         await desk.until(
-            lambda: desk.app.chat.status.health.verdict is Verdict.READY, "a look at the server"
+            lambda: desk.dispatch.status.health.verdict is Verdict.READY, "a look at the server"
         )
         await pilot.press(*keys)
         if then is not None:
@@ -116,7 +116,7 @@ def steps(
         await pilot.pause()
         await desk.until(lambda: not {one.group for one in desk.app.workers} & PASSING, "rest")
         await pilot.pause()
-        if not desk.app.open_sessions.streaming:
+        if not desk.open_sessions.streaming:
             await desk.store.aclose()
 
     return run

@@ -34,7 +34,6 @@ from lmchat.servers.request import (
     OutgoingRequest,
     TemplateText,
 )
-from lmchat.services.ports import Lazy
 from lmchat.sessions.stats import Budget, Metrics, TurnRecord
 
 ENDPOINT = Endpoint.parse("http://localhost:1234")
@@ -370,10 +369,3 @@ class ScriptedEngine:
     def _fail(self, name: str) -> None:
         if error := self.failures.pop(name, None):
             raise error
-
-
-def made(engine: ScriptedEngine | None) -> Lazy:
-    """Return an engine as a program holds it that has made it already; without one, it was never made."""
-    late = Lazy(lambda: engine)
-    late.made = engine
-    return late

@@ -1,12 +1,11 @@
 """lmchat's own screen, which ends at a moment of its start and writes down what was imported until then.
 
 `python -m tests.support.start_child FILE MOMENT [ARGUMENT…]`; `bare` is the moment at which a screen of
-Textual's alone is painted, `arrival` the one at which the app without a terminal has found a server.
+Textual's alone is painted.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Callable
@@ -23,9 +22,6 @@ def main(file: Path, moment: str, arguments: list[str]) -> int:
 
         Bare.on_ready = lambda app: _end(app, file)
         Bare().run()
-        return 0
-    if moment == "arrival":
-        asyncio.run(_arrive(file))
         return 0
     sys.modules["click"] = (
         None  # a developer's tool: where it is installed, httpx imports its command line
@@ -48,20 +44,14 @@ def main(file: Path, moment: str, arguments: list[str]) -> int:
 
 MOMENTS: dict[str, Callable[..., object]] = {
     "server": lambda app: (
-        app.chat.status.health.verdict is not None and app.chat.status.health.verdict.is_usable
+        app.second_half is not None
+        and app.second_half.status.health.verdict is not None
+        and app.second_half.status.health.verdict.is_usable
     ),
     "session": lambda app: (
         app.chat.widgets.log.document.entries and app.chat.widgets.log.max_scroll_y
     ),
 }
-
-
-async def _arrive(file: Path) -> None:
-    from tests.support.desktop import desktop  # noqa: PLC0415 - see above
-
-    async with desktop(file.parent) as desk:
-        await desk.ready()
-        _end(desk.app, file)
 
 
 def _end(app: App, file: Path) -> None:

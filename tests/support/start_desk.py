@@ -26,7 +26,6 @@ from lmchat.servers.discovery.launcher import (
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
-from lmchat.services.ports import Lazy
 from lmchat.services.server_rows import MachineState
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import Seen, make_desktop, running
@@ -149,10 +148,10 @@ async def start_desk(
 
     starts = ServerLauncher(find=find, start=start, engine_command=engine_command)
     desk = make_desktop(folder, backend, **more)  # type: ignore[arg-type]
-    desk.app.connect.search_pause_s = 0.05
-    desk.app.workspace.make_launcher = lambda: starts
+    desk.workspace.search_pause_s = 0.05
+    desk.workspace.launcher = starts
     if files is not None:
-        desk.app.workspace.engine = Lazy(lambda: FilesOnly(*files))
+        desk.workspace.engine = FilesOnly(*files)
     async with running(desk, size):
         yield StartDesk(desk, backend, folder, ran)
 
@@ -242,8 +241,9 @@ def bare_page(
 ) -> WelcomeScreen:
     """Return the welcome page with what it is handed alone."""
     workspace = SimpleNamespace(
-        make_launcher=None, engine=None, catalogue=None, clock=clock, state=State()
+        launcher=None, engine=None, catalogue=None, clock=clock, state=State()
     )
-    page = WelcomeScreen(workspace, connect or NotedConnect())
+    chat = SimpleNamespace(workspace=workspace, begin=lambda *_, **__: None)
+    page = WelcomeScreen(chat, connect or NotedConnect())
     page.starts.machine = here or MachineState()
     return page

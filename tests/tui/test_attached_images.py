@@ -118,7 +118,7 @@ async def test_a_model_that_cannot_see_is_told_before_sending_and_ctrl_o_lists_t
         await attach(desk)
         await desk.say("What is it?", sees="This model cannot see images.")
         await desk.prompt_is(f"{FOLDED}\nWhat is it?")
-        assert not desk.app.open_sessions.shown.queue
+        assert not desk.open_sessions.shown.queue
         gate.set()
         await desk.answered()
         await shown(desk, "^O model with vision")

@@ -74,7 +74,7 @@ async def test_opened_again_it_can_be_continued_where_it_lacks_its_end(tmp_path)
     async with watching(tmp_path, "half of ") as (desk, writer):
         await desk.press("ctrl+n")
         await writer.end("half of ", state=AnswerState.STOPPED)
-        desk.chat.sessions.switch_to(writer.session.session_id)
+        desk.dispatch.sessions.switch_to(writer.session.session_id)
         await shown(desk, "/continue")
         await desk.press("alt+up", "a")
         await desk.until(lambda: desk.conversation.messages[-1].text == "half of mine", "the rest")

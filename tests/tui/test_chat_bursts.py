@@ -18,23 +18,23 @@ async def together(desk: Desktop, *keys: str) -> None:
 async def test_a_turn_stopped_or_deleted_at_once_leaves_the_session_at_rest(tmp_path):
     scripts = [answer_steps(text) for text in ("First.", "Second.", "Third.", "Fourth.")]
     async with ready_desktop(tmp_path, *scripts) as desk:
-        desk.chat.turns.submit("zero")
-        assert desk.chat.turns.stop()
+        desk.dispatch.turns.submit("zero")
+        assert desk.dispatch.turns.stop()
         await desk.at_rest()
         assert desk.texts == ["zero"]
         assert desk.backend.requests == []
 
         await desk.ask("one")
-        desk.chat.action_regenerate_last()
-        assert desk.chat.turns.stop()
+        desk.dispatch.regenerate_last()
+        assert desk.dispatch.turns.stop()
         await desk.at_rest()
         assert sent(desk.backend) == ["one"]
         await desk.ask("two", 2)
         await shown(desk, "Second.")
 
         last = desk.conversation.messages[-1]
-        desk.chat.messages.act_on("delete", last)
-        desk.chat.turns.regenerate(last)
+        desk.dispatch.messages.act_on("delete", last)
+        desk.dispatch.turns.regenerate(last)
         await shown(desk, "Deleted")
         await desk.at_rest()
         await desk.say("three")
@@ -48,7 +48,7 @@ async def test_while_a_stop_settles_the_next_escape_leaves_the_message(tmp_path)
         await desk.press("alt+up")
         assert desk.app.focused is desk.log_view
         await desk.press("escape")
-        assert desk.app.open_sessions.shown.is_busy
+        assert desk.open_sessions.shown.is_busy
         await desk.press("escape")
         assert desk.app.focused is desk.prompt_input
         gate.set()

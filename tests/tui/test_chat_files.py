@@ -11,7 +11,8 @@ from textual.widgets import Input
 from lmchat.formats.places import chat_places
 from lmchat.services.importing import Importer
 from lmchat.sessions.message import Role
-from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog, ExportDialog, ProgressDialog
+from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog, WorkDialog
+from lmchat.tui.dialogs.export_dialog import ExportDialog
 from tests.support.desktop import make_desktop, ready_desktop, running, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
@@ -39,8 +40,8 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_and_keeps_
     async with ready_desktop(tmp_path, asked=["first"], backend=backend) as desk:
         await desk.press("ctrl+r", sees="Spinach.")
         await desk.answered()
-        await desk.press("ctrl+e", leads_to=ExportDialog, sees="reasoning: no  ^B branches: no")
-        await desk.press("ctrl+r", "ctrl+b", sees="reasoning: yes  ^B branches: yes")
+        await desk.press("ctrl+e", leads_to=ExportDialog, sees="Reasoning: no   Other branches: no")
+        await desk.press("ctrl+r", "ctrl+b", sees="Reasoning: yes   Other branches: yes")
         desk.app.screen.query_one(Input).value = str(existing / "out.md")
         await desk.press("enter", sees="written:")
         assert desk.app.screen.query_one(Input).value == str(existing / "out.md")
@@ -71,7 +72,7 @@ async def test_a_hit_of_the_search_is_exported_with_its_own_name_whatever_was_sh
                 await desk.say("alphabet", sees="Beta.")
                 await desk.answered()
             target = tmp_path / f"{is_shown}.md"
-            desk.chat.action_search_sessions("lettuce")
+            desk.dispatch.saved_sessions.search("lettuce")
             await shown(desk, "1 hit in 1 session")
             await desk.press("ctrl+e", leads_to=ExportDialog)
             assert desk.app.screen.query_one(Input).value == f"vegetables-{wanted[:8]}.md"
@@ -133,7 +134,7 @@ def desk_with_chats(folder):
     shutil.copy(FOREIGN / "1763500000000.conversation.json", chats)
     desk = make_desktop(folder)
     find = partial(chat_places, {}, folder / "home")
-    desk.app.workspace.importer = Importer(desk.store, find=find, quiet_s=0)
+    desk.workspace.importer = Importer(desk.store, find=find, quiet_s=0)
     return desk
 
 
@@ -154,6 +155,6 @@ async def test_esc_stops_a_long_import_and_keeps_what_came(tmp_path):
     desk.store.import_session = import_session
     async with running(desk, (120, 40)):
         await desk.ready()
-        await desk.say(f"/import {path}", leads_to=ProgressDialog, sees="1 chat, 1 message so far.")
+        await desk.say(f"/import {path}", leads_to=WorkDialog, sees="1 chat, 1 message so far.")
         await desk.press("escape", sees="Stopped: 1 session, 1 message imported")
         assert len(await desk.store.list_sessions()) == 1

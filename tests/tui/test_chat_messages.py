@@ -30,7 +30,7 @@ async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path
         await desk.press("alt+up", "left_square_bracket", sees="Second one.")
         gate.set()  # while another version is shown
         await desk.at_rest()
-        await desk.app.open_sessions.save_all()
+        await desk.open_sessions.save_all()
         assert "Second one." in desk.text
         tree = await desk.store.tree(desk.session_id)
         assert [m.text for m in tree] == ["hello", "First one.", "Second one.", "Third."]
@@ -70,19 +70,19 @@ async def test_what_was_typed_before_begun_commands_is_the_draft_of_its_session(
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         session_id = desk.session_id
         await desk.press("x", "y")
-        desk.chat.action_slash("/title ")
+        desk.dispatch.prompt_text.begin_command("/title ")
         await desk.app.stop_and_save()
         assert await desk.store.draft(session_id) == "xy"
         await desk.press("ctrl+n")
         await desk.prompt_is("")
         await desk.press("escape")
         assert desk.prompt_input.text == ""
-        assert desk.app.open_sessions.drafts.text(session_id) == "xy"
+        assert desk.open_sessions.drafts.text(session_id) == "xy"
         await desk.press("x", "y")
-        desk.chat.action_slash("/title ")
+        desk.dispatch.prompt_text.begin_command("/title ")
         desk.prompt_input.put("")
         await desk.press("z")
-        desk.chat.action_slash("/tag ")
+        desk.dispatch.prompt_text.begin_command("/tag ")
         assert desk.prompt_input.text == "/tag "
         await desk.press("escape")
         assert desk.prompt_input.text == "xy\n\nz"

@@ -35,8 +35,8 @@ async def begin_streaming(desk: Desktop) -> None:
     """Let the answer come as far as its gate, four seconds after it was asked for."""
     await desk.press("ctrl+r")
     await desk.until(lambda: "sorrel" in desk.text, "the first words")
-    desk.app.workspace.clock.now_s += 4.1
-    desk.chat.status.tick()
+    desk.workspace.clock.now_s += 4.1
+    desk.dispatch.status.tick()
 
 
 @pytest.mark.parametrize("size", ["120x40", "40x12"])

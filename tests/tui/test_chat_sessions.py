@@ -26,9 +26,9 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         first = desk.conversation
         session_id = first.header.session_id
         await desk.press("ctrl+n", hides="Let")
-        assert session_id in desk.app.open_sessions.streaming
+        assert session_id in desk.open_sessions.streaming
         await desk.until(lambda: session_id in desk.session_list._state.streaming, "the mark")
-        await desk.chat.saved_sessions.act("rename", session_id, "The garden")
+        await desk.dispatch.saved_sessions.act("rename", session_id, "The garden")
         gates[0].set()
         await desk.open_in_list(session_id)
         await shown(desk, "Lettuce.")
@@ -36,14 +36,14 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         assert desk.conversation.header.title == "The garden"
         await desk.press("ctrl+n", hides="Lettuce.")
         gates[1].set()
-        await desk.until(lambda: session_id in desk.app.open_sessions.unread, "unread")
+        await desk.until(lambda: session_id in desk.open_sessions.unread, "unread")
         await desk.until(lambda: session_id in desk.session_list._state.unread, "the mark")
         saved = (await desk.store.open_session(session_id)).messages[-1]
         assert (saved.text, saved.state) == ("Lettuce. Done.", AnswerState.COMPLETE)
         assert "Lettuce." not in desk.text
         await desk.open_in_list(session_id)
         await shown(desk, "Lettuce. Done.")
-        assert desk.app.open_sessions.unread == set()
+        assert desk.open_sessions.unread == set()
 
 
 async def test_two_sessions_answer_at_once_and_a_queue_goes_out_in_its_own(tmp_path):
@@ -61,10 +61,10 @@ async def test_two_sessions_answer_at_once_and_a_queue_goes_out_in_its_own(tmp_p
         for gate in gates:
             gate.set()
         await desk.until(
-            lambda: len(desk.backend.requests) == 3 and not desk.app.open_sessions.streaming,
+            lambda: len(desk.backend.requests) == 3 and not desk.open_sessions.streaming,
             "all answered",
         )
-        await desk.app.open_sessions.save_all()
+        await desk.open_sessions.save_all()
         stored = (await desk.store.open_session(first_id)).messages
         assert [m.text for m in stored] == ["one", "Aaa", "two", "C"]
         assert await desk.texts_on_disk() == ["three", "Bbb"]
@@ -119,14 +119,14 @@ async def test_what_is_typed_is_on_the_disk_a_moment_later_until_it_is_there_as_
     assert SAVE_AFTER_S < 0.25
     gate = hold(desk.store, "append")
     await desk.press("enter")
-    await desk.until(lambda: desk.app.open_sessions.shown.is_busy, "the turn")
-    await desk.until(lambda: desk.chat.prompt_text._save_timer is not None, "the timer")
-    began = desk.chat.prompt_text._save_timer
-    await desk.until(lambda: desk.chat.prompt_text._save_timer is not began, "its end")
-    assert desk.chat.prompt_text._save_timer is not None
+    await desk.until(lambda: desk.open_sessions.shown.is_busy, "the turn")
+    await desk.until(lambda: desk.dispatch.prompt_text._save_timer is not None, "the timer")
+    began = desk.dispatch.prompt_text._save_timer
+    await desk.until(lambda: desk.dispatch.prompt_text._save_timer is not began, "its end")
+    assert desk.dispatch.prompt_text._save_timer is not None
     gate.set()
     await desk.answered()
-    await desk.until(lambda: desk.chat.prompt_text._save_timer is None, "the write")
+    await desk.until(lambda: desk.dispatch.prompt_text._save_timer is None, "the write")
     assert await desk.store.draft("") == ""
 
 
@@ -169,7 +169,7 @@ async def test_deleting_a_session_stops_its_answer_whether_it_is_shown_or_not(tm
         desk.prompt_input.focus()
         await desk.say("second", sees="Chard")
         await desk.say("queued", sees="next")
-        second = desk.chat.sessions.opened
+        second = desk.dispatch.sessions.opened
         await desk.press("ctrl+n", hides="next")
         await desk.go_to_list()
         await desk.press("home")
@@ -177,7 +177,7 @@ async def test_deleting_a_session_stops_its_answer_whether_it_is_shown_or_not(tm
         await desk.press("d", sees="In the trash; u restores it.")
         assert desk.backend.stopped == 2
         assert second.queue == []
-        assert desk.app.open_sessions.drafts.text(second.session_id) == "queued"
+        assert desk.open_sessions.drafts.text(second.session_id) == "queued"
         saved = await desk.store.open_session(second.session_id)
         assert saved.header.deleted_at is not None
         assert [message.text for message in saved.messages] == ["second", "Chard"]

@@ -28,8 +28,8 @@ async def test_tags_are_put_on_and_taken_off_by_a_command_and_by_a_key_of_the_li
         await shown(desk, "Plan  #garden #plans")
         await desk.press("escape")
         await desk.say("/tag #plans", sees="Tagged #garden.")
-        await desk.chat.saved_sessions.act("pin", desk.session_id)
-        desk.chat.run_command(f"/export {file}")
+        await desk.dispatch.saved_sessions.act("pin", desk.session_id)
+        desk.dispatch.run_line(f"/export {file}")
         await desk.until(file.exists, "the file")
         header = json.loads(file.read_text())["session"]
         assert (header["tags"], header["is_pinned"]) == (["garden"], True)

@@ -55,7 +55,7 @@ async def test_what_could_not_be_saved_stays_in_reach_and_is_saved_when_the_disk
             first = desk.conversation
             await desk.press("ctrl+n", hides="Alpha.")
             await shown(desk, "Not saved")
-            desk.chat.sessions.switch_to(first.header.session_id)
+            desk.dispatch.sessions.switch_to(first.header.session_id)
             await shown(desk, "Alpha.")
         await desk.ask("two", 2)
         assert await desk.texts_on_disk() == ["one", "Alpha.", "two", "Beta."]
@@ -80,7 +80,7 @@ async def test_what_a_server_says_is_only_text_and_its_troubles_are_told(tmp_pat
     )
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await shown(desk, "[bold]x[/]", "[red]qwen[/]")
-        desk.chat.notices.show_error(ServerRejected("[bold]no[/", kind="x"))
+        desk.dispatch.chat.show_error(ServerRejected("[bold]no[/", kind="x"))
         await shown(desk, "[bold]no[/")
         desk.app.clear_notifications()
         await desk.ask("two", 2)
@@ -114,8 +114,8 @@ async def test_a_full_window_is_refused_where_the_user_wants_that_and_prompts_re
     backend = ScriptedBackend(half("word " * 90, gate), results=SMALL)
     async with ready_desktop(tmp_path, backend=backend, settings=settings) as desk:
         await desk.say("one", sees="word")
-        desk.chat.turns.submit("many words " * 40)
-        desk.chat.turns.submit("two")
+        desk.dispatch.turns.submit("many words " * 40)
+        desk.dispatch.turns.submit("two")
         await desk.press("x")
         gate.set()
         await shown(desk, "tokens")
@@ -136,7 +136,7 @@ async def test_a_long_answer_that_ends_unseen_rings(tmp_path):
         tmp_path, half("Let", gate), answer_steps("Two."), clock=lambda: now_s[0]
     ) as desk:
         written = []
-        desk.app.workspace.platform.notification = lambda words: written.append(words) or ""
+        desk.workspace.platform.notification = lambda words: written.append(words) or ""
         await desk.say("one", sees="Let")
         desk.app.app_focus = False
         now_s[0] = 11.0

@@ -96,9 +96,9 @@ async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_pa
             await desk.say(text)
         await desk.press("up")
         await desk.prompt_is("three")
-        assert desk.app.open_sessions.shown.queue == ["two"]
+        assert desk.open_sessions.shown.queue == ["two"]
         await desk.press("ctrl+u", "delete")
-        await desk.until(lambda: not desk.app.open_sessions.shown.queue, "an empty queue")
+        await desk.until(lambda: not desk.open_sessions.shown.queue, "an empty queue")
         await desk.press("ctrl+r")  # harms nothing
         gate.set()
         await desk.answered()
@@ -183,7 +183,7 @@ async def test_an_error_is_shown_in_the_log_with_its_next_step(tmp_path):
 
 async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_text(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        desk.app.workspace.is_leaving = True
+        desk.workspace.is_leaving = True
         await desk.say("two")
         await desk.press("ctrl+q")
         await desk.until(lambda: desk.app._exit, "the end")
@@ -197,7 +197,7 @@ async def test_esc_before_the_prompt_is_on_the_disk_keeps_the_prompt(desk):
     await desk.press("escape")
     gate.set()
     await desk.at_rest()
-    await desk.app.open_sessions.save_all()
+    await desk.open_sessions.save_all()
     assert await desk.texts_on_disk() == ["one"]
     await shown(desk, "one")
     assert desk.backend.requests == []

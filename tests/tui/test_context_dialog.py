@@ -61,5 +61,5 @@ async def test_the_list_tells_the_tokens_and_space_takes_a_message_out_of_reques
 
 async def test_without_a_server_one_sentence_says_what_to_do(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(results=[])) as desk:
-        await desk.chat.action_show_page("context")
+        desk.dispatch.context.show()
         await shown(desk, "No model server found yet")

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from lmchat.errors import EndpointNotAllowed
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
-from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.dialogs.palette import Palette
 from lmchat.tui.dialogs.search_dialog import SearchDialog
+from lmchat.tui.dialogs.server_dialog import AllowDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import calm, desktop, hold, ready_desktop, shown
@@ -50,7 +50,7 @@ async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
         await desk.press("escape", leads_to=ChatScreen, sees="Lettuce does well.")
         detect, looks = desk.backend.detect, []
         desk.backend.detect = lambda **more: looks.append(1) or detect(**more)
-        desk.app.connect.check_now()
+        desk.dispatch.connect.check_now()
         await desk.until(lambda: looks, "another look")
         await desk.pilot.pause()
         assert isinstance(desk.app.screen, ChatScreen), "what is read is not covered"
@@ -68,7 +68,7 @@ async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_wo
         await desk.type("What is 2+2?")
         await desk.prompt_is("What is 2+2?")
         await desk.press("enter")
-        desk.app.connect.check_now()
+        desk.dispatch.connect.check_now()
         await desk.on(WelcomeScreen)
         await desk.press("ctrl+p", leads_to=Palette)
         await desk.type("import")
@@ -99,9 +99,9 @@ async def test_a_question_about_another_machine_waits_until_the_prompt_is_sent(t
     gate = hold(backend, "detect")
     settings = calm(endpoint=far.url)
     async with desktop(tmp_path, backend, settings=settings) as desk:
-        desk.app.connect.search_pause_s = 0.01
+        desk.workspace.search_pause_s = 0.01
         await desk.press("h", "i")
         gate.set()
         await shown(desk, "your messages wait")
         assert desk.app.screen is desk.chat
-        await desk.press("enter", leads_to=ConfirmDialog)
+        await desk.press("enter", leads_to=AllowDialog)

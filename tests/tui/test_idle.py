@@ -6,7 +6,7 @@ from textual import events
 
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.services.monitor import POLL_S
-from lmchat.tui.controllers.connect import AWAY_FACTOR, SEARCH_PAUSE_S
+from lmchat.tui.controllers.connect import AWAY_FACTOR
 from lmchat.tui.dialogs.help_screen import HelpScreen
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.screen import ChatScreen
@@ -40,9 +40,7 @@ async def _comes_to_rest(desk):
 
 async def _unfocused(desk):
     desk.app.post_message(events.AppBlur())
-    await desk.until(
-        lambda: not desk.app.workspace.monitor.is_focused, "that the focus is elsewhere"
-    )
+    await desk.until(lambda: not desk.workspace.monitor.is_focused, "that the focus is elsewhere")
 
 
 async def test_at_rest_no_timer_is_faster_than_the_look_at_the_server(tmp_path):
@@ -72,8 +70,8 @@ async def test_without_focus_the_page_looks_half_as_often_and_at_once_when_it_co
     async with desktop(tmp_path, backend) as desk:
         await desk.on(WelcomeScreen)
         await _unfocused(desk)
-        desk.app.connect.check_now()
-        await shown(desk, f"next check in {SEARCH_PAUSE_S * AWAY_FACTOR:.0f}")
+        desk.dispatch.connect.check_now()
+        await shown(desk, f"next check in {desk.workspace.search_pause_s * AWAY_FACTOR:.0f}")
         backend.results = (probed(Verdict.READY, model()),)
         desk.app.post_message(events.AppFocus())
         await desk.on(ChatScreen)

@@ -49,7 +49,7 @@ async def test_the_end_is_shown_before_the_beginning_is_read_and_stays_where_it_
         assert is_shown(desk, f"prompt {COUNT}")
         first = desk.conversation.messages[0]
         assert first.role is Role.ASSISTANT
-        desk.chat.messages.act_on("edit", first)  # its prompt was not read yet
+        desk.dispatch.messages.act_on("edit", first)  # its prompt was not read yet
         assert not desk.prompt_input.text
         desk.store.gate.set()
         await desk.until(lambda: len(desk.log_view.document) == COUNT + 1, "all of it in the log")
@@ -80,11 +80,11 @@ async def test_stopping_before_it_was_sent_gives_it_back_and_leaving_keeps_it_as
     async with long_session(tmp_path, is_open=False) as desk:
         session_id = desk.session_id
         await desk.say("so")
-        await desk.until(lambda: desk.app.open_sessions.shown.is_busy, "the turn")
+        await desk.until(lambda: desk.open_sessions.shown.is_busy, "the turn")
         await desk.press("escape")
         await desk.prompt_is("so")
         await desk.press("enter")
-        await desk.until(lambda: desk.app.open_sessions.shown.is_busy, "the turn")
+        await desk.until(lambda: desk.open_sessions.shown.is_busy, "the turn")
         await desk.app.stop_and_save()
         assert not desk.backend.requests
         assert await desk.store.draft(session_id) == "so"
@@ -95,7 +95,7 @@ async def test_an_export_is_whole(tmp_path):
     async with long_session(tmp_path, is_open=False) as desk:
         await desk.press("alt+up", "home")
         assert not is_shown(desk, "prompt 0")
-        desk.chat.run_command(f"/export {tmp_path / 'out.md'}")
+        desk.dispatch.run_line(f"/export {tmp_path / 'out.md'}")
         desk.store.gate.set()
         await on_screen(desk, "Exported to")
         text = (tmp_path / "out.md").read_text()

@@ -85,7 +85,7 @@ async def test_calls_are_rows_that_unfold_and_their_results_are_copied_paged_and
 
 async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_path):
     def allowed() -> dict[str, str]:
-        return desk.app.open_sessions.next_turn.toolbox.allowed
+        return desk.open_sessions.next_turn.toolbox.allowed
 
     scripts = (call("a"), call("b"), call("c"), answer_steps("So far."), call("d"), call("e"))
     async with desk_with(tmp_path, *scripts) as desk:
@@ -195,7 +195,7 @@ async def test_a_tool_that_waits_in_another_session_is_reported_and_asks_there(t
     gate = asyncio.Event()
     async with desk_with(tmp_path, [gate, *call()]) as desk:
         await desk.say("read my notes")
-        await desk.until(lambda: desk.app.open_sessions.streaming, "the turn")
+        await desk.until(lambda: desk.open_sessions.streaming, "the turn")
         waiting_id = desk.session_id
         await desk.press("ctrl+n")
         gate.set()
@@ -204,7 +204,7 @@ async def test_a_tool_that_waits_in_another_session_is_reported_and_asks_there(t
             lambda: any("read my notes" in row and "!" in row for row in desk.text.splitlines()),
             "a mark in the list",
         )
-        desk.chat.sessions.switch_to(waiting_id)
+        desk.dispatch.sessions.switch_to(waiting_id)
         await takes_keys(desk)
         assert desk.host.calls == []
         await desk.press("y")
@@ -266,5 +266,5 @@ def test_the_look_of_the_card(snap_compare, tmp_path, size):
     files = {"path": "beds.md", "rows": list(range(12))}
     desk = seen(tmp_path, *TALK, script=calls((READ, files)))
     desk.backend.results = (probed(Verdict.READY, model(capabilities=("tools",))),)
-    desk.app.open_sessions.next_turn.toolbox = toolbox(approve="ask")
+    desk.open_sessions.next_turn.toolbox = toolbox(approve="ask")
     assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=steps(desk, ASKS, "ctrl+r"))

@@ -4,7 +4,8 @@ from contextlib import asynccontextmanager
 
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, ProgressDialog
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
+from lmchat.tui.dialogs.dialog import FetchDialog
 from lmchat.tui.dialogs.model_picker import FilePicker
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
@@ -27,7 +28,7 @@ async def page(folder, engine, *, size=(120, 40), **more):
     """The app on the page: nothing answers."""
     backend = ScriptedBackend(results=[probed(Verdict.REFUSED)])
     desk = make_desktop(folder, backend, engine=engine, **more)
-    desk.app.connect.search_pause_s = 0.05
+    desk.workspace.search_pause_s = 0.05
     async with running(desk, size):
         await desk.on(WelcomeScreen)
         await shown(desk, "Type an address")
@@ -48,11 +49,11 @@ async def test_the_demo_model_is_offered_first_and_fetched_only_after_consent(tm
         for times in (1, 2):
             await desk.press("1", leads_to=ConfirmDialog)
             assert engine.fetches == times - 1
-            await desk.confirm(leads_to=ProgressDialog)
+            await desk.confirm(leads_to=FetchDialog)
             await desk.press("escape", leads_to=WelcomeScreen)
             assert (engine.fetches, engine.cut) == (times, times)
         await desk.press("enter", leads_to=ConfirmDialog)
-        await desk.confirm(leads_to=ProgressDialog)
+        await desk.confirm(leads_to=FetchDialog)
         engine.progress.set()
         serves(desk, "demo")
         await desk.on(ChatScreen)

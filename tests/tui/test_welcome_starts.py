@@ -26,6 +26,6 @@ async def test_after_a_yes_the_started_server_is_used_and_goes_on_after_lmchat(t
         await seen.takes("ollama serve")
         await seen.confirms(leads_to=ChatScreen)
         assert [start.argv for start in seen.ran] == [(path, "serve")]
-        assert seen.app.open_sessions.next_turn.target.endpoint == at(port)
+        assert seen.open_sessions.next_turn.target.endpoint == at(port)
     (pid,) = processes(path)
     os.kill(pid, signal.SIGKILL)

@@ -25,7 +25,7 @@ from lmchat.servers.events import StreamEvent
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath
 from lmchat.tools.tool import CHOICES, Choice
-from lmchat.tui.actions import Post, bindings
+from lmchat.tui.actions import Post, Run, bindings
 from lmchat.tui.chat_log.copying import CopySequence, code_number, copied
 from lmchat.tui.chat_log.document import Document, Highlighting, Place
 from lmchat.tui.chat_log.entry import Delta, Entry, Inflow, is_streaming_answer
@@ -583,14 +583,14 @@ class ChatLog(ScrollView, can_focus=True):
         if not finder.is_active and finder.last_words:
             finder.find(*finder.last_words)
         if not finder.is_active:
-            self.call_next(self.run_action, "screen.find")
+            self.post_message(Run("find"))
         elif not finder.step(step).hits:
             self.notify("No hits.", markup=False)
 
     def action_message(self, name: str) -> None:
         """Run a command on the focused message, here or by the screen; `undo` needs no message."""
         if name == "undo":
-            self.call_next(self.run_action, "screen.message('undo')")
+            self.post_message(Run("message.undo"))
             return
         index = self.viewport.cursor
         message = self.focused_message

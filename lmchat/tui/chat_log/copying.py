@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from lmchat.markdown.block import AS_WRITTEN, Block, Kind
+from lmchat.markdown.commonmark import code_blocks
 from lmchat.markdown.wrap import TAB_CELLS
 from lmchat.safe_text import safe_text
 from lmchat.sessions.attached_files import fence_for
@@ -294,8 +295,6 @@ class CopySequence:
         `number` is the index of the block; without it, the next block is taken. If there is only
         one block, the note is empty; without code, both are.
         """
-        from lmchat.markdown.commonmark import code_blocks
-
         if len(source) > _MOST_PARSED_CHARS:
             blocks = await asyncio.to_thread(code_blocks, source)
         else:

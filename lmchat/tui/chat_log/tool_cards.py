@@ -7,7 +7,6 @@ from math import inf
 from time import monotonic
 
 from lmchat import units
-from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.sessions.message import ChatMessage
 from lmchat.tui.chat_log.entry import ASKS
 from lmchat.tui.chat_log.viewport import Viewport
@@ -36,29 +35,28 @@ class RunningCalls:
     def show(
         self,
         calls: Sequence[ChatMessage],
-        asked: ApprovalAsked | None,
+        asked_id: str,
         now_s: float,
         *,
         is_on_top: bool,
     ) -> None:
         """Set the states of the calls that have no result, at the monotonic time `now_s`.
 
-        `asked` is the call about which the user decides now: it gets the state `ASKS`, and the
-        others wait. Without it, the user has decided about all calls, and they run. `ready_s`
-        becomes the time from which the card of `asked` takes keys: `REST_S` after it is seen.
+        `asked_id` is the message of the call about which the user decides now: it gets the state
+        `ASKS`, and the others wait. If it is empty, the user has decided about all calls, and they
+        run. `ready_s` becomes the time from which its card takes keys: `REST_S` after it is seen.
         While it is off the screen, or a dialog covers the log (not `is_on_top`), it takes no keys.
         """
-        if not calls or asked is not None:  # no call runs: the time of the next one begins here
+        if not calls or asked_id:  # no call runs: the time of the next one begins here
             self._began_s = now_s
-        card_id = asked.message.message_id if asked else ""
-        waiting = "waiting" if asked else f"running {units.elapsed(now_s - self._began_s)}"
+        waiting = "waiting" if asked_id else f"running {units.elapsed(now_s - self._began_s)}"
         document = self._viewport.document
         is_visible = False  # whether any row of the card is on the screen
         for call in calls:
             index = document.entries.index_of(call.message_id)
             if index is None:
                 continue
-            is_card = call.message_id == card_id
+            is_card = call.message_id == asked_id
             state = ASKS if is_card else waiting
             if document.entries[index].call_state != state:
                 document.entries[index].call_state = state
@@ -67,8 +65,8 @@ class RunningCalls:
                 top = document.heights.top(index)
                 is_visible = self._viewport.shows(top, document.heights[index])
 
-        if card_id != self.card_id or not (is_visible and is_on_top):
-            self.card_id = card_id
+        if asked_id != self.card_id or not (is_visible and is_on_top):
+            self.card_id = asked_id
             self.ready_s = inf
         if is_visible and is_on_top:
             # a time that is set already is earlier, and stays

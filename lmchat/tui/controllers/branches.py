@@ -13,25 +13,23 @@ from lmchat.errors import RequestInvalid
 from lmchat.services.choosing import NO_CHOICES, AnswerChoices
 from lmchat.services.excluding import messages_together, set_excluded
 from lmchat.sessions.message import ChatMessage
-from lmchat.tui.chat_view import ChatCore
+from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.dialogs.message_tree import MessageTree
+from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
+from lmchat.tui.dialogs.versions_dialog import VersionsDialog
 
 
 class Branches:
     """Changes which path of the tree is shown; all other versions stay in the tree."""
 
     def __init__(
-        self, core: ChatCore, status: StatusDisplay, sessions: ShownSession, turns: Turns
+        self, chat: Chat, status: StatusDisplay, sessions: ShownSession, turns: Turns
     ) -> None:
-        self._open_sessions = core.open_sessions
-        self._store = core.workspace.store
-        self._widgets = core.widgets
-        self._notices = core.notices
-        self._background = core.background
-        self._read_ahead = core.read_ahead
+        self._chat = chat
         self._status = status
         self._sessions = sessions
         self._turns = turns
@@ -39,12 +37,12 @@ class Branches:
     async def fork(self, message: ChatMessage) -> None:
         """Copy the messages of the path up to this one into a new session, and show that."""
         session_id = self._sessions.shown_id
-        fork = await self._store.fork(session_id, message.message_id)
+        fork = await self._chat.workspace.store.fork(session_id, message.message_id)
         self._sessions.leave()
         self._sessions.show_path(fork)
         self._status.show_action("forked")
-        self._notices.notify("This is a new session; the old one is unchanged.")
-        self._widgets.prompt_input.focus()
+        self._chat.notify("This is a new session; the old one is unchanged.")
+        self._chat.widgets.prompt_input.focus()
 
     # Versions
 
@@ -66,16 +64,14 @@ class Branches:
 
     async def compare_versions(self, message: ChatMessage) -> None:
         """Show two versions of a message in a dialog; if another one is chosen, show its path."""
-        from lmchat.tui.dialogs.versions_dialog import VersionsDialog
-
         versions = await self._versions_or_notice(message)
         if not versions:
             return
         conversation = self._sessions.conversation
         dialog = VersionsDialog(
-            versions, message.message_id, conversation, self._widgets.highlighter
+            versions, message.message_id, conversation, self._chat.widgets.highlighter
         )
-        chosen_id = await self._notices.ask(dialog)
+        chosen_id = await self._chat.ask(dialog)
         if chosen_id and chosen_id != message.message_id:
             await self._show_version(message, chosen_id)
 
@@ -84,15 +80,13 @@ class Branches:
 
         If an alternative is taken, it begins another version, which the model continues.
         """
-        from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
-
-        save_queue = self._open_sessions.save_queue
+        save_queue = self._chat.open_sessions.save_queue
         choices = await save_queue.token_choices(message.message_id)
         if not choices:
-            self._notices.notify(NO_CHOICES)
+            self._chat.notify(NO_CHOICES)
             return
         answer = AnswerChoices(message, choices)
-        taken = await self._notices.ask(ChoicesDialog(answer))
+        taken = await self._chat.ask(ChoicesDialog(answer))
         if taken is not None:
             self._turns.resume(message, answer.begun_with(taken.index, taken.token))
 
@@ -102,7 +96,7 @@ class Branches:
         If the store has no other version, notify the user how to make one, and return an empty
         list.
         """
-        tree = await self._store.tree(self._sessions.shown_id)
+        tree = await self._chat.workspace.store.tree(self._sessions.shown_id)
         versions = [
             other
             for other in tree
@@ -116,16 +110,16 @@ class Branches:
         # 1, the reason is the sentence for a message that has no other version.
         only_version = replace(message, versions=1)
         reason = unavailable_reason("next_version", only_version, is_busy=False)
-        self._notices.notify(reason)
+        self._chat.notify(reason)
         return []
 
     async def _show_version(self, message: ChatMessage, chosen_id: str) -> None:
         """Show the path with another version of a message, at the row where the message was."""
-        self._open_sessions.require_free_path(self._sessions.shown_id)
-        path = await self._store.set_leaf(self._sessions.shown_id, chosen_id)
-        row = self._widgets.log.viewport.row_of(message.message_id)
+        self._chat.open_sessions.require_free_path(self._sessions.shown_id)
+        path = await self._chat.workspace.store.set_leaf(self._sessions.shown_id, chosen_id)
+        row = self._chat.widgets.log.viewport.row_of(message.message_id)
         self._sessions.show_path(path)
-        self._widgets.log.show_message(chosen_id, row=row)
+        self._chat.widgets.log.show_message(chosen_id, row=row)
 
     async def rewrite(self, prompt_text: PromptText, text: str) -> None:
         """Save a text as another version of the answer that is being rewritten, and show that.
@@ -133,19 +127,19 @@ class Branches:
         The version is at the row where the answer was. Raises `RequestInvalid` if the text has
         files, and as `Conversation.rewrite` does; then nothing has changed.
         """
-        words, files = self._open_sessions.files.split(text)
+        words, files = self._chat.open_sessions.files.split(text)
         if files:
             problem = "Files go with prompts, not with answers."
             raise RequestInvalid(problem, hint="Remove their lines, then press Enter.")
         conversation = self._sessions.conversation
         old_id = prompt_text.edited_id
         version = await conversation.rewrite(old_id, words)
-        if not self._open_sessions.is_shown(conversation):  # the user has changed the session
+        if not self._chat.open_sessions.is_shown(conversation):  # the user has changed the session
             return
-        row = self._widgets.log.viewport.row_of(old_id)
+        row = self._chat.widgets.log.viewport.row_of(old_id)
         prompt_text.leave_edit()
         self._sessions.show()
-        self._widgets.log.show_message(version.message_id, row=row)
+        self._chat.widgets.log.show_message(version.message_id, row=row)
         self._status.show_action("rewritten")
 
     # Taking out of requests
@@ -161,13 +155,13 @@ class Branches:
         is_excluded = not together[0].is_excluded
         changed = await set_excluded(
             self._sessions.conversation,
-            self._open_sessions.save_queue,
+            self._chat.open_sessions.save_queue,
             [message.message_id for message in together],
             is_excluded=is_excluded,
         )
         for message in changed:
-            self._widgets.log.replace(message)
-        self._read_ahead.cancel()  # what it reads is another prompt now
+            self._chat.widgets.log.replace(message)
+        self._chat.read_ahead.cancel()  # what it reads is another prompt now
         self._sessions.mark_left_out()
         self._status.show_action("taken out" if is_excluded else "put back")
 
@@ -177,40 +171,42 @@ class Branches:
         """Stop the running turn, and hide a message with what follows it; `undo` restores it."""
         session_id = self._sessions.shown_id
         await self._turns.stop_and_give_back(self._sessions.opened)
-        self._sessions.show_path(await self._store.delete_message(session_id, message.message_id))
+        self._sessions.show_path(
+            await self._chat.workspace.store.delete_message(session_id, message.message_id)
+        )
         self._status.show_action("deleted")
-        key = "u or /undo" if self._widgets.has_log_focus else "/undo"
-        self._notices.notify(f"Deleted, with everything after it. {key} restores it.")
+        key = "u or /undo" if self._chat.widgets.has_log_focus else "/undo"
+        self._chat.notify(f"Deleted, with everything after it. {key} restores it.")
 
     async def undo(self) -> None:
         """Restore what was deleted last in the shown session; without it, notify the user."""
         session_id = self._sessions.shown_id
-        deleted_id = await self._store.last_deleted_message(session_id)
+        deleted_id = await self._chat.workspace.store.last_deleted_message(session_id)
         if deleted_id is None:
-            self._notices.notify("Nothing to undo.")
+            self._chat.notify("Nothing to undo.")
             return
-        self._open_sessions.require_free_path(session_id)
-        self._sessions.show_path(await self._store.restore_message(session_id, deleted_id))
+        self._chat.open_sessions.require_free_path(session_id)
+        self._sessions.show_path(
+            await self._chat.workspace.store.restore_message(session_id, deleted_id)
+        )
         self._status.show_action("restored")
-        self._notices.notify("Restored.")
+        self._chat.notify("Restored.")
 
     # The tree
 
     def show_tree(self, _: ChatMessage) -> None:
         """Open the dialog with all branches of the session, and read the branches in a worker."""
-        from lmchat.tui.dialogs.message_tree import MessageTree
-
         dialog = MessageTree()
 
         async def fill() -> None:
             conversation = self._sessions.conversation
-            messages = await self._store.tree(conversation.header.session_id)
+            messages = await self._chat.workspace.store.tree(conversation.header.session_id)
             await conversation.fill()
             path_ids = {message.message_id for message in conversation.messages}
             dialog.show(messages, path_ids)
 
-        self._notices.show(dialog, self._go_to_branch)
-        self._background.attempt(fill, group="tree")
+        self._chat.show(dialog, self._go_to_branch)
+        self._chat.begin(fill, "tree")
 
     def _go_to_branch(self, branch_id: str | None) -> None:
         """Scroll to the first message of a branch, which was chosen in the tree.
@@ -223,4 +219,4 @@ class Branches:
         if self._sessions.conversation.find(branch_id) is None:
             self._sessions.switch_to(self._sessions.shown_id, message_id=branch_id)
         else:
-            self._widgets.log.show_message(branch_id)
+            self._chat.widgets.log.show_message(branch_id)

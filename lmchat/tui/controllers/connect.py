@@ -7,13 +7,12 @@ which result is used, what the user is asked about it, or that the welcome page 
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 from textual import events
-from textual.app import App
 from textual.screen import ModalScreen, Screen
 
 from lmchat.errors import LMChatError
@@ -21,19 +20,40 @@ from lmchat.servers.discovery.choose_model import Missing, TargetChoice, choose,
 from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, TargetState, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import Target
-from lmchat.services.workspace import Workspace
-from lmchat.tui.chat_view import begin_work, open_screens
+from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.current_target import CurrentTarget
 from lmchat.tui.controllers.engine_start import EngineStart
 from lmchat.tui.controllers.model_switch import ModelSwitch
+from lmchat.tui.controllers.saved_sessions import SavedSessions
 from lmchat.tui.controllers.server_questions import ServerQuestions
+from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.dialogs.server_dialog import KeyDialog
 from lmchat.tui.quirks.keys import hand_over
-from lmchat.tui.screen import ChatScreen
 
-SEARCH_PAUSE_S = 5.0  # between two searches while there is no server
 AWAY_FACTOR = 2  # factor of the pause while the terminal does not have the focus
 _LOADING_PAUSE_S = 1.0  # between two checks of a server that loads its model
 _NO_MODEL_YET = "No model is ready yet. You can type; your messages wait for one."
+
+
+class WelcomePage(Screen[None]):
+    """What is asked of the welcome page."""
+
+    has_waiting_message: bool
+    is_leaving: bool
+
+    @abstractmethod
+    def show(
+        self, results: Sequence[ProbeResult], searched_s_ago: float, next_search_s: float
+    ) -> None:
+        """Show what the last search found."""
+
+    @abstractmethod
+    def show_problem(self, words: str) -> None:
+        """Show why the start of a server failed."""
+
+    @abstractmethod
+    def leave(self) -> bool:
+        """Close as soon as no dialog is above; return whether that is now."""
 
 
 class Connect:
@@ -41,23 +61,26 @@ class Connect:
 
     def __init__(
         self,
-        app: App[None],
-        workspace: Workspace,
-        chat: ChatScreen,
+        chat: Chat,
+        status: StatusDisplay,
         target: CurrentTarget,
         models: ModelSwitch,
-        make_page: Callable[[], Screen[None]],
+        saved_sessions: SavedSessions,
+        make_page: Callable[[], WelcomePage],
     ) -> None:
         """`make_page` returns a new welcome page."""
-        self.search_pause_s = SEARCH_PAUSE_S
-        self._app = app
-        self._workspace = workspace
         self._chat = chat
+        self._app = chat.app
+        self._workspace = chat.workspace
+        self._status = status
         self._target = target
         self._models = models
+        self._saved_sessions = saved_sessions
+        self._engine = EngineStart(chat, status, target)
+        self.questions = ServerQuestions(chat)
         self._make_page = make_page
-        self._engine = EngineStart(app, workspace, chat, target)
-        self.questions = ServerQuestions(workspace, chat.notices)
+        self._page: WelcomePage | None = None  # while it is open, also below a dialog
+        self._key_dialog: KeyDialog | None = None  # while it asks for a key
         self._wake = asyncio.Event()  # ends the pause between two searches
         # URLs of servers with what they lacked when the user was asked about that
         self._asked: set[tuple[str, Missing]] = set()
@@ -65,7 +88,7 @@ class Connect:
         self._has_notified_of_waiting = False
         self._has_tried_engine = False  # whether the engine was started, or failed to start
         # whether the page stays closed: the user has left it, or wants to read a resumed session
-        self._has_left_page = bool(workspace.resume_id)
+        self._has_left_page = bool(chat.workspace.resume_id)
 
     # The search
 
@@ -73,7 +96,7 @@ class Connect:
     def pause_s(self) -> float:
         """Seconds between two searches; longer while the terminal does not have the focus."""
         factor = 1 if self._workspace.monitor.is_focused else AWAY_FACTOR
-        return self.search_pause_s * factor
+        return self._workspace.search_pause_s * factor
 
     def start(self) -> None:
         """Start the search and the health checks, each in a worker, unless they are running.
@@ -86,10 +109,10 @@ class Connect:
         elif running_groups.isdisjoint({"search", "engine"}):
             self._start_search()
         if "health" not in running_groups:
-            begin_work(self._app, self._watch_server, "health")
+            self._chat.begin(self._watch_server, "health", is_only=True)
 
     def _start_search(self) -> None:
-        begin_work(self._app, self._search, "search")
+        self._chat.begin(self._search, "search", is_only=True)
 
     def check_now(self) -> None:
         """Search at once, and check the server in use; do nothing while lmchat quits."""
@@ -98,7 +121,7 @@ class Connect:
         self.start()
         self._wake.set()
         self._workspace.monitor.check_now()
-        self._chat.status.show_action("checking")
+        self._status.show_action("checking")
 
     def search_if_no_server(self) -> None:
         """End the pause of the search if there is no server yet."""
@@ -109,8 +132,7 @@ class Connect:
         """Take over and show the results of the health checks, until lmchat ends."""
         async for health in self._workspace.monitor.watch():
             self._target.take_over(health)
-            if self._chat.is_mounted:
-                self._chat.status.show_health(health)
+            self._status.show_health(health)
 
     async def _search(self) -> None:
         """Search, with pauses, until a model is in use and the welcome page is closed.
@@ -122,7 +144,7 @@ class Connect:
             try:
                 await self._search_once()
             except LMChatError as error:
-                self._chat.notices.show_error(error)
+                self._chat.show_error(error)
             is_loading = self._target.state is TargetState.LOADING
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOADING_PAUSE_S if is_loading else self.pause_s):
@@ -261,7 +283,7 @@ class Connect:
         """Ask in a worker whether the host of the named server may be used, only the first time."""
         if not self._has_asked_host:
             self._has_asked_host = True
-            begin_work(self._app, partial(self._try_named, endpoint), "allow")
+            self._chat.begin(partial(self._try_named, endpoint), "allow", is_only=True)
 
     async def _try_named(self, endpoint: Endpoint) -> None:
         """Check the server that the user named, and use it; `try_server` asks about its host.
@@ -272,7 +294,7 @@ class Connect:
         if not isinstance(result, str):
             self.take_result(result)
         elif result:  # why it cannot be used
-            self._chat.notices.warn(result)
+            self._chat.warn(result)
         else:  # its host was not allowed
             self._wake.set()
 
@@ -281,17 +303,19 @@ class Connect:
 
         The dialog tries the keys; when the server accepts one, the server is used.
         """
-        from lmchat.tui.dialogs.ask_dialog import KeyDialog
-
         endpoint = probed.endpoint
         problem = probed.key_withheld
         if probed.verdict is Verdict.KEY_REJECTED:
             problem = "The previous API key was rejected."
         self._asked.add((endpoint.url, Missing.KEY))
-        if not open_screens(self._app, "KeyDialog"):
+        if self._key_dialog is None:
             try_key = partial(self.questions.try_key, endpoint)
-            dialog = KeyDialog(probed.product, endpoint, try_key, problem=problem)
-            self._app.push_screen(dialog, self.take_result)
+            self._key_dialog = KeyDialog(probed.product, endpoint, try_key, problem=problem)
+            self._chat.show(self._key_dialog, self._take_key_result)
+
+    def _take_key_result(self, probed: ProbeResult | None) -> None:
+        self._key_dialog = None
+        self.take_result(probed)
 
     # The built-in engine and other servers that lmchat starts
 
@@ -308,23 +332,26 @@ class Connect:
             else:
                 self._start_search()
 
-        begin_work(self._app, start, "engine")
+        self._chat.begin(start, "engine", is_only=True)
 
     def show_failed_start(self, error: LMChatError) -> None:
         """Show why a server could not be started, on the welcome page if it is open."""
         if (page := self._page) is not None:
             page.show_problem(error.message_with_hint)
         else:
-            self._chat.notices.show_error(error)
+            self._chat.show_error(error)
         self._wake.set()
 
     # The welcome page
 
-    @property
-    def _page(self) -> Any:
-        """The welcome page while it is shown, also below a dialog."""
-        pages = open_screens(self._app, "WelcomeScreen")
-        return pages[0] if pages else None
+    def _open_page(self) -> None:
+        """Open a new welcome page."""
+
+        def forget(_: None) -> None:
+            self._page = None
+
+        self._page = self._make_page()
+        self._app.push_screen(self._page, forget)
 
     @property
     def _is_writing(self) -> bool:
@@ -333,7 +360,7 @@ class Connect:
         The welcome page must not open then: it would get the next keys, and the Enter. A later
         search opens it, after the prompt was sent or deleted.
         """
-        is_shown = self._app.screen is self._chat
+        is_shown = self._app.screen is self._chat.screen
         return is_shown and self._chat.widgets.prompt_input.is_being_written
 
     def _show_page(self, results: Sequence[ProbeResult]) -> None:
@@ -345,20 +372,20 @@ class Connect:
         is_reading = bool(self._workspace.open_sessions.shown.conversation.messages)
         if self._is_writing:
             self._notify_of_waiting()
-        elif self._app.screen is self._chat and not (self._has_left_page or is_reading):
-            self._app.push_screen(self._make_page())
+        elif self._app.screen is self._chat.screen and not (self._has_left_page or is_reading):
+            self._open_page()
         self._show_on_page(results)
-        self._chat.status.refresh()
+        self._status.refresh()
 
     def _notify_of_waiting(self) -> None:
         """Tell the user once that messages wait until a model is ready."""
         if not self._has_notified_of_waiting:
             self._has_notified_of_waiting = True
-            self._app.notify(_NO_MODEL_YET)
+            self._chat.notify(_NO_MODEL_YET)
 
     def open_page(self) -> None:
         """Show the welcome page because the user asks for it, and search."""
-        self._app.push_screen(self._make_page())
+        self._open_page()
         self._show_on_page(self._workspace.catalogue.results)
         self.check_now()
 
@@ -381,9 +408,7 @@ class Connect:
         if not is_closed:
             target = self._target.value
             name = target.product if target else "A server"
-            self._chat.notices.notify(
-                f"{name} answers now. Your text is kept; Esc returns to the chat."
-            )
+            self._chat.notify(f"{name} answers now. Your text is kept; Esc returns to the chat.")
 
     def leave_page(self, typed: events.Key | events.Paste | None = None) -> None:
         """Close the welcome page, so that the chat is shown.
@@ -400,4 +425,4 @@ class Connect:
 
     def search_sessions(self) -> None:
         """Search the saved sessions; a chosen one is shown instead of the welcome page."""
-        self._chat.action_search_sessions(on_choice=self.leave_page)
+        self._saved_sessions.search(on_choice=self.leave_page)

@@ -6,69 +6,63 @@ from contextlib import aclosing
 from functools import partial
 
 from lmchat.errors import LMChatError
-from lmchat.tui.chat_view import ChatCore, open_screens
+from lmchat.services.context_list import context_lists
+from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.shown_session import ShownSession
+from lmchat.tui.dialogs.context_dialog import ContextDialog
 
 
 class ContextView:
     """Shows what the next request holds, and does what the keys of the dialog ask for."""
 
     def __init__(
-        self, core: ChatCore, sessions: ShownSession, prompt_text: PromptText, branches: Branches
+        self, chat: Chat, sessions: ShownSession, prompt_text: PromptText, branches: Branches
     ) -> None:
-        self._screen = core.screen
-        self._backend = core.workspace.backend
-        self._open_sessions = core.open_sessions
-        self._read_ahead = core.read_ahead
-        self._widgets = core.widgets
-        self._notices = core.notices
-        self._background = core.background
+        self._chat = chat
         self._sessions = sessions
         self._prompt_text = prompt_text
         self._branches = branches
+        self._dialog: ContextDialog | None = None  # while it is open
 
     def show(self) -> None:
         """Open the dialog, and fill it in a worker; without a model, say why nothing is sent."""
-        from lmchat.tui.dialogs.context_dialog import ContextDialog
-
         try:
-            self._open_sessions.next_turn.options.required_target()
+            self._chat.open_sessions.next_turn.options.required_target()
         except LMChatError as error:
-            self._notices.show_error(error)
+            self._chat.show_error(error)
             return
-        self._notices.show(ContextDialog(self._toggle), self._go_to)
+        self._dialog = ContextDialog(self._toggle)
+        self._chat.show(self._dialog, self._go_to)
         self._refresh()
 
     def _refresh(self) -> None:
-        self._background.begin(self._fill, "context")
+        self._chat.begin(self._fill, "context", is_only=True)
 
     async def _fill(self) -> None:
         """Show the list in the dialog, first with estimates; close the dialog after an error."""
-        from lmchat.services.context_list import context_lists
-
-        text, files = self._open_sessions.files.split(self._prompt_text.new_prompt)
+        text, files = self._chat.open_sessions.files.split(self._prompt_text.new_prompt)
         lists = context_lists(
             self._sessions.conversation,
-            self._open_sessions.next_turn,
-            self._backend,
+            self._chat.open_sessions.next_turn,
+            self._chat.workspace.backend,
             text,
             files,
-            cached_count=self._read_ahead.cached_count,
+            cached_count=self._chat.read_ahead.cached_count,
         )
         try:
             async with aclosing(lists) as contents:
                 async for content in contents:
-                    for dialog in open_screens(self._screen.app, "ContextDialog"):
-                        dialog.show(content)
+                    if self._dialog is not None:
+                        self._dialog.show(content)
         except LMChatError as error:
-            for dialog in open_screens(self._screen.app, "ContextDialog"):
-                dialog.dismiss(None)
-            self._notices.show_error(error)
+            if self._dialog is not None:
+                self._dialog.dismiss(None)
+            self._chat.show_error(error)
 
     def _toggle(self, message_id: str) -> None:
-        self._background.attempt(partial(self._toggle_excluded, message_id), group="exclude")
+        self._chat.begin(partial(self._toggle_excluded, message_id), "exclude")
 
     async def _toggle_excluded(self, message_id: str) -> None:
         """Take a message out of requests or put it back; then show the list again."""
@@ -76,5 +70,6 @@ class ContextView:
         self._refresh()
 
     def _go_to(self, message_id: str | None) -> None:
+        self._dialog = None
         if message_id:
-            self._widgets.log.show_message(message_id)
+            self._chat.widgets.log.show_message(message_id)

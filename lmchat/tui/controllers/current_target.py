@@ -6,23 +6,22 @@ The target is one value of server, model and progress of loading. It is None wit
 from __future__ import annotations
 
 from msgspec.structs import replace
-from textual.app import App
 
 from lmchat.servers.discovery.probe_result import Health, TargetState
 from lmchat.servers.model import ModelInfo, Target
-from lmchat.services.workspace import Workspace
-from lmchat.tui.actions import ModelUsed
-from lmchat.tui.screen import ChatScreen
+from lmchat.tui.chat_view import Chat
+from lmchat.tui.controllers.sending import Turns
+from lmchat.tui.controllers.status import StatusDisplay
 
 
 class CurrentTarget:
     """The server and model in use. No other object changes them."""
 
-    def __init__(self, app: App[None], workspace: Workspace, chat: ChatScreen) -> None:
-        self._app = app
-        self._workspace = workspace
-        self._next_turn = workspace.open_sessions.next_turn
+    def __init__(self, chat: Chat, status: StatusDisplay, turns: Turns) -> None:
         self._chat = chat
+        self._status = status
+        self._turns = turns
+        self._next_turn = chat.next_turn
 
     @property
     def value(self) -> Target | None:
@@ -30,7 +29,7 @@ class CurrentTarget:
 
     @property
     def state(self) -> TargetState:
-        return self._workspace.target_state
+        return self._chat.workspace.target_state
 
     def has_model(self, model: ModelInfo) -> bool:
         """Return whether a model is the one in use."""
@@ -39,29 +38,26 @@ class CurrentTarget:
     def use(self, target: Target) -> None:
         """Use a server and its model from now on.
 
-        If the target has a model, this is remembered and `ModelUsed` is posted; unless it is still
-        loading, the waiting prompts are sent to it.
+        If the target has a model, this is remembered; unless it is still loading, the waiting
+        prompts are sent to it.
         """
         self.aim_at(target)
         if not target.model_id:
             return
-        self._chat.background.remember(
-            lambda state: state.with_model(target.server_id, target.model_id)
-        )
-        self._chat.status.show_action("model chosen")
+        self._chat.remember(lambda state: state.with_model(target.server_id, target.model_id))
+        self._status.show_action("model chosen")
         if not target.is_loading:
-            self._chat.turns.send_waiting()
-        self._app.post_message(ModelUsed())
+            self._turns.send_waiting()
 
     def aim_at(self, target: Target | None) -> None:
         """Set the target, or none, and let the monitor check its server."""
         self._next_turn.target = target
-        self._workspace.monitor.aim(target)
+        self._chat.workspace.monitor.aim(target)
 
     def drop(self) -> None:
         """Use no server until another one is found."""
         self.aim_at(None)
-        self._chat.status.show_health(Health())
+        self._status.show_health(Health())
 
     def take_over(self, health: Health) -> None:
         """Take over product and model from a health check of the server in use.
@@ -105,7 +101,7 @@ class CurrentTarget:
         target = self.value
         if target is not None:
             self._next_turn.target = replace(target, **changes)
-            self._chat.status.refresh()
+            self._status.refresh()
 
 
 def is_same_model(model: ModelInfo | None, other: ModelInfo | None) -> bool:

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import asyncio
 
-from textual.app import App
-
 from lmchat import units
 from lmchat.errors import EngineUnavailable, LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
 from lmchat.servers.model import BUILT_IN, LoadState, Target
 from lmchat.services.ports import Engine
-from lmchat.services.workspace import Workspace
+from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.current_target import CurrentTarget
-from lmchat.tui.screen import ChatScreen
+from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
+from lmchat.tui.dialogs.dialog import FetchDialog
 
 
 class EngineStart:
     """Starts the built-in engine with a model file; without one, offers a demo model."""
 
-    def __init__(
-        self, app: App[None], workspace: Workspace, chat: ChatScreen, target: CurrentTarget
-    ) -> None:
-        self._app = app
-        self._workspace = workspace
-        self._notices = chat.notices
-        self._status = chat.status
+    def __init__(self, chat: Chat, status: StatusDisplay, target: CurrentTarget) -> None:
+        self._chat = chat
+        self._workspace = chat.workspace
+        self._status = status
         self._target = target
 
     async def run(self, named: str = "") -> bool:
@@ -37,7 +34,7 @@ class EngineStart:
         """
         if self._workspace.engine is None:
             return False
-        engine = await self._workspace.engine.ready()
+        engine = self._workspace.engine
         while True:
             try:
                 model = await self._choose(engine, named)
@@ -76,17 +73,13 @@ class EngineStart:
 
         Esc leaves the dialog, which stops the download.
         """
-        from lmchat.tui.dialogs.ask_dialog import ProgressDialog
-
-        dialog = ProgressDialog(f"Downloading {offer.name}")
-        download = asyncio.ensure_future(
-            engine.fetch(lambda elapsed_s: dialog.show_progress(f"{elapsed_s:.0f} s"))
-        )
+        dialog = FetchDialog(offer.name)
+        download = asyncio.ensure_future(engine.fetch(dialog.show_elapsed))
 
         def stop(_: None) -> None:
             download.cancel()
 
-        self._app.push_screen(dialog, stop)
+        self._chat.show(dialog, stop)
         try:
             await asyncio.wait([download])  # does not raise if Esc cancels the download
             return None if download.cancelled() else download.result()
@@ -101,7 +94,7 @@ class EngineStart:
         server has ended. The error is raised.
         """
         if words := await engine.warning(model):
-            self._notices.warn(words)
+            self._chat.warn(words)
         old_target = self._target.value
         info = model.info(engine.reserve_address(), LoadState.LOADING)
         self._target.use(Target(endpoint=info.endpoint, product=BUILT_IN, model=info))
@@ -125,9 +118,7 @@ class EngineStart:
         return await self._is_confirmed(title, text, verb="try again")
 
     async def _is_confirmed(self, title: str, text: str, *, verb: str) -> bool:
-        from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
-
-        return bool(await self._notices.ask(ConfirmDialog(title, text=text, verb=verb, key="y")))
+        return bool(await self._chat.ask(ConfirmDialog(title, text=text, verb=verb, key="y")))
 
 
 def _offer_words(offer: DemoOffer) -> str:

@@ -14,15 +14,14 @@ from lmchat.commands.conditions import has_text_to_continue, is_resumable
 from lmchat.commands.table import BY_ID, keys_of, unavailable_reason
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.tools.tool import CHOICES
-from lmchat.tui.chat_view import ChatCore
+from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.prompt_pages import PromptPages
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.shell_commands import ShellCommands
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.widgets.key_bar import Hint, is_taken_by_tmux, written
+from lmchat.tui.widgets.key_bar import PROMPT_COMMANDS, Hint, command_hint, written
 
 # The commands that are hinted at, most important first: there is not room for all.
-_PROMPT_COMMANDS = ("model", "new", "find", "export", "sessions", "telemetry")
 _COMMANDS_WITHOUT_SERVER = ("check", "retry", "model", "new", "export")
 _MESSAGE_COMMANDS = (
     *("copy", "resume", "edit", "regenerate", "fold", "fork", "copy_code", "next_version"),
@@ -50,16 +49,13 @@ class KeyHints:
 
     def __init__(
         self,
-        core: ChatCore,
+        chat: Chat,
         status: StatusDisplay,
         prompt_text: PromptText,
         shell_commands: ShellCommands,
         prompt_pages: PromptPages,
     ) -> None:
-        self._configured_keys = core.workspace.settings.keys
-        self._workspace = core.workspace
-        self._open_sessions = core.open_sessions
-        self._widgets = core.widgets
+        self._chat = chat
         self._status = status
         self._prompt_text = prompt_text
         self._shell_commands = shell_commands
@@ -67,9 +63,9 @@ class KeyHints:
 
     def show(self) -> None:
         """Show the keys, the note above the prompt, and in an empty prompt a placeholder."""
-        self._widgets.key_bar.show(self._hints(), self._last_hints())
-        self._widgets.prompt.show_note(*self._note())
-        self._widgets.prompt_input.placeholder = Content(self._placeholder())
+        self._chat.widgets.key_bar.show(self._hints(), self._last_hints())
+        self._chat.widgets.prompt.show_note(*self._note())
+        self._chat.widgets.prompt_input.placeholder = Content(self._placeholder())
 
     def _note(self) -> tuple[str, str]:
         """Return the note above the prompt: its text, and at the right what the keys do.
@@ -81,7 +77,7 @@ class KeyHints:
             return running, "Esc stops it"
         if self._prompt_text.is_rewriting:
             return "Rewriting an answer", "Enter saves · Esc cancels"
-        first_words = self._open_sessions.shown.conversation.first_words
+        first_words = self._chat.open_sessions.shown.conversation.first_words
         if not first_words:
             return "", ""
         return f"Next answer: {first_words}", "/start takes it back"
@@ -92,9 +88,9 @@ class KeyHints:
         While a message has the focus, it is one hint, `more`, for the help, which has the keys that
         there is no room for. The last key of the help is shown, `?`, since nothing is typed here.
         """
-        if not self._widgets.has_log_focus:
+        if not self._chat.widgets.has_log_focus:
             return [self._hint("commands"), self._hint("help")]
-        help_keys = keys_of(BY_ID["help"], self._configured_keys).split(",")
+        help_keys = keys_of(BY_ID["help"], self._chat.workspace.settings.keys).split(",")
         return [(written(help_keys[-1]), "more")]
 
     def _placeholder(self) -> str:
@@ -108,17 +104,13 @@ class KeyHints:
         next_steps = [" ".join(hint).rstrip() for hint in self._next_steps()]
         if next_steps:
             return ", ".join(next_steps)
-        if self._open_sessions.shown.conversation.messages:
+        if self._chat.open_sessions.shown.conversation.messages:
             return ""
         search_key, _ = self._hint("search")
         return f"/ commands, @ files, {search_key} search"
 
     def _hint(self, command_id: str) -> Hint:
-        """Return the first key of a command with its label; if tmux takes that, the last key."""
-        command = BY_ID[command_id]
-        keys = keys_of(command, self._configured_keys).split(",")
-        key = keys[-1] if is_taken_by_tmux(keys[0]) else keys[0]
-        return written(key), command.label
+        return command_hint(command_id, self._chat.workspace.settings.keys)
 
     def _hints(self) -> list[Hint]:
         """Return the hints for the selection in the log, else for what has the focus.
@@ -126,11 +118,12 @@ class KeyHints:
         While a turn runs, the key that stops it comes first. This is Esc, which then neither clears
         a selection nor cancels an edit.
         """
-        widgets = self._widgets
-        running = [self._hint("stop")] if self._open_sessions.shown.is_busy else []
+        widgets = self._chat.widgets
+        running = [self._hint("stop")] if self._chat.open_sessions.shown.is_busy else []
         if widgets.log.selection.selected is not None:
             return [*running, _COPY_HINT] if running else [_COPY_HINT, _CLEAR_HINT]
-        if widgets.has_find_bar_focus:
+        bar = self._chat.find_bar
+        if bar is not None and bar.has_focus_within:
             return [*running, *_FIND_HINTS]
         if widgets.has_log_focus:
             return [*running, *self._message_hints()]
@@ -147,7 +140,7 @@ class KeyHints:
         First comes the key that takes back a waiting prompt, or `running`, the hint that stops
         a turn, if there is one. Then come what the user needs to do next, and general commands.
         """
-        shown = self._open_sessions.shown
+        shown = self._chat.open_sessions.shown
         hints = [_TAKE_BACK_HINT] if shown.is_waiting else list(running)
         reason = self._reason_for_model_key()
         if reason:
@@ -159,14 +152,14 @@ class KeyHints:
         hints += self._next_steps()
 
         is_down = self._status.health.is_down
-        for name in _COMMANDS_WITHOUT_SERVER if is_down else _PROMPT_COMMANDS:
+        for name in _COMMANDS_WITHOUT_SERVER if is_down else PROMPT_COMMANDS:
             if name != "model" or not reason:  # its key is there already, with the reason
                 hints.append(self._hint(name))
         return list(dict.fromkeys(hints))  # without doubles: `retry` may also be a next step
 
     def _reason_for_model_key(self) -> str:
         """Return what the user needs the model picker for now, as a label of its key; or ""."""
-        if self._workspace.target_state.lacks_server:
+        if self._chat.workspace.target_state.lacks_server:
             return "find a server"
         return "model with vision" if self._prompt_text.has_unseen_image else ""
 
@@ -176,10 +169,10 @@ class KeyHints:
         If it is a tool call that waits for the user, the hints are the keys of the decision. In an
         empty session, which has no message, the only hint is to undo a deletion.
         """
-        message = self._widgets.log.focused_message
+        message = self._chat.widgets.log.focused_message
         if message is None:
             return [self._hint("message.undo")]
-        if self._widgets.log.calls.has_focus:
+        if self._chat.widgets.log.calls.has_focus:
             return list(CHOICES.items())
         return [
             self._message_hint(name, message)
@@ -191,7 +184,7 @@ class KeyHints:
         """Return whether a command can do something with a message now."""
         if name == "resume" and not has_text_to_continue(message):  # it would only regenerate
             return False
-        shown = self._open_sessions.shown
+        shown = self._chat.open_sessions.shown
         current = shown.conversation.current(message)
         return not unavailable_reason(name, current, is_busy=shown.is_busy)
 
@@ -210,9 +203,9 @@ class KeyHints:
 
         Return an empty list while a turn runs or something is typed.
         """
-        shown = self._open_sessions.shown
+        shown = self._chat.open_sessions.shown
         last = shown.last_answer_or_prompt
-        if last is None or shown.is_busy or self._widgets.prompt_input.text:
+        if last is None or shown.is_busy or self._chat.widgets.prompt_input.text:
             return []
         retry = self._hint("retry")
         if last.role is Role.USER:  # its answer was deleted, or stopped before it began

@@ -10,12 +10,12 @@ from lmchat.commands.table import unavailable_reason
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import ChatMessage, Role
-from lmchat.tui.actions import AskAnotherModel
 from lmchat.tui.chat_log.copying import failure_text
-from lmchat.tui.chat_view import ChatCore
+from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.message_contents import MessageContents
 from lmchat.tui.controllers.message_file import MessageFile
+from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.shown_session import ShownSession
@@ -32,22 +32,21 @@ class MessageActions:
 
     def __init__(
         self,
-        core: ChatCore,
+        chat: Chat,
         sessions: ShownSession,
         prompt_text: PromptText,
         turns: Turns,
         branches: Branches,
         contents: MessageContents,
         message_file: MessageFile,
+        models: ModelSwitch,
     ) -> None:
-        self._screen = core.screen
-        self._widgets = core.widgets
-        self._notices = core.notices
-        self._background = core.background
+        self._chat = chat
         self._sessions = sessions
         self._prompt_text = prompt_text
         self._turns = turns
         self._branches = branches
+        self._models = models
         self._actions: Mapping[str, _Action] = {
             "copy": self._copy,
             "save": message_file.save,
@@ -90,17 +89,17 @@ class MessageActions:
         message.
         """
         if name == "undo":
-            self._background.attempt(self._branches.undo, group="message")
+            self._chat.begin(self._branches.undo, "message")
             return
         message = self._message_to_act_on()
         if message is None:
-            self._notices.notify(NOTHING_YET)
+            self._chat.notify(NOTHING_YET)
             return
-        is_copy_in_log = name == "copy" and self._widgets.has_log_focus
+        is_copy_in_log = name == "copy" and self._chat.widgets.has_log_focus
         is_of_log = name in _OF_LOG or is_copy_in_log
         if is_of_log and not self._reason(name, message):
-            self._widgets.log.show_message(message.message_id)
-            self._widgets.log.action_message(name)
+            self._chat.widgets.log.show_message(message.message_id)
+            self._chat.widgets.log.action_message(name)
         else:
             self.act_on(name, message)
 
@@ -110,13 +109,13 @@ class MessageActions:
         reason = self._reason(name, message)
         action = self._actions.get(name)
         if reason:
-            self._notices.notify(reason)
+            self._chat.notify(reason)
         elif action is None:  # `copy_code`: there seemed to be code, but the log has found none
-            self._notices.notify("This message has no code block.")
+            self._chat.notify("This message has no code block.")
         else:
             coroutine = action(message)
             if coroutine is not None:
-                self._background.attempt(lambda: coroutine, group="message")
+                self._chat.begin(lambda: coroutine, "message")
 
     def save_rewritten(self, text: str) -> None:
         """Save a text as another version of the answer that is being rewritten.
@@ -124,9 +123,9 @@ class MessageActions:
         If that is not possible, the text returns to the prompt, and the rewriting continues.
         """
         rewrite = partial(self._branches.rewrite, self._prompt_text, text)
-        self._background.attempt(rewrite, group="message", typed=text)
+        self._chat.begin(rewrite, "message", typed=text)
 
-    def copy_part(self, part: str) -> None:
+    def copy_part(self, part: str = "") -> None:
         """Copy the last answer; with the part `code`, copy a code block.
 
         The block is one of the focused message, or else of the last answer. Raises `WrongUse` for
@@ -139,13 +138,15 @@ class MessageActions:
             words = f"Unknown argument: {safe_line(part, limit=40)}."
             raise WrongUse(words, hint="Use /copy or /copy code.")
         elif last is None:
-            self._notices.notify(NOTHING_YET)
+            self._chat.notify(NOTHING_YET)
         else:
             self.act_on("copy", last)
 
     def _message_to_act_on(self) -> ChatMessage | None:
         """Return the focused message, or else the last answer; None in an empty session."""
-        focused = self._widgets.log.focused_message if self._widgets.has_log_focus else None
+        focused = (
+            self._chat.widgets.log.focused_message if self._chat.widgets.has_log_focus else None
+        )
         return focused or self._sessions.opened.last_answer_or_prompt
 
     def _reason(self, name: str, message: ChatMessage) -> str:
@@ -158,13 +159,13 @@ class MessageActions:
         words = words_of(message)
         if not words and message.failure is not None:  # as `y` in the log does
             words = failure_text(message.failure)
-        self._background.copy(words)
+        self._chat.copy(words)
 
     def _stop(self, _: ChatMessage) -> None:
         self._turns.stop()
 
     def _ask_another_model(self, message: ChatMessage) -> None:
-        self._screen.app.post_message(AskAnotherModel(message))
+        self._models.open_picker(then=lambda model: self._turns.regenerate(message, model))
 
     async def _edit(self, message: ChatMessage) -> None:
         """Edit a prompt; for an answer or a tool message, the prompt before it on the path.
@@ -179,4 +180,4 @@ class MessageActions:
         if prompt is not None and prompt.role is Role.USER:
             self._prompt_text.begin_edit(prompt)
         else:
-            self._notices.notify("There is no prompt before this answer.")
+            self._chat.notify("There is no prompt before this answer.")

@@ -10,9 +10,16 @@ from pathlib import PurePath
 
 from lmchat.commands.conditions import words_of
 from lmchat.errors import LMChatError
+from lmchat.markdown.commonmark import links
+from lmchat.markdown.links import ascii_host, can_be_opened
 from lmchat.safe_text import safe_line
+from lmchat.sessions.details import details_text
 from lmchat.sessions.message import ChatMessage, FilePart
-from lmchat.tui.chat_view import ChatCore
+from lmchat.sessions.stats import RECORD_DAYS
+from lmchat.tui.chat_view import Chat
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
+from lmchat.tui.dialogs.image_dialog import ImageDialog, decoded
+from lmchat.tui.dialogs.text_dialog import LinksDialog, TextDialog
 from lmchat.tui.widgets.line import cut_middle
 
 _SUFFIXES = {f"image/{form}": f".{form}" for form in ("png", "jpeg", "webp", "gif")}
@@ -24,13 +31,8 @@ _ADDRESS_CELLS = 600
 class MessageContents:
     """Shows the text, the files and the links of a message in dialogs and other programs."""
 
-    def __init__(self, core: ChatCore) -> None:
-        self._screen = core.screen
-        self._platform = core.workspace.platform
-        self._store = core.workspace.store
-        self._save_queue = core.open_sessions.save_queue
-        self._notices = core.notices
-        self._background = core.background
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
 
     async def page(self, message: ChatMessage) -> None:
         """Open each file of a message in the system's viewer; without files, page its text."""
@@ -41,19 +43,19 @@ class MessageContents:
 
     def page_text(self, text: str) -> None:
         """Show a text in the pager."""
-        self._background.lend_terminal_to(partial(self._platform.page, text))
+        self._chat.lend_terminal_to(partial(self._chat.workspace.platform.page, text))
 
     def open_file(self, file: FilePart) -> None:
         """Open a file in the system's viewer, from a worker."""
-        self._background.attempt(partial(self._open_file, file), group="message")
+        self._chat.begin(partial(self._open_file, file), "message")
 
     async def _open_file(self, file: FilePart) -> None:
         """Open a file in the system's viewer; its suffix is that of the type of its content."""
         stem = PurePath(safe_line(file.name)).stem
         name = stem + _SUFFIXES.get(file.media_type, ".txt")
-        data = await self._save_queue.read_file(file.digest)
-        if not await self._platform.open_file(name, data):
-            self._notices.notify("No viewer is available on this machine.")
+        data = await self._chat.open_sessions.save_queue.read_file(file.digest)
+        if not await self._chat.workspace.platform.open_file(name, data):
+            self._chat.notify("No viewer is available on this machine.")
 
     async def show_files(self, message: ChatMessage) -> None:
         """Show the attached images of a message one after the other, then its attached texts."""
@@ -68,50 +70,40 @@ class MessageContents:
         `dialogs_after` is the number of dialogs that follow the last image. Each dialog says how
         many others are left.
         """
-        from lmchat.tui.dialogs.image_dialog import ImageDialog, decoded
-
         for number, file in enumerate(images, 1):
-            data = await self._save_queue.read_file(file.digest)
-            image = await decoded(self._screen.app, file, data)
+            data = await self._chat.open_sessions.save_queue.read_file(file.digest)
+            image = await decoded(self._chat.screen.app, file, data)
             dialog = ImageDialog(file, image, len(images) - number + dialogs_after)
-            wants_next = await self._notices.ask(dialog)
+            wants_next = await self._chat.ask(dialog)
             if not wants_next:
                 return False
         return True
 
     async def _show_texts(self, files: Sequence[FilePart]) -> None:
         """Show the texts of files in one dialog."""
-        from lmchat.tui.dialogs.text_dialog import TextDialog
-
         texts = []
         for file in files:
-            data = await self._save_queue.read_file(file.digest)
+            data = await self._chat.open_sessions.save_queue.read_file(file.digest)
             texts.append(data.decode("utf-8-sig", "replace"))
         names = ", ".join(file.name for file in files)
-        self._notices.show(TextDialog(names, "\n\n".join(texts)))
+        self._chat.show(TextDialog(names, "\n\n".join(texts)))
 
     async def show_details(self, answer: ChatMessage) -> None:
         """Show everything that is known of an answer."""
-        from lmchat.sessions.details import details_text
-        from lmchat.sessions.stats import RECORD_DAYS
-        from lmchat.tui.dialogs.text_dialog import TextDialog
-
         since = answer.created_at - timedelta(days=RECORD_DAYS)
         try:
-            records = await self._store.turn_records(since=since)
+            records = await self._chat.workspace.store.turn_records(since=since)
         except LMChatError:
             records = ()  # then nothing can be compared
-        self._notices.show(TextDialog("Details", details_text(answer, records)))
+        self._chat.show(TextDialog("Details", details_text(answer, records)))
 
     # Links
 
     async def list_links(self, message: ChatMessage) -> None:
-        from lmchat.markdown.commonmark import links
-
         await self._offer_links(await asyncio.to_thread(links, message.text))
 
     def open_link(self, address: str) -> None:
-        self._background.attempt(lambda: self._offer_links({address: ""}), group="message")
+        self._chat.begin(lambda: self._offer_links({address: ""}), "message")
 
     async def _offer_links(self, links: Mapping[str, str]) -> None:
         """Let the user choose a link from a list, and open it; a single link needs no list.
@@ -121,16 +113,13 @@ class MessageContents:
         Args:
             links: The texts of the links, by their addresses.
         """
-        from lmchat.markdown.links import can_be_opened
-        from lmchat.tui.dialogs.text_dialog import LinksDialog
-
         pages = {address: text for address, text in links.items() if can_be_opened(address)}
         if not pages:
-            self._notices.notify("This message has no links.")
+            self._chat.notify("This message has no links.")
         elif len(pages) == 1:
             [address] = pages
             await self._open_page(address)
-        elif chosen := await self._notices.ask(LinksDialog(pages)):
+        elif chosen := await self._chat.ask(LinksDialog(pages)):
             await self._open_page(chosen)
 
     async def _open_page(self, address: str) -> None:
@@ -138,13 +127,10 @@ class MessageContents:
 
         The question names the host in full and in ASCII: an address may look like another one.
         """
-        from lmchat.markdown.links import ascii_host
-        from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
-
         short_address = cut_middle(safe_line(address), _ADDRESS_CELLS)
         text = f"{short_address}\n\nThis page is at {safe_line(ascii_host(address))}"
         dialog = ConfirmDialog("Open this link?", text=text, verb="open it")
-        if not await self._notices.ask(dialog):
+        if not await self._chat.ask(dialog):
             return
-        if not await self._platform.open_page(address):
-            self._background.copy(address, "No browser is available; address")
+        if not await self._chat.workspace.platform.open_page(address):
+            self._chat.copy(address, "No browser is available; address")

@@ -11,9 +11,11 @@ from typing import NamedTuple
 from lmchat.commands.conditions import words_of
 from lmchat.errors import FileExists, LMChatError
 from lmchat.files.disk import expanded_path, write_new_file
+from lmchat.markdown.commonmark import code_blocks
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import ChatMessage
-from lmchat.tui.chat_view import ChatCore
+from lmchat.tui.chat_view import Chat
+from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 
 _MOST_WORDS = 6  # of the first line, in a suggested name
 _MOST_CHARS = 60  # of a suggested name, without its suffix
@@ -58,8 +60,8 @@ class MessageFile:
     The user is asked for the name, and before a file is overwritten.
     """
 
-    def __init__(self, core: ChatCore) -> None:
-        self._notices = core.notices
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
         # what the user was asked about last, also if it was not saved then
         self._last_id = ""  # id of the message
         self._last_index = -1  # index of the code block in it
@@ -70,8 +72,6 @@ class MessageFile:
         If the message has no code block, write its words. An attempt that fails returns words for
         the dialog, which then stays open.
         """
-        from lmchat.tui.dialogs.ask_dialog import AskDialog
-
         words = words_of(message)
         blocks = await _code_blocks(message.text)
         block, position = self._next(message, blocks or [_Block(words)])
@@ -89,7 +89,7 @@ class MessageFile:
             verb="save",
             attempt=attempt,
         )
-        await self._notices.ask(dialog)
+        await self._chat.ask(dialog)
 
     def _next(self, message: ChatMessage, blocks: list[_Block]) -> tuple[_Block, str]:
         """Return the block to save, and its position in words, which are empty for a single block.
@@ -111,25 +111,21 @@ class MessageFile:
         If the user says no, return an empty text: the dialog for the name stays open, and shows no
         words. Raises `FileRefused` if the file cannot be written.
         """
-        from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
-
         path = expanded_path(name)
         ended_text = text if text.endswith("\n") else f"{text}\n"
         try:
             await asyncio.to_thread(write_new_file, path, ended_text, is_forced=is_forced)
         except FileExists as error:
             question = ConfirmDialog("Overwrite this file?", text=error.message, verb="overwrite")
-            if not await self._notices.ask(question):
+            if not await self._chat.ask(question):
                 return ""
             return await self._write(name, text, is_forced=True)
-        self._notices.notify(f"Saved to {safe_line(str(path.absolute()))}")
+        self._chat.notify(f"Saved to {safe_line(str(path.absolute()))}")
         return True
 
 
 async def _code_blocks(text: str) -> list[_Block]:
     """Return the code blocks of a text that are not blank; it is parsed in a thread."""
-    from lmchat.markdown.commonmark import code_blocks
-
     found = await asyncio.to_thread(code_blocks, text)
     return [_Block(block.content, block.info) for block in found if block.content.strip()]
 

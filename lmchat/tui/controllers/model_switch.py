@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec.structs import replace
-from textual.app import App
 
 from lmchat.errors import LMChatError, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line
@@ -19,11 +18,14 @@ from lmchat.servers.products.product import product_named
 from lmchat.servers.request import SERVER_DECIDES, LoadOptions
 from lmchat.services.catalogue import ModelRow, matching_model
 from lmchat.services.load_options import CONTEXT, form_of, parse_load_options
-from lmchat.services.workspace import Workspace
 from lmchat.tui.actions import ShowServers
-from lmchat.tui.chat_view import begin_work, open_screens
+from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.current_target import CurrentTarget, is_same_model
-from lmchat.tui.screen import ChatScreen
+from lmchat.tui.controllers.prompt_text import PromptText
+from lmchat.tui.controllers.sending import Turns
+from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.dialogs.model_picker import VISION, ModelPicker
 
 _LOAD = "load"  # group of the worker that loads a model
 
@@ -32,14 +34,29 @@ class ModelSwitch:
     """Switches between models, and loads them where the server can."""
 
     def __init__(
-        self, app: App[None], workspace: Workspace, chat: ChatScreen, target: CurrentTarget
+        self,
+        chat: Chat,
+        status: StatusDisplay,
+        prompt_text: PromptText,
+        turns: Turns,
+        target: CurrentTarget,
     ) -> None:
-        self._app = app
-        self._workspace = workspace
         self._chat = chat
+        self._workspace = chat.workspace
+        self._status = status
+        self._prompt_text = prompt_text
+        self._turns = turns
         self._target = target
+        self._picker: ModelPicker | None = None  # the picker while it is open
         self._loading: ModelInfo | None = None  # the model that is being loaded
         self._loading_since_s = 0.0  # when the newest load began; tells it from earlier loads
+
+    def pick(self, name: str = "") -> None:
+        """Switch to the model with a name or a number among the recent ones; else ask which."""
+        if name:
+            self.switch_to_named(name)
+        else:
+            self.open_picker()
 
     def open_picker(
         self, reason: str = "", then: Callable[[ModelInfo], None] | None = None
@@ -53,10 +70,8 @@ class ModelSwitch:
             reason: Its title if it opens without a key of the user; else empty.
             then: Is called with the chosen model; by default the model is used from now on.
         """
-        from lmchat.tui.dialogs.model_picker import VISION, ModelPicker
-
         if self._target.state.lacks_server:
-            self._app.post_message(ShowServers())
+            self._chat.app.post_message(ShowServers())
             return
         target = self._target.value
         rows, age_s = self._workspace.catalogue.cached_rows(self._workspace.state)
@@ -65,18 +80,20 @@ class ModelSwitch:
             age_s=age_s,
             current=(target.server_id, target.model_id) if target else None,
             reason=reason,
-            typed=VISION if self._chat.prompt_text.has_unseen_image else "",
+            typed=VISION if self._prompt_text.has_unseen_image else "",
         )
 
         def use(model: ModelInfo | None) -> None:
+            self._picker = None
             if model is not None:
                 (then or self.switch_to)(model)
 
-        self._app.push_screen(picker, use)
+        self._picker = picker
+        self._chat.show(picker, use)
         self.refresh_picker()
 
     def refresh_picker(self) -> None:
-        begin_work(self._app, self._refresh_picker, "picker")
+        self._chat.begin(self._refresh_picker, "picker", is_only=True)
 
     async def _refresh_picker(self) -> None:
         """Ask the servers for their models, and show them in the picker, if it is open.
@@ -90,8 +107,8 @@ class ModelSwitch:
         except LMChatError as error:
             rows, age_s = catalogue.cached_rows(state)
             note = error.message
-        for picker in open_screens(self._app, "ModelPicker"):
-            picker.update_rows(self._with_loading(rows), age_s=age_s, note=note)
+        if self._picker is not None:
+            self._picker.update_rows(self._with_loading(rows), age_s=age_s, note=note)
 
     def close_unasked_picker(self) -> None:
         """Close a picker that opened without a key of the user, unless something is typed in it.
@@ -99,9 +116,9 @@ class ModelSwitch:
         Call it when a server is used from now on: the reason that the picker gives may not hold any
         more.
         """
-        for picker in open_screens(self._app, "ModelPicker"):
-            if picker.reason and not picker.has_filter:
-                picker.dismiss(None)
+        picker = self._picker
+        if picker is not None and picker.reason and not picker.has_filter:
+            picker.dismiss(None)
 
     def switch_to(self, model: ModelInfo) -> None:
         """Use a model from the next turn on, and begin to load it if it is not loaded.
@@ -141,18 +158,18 @@ class ModelSwitch:
             return
         recent = [row.model for row in rows if row.recent_index == int(name) - 1]
         if not recent:
-            self._chat.notices.notify(f"There is no recent model {name}. Ctrl+O lists the models.")
+            self._chat.notify(f"There is no recent model {name}. Ctrl+O lists the models.")
         elif recent[0].can_chat:
             self.switch_to(recent[0])
         else:
-            self._chat.notices.show_error(cannot_chat(recent[0]))
+            self._chat.show_error(cannot_chat(recent[0]))
 
     def load_or_unload(self, model: ModelInfo) -> None:
         """Begin to load a model; if it is loaded, unload it; if it is being loaded, stop that."""
         if self._is_loading(model):
             self._stop_load(model)
         elif model.state is LoadState.LOADED:
-            begin_work(self._app, lambda: self._unload(model), _LOAD)
+            self._chat.begin(lambda: self._unload(model), _LOAD, is_only=True)
         else:
             self._begin_load(model)
 
@@ -162,13 +179,11 @@ class ModelSwitch:
         A model that is in memory is loaded again. A server that takes none is named in a
         notification, with the way to a larger window.
         """
-        from lmchat.tui.dialogs.ask_dialog import AskDialog
-
         facts = product_named(model.product)
         if not facts.load_fields:
             words = f"{model.product} takes no options when it loads a model."
             hint = facts.larger_window.format(model=model.model_id, context="TOKENS")
-            self._chat.notices.notify(f"{words} {hint}".rstrip())
+            self._chat.notify(f"{words} {hint}".rstrip())
             return
 
         def load(typed: str | None) -> None:
@@ -182,43 +197,43 @@ class ModelSwitch:
             verb="load",
             check=partial(_fault, product=model.product),
         )
-        self._app.push_screen(dialog, load)
+        self._chat.show(dialog, load)
 
     def _begin_load(self, model: ModelInfo, options: LoadOptions = SERVER_DECIDES) -> None:
-        begin_work(self._app, lambda: self._load(model, options), _LOAD)
+        self._chat.begin(lambda: self._load(model, options), _LOAD, is_only=True)
 
     def _stop_load(self, model: ModelInfo) -> None:
         """Cancel the load of a model, and check at once whether the server still loads it."""
         self._loading = None
-        self._app.workers.cancel_group(self._app, _LOAD)
+        self._chat.stop(_LOAD)
         self._show_in_pickers(replace(model, state=LoadState.NOT_LOADED, load_fraction=None))
-        self._chat.status.show_action(f"stopped loading {_short_name(model)}")
+        self._status.show_action(f"stopped loading {_short_name(model)}")
         self._workspace.monitor.check_now()
 
     async def _unload(self, model: ModelInfo) -> None:
         """Unload a model; show the error if this fails, and then the new states of the models."""
-        self._chat.status.show_action(f"unloading {_short_name(model)}")
+        self._status.show_action(f"unloading {_short_name(model)}")
         try:
             await self._workspace.backend.unload(model)
-            self._chat.status.show_action(f"unloaded {_short_name(model)}")
+            self._status.show_action(f"unloaded {_short_name(model)}")
         except LMChatError as error:
-            self._chat.notices.show_error(error)
+            self._chat.show_error(error)
         self._show_new_states()
 
     async def _load(self, model: ModelInfo, options: LoadOptions) -> None:
         """Load a model; show the error if this fails, and then the new states of the models."""
-        self._chat.status.show_action(f"loading {_short_name(model)}")
+        self._status.show_action(f"loading {_short_name(model)}")
         try:
             await self._load_for_use(model, options)
-            self._chat.status.show_action(f"loaded {_short_name(model)}")
+            self._status.show_action(f"loaded {_short_name(model)}")
         except LMChatError as error:
-            self._chat.notices.show_error(error)
+            self._chat.show_error(error)
         self._show_new_states()
 
     def _show_new_states(self) -> None:
         """Check the server at once, and refresh the picker if it is open."""
         self._workspace.monitor.check_now()
-        if open_screens(self._app, "ModelPicker"):
+        if self._picker is not None:
             self.refresh_picker()
 
     async def _load_for_use(self, model: ModelInfo, options: LoadOptions) -> None:
@@ -245,7 +260,7 @@ class ModelSwitch:
             if since_s == self._loading_since_s:  # no other load has begun since
                 self._loading = None
             if self._target.end_loading(model, since_s):
-                self._chat.turns.resume_after_load(can_answer=can_answer)
+                self._turns.resume_after_load(can_answer=can_answer)
 
     def _show_progress(self, fraction: float) -> None:
         """Show how much of the model is loaded; ignore a report after the load was stopped."""
@@ -259,8 +274,8 @@ class ModelSwitch:
         self._show_in_pickers(model)
 
     def _show_in_pickers(self, model: ModelInfo) -> None:
-        for picker in open_screens(self._app, "ModelPicker"):
-            picker.update_model(model)
+        if self._picker is not None:
+            self._picker.update_model(model)
 
     def _with_loading(self, rows: Sequence[ModelRow]) -> list[ModelRow]:
         """Return the rows of the picker, with the progress of the model that is being loaded."""

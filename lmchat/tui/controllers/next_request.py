@@ -6,10 +6,12 @@ from functools import partial
 
 from lmchat.errors import LMChatError
 from lmchat.servers.request import TemplateText
-from lmchat.tui.chat_view import ChatCore
+from lmchat.services.next_request import checked_form, next_request
+from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.message_contents import MessageContents
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.shown_session import ShownSession
+from lmchat.tui.dialogs.request_dialog import RequestDialog
 
 
 class NextRequest:
@@ -17,20 +19,17 @@ class NextRequest:
 
     def __init__(
         self,
-        core: ChatCore,
+        chat: Chat,
         sessions: ShownSession,
         prompt_text: PromptText,
         contents: MessageContents,
     ) -> None:
-        self._backend = core.workspace.backend
-        self._open_sessions = core.open_sessions
-        self._notices = core.notices
-        self._background = core.background
+        self._chat = chat
         self._sessions = sessions
         self._prompt_text = prompt_text
         self._contents = contents
 
-    def show(self, form: str) -> None:
+    def show(self, form: str = "") -> None:
         """Show the next request in a worker.
 
         `form` is what was typed behind `/request`: `text`, `json` or `curl`, or nothing, for the
@@ -38,24 +37,21 @@ class NextRequest:
         """
         typed = f"/request {form}" if form else ""  # given back after an error, to be corrected
         work = partial(self._show, form)
-        self._background.attempt(work, group="request", typed=typed, is_only=True)
+        self._chat.begin(work, "request", typed=typed, is_only=True)
 
     async def _show(self, typed_form: str) -> None:
         """Show the next request, unless another session is shown by the time it is complete."""
-        from lmchat.services.next_request import checked_form, next_request
-        from lmchat.tui.dialogs.request_dialog import RequestDialog
-
         form = checked_form(typed_form)
         conversation = self._sessions.conversation
-        settings = self._open_sessions.next_turn.settings(conversation.own_sampling)
-        words, files = self._open_sessions.files.split(self._prompt_text.unedited_prompt)
+        settings = self._chat.open_sessions.next_turn.settings(conversation.own_sampling)
+        words, files = self._chat.open_sessions.files.split(self._prompt_text.unedited_prompt)
         request = await next_request(conversation, words, settings, files)
-        outgoing = await self._backend.outgoing(request)
+        outgoing = await self._chat.workspace.backend.outgoing(request)
         template_text: TemplateText | LMChatError
         try:
-            template_text = await self._backend.template_text(request)
+            template_text = await self._chat.workspace.backend.template_text(request)
         except LMChatError as error:
             template_text = error
         if conversation is self._sessions.conversation:
             dialog = RequestDialog(template_text, outgoing, form, self._contents.page_text)
-            self._notices.show(dialog)
+            self._chat.show(dialog)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from textual.timer import Timer
 
+from lmchat.config.presets import filled
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
@@ -24,8 +25,9 @@ from lmchat.services.open_sessions import OpenSession
 from lmchat.services.save_queue import SEPARATOR
 from lmchat.sessions.attached_files import file_line, split_draft, without_file_lines
 from lmchat.sessions.message import ChatMessage, Role
-from lmchat.tui.chat_view import CANNOT_SEE, ChatCore
+from lmchat.tui.chat_view import CANNOT_SEE, Chat
 from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, OutsideDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 SAVE_AFTER_S = 0.2
@@ -41,14 +43,10 @@ class PromptText:
     In this text, an attached file is a line with a mark, or a fenced block (`DraftFiles`).
     """
 
-    def __init__(self, core: ChatCore, status: StatusDisplay) -> None:
+    def __init__(self, chat: Chat, status: StatusDisplay) -> None:
+        self._chat = chat
         self.edited_id = ""  # the earlier message that is being edited; empty for a new prompt
         self.is_rewriting = False  # whether that message is an answer
-        self._workspace = core.workspace
-        self._open_sessions = core.open_sessions
-        self._drafts = core.open_sessions.drafts
-        self._widgets = core.widgets
-        self._background = core.background
         self._status = status
         self._before_edit = ""  # what was typed before the edit began
         self._unedited = ""  # the text with which the edit began
@@ -57,7 +55,7 @@ class PromptText:
 
     @property
     def _input(self) -> PromptInput:
-        return self._widgets.prompt_input
+        return self._chat.widgets.prompt_input
 
     @property
     def _draft_id(self) -> str:
@@ -65,7 +63,7 @@ class PromptText:
 
         It is empty for a session without messages: all new sessions share one draft.
         """
-        return _draft_id(self._open_sessions.shown)
+        return _draft_id(self._chat.open_sessions.shown)
 
     @property
     def new_prompt(self) -> str:
@@ -85,7 +83,7 @@ class PromptText:
     def has_unseen_image(self) -> bool:
         """Whether an image is attached that the current model cannot see."""
         draft = self._input.full_text
-        return self._open_sessions.next_turn.options.has_unseen_image(draft)
+        return self._chat.open_sessions.next_turn.options.has_unseen_image(draft)
 
     def load_draft(self) -> None:
         """Put the draft of the shown session into the prompt.
@@ -93,10 +91,10 @@ class PromptText:
         What was typed before a command is a part of the draft of the session that was left.
         """
         self._before_command = ""
-        self._input.load_draft(self._drafts.text(self._draft_id))
+        self._input.load_draft(self._chat.open_sessions.drafts.text(self._draft_id))
 
     def forget_draft(self) -> None:
-        self._drafts.note(self._draft_id, "")
+        self._chat.open_sessions.drafts.note(self._draft_id, "")
 
     # Earlier prompts
 
@@ -108,16 +106,16 @@ class PromptText:
         which nothing was sent.
         """
         # this text, with which lmchat asks for a summary, was not typed
-        compact_prompt = self._open_sessions.next_turn.options.compact_prompt
+        compact_prompt = self._chat.open_sessions.next_turn.options.compact_prompt
         earlier = [
             without_file_lines(prompt)  # a prompt of an imported chat must not attach files
-            for prompt in await self._workspace.store.prompt_history()
+            for prompt in await self._chat.workspace.store.prompt_history()
             if prompt != compact_prompt
         ]
-        if not self._workspace.resume_id:
-            await self._open_sessions.shown.conversation.restore_sampling()
+        if not self._chat.workspace.resume_id:
+            await self._chat.open_sessions.shown.conversation.restore_sampling()
         draft = await self._draft_of_earlier_run()
-        is_new = not self._open_sessions.shown.conversation.messages
+        is_new = not self._chat.open_sessions.shown.conversation.messages
         if draft and is_new and not self._input.text:
             self._input.load_draft(draft)
         elif draft:
@@ -130,10 +128,10 @@ class PromptText:
         It is also empty if this run begins with a saved session, or has noted a draft of new
         sessions already: that text is in the prompt, or was just sent.
         """
-        await self._drafts.load("")
-        if self._workspace.resume_id or self._drafts.is_noted(""):
+        await self._chat.open_sessions.drafts.load("")
+        if self._chat.workspace.resume_id or self._chat.open_sessions.drafts.is_noted(""):
             return ""
-        return self._drafts.text("")
+        return self._chat.open_sessions.drafts.text("")
 
     # Saving
 
@@ -148,7 +146,7 @@ class PromptText:
         typed = "" if has_only_name else self._input.full_text
         texts = [self._before_edit, self._changed(self._before_command), self._changed(typed)]
         draft = _joined(*texts)
-        self._save(self._draft_id, draft, self._open_sessions.shown)
+        self._save(self._draft_id, draft, self._chat.open_sessions.shown)
 
     def _changed(self, text: str) -> str:
         """Return a text; but an empty one if an edit began with it, as nothing was typed then."""
@@ -157,7 +155,7 @@ class PromptText:
     def save_soon(self) -> None:
         """Save in `SAVE_AFTER_S`, unless that is going to happen already."""
         if self._save_timer is None:
-            self._save_timer = self._background.begin_later(SAVE_AFTER_S, self._save_or_wait)
+            self._save_timer = self._chat.begin_later(SAVE_AFTER_S, self._save_or_wait)
 
     def _save_or_wait(self) -> None:
         """Save; but wait again while a prompt was sent and its turn has not saved it yet.
@@ -165,7 +163,7 @@ class PromptText:
         Until then, the sent prompt must stay in the saved draft: lmchat may be killed.
         """
         self._save_timer = None
-        opened = self._open_sessions.shown
+        opened = self._chat.open_sessions.shown
         is_prompt_unsaved = opened.is_busy and not opened.conversation.is_running
         if is_prompt_unsaved:
             self.save_soon()
@@ -174,22 +172,22 @@ class PromptText:
 
     def save_queue_of(self, opened: OpenSession) -> None:
         """Save the queued prompts of a session: of the shown one soon, of another one at once."""
-        if opened is self._open_sessions.shown:
+        if opened is self._chat.open_sessions.shown:
             self.save_soon()
         else:
-            draft = self._drafts.text(opened.session_id)
+            draft = self._chat.open_sessions.drafts.text(opened.session_id)
             self._save(opened.session_id, draft, opened)
 
     def _save(self, draft_id: str, text: str, opened: OpenSession) -> None:
         """Note a draft with the queue of its session, and write it in a worker."""
-        self._drafts.note(draft_id, text, opened.queue)
-        self._background.begin(self.write, "draft", is_only=False)
+        self._chat.open_sessions.drafts.note(draft_id, text, opened.queue)
+        self._chat.begin(self.write, "draft")
 
     async def write(self) -> None:
         """Write drafts and bookmarks that have changed to the disk."""
         with suppress(LMChatError):  # they stay in memory, and the store's own warning is shown
-            await self._drafts.write()
-            await self._open_sessions.bookmarks.write()
+            await self._chat.open_sessions.drafts.write()
+            await self._chat.open_sessions.bookmarks.write()
 
     # Edits and commands
 
@@ -237,13 +235,13 @@ class PromptText:
         """
         draft_id = _draft_id(opened)
         # another new session counts, too: all new sessions share one draft
-        is_shown = opened is self._open_sessions.shown or draft_id == self._draft_id
+        is_shown = opened is self._chat.open_sessions.shown or draft_id == self._draft_id
         if is_shown and self.edited_id:
             self._before_edit = file_text + self._before_edit
         elif is_shown:
             self._input.attach(typed="", files=[file_text])  # at the cursor
         else:
-            self._save(draft_id, file_text + self._drafts.text(draft_id), opened)
+            self._save(draft_id, file_text + self._chat.open_sessions.drafts.text(draft_id), opened)
 
     def give_back(self, opened: OpenSession, *prompts: str) -> None:
         """Put prompts that were not sent before what is typed in their session.
@@ -254,9 +252,11 @@ class PromptText:
         text = _joined(*prompts)
         if not text:
             return
-        if opened is not self._open_sessions.shown:
+        if opened is not self._chat.open_sessions.shown:
             draft_id = _draft_id(opened)
-            self._save(draft_id, _joined(text, self._drafts.text(draft_id)), opened)
+            self._save(
+                draft_id, _joined(text, self._chat.open_sessions.drafts.text(draft_id)), opened
+            )
         elif self.edited_id:
             self._before_edit = _joined(text, self._before_edit)
             self.save_soon()
@@ -312,7 +312,7 @@ class PromptText:
         editor may have brought it from another text.
         """
         before = self._input.full_text
-        after = await self._workspace.platform.edit(before)
+        after = await self._chat.workspace.platform.edit(before)
         _, files = split_draft(before)
         self._input.put(without_file_lines(after, allowed_lines=files))
 
@@ -322,13 +322,12 @@ class PromptText:
         The preset may also use the text of the clipboard. Raises `WrongUse` if there is no such
         preset, or if it needs a text and none was typed.
         """
-        from lmchat.config.presets import filled
 
         async def paste() -> str:
-            return without_file_lines(await self._workspace.platform.paste())
+            return without_file_lines(await self._chat.workspace.platform.paste())
 
         name, _, text = typed.partition(" ")
-        return await filled(self._workspace.named.presets(), name, text, paste)
+        return await filled(self._chat.workspace.named.presets(), name, text, paste)
 
 
 def _joined(*texts: str) -> str:
@@ -345,17 +344,21 @@ def _draft_id(opened: OpenSession) -> str:
 class PromptFiles:
     """Attaches files to the prompt: those of `/file` and `@`, and those pasted as paths."""
 
-    def __init__(self, core: ChatCore, prompt_text: PromptText) -> None:
-        self._draft_files = core.open_sessions.files
-        self._next_turn = core.open_sessions.next_turn
-        self._platform = core.workspace.platform
-        self._widgets = core.widgets
-        self._notices = core.notices
+    def __init__(self, chat: Chat, prompt_text: PromptText) -> None:
+        self._chat = chat
         self._prompt_text = prompt_text
 
     @property
     def _input(self) -> PromptInput:
-        return self._widgets.prompt_input
+        return self._chat.widgets.prompt_input
+
+    def attach(self, path: str, text: str) -> None:
+        """Attach the file that was chosen after `@`; without a path, those of a pasted text."""
+        if path:
+            work = partial(self.attach_named, path, typed=text)
+        else:
+            work = partial(self.attach_pasted, text)
+        self._chat.begin(work, "attach")
 
     async def attach_named(self, name: str, *, typed: str = "") -> None:
         """Attach what the user has named with `/file` or `@`, if it may be read.
@@ -388,13 +391,15 @@ class PromptFiles:
         """
         if not await self._may_read(paths):
             return
-        pieces = [await self._draft_files.attach(file) for file in paths]
+        pieces = [await self._chat.open_sessions.files.attach(file) for file in paths]
         self._input.attach(typed, pieces, shown_name if typed else "")
         self._warn_of_unseen_image(pieces)
 
     async def attach_copied(self) -> None:
         """Attach the image in the clipboard, or else its text."""
-        piece = await self._draft_files.add(await read_clipboard(self._platform))
+        piece = await self._chat.open_sessions.files.add(
+            await read_clipboard(self._chat.workspace.platform)
+        )
         self._input.attach(typed="", files=[piece])  # at the cursor
         self._warn_of_unseen_image([piece])
 
@@ -407,7 +412,7 @@ class PromptFiles:
             _, files_by_line = split_draft(piece)
             is_image = bool(files_by_line)
             if is_image and self._prompt_text.has_unseen_image:
-                self._notices.notify(CANNOT_SEE)
+                self._chat.notify(CANNOT_SEE)
                 return
 
     async def _attach_set(self, typed: str, name: SetName) -> None:
@@ -416,28 +421,24 @@ class PromptFiles:
         The user is asked first if there are many, or if they fill half of the context window.
         `typed` is the text that they replace, or empty, as in `attach_named`.
         """
-        from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
-
         if not await self._may_read([name.folder]):
             return
         found = await read_set(name)
-        target = self._next_turn.target
+        target = self._chat.next_turn.target
         if found.needs_consent(target.context if target else None):
             count = len(found.files)
             title = f"Attach {count} files?"
             dialog = ConfirmDialog(title, text=found.words, verb="attach them", key="y")
-            if not await self._notices.ask(dialog):
+            if not await self._chat.ask(dialog):
                 return
         shown_name = safe_line(name.typed) if typed else ""
         self._input.attach(typed, [attached_text(file) for file in found.files], shown_name)
-        self._notices.notify(f"Attached: {found.words}.")
+        self._chat.notify(f"Attached: {found.words}.")
 
     async def _may_read(self, paths: Sequence[Path]) -> bool:
         """Return whether files may be read; ask the user if some are outside the working folder.
 
         A path that was pasted without a thought must not be enough to send such a file.
         """
-        from lmchat.tui.dialogs.ask_dialog import outside_question
-
         outside = await files_outside(paths, Path.cwd())
-        return not outside or bool(await self._notices.ask(outside_question(outside)))
+        return not outside or bool(await self._chat.ask(OutsideDialog(outside)))

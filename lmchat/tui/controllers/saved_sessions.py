@@ -10,29 +10,26 @@ from msgspec.structs import replace
 from lmchat.commands.conditions import NOTHING_YET
 from lmchat.safe_text import safe_line
 from lmchat.sessions.session import SearchHit, SessionHeader, tags_from
-from lmchat.tui.chat_view import ChatCore
+from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.session_files import SessionFiles
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.dialogs.ask_dialog import AskDialog, accept_any
+from lmchat.tui.dialogs.search_dialog import SearchChoice, SearchDialog
 
 
 class SavedSessions:
     """Changes saved sessions as a whole; nothing here deletes them permanently."""
 
     def __init__(
-        self, core: ChatCore, status: StatusDisplay, sessions: ShownSession, turns: Turns
+        self, chat: Chat, status: StatusDisplay, sessions: ShownSession, turns: Turns
     ) -> None:
-        self._screen = core.screen
-        self._open_sessions = core.open_sessions
-        self._store = core.workspace.store
-        self._library = core.workspace.library
-        self._notices = core.notices
-        self._background = core.background
+        self._chat = chat
         self._status = status
         self._sessions = sessions
         self._turns = turns
-        self._files = SessionFiles(core, status, sessions)
+        self._files = SessionFiles(chat, status, sessions)
         self._actions: Mapping[str, Callable[[str, str], Awaitable[str | None]]] = {
             "rename": self._rename,
             "tag": self._tag,
@@ -59,32 +56,31 @@ class SavedSessions:
         is_shown = session_id == self._sessions.shown_id
         is_new = is_shown and not self._sessions.conversation.messages
         if is_new and name in ("rename", "tag"):
-            self._notices.notify(NOTHING_YET)
+            self._chat.notify(NOTHING_YET)
             return
         words = await self._actions[name](session_id, typed)
         if words:
             await self._sessions.fetch_list()
             deed, _, _hint = words.partition(";")  # the panel has no room for the hint
             self._status.show_action(deed.lower())
-            self._notices.notify(f"{words}.")
+            self._chat.notify(f"{words}.")
 
     def search(self, query: str = "", *, on_choice: Callable[[], None] | None = None) -> None:
         """Search all sessions in a dialog, and show the message of the hit that the user chooses.
 
         Before it is shown, `on_choice` is called, if given.
         """
-        from lmchat.tui.dialogs.search_dialog import SearchChoice, SearchDialog
 
         def open_chosen(choice: SearchChoice | None) -> None:
             if choice is None:
                 return
             if on_choice is not None:
                 on_choice()
-            self._screen.remove_class("-sessions-over")
+            self._chat.screen.remove_class("-sessions-over")
             open_hit = partial(self._open_hit, choice.hit, is_exported=choice.is_export_wanted)
-            self._background.attempt(open_hit, group="open", is_only=True)
+            self._chat.begin(open_hit, "open", is_only=True)
 
-        self._notices.show(SearchDialog(self._store, query), open_chosen)
+        self._chat.show(SearchDialog(self._chat.workspace.store, query), open_chosen)
 
     async def _open_hit(self, hit: SearchHit, *, is_exported: bool) -> None:
         """Show the message of a hit; with `is_exported`, then ask for the file of an export."""
@@ -94,12 +90,14 @@ class SavedSessions:
 
     async def _header(self, session_id: str) -> SessionHeader:
         """Return the header of a session, as the store has it now."""
-        session = await self._store.open_session(session_id, count=1)  # its messages are not needed
+        session = await self._chat.workspace.store.open_session(
+            session_id, count=1
+        )  # its messages are not needed
         return session.header
 
     def _take_over(self, changed: SessionHeader) -> None:
         """Change the header of an open session as on the disk: an export writes it from memory."""
-        for opened in self._open_sessions.with_ids([changed.session_id]):
+        for opened in self._chat.open_sessions.with_ids([changed.session_id]):
             opened.conversation.header = replace(
                 opened.conversation.header,
                 title=changed.title,
@@ -110,16 +108,20 @@ class SavedSessions:
 
     async def _toggle_pinned(self, session_id: str, _typed: str) -> str:
         was_pinned = (await self._header(session_id)).is_pinned
-        self._take_over(await self._library.pin(session_id, is_pinned=not was_pinned))
+        self._take_over(
+            await self._chat.workspace.library.pin(session_id, is_pinned=not was_pinned)
+        )
         return "Unpinned" if was_pinned else "Pinned"
 
     async def _toggle_archived(self, session_id: str, _typed: str) -> str:
         was_archived = (await self._header(session_id)).is_archived
-        self._take_over(await self._library.archive(session_id, is_archived=not was_archived))
+        self._take_over(
+            await self._chat.workspace.library.archive(session_id, is_archived=not was_archived)
+        )
         return "Restored from the archive" if was_archived else "Archived; a restores it"
 
     async def _undo_delete(self, _id: str, _typed: str) -> str:
-        return "Restored" if await self._library.undo_delete() else "Nothing to undo"
+        return "Restored" if await self._chat.workspace.library.undo_delete() else "Nothing to undo"
 
     async def _delete(self, session_id: str, _typed: str) -> str:
         """Stop the turn of a session and move it to the trash; if it is shown, show a new session.
@@ -129,9 +131,9 @@ class SavedSessions:
         """
         shown = self._sessions.opened
         is_shown = session_id == shown.session_id
-        for opened in self._open_sessions.with_ids([session_id]):
+        for opened in self._chat.open_sessions.with_ids([session_id]):
             await self._turns.stop_and_give_back(opened)
-        await self._library.delete(session_id)
+        await self._chat.workspace.library.delete(session_id)
         has_switched = shown is not self._sessions.opened  # during the waits above
         if is_shown and not has_switched:
             self._sessions.leave()
@@ -140,15 +142,13 @@ class SavedSessions:
 
     async def _rename(self, session_id: str, typed: str) -> str:
         """Give a session the typed title, or one that is asked for in a dialog."""
-        from lmchat.tui.dialogs.ask_dialog import AskDialog
-
         if not typed:
             title = safe_line((await self._header(session_id)).title)
             dialog = AskDialog("Rename session", value=title, verb="rename")
-            typed = await self._notices.ask(dialog)
+            typed = await self._chat.ask(dialog)
         if typed is None:  # the dialog was left with Esc
             return ""
-        header = await self._library.rename(session_id, typed)
+        header = await self._chat.workspace.library.rename(session_id, typed)
         self._take_over(header)  # also behind another one: else the model may give it a title
         self._sessions.show_title()
         return "Renamed"
@@ -159,24 +159,22 @@ class SavedSessions:
         A typed tag is removed if the session has it, and added if not.
         """
         if typed:
-            header = await self._library.toggle_tags(session_id, typed)
+            header = await self._chat.workspace.library.toggle_tags(session_id, typed)
         else:
             tags = await self._ask_for_tags(session_id)
             if tags is None:
                 return ""
-            header = await self._library.tag(session_id, tags)
+            header = await self._chat.workspace.library.tag(session_id, tags)
         self._take_over(header)
         words = " ".join(f"#{tag}" for tag in header.tags)
         return safe_line(f"Tagged {words}") if words else "Tags removed"
 
     async def _ask_for_tags(self, session_id: str) -> Sequence[str] | None:
         """Return the tags that the user wants a session to have; None if the dialog was left."""
-        from lmchat.tui.dialogs.ask_dialog import AskDialog, accept_any
-
         text = "Separate tags with spaces. To find them, type #tag in the filter of the list."
         tags = safe_line(" ".join((await self._header(session_id)).tags))
         dialog = AskDialog("Session tags", text=text, value=tags, verb="save", check=accept_any)
-        typed = await self._notices.ask(dialog)
+        typed = await self._chat.ask(dialog)
         return None if typed is None else tags_from(typed)
 
     async def _export(self, _id: str, typed: str) -> None:

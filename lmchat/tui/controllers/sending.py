@@ -43,9 +43,10 @@ from lmchat.services.conversation_events import (
     SummaryAsked,
 )
 from lmchat.services.open_sessions import OpenSession, TurnPhase
+from lmchat.services.session_titles import rename_by_model
 from lmchat.services.tool_loop import ApprovalAsked, MessageEnded
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
-from lmchat.tui.chat_view import CANNOT_SEE, ChatCore
+from lmchat.tui.chat_view import CANNOT_SEE, Chat
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
@@ -91,20 +92,13 @@ class Turns:
 
     def __init__(
         self,
-        core: ChatCore,
+        chat: Chat,
         status: StatusDisplay,
         sessions: ShownSession,
         prompt_text: PromptText,
     ) -> None:
-        self.approvals = ToolApprovals(core, status, sessions)
-        self._screen = core.screen
-        self._workspace = core.workspace
-        self._open_sessions = core.open_sessions
-        self._next_turn = core.open_sessions.next_turn
-        self._read_ahead = core.read_ahead
-        self._widgets = core.widgets
-        self._notices = core.notices
-        self._background = core.background
+        self._chat = chat
+        self.approvals = ToolApprovals(chat, status, sessions)
         self._status = status
         self._sessions = sessions
         self._prompt_text = prompt_text
@@ -124,12 +118,12 @@ class Turns:
             self._submit_edit(text, self._prompt_text.edited_id)
             return
         # now, not when a queued prompt is sent: the user may then be reading farther up
-        self._widgets.log.scroll_end()
-        if not self._open_sessions.has_to_wait:
+        self._chat.widgets.log.scroll_end()
+        if not self._chat.open_sessions.has_to_wait:
             self._send(self._sessions.opened, text)
-        elif self._next_turn.options.has_unseen_image(text):
+        elif self._chat.next_turn.options.has_unseen_image(text):
             self._give_back(self._sessions.opened, text)
-            self._notices.notify(CANNOT_SEE)
+            self._chat.notify(CANNOT_SEE)
         else:
             self._enqueue(text)
 
@@ -141,9 +135,9 @@ class Turns:
         opened = self._sessions.opened
         settings = self._settings_for(opened)
         if settings is None:
-            self._widgets.prompt_input.put(text)
+            self._chat.widgets.prompt_input.put(text)
         else:
-            words, files = self._open_sessions.files.split(text)
+            words, files = self._chat.open_sessions.files.split(text)
             events = opened.conversation.edit(edited_id, words, settings, files)
             self._begin_turn(opened, events, text)
             self._prompt_text.leave_edit()
@@ -157,10 +151,10 @@ class Turns:
         self._sessions.opened.queue.append(text)
         self._sessions.show_queue()
         self._status.show_action("queued")
-        state = self._workspace.target_state
+        state = self._chat.workspace.target_state
         if state.lacks_server:
             needs_key = state is TargetState.NEEDS_KEY
-            self._notices.notify(_WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER)
+            self._chat.notify(_WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER)
 
     def regenerate(self, message: ChatMessage, model: ModelInfo | None = None) -> None:
         """Ask for another version of an answer, or run a tool call again.
@@ -169,10 +163,8 @@ class Turns:
             message: The answer, the message of the tool call, or a prompt, whose answer is meant.
             model: The model that answers; None for the current one.
         """
-        if message.role is Role.TOOL and self._next_turn.toolbox is None:
-            self._notices.notify(
-                "No tools are configured. /tools shows what to write in config.toml."
-            )
+        if message.role is Role.TOOL and self._chat.next_turn.toolbox is None:
+            self._chat.notify("No tools are configured. /tools shows what to write in config.toml.")
             return
         opened = self._sessions.opened
         settings = self._settings_for(opened)
@@ -219,11 +211,11 @@ class Turns:
         it replies, the session can be used. If the user begins another turn, nothing is fetched.
         """
         opened = self._sessions.opened
-        if opened.is_busy or not self._next_turn.options.chat.detach:
+        if opened.is_busy or not self._chat.next_turn.options.chat.detach:
             return
         is_kept = await opened.conversation.has_kept_answer()
-        has_other_turn = opened in self._open_sessions.busy
-        if is_kept and not has_other_turn and not self._workspace.is_leaving:
+        has_other_turn = opened in self._chat.open_sessions.busy
+        if is_kept and not has_other_turn and not self._chat.workspace.is_leaving:
             self._begin_turn(opened, opened.conversation.catch_up())
 
     def compact(self, opened: OpenSession) -> None:
@@ -233,12 +225,12 @@ class Turns:
         """
         settings = self._settings_for(opened)
         if settings is not None:
-            prompt = self._next_turn.options.compact_prompt
+            prompt = self._chat.next_turn.options.compact_prompt
             self._begin_turn(opened, opened.conversation.compact(prompt, settings))
 
     def send_waiting(self) -> None:
         """Send the first prompt of each session that waits, as a model is ready."""
-        for opened in self._open_sessions.waiting:
+        for opened in self._chat.open_sessions.waiting:
             self._send(opened, opened.queue.pop(0))
         self._sessions.show_queue()
 
@@ -250,7 +242,7 @@ class Turns:
         answer, the prompts return to the prompt field.
         """
         if not can_answer:
-            for opened in self._open_sessions.waiting:
+            for opened in self._chat.open_sessions.waiting:
                 self._give_back(opened)
             return
         last = self._sessions.opened.last_answer_or_prompt
@@ -265,8 +257,8 @@ class Turns:
         one, and begin a summary instead; the prompt follows at its end. `may_compact` is False
         after a summary: then the prompt is sent even if there is still no room.
         """
-        may_compact = may_compact and self._next_turn.options.chat.auto_compact
-        if may_compact and self._next_turn.can_compact(opened.conversation, text):
+        may_compact = may_compact and self._chat.next_turn.options.chat.auto_compact
+        if may_compact and self._chat.next_turn.can_compact(opened.conversation, text):
             opened.queue.insert(0, text)
             self._sessions.show_queue()
             self.compact(opened)
@@ -275,7 +267,7 @@ class Turns:
             self._end_draft_of_new_session(opened)
         settings = self._settings_for(opened, text)
         if settings is not None:
-            words, files = self._open_sessions.files.split(text)
+            words, files = self._chat.open_sessions.files.split(text)
             self._begin_turn(opened, opened.conversation.send(words, settings, files), text)
 
     def _end_draft_of_new_session(self, opened: OpenSession) -> None:
@@ -284,7 +276,7 @@ class Turns:
         All new sessions share this draft, whose id is "". On the disk, queued prompts are before
         its text; `note` is called without them, which takes out this prompt if it was queued.
         """
-        drafts = self._open_sessions.drafts
+        drafts = self._chat.open_sessions.drafts
         remaining_text = ""
         if opened is not self._sessions.opened:  # the text was typed since, in another new session
             remaining_text = drafts.text("")
@@ -298,13 +290,13 @@ class Turns:
         """
         try:
             opened.require_idle()
-            settings = self._next_turn.settings(opened.conversation.own_sampling)
+            settings = self._chat.next_turn.settings(opened.conversation.own_sampling)
         except LMChatError as error:
             if text:
                 self._give_back(opened, text)
-            self._notices.show_error(error)
+            self._chat.show_error(error)
             return None
-        if not self._workspace.is_leaving:
+        if not self._chat.workspace.is_leaving:
             return settings
         if text:
             self._give_back(opened, text)
@@ -320,11 +312,11 @@ class Turns:
         Reading ahead and the naming of a session are cancelled: they would keep the server busy.
         `text` is the prompt, which is given back if it is not sent; empty for a turn without one.
         """
-        self._read_ahead.cancel()
+        self._chat.read_ahead.cancel()
         opened.phase = TurnPhase.RUNNING
-        self._screen.workers.cancel_group(self._screen, _NAMING)
+        self._chat.screen.workers.cancel_group(self._chat.screen, _NAMING)
         work = partial(self._show_turn, opened, events, text)
-        _: Worker[None] = self._screen.run_worker(work, name="turn", group=_group(opened))
+        _: Worker[None] = self._chat.screen.run_worker(work, name="turn", group=_group(opened))
 
     def stop(self) -> bool:
         """Begin to stop the turn of the shown session; return whether one was running.
@@ -342,14 +334,14 @@ class Turns:
         """End the thought of the shown session; if that is not possible, tell the user why."""
         refusal = answer_now(self._sessions.conversation)
         if refusal:
-            self._notices.notify(refusal)
+            self._chat.notify(refusal)
         else:
             self._status.show_action("answer now")
 
     async def stop_all(self) -> None:
         """Stop the turns of all sessions, and wait until their workers have saved and ended."""
         cancelled: list[Worker[None]] = []
-        for opened in self._open_sessions.busy:
+        for opened in self._chat.open_sessions.busy:
             cancelled += self._cancel(opened)
         await _wait_until_ended(cancelled)
 
@@ -361,7 +353,7 @@ class Turns:
 
     def _cancel(self, opened: OpenSession) -> list[Worker[None]]:
         """Begin to stop the turn of a session; return its workers that have not ended yet."""
-        workers = [worker for worker in self._screen.workers if worker.group == _group(opened)]
+        workers = [worker for worker in self._chat.screen.workers if worker.group == _group(opened)]
         running = [worker for worker in workers if not worker.is_finished]
         if opened.phase is not TurnPhase.NONE:
             opened.phase = TurnPhase.STOPPING
@@ -381,7 +373,7 @@ class Turns:
         failed; the user is told why. The end of a refused turn is not shown, as nothing has begun.
         If the prompt was not sent, also because the turn was stopped early, `text` is given back.
         """
-        began_s = self._workspace.clock()
+        began_s = self._chat.workspace.clock()
         answer_id = ""
         is_summary = False
         refusal: LMChatError | None = None
@@ -400,7 +392,7 @@ class Turns:
             if refusal is not None:
                 if not is_summary:
                     self._give_back(opened, text)
-                self._notices.show_error(refusal)
+                self._chat.show_error(refusal)
             elif not opened.conversation.has_all_messages:
                 # a turn first reads the older messages; it was stopped before it had sent anything
                 self._give_back(opened, text)
@@ -419,7 +411,7 @@ class Turns:
                 reason = safe_line(event.reason, limit=_MAX_REASON)
                 self._status.show_action(f"retry {event.attempt} of {event.attempts}: {reason}")
             case RequestAdapted(note=note):
-                self._notices.notify(safe_line(note, limit=_MAX_NOTE), timeout_s=_ADAPTED_NOTICE_S)
+                self._chat.notify(safe_line(note, limit=_MAX_NOTE), timeout_s=_ADAPTED_NOTICE_S)
             case ApprovalAsked():
                 self.approvals.ask(opened, event)
             case _ if opened is self._sessions.opened:
@@ -433,10 +425,10 @@ class Turns:
         Text is also counted for the speed. `MessageEnded` is a tool call that has ended, or an
         answer that calls tools; the end of other answers is shown by `_end_turn`.
         """
-        log = self._widgets.log
+        log = self._chat.widgets.log
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta():
-                self._status.speedometer.count(self._workspace.clock(), event.chunks)
+                self._status.speedometer.count(self._chat.workspace.clock(), event.chunks)
                 await log.apply(event)
             case ToolCallDelta():
                 await log.apply(event)
@@ -464,12 +456,12 @@ class Turns:
         if is_shown and (is_replay or event.message.versions > 1):
             self._sessions.show_messages(opened.conversation)
         elif is_shown and isinstance(event, AnswerBegun):
-            self._widgets.log.begin_answer(event.message)
+            self._chat.widgets.log.begin_answer(event.message)
         elif is_shown:
-            self._widgets.log.append(event.message)
+            self._chat.widgets.log.append(event.message)
 
         if isinstance(event, AnswerBegun):
-            self._workspace.monitor.is_streaming = True
+            self._chat.workspace.monitor.is_streaming = True
             self._status.show_action("streaming")
             if is_shown:
                 self._status.speedometer.restart()
@@ -497,14 +489,14 @@ class Turns:
             began_s: When the turn began, by the clock of the workspace.
             is_summary: Whether the turn was a summary of older messages.
         """
-        if self._workspace.is_leaving or not self._screen.is_mounted:
+        if self._chat.workspace.is_leaving or not self._chat.screen.is_mounted:
             return
-        self._workspace.monitor.is_streaming = bool(self._open_sessions.streaming)
-        self._read_ahead.note_turn(opened.conversation)
+        self._chat.workspace.monitor.is_streaming = bool(self._chat.open_sessions.streaming)
+        self._chat.read_ahead.note_turn(opened.conversation)
         answer = opened.conversation.find(answer_id)
         if opened is self._sessions.opened:
             self._show_end(opened, None if is_summary else answer)
-        self._open_sessions.mark_unread(opened)
+        self._chat.open_sessions.mark_unread(opened)
         next_prompt = opened.pop_next_prompt()
         if next_prompt is None:
             self._give_back(opened)  # what is left in the queue after a failure
@@ -515,9 +507,9 @@ class Turns:
         self._sessions.show_list()
 
         self._check_server_if_needed(opened.conversation)
-        if self._workspace.clock() - began_s > _LONG_ANSWER_S:
+        if self._chat.workspace.clock() - began_s > _LONG_ANSWER_S:
             what = "summary" if is_summary else "answer"
-            self._notices.notify_if_unfocused(f"The {what} has ended.")
+            self._chat.notify_if_unfocused(f"The {what} has ended.")
         if next_prompt is not None:
             self._send(opened, next_prompt, may_compact=not is_summary)
         else:
@@ -534,10 +526,10 @@ class Turns:
         calls = opened.last_calls
         last = calls[-1] if calls else answer
         state = last.state if last else AnswerState.STOPPED
-        if self._workspace.is_temporary:
+        if self._chat.workspace.is_temporary:
             return _ENDED_UNSAVED_WORDS[state]
         words = _ENDED_WORDS[state]
-        is_unsaved = self._open_sessions.save_queue.is_unsaved(opened.session_id)
+        is_unsaved = self._chat.open_sessions.save_queue.is_unsaved(opened.session_id)
         return words.replace("saved", "not saved") if is_unsaved else words
 
     def _notify_of_summary(self, conversation: Conversation, answer: ChatMessage | None) -> None:
@@ -547,11 +539,11 @@ class Turns:
         """
         turn = conversation.turn
         if answer is not None:
-            self._notices.notify(
+            self._chat.notify(
                 "A summary takes the place of the older messages. /tree lists their branch."
             )
         elif turn is not None and turn.state is AnswerState.STOPPED:
-            self._notices.notify("Stopped; nothing changed.")
+            self._chat.notify("Stopped; nothing changed.")
 
     def _check_server_if_needed(self, conversation: Conversation) -> None:
         """Check the server at once if a turn has failed, or if its model was not in memory.
@@ -560,10 +552,10 @@ class Turns:
         """
         turn = conversation.turn
         has_failed = turn is not None and turn.state in _FAILED_STATES
-        model = self._workspace.monitor.health.model
+        model = self._chat.workspace.monitor.health.model
         was_out_of_memory = model is not None and model.state in _OUT_OF_MEMORY
         if has_failed or was_out_of_memory:
-            self._workspace.monitor.check_now()
+            self._chat.workspace.monitor.check_now()
 
     def _show_end(self, opened: OpenSession, answer: ChatMessage | None) -> None:
         """Show the final state of a turn of the shown session in the log.
@@ -571,16 +563,16 @@ class Turns:
         Without an answer, all messages are loaded again: the turn was stopped before an answer
         began, or it was a summary, which begins another branch.
         """
-        log = self._widgets.log
+        log = self._chat.widgets.log
         if log.calls.has_focus:  # the card of a call, which goes with the turn
-            self._widgets.leave_approval_card()
+            self._chat.leave_approval_card()
         for message in opened.last_calls:  # the log still shows stopped ones as running
             log.replace(message)
         if answer is None:
             self._sessions.show_messages(opened.conversation)
         else:
             log.finish(answer)
-            log.show_turn(None, self._workspace.clock())
+            log.show_turn(None, self._chat.workspace.clock())
         if opened.conversation.cut_note:
             log.notice("The server seems to have cut the prompt.")
         self._sessions.mark_left_out()
@@ -590,21 +582,21 @@ class Turns:
 
         Do nothing if the settings say no, or in a temporary chat.
         """
-        if self._next_turn.options.chat.auto_title and not self._workspace.is_temporary:
-            self._read_ahead.cancel()
-            self._background.begin(partial(self._rename_by_model, opened.conversation), _NAMING)
+        if self._chat.next_turn.options.chat.auto_title and not self._chat.workspace.is_temporary:
+            self._chat.read_ahead.cancel()
+            self._chat.begin(
+                partial(self._rename_by_model, opened.conversation), _NAMING, is_only=True
+            )
 
     async def _rename_by_model(self, conversation: Conversation) -> None:
         """Let the model write a title for a session after its first answer, and show the title.
 
         A title from the user is kept. If the model fails, the title made of the prompt is kept.
         """
-        from lmchat.services.session_titles import rename_by_model
-
-        workspace = self._workspace
+        workspace = self._chat.workspace
         with suppress(LMChatError, TimeoutError):
             is_renamed = await rename_by_model(
-                conversation, self._next_turn.settings(), workspace.backend, workspace.library
+                conversation, self._chat.next_turn.settings(), workspace.backend, workspace.library
             )
             if is_renamed:
                 self._sessions.show_title()

@@ -6,8 +6,8 @@ from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.safe_text import header_value
 from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
-from lmchat.services.workspace import Workspace
-from lmchat.tui.chat_view import Notices
+from lmchat.tui.chat_view import Chat
+from lmchat.tui.dialogs.server_dialog import AllowDialog
 
 
 class ServerQuestions:
@@ -16,9 +16,9 @@ class ServerQuestions:
     Each `try_…` returns the server if it can be used, otherwise a text that says why not.
     """
 
-    def __init__(self, workspace: Workspace, notices: Notices) -> None:
-        self._workspace = workspace
-        self._notices = notices
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+        self._workspace = chat.workspace
 
     async def try_address(self, typed: str) -> ProbeResult | str:
         """Check the server at an address, which `AddressDialog` has found to be valid."""
@@ -48,10 +48,8 @@ class ServerQuestions:
 
         Return what `try_server` returns; an empty text if the host may not be used.
         """
-        from lmchat.tui.dialogs.ask_dialog import host_question
-
-        dialog = host_question(endpoint, allowed=self._workspace.settings.allowed_hosts)
-        if not await self._notices.ask(dialog):
+        dialog = AllowDialog(endpoint, allowed=self._workspace.settings.allowed_hosts)
+        if not await self._chat.ask(dialog):
             return ""
         self._workspace.backend.allow(endpoint.netloc)
         return await self.try_server(endpoint)
@@ -81,6 +79,6 @@ class ServerQuestions:
         try:
             await self._workspace.platform.keep_key(endpoint, key)
         except LMChatError as error:  # the key holds until the end of this run
-            self._notices.show_error(error)
+            self._chat.show_error(error)
         else:
-            self._notices.notify("The API key is saved in credentials.toml.")
+            self._chat.notify("The API key is saved in credentials.toml.")

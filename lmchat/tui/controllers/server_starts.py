@@ -6,24 +6,42 @@ the page is drawn again when one is known.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
-from typing import Any
 
 from msgspec.structs import replace
 from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Static
 
 from lmchat.errors import LMChatError
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.discovery.launcher import ServerLauncher, ServerStart
 from lmchat.servers.model import BUILT_IN
+from lmchat.servers.products.product import product_named
 from lmchat.services.ports import Engine
 from lmchat.services.server_rows import MachineState
-from lmchat.services.workspace import Workspace
 from lmchat.tui.actions import Post
-from lmchat.tui.chat_view import Work, begin_work
+from lmchat.tui.chat_view import Chat, Work
 from lmchat.tui.controllers.connect import Connect
-from lmchat.tui.dialogs.ask_dialog import start_question
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.dialogs.model_picker import FilePicker
+from lmchat.tui.widgets.line import MUTED, STRONG, styled
+
+
+class StartDialog(ConfirmDialog):
+    """Asks before a server is started, with the command."""
+
+    def __init__(self, start: ServerStart) -> None:
+        super().__init__(f"Start {start.product}?", verb="run this command")
+        self._start = start
+
+    def compose_content(self) -> Iterable[Widget]:
+        lifetime = (
+            f"It keeps running when lmchat ends. {product_named(self._start.product).stop_words}"
+        )
+        yield Static(styled(self._start.command, STRONG), classes="words command gap")
+        yield Static(styled(lifetime.rstrip(), MUTED), classes="words gap")
 
 
 class ServerStarts:
@@ -36,16 +54,18 @@ class ServerStarts:
     class Learned(Post):
         """`machine`, `problem` or `has_read_disk` has changed: the page is to be drawn again."""
 
-    def __init__(self, page: Screen[None], workspace: Workspace, connect: Connect) -> None:
+    def __init__(self, page: Screen[None], chat: Chat, connect: Connect) -> None:
+        workspace = chat.workspace
+        self._chat = chat
         state = workspace.state
         was_engine = state.endpoint == BUILT_IN
         self.machine = MachineState(last_model=state.model if was_engine else "")
         self.problem = ""  # why the last start failed
         self._page = page
         self._connect = connect
-        self._late_engine = workspace.engine
-        self._launcher = workspace.make_launcher() if workspace.make_launcher else None
-        self.has_read_disk = self._late_engine is None  # without an engine, no files are needed
+        self._engine = workspace.engine
+        self._launcher = workspace.launcher
+        self.has_read_disk = self._engine is None  # without an engine, no files are needed
 
     def _learn(self, **facts: object) -> None:
         """Change some fields of `machine`, and post `Learned`, with which the page draws them."""
@@ -54,17 +74,16 @@ class ServerStarts:
 
     def read_disk(self) -> None:
         """Search this disk in a worker for model files that the engine can serve."""
-        if self._late_engine is not None:
-            begin_work(self._page, self._read_disk, "disk")
+        if self._engine is not None:
+            self._chat.begin(self._read_disk, "disk", is_only=True)
 
     async def _read_disk(self) -> None:
         """Read what the engine offers, and the model files of this disk.
 
         The first time, the engine may return the files that an earlier search has cached.
         """
-        if self._late_engine is not None:
-            engine = await self._late_engine.ready()
-            await self._read_files(engine, is_refresh=self.has_read_disk)
+        if self._engine is not None:
+            await self._read_files(self._engine, is_refresh=self.has_read_disk)
         self.has_read_disk = True
         self._page.post_message(self.Learned())
 
@@ -83,7 +102,7 @@ class ServerStarts:
     def read_programs(self) -> None:
         """Find in a worker which servers are installed on this machine."""
         if self._launcher is not None and self._page.is_attached:
-            begin_work(self._page, partial(self._read_programs, self._launcher), "programs")
+            self._chat.begin(partial(self._read_programs, self._launcher), "programs", is_only=True)
 
     async def _read_programs(self, launcher: ServerLauncher) -> None:
         """Search for installed servers."""
@@ -92,14 +111,11 @@ class ServerStarts:
 
     def begin(self, work: Work) -> None:
         """Run work that asks the user and starts a server, in a worker that outlives the page."""
-        begin_work(self._page.app, work, "start", is_only=False)
-
-    async def _ask(self, dialog: Screen[Any]) -> Any:
-        return await self._page.app.push_screen_wait(dialog)
+        self._chat.begin(work, "start")
 
     async def start_engine(self) -> None:
         """Start the built-in engine with a model file that the user chooses."""
-        if file := await self._ask(FilePicker(self.machine.files)):
+        if file := await self._chat.ask(FilePicker(self.machine.files)):
             self._connect.start_engine(file.name)
 
     async def start(self, start: ServerStart) -> None:
@@ -108,7 +124,7 @@ class ServerStarts:
         If the start fails, show why.
         """
         launcher = self._launcher
-        if launcher is None or not await self._ask(start_question(start)):
+        if launcher is None or not await self._chat.ask(StartDialog(start)):
             return
         self.problem = ""
         self._learn(starting=(*self.machine.starting, start))

@@ -24,9 +24,11 @@ from lmchat.services.importing import (
     chats_summary,
 )
 from lmchat.sessions.session import Session, Skipped
-from lmchat.tui.chat_view import ChatCore
+from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog, WorkDialog
+from lmchat.tui.dialogs.export_dialog import ExportDialog, parse_export
 from lmchat.units import plural
 
 _MAX_REFUSED = 3  # refused files of one import whose errors are shown; the others are counted
@@ -35,10 +37,8 @@ _MAX_REFUSED = 3  # refused files of one import whose errors are shown; the othe
 class SessionFiles:
     """Writes sessions into files and reads them; asks before a file is overwritten."""
 
-    def __init__(self, core: ChatCore, status: StatusDisplay, sessions: ShownSession) -> None:
-        self._screen = core.screen
-        self._workspace = core.workspace
-        self._notices = core.notices
+    def __init__(self, chat: Chat, status: StatusDisplay, sessions: ShownSession) -> None:
+        self._chat = chat
         self._status = status
         self._sessions = sessions
 
@@ -49,17 +49,15 @@ class SessionFiles:
 
         If no file is named there, ask for one in a dialog. An empty session is not exported.
         """
-        from lmchat.tui.dialogs.ask_dialog import ExportDialog, parse_export
-
         if not self._sessions.conversation.messages:
-            self._notices.notify("There is nothing to export yet.")
+            self._chat.notify("There is nothing to export yet.")
             return
         request = parse_export(typed)
         if request.name:
             await self._write(request)
         else:
             proposed = export_name(self._shown_session())
-            await self._notices.ask(ExportDialog(request, self._try_write, proposed=proposed))
+            await self._chat.ask(ExportDialog(request, self._try_write, proposed=proposed))
 
     async def _try_write(self, request: Any) -> bool | str:
         """Export as the attempt of `ExportDialog`; return True, with which the dialog is left.
@@ -81,23 +79,21 @@ class SessionFiles:
         If the file exists, ask whether to overwrite it; with `is_forced`, overwrite it without
         a question. Return False if the user says no, and True after the export.
         """
-        from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
-
         await self._sessions.conversation.fill()
         contents = ExportAs(
             with_reasoning=request.with_reasoning, with_branches=request.with_branches
         )
         try:
-            file = await self._workspace.library.exporter.export_file(
+            file = await self._chat.workspace.library.exporter.export_file(
                 self._shown_session(), expanded_path(request.name), contents, is_forced=is_forced
             )
         except FileExists as error:
             dialog = ConfirmDialog("Overwrite this file?", text=error.message, verb="overwrite")
-            if not await self._notices.ask(dialog):
+            if not await self._chat.ask(dialog):
                 return False
             return await self._write(request, is_forced=True)
         self._status.show_action("exported")
-        self._notices.notify(f"Exported to {safe_line(str(file.absolute()))}")
+        self._chat.notify(f"Exported to {safe_line(str(file.absolute()))}")
         return True
 
     def _shown_session(self) -> Session:
@@ -112,10 +108,10 @@ class SessionFiles:
         Without a name, ask for a file. Then show what was imported. Raises `WrongUse` in
         a temporary chat, and the first error if files were refused and no chat was imported.
         """
-        if self._workspace.is_temporary:
+        if self._chat.workspace.is_temporary:
             hint = "Start lmchat without --temporary, or import in a shell: lmchat import FILE"
             raise WrongUse("A temporary chat saves nothing, so it cannot import.", hint=hint)
-        importer = self._workspace.importer
+        importer = self._chat.workspace.importer
         if importer is None:  # for the type checker: only a temporary chat has none
             return
         if name == "all":
@@ -136,8 +132,6 @@ class SessionFiles:
         If a file has no chats, the dialog shows why, and asks for another one. If the user leaves
         it then, return an empty outcome, without the errors, which the dialog has shown.
         """
-        from lmchat.tui.dialogs.ask_dialog import AskDialog
-
         last_outcome = ImportOutcome()
 
         async def attempt(name: str) -> ImportOutcome | str:
@@ -152,7 +146,7 @@ class SessionFiles:
 
         text = "A file, zip or folder. Or Esc, then /import all for the chats of other programs."
         dialog = AskDialog("Import which file?", text=text, verb="import", attempt=attempt)
-        await self._notices.ask(dialog)
+        await self._chat.ask(dialog)
         # An import that ran when the dialog was left has ended all the same, and its chats count.
         return last_outcome if last_outcome.chats else ImportOutcome()
 
@@ -172,18 +166,16 @@ class SessionFiles:
         Return an empty outcome if the user stops the search or says no. If there is nothing new to
         import, notify the user and return an empty outcome, too.
         """
-        from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
-
         outcome = ImportOutcome()
         programs = await self._show_progress(importer, "Looking for chats", importer.survey)
         if programs is None:
-            self._notices.notify("Stopped: nothing was imported.")
+            self._chat.notify("Stopped: nothing was imported.")
             return outcome
         if not programs:
-            self._notices.notify("No chats of other programs were found.")
+            self._chat.notify("No chats of other programs were found.")
             return outcome
         if all(program.is_known for program in programs):
-            self._notices.notify("All chats of other programs were imported before.")
+            self._chat.notify("All chats of other programs were imported before.")
             return outcome
 
         async def import_programs() -> None:
@@ -192,7 +184,7 @@ class SessionFiles:
 
         text = "\n".join(program.words for program in programs)
         dialog = ConfirmDialog("Import these chats?", text=text, verb="import")
-        if await self._notices.ask(dialog):
+        if await self._chat.ask(dialog):
             await self._show_progress(importer, "Importing", import_programs)
         return outcome
 
@@ -205,10 +197,8 @@ class SessionFiles:
         leaves it with Esc, the work is cancelled, and None is returned. An error of the work is
         raised.
         """
-        from lmchat.tui.dialogs.ask_dialog import ProgressDialog
-
-        screen = self._screen
-        dialog = ProgressDialog(title)
+        screen = self._chat.screen
+        dialog = WorkDialog(title)
         worker: Worker[Any] = screen.run_worker(work(), group="import", exit_on_error=False)
 
         def report(words: str) -> None:
@@ -233,10 +223,10 @@ class SessionFiles:
         self._status.show_action("imported")
         self._show_imported(outcome.chats, is_stopped=outcome.is_stopped)
         for _, error in outcome.refused[:_MAX_REFUSED]:
-            self._notices.show_error(error)
+            self._chat.show_error(error)
         if len(outcome.refused) > _MAX_REFUSED:
             others = plural(len(outcome.refused) - _MAX_REFUSED, "more file")
-            self._notices.notify(f"{others} rejected. In a shell, `lmchat import` names them all.")
+            self._chat.notify(f"{others} rejected. In a shell, `lmchat import` names them all.")
 
     def _show_imported(self, chats: Sequence[ImportedChat], *, is_stopped: bool) -> None:
         """Notify the user how many chats were imported, and of the first part that was skipped.
@@ -244,19 +234,19 @@ class SessionFiles:
         If the import has ended with a single chat that is not in the trash, open it.
         """
         if is_stopped:
-            self._notices.notify(
+            self._chat.notify(
                 f"Stopped: {chats_summary(chats)}. Start the import again for the rest."
             )
         elif len(chats) == 1:
-            self._notices.notify(f"{chat_sentence(chats[0])}.")
+            self._chat.notify(f"{chat_sentence(chats[0])}.")
             if chats[0].header.deleted_at is None:
                 self._sessions.switch_to(chats[0].header.session_id)
         else:
-            self._notices.notify(f"{chats_summary(chats)}.")
+            self._chat.notify(f"{chats_summary(chats)}.")
         skipped: list[Skipped] = []
         for chat in chats:
             skipped += chat.skipped
         if skipped:
             first = safe_line(f"{skipped[0].where}: {skipped[0].reason}")
             more = f", and {len(skipped) - 1} more" if len(skipped) > 1 else ""
-            self._notices.notify(f"Skipped or incomplete: {first}{more}.")
+            self._chat.notify(f"Skipped or incomplete: {first}{more}.")

@@ -8,7 +8,7 @@ from lmchat.attachments.shell_command import ShellCommand
 from lmchat.safe_text import safe_line
 from lmchat.services.command_output import output_as_prompt_text
 from lmchat.services.open_sessions import OpenSession
-from lmchat.tui.chat_view import ChatCore
+from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
 
@@ -16,10 +16,8 @@ from lmchat.tui.controllers.status import StatusDisplay
 class ShellCommands:
     """Runs commands, each in a worker; several may run at the same time."""
 
-    def __init__(self, core: ChatCore, status: StatusDisplay, prompt_text: PromptText) -> None:
-        self._platform = core.workspace.platform
-        self._open_sessions = core.open_sessions
-        self._background = core.background
+    def __init__(self, chat: Chat, status: StatusDisplay, prompt_text: PromptText) -> None:
+        self._chat = chat
         self._status = status
         self._prompt_text = prompt_text
         self._running: list[ShellCommand] = []
@@ -34,8 +32,8 @@ class ShellCommands:
 
     def begin(self, line: str) -> None:
         """Run the line `!COMMAND`, and put its output into the prompt of the shown session."""
-        work = partial(self._run, line.removeprefix("!").strip(), self._open_sessions.shown)
-        self._background.attempt(work, group="shell", typed=line)
+        work = partial(self._run, line.removeprefix("!").strip(), self._chat.open_sessions.shown)
+        self._chat.begin(work, "shell", typed=line)
 
     def stop(self) -> bool:
         """Begin to stop all running commands; return whether there were any."""
@@ -46,7 +44,7 @@ class ShellCommands:
 
     async def _run(self, text: str, opened: OpenSession) -> None:
         """Run a command, and put its output into the prompt of the session that it began in."""
-        command = self._platform.shell_command(text)
+        command = self._chat.workspace.platform.shell_command(text)
         self._running.append(command)
         self._status.show_action("running a command")
         try:

@@ -17,7 +17,7 @@ from lmchat.services.save_queue import SEPARATOR
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import Session, SessionGroup, with_unsaved
 from lmchat.tui.chat_log.viewport import parse_bookmark
-from lmchat.tui.chat_view import ChatCore
+from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.widgets.line import STRONG, content
@@ -33,12 +33,8 @@ _COMPARED_MESSAGES = 64
 class ShownSession:
     """Shows one of the open sessions with its queue and draft, and changes to another session."""
 
-    def __init__(self, core: ChatCore, status: StatusDisplay, prompt_text: PromptText) -> None:
-        self._workspace = core.workspace
-        self._open_sessions = core.open_sessions
-        self._widgets = core.widgets
-        self._notices = core.notices
-        self._background = core.background
+    def __init__(self, chat: Chat, status: StatusDisplay, prompt_text: PromptText) -> None:
+        self._chat = chat
         self._status = status
         self._prompt_text = prompt_text
         self._groups: tuple[SessionGroup, ...] = ()  # of the list, as they were read last
@@ -49,15 +45,15 @@ class ShownSession:
 
     @property
     def opened(self) -> OpenSession:
-        return self._open_sessions.shown
+        return self._chat.open_sessions.shown
 
     @property
     def conversation(self) -> Conversation:
-        return self._open_sessions.shown.conversation
+        return self._chat.open_sessions.shown.conversation
 
     @property
     def shown_id(self) -> str:
-        return self._open_sessions.shown.session_id
+        return self._chat.open_sessions.shown.session_id
 
     # Messages, title and queue
 
@@ -78,14 +74,14 @@ class ShownSession:
         Of a long session only the newest messages are in memory. The older ones are read in a
         worker, `_FILL_AFTER_S` later.
         """
-        self._widgets.log.load(
+        self._chat.widgets.log.load(
             conversation.shown_messages,
             has_all_messages=conversation.has_all_messages,
             is_ours=conversation.is_running,  # else another lmchat writes an answer that streams
         )
         if not conversation.has_all_messages:
-            fill = partial(self._background.attempt, partial(self._fill, conversation), "fill")
-            self._background.begin_later(_FILL_AFTER_S, fill)
+            fill = partial(self._chat.begin, partial(self._fill, conversation), "fill")
+            self._chat.begin_later(_FILL_AFTER_S, fill)
 
     async def _fill(self, conversation: Conversation) -> None:
         """Read the older messages of a session, and show them.
@@ -93,9 +89,9 @@ class ShownSession:
         If another session is shown by now, nothing is read. If the user changes to another one
         during the reading, nothing is shown.
         """
-        if self._open_sessions.is_shown(conversation):
+        if self._chat.open_sessions.is_shown(conversation):
             await conversation.fill()
-        if self._open_sessions.is_shown(conversation):
+        if self._chat.open_sessions.is_shown(conversation):
             self.mark_left_out()  # also adds the older messages to the log
             self._status.refresh()
 
@@ -107,12 +103,12 @@ class ShownSession:
         """
         self._mark_timer = None
         conversation = self.conversation
-        log = self._widgets.log
+        log = self._chat.widgets.log
         if conversation.has_all_messages and not log.has_all_messages:
             log.fill(conversation.shown_messages)
 
-        draft = self._widgets.prompt_input.full_text
-        plan = self._open_sessions.next_turn.plan(conversation, draft)
+        draft = self._chat.widgets.prompt_input.full_text
+        plan = self._chat.open_sessions.next_turn.plan(conversation, draft)
         first_sent_id: str | None = None
         self._status.left_out = 0
         if plan is not None:
@@ -126,24 +122,24 @@ class ShownSession:
     def mark_left_out_soon(self) -> None:
         """Call `mark_left_out` in `_MARK_AFTER_S`, unless it is going to be called already."""
         if self._mark_timer is None:
-            self._mark_timer = self._background.begin_later(_MARK_AFTER_S, self.mark_left_out)
+            self._mark_timer = self._chat.begin_later(_MARK_AFTER_S, self.mark_left_out)
 
     def show_title(self) -> None:
         title = safe_line(self.conversation.header.title)
-        self._widgets.title_line.show([content(((title or "New session", STRONG),))])
+        self._chat.widgets.title_line.show([content(((title or "New session", STRONG),))])
 
     def show_queue(self) -> None:
         """Show the queued prompts of the shown session above the prompt, and save them."""
-        shown = self._open_sessions.shown
+        shown = self._chat.open_sessions.shown
         texts = tuple(shown.queue)
-        self._background.begin(lambda: self._widgets.prompt.show_queue(texts), "queue")
+        self._chat.begin(lambda: self._chat.widgets.prompt.show_queue(texts), "queue", is_only=True)
         self._prompt_text.save_queue_of(shown)
 
     # The list of sessions
 
     def show_list(self) -> None:
         """Read and show the list in a worker."""
-        self._background.begin(self.fetch_list, "library")
+        self._chat.begin(self.fetch_list, "library", is_only=True)
 
     async def fetch_list(self) -> None:
         """Read the saved sessions, and show them with those that are not on the disk.
@@ -152,13 +148,13 @@ class ShownSession:
         there are none, offer an import of chats of other programs, once in a run.
         """
         try:
-            self._groups = await self._workspace.library.groups()
+            self._groups = await self._chat.workspace.library.groups()
             self._status.list_warning = ""
         except LMChatError as error:
             self._status.list_warning = error.message_with_hint
             self._status.refresh()
-        open_sessions = self._open_sessions
-        self._widgets.session_list.show(
+        open_sessions = self._chat.open_sessions
+        self._chat.widgets.session_list.show(
             with_unsaved(self._groups, open_sessions.unsaved()),
             self.shown_id,
             open_sessions.streaming,
@@ -174,7 +170,7 @@ class ShownSession:
 
         The offer is shown in the empty list; the first time ever, a notification has it, too.
         """
-        importer = self._workspace.importer
+        importer = self._chat.workspace.importer
         if importer is None:  # in a temporary chat
             return
         programs = await importer.programs()
@@ -183,10 +179,10 @@ class ShownSession:
         if not programs:
             return
         offer = f"/import all imports your chats of {', '.join(programs)}"
-        self._widgets.session_list.offer(f"{offer}.")
-        if not self._workspace.state.has_import_offer:
-            self._notices.notify(f"{offer}; so does `lmchat import --from all`.")
-            self._background.remember(lambda state: replace(state, has_import_offer=True))
+        self._chat.widgets.session_list.offer(f"{offer}.")
+        if not self._chat.workspace.state.has_import_offer:
+            self._chat.notify(f"{offer}; so does `lmchat import --from all`.")
+            self._chat.remember(lambda state: replace(state, has_import_offer=True))
 
     # Changing the session
 
@@ -195,7 +191,7 @@ class ShownSession:
 
         If the shown session is new itself, only read the list of sessions again.
         """
-        opened = self._open_sessions.shown
+        opened = self._chat.open_sessions.shown
         if opened.conversation.messages or opened.is_busy:
             self.leave()
             self.show_new()
@@ -204,7 +200,7 @@ class ShownSession:
             self._prompt_text.leave()
             self.show_list()  # another lmchat may have begun sessions
         self._status.show_action("new session")
-        self._widgets.prompt_input.focus()
+        self._chat.widgets.prompt_input.focus()
 
     def leave(self) -> None:
         """Save draft and bookmark, and end an edit and a command: another session is shown next."""
@@ -213,18 +209,18 @@ class ShownSession:
 
     def show_new(self) -> None:
         """Make a new session and show it; what is typed stays in the prompt."""
-        self._open_sessions.begin()
+        self._chat.open_sessions.begin()
         self.show()
 
     def show_path(self, session: Session) -> None:
         """Show a path that was read from the disk, of the shown session or of another one."""
-        self._open_sessions.show_path(session)
+        self._chat.open_sessions.show_path(session)
         self.show()
 
     def switch_to(self, session_id: str, *, message_id: str = "") -> None:
         """Show another session in a worker, as `go_to` does; an earlier switch is cancelled."""
         go = partial(self.go_to, session_id, message_id=message_id)
-        self._background.attempt(go, group="open", is_only=True)
+        self._chat.begin(go, "open", is_only=True)
 
     async def go_to(
         self,
@@ -244,25 +240,25 @@ class ShownSession:
             takes_queue: Where to move prompts that wait in a new session, if that is left now: into
                 the queue of the other session; or if False, into the draft of new sessions.
         """
-        await self._open_sessions.drafts.load(session_id)
+        await self._chat.open_sessions.drafts.load(session_id)
         bookmark = ""
         if message_id:
-            self._open_sessions.require_free_path(session_id)
-            path = await self._workspace.store.set_leaf(session_id, message_id)
-            change_session = partial(self._open_sessions.show_path, path)
+            self._chat.open_sessions.require_free_path(session_id)
+            path = await self._chat.workspace.store.set_leaf(session_id, message_id)
+            change_session = partial(self._chat.open_sessions.show_path, path)
         else:
-            opened = await self._open_sessions.load(session_id)
-            bookmark = await self._open_sessions.bookmarks.load(session_id)
+            opened = await self._chat.open_sessions.load(session_id)
+            bookmark = await self._chat.open_sessions.bookmarks.load(session_id)
             await _read_up_to(bookmark, opened.conversation)
-            change_session = partial(self._open_sessions.show, opened)
+            change_session = partial(self._chat.open_sessions.show, opened)
         self.leave()
 
-        left = self._open_sessions.shown
+        left = self._chat.open_sessions.shown
         change_session()
         self._move_queue(left, takes_queue=takes_queue)
         self._prompt_text.load_draft()
         self.show()
-        self._widgets.prompt_input.focus()
+        self._chat.widgets.prompt_input.focus()
         self._scroll_to(bookmark, message_id, words)
         await self.catch_up()
 
@@ -272,15 +268,15 @@ class ShownSession:
         First go to the bookmark, if there is one; then to the card of a tool call that waits; then
         to the message, if one is named, in which the words are marked as hits.
         """
-        log = self._widgets.log
+        log = self._chat.widgets.log
         if bookmark:
             log.go_to_bookmark(bookmark)
-        self._widgets.focus_approval_card()
+        self._chat.focus_approval_card()
         if message_id:
             # the prompt keeps the focus: a letter that is typed must not run a command
             log.show_message(message_id, takes_focus=False)
         if words:
-            self._widgets.close_find_bar()
+            self._chat.close_find_bar()
             log.finder.mark_words(message_id, words)
 
     def _move_queue(self, left: OpenSession, *, takes_queue: bool) -> None:
@@ -292,10 +288,10 @@ class ShownSession:
         """
         if left.conversation.messages or not left.is_waiting:
             return
-        drafts = self._open_sessions.drafts
+        drafts = self._chat.open_sessions.drafts
         draft = drafts.text("")
         if takes_queue:
-            self._open_sessions.shown.queue.extend(left.queue)
+            self._chat.open_sessions.shown.queue.extend(left.queue)
         else:
             draft = SEPARATOR.join(filter(None, (*left.queue, draft)))
         left.queue.clear()
@@ -308,25 +304,25 @@ class ShownSession:
         Do nothing in a new session, if nothing has changed, if it cannot be read, or if the user
         has changed to another session or begun a turn during the reading.
         """
-        shown = self._open_sessions.shown
+        shown = self._chat.open_sessions.shown
         if not shown.conversation.messages:
             return
         with suppress(LMChatError):  # what is shown stays; the store has its own warning
-            opened = await self._open_sessions.load(self.shown_id)
-            bookmark = self._widgets.log.viewport.bookmark
+            opened = await self._chat.open_sessions.load(self.shown_id)
+            bookmark = self._chat.widgets.log.viewport.bookmark
             if _comparable(opened.conversation) == _comparable(shown.conversation):
                 return
             await _read_up_to(bookmark, opened.conversation)
-            if shown is self._open_sessions.shown and not shown.is_busy:
-                self._open_sessions.show(opened)
+            if shown is self._chat.open_sessions.shown and not shown.is_busy:
+                self._chat.open_sessions.show(opened)
                 self.show()
-                self._widgets.log.go_to_bookmark(bookmark)
+                self._chat.widgets.log.go_to_bookmark(bookmark)
                 await self.catch_up()
 
     def save(self) -> None:
         """Save the draft of the shown session, and its bookmark: which text is on the screen."""
-        bookmark = self._widgets.log.viewport.bookmark
-        self._open_sessions.bookmarks.note(self.shown_id, bookmark)
+        bookmark = self._chat.widgets.log.viewport.bookmark
+        self._chat.open_sessions.bookmarks.note(self.shown_id, bookmark)
         self._prompt_text.save()
 
 

@@ -20,7 +20,7 @@ from lmchat.servers.model import Target
 from lmchat.services.answer_now import can_answer_now
 from lmchat.sessions.stats import Speedometer
 from lmchat.tui.actions import Post
-from lmchat.tui.chat_view import ChatCore
+from lmchat.tui.chat_view import Chat
 from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.key_bar import spelled_out
 from lmchat.tui.widgets.telemetry_panel import TelemetryRow
@@ -49,27 +49,21 @@ class StatusRefreshed(Post):
 class StatusDisplay:
     """Shows all figures, and keeps those that no service has."""
 
-    def __init__(self, core: ChatCore) -> None:
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
         self.health = Health()  # of the server in use
         self.speedometer = Speedometer()
         self.last_action = "looking for a server"  # words for what was done last
         self.left_out = 0  # messages that the next request would leave out
         self.list_warning = ""  # why the list of sessions is not up to date; empty if it is
-        self._screen = core.screen
-        self._workspace = core.workspace
-        self._open_sessions = core.open_sessions
-        self._next_turn = core.open_sessions.next_turn
-        self._widgets = core.widgets
-        self._notices = core.notices
-        self._read_ahead = core.read_ahead
         self._ticker: Timer | None = None  # None until `start`
 
     def start(self) -> None:
         """Make the timer of the figures, paused; `refresh` starts it while they change."""
-        has_reduced_motion = self._workspace.settings.ui.reduced_motion
+        has_reduced_motion = self._chat.workspace.settings.ui.reduced_motion
         tick_s = _REDUCED_MOTION_TICK_S if has_reduced_motion else _TICK_S
-        self._ticker = self._screen.set_interval(tick_s, self.tick, pause=True)
-        self._read_ahead.on_change = self.refresh
+        self._ticker = self._chat.screen.set_interval(tick_s, self.tick, pause=True)
+        self._chat.read_ahead.on_change = self.refresh
 
     def show_health(self, health: Health) -> None:
         self.health = health
@@ -82,18 +76,18 @@ class StatusDisplay:
 
     def tick(self) -> None:
         """Update the figures of a running turn below its answer, then those of `refresh`."""
-        conversation = self._open_sessions.shown.conversation
+        conversation = self._chat.open_sessions.shown.conversation
         turn = conversation.turn
         if turn is not None and turn.is_running:
             hint = self._thought_hint if can_answer_now(conversation) else ""
-            self._widgets.log.show_turn(replace(turn), self._workspace.clock(), hint)
+            self._chat.widgets.log.show_turn(replace(turn), self._chat.workspace.clock(), hint)
         self.refresh()
 
     @property
     def _thought_hint(self) -> str:
         """The key that ends a thought, and what it does."""
         command = BY_ID["now"]
-        keys = keys_of(command, self._workspace.settings.keys)
+        keys = keys_of(command, self._chat.workspace.settings.keys)
         return f"{spelled_out(keys)} {command.label}"
 
     def refresh(self) -> None:
@@ -102,16 +96,17 @@ class StatusDisplay:
         The figures are in the cards of running calls, in the panel and in the status line. The row
         of keys follows with `StatusRefreshed`. The timer is resumed or paused, as it is needed.
         """
-        while self._workspace.notices:
-            self._notices.warn(self._workspace.notices.pop(0))
-        now_s = self._workspace.clock()
-        shown = self._open_sessions.shown
-        is_on_top = self._screen.app.screen is self._screen
-        calls = self._widgets.log.calls
-        calls.show(shown.running_calls, shown.asked, now_s, is_on_top=is_on_top)
-        self._widgets.telemetry.show(self._sections(now_s), self._warning)
+        while self._chat.workspace.notices:
+            self._chat.warn(self._chat.workspace.notices.pop(0))
+        now_s = self._chat.workspace.clock()
+        shown = self._chat.open_sessions.shown
+        is_on_top = self._chat.screen.app.screen is self._chat.screen
+        calls = self._chat.widgets.log.calls
+        asked_id = shown.asked.message.message_id if shown.asked else ""
+        calls.show(shown.running_calls, asked_id, now_s, is_on_top=is_on_top)
+        self._chat.widgets.telemetry.show(self._sections(now_s), self._warning)
         self.show_line()
-        self._screen.post_message(StatusRefreshed())
+        self._chat.screen.post_message(StatusRefreshed())
         if self._ticker is None:
             return
         if self._changes_without_key:
@@ -122,27 +117,27 @@ class StatusDisplay:
     @property
     def _changes_without_key(self) -> bool:
         """Whether the figures change while the user does nothing."""
-        is_unsaved = self._open_sessions.save_queue.warning is not None
+        is_unsaved = self._chat.open_sessions.save_queue.warning is not None
         is_loading = self._loading_since_s is not None
-        is_reading = self._read_ahead.fraction is not None
-        is_streaming = bool(self._open_sessions.streaming)
+        is_reading = self._chat.read_ahead.fraction is not None
+        is_streaming = bool(self._chat.open_sessions.streaming)
         return any((is_unsaved, is_streaming, self.health.is_down, is_loading, is_reading))
 
     def _sections(self, now_s: float) -> Mapping[str, Sequence[TelemetryRow]]:
         """Return the panel's sections for the shown session and the server, in their order."""
-        shown = self._open_sessions.shown
+        shown = self._chat.open_sessions.shown
         conversation = shown.conversation
-        next_turn = self._next_turn
-        backend = self._workspace.backend
+        next_turn = self._chat.next_turn
+        backend = self._chat.workspace.backend
         use = next_turn.context_use(conversation)
         turn = conversation.turn
         # after the end of a turn, the speeds of its last seconds stay in the panel
         speeds_until_s = now_s if turn is None or turn.ended_s is None else turn.ended_s
         is_loading = next_turn.target is not None and next_turn.target.is_loading
-        next_check_s = self._workspace.monitor.next_check_s if self.health.is_down else None
+        next_check_s = self._chat.workspace.monitor.next_check_s if self.health.is_down else None
         return {
             "server": server_rows(
-                self.health, lacks_server=self._workspace.target_state.lacks_server
+                self.health, lacks_server=self._chat.workspace.target_state.lacks_server
             ),
             "model": model_rows(
                 self.health,
@@ -163,7 +158,7 @@ class StatusDisplay:
                 now_s,
                 speeds=self.speedometer.values(speeds_until_s),
                 is_asking=shown.asked is not None,
-                read_ahead=self._read_ahead.fraction,
+                read_ahead=self._chat.read_ahead.fraction,
             ),
             "requests": request_rows(backend.metrics(), backend.budget(), turn),
             "activity": activity_rows(
@@ -177,10 +172,12 @@ class StatusDisplay:
     @property
     def _warning(self) -> str:
         """The most important warning of the panel; empty if none exists."""
-        error = self._open_sessions.save_queue.warning
+        error = self._chat.open_sessions.save_queue.warning
         if error is not None:
             return f"Nothing is saved: {error.message} Press Ctrl+E to export this session."
-        return self.list_warning or self._workspace.save_warning or self._workspace.warning
+        return (
+            self.list_warning or self._chat.workspace.save_warning or self._chat.workspace.warning
+        )
 
     # The status line
 
@@ -191,16 +188,16 @@ class StatusDisplay:
         empty draft. On a narrow screen, which has no panel, the speed of the answer is shown in
         place of the size.
         """
-        prompt_input = self._widgets.prompt_input
+        prompt_input = self._chat.widgets.prompt_input
         draft = "" if prompt_input.typed_command else prompt_input.full_text
-        draft_tokens = self._next_turn.draft_tokens(draft)
+        draft_tokens = self._chat.next_turn.draft_tokens(draft)
         draft_size = ""
         if draft_tokens:
             size = units.tokens(draft_tokens, is_estimated=True)
             draft_size = f"{size}{units.GAP}tok"
         share = self._context_share(draft_tokens)
 
-        prompt = self._widgets.prompt
+        prompt = self._chat.widgets.prompt
         icons = icons_for(prompt)
         dot = f" {icons.dot} "
         unsaved = self._unsaved_words
@@ -216,7 +213,7 @@ class StatusDisplay:
 
         It is empty if the size of the window is not known, or older messages are not read yet.
         """
-        use = self._next_turn.context_use(self._open_sessions.shown.conversation)
+        use = self._chat.next_turn.context_use(self._chat.open_sessions.shown.conversation)
         if use is None:
             return ""
         share = replace(use, tokens=use.tokens + draft_tokens).fraction
@@ -224,7 +221,7 @@ class StatusDisplay:
 
     def _rate(self) -> str:
         """Return the speed of the last turn; empty if it is not known."""
-        turn = self._open_sessions.shown.conversation.turn
+        turn = self._chat.open_sessions.shown.conversation.turn
         if turn is None or not turn.tokens_per_second:
             return ""
         return units.rate(turn.tokens_per_second)
@@ -235,14 +232,14 @@ class StatusDisplay:
 
         The second is left out while the panel is shown: the panel has a warning about it.
         """
-        if self._workspace.is_temporary:
+        if self._chat.workspace.is_temporary:
             return "temporary"
-        has_warning = self._open_sessions.save_queue.warning is not None
-        return "! not saved" if has_warning and not self._widgets.telemetry.display else ""
+        has_warning = self._chat.open_sessions.save_queue.warning is not None
+        return "! not saved" if has_warning and not self._chat.widgets.telemetry.display else ""
 
     def _names(self) -> list[str]:
         """Return the names of model and product, or one sentence without a server."""
-        target = self._next_turn.target
+        target = self._chat.next_turn.target
         if target is None:
             return ["looking for a server"]
         return [self._model_name(target), str(target.product)]
@@ -257,12 +254,12 @@ class StatusDisplay:
     @property
     def _loading_progress(self) -> str:
         """How much of the model is loaded, as ` 40 %`, else for how long it loads, as ` 12 s`."""
-        target = self._next_turn.target
+        target = self._chat.next_turn.target
         progress = units.so_far(target.loading_fraction if target else None)
         since_s = self._loading_since_s
         if progress or since_s is None:
             return progress
-        return f" {units.ago(self._workspace.clock() - since_s)}"
+        return f" {units.ago(self._chat.workspace.clock() - since_s)}"
 
     @property
     def _loading_since_s(self) -> float | None:
@@ -271,7 +268,7 @@ class StatusDisplay:
         If lmchat did not begin the load, it is the time since which the server is in its present
         state. None if the model does not load.
         """
-        target = self._next_turn.target
+        target = self._chat.next_turn.target
         if target is None or not target.is_loading:
             return None
         return self.health.since_s if target.loading_since_s is None else target.loading_since_s

@@ -8,9 +8,10 @@ from lmchat.safe_text import safe_line
 from lmchat.services.open_sessions import OpenSession
 from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.tools.tool import Choice, Decision
-from lmchat.tui.chat_view import ChatCore
+from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.dialogs.ask_dialog import AskDialog, accept_any
 
 _MAX_NAME = 80  # characters of a tool's name in a notice
 _MAX_TITLE = 60  # characters of a session's title in a notice
@@ -19,11 +20,8 @@ _MAX_TITLE = 60  # characters of a session's title in a notice
 class ToolApprovals:
     """Asks the user about tool calls, and gives the decision to the turn that waits for it."""
 
-    def __init__(self, core: ChatCore, status: StatusDisplay, sessions: ShownSession) -> None:
-        self._workspace = core.workspace
-        self._widgets = core.widgets
-        self._notices = core.notices
-        self._background = core.background
+    def __init__(self, chat: Chat, status: StatusDisplay, sessions: ShownSession) -> None:
+        self._chat = chat
         self._status = status
         self._sessions = sessions
 
@@ -36,15 +34,15 @@ class ToolApprovals:
         opened.asked = asked
         self._status.show_action("waiting for you")  # this also shows the card
         if asked.note:  # why it is asked again about a tool that was always allowed
-            self._notices.notify(asked.note)
+            self._chat.notify(asked.note)
         if opened is self._sessions.opened:
-            self._widgets.focus_approval_card()
+            self._chat.focus_approval_card()
         else:
             name = safe_line(asked.name, limit=_MAX_NAME)
             title = safe_line(opened.conversation.header.title, limit=_MAX_TITLE)
-            self._notices.notify(f"{name} waits for you in the session “{title}”.")
+            self._chat.notify(f"{name} waits for you in the session “{title}”.")
             self._sessions.show_list()
-        self._notices.notify_if_unfocused("A tool waits for you.")
+        self._chat.notify_if_unfocused("A tool waits for you.")
 
     def decide(self, choice: Choice) -> None:
         """Use what the user chose on the card of the shown session, in a worker.
@@ -55,7 +53,7 @@ class ToolApprovals:
         asked = opened.asked
         if asked is not None and not asked.decision.done():
             work = partial(self._decide, opened, asked, choice)
-            self._background.attempt(work, group="decision")
+            self._chat.begin(work, "decision")
 
     async def _decide(self, opened: OpenSession, asked: ApprovalAsked, choice: Choice) -> None:
         """Give a decision to the turn that waits for it.
@@ -75,18 +73,16 @@ class ToolApprovals:
             self._allow_always(asked)
         asked.decision.set_result(Decision(choice=choice, reason=" ".join(reason.split())))
         self._status.show_action(asked.name)
-        self._widgets.leave_approval_card()
+        self._chat.leave_approval_card()
 
     async def _ask_reason(self, asked: ApprovalAsked) -> str | None:
         """Ask why a call is refused, and return the reason, which may be empty.
 
         Return None if the user leaves the dialog: the card then still waits for a decision.
         """
-        from lmchat.tui.dialogs.ask_dialog import AskDialog, accept_any
-
         title = f"Refuse {safe_line(asked.name, limit=_MAX_NAME)}?"
         text = "The model gets your reason. Leave it empty to give none."
-        reason: str | None = await self._notices.ask(
+        reason: str | None = await self._chat.ask(
             AskDialog(title, text=text, verb="refuse", check=accept_any)
         )
         return reason
@@ -98,9 +94,7 @@ class ToolApprovals:
         is saved, and a notice says that the tool is allowed for this session only.
         """
         if asked.fingerprint:
-            self._background.remember(
-                lambda state: state.with_allowed(asked.name, asked.fingerprint)
-            )
+            self._chat.remember(lambda state: state.with_allowed(asked.name, asked.fingerprint))
         else:
             name = safe_line(asked.name, limit=_MAX_NAME)
-            self._notices.notify(f"config.toml asks about {name}; it is allowed for this session.")
+            self._chat.notify(f"config.toml asks about {name}; it is allowed for this session.")

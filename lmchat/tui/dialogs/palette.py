@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from lmchat.commands.table import COMMANDS, Command, Scope, keys_of
+from lmchat.commands.table import Command, keys_of
 from lmchat.matching import FuzzyMatch, fuzzy_match
 from lmchat.safe_text import safe_line
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.dialogs.model_picker import highlighted
-from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.key_bar import written
 from lmchat.tui.widgets.line import MUTED
 from lmchat.tui.widgets.row_list import NAME, ListRow
 
-_ALSO_IN_CHAT = ("message.copy", "message.regenerate", "message.fork")
-"""Commands on a message that also exist, under other names, for the last answer."""
-_OF_THE_SESSION = ("message.tree", "message.undo")
-"""Commands of a focused message that do not depend on it."""
 _WIDE = 70  # columns from which a row has both the key and the slash command
-_NAME_LENGTH = 40
 
 
 class PaletteEntry(Struct, frozen=True):
@@ -91,71 +84,3 @@ def _match(typed: str, entry: PaletteEntry) -> FuzzyMatch | None:
         return found
     by_name = fuzzy_match(typed, entry.command.name)
     return None if by_name is None else FuzzyMatch(score=by_name.score, offsets=())
-
-
-def palette_entries(chat: ChatScreen | None) -> list[PaletteEntry]:
-    """Return the commands to offer; of those on a message, only what can be done with it now.
-
-    With a focused message, its commands come first. Otherwise those on the last answer come last.
-    `chat` is None if another screen covers the chat: then no commands on a message are offered, and
-    no presets and profiles.
-    """
-    general = [*_entries_of(Scope.CHAT), *_entries_of(Scope.APP)]
-    if chat is None:
-        return general
-    general += [PaletteEntry(command, command.title) for command in _configured(chat)]
-    log = chat.widgets.log
-    if chat.widgets.has_log_focus and log.focused_message is not None:
-        # who types "copy" with a focused message means this message, not the last answer
-        others = [entry for entry in general if entry.command.command_id != "copy"]
-        return [*_message_entries(chat, "This message"), *others]
-    return [*general, *_message_entries(chat, "Last answer", excluded=_ALSO_IN_CHAT)]
-
-
-def _entries_of(scope: Scope) -> list[PaletteEntry]:
-    """Return the commands of a scope that the palette lists, with their titles."""
-    commands = [command for command in COMMANDS if command.scope is scope]
-    return [PaletteEntry(command, command.title) for command in commands if command.is_offered]
-
-
-def _message_entries(
-    chat: ChatScreen, subject: str, *, excluded: Sequence[str] = ()
-) -> Iterator[PaletteEntry]:
-    """Yield the commands that can do something with the focused message, else the last answer.
-
-    Args:
-        chat: The chat screen.
-        subject: Words for the message, as `Last answer`; the titles begin with them.
-        excluded: Ids of commands to leave out.
-    """
-    for entry in _entries_of(Scope.MESSAGE):
-        command_id = entry.command.command_id
-        act = command_id.partition(".")[2]
-        if command_id in excluded or chat.messages.unavailable_reason(act):
-            continue
-        is_general = command_id in _OF_THE_SESSION
-        yield entry if is_general else replace(entry, title=f"{subject}: {entry.title}")
-
-
-def _configured(chat: ChatScreen) -> Iterator[Command]:
-    """Yield a command for each preset and profile of the configuration."""
-    named = chat.workspace.named
-    for name in named.presets():
-        start = f"/p {name} "  # put into the prompt: a text for the preset may follow
-        yield _command("preset", name, f"/p {name}", f"slash({start!r})")
-    for name in named.profiles():
-        yield _command("profile", name, f"/profile {name}", f"use_profile({name!r})")
-
-
-def _command(kind: str, name: str, slash: str, action: str) -> Command:
-    """Return a row of the table of commands for a preset or a profile."""
-    title = f"{kind.capitalize()}: {safe_line(name, limit=_NAME_LENGTH)}"
-    return Command(
-        command_id=f"{kind}.{name}",
-        keys="",
-        label=kind,
-        title=title,
-        scope=Scope.CHAT,
-        action=action,
-        slash=safe_line(slash, limit=_NAME_LENGTH),
-    )

@@ -35,6 +35,7 @@ from lmchat.units import Icons
 
 _FILTERS = ("model:", "role:", "before:", "after:", "title:", "has:code")
 _FILTER = re.compile(r"\b(?:model|role|before|after|title|has):\S+")
+_LIST_ROWS = 11  # height of the list before anything was found
 _AFTER_DIVISOR = 3  # the words after a match keep at least a third of the room, if they need it
 _FIRST_LIMIT = 20  # hits of the first search
 _MORE = 5  # factor by which the limit grows near the end of the list
@@ -70,6 +71,7 @@ class SearchDialog(ListDialog[SearchChoice | None]):
         yield RowList()
 
     def on_mount(self) -> None:
+        self.call_after_refresh(self.fit_list, _LIST_ROWS)
         if self._query:
             self.filter(self._query)
 

@@ -54,11 +54,18 @@ class PatchedApp(App[None]):
     def failure(self) -> Exception | None:
         return self._exception
 
-    def clear_notifications(self) -> None:
-        """Remove all notifications, and the empty row that Textual 8.2.8 leaves for each."""
-        super().clear_notifications()
+    def drop_information(self) -> None:
+        """Remove notifications of the severity "information"; Textual 8.2.8 removes all or none.
+
+        Their holders are removed, too: Textual leaves an empty row for each.
+        """
+        for notification in list(self._notifications):
+            if notification.severity == "information":
+                self._unnotify(notification, refresh=False)
         for screen in self.screen_stack[-1:]:  # a slice: before the start there is no screen
-            screen.query("ToastHolder").remove()
+            for holder in screen.query("ToastHolder"):
+                if holder.query("Toast.-information"):
+                    holder.remove()
 
     @property
     def is_terminal_behind(self) -> bool:

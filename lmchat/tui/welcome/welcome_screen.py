@@ -16,7 +16,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.getters import query_one
-from textual.screen import Screen
 from textual.widgets import Static
 
 from lmchat import units
@@ -31,11 +30,11 @@ from lmchat.services.server_rows import (
     headline_of,
     server_rows,
 )
-from lmchat.services.workspace import Workspace
-from lmchat.tui.controllers.connect import Connect
-from lmchat.tui.controllers.server_starts import ServerStarts
-from lmchat.tui.dialogs.ask_dialog import AddressDialog, ConfirmDialog
-from lmchat.tui.dialogs.dialog import limit_height
+from lmchat.tui.chat_view import Chat
+from lmchat.tui.controllers.connect import Connect, WelcomePage
+from lmchat.tui.controllers.server_starts import ServerStarts, StartDialog
+from lmchat.tui.dialogs.dialog import fit_height, free_height
+from lmchat.tui.dialogs.server_dialog import AddressDialog
 from lmchat.tui.icons import icons_for
 from lmchat.tui.welcome.welcome_rows import welcome_rows
 from lmchat.tui.widgets.key_bar import KeyBar
@@ -52,7 +51,7 @@ _WIDE_STATUS = 50  # columns from which the status line has the number of addres
 _DISK_WAIT_S = 0.5  # how long the rows wait for the disk's model files: all appear at once
 
 
-class WelcomeScreen(Screen[None]):
+class WelcomeScreen(WelcomePage):
     """Page of servers and ways to one; `Connect` opens it, and closes it when a server answers."""
 
     AUTO_FOCUS = ""
@@ -73,12 +72,13 @@ class WelcomeScreen(Screen[None]):
     _problem = query_one("#welcome-problem", Static)
     _status = query_one("#welcome-status", LineWidget)
 
-    def __init__(self, workspace: Workspace, connect: Connect) -> None:
+    def __init__(self, chat: Chat, connect: Connect) -> None:
         super().__init__()
+        workspace = chat.workspace
         self._connect = connect
         self.has_waiting_message = False  # for a server
         self.is_leaving = False  # whether the page closes as soon as no dialog is over it
-        self.starts = ServerStarts(self, workspace, connect)
+        self.starts = ServerStarts(self, chat, connect)
         self._clock = workspace.clock
         self._results: Sequence[ProbeResult] = ()
         self._servers: tuple[ServerRow, ...] = ()
@@ -205,13 +205,15 @@ class WelcomeScreen(Screen[None]):
         width = self._rows.text_width
         if not self.can_show or not width:
             return
+        room = self.size.height - 1  # the last row of the screen has the keys
         rows = welcome_rows(self.starts.machine, self._servers, width, icons_for(self))
-        if len(rows) > limit_height(self._rows, self.size.height - 1):  # the keys need a row
+        if len(rows) > free_height(self._rows, room):
             rows = [row for row in rows if row.pieces]
         if rows != self._drawn_rows:
             self._drawn_rows = rows
             self._rows.show(rows, choose=None if self._is_touched else self._best_row(rows))
         self._show_status()
+        fit_height(self._rows, len(rows), room)
         if not self._is_touched:
             self.call_after_refresh(self._rows.settle)  # when the list has its new height
 
@@ -342,11 +344,11 @@ class WelcomeScreen(Screen[None]):
     def leave(self) -> bool:
         """Close the page, and return True; if a dialog is above it, close when that is left.
 
-        In that case return False: what is typed there must not be lost. Only a question, which
+        In that case return False: what is typed there must not be lost. Only `StartDialog`, which
         holds no text, is closed at once.
         """
         self.is_leaving = True
-        if isinstance(self.app.screen, ConfirmDialog):
+        if isinstance(self.app.screen, StartDialog):
             self.app.screen.dismiss(None)
         is_free = self.app.screen is self
         if is_free and self.is_mounted:

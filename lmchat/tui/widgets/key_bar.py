@@ -14,12 +14,16 @@ from textual.content import Content
 from textual.style import Style
 from textual.widget import Widget
 
+from lmchat.commands.table import BY_ID, keys_of
 from lmchat.safe_text import SafeText, safe_line
 from lmchat.tui.actions import Post
 from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.line import MUTED, STRONG, content, fit
 
 Hint = tuple[str, str]  # key or slash command as written, and the word for what it does
+
+PROMPT_COMMANDS = ("model", "new", "find", "export", "sessions", "telemetry")
+"""The commands that are hinted at in the prompt, most important first: not all have room."""
 
 # how keys are written, by Textual's name of them
 _WORDS: Mapping[str, str] = {
@@ -89,9 +93,12 @@ def key_name(text: str) -> str:
     return text.lower() if len(text) > 1 else text  # a single capital is a key of its own
 
 
-def is_taken_by_tmux(key: str) -> bool:
-    """Return whether lmchat runs in tmux and this key is the prefix that tmux usually takes."""
-    return key == "ctrl+b" and "TMUX" in os.environ
+def command_hint(command_id: str, overrides: Mapping[str, str]) -> Hint:
+    """Return the first key of a command with its label; if tmux takes that, the last key."""
+    command = BY_ID[command_id]
+    keys = keys_of(command, overrides).split(",")
+    is_taken_by_tmux = keys[0] == "ctrl+b" and "TMUX" in os.environ
+    return written(keys[-1] if is_taken_by_tmux else keys[0]), command.label
 
 
 class KeyBar(Widget):

@@ -18,6 +18,7 @@ from lmchat.commands.table import Scope
 from lmchat.sessions.session import ListFilter, SessionGroup, SessionHeader
 from lmchat.tui.actions import LeaveFilter, Post, bindings
 from lmchat.tui.icons import icons_for
+from lmchat.tui.widgets.field import SessionFilter
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledTexts, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row, wrapped_rows
 from lmchat.units import Icons
@@ -201,8 +202,6 @@ class SessionList(Vertical, can_focus=True):
     @on(events.Click, "#session-filter-hint")
     async def action_filter(self) -> None:
         """Show and focus the filter, which is made when it is first needed."""
-        from lmchat.tui.widgets.field import SessionFilter
-
         if not self.query(SessionFilter):
             await self.mount(SessionFilter(), before=self._rows)
         self._hint.display = False

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.tui.dialogs.ask_dialog import KeyDialog
+from lmchat.tui.dialogs.server_dialog import KeyDialog
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
 from tests.support.scripted_products import CHAT, jan
@@ -22,7 +22,7 @@ async def test_off_it_is_told_with_the_place_of_its_switch(tmp_path, start):
         seen.places(1337, start(jan))
         seen.time_passes()
         await seen.chats()
-        assert seen.app.open_sessions.next_turn.target.model_id == "jan-nano"
+        assert seen.open_sessions.next_turn.target.model_id == "jan-nano"
 
 
 async def test_a_key_is_asked_for_with_the_place_where_it_is_shown_and_kept(

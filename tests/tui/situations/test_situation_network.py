@@ -4,8 +4,8 @@ import httpx
 import pytest
 
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.tui.dialogs.ask_dialog import KeyDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
+from lmchat.tui.dialogs.server_dialog import KeyDialog
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
 from tests.support.scripted_products import llama_cpp, lm_studio, plain
@@ -50,7 +50,7 @@ async def test_without_any_network_the_page_is_of_use_and_goes_on_when_there_is_
         await seen.shows(
             "No model server answers on this machine yet.", "LM Studio", "Type an address"
         )
-        assert {one.verdict for one in seen.app.workspace.catalogue.results} == {Verdict.REFUSED}
+        assert {one.verdict for one in seen.workspace.catalogue.results} == {Verdict.REFUSED}
         await seen.rests()
         await seen.presses("ctrl+k", leads_to=SearchDialog)
         await seen.types("shade")
