@@ -69,7 +69,7 @@ def test_the_search_says_what_holds_the_words(snap_compare, size):
     see = steps(
         *"shade",
         sees="12 ms",
-        then=lambda screen: screen.show_hits(hits, 12.0, is_cut=True, now=NOW),
+        then=lambda screen: screen.show_hits(hits, 12.0, now=NOW),
     )
     assert snap_compare(panels(searching), terminal_size=SIZES[size], run_before=see)
 

@@ -29,7 +29,7 @@ async def pilot(store):
 async def test_hits_are_shown_with_who_when_and_the_words_around(store, app, pilot):
     await pilot.press(*"sha", "backspace")
     await pilot.pause()
-    assert store.searches[-1] == ("sh", 20)  # every change is searched
+    assert store.searches[-1] == ("sh", 100)  # every change is searched
     app.screen.show_problem("The store cannot be read\x1b[2J")
     await pilot.pause()
     assert "The store cannot be read␛[2J" in screen_text(app)
@@ -50,23 +50,15 @@ async def test_hits_are_shown_with_who_when_and_the_words_around(store, app, pil
     dialog.show_problem("too late")
 
 
-async def test_more_hits_are_asked_for_where_the_end_comes_near_and_leave_the_choice(store):
-    many = [replace(HITS[0], message_id=f"m{number}") for number in range(60)]
+async def test_a_hundred_hits_are_shown_and_more_are_told_by_a_sign(store):
+    many = [replace(HITS[0], message_id=f"m{number}") for number in range(100)]
     async with drawn(host(store, "shade")) as (app, pilot):
-        app.screen.show_hits(many[:20], 1.0, is_cut=True, now=NOW)
-        await pilot.pause()
-        assert "20+ hits in 1 session" in screen_text(app)
-        assert store.searches[-1] == ("shade", 20)
-        await pilot.press(*["pagedown"] * 9)
-        await pilot.pause()
-        assert store.searches[-1] == ("shade", 100)
-        count = len(store.searches)
-        app.screen.show_hits(many, 1.0, now=NOW)
-        await pilot.press("down")
-        assert "60 hits in 1 session" in screen_text(app)
-        assert len(store.searches) == count
-        await pilot.press("enter")
-        assert app.results == [SearchChoice(hit=many[20])]
+        for count, words in ((99, "99 hits in 1 session"), (100, "100+ hits in 1 session")):
+            app.screen.show_hits(many[:count], 1.0, now=NOW)
+            await pilot.pause()
+            assert words in screen_text(app)
+        await pilot.press(*["pagedown"] * 40, "enter")
+        assert app.results == [SearchChoice(hit=many[99])]
 
 
 async def test_nothing_found_says_what_may_help_and_enter_takes_nothing(app, pilot):
