@@ -11,7 +11,6 @@ from lmchat.services.server_rows import MachineState, server_rows
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.welcome.welcome_rows import welcome_rows
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
-from lmchat.units import UNICODE
 from tests.support.look_data import PLACES
 from tests.support.start_desk import NotedConnect, bare_page
 from tests.support.tui_host import Host, drawn, screen_text
@@ -20,7 +19,7 @@ SIZE = (120, 34)
 
 
 def rows_of(*results, here=MachineState(), width=96):  # noqa: B008 - it never changes
-    return welcome_rows(here, server_rows(results, here), width, UNICODE)
+    return welcome_rows(here, server_rows(results, here), width)
 
 
 @pytest.fixture

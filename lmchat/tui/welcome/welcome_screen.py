@@ -33,9 +33,7 @@ from lmchat.services.server_rows import (
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.connect import Connect, WelcomePage
 from lmchat.tui.controllers.server_starts import ServerStarts, StartDialog
-from lmchat.tui.dialogs.dialog import fit_height, free_height
 from lmchat.tui.dialogs.server_dialog import AddressDialog
-from lmchat.tui.icons import icons_for
 from lmchat.tui.welcome.welcome_rows import welcome_rows
 from lmchat.tui.widgets.key_bar import KeyBar
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
@@ -48,6 +46,7 @@ _TYPE_ADDRESS = "type an address"
 _TRY_ENGINE = "try the built-in engine"
 _WAITING = "Your message waits until a server answers."
 _WIDE_STATUS = 50  # columns from which the status line has the number of addresses
+_BESIDE, _BESIDE_SHORT = 7, 4  # rows of the screen without those of the list
 _DISK_WAIT_S = 0.5  # how long the rows wait for the disk's model files: all appear at once
 
 
@@ -84,11 +83,6 @@ class WelcomeScreen(WelcomePage):
         self._servers: tuple[ServerRow, ...] = ()
         self._searched_at_s: float | None = None
         self._next_search_at_s = 0.0
-
-        # what is on the screen, so that the same is not drawn again
-        self._drawn_rows: Sequence[ListRow] = ()
-        self._drawn_sentences = ("", "", "")  # headline, advice and problem
-
         self._is_disk_wait_over = False  # whether the rows no longer wait for the disk
         self._is_touched = False  # whether the user moved; until then the best row is chosen
 
@@ -153,21 +147,30 @@ class WelcomeScreen(WelcomePage):
 
     @on(ServerStarts.Learned)
     def draw(self) -> None:
-        """Draw the sentences, then the rows, which get the room that is left.
+        """Draw the sentences, the rows and the status line.
 
         Draw nothing while the disk is being read for the first time, and the wait for it is not
-        over. If a sentence has changed, the rows are drawn again when its height is known.
+        over. Blank rows are left out if there is no room for all. Until the user moves the choice,
+        the best row is chosen.
         """
-        self._servers = server_rows(self._results, self.starts.machine)
+        machine = self.starts.machine
+        self._servers = server_rows(self._results, machine)
         is_waiting = not (self._is_disk_wait_over or self.starts.has_read_disk)
         if is_waiting or not self.can_show:
             return
-        sentences = (*self._headline_and_advice(), self.starts.problem)
-        if sentences != self._drawn_sentences:
-            self._drawn_sentences = sentences
-            self._draw_sentences(*sentences)
-            self.call_after_refresh(self._draw_rows)
-        self._draw_rows()
+        headline, advice = self._headline_and_advice()
+        self._headline.update(styled(headline, STRONG))
+        self._advice.update(styled(advice, MUTED))
+        self._problem.display = bool(self.starts.problem)
+        self._problem.update(styled(f"! {self.starts.problem}", "$error"))
+
+        rows = welcome_rows(machine, self._servers, self._rows.text_width)
+        if len(rows) > self.size.height - (_BESIDE_SHORT if self.has_class("-short") else _BESIDE):
+            rows = [row for row in rows if row.pieces]
+        if rows != self._rows.rows:
+            self._rows.styles.max_height = len(rows)
+            self._rows.show(rows, choose=None if self._is_touched else self._best_row(rows))
+        self._show_status()
 
     def _headline_and_advice(self) -> tuple[str, str]:
         """Return the sentences above the rows: what was found, and what the user can do.
@@ -190,32 +193,6 @@ class WelcomeScreen(WelcomePage):
         if has_room_for_advice:
             return headline, f"{_WAITING} {advice}".rstrip()
         return _WAITING, ""
-
-    def _draw_sentences(self, headline: str, advice: str, problem: str) -> None:
-        self._headline.update(styled(headline, STRONG))
-        self._advice.update(styled(advice, MUTED))
-        self._problem.display = bool(problem)
-        self._problem.update(styled(f"! {problem}", "$error"))
-
-    def _draw_rows(self) -> None:
-        """Draw the rows, without blank ones if there is no room for all, and the status line.
-
-        Until the user moves the choice, the best row is chosen.
-        """
-        width = self._rows.text_width
-        if not self.can_show or not width:
-            return
-        room = self.size.height - 1  # the last row of the screen has the keys
-        rows = welcome_rows(self.starts.machine, self._servers, width, icons_for(self))
-        if len(rows) > free_height(self._rows, room):
-            rows = [row for row in rows if row.pieces]
-        if rows != self._drawn_rows:
-            self._drawn_rows = rows
-            self._rows.show(rows, choose=None if self._is_touched else self._best_row(rows))
-        self._show_status()
-        fit_height(self._rows, len(rows), room)
-        if not self._is_touched:
-            self.call_after_refresh(self._rows.settle)  # when the list has its new height
 
     def _best_row(self, rows: Sequence[ListRow]) -> Hashable:
         """Return the key of the server that one step on this page makes usable.

@@ -27,7 +27,6 @@ UNLESS_CHOSEN = "unless-chosen"  # style of a part that all other rows show, in 
 _STYLES_OF_CHOSEN: Mapping[str, str] = {NAME: STRONG, ASIDE: "", WHEN_CHOSEN: STRONG}
 _STYLES_OF_OTHERS: Mapping[str, str] = {NAME: "", ASIDE: MUTED, UNLESS_CHOSEN: STRONG}
 _OPTIONAL = (WHEN_CHOSEN, UNLESS_CHOSEN)
-_PAGES_AHEAD = 3  # pages before the end at which `EndNear` is posted
 
 
 class ListRow(Struct, frozen=True):
@@ -81,9 +80,6 @@ class RowList(ScrollView):
 
         rows: RowList
         key: Hashable
-
-    class EndNear(Post):
-        """The last rows are about to come into view; the owner may add further ones."""
 
     def __init__(self, *, hides_choice: bool = False) -> None:
         """With `hides_choice`, no row is marked as chosen unless the list is shown as focused."""
@@ -146,18 +142,6 @@ class RowList(ScrollView):
         choices_on_screen = self.size.height // max(rows_of_choice, 1)
         self.move(direction * max(choices_on_screen - 1, 1))
 
-    def settle(self) -> None:
-        """Show the list from its top, or only as far below it as the chosen rows need."""
-        self.scroll_to(y=0, animate=False, force=True)
-        self._scroll_to_chosen()
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Post `EndNear` when scrolling down comes within `_PAGES_AHEAD` pages of the last row."""
-        super().watch_scroll_y(old_value, new_value)
-        is_near = new_value + _PAGES_AHEAD * self.size.height >= len(self.rows)
-        if new_value > old_value and is_near:
-            self.post_message(self.EndNear())
-
     def set_focused(self, *, is_focused: bool) -> None:
         """Show the chosen row as focused or not.
 
@@ -198,8 +182,11 @@ class RowList(ScrollView):
         fit_scrollbar(self)
 
     def on_resize(self) -> None:
+        """Show the list from its top, or only as far below it as the chosen rows need."""
         self.virtual_size = Size(self.size.width, len(self.rows))
-        self._scroll_to_chosen()
+        if self.keys:
+            self.scroll_to(y=0, animate=False, force=True)
+            self._scroll_to_chosen()
 
     def on_click(self, event: events.Click) -> None:
         """Choose the row under the pointer and post `Taken`, if the row has a key."""

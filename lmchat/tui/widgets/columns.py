@@ -1,0 +1,42 @@
+"""Columns of a list: cells that are padded, so that they stand below each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+from rich.cells import cell_len
+
+from lmchat.tui.widgets.line import MUTED, StyledText, StyledTexts
+
+GAP = 2  # cells between two columns
+
+
+class Column(Struct, frozen=True):
+    """Column of a list."""
+
+    title: str
+    rank: int = 0  # where room is short, the lowest are dropped first
+    is_right: bool = False  # whether its texts are aligned at the right
+
+
+def aligned(
+    columns: Sequence[Column], rows: Sequence[Sequence[StyledText]], room: int, gap: int = GAP
+) -> list[StyledTexts]:
+    """Return a line with the titles of the columns, then one for each row.
+
+    A column is as wide as its widest text, which must be safe to show. Columns without texts are
+    left out, and others are dropped until all fit into `room` cells.
+    """
+    lines = [[(column.title, MUTED) for column in columns], *rows]
+    widths = [max(cell_len(text) for text, _ in cells) for cells in zip(*lines, strict=True)]
+    shown = [index for index in range(len(columns)) if any(row[index][0] for row in rows)]
+    while shown and sum(widths[index] + gap for index in shown) - gap > room:
+        shown.remove(min(shown, key=lambda index: columns[index].rank))
+
+    def cell(index: int, text: str, style: str) -> StyledText:
+        padding = " " * (widths[index] - cell_len(text))
+        text = padding + text if columns[index].is_right else text + padding
+        return " " * (gap if index != shown[0] else 0) + text, style
+
+    return [tuple(cell(index, *line[index]) for index in shown) for line in lines]
