@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from lmchat.markdown.block import Block
 from lmchat.tui.chat_log.document import Document, Place
-from lmchat.tui.chat_log.entry import Entry
 
 END = 1 << 30  # the block number of the position after all blocks of a message
 
@@ -28,7 +27,6 @@ class Anchor(Struct):
     block: Block | None = None  # the block itself; None before and after all of them
     size: int = 0  # characters of the block
     source_before: int = 0  # characters of source in the blocks before this one
-    head: int = 0  # for a block of reasoning: the block with the row that it folds into
 
     @property
     def order(self) -> tuple[int, int, int]:
@@ -42,12 +40,10 @@ def anchor_at(document: Document, place: Place, screen_row: int = 0) -> Anchor:
     Its message is laid out. Before there is a page, the anchor has the numbers of the place.
     """
     blocks = document.lay_out(place.message) if place.block >= 0 else []
-    heights = document.entries[place.message].heights
-    if not (blocks and heights):  # above all blocks, or before there is a page
+    if not blocks or document.layout is None:  # above all blocks, or before there is a page
         return Anchor(place.message, place.block, place.row, screen_row)
     starts = row_starts(blocks[place.block])
-    height = heights[place.block]
-    row = place.row - (height - len(starts) + 1)  # without the blank row above the block
+    row = place.row - document.blank_rows(place)
     chars = starts[min(row, len(starts) - 1)] if row >= 0 else -1
     return anchor_in_text(document, place.message, place.block, chars, screen_row)
 
@@ -57,43 +53,37 @@ def anchor_in_text(
 ) -> Anchor:
     """Return an anchor for a character of a block that is laid out."""
     blocks = document.entries[index].blocks
-    head = number
-    while head > 0 and blocks[head].is_thought:  # up to the row above reasoning
-        head -= 1
-    return Anchor(
-        index,
-        number,
-        chars,
-        screen_row,
-        block=blocks[number],
-        size=row_starts(blocks[number])[-1],
-        source_before=sum(len(above.source) for above in blocks[:number]),
-        head=head,
-    )
+    size = row_starts(blocks[number])[-1]
+    source_before = sum(len(above.source) for above in blocks[:number])
+    return Anchor(index, number, chars, screen_row, blocks[number], size, source_before)
 
 
-def find_again(document: Document, anchor: Anchor, *, is_row: bool = False) -> Anchor | None:
+def find_again(document: Document, anchor: Anchor) -> Anchor | None:
     """Return an anchor for the same character in the log as it is now.
 
     Return None if the block is gone or shows another text. The open end of an answer grows, and is
-    cut into several blocks: the character may be in a later one. At the border of two blocks, a
-    character is at the end of the first, and a row (`is_row`) at the beginning of the second.
+    cut into several blocks: the character may be in a later one.
     """
-    if anchor.block is None:
+    old = anchor.block
+    if old is None:
         return anchor
     blocks = document.lay_out(anchor.index)
-    number = anchor.number
-    if not (number < len(blocks) and blocks[number] is anchor.block):
-        same = [other for other, block in enumerate(blocks) if block is anchor.block]
-        number = same[0] if same else number
-    if number >= len(blocks) or not _continues(blocks[number], anchor.block):
+    same = [number for number, block in enumerate(blocks) if block is old]
+    number = same[0] if same else anchor.number
+    if number >= len(blocks):
+        return None
+    block = blocks[number]
+    size = row_starts(block)[-1]
+    if block.source == old.source and size != anchor.size:
+        return None  # as a table at another width
+    # one of both is the beginning of the other: it has grown, or was cut
+    shorter, longer = sorted((block.source.rstrip(), old.source.rstrip()), key=len)
+    is_alike = block.kind is old.kind and block.is_thought == old.is_thought
+    if not same and not (is_alike and longer.startswith(shorter)):
         return None
     chars = anchor.chars
-    size = row_starts(blocks[number])[-1]
-    if blocks[number].source == anchor.block.source and size != anchor.size:
-        return None  # as a table at another width
     # a block without a source is a row of the log: the text ends above it
-    while chars >= size + (not is_row) and number + 1 < len(blocks) and blocks[number + 1].source:
+    while chars >= size and number + 1 < len(blocks) and blocks[number + 1].source:
         chars -= size
         number += 1
         size = row_starts(blocks[number])[-1]
@@ -103,47 +93,28 @@ def find_again(document: Document, anchor: Anchor, *, is_row: bool = False) -> A
 def relocate(document: Document, anchor: Anchor) -> Place:
     """Return the row of an anchor, or the nearest one where its text is gone.
 
-    Without a block, the numbers of the anchor are returned. Otherwise the block is laid out.
+    That is the same share of the block which now has the source at its place; for reasoning, it is
+    the beginning of the message. Without a block, the numbers of the anchor are returned.
     """
-    if anchor.block is None:
+    old = anchor.block
+    if old is None:
         return Place(anchor.index, anchor.number, anchor.chars)
-    found = find_again(document, anchor, is_row=True)
-    number = _nearest_block(document.entries[anchor.index], anchor)
-    chars = anchor.chars
+    found = find_again(document, anchor)
+    blocks = document.entries[anchor.index].blocks
     if found is not None:
         number, chars = found.number, found.chars
-    height = document.entries[anchor.index].heights[number]
-    starts = row_starts(document.entries[anchor.index].blocks[number])
-    if found is None:  # the same share of the block
-        chars = chars * starts[-1] // max(anchor.size, 1)
+    else:
+        number = min(anchor.number, len(blocks) - 1)
+        if old.is_thought:
+            number = 0
+        elif old.source and not any(block is old for block in blocks):
+            ends = list(accumulate(len(block.source) for block in blocks))
+            number = min(bisect_right(ends, anchor.source_before), len(blocks) - 1)
+        chars = anchor.chars * row_starts(blocks[number])[-1] // max(anchor.size, 1)
+    starts = row_starts(blocks[number])
     row = min(bisect_right(starts, chars), len(starts) - 1) - 1
-    return Place(anchor.index, number, max(row + height - len(starts) + 1, 0))
-
-
-def _continues(block: Block, old: Block) -> bool:
-    """Return whether a block is another one with more text at its end, or the beginning of it."""
-    if block is old:
-        return True
-    has_same_kind = block.kind is old.kind and block.is_thought == old.is_thought
-    first, second = sorted((block.source.rstrip(), old.source.rstrip()), key=len)
-    return has_same_kind and second.startswith(first)
-
-
-def _nearest_block(entry: Entry, anchor: Anchor) -> int:
-    """Return the number of the block that is now where a removed block was.
-
-    For a block of reasoning, that is the row into which it is folded. For other text, it is the
-    block that now has the source at its place. For a row of the log, which has no source, it is the
-    block with its number.
-    """
-    last = len(entry.blocks) - 1
-    block = anchor.block
-    if any(other is block for other in entry.blocks) or block is None or not block.source:
-        return min(anchor.number, last)
-    if block.is_thought:
-        return min(anchor.head, last)
-    ends = accumulate(len(other.source) for other in entry.blocks)
-    return next((number for number, end in enumerate(ends) if end > anchor.source_before), last)
+    place = Place(anchor.index, number, 0)
+    return place._replace(row=max(row + document.blank_rows(place), 0))
 
 
 def unwrapped_text(block: Block) -> str:

@@ -257,6 +257,11 @@ class Document:
         heights = self.entries[index].heights
         return top + self.gap_above(index) + heights.top(min(number, len(heights))) + row
 
+    def blank_rows(self, place: Place) -> int:
+        """Return how many rows of a block that is laid out are blank: 0 or 1, above its lines."""
+        entry = self.entries[place.message]
+        return entry.heights[place.block] - len(entry.blocks[place.block].lines or ())
+
     def rows(self, y: int, count: int) -> Iterator[tuple[Place, Line | None]]:
         """Yield up to `count` rows from `y` on, each with its line.
 

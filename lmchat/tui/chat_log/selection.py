@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from enum import IntEnum
 from itertools import pairwise
+from math import inf
 from unicodedata import category
 
 from msgspec import Struct
@@ -31,25 +32,12 @@ from lmchat.tui.chat_log.viewport import Viewport
 
 # time within which a second press on a cell selects a word, and a third one the paragraph
 AGAIN_S = 0.5
-_MARK = "\u0301"  # replaces any combining mark before words are searched
-# a word with its marks, also across apostrophes as in `don't`; or a run of blanks
-_LETTERS = rf"\w[\w{_MARK}]*"
-_WORD = rf"{_LETTERS}(?:['\u2019]{_LETTERS})*|\s+"
+# a word, also across apostrophes as in `don't`; or a run of blanks
+_WORD = r"\w+(?:['\u2019]\w+)*|\s+"
 _JOINERS = "\u200c\u200d"
 _RIGHT_OF_ALL_CELLS = 1 << 30
 
 Ends = tuple[Anchor, Anchor]  # where a selected range begins and ends
-
-
-class Press(Struct, frozen=True):
-    """A press of the mouse button."""
-
-    cell: tuple[int, int]
-    time_s: float
-    presses: int  # on this cell that followed each other quickly
-
-
-_NO_PRESS = Press((-1, -1), 0.0, 0)
 
 
 class Unit(IntEnum):
@@ -71,11 +59,11 @@ class Selected(Struct):
 
     @property
     def start(self) -> Anchor:
-        return min(self.origin[0], self.head[0], key=lambda anchor: anchor.order)
+        return min(self.origin + self.head, key=lambda anchor: anchor.order)
 
     @property
     def end(self) -> Anchor:
-        return max(self.origin[1], self.head[1], key=lambda anchor: anchor.order)
+        return max(self.origin + self.head, key=lambda anchor: anchor.order)
 
     def span(self, index: int, number: int) -> Range | None:
         """Return the first selected character of a block, and the one after the last.
@@ -94,16 +82,15 @@ class Selected(Struct):
 
     def find_again(self, document: Document) -> Selected | None:
         """Return the selection in the log as it is now; None if the text at an end is gone."""
-        origin = _find_ends_again(document, self.origin)
-        head = _find_ends_again(document, self.head)
-        if origin is None or head is None:
-            return None
-        found = Selected(origin, head, self.unit)
-        # with more, a whole message is between them
-        is_in_neighbours = found.end.index - found.start.index <= 1
-        found.is_of_rows = is_in_neighbours and not any(
-            block.source for block, _ in found.blocks(document)
-        )
+        ends = []
+        for anchor in self.origin + self.head:
+            found_anchor = find_again(document, anchor)
+            if found_anchor is None:
+                return None
+            ends.append(found_anchor)
+        origin_begin, origin_end, head_begin, head_end = ends
+        found = Selected((origin_begin, origin_end), (head_begin, head_end), self.unit)
+        found.is_of_rows = not any(block.source for block, _ in found.blocks(document))
         return found
 
     def blocks(self, document: Document) -> Iterator[tuple[Block, Range]]:
@@ -116,18 +103,9 @@ class Selected(Struct):
 
     def shift_messages(self, count: int) -> None:
         """Add `count` to the index of each anchor."""
-        anchors = {id(anchor): anchor for anchor in (*self.origin, *self.head)}
+        anchors = {id(anchor): anchor for anchor in self.origin + self.head}
         for anchor in anchors.values():  # the same anchor may be in both pairs
             anchor.index += count
-
-
-def _find_ends_again(document: Document, ends: Ends) -> Ends | None:
-    """Return the ends of a range in the log as it is now; None if the text at an end is gone."""
-    begin = find_again(document, ends[0])
-    end = find_again(document, ends[1])
-    if begin is None or end is None:
-        return None
-    return begin, end
 
 
 class Selection:
@@ -142,7 +120,8 @@ class Selection:
         self.was_dragged = False
         self.is_extending = False  # whether the arrow keys extend the selection
         self.pressed: Selected | None = None  # what a drag extends while the button is held
-        self._last_press = _NO_PRESS
+        self._presses = 0  # on one cell that followed each other quickly
+        self._pressed_s = -inf  # when the last of them was
 
     def drop(self) -> None:
         """Select nothing; a drag and the arrow keys no longer extend anything."""
@@ -168,12 +147,12 @@ class Selection:
         The second press on a cell selects the word, the third one the paragraph. With Shift held,
         the present selection is extended to that cell instead, if there is one.
         """
-        last = self._last_press
-        is_again = last.cell == (x, y) and time_s - last.time_s < AGAIN_S and not is_shift_held
+        is_again = self.pointer == (x, y) and time_s - self._pressed_s < AGAIN_S
         # after one press two, then three, then one again
-        unit = Unit(last.presses % Unit.PARAGRAPH + 1) if is_again else Unit.CHARACTER
-        self._last_press = Press((x, y), time_s, unit.value)
+        self._presses = self._presses % Unit.PARAGRAPH + 1 if is_again and not is_shift_held else 1
+        self._pressed_s = time_s
         self.pointer = (x, y)
+        unit = Unit(self._presses)
 
         extended = self.selected if is_shift_held else None
         ends = self._ends_under(x, y, unit if extended is None else extended.unit)
@@ -197,7 +176,7 @@ class Selection:
             self.pressed = self.pressed.find_again(self._document)
         if self.pressed is not None:
             self.was_dragged = True
-            self._last_press = _NO_PRESS  # the next press is not the second one on its cell
+            self._presses = 0  # the next press is not the second one on its cell
             self.pressed.head = self._ends_under(x, y, self.pressed.unit)
             self.selected = self.pressed
 
@@ -258,8 +237,7 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
     number = min(max(place.block, 0), len(blocks) - 1)
     block = blocks[number]
     lines = block.lines or []
-    blank_rows = document.entries[index].heights[number] - len(lines)
-    row = place.row - blank_rows
+    row = place.row - document.blank_rows(place._replace(block=number))
     if place.block < 0 or row < 0 or not lines:  # a blank row above
         begin = anchor_in_text(document, index, number, 0)
         return begin, begin
@@ -288,12 +266,8 @@ def _character_at_cell(line: Line, cell: int) -> Range:
     its end. The first `line.start` characters of the segments are a prefix, such as the bar of a
     quote; the text follows them.
     """
-    lead = ""  # text of the segments up to the one in which the text of the line begins
-    for segment in line.segments:
-        lead += segment.text
-        if len(lead) >= line.start:
-            break
-    next_cell = cell_len(lead[: line.start])  # the cell behind what was passed, here the prefix
+    shown = "".join(segment.text for segment in line.segments)
+    next_cell = cell_len(shown[: line.start])  # the cell behind what was passed, here the prefix
     if cell < next_cell:
         return 0, 0
     for start, end in characters(line.text):
@@ -316,20 +290,17 @@ def word(text: str, place: int, paragraph_range: Range) -> Range:
     At the end of the paragraph, it is empty.
     """
     first, last = paragraph_range
-    for match in re.compile(_WORD).finditer(_with_one_mark(text), first, last):
+    # to `re`, combining marks are no letters
+    letters = "".join(
+        "_" if category(char)[0] == "M" or char in _JOINERS else char for char in text
+    )
+    for match in re.compile(_WORD).finditer(letters, first, last):
         if match.start() <= place < match.end():
             return match.span()
     for start, end in characters(text[first:last]):
         if start <= place - first < end:
             return first + start, first + end
     return last, last
-
-
-def _with_one_mark(text: str) -> str:
-    """Replace all combining marks by `_MARK`, which is in `_WORD`: to `re` they are no letters."""
-    if text.isascii():
-        return text
-    return "".join(_MARK if category(char)[0] == "M" or char in _JOINERS else char for char in text)
 
 
 def characters(text: str) -> Iterator[Range]:
