@@ -6,6 +6,7 @@ import asyncio
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from lmchat.markdown.block import AS_WRITTEN, Block, Kind
 from lmchat.markdown.commonmark import code_blocks
@@ -16,7 +17,6 @@ from lmchat.sessions.message import (
     AnswerState,
     ChatMessage,
     Failure,
-    ReasoningPart,
     Role,
     ToolCallPart,
     tool_calls_text,
@@ -39,10 +39,8 @@ def copied(document: Document, selected: Selected) -> str:
     that the log adds are copied only if nothing else is selected.
     """
     if selected.is_of_rows:
-        rows = []
-        for block, (first, last) in selected.blocks(document):
-            rows.append(unwrapped_text(block)[first:last].strip())
-        return "\n".join(rows).strip("\n")
+        rows = [unwrapped_text(block)[slice(*span)] for block, span in selected.blocks(document)]
+        return "\n".join(map(str.strip, rows)).strip("\n")
 
     start = selected.start
     end = selected.end
@@ -51,46 +49,29 @@ def copied(document: Document, selected: Selected) -> str:
         # from before its first block to after its last one
         is_whole = start.order <= (index, -1, 0) and end.order >= (index, END, 0)
         if is_whole:
-            texts.append(_message_text(document, index))
+            texts.append(_message_text(document.entries[index]))
         else:
             texts.append(_selected_part(document, index, selected))
     return "\n\n".join(text for text in texts if text)
 
 
-def _message_text(document: Document, index: int) -> str:
+def _message_text(entry: Entry) -> str:
     """Return the text of a message that is selected whole, as it was written.
 
-    The message of a tool is its call as `NAME(ARGUMENTS)`, or if it is unfolded, its arguments and
-    its result. Of an answer, see `_answer_texts`.
+    If it is unfolded, that is its reasoning and the arguments of its calls, too. The message of a
+    tool is its call as `NAME(ARGUMENTS)`, or if it is unfolded, its arguments and its result.
     """
-    entry = document.entries[index]
     message = entry.message
+    texts = [entry.source]
     if message is not None and message.role is Role.TOOL:
         texts = [tool_calls_text(message)]
         if not entry.is_folded:
             texts = [text.text for text in call_texts(message)]
-    elif message is not None and message.role is Role.ASSISTANT:
-        texts = _answer_texts(entry)
-    else:
-        texts = [entry.source]
+    elif entry.parts and not (entry.is_folded or entry.is_source):
+        hidden = ToolCallPart if entry.has_tool_messages else None
+        texts = [part.text for part in entry.parts if part.kind is not hidden]
     stripped = [text.strip("\n") for text in texts]
     return "\n\n".join(text for text in stripped if text)
-
-
-def _answer_texts(entry: Entry) -> list[str]:
-    """Return unfolded reasoning, the text, and the arguments of calls that were not run.
-
-    As source, or if the answer was not cut into blocks and so was not seen, return only the text.
-    """
-    if entry.is_source or not entry.blocks:
-        return [entry.source]
-    texts = []
-    if not entry.is_folded:
-        texts += [part.text for part in entry.parts if part.kind is ReasoningPart]
-    texts.append(entry.source)
-    if not entry.has_tool_messages:
-        texts += [part.text for part in entry.parts if part.kind is ToolCallPart]
-    return texts
 
 
 def _selected_part(document: Document, index: int, selected: Selected) -> str:
@@ -107,7 +88,7 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
     if selected.unit is not Unit.WORD:
         whole = {number for number, span in spans.items() if _is_whole(blocks[number], span)}
     if with_source and len(whole) == len(with_source):
-        return _message_text(document, index)
+        return _message_text(document.entries[index])
 
     text = ""
     for group in _group_pieces(blocks, with_source):
@@ -117,13 +98,14 @@ def _selected_part(document: Document, index: int, selected: Selected) -> str:
         is_code_alone = len(spans) == len(chosen) and blocks[group[0]].kind in AS_WRITTEN
         if whole.issuperset(group) and not is_code_alone:
             part = _source_of([blocks[number] for number in group])
-        else:  # a piece without source between them is a blank line
-            pieces = range(chosen[0], chosen[-1] + 1)
-            part = "\n".join(
-                _shown_text(blocks[number], spans[number]) if number in spans else ""
-                for number in pieces
-            )
-        text = _append_block(text, part, blocks[chosen[0]])
+        else:
+            part = "\n".join(_shown_text(blocks[number], spans[number]) for number in chosen)
+        if text and blocks[chosen[0]].gap:
+            text = text.rstrip("\n") + "\n\n" + part.lstrip("\n")
+        elif text and not text[-1].isspace():
+            text = f"{text}\n{part}"
+        else:  # a source ends with its line ends; a long paragraph was cut behind a blank
+            text += part
     return text.strip("\n")
 
 
@@ -166,23 +148,6 @@ def _source_of(group: Sequence[Block]) -> str:
     return text
 
 
-def _append_block(text: str, block_text: str, block: Block) -> str:
-    """Return `text` followed by the text of `block`.
-
-    Before the first piece of a paragraph, list or code, a blank line is put, or a line end if
-    `block` is attached. Before another piece, a line end is put, unless `text` ends with a blank,
-    as a source does.
-    """
-    if not text:
-        return text + block_text
-    if block.is_first:
-        gap = "\n" if block.is_attached else "\n\n"
-        return text.rstrip("\n") + gap + block_text.lstrip("\n")
-    if text.endswith((" ", "\n", "\t")):
-        return text + block_text
-    return f"{text}\n{block_text}"
-
-
 def _shown_text(block: Block, span: Range) -> str:
     """Return the selected part of a block as it is shown, without padding.
 
@@ -219,19 +184,18 @@ def _with_tabs(source: str, text: str, span: Range) -> str:
 
     `span` is the range of the part in `text`.
     """
-    source_lines = source.split("\n")
     shown_lines = text.removesuffix("\n").split("\n")
-    # rows above the code that are not in its source, as the row of a tool call
-    heading_lines = len(shown_lines) - len(source_lines)
+    source_lines = source.split("\n")
+    # rows above the code that are not in its source, as its language
+    source_lines[:0] = [""] * (len(shown_lines) - len(source_lines))
     selected_lines = []
-    line_start = 0
-    for row, shown_line in enumerate(shown_lines):
-        begin = max(span[0] - line_start, 0)
-        end = span[1] - line_start
-        line_start += len(shown_line) + 1
-        if row >= heading_lines and begin <= len(shown_line) and end > 0:
-            line = source_lines[row - heading_lines]
-            selected_lines.append(line[_place_in_source(line, begin) : _place_in_source(line, end)])
+    start, end = span  # from the beginning of the line
+    for shown_line, line in zip(shown_lines, source_lines, strict=False):
+        if start <= len(shown_line) and end > 0:
+            first = _place_in_source(line, max(start, 0))
+            selected_lines.append(line[first : _place_in_source(line, end)])
+        start -= len(shown_line) + 1
+        end -= len(shown_line) + 1
     return "\n".join(selected_lines)
 
 
@@ -248,16 +212,9 @@ def code_number(document: Document, place: Place) -> int:
     """
     index, last, row = place
     entry = document.entries[index]
-    heads = 0
-    for number, block in enumerate(entry.blocks[: last + 1]):
-        if block.is_thought:
-            continue
-        lines = block.lines or []
-        if number == last:
-            blank_rows = entry.heights[number] - len(lines)
-            lines = lines[: row - blank_rows]
-        heads += sum(line.hint is not None for line in lines)
-    return heads
+    above = (block.lines or [] for block in entry.blocks[:last] if not block.is_thought)
+    lines = [*chain(*above), *(entry.blocks[last].lines or [])[: row - document.blank_rows(place)]]
+    return sum(line.hint is not None for line in lines)
 
 
 def failure_text(failure: Failure) -> str:

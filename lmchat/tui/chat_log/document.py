@@ -258,9 +258,12 @@ class Document:
         return top + self.gap_above(index) + heights.top(min(number, len(heights))) + row
 
     def blank_rows(self, place: Place) -> int:
-        """Return how many rows of a block that is laid out are blank: 0 or 1, above its lines."""
-        entry = self.entries[place.message]
-        return entry.heights[place.block] - len(entry.blocks[place.block].lines or ())
+        """Return how many blank rows a block that is laid out has above its lines: 0 or 1.
+
+        The row above the first block belongs to the message; an empty block has none.
+        """
+        block = self.entries[place.message].blocks[place.block]
+        return block.gap if place.block and block.lines else 0
 
     def rows(self, y: int, count: int) -> Iterator[tuple[Place, Line | None]]:
         """Yield up to `count` rows from `y` on, each with its line.
@@ -309,9 +312,8 @@ class Document:
             if block.lines is None:
                 block.lines = layout.lines(block, entry.references)
                 self._laid_out_lines += len(block.lines)
-            # the row above the first block belongs to the message; an empty block has none
-            gap = block.gap if number and block.lines else 0
-            entry.heights.append(len(block.lines) + gap)
+            blank_rows = self.blank_rows(Place(index, number, 0))
+            entry.heights.append(len(block.lines) + blank_rows)
         self.heights[index] = self._height(index)
         return entry.blocks
 
@@ -342,16 +344,16 @@ class Document:
         # blocks were only added or only dropped at the end: none has replaced another one
         if first >= min(len(old_blocks), len(entry.blocks)):
             return Place(index, first, 0)
-        return Place(index, first, self._count_same_rows(entry, first, old_blocks[first]))
+        return Place(index, first, self._count_same_rows(Place(index, first, 0), old_blocks[first]))
 
-    def _count_same_rows(self, entry: Entry, number: int, old_block: Block) -> int:
+    def _count_same_rows(self, place: Place, old_block: Block) -> int:
         """Return how many rows of a block that has replaced `old_block` still look the same.
 
         These are its first rows. They keep the old lines, which are painted already. If the old
         block was not laid out, there is nothing to compare: return 0.
         """
         old_lines = old_block.lines
-        lines = entry.blocks[number].lines
+        lines = self.entries[place.message].blocks[place.block].lines
         if old_lines is None or lines is None:
             return 0
         if old_block.kind is not Kind.MADE:  # a row of the log may still be shown, further down
@@ -364,8 +366,7 @@ class Document:
                 break
             same_count += 1
         lines[:same_count] = old_lines[:same_count]
-        blank_rows = entry.heights[number] - len(lines)
-        return blank_rows + same_count
+        return self.blank_rows(place) + same_count
 
     def lay_out_around(self, place: Place, rows_above: int, rows_below: int) -> None:
         """Lay out the message of a place, and at least these numbers of rows above and below it."""

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from msgspec import Struct
-
 from lmchat.cells import graphemes
 from lmchat.markdown.block import Block, Line
 from lmchat.matching import normalized
@@ -47,13 +45,14 @@ class Query:
     def __init__(self, words: Iterable[str] = ()) -> None:
         cut_words = {re.sub(r"\s+", " ", folded(safe_text(word[:MAX_CHARS]))) for word in words}
         self.needles = sorted(filter(None, cut_words), key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(_pattern_of, self.needles)))
+        # a run of blanks matches from its first blank only: the time stays linear
+        starts = (r"(?<!\s)" if needle.startswith(" ") else "" for needle in self.needles)
+        escaped = (r"\s+".join(map(re.escape, needle.split(" "))) for needle in self.needles)
+        self._pattern = re.compile("|".join(map("".join, zip(starts, escaped, strict=True))))
 
     def count(self, text: str) -> int:
         """Return how many hits a text has, about: in rare scripts a hit may split a character."""
-        if not self.needles:
-            return 0
-        return sum(1 for _ in self._pattern.finditer(folded(text)))
+        return sum(1 for _ in self._pattern.finditer(folded(text))) if self.needles else 0
 
     def spans(self, text: str) -> Iterator[Range]:
         """Yield the range of each hit in a text.
@@ -65,38 +64,15 @@ class Query:
         if text.isascii():
             yield from (match.span() for match in self._pattern.finditer(text.lower()))
             return
-        letters, places = _with_places(text)
-        match = self._pattern.search(letters)
-        while match:
-            start, end = match.span()
-            next_start = end
-            if start in places and end in places:
-                yield places[start], places[end]
-            else:  # it splits a character: continue with the next letter
-                next_start = start + 1
-            match = self._pattern.search(letters, next_start)
-
-
-def _pattern_of(needle: str) -> str:
-    """Return the pattern of a folded word, in which a blank matches any run of blanks."""
-    pattern = r"\s+".join(map(re.escape, needle.split(" ")))
-    # a run of blanks matches from its first blank only: the time stays linear
-    return rf"(?<!\s){pattern}" if needle.startswith(" ") else pattern
-
-
-def _with_places(text: str) -> tuple[str, dict[int, int]]:
-    """Return folded text, and the place in `text` for each of its places between two characters.
-
-    The keys of the dictionary are places in the folded text, the values are those in `text`.
-    """
-    bounds = [*(start for start, _ in graphemes(text)), len(text)]
-    letters = [folded(text[start:end]) for start, end in pairwise(bounds)]
-    places = {0: 0}
-    folded_end = 0
-    for end, letter in zip(bounds[1:], letters, strict=True):
-        folded_end += len(letter)
-        places[folded_end] = end
-    return "".join(letters), places
+        letters = ""
+        places = {0: 0}  # by the place between two folded letters, that in the text
+        bounds = [*(start for start, _ in graphemes(text)), len(text)]
+        for start, end in pairwise(bounds):
+            letters += folded(text[start:end])
+            places[len(letters)] = end
+        for match in self._pattern.finditer(letters):
+            if match.start() in places and match.end() in places:
+                yield places[match.start()], places[match.end()]
 
 
 class Standing(NamedTuple):
@@ -106,13 +82,12 @@ class Standing(NamedTuple):
     hits: int
 
 
-class Mark(Struct, frozen=True):
+class Mark(NamedTuple):
     """Characters of a row to be marked."""
 
     start: int
     end: int
     nth: int  # number of the hit in its block, from 0
-    is_current: bool = False  # whether they belong to the current hit
 
 
 class Finder:
@@ -131,11 +106,10 @@ class Finder:
         self._viewport = viewport
         self._document: Document = viewport.document
         self._on_change = on_change
-        self._words: tuple[str, ...] = ()
+        self._words: tuple[str, ...] = ()  # searched in the next session, too
         self._query = Query()
         self._counts: list[int] = []  # hits of each message
         self._start = Place(0, -1, 0)  # row from which on the first hit is searched
-        self._is_for_all_sessions = True  # whether another session is searched for the words too
         self._has_remembered_view = False  # whether the position before typing is remembered
         self._marks: dict[int, tuple[Block, list[Line], list[list[Mark]]]] = {}  # by `id(block)`
 
@@ -149,14 +123,17 @@ class Finder:
         number = 0 if self.index is None else sum(self._counts[: self.index]) + self._nth + 1
         return Standing(number, sum(self._counts))
 
-    def marks(self, place: Place, block: Block, row: int) -> Iterator[Mark]:
-        """Yield the parts of hits in a line of the block at a place; `row` is the line's index."""
-        if not self.is_active or not block.source or block.lines is None:
+    def marks(self, place: Place, block: Block, row: int) -> Iterator[tuple[int, int, bool]]:
+        """Yield the parts of hits in a line of the block at a place; `row` is the line's index.
+
+        They are the first character, the one after the last, and whether the hit is the current
+        one.
+        """
+        if not self.is_active or not block.source:
             return
-        is_current_block = (place.message, place.block) == (self.index, self._shown[0])
-        for mark in self._marks_of(block)[row]:
-            is_current = is_current_block and mark.nth == self._shown[1]
-            yield Mark(mark.start, mark.end, mark.nth, is_current)
+        current = (self.index, *self._shown)
+        for start, end, nth in self._marks_of(block)[row]:
+            yield start, end, (place.message, place.block, nth) == current
 
     def _marks_of(self, block: Block) -> list[list[Mark]]:
         """Return the marks in each line of a block that is laid out; a wrapped hit has several."""
@@ -191,14 +168,12 @@ class Finder:
         Without a hit, that position is shown.
         """
         if not self._has_remembered_view:
-            self._has_remembered_view = True
             self._viewport.remember("find")
         elif self.index is not None:  # the query before has moved the view to this hit
             self._viewport.return_to("find")
         self._search((query,))
-        if any(self._counts):
-            self._go_to_next(1)
-        self._on_change()
+        self.step(1)
+        self._has_remembered_view = True
 
     def mark_words(self, message_id: str, words: Sequence[str]) -> None:
         """Search words, and show the first hit in a message: in its text, else in its reasoning.
@@ -210,24 +185,20 @@ class Finder:
         if index is None:
             return
         self._search(words)
+        self._words = ()
         self._start = Place(index, -1, 0)
-        self._is_for_all_sessions = False
         if self._counts[index]:
             message = self._document.entries[index].message
             parts = message.parts if message else ()
             thoughts = (part.text for part in parts if isinstance(part, ReasoningPart))
             in_thoughts = sum(map(self._query.count, thoughts))  # these hits come first
-            self.index = index
-            self._nth = in_thoughts if in_thoughts < self._counts[index] else 0
-            self._show()
+            self._show(index, in_thoughts if in_thoughts < self._counts[index] else 0)
         self._on_change()
 
     def clear(self) -> None:
         """End the search; the view stays where it is."""
         self._has_remembered_view = False
-        self._words = ()
-        self._query = Query()
-        self._count_all()
+        self._search(())
         self._on_change()
 
     def restart(self) -> None:
@@ -235,10 +206,8 @@ class Finder:
 
         The session has been loaded into the document already.
         """
-        words = self._words if self._is_for_all_sessions else ()
-        self.clear()
-        if words:
-            self._search(words)
+        self._has_remembered_view = False
+        self._search(self._words)
 
     def _search(self, words: Sequence[str]) -> None:
         """Begin a search for words from the top of the screen; no hit is current yet."""
@@ -248,13 +217,9 @@ class Finder:
         if any(words):  # an emptied query is not searched again by `n`
             self.last_words = self._words
         self._query = Query(words)
-        self._is_for_all_sessions = True
-        self._count_all()
-
-    def _count_all(self) -> None:
         self.index = None
         self._marks = {}
-        self._counts = [self._count(index) for index in range(len(self._document))]
+        self._counts = [self._count(index) for index in range(len(document))]
 
     def _count(self, index: int) -> int:
         """Return the hits of a message, shown or not."""
@@ -288,78 +253,64 @@ class Finder:
     # Going to hits
 
     def step(self, step: int) -> Standing:
-        """Show the next hit (`step` 1) or the previous one (-1); return which one it is."""
+        """Show the next hit (`step` 1) or the previous one (-1); after the last comes the first.
+
+        Return which one it is.
+        """
         self._has_remembered_view = False  # the next query begins where this hit is
         if any(self._counts):
-            self._go_to_next(step)
+            if self.index is not None:
+                index, nth = self.index, self._nth + step
+            else:
+                index, number, _ = self._start
+                above = self._document.entries[index].blocks[: max(number, 0)]
+                nth = sum(self._query.count(block.source) for block in above) - (step < 0)
+            while not 0 <= nth < self._counts[index]:
+                index = (index + step) % len(self._counts)
+                nth = 0 if step > 0 else self._counts[index] - 1
+            self._show(index, nth)
         self._on_change()
         return self.standing
 
-    def _go_to_next(self, step: int) -> None:
-        """Show the next hit (`step` 1) or the previous one (-1); after the last comes the first."""
-        if self.index is not None:
-            index, nth = self.index, self._nth + step
-        else:
-            index, number, _ = self._start
-            above = self._document.entries[index].blocks[: max(number, 0)]
-            hits_above = sum(self._query.count(block.source) for block in above)
-            nth = hits_above - (step < 0)
-        while not 0 <= nth < self._counts[index]:
-            index = (index + step) % len(self._counts)
-            nth = 0 if step > 0 else self._counts[index] - 1
-        self.index, self._nth = index, nth
-        self._show()
-
-    def _show(self) -> None:
-        """Bring the current hit into view; one that is in view does not move."""
-        if self.index is None:
-            return
+    def _show(self, index: int, nth: int) -> None:
+        """Bring a hit into view, which becomes the current one; if it is in view, nothing moves."""
+        self.index = index
+        self._nth = nth
         viewport = self._viewport
         with viewport.anchored():
-            place, rows_below = self._locate(self.index)
-        row = self._document.position(place) - viewport.top
-        if not 0 <= row < viewport.height - rows_below:
-            viewport.scroll_to_place(
-                place, viewport.height // 3
-            )  # so that what leads to it is read
+            place = self._locate(index)
+        if not viewport.shows(self._document.position(place), 1):
+            # so that what leads to it is read
+            viewport.scroll_to_place(place, viewport.height // 3)
         if viewport.is_following and self._document.entries[-1].is_streaming:
             viewport.stop_following()  # or new text would push the hit away
 
-    def _locate(self, index: int) -> tuple[Place, int]:
+    def _locate(self, index: int) -> Place:
         """Lay out the block of the current hit, in message `index`, which is unfolded if needed.
 
-        Return the first row of the hit, and how many more it has. A hit that is not shown, as one
-        in the address of a link, counts as the one before it.
+        Return the first row of the hit. One that is not shown, as in the address of a link, counts
+        as the one before it.
         """
         document = self._document
         document.lay_out(index)
         entry = document.entries[index]
-        counts = [self._query.count(block.source) for block in entry.blocks]
-        hidden = max(self._counts[index] - sum(counts), 0) if entry.is_folded else 0
+        hits = self._hits_of(entry.blocks)
+        hidden = max(self._counts[index] - len(hits), 0) if entry.is_folded else 0
         if self._nth < hidden:  # what is folded comes before the other text
             entry.is_folded = False
             document.rebuild(index)
-            counts = [self._query.count(block.source) for block in entry.blocks]
+            hits = self._hits_of(entry.blocks)
             hidden = 0
-        nth = self._nth - hidden
-        number = 0
-        for current, count in enumerate(counts):
-            if count:
-                number = current
-            if nth < count:
-                break
-            nth -= count
-        if document.layout is None:  # before the log is shown first
-            self._shown = number, 0
-            return Place(index, number, 0), 0
-
-        height = entry.heights[number]
-        block = entry.blocks[number]
-        rows_of_hits: dict[int, list[int]] = {}
-        for row, marks in enumerate(self._marks_of(block), height - len(block.lines or ())):
-            for mark in marks:
-                rows_of_hits.setdefault(mark.nth, []).append(row)
-        nth = min(nth, max(rows_of_hits, default=0))
-        rows = rows_of_hits.get(nth, [0])
+        number, nth = hits[min(self._nth - hidden, len(hits) - 1)] if hits else (0, 0)
+        # of each hit that is shown its first row, which comes last
+        marked_rows = reversed([*enumerate(self._marks_of(entry.blocks[number]))])
+        rows = {mark.nth: row for row, marks in marked_rows for mark in marks}
+        nth = min(nth, max(rows, default=0))
         self._shown = number, nth
-        return Place(index, number, rows[0]), rows[-1] - rows[0]
+        place = Place(index, number, 0)
+        return place._replace(row=rows.get(nth, 0) + document.blank_rows(place))
+
+    def _hits_of(self, blocks: Iterable[Block]) -> list[tuple[int, int]]:
+        """Return the hits in the source of blocks, each as the numbers of its block and in it."""
+        counts = enumerate(self._query.count(block.source) for block in blocks)
+        return [(number, nth) for number, count in counts for nth in range(count)]

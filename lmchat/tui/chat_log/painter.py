@@ -208,14 +208,13 @@ class Painter:
         """Return a painted line with its hits and the selection marked; without text, as it is."""
         if not line.text:
             return strip
-        entry = self._viewport.document.entries[place.message]
-        block = entry.blocks[place.block]
-        blank_rows = entry.heights[place.block] - len(block.lines or [])
-        row = place.row - blank_rows
+        document = self._viewport.document
+        block = document.entries[place.message].blocks[place.block]
+        row = place.row - document.blank_rows(place)
         start = self.left + 1 + line.start  # characters before the text: margin, bar and prefix
-        for hit in self._finder.marks(place, block, row):
-            style = page.styles["hit-now" if hit.is_current else "hit"]
-            strip = mark(strip, start + hit.start, start + hit.end, style)
+        for first, last, is_current in self._finder.marks(place, block, row):
+            style = page.styles["hit-now" if is_current else "hit"]
+            strip = mark(strip, start + first, start + last, style)
         selected = self._selection.selected
         if selected is not None:
             selected_range = self._selected_range(selected, place, block, row)
