@@ -106,6 +106,7 @@ class Turn(Struct, kw_only=True):
     usage: UsageReported | None = None
     counted_chunks: int = 0  # `chunks` at the time when the server reported `usage`
     retry: RetryScheduled | None = None
+    retry_from_s: float = 0.0  # when the wait before this retry began
     retries: int = 0
     stalls: int = 0
     silent_s: float = 0.0  # seconds without a byte, while it is stalled
@@ -135,6 +136,7 @@ class Turn(Struct, kw_only=True):
             case RetryScheduled():
                 self.stage = Stage.RETRYING
                 self.retry = event
+                self.retry_from_s = now_s
                 self.retries = event.attempt - 1
             case ModelLoading(fraction=fraction, is_asleep=is_asleep):
                 self._leave_queue(now_s)

@@ -279,22 +279,18 @@ class ChatLog(ScrollView, can_focus=True):
         first = self.document.entries[0].message if len(self.document) else None
         # of messages before the first shown one; None if that one is not on this path
         count = messages.index_of(first.message_id) if first is not None else len(messages)
-        if count is not None and not self.has_all_messages:
-            wants_top = self._wants_top and not self.viewport.top  # unless the user has left it
-            self.has_all_messages = True
-            self.prepend(MessagePath(messages[:count]))
-            if wants_top:
-                self.scroll_home()
-
-    def prepend(self, earlier: MessagePath) -> None:
-        """Put messages before all others; what is on the screen keeps its row."""
-        count = len(earlier)
+        if count is None or self.has_all_messages:
+            return
+        wants_top = self._wants_top and not self.viewport.top  # unless the user has left it
+        self.has_all_messages = True
         if self._streaming is not None:
             self._streaming += count
-        self.viewport.prepend(earlier)
-        self.selection.shift_messages(count)
+        self.viewport.prepend(MessagePath(messages[:count]))
+        self.selection.drop()
         self.finder.shift_messages(count)
         self.settle()
+        if wants_top:
+            self.scroll_home()
 
     def append(self, message: ChatMessage) -> None:
         self._add(Entry(message))
@@ -359,10 +355,8 @@ class ChatLog(ScrollView, can_focus=True):
         if index is None:
             return
         entry = self.document.entries[index]
-        heights = self.document.heights
-        is_on_screen = self.viewport.shows(heights.top(index), heights[index])
-        if is_on_screen and not self.viewport.is_following:
-            entry.is_folded = False  # the user reads it: what becomes reasoning must not disappear
+        if not self.viewport.is_following:
+            entry.is_folded = False  # it may be read: what becomes reasoning must not disappear
         entry.set_parts(message.parts)
         self._rebuild([index])
 
@@ -380,26 +374,23 @@ class ChatLog(ScrollView, can_focus=True):
         """Take another form of a message, by index or id; return whether it is in the log."""
         entries = self.document.entries
         if index is None:
-            index = entries.index_of(message.message_id)
+            index = self.document.index_of(message.message_id)
         if index is None:
             return False
         if index == self._streaming:  # its parts are newer than those of the message
             entries[index].message = message
         else:
             entries[index].finish(message)
-        self._rebuild([index, *entries.update_new_models()])
+        self._rebuild([index, *self.document.update_new_models()])
         return True
 
     def mark_left_out(self, count: int, before_id: str | None) -> None:
         """Say above a message how many before it the next request leaves out; 0 says nothing."""
-        entries = self.document.entries
-        new_index = entries.index_of(before_id) if before_id and count else None
-        new_counts = {index: 0 for index, entry in enumerate(entries) if entry.left_out}
-        if new_index is not None:
-            new_counts[new_index] = count
-        for index, left_out in new_counts.items():
-            if entries[index].left_out != left_out:
-                entries[index].left_out = left_out
+        for index, entry in enumerate(self.document.entries):
+            is_first_sent = entry.message is not None and entry.message.message_id == before_id
+            left_out = count if is_first_sent else 0
+            if entry.left_out != left_out:
+                entry.left_out = left_out
                 self._rebuild([index])
 
     def _rebuild(self, indexes: Sequence[int]) -> None:
@@ -436,7 +427,7 @@ class ChatLog(ScrollView, can_focus=True):
 
         It has the focus at once if the log `takes_focus`, else when the log gets the focus.
         """
-        index = self.document.entries.index_of(message_id)
+        index = self.document.index_of(message_id)
         if index is None:
             return False
         self.viewport.set_cursor(index)
@@ -496,13 +487,13 @@ class ChatLog(ScrollView, can_focus=True):
         return bool(text)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Begin a selection; with Shift, extend it."""
+        """Begin a selection."""
         has_rows = bool(self.document.total) and self.painter.page is not None
         if event.button != _LEFT_BUTTON or not has_rows:
             return
         self.on_mouse_up()  # the button before may have been released outside the terminal
         cell = self.painter.cell_after_bar(event.x)
-        self.selection.press(cell, event.y, event.time, is_shift_held=event.shift)
+        self.selection.press(cell, event.y, event.time)
         self.capture_mouse()
         self._drag_timer = self.set_interval(SCROLL_EVERY_S, self._scroll_by_drag)
         self._repaint()
@@ -637,19 +628,17 @@ class ChatLog(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Focus the message under the pointer; run the command or open the link there."""
-        if self.painter.page is None:
+        y = self.viewport.top + event.y
+        if self.painter.page is None or y >= self.document.total:
             return
-        row = next(self.document.rows(self.viewport.top + event.y, 1), None)
-        if row is None:
-            return
-        place, _ = row
+        place = self.document.locate(y)
         message = self.document.entries[place.message].message
         if message is None:
             return
         self.viewport.set_cursor(place.message)
         self._repaint()
-        act = str(event.style.meta.get("act", ""))  # a message command or an answer to a tool call
-        link = str(event.style.meta.get("link", ""))
+        meta = event.style.meta
+        act = str(meta.get("act", ""))  # a message command or an answer to a tool call
         if act == "copy_code":
             with self.viewport.anchored():
                 number = code_number(self.document, place)
@@ -658,5 +647,5 @@ class ChatLog(ScrollView, can_focus=True):
             self._decide(act, event.time)
         elif act:
             self.action_message(act)
-        elif link:
-            self.post_message(self.ActionWanted("links", message, link))
+        elif "link" in meta:
+            self.post_message(self.ActionWanted("links", message, str(meta["link"])))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -27,9 +26,6 @@ from lmchat.tui.chat_log.entry import Entry
 from lmchat.tui.chat_log.find import Range
 from lmchat.tui.chat_log.headers_footers import call_texts
 from lmchat.tui.chat_log.selection import Selected, Unit
-
-_MOST_PARSED_CHARS = 5_000  # parsed at once: twice as many may take 50 ms, and keys have to wait
-_BLANKS_AT_LINE_END = r"(?<![ \t])[ \t]+\n"  # from the first blank only, in linear time
 
 
 def copied(document: Document, selected: Selected) -> str:
@@ -159,7 +155,7 @@ def _shown_text(block: Block, span: Range) -> str:
         return "\n".join(_row_texts(block, span))
     if block.kind in AS_WRITTEN:
         return _with_tabs(safe_text(block.source), text, (start, min(end, len(text))))
-    return re.sub(_BLANKS_AT_LINE_END, "\n", text[start:end]).rstrip("\n")
+    return "\n".join(map(str.rstrip, text[start:end].split("\n"))).rstrip("\n")
 
 
 def _row_texts(block: Block, span: Range) -> Iterator[str]:
@@ -252,10 +248,7 @@ class CopySequence:
         `number` is the index of the block; without it, the next block is taken. If there is only
         one block, the note is empty; without code, both are.
         """
-        if len(source) > _MOST_PARSED_CHARS:
-            blocks = await asyncio.to_thread(code_blocks, source)
-        else:
-            blocks = code_blocks(source)
+        blocks = await asyncio.to_thread(code_blocks, source)  # keys need not wait for it
         if not blocks:
             return "", ""
         key = f"code {message.message_id}"

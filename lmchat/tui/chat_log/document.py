@@ -84,71 +84,6 @@ class Place(NamedTuple):
     row: int  # row in the block, or in the message if `block` is -1; blank rows above are counted
 
 
-class Entries:
-    """The messages of a log."""
-
-    def __init__(self, messages: Iterable[ChatMessage] = ()) -> None:
-        self._items = _entries_of(messages)
-        self.update_new_models()
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __getitem__(self, index: int) -> Entry:
-        return self._items[index]
-
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(self._items)
-
-    def append(self, entry: Entry) -> None:
-        self._items.append(entry)
-        self.update_new_models()
-
-    def prepend(self, earlier: Sequence[ChatMessage]) -> list[int]:
-        """Put messages before all others; return the indexes of those whose `new_model` changed."""
-        first = self._items[0].message if self._items else None
-        following = [] if first is None else [first]
-        self._items[:0] = _entries_of([*earlier, *following])[: len(earlier)]
-        return self.update_new_models()
-
-    def update_new_models(self) -> list[int]:
-        """Set `new_model` of each answer: its model, if the answer before it is of another one.
-
-        Return the indexes of those where it has changed.
-        """
-        changed: list[int] = []
-        last_model = ""
-        for index, entry in enumerate(self._items):
-            message = entry.message
-            if message is None or message.role is not Role.ASSISTANT or not message.model:
-                continue
-            new_model = message.model if last_model not in ("", message.model) else ""
-            last_model = message.model
-            if new_model != entry.new_model:
-                entry.new_model = new_model
-                changed.append(index)
-        return changed
-
-    def message_from(self, index: int, step: int) -> int | None:
-        """Return the index of the first message that can be focused: no notice, and not blank.
-
-        Messages are tried from `index` on in steps of 1 or -1. None: there is no such message.
-        """
-        while 0 <= index < len(self):
-            if self[index].message is not None and not self[index].is_blank:
-                return index
-            index += step
-        return None
-
-    def index_of(self, message_id: str) -> int | None:
-        """Return the index of a message; the newest ones are compared first."""
-        for index in range(len(self) - 1, -1, -1):
-            message = self[index].message
-            if message is not None and message.message_id == message_id:
-                return index
-        return None
-
-
 def _entries_of(messages: Iterable[ChatMessage]) -> list[Entry]:
     """Return an entry for each message.
 
@@ -169,7 +104,7 @@ class Document:
     """
 
     def __init__(self) -> None:
-        self.entries = Entries()
+        self.entries: list[Entry] = []
         self.heights = Heights()
         self.layout: Layout | None = None
         self.kept_lines = KEPT_LINES
@@ -185,12 +120,16 @@ class Document:
 
     def load(self, messages: Iterable[ChatMessage]) -> None:
         """Replace all messages by others, of which no row is laid out."""
-        self.entries = Entries(messages)
+        self.entries = _entries_of(messages)
+        self.update_new_models()
         self._measure_all()
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
         """Put messages before all others."""
-        changed = self.entries.prepend(earlier)
+        first = self.entries[0].message if self.entries else None
+        following = [] if first is None else [first]
+        self.entries[:0] = _entries_of([*earlier, *following])[: len(earlier)]
+        changed = self.update_new_models()
         self._measure_all()
         for index in changed:
             self.rebuild(index)
@@ -198,9 +137,47 @@ class Document:
     def append(self, entry: Entry) -> int:
         """Add an entry at the end; return its index."""
         self.entries.append(entry)
+        self.update_new_models()
         index = len(self.entries) - 1
         self.heights.append(self._height(index))
         return index
+
+    def update_new_models(self) -> list[int]:
+        """Set `new_model` of each answer: its model, if the answer before it is of another one.
+
+        Return the indexes of those where it has changed.
+        """
+        changed: list[int] = []
+        last_model = ""
+        for index, entry in enumerate(self.entries):
+            message = entry.message
+            if message is None or message.role is not Role.ASSISTANT or not message.model:
+                continue
+            new_model = message.model if last_model not in ("", message.model) else ""
+            last_model = message.model
+            if new_model != entry.new_model:
+                entry.new_model = new_model
+                changed.append(index)
+        return changed
+
+    def message_from(self, index: int, step: int) -> int | None:
+        """Return the index of the first message that can be focused: no notice, and not blank.
+
+        Messages are tried from `index` on in steps of 1 or -1. None: there is no such message.
+        """
+        while 0 <= index < len(self):
+            if self.entries[index].message is not None and not self.entries[index].is_blank:
+                return index
+            index += step
+        return None
+
+    def index_of(self, message_id: str) -> int | None:
+        """Return the index of a message; the newest ones are compared first."""
+        for index in range(len(self) - 1, -1, -1):
+            message = self.entries[index].message
+            if message is not None and message.message_id == message_id:
+                return index
+        return None
 
     def set_page(self, page: Page) -> None:
         """Take another page: drop all lines, and estimate all heights.
@@ -268,31 +245,16 @@ class Document:
     def rows(self, y: int, count: int) -> Iterator[tuple[Place, Line | None]]:
         """Yield up to `count` rows from `y` on, each with its line.
 
-        The line is None for blank rows. Messages near the screen are laid out; of others, only the
-        blank row above is among the rows.
+        The line is None for blank rows, and in messages that are not laid out.
         """
-        if not self.entries or y >= self.total:
-            return
-        index, number, first_row = self.locate(y)  # the row in the first block
-        while count > 0 and index < len(self.entries):
-            entry = self.entries[index]
-            height = self.gap_above(index)  # block -1 is the blank row above the message
-            lines: list[Line] = []
-            if number >= 0:
-                height = entry.heights[number]
-                lines = entry.blocks[number].lines or []
-
-            blank_rows = height - len(lines)  # all of them where nothing is laid out
-            for row in range(first_row, min(height, first_row + count)):
-                line = lines[row - blank_rows] if row >= blank_rows else None
-                yield Place(index, number, row), line
-            count -= max(height - first_row, 0)
-
-            first_row = 0
-            number += 1
-            if number >= len(entry.heights):
-                index += 1
-                number = -1
+        for row in range(y, min(y + count, self.total)):
+            place = self.locate(row)
+            line = None
+            if place.block >= 0:
+                lines = self.entries[place.message].blocks[place.block].lines or []
+                blank_rows = self.blank_rows(place)
+                line = lines[place.row - blank_rows] if place.row >= blank_rows else None
+            yield place, line
 
     # Blocks and their heights
 
@@ -304,43 +266,37 @@ class Document:
         entry = self.entries[index]
         if not entry.blocks:
             entry.build()
-        layout = self.layout
-        if layout is None or len(entry.heights) == len(entry.blocks):
+        if self.layout is None:
             return entry.blocks
         for number in range(len(entry.heights), len(entry.blocks)):
             block = entry.blocks[number]
             if block.lines is None:
-                block.lines = layout.lines(block, entry.references)
+                block.lines = self.layout.lines(block, entry.references)
                 self._laid_out_lines += len(block.lines)
             blank_rows = self.blank_rows(Place(index, number, 0))
             entry.heights.append(len(block.lines) + blank_rows)
         self.heights[index] = self._height(index)
         return entry.blocks
 
-    def rebuild(self, index: int) -> tuple[int, bool]:
+    def rebuild(self, index: int) -> int:
         """Cut a message, which has changed, into blocks again, and lay them out.
 
-        Return the number of the first block that changed, and whether a new link definition changed
-        those above it. A message that was not cut into blocks yet is not cut now: return 0 and
-        False.
+        Return the number of the first block that changed. A message that was not cut into blocks
+        yet is not cut now.
         """
         entry = self.entries[index]
         if not (entry.blocks or entry.is_streaming):
             self.heights[index] = self._height(index)
-            return 0, False
+            return 0
         first = entry.build()
-        is_linked = self._drop_linked_lines(entry)
         self.lay_out(index)
-        return first, is_linked
+        return first
 
     def grow(self, index: int) -> Place:
         """Take up new text of a message; return the first row that looks different."""
         entry = self.entries[index]
         old_blocks = entry.blocks
-        first, is_linked = self.rebuild(index)
-        if is_linked:
-            return Place(index, 0, 0)  # blocks above are laid out again when they are shown
-
+        first = self.rebuild(index)
         # blocks were only added or only dropped at the end: none has replaced another one
         if first >= min(len(old_blocks), len(entry.blocks)):
             return Place(index, first, 0)
@@ -399,20 +355,6 @@ class Document:
                 self._laid_out_lines += sum(len(block.lines or ()) for block in entry.blocks)
             elif entry.blocks:
                 entry.unbuild()
-
-    def _drop_linked_lines(self, entry: Entry) -> bool:
-        """Drop the lines that a new link definition may change; return whether there is a new one.
-
-        These are the lines of all blocks with a `[`.
-        """
-        if len(entry.references) == entry.known_links:
-            return False
-        entry.known_links = len(entry.references)
-        for block in entry.blocks:
-            if "[" in block.source:
-                block.lines = None
-        entry.heights.truncate(0)
-        return True
 
     def drop_lines(self, blocks: Iterable[Block]) -> Place | None:
         """Lay out again blocks that look different now.

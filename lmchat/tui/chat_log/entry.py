@@ -54,13 +54,7 @@ ASKS = "asks"  # state of the call about which the user decides
 _PROMPT_CHARS = 300  # of a folded system prompt that are shown
 _MODEL_CHARS = 80  # of the name of a model that are shown
 _TEXT_KINDS = (TextPart, RefusalPart)  # parts that are the text of an answer
-_STATE_KEY = ("state",)  # key of the row with the state in `Entry._row_cache`
-
-# Those of all entries that were never near the screen, which `build` replaces: for each message,
-# objects of its own would take 400 bytes.
-_NO_HEIGHTS = Heights()
-_NO_BLOCKS: list[Block] = []
-_NO_ROWS: dict[tuple[object, ...], Block] = {}
+_NO_HEIGHTS = Heights()  # of all entries that are not built: they would take 200 bytes each
 
 # events that the log shows as text
 Delta = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
@@ -148,17 +142,17 @@ def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
     for its last part and for all calls.
     """
     live_parts: list[LivePart] = []
+    calls = 0
     for part in parts:
         if isinstance(part, FilePart):
             continue
         if isinstance(part, ToolCallPart):
-            index = sum(live.kind is ToolCallPart for live in live_parts)
-            live_parts.append(LivePart(ToolCallPart, name=part.name, index=index))
-            live_parts[-1].chunks.append(part.arguments)
-            continue
-        if not live_parts or live_parts[-1].kind is not type(part):
-            live_parts.append(LivePart(type(part)))
-        live_parts[-1].chunks.append(part.text)
+            live_parts.append(LivePart(ToolCallPart, [part.arguments], name=part.name, index=calls))
+            calls += 1
+        elif live_parts and live_parts[-1].kind is type(part):
+            live_parts[-1].chunks.append(part.text)
+        else:
+            live_parts.append(LivePart(type(part), [part.text]))
 
     for live in live_parts:
         may_grow = live is live_parts[-1] or live.kind is ToolCallPart
@@ -203,14 +197,12 @@ class Entry(Struct):
     turn: Turn | None = None  # figures of the running turn
     now_s: float = 0.0  # monotonic time of these figures
     thought_hint: str = ""  # key that ends the thought while it streams; empty if none can
-    known_links: int = 0  # number of link definitions that its lines were laid out with
     parts: list[LivePart] = field(default_factory=list)  # empty until they are needed
     # in order; empty until they are needed
-    blocks: list[Block] = field(default_factory=lambda: _NO_BLOCKS)
+    blocks: list[Block] = field(default_factory=list)
     heights: Heights = _NO_HEIGHTS  # of each block with the blank row above it
     # rows of the log itself, by what they say
-    _row_cache: dict[tuple[object, ...], Block] = field(default_factory=lambda: _NO_ROWS)
-    _retried_s: float = 0.0  # monotonic time at which the wait before the last retry began
+    _kept_rows: dict[tuple[object, ...], Block] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -266,14 +258,14 @@ class Entry(Struct):
         tails = (part.tail for part in self.parts)
         for block in chain(self.blocks, *(tail.closed + tail.open for tail in tails)):
             block.forget()
-        self._row_cache.clear()
+        self._kept_rows = {}
         self.heights.truncate(0)
 
     def unbuild(self) -> None:
         """Drop all parts and blocks; `build` makes them again from the message."""
         self.parts = []
-        self.blocks = _NO_BLOCKS
-        self._row_cache = _NO_ROWS
+        self.blocks = []
+        self._kept_rows = {}
         self.heights = _NO_HEIGHTS
 
     def build(self) -> int:
@@ -284,12 +276,10 @@ class Entry(Struct):
         """
         if self.heights is _NO_HEIGHTS:
             self.heights = Heights()
-            self._row_cache = {}
         old_blocks = self.blocks
         self.blocks = [*self._rows_above(), *self._body_blocks(), *self._rows_below()]
         if self.is_excluded and not self.is_blank:
-            row = partial(remark_block, NOT_SENT, is_attached=True)
-            self.blocks.append(self._cached_row((NOT_SENT,), row))
+            self.blocks.append(self._kept(remark_block(NOT_SENT, is_attached=True), NOT_SENT))
         if not self.blocks:  # every entry of the document needs at least one block
             empty = made_block(lambda _: [])  # an answer with tool calls below it needs no row
             self.blocks = [empty if self.has_tool_messages else rule_block("")]
@@ -333,29 +323,16 @@ class Entry(Struct):
         self.parts.append(part)
 
     def set_parts(self, parts: Iterable[Part]) -> None:
-        """Take the parts of another form of the message.
+        """Take the parts of another form of the message; those that are the same keep their blocks.
 
-        Parts with the same text keep their blocks, also where a text becomes reasoning or the
-        reverse: then its blocks are laid out again. Unless the entry streams, all parts are ended.
+        Unless the entry streams, all parts are ended.
         """
         old_parts = {(part.kind, part.name, part.text): part for part in self.parts}
         self.parts = []
         for part in _live_parts(parts, is_streaming=self.is_streaming):
-            reused = part
-            for kind in (part.kind, TextPart, ReasoningPart):  # a part of the same kind is best
-                key = (kind, part.name, part.text)
-                if key in old_parts:
-                    reused = old_parts.pop(key)
-                    break
-            if reused.kind is not part.kind:
-                reused.kind = part.kind
-                for block in reused.tail.closed + reused.tail.open:
-                    block.is_thought = False  # `_part_blocks` sets it again for reasoning
-                    block.forget()
-            self._add_part(reused)
-        if not self.is_streaming:
-            for part in self.parts:
-                part.is_ended = True
+            kept = old_parts.pop((part.kind, part.name, part.text), part)
+            kept.is_ended = part.is_ended
+            self.parts.append(kept)
 
     def finish(self, message: ChatMessage) -> None:
         """Take the final form of the message, which no longer streams or runs."""
@@ -365,37 +342,31 @@ class Entry(Struct):
         self.call_state = ""
         if self.parts:
             self.set_parts(message.parts)
+        if self.references:  # of links that were shown before their definition arrived
+            self.forget()
 
     def set_figures(self, turn: Turn | None, now_s: float, thought_hint: str = "") -> None:
         """Take the figures of the running turn, as they were at the monotonic time `now_s`."""
-        # each retry is an object of its own; its wait is counted from when it is first seen here
-        old_retry = self.turn.retry if self.turn else None
-        new_retry = turn.retry if turn else None
-        if new_retry is not old_retry:
-            self._retried_s = now_s
         self.turn = turn
         self.now_s = now_s
         self.thought_hint = thought_hint
-        self._row_cache.pop(_STATE_KEY, None)
 
-    def _cached_row(self, key: tuple[object, ...], make: Callable[[], Block]) -> Block:
-        """Return the block of a row of the log: the same one as long as `key` is the same.
+    def _kept(self, block: Block, *key: object) -> Block:
+        """Return the block of a row of the log, or the one before that has the same key.
 
-        The key says what the row shows. If it is new, `make` returns the block.
+        The key says what the row shows.
         """
-        if key not in self._row_cache:
-            self._row_cache[key] = make()
-        return self._row_cache[key]
+        return self._kept_rows.setdefault(key, block)
 
     def _rows_above(self) -> list[Block]:
         """Return the rules above a message, which say what changes with it."""
         rows = []
         if self.left_out:
             words = f"! {plural(self.left_out, 'message')} left out"
-            rows.append(self._cached_row((words,), partial(rule_block, words, style="warning")))
+            rows.append(self._kept(rule_block(words, style="warning"), words))
         if self.new_model:
             words = f"{safe_line(self.new_model, limit=_MODEL_CHARS)} answers from here"
-            rows.append(self._cached_row((words,), partial(rule_block, words)))
+            rows.append(self._kept(rule_block(words), words))
         return rows
 
     def _body_blocks(self) -> list[Block]:
@@ -444,25 +415,24 @@ class Entry(Struct):
 
         Folded reasoning is only its row. Calls whose messages follow have no blocks here.
         """
-        if part.kind is ReasoningPart:
+        if part.kind is ToolCallPart and self.has_tool_messages:
+            return []
+        if part.kind is TextPart:
+            return part.update_blocks()
+        if part.kind is RefusalPart:
+            head = self._kept(remark_block("! refused", "warning"), number)
+        elif part.kind is ToolCallPart:
+            head = self._kept(tool_block(part.name), number, part.name)
+        else:
             words, hint = self._thought_label()
-            row = partial(thought_block, words, hint, is_folded=self.is_folded)
-            head = self._cached_row((number, words, hint, self.is_folded), row)
+            row = thought_block(words, hint, is_folded=self.is_folded)
+            head = self._kept(row, number, words, hint, self.is_folded)
             if self.is_folded:
                 return [head]
-            blocks = part.update_blocks()
-            for block in blocks:
-                block.is_thought = True
-            return [head, *blocks]
-        if part.kind is RefusalPart:
-            head = self._cached_row((number,), partial(remark_block, "! refused", "warning"))
-            return [head, *part.update_blocks()]
-        if part.kind is ToolCallPart:
-            if self.has_tool_messages:
-                return []
-            head = self._cached_row((number, part.name), partial(tool_block, part.name))
-            return [head, *part.update_blocks()]
-        return part.update_blocks()
+        blocks = part.update_blocks()
+        for block in blocks:
+            block.is_thought = part.kind is ReasoningPart
+        return [head, *blocks]
 
     def _rows_below(self) -> list[Block]:
         """Return the rows that an answer ends with: its state, its stats, or a card of failure.
@@ -470,10 +440,7 @@ class Entry(Struct):
         Other messages have no such rows.
         """
         if self.is_streaming:
-            wait_s = self.turn.retry.wait_s if self.turn and self.turn.retry else 0.0
-            retry_in_s = wait_s - (self.now_s - self._retried_s)
-            state = partial(state_block, self.turn, self.now_s, retry_in_s=retry_in_s)
-            return [self._cached_row(_STATE_KEY, state)]
+            return [state_block(self.turn, self.now_s)]
         if self.message is None or self.message.role is not Role.ASSISTANT:
             return []
         if self.has_tool_messages and self.message.versions == 1:
@@ -489,22 +456,18 @@ class Entry(Struct):
         the thought. Afterwards the words are `Thought for 12 s`. If the time is not known, they are
         without it.
         """
-        if not self.is_streaming:
-            stats = self.message.stats if self.message else None
-            if stats is None or stats.reasoning_ms is None:
-                return _thought_for(None), ""
-            return _thought_for(stats.reasoning_ms / 1e3), ""
+        stats = self.message.stats if self.message and not self.is_streaming else None
+        thought_s = None
+        if stats is not None and stats.reasoning_ms is not None:
+            thought_s = stats.reasoning_ms / 1e3
+        elif self.is_streaming and self.turn is not None:
+            thought_s = self.turn.thought_s(self.now_s)
 
-        thought_s = self.turn.thought_s(self.now_s) if self.turn else None
         has_ended = self.turn is not None and self.turn.thought_to_s is not None
-        if has_ended or self.parts[-1].kind is not ReasoningPart:
-            return _thought_for(thought_s), ""
+        if not self.is_streaming or has_ended or self.parts[-1].kind is not ReasoningPart:
+            return "Thought" if thought_s is None else f"Thought for {units.elapsed(thought_s)}", ""
         seconds = "" if thought_s is None else f" {max(thought_s, 0):.0f}{units.GAP}s"
         return f"Thinking…{seconds}", self.thought_hint
-
-
-def _thought_for(thought_s: float | None) -> str:
-    return "Thought" if thought_s is None else f"Thought for {units.elapsed(thought_s)}"
 
 
 def is_streaming_answer(message: ChatMessage) -> bool:

@@ -168,9 +168,9 @@ class Finder:
         Without a hit, that position is shown.
         """
         if not self._has_remembered_view:
-            self._viewport.remember("find")
+            self._viewport.remember()
         elif self.index is not None:  # the query before has moved the view to this hit
-            self._viewport.return_to("find")
+            self._viewport.return_to_remembered()
         self._search((query,))
         self.step(1)
         self._has_remembered_view = True
@@ -181,7 +181,7 @@ class Finder:
         This is for a message that was found in the saved sessions: unlike words from the find bar,
         these are not searched again in the next session. If it is not in the log, do nothing.
         """
-        index = self._document.entries.index_of(message_id)
+        index = self._document.index_of(message_id)
         if index is None:
             return
         self._search(words)

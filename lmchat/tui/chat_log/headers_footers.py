@@ -41,10 +41,8 @@ _NAME_CHARS = 80  # of a model or a tool that are shown
 _LONG_NAME_CHARS = 200  # of a file, a tool that asks, or a reason
 _FAILURE_CHARS = 2_000  # of each text of a failure: a server may send any number of words
 _ROW_CHARS = 500  # of a rule or the row of a call; more fit on no screen
-_MOST_INDENTED_CHARS = 40_000  # indenting a longer text takes longer than a key may wait
-# deeply nested JSON becomes many times longer by blanks, which push its text off the screen
-_MOST_GROWTH = 8
-_SMALL_CHARS = 2_000  # blanks that indenting may add to any JSON
+_MOST_JSON_CHARS = 40_000  # indenting a longer text takes longer than a key may wait
+_MOST_INDENTED_CHARS = 200_000  # deeply nested JSON becomes many times longer by blanks
 
 
 def rule_block(words: str, *, style: str = "muted") -> Block:
@@ -225,14 +223,14 @@ def _indented_json(text: str) -> str:
 
     Return an empty text for anything else, and where the text is too long or grows too much.
     """
-    if len(text) > _MOST_INDENTED_CHARS:
+    if len(text) > _MOST_JSON_CHARS:
         return ""
     try:
         value = json.loads(text)
         indented = json.dumps(value, ensure_ascii=False, indent=2)
     except (ValueError, RecursionError):  # no JSON, a huge number, or nested too deep
         return ""
-    is_short = len(indented) <= len(text) * _MOST_GROWTH + _SMALL_CHARS
+    is_short = len(indented) <= _MOST_INDENTED_CHARS
     return indented if is_short and isinstance(value, dict | list) else ""
 
 
@@ -325,17 +323,16 @@ def _question_code(source: str, info: str, page: Page) -> list[Line]:
     return _card(page, code_lines(page, source, info, is_first=False), "warning")
 
 
-def state_block(turn: Turn | None, now_s: float, *, retry_in_s: float = 0.0) -> Block:
+def state_block(turn: Turn | None, now_s: float) -> Block:
     """Return the block with the row under a running answer: its state and figures at `now_s`.
 
-    `now_s` is a time of the monotonic clock. A retry begins in `retry_in_s` seconds. Without a
-    turn, the answer waits to be sent.
+    `now_s` is a time of the monotonic clock. Without a turn, the answer waits to be sent.
     """
 
     def make(page: Page) -> list[Line]:
         left: list[Span] = [(Stage.WAITING.value, _NULL)]
         if turn is not None:
-            left = _state_spans(page, turn, now_s, retry_in_s)
+            left = _state_spans(page, turn, now_s)
         stop = page.key_hint("Esc", "stop", "stop")
         # on a narrow page only the footer has the key: a second row would come and go with figures
         return page.row(left, stop if width_of([*left, *stop]) <= page.text_width else ())
@@ -343,15 +340,15 @@ def state_block(turn: Turn | None, now_s: float, *, retry_in_s: float = 0.0) -> 
     return made_block(make)
 
 
-def _state_spans(page: Page, turn: Turn, now_s: float, retry_in_s: float) -> list[Span]:
+def _state_spans(page: Page, turn: Turn, now_s: float) -> list[Span]:
     """Return the state of a turn, and the rate and the tokens so far once there are any."""
     warning = page.styles["warning"]
     clock = ("  " + units.elapsed(max(turn.elapsed_s(now_s), 0.0)), page.styles["strong"])
     match turn.stage:
         case Stage.RETRYING if turn.retry is not None:
             retry = turn.retry
-            wait = units.elapsed(max(retry_in_s, 0.0))
-            words = f"retry {retry.attempt}/{retry.attempts} in {wait}"
+            wait_s = max(turn.retry_from_s + retry.wait_s - now_s, 0.0)
+            words = f"retry {retry.attempt}/{retry.attempts} in {units.elapsed(wait_s)}"
             reason = safe_line(retry.reason, limit=_LONG_NAME_CHARS)
             return [(words, warning), _after_dot(page, reason)]
         case Stage.LOADING | Stage.READING:

@@ -17,13 +17,13 @@ from textual.scrollbar import ScrollBar
 from textual.strip import Strip
 from textual.widget import Widget
 
-from lmchat.markdown.block import Block, Line
+from lmchat.markdown.block import Line
 from lmchat.markdown.colours import Colours
 from lmchat.markdown.wrap import MIN_WIDTH, Page
-from lmchat.tui.chat_log.anchor import END, row_starts
+from lmchat.tui.chat_log.anchor import row_starts
 from lmchat.tui.chat_log.document import Place
-from lmchat.tui.chat_log.find import Finder, Range
-from lmchat.tui.chat_log.selection import Selected, Selection
+from lmchat.tui.chat_log.find import Finder
+from lmchat.tui.chat_log.selection import Selection
 from lmchat.tui.chat_log.viewport import Viewport
 from lmchat.tui.icons import icons_for
 
@@ -159,8 +159,10 @@ class Painter:
         for place, line in viewport.document.rows(viewport.top + y, count):
             is_focused = place.message == focused and place.block >= 0
             is_dim = viewport.document.entries[place.message].is_excluded
-            if line is None:
-                strips.append(self._paint_blank(page) if is_focused else blank)
+            if line is None and not is_focused:
+                strips.append(blank)
+            elif line is None:
+                strips.append(self._finish(self._paint(page, Line([]), is_focused=True)))
             elif is_focused or has_marks or is_dim:
                 strip = self._paint(page, line, is_focused=is_focused, is_dim=is_dim)
                 strips.append(self._finish(self._marked(page, place, line, strip)))
@@ -176,13 +178,6 @@ class Painter:
         for line_filter in self._look.filters:
             strip = strip.apply_filter(line_filter, self._look.background)
         return strip
-
-    def _paint_blank(self, page: Page) -> Strip:
-        """Return a blank row of the focused message."""
-        base = page.styles["base"]
-        bar = Segment(page.icons.bar, base + page.styles["focus"])
-        strip = Strip([Segment(" " * self.left, base), bar])
-        return self._finish(strip.adjust_cell_length(self._look.width, base))
 
     def _paint(self, page: Page, line: Line, *, is_focused: bool, is_dim: bool = False) -> Strip:
         """Return a line with its bar and the margins, but without marks.
@@ -216,32 +211,15 @@ class Painter:
             style = page.styles["hit-now" if is_current else "hit"]
             strip = mark(strip, start + first, start + last, style)
         selected = self._selection.selected
-        if selected is not None:
-            selected_range = self._selected_range(selected, place, block, row)
-            if selected_range is not None:
-                first, last = selected_range
+        span = selected.span(place.message, place.block) if selected is not None else None
+        # rows of the log are copied only if nothing else is selected
+        if span and selected and (block.source or selected.is_of_rows):
+            row_start = row_starts(block)[row]
+            first = max(span[0] - row_start, 0)
+            last = min(span[1] - row_start, len(line.text))
+            if first < last:
                 strip = mark(strip, start + first, start + last, self._selected_style)
         return strip
-
-    def _selected_range(
-        self, selected: Selected, place: Place, block: Block, row: int
-    ) -> Range | None:
-        """Return which characters of line `row` of a block are selected and would be copied.
-
-        Return None if none exist: rows of the log are copied only if nothing else is selected.
-        """
-        span = selected.span(place.message, place.block)
-        if span is None:
-            return None
-        if not block.source and not selected.is_of_rows:
-            return None
-        size = len(block.lines[row].text) if block.lines else 0
-        if span == (0, END):
-            return 0, size
-        row_start = row_starts(block)[row]
-        first = max(span[0] - row_start, 0)
-        last = min(span[1] - row_start, size)
-        return (first, last) if first < last else None
 
 
 def mark(strip: Strip, start: int, end: int, style: Style) -> Strip:
@@ -249,12 +227,11 @@ def mark(strip: Strip, start: int, end: int, style: Style) -> Strip:
     segments = []
     position = 0
     for text, text_style, _ in strip:
-        first = max(start - position, 0)
-        last = max(end - position, 0)
+        first, last = (max(place - position, 0) for place in (start, end))
         # the style is added last, so that it replaces the colours of the row
-        marked = Segment(text[first:last], (text_style or _NULL) + style)
-        before = Segment(text[:first], text_style)
-        behind = Segment(text[max(first, last) :], text_style)
-        segments += [before, marked, behind]
+        marked_style = (text_style or _NULL) + style
+        segments.append(Segment(text[:first], text_style))
+        segments.append(Segment(text[first:last], marked_style))
+        segments.append(Segment(text[last:], text_style))
         position += len(text)
     return Strip([segment for segment in segments if segment.text], strip.cell_length)

@@ -101,12 +101,6 @@ class Selected(Struct):
                 if span is not None:
                     yield block, span
 
-    def shift_messages(self, count: int) -> None:
-        """Add `count` to the index of each anchor."""
-        anchors = {id(anchor): anchor for anchor in self.origin + self.head}
-        for anchor in anchors.values():  # the same anchor may be in both pairs
-            anchor.index += count
-
 
 class Selection:
     """The selection by mouse or keys, which keeps its text when the log changes."""
@@ -116,8 +110,7 @@ class Selection:
         self._document = viewport.document
         self.selected: Selected | None = None
         self.pointer = (0, 0)  # cell after the bar and row of the screen
-        # whether the last press extended a selection, by a drag or with Shift: it is no click then
-        self.was_dragged = False
+        self.was_dragged = False  # since the last press, which then is no click
         self.is_extending = False  # whether the arrow keys extend the selection
         self.pressed: Selected | None = None  # what a drag extends while the button is held
         self._presses = 0  # on one cell that followed each other quickly
@@ -135,35 +128,22 @@ class Selection:
             self.selected = self.selected.find_again(self._document)
         return self.selected
 
-    def shift_messages(self, count: int) -> None:
-        """Shift all positions after `count` messages were put before all others."""
-        for selected in (self.selected, self.pressed):
-            if selected is not None:
-                selected.shift_messages(count)
-
-    def press(self, x: int, y: int, time_s: float, *, is_shift_held: bool) -> None:
+    def press(self, x: int, y: int, time_s: float) -> None:
         """Begin a selection at cell `x` and row `y` of the screen, at a time in seconds.
 
-        The second press on a cell selects the word, the third one the paragraph. With Shift held,
-        the present selection is extended to that cell instead, if there is one.
+        The second press on a cell selects the word, the third one the paragraph.
         """
         is_again = self.pointer == (x, y) and time_s - self._pressed_s < AGAIN_S
         # after one press two, then three, then one again
-        self._presses = self._presses % Unit.PARAGRAPH + 1 if is_again and not is_shift_held else 1
+        self._presses = self._presses % Unit.PARAGRAPH + 1 if is_again else 1
         self._pressed_s = time_s
         self.pointer = (x, y)
         unit = Unit(self._presses)
-
-        extended = self.selected if is_shift_held else None
-        ends = self._ends_under(x, y, unit if extended is None else extended.unit)
+        ends = self._ends_under(x, y, unit)
         self.drop()
-        self.was_dragged = extended is not None
-        if extended is not None:
-            self.pressed = Selected(extended.origin, ends, extended.unit)
-        else:
-            self.pressed = Selected(ends, ends, unit)
-        # a single press selects nothing until the pointer moves
-        if self.was_dragged or unit is not Unit.CHARACTER:
+        self.was_dragged = False
+        self.pressed = Selected(ends, ends, unit)
+        if unit is not Unit.CHARACTER:  # a single press selects nothing until the pointer moves
             self.selected = self.pressed
 
     def drag(self, x: int, y: int) -> None:
@@ -188,11 +168,10 @@ class Selection:
         pointer were right of the last line of that message.
         """
         document = self._document
-        viewport = self._viewport
-        row = min(max(y, 0), viewport.height - 1) + viewport.top
+        row = min(max(y, 0), self._viewport.height - 1) + self._viewport.top
         if row >= document.total:
-            last_place = document.locate(document.total - 1)
-            return ends_at(document, last_place, _RIGHT_OF_ALL_CELLS, unit)
+            row = document.total - 1
+            x = _RIGHT_OF_ALL_CELLS
         return ends_at(document, document.locate(row), x, unit)
 
     def toggle_extending(self) -> None:

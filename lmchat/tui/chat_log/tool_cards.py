@@ -53,7 +53,7 @@ class RunningCalls:
         document = self._viewport.document
         is_visible = False  # whether any row of the card is on the screen
         for call in calls:
-            index = document.entries.index_of(call.message_id)
+            index = document.index_of(call.message_id)
             if index is None:
                 continue
             is_card = call.message_id == asked_id

@@ -13,7 +13,7 @@ changes around it. Whoever changes the document, or lays out blocks of it, does 
 - `scroll_to_message`: the focus moves to another message, or the selection grows by one.
 - `scroll_to_place`: a hit, a bookmark, a message that is jumped to, or what is folded or unfolded.
 - `set_cursor`, `step_cursor`: the focus moves; the end is followed only with the last message.
-- `return_to`: back to what was remembered before a search.
+- `return_to_remembered`: back to what was remembered before a search.
 - `stop_following`: the position stays, but new text no longer moves it.
 
 `ChatLog.settle` copies `top` to Textual after every change.
@@ -21,6 +21,7 @@ changes around it. Whoever changes the document, or lays out blocks of it, does 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
@@ -46,7 +47,7 @@ class Viewport:
         self.cursor: int | None = None  # the message that the message keys act on
         self._anchor: Anchor | None = None  # None while the end is followed
         self.has_new_text = False  # whether text was added below the screen
-        self._remembered: dict[str, Anchor | None] = {}  # positions by name; None: the end
+        self._remembered: Anchor | None = None  # a position; None is the end, too
         self.lay_out()
 
     # Layout
@@ -135,7 +136,7 @@ class Viewport:
         with self.anchored():
             if self.cursor is not None:
                 self.cursor += count
-            for anchor in (self._anchor, *self._remembered.values()):
+            for anchor in (self._anchor, self._remembered):
                 if anchor is not None:
                     anchor.index += count
             self.document.prepend(earlier)
@@ -199,20 +200,16 @@ class Viewport:
         elif top + rows > self.top + self.height:
             self.scroll_to_row(top + rows - self.height)
 
-    def remember(self, name: str) -> None:
-        """Remember the position for `return_to`, which finds it by the same name."""
-        self._remembered[name] = None if self.is_following else self._anchor_at_top()
+    def remember(self) -> None:
+        """Remember the position for `return_to_remembered`."""
+        self._remembered = None if self.is_following else self._anchor_at_top()
 
-    def return_to(self, name: str) -> None:
-        """Go back to the position that was remembered by this name.
-
-        If the end was followed then, or nothing was remembered, follow the end.
-        """
-        anchor = self._remembered.get(name)
-        if anchor is None:
+    def return_to_remembered(self) -> None:
+        """Go back to the remembered position; if the end was followed then, follow the end."""
+        if self._remembered is None:
             self.scroll_to_end()
         else:
-            self._show_anchor(anchor)
+            self._show_anchor(self._remembered)
 
     # Focus
 
@@ -223,7 +220,7 @@ class Viewport:
         the end is on the screen, the end is followed.
         """
         self.cursor = index
-        is_last = self.document.entries.message_from(index + 1, 1) is None
+        is_last = self.document.message_from(index + 1, 1) is None
         if self.is_following and not is_last:
             self.stop_following()
         elif self.is_at_end and is_last:
@@ -232,7 +229,7 @@ class Viewport:
     def focus_last(self) -> None:
         """Focus the last message if no message has the focus."""
         if self.cursor is None:
-            self.cursor = self.document.entries.message_from(len(self.document) - 1, -1)
+            self.cursor = self.document.message_from(len(self.document) - 1, -1)
 
     def step_cursor(self, step: int, *, had_focus: bool) -> bool:
         """Move the focus to the next message (`step` 1) or the previous one (-1), and show it.
@@ -243,8 +240,7 @@ class Viewport:
         returns False, and up focuses the last message in view, which does not move if it begins
         above the screen.
         """
-        entries = self.document.entries
-        first = entries.message_from(0, 1)
+        first = self.document.message_from(0, 1)
         if first is None or (step > 0 and not had_focus):
             return False
         if self.cursor is None or not had_focus:
@@ -271,7 +267,7 @@ class Viewport:
         """
         if step < 0 and self._begins_above(cursor):
             return cursor
-        return self.document.entries.message_from(cursor + step, step)
+        return self.document.message_from(cursor + step, step)
 
     def extend_cursor(self, step: int) -> int | None:
         """Move the focus by `step` messages, at most to the first or last one, and show it.
@@ -283,9 +279,9 @@ class Viewport:
             return None
         direction = 1 if step > 0 else -1
         nearest = min(max(self.cursor + step, 0), len(self.document) - 1)
-        target = self.document.entries.message_from(nearest, direction)
+        target = self.document.message_from(nearest, direction)
         if target is None:
-            target = self.document.entries.message_from(nearest, -direction)
+            target = self.document.message_from(nearest, -direction)
         if target is not None:
             self.set_cursor(target)
             self.scroll_to_message(target)
@@ -293,7 +289,7 @@ class Viewport:
 
     def row_of(self, message_id: str) -> int | None:
         """Return the row of the screen on which a message begins; None if it is off the screen."""
-        index = self.document.entries.index_of(message_id)
+        index = self.document.index_of(message_id)
         if index is None:
             return None
         row = self.document.heights.top(index) - self.top
@@ -301,11 +297,10 @@ class Viewport:
 
     def _last_in_view(self) -> int | None:
         """Return the index of the last message on the screen, or above it, that can be focused."""
-        entries = self.document.entries
-        if self.is_following:
-            return entries.message_from(len(entries) - 1, -1)
-        bottom = self.document.locate(self.top + self.height - 1)
-        return entries.message_from(bottom.message, -1)
+        last = len(self.document) - 1
+        if not self.is_following:
+            last = self.document.locate(self.top + self.height - 1).message
+        return self.document.message_from(last, -1)
 
     def _begins_above(self, index: int) -> bool:
         """Return whether a message begins above the screen and ends on it or below."""
@@ -328,9 +323,9 @@ class Viewport:
 
         target = None
         if self.cursor < first:
-            target = document.entries.message_from(first, 1)
+            target = document.message_from(first, 1)
         elif self.cursor > last:
-            target = document.entries.message_from(last, -1)
+            target = document.message_from(last, -1)
         if target is not None:
             self.cursor = target
 
@@ -345,22 +340,17 @@ class Viewport:
         index = self.cursor
         if index is None:
             return
-        if self.document.entries[index].is_streaming and self.is_following:
-            self._flip(index, attribute)
-            self.lay_out()
-        else:
-            screen_row = self.document.heights.top(index) - self.top
-            anchor = self._anchor_at_top()  # if the message begins above the screen
-            if screen_row >= 0:
-                anchor = anchor_at(self.document, Place(index, -1, 0), screen_row)
-            self._flip(index, attribute)
-            self._show_anchor(anchor)
-
-    def _flip(self, index: int, attribute: Literal["is_folded", "is_source"]) -> None:
-        """Set an attribute of a message to its opposite, and build its blocks again."""
         entry = self.document.entries[index]
+        screen_row = self.document.heights.top(index) - self.top
+        anchor = self._anchor_at_top()  # if the message begins above the screen
+        if screen_row >= 0:
+            anchor = anchor_at(self.document, Place(index, -1, 0), screen_row)
         setattr(entry, attribute, not getattr(entry, attribute))
         self.document.rebuild(index)
+        if entry.is_streaming and self.is_following:
+            self.lay_out()
+        else:
+            self._show_anchor(anchor)
 
     # The reading position over restarts
 
@@ -381,11 +371,10 @@ class Viewport:
         bookmark = parse_bookmark(text)
         if bookmark is None:
             return False
-        index = self.document.entries.index_of(bookmark.message_id)
+        index = self.document.index_of(bookmark.message_id)
         if index is None:
             return False
-        # the saved text may have been changed by hand: numbers below these name no place
-        self.scroll_to_place(Place(index, max(bookmark.number, -1), max(bookmark.row, 0)))
+        self.scroll_to_place(Place(index, bookmark.number, bookmark.row))
         return True
 
 
@@ -399,8 +388,5 @@ class Bookmark(NamedTuple):
 
 def parse_bookmark(text: str) -> Bookmark | None:
     """Return the bookmark in a text `MESSAGE_ID BLOCK ROW`; None if it is anything else."""
-    message_id, *numbers = text.split(" ")
-    are_numbers = all(number.removeprefix("-").isdecimal() for number in numbers)
-    if not message_id or len(numbers) != 2 or not are_numbers:  # noqa: PLR2004 - block and row
-        return None
-    return Bookmark(message_id, int(numbers[0]), int(numbers[1]))
+    match = re.fullmatch(r"(\S+) (-1|\d{1,9}) (\d{1,9})", text)
+    return Bookmark(match[1], int(match[2]), int(match[3])) if match else None

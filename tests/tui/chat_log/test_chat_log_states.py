@@ -133,7 +133,7 @@ LIVE = [
         "reading prompt 62 %  4.1 s",
     ),
     (
-        [RetryScheduled(attempt=2, attempts=3, wait_s=1.9, reason="refused")],
+        [RetryScheduled(attempt=2, attempts=3, wait_s=4, reason="refused")],
         "retry 2/3 in 1.9 s · refused",
     ),
     ([StreamStalled(silent_s=12)], "stalled 12 s"),
