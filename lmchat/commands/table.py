@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import partial
@@ -555,10 +554,6 @@ ALIASES: Mapping[str, str] = {
 """Names from other programs."""
 
 
-NOT_TYPED = "This command was not typed here, so it does not run."
-NOT_TYPED_HINT = "Type it again, or begin it with a space to send it as a message."
-
-
 class SlashCommand(Struct, frozen=True, kw_only=True):
     """Typed slash command."""
 
@@ -570,15 +565,12 @@ def is_command(text: str) -> bool:
     """Return whether a typed text is run as a slash command; otherwise it is sent as a message.
 
     It is one line, and begins with a known command or with a slash and letters, which may be a
-    mistyped command. Text that begins with a path is a message: `/tmp/x is full` has a second
-    slash, and `/var is full` begins with a path that exists.
+    mistyped command. A path with a second slash, as in `/tmp/x is full`, begins a message. The disk
+    is not asked, since this is called for each key.
     """
     if not text.startswith("/") or "\n" in text:
         return False
-    if parse_slash(text) is not None:
-        return True
-    word = text.partition(" ")[0]
-    return word[1:].isalpha() and not os.path.lexists(word)
+    return parse_slash(text) is not None or text.partition(" ")[0][1:].isalpha()
 
 
 def is_shell_command(text: str) -> bool:

@@ -26,7 +26,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 
-from lmchat.commands.table import COMMANDS, Scope
+from lmchat.commands.table import Scope
 from lmchat.tui.actions import bindings
 from lmchat.tui.icons import ASCII_CLASS
 from lmchat.tui.themes import THEMES
@@ -170,13 +170,8 @@ class ChatLike(Screen[None]):
         yield Vertical(id="log")
         yield Prompt()
 
-    def __getattr__(self, name: str):
-        if name.startswith("action_") and name.removeprefix("action_") in ACTIONS:
-            return lambda *args: self.app.act((name.removeprefix("action_"), *args))
-        raise AttributeError(name)
-
-
-ACTIONS = {command.action.partition("(")[0].removeprefix("app.") for command in COMMANDS}
+    def action_run(self, command_id: str) -> None:
+        self.app.commands.append(command_id)
 
 
 class PromptApp(Host):
@@ -185,15 +180,7 @@ class PromptApp(Host):
 
     def __init__(self, **how) -> None:
         super().__init__(screen=ChatLike, **how)
-        self.actions: list[tuple] = []
-
-    def __getattr__(self, name: str):
-        if name.startswith("action_") and name.removeprefix("action_") in ACTIONS:
-            return lambda *args: self.act((name.removeprefix("action_"), *args))
-        raise AttributeError(name)
-
-    def act(self, action: tuple) -> None:
-        self.actions.append(action)
+        self.commands: list[str] = []  # ids of those whose keys were pressed
 
     @property
     def prompt(self) -> Prompt:

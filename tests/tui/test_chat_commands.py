@@ -282,7 +282,7 @@ async def test_keys_of_ones_own_replace_ours_and_a_command_without_a_key_can_be_
         await desk.press("escape", "ctrl+p", sees="F8   /model [N]")
 
 
-def test_a_command_is_a_known_name_or_a_word_of_letters_that_is_no_path():
+def test_a_command_is_a_known_name_or_a_word_of_letters_also_if_such_a_folder_exists():
     for line in (
         "/model qwen",
         "/exi",
@@ -290,11 +290,12 @@ def test_a_command_is_a_known_name_or_a_word_of_letters_that_is_no_path():
         "/nothing",
         "/q",
         "/set temperature 0.2",
+        "/var is full",
     ):
         assert is_command(line), line
     for line in (
-        "/var is full",
         "/2 of it",
+        "/var/log is full",
         "/etc/hosts",
         "/export this\nand that",
         "/ what?",

@@ -170,12 +170,12 @@ async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pil
 async def test_escape_closes_the_list_only_and_it_stays_closed(app, pilot) -> None:
     await write(pilot, "/s")
     await pilot.press("escape")
-    assert app.actions == []
+    assert app.commands == []
     assert app.prompt.input.text == "/s"
     await write(pilot, "t")
     assert not app.prompt.input.completion.rows
     await pilot.press("escape")
-    assert app.actions == [("stop_or_leave",)]
+    assert app.commands == ["stop"]
     for text in ("a /s", "/model x", "/etc/passwd", "/s\nx"):  # offer nothing
         app.prompt.input.put("")
         app.prompt.input.post_message(events.Paste(text))
@@ -188,3 +188,102 @@ async def test_end_behind_the_text_is_the_end_of_the_log_and_pages_turn_it(app, 
     assert [fact.key for fact in app.of(PromptInput.ScrollWanted)] == ["end", "pageup", "pagedown"]
     await pilot.press("end")
     assert [fact.key for fact in app.of(PromptInput.ScrollWanted)][3:] == ["end"]
+
+
+def ran(app: PromptApp) -> list[str]:
+    return [fact.line for fact in app.of(PromptInput.ShellCommandSubmitted)]
+
+
+SHELL = "! shell command"
+
+
+async def test_an_exclamation_mark_in_an_empty_prompt_begins_the_shell_mode(app, pilot) -> None:
+    prompt = app.prompt.input
+    await pilot.press("exclamation_mark")
+    await pilot.pause()
+    assert SHELL in screen_text(app)
+    await pilot.press("backspace")
+    await pilot.pause()
+    assert SHELL not in screen_text(app)
+    await write(pilot, "a")
+    await pilot.press("exclamation_mark", "enter")
+    assert sent(app) == ["a!"]
+    prompt.insert_block("notes.md (12 bytes):\n```md\n# Notes\n```\n")
+    await pilot.press("exclamation_mark", "l", "s", "enter")
+    assert ran(app) == ["!ls"]
+    assert prompt.text == "[notes.md (12 bytes)]\n"
+    await pilot.pause()
+    assert SHELL not in screen_text(app)
+
+
+async def test_a_command_for_the_shell_that_was_not_typed_is_seen_before_it_runs(
+    app, pilot
+) -> None:
+    prompt = app.prompt.input
+    line = "!touch x"
+    prompt.history_of_prompts = (line,)
+
+    async def paste() -> None:
+        prompt.post_message(events.Paste(line))
+        await pilot.pause()
+
+    async def recall() -> None:
+        await pilot.press("up")
+
+    async def undo() -> None:
+        prompt.put(line)
+        await pilot.press("ctrl+u", "exclamation_mark", "ctrl+z", "ctrl+z")
+
+    async def redo() -> None:
+        prompt.put(line)
+        await pilot.press("ctrl+z", "exclamation_mark", "backspace", "ctrl+z", "ctrl+z")
+        prompt.put("")
+        prompt.put(line)
+        await pilot.press("ctrl+z", "ctrl+y")
+
+    async def attach() -> None:
+        await pilot.press("exclamation_mark", "t")
+        prompt.attach("t", ["a.md (3 bytes):\n```\nabc\n```\n"], "touch x")
+
+    async def draft() -> None:
+        prompt.load_draft(line)
+
+    async def editor() -> None:
+        prompt.put(line)
+
+    for bring in (paste, recall, undo, redo, draft, editor, attach):
+        await bring()
+        text = prompt.text
+        assert text.endswith(line), bring
+        assert not prompt.is_shell, bring
+        await pilot.press("enter")
+        await pilot.pause()
+        assert prompt.text == text, bring
+        assert SHELL in screen_text(app), bring
+        prompt.put("")
+    assert ran(app) == sent(app) == []
+
+
+async def test_several_lines_never_run(app, pilot) -> None:
+    await pilot.press("exclamation_mark")
+    app.prompt.input.post_message(events.Paste("ls\nrm x"))
+    await pilot.pause()
+    assert SHELL not in screen_text(app)
+    await pilot.press("enter")
+    assert sent(app) == ["!ls\nrm x"]
+    assert ran(app) == []
+
+
+async def test_a_sent_block_is_forgotten(app, pilot) -> None:
+    prompt = app.prompt.input
+    prompt.post_message(events.Paste("words and words\n" * 10_000))
+    await pilot.pause()
+    line = prompt.text
+    await pilot.press("enter")
+    prompt.put(line)
+    assert prompt.full_text == line
+    prompt.put("")
+    prompt.insert_block("kept", "label")
+    prompt.load_draft("")
+    prompt.put("[label]")
+    assert prompt.full_text == "[label]"

@@ -9,8 +9,6 @@ import pytest
 from tests.support.desktop import ready_desktop, sent, shown
 from tests.support.scripted_backend import answer_steps
 
-NOT_TYPED = "was not typed here"
-
 
 @pytest.fixture(autouse=True)
 def working_folder(tmp_path, monkeypatch):
@@ -25,11 +23,10 @@ async def until_prompt(desk, text: str) -> None:
     )
 
 
-async def refuses(desk) -> None:
-    """Press Enter after a command that must not run, and forget the text."""
-    text = desk.prompt_input.text
-    await desk.press("enter", sees=NOT_TYPED)
-    assert desk.prompt_input.text == text
+async def run(desk, line: str, **then) -> None:
+    """Type a line, each letter as a key, and press Enter."""
+    await desk.type(line)
+    await desk.press("enter", **then)
 
 
 def has_run(desk) -> bool:
@@ -53,32 +50,37 @@ async def test_it_runs_and_its_output_is_a_folded_block_until_it_is_sent(tmp_pat
 
 
 async def test_while_it_runs_the_screen_says_so_and_takes_text_and_esc_or_ctrl_c_stops_it(desk):
-    await desk.say("!echo begun; sleep 600", sees="Running: echo begun; sleep 600")
+    await run(desk, "!echo begun; sleep 600", sees="Running: echo begun; sleep 600")
     await shown(desk, "Esc stops it")
     await desk.type("and then")
     await desk.press("escape", hides="Running:")
     await until_prompt(desk, "[$ echo begun; sleep 600, stopped]\nand then")
     desk.prompt_input.put("")
-    await desk.say("!sleep 600", sees="Running: sleep 600")
+    await run(desk, "!sleep 600", sees="Running: sleep 600")
     await desk.press("ctrl+c", hides="Running:")
     await until_prompt(desk, "[$ sleep 600, stopped]\n")
     assert desk.app.is_running
 
 
-async def test_a_saved_draft_does_not_run_in_the_next_run(tmp_path):
+async def test_a_saved_draft_is_seen_as_a_command_before_it_runs_in_the_next_run(tmp_path):
     async with ready_desktop(tmp_path) as desk:
         await desk.type("!touch ran")
     async with ready_desktop(tmp_path) as desk:
         await until_prompt(desk, "!touch ran")
-        await refuses(desk)
+        await desk.press("enter", sees="! shell command  Enter runs it")
+        await until_prompt(desk, "!touch ran")
         assert not has_run(desk)
+        assert desk.backend.requests == []
+        await desk.press("enter")
+        await until_prompt(desk, "[$ touch ran]\n")
+        assert has_run(desk)
 
 
 async def test_an_output_that_comes_later_is_in_the_prompt_of_its_session_and_changes_no_edit(
     tmp_path,
 ):
     async with ready_desktop(tmp_path, answer_steps("A"), asked=["first"]) as desk:
-        await desk.say("!until [ -e go ]; do sleep 0.01; done; echo gone", sees="Running:")
+        await run(desk, "!until [ -e go ]; do sleep 0.01; done; echo gone", sees="Running:")
         session_id = desk.session_id
         await desk.press("ctrl+n")
         await desk.until(lambda: not desk.conversation.messages, "a new session")

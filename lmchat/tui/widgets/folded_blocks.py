@@ -17,7 +17,8 @@ _LABEL_LENGTH = 60  # characters of a label that are shown
 class FoldedBlocks:
     """Long blocks, each by the line that is shown in its place.
 
-    A block is kept after its line was deleted in the prompt, since undo may restore the line.
+    A block is kept after its line was deleted in the prompt, since undo may restore the line, until
+    `keep_only`.
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,11 @@ class FoldedBlocks:
             line = f"[{name} #{number}]"
         self._blocks[line] = block
         return line
+
+    def keep_only(self, text: str) -> None:
+        """Forget all blocks but those whose lines are in a text."""
+        lines = set(text.split("\n"))
+        self._blocks = {line: block for line, block in self._blocks.items() if line in lines}
 
     def fold_files(self, text: str) -> str:
         """Return a text with a line in place of each file: of its mark, or of its whole text."""

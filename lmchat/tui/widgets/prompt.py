@@ -21,9 +21,10 @@ from textual.widget import Widget
 from lmchat.safe_text import safe_line
 from lmchat.tui.actions import Post
 from lmchat.tui.icons import icons_for
+from lmchat.tui.widgets.completion_list import SlashList
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledText, content, fit, styled
-from lmchat.tui.widgets.prompt_input import PromptInput, SlashList
+from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.row_list import RowList
 
 
@@ -88,6 +89,9 @@ class StatusLine(Struct, frozen=True):
 class PromptStatus(LineWidget):
     """`● qwen3-8b · LM Studio     ~24 tok · 41 %`; below 80 columns it is the one-line status."""
 
+    is_shell: reactive[bool] = reactive(False)
+    """Whether the prompt is in the shell mode: the line then says so."""
+
     def __init__(self) -> None:
         super().__init__()
         self._line = StatusLine()
@@ -108,6 +112,9 @@ class PromptStatus(LineWidget):
         """Return sign, model and server at the left, and at the right the figures for the width."""
         line = self._line
         icons = icons_for(self)
+        if self.is_shell:
+            mode = content((("! shell command", "$warning"), ("  Enter runs it", MUTED)))
+            return fit([mode], Content(""), self.content_size.width, icons.cut)
         # `fit` drops whole pieces from the end: sign and model stay longest
         sign_and_model: list[StyledText] = []
         sign_text, _ = line.sign
@@ -136,6 +143,13 @@ class Prompt(Vertical):
             yield LineWidget(id="prompt-note")
             yield PromptInput()
             yield PromptStatus()
+
+    def on_mount(self) -> None:
+        self.watch(self.input, "is_shell", self._show_mode, init=False)
+
+    def _show_mode(self, is_shell: bool) -> None:
+        self.query_one("#prompt-card").set_class(is_shell, "-shell")
+        self.status.is_shell = is_shell
 
     def show_note(self, text: str, hint: str) -> None:
         """Show a text above the prompt, cut where room is short, and a hint at the right.

@@ -1,87 +1,27 @@
-"""Input of the prompt, and the list of commands or files above it.
+"""Input of the prompt.
 
 Enter sends the text, other forms of Enter break the line, and ↑ recalls earlier prompts. While
-a command or the name of a file is typed, a `Completion` holds what it may become; its rows are
-shown by `SlashList`, and their keys are handled by `PromptInput`.
+a command or the name of a file is typed, a `Completion` holds what it may become.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Awaitable, Callable, Sequence
 
-from msgspec import Struct
-from msgspec.structs import replace
 from textual import events, on
 from textual.message import Message
+from textual.reactive import var
 from textual.widgets import TextArea
-from textual.widgets.text_area import Edit, EditResult
 
 from lmchat import units
-from lmchat.commands.table import (
-    COMMANDS,
-    NOT_TYPED,
-    NOT_TYPED_HINT,
-    Command,
-    is_command,
-    is_shell_command,
-)
+from lmchat.commands.table import Command, is_command, is_shell_command
 from lmchat.matching import fuzzy_match
 from lmchat.safe_text import safe_text
 from lmchat.tui.actions import Post
-from lmchat.tui.icons import icons_for
 from lmchat.tui.quirks.keys import run_own_binding
+from lmchat.tui.widgets.completion_list import CLOSED, Completion, Names, complete
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
-from lmchat.tui.widgets.line import MUTED, cut_middle
-from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, text_row
-
-
-class Completion(Struct, frozen=True, kw_only=True):
-    """Rows that match the typed word, best first, and which of them is chosen.
-
-    A row is a command, a path, or as text a command with a name, such as `/profile fast`.
-    """
-
-    rows: tuple[Command | str, ...] = ()
-    chosen: int = 0  # index of the chosen row
-
-    @property
-    def row(self) -> Command | str:
-        """The chosen row; there must be one."""
-        return self.rows[self.chosen]
-
-    def moved(self, step: int) -> Completion:
-        """Return the same rows with the row `step` below the chosen one chosen.
-
-        After the last row comes the first, and before the first the last.
-        """
-        return replace(self, chosen=(self.chosen + step) % len(self.rows))
-
-
-CLOSED = Completion()
-Names = Mapping[str, Callable[[], Iterable[str]]]
-"""Functions that return the names that can follow a slash command, such as those of presets."""
-
-
-def complete(text: str, names: Names = MappingProxyType({})) -> Completion:
-    """Return the commands that begin with `text`, as `/mod`, else those that contain `mod`.
-
-    `names` gives the names that may follow some commands. For such a command and the beginning of
-    a name, as `/profile co`, return rows with the command and each name that begins so. For text
-    that is no beginning of a command, return `CLOSED`.
-    """
-    word, space, typed = text.partition(" ")
-    if space and word in names:
-        fitting_names = [name for name in names[word]() if name.startswith(typed)]
-        return Completion(rows=tuple(f"{word} {name}" for name in fitting_names))
-    if not text.startswith("/") or any(char.isspace() for char in text):
-        return CLOSED
-    commands = [command for command in COMMANDS if command.slash]
-    matching = [command for command in commands if command.name.startswith(text)]
-    if not matching:
-        matching = [command for command in commands if text[1:] in command.name]
-    return Completion(rows=tuple(matching))
 
 
 async def _find_none(_typed: str) -> tuple[str, ...]:
@@ -102,6 +42,11 @@ _DRAFT = -1  # index of the text that is being written; the newest earlier promp
 
 class PromptInput(TextArea):
     """A text of one to ten rows.
+
+    A `!` that is typed into an empty prompt begins the shell mode, in which Enter runs the line in
+    the user's shell. A line with `!` that comes from elsewhere, such as a paste, a draft or an
+    earlier prompt, is not in this mode. Enter then only begins it, so that a line that the user has
+    not typed is seen as a command before it runs.
 
     Keys that a TextArea would take for editing (Ctrl+K, Ctrl+E, …) go to the screen's bindings that
     have `priority`: Textual asks those, from the app down, before the focused widget gets the key.
@@ -149,6 +94,9 @@ class PromptInput(TextArea):
 
         what: str
 
+    is_shell = var(False)
+    """Whether the prompt is in the shell mode."""
+
     def __init__(self) -> None:
         super().__init__(id="prompt", soft_wrap=True, highlight_cursor_line=False)
         self.history_of_prompts: Sequence[str] = ()  # earlier prompts, newest first
@@ -160,9 +108,6 @@ class PromptInput(TextArea):
         self.names: Names = {}
         self.runs_commands = True  # whether Enter runs `!COMMAND`; not while a message is edited
         self._blocks = FoldedBlocks()
-        # whether the text beside folded blocks was typed: only then `!COMMAND` runs in a shell
-        self._is_typed = True
-        self._own_commands: set[str] = set()  # lines `!COMMAND` that the user has run
         self._is_list_dismissed = False  # whether the list stays closed, as after Esc
         self._is_completing = False  # whether Tab was pressed before the files were found
         self._listed_for: tuple[str, object] = ("", None)  # text and cursor that the list is for
@@ -186,41 +131,26 @@ class PromptInput(TextArea):
     @property
     def typed_command(self) -> str:
         """The line `/COMMAND` or `!COMMAND` if nothing else is there but folded blocks; or ""."""
-        line = self._typed_words.strip("\n").rstrip()
+        line = self._words.rstrip()
         return line if is_command(line) or is_shell_command(line) else ""
 
     @property
-    def _typed_words(self) -> str:
-        """The text without folded blocks."""
-        return self._blocks.without_lines(self.text)
+    def _words(self) -> str:
+        """The text without folded blocks, and without line breaks around it."""
+        return self._blocks.without_lines(self.text).strip("\n")
 
-    @property
-    def _is_empty_or_own(self) -> bool:
-        """Whether there are no words, or a command for the shell that the user has run before."""
-        return not self._typed_words.strip() or self.typed_command in self._own_commands
+    def _leave_lost_mode(self) -> None:
+        """Leave the shell mode if the text is no longer one line that begins with `!`."""
+        if self.is_shell:
+            self.is_shell = self._words.startswith("!") and "\n" not in self._words
 
-    def edit(self, edit: Edit) -> EditResult:
-        """Change the text, and note in `_is_typed` whether it was typed.
+    def action_undo(self) -> None:
+        self.is_shell = False  # what comes back may be a text that was not typed
+        super().action_undo()
 
-        Several lines at once come from a paste or from lmchat. After them the text counts as not
-        typed, whatever is typed into it, until it is empty or a command that the user has run.
-        """
-        result = super().edit(edit)
-        if "\n" in edit.text.strip("\n"):
-            self._is_typed = False
-        else:
-            self._is_typed = self._is_typed or self._is_empty_or_own
-        return result
-
-    def undo(self) -> None:
-        """Undo an edit; what comes back may be a text that was not typed."""
-        super().undo()
-        self._is_typed = self._is_empty_or_own
-
-    def redo(self) -> None:
-        """Redo an edit; what comes back may be a text that was not typed."""
-        super().redo()
-        self._is_typed = self._is_empty_or_own
+    def action_redo(self) -> None:
+        self.is_shell = False
+        super().action_redo()
 
     def insert_block(self, block: str, label: str = "") -> None:
         """Insert a long text at the cursor, shown as one line.
@@ -277,29 +207,25 @@ class PromptInput(TextArea):
         end = start + len(typed)
         if start < 0:  # not named, or the name was changed while the files were read
             start = end = cursor
-
         line_start = text.rfind("\n", 0, start) + 1
-        other_words = text[line_start:start] + text[end:].partition("\n")[0]
-        if not other_words.strip():
+        words_before = text[line_start:start]
+        if not (words_before + text[end:].partition("\n")[0]).strip():
             name = ""
 
-        # the user has not typed the name, which may change what a line `!COMMAND` runs
-        is_typed = self._is_typed and not name
-        file_lines = "".join(self._blocks.fold_files(file).rstrip("\n") + "\n" for file in files)
-        new_text = text[:line_start] + file_lines + text[line_start:start] + name + text[end:]
         self._leave_history(text)
         self.history.checkpoint()
-        self.replace(new_text, (0, 0), self.document.end, maintain_selection_offset=False)
-
-        self._is_typed = is_typed
-        new_cursor = cursor
-        if cursor >= line_start:  # the files were inserted before it
-            new_cursor += len(file_lines)
-        if cursor >= end:  # the range before it has another length now
-            new_cursor += len(name) - (end - start)
-        before_cursor = new_text[:new_cursor]
-        line_before_cursor = before_cursor.rpartition("\n")[2]
-        self.move_cursor((before_cursor.count("\n"), len(line_before_cursor)))
+        if name:  # it was not typed, and may change what a command runs
+            self.is_shell = False
+        file_lines = "".join(self._blocks.fold_files(file).rstrip("\n") + "\n" for file in files)
+        row = text.count("\n", 0, line_start)
+        end_row = text.count("\n", 0, end)
+        end_column = end - text.rfind("\n", 0, end) - 1
+        self.replace(
+            file_lines + words_before + name,
+            (row, 0),
+            (end_row, end_column),
+            maintain_selection_offset=True,
+        )
 
     def put(self, text: str) -> None:
         """Replace the text; Ctrl+Z restores the old one."""
@@ -307,11 +233,16 @@ class PromptInput(TextArea):
         self._replace_all(text)
 
     def load_draft(self, text: str) -> None:
-        """Show the draft of another session and clear the undo history."""
-        self._leave_history(text)
+        """Show the draft of another session, and forget all earlier texts."""
         self._loaded_draft = self._folded(text)
-        self.load_text(self._loaded_draft)
-        self._is_typed = self._is_empty_or_own
+        self._begin_with(self._loaded_draft)
+
+    def _begin_with(self, text: str) -> None:
+        """Show a folded text, and forget earlier ones with their blocks: undo starts here."""
+        self._leave_history(text)
+        self.is_shell = False
+        self._blocks.keep_only(text)
+        self.load_text(text)
         self.move_cursor(self.document.end)
 
     def _leave_history(self, text: str) -> None:
@@ -335,33 +266,22 @@ class PromptInput(TextArea):
 
         Line breaks around the text and blanks at its end are removed. If the prompt has folded
         blocks beside a command, only the command is posted, and the blocks stay for the next
-        prompt.
+        prompt. A command for the shell that is not in the shell mode begins it.
         """
         command = self.typed_command if self.runs_commands else ""
-        blocks = self._blocks.lines_of(self.text)
-        if is_shell_command(command):
-            self._submit_shell_command(command, blocks)
+        is_for_shell = is_shell_command(command)
+        if is_for_shell and not self.is_shell:
+            self.is_shell = True
             return
-        text = command if blocks and command else self.full_text.strip("\n").rstrip()
+        text = command or self.full_text.strip("\n").rstrip()
         if text.strip():
-            self.put(blocks if command else "")
-            self._post_to_parent(self.Submitted(text))
-
-    def _submit_shell_command(self, line: str, blocks: str) -> None:
-        """Post a command for the shell if the user has typed it; else keep it, and notify them."""
-        if not self._is_typed:
-            self.notify(f"{NOT_TYPED} {NOT_TYPED_HINT}", severity="warning", markup=False)
-            return
-        self._own_commands.add(line)
-        self.put(blocks)
-        self._post_to_parent(self.ShellCommandSubmitted(line))
+            self._begin_with(self._blocks.lines_of(self.text) if command else "")
+            posted = self.ShellCommandSubmitted if is_for_shell else self.Submitted
+            self._post_to_parent(posted(text))
 
     def give_back(self, command: str) -> None:
-        """Put a command that could not run below the folded blocks, unless another text is there.
-
-        A shell command that the user has typed can then be sent again.
-        """
-        if not self._typed_words.strip():
+        """Put a command that could not run below the folded blocks, unless words are there."""
+        if not self._words.strip():
             self.put(self._blocks.lines_of(self.text) + command)
 
     def _post_to_parent(self, message: Message) -> None:
@@ -377,6 +297,9 @@ class PromptInput(TextArea):
         Alt with a letter is posted as `StopWanted`. All other keys are left to Textual.
         """
         key = event.key
+        self._leave_lost_mode()
+        if event.character == "!" and self.runs_commands and not self._words.strip():
+            self.is_shell = True
         if self._handle_list_key(key) or self._handle_key(key) or await run_own_binding(self, key):
             event.stop()
             event.prevent_default()
@@ -390,6 +313,7 @@ class PromptInput(TextArea):
         """
         event.stop()
         event.prevent_default()
+        self._leave_lost_mode()
         text = safe_text(event.text)
         if len(text) > FOLDED_FROM:
             lines = text.count("\n") + 1
@@ -404,6 +328,7 @@ class PromptInput(TextArea):
     @on(TextArea.Changed)
     def post_draft(self, event: TextArea.Changed) -> None:
         event.stop()
+        self._leave_lost_mode()
         self._update_list()
         self.post_message(self.Drafted(self.full_text))
 
@@ -616,28 +541,7 @@ class PromptInput(TextArea):
 
     def _replace_all(self, text: str) -> None:
         """Replace the text, as one step that can be undone, and go to its end."""
+        self.is_shell = False
         self.history.checkpoint()
         self.replace(self._folded(text), (0, 0), self.document.end, maintain_selection_offset=False)
-        self._is_typed = self._is_empty_or_own
         self.move_cursor(self.document.end)
-
-
-class SlashList(RowList):
-    """Rows of slash commands or files; the prompt handles the keys."""
-
-    def show_completion(self, completion: Completion) -> None:
-        """Show commands with their titles, and files or names; hide the list without rows."""
-        self.display = bool(completion.rows)
-        if not completion.rows:
-            return
-        commands = [row for row in completion.rows if isinstance(row, Command)]
-        width = max((len(command.slash) for command in commands), default=0)
-        rows = []
-        for row in completion.rows:
-            if isinstance(row, Command):
-                parts = ((f" {row.slash:<{width}}", NAME), (f"   {row.title}", MUTED))
-                rows.append(ListRow((parts,), key=row))
-            else:
-                name = cut_middle(row, self.screen.size.width // 2, icons_for(self).cut)
-                rows.append(text_row(f" {name}", key=row))
-        self.show(rows, choose=completion.row)

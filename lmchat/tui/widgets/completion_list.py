@@ -1,0 +1,86 @@
+"""List of commands or files above the prompt.
+
+A `Completion` holds what a typed word may become. `SlashList` shows its rows, and `PromptInput`
+handles their keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.commands.table import COMMANDS, Command
+from lmchat.tui.icons import icons_for
+from lmchat.tui.widgets.line import MUTED, cut_middle
+from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, text_row
+
+
+class Completion(Struct, frozen=True, kw_only=True):
+    """Rows that match the typed word, best first, and which of them is chosen.
+
+    A row is a command, a path, or as text a command with a name, such as `/profile fast`.
+    """
+
+    rows: tuple[Command | str, ...] = ()
+    chosen: int = 0  # index of the chosen row
+
+    @property
+    def row(self) -> Command | str:
+        """The chosen row; there must be one."""
+        return self.rows[self.chosen]
+
+    def moved(self, step: int) -> Completion:
+        """Return the same rows with the row `step` below the chosen one chosen.
+
+        After the last row comes the first, and before the first the last.
+        """
+        return replace(self, chosen=(self.chosen + step) % len(self.rows))
+
+
+CLOSED = Completion()
+Names = Mapping[str, Callable[[], Iterable[str]]]
+"""Functions that return the names that can follow a slash command, such as those of presets."""
+
+
+def complete(text: str, names: Names = MappingProxyType({})) -> Completion:
+    """Return the commands that begin with `text`, as `/mod`, else those that contain `mod`.
+
+    `names` gives the names that may follow some commands. For such a command and the beginning of
+    a name, as `/profile co`, return rows with the command and each name that begins so. For text
+    that is no beginning of a command, return `CLOSED`.
+    """
+    word, space, typed = text.partition(" ")
+    if space and word in names:
+        fitting_names = [name for name in names[word]() if name.startswith(typed)]
+        return Completion(rows=tuple(f"{word} {name}" for name in fitting_names))
+    if not text.startswith("/") or any(char.isspace() for char in text):
+        return CLOSED
+    commands = [command for command in COMMANDS if command.slash]
+    matching = [command for command in commands if command.name.startswith(text)]
+    if not matching:
+        matching = [command for command in commands if text[1:] in command.name]
+    return Completion(rows=tuple(matching))
+
+
+class SlashList(RowList):
+    """Rows of slash commands or files; the prompt handles the keys."""
+
+    def show_completion(self, completion: Completion) -> None:
+        """Show commands with their titles, and files or names; hide the list without rows."""
+        self.display = bool(completion.rows)
+        if not completion.rows:
+            return
+        commands = [row for row in completion.rows if isinstance(row, Command)]
+        width = max((len(command.slash) for command in commands), default=0)
+        rows = []
+        for row in completion.rows:
+            if isinstance(row, Command):
+                parts = ((f" {row.slash:<{width}}", NAME), (f"   {row.title}", MUTED))
+                rows.append(ListRow((parts,), key=row))
+            else:
+                name = cut_middle(row, self.screen.size.width // 2, icons_for(self).cut)
+                rows.append(text_row(f" {name}", key=row))
+        self.show(rows, choose=completion.row)
