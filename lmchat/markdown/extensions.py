@@ -173,6 +173,8 @@ def reference_rule(state: StateBlock, first: int, last: int, silent: bool) -> bo
 
 def math_rule(state: StateInline, silent: bool) -> bool:
     """Take mathematics as one token, whose signs mean no Markdown."""
+    if state.src[state.pos] not in "$\\":
+        return False
     formula = re.compile(_MATH).match(state.src, state.pos, state.posMax)
     if formula is None:
         return False
