@@ -4,7 +4,7 @@ import pytest
 from textual import events
 from textual.widgets import Static
 
-from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, OutsideDialog
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.dialogs.palette import Palette
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, gone, ready_desktop, sent, shown
@@ -164,10 +164,10 @@ def files_with(text: str, folder) -> list[str]:
 
 async def declined(desk, name: str = "") -> None:
     """Answer no to the question about a file outside, which Enter does not confirm."""
-    await desk.on(OutsideDialog)
+    await desk.on(ConfirmDialog)
     assert name in str(desk.app.screen.query_one(".words", Static).content)
     await desk.press("enter")
-    assert isinstance(desk.app.screen, OutsideDialog)
+    assert isinstance(desk.app.screen, ConfirmDialog)
     await desk.press("escape", leads_to=ChatScreen)
 
 
@@ -197,7 +197,7 @@ async def test_what_lies_outside_the_folder_is_read_only_after_a_question(
     await desk.dispatch.prompt_text.write()
     assert files_with("PRIVATE KEY", tmp_path) == ["id_rsa"]
     paste(desk, link)
-    await desk.on(OutsideDialog)
+    await desk.on(ConfirmDialog)
     await shown(desk, "Attach from outside this folder?")
     await desk.confirm()
     await desk.until(lambda: "PRIVATE KEY" in desk.prompt_input.full_text, "the file")

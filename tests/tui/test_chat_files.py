@@ -11,8 +11,7 @@ from textual.widgets import Input
 from lmchat.formats.places import chat_places
 from lmchat.services.importing import Importer
 from lmchat.sessions.message import Role
-from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog, WorkDialog
-from lmchat.tui.dialogs.export_dialog import ExportDialog
+from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog, ExportDialog, ProgressDialog
 from tests.support.desktop import make_desktop, ready_desktop, running, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
@@ -40,8 +39,8 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_and_keeps_
     async with ready_desktop(tmp_path, asked=["first"], backend=backend) as desk:
         await desk.press("ctrl+r", sees="Spinach.")
         await desk.answered()
-        await desk.press("ctrl+e", leads_to=ExportDialog, sees="Reasoning: no   Other branches: no")
-        await desk.press("ctrl+r", "ctrl+b", sees="Reasoning: yes   Other branches: yes")
+        await desk.press("ctrl+e", leads_to=ExportDialog, sees="reasoning: no  ^B branches: no")
+        await desk.press("ctrl+r", "ctrl+b", sees="reasoning: yes  ^B branches: yes")
         desk.app.screen.query_one(Input).value = str(existing / "out.md")
         await desk.press("enter", sees="written:")
         assert desk.app.screen.query_one(Input).value == str(existing / "out.md")
@@ -155,6 +154,6 @@ async def test_esc_stops_a_long_import_and_keeps_what_came(tmp_path):
     desk.store.import_session = import_session
     async with running(desk, (120, 40)):
         await desk.ready()
-        await desk.say(f"/import {path}", leads_to=WorkDialog, sees="1 chat, 1 message so far.")
+        await desk.say(f"/import {path}", leads_to=ProgressDialog, sees="1 chat, 1 message so far.")
         await desk.press("escape", sees="Stopped: 1 session, 1 message imported")
         assert len(await desk.store.list_sessions()) == 1

@@ -13,11 +13,12 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.dialogs.ask_dialog import (
     AskDialog,
     ConfirmDialog,
-    OutsideDialog,
-    PageDialog,
+    KeyDialog,
+    host_question,
+    outside_question,
+    page_question,
 )
 from lmchat.tui.dialogs.help_screen import HelpScreen
-from lmchat.tui.dialogs.server_dialog import AllowDialog, KeyDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from tests.support.tui_host import Host, confirm, drawn, screen_text
 
@@ -68,9 +69,9 @@ async def test_a_question_takes_its_key_for_yes_escape_for_no_and_running_text_f
     async with drawn(Host()) as (app, pilot):
         for make, text in (
             (partial(ConfirmDialog, "Open this link?"), "so be it\n"),
-            (partial(AllowDialog, JAN), "and then\n"),
-            (partial(OutsideDialog, [Path("/etc/passwd")]), "any day"),
-            (partial(PageDialog, PAGE), "any day"),
+            (partial(host_question, JAN), "and then\n"),
+            (partial(outside_question, [Path("/etc/passwd")]), "any day"),
+            (partial(page_question, PAGE), "any day"),
         ):
             dialog = make()
             app.push_screen(dialog, app.results.append)

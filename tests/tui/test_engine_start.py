@@ -7,8 +7,7 @@ from lmchat.errors import EngineUnavailable, StreamInterrupted
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.sessions.message import AnswerState
-from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
-from lmchat.tui.dialogs.dialog import FetchDialog
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, ProgressDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
@@ -85,7 +84,7 @@ async def test_without_a_model_the_fetch_is_asked_for_with_size_licence_and_fold
         ):
             assert words in text.replace("\u00a0", " ")
         assert engine.fetches == 0
-        await desk.confirm(leads_to=FetchDialog)
+        await desk.confirm(leads_to=ProgressDialog)
         await shown(desk, "12 s")
         engine.progress.set()
         await desk.until(lambda: engine.started == ["demo"], "it is started")

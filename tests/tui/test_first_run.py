@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from lmchat.errors import EndpointNotAllowed
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.dialogs.palette import Palette
 from lmchat.tui.dialogs.search_dialog import SearchDialog
-from lmchat.tui.dialogs.server_dialog import AllowDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import calm, desktop, hold, ready_desktop, shown
@@ -104,4 +104,4 @@ async def test_a_question_about_another_machine_waits_until_the_prompt_is_sent(t
         gate.set()
         await shown(desk, "your messages wait")
         assert desk.app.screen is desk.chat
-        await desk.press("enter", leads_to=AllowDialog)
+        await desk.press("enter", leads_to=ConfirmDialog)

@@ -30,17 +30,22 @@ from lmchat.sessions.message import (
     text_message,
 )
 from lmchat.sessions.session import SearchHit
-from lmchat.tui.controllers.server_starts import StartDialog
-from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.dialogs.ask_dialog import (
+    AddressDialog,
+    AskDialog,
+    ConfirmDialog,
+    KeyDialog,
+    ProgressDialog,
+    host_question,
+    start_question,
+)
 from lmchat.tui.dialogs.context_dialog import ContextDialog
-from lmchat.tui.dialogs.dialog import FetchDialog
 from lmchat.tui.dialogs.doctor_screen import DoctorScreen
 from lmchat.tui.dialogs.help_screen import HelpScreen
 from lmchat.tui.dialogs.message_tree import MessageTree
 from lmchat.tui.dialogs.model_picker import FilePicker, ModelPicker
 from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
-from lmchat.tui.dialogs.server_dialog import AddressDialog, AllowDialog, KeyDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.hostile import EVIL, OBEYED
@@ -153,12 +158,12 @@ SCREENS = {
         partial(AddressDialog, NotedConnect().try_address, EVIL),
         lambda one: one.show_problem(EVIL),
     ),
-    "allow": (partial(AllowDialog, AT, allowed=[EVIL]), None),
+    "allow": (partial(host_question, AT, allowed=[EVIL]), None),
     "ask": (partial(AskDialog, EVIL, text=EVIL, value=EVIL), lambda one: one.show_note(EVIL)),
     "choices": (choices, None),
     "confirm": (partial(ConfirmDialog, EVIL, text=EVIL), None),
     "doctor": (doctor, None),
-    "fetch": (partial(FetchDialog, EVIL), None),
+    "fetch": (partial(ProgressDialog, EVIL), None),
     "files": (partial(FilePicker, [FILE]), None),
     "help": (
         partial(HelpScreen, {"commands": EVIL, "new": EVIL, "model": f"ctrl+{EVIL}"}),
@@ -170,7 +175,7 @@ SCREENS = {
     ),
     "models": (picker, None),
     "search": (searching, None),
-    "start": (partial(StartDialog, START), None),
+    "start": (partial(start_question, START), None),
     "text": (partial(TextDialog, EVIL, EVIL), None),
     "tree": (MessageTree, show_tree),
     "context": (partial(ContextDialog, lambda *_: None), show_context),

@@ -7,7 +7,7 @@ import threading
 import pytest
 from textual import events
 
-from lmchat.tui.dialogs.ask_dialog import PageDialog
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from tests.support.desktop import calm, ready_desktop, shown
 from tests.support.page_host import PageHost, reply_of
 
@@ -25,10 +25,10 @@ async def test_a_page_becomes_a_block_once_the_question_is_answered(desk, host):
         host.put("/beans", PAGE),
         host.put("/zip", reply_of(b"PK", "application/zip")),
     )
-    await desk.say(f"/file {address}", leads_to=PageDialog)
+    await desk.say(f"/file {address}", leads_to=ConfirmDialog)
     await desk.press("escape")
     await desk.prompt_is(f"/file {address}")
-    await desk.press("enter", leads_to=PageDialog)
+    await desk.press("enter", leads_to=ConfirmDialog)
     await shown(desk, "Download this page?", address, f"Host: 127.0.0.1, port {host.port}")
     await desk.press("enter")
     assert host.connections == 0
@@ -50,7 +50,7 @@ async def test_esc_stops_a_slow_page(desk, host):
             yield b"x"
 
     address = host.put("/slow", chunks())
-    await desk.say(f"/file {address}", leads_to=PageDialog)
+    await desk.say(f"/file {address}", leads_to=ConfirmDialog)
     await desk.confirm()
     await shown(desk, f"Downloading: {address}", "Esc stops it")
     await desk.press("escape", hides="Downloading")

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from lmchat.errors import EndpointNotAllowed, ServerUnavailable
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
-from lmchat.tui.dialogs.server_dialog import AddressDialog, AllowDialog, KeyDialog
+from lmchat.tui.dialogs.ask_dialog import AddressDialog, ConfirmDialog, KeyDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import calm, desktop, gone, shown
@@ -86,7 +86,7 @@ async def test_another_machine_is_asked_about_before_a_byte_is_sent_and_allowed_
     backend = Places()
     settings = calm(allowed_hosts=("nas:1234",))
     async with asked_for(tmp_path, backend, "gpu-box:8000", settings=settings) as desk:
-        await desk.on(AllowDialog)
+        await desk.on(ConfirmDialog)
         line = 'allowed_hosts = ["nas:1234", "gpu-box:8000"]'
         await shown(desk, "gpu-box:8000 is not this machine", line)
         await desk.press("escape", leads_to=AddressDialog)
@@ -94,9 +94,7 @@ async def test_another_machine_is_asked_about_before_a_byte_is_sent_and_allowed_
         assert "! " not in desk.text
         assert "gpu-box:8000" in desk.text
         assert backend.allowed == []
-        await desk.press("enter", leads_to=AllowDialog)
-        await desk.press("y")
-        await desk.until(lambda: desk.copied == [line], "the line on the clipboard")
+        await desk.press("enter", leads_to=ConfirmDialog)
         await desk.confirm(leads_to=ChatScreen)
         assert backend.allowed == ["gpu-box:8000"]
         assert desk.target.endpoint == FAR

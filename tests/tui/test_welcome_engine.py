@@ -4,8 +4,7 @@ from contextlib import asynccontextmanager
 
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
-from lmchat.tui.dialogs.dialog import FetchDialog
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, ProgressDialog
 from lmchat.tui.dialogs.model_picker import FilePicker
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
@@ -49,11 +48,11 @@ async def test_the_demo_model_is_offered_first_and_fetched_only_after_consent(tm
         for times in (1, 2):
             await desk.press("1", leads_to=ConfirmDialog)
             assert engine.fetches == times - 1
-            await desk.confirm(leads_to=FetchDialog)
+            await desk.confirm(leads_to=ProgressDialog)
             await desk.press("escape", leads_to=WelcomeScreen)
             assert (engine.fetches, engine.cut) == (times, times)
         await desk.press("enter", leads_to=ConfirmDialog)
-        await desk.confirm(leads_to=FetchDialog)
+        await desk.confirm(leads_to=ProgressDialog)
         engine.progress.set()
         serves(desk, "demo")
         await desk.on(ChatScreen)

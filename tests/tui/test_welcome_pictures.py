@@ -11,8 +11,7 @@ from lmchat.servers.discovery.launcher import Installed, ServerStart
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.services.server_rows import MachineState
-from lmchat.tui.controllers.server_starts import StartDialog
-from lmchat.tui.dialogs.server_dialog import AllowDialog
+from lmchat.tui.dialogs.ask_dialog import host_question, start_question
 from tests.support.look_data import OLLAMA, PLACES
 from tests.support.look_pictures import steps
 from tests.support.scripted_backend import file
@@ -72,13 +71,13 @@ def host(here: MachineState, places=NOWHERE, *, problem: str = "", **more) -> Ho
 
 def test_the_question_before_a_start(snap_compare):
     see = steps(sees="run this command")
-    host = Host(screen=lambda: StartDialog(LMS_START))
+    host = Host(screen=lambda: start_question(LMS_START))
     assert snap_compare(host, terminal_size=(80, 24), run_before=see)
 
 
 @pytest.mark.parametrize("theme", ["lmchat-dark"])
 def test_the_question_about_another_machine(snap_compare, theme):
-    make = partial(AllowDialog, Endpoint.parse("gpu-box:8000"), allowed=["nas:1234"])
+    make = partial(host_question, Endpoint.parse("gpu-box:8000"), allowed=["nas:1234"])
     see = steps(sees='allowed_hosts = ["nas:1234", "gpu-box:8000"]')
     assert snap_compare(Host(screen=make, theme=theme), terminal_size=(80, 24), run_before=see)
 

@@ -27,7 +27,7 @@ from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.saved_sessions import SavedSessions
 from lmchat.tui.controllers.server_questions import ServerQuestions
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.server_dialog import KeyDialog
+from lmchat.tui.dialogs.ask_dialog import KeyDialog
 from lmchat.tui.quirks.keys import hand_over
 
 AWAY_FACTOR = 2  # factor of the pause while the terminal does not have the focus

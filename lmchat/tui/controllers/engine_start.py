@@ -13,8 +13,7 @@ from lmchat.services.ports import Engine
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.current_target import CurrentTarget
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
-from lmchat.tui.dialogs.dialog import FetchDialog
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, ProgressDialog
 
 
 class EngineStart:
@@ -73,8 +72,10 @@ class EngineStart:
 
         Esc leaves the dialog, which stops the download.
         """
-        dialog = FetchDialog(offer.name)
-        download = asyncio.ensure_future(engine.fetch(dialog.show_elapsed))
+        dialog = ProgressDialog(f"Downloading {offer.name}")
+        download = asyncio.ensure_future(
+            engine.fetch(lambda elapsed_s: dialog.show_progress(f"{elapsed_s:.0f} s"))
+        )
 
         def stop(_: None) -> None:
             download.cancel()

@@ -11,7 +11,7 @@ from lmchat.services.open_sessions import OpenSession
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.ask_dialog import PageDialog
+from lmchat.tui.dialogs.ask_dialog import page_question
 
 _GROUP = "pages"  # of the workers that fetch
 
@@ -61,7 +61,7 @@ class PromptPages:
     async def _ask(self, address: PageAddress) -> bool:
         """Ask whether a page may be fetched; until the answer, nothing counts as being fetched."""
         self._show("", "asking about a page")
-        is_allowed = bool(await self._chat.ask(PageDialog(address)))
+        is_allowed = bool(await self._chat.ask(page_question(address)))
         if is_allowed:
             self._show(address.url, "downloading a page")
         return is_allowed

@@ -27,7 +27,7 @@ from lmchat.sessions.attached_files import file_line, split_draft, without_file_
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.tui.chat_view import CANNOT_SEE, Chat
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, OutsideDialog
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, outside_question
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 SAVE_AFTER_S = 0.2
@@ -441,4 +441,4 @@ class PromptFiles:
         A path that was pasted without a thought must not be enough to send such a file.
         """
         outside = await files_outside(paths, Path.cwd())
-        return not outside or bool(await self._chat.ask(OutsideDialog(outside)))
+        return not outside or bool(await self._chat.ask(outside_question(outside)))

@@ -7,7 +7,7 @@ from lmchat.safe_text import header_value
 from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.chat_view import Chat
-from lmchat.tui.dialogs.server_dialog import AllowDialog
+from lmchat.tui.dialogs.ask_dialog import host_question
 
 
 class ServerQuestions:
@@ -48,7 +48,7 @@ class ServerQuestions:
 
         Return what `try_server` returns; an empty text if the host may not be used.
         """
-        dialog = AllowDialog(endpoint, allowed=self._workspace.settings.allowed_hosts)
+        dialog = host_question(endpoint, allowed=self._workspace.settings.allowed_hosts)
         if not await self._chat.ask(dialog):
             return ""
         self._workspace.backend.allow(endpoint.netloc)

@@ -6,42 +6,22 @@ the page is drawn again when one is known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 
 from msgspec.structs import replace
 from textual.screen import Screen
-from textual.widget import Widget
-from textual.widgets import Static
 
 from lmchat.errors import LMChatError
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.discovery.launcher import ServerLauncher, ServerStart
 from lmchat.servers.model import BUILT_IN
-from lmchat.servers.products.product import product_named
 from lmchat.services.ports import Engine
 from lmchat.services.server_rows import MachineState
 from lmchat.tui.actions import Post
 from lmchat.tui.chat_view import Chat, Work
 from lmchat.tui.controllers.connect import Connect
-from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
+from lmchat.tui.dialogs.ask_dialog import start_question
 from lmchat.tui.dialogs.model_picker import FilePicker
-from lmchat.tui.widgets.line import MUTED, STRONG, styled
-
-
-class StartDialog(ConfirmDialog):
-    """Asks before a server is started, with the command."""
-
-    def __init__(self, start: ServerStart) -> None:
-        super().__init__(f"Start {start.product}?", verb="run this command")
-        self._start = start
-
-    def compose_content(self) -> Iterable[Widget]:
-        lifetime = (
-            f"It keeps running when lmchat ends. {product_named(self._start.product).stop_words}"
-        )
-        yield Static(styled(self._start.command, STRONG), classes="words command gap")
-        yield Static(styled(lifetime.rstrip(), MUTED), classes="words gap")
 
 
 class ServerStarts:
@@ -124,7 +104,7 @@ class ServerStarts:
         If the start fails, show why.
         """
         launcher = self._launcher
-        if launcher is None or not await self._chat.ask(StartDialog(start)):
+        if launcher is None or not await self._chat.ask(start_question(start)):
             return
         self.problem = ""
         self._learn(starting=(*self.machine.starting, start))

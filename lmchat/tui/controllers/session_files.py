@@ -27,8 +27,13 @@ from lmchat.sessions.session import Session, Skipped
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog, WorkDialog
-from lmchat.tui.dialogs.export_dialog import ExportDialog, parse_export
+from lmchat.tui.dialogs.ask_dialog import (
+    AskDialog,
+    ConfirmDialog,
+    ExportDialog,
+    ProgressDialog,
+    parse_export,
+)
 from lmchat.units import plural
 
 _MAX_REFUSED = 3  # refused files of one import whose errors are shown; the others are counted
@@ -198,7 +203,7 @@ class SessionFiles:
         raised.
         """
         screen = self._chat.screen
-        dialog = WorkDialog(title)
+        dialog = ProgressDialog(title)
         worker: Worker[Any] = screen.run_worker(work(), group="import", exit_on_error=False)
 
         def report(words: str) -> None:

@@ -1,4 +1,4 @@
-"""Dialogs with one question: for a text, or yes and no; and the progress of a long work."""
+"""Dialogs with one question: for a text, a server or a file, or yes and no; progress of work."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar
 
+from msgspec import Struct
+from msgspec.structs import replace
 from textual import events, on
-from textual.content import Content
+from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Input, Static
 from textual.worker import Worker
 
 from lmchat.attachments.web_page import PageAddress
+from lmchat.errors import EndpointNotAllowed
+from lmchat.safe_text import safe_line
+from lmchat.servers.discovery.launcher import ServerStart
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.products.product import product_named
 from lmchat.tui.dialogs.dialog import Dialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.key_bar import Hint
@@ -51,7 +58,7 @@ class AskDialog(Dialog[Any]):
         self,
         title: str,
         *,
-        text: str | Content = "",
+        text: str = "",
         value: str = "",
         verb: str = "choose",
         check: Callable[[str], str] | None = None,
@@ -71,14 +78,14 @@ class AskDialog(Dialog[Any]):
             attempt: Tries the text that has passed the check.
         """
         super().__init__(title, (("Enter", verb), *hints), is_small=True)
-        self._text = paragraphs(text, MUTED) if isinstance(text, str) else text
+        self._text = text
         self._value = value
         self._check = check
         self._attempt = attempt
 
     def compose_content(self) -> Iterable[Widget]:
         if self._text:
-            yield Static(self._text, classes="words gap")
+            yield Static(paragraphs(self._text, MUTED), classes="words gap")
         yield self.field()
         yield Static("", classes="verdict gap")
 
@@ -147,6 +154,103 @@ class AskDialog(Dialog[Any]):
         )
 
 
+class AddressDialog(AskDialog):
+    """Dialog that tries each address that is typed; returns the server that answers."""
+
+    TRYING = "Checking"
+
+    def __init__(self, attempt: Attempt, typed: str = "") -> None:
+        super().__init__(
+            "Server address",
+            text="Host and port, for example localhost:9931; http:// and /v1 are optional.",
+            value=typed,
+            verb="check it",
+            check=_problem_of_address,
+            attempt=attempt,
+        )
+
+
+def _problem_of_address(typed: str) -> str:
+    try:
+        Endpoint.parse(typed)
+    except EndpointNotAllowed as error:
+        return error.message
+    return ""
+
+
+class KeyDialog(AskDialog):
+    """Dialog that tries each key that is typed; returns the server that accepts it."""
+
+    EMPTY = "Type the API key, or press Esc."
+    TRYING = "Checking the API key"
+
+    def __init__(
+        self, product: str, endpoint: Endpoint, attempt: Attempt, *, problem: str = ""
+    ) -> None:
+        """Create the dialog; `problem` says why the key so far cannot be used, if there is one."""
+        super().__init__(
+            f"{product_named(product).subject} needs an API key",
+            text=f"{product_named(product).where_key_is}\n{endpoint.url}",
+            verb="check and save",
+            attempt=attempt,
+        )
+        self._problem = problem
+
+    def field(self) -> Field:
+        return Field(is_masked=True, placeholder="Paste or type it; it is not shown")
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self.show_problem, self._problem)
+
+
+class ExportRequest(Struct, frozen=True, kw_only=True):
+    """File and contents of an export."""
+
+    name: str
+    with_reasoning: bool = False
+    with_branches: bool = False
+
+
+def parse_export(words: str) -> ExportRequest:
+    """Parse the argument of `/export`: a file's name, which may be empty, and options."""
+    typed = words.split()
+    return ExportRequest(
+        name=" ".join(word for word in typed if word not in ("--reasoning", "--branches")),
+        with_reasoning="--reasoning" in typed,
+        with_branches="--branches" in typed,
+    )
+
+
+class ExportDialog(AskDialog):
+    """Question for the file and the contents of an export; its attempt gets an `ExportRequest`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+r", "switch('with_reasoning')", priority=True),
+        Binding("ctrl+b", "switch('with_branches')", priority=True),
+    ]
+
+    def __init__(self, request: ExportRequest, attempt: Attempt, *, proposed: str) -> None:
+        super().__init__("Export to which file?", value=request.name or proposed, attempt=attempt)
+        self._request = request
+        self.hints = self._options()
+
+    def _options(self) -> Sequence[Hint]:
+        reasoning = "yes" if self._request.with_reasoning else "no"
+        branches = "yes" if self._request.with_branches else "no"
+        return (
+            ("Enter", "export"),
+            ("^R", f"reasoning: {reasoning}"),
+            ("^B", f"branches: {branches}"),
+        )
+
+    def action_switch(self, option: str) -> None:
+        self._request = replace(self._request, **{option: not getattr(self._request, option)})
+        self.show_keys(self._options())
+
+    def accept(self, typed: str) -> None:
+        super().accept(replace(self._request, name=typed))
+
+
 class ConfirmDialog(Dialog[bool | None]):
     """Yes-or-no question; returns True on its key, and None on Esc.
 
@@ -158,13 +262,7 @@ class ConfirmDialog(Dialog[bool | None]):
     LEAVE = "no"
 
     def __init__(
-        self,
-        title: str,
-        *,
-        text: str = "",
-        verb: str = "yes",
-        key: str = "Enter",
-        hints: Sequence[Hint] = (),
+        self, title: str, *, text: str = "", verb: str = "yes", key: str = "Enter"
     ) -> None:
         """Create the dialog.
 
@@ -173,9 +271,8 @@ class ConfirmDialog(Dialog[bool | None]):
             text: Words below it.
             verb: The word for a yes.
             key: The key for a yes: `y` for a question that may open while the user types.
-            hints: Other keys.
         """
-        super().__init__(title, ((key, verb), *hints), is_small=True)
+        super().__init__(title, ((key, verb),), is_small=True)
         self.ready_s = inf  # time from which the key counts, by the monotonic clock
         self._text = text
         self._key = key.lower()
@@ -194,28 +291,49 @@ class ConfirmDialog(Dialog[bool | None]):
             self.dismiss(True)
 
 
-class OutsideDialog(ConfirmDialog):
-    """Question whether files outside the working folder are read."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        lines = [str(cut_middle(str(path), _PATH_CELLS)) for path in paths[:_MOST_PATHS]]
-        if more := len(paths) - len(lines):
-            lines.append(f"and {plural(more, 'more file')}")
-        title = "Attach from outside this folder?"
-        super().__init__(title, text="\n".join(lines), verb="attach", key="y")
+def outside_question(paths: Sequence[Path]) -> ConfirmDialog:
+    """Return the question whether files outside the working folder are read."""
+    lines = [str(cut_middle(str(path), _PATH_CELLS)) for path in paths[:_MOST_PATHS]]
+    if more := len(paths) - len(lines):
+        lines.append(f"and {plural(more, 'more file')}")
+    title = "Attach from outside this folder?"
+    return ConfirmDialog(title, text="\n".join(lines), verb="attach", key="y")
 
 
-class PageDialog(ConfirmDialog):
-    """Question whether a page of the web is fetched; it names the host and the port."""
-
-    def __init__(self, address: PageAddress) -> None:
-        url = cut_middle(address.url, _PATH_CELLS)
-        text = f"{url}\nHost: {address.host}, port {address.port}"
-        super().__init__("Download this page?", text=text, verb="download", key="y")
+def page_question(address: PageAddress) -> ConfirmDialog:
+    """Return the question whether a page of the web is fetched."""
+    url = cut_middle(address.url, _PATH_CELLS)
+    text = f"{url}\nHost: {address.host}, port {address.port}"
+    return ConfirmDialog("Download this page?", text=text, verb="download", key="y")
 
 
-class WorkDialog(Dialog[None]):
-    """Progress of work that Esc stops."""
+def host_question(endpoint: Endpoint, *, allowed: Sequence[str] = ()) -> ConfirmDialog:
+    """Return the question whether another machine may be used in this run.
+
+    `allowed` are the hosts that the configuration allows already, for the line in the question.
+    """
+    hosts = dict.fromkeys((*allowed, endpoint.netloc))
+    listed = ", ".join(f'"{host}"' for host in hosts)
+    unencrypted = " unencrypted" if endpoint.scheme == "http" else ""
+    return ConfirmDialog(
+        "Connect to another machine?",
+        text=f"{safe_line(endpoint.netloc)} is not this machine. "
+        f"Your prompts will be sent there{unencrypted}. Allowed until you quit lmchat.\n\n"
+        f"To allow it permanently, add this line to config.toml:\n"
+        f"{safe_line(f'allowed_hosts = [{listed}]')}",
+        verb="allow for this run",
+    )
+
+
+def start_question(start: ServerStart) -> ConfirmDialog:
+    """Return the question whether a server is started with a command."""
+    words = product_named(start.product).stop_words
+    text = f"{start.command}\n\nIt keeps running when lmchat ends. {words}".rstrip()
+    return ConfirmDialog(f"Start {start.product}?", text=text, verb="run this command")
+
+
+class ProgressDialog(Dialog[None]):
+    """Progress of work that Esc stops: Esc closes the dialog, and the owner stops the work."""
 
     AUTO_FOCUS = ""
     LEAVE = "stop"

@@ -28,11 +28,19 @@ from lmchat.tui.widgets.key_bar import Hint
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
 from lmchat.tui.widgets.row_list import ListRow, RowList, wrapped_rows
 
-_TALL = 30  # rows of a terminal from which a dialog keeps blank rows around it
-_AROUND = 4  # the number of these blank rows
 _TITLE_GAP = 2  # least cells between the title and the figures
-_ROWS_BESIDE_LIST = 13  # rows of a dialog with all its blank rows, without its list
 ResultT = TypeVar("ResultT")
+
+
+def limit_height(widget: Widget, rows: int) -> int:
+    """Limit the height of a widget to what its siblings leave of `rows`; return this limit."""
+    box = widget.parent
+    if not isinstance(box, Widget):
+        return rows
+    others = box.virtual_size.height - widget.outer_size.height
+    limit = max(rows - others - box.gutter.height - box.styles.margin.height, 1)
+    widget.styles.max_height = limit
+    return limit
 
 
 class Dialog(ModalScreen[ResultT], Generic[ResultT]):
@@ -43,6 +51,7 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
     HEADING: ClassVar[str] = ""  # title in the first row
     HINTS: ClassVar[Sequence[Hint]] = ()  # keys and their words, without Esc
     LEAVE: ClassVar[str] = "close"  # word for Esc
+    GROWS: ClassVar[str] = ""  # selector of the widget that may fill the height of the screen
 
     def __init__(
         self, heading: str = "", hints: Sequence[Hint] = (), *, is_small: bool = False
@@ -55,16 +64,11 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
 
     @property
     def can_show(self) -> bool:
-        """Whether the dialog is open and has widgets, so that their content can be changed.
+        """Whether the dialog is open and has all its widgets, so that they can be changed.
 
         A dialog that is left removes its widgets one by one.
         """
-        return self.is_attached and bool(self.children) and self in self.app.screen_stack
-
-    @property
-    def can_act(self) -> bool:
-        """Whether all widgets exist, nested ones included."""
-        return self.is_mounted and self.can_show
+        return self.is_mounted and self.is_attached and self in self.app.screen_stack
 
     def dismiss(self, result: ResultT | None = None) -> AwaitComplete:
         """Leave with a result, at once or as soon as the dialog is mounted and on top.
@@ -114,20 +118,20 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
             fitting.pop()
         title.show([styled(self.heading, STRONG)], styled(dot.join(fitting), MUTED))
 
-    def fit(self, widget: Widget, wanted_rows: int) -> None:
-        """Resize a widget to the rows it wants, or to the room that other widgets leave.
+    def on_resize(self) -> None:
+        if self.GROWS:
+            self.call_after_refresh(self._limit_height)
 
-        On a tall screen, some rows around the dialog stay free.
-        """
-        around = _AROUND if self.size.height >= _TALL else 0
-        fit_height(widget, wanted_rows, self.size.height - around)
+    def _limit_height(self) -> None:
+        if self.can_show:
+            limit_height(self.query_one(self.GROWS), self.size.height)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Return False for all actions but `leave` while widgets are missing.
 
         Keys that were meant for the chat can arrive before the dialog is complete.
         """
-        if not (self.can_act or action == "leave"):
+        if not (self.can_show or action == "leave"):
             return False
         return super().check_action(action, parameters)
 
@@ -136,7 +140,7 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
 
 
 class ListDialog(Dialog[ResultT], Generic[ResultT]):
-    """Dialog with a list that grows with its rows up to the screen's height and never shrinks."""
+    """Dialog with a list, and a filter if a subclass wants one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("up", "move(-1)"),
@@ -147,8 +151,8 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
         ("end", "move(1_000_000)"),
         ("enter", "take"),
     ]
+    GROWS = "RowList"
     PLACEHOLDER: ClassVar[str] = ""  # words in the empty filter; without them there is no filter
-    _list_height = 0
 
     def compose_content(self) -> Iterable[Widget]:
         if self.PLACEHOLDER:
@@ -160,12 +164,10 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
         self.list.set_focused(is_focused=not has_input)
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self.use_room)
+        self.call_after_refresh(self.redraw)
 
-    def use_room(self) -> None:
-        """Give the list its height again and draw its rows, if all widgets exist."""
-        if self.can_act:
-            self.fit_list()
+    def redraw(self) -> None:
+        if self.can_show:
             self.draw()
 
     def draw(self) -> None:
@@ -207,53 +209,14 @@ class ListDialog(Dialog[ResultT], Generic[ResultT]):
     def show_rows(
         self, rows: Sequence[ListRow], *figures: str, choose: Hashable = None, nothing: str = ""
     ) -> None:
-        """Show other rows, let the list grow to them, and show figures about them in the title.
+        """Show other rows, and figures about them in the title.
 
         Without rows, show the words `nothing`. `choose` is the key of the row to choose; None keeps
         the choice.
         """
         rows = rows or wrapped_rows(nothing, self.list.text_width)
         self.list.show(rows, choose=choose)
-        self.fit_list(len(rows))
         self.show_title(*figures)
-
-    def fit_list(self, wanted_rows: int = 0) -> None:
-        """Let the list grow to `wanted_rows`, if it is smaller, as far as the screen has room.
-
-        If it has no room beside all other rows of the dialog, the blank ones of these are left out.
-        """
-        self._list_height = max(self._list_height, wanted_rows)
-        is_tight = self._list_height + _ROWS_BESIDE_LIST > self.size.height
-        if is_tight != self.has_class("-tight"):
-            self.set_class(is_tight, "-tight")
-            # fit it again after the layout, when the blank rows have come or gone
-            self.call_after_refresh(self.fit, self.list, self._list_height)
-        self.fit(self.list, self._list_height)
-
-
-def fit_height(widget: Widget, wanted_rows: int, room: int) -> None:
-    """Resize a widget to the rows it wants, but so that it fits into `room` rows with its siblings.
-
-    It gets at least one row. If the height stays the same, it is not set: that would make Textual
-    lay out the screen again.
-    """
-    height = max(min(wanted_rows, free_height(widget, room)), 1)
-    old_height = widget.styles.inline.height  # not that of the stylesheet, which may be `1fr`
-    if old_height is None or old_height.value != height:
-        widget.styles.height = height
-
-
-def free_height(widget: Widget, room: int) -> int:
-    """Return how many of `room` rows the visible siblings of a widget leave to it.
-
-    Margins and the border of the container count as used.
-    """
-    box = widget.parent
-    if not isinstance(box, Widget):
-        return room
-    others = [child for child in box.children if child is not widget and child.display]
-    used = sum(max(child.outer_size.height, 1) + child.styles.margin.height for child in others)
-    return room - used - widget.styles.margin.height - box.gutter.height
 
 
 def _as_pieces(hints: Sequence[Hint]) -> list[Content]:
@@ -263,22 +226,3 @@ def _as_pieces(hints: Sequence[Hint]) -> list[Content]:
         gap = "  " if pieces else ""
         pieces.append(content(((gap, ""), (key, STRONG), (f" {word}", MUTED))))
     return pieces
-
-
-class FetchDialog(Dialog[None]):
-    """Elapsed time of a download; Esc dismisses it, which the caller takes as a wish to stop."""
-
-    AUTO_FOCUS = ""
-    LEAVE = "stop"
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"Downloading {name}", is_small=True)
-
-    def compose_content(self) -> Iterable[Widget]:
-        yield LineWidget([styled("downloading", MUTED)], id="elapsed", classes="gap")
-
-    def show_elapsed(self, elapsed_s: float) -> None:
-        if self.can_act:
-            seconds = content(((f"{elapsed_s:.0f} s", STRONG),))
-            line = self.query_one("#elapsed", LineWidget)
-            line.show([styled("downloading", MUTED)], seconds)

@@ -1,4 +1,4 @@
-"""Screen of the doctor: the report of all checks, as on the command line."""
+"""Report of the doctor, as on the command line."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
-from textual.widgets import Static
 from textual.worker import Worker
 
 from lmchat.doctor.report import CheckResult
 from lmchat.services.examination import Examination, report_text, summary
 from lmchat.tui.dialogs.text_dialog import TextDialog
-from lmchat.tui.widgets.line import paragraphs
 
-_LEAST_COLUMNS = (
-    60  # below, a report is too narrow for its columns, and its lines are wrapped whole
-)
+_LEAST_COLUMNS = 54  # a narrower report would have no room behind its names
 
 
 class DoctorScreen(TextDialog):
@@ -28,7 +24,7 @@ class DoctorScreen(TextDialog):
     BINDINGS: ClassVar[list[BindingType]] = [("r", "look_again")]
 
     def __init__(self, examination: Examination) -> None:
-        super().__init__("Doctor", "")
+        super().__init__("Doctor")
         self._examination = examination
         self._found: dict[str, Sequence[CheckResult]] = {}  # of the checks that have ended, by name
 
@@ -40,28 +36,22 @@ class DoctorScreen(TextDialog):
         self.call_after_refresh(self._draw)
 
     def action_look_again(self) -> None:
-        _: Worker[None] = self.run_worker(self._look, name="doctor", group="doctor", exclusive=True)
+        async def look() -> None:
+            self._found = {}
+            self._draw()
+            async with aclosing(self._examination.run()) as examined:
+                async for check, findings in examined:
+                    self._found[check.check] = findings
+                    self._draw()
 
-    async def _look(self) -> None:
-        """Run all checks, and show the report of those that have ended each time that one ends."""
-        self._found = {}
-        self._draw()
-        async with aclosing(self._examination.run()) as examined:
-            async for check, findings in examined:
-                self._found[check.check] = findings
-                self._draw()
+        _: Worker[None] = self.run_worker(look, name="doctor", group="doctor", exclusive=True)
 
     def _draw(self) -> None:
         """Show the report for the current width; the title says what was found so far."""
-        if not self.can_act:
+        if not self.can_show:
             return
         findings = self._examination.in_order(self._found)
-        home = self._examination.home
-        self._text = report_text(findings, home=home)  # for `y`
         width = self.query_one(VerticalScroll).scrollable_content_region.width
-        is_wide = width >= _LEAST_COLUMNS
-        shown = report_text(findings, home=home, width=width) if is_wide else self._text
-        self.query_one(Static).update(paragraphs(shown))
+        text = report_text(findings, home=self._examination.home, width=max(width, _LEAST_COLUMNS))
         done, total = len(self._found), len(self._examination.checks)
-        self.show_title(f"{done} of {total} checked" if done < total else summary(findings))
-        self.call_after_refresh(self._fit_text)
+        self.show(text, f"{done} of {total} checked" if done < total else summary(findings))

@@ -25,6 +25,7 @@ from lmchat.tui.quirks.driver import lend_terminal
 _WIDGETS = "textual_image.widget"
 _SHOWN_PIXELS = 2048  # of the longer side
 _CELL_RATIO = 2  # height of a cell by its width
+_OTHER_ROWS = 10  # of the screen: around the dialog, its title and keys, and the gaps
 
 
 async def decoded(app: App[Any], part: FilePart, data: bytes) -> Any:
@@ -92,7 +93,7 @@ class ImageDialog(Dialog[bool | None]):
 
         It keeps its proportions, and has at most one column for each of its pixels.
         """
-        if not self.can_act:
+        if not self.can_show:
             return
         part = self._part
         figures = [units.size_text(part.size, is_exact=True)]
@@ -100,15 +101,14 @@ class ImageDialog(Dialog[bool | None]):
             figures.append(f"{part.width}×{part.height}")
         self.show_title(*figures)
 
-        widget = self.query_one("#image")
+        # a cell is twice as high as it is wide: width / height of the image = columns / (rows * 2)
         width, height = self._image.size  # pixels
-        columns = min(self.query_one("#dialog-title").size.width, width)
-        # in units of a cell's width: width of the image / its height = columns / (rows * ratio)
-        wanted_rows = ceil(columns * height / (width * _CELL_RATIO))
-        self.fit(widget, wanted_rows)  # it may get fewer rows: then it gets fewer columns, too
-        rows = int(widget.styles.height.value) if widget.styles.height else 1
-        columns_for_rows = max(rows * _CELL_RATIO * width // height, 1)
-        widget.styles.width = min(columns, columns_for_rows)
+        most_rows = max(self.size.height - _OTHER_ROWS, 1)
+        room = self.query_one("#dialog-title").size.width
+        columns = max(min(width, room, most_rows * _CELL_RATIO * width // height), 1)
+        image = self.query_one("#image")
+        image.styles.width = columns
+        image.styles.height = ceil(columns * height / (width * _CELL_RATIO))
 
     def action_open(self) -> None:
         self.post_message(OpenFile(self._part))

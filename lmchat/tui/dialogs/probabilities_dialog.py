@@ -44,6 +44,7 @@ class ChoicesDialog(Dialog[TakenWord | None]):
     """Text with marked words, and the alternatives to one of them; returns the one to take."""
 
     AUTO_FOCUS = ""
+    GROWS = "ChoicesText"
     HEADING = "Probabilities"
     HINTS = (
         ("← →", "word"),
@@ -90,7 +91,7 @@ class ChoicesDialog(Dialog[TakenWord | None]):
 
     def _use_room(self) -> None:
         """Give the alternatives a fixed number of rows, and the text the rows that are left."""
-        if not self.can_act:
+        if not self.can_show:
             return
         most_rows = _ROWS_WHEN_TALL if self.size.height >= _TALL else _ROWS_WHEN_SHORT
         most_alternatives = max(len(choice.top) for choice in self._choices)
@@ -100,10 +101,6 @@ class ChoicesDialog(Dialog[TakenWord | None]):
         counted = units.counted(len(self._choices), "word")
         self.show_title(f"{counted}, {unsure} of them below {units.percent(_UNSURE)}")
         self._show_word()
-        self.call_after_refresh(self._fit_text)
-
-    def _fit_text(self) -> None:
-        self.fit(self._text, self._text.line_count)
 
     def _show_word(self) -> None:
         """Show the word under the cursor, its probability, and its alternatives."""

@@ -63,7 +63,7 @@ class RequestDialog(TextDialog):
         self.call_after_refresh(self._show_figures)
 
     def _show_figures(self) -> None:
-        if self.can_act:
+        if self.can_show:
             self.show_title(*self._figures)
 
     def _show_form(self) -> None:
@@ -86,7 +86,6 @@ class RequestDialog(TextDialog):
         scroll = self.query_one(VerticalScroll)
         scroll.query_one(Static).update(shown)
         scroll.scroll_home(animate=False)
-        self.call_after_refresh(self._fit_text)
 
     def _use_template_text(self, template_text: TemplateText | LMChatError) -> tuple[Content, str]:
         """Take the text for copy and pager; return it as it is shown, and its size in words.

@@ -31,7 +31,6 @@ from lmchat.tui.widgets.row_list import ASIDE, ListRow, RowList, wrapped_rows
 from lmchat.units import UNICODE
 
 _FILTERS = ("model:", "role:", "before:", "after:", "title:", "has:code")
-_LIST_ROWS = 11  # height of the list before anything was found
 _AFTER_DIVISOR = 3  # the words after a match keep at least a third of the room, if they need it
 _MOST_HITS = 100  # a search with more hits needs another word
 
@@ -64,7 +63,6 @@ class SearchDialog(ListDialog[SearchChoice | None]):
         yield RowList()
 
     def on_mount(self) -> None:
-        self.call_after_refresh(self.fit_list, _LIST_ROWS)
         if self._query:
             self.filter(self._query)
 

@@ -21,11 +21,11 @@ from lmchat.tui.widgets.row_list import text_row
 class TextDialog(Dialog[None]):
     """Scrollable text; `y` copies it."""
 
-    AUTO_FOCUS = "VerticalScroll"
+    AUTO_FOCUS = GROWS = "VerticalScroll"
     HINTS: ClassVar[Sequence[Hint]] = (("y", "copy"), ("↑ ↓", "scroll"))
     BINDINGS: ClassVar[list[BindingType]] = [("y", "copy_text"), ("enter", "leave")]
 
-    def __init__(self, title: str, text: str) -> None:
+    def __init__(self, title: str, text: str = "") -> None:
         super().__init__(title)
         self._text = text
 
@@ -36,12 +36,12 @@ class TextDialog(Dialog[None]):
     def on_mount(self) -> None:
         fit_scrollbar(self.query_one(VerticalScroll))
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._fit_text)
-
-    def _fit_text(self) -> None:
-        scroll = self.query_one(VerticalScroll)
-        self.fit(scroll, scroll.query_one(Static).outer_size.height)
+    def show(self, text: str, *figures: str) -> None:
+        """Show another text, and figures about it in the title."""
+        if self.can_show:
+            self._text = text
+            self.query_one(Static).update(paragraphs(text))
+            self.show_title(*figures)
 
     def action_copy_text(self) -> None:
         self.app.copy_to_clipboard(self._text)

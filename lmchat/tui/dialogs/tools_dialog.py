@@ -66,7 +66,7 @@ class ToolsDialog(ListDialog[None]):
     def on_mount(self) -> None:
         # `again`: also servers that have failed are started, once more
         self.run_worker(self._toolbox.host.list_servers(again=True), name="tools", group="tools")
-        self.set_interval(_DRAW_EVERY_S, self.use_room)
+        self.set_interval(_DRAW_EVERY_S, self.redraw)
 
     def draw(self) -> None:
         """Draw the note, and the servers with their tools as they are now."""

@@ -133,7 +133,7 @@ class VersionsDialog(Dialog[str | None]):
             for side, index in enumerate(self._sides)
             if self._versions[index] != old_versions[index]
         ]
-        if self.can_act and changed:
+        if self.can_show and changed:
             self._show_sides(*changed, is_new=False)
 
     @property
@@ -145,7 +145,7 @@ class VersionsDialog(Dialog[str | None]):
     @on(events.DescendantFocus)
     def _show_choice(self) -> None:
         """Show in the row of keys which version Enter keeps: that of the focused side."""
-        if not self.can_act:
+        if not self.can_show:
             return
         names = ("top", "bottom") if self.has_class("-stacked") else ("left", "right")
         side = self._focused_side

@@ -32,8 +32,8 @@ from lmchat.services.server_rows import (
 )
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.connect import Connect, WelcomePage
-from lmchat.tui.controllers.server_starts import ServerStarts, StartDialog
-from lmchat.tui.dialogs.server_dialog import AddressDialog
+from lmchat.tui.controllers.server_starts import ServerStarts
+from lmchat.tui.dialogs.ask_dialog import AddressDialog, ConfirmDialog
 from lmchat.tui.welcome.welcome_rows import welcome_rows
 from lmchat.tui.widgets.key_bar import KeyBar
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
@@ -321,11 +321,11 @@ class WelcomeScreen(WelcomePage):
     def leave(self) -> bool:
         """Close the page, and return True; if a dialog is above it, close when that is left.
 
-        In that case return False: what is typed there must not be lost. Only `StartDialog`, which
+        In that case return False: what is typed there must not be lost. Only a question, which
         holds no text, is closed at once.
         """
         self.is_leaving = True
-        if isinstance(self.app.screen, StartDialog):
+        if isinstance(self.app.screen, ConfirmDialog):
             self.app.screen.dismiss(None)
         is_free = self.app.screen is self
         if is_free and self.is_mounted:

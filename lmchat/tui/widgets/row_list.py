@@ -90,6 +90,7 @@ class RowList(ScrollView):
         self._chosen = 0  # index in `keys`
         self._hides_choice = hides_choice
         self._looks_focused = False
+        self._most_rows = 0  # that were shown at once
 
     @property
     def key(self) -> Hashable:
@@ -114,9 +115,14 @@ class RowList(ScrollView):
             self._chosen = self.keys.index(wanted_key)
         else:
             self._chosen = min(self._chosen, max(len(self.keys) - 1, 0))
+        self._most_rows = max(self._most_rows, len(rows))
         self.virtual_size = Size(self.size.width, len(rows))
         self.refresh()
         self._scroll_to_chosen()
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
+        """Return the most rows so far: a filter above the list must not move while one types."""
+        return self._most_rows
 
     def choose(self, key: Hashable) -> None:
         """Choose the rows with a key, if there are any."""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.tui.dialogs.server_dialog import KeyDialog
+from lmchat.tui.dialogs.ask_dialog import KeyDialog
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
 from tests.support.scripted_products import CHAT, jan

@@ -4,8 +4,8 @@ import httpx
 import pytest
 
 from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.tui.dialogs.ask_dialog import KeyDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
-from lmchat.tui.dialogs.server_dialog import KeyDialog
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
 from tests.support.scripted_products import llama_cpp, lm_studio, plain
