@@ -31,7 +31,7 @@ async def test_the_list_shows_each_theme_live_and_only_a_chosen_one_is_remembere
     assert desk.app.theme == names[-1]
     await desk.press("escape", leads_to=ChatScreen)
     assert (desk.app.theme, {one.theme for one in desk.state}) == ("lmchat-dark", {""})
-    await desk.say("/theme sea", sees="Theme themes/bad.toml: primary must be a colour")
+    await desk.say("/theme sea", sees="Theme themes/bad.toml cannot be used: Expected a colour")
     await desk.until(lambda: desk.app.theme == "sea", "the theme")
     await desk.say("/theme", leads_to=ThemeDialog)
     await desk.press("end", "enter", leads_to=ChatScreen, sees=f"Theme: {names[-1]}.")
@@ -50,17 +50,20 @@ async def test_an_own_theme_that_is_set_is_used_and_an_unknown_one_is_told(tmp_p
 def test_a_file_that_is_no_theme_is_told_with_its_key_and_the_others_work(tmp_path, write):
     write("sea.toml", SEA)
     for text, words in (
-        ("", "primary is missing"),
-        ("primary = '#zzz'", 'primary must be a colour, such as "#8fb8ff"'),
-        ("primary = 'red'\nbackgrund = 'red'", "backgrund is unknown (did you mean background?)"),
-        ("primary = 'red'\nvariables = {border = 'x'}", "variables.border must be a colour"),
-        ("primary = ", "it is not valid TOML: "),
+        ("", "Object missing required field `primary`"),
+        ("primary = '#zzz'", 'Expected a colour such as "#8fb8ff", got "#zzz" - at `$.primary`'),
+        ("primary = 'red'\nbackgrund = 'red'", "Object contains unknown field `backgrund`"),
+        (
+            "primary = 'red'\nvariables = {border = 'x'}",
+            'Expected a colour such as "#8fb8ff", got "x" - at `$.variables',
+        ),
+        ("primary = ", "Invalid value"),
     ):
         write("a.toml", text)
         themes, problems = read_themes(tmp_path / "themes")
         assert [theme.name for theme in themes] == ["sea"]
         assert len(problems) == 1
-        assert problems[0].startswith(f"Theme themes/a.toml: {words}")
+        assert problems[0].startswith(f"Theme themes/a.toml cannot be used: {words}")
 
 
 @pytest.mark.parametrize(
