@@ -12,10 +12,10 @@ _ONLY_MARKS = r"[ >]*(?:[-=*_`~#+|][-=*_`~#+|: ]*|\d{1,9}[.)]?)?$"
 _HALF_LINK = r'!?\[([^\[\]]*)\](?:\([^()\s]*(?:\s+(?:"[^"]*"?)?)?)?$'  # 1 is its words
 # Of letters, only those of ASCII keep an asterisk from being a mark, as in `2**n`: the words of
 # Chinese and Japanese stand without blanks.
-_LONE_MARK = r"(?a)(?<![\w*`])[*`]{1,2}$"  # a mark whose words have not come
+_LONE_MARK = r"(?a)(?<![\w*`])[*`]{1,3}$"  # a mark whose words have not come
 _CODE = r"`[^`]+`"
-_EMPHASIS = r"(?<!\*)(\*{1,2})(?![\s*])[^*]*(?<!\s)\1(?!\*)"
-_OPEN_EMPHASIS = r"(?a)(?<![\w*\\])(\*{1,2})(?=[^\s*])[^*]*\*?$"  # perhaps half of its end
+_EMPHASIS = r"(?<!\*)(\*{1,3})(?![\s*])[^*]*(?<!\s)\1(?!\*)"
+_OPEN_EMPHASIS = r"(?a)(?<![\w*\\])(\*{1,3})(?=[^\s*])[^*]*\*{0,2}$"  # perhaps a part of its end
 
 
 def completed(source: str, *, is_table: bool = False) -> str:

@@ -27,6 +27,7 @@ STREAMED = {
 COMMON = (
     '- **`code`**: what it does\n- **[link](https://example.org "title")**, and **more**.',
     "Pass `**kwargs`, or `*args`, **not both**: 2**n is *no* call of `f(**{})`.",
+    "A ***very strong*** word, and *one* more.",
     "这是**粗体**和*斜体*。日本語では**「強調」**が続く。",
     "| Name | Port |\n|:--|--:|\n| one | 1 |\n| **two** | `2` |",
 )
