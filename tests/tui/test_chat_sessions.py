@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from unittest.mock import AsyncMock, call
 
@@ -27,7 +28,7 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         session_id = first.header.session_id
         await desk.press("ctrl+n", hides="Let")
         assert session_id in desk.open_sessions.streaming
-        await desk.until(lambda: session_id in desk.session_list._state.streaming, "the mark")
+        await desk.until(lambda: re.search(r"first +↓", desk.text), "the mark")
         await desk.dispatch.saved_sessions.act("rename", session_id, "The garden")
         gates[0].set()
         await desk.open_in_list(session_id)
@@ -37,7 +38,7 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         await desk.press("ctrl+n", hides="Lettuce.")
         gates[1].set()
         await desk.until(lambda: session_id in desk.open_sessions.unread, "unread")
-        await desk.until(lambda: session_id in desk.session_list._state.unread, "the mark")
+        await desk.until(lambda: re.search(r"The garden +•", desk.text), "the mark")
         saved = (await desk.store.open_session(session_id)).messages[-1]
         assert (saved.text, saved.state) == ("Lettuce. Done.", AnswerState.COMPLETE)
         assert "Lettuce." not in desk.text

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import Struct
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -54,14 +53,9 @@ class QueueCard(LineWidget):
 
     def __init__(self, text: str, *, is_newest: bool) -> None:
         super().__init__()
-        self.show_entry(text, is_newest=is_newest)
-
-    def show_entry(self, text: str, *, is_newest: bool) -> None:
-        """Show a queued prompt on this card; the keys of the prompt act on the newest one."""
         # files are only named here; the queue has the whole text, so the blocks are not kept
         self._text = safe_line(FoldedBlocks().fold_files(text))
         self._is_newest = is_newest
-        self.refresh()
 
     def render(self) -> Content:
         icons = icons_for(self)
@@ -77,15 +71,6 @@ class QueueCard(LineWidget):
         return fit([left], hint, width, icons.cut)
 
 
-class StatusLine(Struct, frozen=True):
-    """Content of the status row of the prompt."""
-
-    sign: StyledText = ("", "")  # of the server's state
-    names: Sequence[str] = ()  # model and server
-    figures: str = ""
-    narrow_figures: str = ""  # replace the figures on a narrow screen
-
-
 class PromptStatus(LineWidget):
     """`● qwen3-8b · LM Studio     ~24 tok · 41 %`; below 80 columns it is the one-line status."""
 
@@ -94,7 +79,9 @@ class PromptStatus(LineWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._line = StatusLine()
+        self._sign: StyledText = ("", "")
+        self._names: Sequence[str] = ()
+        self._figures = ("", "")  # the second text replaces the first one on a narrow screen
 
     def show_state(
         self, sign: StyledText, names: Sequence[str], figures: str, narrow_figures: str = ""
@@ -103,30 +90,25 @@ class PromptStatus(LineWidget):
 
         On a narrow screen, `narrow_figures` replace `figures`, unless they are empty.
         """
-        line = StatusLine(sign, tuple(names), figures, narrow_figures or figures)
-        if line != self._line:
-            self._line = line
+        before = (self._sign, self._names, self._figures)
+        self._sign, self._names = sign, tuple(names)
+        self._figures = (figures, narrow_figures or figures)
+        if (self._sign, self._names, self._figures) != before:
             self.refresh()
 
     def render(self) -> Content:
         """Return sign, model and server at the left, and at the right the figures for the width."""
-        line = self._line
         icons = icons_for(self)
+        width = self.content_size.width
         if self.is_shell:
             mode = content((("! shell command", "$warning"), ("  Enter runs it", MUTED)))
-            return fit([mode], Content(""), self.content_size.width, icons.cut)
+            return fit([mode], Content(""), width, icons.cut)
+        model, *others = self._names or [""]
         # `fit` drops whole pieces from the end: sign and model stay longest
-        sign_and_model: list[StyledText] = []
-        sign_text, _ = line.sign
-        if sign_text:
-            sign_and_model += [line.sign, (" ", "")]
-        if line.names:
-            sign_and_model.append((line.names[0], MUTED))
-        others = [styled(f" {icons.dot} {name}", MUTED) for name in line.names[1:]]
-
-        is_narrow = self.screen.has_class("-narrow")
-        figures = styled(line.narrow_figures if is_narrow else line.figures, MUTED)
-        return fit([content(sign_and_model), *others], figures, self.content_size.width, icons.cut)
+        pieces = [content([self._sign, (" ", ""), (model, MUTED)])]
+        pieces += [styled(f" {icons.dot} {name}", MUTED) for name in others]
+        figures = self._figures[self.screen.has_class("-narrow")]
+        return fit(pieces, styled(figures, MUTED), width, icons.cut)
 
 
 class Prompt(Vertical):
@@ -160,25 +142,13 @@ class Prompt(Vertical):
         self.note.show([styled(text, MUTED)], styled(hint, MUTED))
 
     async def show_queue(self, texts: Sequence[str]) -> None:
-        """Show a card for each queued prompt.
-
-        Existing cards are used again; missing ones are added, surplus ones removed.
-        """
-        cards = list(self.query(QueueCard))
-        surplus_cards = cards[len(texts) :]
-        added_cards = []
-        for index, text in enumerate(texts):
-            is_newest = index == len(texts) - 1
-            if index < len(cards):
-                cards[index].show_entry(text, is_newest=is_newest)
-            else:
-                added_cards.append(QueueCard(text, is_newest=is_newest))
+        """Show a card for each queued prompt; the keys of the prompt act on the newest one."""
         self.input.has_queue = bool(texts)
-        if added_cards and not self.query("#queue"):
-            await self.mount(Vertical(id="queue"), after=self.pill)
-        for queue in self.query("#queue"):
-            await queue.remove_children(surplus_cards)
-            await queue.mount_all(added_cards)
+        cards = [QueueCard(text, is_newest=text is texts[-1]) for text in texts]
+        with self.app.batch_update():
+            await self.query("#queue").remove()
+            if cards:
+                await self.mount(Vertical(*cards, id="queue"), after=self.pill)
 
     @on(PromptInput.CompletionChanged)
     async def show_commands(self, event: PromptInput.CompletionChanged) -> None:

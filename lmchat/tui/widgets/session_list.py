@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import ClassVar
 
-from msgspec import Struct
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -17,26 +16,15 @@ from lmchat import units
 from lmchat.commands.table import Scope
 from lmchat.sessions.session import ListFilter, SessionGroup, SessionHeader
 from lmchat.tui.actions import LeaveFilter, Post, bindings
-from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.field import SessionFilter
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledTexts, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row, wrapped_rows
-from lmchat.units import Icons
+from lmchat.units import UNICODE
 
 _EMPTY = "No sessions. Your next message starts one."
 _LEAST_WIDTH = 12  # columns for a sentence, also before the size is known
 _COUNTED_FROM = 10  # headings show a count from this many sessions
 _FAR = 1_000_000  # rows that Home and End move by: more than a list has
-
-
-class SessionListState(Struct, frozen=True, kw_only=True):
-    """Sessions of the list, and the ids of those that are marked in it."""
-
-    groups: tuple[SessionGroup, ...] = ()
-    open_id: str | None = None  # of the session that the chat shows
-    streaming: frozenset[str] = frozenset()
-    unread: frozenset[str] = frozenset()
-    with_question: frozenset[str] = frozenset()  # in which a tool call waits for the user
 
 
 class SessionList(Vertical, can_focus=True):
@@ -74,7 +62,9 @@ class SessionList(Vertical, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__(id="sessions")
-        self._state = SessionListState()
+        self._groups: tuple[SessionGroup, ...] = ()
+        self._open_id: str | None = None  # of the session that the chat shows
+        self._marks: dict[str, StyledTexts] = {}  # at the end of the rows of sessions, by their ids
         self._filter_text = ""  # text of the filter
         self._hint_when_empty = ""  # the sentence of `offer`
 
@@ -96,19 +86,20 @@ class SessionList(Vertical, can_focus=True):
     ) -> None:
         """Show sessions in groups, and mark those whose ids are in the other arguments.
 
-        Nothing is drawn if nothing has changed. If another session is open than before, it is
-        chosen.
+        Of several marks, a session has that of the last argument: in sessions `with_question`, a
+        tool call waits for the user. Nothing is drawn if nothing has changed. If another session is
+        open than before, it is chosen.
         """
-        before = self._state
-        self._state = SessionListState(
-            groups=tuple(groups),
-            open_id=open_id,
-            streaming=frozenset(streaming),
-            unread=frozenset(unread),
-            with_question=frozenset(with_question),
-        )
-        if self._state != before and self.is_mounted:
-            self._draw(choose=open_id if open_id != before.open_id else None)
+        marks: dict[str, StyledTexts] = {
+            **dict.fromkeys(unread, ((UNICODE.fresh, ""),)),
+            **dict.fromkeys(streaming, ((UNICODE.down_arrow, ""),)),
+            **dict.fromkeys(with_question, ((UNICODE.warning, "$warning"),)),
+        }
+        before = (self._groups, self._open_id, self._marks)
+        choose = open_id if open_id != self._open_id else None
+        self._groups, self._open_id, self._marks = tuple(groups), open_id, marks
+        if (self._groups, open_id, marks) != before and self.is_mounted:
+            self._draw(choose=choose)
 
     def offer(self, words: str) -> None:
         """Keep a sentence about what can be done, which is shown while there are no sessions."""
@@ -139,9 +130,8 @@ class SessionList(Vertical, can_focus=True):
 
         A blank row is between two groups. Groups without such a session are left out.
         """
-        icons = icons_for(self)
         rows: list[ListRow] = []
-        for group in self._state.groups:
+        for group in self._groups:
             headers = group.headers
             shown = [header for header in headers if list_filter.fits(header.title, header.tags)]
             if not shown:
@@ -150,37 +140,19 @@ class SessionList(Vertical, can_focus=True):
                 rows.append(ListRow())
             count = units.tokens(len(shown)) if len(shown) >= _COUNTED_FROM else ""
             rows.append(heading_row(group.name, right=count))
-            rows += [self._session_row(header, icons) for header in shown]
+            rows += map(self._session_row, shown)
         return rows
 
-    def _session_row(self, header: SessionHeader, icons: Icons) -> ListRow:
+    def _session_row(self, header: SessionHeader) -> ListRow:
         """Return the row of a session: a sign for a fork, title, tags, and its mark at the end."""
-        title: StyledTexts = ((header.title, NAME),)
-        if header.parent_id is not None:
-            title = ((f"{icons.fork} ", MUTED), *title)
-        pieces = [title]
-        if header.tags:
-            tags = " ".join(f"#{tag}" for tag in header.tags)
-            pieces.append(((f" {tags}", MUTED),))
+        fork: StyledTexts = ((f"{UNICODE.fork} ", MUTED),) if header.parent_id is not None else ()
+        tags = "".join(f" #{tag}" for tag in header.tags)
         return ListRow(
-            tuple(pieces),
-            self._mark(header.session_id, icons),
+            ((*fork, (header.title, NAME)), ((tags, MUTED),)),
+            self._marks.get(header.session_id, ()),
             key=header.session_id,
-            is_open=header.session_id == self._state.open_id,
+            is_open=header.session_id == self._open_id,
         )
-
-    def _mark(self, session_id: str, icons: Icons) -> StyledTexts:
-        """Return the mark of a session: it asks, else it answers, else it has an unread answer.
-
-        Empty if none of these is the case.
-        """
-        if session_id in self._state.with_question:
-            return ((icons.warning, "$warning"),)
-        if session_id in self._state.streaming:
-            return ((icons.down_arrow, ""),)
-        if session_id in self._state.unread:
-            return ((icons.fresh, ""),)
-        return ()
 
     def action_session(self, name: str) -> None:
         """Post the request to open the chosen session, or to do with it what `name` says.
