@@ -592,7 +592,8 @@ class Situation(Seen):
         """Wait until nothing moves any more; `while_busy` names what the server is at."""
 
         def is_at_rest() -> bool:
-            busy = {one.group for one in self.app.workers if not one.is_finished} - {while_busy}
+            running = [one for one in self.app.workers if not one.is_finished]
+            busy = {one.group.partition(" ")[0] for one in running} - {while_busy}
             return not busy & _PASSING and self.workspace.monitor.next_check_s is not None
 
         for _ in range(3):

@@ -156,6 +156,29 @@ async def test_loading_shows_how_far_it_is_stops_by_control_l_and_happens_once(t
         assert [one.model for one in backend.requests] == ["phi4-14b"]
 
 
+async def test_a_model_loads_on_while_another_is_unloaded_and_a_third_is_loaded(tmp_path):
+    third = replace(COLD, model_id="mistral-7b")
+    backend = two(answer_steps("From phi."))
+    backend.results = (probed(Verdict.READY, QWEN, GEMMA, COLD, third),)
+    backend.loaded = ["gemma-3-4b"]
+    loading = Loading(backend)
+    async with ready_desktop(tmp_path, backend=backend) as desk:
+        await picker(desk)
+        await desk.press(*"phi", "enter", leads_to=ChatScreen)
+        await desk.until(lambda: loading.begun == ["phi4-14b"], "the load")
+        await desk.say("one")
+        await picker(desk)
+        await desk.press(*"gem", "ctrl+l")
+        await desk.until(lambda: backend.loaded == [], "the unload")
+        await desk.press("ctrl+u", *"mis", "ctrl+l")
+        await desk.until(lambda: loading.begun == ["phi4-14b", "mistral-7b"], "the other load")
+        assert loading.ended == []
+        await desk.press("escape", leads_to=ChatScreen, sees="loading phi4-14b")
+        loading.gate.set()
+        await desk.answered()
+        assert [one.model for one in backend.requests] == ["phi4-14b"]
+
+
 async def test_a_model_is_chosen_by_its_number_or_name_but_no_decision_model(tmp_path):
     judge = model("judge-1b", is_decision=True)
     used = ("judge-1b", "qwen3-8b", "gemma-3-4b")

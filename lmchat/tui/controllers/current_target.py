@@ -8,6 +8,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.servers.discovery.probe_result import Health, TargetState
+from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, Target
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.sending import Turns
@@ -33,7 +34,8 @@ class CurrentTarget:
 
     def has_model(self, model: ModelInfo) -> bool:
         """Return whether a model is the one in use."""
-        return self.value is not None and is_same_model(self.value.model, model)
+        used = self.value.model if self.value else None
+        return used is not None and key_of(used) == key_of(model)
 
     def use(self, target: Target) -> None:
         """Use a server and its model from now on.
@@ -71,41 +73,16 @@ class CurrentTarget:
         product = health.product or target.product
         self._next_turn.target = replace(target, product=product, model=health.model)
 
-    def begin_loading(self, model: ModelInfo, since_s: float) -> None:
-        """Let prompts wait for a model that is being loaded; do nothing if it is not in use.
-
-        `since_s` is the time at which the load began, which names this load in `end_loading`.
-        """
-        if self.has_model(model):
-            self._change(is_loading=True, loading_since_s=since_s, loading_fraction=None)
-
-    def show_progress(self, model: ModelInfo, fraction: float) -> None:
-        if self.has_model(model) and self.state is TargetState.LOADING:
-            self._change(loading_fraction=fraction)
-
-    def end_loading(self, model: ModelInfo, since_s: float) -> bool:
-        """Let prompts no longer wait for the load that began at `since_s`, and return True.
-
-        Return False, and change nothing, if another model is in use by now, or another load of it
-        has begun.
-        """
+    def change_load(self, model: ModelInfo, **changes: float | bool | None) -> bool:
+        """Change how far a model is loaded; return False if it is not the one in use."""
         target = self.value
-        is_waiting = target is not None and target.loading_since_s == since_s
-        if not (is_waiting and self.has_model(model)):
+        if target is None or not self.has_model(model):
             return False
-        self._change(is_loading=False, loading_since_s=None, loading_fraction=None)
+        self._next_turn.target = replace(target, **changes)
+        self._status.refresh()
         return True
 
-    def _change(self, **changes: float | bool | None) -> None:
-        """Replace fields of the target, and update the figures; do nothing without a target."""
-        target = self.value
-        if target is not None:
-            self._next_turn.target = replace(target, **changes)
-            self._status.refresh()
 
-
-def is_same_model(model: ModelInfo | None, other: ModelInfo | None) -> bool:
-    """Return whether two values are the same model of the same server, in any state."""
-    if model is None or other is None:
-        return False
-    return (model.endpoint, model.model_id) == (other.endpoint, other.model_id)
+def key_of(model: ModelInfo) -> tuple[Endpoint, str]:
+    """Return by what a model is known, in any state."""
+    return model.endpoint, model.model_id

@@ -1,7 +1,7 @@
 """Models: the picker, switching to another model, loading and unloading.
 
-At most one model is being loaded at a time. Its state is kept here, since the lists of the servers
-may be older; the picker shows it in place of theirs.
+The states of models that are being loaded are kept here, since the lists of the servers may be
+older; the picker shows them in place of theirs.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line
+from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat
 from lmchat.servers.products.product import product_named
 from lmchat.servers.request import SERVER_DECIDES, LoadOptions
@@ -20,14 +22,24 @@ from lmchat.services.catalogue import ModelRow, matching_model
 from lmchat.services.load_options import CONTEXT, form_of, parse_load_options
 from lmchat.tui.actions import ShowServers
 from lmchat.tui.chat_view import Chat
-from lmchat.tui.controllers.current_target import CurrentTarget, is_same_model
+from lmchat.tui.controllers.current_target import CurrentTarget, key_of
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.model_picker import VISION, ModelPicker
 
-_LOAD = "load"  # group of the worker that loads a model
+
+class _Load(Struct):
+    """A model that is being loaded."""
+
+    model: ModelInfo  # with its progress
+    since_s: float
+
+    @property
+    def group(self) -> str:
+        """Group of the worker that loads it."""
+        return f"load {self.model.endpoint.netloc} {self.model.model_id}"
 
 
 class ModelSwitch:
@@ -48,8 +60,7 @@ class ModelSwitch:
         self._turns = turns
         self._target = target
         self._picker: ModelPicker | None = None  # the picker while it is open
-        self._loading: ModelInfo | None = None  # the model that is being loaded
-        self._loading_since_s = 0.0  # when the newest load began; tells it from earlier loads
+        self._loads: dict[tuple[Endpoint, str], _Load] = {}  # by `key_of`
 
     def pick(self, name: str = "") -> None:
         """Switch to the model with a name or a number among the recent ones; else ask which."""
@@ -121,30 +132,19 @@ class ModelSwitch:
             picker.dismiss(None)
 
     def switch_to(self, model: ModelInfo) -> None:
-        """Use a model from the next turn on, and begin to load it if it is not loaded.
-
-        A model that is not loaded counts as loading from here on, before the request to load it is
-        sent. Otherwise `use` would send the waiting prompts at once, and some servers would load
-        the model for them and once more for the request.
-        """
-        is_loading = self._is_loading(model)
-        is_cold = model.state is LoadState.NOT_LOADED and not is_loading
-        since_s: float | None = None
-        if is_loading:
-            since_s = self._loading_since_s
-        elif is_cold:
-            since_s = self._workspace.clock()  # until the load begins, a moment later
+        """Use a model from the next turn on, and begin to load it if it is not loaded."""
+        load = self._loads.get(key_of(model))
+        if load is None and model.state is LoadState.NOT_LOADED:
+            load = self._begin_load(model)
         self._target.use(
             Target(
                 endpoint=model.endpoint,
                 product=model.product,
                 model=replace(model, load_fraction=None),
-                is_loading=is_loading or is_cold,
-                loading_since_s=since_s,
+                is_loading=load is not None,
+                loading_since_s=load.since_s if load else None,
             )
         )
-        if is_cold:
-            self._begin_load(model)
 
     def switch_to_named(self, name: str) -> None:
         """Use a model by its name, a part of it, or its number among the recent ones.
@@ -166,10 +166,11 @@ class ModelSwitch:
 
     def load_or_unload(self, model: ModelInfo) -> None:
         """Begin to load a model; if it is loaded, unload it; if it is being loaded, stop that."""
-        if self._is_loading(model):
-            self._stop_load(model)
+        if load := self._loads.get(key_of(model)):
+            self._chat.stop(load.group)
+            self._status.show_action(f"stopped loading {_short_name(model)}")
         elif model.state is LoadState.LOADED:
-            self._chat.begin(lambda: self._unload(model), _LOAD, is_only=True)
+            self._chat.begin(partial(self._unload, model), "unload")
         else:
             self._begin_load(model)
 
@@ -199,16 +200,20 @@ class ModelSwitch:
         )
         self._chat.show(dialog, load)
 
-    def _begin_load(self, model: ModelInfo, options: LoadOptions = SERVER_DECIDES) -> None:
-        self._chat.begin(lambda: self._load(model, options), _LOAD, is_only=True)
+    def _begin_load(self, model: ModelInfo, options: LoadOptions = SERVER_DECIDES) -> _Load:
+        """Load a model in a worker; a load of the same model that has begun before is stopped.
 
-    def _stop_load(self, model: ModelInfo) -> None:
-        """Cancel the load of a model, and check at once whether the server still loads it."""
-        self._loading = None
-        self._chat.stop(_LOAD)
-        self._show_in_pickers(replace(model, state=LoadState.NOT_LOADED, load_fraction=None))
-        self._status.show_action(f"stopped loading {_short_name(model)}")
-        self._workspace.monitor.check_now()
+        The model counts as loading from here on, before the request to load it is sent: prompts
+        would make some servers load it once more.
+        """
+        loading = replace(model, state=LoadState.LOADING, load_fraction=None)
+        load = self._loads[key_of(model)] = _Load(loading, self._workspace.clock())
+        self._show_in_picker(loading)
+        self._target.change_load(
+            model, is_loading=True, loading_since_s=load.since_s, loading_fraction=None
+        )
+        self._chat.begin(partial(self._load, load, model, options), load.group, is_only=True)
+        return load
 
     async def _unload(self, model: ModelInfo) -> None:
         """Unload a model; show the error if this fails, and then the new states of the models."""
@@ -216,18 +221,43 @@ class ModelSwitch:
         try:
             await self._workspace.backend.unload(model)
             self._status.show_action(f"unloaded {_short_name(model)}")
-        except LMChatError as error:
-            self._chat.show_error(error)
-        self._show_new_states()
+        finally:
+            self._show_new_states()
 
-    async def _load(self, model: ModelInfo, options: LoadOptions) -> None:
-        """Load a model; show the error if this fails, and then the new states of the models."""
+    async def _load(self, load: _Load, model: ModelInfo, options: LoadOptions) -> None:
+        """Load a model; if it is in use, the prompts that wait for it are sent then.
+
+        If it cannot be loaded, they return to the prompt field. A server that does not load on
+        request may load with the first prompt: for a model in use, this is no failure.
+        """
         self._status.show_action(f"loading {_short_name(model)}")
+
+        def show_progress(fraction: float) -> None:
+            load.model = replace(load.model, load_fraction=fraction)
+            self._show_in_picker(load.model)
+            self._target.change_load(model, loading_fraction=fraction)
+
+        can_answer = False
         try:
-            await self._load_for_use(model, options)
+            await self._workspace.backend.load(model, options=options, on_progress=show_progress)
+            can_answer = True
             self._status.show_action(f"loaded {_short_name(model)}")
-        except LMChatError as error:
-            self._chat.show_error(error)
+        except ServerRejected as error:
+            can_answer = error.kind == "unsupported" and self._target.has_model(model)
+            if not can_answer:
+                raise
+        finally:
+            if self._loads.get(key_of(model)) is load:  # no other load of it has begun since
+                self._end_load(model, can_answer=can_answer)
+
+    def _end_load(self, model: ModelInfo, *, can_answer: bool) -> None:
+        del self._loads[key_of(model)]
+        if not can_answer:
+            self._show_in_picker(model)  # as it was before; else the servers' lists follow
+        if self._target.change_load(
+            model, is_loading=False, loading_since_s=None, loading_fraction=None
+        ):
+            self._turns.resume_after_load(can_answer=can_answer)
         self._show_new_states()
 
     def _show_new_states(self) -> None:
@@ -236,59 +266,16 @@ class ModelSwitch:
         if self._picker is not None:
             self.refresh_picker()
 
-    async def _load_for_use(self, model: ModelInfo, options: LoadOptions) -> None:
-        """Load a model; if it is in use, prompts wait until it is loaded.
-
-        Then they are sent, or return to the prompt field if it cannot be loaded. A server that does
-        not load on request may load with the first prompt: for a model in use, this is no failure.
-        Other errors are raised.
-        """
-        since_s = self._loading_since_s = self._workspace.clock()
-        self._show_loading(replace(model, state=LoadState.LOADING, load_fraction=None))
-        self._target.begin_loading(model, since_s)
-        can_answer = False
-        try:
-            await self._workspace.backend.load(
-                model, options=options, on_progress=self._show_progress
-            )
-            can_answer = True
-        except ServerRejected as error:
-            can_answer = error.kind == "unsupported"
-            if not can_answer or not self._target.has_model(model):
-                raise
-        finally:
-            if since_s == self._loading_since_s:  # no other load has begun since
-                self._loading = None
-            if self._target.end_loading(model, since_s):
-                self._turns.resume_after_load(can_answer=can_answer)
-
-    def _show_progress(self, fraction: float) -> None:
-        """Show how much of the model is loaded; ignore a report after the load was stopped."""
-        if self._loading is not None:
-            self._show_loading(replace(self._loading, load_fraction=fraction))
-            self._target.show_progress(self._loading, fraction)
-
-    def _show_loading(self, model: ModelInfo) -> None:
-        """Keep the state of the model that is being loaded, and show it in the picker."""
-        self._loading = model
-        self._show_in_pickers(model)
-
-    def _show_in_pickers(self, model: ModelInfo) -> None:
+    def _show_in_picker(self, model: ModelInfo) -> None:
         if self._picker is not None:
             self._picker.update_model(model)
 
     def _with_loading(self, rows: Sequence[ModelRow]) -> list[ModelRow]:
-        """Return the rows of the picker, with the progress of the model that is being loaded."""
-        loading = self._loading
-        if loading is None:
-            return list(rows)
+        """Return the rows of the picker, with the progress of the models that are being loaded."""
         return [
-            replace(row, model=loading) if is_same_model(row.model, loading) else row
+            replace(row, model=load.model) if (load := self._loads.get(key_of(row.model))) else row
             for row in rows
         ]
-
-    def _is_loading(self, model: ModelInfo) -> bool:
-        return is_same_model(self._loading, model)
 
 
 def _short_name(model: ModelInfo) -> str:
