@@ -247,14 +247,16 @@ class Document:
 
         The line is None for blank rows, and in messages that are not laid out.
         """
-        for row in range(y, min(y + count, self.total)):
-            place = self.locate(row)
-            line = None
-            if place.block >= 0:
-                lines = self.entries[place.message].blocks[place.block].lines or []
-                blank_rows = self.blank_rows(place)
-                line = lines[place.row - blank_rows] if place.row >= blank_rows else None
-            yield place, line
+        end = min(y + count, self.total)
+        while y < end:
+            place = self.locate(y)
+            lines: list[Line | None] = [None] * (place.row + 1)  # up to this row
+            if place.block >= 0:  # to find each row alone would cost as much as painting it
+                lines = [None] * self.blank_rows(place)
+                lines += self.entries[place.message].blocks[place.block].lines or []
+            for row in range(place.row, min(len(lines), place.row + end - y)):
+                yield place._replace(row=row), lines[row]
+            y += max(len(lines) - place.row, 1)
 
     # Blocks and their heights
 
