@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from lmchat.files.disk import is_absolute_path
 from lmchat.servers.discovery.launcher import Installed, ServerStart
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
-from lmchat.servers.products.product import LLAMA_CPP, OPENAI_COMPATIBLE, product_named
+from lmchat.servers.products.product import OPENAI_COMPATIBLE, product_named
 
 NO_SERVER = "No model server answers on this machine yet."
 _ONE_STEP_AWAY = (
@@ -46,7 +47,6 @@ class RowAction(Enum):
     NOTHING = auto()
     CHOOSE = auto()
     START = auto()
-    COPY = auto()  # copy the command that starts it
     WAIT = auto()  # a server was started and does not answer yet
 
 
@@ -86,11 +86,11 @@ def _rank(row: ServerRow) -> int:
     return 1 if row.is_here else 2
 
 
-def first_step(rows: Sequence[ServerRow]) -> ServerRow | None:
-    """Return the first row where one step on the page is enough to chat; None if none exists."""
+def first_step(rows: Sequence[ServerRow]) -> Endpoint | None:
+    """Return the address of the first row where one step on the page is enough to chat."""
     for row in rows:
         if row.probed.verdict in _ONE_STEP_AWAY and row.action is not RowAction.NOTHING:
-            return row
+            return row.probed.endpoint
     return None
 
 
@@ -105,135 +105,76 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
        installed, else where to get it.
     4. Otherwise the row has the next step of the probe.
     """
-    can_choose = probed.verdict.is_server or probed.can_be_allowed
     row = ServerRow(
         probed=probed,
         result="not allowed" if probed.is_forbidden else probed.finding,
         next_step=probed.next_step,
-        action=RowAction.CHOOSE if can_choose else RowAction.NOTHING,
     )
-    if not can_choose:
-        for start in machine.starting:
-            if start.endpoint == probed.endpoint:
-                return replace(
-                    row, result="starting", next_step=f"{start.short} runs", action=RowAction.WAIT
-                )
+    if probed.verdict.is_server or probed.can_be_allowed:
+        return replace(row, action=RowAction.CHOOSE)
+    for start in machine.starting:
+        if start.endpoint == probed.endpoint:
+            words = f"{start.short} runs"
+            return replace(row, result="starting", next_step=words, action=RowAction.WAIT)
     # an address that the user named gets no other step than that of the probe
     is_startable = probed.verdict in _STARTABLE and probed.endpoint.is_loopback
     if machine.installed is None or probed.is_own or not is_startable:
         return row
-    for installed in machine.installed:
-        if installed.product == probed.product:
-            return _installed_row(row, installed)
-    return _missing_row(row)
 
-
-def _missing_row(row: ServerRow) -> ServerRow:
-    """Return the row of a product that was not found among the installed ones.
-
-    The next step is where to get it. If its server is off, its program runs, so it is installed
-    nevertheless, and the next step of the probe stays.
-    """
-    is_off = row.probed.verdict is Verdict.SERVER_OFF
-    where_to_get = "" if is_off else product_named(row.probed.product).where_to_get
-    return replace(
-        row,
-        result=row.probed.verdict.value,
-        next_step=where_to_get or row.next_step,
-        is_here=is_off,
-    )
-
-
-def _installed_row(row: ServerRow, installed: Installed) -> ServerRow:
-    """Return the row of an installed product that does not answer.
-
-    Enter starts it, if a command for that is known, and copies the command of llama.cpp, which
-    needs a model file. Otherwise the next step is a text: that of the probe if the program runs and
-    only its server is off, else how to start the program.
-    """
-    probed = row.probed
+    # a program that runs with its server off is installed, also where it was not found
     is_off = probed.verdict is Verdict.SERVER_OFF
-    row = replace(row, result=probed.verdict.value if is_off else "not running")
+    row = replace(row, result=probed.verdict.value)
+    installed = next((one for one in machine.installed if one.product == probed.product), None)
+    if installed is None:
+        where_to_get = "" if is_off else product_named(probed.product).where_to_get
+        return replace(row, next_step=where_to_get or row.next_step, is_here=is_off)
+    if not is_off:
+        row = replace(row, result="not running", next_step=installed.start_words or row.next_step)
     if installed.start and is_absolute_path(installed.program):
         start = ServerStart(product=probed.product, argv=installed.start, endpoint=probed.endpoint)
         return replace(row, next_step=start.short, action=RowAction.START, start=start)
-    if is_off or not installed.start_words:
-        return row
-    is_llama_cpp = probed.product == LLAMA_CPP
-    return replace(
-        row,
-        next_step=installed.start_words,
-        action=RowAction.COPY if is_llama_cpp else RowAction.NOTHING,
-    )
+    return row
 
 
-def headline_of(results: Sequence[ProbeResult]) -> str:
-    """Return one sentence about the servers, which may contain text of a server.
+def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:
+    """Return a sentence about the servers, and the one step that is missing for a chat.
 
-    It is about the first server that needs a step (`_first_unready`), else about the first usable
-    one. Else it is the error of the only server that the user named, else that no server answers.
+    Both may contain text of a server. They are about the first server that answers and needs a
+    step, else about the first usable one, which needs none. Otherwise they are about the only
+    server that the user named, if its probe found an error, or else say that no server answers.
     """
-    unready = _first_unready(results)
-    if unready is not None:
-        sentence = _HEADLINES[unready.verdict]
-        return sentence.format(name=_server_name(unready), host=unready.endpoint.host)
+    for probed in results:
+        has_model = probed.verdict.is_usable and probed.has_model  # which it can load
+        if probed.verdict in _HEADLINES and not has_model:
+            sentence = _HEADLINES[probed.verdict]
+            words = sentence.format(name=_server_name(probed), host=probed.endpoint.host)
+            return words, _advice(probed)
 
+    named = [probed for probed in results if probed.has_named_address]
     usable = [probed for probed in results if probed.verdict.is_usable]
     if usable:
-        has_named = any(probed.has_named_address for probed in results)
-        is_named_usable = any(probed.has_named_address for probed in usable)
-        sentence = _OTHER_USABLE if has_named and not is_named_usable else _USABLE
-        return sentence.format(usable[0].product)
-
-    named = _only_named_with_error(results)
-    if named is None:
-        return NO_SERVER
-    has_host = named.endpoint.host in named.detail
-    return named.detail if has_host else f"{named.endpoint.netloc}: {named.detail}"
+        is_named_usable = any(probed.verdict.is_usable for probed in named)
+        sentence = _OTHER_USABLE if named and not is_named_usable else _USABLE
+        return sentence.format(usable[0].product), ""
+    if len(named) != 1 or not named[0].detail:
+        return NO_SERVER, ""
+    endpoint, detail = named[0].endpoint, named[0].detail
+    words = detail if endpoint.host in detail else f"{endpoint.netloc}: {detail}"
+    return words, _advice(named[0])
 
 
-def advice_of(results: Sequence[ProbeResult]) -> str:
-    """Return the one step that is missing for a chat, as text for the page of servers.
-
-    It is the step of the first server that answers and needs one. If there is none and no server is
-    usable, it is that of the only server that the user named. Otherwise it is empty. Behind it
-    stands what else the user can do, or how lmchat notices that the step is done.
-    """
-    advised = _first_unready(results)
-    has_usable = any(probed.verdict.is_usable for probed in results)
-    if advised is None and not has_usable:
-        advised = _only_named_with_error(results)
-    if advised is None or not advised.next_step:
+def _advice(probed: ProbeResult) -> str:
+    """Return the next step of a server, and how lmchat notices that it is done."""
+    if not probed.next_step:
         return ""
-    step = f"Next: {advised.next_step}"
-    if advised.can_be_allowed:
+    step = f"Next: {probed.next_step}"
+    if probed.can_be_allowed:
         return f"{step}, or type the address here to allow it for this run"
-    if advised.kind == "certificate":  # the trusted certificates are read once, at the start
+    if probed.kind == "certificate":  # the trusted certificates are read once, at the start
         return f"{step} Then start lmchat again."
     if step.endswith("."):  # the hint of an error, which has whole sentences
         return f"{step} This page then continues."
     return f"{step} (this page then continues)"
-
-
-def _first_unready(results: Sequence[ProbeResult]) -> ProbeResult | None:
-    """Return the first server with a verdict of `_HEADLINES`: it needs a step, such as a key.
-
-    A server without a loaded model is skipped if it has a model that it can load.
-    """
-    for probed in results:
-        has_model = probed.verdict.is_usable and probed.has_model
-        if probed.verdict in _HEADLINES and not has_model:
-            return probed
-    return None
-
-
-def _only_named_with_error(results: Sequence[ProbeResult]) -> ProbeResult | None:
-    """Return the server that the user named, if it is the only one and its probe found an error.
-
-    Otherwise return None.
-    """
-    named = [probed for probed in results if probed.has_named_address]
-    return named[0] if len(named) == 1 and named[0].detail else None
 
 
 def _server_name(probed: ProbeResult) -> str:
@@ -246,5 +187,4 @@ def _server_name(probed: ProbeResult) -> str:
     if probed.product == OPENAI_COMPATIBLE:
         return f"The server at {endpoint.netloc}"
     is_usual_address = endpoint.is_loopback and not probed.has_named_address
-    name = probed.product
-    return name if is_usual_address else f"{name} at {endpoint.netloc}"
+    return probed.product if is_usual_address else f"{probed.product} at {endpoint.netloc}"

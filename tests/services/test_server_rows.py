@@ -11,8 +11,7 @@ from lmchat.services.server_rows import (
     NO_SERVER,
     MachineState,
     RowAction,
-    advice_of,
-    headline_of,
+    headline_and_advice,
     server_rows,
 )
 from tests.support.scripted_backend import model, probed
@@ -68,7 +67,7 @@ def test_each_program_that_is_not_running_has_its_step():
             None,
             "not running",
             LLAMA.start_words,
-            RowAction.COPY,
+            RowAction.NOTHING,
         ),
         # before anybody has looked
         ("Ollama", Verdict.REFUSED, MachineState(), "refused", OWN_STEP, RowAction.NOTHING),
@@ -109,33 +108,34 @@ def test_a_server_that_lacks_one_thing_is_told_with_the_step():
             probed(Verdict.REFUSED, product="Jan"),
             probed(verdict, next_step="Do this"),
         ]
-        assert headline_of(found) == f"LM Studio answers, but {words}"
-        assert advice_of(found) == "Next: Do this (this page then continues)"
+        assert headline_and_advice(found) == (
+            f"LM Studio answers, but {words}",
+            "Next: Do this (this page then continues)",
+        )
     off = [probed(Verdict.SERVER_OFF)]
-    assert headline_of(off) == "LM Studio runs, but its server is off."
+    assert headline_and_advice(off)[0] == "LM Studio runs, but its server is off."
     blocked = probed(Verdict.HOST_BLOCKED, endpoint=BOX, product="Jan", is_own=True)
-    assert headline_of([blocked]) == "Jan at gpu-box:1337 does not accept the host name gpu-box."
+    words = "Jan at gpu-box:1337 does not accept the host name gpu-box."
+    assert headline_and_advice([blocked])[0] == words
     for none in ([], [probed(Verdict.REFUSED), probed(Verdict.NOT_AN_LLM)]):
-        assert (headline_of(none), advice_of(none)) == (NO_SERVER, "")
+        assert headline_and_advice(none) == (NO_SERVER, "")
 
 
 def test_a_named_server_that_is_away_is_told_in_its_own_words():
     away = probed(
         Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go"
     )
-    assert headline_of([away]) == "gpu-box:1337: Nothing answers."
-    assert advice_of([away]) == "Next: Go (this page then continues)"
+    continues = "Next: Go (this page then continues)"
+    assert headline_and_advice([away]) == ("gpu-box:1337: Nothing answers.", continues)
     whole = [replace(away, next_step="Go there. Do it.")]
-    assert advice_of(whole) == "Next: Go there. Do it. This page then continues."
+    assert headline_and_advice(whole)[1] == "Next: Go there. Do it. This page then continues."
     told = "The certificate of gpu-box:1337 has expired."
     distrusted = [replace(away, detail=told, kind="certificate", next_step="Go.")]
-    assert headline_of(distrusted) == told
-    assert advice_of(distrusted) == "Next: Go. Then start lmchat again."
+    assert headline_and_advice(distrusted) == (told, "Next: Go. Then start lmchat again.")
     unloaded = probed(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
     words = "The server you named does not answer. LM Studio does."
-    assert headline_of([away, unloaded]) == words
-    assert advice_of([away, unloaded]) == ""
-    assert headline_of([unloaded]) == "LM Studio answers."
+    assert headline_and_advice([away, unloaded]) == (words, "")
+    assert headline_and_advice([unloaded])[0] == "LM Studio answers."
     named = probed(Verdict.READY, model(), endpoint=BOX, is_own=True)
-    assert headline_of([probed(Verdict.READY, model()), named]) == "LM Studio answers."
-    assert headline_of([named]) == "LM Studio answers."
+    assert headline_and_advice([probed(Verdict.READY, model()), named])[0] == "LM Studio answers."
+    assert headline_and_advice([named])[0] == "LM Studio answers."

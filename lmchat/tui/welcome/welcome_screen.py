@@ -6,7 +6,7 @@ times of the searches. The first rows wait a moment for the disk to be read.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -25,9 +25,8 @@ from lmchat.services.server_rows import (
     NO_SERVER,
     RowAction,
     ServerRow,
-    advice_of,
     first_step,
-    headline_of,
+    headline_and_advice,
     server_rows,
 )
 from lmchat.tui.chat_view import Chat
@@ -37,15 +36,11 @@ from lmchat.tui.dialogs.ask_dialog import AddressDialog, ConfirmDialog
 from lmchat.tui.welcome.welcome_rows import welcome_rows
 from lmchat.tui.widgets.key_bar import KeyBar
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
-from lmchat.tui.widgets.row_list import ListRow, RowList
+from lmchat.tui.widgets.row_list import RowList
 
 _HINTS = (("Enter", "choose"), ("F5", "check now"), ("^K", "search"), ("Esc", "chat"))
 _LAST_HINTS = (("^P", "commands"), ("F1", "help"))
-_ADVICE = "Start one, or {}. This page continues when a server appears."
-_TYPE_ADDRESS = "type an address"
-_TRY_ENGINE = "try the built-in engine"
 _WAITING = "Your message waits until a server answers."
-_WIDE_STATUS = 50  # columns from which the status line has the number of addresses
 _BESIDE, _BESIDE_SHORT = 7, 4  # rows of the screen without those of the list
 _DISK_WAIT_S = 0.5  # how long the rows wait for the disk's model files: all appear at once
 
@@ -158,75 +153,51 @@ class WelcomeScreen(WelcomePage):
         is_waiting = not (self._is_disk_wait_over or self.starts.has_read_disk)
         if is_waiting or not self.can_show:
             return
-        headline, advice = self._headline_and_advice()
-        self._headline.update(styled(headline, STRONG))
-        self._advice.update(styled(advice, MUTED))
-        self._problem.display = bool(self.starts.problem)
-        self._problem.update(styled(f"! {self.starts.problem}", "$error"))
-
+        self._draw_sentences()
         rows = welcome_rows(machine, self._servers, self._rows.text_width)
         if len(rows) > self.size.height - (_BESIDE_SHORT if self.has_class("-short") else _BESIDE):
             rows = [row for row in rows if row.pieces]
         if rows != self._rows.rows:
             self._rows.styles.max_height = len(rows)
-            self._rows.show(rows, choose=None if self._is_touched else self._best_row(rows))
+            best = first_step(self._servers) or rows[0].key
+            self._rows.show(rows, choose=None if self._is_touched else best)
         self._show_status()
 
-    def _headline_and_advice(self) -> tuple[str, str]:
-        """Return the sentences above the rows: what was found, and what the user can do.
+    def _draw_sentences(self) -> None:
+        """Draw what was found, what the user can do, and why the last start failed.
 
         If a message waits for a server, this is said before the advice; on a small screen, which
         has no advice, it replaces the headline.
         """
         # with the next steps of the rows, which are based on what this machine has
         servers = [replace(row.probed, next_step=row.next_step) for row in self._servers]
-        headline = headline_of(servers)
-        advice = advice_of(servers)
-        is_usable = any(server.verdict.is_usable for server in servers)
-        if not advice and not is_usable:
+        headline, advice = headline_and_advice(servers)
+        if not advice and not any(server.verdict.is_usable for server in servers):
             has_engine = self.starts.machine.offer is not None
-            advice = _ADVICE.format(_TRY_ENGINE if has_engine else _TYPE_ADDRESS)
-
-        if not self.has_waiting_message:
-            return headline, advice
-        has_room_for_advice = self._advice.display  # the style sheet hides it on a small screen
-        if has_room_for_advice:
-            return headline, f"{_WAITING} {advice}".rstrip()
-        return _WAITING, ""
-
-    def _best_row(self, rows: Sequence[ListRow]) -> Hashable:
-        """Return the key of the server that one step on this page makes usable.
-
-        Without such a server, return the key of the first row that can be chosen, or None.
-        """
-        server = first_step(self._servers)
-        if server is not None:
-            return server.probed.endpoint
-        return next((row.key for row in rows if row.key is not None), None)
+            way = "try the built-in engine" if has_engine else "type an address"
+            advice = f"Start one, or {way}. This page continues when a server appears."
+        if self.has_waiting_message:
+            advice = f"{_WAITING} {advice}"
+            if not self._advice.display:  # the style sheet hides it on a small screen
+                headline = _WAITING
+        self._headline.update(styled(headline, STRONG))
+        self._advice.update(styled(advice, MUTED))
+        self._problem.display = bool(self.starts.problem)
+        self._problem.update(styled(f"! {self.starts.problem}", "$error"))
 
     def _show_status(self) -> None:
         """Show in the status line when the searches are, and the key that searches at once."""
-        pieces = [styled(piece, MUTED) for piece in self._status_pieces()]
-        self._status.show(pieces, content((("F5", STRONG), (" now ", MUTED))))
-
-    def _status_pieces(self) -> tuple[str, ...]:
-        """Return when the last search was, and when the next one begins, as pieces of a line.
-
-        Before the end of the first search, return one word. On a wide screen, the number of
-        addresses is added.
-        """
-        if self._searched_at_s is None:
-            return ("Checking",)
-        now_s = self._clock()
-        checked = "Checked"
-        if self._status.size.width >= _WIDE_STATUS:
-            count = units.counted(len(self._results), "address", "es")
-            checked = f"{count} checked"
-        last = f"{checked} {units.ago(now_s - self._searched_at_s)} ago"
-        left_s = self._next_search_at_s - now_s
-        if left_s <= 0:
-            return last, "; checking"
-        return last, f"; next check in {units.ago(left_s)}"
+        pieces = ["Checking"]
+        if self._searched_at_s is not None:
+            now_s = self._clock()
+            left_s = self._next_search_at_s - now_s
+            pieces = [
+                f"{units.counted(len(self._results), 'address', 'es')} checked",
+                f" {units.ago(now_s - self._searched_at_s)} ago",
+                f"; next check in {units.ago(left_s)}" if left_s > 0 else "; checking",
+            ]
+        keys = content((("F5", STRONG), (" now ", MUTED)))
+        self._status.show([styled(piece, MUTED) for piece in pieces], keys)
 
     # Keys
 
@@ -299,17 +270,15 @@ class WelcomeScreen(WelcomePage):
     def _take_server(self, server: ServerRow) -> None:
         """Do the next step for a server that was chosen.
 
-        If its host must be allowed first, ask about its address. Otherwise use it, start it, or
-        copy its command; if none of these is its action, search at once.
+        If its host must be allowed first, ask about its address. Otherwise use it, or start it; if
+        none of these is its action, search at once.
         """
         if server.probed.can_be_allowed:
             self.ask_address(server.probed.endpoint.url)
         elif server.action is RowAction.CHOOSE:
             self._connect.take_result(server.probed)
-        elif server.action is RowAction.START and server.start is not None:
+        elif server.start is not None:
             self.starts.begin(partial(self.starts.start, server.start))
-        elif server.action is RowAction.COPY:
-            self.app.copy_to_clipboard(server.next_step)
         else:
             self._connect.check_now()
 
