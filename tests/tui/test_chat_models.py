@@ -170,7 +170,7 @@ async def test_a_model_loads_on_while_another_is_unloaded_and_a_third_is_loaded(
         await picker(desk)
         await desk.press(*"gem", "ctrl+l")
         await desk.until(lambda: backend.loaded == [], "the unload")
-        await desk.press("ctrl+u", *"mis", "ctrl+l")
+        await desk.press("ctrl+u", *"mist", "ctrl+l")
         await desk.until(lambda: loading.begun == ["phi4-14b", "mistral-7b"], "the other load")
         assert loading.ended == []
         await desk.press("escape", leads_to=ChatScreen, sees="loading phi4-14b")
