@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import cache, lru_cache
 
 _MOST_CHARS = 400  # of a formula that is converted; a longer one does not fit on a line
@@ -11,6 +12,18 @@ _GROUP = r"\{([^{}\\^_]+)\}"  # without commands and scripts: an innermost group
 _FRACTION = rf"\\[dt]?frac\s*{_GROUP}\s*{_GROUP}"
 _ROOT = rf"\\sqrt\s*{_GROUP}"
 _WORDS = rf"\\(?:text|textrm|mathrm|mathit|operatorname|boxed)\s*{_GROUP}"
+_ACCENTS = {
+    "hat": "\u0302",
+    "bar": "\u0304",
+    "vec": "\u20d7",
+    "tilde": "\u0303",
+    "dot": "\u0307",
+    "ddot": "\u0308",
+}
+"""Combining marks by their command; they follow the letter that they belong to."""
+_ACCENT = (
+    rf"\\({'|'.join(_ACCENTS)})(?:\s*\{{\s*(\w)\s*\}}|\s+(\w)|([^\x00-\x7f]))"  # of one letter
+)
 _MODULUS = rf"\\pmod\s*{_GROUP}"
 _ALONE = rf"(?<![^\s\d(=+,-]){_GROUP}"  # a group that belongs to no command, as in `3{{,}}5`
 _SCRIPT = rf"([\^_])(?:{_GROUP}|([^\s\\{{}}^_]))"
@@ -66,6 +79,7 @@ def unicode_formula(source: str) -> str:
     while text != before:
         before = text
         text = re.sub(_WORDS, r"\1", text)
+        text = re.sub(_ACCENT, _accented, text)
         text = re.sub(_MODULUS, r"(mod \1)", text)
         text = re.sub(_SCRIPT, _raised_or_lowered, text)
         text = re.sub(_FRACTION, _fraction, text)
@@ -89,6 +103,12 @@ def _fraction(match: re.Match[str]) -> str:
     has_left = re.search(r"[\w/)]\s*$", text[: match.start()])
     has_right = re.match(r"\s*[^-\s+=,.)<>≤≥≠≈}]", text[match.end() :])
     return f"({above}/{below})" if has_left or has_right else f"{above}/{below}"
+
+
+def _accented(match: re.Match[str]) -> str:
+    """Return the letter below an accent with its combining mark; one character if there is one."""
+    command, *letters = match.groups()
+    return unicodedata.normalize("NFC", "".join(filter(None, letters)) + _ACCENTS[command])
 
 
 def _sign(command: str) -> str:

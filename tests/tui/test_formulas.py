@@ -58,6 +58,9 @@ SAME = {
     r"a \equiv b \pmod{n}": "a ≡ b (mod n)",
     r"\nabla f = \frac{\partial f}{\partial x}": "∇ f = ∂ f/∂ x",
     r"\frac{dy}{dx}": "dy/dx",
+    r"\bar{x} = \frac{1}{n}\sum_{i=1}^n x_i": "x̄ = (1/n)∑ᵢ₌₁ⁿ xᵢ",
+    r"\vec{v} \cdot \hat n": "v⃗ · n̂",
+    r"\hat\beta_0, \dot{x}^2": "β̂₀, ẋ²",
     r"\text{area} = \pi r^2": "area = π r²",
     r"\mathrm{H_2O}": "H₂O",
     r"P(A|B) = \frac{P(B|A)P(A)}{P(B)}": "P(A|B) = P(B|A)P(A)/(P(B))",
@@ -67,8 +70,7 @@ SAME = {
 }
 SOURCE = [
     r"\sqrt[3]{8} = 2",
-    r"\bar{x} = \frac{1}{n}\sum_{i=1}^n x_i",
-    r"\vec{v} \cdot \hat{n}",
+    r"\widehat{xy} = \bar{xy}",
     r"\int_{-\infty}^{\infty} e^{-x^2} dx",  # there is no raised ∞
     r"\lim_{x \to 0} \frac{\sin x}{x}",
     r"e^{i\pi}",
