@@ -27,7 +27,7 @@ from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.columns import GAP, Column, aligned
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import HIT, MUTED, LineWidget, StyledText, StyledTexts, content, styled
-from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row
+from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row, text_row
 from lmchat.tui.widgets.telemetry_rows import context_text
 from lmchat.units import UNICODE
 
@@ -47,7 +47,6 @@ _COLUMNS = (
     Column("Can", 0),
     Column("tok/s", 3, is_right=True),
 )
-_FILE_COLUMNS = (Column("Quant", 2), Column("Disk", 1, is_right=True), Column("From"))
 _SIGNS: Mapping[LoadState, StyledText] = {
     LoadState.LOADED: (UNICODE.ready, "$success"),
     LoadState.ASLEEP: (UNICODE.asleep, MUTED),
@@ -109,8 +108,8 @@ def _name(row: ModelRow, *, has_twin: bool) -> tuple[SafeText, str]:
     return safe_line(row.model.model_id), server
 
 
-def _group(row: ModelRow, servers_by_product: Mapping[str, int]) -> str:
-    """Return the heading under which a model is listed.
+def _group(row: ModelRow, products: Sequence[str]) -> str:
+    """Return the heading under which a model is listed; `products` has that of each server.
 
     It is the only use of a model that cannot chat, else "Recent", else the name of the server: as
     configured, or its product, with the address if several servers have this product.
@@ -122,7 +121,7 @@ def _group(row: ModelRow, servers_by_product: Mapping[str, int]) -> str:
         return "Recent"
     if row.server_name:
         return row.server_name
-    if servers_by_product[model.product] > 1:
+    if products.count(model.product) > 1:
         return f"{model.product} {model.endpoint.netloc}"
     return model.product
 
@@ -207,13 +206,35 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         self._rows = [replace(row, model=model) if row.key == key else row for row in self._rows]
         self.draw()
 
-    def draw(self, choose: tuple[str, str] | None = None) -> None:
+    def draw(self, choose: tuple[str, str] | None = None, *, chooses_best: bool = False) -> None:
         """Draw the models that match the filter, or words if none exist.
 
-        `choose` is the server id and the model id of the row to choose; None keeps the choice.
+        `choose` is the server id and the model id of the row to choose; None keeps the choice. With
+        `chooses_best`, the best match that can chat is chosen, if anything is typed.
         """
         if not self.can_show:
             return
+        typed, count = self._typed.strip(), len(self._rows)
+        tried = {row.key: _match(typed, row) for row in self._rows}
+        matches = {key: found for key, found in tried.items() if found is not None}
+        if typed and chooses_best:
+            usable = [row.key for row in self._rows if row.key in matches and row.model.can_chat]
+            choose = max(usable, key=lambda key: matches[key].score, default=None)
+        nothing = f"No model matches “{safe_line(typed, limit=30)}”. Backspace shows all {count}."
+        if typed == VISION:
+            nothing = _NO_VISION
+        servers = len({row.model.endpoint for row in self._rows})
+        if not count:
+            nothing = self._note or _NO_MODELS
+        self.show_rows(
+            self._model_rows(matches),
+            f"{units.counted(count, 'model')} on {units.counted(servers, 'server')}",
+            self._note or f"updated {units.ago(self._age_s)} ago",
+            choose=choose,
+            nothing=nothing,
+        )
+        self.query_one(Field).show_note(f"{len(matches)} of {count}" if typed else "")
+
         states = {row.model.state for row in self._rows}
         signs = (
             f"{sign} {state}"
@@ -222,26 +243,10 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         )
         self.query_one(".legend", LineWidget).show([styled("   ".join(signs), MUTED)])
 
-        products = {row.model.endpoint: row.model.product for row in self._rows}
-        rows, matches = self._matching_rows(Counter(products.values()))
-        typed, count = self._typed.strip(), len(self._rows)
-        nothing = f"No model matches “{safe_line(typed, limit=30)}”. Backspace shows all {count}."
-        if typed == VISION:
-            nothing = _NO_VISION
-        figures: tuple[str, ...] = (
-            f"{units.counted(count, 'model')} on {units.counted(len(products), 'server')}",
-            self._note or f"updated {units.ago(self._age_s)} ago",
-        )
-        if not count:
-            nothing, figures = self._note or _NO_MODELS, ()
-        self.show_rows(rows, *figures, choose=choose, nothing=nothing)
-        self.query_one(Field).show_note(f"{matches} of {count}" if typed else "")
+    def _model_rows(self, matches: Mapping[tuple[str, str], FuzzyMatch]) -> list[ListRow]:
+        """Draw the titles of the columns, and return the rows of the matches, in groups.
 
-    def _matching_rows(self, servers_by_product: Mapping[str, int]) -> tuple[list[ListRow], int]:
-        """Draw the titles of the columns; return the rows of the matches, and their number.
-
-        Columns are laid out for all models, so that nothing moves while the user types. Each group
-        has a heading.
+        Columns are laid out for all models, so that nothing moves while the user types.
         """
         twins = Counter(row.model.model_id for row in self._rows)
         names = [_name(row, has_twin=twins[row.model.model_id] > 1) for row in self._rows]
@@ -249,18 +254,18 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         longest = max([_LEAST_NAME, *(sum(cell_len(part) for part in name) for name in names)])
         room = width - min(longest, _MOST_NAME, width) - GAP
         heads, *facts = aligned(_COLUMNS, [_cells(row) for row in self._rows], room)
-        free = (" ", "")  # the column of the scrollbar of the list
-        heads_line = self.query_one(".columns", LineWidget)
-        heads_line.show([styled(f"{_LEAD}Model", MUTED)], content((*heads, free)))
+        right = content((*heads, (" ", "")))  # it ends before the scrollbar of the list
+        self.query_one(".columns", LineWidget).show([styled(f"{_LEAD}Model", MUTED)], right)
 
+        products = {row.model.endpoint: row.model.product for row in self._rows}
         rows: list[ListRow] = []
-        group, matches = "", 0
+        last_group = ""
         for row, (name, server), cells in zip(self._rows, names, facts, strict=True):
-            if (found := _match(self._typed, row)) is None:
+            if (found := matches.get(row.key)) is None:
                 continue
-            matches += 1
-            if (heading := _group(row, servers_by_product)) != group:
-                group = heading
+            group = _group(row, [*products.values()])
+            if group != last_group:
+                last_group = group
                 rows += [*([ListRow()] if rows else []), heading_row(f"{_LEAD}{group}")]
             can_chat = row.model.can_chat
             left = (
@@ -270,7 +275,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
                 (server, MUTED),
             )
             rows.append(ListRow((left,), cells, key=row.key if can_chat else None))
-        return rows, matches
+        return rows
 
     def _recent(self, digit: str) -> ModelInfo | None:
         """Return the recent model with a number from "1", for the one used last, to "9".
@@ -291,12 +296,7 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         if recent is not None:
             self.dismiss(recent)  # Textual gives digits to the input before any binding
             return
-        scores = {
-            row.key: found.score
-            for row in self._rows
-            if row.model.can_chat and (found := _match(typed, row)) is not None
-        }
-        self.draw(choose=max(scores, key=lambda key: scores[key]) if typed and scores else None)
+        self.draw(chooses_best=True)
 
     def _chosen(self) -> ModelInfo | None:
         return next((row.model for row in self._rows if row.key == self.list.key), None)
@@ -333,31 +333,28 @@ class FilePicker(ListDialog[ModelFile | None]):
         self._files = {file.name: file for file in files}
 
     def draw(self) -> None:
-        """Draw the files that match the filter; the best match is chosen."""
-        typed, files = self.typed.strip(), self._files.values()
-        cells = [
-            (
-                (safe_line(file.quantization, limit=10), ""),
-                (units.size_text(file.size_bytes), ""),
-                (safe_line(file.source, limit=24), MUTED),
-            )
-            for file in files
+        """Draw the files that match the filter; while words are typed, the first is chosen."""
+        words, files = self.typed.lower().split(), self._files.values()
+        rows = [
+            _file_row(file) for file in files if all(word in file.name.lower() for word in words)
         ]
-        _, *facts = aligned(_FILE_COLUMNS, cells, self.list.text_width // 2)
-        rows: list[ListRow] = []
-        scores: dict[str, float] = {}
-        for (name, file), right in zip(self._files.items(), facts, strict=True):
-            shown = safe_line(name)
-            if (found := fuzzy_match(typed, shown)) is not None:
-                scores[name] = found.score
-                left = ((" ", ""), *highlighted(shown, found.offsets, NAME))
-                rows.append(ListRow((left,), right, key=file.name))
-        size = units.size_text(sum(file.size_bytes for file in files))
-        nothing = f"No file matches “{safe_line(typed, limit=30)}”. Backspace shows all."
-        best = max(scores, key=lambda name: scores[name]) if typed and scores else None
-        self.show_rows(rows, units.counted(len(files), "file"), size, choose=best, nothing=nothing)
-        self.query_one(Field).show_note(f"{len(rows)} of {len(files)}" if typed else "")
+        typed = safe_line(self.typed, limit=30)
+        self.show_rows(
+            rows,
+            units.counted(len(files), "file"),
+            units.size_text(sum(file.size_bytes for file in files)),
+            choose=rows[0].key if words and rows else None,
+            nothing=f"No file matches “{typed}”. Backspace shows all {len(files)}.",
+        )
+        self.query_one(Field).show_note(f"{len(rows)} of {len(files)}" if words else "")
 
     def action_take(self) -> None:
         if (file := self._files.get(str(self.list.key))) is not None:
             self.dismiss(file)
+
+
+def _file_row(file: ModelFile) -> ListRow:
+    """Return the row of a model file: its name, the program that keeps it, and figures."""
+    size = units.size_text(file.size_bytes)
+    facts = f"{safe_line(file.source, limit=24)}  {safe_line(file.quantization, limit=10)}"
+    return text_row(f" {safe_line(file.name)}", right=f"{facts}  {size:>7}", key=file.name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from textual.content import Content
 from textual.widget import Widget
 
@@ -29,7 +29,6 @@ METER = "$meter"  # style of the used part of a meter
 STRONG = "bold"  # style of titles, heads and keys
 HIT = "bold underline $primary"  # style of search hits
 _GAP = 2  # cells between the left pieces and the right text
-_LEAST_ENDS = 2  # cells beside the ellipsis of a text that is cut in its middle
 _EMPTY = Content("")
 
 
@@ -65,18 +64,14 @@ def cut(text: Content, width: int, ellipsis: str = "…") -> Content:
 def cut_middle(text: str, width: int, ellipsis: str = "…") -> SafeText:
     """Return a path or an address on one line, shortened to `width` cells if it is wider.
 
-    An ellipsis replaces its middle: both ends are informative. Where not even one character fits on
-    each side of the ellipsis, the start is returned without an ellipsis.
+    An ellipsis replaces its middle: both ends are informative.
     """
     text = on_one_line(text)
     if cell_len(text) <= width:
         return text
-    room = width - cell_len(ellipsis)
-    if room < _LEAST_ENDS:
-        return SafeText(set_cell_size(text, max(width, 0)))
-    tail_width = room // 2
-    head, _ = split_at_cell(text, room - tail_width)
-    _, tail = split_at_cell(text, cell_len(text) - tail_width)
+    room = max(width - cell_len(ellipsis), 0)
+    head, _ = split_at_cell(text, room - room // 2)
+    _, tail = split_at_cell(text, cell_len(text) - room // 2)
     return SafeText(head + ellipsis + tail)
 
 
@@ -94,7 +89,7 @@ def fit(pieces: Sequence[Content], right: Content, width: int, ellipsis: str = "
         fitting.pop()
     left = cut(Content("").join(fitting), room, ellipsis)
     gap = width - left.cell_length - right.cell_length
-    line = left + " " * max(gap, 0) + right
+    line = left + " " * gap + right
     if ellipsis.isascii():
         return Content(in_ascii(line.plain), list(line.spans))
     return line
@@ -111,19 +106,14 @@ class LineWidget(Widget):
 
     def show(self, left: Sequence[Content], right: Content = _EMPTY) -> None:
         """Show pieces at the left and a text at the right, for which `fit` finds room."""
-        old_pieces = self._pieces
-        self._pieces = [*left, right]
-        if list(map(_text_and_styles, old_pieces)) != list(map(_text_and_styles, self._pieces)):
+        pieces = [*left, right]
+        is_same = len(pieces) == len(self._pieces) and all(
+            map(Content.is_same, pieces, self._pieces)
+        )
+        self._pieces = pieces
+        if not is_same:
             self.refresh()
 
     def render(self) -> Content:
         *left, right = self._pieces
         return fit(left, right, self.content_size.width, icons_for(self).cut)
-
-
-def _text_and_styles(piece: Content) -> tuple[str, object]:
-    """Return text and styles of a piece, to compare pieces.
-
-    Textual's `Content` compares only the texts.
-    """
-    return piece.plain, piece.spans

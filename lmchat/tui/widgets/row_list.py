@@ -18,7 +18,7 @@ from textual.strip import Strip
 
 from lmchat.tui.actions import Post
 from lmchat.tui.icons import fit_scrollbar, icons_for
-from lmchat.tui.widgets.line import MUTED, STRONG, StyledText, StyledTexts, content, fit, styled
+from lmchat.tui.widgets.line import MUTED, STRONG, StyledTexts, content, fit, styled
 
 NAME = "name"  # style of a part that is bold in the chosen row
 ASIDE = "aside"  # style of a part that is muted except in the chosen row
@@ -210,16 +210,13 @@ class RowList(ScrollView):
         index = y + self.scroll_offset.y
         if index < len(self.rows):
             row = self.rows[index]
-            is_chosen = self._is_marked_as_chosen(row)
+            is_chosen = row.key is not None and row.key == self.key
+            if self._hides_choice and not self._looks_focused:
+                is_chosen = False
             if is_chosen:
                 base = self.get_visual_style("row-list--chosen")
             line = self._row_content(row, is_chosen=is_chosen)
         return Strip(line.render_segments(base)).adjust_cell_length(width, base.rich_style)
-
-    def _is_marked_as_chosen(self, row: ListRow) -> bool:
-        """Return whether a row is chosen, and the list shows its choice now."""
-        is_shown = self._looks_focused or not self._hides_choice
-        return is_shown and row.key is not None and row.key == self.key
 
     def _row_content(self, row: ListRow, *, is_chosen: bool) -> Content:
         """Return a row as wide as the list, behind its bar.
@@ -249,8 +246,8 @@ def _with_styles(parts: StyledTexts, styles: Mapping[str, str]) -> StyledTexts:
     `NAME`, to styles of Textual. Parts in a style of `_OPTIONAL` that it lacks are not shown. All
     other styles that it lacks are styles of Textual already.
     """
-    shown: list[StyledText] = []
-    for text, style in parts:
-        if style in styles or style not in _OPTIONAL:
-            shown.append((text, styles.get(style, style)))
-    return tuple(shown)
+    return tuple(
+        (text, styles.get(style, style))
+        for text, style in parts
+        if style in styles or style not in _OPTIONAL
+    )
