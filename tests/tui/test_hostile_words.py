@@ -42,11 +42,11 @@ from lmchat.tui.dialogs.ask_dialog import (
 from lmchat.tui.dialogs.context_dialog import ContextDialog
 from lmchat.tui.dialogs.doctor_screen import DoctorScreen
 from lmchat.tui.dialogs.help_screen import HelpScreen
-from lmchat.tui.dialogs.message_tree import MessageTree
 from lmchat.tui.dialogs.model_picker import FilePicker, ModelPicker
 from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
+from lmchat.tui.dialogs.versions_dialog import MessageTree
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.hostile import EVIL, OBEYED
 from tests.support.start_desk import NotedConnect, bare_page
@@ -106,9 +106,9 @@ def doctor() -> DoctorScreen:
     return DoctorScreen(Examination(checks=(check,), note_error=lambda _: EVIL, home=EVIL))
 
 
-def show_tree(dialog: MessageTree) -> None:
+def tree() -> MessageTree:
     said, answer = message(Role.USER, "a"), message(Role.ASSISTANT, "b", parent_id="a", versions=2)
-    dialog.show([said, answer], ["a", "b"])
+    return MessageTree([said, answer], ["a", "b"])
 
 
 def show_context(dialog: ContextDialog) -> None:
@@ -177,7 +177,7 @@ SCREENS = {
     "search": (searching, None),
     "start": (partial(start_question, START), None),
     "text": (partial(TextDialog, EVIL, EVIL), None),
-    "tree": (MessageTree, show_tree),
+    "tree": (tree, None),
     "context": (partial(ContextDialog, lambda *_: None), show_context),
     "welcome": (bare_page, show_places),
 }

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 
-from lmchat.tui.dialogs.message_tree import MessageTree
+from lmchat.tui.dialogs.versions_dialog import MessageTree
 from tests.support.desktop import ready_desktop, shown
 from tests.support.look_pictures import PATH, TREE
 from tests.support.scripted_backend import answer_steps
@@ -11,8 +11,8 @@ from tests.support.tui_host import listing, screen_text, text_of
 
 @asynccontextmanager
 async def showing(messages=TREE, path_ids=PATH, **more):
-    tree = MessageTree()
-    async with listing(tree, lambda: tree.show(messages, path_ids), **more) as (app, pilot):
+    tree = MessageTree(messages, path_ids)
+    async with listing(tree, lambda: None, **more) as (app, pilot):
         yield tree, app, pilot
 
 
@@ -38,7 +38,7 @@ async def test_branches_stand_below_each_other_with_their_first_words():
             "gemma-3-4b · 1 message",
         ]
         assert "4 branches · 10 messages" in screen_text(app)
-        assert tree.chosen_id == "moss"
+        assert tree.list.key == "moss"
 
 
 async def test_enter_opens_the_chosen_branch_and_escape_none():
@@ -66,7 +66,7 @@ async def test_the_branch_that_is_chosen_in_the_tree_is_shown_and_becomes_the_pa
         for keys in (("up", "enter"), ("home", "enter")):  # the second is on the path already
             await desk.press("alt+up", "t", leads_to=MessageTree)
             tree = desk.app.screen
-            await desk.until(lambda tree=tree: bool(tree.can_show and tree.chosen_id), "branches")
+            await desk.until(lambda tree=tree: bool(tree.can_show and tree.list.key), "branches")
             await desk.press(*keys)
             await desk.until(lambda tree=tree: desk.app.screen is not tree, "the chat")
             await shown(desk, "Alpha.")

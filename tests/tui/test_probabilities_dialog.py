@@ -10,8 +10,7 @@ from lmchat.servers.events import (
     TokensChosen,
 )
 from lmchat.sessions.message import Alternative, Role, TokenProbabilities
-from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
-from lmchat.tui.dialogs.probabilities_text import ChoicesText
+from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog, ChoicesText
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import ready_desktop, shown
 from tests.support.scripted_backend import llama

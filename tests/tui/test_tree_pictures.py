@@ -2,23 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.tui.dialogs.message_tree import MessageTree
+from lmchat.tui.dialogs.versions_dialog import MessageTree
 from tests.support.look_pictures import PATH, SIZES, TREE, panels, steps
 
 SIZE = ["80x24"]
 
 
-def made(dialog, *data):
-    def make():
-        dialog.call_later(dialog.show, *data)
-        return dialog
-
-    return make
-
-
 @pytest.mark.parametrize("size", SIZE)
 def test_a_tree_of_three_levels(snap_compare, size):
-    app = panels(made(MessageTree(), TREE, PATH))
+    app = panels(lambda: MessageTree(TREE, PATH))
     assert snap_compare(
         app, terminal_size=SIZES[size], run_before=steps(sees="└ And in full shade?")
     )

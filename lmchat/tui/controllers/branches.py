@@ -18,9 +18,8 @@ from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.message_tree import MessageTree
 from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
-from lmchat.tui.dialogs.versions_dialog import VersionsDialog
+from lmchat.tui.dialogs.versions_dialog import MessageTree, VersionsDialog
 
 
 class Branches:
@@ -67,10 +66,8 @@ class Branches:
         versions = await self._versions_or_notice(message)
         if not versions:
             return
-        conversation = self._sessions.conversation
-        dialog = VersionsDialog(
-            versions, message.message_id, conversation, self._chat.widgets.highlighter
-        )
+        versions = list(map(self._sessions.conversation.current, versions))
+        dialog = VersionsDialog(versions, message.message_id, self._chat.widgets.highlighter)
         chosen_id = await self._chat.ask(dialog)
         if chosen_id and chosen_id != message.message_id:
             await self._show_version(message, chosen_id)
@@ -194,19 +191,14 @@ class Branches:
 
     # The tree
 
-    def show_tree(self, _: ChatMessage) -> None:
-        """Open the dialog with all branches of the session, and read the branches in a worker."""
-        dialog = MessageTree()
-
-        async def fill() -> None:
-            conversation = self._sessions.conversation
-            messages = await self._chat.workspace.store.tree(conversation.header.session_id)
-            await conversation.fill()
-            path_ids = {message.message_id for message in conversation.messages}
-            dialog.show(messages, path_ids)
-
-        self._chat.show(dialog, self._go_to_branch)
-        self._chat.begin(fill, "tree")
+    async def show_tree(self, _: ChatMessage) -> None:
+        """Show all branches of the session in a dialog; if one is chosen, go to it."""
+        conversation = self._sessions.conversation
+        messages = await self._chat.workspace.store.tree(conversation.header.session_id)
+        await conversation.fill()
+        path_ids = {message.message_id for message in conversation.messages}
+        if conversation is self._sessions.conversation:
+            self._chat.show(MessageTree(messages, path_ids), self._go_to_branch)
 
     def _go_to_branch(self, branch_id: str | None) -> None:
         """Scroll to the first message of a branch, which was chosen in the tree.

@@ -6,31 +6,37 @@ likeliest other tokens in its place.
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections.abc import Iterable
 from typing import ClassVar
 
 from msgspec import Struct
-from textual import on
+from rich.cells import cell_len
 from textual.binding import BindingType
+from textual.content import Content, Span
+from textual.geometry import Region, Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.style import Style
 from textual.widget import Widget
 
 from lmchat import units
-from lmchat.safe_text import SafeText, on_one_line
+from lmchat.safe_text import SafeText, on_one_line, safe_text
 from lmchat.services.choosing import AnswerChoices
 from lmchat.sessions.message import HALF_CHARACTER, Alternative, TokenProbabilities, probability
-from lmchat.tui.dialogs.dialog import Dialog
-from lmchat.tui.dialogs.probabilities_text import ChoicesText, ShownWord, shown_text
+from lmchat.tui.dialogs.dialog import ListDialog
+from lmchat.tui.icons import fit_scrollbar, icons_for
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
+from lmchat.units import GAP
 
 _UNSURE = 0.5
 """Below this probability, a word is underlined; Tab goes to the next one."""
 _GUESSED = 0.2  # below this probability, a word is in reverse
 _LEAST_SHOWN = 0.005  # a lower probability would be shown as 0 %
-_TALL = 30  # rows of a screen with room for more alternatives
-_ROWS_WHEN_TALL = 8
-_ROWS_WHEN_SHORT = 5
+_CURSOR = "bold reverse $primary"
+_SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
+"""Signs that change the emoji before them."""
 
 
 class TakenWord(Struct, frozen=True):
@@ -40,7 +46,62 @@ class TakenWord(Struct, frozen=True):
     token: str
 
 
-class ChoicesDialog(Dialog[TakenWord | None]):
+class ChoicesText(ScrollView):
+    """Text in which one word after the other can be chosen; a bar marks its line.
+
+    Only the lines in view are painted.
+    """
+
+    DEFAULT_CLASSES: ClassVar[str] = "gap"
+
+    def __init__(self, text: Content) -> None:
+        """Create the widget; spans of `text` with a `word` in their meta are the words."""
+        super().__init__()
+        self.can_focus = False
+        self.cursor = 0  # index of the word under the cursor
+        self._text = text
+        self._lines: list[Content] = []
+        self._line_of: dict[int, int] = {}  # the line in which a word ends, by its index
+
+    def move_to(self, index: int) -> None:
+        """Move the cursor to a word, and scroll to it."""
+        self.cursor = index
+        self.refresh()
+        line = self._line_of.get(index, 0)
+        self.scroll_to_region(Region(0, line, 1, 1), animate=False, force=True)
+
+    def on_mount(self) -> None:
+        fit_scrollbar(self)
+
+    def on_resize(self) -> None:
+        width = max(self.outer_size.width - 2, 1)  # without the bar and the scrollbar
+        self._lines = self._text.wrap(width)
+        self._line_of = {
+            _word_of(span): number for number, line in enumerate(self._lines) for span in line.spans
+        }
+        self.virtual_size = Size(self.size.width, len(self._lines))
+        self.move_to(self.cursor)
+
+    def render_line(self, y: int) -> Strip:
+        """Return the line `y` of the widget as a strip; blank below the last line of the text."""
+        base = self.visual_style
+        number = y + self.scroll_offset.y
+        line = self._lines[number] if number < len(self._lines) else Content()
+        bar = Content(" ")
+        for span in line.spans:
+            if _word_of(span) == self.cursor:
+                line = line.stylize(_CURSOR, span.start, span.end)
+                bar = styled(icons_for(self).bar, "$primary")
+        strip = Strip((bar + line).render_segments(base))
+        return strip.adjust_cell_length(self.outer_size.width, base.rich_style)
+
+
+def _word_of(span: Span) -> int:
+    """Return the index of the word that a span has; -1 for a span of another kind."""
+    return span.style.meta.get("word", -1) if isinstance(span.style, Style) else -1
+
+
+class ChoicesDialog(ListDialog[TakenWord | None]):
     """Text with marked words, and the alternatives to one of them; returns the one to take."""
 
     AUTO_FOCUS = ""
@@ -53,56 +114,25 @@ class ChoicesDialog(Dialog[TakenWord | None]):
         ("Tab", "unsure"),
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("left", "move(-1)"),
-        ("right", "move(1)"),
-        ("home", "move(-1_000_000)"),
-        ("end", "move(1_000_000)"),
+        ("left", "move_word(-1)"),
+        ("right", "move_word(1)"),
+        ("home", "move_word(-1_000_000)"),
+        ("end", "move_word(1_000_000)"),
         ("tab", "next_unsure(1)"),
         ("shift+tab", "next_unsure(-1)"),
-        ("up", "move_alternative(-1)"),
-        ("down", "move_alternative(1)"),
-        ("enter", "take"),
     ]
 
     def __init__(self, answer: AnswerChoices) -> None:
         super().__init__()
-        self._answer = answer
         self._choices = answer.choices
+        self._text = ChoicesText(_marked_text(answer))
 
     def compose_content(self) -> Iterable[Widget]:
-        yield ChoicesText()
+        yield self._text
         yield LineWidget(id="chosen-word")
         yield RowList()
 
-    def on_mount(self) -> None:
-        self._list.set_focused(is_focused=True)
-        self._text.show(_words_of(self._answer))
-
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._use_room)
-
-    @property
-    def _text(self) -> ChoicesText:
-        return self.query_one(ChoicesText)
-
-    @property
-    def _list(self) -> RowList:
-        return self.query_one(RowList)
-
-    def _use_room(self) -> None:
-        """Give the alternatives a fixed number of rows, and the text the rows that are left."""
-        if not self.can_show:
-            return
-        most_rows = _ROWS_WHEN_TALL if self.size.height >= _TALL else _ROWS_WHEN_SHORT
-        most_alternatives = max(len(choice.top) for choice in self._choices)
-        # one more: the token of the answer may be none of the likeliest
-        self._list.styles.height = min(most_rows, most_alternatives + 1)
-        unsure = sum(_is_unsure(choice) for choice in self._choices)
-        counted = units.counted(len(self._choices), "word")
-        self.show_title(f"{counted}, {unsure} of them below {units.percent(_UNSURE)}")
-        self._show_word()
-
-    def _show_word(self) -> None:
+    def draw(self) -> None:
         """Show the word under the cursor, its probability, and its alternatives."""
         index = self._text.cursor
         choice = self._choices[index]
@@ -112,65 +142,72 @@ class ChoicesDialog(Dialog[TakenWord | None]):
         place = f"{kind}word {number} of {units.tokens(len(self._choices))}"
         line = self.query_one("#chosen-word", LineWidget)
         line.show([content(shown)], styled(place, MUTED))
-        rows = [_row(other, choice) for other in _alternatives(choice)]
-        self._list.show(rows, choose=choice.token)
+        unsure = sum(map(_is_unsure, self._choices))
+        counted = units.counted(len(self._choices), "word")
+        self.show_rows(
+            [_row(other, choice) for other in _alternatives(choice)],
+            f"{counted}, {unsure} of them below {units.percent(_UNSURE)}",
+            choose=choice.token,
+        )
 
-    def action_move(self, step: int) -> None:
+    def action_move_word(self, step: int) -> None:
         """Move the cursor by some words, at most to the first or the last one."""
-        self._go_to(min(max(self._text.cursor + step, 0), len(self._choices) - 1))
+        self._text.move_to(min(max(self._text.cursor + step, 0), len(self._choices) - 1))
+        self.draw()
 
     def action_next_unsure(self, step: int) -> None:
         """Move the cursor to the next word of which the model was unsure, or the one before."""
-        indexes = range(self._text.cursor + step, len(self._choices) if step > 0 else -1, step)
-        for index in indexes:
+        index = self._text.cursor + step
+        while 0 <= index < len(self._choices):
             if _is_unsure(self._choices[index]):
-                self._go_to(index)
+                self._text.move_to(index)
+                self.draw()
                 return
+            index += step
 
-    def _go_to(self, index: int) -> None:
-        self._text.move_to(index)
-        self._show_word()
-
-    def action_move_alternative(self, step: int) -> None:
-        self._list.move(step)
-
-    @on(RowList.Taken)
     def action_take(self) -> None:
-        if self._list.key is not None:
-            self.dismiss(TakenWord(self._text.cursor, str(self._list.key)))
+        if self.list.key is not None:
+            self.dismiss(TakenWord(self._text.cursor, str(self.list.key)))
 
 
-def _words_of(answer: AnswerChoices) -> list[ShownWord]:
-    """Return the thought and the text of an answer as words, with marks where it was unsure.
+def _marked_text(answer: AnswerChoices) -> Content:
+    """Return the thought and the text of an answer, with marks where the model was unsure.
 
     Text before and behind the choices, of which no probabilities are known, is muted. It is left
     out where the place of the choices in the text is not known.
     """
-    words: list[ShownWord] = []
+    pieces: list[Content] = []
     parts = (
         (answer.answer.reasoning, answer.thought_start, True),
         (answer.answer.text, answer.text_start, False),
     )
     for whole, start, is_thought in parts:
-        if words and whole:
-            words.append(ShownWord("\n\n"))
-        words += _unknown_words(whole[:start] if start else "")
+        if any(pieces) and whole:
+            pieces.append(Content("\n\n"))
+        pieces.append(Content.styled(safe_text(whole[: start or 0]), MUTED))
         end = start or 0
         for index, choice in enumerate(answer.choices):
-            if choice.is_thought != is_thought:
-                continue
-            end += len(choice.text)
-            # the text is empty if it came with a later token, as that of a half character does
-            word = shown_text(choice.text or choice.token)
-            words.append(ShownWord(word, _style(choice), index))
-        words += _unknown_words("" if start is None else whole[end:])
-    return words
+            if choice.is_thought == is_thought:
+                end += len(choice.text)
+                # the text is empty if it came with a later token, as that of a half character
+                word = _shown_text(choice.text or choice.token)
+                styles = (_style(choice), Style.from_meta({"word": index}))
+                spans = [Span(0, len(word), style) for style in styles]
+                pieces.append(Content(word, spans))
+        pieces.append(Content.styled(safe_text("" if start is None else whole[end:]), MUTED))
+    return Content("").join(pieces)
 
 
-def _unknown_words(text: str) -> list[ShownWord]:
-    """Return the words of a text without known probabilities, each with the blank before it."""
-    pieces = re.findall(r" [^ ]*|[^ ]+", text)
-    return [ShownWord(shown_text(piece), MUTED) for piece in pieces]
+def _shown_text(text: str) -> str:
+    """Return the text of a token as it is shown beside others.
+
+    A character that would be drawn over the one before it gets a blank before it; a line break gets
+    one on which the cursor can be seen.
+    """
+    shown = safe_text(text).replace("\t", "    ").replace("\n", " \n")
+    first = shown[:1]
+    is_drawn_over = first and (unicodedata.category(first)[0] == "M" or first in _SKIN_TONES)
+    return GAP + shown if is_drawn_over or not cell_len(first) else shown
 
 
 def _style(choice: TokenProbabilities) -> str:

@@ -1,8 +1,11 @@
-"""Comparison of two versions of a message, beside or above each other."""
+"""Versions of messages: the tree of all branches of a session, and two versions side by side.
+
+A branch is a run of messages up to a fork; its id is that of its first message.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import ClassVar
 
 from msgspec.structs import replace
@@ -10,21 +13,84 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
-from textual.content import Content
 from textual.widget import Widget
 
+from lmchat import units
 from lmchat.markdown.highlighter import Highlighter
 from lmchat.safe_text import safe_line
-from lmchat.services.conversation import Conversation
-from lmchat.sessions.message import AnswerState, ChatMessage, Role
+from lmchat.sessions.message import AnswerState, ChatMessage, Role, tool_calls_text
+from lmchat.sessions.session import Branch, branches
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.chat_log.headers_footers import stats_figures
-from lmchat.tui.dialogs.dialog import Dialog
+from lmchat.tui.dialogs.dialog import Dialog, ListDialog
 from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
+from lmchat.tui.widgets.row_list import NAME, ListRow
 
+_MOST_INDENT = 24  # cells
+_FIRST_WORDS = 120  # characters of a branch's first message
 _BESIDE = 100  # columns from which two versions have room beside each other
-_UPDATE_S = 1.0  # between two updates of a version that is still streaming
+
+
+class MessageTree(ListDialog[str | None]):
+    """Tree of branches; returns the id of the one to open."""
+
+    AUTO_FOCUS = ""
+    HEADING = "Tree"
+    HINTS = (("Enter", "open"),)
+
+    def __init__(self, messages: Sequence[ChatMessage], path_ids: Collection[str]) -> None:
+        """Create the dialog, in which the branch at the end of the path is chosen.
+
+        `messages` are all that are not deleted, `path_ids` the ids of those that the chat shows.
+        """
+        super().__init__()
+        self._branches = branches(messages)
+        self._path_ids = path_ids
+
+    def on_mount(self) -> None:
+        on_path = [one.branch_id for one in self._branches if one.branch_id in self._path_ids]
+        self.call_after_refresh(self.draw, on_path[-1] if on_path else None)
+
+    def draw(self, choose: str | None = None) -> None:
+        """Draw the branches; choose one by its id, or keep the choice."""
+        depths = [branch.depth for branch in self._branches]
+        # a branch has children if the next one is deeper: these follow it
+        ends = sum(depth >= after for depth, after in zip(depths, [*depths[1:], 0], strict=False))
+        count = sum(len(branch.messages) for branch in self._branches)
+        self.show_rows(
+            list(map(self._row, self._branches)),
+            units.counted(ends, "branch", "es"),
+            units.counted(count, "message"),
+            choose=choose,
+            nothing="This session is empty.",
+        )
+
+    def _row(self, branch: Branch) -> ListRow:
+        """Return the row of a branch: its first words or state, and at the right author and length.
+
+        The branches of the path are marked.
+        """
+        icons = icons_for(self)
+        opening = branch.opening
+        author = safe_line(opening.model, limit=20) or str(opening.role)
+        if opening.role is Role.USER:
+            author = "you"
+        words = safe_line(opening.text or tool_calls_text(opening), limit=_FIRST_WORDS)
+        start = " " * min(2 * branch.depth, _MOST_INDENT)
+        if branch.depth:
+            start += f"{icons.fork} "
+        count = units.counted(len(branch.messages), "message")
+        return ListRow(
+            (((start, MUTED), (words or f"({opening.state})", NAME)),),
+            ((f"{author} {icons.dot} {count}", MUTED),),
+            key=branch.branch_id,
+            is_open=branch.branch_id in self._path_ids,
+        )
+
+    def action_take(self) -> None:
+        if self.list.key is not None:
+            self.dismiss(str(self.list.key))
 
 
 class VersionPane(Vertical):
@@ -39,30 +105,22 @@ class VersionPane(Vertical):
         yield LineWidget(classes="figures")
         yield ChatLog(highlighter=self._highlighter)
 
-    def show(self, message: ChatMessage, number: int, count: int, *, is_new: bool) -> None:
-        """Show a version, which is number `number` of `count`.
-
-        If it `is_new` in this pane, show its text from the start. Otherwise update the text that is
-        shown, and keep the position.
-        """
+    def show(self, message: ChatMessage, number: int, count: int) -> None:
+        """Show a version, which is number `number` of `count`, from its start."""
         dot = f" {icons_for(self).dot} "
         model = f"{dot}{safe_line(message.model, limit=80)}" if message.model else ""
         heading = content(((f"Version {number} of {count}", STRONG), (model, MUTED)))
         self.query_one(".heading", LineWidget).show([heading])
-        figures: list[Content] = []
-        for figure in _figures(message):
-            gap = dot if figures else ""
-            figures.append(styled(f"{gap}{figure}", MUTED))
+        first, *others = _figures(message) or [""]
+        pieces = [first, *(f"{dot}{figure}" for figure in others)]
+        figures = [styled(piece, MUTED) for piece in pieces]
         self.query_one(".figures", LineWidget).show(figures)
 
         log = self.query_one(ChatLog)
-        text_only = _without_figures(message)
-        # a version without text is not in the log, and cannot be replaced there
-        is_updated = not is_new and log.replace(text_only)
-        if is_updated:
-            return
-        log.load([text_only] if text_only.parts else [])
-        if not text_only.parts:
+        # state, model and figures are above the log already
+        bare = replace(message, state=AnswerState.COMPLETE, stats=None, model="", versions=1)
+        log.load([bare] if bare.parts else [])
+        if not bare.parts:
             log.notice(message.failure.message if message.failure else "No text.")
         log.scroll_home()
 
@@ -80,21 +138,15 @@ class VersionsDialog(Dialog[str | None]):
     ]
 
     def __init__(
-        self,
-        versions: Sequence[ChatMessage],
-        message_id: str,
-        conversation: Conversation,
-        highlighter: Highlighter,
+        self, versions: Sequence[ChatMessage], message_id: str, highlighter: Highlighter
     ) -> None:
-        """Show two versions, of which there must be at least two.
+        """Show two of at least two versions.
 
         On the left is the version with the id `message_id`; on the right the version before it, or
-        for the first version the second. The conversation has the text of a version that is still
-        streaming.
+        for the first version the second.
         """
         super().__init__()
-        self._conversation = conversation
-        self._versions = list(map(conversation.current, versions))
+        self._versions = versions
         left = [version.message_id for version in versions].index(message_id)
         right = left - 1 if left else 1  # the first version has none before it
         self._sides = [left, right]  # the indexes of the versions on the left and on the right
@@ -107,40 +159,21 @@ class VersionsDialog(Dialog[str | None]):
 
     def on_mount(self) -> None:
         # after the layout: a log wraps its text for its size
-        self.call_after_refresh(self._show_sides, 0, 1)
-        if any(version.state is AnswerState.STREAMING for version in self._versions):
-            self.set_interval(_UPDATE_S, self._update_streaming)
+        self.call_after_refresh(self._show_sides)
 
     def on_resize(self) -> None:
         self.set_class(self.size.width < _BESIDE, "-stacked")
         self._show_choice()
 
-    def _show_sides(self, *sides: int, is_new: bool = True) -> None:
-        """Show the versions on some sides: 0 is the left one, 1 the right one."""
-        panes = list(self.query(VersionPane))
-        for side in sides:
-            index = self._sides[side]
-            version = self._versions[index]
-            panes[side].show(version, index + 1, len(self._versions), is_new=is_new)
+    def _show_sides(self) -> None:
+        for pane, index in zip(self.query(VersionPane), self._sides, strict=True):
+            pane.show(self._versions[index], index + 1, len(self._versions))
         self._show_choice()
-
-    def _update_streaming(self) -> None:
-        """Read the versions from the conversation again, and update the panes that have changed."""
-        old_versions = self._versions
-        self._versions = list(map(self._conversation.current, old_versions))
-        changed = [
-            side
-            for side, index in enumerate(self._sides)
-            if self._versions[index] != old_versions[index]
-        ]
-        if self.can_show and changed:
-            self._show_sides(*changed, is_new=False)
 
     @property
     def _focused_side(self) -> int:
         """The side that has the focus: 0 for the left one, 1 for the right one."""
-        left, right = self.query(VersionPane)
-        return 1 if right.has_focus_within and not left.has_focus_within else 0
+        return int(self.query(VersionPane).last().has_focus_within)
 
     @on(events.DescendantFocus)
     def _show_choice(self) -> None:
@@ -174,15 +207,15 @@ class VersionsDialog(Dialog[str | None]):
             index = (index + step) % count
         self._sides[1] = index
         if index != right:
-            self._show_sides(1)
+            self.query(VersionPane).last().show(self._versions[index], index + 1, count)
+            self._show_choice()
 
     def action_fold(self) -> None:
         """Fold or unfold reasoning on the side that has the focus."""
         self.query(ChatLog)[self._focused_side].action_message("fold")
 
     def action_keep(self) -> None:
-        index = self._sides[self._focused_side]
-        self.dismiss(self._versions[index].message_id)
+        self.dismiss(self._versions[self._sides[self._focused_side]].message_id)
 
 
 def _figures(message: ChatMessage) -> list[str]:
@@ -203,11 +236,3 @@ def _figures(message: ChatMessage) -> list[str]:
         figures += ["edited"] if stats.is_edited else []
         figures += stats_figures(stats)
     return figures
-
-
-def _without_figures(message: ChatMessage) -> ChatMessage:
-    """Return a copy of a version without what the log would show around its text.
-
-    State, model and figures are above the log already.
-    """
-    return replace(message, state=AnswerState.COMPLETE, stats=None, model="", versions=1)
