@@ -16,7 +16,7 @@ async def fill(app: PromptApp) -> None:
     app.prompt.status.show_state(
         READY, ("qwen3-8b", "LM Studio"), "~24 tok · 41 %", "42.3 tok/s · 41 %"
     )
-    await app.prompt.show_queue(["Which herbs go with them?"])
+    app.prompt.show_queue(["Which herbs go with them?"])
     app.prompt.input.put("and in full shade?")
 
 
@@ -59,7 +59,7 @@ async def test_only_ascii_is_drawn_where_nothing_else_may_be() -> None:
 
 async def test_up_and_delete_in_an_empty_prompt_mean_the_newest_queued_message() -> None:
     async with drawn(PromptApp(), (80, 24)) as (app, pilot):
-        await app.prompt.show_queue(["one", "two"])
+        app.prompt.show_queue(["one", "two"])
         await pilot.pause()
         assert screen_text(app).count("↑ edit  Del remove") == 1
         app.prompt.input.history_of_prompts = ("earlier",)
@@ -68,13 +68,13 @@ async def test_up_and_delete_in_an_empty_prompt_mean_the_newest_queued_message()
         acts = app.of(PromptInput.QueueActWanted)
         assert [fact.what for fact in acts] == ["edit", "remove"]
         assert app.prompt.input.text == ""
-        await app.prompt.show_queue([])
+        app.prompt.show_queue([])
         await pilot.press("up")
         assert app.prompt.input.text == "earlier"
 
 
 async def test_a_queued_message_shows_no_control_and_no_markup() -> None:
     async with drawn(PromptApp(), (100, 24)) as (app, pilot):
-        await app.prompt.show_queue(["[red]a\x1b[2J\nb[/]"])
+        app.prompt.show_queue(["[red]a\x1b[2J\nb[/]"])
         await pilot.pause()
         assert "next  [red]a␛[2J b[/]" in screen_text(app)

@@ -52,11 +52,11 @@ async def test_it_grows_with_its_rows_to_ten_and_then_scrolls() -> None:
             assert prompt.size.height == min(lines, 10)
         assert prompt.max_scroll_y == 20
         await pilot.resize_terminal(40, 12)
-        await app.prompt.show_queue(["Which herbs go with them?"])
+        app.prompt.show_queue(["Which herbs go with them?"])
         await pilot.pause()
         assert app.screen.query_one("#log").size.height >= 2
         assert "next" in screen_text(app)
-        await app.prompt.show_queue([])
+        app.prompt.show_queue([])
         await pilot.resize_terminal(40, 30)
         prompt.put("漢字" * 20)
         await pilot.pause()

@@ -131,8 +131,7 @@ class ShownSession:
     def show_queue(self) -> None:
         """Show the queued prompts of the shown session above the prompt, and save them."""
         shown = self._chat.open_sessions.shown
-        texts = tuple(shown.queue)
-        self._chat.begin(lambda: self._chat.widgets.prompt.show_queue(texts), "queue", is_only=True)
+        self._chat.widgets.prompt.show_queue(shown.queue)
         self._prompt_text.save_queue_of(shown)
 
     # The list of sessions

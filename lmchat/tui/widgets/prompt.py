@@ -48,27 +48,36 @@ class Pill(Widget):
             self.post_message(self.Pressed())
 
 
-class QueueCard(LineWidget):
-    """A queued prompt: `next  Which herbs go with them?   ↑ edit  Del remove`."""
+class QueueCards(Widget):
+    """A row for each queued prompt: `next  Which herbs go with them?   ↑ edit  Del remove`."""
 
-    def __init__(self, text: str, *, is_newest: bool) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        self._texts: Sequence[str] = ()
+
+    def show(self, texts: Sequence[str]) -> None:
+        """Show queued prompts; the keys of the prompt act on the newest one, which is the last."""
         # files are only named here; the queue has the whole text, so the blocks are not kept
-        self._text = safe_line(FoldedBlocks().fold_files(text))
-        self._is_newest = is_newest
+        self._texts = [safe_line(FoldedBlocks().fold_files(text)) for text in texts]
+        self.display = bool(texts)
+        self.styles.height = len(texts)
+        self.refresh()
 
     def render(self) -> Content:
         icons = icons_for(self)
         width = self.content_size.width
-        left = content((("next", MUTED), ("  ", ""), (self._text, "")))
         bold = f"bold {MUTED}"
         hint = content(
             ((icons.up_arrow, bold), (" edit  ", MUTED), ("Del", bold), (" remove", MUTED))
         )
-        has_room_for_hint = width >= 2 * hint.cell_length - 2
-        if not (self._is_newest and has_room_for_hint):  # it would take half of a short row
+        if width < 2 * hint.cell_length - 2:  # it would take half of a short row
             hint = Content("")
-        return fit([left], hint, width, icons.cut)
+        hints = [Content("")] * (len(self._texts) - 1) + [hint]
+        rows = [
+            fit([content((("next  ", MUTED), (text, "")))], hint, width, icons.cut)
+            for text, hint in zip(self._texts, hints, strict=True)
+        ]
+        return Content("\n").join(rows)
 
 
 class PromptStatus(LineWidget):
@@ -117,10 +126,12 @@ class Prompt(Vertical):
     input = query_one(PromptInput)
     status = query_one(PromptStatus)
     pill = query_one(Pill)
+    queue = query_one(QueueCards)
     note = query_one("#prompt-note", LineWidget)
 
     def compose(self) -> ComposeResult:
         yield Pill()
+        yield QueueCards()
         with Vertical(id="prompt-card"):
             yield LineWidget(id="prompt-note")
             yield PromptInput()
@@ -141,14 +152,9 @@ class Prompt(Vertical):
         self.note.display = bool(text)
         self.note.show([styled(text, MUTED)], styled(hint, MUTED))
 
-    async def show_queue(self, texts: Sequence[str]) -> None:
-        """Show a card for each queued prompt; the keys of the prompt act on the newest one."""
+    def show_queue(self, texts: Sequence[str]) -> None:
         self.input.has_queue = bool(texts)
-        cards = [QueueCard(text, is_newest=text is texts[-1]) for text in texts]
-        with self.app.batch_update():
-            await self.query("#queue").remove()
-            if cards:
-                await self.mount(Vertical(*cards, id="queue"), after=self.pill)
+        self.queue.show(texts)
 
     @on(PromptInput.CompletionChanged)
     async def show_commands(self, event: PromptInput.CompletionChanged) -> None:

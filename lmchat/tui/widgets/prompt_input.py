@@ -475,9 +475,7 @@ class PromptInput(TextArea):
 
     def _insert(self, text: str) -> None:
         """Insert a text in place of the selection, which may be empty, and go behind it."""
-        start, end = self.selection
-        result = self.replace(text, start, end, maintain_selection_offset=False)
-        self.move_cursor(result.end_location)
+        self.replace(text, *self.selection, maintain_selection_offset=False)
 
     def _insert_chosen(self) -> None:
         """Put the chosen row into the prompt; a file that was named with `@` is posted instead.
@@ -495,7 +493,6 @@ class PromptInput(TextArea):
             line, end = self.cursor_location
             start = end - len(typed)
             self.replace(row, (line, start), (line, end), maintain_selection_offset=False)
-            self.move_cursor((line, start + len(row)))
         elif self.text.startswith(_FILE_COMMAND):
             self.put(_FILE_COMMAND + row)
         else:
@@ -544,4 +541,3 @@ class PromptInput(TextArea):
         self.is_shell = False
         self.history.checkpoint()
         self.replace(self._folded(text), (0, 0), self.document.end, maintain_selection_offset=False)
-        self.move_cursor(self.document.end)
