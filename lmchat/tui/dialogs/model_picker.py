@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
 from typing import ClassVar
 
 from msgspec.structs import replace
@@ -26,7 +25,7 @@ from lmchat.tui.actions import LoadOrUnload, LoadWith, RefreshModels, ShowServer
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.columns import GAP, Column, aligned
 from lmchat.tui.widgets.field import Field
-from lmchat.tui.widgets.line import HIT, MUTED, LineWidget, StyledText, StyledTexts, content, styled
+from lmchat.tui.widgets.line import MUTED, LineWidget, StyledText, content, highlighted, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, heading_row, text_row
 from lmchat.tui.widgets.telemetry_rows import context_text
 from lmchat.units import UNICODE
@@ -36,9 +35,7 @@ _NO_MODELS = "No models found. Enter shows the ways to a server; ^R checks again
 _NO_VISION = "No model is known to see images. Load one that can on its server, then press ^R."
 _LEAST_NAME = 16  # cells that the names keep beside the columns
 _MOST_NAME = 48  # cells from which names are cut rather than columns dropped
-_LEAD = (
-    "   "  # before names and headings: the bar of the chosen row, the sign of the state, a blank
-)
+_LEAD = "   "  # before headings, for the bar of the chosen row, the sign of a state and a blank
 _COLUMNS = (
     Column("Params", 2, is_right=True),
     Column("Quant", 4),
@@ -124,17 +121,6 @@ def _group(row: ModelRow, products: Sequence[str]) -> str:
     if products.count(model.product) > 1:
         return f"{model.product} {model.endpoint.netloc}"
     return model.product
-
-
-def highlighted(name: str, offsets: Sequence[int], style: str) -> StyledTexts:
-    """Return a name in parts: the characters at `offsets` are marked, the others in a style.
-
-    Neighbours of one kind are one part.
-    """
-    runs = groupby(enumerate(name), key=lambda pair: pair[0] in offsets)
-    return tuple(
-        ("".join(char for _, char in run), HIT if is_hit else style) for is_hit, run in runs
-    )
 
 
 class ModelPicker(ListDialog[ModelInfo | None]):
@@ -223,9 +209,9 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         nothing = f"No model matches “{safe_line(typed, limit=30)}”. Backspace shows all {count}."
         if typed == VISION:
             nothing = _NO_VISION
-        servers = len({row.model.endpoint for row in self._rows})
         if not count:
             nothing = self._note or _NO_MODELS
+        servers = len({row.model.endpoint for row in self._rows})
         self.show_rows(
             self._model_rows(matches),
             f"{units.counted(count, 'model')} on {units.counted(servers, 'server')}",
@@ -257,16 +243,19 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         right = content((*heads, (" ", "")))  # it ends before the scrollbar of the list
         self.query_one(".columns", LineWidget).show([styled(f"{_LEAD}Model", MUTED)], right)
 
-        products = {row.model.endpoint: row.model.product for row in self._rows}
+        product_by_server = {row.model.endpoint: row.model.product for row in self._rows}
+        products = [*product_by_server.values()]
         rows: list[ListRow] = []
         last_group = ""
         for row, (name, server), cells in zip(self._rows, names, facts, strict=True):
             if (found := matches.get(row.key)) is None:
                 continue
-            group = _group(row, [*products.values()])
+            group = _group(row, products)
             if group != last_group:
+                if last_group:
+                    rows.append(ListRow())
+                rows.append(heading_row(f"{_LEAD}{group}"))
                 last_group = group
-                rows += [*([ListRow()] if rows else []), heading_row(f"{_LEAD}{group}")]
             can_chat = row.model.can_chat
             left = (
                 _SIGNS.get(row.model.state, (" ", "")),

@@ -174,7 +174,7 @@ def _table(lines: Sequence[ServerLine], rule: ListRow, width: int) -> list[ListR
         for line in lines
     ]
     heads, *cells = aligned(_COLUMNS, texts, width - _INDENT - _GAP - step_width, _GAP)
-    if len(heads) < len(_COLUMNS):
+    if len(heads) < len(_COLUMNS):  # a column had no room
         return []
     gap = " " * _GAP
     head = "".join(text for text, _style in heads)

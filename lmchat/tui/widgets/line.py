@@ -8,6 +8,7 @@ visible. A text whose width is measured before that must be a `SafeText`, which 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from rich.cells import cell_len
@@ -40,6 +41,17 @@ def content(parts: Sequence[StyledText]) -> Content:
 def styled(text: str, style: str = "") -> Content:
     """Return one line in one style."""
     return content(((text, style),))
+
+
+def highlighted(name: str, offsets: Sequence[int], style: str) -> StyledTexts:
+    """Return a name in parts: the characters at `offsets` are marked, the others in a style.
+
+    Neighbours of one kind are one part.
+    """
+    runs = groupby(enumerate(name), key=lambda pair: pair[0] in offsets)
+    return tuple(
+        ("".join(char for _, char in run), HIT if is_hit else style) for is_hit, run in runs
+    )
 
 
 def paragraphs(text: str, style: str = "") -> Content:
