@@ -15,20 +15,20 @@ from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.places import ChatPlace, chat_places
 from lmchat.formats.text_files import LARGEST_BYTES
 from lmchat.processes.threads import run_abandonable
+from lmchat.safe_text import safe_line
 from lmchat.services.importing import (
     ImportedChat,
     Importer,
     ImportOutcome,
-    chat_sentence,
-    chats_summary,
+    loss_lines,
+    result_lines,
 )
-from lmchat.terminal.output import SHORT_ID, ask_yes_no, can_ask, from_stdin
+from lmchat.terminal.output import ask_yes_no, can_ask, from_stdin
 
 _STDIN = "-"
 _ALL = "all"
 _BYTES_PER_MB = 1024 * 1024
 _INTERRUPTED = 130  # exit code
-_MAX_LISTED = 50  # sessions, or notes, that are listed one by one
 
 _Sources = Sequence[tuple[str, Sequence[str]]]
 """Formats or programs, as `--from` names them, each with its files."""
@@ -102,7 +102,7 @@ async def _import(context: Context) -> ImportOutcome:
         sources: _Sources = [(options.source, options.files)]
         try:
             if not options.files:
-                sources = await _confirmed_programs(context, importer)
+                sources = await _confirmed_places(context, importer)
             for source, files in sources:
                 await importer.import_files(
                     files, stdin=stdin, source=source, is_trial=options.dry_run, into=outcome
@@ -112,30 +112,26 @@ async def _import(context: Context) -> ImportOutcome:
     return outcome
 
 
-async def _confirmed_programs(context: Context, importer: Importer) -> _Sources:
-    """Print which chats other programs have, ask whether to import them, and return their files.
+async def _confirmed_places(context: Context, importer: Importer) -> _Sources:
+    """Print where other programs keep chats, ask whether to import them, and return the files.
 
-    `--yes` and `--dry-run` replace the question. Return nothing if no chats were found, if all were
-    imported before, or if the user says no. Raises `WrongUse` without a terminal to ask at.
+    `--yes` and `--dry-run` replace the question. Return nothing if no chats were found, or if the
+    user says no. Raises `WrongUse` without a terminal to ask at.
     """
-    programs = await importer.survey()
-    context.output.show_progress("")
-    if not programs:
+    places = await importer.places()
+    if not places:
         context.output.note(
             "No chats of other programs were found. To name files: lmchat import PATH"
         )
         return []
-    for program in programs:
-        context.output.note(program.words)
+    for place in places:
+        context.output.note(f"{place.program}: {safe_line(str(place.path))}")
     if not (context.options.yes or context.options.dry_run):
-        if all(program.is_known for program in programs):
-            context.output.note("All of them were imported before.")
-            return []
         if not can_ask():
             raise WrongUse("These chats were not imported.", hint="Confirm with --yes.")
         if not await ask_yes_no("Import these chats?"):
             return []
-    return [(program.source, program.paths) for program in programs]
+    return [(place.source, [str(place.path)]) for place in places]
 
 
 def _read_stdin() -> bytes:
@@ -160,64 +156,25 @@ def _read_stdin() -> bytes:
 
 
 def _report(context: Context, outcome: ImportOutcome) -> None:
-    """Print the outcome: a line for each chat, a summary, notes on losses, and session ids.
+    """Print the outcome: a line for each chat, a sum, notes on losses, and session ids.
 
-    The lines are left out if there are too many, and the summary if there is only one chat. The
-    ids, on one line, are those of the chats that are sessions now and not in the trash.
+    The ids, on one line, are those of the chats that are sessions now and not in the trash.
     """
     options, output = context.options, context.output
-    if len(outcome.chats) <= _MAX_LISTED:
-        for chat in outcome.chats:
-            result = chat_sentence(chat, is_trial=options.dry_run)
-            output.print_lines([f"{chat.file}: {result}{_next_step(chat)}"])
-    if len(outcome.chats) > 1:
-        programs: set[tuple[str, ...]] = set()  # of which at least one chat is new
-        if not options.files:
-            # a chat of another program has the program's name as its only tag
-            programs = {chat.header.tags for chat in outcome.chats if not chat.was_known}
-        total = chats_summary(outcome.chats, programs=len(programs), is_trial=options.dry_run)
-        output.print_lines([f"{total}."])
-    _note_losses(context, outcome)
-
-    saved_chats = [chat for chat in outcome.chats if chat.was_known or not options.dry_run]
-    ids = [chat.header.session_id for chat in saved_chats if chat.header.deleted_at is None]
-    if ids:
-        output.print_lines([" ".join(ids)])
-
-
-def _note_losses(context: Context, outcome: ImportOutcome) -> None:
-    """Print what was not imported: parts of chats, and whole files with the reason.
-
-    The notes on parts of chats are limited in number.
-    """
-    output = context.output
-    notes: list[str] = []
-    for chat in outcome.chats:
-        notes += [f"{chat.file}, {part.where}: {part.reason}." for part in chat.skipped]
-    for note in notes[:_MAX_LISTED]:
-        output.note(note)
-    if len(notes) > _MAX_LISTED:
-        output.note(f"{len(notes) - _MAX_LISTED} more notes of this kind; --json has all.")
-    if outcome.unknown:
-        output.note(f"{len(outcome.unknown)} other files have no chats that lmchat can read.")
+    output.print_lines(
+        result_lines(outcome, of_programs=not options.files, is_trial=options.dry_run)
+    )
+    for line in loss_lines(outcome):
+        output.note(line)
     for _, error in outcome.refused:
         output.print_error(error)
     if outcome.not_tried:
         output.note(f"Also not imported: {', '.join(outcome.not_tried)}")
 
-
-def _next_step(chat: ImportedChat) -> str:
-    """Return the end of the sentence that `chat_sentence` begins; empty for a new chat.
-
-    Of a chat that was imported before, it names the session, or says how to restore it from the
-    trash.
-    """
-    short_id = chat.header.session_id[:SHORT_ID]
-    if not chat.was_known:
-        return ""
-    if chat.header.deleted_at is not None:
-        return f"; `lmchat sessions restore {short_id}` restores it."
-    return f", as {short_id}."
+    saved_chats = [chat for chat in outcome.chats if chat.was_known or not options.dry_run]
+    ids = [chat.header.session_id for chat in saved_chats if chat.header.deleted_at is None]
+    if ids:
+        output.print_lines([" ".join(ids)])
 
 
 def _outcome_json(context: Context, outcome: ImportOutcome) -> dict[str, object]:

@@ -26,11 +26,13 @@ from lmchat.services.chat_files import ChatFiles
 from lmchat.services.ports import ChatStore
 from lmchat.sessions.message import now
 from lmchat.sessions.session import Session, SessionHeader, Skipped
+from lmchat.terminal.output import SHORT_ID
 from lmchat.units import plural
 
 _STDIN = "-"  # name of the standard input in place of a file
 _TITLE_CHARS = 80  # of a title in a sentence; the rest is cut
 _PROGRESS_S = 0.25  # between two reports of the progress
+_MAX_LISTED = 50  # sessions, or notes, that are listed one by one
 
 
 class ImportedChat(Struct, frozen=True, kw_only=True):
@@ -61,43 +63,6 @@ class ImportOutcome(Struct, kw_only=True):
     """Names of files in named folders whose format is not one of chats."""
     is_stopped: bool = False
     """Whether the import was cancelled."""
-
-
-class ProgramChats(Struct, kw_only=True):
-    """Chats of another program on this machine, not imported yet."""
-
-    source: str
-    """Name of the program for `--from`."""
-    program: str
-    """Name of the program for people."""
-    paths: list[str] = []
-    """Files and folders in which the program keeps its chats."""
-    chats: list[ImportedChat] = []
-    unreadable: int = 0
-    """Number of files in these folders that cannot be read."""
-
-    @property
-    def is_known(self) -> bool:
-        """Whether all of them were imported before."""
-        return all(chat.was_known for chat in self.chats)
-
-    @property
-    def words(self) -> str:
-        """A line such as `Jan: 2 chats, 9 messages, 2026-01-02 to 2026-03-04 (/home/ann/jan)`.
-
-        `chats` must not be empty; `survey` returns no program without chats.
-        """
-        details = [count_chats_and_messages(self.chats)]
-        known_count = sum(chat.was_known for chat in self.chats)
-        if known_count:
-            details.append(f"{plural(known_count, 'chat')} already imported")
-        if self.unreadable:
-            details.append(f"{plural(self.unreadable, 'file')} cannot be read")
-
-        first_day = f"{min(chat.header.created_at for chat in self.chats):%Y-%m-%d}"
-        last_day = f"{max(chat.header.updated_at for chat in self.chats):%Y-%m-%d}"
-        details.append(first_day if first_day == last_day else f"{first_day} to {last_day}")
-        return f"{self.program}: {', '.join(details)} ({', '.join(self.paths)})"
 
 
 class Importer:
@@ -146,37 +111,9 @@ class Importer:
             await run.import_all(await _files_to_import(names, stdin, outcome), source)
         return outcome
 
-    async def programs(self) -> list[str]:
-        """Return the names of the programs that may have chats on this machine."""
-        places = await asyncio.to_thread(self._find_places)
-        return list(dict.fromkeys(place.program for place in places))
-
-    async def survey(self) -> list[ProgramChats]:
-        """Read the chats of the other programs on this machine, and store nothing.
-
-        Return each program that has readable chats, with these chats.
-        """
-        programs: dict[str, ProgramChats] = {}
-        outcome = ImportOutcome()
-        async with self._started_run(outcome, await self._known_headers()) as run:
-            for place in await asyncio.to_thread(self._find_places):
-                place_name = str(place.path)
-                chats_before = len(outcome.chats)
-                refused_before = len(outcome.refused)
-                files = await _files_to_import([place_name], None, outcome)
-                await run.import_all(files, place.source)
-
-                if place.source not in programs:
-                    programs[place.source] = ProgramChats(
-                        source=place.source, program=place.program
-                    )
-                program = programs[place.source]
-                program.paths.append(place_name)
-                program.chats += outcome.chats[chats_before:]
-                # the place itself is not counted: it may be a folder without files of chats
-                refused_names = [name for name, _ in outcome.refused[refused_before:]]
-                program.unreadable += sum(name != place_name for name in refused_names)
-        return [program for program in programs.values() if program.chats]
+    async def places(self) -> Sequence[ChatPlace]:
+        """Return where other programs keep chats on this machine."""
+        return await asyncio.to_thread(self._find_places)
 
     @asynccontextmanager
     async def _started_run(
@@ -470,3 +407,52 @@ def _paths_with_chats(path: Path) -> list[Path]:
         raise FileRefused(f"{path} cannot be read: {errors[0].strerror}.", hint="Check the path.")
     message = f"{path} has no file that ends with {', '.join(ENDINGS)}."
     raise FileRefused(message, hint="Name a file, or another folder.")
+
+
+def result_lines(
+    outcome: ImportOutcome, *, of_programs: bool = False, is_trial: bool = False
+) -> list[str]:
+    """Return a line for each chat, unless there are too many, and a sum of several.
+
+    With `of_programs`, the sum says of how many programs the new chats are.
+    """
+    chats = outcome.chats
+    lines: list[str] = []
+    if len(chats) <= _MAX_LISTED:
+        lines = [
+            f"{chat.file}: {chat_sentence(chat, is_trial=is_trial)}{_next_step(chat)}"
+            for chat in chats
+        ]
+    if len(chats) > 1:
+        # a chat of another program has the program's name as its only tag
+        programs = {chat.header.tags for chat in chats if of_programs and not chat.was_known}
+        lines.append(f"{chats_summary(chats, programs=len(programs), is_trial=is_trial)}.")
+    return lines
+
+
+def loss_lines(outcome: ImportOutcome) -> list[str]:
+    """Return a line for each part that was skipped, unless there are too many."""
+    lines = [
+        f"{chat.file}, {part.where}: {part.reason}."
+        for chat in outcome.chats
+        for part in chat.skipped
+    ]
+    if len(lines) > _MAX_LISTED:
+        lines[_MAX_LISTED:] = [f"{len(lines) - _MAX_LISTED} more notes of this kind."]
+    if outcome.unknown:
+        lines.append(f"{len(outcome.unknown)} other files have no chats that lmchat can read.")
+    return lines
+
+
+def _next_step(chat: ImportedChat) -> str:
+    """Return the end of the sentence that `chat_sentence` begins; empty for a new chat.
+
+    Of a chat that was imported before, it names the session, or says how to restore it from the
+    trash.
+    """
+    short_id = chat.header.session_id[:SHORT_ID]
+    if not chat.was_known:
+        return ""
+    if chat.header.deleted_at is not None:
+        return f"; `lmchat sessions restore {short_id}` restores it."
+    return f", as {short_id}."

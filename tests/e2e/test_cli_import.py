@@ -149,7 +149,7 @@ def test_the_chats_of_other_programs_on_this_machine_are_listed_and_imported_aft
             shutil.copy(chat, target)
     refused = empty("import", "--from", "all")
     assert refused.returncode == 2
-    assert "LM Studio: 1 chat, 8 messages, 2025-11-18" in refused.stderr
+    assert f"LM Studio: {empty.home}/.lmstudio/conversations" in refused.stderr
     assert "Confirm with --yes." in refused.stderr
     assert empty.json("sessions", "--json")["data"] == []
     done = empty("import", "--from", "all", "--yes")
@@ -158,8 +158,8 @@ def test_the_chats_of_other_programs_on_this_machine_are_listed_and_imported_aft
     sessions = empty.json("sessions", "--json")["data"]
     assert sorted(header["tags"] for header in sessions) == [["jan"], ["lmstudio"]]
     one = empty("import", "--from", "lm-studio", "--dry-run")
-    assert "LM Studio: 1 chat" in one.stderr
+    assert "LM Studio: " in one.stderr
     assert "Jan" not in one.stderr
-    again = empty("import", "--from", "all")
-    assert (again.returncode, again.stdout) == (0, "")
-    assert "All of them were imported before." in again.stderr
+    again = empty("import", "--from", "all", "--yes")
+    assert again.returncode == 0
+    assert again.stdout.splitlines()[2] == "0 sessions, 0 messages imported, 2 already existed."

@@ -3,9 +3,7 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 from datetime import UTC
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -262,19 +260,12 @@ async def test_of_a_folder_what_may_be_an_export_is_imported_once(tmp_path, impo
     assert (len(outcome.chats), len(outcome.unknown), outcome.refused) == (1, 1, [])
 
 
-async def test_what_other_programs_have_is_counted_without_importing_it(tmp_path, store):
-    folder = tmp_path / ".lmstudio" / "conversations" / "garden"
-    shutil.copytree(Path(__file__).parents[1] / "formats" / "data" / "foreign", folder)
+async def test_places_of_other_programs_are_found_without_reading_them(tmp_path, store):
+    folder = tmp_path / ".lmstudio" / "conversations"
+    folder.mkdir(parents=True)
     importer = Importer(store, find=lambda: chat_places({"XDG_DATA_HOME": "/nowhere"}, tmp_path))
-    assert await importer.programs() == ["LM Studio"]
-    (one,) = await importer.survey()
-    assert one.words == f"LM Studio: 1 chat, 8 messages, 2025-11-18 ({folder.parent})"
-    assert await store.list_sessions() == ()
-    await import_all(importer, *one.paths, source="lmstudio")
-    (folder / "broken.json").write_text("{")
-    (one,) = await importer.survey()
-    assert one.is_known
-    assert "8 messages, 1 chat already imported, 1 file cannot be read, 2025" in one.words
+    (place,) = await importer.places()
+    assert (place.program, place.source, place.path) == ("LM Studio", "lmstudio", folder)
 
 
 async def test_a_file_with_nothing_but_calls_is_refused(tmp_path, importer):

@@ -5,25 +5,20 @@ An import has an outcome: the chats that were imported, and the files that were 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from lmchat.errors import FileExists, LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
+from lmchat.formats.table import AUTO
 from lmchat.formats.writing import export_name
-from lmchat.safe_text import safe_line
+from lmchat.safe_text import safe_line, safe_text
 from lmchat.services.exporting import ExportAs
-from lmchat.services.importing import (
-    ImportedChat,
-    Importer,
-    ImportOutcome,
-    chat_sentence,
-    chats_summary,
-)
-from lmchat.sessions.session import Session, Skipped
+from lmchat.services.importing import Importer, ImportOutcome, loss_lines, result_lines
+from lmchat.sessions.session import Session
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
@@ -34,9 +29,7 @@ from lmchat.tui.dialogs.ask_dialog import (
     ProgressDialog,
     parse_export,
 )
-from lmchat.units import plural
-
-_MAX_REFUSED = 3  # refused files of one import whose errors are shown; the others are counted
+from lmchat.tui.dialogs.text_dialog import TextDialog
 
 
 class SessionFiles:
@@ -110,112 +103,79 @@ class SessionFiles:
     async def import_(self, name: str) -> None:
         """Import the chats of a file, or with the name `all` those of all other programs.
 
-        Without a name, ask for a file. Then show what was imported. Raises `WrongUse` in
-        a temporary chat, and the first error if files were refused and no chat was imported.
+        Without a name, ask for a file. Then show what was imported.
+        Raises `WrongUse` in a temporary chat, and the first error if no chat was imported.
         """
-        if self._chat.workspace.is_temporary:
+        importer = self._chat.workspace.importer
+        if importer is None:
             hint = "Start lmchat without --temporary, or import in a shell: lmchat import FILE"
             raise WrongUse("A temporary chat saves nothing, so it cannot import.", hint=hint)
-        importer = self._chat.workspace.importer
-        if importer is None:  # for the type checker: only a temporary chat has none
-            return
-        if name == "all":
-            outcome = await self._import_all(importer)
-        elif name:
-            outcome = await self._import_file(importer, name)
+        if name:
+            outcome = await self._import(importer, name)
         else:
-            outcome = await self._ask_for_file(importer)
-        if outcome.chats:
+
+            async def attempt(typed: str) -> ImportOutcome | str:
+                try:
+                    return await self._import(importer, typed)
+                except LMChatError as error:
+                    return error.message_with_hint
+
+            text = "A file, zip or folder; `all` for the chats of other programs."
+            dialog = AskDialog("Import which file?", text=text, verb="import", attempt=attempt)
+            outcome = await self._chat.ask(dialog)
+        if outcome is not None:
             await self._show_outcome(outcome)
-        elif outcome.refused:
+
+    async def _import(self, importer: Importer, name: str) -> ImportOutcome:
+        """Import what `name` says, and return the outcome; raise the error if nothing came."""
+        sources = [(AUTO, name)]
+        if name == "all":
+            sources = await self._confirmed_places(importer)
+        outcome = ImportOutcome()
+        await self._import_with_progress(importer, sources, outcome)
+        if outcome.refused and not outcome.chats:
             _, first_error = outcome.refused[0]
             raise first_error
-
-    async def _ask_for_file(self, importer: Importer) -> ImportOutcome:
-        """Ask for a file in a dialog, import it, and return the outcome.
-
-        If a file has no chats, the dialog shows why, and asks for another one. If the user leaves
-        it then, return an empty outcome, without the errors, which the dialog has shown.
-        """
-        last_outcome = ImportOutcome()
-
-        async def attempt(name: str) -> ImportOutcome | str:
-            nonlocal last_outcome
-            last_outcome = await self._import_file(importer, name)
-            if last_outcome.chats:
-                return last_outcome
-            if not last_outcome.refused:  # no chats, no errors: the user has stopped the import
-                return "Stopped."
-            _, first_error = last_outcome.refused[0]
-            return first_error.message_with_hint
-
-        text = "A file, zip or folder. Or Esc, then /import all for the chats of other programs."
-        dialog = AskDialog("Import which file?", text=text, verb="import", attempt=attempt)
-        await self._chat.ask(dialog)
-        # An import that ran when the dialog was left has ended all the same, and its chats count.
-        return last_outcome if last_outcome.chats else ImportOutcome()
-
-    async def _import_file(self, importer: Importer, name: str) -> ImportOutcome:
-        """Import a file, zip or folder, and return the outcome.
-
-        If the user stops the import, the outcome has what was imported until then.
-        """
-        outcome = ImportOutcome()
-        work = partial(importer.import_files, [name], into=outcome)
-        await self._show_progress(importer, "Importing", work)
         return outcome
 
-    async def _import_all(self, importer: Importer) -> ImportOutcome:
-        """Search other programs for chats, ask whether to import them all, and import them.
+    async def _confirmed_places(self, importer: Importer) -> list[tuple[str, str]]:
+        """Ask whether to import the chats of other programs; return format and path of each place.
 
-        Return an empty outcome if the user stops the search or says no. If there is nothing new to
-        import, notify the user and return an empty outcome, too.
+        Return nothing if there are none, or if the user says no.
         """
-        outcome = ImportOutcome()
-        programs = await self._show_progress(importer, "Looking for chats", importer.survey)
-        if programs is None:
-            self._chat.notify("Stopped: nothing was imported.")
-            return outcome
-        if not programs:
+        places = await importer.places()
+        if not places:
             self._chat.notify("No chats of other programs were found.")
-            return outcome
-        if all(program.is_known for program in programs):
-            self._chat.notify("All chats of other programs were imported before.")
-            return outcome
-
-        async def import_programs() -> None:
-            for program in programs:
-                await importer.import_files(program.paths, source=program.source, into=outcome)
-
-        text = "\n".join(program.words for program in programs)
+            return []
+        text = "\n".join(f"{place.program}: {safe_line(str(place.path))}" for place in places)
         dialog = ConfirmDialog("Import these chats?", text=text, verb="import")
-        if await self._chat.ask(dialog):
-            await self._show_progress(importer, "Importing", import_programs)
-        return outcome
+        if not await self._chat.ask(dialog):
+            return []
+        return [(place.source, str(place.path)) for place in places]
 
-    async def _show_progress(
-        self, importer: Importer, title: str, work: Callable[[], Coroutine[Any, Any, Any]]
-    ) -> Any:
-        """Run long work of the importer in a worker, and return its result.
+    async def _import_with_progress(
+        self, importer: Importer, sources: Sequence[tuple[str, str]], outcome: ImportOutcome
+    ) -> None:
+        """Import in a worker; a dialog shows the progress of a long import, and Esc stops it."""
 
-        With the first report of the importer, a dialog opens that shows the progress. If the user
-        leaves it with Esc, the work is cancelled, and None is returned. An error of the work is
-        raised.
-        """
-        screen = self._chat.screen
-        dialog = ProgressDialog(title)
-        worker: Worker[Any] = screen.run_worker(work(), group="import", exit_on_error=False)
+        async def run() -> None:
+            for source, name in sources:
+                await importer.import_files([name], source=source, into=outcome)
+
+        dialog = ProgressDialog("Importing")
+        worker: Worker[None] = self._chat.screen.run_worker(
+            run, group="import", exit_on_error=False
+        )
 
         def report(words: str) -> None:
-            if not dialog.is_attached:  # short work, which reports nothing, needs no dialog
-                screen.app.push_screen(dialog, lambda _: worker.cancel())
+            if not dialog.is_attached:
+                self._chat.show(dialog, lambda _: worker.cancel())
             dialog.show_progress(f"{words} so far. Esc keeps what came.")
 
         importer.report_progress = report
         try:
-            return await worker.wait()
-        except WorkerCancelled:  # by Esc
-            return None
+            with suppress(WorkerCancelled):  # by Esc
+                await worker.wait()
         except WorkerFailed as failed:
             raise failed.error from failed
         finally:
@@ -223,35 +183,20 @@ class SessionFiles:
                 dialog.dismiss()  # also cancels the worker, which has ended
 
     async def _show_outcome(self, outcome: ImportOutcome) -> None:
-        """Show the list of sessions again, the number of imported chats, and the first errors."""
+        """Show what was imported: one line as a notification, more in a dialog.
+
+        A single chat is opened, unless it is in the trash.
+        """
         await self._sessions.fetch_list()
         self._status.show_action("imported")
-        self._show_imported(outcome.chats, is_stopped=outcome.is_stopped)
-        for _, error in outcome.refused[:_MAX_REFUSED]:
-            self._chat.show_error(error)
-        if len(outcome.refused) > _MAX_REFUSED:
-            others = plural(len(outcome.refused) - _MAX_REFUSED, "more file")
-            self._chat.notify(f"{others} rejected. In a shell, `lmchat import` names them all.")
-
-    def _show_imported(self, chats: Sequence[ImportedChat], *, is_stopped: bool) -> None:
-        """Notify the user how many chats were imported, and of the first part that was skipped.
-
-        If the import has ended with a single chat that is not in the trash, open it.
-        """
-        if is_stopped:
-            self._chat.notify(
-                f"Stopped: {chats_summary(chats)}. Start the import again for the rest."
-            )
-        elif len(chats) == 1:
-            self._chat.notify(f"{chat_sentence(chats[0])}.")
-            if chats[0].header.deleted_at is None:
-                self._sessions.switch_to(chats[0].header.session_id)
-        else:
-            self._chat.notify(f"{chats_summary(chats)}.")
-        skipped: list[Skipped] = []
-        for chat in chats:
-            skipped += chat.skipped
-        if skipped:
-            first = safe_line(f"{skipped[0].where}: {skipped[0].reason}")
-            more = f", and {len(skipped) - 1} more" if len(skipped) > 1 else ""
-            self._chat.notify(f"Skipped or incomplete: {first}{more}.")
+        headers = [chat.header for chat in outcome.chats]
+        if len(headers) == 1 and headers[0].deleted_at is None:
+            self._sessions.switch_to(headers[0].session_id)
+        errors = [error.message_with_hint for _, error in outcome.refused]
+        lines = [*result_lines(outcome), *loss_lines(outcome), *errors]
+        if outcome.is_stopped:
+            lines.append("Stopped. Start the import again for the rest.")
+        if len(lines) == 1:
+            self._chat.notify(lines[0])
+        elif lines:
+            self._chat.show(TextDialog("Import", safe_text("\n".join(lines))))
