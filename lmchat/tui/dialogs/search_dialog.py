@@ -6,6 +6,7 @@ it.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Hashable, Iterable, Sequence
 from datetime import datetime
@@ -20,7 +21,7 @@ from textual.worker import Worker
 from lmchat import units
 from lmchat.cells import split_at_cell
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.safe_text import safe_line
+from lmchat.safe_text import SafeText, on_one_line, safe_line
 from lmchat.services.ports import ChatStore
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import HIT_KIND_NAMES, SearchHit
@@ -124,7 +125,10 @@ class SearchDialog(ListDialog[SearchChoice | None]):
         for key, hit in self._hits.items():
             title: StyledTexts = ((f" {hit.title}", STRONG),)
             tags: StyledTexts = ((f"  {' '.join(f'#{tag}' for tag in hit.tags)}", MUTED),)
-            notes = (_author(hit), HIT_KIND_NAMES.get(hit.kind, ""), when(hit.created_at, now))
+            author = "you" if hit.role == Role.USER else ""  # none of a title or a tool's result
+            if hit.role == Role.ASSISTANT:
+                author = safe_line(hit.model, limit=30) or hit.role
+            notes = (author, HIT_KIND_NAMES.get(hit.kind, ""), when(hit.created_at, now))
             right = f" {UNICODE.dot} ".join(filter(None, notes))
             if rows:
                 rows.append(ListRow())
@@ -148,20 +152,6 @@ class SearchDialog(ListDialog[SearchChoice | None]):
             self.dismiss(SearchChoice(hit=hit, is_export_wanted=is_export_wanted))
 
 
-def _author(hit: SearchHit) -> str:
-    """Return who wrote the words of a hit: "you", the model, or if it is not known the role.
-
-    Return an empty text for a title, which has no author, and for a tool message if the row names
-    the kind of the hit: that says already that a tool is meant.
-    """
-    is_named_by_kind = hit.kind in HIT_KIND_NAMES and hit.role == Role.TOOL
-    if hit.kind == "title" or is_named_by_kind:
-        return ""
-    if hit.role == Role.USER:
-        return "you"
-    return safe_line(hit.model, limit=30) or hit.role
-
-
 def around(hit: SearchHit, width: int) -> StyledTexts:
     """Return the match of a hit with the words around it, for a width in cells.
 
@@ -169,14 +159,15 @@ def around(hit: SearchHit, width: int) -> StyledTexts:
     match is in view. The words after it keep at least a third of the room; their end is not cut
     here.
     """
-    before, match, after = map(_spaced, (hit.before, hit.match, hit.after))
+    texts = (hit.before, hit.match, hit.after)
+    before, match, after = (on_one_line(re.sub(r"\s+", " ", text)) for text in texts)
     room = max(width - cell_len(match), 0)
     room_before = room - min(cell_len(after), room // _AFTER_DIVISOR)
     excess = cell_len(before) - room_before
     if excess > 0:
         sign = f"{UNICODE.cut} "
         _, end = split_at_cell(before, min(excess + len(sign), cell_len(before)))
-        before = sign + end
+        before = SafeText(sign + end)
     return ((" ", ""), (before, ASIDE), (match, HIT), (after, ASIDE))
 
 
@@ -206,10 +197,3 @@ def nothing_found(typed: str) -> str:
     if filters:
         sentences.append(f"Try without {safe_line(filters[-1], limit=30)}.")
     return " ".join(sentences)
-
-
-def _spaced(text: str) -> str:
-    """Return safe text on one line; white space at its start and end becomes one blank each."""
-    head = " " if text[:1].isspace() else ""
-    tail = " " if text[-1:].isspace() and text.strip() else ""
-    return f"{head}{safe_line(text)}{tail}"
