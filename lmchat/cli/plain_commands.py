@@ -17,8 +17,13 @@ from lmchat.cli.plain_sessions import PlainSessions
 from lmchat.cli.plain_turns import PlainTurns
 from lmchat.cli.prompt import clipboard_of, preset_prompt
 from lmchat.cli.wiring import make_pages
-from lmchat.commands.conditions import NOTHING_YET, has_text_to_continue, is_resumable
-from lmchat.commands.table import COMMANDS, parse_slash, unavailable_reason
+from lmchat.commands.conditions import (
+    NOTHING_YET,
+    has_text_to_continue,
+    is_resumable,
+    unavailable_reason,
+)
+from lmchat.commands.table import COMMANDS, parse_slash
 from lmchat.errors import WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.safe_text import safe_line
@@ -32,6 +37,28 @@ from lmchat.terminal.tty import drop_typed
 QUOTES = '"""'  # around a prompt of several lines, as in Ollama
 _MAX_WORD = 40  # characters of an unknown command
 _MAX_PATH = 300  # characters
+
+_OTHER_HELP = {
+    "/rewrite": "/rewrite [TEXT]: Rewrite the last answer yourself",
+    "/sessions": "/sessions [N]: List the sessions, or open one",
+}
+"""Lines of the help for commands that do other things here than on the screen."""
+_INSTEAD = {
+    "/context": 'In a shell: lmchat ask --dry-run -r last "PROMPT"',
+    "/doctor": "In a shell: lmchat doctor",
+    "/export": "In a shell: lmchat export last -o FILE",
+    "/find": "In a shell: lmchat search WORDS",
+    "/import": "In a shell: lmchat import FILE",
+    "/log": "In a shell: lmchat config path --json",
+    "/now": "Ctrl+C stops the answer; /effort sets how much the model thinks.",
+    "/probabilities": "In a shell: lmchat ask --json --set logprobs=5",
+    "/request": 'In a shell: lmchat ask --dry-run -r last "PROMPT"',
+    "/search": "In a shell: lmchat search WORDS",
+    "/stats": "In a shell: lmchat stats",
+    "/title": 'In a shell: lmchat sessions rename last "TITLE"',
+    "/tools": "In a shell: lmchat tools",
+}
+"""What to do instead of a command that needs the screen."""
 
 Handler = Callable[[str], Awaitable[None]]
 
@@ -89,7 +116,7 @@ class PlainCommands:
         name = slash.command.name
         argument = slash.argument
         if name not in self._handlers:
-            hint = slash.command.plain_hint or "Start lmchat without --plain."
+            hint = _INSTEAD.get(name, "Start lmchat without --plain.")
             raise WrongUse(f"{name} needs the screen.", hint=hint)
         if not argument and name in self._lists:
             self._output.print_lines(self._lists[name]())
@@ -101,7 +128,7 @@ class PlainCommands:
     async def _help(self, _: str) -> None:
         """Print the commands of the plain chat on stdout, and its keys on stderr."""
         self._output.print_lines(
-            command.plain_help or f"{command.slash}: {command.title}"
+            _OTHER_HELP.get(command.name, f"{command.slash}: {command.title}")
             for command in COMMANDS
             if command.name in self._handlers
         )

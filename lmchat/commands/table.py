@@ -9,10 +9,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from lmchat.commands import conditions as needs
-from lmchat.commands.conditions import MessageNeed
-from lmchat.sessions.message import ChatMessage
-
 
 class Scope(StrEnum):
     """Place where a command's keys work; also the headings of the help screen."""
@@ -33,14 +29,9 @@ class Command(Struct, frozen=True, kw_only=True):
     title: str
     scope: Scope
     action: str
-    slash: str = ""  # the slash command with the form of its argument, as `/title TEXT`
-    typed: str = ""  # action of the slash command if it differs; always gets the argument
+    slash: str = ""  # the slash command with the form of its argument, as `/title [TEXT]`
     is_priority: bool = False  # whether the key takes precedence over the focused widget
     is_offered: bool = True  # whether the palette lists it
-    needs: tuple[MessageNeed, ...] = ()  # what it needs of the message that it acts on
-    is_turn: bool = False  # whether it begins a turn, of which a session has one at a time
-    plain_help: str = ""  # line of the help in the plain chat, where it does other things
-    plain_hint: str = ""  # what to do instead in the plain chat, which has no screen
 
     @property
     def name(self) -> str:
@@ -56,19 +47,6 @@ class Command(Struct, frozen=True, kw_only=True):
         """Whether it needs an argument; the form of an optional one is in brackets: `[FILE]`."""
         argument = self.slash.partition(" ")[2]
         return bool(argument) and not argument.startswith("[")
-
-    def unavailable_reason(self, message: ChatMessage, *, is_busy: bool) -> str:
-        """Return why this command can do nothing with a message; empty if it can do something.
-
-        `is_busy` says whether an answer of the session is streaming: then no command that begins
-        a turn can be used. Otherwise the first need that the message does not meet is the reason.
-        """
-        if is_busy and self.is_turn:
-            return needs.STILL_STREAMING
-        for is_met, reason in self.needs:
-            if not is_met(message):
-                return reason
-        return ""
 
 
 def _command(
@@ -90,22 +68,9 @@ _chat = partial(_command, Scope.CHAT)
 _key = partial(_chat, is_priority=True)  # its key works in the prompt, too
 
 
-def _slash(name: str, title: str, slash: str, action: str = "", **fields: Any) -> Command:
-    """Return a slash command of the chat screen without a key.
-
-    Without `action`, choosing it in the palette writes its name into the prompt, so that the user
-    can type the argument.
-    """
-    start = slash.partition(" ")[0]
-    return _chat(
-        name,
-        "",
-        name,
-        title,
-        action or f"prompt_text.begin_command('{start} ')",
-        slash=slash,
-        **fields,
-    )
+def _slash(name: str, title: str, slash: str, action: str, **fields: Any) -> Command:
+    """Return a slash command of the chat screen without a key."""
+    return _chat(name, "", name, title, action, slash=slash, **fields)
 
 
 def _message(
@@ -133,7 +98,6 @@ COMMANDS: tuple[Command, ...] = (
         "Find in this session",
         "chat.open_find_bar",
         slash="/find [TEXT]",
-        plain_hint="In a shell: lmchat search WORDS",
     ),
     _key(
         "export",
@@ -142,14 +106,12 @@ COMMANDS: tuple[Command, ...] = (
         "Export this session as Markdown",
         "manage_session('export')",
         slash="/export [FILE]",
-        plain_hint="In a shell: lmchat export last -o FILE",
     ),
     _slash(
         "import",
         "Import sessions from a file",
         "/import [FILE]",
         "manage_session('import')",
-        plain_hint="In a shell: lmchat import FILE",
     ),
     _key(
         "sessions",
@@ -158,7 +120,6 @@ COMMANDS: tuple[Command, ...] = (
         "Show or hide the sessions",
         "toggle_sessions",
         slash="/sessions",
-        plain_help="/sessions [N]: List the sessions, or open one",
     ),
     _key(
         "telemetry", "ctrl+t", "telemetry", "Show or hide the telemetry panel", "toggle_telemetry"
@@ -170,7 +131,6 @@ COMMANDS: tuple[Command, ...] = (
         "Search all sessions",
         "saved_sessions.search",
         slash="/search [TEXT]",
-        plain_hint="In a shell: lmchat search WORDS",
     ),
     _key(
         "retry",
@@ -187,7 +147,6 @@ COMMANDS: tuple[Command, ...] = (
         "End the thought; the model answers at once",
         "turns.answer_now",
         slash="/now",
-        plain_hint="Ctrl+C stops the answer; /effort sets how much the model thinks.",
     ),
     _key("editor", "ctrl+g", "editor", "Edit the prompt in $VISUAL or $EDITOR", "edit_prompt"),
     _key("previous", "alt+up", "previous", "Focus the previous message", "focus_message(-1)"),
@@ -208,31 +167,30 @@ COMMANDS: tuple[Command, ...] = (
         "system",
         "Change the system prompt from the next answer on",
         "/system TEXT",
-        typed="change_system_prompt",
+        "change_system_prompt",
     ),
-    _slash("preset", "Send a preset from the configuration", "/p NAME [TEXT]", typed="use_preset"),
-    _slash("profile", "Use a profile from the configuration", "/profile NAME", typed="use_profile"),
+    _slash("preset", "Send a preset from the configuration", "/p NAME [TEXT]", "use_preset"),
+    _slash("profile", "Use a profile from the configuration", "/profile NAME", "use_profile"),
     _slash(
         "effort",
         "Set the reasoning effort: none to max, or tokens",
         "/effort LEVEL",
-        typed="use_effort",
+        "use_effort",
     ),
-    _slash("start", "Begin the next answer with a text", "/start [TEXT]", typed="use_first_words"),
+    _slash("start", "Begin the next answer with a text", "/start [TEXT]", "use_first_words"),
     _slash(
         "set",
         "List the sampling options, or set one for this session",
         "/set [NAME VALUE]",
-        typed="set_option",
+        "set_option",
     ),
     _slash(
         "request",
         "Show the next request as text, JSON or curl",
         "/request [FORM]",
         "next_request.show",
-        plain_hint='In a shell: lmchat ask --dry-run -r last "PROMPT"',
     ),
-    _slash("file", "Add files or a page to the prompt", "/file PATH", typed="insert_file"),
+    _slash("file", "Add files or a page to the prompt", "/file PATH", "prompt_files.add"),
     _slash(
         "paste",
         "Add the image or text of the clipboard as a file",
@@ -242,11 +200,10 @@ COMMANDS: tuple[Command, ...] = (
     _slash(
         "title",
         "Change the title of this session",
-        "/title TEXT",
-        typed="manage_session('rename')",
-        plain_hint='In a shell: lmchat sessions rename last "TITLE"',
+        "/title [TEXT]",
+        "manage_session('rename')",
     ),
-    _slash("tag", "Add or remove a tag", "/tag [WORD]", typed="manage_session('tag')"),
+    _slash("tag", "Add or remove a tag", "/tag [WORD]", "manage_session('tag')"),
     _slash("copy", "Copy the last answer, or its code", "/copy [code]", "messages.copy_part"),
     _slash("fork", "Fork this session into a new one", "/fork", "fork_session"),
     _slash("compact", "Summarise the older messages, on a new branch", "/compact", "compact"),
@@ -255,7 +212,6 @@ COMMANDS: tuple[Command, ...] = (
         "Show what the next request holds, and take messages out of it",
         "/context",
         "context.show",
-        plain_hint='In a shell: lmchat ask --dry-run -r last "PROMPT"',
     ),
     _slash(
         "clear",
@@ -269,21 +225,18 @@ COMMANDS: tuple[Command, ...] = (
         "Show the statistics",
         "/stats",
         "show_statistics",
-        plain_hint="In a shell: lmchat stats",
     ),
     _slash(
         "log",
         "Show where the log file is",
         "/log",
         "show_log_file",
-        plain_hint="In a shell: lmchat config path --json",
     ),
     _slash(
         "tools",
         "List the tools, and switch them on or off",
         "/tools",
         "show_tools",
-        plain_hint="In a shell: lmchat tools",
     ),
     _slash("theme", "Change the theme", "/theme [NAME]", "themes.use"),
     _slash(
@@ -291,7 +244,6 @@ COMMANDS: tuple[Command, ...] = (
         "Check everything and show what to do next",
         "/doctor",
         "show_doctor",
-        plain_hint="In a shell: lmchat doctor",
     ),
     _command(
         Scope.APP,
@@ -340,46 +292,49 @@ COMMANDS: tuple[Command, ...] = (
         slash="/quit",
         is_priority=True,
     ),
-    _message("copy", "y", "copy", "Copy it as Markdown source", needs=needs.TO_COPY),
+    _message(
+        "copy",
+        "y",
+        "copy",
+        "Copy it as Markdown source",
+    ),
     _message(
         "copy_code",
         "c",
         "copy code",
         "Copy a code block; again: the next",
-        needs=needs.TO_COPY_CODE,
     ),
     _message(
         "save",
         "w",
         "save",
         "Save a code block as a file; again: the next",
-        needs=needs.TO_SAVE,
     ),
-    _message("edit", "e", "edit", "Edit and resend", slash="/edit", needs=needs.TO_EDIT),
+    _message(
+        "edit",
+        "e",
+        "edit",
+        "Edit and resend",
+        slash="/edit",
+    ),
     _message(
         "rewrite",
         "E",
         "rewrite",
         "Rewrite the answer yourself",
         slash="/rewrite",
-        needs=needs.TO_REWRITE,
-        plain_help="/rewrite [TEXT]: Rewrite the last answer yourself",
     ),
     _message(
         "regenerate",
         "r",
         "regenerate",
         "Regenerate the answer",
-        needs=needs.TO_REGENERATE,
-        is_turn=True,
     ),
     _message(
         "another_model",
         "R",
         "other model",
         "Answer with another model",
-        needs=needs.TO_ASK_ANOTHER,
-        is_turn=True,
     ),
     _message(
         "resume",
@@ -387,8 +342,6 @@ COMMANDS: tuple[Command, ...] = (
         "continue",
         "Continue an unfinished answer",
         slash="/continue",
-        needs=needs.TO_RESUME,
-        is_turn=True,
     ),
     _message(
         "probabilities",
@@ -396,8 +349,6 @@ COMMANDS: tuple[Command, ...] = (
         "probabilities",
         "Show how sure the model was of each word",
         slash="/probabilities",
-        needs=needs.TO_SHOW_CHOICES,
-        plain_hint="In a shell: lmchat ask --json --set logprobs=5",
     ),
     _message(
         "details",
@@ -405,7 +356,6 @@ COMMANDS: tuple[Command, ...] = (
         "details",
         "Show its details: times, tokens, sampling",
         slash="/details",
-        needs=needs.TO_SHOW_DETAILS,
     ),
     _message("fork", "f", "fork", "Fork into a new session from here"),
     _message(
@@ -413,17 +363,18 @@ COMMANDS: tuple[Command, ...] = (
         "left_square_bracket",
         "versions",
         "Previous version",
-        needs=needs.TO_CHANGE_VERSION,
     ),
     _message(
         "next_version",
         "right_square_bracket",
         "versions",
         "Next version",
-        needs=needs.TO_CHANGE_VERSION,
     ),
     _message(
-        "compare", "equals_sign", "compare", "Compare two versions", needs=needs.TO_CHANGE_VERSION
+        "compare",
+        "equals_sign",
+        "compare",
+        "Compare two versions",
     ),
     _message("tree", "t", "tree", "Show the tree of this session", slash="/tree"),
     _message(
@@ -432,17 +383,26 @@ COMMANDS: tuple[Command, ...] = (
         "source",
         "Show source or rendered text",
         slash="/source",
-        needs=needs.TO_SHOW_SOURCE,
     ),
-    _message("links", "l", "links", "List its links", slash="/links", needs=needs.TO_LIST_LINKS),
-    _message("fold", "enter", "fold", "Fold or unfold reasoning; show files", needs=needs.TO_FOLD),
+    _message(
+        "links",
+        "l",
+        "links",
+        "List its links",
+        slash="/links",
+    ),
+    _message(
+        "fold",
+        "enter",
+        "fold",
+        "Fold or unfold reasoning; show files",
+    ),
     _message(
         "pager",
         "o",
         "pager",
         "Open it in the pager, its files in a viewer",
         slash="/pager",
-        needs=needs.TO_PAGE,
     ),
     _message("next_hit", "n", "next hit", "Next hit", "hit(1)", is_offered=False),
     _message("previous_hit", "N", "previous hit", "Previous hit", "hit(-1)", is_offered=False),
@@ -523,12 +483,6 @@ COMMANDS: tuple[Command, ...] = (
 )
 
 BY_ID: Mapping[str, Command] = {command.command_id: command for command in COMMANDS}
-
-
-def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str:
-    """Return why a command on messages, as `edit`, can do nothing with this one; else ""."""
-    command = BY_ID.get(f"message.{name}")
-    return command.unavailable_reason(message, is_busy=is_busy) if command else ""
 
 
 def keys_of(command: Command, overrides: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -21,7 +22,6 @@ from textual.message import Message
 from textual.widgets import Input, TextArea
 from textual.worker import WorkerError
 
-from lmchat.attachments.web_page import is_page_address
 from lmchat.commands.conditions import NOTHING_YET
 from lmchat.commands.table import BY_ID, Command, Scope, is_command, parse_slash
 from lmchat.errors import LMChatError, WrongUse
@@ -54,17 +54,15 @@ from lmchat.tui.controllers.message_file import MessageFile
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.next_request import NextRequest
 from lmchat.tui.controllers.offered_commands import palette_entries
-from lmchat.tui.controllers.prompt_pages import PromptPages
 from lmchat.tui.controllers.prompt_text import PromptFiles, PromptText
 from lmchat.tui.controllers.saved_sessions import SavedSessions
 from lmchat.tui.controllers.sending import Turns
-from lmchat.tui.controllers.shell_commands import ShellCommands
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay, StatusRefreshed
 from lmchat.tui.controllers.theme_choice import ThemeChoice
+from lmchat.tui.dialogs.ask_dialog import AskDialog, accept_any
+from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
 from lmchat.tui.dialogs.doctor_screen import DoctorScreen
-from lmchat.tui.dialogs.help_screen import HelpScreen
-from lmchat.tui.dialogs.palette import Palette
 from lmchat.tui.dialogs.sampling_dialog import SamplingDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.dialogs.tools_dialog import tools_dialog
@@ -91,9 +89,7 @@ class Dispatcher:
         self.chat = chat = Chat(app, workspace)
         self.status = status = StatusDisplay(chat)
         self.prompt_text = prompt_text = PromptText(chat, status)
-        self.prompt_files = PromptFiles(chat, prompt_text)
-        self.prompt_pages = PromptPages(chat, status, prompt_text)
-        self.shell_commands = ShellCommands(chat, status, prompt_text)
+        self.prompt_files = PromptFiles(chat, status, prompt_text)
         self.sessions = sessions = ShownSession(chat, status, prompt_text)
         self.turns = turns = Turns(chat, status, sessions, prompt_text)
         self.branches = branches = Branches(chat, status, sessions, turns)
@@ -115,7 +111,7 @@ class Dispatcher:
             chat, sessions, prompt_text, turns, branches, contents, MessageFile(chat), models
         )
         self.themes = ThemeChoice(chat)
-        self.hints = KeyHints(chat, status, prompt_text, self.shell_commands, self.prompt_pages)
+        self.hints = KeyHints(chat, status, prompt_text, self.prompt_files)
         self._last_ctrl_c_s = 0.0  # when Ctrl+C was pressed and had nothing to do
 
     # The start
@@ -229,8 +225,7 @@ class Dispatcher:
                 self._submit(text)
             case PromptInput.ShellCommandSubmitted(line=line):
                 self._remember_prompt(line)
-                self.shell_commands.begin(line)
-                self.prompt_text.end_command()
+                self.prompt_files.begin_shell(line)
             case PromptInput.Drafted():
                 self.follow_typing()
             case PromptInput.ScrollWanted(key=key):
@@ -285,18 +280,13 @@ class Dispatcher:
         except LMChatError as error:
             self.chat.show_error(error)
 
-    async def run(self, command: Command, argument: str = "", *, is_typed: bool = False) -> None:
-        """Run the function of a command.
-
-        A typed command gets its argument as the last parameter: that of `Command.typed`, which
-        only the slash command has, always; that of `Command.action` only if one was typed.
-        """
+    async def run(self, command: Command, argument: str = "") -> None:
+        """Run the function of a command; an argument is its last parameter."""
         if command.scope is Scope.MESSAGE:
             self.messages.act(command.command_id.removeprefix("message."))
             return
-        action = (is_typed and command.typed) or command.action
-        owner, name, parameters = parse(action)
-        if (is_typed and command.typed) or (argument and command.takes_argument):
+        owner, name, parameters = parse(command.action)
+        if argument and command.takes_argument:
             parameters = (*parameters, argument)
         function = getattr(getattr(self, owner) if owner else self, name)
         result = function(*parameters)
@@ -312,7 +302,7 @@ class Dispatcher:
             hint = "F1 lists the commands. Begin with a space to send it as a message."
             self.chat.show_error(WrongUse(words, hint=hint))
         else:
-            work = partial(self.run, slash.command, slash.argument, is_typed=True)
+            work = partial(self.run, slash.command, slash.argument)
             self.chat.begin(work, "slash", typed=line)
 
     # The prompt
@@ -320,8 +310,7 @@ class Dispatcher:
     def _submit(self, text: str) -> None:
         """Send what was typed, or run it if it is a command, and keep it as an earlier prompt.
 
-        A rewritten answer is saved instead, and is no prompt to keep. The draft is forgotten. If
-        a key had put the start of a command in place of a typed text, this text comes back.
+        A rewritten answer is saved instead, and is no prompt to keep. The draft is forgotten.
         """
         is_answer = self.prompt_text.is_rewriting and not is_command(text)
         if not is_answer:
@@ -333,7 +322,6 @@ class Dispatcher:
             self.run_line(text)
         else:
             self.turns.submit(text)
-        self.prompt_text.end_command()
 
     def _remember_prompt(self, text: str) -> None:
         prompt_input = self.chat.widgets.prompt_input
@@ -352,16 +340,10 @@ class Dispatcher:
 
         Return whether anything was stopped.
         """
-        return self.shell_commands.stop() or self.prompt_pages.stop() or self.turns.stop()
+        return self.prompt_files.stop() or self.turns.stop()
 
     def edit_prompt(self) -> None:
         self.chat.lend_terminal_to(self.prompt_text.edit_in_program)
-
-    async def insert_file(self, path: str) -> None:
-        if is_page_address(path):
-            self.prompt_pages.attach(path)
-        else:
-            await self.prompt_files.attach_named(path)
 
     async def change_system_prompt(self, text: str) -> None:
         self.sessions.opened.require_free_end()
@@ -384,6 +366,13 @@ class Dispatcher:
         self._notify_of_wrong_tables()
         self.turns.submit(await self.prompt_text.fill_preset(typed))
 
+    async def ask_for_preset(self, name: str) -> None:
+        """Ask for the text of a preset, which may be empty, and send it."""
+        title = f"Preset: {safe_line(name, limit=40)}"
+        await self._ask_for(
+            title, lambda typed: self.use_preset(f"{name} {typed}".strip()), may_be_empty=True
+        )
+
     def _notify_of_wrong_tables(self) -> None:
         """Say what is wrong with the presets or profiles of a file that was changed."""
         if problem := self.workspace.named.problem():
@@ -395,26 +384,31 @@ class Dispatcher:
         self.status.show_action(f"effort {effort}")
         self.chat.notify(f"Reasoning effort: {effort}.")
 
-    def use_first_words(self, words: str) -> None:
-        """Let the next answer begin with words that were typed behind `/start`, or with none."""
-        self.open_sessions.use_first_words(words)
-        self.status.show_action("first words set" if words.strip() else "first words removed")
+    async def use_first_words(self, words: str = "") -> None:
+        """Let the next answer begin with words; without any, take back those set before, or ask."""
+        if words or self.sessions.conversation.first_words:
+            self.open_sessions.use_first_words(words)
+            self.status.show_action("first words set" if words else "first words removed")
+        else:
+            await self._ask_for("Begin the next answer with which text?", self.use_first_words)
 
     async def set_option(self, typed: str = "") -> None:
         """List the sampling options, or change or explain the one that was typed.
 
-        Enter on a row of the list begins the command that changes this option.
+        Enter on a row of the list asks for another value.
         """
-
-        def begin_change(name: str | None) -> None:
-            if name is not None:
-                self.prompt_text.begin_command(f"/set {name} ")
-
         sampling = SessionSampling(self.sessions.conversation, self.chat.next_turn)
-        if typed:
+
+        async def change(typed: str) -> None:
             self.chat.notify(await sampling.change(typed))
-        else:
-            self.chat.show(SamplingDialog(sampling.options), begin_change)
+
+        if typed:
+            await change(typed)
+        elif name := await self.chat.ask(SamplingDialog(sampling.options)):
+            text = "A value, or default to send none."
+            await self._ask_for(
+                f"Change {name}", lambda value: change(f"{name} {value}"), text=text
+            )
 
     # Messages and sessions
 
@@ -467,7 +461,6 @@ class Dispatcher:
         is_in_prompt = self.chat.screen.focused is prompt_input
         has_done_something = (
             self.stop_running()
-            or self.prompt_text.leave_command()
             or self.prompt_text.leave_edit()
             or self.chat.widgets.log.drop_selection()
             or (is_in_prompt and self.turns.take_back())  # elsewhere, Esc leads to the prompt
@@ -528,7 +521,17 @@ class Dispatcher:
         self.chat.show(TextDialog("Statistics", text))
 
     def show_palette(self) -> None:
-        """Show the commands that apply to the screen, and run the chosen one.
+        """Show the commands that apply to the screen, and run the chosen one."""
+        is_over_chat = self.chat.app.screen is self.chat.screen
+        entries = palette_entries(self.chat, self.messages, is_over_chat=is_over_chat)
+        self._offer(CommandsDialog("Commands", {"": entries}))
+
+    def show_help(self) -> None:
+        """Show all commands and keys, and run the chosen one."""
+        self._offer(CommandsDialog("Keys and commands", help_groups(self.workspace.settings.keys)))
+
+    def _offer(self, dialog: CommandsDialog) -> None:
+        """Run the command that is chosen in a dialog, after a question for its argument.
 
         If the welcome page is shown, a chosen command of the chat first closes it.
         """
@@ -539,13 +542,33 @@ class Dispatcher:
                 return
             if command.scope is not Scope.APP and not is_over_chat:
                 self.connect.leave_page()
-            self.chat.begin(partial(self.run, command), "palette")
+            work = partial(self.run, command)
+            if command.needs_argument:
+                form = f"As typed: {command.slash}"
+                work = partial(self._ask_for, command.title, partial(self.run, command), text=form)
+            self.chat.begin(work, "palette")
 
-        entries = palette_entries(self.chat, self.messages, is_over_chat=is_over_chat)
-        self.chat.show(Palette(entries, self.workspace.settings.keys), run)
+        self.chat.show(dialog, run)
 
-    def show_help(self) -> None:
-        self.chat.show(HelpScreen(self.workspace.settings.keys))
+    async def _ask_for(
+        self,
+        title: str,
+        use: Callable[[str], Awaitable[object]],
+        *,
+        text: str = "",
+        may_be_empty: bool = False,
+    ) -> None:
+        """Ask for a text and use it; after an error, the dialog stays open and shows it."""
+
+        async def attempt(typed: str) -> bool | str:
+            try:
+                await use(typed)
+            except LMChatError as error:
+                return error.message_with_hint
+            return True
+
+        check = accept_any if may_be_empty else None
+        await self.chat.ask(AskDialog(title, text=text, verb="run it", check=check, attempt=attempt))
 
     # The end
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.commands.table import unavailable_reason
+from lmchat.commands.conditions import unavailable_reason
 from lmchat.sessions.message import AnswerStats
 from tests.support.chats import ACTS, MESSAGES, SENSIBLE, TEXT, acted_reply
 

@@ -137,15 +137,15 @@ GROUPS = (
 OPEN_ID = f"{2:016x}"
 UNREAD = {f"{3:016x}"}
 KEYS = (
-    ("Esc", "stop"),
-    ("^O", "model"),
-    ("^N", "new"),
-    ("^F", "find"),
-    ("^E", "export"),
-    ("^B", "sessions"),
-    ("^T", "telemetry"),
+    ("escape", "stop"),
+    ("ctrl+o", "model"),
+    ("ctrl+n", "new"),
+    ("ctrl+f", "find"),
+    ("ctrl+e", "export"),
+    ("ctrl+b", "sessions"),
+    ("ctrl+t", "telemetry"),
 )
-LAST_KEYS = (("^P", "commands"), ("F1", "help"))
+LAST_KEYS = (("ctrl+p", "commands"), ("f1", "help"))
 
 
 def model(model_id: str, product: str = "LM Studio", **more) -> ModelInfo:

@@ -5,7 +5,7 @@ from textual import events
 from textual.widgets import Static
 
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
-from lmchat.tui.dialogs.palette import Palette
+from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, gone, ready_desktop, sent, shown
 from tests.support.files_to_attach import image
@@ -84,7 +84,7 @@ async def test_what_is_copied_is_attached_as_a_file_and_an_empty_clipboard_is_to
     async with ready_desktop(tmp_path, settings=settings) as desk:
         await desk.press("f9", sees="The clipboard is empty. Copy a text first.")
         desk.app.clear_notifications()
-        await desk.press("ctrl+p", leads_to=Palette)
+        await desk.press("ctrl+p", leads_to=CommandsDialog)
         await desk.type("clipboard")
         await shown(desk, "Add the image or text of the clipboard")
         await desk.press("enter", leads_to=ChatScreen, sees="The clipboard is empty.")

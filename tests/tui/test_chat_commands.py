@@ -7,10 +7,9 @@ from textual import events
 from lmchat.commands.table import is_command
 from lmchat.config.settings import ChatSettings, Profile
 from lmchat.errors import ServerUnavailable
+from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.dialogs.doctor_screen import DoctorScreen
-from lmchat.tui.dialogs.help_screen import HelpScreen
 from lmchat.tui.dialogs.model_picker import ModelPicker
-from lmchat.tui.dialogs.palette import Palette
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.dialogs.theme_dialog import ThemeDialog
 from lmchat.tui.screen import ChatScreen
@@ -77,12 +76,10 @@ async def test_the_next_run_knows_hidden_columns_what_was_typed_and_the_speed_of
         await desk.press("ctrl+b")
         await desk.type("hello")
         await desk.prompt_is("hello")
-        desk.dispatch.prompt_text.begin_command("/system ")
-        await desk.type("Be brief.")
         await _counted(desk, 2)
         session_id, last = desk.session_id, desk.state[-1]
     async with ready_desktop(tmp_path, state=last, resume_id=session_id) as desk:
-        await desk.prompt_is("hello\n\n/system Be brief.")
+        await desk.prompt_is("hello")
         assert "/ search" not in desk.text
         desk.prompt_input.put("three")
         await desk.press("enter")
@@ -122,7 +119,7 @@ async def test_a_command_that_cannot_run_stays_in_the_prompt_and_others_show_a_d
     for line, told, left in (
         ("/nothing", "Unknown command", "/nothing"),
         ("/theme sunny", "Unknown theme: sunny.", "/theme sunny"),
-        ("/title", "Type TEXT after /title.", "/title "),
+        ("/system", "Type TEXT after /system.", "/system "),
     ):
         await desk.type(line)
         await desk.press("enter", sees=told)
@@ -133,7 +130,7 @@ async def test_a_command_that_cannot_run_stays_in_the_prompt_and_others_show_a_d
         ("/stats", TextDialog, "requests"),
         ("/log", TextDialog, "lmchat.log"),
         ("/model", ModelPicker, "qwen3-8b"),
-        ("/help", HelpScreen, "All commands"),
+        ("/help", CommandsDialog, "Keys and commands"),
     ):
         await desk.say(command, leads_to=dialog, sees=sees)
         await desk.press("escape", leads_to=ChatScreen)
@@ -220,7 +217,7 @@ async def offered(desk, title: str) -> None:
 
     def is_first() -> bool:
         dialog = desk.app.screen
-        return isinstance(dialog, Palette) and title in "".join(
+        return isinstance(dialog, CommandsDialog) and title in "".join(
             word for word, _ in dialog.list.rows[0].pieces[0]
         )
 
@@ -229,12 +226,12 @@ async def offered(desk, title: str) -> None:
 
 async def test_the_palette_reaches_app_and_chat_but_opens_over_no_dialog(desk):
     for typed, title, screen in (
-        ("all", "All commands", HelpScreen),
+        ("all", "All commands", CommandsDialog),
         ("choose", "Choose the model", ModelPicker),
         ("theme", "Change the theme", ThemeDialog),
         ("doctor", "Check everything and show what to do next", DoctorScreen),  # its slash name
     ):
-        await desk.press("ctrl+p", leads_to=Palette)
+        await desk.press("ctrl+p", leads_to=CommandsDialog)
         await desk.type(typed)
         await offered(desk, title)
         await desk.press("enter", leads_to=screen)
@@ -247,8 +244,10 @@ async def test_the_palette_reaches_app_and_chat_but_opens_over_no_dialog(desk):
 
 async def test_help_is_shown_by_f1_and_by_a_question_mark_where_nothing_is_typed(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await desk.press("f1", leads_to=HelpScreen)
-        await desk.press("escape", "alt+up", "question_mark", leads_to=HelpScreen)
+        await desk.press("f1", leads_to=CommandsDialog, sees="Keys and commands")
+        await desk.press(
+            "escape", "alt+up", "question_mark", leads_to=CommandsDialog, sees="Keys and commands"
+        )
         await desk.press("escape", "escape", "question_mark")
         assert desk.prompt_input.text == "?"
 

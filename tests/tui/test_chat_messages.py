@@ -4,6 +4,8 @@ import asyncio
 
 from lmchat.errors import StreamInterrupted
 from lmchat.servers.events import RequestSent, TextDelta
+from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.desktop import gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
@@ -66,26 +68,17 @@ async def test_a_prompt_is_answered_once_more_edited_and_sent_again(tmp_path):
         assert desk.prompt_input.text == "x"  # what had been typed before
 
 
-async def test_what_was_typed_before_begun_commands_is_the_draft_of_its_session(tmp_path):
+async def test_a_command_of_the_palette_asks_for_its_argument_and_leaves_the_draft(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        session_id = desk.session_id
-        await desk.press("x", "y")
-        desk.dispatch.prompt_text.begin_command("/title ")
-        await desk.app.stop_and_save()
-        assert await desk.store.draft(session_id) == "xy"
-        await desk.press("ctrl+n")
-        await desk.prompt_is("")
-        await desk.press("escape")
-        assert desk.prompt_input.text == ""
-        assert desk.open_sessions.drafts.text(session_id) == "xy"
-        await desk.press("x", "y")
-        desk.dispatch.prompt_text.begin_command("/title ")
-        desk.prompt_input.put("")
-        await desk.press("z")
-        desk.dispatch.prompt_text.begin_command("/tag ")
-        assert desk.prompt_input.text == "/tag "
-        await desk.press("escape")
-        assert desk.prompt_input.text == "xy\n\nz"
+        await desk.press("x", "ctrl+p", *"change the system", sees="Change the system prompt")
+        await desk.press("enter", leads_to=AskDialog, sees="As typed: /system TEXT")
+        await desk.press("enter", sees="Type something")
+        await desk.press(*"Be kind.", "enter", leads_to=ChatScreen, sees="Be kind.")
+        await desk.press("ctrl+p", *"set the reasoning", "enter", leads_to=AskDialog)
+        await desk.press(*"hard", "enter", sees="The levels are none, minimal")
+        assert isinstance(desk.app.screen, AskDialog)
+        await desk.press("escape", leads_to=ChatScreen)
+        assert desk.prompt_input.text == "x"
 
 
 async def test_an_edit_waits_for_the_running_answer_and_loses_nothing(tmp_path):

@@ -18,7 +18,7 @@ from lmchat.tui.dialogs.ask_dialog import (
     outside_question,
     page_question,
 )
-from lmchat.tui.dialogs.help_screen import HelpScreen
+from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from tests.support.tui_host import Host, confirm, drawn, screen_text
 
@@ -137,8 +137,12 @@ async def test_a_text_scrolls_is_safe_on_the_screen_and_copied_as_it_was_given()
         assert app.screen.query_one(".dialog").size.height == 6
 
 
+def all_commands() -> CommandsDialog:
+    return CommandsDialog("Keys and commands", help_groups({}))
+
+
 async def test_help_lists_every_command_can_be_filtered_and_scrolled():
-    async with drawn(Host(screen=HelpScreen), (120, 200)) as (app, pilot):
+    async with drawn(Host(screen=all_commands), (120, 200)) as (app, pilot):
         text = screen_text(app)
         numbered = [command for command in COMMANDS if command.command_id.startswith("model_")]
         assert [c.title for c in COMMANDS if c not in numbered and c.title not in text] == []
@@ -154,6 +158,6 @@ async def test_help_lists_every_command_can_be_filtered_and_scrolled():
         assert "Export this session as Markdown" in screen_text(app)
         assert "Start a new session" not in screen_text(app)
         await pilot.press(*"zzz")
-        assert "No command has “exportzzz”." in screen_text(app)
+        assert "No command matches “exportzzz”." in screen_text(app)
         await pilot.press("escape")
         assert app.results == [None]

@@ -15,8 +15,10 @@ async def test_each_command_names_a_function_that_takes_its_parameters(tmp_path)
         for command in COMMANDS:
             if command.scope not in (Scope.APP, Scope.CHAT):
                 continue  # run by the widget that has the keys
-            for action, more in ((command.action, ()), (command.typed, ("x",))):
-                owner, name, parameters = parse(action) if action else ("", "", None)
-                if parameters is not None:
-                    place = getattr(desk.dispatch, owner) if owner else desk.dispatch
-                    signature(getattr(place, name)).bind(*parameters, *more)
+            owner, name, parameters = parse(command.action)
+            place = getattr(desk.dispatch, owner) if owner else desk.dispatch
+            takes = signature(getattr(place, name))
+            if command.takes_argument:
+                takes.bind(*parameters, "x")
+            if not command.needs_argument:
+                takes.bind(*parameters)

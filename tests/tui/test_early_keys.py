@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.tui.dialogs.help_screen import HelpScreen
-from lmchat.tui.dialogs.palette import Palette
+from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.dialogs.text_dialog import LinksDialog
 from tests.support.look_data import SilentStore
 from tests.support.tui_host import Host
 
 KEYS = ("up", "down", "pageup", "pagedown", "home", "end", "enter")
-DIALOGS = (HelpScreen, lambda: SearchDialog(SilentStore()), lambda: LinksDialog({}), Palette)
+DIALOGS = (
+    lambda: CommandsDialog("Help", help_groups({})),
+    lambda: SearchDialog(SilentStore()),
+    lambda: LinksDialog({}),
+)
 
 
 async def test_keys_that_are_faster_than_a_dialog_end_nothing_else():

@@ -10,7 +10,7 @@ from lmchat.errors import EndpointNotAllowed
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
-from lmchat.tui.dialogs.palette import Palette
+from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
@@ -70,7 +70,7 @@ async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_wo
         await desk.press("enter")
         desk.dispatch.connect.check_now()
         await desk.on(WelcomeScreen)
-        await desk.press("ctrl+p", leads_to=Palette)
+        await desk.press("ctrl+p", leads_to=CommandsDialog)
         await desk.type("import")
         await desk.press("enter", sees="Import which file?")
         await desk.press("escape", leads_to=ChatScreen, sees="What is 2+2?")

@@ -39,9 +39,9 @@ from lmchat.tui.dialogs.ask_dialog import (
     host_question,
     start_question,
 )
+from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
 from lmchat.tui.dialogs.context_dialog import ContextDialog
 from lmchat.tui.dialogs.doctor_screen import DoctorScreen
-from lmchat.tui.dialogs.help_screen import HelpScreen
 from lmchat.tui.dialogs.model_picker import FilePicker, ModelPicker
 from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
@@ -166,7 +166,11 @@ SCREENS = {
     "fetch": (partial(ProgressDialog, EVIL), None),
     "files": (partial(FilePicker, [FILE]), None),
     "help": (
-        partial(HelpScreen, {"commands": EVIL, "new": EVIL, "model": f"ctrl+{EVIL}"}),
+        partial(
+            CommandsDialog,
+            EVIL,
+            help_groups({"commands": EVIL, "new": EVIL, "model": f"ctrl+{EVIL}"}),
+        ),
         lambda one: setattr(one.query_one(Input), "value", "session"),  # the rows in question
     ),
     "key": (

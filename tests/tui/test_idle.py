@@ -7,7 +7,7 @@ from textual import events
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.services.monitor import POLL_S
 from lmchat.tui.controllers.connect import AWAY_FACTOR
-from lmchat.tui.dialogs.help_screen import HelpScreen
+from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
@@ -52,7 +52,7 @@ async def test_at_rest_no_timer_is_faster_than_the_look_at_the_server(tmp_path):
         await desk.press("ctrl+f", *"well")
         await desk.until(lambda: desk.chat.query_one(FindBar).display, "find")
         await _comes_to_rest(desk)
-        await desk.press("escape", "escape", "f1", leads_to=HelpScreen)
+        await desk.press("escape", "escape", "f1", leads_to=CommandsDialog)
         await _comes_to_rest(desk)
         await desk.press("escape", "ctrl+o", leads_to=ModelPicker)
         await _comes_to_rest(desk)

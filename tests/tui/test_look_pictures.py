@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
-from lmchat.tui.dialogs.help_screen import HelpScreen
+from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
@@ -28,6 +28,10 @@ def picker() -> ModelPicker:
     return ModelPicker(picker_rows(), age_s=40, current=CURRENT)
 
 
+def all_commands() -> CommandsDialog:
+    return CommandsDialog("Keys and commands", help_groups({}))
+
+
 def searching() -> SearchDialog:
     return SearchDialog(SilentStore())
 
@@ -40,7 +44,7 @@ def test_panels_at_every_size(snap_compare, size):
 
 async def test_dialogs_hold_only_ascii_where_that_is_wanted():
     async with panels(is_ascii=True).run_test(size=(120, 40)) as pilot:
-        for dialog in (picker(), searching(), HelpScreen(), TextDialog("Title", "text\n" * 99)):
+        for dialog in (picker(), searching(), all_commands(), TextDialog("Title", "text\n" * 99)):
             await pilot.app.push_screen(dialog)
             await pilot.pause()
             if isinstance(dialog, SearchDialog):
@@ -84,7 +88,7 @@ def test_the_welcome_page_at_every_size(snap_compare, size):
 @pytest.mark.parametrize("size", ["80x24"])
 def test_help(snap_compare, size):
     see = steps(sees="Keys and commands")
-    assert snap_compare(panels(HelpScreen), terminal_size=SIZES[size], run_before=see)
+    assert snap_compare(panels(all_commands), terminal_size=SIZES[size], run_before=see)
 
 
 @pytest.mark.parametrize("theme", ["lmchat-ansi"])

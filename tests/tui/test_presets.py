@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from lmchat.config.settings import ChatSettings, Preset, Profile
+from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, ready_desktop, sent
 from tests.support.scripted_backend import answer_steps
 from tests.support.tui_host import text_of
@@ -41,7 +43,9 @@ async def test_a_preset_is_sent_by_its_name_and_read_again_when_the_file_changes
         await desk.say("/profile short", sees="Configured: calm")
 
 
-async def test_profiles_are_chosen_by_name_or_in_the_palette_which_also_begins_a_preset(tmp_path):
+async def test_profiles_are_chosen_by_name_or_in_the_palette_which_also_asks_for_the_text_of_a_preset(
+    tmp_path,
+):
     def sidebar() -> str:
         return text_of(desk.chat.widgets.telemetry)
 
@@ -50,8 +54,8 @@ async def test_profiles_are_chosen_by_name_or_in_the_palette_which_also_begins_a
         await desk.press("enter", hides="Profile: short")
         await desk.until(lambda: "short" in sidebar(), "the profile in the sidebar")
         await desk.press("ctrl+p", *"french", sees="Preset: french")
-        await desk.press("enter")
-        await desk.prompt_is("/p french ")
+        await desk.press("enter", leads_to=AskDialog, sees="Preset: french")
+        await desk.press(*"a cat", "enter", leads_to=ChatScreen, sees="In French: a cat")
     async with ready_desktop(tmp_path / "other", settings=NAMED) as desk:
         await desk.press(*"/profile ", "tab", "enter", hides="/profile")
         await desk.until(lambda: "short" in sidebar(), "the profile in the sidebar")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from lmchat.servers.events import StreamFinished, TextDelta
+from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps, llama
 
@@ -74,9 +76,8 @@ async def test_start_lets_the_next_answer_begin_with_words(tmp_path):
         await gone(desk, "Next answer")
         await desk.answered(1)
         await desk.ask("two", 2)
-        await desk.say("/start", sees="Type a text after /start.")
-        desk.prompt_input.put("")
-        await desk.say("/start Moss", sees="Next answer: Moss")
+        await desk.say("/start", leads_to=AskDialog, sees="Begin the next answer")
+        await desk.press(*"Moss", "enter", leads_to=ChatScreen, sees="Next answer: Moss")
         await desk.say("/start ", hides="Next answer")
         await desk.ask("three", 3)
         assert desk.texts == ["one", "Ferns do well.", "two", "B.", "three", "C."]

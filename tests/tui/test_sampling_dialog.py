@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lmchat.config.settings import ChatSettings
+from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.sampling_dialog import SamplingDialog
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, ready_desktop
@@ -23,9 +24,8 @@ async def test_the_list_has_what_is_set_and_enter_begins_its_change(tmp_path):
         assert "temperature  0.7" in desk.text
         keys = desk.app.screen.list.keys
         await desk.press(*["down"] * keys.index("seed"))
-        await desk.press("enter", leads_to=ChatScreen)
-        assert desk.prompt_input.text == "/set seed "
+        await desk.press("enter", leads_to=AskDialog, sees="Change seed")
         await desk.type("default")
-        await desk.press("enter", sees="seed is not sent any more")
+        await desk.press("enter", leads_to=ChatScreen, sees="seed is not sent any more")
         await desk.ask("one")
         assert sent(desk) == [{"temperature": 0.7}]

@@ -18,7 +18,8 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.worker import Worker
 
-from lmchat.commands.table import Scope, unavailable_reason
+from lmchat.commands.conditions import unavailable_reason
+from lmchat.commands.table import Scope
 from lmchat.markdown.highlighter import Highlighter
 from lmchat.servers.answer import Turn
 from lmchat.servers.events import StreamEvent

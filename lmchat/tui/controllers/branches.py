@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.commands.table import unavailable_reason
+from lmchat.commands.conditions import unavailable_reason
 from lmchat.errors import RequestInvalid
 from lmchat.services.choosing import NO_CHOICES, AnswerChoices
 from lmchat.services.excluding import messages_together, set_excluded

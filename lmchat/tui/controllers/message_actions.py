@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 
-from lmchat.commands.conditions import NOTHING_YET, words_of
-from lmchat.commands.table import unavailable_reason
+from lmchat.commands.conditions import NOTHING_YET, unavailable_reason, words_of
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import ChatMessage, Role

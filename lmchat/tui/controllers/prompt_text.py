@@ -1,11 +1,12 @@
-"""Text of the prompt: drafts, earlier prompts, an edit, a command in between, attached files.
+"""Text of the prompt: drafts, earlier prompts, an edit, attached files.
 
-What is typed in a session is its draft, which is saved. An edit (of an earlier prompt or answer)
-and a command that a key begins replace the typed text for a while; it comes back after them.
+What is typed in a session is its draft, which is saved. An edit of an earlier prompt or answer
+replaces the typed text for a while; it comes back after the edit.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -13,12 +14,15 @@ from pathlib import Path
 
 from textual.timer import Timer
 
+from lmchat.attachments.shell_command import ShellCommand
+from lmchat.attachments.web_page import PageAddress, is_page_address
 from lmchat.config.presets import filled
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.services.attachments import attached_text, files_outside, read_clipboard
+from lmchat.services.command_output import output_as_prompt_text
 from lmchat.services.file_finder import named_files
 from lmchat.services.file_sets import SetName, parse_set_name, read_set
 from lmchat.services.open_sessions import OpenSession
@@ -27,7 +31,7 @@ from lmchat.sessions.attached_files import file_line, split_draft, without_file_
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.tui.chat_view import CANNOT_SEE, Chat
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, outside_question
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, outside_question, page_question
 from lmchat.tui.widgets.prompt_input import PromptInput
 
 SAVE_AFTER_S = 0.2
@@ -35,6 +39,7 @@ SAVE_AFTER_S = 0.2
 
 A shorter time would cost more writes, of 2 kB each for up to 1,000 characters.
 """
+_PAGES = "pages"  # group of the workers that fetch pages
 
 
 class PromptText:
@@ -50,7 +55,6 @@ class PromptText:
         self._status = status
         self._before_edit = ""  # what was typed before the edit began
         self._unedited = ""  # the text with which the edit began
-        self._before_command = ""  # what was typed before a key began a command
         self._save_timer: Timer | None = None
 
     @property
@@ -86,11 +90,7 @@ class PromptText:
         return self._chat.open_sessions.next_turn.options.has_unseen_image(draft)
 
     def load_draft(self) -> None:
-        """Put the draft of the shown session into the prompt.
-
-        What was typed before a command is a part of the draft of the session that was left.
-        """
-        self._before_command = ""
+        """Put the draft of the shown session into the prompt."""
         self._input.load_draft(self._chat.open_sessions.drafts.text(self._draft_id))
 
     def forget_draft(self) -> None:
@@ -138,14 +138,10 @@ class PromptText:
     def save(self) -> None:
         """Save what is typed as the draft of the shown session, and its queued prompts, at once.
 
-        The draft begins with what was typed before an edit, and before a command that a key began;
-        that command is saved only with an argument. The text of an edit is saved if it was changed.
+        The draft begins with what was typed before an edit; the text of the edit follows it if it
+        was changed.
         """
-        words = self._input.typed_command.split()
-        has_only_name = bool(self._before_command) and len(words) == 1
-        typed = "" if has_only_name else self._input.full_text
-        texts = [self._before_edit, self._changed(self._before_command), self._changed(typed)]
-        draft = _joined(*texts)
+        draft = _joined(self._before_edit, self._changed(self._input.full_text))
         self._save(self._draft_id, draft, self._chat.open_sessions.shown)
 
     def _changed(self, text: str) -> str:
@@ -189,7 +185,7 @@ class PromptText:
             await self._chat.open_sessions.drafts.write()
             await self._chat.open_sessions.bookmarks.write()
 
-    # Edits and commands
+    # Edits
 
     def begin_edit(self, message: ChatMessage) -> None:
         """Put an earlier prompt with its files, or an answer, into the input.
@@ -197,7 +193,6 @@ class PromptText:
         Enter sends a prompt as another version, and saves an answer as one. What was typed is kept
         until the edit ends; so is the changed text of another message that was being edited.
         """
-        self._leave_begun_command()
         if self.edited_id:
             changed = self._changed(self._input.full_text)
             self._before_edit = _joined(self._before_edit, changed)
@@ -213,13 +208,9 @@ class PromptText:
         self._status.show_action("rewriting" if self.is_rewriting else "editing")
 
     def leave_edit(self) -> bool:
-        """Restore what was typed before the edit; return whether there was an edit.
-
-        A command that was begun during the edit ends with it.
-        """
+        """Restore what was typed before the edit; return whether there was an edit."""
         if not self.edited_id:
             return False
-        self._before_command = ""
         self.edited_id = ""
         self.is_rewriting = False
         self._input.runs_commands = True
@@ -246,8 +237,8 @@ class PromptText:
     def give_back(self, opened: OpenSession, *prompts: str) -> None:
         """Put prompts that were not sent before what is typed in their session.
 
-        During an edit or a command, they are put before what comes back after it: Enter must not
-        send them together. The prompts of a session that is not shown go into its draft.
+        During an edit, they are put before what comes back after it: Enter must not send them
+        together. The prompts of a session that is not shown go into its draft.
         """
         text = _joined(*prompts)
         if not text:
@@ -260,50 +251,8 @@ class PromptText:
         elif self.edited_id:
             self._before_edit = _joined(text, self._before_edit)
             self.save_soon()
-        elif self._input.typed_command:
-            self._before_command = _joined(text, self._before_command)
-            self.save_soon()
         else:
             self._input.put(_joined(text, self._input.full_text))
-
-    def begin_command(self, start: str) -> None:
-        """Put the start of a command, as `/title `, in place of what is typed, which is kept.
-
-        What was kept for a command that was begun before, and not sent, is put back first.
-        """
-        self._leave_begun_command()
-        self._before_command = self._input.full_text
-        self._input.put(start)
-        self._input.focus()
-
-    def leave_command(self) -> bool:
-        """Restore what was typed before the command, in place of the command.
-
-        Another text in the prompt stays. Return whether something was restored.
-        """
-        typed_text = self._input.text.strip()
-        is_left = not typed_text or bool(self._input.typed_command)
-        if not self._before_command or not is_left:
-            return False
-        self._input.put(self._before_command)
-        self._before_command = ""
-        return True
-
-    def end_command(self) -> None:
-        """Restore what was typed before the command, which was sent, if the prompt is empty."""
-        if not self._input.text.strip():
-            self.leave_command()
-
-    def leave(self) -> None:
-        """End an edit and a begun command: the prompt has what was typed before them again."""
-        self.leave_edit()
-        self._leave_begun_command()
-
-    def _leave_begun_command(self) -> None:
-        """Restore what was typed before a command; another text in the prompt follows it."""
-        if self._before_command and not self.leave_command():
-            self._input.put(_joined(self._before_command, self._input.full_text))
-            self._before_command = ""
 
     async def edit_in_program(self) -> None:
         """Edit the prompt in the user's editor, which runs on the terminal.
@@ -342,22 +291,103 @@ def _draft_id(opened: OpenSession) -> str:
 
 
 class PromptFiles:
-    """Attaches files to the prompt: those of `/file` and `@`, and those pasted as paths."""
+    """Attaches files to the prompt, pages of the web, and the output of commands of the shell."""
 
-    def __init__(self, chat: Chat, prompt_text: PromptText) -> None:
+    def __init__(self, chat: Chat, status: StatusDisplay, prompt_text: PromptText) -> None:
         self._chat = chat
+        self._status = status
         self._prompt_text = prompt_text
+        self._running: list[ShellCommand] = []
+        self._page_lock = asyncio.Lock()  # held while a page is fetched: one after the other
+        self._fetched = ""  # the address of the page that is being fetched; empty if none is
 
     @property
     def _input(self) -> PromptInput:
         return self._chat.widgets.prompt_input
+
+    @property
+    def note(self) -> str:
+        """Words for the commands that are running, else for the page that is fetched; or ""."""
+        if self._running:
+            return f"Running: {', '.join(safe_line(one.command) for one in self._running)}"
+        return f"Downloading: {safe_line(self._fetched)}" if self._fetched else ""
+
+    def stop(self) -> bool:
+        """Begin to stop the running commands, else what is fetched; return whether anything was."""
+        stoppable = [command for command in self._running if not command.is_stopping]
+        for command in stoppable:
+            command.stop()
+        return bool(stoppable) or self._chat.stop(_PAGES)
+
+    # Commands of the shell
+
+    def begin_shell(self, line: str) -> None:
+        """Run the line `!COMMAND`, and put its output into the prompt of the shown session.
+
+        Several commands may run at the same time.
+        """
+        work = partial(
+            self._run_shell, line.removeprefix("!").strip(), self._chat.open_sessions.shown
+        )
+        self._chat.begin(work, "shell", typed=line)
+
+    async def _run_shell(self, text: str, opened: OpenSession) -> None:
+        """Run a command, and put its output into the prompt of the session that it began in."""
+        command = self._chat.workspace.platform.shell_command(text)
+        self._running.append(command)
+        self._status.show_action("running a command")
+        try:
+            await command.run()
+        finally:
+            self._running.remove(command)
+            self._status.show_action(command.ending)
+        self._prompt_text.add_file(opened, output_as_prompt_text(command))
+
+    # Pages of the web
+
+    async def _attach_page(self, address: str, opened: OpenSession) -> None:
+        """Fetch a page once the user allows it, and put it into the prompt of a session."""
+        ending = "no page attached"
+        async with self._page_lock:
+            self._show_page(address, "downloading a page")
+            try:
+                file_text = await self._chat.workspace.pages.prompt_text(
+                    address, opened.session_id, self._ask_about_page
+                )
+                ending = "page attached"
+            finally:
+                self._show_page("", ending)
+        self._prompt_text.add_file(opened, file_text)
+
+    def _show_page(self, address: str, action: str) -> None:
+        """Note which page is being fetched ("" for none), and show an action in the panel."""
+        self._fetched = address
+        self._status.show_action(action)
+
+    async def _ask_about_page(self, address: PageAddress) -> bool:
+        """Ask whether a page may be fetched; until the answer, nothing counts as being fetched."""
+        self._show_page("", "asking about a page")
+        is_allowed = bool(await self._chat.ask(page_question(address)))
+        if is_allowed:
+            self._show_page(address.url, "downloading a page")
+        return is_allowed
+
+    # Files
+
+    async def add(self, name: str) -> None:
+        """Attach what was typed behind `/file`: a page of the web, or what `attach_named` takes."""
+        if is_page_address(name):
+            work = partial(self._attach_page, name, self._chat.open_sessions.shown)
+            self._chat.begin(work, _PAGES, typed=f"/file {name}")
+        else:
+            await self.attach_named(name)
 
     def attach(self, path: str, text: str) -> None:
         """Attach the file that was chosen after `@`; without a path, those of a pasted text."""
         if path:
             work = partial(self.attach_named, path, typed=text)
         else:
-            work = partial(self.attach_pasted, text)
+            work = partial(self._attach_pasted, text)
         self._chat.begin(work, "attach")
 
     async def attach_named(self, name: str, *, typed: str = "") -> None:
@@ -378,7 +408,7 @@ class PromptFiles:
             path = expanded_path(name)
             await self._attach_files([path], typed, safe_line(path.name))
 
-    async def attach_pasted(self, text: str) -> None:
+    async def _attach_pasted(self, text: str) -> None:
         """Attach the files that a pasted text names, in its place; other text stays as it is."""
         paths = await run_abandonable(partial(named_files, text))
         if paths:

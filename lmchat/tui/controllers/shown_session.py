@@ -196,15 +196,15 @@ class ShownSession:
             self.show_new()
             self._prompt_text.load_draft()
         else:
-            self._prompt_text.leave()
+            self._prompt_text.leave_edit()
             self.show_list()  # another lmchat may have begun sessions
         self._status.show_action("new session")
         self._chat.widgets.prompt_input.focus()
 
     def leave(self) -> None:
-        """Save draft and bookmark, and end an edit and a command: another session is shown next."""
+        """Save draft and bookmark, and end an edit: another session is shown next."""
         self.save()
-        self._prompt_text.leave()
+        self._prompt_text.leave_edit()
 
     def show_new(self) -> None:
         """Make a new session and show it; what is typed stays in the prompt."""

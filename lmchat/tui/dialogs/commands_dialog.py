@@ -1,0 +1,149 @@
+"""Palette and help: one list of commands and keys, to be filtered, read, and run with Enter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+from msgspec import Struct
+
+from lmchat.commands.table import COMMANDS, Command, Scope, keys_of
+from lmchat.matching import FuzzyMatch, fuzzy_match
+from lmchat.safe_text import safe_line
+from lmchat.tui.dialogs.dialog import ListDialog
+from lmchat.tui.dialogs.model_picker import highlighted
+from lmchat.tui.widgets.key_bar import written
+from lmchat.tui.widgets.line import MUTED, STRONG
+from lmchat.tui.widgets.row_list import NAME, ListRow, heading_row
+
+_WIDE = 70  # columns from which a row has both the key and the slash command
+
+
+class Entry(Struct, frozen=True):
+    """What a row says: a title, keys as people write them, and a slash command."""
+
+    title: str
+    keys: str = ""
+    slash: str = ""
+    command: Command | None = None  # what Enter runs; None for a key that is only explained
+
+
+class CommandsDialog(ListDialog[Command | None]):
+    """List of entries below headings; returns the command of the chosen one.
+
+    What is typed filters them: the best match comes first, and the headings go.
+    """
+
+    HINTS = (("Enter", "run it"), ("↑ ↓", "choose"))
+    PLACEHOLDER = "Type part of a name, or a key"
+
+    def __init__(self, heading: str, groups: Mapping[str, Sequence[Entry]]) -> None:
+        """Create the dialog; a group with an empty heading is shown without one."""
+        super().__init__(heading)
+        self._groups = groups
+
+    def draw(self) -> None:
+        """Draw the entries, and choose the first one.
+
+        A key may arrive while the dialog is being left; then nothing is drawn.
+        """
+        if not self.can_show:
+            return
+        rows: list[ListRow] = []
+        if self.typed:
+            all_entries = chain.from_iterable(self._groups.values())
+            tried = [(entry, _match(self.typed, entry)) for entry in all_entries]
+            matches = [(entry, found) for entry, found in tried if found is not None]
+            matches.sort(key=lambda match: match[1].score, reverse=True)
+            rows += [self._row(entry, found.offsets) for entry, found in matches]
+        else:
+            for heading, entries in self._groups.items():
+                if heading:
+                    rows += [ListRow()] if rows else []
+                    rows.append(heading_row(heading, STRONG))
+                rows += [self._row(entry) for entry in entries]
+        first = next((row.key for row in rows if row.key is not None), None)
+        nothing = f"No command matches “{safe_line(self.typed, limit=30)}”. Backspace shows all."
+        self.show_rows(rows, choose=first, nothing=nothing)
+
+    def _row(self, entry: Entry, offsets: Sequence[int] = ()) -> ListRow:
+        """Return the row of an entry: its title, and its keys and slash command at the right.
+
+        On a narrow screen, only the first of these two is shown.
+        """
+        ways = [way for way in (entry.keys, entry.slash) if way]
+        if self.list.text_width < _WIDE:
+            ways = ways[:1]
+        title = highlighted(entry.title, offsets, NAME)
+        return ListRow((((" ", ""), *title),), ((f"{'   '.join(ways)} ", MUTED),), key=entry)
+
+    def action_take(self) -> None:
+        """Leave with the chosen command; a row that only explains a key closes the dialog."""
+        if isinstance(self.list.key, Entry):
+            self.dismiss(self.list.key.command)
+
+
+def _match(typed: str, entry: Entry) -> FuzzyMatch | None:
+    """Match the typed text with the title of an entry, or else with its slash command or keys.
+
+    Only a match with the title has offsets, since nothing else is highlighted.
+    """
+    found = fuzzy_match(typed, entry.title)
+    if found is not None:
+        return found
+    in_rest = fuzzy_match(typed, entry.slash.partition(" ")[0]) or fuzzy_match(typed, entry.keys)
+    return None if in_rest is None else FuzzyMatch(score=in_rest.score, offsets=())
+
+
+def entry_of(command: Command, overrides: Mapping[str, str], subject: str = "") -> Entry:
+    """Return the entry of a command; the title begins with the subject, as `Last answer`.
+
+    `overrides` are the keys of the configuration, by command id.
+    """
+    title = f"{subject}: {command.title}" if subject else command.title
+    # others are acts of the list or the dialog that has the focus
+    is_run = command.scope in (Scope.APP, Scope.CHAT) or command.action.startswith("message(")
+    keys = written(keys_of(command, overrides))
+    return Entry(title, keys, command.slash, command if is_run else None)
+
+
+def help_groups(overrides: Mapping[str, str]) -> dict[str, list[Entry]]:
+    """Return all commands and keys, by heading, in the order of the help."""
+    groups = {"The prompt": _PROMPT, "Reading": _READING}
+    for scope in Scope:
+        note = "; slash commands act on the last answer" if scope is Scope.MESSAGE else ""
+        groups[f"{scope}{note}"] = [
+            entry_of(command, overrides)
+            for command in COMMANDS
+            if command.scope is scope and not command.command_id.startswith("model_")
+        ]
+    groups[Scope.CHAT].append(Entry("Switch to a recent model by its number", "Alt+1 … Alt+9"))
+    return groups | {"Find in this session": _FIND, "The mouse in the chat": _MOUSE}
+
+
+_PROMPT = [
+    Entry("Send; queue it while an answer streams", "Enter"),
+    Entry("New line; also Shift+Enter if the terminal supports it", "^J, Alt+Enter"),
+    Entry("In an empty prompt: earlier prompts", "↑"),
+    Entry("At the start of a line: commands; Tab completes them", "/"),
+    Entry("A file by a part of its name", "@"),
+    Entry("At the start of a line: a command of your shell", "!"),
+    Entry("Undo", "^Z"),
+]
+_READING = [
+    Entry("Scroll, also from the prompt", "PageUp, PageDown"),
+    Entry("To the start or end; also from an empty prompt", "Home, End"),
+    Entry("With a message focused: scroll by a line", "↑ ↓"),
+    Entry("Scroll; at the end, follow the answer again", "Wheel"),
+]
+_FIND = [
+    Entry("Next hit", "Enter, ↓"),
+    Entry("Previous hit", "↑, Shift+Enter"),
+    Entry("Go to the hit; there use n and N", "Tab"),
+    Entry("Close; the words are kept for next time", "Esc"),
+]
+_MOUSE = [
+    Entry("Select; drag past the edge to scroll", "Drag"),
+    Entry("Select a word, a paragraph", "2 or 3 clicks"),
+    Entry("The terminal's own selection, in most terminals", "Shift+drag"),
+]
