@@ -188,7 +188,7 @@ COMMANDS: tuple[Command, ...] = (
         "request",
         "Show the next request as text, JSON or curl",
         "/request [FORM]",
-        "next_request.show",
+        "messages.show_request",
     ),
     _slash("file", "Add files or a page to the prompt", "/file PATH", "prompt_files.add"),
     _slash(
@@ -211,7 +211,7 @@ COMMANDS: tuple[Command, ...] = (
         "context",
         "Show what the next request holds, and take messages out of it",
         "/context",
-        "context.show",
+        "messages.show_context",
     ),
     _slash(
         "clear",

@@ -45,14 +45,10 @@ from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.chat_view import COPYING, Chat
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.connect import Connect
-from lmchat.tui.controllers.context_view import ContextView
 from lmchat.tui.controllers.current_target import CurrentTarget
 from lmchat.tui.controllers.hints import KeyHints
 from lmchat.tui.controllers.message_actions import MessageActions
-from lmchat.tui.controllers.message_contents import MessageContents
-from lmchat.tui.controllers.message_file import MessageFile
 from lmchat.tui.controllers.model_switch import ModelSwitch
-from lmchat.tui.controllers.next_request import NextRequest
 from lmchat.tui.controllers.offered_commands import palette_entries
 from lmchat.tui.controllers.prompt_text import PromptFiles, PromptText
 from lmchat.tui.controllers.saved_sessions import SavedSessions
@@ -93,9 +89,6 @@ class Dispatcher:
         self.sessions = sessions = ShownSession(chat, status, prompt_text)
         self.turns = turns = Turns(chat, status, sessions, prompt_text)
         self.branches = branches = Branches(chat, status, sessions, turns)
-        self.context = ContextView(chat, sessions, prompt_text, branches)
-        self.contents = contents = MessageContents(chat)
-        self.next_request = NextRequest(chat, sessions, prompt_text, contents)
         self.saved_sessions = SavedSessions(chat, status, sessions, turns)
         target = CurrentTarget(chat, status, turns)
         self.models = models = ModelSwitch(chat, status, prompt_text, turns, target)
@@ -107,9 +100,7 @@ class Dispatcher:
             self.saved_sessions,
             lambda: WelcomeScreen(chat, self.connect),
         )
-        self.messages = MessageActions(
-            chat, sessions, prompt_text, turns, branches, contents, MessageFile(chat), models
-        )
+        self.messages = MessageActions(chat, sessions, prompt_text, turns, branches, models)
         self.themes = ThemeChoice(chat)
         self.hints = KeyHints(chat, status, prompt_text, self.prompt_files)
         self._last_ctrl_c_s = 0.0  # when Ctrl+C was pressed and had nothing to do
@@ -239,7 +230,7 @@ class Dispatcher:
             case PromptInput.FileNamed(path=path, text=text):
                 self.prompt_files.attach(path, text)
             case ChatLog.ActionWanted(name="links", text=text) if text:  # a link was clicked
-                self.contents.open_link(text)
+                self.messages.open_link(text)
             case ChatLog.ActionWanted(text=text, note=note) if text:
                 self.chat.copy(text, note)
             case ChatLog.ActionWanted(name=name, message=target):
@@ -269,7 +260,7 @@ class Dispatcher:
             case RefreshModels():
                 self.models.refresh_picker()
             case OpenFile(file=file):
-                self.contents.open_file(file)
+                self.messages.open_file(file)
             case _:
                 pass
 
@@ -560,15 +551,14 @@ class Dispatcher:
     ) -> None:
         """Ask for a text and use it; after an error, the dialog stays open and shows it."""
 
-        async def attempt(typed: str) -> bool | str:
-            try:
-                await use(typed)
-            except LMChatError as error:
-                return error.message_with_hint
+        async def attempt(typed: str) -> bool:
+            await use(typed)
             return True
 
         check = accept_any if may_be_empty else None
-        await self.chat.ask(AskDialog(title, text=text, verb="run it", check=check, attempt=attempt))
+        await self.chat.ask(
+            AskDialog(title, text=text, verb="run it", check=check, attempt=attempt)
+        )
 
     # The end
 

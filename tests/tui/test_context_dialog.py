@@ -30,7 +30,7 @@ async def test_the_list_tells_the_tokens_and_space_takes_a_message_out_of_reques
         desk.backend.tokens = 100
         await desk.type("My words")
         await desk.prompt_is("My words")
-        await desk.app.run_action("screen.show_page('context')")
+        await desk.app.run_action("screen.run('context')")
         await desk.on(ContextDialog)
         await shown(desk, "100 of 8 192 tokens")
         assert "cached" in row(desk, "carrots")
@@ -61,5 +61,5 @@ async def test_the_list_tells_the_tokens_and_space_takes_a_message_out_of_reques
 
 async def test_without_a_server_one_sentence_says_what_to_do(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(results=[])) as desk:
-        desk.dispatch.context.show()
+        desk.dispatch.run_line("/context")
         await shown(desk, "No model server found yet")

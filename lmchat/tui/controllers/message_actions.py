@@ -1,29 +1,62 @@
-"""Commands on single messages: which message is meant, and what is done with it."""
+"""Commands on single messages: copy, save, edit, files, links, details; and the next request."""
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import aclosing
+from datetime import timedelta
 from functools import partial
+from pathlib import Path, PurePath
 
 from lmchat.commands.conditions import NOTHING_YET, unavailable_reason, words_of
-from lmchat.errors import WrongUse
+from lmchat.errors import LMChatError, WrongUse
+from lmchat.files.disk import expanded_path, write_new_file
+from lmchat.markdown.commonmark import code_blocks, links
+from lmchat.markdown.links import ascii_host, can_be_opened
 from lmchat.safe_text import safe_line
-from lmchat.sessions.message import ChatMessage, Role
+from lmchat.servers.request import TemplateText
+from lmchat.services.context_list import context_lists
+from lmchat.services.next_request import checked_form, next_request
+from lmchat.sessions.details import details_text
+from lmchat.sessions.message import ChatMessage, FilePart, Role
+from lmchat.sessions.stats import RECORD_DAYS
 from lmchat.tui.chat_log.copying import failure_text
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.branches import Branches
-from lmchat.tui.controllers.message_contents import MessageContents
-from lmchat.tui.controllers.message_file import MessageFile
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.sending import Turns
+from lmchat.tui.controllers.session_files import write_asking
 from lmchat.tui.controllers.shown_session import ShownSession
+from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.dialogs.context_dialog import ContextDialog
+from lmchat.tui.dialogs.image_dialog import ImageDialog, decoded
+from lmchat.tui.dialogs.request_dialog import RequestDialog
+from lmchat.tui.dialogs.text_dialog import LinksDialog, TextDialog
+from lmchat.tui.widgets.line import cut_middle
 
 _Action = Callable[[ChatMessage], Coroutine[object, object, None] | None]
 """Acts on a message: at once, or in a worker, which awaits the coroutine."""
 
 _OF_LOG = ("copy_code", "fold", "source")
 """Commands that the log runs. It also focuses the message, to show the user what changes."""
+_ADDRESS_CELLS = 600
+"""Width to which a question cuts a long address; it shows the host in full."""
+_VIEWED_SUFFIXES = {f"image/{form}": f".{form}" for form in ("png", "jpeg", "webp", "gif")}
+_MOST_WORDS = 6  # of the first line, in a suggested name
+_MOST_CHARS = 60  # of a suggested name, without its suffix
+_SUFFIXES = {
+    "bash": "sh",
+    "javascript": "js",
+    "markdown": "md",
+    "python": "py",
+    "rust": "rs",
+    "shell": "sh",
+    "typescript": "ts",
+}
+"""Suffixes of languages; other short names of languages, as `json`, are suffixes themselves."""
 
 
 class MessageActions:
@@ -36,8 +69,6 @@ class MessageActions:
         prompt_text: PromptText,
         turns: Turns,
         branches: Branches,
-        contents: MessageContents,
-        message_file: MessageFile,
         models: ModelSwitch,
     ) -> None:
         self._chat = chat
@@ -46,9 +77,12 @@ class MessageActions:
         self._turns = turns
         self._branches = branches
         self._models = models
+        # what the user was asked about last, also if it was not saved then
+        self._saved_id = ""  # id of the message
+        self._saved_index = 0  # index of the code block in it
         self._actions: Mapping[str, _Action] = {
             "copy": self._copy,
-            "save": message_file.save,
+            "save": self._save,
             "edit": self._edit,
             "rewrite": prompt_text.begin_edit,
             "regenerate": turns.regenerate,
@@ -61,11 +95,11 @@ class MessageActions:
             "compare": branches.compare_versions,
             "probabilities": branches.show_choices,
             "tree": branches.show_tree,
-            "pager": contents.page,
-            "files": contents.show_files,
+            "pager": self._page,
+            "files": self._show_files,
             "stop": self._stop,
-            "links": contents.list_links,
-            "details": contents.show_details,
+            "links": self._list_links,
+            "details": self._show_details,
         }
         """By name, which is the id of the command without `message.`."""
 
@@ -180,3 +214,214 @@ class MessageActions:
             self._prompt_text.begin_edit(prompt)
         else:
             self._chat.notify("There is no prompt before this answer.")
+
+    # Files and links
+
+    async def _page(self, message: ChatMessage) -> None:
+        """Open each file of a message in the system's viewer; without files, page its text."""
+        for file in message.files:
+            await self._open_file(file)
+        if not message.files:
+            self._page_text(words_of(message))
+
+    def _page_text(self, text: str) -> None:
+        """Show a text in the pager."""
+        self._chat.lend_terminal_to(partial(self._chat.workspace.platform.page, text))
+
+    def open_file(self, file: FilePart) -> None:
+        """Open a file in the system's viewer, from a worker."""
+        self._chat.begin(partial(self._open_file, file), "message")
+
+    async def _open_file(self, file: FilePart) -> None:
+        """Open a file in the system's viewer.
+
+        Its suffix is that of the type of its content: the name may have a wrong one.
+        """
+        suffix = _VIEWED_SUFFIXES.get(file.media_type, ".txt")
+        name = PurePath(safe_line(file.name)).stem + suffix
+        data = await self._chat.open_sessions.save_queue.read_file(file.digest)
+        if not await self._chat.workspace.platform.open_file(name, data):
+            self._chat.notify("No viewer is available on this machine.")
+
+    async def _show_files(self, message: ChatMessage) -> None:
+        """Show the attached images of a message one after the other, then its texts in one dialog.
+
+        Each dialog says how many others are left; Esc leaves them all.
+        """
+        read_file = self._chat.open_sessions.save_queue.read_file
+        images = [file for file in message.files if file.is_image]
+        texts = [file for file in message.files if not file.is_image]
+        for number, file in enumerate(images, 1):
+            image = await decoded(self._chat.app, file, await read_file(file.digest))
+            left = len(images) - number + bool(texts)
+            wants_next = await self._chat.ask(ImageDialog(file, image, left))
+            if not wants_next:
+                return
+        if texts:
+            contents = [await read_file(file.digest) for file in texts]
+            text = "\n\n".join(data.decode("utf-8-sig", "replace") for data in contents)
+            self._chat.show(TextDialog(", ".join(file.name for file in texts), text))
+
+    async def _list_links(self, message: ChatMessage) -> None:
+        await self._offer_links(await asyncio.to_thread(links, message.text))
+
+    def open_link(self, address: str) -> None:
+        self._chat.begin(lambda: self._offer_links({address: ""}), "message")
+
+    async def _offer_links(self, texts_by_address: Mapping[str, str]) -> None:
+        """Open a link that the user chooses from a list; a single one needs no list.
+
+        Links that are no web pages are left out. If none remains, notify the user. The question
+        names the host in full and in ASCII: an address may look like another one. Without
+        a browser, the address is copied.
+        """
+        pages = {page: text for page, text in texts_by_address.items() if can_be_opened(page)}
+        if not pages:
+            self._chat.notify("This message has no links.")
+            return
+        [address, *others] = pages
+        if others:
+            address = await self._chat.ask(LinksDialog(pages))
+        if not address:
+            return
+        short_address = cut_middle(safe_line(address), _ADDRESS_CELLS)
+        text = f"{short_address}\n\nThis page is at {safe_line(ascii_host(address))}"
+        dialog = ConfirmDialog("Open this link?", text=text, verb="open it")
+        if await self._chat.ask(dialog) and not await self._chat.workspace.platform.open_page(
+            address
+        ):
+            self._chat.copy(address, "No browser is available; address")
+
+    async def _show_details(self, answer: ChatMessage) -> None:
+        """Show everything that is known of an answer."""
+        since = answer.created_at - timedelta(days=RECORD_DAYS)
+        try:
+            records = await self._chat.workspace.store.turn_records(since=since)
+        except LMChatError:
+            records = ()  # then nothing can be compared
+        self._chat.show(TextDialog("Details", details_text(answer, records)))
+
+    async def _save(self, message: ChatMessage) -> None:
+        """Ask for a file, and write a code block of a message into it, or else its words.
+
+        If the user was asked about this message last, it is the next block, and after the last one
+        the first.
+        """
+        words = words_of(message)
+        found = await asyncio.to_thread(code_blocks, message.text)
+        blocks = [(one.content, one.info) for one in found if one.content.strip()]
+        is_again = message.message_id == self._saved_id
+        self._saved_index = (self._saved_index + 1) % max(len(blocks), 1) if is_again else 0
+        self._saved_id = message.message_id
+        text, info = blocks[self._saved_index] if blocks else (words, "markdown")
+        position = ""
+        if len(blocks) > 1:
+            position = f"Block {self._saved_index + 1} of {len(blocks)}."
+            position += " To save the next one: w again."
+        ended_text = text if text.endswith("\n") else f"{text}\n"
+
+        async def attempt(name: str) -> bool | str:
+            path = expanded_path(name)
+
+            async def write(*, is_forced: bool) -> Path:
+                await asyncio.to_thread(write_new_file, path, ended_text, is_forced=is_forced)
+                return path
+
+            return await write_asking(self._chat, write, "Saved") or ""
+
+        name = suggested_name(info, words)
+        dialog = AskDialog(
+            "Save to which file?", text=position, value=name, verb="save", attempt=attempt
+        )
+        await self._chat.ask(dialog)
+
+    # What is sent
+
+    def show_context(self) -> None:
+        """Show what the next request holds, in a dialog that can take messages out of it.
+
+        Raises `LMChatError` without a model.
+        """
+        self._chat.next_turn.options.required_target()
+
+        async def fill() -> None:
+            text, files = self._chat.open_sessions.files.split(self._prompt_text.new_prompt)
+            lists = context_lists(
+                self._sessions.conversation,
+                self._chat.next_turn,
+                self._chat.workspace.backend,
+                text,
+                files,
+                cached_count=self._chat.read_ahead.cached_count,
+            )
+            try:
+                async with aclosing(lists) as contents:
+                    async for content in contents:  # the first has estimates
+                        dialog.show(content)
+            except LMChatError:
+                dialog.dismiss(None)
+                raise
+
+        def begin_to_fill() -> None:
+            self._chat.begin(fill, "context", is_only=True)
+
+        async def toggle(message_id: str) -> None:
+            await self._branches.toggle_excluded(message_id)
+            begin_to_fill()
+
+        def go_to(message_id: str | None) -> None:
+            if message_id:
+                self._chat.widgets.log.show_message(message_id)
+
+        dialog = ContextDialog(lambda one_id: self._chat.begin(partial(toggle, one_id), "exclude"))
+        self._chat.show(dialog, go_to)
+        begin_to_fill()
+
+    def show_request(self, form: str = "") -> None:
+        """Show the next request in a worker; nothing is generated or saved.
+
+        `form` is what was typed behind `/request`: `text`, `json` or `curl`, or nothing, for the
+        first of them that the server has.
+        """
+        typed = f"/request {form}" if form else ""  # given back after an error, to be corrected
+        work = partial(self._show_request, form)
+        self._chat.begin(work, "request", typed=typed, is_only=True)
+
+    async def _show_request(self, typed_form: str) -> None:
+        """Show the next request, unless another session is shown by the time it is complete."""
+        form = checked_form(typed_form)
+        conversation = self._sessions.conversation
+        backend = self._chat.workspace.backend
+        settings = self._chat.next_turn.settings(conversation.own_sampling)
+        words, files = self._chat.open_sessions.files.split(self._prompt_text.unedited_prompt)
+        request = await next_request(conversation, words, settings, files)
+        outgoing = await backend.outgoing(request)
+        template_text: TemplateText | LMChatError
+        try:
+            template_text = await backend.template_text(request)
+        except LMChatError as error:
+            template_text = error
+        if conversation is self._sessions.conversation:
+            self._chat.show(RequestDialog(template_text, outgoing, form, self._page_text))
+
+
+def suggested_name(info: str, words: str) -> str:
+    """Return the name of a file for a code block, or for the words of a message.
+
+    The fence may name the file, as `python src/garden.py` does: then the name is `garden.py`.
+    Otherwise it is made of the first words of the message, with the suffix of the language.
+
+    Args:
+        info: What follows the opening fence of the block: the language, and perhaps other words.
+        words: The text of the message.
+    """
+    language, _, rest = info.strip().partition(" ")
+    for word in re.split(r"[\s=\"'{}]+", rest):
+        name = PurePath(word.replace("\\", "/")).name
+        if re.fullmatch(r"\w[\w.+-]*\.\w{1,8}", name):
+            return name
+    plain_words = re.findall(r"\w+", safe_line(words.strip().partition("\n")[0]))
+    stem = "-".join(plain_words[:_MOST_WORDS])[:_MOST_CHARS].strip("-_") or "message"
+    language = language.lower()
+    is_suffix = re.fullmatch(r"[a-z0-9]{1,5}", language)
+    return f"{stem}.{_SUFFIXES.get(language, language if is_suffix else 'txt')}"

@@ -5,13 +5,15 @@ An import has an outcome: the chats that were imported, and the files that were 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
 
 from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
-from lmchat.errors import FileExists, LMChatError, WrongUse
+from lmchat.errors import FileExists, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.formats.table import AUTO
 from lmchat.formats.writing import export_name
@@ -55,43 +57,26 @@ class SessionFiles:
             await self._write(request)
         else:
             proposed = export_name(self._shown_session())
-            await self._chat.ask(ExportDialog(request, self._try_write, proposed=proposed))
+            await self._chat.ask(ExportDialog(request, self._write, proposed=proposed))
 
-    async def _try_write(self, request: Any) -> bool | str:
-        """Export as the attempt of `ExportDialog`; return True, with which the dialog is left.
-
-        If the file cannot be written, return why, which the dialog shows. If it exists and the user
-        does not want to overwrite it, return an empty text: the dialog stays for another name.
-        """
-        try:
-            is_written = await self._write(request)
-        except LMChatError as error:
-            return error.message_with_hint
-        if is_written:
-            return True
-        return ""
-
-    async def _write(self, request: Any, *, is_forced: bool = False) -> bool:
+    async def _write(self, request: Any) -> bool | str:
         """Write the shown session, with its older messages, into the file of an `ExportRequest`.
 
-        If the file exists, ask whether to overwrite it; with `is_forced`, overwrite it without
-        a question. Return False if the user says no, and True after the export.
+        Return what the attempt of a dialog returns: True, or "" to ask for another name.
         """
         await self._sessions.conversation.fill()
         contents = ExportAs(
             with_reasoning=request.with_reasoning, with_branches=request.with_branches
         )
-        try:
-            file = await self._chat.workspace.library.exporter.export_file(
-                self._shown_session(), expanded_path(request.name), contents, is_forced=is_forced
-            )
-        except FileExists as error:
-            dialog = ConfirmDialog("Overwrite this file?", text=error.message, verb="overwrite")
-            if not await self._chat.ask(dialog):
-                return False
-            return await self._write(request, is_forced=True)
+        write = partial(
+            self._chat.workspace.library.exporter.export_file,
+            self._shown_session(),
+            expanded_path(request.name),
+            contents,
+        )
+        if not await write_asking(self._chat, write, "Exported"):
+            return ""
         self._status.show_action("exported")
-        self._chat.notify(f"Exported to {safe_line(str(file.absolute()))}")
         return True
 
     def _shown_session(self) -> Session:
@@ -113,14 +98,8 @@ class SessionFiles:
         if name:
             outcome = await self._import(importer, name)
         else:
-
-            async def attempt(typed: str) -> ImportOutcome | str:
-                try:
-                    return await self._import(importer, typed)
-                except LMChatError as error:
-                    return error.message_with_hint
-
             text = "A file, zip or folder; `all` for the chats of other programs."
+            attempt = partial(self._import, importer)
             dialog = AskDialog("Import which file?", text=text, verb="import", attempt=attempt)
             outcome = await self._chat.ask(dialog)
         if outcome is not None:
@@ -200,3 +179,22 @@ class SessionFiles:
             self._chat.notify(lines[0])
         elif lines:
             self._chat.show(TextDialog("Import", safe_text("\n".join(lines))))
+
+
+class Write(Protocol):
+    """Writes a file and returns its path; raises `FileExists` unless it is forced."""
+
+    def __call__(self, *, is_forced: bool) -> Awaitable[Path]: ...
+
+
+async def write_asking(chat: Chat, write: Write, deed: str) -> bool:
+    """Write a file; if it exists, ask whether to overwrite it. Return whether it was written."""
+    try:
+        file = await write(is_forced=False)
+    except FileExists as error:
+        dialog = ConfirmDialog("Overwrite this file?", text=error.message, verb="overwrite")
+        if not await chat.ask(dialog):
+            return False
+        file = await write(is_forced=True)
+    chat.notify(f"{deed} to {safe_line(str(file.absolute()))}")
+    return True

@@ -17,7 +17,7 @@ from textual.widgets import Input, Static
 from textual.worker import Worker
 
 from lmchat.attachments.web_page import PageAddress
-from lmchat.errors import EndpointNotAllowed
+from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.launcher import ServerStart
 from lmchat.servers.endpoint import Endpoint
@@ -35,7 +35,7 @@ PAUSE_S = 0.5  # without a key, before the key that says yes: other keys were me
 Attempt = Callable[[Any], Awaitable[Any]]
 """Tries what was typed. Returns the result of the dialog, with which it is left.
 
-But a text means a failure, and the dialog stays: it shows the text, which says why. An empty text
+After an `LMChatError`, or with a text as result, the dialog stays, and shows why. An empty text
 says nothing, as after a question to which the user has said no.
 """
 
@@ -142,7 +142,10 @@ class AskDialog(Dialog[Any]):
             return
 
         async def try_typed() -> None:
-            result = await attempt(typed)
+            try:
+                result = await attempt(typed)
+            except LMChatError as error:
+                result = error.message_with_hint
             if isinstance(result, str):
                 self.show_problem(result)
             else:

@@ -11,9 +11,8 @@ from lmchat.commands.table import COMMANDS, Command, Scope, keys_of
 from lmchat.matching import FuzzyMatch, fuzzy_match
 from lmchat.safe_text import safe_line
 from lmchat.tui.dialogs.dialog import ListDialog
-from lmchat.tui.dialogs.model_picker import highlighted
 from lmchat.tui.widgets.key_bar import written
-from lmchat.tui.widgets.line import MUTED, STRONG
+from lmchat.tui.widgets.line import MUTED, STRONG, highlighted
 from lmchat.tui.widgets.row_list import NAME, ListRow, heading_row
 
 _WIDE = 70  # columns from which a row has both the key and the slash command
