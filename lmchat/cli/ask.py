@@ -13,7 +13,9 @@ from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
 from lmchat.cli.extract import Extract, extract_of
 from lmchat.cli.files import NamedFiles
+from lmchat.cli.local import start_engine
 from lmchat.cli.prompt import prompt_of
+from lmchat.cli.request import print_request, print_template_text
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.target import find_target
 from lmchat.cli.tool_approval import decide
@@ -23,6 +25,7 @@ from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.attachments import Attachment
+from lmchat.services.next_request import next_request
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.services.tool_loop import ApprovalAsked
@@ -53,8 +56,6 @@ async def ask(context: Context) -> int:
         settings = runtime.settings
         sessions = await _open_sessions(runtime, options, layers)
         if context.is_local:
-            from lmchat.cli.local import start_engine
-
             settings = await start_engine(context, runtime)
         target = await find_target(runtime.backend, settings, runtime.state, context.output.note)
         sessions.next_turn.target = target
@@ -85,9 +86,6 @@ async def _print_request(
     files: Sequence[Attachment],
 ) -> None:
     """Print the request that would be sent for a prompt, in the form that `--dry-run` names."""
-    from lmchat.cli.request import print_request, print_template_text
-    from lmchat.services.next_request import next_request
-
     conversation = sessions.shown.conversation
     settings = _turn_settings(sessions, extract)
     request = await next_request(conversation, prompt, settings, files)

@@ -29,7 +29,7 @@ from lmchat.servers.model import ModelInfo, ModelList, Target
 from lmchat.servers.options import checked_option
 from lmchat.servers.request import AnyObject, ChatRequest, FittingValue, WantedOutput
 from lmchat.services.sampling_layers import SamplingLayers
-from lmchat.sessions.message import ChatMessage, Role, text_message
+from lmchat.sessions.message import ChatMessage, Role, messages_of, text_message
 from lmchat.terminal.output import from_stdin
 from lmchat.tools.json_schema import WantedValue
 from lmchat.tools.json_text import UnfitError, strict_json
@@ -293,8 +293,6 @@ def _messages_of(entries: object) -> tuple[ChatMessage, ...]:
     The content may be a list of texts, as OpenAI's API takes it. `developer` is its newer name of
     the role `system`.
     """
-    from lmchat.sessions.message import messages_of
-
     if isinstance(entries, list):
         entries = [_plain_message(entry) for entry in entries]
     if isinstance(entries, str):  # `messages_of` would take it for a prompt

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 
+import shtab
+
 from lmchat.cli.context import Context
 from lmchat.cli.parser import actions_of, build_parser
 
@@ -42,8 +44,6 @@ complete -o bashdefault -F _lmchat lmchat
 
 def completion(context: Context) -> int:
     """Print the completion script of the shell that the command names; return exit code 0."""
-    import shtab
-
     # The script reads the names of models from the file with the cached lists, so that neither a
     # server nor Python delays the shell.
     file = shlex.quote(str(context.paths.models_file))

@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from lmchat.cli.context import Context
+from lmchat.cli.run import load
 from lmchat.cli.sampling import typed_options
 from lmchat.config.file import SECTIONS, KeyPath, Problem, example_text, key_of, line_of, toml_value
 from lmchat.config.load import Loaded
@@ -16,7 +17,6 @@ from lmchat.config.settings import Settings
 from lmchat.errors import LMChatError
 from lmchat.files.disk import write_new_file
 from lmchat.files.paths import make_folder
-from lmchat.matching import closest_word
 from lmchat.servers.endpoint import Endpoint, is_address
 
 _MASK = "********"
@@ -116,14 +116,14 @@ def _checked_values(settings: Settings) -> Iterator[_CheckedValue]:
 
     The value of a setting that is not set is empty.
     """
-    from lmchat.proxy.admission import AllowList
-    from lmchat.proxy.certificates import new_tls_context
+    allow_list = load("lmchat.proxy.admission:AllowList")  # httpx, which `config show` needs not
+    new_tls_context = load("lmchat.proxy.certificates:new_tls_context")
 
     parse = Endpoint.parse
     yield _CheckedValue(key_path=("endpoint",), value=settings.endpoint, check=parse)
     for index, host in enumerate(settings.allowed_hosts):
         key_path: KeyPath = ("allowed_hosts", index)
-        yield _CheckedValue(key_path=key_path, value=host, check=AllowList().allow)
+        yield _CheckedValue(key_path=key_path, value=host, check=allow_list().allow)
     yield _CheckedValue(key_path=("ca_file",), value=settings.ca_file, check=new_tls_context)
     for index, endpoint in enumerate(settings.endpoints):
         key_path = ("endpoints", index, "url")
@@ -163,19 +163,12 @@ def _theme_problems(context: Context) -> Iterator[Problem]:
     name = loaded.settings.ui.theme
     if not name:
         return
-    from textual.theme import BUILTIN_THEMES
-
-    from lmchat.tui.theme_files import read_themes
-    from lmchat.tui.themes import THEMES, short_name, theme_named
-
-    own_themes, _ = read_themes(context.paths.themes_folder)
-    names = [theme.name for theme in (*THEMES, *BUILTIN_THEMES.values(), *own_themes)]
-    if theme_named(name, names):
+    # Textual, which `config show` needs not
+    missing_theme = load("lmchat.tui.theme_files:missing_theme")
+    missing = missing_theme(name, context.paths.themes_folder)
+    if missing is None:
         return
-    suggestion = closest_word(name, (*names, *map(short_name, names)))
-    reason = f'"{name}" is not a theme'
-    if not suggestion:
-        reason += f"; themes: {', '.join(names)}"
+    reason, suggestion = missing
     yield Problem(
         source=str(loaded.file),
         line=line_of(loaded.text, ("ui", "theme")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lmchat.cli.context import Context
+from lmchat.cli.local import start_engine
 from lmchat.cli.prompt import prompt_of
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.target import find_target
@@ -31,8 +32,6 @@ async def decide(context: Context) -> int:
     async with open_runtime(context, is_saved=False) as runtime:
         settings = runtime.settings
         if context.is_local:
-            from lmchat.cli.local import start_engine
-
             settings = await start_engine(context, runtime)
         target = await find_target(runtime.backend, settings, runtime.state, context.output.note)
         refuse_ignored(target.product, typed)

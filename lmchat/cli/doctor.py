@@ -22,10 +22,12 @@ from lmchat.cli.program_checks import (
     tools_findings,
     version_findings,
 )
+from lmchat.cli.wiring import keys_of, make_backend
 from lmchat.config.state import read_state
 from lmchat.doctor.report import CheckResult, Grade, Group, Subject
 from lmchat.doctor.storage_checks import files_findings, integrity_findings, mode_of, store_findings
 from lmchat.doctor.terminal_checks import terminal_findings
+from lmchat.engine.download import is_engine_installed
 from lmchat.errors import EndpointNotAllowed
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.endpoint import Endpoint
@@ -107,8 +109,6 @@ def examination(context: Context, backend: ServerClient) -> Examination:
 
 async def doctor(context: Context) -> int:
     """Run every check and print the report; return 1 if one has the grade `FAULT`, else 0."""
-    from lmchat.cli.wiring import make_backend
-
     state, _ = await run_abandonable(partial(read_state, context.paths.state_file))
     backend, _ = make_backend(context, context.loaded.settings, state)
     async with aclosing(backend):
@@ -158,9 +158,6 @@ async def _detect_servers(context: Context, backend: ServerClient) -> Findings:
     The last rows are about addresses of the settings that cannot be used. `backend` asks the
     servers.
     """
-    from lmchat.cli.wiring import keys_of
-    from lmchat.engine.download import is_engine_installed
-
     named_endpoints, address_findings = _named_servers(context)
     keys = keys_of(context)
     await run_abandonable(keys.load)  # before a server is asked with them

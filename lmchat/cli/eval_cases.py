@@ -14,7 +14,7 @@ from lmchat.config.file import KeyPath, key_of, line_of
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, WrongUse
 from lmchat.servers.options import checked_option
 from lmchat.services.attachments import Attachment, read_attachment
-from lmchat.sessions.message import ChatMessage
+from lmchat.sessions.message import ChatMessage, messages_of
 from lmchat.tools.json_schema import Schema, WantedValue
 from lmchat.tools.json_text import UnfitError, strict_json
 
@@ -238,6 +238,4 @@ def _options_of(value: Mapping[str, object]) -> dict[str, object]:
 
 
 def _messages_of(entries: list[object]) -> tuple[ChatMessage, ...]:
-    from lmchat.sessions.message import messages_of
-
     return messages_of(entries)  # type: ignore[arg-type]  # it checks what it gets

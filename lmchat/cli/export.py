@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
-from lmchat.cli.wiring import open_library
+from lmchat.cli.store import open_library
 from lmchat.errors import WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.services.exporting import BY_NAME, ExportAs, Exported

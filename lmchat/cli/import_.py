@@ -10,7 +10,7 @@ from pathlib import Path
 from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
 from lmchat.cli.sessions import header_json
-from lmchat.cli.wiring import open_store
+from lmchat.cli.store import open_store
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.formats.places import ChatPlace, chat_places
 from lmchat.formats.text_files import LARGEST_BYTES

@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError
+from lmchat.proxy.servers import server_of
 from lmchat.servers.answer import WholeAnswer
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo
@@ -144,8 +145,6 @@ async def answer_of(
 
 def default_jobs(model: ModelInfo) -> int:
     """Return how many requests a model is sent at once: as many as it has slots, at most 8."""
-    from lmchat.proxy.servers import server_of
-
     return min(model.slots or server_of(model.product).slots, MOST_JOBS)
 
 
@@ -182,8 +181,13 @@ class JobProgress:
 
     def __init__(self, total: int, *, prints_rows: bool) -> None:
         """With `prints_rows`, nothing is shown if stdout is a terminal: rows show the progress."""
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.console import Console  # noqa: PLC0415 - a pipe needs no bar
+        from rich.progress import (  # noqa: PLC0415 - see above
+            BarColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
         console = Console(stderr=True)
         has_rows = prints_rows and sys.stdout is not None and sys.stdout.isatty()

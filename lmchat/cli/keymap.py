@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lmchat.commands.table import BY_ID, COMMANDS, Scope
 from lmchat.config.file import Problem, line_of
 from lmchat.config.load import Loaded
 from lmchat.matching import closest_word
@@ -19,8 +20,6 @@ def keymap_problems(loaded: Loaded) -> tuple[Problem, ...]:
     changed_keys = loaded.settings.keys
     if not changed_keys:
         return ()
-    from lmchat.commands.table import BY_ID
-
     problems: list[Problem] = []
 
     def add_problem(command_id: str, reason: str, suggestion: str = "") -> None:
@@ -60,8 +59,6 @@ def _commands_beside(command_id: str) -> Iterator[str]:
     These are the commands of the same scope and those of the app, whose keys work everywhere. For a
     command of the app, these are all others.
     """
-    from lmchat.commands.table import BY_ID, COMMANDS, Scope
-
     scope = BY_ID[command_id].scope
     for command in COMMANDS:
         is_in_same_place = command.scope is scope or Scope.APP in (command.scope, scope)
@@ -76,7 +73,8 @@ def _split(keys: str) -> tuple[str, ...]:
 
 def _is_key(word: str) -> bool:
     """Return whether Textual knows a key of this name, such as `ctrl+k`, `f9` or `+`."""
-    from textual.keys import KEY_ALIASES, Keys, key_to_character
+    # here, as most configurations change no key
+    from textual.keys import KEY_ALIASES, Keys, key_to_character  # noqa: PLC0415
 
     # the key + is not split: that would give two empty words
     *modifiers, key = [word] if word == "+" else word.split("+")

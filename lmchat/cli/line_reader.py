@@ -38,7 +38,7 @@ class LineReader:
         if "INSIDE_EMACS" in os.environ:  # Emacs edits lines itself
             return
         try:
-            import readline
+            import readline  # noqa: PLC0415 - Windows has none
         except ImportError:  # Windows, or Python without it
             return
         self._readline = readline

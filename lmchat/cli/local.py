@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from lmchat import units
 from lmchat.cli.context import Context
 from lmchat.cli.wiring import Runtime, make_engine
 from lmchat.config.settings import Settings
@@ -99,8 +100,6 @@ async def _download_demo(context: Context, engine: Engine) -> ModelFile:
 
 def _table(files: tuple[ModelFile, ...]) -> list[str]:
     """Return the lines of the table of model files."""
-    from lmchat import units
-
     rows = [
         (
             file.name,

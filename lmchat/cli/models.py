@@ -11,7 +11,9 @@ from time import monotonic
 
 from msgspec.structs import replace
 
+from lmchat import units
 from lmchat.cli.context import Context
+from lmchat.cli.local import list_files
 from lmchat.cli.target import find_servers, own_endpoints
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.errors import LMChatError
@@ -36,8 +38,6 @@ async def list_models(context: Context) -> int:
     With `--local`, print the model files of this disk instead.
     """
     if context.is_local:
-        from lmchat.cli.local import list_files
-
         return await list_files(context)
     async with open_runtime(context) as runtime:
         model_list = await fetch_models(runtime, is_refresh=context.options.refresh)
@@ -219,8 +219,6 @@ def _report_state(context: Context, model: ModelInfo, state: LoadState) -> int:
 
 def _table(models: tuple[ModelInfo, ...]) -> list[str]:
     """Return the lines of the table of models."""
-    from lmchat import units
-
     rows = [
         (
             "" if model.state is LoadState.UNKNOWN else model.state,

@@ -16,7 +16,9 @@ from contextlib import AsyncExitStack, suppress
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
+from lmchat.cli.inline import InlineText
 from lmchat.cli.line_reader import LineReader
+from lmchat.cli.local import start_engine
 from lmchat.cli.plain_commands import QUOTES, PlainCommands
 from lmchat.cli.plain_sessions import PlainSessions
 from lmchat.cli.plain_shell import run_shell_command
@@ -93,8 +95,6 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
     """
     runtime = await stack.enter_async_context(open_runtime(context))
     if context.is_local:
-        from lmchat.cli.local import start_engine
-
         runtime = replace(runtime, settings=await start_engine(context, runtime))
     chat = runtime.settings.chat
     if context.options.temporary:  # no later run would know of an answer that a server has kept
@@ -125,8 +125,6 @@ async def _format_answers(turns: PlainTurns, stack: AsyncExitStack) -> None:
 
     What closes the printer is pushed on `stack`.
     """
-    from lmchat.cli.inline import InlineText
-
     output = turns.output
     text = InlineText(output.print_exactly, turns.context.environ)
     turns.inline = text

@@ -16,7 +16,10 @@ from pathlib import Path
 
 from lmchat import __version__
 from lmchat.cli.context import Context
+from lmchat.cli.tools import how_to_correct, make_tool_host, state_sentence
+from lmchat.cli.wiring import make_engine
 from lmchat.doctor.report import CheckResult, Grade, Group, Subject
+from lmchat.engine.download import install_command, is_engine_installed
 from lmchat.errors import EngineUnavailable
 from lmchat.files.disk import read_plain
 from lmchat.services.examination import Findings
@@ -59,9 +62,6 @@ async def engine_findings(context: Context) -> Findings:
 
     The engine is tried in a child process that loads no model.
     """
-    from lmchat.cli.wiring import make_engine
-    from lmchat.engine.download import install_command, is_engine_installed
-
     subject = Subject(Group.ENGINE, "engine.installed", "Engine")
     if not is_engine_installed():
         cause = "Not installed; needed only if you have no model server."
@@ -86,8 +86,6 @@ async def tools_findings(context: Context) -> Findings:
     """
     if not context.has_tools:
         return []
-    from lmchat.cli.tools import make_tool_host
-
     async with aclosing(make_tool_host(context, context.loaded.settings)) as host:
         with suppress(TimeoutError):
             async with asyncio.timeout(TOOLS_S):
@@ -100,8 +98,6 @@ def _tool_server_finding(server: ToolServer, context: Context) -> CheckResult:
 
     One that still starts, or works with an error, is a warning; one that failed is a fault.
     """
-    from lmchat.cli.tools import how_to_correct, state_sentence
-
     subject = Subject(Group.TOOLS, "tools", server.name)
     if server.state is ServerState.STARTING:
         cause = f"No answer within {TOOLS_S:g} s."

@@ -7,10 +7,12 @@ import sys
 from io import BufferedReader
 
 from lmchat.cli.context import Context
+from lmchat.config.presets import filled
 from lmchat.errors import WrongUse
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import decoded_text
 from lmchat.services.attachments import PastedFrom
+from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.output import Output, from_stdin
 
 _NOTE_AFTER_S = 2.0  # a note explains a wait for standard input that takes longer
@@ -39,15 +41,11 @@ async def preset_prompt(context: Context, name: str, typed: str) -> str:
 
     Raises `WrongUse` for an unknown preset, or one that needs more than was typed.
     """
-    from lmchat.config.presets import filled
-
     return await filled(context.named.presets(), name, typed, clipboard_of(context).paste)
 
 
 def clipboard_of(context: Context) -> PastedFrom:
     """Return the clipboard to paste from."""
-    from lmchat.terminal.clipboard import Clipboard
-
     return Clipboard(context.environ_of_programs)
 
 

@@ -36,9 +36,8 @@ def run(argv: Sequence[str]) -> int:
     options = ParsedOptions()
     try:
         if argv:
-            from lmchat.cli.parser import parse  # 20 ms that the chat screen does without
-
-            options = parse(argv)
+            # 20 ms that the chat screen does without
+            options = load("lmchat.cli.parser:parse")(argv)
     except LMChatError as error:
         return output.print_error(error)
     except SystemExit as end:  # argparse has printed --help or --version
@@ -135,7 +134,7 @@ def _run_screen(context: Context) -> int:
     # Importing the screen makes 150 000 objects that stay. To look for garbage among them costs
     # 20 ms before the first paint, so the app enables the collector after it.
     gc.disable()
-    import asyncio
+    import asyncio  # noqa: PLC0415 - see below
 
     run_chat = load("lmchat.cli.chat:run_chat")
     context.start_log()
@@ -148,7 +147,7 @@ def _run_until_signal(work: Coroutine[None, None, int]) -> int:
 
     If a signal ends it, return 128 + the number of the signal.
     """
-    import asyncio  # 30 ms, which `--help` and `config` do without
+    import asyncio  # noqa: PLC0415 - 30 ms, which `--help` and `config` do without
 
     signals = interrupt_at_end()  # the numbers of signals that arrive are appended to it
     try:

@@ -14,6 +14,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.counters import counters_saved
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.screen_platform import ScreenPlatform
+from lmchat.cli.store import make_store
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.cli.tools import make_toolbox
 from lmchat.config.settings import Settings
@@ -41,7 +42,7 @@ async def second_half(
     keys = wiring.keys_of(context)
     await asyncio.to_thread(keys.load)
     folders = ExitStack()  # temporary ones, with the editor's and the viewer's files
-    store = wiring.make_store(context)
+    store = make_store(context)
     if context.local_model:  # a model file, or a name for the built-in engine: no server knows it
         settings = replace(settings, model="")
     backend, engine = wiring.make_backend(

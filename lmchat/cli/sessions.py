@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from msgspec.structs import asdict
 
 from lmchat.cli.context import Context
-from lmchat.cli.wiring import open_library, open_store
+from lmchat.cli.store import open_library, open_store
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.services.exporting import ExportAs
 from lmchat.sessions.message import Role

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmchat.cli.context import Context
-from lmchat.cli.wiring import open_store
+from lmchat.cli.store import open_store
 from lmchat.sessions.stats import Metrics, ModelFigures, Spread, figures_by_model
 from lmchat.terminal.output import local_time, table
 from lmchat.units import plural

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
+from lmchat.proxy.timeouts import first_token_limit
 from lmchat.safe_text import shell_word
 from lmchat.servers.discovery.choose_model import (
     Missing,
@@ -74,8 +75,6 @@ async def find_target(
     def choose(*possible: ProbeResult) -> TargetChoice:
         """Return the choice among these results."""
         return choose_without_asking(possible, model=settings.model, state=state)
-
-    from lmchat.proxy.timeouts import first_token_limit  # imports httpx
 
     results = await find_servers(backend, settings)
     if not settings.endpoints:  # a user with configured servers knows how to name one

@@ -15,6 +15,7 @@ from lmchat.config.settings import FUNCTIONS, Approval, Settings
 from lmchat.config.state import State, read_state
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.matching import closest_word
+from lmchat.proxy.admission import AllowList
 from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import Target
@@ -30,6 +31,7 @@ from lmchat.sessions.message import (
 )
 from lmchat.terminal.output import rounded, table
 from lmchat.tools.tool import ServerState, ToolServer, call_message, run_call
+from lmchat.tools.tool_host import McpHost
 from lmchat.units import plural
 
 _NO_SESSION = ""  # tools may be allowed for one session, by its id; these commands have none
@@ -46,11 +48,8 @@ def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
 
 def make_tool_host(context: Context, settings: Settings) -> ToolHost:
     """Return the tool host, which has not been started."""
-    from lmchat.tools.tool_host import McpHost
 
     def check_address(url: str) -> None:
-        from lmchat.proxy.admission import AllowList  # imports httpx
-
         AllowList(settings.allowed_hosts).check(Endpoint.parse(url))
 
     return McpHost(

@@ -1,7 +1,7 @@
-"""Assembly of backend, store, keys and engine.
+"""Assembly of servers, keys and engine. Importing this module imports httpx and SQLite.
 
-`open_…` functions are for commands: they close what they open. `make_…` functions only build an
-object, which the caller closes. Importing this module imports SQLite, `make_client` httpx.
+`open_runtime` is for commands: it closes what it opens. `make_…` functions only build an object,
+which the caller closes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from functools import cache, partial
+from functools import cache
 
 from msgspec import Struct
 
@@ -17,19 +17,17 @@ from lmchat.cli.context import Context
 from lmchat.cli.counters import counters_saved
 from lmchat.cli.keys import Keys
 from lmchat.cli.server_variables import endpoints_of_variables
+from lmchat.cli.store import Store, make_store
 from lmchat.config.credentials import Credentials
 from lmchat.config.settings import Settings
 from lmchat.config.state import State, read_state
-from lmchat.files.disk import empty_log
+from lmchat.engine.local_engine import LocalEngine
+from lmchat.proxy.client import ProxyClient
+from lmchat.proxy.pages import PageClient
 from lmchat.servers.discovery.choose_model import endpoints_of
 from lmchat.services.backend import Backend
-from lmchat.services.library import Library
 from lmchat.services.ports import Engine, PageFetcher, ServerClient
 from lmchat.services.web_pages import WebPages
-from lmchat.storage.store import SqliteStore
-from lmchat.storage.unsaved import UnsavedStore
-
-Store = SqliteStore | UnsavedStore
 
 
 class Runtime(Struct, frozen=True, kw_only=True):
@@ -67,25 +65,6 @@ async def open_runtime(context: Context, *, is_saved: bool | None = None) -> Asy
         yield Runtime(settings=settings, backend=backend, engine=engine, store=store, state=state)
 
 
-@asynccontextmanager
-async def open_store(context: Context) -> AsyncIterator[Store]:
-    """Open the store for the block and close it after the block.
-
-    If the store had to replace a damaged file, a note says so at the end of the block.
-    """
-    async with aclosing(make_store(context)) as store:
-        yield store
-        if store.notice:
-            context.output.note(f"lmchat: {store.notice}")
-
-
-@asynccontextmanager
-async def open_library(context: Context) -> AsyncIterator[Library]:
-    """Open the store for the block, as `open_store` does, and yield the library of its sessions."""
-    async with open_store(context) as store:
-        yield Library(store, empty_logs=partial(empty_log, context.paths.tools_log_file))
-
-
 @cache
 def keys_of(context: Context) -> Keys:
     """Return the API keys of this run: the same object at each call.
@@ -103,15 +82,13 @@ def make_client(
     *,
     reads_per_second: float | None = None,
 ) -> ServerClient:
-    """Return the proxy client; imports httpx.
+    """Return the proxy client.
 
     It looks for servers also where the environment names some, and where earlier runs used some.
 
     The screen passes its frame rate as `reads_per_second`: more reads of a stream cost time and
     show nothing sooner. By default, streams are read as their bytes arrive.
     """
-    from lmchat.proxy.client import ProxyClient
-
     keys = keys_of(context)
     client = ProxyClient(
         settings,
@@ -141,21 +118,17 @@ def make_backend(
 
 
 def make_page_client(settings: Settings) -> PageFetcher:
-    """Return the client for pages of the web; imports httpx."""
-    from lmchat.proxy.pages import PageClient
-
+    """Return the client for pages of the web."""
     return PageClient(settings.allowed_hosts, settings.ca_file)
 
 
 def make_pages(settings: Settings) -> WebPages:
-    """Return the service for pages of the web; imports httpx."""
+    """Return the service for pages of the web."""
     return WebPages(make_page_client(settings))
 
 
 def make_engine(context: Context, settings: Settings) -> Engine:
     """Return the built-in engine, which has not been started."""
-    from lmchat.engine.local_engine import LocalEngine
-
     return LocalEngine(
         settings.local,
         folder=context.paths.demo_dir,
@@ -163,15 +136,3 @@ def make_engine(context: Context, settings: Settings) -> Engine:
         environ=context.environ_of_programs,
         on_address=keys_of(context).accept,
     )
-
-
-def make_store(context: Context, *, is_saved: bool | None = None) -> Store:
-    """Return the store of sessions, which opens its file when one of its methods is first called.
-
-    `is_saved` says whether it writes sessions to the disk. By default, it does, unless the command
-    has the option `--temporary`.
-    """
-    store = SqliteStore(context.paths.sessions_file)
-    if is_saved is None:
-        is_saved = not context.options.temporary
-    return store if is_saved else UnsavedStore(store)

@@ -34,6 +34,7 @@ from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo, Target
+from lmchat.servers.options import checked_option
 from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.sessions.message import (
     AnswerStats,
@@ -46,6 +47,7 @@ from lmchat.sessions.message import (
     text_message,
 )
 from lmchat.sessions.stats import Metrics
+from lmchat.tools.json_schema import WantedValue
 
 
 class Options(TypedDict, total=False):
@@ -114,8 +116,6 @@ def _sampling_of(options: Options) -> Sampling:
 
     A further option of the same name as one of the others, such as `top_p`, replaces it.
     """
-    from lmchat.servers.options import checked_option  # noqa: PLC0415 - few programs need it
-
     given = Sampling(**options)
     checked = {name: checked_option(name, value) for name, value in given.options.items()}
     return Sampling(keep_loaded_s=given.keep_loaded_s).with_options(checked)
@@ -231,8 +231,6 @@ class Client:
         again after a refusal or an answer cut short. `name` is the name that the server gets for
         the schema.
         """
-        from lmchat.tools.json_schema import WantedValue  # noqa: PLC0415 - slow
-
         sent = messages_of(messages)
         first_misfit = ""
         wanted = WantedValue(schema, name=name)

@@ -13,6 +13,8 @@ from pathlib import Path
 import msgspec
 
 from lmchat.errors import FileRefused, FormatUnknown
+from lmchat.formats import reading_child
+from lmchat.formats import reading_child as frames
 from lmchat.processes.child import ChildEndedError, ChildProcess
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath, Session, Skipped
@@ -36,8 +38,6 @@ class ChatFiles:
         `FileRefused`, also if the child process ends. If the generator is closed before its end,
         the child is ended, because it would continue with this file.
         """
-        from lmchat.formats import reading_child  # noqa: PLC0415 - not before the first paint
-
         is_finished = False
         try:
             if self._child is None:
@@ -78,8 +78,6 @@ async def _received_items(child: ChildProcess) -> AsyncGenerator[Session | Skipp
     A session is joined from several frames: its beginning, groups of messages, files, and its end.
     Raises `FileRefused` if the child refuses the file, and `ChildEndedError`.
     """
-    from lmchat.formats import reading_child as frames  # noqa: PLC0415 - not before the first paint
-
     begun: frames.SessionBegun | None = None  # of the session whose frames arrive
     messages: dict[str, ChatMessage] = {}
     files: dict[str, bytes] = {}

@@ -20,6 +20,7 @@ from lmchat.errors import FileRefused, FormatUnknown, LMChatError, StoreUnavaila
 from lmchat.files.disk import expanded_path
 from lmchat.formats.imported import as_imported, count_dropped_calls
 from lmchat.formats.places import ChatPlace
+from lmchat.formats.reading import ENDINGS, companions
 from lmchat.formats.table import AUTO
 from lmchat.safe_text import safe_line
 from lmchat.services.chat_files import ChatFiles
@@ -386,8 +387,6 @@ def _paths_with_chats(path: Path) -> list[Path]:
     Hidden files and folders are left out, and companions: files that are read with another file.
     Raises `FileRefused` for a folder without such files.
     """
-    from lmchat.formats.reading import ENDINGS, companions  # noqa: PLC0415 - not at the start
-
     # Path.is_dir would raise an error for a long name, and for a folder that may not be entered
     if not os.path.isdir(path):  # noqa: PTH112
         return [path]

@@ -16,6 +16,7 @@ from lmchat.servers.model import Target
 from lmchat.servers.products.product import product_named
 from lmchat.servers.request import Tool
 from lmchat.services.ports import ToolHost
+from lmchat.tools.json_schema import Schema
 from lmchat.tools.tool import Choice, ToolResult
 
 
@@ -192,8 +193,6 @@ class Toolbox:
 
         Arguments that do not match or cannot be checked are an error in the result.
         """
-        from lmchat.tools.json_schema import Schema  # noqa: PLC0415 - late
-
         reason = ""
         with suppress(RequestInvalid):  # the server's own schema; it checks the arguments itself
             reason = Schema(tool.schema).misfit(dict(arguments))

@@ -13,11 +13,12 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 from textual.color import Color, ColorParseError
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 from lmchat.files.disk import read_plain
+from lmchat.matching import closest_word
 from lmchat.safe_text import safe_line
-from lmchat.tui.themes import fitted
+from lmchat.tui.themes import THEMES, fitted, short_name, theme_named
 
 _Share = Annotated[float, Meta(ge=0, le=1)]
 
@@ -78,3 +79,17 @@ def _colour(_type: type, value: Any) -> Colour:
         words = f'Expected a colour such as "#8fb8ff", got "{value}"'
         raise ValueError(words) from error
     return Colour(value)
+
+
+def missing_theme(name: str, folder: Path) -> tuple[str, str] | None:
+    """Return why no theme has a name, and a name that is similar or ""; None if one has it.
+
+    The themes are lmchat's, Textual's and those in the files of a folder. Blocks.
+    """
+    own_themes, _ = read_themes(folder)
+    names = [theme.name for theme in (*THEMES, *BUILTIN_THEMES.values(), *own_themes)]
+    if theme_named(name, names):
+        return None
+    suggestion = closest_word(name, (*names, *map(short_name, names)))
+    reason = f'"{name}" is not a theme'
+    return (reason if suggestion else f"{reason}; themes: {', '.join(names)}"), suggestion

@@ -78,7 +78,7 @@ class ImageDialog(Dialog[bool | None]):
         self._image = image
 
     def compose_content(self) -> Iterable[Widget]:
-        from textual_image import renderable, widget
+        from textual_image import renderable, widget  # noqa: PLC0415 - an extra
 
         image_widget: type[Widget] = widget.Image
         if renderable.Image is renderable.UnicodeImage:  # chosen if stdout is no terminal

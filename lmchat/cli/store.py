@@ -1,0 +1,46 @@
+"""The store of sessions for commands. It imports no HTTP client: most of them need none."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
+
+from lmchat.cli.context import Context
+from lmchat.files.disk import empty_log
+from lmchat.services.library import Library
+from lmchat.storage.store import SqliteStore
+from lmchat.storage.unsaved import UnsavedStore
+
+Store = SqliteStore | UnsavedStore
+
+
+def make_store(context: Context, *, is_saved: bool | None = None) -> Store:
+    """Return the store of sessions, which opens its file when one of its methods is first called.
+
+    `is_saved` says whether it writes sessions to the disk. By default, it does, unless the command
+    has the option `--temporary`.
+    """
+    store = SqliteStore(context.paths.sessions_file)
+    if is_saved is None:
+        is_saved = not context.options.temporary
+    return store if is_saved else UnsavedStore(store)
+
+
+@asynccontextmanager
+async def open_store(context: Context) -> AsyncIterator[Store]:
+    """Open the store for the block and close it after the block.
+
+    If the store had to replace a damaged file, a note says so at the end of the block.
+    """
+    async with aclosing(make_store(context)) as store:
+        yield store
+        if store.notice:
+            context.output.note(f"lmchat: {store.notice}")
+
+
+@asynccontextmanager
+async def open_library(context: Context) -> AsyncIterator[Library]:
+    """Open the store for the block, as `open_store` does, and yield the library of its sessions."""
+    async with open_store(context) as store:
+        yield Library(store, empty_logs=partial(empty_log, context.paths.tools_log_file))
