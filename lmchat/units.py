@@ -6,7 +6,6 @@ A limit such as 9.95 is the value from which the shorter form begins, since 9.96
 from __future__ import annotations
 
 from msgspec import Struct
-from msgspec.structs import asdict
 
 GAP = "\u00a0"  # gap between a figure and its unit
 
@@ -165,18 +164,4 @@ class Icons(Struct, frozen=True, kw_only=True):
     after_version: str = "›"
 
 
-# Sign by sign: "●" becomes "*", "◆" becomes "~", …
-_IN_ASCII = str.maketrans("●◆×·○•↑↓←→–…‹›\u00a0━─│▌└▁▂▃▄▅▆▇█", "*~x.zo^v<>-.<> #-||`.:-=+*#@")
-
-
-def in_ascii(text: str) -> str:
-    """Return a text with one ASCII character for each sign of `Icons`; the width stays.
-
-    Other characters are not changed: this is for lmchat's own words.
-    """
-    return text.translate(_IN_ASCII)
-
-
 UNICODE = Icons()
-# `cut` has three dots: one dot, as `in_ascii` writes it, would look like the end of a sentence
-ASCII = Icons(**{name: in_ascii(sign) for name, sign in asdict(UNICODE).items()} | {"cut": "..."})

@@ -12,6 +12,7 @@ from lmchat.markdown.block import Line, Span
 from lmchat.markdown.lexer_program import COLOUR_NAMES
 from lmchat.markdown.wrap import MIN_WIDTH, Page, cut_points, harmless, split_spans, width_of
 from lmchat.safe_text import safe_line
+from lmchat.units import UNICODE
 
 _INFO_CHARS = 1_000  # of the language of a fence
 _MORE_INDENT = 2  # cells by which further rows of a long line are indented more than its start
@@ -48,8 +49,8 @@ def code_lines(
             cuts = cut_points(text, width, max(width - indent, MIN_WIDTH // 2))
         for number, row in enumerate(split_spans(spans, [0, *cuts, len(text)])):
             pad = _pad(page)
-            if number:  # one cell: in ASCII, the icon is `...`
-                pad = [*_pad(page, page.icons.cut[0]), (" " * indent, _NULL)]
+            if number:
+                pad = [*_pad(page, UNICODE.cut), (" " * indent, _NULL)]
             line = page.line([*pad, *row], prefix=prefix, tint="panel")
             line.text = "".join(words for words, _ in row)
             line.start += sum(len(words) for words, _ in pad)
@@ -111,4 +112,4 @@ def _pad(page: Page, sign: str = " ") -> list[Span]:
     """
     if page.has_tints:
         return [(" " + sign, page.styles["muted"])]
-    return [(page.icons.column, page.styles["faint"]), (sign, page.styles["muted"])]
+    return [(UNICODE.column, page.styles["faint"]), (sign, page.styles["muted"])]

@@ -172,12 +172,12 @@ class _Writer:
         """Return an address, cut to `_MOST_SHOWN` characters with an ellipsis."""
         if len(target) <= _MOST_SHOWN:
             return target
-        return target[:_MOST_SHOWN] + self.page.icons.cut
+        return target[:_MOST_SHOWN] + UNICODE.cut
 
 
 def _shown_formula(page: Page, source: str) -> str:
     """Return a formula as one line of Unicode; as its source in ASCII, or if that is uncertain."""
-    if page.icons is not UNICODE:
+    if page.is_ascii:
         return source
     return unicode_formula(source) or source
 
@@ -314,7 +314,7 @@ class Layout:
                 code = token.content.removesuffix("\n")
                 lines = code_lines(self.page, code, token.info, prefixes)
             case "blockquote_open":
-                mark = (self.page.icons.column + " ", self.page.styles["faint"])
+                mark = (UNICODE.column + " ", self.page.styles["faint"])
                 nested = self._nested_prefixes(prefixes, mark, mark)
                 lines = self._inner_lines(inner, nested, style + self.page.styles["quote"])
             case "bullet_list_open" | "ordered_list_open":
@@ -322,7 +322,7 @@ class Layout:
             case "table_open":
                 lines = self._table_lines(inner, prefixes)
             case "hr":
-                rule = self.page.icons.rule * (self.page.text_width - width_of(prefixes[1]))
+                rule = UNICODE.rule * (self.page.text_width - width_of(prefixes[1]))
                 line = self.page.line([(rule, self.page.styles["faint"])], prefix=prefixes[0])
                 lines = iter([line])
             case _:
@@ -387,7 +387,7 @@ class Layout:
             if token.type == "ordered_list_open":
                 mark += f"{number + index}{token.markup} {task}"
             else:
-                mark += task or self.page.icons.fresh + " "
+                mark += task or UNICODE.fresh + " "
             muted = self.page.styles["muted"]
             nested = self._nested_prefixes(
                 (prefix, next_prefix), (mark, muted), (" " * len(mark), _NULL)

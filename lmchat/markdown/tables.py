@@ -14,6 +14,7 @@ from rich.style import Style
 
 from lmchat.markdown.block import TABLE_ROWS, Line, Span
 from lmchat.markdown.wrap import BREAK, Page, split_spans, width_of, wrap_points
+from lmchat.units import UNICODE
 
 Cell = list[Span]
 Prefix = Sequence[Span]  # what a line begins with: marks of quotes and items
@@ -102,7 +103,7 @@ def table_lines(
         return
     yield from _row(page, rows[0], columns, prefixes)
     width = sum(columns.widths) + columns.gap * (len(columns.widths) - 1)
-    yield page.line([(page.icons.rule * width, page.styles["faint"])], prefix=prefixes[1])
+    yield page.line([(UNICODE.rule * width, page.styles["faint"])], prefix=prefixes[1])
     yield from _rows(page, rows[1:], columns, prefixes[1])
 
 
@@ -133,7 +134,7 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
     """Yield the lines of a row, as many as its highest cell needs."""
     gap = (" " * columns.gap, _NULL)
     if columns.gap == 1:  # a line tells the columns apart
-        gap = (page.icons.column, page.styles["faint"])
+        gap = (UNICODE.column, page.styles["faint"])
     prefix, next_prefix = prefixes
     wrapped_cells = [
         _wrapped(cell, width) for cell, width in zip(row, columns.widths, strict=False)

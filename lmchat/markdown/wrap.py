@@ -19,7 +19,7 @@ from lmchat.cells import graphemes
 from lmchat.markdown.block import Line, Span
 from lmchat.markdown.colours import Colours
 from lmchat.safe_text import safe_text
-from lmchat.units import UNICODE, Icons
+from lmchat.units import UNICODE
 
 MIN_WIDTH = 12  # columns; a narrower page is laid out at this width and cut
 TAB_CELLS = 4
@@ -116,11 +116,11 @@ class Page(Struct):
 
     width: int  # cells, with those of the bar at the left
     styles: Mapping[str, Style]  # styles by name; `base` and `panel` also have a background
-    icons: Icons = UNICODE
     has_tints: bool = True  # whether a tint tells code from text; without it, a rule does
     today: date | None = None  # other days are shown with their date; None: no date is shown
     colours: Colours = field(default_factory=Colours)  # those of code
     is_saved: bool = True  # whether the messages are on the disk
+    is_ascii: bool = False  # whether the terminal has no other characters
     has_padding: bool = True  # whether each line is filled up to the width
 
     @property
@@ -220,7 +220,7 @@ class Page(Struct):
 
     def rule(self, words: str, style: str = "muted") -> Line:
         """Return a thin rule across the page with words in it, cut if they are too long."""
-        sign = self.icons.rule
+        sign = UNICODE.rule
         faint = self.styles["faint"]
         room = max(self.text_width - 4, 1)  # a blank on each side, and two signs of the rule
         shown = [(words, self.styles[style])]
@@ -239,8 +239,7 @@ class Page(Struct):
         if width_of(spans) > width:
             if width <= 1:
                 return []
-            ellipsis = self.icons.cut[:width]  # in ASCII, it may itself be cut
-            left = width - len(ellipsis)
+            left = width - 1
             shown: list[Span] = []
             for text, style in spans:
                 size = cell_len(text)
@@ -249,7 +248,7 @@ class Page(Struct):
                 left -= size
                 if left < 0:
                     break
-            spans = [*shown, (ellipsis, shown[-1][1])]
+            spans = [*shown, (UNICODE.cut, shown[-1][1])]
         room = width - width_of(spans)  # also of cut text: a wide character may leave a cell
         before = {"right": room, "center": room // 2}.get(align, 0)
         null = Style.null()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Any, ClassVar
 
 from textual import events, on
 from textual.binding import BindingType
 from textual.driver import Driver
+from textual.filter import LineFilter
 from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
@@ -21,7 +22,7 @@ from lmchat.config.state import State
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.tui.actions import Post, bindings
-from lmchat.tui.icons import ASCII_CLASS
+from lmchat.tui.icons import ascii_filters
 from lmchat.tui.quirks.driver import write_to_terminal
 from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported
 from lmchat.tui.quirks.patched_app import PatchedApp
@@ -65,7 +66,7 @@ class LMChatApp(PatchedApp):
         self._clock = clock
         self._asked_background_s = 0.0  # when the terminal was asked for its background
         self._begin_with_built_in_theme()
-        self.set_class(settings.ui.ascii, ASCII_CLASS)
+        self._ascii_filters = ascii_filters(is_ascii=settings.ui.ascii)
         if settings.ui.reduced_motion:
             self.animation_level = "none"
         self.set_keymap(dict(settings.keys))
@@ -82,6 +83,9 @@ class LMChatApp(PatchedApp):
         if first_theme not in THEMES:
             self.register_theme(fitted(first_theme))
         self.begin_with_theme(name)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), *self._ascii_filters]
 
     def get_default_screen(self) -> ChatScreen:
         return self.chat

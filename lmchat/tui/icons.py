@@ -1,31 +1,36 @@
-"""Icons on the screen, in Unicode and in ASCII (`ui.ascii`)."""
+"""Screens in ASCII (`ui.ascii`): signs are replaced where lines are painted, cell by cell."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from textual.scrollbar import ScrollBarRender
-from textual.widget import Widget
+from rich.segment import Segment
+from textual.color import Color
+from textual.filter import LineFilter
+from textual.scrollbar import ScrollBar, ScrollBarRender
 
-from lmchat.units import ASCII, UNICODE, Icons
-
-ASCII_CLASS = "-ascii"  # class of the app where only ASCII may be drawn
-
-
-def icons_for(widget: Widget) -> Icons:
-    """Return the signs for a widget: in ASCII where its app may draw nothing else."""
-    return ASCII if widget.app.has_class(ASCII_CLASS) else UNICODE
+# Sign by sign: "●" becomes "*", "◆" becomes "~", …; the last ones are those of borders
+_IN_ASCII = str.maketrans(
+    "●◆×·○•↑↓←→–…‹›\u00a0━─│▌└▁▂▃▄▅▆▇█┌┐┘╭╮╯╰▐", "*~x.zo^v<>-~<> #-||`.:-=+*#@+++++++|"
+)
 
 
-class PlainScrollBar(ScrollBarRender):
+class AsciiFilter(LineFilter):
+    """Replaces lmchat's signs by ASCII characters; other characters stay."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002
+        return [
+            Segment(text.translate(_IN_ASCII), style, control) for text, style, control in segments
+        ]
+
+
+class _PlainScrollBar(ScrollBarRender):
     """Scrollbar without partial cells."""
 
     VERTICAL_BARS: ClassVar[list[str]] = [" "] * 8
-    HORIZONTAL_BARS: ClassVar[list[str]] = [" "] * 8
 
 
-def fit_scrollbar(widget: Widget) -> None:
-    """Use a plain scrollbar where only ASCII may be drawn; call it when the widget is mounted."""
-    if icons_for(widget) is ASCII:
-        # Textual documents this assignment, but types the attribute as one of the class
-        widget.vertical_scrollbar.renderer = PlainScrollBar  # type: ignore[misc]
+def ascii_filters(*, is_ascii: bool) -> list[LineFilter]:
+    """Return the filters that a screen needs, and let its scrollbars be drawn to match."""
+    ScrollBar.renderer = _PlainScrollBar if is_ascii else ScrollBarRender
+    return [AsciiFilter()] if is_ascii else []

@@ -41,7 +41,7 @@ from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.chat_log.document import Document
 from lmchat.tui.chat_log.entry import Entry
 from lmchat.tui.chat_log.painter import PARTIAL_STYLES
-from lmchat.tui.icons import ASCII_CLASS
+from lmchat.tui.icons import ascii_filters
 from lmchat.tui.themes import THEMES
 from tests.support.markdown_corpus import MIXED
 from tests.support.programs import until
@@ -71,8 +71,10 @@ class LogApp(App[None]):
             self.register_theme(own)
         self.theme = theme
         self.facts: list[Message] = []
-        if is_ascii:
-            self.add_class(ASCII_CLASS)
+        self.ascii_filters = ascii_filters(is_ascii=is_ascii)
+
+    def get_line_filters(self):
+        return [*super().get_line_filters(), *self.ascii_filters]
 
     def compose(self) -> ComposeResult:
         yield ChatLog(highlighter=self.highlighter)

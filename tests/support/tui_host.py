@@ -28,7 +28,7 @@ from textual.widget import Widget
 
 from lmchat.commands.table import Scope
 from lmchat.tui.actions import bindings
-from lmchat.tui.icons import ASCII_CLASS
+from lmchat.tui.icons import ascii_filters
 from lmchat.tui.themes import THEMES
 from lmchat.tui.widgets.prompt import Prompt
 
@@ -68,8 +68,10 @@ class Host(App[None]):
             self.register_theme(own)
         self.theme = theme
         self.animation_level = "none"
-        if is_ascii:
-            self.add_class(ASCII_CLASS)
+        self.ascii_filters = ascii_filters(is_ascii=is_ascii)
+
+    def get_line_filters(self):
+        return [*super().get_line_filters(), *self.ascii_filters]
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="body"):

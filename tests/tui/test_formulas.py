@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.markdown.layout import Layout
 from lmchat.markdown.math import unicode_formula
-from lmchat.units import ASCII
 from tests.support.chat_log_app import laid_out, plain_page, tail_of
 
 SAME = {
@@ -131,7 +130,7 @@ def test_money_and_code_are_no_formulas():
 
 
 def test_a_terminal_of_ascii_shows_the_source():
-    assert rows_of("$x^2$", icons=ASCII) == ["$x^2$"]
+    assert rows_of("$x^2$", is_ascii=True) == ["$x^2$"]
 
 
 def test_while_it_streams_a_formula_changes_its_form_once():

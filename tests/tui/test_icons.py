@@ -1,30 +1,30 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
-from msgspec.structs import fields
+from msgspec.structs import astuple
 from rich.cells import cell_len
+from rich.segment import Segment
+from textual.color import Color
 
-from lmchat.tui.icons import icons_for
-from lmchat.units import ASCII, UNICODE, Icons, in_ascii
-
-
-def test_a_sign_takes_one_cell_in_both_sets_and_the_ascii_set_holds_only_ascii():
-    for name in (field.name for field in fields(Icons)):
-        assert getattr(ASCII, name).isascii(), name
-        if name not in ("cut", "levels"):
-            assert cell_len(getattr(UNICODE, name)) == cell_len(getattr(ASCII, name)) == 1, name
-    assert len(UNICODE.levels) == len(ASCII.levels) == 8
+from lmchat.tui.icons import AsciiFilter
+from lmchat.units import UNICODE
 
 
-def test_the_setting_chooses_the_set_and_states_of_a_server_differ_without_colour():
-    for is_ascii, chosen in ((True, ASCII), (False, UNICODE)):
-        app = SimpleNamespace(has_class=lambda _, is_ascii=is_ascii: is_ascii)
-        assert icons_for(SimpleNamespace(app=app)) is chosen
-        assert len({chosen.ready, chosen.degraded, chosen.down, chosen.off}) == 4
+def in_ascii(text: str) -> str:
+    [segment] = AsciiFilter().apply([Segment(text)], Color.parse("black"))
+    return segment.text
 
 
-def test_our_words_keep_their_width_in_ascii():
-    words = "● ready · ~24\u00a0tok – ‹2/3› ↑ ↓ …"
-    assert in_ascii(words).isascii()
-    assert cell_len(in_ascii(words)) == cell_len(words)
+def test_every_sign_becomes_ascii_and_keeps_its_width():
+    for sign in (*astuple(UNICODE), "● ready · ~24\u00a0tok – ‹2/3› ↑ ↓ …", "╭──╮ ┌─┐ ▌▐"):
+        assert in_ascii(sign).isascii(), sign
+        assert cell_len(in_ascii(sign)) == cell_len(sign), sign
+
+
+def test_states_of_a_server_differ_without_colour_and_so_do_the_bars_of_a_sparkline():
+    states = UNICODE.ready, UNICODE.degraded, UNICODE.down, UNICODE.off
+    assert len({in_ascii(state) for state in states}) == 4
+    assert len(set(in_ascii(UNICODE.levels))) == 8
+
+
+def test_words_of_others_are_not_changed():
+    assert in_ascii("Käse 你好") == "Käse 你好"

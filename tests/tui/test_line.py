@@ -7,7 +7,6 @@ from textual.content import Content
 
 from lmchat.tui.widgets.line import LineWidget, content, cut_middle, fit
 from lmchat.tui.widgets.telemetry_panel import meter, spark
-from lmchat.units import ASCII, UNICODE
 from tests.support.tui_host import Host
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "M", "Z"]), max_size=30)
@@ -27,15 +26,14 @@ def test_whole_pieces_go_from_the_right_and_the_right_part_is_never_cut():
 
 
 def test_bars_start_at_zero_and_a_failure_is_a_cross():
-    for values, width, icons, at_least, bars in (
-        ((8.0, 4.0, None, 1.0), 6, UNICODE, 0, "  █▄×▁"),
-        ((8.0, 4.0, None, 1.0), 6, ASCII, 0, "  @=x."),
-        (tuple(float(n) for n in range(100)), 2, UNICODE, 0, "██"),
-        ((1.0, 2.0), 2, UNICODE, 8.0, "▁▂"),
-        ((), 5, UNICODE, 0, "     "),
-        ((0.0,), 0, UNICODE, 0, ""),
+    for values, width, at_least, bars in (
+        ((8.0, 4.0, None, 1.0), 6, 0, "  █▄×▁"),
+        (tuple(float(n) for n in range(100)), 2, 0, "██"),
+        ((1.0, 2.0), 2, 8.0, "▁▂"),
+        ((), 5, 0, "     "),
+        ((0.0,), 0, 0, ""),
     ):
-        assert plain(spark(values, width, icons, at_least=at_least)) == bars
+        assert plain(spark(values, width, at_least=at_least)) == bars
 
 
 @given(st.lists(WORDS, min_size=1, max_size=4), WORDS, st.integers(0, 60))
@@ -53,14 +51,14 @@ def test_markup_in_foreign_text_is_shown_not_obeyed():
 
 
 def test_a_meter_tells_by_colour_only_when_room_gets_short():
-    assert meter(0.5, 4, UNICODE) == (("━━", "$meter"), ("──", "$text-disabled"))
-    assert meter(0.8, 10, UNICODE)[0][1] == "$warning"
-    assert meter(0.96, 10, UNICODE)[0][1] == "$error"
+    assert meter(0.5, 4) == (("━━", "$meter"), ("──", "$text-disabled"))
+    assert meter(0.8, 10)[0][1] == "$warning"
+    assert meter(0.96, 10)[0][1] == "$error"
 
 
 def test_a_meter_stays_in_its_row_whatever_the_share():
-    assert plain(meter(None, 4, ASCII)) == "----"
-    assert plain(meter(7.0, 4, ASCII)) == "####"
+    assert plain(meter(None, 4)) == "────"
+    assert plain(meter(7.0, 4)) == "━━━━"
 
 
 async def test_a_line_is_drawn_anew_only_when_its_text_or_its_style_changes():

@@ -35,7 +35,6 @@ from lmchat.tui.chat_log.painter import PARTIAL_STYLES, Painter, Thumb, rows_reg
 from lmchat.tui.chat_log.selection import Selection
 from lmchat.tui.chat_log.tool_cards import RunningCalls
 from lmchat.tui.chat_log.viewport import Viewport
-from lmchat.tui.icons import fit_scrollbar
 from lmchat.tui.quirks.keys import hand_over
 
 SCROLL_EVERY_S = 0.05  # while the pointer is held above or below the log
@@ -165,9 +164,6 @@ class ChatLog(ScrollView, can_focus=True):
         self.scroll_y = self.validate_scroll_y(self.scroll_y)
 
     # Page and rows
-
-    def on_mount(self) -> None:
-        fit_scrollbar(self)
 
     def _fit_page(self) -> None:
         """Make the page; if it is another one, as for another width or theme, lay out again."""

@@ -33,6 +33,7 @@ from lmchat.sessions.message import (
     tool_calls_text,
 )
 from lmchat.tools.tool import CHOICES
+from lmchat.units import UNICODE
 
 _NULL = Style.null()
 _RATE_CELLS = 4  # of a rate, which changes too quickly for another width
@@ -79,8 +80,7 @@ def _file_block(words: str, message: ChatMessage | None, *, is_folded: bool) -> 
     """Return the block with the row of a file: its name and size, and of an image, its pixels."""
 
     def make(page: Page) -> list[Line]:
-        # `×` is between width and height of a picture; the icon `down` is it, or an ASCII sign
-        shown = safe_line(words, limit=_LONG_NAME_CHARS).replace("×", page.icons.down)
+        shown = safe_line(words, limit=_LONG_NAME_CHARS)
         left = _fold_spans(page, [(shown, _NULL)], is_folded=is_folded)
         return _card(page, page.row(left, _version_and_time(page, message), tint="panel"), "faint")
 
@@ -153,18 +153,18 @@ def _version_spans(page: Page, message: ChatMessage) -> list[Span]:
     if message.versions <= 1:
         return []
     words = f"{message.version}/{message.versions}"
-    shown = f"  {page.icons.before_version}{words}{page.icons.after_version}"
+    shown = f"  {UNICODE.before_version}{words}{UNICODE.after_version}"
     return clickable([(shown, page.styles["muted"])], "next_version")
 
 
 def _after_dot(page: Page, words: str, style: str = "muted") -> Span:
     """Return words after the dot that divides them from those before; a row may end with it."""
-    return f"{units.GAP}{page.icons.dot} {words}", page.styles[style]
+    return f"{units.GAP}{UNICODE.dot} {words}", page.styles[style]
 
 
 def _fold_spans(page: Page, spans: Sequence[Span], *, is_folded: bool) -> list[Span]:
     """Return spans after a fold sign; a click on them folds or unfolds the message."""
-    sign = page.icons.folded if is_folded else page.icons.unfolded
+    sign = UNICODE.folded if is_folded else UNICODE.unfolded
     return clickable([(f"{sign} ", page.styles["muted"]), *spans], "fold")
 
 
@@ -177,7 +177,7 @@ def thought_block(words: str, hint: str = "", *, is_folded: bool) -> Block:
     """Return the block with the row that reasoning is folded into; a hint follows the words."""
 
     def make(page: Page) -> list[Line]:
-        spans = [(words.replace("…", page.icons.cut), page.styles["muted"])]
+        spans = [(words, page.styles["muted"])]
         if hint:
             spans.append(_after_dot(page, hint))
         return page.row(_fold_spans(page, spans, is_folded=is_folded))
@@ -282,7 +282,7 @@ def _state_span(page: Page, state: AnswerState) -> Span:
     """Return the word for the end of an answer or a call that is not complete."""
     if state is AnswerState.STOPPED:  # by the user: no fault
         return state.value, _NULL
-    return f"{page.icons.down} {state.value}", page.styles["error"]
+    return f"{UNICODE.down} {state.value}", page.styles["error"]
 
 
 def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block]:
@@ -312,7 +312,7 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
     keys: list[Span] = []
     for key, words in CHOICES.items():
         keys += page.key_hint(key, words, key)
-    focus_key = page.key_hint(f"Alt+{page.icons.up_arrow}", "answer", "")
+    focus_key = page.key_hint(f"Alt+{UNICODE.up_arrow}", "answer", "")
     last = page.line(focus_key, tint="panel")
     last.hint = page.line(keys, tint="panel", lead="panel").segments
     return _card(page, [*page.row(question, tint="panel"), last], "warning")
@@ -462,7 +462,7 @@ def _failure_lines(message: ChatMessage, failure: Failure, page: Page) -> list[L
     elapsed_ms = message.stats.elapsed_ms if message.stats else 0
     time = _time_span(page, message.created_at + timedelta(milliseconds=elapsed_ms))
     words = safe_line(failure.message or failure.kind, limit=_FAILURE_CHARS) or "Failed"
-    title = (f"{page.icons.down} {words}", page.style("error", "strong"))
+    title = (f"{UNICODE.down} {words}", page.style("error", "strong"))
     rows = [*page.wrap([title], right=[time], tint="panel")]
     if failure.hint:
         rows += page.wrap([(safe_line(failure.hint, limit=_FAILURE_CHARS), _NULL)], tint="panel")

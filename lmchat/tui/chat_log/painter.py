@@ -25,7 +25,8 @@ from lmchat.tui.chat_log.document import Place
 from lmchat.tui.chat_log.find import Finder
 from lmchat.tui.chat_log.selection import Selection
 from lmchat.tui.chat_log.viewport import Viewport
-from lmchat.tui.icons import icons_for
+from lmchat.tui.icons import AsciiFilter
+from lmchat.units import UNICODE
 
 _STEPS_PER_ROW = 8  # Textual draws the ends of a thumb in eighths of a row
 
@@ -119,11 +120,11 @@ class Painter:
         page = Page(
             max(min(room, _WIDEST_PAGE), MIN_WIDTH),
             styles,
-            icons_for(log),
             has_tints=not log.app.current_theme.ansi,
             today=today,
             colours=colours,
             is_saved=is_saved,
+            is_ascii=any(isinstance(one, AsciiFilter) for one in log.get_line_filters()),
         )
         is_other = page != self.page
         self.page = page
@@ -190,7 +191,7 @@ class Painter:
         bar = "focus" if is_focused else line.bar
         segments = [Segment(" " * self.left, base)]
         if bar:
-            segments.append(Segment(page.icons.bar, ground + page.styles[bar]))
+            segments.append(Segment(UNICODE.bar, ground + page.styles[bar]))
         else:
             segments.append(Segment(" ", ground))
         words = line.hint if is_focused and line.hint else line.segments

@@ -21,7 +21,6 @@ from lmchat.services.answer_now import can_answer_now
 from lmchat.sessions.stats import Speedometer
 from lmchat.tui.actions import Post
 from lmchat.tui.chat_view import Chat
-from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.key_bar import spelled_out
 from lmchat.tui.widgets.telemetry_panel import TelemetryRow
 from lmchat.tui.widgets.telemetry_rows import (
@@ -198,8 +197,7 @@ class StatusDisplay:
         share = self._context_share(draft_tokens)
 
         prompt = self._chat.widgets.prompt
-        icons = icons_for(prompt)
-        dot = f" {icons.dot} "
+        dot = f" {units.UNICODE.dot} "
         unsaved = self._unsaved_words
         prompt.status.show_state(
             server_sign(self.health.verdict),

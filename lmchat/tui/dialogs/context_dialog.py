@@ -11,9 +11,9 @@ from lmchat import units
 from lmchat.safe_text import safe_line
 from lmchat.services.context_list import ContextItem, ContextList
 from lmchat.tui.dialogs.dialog import ListDialog
-from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.line import FAINT, MUTED, StyledTexts
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
+from lmchat.units import UNICODE
 
 _AUTHOR_CELLS = 12
 _STATE_CELLS = 8  # of "left out" and "not sent"
@@ -79,9 +79,8 @@ class ContextDialog(ListDialog[str | None]):
         width = next(cells for least, cells in _BARS if self.list.text_width >= least)
         if not width:
             return ()
-        icons = icons_for(self)
         used = round(width * fraction)
-        return ((f"  {icons.used * used}", "$primary"), (icons.rule * (width - used), FAINT))
+        return ((f"  {UNICODE.used * used}", "$primary"), (UNICODE.rule * (width - used), FAINT))
 
     @property
     def _chosen_id(self) -> str:

@@ -22,11 +22,11 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from lmchat.safe_text import safe_line
-from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.key_bar import Hint
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
 from lmchat.tui.widgets.row_list import ListRow, RowList, wrapped_rows
+from lmchat.units import UNICODE
 
 _TITLE_GAP = 2  # least cells between the title and the figures
 ResultT = TypeVar("ResultT")
@@ -111,7 +111,7 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
     def show_title(self, *figures: str) -> None:
         """Show figures to the right of the title, as many of them as there is room for."""
         title = self.query_one("#dialog-title", LineWidget)
-        dot = f" {icons_for(self).dot} "
+        dot = f" {UNICODE.dot} "
         room = title.size.width - cell_len(self.heading) - _TITLE_GAP
         fitting = list(figures)
         while fitting and styled(dot.join(fitting)).cell_length > room:

@@ -29,7 +29,6 @@ class DoctorScreen(TextDialog):
         self._found: dict[str, Sequence[CheckResult]] = {}  # of the checks that have ended, by name
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.call_after_refresh(self.action_look_again)
 
     def on_resize(self) -> None:

@@ -25,10 +25,9 @@ from lmchat.safe_text import SafeText, on_one_line, safe_text
 from lmchat.services.choosing import AnswerChoices
 from lmchat.sessions.message import HALF_CHARACTER, Alternative, TokenProbabilities, probability
 from lmchat.tui.dialogs.dialog import ListDialog
-from lmchat.tui.icons import fit_scrollbar, icons_for
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
-from lmchat.units import GAP
+from lmchat.units import GAP, UNICODE
 
 _UNSURE = 0.5
 """Below this probability, a word is underlined; Tab goes to the next one."""
@@ -70,9 +69,6 @@ class ChoicesText(ScrollView):
         line = self._line_of.get(index, 0)
         self.scroll_to_region(Region(0, line, 1, 1), animate=False, force=True)
 
-    def on_mount(self) -> None:
-        fit_scrollbar(self)
-
     def on_resize(self) -> None:
         width = max(self.outer_size.width - 2, 1)  # without the bar and the scrollbar
         self._lines = self._text.wrap(width)
@@ -91,7 +87,7 @@ class ChoicesText(ScrollView):
         for span in line.spans:
             if _word_of(span) == self.cursor:
                 line = line.stylize(_CURSOR, span.start, span.end)
-                bar = styled(icons_for(self).bar, "$primary")
+                bar = styled(UNICODE.bar, "$primary")
         strip = Strip((bar + line).render_segments(base))
         return strip.adjust_cell_length(self.outer_size.width, base.rich_style)
 

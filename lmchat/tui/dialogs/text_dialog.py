@@ -12,7 +12,6 @@ from textual.widgets import Static
 
 from lmchat.safe_text import safe_line
 from lmchat.tui.dialogs.dialog import Dialog, ListDialog
-from lmchat.tui.icons import fit_scrollbar, icons_for
 from lmchat.tui.widgets.key_bar import Hint
 from lmchat.tui.widgets.line import MUTED, cut_middle, paragraphs
 from lmchat.tui.widgets.row_list import text_row
@@ -32,9 +31,6 @@ class TextDialog(Dialog[None]):
     def compose_content(self) -> Iterable[Widget]:
         with VerticalScroll(classes="text gap"):
             yield Static(paragraphs(self._text))
-
-    def on_mount(self) -> None:
-        fit_scrollbar(self.query_one(VerticalScroll))
 
     def show(self, text: str, *figures: str) -> None:
         """Show another text, and figures about it in the title."""
@@ -62,10 +58,9 @@ class LinksDialog(ListDialog[str | None]):
     def draw(self) -> None:
         """Draw each link: its words, and below them its address, or only the address."""
         room = self.list.text_width - 2  # one cell for the bar of the row, one free at the end
-        ellipsis = icons_for(self).cut
         rows = []
         for address, words in self._links.items():
-            shown = cut_middle(address, room, ellipsis)
+            shown = cut_middle(address, room)
             name = safe_line(words, limit=200)
             if name and name != safe_line(address):  # else one row says it all
                 rows.append(text_row(name, key=address))

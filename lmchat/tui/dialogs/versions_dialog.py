@@ -23,9 +23,9 @@ from lmchat.sessions.session import Branch, branches
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.chat_log.headers_footers import stats_figures
 from lmchat.tui.dialogs.dialog import Dialog, ListDialog
-from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow
+from lmchat.units import UNICODE
 
 _MOST_INDENT = 24  # cells
 _FIRST_WORDS = 120  # characters of a branch's first message
@@ -71,7 +71,6 @@ class MessageTree(ListDialog[str | None]):
 
         The branches of the path are marked.
         """
-        icons = icons_for(self)
         opening = branch.opening
         author = safe_line(opening.model, limit=20) or str(opening.role)
         if opening.role is Role.USER:
@@ -79,11 +78,11 @@ class MessageTree(ListDialog[str | None]):
         words = safe_line(opening.text or tool_calls_text(opening), limit=_FIRST_WORDS)
         start = " " * min(2 * branch.depth, _MOST_INDENT)
         if branch.depth:
-            start += f"{icons.fork} "
+            start += f"{UNICODE.fork} "
         count = units.counted(len(branch.messages), "message")
         return ListRow(
             (((start, MUTED), (words or f"({opening.state})", NAME)),),
-            ((f"{author} {icons.dot} {count}", MUTED),),
+            ((f"{author} {UNICODE.dot} {count}", MUTED),),
             key=branch.branch_id,
             is_open=branch.branch_id in self._path_ids,
         )
@@ -107,7 +106,7 @@ class VersionPane(Vertical):
 
     def show(self, message: ChatMessage, number: int, count: int) -> None:
         """Show a version, which is number `number` of `count`, from its start."""
-        dot = f" {icons_for(self).dot} "
+        dot = f" {UNICODE.dot} "
         model = f"{dot}{safe_line(message.model, limit=80)}" if message.model else ""
         heading = content(((f"Version {number} of {count}", STRONG), (model, MUTED)))
         self.query_one(".heading", LineWidget).show([heading])

@@ -13,7 +13,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.commands.table import COMMANDS, Command
-from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.line import MUTED, cut_middle
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, text_row
 
@@ -81,6 +80,6 @@ class SlashList(RowList):
                 parts = ((f" {row.slash:<{width}}", NAME), (f"   {row.title}", MUTED))
                 rows.append(ListRow((parts,), key=row))
             else:
-                name = cut_middle(row, self.screen.size.width // 2, icons_for(self).cut)
+                name = cut_middle(row, self.screen.size.width // 2)
                 rows.append(text_row(f" {name}", key=row))
         self.show(rows, choose=completion.row)

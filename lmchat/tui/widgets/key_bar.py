@@ -13,7 +13,6 @@ from textual.widget import Widget
 from lmchat.commands.table import BY_ID, keys_of
 from lmchat.safe_text import SafeText, safe_line
 from lmchat.tui.actions import Post
-from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.line import MUTED, STRONG, content, fit
 
 Hint = tuple[str, str]  # a key, and the word for what it does
@@ -115,7 +114,7 @@ class KeyBar(Widget):
         room = width - right.cell_length - (len(_BETWEEN) if right else 0)
         while left and between.join(left).cell_length > room:
             left.pop()
-        return fit([between.join(left)], right, width, icons_for(self).cut)
+        return fit([between.join(left)], right, width)
 
     def on_click(self, event: events.Click) -> None:
         """Act on the hint under the pointer, if there is one, as its key does."""

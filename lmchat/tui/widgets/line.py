@@ -17,8 +17,6 @@ from textual.widget import Widget
 
 from lmchat.cells import split_at_cell
 from lmchat.safe_text import SafeText, on_one_line, safe_text
-from lmchat.tui.icons import icons_for
-from lmchat.units import in_ascii
 
 StyledText = tuple[str, str]  # text and its style, as `("ready", "$success")`
 StyledTexts = tuple[StyledText, ...]
@@ -59,21 +57,21 @@ def paragraphs(text: str, style: str = "") -> Content:
     return Content.styled(safe_text(text), style)
 
 
-def cut(text: Content, width: int, ellipsis: str = "…") -> Content:
+def cut(text: Content, width: int) -> Content:
     """Return a text, shortened at its end to `width` cells if it is wider, with an ellipsis.
 
     Without room for a character before the ellipsis, there is no ellipsis.
     """
     if text.cell_length <= width:
         return text
-    room = width - cell_len(ellipsis)
+    room = width - 1
     if room <= 0:
         return text.truncate(max(width, 0))
     # `extend_right` repeats one character, with the style of the last one: `…` or `...`
-    return text.truncate(room).extend_right(len(ellipsis), ellipsis[0])
+    return text.truncate(room).extend_right(1, "…")
 
 
-def cut_middle(text: str, width: int, ellipsis: str = "…") -> SafeText:
+def cut_middle(text: str, width: int) -> SafeText:
     """Return a path or an address on one line, shortened to `width` cells if it is wider.
 
     An ellipsis replaces its middle: both ends are informative.
@@ -81,30 +79,25 @@ def cut_middle(text: str, width: int, ellipsis: str = "…") -> SafeText:
     text = on_one_line(text)
     if cell_len(text) <= width:
         return text
-    room = max(width - cell_len(ellipsis), 0)
+    room = max(width - 1, 0)
     head, _ = split_at_cell(text, room - room // 2)
     _, tail = split_at_cell(text, cell_len(text) - room // 2)
-    return SafeText(head + ellipsis + tail)
+    return SafeText(head + "…" + tail)
 
 
-def fit(pieces: Sequence[Content], right: Content, width: int, ellipsis: str = "…") -> Content:
+def fit(pieces: Sequence[Content], right: Content, width: int) -> Content:
     """Return a line of `width` cells, with pieces at the left and `right` at its end.
 
     While the pieces have no room, the last one is dropped; if only the first remains, it is cut.
-    `right` is never cut, so that the line is wider than `width` where `right` alone is. An ellipsis
-    in ASCII means that only ASCII may be drawn: all of lmchat's signs in the line are then
-    replaced.
+    `right` is never cut, so that the line is wider than `width` where `right` alone is.
     """
     room = max(width - right.cell_length - (_GAP if right else 0), 0)
     fitting = list(pieces)
     while len(fitting) > 1 and sum(piece.cell_length for piece in fitting) > room:
         fitting.pop()
-    left = cut(Content("").join(fitting), room, ellipsis)
+    left = cut(Content("").join(fitting), room)
     gap = width - left.cell_length - right.cell_length
-    line = left + " " * gap + right
-    if ellipsis.isascii():
-        return Content(in_ascii(line.plain), list(line.spans))
-    return line
+    return left + " " * gap + right
 
 
 class LineWidget(Widget):
@@ -128,4 +121,4 @@ class LineWidget(Widget):
 
     def render(self) -> Content:
         *left, right = self._pieces
-        return fit(left, right, self.content_size.width, icons_for(self).cut)
+        return fit(left, right, self.content_size.width)

@@ -19,12 +19,12 @@ from textual.widget import Widget
 
 from lmchat.safe_text import safe_line
 from lmchat.tui.actions import Post
-from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.completion_list import SlashList
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledText, content, fit, styled
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.row_list import RowList
+from lmchat.units import UNICODE
 
 
 class Pill(Widget):
@@ -39,8 +39,9 @@ class Pill(Widget):
     def render(self) -> Content:
         if not self.words:
             return Content("")
-        arrow = icons_for(self).down_arrow
-        text = content(((f"{arrow} {self.words}", "$primary"), ("  ", ""), ("End", STRONG)))
+        text = content(
+            ((f"{UNICODE.down_arrow} {self.words}", "$primary"), ("  ", ""), ("End", STRONG))
+        )
         return Content(" " * max(self.content_size.width - text.cell_length, 0)) + text
 
     def on_click(self) -> None:
@@ -64,17 +65,16 @@ class QueueCards(Widget):
         self.refresh()
 
     def render(self) -> Content:
-        icons = icons_for(self)
         width = self.content_size.width
         bold = f"bold {MUTED}"
         hint = content(
-            ((icons.up_arrow, bold), (" edit  ", MUTED), ("Del", bold), (" remove", MUTED))
+            ((UNICODE.up_arrow, bold), (" edit  ", MUTED), ("Del", bold), (" remove", MUTED))
         )
         if width < 2 * hint.cell_length - 2:  # it would take half of a short row
             hint = Content("")
         hints = [Content("")] * (len(self._texts) - 1) + [hint]
         rows = [
-            fit([content((("next  ", MUTED), (text, "")))], hint, width, icons.cut)
+            fit([content((("next  ", MUTED), (text, "")))], hint, width)
             for text, hint in zip(self._texts, hints, strict=True)
         ]
         return Content("\n").join(rows)
@@ -107,17 +107,16 @@ class PromptStatus(LineWidget):
 
     def render(self) -> Content:
         """Return sign, model and server at the left, and at the right the figures for the width."""
-        icons = icons_for(self)
         width = self.content_size.width
         if self.is_shell:
             mode = content((("! shell command", "$warning"), ("  Enter runs it", MUTED)))
-            return fit([mode], Content(""), width, icons.cut)
+            return fit([mode], Content(""), width)
         model, *others = self._names or [""]
         # `fit` drops whole pieces from the end: sign and model stay longest
         pieces = [content([self._sign, (" ", ""), (model, MUTED)])]
-        pieces += [styled(f" {icons.dot} {name}", MUTED) for name in others]
+        pieces += [styled(f" {UNICODE.dot} {name}", MUTED) for name in others]
         figures = self._figures[self.screen.has_class("-narrow")]
-        return fit(pieces, styled(figures, MUTED), width, icons.cut)
+        return fit(pieces, styled(figures, MUTED), width)
 
 
 class Prompt(Vertical):

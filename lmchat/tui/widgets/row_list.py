@@ -17,8 +17,8 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from lmchat.tui.actions import Post
-from lmchat.tui.icons import fit_scrollbar, icons_for
 from lmchat.tui.widgets.line import MUTED, STRONG, StyledTexts, content, fit, styled
+from lmchat.units import UNICODE
 
 NAME = "name"  # style of a part that is bold in the chosen row
 ASIDE = "aside"  # style of a part that is muted except in the chosen row
@@ -184,9 +184,6 @@ class RowList(ScrollView):
             region = Region(0, top, 1, start + height - top)
             self.scroll_to_region(region, animate=False, force=True)
 
-    def on_mount(self) -> None:
-        fit_scrollbar(self)
-
     def on_resize(self) -> None:
         """Show the list from its top, or only as far below it as the chosen rows need."""
         self.virtual_size = Size(self.size.width, len(self.rows))
@@ -224,19 +221,18 @@ class RowList(ScrollView):
         The bar is coloured if the row is chosen and the list is shown as focused, muted if the row
         is only chosen or open, and else blank. A heading has no bar, and begins in its column.
         """
-        icons = icons_for(self)
         is_marked = is_chosen or row.is_open
         if row.is_heading:
             bar = Content("")
         elif is_marked:
             has_focus = is_chosen and self._looks_focused
-            bar = styled(icons.bar, "$primary" if has_focus else MUTED)
+            bar = styled(UNICODE.bar, "$primary" if has_focus else MUTED)
         else:
             bar = Content(" ")
         styles = _STYLES_OF_CHOSEN if is_marked else _STYLES_OF_OTHERS
         pieces = [content(_with_styles(piece, styles)) for piece in row.pieces]
         right = content(_with_styles(row.right, styles))
-        return bar + fit(pieces, right, self.text_width - len(bar), icons.cut)
+        return bar + fit(pieces, right, self.text_width - len(bar))
 
 
 def _with_styles(parts: StyledTexts, styles: Mapping[str, str]) -> StyledTexts:

@@ -13,7 +13,6 @@ from textual.strip import Strip
 from textual.visual import Visual
 from textual.widget import Widget
 
-from lmchat.tui.icons import icons_for
 from lmchat.tui.widgets.line import (
     FAINT,
     METER,
@@ -25,7 +24,7 @@ from lmchat.tui.widgets.line import (
     fit,
     styled,
 )
-from lmchat.units import Icons
+from lmchat.units import UNICODE
 
 
 class TextRow(Struct, frozen=True):
@@ -58,7 +57,7 @@ _GAP = 2  # cells between label and value
 _NULL = Style.null()
 
 
-def meter(fraction: float | None, width: int, icons: Icons) -> StyledTexts:
+def meter(fraction: float | None, width: int) -> StyledTexts:
     """Return a bar of `width` cells, whose used part is `fraction` of it, from 0 to 1.
 
     None is drawn as 0. The used part has the colour of a warning above `WARNS_ABOVE`, and that of
@@ -71,12 +70,10 @@ def meter(fraction: float | None, width: int, icons: Icons) -> StyledTexts:
         style = "$error"
     elif share > WARNS_ABOVE:
         style = "$warning"
-    return ((icons.used * used, style), (icons.rule * (width - used), FAINT))
+    return ((UNICODE.used * used, style), (UNICODE.rule * (width - used), FAINT))
 
 
-def spark(
-    values: Sequence[float | None], width: int, icons: Icons, *, at_least: float = 0.0
-) -> StyledTexts:
+def spark(values: Sequence[float | None], width: int, *, at_least: float = 0.0) -> StyledTexts:
     """Return `width` cells with one bar for each of the newest values, the newest at the right.
 
     A bar of full height is the largest of these values, or `at_least` if that is larger. None is
@@ -88,10 +85,10 @@ def spark(
     parts: list[StyledText] = [(" " * (width - len(shown)), SPARK)]
     for value in shown:
         if value is None:
-            parts.append((icons.down, "$error"))
+            parts.append((UNICODE.down, "$error"))
         else:
-            level = max(round(value / full_bar * len(icons.levels)), 1)  # 0 has the lowest bar, too
-            parts.append((icons.levels[level - 1], SPARK))
+            level = round(value / full_bar * len(UNICODE.levels))
+            parts.append((UNICODE.levels[max(level, 1) - 1], SPARK))  # 0 has the lowest bar, too
     runs = groupby(parts, key=lambda part: part[1])
     return tuple(("".join(bar for bar, _ in run), style) for style, run in runs)
 
@@ -156,11 +153,11 @@ class TelemetryPanel(Widget):
         row = self._rows[y] if y < len(self._rows) else None
         if row is None:
             return Strip.blank(width, self.rich_style)
-        line = _draw(row, width, icons_for(self))
+        line = _draw(row, width)
         return Visual.to_strips(self, line, width, 1, self.visual_style)[0]
 
 
-def _draw(row: TelemetryRow, width: int, icons: Icons) -> Content:
+def _draw(row: TelemetryRow, width: int) -> Content:
     """Return a row as a line of `width` cells.
 
     Where label and value have no room beside each other, the value is cut, but to no less than half
@@ -168,10 +165,10 @@ def _draw(row: TelemetryRow, width: int, icons: Icons) -> Content:
     """
     match row:
         case MeterRow(fraction):
-            return content(meter(fraction, width, icons))
+            return content(meter(fraction, width))
         case SparkRow(values, at_least):
-            return content(spark(values, width, icons, at_least=at_least))
+            return content(spark(values, width, at_least=at_least))
         case TextRow(label, value):
             left = content(label)
             room = max(width - left.cell_length - _GAP, width // 2)
-            return fit([left], cut(content([value]), room, icons.cut), width, icons.cut)
+            return fit([left], cut(content([value]), room), width)
