@@ -153,9 +153,8 @@ class RowList(ScrollView):
 
         The list itself never has Textual's focus: its owner has it, and calls `move` for a key.
         """
-        if is_focused != self._looks_focused:
-            self._looks_focused = is_focused
-            self.refresh()
+        self._looks_focused = is_focused
+        self.refresh()
 
     def _set_chosen(self, index: int) -> None:
         """Choose the key with an index in `keys`; an index beyond the ends means the first or last.
