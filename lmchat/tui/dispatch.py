@@ -22,7 +22,6 @@ from textual.message import Message
 from textual.widgets import Input, TextArea
 from textual.worker import WorkerError
 
-from lmchat.commands.conditions import NOTHING_YET
 from lmchat.commands.table import BY_ID, Command, Scope, is_command, parse_slash
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line, safe_text
@@ -272,9 +271,16 @@ class Dispatcher:
             self.chat.show_error(error)
 
     async def run(self, command: Command, argument: str = "") -> None:
-        """Run the function of a command; an argument is its last parameter."""
+        """Run the function of a command; an argument is its last parameter.
+
+        If it needs one, and a key or the palette has none, ask for it.
+        """
         if command.scope is Scope.MESSAGE:
             self.messages.act(command.command_id.removeprefix("message."))
+            return
+        if command.needs_argument and not argument:
+            form = f"As typed: {command.slash}"
+            self._ask_for(command.title, partial(self.run, command), text=form)
             return
         owner, name, parameters = parse(command.action)
         if argument and command.takes_argument:
@@ -333,9 +339,6 @@ class Dispatcher:
         """
         return self.prompt_files.stop() or self.turns.stop()
 
-    def edit_prompt(self) -> None:
-        self.chat.lend_terminal_to(self.prompt_text.edit_in_program)
-
     async def change_system_prompt(self, text: str) -> None:
         self.sessions.opened.require_free_end()
         message = await self.sessions.conversation.set_system_prompt(text)
@@ -357,10 +360,10 @@ class Dispatcher:
         self._notify_of_wrong_tables()
         self.turns.submit(await self.prompt_text.fill_preset(typed))
 
-    async def ask_for_preset(self, name: str) -> None:
+    def ask_for_preset(self, name: str) -> None:
         """Ask for the text of a preset, which may be empty, and send it."""
         title = f"Preset: {safe_line(name, limit=40)}"
-        await self._ask_for(
+        self._ask_for(
             title, lambda typed: self.use_preset(f"{name} {typed}".strip()), may_be_empty=True
         )
 
@@ -381,7 +384,7 @@ class Dispatcher:
             self.open_sessions.use_first_words(words)
             self.status.show_action("first words set" if words else "first words removed")
         else:
-            await self._ask_for("Begin the next answer with which text?", self.use_first_words)
+            self._ask_for("Begin the next answer with which text?", self.use_first_words)
 
     async def set_option(self, typed: str = "") -> None:
         """List the sampling options, or change or explain the one that was typed.
@@ -393,13 +396,15 @@ class Dispatcher:
         async def change(typed: str) -> None:
             self.chat.notify(await sampling.change(typed))
 
+        def ask_for(name: str | None) -> None:
+            if name is not None:
+                text = "A value, or default to send none."
+                self._ask_for(f"Change {name}", lambda value: change(f"{name} {value}"), text=text)
+
         if typed:
             await change(typed)
-        elif name := await self.chat.ask(SamplingDialog(sampling.options)):
-            text = "A value, or default to send none."
-            await self._ask_for(
-                f"Change {name}", lambda value: change(f"{name} {value}"), text=text
-            )
+        else:
+            self.chat.show(SamplingDialog(sampling.options), ask_for)
 
     # Messages and sessions
 
@@ -417,29 +422,6 @@ class Dispatcher:
             self.chat.widgets.log.focus()
         else:
             self.chat.widgets.prompt_input.focus()
-
-    def regenerate_last(self) -> None:
-        if last := self.sessions.opened.last_answer_or_prompt:
-            self.turns.regenerate(last)
-        else:
-            self.chat.notify(NOTHING_YET)
-
-    def compact(self) -> None:
-        self.turns.compact(self.sessions.opened)
-
-    def fork_session(self) -> None:
-        if messages := self.sessions.conversation.messages:
-            self.messages.act_on("fork", messages[-1])
-        else:
-            self.chat.notify(NOTHING_YET)
-
-    async def manage_session(self, name: str, typed: str = "") -> None:
-        """Act on the shown session, as `rename` or `export`, with the argument that was typed."""
-        act = partial(self.saved_sessions.act, name, self.sessions.shown_id, typed)
-        if typed:  # here, in the worker of `run_line`: after an error, the line must come back
-            await act()
-        else:
-            self.chat.begin(act, "change")
 
     # Panels and pages
 
@@ -522,7 +504,7 @@ class Dispatcher:
         self._offer(CommandsDialog("Keys and commands", help_groups(self.workspace.settings.keys)))
 
     def _offer(self, dialog: CommandsDialog) -> None:
-        """Run the command that is chosen in a dialog, after a question for its argument.
+        """Show a dialog, and run the command that is chosen in it.
 
         If the welcome page is shown, a chosen command of the chat first closes it.
         """
@@ -533,15 +515,11 @@ class Dispatcher:
                 return
             if command.scope is not Scope.APP and not is_over_chat:
                 self.connect.leave_page()
-            work = partial(self.run, command)
-            if command.needs_argument:
-                form = f"As typed: {command.slash}"
-                work = partial(self._ask_for, command.title, partial(self.run, command), text=form)
-            self.chat.begin(work, "palette")
+            self.chat.begin(partial(self.run, command), "palette")
 
         self.chat.show(dialog, run)
 
-    async def _ask_for(
+    def _ask_for(
         self,
         title: str,
         use: Callable[[str], Awaitable[object]],
@@ -556,9 +534,7 @@ class Dispatcher:
             return True
 
         check = accept_any if may_be_empty else None
-        await self.chat.ask(
-            AskDialog(title, text=text, verb="run it", check=check, attempt=attempt)
-        )
+        self.chat.show(AskDialog(title, text=text, verb="run it", check=check, attempt=attempt))
 
     # The end
 

@@ -25,7 +25,7 @@ async def test_a_turn_stopped_or_deleted_at_once_leaves_the_session_at_rest(tmp_
         assert desk.backend.requests == []
 
         await desk.ask("one")
-        desk.dispatch.regenerate_last()
+        desk.dispatch.messages.act_on_last("regenerate")
         assert desk.dispatch.turns.stop()
         await desk.at_rest()
         assert sent(desk.backend) == ["one"]

@@ -7,6 +7,7 @@ from textual import events
 from lmchat.commands.table import is_command
 from lmchat.config.settings import ChatSettings, Profile
 from lmchat.errors import ServerUnavailable
+from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.dialogs.doctor_screen import DoctorScreen
 from lmchat.tui.dialogs.model_picker import ModelPicker
@@ -269,12 +270,13 @@ async def test_find_marks_steps_and_leaves_and_searches_the_same_words_again(tmp
 
 
 async def test_keys_of_ones_own_replace_ours_and_a_command_without_a_key_can_be_given_one(tmp_path):
-    settings = calm(keys={"model": "f8", "new": "ctrl+y", "theme": "f9"})
+    settings = calm(keys={"model": "f8", "new": "ctrl+y", "theme": "f9", "effort": "f10"})
     async with ready_desktop(tmp_path, settings=settings) as desk:
         await desk.press("ctrl+o")
         assert isinstance(desk.app.screen, ChatScreen)
         await desk.press("f8", leads_to=ModelPicker)
         await desk.press("escape", "f9", leads_to=ThemeDialog)
+        await desk.press("escape", "f10", leads_to=AskDialog, sees="As typed: /effort LEVEL")
         await desk.press("escape", sees="F8 model")
         assert "^O model" not in desk.text
         await desk.press("f1", sees="^Y")

@@ -158,22 +158,26 @@ class MessageActions:
         rewrite = partial(self._branches.rewrite, self._prompt_text, text)
         self._chat.begin(rewrite, "message", typed=text)
 
+    def act_on_last(self, name: str) -> None:
+        """Run a command on the last answer, or on the last prompt if it has none."""
+        if last := self._sessions.opened.last_answer_or_prompt:
+            self.act_on(name, last)
+        else:
+            self._chat.notify(NOTHING_YET)
+
     def copy_part(self, part: str = "") -> None:
         """Copy the last answer; with the part `code`, copy a code block.
 
         The block is one of the focused message, or else of the last answer. Raises `WrongUse` for
         another part.
         """
-        last = self._sessions.opened.last_answer_or_prompt
         if part == "code":
             self.act("copy_code")
         elif part:
             words = f"Unknown argument: {safe_line(part, limit=40)}."
             raise WrongUse(words, hint="Use /copy or /copy code.")
-        elif last is None:
-            self._chat.notify(NOTHING_YET)
         else:
-            self.act_on("copy", last)
+            self.act_on_last("copy")
 
     def _message_to_act_on(self) -> ChatMessage | None:
         """Return the focused message, or else the last answer; None in an empty session."""

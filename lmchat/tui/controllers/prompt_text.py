@@ -254,16 +254,20 @@ class PromptText:
         else:
             self._input.put(_joined(text, self._input.full_text))
 
-    async def edit_in_program(self) -> None:
+    def edit_in_program(self) -> None:
         """Edit the prompt in the user's editor, which runs on the terminal.
 
         A line with the mark of an attached file stays one only if it was in the prompt before: the
         editor may have brought it from another text.
         """
-        before = self._input.full_text
-        after = await self._chat.workspace.platform.edit(before)
-        _, files = split_draft(before)
-        self._input.put(without_file_lines(after, allowed_lines=files))
+
+        async def edit() -> None:
+            before = self._input.full_text
+            after = await self._chat.workspace.platform.edit(before)
+            _, files = split_draft(before)
+            self._input.put(without_file_lines(after, allowed_lines=files))
+
+        self._chat.lend_terminal_to(edit)
 
     async def fill_preset(self, typed: str) -> str:
         """Return the prompt that a preset makes of `typed`, as `NAME [TEXT]`.

@@ -65,6 +65,14 @@ class SavedSessions:
             self._status.show_action(deed.lower())
             self._chat.notify(f"{words}.")
 
+    async def act_on_shown(self, name: str, typed: str = "") -> None:
+        """Act on the shown session, as `rename` or `export`, with the argument that was typed."""
+        act = partial(self.act, name, self._sessions.shown_id, typed)
+        if typed:  # here, in the worker of the slash command: after an error, its line comes back
+            await act()
+        else:
+            self._chat.begin(act, "change")
+
     def search(self, query: str = "", *, on_choice: Callable[[], None] | None = None) -> None:
         """Search all sessions in a dialog, and show the message of the hit that the user chooses.
 

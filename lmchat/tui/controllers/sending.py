@@ -218,11 +218,12 @@ class Turns:
         if is_kept and not has_other_turn and not self._chat.workspace.is_leaving:
             self._begin_turn(opened, opened.conversation.catch_up())
 
-    def compact(self, opened: OpenSession) -> None:
+    def compact(self, opened: OpenSession | None = None) -> None:
         """Begin a turn in which the model summarises the older messages of a session.
 
-        If it cannot begin, the user is told why.
+        It is the shown one by default. If the turn cannot begin, the user is told why.
         """
+        opened = opened or self._sessions.opened
         settings = self._settings_for(opened)
         if settings is not None:
             prompt = self._chat.next_turn.options.compact_prompt
