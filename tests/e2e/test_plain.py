@@ -52,6 +52,17 @@ def folder(tmp_path):
 # At a terminal
 
 
+def test_a_number_means_the_list_of_models_that_was_printed(begin, server):
+    plain(server, "beta", "gamma")
+    talk = begin("-m", "beta")
+    talk.type("/model\r", sees="2. gamma")
+    plain(server, "alpha", "beta", "gamma")
+    talk.type("/model 2\r", sees="Model: gamma")
+    talk.type("Hello\r", sees="Hello there.\nYou:")
+    talk.leave()
+    assert server.seen(CHAT)[-1].json["model"] == "gamma"
+
+
 def test_an_answer_is_stopped_continued_rewritten_and_its_prompt_edited(begin, server, cli):
     llama_cpp(server)
     server.on(CHAT, sse(delta(reasoning_content="Hm."), "\x1b[31mBeans.", finish(), DONE))

@@ -17,3 +17,13 @@ async def test_warnings_add_up_and_cover_neither_the_title_nor_the_end_of_the_lo
         await desk.press("ctrl+p", sees="Commands")
         await desk.until(lambda: "Another" in desk.text.split("\n")[-2], "them below the dialog")
         assert desk.text.count("Another") == 1
+
+
+async def test_an_information_replaces_the_last_one_and_no_warning(tmp_path):
+    async with ready_desktop(tmp_path) as desk:
+        desk.app.notify("The disk is full.", severity="warning")
+        desk.app.notify("Pinned.")
+        await shown(desk, "Pinned.", "The disk is full.")
+        desk.app.notify("Unpinned.")
+        await shown(desk, "Unpinned.", "The disk is full.")
+        await desk.until(lambda: " Pinned." not in desk.text, "one information alone")
