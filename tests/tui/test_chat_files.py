@@ -39,8 +39,8 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_and_keeps_
     async with ready_desktop(tmp_path, asked=["first"], backend=backend) as desk:
         await desk.press("ctrl+r", sees="Spinach.")
         await desk.answered()
-        await desk.press("ctrl+e", leads_to=ExportDialog, sees="reasoning: no  ^B branches: no")
-        await desk.press("ctrl+r", "ctrl+b", sees="reasoning: yes  ^B branches: yes")
+        await desk.press("ctrl+e", leads_to=ExportDialog, sees="reasoning no  ^B branches no")
+        await desk.press("ctrl+r", "ctrl+b", sees="reasoning yes  ^B branches yes")
         desk.app.screen.query_one(Input).value = str(existing / "out.md")
         await desk.press("enter", sees="written:")
         assert desk.app.screen.query_one(Input).value == str(existing / "out.md")

@@ -242,8 +242,8 @@ class ExportDialog(AskDialog):
         branches = "yes" if self._request.with_branches else "no"
         return (
             ("Enter", "export"),
-            ("^R", f"reasoning: {reasoning}"),
-            ("^B", f"branches: {branches}"),
+            ("^R", f"reasoning {reasoning}"),
+            ("^B", f"branches {branches}"),
         )
 
     def action_switch(self, option: str) -> None:

@@ -10,11 +10,14 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
+from lmchat import units
 from lmchat.safe_text import safe_line
 from lmchat.tui.dialogs.dialog import Dialog, ListDialog
 from lmchat.tui.widgets.key_bar import Hint
 from lmchat.tui.widgets.line import MUTED, cut_middle, paragraphs
 from lmchat.tui.widgets.row_list import text_row
+
+_END_CHARS = 30_000  # of each end of a long text: laying out 200,000 takes half a second
 
 
 class TextDialog(Dialog[None]):
@@ -30,17 +33,26 @@ class TextDialog(Dialog[None]):
 
     def compose_content(self) -> Iterable[Widget]:
         with VerticalScroll(classes="text gap"):
-            yield Static(paragraphs(self._text))
+            yield Static(paragraphs(_shortened(self._text)))
 
     def show(self, text: str, *figures: str) -> None:
         """Show another text, and figures about it in the title."""
         if self.can_show:
             self._text = text
-            self.query_one(Static).update(paragraphs(text))
+            self.query_one(Static).update(paragraphs(_shortened(text)))
             self.show_title(*figures)
 
     def action_copy_text(self) -> None:
         self.app.copy_to_clipboard(self._text)
+
+
+def _shortened(text: str) -> str:
+    """Return a text, of a long one its ends, and between them a line about what is left out."""
+    left_out = len(text) - 2 * _END_CHARS
+    if left_out <= 0:
+        return text
+    note = f"… {units.tokens(left_out)} characters more; a copy has all of them …"
+    return f"{text[:_END_CHARS]}\n\n{note}\n\n{text[-_END_CHARS:]}"
 
 
 class LinksDialog(ListDialog[str | None]):
