@@ -6,13 +6,11 @@ message of the path is its leaf. Versions are messages of one role with the same
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
-from lmchat.commands.conditions import unavailable_reason
 from lmchat.errors import RequestInvalid
 from lmchat.services.choosing import NO_CHOICES, AnswerChoices
 from lmchat.services.excluding import messages_together, set_excluded
 from lmchat.sessions.message import ChatMessage
+from lmchat.sessions.session import Session
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.sending import Turns
@@ -45,16 +43,8 @@ class Branches:
 
     # Versions
 
-    async def show_previous_version(self, message: ChatMessage) -> None:
-        """Show the version before this message in its place; before the first comes the last."""
-        await self._show_neighbour(message, -1)
-
-    async def show_next_version(self, message: ChatMessage) -> None:
-        """Show the version after this message in its place; after the last comes the first."""
-        await self._show_neighbour(message, 1)
-
-    async def _show_neighbour(self, message: ChatMessage, step: int) -> None:
-        """Show the version `step` places after a message, in a ring; without others, say so."""
+    async def show_neighbour(self, message: ChatMessage, *, step: int) -> None:
+        """Show the version `step` places after a message in its place, in a ring."""
         versions = await self._versions_or_notice(message)
         if versions:
             ids = [version.message_id for version in versions]
@@ -90,7 +80,7 @@ class Branches:
     async def _versions_or_notice(self, message: ChatMessage) -> list[ChatMessage]:
         """Return all versions of a message, oldest first.
 
-        If the store has no other version, notify the user how to make one, and return an empty
+        If the others were deleted since the log was read, notify the user, and return an empty
         list.
         """
         tree = await self._chat.workspace.store.tree(self._sessions.shown_id)
@@ -103,11 +93,7 @@ class Branches:
         is_in_tree = any(version.message_id == message.message_id for version in versions)
         if is_in_tree and len(versions) > 1:
             return versions
-        # `message.versions` may be too high, if a version was deleted since the log was read. With
-        # 1, the reason is the sentence for a message that has no other version.
-        only_version = replace(message, versions=1)
-        reason = unavailable_reason("next_version", only_version, is_busy=False)
-        self._chat.notify(reason)
+        self._chat.notify("Only one version is left.")
         return []
 
     async def _show_version(self, message: ChatMessage, chosen_id: str) -> None:
@@ -115,8 +101,15 @@ class Branches:
         self._chat.open_sessions.require_free_path(self._sessions.shown_id)
         path = await self._chat.workspace.store.set_leaf(self._sessions.shown_id, chosen_id)
         row = self._chat.widgets.log.viewport.row_of(message.message_id)
-        self._sessions.show_path(path)
-        self._chat.widgets.log.show_message(chosen_id, row=row)
+        if self._show_path(path):
+            self._chat.widgets.log.show_message(chosen_id, row=row)
+
+    def _show_path(self, path: Session) -> bool:
+        """Show another path of the shown session; do nothing if the user has left it since."""
+        is_shown = path.header.session_id == self._sessions.shown_id
+        if is_shown:
+            self._sessions.show_path(path)
+        return is_shown
 
     async def rewrite(self, prompt_text: PromptText, text: str) -> None:
         """Save a text as another version of the answer that is being rewritten, and show that.
@@ -168,9 +161,8 @@ class Branches:
         """Stop the running turn, and hide a message with what follows it; `undo` restores it."""
         session_id = self._sessions.shown_id
         await self._turns.stop_and_give_back(self._sessions.opened)
-        self._sessions.show_path(
-            await self._chat.workspace.store.delete_message(session_id, message.message_id)
-        )
+        path = await self._chat.workspace.store.delete_message(session_id, message.message_id)
+        self._show_path(path)
         self._status.show_action("deleted")
         key = "u or /undo" if self._chat.widgets.has_log_focus else "/undo"
         self._chat.notify(f"Deleted, with everything after it. {key} restores it.")
@@ -183,9 +175,7 @@ class Branches:
             self._chat.notify("Nothing to undo.")
             return
         self._chat.open_sessions.require_free_path(session_id)
-        self._sessions.show_path(
-            await self._chat.workspace.store.restore_message(session_id, deleted_id)
-        )
+        self._show_path(await self._chat.workspace.store.restore_message(session_id, deleted_id))
         self._status.show_action("restored")
         self._chat.notify("Restored.")
 

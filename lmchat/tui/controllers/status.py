@@ -21,7 +21,7 @@ from lmchat.services.answer_now import can_answer_now
 from lmchat.sessions.stats import Speedometer
 from lmchat.tui.actions import Post
 from lmchat.tui.chat_view import Chat
-from lmchat.tui.widgets.key_bar import spelled_out
+from lmchat.tui.widgets.key_bar import written
 from lmchat.tui.widgets.telemetry_panel import TelemetryRow
 from lmchat.tui.widgets.telemetry_rows import (
     activity_rows,
@@ -87,7 +87,7 @@ class StatusDisplay:
         """The key that ends a thought, and what it does."""
         command = BY_ID["now"]
         keys = keys_of(command, self._chat.workspace.settings.keys)
-        return f"{spelled_out(keys)} {command.label}"
+        return f"{written(keys.partition(',')[0]).replace('^', 'Ctrl+')} {command.label}"
 
     def refresh(self) -> None:
         """Show new notices of the services, and all figures as they are now.

@@ -37,7 +37,6 @@ _WORDS: Mapping[str, str] = {
     "question_mark": "?",
     "comma": ",",
 }
-_MODIFIERS: Mapping[str, str] = {"ctrl": "Ctrl", "alt": "Alt", "shift": "Shift"}
 _BETWEEN = "  "  # between two hints
 _LEAST_COLUMNS = 40  # smallest terminal that lmchat is made for
 _LEAST_ROWS = 12
@@ -50,23 +49,13 @@ def written(keys: str) -> SafeText:
     return safe_line(", ".join(map(_written, filter(None, names))))
 
 
-def spelled_out(keys: str) -> str:
-    """Return the first of comma-separated keys as sentences name it: `Ctrl+S`."""
-    first = written(keys.partition(",")[0])
-    is_control = len(first) == 2 and first.startswith("^")  # noqa: PLR2004 - ^ and a letter
-    return f"Ctrl+{first[1]}" if is_control else first
-
-
 def _written(key: str) -> str:
     """Return a key as people write it: `^B` for `ctrl+b`, `Alt+↑` for `alt+up`, `F2` for `f2`."""
     *modifiers, last = key.split("+")
-    word = _WORDS.get(last, last)
-    is_plain_name = last not in _WORDS and len(last) > 1 and last.isalnum()  # as `f2` or `tab`
-    if is_plain_name:
-        word = last.title()
+    word = _WORDS.get(last) or (last.title() if len(last) > 1 and last.isalnum() else last)
     if modifiers == ["ctrl"] and len(word) == 1:
         return f"^{word.upper()}"
-    return "+".join([*(_MODIFIERS.get(name, name) for name in modifiers), word])
+    return "+".join([*map(str.title, modifiers), word])
 
 
 def command_hint(command_id: str, overrides: Mapping[str, str]) -> Hint:
