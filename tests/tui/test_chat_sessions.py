@@ -76,8 +76,7 @@ async def test_a_title_is_changed_by_command_by_key_and_in_another_window(tmp_pa
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
         first = desk.session_id
         await desk.say("/title The garden", sees="The garden")
-        await desk.say("/title")
-        await desk.press("enter", leads_to=AskDialog)
+        await desk.say("/title", leads_to=AskDialog)
         await desk.press("!", "enter")
         await desk.until(lambda: desk.conversation.header.title == "The garden!", "the title")
         assert (await desk.store.open_session(first)).header.title == "The garden!"

@@ -8,7 +8,7 @@ from lmchat.commands.table import BY_ID, COMMANDS, Command, Scope
 from lmchat.safe_text import safe_line
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.message_actions import MessageActions
-from lmchat.tui.dialogs.commands_dialog import Entry, entry_of
+from lmchat.tui.dialogs.commands_dialog import CommandRow, row_of
 
 _ALSO_IN_CHAT = ("message.copy", "message.regenerate", "message.fork")
 """Commands on a message that also exist, under other names, for the last answer."""
@@ -17,7 +17,9 @@ _OF_THE_SESSION = ("message.tree", "message.undo")
 _NAME_LENGTH = 40
 
 
-def palette_entries(chat: Chat, messages: MessageActions, *, is_over_chat: bool) -> list[Entry]:
+def palette_entries(
+    chat: Chat, messages: MessageActions, *, is_over_chat: bool
+) -> list[CommandRow]:
     """Return the commands to offer; of those on a message, only what can be done with it now.
 
     With a focused message, its commands come first. Otherwise those on the last answer come last.
@@ -27,7 +29,7 @@ def palette_entries(chat: Chat, messages: MessageActions, *, is_over_chat: bool)
     keys = chat.workspace.settings.keys
     offered = [command for command in COMMANDS if command.is_offered]
     general = [
-        entry_of(command, keys)
+        row_of(command, keys)
         for scope in (Scope.CHAT, Scope.APP)
         for command in offered
         if command.scope is scope
@@ -38,7 +40,7 @@ def palette_entries(chat: Chat, messages: MessageActions, *, is_over_chat: bool)
     is_focused = chat.widgets.has_log_focus and chat.widgets.log.focused_message is not None
     subject = "This message" if is_focused else "Last answer"
     of_message = [
-        entry_of(command, keys, "" if command.command_id in _OF_THE_SESSION else subject)
+        row_of(command, keys, "" if command.command_id in _OF_THE_SESSION else subject)
         for command in offered
         if command.scope is Scope.MESSAGE
         and (is_focused or command.command_id not in _ALSO_IN_CHAT)
@@ -50,7 +52,7 @@ def palette_entries(chat: Chat, messages: MessageActions, *, is_over_chat: bool)
     return [*of_message, *(one for one in general if one.command is not BY_ID["copy"])]
 
 
-def _configured(chat: Chat) -> Iterator[Entry]:
+def _configured(chat: Chat) -> Iterator[CommandRow]:
     """Yield an entry for each preset and profile of the configuration."""
     named = chat.workspace.named
     for name in named.presets():
@@ -59,7 +61,7 @@ def _configured(chat: Chat) -> Iterator[Entry]:
         yield _entry("profile", name, f"/profile {name}", f"use_profile({name!r})")
 
 
-def _entry(kind: str, name: str, slash: str, action: str) -> Entry:
+def _entry(kind: str, name: str, slash: str, action: str) -> CommandRow:
     """Return the entry of a preset or a profile."""
     title = f"{kind.capitalize()}: {safe_line(name, limit=_NAME_LENGTH)}"
     command = Command(
@@ -70,4 +72,4 @@ def _entry(kind: str, name: str, slash: str, action: str) -> Entry:
         scope=Scope.CHAT,
         action=action,
     )
-    return Entry(title, slash=safe_line(slash, limit=_NAME_LENGTH), command=command)
+    return CommandRow(title, slash=safe_line(slash, limit=_NAME_LENGTH), command=command)

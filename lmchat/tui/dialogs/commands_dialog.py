@@ -18,7 +18,7 @@ from lmchat.tui.widgets.row_list import NAME, ListRow, heading_row
 _WIDE = 70  # columns from which a row has both the key and the slash command
 
 
-class Entry(Struct, frozen=True):
+class CommandRow(Struct, frozen=True):
     """What a row says: a title, keys as people write them, and a slash command."""
 
     title: str
@@ -36,7 +36,7 @@ class CommandsDialog(ListDialog[Command | None]):
     HINTS = (("Enter", "run it"), ("↑ ↓", "choose"))
     PLACEHOLDER = "Type part of a name, or a key"
 
-    def __init__(self, heading: str, groups: Mapping[str, Sequence[Entry]]) -> None:
+    def __init__(self, heading: str, groups: Mapping[str, Sequence[CommandRow]]) -> None:
         """Create the dialog; a group with an empty heading is shown without one."""
         super().__init__(heading)
         self._groups = groups
@@ -65,7 +65,7 @@ class CommandsDialog(ListDialog[Command | None]):
         nothing = f"No command matches “{safe_line(self.typed, limit=30)}”. Backspace shows all."
         self.show_rows(rows, choose=first, nothing=nothing)
 
-    def _row(self, entry: Entry, offsets: Sequence[int] = ()) -> ListRow:
+    def _row(self, entry: CommandRow, offsets: Sequence[int] = ()) -> ListRow:
         """Return the row of an entry: its title, and its keys and slash command at the right.
 
         On a narrow screen, only the first of these two is shown.
@@ -78,11 +78,11 @@ class CommandsDialog(ListDialog[Command | None]):
 
     def action_take(self) -> None:
         """Leave with the chosen command; a row that only explains a key closes the dialog."""
-        if isinstance(self.list.key, Entry):
+        if isinstance(self.list.key, CommandRow):
             self.dismiss(self.list.key.command)
 
 
-def _match(typed: str, entry: Entry) -> FuzzyMatch | None:
+def _match(typed: str, entry: CommandRow) -> FuzzyMatch | None:
     """Match the typed text with the title of an entry, or else with its slash command or keys.
 
     Only a match with the title has offsets, since nothing else is highlighted.
@@ -94,7 +94,7 @@ def _match(typed: str, entry: Entry) -> FuzzyMatch | None:
     return None if in_rest is None else FuzzyMatch(score=in_rest.score, offsets=())
 
 
-def entry_of(command: Command, overrides: Mapping[str, str], subject: str = "") -> Entry:
+def row_of(command: Command, overrides: Mapping[str, str], subject: str = "") -> CommandRow:
     """Return the entry of a command; the title begins with the subject, as `Last answer`.
 
     `overrides` are the keys of the configuration, by command id.
@@ -103,46 +103,46 @@ def entry_of(command: Command, overrides: Mapping[str, str], subject: str = "") 
     # others are acts of the list or the dialog that has the focus
     is_run = command.scope in (Scope.APP, Scope.CHAT) or command.action.startswith("message(")
     keys = written(keys_of(command, overrides))
-    return Entry(title, keys, command.slash, command if is_run else None)
+    return CommandRow(title, keys, command.slash, command if is_run else None)
 
 
-def help_groups(overrides: Mapping[str, str]) -> dict[str, list[Entry]]:
+def help_groups(overrides: Mapping[str, str]) -> dict[str, list[CommandRow]]:
     """Return all commands and keys, by heading, in the order of the help."""
     groups = {"The prompt": _PROMPT, "Reading": _READING}
     for scope in Scope:
         note = "; slash commands act on the last answer" if scope is Scope.MESSAGE else ""
         groups[f"{scope}{note}"] = [
-            entry_of(command, overrides)
+            row_of(command, overrides)
             for command in COMMANDS
             if command.scope is scope and not command.command_id.startswith("model_")
         ]
-    groups[Scope.CHAT].append(Entry("Switch to a recent model by its number", "Alt+1 … Alt+9"))
+    groups[Scope.CHAT].append(CommandRow("Switch to a recent model by its number", "Alt+1 … Alt+9"))
     return groups | {"Find in this session": _FIND, "The mouse in the chat": _MOUSE}
 
 
 _PROMPT = [
-    Entry("Send; queue it while an answer streams", "Enter"),
-    Entry("New line; also Shift+Enter if the terminal supports it", "^J, Alt+Enter"),
-    Entry("In an empty prompt: earlier prompts", "↑"),
-    Entry("At the start of a line: commands; Tab completes them", "/"),
-    Entry("A file by a part of its name", "@"),
-    Entry("At the start of a line: a command of your shell", "!"),
-    Entry("Undo", "^Z"),
+    CommandRow("Send; queue it while an answer streams", "Enter"),
+    CommandRow("New line; also Shift+Enter if the terminal supports it", "^J, Alt+Enter"),
+    CommandRow("In an empty prompt: earlier prompts", "↑"),
+    CommandRow("At the start of a line: commands; Tab completes them", "/"),
+    CommandRow("A file by a part of its name", "@"),
+    CommandRow("At the start of a line: a command of your shell", "!"),
+    CommandRow("Undo", "^Z"),
 ]
 _READING = [
-    Entry("Scroll, also from the prompt", "PageUp, PageDown"),
-    Entry("To the start or end; also from an empty prompt", "Home, End"),
-    Entry("With a message focused: scroll by a line", "↑ ↓"),
-    Entry("Scroll; at the end, follow the answer again", "Wheel"),
+    CommandRow("Scroll, also from the prompt", "PageUp, PageDown"),
+    CommandRow("To the start or end; also from an empty prompt", "Home, End"),
+    CommandRow("With a message focused: scroll by a line", "↑ ↓"),
+    CommandRow("Scroll; at the end, follow the answer again", "Wheel"),
 ]
 _FIND = [
-    Entry("Next hit", "Enter, ↓"),
-    Entry("Previous hit", "↑, Shift+Enter"),
-    Entry("Go to the hit; there use n and N", "Tab"),
-    Entry("Close; the words are kept for next time", "Esc"),
+    CommandRow("Next hit", "Enter, ↓"),
+    CommandRow("Previous hit", "↑, Shift+Enter"),
+    CommandRow("Go to the hit; there use n and N", "Tab"),
+    CommandRow("Close; the words are kept for next time", "Esc"),
 ]
 _MOUSE = [
-    Entry("Select; drag past the edge to scroll", "Drag"),
-    Entry("Select a word, a paragraph", "2 or 3 clicks"),
-    Entry("The terminal's own selection, in most terminals", "Shift+drag"),
+    CommandRow("Select; drag past the edge to scroll", "Drag"),
+    CommandRow("Select a word, a paragraph", "2 or 3 clicks"),
+    CommandRow("The terminal's own selection, in most terminals", "Shift+drag"),
 ]
