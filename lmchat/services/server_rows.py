@@ -13,23 +13,16 @@ from msgspec.structs import replace
 
 from lmchat.files.disk import is_absolute_path
 from lmchat.servers.discovery.launcher import Installed, ServerStart
-from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
 from lmchat.servers.products.product import OPENAI_COMPATIBLE, product_named
 
 NO_SERVER = "No model server answers on this machine yet."
-_ONE_STEP_AWAY = (
-    Verdict.NEEDS_KEY,
-    Verdict.KEY_REJECTED,
-    Verdict.SERVER_OFF,
-    Verdict.READY,
-    Verdict.LOADING,
-)
-"""Verdicts after which one step on the page is enough to chat."""
 _STARTABLE = (Verdict.REFUSED, Verdict.SERVER_OFF)
 """Verdicts on an address at which a server can be started."""
 _USABLE = "{} answers."
+_NOT_LOADED = "{} answers, but no model is loaded."
 _OTHER_USABLE = "The server you named does not answer. {} does."
 # sentences about a server that needs a step before a chat can begin, by its verdict
 _HEADLINES: Mapping[Verdict, str] = {
@@ -87,10 +80,14 @@ def _rank(row: ServerRow) -> int:
 
 
 def first_step(rows: Sequence[ServerRow]) -> Endpoint | None:
-    """Return the address of the first row where one step on the page is enough to chat."""
+    """Return the address of the first row with which a chat can begin, maybe after a question."""
     for row in rows:
-        if row.probed.verdict in _ONE_STEP_AWAY and row.action is not RowAction.NOTHING:
-            return row.probed.endpoint
+        probed = row.probed
+        has_model = probed.verdict.is_usable and probed.has_model
+        lacks_one_thing = probed.verdict in (*WANTS_KEY, Verdict.SERVER_OFF)
+        can_help = has_model or lacks_one_thing or probed.can_be_allowed
+        if can_help and row.action is not RowAction.NOTHING:
+            return probed.endpoint
     return None
 
 
@@ -105,10 +102,11 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
        installed, else where to get it.
     4. Otherwise the row has the next step of the probe.
     """
+    lacks_model = probed.verdict is Verdict.NO_MODEL and probed.has_model
     row = ServerRow(
         probed=probed,
         result="not allowed" if probed.is_forbidden else probed.finding,
-        next_step=probed.next_step,
+        next_step="Choose a model" if lacks_model else probed.next_step,
     )
     if probed.verdict.is_server or probed.can_be_allowed:
         return replace(row, action=RowAction.CHOOSE)
@@ -139,23 +137,24 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
 def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:
     """Return a sentence about the servers, and the one step that is missing for a chat.
 
-    Both may contain text of a server. They are about the first server that answers and needs a
-    step, else about the first usable one, which needs none. Otherwise they are about the only
-    server that the user named, if its probe found an error, or else say that no server answers.
+    Both may contain text of a server. If the server that the user named is away, they say which
+    other one answers. They are about the first server that answers and needs a step, else about the
+    first usable one, which needs none. Otherwise they are about the only server that the user
+    named, if its probe found an error, or else say that no server answers.
     """
+    named = [probed for probed in results if probed.has_named_address]
+    usable = [probed for probed in results if probed.verdict.is_usable]
+    if named and usable and not any(probed.verdict.is_server for probed in named):
+        return _OTHER_USABLE.format(usable[0].product), ""
     for probed in results:
-        has_model = probed.verdict.is_usable and probed.has_model  # which it can load
-        if probed.verdict in _HEADLINES and not has_model:
+        if probed.verdict is Verdict.NO_MODEL and probed.has_model:
+            return _NOT_LOADED.format(_server_name(probed)), "Press Enter to choose one."
+        if probed.verdict in _HEADLINES:
             sentence = _HEADLINES[probed.verdict]
             words = sentence.format(name=_server_name(probed), host=probed.endpoint.host)
             return words, _advice(probed)
-
-    named = [probed for probed in results if probed.has_named_address]
-    usable = [probed for probed in results if probed.verdict.is_usable]
     if usable:
-        is_named_usable = any(probed.verdict.is_usable for probed in named)
-        sentence = _OTHER_USABLE if named and not is_named_usable else _USABLE
-        return sentence.format(usable[0].product), ""
+        return _USABLE.format(usable[0].product), ""
     if len(named) != 1 or not named[0].detail:
         return NO_SERVER, ""
     endpoint, detail = named[0].endpoint, named[0].detail
@@ -169,7 +168,9 @@ def _advice(probed: ProbeResult) -> str:
         return ""
     step = f"Next: {probed.next_step}"
     if probed.can_be_allowed:
-        return f"{step}, or type the address here to allow it for this run"
+        return f"{step}, or press Enter to allow it for this run"
+    if probed.verdict in WANTS_KEY:
+        return f"{step.rstrip('.')}. Then press Enter."
     if probed.kind == "certificate":  # the trusted certificates are read once, at the start
         return f"{step} Then start lmchat again."
     if step.endswith("."):  # the hint of an error, which has whole sentences

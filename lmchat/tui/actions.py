@@ -5,6 +5,7 @@ from __future__ import annotations
 from inspect import get_annotations
 from typing import Any, ClassVar, dataclass_transform
 
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
@@ -47,6 +48,12 @@ class LeaveFilter(Post):
 
 class ShowServers(Post):
     """Request to show the welcome page, which lists the ways to a server."""
+
+
+class ShowChat(Post):
+    """Request to show the chat in place of the welcome page."""
+
+    typed: events.Key | events.Paste | None = None  # what is meant for the prompt
 
 
 class LoadOrUnload(Post):

@@ -37,6 +37,7 @@ from lmchat.tui.actions import (
     OpenFile,
     RefreshModels,
     Run,
+    ShowChat,
     ShowServers,
 )
 from lmchat.tui.app import LMChatApp
@@ -91,14 +92,7 @@ class Dispatcher:
         self.saved_sessions = SavedSessions(chat, status, sessions, turns)
         target = CurrentTarget(chat, status, turns)
         self.models = models = ModelSwitch(chat, status, prompt_text, turns, target)
-        self.connect = Connect(
-            chat,
-            status,
-            target,
-            models,
-            self.saved_sessions,
-            lambda: WelcomeScreen(chat, self.connect),
-        )
+        self.connect = Connect(chat, status, target, models)
         self.messages = MessageActions(chat, sessions, prompt_text, turns, branches, models)
         self.themes = ThemeChoice(chat)
         self.hints = KeyHints(chat, status, prompt_text, self.prompt_files)
@@ -252,6 +246,12 @@ class Dispatcher:
                 self.run_line(line)
             case ShowServers():
                 self.connect.open_page()
+            case ShowChat(typed=typed):
+                self.connect.leave_page(typed)
+            case WelcomeScreen.Chosen(choice=choice):
+                self.connect.take(choice)
+            case WelcomeScreen.AddressPasted(text=text):
+                self.connect.ask_address(text)
             case LoadOrUnload(model=model):
                 self.models.load_or_unload(model)
             case LoadWith(model=model):

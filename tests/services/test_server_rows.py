@@ -104,13 +104,15 @@ def test_a_server_that_lacks_one_thing_is_told_with_the_step():
         (Verdict.KEY_REJECTED, "rejected the API key."),
         (Verdict.NO_MODEL, "has no model yet."),
     ):
+        continues = verdict is Verdict.NO_MODEL
+        ends = " (this page then continues)" if continues else ". Then press Enter."
         found = [
             probed(Verdict.REFUSED, product="Jan"),
             probed(verdict, next_step="Do this"),
         ]
         assert headline_and_advice(found) == (
             f"LM Studio answers, but {words}",
-            "Next: Do this (this page then continues)",
+            f"Next: Do this{ends}",
         )
     off = [probed(Verdict.SERVER_OFF)]
     assert headline_and_advice(off)[0] == "LM Studio runs, but its server is off."
@@ -135,7 +137,9 @@ def test_a_named_server_that_is_away_is_told_in_its_own_words():
     unloaded = probed(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
     words = "The server you named does not answer. LM Studio does."
     assert headline_and_advice([away, unloaded]) == (words, "")
-    assert headline_and_advice([unloaded])[0] == "LM Studio answers."
+    words = "LM Studio answers, but no model is loaded."
+    assert server_rows([unloaded], MachineState())[0].next_step == "Choose a model"
+    assert headline_and_advice([unloaded]) == (words, "Press Enter to choose one.")
     named = probed(Verdict.READY, model(), endpoint=BOX, is_own=True)
     assert headline_and_advice([probed(Verdict.READY, model()), named])[0] == "LM Studio answers."
     assert headline_and_advice([named])[0] == "LM Studio answers."

@@ -32,7 +32,7 @@ from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import Desktop, desktop
 from tests.support.look_data import PLACES
 from tests.support.scripted_backend import ScriptedBackend, model, probed
-from tests.support.start_desk import OFFER, bare_page
+from tests.support.start_desk import OFFER, bare_page, found
 from tests.support.tui_host import Host, screen_text
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -183,9 +183,7 @@ PICTURES: Mapping[str, tuple[str, tuple[int, int], Callable[[Desktop], Awaitable
 
 async def welcome() -> str:
     def page() -> WelcomeScreen:
-        screen = bare_page(MachineState(offer=OFFER))
-        screen.show(PLACES, 2.0, 3.0)
-        return screen
+        return bare_page(found(PLACES, MachineState(offer=OFFER)))
 
     host = Host(screen=page)
     async with host.run_test(size=(120, 40)) as pilot:

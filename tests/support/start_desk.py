@@ -6,16 +6,15 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from lmchat.config.state import State
 from lmchat.servers.discovery.launcher import (
     Installed,
     ServerLauncher,
@@ -27,7 +26,7 @@ from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
 from lmchat.services.server_rows import MachineState
-from lmchat.tui.welcome.welcome_screen import WelcomeScreen
+from lmchat.tui.welcome.welcome_screen import WelcomeFacts, WelcomeScreen
 from tests.support.desktop import Seen, make_desktop, running
 from tests.support.scripted_backend import ScriptedBackend, model
 
@@ -200,50 +199,22 @@ def listener(host: str = "127.0.0.1") -> socket.socket:
         pytest.skip(f"this machine has no {host}")
 
 
-class NotedConnect:
-    """Notes what the welcome page asks of `Connect`, and does nothing."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[object, ...]] = []
-        self.questions = self
-
-    async def try_address(self, typed: str) -> str:
-        self.calls.append(("try_address", typed))
-        return "Nothing answers there."
-
-    def take_result(self, *given: object) -> None:
-        self.calls.append(("take_result", *given))
-
-    def start_engine(self, *given: object) -> None:
-        self.calls.append(("start_engine", *given))
-
-    def show_failed_start(self, *given: object) -> None:
-        self.calls.append(("show_failed_start", *given))
-
-    def leave_page(self, *given: object) -> None:
-        self.calls.append(("leave_page", *given))
-
-    def check_now(self) -> None:
-        self.calls.append(("check_now",))
-
-    def search_sessions(self) -> None:
-        self.calls.append(("search_sessions",))
-
-    def of(self, name: str) -> list:
-        return [given for called, *given in self.calls if called == name]
-
-
-def bare_page(
-    here: MachineState | None = None,
-    *,
-    clock: Callable[[], float] = lambda: 0.0,
-    connect: NotedConnect | None = None,
-) -> WelcomeScreen:
-    """Return the welcome page with what it is handed alone."""
-    workspace = SimpleNamespace(
-        launcher=None, engine=None, catalogue=None, clock=clock, state=State()
+def found(
+    results: Sequence[ProbeResult] = (), here: MachineState | None = None, **more: Any
+) -> WelcomeFacts:
+    """Return what was found 2 s ago by a clock that stands at 0."""
+    return WelcomeFacts(
+        results=results,
+        searched_at_s=-2.0,
+        next_search_at_s=3.0,
+        machine=here or MachineState(),
+        has_read_disk=True,
+        **more,
     )
-    chat = SimpleNamespace(workspace=workspace, begin=lambda *_, **__: None)
-    page = WelcomeScreen(chat, connect or NotedConnect())
-    page.starts.machine = here or MachineState()
+
+
+def bare_page(what: WelcomeFacts | None = None) -> WelcomeScreen:
+    """Return the welcome page with what it is handed alone."""
+    page = WelcomeScreen(lambda: 0.0)
+    page.show(what or WelcomeFacts(has_read_disk=True))
     return page

@@ -9,12 +9,14 @@ from msgspec.structs import replace
 from lmchat.errors import EndpointNotAllowed
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import LoadState
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog
+from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
-from tests.support.desktop import calm, desktop, hold, ready_desktop, shown
+from tests.support.desktop import HandClock, calm, desktop, hold, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, model, probed
 
 
@@ -91,7 +93,7 @@ async def test_a_named_server_that_is_away_is_not_replaced_until_the_user_says_s
         assert desk.target.endpoint == model().endpoint
 
 
-async def test_a_question_about_another_machine_waits_until_the_prompt_is_sent(tmp_path):
+async def test_an_enter_meant_for_the_prompt_never_allows_another_machine(tmp_path):
     far = Endpoint.parse("http://gpu-box:8000")
     named = probed(Verdict.REFUSED, endpoint=far, is_own=True, kind="not_allowed")
     backend = ScriptedBackend(results=[named])
@@ -103,5 +105,43 @@ async def test_a_question_about_another_machine_waits_until_the_prompt_is_sent(t
         await desk.press("h", "i")
         gate.set()
         await shown(desk, "your messages wait")
-        assert desk.app.screen is desk.chat
-        await desk.press("enter", leads_to=ConfirmDialog)
+        await desk.press("enter", leads_to=WelcomeScreen, sees="Your message waits")
+        assert backend.allowed == []
+        assert desk.open_sessions.shown.queue == ["hi"]
+        await desk.press("enter", leads_to=ConfirmDialog, sees="gpu-box:8000 is not this machine")
+
+
+async def test_where_the_page_stays_closed_the_status_line_and_control_o_lead_to_a_model(tmp_path):
+    cold = model("phi4-14b", state=LoadState.NOT_LOADED)
+    backend = ScriptedBackend(results=[probed(Verdict.NO_MODEL, cold)])
+    gate = hold(backend, "detect")
+    async with desktop(tmp_path, backend) as desk:
+        await desk.press("h", "i")
+        gate.set()
+        await shown(desk, "your messages wait", "no model", "^O choose a model")
+        assert isinstance(desk.app.screen, ChatScreen)
+        await desk.press("ctrl+o", leads_to=ModelPicker)
+        await desk.press("enter", leads_to=ChatScreen)
+        await desk.until(lambda: backend.loaded == ["phi4-14b"], "the load")
+        assert desk.prompt_input.text == "hi"
+
+
+async def test_a_page_that_is_opened_again_says_how_old_its_results_are(tmp_path):
+    clock = HandClock()
+    async with desktop(tmp_path, ScriptedBackend(results=[off()]), clock=clock) as desk:
+        await desk.on(WelcomeScreen)
+        await shown(desk, "checked 0 s ago")
+        await desk.press("escape", leads_to=ChatScreen)
+        hold(desk.backend, "detect")
+        clock.now_s += 40
+        await desk.press("ctrl+o", leads_to=WelcomeScreen, sees="checked 40 s ago")
+
+
+async def test_a_named_model_that_no_server_has_is_told_on_the_page(tmp_path):
+    backend = ScriptedBackend(results=[probed(Verdict.READY, model())])
+    async with desktop(tmp_path, backend, settings=calm(model="absent-7b")) as desk:
+        await desk.on(WelcomeScreen)
+        await shown(desk, "! No server has a model absent-7b.")
+        await desk.press("enter", leads_to=ModelPicker)
+        await desk.press("enter", leads_to=ChatScreen)
+        assert desk.target.model_id == "qwen3-8b"

@@ -49,7 +49,7 @@ from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.dialogs.versions_dialog import MessageTree
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.hostile import EVIL, OBEYED
-from tests.support.start_desk import NotedConnect, bare_page
+from tests.support.start_desk import bare_page, found
 from tests.support.tui_host import Host, drawn, screen_text
 
 NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
@@ -126,25 +126,23 @@ def searching() -> SearchDialog:
     return SearchDialog(SimpleNamespace(search=search), EVIL)
 
 
-def show_places(page: WelcomeScreen) -> None:
-    page.show(
-        [
-            ProbeResult(
-                endpoint=Endpoint(scheme="http", host="localhost", port=port),
-                product="Ollama",
-                verdict=verdict,
-                detail=EVIL,
-                next_step=EVIL,
-                models=(model(),),
-            )
-            for port, verdict in enumerate(Verdict, 1)
-        ],
-        1.0,
-        2.0,
-    )
-    page.starts.machine = HERE
-    page.end_wait()
-    page.show_problem(EVIL)
+async def refuse(_typed: str) -> str:
+    return EVIL
+
+
+def page() -> WelcomeScreen:
+    places = [
+        ProbeResult(
+            endpoint=Endpoint(scheme="http", host="localhost", port=port),
+            product="Ollama",
+            verdict=verdict,
+            detail=EVIL,
+            next_step=EVIL,
+            models=(model(),),
+        )
+        for port, verdict in enumerate(Verdict, 1)
+    ]
+    return bare_page(found(places, HERE, problem=EVIL))
 
 
 def choices() -> ChoicesDialog:
@@ -155,7 +153,7 @@ def choices() -> ChoicesDialog:
 
 SCREENS = {
     "address": (
-        partial(AddressDialog, NotedConnect().try_address, EVIL),
+        partial(AddressDialog, refuse, EVIL),
         lambda one: one.show_problem(EVIL),
     ),
     "allow": (partial(host_question, AT, allowed=[EVIL]), None),
@@ -174,7 +172,7 @@ SCREENS = {
         lambda one: setattr(one.query_one(Input), "value", "session"),  # the rows in question
     ),
     "key": (
-        partial(KeyDialog, "OpenAI-compatible", AT, NotedConnect().try_address),
+        partial(KeyDialog, "OpenAI-compatible", AT, refuse),
         lambda one: one.show_problem(EVIL),
     ),
     "models": (picker, None),
@@ -183,7 +181,7 @@ SCREENS = {
     "text": (partial(TextDialog, EVIL, EVIL), None),
     "tree": (tree, None),
     "context": (partial(ContextDialog, lambda *_: None), show_context),
-    "welcome": (bare_page, show_places),
+    "welcome": (page, None),
 }
 
 

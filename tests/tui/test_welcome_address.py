@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
+from textual import events
+
 from lmchat.errors import EndpointNotAllowed, ServerUnavailable
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
@@ -55,7 +57,7 @@ async def asked_for(folder, backend, address, *, is_entered=True, **more):
     async with desktop(folder, backend, **more) as desk:
         desk.workspace.search_pause_s = 0.05
         await desk.on(WelcomeScreen)
-        desk.app.screen.ask_address(address)
+        desk.app.screen.post_message(events.Paste(address))
         await desk.on(AddressDialog)
         if is_entered:
             await desk.press("enter")
@@ -67,7 +69,10 @@ async def test_an_address_where_nothing_answers_can_be_mended_and_one_that_answe
 ):
     backend = Places()
     backend.error = ServerUnavailable("Nothing answers there.", hint="Start the server.")
-    async with asked_for(tmp_path, backend, "localhost:90") as desk:
+    async with asked_for(tmp_path, backend, "ftp://x") as desk:
+        await shown(desk, "! Endpoint not allowed: only http:// and https:// are")
+        await desk.press("ctrl+u")
+        await desk.say("localhost:90")
         await shown(desk, "! Nothing answers there.")
         backend.error = None
         await desk.say("0", sees="! localhost:900: refused.")

@@ -15,7 +15,7 @@ from lmchat.tui.dialogs.ask_dialog import host_question, start_question
 from tests.support.look_data import OLLAMA, PLACES
 from tests.support.look_pictures import steps
 from tests.support.scripted_backend import file
-from tests.support.start_desk import OFFER, bare_page
+from tests.support.start_desk import OFFER, bare_page, found
 from tests.support.tui_host import Host, screen_text
 
 OFF = [
@@ -60,11 +60,7 @@ STARTING = replace(HERE, starting=(OLLAMA_START,))
 
 def host(here: MachineState, places=NOWHERE, *, problem: str = "", **more) -> Host:
     def make() -> Screen:
-        page = bare_page(here)
-        page.show(places, 2.0, 3.0)
-        if problem:
-            page.call_after_refresh(page.show_problem, problem)
-        return page
+        return bare_page(found(places, here, problem=problem))
 
     return Host(screen=make, **more)
 

@@ -53,13 +53,10 @@ class CurrentTarget:
 
     def aim_at(self, target: Target | None) -> None:
         """Set the target, or none, and let the monitor check its server."""
+        monitor = self._chat.workspace.monitor
         self._next_turn.target = target
-        self._chat.workspace.monitor.aim(target)
-
-    def drop(self) -> None:
-        """Use no server until another one is found."""
-        self.aim_at(None)
-        self._status.show_health(Health())
+        monitor.aim(target)
+        self._status.show_health(monitor.health)
 
     def take_over(self, health: Health) -> None:
         """Take over product and model from a health check of the server in use.

@@ -10,6 +10,7 @@ from textual.content import Content
 
 from lmchat.commands.conditions import has_text_to_continue, is_resumable, unavailable_reason
 from lmchat.commands.table import BY_ID, keys_of
+from lmchat.servers.discovery.probe_result import TargetState
 from lmchat.sessions.message import Role
 from lmchat.tools.tool import CHOICES
 from lmchat.tui.chat_view import Chat
@@ -120,8 +121,11 @@ class KeyHints:
         shown = self._chat.open_sessions.shown
         hints = [("escape", "cancel")] if shown.is_waiting else running
         model_key, _ = self._hint("model")
-        if self._chat.workspace.target_state.lacks_server:
+        state = self._chat.workspace.target_state
+        if state.lacks_server:
             hints.append((model_key, "find a server"))
+        elif state is TargetState.NO_MODEL:
+            hints.append((model_key, "choose a model"))
         elif self._prompt_text.has_unseen_image:
             hints.append((model_key, "model with vision"))
         if shown.asked is not None:

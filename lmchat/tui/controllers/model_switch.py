@@ -69,17 +69,12 @@ class ModelSwitch:
         else:
             self.open_picker()
 
-    def open_picker(
-        self, reason: str = "", then: Callable[[ModelInfo], None] | None = None
-    ) -> None:
+    def open_picker(self, then: Callable[[ModelInfo], None] | None = None) -> None:
         """Open the picker with the models that are known, and refresh it.
 
         If no server was found, show the welcome page instead. While an image is attached that the
-        model in use cannot see, the picker shows only models that can.
-
-        Args:
-            reason: Its title if it opens without a key of the user; else empty.
-            then: Is called with the chosen model; by default the model is used from now on.
+        model in use cannot see, the picker shows only models that can. `then` is called with the
+        chosen model; by default the model is used from now on.
         """
         if self._target.state.lacks_server:
             self._chat.app.post_message(ShowServers())
@@ -90,7 +85,6 @@ class ModelSwitch:
             self._with_loading(rows),
             age_s=age_s,
             current=(target.server_id, target.model_id) if target else None,
-            reason=reason,
             typed=VISION if self._prompt_text.has_unseen_image else "",
         )
 
@@ -120,16 +114,6 @@ class ModelSwitch:
             note = error.message
         if self._picker is not None:
             self._picker.update_rows(self._with_loading(rows), age_s=age_s, note=note)
-
-    def close_unasked_picker(self) -> None:
-        """Close a picker that opened without a key of the user, unless something is typed in it.
-
-        Call it when a server is used from now on: the reason that the picker gives may not hold any
-        more.
-        """
-        picker = self._picker
-        if picker is not None and picker.reason and not picker.has_filter:
-            picker.dismiss(None)
 
     def switch_to(self, model: ModelInfo) -> None:
         """Use a model from the next turn on, and begin to load it if it is not loaded."""

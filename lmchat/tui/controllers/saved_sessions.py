@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from lmchat.commands.conditions import NOTHING_YET
 from lmchat.safe_text import safe_line
 from lmchat.sessions.session import SearchHit, SessionHeader, tags_from
+from lmchat.tui.actions import ShowChat
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.session_files import SessionFiles
@@ -73,17 +74,16 @@ class SavedSessions:
         else:
             self._chat.begin(act, "change")
 
-    def search(self, query: str = "", *, on_choice: Callable[[], None] | None = None) -> None:
+    def search(self, query: str = "") -> None:
         """Search all sessions in a dialog, and show the message of the hit that the user chooses.
 
-        Before it is shown, `on_choice` is called, if given.
+        It is also shown instead of the welcome page.
         """
 
         def open_chosen(choice: SearchChoice | None) -> None:
             if choice is None:
                 return
-            if on_choice is not None:
-                on_choice()
+            self._chat.app.post_message(ShowChat())
             self._chat.screen.remove_class("-sessions-over")
             open_hit = partial(self._open_hit, choice.hit, is_exported=choice.is_export_wanted)
             self._chat.begin(open_hit, "open", is_only=True)

@@ -1,119 +1,211 @@
-"""Facts about this machine for the welcome page, and the servers that the page starts.
+"""What starts a server: the built-in engine, and installed programs.
 
-The facts are model files, installed programs and the built-in engine. They are read in workers, and
-the page is drawn again when one is known.
+Facts about this machine, which the welcome page shows, are read in workers.
 """
 
 from __future__ import annotations
 
-from functools import partial
+import asyncio
+from collections.abc import Callable
 
 from msgspec.structs import replace
-from textual.screen import Screen
 
-from lmchat.errors import LMChatError
+from lmchat import units
+from lmchat.errors import EngineUnavailable, LMChatError
 from lmchat.processes.threads import run_abandonable
-from lmchat.servers.discovery.launcher import ServerLauncher, ServerStart
-from lmchat.servers.model import BUILT_IN
+from lmchat.safe_text import safe_line
+from lmchat.servers.discovery.launcher import ServerStart
+from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.engine.model_files import DemoOffer, ModelFile
+from lmchat.servers.model import BUILT_IN, LoadState, Target
 from lmchat.services.ports import Engine
 from lmchat.services.server_rows import MachineState
-from lmchat.tui.actions import Post
-from lmchat.tui.chat_view import Chat, Work
-from lmchat.tui.controllers.connect import Connect
-from lmchat.tui.dialogs.ask_dialog import start_question
-from lmchat.tui.dialogs.model_picker import FilePicker
+from lmchat.tui.chat_view import Chat
+from lmchat.tui.controllers.current_target import CurrentTarget
+from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, ProgressDialog, start_question
 
 
 class ServerStarts:
-    """Model files and programs of this machine, and the servers that were started from the page.
+    """Model files and programs of this machine, and the servers that are started with them."""
 
-    Facts are read in workers of the page. The starts run in workers of the app, so that an error is
-    also shown after the page was closed.
-    """
-
-    class Learned(Post):
-        """`machine`, `problem` or `has_read_disk` has changed: the page is to be drawn again."""
-
-    def __init__(self, page: Screen[None], chat: Chat, connect: Connect) -> None:
-        workspace = chat.workspace
+    def __init__(
+        self,
+        chat: Chat,
+        status: StatusDisplay,
+        target: CurrentTarget,
+        on_change: Callable[[], None],
+    ) -> None:
+        """`on_change` is called when `machine`, `has_read_disk` or `problem` has changed."""
         self._chat = chat
-        state = workspace.state
-        was_engine = state.endpoint == BUILT_IN
-        self.machine = MachineState(last_model=state.model if was_engine else "")
-        self.problem = ""  # why the last start failed
-        self._page = page
-        self._connect = connect
-        self._engine = workspace.engine
-        self._launcher = workspace.launcher
-        self.has_read_disk = self._engine is None  # without an engine, no files are needed
+        self._workspace = chat.workspace
+        self._status = status
+        self._target = target
+        self._on_change = on_change
+        self.machine = MachineState()
+        self.has_read_disk = chat.workspace.engine is None  # else no files are needed
+        self.problem = ""  # why the last start failed, or why the disk could not be read
 
-    def _learn(self, **facts: object) -> None:
-        """Change some fields of `machine`, and post `Learned`, with which the page draws them."""
-        self.machine = replace(self.machine, **facts)
-        self._page.post_message(self.Learned())
+    # Facts
 
     def read_disk(self) -> None:
-        """Search this disk in a worker for model files that the engine can serve."""
-        if self._engine is not None:
-            self._chat.begin(self._read_disk, "disk", is_only=True)
+        """Read in a worker what the engine offers, and the model files that it can serve."""
+        self._learn(last_model=self._last_model)
+        if (engine := self._workspace.engine) is not None:
+            self._chat.begin(lambda: self._read_disk(engine), "disk", is_only=True)
 
-    async def _read_disk(self) -> None:
-        """Read what the engine offers, and the model files of this disk.
+    @property
+    def _last_model(self) -> str:
+        """The model that was used last, if that was one of the engine; else empty."""
+        state = self._workspace.state
+        return state.model if state.endpoint == BUILT_IN else ""
 
-        The first time, the engine may return the files that an earlier search has cached.
+    async def _read_disk(self, engine: Engine) -> None:
+        """Read the facts; the first time, the files may be those of an earlier search.
+
+        An engine that must be installed first offers no model.
         """
-        if self._engine is not None:
-            await self._read_files(self._engine, is_refresh=self.has_read_disk)
-        self.has_read_disk = True
-        self._page.post_message(self.Learned())
-
-    async def _read_files(self, engine: Engine, *, is_refresh: bool) -> None:
-        """Read which demo model the engine offers, and then the model files of this disk.
-
-        An engine that must be installed first offers none. An error is kept as `problem`.
-        """
+        launcher = self._workspace.launcher
         try:
-            if self._launcher is None or not self._launcher.engine_command:
+            if launcher is None or not launcher.engine_command:
                 self._learn(offer=await engine.offer())
-            self._learn(files=await engine.files(is_refresh=is_refresh))
+            self._learn(files=await engine.files(is_refresh=self.has_read_disk))
         except LMChatError as error:
             self.problem = error.message_with_hint
+        self.has_read_disk = True
+        self._on_change()
 
-    def read_programs(self) -> None:
-        """Find in a worker which servers are installed on this machine."""
-        if self._launcher is not None and self._page.is_attached:
-            self._chat.begin(partial(self._read_programs, self._launcher), "programs", is_only=True)
+    async def find_programs(self) -> None:
+        """Find the servers that are installed on this machine."""
+        if (launcher := self._workspace.launcher) is not None:
+            installed = tuple(await run_abandonable(launcher.find))
+            self._learn(installed=installed, engine_command=launcher.engine_command)
 
-    async def _read_programs(self, launcher: ServerLauncher) -> None:
-        """Search for installed servers."""
-        installed = tuple(await run_abandonable(launcher.find))
-        self._learn(installed=installed, engine_command=launcher.engine_command)
+    def _learn(self, **facts: object) -> None:
+        """Change some fields of `machine`."""
+        self.machine = replace(self.machine, **facts)
+        self._on_change()
 
-    def begin(self, work: Work) -> None:
-        """Run work that asks the user and starts a server, in a worker that outlives the page."""
-        self._chat.begin(work, "start")
+    # Programs
 
-    async def start_engine(self) -> None:
-        """Start the built-in engine with a model file that the user chooses."""
-        if file := await self._chat.ask(FilePicker(self.machine.files)):
-            self._connect.start_engine(file.name)
+    async def start(self, start: ServerStart) -> ProbeResult | None:
+        """Show the command of a start; if the user agrees, run it, and return what answers.
 
-    async def start(self, start: ServerStart) -> None:
-        """Show the command of a start; if the user agrees, run it and use the server that answers.
-
-        If the start fails, show why.
+        If the start fails, `problem` says why.
         """
-        launcher = self._launcher
+        launcher = self._workspace.launcher
         if launcher is None or not await self._chat.ask(start_question(start)):
-            return
+            return None
         self.problem = ""
         self._learn(starting=(*self.machine.starting, start))
         try:
-            probed = await launcher.start(start)
+            return await launcher.start(start)
         except LMChatError as error:
-            self._connect.show_failed_start(error)
-        else:
-            if self._page.is_attached:
-                self._connect.take_result(probed)
-        others = [other for other in self.machine.starting if other != start]
-        self._learn(starting=tuple(others))
+            self.problem = error.message_with_hint
+            return None
+        finally:
+            others = tuple(other for other in self.machine.starting if other != start)
+            self._learn(starting=others)
+
+    # The engine
+
+    async def start_engine(self, named: str = "") -> bool:
+        """Start the engine with the named model, or without a name one that it chooses.
+
+        Return True if it serves the model. Return False if there is no engine, or if the user does
+        not want a download. After a failure, ask whether to try again; return False if not.
+        """
+        if (engine := self._workspace.engine) is None:
+            return False
+        while True:
+            try:
+                model = await self._choose(engine, named)
+                if model is not None:
+                    await self._serve(engine, model)
+            except LMChatError as error:
+                if not await self._wants_to_retry(error):
+                    return False
+            else:
+                return model is not None
+
+    async def _choose(self, engine: Engine, named: str) -> ModelFile | None:
+        """Return a model file of this disk; if none can be used, download the demo model.
+
+        Without a name, the configured model is meant; without that, the one that was used last, if
+        it was one of the engine. Return None if the user does not want the download, or stops it.
+        """
+        named = named or self._workspace.local_model or self._workspace.settings.local.model
+        model = await engine.choose(named, last=self._last_model)
+        if model is not None:
+            return model
+        await engine.check()  # raises an error if the engine could not serve a download
+        offer = await engine.offer()
+        reason = "" if await engine.files() else "There is no model file on this disk. "
+        text = f"{reason}{_offer_words(offer)}"
+        if not await self._is_confirmed("Download a demo model?", text, verb="download it"):
+            return None
+        return await self._download(engine, offer)
+
+    async def _download(self, engine: Engine, offer: DemoOffer) -> ModelFile | None:
+        """Download the demo model, with the elapsed time in a dialog; return None if it is stopped.
+
+        Esc leaves the dialog, which stops the download.
+        """
+        dialog = ProgressDialog(f"Downloading {offer.name}")
+        download = asyncio.ensure_future(
+            engine.fetch(lambda elapsed_s: dialog.show_progress(f"{elapsed_s:.0f} s"))
+        )
+
+        def stop(_: None) -> None:
+            download.cancel()
+
+        self._chat.show(dialog, stop)
+        try:
+            await asyncio.wait([download])  # does not raise if Esc cancels the download
+            return None if download.cancelled() else download.result()
+        finally:
+            download.cancel()
+            dialog.dismiss(None)
+
+    async def _serve(self, engine: Engine, model: ModelFile) -> None:
+        """Start the engine with a model, and use it from now on; prompts wait until it is loaded.
+
+        If the start fails, the target before it is used again, unless that was the engine, too: its
+        server has ended. The error is raised.
+        """
+        if words := await engine.warning(model):
+            self._chat.warn(words)
+        old_target = self._target.value
+        info = model.info(engine.reserve_address(), LoadState.LOADING)
+        self._target.use(Target(endpoint=info.endpoint, product=BUILT_IN, model=info))
+        name = safe_line(model.name, limit=20)
+        self._status.show_action(f"loading {name}")
+        try:
+            await engine.start(model)
+        except LMChatError:
+            was_engine = old_target is not None and old_target.product == BUILT_IN
+            self._target.aim_at(None if was_engine else old_target)
+            raise
+        self._status.show_action(f"loaded {name}")
+        self._workspace.monitor.check_now()
+
+    async def _wants_to_retry(self, error: LMChatError) -> bool:
+        """Show why the start or the download has failed; return whether the user tries again."""
+        title = "The built-in engine cannot be started"
+        if isinstance(error, EngineUnavailable) and error.kind == "fetch":
+            title = "The demo model could not be downloaded"
+        text = f"{safe_line(error.message)}\n\n{safe_line(error.hint)}".strip()
+        return await self._is_confirmed(title, text, verb="try again")
+
+    async def _is_confirmed(self, title: str, text: str, *, verb: str) -> bool:
+        return bool(await self._chat.ask(ConfirmDialog(title, text=text, verb=verb, key="y")))
+
+
+def _offer_words(offer: DemoOffer) -> str:
+    """Return what the user needs to know before a download: size, licence and folder."""
+    return (
+        f"{offer.name} is a small model, only for trying lmchat.\n\n"
+        f"Size     {units.size_text(offer.download_bytes)}\n"
+        f"Licence  {offer.licence}\n"
+        f"Folder   {safe_line(str(offer.folder))}"
+    )

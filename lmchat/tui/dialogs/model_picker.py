@@ -133,8 +133,6 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         ("^G", "load with …"),
         ("^R", "refresh"),
     )
-    FIRST_HINTS = (("Enter", "load"), ("^G", "load with …"), ("^R", "refresh"))
-    """Keys where the picker opens because no model is loaded."""
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.PICKER)]
 
     def __init__(
@@ -143,7 +141,6 @@ class ModelPicker(ListDialog[ModelInfo | None]):
         *,
         age_s: float,
         current: tuple[str, str] | None = None,
-        reason: str = "",
         typed: str = "",
     ) -> None:
         """Create the picker.
@@ -152,20 +149,14 @@ class ModelPicker(ListDialog[ModelInfo | None]):
             rows: The models.
             age_s: How old the lists are, in seconds.
             current: Server id and model id of the model in use, which is chosen at first.
-            reason: The title if the picker opens without a key of the user; else empty.
             typed: The filter at first.
         """
-        super().__init__(reason, self.FIRST_HINTS if reason else self.HINTS)
-        self.reason = reason
+        super().__init__()
         self._rows = rows
         self._age_s = age_s
         self._note = ""  # why the last refresh failed; it is shown in place of the age
         self._current = current
         self._typed = typed
-
-    @property
-    def has_filter(self) -> bool:
-        return bool(self._typed)
 
     def compose_content(self) -> Iterable[Widget]:
         digits = ", or 1 to 9 for a recent one" if self._recent("1") else ""

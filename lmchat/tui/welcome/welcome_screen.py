@@ -6,33 +6,33 @@ times of the searches. The first rows wait a moment for the disk to be read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.getters import query_one
+from textual.screen import Screen
 from textual.widgets import Static
 
 from lmchat import units
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.endpoint import Endpoint
 from lmchat.services.server_rows import (
     NO_SERVER,
-    RowAction,
+    MachineState,
     ServerRow,
     first_step,
     headline_and_advice,
     server_rows,
 )
-from lmchat.tui.chat_view import Chat
-from lmchat.tui.controllers.connect import Connect, WelcomePage
-from lmchat.tui.controllers.server_starts import ServerStarts
-from lmchat.tui.dialogs.ask_dialog import AddressDialog, ConfirmDialog
+from lmchat.tui.actions import Post, ShowChat
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.welcome.welcome_rows import welcome_rows
 from lmchat.tui.widgets.key_bar import KeyBar
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
@@ -40,13 +40,35 @@ from lmchat.tui.widgets.row_list import RowList
 
 _HINTS = (("Enter", "choose"), ("F5", "check now"), ("^K", "search"), ("Esc", "chat"))
 _LAST_HINTS = (("^P", "commands"), ("F1", "help"))
-_WAITING = "Your message waits until a server answers."
+_WAITING = "Your message waits until a model is ready."
 _BESIDE, _BESIDE_SHORT = 7, 4  # rows of the screen without those of the list
 _DISK_WAIT_S = 0.5  # how long the rows wait for the disk's model files: all appear at once
 
 
-class WelcomeScreen(WelcomePage):
-    """Page of servers and ways to one; `Connect` opens it, and closes it when a server answers."""
+class WelcomeFacts(Struct, frozen=True, kw_only=True):
+    """What is known of servers, for the page to show."""
+
+    results: Sequence[ProbeResult] = ()
+    searched_at_s: float | None = None  # end of the last search; None before the first one
+    next_search_at_s: float = 0.0
+    machine: MachineState = MachineState()
+    has_read_disk: bool = False
+    problem: str = ""  # why the last start failed, or the named model cannot be used
+    has_waiting_message: bool = False  # for a server
+
+
+class WelcomeScreen(Screen[None]):
+    """Page of servers and ways to one; it is told what to show, and posts what the user wants."""
+
+    class Chosen(Post):
+        """The user wants to use a server, or another way to one."""
+
+        choice: ServerRow | str  # the server, or the key of the way in `welcome_rows`
+
+    class AddressPasted(Post):
+        """The user has pasted a word, which may be an address."""
+
+        text: str
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -56,8 +78,8 @@ class WelcomeScreen(WelcomePage):
         ("pageup", "page(-1)"),
         ("pagedown", "page(1)"),
         *((digit, f"take_number({digit})") for digit in "123456789"),
-        ("f5", "check_now"),
-        ("ctrl+k", "search"),
+        ("f5", "app.run('check')"),
+        ("ctrl+k", "app.run('search')"),
         ("escape", "leave"),
     ]
     _rows = query_one(RowList)
@@ -66,18 +88,12 @@ class WelcomeScreen(WelcomePage):
     _problem = query_one("#welcome-problem", Static)
     _status = query_one("#welcome-status", LineWidget)
 
-    def __init__(self, chat: Chat, connect: Connect) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
-        workspace = chat.workspace
-        self._connect = connect
-        self.has_waiting_message = False  # for a server
         self.is_leaving = False  # whether the page closes as soon as no dialog is over it
-        self.starts = ServerStarts(self, chat, connect)
-        self._clock = workspace.clock
-        self._results: Sequence[ProbeResult] = ()
+        self._clock = clock
+        self._facts = WelcomeFacts()
         self._servers: tuple[ServerRow, ...] = ()
-        self._searched_at_s: float | None = None
-        self._next_search_at_s = 0.0
         self._is_disk_wait_over = False  # whether the rows no longer wait for the disk
         self._is_touched = False  # whether the user moved; until then the best row is chosen
 
@@ -101,7 +117,6 @@ class WelcomeScreen(WelcomePage):
         self._problem.display = False
         self._rows.set_focused(is_focused=True)
         self.query_one(KeyBar).show(_HINTS, _LAST_HINTS)
-        self.starts.read_disk()
         self.call_after_refresh(self.draw)
         self.set_interval(1.0, self._show_status)
         self.set_timer(_DISK_WAIT_S, self.end_wait)
@@ -118,29 +133,12 @@ class WelcomeScreen(WelcomePage):
         self._is_disk_wait_over = True
         self.draw()
 
-    def show(
-        self, results: Sequence[ProbeResult], searched_s_ago: float, next_search_s: float
-    ) -> None:
-        """Show what the last search found.
-
-        `searched_s_ago` is the time since that search, `next_search_s` the time until the next one.
-        """
-        now_s = self._clock()
-        self._results = results
-        self._searched_at_s = now_s - searched_s_ago
-        self._next_search_at_s = now_s + next_search_s
-        self.draw()
-        if not self.is_leaving:
-            self.starts.read_programs()
-
-    def show_problem(self, words: str) -> None:
-        """Show why the start of a server failed."""
-        self.starts.problem = words
+    def show(self, facts: WelcomeFacts) -> None:
+        self._facts = facts
         self.draw()
 
     # Drawing
 
-    @on(ServerStarts.Learned)
     def draw(self) -> None:
         """Draw the sentences, the rows and the status line.
 
@@ -148,9 +146,9 @@ class WelcomeScreen(WelcomePage):
         over. Blank rows are left out if there is no room for all. Until the user moves the choice,
         the best row is chosen.
         """
-        machine = self.starts.machine
-        self._servers = server_rows(self._results, machine)
-        is_waiting = not (self._is_disk_wait_over or self.starts.has_read_disk)
+        machine = self._facts.machine
+        self._servers = server_rows(self._facts.results, machine)
+        is_waiting = not (self._is_disk_wait_over or self._facts.has_read_disk)
         if is_waiting or not self.can_show:
             return
         self._draw_sentences()
@@ -173,27 +171,28 @@ class WelcomeScreen(WelcomePage):
         servers = [replace(row.probed, next_step=row.next_step) for row in self._servers]
         headline, advice = headline_and_advice(servers)
         if not advice and not any(server.verdict.is_usable for server in servers):
-            has_engine = self.starts.machine.offer is not None
+            has_engine = self._facts.machine.offer is not None
             way = "try the built-in engine" if has_engine else "type an address"
             advice = f"Start one, or {way}. This page continues when a server appears."
-        if self.has_waiting_message:
+        if self._facts.has_waiting_message:
             advice = f"{_WAITING} {advice}"
             if not self._advice.display:  # the style sheet hides it on a small screen
                 headline = _WAITING
         self._headline.update(styled(headline, STRONG))
         self._advice.update(styled(advice, MUTED))
-        self._problem.display = bool(self.starts.problem)
-        self._problem.update(styled(f"! {self.starts.problem}", "$error"))
+        self._problem.display = bool(self._facts.problem)
+        self._problem.update(styled(f"! {self._facts.problem}", "$error"))
 
     def _show_status(self) -> None:
         """Show in the status line when the searches are, and the key that searches at once."""
         pieces = ["Checking"]
-        if self._searched_at_s is not None:
+        facts = self._facts
+        if facts.searched_at_s is not None:
             now_s = self._clock()
-            left_s = self._next_search_at_s - now_s
+            left_s = facts.next_search_at_s - now_s
             pieces = [
-                f"{units.counted(len(self._results), 'address', 'es')} checked",
-                f" {units.ago(now_s - self._searched_at_s)} ago",
+                f"{units.counted(len(facts.results), 'address', 'es')} checked",
+                f" {units.ago(now_s - facts.searched_at_s)} ago",
                 f"; next check in {units.ago(left_s)}" if left_s > 0 else "; checking",
             ]
         keys = content((("F5", STRONG), (" now ", MUTED)))
@@ -201,23 +200,25 @@ class WelcomeScreen(WelcomePage):
 
     # Keys
 
+    def _ask(self, wish: Post) -> None:
+        """Post a wish to the app itself, which gets it before the next key."""
+        self.app.post_message(wish)
+
     def on_key(self, event: events.Key) -> None:
         """Go to the chat and type a letter there, if it is no key of this page.
 
-        While the page is leaving, all keys go there. `/`, which begins a command, is always typed.
+        `/`, which begins a command, is always typed.
         """
         is_key_here = event.key in self.active_bindings and event.key != "slash"
-        is_text = event.is_printable and not is_key_here
-        if is_text or self.is_leaving:
-            self._connect.leave_page(event)
+        if event.is_printable and not is_key_here:
+            event.stop()
+            self._ask(ShowChat(event))
 
     def on_paste(self, event: events.Paste) -> None:
         """Ask about a pasted word as an address; take a text of several words to the prompt."""
-        if len(event.text.split()) > 1:
-            self._connect.leave_page(event)
-        else:
-            event.stop()
-            self.ask_address(safe_line(event.text))
+        event.stop()
+        is_text = len(event.text.split()) > 1
+        self._ask(ShowChat(event) if is_text else self.AddressPasted(safe_line(event.text)))
 
     def action_move(self, by: int) -> None:
         self._is_touched = True
@@ -234,15 +235,8 @@ class WelcomeScreen(WelcomePage):
             self._rows.choose(keys[number - 1])
             self.action_take()
 
-    def action_check_now(self) -> None:
-        self.starts.read_disk()
-        self._connect.check_now()
-
     def action_leave(self) -> None:
-        self._connect.leave_page()
-
-    def action_search(self) -> None:
-        self._connect.search_sessions()
+        self._ask(ShowChat())
 
     @on(RowList.Taken)
     def action_take(self) -> None:
@@ -250,42 +244,12 @@ class WelcomeScreen(WelcomePage):
         if not self.is_active:
             return
         self._is_touched = True
-        machine = self.starts.machine
-        match self._rows.key:
-            case "address":
-                self.ask_address()
-            case "last":
-                self._connect.start_engine(machine.last_model)
-            case "demo" if machine.offer is not None:
-                self._connect.start_engine(machine.offer.name)
-            case "files":
-                self.starts.begin(self.starts.start_engine)
-            case "install":
-                self.app.copy_to_clipboard(machine.engine_command)
-            case endpoint:  # the keys of the servers are their addresses
-                for server in self._servers:
-                    if server.probed.endpoint == endpoint:
-                        self._take_server(server)
-
-    def _take_server(self, server: ServerRow) -> None:
-        """Do the next step for a server that was chosen.
-
-        If its host must be allowed first, ask about its address. Otherwise use it, or start it; if
-        none of these is its action, search at once.
-        """
-        if server.probed.can_be_allowed:
-            self.ask_address(server.probed.endpoint.url)
-        elif server.action is RowAction.CHOOSE:
-            self._connect.take_result(server.probed)
-        elif server.start is not None:
-            self.starts.begin(partial(self.starts.start, server.start))
-        else:
-            self._connect.check_now()
-
-    def ask_address(self, typed: str = "") -> None:
-        """Ask for an address, with a text in the input at first; use the server that answers."""
-        dialog = AddressDialog(self._connect.questions.try_address, typed)
-        self.app.push_screen(dialog, self._connect.take_result)
+        key = self._rows.key
+        servers = {server.probed.endpoint: server for server in self._servers}
+        if isinstance(key, Endpoint):
+            self._ask(self.Chosen(servers[key]))
+        elif isinstance(key, str):
+            self._ask(self.Chosen(key))
 
     def leave(self) -> bool:
         """Close the page, and return True; if a dialog is above it, close when that is left.

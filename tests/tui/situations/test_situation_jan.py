@@ -29,7 +29,8 @@ async def test_a_key_is_asked_for_with_the_place_where_it_is_shown_and_kept(
     tmp_path, start, picture
 ):
     async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
-        await seen.is_on(KeyDialog)
+        await seen.is_on(WelcomeScreen)
+        await seen.presses("enter", leads_to=KeyDialog)
         await seen.shows(
             "Jan needs an API key",
             "Jan shows it under Settings, Local API Server, API key.",
@@ -52,13 +53,13 @@ async def test_without_the_key_the_page_names_the_step_and_offers_the_question_a
     tmp_path, start
 ):
     async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
-        await seen.is_on(KeyDialog)
-        await seen.presses("escape")
-        seen.time_passes()
         await seen.is_on(WelcomeScreen)
+        await seen.presses("enter", leads_to=KeyDialog)
+        await seen.presses("escape", leads_to=WelcomeScreen)
+        seen.time_passes()
         await seen.shows(
             "Jan answers, but needs an API key.",
-            "Next: Settings, Local API Server: copy the API key (this",
+            "Next: Settings, Local API Server: copy the API key. Then press Enter.",
         )
         await seen.rests()
         seen.places(1337, start(jan))  # the key was taken out of Jan's settings
@@ -68,7 +69,8 @@ async def test_without_the_key_the_page_names_the_step_and_offers_the_question_a
 
 async def test_a_wrong_key_is_told_and_only_the_right_one_is_kept(tmp_path, start, small_picture):
     async with desktop.run(tmp_path, {1337: start(jan, key=KEY)}) as seen:
-        await seen.is_on(KeyDialog)
+        await seen.is_on(WelcomeScreen)
+        await seen.presses("enter", leads_to=KeyDialog)
         await seen.types("a-wrong-key")
         await seen.presses("enter", sees="! The server rejects this API key.")
         assert seen.credentials.get(ORIGIN) is None

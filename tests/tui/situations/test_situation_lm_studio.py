@@ -39,14 +39,16 @@ async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(t
     assert program.seen(CHAT) == []
 
 
-async def test_without_a_model_the_picker_comes_and_enter_loads_one(
+async def test_without_a_model_enter_opens_the_picker_and_enter_loads_one(
     tmp_path, start, picture, small_picture
 ):
     gate = Gate()
     server = start(lm_studio, loaded=(), loading=gate)
     async with desktop.run(tmp_path, {1234: server}) as seen:
-        await seen.is_on(ModelPicker)
-        await seen.shows("LM Studio has no model loaded: choose one", "· qwen3-8b", "Enter load")
+        await seen.is_on(WelcomeScreen)
+        await seen.shows("LM Studio answers, but no model is loaded.", "Press Enter to choose one.")
+        await seen.presses("enter", leads_to=ModelPicker)
+        await seen.shows("· qwen3-8b", "Enter use")
         await small_picture(seen, "picker")
         await seen.at_size(desktop.WIDE)
         await seen.presses("enter")

@@ -65,7 +65,8 @@ async def test_another_machine_is_asked_only_after_yes_and_with_its_key(tmp_path
     server = start(plain, "far", key=KEY)
     settings = desktop.named("http://gpu-box:8000")
     async with desktop.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
-        await seen.shows("gpu-box:8000 is not this machine", "Enter")
+        await seen.is_on(WelcomeScreen)
+        await seen.presses("enter", sees="gpu-box:8000 is not this machine")
         await picture(seen, "allow")
         assert seen.ports.paths(8000, "gpu-box") == []
         await seen.confirms(leads_to=KeyDialog)
@@ -81,12 +82,12 @@ async def test_no_leaves_one_sentence_with_the_flag_and_sends_nothing(tmp_path, 
     server = start(plain, "far")
     settings = desktop.named("http://gpu-box:8000")
     async with desktop.run(tmp_path, {("gpu-box", 8000): server}, settings=settings) as seen:
-        await seen.shows("gpu-box:8000 is not this machine")
-        await seen.presses("escape", leads_to=WelcomeScreen)
+        await seen.is_on(WelcomeScreen)
         await seen.shows(
-            REFUSAL,
-            "Next: lmchat --allow-host gpu-box, or type the address here to allow it for this run",
+            REFUSAL, "Next: lmchat --allow-host gpu-box, or press Enter to allow it for this run"
         )
+        await seen.presses("enter", sees="gpu-box:8000 is not this machine")
+        await seen.presses("escape", leads_to=WelcomeScreen)
         await seen.rests()
         await seen.at_size(desktop.SMALL)
     assert server.requests == []
