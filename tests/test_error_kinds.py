@@ -11,9 +11,9 @@ from pathlib import Path
 import lmchat
 from lmchat import errors
 from lmchat.errors import LMChatError, ServerRejected
-from lmchat.proxy.refusals import RULES
-from lmchat.proxy.retries import plan_for
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.products.refusals import RULES
+from lmchat.servers.retries import plan_for
 from tests.support.reference import DOCS
 
 _ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (.+) \| ([\d or]+) \| (.+) \|$", re.MULTILINE)

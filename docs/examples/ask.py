@@ -6,7 +6,7 @@ import asyncio
 import sys
 from contextlib import aclosing
 
-from lmchat.proxy import Client, LMChatError, Messages, TextDelta
+from lmchat.api import Client, LMChatError, Messages, TextDelta
 
 
 async def main(address: str = "") -> None:

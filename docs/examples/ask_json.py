@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from lmchat.proxy import AnswerUnfit, Client, LMChatError
+from lmchat.api import AnswerUnfit, Client, LMChatError
 
 _BOOK = {
     "type": "object",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from lmchat.proxy import LMChatError, SyncClient, TextDelta
+from lmchat.api import LMChatError, SyncClient, TextDelta
 
 
 def main(address: str = "") -> None:

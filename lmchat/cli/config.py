@@ -116,8 +116,8 @@ def _checked_values(settings: Settings) -> Iterator[_CheckedValue]:
 
     The value of a setting that is not set is empty.
     """
-    allow_list = load("lmchat.proxy.admission:AllowList")  # httpx, which `config show` needs not
-    new_tls_context = load("lmchat.proxy.certificates:new_tls_context")
+    allow_list = load("lmchat.servers.limits:AllowList")  # httpx, which `config show` needs not
+    new_tls_context = load("lmchat.servers.http.certificates:new_tls_context")
 
     parse = Endpoint.parse
     yield _CheckedValue(key_path=("endpoint",), value=settings.endpoint, check=parse)

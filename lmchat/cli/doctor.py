@@ -27,10 +27,10 @@ from lmchat.config.state import read_state
 from lmchat.doctor.report import CheckResult, Grade, Group, Subject
 from lmchat.doctor.storage_checks import files_findings, integrity_findings, mode_of, store_findings
 from lmchat.doctor.terminal_checks import terminal_findings
-from lmchat.engine.download import is_engine_installed
 from lmchat.errors import EndpointNotAllowed
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.engine.download import is_engine_installed
 from lmchat.services.examination import (
     LIMIT_S,
     Check,

@@ -12,11 +12,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError
-from lmchat.proxy.servers import server_of
 from lmchat.servers.answer import WholeAnswer
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.products.product import drawn_seed
+from lmchat.servers.products.registry import server_of
 from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.services.ports import ServerClient
 from lmchat.sessions.message import AnswerStats, ChatMessage

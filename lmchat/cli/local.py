@@ -13,7 +13,6 @@ from lmchat import units
 from lmchat.cli.context import Context
 from lmchat.cli.wiring import Runtime, make_engine
 from lmchat.config.settings import Settings
-from lmchat.engine.download import install_command, is_engine_installed
 from lmchat.errors import WrongUse
 from lmchat.servers.discovery.launcher import (
     Installed,
@@ -23,6 +22,7 @@ from lmchat.servers.discovery.launcher import (
     start_server,
 )
 from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.engine.download import install_command, is_engine_installed
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.services.ports import Engine, ServerClient
 from lmchat.terminal.output import ask_yes_no, can_ask, table

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
-from lmchat.proxy.timeouts import first_token_limit
 from lmchat.safe_text import shell_word
 from lmchat.servers.discovery.choose_model import (
     Missing,
@@ -24,6 +23,7 @@ from lmchat.servers.discovery.choose_model import (
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import Target
+from lmchat.servers.stream.timeouts import first_token_limit
 from lmchat.services.ports import ServerClient
 
 _CHECK_EVERY_S = 0.5  # while a server loads its model

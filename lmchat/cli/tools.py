@@ -15,9 +15,9 @@ from lmchat.config.settings import FUNCTIONS, Approval, Settings
 from lmchat.config.state import State, read_state
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.matching import closest_word
-from lmchat.proxy.admission import AllowList
 from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.limits import AllowList
 from lmchat.servers.model import Target
 from lmchat.servers.request import Tool
 from lmchat.services.ports import ToolHost

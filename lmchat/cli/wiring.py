@@ -13,6 +13,7 @@ from functools import cache
 
 from msgspec import Struct
 
+from lmchat.attachments.page_client import PageClient
 from lmchat.cli.context import Context
 from lmchat.cli.counters import counters_saved
 from lmchat.cli.keys import Keys
@@ -21,10 +22,9 @@ from lmchat.cli.store import Store, make_store
 from lmchat.config.credentials import Credentials
 from lmchat.config.settings import Settings
 from lmchat.config.state import State, read_state
-from lmchat.engine.local_engine import LocalEngine
-from lmchat.proxy.client import ProxyClient
-from lmchat.proxy.pages import PageClient
+from lmchat.servers.client import ProxyClient
 from lmchat.servers.discovery.choose_model import endpoints_of
+from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.services.backend import Backend
 from lmchat.services.ports import Engine, PageFetcher, ServerClient
 from lmchat.services.web_pages import WebPages

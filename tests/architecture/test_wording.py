@@ -12,7 +12,7 @@ import pytest
 
 import lmchat
 from lmchat import errors
-from lmchat.proxy.refusals import RULES
+from lmchat.servers.products.refusals import RULES
 from tests.support.scripted_products import PRODUCT_NAMES
 
 pytestmark = pytest.mark.timeout(60)  # all modules are parsed

@@ -12,10 +12,10 @@ from functools import partial
 import httpx
 
 from lmchat.config.settings import Settings
-from lmchat.proxy.client import ProxyClient
-from lmchat.proxy.servers import SERVERS
+from lmchat.servers.client import ProxyClient
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import TextDelta
+from lmchat.servers.products.registry import SERVERS
 from tests.support.proxy_calls import ask
 
 PORTS = tuple(port for server in SERVERS for port in server.ports)

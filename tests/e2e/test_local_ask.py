@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from lmchat.engine.download import SMOLLM2
+from lmchat.servers.engine.download import SMOLLM2
 from tests.support.engine_home import (
     engines_of,
     only_from,
@@ -129,5 +129,7 @@ def test_an_engine_that_crashes_during_an_answer_is_told_and_what_came_is_printe
 def test_nothing_of_the_engine_is_imported_where_it_is_not_used(local):
     done = local("models", "--endpoint", "http://127.0.0.1:1", PYTHONPROFILEIMPORTTIME="1")
     imported = set(re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, re.MULTILINE))
-    assert "lmchat.proxy.client" in imported
-    assert not {name for name in imported if name.startswith(("lmchat.engine", "xllamacpp"))}
+    assert "lmchat.servers.client" in imported
+    assert not {
+        name for name in imported if name.startswith(("lmchat.servers.engine", "xllamacpp"))
+    }

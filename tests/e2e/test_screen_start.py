@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from lmchat.proxy.servers import SERVERS
+from lmchat.servers.products.registry import SERVERS
 from tests.support.lmchat_screen import LMChatScreen
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ScriptedServer

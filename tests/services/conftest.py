@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.config.settings import LimitSettings, Settings
-from lmchat.proxy.client import ProxyClient
+from lmchat.servers.client import ProxyClient
 from lmchat.storage.store import SqliteStore
 
 

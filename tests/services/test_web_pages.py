@@ -10,8 +10,8 @@ import zlib
 
 import pytest
 
+from lmchat.attachments.page_client import PageClient
 from lmchat.errors import EndpointNotAllowed, FileRefused, LMChatError, WrongUse
-from lmchat.proxy.pages import PageClient
 from lmchat.services import web_pages
 from lmchat.services.web_pages import WebPages, refuse
 from tests.support.page_host import PageHost, reply_of

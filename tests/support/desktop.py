@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from textual import events
 from textual.pilot import Pilot
 
+from lmchat.attachments.page_client import PageClient
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.cli.keys import Keys
 from lmchat.cli.target import own_endpoints, own_names
@@ -26,13 +27,12 @@ from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.config.state import Change, State
 from lmchat.errors import FileRefused
-from lmchat.proxy.client import ProxyClient
-from lmchat.proxy.connections import Connections
-from lmchat.proxy.pages import PageClient
+from lmchat.servers.client import ProxyClient
 from lmchat.servers.discovery.choose_model import endpoints_of
 from lmchat.servers.discovery.probe_result import Health, ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
+from lmchat.servers.http.connections import Connections
 from lmchat.servers.model import ModelList
 from lmchat.services.backend import Backend
 from lmchat.services.catalogue import Catalogue

@@ -6,7 +6,7 @@ import os
 import zipfile
 from pathlib import Path
 
-from lmchat.engine.download import SMOLLM2, DemoModel
+from lmchat.servers.engine.download import SMOLLM2, DemoModel
 from tests.support.programs import processes
 from tests.support.real_server.prepare import XLLAMACPP, model_file, wheel
 

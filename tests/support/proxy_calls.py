@@ -11,11 +11,11 @@ import httpx
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError
-from lmchat.proxy.api_keys import NoKeys
-from lmchat.proxy.client import ProxyClient
 from lmchat.servers.answer import GrowingAnswer
+from lmchat.servers.client import ProxyClient
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import TextDelta
+from lmchat.servers.http.api_keys import NoKeys
 from lmchat.servers.request import ChatRequest, Sampling, Tool
 from lmchat.sessions.message import ChatMessage, Role, text_message
 from tests.support.scripted_server import Reply, ScriptedServer, raw_reply

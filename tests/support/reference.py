@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import get_args
 
-import lmchat.proxy
+import lmchat.api
 from lmchat.cli.commands import COMMANDS, Argument, Subcommand
 from lmchat.cli.parser import shared_arguments
 from lmchat.commands.table import COMMANDS as SCREEN_COMMANDS
@@ -30,7 +30,7 @@ from lmchat.config.file import (
 )
 from lmchat.config.load import VARIABLES
 from lmchat.config.settings import Approval
-from lmchat.proxy.refusals import KEY_MISSING, KEY_REJECTED, RULES, Rule
+from lmchat.servers.products.refusals import KEY_MISSING, KEY_REJECTED, RULES, Rule
 from tests.support.manual import manual_page
 from tests.support.scripted_products import PRODUCT_NAMES
 
@@ -38,9 +38,9 @@ _EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 _HEAD = """\
 # Python API
 
-With `lmchat.proxy` you can find model servers and stream their answers from your own Python program. lmchat
+With `lmchat.api` you can find model servers and stream their answers from your own Python program. lmchat
 itself uses it, so allowed hosts, limits, retries and timeouts work the same. It reads no configuration and
-writes no files, and each client has its own counters. Import everything from `lmchat.proxy`.
+writes no files, and each client has its own counters. Import everything from `lmchat.api`.
 """
 _ASYNC = "## Example\n\nFrom [examples/ask.py](examples/ask.py):\n"
 _SYNC = "## Without an event loop\n\nFrom [examples/ask_sync.py](examples/ask_sync.py):\n"
@@ -75,7 +75,7 @@ def api_page() -> str:
     parts += [part for name in _VALUES for part in _fields(name)]
     parts += [
         _messages(),
-        f"### `Part`\n\nOne of {', '.join(f'`{one.__name__}`' for one in get_args(lmchat.proxy.Part))}.\n",
+        f"### `Part`\n\nOne of {', '.join(f'`{one.__name__}`' for one in get_args(lmchat.api.Part))}.\n",
         *(_enum(name) for name in _ENUMS),
         "## Settings\n",
         *(_api_settings(section) for section in SECTIONS if section.settings.__name__ in _SETTINGS),
@@ -89,16 +89,16 @@ def api_page() -> str:
 
 
 def public_names() -> list[str]:
-    return [name for name in vars(lmchat.proxy) if name[0].isupper()]
+    return [name for name in vars(lmchat.api) if name[0].isupper()]
 
 
 def _names(module: str) -> list[str]:
-    classes = [name for name in public_names() if inspect.isclass(getattr(lmchat.proxy, name))]
-    return [name for name in classes if getattr(lmchat.proxy, name).__module__ == module]
+    classes = [name for name in public_names() if inspect.isclass(getattr(lmchat.api, name))]
+    return [name for name in classes if getattr(lmchat.api, name).__module__ == module]
 
 
 def _class(name: str) -> ast.ClassDef:
-    found = getattr(lmchat.proxy, name)
+    found = getattr(lmchat.api, name)
     source = Path(inspect.getfile(import_module(found.__module__))).read_text(encoding="utf-8")
     return next(
         node
@@ -159,7 +159,7 @@ def _joined(arguments: list[str]) -> str:
 
 
 def _enum(name: str) -> str:
-    values = ", ".join(f"`{one.value}`" for one in getattr(lmchat.proxy, name))
+    values = ", ".join(f"`{one.value}`" for one in getattr(lmchat.api, name))
     return f"### `{name}`\n\n{_doc(_class(name))} {values}.\n"
 
 

@@ -26,7 +26,7 @@ from typing import Self
 
 import msgspec
 
-from lmchat.engine.engine_process import PROGRAM, ServeOrder
+from lmchat.servers.engine.engine_process import PROGRAM, ServeOrder
 from tests.support.engine_home import with_library
 from tests.support.real_server.prepare import (
     CACHE,

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lmchat.engine import llama_program
+from lmchat.servers.engine import engine_program as llama_program
 
 _parser = argparse.ArgumentParser()
 _parser.add_argument("--think", nargs=2)

@@ -1,0 +1,514 @@
+"""Clients for programs: a model server in few calls, without a screen and without files.
+
+`Client` is for asyncio. `SyncClient` runs a `Client` in a thread and waits for its results.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import CancelledError, Future
+from contextlib import aclosing
+from functools import wraps
+from queue import SimpleQueue
+from typing import Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
+from lmchat.config.state import State
+from lmchat.errors import AnswerUnfit, ServerRejected, ServerUnavailable, WrongUse
+from lmchat.servers.answer import WholeAnswer
+from lmchat.servers.client import ProxyClient
+from lmchat.servers.discovery.choose_model import (
+    choose,
+    choose_without_asking,
+    why_no_model,
+    why_unusable,
+)
+from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import StreamEvent
+from lmchat.servers.http.api_keys import NoKeys
+from lmchat.servers.model import ModelInfo, Target
+from lmchat.servers.options import checked_option
+from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
+from lmchat.servers.stream.timeouts import first_token_limit
+from lmchat.sessions.message import (
+    AnswerStats,
+    ChatMessage,
+    Messages,
+    ReasoningPart,
+    Role,
+    ToolCallPart,
+    messages_of,
+    text_message,
+)
+from lmchat.sessions.stats import Metrics
+from lmchat.tools.json_schema import WantedValue
+
+
+class Options(TypedDict, total=False):
+    """Options for the model; unset options are not sent."""
+
+    temperature: float | None
+    """Randomness, 0 to 2."""
+    top_p: float | None
+    """Nucleus sampling, 0 to 1."""
+    max_tokens: int | None
+    """Longest answer in tokens."""
+    stop: tuple[str, ...]
+    """Strings that end the answer."""
+    seed: int | None
+    """For repeatable answers, if the server supports it."""
+    reasoning_effort: str
+    """How much the model thinks, `none` to `max`, if server and model support it."""
+    keep_loaded_s: int | None
+    """Seconds the unused model stays in memory, if a request can set this."""
+    more: Mapping[str, object]
+    """Further sampling options by name, such as `top_k`; `extra.NAME` sends any other field."""
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """A complete answer."""
+
+    text: str
+    """The answer without reasoning."""
+    reasoning: str
+    """Reasoning of the model before it answered."""
+    refusal: str = ""
+    """The part of `text` in which the model refuses to answer."""
+    tool_calls: tuple[ToolCallPart, ...]
+    """Tool calls of the model, which lmchat does not run."""
+    model: str
+    """The model that answered, as the server named it."""
+    endpoint: str
+    """URL of the server that answered."""
+    finish_reason: str
+    """Why the answer ended, as the server said it; empty if it did not."""
+    stats: AnswerStats
+    """Tokens, times and retries."""
+
+    @property
+    def message(self) -> ChatMessage:
+        """The answer with its reasoning as a message, to continue the session with."""
+        message = text_message(Role.ASSISTANT, self.text)
+        if not self.reasoning:
+            return message
+        return replace(message, parts=(ReasoningPart(text=self.reasoning), *message.parts))
+
+
+class JsonAnswer(Struct, frozen=True, kw_only=True):
+    """An answer that is a JSON value."""
+
+    value: Any
+    """The value as a Python object."""
+    answer: Answer
+    """The answer that contains the value."""
+    first_misfit: str = ""
+    """Why the first answer did not match, if lmchat asked again."""
+
+
+def _sampling_of(options: Options) -> Sampling:
+    """Return the sampling of options; raises `WrongUse` for a wrong one.
+
+    A further option of the same name as one of the others, such as `top_p`, replaces it.
+    """
+    given = Sampling(**options)
+    checked = {name: checked_option(name, value) for name, value in given.options.items()}
+    return Sampling(keep_loaded_s=given.keep_loaded_s).with_options(checked)
+
+
+_POLL_S = 0.5  # between two checks of a server that loads its model
+_NO_STATE = State()  # a program has no servers and models of earlier chats
+
+
+class ClientOptions(TypedDict, total=False):
+    """How to reach a server."""
+
+    model: str
+    """Model to use; default: a loaded one."""
+    key: str
+    """API key of the server; without an address, it is sent only to servers on this machine."""
+    allowed_hosts: tuple[str, ...]
+    """Other machines that lmchat may connect to, "host" or "host:port"."""
+    limits: LimitSettings | None
+    """Requests per minute, size of a request, attempts."""
+    timeouts: TimeoutSettings | None
+    """Timeouts in seconds."""
+
+
+class Client:
+    """A client for one model server: the given address, or the best server found on this machine.
+
+    It reads no configuration and writes no files. Use it in one event loop, and close it:
+    `async with Client() as client`.
+
+    Args:
+        endpoint: Address of the server, with or without `/v1`; empty: find one when it is needed.
+
+    Raises:
+        EndpointNotAllowed: `endpoint` or an allowed host is not a valid address.
+    """
+
+    def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
+        self._given_endpoint = Endpoint.parse(endpoint) if endpoint else None
+        self._model = settings.get("model", "")
+        self._usable: tuple[ProbeResult, ...] = ()  # servers that the last probe has found usable
+        self._probe_lock = asyncio.Lock()
+        self._timeouts = settings.get("timeouts") or TimeoutSettings()
+        proxy_settings = Settings(
+            endpoint=endpoint,
+            allowed_hosts=tuple(settings.get("allowed_hosts", ())),
+            limits=settings.get("limits") or LimitSettings(),
+            timeouts=self._timeouts,
+        )
+        keys = _CallersKey(settings.get("key", ""), self._given_endpoint)
+        self._proxy = ProxyClient(proxy_settings, keys=keys)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def health(self) -> ProbeResult:
+        """Check the server, or find one, and return its state.
+
+        A server that does not answer is not an error: `next_step` says what to do. If no server
+        can be used, one that answers is returned, or else the first address that was tried.
+        """
+        results = await self._probe(self._given_endpoint)
+        chosen = choose(results, model=self._model, state=_NO_STATE).probed
+        if chosen is not None:
+            return chosen
+        servers = [probed for probed in results if probed.verdict.is_server]
+        return servers[0] if servers else results[0]
+
+    async def detect(self) -> tuple[ProbeResult, ...]:
+        """Check the given address and all usual ones at the same time; the best comes first."""
+        return await self._proxy.detect(
+            expected=(self._given_endpoint,) if self._given_endpoint else ()
+        )
+
+    async def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:
+        """List the models.
+
+        The list is cached for ten minutes, `is_refresh=True` asks the server again. If the server
+        does not answer, the last list is returned, however old it is.
+        """
+        results = self._usable or await self._probe(self._given_endpoint)
+        chosen = choose(results, model=self._model, state=_NO_STATE).probed
+        if chosen is None:
+            raise why_unusable(results)
+        model_list = await self._proxy.models(chosen.endpoint, is_refresh=is_refresh)
+        return model_list.models
+
+    async def chat(
+        self, messages: Messages, *, model: str = "", **options: Unpack[Options]
+    ) -> Answer:
+        """Return the answer to a prompt or a list of messages.
+
+        An answer that breaks off raises an error.
+        """
+        return await self._answer(messages_of(messages), model, options)
+
+    async def chat_json(
+        self,
+        messages: Messages,
+        schema: Mapping[str, object] | None = None,
+        *,
+        name: str = "answer",
+        model: str = "",
+        **options: Unpack[Options],
+    ) -> JsonAnswer:
+        """Return a JSON value that matches a JSON schema; without a schema, a JSON object.
+
+        lmchat uses the strictest method that the server accepts, and checks the answer. If the
+        value does not match, lmchat asks once more, then raises `AnswerUnfit`. It does not ask
+        again after a refusal or an answer cut short. `name` is the name that the server gets for
+        the schema.
+        """
+        sent = messages_of(messages)
+        first_misfit = ""
+        wanted = WantedValue(schema, name=name)
+        while True:
+            answer = await self._answer(sent, model, options, wanted.output)
+            try:
+                value = wanted.value_in(
+                    answer.text,
+                    thought=answer.reasoning,
+                    finish_reason=answer.finish_reason,
+                    is_refusal=bool(answer.refusal),
+                )
+            except AnswerUnfit as error:
+                # Only one more answer is asked for; an empty prompt means that it would not help.
+                retry_prompt = "" if first_misfit else wanted.retry_prompt()
+                if not retry_prompt:
+                    raise
+                first_misfit = error.message
+                if answer.text.strip():  # a message without text would be refused
+                    sent = (*sent, answer.message)
+                sent = (*sent, text_message(Role.USER, retry_prompt))
+            else:
+                return JsonAnswer(value=value, answer=answer, first_misfit=first_misfit)
+
+    async def stream(
+        self, messages: Messages, *, model: str = "", **options: Unpack[Options]
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """Yield the events of an answer; the last is a `StreamFinished`.
+
+        Wrap it in `contextlib.aclosing`: leaving it early closes the connection, and the server
+        stops.
+        """
+        sent = messages_of(messages)
+        request = _request(await self._target(model), sent, options)
+        async with aclosing(self._events_of(request)) as events:
+            async for event in events:
+                yield event
+
+    def metrics(self) -> Metrics:
+        """Return what this client has counted."""
+        return self._proxy.metrics()
+
+    def reset_metrics(self) -> None:
+        """Set the counters to 0."""
+        self._proxy.reset_metrics()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._proxy.aclose()
+
+    async def _answer(
+        self,
+        messages: tuple[ChatMessage, ...],
+        model: str,
+        options: Options,
+        output: WantedOutput | None = None,
+    ) -> Answer:
+        """Send messages to a model and return its answer when it is complete."""
+        target = await self._target(model)
+        request = _request(target, messages, options, output)
+        whole = WholeAnswer(request.model)
+        await whole.read(self._events_of(request))
+        content = whole.growing
+        turn = whole.turn
+        return Answer(
+            text=content.text("text", "refusal"),
+            reasoning=content.text("reasoning"),
+            refusal=content.text("refusal"),
+            tool_calls=tuple(part for part in content.parts if isinstance(part, ToolCallPart)),
+            model=turn.model,
+            endpoint=request.endpoint.url,
+            finish_reason=turn.finish_reason,
+            stats=turn.stats(context=target.context, max_tokens=request.sampling.max_tokens),
+        )
+
+    async def _events_of(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """Yield the events of an answer.
+
+        If the server does not answer, or has no model of this name any more, raise its error; the
+        next request probes again.
+        """
+        try:
+            async with aclosing(self._proxy.stream(request)) as events:
+                async for event in events:
+                    yield event
+        except (ServerUnavailable, ServerRejected) as error:
+            if isinstance(error, ServerUnavailable) or error.kind == "model_missing":
+                self._usable = ()
+            raise
+
+    async def _target(self, model: str) -> Target:
+        """Return the server and the model for a request; the first request probes for servers.
+
+        `model` is the name of the model, "" for that of the client. If the server is loading its
+        model, wait until that has ended.
+
+        Raises:
+            ServerUnavailable: the model was not loaded within the limit for the first token.
+            LMChatError: no server has a model that can be used.
+        """
+        async with self._probe_lock, first_token_limit(self._timeouts.first_token_s):
+            results = self._usable or await self._probe(self._given_endpoint)
+            while True:
+                choice = choose_without_asking(results, model=model or self._model, state=_NO_STATE)
+                if choice.target is None or not choice.awaits_model:
+                    break
+                await asyncio.sleep(_POLL_S)
+                results = await self._probe(choice.target.endpoint)
+        if choice.target is None or choice.target.model is None:
+            raise why_no_model(choice)
+        return choice.target
+
+    async def _probe(self, endpoint: Endpoint | None) -> tuple[ProbeResult, ...]:
+        """Probe an address, or all usual ones if it is None; keep the servers that can be used."""
+        results = (await self._proxy.check(endpoint),) if endpoint else await self.detect()
+        self._usable = tuple(one for one in results if one.verdict.is_usable)
+        return results
+
+
+def _request(
+    target: Target,
+    messages: tuple[ChatMessage, ...],
+    options: Options,
+    output: WantedOutput | None = None,
+) -> ChatRequest:
+    """Return a request to a server and model; without an `output`, any text is wanted."""
+    return ChatRequest(
+        endpoint=target.endpoint,
+        product=target.product,
+        model=target.model_id,
+        messages=messages,
+        sampling=_sampling_of(options),
+        output=output or AnyText(),
+    )
+
+
+class _CallersKey(NoKeys):
+    """API key that a program has passed to `Client`.
+
+    It is sent to the server that the program named, or else to any server of this machine.
+    """
+
+    def __init__(self, key: str, given_endpoint: Endpoint | None) -> None:
+        self._key = key
+        self._given_endpoint = given_endpoint
+
+    def key_for(self, endpoint: Endpoint) -> str | None:
+        if self._given_endpoint is None:
+            may_have_key = endpoint.is_loopback
+        else:
+            may_have_key = endpoint.origin == self._given_endpoint.origin
+        if not may_have_key:
+            return None
+        return self._key or None
+
+
+T = TypeVar("T")  # result of a method
+P = ParamSpec("P")  # parameters of a method, without `self`
+
+
+def _blocking(
+    method: Callable[Concatenate[Client, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[SyncClient, P], T]:
+    """Return a method of `SyncClient` that runs `method` of its `Client` and waits for it."""
+
+    @wraps(method)
+    def run_and_wait(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._wait_for(self._start(lambda: method(self._client, *args, **kwargs)))
+
+    return run_and_wait
+
+
+_CLOSED = "This client is closed."
+
+
+class SyncClient:
+    """`Client` with blocking calls; close it: `with SyncClient() as client`.
+
+    Its methods are those of `Client` without `await`. Several threads may share one client.
+    """
+
+    health = _blocking(Client.health)
+    detect = _blocking(Client.detect)
+    models = _blocking(Client.models)
+    chat = _blocking(Client.chat)
+    chat_json = _blocking(Client.chat_json)
+
+    def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
+        self._client = Client(endpoint, **settings)
+        self._start_lock = threading.Lock()  # nothing is started while `close` runs
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="lmchat-client", daemon=True
+        )
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def stream(
+        self, messages: Messages, *, model: str = "", **options: Unpack[Options]
+    ) -> Iterator[StreamEvent]:
+        """Yield the events of an answer; leaving the loop early closes the connection."""
+        events: SimpleQueue[StreamEvent | None] = SimpleQueue()
+
+        async def fill_queue() -> None:
+            """Put each event into the queue, and None after the stream is closed."""
+            try:
+                stream = self._client.stream(messages, model=model, **options)
+                async with aclosing(stream) as incoming:
+                    async for event in incoming:
+                        events.put(event)
+            finally:
+                events.put(None)
+
+        running = self._start(fill_queue)
+        event: StreamEvent | None = None  # the last one that was taken; None behind the stream
+        try:
+            while (event := events.get()) is not None:
+                yield event
+            self._wait_for(running)  # raises the error with which the stream has ended, if any
+        finally:
+            running.cancel()
+            # If the caller has left early, wait until the stream is closed, and with it the
+            # connection: None then follows. But if the garbage collector of Python closes this
+            # generator in the thread of the loop, that thread must not wait for itself.
+            is_own_thread = threading.current_thread() is self._thread
+            while event is not None and not is_own_thread:
+                event = events.get()
+
+    def metrics(self) -> Metrics:
+        """Return what this client has counted."""
+        return self._client.metrics()
+
+    def reset_metrics(self) -> None:
+        """Set the counters to 0."""
+        self._client.reset_metrics()
+
+    def close(self) -> None:
+        """Close all connections and end the thread; running calls are stopped."""
+        with self._start_lock:
+            if self._loop.is_closed():
+                return
+            asyncio.run_coroutine_threadsafe(self._stop_tasks(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    async def _stop_tasks(self) -> None:
+        """Cancel all other tasks of the loop, wait for them, and close the connections."""
+        running = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._client.aclose()
+
+    def _start(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Call `work`, start its coroutine in the thread of the loop, and return the future.
+
+        Raises `WrongUse` after `close`.
+        """
+        with self._start_lock:
+            if self._loop.is_closed():
+                raise WrongUse(_CLOSED)
+            return asyncio.run_coroutine_threadsafe(work(), self._loop)
+
+    def _wait_for(self, running: Future[T]) -> T:
+        """Wait for a coroutine that was started; return its result, or raise its error.
+
+        Raises `WrongUse` if `close` has cancelled the coroutine. If the wait is interrupted, for
+        example by Ctrl+C, the coroutine is cancelled.
+        """
+        try:
+            return running.result()
+        except CancelledError:
+            raise WrongUse(_CLOSED) from None
+        finally:
+            running.cancel()  # changes nothing if the coroutine has ended

@@ -1,0 +1,660 @@
+"""Client of model servers; everything that lmchat sends to them is sent from here.
+
+`ProxyClient` checks a request by its `Admission`, lets its `Prober` find and ask servers, and runs
+a chat request as an `Exchange`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    aclosing,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
+from functools import partial
+from pathlib import Path
+
+import httpx
+from msgspec.structs import replace
+
+from lmchat.config.settings import Settings, TimeoutSettings
+from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
+from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.discovery.prober import Prober
+from lmchat.servers.discovery.scan import KnownAddresses
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import (
+    ModelLoading,
+    PromptProgress,
+    RequestAdapted,
+    RequestQueued,
+    StreamEvent,
+    StreamFinished,
+)
+from lmchat.servers.forward import Forwarding
+from lmchat.servers.http.api_keys import KeySource, NoKeys
+from lmchat.servers.http.connections import Connections
+from lmchat.servers.limits import Admission
+from lmchat.servers.model import LoadState, ModelInfo, ModelList
+from lmchat.servers.model_cache import ModelCache
+from lmchat.servers.products.kept_answers import (
+    DROP_S,
+    LOOKUP_FIELD,
+    LOOKUP_PATH,
+    LOOKUP_S,
+    drop_answer,
+)
+from lmchat.servers.products.registry import server_of
+from lmchat.servers.products.server_api import ServerApi, background_task, throttled
+from lmchat.servers.request import (
+    SERVER_DECIDES,
+    ChatRequest,
+    ForwardedReply,
+    ForwardedRequest,
+    LoadOptions,
+    OutgoingRequest,
+    TemplateText,
+)
+from lmchat.servers.request_writer import RequestWriter
+from lmchat.servers.sender import Exchange
+from lmchat.servers.stream.chunks import prompt_progress
+from lmchat.servers.template_text import read_template_text
+from lmchat.sessions.stats import Budget, Metrics, TurnRecord
+from lmchat.slots import Slots
+
+# Longest wait for a count of tokens (else an estimate is shown), and for a check before a prompt.
+COUNT_S = 2.0
+TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1 MB
+END_THOUGHT_S = 2.0  # longest wait for the reply to the order to end a thought
+# A list of models that is older may miss that the server put its model to sleep.
+SLEEP_CHECK_S = 15.0
+# One that is older is read again before a request that must not load a model: a model that went to
+# sleep since would be woken.
+NO_WAKE_CHECK_S = 1.0
+_NOT_IN_MEMORY = (LoadState.NOT_LOADED, LoadState.ASLEEP)
+_log = logging.getLogger(__name__)
+
+
+class ProxyClient:
+    """The `ServerClient` (`services/ports.py`) over HTTP."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        keys: KeySource | None = None,
+        cache_file: Path | None = None,
+        is_lasting: Callable[[Endpoint], bool] = lambda _: True,
+        transport: httpx.AsyncBaseTransport | None = None,
+        reads_per_second: float | None = None,
+    ) -> None:
+        """Create a client; nothing is connected yet.
+
+        Args:
+            settings: Limits, timeouts and allowed hosts.
+            keys: Where the API keys of servers come from; None: no key is sent.
+            cache_file: File that keeps the lists of models; None: they are kept in memory only.
+            is_lasting: Whether a server may outlive this run; only then that file gets its models.
+            transport: Replaces the network in tests.
+            reads_per_second: How often streams of this machine are read at most, which saves a
+                quarter of their CPU time on a screen.
+        """
+        self._settings = settings
+        self._connections = Connections(
+            transport,
+            ca_file=settings.ca_file,
+            reads_per_second=reads_per_second,
+        )
+        self._keys = keys or NoKeys()
+        self._admission = Admission(settings)
+        self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)
+        self._writer = RequestWriter(self._cache)
+        self._prober = Prober(
+            self._connections, self._keys, self._timeouts_for, check_allowed=self._admission.check
+        )
+        self._known = KnownAddresses()  # without `expected`, which `detect` gets
+        # Slots of near servers, by `Endpoint.netloc` and the name of a model that has slots of
+        # its own, as behind a router; the name is empty for slots that all models share.
+        self._slots: dict[tuple[str, str], Slots] = {}
+        self._running: dict[str, Exchange] = {}  # chat requests that can be controlled, by their id
+        self._dropping: set[asyncio.Task[None]] = set()  # each stops an answer that a server keeps
+        self._leaves_answers = False  # whether answers that servers keep are not stopped any more
+
+    def expect(self, hinted: Mapping[str, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
+        """Let `detect` also probe addresses that the environment names, and `used` ones."""
+        self._known = KnownAddresses(hinted=hinted, used=used)
+        for product, endpoint in hinted.items():
+            self._prober.expect(endpoint, product)
+
+    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
+        """Probe the usual, `expected` and known addresses at once; best result first.
+
+        The models of usable servers are cached.
+        """
+        self._admission.take_probe()
+        await self._read_cache()
+        hinted_endpoints = set(self._known.hinted.values())
+        results: list[ProbeResult] = []
+        for scanned in await self._prober.scan(replace(self._known, expected=expected)):
+            probed = await self._cache_models(scanned)
+            is_hinted = probed.endpoint in hinted_endpoints
+            results.append(replace(probed, is_hinted=is_hinted))
+        return tuple(results)
+
+    async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
+        """Probe one address and cache its models; None as `key` means the key known for it."""
+        self._admission.check(endpoint)
+        self._admission.take_probe()
+        await self._read_cache()
+        return await self._cache_models(await self._prober.check(endpoint, key=key))
+
+    async def try_key(self, endpoint: Endpoint, key: str) -> ProbeResult:
+        return await self.check(endpoint, key=key)
+
+    async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
+        """Return the models of one server.
+
+        A fresh list of the cache is returned, unless `is_refresh`. If the cache has no fresh list,
+        the server is asked. If it does not answer, its old list in the cache is returned; without
+        one, the `ServerUnavailable` is raised.
+        """
+        self._admission.check(endpoint)
+        await self._read_cache()
+        fresh_list = None if is_refresh else self._cache.fresh_list(endpoint)
+        if fresh_list is not None:
+            self._admission.count(cache_hits=1)
+            return fresh_list
+
+        self._admission.count(cache_misses=1)
+        self._admission.take_probe()
+        try:
+            models = await self._prober.models(endpoint)
+        except ServerUnavailable:
+            stale_list = self._cache.stale_list(endpoint)
+            if stale_list is None:
+                raise
+            return stale_list
+        return ModelList(models=await self._cache.put(endpoint, models))
+
+    def cached_models(self) -> ModelList:
+        return self._cache.all_models()
+
+    async def load(
+        self,
+        model: ModelInfo,
+        *,
+        options: LoadOptions = SERVER_DECIDES,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
+        """Load a model and return when it is loaded; cancelling stops the loading if possible.
+
+        The cached list of its server is then outdated, because the state of the model has changed.
+        `on_progress` takes a fraction from 0 to 1.
+        """
+        options = replace(options, keep_loaded_s=self._settings.chat.keep_loaded_s)
+        server = server_of(model.product)
+        server.check_load(options)
+        api = self._api_for_action(model)
+        report = throttled(on_progress or (lambda _: None))
+        await server.load(api, model, options, report)
+        self._cache.mark_outdated(model.endpoint)
+
+    async def unload(self, model: ModelInfo) -> None:
+        api = self._api_for_action(model)
+        await server_of(model.product).unload(api, model)
+        self._cache.mark_outdated(model.endpoint)
+
+    async def count_tokens(self, request: ChatRequest) -> int | None:
+        """Return the number of tokens that the server counts in the prompt of a request.
+
+        None if the server cannot count, is busy, would have to load the model first, or takes
+        longer than `COUNT_S`. The state of the model is asked for first if it is not fresh. The
+        messages are not checked: the last one may be empty. Raises `LMChatError` for an address to
+        which no request may be sent.
+        """
+        endpoint = request.endpoint
+        server = server_of(request.product)
+        self._admission.check(endpoint)
+        if not server.count_path or self._is_busy(endpoint):
+            return None
+        if self._cache.is_older_than(endpoint, NO_WAKE_CHECK_S):
+            await self.check(endpoint)
+        if self._would_load(request):
+            return None
+        self._admission.take_probe(request.product)
+        api = self._prober.new_api(endpoint, request.product, read_s=COUNT_S, requests=1)
+        try:
+            async with asyncio.timeout(COUNT_S):
+                return await server.count_tokens(api, self._writer.prompt_body(request))
+        except TimeoutError:
+            return None
+
+    async def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:
+        """Let a server read the prompt of a request into its cache (R-41), and yield the progress.
+
+        The state of the model is checked first: a model that is not in memory is not loaded for
+        this. llama.cpp generates one token, which is dropped, and keeps what it has read, also if
+        this generator is closed earlier. A last message without text is the start of a prompt that
+        is still being typed.
+
+        Raises `LMChatError` if the request may not be sent, or was not read to its end.
+        """
+        await self._require_loaded(request)
+        api = self._prober.new_api(request.endpoint, request.product)
+        body = self._writer.read_ahead_body(request)
+        is_read = False
+        async with aclosing(api.events("/v1/chat/completions", body)) as chunks:
+            async for chunk in chunks:
+                is_read = is_read or "usage" in chunk  # the last chunk has it
+                progress = prompt_progress(chunk.get("prompt_progress"))
+                if progress is not None:
+                    yield progress
+        if not is_read:
+            raise ServerUnavailable(
+                "The server has not read the prompt to its end.", hint="Check the server's log."
+            )
+
+    async def outgoing(self, request: ChatRequest) -> OutgoingRequest:
+        """Return what `stream` would send first for a request; send nothing.
+
+        The random id under which the server would keep the answer is left out: nothing would stop
+        the answer of a copied request.
+        """
+        self._admission.check(request.endpoint)
+        return self._new_exchange(replace(request, replay_id="")).outgoing()
+
+    async def template_text(self, request: ChatRequest) -> TemplateText:
+        """Let the server apply its chat template to a request, within `TEMPLATE_S`.
+
+        Raises `ServerRejected` if it cannot, or if it would have to load or wake the model.
+        """
+        server = server_of(request.product)
+        if not server.template_path:
+            raise server.no_template_text()
+        await self._require_loaded(request)
+        self._admission.take_probe(request.product)
+        api = self._prober.new_api(request.endpoint, request.product, read_s=TEMPLATE_S)
+        try:
+            async with asyncio.timeout(TEMPLATE_S):
+                return await read_template_text(server, api, self._writer.body(request))
+        except TimeoutError:
+            raise ServerUnavailable(
+                f"The server has not applied its chat template within {TEMPLATE_S:g} s.",
+                kind="timeout",
+                hint="Try again when it is idle.",
+            ) from None
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        """Send a request and yield the events of its answer; the last is a `StreamFinished`.
+
+        The request runs in a separate task (R-28), which is cancelled if this generator is closed.
+        Its events arrive in a queue; None in the queue means that the task has ended. If it failed,
+        its error is raised then.
+        """
+        if request.is_replay:
+            exchange = self._admit_replay(request)
+        else:
+            await self._recheck_if_maybe_asleep(request)
+            exchange = self._admit(request)
+        task = asyncio.create_task(self._run_in_turn(exchange), name="chat request")
+        task.add_done_callback(lambda _: exchange.events.put_nowait(None))
+        if request.request_id:
+            self._running[request.request_id] = exchange
+        try:
+            async for event in exchange.joined_events():
+                yield event
+            yield await task  # the `StreamFinished`, or the error of the task
+        finally:
+            self._running.pop(request.request_id, None)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            # Otherwise, llama.cpp would continue an answer that has no reader any more (R-42).
+            if exchange.must_be_dropped and not self._leaves_answers:
+                self._drop_soon(exchange)
+
+    @asynccontextmanager
+    async def forward(
+        self, request: ForwardedRequest, on_end: Callable[[TurnRecord], None]
+    ) -> AsyncIterator[ForwardedReply]:
+        """Pass on a request of another program when it is its turn, and yield the reply.
+
+        Its connection is closed after the block. `on_end` gets the figures of a request that was
+        sent. Raises `LMChatError` if it may not be sent, or has no complete reply.
+        """
+        model = request.model
+        endpoint = model.endpoint
+        self._admission.admit_forwarded(request)
+        _log.info("forwarded request: %d bytes to %s", len(request.body), endpoint.origin)
+        forwarding = Forwarding(
+            request=request,
+            server=server_of(model.product),
+            connections=self._connections,
+            limits=self._settings.limits,
+            timeouts=self._timeouts_for(endpoint),
+            keys=self._keys,
+            load_model=partial(self.load, model),
+            count=self._admission.count,
+            on_end=on_end,
+        )
+        async with self._turn(endpoint, model.model_id, model.product), forwarding.reply() as reply:
+            yield reply
+
+    async def keeps_answer(self, request: ChatRequest) -> bool:
+        """Return whether the server still has the answer that a request wants to fetch (R-42).
+
+        The reply lists those of the requested answers that the server has. Raises `LMChatError` if
+        it does not come within `LOOKUP_S`.
+        """
+        self._admission.check(request.endpoint)
+        self._admission.take_probe(request.product)
+        api = self._prober.new_api(request.endpoint, request.product, read_s=LOOKUP_S)
+        reply = await api.post(LOOKUP_PATH, {LOOKUP_FIELD: [request.replay_id]})
+        if reply.is_unknown_path:
+            return False
+        return bool(api.require_good(reply).value)
+
+    def leave_answers(self) -> None:
+        """Close later streams without stopping the answers that servers keep (R-42).
+
+        Called when the terminal is gone: the next start of lmchat fetches these answers.
+        """
+        self._leaves_answers = True
+
+    def _drop_soon(self, exchange: Exchange) -> None:
+        """Begin to stop an answer, which its server would continue and keep; do not wait for it."""
+        endpoint = exchange.request.endpoint
+        dropping = asyncio.create_task(
+            drop_answer(
+                self._connections,
+                endpoint,
+                exchange.request.replay_id,
+                key=self._keys.key_for(endpoint) or "",
+                has_begun=exchange.has_response,
+            ),
+            name="drop answer",
+        )
+        self._dropping.add(dropping)
+        dropping.add_done_callback(self._dropping.discard)
+
+    async def end_thought(self, request_id: str) -> bool:
+        """Ask the server of a running request to end the thought; return whether it will.
+
+        False if no answer to it is running, if the server cannot, and after any failure.
+        """
+        exchange = self._running.get(request_id)
+        if exchange is None or not exchange.answer_id:
+            return False
+        request = exchange.request
+        api = self._prober.new_api(request.endpoint, request.product, read_s=END_THOUGHT_S)
+        with suppress(LMChatError):
+            return await exchange.server.end_thought(api, request.model, exchange.answer_id)
+        return False
+
+    def allow(self, host: str) -> None:
+        self._admission.allowed.allow(host)
+
+    def metrics(self) -> Metrics:
+        return self._admission.metrics
+
+    def reset_metrics(self) -> None:
+        self._admission.metrics = Metrics()
+
+    def budget(self) -> Budget:
+        return self._admission.limiter.budget()
+
+    async def aclose(self) -> None:
+        """Close all connections; answers that are being stopped get `DROP_S` for it."""
+        if self._dropping:
+            await asyncio.wait(self._dropping, timeout=DROP_S)
+        await self._connections.aclose()
+
+    async def _read_cache(self) -> None:
+        """Read the file of the cache with the first call; later calls change nothing.
+
+        The prober then expects, at each address of the file, the product that was there.
+        """
+        has_new_lists = await self._cache.read_once()
+        if not has_new_lists:
+            return
+        for model in self._cache.all_models().models:
+            self._prober.expect(model.endpoint, model.product)
+
+    async def _cache_models(self, probed: ProbeResult) -> ProbeResult:
+        """Put the models of a usable server into the cache.
+
+        Returns the result with the models as the cache has completed them. A result that is
+        not usable is returned unchanged, and nothing is cached.
+        """
+        if not probed.verdict.is_usable:
+            return probed
+        models = await self._cache.put(probed.endpoint, probed.models)
+        return replace(probed, models=models)
+
+    def _api_for_action(self, model: ModelInfo) -> ServerApi:
+        """Check that a request to a model's server is allowed, count it, and return the API."""
+        self._admission.check(model.endpoint)
+        self._admission.take_probe(model.product)
+        return self._prober.new_api(model.endpoint, model.product)
+
+    def _would_load(self, request: ChatRequest) -> bool:
+        """Whether a request would make its server load or wake the model.
+
+        A model whose state is not known counts as not loaded.
+        """
+        model = self._writer.model(request)
+        is_loaded = model is not None and model.state is LoadState.LOADED
+        return server_of(request.product).loads_on_demand and not is_loaded
+
+    async def _require_loaded(self, request: ChatRequest) -> None:
+        """Raise `ServerRejected` if a request would make its server load or wake the model.
+
+        The state of the model is asked for first if it is not fresh. The message is written for
+        `template_text`; users do not see the errors of `read_ahead`.
+        """
+        endpoint = request.endpoint
+        self._admission.check(endpoint)
+        if self._cache.is_older_than(endpoint, NO_WAKE_CHECK_S):
+            await self.check(endpoint)
+        if self._would_load(request):
+            raise ServerRejected(
+                "The model is not in memory, so the server cannot show the text.",
+                kind="model_not_loaded",
+                hint="Load it first: Ctrl+O, then Ctrl+L; in a shell: lmchat models load MODEL. "
+                "The JSON needs no model.",
+            )
+
+    def _is_busy(self, endpoint: Endpoint) -> bool:
+        """Whether a chat request runs at the server of an endpoint, with whatever model.
+
+        Always False for a server that is not near: requests to it do not wait for each other.
+        """
+        address = endpoint.netloc
+        return any(slots.is_in_use for key, slots in self._slots.items() if key[0] == address)
+
+    async def _recheck_if_maybe_asleep(self, request: ChatRequest) -> None:
+        """Check the server if it may have put the model of a request to sleep since the last check.
+
+        The check corrects the state of the model in the cache, so the events of the answer can say
+        that the model is loaded first. Nothing is checked while the server is busy, or if the model
+        was not in memory anyway. If the check fails, the request is sent all the same.
+        """
+        endpoint = request.endpoint
+        model = self._writer.model(request)
+        was_in_memory = model is not None and model.state is LoadState.LOADED
+        if not was_in_memory or self._is_busy(endpoint):
+            return
+        loads_on_demand = server_of(request.product).loads_on_demand
+        can_sleep = loads_on_demand and self._prober.tells_sleep(endpoint)
+        if can_sleep and self._cache.is_older_than(endpoint, SLEEP_CHECK_S):
+            with suppress(LMChatError, TimeoutError):
+                async with asyncio.timeout(COUNT_S):
+                    await self.check(endpoint)
+
+    def _admit(self, request: ChatRequest) -> Exchange:
+        """Check a request and return its exchange, with a note for each option that is not sent.
+
+        Raises `LMChatError` for a request that is invalid, too large, not allowed or over a limit.
+        """
+        endpoint = request.endpoint
+        model = self._writer.model(request)
+        server = server_of(request.product)
+        size_bytes = self._admission.admit(
+            request, self._writer.encoded_body, is_listed=model is not None
+        )
+        self._prober.expect(endpoint, request.product)  # a later probe then asks for it first
+        _log.info("chat request: %d bytes to %s", size_bytes, endpoint.origin)
+        state = model.state if model is not None else LoadState.UNKNOWN
+        exchange = self._new_exchange(
+            request,
+            is_model_unloaded=server.loads_on_demand and state in _NOT_IN_MEMORY,
+            is_model_asleep=state is LoadState.ASLEEP,
+        )
+        for note in self._writer.take_new_notes(request):
+            exchange.post(RequestAdapted(note=note))
+        return exchange
+
+    def _admit_replay(self, request: ChatRequest) -> Exchange:
+        """Return the exchange of a request that fetches a kept answer, if its address is allowed.
+
+        The other checks do not apply: it sends no messages and no options.
+        """
+        self._admission.check(request.endpoint)
+        self._prober.expect(request.endpoint, request.product)
+        return self._new_exchange(request)
+
+    def _new_exchange(
+        self,
+        request: ChatRequest,
+        *,
+        is_model_unloaded: bool = False,
+        is_model_asleep: bool = False,
+    ) -> Exchange:
+        """Return an exchange that sends a request, in the dialect that its server accepted last."""
+        endpoint = request.endpoint
+        # A replay fetches an answer that the server has kept: it can, even if this was not checked.
+        can_keep = request.is_replay or self._prober.keeps_answers(endpoint)
+        return Exchange(
+            request=request,
+            server=server_of(request.product),
+            connections=self._connections,
+            settings=self._settings,
+            timeouts=self._timeouts_for(endpoint),
+            dialect=self._writer.dialect(request),
+            extra_fields=self._writer.extra_fields(request),
+            sampling_options=self._writer.sampling_options(request),
+            sent_thoughts=self._writer.sent_thoughts(request),
+            is_model_unloaded=is_model_unloaded,
+            is_model_asleep=is_model_asleep,
+            keys=self._keys,
+            on_retry=lambda: self._admission.count(retries=1),
+            keeps_answer=bool(request.replay_id) and can_keep,
+        )
+
+    async def _run_in_turn(self, exchange: Exchange) -> StreamFinished:
+        """Run an exchange when it is its turn, and return the last event of its answer.
+
+        While it waits, its events say that it is queued.
+        """
+        request = exchange.request
+        turn = self._turn(
+            request.endpoint,
+            request.model,
+            request.product,
+            on_wait=lambda: exchange.post(RequestQueued()),
+        )
+        async with turn:
+            return await self._run_counted(exchange)
+
+    @asynccontextmanager
+    async def _turn(
+        self,
+        endpoint: Endpoint,
+        model_id: str,
+        product: str,
+        *,
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> AsyncIterator[None]:
+        """Wait for a slot of a near server, and hold it while the block runs.
+
+        Such a server gets as many requests at once as it has slots (R-25). `on_wait` is called if
+        none is free. Other servers have no slots.
+        """
+        if not endpoint.is_near:
+            yield
+            return
+        model = self._cache.model(endpoint, model_id)
+        has_own_slots = model is not None and model.has_own_slots
+        key = (endpoint.netloc, model_id if has_own_slots else "")
+        slots = self._slots.setdefault(key, Slots())
+        count = partial(self._count_slots, endpoint, model_id, product)
+        if slots.must_wait(count):
+            on_wait()
+        async with slots.one_slot(count):
+            yield
+
+    def _count_slots(self, endpoint: Endpoint, model_id: str, product: str) -> int:
+        """Return how many requests a server answers at once with a model, at least 1.
+
+        It is the number that the server last listed for the model, else that of the product.
+        """
+        model = self._cache.model(endpoint, model_id)
+        listed = model.slots if model is not None else None
+        return listed or server_of(product).slots
+
+    async def _run_counted(self, exchange: Exchange) -> StreamFinished:
+        """Run an exchange, count its result in the metrics, and return its last event.
+
+        After a success, keep the dialect that the server accepted; note that the model is loaded.
+        An unexpected error becomes an `LMChatError`, which names only its type.
+        """
+        self._admission.count(total_requests=1)
+        started_s = time.perf_counter()
+        try:
+            async with self._loading_reports(exchange):
+                finished = await exchange.run()
+        except asyncio.CancelledError:
+            self._admission.count(stopped_requests=1)
+            raise
+        except LMChatError as error:
+            self._admission.count(failed_requests=1)
+            _log.info("chat request: %s", error.kind)
+            raise
+        except Exception as error:  # noqa: BLE001 - of httpx; its message may quote secrets
+            self._admission.count(failed_requests=1)
+            _log.exception("chat request")
+            sentence = "Streaming failed: lmchat had an internal error."
+            raise LMChatError(sentence, details=type(error).__name__) from None
+
+        request = exchange.request
+        self._writer.keep_dialect(request, exchange.dialect)
+        self._cache.mark_loaded(request.endpoint, request.model)
+        response_ms = (time.perf_counter() - started_s) * 1e3
+        self._admission.count(successful_requests=1, total_response_ms=response_ms)
+        return finished
+
+    def _loading_reports(self, exchange: Exchange) -> AbstractAsyncContextManager[None]:
+        """Return a context in which the progress of loading is posted as events of the exchange.
+
+        If the request does not make the server load its model, the context does nothing.
+        """
+        if not exchange.is_model_unloaded:
+            return nullcontext()
+        request = exchange.request
+        api = self._prober.new_api(request.endpoint, request.product)
+        report = throttled(lambda fraction: exchange.post(ModelLoading(fraction=fraction)))
+        return background_task(exchange.server.follow_loading(api, request.model, report))
+
+    def _timeouts_for(self, endpoint: Endpoint) -> TimeoutSettings:
+        """Return the timeouts that the settings have for a server, or else the general ones."""
+        for configured in self._settings.endpoints:
+            if configured.timeouts is None:
+                continue
+            if Endpoint.parse(configured.url).origin == endpoint.origin:
+                return configured.timeouts
+        return self._settings.timeouts

@@ -1,0 +1,230 @@
+"""One probe of an address: which product answers, in what state, with which models.
+
+`run_probe` sends the requests by a `ServerApi` and turns what it finds, or the error, into a
+`ProbeResult`: an address with its verdict and the next step for the user.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.safe_text import shell_word, without_secret
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.http.connections import Reply
+from lmchat.servers.http.error_body import read_body
+from lmchat.servers.http.network_errors import NothingAnswers
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.base import Server
+from lmchat.servers.products.identify import UNKNOWN, identify
+from lmchat.servers.products.refusals import shown_address, status_words
+from lmchat.servers.products.registry import server_of
+from lmchat.servers.products.server_api import NoRequestsLeftError, ServerApi
+
+_VERDICTS = {
+    "host_blocked": Verdict.HOST_BLOCKED,
+    "loading": Verdict.LOADING,
+    "model_not_loaded": Verdict.NO_MODEL,
+    "not_an_llm": Verdict.NOT_AN_LLM,
+    "offline": Verdict.REFUSED,
+    "timeout": Verdict.TIMED_OUT,
+    "dropped": Verdict.NOT_AN_LLM,  # a program that does not speak HTTP closes the connection
+}
+_FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
+"""Refusals that a model server would not give to a request for its models."""
+_REDIRECTS = range(300, 400)
+_SUCCESSES = range(200, 300)
+_READY_STATES = {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}
+
+
+class Probe(Struct, frozen=True, kw_only=True):
+    """An address to probe, and what to expect there."""
+
+    endpoint: Endpoint
+    server: Server  # the product that is expected there
+    is_own: bool = False  # whether the user named the address, in this run or an earlier one
+    is_from_earlier: bool = False  # whether it is one that only an earlier run has used
+    is_scan: bool = False  # whether the probe is part of a scan, in which all have to answer soon
+    is_spare: bool = False  # whether it is a further port that the product may use
+    is_old_port: bool = False  # whether it is the default port of older versions of the product
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the user has named the address in this run, as `ProbeResult.is_own` says."""
+        return self.is_own and not self.is_from_earlier
+
+
+async def run_probe(
+    api: ServerApi, probe: Probe, known_server: Server | None = None
+) -> ProbeResult:
+    """Probe a server and return its result; errors of the server become the verdict.
+
+    If `known_server` is given, this product is taken as the one that answers, without a check.
+    """
+    error: LMChatError | None = None
+    models: tuple[ModelInfo, ...] = ()
+    try:
+        models = await read_models(api, probe.server, known_server)
+        verdict = verdict_of(models)
+    except NoRequestsLeftError:
+        verdict = Verdict.NO_MODEL  # the server answers, but needs more requests to list its models
+    except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
+        error = caught  # `RequestInvalid`: the key has characters that no header can hold
+        verdict = _verdict_of_error(caught, api)
+
+    server = server_of(api.facts.product)  # the one that `read_models` has found, if any
+    is_unproven = not api.is_identified and not probe.endpoint.is_loopback
+    if error and verdict.is_server and is_unproven:
+        # it has only refused: on another machine, the port alone does not tell the product
+        server = UNKNOWN
+    if error is not None and _has_own_step(error, probe, verdict):
+        # A step has no full stop, unless it has several sentences.
+        step = error.hint if ". " in error.hint else error.hint.removesuffix(".")
+    else:
+        has_models = any(model.can_chat for model in models)
+        step = next_step(verdict, server, probe.endpoint, has_models=has_models)
+    seen = ""
+    if verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM):
+        seen = _foreign_answer(api)
+    return ProbeResult(
+        endpoint=probe.endpoint,
+        product=server.product,
+        verdict=verdict,
+        latency_ms=api.first_reply.elapsed_ms if api.first_reply else None,
+        models=models,
+        detail=error.message if error else "",
+        seen=seen,
+        kind=error.kind if error else "",
+        next_step=step,
+        is_own=probe.is_named,
+    )
+
+
+async def read_models(
+    api: ServerApi, expected: Server, known_server: Server | None
+) -> tuple[ModelInfo, ...]:
+    """Find out which product answers, and return its models.
+
+    If `known_server` is given, this product is taken as identified; otherwise `expected` is asked
+    first. Sets the product of `api`, and whether it is identified.
+    """
+    server = known_server
+    api.is_identified = known_server is not None
+    if server is None:
+        server, api.is_identified = await identify(api, expected)
+    api.facts = replace(api.facts, product=server.product)
+    if not api.is_identified:  # so ask only for the plain list, which all products have
+        server = UNKNOWN
+    try:
+        return await server.models(api)
+    except NoRequestsLeftError:
+        # LM Studio before 0.3.6 needs one more (R-2). `api` keeps replies, so none is sent again.
+        api.requests_left = 1
+        return await server.models(api)
+
+
+def verdict_of(models: tuple[ModelInfo, ...]) -> Verdict:
+    """Return the verdict about a server by the states of those models that can chat.
+
+    READY if one can answer, else LOADING if one is being loaded, else NO_MODEL.
+    """
+    states = {model.state for model in models if model.can_chat}
+    if states & _READY_STATES:
+        return Verdict.READY
+    return Verdict.LOADING if LoadState.LOADING in states else Verdict.NO_MODEL
+
+
+def empty_result(probe: Probe, verdict: Verdict) -> ProbeResult:
+    """Return a result with this verdict for an address whose probe brought no result."""
+    return ProbeResult(
+        endpoint=probe.endpoint,
+        product=probe.server.product,
+        verdict=verdict,
+        next_step=next_step(verdict, probe.server, probe.endpoint),
+        is_own=probe.is_named,
+    )
+
+
+def next_step(
+    verdict: Verdict, server: Server, endpoint: Endpoint, *, has_models: bool = True
+) -> str:
+    """Return what the user should do after a verdict; empty if nothing has to be done.
+
+    `has_models` is whether the server lists models that can chat.
+    """
+    steps = {
+        Verdict.LOADING: "Wait until the model is loaded",
+        Verdict.NO_MODEL: server.model_hint if has_models else server.empty_hint,
+        Verdict.NEEDS_KEY: server.key_hint,
+        Verdict.KEY_REJECTED: server.key_hint,
+        Verdict.HOST_BLOCKED: server.host_hint,
+        Verdict.SERVER_OFF: server.off_hint,
+        Verdict.SERVER_ERROR: "Check the server's log, then restart it",
+        Verdict.NOT_AN_LLM: server.port_hint,
+        Verdict.REFUSED: server.start_hint,
+        Verdict.TIMED_OUT: "Check which program uses port {port}",
+    }
+    if server.hosts:  # a provider on the internet: no program of the user has that port
+        steps[Verdict.TIMED_OUT] = server.start_hint
+    return steps.get(verdict, "").format(port=endpoint.port, host=shell_word(endpoint.host))
+
+
+def _has_own_step(error: LMChatError, probe: Probe, verdict: Verdict) -> bool:
+    """Whether the hint of an error says more than the step of the verdict does."""
+    if verdict is Verdict.NOT_AN_LLM:
+        return probe.is_own
+    if verdict is Verdict.SERVER_ERROR:
+        return error.kind in ("certificate", "wrong_path")
+    # REFUSED for another reason than that nothing answers: a proxy, or an unknown name
+    return verdict is Verdict.REFUSED and not isinstance(error, NothingAnswers)
+
+
+def _verdict_of_error(error: LMChatError, api: ServerApi) -> Verdict:
+    """Return the verdict for an error.
+
+    As long as the product is not identified, another program may answer: a web login shows this,
+    and so does a refusal that a model server would not send. A server that wants a key has its own
+    verdicts; all other kinds of errors are in `_VERDICTS`, or are a SERVER_ERROR.
+    """
+    may_be_other_program = not api.is_identified
+    if error.kind == "auth":
+        reply = api.first_reply
+        # a web login or a password is asked for, and not an API key
+        if may_be_other_program and reply and (_is_page(reply) or _asks_for_password(reply)):
+            return Verdict.NOT_AN_LLM
+        return Verdict.KEY_REJECTED if api.facts.key else Verdict.NEEDS_KEY
+    if may_be_other_program and error.kind in _FOREIGN_KINDS:
+        return Verdict.NOT_AN_LLM
+    return _VERDICTS.get(error.kind, Verdict.SERVER_ERROR)
+
+
+def _is_page(reply: Reply) -> bool:
+    """Whether a reply is a web page."""
+    return read_body(reply.body, reply.headers.get("content-type", "")).is_html
+
+
+def _asks_for_password(reply: Reply) -> bool:
+    """Whether a reply asks for a user name and a password (HTTP Basic)."""
+    return reply.headers.get("www-authenticate", "").lower().startswith("basic")
+
+
+def _foreign_answer(api: ServerApi) -> str:
+    """Return in a few words what answered in place of a model server, such as "a web page".
+
+    It is read from the last reply that was refused. Empty if there was none, or if that reply has
+    a status of success and is no web page: then there is nothing to name.
+    """
+    reply = api.refused_reply
+    if reply is None:
+        return ""
+    if reply.status in _REDIRECTS:
+        location = shown_address(reply.headers.get("location", ""))
+        where = without_secret(location, api.facts.key)
+        return f"redirects to {where}" if where else status_words(reply.status)
+    if reply.status in _SUCCESSES:
+        return "a web page" if _is_page(reply) else ""
+    if _asks_for_password(reply):
+        return "asks for a user name and password (HTTP Basic)"
+    return status_words(reply.status)

@@ -1,0 +1,256 @@
+"""The built-in engine: a llama.cpp server in a child process, with one address for all models."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from lmchat.config.settings import LocalSettings
+from lmchat.errors import EngineUnavailable
+from lmchat.processes.threads import run_abandonable
+from lmchat.servers.endpoint import Endpoint, loopback
+from lmchat.servers.engine.download import SMOLLM2, fetch_demo_model
+from lmchat.servers.engine.engine_process import EngineProcess, ServeOrder
+from lmchat.servers.engine.memory import size_warning
+from lmchat.servers.engine.model_choice import best_model, find_named_model, with_unique_names
+from lmchat.servers.engine.model_files import DemoOffer, EngineState, ModelFile
+from lmchat.servers.engine.model_search import find_models_on_disk
+from lmchat.servers.engine.reasons import why_failed
+
+_HOST = "127.0.0.1"
+_CONTEXT = 8192  # default window in tokens: enough for long chats, and 1 GB for a model of 8B
+_SEARCH_S = 3.0  # longest search for models; a disk may be slow, or away
+_END_S = 2.0  # time for a child to end after its report
+_KEY_BYTES = 24
+
+
+class LocalEngine:
+    """The built-in engine, which serves one model at a time, all at one address with one key.
+
+    The server of the model is a child process. Between `stop` and the next start there is no
+    address.
+    """
+
+    def __init__(
+        self,
+        settings: LocalSettings,
+        *,
+        folder: Path,
+        log_file: Path,
+        environ: Mapping[str, str],
+        on_address: Callable[[Endpoint, str], None] = lambda _, __: None,
+    ) -> None:
+        """`folder` is that of the demo model.
+
+        `on_address` gets each new address and its key, before anything answers there.
+        """
+        self._settings = settings
+        self._on_address = on_address
+        self._folder = folder
+        self._log_file = log_file
+        self._environ = environ
+        self._files: tuple[ModelFile, ...] | None = None  # models on the disk; None: not searched
+        self._child: EngineProcess | None = None
+        self._is_loading = False
+        self._context: int | None = None  # window asked for, in tokens; None: the usual one
+        self._lock = asyncio.Lock()  # held while a child is started or ended
+        self.endpoint: Endpoint | None = None
+        self.key = secrets.token_urlsafe(_KEY_BYTES)  # new for each run of lmchat
+        self.model: ModelFile | None = None  # the model that is served, or was last
+
+    @property
+    def state(self) -> EngineState:
+        """State of the child: off before a start and after an end, crashed if it ended unasked."""
+        if self._is_loading:
+            return EngineState.LOADING
+        if self._child is None:
+            return EngineState.OFF
+        return EngineState.READY if self._child.exit_code is None else EngineState.CRASHED
+
+    async def check(self) -> None:
+        """Start and end a child without a model, as a test; raises `EngineUnavailable`.
+
+        It is a child process because the library may crash. It has a log of its own.
+        """
+        log_file = self._log_file.with_name(f"{self._log_file.stem}-try.log")
+        child = await self._start_child(ServeOrder(model=""), None, log_file)
+        await child.stop()
+
+    async def offer(self) -> DemoOffer:
+        """Return the demo model, as the user is asked whether to download it."""
+        demo = SMOLLM2
+        return DemoOffer(
+            name=demo.name,
+            licence=demo.licence,
+            download_bytes=demo.download_bytes,
+            folder=self._folder,
+        )
+
+    async def fetch(self, report: Callable[[float], None]) -> ModelFile:
+        """Download the demo model, and return its file; raises `EngineUnavailable`.
+
+        `report` gets the seconds since the beginning, again and again.
+        """
+        await fetch_demo_model(SMOLLM2, self._folder, self._environ, report)
+        self._files = None  # the next call of `files` searches again: there is one model more
+        return SMOLLM2.file_in(self._folder)
+
+    async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
+        """Return the models on this disk, also those of other programs; cached until a refresh.
+
+        After `_SEARCH_S` seconds the search is left alone in its thread; the models that it has
+        found by then are returned.
+        """
+        if self._files is None or is_refresh:
+            models: list[ModelFile] = []  # the thread adds to it, also after the timeout
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SEARCH_S):
+                    await run_abandonable(lambda: models.extend(find_models_on_disk(self._environ)))
+            models_so_far = tuple(models)
+            self._files = await run_abandonable(
+                lambda: with_unique_names(models_so_far, SMOLLM2, self._folder)
+            )
+        return self._files
+
+    async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
+        """Return the model of this name or path; without one, the last used or the best model.
+
+        `last` is the name of the last used one. Return None if there is no model, or if the demo
+        model is named and was not downloaded yet. Raises `WrongUse` if the named model does not
+        exist or cannot chat.
+        """
+        files = await self.files()
+        has_demo = any(file.is_demo for file in files)
+        if named.casefold() == SMOLLM2.name and not has_demo:
+            return None
+        if named:  # a path may be in a network folder that hangs
+            return await run_abandonable(lambda: find_named_model(named, files))
+        return await asyncio.to_thread(best_model, files, last)
+
+    async def warning(self, model: ModelFile) -> str:
+        """Return a sentence if a model may be too large for the memory, else ""."""
+        return await asyncio.to_thread(size_warning, model)
+
+    def reserve_address(self) -> Endpoint:
+        """Return the address of the engine; choose a free port if none exists yet.
+
+        It stays the same until `stop`, or until a start finds that another program has taken the
+        port. Raises `EngineUnavailable` without a free port.
+        """
+        if self.endpoint is None:
+            try:
+                with socket.create_server((_HOST, 0)) as probe:
+                    port = probe.getsockname()[1]
+            except OSError as error:
+                raise EngineUnavailable(
+                    f"There is no free port for the built-in engine: {error.strerror or error}.",
+                    hint="Try again.",
+                ) from error
+            self.endpoint = loopback(port)
+            self._on_address(self.endpoint, self.key)
+        return self.endpoint
+
+    async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
+        """Serve a model in place of the previous one; return the address when it is ready.
+
+        `context` is the window in tokens. Without it, the model that was served last keeps the
+        window that was asked for then, and any other model gets the usual one. If the model is
+        already served with this window, nothing is done. Raises `EngineUnavailable` with reason
+        and advice.
+        """
+        async with self._lock:
+            is_same_model = self.model == model
+            if context is None and is_same_model:
+                context = self._context
+            is_served = self.state is EngineState.READY and is_same_model
+            if is_served and context == self._context:
+                return self.reserve_address()  # that of the running child
+
+            await self._end_child()
+            self.model = model
+            self._context = context
+            try:
+                return await self._serve(model)
+            except EngineUnavailable as error:
+                self._context = None  # the next start takes the usual window
+                if error.kind == "port":  # another program took it; the next try takes another
+                    self.endpoint = None
+                raise
+
+    async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
+        """Return why the child ended unasked, after waiting for its end at most `wait_s` seconds.
+
+        Return None if it still runs, or if there is no child.
+        """
+        child = self._child
+        model = self.model
+        if child is None or model is None:
+            return None
+        if not await child.wait_for_end(wait_s):
+            return None
+        return why_failed(model, None, child.exit_code, child.log_tail(), self._log_file)
+
+    async def unload(self) -> None:
+        """End the child but keep the address for the next start."""
+        async with self._lock:
+            await self._end_child()
+
+    async def stop(self) -> None:
+        """End the child; the next start takes another address."""
+        async with self._lock:
+            await self._end_child()
+            self.endpoint = None
+
+    async def _serve(self, model: ModelFile) -> Endpoint:
+        """Start a child that serves a model; return its address when the model is loaded.
+
+        The window is the one asked for, else that of the settings, else `_CONTEXT`.
+        """
+        endpoint = self.reserve_address()
+        order = ServeOrder(
+            model=str(model.path.absolute()),
+            alias=model.name,
+            port=endpoint.port,
+            key=self.key,
+            context=self._context or self._settings.context or _CONTEXT,
+            threads=self._settings.threads,
+        )
+        self._is_loading = True  # read by `state` until the child is ready
+        try:
+            self._child = await self._start_child(order, model, self._log_file)
+        finally:
+            self._is_loading = False
+        return endpoint
+
+    async def _start_child(
+        self, order: ServeOrder, model: ModelFile | None, log_file: Path
+    ) -> EngineProcess:
+        """Start a child and return it when it is ready.
+
+        If it never is, it is stopped and `EngineUnavailable` is raised, with a reason that may
+        mention `model`. It is also stopped if this call is cancelled.
+        """
+        child = await EngineProcess.start(order, log_file, self._environ)
+        try:
+            report = await child.receive_report()
+            if report is not None and report.address:
+                return child
+            # the exit code is part of the reason; a child that hangs has none
+            await child.wait_for_end(_END_S)
+        except BaseException:
+            await child.stop()
+            raise
+        error = why_failed(model, report, child.exit_code, child.log_tail(), log_file)
+        await child.stop()
+        raise error
+
+    async def _end_child(self) -> None:
+        """Stop the child, if there is one; the state is off from the first moment, not crashed."""
+        child = self._child
+        self._child = None
+        if child is not None:
+            await child.stop()

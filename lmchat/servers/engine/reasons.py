@@ -1,0 +1,93 @@
+"""Reasons for a failure of the child process, from its report, its exit code and its log."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from lmchat.errors import EngineUnavailable
+from lmchat.servers.engine.download import install_command
+from lmchat.servers.engine.engine_process import Report
+from lmchat.servers.engine.memory import shortage_text
+from lmchat.servers.engine.model_files import ModelFile
+
+_OUT_OF_MEMORY = (
+    "failed to allocate",
+    "unable to allocate",
+    "out of memory",
+    "cannot allocate memory",
+    "bad_alloc",
+)
+"""Words in the log of llama.cpp, in small letters."""
+_PORT_TAKEN = "couldn't bind"
+_DETAIL_LINES = 8  # of the end of the log
+_KILLED = 9  # number of the signal SIGKILL, which Windows does not name
+
+
+def why_failed(
+    model: ModelFile | None,
+    report: Report | None,
+    exit_code: int | None,
+    log: str,
+    log_file: Path,
+) -> EngineUnavailable:
+    """Return why a child never became ready, or has ended.
+
+    `model` is None for a test of the engine without a model. `report` is None if the child ended
+    without one, or was ready. `exit_code` is None if it still runs, and negative if a signal ended
+    it. `log` is the end of the log in `log_file`.
+    """
+    details = "\n".join(log.strip().splitlines()[-_DETAIL_LINES:])
+    if report is not None and report.module == "xllamacpp":
+        return EngineUnavailable(
+            "The built-in engine is not installed.",
+            hint=f"Install it: `{install_command()}`.",
+            details=report.error_text,
+            kind="not_installed",
+        )
+    is_short = exit_code == -_KILLED or any(words in log.lower() for words in _OUT_OF_MEMORY)
+    if model is not None and is_short:
+        return EngineUnavailable(
+            f"There is not enough memory for {model.name}{shortage_text(model)}.",
+            hint="Choose a smaller model, or a smaller context window under [local] in the "
+            "configuration.",
+            details=details,
+            kind="memory",
+        )
+    if _PORT_TAKEN in log:
+        message = "Another program took the port of the built-in engine."
+        return EngineUnavailable(message, hint="Try again.", details=details, kind="port")
+    reason = _reported_reason(report, log)
+    work = "start" if model is None else f"serve {model.name}"
+    message = f"The built-in engine could not {work}: {reason.rstrip('.')}."
+    if not reason:
+        message = f"The built-in engine crashed ({_exit_reason(exit_code)})."
+    return EngineUnavailable(message, hint=f"Read its log, {log_file}.", details=details)
+
+
+def _reported_reason(report: Report | None, log: str) -> str:
+    """Return the first error in the log of a child that reported a problem, else its report.
+
+    The later errors of llama.cpp only say that it cannot load the model, and exits. Return an empty
+    text without a report: the errors in the log may then be those of requests.
+    """
+    if report is None:
+        return ""
+    for line in log.splitlines():
+        # time, level, and place with message, as in "0.01.123.456 E srv load: out of space"
+        fields = line.split(maxsplit=2)
+        if fields[1:2] == ["E"]:
+            return fields[-1].partition(": ")[2]
+    return report.error_text
+
+
+def _exit_reason(exit_code: int | None) -> str:
+    """Return how a child ended: with a signal or an exit code, or not at all."""
+    if exit_code is None:
+        return "it does not answer"
+    if exit_code >= 0:
+        return f"exit code {exit_code}"
+    try:
+        return f"signal {signal.Signals(-exit_code).name}"
+    except ValueError:  # this system has no name for it
+        return f"signal {-exit_code}"

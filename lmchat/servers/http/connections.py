@@ -1,0 +1,293 @@
+"""HTTP clients, one for each origin, and the replies that they read as a whole.
+
+`Connections` makes the clients and sends requests. A `RequestTrace` sees which connection a request
+uses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import httpx
+from msgspec import Struct
+
+from lmchat import __version__
+from lmchat.errors import RequestInvalid, ServerUnavailable, WrongUse
+from lmchat.safe_text import header_value
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.http.certificates import new_tls_context
+from lmchat.servers.http.error_body import is_error
+from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
+from lmchat.servers.http.network_errors import errors_as_unavailable
+from lmchat.servers.http.paced import PacedTransport
+
+MAX_REPLY_BYTES = 16 * 1024 * 1024
+CONNECT_LOOPBACK_S = 2.0
+CONNECT_ELSEWHERE_S = 10.0
+WRITE_S = 30.0
+POOL_S = 5.0  # longest wait for a free connection of the pool
+KEEPALIVE_S = 2.0  # LM Studio and llama.cpp close an idle connection after 5 s (R-33)
+_SUCCESSES = range(200, 300)
+
+
+class Reply(Struct, frozen=True, kw_only=True, dict=True):
+    """A whole reply. Its status alone does not tell whether it is an error (R-1)."""
+
+    status: int
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
+    elapsed_ms: float  # from sending to the last byte
+
+    @cached_property
+    def value(self) -> Any:
+        """The body as a JSON value; None if it is no JSON."""
+        try:
+            return decode(self.body)
+        except NotJsonError:
+            return None
+
+    @property
+    def object(self) -> dict[str, Any]:
+        """The body as a JSON object; empty if it is anything else."""
+        return dict_or_empty(self.value)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it succeeded and its body is JSON and no error."""
+        if self.status not in _SUCCESSES or self.value is None:
+            return False
+        return not is_error(self.value)
+
+    @property
+    def is_unknown_path(self) -> bool:
+        """Whether the server does not have the path; LM Studio says so with status 200."""
+        has_path_status = self.status in (404, 405)
+        return has_path_status or "Unexpected endpoint" in str(self.object.get("error", ""))
+
+
+class Connections:
+    """HTTP clients, one for each origin, made when they are first needed."""
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport | None = None,
+        *,
+        ca_file: str = "",
+        reads_per_second: float | None = None,
+    ) -> None:
+        """Create it; nothing is connected yet.
+
+        `transport` replaces the network in tests. With `reads_per_second`, streams of this machine
+        are read at most this often.
+        """
+        self._transport = transport
+        self._reads_per_second = reads_per_second
+        self._ca_file = ca_file
+        self._tls_context: ssl.SSLContext | None = None
+        self._is_closed = False
+        self._clients: dict[str, httpx.AsyncClient] = {}  # by origin
+        # Without certificates, which take 30 ms to load: over http there is nothing to verify.
+        self._empty_tls_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    async def client(self, endpoint: Endpoint) -> httpx.AsyncClient:
+        """Return the client for the origin of an endpoint, which is made with the first call.
+
+        After `aclose`, raise `WrongUse`.
+        """
+        if self._is_closed:
+            raise WrongUse("This client is closed.")
+        # The transport of tests needs no certificates.
+        needs_tls = endpoint.scheme == "https" and self._transport is None
+        if needs_tls and self._tls_context is None:
+            self._tls_context = await asyncio.to_thread(new_tls_context, self._ca_file)
+            if self._is_closed:  # meanwhile
+                raise WrongUse("This client is closed.")
+        origin = endpoint.origin
+        if origin not in self._clients:
+            self._clients[origin] = self._new_client(endpoint)
+        return self._clients[origin]
+
+    def _new_client(self, endpoint: Endpoint) -> httpx.AsyncClient:
+        """Return a new client for an endpoint.
+
+        Raises:
+            ServerUnavailable: a proxy that the environment names cannot be used.
+        """
+        verify = self._empty_tls_context
+        if endpoint.scheme == "https" and self._tls_context is not None:
+            verify = self._tls_context
+        # Slots and limits say how many requests run at once, so there is no limit of connections.
+        limits = httpx.Limits(keepalive_expiry=KEEPALIVE_S)
+        try:
+            return httpx.AsyncClient(
+                transport=self._transport or self._paced_transport(endpoint, limits),
+                verify=verify,
+                # A proxy of the environment cannot reach this machine (R-8).
+                trust_env=not endpoint.is_local,
+                follow_redirects=False,
+                event_hooks={"response": [_remove_bad_location]},
+                limits=limits,
+                headers={"User-Agent": f"lmchat/{__version__}"},
+            )
+        except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+            # Without the message of the error: the address of a proxy may hold a password.
+            raise ServerUnavailable(
+                f"Cannot connect to {endpoint.netloc}: "
+                "a proxy set in the environment cannot be used.",
+                hint="Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY; "
+                "SOCKS proxies are not supported.",
+                details=type(error).__name__,
+            ) from None
+
+    def _paced_transport(self, endpoint: Endpoint, limits: httpx.Limits) -> PacedTransport | None:
+        """Return a transport for connections that need no proxy and no TLS; None for others."""
+        if not endpoint.is_local or endpoint.scheme != "http":
+            return None
+        return PacedTransport(limits, self._reads_per_second)
+
+    async def ask(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        url: str,
+        *,
+        key: str | None,
+        timeout: httpx.Timeout,  # noqa: ASYNC109 - of httpx
+        body: bytes | None = None,
+    ) -> Reply:
+        """Send a request and return the whole reply, or raise `ServerUnavailable`.
+
+        A body of more than `MAX_REPLY_BYTES` is cut behind the chunk that exceeds this limit.
+        """
+        started_s = time.perf_counter()
+        headers = request_headers(key, has_body=body is not None)
+        client = await self.client(endpoint)
+        request = client.build_request(method, url, content=body, headers=headers, timeout=timeout)
+        response = await self.send(endpoint, request, RequestTrace())
+        with errors_as_unavailable(endpoint):
+            content = await read_up_to(response, MAX_REPLY_BYTES)
+        return Reply(
+            status=response.status_code,
+            headers={name.lower(): value for name, value in response.headers.items()},
+            body=content,
+            elapsed_ms=(time.perf_counter() - started_s) * 1e3,
+        )
+
+    async def send(
+        self, endpoint: Endpoint, request: httpx.Request, trace: RequestTrace
+    ) -> httpx.Response:
+        """Send a request and return the response, whose body is not read yet.
+
+        The server may have closed an idle connection that is used again. If it turns out to be
+        closed, send the request a second time; any other failure raises `ServerUnavailable`.
+        """
+        client = await self.client(endpoint)
+        request.extensions["trace"] = trace.on_event
+        try:
+            with errors_as_unavailable(endpoint):
+                return await client.send(request, stream=True)
+        except ServerUnavailable as error:
+            was_stale = error.kind == "dropped" and trace.is_reused
+            if not was_stale:
+                raise
+        with errors_as_unavailable(endpoint):
+            return await client.send(request, stream=True)
+
+    async def aclose(self) -> None:
+        """Close all connections; later requests raise `WrongUse`."""
+        self._is_closed = True
+        clients = list(self._clients.values())
+        self._clients.clear()
+        for client in clients:
+            await client.aclose()
+
+
+async def _remove_bad_location(response: httpx.Response) -> None:
+    """Remove the address of a redirect if it cannot be read, such as `mailto:me`.
+
+    httpx reads it even if it does not follow redirects, and fails as if nothing had answered.
+    """
+    location = response.headers.pop("Location", "")
+    try:
+        is_page = bool(location and response.request.url.join(location).host)
+    except (httpx.InvalidURL, ValueError):  # a `ValueError` is raised for wrong Punycode
+        return
+    if is_page:
+        response.headers["Location"] = location
+
+
+class RequestTrace:
+    """State of the connection of one request, from the trace events of httpcore."""
+
+    def __init__(self) -> None:
+        # Whether the connection was used before, so the server may have closed it (R-33).
+        # True until an event of connecting shows that it is new.
+        self.is_reused = True
+        self.is_connecting = False  # whether the connection is being made, with its TLS
+
+    async def on_event(self, name: str, _: Mapping[str, Any]) -> None:
+        """Take an event of httpcore, such as `connection.connect_tcp.started`.
+
+        Events of connecting and of TLS change `is_reused` and `is_connecting`; others change
+        nothing.
+        """
+        is_new_connection = name.startswith(("connection.connect", "connection.start_tls"))
+        if is_new_connection:
+            self.is_reused = False
+            self.is_connecting = name.endswith(".started")
+
+
+def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str]:
+    """Return the headers of a request; without a key there is no Authorization header (R-10).
+
+    Raises `RequestInvalid` for a key with characters that a header cannot have.
+    """
+    headers = {"Accept": "application/json"}
+    if has_body:
+        headers["Content-Type"] = "application/json"
+    try:
+        key = header_value(key or "")
+    except ValueError as error:
+        # The error says that the key has forbidden characters: these are meant by "them".
+        raise RequestInvalid(
+            f"The API key {error}, and was not sent.",
+            hint="Type or set it again without them.",
+            kind="auth",
+        ) from None
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    return headers
+
+
+async def read_up_to(
+    response: httpx.Response, limit_bytes: int, timeout_s: float | None = None
+) -> bytes:
+    """Read a body, close the response, and return what has arrived.
+
+    Reading ends with the body, with the chunk that exceeds `limit_bytes`, or after `timeout_s`
+    (None: no limit). So the result may be longer than `limit_bytes`, or only a part of the body.
+    """
+    content = bytearray()
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > limit_bytes:
+                    break
+    except TimeoutError:
+        pass
+    finally:
+        await response.aclose()
+    return bytes(content)
+
+
+def connect_timeout_s(endpoint: Endpoint, configured_s: float | None) -> float:
+    """Return how many seconds connecting may take; None as `configured_s` means "not set"."""
+    if configured_s is not None:
+        return configured_s
+    return CONNECT_LOOPBACK_S if endpoint.is_loopback else CONNECT_ELSEWHERE_S

@@ -1,0 +1,125 @@
+"""Server-sent events from bytes, by the WHATWG rules (HTML Standard, 9.2.6); does no I/O.
+
+CR, LF and the colon never occur inside a UTF-8 sequence, so bytes need no decoding before JSON.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from lmchat.servers.http.json_values import NotJsonError, decode
+
+MAX_LINE_BYTES = 8 * 1024 * 1024
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+DONE = b"[DONE]"
+_BOM = b"\xef\xbb\xbf"
+
+
+class MalformedStreamError(Exception):
+    """The stream breaks the limits of any sane server (R-37)."""
+
+
+class SseEvent(Struct, frozen=True):
+    """One event, or a comment."""
+
+    data: bytes  # empty for a comment
+    name: str = ""  # type of the event, such as `error`
+
+
+class SseReader:
+    """Reader of bytes in pieces of any size; returns events as soon as they are complete."""
+
+    def __init__(self) -> None:
+        self._is_first_line = True  # it may begin with a byte order mark
+        self._skips_lf = False  # whether the last chunk ended in CR, whose LF may follow
+        self._partial_line = bytearray()  # the end of the bytes so far, without a line end
+        # The event that is not complete yet:
+        self._data: list[bytes] = []  # one entry for each line of data
+        self._data_bytes = 0
+        self._name = b""
+
+    def feed(self, chunk: bytes) -> list[SseEvent]:
+        """Take the next bytes of the stream; return the events that are complete now.
+
+        Raises:
+            MalformedStreamError: a line or an event is too long.
+        """
+        if self._skips_lf and chunk:
+            # The CR at the end of the last chunk has ended a line: to wait for its LF would delay
+            # every event. If this chunk begins with an LF, it belongs to that CR.
+            self._skips_lf = False
+            chunk = chunk.removeprefix(b"\n")
+        if b"\r" in chunk:
+            self._skips_lf = chunk.endswith(b"\r")
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        # A line is put together when its end has come: with each chunk, it would be copied often.
+        if self._partial_line and b"\n" in chunk:
+            chunk = bytes(self._partial_line) + chunk
+            self._partial_line.clear()
+
+        events: list[SseEvent] = []
+        *lines, partial_line = chunk.split(b"\n")
+        for line in lines:
+            self._read_line(line, events)
+        self._partial_line += partial_line
+        if len(self._partial_line) > MAX_LINE_BYTES:
+            raise MalformedStreamError("a line is longer than 8 MiB")
+        return events
+
+    def close(self) -> list[SseEvent]:
+        """End the stream; return its last event if only the blank line behind it is missing.
+
+        Its data must then be JSON or `[DONE]`, because it may have been cut off (R-38). A comment
+        in the last line is returned, too.
+        """
+        events: list[SseEvent] = []
+        if self._partial_line:
+            self._read_line(bytes(self._partial_line), events)
+        data = b"\n".join(self._data)
+        if self._data and (data.startswith(DONE) or _is_json(data)):
+            self._end_event(events)
+        return events
+
+    def _read_line(self, line: bytes, events: list[SseEvent]) -> None:
+        """Read one line: a field such as `data: {}`, a comment, or the blank line after an event.
+
+        The comment, or the event that the blank line ends, is added to `events`. Fields other than
+        `data` and `event` are ignored.
+        """
+        if self._is_first_line:
+            self._is_first_line = False
+            line = line.removeprefix(_BOM)
+        if not line:
+            self._end_event(events)
+            return
+
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            self._data.append(value)
+            self._data_bytes += len(value) + 1  # with the line break that joins it to the others
+            if len(value) > MAX_LINE_BYTES:
+                raise MalformedStreamError("a line is longer than 8 MiB")
+            if self._data_bytes > MAX_EVENT_BYTES:
+                raise MalformedStreamError("an event is longer than 16 MiB")
+        elif not field:  # a comment
+            events.append(SseEvent(b""))
+        elif field == b"event":
+            self._name = value
+
+    def _end_event(self, events: list[SseEvent]) -> None:
+        """Add the current event to `events` if it has data; then begin an empty one."""
+        if self._data:
+            name = self._name.decode("utf-8", "replace")
+            events.append(SseEvent(b"\n".join(self._data), name))
+        self._data = []
+        self._data_bytes = 0
+        self._name = b""
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        decode(data)
+    except NotJsonError:
+        return False
+    return True

@@ -1,0 +1,391 @@
+"""Checks before a request is sent: model and messages, allowed hosts, size, requests per minute.
+
+`Admission` runs the checks in this order. It owns an `AllowList`, a `Limiter` and the counters.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+
+from msgspec.structs import replace
+
+from lmchat.config.settings import Settings
+from lmchat.errors import (
+    BodyTooLarge,
+    EndpointNotAllowed,
+    LMChatError,
+    RequestInvalid,
+    TooManyRequests,
+)
+from lmchat.servers.endpoint import Endpoint, usual_host
+from lmchat.servers.products.product import LM_STUDIO, product_named
+from lmchat.servers.products.registry import SERVERS
+from lmchat.servers.request import CHAT_PATH, ChatRequest, ForwardedRequest
+from lmchat.sessions.message import ChatMessage, Role
+from lmchat.sessions.stats import Budget, Metrics
+
+TOO_MANY = "Too many requests to LMStudio, please try again later"
+"""Wording that scripts know; `Product.in_text` puts another product in place of LM Studio."""
+PROBES_PER_MINUTE = 240  # the health check every 5 s takes 12 of them
+MAX_MODEL_CHARS = 1024
+_WINDOW_S = 60.0
+_BASE64_GROWTH = 4 / 3  # size of an attached file in a request, by its own size
+_CONTROL_CHAR = re.compile(r"[\x00-\x1f\x7f]")
+_FORWARDED_ROLES = ("system", "developer", "user", "assistant", "tool")
+_ROLES_WITHOUT_TEXT = ("assistant", "tool")
+_PROVIDER_HOSTS = frozenset(host for server in SERVERS for host in server.hosts)
+_log = logging.getLogger(__name__)
+
+
+class AllowList:
+    """Hosts, with or without a port, that requests may go to in addition to this machine.
+
+    Addresses are parsed before they are compared, so another spelling cannot pass the check.
+    """
+
+    def __init__(self, hosts: Iterable[str] = ()) -> None:
+        self._hosts = set(map(_host_and_port, hosts))
+
+    def allow(self, host: str) -> None:
+        """Add a host: "host" allows all its ports, "host:port" one.
+
+        Raises:
+            EndpointNotAllowed: the text is neither.
+        """
+        self._hosts.add(_host_and_port(host))
+
+    def check(self, endpoint: Endpoint) -> None:
+        """Return if requests may go to an endpoint: it is on this machine, or its host is listed.
+
+        Raises:
+            EndpointNotAllowed: neither is the case, or its fields are not a plain address.
+            RequestInvalid: it is a provider on the internet, addressed by http.
+        """
+        # An endpoint may have been made without `parse`, for example with "evil.example/" as its
+        # host. Its URL must be parsed to the same fields, or requests would go to another host.
+        if Endpoint.parse(endpoint.base_url) != endpoint:
+            raise EndpointNotAllowed("Endpoint not allowed: write it as http://HOST:PORT.")
+
+        host = endpoint.host
+        if endpoint.scheme == "http" and host in _PROVIDER_HOSTS:
+            raise RequestInvalid(
+                f"Endpoint not allowed: {host} accepts only https, "
+                "because http would expose the API key.",
+                hint=f"Write https://{host} in the address.",
+                kind="insecure",
+            )
+        if endpoint.is_loopback or self.names(host, endpoint.port):
+            return
+
+        hint = "Check the address, or add the host to allowed_hosts in config.toml."
+        if endpoint.host.isdecimal():  # as in http://8080: probably a port of this machine
+            hint = f"Write http://localhost:{endpoint.host}."
+        raise EndpointNotAllowed(
+            "Endpoint not allowed: Endpoint must be localhost, "
+            f"or be allowed by --allow-host {endpoint.host}",
+            hint=hint,
+        )
+
+    def names(self, host: str, port: int) -> bool:
+        """Return whether the list has a host, with this port or without one."""
+        host = usual_host(host)
+        return (host, None) in self._hosts or (host, port) in self._hosts
+
+
+def _host_and_port(text: str) -> tuple[str, int | None]:
+    """Return the host and the port of "host" or "host:port"; the port is None if it is left out.
+
+    Raises:
+        EndpointNotAllowed: the text is neither.
+    """
+    host = text.strip().lower()
+    is_bare_ipv6 = not host.startswith("[") and host.count(":") > 1  # it has no port
+    if is_bare_ipv6:
+        host = f"[{host}]"
+    endpoint = Endpoint.parse(f"http://{host}")
+    if not {"/", "?", "#"}.isdisjoint(host):  # it has a path
+        may_have_password = "@" in text
+        quoted = "that" if may_have_password else f'"{text}"'
+        raise EndpointNotAllowed(
+            f"Endpoint not allowed: {quoted} is not a host or host:port.",
+            hint="Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080",
+        )
+    # `endpoint.port` is never empty: it may be the default port, which was not written. So the port
+    # is read from the text: behind the colon, but not behind one inside the brackets of IPv6.
+    behind_brackets = host.rpartition("]")[2]  # the whole text if it has no brackets
+    port = behind_brackets.partition(":")[2]
+    return endpoint.host, int(port) if port else None
+
+
+class Purpose(StrEnum):
+    """Purpose of a request; each has a limit of its own."""
+
+    CHAT = "chat"
+    PROBE = "probe"  # health, models and counting
+    FORWARD = "forward"  # requests of other programs that `lmchat serve` passes on
+
+
+class Limiter:
+    """Limits of requests per minute, one for each purpose.
+
+    Counted are the requests of the last 60 seconds, not those of a minute of the clock.
+    """
+
+    def __init__(self, requests_per_minute: int, *, forwards_per_minute: int = 0) -> None:
+        """`forwards_per_minute` is the limit for requests of other programs; 0: no limit."""
+        self._limits = {
+            Purpose.CHAT: requests_per_minute,
+            Purpose.PROBE: PROBES_PER_MINUTE,
+            Purpose.FORWARD: forwards_per_minute,
+        }
+        self._times: dict[Purpose, deque[float]] = {purpose: deque() for purpose in Purpose}
+
+    def take(self, purpose: Purpose, product: str = LM_STUDIO) -> None:
+        """Count a request that is about to be sent.
+
+        Raises:
+            TooManyRequests: the limit of its purpose is reached; the message names `product`. If
+                the product is not known, it names LM Studio, which is the wording of `TOO_MANY`.
+        """
+        limit = self._limits[purpose]
+        if limit == 0:  # no limit
+            return
+        times = self._recent(purpose)
+        if len(times) < limit:
+            times.append(time.monotonic())
+            return
+        # Until the oldest request leaves the window. At least 1, as "in 0 s" would be wrong.
+        wait_s = max(math.ceil(times[0] + _WINDOW_S - time.monotonic()), 1)
+        section = "[serve]" if purpose is Purpose.FORWARD else "[limits]"
+        raise TooManyRequests(
+            f"{product_named(product).in_text(TOO_MANY)}: the limit is {limit} a minute; "
+            f"try again in {wait_s} s.",
+            wait_s=wait_s,
+            hint=f"Wait, or raise requests_per_minute under {section}.",
+        )
+
+    def budget(self) -> Budget:
+        """Return the limit of chat requests per minute, and how many may be sent now."""
+        limit = self._limits[Purpose.CHAT]
+        return Budget(left=limit - len(self._recent(Purpose.CHAT)), limit=limit)
+
+    def _recent(self, purpose: Purpose) -> deque[float]:
+        """Return the times of the requests of a purpose in the last 60 s, oldest first.
+
+        Earlier times are removed. The returned deque is the kept one: `take` appends to it.
+        """
+        times = self._times[purpose]
+        while times and times[0] <= time.monotonic() - _WINDOW_S:
+            times.popleft()
+        return times
+
+
+def check_request(request: ChatRequest, *, is_listed: bool = False) -> None:
+    """Raise `RequestInvalid` for the first wrong part of a request.
+
+    `is_listed` is whether the server lists the model. Then its name is not checked: it may be any.
+    """
+    if not is_listed:
+        _check_model(request.model, request.product)
+    _check_messages(request.messages)
+
+
+def check_size(
+    body: bytes, messages: Sequence[ChatMessage], limit_mb: float, *, attached_bytes: int = 0
+) -> None:
+    """Raise `BodyTooLarge` if the body of a request is larger than `limit_mb` (millions of bytes).
+
+    `attached_bytes` is the size of the attached files before they are encoded. They do not count,
+    because they have their own limits. The error names the longest of `messages`.
+    """
+    size_bytes = len(body) - attached_bytes * _BASE64_GROWTH
+    if size_bytes <= limit_mb * 1e6:
+        return
+    sizes_bytes = [len(message.sent_text.encode("utf-8", "replace")) for message in messages]
+    largest_bytes = max(sizes_bytes)
+    largest_index = sizes_bytes.index(largest_bytes)
+    raise BodyTooLarge(
+        f"The request is {size_bytes / 1e6:.1f} MB; the limit is {limit_mb:g} MB. "
+        f"Message {largest_index + 1} ({messages[largest_index].role.value}) alone is "
+        f"{largest_bytes / 1e6:.1f} MB.",
+        hint="Shorten that message, or raise max_body_mb under [limits].",
+    )
+
+
+def _check_model(model: object, product: str) -> None:
+    """Raise `RequestInvalid` if no model is named, or if `_is_model_name` refuses the name.
+
+    `product` is the one that the first message names in place of LM Studio.
+    """
+    if model == "":
+        raise RequestInvalid(
+            product_named(product).in_text("No LM Studio model selected"), hint="Choose a model."
+        )
+    if not _is_model_name(model):
+        raise RequestInvalid("Invalid model parameter: a model name must be one line of text.")
+
+
+def _is_model_name(model: object) -> bool:
+    """Whether a value is one line of text, not blank, of at most `MAX_MODEL_CHARS` characters."""
+    if not isinstance(model, str) or not model.strip():
+        return False
+    return len(model) <= MAX_MODEL_CHARS and not _CONTROL_CHAR.search(model)
+
+
+def _check_messages(messages: Sequence[ChatMessage]) -> None:
+    """Raise `RequestInvalid` if there is no message, or one without text and files.
+
+    Only an answer that is the last message may have reasoning alone: the model continues it.
+    """
+    if not messages:
+        raise RequestInvalid("Invalid messages array: at least one message is needed.")
+    last = messages[-1]
+    is_last_continued = last.role is Role.ASSISTANT and bool(last.reasoning)
+    for position, message in enumerate(messages, 1):
+        is_continued = is_last_continued and message is last
+        if not (message.sent_text or message.files or is_continued):
+            raise RequestInvalid(f"Invalid message content: message {position} has no text.")
+
+
+def check_forwarded_messages(messages: object) -> None:
+    """Raise `RequestInvalid` for the first wrong part of `messages` in another program's request.
+
+    Answers and results of tools may be empty, and an answer may have no content beside its calls.
+    """
+    if not isinstance(messages, list) or not messages:
+        raise RequestInvalid("Invalid messages array: at least one message is needed.")
+    for position, message in enumerate(messages, 1):
+        if not isinstance(message, dict):
+            raise RequestInvalid(f"Invalid messages array: message {position} is not an object.")
+        role = message.get("role")
+        if role not in _FORWARDED_ROLES:
+            roles = ", ".join(_FORWARDED_ROLES)
+            raise RequestInvalid(
+                f"Invalid message role: the role of message {position} must be one of {roles}."
+            )
+        content = message.get("content")
+        may_be_empty = role in _ROLES_WITHOUT_TEXT
+        if not may_be_empty and not content:
+            raise RequestInvalid(f"Invalid message content: message {position} has no text.")
+        if content is not None and not _is_text_or_parts(content):
+            raise RequestInvalid(
+                f"Invalid message content: that of message {position} must be text or parts."
+            )
+
+
+def _is_text_or_parts(content: object) -> bool:
+    """Whether the content of a message is a text, or a list of objects."""
+    if isinstance(content, list):
+        return all(isinstance(part, dict) for part in content)
+    return isinstance(content, str)
+
+
+class Admission:
+    """All checks before a request is sent, and the counters of requests.
+
+    The log says for each check (validate, allow-list, size, limiter) whether a request passed it.
+    It never says what a request contains.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._max_body_mb = settings.limits.max_body_mb
+        self.allowed = AllowList(settings.allowed_hosts)
+        self.limiter = Limiter(
+            settings.limits.requests_per_minute,
+            forwards_per_minute=settings.serve.requests_per_minute,
+        )
+        self.metrics = Metrics()
+
+    def count(self, **counts: float) -> None:
+        """Add to counters of `metrics`: a keyword names a counter, its value is added to it."""
+        sums = {name: getattr(self.metrics, name) + count for name, count in counts.items()}
+        self.metrics = replace(self.metrics, **sums)
+
+    def check(self, endpoint: Endpoint) -> None:
+        """Check the address alone, and raise as `AllowList.check` does; nothing is counted.
+
+        For a request that needs no other check, such as one for the list of models. It is called
+        even if the list then comes from the cache.
+        """
+        with _logged_step(Purpose.PROBE, "allow-list"):
+            self.allowed.check(endpoint)
+
+    def take_probe(self, product: str = LM_STUDIO) -> None:
+        """Count a request for health, models or tokens, or raise `TooManyRequests`."""
+        with _logged_step(Purpose.PROBE, "limiter"):
+            self.limiter.take(Purpose.PROBE, product)
+
+    def admit(
+        self,
+        request: ChatRequest,
+        encode: Callable[[ChatRequest], bytes],
+        *,
+        is_listed: bool,
+        purpose: Purpose = Purpose.CHAT,
+    ) -> int:
+        """Run all checks on a request, count it for its limit, and return the size of its body.
+
+        The size is in bytes. `encode` returns the body, which is only measured here. `is_listed` is
+        whether the server lists the model, whose name is then not checked. If a chat request is
+        refused, the counter `refused_requests` is raised.
+
+        Raises:
+            LMChatError: a check refuses the request; the checks after it do not run.
+        """
+        try:
+            with _logged_step(purpose, "validate"):
+                check_request(request, is_listed=is_listed)
+            with _logged_step(purpose, "allow-list"):
+                self.allowed.check(request.endpoint)
+            with _logged_step(purpose, "size"):
+                body = encode(request)
+                attached_bytes = sum(map(len, request.files.values()))
+                check_size(body, request.messages, self._max_body_mb, attached_bytes=attached_bytes)
+            # A command that sends many requests to this machine would soon reach the limit.
+            if not (request.is_batch and request.endpoint.is_loopback):
+                with _logged_step(purpose, "limiter"):
+                    self.limiter.take(purpose, request.product)
+        except LMChatError:
+            if purpose is Purpose.CHAT:
+                self.count(refused_requests=1)
+            raise
+        return len(body)
+
+    def admit_forwarded(self, request: ForwardedRequest) -> None:
+        """Run the checks on a request of another program, whose size was checked as it was read.
+
+        Raises:
+            LMChatError: a check refuses the request; the checks after it do not run.
+        """
+        try:
+            if request.path == CHAT_PATH:  # others, such as `/embeddings`, have no messages
+                with _logged_step(Purpose.FORWARD, "validate"):
+                    check_forwarded_messages(request.messages)
+            with _logged_step(Purpose.FORWARD, "allow-list"):
+                self.allowed.check(request.model.endpoint)
+            with _logged_step(Purpose.FORWARD, "limiter"):
+                self.limiter.take(Purpose.FORWARD, request.model.product)
+        except LMChatError:
+            self.count(refused_requests=1)
+            raise
+
+
+@contextmanager
+def _logged_step(purpose: Purpose, name: str) -> Iterator[None]:
+    """Run the block as the check of this name; log whether the request passed it.
+
+    An `LMChatError` of the block means that it refused the request; it is raised again.
+    """
+    try:
+        yield
+    except LMChatError as error:
+        _log.info("%s request refused by %s: %s", purpose, name, error.kind)
+        raise
+    _log.debug("%s request passed %s", purpose, name)

@@ -1,0 +1,372 @@
+"""Base of the products: how to recognise one, ask it, load its models, and help with it.
+
+The attributes and methods of `Server` describe a plain server; products override them. A hint is a
+next step for the user, without a full stop.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from lmchat.config.settings import effort_of
+from lmchat.errors import ServerRejected, ServerUnavailable
+from lmchat.safe_text import safe_line
+from lmchat.servers.http.connections import Reply
+from lmchat.servers.http.json_values import count_or_none, dicts_in, number_or_none, str_or_empty
+from lmchat.servers.http.network_errors import NothingAnswers
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.options import EXTRA
+from lmchat.servers.products.product import OPENAI_COMPATIBLE, product_named
+from lmchat.servers.products.refusals import not_an_llm
+from lmchat.servers.products.request_format import Dialect
+from lmchat.servers.products.server_api import OnProgress, ServerApi
+from lmchat.servers.request import LoadOptions, Sampling
+
+_SENT_TO_ALL = ("temperature", "top_p", "max_tokens", "stop")
+"""Options whose fields `request_body` writes, as their names depend on the dialect."""
+_NAMES_IN_NOTES = {"seed": "a seed"}
+"""What notes call an option, if not by its name."""
+
+
+class Server:
+    """A product; the defaults are those of a plain OpenAI-compatible server. Holds no state."""
+
+    product: ClassVar[str]
+    ports: ClassVar[tuple[int, ...]] = ()  # default ports; messages name the first
+    old_port: ClassVar[int | None] = None
+    """Of `ports`, the default of older versions; messages name it, too."""
+    hosts: ClassVar[tuple[str, ...]] = ()
+    """Hosts where it alone answers; no request is needed to recognise it."""
+    dialect: ClassVar[Dialect] = Dialect()  # form of its requests until it refuses a field
+    opening_path: ClassVar[str] = ""  # first path to ask on its own port; empty: the list of models
+    confirm_path: ClassVar[str] = ""  # path that proves it, where the list of models does not
+    state: ClassVar[LoadState] = LoadState.UNKNOWN  # of all models that it lists
+    loads_on_demand: ClassVar[bool] = False  # whether a chat request loads its model
+    load_path: ClassVar[str] = ""
+    unload_path: ClassVar[str] = ""
+    signs_replies: ClassVar[bool] = False  # whether every reply proves it
+    health_path: ClassVar[str] = ""
+    """Path that tells at once whether it answers, and whether it loads a model; empty: none."""
+    start_hint: ClassVar[str] = "Start the server"  # a step of the user, or a command
+    off_hint: ClassVar[str] = ""  # step if the program runs, but its server is off
+    key_hint: ClassVar[str] = "Enter the server's API key"
+    model_hint: ClassVar[str] = "Load a model"
+    load_hint: ClassVar[str] = ""  # step where it cannot load on request; empty: `model_hint`
+    empty_hint: ClassVar[str] = "Load a model"  # step where it lists no model
+    host_hint: ClassVar[str] = (
+        "Add the host name {host} to the server's trusted hosts, or use localhost"
+    )
+    port_hint: ClassVar[str] = "Another program uses port {port}: stop it"
+    slots: ClassVar[int] = 1  # requests answered at once where no model says how many (R-25)
+    efforts: ClassVar[tuple[str, ...]] = ()  # reasoning efforts that it is known to take
+    thought_limit_field: ClassVar[str] = ""  # field for the longest thought in tokens; empty: none
+    has_thinking_switch: ClassVar[bool] = False  # whether `none` is a switch of chat templates
+    count_path: ClassVar[str] = ""  # path that counts the tokens of a request; empty: it cannot
+    count_field: ClassVar[str] = "count"
+    template_path: ClassVar[str] = ""  # path that applies the chat template; empty: it cannot
+
+    def last_port(self) -> int | None:
+        """Return the port that the product used last on this machine, from a file of the product.
+
+        None if there is no such file.
+        """
+        return None
+
+    def is_proven_by(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
+        """Whether a reply, to whatever request, can only come from this product."""
+        return False
+
+    def is_suspected_by(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
+        """Whether the list of models is a reason to ask `confirm_path`."""
+        return False
+
+    def is_confirmed_by(self, reply: Reply) -> bool:  # noqa: ARG002 - for those that override it
+        """Whether the reply to `opening_path` or `confirm_path` proves it."""
+        return False
+
+    async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+        """Ask the server for its models and return them; may raise `LMChatError`."""
+        return tuple(self.model_from_row(api, row) for row in await self.read_rows(api))
+
+    def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+        """Return the model that a row of the OpenAI-like list describes."""
+        return ModelInfo(
+            model_id=str_or_empty(row.get("id")),
+            endpoint=api.endpoint,
+            product=self.product,
+            state=self.state,
+            created=count_or_none(row.get("created")),
+            owned_by=str_or_empty(row.get("owned_by")),
+        )
+
+    async def read_rows(self, api: ServerApi) -> list[dict[str, Any]]:
+        """Ask for the OpenAI-like list of models; return the rows that have a name.
+
+        Raises `ServerRejected` if the server refuses, or answers with anything but a list.
+        """
+        reply = api.require_good(await api.get("/v1/models"))
+        data = reply.object.get("data")
+        if not isinstance(data, list):
+            raise not_an_llm("it has no list of models.")
+        return [row for row in dicts_in(data) if str_or_empty(row.get("id"))]
+
+    def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
+        """Return the fields of a chat request whose names or support depend on the product.
+
+        An option that the product does not support is left out; see `unsent_notes`.
+        """
+        fields: dict[str, Any] = {}
+        for name, value in self.sent_options(sampling, model).items():
+            if name not in _SENT_TO_ALL:
+                fields |= self.fields_of_option(name, value)
+        return fields
+
+    def fields_of_option(self, name: str, value: object) -> dict[str, Any]:
+        """Return the fields of a request for a sampling option that the product takes.
+
+        The first of them is the option itself; others only go with it. An option is sent under the
+        name that the product has for it, or else under its own. From a name that begins with
+        `EXTRA`, this beginning is removed, and the option is sent as it is.
+        """
+        facts = product_named(self.product)
+        if name == "reasoning_effort":
+            return self.effort_fields(str(value))
+        if name.startswith(EXTRA):
+            return {name.removeprefix(EXTRA): value}
+        if name == "logprobs" and name in facts.sampling_fields:
+            return {"logprobs": True, "top_logprobs": value}
+        if name in facts.sampling_fields:
+            return {facts.sampling_fields[name]: value}
+        return {name: value}
+
+    def takes_effort(
+        self,
+        effort: str,
+        model: ModelInfo | None,  # noqa: ARG002 - for those that override it
+    ) -> bool:
+        """Whether a request to a model may name this effort; the server may still refuse it.
+
+        An effort is a level such as `low`, or a limit for the thought: a number of tokens as text.
+        `model` is None if the server has not listed it.
+        """
+        if effort.isdecimal():
+            return bool(self.thought_limit_field)
+        return effort in self.efforts
+
+    def effort_fields(self, effort: str) -> dict[str, Any]:
+        """Return the fields of a request that set this reasoning effort, a level or a number."""
+        if effort.isdecimal():
+            return {self.thought_limit_field: int(effort)}
+        fields: dict[str, Any] = {"reasoning_effort": effort}
+        if effort == "none" and self.has_thinking_switch:
+            fields["chat_template_kwargs"] = {"enable_thinking": False}
+        return fields
+
+    def sent_options(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, object]:
+        """Return the sampling options that a request to a model has, by name."""
+        options = sampling.options
+        # For the effort, `takes_effort` decides, because it depends on the model, too. A limit of 0
+        # is sent as `none`.
+        options.pop("reasoning_effort", None)
+        effort = _sent_effort(sampling)
+        if effort and self.takes_effort(effort, model):
+            options["reasoning_effort"] = effort
+        takes = product_named(self.product).takes_option
+        return {name: value for name, value in options.items() if takes(name)}
+
+    def unsent_notes(self, sampling: Sampling, model: ModelInfo | None = None) -> tuple[str, ...]:
+        """Return a note of full sentences for each option that `request_fields` leaves out."""
+        notes: list[str] = []
+        effort = _sent_effort(sampling)
+        if effort and not self.takes_effort(effort, model):
+            notes.append(f"{self._effort_note(effort, model)} It is not sent.")
+        takes = product_named(self.product).takes_option
+        ignored = [name for name in sampling.options if not takes(name)]
+        for name in ignored:
+            option = _NAMES_IN_NOTES.get(name, name)
+            sentence = f"{self._name} does not support {option}, as far as lmchat knows."
+            notes.append(f"{sentence} It is not sent.")
+        return tuple(notes)
+
+    def _effort_note(self, effort: str, model: ModelInfo | None) -> str:
+        """Return why an effort is not sent, as a sentence."""
+        supported = model.efforts if model is not None and model.efforts else self.efforts
+        if not supported:
+            return f"{self._name} does not support a reasoning effort, as far as lmchat knows."
+        names = safe_line(", ".join(supported), limit=100)
+        return f'{self._name} does not support the reasoning effort "{effort}" here, only {names}.'
+
+    async def end_thought(
+        self,
+        api: ServerApi,  # noqa: ARG002 - for those that override it
+        model_id: str,  # noqa: ARG002 - for those that override it
+        answer_id: str,  # noqa: ARG002 - for those that override it
+    ) -> bool:
+        """Order the end of the thought in a running answer; return whether the server agreed.
+
+        `answer_id` is the id in the chunks of the answer. Here, return False: few products can.
+        """
+        return False
+
+    async def count_tokens(self, api: ServerApi, body: dict[str, Any]) -> int | None:
+        """Return how many tokens a prompt has with the model's template.
+
+        None if this version of the server cannot count, or its reply has no number.
+        """
+        reply = await api.post_optional(self.count_path, body)
+        if reply is None:
+            return None
+        return count_or_none(api.require_good(reply).object.get(self.count_field))
+
+    def no_template_text(self) -> ServerRejected:
+        """Return the error for a server that cannot tell the text behind its chat template."""
+        return ServerRejected(
+            f"{self._name} does not show the text behind its chat template.",
+            kind="unsupported",
+            hint="Look at the JSON of the request, or use llama.cpp.",
+        )
+
+    def check_load(self, options: LoadOptions) -> None:
+        """Raise `ServerRejected` if the options set a context window and the product cannot."""
+        if options.context is not None and "context" not in product_named(self.product).load_fields:
+            hint = product_named(self.product).larger_window or self.load_hint or self.model_hint
+            raise ServerRejected(
+                f"{self._name} cannot set the context window when it loads a model.",
+                kind="unsupported",
+                hint=f"{hint.format(context=options.context)}.",
+            )
+
+    async def load(
+        self,
+        api: ServerApi,
+        model: ModelInfo,
+        options: LoadOptions,
+        on_progress: OnProgress,  # noqa: ARG002 - for those that override it
+    ) -> None:
+        """Load a model and return when it is loaded; raise `ServerRejected` if that is refused.
+
+        If `options` set something, and the model is in memory, it is unloaded first: some
+        products would load it a second time, beside the first. `on_progress` is not called here,
+        and `keep_loaded_s` is not sent: products that take it with this request override `load`.
+        """
+        if not self.load_path:
+            raise self._cannot("load")
+        body: dict[str, Any] = {"model": model.model_id}
+        fields = product_named(self.product).load_fields
+        for name, value in options.others.items():
+            body[fields[name]] = value
+        if options.context is not None:
+            body[fields["context"]] = options.context
+        sets_options = len(body) > 1  # there is more than the name of the model
+        if sets_options and model.state is LoadState.LOADED:
+            await self.unload(api, model)
+        self.require_done(api, await api.post(self.load_path, body), "load")
+
+    async def follow_loading(self, api: ServerApi, model_id: str, on_progress: OnProgress) -> None:
+        """Report the progress of a model that is being loaded, until it is loaded.
+
+        Here, return at once: only some products tell the progress.
+        """
+
+    async def unload(self, api: ServerApi, model: ModelInfo) -> None:
+        """Unload a model; raise `ServerRejected` if the product cannot, or the server refuses."""
+        if not self.unload_path:
+            raise self._cannot("unload")
+        body = {"model": model.model_id}
+        self.require_done(api, await api.post(self.unload_path, body), "unload")
+
+    def start_sentence(self) -> str:
+        """Return `start_hint` as a sentence; a hint with a small first letter is a command."""
+        is_command = self.start_hint[0].islower()
+        return f"Start the server: {self.start_hint}." if is_command else f"{self.start_hint}."
+
+    def add_hint(self, error: ServerUnavailable) -> None:
+        """If the error says that the connection was refused, let its hint say how to start it."""
+        if isinstance(error, NothingAnswers) and error.kind == "offline":
+            error.hint = self.start_sentence()
+
+    def require_done(self, api: ServerApi, reply: Reply, verb: str) -> None:
+        """Return if the reply says that the server has done what `verb` says: load or unload.
+
+        Otherwise raise `ServerRejected`; an unknown path means that the product cannot do it.
+        """
+        try:
+            api.require_good(reply)
+        except ServerRejected as error:
+            if error.kind != "wrong_path":
+                raise
+            raise self._cannot(verb) from error
+
+    @property
+    def _name(self) -> str:
+        """Name of the product at the beginning of a sentence."""
+        is_unknown = self.product == OPENAI_COMPATIBLE
+        return "This server" if is_unknown else self.product
+
+    def _cannot(self, verb: str) -> ServerRejected:
+        """Return the error for a product that cannot do what `verb` says: load or unload."""
+        return ServerRejected(
+            f"{self._name} cannot {verb} models on request.",
+            kind="unsupported",
+            hint=f"{self.load_hint or self.model_hint}.",
+        )
+
+
+def _sent_effort(sampling: Sampling) -> str:
+    """Return the reasoning effort to send, in which a limit of 0 tokens has become `none` (R-46).
+
+    An effort that is neither a level nor a number stays as it is; empty if none is set.
+    """
+    effort = sampling.reasoning_effort
+    return effort_of(effort) or effort
+
+
+def capabilities(
+    *, tools: object = False, vision: object = False, reasoning: object = False
+) -> tuple[str, ...]:
+    """Return the names of those abilities of a model whose argument is true.
+
+    An argument may be any value of a server: a list, a text or a number is true unless it is empty
+    or 0.
+    """
+    abilities = {"tools": tools, "vision": vision, "reasoning": reasoning}
+    return tuple(name for name, is_able in abilities.items() if is_able)
+
+
+def has_word(value: object, word: str) -> bool:
+    """Whether a value from a server is a list with this word."""
+    return isinstance(value, list) and word in value
+
+
+def lacks_word(value: object, word: str) -> bool:
+    """Whether a value from a server is a list without this word; False if it is no list."""
+    return isinstance(value, list) and word not in value
+
+
+_MILLION = 1e6
+_BILLION = 1e9
+_SHOWN_AS_BILLION = 0.95 * _BILLION  # rounds to 1B
+_SHOWN_WITHOUT_DECIMALS = 9.95  # rounds to 10
+
+
+def params_text(count: object) -> str:
+    """Return a number of parameters as people write it: 135M, 8B, 1.7B.
+
+    Empty if it is not a number, or is below a million.
+    """
+    params = number_or_none(count)
+    if params is None or params < _MILLION:
+        return ""
+    if params < _SHOWN_AS_BILLION:
+        return f"{params / _MILLION:.0f}M"
+    billions = params / _BILLION
+    if billions >= _SHOWN_WITHOUT_DECIMALS:
+        return f"{billions:.0f}B"
+    return f"{billions:.1f}".removesuffix(".0") + "B"
+
+
+class OpenAiCompatible(Server):
+    """A server whose product is not known, or that lmchat has no module for."""
+
+    product = OPENAI_COMPATIBLE
+    load_hint = "Use the server's own program"

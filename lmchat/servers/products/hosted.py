@@ -1,0 +1,130 @@
+"""Providers on the internet, each recognised by its host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from lmchat.config.settings import EFFORTS
+from lmchat.servers.http.json_values import count_or_none, dict_or_empty
+from lmchat.servers.model import ModelInfo
+from lmchat.servers.products.base import Server, capabilities, has_word, lacks_word
+from lmchat.servers.products.request_format import Dialect, JsonMode
+from lmchat.servers.products.server_api import ServerApi
+
+
+class Hosted(Server):
+    """A provider; its models are always loaded."""
+
+    start_hint = "Check the network, and the address"
+    model_hint = "Choose a model with Ctrl+O or -m"
+    load_hint = "Its models are always loaded"
+    empty_hint = "Check what the account can use"
+
+
+class OpenAi(Hosted):
+    """OpenAI."""
+
+    product = "OpenAI"
+    hosts = ("api.openai.com",)
+    efforts = EFFORTS
+    key_hint = "Create an API key at platform.openai.com/api-keys"
+    dialect = Dialect(has_completion_tokens=True)
+
+
+class Anthropic(Hosted):
+    """Anthropic; it reads temperatures above 1 as 1, and takes neither seeds nor efforts."""
+
+    product = "Anthropic"
+    hosts = ("api.anthropic.com",)
+    dialect = Dialect(json_modes=(JsonMode.WORDS,))  # it ignores `response_format`
+    key_hint = "Create an API key at console.anthropic.com/settings/keys"
+
+
+class Gemini(Hosted):
+    """Gemini; its address ends in /v1beta/openai."""
+
+    product = "Gemini"
+    hosts = ("generativelanguage.googleapis.com",)
+    efforts = EFFORTS
+    key_hint = "Create an API key at aistudio.google.com/apikey"
+
+
+class Mistral(Hosted):
+    """Mistral; it refuses fields that it does not know."""
+
+    product = "Mistral"
+    hosts = ("api.mistral.ai",)
+    efforts = EFFORTS
+    key_hint = "Create an API key at console.mistral.ai/api-keys"
+    dialect = Dialect(has_stream_options=False)
+
+    def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+        """Return the model of a row, also with its context window and abilities.
+
+        A model that cannot chat counts as one for embeddings.
+        """
+        abilities = dict_or_empty(row.get("capabilities"))
+        return replace(
+            super().model_from_row(api, row),
+            is_embedding=abilities.get("completion_chat") is False,
+            context_max=count_or_none(row.get("max_context_length")),
+            capabilities=capabilities(
+                tools=abilities.get("function_calling") is True,
+                vision=abilities.get("vision") is True,
+            ),
+            is_blind=abilities.get("vision") is False,
+        )
+
+
+class OpenRouter(Hosted):
+    """OpenRouter; it passes requests on to other providers."""
+
+    product = "OpenRouter"
+    hosts = ("openrouter.ai",)
+    efforts = EFFORTS
+    key_hint = "Create an API key at openrouter.ai/settings/keys"
+
+    def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+        """Return the model of a row, also with its context window and abilities.
+
+        A model that makes no text, for example only images, counts as one for embeddings, so it is
+        not offered for chats.
+        """
+        architecture = dict_or_empty(row.get("architecture"))
+        inputs = architecture.get("input_modalities")
+        outputs = architecture.get("output_modalities")
+        parameters = row.get("supported_parameters")
+        can_reason = has_word(parameters, "reasoning") or has_word(parameters, "include_reasoning")
+        return replace(
+            super().model_from_row(api, row),
+            is_embedding=bool(outputs) and lacks_word(outputs, "text"),
+            context_max=count_or_none(row.get("context_length")),
+            capabilities=capabilities(
+                tools=has_word(parameters, "tools"),
+                vision=has_word(inputs, "image"),
+                reasoning=can_reason,
+            ),
+            is_blind=lacks_word(inputs, "image"),
+        )
+
+    def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
+        """Whether the model can reason, as far as the list says, and the effort is a known one.
+
+        For other models, the server drops the effort without an error.
+        """
+        abilities = model.capabilities if model is not None else ()
+        # Without any ability, the list does not tell whether the model can reason.
+        can_reason = "reasoning" in abilities or not abilities
+        return can_reason and super().takes_effort(effort, model)
+
+    def effort_fields(self, effort: str) -> dict[str, Any]:
+        """Return the field `reasoning`, which OpenRouter has in place of `reasoning_effort`."""
+        return {"reasoning": {"effort": effort}}
+
+    def _effort_note(self, effort: str, model: ModelInfo | None) -> str:
+        """Return why an effort is not sent: the model cannot reason, or the effort is unknown."""
+        if super().takes_effort(effort, model):  # so the effort is known, and the model is why
+            return "OpenRouter says that this model does not reason."
+        return super()._effort_note(effort, model)

@@ -1,0 +1,367 @@
+"""llama.cpp's server, with one model or as a router.
+
+A router is a llama.cpp server in front of several models, each of which runs in its own process.
+Only a router can load and unload models.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Any, ClassVar
+
+from msgspec.structs import replace
+
+from lmchat.config.settings import EFFORTS
+from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
+from lmchat.servers.http.connections import Reply
+from lmchat.servers.http.json_values import (
+    count_or_none,
+    dict_or_empty,
+    number_or_none,
+    str_or_empty,
+)
+from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo
+from lmchat.servers.products.base import Server, capabilities, has_word, lacks_word, params_text
+from lmchat.servers.products.kept_answers import LOOKUP_FIELD, LOOKUP_PATH
+from lmchat.servers.products.product import LLAMA_CPP
+from lmchat.servers.products.server_api import OnProgress, ServerApi, background_task
+from lmchat.servers.request import LoadOptions, Sampling
+
+LOADING_POLL_S = 0.2
+UNLOAD_S = 30.0  # longest time to stay loaded after the order to unload
+_MAX_UNLOADED_POLLS = 25  # polls that find the model unloaded, after which loading has failed
+_UNLOAD_AFTER_CANCEL_S = 1.0  # timeout of the request that stops loading
+_STATES = {
+    "loaded": LoadState.LOADED,
+    "sleeping": LoadState.ASLEEP,
+    "loading": LoadState.LOADING,
+    "downloading": LoadState.LOADING,
+    "unloaded": LoadState.NOT_LOADED,
+}
+_DONE_LOADING = (LoadState.LOADED, LoadState.ASLEEP)
+"""States of a model whose process runs and can answer."""
+_LOAD = "/models/load"
+_UNLOAD = "/models/unload"
+_PROPS = "/props"  # wakes no sleeping model
+_WAKE = "/tokenize"  # needs the model in memory, and costs the least of such requests
+_CONTROL = "/v1/chat/completions/control"  # wakes a sleeping model
+_NO_THOUGHT = ("none", "0")  # efforts with which the model does not think
+_DIGITS = re.compile("[0-9]{1,15}")
+
+
+class LlamaCpp(Server):
+    """llama-server; it reports window, timings and progress. Never poll its `/slots` (R-29)."""
+
+    product = LLAMA_CPP
+    ports: ClassVar[tuple[int, ...]] = (9931, 8080)
+    old_port: ClassVar[int | None] = 8080
+    loads_on_demand = True
+    signs_replies = True
+    health_path = "/health"
+    efforts = EFFORTS
+    thought_limit_field = "reasoning_budget_tokens"
+    has_thinking_switch = True
+    count_path = "/v1/chat/completions/input_tokens"
+    count_field = "input_tokens"
+    template_path = "/apply-template"
+    start_hint = "llama-server -m MODEL.gguf"
+    key_hint = "Use the API key given to llama-server --api-key"
+    model_hint = "Choose a model with Ctrl+O or -m; lmchat loads it"
+    load_hint = "It serves the model it was started with: llama-server -m MODEL.gguf"
+    empty_hint = "llama-server -m MODEL.gguf"
+
+    def is_proven_by(self, reply: Reply) -> bool:
+        """Whether the header `server` of a reply names llama.cpp.
+
+        Programs that run llama.cpp inside pass this header on with replies to chat requests only.
+        """
+        return reply.headers.get("server", "").startswith("llama.cpp")
+
+    async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+        """Return the models; also find out whether the server can keep answers, once (R-42)."""
+        models = await self._models_with_facts(api)
+        if api.memory.keeps_answers is None and api.requests_left:
+            with suppress(LMChatError):
+                # wakes no sleeping model, and a router needs no name of a model for it
+                reply = await api.post(LOOKUP_PATH, {LOOKUP_FIELD: []})
+                api.memory.keeps_answers = reply.is_good
+        return models
+
+    async def _models_with_facts(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+        """Return the models of the list; a single loaded model also gets the facts of `/props`.
+
+        The list does not say whether the server has put its model to sleep, but `/props` of newer
+        versions does. A quick check asks for `/props` only if they have told this before, and then
+        reads only this and the number of slots.
+        """
+        models = await super().models(api)
+        has_one_loaded = len(models) == 1 and models[0].state is LoadState.LOADED
+        needs_props = api.memory.tells_sleep or not api.is_quick
+        if not has_one_loaded or not needs_props:
+            return models
+        props = await api.get_extra(_PROPS)
+        # The facts of a router's `/props` are not those of its model.
+        if props is None or props.object.get("role") == "router":
+            return models
+
+        model = models[0]
+        is_sleeping = props.object.get("is_sleeping")
+        if is_sleeping is not None:  # older versions cannot put a model to sleep
+            api.memory.tells_sleep = True
+        if is_sleeping is True:
+            model = replace(model, state=LoadState.ASLEEP)
+        model = replace(model, slots=count_or_none(props.object.get("total_slots")))
+        if api.is_quick:
+            return (model,)
+        return (_with_props(model, props),)
+
+    def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+        """Return the model of a row of the list, with the facts that llama.cpp adds to the row.
+
+        Only a router writes state and command line of the model into the row; each of its models
+        runs in a process with slots of its own. A server with one model lists it as soon as it is
+        loaded.
+        """
+        meta = dict_or_empty(row.get("meta"))
+        status = dict_or_empty(row.get("status"))
+        architecture = dict_or_empty(row.get("architecture"))
+        inputs = architecture.get("input_modalities")
+        state = LoadState.LOADED
+        if status:
+            state = _STATES.get(str_or_empty(status.get("value")), LoadState.UNKNOWN)
+        trained_context = count_or_none(meta.get("n_ctx_train"))
+        context = count_or_none(meta.get("n_ctx"))
+        if context is None:
+            context = _command_line_number(status, "--ctx-size")
+        return replace(
+            super().model_from_row(api, row),
+            state=state,
+            is_decision=has_word(architecture.get("output_modalities"), "decisions"),
+            params=params_text(meta.get("n_params")),
+            quantization=str_or_empty(meta.get("ftype")).removeprefix("(guessed) "),
+            context_loaded=context,
+            context_max=trained_context or count_or_none(row.get("context_length")),
+            size_bytes=count_or_none(meta.get("size")),
+            capabilities=capabilities(vision=has_word(inputs, "image")),
+            is_blind=lacks_word(inputs, "image"),
+            slots=_command_line_number(status, "--parallel"),
+            has_own_slots=bool(status),
+        )
+
+    def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
+        """Return the usual fields, and those that ask for the progress and the timings (R-14).
+
+        If a request asks for the progress, the server also stops at once when it is cancelled.
+        Unless the effort says that the model does not think, `reasoning_control` lets `end_thought`
+        end its thought; older versions ignore the field.
+        """
+        fields = super().request_fields(sampling, model)
+        fields |= {"return_progress": True, "timings_per_token": True}
+        if sampling.reasoning_effort not in _NO_THOUGHT:
+            fields["reasoning_control"] = True
+        return fields
+
+    async def end_thought(self, api: ServerApi, model_id: str, answer_id: str) -> bool:
+        """Order the end of the thought; return whether the server agreed.
+
+        A router needs the name of the model; for another name, it would load that model.
+        """
+        order = {"model": model_id, "id": answer_id, "action": "reasoning_end"}
+        reply = await api.post_optional(_CONTROL, order)
+        return reply is not None and reply.object.get("success") is True
+
+    async def load(
+        self,
+        api: ServerApi,
+        model: ModelInfo,
+        options: LoadOptions,  # noqa: ARG002 - it takes none
+        on_progress: OnProgress,
+    ) -> None:
+        """Load a model, or wake it if it is asleep, and return when that is done.
+
+        A router answers the request to load at once, so the state of the model is polled until it
+        is loaded. Cancelling stops the loading, unless another program had begun it.
+        """
+        if model.state is LoadState.ASLEEP:
+            body = {"model": model.model_id, "content": "wake"}
+            self.require_done(api, await api.post(_WAKE, body), "load")
+            return
+
+        # Until the reply tells, it is ours unless the last list of models says that it had begun.
+        is_our_load = model.state is not LoadState.LOADING
+        async with background_task(self.follow_loading(api, model.model_id, on_progress)):
+            try:
+                reply = await api.post(_LOAD, {"model": model.model_id})
+                # Otherwise the error says that the model is already loading or loaded, which
+                # another program has begun.
+                is_our_load = "already" not in str(reply.object.get("error", ""))
+                if is_our_load:
+                    self.require_done(api, reply, "load")
+                await self._wait_until_loaded(api, model)
+            except asyncio.CancelledError:
+                if is_our_load:
+                    await self._stop_loading(api, model)
+                raise
+
+    async def _stop_loading(self, api: ServerApi, model: ModelInfo) -> None:
+        """Ask the router to unload a model that still loads; any error is ignored."""
+        with suppress(TimeoutError, LMChatError):
+            async with asyncio.timeout(_UNLOAD_AFTER_CANCEL_S):
+                await api.post(_UNLOAD, {"model": model.model_id})
+
+    async def _wait_until_loaded(self, api: ServerApi, model: ModelInfo) -> None:
+        """Poll the state of a model until it is loaded or asleep.
+
+        Raises `ServerRejected` if the status says that loading has failed, if the model is not
+        listed any more, or if it stays unloaded for too many polls. It is unloaded for a few polls
+        before its loading begins.
+        """
+        unloaded_polls = 0
+        status: dict[str, Any] = {}
+        async for status in self._statuses(api, model):
+            state = _STATES.get(str_or_empty(status.get("value")))
+            if state in _DONE_LOADING:
+                return
+            if state is LoadState.NOT_LOADED:
+                unloaded_polls += 1
+            if status.get("failed") or unloaded_polls > _MAX_UNLOADED_POLLS:
+                break
+        raise ServerRejected(
+            "The model could not be loaded.",
+            kind="model_not_loaded",
+            hint="Check the server's log; a smaller model or context window may fit.",
+            details=f"exit code {status.get('exit_code')}",
+        )
+
+    async def follow_loading(self, api: ServerApi, model_id: str, on_progress: OnProgress) -> None:
+        """Report the progress that the router's event stream tells, until the model is loaded.
+
+        Events of other models, and events without a progress, are ignored. Also returns if the
+        stream ends.
+        """
+        async with aclosing(api.events("/models/sse")) as events:
+            async for event in events:
+                if event.get("model") != model_id:
+                    continue
+                data = dict_or_empty(event.get("data"))
+                if _STATES.get(str_or_empty(data.get("status"))) in _DONE_LOADING:
+                    return
+                fraction = _loaded_fraction(dict_or_empty(data.get("progress")))
+                if fraction is not None:
+                    on_progress(fraction)
+
+    async def unload(self, api: ServerApi, model: ModelInfo) -> None:
+        """Unload a model, and return when its process has ended.
+
+        Only a router can unload, and it answers before that is done, so the state is polled. A
+        model that does not run counts as unloaded.
+
+        Raises:
+            ServerRejected: the server refuses the request.
+            ServerUnavailable: the model is still loaded after `UNLOAD_S`.
+        """
+        reply = await api.post(_UNLOAD, {"model": model.model_id})
+        if "not running" not in str(reply.object.get("error", "")):
+            self.require_done(api, reply, "unload")
+        try:
+            async with asyncio.timeout(UNLOAD_S):
+                async for status in self._statuses(api, model):
+                    state = _STATES.get(str_or_empty(status.get("value")))
+                    if state not in (*_DONE_LOADING, LoadState.LOADING):
+                        return
+        except TimeoutError:
+            raise ServerUnavailable(
+                "The server accepted the request but did not unload the model.",
+                kind="timeout",
+                hint="Check whether a request still uses it, and the server's log.",
+            ) from None
+
+    async def _statuses(
+        self, api: ServerApi, model: ModelInfo
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Ask for the list every `LOADING_POLL_S`, and yield the `status` of the model in it.
+
+        Ends when the model is not listed any more.
+        """
+        while True:
+            # An API returns the same reply for the same path, so each poll needs a new one.
+            fresh_api = replace(api, requests_left=1, replies={})
+            rows = await self.read_rows(fresh_api)
+            statuses = [row.get("status") for row in rows if row.get("id") == model.model_id]
+            if not statuses:
+                return
+            yield dict_or_empty(statuses[0])
+            await asyncio.sleep(LOADING_POLL_S)
+
+
+def _with_props(model: ModelInfo, props: Reply) -> ModelInfo:
+    """Return a model, as the list described it, with the facts of `/props`.
+
+    What the list says of its window is kept. It takes images if the list or `/props` says so. If
+    neither does, it is blind (that is, known to take none) if one of them says that.
+    """
+    template = dict_or_empty(props.object.get("chat_template_caps"))
+    vision = dict_or_empty(props.object.get("modalities")).get("vision")
+    settings = dict_or_empty(props.object.get("default_generation_settings"))
+    has_vision = "vision" in model.capabilities or vision is True
+    has_tools = template.get("supports_tools") is True
+    return replace(
+        model,
+        capabilities=capabilities(tools=has_tools, vision=has_vision),
+        is_blind=not has_vision and (model.is_blind or vision is False),
+        context_loaded=model.context_loaded or count_or_none(settings.get("n_ctx")),
+        keeps_thoughts=template.get("supports_preserve_reasoning") is True,
+    )
+
+
+def _loaded_fraction(progress: dict[str, Any]) -> float | None:
+    """Return the part of all stages of loading that is done, 0 to 1.
+
+    Example: `{"stages": ["load", "warm up"], "current": "warm up", "value": 0.5}` is 0.75. None if
+    `progress` has no list of stages, or no number as its value.
+    """
+    stages = progress.get("stages")
+    current_stage = progress.get("current")
+    done_of_stage = number_or_none(progress.get("value"))
+    if not isinstance(stages, list) or done_of_stage is None:
+        return None
+    stages_done = stages.index(current_stage) if current_stage in stages else 0
+    fraction = (stages_done + done_of_stage) / max(len(stages), 1)
+    return min(max(fraction, 0.0), 1.0)
+
+
+def _command_line_number(status: dict[str, Any], option: str) -> int | None:
+    """Return the number behind an option such as `--ctx-size` in the command line of a model.
+
+    `status` holds the command line in `args`. None if the option is not set, is not a number, or is
+    0, which means the default of the model.
+    """
+    arguments = status.get("args")
+    if not isinstance(arguments, list) or option not in arguments[:-1]:  # a value must follow
+        return None
+    value = str_or_empty(arguments[arguments.index(option) + 1])
+    if _DIGITS.fullmatch(value) is None:
+        return None
+    return int(value) or None
+
+
+class BuiltIn(LlamaCpp):
+    """llama.cpp's server as a child process of lmchat.
+
+    Its replies are those of any llama.cpp, so a probe finds `LlamaCpp`. Whoever has started the
+    child knows its address, and puts this product in its place.
+    """
+
+    product = BUILT_IN
+    ports = ()
+    old_port = None
+    loads_on_demand = False
+    start_hint = "lmchat --local"
+    key_hint = "Start lmchat again: each start makes a new API key"
+    model_hint = "Choose a model file"
+
+    def is_proven_by(self, reply: Reply) -> bool:  # noqa: ARG002 - no reply could
+        return False

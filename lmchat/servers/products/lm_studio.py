@@ -1,0 +1,220 @@
+"""LM Studio: its API `/api/v1` lists and loads models since 0.4, `/api/v0` lists since 0.3.6."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lmchat.files.disk import read_plain
+from lmchat.files.paths import lm_studio_folders
+from lmchat.servers.http.connections import Reply
+from lmchat.servers.http.json_values import (
+    NotJsonError,
+    count_or_none,
+    decode,
+    dict_or_empty,
+    dicts_in,
+    str_or_empty,
+)
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.base import Server, capabilities, has_word
+from lmchat.servers.products.product import LM_STUDIO
+from lmchat.servers.products.request_format import Dialect, JsonMode
+from lmchat.servers.products.server_api import ServerApi
+from lmchat.servers.request import Sampling
+
+_MODELS_V1 = "/api/v1/models"
+_MODELS_V0 = "/api/v0/models"
+_STATES = {
+    "loaded": LoadState.LOADED,
+    "loading": LoadState.LOADING,
+    "not-loaded": LoadState.NOT_LOADED,
+}
+
+
+class LmStudio(Server):
+    """LM Studio; it answers unknown paths with status 200 and an error, so ask it little."""
+
+    product = LM_STUDIO
+    ports = (1234,)
+    opening_path = "/lmstudio-greeting"
+    confirm_path = "/lmstudio-greeting"
+    loads_on_demand = True
+    dialect = Dialect(json_modes=(JsonMode.SCHEMA, JsonMode.WORDS))  # `json_object` is refused
+    slots = 4
+    load_path = f"{_MODELS_V1}/load"
+    start_hint = "Open LM Studio: Developer, Start server"
+    off_hint = "Open its Developer tab, then Start server"
+    key_hint = "Use a token from Server settings, Manage tokens"
+    model_hint = "Choose a model with Ctrl+O or -m; lmchat loads it"
+    load_hint = (
+        "Load it in LM Studio, or send a message: LM Studio may load it on the first request"
+    )
+    empty_hint = "Discover tab: download a model, then load it"
+
+    def last_port(self) -> int | None:
+        """Return the port in LM Studio's settings of its server; None if they cannot be read."""
+        return next(_ports_in_files("http-server-config.json"), None)
+
+    def is_proven_by(self, reply: Reply) -> bool:
+        """Whether a reply is the error of LM Studio for an unknown path or a missing token.
+
+        The error is a text, or an object with a message.
+        """
+        error = reply.object.get("error")
+        message = str_or_empty(error) + str_or_empty(dict_or_empty(error).get("message"))
+        return "Unexpected endpoint or method." in message or "LM Studio API token" in message
+
+    def is_suspected_by(self, reply: Reply) -> bool:
+        """Whether a reply comes from a program made with Express, as LM Studio is."""
+        return reply.headers.get("x-powered-by", "") == "Express"
+
+    def is_confirmed_by(self, reply: Reply) -> bool:
+        """Whether a reply is the greeting, or an error that proves LM Studio."""
+        return reply.object.get("lmstudio") is True or self.is_proven_by(reply)
+
+    async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+        """Return the models of the newest of three lists that this version has.
+
+        Only a list that the server does not have leads to the next one; a refusal is raised.
+        """
+        newest = await api.get_optional(_MODELS_V1)
+        if newest is not None:
+            listed = dicts_in(api.require_good(newest).object.get("models"))
+            return tuple(_from_v1(api, row) for row in listed if str_or_empty(row.get("key")))
+        older = await api.get_optional(_MODELS_V0)
+        if older is not None:
+            listed = dicts_in(api.require_good(older).object.get("data"))
+            return tuple(_from_v0(api, row) for row in listed if str_or_empty(row.get("id")))
+        return await super().models(api)
+
+    def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
+        """Return the usual fields, and for how many seconds the unused model stays in memory."""
+        fields = super().request_fields(sampling, model)
+        if sampling.keep_loaded_s is not None:
+            fields["ttl"] = sampling.keep_loaded_s
+        return fields
+
+    def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
+        """Whether the server lists the effort for this model; it writes `none` as `off`."""
+        efforts = model.efforts if model is not None else ()
+        return effort in efforts or (effort == "none" and "off" in efforts)
+
+    def _effort_note(self, effort: str, model: ModelInfo | None) -> str:
+        """Return why an effort is not sent; LM Studio lists the efforts of each model."""
+        if model is None or not model.efforts:
+            return (
+                "LM Studio lists no reasoning efforts for this model; set reasoning in LM Studio."
+            )
+        return super()._effort_note(effort, model)
+
+    async def unload(self, api: ServerApi, model: ModelInfo) -> None:
+        """Unload all instances of a model, each of which has another name.
+
+        The names are read from the list of models. If the model has no instance there, the request
+        names the model, so the server says why it cannot be unloaded.
+        """
+        reply = await api.get(_MODELS_V1)
+        self.require_done(api, reply, "unload")
+        names: list[str] = []
+        for row in dicts_in(reply.object.get("models")):
+            if row.get("key") == model.model_id:
+                instances = dicts_in(row.get("loaded_instances"))
+                names = [str_or_empty(instance.get("id")) for instance in instances]
+                break
+        for name in names or [model.model_id]:
+            self.require_done(
+                api, await api.post(f"{_MODELS_V1}/unload", {"instance_id": name}), "unload"
+            )
+
+
+def _from_v1(api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+    """Return the model that a row of `/api/v1/models` describes.
+
+    Of several instances in memory, the first gives the loaded context window.
+    """
+    instances = dicts_in(row.get("loaded_instances"))
+    abilities = dict_or_empty(row.get("capabilities"))
+    options = dict_or_empty(abilities.get("reasoning")).get("allowed_options")
+    efforts: tuple[str, ...] = ()
+    if isinstance(options, list):
+        efforts = tuple(option for option in options if isinstance(option, str) and option)
+    config = dict_or_empty(instances[0].get("config")) if instances else {}
+    return ModelInfo(
+        model_id=str_or_empty(row.get("key")),
+        endpoint=api.endpoint,
+        product=LM_STUDIO,
+        state=LoadState.LOADED if instances else LoadState.NOT_LOADED,
+        is_embedding=str_or_empty(row.get("type")).startswith("embedding"),
+        params=str_or_empty(row.get("params_string")),
+        quantization=str_or_empty(dict_or_empty(row.get("quantization")).get("name")),
+        context_loaded=count_or_none(config.get("context_length")),
+        context_max=count_or_none(row.get("max_context_length")),
+        size_bytes=count_or_none(row.get("size_bytes")),
+        capabilities=capabilities(
+            tools=abilities.get("trained_for_tool_use") is True,
+            vision=abilities.get("vision") is True,
+            reasoning=options,
+        ),
+        is_blind=abilities.get("vision") is False,
+        efforts=efforts,
+        owned_by=str_or_empty(row.get("publisher")),
+    )
+
+
+def _from_v0(api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+    """Return the model that a row of `/api/v0/models` describes."""
+    kind = str_or_empty(row.get("type"))
+    return ModelInfo(
+        model_id=str_or_empty(row.get("id")),
+        endpoint=api.endpoint,
+        product=LM_STUDIO,
+        state=_STATES.get(str_or_empty(row.get("state")), LoadState.UNKNOWN),
+        is_embedding=kind.startswith("embedding"),
+        quantization=str_or_empty(row.get("quantization")),
+        context_loaded=count_or_none(row.get("loaded_context_length")),
+        context_max=count_or_none(row.get("max_context_length")),
+        capabilities=capabilities(
+            tools=has_word(row.get("capabilities"), "tool_use"), vision=kind == "vlm"
+        ),
+        is_blind=kind == "llm",  # a model that reads images is a "vlm"
+        owned_by=str_or_empty(row.get("publisher")),
+    )
+
+
+APP_PORTS = (41343, 52993, 16141, 39414, 22931)
+"""Ports at which the program itself may answer, also while its server is off."""
+_MAX_FILE_BYTES = 1024 * 1024
+_MAX_PORT = 65535
+
+
+def app_ports() -> tuple[int, ...]:
+    """Return the ports at which the program itself may answer, the likeliest first.
+
+    That is the port in LM Studio's file, if there is one, and then the usual ones.
+    """
+    port = next(_ports_in_files("http-server.json"), None)
+    return APP_PORTS if port is None else (port, *APP_PORTS)
+
+
+def _ports_in_files(name: str) -> Iterator[int]:
+    """Yield the port in each of LM Studio's files of this name, in the order of its folders.
+
+    Each folder of LM Studio may have such a file. A file that cannot be read, has no valid port, or
+    notes an error, is left out.
+    """
+    try:
+        home = Path.home()
+    except RuntimeError:  # it is not known
+        return
+    for folder in lm_studio_folders(home):
+        try:
+            content = read_plain(folder / ".internal" / name, max_bytes=_MAX_FILE_BYTES)
+            fields = dict_or_empty(decode(content))
+        except (OSError, NotJsonError):
+            continue
+        port = count_or_none(fields.get("port")) or 0
+        has_error = bool(str_or_empty(fields.get("error")))
+        if 0 < port <= _MAX_PORT and not has_error:
+            yield port

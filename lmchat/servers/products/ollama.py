@@ -1,0 +1,194 @@
+"""Ollama: its own API lists the models, their sizes and which are in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Container
+from typing import Any
+
+from msgspec.structs import replace
+
+from lmchat.errors import ServerUnavailable
+from lmchat.servers.http.connections import Reply
+from lmchat.servers.http.json_values import count_or_none, dict_or_empty, dicts_in, str_or_empty
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.base import Server, capabilities
+from lmchat.servers.products.product import OLLAMA
+from lmchat.servers.products.server_api import OnProgress, ServerApi
+from lmchat.servers.request import LoadOptions
+
+_MAX_PARALLEL = 6  # most requests for single models at the same time
+
+
+class Ollama(Server):
+    """Ollama; it loads a model with the first request for it."""
+
+    product = OLLAMA
+    ports = (11434,)
+    opening_path = "/api/version"
+    confirm_path = "/api/version"
+    loads_on_demand = True
+    efforts = ("none", "low", "medium", "high", "max")
+    start_hint = "ollama serve"
+    model_hint = "Choose a model with Ctrl+O or -m; lmchat loads it"
+    empty_hint = "ollama pull llama3.2"
+    host_hint = "Use localhost, or OLLAMA_HOST={host} ollama serve"
+
+    def is_suspected_by(self, reply: Reply) -> bool:
+        """Whether a model of the list is owned by "library", which Ollama writes for all models."""
+        return any(row.get("owned_by") == "library" for row in dicts_in(reply.object.get("data")))
+
+    def is_confirmed_by(self, reply: Reply) -> bool:
+        """Whether a reply has a version and nothing else.
+
+        Other products also have the path `/api/version`, but reply with more fields.
+        """
+        has_version_alone = set(reply.object) == {"version"}
+        has_text = bool(str_or_empty(reply.object.get("version")))
+        return reply.is_good and has_version_alone and has_text
+
+    async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+        """Return the models of `/api/tags`, or of the OpenAI-like list if that path is missing.
+
+        `/api/ps` tells which models are in memory, and `/api/show` the details of each model. What
+        was shown of a model before is not asked for again, until it is removed from the list.
+        """
+        tags = await api.get_optional("/api/tags")
+        if tags is None:
+            return await super().models(api)
+        listed = dicts_in(api.require_good(tags).object.get("models"))
+        listed = [row for row in listed if str_or_empty(row.get("name"))]
+        running = await api.get_extra("/api/ps")
+        contexts = _loaded_contexts(running)
+        removed_digests = api.memory.model_facts.keys() - set(map(_digest, listed))
+        for digest in removed_digests:
+            del api.memory.model_facts[digest]
+        await _read_details(api, listed, contexts)
+
+        models: list[ModelInfo] = []
+        for row in listed:
+            model = self._model_from_tag(api, row)
+            if model.model_id in contexts:
+                context = contexts[model.model_id]
+                model = replace(model, state=LoadState.LOADED, context_loaded=context)
+            # Without a reply of `/api/ps`, the state of all models stays unknown.
+            elif running is not None:
+                model = replace(model, state=LoadState.NOT_LOADED)
+            models.append(model)
+        return tuple(models)
+
+    def _model_from_tag(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+        """Return the model of a row of `/api/tags`, with what `/api/show` said of it, if anything.
+
+        If nothing tells its abilities, a model of the family BERT counts as one for embeddings.
+        """
+        details = dict_or_empty(row.get("details"))
+        shown = api.memory.model_facts.get(_digest(row), {})
+        abilities = {*_strings_in(row.get("capabilities")), *shown.get("capabilities", ())}
+        family = shown.get("family") or str_or_empty(details.get("family"))
+        is_bert_alone = not abilities and family.endswith("bert")
+        return ModelInfo(
+            model_id=str_or_empty(row.get("name")),
+            endpoint=api.endpoint,
+            product=self.product,
+            is_embedding="embedding" in abilities or is_bert_alone,
+            params=str_or_empty(details.get("parameter_size")),
+            quantization=str_or_empty(details.get("quantization_level")),
+            context_max=shown.get("context_length"),
+            size_bytes=count_or_none(row.get("size")),
+            capabilities=capabilities(
+                tools="tools" in abilities,
+                vision="vision" in abilities,
+                reasoning="thinking" in abilities,
+            ),
+            is_blind=bool(abilities) and "vision" not in abilities,
+            owned_by="library",  # as Ollama says of all models in its OpenAI-like list
+        )
+
+    async def load(
+        self,
+        api: ServerApi,
+        model: ModelInfo,
+        options: LoadOptions,
+        on_progress: OnProgress,  # noqa: ARG002 - it reports none
+    ) -> None:
+        """Load a model by a request without a prompt.
+
+        No context window is set: chat requests name none, so Ollama would load the model again with
+        its default window for the next one.
+        """
+        body: dict[str, Any] = {"model": model.model_id, "stream": False}
+        if options.keep_loaded_s is not None:
+            body["keep_alive"] = options.keep_loaded_s
+        api.require_good(await api.post("/api/generate", body))
+
+    async def unload(self, api: ServerApi, model: ModelInfo) -> None:
+        """Unload a model by a request to keep it loaded for 0 seconds."""
+        body = {"model": model.model_id, "keep_alive": 0, "stream": False}
+        api.require_good(await api.post("/api/generate", body))
+
+
+def _loaded_contexts(running: Reply | None) -> dict[str, int | None]:
+    """Return the names of the models in memory, each with its context window (None: not known).
+
+    `running` is the reply of `/api/ps`; without it, nothing is returned.
+    """
+    contexts: dict[str, int | None] = {}
+    if running is None:
+        return contexts
+    for row in dicts_in(running.object.get("models")):
+        contexts[str_or_empty(row.get("name"))] = count_or_none(row.get("context_length"))
+    return contexts
+
+
+async def _read_details(
+    api: ServerApi, listed: list[dict[str, Any]], loaded: Container[str]
+) -> None:
+    """Ask for the details of models, and keep them in `api.memory`, as long as requests are left.
+
+    `listed` are rows of `/api/tags`, `loaded` the names of the models in memory. Only models whose
+    details are not known are asked for: first those in memory, then the others. A quick check asks
+    only for those in memory.
+    """
+    unknown = [row for row in listed if _digest(row) not in api.memory.model_facts]
+    pending = [row for row in unknown if row["name"] in loaded]
+    if not api.is_quick:
+        pending += [row for row in unknown if row["name"] not in loaded]
+    while pending and api.requests_left > 0:
+        batch_size = min(_MAX_PARALLEL, api.requests_left)
+        batch = pending[:batch_size]
+        pending = pending[batch_size:]
+        await asyncio.gather(*(_read_details_of(api, row) for row in batch))
+
+
+async def _read_details_of(api: ServerApi, row: dict[str, Any]) -> None:
+    """Ask for the details of one model, and keep them in `api.memory` by its digest.
+
+    If the server refuses, empty details are kept, so it is not asked again. If it does not answer,
+    nothing is kept.
+    """
+    try:
+        reply = await api.post("/api/show", {"model": row["name"]})
+    except ServerUnavailable:  # the list is worth having without this
+        return
+    shown = reply.object if reply.is_good else {}
+    info = dict_or_empty(shown.get("model_info"))
+    family = str_or_empty(info.get("general.architecture"))
+    api.memory.model_facts[_digest(row)] = {
+        "capabilities": _strings_in(shown.get("capabilities")),
+        "family": family,
+        # In a GGUF file, the names of such facts begin with the architecture.
+        "context_length": count_or_none(info.get(f"{family}.context_length")),
+    }
+
+
+def _digest(row: dict[str, Any]) -> str:
+    """Return what identifies the content of a model: its digest, or its name if it has none."""
+    return str_or_empty(row.get("digest")) or str_or_empty(row.get("name"))
+
+
+def _strings_in(value: object) -> list[str]:
+    """Return the strings in a list, without its other entries; [] for any other value."""
+    if not isinstance(value, list):
+        return []
+    return [entry for entry in value if isinstance(entry, str)]

@@ -1,0 +1,333 @@
+"""Body of a chat request: the common fields and those of the product, in a dialect of the server.
+
+`body_of` puts the body together. A `MessageEncoder` writes its field `messages`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from lmchat.errors import ServerRejected
+from lmchat.safe_text import safe_line
+from lmchat.servers.http.json_values import utf8_safe, without_surrogates
+from lmchat.servers.products.product import product_named
+from lmchat.servers.products.request_format import Dialect, JsonMode
+from lmchat.servers.request import (
+    AnyObject,
+    AnyText,
+    ChatRequest,
+    FittingValue,
+    WantedOutput,
+    tool_in_request,
+)
+from lmchat.sessions.attached_files import fence_for
+from lmchat.sessions.message import (
+    ChatMessage,
+    FilePart,
+    Role,
+    SentThoughts,
+    ToolCallPart,
+    parse_arguments,
+    text_message,
+    thoughts_to_send,
+    tool_calls_text,
+)
+
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")  # characters that a schema's name may not have
+_MAX_NAME_CHARS = 64
+_NOTHING_ELSE = "and nothing else: no explanation, no code fence."
+_MODE_WORDS = {
+    JsonMode.SCHEMA: "by a JSON schema",
+    JsonMode.OBJECT: "as a JSON object",
+    JsonMode.WORDS: "in words",
+}
+
+
+def body_of(
+    request: ChatRequest,
+    extra_fields: Mapping[str, Any],
+    dialect: Dialect,
+    sent_thoughts: SentThoughts = SentThoughts.NONE,
+) -> dict[str, Any]:
+    """Return the body of a request; options that are not set are left out.
+
+    `extra_fields` are all fields of the product and those of tools. By `dialect`, those that the
+    server has refused with the same value are left out, and so are thoughts if it has refused them.
+    """
+    mode = dialect.json_mode(request.output)
+    sent_fields = {
+        name: value
+        for name, value in extra_fields.items()
+        if (name, str(value)) not in dialect.dropped
+    }
+    has_tools = "tools" in sent_fields
+    if not has_tools:
+        # Servers refuse `tool_choice` without `tools`, which may just have been left out.
+        sent_fields.pop("tool_choice", None)
+    if "logprobs" not in sent_fields:
+        # Servers refuse `top_logprobs` without `logprobs`, which may have been left out, too.
+        sent_fields.pop("top_logprobs", None)
+    encoder = MessageEncoder(
+        files=request.files,
+        has_tools=has_tools,
+        sent_thoughts=sent_thoughts if dialect.has_thoughts else SentThoughts.NONE,
+        thought_fields=product_named(request.product).thought_fields,
+    )
+    messages = _with_output_instruction(request.messages, request.output, mode)
+    body = {
+        "model": without_surrogates(request.model),
+        "messages": encoder.encode(messages),
+        "stream": True,
+    }
+    if dialect.has_stream_options:
+        body["stream_options"] = {"include_usage": True}
+    return {
+        **body,
+        **_sampling_fields(request, dialect),
+        **_response_format(request.output, mode),
+        **_thought_end_fields(request),
+        **sent_fields,
+    }
+
+
+def tool_fields(request: ChatRequest) -> dict[str, Any]:
+    """Return the fields that offer the tools of a request; no fields if it has no tools."""
+    if not request.tools:
+        return {}
+    fields: dict[str, Any] = {"tools": [utf8_safe(tool_in_request(tool)) for tool in request.tools]}
+    if request.must_call:
+        fields["tool_choice"] = "required"
+    return fields
+
+
+def json_mode_note(error: ServerRejected, output: WantedOutput, mode: JsonMode) -> str:
+    """Return a note: why the server refused the last mode, and that `mode` is used now."""
+    is_schema_in_words = isinstance(output, FittingValue) and mode is JsonMode.OBJECT
+    schema = ", the schema in words" if is_schema_in_words else ""
+    return f"{error.message.rstrip('.')}. lmchat now asks for JSON {_MODE_WORDS[mode]}{schema}."
+
+
+def _sampling_fields(request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
+    """Return the sampling options that are set, under the names that the server takes."""
+    sampling = request.sampling
+    fields = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        dialect.limit_field: sampling.max_tokens,
+        "stop": [without_surrogates(stop) for stop in sampling.stop] or None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _thought_end_fields(request: ChatRequest) -> dict[str, Any]:
+    """Return the fields for a request whose last message is a thought that is complete.
+
+    llama.cpp then writes the closing tag behind this thought, and the model continues with the text
+    of the answer (`content`). It refuses the first field without the second.
+    """
+    if not request.ends_thought:
+        return {}
+    return {"continue_final_message": "content", "add_generation_prompt": False}
+
+
+def _response_format(output: WantedOutput, mode: JsonMode) -> dict[str, Any]:
+    """Return the field that asks for JSON.
+
+    No field is returned if text is wanted, or if JSON is asked for in words.
+    """
+    if isinstance(output, AnyText) or mode is JsonMode.WORDS:
+        return {}
+    if mode is JsonMode.OBJECT:
+        return {"response_format": {"type": "json_object"}}
+    if isinstance(output, AnyObject):
+        named_schema: dict[str, Any] = {"name": "object", "schema": {"type": "object"}}
+    else:
+        name = _NOT_IN_NAMES.sub("_", output.name)[:_MAX_NAME_CHARS].strip("_")
+        # Of a name in another script, such as Greek, nothing is left.
+        named_schema = {"name": name or "answer", "schema": utf8_safe(output.schema)}
+    return {"response_format": {"type": "json_schema", "json_schema": named_schema}}
+
+
+def _with_output_instruction(
+    messages: tuple[ChatMessage, ...], output: WantedOutput, mode: JsonMode
+) -> tuple[ChatMessage, ...]:
+    """Return the messages with an instruction in the system prompt what JSON to answer with.
+
+    It is added to the system prompt of the messages, or becomes one. If no instruction is needed,
+    the messages are returned unchanged.
+
+    It is also needed with the mode `json_object`: OpenAI refuses that unless a message names JSON.
+    """
+    system_prompt = _output_instruction(output, mode)
+    if not system_prompt:
+        return messages
+    if messages and messages[0].role is Role.SYSTEM:
+        system_prompt = f"{messages[0].text}\n\n{system_prompt}"
+        messages = messages[1:]
+    return (text_message(Role.SYSTEM, system_prompt), *messages)
+
+
+def _output_instruction(output: WantedOutput, mode: JsonMode) -> str:
+    """Return what the system prompt has to say of the output; empty if text is wanted.
+
+    A JSON object of any form is asked for in each mode. A schema is put into words only if no field
+    of the request has it; otherwise the result is empty.
+    """
+    if isinstance(output, AnyObject):
+        return f"Answer with one JSON object, {_NOTHING_ELSE}"
+    if isinstance(output, AnyText) or mode is JsonMode.SCHEMA:
+        return ""
+    schema = without_surrogates(json.dumps(output.schema, ensure_ascii=False))
+    return f"Answer with one JSON value that matches this JSON schema, {_NOTHING_ELSE}\n\n{schema}"
+
+
+class MessageEncoder(Struct, frozen=True, kw_only=True):
+    """Encoder of messages for a request.
+
+    A tool call is sent with its result, or not at all. If the request offers no tools, calls are
+    not sent, and results are sent as text of an answer: chat templates of models without tools
+    refuse the role `tool`.
+    """
+
+    files: Mapping[str, bytes]  # contents by digest; b"" for images that are named, not sent
+    has_tools: bool  # whether the request offers tools
+    sent_thoughts: SentThoughts
+    thought_fields: Sequence[str]  # fields of a message that hold its thought
+
+    def encode(self, messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
+        """Return the value of the field `messages`, oldest message first."""
+        encoded: list[dict[str, Any]] = []
+        thoughts = thoughts_to_send(messages, self.sent_thoughts)
+        for index, message in enumerate(messages):
+            if message.role is Role.TOOL and self.has_tools:
+                encoded.append(_tool_result(message))
+                continue
+
+            self._add_text(message, encoded)  # `encoded[-1]` is then this message
+            if thoughts[index]:
+                self._add_thought(thoughts[index], encoded[-1])
+            if self.has_tools and message.tool_calls:
+                calls = _answered_calls(message, messages[index + 1 :])
+                if calls:
+                    encoded[-1]["tool_calls"] = [_encoded_call(call) for call in calls]
+        return encoded
+
+    def _add_text(self, message: ChatMessage, encoded: list[dict[str, Any]]) -> None:
+        """Add a message with its text and files to the list `encoded`.
+
+        If the request offers no tools, a result is added as an answer, and an answer is joined with
+        the answer before it, because chat templates refuse two in a row. With tools, `encode` does
+        not pass results to this method.
+        """
+        role = message.role
+        content: Any = without_surrogates(message.text)
+        if role is Role.TOOL:
+            role = Role.ASSISTANT
+            result = without_surrogates(message.sent_text)
+            content = f"Result of {without_surrogates(tool_calls_text(message))}:\n{result}"
+
+        may_join = role is Role.ASSISTANT and not self.has_tools
+        follows_answer = bool(encoded) and encoded[-1]["role"] == "assistant"
+        if may_join and follows_answer:
+            encoded[-1]["content"] = _joined_paragraphs(encoded[-1]["content"], content)
+        else:
+            if message.files:
+                content = self._with_files(message)
+            encoded.append({"role": role.value, "content": content})
+
+    def _add_thought(self, thought: str, encoded_message: dict[str, Any]) -> None:
+        """Add a thought to an encoded message, in each of `thought_fields`.
+
+        If the message was joined with an earlier answer, the thought follows that of this answer.
+        """
+        for name in self.thought_fields:
+            earlier = encoded_message.get(name, "")
+            encoded_message[name] = _joined_paragraphs(earlier, without_surrogates(thought))
+
+    def _with_files(self, message: ChatMessage) -> str | list[dict[str, Any]]:
+        """Return the content of a message with files.
+
+        Without images, it is a text: the text files, then the text of the message. With images, it
+        is a list of parts: the images, then this text if there is any. An image that is missing or
+        not sent is named in the text.
+        """
+        texts: list[str] = []
+        images: list[dict[str, Any]] = []
+        for part in message.files:
+            data = self.files.get(part.digest)
+            if part.is_image and data:
+                images.append(_image(part, data))
+            else:
+                texts.append(_file_as_text(part, data))
+        content = _joined_paragraphs(*texts, without_surrogates(message.text))
+        if not images:
+            return content
+        return [*images, {"type": "text", "text": content}] if content else images
+
+
+def _answered_calls(message: ChatMessage, following: Sequence[ChatMessage]) -> list[ToolCallPart]:
+    """Return the calls of an answer that have a result right behind it.
+
+    `following` are the messages behind the answer. Its results are those up to the first message
+    that is not a result.
+    """
+    answered_ids: set[str] = set()
+    for result in following:
+        if result.role is not Role.TOOL:
+            break
+        answered_ids.update(call.call_id for call in result.tool_calls)
+    return [call for call in message.tool_calls if call.call_id in answered_ids]
+
+
+def _tool_result(message: ChatMessage) -> dict[str, Any]:
+    """Return the encoded message of a result, which names its call by its id."""
+    return {
+        "role": "tool",
+        "tool_call_id": message.tool_calls[0].call_id,
+        "content": without_surrogates(message.sent_text),
+    }
+
+
+def _encoded_call(call: ToolCallPart) -> dict[str, Any]:
+    """Return a call as it is sent back to the model.
+
+    Arguments that are not a JSON object, or are an empty one, become `{}`: chat templates fail on
+    anything but an object.
+    """
+    arguments = without_surrogates(call.arguments) if parse_arguments(call.arguments) else "{}"
+    return {
+        "id": without_surrogates(call.call_id),
+        "type": "function",
+        "function": {"name": without_surrogates(call.name), "arguments": arguments},
+    }
+
+
+def _image(part: FilePart, data: bytes) -> dict[str, Any]:
+    url = f"data:{part.media_type};base64,{b64encode(data).decode()}"
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def _file_as_text(part: FilePart, data: bytes | None) -> str:
+    """Return a text file with its name, in a code block, or else a short note in brackets.
+
+    The note is for a missing file, whose data is None, and for an image that is not sent.
+    """
+    name = safe_line(part.name)
+    if data is None:
+        return f"[file {name} is missing]"
+    if part.is_image:
+        return f"[image {name}]"
+    text = data.decode("utf-8-sig", "replace")  # without a byte order mark
+    fence = fence_for(text)
+    return f"File {name}:\n{fence}\n{text.rstrip()}\n{fence}"
+
+
+def _joined_paragraphs(*texts: str) -> str:
+    """Return the texts that are not empty, with a blank line between them."""
+    return "\n\n".join(filter(None, texts))

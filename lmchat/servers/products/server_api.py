@@ -1,0 +1,221 @@
+"""The HTTP API of one server, asked with a limited number of requests.
+
+A `ServerApi` serves one probe or one action. What is known of a server for longer is in its
+`ServerMemory`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any
+
+import httpx
+from msgspec import Struct, field
+
+from lmchat.errors import ServerUnavailable
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.http.connections import Connections, Reply, RequestTrace, request_headers
+from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty, encode
+from lmchat.servers.http.network_errors import TRANSPORT_ERRORS
+from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
+from lmchat.servers.products.refusals import RequestFacts, refusal
+
+OnProgress = Callable[[float], None]  # takes the fraction that is done, 0 to 1
+
+_NOT_IMPLEMENTED = 501
+_CONNECT_S = 5.0  # to an event stream
+
+
+class NoRequestsLeftError(Exception):
+    """The probe has used up its requests (R-2)."""
+
+
+class ServerMemory(Struct, kw_only=True):
+    """What is known of one server from earlier requests."""
+
+    missing_paths: set[str] = field(default_factory=set)  # paths that it does not have
+    model_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Facts that do not change, by a digest or name of the model; used for Ollama."""
+    tells_sleep: bool = False  # whether it says if its model is asleep
+    keeps_answers: bool | None = None  # whether it can keep answers (R-42); None: not asked yet
+
+
+class ServerApi(Struct, kw_only=True):
+    """API of one server for one probe or action; remembers the replies to its GET requests."""
+
+    endpoint: Endpoint
+    connections: Connections
+    timeout: httpx.Timeout
+    facts: RequestFacts
+    memory: ServerMemory
+    requests_left: int
+    is_quick: bool = False  # whether to ask only for what changes, as in a health check
+    is_identified: bool = False  # whether the product is known, and not only expected
+    first_reply: Reply | None = None  # its time is shown as the latency of the server
+    refused_reply: Reply | None = None  # the last reply that `require_good` refused
+    replies: dict[str, Reply] = field(default_factory=dict)  # to GET, by URL
+
+    async def get(self, path: str) -> Reply:
+        """GET a path (see `url`) and return the reply; a second call returns the same reply.
+
+        Raises:
+            ServerUnavailable: nothing answers.
+            NoRequestsLeftError: the probe has used up its requests.
+        """
+        url = self.url(path)
+        if url not in self.replies:
+            self.replies[url] = await self._send("GET", url, None)
+        return self.replies[url]
+
+    async def post(self, path: str, value: object) -> Reply:
+        """POST a JSON value to a path and return the reply; raises the same errors as `get`."""
+        return await self._send("POST", self.url(path), encode(value))
+
+    def require_good(self, reply: Reply) -> Reply:
+        """Return a reply that `is_good`; keep any other as refused, and raise `ServerRejected`."""
+        if not reply.is_good:
+            self.refused_reply = reply
+            raise refusal(reply.status, reply.headers, reply.body, self.facts)
+        return reply
+
+    async def get_optional(self, path: str) -> Reply | None:
+        """GET a path that not all versions of a product have, and return the reply.
+
+        Returns None if this server does not have the path (which is remembered), or if no request
+        is left. A reply that refuses the request is returned like any other.
+        """
+        if path in self.memory.missing_paths:
+            return None
+        is_cached = self.url(path) in self.replies
+        if not is_cached and self.requests_left < 1:
+            return None
+        reply = await self.get(path)
+        return None if self._note_if_missing(path, reply) else reply
+
+    async def post_optional(self, path: str, value: object) -> Reply | None:
+        """POST to a path that not all versions of a product have, and return the reply.
+
+        Returns None if this server does not have the path, which is remembered.
+        """
+        if path in self.memory.missing_paths:
+            return None
+        reply = await self.post(path, value)
+        return None if self._note_if_missing(path, reply) else reply
+
+    async def get_extra(self, path: str) -> Reply | None:
+        """GET facts that are of use but not needed; return the reply if it `is_good`.
+
+        Returns None after any failure but one: if the connection is refused, the server has ended
+        during the probe, and `ServerUnavailable` is raised.
+        """
+        try:
+            reply = await self.get_optional(path)
+        except ServerUnavailable as error:
+            if error.kind == "offline":
+                raise
+            return None
+        if reply is None or not reply.is_good:
+            return None
+        return reply
+
+    async def events(self, path: str, posted: object = None) -> AsyncGenerator[dict[str, Any]]:
+        """Yield the JSON objects of an event stream, without counting it as a request.
+
+        It is the reply to a GET, or to a POST of a JSON value if one is given. The generator ends
+        with the stream, after any failure, and if the reply is not an event stream. Use it with
+        `aclosing`, which closes the connection.
+        """
+        client = await self.connections.client(self.endpoint)
+        body = None if posted is None else encode(posted)
+        headers = request_headers(self.facts.key, has_body=body is not None)
+        headers["Accept"] = "text/event-stream"
+        request = client.build_request(
+            "GET" if body is None else "POST",
+            self.url(path),
+            content=body,
+            headers=headers,
+            timeout=httpx.Timeout(_CONNECT_S, read=None),
+        )
+        reader = SseReader()
+        with suppress(MalformedStreamError, ServerUnavailable, *TRANSPORT_ERRORS):
+            response = await self.connections.send(self.endpoint, request, RequestTrace())
+            async with aclosing(response):
+                if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                    return
+                async for chunk in response.aiter_bytes():
+                    for value in _json_objects(reader.feed(chunk)):
+                        yield value
+
+    def url(self, path: str) -> str:
+        """Return the URL of a path of the server.
+
+        A path in `/v1/` belongs to the OpenAI-like API, whose address may end in something else:
+        `/v1/models` becomes `…/v1beta/openai/models` at Gemini. Any other path is put behind the
+        address without `/v1`.
+        """
+        if path.startswith("/v1/"):
+            return self.endpoint.base_url + path.removeprefix("/v1")
+        return self.endpoint.url + path
+
+    def _note_if_missing(self, path: str, reply: Reply) -> bool:
+        """Return whether a reply says that the server does not have a path; if so, remember it."""
+        is_missing = reply.is_unknown_path or reply.status == _NOT_IMPLEMENTED
+        if is_missing:
+            self.memory.missing_paths.add(path)
+        return is_missing
+
+    async def _send(self, method: str, url: str, body: bytes | None) -> Reply:
+        """Send a request and return the reply; raise `NoRequestsLeftError` if none is left.
+
+        The first reply is kept.
+        """
+        if self.requests_left < 1:
+            raise NoRequestsLeftError
+        self.requests_left -= 1
+        reply = await self.connections.ask(
+            self.endpoint, method, url, key=self.facts.key, timeout=self.timeout, body=body
+        )
+        self.first_reply = self.first_reply or reply
+        return reply
+
+
+def _json_objects(events: Sequence[SseEvent]) -> list[dict[str, Any]]:
+    """Return the JSON values in the data of events; data that is not JSON is left out.
+
+    A value that is not an object becomes an empty one.
+    """
+    values: list[dict[str, Any]] = []
+    for event in events:
+        with suppress(NotJsonError):
+            values.append(dict_or_empty(decode(event.data)))
+    return values
+
+
+@asynccontextmanager
+async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run a coroutine while the block runs, then cancel it and wait for its end.
+
+    Errors of the coroutine are ignored.
+    """
+    task = asyncio.create_task(work, name="background")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def throttled(report: OnProgress) -> OnProgress:
+    """Return a function that calls `report`, but only if the fraction in whole percent changed."""
+    last_percent = -1
+
+    def report_if_changed(fraction: float) -> None:
+        nonlocal last_percent
+        percent = int(fraction * 100)
+        if percent != last_percent:
+            last_percent = percent
+            report(fraction)
+
+    return report_if_changed

@@ -1,0 +1,227 @@
+"""One streamed answer: from the bytes of a response to events in a queue.
+
+`AnswerReader` passes the bytes to an `SseReader`, and the data of its events to a `ChunkReader`,
+which puts the events of the answer into the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+
+import httpx
+
+from lmchat.errors import ServerRejected, StreamInterrupted
+from lmchat.servers.events import ReasoningDelta, StreamEvent, StreamFinished, TextDelta
+from lmchat.servers.http.connections import read_up_to
+from lmchat.servers.http.error_body import is_error
+from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
+from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, error_words
+from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
+from lmchat.servers.products.refusals import RequestFacts, not_an_llm, refusal, refusal_in_stream
+from lmchat.servers.stream.chunks import ChunkReader
+from lmchat.servers.stream.think_tags import ThinkSplitter
+from lmchat.servers.stream.timeouts import IdleTimeout
+
+EventQueue = asyncio.Queue[StreamEvent | None]  # events of one answer; None behind the last
+MAX_WAITING = 256  # waiting events after which the reader of the network waits too (backpressure)
+MAX_WHOLE_BYTES = 1 << 20
+DRAIN_S = 0.05  # longest wait for the end of a body behind `[DONE]`
+_STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_BEFORE_STREAM = b"\xef\xbb\xbf\r\n "
+"""Bytes that may come before a stream: byte order mark and white space."""
+
+
+class AnswerReader:
+    """Reader of one response, whose events it puts into a queue."""
+
+    def __init__(
+        self,
+        response: httpx.Response,
+        *,
+        facts: RequestFacts,
+        events: EventQueue,
+        idle_timeout: IdleTimeout,
+        splitter: ThinkSplitter | None,
+        reconnect: Callable[[int], Awaitable[httpx.Response | None]] | None = None,
+    ) -> None:
+        """Create a reader; nothing is read yet.
+
+        `reconnect` is called after the connection broke, with the number of bytes of the body that
+        were read. It returns a response with the rest of the body, or None if there is no such
+        response. Without it, the answer ends where the connection broke.
+        """
+        self._response = response
+        self._facts = facts
+        self._events = events
+        self._idle_timeout = idle_timeout
+        self._reconnect = reconnect
+        self._read_bytes = 0  # of the body
+        self._sse = SseReader()
+        self._chunks = ChunkReader(self._refused, events.put_nowait, splitter=splitter)
+
+    @property
+    def has_token(self) -> bool:
+        return self._chunks.has_token
+
+    @property
+    def answer_id(self) -> str:
+        return self._chunks.answer_id
+
+    def _refused(self, value: object) -> ServerRejected:
+        """Return the exception for an error object of the stream."""
+        return refusal_in_stream(value, self._facts)
+
+    async def read(self) -> StreamFinished:
+        """Read the response to its end and return the last event of the answer.
+
+        Raises:
+            StreamInterrupted: the answer is not complete, or the stream is malformed.
+            ServerRejected: the server sent an error, or no answer.
+        """
+        content_type = self._response.headers.get("content-type", "").lower()
+        try:
+            if content_type.startswith("text/event-stream"):
+                network_error = await self._read_stream()
+            else:
+                network_error = await self._read_whole()
+        except MalformedStreamError as error:
+            raise StreamInterrupted(
+                f"Streaming failed: malformed stream, {error}.",
+                hint="The text so far is kept; check the server's log.",
+            ) from error
+        finally:
+            self._chunks.close()
+        return self._chunks.conclude(network_error)
+
+    async def _read_stream(self) -> str:
+        """Read a stream to its end, or to `[DONE]`, over several connections if needed.
+
+        Returns how the last connection broke, or an empty text if it did not.
+        """
+        network_error = await self._read_connection()
+        while network_error and self._reconnect is not None:
+            response = await self._reconnect(self._read_bytes)
+            if response is None:
+                break
+            self._response = response
+            self._chunks.must_keep_id = True  # the server may have another answer by now
+            try:
+                network_error = await self._read_connection()
+            finally:
+                await response.aclose()
+        return network_error
+
+    async def _read_connection(self) -> str:
+        """Read the stream of the current response to its end, or to `[DONE]`.
+
+        Returns how the connection broke, or an empty text if it did not.
+        """
+        try:
+            body = self._response.aiter_bytes()
+            async for data in body:
+                self._read_bytes += len(data)
+                self._read_events(self._sse.feed(data))
+                self._idle_timeout.note_data(has_token=self._chunks.has_token)
+                if self._events.qsize() > MAX_WAITING:
+                    with self._idle_timeout.paused():
+                        await self._events.join()
+                if self._chunks.has_done:
+                    await _read_to_end(body)
+                    return ""
+            self._read_events(self._sse.close())
+        except TRANSPORT_ERRORS as error:
+            return error_words(error)
+        return ""
+
+    def _read_events(self, events: Sequence[SseEvent]) -> None:
+        for event in events:
+            self._chunks.read(event.data, event.name)
+
+    async def _read_whole(self) -> str:
+        """Read a reply whose content type is not that of an event stream (R-23).
+
+        It may be a whole answer in JSON, a stream with a wrong type, or anything else, for which
+        `ServerRejected` is raised. Returns how the connection broke, or an empty text if it did
+        not.
+        """
+        try:
+            body = await read_up_to(self._response, MAX_WHOLE_BYTES)
+        except TRANSPORT_ERRORS as error:
+            return error_words(error)
+        if body.lstrip(_BEFORE_STREAM).startswith(_STREAM_BEGINNINGS):
+            self._read_events(self._sse.feed(body))
+            self._read_events(self._sse.close())
+            return ""
+
+        try:
+            value = decode(body)
+        except NotJsonError:
+            value = None
+        if is_error(value) or not dict_or_empty(value).get("choices"):
+            raise self._no_answer_error(value, body)
+        self._chunks.read_object(value)
+        self._chunks.has_done = True  # a whole answer is complete without `[DONE]`
+        return ""
+
+    def _no_answer_error(self, value: object, body: bytes) -> ServerRejected:
+        """Return the error for a reply without an answer.
+
+        `value` is the decoded body, None if it is not JSON. An error of the server, and a web page,
+        give the error for a refusal; anything else is said not to be a model's answer.
+        """
+        status = self._response.status_code
+        # also made of a reply that is no refusal: it recognises a web page, and has the details
+        rejected = refusal(status, self._response.headers, body, self._facts)
+        is_web_page = rejected.kind == "not_an_llm"
+        if is_error(value) or is_web_page:
+            return rejected
+        return not_an_llm("the reply is not a model's answer.", rejected.details)
+
+
+async def joined_events(events: EventQueue) -> AsyncIterator[StreamEvent]:
+    """Yield the events of a queue until None; neighbouring texts that wait together are joined.
+
+    The events are marked as done only when the caller asks for more, so `join` of the queue waits
+    for the caller.
+    """
+    while True:
+        arrived = [await events.get()]
+        while not events.empty():
+            arrived.append(events.get_nowait())
+        for event in _with_joined_texts(arrived):
+            if event is None:
+                return
+            yield event
+        for _ in arrived:
+            events.task_done()
+
+
+def _with_joined_texts(events: Iterable[StreamEvent | None]) -> list[StreamEvent | None]:
+    """Return events in their order, with neighbouring events of text, or of thought, as one."""
+    joined: list[StreamEvent | None] = []
+    last: StreamEvent | None = None
+    for event in events:
+        match last, event:
+            case TextDelta(text=text, chunks=count), TextDelta():
+                last = TextDelta(text=text + event.text, chunks=count + event.chunks)
+                joined[-1] = last
+            case ReasoningDelta(text=text, chunks=count), ReasoningDelta():
+                last = ReasoningDelta(text=text + event.text, chunks=count + event.chunks)
+                joined[-1] = last
+            case _:
+                last = event
+                joined.append(event)
+    return joined
+
+
+async def _read_to_end(body: AsyncIterator[bytes]) -> None:
+    """Read and drop the rest of a body: only then can its connection be used again.
+
+    After `DRAIN_S`, or a failure of the network, the rest is left unread.
+    """
+    with suppress(TimeoutError, *TRANSPORT_ERRORS):
+        async with asyncio.timeout(DRAIN_S):
+            async for _ in body:
+                pass

@@ -1,0 +1,471 @@
+"""Reading of the chunks of one answer, which are the JSON objects of its stream.
+
+`ChunkReader` posts an event for all that a chunk contains: text, thought, refusal, tool calls, the
+name of the model, progress, token counts. Each server has its own fields for these.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from lmchat.errors import ServerRejected, StreamInterrupted
+from lmchat.servers.events import (
+    LifeSign,
+    ModelNamed,
+    PromptProgress,
+    ReasoningDelta,
+    RefusalDelta,
+    Rethought,
+    StreamEvent,
+    StreamFinished,
+    TextDelta,
+    TokensChosen,
+    UsageReported,
+)
+from lmchat.servers.http.error_body import is_error
+from lmchat.servers.http.json_values import (
+    NotJsonError,
+    count_or_none,
+    decode,
+    dict_or_empty,
+    dicts_in,
+    positive_or_none,
+    str_or_empty,
+)
+from lmchat.servers.http.sse import DONE, MalformedStreamError
+from lmchat.servers.stream.think_tags import SplitPiece, ThinkSplitter
+from lmchat.servers.stream.token_choices import ChoiceReader
+from lmchat.servers.stream.tool_calls import ToolCalls
+from lmchat.sessions.message import TokenProbabilities
+
+MAX_BAD_EVENTS_IN_A_ROW = 3
+MAX_ANSWER_CHARS = 16 << 20
+"""Limit for text, thought and tool calls of one answer: some days of a fast model."""
+MAX_NAME_CHARS = 1024
+"""Limit for the names of model and build and for the finish reason, which rows show."""
+USAGE_EVERY_S = 1.0
+# Counted for each fragment of a tool call: a server might send empty fragments forever.
+_CALL_CHARS = 64
+_OPEN_TAG = "<think>"
+
+
+class ChunkReader:
+    """Reader of the chunks of one answer; posts events and knows whether the answer is complete."""
+
+    def __init__(
+        self,
+        refuse: Callable[[object], ServerRejected],
+        post: Callable[[StreamEvent], None],
+        *,
+        splitter: ThinkSplitter | None = None,
+    ) -> None:
+        """Create a reader.
+
+        `refuse` returns the exception for an error that the server sent inside the stream. `post`
+        takes the events. `splitter` separates thought from answer where `<think>` tags mark it in
+        the text; None: tags are left in the text of the answer.
+        """
+        self.has_done = False  # whether `[DONE]` came, or a whole reply was read
+        self.has_token = False  # whether any text, thought or tool call came
+        self.finish_reason = ""  # the server's word, empty if none came
+        self.answer_id = ""  # the server's name of this answer, empty if none came
+        self.must_keep_id = False
+        """Whether a chunk with another name is an error: set when the rest of this answer is read
+        over a new connection, where the server might send another answer."""
+        self._refuse = refuse
+        self._post_event = post
+        self._usage = ServerUsage()
+        self._calls = ToolCalls()
+        self._token_choices: ChoiceReader | None = None  # from the first probabilities on
+        self._has_model_name = False  # whether a `ModelNamed` was posted
+        # Thought, which comes in fields, between tags, or in both:
+        self._splitter = splitter
+        self._field_thoughts: list[str] = []  # thought that came in fields of its own
+        self._tagged_thoughts: list[str] = []  # thought from between tags; it may repeat the fields
+        # Counts:
+        self._bad_in_a_row = 0  # events that were not JSON, since the last that was
+        self._char_count = 0  # of text, thought and tool calls so far
+        self._post_count = 0  # events that were posted
+
+    def read(self, data: bytes, name: str = "") -> None:
+        """Read one SSE event; after `[DONE]`, return without reading it.
+
+        `data` is a chunk as JSON, `[DONE]`, or empty, as of a comment; `name` is the name of the
+        event, such as `error`. If reading a chunk posts no event, a `LifeSign` is posted.
+
+        Raises:
+            ServerRejected: the server sent an error.
+            MalformedStreamError: several events in a row are not JSON, the answer is too long, or
+                the chunk belongs to another answer.
+        """
+        if self.has_done:
+            return
+        if data.startswith(DONE):
+            self.has_done = True
+            return
+        posts_before = self._post_count
+        if data:
+            self._read_payload(data, name)
+        if self._post_count == posts_before:
+            self._post(LifeSign())
+
+    def read_object(self, value: object) -> None:
+        """Read a decoded chunk of a stream, or the decoded reply of a server that does not stream.
+
+        Posts events for what it contains. Its finish reason and its usage are kept for the end of
+        the answer. Of several parallel answers (`choices`), only the first is read.
+        """
+        chunk = dict_or_empty(value)
+        chunk_id = str_or_empty(chunk.get("id"))
+        self.answer_id = self.answer_id or chunk_id
+        is_other_answer = chunk_id not in ("", self.answer_id)
+        if self.must_keep_id and is_other_answer:
+            raise MalformedStreamError("another answer follows it")
+        model = str_or_empty(chunk.get("model"))[:MAX_NAME_CHARS]
+        if model and not self._has_model_name:
+            self._has_model_name = True
+            build = str_or_empty(chunk.get("system_fingerprint"))[:MAX_NAME_CHARS]
+            self._post(ModelNamed(model=model, build=build))
+        if progress := prompt_progress(chunk.get("prompt_progress")):
+            self._post(progress)
+        self._usage.take_usage(chunk.get("usage"))
+        # llama.cpp sends `timings`, LM Studio sends `stats`.
+        timings = chunk.get("timings") or chunk.get("stats")
+        if report := self._usage.take_timings(timings):
+            self._post(report)
+
+        choices = dicts_in(chunk.get("choices"))
+        if choices and not choices[0].get("index"):  # others are parallel answers (`n` above 1)
+            self._read_choice(choices[0])
+
+    def _read_choice(self, choice: dict[str, Any]) -> None:
+        """Read what a chunk or a whole reply adds to the answer, and the probabilities with it.
+
+        The text is read first: the reader of probabilities tells which text came with a token.
+        """
+        logprobs = choice.get("logprobs")
+        if logprobs and self._token_choices is None:
+            self._token_choices = ChoiceReader()
+        # A chunk has a `delta`, a whole reply a `message`.
+        self._read_delta(dict_or_empty(choice.get("delta") or choice.get("message")))
+        if logprobs and self._token_choices is not None:
+            self._post_token_choices(self._token_choices.read(logprobs))
+        reason = str_or_empty(choice.get("finish_reason"))[:MAX_NAME_CHARS]
+        self.finish_reason = reason or self.finish_reason
+
+    def close(self) -> None:
+        """End the answer: post the text and thought that were held back, and the last usage."""
+        if self._splitter is not None:
+            self._post_split(self._splitter.close())
+            self._post_tagged_thoughts(is_closed=not self._splitter.is_open)
+        if report := self._usage.report():
+            self._post(report)
+
+    def conclude(self, network_error: str = "") -> StreamFinished:
+        """Return the last event of a complete answer, or raise the error for any other.
+
+        An answer is complete if the server sent a finish reason, or `[DONE]` behind a token.
+        `network_error` says how the connection broke, and is empty if it did not.
+
+        Raises:
+            StreamInterrupted: the connection broke, or the answer has begun and is not complete.
+            ServerRejected: the stream ended without a token.
+        """
+        has_end = bool(self.finish_reason) or (self.has_done and self.has_token)
+        if has_end and not network_error:
+            return StreamFinished(reason=self.finish_reason)
+
+        if network_error or self.has_token:
+            cause = "the connection broke" if network_error else "the server closed the connection"
+            raise StreamInterrupted(
+                f"Streaming failed: {cause} before the answer was complete.",
+                hint="The text so far is kept; continue or regenerate it.",
+                details=network_error,
+            )
+        if self._bad_in_a_row:
+            raise ServerRejected(
+                "Streaming failed: the server sent no readable data.",
+                kind="malformed_stream",
+                hint="Check the server's log; is it an OpenAI-compatible server?",
+            )
+        if self.has_done:
+            raise ServerRejected(
+                "Streaming failed: the server sent an empty answer.",
+                kind="empty_answer",
+                hint="The session may exceed the model's context window; "
+                "load the model with a larger one.",
+            )
+        raise ServerRejected(
+            "Streaming failed: the server closed the connection without an answer.",
+            kind="empty_answer",
+            hint="Check the server's log, then try again.",
+        )
+
+    def _read_payload(self, data: bytes, name: str) -> None:
+        """Decode a chunk and read it.
+
+        A chunk that is not JSON is skipped, but the third in a row raises `MalformedStreamError`.
+        An event with the name `error`, and a chunk that is an error, raise `ServerRejected`.
+        """
+        try:
+            value = decode(data)
+        except NotJsonError:
+            if name == "error":
+                raise self._refuse(data.decode("utf-8", "replace")) from None
+            self._bad_in_a_row += 1
+            if self._bad_in_a_row >= MAX_BAD_EVENTS_IN_A_ROW:
+                raise MalformedStreamError("three events in a row are not JSON") from None
+            return
+        self._bad_in_a_row = 0
+        if name == "error" or is_error(value):
+            raise self._refuse(value)
+        self.read_object(value)
+
+    def _read_delta(self, delta: dict[str, Any]) -> None:
+        """Post what a chunk adds to the answer: thought, text, refusal, fragments of tool calls.
+
+        `delta` may also be the message of a whole reply.
+        """
+        self._add_thought(_thought_in(delta))
+        content = delta.get("content")
+        parts = content if isinstance(content, list) else [content]
+        for part in parts:
+            self._read_part(part)
+        if refusal := str_or_empty(delta.get("refusal")):
+            self._count_chars(len(refusal))
+            self._post_token(RefusalDelta(text=refusal))
+        for fragment in _call_fragments(delta):
+            call = self._calls.read(fragment)
+            char_count = len(call.name) + len(call.call_id) + len(call.arguments)
+            self._count_chars(char_count + _CALL_CHARS)
+            self._post_token(call)
+
+    def _read_part(self, part: object) -> None:
+        """Post a part of the content: a text, or an object with a text or a thought (Mistral).
+
+        Any other part is ignored.
+        """
+        fields = dict_or_empty(part)
+        if fields.get("type") == "thinking":
+            self._add_thought(_joined_texts(fields.get("thinking")))
+        else:
+            self._add_content(str_or_empty(part) or str_or_empty(fields.get("text")))
+
+    def _add_thought(self, thought: str) -> None:
+        """Post a thought that a field marks as such, not tags; an empty one is ignored.
+
+        With the first one, the splitter learns that such fields exist, and the text that it held
+        back is posted.
+        """
+        if not thought:
+            return
+        self._count_chars(len(thought))
+        if self._token_choices is not None:
+            self._token_choices.add_text(thought, is_thought=True)
+        if self._splitter is not None and not self._field_thoughts:
+            self._post_split(self._splitter.note_thought_fields())
+        self._field_thoughts.append(thought)
+        self._post_text(thought, is_thought=True)
+
+    def _add_content(self, content: str) -> None:
+        """Post content, in which tags may enclose thought; an empty one is ignored.
+
+        If no token was posted yet because the splitter holds back all content so far, post a
+        `LifeSign` that counts as the first token (R-18).
+        """
+        if not content:
+            return
+        self._count_chars(len(content))
+        if self._token_choices is not None:
+            self._token_choices.add_text(content, is_thought=False)
+        if self._splitter is None:
+            self._post_text(content, is_thought=False)
+            return
+        self._post_split(self._splitter.feed(content))
+        if not self.has_token:
+            self._post(LifeSign(is_token=True))
+
+    def _post_split(self, split: Iterable[SplitPiece | Rethought]) -> None:
+        """Post the texts and corrections that the splitter returned.
+
+        Thought from between tags may repeat thought that came in fields. So if any came in fields,
+        that from between tags is kept until text of the answer follows; then
+        `_post_tagged_thoughts` posts or drops it.
+        """
+        for part in split:
+            if isinstance(part, Rethought):
+                self._post(part)
+                continue
+            is_thought, text = part
+            if is_thought and self._field_thoughts:
+                self._tagged_thoughts.append(text)
+                continue
+            if self._tagged_thoughts:
+                self._post_tagged_thoughts()
+            self._post_text(text, is_thought=is_thought)
+
+    def _post_tagged_thoughts(self, *, is_closed: bool = True) -> None:
+        """Post the thought that was kept from between tags, and forget it.
+
+        It is not posted if it repeats the thought from fields (R-17; llama.cpp's reasoning format
+        `deepseek-legacy`). `is_closed` is whether a closing tag came: without it, the text is an
+        answer about `<think>`, and is posted as such with its opening tag.
+        """
+        tagged = "".join(self._tagged_thoughts)
+        self._tagged_thoughts.clear()
+        # Also true if nothing was kept: every text starts with an empty one.
+        is_repeated = "".join(self._field_thoughts).strip().startswith(tagged.strip())
+        if is_repeated:
+            return
+        if is_closed:
+            self._post_text(tagged, is_thought=True)
+        else:
+            self._post_text(f"{_OPEN_TAG}{tagged}", is_thought=False)
+
+    def _post_text(self, text: str, *, is_thought: bool) -> None:
+        """Post a text as thought or as answer; an empty one is ignored."""
+        if not text:
+            return
+        delta_type = ReasoningDelta if is_thought else TextDelta
+        self._post_token(delta_type(text=text))
+
+    def _post_token_choices(self, choices: tuple[TokenProbabilities, ...]) -> None:
+        """Post the probabilities of the last tokens, if there are any."""
+        if choices:
+            self._post(TokensChosen(choices=choices))
+
+    def _post_token(self, event: StreamEvent) -> None:
+        """Post an event that is a part of the answer, and note that one has come."""
+        self.has_token = True
+        self._post(event)
+
+    def _post(self, event: StreamEvent) -> None:
+        """Post any event, and count it: `read` has to know whether a chunk posted one."""
+        self._post_count += 1
+        self._post_event(event)
+
+    def _count_chars(self, char_count: int) -> None:
+        """Count characters; raise `MalformedStreamError` if the answer exceeds its limit."""
+        self._char_count += char_count
+        if self._char_count > MAX_ANSWER_CHARS:
+            raise MalformedStreamError("the answer is longer than 16 MiB")
+
+
+def _thought_in(delta: dict[str, Any]) -> str:
+    """Return the thought in the first field of a delta that has one, or an empty text.
+
+    Only one field is read, because some servers send the same thought in several.
+    """
+    for name in ("reasoning_content", "reasoning"):
+        if thought := str_or_empty(delta.get(name)):
+            return thought
+    return _joined_texts(delta.get("reasoning_details"))
+
+
+def _call_fragments(delta: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the fragments of tool calls in a delta.
+
+    If there is only the older field `function_call`, which holds one call without a number, it is
+    returned as the fragment of call 0.
+    """
+    older = dict_or_empty(delta.get("function_call"))
+    if older and not delta.get("tool_calls"):
+        return [{"index": 0, "function": older}]
+    return dicts_in(delta.get("tool_calls"))
+
+
+def _joined_texts(parts: object) -> str:
+    """Return a text unchanged; of a list of objects, join the texts in their field `text`.
+
+    Any other value becomes an empty text.
+    """
+    if isinstance(parts, str):
+        return parts
+    return "".join(str_or_empty(part.get("text")) for part in dicts_in(parts))
+
+
+class ServerUsage:
+    """Token counts and speeds that the server reports during an answer (R-19).
+
+    `usage` is the object of the OpenAI API. `timings` are those of llama.cpp, or the `stats` of LM
+    Studio.
+    """
+
+    def __init__(self) -> None:
+        self._usage: dict[str, Any] = {}
+        self._timings: dict[str, Any] = {}
+        self._last_report_s = time.monotonic()
+
+    def take_usage(self, usage: object) -> None:
+        """Keep the usage of a chunk in place of the last one; ignore an empty or missing one."""
+        self._usage = dict_or_empty(usage) or self._usage
+
+    def take_timings(self, timings: object) -> UsageReported | None:
+        """Keep the timings of a chunk in place of the last ones.
+
+        Returns a report if `USAGE_EVERY_S` have passed since the last one and there is something to
+        report, else None. Without timings in the chunk, nothing changes.
+        """
+        if not isinstance(timings, dict):
+            return None
+        self._timings = timings
+        now_s = time.monotonic()
+        if now_s - self._last_report_s < USAGE_EVERY_S:
+            return None
+        self._last_report_s = now_s
+        return self.report()
+
+    def report(self) -> UsageReported | None:
+        """Return the latest counts and speeds; None if the server has reported none.
+
+        Where `usage` and `timings` both have a count of the prompt or the answer, that of `usage`
+        is taken; cached tokens are taken from `timings` first.
+        """
+        usage = self._usage
+        timings = self._timings
+        if not usage and not timings:
+            return None
+
+        cached = count_or_none(timings.get("cache_n"))
+        prompt = count_or_none(usage.get("prompt_tokens"))
+        if prompt is None and "prompt_n" in timings:  # `prompt_n` leaves out cached tokens
+            prompt = (cached or 0) + (count_or_none(timings.get("prompt_n")) or 0)
+        if cached is None:
+            prompt_details = dict_or_empty(usage.get("prompt_tokens_details"))
+            cached = count_or_none(prompt_details.get("cached_tokens"))
+        completion = count_or_none(usage.get("completion_tokens"))
+        if completion is None:
+            completion = count_or_none(timings.get("predicted_n"))
+        completion_details = dict_or_empty(usage.get("completion_tokens_details"))
+        # llama.cpp's name of the speed, and that of LM Studio.
+        speed = positive_or_none(timings.get("predicted_per_second"))
+        speed = speed or positive_or_none(timings.get("tokens_per_second"))
+        return UsageReported(
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            cached_tokens=cached,
+            tokens_per_second=speed,
+            prompt_tokens_per_second=positive_or_none(timings.get("prompt_per_second")),
+            thought_tokens=count_or_none(completion_details.get("reasoning_tokens")),
+            draft_tokens=count_or_none(timings.get("draft_n")),
+            accepted_tokens=count_or_none(timings.get("draft_n_accepted")),
+        )
+
+
+def prompt_progress(progress: object) -> PromptProgress | None:
+    """Return how far the server has read the prompt; None if `progress` is not an object.
+
+    `progress` is the field `prompt_progress` of a chunk. `fraction`, 0 to 1, is that of the tokens
+    which do not come from the server's cache; it is 1 if all come from there.
+    """
+    if not isinstance(progress, dict):
+        return None
+    total = count_or_none(progress.get("total")) or 0
+    cached = count_or_none(progress.get("cache")) or 0
+    processed = count_or_none(progress.get("processed")) or 0
+    fraction = 1.0
+    if total > cached:
+        fraction = min(max((processed - cached) / (total - cached), 0.0), 1.0)
+    return PromptProgress(fraction=fraction, processed_tokens=processed, total_tokens=total)

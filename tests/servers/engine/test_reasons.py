@@ -1,0 +1,93 @@
+"""Why the engine cannot be had: one sentence and the way out, for everything that was seen to happen."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from lmchat.servers.engine import memory
+from lmchat.servers.engine.engine_process import Report
+from lmchat.servers.engine.model_files import ModelFile
+from lmchat.servers.engine.reasons import why_failed
+
+MODEL = ModelFile(path=Path("/models/big.gguf"), name="big", size_bytes=40 * 10**9)
+LOG = Path("/state/engine.log")
+MISSING = Report(problem="import", error_text="No module named 'xllamacpp'", module="xllamacpp")
+FAILED = Report(problem="start", error_text="RuntimeError: Failed to init server")
+
+
+def test_a_package_that_is_not_installed_is_told_with_the_command(monkeypatch):
+    error = why_failed(None, MISSING, 3, "", LOG)
+    assert (error.kind, error.message) == (
+        "not_installed",
+        "The built-in engine is not installed.",
+    )
+    assert error.hint == f"Install it: `{sys.executable} -m pip install 'lmchat[local]'`."
+    monkeypatch.setattr("lmchat.servers.engine.download.importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("lmchat.servers.engine.download.shutil.which", lambda _: "/usr/bin/uv")
+    error = why_failed(MODEL, MISSING, 3, "", LOG)
+    assert f"`uv pip install --python {sys.executable} 'lmchat[local]'`" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("log", "ended_by"),
+    [
+        (
+            "E ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 858",
+            signal.SIGABRT,
+        ),
+        ("terminate called after throwing an instance of 'std::bad_alloc'", signal.SIGABRT),
+        ("llama_mmap: mmap failed: Cannot allocate memory", signal.SIGABRT),
+        ("", signal.SIGKILL),
+    ],
+)
+def test_too_little_memory_is_told_with_need_and_supply(monkeypatch, log, ended_by):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 3 * 10**9)
+    error = why_failed(MODEL, FAILED, -ended_by, log, LOG)
+    assert error.kind == "memory"
+    assert error.message == (
+        "There is not enough memory for big (it needs about 46.0 GB, 3.0 GB are free)."
+    )
+    assert "smaller context window under [local]" in error.hint
+
+
+def test_anything_else_is_told_with_the_first_error_and_the_log():
+    for model, report, exit_code, log, message in [
+        (
+            MODEL,
+            FAILED,
+            3,
+            "0.1 I srv load: well\n0.2 E srv  load: the moon is full\n0.3 E srv  init: exiting\n",
+            "could not serve big: the moon is full.",
+        ),
+        (MODEL, FAILED, 3, "", "could not serve big: RuntimeError: Failed to init server."),
+        (
+            None,
+            Report(problem="import", error_text="libgomp.so.1: cannot open", module=""),
+            3,
+            "",
+            "could not start: libgomp.so.1: cannot open.",
+        ),
+        (MODEL, None, 1, "0.2 E srv  send: a refused request", "crashed (exit code 1)."),
+        (MODEL, None, -signal.SIGSEGV, "", "crashed (signal SIGSEGV)."),
+        (MODEL, None, -99, "", "crashed (signal 99)."),
+        (None, None, None, "", "crashed (it does not answer)."),
+    ]:
+        error = why_failed(model, report, exit_code, log, LOG)
+        assert error.message == f"The built-in engine {message}"
+        assert error.hint == "Read its log, /state/engine.log."
+
+
+def test_the_end_of_the_log_is_kept_for_who_wants_the_details():
+    log = "\n".join(f"line {number}" for number in range(100))
+    assert why_failed(MODEL, None, 1, log, LOG).details.splitlines()[0] == "line 92"
+
+
+def test_a_model_that_hardly_fits_is_warned_of_before(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 3 * 10**9)
+    assert "may be too large for the memory of this machine" in memory.size_warning(MODEL)
+    small = ModelFile(path=Path("/models/small.gguf"), name="small", size_bytes=10**8)
+    assert memory.size_warning(small) == ""

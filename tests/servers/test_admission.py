@@ -1,0 +1,212 @@
+"""What a request has to pass before it is sent: its form, the allow list, its size, the limit."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.config.settings import LimitSettings
+from lmchat.errors import (
+    BodyTooLarge,
+    EndpointNotAllowed,
+    RequestInvalid,
+    TooManyRequests,
+)
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.limits import AllowList, Limiter, Purpose, check_request, check_size
+from lmchat.servers.request import ChatRequest
+from lmchat.sessions.message import Role, text_message
+from tests.support.proxy_calls import ask, events_of, failure_of
+from tests.support.scripted_products import plain
+
+_REMOTE = Endpoint.parse("https://api.example.com")
+_STEPS = ("validate", "allow-list", "size", "limiter")
+_WORD = "xylophone"
+
+
+@pytest.fixture
+def logged(caplog):
+    caplog.set_level(logging.DEBUG, "lmchat.servers.limits")
+
+    def words(level):
+        return [one.getMessage() for one in caplog.records if one.levelno == level]
+
+    return words
+
+
+async def test_a_chat_request_passes_all_steps_in_their_order(server, client, logged):
+    plain(server)
+    await events_of(client, ask(server, _WORD))
+    assert logged(logging.DEBUG) == [f"chat request passed {step}" for step in _STEPS]
+    assert client.metrics().refused_requests == 0
+
+
+async def test_a_refusal_is_logged_by_step_and_kind_without_words_and_counted(
+    server, make_client, logged, caplog
+):
+    plain(server)
+    good = {"server": server, "text": _WORD}
+    for wrong, passed, step, kind in (
+        ({"model": [_WORD]}, [], "validate", "bad_request"),
+        ({"server": _REMOTE}, ["validate"], "allow-list", "not_allowed"),
+        ({"text": _WORD * 1000}, ["allow-list"], "size", "too_large"),
+        ({}, ["size"], "limiter", "rate_limited"),
+    ):
+        client = make_client(limits=LimitSettings(requests_per_minute=1, max_body_mb=0.001))
+        sent = int(step == "limiter")
+        if sent:
+            await events_of(client, ask(server))
+        caplog.clear()
+        server.requests.clear()
+        error = await failure_of(client, ask(**(good | wrong)))
+        assert error.kind == kind
+        assert logged(logging.INFO) == [f"chat request refused by {step}: {kind}"]
+        assert logged(logging.DEBUG)[-1:] == [f"chat request passed {one}" for one in passed]
+        assert _WORD not in caplog.text
+        metrics = client.metrics()
+        assert (metrics.refused_requests, metrics.total_requests) == (1, sent)
+        assert client.budget().left == 1 - sent
+        assert server.requests == []
+
+
+GOOD = ChatRequest(
+    endpoint=Endpoint.parse("localhost:1"),
+    product="Jan",
+    model="qwen3",
+    messages=(text_message(Role.USER, "Hi"),),
+)
+
+
+def test_each_wrong_part_is_named_in_the_fixed_words():
+    for changes, words in (
+        ({"model": ""}, "No Jan model selected"),
+        ({"model": "", "product": "LM Studio"}, "No LM Studio model selected"),
+        ({"model": "", "product": "OpenAI-compatible"}, "No LM Studio model selected"),
+        ({"model": None}, "Invalid model parameter"),
+        ({"model": 7}, "Invalid model parameter"),
+        ({"model": "  "}, "Invalid model parameter"),
+        ({"model": "a\nb"}, "Invalid model parameter"),
+        ({"model": "x" * 2000}, "Invalid model parameter"),
+        ({"messages": ()}, "Invalid messages array"),
+        ({"messages": None}, "Invalid messages array"),
+        ({"messages": (text_message(Role.USER, ""),)}, "Invalid message content"),
+    ):
+        with pytest.raises(RequestInvalid) as caught:
+            check_request(replace(GOOD, **changes))
+        assert caught.value.message.startswith(words)
+
+
+def test_a_body_that_is_too_large_names_its_size_and_the_largest_message():
+    messages = (text_message(Role.USER, "a"), text_message(Role.USER, "é" * 1_000_000))
+    check_size(b"x" * 2_000_000, messages, 2)
+    with pytest.raises(
+        BodyTooLarge, match=r"2\.0 MB; the limit is 2 MB\. Message 2 \(user\) alone is 2\.0 MB"
+    ):
+        check_size(b"x" * 2_000_001, messages, 2)
+
+
+def test_what_is_over_the_budget_is_refused_with_the_exact_words_and_the_seconds():
+    limiter = Limiter(3)
+    for left in (2, 1, 0):
+        limiter.take(Purpose.CHAT, "Ollama")
+        assert (limiter.budget().left, limiter.budget().limit) == (left, 3)
+    with pytest.raises(TooManyRequests) as caught:
+        limiter.take(Purpose.CHAT, "Ollama")
+    assert caught.value.message.startswith(
+        "Too many requests to Ollama, please try again later: the limit is 3 a minute"
+    )
+    assert 1 <= caught.value.wait_s <= 60
+    assert f"{caught.value.wait_s} s" in caught.value.message
+
+
+LOOKS_LIKE_LOOPBACK = (
+    "localhost.evil.com 127.0.0.1.nip.io 127.0.0.1.evil.com:1234 evil.com/127.0.0.1 0.0.0.1 192.168.1.5"
+    " 10.0.0.1 169.254.169.254/latest/meta-data 2130706433 127.1 0x7f000001 0x7f.1 0177.0.0.1 0"
+    " [::2] [::ffff:8.8.8.8] [::ffff:10.0.0.1] \u24dbocalhost \uff11\uff12\uff17.0.0.1 lo\u0441alhost"
+    " localhost\u3002evil.com localhost%00.evil.com localhost%2eevil.com localhostx xlocalhost 127.0.0.1x"
+)
+
+
+def test_what_only_looks_like_this_machine_is_refused():
+    for address in LOOKS_LIKE_LOOPBACK.split():
+        with pytest.raises(EndpointNotAllowed, match=r"^Endpoint not allowed"):
+            AllowList().check(Endpoint.parse(f"http://{address}"))
+
+
+def test_this_machine_is_allowed_at_any_port():
+    for address in (
+        "http://127.0.0.1:1234",
+        "localhost:8080",
+        "LOCALHOST",
+        "http://localhost./v1",
+        "http://[::1]:9/v1",
+        "https://127.0.0.1",
+        "http://127.8.9.1:1",
+        "http://[::ffff:127.0.0.1]:1234",
+        "http://0.0.0.0:8080",
+        "http://[::]:8080",
+    ):
+        AllowList().check(Endpoint.parse(address))
+
+
+def test_a_named_host_is_allowed_at_any_port_and_with_a_port_at_that_one_only():
+    hosts = AllowList(
+        ["box.lan", "other.lan:8000", "192.168.1.5", "2001:db8::1", "[2001:db8::2]:8000"]
+    )
+    for address in (
+        "http://box.lan",
+        "https://BOX.lan:9999",
+        "http://other.lan:8000",
+        "http://192.168.1.5:1",
+        "http://[2001:db8:0::1]:7",
+        "http://[2001:db8::2]:8000",
+    ):
+        hosts.check(Endpoint.parse(address))
+    for address in (
+        "http://other.lan:8001",
+        "http://sub.box.lan",
+        "http://box.lan.evil.com",
+        "http://[2001:db8::2]:1",
+    ):
+        with pytest.raises(EndpointNotAllowed, match="be allowed by --allow-host"):
+            hosts.check(Endpoint.parse(address))
+
+
+def test_a_wrong_host_is_told_with_the_places_to_correct_it():
+    with pytest.raises(EndpointNotAllowed) as caught:
+        AllowList(["host/path"])
+    assert (
+        caught.value.hint
+        == "Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080"
+    )
+
+
+def test_what_is_no_host_cannot_be_allowed():
+    for host in (
+        "",
+        "*",
+        "a b",
+        "http://x",
+        "user@host",
+        "host/path",
+        "host:port",
+        "a?b",
+        "host:?",
+        "host:#",
+    ):
+        with pytest.raises(EndpointNotAllowed):
+            AllowList([host])
+
+
+def test_an_endpoint_made_by_hand_has_to_be_what_it_says():
+    for endpoint in (
+        Endpoint(scheme="http", host="localhost@evil.com", port=80),
+        Endpoint(scheme="http", host="localhost", port=80, path="@evil.com/v1"),
+        Endpoint(scheme="ftp", host="localhost", port=80),
+        Endpoint(scheme="http", host="LOCALHOST", port=80),
+        Endpoint(scheme="http", host="", port=80),
+    ):
+        with pytest.raises(EndpointNotAllowed):
+            AllowList(["evil.com"]).check(endpoint)

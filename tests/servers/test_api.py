@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from lmchat.api import (
+    ChatMessage,
+    Client,
+    EndpointNotAllowed,
+    LMChatError,
+    Metrics,
+    NoServerFound,
+    Options,
+    RequestInvalid,
+    ServerUnavailable,
+    StreamInterrupted,
+    Verdict,
+    WrongUse,
+)
+from lmchat.servers.request import Sampling
+from tests.support.programs import PYTHON, run
+from tests.support.proxy_calls import PortMap
+from tests.support.reference import api_page, public_names
+from tests.support.scripted_products import (
+    CHAT,
+    llama_cpp,
+    plain,
+)
+from tests.support.scripted_server import (
+    DONE,
+    Cut,
+    ScriptedServer,
+    delta,
+    finish,
+    sse,
+    usage,
+)
+
+
+@pytest.fixture
+async def client(server):
+    plain(server, "tiny")
+    async with Client(server.url) as one:
+        yield one
+
+
+@pytest.fixture
+async def found(make_client):
+    """A client that was told no address, and the servers that it may find."""
+    ports = PortMap({})
+    async with Client() as one:
+        await one._proxy.aclose()
+        one._proxy = make_client(transport=ports)
+        yield one, ports
+
+
+def _last_request_body(server):
+    return server.seen(CHAT)[-1].json
+
+
+async def test_a_closed_client_says_so_and_asks_nothing(server):
+    plain(server, "tiny")
+    client = Client(server.url)
+    await client.chat("Hi")
+    await client.aclose()
+    await client.aclose()
+    asked = len(server.requests)
+    for call in (lambda: client.chat("Hi"), lambda: client.models(is_refresh=True), client.health):
+        with pytest.raises(LMChatError, match="This client is closed"):
+            await call()
+    assert len(server.requests) == asked
+
+
+async def test_a_chat_returns_the_whole_answer_with_its_figures(server, client):
+    call = {"index": 0, "id": "c1", "function": {"name": "look", "arguments": "{}"}}
+    said = [
+        *(delta(reasoning_content="Hm. "), delta("Hel"), delta("lo")),
+        *(delta(tool_calls=[call]), finish("tool_calls"), usage(7, 3)),
+    ]
+    server.on(CHAT, sse(*said, DONE))
+    answer = await client.chat("Hi")
+    assert (answer.text, answer.reasoning, answer.model) == ("Hello", "Hm. ", "tiny")
+    assert (answer.endpoint, answer.finish_reason) == (server.url, "tool_calls")
+    assert [(one.name, one.arguments) for one in answer.tool_calls] == [("look", "{}")]
+    assert (answer.stats.prompt_tokens, answer.stats.completion_tokens) == (7, 3)
+    assert answer.stats.ttft_ms is not None
+    assert (answer.message.role, answer.message.text) == ("assistant", "Hello")
+
+
+async def test_messages_may_be_pairs_mappings_or_messages(server, client):
+    first = await client.chat("Hi")
+    await client.chat(
+        [
+            ("system", "Be brief."),
+            {"role": "user", "content": "Hi"},
+            first.message,
+            ("user", "And?"),
+        ]
+    )
+    assert [(one["role"], one["content"]) for one in _last_request_body(server)["messages"]] == [
+        *(("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello there."), ("user", "And?"))
+    ]
+    assert isinstance(first.message, ChatMessage)
+
+
+async def test_what_is_no_chat_is_refused_unsent(server, client):
+    for messages, words in (
+        ([], "at least one message"),
+        ("", "has no text"),
+        (None, "pass a prompt or a list of messages"),
+        ([("user", "one"), "two"], "entry 2 is not a message"),
+        ([("oracle", "Hi")], "Invalid message role"),
+        ([([], "Hi")], "Invalid message role"),
+        ([{"role": "user"}], "entry 1 is not a message"),
+        ([("user", 7)], "has no text"),
+    ):
+        server.requests.clear()
+        with pytest.raises(RequestInvalid, match=words):
+            await client.chat(messages)
+        assert server.seen(CHAT) == []
+
+
+async def test_a_wrong_option_is_refused_unsent(server, client):
+    with pytest.raises(WrongUse, match="temperature must be a number, not hot"):
+        await client.chat("Hi", temperature="hot")
+    with pytest.raises(WrongUse, match="top_k must be a whole number"):
+        await client.chat("Hi", more={"top_k": 0.5})
+    assert server.seen(CHAT) == []
+
+
+def test_every_way_to_choose_words_is_an_option():
+    assert set(Options.__annotations__) == set(Sampling.__struct_fields__)
+
+
+async def test_an_answer_that_breaks_off_is_an_error(server, client):
+    server.on(CHAT, sse("one", Cut()))
+    with pytest.raises(StreamInterrupted):
+        await client.chat("Hi")
+
+
+async def test_a_server_that_was_not_named_is_found_once_and_looked_for_anew_when_it_is_away(
+    server, found
+):
+    client, ports = found
+    with pytest.raises(NoServerFound):
+        await client.chat("Hi")
+    with pytest.raises(NoServerFound):
+        await client.models()
+    assert {one.verdict for one in await client.detect()} == {Verdict.REFUSED}
+    ports.places["localhost", 8080] = llama_cpp(server)
+    assert (await client.chat("Hi")).text == "Hello there."
+    assert {1234, 1337, 8080} <= {port for _, port, _ in ports.asked}
+    ports.asked.clear()
+    await client.chat("Hi")
+    assert {port for _, port, _ in ports.asked} == {8080}
+    assert [one.product for one in await client.models()] == ["llama.cpp"]
+    with ScriptedServer() as other:
+        ports.places = {("localhost", 11434): plain(other, "elsewhere")}
+        with pytest.raises(ServerUnavailable):
+            await client.chat("Hi")
+        assert (await client.chat("Hi")).model == "elsewhere"
+
+
+async def test_other_machines_have_to_be_allowed():
+    async with Client("http://nas.example:1234") as client:
+        with pytest.raises(EndpointNotAllowed):
+            await client.chat("Hi")
+    with pytest.raises(EndpointNotAllowed):
+        Client("ftp://localhost")
+
+
+async def test_each_client_counts_for_itself_and_can_begin_anew(client):
+    await client.chat("Hi")
+    with pytest.raises(RequestInvalid):
+        await client.chat("")
+    metrics = client.metrics()
+    assert (metrics.total_requests, metrics.successful_requests, metrics.refused_requests) == (
+        1,
+        1,
+        1,
+    )
+    assert metrics.average_response_ms > 0
+    client.reset_metrics()
+    assert client.metrics() == Metrics()
+    await client.chat("Hi")
+    assert (client.metrics().total_requests, client.metrics().successful_requests) == (1, 1)
+
+
+def test_every_name_stands_in_the_reference():
+    page = api_page()
+    names = public_names()
+    assert len(names) > 50
+    assert {name for name in names if f"`{name}`" not in page} == set()
+
+
+def test_the_client_needs_no_screen_no_disk_and_no_configuration(tmp_path):
+    program = "import sys, lmchat.api; lmchat.api.SyncClient; print(*sys.modules)"
+    imported = run([PYTHON, "-c", program], home=tmp_path).stdout.split()
+    unwanted = re.compile(
+        r"(textual|sqlite3|lmchat\.(tui|cli|services|storage|config\.loader|paths))\b"
+    )
+    assert [name for name in imported if unwanted.match(name)] == []
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import gc
+import threading
+
+import pytest
+
+from lmchat.api import (
+    StreamFinished,
+    SyncClient,
+    TextDelta,
+)
+from lmchat.errors import WrongUse
+from tests.support.scripted_products import CHAT, chat_reply, lm_studio, plain
+from tests.support.scripted_server import Hold, sse
+
+
+@pytest.fixture
+def client(server):
+    plain(server, "tiny")
+    with SyncClient(server.url) as one:
+        yield one
+
+
+def test_it_does_what_the_other_does(server, client):
+    assert client.health().verdict == "ready"
+    assert client.detect()[0].endpoint.url == server.url
+    assert [one.model_id for one in client.models()] == ["tiny"]
+    assert client.chat("Hi", temperature=0).text == "Hello there."
+    assert server.seen(CHAT)[0].json["temperature"] == 0
+    assert client.metrics().successful_requests == 1
+    client.reset_metrics()
+    assert client.metrics().total_requests == 0
+
+
+def test_a_stream_is_a_loop_over_events(client):
+    events = list(client.stream("Hi"))
+    assert "".join(one.text for one in events if isinstance(one, TextDelta)) == "Hello there."
+    assert isinstance(events[-1], StreamFinished)
+
+
+def test_leaving_the_loop_closes_the_connection(server, client):
+    server.on(CHAT, sse("one", Hold()))
+    stream = client.stream("Hi")
+    for event in stream:
+        if isinstance(event, TextDelta):
+            break
+    stream.close()
+    assert server.seen(CHAT)[0].client_left.wait(5)
+    assert client.metrics().stopped_requests == 1
+
+
+class LeftStream:
+    """Holder of a stream that only the garbage collector finds: it refers to itself."""
+
+    def __init__(self, client: SyncClient) -> None:
+        self.itself = self
+        self.events = client.stream("Hi")
+        next(event for event in self.events if isinstance(event, TextDelta))
+
+
+class CollectingMessage(dict[str, str]):
+    """A message whose reading collects garbage, in the thread of the client."""
+
+    def get(self, key, default=None):
+        gc.collect()
+        return super().get(key, default)
+
+
+def test_a_stream_that_the_garbage_collector_closes_does_not_hold_up_the_client(server):
+    lm_studio(server)  # which answers several requests at once
+    server.on(CHAT, sse("one", Hold()), chat_reply("Fine."))
+    client = SyncClient(server.url)  # without `with`, whose end would wait for a client that hangs
+    messages = [CollectingMessage(role="user", content="Hi")]
+    gc.disable()
+    try:
+        LeftStream(client)
+        chatting = threading.Thread(target=lambda: client.chat(messages), daemon=True)
+        chatting.start()
+        chatting.join(5)
+    finally:
+        gc.enable()
+    assert not chatting.is_alive()
+    assert server.seen(CHAT)[0].client_left.wait(5)
+    client.close()
+
+
+def test_closing_stops_what_runs_in_other_threads(server, client):
+    server.on(CHAT, sse("one", Hold()))
+    errors = []
+
+    def chat():
+        try:
+            client.chat("Hi")
+        except WrongUse as error:
+            errors.append(error.message)
+
+    thread = threading.Thread(target=chat)
+    thread.start()
+    seen = server.wait_for(CHAT)
+    client.close()
+    thread.join()
+    assert seen.client_left.wait(5)
+    assert errors == ["This client is closed."]
+
+
+def test_a_closed_client_says_so_and_closing_twice_does_no_harm(client):
+    client.close()
+    client.close()
+    with pytest.raises(WrongUse):
+        client.health()
+    with pytest.raises(WrongUse):
+        next(client.stream("Hi"))

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import pytest
+
+from lmchat.errors import ServerUnavailable
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.http.certificates import new_tls_context
+from tests.support.proxy_calls import answered, ask, endpoint_of, events_of, failure_of
+from tests.support.scripted_products import plain
+from tests.support.scripted_server import ALONE, AUTHORITY, ScriptedServer, json_reply
+
+
+@pytest.fixture(autouse=True)
+def as_delivered(monkeypatch):
+    """Take no certificates or proxies of this machine's environment."""
+    for name in (
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ):
+        monkeypatch.delenv(name, raising=False)
+
+
+@contextmanager
+def server_with_certificate(certificate: str):
+    with ScriptedServer(certificate=certificate) as server:
+        yield plain(server, "tiny")
+
+
+@pytest.mark.parametrize(
+    ("certificate", "host", "ca_file"),
+    [
+        ("hosts", "localhost", AUTHORITY),
+        ("hosts", "127.0.0.1", AUTHORITY),
+        ("alone", "localhost", ALONE),
+    ],
+)
+@pytest.mark.parametrize("is_variable", [False, True])
+async def test_a_server_of_ones_own_is_reached_once_its_certificate_is_named(
+    make_client, monkeypatch, certificate, host, ca_file, is_variable
+):
+    if is_variable:
+        monkeypatch.setenv("SSL_CERT_FILE", ca_file)
+    client = make_client(key="sk-1", ca_file="" if is_variable else ca_file)
+    with server_with_certificate(certificate) as server:
+        endpoint = Endpoint.parse(f"https://{host}:{server.port}")
+        assert (await client.check(endpoint)).verdict is Verdict.READY
+        await answered(client, ask(endpoint))
+        assert server.requests[-1].headers["authorization"] == "Bearer sk-1"
+
+
+async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(make_client):
+    for certificate, words in (
+        ("hosts", "unable to get local issuer certificate"),
+        ("alone", "self-signed certificate"),
+        ("expired", "certificate has expired"),
+        ("elsewhere", "Hostname mismatch, certificate is not valid for 'localhost'"),
+    ):
+        client = make_client(ca_file=AUTHORITY if certificate in ("expired", "elsewhere") else "")
+        with server_with_certificate(certificate) as server:
+            endpoint = Endpoint.parse(f"https://localhost:{server.port}")
+            found = await client.check(endpoint)
+            events, error = await events_of(client, ask(endpoint, "marked words"))
+            assert isinstance(error, ServerUnavailable)
+            place = f"localhost:{server.port}"
+            told = f"The certificate of {place} is not trusted: {words}. Nothing was sent."
+            assert (error.kind, error.message) == ("certificate", told)
+            assert "set ca_file in config.toml or SSL_CERT_FILE" in error.hint
+            assert (found.verdict, found.detail, found.next_step) == (
+                Verdict.SERVER_ERROR,
+                told,
+                error.hint,
+            )
+            assert [type(event).__name__ for event in events] == ["RequestSent"], (
+                "it is not tried again"
+            )
+            assert (server.connections, server.requests) == (0, [])
+
+
+async def test_http_to_a_server_that_speaks_https_gets_the_hint(make_client, server):
+    client = make_client()
+    with server_with_certificate("hosts") as closing:
+        endpoint = Endpoint.parse(f"http://127.0.0.1:{closing.port}")
+        assert "https://" in (await client.check(endpoint)).next_step
+    told = "Client sent an HTTP request to an HTTPS server."
+    server.unknown = json_reply({"error": told}, status=400)
+    error = await failure_of(client, ask(endpoint_of(server)))
+    assert error is not None
+    assert (error.kind, error.hint) == ("wrong_path", "Write https:// in front of its address.")
+
+
+def test_a_variable_that_names_no_certificates_is_told_by_its_name(monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/at-all.pem")
+    with pytest.raises(
+        ServerUnavailable, match=r"SSL_CERT_FILE cannot be used: /nowhere/at-all\.pem"
+    ):
+        new_tls_context()

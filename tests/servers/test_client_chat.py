@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from lmchat.api import Client
+from lmchat.config.settings import LimitSettings, TimeoutSettings
+from lmchat.servers.events import (
+    RequestSent,
+    RetryScheduled,
+    StreamFinished,
+    StreamStalled,
+    TextDelta,
+)
+from tests.support.proxy_calls import (
+    answered,
+    ask,
+    events_of,
+    failure_of,
+    replay,
+    text_of,
+)
+from tests.support.scripted_products import CHAT, chat_reply, plain
+from tests.support.scripted_server import (
+    DONE,
+    Cut,
+    Gate,
+    Hold,
+    ScriptedServer,
+    error_reply,
+    finish,
+    json_reply,
+    raw_reply,
+    sse,
+    text_reply,
+)
+
+BUSY = {"error": {"message": "server busy, please try again", "type": "overloaded"}}
+
+
+def retries(events) -> list[RetryScheduled]:
+    return [one for one in events if isinstance(one, RetryScheduled)]
+
+
+async def wait_for_requests(server: ScriptedServer, route: str = CHAT, count: int = 1):
+    return await asyncio.to_thread(server.wait_for, route, count=count)
+
+
+async def test_a_token_is_handed_on_before_the_next_one_is_sent(server, client):
+    gate = Gate()
+    server.on(CHAT, sse("one", gate, "two", finish(), DONE))
+    async with aclosing(client.stream(ask(server))) as stream:
+        async for event in stream:
+            if event == TextDelta(text="one"):
+                gate.open()
+    assert event == StreamFinished(reason="stop")
+
+
+@pytest.mark.rule("R-7", "R-31", "R-34")
+async def test_a_request_says_what_was_set_and_nothing_else(server, make_client):
+    plain(server)
+    request = ask(server, "Hi \ud83d", temperature=0.5, stop=("END",))
+    await events_of(make_client(key="secret-key"), request)
+    sent = server.seen(CHAT)[0]
+    assert sent.json == {
+        "model": "tiny",
+        "messages": [{"role": "user", "content": "Hi \ufffd"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": 0.5,
+        "stop": ["END"],
+    }
+    assert sent.headers["authorization"] == "Bearer secret-key"
+    assert sent.headers["accept-encoding"] == "identity"
+    assert sent.headers["accept"] == "text/event-stream, application/json"
+    assert sent.headers["host"] == f"localhost:{server.port}"
+    assert "x-conversation-id" not in sent.headers
+    await events_of(make_client(), request)
+    assert "authorization" not in server.seen(CHAT)[1].headers
+
+
+@pytest.mark.rule("R-11", "R-12", "R-14")
+async def test_fields_of_a_product_go_to_that_product_only(server, client):
+    plain(server)
+    common = {"model", "messages", "stream", "stream_options"}
+    progress = {"return_progress", "timings_per_token", "reasoning_control"}
+    for product, more in (
+        ("llama.cpp", progress | {"seed"}),
+        ("built-in", progress | {"seed"}),
+        ("LM Studio", {"seed"}),
+        ("Jan", {"seed"}),
+        ("Ollama", {"seed"}),
+        ("vLLM", {"seed"}),
+        ("SGLang", {"seed"}),
+        ("LiteLLM", {"seed"}),
+        ("OpenAI-compatible", set()),
+    ):
+        server.requests.clear()
+        await events_of(client, ask(server, product=product, seed=7))
+        (sent,) = server.seen(CHAT)
+        assert sent.json["stream"] is True
+        assert sent.json.keys() == common | more, product
+
+
+MAX_REFUSED = error_reply(400, "Unsupported parameter: 'max_tokens'", code=400)
+
+
+@pytest.mark.rule("R-13")
+async def test_a_refused_max_tokens_is_sent_once_more_under_its_other_name_and_remembered(
+    server, make_client
+):
+    detail = {"detail": [{"loc": ["body", "max_tokens"], "msg": "Extra"}]}
+    body = {"object": "error", "message": detail}
+    for refusal in (MAX_REFUSED, json_reply(body, status=422)):
+        client = make_client()
+        server.requests.clear()
+        server.on(CHAT, refusal, chat_reply())
+        for _ in range(2):
+            assert (await events_of(client, ask(server, max_tokens=9)))[1] is None
+        bodies = [one.json for one in server.seen(CHAT)]
+        assert [("max_tokens" in one, one.get("max_completion_tokens")) for one in bodies] == [
+            (True, None),
+            (False, 9),
+            (False, 9),
+        ]
+        refused = error_reply(400, "Unsupported parameter: 'max_completion_tokens'")
+        server.on(CHAT, refused, chat_reply())
+        await answered(client, ask(server, max_tokens=9))
+        assert server.seen(CHAT)[-1].json["max_tokens"] == 9, "it is unlearnt too"
+
+
+async def test_refused_stream_options_are_left_out(server, client):
+    detail = [{"loc": ["body", "stream_options"], "msg": "extra"}]
+    server.on(CHAT, json_reply({"detail": detail}, status=422), chat_reply())
+    await answered(client, ask(server))
+    assert "stream_options" not in server.seen(CHAT)[1].json
+
+
+async def test_a_failure_that_may_pass_is_tried_again(server, make_client):
+    gateway = sse({"error": {"message": "overloaded", "code": "529"}}, DONE)
+    busy = [json_reply(BUSY, status=status) for status in (429, 502, 503, 504, 408)]
+    for failure in (*busy, gateway):
+        client = make_client()
+        server.on(CHAT, failure, chat_reply())
+        events, error = await events_of(client, ask(server, product="LiteLLM"))
+        assert (error, text_of(events)) == (None, "Hello there.")
+        assert [(one.attempt, one.attempts) for one in retries(events)] == [(2, 3)]
+        assert (client.metrics().retries, client.metrics().total_requests) == (1, 1)
+    server.on(CHAT, gateway, chat_reply())
+    assert (await failure_of(make_client(), ask(server))).kind == "busy", "no gateway is before it"
+
+
+async def test_a_used_up_account_is_never_tried_again(server, client):
+    for code in (
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "credit_balance_exhausted",
+        "credits_exhausted",
+    ):
+        server.on(CHAT, error_reply(429, "no money", code=code))
+        events, error = await events_of(client, ask(server))
+        assert (error.kind, retries(events)) == ("billing", [])
+
+
+@pytest.mark.rule("R-32")
+async def test_the_wait_that_a_server_asks_for_is_obeyed_up_to_a_minute(server, make_client):
+    client = make_client(limits=LimitSettings(retry_base_s=30))
+    server.on(CHAT, json_reply(BUSY, status=429, headers={"Retry-After": "0.02"}), chat_reply())
+    events = await answered(client, ask(server))
+    assert retries(events)[0].wait_s == 0.02
+    server.on(CHAT, json_reply(BUSY, status=429, headers={"Retry-After": "61"}), chat_reply())
+    events, error = await events_of(client, ask(server))
+    assert (error.kind, error.retry_after_s, retries(events)) == ("rate_limited", 61.0, [])
+
+
+@pytest.mark.rule("R-27")
+async def test_nothing_is_tried_again_after_the_first_token(server, client):
+    refusal = b'data: {"error": {"message": "busy", "code": 503}}\n\n'
+    for number, end in enumerate((Cut(is_reset=True), refusal)):
+        server.on(CHAT, sse("Hel", end), chat_reply())
+        events, error = await events_of(client, ask(server, product="LiteLLM"))
+        assert error is not None
+        assert (text_of(events), len(server.seen(CHAT))) == ("Hel", number + 1)
+        assert retries(events) == []
+
+
+async def test_a_stale_connection_is_replaced_without_a_word_and_a_fresh_one_is_not(
+    server, make_client
+):
+    client = make_client()
+    server.on(CHAT, chat_reply("one"), raw_reply(Cut()), chat_reply("two"))
+    await events_of(client, ask(server))
+    events, error = await events_of(client, ask(server))
+    assert (error, text_of(events), retries(events)) == (None, "two", [])
+    assert [one.connection for one in server.seen(CHAT)] == [1, 1, 2]
+    server.on(CHAT, raw_reply(Cut()), chat_reply("two"))
+    error = await failure_of(make_client(), ask(server))
+    assert (error.kind, len(server.seen(CHAT))) == ("dropped", 4)
+    server.on(CHAT, replay("loading-chat")).on("GET /health", raw_reply(Cut()))
+    error = await failure_of(client, ask(server, product="llama.cpp"))
+    assert error.kind == "dropped", "a server that dies while it loads"
+
+
+@pytest.mark.rule("R-28")
+async def test_closing_the_stream_closes_the_connection(server, client):
+    for number, reply in enumerate((raw_reply(Hold()), sse("some", " text", Hold()))):
+        server.on(CHAT, reply)
+        stream = client.stream(ask(server))
+        assert isinstance(await anext(stream), RequestSent)
+        request = await wait_for_requests(server, count=number + 1)
+        while number and not isinstance(await anext(stream), TextDelta):
+            pass
+        await stream.aclose()
+        assert await asyncio.to_thread(request.client_left.wait, 5)
+        assert client.metrics().stopped_requests == number + 1
+
+
+async def test_a_reader_that_pauses_for_long_is_not_taken_for_a_silent_server(server, make_client):
+    client = make_client(timeouts=TimeoutSettings(stalled_after_s=0.2, give_up_after_s=0.4))
+    server.on(CHAT, sse(*(f"{number} " for number in range(1000)), finish(), DONE))
+    events = []
+    async with aclosing(client.stream(ask(server))) as stream:
+        async for event in stream:
+            if isinstance(event, TextDelta) and not text_of(events):
+                await asyncio.sleep(1)
+            events.append(event)
+    assert text_of(events) == "".join(f"{number} " for number in range(1000))
+    assert not [event for event in events if isinstance(event, StreamStalled)]
+
+
+async def test_no_token_within_the_set_time_is_a_request_timeout(server, make_client):
+    client = make_client(timeouts=TimeoutSettings(first_token_s=0.3))
+    server.on(CHAT, raw_reply(Hold()))
+    events, error = await events_of(client, ask(server))
+    assert (error.kind, error.message.startswith("Request timeout")) == ("timeout", True)
+    assert retries(events) == [], "the server may be loading: the work is not doubled"
+    request = await wait_for_requests(
+        server
+    )  # a busy server may read it only after the time is over
+    assert await asyncio.to_thread(request.client_left.wait, 5)
+
+
+async def test_a_silent_stream_is_called_stalled_and_then_interrupted(server, make_client):
+    client = make_client(timeouts=TimeoutSettings(stalled_after_s=0.05, give_up_after_s=0.2))
+    server.on(CHAT, sse("text", Hold()))
+    events, error = await events_of(client, ask(server))
+    stalled = [one for one in events if isinstance(one, StreamStalled)]
+    assert stalled[0].silent_s >= 0.05
+    assert (text_of(events), error.kind) == ("text", "interrupted")
+    assert await asyncio.to_thread(server.seen(CHAT)[0].client_left.wait, 5)
+
+
+@pytest.mark.rule("R-9")
+async def test_no_redirect_is_followed(server, make_client):
+    client = make_client(key="secret-key")
+    for location, kind in (
+        ("http://evil.example/v1/chat/completions", "not_allowed"),
+        ("http://127.0.0.1:1/v1", "not_allowed"),
+        ("//evil.example/", "not_allowed"),
+        ("https://127.0.0.1/", "not_allowed"),
+        ("http://[", "not_allowed"),
+        ("/other/v1/chat/completions", "wrong_path"),
+        ("", "wrong_path"),
+        ("mailto:me@example.com", "wrong_path"),
+        ("http://[::1", "wrong_path"),
+        ("//\x7f", "wrong_path"),
+        ("http://xn--/", "wrong_path"),
+        ("//xn--n28h.de", "wrong_path"),
+    ):
+        server.requests.clear()
+        server.on(CHAT, text_reply("", status=307, headers={"Location": location}))
+        error = await failure_of(client, ask(server))
+        assert (error.kind, len(server.requests)) == (kind, 1), location
+        if kind == "not_allowed":
+            assert error.message.startswith("Endpoint not allowed")
+        elif not location.startswith("/other"):
+            assert error.message == "The server redirects to another address."
+
+
+@pytest.mark.rule("R-24")
+async def test_words_of_a_server_reach_the_error_without_escapes(server, client):
+    evil = "\x1b]52;c;aGk=\x07\x1b[2Jno\u202e " + "x" * 1000
+    server.on(CHAT, error_reply(500, evil))
+    error = await failure_of(client, ask(server))
+    shown = f"{error.message}{error.hint}{error.details}"
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert len(error.message) < 400
+
+
+@pytest.mark.rule("R-8")
+async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(server, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    async with Client(plain(server).url) as client:
+        assert (await client.chat("Hi")).text == "Hello there."

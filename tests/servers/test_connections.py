@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+
+import httpx
+import pytest
+
+from lmchat.errors import ServerUnavailable
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.http.connections import Connections, connect_timeout_s
+from lmchat.servers.http.network_errors import unavailable
+from tests.support.proxy_calls import endpoint_of
+from tests.support.scripted_server import Cut, json_reply, raw_reply
+
+
+def because(error, cause):
+    """Chain as httpx, httpcore and anyio do."""
+    error.__cause__ = RuntimeError("between")
+    error.__cause__.__context__ = ExceptionGroup("all attempts", [ValueError("other"), cause])
+    return error
+
+
+HERE = Endpoint.parse("box.lan:1234")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (
+            httpx.ConnectError("All connection attempts failed"),
+            "offline",
+            "Nothing answers at box.lan:1234.",
+        ),
+        pytest.param(
+            because(httpx.ConnectError(""), socket.gaierror(socket.EAI_NONAME, "x")),
+            "offline",
+            "The name box.lan is unknown.",
+        ),
+        (
+            because(httpx.ConnectError(""), ssl.SSLError(1, "x")),
+            "certificate",
+            "does not use https",
+        ),
+        (httpx.ConnectTimeout(""), "timeout", "Nothing answers at box.lan:1234."),
+        (httpx.ReadTimeout(""), "timeout", "Request timeout: box.lan:1234"),
+        (httpx.PoolTimeout(""), "timeout", "Request timeout"),
+        (httpx.RemoteProtocolError("x"), "dropped", "Streaming failed"),
+        (httpx.ReadError("x"), "dropped", "Streaming failed"),
+        (OSError("x"), "offline", "Nothing answers"),
+        (
+            because(httpx.ReadError(""), OSError(errno.ECONNRESET, "x")),
+            "dropped",
+            "closed the connection",
+        ),
+    ],
+)
+def test_each_failure_of_the_network_is_a_sentence_with_a_step(error, kind, words):
+    told = unavailable(error, HERE)
+    assert (told.kind, words in told.message, bool(told.hint)) == (kind, True, True)
+
+
+async def test_what_is_asked_over_a_connection_that_the_server_closed_meanwhile_is_asked_once_more(
+    server,
+):
+    async def ask(connections: Connections, method: str, path: str):
+        endpoint = endpoint_of(server)
+        url = f"{endpoint.origin}{path}"
+        return await connections.ask(endpoint, method, url, key=None, timeout=httpx.Timeout(5))
+
+    for method in ("GET", "POST"):
+        used, fresh = Connections(), Connections()
+        server.on("GET /first", json_reply({}))
+        server.on(f"{method} /then", raw_reply(Cut()), json_reply({"is": "there"}))
+        await ask(used, "GET", "/first")
+        assert b"there" in (await ask(used, method, "/then")).body
+        assert len(server.seen(f"{method} /then")) == 2
+        await used.aclose()
+        server.on(f"{method} /fresh", raw_reply(Cut()))
+        with pytest.raises(ServerUnavailable):
+            await ask(fresh, method, "/fresh")
+        assert len(server.seen(f"{method} /fresh")) == 1
+        await fresh.aclose()
+
+
+@pytest.mark.rule("R-33")
+async def test_each_origin_has_one_client():
+    connections = Connections()
+    one = await connections.client(Endpoint.parse("http://127.0.0.1:1/v1"))
+    assert await connections.client(Endpoint.parse("http://127.0.0.1:1/other/v1")) is one
+    assert await connections.client(Endpoint.parse("http://127.0.0.1:2")) is not one
+    assert one.follow_redirects is False
+    await connections.aclose()
+    assert one.is_closed
+
+
+async def test_an_idle_connection_is_dropped_before_the_server_drops_it(monkeypatch):
+    """LM Studio and llama.cpp close theirs after 5 s."""
+    for address in ("127.0.0.1:1234", "https://models.example"):
+        for name in (
+            "HTTP_PROXY",
+            "http_proxy",
+            "HTTPS_PROXY",
+            "https_proxy",
+            "ALL_PROXY",
+            "all_proxy",
+        ):
+            monkeypatch.delenv(name, raising=False)
+        connections = Connections()
+        pool = (await connections.client(Endpoint.parse(address)))._transport._pool
+        assert 0 < pool._keepalive_expiry < 5
+        await connections.aclose()
+
+
+def test_this_machine_gets_less_time_to_connect_and_no_proxy():
+    assert connect_timeout_s(Endpoint.parse("localhost:1"), None) == 2
+    assert connect_timeout_s(HERE, None) == 10
+    assert connect_timeout_s(HERE, 3) == 3
+    assert [
+        Endpoint.parse(one).is_local
+        for one in ("localhost", "[::1]", "192.168.1.2", "8.8.8.8", "box.lan")
+    ] == [True, True, True, False, False]
+
+
+async def test_a_proxy_that_cannot_be_used_is_a_sentence_without_its_password(
+    monkeypatch, make_client
+):
+    for name, value in (
+        ("HTTP_PROXY", "socks5://user:secret@127.0.0.1:1"),
+        ("ALL_PROXY", "foo://user:secret@x"),
+        ("HTTP_PROXY", "http://secret\x1b[31m"),
+        ("HTTPS_PROXY", "http://secret:port"),
+    ):
+        monkeypatch.setenv(name, value)
+        client = make_client(allowed_hosts=["box.invalid"])
+        probed = await client.check(Endpoint.parse("http://box.invalid:1234"))
+        assert probed.verdict is Verdict.REFUSED
+        assert "cannot be used" in probed.detail
+        assert "secret" not in repr(probed)

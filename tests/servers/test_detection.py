@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import httpx
+import pytest
+
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.products.registry import SERVERS
+from tests.support import scripted_products as products
+from tests.support.proxy_calls import PortMap
+from tests.support.scripted_products import LLAMA, model_list
+from tests.support.scripted_server import (
+    Cut,
+    Hold,
+    ScriptedServer,
+    error_reply,
+    html_reply,
+    json_reply,
+    raw_reply,
+    text_reply,
+)
+
+
+@pytest.fixture
+def start():
+    with ExitStack() as servers:
+
+        def begin(script=lambda _: None, **options) -> ScriptedServer:
+            server = servers.enter_context(ScriptedServer())
+            script(server, **options)
+            return server
+
+        yield begin
+
+
+def sglang(server):
+    server.on("GET /v1/models", model_list("qwen", owned_by="sglang", max_model_len=1000))
+
+
+def litellm(server):
+    rows = {"object": "list", "data": [{"id": "gpt", "owned_by": "openai"}]}
+    server.on("GET /v1/models", json_reply(rows, headers={"x-litellm-version": "1.0"}))
+
+
+USUAL = {
+    1234: ("LM Studio", products.lm_studio),
+    1337: ("Jan", products.jan),
+    9931: ("llama.cpp", products.llama_cpp),
+    8080: ("llama.cpp", products.llama_cpp),
+    11434: ("Ollama", products.ollama),
+    8000: ("vLLM", products.vllm),
+    30000: ("SGLang", sglang),
+    4000: ("LiteLLM", litellm),
+}
+PORTS = {port: product for port, (product, _) in USUAL.items()}
+
+
+@pytest.fixture
+def detect(make_client):
+    """Detect with servers at well-known ports; returns the results and the map."""
+
+    async def run(places, *, expected=(), **options):
+        there = {
+            (key if isinstance(key, tuple) else ("localhost", key)): value
+            for key, value in places.items()
+        }
+        ports = PortMap(there)
+        client = make_client(transport=ports, **options)
+        return await client.detect(expected=expected), ports
+
+    return run
+
+
+@pytest.mark.rule("R-2")
+async def test_all_products_at_once_are_told_apart_with_three_questions_each(start, detect):
+    places = {port: start(script) for port, (_, script) in USUAL.items()}
+    found, ports = await detect(places)
+    assert {one.endpoint.port: one.product for one in found} == PORTS
+    assert all(len(ports.paths(port)) <= 3 for port in places), ports.asked
+    verdicts = {one.product: one.verdict for one in found}
+    assert verdicts.pop("Ollama") is Verdict.NO_MODEL, "its model is on the disk, not in memory"
+    assert set(verdicts.values()) == {Verdict.READY}
+    assert [one.product for one in found][-1] == "Ollama"
+
+
+async def test_nothing_found_tells_each_product_with_its_ports_and_the_step_that_helps(detect):
+    found, ports = await detect({})
+    assert {one.product for one in found} == set(PORTS.values())
+    assert {one.verdict for one in found} == {Verdict.REFUSED}
+    assert {3928, 6767} & {one.endpoint.port for one in found} == set(), "spare ports"
+    steps = {one.product: one.next_step for one in found}
+    assert steps["Jan"] == "Settings, Local API Server, Start"
+    assert steps["Ollama"] == "ollama serve"
+    assert steps["vLLM"] == "vllm serve MODEL"
+    assert all(steps.values())
+    (away,) = of_llama_cpp(found)
+    assert (away.endpoint.port, away.other_ports) == (9931, (8080,))
+    assert away.detail == "Nothing answers at localhost:9931 or at port 8080."
+    assert {9931, 8080} <= {port for _, port, _ in ports.asked}
+
+
+def at(found, port):
+    return next(one for one in found if one.endpoint.port == port)
+
+
+def of_llama_cpp(found):
+    return [one for one in found if one.product == "llama.cpp"]
+
+
+STEPS = {
+    Verdict.NOT_AN_LLM: "Another program uses port 8080: stop it",
+    Verdict.SERVER_ERROR: "Check the server's log, then restart it",
+    Verdict.LOADING: "Wait until the model is loaded",
+    Verdict.NEEDS_KEY: "Use the API key given to llama-server --api-key",
+    Verdict.NO_MODEL: "Load a model",
+    Verdict.HOST_BLOCKED: "Add the host name localhost to the server's trusted hosts, or use localhost",
+}
+REPLIES = (
+    (html_reply(), Verdict.NOT_AN_LLM),
+    (html_reply(status=401), Verdict.NOT_AN_LLM),
+    (html_reply(status=500), Verdict.NOT_AN_LLM),
+    (text_reply("404 page not found", status=404), Verdict.NOT_AN_LLM),
+    (json_reply({"data": "no list"}), Verdict.NOT_AN_LLM),
+    (
+        json_reply({"error": "out of memory", "object": "list", "data": [{"id": "tiny"}]}),
+        Verdict.SERVER_ERROR,
+    ),
+    (json_reply([]), Verdict.NOT_AN_LLM),
+    (raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"), Verdict.NOT_AN_LLM),
+    (raw_reply(Cut(is_reset=True)), Verdict.NOT_AN_LLM),
+    (error_reply(503, "Loading model", code=503, headers=LLAMA), Verdict.LOADING),
+    (error_reply(401, "no key"), Verdict.NEEDS_KEY),
+    (error_reply(500, "oops"), Verdict.SERVER_ERROR),
+    (json_reply({"object": "list", "data": []}), Verdict.NO_MODEL),
+    (text_reply("Invalid host header", status=403), Verdict.HOST_BLOCKED),
+)
+
+
+async def test_what_stands_at_a_port_gets_its_verdict_and_step(start, detect):
+    server = start()
+    for reply, verdict in REPLIES:
+        server.unknown = reply
+        found, ports = await detect({8080: server})
+        row = at(found, 8080)
+        assert (row.verdict, row.next_step) == (verdict, STEPS[verdict]), row.detail
+        assert len(ports.paths(8080)) <= 3
+
+
+@pytest.mark.rule("R-4")
+async def test_a_server_that_wants_a_key_says_where_it_shows_it(start, detect):
+    for port, script, where in (
+        (1234, products.lm_studio, "Manage tokens"),
+        (1337, products.jan, "Local API Server"),
+        (8080, products.llama_cpp, "--api-key"),
+    ):
+        places = {port: start(script, key="right")}
+        for key, verdict in ((None, Verdict.NEEDS_KEY), ("wrong", Verdict.KEY_REJECTED)):
+            (found, *_), _ = await detect(places, key=key)
+            assert (found.product, found.verdict) == (PORTS[port], verdict)
+            assert where in found.next_step
+        (found, *_), ports = await detect(places, key="right")
+        assert (found.product, found.verdict) == (PORTS[port], Verdict.READY)
+        assert len(ports.paths(port)) <= 3
+    (found, *_), ports = await detect({1234: start(products.plain, key="right")}, key="right")
+    assert (found.product, found.verdict) == ("OpenAI-compatible", Verdict.READY)
+    assert len(ports.paths(1234)) <= 3
+
+
+@pytest.mark.rule("R-5")
+async def test_who_stands_behind_a_locked_door_is_known_once_it_is_open(start, make_client):
+    """What is usual at that port is no proof, however often it was looked at without a key."""
+    for port in (1234, 8080):
+        server = start(products.plain, key="right")
+        client = make_client(transport=PortMap({("localhost", port): server}))
+        endpoint = Endpoint.parse(f"localhost:{port}")
+        for _ in range(2):
+            assert (await client.detect())[0].verdict is Verdict.NEEDS_KEY
+            assert (await client.check(endpoint)).verdict is Verdict.NEEDS_KEY
+        assert (await client.try_key(endpoint, "wrong")).verdict is Verdict.KEY_REJECTED
+        opened = await client.try_key(endpoint, "right")
+        assert (opened.product, opened.verdict) == ("OpenAI-compatible", Verdict.READY)
+        assert {model.product for model in opened.models} == {"OpenAI-compatible"}
+        assert (await client.check(endpoint)).verdict is Verdict.NEEDS_KEY, "a key is not kept"
+
+
+@pytest.mark.rule("R-3")
+async def test_lm_studio_without_its_server_is_told_from_one_that_does_not_run(start, detect):
+    program = start(products.lm_studio)
+    found, _ = await detect({41343: program})
+    row = next(one for one in found if one.product == "LM Studio")
+    assert (row.verdict, row.next_step) == (
+        Verdict.SERVER_OFF,
+        "Open its Developer tab, then Start server",
+    )
+
+
+@pytest.mark.rule("R-6")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_this_machine_is_reached_at_the_only_address_where_a_server_listens(
+    make_client, host
+):
+    with ScriptedServer(host=host) as server:
+        products.llama_cpp(server)
+        found = await make_client().check(Endpoint.parse(f"http://0.0.0.0:{server.port}"))
+    assert (found.endpoint.netloc, found.verdict) == (f"localhost:{server.port}", Verdict.READY)
+
+
+async def test_own_endpoints_come_first_and_are_asked_once_and_only_if_they_are_allowed(
+    start, detect
+):
+    own = Endpoint.parse("127.0.0.1:8080")
+    evil, page = (Endpoint.parse(url) for url in ("http://evil.example:8080", "localhost:4711"))
+    pages = start()
+    pages.unknown = html_reply()
+    found, ports = await detect(
+        {
+            8080: start(products.llama_cpp),
+            1234: start(products.lm_studio),
+            4711: pages,
+        },
+        expected=[own, evil, page],
+    )
+    assert (found[0].endpoint, found[0].verdict) == (own, Verdict.READY)
+    assert len(ports.paths(8080)) <= 3
+    mine = {one.endpoint: one for one in found if one.is_own}
+    assert mine.keys() == {own, evil, page}
+    assert mine[evil].detail.startswith("Endpoint not allowed")
+    assert mine[evil].next_step == "lmchat --allow-host evil.example"
+    assert not [one for one in ports.asked if one[0] == "evil.example"]
+    assert mine[page].verdict is Verdict.NOT_AN_LLM
+    assert mine[page].next_step == "Check the port and the path of the address"
+
+
+async def test_silent_ports_cost_one_time_out_together_and_hide_nobody(start, detect):
+    """One time-out after the other would take longer than the time limit of a test."""
+    silent = start()
+    silent.unknown = raw_reply(Hold())
+    places = dict.fromkeys((port for one in SERVERS for port in one.ports), silent)
+    places |= {8080: start(products.llama_cpp), 4000: httpx.ConnectTimeout("")}
+    found, _ = await detect(places)
+    assert (found[0].product, found[0].verdict) == ("llama.cpp", Verdict.READY)
+    assert at(found, 1234).verdict is Verdict.TIMED_OUT
+    row = at(found, 4000)
+    assert (row.verdict, row.next_step) == (Verdict.TIMED_OUT, "Check which program uses port 4000")

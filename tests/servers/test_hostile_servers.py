@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from lmchat.errors import ServerRejected, StreamInterrupted
+from lmchat.servers import sender
+from lmchat.servers.events import ModelNamed, StreamFinished
+from lmchat.servers.stream import chunks
+from tests.support.proxy_calls import answered, ask, events_of, failure_of, text_of
+from tests.support.scripted_products import CHAT
+from tests.support.scripted_server import (
+    DONE,
+    Hold,
+    delta,
+    error_reply,
+    finish,
+    raw_reply,
+    sse,
+)
+
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+KEY = "sk-very-secret-0123456789"
+
+
+def packed(data: bytes, packing: str):
+    head = STREAM + f"Content-Encoding: {packing}\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+    return raw_reply(head + data)
+
+
+async def test_a_broken_packing_interrupts(server, client):
+    server.on(CHAT, packed(b"\x1f\x8bno gzip at all", "gzip"))
+    error = await failure_of(client, ask(server))
+    assert isinstance(error, StreamInterrupted)
+
+
+async def test_an_answer_without_end_of_any_shape_ends_as_interrupted_and_is_kept(
+    server, make_client, monkeypatch
+):
+    monkeypatch.setattr(chunks, "MAX_ANSWER_CHARS", 10_000)
+    call = {"id": "c", "function": {"name": "", "arguments": ""}}
+    for piece, least in (
+        (delta("word " * 100), 9_000),
+        (delta(reasoning_content="hm " * 100), 0),
+        (delta(tool_calls=[call] * 20), 0),
+        (delta(" \n" * 100), 0),
+    ):
+        server.on(CHAT, sse(*[piece] * 100, Hold()))
+        events, error = await events_of(make_client(), ask(server))
+        assert isinstance(error, StreamInterrupted)
+        assert "longer than" in error.message
+        assert least <= len(text_of(events)) <= 10_000
+
+
+async def test_names_and_reasons_without_end_are_cut(server, client):
+    long = "é" * 100_000  # rows of the screen would read all of it each time
+    first = delta("Hi", model=long) | {"system_fingerprint": long}
+    server.on(CHAT, sse(first, finish(long, model=long), DONE))
+    events = await answered(client, ask(server))
+    [named] = [event for event in events if isinstance(event, ModelNamed)]
+    [finished] = [event for event in events if isinstance(event, StreamFinished)]
+    assert {named.model, named.build, finished.reason} == {"é" * chunks.MAX_NAME_CHARS}
+
+
+async def test_a_key_that_the_server_repeats_is_cut_out_wherever_the_sentence_ends(
+    server, make_client
+):
+    for before in ("", "x" * 290, "x" * 280):
+        client = make_client(key=f" {KEY} ")
+        server.on(CHAT, error_reply(401, f"{before} {KEY}", code=KEY))
+        error = await failure_of(client, ask(server))
+        assert KEY[:5] not in f"{error} {error.details} {error.hint}"
+
+
+async def test_the_words_of_a_refusal_are_not_waited_for_without_end(server, client, monkeypatch):
+    monkeypatch.setattr(sender, "REFUSAL_S", 0.1)
+    head = (
+        b"HTTP/1.1 500 No\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\nout of memory"
+    )
+    server.on(CHAT, raw_reply(head, Hold()))
+    error = await failure_of(client, ask(server))
+    assert isinstance(error, ServerRejected)
+    assert "out of memory" in error.message

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lmchat.config.settings import ChatSettings
+from lmchat.errors import ServerRejected
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products import llama_cpp
+from lmchat.servers.request import LoadOptions
+from tests.support import scripted_products as products
+from tests.support.programs import until
+from tests.support.proxy_calls import endpoint_of
+from tests.support.scripted_products import LLAMA
+from tests.support.scripted_server import Gate, json_reply, sse
+
+LOAD, UNLOAD, EVENTS = "POST /models/load", "POST /models/unload", "GET /models/sse"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(llama_cpp, "LOADING_POLL_S", 0.01)
+
+
+def model_at(server, name: str, product: str = "llama.cpp") -> ModelInfo:
+    return ModelInfo(model_id=name, endpoint=endpoint_of(server), product=product)
+
+
+def progress_event(name: str, **progress: object) -> dict:
+    return {
+        "model": name,
+        "event": "status_change",
+        "data": {"status": "loading", "progress": progress},
+    }
+
+
+async def test_a_router_tells_how_far_it_is_stage_by_stage(quick, server, client):
+    states = {"large": "unloaded"}
+    products.router(server, **states)
+    gate, heard = Gate(), []
+    stages = ["text_model", "mmproj"]
+    server.on(
+        EVENTS,
+        sse(
+            b": hello\n\ndata: no json\n\n",
+            progress_event("other", stages=stages, current="text_model", value=0.9),
+            progress_event("large", stages=stages, current="text_model", value=0.5),
+            progress_event("large", stages=stages, current="mmproj", value=0.5),
+            progress_event("large", stages="odd", current=[], value="x"),
+            progress_event("large", stages=stages, current="mmproj", value=7),
+            gate,
+        ),
+    )
+    server.on("GET /v1/models", products.router_rows(large="loading"))
+    work = asyncio.create_task(client.load(model_at(server, "large"), on_progress=heard.append))
+    await until(lambda: len(heard) == 3, "three shares")
+    assert heard == [0.25, 0.75, 1.0]
+    server.on("GET /v1/models", products.router_rows(large="loaded"))
+    await work
+    gate.open()
+
+
+async def test_loading_that_is_cancelled_before_the_router_has_replied_is_stopped(
+    quick, server, client
+):
+    """A router replies late if it has to unload another model first."""
+    products.router(server, large="unloaded")
+    gate = Gate()
+    server.on(LOAD, json_reply({"success": True}, headers=LLAMA, before=[gate]))
+    work = asyncio.create_task(client.load(model_at(server, "large")))
+    assert await asyncio.to_thread(gate.reached.wait, 5)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert [request.json for request in server.seen(UNLOAD)] == [{"model": "large"}]
+
+
+def old_lm_studio(server):
+    return products.lm_studio(server, api="v0", loaded=())
+
+
+async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client):
+    for script, name, product, step in (
+        (products.llama_cpp, "tiny.gguf", "llama.cpp", "llama-server -m MODEL.gguf"),
+        (old_lm_studio, "qwen3-8b", "LM Studio", "Load it in LM Studio"),
+        (products.jan, "jan-nano", "Jan", "Start a model in Jan"),
+        (products.vllm, "Qwen/Qwen3-8B", "vLLM", "vllm serve MODEL"),
+        (products.plain, "tiny", "OpenAI-compatible", "Use the server's own program"),
+    ):
+        server.forget()
+        script(server)
+        for verb, act in (("load", client.load), ("unload", client.unload)):
+            with pytest.raises(ServerRejected) as caught:
+                await act(model_at(server, name, product))
+            assert caught.value.kind == "unsupported"
+            assert f"cannot {verb} models on request" in caught.value.message
+            assert step in caught.value.hint
+            assert "/v1" not in caught.value.hint
+
+
+async def test_a_newer_jan_loads_also_with_a_window_and_unloads(server, client):
+    products.jan(server)
+    server.on("POST /v1/models/load", json_reply({"status": "loaded"}))
+    server.on("POST /v1/models/unload", json_reply({"status": "unloaded"}))
+    model = model_at(server, "jan-nano", "Jan")
+    await client.load(model)
+    await client.unload(model)
+    await client.load(model, options=LoadOptions(context=8192))
+    assert [one.json for one in server.seen() if one.method == "POST"] == [
+        *[{"model": "jan-nano"}] * 2,
+        {"model": "jan-nano", "ctx_size": 8192},
+    ]
+
+
+async def test_lm_studio_loads_with_all_options_and_a_loaded_model_anew(server, client):
+    products.lm_studio(server, loaded=[])
+    model = model_at(server, "qwen3-8b", "LM Studio")
+    await client.load(model, options=LoadOptions(context=16384))
+    (listed, *_) = (await client.models(model.endpoint, is_refresh=True)).models
+    assert listed.state is LoadState.LOADED
+    others = {"flash_attention": True, "num_experts": 4, "eval_batch_size": 512}
+    await client.load(listed, options=LoadOptions(context=4096, others=others))
+    posts = [
+        (one.path.rpartition("/")[2], one.json) for one in server.seen() if one.method == "POST"
+    ]
+    assert posts == [
+        ("load", {"model": "qwen3-8b", "context_length": 16384}),
+        ("unload", {"instance_id": "qwen3-8b"}),
+        ("load", {"model": "qwen3-8b", "context_length": 4096, **others}),
+    ]
+
+
+async def test_ollama_is_told_how_long_a_model_stays_when_it_is_loaded(server, make_client):
+    products.ollama(server)
+    for configured in (None, 90):
+        client = make_client(chat=ChatSettings(keep_loaded_s=configured))
+        await client.load(model_at(server, "llama3.2:3b", "Ollama"))
+    sent = [one.json.get("keep_alive") for one in server.seen("POST /api/generate")]
+    assert sent == [None, 90]

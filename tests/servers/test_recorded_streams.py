@@ -1,0 +1,86 @@
+"""What a real llama.cpp server sent, played again."""
+
+from __future__ import annotations
+
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.events import ModelLoading, ModelNamed, RetryScheduled, StreamFinished
+from lmchat.servers.stream import timeouts
+from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
+from tests.support.scripted_products import CHAT
+
+MODEL = "smollm2-135m-instruct"
+
+
+async def play(server, client, name, *, every=None):
+    server.on(CHAT, replay(name, every=every))
+    return await events_of(client, ask(server, product="llama.cpp", model=MODEL))
+
+
+async def test_a_recorded_answer_is_read_to_its_end(server, client):
+    for name, reason in (
+        ("stream", "length"),
+        ("stream-usage-timings", "length"),
+        ("stream-unicode", "length"),
+        ("chat", "length"),
+        ("context-filled", "length"),
+        ("router-chat-loads", "stop"),
+        ("json-schema-stream", "stop"),
+    ):
+        for every in (None, 7):
+            events, error = await play(server, client, name, every=every)
+            assert error is None
+            assert text_of(events)
+            assert MODEL in [event.model for event in events if isinstance(event, ModelNamed)]
+            assert events[-1] == StreamFinished(reason=reason)
+
+
+async def test_a_server_that_leaves_leaves_what_had_arrived(server, client):
+    for name, end in (("server-killed", "upon a time"), ("cancelled", "away,")):
+        events, error = await play(server, client, name)
+        assert (error.kind, text_of(events).endswith(end)) == ("interrupted", True)
+
+
+async def test_a_recorded_refusal_becomes_its_error_and_is_not_tried_again(server, client):
+    overflow = "needs 631 tokens; the context window has 256"
+    for number, (name, kind, words) in enumerate(
+        (
+            ("error-401", "auth", "Invalid API Key"),
+            ("error-path", "wrong_path", "File Not Found"),
+            ("error-bad-json", "bad_request", "parse error"),
+            ("router-error-model", "model_missing", "'no-such-model' not found"),
+            ("error-overflow-stream", "context_overflow", overflow),
+        )
+    ):
+        events, error = await play(server, client, name)
+        assert (error.kind, words in error.message, text_of(events)) == (kind, True, "")
+        assert error.hint
+        assert len(server.seen(CHAT)) == number + 1
+    assert (error.needed_tokens, error.room_tokens) == (631, 256)
+
+
+async def test_the_recorded_list_and_props_tell_the_model(server, client):
+    server.on("GET /v1/models", replay("models")).on("GET /props", replay("props"))
+    probed = await client.check(endpoint_of(server))
+    model = probed.models[0]
+    assert (probed.verdict, probed.product) == (Verdict.READY, "llama.cpp")
+    assert (model.params, model.quantization, model.context_loaded, model.context_max) == (
+        "135M",
+        "Q4_1",
+        4096,
+        8192,
+    )
+
+
+async def test_recorded_loading_is_waited_for_until_the_recorded_health_says_it_is_over(
+    server, client, monkeypatch
+):
+    monkeypatch.setattr(timeouts, "POLL_S", 0.01)
+    server.on(CHAT, replay("loading-chat"), replay("stream"))
+    server.on("GET /health", replay("loading-health"), replay("loading-health"), replay("health"))
+    events, error = await events_of(client, ask(server, product="llama.cpp", model=MODEL))
+    assert (error, bool(text_of(events))) == (None, True)
+    assert [one for one in events if isinstance(one, ModelLoading | RetryScheduled)] == [
+        ModelLoading()
+    ] * 3
+    assert (len(server.seen("GET /health")), len(server.seen(CHAT))) == (3, 2)
+    assert client.metrics().retries == 0

@@ -1,0 +1,325 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmchat.servers.products.refusals import (
+    RequestFacts,
+    refusal,
+    refusal_in_stream,
+    retry_after_s,
+    wait_words,
+)
+from tests.support.scripted_products import PRODUCT_NAMES
+
+ANY = "OpenAI-compatible"
+
+
+def refusal_for(status, body, *, product=ANY, key="", content_type="application/json"):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    asked = RequestFacts(product=product, key=key, model="qwen3", host="box.lan")
+    return refusal(status, {"content-type": content_type}, raw, asked)
+
+
+def error_in_body(message, **more):
+    return {"error": {"message": message, **more}}
+
+
+QUOTA = {"code": 429, "message": "Resource has been exhausted", "status": "RESOURCE_EXHAUSTED"}
+NO_MODEL = {"object": "error", "message": "no such model mistral-9", "type": "invalid_model"}
+OVERLOADED = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+TABLE = [
+    (500, error_in_body("Trying to keep the first 9 tokens"), "LM Studio", "context_overflow", ""),
+    (404, error_in_body("Failed to load model"), "LM Studio", "model_not_loaded", "load"),
+    (503, b"No models are available", "Jan", "model_not_loaded", "No models"),
+    (400, [{"error": {"message": "API key not valid."}}], "Gemini", "auth", "key not valid"),
+    (429, [{"error": QUOTA}], "Gemini", "rate_limited", "exhausted"),
+    (404, [{"error": {"message": "models/x is not found"}}], "Gemini", "model_missing", "found"),
+    (400, NO_MODEL, "Mistral", "model_missing", "mistral-9"),
+    (429, {"message": "Requests rate limit exceeded"}, "Mistral", "rate_limited", "rate limit"),
+    (529, OVERLOADED, "Anthropic", "busy", "Overloaded"),
+    (
+        400,
+        error_in_body("Balance is too low. Go to Plans & Billing."),
+        "Anthropic",
+        "billing",
+        "credit",
+    ),
+    (404, error_in_body("model: c", type="not_found_error"), "Anthropic", "model_missing", "c"),
+    (402, error_in_body("Insufficient credits", code=402), "OpenRouter", "billing", "credit"),
+    (400, error_in_body("a/b is not a valid model ID"), "OpenRouter", "model_missing", "a/b"),
+    (502, error_in_body("Provider returned error"), "OpenRouter", "upstream", "Provider"),
+    (
+        200,
+        {"error": "Unexpected endpoint or method."},
+        "LM Studio",
+        "wrong_path",
+        "not know this path",
+    ),
+    (
+        400,
+        error_in_body(
+            "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens",
+            type="BadRequestError",
+        ),
+        "vLLM",
+        "context_overflow",
+        "window has 4096",
+    ),
+    (
+        400,
+        error_in_body("too long", code="context_length_exceeded"),
+        ANY,
+        "context_overflow",
+        "longer than",
+    ),
+    (
+        400,
+        error_in_body(
+            "The number of tokens to keep from the initial prompt is greater than the context length"
+        ),
+        "LM Studio",
+        "context_overflow",
+        "longer than",
+    ),
+    (400, error_in_body("model is not loaded"), "llama.cpp", "model_missing", "not loaded"),
+    (
+        404,
+        error_in_body("Invalid model identifier 'x'", code="model_not_found"),
+        "LM Studio",
+        "model_missing",
+        "identifier",
+    ),
+    (
+        401,
+        error_in_body("An LM Studio API token is required", code="invalid_api_key"),
+        "LM Studio",
+        "auth",
+        "LM Studio says",
+    ),
+    (401, b"Invalid or missing authorization token", "Jan", "auth", "authorization token"),
+    (401, {"error": "Unauthorized"}, "vLLM", "auth", "Unauthorized"),
+    (401, b"", ANY, "auth", "401 Unauthorized"),
+    (
+        404,
+        error_in_body("No models loaded. Please load a model in the developer page"),
+        "LM Studio",
+        "model_not_loaded",
+        "No models loaded",
+    ),
+    (404, b"Not Found", "Jan", "wrong_path", "Not Found"),
+    (404, b"<html><title>nginx</title>", ANY, "wrong_path", "not a model server"),
+    (408, b"", ANY, "timeout", "Request timeout"),
+    (413, b"", ANY, "too_large", "413"),
+    (
+        422,
+        {"detail": [{"loc": ["body", "messages", 0], "msg": "field required", "type": "missing"}]},
+        ANY,
+        "bad_request",
+        "field required (body.messages.0)",
+    ),
+    (
+        429,
+        error_in_body("You exceeded your current quota", code="insufficient_quota"),
+        ANY,
+        "billing",
+        "no credit left",
+    ),
+    (
+        500,
+        error_in_body("The model has crashed without additional information. (Exit code: 7)"),
+        "LM Studio",
+        "model_crashed",
+        "crashed",
+    ),
+    (
+        501,
+        error_in_body("This server does not support metrics", type="not_supported_error"),
+        "llama.cpp",
+        "unsupported",
+        "metrics",
+    ),
+    (502, b"Proxy request to model failed: x", "Jan", "upstream", "Proxy request"),
+    (
+        503,
+        error_in_body("Loading model", type="unavailable_error", code=503),
+        "llama.cpp",
+        "loading",
+        "loading",
+    ),
+    (
+        503,
+        {"error": "server busy, please try again.  maximum pending requests exceeded"},
+        "Ollama",
+        "busy",
+        "busy",
+    ),
+    (200, b"<!DOCTYPE html><p>Hi", ANY, "not_an_llm", "not a model server"),
+    (
+        422,
+        {
+            "object": "error",
+            "message": {"detail": [{"loc": ["body", "top_p"], "msg": "Input should be a number"}]},
+            "type": "invalid_request_error",
+        },
+        ANY,
+        "bad_request",
+        "Input should be a number (body.top_p)",
+    ),
+    (500, {"error": {"message": {"message": "deep"}}}, ANY, "server_error", "says: deep"),
+    (
+        400,
+        error_in_body("Invalid value", code="invalid_value", param="reasoning"),
+        "LM Studio",
+        "bad_request",
+        "Invalid value (reasoning)",
+    ),
+    (418, b"", ANY, "server_error", "418 I'm a Teapot"),
+    (
+        400,
+        error_in_body('"embed" does not support chat'),
+        "Ollama",
+        "unsupported",
+        "qwen3 cannot chat; it may only",
+    ),
+]
+
+
+def test_each_refusal_has_its_kind_sentence_and_step():
+    for status, body, product, kind, words in TABLE:
+        error = refusal_for(status, body, product=product)
+        assert (error.kind, words in error.message) == (kind, True), error.message
+        assert error.hint
+        assert "{" not in error.hint
+        assert error.status == status
+
+
+def test_the_step_depends_on_whether_a_key_was_sent():
+    without, with_key = refusal_for(401, b"no"), refusal_for(401, b"no", key="abc")
+    assert "none was sent" in without.hint
+    assert "rejected" in with_key.hint
+
+
+def test_a_host_that_is_not_trusted_is_named_with_the_setting_that_helps():
+    for product, body, setting in (
+        ("Jan", b"Invalid host header", "Trusted Hosts"),
+        ("Jan", b"Host not allowed", "Trusted Hosts"),
+        ("Ollama", b"", "OLLAMA_HOST"),
+    ):
+        error = refusal_for(403, body, product=product)
+        assert (error.kind, '"box.lan"' in error.message) == ("host_blocked", True)
+        assert setting in error.hint
+        assert "box.lan" in error.hint
+
+
+def test_a_host_is_one_word_of_a_command_to_paste():
+    asked = RequestFacts(product="Ollama", model="a", host="a;reboot")
+    assert "OLLAMA_HOST='a;reboot' ollama serve" in refusal(403, {}, b"", asked).hint
+
+
+def test_the_step_for_a_model_that_ollama_lacks_names_it():
+    error = refusal_for(
+        404, error_in_body("model 'qwen3' not found, try pulling it first"), product="Ollama"
+    )
+    assert (error.kind, error.hint) == ("model_missing", "Download it with: ollama pull qwen3")
+
+
+def test_the_field_that_is_named_is_known_and_told_once():
+    named = refusal_for(
+        400,
+        error_in_body("Unrecognized key(s) in object: 'x'", code="unrecognized_keys", param="x"),
+    )
+    assert (named.param, named.message.count("x'")) == ("x", 1)
+    assert refusal_for(422, {"detail": [{"loc": ["body", "stop", 0], "msg": "no"}]}).param == "0"
+
+
+def test_a_time_to_wait_is_told_in_its_two_largest_units():
+    for seconds, words in (
+        (0, "0 s"),
+        (0.2, "1 s"),
+        (59.5, "1 min 0 s"),
+        (61, "1 min 1 s"),
+        (5400, "1 h 30 min"),
+        (90000, "1 d 1 h"),
+    ):
+        assert wait_words(seconds) == words
+
+
+def test_each_form_of_a_time_to_wait_is_read():
+    for headers, facts, expected in (
+        ({}, {}, None),
+        ({"retry-after": "7"}, {}, 7.0),
+        ({"retry-after": "1.5"}, {}, 1.5),
+        ({"retry-after": " 2 "}, {}, 2.0),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, {}, 1.5),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, {}, 0.0),
+        ({"retry-after": "soon"}, {}, None),
+        ({"retry-after": "-5"}, {}, None),
+        ({"retry-after": "1e9"}, {}, None),
+        ({"retry-after": "nan"}, {}, None),
+        ({"retry-after": "٣"}, {}, None),
+        ({}, {"details": [{"@type": "x"}, {"@type": "RetryInfo", "retryDelay": "17s"}]}, 17.0),
+        ({}, {"details": "no list"}, None),
+    ):
+        assert retry_after_s(headers, facts) == expected
+
+
+def test_a_date_to_wait_for_is_counted_from_now():
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    assert retry_after_s({"retry-after": date}, {}) == pytest.approx(30, abs=2)
+
+
+@given(st.text())
+def test_no_text_is_too_odd_for_a_time_to_wait(text):
+    assert (retry_after_s({"retry-after": text, "retry-after-ms": text}, {}) or 0) >= 0
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inside: (
+        st.lists(inside)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "error",
+                    "message",
+                    "detail",
+                    "param",
+                    "code",
+                    "type",
+                    "msg",
+                    "loc",
+                    "details",
+                    "object",
+                ]
+            )
+            | st.text(),
+            inside,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.integers(100, 599), JSON, st.sampled_from(list(PRODUCT_NAMES)))
+def test_no_json_is_too_odd_to_become_an_error(status, value, product):
+    error = refusal_for(status, json.dumps(value).encode(), product=product)
+    assert error.message
+    assert "\n" not in error.message
+    assert refusal_in_stream(value, RequestFacts(product=product)).message
+
+
+@given(st.integers(100, 599), st.binary(), st.text())
+def test_no_bytes_are_too_odd_to_become_an_error(status, body, content_type):
+    assert refusal_for(status, body, content_type=content_type).message
+
+
+def test_megabytes_of_words_hold_nothing_up():
+    """A search that is not linear would run into the time limit of the test."""
+    error = {"error": {"message": "\u200d" * 3_000_000}}
+    assert len(refusal_in_stream(error, RequestFacts(product="Ollama")).message) < 500

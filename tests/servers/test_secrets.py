@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import logging
+import traceback
+
+import httpx
+import pytest
+
+from lmchat.api import Client
+from lmchat.cli.log_file import as_json_line
+from lmchat.errors import LMChatError
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
+from tests.support.proxy_calls import PortMap, ask, failure_of
+from tests.support.scripted_products import CHAT, llama_cpp, plain
+from tests.support.scripted_server import (
+    AUTHORITY,
+    ScriptedServer,
+    error_reply,
+    raw_reply,
+)
+
+MARK = "marked-words-4711"
+KEY = "sk-marked-key-4711"
+
+
+class Quoting(httpx.AsyncBaseTransport):
+    """A library that fails with what it was given in its words."""
+
+    def __init__(self, *kinds: type[Exception]) -> None:
+        self.kinds = list(kinds)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        said = f"{request.headers.get('authorization')} {(await request.aread()).decode()}"
+        raise self.kinds.pop(0)(said)
+
+
+async def test_a_mistake_of_a_library_tells_its_kind_and_not_its_words(make_client, caplog):
+    caplog.set_level(logging.DEBUG)
+    kinds = (KeyError, ValueError, RuntimeError, AssertionError, RecursionError)
+    client = make_client(key=KEY, transport=Quoting(*kinds))
+    for kind in kinds:
+        error = await failure_of(client, ask(Endpoint.parse("http://localhost:1"), MARK))
+        told = f"{error} {error.hint} {error.details} {error!r}"
+        assert error.details == kind.__name__
+        assert (KEY in told, MARK in told) == (False, False)
+    lines = "\n".join(as_json_line(record) for record in caplog.records)
+    assert (KEY in lines, MARK in lines) == (False, False)
+    assert '"exception": "RecursionError"' in lines, "the log has the kind and the places"
+
+
+async def test_a_program_finds_the_key_in_nothing_that_it_is_handed(monkeypatch, caplog):
+    for certificate in ("", "hosts", "expired"):
+        caplog.set_level(logging.DEBUG)
+        monkeypatch.setenv("SSL_CERT_FILE", AUTHORITY)
+        with ScriptedServer(certificate=certificate) as server:
+            plain(server, "tiny", key=KEY)
+            async with Client(server.url, key=KEY) as client:
+                handed = [client, client.metrics(), await client.health()]
+                for call in (client.models, client.detect, lambda: client.chat(MARK)):
+                    try:
+                        handed.append(await call())
+                    except LMChatError as error:
+                        handed += [error, vars(error), error.__cause__]
+                server.on(CHAT, error_reply(400, f"{KEY} {KEY}"))
+                with pytest.raises(LMChatError) as caught:
+                    await client.chat("Hi")
+                handed += [caught.value, vars(caught.value)]
+            assert KEY not in repr(handed) + caplog.text
+            assert MARK not in caplog.text
+            assert (server.requests == []) is (certificate == "expired")
+
+
+async def test_a_key_that_no_header_can_hold_is_refused_without_its_words(
+    make_client, server, caplog
+):
+    for key in (f"{KEY}\x07", f"{KEY}\r\nX-More: 1", f"{KEY}é", f"{KEY}\ty"):
+        caplog.set_level(logging.DEBUG)
+        plain(server, "tiny", key=KEY)
+        client = make_client(key=key)
+        found = await client.check(Endpoint.parse(server.url))
+        error = await failure_of(client, ask(server))
+        assert isinstance(error, LMChatError)
+        assert (error.kind, server.connections) == ("auth", 0)
+        assert (found.verdict, "API key" in found.detail) == (Verdict.KEY_REJECTED, True)
+        assert KEY not in f"{found!r} {vars(error)} {error.__cause__!r} {caplog.text}"
+
+
+async def test_a_reply_whose_broken_header_repeats_the_key_is_told_without_it(make_client, server):
+    for line in ("X-Echo: {}\0", "{}", "X-Echo\x01{}: 1"):
+        server.requests.clear()
+        header = line.format(f"Bearer {KEY}")
+        server.unknown = raw_reply(f"HTTP/1.1 200 OK\r\n{header}\r\n\r\n".encode())
+        client = make_client(key=KEY)
+        found = await client.check(Endpoint.parse(server.url))
+        error = await failure_of(client, ask(server))
+        assert isinstance(error, LMChatError)
+        assert server.requests[-1].headers["authorization"] == f"Bearer {KEY}"
+        assert KEY not in f"{found!r} {error} {vars(error)}"
+        assert KEY not in "".join(traceback.format_exception(error))
+
+
+async def test_a_place_that_nobody_named_gets_a_key_only_after_it_asks_for_one(make_client):
+    with ScriptedServer() as asking, ScriptedServer() as silent:
+        llama_cpp(asking, key=KEY)
+        plain(silent, "tiny")
+        ports = PortMap({("localhost", 8080): asking, ("localhost", 8000): silent})
+        results = await make_client(key=KEY, transport=ports).detect()
+        verdicts = {one.endpoint.port: one.verdict for one in results}
+        assert verdicts[8080] is verdicts[8000] is Verdict.READY
+        assert [one for one in silent.requests if "authorization" in one.headers] == []
+        assert "authorization" not in asking.requests[0].headers

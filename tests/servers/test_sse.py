@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmchat.servers.http import sse
+from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
+
+
+def read(data: bytes, *, every: int | None = None) -> list[tuple[str, bytes]]:
+    """Return (name, data) of all events, read in pieces of a size."""
+    reader, events = SseReader(), []
+    for start in range(0, len(data), every or len(data) or 1):
+        events += reader.feed(data[start : start + (every or len(data))])
+    events += reader.close()
+    return names_and_data(events)
+
+
+def names_and_data(events: list[SseEvent]) -> list[tuple[str, bytes]]:
+    return [(event.name, event.data) for event in events]
+
+
+TABLE = {
+    "LF": (b"data: a\n\ndata: b\n\n", [("", b"a"), ("", b"b")]),
+    "CRLF": (b"data: a\r\n\r\ndata: b\r\n\r\n", [("", b"a"), ("", b"b")]),
+    "CR": (b"data: a\r\rdata: b\r\r", [("", b"a"), ("", b"b")]),
+    "mixed": (
+        b"data: a\n\r\ndata: b\r\r\ndata: c\r\n\rdata: d\n\n",
+        [("", b"a"), ("", b"b"), ("", b"c"), ("", b"d")],
+    ),
+    "one BOM goes": (b"\xef\xbb\xbfdata: a\n\n", [("", b"a")]),
+    "of two BOMs one goes": (b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\ndata: b\n\n", [("", b"b")]),
+    "no space after the colon": (b"data:a\n\n", [("", b"a")]),
+    "two spaces": (b"data:  a\n\n", [("", b" a")]),
+    "several lines": (b"data: a\ndata: b\n\n", [("", b"a\nb")]),
+    "empty data": (b"data:\n\n", [("", b"")]),
+    "field without a colon": (b"data\ndata\n\n", [("", b"\n")]),
+    "comments": (b": ping\n\n:\n\ndata: a\n\n", [("", b""), ("", b""), ("", b"a")]),
+    "named": (b"event: error\ndata: a\n\ndata: b\n\n", [("error", b"a"), ("", b"b")]),
+    "a name without data is no event": (b"event: ping\n\ndata: a\n\n", [("", b"a")]),
+    "id and retry": (b"id: 7\nretry: 3000\n\nid: 8\ndata: a\n\n", [("", b"a")]),
+    "other fields": (b"Data: x\n data: x\ndata\0: x\nfoo: x\ndata: a\n\n", [("", b"a")]),
+    "other line ends do not count": (
+        "data: a\u2028b\u2029c\u0085d\x0be\x0cf\n\n".encode(),
+        [("", "a\u2028b\u2029c\u0085d\x0be\x0cf".encode())],
+    ),
+    "whole JSON at the end": (b'data: {"a": 1}', [("", b'{"a": 1}')]),
+    "the end mark at the end": (b"data: [DONE]\n", [("", b"[DONE]")]),
+    "cut JSON at the end": (b'data: a\n\ndata: {"a": ', [("", b"a")]),
+    "nothing": (b"", []),
+}
+
+
+@pytest.mark.rule("R-39")
+def test_bytes_become_the_events_of_the_standard_however_they_are_cut():
+    for name, (data, expected) in TABLE.items():
+        for every in (None, 1, 2, 3, 5):
+            assert read(data, every=every) == expected, name
+
+
+@given(st.lists(st.binary(max_size=40)), st.data())
+def test_any_split_of_any_bytes_gives_the_same_events(pieces, data):
+    whole = b"\n".join(pieces) if data.draw(st.booleans()) else b"".join(pieces)
+    reader, events = SseReader(), []
+    rest = whole
+    while rest:
+        size = data.draw(st.integers(1, len(rest)))
+        events += reader.feed(rest[:size])
+        rest = rest[size:]
+    events += reader.close()
+    assert names_and_data(events) == read(whole)
+
+
+def test_with_cr_only_an_event_comes_at_once_and_not_with_the_next():
+    reader = SseReader()
+    assert [one.data for one in reader.feed(b"data: a\r\r")] == [b"a"]
+    assert reader.feed(b"\n") == []
+
+
+@pytest.mark.rule("R-37")
+def test_a_line_without_end_is_malformed_before_it_fills_the_memory(monkeypatch):
+    monkeypatch.setattr(sse, "MAX_LINE_BYTES", 1000)
+    reader = SseReader()
+    for _ in range(10):
+        reader.feed(b"x" * 100)
+    with pytest.raises(MalformedStreamError):
+        reader.feed(b"x")
+
+
+def test_an_event_of_endless_lines_is_malformed(monkeypatch):
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
+    reader = SseReader()
+    for _ in range(10):
+        reader.feed(b"data: " + b"x" * 94 + b"\n")
+    with pytest.raises(MalformedStreamError):
+        reader.feed(b"data: " + b"x" * 94 + b"\n")

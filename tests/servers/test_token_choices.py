@@ -1,0 +1,90 @@
+"""Probabilities of tokens, as they are read from the chunks of an answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from lmchat.errors import ServerRejected
+from lmchat.servers.events import StreamEvent, TokensChosen
+from lmchat.servers.stream.chunks import ChunkReader
+from lmchat.servers.stream.think_tags import ThinkSplitter
+from lmchat.sessions.message import TokenProbabilities
+
+
+def token(text: str, logprob: object = -0.5, *, top: Sequence[dict] = (), **fields: object) -> dict:
+    """Return the entry of a token, as llama.cpp sends it."""
+    entry = {"id": 1, "token": text, "bytes": list(text.encode()), "logprob": logprob}
+    return entry | {"top_logprobs": list(top)} | fields
+
+
+def chunk(text: str, *entries: object, field: str = "content") -> bytes:
+    logprobs = {"content": list(entries)} if entries else None
+    choice = {"index": 0, "delta": {field: text}, "logprobs": logprobs}
+    return json.dumps({"choices": [choice]}).encode()
+
+
+def choices_of(*chunks: bytes) -> list[TokenProbabilities]:
+    events: list[StreamEvent] = []
+    reader = ChunkReader(ServerRejected, events.append, splitter=ThinkSplitter())
+    for data in chunks:
+        reader.read(data)
+    reader.close()
+    return _choices_in(events)
+
+
+def _choices_in(events: Iterable[StreamEvent]) -> list[TokenProbabilities]:
+    chosen = [event.choices for event in events if isinstance(event, TokensChosen)]
+    return [choice for choices in chosen for choice in choices]
+
+
+def texts(choices: Iterable[TokenProbabilities]) -> list[str]:
+    return [choice.text for choice in choices]
+
+
+def test_each_token_has_its_probability_its_text_and_the_alternatives():
+    top = [token("No", -0.5), token("Yes", -1.25)]
+    (choice,) = choices_of(chunk("No", token("No", -0.5, top=top)))
+    assert (choice.token, choice.logprob, choice.text) == ("No", -0.5, "No")
+    assert [(other.token, other.logprob) for other in choice.top] == [("No", -0.5), ("Yes", -1.25)]
+    assert not choice.is_thought
+
+
+def test_the_tokens_of_a_thought_are_those_of_a_thought():
+    first = chunk("hm", token("hm"), field="reasoning_content")
+    choices = choices_of(first, chunk("Yes", token("Yes")))
+    assert [choice.is_thought for choice in choices] == [True, False]
+
+
+def test_several_tokens_in_one_chunk_share_its_text():
+    choices = choices_of(chunk(" two words", token(" two"), token(" words")))
+    assert texts(choices) == [" two", " words"]
+
+
+def test_what_is_no_token_with_a_number_is_left_out():
+    for entry in (
+        None,
+        7,
+        {},
+        {"token": 5, "logprob": -1},
+        {"token": "No", "logprob": "-1"},
+        {"token": "No", "logprob": True},
+        {"token": "No", "logprob": None},
+        {"token": "No", "logprob": int("-" + "9" * 400)},
+        {"token": "x" * 5000, "logprob": -1},
+        {"token": "", "bytes": [], "logprob": -1},
+    ):
+        assert texts(choices_of(chunk("No", entry), chunk("!", token("!")))) == ["No!"]
+
+
+def test_a_token_whose_bytes_are_odd_has_a_text_that_can_be_encoded():
+    for fields, expected in (
+        ({"bytes": [300, -1]}, "No"),
+        ({"bytes": "No"}, "No"),
+        ({"bytes": None}, "No"),
+        ({"bytes": [0xF0, 0x9F]}, "\ufffd"),
+        ({"token": "\ud83c", "bytes": None}, "\ufffd"),
+    ):
+        (choice,) = choices_of(chunk("No", token("No", **fields)))
+        assert choice.token == expected
+        assert choice.token.encode()

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pytest
+
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import ModelLoading
+from lmchat.servers.model import LoadState
+from lmchat.servers.stream import timeouts as loading_module
+from tests.support import scripted_products as products
+from tests.support.proxy_calls import ask, endpoint_of, events_of, replay, text_of
+from tests.support.scripted_products import LLAMA, chat_reply, guarded, model_list
+from tests.support.scripted_server import (
+    Cut,
+    body_reply,
+    json_reply,
+    raw_reply,
+    text_reply,
+)
+
+KEY = "sk-1"
+
+
+async def test_behind_a_prefix_everything_is_asked_behind_it_and_with_the_key(
+    server, make_client, monkeypatch
+):
+    monkeypatch.setattr(loading_module, "POLL_S", 0.01)
+    models = model_list("tiny", owned_by="llamacpp", headers=LLAMA)
+    server.on("GET /llm/v1/models", guarded(KEY, replay("error-401"), models))
+    server.on("GET /llm/health", replay("loading-health"), replay("health"))
+    server.on("POST /llm/v1/chat/completions", replay("loading-chat"), chat_reply())
+    endpoint, client = Endpoint.parse(f"{server.url}/llm/v1"), make_client(key=KEY)
+    for asking, verdict in ((make_client(), Verdict.NEEDS_KEY), (client, Verdict.READY)):
+        probed = await asking.check(endpoint)
+        assert (probed.product, probed.verdict) == ("llama.cpp", verdict)
+    server.requests.clear()
+    events, error = await events_of(client, ask(endpoint, product="llama.cpp"))
+    assert (error, text_of(events), ModelLoading() in events) == (None, "Hello there.", True)
+    assert {one.path.split("/")[1] for one in server.seen()} == {"llm"}
+    assert {one.headers["authorization"] for one in server.seen()} == {f"Bearer {KEY}"}
+    assert len(server.seen("GET /llm/health")) == 2
+
+
+async def test_a_newer_jan_tells_what_it_could_start_and_an_older_one_what_runs(
+    server, make_client
+):
+    rows = [{"id": name, "object": "model", "status": "available"} for name in ("one", "two")]
+    for reply, names in (
+        (json_reply({"object": "list", "data": rows}), ["one", "two"]),
+        (text_reply("Not Found", status=404), ["one"]),
+        (json_reply({"data": [None, 7, {"id": ""}, {"id": 7}]}), ["one"]),
+        (text_reply("It works!"), ["one"]),
+        (raw_reply(Cut(is_reset=True)), ["one"]),
+    ):
+        products.jan(server, "one").on("GET /v1/models/available", reply)
+        client = make_client()
+        for _ in range(2):
+            probed = await client.check(endpoint_of(server))
+        assert (probed.product, probed.verdict) == ("Jan", Verdict.READY)
+        assert [model.model_id for model in probed.models] == names
+        states = [LoadState.LOADED, LoadState.NOT_LOADED][: len(names)]
+        assert [model.state for model in probed.models] == states
+
+
+async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(server, client):
+    products.llama_cpp(server).on("GET /props", raw_reply(Cut()))
+    probed = await client.check(endpoint_of(server))
+    assert (probed.product, probed.verdict) == ("llama.cpp", Verdict.READY)
+
+
+PAGE = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
+ELSEWHERE = "https://me:secret@example.com/v1/models?token=secret"
+
+
+def of_nginx(status: int, **headers: str):
+    more = {"Server": "nginx"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    return body_reply(PAGE, status=status, content_type="text/html", headers=more)
+
+
+@pytest.mark.parametrize(
+    ("reply", "verdict", "seen"),
+    [
+        (of_nginx(502), Verdict.SERVER_ERROR, "502 Bad Gateway"),
+        (of_nginx(504), Verdict.TIMED_OUT, ""),
+        (of_nginx(404), Verdict.NOT_AN_LLM, "404 Not Found"),
+        (of_nginx(403), Verdict.NOT_AN_LLM, "403 Forbidden"),
+        (of_nginx(200), Verdict.NOT_AN_LLM, "a web page"),
+        (
+            of_nginx(301, Location=ELSEWHERE),
+            Verdict.NOT_AN_LLM,
+            "redirects to https://example.com/v1/models",
+        ),
+        (of_nginx(302, Location="/login"), Verdict.NOT_AN_LLM, "redirects to /login"),
+        pytest.param(
+            of_nginx(401, WWW_Authenticate='Basic realm="x"'),
+            Verdict.NOT_AN_LLM,
+            "asks for a user name and password (HTTP Basic)",
+        ),
+    ],
+)
+async def test_what_answers_in_place_of_a_model_server_is_named(
+    server, client, reply, verdict, seen
+):
+    server.on("GET /v1/models", reply)
+    probed = await client.check(endpoint_of(server))
+    assert (probed.verdict, probed.seen) == (verdict, seen)
+    assert probed.finding == (f"{verdict}: {seen}" if seen else verdict)
+    assert "secret" not in repr(probed)
