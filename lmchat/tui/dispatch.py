@@ -189,7 +189,7 @@ class Dispatcher:
         """
         self.workspace.monitor.is_focused = is_focused
         if is_focused:
-            self.connect.search_if_no_server()
+            self.connect.search_soon()
             self.chat.begin(self.sessions.reload, "reload", is_only=True)
         else:
             self.sessions.save()

@@ -20,7 +20,7 @@ from lmchat.servers.discovery.launcher import ServerStart
 from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, TargetState, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import ModelFile
-from lmchat.servers.model import ModelInfo, Target
+from lmchat.servers.model import ModelInfo
 from lmchat.services.server_rows import ServerRow
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.current_target import CurrentTarget
@@ -54,9 +54,8 @@ class Connect:
         self._page: WelcomeScreen | None = None  # while it is open, also below a dialog
         self._wake = asyncio.Event()  # ends the pause between two searches
         self._searched_at_s: float | None = None  # end of the last search
-        self._lacks_named_model = False  # whether no server has the configured model
+        self._missing = Missing.SERVER  # what kept the last choice from being used
         self._has_notified_of_waiting = False
-        self._has_tried_engine = False  # whether the engine was started, or failed to start
         # whether the page stays closed: the user has left it, or wants to read a resumed session
         self._has_left_page = bool(chat.workspace.resume_id)
 
@@ -69,35 +68,20 @@ class Connect:
         return self._workspace.search_pause_s * factor
 
     def start(self) -> None:
-        """Start the search and the health checks, each in a worker, unless they are running.
+        self._chat.begin(self._search, "search")
+        self._chat.begin(self._watch_server, "health")
 
-        With `--local`, the first call starts the built-in engine in place of the search.
-        """
-        if self._workspace.is_local and not self._has_tried_engine:
-            self._start_engine()
-        elif not (self._chat.running("search") or self._chat.running("engine")):
-            self._start_search()
-        if not self._chat.running("health"):
-            self._chat.begin(self._watch_server, "health", is_only=True)
-
-    def _start_search(self) -> None:
-        self._chat.begin(self._search, "search", is_only=True)
+    def search_soon(self) -> None:
+        """End the pause of the search."""
+        self._wake.set()
 
     def check_now(self) -> None:
-        """Search at once, and check the server in use; do nothing while lmchat quits."""
-        if self._workspace.is_leaving:
-            return
-        self.start()
-        self._wake.set()
+        """Search at once if there is no model or the page is open, and check the server in use."""
+        self.search_soon()
         self._workspace.monitor.check_now()
         if self._page is not None:
             self._starts.read_disk()
         self._status.show_action("checking")
-
-    def search_if_no_server(self) -> None:
-        """End the pause of the search if there is no server yet."""
-        if self._target.value is None:
-            self._wake.set()
 
     async def _watch_server(self) -> None:
         """Take over and show the results of the health checks, until lmchat ends."""
@@ -106,19 +90,24 @@ class Connect:
             self._status.show_health(health)
 
     async def _search(self) -> None:
-        """Search, with pauses, until a model is in use and the welcome page is closed.
+        """Search, with pauses, while there is no model or the welcome page is open.
 
-        `_wake` ends a pause early.
+        With `--local`, the built-in engine is started before.
         """
-        while not self._has_model or self._page is not None:
+        if self._workspace.is_local:
+            await self._starts.start_engine()
+        while True:
             self._wake.clear()
-            try:
-                await self._search_once()
-            except LMChatError as error:
-                self._chat.show_error(error)
-            is_loading = self._target.state is TargetState.LOADING
+            pause_s: float | None = None  # until `_wake`
+            if not self._has_model or self._page is not None:
+                try:
+                    await self._search_once()
+                except LMChatError as error:
+                    self._chat.show_error(error)
+                is_loading = self._workspace.target_state is TargetState.LOADING
+                pause_s = _LOADING_PAUSE_S if is_loading else self.pause_s
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LOADING_PAUSE_S if is_loading else self.pause_s):
+                async with asyncio.timeout(pause_s):
                     await self._wake.wait()
 
     @property
@@ -133,8 +122,12 @@ class Connect:
         """
         target = self._target.value
         if target is not None and target.is_loading and not target.model_id:
-            await self._check_loading(target.endpoint)
-            return
+            probed = await self._workspace.backend.check(target.endpoint)
+            if probed.verdict is Verdict.LOADING:
+                return
+            if probed.verdict.is_usable:
+                self._settle(self._choice_on(probed))
+                return
         results = await self._workspace.catalogue.probe_all()
         self._searched_at_s = self._workspace.clock()
         if self._page is not None:
@@ -145,18 +138,6 @@ class Connect:
         settings, state = self._workspace.settings, self._workspace.state
         is_named = bool(settings.endpoint)
         self._settle(choose(results, model=settings.model, state=state, is_named=is_named))
-
-    async def _check_loading(self, endpoint: Endpoint) -> None:
-        """Check the server in use, which loads its model; once it does not load any more, use it.
-
-        If it cannot be used any more, drop it, and let the search continue at once.
-        """
-        probed = await self._workspace.backend.check(endpoint)
-        if not probed.verdict.is_usable:
-            self._target.aim_at(None)
-            self._wake.set()
-        elif probed.verdict is not Verdict.LOADING:
-            self._settle(self._choice_on(probed))
 
     # The decision
 
@@ -169,20 +150,16 @@ class Connect:
 
         A server of which only the model is missing is watched, and the picker lists its models.
         """
+        self._missing = choice.missing
         if choice.missing is Missing.NOTHING and choice.target is not None:
-            self._use(choice.target)
+            self._target.use(choice.target)
+            self.close_page()
             return
-        self._lacks_named_model = choice.missing is Missing.MODEL
         has_models = choice.probed is not None and choice.probed.has_model
         target = choice.target if has_models else None
         if target != self._target.value:
             self._target.aim_at(target)
         self._show_page()
-
-    def _use(self, target: Target) -> None:
-        self._lacks_named_model = False
-        self._target.use(target)
-        self.close_page()
 
     def _take_result(self, probed: ProbeResult | None) -> None:
         """Use a server that the user has chosen, or ask for what it lacks; do nothing for None.
@@ -250,18 +227,13 @@ class Connect:
 
         self._chat.show(AddressDialog(attempt, typed), self._take_result)
 
-    def _start_engine(self, named: str = "") -> None:
-        """Start the built-in engine in a worker; if it does not serve a model then, search.
-
-        `named` is the name of the model; if it is empty, the engine chooses one.
-        """
-        self._has_tried_engine = True
+    def _start_engine(self, name: str) -> None:
+        """Start the built-in engine in a worker with a model file."""
 
         async def start() -> None:
-            if await self._starts.start_engine(named):
+            if await self._starts.start_engine(name):
                 self.close_page()
-            else:
-                self._start_search()
+            self._wake.set()
 
         self._chat.begin(start, "engine", is_only=True)
 
@@ -316,7 +288,7 @@ class Connect:
         if self._page is None:
             return
         problem, named = self._starts.problem, self._workspace.settings.model
-        if self._lacks_named_model and named and not problem:
+        if self._missing is Missing.MODEL and named and not problem:
             problem = f"No server has a model {safe_line(named, limit=40)}."
         facts = WelcomeFacts(
             results=self._workspace.catalogue.results,

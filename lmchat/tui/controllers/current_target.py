@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.servers.discovery.probe_result import Health, TargetState
+from lmchat.servers.discovery.probe_result import Health
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, Target
 from lmchat.tui.chat_view import Chat
@@ -27,10 +27,6 @@ class CurrentTarget:
     @property
     def value(self) -> Target | None:
         return self._next_turn.target
-
-    @property
-    def state(self) -> TargetState:
-        return self._chat.workspace.target_state
 
     def has_model(self, model: ModelInfo) -> bool:
         """Return whether a model is the one in use."""

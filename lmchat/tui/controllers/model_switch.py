@@ -26,7 +26,7 @@ from lmchat.tui.controllers.current_target import CurrentTarget, key_of
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.dialogs.ask_dialog import AskDialog, accept_any
 from lmchat.tui.dialogs.model_picker import VISION, ModelPicker
 
 
@@ -63,11 +63,25 @@ class ModelSwitch:
         self._loads: dict[tuple[Endpoint, str], _Load] = {}  # by `key_of`
 
     def pick(self, name: str = "") -> None:
-        """Switch to the model with a name or a number among the recent ones; else ask which."""
-        if name:
-            self.switch_to_named(name)
-        else:
+        """Switch to a model by its name, a part of it, or its number among the recent ones.
+
+        Without a name, ask which. Raises `WrongUse` for an unknown name. For a number without
+        a model, and for a recent model that cannot chat, the user is told so.
+        """
+        if not name:
             self.open_picker()
+            return
+        rows, _ = self._workspace.catalogue.cached_rows(self._workspace.state)
+        if not name.isdigit():
+            self.switch_to(matching_model(name, rows))
+            return
+        recent = [row.model for row in rows if row.recent_index == int(name) - 1]
+        if not recent:
+            self._chat.notify(f"There is no recent model {name}. Ctrl+O lists the models.")
+        elif recent[0].can_chat:
+            self.switch_to(recent[0])
+        else:
+            self._chat.show_error(cannot_chat(recent[0]))
 
     def open_picker(self, then: Callable[[ModelInfo], None] | None = None) -> None:
         """Open the picker with the models that are known, and refresh it.
@@ -76,7 +90,7 @@ class ModelSwitch:
         model in use cannot see, the picker shows only models that can. `then` is called with the
         chosen model; by default the model is used from now on.
         """
-        if self._target.state.lacks_server:
+        if self._workspace.target_state.lacks_server:
             self._chat.app.post_message(ShowServers())
             return
         target = self._target.value
@@ -130,24 +144,6 @@ class ModelSwitch:
             )
         )
 
-    def switch_to_named(self, name: str) -> None:
-        """Use a model by its name, a part of it, or its number among the recent ones.
-
-        Raises `WrongUse` for an unknown name. For a number without a model, and for a recent model
-        that cannot chat, the user is told so.
-        """
-        rows, _ = self._workspace.catalogue.cached_rows(self._workspace.state)
-        if not name.isdigit():
-            self.switch_to(matching_model(name, rows))
-            return
-        recent = [row.model for row in rows if row.recent_index == int(name) - 1]
-        if not recent:
-            self._chat.notify(f"There is no recent model {name}. Ctrl+O lists the models.")
-        elif recent[0].can_chat:
-            self.switch_to(recent[0])
-        else:
-            self._chat.show_error(cannot_chat(recent[0]))
-
     def load_or_unload(self, model: ModelInfo) -> None:
         """Begin to load a model; if it is loaded, unload it; if it is being loaded, stop that."""
         if load := self._loads.get(key_of(model)):
@@ -171,18 +167,23 @@ class ModelSwitch:
             self._chat.notify(f"{words} {hint}".rstrip())
             return
 
-        def load(typed: str | None) -> None:
-            if typed is not None:
-                self._begin_load(model, parse_load_options(typed, model.product))
+        async def load(typed: str) -> str | bool:
+            try:
+                options = parse_load_options(typed, model.product)
+            except WrongUse as error:
+                return error.message_with_hint
+            self._begin_load(model, options)
+            return True
 
         dialog = AskDialog(
             f"Load {_short_name(model)} with …",
             text=form_of(model.product),
             value=f"{CONTEXT}={model.context_loaded or ''}",
             verb="load",
-            check=partial(_fault, product=model.product),
+            check=accept_any,
+            attempt=load,
         )
-        self._chat.show(dialog, load)
+        self._chat.show(dialog)
 
     def _begin_load(self, model: ModelInfo, options: LoadOptions = SERVER_DECIDES) -> _Load:
         """Load a model in a worker; a load of the same model that has begun before is stopped.
@@ -264,12 +265,3 @@ class ModelSwitch:
 
 def _short_name(model: ModelInfo) -> str:
     return safe_line(model.model_id, limit=20)
-
-
-def _fault(typed: str, *, product: str) -> str:
-    """Return why a line of load options is wrong; an empty text if it is right."""
-    try:
-        parse_load_options(typed, product)
-    except WrongUse as error:
-        return f"{error.message} {error.hint}".rstrip()
-    return ""

@@ -123,7 +123,12 @@ class ServerStarts:
                 if model is not None:
                     await self._serve(engine, model)
             except LMChatError as error:
-                if not await self._wants_to_retry(error):
+                title = "The built-in engine cannot be started"
+                if isinstance(error, EngineUnavailable) and error.kind == "fetch":
+                    title = "The demo model could not be downloaded"
+                text = f"{safe_line(error.message)}\n\n{safe_line(error.hint)}".strip()
+                question = ConfirmDialog(title, text=text, verb="try again", key="y")
+                if not await self._chat.ask(question):
                     return False
             else:
                 return model is not None
@@ -142,7 +147,8 @@ class ServerStarts:
         offer = await engine.offer()
         reason = "" if await engine.files() else "There is no model file on this disk. "
         text = f"{reason}{_offer_words(offer)}"
-        if not await self._is_confirmed("Download a demo model?", text, verb="download it"):
+        title = "Download a demo model?"
+        if not await self._chat.ask(ConfirmDialog(title, text=text, verb="download it", key="y")):
             return None
         return await self._download(engine, offer)
 
@@ -188,17 +194,6 @@ class ServerStarts:
             raise
         self._status.show_action(f"loaded {name}")
         self._workspace.monitor.check_now()
-
-    async def _wants_to_retry(self, error: LMChatError) -> bool:
-        """Show why the start or the download has failed; return whether the user tries again."""
-        title = "The built-in engine cannot be started"
-        if isinstance(error, EngineUnavailable) and error.kind == "fetch":
-            title = "The demo model could not be downloaded"
-        text = f"{safe_line(error.message)}\n\n{safe_line(error.hint)}".strip()
-        return await self._is_confirmed(title, text, verb="try again")
-
-    async def _is_confirmed(self, title: str, text: str, *, verb: str) -> bool:
-        return bool(await self._chat.ask(ConfirmDialog(title, text=text, verb=verb, key="y")))
 
 
 def _offer_words(offer: DemoOffer) -> str:
