@@ -104,14 +104,14 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+e",
         "export",
         "Export this session as Markdown",
-        "saved_sessions.act_on_shown('export')",
+        "files.export",
         slash="/export [FILE]",
     ),
     _slash(
         "import",
         "Import sessions from a file",
         "/import [FILE]",
-        "saved_sessions.act_on_shown('import')",
+        "files.import_",
     ),
     _key(
         "sessions",
@@ -207,9 +207,11 @@ COMMANDS: tuple[Command, ...] = (
         "title",
         "Change the title of this session",
         "/title [TEXT]",
-        "saved_sessions.act_on_shown('rename')",
+        "saved_sessions.act_on_shown('rename', '/title')",
     ),
-    _slash("tag", "Add or remove a tag", "/tag [WORD]", "saved_sessions.act_on_shown('tag')"),
+    _slash(
+        "tag", "Add or remove a tag", "/tag [WORD]", "saved_sessions.act_on_shown('tag', '/tag')"
+    ),
     _slash("copy", "Copy the last answer, or its code", "/copy [code]", "messages.copy_part"),
     _slash("fork", "Fork this session into a new one", "/fork", "messages.act_on_last('fork')"),
     _slash("compact", "Summarise the older messages, on a new branch", "/compact", "turns.compact"),

@@ -53,6 +53,7 @@ from lmchat.tui.controllers.offered_commands import palette_entries
 from lmchat.tui.controllers.prompt_text import PromptFiles, PromptText
 from lmchat.tui.controllers.saved_sessions import SavedSessions
 from lmchat.tui.controllers.sending import Turns
+from lmchat.tui.controllers.session_files import SessionFiles
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay, StatusRefreshed
 from lmchat.tui.controllers.theme_choice import ThemeChoice
@@ -89,7 +90,8 @@ class Dispatcher:
         self.sessions = sessions = ShownSession(chat, status, prompt_text)
         self.turns = turns = Turns(chat, status, sessions, prompt_text)
         self.branches = branches = Branches(chat, status, sessions, turns)
-        self.saved_sessions = SavedSessions(chat, status, sessions, turns)
+        self.files = files = SessionFiles(chat, status, sessions)
+        self.saved_sessions = SavedSessions(chat, status, sessions, turns, files)
         target = CurrentTarget(chat, status, turns)
         self.models = models = ModelSwitch(chat, status, prompt_text, turns, target)
         self.connect = Connect(chat, status, target, models)

@@ -24,28 +24,30 @@ class SavedSessions:
     """Changes saved sessions as a whole; nothing here deletes them permanently."""
 
     def __init__(
-        self, chat: Chat, status: StatusDisplay, sessions: ShownSession, turns: Turns
+        self,
+        chat: Chat,
+        status: StatusDisplay,
+        sessions: ShownSession,
+        turns: Turns,
+        files: SessionFiles,
     ) -> None:
         self._chat = chat
         self._status = status
         self._sessions = sessions
         self._turns = turns
-        self._files = SessionFiles(chat, status, sessions)
-        self._actions: Mapping[str, Callable[[str, str], Awaitable[str | None]]] = {
+        self._files = files
+        self._actions: Mapping[str, Callable[[str, str], Awaitable[str]]] = {
             "rename": self._rename,
             "tag": self._tag,
             "pin": self._toggle_pinned,
             "archive": self._toggle_archived,
             "delete": self._delete,
             "undo": self._undo_delete,
-            "export": self._export,
-            "import": self._import,
         }
         """By name. Each takes a session's id and what was typed after the slash command.
 
         It returns words for the user that say what was done, without a full stop; a hint may follow
-        behind a semicolon. They are empty or None if nothing was done, or if the function has
-        notified the user itself.
+        behind a semicolon. They are empty if nothing was done.
         """
 
     async def act(self, name: str, session_id: str = "", typed: str = "") -> None:
@@ -66,13 +68,10 @@ class SavedSessions:
             self._status.show_action(deed.lower())
             self._chat.notify(f"{words}.")
 
-    async def act_on_shown(self, name: str, typed: str = "") -> None:
-        """Act on the shown session, as `rename` or `export`, with the argument that was typed."""
+    def act_on_shown(self, name: str, slash: str, typed: str = "") -> None:
+        """Act on the shown session, as `rename`, with what was typed after a slash command."""
         act = partial(self.act, name, self._sessions.shown_id, typed)
-        if typed:  # here, in the worker of the slash command: after an error, its line comes back
-            await act()
-        else:
-            self._chat.begin(act, "change")
+        self._chat.begin(act, "change", typed=f"{slash} {typed}" if typed else "")
 
     def search(self, query: str = "") -> None:
         """Search all sessions in a dialog, and show the message of the hit that the user chooses.
@@ -94,7 +93,7 @@ class SavedSessions:
         """Show the message of a hit; with `is_exported`, then ask for the file of an export."""
         await self._sessions.go_to(hit.session_id, message_id=hit.message_id, words=hit.words)
         if is_exported:
-            await self._files.export()
+            self._files.export()
 
     async def _header(self, session_id: str) -> SessionHeader:
         """Return the header of a session, as the store has it now."""
@@ -184,9 +183,3 @@ class SavedSessions:
         dialog = AskDialog("Session tags", text=text, value=tags, verb="save", check=accept_any)
         typed = await self._chat.ask(dialog)
         return None if typed is None else tags_from(typed)
-
-    async def _export(self, _id: str, typed: str) -> None:
-        await self._files.export(typed)
-
-    async def _import(self, _id: str, typed: str) -> None:
-        await self._files.import_(typed)

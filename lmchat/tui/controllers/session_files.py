@@ -44,20 +44,19 @@ class SessionFiles:
 
     # Export
 
-    async def export(self, typed: str = "") -> None:
+    def export(self, typed: str = "") -> None:
         """Export the shown session to the file that is named in `typed`, the argument of `/export`.
 
         If no file is named there, ask for one in a dialog. An empty session is not exported.
         """
+        request = parse_export(typed)
         if not self._sessions.conversation.messages:
             self._chat.notify("There is nothing to export yet.")
-            return
-        request = parse_export(typed)
-        if request.name:
-            await self._write(request)
+        elif request.name:
+            self._chat.begin(partial(self._write, request), "export", typed=f"/export {typed}")
         else:
             proposed = export_name(self._shown_session())
-            await self._chat.ask(ExportDialog(request, self._write, proposed=proposed))
+            self._chat.show(ExportDialog(request, self._write, proposed=proposed))
 
     async def _write(self, request: Any) -> bool | str:
         """Write the shown session, with its older messages, into the file of an `ExportRequest`.
@@ -85,25 +84,31 @@ class SessionFiles:
 
     # Import
 
-    async def import_(self, name: str) -> None:
+    def import_(self, name: str = "") -> None:
         """Import the chats of a file, or with the name `all` those of all other programs.
 
-        Without a name, ask for a file. Then show what was imported.
-        Raises `WrongUse` in a temporary chat, and the first error if no chat was imported.
+        Without a name, ask for a file. Then show what was imported. Raises `WrongUse` in
+        a temporary chat.
         """
         importer = self._chat.workspace.importer
         if importer is None:
             hint = "Start lmchat without --temporary, or import in a shell: lmchat import FILE"
             raise WrongUse("A temporary chat saves nothing, so it cannot import.", hint=hint)
+
+        def show(outcome: ImportOutcome | None) -> None:
+            if outcome is not None:
+                self._chat.begin(partial(self._show_outcome, outcome), "change")
+
+        async def import_named() -> None:
+            await self._show_outcome(await self._import(importer, name))
+
         if name:
-            outcome = await self._import(importer, name)
+            self._chat.begin(import_named, "change", typed=f"/import {name}")
         else:
             text = "A file, zip or folder; `all` for the chats of other programs."
             attempt = partial(self._import, importer)
             dialog = AskDialog("Import which file?", text=text, verb="import", attempt=attempt)
-            outcome = await self._chat.ask(dialog)
-        if outcome is not None:
-            await self._show_outcome(outcome)
+            self._chat.show(dialog, show)
 
     async def _import(self, importer: Importer, name: str) -> ImportOutcome:
         """Import what `name` says, and return the outcome; raise the error if nothing came."""
