@@ -60,7 +60,7 @@ def only_from(folder: Path) -> dict[str, str]:
 def engines_of(home: Path) -> list[int]:
     """Return the children that serve for a home: each has its log open."""
     log = home / "lmchat" / "engine.log"
-    children = set(processes("engine/llama_program.py"))
+    children = set(processes("engine/engine_program.py"))
     return [pid for pid in children if Path(f"/proc/{pid}/fd/2").resolve() == log]
 
 

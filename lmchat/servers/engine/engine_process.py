@@ -1,4 +1,4 @@
-"""Child process of the engine, which runs `llama_program.py`: its order, its report and its log."""
+"""Child process of the engine, which runs `engine_program.py`: order, report and log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lmchat.files.disk import begin_log
 from lmchat.processes.child import ChildProcess
 from lmchat.processes.environment import needed_environment
 
-PROGRAM = Path(__file__).with_name("llama_program.py")
+PROGRAM = Path(__file__).with_name("engine_program.py")
 STOP_S = 2.0  # time for the child to end before it is killed
 _TAIL_BYTES = 16_384
 
