@@ -8,7 +8,7 @@ from lmchat.commands.table import BY_ID
 from lmchat.errors import StoreUnavailable
 from lmchat.sessions.message import now
 from tests.support.chats import ACTS
-from tests.support.desktop import ready_desktop, shown
+from tests.support.desktop import hold, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps
 
 KEYS = {name: BY_ID[f"message.{name}"].keys for name in ACTS}
@@ -67,3 +67,12 @@ async def test_what_the_disk_refuses_or_another_window_has_removed_is_reported_a
         assert "Beta." in desk.text
         await desk.press("escape")
         await desk.say("two", sees="Gamma.")
+
+
+async def test_a_deletion_that_takes_long_does_not_bring_back_a_session_that_was_left(tmp_path):
+    async with ready_desktop(tmp_path, answer_steps("Ferns."), asked=["one"]) as desk:
+        gate = hold(desk.store, "delete_message")
+        await desk.press("alt+up", "d", "ctrl+n", hides="Ferns.")
+        gate.set()
+        await shown(desk, "Deleted, with everything after it.")
+        assert desk.texts == []
