@@ -80,7 +80,7 @@ class Connect:
         self.search_soon()
         self._workspace.monitor.check_now()
         if self._page is not None:
-            self._starts.read_disk()
+            self._starts.read_machine()
         self._status.show_action("checking")
 
     async def _watch_server(self) -> None:
@@ -130,8 +130,6 @@ class Connect:
                 return
         results = await self._workspace.catalogue.probe_all()
         self._searched_at_s = self._workspace.clock()
-        if self._page is not None:
-            self._chat.begin(self._starts.find_programs, "programs", is_only=True)
         if self._has_model:  # it may have been chosen during the search
             self._draw_page()
             return
@@ -262,6 +260,7 @@ class Connect:
         if self._page is None and self._app.screen is self._chat.screen:
             if not (is_writing or is_reading or self._has_left_page):
                 self._open_page()
+                self._starts.read_machine()
             elif not self._has_notified_of_waiting:
                 self._has_notified_of_waiting = True
                 self._chat.notify(_NO_MODEL_YET)
@@ -280,8 +279,6 @@ class Connect:
 
         self._page = WelcomeScreen(self._workspace.clock)
         self._chat.show(self._page, forget)
-        self._starts.read_disk()
-        self._chat.begin(self._starts.find_programs, "programs", is_only=True)
 
     def _draw_page(self) -> None:
         """Show on the welcome page what is known now, if it is open."""
@@ -310,8 +307,7 @@ class Connect:
         page = self._page
         if page is None or page.is_leaving:
             return
-        is_closed = page.leave()
-        if not is_closed:
+        if not page.leave():
             target = self._target.value
             name = target.product if target else "A server"
             self._chat.notify(f"{name} answers now. Your text is kept; Esc returns to the chat.")

@@ -14,7 +14,7 @@ from lmchat import units
 from lmchat.errors import EngineUnavailable, LMChatError
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.launcher import ServerStart
+from lmchat.servers.discovery.launcher import ServerLauncher, ServerStart
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
 from lmchat.servers.model import BUILT_IN, LoadState, Target
@@ -48,11 +48,13 @@ class ServerStarts:
 
     # Facts
 
-    def read_disk(self) -> None:
-        """Read in a worker what the engine offers, and the model files that it can serve."""
+    def read_machine(self) -> None:
+        """Read in workers what the engine offers, its model files, and the installed programs."""
         self._learn(last_model=self._last_model)
         if (engine := self._workspace.engine) is not None:
             self._chat.begin(lambda: self._read_disk(engine), "disk", is_only=True)
+        if (launcher := self._workspace.launcher) is not None:
+            self._chat.begin(lambda: self._find_programs(launcher), "programs", is_only=True)
 
     @property
     def _last_model(self) -> str:
@@ -75,11 +77,9 @@ class ServerStarts:
         self.has_read_disk = True
         self._on_change()
 
-    async def find_programs(self) -> None:
-        """Find the servers that are installed on this machine."""
-        if (launcher := self._workspace.launcher) is not None:
-            installed = tuple(await run_abandonable(launcher.find))
-            self._learn(installed=installed, engine_command=launcher.engine_command)
+    async def _find_programs(self, launcher: ServerLauncher) -> None:
+        installed = tuple(await run_abandonable(launcher.find))
+        self._learn(installed=installed, engine_command=launcher.engine_command)
 
     def _learn(self, **facts: object) -> None:
         """Change some fields of `machine`."""
