@@ -23,8 +23,9 @@ from lmchat.servers.discovery.launcher import (
 )
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.engine.download import install_command, is_engine_installed
+from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.engine.model_files import ModelFile
-from lmchat.services.ports import Engine, ServerClient
+from lmchat.services.ports import ServerClient
 from lmchat.terminal.output import ask_yes_no, can_ask, table
 
 _BYTES_PER_MB = 1_000_000
@@ -71,7 +72,7 @@ def _file_json(file: ModelFile) -> dict[str, object]:
     return {"id": file.name, "object": "model", **fields}
 
 
-async def _download_demo(context: Context, engine: Engine) -> ModelFile:
+async def _download_demo(context: Context, engine: LocalEngine) -> ModelFile:
     """Download the demo model and return its file.
 
     Before, the user has to confirm it, by `--yes` or by the answer to a question; otherwise

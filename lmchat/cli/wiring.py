@@ -25,8 +25,7 @@ from lmchat.config.state import State, read_state
 from lmchat.servers.client import ProxyClient
 from lmchat.servers.discovery.choose_model import endpoints_of
 from lmchat.servers.engine.local_engine import LocalEngine
-from lmchat.services.backend import Backend
-from lmchat.services.ports import Engine, PageFetcher, ServerClient
+from lmchat.services.ports import PageFetcher, ServerClient
 from lmchat.services.web_pages import WebPages
 
 
@@ -35,7 +34,7 @@ class Runtime(Struct, frozen=True, kw_only=True):
 
     settings: Settings
     backend: ServerClient
-    engine: Engine
+    engine: LocalEngine
     store: Store
     state: State
 
@@ -75,46 +74,33 @@ def keys_of(context: Context) -> Keys:
     return Keys(context.loaded, context.environ, Credentials(context.paths.credentials_file))
 
 
-def make_client(
-    context: Context,
-    settings: Settings,
-    state: State,
-    *,
-    reads_per_second: float | None = None,
-) -> ServerClient:
-    """Return the proxy client.
-
-    It looks for servers also where the environment names some, and where earlier runs used some.
-
-    The screen passes its frame rate as `reads_per_second`: more reads of a stream cost time and
-    show nothing sooner. By default, streams are read as their bytes arrive.
-    """
-    keys = keys_of(context)
-    client = ProxyClient(
-        settings,
-        keys=keys,
-        cache_file=context.paths.models_file,
-        is_lasting=keys.is_lasting,
-        reads_per_second=reads_per_second,
-    )
-    client.expect(endpoints_of_variables(context.environ), used=endpoints_of(state))
-    return client
-
-
 def make_backend(
     context: Context,
     settings: Settings,
     state: State,
     *,
     reads_per_second: float | None = None,
-) -> tuple[Backend, Engine]:
-    """Return the backend of all servers, and the built-in engine, which the backend uses too.
+) -> tuple[ServerClient, LocalEngine]:
+    """Return the client of all servers, and the built-in engine, which the client ends.
 
-    The API keys must be loaded. `reads_per_second` is as in `make_client`.
+    The API keys must be loaded. Servers are also looked for where the environment names some, and
+    where earlier runs used some.
+
+    The screen passes its frame rate as `reads_per_second`: more reads of a stream cost time and
+    show nothing sooner. By default, streams are read as their bytes arrive.
     """
+    keys = keys_of(context)
     engine = make_engine(context, settings)
-    client = make_client(context, settings, state, reads_per_second=reads_per_second)
-    return Backend(client, engine), engine
+    client = ProxyClient(
+        settings,
+        keys=keys,
+        cache_file=context.paths.models_file,
+        is_lasting=keys.is_lasting,
+        reads_per_second=reads_per_second,
+        engine=engine,
+    )
+    client.expect(endpoints_of_variables(context.environ), used=endpoints_of(state))
+    return client, engine
 
 
 def make_page_client(settings: Settings) -> PageFetcher:
@@ -127,7 +113,7 @@ def make_pages(settings: Settings) -> WebPages:
     return WebPages(make_page_client(settings))
 
 
-def make_engine(context: Context, settings: Settings) -> Engine:
+def make_engine(context: Context, settings: Settings) -> LocalEngine:
     """Return the built-in engine, which has not been started."""
     return LocalEngine(
         settings.local,

@@ -9,7 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    Sequence,
+)
 from contextlib import (
     AbstractAsyncContextManager,
     aclosing,
@@ -19,6 +26,7 @@ from contextlib import (
 )
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 from msgspec.structs import replace
@@ -81,6 +89,32 @@ _NOT_IN_MEMORY = (LoadState.NOT_LOADED, LoadState.ASLEEP)
 _log = logging.getLogger(__name__)
 
 
+class OwnServer(Protocol):
+    """The built-in engine: a server that is started before a request to its address."""
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Its address; None before anything was asked of it."""
+
+    async def probe(
+        self, check: Callable[[Endpoint], Awaitable[ProbeResult]], *, is_refresh: bool = False
+    ) -> ProbeResult:
+        """Return it as a probed server with all models that it could serve.
+
+        `check` probes an address. With `is_refresh`, the models are searched for again.
+        """
+
+    def serving(
+        self, model_id: str, on_load: Callable[[], None]
+    ) -> AbstractAsyncContextManager[None]:
+        """Serve a model while the block runs; `on_load` is called if it is loaded for that."""
+
+    async def load(self, model_id: str, *, context: int | None = None) -> None: ...
+
+    async def stop(self) -> None:
+        """Unload its model."""
+
+
 class ProxyClient:
     """The `ServerClient` (`services/ports.py`) over HTTP."""
 
@@ -93,6 +127,7 @@ class ProxyClient:
         is_lasting: Callable[[Endpoint], bool] = lambda _: True,
         transport: httpx.AsyncBaseTransport | None = None,
         reads_per_second: float | None = None,
+        engine: OwnServer | None = None,
     ) -> None:
         """Create a client; nothing is connected yet.
 
@@ -104,7 +139,9 @@ class ProxyClient:
             transport: Replaces the network in tests.
             reads_per_second: How often streams of this machine are read at most, which saves a
                 quarter of their CPU time on a screen.
+            engine: The built-in engine, which ends with this client.
         """
+        self._engine = engine
         self._settings = settings
         self._connections = Connections(
             transport,
@@ -135,7 +172,8 @@ class ProxyClient:
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
         """Probe the usual, `expected` and known addresses at once; best result first.
 
-        The models of usable servers are cached.
+        The models of usable servers are cached. If the built-in engine has an address, it is the
+        first, also while it does not run.
         """
         self._admission.take_probe()
         await self._read_cache()
@@ -145,6 +183,10 @@ class ProxyClient:
             probed = await self._cache_models(scanned)
             is_hinted = probed.endpoint in hinted_endpoints
             results.append(replace(probed, is_hinted=is_hinted))
+        if self._engine is not None and self._engine.endpoint is not None:
+            own = await self._cache_models(await self._probe_engine(self._engine))
+            others = (probed for probed in results if probed.endpoint != own.endpoint)
+            return (own, *others)
         return tuple(results)
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
@@ -152,6 +194,8 @@ class ProxyClient:
         self._admission.check(endpoint)
         self._admission.take_probe()
         await self._read_cache()
+        if engine := self._engine_at(endpoint):
+            return await self._cache_models(await self._probe_engine(engine))
         return await self._cache_models(await self._prober.check(endpoint, key=key))
 
     async def try_key(self, endpoint: Endpoint, key: str) -> ProbeResult:
@@ -174,7 +218,11 @@ class ProxyClient:
         self._admission.count(cache_misses=1)
         self._admission.take_probe()
         try:
-            models = await self._prober.models(endpoint)
+            if engine := self._engine_at(endpoint):
+                probed = await self._probe_engine(engine, is_refresh=is_refresh)
+                models = probed.models
+            else:
+                models = await self._prober.models(endpoint)
         except ServerUnavailable:
             stale_list = self._cache.stale_list(endpoint)
             if stale_list is None:
@@ -197,17 +245,25 @@ class ProxyClient:
         The cached list of its server is then outdated, because the state of the model has changed.
         `on_progress` takes a fraction from 0 to 1.
         """
-        options = replace(options, keep_loaded_s=self._settings.chat.keep_loaded_s)
-        server = server_of(model.product)
-        server.check_load(options)
-        api = self._api_for_action(model)
-        report = throttled(on_progress or (lambda _: None))
-        await server.load(api, model, options, report)
+        if engine := self._engine_at(model.endpoint):
+            # after the answer that it is writing
+            async with self._turn(model.endpoint, model.model_id, model.product):
+                await engine.load(model.model_id, context=options.context)
+        else:
+            options = replace(options, keep_loaded_s=self._settings.chat.keep_loaded_s)
+            server = server_of(model.product)
+            server.check_load(options)
+            api = self._api_for_action(model)
+            report = throttled(on_progress or (lambda _: None))
+            await server.load(api, model, options, report)
         self._cache.mark_outdated(model.endpoint)
 
     async def unload(self, model: ModelInfo) -> None:
-        api = self._api_for_action(model)
-        await server_of(model.product).unload(api, model)
+        if engine := self._engine_at(model.endpoint):
+            await engine.stop()
+        else:
+            api = self._api_for_action(model)
+            await server_of(model.product).unload(api, model)
         self._cache.mark_outdated(model.endpoint)
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
@@ -342,7 +398,11 @@ class ProxyClient:
             count=self._admission.count,
             on_end=on_end,
         )
-        async with self._turn(endpoint, model.model_id, model.product), forwarding.reply() as reply:
+        async with (
+            self._turn(endpoint, model.model_id, model.product),
+            self._engine_serving(endpoint, model.model_id),
+            forwarding.reply() as reply,
+        ):
             yield reply
 
     async def keeps_answer(self, request: ChatRequest) -> bool:
@@ -413,6 +473,23 @@ class ProxyClient:
         if self._dropping:
             await asyncio.wait(self._dropping, timeout=DROP_S)
         await self._connections.aclose()
+        if self._engine is not None:
+            await self._engine.stop()
+
+    def _engine_at(self, endpoint: Endpoint) -> OwnServer | None:
+        """Return the built-in engine if it has this address."""
+        engine = self._engine
+        return engine if engine is not None and engine.endpoint == endpoint else None
+
+    async def _probe_engine(self, engine: OwnServer, *, is_refresh: bool = False) -> ProbeResult:
+        return await engine.probe(self._prober.check, is_refresh=is_refresh)
+
+    def _engine_serving(
+        self, endpoint: Endpoint, model_id: str, on_load: Callable[[], None] = lambda: None
+    ) -> AbstractAsyncContextManager[None]:
+        """Return a context in which the built-in engine serves a model, if this is its address."""
+        engine = self._engine_at(endpoint)
+        return engine.serving(model_id, on_load) if engine else nullcontext()
 
     async def _read_cache(self) -> None:
         """Read the file of the cache with the first call; later calls change nothing.
@@ -426,12 +503,12 @@ class ProxyClient:
             self._prober.expect(model.endpoint, model.product)
 
     async def _cache_models(self, probed: ProbeResult) -> ProbeResult:
-        """Put the models of a usable server into the cache.
+        """Put the models of a usable server, or those that the engine could serve, into the cache.
 
-        Returns the result with the models as the cache has completed them. A result that is
-        not usable is returned unchanged, and nothing is cached.
+        Returns the result with the models as the cache has completed them. Another result is
+        returned unchanged, and nothing is cached.
         """
-        if not probed.verdict.is_usable:
+        if not probed.verdict.is_usable and not probed.models:
             return probed
         models = await self._cache.put(probed.endpoint, probed.models)
         return replace(probed, models=models)
@@ -449,7 +526,8 @@ class ProxyClient:
         """
         model = self._writer.model(request)
         is_loaded = model is not None and model.state is LoadState.LOADED
-        return server_of(request.product).loads_on_demand and not is_loaded
+        can_load = server_of(request.product).loads_on_demand or self._engine_at(request.endpoint)
+        return bool(can_load) and not is_loaded
 
     async def _require_loaded(self, request: ChatRequest) -> None:
         """Raise `ServerRejected` if a request would make its server load or wake the model.
@@ -568,7 +646,10 @@ class ProxyClient:
             request.product,
             on_wait=lambda: exchange.post(RequestQueued()),
         )
-        async with turn:
+        serving = self._engine_serving(
+            request.endpoint, request.model, lambda: exchange.post(ModelLoading())
+        )
+        async with turn, serving:
             return await self._run_counted(exchange)
 
     @asynccontextmanager

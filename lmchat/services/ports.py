@@ -1,4 +1,4 @@
-"""Interfaces to servers, disk, engine and tools."""
+"""Interfaces to servers, disk and tools."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from lmchat.attachments.web_page import PageAddress, PageReply
-from lmchat.errors import EngineUnavailable
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.engine.model_files import DemoOffer, EngineState, ModelFile
 from lmchat.servers.events import PromptProgress, StreamEvent
 from lmchat.servers.model import ModelInfo, ModelList
 from lmchat.servers.request import (
@@ -275,58 +273,6 @@ class ServerClient(Protocol):
         """Return how many requests are left; None before the first request."""
 
     async def aclose(self) -> None: ...
-
-
-class Engine(Protocol):
-    """The built-in model server; its methods raise `EngineUnavailable`."""
-
-    key: str  # API key that requests to it need
-    model: ModelFile | None  # the model that it serves, or was last asked to serve
-
-    @property
-    def endpoint(self) -> Endpoint | None:
-        """Its address, the same for all models; None before the first start."""
-
-    @property
-    def state(self) -> EngineState: ...
-
-    async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
-        """Return the model files of this disk, from a cache unless `is_refresh`."""
-
-    async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
-        """Return the model with the name `named`; without a name, the last used one, named `last`.
-
-        Without both, return a model that suits this machine. Return None if there is no model, or
-        if the demo model is named and was not downloaded yet. Raises `WrongUse` for another name
-        that no model has.
-        """
-
-    async def check(self) -> None:
-        """Raise `EngineUnavailable` if the engine is not installed or cannot run here."""
-
-    async def offer(self) -> DemoOffer:
-        """Return the demo model that can be downloaded."""
-
-    async def fetch(self, report: Callable[[float], None]) -> ModelFile:
-        """Download the demo model; `report` gets the elapsed seconds, again and again."""
-
-    async def warning(self, model: ModelFile) -> str:
-        """Return a sentence if a model may be too large for this machine, else an empty text."""
-
-    def reserve_address(self) -> Endpoint:
-        """Return the address at which it will answer; it stays the same until `stop`."""
-
-    async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
-        """Load a model, after ending the one before, and return the address that serves it."""
-
-    async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
-        """Return why the engine has crashed; None if it does not crash within `wait_s` seconds."""
-
-    async def unload(self) -> None:
-        """End the process, to free its memory; the address stays reserved."""
-
-    async def stop(self) -> None:
-        """End the process and give up the address."""
 
 
 class ToolHost(Protocol):

@@ -16,13 +16,14 @@ from lmchat.config.state import Change, State
 from lmchat.servers.discovery.launcher import ServerLauncher
 from lmchat.servers.discovery.probe_result import TargetState, target_state
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.services.catalogue import Catalogue
 from lmchat.services.examination import Examination
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import ChatStore, Engine, ServerClient
+from lmchat.services.ports import ChatStore, ServerClient
 from lmchat.services.web_pages import WebPages
 
 
@@ -98,7 +99,7 @@ class Workspace(Struct, kw_only=True):
     is_leaving: bool = False  # whether lmchat is quitting: then no turn or search begins
     launcher: ServerLauncher | None = None
     importer: Importer | None = None  # None if sessions are in memory only
-    engine: Engine | None = None
+    engine: LocalEngine | None = None
     is_local: bool = False  # whether to start the built-in engine without asking
     local_model: str = ""  # model file for the engine, if --local names one
     search_pause_s: float = 5.0  # between two searches while there is no server

@@ -34,7 +34,6 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
 from lmchat.servers.http.connections import Connections
 from lmchat.servers.model import ModelList
-from lmchat.services.backend import Backend
 from lmchat.services.catalogue import Catalogue
 from lmchat.services.examination import Check, Examination
 from lmchat.services.file_finder import FileFinder
@@ -260,21 +259,21 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     backend = backend or ScriptedBackend()
     settings = settings or calm()
     store = store or SqliteStore(folder / "sessions.db")
-    late = Backend(backend, engine)
-    open_sessions = OpenSessions(chat=settings.chat, backend=late, store=store, clock=clock)
+    backend.engine = engine
+    open_sessions = OpenSessions(chat=settings.chat, backend=backend, store=store, clock=clock)
     open_sessions.next_turn.toolbox = toolbox
     seen = Desktop(None, None, None, backend, store, folder)  # type: ignore[arg-type]
     state = state or State()
     seen.workspace = Workspace(
         settings=settings,
         named=NamedTables(folder / "config.toml", settings),
-        backend=late,
+        backend=backend,
         store=store,
         library=Library(store, clock=moment),
         open_sessions=open_sessions,
-        monitor=Monitor(late, clock=clock),
+        monitor=Monitor(backend, clock=clock),
         catalogue=Catalogue(
-            late, store, expected=own_endpoints(settings), names=own_names(settings)
+            backend, store, expected=own_endpoints(settings), names=own_names(settings)
         ),
         platform=DeskPlatform(seen),
         pages=WebPages(PageClient(settings.allowed_hosts)),

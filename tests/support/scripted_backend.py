@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from lmchat.errors import EngineUnavailable, LMChatError
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.engine.model_files import DemoOffer, EngineState, ModelFile
 from lmchat.servers.events import (
     ModelNamed,
@@ -131,27 +132,53 @@ class ScriptedBackend:
         self.kept: set[str] = set()
         """Ids of the answers that the server keeps."""
         self.is_leaving_answers = False
+        self.engine: ScriptedEngine | None = None
+        """The built-in engine, which requests to its address start."""
+        self.engine_models: tuple[ModelInfo, ...] = ()
+
+    def engine_at(self, endpoint: Endpoint) -> ScriptedEngine | None:
+        return self.engine if self.engine is not None and self.engine.endpoint == endpoint else None
 
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
         self.looks += 1
+        if self.engine is not None and self.engine.endpoint is not None:
+            own = await self.check(self.engine.endpoint)
+            return (own, *(one for one in self.results if one.endpoint != own.endpoint))
         return self.results
 
     async def check(self, endpoint: Endpoint) -> ProbeResult:
         self.checks += 1
+        if engine := self.engine_at(endpoint):
+            own = await engine.probe(self._check)
+            self.engine_models = own.models
+            return own
+        return await self._check(endpoint)
+
+    async def _check(self, endpoint: Endpoint) -> ProbeResult:
         for one in self.results:
             if one.endpoint == endpoint:
                 return one
         return ProbeResult(endpoint=endpoint, product="LM Studio", verdict=Verdict.REFUSED)
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
+        if self.engine_at(endpoint):
+            return ModelList(models=(await self.check(endpoint)).models)
         return ModelList(
             models=tuple(m for one in self.results if one.endpoint == endpoint for m in one.models)
         )
 
     def cached_models(self) -> ModelList:
-        return ModelList(models=tuple(m for one in self.results for m in one.models), age_s=40)
+        models = [m for one in self.results for m in one.models if not self.engine_at(one.endpoint)]
+        return ModelList(models=(*self.engine_models, *models), age_s=40)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        engine = self.engine_at(request.endpoint)
+        serving = engine.serving(request.model, lambda: None) if engine else nullcontext()
+        async with serving, aclosing(self._play(request)) as events:
+            async for event in events:
+                yield event
+
+    async def _play(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         self.requests.append(request)
         self.asked.set()
         script = self.scripts.pop(0) if self.scripts else answer_steps()
@@ -234,6 +261,9 @@ class ScriptedBackend:
         options: LoadOptions = SERVER_DECIDES,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
+        if engine := self.engine_at(model.endpoint):
+            await engine.load(model.model_id, context=options.context)
+            return
         self.loaded.append(model.model_id)
         self.load_options.append(options)
 
@@ -286,14 +316,15 @@ def llama(*scripts: Sequence[Step], **of_model: object) -> ScriptedBackend:
     return ScriptedBackend(*scripts, results=[probed(Verdict.READY, known, product="llama.cpp")])
 
 
-class ScriptedEngine:
+class ScriptedEngine(LocalEngine):
     """Has the files that it is given; a name in `failures` fails with the error there, once."""
+
+    state = EngineState.OFF
 
     def __init__(self, *files: ModelFile) -> None:
         self.key = "key-of-this-run"
         self.model: ModelFile | None = None
         self.endpoint: Endpoint | None = None
-        self.state = EngineState.OFF
         self.failures: dict[str, EngineUnavailable] = {}
         self.contexts: list[int | None] = []
         self.started: list[str] = []
@@ -353,9 +384,6 @@ class ScriptedEngine:
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
         return self.crash
-
-    async def unload(self) -> None:
-        self.state = EngineState.OFF
 
     async def stop(self) -> None:
         self.is_stopped = True

@@ -5,13 +5,21 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from lmchat.config.settings import LocalSettings
-from lmchat.errors import EngineUnavailable
+from lmchat.errors import (
+    EngineUnavailable,
+    ServerRejected,
+    ServerUnavailable,
+    StreamInterrupted,
+)
 from lmchat.processes.threads import run_abandonable
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint, loopback
 from lmchat.servers.engine.download import SMOLLM2, fetch_demo_model
 from lmchat.servers.engine.engine_process import EngineProcess, ServeOrder
@@ -20,19 +28,29 @@ from lmchat.servers.engine.model_choice import best_model, find_named_model, wit
 from lmchat.servers.engine.model_files import DemoOffer, EngineState, ModelFile
 from lmchat.servers.engine.model_search import find_models_on_disk
 from lmchat.servers.engine.reasons import why_failed
+from lmchat.servers.model import BUILT_IN, LoadState
 
+STARTS_AGAIN = "The next request starts it again."
 _HOST = "127.0.0.1"
 _CONTEXT = 8192  # default window in tokens: enough for long chats, and 1 GB for a model of 8B
 _SEARCH_S = 3.0  # longest search for models; a disk may be slow, or away
 _END_S = 2.0  # time for a child to end after its report
+_EXIT_WAIT_S = 1.0  # a connection breaks before the system reports that the process has ended
 _KEY_BYTES = 24
+_STATES = {
+    EngineState.OFF: (Verdict.NO_MODEL, LoadState.NOT_LOADED),
+    EngineState.LOADING: (Verdict.LOADING, LoadState.LOADING),
+    EngineState.READY: (Verdict.LOADING, LoadState.LOADED),  # it runs, but does not answer
+    EngineState.CRASHED: (Verdict.SERVER_ERROR, LoadState.NOT_LOADED),
+}
+"""Verdict on an engine that does not answer, and the state of the model it was started with."""
 
 
 class LocalEngine:
     """The built-in engine, which serves one model at a time, all at one address with one key.
 
-    The server of the model is a child process. Between `stop` and the next start there is no
-    address.
+    The server of the model is a child process. The client starts it before a request (`serving`)
+    and sees all model files of this disk as the models of its server (`probe`).
     """
 
     def __init__(
@@ -138,8 +156,8 @@ class LocalEngine:
     def reserve_address(self) -> Endpoint:
         """Return the address of the engine; choose a free port if none exists yet.
 
-        It stays the same until `stop`, or until a start finds that another program has taken the
-        port. Raises `EngineUnavailable` without a free port.
+        It stays the same unless a start finds that another program has taken the port. Raises
+        `EngineUnavailable` without a free port.
         """
         if self.endpoint is None:
             try:
@@ -194,16 +212,111 @@ class LocalEngine:
             return None
         return why_failed(model, None, child.exit_code, child.log_tail(), self._log_file)
 
-    async def unload(self) -> None:
-        """End the child but keep the address for the next start."""
+    async def stop(self) -> None:
+        """End the child, to free its memory; the address stays for the next start."""
         async with self._lock:
             await self._end_child()
 
-    async def stop(self) -> None:
-        """End the child; the next start takes another address."""
-        async with self._lock:
-            await self._end_child()
-            self.endpoint = None
+    # The engine as a server of the client
+
+    async def probe(
+        self,
+        check: Callable[[Endpoint], Awaitable[ProbeResult]],
+        *,
+        is_refresh: bool = False,
+    ) -> ProbeResult:
+        """Return the engine as a probed server; `check` probes its address.
+
+        Its models are the files of this disk, searched for again if `is_refresh`. A file that the
+        user has named outside of the searched folders hides another one of its name.
+        """
+        files = await self.files(is_refresh=is_refresh)
+        served = self.model
+        if served is not None and all(file.path != served.path for file in files):
+            files = (served, *(file for file in files if file.name != served.name))
+        endpoint = self.reserve_address()
+        probed = None
+        if self.state is EngineState.READY:
+            probed = await check(endpoint)
+        if probed is None or not probed.verdict.is_server:
+            probed = await self._silent_result(endpoint)
+        running = probed.models[0] if probed.models else None
+        models = []
+        for file in files:
+            model = file.info(endpoint, LoadState.NOT_LOADED)
+            if served is not None and file.path == served.path:
+                _, state = _STATES[self.state]
+                model = replace(model, state=state)
+                if running is not None:  # it tells more of the model than the file
+                    model = replace(
+                        running,
+                        model_id=file.name,
+                        product=BUILT_IN,
+                        quantization=file.quantization or running.quantization,
+                        size_bytes=file.size_bytes,
+                        owned_by=file.source,
+                    )
+            models.append(model)
+        next_step = probed.next_step
+        if probed.verdict is Verdict.NO_MODEL:
+            next_step = "Choose a model file"
+        return replace(
+            probed,
+            product=BUILT_IN,
+            models=tuple(models),
+            next_step=next_step,
+            is_own=True,  # it runs as the user has started it, so it comes before servers found
+        )
+
+    async def _silent_result(self, endpoint: Endpoint) -> ProbeResult:
+        """Return the result of a probe that nothing has answered, with the reason of a crash."""
+        reason = await self.why_crashed()
+        verdict, _ = _STATES[self.state]
+        return ProbeResult(
+            endpoint=endpoint,
+            product=BUILT_IN,
+            verdict=verdict,
+            detail=reason.message if reason else "",
+            next_step=(reason.hint or STARTS_AGAIN) if reason else "",
+        )
+
+    @asynccontextmanager
+    async def serving(self, model_name: str, on_load: Callable[[], None]) -> AsyncIterator[None]:
+        """Serve a model while the block runs; `on_load` is called if it has to be loaded first.
+
+        If a request in the block fails because the engine has crashed, `StreamInterrupted` with the
+        reason is raised, and the next request starts the engine again.
+        """
+        model = self.model
+        if self.state is not EngineState.READY or model is None or model.name != model_name:
+            on_load()
+            await self.load(model_name)
+        try:
+            yield
+        except (ServerUnavailable, StreamInterrupted) as error:
+            reason = await self.why_crashed(_EXIT_WAIT_S)
+            if reason is None:
+                raise
+            hint = f"{reason.hint} {STARTS_AGAIN}".lstrip()
+            raise StreamInterrupted(reason.message, hint=hint, details=reason.details) from error
+
+    async def load(self, model_name: str, *, context: int | None = None) -> None:
+        """Start the engine with the model file of this name; `context` is as in `start`.
+
+        Raises `ServerRejected` if the engine was not last asked for this file and no folder has it.
+        """
+        files = {file.name: file for file in await self.files()}
+        if self.model is not None:
+            files[self.model.name] = self.model
+        if model_name not in files:
+            raise ServerRejected(
+                f"There is no model {model_name} on this disk anymore.",
+                kind="model_missing",
+                hint="`lmchat models --local` lists them.",
+            )
+        await self.start(files[model_name], context=context)
+
+    # The child
 
     async def _serve(self, model: ModelFile) -> Endpoint:
         """Start a child that serves a model; return its address when the model is loaded.

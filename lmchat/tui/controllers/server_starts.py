@@ -16,9 +16,9 @@ from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.launcher import ServerLauncher, ServerStart
 from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
 from lmchat.servers.model import BUILT_IN, LoadState, Target
-from lmchat.services.ports import Engine
 from lmchat.services.server_rows import MachineState
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.current_target import CurrentTarget
@@ -62,7 +62,7 @@ class ServerStarts:
         state = self._workspace.state
         return state.model if state.endpoint == BUILT_IN else ""
 
-    async def _read_disk(self, engine: Engine) -> None:
+    async def _read_disk(self, engine: LocalEngine) -> None:
         """Read the facts; the first time, the files may be those of an earlier search.
 
         An engine that must be installed first offers no model.
@@ -133,7 +133,7 @@ class ServerStarts:
             else:
                 return model is not None
 
-    async def _choose(self, engine: Engine, named: str) -> ModelFile | None:
+    async def _choose(self, engine: LocalEngine, named: str) -> ModelFile | None:
         """Return a model file of this disk; if none can be used, download the demo model.
 
         Without a name, the configured model is meant; without that, the one that was used last, if
@@ -152,7 +152,7 @@ class ServerStarts:
             return None
         return await self._download(engine, offer)
 
-    async def _download(self, engine: Engine, offer: DemoOffer) -> ModelFile | None:
+    async def _download(self, engine: LocalEngine, offer: DemoOffer) -> ModelFile | None:
         """Download the demo model, with the elapsed time in a dialog; return None if it is stopped.
 
         Esc leaves the dialog, which stops the download.
@@ -173,7 +173,7 @@ class ServerStarts:
             download.cancel()
             dialog.dismiss(None)
 
-    async def _serve(self, engine: Engine, model: ModelFile) -> None:
+    async def _serve(self, engine: LocalEngine, model: ModelFile) -> None:
         """Start the engine with a model, and use it from now on; prompts wait until it is loaded.
 
         If the start fails, the target before it is used again, unless that was the engine, too: its

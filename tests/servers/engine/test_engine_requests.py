@@ -1,0 +1,135 @@
+"""The built-in engine behind the client of all servers: a server that requests start."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import aclosing
+
+import pytest
+
+from lmchat.config.settings import LocalSettings, Settings
+from lmchat.errors import ServerRejected, StreamInterrupted
+from lmchat.servers.client import ProxyClient
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.engine.local_engine import LocalEngine
+from lmchat.servers.events import ModelLoading, StreamFinished, TextDelta
+from lmchat.servers.model import LoadState
+from lmchat.servers.request import LoadOptions
+from tests.support.engine_home import with_library
+from tests.support.programs import children_of
+from tests.support.proxy_calls import FixedKey, answered, ask, failure_of
+from tests.support.real_server.prepare import model_file
+from tests.support.scripted_backend import read
+
+pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(60)]
+
+
+@pytest.fixture
+def keys():
+    return FixedKey()
+
+
+@pytest.fixture
+def engine(tmp_path, keys):
+    """An engine on a disk with two model files."""
+    folder = tmp_path / ".lmstudio/models/org"
+    folder.mkdir(parents=True)
+    for name in ("big", "small-Q4_1"):
+        copy = folder / f"{name}.gguf"
+        copy.write_bytes(model_file().read_bytes())
+    return LocalEngine(
+        LocalSettings(context=512, threads=1),
+        folder=tmp_path / "demo",
+        log_file=tmp_path / "state" / "engine.log",
+        environ=with_library(dict(os.environ)) | {"HOME": str(tmp_path)},
+        on_address=lambda _, key: setattr(keys, "key", key),
+    )
+
+
+@pytest.fixture
+async def client(engine, keys):
+    one = ProxyClient(Settings(), keys=keys, engine=engine)
+    yield one
+    await one.aclose()
+    assert not children_of(os.getpid()), "the engine ends with the client"
+
+
+def to_engine(engine, name="big", text="Hi", **more):
+    return ask(engine.endpoint, text, product="built-in", model=name, **more)
+
+
+async def started(engine, name="big"):
+    engine.reserve_address()
+    await engine.load(name)
+
+
+async def test_it_is_the_first_server_and_its_models_are_all_files(engine, client):
+    assert {one.product for one in await client.detect()}.isdisjoint({"built-in"})
+    await started(engine)
+    first, *others = await client.detect()
+    assert (first.product, first.verdict, first.is_own) == ("built-in", Verdict.READY, True)
+    assert all(other.endpoint != engine.endpoint for other in others)
+    big, small = first.models
+    assert (big.model_id, big.state, big.context_loaded) == ("big", LoadState.LOADED, 512)
+    assert (big.params, big.quantization) == ("135M", "Q4_1")
+    assert (small.model_id, small.state) == ("small-Q4_1", LoadState.NOT_LOADED)
+    assert (small.quantization, small.product) == ("Q4_1", "built-in")
+    listed = (await client.models(engine.endpoint, is_refresh=True)).models
+    assert [one.model_id for one in listed] == ["big", "small-Q4_1"]
+    assert {one.product for one in client.cached_models().models} == {"built-in"}
+
+
+async def test_models_are_loaded_with_their_window_and_unloaded_at_the_same_address(engine, client):
+    await started(engine)
+    address = engine.endpoint
+    (big, small) = (await client.check(address)).models
+    await client.load(small, options=LoadOptions(context=256))
+    states = {one.model_id: one.context_loaded for one in (await client.check(address)).models}
+    assert states == {"big": None, "small-Q4_1": 256}
+    await client.unload(small)
+    seen = await client.check(address)
+    assert (seen.verdict, seen.next_step) == (Verdict.NO_MODEL, "Choose a model file")
+    assert {one.state for one in seen.models} == {LoadState.NOT_LOADED}
+    assert engine.endpoint == address
+    (engine._log_file.parent.parent / ".lmstudio/models/org/big.gguf").unlink()
+    await client.models(address, is_refresh=True)
+    engine.model = None
+    with pytest.raises(ServerRejected, match="There is no model big on this disk anymore"):
+        await client.load(big)
+
+
+async def test_after_a_crash_the_reason_is_told_and_the_next_request_starts_it_again(
+    engine, client
+):
+    await started(engine)
+    request = to_engine(engine, text="Count to 500.")
+    with pytest.raises(StreamInterrupted) as caught:  # noqa: PT012 - the event before it counts
+        async with aclosing(client.stream(request)) as events:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    os.kill(engine._child.pid, signal.SIGSEGV)
+    crash = "The built-in engine crashed (signal SIGSEGV)."
+    assert caught.value.message == crash
+    assert caught.value.hint.endswith("The next request starts it again.")
+    seen = await client.check(engine.endpoint)
+    assert (seen.verdict, seen.detail) == (Verdict.SERVER_ERROR, crash)
+    assert seen.next_step
+    assert {one.state for one in seen.models} == {LoadState.NOT_LOADED}
+    events = await answered(client, to_engine(engine, max_tokens=3))
+    assert isinstance(events[0], ModelLoading)
+    assert isinstance(events[-1], StreamFinished)
+    error = await failure_of(client, to_engine(engine, "gone"))
+    assert error.kind == "model_missing"
+
+
+async def test_it_counts_and_reads_ahead_for_the_model_that_it_serves_alone(engine, client):
+    await started(engine)
+    assert await client.count_tokens(to_engine(engine)) > 0
+    await read(client.read_ahead(to_engine(engine)))
+    await engine.stop()
+    await client.check(engine.endpoint)
+    assert await client.count_tokens(to_engine(engine)) is None
+    with pytest.raises(ServerRejected):
+        await read(client.read_ahead(to_engine(engine)))
+    assert not children_of(os.getpid()), "it was not started for that"
