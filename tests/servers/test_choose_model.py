@@ -3,7 +3,14 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.config.state import State
-from lmchat.servers.discovery.choose_model import Missing, choose, endpoints_of, why_unusable
+from lmchat.servers.discovery.choose_model import (
+    Missing,
+    choose,
+    choose_without_asking,
+    endpoints_of,
+    why_no_model,
+    why_unusable,
+)
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
@@ -63,6 +70,30 @@ def test_what_is_needed_before_a_chat():
         assert choice.missing is missing
         assert (choice.probed is None) is (missing is Missing.SERVER)
         assert choice.target is None or choice.target.model is None
+
+
+def test_a_model_that_may_cost_money_is_chosen_only_if_the_user_named_used_or_has_only_it():
+    models = [model(name, state=LoadState.UNKNOWN) for name in ("text-embedding-3", "gpt-5")]
+    hosted = replace(
+        probed(Verdict.READY, *models), endpoint=Endpoint.parse("https://api.openai.com/v1")
+    )
+    gateway = replace(probed(Verdict.READY, *models), product="LiteLLM")
+    for server in (hosted, gateway):
+        assert choose([server], model="", state=NEW).missing is Missing.MODEL
+        unasked = choose_without_asking([server], model="", state=NEW)
+        assert unasked.missing is Missing.MODEL
+        assert why_no_model(unasked).hint == "Choose one with -m MODEL: text-embedding-3, gpt-5."
+        used = NEW.with_model(server.server_id, "gpt-5")
+        only = replace(server, models=(models[1],))
+        for choice in (
+            choose([server], model="gpt-5", state=NEW),
+            choose([server], model="", state=used),
+            choose_without_asking([only], model="", state=NEW),
+        ):
+            assert choice.target is not None
+            assert choice.target.model_id == "gpt-5"
+    near = probed(Verdict.READY, *models)
+    assert choose([near], model="", state=NEW).missing is Missing.NOTHING
 
 
 def test_no_other_server_takes_the_place_of_the_one_that_was_named():

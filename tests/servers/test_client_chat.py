@@ -131,6 +131,16 @@ async def test_a_refused_max_tokens_is_sent_once_more_under_its_other_name_and_r
         assert server.seen(CHAT)[-1].json["max_tokens"] == 9, "it is unlearnt too"
 
 
+async def test_a_refused_field_of_the_user_is_left_out_whatever_signs_its_name_has(server, client):
+    for name in ("a(", "a.b", "top_k"):
+        server.on(CHAT, error_reply(400, f"Unsupported parameter: '{name}'"), chat_reply())
+        events = await answered(client, ask(server, model=name, more={f"extra.{name}": 1}))
+        assert text_of(events)
+        refused, accepted = server.seen(CHAT)[-2:]
+        assert name in refused.json
+        assert name not in accepted.json
+
+
 async def test_refused_stream_options_are_left_out(server, client):
     detail = [{"loc": ["body", "stream_options"], "msg": "extra"}]
     server.on(CHAT, json_reply({"detail": detail}, status=422), chat_reply())

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from enum import Enum, auto
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from lmchat.config.state import State
 from lmchat.errors import (
@@ -58,6 +57,9 @@ _PREFERRED_STATES = (LoadState.LOADED, LoadState.ASLEEP, LoadState.LOADING, Load
 """States of a model that is chosen without a question, best first."""
 
 
+_MAX_NAMES = 20  # models that an error lists
+
+
 class Missing(Enum):
     """What the user has to give or choose before a chat can begin."""
 
@@ -95,20 +97,21 @@ def choose(
     model: str,
     state: State,
     is_named: bool = False,
+    may_load: bool = False,
 ) -> TargetChoice:
     """Choose the server and the model for the next turn.
 
     Of the usable servers, the one with the best `_rank` is chosen, and a model on it. Without a
     usable server, the first that needs or rejects a key is chosen, without a target. Without that,
     the server is what is missing. `model` is the configured one. With `is_named`, only servers that
-    the user has named count.
+    the user has named count. `may_load` is as for `choose_model`.
     """
     if is_named:
         results = [probed for probed in results if probed.is_own]
     usable = [probed for probed in results if probed.verdict.is_usable]
     if usable:
         best = min(usable, key=lambda probed: _rank(probed, state, model))
-        return choose_on_server(best, model=model, state=state)
+        return choose_on_server(best, model=model, state=state, may_load=may_load)
     for probed in results:
         if probed.verdict in (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED):
             return TargetChoice(missing=Missing.KEY, probed=probed)
@@ -130,12 +133,14 @@ def _rank(probed: ProbeResult, state: State, model: str) -> tuple[bool, ...]:
     )
 
 
-def choose_on_server(probed: ProbeResult, *, model: str, state: State) -> TargetChoice:
-    """Choose the model on a server; `model` is the name of the configured one, if any.
+def choose_on_server(
+    probed: ProbeResult, *, model: str, state: State, may_load: bool = False
+) -> TargetChoice:
+    """Choose the model on a server as `choose_model` does.
 
     While the server loads a model of unknown name, the target has no model and nothing is missing.
     """
-    chosen = choose_model(probed, model=model, state=state)
+    chosen = choose_model(probed, model=model, state=state, may_load=may_load)
     is_loading = chosen is None and probed.verdict is Verdict.LOADING
     target = Target(
         endpoint=probed.endpoint,
@@ -147,12 +152,19 @@ def choose_on_server(probed: ProbeResult, *, model: str, state: State) -> Target
     return TargetChoice(missing=missing, probed=probed, target=target)
 
 
-def choose_model(probed: ProbeResult, *, model: str, state: State) -> ModelInfo | None:
+def choose_model(
+    probed: ProbeResult, *, model: str, state: State, may_load: bool = False
+) -> ModelInfo | None:
     """Choose the configured model, else the last used one, else by `_PREFERRED_STATES`.
 
     `model` is the name of the configured one. If the server does not list it but may have it, it is
     chosen with its name alone. Return None if no model can be chosen without a question: if the
-    server lacks the configured one, if that cannot chat, or, without one, if all are unloaded.
+    server lacks the configured one, if that cannot chat, or, without one, if all are unloaded. A
+    provider's models may cost money, or be made for other work than chats, so none of them is
+    chosen only because it is the first.
+
+    With `may_load`, there is no user to ask: the last used or only model is chosen whatever its
+    state is, and a configured one that the server lacks, for the server to refuse it.
     """
     models = probed.chat_models
     if model:
@@ -160,9 +172,9 @@ def choose_model(probed: ProbeResult, *, model: str, state: State) -> ModelInfo 
         if listed is not None:
             return listed
         cannot_be_used = _find_non_chat_model(probed, model) is not None
-        if cannot_be_used or _lacks(probed, model):
+        if cannot_be_used or (_lacks(probed, model) and not may_load):
             return None
-        return _unlisted_model(model, probed)
+        return ModelInfo(model_id=model, endpoint=probed.endpoint, product=probed.product)
 
     if usual_server_id(state.endpoint) == probed.server_id:
         last = find_model(state.model, models)
@@ -170,15 +182,18 @@ def choose_model(probed: ProbeResult, *, model: str, state: State) -> ModelInfo 
         if last is not None and last.state is not LoadState.NOT_LOADED:
             return last
     for load_state in _PREFERRED_STATES:  # which does not contain `NOT_LOADED`
+        if load_state is LoadState.UNKNOWN and _is_provider(probed):
+            break
         for info in models:
             if info.state is load_state:
                 return info
-    return None
-
-
-def _unlisted_model(name: str, server: ProbeResult | Target) -> ModelInfo:
-    """Return a model that the server does not list, of which only the name is known."""
-    return ModelInfo(model_id=name, endpoint=server.endpoint, product=server.product)
+    if not may_load or probed.verdict is Verdict.LOADING:
+        return None
+    for server_id, name in state.recent:
+        used = find_model(name, models)
+        if used is not None and usual_server_id(server_id) == probed.server_id:
+            return used
+    return models[0] if len(models) == 1 else None
 
 
 def _find_non_chat_model(probed: ProbeResult, name: str) -> ModelInfo | None:
@@ -187,13 +202,17 @@ def _find_non_chat_model(probed: ProbeResult, name: str) -> ModelInfo | None:
     return None if model is None or model.can_chat else model
 
 
+def _is_provider(probed: ProbeResult) -> bool:
+    """Whether a server is a gateway or a cloud provider, as any outside your network may be."""
+    return product_named(probed.product).is_gateway or not probed.endpoint.is_near
+
+
 def _lacks(probed: ProbeResult, name: str) -> bool:
     """Return whether a server lists its models, and this name means none of them.
 
-    It is False for gateways and cloud providers, which take names that they do not list. Any server
-    outside your network is taken for a provider.
+    It is False for providers, which take names that they do not list.
     """
-    if product_named(probed.product).is_gateway or not probed.endpoint.is_near:
+    if _is_provider(probed):
         return False
     # without models that can chat, the name is compared with the others
     listed = probed.chat_models or probed.models
@@ -218,32 +237,18 @@ def require_model(name: str, chosen: ProbeResult | None, results: Sequence[Probe
 def choose_without_asking(
     results: Sequence[ProbeResult], *, model: str, state: State
 ) -> TargetChoice:
-    """Choose as `choose` does, and also an unloaded model: the configured, last used or only one.
+    """Choose as `choose` does with `may_load`; the model is all that may be missing.
 
-    If there is none of these, the model is what is missing. Raises `WrongUse` for a configured
-    model that cannot chat, and the error of `why_unusable` if no server can be used.
+    Raises `WrongUse` for a configured model that cannot chat, and the error of `why_unusable` if no
+    server can be used.
     """
-    choice = choose(results, model=model, state=state)
-    if choice.probed is None or choice.missing in (Missing.SERVER, Missing.KEY):
+    choice = choose(results, model=model, state=state, may_load=True)
+    if choice.probed is None or choice.missing is Missing.KEY:
         raise why_unusable(results)
     non_chat_model = _find_non_chat_model(choice.probed, model)
     if non_chat_model is not None:
         raise cannot_chat(non_chat_model)
-    if choice.missing is not Missing.MODEL or choice.target is None:
-        return choice
-
-    if model:  # if the server lacks it, `require_model` or the server itself refuses it
-        chosen: ModelInfo | None = _unlisted_model(model, choice.target)
-    else:
-        models = choice.chat_models
-        chosen = models[0] if len(models) == 1 else None
-        for server_id, name in state.recent:
-            used = find_model(name, models)
-            if used is not None and usual_server_id(server_id) == choice.target.server_id:
-                chosen = used
-                break
-    missing = Missing.NOTHING if chosen else Missing.MODEL
-    return replace(choice, missing=missing, target=replace(choice.target, model=chosen))
+    return choice
 
 
 def why_unusable(results: Sequence[ProbeResult]) -> LMChatError:
@@ -294,9 +299,10 @@ def why_no_model(choice: TargetChoice) -> RequestInvalid:
 
     Its hint lists the models that can chat, or says that the server has none.
     """
-    names = ", ".join(shell_word(model.model_id) for model in choice.chat_models)
+    names = [shell_word(model.model_id) for model in choice.chat_models]
     if names:
-        hint = f"Choose one with -m MODEL: {names}."
+        more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+        hint = f"Choose one with -m MODEL: {', '.join(names[:_MAX_NAMES])}{more}."
     elif choice.probed is not None and choice.probed.models:
         hint = "The models of this server cannot chat. Load another one there."
     else:

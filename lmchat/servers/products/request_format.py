@@ -164,7 +164,7 @@ def _refused_fields(fields: Mapping[str, Any], refusal_text: str) -> set[tuple[s
 
 def _is_named(field: str, refusal_text: str) -> bool:
     """Whether a refusal names a field, or uses one of the words of `_OTHER_NAMES` for it."""
-    pattern = field
+    names = re.escape(field)  # the user may have named it
     if field in _OTHER_NAMES:
-        pattern = f"{field}|{_OTHER_NAMES[field]}"
-    return re.search(rf"\b({pattern})\b", refusal_text, re.IGNORECASE) is not None
+        names += f"|{_OTHER_NAMES[field]}"
+    return re.search(rf"(?<!\w)({names})(?!\w)", refusal_text, re.IGNORECASE) is not None
