@@ -45,7 +45,6 @@ from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.chat_view import COPYING, Chat
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.connect import Connect
-from lmchat.tui.controllers.current_target import CurrentTarget
 from lmchat.tui.controllers.hints import KeyHints
 from lmchat.tui.controllers.message_actions import MessageActions
 from lmchat.tui.controllers.model_switch import ModelSwitch
@@ -92,9 +91,8 @@ class Dispatcher:
         self.branches = branches = Branches(chat, status, sessions, turns)
         self.files = files = SessionFiles(chat, status, sessions)
         self.saved_sessions = SavedSessions(chat, status, sessions, turns, files)
-        target = CurrentTarget(chat, status, turns)
-        self.models = models = ModelSwitch(chat, status, prompt_text, turns, target)
-        self.connect = Connect(chat, status, target, models)
+        self.models = models = ModelSwitch(chat, status, prompt_text, turns)
+        self.connect = Connect(chat, status, models)
         self.messages = MessageActions(chat, sessions, prompt_text, turns, branches, models)
         self.themes = ThemeChoice(chat)
         self.hints = KeyHints(chat, status, prompt_text, self.prompt_files)

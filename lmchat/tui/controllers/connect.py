@@ -23,7 +23,6 @@ from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import ModelInfo
 from lmchat.services.server_rows import ServerRow
 from lmchat.tui.chat_view import Chat
-from lmchat.tui.controllers.current_target import CurrentTarget
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.server_questions import try_key, try_server
 from lmchat.tui.controllers.server_starts import ServerStarts
@@ -41,16 +40,13 @@ _NO_MODEL_YET = "No model is ready yet. You can type; your messages wait for one
 class Connect:
     """Searches for a server until there is a model to chat with, and watches the one in use."""
 
-    def __init__(
-        self, chat: Chat, status: StatusDisplay, target: CurrentTarget, models: ModelSwitch
-    ) -> None:
+    def __init__(self, chat: Chat, status: StatusDisplay, models: ModelSwitch) -> None:
         self._chat = chat
         self._app = chat.app
         self._workspace = chat.workspace
         self._status = status
-        self._target = target
         self._models = models
-        self._starts = ServerStarts(chat, status, target, self._draw_page)
+        self._starts = ServerStarts(chat, status, models, self._draw_page)
         self._page: WelcomeScreen | None = None  # while it is open, also below a dialog
         self._wake = asyncio.Event()  # ends the pause between two searches
         self._searched_at_s: float | None = None  # end of the last search
@@ -86,7 +82,7 @@ class Connect:
     async def _watch_server(self) -> None:
         """Take over and show the results of the health checks, until lmchat ends."""
         async for health in self._workspace.monitor.watch():
-            self._target.take_over(health)
+            self._models.take_over(health)
             self._status.show_health(health)
 
     async def _search(self) -> None:
@@ -112,7 +108,7 @@ class Connect:
 
     @property
     def _has_model(self) -> bool:
-        target = self._target.value
+        target = self._models.target
         return target is not None and bool(target.model_id)
 
     async def _search_once(self) -> None:
@@ -120,7 +116,7 @@ class Connect:
 
         While the server in use loads its model, whose name is not known yet, check only this one.
         """
-        target = self._target.value
+        target = self._models.target
         if target is not None and target.is_loading and not target.model_id:
             probed = await self._workspace.backend.check(target.endpoint)
             if probed.verdict is Verdict.LOADING:
@@ -150,13 +146,13 @@ class Connect:
         """
         self._missing = choice.missing
         if choice.missing is Missing.NOTHING and choice.target is not None:
-            self._target.use(choice.target)
+            self._models.use(choice.target)
             self.close_page()
             return
         has_models = choice.probed is not None and choice.probed.has_model
         target = choice.target if has_models else None
-        if target != self._target.value:
-            self._target.aim_at(target)
+        if target != self._models.target:
+            self._models.aim_at(target)
         self._show_page()
 
     def _take_result(self, probed: ProbeResult | None) -> None:
@@ -180,7 +176,7 @@ class Connect:
         elif (choice := self._choice_on(probed)).missing is Missing.NOTHING:
             self._settle(choice)
         else:
-            self._target.aim_at(choice.target)
+            self._models.aim_at(choice.target)
             self._models.open_picker(then=self._use_model)
 
     def _use_model(self, model: ModelInfo) -> None:
@@ -308,7 +304,7 @@ class Connect:
         if page is None or page.is_leaving:
             return
         if not page.leave():
-            target = self._target.value
+            target = self._models.target
             name = target.product if target else "A server"
             self._chat.notify(f"{name} answers now. Your text is kept; Esc returns to the chat.")
 

@@ -1,7 +1,8 @@
-"""Models: the picker, switching to another model, loading and unloading.
+"""Models: the one in use, with its server; the picker, switching, loading and unloading.
 
-The states of models that are being loaded are kept here, since the lists of the servers may be
-older; the picker shows them in place of theirs.
+The target is one value of server, model and progress of loading; it is None without a server. The
+states of models that are being loaded are kept here, since the lists of the servers may be older;
+the picker shows them in place of theirs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line
+from lmchat.servers.discovery.probe_result import Health
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat
 from lmchat.servers.products.product import product_named
@@ -22,7 +24,6 @@ from lmchat.services.catalogue import ModelRow, matching_model
 from lmchat.services.load_options import CONTEXT, form_of, parse_load_options
 from lmchat.tui.actions import ShowServers
 from lmchat.tui.chat_view import Chat
-from lmchat.tui.controllers.current_target import CurrentTarget, key_of
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.status import StatusDisplay
@@ -43,7 +44,7 @@ class _Load(Struct):
 
 
 class ModelSwitch:
-    """Switches between models, and loads them where the server can."""
+    """The server and model in use, which no other object changes, and all others to switch to."""
 
     def __init__(
         self,
@@ -51,16 +52,69 @@ class ModelSwitch:
         status: StatusDisplay,
         prompt_text: PromptText,
         turns: Turns,
-        target: CurrentTarget,
     ) -> None:
         self._chat = chat
         self._workspace = chat.workspace
         self._status = status
         self._prompt_text = prompt_text
         self._turns = turns
-        self._target = target
         self._picker: ModelPicker | None = None  # the picker while it is open
-        self._loads: dict[tuple[Endpoint, str], _Load] = {}  # by `key_of`
+        self._loads: dict[tuple[Endpoint, str], _Load] = {}  # by `_key`
+
+    # The model in use
+
+    @property
+    def target(self) -> Target | None:
+        return self._chat.next_turn.target
+
+    def _has_model(self, model: ModelInfo) -> bool:
+        """Return whether a model is the one in use."""
+        used = self.target.model if self.target else None
+        return used is not None and _key(used) == _key(model)
+
+    def use(self, target: Target) -> None:
+        """Use a server and its model from now on.
+
+        If the target has a model, this is remembered; unless it is still loading, the waiting
+        prompts are sent to it.
+        """
+        self.aim_at(target)
+        if not target.model_id:
+            return
+        self._chat.remember(lambda state: state.with_model(target.server_id, target.model_id))
+        self._status.show_action("model chosen")
+        if not target.is_loading:
+            self._turns.send_waiting()
+
+    def aim_at(self, target: Target | None) -> None:
+        """Set the target, or none, and let the monitor check its server."""
+        monitor = self._workspace.monitor
+        self._chat.next_turn.target = target
+        monitor.aim(target)
+        self._status.show_health(monitor.health)
+
+    def take_over(self, health: Health) -> None:
+        """Take over product and model from a health check of the server in use.
+
+        Do nothing if the check was one of another server, or found no model. The monitor has these
+        values already, so `aim_at`, after which it checks again, is not called.
+        """
+        target = self.target
+        if target is None or health.model is None or health.endpoint != target.endpoint:
+            return
+        product = health.product or target.product
+        self._chat.next_turn.target = replace(target, product=product, model=health.model)
+
+    def _change_load(self, model: ModelInfo, **changes: float | bool | None) -> bool:
+        """Change how far a model is loaded; return False if it is not the one in use."""
+        target = self.target
+        if target is None or not self._has_model(model):
+            return False
+        self._chat.next_turn.target = replace(target, **changes)
+        self._status.refresh()
+        return True
+
+    # The picker
 
     def pick(self, name: str = "") -> None:
         """Switch to a model by its name, a part of it, or its number among the recent ones.
@@ -93,7 +147,7 @@ class ModelSwitch:
         if self._workspace.target_state.lacks_server:
             self._chat.app.post_message(ShowServers())
             return
-        target = self._target.value
+        target = self.target
         rows, age_s = self._workspace.catalogue.cached_rows(self._workspace.state)
         picker = ModelPicker(
             self._with_loading(rows),
@@ -131,10 +185,10 @@ class ModelSwitch:
 
     def switch_to(self, model: ModelInfo) -> None:
         """Use a model from the next turn on, and begin to load it if it is not loaded."""
-        load = self._loads.get(key_of(model))
+        load = self._loads.get(_key(model))
         if load is None and model.state is LoadState.NOT_LOADED:
             load = self._begin_load(model)
-        self._target.use(
+        self.use(
             Target(
                 endpoint=model.endpoint,
                 product=model.product,
@@ -144,9 +198,11 @@ class ModelSwitch:
             )
         )
 
+    # Loading
+
     def load_or_unload(self, model: ModelInfo) -> None:
         """Begin to load a model; if it is loaded, unload it; if it is being loaded, stop that."""
-        if load := self._loads.get(key_of(model)):
+        if load := self._loads.get(_key(model)):
             self._chat.stop(load.group)
             self._status.show_action(f"stopped loading {_short_name(model)}")
         elif model.state is LoadState.LOADED:
@@ -192,9 +248,9 @@ class ModelSwitch:
         would make some servers load it once more.
         """
         loading = replace(model, state=LoadState.LOADING, load_fraction=None)
-        load = self._loads[key_of(model)] = _Load(loading, self._workspace.clock())
+        load = self._loads[_key(model)] = _Load(loading, self._workspace.clock())
         self._show_in_picker(loading)
-        self._target.change_load(
+        self._change_load(
             model, is_loading=True, loading_since_s=load.since_s, loading_fraction=None
         )
         self._chat.begin(partial(self._load, load, model, options), load.group, is_only=True)
@@ -220,7 +276,7 @@ class ModelSwitch:
         def show_progress(fraction: float) -> None:
             load.model = replace(load.model, load_fraction=fraction)
             self._show_in_picker(load.model)
-            self._target.change_load(model, loading_fraction=fraction)
+            self._change_load(model, loading_fraction=fraction)
 
         can_answer = False
         try:
@@ -228,20 +284,18 @@ class ModelSwitch:
             can_answer = True
             self._status.show_action(f"loaded {_short_name(model)}")
         except ServerRejected as error:
-            can_answer = error.kind == "unsupported" and self._target.has_model(model)
+            can_answer = error.kind == "unsupported" and self._has_model(model)
             if not can_answer:
                 raise
         finally:
-            if self._loads.get(key_of(model)) is load:  # no other load of it has begun since
+            if self._loads.get(_key(model)) is load:  # no other load of it has begun since
                 self._end_load(model, can_answer=can_answer)
 
     def _end_load(self, model: ModelInfo, *, can_answer: bool) -> None:
-        del self._loads[key_of(model)]
+        del self._loads[_key(model)]
         if not can_answer:
             self._show_in_picker(model)  # as it was before; else the servers' lists follow
-        if self._target.change_load(
-            model, is_loading=False, loading_since_s=None, loading_fraction=None
-        ):
+        if self._change_load(model, is_loading=False, loading_since_s=None, loading_fraction=None):
             self._turns.resume_after_load(can_answer=can_answer)
         self._show_new_states()
 
@@ -258,9 +312,14 @@ class ModelSwitch:
     def _with_loading(self, rows: Sequence[ModelRow]) -> list[ModelRow]:
         """Return the rows of the picker, with the progress of the models that are being loaded."""
         return [
-            replace(row, model=load.model) if (load := self._loads.get(key_of(row.model))) else row
+            replace(row, model=load.model) if (load := self._loads.get(_key(row.model))) else row
             for row in rows
         ]
+
+
+def _key(model: ModelInfo) -> tuple[Endpoint, str]:
+    """Return by what a model is known, in any state."""
+    return model.endpoint, model.model_id
 
 
 def _short_name(model: ModelInfo) -> str:

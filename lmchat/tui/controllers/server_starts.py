@@ -21,7 +21,7 @@ from lmchat.servers.engine.model_files import DemoOffer, ModelFile
 from lmchat.servers.model import BUILT_IN, LoadState, Target
 from lmchat.services.server_rows import MachineState
 from lmchat.tui.chat_view import Chat
-from lmchat.tui.controllers.current_target import CurrentTarget
+from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, ProgressDialog, start_question
 
@@ -33,14 +33,14 @@ class ServerStarts:
         self,
         chat: Chat,
         status: StatusDisplay,
-        target: CurrentTarget,
+        models: ModelSwitch,
         on_change: Callable[[], None],
     ) -> None:
         """`on_change` is called when `machine`, `has_read_disk` or `problem` has changed."""
         self._chat = chat
         self._workspace = chat.workspace
         self._status = status
-        self._target = target
+        self._models = models
         self._on_change = on_change
         self.machine = MachineState()
         self.has_read_disk = chat.workspace.engine is None  # else no files are needed
@@ -181,16 +181,16 @@ class ServerStarts:
         """
         if words := await engine.warning(model):
             self._chat.warn(words)
-        old_target = self._target.value
+        old_target = self._models.target
         info = model.info(engine.reserve_address(), LoadState.LOADING)
-        self._target.use(Target(endpoint=info.endpoint, product=BUILT_IN, model=info))
+        self._models.use(Target(endpoint=info.endpoint, product=BUILT_IN, model=info))
         name = safe_line(model.name, limit=20)
         self._status.show_action(f"loading {name}")
         try:
             await engine.start(model)
         except LMChatError:
             was_engine = old_target is not None and old_target.product == BUILT_IN
-            self._target.aim_at(None if was_engine else old_target)
+            self._models.aim_at(None if was_engine else old_target)
             raise
         self._status.show_action(f"loaded {name}")
         self._workspace.monitor.check_now()
