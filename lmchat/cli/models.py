@@ -16,18 +16,19 @@ from lmchat.cli.context import Context
 from lmchat.cli.local import list_files
 from lmchat.cli.target import find_servers, own_endpoints
 from lmchat.cli.wiring import Runtime, open_runtime
+from lmchat.config.state import State
 from lmchat.errors import LMChatError
-from lmchat.servers.discovery.choose_model import (
-    NOTHING_FOUND,
-    choose,
-    choose_on_server,
-    why_unusable,
+from lmchat.servers.discovery.choose_model import why_unusable
+from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.discovery.server_json import (
+    detection_json,
+    health_json,
+    model_json,
+    special_type,
 )
-from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
-from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import LoadState, ModelInfo, ModelList, find_model, unknown_model
 from lmchat.servers.request import LoadOptions
-from lmchat.terminal.output import Output, rounded, table, timestamp
+from lmchat.terminal.output import Output, table
 
 _MINUTE_S = 60
 
@@ -113,30 +114,6 @@ async def _named_model(context: Context, runtime: Runtime) -> ModelInfo:
     return model_named(context.options.model_id, model_list)
 
 
-def model_json(model: ModelInfo) -> dict[str, object]:
-    """Return the JSON form of a model: the fields of OpenAI's list of models, and lmchat's own."""
-    printed_fields = (
-        "product",
-        "state",
-        "context_loaded",
-        "context_max",
-        "size_bytes",
-        "capabilities",
-        "efforts",
-    )
-    return {
-        "id": model.model_id,
-        "object": "model",
-        "created": model.created or 0,
-        "owned_by": model.owned_by,
-        "endpoint": model.endpoint.url,
-        "type": _special_type(model) or "llm",
-        "params": model.params or None,
-        "quantization": model.quantization or None,
-        **{name: getattr(model, name) for name in printed_fields},
-    }
-
-
 async def fetch_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
     """Find the usable servers and return their models as one list.
 
@@ -197,11 +174,6 @@ def _has_details(model: ModelInfo) -> bool:
     return bool(model.capabilities or model.context or not model.can_chat)
 
 
-def _special_type(model: ModelInfo) -> str:
-    """Return "embedding" or "decision"; empty for a model that can chat."""
-    return model.only_for.removesuffix("s")  # `only_for` is a plural, such as "embeddings"
-
-
 def model_named(model_id: str, model_list: ModelList) -> ModelInfo:
     """Return the model with this name; raises `WrongUse` if the list does not have it."""
     model = find_model(model_id, model_list.models)
@@ -227,7 +199,7 @@ def _table(models: tuple[ModelInfo, ...]) -> list[str]:
             model.quantization,
             units.window(model.context),
             units.size_text(model.size_bytes).replace(units.GAP, " "),
-            _special_type(model) or " ".join(model.capabilities),
+            special_type(model) or " ".join(model.capabilities),
             f"{model.product} {model.endpoint.netloc}",
         )
         for model in models
@@ -242,64 +214,21 @@ async def health(context: Context) -> int:
     Return 0 if it can, 1 if it cannot, or the exit code of the error that prevented the check.
     Server and model are those that the chat screen would use.
     """
-    probed = None
-    model = None
-    reason, exit_code = "", 0
+    settings, state = context.loaded.settings, State()
+    results: tuple[ProbeResult, ...] = ()
+    error = None
     try:
         async with open_runtime(context) as runtime:
-            results = await find_servers(runtime.backend, runtime.settings)
-        probed = _best_result(results, runtime)
-        if probed is None or not probed.verdict.is_usable:
-            reason, exit_code = why_unusable(results).message, 1
-        else:
-            model = _chosen_model(probed, runtime)
-    except LMChatError as error:
-        reason, exit_code = error.message, error.exit_code
-
-    is_loaded = _is_loaded(probed, model)
-    status = "ok" if is_loaded else "degraded"  # degraded: the first answer waits for the model
-    # Scripts read these names, so they stay as they are. `orchestrator_ready` means that the
-    # configuration has no problems.
-    context.output.print_json(
-        {
-            "healthy": not reason,
-            "endpoint": probed.endpoint.url if probed else _configured_url(context),
-            "models": len(probed.models) if probed else 0,
-            "error": reason or None,
-            "status": "error" if reason else status,
-            "llm_available": not reason,
-            "model": model.model_id if model else None,
-            "model_loaded": is_loaded,
-            "model_state": model.state if model else None,
-            "orchestrator_ready": not context.loaded.problems,
-            "timestamp": timestamp(),
-        }
-    )
-    return exit_code
-
-
-def _chosen_model(probed: ProbeResult, runtime: Runtime) -> ModelInfo | None:
-    """Return the model that the chat screen would choose on a server; None if it chooses none."""
-    model_id = runtime.settings.model
-    target = choose_on_server(probed, model=model_id, state=runtime.state).target
-    return target.model if target else None
-
-
-def _is_loaded(probed: ProbeResult | None, model: ModelInfo | None) -> bool:
-    """Return whether a model is loaded on its server, the result; False without a model.
-
-    Of a model whose server does not report states, return whether the server is ready.
-    """
-    if model is None or probed is None:
-        return False
-    is_probably_loaded = model.state is LoadState.UNKNOWN and probed.verdict is Verdict.READY
-    return is_probably_loaded or model.state is LoadState.LOADED
-
-
-def _configured_url(context: Context) -> str | None:
-    """Return the address in the settings; None if it is wrong, as it may hold a password."""
-    url = context.loaded.settings.endpoint
-    return Endpoint.parse(url).url if is_address(url) else None
+            settings, state = runtime.settings, runtime.state
+            results = await find_servers(runtime.backend, settings)
+    except LMChatError as failure:
+        error = failure
+    has_problems = bool(context.loaded.problems)
+    document = health_json(results, settings, state, error=error, has_problems=has_problems)
+    context.output.print_json(document)
+    if error is not None:
+        return error.exit_code
+    return 0 if document["healthy"] else 1
 
 
 async def detect(context: Context) -> int:
@@ -307,53 +236,17 @@ async def detect(context: Context) -> int:
 
     Return 0 if a server was found, 3 if none was, or the exit code of the error that ended this.
     """
+    settings, state = context.loaded.settings, State()
     results: tuple[ProbeResult, ...] = ()
-    best = None
-    reason, exit_code = NOTHING_FOUND, 3  # unless an error says otherwise
+    error = None
     try:
         async with open_runtime(context) as runtime:
-            results = await runtime.backend.detect(expected=own_endpoints(runtime.settings))
-            best = _best_result(results, runtime)
-    except LMChatError as error:
-        reason, exit_code = error.message, error.exit_code
-
-    document: dict[str, object] = {"detected": False, "error": reason}
-    if best is not None:
-        document = {"endpoint": best.endpoint.url, "detected": True, **_verdict_json(best)}
-        document["models"] = [model.model_id for model in best.models]
-    document["candidates"] = [
-        {
-            "url": probed.endpoint.url,
-            **_verdict_json(probed),
-            "next_step": probed.next_step or None,
-            "detail": probed.detail or None,
-        }
-        for probed in results
-    ]
+            settings, state = runtime.settings, runtime.state
+            results = await runtime.backend.detect(expected=own_endpoints(settings))
+    except LMChatError as failure:
+        error = failure
+    document = detection_json(results, settings, state, error=error)
     context.output.print_json(document)
-    return 0 if best else exit_code
-
-
-def _verdict_json(probed: ProbeResult) -> dict[str, object]:
-    """Return the product, verdict and latency that the probe of an address found, for JSON."""
-    return {
-        "product": probed.product,
-        "verdict": probed.verdict,
-        "latency_ms": rounded(probed.latency_ms),
-    }
-
-
-def _best_result(results: tuple[ProbeResult, ...], runtime: Runtime) -> ProbeResult | None:
-    """Return the server that the chat screen would choose.
-
-    If it would choose none, return the first model server, such as one that needs a key. Return
-    None if no result is a model server.
-    """
-    model_id = runtime.settings.model
-    choice = choose(results, model=model_id, state=runtime.state)
-    if choice.probed is not None:
-        return choice.probed
-    for probed in results:
-        if probed.verdict.is_server:
-            return probed
-    return None
+    if error is not None:
+        return error.exit_code
+    return 0 if document["detected"] else 3

@@ -22,11 +22,8 @@ from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.processes.system import ENDING_SIGNALS
 from lmchat.safe_text import header_value
-from lmchat.serve.access import LOOPBACK_HOSTS, AccessRules
-from lmchat.serve.app import API, new_app
-from lmchat.serve.forward_route import Gateway
+from lmchat.serve.app import API, RequestReport, ServeApp
 from lmchat.serve.model_routes import ModelRoutes
-from lmchat.serve.request_log import RequestReport
 from lmchat.serve.server_watch import ServerWatch
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import is_loopback_host
@@ -36,6 +33,7 @@ from lmchat.units import plural
 
 END_S = 5  # for running answers after a signal
 KEEP_ALIVE_S = 75  # for an idle connection; clients give theirs up sooner
+_LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")  # as in a `Host` header
 _KEY_VARIABLE = "LMCHAT_SERVE_KEY"  # in place of `--key`, which the list of processes shows
 _BACKLOG = 2048
 _PROGRAM_COLUMNS = 24
@@ -49,24 +47,23 @@ async def run_server(context: Context) -> int:
     listening = _listen(options.host, options.port)
     port: int = listening.getsockname()[1]  # that of the option, or any if that is 0
     try:
-        rules = access_rules(options.host, port, key)
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        names = (*_LOOPBACK_HOSTS, host.lower())
         async with open_runtime(context) as runtime, _watch(context, runtime, port) as watch:
-            gateway = Gateway(
+            app = ServeApp(
                 client=runtime.backend,
                 watch=watch,
-                add_turn_record=runtime.store.add_turn_record,
-                max_body_mb=runtime.settings.limits.max_body_mb,
-            )
-            app = new_app(
-                gateway,
-                rules,
+                settings=runtime.settings,
+                state=runtime.state,
+                hosts=frozenset((*names, *(f"{name}:{port}" for name in names))),
+                key=key,
                 metrics_json=metrics_json,
+                add_turn_record=runtime.store.add_turn_record,
                 on_request=partial(_print_report, context.output),
                 log_bug=context.log_unexpected,
             )
             server = _new_server(app)
             with server.ended_by_signals():
-                host = f"[{options.host}]" if ":" in options.host else options.host
                 line = f"Serving at http://{host}:{port}{API}; Ctrl+C ends it."
                 context.output.print_lines([line])
                 _print_servers(context.output, watch.routes)
@@ -93,12 +90,6 @@ def checked_key(host: str, key: str) -> str:
             hint=f"Add --key KEY or set {_KEY_VARIABLE}; each program then has to send this key.",
         )
     return key
-
-
-def access_rules(host: str, port: int, key: str) -> AccessRules:
-    """Return the rules for the headers of requests to this host and port."""
-    names = [*LOOPBACK_HOSTS, f"[{host}]" if ":" in host else host.lower()]
-    return AccessRules(hosts=frozenset([*names, *(f"{name}:{port}" for name in names)]), key=key)
 
 
 def _listen(host: str, port: int) -> socket.socket:

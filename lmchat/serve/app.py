@@ -1,94 +1,310 @@
-"""The ASGI application of `lmchat serve`: its routes, and what each request passes before them."""
+"""The ASGI application of `lmchat serve`: who may use it, its routes, and passing requests on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
+from msgspec import Struct, field
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import Message, Receive, Scope, Send
 
-from lmchat.errors import LMChatError
-from lmchat.serve.access import AccessCheck, AccessRules
-from lmchat.serve.error_replies import openai_error
-from lmchat.serve.forward_route import EMBEDDINGS_PATH, ForwardRoute, Gateway
-from lmchat.serve.request_log import RequestLog, RequestReport
-from lmchat.serve.source_routes import SourceChatRoute, SourceRoutes, list_json, model_json
-from lmchat.servers.request import CHAT_PATH
-from lmchat.sessions.stats import Metrics
+from lmchat.config.settings import Settings
+from lmchat.config.state import State
+from lmchat.errors import LMChatError, ServerRejected
+from lmchat.serve.bodies import fields_of, read_body, with_changes
+from lmchat.serve.error_replies import openai_error, source_error, status_of
+from lmchat.serve.server_watch import ServerWatch
+from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.discovery.server_json import (
+    detection_json,
+    health_json,
+    list_json,
+    model_json,
+)
+from lmchat.servers.model import ModelInfo
+from lmchat.servers.request import CHAT_PATH, ForwardedRequest
+from lmchat.services.ports import ServerClient
+from lmchat.sessions.stats import Metrics, TurnRecord
 
 API = "/v1"
+EMBEDDINGS_PATH = "/embeddings"
+RESET = "Metrics reset successfully"
+_PASSED_HEADERS = ("content-type", "retry-after", "x-request-id")
+_OWN_SITES = frozenset(("none", "same-origin"))
+"""Values of `Sec-Fetch-Site` for an address that a person has typed, and for what it shows."""
+_REPORT = "lmchat.report"  # key of the report in the scope of a request
+_log = logging.getLogger(__name__)
 
 
-def new_app(
-    gateway: Gateway,
-    rules: AccessRules,
-    *,
-    metrics_json: Callable[[Metrics], dict[str, object]],
-    on_request: Callable[[RequestReport], None],
-    log_bug: Callable[[Exception], LMChatError],
-) -> ASGIApp:
-    """Return the application.
+class RequestReport(Struct, kw_only=True):
+    """Facts of one request, without content."""
 
-    `metrics_json` writes counters as JSON, `on_request` gets a report of each request, and
-    `log_bug` logs an unexpected error and returns the one to show.
-    """
-    source = SourceRoutes(gateway, metrics_json)
+    program: str  # first word of its `User-Agent`
+    subject: str  # name of its model; of other requests, the path
+    status: int = 0  # of the reply; 0 if none has begun
+    is_sent: bool = False  # whether the end of the reply was sent, or is being sent
+    row: TurnRecord | None = None  # figures of a request that was passed on
 
-    async def list_models(_: Request) -> Response:
+    def keep_row(self, row: TurnRecord) -> None:
+        self.row = row
+
+
+class ServeApp(Struct, kw_only=True):
+    """One address for all model servers."""
+
+    client: ServerClient
+    watch: ServerWatch
+    settings: Settings
+    state: State
+    hosts: frozenset[str]
+    """Values of `Host` in small letters, with and without the port; any is right with a key."""
+    key: str = ""  # that each request needs; empty: none
+    metrics_json: Callable[[Metrics], dict[str, object]]
+    add_turn_record: Callable[[TurnRecord], Awaitable[None]]  # may raise `LMChatError`
+    on_request: Callable[[RequestReport], None]  # called at the end of each request
+    log_bug: Callable[[Exception], LMChatError]  # logs an error, and returns the one to show
+    _metrics_at_reset: Metrics = field(default_factory=Metrics)
+    _app: Starlette = field(default_factory=Starlette)
+
+    def __post_init__(self) -> None:
+        self._metrics_at_reset = self.client.metrics()
+        forwarded = [CHAT_PATH, *(f"{API}{path}" for path in (CHAT_PATH, "/completions"))]
+        forwarded.append(f"{API}{EMBEDDINGS_PATH}")
+        self._app = Starlette(
+            routes=[
+                Route(f"{API}/models", self._list_models),
+                Route(f"{API}/models/{{name:path}}", self._show_model),
+                *(Route(path, _ForwardRoute(self), methods=["POST"]) for path in forwarded),
+                Route("/health", self._health),
+                Route("/models", self._list_models_at),
+                Route("/detect-endpoint", self._detect),
+                Route("/metrics", self._metrics),
+                Route("/metrics/reset", self._reset_metrics, methods=["POST"]),
+            ],
+            exception_handlers=dict.fromkeys((HTTPException, LMChatError, Exception), self._refuse),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, and report it at the end, also if the program has hung up before."""
+        headers = Headers(scope=scope)
+        program = next(iter(headers.get("user-agent", "").split()), "")
+        report = RequestReport(program=program, subject=scope["path"])
+        scope[_REPORT] = report
+
+        async def send_noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                report.status = message["status"]
+            elif not message.get("more_body", False):
+                # before the end is sent: the program then hangs up at once, which `forward` has to
+                # tell from a program that hangs up earlier
+                report.is_sent = True
+            await send(message)
+
         try:
-            gateway.watch.routes.server()
-        except LMChatError as error:
-            return openai_error(error)
-        return JSONResponse(list_json(gateway.watch.routes.listed()))
+            self._check_access(headers)
+            await self._app(scope, receive, send_noted)
+        except LMChatError as error:  # all others are handled inside
+            await openai_error(error)(scope, receive, send_noted)
+        finally:
+            self.on_request(report)
 
-    async def show_model(request: Request) -> Response:
+    def _check_access(self, headers: Headers) -> None:
+        """Raise `LMChatError` unless a program of this machine, or one with the key, asks.
+
+        A web page that a browser shows can send requests to this machine. They have its origin, or
+        the name of a host that only pretends to be this machine (DNS rebinding). For an image, they
+        have neither, but the browser says that another site asks for it.
+        """
+        if not self.key and headers.get("host", "").lower() not in self.hosts:
+            raise LMChatError(
+                "This address is for programs of this machine: the Host header names another one.",
+                kind="forbidden",
+                hint="Use http://127.0.0.1 with this port.",
+            )
+        if "origin" in headers or not _OWN_SITES.issuperset(headers.getlist("sec-fetch-site")):
+            raise LMChatError(
+                "Web pages may not use this address.",
+                kind="forbidden",
+                hint="Use a program that is not a page in a browser.",
+            )
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        # takes as long for any wrong key, so its time does not help to guess the key
+        is_equal = hmac.compare_digest(key.strip().encode(), self.key.encode())
+        if self.key and not (is_equal and scheme.lower() == "bearer"):
+            raise LMChatError(
+                "The API key is missing or wrong.",
+                kind="auth",
+                hint="Use the key that lmchat serve was started with (--key).",
+            )
+
+    async def _refuse(self, request: Request, error: Exception) -> Response:
+        """Return the reply for an error, in the shape that programs of this route expect."""
+        if isinstance(error, HTTPException):
+            message = "lmchat serve has no such path."
+            if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+                message = "This path does not take this method."
+            hint = "lmchat serve --help lists the paths."
+            refusal = LMChatError(message, kind="wrong_path", hint=hint)
+            reply = openai_error(refusal, error.status_code)
+            reply.headers.update(error.headers or {})
+            return reply
+        if not isinstance(error, LMChatError):
+            return openai_error(self.log_bug(error))
+        path = request.scope["path"]
+        if path.startswith(f"{API}/"):
+            return openai_error(error)
+        return source_error(error, is_chat=path == CHAT_PATH)
+
+    # Models
+
+    async def _list_models(self, _: Request) -> Response:
+        self.watch.routes.server()  # raises the error to show if there is none
+        return JSONResponse(list_json(self.watch.routes.listed()))
+
+    async def _show_model(self, request: Request) -> Response:
         name = request.path_params["name"]
+        return JSONResponse(model_json(self.watch.routes.find(name), name))
+
+    # Routes of older programs
+
+    async def _list_models_at(self, request: Request) -> Response:
+        """List the models of the server in the query (`endpoint`); without one, those of all."""
+        url = request.query_params.get("endpoint", "")
+        if not url:
+            return await self._list_models(request)
+        models = self.watch.routes.server(url).models
+        return JSONResponse(list_json({model.model_id: model for model in models}))
+
+    async def _health(self, request: Request) -> Response:
+        """Say whether the server in the query (`endpoint`) can answer; without one, if any can."""
+        results: tuple[ProbeResult, ...] = ()
+        error = None
         try:
-            return JSONResponse(model_json(name, gateway.watch.routes.find(name)))
-        except LMChatError as error:
-            return openai_error(error)
+            results = self.watch.routes.at(request.query_params.get("endpoint", ""))
+        except LMChatError as failure:
+            error = failure
+        document = health_json(results, self.settings, self.state, error=error)
+        if document["healthy"]:
+            return JSONResponse(document)
+        status = status_of(error) if error else HTTPStatus.INTERNAL_SERVER_ERROR
+        return JSONResponse(document, status)
 
-    async def refuse(_: Request, error: Exception) -> Response:
-        return _http_error(error)
+    async def _detect(self, _: Request) -> Response:
+        """Name the best server of the last look."""
+        document = detection_json(self.watch.routes.results, self.settings, self.state)
+        status = HTTPStatus.OK if document["detected"] else HTTPStatus.NOT_FOUND
+        return JSONResponse(document, status)
 
-    async def show_bug(_: Request, error: Exception) -> Response:
-        return openai_error(log_bug(error))
+    async def _metrics(self, _: Request) -> Response:
+        """Return the counters since the start or the last reset."""
+        counted = self.client.metrics().since(self._metrics_at_reset)
+        return JSONResponse(self.metrics_json(counted))
 
-    forwarded_paths = (CHAT_PATH, "/completions", EMBEDDINGS_PATH)
-    app = Starlette(
-        routes=[
-            Route(f"{API}/models", list_models),
-            Route(f"{API}/models/{{name:path}}", show_model),
-            *(
-                Route(f"{API}{path}", ForwardRoute(gateway, path), methods=["POST"])
-                for path in forwarded_paths
-            ),
-            # routes of older programs, which use no `API` before the path
-            Route("/health", source.health),
-            Route("/models", source.models),
-            Route("/detect-endpoint", source.detect_endpoint),
-            Route(CHAT_PATH, SourceChatRoute(gateway, CHAT_PATH), methods=["POST"]),
-            Route("/metrics", source.metrics),
-            Route("/metrics/reset", source.reset_metrics, methods=["POST"]),
-        ],
-        exception_handlers={HTTPException: refuse, Exception: show_bug},
-    )
-    return RequestLog(AccessCheck(app, rules), on_request)
+    async def _reset_metrics(self, _: Request) -> Response:
+        """Count from 0; the counters of all runs on the disk stay."""
+        self._metrics_at_reset = self.client.metrics()
+        return JSONResponse({"message": RESET})
+
+    # Passing on
+
+    async def forward(self, request: Request, send: Send) -> None:
+        """Pass on a request and its reply; a program that hangs up ends the generation.
+
+        Two tasks run at once: one passes the reply on, the other waits for the hang-up. An error
+        before the reply has begun is raised. After that, the reply can only break off: this returns
+        without sending the end of the body, and uvicorn closes the connection.
+        """
+        report: RequestReport = request.scope[_REPORT]
+        try:
+            body = await read_body(request, self.settings.limits.max_body_mb)
+        except ClientDisconnect:
+            return
+        answering = asyncio.create_task(self._answer(request, body, send, report), name="forward")
+        hanging_up = asyncio.create_task(_hang_up(request.receive), name="hang-up")
+        try:
+            await asyncio.wait({answering, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
+            # `receive` also reports a hang-up once the whole reply is sent and nothing is
+            # left to stop. Then `answering` is not cancelled: it has to count the result.
+            if report.is_sent:
+                await asyncio.wait({answering})
+        finally:
+            answering.cancel()
+            hanging_up.cancel()
+            outcome, _ = await asyncio.gather(answering, hanging_up, return_exceptions=True)
+        if report.row is not None and not request.scope["path"].endswith(EMBEDDINGS_PATH):
+            try:
+                await self.add_turn_record(report.row)
+            except LMChatError as error:
+                _log.warning("the record of a turn could not be written: %s", error.kind)
+        has_begun_and_broken_off = isinstance(outcome, LMChatError) and bool(report.status)
+        # `CancelledError` is no `Exception`
+        if isinstance(outcome, Exception) and not has_begun_and_broken_off:
+            raise outcome
+
+    async def _answer(
+        self, request: Request, body: bytes, send: Send, report: RequestReport
+    ) -> None:
+        """Send a request to the server of its model, and the reply to the program as it comes.
+
+        The chat of older programs may name the server (`endpoint`), and is streamed unless
+        the body says otherwise.
+        """
+        path = request.scope["path"].removeprefix(API)
+        is_source = path == request.scope["path"]
+        fields = fields_of(body)
+        name = report.subject = fields.model_name()
+        routes = self.watch.routes
+        changes: dict[str, object] = {}
+        if is_source and fields.endpoint:
+            server = routes.server(str(fields.endpoint))
+            # Without facts if the server does not list it: the server itself will refuse it then.
+            model = ModelInfo(model_id=name, endpoint=server.endpoint, product=server.product)
+            model = next((listed for listed in server.models if listed.model_id == name), model)
+        else:
+            model = routes.find(name)
+            if routes.is_alias(name, model):  # the server does not know this name
+                changes["model"] = model.model_id
+        if is_source and fields.stream is None:
+            changes["stream"] = True
+        if is_source or changes:
+            body = with_changes(body, changes, removed="endpoint" if is_source else "")
+
+        order = ForwardedRequest(model=model, path=path, body=body, messages=fields.messages)
+        async with self.client.forward(order, report.keep_row) as reply:
+            if is_source and reply.status >= HTTPStatus.BAD_REQUEST:
+                message = f"The server refused the request with status {reply.status}."
+                raise ServerRejected(message, kind="server_error", status=reply.status)
+            headers = [
+                (header.encode(), reply.headers[header].encode())
+                for header in _PASSED_HEADERS
+                if header in reply.headers
+            ]
+            start = {"type": "http.response.start", "status": reply.status, "headers": headers}
+            await send(start)
+            async for chunk in reply.chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
 
 
-def _http_error(error: Exception) -> Response:
-    """Return the reply for a path or method that does not exist."""
-    if not isinstance(error, HTTPException):  # Starlette passes nothing else
-        raise error
-    message = "lmchat serve has no such path."
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        message = "This path does not take this method."
-    refusal = LMChatError(message, kind="wrong_path", hint="lmchat serve --help lists the paths.")
-    reply = openai_error(refusal, error.status_code)
-    reply.headers.update(error.headers or {})
-    return reply
+class _ForwardRoute(Struct, frozen=True):
+    """Route that sends its reply itself; of a function, Starlette would send what it returns."""
+
+    app: ServeApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app.forward(Request(scope, receive), send)
+
+
+async def _hang_up(receive: Receive) -> None:
+    """Return when the program has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 from starlette.requests import Request
 
 from lmchat.errors import BodyTooLarge, RequestInvalid
-from lmchat.serve.request_log import report_of
 
 _MB = 1e6
 _MAX_NAME_CHARS = 1000
 """Limit for the name of a model: to compare and to show a longer one takes too long."""
+
+T = TypeVar("T")
 
 
 class BodyFields(Struct, frozen=True):
@@ -24,8 +26,19 @@ class BodyFields(Struct, frozen=True):
     stream: object = None
     endpoint: object = None
 
+    def model_name(self) -> str:
+        """Return the name of the model.
 
-_decoder = msgspec.json.Decoder(BodyFields)
+        Raises `RequestInvalid` if it is missing or no text. Programs rely on the wording of that.
+        """
+        name = self.model
+        if name == "":
+            raise RequestInvalid("No LM Studio model selected: name a model.")
+        if not isinstance(name, str) or not name.strip():
+            raise RequestInvalid("Invalid model parameter: the name of a model is needed.")
+        if len(name) > _MAX_NAME_CHARS:
+            raise RequestInvalid("Invalid model parameter: the name is too long.")
+        return name
 
 
 async def read_body(request: Request, limit_mb: float) -> bytes:
@@ -34,50 +47,25 @@ async def read_body(request: Request, limit_mb: float) -> bytes:
     Raises `BodyTooLarge` as soon as it is known to exceed the limit, and `ClientDisconnect` if the
     program hangs up.
     """
-    limit_bytes = limit_mb * _MB
     announced = request.headers.get("content-length", "")
-    _check_size(int(announced) if announced.isdecimal() else 0, limit_bytes)
+    size_bytes = int(announced) if announced.isdecimal() else 0
     body = bytearray()
-    async for chunk in request.stream():
+    chunks = request.stream()
+    while size_bytes <= limit_mb * _MB:
+        chunk = await anext(chunks, None)
+        if chunk is None:
+            return bytes(body)
         body += chunk
-        _check_size(len(body), limit_bytes)
-    return bytes(body)
-
-
-def _check_size(size_bytes: int, limit_bytes: float) -> None:
-    if size_bytes > limit_bytes:
-        raise BodyTooLarge(
-            f"The request is larger than the limit of {limit_bytes / _MB:g} MB.",
-            hint="Shorten it, or raise max_body_mb under [limits].",
-        )
+        size_bytes = len(body)
+    raise BodyTooLarge(
+        f"The request is larger than the limit of {limit_mb:g} MB.",
+        hint="Shorten it, or raise max_body_mb under [limits].",
+    )
 
 
 def fields_of(body: bytes) -> BodyFields:
     """Return the fields of a body; raises `RequestInvalid` if it is no JSON object."""
-    try:
-        return _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _no_json_object() from None
-
-
-def _no_json_object() -> RequestInvalid:
-    return RequestInvalid("The body of the request is not a JSON object.")
-
-
-def model_name(fields: BodyFields, request: Request) -> str:
-    """Return the name of the model in a body, and note it in the report of the request.
-
-    Raises `RequestInvalid` if it is missing or no text. Programs rely on the wording of that.
-    """
-    name = fields.model
-    if name == "":
-        raise RequestInvalid("No LM Studio model selected", hint="Name a model.")
-    if not isinstance(name, str) or not name.strip():
-        raise RequestInvalid("Invalid model parameter: the name of a model is needed.")
-    if len(name) > _MAX_NAME_CHARS:
-        raise RequestInvalid("Invalid model parameter: the name is too long.")
-    report_of(request.scope).subject = name
-    return name
+    return _decoded(body, BodyFields)
 
 
 def with_changes(body: bytes, changes: Mapping[str, object], *, removed: str = "") -> bytes:
@@ -86,11 +74,15 @@ def with_changes(body: bytes, changes: Mapping[str, object], *, removed: str = "
     The values of all other fields stay byte for byte as they are. Raises `RequestInvalid` if the
     name of one of them is no UTF-8, which `fields_of` does not read.
     """
-    try:
-        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise _no_json_object() from None
+    fields = _decoded(body, dict[str, msgspec.Raw])
     fields.pop(removed, None)
     for name, value in changes.items():
         fields[name] = msgspec.Raw(msgspec.json.encode(value))
     return msgspec.json.encode(fields)
+
+
+def _decoded(body: bytes, value_type: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=value_type)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise RequestInvalid("The body of the request is not a JSON object.") from None

@@ -1,4 +1,4 @@
-"""Errors as replies, in the shape of OpenAI's API."""
+"""Errors as replies, in the shape of OpenAI's API and in that of older programs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from lmchat.errors import (
     TooManyRequests,
 )
 
+STREAMING_FAILED = "Streaming failed"
 _STATUS_BY_KIND = {
     "auth": HTTPStatus.UNAUTHORIZED,
     "forbidden": HTTPStatus.FORBIDDEN,
@@ -57,11 +58,24 @@ def openai_error(error: LMChatError, status: int | None = None) -> Response:
         "param": None,
         "code": _CODES.get(error.kind, error.kind),
     }
-    return JSONResponse({"error": detail}, status, headers_of(error))
+    return JSONResponse({"error": detail}, status, _headers_of(error))
 
 
-def headers_of(error: LMChatError) -> dict[str, str]:
-    """Return the headers that belong to an error."""
+def source_error(error: LMChatError, *, is_chat: bool) -> Response:
+    """Return the reply for an error in the shape of older programs, which is one text.
+
+    All failures of servers have the status 500.
+    """
+    status = status_of(error)
+    document = {"error": error.message}
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+        if is_chat:
+            document = {"error": STREAMING_FAILED, "message": error.message}
+    return JSONResponse(document, status, _headers_of(error))
+
+
+def _headers_of(error: LMChatError) -> dict[str, str]:
     if isinstance(error, TooManyRequests):
         return {"Retry-After": f"{error.wait_s:.0f}"}
     return {"WWW-Authenticate": "Bearer"} if error.kind == "auth" else {}

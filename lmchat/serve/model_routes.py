@@ -67,21 +67,29 @@ class ModelRoutes(Struct, frozen=True):
                 models[alias] = model
         return models
 
+    def at(self, url: str) -> tuple[ProbeResult, ...]:
+        """Return the result at an address; without an address, all results.
+
+        An address where no server was found or configured is not allowed: a request must not make
+        lmchat connect to other programs.
+        """
+        if not url:
+            return self.results
+        address = Endpoint.parse(url).netloc
+        results = tuple(found for found in self.results if found.endpoint.netloc == address)
+        if not results:
+            raise EndpointNotAllowed(
+                "Endpoint not allowed: no server was found there; "
+                "name it under [[endpoints]] in config.toml."
+            )
+        return results
+
     def server(self, url: str = "") -> ProbeResult:
         """Return the usable server at an address; without an address, the best of all.
 
-        Raises the error that says why it cannot be used. An address where no server was found or
-        configured is not allowed: a request must not make lmchat connect to other programs.
+        Raises the error that says why it cannot be used.
         """
-        results = self.results
-        if url:
-            address = Endpoint.parse(url).netloc
-            results = tuple(found for found in results if found.endpoint.netloc == address)
-            if not results:
-                raise EndpointNotAllowed(
-                    "Endpoint not allowed: no server was found there; "
-                    "name it under [[endpoints]] in config.toml."
-                )
+        results = self.at(url)
         for probed in results:
             if probed.verdict.is_usable:
                 return probed

@@ -188,7 +188,7 @@ def test_a_key_guards_every_route_and_with_it_this_machine_may_have_any_name(sev
 def test_what_is_wrong_is_refused_in_the_shape_of_openai(gateway, server):
     for fields, status, text in (
         ({"model": "nope"}, 404, "No server has a model nope."),
-        ({"model": ""}, 400, "No LM Studio model selected"),
+        ({"model": ""}, 400, "No LM Studio model selected: "),
         ({"model": 7}, 400, "Invalid model parameter"),
         ({"model": "m" * 9_500_000}, 400, "Invalid model parameter"),
         ({"messages": []}, 400, "Invalid messages array"),
@@ -240,14 +240,43 @@ def test_web_pages_and_foreign_hosts_are_refused_everywhere(gateway, server):
 # Source routes
 
 
-def test_health_models_and_detection_have_their_old_json(gateway, server):
-    assert gateway.get("/health").json() == {"healthy": True, "endpoint": server.url, "models": 1}
-    assert gateway.get("/detect-endpoint").json() == {"endpoint": server.url, "detected": True}
-    row = gateway.get("/models").json()["data"][0]
-    assert set(row) == {"id", "object", "created", "owned_by"}
+def told(reply: httpx.Response | dict) -> dict:
+    """Return a JSON object without what changes with each look."""
+    value = reply if isinstance(reply, dict) else reply.json()
+    value.pop("timestamp", None)
+    for row in (value, *value.get("candidates", ())):
+        row.pop("latency_ms", None)
+    return value
+
+
+def test_health_models_and_detection_say_what_the_commands_say(gateway, server):
+    cli = Inside(home=gateway.home, url=server.url)
+    health = told(gateway.get("/health"))
+    assert (health["healthy"], health["endpoint"], health["models"]) == (True, server.url, 1)
+    assert (health["model"], health["orchestrator_ready"]) == ("tiny", True)
+    assert health == told(cli.json("health"))
+    assert gateway.get("/models").json() == cli.json("models", "--json")
+    detected = told(gateway.get("/detect-endpoint"))
+    assert (detected["endpoint"], detected["detected"]) == (server.url, True)
+    assert detected["candidates"][0] == told(cli.json("detect"))["candidates"][0]
     for path in ("/health", "/models"):
         named = gateway.get(path, params={"endpoint": server.url})
-        assert named.json() == gateway.get(path).json()
+        assert told(named) == told(gateway.get(path))
+        unknown = gateway.get(path, params={"endpoint": "http://localhost:1"})
+        assert unknown.status_code == 403
+        assert unknown.json()["error"].startswith("Endpoint not allowed: no server was found")
+
+
+def test_health_of_a_server_that_is_gone_has_the_same_fields_and_says_why(tmp_path):
+    config = "[timeouts]\nconnect_s = 0.5\n"
+    with serving(tmp_path, url="http://127.0.0.1:1", config=config) as gateway:
+        reply = gateway.get("/health")
+        assert reply.status_code == 500
+        assert told(reply) == told(
+            Inside(home=tmp_path, url="http://127.0.0.1:1").json("health", code=1)
+        )
+        for path, status in (("/models", 500), ("/detect-endpoint", 404), ("/v1/models", 503)):
+            assert gateway.get(path).status_code == status
 
 
 def test_the_chat_of_the_source_documents_streams_unless_told_otherwise(gateway, server):

@@ -1,0 +1,149 @@
+"""Servers and their models as JSON, the same from the command line and from `lmchat serve`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lmchat.config.settings import Settings
+from lmchat.config.state import State
+from lmchat.errors import LMChatError
+from lmchat.servers.discovery.choose_model import (
+    NOTHING_FOUND,
+    choose,
+    choose_on_server,
+    why_unusable,
+)
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.endpoint import Endpoint, is_address
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.terminal.output import rounded, timestamp
+
+
+def special_type(model: ModelInfo) -> str:
+    """Return "embedding" or "decision"; empty for a model that can chat."""
+    return model.only_for.removesuffix("s")  # `only_for` is a plural, such as "embeddings"
+
+
+def model_json(model: ModelInfo, name: str = "") -> dict[str, object]:
+    """Return a model with the fields of OpenAI's list of models, and lmchat's own.
+
+    `name` is another name for it.
+    """
+    own_fields = (
+        "product",
+        "state",
+        "context_loaded",
+        "context_max",
+        "size_bytes",
+        "capabilities",
+        "efforts",
+    )
+    return {
+        "id": name or model.model_id,
+        "object": "model",
+        "created": model.created or 0,
+        "owned_by": model.owned_by,
+        "endpoint": model.endpoint.url,
+        "type": special_type(model) or "llm",
+        "params": model.params or None,
+        "quantization": model.quantization or None,
+        **{field: getattr(model, field) for field in own_fields},
+    }
+
+
+def list_json(models: Mapping[str, ModelInfo]) -> dict[str, object]:
+    """Return models by their names as a list of OpenAI's API."""
+    return {"object": "list", "data": [model_json(model, name) for name, model in models.items()]}
+
+
+def health_json(
+    results: Sequence[ProbeResult],
+    settings: Settings,
+    state: State,
+    *,
+    error: LMChatError | None = None,
+    has_problems: bool = False,
+) -> dict[str, object]:
+    """Return whether a server can answer; server and model are those that the chat would use.
+
+    `error` is why there are no results, and `has_problems` whether the configuration has some.
+    Scripts read these names, so they stay as they are.
+    """
+    probed = _best_result(results, settings, state)
+    model = None
+    is_loaded = False
+    url = settings.endpoint
+    shown_url = Endpoint.parse(url).url if is_address(url) else None  # it may hold a password
+    if probed is not None:
+        shown_url = probed.endpoint.url
+    if probed is None or not probed.verdict.is_usable:
+        error = error or why_unusable(results)
+    elif target := choose_on_server(probed, model=settings.model, state=state).target:
+        model = target.model
+        # a server that is ready may not report states
+        loaded = LoadState.UNKNOWN if probed.verdict is Verdict.READY else LoadState.LOADED
+        is_loaded = model is not None and model.state in (LoadState.LOADED, loaded)
+    status = "ok" if is_loaded else "degraded"  # degraded: the first answer waits for the model
+    return {
+        "healthy": error is None,
+        "endpoint": shown_url,
+        "models": len(probed.models) if probed else 0,
+        "error": error.message if error else None,
+        "status": "error" if error else status,
+        "llm_available": error is None,
+        "model": model.model_id if model else None,
+        "model_loaded": is_loaded,
+        "model_state": model.state if model else None,
+        "orchestrator_ready": not has_problems,
+        "timestamp": timestamp(),
+    }
+
+
+def detection_json(
+    results: Sequence[ProbeResult],
+    settings: Settings,
+    state: State,
+    *,
+    error: LMChatError | None = None,
+) -> dict[str, object]:
+    """Return the server that the chat would use, and every address that was tried.
+
+    `error` is why there are no results.
+    """
+    best = _best_result(results, settings, state)
+    reason = error.message if error else NOTHING_FOUND
+    document: dict[str, object] = {"detected": False, "error": reason}
+    if best is not None:
+        document = {"endpoint": best.endpoint.url, "detected": True, **_verdict_json(best)}
+        document["models"] = [model.model_id for model in best.models]
+    document["candidates"] = [
+        {
+            "url": probed.endpoint.url,
+            **_verdict_json(probed),
+            "next_step": probed.next_step or None,
+            "detail": probed.detail or None,
+        }
+        for probed in results
+    ]
+    return document
+
+
+def _verdict_json(probed: ProbeResult) -> dict[str, object]:
+    return {
+        "product": probed.product,
+        "verdict": probed.verdict,
+        "latency_ms": rounded(probed.latency_ms),
+    }
+
+
+def _best_result(
+    results: Sequence[ProbeResult], settings: Settings, state: State
+) -> ProbeResult | None:
+    """Return the server that the chat would choose.
+
+    If it would choose none, return the first model server, such as one that needs a key. Return
+    None if no result is a model server.
+    """
+    chosen = choose(results, model=settings.model, state=state).probed
+    servers = (probed for probed in results if probed.verdict.is_server)
+    return chosen or next(servers, None)
