@@ -45,6 +45,7 @@ from lmchat.servers.events import (
     StreamEvent,
     StreamFinished,
 )
+from lmchat.servers.exchange import Exchange
 from lmchat.servers.forward import Forwarding
 from lmchat.servers.http.api_keys import KeySource, NoKeys
 from lmchat.servers.http.connections import Connections
@@ -69,10 +70,12 @@ from lmchat.servers.request import (
     OutgoingRequest,
     TemplateText,
 )
-from lmchat.servers.request_writer import RequestWriter
-from lmchat.servers.sender import Exchange
+from lmchat.servers.request_writer import Draft, RequestWriter
+from lmchat.servers.sender import Sender
+from lmchat.servers.stream.answer_reader import EventQueue
 from lmchat.servers.stream.chunks import prompt_progress
 from lmchat.servers.template_text import read_template_text
+from lmchat.sessions.message import AnswerState
 from lmchat.sessions.stats import Budget, Metrics, TurnRecord
 from lmchat.slots import Slots
 
@@ -85,7 +88,6 @@ SLEEP_CHECK_S = 15.0
 # One that is older is read again before a request that must not load a model: a model that went to
 # sleep since would be woken.
 NO_WAKE_CHECK_S = 1.0
-_NOT_IN_MEMORY = (LoadState.NOT_LOADED, LoadState.ASLEEP)
 _log = logging.getLogger(__name__)
 
 
@@ -287,7 +289,7 @@ class ProxyClient:
         api = self._prober.new_api(endpoint, request.product, read_s=COUNT_S, requests=1)
         try:
             async with asyncio.timeout(COUNT_S):
-                return await server.count_tokens(api, self._writer.prompt_body(request))
+                return await server.count_tokens(api, self._writer.draft(request).prompt_body())
         except TimeoutError:
             return None
 
@@ -303,7 +305,7 @@ class ProxyClient:
         """
         await self._require_loaded(request)
         api = self._prober.new_api(request.endpoint, request.product)
-        body = self._writer.read_ahead_body(request)
+        body = self._writer.draft(request).read_ahead_body()
         is_read = False
         async with aclosing(api.events("/v1/chat/completions", body)) as chunks:
             async for chunk in chunks:
@@ -323,7 +325,7 @@ class ProxyClient:
         the answer of a copied request.
         """
         self._admission.check(request.endpoint)
-        return self._new_exchange(replace(request, replay_id="")).outgoing()
+        return self._new_exchange(self._writer.draft(replace(request, replay_id=""))).outgoing()
 
     async def template_text(self, request: ChatRequest) -> TemplateText:
         """Let the server apply its chat template to a request, within `TEMPLATE_S`.
@@ -338,7 +340,7 @@ class ProxyClient:
         api = self._prober.new_api(request.endpoint, request.product, read_s=TEMPLATE_S)
         try:
             async with asyncio.timeout(TEMPLATE_S):
-                return await read_template_text(server, api, self._writer.body(request))
+                return await read_template_text(server, api, self._writer.draft(request).body())
         except TimeoutError:
             raise ServerUnavailable(
                 f"The server has not applied its chat template within {TEMPLATE_S:g} s.",
@@ -353,11 +355,9 @@ class ProxyClient:
         Its events arrive in a queue; None in the queue means that the task has ended. If it failed,
         its error is raised then.
         """
-        if request.is_replay:
-            exchange = self._admit_replay(request)
-        else:
+        if not request.is_replay:
             await self._recheck_if_maybe_asleep(request)
-            exchange = self._admit(request)
+        exchange = self._admit(request)
         task = asyncio.create_task(self._run_in_turn(exchange), name="chat request")
         task.add_done_callback(lambda _: exchange.events.put_nowait(None))
         if request.request_id:
@@ -386,24 +386,25 @@ class ProxyClient:
         model = request.model
         endpoint = model.endpoint
         self._admission.admit_forwarded(request)
+
+        def count_end(record: TurnRecord) -> None:
+            self._admission.count_end(record.state, record.elapsed_ms)
+            on_end(record)
+
         _log.info("forwarded request: %d bytes to %s", len(request.body), endpoint.origin)
         forwarding = Forwarding(
-            request=request,
-            server=server_of(model.product),
-            connections=self._connections,
-            limits=self._settings.limits,
-            timeouts=self._timeouts_for(endpoint),
-            keys=self._keys,
+            request,
+            self._new_sender(endpoint, model.product, model.model_id),
             load_model=partial(self.load, model),
-            count=self._admission.count,
-            on_end=on_end,
+            on_end=count_end,
         )
         async with (
             self._turn(endpoint, model.model_id, model.product),
             self._engine_serving(endpoint, model.model_id),
-            forwarding.reply() as reply,
         ):
-            yield reply
+            self._admission.count(total_requests=1)
+            async with forwarding.reply() as reply:
+                yield reply
 
     async def keeps_answer(self, request: ChatRequest) -> bool:
         """Return whether the server still has the answer that a request wants to fetch (R-42).
@@ -428,13 +429,13 @@ class ProxyClient:
 
     def _drop_soon(self, exchange: Exchange) -> None:
         """Begin to stop an answer, which its server would continue and keep; do not wait for it."""
-        endpoint = exchange.request.endpoint
+        request = exchange.draft.request
         dropping = asyncio.create_task(
             drop_answer(
                 self._connections,
-                endpoint,
-                exchange.request.replay_id,
-                key=self._keys.key_for(endpoint) or "",
+                request.endpoint,
+                request.replay_id,
+                key=self._keys.key_for(request.endpoint) or "",
                 has_begun=exchange.has_response,
             ),
             name="drop answer",
@@ -450,10 +451,10 @@ class ProxyClient:
         exchange = self._running.get(request_id)
         if exchange is None or not exchange.answer_id:
             return False
-        request = exchange.request
+        request = exchange.draft.request
         api = self._prober.new_api(request.endpoint, request.product, read_s=END_THOUGHT_S)
         with suppress(LMChatError):
-            return await exchange.server.end_thought(api, request.model, exchange.answer_id)
+            return await exchange.draft.server.end_thought(api, request.model, exchange.answer_id)
         return False
 
     def allow(self, host: str) -> None:
@@ -524,7 +525,7 @@ class ProxyClient:
 
         A model whose state is not known counts as not loaded.
         """
-        model = self._writer.model(request)
+        model = self._cache.model(request.endpoint, request.model)
         is_loaded = model is not None and model.state is LoadState.LOADED
         can_load = server_of(request.product).loads_on_demand or self._engine_at(request.endpoint)
         return bool(can_load) and not is_loaded
@@ -563,7 +564,7 @@ class ProxyClient:
         was not in memory anyway. If the check fails, the request is sent all the same.
         """
         endpoint = request.endpoint
-        model = self._writer.model(request)
+        model = self._cache.model(request.endpoint, request.model)
         was_in_memory = model is not None and model.state is LoadState.LOADED
         if not was_in_memory or self._is_busy(endpoint):
             return
@@ -578,60 +579,59 @@ class ProxyClient:
         """Check a request and return its exchange, with a note for each option that is not sent.
 
         Raises `LMChatError` for a request that is invalid, too large, not allowed or over a limit.
+        A request for a kept answer sends no messages and no options: only its address is checked.
         """
         endpoint = request.endpoint
-        model = self._writer.model(request)
-        server = server_of(request.product)
-        size_bytes = self._admission.admit(
-            request, self._writer.encoded_body, is_listed=model is not None
-        )
-        self._prober.expect(endpoint, request.product)  # a later probe then asks for it first
-        _log.info("chat request: %d bytes to %s", size_bytes, endpoint.origin)
-        state = model.state if model is not None else LoadState.UNKNOWN
-        exchange = self._new_exchange(
-            request,
-            is_model_unloaded=server.loads_on_demand and state in _NOT_IN_MEMORY,
-            is_model_asleep=state is LoadState.ASLEEP,
-        )
-        for note in self._writer.take_new_notes(request):
-            exchange.post(RequestAdapted(note=note))
+        if request.is_replay:
+            self._admission.check(endpoint)
+        else:
+            size_bytes = self._admission.admit(
+                request,
+                lambda: self._writer.draft(request).encoded_body(),
+                is_listed=self._cache.model(endpoint, request.model) is not None,
+            )
+            _log.info("chat request: %d bytes to %s", size_bytes, endpoint.origin)
+        self._prober.expect(endpoint, request.product)  # a later probe asks for it first
+        draft = self._writer.draft(request)
+        exchange = self._new_exchange(draft)
+        if not request.is_replay:
+            for note in self._writer.take_new_notes(draft):
+                exchange.post(RequestAdapted(note=note))
         return exchange
 
-    def _admit_replay(self, request: ChatRequest) -> Exchange:
-        """Return the exchange of a request that fetches a kept answer, if its address is allowed.
-
-        The other checks do not apply: it sends no messages and no options.
-        """
-        self._admission.check(request.endpoint)
-        self._prober.expect(request.endpoint, request.product)
-        return self._new_exchange(request)
-
-    def _new_exchange(
-        self,
-        request: ChatRequest,
-        *,
-        is_model_unloaded: bool = False,
-        is_model_asleep: bool = False,
-    ) -> Exchange:
-        """Return an exchange that sends a request, in the dialect that its server accepted last."""
-        endpoint = request.endpoint
+    def _new_exchange(self, draft: Draft) -> Exchange:
+        request = draft.request
         # A replay fetches an answer that the server has kept: it can, even if this was not checked.
-        can_keep = request.is_replay or self._prober.keeps_answers(endpoint)
+        can_keep = request.is_replay or self._prober.keeps_answers(request.endpoint)
+        events: EventQueue = asyncio.Queue()
         return Exchange(
-            request=request,
-            server=server_of(request.product),
-            connections=self._connections,
-            settings=self._settings,
-            timeouts=self._timeouts_for(endpoint),
-            dialect=self._writer.dialect(request),
-            extra_fields=self._writer.extra_fields(request),
-            sampling_options=self._writer.sampling_options(request),
-            sent_thoughts=self._writer.sent_thoughts(request),
-            is_model_unloaded=is_model_unloaded,
-            is_model_asleep=is_model_asleep,
-            keys=self._keys,
-            on_retry=lambda: self._admission.count(retries=1),
+            draft=draft,
+            sender=self._new_sender(
+                request.endpoint, request.product, request.model, post=events.put_nowait
+            ),
+            events=events,
+            has_think_tags=self._settings.chat.think_tags,
             keeps_answer=bool(request.replay_id) and can_keep,
+        )
+
+    def _new_sender(
+        self,
+        endpoint: Endpoint,
+        product: str,
+        model: str,
+        *,
+        post: Callable[[StreamEvent], None] = lambda _: None,
+    ) -> Sender:
+        return Sender(
+            endpoint=endpoint,
+            server=server_of(product),
+            model=model,
+            connections=self._connections,
+            limits=self._settings.limits,
+            timeouts=self._timeouts_for(endpoint),
+            keys=self._keys,
+            post=post,
+            on_retry=lambda: self._admission.count(retries=1),
         )
 
     async def _run_in_turn(self, exchange: Exchange) -> StreamFinished:
@@ -639,7 +639,7 @@ class ProxyClient:
 
         While it waits, its events say that it is queued.
         """
-        request = exchange.request
+        request = exchange.draft.request
         turn = self._turn(
             request.endpoint,
             request.model,
@@ -696,27 +696,27 @@ class ProxyClient:
         """
         self._admission.count(total_requests=1)
         started_s = time.perf_counter()
+        state = AnswerState.FAILED
         try:
             async with self._loading_reports(exchange):
                 finished = await exchange.run()
+            state = AnswerState.COMPLETE
         except asyncio.CancelledError:
-            self._admission.count(stopped_requests=1)
+            state = AnswerState.STOPPED
             raise
         except LMChatError as error:
-            self._admission.count(failed_requests=1)
             _log.info("chat request: %s", error.kind)
             raise
         except Exception as error:  # noqa: BLE001 - of httpx; its message may quote secrets
-            self._admission.count(failed_requests=1)
             _log.exception("chat request")
             sentence = "Streaming failed: lmchat had an internal error."
             raise LMChatError(sentence, details=type(error).__name__) from None
+        finally:
+            self._admission.count_end(state, (time.perf_counter() - started_s) * 1e3)
 
-        request = exchange.request
-        self._writer.keep_dialect(request, exchange.dialect)
-        self._cache.mark_loaded(request.endpoint, request.model)
-        response_ms = (time.perf_counter() - started_s) * 1e3
-        self._admission.count(successful_requests=1, total_response_ms=response_ms)
+        draft = exchange.draft
+        self._writer.keep_dialect(draft)
+        self._cache.mark_loaded(draft.request.endpoint, draft.request.model)
         return finished
 
     def _loading_reports(self, exchange: Exchange) -> AbstractAsyncContextManager[None]:
@@ -724,12 +724,13 @@ class ProxyClient:
 
         If the request does not make the server load its model, the context does nothing.
         """
-        if not exchange.is_model_unloaded:
+        draft = exchange.draft
+        if not draft.is_unloaded:
             return nullcontext()
-        request = exchange.request
+        request = draft.request
         api = self._prober.new_api(request.endpoint, request.product)
         report = throttled(lambda fraction: exchange.post(ModelLoading(fraction=fraction)))
-        return background_task(exchange.server.follow_loading(api, request.model, report))
+        return background_task(draft.server.follow_loading(api, request.model, report))
 
     def _timeouts_for(self, endpoint: Endpoint) -> TimeoutSettings:
         """Return the timeouts that the settings have for a server, or else the general ones."""

@@ -1,7 +1,7 @@
 """Passing on a request of another program: its body as it came, and the reply byte for byte.
 
-`Forwarding.reply` sends the request, again after failures that pass, until a reply begins. Nothing
-is sent again after that. Only the server's API key is cut out of a reply that repeats it.
+Nothing is sent again after a reply has begun. Only the server's API key is cut out of a reply that
+repeats it.
 """
 
 from __future__ import annotations
@@ -9,89 +9,83 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any
 
 import httpx
-from msgspec import Struct, field
 
-from lmchat.config.settings import LimitSettings, TimeoutSettings
-from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
+from lmchat.errors import LMChatError, ServerRejected
 from lmchat.safe_text import without_secret
-from lmchat.servers.http.api_keys import KeySource
-from lmchat.servers.http.connections import (
-    POOL_S,
-    WRITE_S,
-    Connections,
-    Reply,
-    RequestTrace,
-    connect_timeout_s,
-    read_up_to,
-    request_headers,
+from lmchat.servers.events import UsageReported
+from lmchat.servers.http.json_values import (
+    NotJsonError,
+    decode,
+    dict_or_empty,
+    dicts_in,
+    str_or_empty,
 )
 from lmchat.servers.http.network_errors import errors_as_unavailable
-from lmchat.servers.products.base import Server
-from lmchat.servers.products.refusals import RequestFacts, refusal
-from lmchat.servers.reply_figures import ReplyFigures
 from lmchat.servers.request import ForwardedReply, ForwardedRequest
-from lmchat.servers.retries import plan_for
-from lmchat.servers.stream.life_signs import ask_health, is_alive
+from lmchat.servers.sender import Sender
+from lmchat.servers.stream.chunks import ServerUsage
 from lmchat.servers.stream.timeouts import IdleTimeout, Loading
 from lmchat.sessions.message import AnswerState, new_id
 from lmchat.sessions.stats import TurnRecord
 
-REFUSAL_BYTES = 1024 * 1024  # most bytes of a refusal that are passed on
-REFUSAL_S = 10.0  # timeout for the body of a refusal, whose status has already arrived
+_STREAM_TAIL_BYTES = 32 * 1024  # of a stream: several chunks, also with probabilities
+_WHOLE_BYTES = 1024 * 1024  # a longer reply is not searched; those with vectors may be long
+_DATA = b"data:"
 # Kinds of errors with which servers refuse a model that they list, but have not loaded.
 _UNLOADED_KINDS = ("model_not_loaded", "model_missing")
 _log = logging.getLogger(__name__)
 
 
-class _Failure(Struct, frozen=True, kw_only=True):
-    """A failed attempt."""
-
-    error: ServerUnavailable | ServerRejected
-    reply: ForwardedReply | None = None  # the refusal of the server as it came
-
-
-class Forwarding(Struct, kw_only=True):
+class Forwarding:
     """One request of another program, from the first attempt to the end of its reply."""
 
-    request: ForwardedRequest
-    server: Server
-    connections: Connections
-    limits: LimitSettings
-    timeouts: TimeoutSettings
-    keys: KeySource
-    load_model: Callable[[], Awaitable[None]]  # raises `LMChatError` if the server cannot
-    count: Callable[..., None]  # adds to counters, as `Admission.count`
-    on_end: Callable[[TurnRecord], None]
-    _begun_s: float = field(default_factory=time.perf_counter)
-    _sent_s: float = 0.0  # `perf_counter` at the last attempt
-    _key: str = ""  # the API key that is sent; empty: none
-    _has_tried_load: bool = False  # whether loading the model was tried for this request
-    _retries: int = 0
-    _status: int = 0  # of the reply; 0 before it has begun
-    _trace: RequestTrace = field(default_factory=RequestTrace)
-    _figures: ReplyFigures = field(default_factory=ReplyFigures)
+    def __init__(
+        self,
+        request: ForwardedRequest,
+        sender: Sender,
+        *,
+        load_model: Callable[[], Awaitable[None]],
+        on_end: Callable[[TurnRecord], None],
+    ) -> None:
+        """Create it; nothing is sent yet.
+
+        `load_model` raises `LMChatError` if the server cannot. `on_end` gets the figures.
+        """
+        self._request = request
+        self._sender = sender
+        self._load_model = load_model
+        self._on_end = on_end
+        self._has_tried_load = False
+        self._status = 0  # of the reply that is passed on; 0 before it has begun
+        self._refused: ForwardedReply | None = None  # the last refusal, as it came
+        self._tail = _ReplyTail()
+        # Values of `perf_counter`:
+        self._begun_s = time.perf_counter()
+        self._sent_s = self._begun_s  # at the last attempt
+        self._first_byte_s: float | None = None
 
     @asynccontextmanager
     async def reply(self) -> AsyncIterator[ForwardedReply]:
         """Send the request, and yield the reply, whose connection is closed after the block.
 
-        A refusal of the server is a reply, too. At the end, the result is counted, and `on_end`
-        gets its figures.
+        A refusal of the server is a reply, too. At the end, `on_end` gets the figures.
 
         Raises:
             ServerUnavailable: the server does not answer, or the reply has broken off.
             StreamInterrupted: the reply has stopped for too long.
         """
-        self.count(total_requests=1)
         state = AnswerState.FAILED  # also after an unexpected error, which is raised
         try:
             async with AsyncExitStack() as stack:
                 yield await self._first_reply(stack)
-            state = AnswerState.COMPLETE if self._is_success else AnswerState.FAILED
+            if httpx.codes.is_success(self._status):
+                state = AnswerState.COMPLETE
         except (asyncio.CancelledError, GeneratorExit):
             state = AnswerState.STOPPED
             raise
@@ -100,109 +94,47 @@ class Forwarding(Struct, kw_only=True):
             _log.info("forwarded request: %s", error.kind)
             raise
         finally:
-            self._count_end(state)
-
-    @property
-    def _is_success(self) -> bool:
-        return httpx.codes.is_success(self._status)
+            self._on_end(self._record(state))
 
     async def _first_reply(self, stack: AsyncExitStack) -> ForwardedReply:
-        """Return the reply that is passed on; `stack` keeps its connection open.
+        """Return the reply that is passed on; `stack` keeps its connection open."""
+        try:
+            reply = await self._sender.attempts(partial(self._send, stack), self._try_to_load)
+        except ServerRejected:
+            if self._refused is None:
+                raise
+            reply = self._refused
+        self._status = reply.status
+        return reply
 
-        A refusal that `_remedy` can remedy is followed by another attempt at once. After any other
-        failure that may pass, wait and try again, as often as the plan for it allows. Then the last
-        refusal is returned as the reply, or, without one, the last error is raised.
-        """
-        endpoint = self.request.model.endpoint
-        self._key = self.keys.key_for(endpoint) or ""
-        loading = Loading(
-            self._ask_health if self.server.health_path else None, self.timeouts, _ignore
-        )
-        while True:
-            result = await self._send(stack)
-            if isinstance(result, ForwardedReply):
-                return result
-            if await self._remedy(result.error, loading):
-                continue
-            wait_s = self._retry_wait_s(result.error)
-            if wait_s is None:
-                return self._final_refusal(result)
-            self._retries += 1
-            self.count(retries=1)
-            _log.info("forwarded request: another attempt")
-            await asyncio.sleep(wait_s)
-
-    def _final_refusal(self, failure: _Failure) -> ForwardedReply:
-        """Return the reply of a server that refuses; without one, raise the error."""
-        if failure.reply is not None:
-            self._status = failure.reply.status
-            return failure.reply
-        if isinstance(failure.error, ServerUnavailable):
-            self.server.add_hint(failure.error)
-        raise failure.error
-
-    def _retry_wait_s(self, error: LMChatError) -> float | None:
-        """Return the seconds until the next attempt after a failure; None: there is no further."""
-        plan = plan_for(error, self.request.model.endpoint, self.server.product)
-        if plan is None:
-            return None
-        attempt = self._retries + 1
-        if attempt >= plan.max_attempts(self.limits):
-            return None
-        return plan.wait_after(attempt, self.limits)
-
-    async def _send(self, stack: AsyncExitStack) -> ForwardedReply | _Failure:
-        """Send the request once; return the reply if it is a success, otherwise the failure.
+    async def _send(self, stack: AsyncExitStack, loading: Loading) -> ForwardedReply:
+        """Send the request once; return the reply, or raise the error of a refusal.
 
         What a reply needs open (connection, watch of silence, generator of its body) is closed with
         `stack`. After a failure, it is closed before this returns.
         """
-        endpoint = self.request.model.endpoint
-        idle_timeout = IdleTimeout(self.timeouts, _ignore, is_alive=self._is_alive)
-        self._trace = RequestTrace()
+        sender = self._sender
+        self._refused = None
         self._sent_s = time.perf_counter()
-        try:
-            async with AsyncExitStack() as attempt:
-                await attempt.enter_async_context(idle_timeout.watching())
-                http_request = await self._new_http_request()
-                response = await self.connections.send(endpoint, http_request, self._trace)
-                attempt.push_async_callback(response.aclose)
-                if response.is_success:
-                    self._status = response.status_code
-                    content_type = response.headers.get("content-type", "")
-                    self._figures.is_stream = content_type.startswith("text/event-stream")
-                    chunks = self._chunks(response, idle_timeout)
-                    attempt.push_async_callback(chunks.aclose)
-                    stack.push_async_exit(attempt.pop_all())  # `attempt` closes nothing now
-                    return self._reply(response, chunks)
-                with errors_as_unavailable(endpoint):
-                    body = await read_up_to(response, REFUSAL_BYTES, REFUSAL_S)
-        except ServerUnavailable as error:
-            return _Failure(error=error)
-        return _Failure(
-            reply=self._reply(response, _without_key(_only(body), self._key)),
-            error=refusal(response.status_code, response.headers, body, self._facts),
-        )
-
-    async def _new_http_request(self) -> httpx.Request:
-        """Return the request with the server's key; its reply has no time limit for a read."""
-        endpoint = self.request.model.endpoint
-        client = await self.connections.client(endpoint)
-        headers = request_headers(self._key, has_body=True)
-        headers["Accept"] = "text/event-stream, application/json"
-        headers["Accept-Encoding"] = "identity"  # so that the bytes can be passed on as they are
-        connect_s = connect_timeout_s(endpoint, self.timeouts.connect_s)
-        return client.build_request(
-            "POST",
-            f"{endpoint.base_url}{self.request.path}",
-            content=self.request.body,
-            headers=headers,
-            timeout=httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S),
-        )
+        url = f"{sender.endpoint.base_url}{self._request.path}"
+        async with AsyncExitStack() as attempt:
+            opening = sender.response("POST", url, loading, body=self._request.body)
+            response, idle_timeout = await attempt.enter_async_context(opening)
+            if not response.is_success:
+                body, error = await sender.read_refusal(response)
+                self._refused = self._reply(response, _without_key(_only(body), sender.key))
+                raise error
+            self._tail.is_stream = response.headers.get("content-type", "").startswith(
+                "text/event-stream"
+            )
+            chunks = self._chunks(response, idle_timeout)
+            attempt.push_async_callback(chunks.aclose)
+            stack.push_async_exit(attempt.pop_all())  # `attempt` closes nothing now
+            return self._reply(response, chunks)
 
     def _reply(self, response: httpx.Response, chunks: AsyncIterator[bytes]) -> ForwardedReply:
         headers = {
-            name.lower(): without_secret(value, self._key)
+            name.lower(): without_secret(value, self._sender.key)
             for name, value in response.headers.items()
         }
         return ForwardedReply(status=response.status_code, headers=headers, chunks=chunks)
@@ -210,84 +142,45 @@ class Forwarding(Struct, kw_only=True):
     async def _chunks(
         self, response: httpx.Response, idle_timeout: IdleTimeout
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the body as it arrives; note each chunk for the timeout and for the figures."""
-        with errors_as_unavailable(self.request.model.endpoint):
-            async for chunk in _without_key(response.aiter_bytes(), self._key):
+        """Yield the body as it arrives; while a chunk waits to be taken, no silence is counted."""
+        with errors_as_unavailable(self._sender.endpoint):
+            async for chunk in _without_key(response.aiter_bytes(), self._sender.key):
+                if self._first_byte_s is None:
+                    self._first_byte_s = time.perf_counter()
+                self._tail.add(chunk)
                 # The body is not decoded here, so any byte counts as the first token.
                 idle_timeout.note_data(has_token=True)
-                self._figures.note(chunk)
-                yield chunk
+                with idle_timeout.paused():
+                    yield chunk
 
-    async def _remedy(self, error: LMChatError, loading: Loading) -> bool:
-        """Remedy a refusal; return whether the request should be sent again.
-
-        A model that is loading is awaited. One that is not loaded is loaded if the server can do
-        that (tried once for a request).
-        """
-        if not isinstance(error, ServerRejected):
+    async def _try_to_load(self, error: ServerRejected) -> bool:
+        """Load a model that is not loaded, once; return whether that has succeeded."""
+        if error.kind not in _UNLOADED_KINDS or self._has_tried_load:
             return False
-        if error.kind == "loading":
-            await loading.wait()
-            return True
-        if error.kind in _UNLOADED_KINDS and not self._has_tried_load:
-            self._has_tried_load = True
-            return await self._try_to_load()
-        return False
-
-    async def _try_to_load(self) -> bool:
-        """Load the model; return whether that has succeeded."""
+        self._has_tried_load = True
         try:
-            await self.load_model()
-        except LMChatError as error:
-            _log.info("loading for a forwarded request: %s", error.kind)
+            await self._load_model()
+        except LMChatError as load_error:
+            _log.info("loading for a forwarded request: %s", load_error.kind)
             return False
         return True
 
-    @property
-    def _facts(self) -> RequestFacts:
-        model = self.request.model
-        return RequestFacts(
-            product=model.product, key=self._key, model=model.model_id, host=model.endpoint.host
-        )
-
-    async def _ask_health(self) -> Reply:
-        return await ask_health(
-            self.connections,
-            self.server,
-            self.request.model.endpoint,
-            key=self._key,
-            health_s=self.timeouts.health_s,
-        )
-
-    async def _is_alive(self) -> bool:
-        return await is_alive(
-            self.connections,
-            self.server,
-            self.request.model.endpoint,
-            self._trace,
-            key=self._key,
-            health_s=self.timeouts.health_s,
-        )
-
-    def _count_end(self, state: AnswerState) -> None:
-        """Count the result, and pass its figures to `on_end`.
+    def _record(self, state: AnswerState) -> TurnRecord:
+        """Return the figures of the request.
 
         `ttft_ms` is the time from the last attempt to the first byte, `wait_ms` that from the
         beginning, with the waits between attempts.
         """
         now_s = time.perf_counter()
-        elapsed_ms = (now_s - self._begun_s) * 1e3
-        if state is AnswerState.COMPLETE:
-            self.count(successful_requests=1, total_response_ms=elapsed_ms)
-        elif state is AnswerState.STOPPED:
-            self.count(stopped_requests=1)
-        else:
-            self.count(failed_requests=1)
-
-        model = self.request.model
-        first_s = self._figures.first_byte_s
-        counts = self._figures.counts()
-        row = TurnRecord(
+        first_s = self._first_byte_s
+        usage, finish_reason = self._tail.usage()
+        tokens = usage.completion_tokens
+        speed = usage.tokens_per_second
+        if speed is None and self._tail.is_stream and tokens and first_s is not None:
+            # Without the first token, because the measured time begins when it arrives.
+            speed = (tokens - 1) / (now_s - first_s)
+        model = self._request.model
+        return TurnRecord(
             message_id=new_id(),
             endpoint=model.server_id,
             product=model.product,
@@ -295,18 +188,58 @@ class Forwarding(Struct, kw_only=True):
             quantization=model.quantization,
             state=state,
             ttft_ms=None if first_s is None else (first_s - self._sent_s) * 1e3,
-            prompt_tokens_per_second=counts.prompt_tokens_per_second,
-            tokens_per_second=counts.tokens_per_second,
-            prompt_tokens=counts.prompt_tokens,
-            completion_tokens=counts.completion_tokens,
+            prompt_tokens_per_second=usage.prompt_tokens_per_second,
+            tokens_per_second=speed or None,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=tokens,
             is_estimated=False,
             stalls=0,
-            retries=self._retries,
-            elapsed_ms=elapsed_ms,
-            finish_reason=counts.finish_reason,
+            retries=self._sender.retries,
+            elapsed_ms=(now_s - self._begun_s) * 1e3,
+            finish_reason=finish_reason,
             wait_ms=None if first_s is None else (first_s - self._begun_s) * 1e3,
         )
-        self.on_end(row)
+
+
+class _ReplyTail:
+    """The end of a stream, or a whole reply, for the counts in it.
+
+    Chunks are not decoded as they pass, because that would delay them.
+    """
+
+    def __init__(self) -> None:
+        self.is_stream = False
+        self._kept = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        self._kept += chunk
+        if self.is_stream:
+            del self._kept[:-_STREAM_TAIL_BYTES]
+        else:
+            del self._kept[_WHOLE_BYTES:]  # what is cut is no JSON, and gives no counts
+
+    def usage(self) -> tuple[UsageReported, str]:
+        """Return the counts that the server has told, and why the answer ended."""
+        usage = ServerUsage()
+        finish_reason = ""
+        for value in self._values():
+            usage.take_usage(value.get("usage"))
+            usage.take_timings(value.get("timings") or value.get("stats"))
+            for choice in dicts_in(value.get("choices")):
+                finish_reason = str_or_empty(choice.get("finish_reason")) or finish_reason
+        return usage.report() or UsageReported(), finish_reason
+
+    def _values(self) -> Iterator[dict[str, Any]]:
+        """Yield the JSON objects in the kept bytes; a cut one is left out."""
+        texts = [bytes(self._kept)]
+        if self.is_stream:
+            lines = texts[0].splitlines()
+            texts = [line.removeprefix(_DATA) for line in lines if line.startswith(_DATA)]
+        for text in texts:
+            try:
+                yield dict_or_empty(decode(text))
+            except NotJsonError:  # cut, or `[DONE]`
+                continue
 
 
 async def _without_key(chunks: AsyncIterator[bytes], key: str) -> AsyncIterator[bytes]:
@@ -328,7 +261,3 @@ async def _without_key(chunks: AsyncIterator[bytes], key: str) -> AsyncIterator[
 async def _only(body: bytes) -> AsyncIterator[bytes]:
     """Yield a body that has been read already."""
     yield body
-
-
-def _ignore(_: object) -> None:
-    """Take an event that another program does not get: a stall, or that the model is loading."""

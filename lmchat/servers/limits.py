@@ -28,7 +28,7 @@ from lmchat.servers.endpoint import Endpoint, usual_host
 from lmchat.servers.products.product import LM_STUDIO, product_named
 from lmchat.servers.products.registry import SERVERS
 from lmchat.servers.request import CHAT_PATH, ChatRequest, ForwardedRequest
-from lmchat.sessions.message import ChatMessage, Role
+from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.sessions.stats import Budget, Metrics
 
 TOO_MANY = "Too many requests to LMStudio, please try again later"
@@ -308,6 +308,15 @@ class Admission:
         sums = {name: getattr(self.metrics, name) + count for name, count in counts.items()}
         self.metrics = replace(self.metrics, **sums)
 
+    def count_end(self, state: str, elapsed_ms: float) -> None:
+        """Count the result of a request that was sent."""
+        if state == AnswerState.COMPLETE:
+            self.count(successful_requests=1, total_response_ms=elapsed_ms)
+        elif state == AnswerState.STOPPED:
+            self.count(stopped_requests=1)
+        else:
+            self.count(failed_requests=1)
+
     def check(self, endpoint: Endpoint) -> None:
         """Check the address alone, and raise as `AllowList.check` does; nothing is counted.
 
@@ -325,7 +334,7 @@ class Admission:
     def admit(
         self,
         request: ChatRequest,
-        encode: Callable[[ChatRequest], bytes],
+        encode: Callable[[], bytes],
         *,
         is_listed: bool,
         purpose: Purpose = Purpose.CHAT,
@@ -345,7 +354,7 @@ class Admission:
             with _logged_step(purpose, "allow-list"):
                 self.allowed.check(request.endpoint)
             with _logged_step(purpose, "size"):
-                body = encode(request)
+                body = encode()
                 attached_bytes = sum(map(len, request.files.values()))
                 check_size(body, request.messages, self._max_body_mb, attached_bytes=attached_bytes)
             # A command that sends many requests to this machine would soon reach the limit.

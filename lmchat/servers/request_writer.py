@@ -5,19 +5,23 @@ What is known are the facts of the cached list of models, and the dialect that w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
+from lmchat.errors import ServerRejected
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import encode, utf8_safe
-from lmchat.servers.model import ModelInfo
+from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.model_cache import ModelCache
+from lmchat.servers.products.base import Server
 from lmchat.servers.products.product import product_named, sent_thoughts_of
 from lmchat.servers.products.registry import server_of
-from lmchat.servers.products.request_body import body_of, tool_fields
+from lmchat.servers.products.request_body import body_of, json_mode_note, tool_fields
 from lmchat.servers.products.request_format import Dialect
-from lmchat.servers.request import ChatRequest, Sampling
+from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import SentThoughts
 
 _PROMPT_FIELDS = (
@@ -34,8 +38,99 @@ _LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "n_predict")
 """Names of the limit of an answer, all of which llama.cpp takes."""
 
 
+class Draft(Struct, kw_only=True):
+    """One request as it is written for its server, in a form that refusals change."""
+
+    request: ChatRequest
+    server: Server
+    model: ModelInfo | None  # as its server last listed it
+    dialect: Dialect
+    options: Mapping[str, object]  # the sampling options that the product takes, by name
+    extra_fields: Mapping[str, Any]  # fields of the product, and those of tools
+    sent_thoughts: SentThoughts
+    _refused_dialects: set[Dialect] = field(default_factory=set)
+
+    @property
+    def is_unloaded(self) -> bool:
+        """Whether the request will make the server load its model, or wake it."""
+        is_known = self.model is not None and self.model.state in (
+            LoadState.NOT_LOADED,
+            LoadState.ASLEEP,
+        )
+        return is_known and self.server.loads_on_demand
+
+    @property
+    def is_asleep(self) -> bool:
+        return self.model is not None and self.model.state is LoadState.ASLEEP
+
+    def body(self) -> dict[str, Any]:
+        return body_of(self.request, self.extra_fields, self.dialect, self.sent_thoughts)
+
+    def encoded_body(self) -> bytes:
+        return encode(self.body())
+
+    def prompt_body(self) -> dict[str, Any]:
+        """Return only the fields of the body on which the prompt depends, to count its tokens."""
+        body = self.body()
+        return {name: body[name] for name in _PROMPT_FIELDS if name in body}
+
+    def read_ahead_body(self) -> dict[str, Any]:
+        """Return the body that makes llama.cpp read a prompt and generate as little as it can.
+
+        That is one token, although the limit is 0 (R-41).
+        """
+        body = self.body()
+        for name in _LIMIT_FIELDS:
+            body.pop(name, None)
+        return body | {"max_tokens": 0}
+
+    def sent_options(self) -> dict[str, object]:
+        """Return the sampling options of the request, without those that were refused."""
+        refused_fields = {name for name, _ in self.dialect.dropped}
+        options: dict[str, object] = {}
+        for name, value in self.options.items():
+            # The first field is the option; further ones, such as `top_logprobs`, only go with it.
+            option_field, *_ = self.server.fields_of_option(name, value)
+            if option_field not in refused_fields:
+                options[name] = value
+        return options
+
+    def adapt(self, error: ServerRejected) -> list[str] | None:
+        """Change the dialect after a refusal: ask for JSON in another way, or leave fields out.
+
+        Return a note for each setting that is lost; None if the refusal is about something else, or
+        if the other form was refused before. A renamed limit, `stream_options` and a drawn seed
+        have no note: no setting is lost then.
+        """
+        request, before = self.request, self.dialect
+        self._refused_dialects.add(before)
+        dialect = before.after_json_refusal(error, request.output)
+        if dialect is not None:
+            self.dialect = dialect
+            return [json_mode_note(error, request.output, dialect.json_mode(request.output))]
+
+        product = product_named(request.product)
+        dialect = before.after_refusal(
+            error,
+            has_limit=request.sampling.max_tokens is not None,
+            extra_fields=self.extra_fields,
+            thought_fields=product.thought_fields,
+        )
+        if dialect is None or dialect in self._refused_dialects:
+            return None
+        self.dialect = dialect
+        lost = [name for name, _ in sorted(dialect.dropped - before.dropped)]
+        seed_field = product.sampling_fields.get("seed")
+        if request.has_drawn_seed and seed_field in lost:
+            lost.remove(seed_field)  # the user has not set it
+        if dialect.has_thoughts != before.has_thoughts:
+            lost.append("the earlier reasoning")
+        reason = error.message.rstrip(".")
+        return [f"{reason}. Sending the request again without {name}." for name in lost]
+
+
 class RequestWriter:
-    """Writer of the bodies of requests; remembers the dialect of each model."""
+    """Writer of requests; remembers the dialect of each model."""
 
     def __init__(self, cache: ModelCache) -> None:
         self._cache = cache
@@ -43,81 +138,45 @@ class RequestWriter:
         # Address, model and text of each note that was returned before.
         self._posted_notes: set[tuple[Endpoint, str, str]] = set()
 
-    def model(self, request: ChatRequest) -> ModelInfo | None:
-        """Return the model of a request as its server last listed it; None if it is not listed."""
-        return self._cache.model(request.endpoint, request.model)
+    def draft(self, request: ChatRequest) -> Draft:
+        """Write a request in the dialect that its model took last, or else that of the product."""
+        server = server_of(request.product)
+        model = self._cache.model(request.endpoint, request.model)
+        dialect = self._dialects.get((request.endpoint, request.model)) or server.dialect
+        sampling = request.sampling
+        # The dialect knows a refused field by its value, and each request draws another seed, which
+        # would be sent and refused each time.
+        refused_fields = {name for name, _ in dialect.dropped}
+        seed_field = product_named(request.product).sampling_fields.get("seed")
+        if request.has_drawn_seed and seed_field in refused_fields:
+            sampling = replace(sampling, seed=None)
+        fields: dict[str, Any] = utf8_safe(server.request_fields(sampling, model))
+        return Draft(
+            request=request,
+            server=server,
+            model=model,
+            dialect=dialect,
+            options=server.sent_options(sampling, model),
+            extra_fields=fields | tool_fields(request),
+            sent_thoughts=sent_thoughts_of(request.product, model),
+        )
 
-    def dialect(self, request: ChatRequest) -> Dialect:
-        """Return the dialect that the model took last, or else that of the product."""
-        learnt = self._dialects.get((request.endpoint, request.model))
-        return learnt or server_of(request.product).dialect
-
-    def keep_dialect(self, request: ChatRequest, dialect: Dialect) -> None:
+    def keep_dialect(self, draft: Draft) -> None:
         """Keep the dialect in which a request succeeded for the next request to its model.
 
         The JSON modes that did not fit the schema of this request may be tried again.
         """
-        dialect = replace(dialect, unfit_modes=frozenset())
-        self._dialects[request.endpoint, request.model] = dialect
+        dialect = replace(draft.dialect, unfit_modes=frozenset())
+        self._dialects[draft.request.endpoint, draft.request.model] = dialect
 
-    def extra_fields(self, request: ChatRequest) -> dict[str, Any]:
-        """Return the fields that the product adds to a request, and those that offer tools."""
-        server = server_of(request.product)
-        fields = server.request_fields(self._sampling(request), self.model(request))
-        safe_fields: dict[str, Any] = utf8_safe(fields)
-        return safe_fields | tool_fields(request)
-
-    def sampling_options(self, request: ChatRequest) -> dict[str, object]:
-        """Return the sampling options that the body of a request has, by name."""
-        server = server_of(request.product)
-        return server.sent_options(self._sampling(request), self.model(request))
-
-    def _sampling(self, request: ChatRequest) -> Sampling:
-        """Return the sampling of a request, without a drawn seed if its model has refused one.
-
-        The dialect knows a refused field by its value, and each request draws another one: it
-        would be sent and refused each time.
-        """
-        refused_fields = {name for name, _ in self.dialect(request).dropped}
-        seed_field = product_named(request.product).sampling_fields.get("seed")
-        if request.has_drawn_seed and seed_field in refused_fields:
-            return replace(request.sampling, seed=None)
-        return request.sampling
-
-    def sent_thoughts(self, request: ChatRequest) -> SentThoughts:
-        """Return which thoughts of earlier answers are sent back to the model of a request."""
-        return sent_thoughts_of(request.product, self.model(request))
-
-    def body(self, request: ChatRequest) -> dict[str, Any]:
-        """Return the body of a request for its first attempt, in the dialect accepted last."""
-        extra_fields = self.extra_fields(request)
-        return body_of(request, extra_fields, self.dialect(request), self.sent_thoughts(request))
-
-    def encoded_body(self, request: ChatRequest) -> bytes:
-        return encode(self.body(request))
-
-    def prompt_body(self, request: ChatRequest) -> dict[str, Any]:
-        """Return only the fields of a body on which the prompt depends, to count its tokens."""
-        body = self.body(request)
-        return {name: body[name] for name in _PROMPT_FIELDS if name in body}
-
-    def read_ahead_body(self, request: ChatRequest) -> dict[str, Any]:
-        """Return the body that makes llama.cpp read a prompt and generate as little as it can.
-
-        That is one token, although the limit is 0 (R-41).
-        """
-        body = self.body(request)
-        for name in _LIMIT_FIELDS:
-            body.pop(name, None)
-        return body | {"max_tokens": 0}
-
-    def take_new_notes(self, request: ChatRequest) -> list[str]:
-        """Return a note for each option of the request that is not sent, with the reason.
+    def take_new_notes(self, draft: Draft) -> list[str]:
+        """Return a note for each option of a request that is not sent, with the reason.
 
         A note that was returned before for this model is left out.
         """
+        request = draft.request
         new_notes: list[str] = []
-        for note in server_of(request.product).unsent_notes(request.sampling, self.model(request)):
+        for note in draft.server.unsent_notes(request.sampling, draft.model):
             model_note = (request.endpoint, request.model, note)
             if model_note not in self._posted_notes:
                 self._posted_notes.add(model_note)

@@ -14,9 +14,12 @@ from lmchat.servers.events import (
     StreamStalled,
     TextDelta,
 )
+from lmchat.servers.model import ModelInfo
+from lmchat.servers.request import CHAT_PATH, ForwardedRequest
 from tests.support.proxy_calls import (
     answered,
     ask,
+    endpoint_of,
     events_of,
     failure_of,
     replay,
@@ -238,6 +241,23 @@ async def test_a_reader_that_pauses_for_long_is_not_taken_for_a_silent_server(se
             events.append(event)
     assert text_of(events) == "".join(f"{number} " for number in range(1000))
     assert not [event for event in events if isinstance(event, StreamStalled)]
+
+
+async def test_a_program_that_pauses_for_long_is_not_taken_for_a_silent_server(server, make_client):
+    client = make_client(timeouts=TimeoutSettings(give_up_after_s=0.2))
+    words = sse(*(f"{number} " for number in range(3)), finish(), DONE)
+    server.on(CHAT, words)
+    model = ModelInfo(model_id="tiny", endpoint=endpoint_of(server), product="OpenAI-compatible")
+    messages = [{"role": "user", "content": "Hi"}]
+    forwarded = ForwardedRequest(model=model, path=CHAT_PATH, body=b"{}", messages=messages)
+    body = b""
+    async with client.forward(forwarded, lambda _: None) as reply:
+        async for chunk in reply.chunks:
+            if not body:
+                await asyncio.sleep(1)
+            body += chunk
+    assert body.endswith(b"data: [DONE]\n\n")
+    assert client.metrics().successful_requests == 1
 
 
 async def test_no_token_within_the_set_time_is_a_request_timeout(server, make_client):

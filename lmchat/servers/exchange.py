@@ -1,0 +1,210 @@
+"""One chat request on its way: its form, which is adapted to the server, and its answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from lmchat.errors import ServerRejected, ServerUnavailable
+from lmchat.safe_text import without_secret
+from lmchat.servers.events import (
+    ModelLoading,
+    RequestAdapted,
+    RequestSent,
+    StreamEvent,
+    StreamFinished,
+)
+from lmchat.servers.products.kept_answers import ID_HEADER, kept_answer_url
+from lmchat.servers.products.refusals import shown_address
+from lmchat.servers.request import CHAT_PATH, OutgoingRequest
+from lmchat.servers.request_writer import Draft
+from lmchat.servers.retries import RetryPlan
+from lmchat.servers.sender import Sender, stream_headers
+from lmchat.servers.stream.answer_reader import AnswerReader, EventQueue, joined_events
+from lmchat.servers.stream.think_tags import ThinkSplitter
+from lmchat.servers.stream.timeouts import IdleTimeout, Loading
+from lmchat.sessions.message import Role
+
+_RECONNECT_PLAN = RetryPlan()  # the waits that the settings name
+
+
+class Exchange(Struct, kw_only=True):
+    """One chat request, from the first attempt to the end of its answer.
+
+    `run` must be called in the task that owns the response (R-28); it puts events into a queue.
+    """
+
+    draft: Draft
+    sender: Sender
+    events: EventQueue  # what `post` and the sender put in
+    has_think_tags: bool  # whether thoughts are told apart by their tags
+    keeps_answer: bool = False  # whether the server keeps the answer under its id (R-42)
+    must_be_dropped: bool = False
+    """Whether closing this exchange has to stop the answer at its server, which would continue it.
+
+    True from the request for an answer that is kept (R-42) until it has ended or cannot be had."""
+    has_response: bool = False  # whether a response has begun
+    _reader: AnswerReader | None = field(default=None)  # of the last answer
+
+    def outgoing(self) -> OutgoingRequest:
+        """Return the request in the current dialect, without its key: the user may be shown it."""
+        headers = stream_headers("", has_body=True)
+        if self.keeps_answer:
+            headers[ID_HEADER] = self.draft.request.replay_id
+        endpoint = self.draft.request.endpoint
+        return OutgoingRequest(
+            url=f"{endpoint.base_url}{CHAT_PATH}",
+            headers=headers,
+            has_key=bool(self.sender.keys.key_for(endpoint)),
+            body=self.draft.encoded_body(),
+        )
+
+    def post(self, event: StreamEvent) -> None:
+        self.events.put_nowait(event)
+
+    def joined_events(self) -> AsyncIterator[StreamEvent]:
+        """Yield the posted events until None; neighbouring texts that wait together are joined."""
+        return joined_events(self.events)
+
+    @property
+    def answer_id(self) -> str:
+        """The server's name of the answer; empty before its first chunk."""
+        return self._reader.answer_id if self._reader is not None else ""
+
+    async def run(self) -> StreamFinished:
+        """Send the request, read the answer, and return its last event.
+
+        Raises:
+            ServerUnavailable: the server does not answer.
+            ServerRejected: it refuses the request.
+            StreamInterrupted: the answer is not complete.
+        """
+        return await self.sender.attempts(self._send_once, self._adapt)
+
+    async def _adapt(self, error: ServerRejected) -> bool:
+        """Change the form of the request after a refusal; return whether that was possible."""
+        if self.draft.request.is_replay:  # it has no fields that could be changed
+            return False
+        notes = self.draft.adapt(error)
+        for note in notes or ():
+            self.post(RequestAdapted(note=note))
+        return notes is not None
+
+    async def _send_once(self, loading: Loading) -> StreamFinished:
+        """Send the request once, read its answer, and return the last event.
+
+        A `ModelLoading` is posted if the model has to be loaded first, or if only this request can
+        tell whether it still loads. While the answer is awaited and read, limits of silence apply.
+        Raises the error of a refusal.
+        """
+        draft = self.draft
+        self.post(RequestSent(sampling=draft.sent_options(), is_kept=self.keeps_answer))
+        self.must_be_dropped = self.keeps_answer
+        if draft.is_unloaded or loading.needs_request:
+            self.post(ModelLoading(is_asleep=draft.is_asleep))
+        if draft.request.is_replay:
+            kept_url = kept_answer_url(draft.request.endpoint, draft.request.replay_id, 0)
+            opening = self.sender.response("GET", kept_url, loading)
+        else:
+            outgoing = self.outgoing()
+            opening = self.sender.response(
+                "POST", outgoing.url, loading, body=outgoing.body, headers=outgoing.headers
+            )
+        async with opening as (response, idle_timeout):
+            self.has_response = True
+            return await self._read_answer(response, idle_timeout)
+
+    async def _read_answer(
+        self, response: httpx.Response, idle_timeout: IdleTimeout
+    ) -> StreamFinished:
+        """Read the answer and return its last event, or raise the error of a refusal.
+
+        The splitter finds out whether the chat template opens a thought. The dialect keeps this,
+        also after an error: the next answer of this model then begins within a thought. Nothing is
+        kept after a continued answer, for which the template opens no thought.
+        """
+        if not response.is_success:
+            self.must_be_dropped = False  # no answer was begun
+            _, error = await self.sender.read_refusal(response)
+            raise self._redirect_error(response) or error
+
+        messages = self.draft.request.messages
+        is_continued = bool(messages) and messages[-1].role is Role.ASSISTANT
+        splitter: ThinkSplitter | None = None
+        if self.has_think_tags:
+            starts_in_thought = self.draft.dialect.starts_in_thought and not is_continued
+            splitter = ThinkSplitter(starts_in_thought=starts_in_thought)
+        # The reader counts bytes after decompression; the server's `offset` counts them before.
+        can_reconnect = self.keeps_answer and "content-encoding" not in response.headers
+        reader = AnswerReader(
+            response,
+            facts=self.sender.facts,
+            events=self.events,
+            idle_timeout=idle_timeout,
+            splitter=splitter,
+            reconnect=self._reconnect if can_reconnect else None,
+        )
+        self._reader = reader
+        try:
+            finished = await reader.read()
+            self.must_be_dropped = False
+            return finished
+        finally:
+            self.sender.has_token = reader.has_token
+            if splitter is not None and not is_continued:
+                next_starts = splitter.starts_in_thought
+                self.draft.dialect = replace(self.draft.dialect, starts_in_thought=next_starts)
+
+    async def _reconnect(self, offset: int) -> httpx.Response | None:
+        """After the connection broke, return a response with the rest of the answer (R-42).
+
+        `offset` is the number of bytes of the body that were read. The broken connection counts as
+        the first of the attempts that the settings allow. Returns None if the server does not
+        answer any attempt; then `must_be_dropped` becomes False. Also returns None if the server
+        answers, but has forgotten the answer.
+        """
+        endpoint = self.draft.request.endpoint
+        limits = self.sender.limits
+        url = kept_answer_url(endpoint, self.draft.request.replay_id, offset)
+        for failed_attempts in range(1, limits.retries):
+            wait_s = _RECONNECT_PLAN.wait_after(failed_attempts, limits)
+            await self.sender.wait_to_retry(wait_s, limits.retries, "the connection broke")
+            try:
+                response = await self.sender.open("GET", url)
+            except ServerUnavailable as error:
+                if error.kind == "offline" and endpoint.is_loopback:
+                    break  # the program has ended, so waiting would not help
+                continue  # to the next attempt
+            if response.is_success:
+                return response
+            await response.aclose()
+            return None
+        # The server would not receive the order to drop the answer. If it still has the answer at
+        # the next start of lmchat, it is fetched then.
+        self.must_be_dropped = False
+        return None
+
+    def _redirect_error(self, response: httpx.Response) -> ServerRejected | None:
+        """Return the error for a redirect to another origin; None for any other response.
+
+        lmchat does not follow it, because that would send the key there (R-9).
+        """
+        if not response.has_redirect_location:
+            return None
+        url = response.request.url
+        try:
+            target = url.join(response.headers["location"])
+        except (httpx.InvalidURL, ValueError):
+            return None
+        if (target.scheme, target.host, target.port) == (url.scheme, url.host, url.port):
+            return None
+        where = shown_address(without_secret(str(target), self.sender.key))
+        return ServerRejected(
+            f"Endpoint not allowed: {self.sender.endpoint.netloc} redirects to another host "
+            f"({where}).",
+            kind="not_allowed",
+            hint="If you trust that host, use its address and allow it with --allow-host.",
+        )
