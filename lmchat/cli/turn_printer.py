@@ -85,26 +85,20 @@ class TurnPrinter:
         self._is_streaming = prints_text and not output.is_json
         self._is_loading_noted = False
         self._is_stall_noted = False
-        self._reasoning: list[str] = []  # pieces of this answer so far
 
     def show(self, event: ConversationEvent) -> None:
-        """Print what an event says to the user, and remember what later events depend on.
-
-        Reasoning is not printed but kept: a later `Rethought` may say that it is text.
-        """
+        """Print what an event says to the user, and remember what later events depend on."""
         match event:
             case TextDelta() | RefusalDelta():
                 self._is_stall_noted = False
                 self._print(event.text)
             case ReasoningDelta():
                 self._is_stall_noted = False
-                self._reasoning.append(event.text)
             case Rethought():
                 self._is_stall_noted = False
-                self._correct_printed(is_thought=event.is_thought)
+                self._correct_printed()
             case AnswerBegun():
                 self._asked_model = event.message.model
-                self._reasoning.clear()
                 self.sent_tokens = event.plan.tokens
             case MessageEnded():
                 self._stream.end()
@@ -153,23 +147,15 @@ class TurnPrinter:
         elif self._is_streaming:
             self._stream.write(text)
 
-    def _correct_printed(self, *, is_thought: bool) -> None:
-        """Correct what was printed of this answer, and forget its reasoning so far.
-
-        If `is_thought`, the text so far was reasoning: print a note on stderr, or a JSON line, that
-        says so; print nothing if the text is not printed while it arrives. Otherwise, the reasoning
-        so far, which was not printed, is text: print it.
-        """
-        if not is_thought:
-            self._print("".join(self._reasoning))
-        elif self._output.is_json_lines:
+    def _correct_printed(self) -> None:
+        """Say on stderr, or in a JSON line, that the text so far was reasoning."""
+        if self._output.is_json_lines:
             self._output.print_json({"rethought": True})
         elif self._is_streaming:
             self._stream.end()
             self._stream.write("\n")  # an empty line before the answer
             words = "the text so far was the model's reasoning; the answer follows."
             self._output.note(f"lmchat: {words}")
-        self._reasoning.clear()
 
     def _add_step(self, message: ChatMessage) -> None:
         """Print a tool call that has ended, and add it to `steps`."""

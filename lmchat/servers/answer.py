@@ -160,8 +160,12 @@ class Turn(Struct, kw_only=True):
                 self.stalls += self.stage is not Stage.STALLED
                 self.stage = Stage.STALLED
                 self.silent_s = silent_s
-            case Rethought(is_thought=is_thought):
-                self._change_kind(now_s, is_thought=is_thought)
+            case Rethought():  # the reasoning began with the first token and ends now
+                self.stage = Stage.ANSWERING
+                self.thought_from_s = self.first_token_s or now_s
+                self.thought_to_s = now_s
+                self.thought_chunks = self.chunks
+                self.answer_from_s = None
             case LifeSign(is_token=is_token):
                 self._end_stall()
                 if is_token and self.first_token_s is None:  # its text comes later
@@ -214,19 +218,6 @@ class Turn(Struct, kw_only=True):
         if self.queued_from_s is not None:
             self.queued_s += now_s - self.queued_from_s
             self.queued_from_s = None
-
-    def _change_kind(self, now_s: float, *, is_thought: bool) -> None:
-        """Change the kind of all text so far (`Rethought`).
-
-        With `is_thought`, it was reasoning, which began with the first token and ends now. If not,
-        it is the answer, and there was no reasoning. In both cases the answer goes on.
-        """
-        from_s = self.first_token_s or now_s
-        self.stage = Stage.ANSWERING
-        self.thought_from_s = from_s if is_thought else None
-        self.thought_to_s = now_s if is_thought else None
-        self.thought_chunks = self.chunks if is_thought else 0
-        self.answer_from_s = None if is_thought else from_s
 
     def _end_stall(self) -> None:
         """End a stall: the stage then follows from what has arrived before it."""
@@ -460,8 +451,8 @@ class GrowingAnswer:
                 return self._add_entries([("reasoning", text)])
             case RefusalDelta(text=text):
                 return self._add_entries([("refusal", text)])
-            case Rethought(is_thought=is_thought):
-                self._move_texts(is_thought=is_thought)
+            case Rethought():
+                self._move_text_to_reasoning()
                 return (RESET, *self.entries)
             case ToolCallDelta():
                 return self._add_entries(self._entries_of_call(event))
@@ -473,17 +464,14 @@ class GrowingAnswer:
                 pass
         return ()
 
-    def _move_texts(self, *, is_thought: bool) -> None:
-        """Move the text of this answer to its reasoning, or its reasoning to its text.
-
-        The texts of the answer that is continued stay where they are.
-        """
-        source, target = ("text", "reasoning") if is_thought else ("reasoning", "text")
-        begun_count = self._begun_counts[source]
-        self._texts[target] += self._texts[source][begun_count:]
-        del self._texts[source][begun_count:]
+    def _move_text_to_reasoning(self) -> None:
+        """Move the text of this answer; that of the answer that it continues stays."""
+        texts = self._texts["text"]
+        begun_count = self._begun_counts["text"]
+        self._texts["reasoning"] += texts[begun_count:]
+        del texts[begun_count:]
         for index in range(self._begun_choice_count, len(self.choices)):
-            self.choices[index] = replace(self.choices[index], is_thought=is_thought)
+            self.choices[index] = replace(self.choices[index], is_thought=True)
 
     def _entries_of_call(self, delta: ToolCallDelta) -> list[JournalEntry]:
         """Return an event of a tool call as entries.

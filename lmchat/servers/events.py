@@ -94,10 +94,7 @@ class RefusalDelta(Struct, frozen=True, kw_only=True):
 
 
 class Rethought(Struct, frozen=True, kw_only=True):
-    """All text so far changed its kind, from answer to reasoning or back (R-17)."""
-
-    is_thought: bool = True
-    """True: all text so far was reasoning. False: all reasoning so far was text."""
+    """All text of this answer so far was reasoning (R-17)."""
 
 
 class ToolCallDelta(Struct, frozen=True, kw_only=True):

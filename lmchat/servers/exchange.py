@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 import httpx
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.safe_text import without_secret
@@ -26,7 +25,6 @@ from lmchat.servers.sender import Sender, stream_headers
 from lmchat.servers.stream.answer_reader import AnswerReader, EventQueue, joined_events
 from lmchat.servers.stream.think_tags import ThinkSplitter
 from lmchat.servers.stream.timeouts import IdleTimeout, Loading
-from lmchat.sessions.message import Role
 
 _RECONNECT_PLAN = RetryPlan()  # the waits that the settings name
 
@@ -120,23 +118,12 @@ class Exchange(Struct, kw_only=True):
     async def _read_answer(
         self, response: httpx.Response, idle_timeout: IdleTimeout
     ) -> StreamFinished:
-        """Read the answer and return its last event, or raise the error of a refusal.
-
-        The splitter finds out whether the chat template opens a thought. The dialect keeps this,
-        also after an error: the next answer of this model then begins within a thought. Nothing is
-        kept after a continued answer, for which the template opens no thought.
-        """
+        """Read the answer and return its last event, or raise the error of a refusal."""
         if not response.is_success:
             self.must_be_dropped = False  # no answer was begun
             _, error = await self.sender.read_refusal(response)
             raise self._redirect_error(response) or error
 
-        messages = self.draft.request.messages
-        is_continued = bool(messages) and messages[-1].role is Role.ASSISTANT
-        splitter: ThinkSplitter | None = None
-        if self.has_think_tags:
-            starts_in_thought = self.draft.dialect.starts_in_thought and not is_continued
-            splitter = ThinkSplitter(starts_in_thought=starts_in_thought)
         # The reader counts bytes after decompression; the server's `offset` counts them before.
         can_reconnect = self.keeps_answer and "content-encoding" not in response.headers
         reader = AnswerReader(
@@ -144,7 +131,7 @@ class Exchange(Struct, kw_only=True):
             facts=self.sender.facts,
             events=self.events,
             idle_timeout=idle_timeout,
-            splitter=splitter,
+            splitter=ThinkSplitter() if self.has_think_tags else None,
             reconnect=self._reconnect if can_reconnect else None,
         )
         self._reader = reader
@@ -154,9 +141,6 @@ class Exchange(Struct, kw_only=True):
             return finished
         finally:
             self.sender.has_token = reader.has_token
-            if splitter is not None and not is_continued:
-                next_starts = splitter.starts_in_thought
-                self.draft.dialect = replace(self.draft.dialect, starts_in_thought=next_starts)
 
     async def _reconnect(self, offset: int) -> httpx.Response | None:
         """After the connection broke, return a response with the rest of the answer (R-42).

@@ -10,7 +10,6 @@ from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.servers.events import (
     ModelLoading,
     ModelNamed,
-    ReasoningDelta,
     RefusalDelta,
     Rethought,
     StreamStalled,
@@ -82,12 +81,6 @@ def test_the_same_model_in_other_words_is_not_worth_a_line(capsys):
 
 
 TEXT_THEN_RETHOUGHT = (TextDelta(text="2+2"), Rethought(), TextDelta(text="Four"))
-REASONING_THAT_IS_TEXT = (
-    ReasoningDelta(text="Fo"),
-    ReasoningDelta(text="ur"),
-    Rethought(is_thought=False),
-    TextDelta(text="!"),
-)
 
 
 @pytest.mark.rule("R-17")
@@ -95,27 +88,6 @@ def test_what_turned_out_to_be_thought_is_told_on_stderr_and_stands_apart(capsys
     out, err = print_events(capsys, *TEXT_THEN_RETHOUGHT)
     assert out == "2+2\n\nFour"
     assert err == "lmchat: the text so far was the model's reasoning; the answer follows.\n"
-
-
-@pytest.mark.rule("R-17")
-def test_what_turned_out_to_be_the_answer_is_printed_once(capsys):
-    assert print_events(capsys, *REASONING_THAT_IS_TEXT) == ("Four!", "")
-    assert (
-        print_events(capsys, *REASONING_THAT_IS_TEXT, is_json_lines=True)[0]
-        == '{"chunk": "Four"}\n{"chunk": "!"}\n'
-    )
-
-
-@pytest.mark.rule("R-17")
-def test_the_thought_of_an_earlier_answer_is_not_printed_with_a_later_one(capsys):
-    out, _ = print_events(
-        capsys,
-        answer_begun("tiny"),
-        ReasoningDelta(text="hm"),
-        answer_begun("tiny"),
-        *REASONING_THAT_IS_TEXT,
-    )
-    assert out == "Four!"
 
 
 @pytest.mark.rule("R-17")

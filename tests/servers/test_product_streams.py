@@ -73,9 +73,9 @@ def llama_cpp() -> Form:
 
 
 def llama_cpp_legacy() -> Form:
-    """`deepseek-legacy` sends the thought as a field and leaves it between tags."""
-    told = [("reasoning_content", "plan"), ("content", "<think>plan</think>\n\nHi!")]
-    pieces = [chunk({name: piece}) for name, text in told for piece in (text[:3], text[3:])]
+    """In a stream, `deepseek-legacy` leaves the thought between tags."""
+    text = "<think>plan</think>\n\nHi!"
+    pieces = [chunk({"content": piece}) for piece in (text[:3], text[3:])]
     return Form(
         (
             chunk({"role": "assistant", "content": None}),

@@ -153,12 +153,6 @@ CASES = {
     "both names at once": Case(
         sse(R, delta(reasoning="hm", reasoning_content="hm"), H, W, F, DONE), thought="hm"
     ),
-    "think tags told twice, and cut": Case(
-        sse(R, delta(reasoning_content="hm hm"), "<think>hm ", finish("length"), DONE),
-        text="",
-        thought="hm hm",
-        reason="length",
-    ),
     "an answer about the tag behind a thought": Case(
         sse(R, delta(reasoning_content="plan"), "<think> is a tag", " used by models.", F, DONE),
         text="<think> is a tag used by models.",

@@ -70,7 +70,6 @@ class Dialect(Struct, frozen=True, kw_only=True):
     json_modes: tuple[JsonMode, ...] = tuple(JsonMode)  # strictest first
     unfit_modes: frozenset[JsonMode] = frozenset()
     """Modes that the server refused for the schema of this request only."""
-    starts_in_thought: bool = False  # whether the template opens a thought (R-17)
     has_thoughts: bool = True  # whether thoughts may be sent back to the model
 
     @property

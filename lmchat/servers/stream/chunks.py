@@ -38,7 +38,6 @@ from lmchat.servers.http.sse import DONE, MalformedStreamError
 from lmchat.servers.stream.think_tags import SplitPiece, ThinkSplitter
 from lmchat.servers.stream.token_choices import ChoiceReader
 from lmchat.servers.stream.tool_calls import ToolCalls
-from lmchat.sessions.message import TokenProbabilities
 
 MAX_BAD_EVENTS_IN_A_ROW = 3
 MAX_ANSWER_CHARS = 16 << 20
@@ -48,7 +47,6 @@ MAX_NAME_CHARS = 1024
 USAGE_EVERY_S = 1.0
 # Counted for each fragment of a tool call: a server might send empty fragments forever.
 _CALL_CHARS = 64
-_OPEN_TAG = "<think>"
 
 
 class ChunkReader:
@@ -80,10 +78,7 @@ class ChunkReader:
         self._calls = ToolCalls()
         self._token_choices: ChoiceReader | None = None  # from the first probabilities on
         self._has_model_name = False  # whether a `ModelNamed` was posted
-        # Thought, which comes in fields, between tags, or in both:
-        self._splitter = splitter
-        self._field_thoughts: list[str] = []  # thought that came in fields of its own
-        self._tagged_thoughts: list[str] = []  # thought from between tags; it may repeat the fields
+        self._splitter = splitter  # until thought comes in fields of its own
         # Counts:
         self._bad_in_a_row = 0  # events that were not JSON, since the last that was
         self._char_count = 0  # of text, thought and tool calls so far
@@ -150,8 +145,9 @@ class ChunkReader:
             self._token_choices = ChoiceReader()
         # A chunk has a `delta`, a whole reply a `message`.
         self._read_delta(dict_or_empty(choice.get("delta") or choice.get("message")))
-        if logprobs and self._token_choices is not None:
-            self._post_token_choices(self._token_choices.read(logprobs))
+        chosen = self._token_choices.read(logprobs) if logprobs and self._token_choices else ()
+        if chosen:
+            self._post(TokensChosen(choices=chosen))
         reason = str_or_empty(choice.get("finish_reason"))[:MAX_NAME_CHARS]
         self.finish_reason = reason or self.finish_reason
 
@@ -159,7 +155,6 @@ class ChunkReader:
         """End the answer: post the text and thought that were held back, and the last usage."""
         if self._splitter is not None:
             self._post_split(self._splitter.close())
-            self._post_tagged_thoughts(is_closed=not self._splitter.is_open)
         if report := self._usage.report():
             self._post(report)
 
@@ -256,18 +251,18 @@ class ChunkReader:
     def _add_thought(self, thought: str) -> None:
         """Post a thought that a field marks as such, not tags; an empty one is ignored.
 
-        With the first one, the splitter learns that such fields exist, and the text that it held
-        back is posted.
+        A server that sends such fields leaves no tags in the text: those that come from then on
+        are words of the answer.
         """
         if not thought:
             return
         self._count_chars(len(thought))
         if self._token_choices is not None:
             self._token_choices.add_text(thought, is_thought=True)
-        if self._splitter is not None and not self._field_thoughts:
-            self._post_split(self._splitter.note_thought_fields())
-        self._field_thoughts.append(thought)
-        self._post_text(thought, is_thought=True)
+        if self._splitter is not None:
+            self._post_split(self._splitter.close())
+            self._splitter = None
+        self._post_token(ReasoningDelta(text=thought))
 
     def _add_content(self, content: str) -> None:
         """Post content, in which tags may enclose thought; an empty one is ignored.
@@ -281,60 +276,20 @@ class ChunkReader:
         if self._token_choices is not None:
             self._token_choices.add_text(content, is_thought=False)
         if self._splitter is None:
-            self._post_text(content, is_thought=False)
+            self._post_token(TextDelta(text=content))
             return
         self._post_split(self._splitter.feed(content))
         if not self.has_token:
             self._post(LifeSign(is_token=True))
 
     def _post_split(self, split: Iterable[SplitPiece | Rethought]) -> None:
-        """Post the texts and corrections that the splitter returned.
-
-        Thought from between tags may repeat thought that came in fields. So if any came in fields,
-        that from between tags is kept until text of the answer follows; then
-        `_post_tagged_thoughts` posts or drops it.
-        """
+        """Post the texts and corrections that the splitter returned."""
         for part in split:
             if isinstance(part, Rethought):
                 self._post(part)
                 continue
             is_thought, text = part
-            if is_thought and self._field_thoughts:
-                self._tagged_thoughts.append(text)
-                continue
-            if self._tagged_thoughts:
-                self._post_tagged_thoughts()
-            self._post_text(text, is_thought=is_thought)
-
-    def _post_tagged_thoughts(self, *, is_closed: bool = True) -> None:
-        """Post the thought that was kept from between tags, and forget it.
-
-        It is not posted if it repeats the thought from fields (R-17; llama.cpp's reasoning format
-        `deepseek-legacy`). `is_closed` is whether a closing tag came: without it, the text is an
-        answer about `<think>`, and is posted as such with its opening tag.
-        """
-        tagged = "".join(self._tagged_thoughts)
-        self._tagged_thoughts.clear()
-        # Also true if nothing was kept: every text starts with an empty one.
-        is_repeated = "".join(self._field_thoughts).strip().startswith(tagged.strip())
-        if is_repeated:
-            return
-        if is_closed:
-            self._post_text(tagged, is_thought=True)
-        else:
-            self._post_text(f"{_OPEN_TAG}{tagged}", is_thought=False)
-
-    def _post_text(self, text: str, *, is_thought: bool) -> None:
-        """Post a text as thought or as answer; an empty one is ignored."""
-        if not text:
-            return
-        delta_type = ReasoningDelta if is_thought else TextDelta
-        self._post_token(delta_type(text=text))
-
-    def _post_token_choices(self, choices: tuple[TokenProbabilities, ...]) -> None:
-        """Post the probabilities of the last tokens, if there are any."""
-        if choices:
-            self._post(TokensChosen(choices=choices))
+            self._post_token(ReasoningDelta(text=text) if is_thought else TextDelta(text=text))
 
     def _post_token(self, event: StreamEvent) -> None:
         """Post an event that is a part of the answer, and note that one has come."""

@@ -438,7 +438,7 @@ class Turns:
                 self._status.refresh()
             case MessageEnded(message=message):
                 log.finish(message, has_tool_messages=True)
-            case Rethought():  # text that was shown as the answer was reasoning, or the reverse
+            case Rethought():  # text that was shown as the answer was reasoning
                 log.restate(conversation.shown_messages[-1])
             case _:
                 pass
