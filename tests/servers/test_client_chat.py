@@ -51,9 +51,10 @@ async def wait_for_requests(server: ScriptedServer, route: str = CHAT, count: in
     return await asyncio.to_thread(server.wait_for, route, count=count)
 
 
-async def test_a_token_is_handed_on_before_the_next_one_is_sent(server, client):
+@pytest.mark.parametrize("content_type", ["text/event-stream", "text/plain"])
+async def test_a_token_is_handed_on_before_the_next_one_is_sent(server, client, content_type):
     gate = Gate()
-    server.on(CHAT, sse("one", gate, "two", finish(), DONE))
+    server.on(CHAT, sse("one", gate, "two", finish(), DONE, content_type=content_type))
     async with aclosing(client.stream(ask(server))) as stream:
         async for event in stream:
             if event == TextDelta(text="one"):

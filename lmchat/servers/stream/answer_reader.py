@@ -14,7 +14,6 @@ import httpx
 
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers.events import ReasoningDelta, StreamEvent, StreamFinished, TextDelta
-from lmchat.servers.http.connections import read_up_to
 from lmchat.servers.http.error_body import is_error
 from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
 from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, error_words
@@ -29,6 +28,7 @@ MAX_WAITING = 256  # waiting events after which the reader of the network waits 
 MAX_WHOLE_BYTES = 1 << 20
 DRAIN_S = 0.05  # longest wait for the end of a body behind `[DONE]`
 _STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_BEGINNING_BYTES = 64  # of a body, which show whether it is a stream
 _BEFORE_STREAM = b"\xef\xbb\xbf\r\n "
 """Bytes that may come before a stream: byte order mark and white space."""
 
@@ -81,11 +81,12 @@ class AnswerReader:
             ServerRejected: the server sent an error, or no answer.
         """
         content_type = self._response.headers.get("content-type", "").lower()
+        body = self._response.aiter_bytes()
         try:
             if content_type.startswith("text/event-stream"):
-                network_error = await self._read_stream()
+                network_error = await self._read_stream(body)
             else:
-                network_error = await self._read_whole()
+                network_error = await self._read_untyped(body)
         except MalformedStreamError as error:
             raise StreamInterrupted(
                 f"Streaming failed: malformed stream, {error}.",
@@ -95,12 +96,13 @@ class AnswerReader:
             self._chunks.close()
         return self._chunks.conclude(network_error)
 
-    async def _read_stream(self) -> str:
+    async def _read_stream(self, body: AsyncIterator[bytes], beginning: bytes = b"") -> str:
         """Read a stream to its end, or to `[DONE]`, over several connections if needed.
 
-        Returns how the last connection broke, or an empty text if it did not.
+        `beginning` is what was read of its body before. Returns how the last connection broke, or
+        an empty text if it did not.
         """
-        network_error = await self._read_connection()
+        network_error = await self._read_connection(body, beginning)
         while network_error and self._reconnect is not None:
             response = await self._reconnect(self._read_bytes)
             if response is None:
@@ -108,25 +110,20 @@ class AnswerReader:
             self._response = response
             self._chunks.must_keep_id = True  # the server may have another answer by now
             try:
-                network_error = await self._read_connection()
+                network_error = await self._read_connection(response.aiter_bytes())
             finally:
                 await response.aclose()
         return network_error
 
-    async def _read_connection(self) -> str:
-        """Read the stream of the current response to its end, or to `[DONE]`.
+    async def _read_connection(self, body: AsyncIterator[bytes], beginning: bytes = b"") -> str:
+        """Read the stream of one response to its end, or to `[DONE]`.
 
         Returns how the connection broke, or an empty text if it did not.
         """
         try:
-            body = self._response.aiter_bytes()
+            await self._read_part(beginning)
             async for data in body:
-                self._read_bytes += len(data)
-                self._read_events(self._sse.feed(data))
-                self._idle_timeout.note_data(has_token=self._chunks.has_token)
-                if self._events.qsize() > MAX_WAITING:
-                    with self._idle_timeout.paused():
-                        await self._events.join()
+                await self._read_part(data)
                 if self._chunks.has_done:
                     await _read_to_end(body)
                     return ""
@@ -135,32 +132,42 @@ class AnswerReader:
             return error_words(error)
         return ""
 
+    async def _read_part(self, data: bytes) -> None:
+        self._read_bytes += len(data)
+        self._read_events(self._sse.feed(data))
+        self._idle_timeout.note_data(has_token=self._chunks.has_token)
+        if self._events.qsize() > MAX_WAITING:
+            with self._idle_timeout.paused():
+                await self._events.join()
+
     def _read_events(self, events: Sequence[SseEvent]) -> None:
         for event in events:
             self._chunks.read(event.data, event.name)
 
-    async def _read_whole(self) -> str:
+    async def _read_untyped(self, body: AsyncIterator[bytes]) -> str:
         """Read a reply whose content type is not that of an event stream (R-23).
 
-        It may be a whole answer in JSON, a stream with a wrong type, or anything else, for which
+        It may be a stream with a wrong type, a whole answer in JSON, or anything else, for which
         `ServerRejected` is raised. Returns how the connection broke, or an empty text if it did
         not.
         """
+        content = bytearray()
         try:
-            body = await read_up_to(self._response, MAX_WHOLE_BYTES)
+            async for data in body:
+                content += data
+                beginning = content[:_BEGINNING_BYTES].lstrip(_BEFORE_STREAM)
+                if beginning.startswith(_STREAM_BEGINNINGS):
+                    return await self._read_stream(body, bytes(content))
+                if len(content) > MAX_WHOLE_BYTES:
+                    break
         except TRANSPORT_ERRORS as error:
             return error_words(error)
-        if body.lstrip(_BEFORE_STREAM).startswith(_STREAM_BEGINNINGS):
-            self._read_events(self._sse.feed(body))
-            self._read_events(self._sse.close())
-            return ""
-
         try:
-            value = decode(body)
+            value = decode(bytes(content))
         except NotJsonError:
             value = None
         if is_error(value) or not dict_or_empty(value).get("choices"):
-            raise self._no_answer_error(value, body)
+            raise self._no_answer_error(value, bytes(content))
         self._chunks.read_object(value)
         self._chunks.has_done = True  # a whole answer is complete without `[DONE]`
         return ""
