@@ -56,7 +56,7 @@ async def compare(context: Context) -> int:
 
     comparisons: list[_Comparison] = []
     async with open_runtime(context, is_saved=False) as runtime:
-        model_list = await fetch_models(runtime, is_refresh=True)
+        model_list = await fetch_models(runtime, output.note, is_refresh=True)
         models = [model_named(name, model_list) for name in options.models]
         for model in models:
             if not model.can_chat:

@@ -87,7 +87,7 @@ async def _models(context: Context, runtime: Runtime) -> list[ModelInfo]:
     """
     names: Sequence[str] = context.options.models
     if names:
-        model_list = await fetch_models(runtime, is_refresh=True)
+        model_list = await fetch_models(runtime, context.output.note, is_refresh=True)
     else:
         target = await find_target(
             runtime.backend, runtime.settings, runtime.state, context.output.note

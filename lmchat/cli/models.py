@@ -6,7 +6,7 @@ A result is an address that was probed, with the result of the probe and the mod
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from msgspec.structs import replace
@@ -41,7 +41,9 @@ async def list_models(context: Context) -> int:
     if context.is_local:
         return await list_files(context)
     async with open_runtime(context) as runtime:
-        model_list = await fetch_models(runtime, is_refresh=context.options.refresh)
+        model_list = await fetch_models(
+            runtime, context.output.note, is_refresh=context.options.refresh
+        )
     if model_list.is_stale:
         minutes = int(model_list.age_s / _MINUTE_S)
         age = f"{minutes} min old" if minutes else "cached"
@@ -110,27 +112,42 @@ async def load_if_needed(runtime: Runtime, model: ModelInfo, output: Output) -> 
 
 async def _named_model(context: Context, runtime: Runtime) -> ModelInfo:
     """Ask the servers for the model that the command names; raises `WrongUse` if none has it."""
-    model_list = await fetch_models(runtime, is_refresh=True)
+    model_list = await fetch_models(runtime, context.output.note, is_refresh=True)
     return model_named(context.options.model_id, model_list)
 
 
-async def fetch_models(runtime: Runtime, *, is_refresh: bool) -> ModelList:
+async def fetch_models(
+    runtime: Runtime, note: Callable[[str], None], *, is_refresh: bool
+) -> ModelList:
     """Find the usable servers and return their models as one list.
 
     With `is_refresh`, each server is asked for its models. Without it, a server is asked only if
     detection knows no more than the names of its models; other lists may come from the cache.
-    If no server is usable, the list or the error is that of `_stale_models`.
+    `note` takes a sentence for each server that fails; if all do, an error is raised. If no server
+    is usable, the list or the error is that of `_stale_models`.
     """
+
+    async def ask(probed: ProbeResult) -> ModelList | LMChatError:
+        has_details = all(_has_details(model) for model in probed.models)
+        try:
+            return await runtime.backend.models(
+                probed.endpoint, is_refresh=is_refresh or not has_details
+            )
+        except LMChatError as error:
+            return error
+
     results = await find_servers(runtime.backend, runtime.settings)
-    requests = []  # coroutines, which run at the same time below
-    for probed in results:
-        if probed.verdict.is_usable:
-            has_details = all(_has_details(model) for model in probed.models)
-            is_asked = is_refresh or not has_details
-            requests.append(runtime.backend.models(probed.endpoint, is_refresh=is_asked))
-    if requests:
-        return _joined(await asyncio.gather(*requests))
-    return _stale_models(runtime, why_unusable(results), is_refresh=is_refresh)
+    usable = [probed for probed in results if probed.verdict.is_usable]
+    if not usable:
+        return _stale_models(runtime, why_unusable(results), is_refresh=is_refresh)
+    answers = await asyncio.gather(*map(ask, usable))
+    lists = [answer for answer in answers if isinstance(answer, ModelList)]
+    for probed, answer in zip(usable, answers, strict=True):
+        if isinstance(answer, LMChatError):
+            if not lists:
+                raise answer
+            note(f"lmchat: no list of models from {probed.endpoint.netloc}: {answer.message}")
+    return _joined(lists)
 
 
 def _stale_models(runtime: Runtime, error: LMChatError, *, is_refresh: bool) -> ModelList:

@@ -18,6 +18,8 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelList
 from tests.support.scripted_backend import ENDPOINT, model, probed
 
+AWAY = 9  # port of a server that answers a scan, and nothing later
+
 
 class _ScriptedBackend:
     """A backend that returns scripted detections one after the other, and then always the last."""
@@ -36,6 +38,8 @@ class _ScriptedBackend:
     async def models(self, endpoint, *, is_refresh):
         """Return the models of the first detection, and which of them only make embeddings."""
         assert is_refresh
+        if endpoint.port == AWAY:
+            raise ServerUnavailable("Nothing answers.")
         listed = (
             replace(model, is_embedding=model.model_id == "embed")
             for model in self.detections[0][0].models
@@ -106,9 +110,22 @@ async def test_a_list_that_a_scan_has_left_short_is_asked_for_again():
         )
     )
     model_list = await fetch_models(
-        SimpleNamespace(backend=backend, settings=Settings()), is_refresh=False
+        SimpleNamespace(backend=backend, settings=Settings()), print, is_refresh=False
     )
     assert [model.is_embedding for model in model_list.models] == [True]
+
+
+async def test_a_server_that_fails_costs_its_own_models_only():
+    here = probed(Verdict.READY, model("a"))
+    away = probed(Verdict.READY, model("b"), endpoint=Endpoint.parse(f"localhost:{AWAY}"))
+    notes: list[str] = []
+    runtime = SimpleNamespace(backend=_ScriptedBackend((here, away)), settings=Settings())
+    model_list = await fetch_models(runtime, notes.append, is_refresh=True)
+    assert [model.model_id for model in model_list.models] == ["a"]
+    assert notes == [f"lmchat: no list of models from localhost:{AWAY}: Nothing answers."]
+    runtime.backend = _ScriptedBackend((away,))
+    with pytest.raises(ServerUnavailable, match="Nothing answers"):
+        await fetch_models(runtime, notes.append, is_refresh=True)
 
 
 @pytest.mark.parametrize(
