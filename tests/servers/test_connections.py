@@ -13,7 +13,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import Connections, connect_timeout_s
 from lmchat.servers.http.network_errors import unavailable
 from tests.support.proxy_calls import endpoint_of
-from tests.support.scripted_server import Cut, json_reply, raw_reply
+from tests.support.scripted_server import Cut, error_reply, json_reply, raw_reply
 
 
 def because(error, cause):
@@ -122,6 +122,20 @@ def test_this_machine_gets_less_time_to_connect_and_no_proxy():
         Endpoint.parse(one).is_local
         for one in ("localhost", "[::1]", "192.168.1.2", "8.8.8.8", "box.lan")
     ] == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "asked"),
+    [("http", "GET http://box.invalid:1/v1/models"), ("https", "CONNECT box.invalid:1")],
+)
+async def test_a_proxy_that_refuses_is_named(monkeypatch, make_client, server, scheme, asked):
+    server.on(asked, error_reply(407, "who are you?"))
+    for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, server.url)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    client = make_client(allowed_hosts=["box.invalid"])
+    with pytest.raises(ServerUnavailable, match=r"The proxy .* box\.invalid:1: 407 "):
+        await client.models(Endpoint.parse(f"{scheme}://box.invalid:1"))
 
 
 async def test_a_proxy_that_cannot_be_used_is_a_sentence_without_its_password(

@@ -130,7 +130,7 @@ class Connections:
                 # A proxy of the environment cannot reach this machine (R-8).
                 trust_env=not endpoint.is_local,
                 follow_redirects=False,
-                event_hooks={"response": [_remove_bad_location]},
+                event_hooks={"response": [_raise_refusal_of_proxy, _remove_bad_location]},
                 limits=limits,
                 headers={"User-Agent": f"lmchat/{__version__}"},
             )
@@ -205,6 +205,12 @@ class Connections:
         self._clients.clear()
         for client in clients:
             await client.aclose()
+
+
+async def _raise_refusal_of_proxy(response: httpx.Response) -> None:
+    """Raise the error that httpx raises itself if a proxy refuses to connect to an https server."""
+    if response.status_code == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
+        raise httpx.ProxyError("407 Proxy Authentication Required")
 
 
 async def _remove_bad_location(response: httpx.Response) -> None:

@@ -11,6 +11,7 @@ from urllib.request import getproxies
 import httpx
 
 from lmchat.errors import ServerUnavailable
+from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
 
 TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
@@ -67,9 +68,16 @@ def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
             hint="Check whether the server is busy or hangs.",
             details=details,
         )
+    if isinstance(error, httpx.ProxyError):
+        return ServerUnavailable(
+            f"The proxy of the environment does not connect to {endpoint.netloc}: "
+            f"{safe_line(str(error))}.",
+            hint="Check user and password in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, "
+            "or name the host in NO_PROXY.",
+            details=details,
+        )
     # Errors that are not of httpx, such as `OSError`, come from making the connection.
-    is_connecting = isinstance(error, httpx.ConnectError | httpx.ProxyError)
-    if is_connecting or not isinstance(error, httpx.TransportError):
+    if isinstance(error, httpx.ConnectError) or not isinstance(error, httpx.TransportError):
         return _not_connected(error, endpoint, details)
     hint = "Check the server's log, then try again"
     if endpoint.scheme == "http":  # a port with TLS closes a connection without it
