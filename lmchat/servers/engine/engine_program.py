@@ -12,7 +12,6 @@ import os
 import sys
 import threading
 import time
-from contextlib import suppress
 from typing import Any
 
 _BATCH = 256
@@ -26,8 +25,6 @@ _SLEEP_S = 86_400.0
 _STDOUT = 1
 _STDERR = 2  # the log
 _EXIT_PROBLEM = 3  # exit code after a report of a problem
-_OOM_SCORE = "/proc/self/oom_score_adj"
-_OOM_SCORE_VALUE = "500"  # of -1000 to 1000; other programs have 0
 _servers: list[Any] = []  # holds the server, which would end when its object is freed
 
 
@@ -38,7 +35,6 @@ def main() -> None:
     """
     order = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_input, daemon=True).start()
-    _prefer_end_when_out_of_memory()
 
     # only the report goes to stdout: what the library prints there goes to the log
     report_file = os.fdopen(os.dup(_STDOUT), "w")
@@ -47,7 +43,7 @@ def main() -> None:
     report = _start_server(order)
     report_file.write(json.dumps(report) + "\n")
     report_file.close()
-    if "problem" in report:
+    if "address" not in report:
         os._exit(_EXIT_PROBLEM)  # threads of the library must not delay the end
     while True:
         time.sleep(_SLEEP_S)  # signal.pause is missing on Windows
@@ -69,14 +65,14 @@ def _start_server(order: dict[str, Any]) -> dict[str, str]:
     try:
         import xllamacpp  # noqa: PLC0415 - 100 MB, and it may be missing
     except ImportError as error:
-        return {"problem": "import", "error_text": str(error), "module": error.name or ""}
+        return {"error_text": str(error), "module": error.name or ""}
     if not order["model"]:
         return {"address": "nowhere"}
     try:
         server = xllamacpp.Server(_params(xllamacpp, order))  # returns with the model loaded
     except Exception as error:  # noqa: BLE001 - of the library; the parent reports it
         _wait_for_last_log_line()
-        return {"problem": "start", "error_text": f"{type(error).__name__}: {error}"}
+        return {"error_text": f"{type(error).__name__}: {error}"}
     _servers.append(server)
     return {"address": server.listening_address}
 
@@ -127,13 +123,6 @@ def _wait_for_last_log_line() -> None:
         except OSError:  # the log is no file
             return
         time.sleep(_POLL_S)
-
-
-def _prefer_end_when_out_of_memory() -> None:
-    """Let Linux kill this process before others when memory runs out; elsewhere, do nothing."""
-    # only Linux has this file; `open` saves the import of pathlib
-    with suppress(OSError), open(_OOM_SCORE, "w", encoding="ascii") as file:  # noqa: PTH123
-        file.write(_OOM_SCORE_VALUE)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,13 @@ from lmchat.errors import (
     ServerUnavailable,
     StreamInterrupted,
 )
+from lmchat.processes.child import ChildProcess
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint, loopback
 from lmchat.servers.engine.download import SMOLLM2, fetch_demo_model
-from lmchat.servers.engine.engine_process import EngineProcess, ServeOrder
-from lmchat.servers.engine.memory import size_warning
+from lmchat.servers.engine.engine_process import Report, ServeOrder, start_child
+from lmchat.servers.engine.memory import shortage_text
 from lmchat.servers.engine.model_choice import best_model, find_named_model, with_unique_names
 from lmchat.servers.engine.model_files import DemoOffer, EngineState, ModelFile
 from lmchat.servers.engine.model_search import find_models_on_disk
@@ -34,16 +35,18 @@ STARTS_AGAIN = "The next request starts it again."
 _HOST = "127.0.0.1"
 _CONTEXT = 8192  # default window in tokens: enough for long chats, and 1 GB for a model of 8B
 _SEARCH_S = 3.0  # longest search for models; a disk may be slow, or away
-_END_S = 2.0  # time for a child to end after its report
+_END_S = 2.0  # time for a child to end, after its report or when it is asked to
 _EXIT_WAIT_S = 1.0  # a connection breaks before the system reports that the process has ended
 _KEY_BYTES = 24
-_STATES = {
-    EngineState.OFF: (Verdict.NO_MODEL, LoadState.NOT_LOADED),
-    EngineState.LOADING: (Verdict.LOADING, LoadState.LOADING),
-    EngineState.READY: (Verdict.LOADING, LoadState.LOADED),  # it runs, but does not answer
-    EngineState.CRASHED: (Verdict.SERVER_ERROR, LoadState.NOT_LOADED),
+_SILENT = {
+    EngineState.OFF: (Verdict.NO_MODEL, "Choose a model file"),
+    EngineState.LOADING: (Verdict.LOADING, ""),
+    EngineState.READY: (Verdict.LOADING, ""),
+    EngineState.CRASHED: (Verdict.SERVER_ERROR, STARTS_AGAIN),
 }
-"""Verdict on an engine that does not answer, and the state of the model it was started with."""
+"""Verdict and next step of a probe that the engine does not answer."""
+_LOAD_STATES = {EngineState.READY: LoadState.LOADED, EngineState.LOADING: LoadState.LOADING}
+"""States of the model that the engine serves; in another state of the engine: not loaded."""
 
 
 class LocalEngine:
@@ -72,7 +75,7 @@ class LocalEngine:
         self._log_file = log_file
         self._environ = environ
         self._files: tuple[ModelFile, ...] | None = None  # models on the disk; None: not searched
-        self._child: EngineProcess | None = None
+        self._child: ChildProcess | None = None
         self._is_loading = False
         self._context: int | None = None  # window asked for, in tokens; None: the usual one
         self._lock = asyncio.Lock()  # held while a child is started or ended
@@ -96,7 +99,7 @@ class LocalEngine:
         """
         log_file = self._log_file.with_name(f"{self._log_file.stem}-try.log")
         child = await self._start_child(ServeOrder(model=""), None, log_file)
-        await child.stop()
+        await _end(child)
 
     async def offer(self) -> DemoOffer:
         """Return the demo model, as the user is asked whether to download it."""
@@ -120,6 +123,9 @@ class LocalEngine:
     async def files(self, *, is_refresh: bool = False) -> tuple[ModelFile, ...]:
         """Return the models on this disk, also those of other programs; cached until a refresh.
 
+        The served model is among them, also if the user has named it outside of the searched
+        folders; it then hides another one of its name.
+
         After `_SEARCH_S` seconds the search is left alone in its thread; the models that it has
         found by then are returned.
         """
@@ -132,7 +138,10 @@ class LocalEngine:
             self._files = await run_abandonable(
                 lambda: with_unique_names(models_so_far, SMOLLM2, self._folder)
             )
-        return self._files
+        served = self.model
+        if served is None or any(file.path == served.path for file in self._files):
+            return self._files
+        return (served, *(file for file in self._files if file.name != served.name))
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
         """Return the model of this name or path; without one, the last used or the best model.
@@ -151,24 +160,19 @@ class LocalEngine:
 
     async def warning(self, model: ModelFile) -> str:
         """Return a sentence if a model may be too large for the memory, else ""."""
-        return await asyncio.to_thread(size_warning, model)
+        shortage = await asyncio.to_thread(shortage_text, model)
+        if not shortage:
+            return ""
+        return f"{model.name} may be too large for the memory of this machine{shortage}."
 
     def reserve_address(self) -> Endpoint:
         """Return the address of the engine; choose a free port if none exists yet.
 
-        It stays the same unless a start finds that another program has taken the port. Raises
-        `EngineUnavailable` without a free port.
+        It stays the same until lmchat ends.
         """
         if self.endpoint is None:
-            try:
-                with socket.create_server((_HOST, 0)) as probe:
-                    port = probe.getsockname()[1]
-            except OSError as error:
-                raise EngineUnavailable(
-                    f"There is no free port for the built-in engine: {error.strerror or error}.",
-                    hint="Try again.",
-                ) from error
-            self.endpoint = loopback(port)
+            with socket.create_server((_HOST, 0)) as probe:
+                self.endpoint = loopback(probe.getsockname()[1])
             self._on_address(self.endpoint, self.key)
         return self.endpoint
 
@@ -184,20 +188,31 @@ class LocalEngine:
             is_same_model = self.model == model
             if context is None and is_same_model:
                 context = self._context
+            endpoint = self.reserve_address()
             is_served = self.state is EngineState.READY and is_same_model
             if is_served and context == self._context:
-                return self.reserve_address()  # that of the running child
+                return endpoint
 
             await self._end_child()
             self.model = model
             self._context = context
+            order = ServeOrder(
+                model=str(model.path.absolute()),
+                alias=model.name,
+                port=endpoint.port,
+                key=self.key,
+                context=context or self._settings.context or _CONTEXT,
+                threads=self._settings.threads,
+            )
+            self._is_loading = True  # read by `state` until the child is ready
             try:
-                return await self._serve(model)
-            except EngineUnavailable as error:
+                self._child = await self._start_child(order, model, self._log_file)
+            except EngineUnavailable:
                 self._context = None  # the next start takes the usual window
-                if error.kind == "port":  # another program took it; the next try takes another
-                    self.endpoint = None
                 raise
+            finally:
+                self._is_loading = False
+            return endpoint
 
     async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
         """Return why the child ended unasked, after waiting for its end at most `wait_s` seconds.
@@ -208,9 +223,10 @@ class LocalEngine:
         model = self.model
         if child is None or model is None:
             return None
-        if not await child.wait_for_end(wait_s):
+        await _wait(child, wait_s)
+        if child.exit_code is None:
             return None
-        return why_failed(model, None, child.exit_code, child.log_tail(), self._log_file)
+        return await asyncio.to_thread(why_failed, model, None, child.exit_code, self._log_file)
 
     async def stop(self) -> None:
         """End the child, to free its memory; the address stays for the next start."""
@@ -227,58 +243,39 @@ class LocalEngine:
     ) -> ProbeResult:
         """Return the engine as a probed server; `check` probes its address.
 
-        Its models are the files of this disk, searched for again if `is_refresh`. A file that the
-        user has named outside of the searched folders hides another one of its name.
+        Its models are the files of this disk, searched for again if `is_refresh`.
         """
         files = await self.files(is_refresh=is_refresh)
-        served = self.model
-        if served is not None and all(file.path != served.path for file in files):
-            files = (served, *(file for file in files if file.name != served.name))
         endpoint = self.reserve_address()
-        probed = None
-        if self.state is EngineState.READY:
-            probed = await check(endpoint)
-        if probed is None or not probed.verdict.is_server:
-            probed = await self._silent_result(endpoint)
-        running = probed.models[0] if probed.models else None
-        models = []
-        for file in files:
-            model = file.info(endpoint, LoadState.NOT_LOADED)
-            if served is not None and file.path == served.path:
-                _, state = _STATES[self.state]
-                model = replace(model, state=state)
-                if running is not None:  # it tells more of the model than the file
-                    model = replace(
-                        running,
-                        model_id=file.name,
-                        product=BUILT_IN,
-                        quantization=file.quantization or running.quantization,
-                        size_bytes=file.size_bytes,
-                        owned_by=file.source,
-                    )
-            models.append(model)
-        next_step = probed.next_step
-        if probed.verdict is Verdict.NO_MODEL:
-            next_step = "Choose a model file"
-        return replace(
-            probed,
-            product=BUILT_IN,
-            models=tuple(models),
-            next_step=next_step,
-            is_own=True,  # it runs as the user has started it, so it comes before servers found
-        )
-
-    async def _silent_result(self, endpoint: Endpoint) -> ProbeResult:
-        """Return the result of a probe that nothing has answered, with the reason of a crash."""
-        reason = await self.why_crashed()
-        verdict, _ = _STATES[self.state]
-        return ProbeResult(
+        crash = await self.why_crashed()
+        verdict, next_step = _SILENT[self.state]
+        probed = ProbeResult(
             endpoint=endpoint,
             product=BUILT_IN,
             verdict=verdict,
-            detail=reason.message if reason else "",
-            next_step=(reason.hint or STARTS_AGAIN) if reason else "",
+            detail=crash.message if crash else "",
+            next_step=next_step,
         )
+        if self.state is EngineState.READY:
+            answered = await check(endpoint)
+            probed = answered if answered.verdict.is_server else probed
+        models = []
+        for file in files:
+            is_served = self.model is not None and file.path == self.model.path
+            state = _LOAD_STATES.get(self.state) if is_served else None
+            model = file.info(endpoint, state or LoadState.NOT_LOADED)
+            if is_served and probed.models:  # its server tells more of it than the file
+                model = replace(
+                    probed.models[0],
+                    model_id=file.name,
+                    product=BUILT_IN,
+                    quantization=file.quantization or probed.models[0].quantization,
+                    size_bytes=file.size_bytes,
+                    owned_by=file.source,
+                )
+            models.append(model)
+        # it runs as the user has started it, so it comes before servers found
+        return replace(probed, product=BUILT_IN, models=tuple(models), is_own=True)
 
     @asynccontextmanager
     async def serving(self, model_name: str, on_load: Callable[[], None]) -> AsyncIterator[None]:
@@ -297,73 +294,66 @@ class LocalEngine:
             reason = await self.why_crashed(_EXIT_WAIT_S)
             if reason is None:
                 raise
-            hint = f"{reason.hint} {STARTS_AGAIN}".lstrip()
+            hint = f"{reason.hint} {STARTS_AGAIN}"
             raise StreamInterrupted(reason.message, hint=hint, details=reason.details) from error
 
     async def load(self, model_name: str, *, context: int | None = None) -> None:
         """Start the engine with the model file of this name; `context` is as in `start`.
 
-        Raises `ServerRejected` if the engine was not last asked for this file and no folder has it.
+        Raises `ServerRejected` if there is none.
         """
-        files = {file.name: file for file in await self.files()}
-        if self.model is not None:
-            files[self.model.name] = self.model
-        if model_name not in files:
-            raise ServerRejected(
-                f"There is no model {model_name} on this disk anymore.",
-                kind="model_missing",
-                hint="`lmchat models --local` lists them.",
-            )
-        await self.start(files[model_name], context=context)
+        for file in await self.files():
+            if file.name == model_name:
+                await self.start(file, context=context)
+                return
+        raise ServerRejected(
+            f"There is no model {model_name} on this disk anymore.",
+            kind="model_missing",
+            hint="`lmchat models --local` lists them.",
+        )
 
     # The child
 
-    async def _serve(self, model: ModelFile) -> Endpoint:
-        """Start a child that serves a model; return its address when the model is loaded.
-
-        The window is the one asked for, else that of the settings, else `_CONTEXT`.
-        """
-        endpoint = self.reserve_address()
-        order = ServeOrder(
-            model=str(model.path.absolute()),
-            alias=model.name,
-            port=endpoint.port,
-            key=self.key,
-            context=self._context or self._settings.context or _CONTEXT,
-            threads=self._settings.threads,
-        )
-        self._is_loading = True  # read by `state` until the child is ready
-        try:
-            self._child = await self._start_child(order, model, self._log_file)
-        finally:
-            self._is_loading = False
-        return endpoint
-
     async def _start_child(
         self, order: ServeOrder, model: ModelFile | None, log_file: Path
-    ) -> EngineProcess:
+    ) -> ChildProcess:
         """Start a child and return it when it is ready.
 
         If it never is, it is stopped and `EngineUnavailable` is raised, with a reason that may
         mention `model`. It is also stopped if this call is cancelled.
         """
-        child = await EngineProcess.start(order, log_file, self._environ)
+        child = await start_child(order, log_file, self._environ)
         try:
-            report = await child.receive_report()
+            report = None
+            with suppress(ValueError):  # a library printed a line that is no report
+                report = await child.receive_line(Report)
             if report is not None and report.address:
                 return child
             # the exit code is part of the reason; a child that hangs has none
-            await child.wait_for_end(_END_S)
+            await _wait(child, _END_S)
+            exit_code = child.exit_code
         except BaseException:
-            await child.stop()
+            await _end(child)
             raise
-        error = why_failed(model, report, child.exit_code, child.log_tail(), log_file)
-        await child.stop()
-        raise error
+        await _end(child)
+        raise await asyncio.to_thread(why_failed, model, report, exit_code, log_file)
 
     async def _end_child(self) -> None:
         """Stop the child, if there is one; the state is off from the first moment, not crashed."""
         child = self._child
         self._child = None
         if child is not None:
-            await child.stop()
+            await _end(child)
+
+
+async def _wait(child: ChildProcess, wait_s: float) -> None:
+    """Wait for the end of a child, at most `wait_s` seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(wait_s):
+            await child.wait()
+
+
+async def _end(child: ChildProcess) -> None:
+    """Ask a child to end, and kill it after `_END_S`."""
+    child.stop(_END_S)
+    await child.wait()

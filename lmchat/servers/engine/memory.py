@@ -31,11 +31,3 @@ def shortage_text(model: ModelFile) -> str:
     if needed <= available:
         return ""
     return f" (it needs about {needed / _GB:.1f} GB, {available / _GB:.1f} GB are free)"
-
-
-def size_warning(model: ModelFile) -> str:
-    """Return a sentence if a model may be too large for the memory, else ""."""
-    shortage = shortage_text(model)
-    if not shortage:
-        return ""
-    return f"{model.name} may be too large for the memory of this machine{shortage}."

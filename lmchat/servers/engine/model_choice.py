@@ -26,8 +26,8 @@ def with_unique_names(
     """Return the models of other programs, and last the demo model, each with a unique name.
 
     A name that an earlier model has is made unique: the name of the model's folder is put before
-    it (`folder/name`), and `~` behind it until no other model has it. The demo model in `folder`
-    is left out if it is damaged, so that its download is offered again.
+    it (`folder/name`). The demo model in `folder` is left out if it is damaged, so that its
+    download is offered again.
     """
     models = list(models_of_others)
     if is_demo_intact(demo, folder):
@@ -36,10 +36,8 @@ def with_unique_names(
     for model in models:
         name = model.name
         if name in by_name:
-            name = f"{model.path.parent.name}/{model.name}"
-        while name in by_name:
-            name = f"{name}~"
-        by_name[name] = replace(model, name=name)
+            name = f"{model.path.parent.name}/{name}"
+        by_name.setdefault(name, replace(model, name=name))
     return tuple(by_name.values())
 
 
@@ -51,13 +49,22 @@ def find_named_model(name_or_path: str, models: Sequence[ModelFile]) -> ModelFil
     for model in models:
         if name_or_path.casefold() == model.name.casefold():
             return model
-    path = expanded_path(name_or_path)
-    # Path.exists would raise an error for a long name, and for a folder that may not be entered
-    exists = os.path.exists(path)  # noqa: PTH110
-    # a name with this ending is meant as a path, also if nothing is there
-    if exists or name_or_path.lower().endswith(SUFFIX):
-        return _model_at(path.absolute(), models)
+    path = expanded_path(name_or_path).absolute()
+    for model in models:
+        if path == model.path:
+            return model
+    # Path.is_file would raise an error for a long name, and for a folder that may not be entered
+    if os.path.isfile(path):  # noqa: PTH113
+        file = model_at(path)
+        if file is None:
+            raise WrongUse(
+                f"{path} is not a complete model file.",
+                hint="If a model has several files, pass the first one; all of them must exist.",
+            )
+        return file
     hint = "`lmchat models --local` lists the model files."
+    if name_or_path.lower().endswith(SUFFIX):
+        raise WrongUse(f"There is no file {path}.", hint=hint)
     suggestion = closest_word(name_or_path, tuple(model.name for model in models))
     if suggestion:
         hint = f"Did you mean {suggestion}?"
@@ -79,31 +86,5 @@ def best_model(models: Sequence[ModelFile], last: str = "") -> ModelFile | None:
     by_size = sorted(models, key=lambda model: model.size_bytes)
     fitting = [model for model in by_size if not model.is_demo and needed_bytes(model) <= available]
     fast = [model for model in fitting if needed_bytes(model) <= available * _FAST_SHARE]
-    if fast:
-        return fast[-1]
-    if fitting:
-        return fitting[0]
-    for model in by_size:
-        if model.is_demo:
-            return model
-    return by_size[0] if by_size else None
-
-
-def _model_at(path: Path, models: Sequence[ModelFile]) -> ModelFile:
-    """Return the model in a file, with its name in `models` if it is among them.
-
-    Raises `WrongUse` if none exists.
-    """
-    for model in models:
-        if model.path == path:
-            return model
-    if not os.path.isfile(path):  # noqa: PTH113 - as above
-        hint = "`lmchat models --local` lists the model files here."
-        raise WrongUse(f"There is no file {path}.", hint=hint)
-    file = model_at(path)
-    if file is None:
-        raise WrongUse(
-            f"{path} is not a complete model file.",
-            hint="If a model has several files, pass the first one; all of them must exist.",
-        )
-    return file
+    demo = [model for model in by_size if model.is_demo]
+    return next(iter([*fast[-1:], *fitting, *demo, *by_size]), None)

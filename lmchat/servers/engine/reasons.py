@@ -19,24 +19,24 @@ _OUT_OF_MEMORY = (
     "bad_alloc",
 )
 """Words in the log of llama.cpp, in small letters."""
-_PORT_TAKEN = "couldn't bind"
 _DETAIL_LINES = 8  # of the end of the log
 _KILLED = 9  # number of the signal SIGKILL, which Windows does not name
+_TAIL_BYTES = 16_384  # of the log
 
 
 def why_failed(
-    model: ModelFile | None,
-    report: Report | None,
-    exit_code: int | None,
-    log: str,
-    log_file: Path,
+    model: ModelFile | None, report: Report | None, exit_code: int | None, log_file: Path
 ) -> EngineUnavailable:
     """Return why a child never became ready, or has ended.
 
     `model` is None for a test of the engine without a model. `report` is None if the child ended
     without one, or was ready. `exit_code` is None if it still runs, and negative if a signal ended
-    it. `log` is the end of the log in `log_file`.
+    it.
     """
+    try:
+        log = log_file.read_bytes()[-_TAIL_BYTES:].decode("utf-8", "replace")
+    except OSError:
+        log = ""
     details = "\n".join(log.strip().splitlines()[-_DETAIL_LINES:])
     if report is not None and report.module == "xllamacpp":
         return EngineUnavailable(
@@ -54,40 +54,23 @@ def why_failed(
             details=details,
             kind="memory",
         )
-    if _PORT_TAKEN in log:
-        message = "Another program took the port of the built-in engine."
-        return EngineUnavailable(message, hint="Try again.", details=details, kind="port")
-    reason = _reported_reason(report, log)
-    work = "start" if model is None else f"serve {model.name}"
-    message = f"The built-in engine could not {work}: {reason.rstrip('.')}."
-    if not reason:
-        message = f"The built-in engine crashed ({_exit_reason(exit_code)})."
-    return EngineUnavailable(message, hint=f"Read its log, {log_file}.", details=details)
-
-
-def _reported_reason(report: Report | None, log: str) -> str:
-    """Return the first error in the log of a child that reported a problem, else its report.
-
-    The later errors of llama.cpp only say that it cannot load the model, and exits. Return an empty
-    text without a report: the errors in the log may then be those of requests.
-    """
-    if report is None:
-        return ""
+    hint = f"Read its log, {log_file}."
+    if report is None:  # errors in the log may then be those of requests
+        end = f"exit code {exit_code}"
+        if exit_code is None:
+            end = "it does not answer"
+        elif exit_code < 0:
+            names = {number.value: number.name for number in signal.Signals}
+            end = f"signal {names.get(-exit_code, -exit_code)}"
+        message = f"The built-in engine crashed ({end})."
+        return EngineUnavailable(message, hint=hint, details=details)
+    reason = report.error_text
     for line in log.splitlines():
         # time, level, and place with message, as in "0.01.123.456 E srv load: out of space"
         fields = line.split(maxsplit=2)
         if fields[1:2] == ["E"]:
-            return fields[-1].partition(": ")[2]
-    return report.error_text
-
-
-def _exit_reason(exit_code: int | None) -> str:
-    """Return how a child ended: with a signal or an exit code, or not at all."""
-    if exit_code is None:
-        return "it does not answer"
-    if exit_code >= 0:
-        return f"exit code {exit_code}"
-    try:
-        return f"signal {signal.Signals(-exit_code).name}"
-    except ValueError:  # this system has no name for it
-        return f"signal {-exit_code}"
+            reason = fields[-1].partition(": ")[2]
+            break  # the later errors only say that it cannot load the model, and exits
+    work = "start" if model is None else f"serve {model.name}"
+    message = f"The built-in engine could not {work}: {reason.rstrip('.')}."
+    return EngineUnavailable(message, hint=hint, details=details)

@@ -11,7 +11,7 @@ import pytest
 
 from lmchat.config.settings import LocalSettings
 from lmchat.errors import EngineUnavailable
-from lmchat.servers.engine.engine_process import EngineProcess, ServeOrder
+from lmchat.servers.engine.engine_process import ServeOrder, start_child
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.engine.model_files import EngineState, ModelFile
 from tests.support.engine_home import with_library
@@ -132,5 +132,5 @@ async def test_a_start_that_is_given_up_leaves_no_child(engine):
 async def test_a_log_that_cannot_be_written_is_told_with_the_next_step(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EngineUnavailable, match="cannot be written") as caught:
-        await EngineProcess.start(ServeOrder(model=""), tmp_path / "file" / "engine.log", {})
+        await start_child(ServeOrder(model=""), tmp_path / "file" / "engine.log", {})
     assert "LMCHAT_HOME" in caught.value.hint

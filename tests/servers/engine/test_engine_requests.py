@@ -80,7 +80,9 @@ async def test_it_is_the_first_server_and_its_models_are_all_files(engine, clien
     assert {one.product for one in client.cached_models().models} == {"built-in"}
 
 
-async def test_models_are_loaded_with_their_window_and_unloaded_at_the_same_address(engine, client):
+async def test_models_are_loaded_with_their_window_and_unloaded_at_the_same_address(
+    engine, client, tmp_path
+):
     await started(engine)
     address = engine.endpoint
     (big, small) = (await client.check(address)).models
@@ -92,9 +94,11 @@ async def test_models_are_loaded_with_their_window_and_unloaded_at_the_same_addr
     assert (seen.verdict, seen.next_step) == (Verdict.NO_MODEL, "Choose a model file")
     assert {one.state for one in seen.models} == {LoadState.NOT_LOADED}
     assert engine.endpoint == address
-    (engine._log_file.parent.parent / ".lmstudio/models/org/big.gguf").unlink()
-    await client.models(address, is_refresh=True)
-    engine.model = None
+    elsewhere = tmp_path / "elsewhere.gguf"
+    (tmp_path / ".lmstudio/models/org/big.gguf").rename(elsewhere)
+    await engine.start(await engine.choose(str(elsewhere)))
+    listed = (await client.models(address, is_refresh=True)).models
+    assert [one.model_id for one in listed] == ["elsewhere", "small-Q4_1"]
     with pytest.raises(ServerRejected, match="There is no model big on this disk anymore"):
         await client.load(big)
 

@@ -8,19 +8,32 @@ from pathlib import Path
 
 import pytest
 
+from lmchat.config.settings import LocalSettings
 from lmchat.servers.engine import memory
 from lmchat.servers.engine.engine_process import Report
+from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.engine.reasons import why_failed
 
 MODEL = ModelFile(path=Path("/models/big.gguf"), name="big", size_bytes=40 * 10**9)
-LOG = Path("/state/engine.log")
-MISSING = Report(problem="import", error_text="No module named 'xllamacpp'", module="xllamacpp")
-FAILED = Report(problem="start", error_text="RuntimeError: Failed to init server")
+MISSING = Report(error_text="No module named 'xllamacpp'", module="xllamacpp")
+FAILED = Report(error_text="RuntimeError: Failed to init server")
 
 
-def test_a_package_that_is_not_installed_is_told_with_the_command(monkeypatch):
-    error = why_failed(None, MISSING, 3, "", LOG)
+@pytest.fixture
+def reason_of(tmp_path):
+    """Return the reason of a failure with this log."""
+
+    def reason(model, report, exit_code, log=""):
+        log_file = tmp_path / "engine.log"
+        log_file.write_text(log)
+        return why_failed(model, report, exit_code, log_file)
+
+    return reason
+
+
+def test_a_package_that_is_not_installed_is_told_with_the_command(monkeypatch, reason_of):
+    error = reason_of(None, MISSING, 3)
     assert (error.kind, error.message) == (
         "not_installed",
         "The built-in engine is not installed.",
@@ -28,7 +41,7 @@ def test_a_package_that_is_not_installed_is_told_with_the_command(monkeypatch):
     assert error.hint == f"Install it: `{sys.executable} -m pip install 'lmchat[local]'`."
     monkeypatch.setattr("lmchat.servers.engine.download.importlib.util.find_spec", lambda _: None)
     monkeypatch.setattr("lmchat.servers.engine.download.shutil.which", lambda _: "/usr/bin/uv")
-    error = why_failed(MODEL, MISSING, 3, "", LOG)
+    error = reason_of(MODEL, MISSING, 3)
     assert f"`uv pip install --python {sys.executable} 'lmchat[local]'`" in error.hint
 
 
@@ -44,9 +57,9 @@ def test_a_package_that_is_not_installed_is_told_with_the_command(monkeypatch):
         ("", signal.SIGKILL),
     ],
 )
-def test_too_little_memory_is_told_with_need_and_supply(monkeypatch, log, ended_by):
+def test_too_little_memory_is_told_with_need_and_supply(monkeypatch, reason_of, log, ended_by):
     monkeypatch.setattr(memory, "available_bytes", lambda: 3 * 10**9)
-    error = why_failed(MODEL, FAILED, -ended_by, log, LOG)
+    error = reason_of(MODEL, FAILED, -ended_by, log)
     assert error.kind == "memory"
     assert error.message == (
         "There is not enough memory for big (it needs about 46.0 GB, 3.0 GB are free)."
@@ -54,7 +67,7 @@ def test_too_little_memory_is_told_with_need_and_supply(monkeypatch, log, ended_
     assert "smaller context window under [local]" in error.hint
 
 
-def test_anything_else_is_told_with_the_first_error_and_the_log():
+def test_anything_else_is_told_with_the_first_error_and_the_log(reason_of, tmp_path):
     for model, report, exit_code, log, message in [
         (
             MODEL,
@@ -66,7 +79,7 @@ def test_anything_else_is_told_with_the_first_error_and_the_log():
         (MODEL, FAILED, 3, "", "could not serve big: RuntimeError: Failed to init server."),
         (
             None,
-            Report(problem="import", error_text="libgomp.so.1: cannot open", module=""),
+            Report(error_text="libgomp.so.1: cannot open", module=""),
             3,
             "",
             "could not start: libgomp.so.1: cannot open.",
@@ -76,18 +89,19 @@ def test_anything_else_is_told_with_the_first_error_and_the_log():
         (MODEL, None, -99, "", "crashed (signal 99)."),
         (None, None, None, "", "crashed (it does not answer)."),
     ]:
-        error = why_failed(model, report, exit_code, log, LOG)
+        error = reason_of(model, report, exit_code, log)
         assert error.message == f"The built-in engine {message}"
-        assert error.hint == "Read its log, /state/engine.log."
+        assert error.hint == f"Read its log, {tmp_path / 'engine.log'}."
 
 
-def test_the_end_of_the_log_is_kept_for_who_wants_the_details():
+def test_the_end_of_the_log_is_kept_for_who_wants_the_details(reason_of):
     log = "\n".join(f"line {number}" for number in range(100))
-    assert why_failed(MODEL, None, 1, log, LOG).details.splitlines()[0] == "line 92"
+    assert reason_of(MODEL, None, 1, log).details.splitlines()[0] == "line 92"
 
 
-def test_a_model_that_hardly_fits_is_warned_of_before(monkeypatch):
+async def test_a_model_that_hardly_fits_is_warned_of_before(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "available_bytes", lambda: 3 * 10**9)
-    assert "may be too large for the memory of this machine" in memory.size_warning(MODEL)
+    engine = LocalEngine(LocalSettings(), folder=tmp_path, log_file=tmp_path / "log", environ={})
+    assert "may be too large for the memory of this machine" in await engine.warning(MODEL)
     small = ModelFile(path=Path("/models/small.gguf"), name="small", size_bytes=10**8)
-    assert memory.size_warning(small) == ""
+    assert await engine.warning(small) == ""
