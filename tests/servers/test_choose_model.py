@@ -44,6 +44,12 @@ CHOICES = {
     "where the named one is": ([READY, FAR], "far", NEW, "far:latest"),
     "the ready one": ([COLD, WARM], "", NEW, "c"),
     "the last used": ([WARM, READY], "", replace(LAST, model="b"), "b"),
+    "the last used, though the server has unloaded it": (
+        [COLD],
+        "",
+        replace(LAST, model=model().model_id),
+        model().model_id,
+    ),
     "that of the environment": ([READY, HINTED], "", NEW, "hinted"),
     "the last used server": ([READY, HINTED], "", LAST, "a"),
     "the user's own": ([READY, OWN], "", LAST, "own"),

@@ -178,8 +178,7 @@ def choose_model(
 
     if usual_server_id(state.endpoint) == probed.server_id:
         last = find_model(state.model, models)
-        # an unloaded model is not loaded without a question
-        if last is not None and last.state is not LoadState.NOT_LOADED:
+        if last is not None:  # also unloaded, as Ollama leaves it: the first prompt loads it
             return last
     for load_state in _PREFERRED_STATES:  # which does not contain `NOT_LOADED`
         if load_state is LoadState.UNKNOWN and _is_provider(probed):
