@@ -13,7 +13,7 @@ from lmchat.attachments.web_page import HTML_TYPES, TEXT_TYPES, PageAddress, Pag
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.http.connections import CONNECT_ELSEWHERE_S, Connections, RequestTrace
+from lmchat.servers.http.connections import CONNECT_ELSEWHERE_S, Connections
 from lmchat.servers.http.network_errors import errors_as_unavailable
 from lmchat.servers.limits import AllowList
 
@@ -96,7 +96,7 @@ class PageClient:
             client = await connections.client(endpoint)
             client.event_hooks = {"response": [_take_location]}
             request = client.build_request("GET", address.url, headers=_HEADERS, timeout=timeout)
-            response = await connections.send(endpoint, request, RequestTrace())
+            response = await connections.send(endpoint, request)
             with errors_as_unavailable(endpoint):
                 try:
                     return await _reply(response, address)

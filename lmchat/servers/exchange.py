@@ -24,7 +24,7 @@ from lmchat.servers.retries import RetryPlan
 from lmchat.servers.sender import Sender, stream_headers
 from lmchat.servers.stream.answer_reader import AnswerReader, EventQueue, joined_events
 from lmchat.servers.stream.think_tags import ThinkSplitter
-from lmchat.servers.stream.timeouts import IdleTimeout, Loading
+from lmchat.servers.stream.timeouts import IdleTimeout
 
 _RECONNECT_PLAN = RetryPlan()  # the waits that the settings name
 
@@ -91,7 +91,7 @@ class Exchange(Struct, kw_only=True):
             self.post(RequestAdapted(note=note))
         return notes is not None
 
-    async def _send_once(self, loading: Loading) -> StreamFinished:
+    async def _send_once(self, idle_timeout: IdleTimeout) -> StreamFinished:
         """Send the request once, read its answer, and return the last event.
 
         A `ModelLoading` is posted if the model has to be loaded first, or if only this request can
@@ -101,17 +101,17 @@ class Exchange(Struct, kw_only=True):
         draft = self.draft
         self.post(RequestSent(sampling=draft.sent_options(), is_kept=self.keeps_answer))
         self.must_be_dropped = self.keeps_answer
-        if draft.is_unloaded or loading.needs_request:
+        if draft.is_unloaded or idle_timeout.needs_request:
             self.post(ModelLoading(is_asleep=draft.is_asleep))
         if draft.request.is_replay:
             kept_url = kept_answer_url(draft.request.endpoint, draft.request.replay_id, 0)
-            opening = self.sender.response("GET", kept_url, loading)
+            opening = self.sender.response("GET", kept_url, idle_timeout)
         else:
             outgoing = self.outgoing()
             opening = self.sender.response(
-                "POST", outgoing.url, loading, body=outgoing.body, headers=outgoing.headers
+                "POST", outgoing.url, idle_timeout, body=outgoing.body, headers=outgoing.headers
             )
-        async with opening as (response, idle_timeout):
+        async with opening as response:
             self.has_response = True
             return await self._read_answer(response, idle_timeout)
 

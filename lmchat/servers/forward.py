@@ -30,7 +30,7 @@ from lmchat.servers.http.network_errors import errors_as_unavailable
 from lmchat.servers.request import ForwardedReply, ForwardedRequest
 from lmchat.servers.sender import Sender
 from lmchat.servers.stream.chunks import ServerUsage
-from lmchat.servers.stream.timeouts import IdleTimeout, Loading
+from lmchat.servers.stream.timeouts import IdleTimeout
 from lmchat.sessions.message import AnswerState, new_id
 from lmchat.sessions.stats import TurnRecord
 
@@ -107,7 +107,7 @@ class Forwarding:
         self._status = reply.status
         return reply
 
-    async def _send(self, stack: AsyncExitStack, loading: Loading) -> ForwardedReply:
+    async def _send(self, stack: AsyncExitStack, idle_timeout: IdleTimeout) -> ForwardedReply:
         """Send the request once; return the reply, or raise the error of a refusal.
 
         What a reply needs open (connection, watch of silence, generator of its body) is closed with
@@ -118,8 +118,8 @@ class Forwarding:
         self._sent_s = time.perf_counter()
         url = f"{sender.endpoint.base_url}{self._request.path}"
         async with AsyncExitStack() as attempt:
-            opening = sender.response("POST", url, loading, body=self._request.body)
-            response, idle_timeout = await attempt.enter_async_context(opening)
+            opening = sender.response("POST", url, idle_timeout, body=self._request.body)
+            response = await attempt.enter_async_context(opening)
             if not response.is_success:
                 body, error = await sender.read_refusal(response)
                 self._refused = self._reply(response, _without_key(_only(body), sender.key))

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import httpx
-from msgspec import Struct, field
+from msgspec import Struct
 
 from lmchat.config.settings import LimitSettings, TimeoutSettings
 from lmchat.errors import ServerRejected, ServerUnavailable
@@ -25,7 +25,6 @@ from lmchat.servers.http.connections import (
     WRITE_S,
     Connections,
     Reply,
-    RequestTrace,
     connect_timeout_s,
     read_up_to,
     request_headers,
@@ -34,8 +33,7 @@ from lmchat.servers.http.network_errors import errors_as_unavailable
 from lmchat.servers.products.base import Server
 from lmchat.servers.products.refusals import RequestFacts, refusal
 from lmchat.servers.retries import plan_for
-from lmchat.servers.stream.life_signs import ask_health, is_alive
-from lmchat.servers.stream.timeouts import IdleTimeout, Loading
+from lmchat.servers.stream.timeouts import IdleTimeout
 
 REFUSAL_BYTES = 1024 * 1024  # most bytes of a refusal that are read
 REFUSAL_S = 10.0  # timeout for the words of a refusal, whose status has already arrived
@@ -59,11 +57,10 @@ class Sender(Struct, kw_only=True):
     key: str = ""  # the API key that is sent; empty: none
     retries: int = 0
     has_token: bool = False  # whether any text has arrived; then the request is not repeated
-    _trace: RequestTrace = field(default_factory=RequestTrace)  # of the last request
 
     async def attempts(
         self,
-        send: Callable[[Loading], Awaitable[_Accepted]],
+        send: Callable[[IdleTimeout], Awaitable[_Accepted]],
         remedy: Callable[[ServerRejected], Awaitable[bool]],
     ) -> _Accepted:
         """Call `send` until it succeeds, and return its result.
@@ -77,17 +74,17 @@ class Sender(Struct, kw_only=True):
             ServerRejected: it refuses the request.
         """
         self.key = self.keys.key_for(self.endpoint) or ""
-        check_health = self._ask_health if self.server.health_path else None
-        loading = Loading(check_health, self.timeouts, self.post)
+        ask_health = self._ask_health if self.server.health_path else None
+        idle_timeout = IdleTimeout(self.timeouts, self.post, ask_health)
         while True:
             try:
                 try:
-                    return await send(loading)
+                    return await send(idle_timeout)
                 except ServerRejected as error:
                     if self.has_token:
                         raise
                     if error.kind == "loading":
-                        await loading.wait()
+                        await idle_timeout.wait_while_loading()
                     elif not await remedy(error):
                         raise
             except (ServerUnavailable, ServerRejected) as error:
@@ -117,22 +114,19 @@ class Sender(Struct, kw_only=True):
         self,
         method: str,
         url: str,
-        loading: Loading,
+        idle_timeout: IdleTimeout,
         *,
         body: bytes | None = None,
         headers: Mapping[str, str] = NO_HEADERS,
-    ) -> AsyncIterator[tuple[httpx.Response, IdleTimeout]]:
-        """Send a request once; yield the response, and the limits of silence that watch the block.
+    ) -> AsyncIterator[httpx.Response]:
+        """Send a request once and yield the response; `idle_timeout` watches the block.
 
         Raises `ServerUnavailable`.
         """
-        idle_timeout = IdleTimeout(
-            self.timeouts, self.post, is_alive=self._is_alive, loading_begun_s=loading.begun_s
-        )
         async with idle_timeout.watching():
             response = await self.open(method, url, body=body, headers=headers)
             try:
-                yield response, idle_timeout
+                yield response
             finally:
                 await response.aclose()
 
@@ -157,8 +151,7 @@ class Sender(Struct, kw_only=True):
             headers={**headers, **stream_headers(self.key, has_body=body is not None)},
             timeout=httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S),
         )
-        self._trace = RequestTrace()
-        return await self.connections.send(self.endpoint, request, self._trace)
+        return await self.connections.send(self.endpoint, request)
 
     async def read_refusal(self, response: httpx.Response) -> tuple[bytes, ServerRejected]:
         """Return the body of a refusal and its error, which is not raised here."""
@@ -181,23 +174,10 @@ class Sender(Struct, kw_only=True):
             error.hint = self.keys.why_withheld(self.endpoint) or error.hint
 
     async def _ask_health(self) -> Reply:
-        return await ask_health(
-            self.connections,
-            self.server,
-            self.endpoint,
-            key=self.key,
-            health_s=self.timeouts.health_s,
-        )
-
-    async def _is_alive(self) -> bool:
-        return await is_alive(
-            self.connections,
-            self.server,
-            self.endpoint,
-            self._trace,
-            key=self.key,
-            health_s=self.timeouts.health_s,
-        )
+        """GET the health path of the product, over another connection than that of the request."""
+        url = f"{self.endpoint.url}{self.server.health_path}"
+        no_limit = httpx.Timeout(None)  # `IdleTimeout` has one
+        return await self.connections.ask(self.endpoint, "GET", url, key=self.key, timeout=no_limit)
 
 
 def stream_headers(key: str, *, has_body: bool) -> dict[str, str]:

@@ -1,8 +1,4 @@
-"""HTTP clients, one for each origin, and the replies that they read as a whole.
-
-`Connections` makes the clients and sends requests. A `RequestTrace` sees which connection a request
-uses.
-"""
+"""HTTP clients, one for each origin, and the replies that they read as a whole."""
 
 from __future__ import annotations
 
@@ -168,7 +164,7 @@ class Connections:
         headers = request_headers(key, has_body=body is not None)
         client = await self.client(endpoint)
         request = client.build_request(method, url, content=body, headers=headers, timeout=timeout)
-        response = await self.send(endpoint, request, RequestTrace())
+        response = await self.send(endpoint, request)
         with errors_as_unavailable(endpoint):
             content = await read_up_to(response, MAX_REPLY_BYTES)
         return Reply(
@@ -178,21 +174,26 @@ class Connections:
             elapsed_ms=(time.perf_counter() - started_s) * 1e3,
         )
 
-    async def send(
-        self, endpoint: Endpoint, request: httpx.Request, trace: RequestTrace
-    ) -> httpx.Response:
+    async def send(self, endpoint: Endpoint, request: httpx.Request) -> httpx.Response:
         """Send a request and return the response, whose body is not read yet.
 
         The server may have closed an idle connection that is used again. If it turns out to be
         closed, send the request a second time; any other failure raises `ServerUnavailable`.
         """
         client = await self.client(endpoint)
-        request.extensions["trace"] = trace.on_event
+        is_reused = True  # until the trace of httpcore shows that a connection is made
+
+        async def trace(name: str, _: Mapping[str, Any]) -> None:
+            nonlocal is_reused
+            if name.startswith("connection.connect"):
+                is_reused = False
+
+        request.extensions["trace"] = trace
         try:
             with errors_as_unavailable(endpoint):
                 return await client.send(request, stream=True)
         except ServerUnavailable as error:
-            was_stale = error.kind == "dropped" and trace.is_reused
+            was_stale = error.kind == "dropped" and is_reused
             if not was_stale:
                 raise
         with errors_as_unavailable(endpoint):
@@ -225,27 +226,6 @@ async def _remove_bad_location(response: httpx.Response) -> None:
         return
     if is_page:
         response.headers["Location"] = location
-
-
-class RequestTrace:
-    """State of the connection of one request, from the trace events of httpcore."""
-
-    def __init__(self) -> None:
-        # Whether the connection was used before, so the server may have closed it (R-33).
-        # True until an event of connecting shows that it is new.
-        self.is_reused = True
-        self.is_connecting = False  # whether the connection is being made, with its TLS
-
-    async def on_event(self, name: str, _: Mapping[str, Any]) -> None:
-        """Take an event of httpcore, such as `connection.connect_tcp.started`.
-
-        Events of connecting and of TLS change `is_reused` and `is_connecting`; others change
-        nothing.
-        """
-        is_new_connection = name.startswith(("connection.connect", "connection.start_tls"))
-        if is_new_connection:
-            self.is_reused = False
-            self.is_connecting = name.endswith(".started")
 
 
 def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str]:

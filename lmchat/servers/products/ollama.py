@@ -27,6 +27,7 @@ class Ollama(Server):
     ports = (11434,)
     opening_path = "/api/version"
     confirm_path = "/api/version"
+    health_path = "/api/version"
     loads_on_demand = True
     efforts = ("none", "low", "medium", "high", "max")
     start_hint = "ollama serve"

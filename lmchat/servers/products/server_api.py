@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.http.connections import Connections, Reply, RequestTrace, request_headers
+from lmchat.servers.http.connections import Connections, Reply, request_headers
 from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty, encode
 from lmchat.servers.http.network_errors import TRANSPORT_ERRORS
 from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
@@ -140,7 +140,7 @@ class ServerApi(Struct, kw_only=True):
         )
         reader = SseReader()
         with suppress(MalformedStreamError, ServerUnavailable, *TRANSPORT_ERRORS):
-            response = await self.connections.send(self.endpoint, request, RequestTrace())
+            response = await self.connections.send(self.endpoint, request)
             async with aclosing(response):
                 if not response.headers.get("content-type", "").startswith("text/event-stream"):
                     return

@@ -121,7 +121,8 @@ class AnswerReader:
         Returns how the connection broke, or an empty text if it did not.
         """
         try:
-            await self._read_part(beginning)
+            if beginning:
+                await self._read_part(beginning)
             async for data in body:
                 await self._read_part(data)
                 if self._chunks.has_done:
