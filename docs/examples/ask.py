@@ -10,12 +10,8 @@ from lmchat.api import Client, LMChatError, Messages, TextDelta
 
 
 async def main(address: str = "") -> None:
-    """Check the server, get a whole answer, then stream one."""
+    """Get a whole answer, then stream one, and print what was counted."""
     async with Client(address) as client:
-        health = await client.health()
-        print(f"{health.product}: {health.verdict}")
-        print("models:", ", ".join(model.model_id for model in await client.models()))
-
         answer = await client.chat("Which vegetables grow in shade?", temperature=0)
         print(answer.text)
         print(f"{answer.model}: {answer.stats.completion_tokens} tokens")
@@ -30,6 +26,7 @@ async def main(address: str = "") -> None:
                 if isinstance(event, TextDelta):
                     print(event.text, end="", flush=True)
         print(f"\n{client.metrics().successful_requests} answers")
+        client.reset_metrics()  # the next count begins at 0
 
 
 if __name__ == "__main__":

@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
-from concurrent.futures import CancelledError, Future
-from contextlib import aclosing
+from concurrent.futures import CancelledError
+from contextlib import aclosing, suppress
 from functools import wraps
-from queue import SimpleQueue
 from typing import Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
 
 from msgspec import Struct
@@ -19,11 +18,11 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
 from lmchat.config.state import State
-from lmchat.errors import AnswerUnfit, ServerRejected, ServerUnavailable, WrongUse
+from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.servers.answer import WholeAnswer
 from lmchat.servers.client import ProxyClient
 from lmchat.servers.discovery.choose_model import (
-    choose,
+    best_result,
     choose_without_asking,
     why_no_model,
     why_unusable,
@@ -154,9 +153,9 @@ class Client:
     """
 
     def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
-        self._given_endpoint = Endpoint.parse(endpoint) if endpoint else None
+        self._given = (Endpoint.parse(endpoint),) if endpoint else ()
         self._model = settings.get("model", "")
-        self._usable: tuple[ProbeResult, ...] = ()  # servers that the last probe has found usable
+        self._results: tuple[ProbeResult, ...] = ()  # of the last probe; empty: probe again
         self._probe_lock = asyncio.Lock()
         self._timeouts = settings.get("timeouts") or TimeoutSettings()
         proxy_settings = Settings(
@@ -165,7 +164,7 @@ class Client:
             limits=settings.get("limits") or LimitSettings(),
             timeouts=self._timeouts,
         )
-        keys = _CallersKey(settings.get("key", ""), self._given_endpoint)
+        keys = _CallersKey(settings.get("key", ""), *self._given)
         self._proxy = ProxyClient(proxy_settings, keys=keys)
 
     async def __aenter__(self) -> Self:
@@ -180,18 +179,12 @@ class Client:
         A server that does not answer is not an error: `next_step` says what to do. If no server
         can be used, one that answers is returned, or else the first address that was tried.
         """
-        results = await self._probe(self._given_endpoint)
-        chosen = choose(results, model=self._model, state=_NO_STATE).probed
-        if chosen is not None:
-            return chosen
-        servers = [probed for probed in results if probed.verdict.is_server]
-        return servers[0] if servers else results[0]
+        results = await self._probe(*self._given)
+        return best_result(results, self._model, _NO_STATE) or results[0]
 
     async def detect(self) -> tuple[ProbeResult, ...]:
         """Check the given address and all usual ones at the same time; the best comes first."""
-        return await self._proxy.detect(
-            expected=(self._given_endpoint,) if self._given_endpoint else ()
-        )
+        return await self._proxy.detect(expected=self._given)
 
     async def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:
         """List the models.
@@ -199,12 +192,11 @@ class Client:
         The list is cached for ten minutes, `is_refresh=True` asks the server again. If the server
         does not answer, the last list is returned, however old it is.
         """
-        results = self._usable or await self._probe(self._given_endpoint)
-        chosen = choose(results, model=self._model, state=_NO_STATE).probed
-        if chosen is None:
+        results = self._results or await self._probe(*self._given)
+        best = best_result(results, self._model, _NO_STATE)
+        if best is None or not best.verdict.is_usable:
             raise why_unusable(results)
-        model_list = await self._proxy.models(chosen.endpoint, is_refresh=is_refresh)
-        return model_list.models
+        return (await self._proxy.models(best.endpoint, is_refresh=is_refresh)).models
 
     async def chat(
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
@@ -307,18 +299,13 @@ class Client:
         )
 
     async def _events_of(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Yield the events of an answer.
-
-        If the server does not answer, or has no model of this name any more, raise its error; the
-        next request probes again.
-        """
+        """Yield the events of an answer; after an error, the next request probes again."""
         try:
             async with aclosing(self._proxy.stream(request)) as events:
                 async for event in events:
                     yield event
-        except (ServerUnavailable, ServerRejected) as error:
-            if isinstance(error, ServerUnavailable) or error.kind == "model_missing":
-                self._usable = ()
+        except LMChatError:
+            self._results = ()
             raise
 
     async def _target(self, model: str) -> Target:
@@ -332,7 +319,7 @@ class Client:
             LMChatError: no server has a model that can be used.
         """
         async with self._probe_lock, first_token_limit(self._timeouts.first_token_s):
-            results = self._usable or await self._probe(self._given_endpoint)
+            results = self._results or await self._probe(*self._given)
             while True:
                 choice = choose_without_asking(results, model=model or self._model, state=_NO_STATE)
                 if choice.target is None or not choice.awaits_model:
@@ -343,10 +330,11 @@ class Client:
             raise why_no_model(choice)
         return choice.target
 
-    async def _probe(self, endpoint: Endpoint | None) -> tuple[ProbeResult, ...]:
-        """Probe an address, or all usual ones if it is None; keep the servers that can be used."""
-        results = (await self._proxy.check(endpoint),) if endpoint else await self.detect()
-        self._usable = tuple(one for one in results if one.verdict.is_usable)
+    async def _probe(self, *named: Endpoint) -> tuple[ProbeResult, ...]:
+        """Probe a named address, or all usual ones; keep the results if a server can be used."""
+        results = (await self._proxy.check(*named),) if named else await self.detect()
+        is_usable = any(probed.verdict.is_usable for probed in results)
+        self._results = results if is_usable else ()
         return results
 
 
@@ -373,18 +361,14 @@ class _CallersKey(NoKeys):
     It is sent to the server that the program named, or else to any server of this machine.
     """
 
-    def __init__(self, key: str, given_endpoint: Endpoint | None) -> None:
+    def __init__(self, key: str, *given: Endpoint) -> None:
         self._key = key
-        self._given_endpoint = given_endpoint
+        self._origins = [endpoint.origin for endpoint in given]
 
     def key_for(self, endpoint: Endpoint) -> str | None:
-        if self._given_endpoint is None:
-            may_have_key = endpoint.is_loopback
-        else:
-            may_have_key = endpoint.origin == self._given_endpoint.origin
-        if not may_have_key:
-            return None
-        return self._key or None
+        is_named = endpoint.origin in self._origins
+        is_found = endpoint.is_loopback and not self._origins
+        return self._key or None if is_named or is_found else None
 
 
 T = TypeVar("T")  # result of a method
@@ -398,7 +382,7 @@ def _blocking(
 
     @wraps(method)
     def run_and_wait(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._wait_for(self._start(lambda: method(self._client, *args, **kwargs)))
+        return self._run(method(self._client, *args, **kwargs))
 
     return run_and_wait
 
@@ -437,32 +421,21 @@ class SyncClient:
         self, messages: Messages, *, model: str = "", **options: Unpack[Options]
     ) -> Iterator[StreamEvent]:
         """Yield the events of an answer; leaving the loop early closes the connection."""
-        events: SimpleQueue[StreamEvent | None] = SimpleQueue()
+        events = self._client.stream(messages, model=model, **options)
 
-        async def fill_queue() -> None:
-            """Put each event into the queue, and None after the stream is closed."""
-            try:
-                stream = self._client.stream(messages, model=model, **options)
-                async with aclosing(stream) as incoming:
-                    async for event in incoming:
-                        events.put(event)
-            finally:
-                events.put(None)
+        async def next_event() -> StreamEvent | None:
+            return await anext(events, None)
 
-        running = self._start(fill_queue)
-        event: StreamEvent | None = None  # the last one that was taken; None behind the stream
         try:
-            while (event := events.get()) is not None:
+            while (event := self._run(next_event())) is not None:
                 yield event
-            self._wait_for(running)  # raises the error with which the stream has ended, if any
         finally:
-            running.cancel()
-            # If the caller has left early, wait until the stream is closed, and with it the
-            # connection: None then follows. But if the garbage collector of Python closes this
-            # generator in the thread of the loop, that thread must not wait for itself.
-            is_own_thread = threading.current_thread() is self._thread
-            while event is not None and not is_own_thread:
-                event = events.get()
+            # If Python's garbage collector closes this generator in the thread of the loop, that
+            # thread must not wait for itself: the loop then closes the stream, which is garbage,
+            # too.
+            if threading.current_thread() is not self._thread:
+                with suppress(WrongUse):  # a closed client has closed the stream
+                    self._run(events.aclose())
 
     def metrics(self) -> Metrics:
         """Return what this client has counted."""
@@ -490,22 +463,17 @@ class SyncClient:
         await asyncio.gather(*running, return_exceptions=True)
         await self._client.aclose()
 
-    def _start(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
-        """Call `work`, start its coroutine in the thread of the loop, and return the future.
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the thread of the loop, and return its result or raise its error.
 
-        Raises `WrongUse` after `close`.
+        Raises `WrongUse` if `close` was called before, or meanwhile. If the wait is interrupted,
+        for example by Ctrl+C, the coroutine is cancelled.
         """
         with self._start_lock:
             if self._loop.is_closed():
+                work.close()
                 raise WrongUse(_CLOSED)
-            return asyncio.run_coroutine_threadsafe(work(), self._loop)
-
-    def _wait_for(self, running: Future[T]) -> T:
-        """Wait for a coroutine that was started; return its result, or raise its error.
-
-        Raises `WrongUse` if `close` has cancelled the coroutine. If the wait is interrupted, for
-        example by Ctrl+C, the coroutine is cancelled.
-        """
+            running = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return running.result()
         except CancelledError:

@@ -39,6 +39,10 @@ def test_each_example_asks_a_server_and_says_what_is_wrong_where_none_is(
         code, out, err = run_example(name, server.url, monkeypatch, capsys)
         assert (code, out.count("Hello there."), err) == (0, 2, "")
         assert len(server.seen(CHAT)) == 2
+    code, out, err = run_example("find_servers.py", server.url, monkeypatch, capsys)
+    assert (code, err) == (0, "")
+    assert f"{server.url}: OpenAI-compatible, ready\n" in out
+    assert out.endswith("tiny: unknown, None tokens\n")
     for said, shown in (('{"title": "Emma", "year": 1815}', "Emma (1815)\n"), ("Emma.", _MISFIT)):
         server.on(CHAT, chat_reply(said))
         told = run_example("ask_json.py", server.url, monkeypatch, capsys)

@@ -43,6 +43,7 @@ itself uses it, so allowed hosts, limits, retries and timeouts work the same. It
 writes no files, and each client has its own counters. Import everything from `lmchat.api`.
 """
 _ASYNC = "## Example\n\nFrom [examples/ask.py](examples/ask.py):\n"
+_FIND = "## Servers and models\n\nFrom [examples/find_servers.py](examples/find_servers.py):\n"
 _SYNC = "## Without an event loop\n\nFrom [examples/ask_sync.py](examples/ask_sync.py):\n"
 _JSON = "## JSON values\n\nFrom [examples/ask_json.py](examples/ask_json.py):\n"
 _API_ERRORS = """\
@@ -70,8 +71,16 @@ _WIDE = 100
 
 
 def api_page() -> str:
-    parts = [_HEAD, _ASYNC, _example("ask.py"), *_client("Client"), _JSON, _example("ask_json.py")]
-    parts += [_SYNC, _example("ask_sync.py"), *_client("SyncClient"), "## Values\n"]
+    parts = [_HEAD, _ASYNC, _example("ask.py"), _FIND, _example("find_servers.py")]
+    parts += [
+        *_client("Client"),
+        _JSON,
+        _example("ask_json.py"),
+        _SYNC,
+        _example("ask_sync.py"),
+        *_client("SyncClient"),
+        "## Values\n",
+    ]
     parts += [part for name in _VALUES for part in _fields(name)]
     parts += [
         _messages(),

@@ -318,3 +318,13 @@ def endpoints_of(state: State) -> tuple[Endpoint, ...]:
     """
     servers = (server for server, _ in state.recent if server != BUILT_IN)
     return tuple(dict.fromkeys(Endpoint.parse(server) for server in servers if is_address(server)))
+
+
+def best_result(results: Sequence[ProbeResult], model: str, state: State) -> ProbeResult | None:
+    """Return the server that the chat would choose; `model` is the name of the set model, or "".
+
+    If it would choose none, return the first model server, such as one that needs a key. Return
+    None if no result is a model server.
+    """
+    servers = (probed for probed in results if probed.verdict.is_server)
+    return choose(results, model=model, state=state).probed or next(servers, None)

@@ -9,7 +9,7 @@ from lmchat.config.state import State
 from lmchat.errors import LMChatError
 from lmchat.servers.discovery.choose_model import (
     NOTHING_FOUND,
-    choose,
+    best_result,
     choose_on_server,
     why_unusable,
 )
@@ -69,7 +69,7 @@ def health_json(
     `error` is why there are no results, and `has_problems` whether the configuration has some.
     Scripts read these names, so they stay as they are.
     """
-    probed = _best_result(results, settings, state)
+    probed = best_result(results, settings.model, state)
     model = None
     is_loaded = False
     url = settings.endpoint
@@ -110,7 +110,7 @@ def detection_json(
 
     `error` is why there are no results.
     """
-    best = _best_result(results, settings, state)
+    best = best_result(results, settings.model, state)
     reason = error.message if error else NOTHING_FOUND
     document: dict[str, object] = {"detected": False, "error": reason}
     if best is not None:
@@ -134,16 +134,3 @@ def _verdict_json(probed: ProbeResult) -> dict[str, object]:
         "verdict": probed.verdict,
         "latency_ms": rounded(probed.latency_ms),
     }
-
-
-def _best_result(
-    results: Sequence[ProbeResult], settings: Settings, state: State
-) -> ProbeResult | None:
-    """Return the server that the chat would choose.
-
-    If it would choose none, return the first model server, such as one that needs a key. Return
-    None if no result is a model server.
-    """
-    chosen = choose(results, model=settings.model, state=state).probed
-    servers = (probed for probed in results if probed.verdict.is_server)
-    return chosen or next(servers, None)
