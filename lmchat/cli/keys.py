@@ -50,7 +50,6 @@ class Keys:
         self._environ = environ
         self._credentials = credentials
         self._accepted: dict[str, str] = {}  # keys of this run, by origin
-        self._temporary: set[str] = set()  # origins of servers that end with this run
         self._of_endpoints: dict[str, _SourcedKey] = {}  # of `[[endpoints]]`, by origin
         self.warnings: list[str] = []  # sentences about what could not be read; without keys
 
@@ -152,11 +151,6 @@ class Keys:
     def accept(self, endpoint: Endpoint, key: str) -> None:
         """Use a key for a server that ends with this run, such as the built-in engine."""
         self._accepted[endpoint.origin] = key
-        self._temporary.add(endpoint.origin)
-
-    def is_lasting(self, endpoint: Endpoint) -> bool:
-        """Return whether a server may still exist after this run."""
-        return endpoint.origin not in self._temporary
 
     def stored_origins(self) -> tuple[str, ...]:
         """Return the origins of the servers with a key in `credentials.toml`."""

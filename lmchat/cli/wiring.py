@@ -95,7 +95,6 @@ def make_backend(
         settings,
         keys=keys,
         cache_file=context.paths.models_file,
-        is_lasting=keys.is_lasting,
         reads_per_second=reads_per_second,
         engine=engine,
     )

@@ -126,7 +126,6 @@ class ProxyClient:
         *,
         keys: KeySource | None = None,
         cache_file: Path | None = None,
-        is_lasting: Callable[[Endpoint], bool] = lambda _: True,
         transport: httpx.AsyncBaseTransport | None = None,
         reads_per_second: float | None = None,
         engine: OwnServer | None = None,
@@ -137,7 +136,6 @@ class ProxyClient:
             settings: Limits, timeouts and allowed hosts.
             keys: Where the API keys of servers come from; None: no key is sent.
             cache_file: File that keeps the lists of models; None: they are kept in memory only.
-            is_lasting: Whether a server may outlive this run; only then that file gets its models.
             transport: Replaces the network in tests.
             reads_per_second: How often streams of this machine are read at most, which saves a
                 quarter of their CPU time on a screen.
@@ -152,7 +150,7 @@ class ProxyClient:
         )
         self._keys = keys or NoKeys()
         self._admission = Admission(settings)
-        self._cache = ModelCache(settings.limits.models_ttl_s, cache_file, is_lasting=is_lasting)
+        self._cache = ModelCache(settings.limits.models_ttl_s, cache_file)
         self._writer = RequestWriter(self._cache)
         self._prober = Prober(
             self._connections, self._keys, self._timeouts_for, check_allowed=self._admission.check
@@ -182,11 +180,11 @@ class ProxyClient:
         hinted_endpoints = set(self._known.hinted.values())
         results: list[ProbeResult] = []
         for scanned in await self._prober.scan(replace(self._known, expected=expected)):
-            probed = await self._cache_models(scanned)
+            probed = self._cache_models(scanned)
             is_hinted = probed.endpoint in hinted_endpoints
             results.append(replace(probed, is_hinted=is_hinted))
         if self._engine is not None and self._engine.endpoint is not None:
-            own = await self._cache_models(await self._probe_engine(self._engine))
+            own = self._cache_models(await self._probe_engine(self._engine))
             others = (probed for probed in results if probed.endpoint != own.endpoint)
             return (own, *others)
         return tuple(results)
@@ -197,11 +195,8 @@ class ProxyClient:
         self._admission.take_probe()
         await self._read_cache()
         if engine := self._engine_at(endpoint):
-            return await self._cache_models(await self._probe_engine(engine))
-        return await self._cache_models(await self._prober.check(endpoint, key=key))
-
-    async def try_key(self, endpoint: Endpoint, key: str) -> ProbeResult:
-        return await self.check(endpoint, key=key)
+            return self._cache_models(await self._probe_engine(engine))
+        return self._cache_models(await self._prober.check(endpoint, key=key))
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         """Return the models of one server.
@@ -230,7 +225,8 @@ class ProxyClient:
             if stale_list is None:
                 raise
             return stale_list
-        return ModelList(models=await self._cache.put(endpoint, models))
+        self._cache.put(endpoint, models)
+        return ModelList(models=models)
 
     def cached_models(self) -> ModelList:
         return self._cache.all_models()
@@ -470,12 +466,18 @@ class ProxyClient:
         return self._admission.limiter.budget()
 
     async def aclose(self) -> None:
-        """Close all connections; answers that are being stopped get `DROP_S` for it."""
+        """Close all connections; answers that are being stopped get `DROP_S` for it.
+
+        The engine ends, and the lists of models are written.
+        """
         if self._dropping:
             await asyncio.wait(self._dropping, timeout=DROP_S)
         await self._connections.aclose()
+        engine_endpoint = None
         if self._engine is not None:
+            engine_endpoint = self._engine.endpoint
             await self._engine.stop()
+        await self._cache.write(without=engine_endpoint)
 
     def _engine_at(self, endpoint: Endpoint) -> OwnServer | None:
         """Return the built-in engine if it has this address."""
@@ -503,16 +505,11 @@ class ProxyClient:
         for model in self._cache.all_models().models:
             self._prober.expect(model.endpoint, model.product)
 
-    async def _cache_models(self, probed: ProbeResult) -> ProbeResult:
-        """Put the models of a usable server, or those that the engine could serve, into the cache.
-
-        Returns the result with the models as the cache has completed them. Another result is
-        returned unchanged, and nothing is cached.
-        """
-        if not probed.verdict.is_usable and not probed.models:
-            return probed
-        models = await self._cache.put(probed.endpoint, probed.models)
-        return replace(probed, models=models)
+    def _cache_models(self, probed: ProbeResult) -> ProbeResult:
+        """Cache the models of a usable server, or those that the engine could serve."""
+        if probed.verdict.is_usable or probed.models:
+            self._cache.put(probed.endpoint, probed.models)
+        return probed
 
     def _api_for_action(self, model: ModelInfo) -> ServerApi:
         """Check that a request to a model's server is allowed, count it, and return the API."""

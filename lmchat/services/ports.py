@@ -186,11 +186,8 @@ class ServerClient(Protocol):
     async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
         """Probe all usual addresses and `expected` ones at once; best result first."""
 
-    async def check(self, endpoint: Endpoint) -> ProbeResult:
-        """Probe one address with few requests; a server that is away is no error."""
-
-    async def try_key(self, endpoint: Endpoint, key: str) -> ProbeResult:
-        """Probe one address with an API key, without keeping the key."""
+    async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
+        """Probe one address; a server that is away is no error. A `key` is tried, and not kept."""
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         """List the models of one server, from a fresh cache unless `is_refresh`."""

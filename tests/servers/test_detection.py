@@ -178,8 +178,8 @@ async def test_who_stands_behind_a_locked_door_is_known_once_it_is_open(start, m
         for _ in range(2):
             assert (await client.detect())[0].verdict is Verdict.NEEDS_KEY
             assert (await client.check(endpoint)).verdict is Verdict.NEEDS_KEY
-        assert (await client.try_key(endpoint, "wrong")).verdict is Verdict.KEY_REJECTED
-        opened = await client.try_key(endpoint, "right")
+        assert (await client.check(endpoint, key="wrong")).verdict is Verdict.KEY_REJECTED
+        opened = await client.check(endpoint, key="right")
         assert (opened.product, opened.verdict) == ("OpenAI-compatible", Verdict.READY)
         assert {model.product for model in opened.models} == {"OpenAI-compatible"}
         assert (await client.check(endpoint)).verdict is Verdict.NEEDS_KEY, "a key is not kept"

@@ -7,7 +7,8 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.model_cache import ModelCache
 from tests.support.proxy_calls import endpoint_of
-from tests.support.scripted_products import plain
+from tests.support.scripted_products import LLAMA, llama_cpp, plain
+from tests.support.scripted_server import json_reply
 
 HERE = Endpoint.parse("localhost:1234")
 
@@ -25,15 +26,18 @@ def model(name: str, **more) -> ModelInfo:
 
 async def test_the_file_is_read_at_the_next_start(tmp_path):
     file, clock = tmp_path / "deep" / "models.json", Clock()
-    await ModelCache(600, file, clock=clock).put(
-        HERE, (model("a", state=LoadState.LOADED, context_max=9),)
-    )
+    ended = Endpoint.parse("localhost:1")
+    before = ModelCache(600, file, clock=clock)
+    before.put(HERE, (model("a", state=LoadState.LOADED, context_max=9),))
+    before.put(ended, (model("b"),))
+    await before.write(without=ended)
     clock.now += 30
     after = ModelCache(600, file, clock=clock)
     assert after.all_models().models == ()
     await after.read_once()
     assert after.fresh_list(HERE).models == (model("a", state=LoadState.LOADED, context_max=9),)
     assert after.fresh_list(HERE).age_s == 30
+    assert after.stale_list(ended) is None
     assert [path.name for path in file.parent.iterdir()] == ["models.json"]
 
 
@@ -43,7 +47,8 @@ async def test_a_full_disk_costs_the_file_alone_and_leaves_nothing_behind(tmp_pa
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
     try:
-        await cache.put(HERE, (model("a"),))
+        cache.put(HERE, (model("a"),))
+        await cache.write(without=None)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert cache.fresh_list(HERE).models == (model("a"),)
@@ -63,6 +68,28 @@ async def test_models_come_from_the_cache_until_they_are_refreshed(server, clien
     assert client.cached_models().models == first.models
 
 
+async def test_an_ability_goes_with_the_server_that_had_it(server, make_client, tmp_path):
+    def serve(*, vision: bool) -> None:
+        llama_cpp(server)
+        server.on("GET /props", json_reply({"modalities": {"vision": vision}}, headers=LLAMA))
+
+    serve(vision=True)
+    before = make_client(cache_file=tmp_path / "models.json")
+    endpoint = endpoint_of(server)
+    (model,) = (await before.check(endpoint)).models
+    assert (model.capabilities, model.is_blind) == (("vision",), False)
+    serve(vision=False)
+    (model,) = (await before.check(endpoint)).models
+    assert model.capabilities == ()
+    serve(vision=True)
+    await before.check(endpoint)
+    await before.aclose()
+    serve(vision=False)
+    after = make_client(cache_file=tmp_path / "models.json")
+    (model,) = (await after.check(endpoint)).models
+    assert (model.capabilities, model.is_blind) == ((), True)
+
+
 async def test_when_the_server_is_away_the_old_list_stands_in_with_its_age(server, client):
     plain(server)
     endpoint = endpoint_of(server)
@@ -75,7 +102,9 @@ async def test_when_the_server_is_away_the_old_list_stands_in_with_its_age(serve
 async def test_the_file_is_for_its_owner_alone_whatever_the_umask(tmp_path):
     before = os.umask(0)
     try:
-        await ModelCache(600, tmp_path / "models.json").put(HERE, (model("tiny"),))
+        cache = ModelCache(600, tmp_path / "models.json")
+        cache.put(HERE, (model("tiny"),))
+        await cache.write(without=None)
     finally:
         os.umask(before)
     assert (tmp_path / "models.json").stat().st_mode & 0o777 == 0o600

@@ -146,7 +146,14 @@ class ScriptedBackend:
             return (own, *(one for one in self.results if one.endpoint != own.endpoint))
         return self.results
 
-    async def check(self, endpoint: Endpoint) -> ProbeResult:
+    async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
+        if key is not None:
+            self.keys.append(key)
+            verdict = Verdict.READY if key == self.good_key else Verdict.KEY_REJECTED
+            found = probed(verdict, model())
+            if verdict is Verdict.READY:
+                self.results = (found,)
+            return found
         self.checks += 1
         if engine := self.engine_at(endpoint):
             own = await engine.probe(self._check)
@@ -269,14 +276,6 @@ class ScriptedBackend:
 
     async def unload(self, model: ModelInfo) -> None:
         self.loaded.remove(model.model_id)
-
-    async def try_key(self, endpoint: Endpoint, key: str) -> ProbeResult:
-        self.keys.append(key)
-        verdict = Verdict.READY if key == self.good_key else Verdict.KEY_REJECTED
-        found = probed(verdict, model())
-        if verdict is Verdict.READY:
-            self.results = (found,)
-        return found
 
     def allow(self, host: str) -> None:
         self.allowed.append(host)

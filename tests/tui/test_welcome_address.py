@@ -31,7 +31,13 @@ class Places(ScriptedBackend):
         found = [await self.check(one) for one in expected if one.is_loopback or self.allowed]
         return (*found, *self.results)
 
-    async def check(self, endpoint):
+    async def check(self, endpoint, *, key=None):
+        if key is not None:
+            self.keys.append(key)
+            if key != self.good_key:
+                return probed(Verdict.KEY_REJECTED, endpoint=endpoint)
+            self.verdict = Verdict.READY
+            return probed(Verdict.READY, model(), endpoint=endpoint)
         if not endpoint.is_loopback and not self.allowed:
             raise EndpointNotAllowed("Endpoint not allowed: Endpoint must be localhost")
         if self.gate is not None:
@@ -42,13 +48,6 @@ class Places(ScriptedBackend):
             return probed(Verdict.REFUSED, endpoint=endpoint, next_step="Start the server")
         models = (model(),) if self.verdict is Verdict.READY else ()
         return probed(self.verdict, *models, endpoint=endpoint, is_own=True, next_step="Its step")
-
-    async def try_key(self, endpoint, key):
-        self.keys.append(key)
-        if key != self.good_key:
-            return probed(Verdict.KEY_REJECTED, endpoint=endpoint)
-        self.verdict = Verdict.READY
-        return probed(Verdict.READY, model(), endpoint=endpoint)
 
 
 @asynccontextmanager

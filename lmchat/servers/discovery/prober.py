@@ -232,13 +232,13 @@ class Prober:
         endpoint = probe.endpoint
         record = self._record_of(endpoint)
         api = self._new_api_for(probe, key)
-        api.is_quick = record.is_proven and not probe.is_scan
+        is_proven = record.is_proven and not probe.is_scan
         # At the host of a provider, no other product answers.
-        is_known = api.is_quick or bool(probe.server.hosts)
+        is_known = is_proven or bool(probe.server.hosts)
         known_server = probe.server if is_known else None
         probed = await run_probe(api, probe, known_server)
 
-        if api.is_quick and _is_other_product(api, probe.server):
+        if is_proven and _is_other_product(api, probe.server):
             record.forget_server()  # so the second call is not a quick one, and ends
             return await self._probe(probe, key)
 

@@ -48,7 +48,7 @@ async def try_key(chat: Chat, endpoint: Endpoint, key: str) -> ProbeResult | str
     except ValueError as error:  # says which characters the key has that no header can have
         return f"What you typed {error}. Type the API key without them."
     try:
-        probed = await chat.workspace.backend.try_key(endpoint, key)
+        probed = await chat.workspace.backend.check(endpoint, key=key)
     except LMChatError as error:
         return error.message_with_hint
     if probed.verdict is Verdict.KEY_REJECTED:
