@@ -16,7 +16,6 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from lmchat.cli.context import Context
-from lmchat.cli.stats import metrics_json
 from lmchat.cli.target import find_servers
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.errors import FileRefused, LMChatError, WrongUse
@@ -57,7 +56,6 @@ async def run_server(context: Context) -> int:
                 state=runtime.state,
                 hosts=frozenset((*names, *(f"{name}:{port}" for name in names))),
                 key=key,
-                metrics_json=metrics_json,
                 add_turn_record=runtime.store.add_turn_record,
                 on_request=partial(_print_report, context.output),
                 log_bug=context.log_unexpected,

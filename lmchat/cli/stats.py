@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from lmchat.cli.context import Context
 from lmchat.cli.store import open_store
-from lmchat.sessions.stats import Metrics, ModelFigures, Spread, figures_by_model
+from lmchat.servers.discovery.server_json import metrics_json
+from lmchat.sessions.stats import ModelFigures, Spread, figures_by_model
 from lmchat.terminal.output import local_time, table
 from lmchat.units import plural
 
@@ -99,18 +100,3 @@ async def reset(context: Context) -> int:
         await store.metrics.reset()
     context.output.print_json({"message": "Metrics reset successfully"})
     return 0
-
-
-def metrics_json(metrics: Metrics) -> dict[str, object]:
-    """Return the counters as JSON; times are in milliseconds."""
-    return {
-        "totalRequests": metrics.total_requests,
-        "successfulRequests": metrics.successful_requests,
-        "failedRequests": metrics.failed_requests,
-        "averageResponseTime": round(metrics.average_response_ms, 1),
-        "cacheHits": metrics.cache_hits,
-        "cacheMisses": metrics.cache_misses,
-        "stoppedRequests": metrics.stopped_requests,
-        "retries": metrics.retries,
-        "refusedRequests": metrics.refused_requests,
-    }

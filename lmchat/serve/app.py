@@ -28,6 +28,7 @@ from lmchat.servers.discovery.server_json import (
     detection_json,
     health_json,
     list_json,
+    metrics_json,
     model_json,
 )
 from lmchat.servers.model import ModelInfo
@@ -68,7 +69,6 @@ class ServeApp(Struct, kw_only=True):
     hosts: frozenset[str]
     """Values of `Host` in small letters, with and without the port; any is right with a key."""
     key: str = ""  # that each request needs; empty: none
-    metrics_json: Callable[[Metrics], dict[str, object]]
     add_turn_record: Callable[[TurnRecord], Awaitable[None]]  # may raise `LMChatError`
     on_request: Callable[[RequestReport], None]  # called at the end of each request
     log_bug: Callable[[Exception], LMChatError]  # logs an error, and returns the one to show
@@ -207,7 +207,7 @@ class ServeApp(Struct, kw_only=True):
     async def _metrics(self, _: Request) -> Response:
         """Return the counters since the start or the last reset."""
         counted = self.client.metrics().since(self._metrics_at_reset)
-        return JSONResponse(self.metrics_json(counted))
+        return JSONResponse(metrics_json(counted))
 
     async def _reset_metrics(self, _: Request) -> Response:
         """Count from 0; the counters of all runs on the disk stay."""

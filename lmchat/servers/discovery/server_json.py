@@ -1,4 +1,4 @@
-"""Servers and their models as JSON, the same from the command line and from `lmchat serve`."""
+"""Servers, models and counters as JSON, the same from the command line and from `lmchat serve`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from lmchat.servers.discovery.choose_model import (
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.sessions.stats import Metrics
 from lmchat.terminal.output import rounded, timestamp
 
 
@@ -126,6 +127,21 @@ def detection_json(
         for probed in results
     ]
     return document
+
+
+def metrics_json(metrics: Metrics) -> dict[str, object]:
+    """Return the counters as JSON; times are in milliseconds."""
+    return {
+        "totalRequests": metrics.total_requests,
+        "successfulRequests": metrics.successful_requests,
+        "failedRequests": metrics.failed_requests,
+        "averageResponseTime": round(metrics.average_response_ms, 1),
+        "cacheHits": metrics.cache_hits,
+        "cacheMisses": metrics.cache_misses,
+        "stoppedRequests": metrics.stopped_requests,
+        "retries": metrics.retries,
+        "refusedRequests": metrics.refused_requests,
+    }
 
 
 def _verdict_json(probed: ProbeResult) -> dict[str, object]:

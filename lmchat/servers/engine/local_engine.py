@@ -77,7 +77,6 @@ class LocalEngine:
         self._files: tuple[ModelFile, ...] | None = None  # models on the disk; None: not searched
         self._child: ChildProcess | None = None
         self._is_loading = False
-        self._context: int | None = None  # window asked for, in tokens; None: the usual one
         self._lock = asyncio.Lock()  # held while a child is started or ended
         self.endpoint: Endpoint | None = None
         self.key = secrets.token_urlsafe(_KEY_BYTES)  # new for each run of lmchat
@@ -179,23 +178,18 @@ class LocalEngine:
     async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
         """Serve a model in place of the previous one; return the address when it is ready.
 
-        `context` is the window in tokens. Without it, the model that was served last keeps the
-        window that was asked for then, and any other model gets the usual one. If the model is
-        already served with this window, nothing is done. Raises `EngineUnavailable` with reason
-        and advice.
+        `context` is the window in tokens, by default that of the settings, or else `_CONTEXT`. If
+        the model is served already, and no window is asked for, nothing is done. Raises
+        `EngineUnavailable` with reason and advice.
         """
         async with self._lock:
-            is_same_model = self.model == model
-            if context is None and is_same_model:
-                context = self._context
             endpoint = self.reserve_address()
-            is_served = self.state is EngineState.READY and is_same_model
-            if is_served and context == self._context:
+            is_served = self.state is EngineState.READY and self.model == model
+            if is_served and context is None:
                 return endpoint
 
             await self._end_child()
             self.model = model
-            self._context = context
             order = ServeOrder(
                 model=str(model.path.absolute()),
                 alias=model.name,
@@ -207,9 +201,6 @@ class LocalEngine:
             self._is_loading = True  # read by `state` until the child is ready
             try:
                 self._child = await self._start_child(order, model, self._log_file)
-            except EngineUnavailable:
-                self._context = None  # the next start takes the usual window
-                raise
             finally:
                 self._is_loading = False
             return endpoint
