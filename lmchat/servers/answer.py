@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from enum import StrEnum
 from time import monotonic
-from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -55,8 +54,6 @@ _CHARS_PER_TOKEN = 8.0  # a chunk of more characters holds several tokens
 _MAX_PROBABILITIES = 300_000
 """Probabilities that are kept of one answer, some 50 MB: with 5 a token, of 50,000 tokens."""
 _NEARLY_FULL = 0.99  # servers stop a few tokens before the end of their window
-_REPORTED = ("prompt_tokens_per_second", "cached_tokens", "draft_tokens", "accepted_tokens")
-"""Fields of `UsageReported` that `AnswerStats` has, too."""
 SHORTEST_SPAN_S = 0.05  # tokens that come within less time were sent at once: no speed is known
 
 
@@ -103,7 +100,7 @@ class Turn(Struct, kw_only=True):
     chars: int = 0  # characters in the chunks that `chunks` counts
     earlier_tokens: int = 0  # tokens of earlier requests for the same answer, not in `chunks`
     is_earlier_estimated: bool = False  # whether they are an estimate
-    usage: UsageReported | None = None
+    usage: UsageReported = UsageReported()  # as the server counted in the last request
     counted_chunks: int = 0  # `chunks` at the time when the server reported `usage`
     retry: RetryScheduled | None = None
     retry_from_s: float = 0.0  # when the wait before this retry began
@@ -210,7 +207,7 @@ class Turn(Struct, kw_only=True):
         self.earlier_tokens = self.tokens
         self.chunks = 0
         self.chars = 0
-        self.usage = None
+        self.usage = UsageReported()
         self.counted_chunks = 0
 
     def _leave_queue(self, now_s: float) -> None:
@@ -313,7 +310,7 @@ class Turn(Struct, kw_only=True):
 
         A count of 0 is wrong if text has arrived, and is taken as none.
         """
-        count = self.usage.completion_tokens if self.usage is not None else None
+        count = self.usage.completion_tokens
         return None if count == 0 and self.chunks else count
 
     @property
@@ -335,7 +332,7 @@ class Turn(Struct, kw_only=True):
         lmchat divides the tokens behind the first one by the time from the first to the last token.
         It is None if there are too few tokens or too little time for that.
         """
-        if self.usage is not None and self.usage.tokens_per_second is not None:
+        if self.usage.tokens_per_second is not None:
             return self.usage.tokens_per_second
         if self.first_token_s is None or self.last_token_s is None:
             return None
@@ -351,10 +348,11 @@ class Turn(Struct, kw_only=True):
         """
         # a turn that has not ended has no duration yet
         ended_s = self.started_s if self.ended_s is None else self.ended_s
+        usage = self.usage
         return AnswerStats(
             ttft_ms=_milliseconds(self.ttft_s),
             tokens_per_second=self.tokens_per_second,
-            prompt_tokens=self.usage.prompt_tokens if self.usage else None,
+            prompt_tokens=usage.prompt_tokens,
             # None if no answer came; 0 would mean an empty one
             completion_tokens=None if self.first_token_s is None else self.tokens,
             is_estimated=self.is_estimated,
@@ -368,33 +366,20 @@ class Turn(Struct, kw_only=True):
             sampling=self.sampling,
             build=self.build,
             context=context,
-            wait_ms=_milliseconds(self._wait_s),
+            wait_ms=None
+            if self.answer_from_s is None
+            else (self.answer_from_s - self.started_s) * 1e3,
             queue_ms=self.queued_s * 1e3,
             was_loaded=self.loading_from_s is not None,
             was_asleep=self.was_asleep,
             load_ms=_milliseconds(self.loading_s),
-            thought_tokens=self._thought_tokens,
-            **self._reported_figures,
+            # without a count of the server, a chunk is about a token
+            thought_tokens=usage.thought_tokens or self.thought_chunks or None,
+            prompt_tokens_per_second=usage.prompt_tokens_per_second,
+            cached_tokens=usage.cached_tokens,
+            draft_tokens=usage.draft_tokens,
+            accepted_tokens=usage.accepted_tokens,
         )
-
-    @property
-    def _wait_s(self) -> float | None:
-        """Seconds from the start of the turn to the first word of the answer; None without one."""
-        return None if self.answer_from_s is None else self.answer_from_s - self.started_s
-
-    @property
-    def _thought_tokens(self) -> int | None:
-        """Tokens of the thought: those that the server counted, or its chunks; None for none."""
-        if self.usage is not None and self.usage.thought_tokens:
-            return self.usage.thought_tokens
-        return self.thought_chunks or None
-
-    @property
-    def _reported_figures(self) -> dict[str, Any]:
-        """Figures of the server that `AnswerStats` has under the same names."""
-        if self.usage is None:
-            return {}
-        return {name: getattr(self.usage, name) for name in _REPORTED}
 
     def _limit(self, context: int | None, max_tokens: int | None) -> Limit | None:
         """Return the limit that cut the answer short; None if none did, or it is not known which.
@@ -405,7 +390,7 @@ class Turn(Struct, kw_only=True):
         """
         if self.finish_reason != "length":
             return None
-        prompt_tokens = self.usage.prompt_tokens if self.usage is not None else None
+        prompt_tokens = self.usage.prompt_tokens
         if context is None or prompt_tokens is None:
             return None if max_tokens is None else Limit.MAX_TOKENS
         new_tokens = self.tokens - self.earlier_tokens  # earlier ones are in the prompt
@@ -435,8 +420,7 @@ class GrowingAnswer:
         if begun is not None:
             self._texts["reasoning"] = [begun.reasoning]
             self._texts["text"] = [begun.text]  # which has its refusal too
-        # for each kind, how many texts at the beginning of its list are those of `begun`
-        self._begun_counts = {kind: len(texts) for kind, texts in self._texts.items()}
+        self._begun_text_count = len(self._texts["text"])
 
     def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
         """Add the text of an event; return the entries for its journal.
@@ -467,9 +451,8 @@ class GrowingAnswer:
     def _move_text_to_reasoning(self) -> None:
         """Move the text of this answer; that of the answer that it continues stays."""
         texts = self._texts["text"]
-        begun_count = self._begun_counts["text"]
-        self._texts["reasoning"] += texts[begun_count:]
-        del texts[begun_count:]
+        self._texts["reasoning"] += texts[self._begun_text_count :]
+        del texts[self._begun_text_count :]
         for index in range(self._begun_choice_count, len(self.choices)):
             self.choices[index] = replace(self.choices[index], is_thought=True)
 

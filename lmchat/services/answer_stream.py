@@ -282,7 +282,7 @@ class AnswerStream:
         Return a sentence if the prompt was too long, else an empty text. `cut_note` may have it
         already; else the count may show that the server has dropped a part of the prompt.
         """
-        if turn.usage is None or turn.usage.prompt_tokens is None:
+        if turn.usage.prompt_tokens is None:
             return self.cut_note
         target = self.settings.target
         plan = self.plan
