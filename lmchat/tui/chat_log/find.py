@@ -52,7 +52,13 @@ class Query:
 
     def count(self, text: str) -> int:
         """Return how many hits a text has, about: in rare scripts a hit may split a character."""
+        if len(self.needles) == 1 and " " not in self.needles[0]:
+            return folded(text).count(self.needles[0])  # ten times as fast as the pattern
         return sum(1 for _ in self._pattern.finditer(folded(text))) if self.needles else 0
+
+    def is_part_of(self, other: Query) -> bool:
+        """Whether no text without a hit of this query has a hit of the other."""
+        return len(self.needles) == len(other.needles) == 1 and self.needles[0] in other.needles[0]
 
     def spans(self, text: str) -> Iterator[Range]:
         """Yield the range of each hit in a text.
@@ -216,10 +222,19 @@ class Finder:
         self._words = tuple(words)
         if any(words):  # an emptied query is not searched again by `n`
             self.last_words = self._words
-        self._query = Query(words)
+        before, self._query = self._query, Query(words)
         self.index = None
         self._marks = {}
-        self._counts = [self._count(index) for index in range(len(document))]
+        indexes = range(len(document))
+        if before.is_part_of(self._query) and len(self._counts) == len(document):
+            # one more letter was typed: only messages that had hits can have some
+            had_hits = [
+                bool(count) or entry.is_streaming
+                for count, entry in zip(self._counts, document.entries, strict=True)
+            ]
+            self._counts = [self._count(each) if had_hits[each] else 0 for each in indexes]
+        else:
+            self._counts = [self._count(each) for each in indexes]
 
     def _count(self, index: int) -> int:
         """Return the hits of a message, shown or not."""
