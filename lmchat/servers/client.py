@@ -83,10 +83,8 @@ from lmchat.slots import Slots
 COUNT_S = 2.0
 TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1 MB
 END_THOUGHT_S = 2.0  # longest wait for the reply to the order to end a thought
-# A list of models that is older may miss that the server put its model to sleep.
-SLEEP_CHECK_S = 15.0
-# One that is older is read again before a request that must not load a model: a model that went to
-# sleep since would be woken.
+# A list of models that is older is read again before a request that must not load a model: one that
+# went to sleep since would be woken.
 NO_WAKE_CHECK_S = 1.0
 _log = logging.getLogger(__name__)
 
@@ -251,7 +249,7 @@ class ProxyClient:
             options = replace(options, keep_loaded_s=self._settings.chat.keep_loaded_s)
             server = server_of(model.product)
             server.check_load(options)
-            api = self._api_for_action(model)
+            api = self._new_api(model.endpoint, model.product)
             report = throttled(on_progress or (lambda _: None))
             await server.load(api, model, options, report)
         self._cache.mark_outdated(model.endpoint)
@@ -260,7 +258,7 @@ class ProxyClient:
         if engine := self._engine_at(model.endpoint):
             await engine.stop()
         else:
-            api = self._api_for_action(model)
+            api = self._new_api(model.endpoint, model.product)
             await server_of(model.product).unload(api, model)
         self._cache.mark_outdated(model.endpoint)
 
@@ -272,17 +270,13 @@ class ProxyClient:
         messages are not checked: the last one may be empty. Raises `LMChatError` for an address to
         which no request may be sent.
         """
-        endpoint = request.endpoint
         server = server_of(request.product)
-        self._admission.check(endpoint)
-        if not server.count_path or self._is_busy(endpoint):
+        self._admission.check(request.endpoint)
+        if not server.count_path or self._is_busy(request.endpoint):
             return None
-        if self._cache.is_older_than(endpoint, NO_WAKE_CHECK_S):
-            await self.check(endpoint)
-        if self._would_load(request):
+        if await self._would_load(request):
             return None
-        self._admission.take_probe(request.product)
-        api = self._prober.new_api(endpoint, request.product, read_s=COUNT_S, requests=1)
+        api = self._new_api(request.endpoint, request.product, read_s=COUNT_S)
         try:
             async with asyncio.timeout(COUNT_S):
                 return await server.count_tokens(api, self._writer.draft(request).prompt_body())
@@ -332,8 +326,7 @@ class ProxyClient:
         if not server.template_path:
             raise server.no_template_text()
         await self._require_loaded(request)
-        self._admission.take_probe(request.product)
-        api = self._prober.new_api(request.endpoint, request.product, read_s=TEMPLATE_S)
+        api = self._new_api(request.endpoint, request.product, read_s=TEMPLATE_S)
         try:
             async with asyncio.timeout(TEMPLATE_S):
                 return await read_template_text(server, api, self._writer.draft(request).body())
@@ -351,10 +344,8 @@ class ProxyClient:
         Its events arrive in a queue; None in the queue means that the task has ended. If it failed,
         its error is raised then.
         """
-        if not request.is_replay:
-            await self._recheck_if_maybe_asleep(request)
         exchange = self._admit(request)
-        task = asyncio.create_task(self._run_in_turn(exchange), name="chat request")
+        task = asyncio.create_task(self._run(exchange), name="chat request")
         task.add_done_callback(lambda _: exchange.events.put_nowait(None))
         if request.request_id:
             self._running[request.request_id] = exchange
@@ -408,9 +399,7 @@ class ProxyClient:
         The reply lists those of the requested answers that the server has. Raises `LMChatError` if
         it does not come within `LOOKUP_S`.
         """
-        self._admission.check(request.endpoint)
-        self._admission.take_probe(request.product)
-        api = self._prober.new_api(request.endpoint, request.product, read_s=LOOKUP_S)
+        api = self._new_api(request.endpoint, request.product, read_s=LOOKUP_S)
         reply = await api.post(LOOKUP_PATH, {LOOKUP_FIELD: [request.replay_id]})
         if reply.is_unknown_path:
             return False
@@ -511,33 +500,35 @@ class ProxyClient:
             self._cache.put(probed.endpoint, probed.models)
         return probed
 
-    def _api_for_action(self, model: ModelInfo) -> ServerApi:
-        """Check that a request to a model's server is allowed, count it, and return the API."""
-        self._admission.check(model.endpoint)
-        self._admission.take_probe(model.product)
-        return self._prober.new_api(model.endpoint, model.product)
+    def _new_api(
+        self, endpoint: Endpoint, product: str, *, read_s: float | None = None
+    ) -> ServerApi:
+        """Check that a request to a server is allowed, count it, and return the API for it."""
+        self._admission.check(endpoint)
+        self._admission.take_probe(product)
+        return self._prober.new_api(endpoint, product, read_s=read_s)
 
-    def _would_load(self, request: ChatRequest) -> bool:
+    async def _would_load(self, request: ChatRequest) -> bool:
         """Whether a request would make its server load or wake the model.
 
-        A model whose state is not known counts as not loaded.
-        """
-        model = self._cache.model(request.endpoint, request.model)
-        is_loaded = model is not None and model.state is LoadState.LOADED
-        can_load = server_of(request.product).loads_on_demand or self._engine_at(request.endpoint)
-        return bool(can_load) and not is_loaded
-
-    async def _require_loaded(self, request: ChatRequest) -> None:
-        """Raise `ServerRejected` if a request would make its server load or wake the model.
-
-        The state of the model is asked for first if it is not fresh. The message is written for
-        `template_text`; users do not see the errors of `read_ahead`.
+        The state of the model is asked for first if it is not fresh; one that is not known counts
+        as not loaded.
         """
         endpoint = request.endpoint
         self._admission.check(endpoint)
         if self._cache.is_older_than(endpoint, NO_WAKE_CHECK_S):
             await self.check(endpoint)
-        if self._would_load(request):
+        model = self._cache.model(endpoint, request.model)
+        is_loaded = model is not None and model.state is LoadState.LOADED
+        can_load = server_of(request.product).loads_on_demand or self._engine_at(endpoint)
+        return bool(can_load) and not is_loaded
+
+    async def _require_loaded(self, request: ChatRequest) -> None:
+        """Raise `ServerRejected` if a request would make its server load or wake the model.
+
+        The message is written for `template_text`; users do not see the errors of `read_ahead`.
+        """
+        if await self._would_load(request):
             raise ServerRejected(
                 "The model is not in memory, so the server cannot show the text.",
                 kind="model_not_loaded",
@@ -552,25 +543,6 @@ class ProxyClient:
         """
         address = endpoint.netloc
         return any(slots.is_in_use for key, slots in self._slots.items() if key[0] == address)
-
-    async def _recheck_if_maybe_asleep(self, request: ChatRequest) -> None:
-        """Check the server if it may have put the model of a request to sleep since the last check.
-
-        The check corrects the state of the model in the cache, so the events of the answer can say
-        that the model is loaded first. Nothing is checked while the server is busy, or if the model
-        was not in memory anyway. If the check fails, the request is sent all the same.
-        """
-        endpoint = request.endpoint
-        model = self._cache.model(request.endpoint, request.model)
-        was_in_memory = model is not None and model.state is LoadState.LOADED
-        if not was_in_memory or self._is_busy(endpoint):
-            return
-        loads_on_demand = server_of(request.product).loads_on_demand
-        can_sleep = loads_on_demand and self._prober.tells_sleep(endpoint)
-        if can_sleep and self._cache.is_older_than(endpoint, SLEEP_CHECK_S):
-            with suppress(LMChatError, TimeoutError):
-                async with asyncio.timeout(COUNT_S):
-                    await self.check(endpoint)
 
     def _admit(self, request: ChatRequest) -> Exchange:
         """Check a request and return its exchange, with a note for each option that is not sent.
@@ -631,10 +603,11 @@ class ProxyClient:
             on_retry=lambda: self._admission.count(retries=1),
         )
 
-    async def _run_in_turn(self, exchange: Exchange) -> StreamFinished:
+    async def _run(self, exchange: Exchange) -> StreamFinished:
         """Run an exchange when it is its turn, and return the last event of its answer.
 
-        While it waits, its events say that it is queued.
+        After a success, keep the dialect that the server accepted; note that the model is loaded.
+        An unexpected error becomes an `LMChatError`, which names only its type.
         """
         request = exchange.draft.request
         turn = self._turn(
@@ -647,7 +620,29 @@ class ProxyClient:
             request.endpoint, request.model, lambda: exchange.post(ModelLoading())
         )
         async with turn, serving:
-            return await self._run_counted(exchange)
+            self._admission.count(total_requests=1)
+            started_s = time.perf_counter()
+            state = AnswerState.FAILED
+            try:
+                async with self._loading_reports(exchange):
+                    finished = await exchange.run()
+                state = AnswerState.COMPLETE
+            except asyncio.CancelledError:
+                state = AnswerState.STOPPED
+                raise
+            except LMChatError as error:
+                _log.info("chat request: %s", error.kind)
+                raise
+            except Exception as error:  # noqa: BLE001 - of httpx; its message may quote secrets
+                _log.exception("chat request")
+                sentence = "Streaming failed: lmchat had an internal error."
+                raise LMChatError(sentence, details=type(error).__name__) from None
+            finally:
+                self._admission.count_end(state, (time.perf_counter() - started_s) * 1e3)
+
+            self._writer.keep_dialect(exchange.draft)
+            self._cache.mark_loaded(request.endpoint, request.model)
+            return finished
 
     @asynccontextmanager
     async def _turn(
@@ -670,51 +665,16 @@ class ProxyClient:
         has_own_slots = model is not None and model.has_own_slots
         key = (endpoint.netloc, model_id if has_own_slots else "")
         slots = self._slots.setdefault(key, Slots())
-        count = partial(self._count_slots, endpoint, model_id, product)
+
+        def count() -> int:
+            """Return how many requests the server answers at once: it may have been asked since."""
+            model = self._cache.model(endpoint, model_id)
+            return (model.slots if model is not None else None) or server_of(product).slots
+
         if slots.must_wait(count):
             on_wait()
         async with slots.one_slot(count):
             yield
-
-    def _count_slots(self, endpoint: Endpoint, model_id: str, product: str) -> int:
-        """Return how many requests a server answers at once with a model, at least 1.
-
-        It is the number that the server last listed for the model, else that of the product.
-        """
-        model = self._cache.model(endpoint, model_id)
-        listed = model.slots if model is not None else None
-        return listed or server_of(product).slots
-
-    async def _run_counted(self, exchange: Exchange) -> StreamFinished:
-        """Run an exchange, count its result in the metrics, and return its last event.
-
-        After a success, keep the dialect that the server accepted; note that the model is loaded.
-        An unexpected error becomes an `LMChatError`, which names only its type.
-        """
-        self._admission.count(total_requests=1)
-        started_s = time.perf_counter()
-        state = AnswerState.FAILED
-        try:
-            async with self._loading_reports(exchange):
-                finished = await exchange.run()
-            state = AnswerState.COMPLETE
-        except asyncio.CancelledError:
-            state = AnswerState.STOPPED
-            raise
-        except LMChatError as error:
-            _log.info("chat request: %s", error.kind)
-            raise
-        except Exception as error:  # noqa: BLE001 - of httpx; its message may quote secrets
-            _log.exception("chat request")
-            sentence = "Streaming failed: lmchat had an internal error."
-            raise LMChatError(sentence, details=type(error).__name__) from None
-        finally:
-            self._admission.count_end(state, (time.perf_counter() - started_s) * 1e3)
-
-        draft = exchange.draft
-        self._writer.keep_dialect(draft)
-        self._cache.mark_loaded(draft.request.endpoint, draft.request.model)
-        return finished
 
     def _loading_reports(self, exchange: Exchange) -> AbstractAsyncContextManager[None]:
         """Return a context in which the progress of loading is posted as events of the exchange.
