@@ -54,7 +54,10 @@ ASKS = "asks"  # state of the call about which the user decides
 _PROMPT_CHARS = 300  # of a folded system prompt that are shown
 _MODEL_CHARS = 80  # of the name of a model that are shown
 _TEXT_KINDS = (TextPart, RefusalPart)  # parts that are the text of an answer
-_NO_HEIGHTS = Heights()  # of all entries that are not built: they would take 200 bytes each
+# of all entries that are not built: objects of their own would take 400 bytes each
+_NO_HEIGHTS = Heights()
+_NO_BLOCKS: list[Block] = []
+_NO_ROWS: dict[tuple[object, ...], Block] = {}
 
 # events that the log shows as text
 Delta = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
@@ -199,10 +202,10 @@ class Entry(Struct):
     thought_hint: str = ""  # key that ends the thought while it streams; empty if none can
     parts: list[LivePart] = field(default_factory=list)  # empty until they are needed
     # in order; empty until they are needed
-    blocks: list[Block] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=lambda: _NO_BLOCKS)
     heights: Heights = _NO_HEIGHTS  # of each block with the blank row above it
     # rows of the log itself, by what they say
-    _kept_rows: dict[tuple[object, ...], Block] = field(default_factory=dict)
+    _kept_rows: dict[tuple[object, ...], Block] = field(default_factory=lambda: _NO_ROWS)
 
     @property
     def source(self) -> str:
@@ -264,8 +267,8 @@ class Entry(Struct):
     def unbuild(self) -> None:
         """Drop all parts and blocks; `build` makes them again from the message."""
         self.parts = []
-        self.blocks = []
-        self._kept_rows = {}
+        self.blocks = _NO_BLOCKS
+        self._kept_rows = _NO_ROWS
         self.heights = _NO_HEIGHTS
 
     def build(self) -> int:
@@ -276,6 +279,8 @@ class Entry(Struct):
         """
         if self.heights is _NO_HEIGHTS:
             self.heights = Heights()
+        if self._kept_rows is _NO_ROWS:
+            self._kept_rows = {}
         old_blocks = self.blocks
         self.blocks = [*self._rows_above(), *self._body_blocks(), *self._rows_below()]
         if self.is_excluded and not self.is_blank:
