@@ -191,10 +191,23 @@ def check_request(request: ChatRequest, *, is_listed: bool = False) -> None:
     """Raise `RequestInvalid` for the first wrong part of a request.
 
     `is_listed` is whether the server lists the model. Then its name is not checked: it may be any.
+    Only an answer that is the last message may have reasoning alone: the model continues it.
     """
-    if not is_listed:
-        _check_model(request.model, request.product)
-    _check_messages(request.messages)
+    model: object = request.model  # a program may have passed anything
+    if model == "":
+        sentence = product_named(request.product).in_text("No LM Studio model selected")
+        raise RequestInvalid(sentence, hint="Choose a model.")
+    is_line = isinstance(model, str) and model.strip() and not _CONTROL_CHAR.search(model)
+    if not is_listed and not (is_line and len(request.model) <= MAX_MODEL_CHARS):
+        raise RequestInvalid("Invalid model parameter: a model name must be one line of text.")
+
+    if not request.messages:
+        raise RequestInvalid("Invalid messages array: at least one message is needed.")
+    last = request.messages[-1]
+    for position, message in enumerate(request.messages, 1):
+        is_continued = message is last and last.role is Role.ASSISTANT and bool(last.reasoning)
+        if not (message.sent_text or message.files or is_continued):
+            raise RequestInvalid(f"Invalid message content: message {position} has no text.")
 
 
 def check_size(
@@ -217,41 +230,6 @@ def check_size(
         f"{largest_bytes / 1e6:.1f} MB.",
         hint="Shorten that message, or raise max_body_mb under [limits].",
     )
-
-
-def _check_model(model: object, product: str) -> None:
-    """Raise `RequestInvalid` if no model is named, or if `_is_model_name` refuses the name.
-
-    `product` is the one that the first message names in place of LM Studio.
-    """
-    if model == "":
-        raise RequestInvalid(
-            product_named(product).in_text("No LM Studio model selected"), hint="Choose a model."
-        )
-    if not _is_model_name(model):
-        raise RequestInvalid("Invalid model parameter: a model name must be one line of text.")
-
-
-def _is_model_name(model: object) -> bool:
-    """Whether a value is one line of text, not blank, of at most `MAX_MODEL_CHARS` characters."""
-    if not isinstance(model, str) or not model.strip():
-        return False
-    return len(model) <= MAX_MODEL_CHARS and not _CONTROL_CHAR.search(model)
-
-
-def _check_messages(messages: Sequence[ChatMessage]) -> None:
-    """Raise `RequestInvalid` if there is no message, or one without text and files.
-
-    Only an answer that is the last message may have reasoning alone: the model continues it.
-    """
-    if not messages:
-        raise RequestInvalid("Invalid messages array: at least one message is needed.")
-    last = messages[-1]
-    is_last_continued = last.role is Role.ASSISTANT and bool(last.reasoning)
-    for position, message in enumerate(messages, 1):
-        is_continued = is_last_continued and message is last
-        if not (message.sent_text or message.files or is_continued):
-            raise RequestInvalid(f"Invalid message content: message {position} has no text.")
 
 
 def check_forwarded_messages(messages: object) -> None:

@@ -165,10 +165,6 @@ class Prober:
         if record.product is None and product != OPENAI_COMPATIBLE:
             record.product = product
 
-    def tells_sleep(self, endpoint: Endpoint) -> bool:
-        """Whether the server at an address says if its model is asleep."""
-        return self._record_of(endpoint).memory.tells_sleep
-
     def keeps_answers(self, endpoint: Endpoint) -> bool:
         """Whether the server at an address has said that it can keep answers (R-42)."""
         return self._record_of(endpoint).memory.keeps_answers is True
