@@ -83,6 +83,10 @@ class ServerUnavailable(LMChatError):
     kind = "offline"
 
 
+class NothingAnswers(ServerUnavailable):
+    """No program takes the connection: it is refused (kind `offline`) or unanswered (`timeout`)."""
+
+
 class ServerRejected(LMChatError):
     """The server answered with an error; its kinds are listed in the table of errors."""
 

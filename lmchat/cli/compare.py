@@ -16,7 +16,7 @@ from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.servers.events import ModelLoading, StreamEvent
 from lmchat.servers.model import ModelInfo, cannot_chat
-from lmchat.servers.products.product import refuse_ignored
+from lmchat.servers.products import refuse_ignored
 from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.sessions.message import Role, text_message
 from lmchat.terminal.output import failure_detail, rounded, table

@@ -9,7 +9,7 @@ from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.target import find_target
 from lmchat.cli.wiring import open_runtime
 from lmchat.errors import WrongUse
-from lmchat.servers.products.product import refuse_ignored
+from lmchat.servers.products import refuse_ignored
 from lmchat.services.decision import decide as decide_between
 from lmchat.services.decision import labels_for
 

@@ -15,8 +15,7 @@ from lmchat.errors import LMChatError
 from lmchat.servers.answer import WholeAnswer
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.products.product import drawn_seed
-from lmchat.servers.products.registry import server_of
+from lmchat.servers.products import drawn_seed, product_named
 from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.services.ports import ServerClient
 from lmchat.sessions.message import AnswerStats, ChatMessage
@@ -145,7 +144,7 @@ async def answer_of(
 
 def default_jobs(model: ModelInfo) -> int:
     """Return how many requests a model is sent at once: as many as it has slots, at most 8."""
-    return min(model.slots or server_of(model.product).slots, MOST_JOBS)
+    return min(model.slots or product_named(model.product).slots, MOST_JOBS)
 
 
 async def side_by_side(

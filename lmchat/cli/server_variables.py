@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lmchat.servers.endpoint import Endpoint, is_address
-from lmchat.servers.products.product import LLAMA_CPP, LM_STUDIO, OLLAMA
+from lmchat.servers.products.llama_cpp import LlamaCpp
+from lmchat.servers.products.lm_studio import LmStudio
+from lmchat.servers.products.ollama import Ollama
 
 _LM_STUDIO_PORT = "1234"
 _LLAMA_CPP_PORT = "9931"  # a scan checks 8080, too, which older versions use
@@ -21,15 +23,15 @@ def endpoints_of_variables(environ: Mapping[str, str]) -> dict[str, Endpoint]:
     Addresses on other machines are returned for Ollama only: the clients of Ollama read its
     variable, too. The variables of the others only say where a server of this machine listens.
     """
-    endpoints = {OLLAMA: ollama_endpoint(environ.get("OLLAMA_HOST", ""))}
+    endpoints = {Ollama.name: ollama_endpoint(environ.get("OLLAMA_HOST", ""))}
 
     llama_host = environ.get("LLAMA_ARG_HOST", "").strip()
     llama_port = environ.get("LLAMA_ARG_PORT", "").strip()
     if llama_host or llama_port:
-        endpoints[LLAMA_CPP] = _loopback(llama_host, llama_port or _LLAMA_CPP_PORT)
+        endpoints[LlamaCpp.name] = _loopback(llama_host, llama_port or _LLAMA_CPP_PORT)
 
     if lm_studio_host := environ.get("LMS_SERVER_HOST", "").strip():
-        endpoints[LM_STUDIO] = _loopback(lm_studio_host, _LM_STUDIO_PORT)
+        endpoints[LmStudio.name] = _loopback(lm_studio_host, _LM_STUDIO_PORT)
     return {product: endpoint for product, endpoint in endpoints.items() if endpoint is not None}
 
 

@@ -52,14 +52,13 @@ from lmchat.servers.http.connections import Connections
 from lmchat.servers.limits import Admission
 from lmchat.servers.model import LoadState, ModelInfo, ModelList
 from lmchat.servers.model_cache import ModelCache
+from lmchat.servers.products import product_named
 from lmchat.servers.products.kept_answers import (
     DROP_S,
-    LOOKUP_FIELD,
-    LOOKUP_PATH,
     LOOKUP_S,
     drop_answer,
 )
-from lmchat.servers.products.registry import server_of
+from lmchat.servers.products.llama_cpp import LOOKUP_FIELD, LOOKUP_PATH
 from lmchat.servers.products.server_api import ServerApi, background_task, throttled
 from lmchat.servers.request import (
     SERVER_DECIDES,
@@ -247,7 +246,7 @@ class ProxyClient:
                 await engine.load(model.model_id, context=options.context)
         else:
             options = replace(options, keep_loaded_s=self._settings.chat.keep_loaded_s)
-            server = server_of(model.product)
+            server = product_named(model.product)
             server.check_load(options)
             api = self._new_api(model.endpoint, model.product)
             report = throttled(on_progress or (lambda _: None))
@@ -259,7 +258,7 @@ class ProxyClient:
             await engine.stop()
         else:
             api = self._new_api(model.endpoint, model.product)
-            await server_of(model.product).unload(api, model)
+            await product_named(model.product).unload(api, model)
         self._cache.mark_outdated(model.endpoint)
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
@@ -270,7 +269,7 @@ class ProxyClient:
         messages are not checked: the last one may be empty. Raises `LMChatError` for an address to
         which no request may be sent.
         """
-        server = server_of(request.product)
+        server = product_named(request.product)
         self._admission.check(request.endpoint)
         if not server.count_path or self._is_busy(request.endpoint):
             return None
@@ -322,7 +321,7 @@ class ProxyClient:
 
         Raises `ServerRejected` if it cannot, or if it would have to load or wake the model.
         """
-        server = server_of(request.product)
+        server = product_named(request.product)
         if not server.template_path:
             raise server.no_template_text()
         await self._require_loaded(request)
@@ -520,7 +519,7 @@ class ProxyClient:
             await self.check(endpoint)
         model = self._cache.model(endpoint, request.model)
         is_loaded = model is not None and model.state is LoadState.LOADED
-        can_load = server_of(request.product).loads_on_demand or self._engine_at(endpoint)
+        can_load = product_named(request.product).loads_on_demand or self._engine_at(endpoint)
         return bool(can_load) and not is_loaded
 
     async def _require_loaded(self, request: ChatRequest) -> None:
@@ -593,7 +592,7 @@ class ProxyClient:
     ) -> Sender:
         return Sender(
             endpoint=endpoint,
-            server=server_of(product),
+            server=product_named(product),
             model=model,
             connections=self._connections,
             limits=self._settings.limits,
@@ -669,7 +668,7 @@ class ProxyClient:
         def count() -> int:
             """Return how many requests the server answers at once: it may have been asked since."""
             model = self._cache.model(endpoint, model_id)
-            return (model.slots if model is not None else None) or server_of(product).slots
+            return (model.slots if model is not None else None) or product_named(product).slots
 
         if slots.must_wait(count):
             on_wait()

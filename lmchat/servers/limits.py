@@ -25,8 +25,8 @@ from lmchat.errors import (
     TooManyRequests,
 )
 from lmchat.servers.endpoint import Endpoint, usual_host
-from lmchat.servers.products.product import LM_STUDIO, product_named
-from lmchat.servers.products.registry import SERVERS
+from lmchat.servers.products import PRODUCTS, product_named
+from lmchat.servers.products.product import LM_STUDIO
 from lmchat.servers.request import CHAT_PATH, ChatRequest, ForwardedRequest
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.sessions.stats import Budget, Metrics
@@ -40,7 +40,7 @@ _BASE64_GROWTH = 4 / 3  # size of an attached file in a request, by its own size
 _CONTROL_CHAR = re.compile(r"[\x00-\x1f\x7f]")
 _FORWARDED_ROLES = ("system", "developer", "user", "assistant", "tool")
 _ROLES_WITHOUT_TEXT = ("assistant", "tool")
-_PROVIDER_HOSTS = frozenset(host for server in SERVERS for host in server.hosts)
+_PROVIDER_HOSTS = frozenset(host for server in PRODUCTS for host in server.hosts)
 _log = logging.getLogger(__name__)
 
 

@@ -16,9 +16,8 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import encode, utf8_safe
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.model_cache import ModelCache
-from lmchat.servers.products.base import Server
-from lmchat.servers.products.product import product_named, sent_thoughts_of
-from lmchat.servers.products.registry import server_of
+from lmchat.servers.products import product_named, sent_thoughts_of
+from lmchat.servers.products.product import Product
 from lmchat.servers.products.request_body import body_of, json_mode_note, tool_fields
 from lmchat.servers.products.request_format import Dialect
 from lmchat.servers.request import ChatRequest
@@ -42,7 +41,7 @@ class Draft(Struct, kw_only=True):
     """One request as it is written for its server, in a form that refusals change."""
 
     request: ChatRequest
-    server: Server
+    server: Product
     model: ModelInfo | None  # as its server last listed it
     dialect: Dialect
     options: Mapping[str, object]  # the sampling options that the product takes, by name
@@ -140,7 +139,7 @@ class RequestWriter:
 
     def draft(self, request: ChatRequest) -> Draft:
         """Write a request in the dialect that its model took last, or else that of the product."""
-        server = server_of(request.product)
+        server = product_named(request.product)
         model = self._cache.model(request.endpoint, request.model)
         dialect = self._dialects.get((request.endpoint, request.model)) or server.dialect
         sampling = request.sampling

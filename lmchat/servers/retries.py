@@ -10,10 +10,9 @@ import random
 from msgspec import Struct
 
 from lmchat.config.settings import LimitSettings
-from lmchat.errors import LMChatError, ServerRejected
+from lmchat.errors import LMChatError, NothingAnswers, ServerRejected
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.http.network_errors import NothingAnswers
-from lmchat.servers.products.product import product_named
+from lmchat.servers.products import product_named
 
 MAX_WAIT_S = 60.0  # if a server asks for a longer wait, this is shown and not retried
 REFUSED_WAIT_S = 0.3  # wait before a near server that refused the connection is tried again

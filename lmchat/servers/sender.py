@@ -24,13 +24,13 @@ from lmchat.servers.http.connections import (
     POOL_S,
     WRITE_S,
     Connections,
-    Reply,
     connect_timeout_s,
     read_up_to,
     request_headers,
 )
 from lmchat.servers.http.network_errors import errors_as_unavailable
-from lmchat.servers.products.base import Server
+from lmchat.servers.http.reply import Reply
+from lmchat.servers.products.product import Product
 from lmchat.servers.products.refusals import RequestFacts, refusal
 from lmchat.servers.retries import plan_for
 from lmchat.servers.stream.timeouts import IdleTimeout
@@ -46,7 +46,7 @@ class Sender(Struct, kw_only=True):
     """One request on its way, from the first attempt to the end of its reply."""
 
     endpoint: Endpoint
-    server: Server
+    server: Product
     model: str
     connections: Connections
     limits: LimitSettings
@@ -88,7 +88,7 @@ class Sender(Struct, kw_only=True):
                     elif not await remedy(error):
                         raise
             except (ServerUnavailable, ServerRejected) as error:
-                plan = plan_for(error, self.endpoint, self.server.product)
+                plan = plan_for(error, self.endpoint, self.server.name)
                 max_attempts = plan.max_attempts(self.limits) if plan is not None else 1
                 attempt = self.retries + 1
                 if plan is None or self.has_token or attempt >= max_attempts:
@@ -162,9 +162,7 @@ class Sender(Struct, kw_only=True):
     @property
     def facts(self) -> RequestFacts:
         """Facts of the request that messages about its refusal name."""
-        return RequestFacts(
-            product=self.server.product, key=self.key, model=self.model, host=self.endpoint.host
-        )
+        return self.server.request_facts(key=self.key, model=self.model, host=self.endpoint.host)
 
     def _add_hint(self, error: ServerUnavailable | ServerRejected) -> None:
         """Say how to start a server that is off, or why a key that is set was not sent."""

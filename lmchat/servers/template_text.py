@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from lmchat.servers.http.json_values import dicts_in, str_or_empty
-from lmchat.servers.products.base import Server
+from lmchat.servers.products.product import Product
 from lmchat.servers.products.server_api import ServerApi
 from lmchat.servers.request import TemplateText
 
 _NO_LOAD = "?autoload=false"  # a router then loads no model; other servers ignore it
 
 
-async def read_template_text(server: Server, api: ServerApi, body: dict[str, Any]) -> TemplateText:
+async def read_template_text(server: Product, api: ServerApi, body: dict[str, Any]) -> TemplateText:
     """Let a server apply its chat template to the body of a request, and count the tokens.
 
     Raises `ServerRejected` if this version of the server cannot do that.

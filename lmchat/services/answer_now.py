@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmchat.servers.products.product import product_named
+from lmchat.servers.products import product_named
 from lmchat.services.conversation import Conversation
 
 NOT_THINKING = "The model is not thinking now."

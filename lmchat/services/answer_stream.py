@@ -30,7 +30,7 @@ from lmchat.servers.events import (
     ToolCallDelta,
 )
 from lmchat.servers.model import Target
-from lmchat.servers.products.product import drawn_seed, product_named, sent_thoughts_of
+from lmchat.servers.products import drawn_seed, product_named, sent_thoughts_of
 from lmchat.servers.request import (
     AnyText,
     ChatRequest,

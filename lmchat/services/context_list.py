@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import LMChatError
 from lmchat.servers.model import Target
-from lmchat.servers.products.product import sent_thoughts_of
+from lmchat.servers.products import sent_thoughts_of
 from lmchat.servers.request import ChatRequest, tool_in_request
 from lmchat.services.attachments import Attachment
 from lmchat.services.context_meter import TEMPLATE_TOKENS, ContextMeter, MessageSize

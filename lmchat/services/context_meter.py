@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from lmchat.safe_text import shell_word
 from lmchat.servers.model import Target
-from lmchat.servers.products.product import product_named, sent_thoughts_of
+from lmchat.servers.products import product_named, sent_thoughts_of
 from lmchat.sessions.message import ChatMessage, Role, SentThoughts, thoughts_to_send
 
 TEMPLATE_TOKENS = 4  # about what a chat template adds to a message

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from lmchat.errors import RequestInvalid
 from lmchat.servers.model import Target
-from lmchat.servers.products.product import product_named
+from lmchat.servers.products import product_named
 from lmchat.sessions.message import ChatMessage, Role, text_message
 
 CONTINUE = (

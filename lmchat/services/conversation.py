@@ -29,7 +29,7 @@ from lmchat.servers.answer import GrowingAnswer, Stage, Turn
 from lmchat.servers.events import RequestAdapted, StreamEvent
 from lmchat.servers.model import Target
 from lmchat.servers.options import usable_options
-from lmchat.servers.products.product import sent_thoughts_of
+from lmchat.servers.products import sent_thoughts_of
 from lmchat.services.answer_stream import AnswerStream, TurnSettings, refuse_unseen_images
 from lmchat.services.attachments import Attachment
 from lmchat.services.away import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lmchat.errors import WrongUse
 from lmchat.matching import closest_word
 from lmchat.safe_text import safe_line
-from lmchat.servers.products.product import product_named
+from lmchat.servers.products import product_named
 from lmchat.servers.request import LoadOptions
 
 CONTEXT = "context"  # size of the context window in tokens

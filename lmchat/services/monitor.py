@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from lmchat.errors import LMChatError
 from lmchat.servers.discovery.probe_result import Health, ProbeResult, Verdict
 from lmchat.servers.model import LoadState, ModelInfo, Target
-from lmchat.servers.products.product import product_named
+from lmchat.servers.products import product_named
 from lmchat.services.ports import ServerClient
 
 POLL_S = 5.0

@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError
-from lmchat.servers.products.product import product_named, sent_thoughts_of
+from lmchat.servers.products import product_named, sent_thoughts_of
 from lmchat.servers.request import ChatRequest
 from lmchat.services.context_meter import MessageSize, has_images
 from lmchat.services.conversation import Conversation

@@ -29,7 +29,7 @@ _CAUSES = {
     Verdict.READY: "It answers at {place}{latency}; {models}.",
     Verdict.LOADING: "It answers at {place}{latency} and loads a model.",
     Verdict.NO_MODEL: "It answers at {place}{latency}; no model is loaded, {models}.",
-    Verdict.NEEDS_KEY: "It answers at {place} and needs an API key; none is set.",
+    Verdict.NEEDS_KEY: "It answers at {place} and needs an API key.",
     Verdict.KEY_REJECTED: "It answers at {place} and rejects the API key.",
     Verdict.HOST_BLOCKED: "It answers at {place} and does not accept the host name {host}.",
     Verdict.SERVER_OFF: "The program runs, but its server is off: nothing answers at {place}.",
@@ -187,30 +187,26 @@ def _cause(probed: ProbeResult, *, is_installed: bool) -> str:
     """Return the sentences about what answers at an address.
 
     They are the text of `_CAUSES` for the verdict, except for an installed server that does not
-    run, a certificate, an address that may not be asked, and a key that was not sent.
+    run, a certificate, and an address that may not be asked.
     """
     url = probed.endpoint.url
-    other_ports = "".join(f" or at port {port}" for port in probed.other_ports)
     detail = _short(probed.detail, _DETAIL_CHARS)
     if probed.verdict is Verdict.REFUSED and is_installed:
-        return f"It is installed, but nothing answers at {url}{other_ports}."
+        return f"It is installed, but nothing answers at {url}."
     if probed.kind == "certificate":
         return detail
     if probed.is_forbidden:
         return f"It was not checked: {detail}."
 
     latency_ms = probed.latency_ms
-    cause = _CAUSES[probed.verdict].format(
-        place=f"{url}{other_ports}",
+    return _CAUSES[probed.verdict].format(
+        place=url,
         latency="" if latency_ms is None else f" in {max(latency_ms, 1):.0f} ms",
         models=_models(probed),
         host=probed.endpoint.host,
         detail=detail.rstrip(".") or "no message",
         seen=f": {_short(probed.seen, _DETAIL_CHARS)}" if probed.seen else "",
     )
-    if probed.key_withheld:
-        return f"It answers at {url} and needs an API key; the one that is set was not sent."
-    return cause
 
 
 def _grade(probed: ProbeResult, detected: Detected, *, is_installed: bool) -> Grade:
@@ -302,9 +298,7 @@ def _key_row(probed: ProbeResult, detected: Detected) -> CheckResult | None:
         cause = f"{url} rejects the API key from {source}."
         return subject.graded(grade_if_unusable, cause, probed.next_step)
     if probed.verdict is Verdict.NEEDS_KEY:
-        is_withheld = bool(probed.key_withheld)
-        reason = "the one that is set was not sent" if is_withheld else "none is set for it"
-        cause = f"{url} needs an API key, and {reason}."  # the next step says why it was not sent
+        cause = f"{url} needs an API key."  # the next step says if one was not sent, and why
         return subject.graded(grade_if_unusable, cause, probed.next_step)
     if not probed.verdict.is_usable:
         return None

@@ -16,7 +16,8 @@ from lmchat.servers.discovery.launcher import Installed, ServerStart
 from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
-from lmchat.servers.products.product import OPENAI_COMPATIBLE, product_named
+from lmchat.servers.products import product_named
+from lmchat.servers.products.product import OPENAI_COMPATIBLE
 
 NO_SERVER = "No model server answers on this machine yet."
 _STARTABLE = (Verdict.REFUSED, Verdict.SERVER_OFF)

@@ -12,7 +12,7 @@ from lmchat.servers.options import (
     option_form,
     parsed_value,
 )
-from lmchat.servers.products.product import product_named, refuse_ignored
+from lmchat.servers.products import product_named, refuse_ignored
 from lmchat.services.conversation import Conversation
 from lmchat.services.sampling_layers import COMMAND_LINE, SetOption
 from lmchat.services.turn_options import NextTurn

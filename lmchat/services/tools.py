@@ -13,7 +13,7 @@ from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.errors import RequestInvalid
 from lmchat.safe_text import safe_line
 from lmchat.servers.model import Target
-from lmchat.servers.products.product import product_named
+from lmchat.servers.products import product_named
 from lmchat.servers.request import Tool
 from lmchat.services.ports import ToolHost
 from lmchat.tools.json_schema import Schema

@@ -12,7 +12,7 @@ from lmchat.config.settings import COMPACT_PROMPT, EFFORTS, ChatSettings, Profil
 from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.model import Target
-from lmchat.servers.products.product import product_named, refuse_ignored, sent_thoughts_of
+from lmchat.servers.products import product_named, refuse_ignored, sent_thoughts_of
 from lmchat.servers.request import Sampling
 from lmchat.services.answer_stream import TurnSettings
 from lmchat.services.compacting import COMPACT_FROM, makes_room, messages_to_summarise

@@ -12,8 +12,8 @@ import pytest
 
 import lmchat
 from lmchat import errors
+from lmchat.servers.products import PRODUCTS
 from lmchat.servers.products.refusals import RULES
-from tests.support.scripted_products import PRODUCT_NAMES
 
 pytestmark = pytest.mark.timeout(60)  # all modules are parsed
 MODULES = sorted(Path(lmchat.__file__).parent.rglob("*.py"))
@@ -88,6 +88,6 @@ def test_errors_end_with_a_full_stop_and_have_a_next_step(nodes) -> None:
 
 def test_refusals_have_a_next_step() -> None:
     for rule in RULES:
-        hints = [rule.hint_for(product) for product in PRODUCT_NAMES]
+        hints = [rule.hint_for(product.request_facts()) for product in PRODUCTS]
         assert all(hint.endswith((".", "{model}")) for hint in hints), rule
         assert rule.message.endswith((".", "{said}")), rule

@@ -15,10 +15,10 @@ from lmchat.config.settings import Settings
 from lmchat.servers.client import ProxyClient
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import TextDelta
-from lmchat.servers.products.registry import SERVERS
+from lmchat.servers.products import PRODUCTS
 from tests.support.proxy_calls import ask
 
-PORTS = tuple(port for server in SERVERS for port in server.ports)
+PORTS = tuple(port for server in PRODUCTS for port in server.ports)
 PROBE_S = 1.8
 
 

@@ -6,13 +6,13 @@ import socket
 
 import pytest
 
-from lmchat.servers.products.registry import SERVERS
+from lmchat.servers.products import PRODUCTS
 from tests.support.lmchat_screen import LMChatScreen
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ScriptedServer
 from tests.support.start_desk import put, unused_port
 
-PORTS = [port for server in SERVERS for port in server.ports]
+PORTS = [port for server in PRODUCTS for port in server.ports]
 DONE = "import pathlib; pathlib.Path({file!r}).write_text('done'); print('Success: server is now running')"
 
 

@@ -11,7 +11,7 @@ from lmchat.servers.options import (
     checked_option,
     parsed_value,
 )
-from lmchat.servers.products.product import PRODUCTS, product_named, refuse_ignored
+from lmchat.servers.products import PRODUCTS, product_named, refuse_ignored
 from lmchat.servers.request import Sampling
 
 

@@ -1,29 +1,20 @@
 from __future__ import annotations
 
-from lmchat.servers.products.base import params_text
-from lmchat.servers.products.registry import SERVERS
-from tests.support.scripted_products import PRODUCT_NAMES
+from lmchat.servers.products import PRODUCTS
+from lmchat.servers.products.product import params_text
 
 
-def test_each_product_has_its_class_and_no_two_share_a_port():
-    assert {server.product for server in SERVERS} == set(PRODUCT_NAMES)
-    ports = [port for server in SERVERS for port in server.ports]
+def test_no_two_products_share_a_name_or_a_port():
+    assert len({product.name for product in PRODUCTS}) == len(PRODUCTS)
+    ports = [port for server in PRODUCTS for port in server.ports]
     assert len(ports) == len(set(ports))
 
 
 def test_each_product_says_what_helps():
-    for server in SERVERS:
-        hints = (
-            server.start_hint,
-            server.key_hint,
-            server.model_hint,
-            server.host_hint,
-            server.port_hint,
-        )
+    for server in PRODUCTS:
+        hints = (server.start_step, server.key_step, server.model_step, server.host_step)
         assert all(hints)
         assert not any(hint.endswith(".") for hint in hints), "they stand in a table too"
-        assert server.start_sentence().endswith(".")
-        assert "server: Start the server" not in server.start_sentence()
 
 
 def test_numbers_of_parameters_are_written_as_people_do():

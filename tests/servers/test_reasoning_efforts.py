@@ -6,7 +6,7 @@ from lmchat.config.settings import EFFORTS
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestAdapted
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.products.registry import server_of
+from lmchat.servers.products import product_named
 from lmchat.servers.request import Sampling
 from tests.support.proxy_calls import answered, ask
 from tests.support.scripted_products import CHAT, PRODUCT_NAMES, chat_reply
@@ -29,7 +29,7 @@ def notes(events) -> list[str]:
 
 def test_an_effort_goes_where_it_is_known_and_switches_thinking_off_in_templates():
     for product in PRODUCT_NAMES:
-        server = server_of(product)
+        server = product_named(product)
         for effort in EFFORTS if product in TAKING_ALL else ():
             sampling = Sampling(reasoning_effort=effort)
             assert server.request_fields(sampling)["reasoning_effort"] == effort
@@ -52,8 +52,8 @@ def test_an_effort_that_is_not_known_is_not_sent_and_not_hushed_up():
         ("OpenRouter", {}, "low", True),
     ):
         sampling, about = Sampling(reasoning_effort=effort), model(product, **known)
-        fields = server_of(product).request_fields(sampling, about)
-        told = " ".join(server_of(product).unsent_notes(sampling, about))
+        fields = product_named(product).request_fields(sampling, about)
+        told = " ".join(product_named(product).unsent_notes(sampling, about))
         if is_sent:
             is_nested = product == "OpenRouter"
             field = {"reasoning": {"effort": effort}} if is_nested else {"reasoning_effort": effort}
@@ -68,7 +68,7 @@ def test_a_number_of_tokens_goes_where_thoughts_have_a_limit_and_0_switches_them
     limited, off = Sampling(reasoning_effort="500"), Sampling(reasoning_effort="0")
     none = Sampling(reasoning_effort="none")
     for product in PRODUCT_NAMES:
-        server = server_of(product)
+        server = product_named(product)
         fields, notes = server.request_fields(limited), server.unsent_notes(limited)
         assert server.request_fields(off) == server.request_fields(none)
         assert server.unsent_notes(off) == server.unsent_notes(none)

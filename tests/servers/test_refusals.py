@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmchat.servers.products import product_named
 from lmchat.servers.products.refusals import (
-    RequestFacts,
     refusal,
     refusal_in_stream,
     retry_after_s,
@@ -22,7 +22,7 @@ ANY = "OpenAI-compatible"
 
 def refusal_for(status, body, *, product=ANY, key="", content_type="application/json"):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    asked = RequestFacts(product=product, key=key, model="qwen3", host="box.lan")
+    asked = product_named(product).request_facts(key=key, model="qwen3", host="box.lan")
     return refusal(status, {"content-type": content_type}, raw, asked)
 
 
@@ -218,7 +218,7 @@ def test_a_host_that_is_not_trusted_is_named_with_the_setting_that_helps():
 
 
 def test_a_host_is_one_word_of_a_command_to_paste():
-    asked = RequestFacts(product="Ollama", model="a", host="a;reboot")
+    asked = product_named("Ollama").request_facts(model="a", host="a;reboot")
     assert "OLLAMA_HOST='a;reboot' ollama serve" in refusal(403, {}, b"", asked).hint
 
 
@@ -311,7 +311,7 @@ def test_no_json_is_too_odd_to_become_an_error(status, value, product):
     error = refusal_for(status, json.dumps(value).encode(), product=product)
     assert error.message
     assert "\n" not in error.message
-    assert refusal_in_stream(value, RequestFacts(product=product)).message
+    assert refusal_in_stream(value, product_named(product).request_facts()).message
 
 
 @given(st.integers(100, 599), st.binary(), st.text())
@@ -322,4 +322,4 @@ def test_no_bytes_are_too_odd_to_become_an_error(status, body, content_type):
 def test_megabytes_of_words_hold_nothing_up():
     """A search that is not linear would run into the time limit of the test."""
     error = {"error": {"message": "\u200d" * 3_000_000}}
-    assert len(refusal_in_stream(error, RequestFacts(product="Ollama")).message) < 500
+    assert len(refusal_in_stream(error, product_named("Ollama").request_facts()).message) < 500

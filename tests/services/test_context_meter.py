@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lmchat.servers.model import Target
-from lmchat.servers.products.product import sent_thoughts_of
+from lmchat.servers.products import sent_thoughts_of
 from lmchat.services.context_meter import (
     ContextMeter,
     estimate_tokens,

@@ -57,9 +57,9 @@ def test_a_verdict_is_as_bad_as_it_keeps_from_a_chat_and_no_fault_beside_a_ready
 
 @pytest.mark.rule("R-44")
 def test_what_is_installed_and_not_running_comes_first_among_what_helps():
-    words = "nothing answers at http://localhost:9931 or at port 8080."
+    words = "nothing answers at http://localhost:9931."
     refused = probed(Verdict.REFUSED)
-    away = probed(Verdict.REFUSED, "llama.cpp", other_ports=(8080,))
+    away = probed(Verdict.REFUSED, "llama.cpp")
     _, servers = rows(away)
     assert servers["llama.cpp"].cause == words.capitalize()
     here = Installed(product="llama.cpp", program="/bin/llama-server", start_words="llama-server")

@@ -195,9 +195,9 @@ def place(product: str, port: int, verdict: Verdict, next_step: str, **more) -> 
 
 
 PLACES = (
-    place("LM Studio", 1234, Verdict.SERVER_OFF, "Open its Developer tab, then Start server"),
+    place("LM Studio", 1234, Verdict.SERVER_OFF, "Open LM Studio: Developer, Start server"),
     place("llama.cpp", 8080, Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
-    place("Jan", 1337, Verdict.REFUSED, "Settings, Local API Server, Start"),
+    place("Jan", 1337, Verdict.REFUSED, "Open Jan: Settings, Local API Server, Start"),
     place("Ollama", 11434, Verdict.REFUSED, "ollama serve"),
     place("vLLM", 8000, Verdict.REFUSED, "vllm serve MODEL"),
     place("SGLang", 30000, Verdict.REFUSED, "sglang serve MODEL"),

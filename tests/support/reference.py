@@ -30,9 +30,9 @@ from lmchat.config.file import (
 )
 from lmchat.config.load import VARIABLES
 from lmchat.config.settings import Approval
+from lmchat.servers.products import PRODUCTS
 from lmchat.servers.products.refusals import KEY_MISSING, KEY_REJECTED, RULES, Rule
 from tests.support.manual import manual_page
-from tests.support.scripted_products import PRODUCT_NAMES
 
 _EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 _HEAD = """\
@@ -322,7 +322,7 @@ def _refusal(rule: Rule) -> tuple[str, ...]:
         "host": "HOST",
         "location": "ADDRESS",
     }
-    hints = {product: rule.hint_for(product) for product in PRODUCT_NAMES}
+    hints = {product.name: rule.hint_for(product.request_facts()) for product in PRODUCTS}
     steps = [rule.hint, *(f"{name}: {hint}" for name, hint in hints.items() if hint != rule.hint)]
     steps += [f"without a key: {KEY_MISSING}"] if rule.hint == KEY_REJECTED else []
     return (

@@ -103,7 +103,7 @@ async def test_a_key_is_never_on_the_screen_while_it_is_tried():
         await pilot.press(*"s3cret", "enter")
         await pilot.pause()
         text = screen_text(app)
-        assert "Jan shows it under Settings, Local API Server" in text
+        assert "Use the API key from Jan: Settings, Local API Server" in text
         assert "http://localhost:1337" in text
         assert "s3cret" not in text
         assert "Checking the API key" in text

@@ -33,7 +33,8 @@ from lmchat.servers.model import (
     unknown_model,
     usual_server_id,
 )
-from lmchat.servers.products.product import LM_STUDIO, product_named
+from lmchat.servers.products import product_named
+from lmchat.servers.products.product import LM_STUDIO
 
 NOTHING_FOUND = "No LMStudio server detected"
 _NO_SERVER = (Verdict.REFUSED, Verdict.TIMED_OUT, Verdict.SERVER_OFF)  # nothing answered

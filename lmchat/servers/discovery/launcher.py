@@ -20,7 +20,8 @@ from lmchat.processes.environment import environment_for_others, find_program
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.products.product import LM_STUDIO, PRODUCTS
+from lmchat.servers.products import PRODUCTS
+from lmchat.servers.products.product import LM_STUDIO
 
 
 class ServerStart(Struct, frozen=True, kw_only=True):
@@ -86,14 +87,13 @@ def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[I
         # An absolute name replaces the home folder in `Path`. Without a home folder, the other
         # names lead to folders below `/` that do not exist.
         folders += [Path(home or "/", name) for name in traces.folders]
-        words = traces.start_words or f"{traces.program} {traces.start}"
+        words = product.start_step
         start: tuple[str, ...] = ()
         if program and traces.start:
             start = (program, *traces.start.split())
+            words = f"{traces.program} {traces.start}"
         # `Path.is_dir` would raise an error where a folder above may not be entered
-        elif not program and any(map(os.path.isdir, folders)):
-            words = traces.start_words_app or words
-        elif not program:
+        elif not program and not any(map(os.path.isdir, folders)):
             continue
         found = Installed(product=product.name, program=program, start=start, start_words=words)
         installed.append(found)

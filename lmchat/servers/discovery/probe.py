@@ -7,21 +7,24 @@
 from __future__ import annotations
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.errors import (
+    LMChatError,
+    NothingAnswers,
+    RequestInvalid,
+    ServerRejected,
+    ServerUnavailable,
+)
 from lmchat.safe_text import shell_word, without_secret
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.http.connections import Reply
 from lmchat.servers.http.error_body import read_body
-from lmchat.servers.http.network_errors import NothingAnswers
+from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.base import Server
-from lmchat.servers.products.identify import UNKNOWN, identify
+from lmchat.servers.products import UNKNOWN, identify, product_named
+from lmchat.servers.products.product import Product
 from lmchat.servers.products.refusals import shown_address, status_words
-from lmchat.servers.products.registry import server_of
-from lmchat.servers.products.server_api import NoRequestsLeftError, ServerApi
+from lmchat.servers.products.server_api import ServerApi
 
 _VERDICTS = {
     "host_blocked": Verdict.HOST_BLOCKED,
@@ -40,57 +43,46 @@ _READY_STATES = {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}
 
 
 class Probe(Struct, frozen=True, kw_only=True):
-    """An address to probe, and what to expect there."""
+    """An address to probe, and the product to expect there."""
 
     endpoint: Endpoint
-    server: Server  # the product that is expected there
-    is_own: bool = False  # whether the user named the address, in this run or an earlier one
-    is_from_earlier: bool = False  # whether it is one that only an earlier run has used
-    is_scan: bool = False  # whether the probe is part of a scan, in which all have to answer soon
-    is_spare: bool = False  # whether it is a further port that the product may use
-    is_old_port: bool = False  # whether it is the default port of older versions of the product
-
-    @property
-    def is_named(self) -> bool:
-        """Whether the user has named the address in this run, as `ProbeResult.is_own` says."""
-        return self.is_own and not self.is_from_earlier
+    expected: Product
+    is_own: bool = False  # whether the user has named the address in this run
+    is_known: bool = False  # whether the user has named it, in this run or an earlier one
 
 
-async def run_probe(
-    api: ServerApi, probe: Probe, known_server: Server | None = None
-) -> ProbeResult:
+async def run_probe(api: ServerApi, probe: Probe, known: Product | None = None) -> ProbeResult:
     """Probe a server and return its result; errors of the server become the verdict.
 
-    If `known_server` is given, this product is taken as the one that answers, without a check.
+    `known` is as for `read_models`.
     """
     error: LMChatError | None = None
     models: tuple[ModelInfo, ...] = ()
     try:
-        models = await read_models(api, probe.server, known_server)
+        models = await read_models(api, probe.expected, known)
         verdict = verdict_of(models)
-    except NoRequestsLeftError:
-        verdict = Verdict.NO_MODEL  # the server answers, but needs more requests to list its models
     except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
         error = caught  # `RequestInvalid`: the key has characters that no header can hold
         verdict = _verdict_of_error(caught, api)
 
-    server = server_of(api.facts.product)  # the one that `read_models` has found, if any
-    is_unproven = not api.is_identified and not probe.endpoint.is_loopback
-    if error and verdict.is_server and is_unproven:
-        # it has only refused: on another machine, the port alone does not tell the product
-        server = UNKNOWN
+    product = product_named(api.facts.product)
+    # A server that has only refused may be the expected one; on another machine, the port tells
+    # nothing.
+    may_be_expected = error is not None and (probe.endpoint.is_loopback or not verdict.is_server)
+    if not api.is_identified and not may_be_expected:
+        product = UNKNOWN
     if error is not None and _has_own_step(error, probe, verdict):
         # A step has no full stop, unless it has several sentences.
         step = error.hint if ". " in error.hint else error.hint.removesuffix(".")
     else:
         has_models = any(model.can_chat for model in models)
-        step = next_step(verdict, server, probe.endpoint, has_models=has_models)
+        step = next_step(verdict, product, probe.endpoint, has_models=has_models)
     seen = ""
     if verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM):
         seen = _foreign_answer(api)
     return ProbeResult(
         endpoint=probe.endpoint,
-        product=server.product,
+        product=product.name,
         verdict=verdict,
         latency_ms=api.first_reply.elapsed_ms if api.first_reply else None,
         models=models,
@@ -98,31 +90,22 @@ async def run_probe(
         seen=seen,
         kind=error.kind if error else "",
         next_step=step,
-        is_own=probe.is_named,
+        is_own=probe.is_own,
     )
 
 
 async def read_models(
-    api: ServerApi, expected: Server, known_server: Server | None
+    api: ServerApi, expected: Product, known: Product | None
 ) -> tuple[ModelInfo, ...]:
     """Find out which product answers, and return its models.
 
-    If `known_server` is given, this product is taken as identified; otherwise `expected` is asked
-    first. Sets the product of `api`, and whether it is identified.
+    If `known` is given, this product is taken as identified; otherwise `expected` is asked first.
+    Sets the product of `api`, and whether it is identified.
     """
-    server = known_server
-    api.is_identified = known_server is not None
-    if server is None:
-        server, api.is_identified = await identify(api, expected)
-    api.facts = replace(api.facts, product=server.product)
-    if not api.is_identified:  # so ask only for the plain list, which all products have
-        server = UNKNOWN
-    try:
-        return await server.models(api)
-    except NoRequestsLeftError:
-        # LM Studio before 0.3.6 needs one more (R-2). `api` keeps replies, so none is sent again.
-        api.requests_left = 1
-        return await server.models(api)
+    product = known or await identify(api, expected)
+    api.is_identified = product is not None
+    api.facts = (product or expected).request_facts(key=api.facts.key, host=api.facts.host)
+    return await (product or UNKNOWN).models(api)
 
 
 def verdict_of(models: tuple[ModelInfo, ...]) -> Verdict:
@@ -140,15 +123,15 @@ def empty_result(probe: Probe, verdict: Verdict) -> ProbeResult:
     """Return a result with this verdict for an address whose probe brought no result."""
     return ProbeResult(
         endpoint=probe.endpoint,
-        product=probe.server.product,
+        product=probe.expected.name,
         verdict=verdict,
-        next_step=next_step(verdict, probe.server, probe.endpoint),
-        is_own=probe.is_named,
+        next_step=next_step(verdict, probe.expected, probe.endpoint),
+        is_own=probe.is_own,
     )
 
 
 def next_step(
-    verdict: Verdict, server: Server, endpoint: Endpoint, *, has_models: bool = True
+    verdict: Verdict, product: Product, endpoint: Endpoint, *, has_models: bool = True
 ) -> str:
     """Return what the user should do after a verdict; empty if nothing has to be done.
 
@@ -156,25 +139,26 @@ def next_step(
     """
     steps = {
         Verdict.LOADING: "Wait until the model is loaded",
-        Verdict.NO_MODEL: server.model_hint if has_models else server.empty_hint,
-        Verdict.NEEDS_KEY: server.key_hint,
-        Verdict.KEY_REJECTED: server.key_hint,
-        Verdict.HOST_BLOCKED: server.host_hint,
-        Verdict.SERVER_OFF: server.off_hint,
+        Verdict.NO_MODEL: product.model_step if has_models else product.empty_step,
+        Verdict.NEEDS_KEY: product.key_step,
+        Verdict.KEY_REJECTED: product.key_step,
+        Verdict.HOST_BLOCKED: product.host_step,
+        Verdict.SERVER_OFF: product.start_step,
         Verdict.SERVER_ERROR: "Check the server's log, then restart it",
-        Verdict.NOT_AN_LLM: server.port_hint,
-        Verdict.REFUSED: server.start_hint,
-        Verdict.TIMED_OUT: "Check which program uses port {port}",
+        Verdict.NOT_AN_LLM: "Another program uses port {port}: stop it",
+        Verdict.REFUSED: product.start_step,
+        # of a provider on the internet, no program of the user has the port
+        Verdict.TIMED_OUT: product.start_step
+        if product.hosts
+        else "Check which program uses port {port}",
     }
-    if server.hosts:  # a provider on the internet: no program of the user has that port
-        steps[Verdict.TIMED_OUT] = server.start_hint
     return steps.get(verdict, "").format(port=endpoint.port, host=shell_word(endpoint.host))
 
 
 def _has_own_step(error: LMChatError, probe: Probe, verdict: Verdict) -> bool:
     """Whether the hint of an error says more than the step of the verdict does."""
     if verdict is Verdict.NOT_AN_LLM:
-        return probe.is_own
+        return probe.is_known
     if verdict is Verdict.SERVER_ERROR:
         return error.kind in ("certificate", "wrong_path")
     # REFUSED for another reason than that nothing answers: a proxy, or an unknown name
@@ -190,7 +174,7 @@ def _verdict_of_error(error: LMChatError, api: ServerApi) -> Verdict:
     """
     may_be_other_program = not api.is_identified
     if error.kind == "auth":
-        reply = api.first_reply
+        reply = api.refused_reply
         # a web login or a password is asked for, and not an API key
         if may_be_other_program and reply and (_is_page(reply) or _asks_for_password(reply)):
             return Verdict.NOT_AN_LLM

@@ -56,10 +56,6 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
     kind: str = ""
     """Kind of the error, as `LMChatError.kind`; empty without one."""
     next_step: str = ""
-    key_withheld: str = ""
-    """Why an API key that is set was not sent to it; empty without one."""
-    other_ports: tuple[int, ...] = ()
-    """Default ports of other versions of the product, where nothing answers either."""
     is_own: bool = False
     """Whether you named this server, or it is the built-in one, which only you can start."""
     is_hinted: bool = False
@@ -78,11 +74,6 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
     def finding(self) -> str:
         """Verdict, with `seen` behind it if there is one."""
         return f"{self.verdict}: {self.seen}" if self.seen else self.verdict.value
-
-    @property
-    def port_words(self) -> str:
-        """Its port and `other_ports`, as 9931/8080."""
-        return "/".join(map(str, (self.endpoint.port, *self.other_ports)))
 
     @property
     def chat_models(self) -> tuple[ModelInfo, ...]:

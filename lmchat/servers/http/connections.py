@@ -6,21 +6,18 @@ import asyncio
 import ssl
 import time
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
 import httpx
-from msgspec import Struct
 
 from lmchat import __version__
 from lmchat.errors import RequestInvalid, ServerUnavailable, WrongUse
 from lmchat.safe_text import header_value
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.certificates import new_tls_context
-from lmchat.servers.http.error_body import is_error
-from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
 from lmchat.servers.http.network_errors import errors_as_unavailable
 from lmchat.servers.http.paced import PacedTransport
+from lmchat.servers.http.reply import Reply
 
 MAX_REPLY_BYTES = 16 * 1024 * 1024
 CONNECT_LOOPBACK_S = 2.0
@@ -28,42 +25,6 @@ CONNECT_ELSEWHERE_S = 10.0
 WRITE_S = 30.0
 POOL_S = 5.0  # longest wait for a free connection of the pool
 KEEPALIVE_S = 2.0  # LM Studio and llama.cpp close an idle connection after 5 s (R-33)
-_SUCCESSES = range(200, 300)
-
-
-class Reply(Struct, frozen=True, kw_only=True, dict=True):
-    """A whole reply. Its status alone does not tell whether it is an error (R-1)."""
-
-    status: int
-    headers: Mapping[str, str]  # names in lower case
-    body: bytes
-    elapsed_ms: float  # from sending to the last byte
-
-    @cached_property
-    def value(self) -> Any:
-        """The body as a JSON value; None if it is no JSON."""
-        try:
-            return decode(self.body)
-        except NotJsonError:
-            return None
-
-    @property
-    def object(self) -> dict[str, Any]:
-        """The body as a JSON object; empty if it is anything else."""
-        return dict_or_empty(self.value)
-
-    @property
-    def is_good(self) -> bool:
-        """Whether it succeeded and its body is JSON and no error."""
-        if self.status not in _SUCCESSES or self.value is None:
-            return False
-        return not is_error(self.value)
-
-    @property
-    def is_unknown_path(self) -> bool:
-        """Whether the server does not have the path; LM Studio says so with status 200."""
-        has_path_status = self.status in (404, 405)
-        return has_path_status or "Unexpected endpoint" in str(self.object.get("error", ""))
 
 
 class Connections:

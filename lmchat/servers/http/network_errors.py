@@ -10,7 +10,7 @@ from urllib.request import getproxies
 
 import httpx
 
-from lmchat.errors import ServerUnavailable
+from lmchat.errors import NothingAnswers, ServerUnavailable
 from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
 
@@ -18,10 +18,6 @@ TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSErro
 """All that httpx and the sockets below it raise."""
 _QUOTE_BEGINNINGS = ("bytearray(b", "b'", 'b"')
 """How a quotation of sent or received bytes begins in messages of h11."""
-
-
-class NothingAnswers(ServerUnavailable):
-    """No program takes the connection: it is refused (kind `offline`) or unanswered (`timeout`)."""
 
 
 @contextmanager

@@ -2,63 +2,73 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
 from lmchat.servers.http.json_values import count_or_none, dict_or_empty
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.products.base import Server, capabilities, has_word, lacks_word
+from lmchat.servers.products.product import (
+    OPENAI_SAMPLING,
+    VLLM_SAMPLING,
+    Product,
+    capabilities,
+    has_word,
+    lacks_word,
+)
 from lmchat.servers.products.request_format import Dialect, JsonMode
 from lmchat.servers.products.server_api import ServerApi
 
 
-class Hosted(Server):
+class Hosted(Product):
     """A provider; its models are always loaded."""
 
-    start_hint = "Check the network, and the address"
-    model_hint = "Choose a model with Ctrl+O or -m"
-    load_hint = "Its models are always loaded"
-    empty_hint = "Check what the account can use"
+    start_step = "Check the network, and the address"
+    model_step = "Choose a model with Ctrl+O or -m"
+    load_step = "Its models are always loaded"
+    empty_step = "Check what the account can use"
 
 
 class OpenAi(Hosted):
     """OpenAI."""
 
-    product = "OpenAI"
+    name = "OpenAI"
     hosts = ("api.openai.com",)
     efforts = EFFORTS
-    key_hint = "Create an API key at platform.openai.com/api-keys"
+    key_step = "Create an API key at platform.openai.com/api-keys"
     dialect = Dialect(has_completion_tokens=True)
+    names_build = True
+    sampling_fields: ClassVar = OPENAI_SAMPLING
 
 
 class Anthropic(Hosted):
     """Anthropic; it reads temperatures above 1 as 1, and takes neither seeds nor efforts."""
 
-    product = "Anthropic"
+    name = "Anthropic"
     hosts = ("api.anthropic.com",)
     dialect = Dialect(json_modes=(JsonMode.WORDS,))  # it ignores `response_format`
-    key_hint = "Create an API key at console.anthropic.com/settings/keys"
+    key_step = "Create an API key at console.anthropic.com/settings/keys"
 
 
 class Gemini(Hosted):
     """Gemini; its address ends in /v1beta/openai."""
 
-    product = "Gemini"
+    name = "Gemini"
     hosts = ("generativelanguage.googleapis.com",)
     efforts = EFFORTS
-    key_hint = "Create an API key at aistudio.google.com/apikey"
+    key_step = "Create an API key at aistudio.google.com/apikey"
 
 
 class Mistral(Hosted):
     """Mistral; it refuses fields that it does not know."""
 
-    product = "Mistral"
+    name = "Mistral"
     hosts = ("api.mistral.ai",)
     efforts = EFFORTS
-    key_hint = "Create an API key at console.mistral.ai/api-keys"
+    key_step = "Create an API key at console.mistral.ai/api-keys"
     dialect = Dialect(has_stream_options=False)
+    sampling_fields: ClassVar = {"seed": "random_seed"}
 
     def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
         """Return the model of a row, also with its context window and abilities.
@@ -81,10 +91,11 @@ class Mistral(Hosted):
 class OpenRouter(Hosted):
     """OpenRouter; it passes requests on to other providers."""
 
-    product = "OpenRouter"
+    name = "OpenRouter"
     hosts = ("openrouter.ai",)
     efforts = EFFORTS
-    key_hint = "Create an API key at openrouter.ai/settings/keys"
+    key_step = "Create an API key at openrouter.ai/settings/keys"
+    sampling_fields: ClassVar = VLLM_SAMPLING
 
     def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
         """Return the model of a row, also with its context window and abilities.

@@ -2,46 +2,63 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
-from lmchat.servers.http.connections import Reply
 from lmchat.servers.http.json_values import dict_or_empty, dicts_in, str_or_empty
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.base import Server
+from lmchat.servers.products.product import (
+    LLAMA_SAMPLING,
+    LOAD_WITH_CONTEXT,
+    Product,
+    Traces,
+)
 from lmchat.servers.products.server_api import ServerApi
 
-_UNAUTHORISED = b"Invalid or missing authorization token"
 
-
-class Jan(Server):
+class Jan(Product):
     """Jan, which runs llama.cpp or MLX behind its proxy; newer versions can load."""
 
-    product = "Jan"
+    name = "Jan"
     ports = (1337, 6767, 3928)
-    confirm_path = "/openapi.json"
+    traces = Traces(
+        program="jan",
+        folders=(
+            ".local/share/Jan/data",
+            "Library/Application Support/Jan/data",
+            "/Applications/Jan.app",
+            "Applications/Jan.app",
+        ),
+    )
+    where_to_get = "Get it at jan.ai"
+    start_step = "Open Jan: Settings, Local API Server, Start"
+    key_step = "Use the API key from Jan: Settings, Local API Server"
+    model_step = "Start a model in Jan"
+    empty_step = "Start a model in Jan"
+    load_step = "Start a model in Jan"
+    host_step = "Add {host} in Jan: Settings, Local API Server, Trusted Hosts"
+    larger_window = LOAD_WITH_CONTEXT
+    refusal_hints: ClassVar = {
+        "model_not_loaded": "Start the model in Jan, then try again.",
+        "upstream": "The engine stopped: restart the model in Jan.",
+        "wrong_path": "Check the API prefix under Jan's Settings, Local API Server.",
+    }
     state = LoadState.LOADED
+    can_prefill = True
     load_path = "/v1/models/load"
     unload_path = "/v1/models/unload"
     efforts = EFFORTS
     has_thinking_switch = True
-    start_hint = "Settings, Local API Server, Start"
-    key_hint = "Settings, Local API Server: copy the API key"
-    model_hint = "Start a model in Jan"
-    empty_hint = "Start a model in Jan"
-    host_hint = "Local API Server, Trusted Hosts: add {host}"
+    thought_fields = ("reasoning_content",)
+    sampling_fields: ClassVar = LLAMA_SAMPLING
+    takes_llama_options = True
+    load_fields: ClassVar = {"context": "ctx_size", "n_gpu_layers": "n_gpu_layers"}
 
-    def is_proven_by(self, reply: Reply) -> bool:
-        """Whether a reply is the plain-text error with which Jan asks for the key (R-4)."""
-        return reply.status == 401 and reply.body.strip() == _UNAUTHORISED  # noqa: PLR2004 - HTTP
-
-    def is_suspected_by(self, reply: Reply) -> bool:
-        """Whether each row of the list has 1 as its `created`, which Jan writes for all models."""
-        listed = dicts_in(reply.object.get("data"))
-        return bool(listed) and all(row.get("created") == 1 for row in listed)
-
-    def is_confirmed_by(self, reply: Reply) -> bool:
-        """Whether a reply is Jan's OpenAPI document, which needs no key."""
+    async def answers(self, api: ServerApi) -> bool:
+        """Whether it has Jan's OpenAPI document, which needs no key."""
+        reply = await api.get("/openapi.json")
         info = dict_or_empty(reply.object.get("info"))
         return str_or_empty(info.get("title")).startswith("Jan API Server")
 
@@ -58,6 +75,3 @@ class Jan(Server):
             if model.model_id and model.model_id not in running_ids:
                 models.append(replace(model, state=LoadState.NOT_LOADED))
         return tuple(models)
-
-    def start_sentence(self) -> str:
-        return f"In Jan: {self.start_hint}."

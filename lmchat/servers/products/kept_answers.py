@@ -18,8 +18,6 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import Connections
 
 ID_HEADER = "X-Conversation-Id"
-LOOKUP_PATH = "/v1/streams/lookup"
-LOOKUP_FIELD = "conversation_ids"
 LOOKUP_S = 2.0  # longest wait for the reply whether an answer is kept
 DROP_S = 1.0  # longest wait for the reply to an order to drop an answer
 # The server may read the request that asks for an answer only after the order to drop it.

@@ -2,61 +2,46 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
-from lmchat.servers.http.connections import Reply
 from lmchat.servers.http.json_values import count_or_none, dict_or_empty, dicts_in, str_or_empty
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.products.base import Server, capabilities
+from lmchat.servers.products.product import OPENAI_SAMPLING, Product, Traces, capabilities
 from lmchat.servers.products.server_api import ServerApi
 
-_CREATED = 1677610602  # date of every model that LiteLLM lists
-_ERROR_WITHOUT_KEY = b"Internal Server Error"
 
-
-class LiteLlm(Server):
+class LiteLlm(Product):
     """A proxy in front of other servers."""
 
-    product = "LiteLLM"
+    name = "LiteLLM"
     ports = (4000,)
-    confirm_path = "/health/liveliness"
+    traces = Traces(program="litellm")
+    where_to_get = "pip install 'litellm[proxy]'"
+    start_step = "litellm --model MODEL"
+    key_step = "Use a virtual key, or the master key, of the LiteLLM proxy"
+    load_step = "Load it on the server behind LiteLLM"
+    is_gateway = True
     efforts = EFFORTS
-    start_hint = "litellm --model MODEL"
-    load_hint = "Load it on the server behind LiteLLM"
-    key_hint = "Use a virtual key, or the master key, of the LiteLLM proxy"
+    sampling_fields: ClassVar = OPENAI_SAMPLING
 
-    def is_proven_by(self, reply: Reply) -> bool:
-        """Whether a reply has a header of LiteLLM, as some of its replies do."""
-        return any(name.startswith("x-litellm-") for name in reply.headers)
+    async def answers(self, api: ServerApi) -> bool:
+        """Whether a header names LiteLLM, as in some of its replies, or its health answers.
 
-    def is_suspected_by(self, reply: Reply) -> bool:
-        """Whether a reply is LiteLLM's list, or its error for a missing or wrong key.
-
-        LiteLLM looks up a key that it does not know in its database. Without a database, the error
-        has the type `no_db_connection`.
+        The health needs no key.
         """
-        listed = dicts_in(reply.object.get("data"))
-        is_its_list = bool(listed) and all(row.get("created") == _CREATED for row in listed)
-        is_server_error = reply.status == HTTPStatus.INTERNAL_SERVER_ERROR
-        lacks_key = is_server_error and reply.body == _ERROR_WITHOUT_KEY  # it fails without a key
-        has_wrong_key = dict_or_empty(reply.object.get("error")).get("type") == "no_db_connection"
-        return is_its_list or lacks_key or has_wrong_key
-
-    def is_confirmed_by(self, reply: Reply) -> bool:
-        """Whether a reply is the health of LiteLLM, which needs no key."""
-        return bool(reply.value == "I'm alive!")
+        models_reply = await api.get("/v1/models")
+        if any(name.startswith("x-litellm-") for name in models_reply.headers):
+            return True
+        health_reply = await api.get("/health/liveliness")
+        return bool(health_reply.value == "I'm alive!")
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the models of the list, with facts of each if the key may ask for them.
-
-        A quick check does not ask for them.
-        """
+        """Return the models of the list, with facts of each if the key may ask for them."""
         models = await super().models(api)
-        reply = None if api.is_quick else await api.get_extra("/model/info")
+        reply = await api.get_extra("/model/info")
         if reply is None:
             return models
         infos = {

@@ -16,17 +16,23 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
-from lmchat.servers.http.connections import Reply
 from lmchat.servers.http.json_values import (
     count_or_none,
     dict_or_empty,
     number_or_none,
     str_or_empty,
 )
+from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo
-from lmchat.servers.products.base import Server, capabilities, has_word, lacks_word, params_text
-from lmchat.servers.products.kept_answers import LOOKUP_FIELD, LOOKUP_PATH
-from lmchat.servers.products.product import LLAMA_CPP
+from lmchat.servers.products.product import (
+    LLAMA_SAMPLING,
+    Product,
+    Traces,
+    capabilities,
+    has_word,
+    lacks_word,
+    params_text,
+)
 from lmchat.servers.products.server_api import OnProgress, ServerApi, background_task
 from lmchat.servers.request import LoadOptions, Sampling
 
@@ -48,42 +54,58 @@ _UNLOAD = "/models/unload"
 _PROPS = "/props"  # wakes no sleeping model
 _WAKE = "/tokenize"  # needs the model in memory, and costs the least of such requests
 _CONTROL = "/v1/chat/completions/control"  # wakes a sleeping model
+LOOKUP_PATH = "/v1/streams/lookup"  # of answers that it keeps (R-42)
+LOOKUP_FIELD = "conversation_ids"
 _NO_THOUGHT = ("none", "0")  # efforts with which the model does not think
 _DIGITS = re.compile("[0-9]{1,15}")
 
 
-class LlamaCpp(Server):
+class LlamaCpp(Product):
     """llama-server; it reports window, timings and progress. Never poll its `/slots` (R-29)."""
 
-    product = LLAMA_CPP
-    ports: ClassVar[tuple[int, ...]] = (9931, 8080)
-    old_port: ClassVar[int | None] = 8080
-    loads_on_demand = True
-    signs_replies = True
+    name: ClassVar[str] = "llama.cpp"
+    ports: ClassVar[tuple[int, ...]] = (9931, 8080)  # 8080 until build 11668
+    traces: ClassVar[Traces | None] = Traces(
+        program="llama-server", folders=(".cache/llama.cpp", "Library/Caches/llama.cpp")
+    )
+    where_to_get = "Get it at github.com/ggml-org/llama.cpp"
+    start_step: ClassVar[str] = "llama-server -m MODEL.gguf"
+    key_step: ClassVar[str] = "Use the API key that llama-server was started with (--api-key)"
+    model_step: ClassVar[str] = "Choose a model with Ctrl+O or -m; lmchat loads it"
+    empty_step = "llama-server -m MODEL.gguf"
+    load_step = "It serves the model it was started with: llama-server -m MODEL.gguf"
+    larger_window: ClassVar[str] = "Set it when you start the server: llama-server -c {context}"
+    loads_on_demand: ClassVar[bool] = True
+    can_prefill = True
+    can_prefill_thought = True
+    can_read_ahead = True
+    can_keep_answers: ClassVar[bool] = True
+    lists_tool_models = True
+    ignores_model_name = True
+    names_build: ClassVar[bool] = True
     health_path = "/health"
-    efforts = EFFORTS
-    thought_limit_field = "reasoning_budget_tokens"
-    has_thinking_switch = True
     count_path = "/v1/chat/completions/input_tokens"
     count_field = "input_tokens"
     template_path = "/apply-template"
-    start_hint = "llama-server -m MODEL.gguf"
-    key_hint = "Use the API key given to llama-server --api-key"
-    model_hint = "Choose a model with Ctrl+O or -m; lmchat loads it"
-    load_hint = "It serves the model it was started with: llama-server -m MODEL.gguf"
-    empty_hint = "llama-server -m MODEL.gguf"
+    efforts = EFFORTS
+    thought_limit_field = "reasoning_budget_tokens"
+    has_thinking_switch = True
+    thought_fields = ("reasoning_content",)
+    sampling_fields: ClassVar = LLAMA_SAMPLING
+    takes_llama_options = True
 
-    def is_proven_by(self, reply: Reply) -> bool:
+    async def answers(self, api: ServerApi) -> bool:
         """Whether the header `server` of a reply names llama.cpp.
 
         Programs that run llama.cpp inside pass this header on with replies to chat requests only.
         """
+        reply = await api.get("/v1/models")
         return reply.headers.get("server", "").startswith("llama.cpp")
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the models; also find out whether the server can keep answers, once (R-42)."""
         models = await self._models_with_facts(api)
-        if api.memory.keeps_answers is None and api.requests_left:
+        if api.memory.keeps_answers is None:
             with suppress(LMChatError):
                 # wakes no sleeping model, and a router needs no name of a model for it
                 reply = await api.post(LOOKUP_PATH, {LOOKUP_FIELD: []})
@@ -94,29 +116,16 @@ class LlamaCpp(Server):
         """Return the models of the list; a single loaded model also gets the facts of `/props`.
 
         The list does not say whether the server has put its model to sleep, but `/props` of newer
-        versions does. A quick check asks for `/props` only if they have told this before, and then
-        reads only this and the number of slots.
+        versions does.
         """
         models = await super().models(api)
-        has_one_loaded = len(models) == 1 and models[0].state is LoadState.LOADED
-        needs_props = api.memory.tells_sleep or not api.is_quick
-        if not has_one_loaded or not needs_props:
+        if len(models) != 1 or models[0].state is not LoadState.LOADED:
             return models
         props = await api.get_extra(_PROPS)
         # The facts of a router's `/props` are not those of its model.
         if props is None or props.object.get("role") == "router":
             return models
-
-        model = models[0]
-        is_sleeping = props.object.get("is_sleeping")
-        if is_sleeping is not None:  # older versions cannot put a model to sleep
-            api.memory.tells_sleep = True
-        if is_sleeping is True:
-            model = replace(model, state=LoadState.ASLEEP)
-        model = replace(model, slots=count_or_none(props.object.get("total_slots")))
-        if api.is_quick:
-            return (model,)
-        return (_with_props(model, props),)
+        return (_with_props(models[0], props),)
 
     def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
         """Return the model of a row of the list, with the facts that llama.cpp adds to the row.
@@ -288,7 +297,7 @@ class LlamaCpp(Server):
         """
         while True:
             # An API returns the same reply for the same path, so each poll needs a new one.
-            fresh_api = replace(api, requests_left=1, replies={})
+            fresh_api = replace(api, replies={})
             rows = await self.read_rows(fresh_api)
             statuses = [row.get("status") for row in rows if row.get("id") == model.model_id]
             if not statuses:
@@ -312,6 +321,8 @@ def _with_props(model: ModelInfo, props: Reply) -> ModelInfo:
         model,
         capabilities=capabilities(tools=has_tools, vision=has_vision),
         is_blind=not has_vision and (model.is_blind or vision is False),
+        state=LoadState.ASLEEP if props.object.get("is_sleeping") is True else model.state,
+        slots=count_or_none(props.object.get("total_slots")),
         context_loaded=model.context_loaded or count_or_none(settings.get("n_ctx")),
         keeps_thoughts=template.get("supports_preserve_reasoning") is True,
     )
@@ -355,13 +366,17 @@ class BuiltIn(LlamaCpp):
     child knows its address, and puts this product in its place.
     """
 
-    product = BUILT_IN
+    name = BUILT_IN
     ports = ()
-    old_port = None
+    traces = None
+    start_step = "lmchat --local"
+    key_step = "Start lmchat again: each start makes a new API key"
+    model_step = "Choose a model file"
+    larger_window = ""
     loads_on_demand = False
-    start_hint = "lmchat --local"
-    key_hint = "Start lmchat again: each start makes a new API key"
-    model_hint = "Choose a model file"
+    can_keep_answers = False
+    names_build = False
+    load_fields: ClassVar = {"context": "context"}
 
-    def is_proven_by(self, reply: Reply) -> bool:  # noqa: ARG002 - no reply could
+    async def answers(self, api: ServerApi) -> bool:  # noqa: ARG002 - no reply could tell
         return False

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lmchat.files.disk import read_plain
 from lmchat.files.paths import lm_studio_folders
-from lmchat.servers.http.connections import Reply
 from lmchat.servers.http.json_values import (
     NotJsonError,
     count_or_none,
@@ -18,12 +16,22 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.base import Server, capabilities, has_word
-from lmchat.servers.products.product import LM_STUDIO
+from lmchat.servers.products.product import (
+    LM_STUDIO,
+    LOAD_WITH_CONTEXT,
+    SEED_AND_PENALTIES,
+    Product,
+    Traces,
+    capabilities,
+    has_word,
+    same_names,
+)
 from lmchat.servers.products.request_format import Dialect, JsonMode
 from lmchat.servers.products.server_api import ServerApi
 from lmchat.servers.request import Sampling
 
+_MAX_FILE_BYTES = 1024 * 1024
+_MAX_PORT = 65535
 _MODELS_V1 = "/api/v1/models"
 _MODELS_V0 = "/api/v0/models"
 _STATES = {
@@ -33,46 +41,87 @@ _STATES = {
 }
 
 
-class LmStudio(Server):
+class LmStudio(Product):
     """LM Studio; it answers unknown paths with status 200 and an error, so ask it little."""
 
-    product = LM_STUDIO
+    name = LM_STUDIO
     ports = (1234,)
-    opening_path = "/lmstudio-greeting"
-    confirm_path = "/lmstudio-greeting"
-    loads_on_demand = True
-    dialect = Dialect(json_modes=(JsonMode.SCHEMA, JsonMode.WORDS))  # `json_object` is refused
-    slots = 4
-    load_path = f"{_MODELS_V1}/load"
-    start_hint = "Open LM Studio: Developer, Start server"
-    off_hint = "Open its Developer tab, then Start server"
-    key_hint = "Use a token from Server settings, Manage tokens"
-    model_hint = "Choose a model with Ctrl+O or -m; lmchat loads it"
-    load_hint = (
+    traces = Traces(
+        program="lms",
+        folders=("/Applications/LM Studio.app", "Applications/LM Studio.app"),
+        start="server start",
+    )
+    where_to_get = "Get it at lmstudio.ai"
+    start_step = "Open LM Studio: Developer, Start server"
+    stop_words = "`lms server stop` stops it."
+    key_step = "Use a token from LM Studio: Developer, Server settings, Manage tokens"
+    model_step = "Choose a model with Ctrl+O or -m; lmchat loads it"
+    empty_step = "Discover tab: download a model, then load it"
+    load_step = (
         "Load it in LM Studio, or send a message: LM Studio may load it on the first request"
     )
-    empty_hint = "Discover tab: download a model, then load it"
+    larger_window = LOAD_WITH_CONTEXT
+    refusal_hints: ClassVar = {
+        "model_not_loaded": "Press Ctrl+O, Enter to load it; your message is then sent again. "
+        "In a shell: lmchat models load {model}",
+    }
+    loads_on_demand = True
+    slots = 4
+    lists_tool_models = True
+    dialect = Dialect(json_modes=(JsonMode.SCHEMA, JsonMode.WORDS))  # `json_object` is refused
+    load_path = f"{_MODELS_V1}/load"
+    thought_fields = ("reasoning_content",)
+    sampling_fields: ClassVar = {
+        **SEED_AND_PENALTIES,
+        **same_names("logit_bias", "top_k", "repeat_penalty"),
+    }
+    load_fields: ClassVar = {
+        "context": "context_length",
+        **same_names(
+            "eval_batch_size", "num_experts", "flash_attention", "offload_kv_cache_to_gpu"
+        ),
+    }
+    load_switches = ("flash_attention", "offload_kv_cache_to_gpu")
 
     def last_port(self) -> int | None:
-        """Return the port in LM Studio's settings of its server; None if they cannot be read."""
-        return next(_ports_in_files("http-server-config.json"), None)
+        """Return the port in LM Studio's settings of its server; None if they cannot be read.
 
-    def is_proven_by(self, reply: Reply) -> bool:
-        """Whether a reply is the error of LM Studio for an unknown path or a missing token.
+        Each folder of LM Studio may have the file; one that notes an error is left out.
+        """
+        try:
+            home = Path.home()
+        except RuntimeError:  # it is not known
+            return None
+        for folder in lm_studio_folders(home):
+            file = folder / ".internal" / "http-server-config.json"
+            try:
+                fields = dict_or_empty(decode(read_plain(file, max_bytes=_MAX_FILE_BYTES)))
+            except (OSError, NotJsonError):
+                continue
+            port = count_or_none(fields.get("port")) or 0
+            if 0 < port <= _MAX_PORT and not str_or_empty(fields.get("error")):
+                return port
+        return None
+
+    def is_open(self) -> bool:
+        """Whether the program runs on this machine; its server may be off (R-3)."""
+        import psutil  # noqa: PLC0415 - only where its server does not answer
+
+        names = (process.info["name"] or "" for process in psutil.process_iter(["name"]))
+        return any(name.lower().startswith(("lm studio", "lm-studio")) for name in names)
+
+    async def answers(self, api: ServerApi) -> bool:
+        """Whether its greeting answers, or its error for an unknown path or a missing token.
 
         The error is a text, or an object with a message.
         """
+        reply = await api.get("/lmstudio-greeting")
         error = reply.object.get("error")
         message = str_or_empty(error) + str_or_empty(dict_or_empty(error).get("message"))
-        return "Unexpected endpoint or method." in message or "LM Studio API token" in message
-
-    def is_suspected_by(self, reply: Reply) -> bool:
-        """Whether a reply comes from a program made with Express, as LM Studio is."""
-        return reply.headers.get("x-powered-by", "") == "Express"
-
-    def is_confirmed_by(self, reply: Reply) -> bool:
-        """Whether a reply is the greeting, or an error that proves LM Studio."""
-        return reply.object.get("lmstudio") is True or self.is_proven_by(reply)
+        is_its_error = (
+            "Unexpected endpoint or method." in message or "LM Studio API token" in message
+        )
+        return reply.object.get("lmstudio") is True or is_its_error
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the models of the newest of three lists that this version has.
@@ -181,40 +230,3 @@ def _from_v0(api: ServerApi, row: dict[str, Any]) -> ModelInfo:
         is_blind=kind == "llm",  # a model that reads images is a "vlm"
         owned_by=str_or_empty(row.get("publisher")),
     )
-
-
-APP_PORTS = (41343, 52993, 16141, 39414, 22931)
-"""Ports at which the program itself may answer, also while its server is off."""
-_MAX_FILE_BYTES = 1024 * 1024
-_MAX_PORT = 65535
-
-
-def app_ports() -> tuple[int, ...]:
-    """Return the ports at which the program itself may answer, the likeliest first.
-
-    That is the port in LM Studio's file, if there is one, and then the usual ones.
-    """
-    port = next(_ports_in_files("http-server.json"), None)
-    return APP_PORTS if port is None else (port, *APP_PORTS)
-
-
-def _ports_in_files(name: str) -> Iterator[int]:
-    """Yield the port in each of LM Studio's files of this name, in the order of its folders.
-
-    Each folder of LM Studio may have such a file. A file that cannot be read, has no valid port, or
-    notes an error, is left out.
-    """
-    try:
-        home = Path.home()
-    except RuntimeError:  # it is not known
-        return
-    for folder in lm_studio_folders(home):
-        try:
-            content = read_plain(folder / ".internal" / name, max_bytes=_MAX_FILE_BYTES)
-            fields = dict_or_empty(decode(content))
-        except (OSError, NotJsonError):
-            continue
-        port = count_or_none(fields.get("port")) or 0
-        has_error = bool(str_or_empty(fields.get("error")))
-        if 0 < port <= _MAX_PORT and not has_error:
-            yield port

@@ -4,49 +4,59 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Container
-from typing import Any
+from contextlib import suppress
+from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
 from lmchat.errors import ServerUnavailable
-from lmchat.servers.http.connections import Reply
 from lmchat.servers.http.json_values import count_or_none, dict_or_empty, dicts_in, str_or_empty
+from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.base import Server, capabilities
-from lmchat.servers.products.product import OLLAMA
+from lmchat.servers.products.product import (
+    SEED_AND_PENALTIES,
+    Product,
+    Traces,
+    capabilities,
+)
 from lmchat.servers.products.server_api import OnProgress, ServerApi
 from lmchat.servers.request import LoadOptions
 
+_DETAILS_S = 1.0  # longest wait for details; what is missing then, the next list has
 _MAX_PARALLEL = 6  # most requests for single models at the same time
 
 
-class Ollama(Server):
+class Ollama(Product):
     """Ollama; it loads a model with the first request for it."""
 
-    product = OLLAMA
+    name = "Ollama"
     ports = (11434,)
-    opening_path = "/api/version"
-    confirm_path = "/api/version"
-    health_path = "/api/version"
+    traces = Traces(
+        program="ollama",
+        folders=(".ollama", "/usr/share/ollama/.ollama", "/Applications/Ollama.app"),
+        start="serve",
+    )
+    where_to_get = "Get it at ollama.com"
+    start_step = "ollama serve"
+    key_step = "Ask the administrator of the proxy in front of Ollama for its API key"
+    model_step = "Choose a model with Ctrl+O or -m; lmchat loads it"
+    empty_step = "ollama pull llama3.2"
+    host_step = "Use localhost, or OLLAMA_HOST={host} ollama serve"
+    larger_window = "Set it when you start Ollama: OLLAMA_CONTEXT_LENGTH={context} ollama serve"
+    refusal_hints: ClassVar = {"model_missing": "Download it with: ollama pull {model}"}
     loads_on_demand = True
+    health_path = "/api/version"
+    lists_tool_models = True
+    cuts_prompts = True
     efforts = ("none", "low", "medium", "high", "max")
-    start_hint = "ollama serve"
-    model_hint = "Choose a model with Ctrl+O or -m; lmchat loads it"
-    empty_hint = "ollama pull llama3.2"
-    host_hint = "Use localhost, or OLLAMA_HOST={host} ollama serve"
+    thought_fields = ("reasoning",)
+    sampling_fields: ClassVar = SEED_AND_PENALTIES
 
-    def is_suspected_by(self, reply: Reply) -> bool:
-        """Whether a model of the list is owned by "library", which Ollama writes for all models."""
-        return any(row.get("owned_by") == "library" for row in dicts_in(reply.object.get("data")))
-
-    def is_confirmed_by(self, reply: Reply) -> bool:
-        """Whether a reply has a version and nothing else.
-
-        Other products also have the path `/api/version`, but reply with more fields.
-        """
+    async def answers(self, api: ServerApi) -> bool:
+        """Whether it tells its version alone; other products with this path tell more."""
+        reply = await api.get("/api/version")
         has_version_alone = set(reply.object) == {"version"}
-        has_text = bool(str_or_empty(reply.object.get("version")))
-        return reply.is_good and has_version_alone and has_text
+        return reply.is_good and has_version_alone and bool(str_or_empty(reply.object["version"]))
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the models of `/api/tags`, or of the OpenAI-like list if that path is missing.
@@ -91,7 +101,7 @@ class Ollama(Server):
         return ModelInfo(
             model_id=str_or_empty(row.get("name")),
             endpoint=api.endpoint,
-            product=self.product,
+            product=self.name,
             is_embedding="embedding" in abilities or is_bert_alone,
             params=str_or_empty(details.get("parameter_size")),
             quantization=str_or_empty(details.get("quantization_level")),
@@ -145,21 +155,18 @@ def _loaded_contexts(running: Reply | None) -> dict[str, int | None]:
 async def _read_details(
     api: ServerApi, listed: list[dict[str, Any]], loaded: Container[str]
 ) -> None:
-    """Ask for the details of models, and keep them in `api.memory`, as long as requests are left.
+    """Ask for the details of models within `_DETAILS_S`, and keep them in `api.memory`.
 
     `listed` are rows of `/api/tags`, `loaded` the names of the models in memory. Only models whose
-    details are not known are asked for: first those in memory, then the others. A quick check asks
-    only for those in memory.
+    details are not known are asked for: first those in memory, then the others.
     """
     unknown = [row for row in listed if _digest(row) not in api.memory.model_facts]
-    pending = [row for row in unknown if row["name"] in loaded]
-    if not api.is_quick:
-        pending += [row for row in unknown if row["name"] not in loaded]
-    while pending and api.requests_left > 0:
-        batch_size = min(_MAX_PARALLEL, api.requests_left)
-        batch = pending[:batch_size]
-        pending = pending[batch_size:]
-        await asyncio.gather(*(_read_details_of(api, row) for row in batch))
+    unknown.sort(key=lambda row: row["name"] not in loaded)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DETAILS_S):
+            for first in range(0, len(unknown), _MAX_PARALLEL):
+                batch = unknown[first : first + _MAX_PARALLEL]
+                await asyncio.gather(*(_read_details_of(api, row) for row in batch))
 
 
 async def _read_details_of(api: ServerApi, row: dict[str, Any]) -> None:

@@ -1,26 +1,52 @@
-"""The products that lmchat knows: one row each with its words, traces and abilities.
+"""A product: its words, how it is recognised, what it can do, and how it is spoken to over HTTP.
 
-How a product is asked over HTTP is written in a class in `proxy/servers/`.
+`Product` is a plain OpenAI-compatible server; the modules beside this one say what differs.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from msgspec import Struct, field
+from msgspec import Struct
 
-from lmchat.errors import WrongUse
-from lmchat.servers.model import BUILT_IN, ModelInfo
-from lmchat.servers.options import COMMON, EXTRA, LLAMA_CPP_OPTIONS, TAKEN_BY_ALL
-from lmchat.sessions.message import SentThoughts
+from lmchat.config.settings import effort_of
+from lmchat.errors import NothingAnswers, ServerRejected, ServerUnavailable
+from lmchat.safe_text import safe_line
+from lmchat.servers.http.json_values import count_or_none, dicts_in, number_or_none, str_or_empty
+from lmchat.servers.http.reply import Reply
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.options import EXTRA, LLAMA_CPP_OPTIONS, TAKEN_BY_ALL
+from lmchat.servers.products.refusals import RequestFacts, not_an_llm
+from lmchat.servers.products.request_format import Dialect
+from lmchat.servers.products.server_api import OnProgress, ServerApi
+from lmchat.servers.request import LoadOptions, Sampling
 
-# names of the products that code elsewhere has to know
+OPENAI_COMPATIBLE = "OpenAI-compatible"  # an unknown product
 LM_STUDIO = "LM Studio"
-LLAMA_CPP = "llama.cpp"
-OLLAMA = "Ollama"
-OPENAI_COMPATIBLE = "OpenAI-compatible"  # an unknown one
-_SEEDS = 4_294_967_295  # number of seeds, from 0 on; this one means "random" to llama.cpp
+LOAD_WITH_CONTEXT = "Load it with: lmchat models load {model} --context {context}"
+_SENT_TO_ALL = ("temperature", "top_p", "max_tokens", "stop")
+"""Options whose fields `request_body` writes, as their names depend on the dialect."""
+_NAMES_IN_NOTES = {"seed": "a seed"}
+"""What notes call an option, if not by its name."""
+
+
+def same_names(*names: str) -> dict[str, str]:
+    """Return options that a product takes under the names that lmchat has for them."""
+    return {name: name for name in names}
+
+
+SEED_AND_PENALTIES = same_names("seed", "presence_penalty", "frequency_penalty")
+OPENAI_SAMPLING = {**SEED_AND_PENALTIES, **same_names("logit_bias", "logprobs")}
+LLAMA_SAMPLING = {
+    **OPENAI_SAMPLING,
+    **same_names("top_k", "min_p", "typical_p", "repeat_penalty"),
+}
+VLLM_SAMPLING = {
+    **OPENAI_SAMPLING,
+    **same_names("top_k", "min_p"),
+    "repeat_penalty": "repetition_penalty",
+}
 
 
 class Traces(Struct, frozen=True, kw_only=True):
@@ -29,44 +55,80 @@ class Traces(Struct, frozen=True, kw_only=True):
     program: str  # name on PATH
     folders: tuple[str, ...] = ()  # below the home folder, or absolute
     start: str = ""  # arguments that start the server; empty if the user has to choose more
-    start_words: str = ""  # the start, for a person; empty: the command
-    start_words_app: str = ""  # the same if only the app is installed; empty: `start_words`
 
 
-class Product(Struct, frozen=True, kw_only=True):
-    """Words, traces and abilities of a product; the defaults are those of an unknown server."""
+class Product:
+    """A product; the defaults are those of a plain OpenAI-compatible server. Holds no state.
 
-    name: str
-    where_to_get: str = ""  # next step if it is not installed
-    where_key_is: str = "Ask the administrator of the server."
-    larger_window: str = ""  # step to a larger context window, with {model} and {context}
-    refusal_hints: Mapping[str, str] = field(default_factory=dict)
-    """Next steps after a refusal, by its kind."""
-    traces: Traces | None = None
-    stop_words: str = ""  # how to stop a server that continues after lmchat
-    thought_fields: tuple[str, ...] = ()
-    """Fields of an answer in a request that return its thought to the model."""
-    can_prefill: bool = False  # whether it continues an answer that is the last message
-    can_prefill_thought: bool = False  # whether it also continues a thought
-    can_read_ahead: bool = False  # whether it reads a prompt into its cache and answers nothing
-    can_keep_answers: bool = False
+    A step is a next step for the user, without a full stop; one with a small first letter is a
+    command.
+    """
+
+    name: ClassVar[str] = OPENAI_COMPATIBLE
+
+    # where it is
+    ports: ClassVar[tuple[int, ...]] = ()  # default ports, the likeliest first
+    hosts: ClassVar[tuple[str, ...]] = ()
+    """Hosts where it alone answers; no request is needed to recognise it."""
+    traces: ClassVar[Traces | None] = None
+
+    # words
+    where_to_get: ClassVar[str] = ""  # next step if it is not installed
+    start_step: ClassVar[str] = "Start the server"
+    stop_words: ClassVar[str] = ""  # how to stop a server that continues after lmchat
+    key_step: ClassVar[str] = "Ask the administrator of the server for its API key"
+    model_step: ClassVar[str] = "Load a model"
+    empty_step: ClassVar[str] = "Load a model"  # where it lists no model
+    load_step: ClassVar[str] = "Use the server's own program"  # where it cannot load on request
+    host_step: ClassVar[str] = (
+        "Add the host name {host} to the server's trusted hosts, or use localhost"
+    )
+    larger_window: ClassVar[str] = ""  # step to a larger context window, with {model} and {context}
+    refusal_hints: ClassVar[Mapping[str, str]] = {}  # sentences after other refusals, by kind
+
+    # abilities
+    loads_on_demand: ClassVar[bool] = False  # whether a chat request loads its model
+    state: ClassVar[LoadState] = LoadState.UNKNOWN  # of all models that it lists
+    slots: ClassVar[int] = 1  # requests answered at once where no model says how many (R-25)
+    can_prefill: ClassVar[bool] = False  # whether it continues an answer that is the last message
+    can_prefill_thought: ClassVar[bool] = False  # whether it also continues a thought
+    can_read_ahead: ClassVar[bool] = False
+    """Whether it reads a prompt into its cache and answers nothing."""
+    can_keep_answers: ClassVar[bool] = False
     """Whether it can continue an answer while lmchat is away; not all its versions can (R-42)."""
-    lists_tool_models: bool = False  # whether it says of each model whether it can use tools
-    ignores_model_name: bool = False  # whether it answers with its one model to any name
-    cuts_prompts: bool = False  # whether it drops the beginning of a prompt that is too long
-    sampling_fields: Mapping[str, str] = field(default_factory=dict)
+    lists_tool_models: ClassVar[bool] = False  # whether it says which models can use tools
+    ignores_model_name: ClassVar[bool] = False  # whether it answers with its one model to any name
+    cuts_prompts: ClassVar[bool] = False  # whether it drops the beginning of a too long prompt
+    names_build: ClassVar[bool] = (
+        False  # whether the `system_fingerprint` of an answer is its build
+    )
+    is_gateway: ClassVar[bool] = False
+    """Whether it passes requests on: to models that it does not list, with errors of others."""
+
+    # the form of its requests
+    dialect: ClassVar[Dialect] = Dialect()  # until it refuses a field
+    health_path: ClassVar[str] = ""
+    """Path that tells at once whether it answers, and whether it loads a model; empty: none."""
+    load_path: ClassVar[str] = ""
+    unload_path: ClassVar[str] = ""
+    count_path: ClassVar[str] = ""  # path that counts the tokens of a request; empty: it cannot
+    count_field: ClassVar[str] = "count"
+    template_path: ClassVar[str] = ""  # path that applies the chat template; empty: it cannot
+    efforts: ClassVar[tuple[str, ...]] = ()  # reasoning efforts that it is known to take
+    thought_limit_field: ClassVar[str] = ""  # field for the longest thought in tokens; empty: none
+    has_thinking_switch: ClassVar[bool] = False  # whether `none` is a switch of chat templates
+    thought_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields of an answer in a request that return its thought to the model."""
+    sampling_fields: ClassVar[Mapping[str, str]] = {}
     """Fields of a request for the options of `servers/options.py` that it takes, by their names.
 
     `temperature`, `top_p`, `max_tokens` and `stop` are sent to all servers, and the reasoning
     effort has rules of its own.
     """
-    takes_llama_options: bool = False  # whether it takes llama.cpp's further sampling options
-    load_fields: Mapping[str, str] = field(default_factory=dict)
+    takes_llama_options: ClassVar[bool] = False  # whether it takes llama.cpp's further options
+    load_fields: ClassVar[Mapping[str, str]] = {}
     """Fields of a request to load a model, by the names that lmchat has for these options."""
-    load_switches: tuple[str, ...] = ()  # those of `load_fields` that are on or off
-    names_build: bool = False  # whether the `system_fingerprint` of an answer is its build
-    is_gateway: bool = False
-    """Whether it passes requests on: to models that it does not list, with errors of others."""
+    load_switches: ClassVar[tuple[str, ...]] = ()  # those of `load_fields` that are on or off
 
     @property
     def subject(self) -> str:
@@ -83,6 +145,15 @@ class Product(Struct, frozen=True, kw_only=True):
             return text
         return text.replace("LMStudio", self.name).replace("LM Studio", self.name)
 
+    def request_facts(self, *, key: str = "", model: str = "", host: str = "") -> RequestFacts:
+        """Return the facts that the error for a refusal by this product needs."""
+        hints = {"host_blocked": f"{self.host_step}.", **self.refusal_hints}
+        if self.key_step != Product.key_step:
+            hints["auth"] = f"{self.key_step}."
+        return RequestFacts(
+            product=self.name, subject=self.subject, hints=hints, key=key, model=model, host=host
+        )
+
     def takes_option(self, name: str) -> bool:
         """Return whether its servers take a sampling option, as far as lmchat knows.
 
@@ -92,234 +163,286 @@ class Product(Struct, frozen=True, kw_only=True):
             return True
         return name in LLAMA_CPP_OPTIONS and self.takes_llama_options
 
+    def last_port(self) -> int | None:
+        """Return the port that the product used last on this machine, from a file of the product.
 
-_LOAD_WITH_CONTEXT = "Load it with: lmchat models load {model} --context {context}"
-_REASONING_CONTENT = ("reasoning_content",)
-
-
-def _same_names(*names: str) -> dict[str, str]:
-    """Return options that a product takes under the names that lmchat has for them."""
-    return {name: name for name in names}
-
-
-_OLLAMA_SAMPLING = _same_names("seed", "presence_penalty", "frequency_penalty")
-_OPENAI_SAMPLING = {**_OLLAMA_SAMPLING, **_same_names("logit_bias", "logprobs")}
-_LM_STUDIO_SAMPLING = {
-    **_OLLAMA_SAMPLING,
-    **_same_names("logit_bias", "top_k", "repeat_penalty"),
-}
-_LLAMA_SAMPLING = {
-    **_OPENAI_SAMPLING,
-    **_same_names("top_k", "min_p", "typical_p", "repeat_penalty"),
-}
-_VLLM_SAMPLING = {
-    **_OPENAI_SAMPLING,
-    **_same_names("top_k", "min_p"),
-    "repeat_penalty": "repetition_penalty",
-}
-
-PRODUCTS = (
-    Product(
-        name=LM_STUDIO,
-        where_to_get="Get it at lmstudio.ai",
-        where_key_is="LM Studio shows it under Developer, Server settings, Manage tokens.",
-        larger_window=_LOAD_WITH_CONTEXT,
-        refusal_hints={
-            "auth": "LM Studio needs an API token: Developer, Server settings, Manage tokens.",
-            "model_not_loaded": "Press Ctrl+O, Enter to load it; your message is then sent again. "
-            "In a shell: lmchat models load {model}",
-        },
-        traces=Traces(
-            program="lms",
-            folders=("/Applications/LM Studio.app", "Applications/LM Studio.app"),
-            start="server start",
-            start_words_app="Open LM Studio: Developer, Start server",
-        ),
-        stop_words="`lms server stop` stops it.",
-        thought_fields=_REASONING_CONTENT,
-        lists_tool_models=True,
-        sampling_fields=_LM_STUDIO_SAMPLING,
-        load_fields={
-            "context": "context_length",
-            **_same_names(
-                "eval_batch_size", "num_experts", "flash_attention", "offload_kv_cache_to_gpu"
-            ),
-        },
-        load_switches=("flash_attention", "offload_kv_cache_to_gpu"),
-    ),
-    Product(
-        name="Jan",
-        where_to_get="Get it at jan.ai",
-        where_key_is="Jan shows it under Settings, Local API Server, API key.",
-        larger_window=_LOAD_WITH_CONTEXT,
-        refusal_hints={
-            "auth": "Jan shows its API key under Settings, Local API Server.",
-            "host_blocked": "In Jan: Settings, Local API Server, Trusted Hosts: add {host}.",
-            "model_not_loaded": "Start the model in Jan, then try again.",
-            "upstream": "The engine stopped: restart the model in Jan.",
-            "wrong_path": "Check the API prefix under Jan's Settings, Local API Server.",
-        },
-        traces=Traces(
-            program="jan",
-            folders=(
-                ".local/share/Jan/data",
-                "Library/Application Support/Jan/data",
-                "/Applications/Jan.app",
-                "Applications/Jan.app",
-            ),
-            start_words="Open Jan: Settings, Local API Server, Start",
-        ),
-        load_fields={"context": "ctx_size", **_same_names("n_gpu_layers")},
-        thought_fields=_REASONING_CONTENT,
-        can_prefill=True,
-        sampling_fields=_LLAMA_SAMPLING,
-        takes_llama_options=True,
-    ),
-    Product(
-        name=LLAMA_CPP,
-        where_to_get="Get it at github.com/ggml-org/llama.cpp",
-        where_key_is="Use the API key set with --api-key or LLAMA_API_KEY "
-        "when the server was started.",
-        larger_window="Set it when you start the server: llama-server -c {context}",
-        refusal_hints={"auth": "Use the API key that llama-server was started with (--api-key)."},
-        traces=Traces(
-            program="llama-server",
-            folders=(".cache/llama.cpp", "Library/Caches/llama.cpp"),
-            start_words="llama-server -m MODEL.gguf",
-        ),
-        thought_fields=_REASONING_CONTENT,
-        can_prefill=True,
-        can_prefill_thought=True,
-        can_read_ahead=True,
-        can_keep_answers=True,
-        names_build=True,
-        lists_tool_models=True,
-        ignores_model_name=True,
-        sampling_fields=_LLAMA_SAMPLING,
-        takes_llama_options=True,
-    ),
-    Product(
-        name=OLLAMA,
-        where_to_get="Get it at ollama.com",
-        where_key_is="Ollama needs no API key, but the proxy in front of it does. "
-        "Ask its administrator.",
-        larger_window="Set it when you start Ollama: OLLAMA_CONTEXT_LENGTH={context} ollama serve",
-        refusal_hints={"model_missing": "Download it with: ollama pull {model}"},
-        traces=Traces(
-            program="ollama",
-            folders=(".ollama", "/usr/share/ollama/.ollama", "/Applications/Ollama.app"),
-            start="serve",
-        ),
-        thought_fields=("reasoning",),
-        lists_tool_models=True,
-        cuts_prompts=True,
-        sampling_fields=_OLLAMA_SAMPLING,
-    ),
-    Product(
-        name="vLLM",
-        where_to_get="pip install vllm",
-        where_key_is="Use the API key set with --api-key or VLLM_API_KEY "
-        "when the server was started.",
-        larger_window="Set it when you start the server: "
-        "vllm serve MODEL --max-model-len {context}",
-        traces=Traces(program="vllm", start_words="vllm serve MODEL"),
-        names_build=True,
-        thought_fields=("reasoning", "reasoning_content"),  # versions differ in what they read
-        sampling_fields=_VLLM_SAMPLING,
-    ),
-    Product(
-        name="SGLang",
-        where_to_get="pip install sglang",
-        where_key_is="Use the API key set with --api-key when the server was started.",
-        larger_window="Set it when you start the server: "
-        "sglang serve MODEL --context-length {context}",
-        traces=Traces(program="sglang", start_words="sglang serve MODEL"),
-        thought_fields=_REASONING_CONTENT,
-        sampling_fields=_VLLM_SAMPLING,
-    ),
-    Product(
-        name="LiteLLM",
-        where_to_get="pip install 'litellm[proxy]'",
-        where_key_is="Use LiteLLM's master key, or a virtual key made with it.",
-        traces=Traces(program="litellm", start_words="litellm --model MODEL"),
-        is_gateway=True,
-        sampling_fields=_OPENAI_SAMPLING,
-    ),
-    Product(
-        name="OpenAI",
-        where_key_is="Create one at platform.openai.com/api-keys.",
-        names_build=True,
-        sampling_fields=_OPENAI_SAMPLING,
-    ),
-    Product(
-        name="Mistral",
-        where_key_is="Create one at console.mistral.ai/api-keys.",
-        sampling_fields={"seed": "random_seed"},
-    ),
-    Product(name="Anthropic", where_key_is="Create one at console.anthropic.com/settings/keys."),
-    Product(name="Gemini", where_key_is="Create one at aistudio.google.com/apikey."),
-    Product(
-        name="OpenRouter",
-        where_key_is="Create one at openrouter.ai/settings/keys.",
-        sampling_fields=_VLLM_SAMPLING,
-    ),
-    Product(name=OPENAI_COMPATIBLE),
-    Product(
-        name=BUILT_IN,
-        where_key_is="lmchat created it for this run: start lmchat again.",
-        load_fields={"context": "context"},
-        thought_fields=_REASONING_CONTENT,
-        can_prefill=True,
-        can_prefill_thought=True,
-        can_read_ahead=True,
-        lists_tool_models=True,
-        ignores_model_name=True,
-        sampling_fields=_LLAMA_SAMPLING,
-        takes_llama_options=True,
-    ),
-)
-"""All products, in the order of detection."""
-_BY_NAME = {product.name: product for product in PRODUCTS}
-
-
-def product_named(name: str) -> Product:
-    """Return the row of a product; that of an unknown server if there is none."""
-    return _BY_NAME.get(name, _BY_NAME[OPENAI_COMPATIBLE])
-
-
-def sent_thoughts_of(product: str, model: ModelInfo | None) -> SentThoughts:
-    """Return which thoughts a request to a model gives back.
-
-    `NONE` if the product has no field for them, `ALL` if the model keeps the thoughts of all its
-    answers, else `SINCE_PROMPT`. `model` is None if it is not known.
-    """
-    if not product_named(product).thought_fields:
-        return SentThoughts.NONE
-    keeps_all = model is not None and model.keeps_thoughts
-    return SentThoughts.ALL if keeps_all else SentThoughts.SINCE_PROMPT
-
-
-def drawn_seed(product: str, options: Mapping[str, object]) -> int | None:
-    """Return a random seed for a request with these options, so that its answer can be repeated.
-
-    Return None if the user has set a seed, or if the product takes none. Return None also for a
-    gateway, because a model behind it may take none.
-    """
-    row = product_named(product)
-    is_set = "seed" in options or f"{EXTRA}seed" in options
-    if is_set or row.is_gateway or not row.takes_option("seed"):
+        None if there is no such file.
+        """
         return None
-    return int.from_bytes(os.urandom(8)) % _SEEDS
 
+    def is_open(self) -> bool:
+        """Whether the program runs on this machine, also with its server off."""
+        return False
 
-def refuse_ignored(product: str, names: Iterable[str]) -> None:
-    """Raise `WrongUse` for the first option that a product would ignore, with those it takes."""
-    row = product_named(product)
-    for name in names:
-        if not row.takes_option(name):
-            subject = "This server" if row.name == OPENAI_COMPATIBLE else row.name
-            taken = filter(row.takes_option, (*COMMON, *LLAMA_CPP_OPTIONS))
-            raise WrongUse(
-                f"{subject} does not take {name}, as far as lmchat knows.",
-                hint=f"It takes {', '.join(taken)}; extra.{name} sends it all the same.",
+    async def answers(self, api: ServerApi) -> bool:  # noqa: ARG002 - for those that override it
+        """Whether this product answers at an address, by replies that can come from no other."""
+        return False
+
+    async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+        """Ask the server for its models and return them; may raise `LMChatError`."""
+        return tuple(self.model_from_row(api, row) for row in await self.read_rows(api))
+
+    def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
+        """Return the model that a row of the OpenAI-like list describes."""
+        return ModelInfo(
+            model_id=str_or_empty(row.get("id")),
+            endpoint=api.endpoint,
+            product=self.name,
+            state=self.state,
+            created=count_or_none(row.get("created")),
+            owned_by=str_or_empty(row.get("owned_by")),
+        )
+
+    async def read_rows(self, api: ServerApi) -> list[dict[str, Any]]:
+        """Ask for the OpenAI-like list of models; return the rows that have a name.
+
+        Raises `ServerRejected` if the server refuses, or answers with anything but a list.
+        """
+        reply = api.require_good(await api.get("/v1/models"))
+        data = reply.object.get("data")
+        if not isinstance(data, list):
+            raise not_an_llm("it has no list of models.")
+        return [row for row in dicts_in(data) if str_or_empty(row.get("id"))]
+
+    def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, Any]:
+        """Return the fields of a chat request whose names or support depend on the product.
+
+        An option that the product does not support is left out; see `unsent_notes`.
+        """
+        fields: dict[str, Any] = {}
+        for name, value in self.sent_options(sampling, model).items():
+            if name not in _SENT_TO_ALL:
+                fields |= self.fields_of_option(name, value)
+        return fields
+
+    def fields_of_option(self, name: str, value: object) -> dict[str, Any]:
+        """Return the fields of a request for a sampling option that the product takes.
+
+        The first of them is the option itself; others only go with it. An option is sent under the
+        name that the product has for it, or else under its own. From a name that begins with
+        `EXTRA`, this beginning is removed, and the option is sent as it is.
+        """
+        if name == "reasoning_effort":
+            return self.effort_fields(str(value))
+        if name.startswith(EXTRA):
+            return {name.removeprefix(EXTRA): value}
+        if name == "logprobs" and name in self.sampling_fields:
+            return {"logprobs": True, "top_logprobs": value}
+        if name in self.sampling_fields:
+            return {self.sampling_fields[name]: value}
+        return {name: value}
+
+    def takes_effort(
+        self,
+        effort: str,
+        model: ModelInfo | None,  # noqa: ARG002 - for those that override it
+    ) -> bool:
+        """Whether a request to a model may name this effort; the server may still refuse it.
+
+        An effort is a level such as `low`, or a limit for the thought: a number of tokens as text.
+        `model` is None if the server has not listed it.
+        """
+        if effort.isdecimal():
+            return bool(self.thought_limit_field)
+        return effort in self.efforts
+
+    def effort_fields(self, effort: str) -> dict[str, Any]:
+        """Return the fields of a request that set this reasoning effort, a level or a number."""
+        if effort.isdecimal():
+            return {self.thought_limit_field: int(effort)}
+        fields: dict[str, Any] = {"reasoning_effort": effort}
+        if effort == "none" and self.has_thinking_switch:
+            fields["chat_template_kwargs"] = {"enable_thinking": False}
+        return fields
+
+    def sent_options(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, object]:
+        """Return the sampling options that a request to a model has, by name."""
+        options = sampling.options
+        # For the effort, `takes_effort` decides, because it depends on the model, too. A limit of 0
+        # is sent as `none`.
+        options.pop("reasoning_effort", None)
+        effort = _sent_effort(sampling)
+        if effort and self.takes_effort(effort, model):
+            options["reasoning_effort"] = effort
+        return {name: value for name, value in options.items() if self.takes_option(name)}
+
+    def unsent_notes(self, sampling: Sampling, model: ModelInfo | None = None) -> tuple[str, ...]:
+        """Return a note of full sentences for each option that `request_fields` leaves out."""
+        notes: list[str] = []
+        effort = _sent_effort(sampling)
+        if effort and not self.takes_effort(effort, model):
+            notes.append(f"{self._effort_note(effort, model)} It is not sent.")
+        ignored = [name for name in sampling.options if not self.takes_option(name)]
+        for name in ignored:
+            option = _NAMES_IN_NOTES.get(name, name)
+            sentence = f"{self.subject} does not support {option}, as far as lmchat knows."
+            notes.append(f"{sentence} It is not sent.")
+        return tuple(notes)
+
+    def _effort_note(self, effort: str, model: ModelInfo | None) -> str:
+        """Return why an effort is not sent, as a sentence."""
+        supported = model.efforts if model is not None and model.efforts else self.efforts
+        if not supported:
+            return f"{self.subject} does not support a reasoning effort, as far as lmchat knows."
+        names = safe_line(", ".join(supported), limit=100)
+        return (
+            f'{self.subject} does not support the reasoning effort "{effort}" here, only {names}.'
+        )
+
+    async def end_thought(
+        self,
+        api: ServerApi,  # noqa: ARG002 - for those that override it
+        model_id: str,  # noqa: ARG002 - for those that override it
+        answer_id: str,  # noqa: ARG002 - for those that override it
+    ) -> bool:
+        """Order the end of the thought in a running answer; return whether the server agreed.
+
+        `answer_id` is the id in the chunks of the answer. Here, return False: few products can.
+        """
+        return False
+
+    async def count_tokens(self, api: ServerApi, body: dict[str, Any]) -> int | None:
+        """Return how many tokens a prompt has with the model's template.
+
+        None if this version of the server cannot count, or its reply has no number.
+        """
+        reply = await api.post_optional(self.count_path, body)
+        if reply is None:
+            return None
+        return count_or_none(api.require_good(reply).object.get(self.count_field))
+
+    def no_template_text(self) -> ServerRejected:
+        """Return the error for a server that cannot tell the text behind its chat template."""
+        return ServerRejected(
+            f"{self.subject} does not show the text behind its chat template.",
+            kind="unsupported",
+            hint="Look at the JSON of the request, or use llama.cpp.",
+        )
+
+    def check_load(self, options: LoadOptions) -> None:
+        """Raise `ServerRejected` if the options set a context window and the product cannot."""
+        if options.context is not None and "context" not in self.load_fields:
+            hint = self.larger_window or self.load_step
+            raise ServerRejected(
+                f"{self.subject} cannot set the context window when it loads a model.",
+                kind="unsupported",
+                hint=f"{hint.format(context=options.context)}.",
             )
+
+    async def load(
+        self,
+        api: ServerApi,
+        model: ModelInfo,
+        options: LoadOptions,
+        on_progress: OnProgress,  # noqa: ARG002 - for those that override it
+    ) -> None:
+        """Load a model and return when it is loaded; raise `ServerRejected` if that is refused.
+
+        If `options` set something, and the model is in memory, it is unloaded first: some
+        products would load it a second time, beside the first. `on_progress` is not called here,
+        and `keep_loaded_s` is not sent: products that take it with this request override `load`.
+        """
+        if not self.load_path:
+            raise self._cannot("load")
+        body: dict[str, Any] = {"model": model.model_id}
+        for name, value in options.others.items():
+            body[self.load_fields[name]] = value
+        if options.context is not None:
+            body[self.load_fields["context"]] = options.context
+        sets_options = len(body) > 1  # there is more than the name of the model
+        if sets_options and model.state is LoadState.LOADED:
+            await self.unload(api, model)
+        self.require_done(api, await api.post(self.load_path, body), "load")
+
+    async def follow_loading(self, api: ServerApi, model_id: str, on_progress: OnProgress) -> None:
+        """Report the progress of a model that is being loaded, until it is loaded.
+
+        Here, return at once: only some products tell the progress.
+        """
+
+    async def unload(self, api: ServerApi, model: ModelInfo) -> None:
+        """Unload a model; raise `ServerRejected` if the product cannot, or the server refuses."""
+        if not self.unload_path:
+            raise self._cannot("unload")
+        body = {"model": model.model_id}
+        self.require_done(api, await api.post(self.unload_path, body), "unload")
+
+    def add_hint(self, error: ServerUnavailable) -> None:
+        """If the error says that the connection was refused, let its hint say how to start it."""
+        if isinstance(error, NothingAnswers) and error.kind == "offline":
+            is_command = self.start_step[0].islower()
+            start = f"Start the server: {self.start_step}" if is_command else self.start_step
+            error.hint = f"{start}."
+
+    def require_done(self, api: ServerApi, reply: Reply, verb: str) -> None:
+        """Return if the reply says that the server has done what `verb` says: load or unload.
+
+        Otherwise raise `ServerRejected`; an unknown path means that the product cannot do it.
+        """
+        try:
+            api.require_good(reply)
+        except ServerRejected as error:
+            if error.kind != "wrong_path":
+                raise
+            raise self._cannot(verb) from error
+
+    def _cannot(self, verb: str) -> ServerRejected:
+        """Return the error for a product that cannot do what `verb` says: load or unload."""
+        return ServerRejected(
+            f"{self.subject} cannot {verb} models on request.",
+            kind="unsupported",
+            hint=f"{self.load_step}.",
+        )
+
+
+def _sent_effort(sampling: Sampling) -> str:
+    """Return the reasoning effort to send, in which a limit of 0 tokens has become `none` (R-46).
+
+    An effort that is neither a level nor a number stays as it is; empty if none is set.
+    """
+    effort = sampling.reasoning_effort
+    return effort_of(effort) or effort
+
+
+def capabilities(
+    *, tools: object = False, vision: object = False, reasoning: object = False
+) -> tuple[str, ...]:
+    """Return the names of those abilities of a model whose argument is true.
+
+    An argument may be any value of a server: a list, a text or a number is true unless it is empty
+    or 0.
+    """
+    abilities = {"tools": tools, "vision": vision, "reasoning": reasoning}
+    return tuple(name for name, is_able in abilities.items() if is_able)
+
+
+def has_word(value: object, word: str) -> bool:
+    """Whether a value from a server is a list with this word."""
+    return isinstance(value, list) and word in value
+
+
+def lacks_word(value: object, word: str) -> bool:
+    """Whether a value from a server is a list without this word; False if it is no list."""
+    return isinstance(value, list) and word not in value
+
+
+_MILLION = 1e6
+_BILLION = 1e9
+_SHOWN_AS_BILLION = 0.95 * _BILLION  # rounds to 1B
+_SHOWN_WITHOUT_DECIMALS = 9.95  # rounds to 10
+
+
+def params_text(count: object) -> str:
+    """Return a number of parameters as people write it: 135M, 8B, 1.7B.
+
+    Empty if it is not a number, or is below a million.
+    """
+    params = number_or_none(count)
+    if params is None or params < _MILLION:
+        return ""
+    if params < _SHOWN_AS_BILLION:
+        return f"{params / _MILLION:.0f}M"
+    billions = params / _BILLION
+    if billions >= _SHOWN_WITHOUT_DECIMALS:
+        return f"{billions:.0f}B"
+    return f"{billions:.1f}".removesuffix(".0") + "B"

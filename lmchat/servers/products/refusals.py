@@ -21,7 +21,6 @@ from lmchat.errors import ServerRejected
 from lmchat.safe_text import safe_line, shell_word, without_secret
 from lmchat.servers.http.error_body import ErrorBody, read_body, read_value
 from lmchat.servers.http.json_values import count_or_none, dict_or_empty, dicts_in, str_or_empty
-from lmchat.servers.products.product import product_named
 
 
 class Rule(Struct, frozen=True):
@@ -32,17 +31,17 @@ class Rule(Struct, frozen=True):
     pattern: str = ""  # searched in the lower-case line that `_searched_line` returns
     message: str = "{said}"  # {said} is what the server says; see `_message_fields` for others
     hint: str = ""
-    has_product_hint: bool = False  # whether `refusal_hints` of a product replaces the hint
+    has_product_hint: bool = False  # whether the hint of a product for this kind replaces it
 
     def fits(self, status: int, searched_line: str) -> bool:
         """Whether this row is about a status, and its pattern is found in the searched line."""
         has_status = not self.statuses or status in self.statuses
         return has_status and re.search(self.pattern, searched_line) is not None
 
-    def hint_for(self, product: str) -> str:
-        """Return the hint of a product for this kind if it has one, else that of the rule."""
-        product_hint = product_named(product).refusal_hints.get(self.kind, "")
-        return product_hint if self.has_product_hint and product_hint else self.hint
+    def hint_for(self, facts: RequestFacts) -> str:
+        """Return the hint of the product for this kind if it has one, else that of the rule."""
+        product_hint = facts.hints.get(self.kind, "") if self.has_product_hint else ""
+        return product_hint or self.hint
 
 
 _NO_STATUS = (0,)
@@ -175,7 +174,7 @@ RULES: tuple[Rule, ...] = (
         (403,),
         "<ollama> <empty>",
         message=_HOST,
-        hint="Use localhost, or start it with OLLAMA_HOST={host} ollama serve.",
+        has_product_hint=True,
     ),
     Rule("forbidden", (403,), hint="Check the rights of your account or API key."),
     Rule("wrong_path", (404, 405), "<web page>", message=_PAGE, hint=_PAGE_HINT),
@@ -289,6 +288,8 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
     """Facts of a request that a message about its refusal needs."""
 
     product: str
+    subject: str  # what a sentence calls a server of this product
+    hints: Mapping[str, str]  # next steps of this product, by the kind of the refusal
     key: str = ""  # the key that was sent
     model: str = ""
     host: str = ""
@@ -388,7 +389,7 @@ def _hint(rule: Rule, fields: dict[str, str], facts: RequestFacts, wait_s: float
     wait_s = wait_s or 0.0
     if rule.kind in _TEMPORARY and wait_s >= 1:  # R-32
         return f"Wait {wait_words(wait_s)}, as the server asks, then try again."
-    hint = rule.hint_for(facts.product)
+    hint = rule.hint_for(facts)
     if hint == KEY_REJECTED and not facts.key:
         return KEY_MISSING
     # The hint may hold a command, in which names have to be quoted.
@@ -423,8 +424,8 @@ def _message_fields(
         said = f"says: {body.message}"
     location = without_secret(shown_address(headers.get("location", "")), facts.key)
     return {
-        "product": product_named(facts.product).subject,
-        "said": f"{product_named(facts.product).subject} {said}",
+        "product": facts.subject,
+        "said": f"{facts.subject} {said}",
         "location": location or "another address",
         "model": facts.model or "MODEL",
         "host": facts.host,

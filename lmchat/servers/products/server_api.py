@@ -1,35 +1,26 @@
-"""The HTTP API of one server, asked with a limited number of requests.
+"""The HTTP API of one server, asked by one probe or one action.
 
-A `ServerApi` serves one probe or one action. What is known of a server for longer is in its
-`ServerMemory`.
+What is known of a server for longer is in its `ServerMemory`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 from msgspec import Struct, field
 
 from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.http.connections import Connections, Reply, request_headers
-from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty, encode
-from lmchat.servers.http.network_errors import TRANSPORT_ERRORS
-from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
+from lmchat.servers.http.json_values import encode
+from lmchat.servers.http.reply import Reply
 from lmchat.servers.products.refusals import RequestFacts, refusal
 
 OnProgress = Callable[[float], None]  # takes the fraction that is done, 0 to 1
 
 _NOT_IMPLEMENTED = 501
-_CONNECT_S = 5.0  # to an event stream
-
-
-class NoRequestsLeftError(Exception):
-    """The probe has used up its requests (R-2)."""
 
 
 class ServerMemory(Struct, kw_only=True):
@@ -38,7 +29,6 @@ class ServerMemory(Struct, kw_only=True):
     missing_paths: set[str] = field(default_factory=set)  # paths that it does not have
     model_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Facts that do not change, by a digest or name of the model; used for Ollama."""
-    tells_sleep: bool = False  # whether it says if its model is asleep
     keeps_answers: bool | None = None  # whether it can keep answers (R-42); None: not asked yet
 
 
@@ -46,12 +36,12 @@ class ServerApi(Struct, kw_only=True):
     """API of one server for one probe or action; remembers the replies to its GET requests."""
 
     endpoint: Endpoint
-    connections: Connections
-    timeout: httpx.Timeout
     facts: RequestFacts
     memory: ServerMemory
-    requests_left: int
-    is_quick: bool = False  # whether to ask only for what changes, as in a health check
+    ask: Callable[[str, str, bytes | None], Awaitable[Reply]]
+    """Sends a method, a URL and a body with the key of `facts`; raises `ServerUnavailable`."""
+    ask_for_events: Callable[[str, bytes | None], AsyncGenerator[dict[str, Any]]]
+    """Yields the JSON objects of an event stream; see `events`."""
     is_identified: bool = False  # whether the product is known, and not only expected
     first_reply: Reply | None = None  # its time is shown as the latency of the server
     refused_reply: Reply | None = None  # the last reply that `require_good` refused
@@ -60,9 +50,7 @@ class ServerApi(Struct, kw_only=True):
     async def get(self, path: str) -> Reply:
         """GET a path (see `url`) and return the reply; a second call returns the same reply.
 
-        Raises:
-            ServerUnavailable: nothing answers.
-            NoRequestsLeftError: the probe has used up its requests.
+        Raises `ServerUnavailable` if nothing answers.
         """
         url = self.url(path)
         if url not in self.replies:
@@ -83,13 +71,10 @@ class ServerApi(Struct, kw_only=True):
     async def get_optional(self, path: str) -> Reply | None:
         """GET a path that not all versions of a product have, and return the reply.
 
-        Returns None if this server does not have the path (which is remembered), or if no request
-        is left. A reply that refuses the request is returned like any other.
+        Returns None if this server does not have the path, which is remembered. A reply that
+        refuses the request is returned like any other.
         """
         if path in self.memory.missing_paths:
-            return None
-        is_cached = self.url(path) in self.replies
-        if not is_cached and self.requests_left < 1:
             return None
         reply = await self.get(path)
         return None if self._note_if_missing(path, reply) else reply
@@ -120,33 +105,15 @@ class ServerApi(Struct, kw_only=True):
             return None
         return reply
 
-    async def events(self, path: str, posted: object = None) -> AsyncGenerator[dict[str, Any]]:
-        """Yield the JSON objects of an event stream, without counting it as a request.
+    def events(self, path: str, posted: object = None) -> AsyncGenerator[dict[str, Any]]:
+        """Return the JSON objects of an event stream.
 
         It is the reply to a GET, or to a POST of a JSON value if one is given. The generator ends
         with the stream, after any failure, and if the reply is not an event stream. Use it with
         `aclosing`, which closes the connection.
         """
-        client = await self.connections.client(self.endpoint)
         body = None if posted is None else encode(posted)
-        headers = request_headers(self.facts.key, has_body=body is not None)
-        headers["Accept"] = "text/event-stream"
-        request = client.build_request(
-            "GET" if body is None else "POST",
-            self.url(path),
-            content=body,
-            headers=headers,
-            timeout=httpx.Timeout(_CONNECT_S, read=None),
-        )
-        reader = SseReader()
-        with suppress(MalformedStreamError, ServerUnavailable, *TRANSPORT_ERRORS):
-            response = await self.connections.send(self.endpoint, request)
-            async with aclosing(response):
-                if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                    return
-                async for chunk in response.aiter_bytes():
-                    for value in _json_objects(reader.feed(chunk)):
-                        yield value
+        return self.ask_for_events(self.url(path), body)
 
     def url(self, path: str) -> str:
         """Return the URL of a path of the server.
@@ -167,30 +134,10 @@ class ServerApi(Struct, kw_only=True):
         return is_missing
 
     async def _send(self, method: str, url: str, body: bytes | None) -> Reply:
-        """Send a request and return the reply; raise `NoRequestsLeftError` if none is left.
-
-        The first reply is kept.
-        """
-        if self.requests_left < 1:
-            raise NoRequestsLeftError
-        self.requests_left -= 1
-        reply = await self.connections.ask(
-            self.endpoint, method, url, key=self.facts.key, timeout=self.timeout, body=body
-        )
+        """Send a request and return the reply; the first one is kept."""
+        reply = await self.ask(method, url, body)
         self.first_reply = self.first_reply or reply
         return reply
-
-
-def _json_objects(events: Sequence[SseEvent]) -> list[dict[str, Any]]:
-    """Return the JSON values in the data of events; data that is not JSON is left out.
-
-    A value that is not an object becomes an empty one.
-    """
-    values: list[dict[str, Any]] = []
-    for event in events:
-        with suppress(NotJsonError):
-            values.append(dict_or_empty(decode(event.data)))
-    return values
 
 
 @asynccontextmanager

@@ -7,30 +7,38 @@ from typing import Any, ClassVar
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
-from lmchat.servers.http.connections import Reply
 from lmchat.servers.http.json_values import count_or_none, dicts_in
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.base import Server, capabilities
+from lmchat.servers.products.product import VLLM_SAMPLING, Product, Traces, capabilities
 from lmchat.servers.products.server_api import ServerApi
 
 
-class Vllm(Server):
+class Vllm(Product):
     """vLLM; it serves the model that it was started with."""
 
-    product = "vLLM"
-    ports = (8000,)
+    name: ClassVar[str] = "vLLM"
+    ports: ClassVar[tuple[int, ...]] = (8000,)
+    traces: ClassVar[Traces | None] = Traces(program="vllm")
+    where_to_get: ClassVar[str] = "pip install vllm"
+    start_step: ClassVar[str] = "vllm serve MODEL"
+    key_step: ClassVar[str] = "Use the API key that vllm serve was started with (--api-key)"
+    load_step: ClassVar[str] = "It serves the model it was started with: vllm serve MODEL"
+    larger_window: ClassVar[str] = (
+        "Set it when you start the server: vllm serve MODEL --max-model-len {context}"
+    )
     state = LoadState.LOADED
+    names_build: ClassVar[bool] = True
     health_path: ClassVar[str] = "/health"
+    count_path: ClassVar[str] = "/tokenize"
     efforts = EFFORTS
     has_thinking_switch = True
-    count_path: ClassVar[str] = "/tokenize"
-    start_hint = "vllm serve MODEL"
-    load_hint = "It serves the model it was started with: vllm serve MODEL"
-    key_hint = "Use the API key given to vllm serve --api-key"
-    owner = "vllm"  # value of `owned_by` in its list of models
+    thought_fields: ClassVar[tuple[str, ...]] = ("reasoning", "reasoning_content")  # by version
+    sampling_fields: ClassVar = VLLM_SAMPLING
+    owner: ClassVar[str] = "vllm"  # value of `owned_by` in its list of models
 
-    def is_proven_by(self, reply: Reply) -> bool:
-        """Whether a reply is a list with a model whose `owned_by` is the name of the product."""
+    async def answers(self, api: ServerApi) -> bool:
+        """Whether its list of models names the product as the owner of one."""
+        reply = await api.get("/v1/models")
         return any(row.get("owned_by") == self.owner for row in dicts_in(reply.object.get("data")))
 
     def model_from_row(self, api: ServerApi, row: dict[str, Any]) -> ModelInfo:
@@ -43,22 +51,26 @@ class Vllm(Server):
 class SgLang(Vllm):
     """SGLang; it serves the model that it was started with."""
 
-    product = "SGLang"
+    name = "SGLang"
     ports = (30000,)
+    traces = Traces(program="sglang")
+    where_to_get = "pip install sglang"
+    start_step = "sglang serve MODEL"
+    key_step = "Use the API key that sglang serve was started with (--api-key)"
+    load_step = "It serves the model it was started with: sglang serve MODEL"
+    larger_window = (
+        "Set it when you start the server: sglang serve MODEL --context-length {context}"
+    )
+    names_build = False
     health_path = ""
-    start_hint = "sglang serve MODEL"
-    load_hint = "It serves the model it was started with: sglang serve MODEL"
-    key_hint = "Use the API key given to sglang serve --api-key"
     count_path = ""
+    thought_fields = ("reasoning_content",)
     owner = "sglang"
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the models of the list, with the abilities that `/model_info` names.
-
-        A quick check does not ask for them.
-        """
+        """Return the models of the list, with the abilities that `/model_info` names."""
         models = await super().models(api)
-        reply = None if api.is_quick else await api.get_extra("/model_info")
+        reply = await api.get_extra("/model_info")
         if reply is None:
             return models
         info = reply.object

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from lmchat.config.settings import TimeoutSettings
 from lmchat.errors import LMChatError, ServerUnavailable, StreamInterrupted
 from lmchat.servers.events import LifeSign, ModelLoading, StreamStalled
-from lmchat.servers.http.connections import Reply
+from lmchat.servers.http.reply import Reply
 from lmchat.servers.products.server_api import background_task
 from lmchat.units import plural
 

@@ -165,9 +165,8 @@ class Connect:
         if probed.can_be_allowed:
             self._chat.begin(partial(self._ask_about_host, probed.endpoint), "allow", is_only=True)
         elif probed.verdict in WANTS_KEY:
-            problem = probed.key_withheld
-            if probed.verdict is Verdict.KEY_REJECTED:
-                problem = "The previous API key was rejected."
+            is_rejected = probed.verdict is Verdict.KEY_REJECTED
+            problem = "The previous API key was rejected." if is_rejected else ""
             attempt = partial(try_key, self._chat, probed.endpoint)
             dialog = KeyDialog(probed.product, probed.endpoint, attempt, problem=problem)
             self._chat.show(dialog, self._take_result)

@@ -21,7 +21,7 @@ from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.launcher import ServerStart
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.products.product import product_named
+from lmchat.servers.products import product_named
 from lmchat.tui.dialogs.dialog import Dialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.key_bar import Hint
@@ -193,7 +193,7 @@ class KeyDialog(AskDialog):
         """Create the dialog; `problem` says why the key so far cannot be used, if there is one."""
         super().__init__(
             f"{product_named(product).subject} needs an API key",
-            text=f"{product_named(product).where_key_is}\n{endpoint.url}",
+            text=f"{product_named(product).key_step}.\n{endpoint.url}",
             verb="check and save",
             attempt=attempt,
         )

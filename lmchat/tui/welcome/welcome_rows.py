@@ -135,7 +135,7 @@ def _server_line(server: ServerRow) -> ServerLine:
         key=None if server.action is RowAction.NOTHING else probed.endpoint,
         sign=(f" {sign} ", style),
         name=safe_line(_name(probed)),
-        ports=probed.port_words,
+        ports=str(probed.endpoint.port),
         result=result,
         seen=seen,
         next_step=safe_line(server.next_step),

@@ -33,7 +33,7 @@ async def test_a_key_is_asked_for_with_the_place_where_it_is_shown_and_kept(
         await seen.presses("enter", leads_to=KeyDialog)
         await seen.shows(
             "Jan needs an API key",
-            "Jan shows it under Settings, Local API Server, API key.",
+            "Use the API key from Jan: Settings, Local API Server.",
             "Enter check and save",
         )
         assert seen.probed(1337).verdict is Verdict.NEEDS_KEY
@@ -59,7 +59,7 @@ async def test_without_the_key_the_page_names_the_step_and_offers_the_question_a
         seen.time_passes()
         await seen.shows(
             "Jan answers, but needs an API key.",
-            "Next: Settings, Local API Server: copy the API key. Then press Enter.",
+            "Next: Use the API key from Jan: Settings, Local API Server. Then press Enter.",
         )
         await seen.rests()
         seen.places(1337, start(jan))  # the key was taken out of Jan's settings
@@ -94,7 +94,7 @@ async def test_a_host_name_that_it_does_not_trust_is_named_with_its_setting(
         await seen.is_on(WelcomeScreen)
         await seen.shows(
             "Jan at gpu-box:1337 does not accept the host name gpu-box.",
-            "Next: Local API Server, Trusted Hosts: add gpu-box (this",
+            "Next: Add gpu-box in Jan: Settings, Local API Server, Trusted Hosts (this",
             "host blocked",
         )
         await small_picture(seen, "host-blocked")

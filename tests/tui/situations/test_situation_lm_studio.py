@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from unittest.mock import Mock
+
+import psutil
+
 from lmchat.config.settings import Settings
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.sessions.message import AnswerState
@@ -22,13 +26,16 @@ async def test_with_a_model_the_first_question_can_be_typed_at_once(tmp_path, st
     assert server.seen(CHAT)[0].json["model"] == "qwen3-8b"
 
 
-async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(tmp_path, start):
-    program = start(lm_studio)  # it greets on a port of its own
-    async with desktop.run(tmp_path, {41343: program}) as seen:
+async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(
+    tmp_path, start, monkeypatch
+):
+    program = [Mock(info={"name": "LM Studio"})]
+    monkeypatch.setattr(psutil, "process_iter", lambda _: iter(program))
+    async with desktop.run(tmp_path) as seen:
         await seen.is_on(WelcomeScreen)
         await seen.shows(
             "LM Studio runs, but its server is off.",
-            "Next: Open its Developer tab, then Start server (this page then continues)",
+            "Next: Open LM Studio: Developer, Start server (this page then continues)",
         )
         assert seen.probed(1234).verdict is Verdict.SERVER_OFF
         await seen.rests()
@@ -36,7 +43,6 @@ async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(t
         seen.places(1234, start(lm_studio))
         seen.time_passes()
         await seen.chats()
-    assert program.seen(CHAT) == []
 
 
 async def test_without_a_model_enter_opens_the_picker_and_enter_loads_one(

@@ -70,7 +70,9 @@ async def test_another_machine_is_asked_only_after_yes_and_with_its_key(tmp_path
         await picture(seen, "allow")
         assert seen.ports.paths(8000, "gpu-box") == []
         await seen.confirms(leads_to=KeyDialog)
-        await seen.shows("The server needs an API key", "Ask the administrator of the server.")
+        await seen.shows(
+            "The server needs an API key", "Ask the administrator of the server for its API key."
+        )
         await seen.rests()
         await seen.types(KEY)
         await seen.presses("enter")

@@ -1,0 +1,49 @@
+"""A reply of a server that was read as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from msgspec import Struct
+
+from lmchat.servers.http.error_body import is_error
+from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
+
+_SUCCESSES = range(200, 300)
+
+
+class Reply(Struct, frozen=True, kw_only=True, dict=True):
+    """A whole reply. Its status alone does not tell whether it is an error (R-1)."""
+
+    status: int
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
+    elapsed_ms: float  # from sending to the last byte
+
+    @cached_property
+    def value(self) -> Any:
+        """The body as a JSON value; None if it is no JSON."""
+        try:
+            return decode(self.body)
+        except NotJsonError:
+            return None
+
+    @property
+    def object(self) -> dict[str, Any]:
+        """The body as a JSON object; empty if it is anything else."""
+        return dict_or_empty(self.value)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it succeeded and its body is JSON and no error."""
+        if self.status not in _SUCCESSES or self.value is None:
+            return False
+        return not is_error(self.value)
+
+    @property
+    def is_unknown_path(self) -> bool:
+        """Whether the server does not have the path; LM Studio says so with status 200."""
+        has_path_status = self.status in (404, 405)
+        return has_path_status or "Unexpected endpoint" in str(self.object.get("error", ""))
