@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import pytest
 
 from lmchat.servers.events import ModelNamed, PromptProgress, StreamFinished, UsageReported
-from lmchat.sessions.message import ToolCallPart
 from tests.support.proxy_calls import answered, ask, events_of, growing
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import DONE, sse
@@ -21,7 +20,6 @@ class Form:
     product: str
     text: str = "Hi!"
     thought: str = ""
-    calls: tuple[tuple[str, str], ...] = ()  # (name, arguments) of each
     reason: str = "stop"
     usage: UsageReported | None = field(
         default_factory=lambda: UsageReported(prompt_tokens=9, completion_tokens=3)
@@ -37,7 +35,6 @@ def chunk(
 
 
 USED = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
-CALLED = ("weather", '{"city":"Oslo"}')
 TIMINGS = {
     "cache_n": 4,
     "prompt_n": 5,
@@ -89,20 +86,6 @@ def llama_cpp_legacy() -> Form:
     )
 
 
-def older_call() -> Form:
-    """One call in a field of its own, as before `tool_calls`."""
-    first, rest = {"name": "weather", "arguments": '{"city"'}, {"arguments": ':"Oslo"}'}
-    fragments = [chunk({"content": None, "function_call": one}) for one in (first, rest, None, 7)]
-    return Form(
-        (*fragments, chunk({}, "function_call"), DONE),
-        "OpenAI-compatible",
-        text="",
-        calls=(CALLED,),
-        reason="function_call",
-        usage=None,
-    )
-
-
 def ollama() -> Form:
     """Role and text in the first chunk, an explicit empty text beside the thought."""
     more = {"system_fingerprint": "fp_ollama"}
@@ -139,16 +122,14 @@ def vllm() -> Form:
     )
 
 
-@pytest.mark.rule("R-18", "R-19", "R-20")
+@pytest.mark.rule("R-18", "R-19")
 async def test_each_product_is_read_as_it_writes(server, client):
-    for form in (llama_cpp(), llama_cpp_legacy(), older_call(), ollama(), vllm()):
+    for form in (llama_cpp(), llama_cpp_legacy(), ollama(), vllm()):
         for every in (None, 5):
             server.on(CHAT, sse(*form.chunks, every=every))
             events = await answered(client, ask(server, product=form.product, model="m"))
             answer = growing(events)
             assert (answer.text("text"), answer.text("reasoning")) == (form.text, form.thought)
-            calls = [part for part in answer.parts if isinstance(part, ToolCallPart)]
-            assert tuple((one.name, one.arguments) for one in calls) == form.calls
             assert events[-1] == StreamFinished(reason=form.reason)
             usage = [one for one in events if isinstance(one, UsageReported)]
             assert (usage[-1] if usage else None) == form.usage

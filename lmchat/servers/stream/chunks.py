@@ -229,13 +229,11 @@ class ChunkReader:
         for part in parts:
             self._read_part(part)
         if refusal := str_or_empty(delta.get("refusal")):
-            self._count_chars(len(refusal))
-            self._post_token(RefusalDelta(text=refusal))
-        for fragment in _call_fragments(delta):
+            self._post_token(RefusalDelta(text=refusal), len(refusal))
+        for fragment in dicts_in(delta.get("tool_calls")):
             call = self._calls.read(fragment)
             char_count = len(call.name) + len(call.call_id) + len(call.arguments)
-            self._count_chars(char_count + _CALL_CHARS)
-            self._post_token(call)
+            self._post_token(call, char_count + _CALL_CHARS)
 
     def _read_part(self, part: object) -> None:
         """Post a part of the content: a text, or an object with a text or a thought (Mistral).
@@ -256,13 +254,12 @@ class ChunkReader:
         """
         if not thought:
             return
-        self._count_chars(len(thought))
         if self._token_choices is not None:
             self._token_choices.add_text(thought, is_thought=True)
         if self._splitter is not None:
             self._post_split(self._splitter.close())
             self._splitter = None
-        self._post_token(ReasoningDelta(text=thought))
+        self._post_token(ReasoningDelta(text=thought), len(thought))
 
     def _add_content(self, content: str) -> None:
         """Post content, in which tags may enclose thought; an empty one is ignored.
@@ -272,11 +269,10 @@ class ChunkReader:
         """
         if not content:
             return
-        self._count_chars(len(content))
         if self._token_choices is not None:
             self._token_choices.add_text(content, is_thought=False)
         if self._splitter is None:
-            self._post_token(TextDelta(text=content))
+            self._post_token(TextDelta(text=content), len(content))
             return
         self._post_split(self._splitter.feed(content))
         if not self.has_token:
@@ -289,10 +285,17 @@ class ChunkReader:
                 self._post(part)
                 continue
             is_thought, text = part
-            self._post_token(ReasoningDelta(text=text) if is_thought else TextDelta(text=text))
+            delta = ReasoningDelta(text=text) if is_thought else TextDelta(text=text)
+            self._post_token(delta, len(text))
 
-    def _post_token(self, event: StreamEvent) -> None:
-        """Post an event that is a part of the answer, and note that one has come."""
+    def _post_token(self, event: StreamEvent, char_count: int) -> None:
+        """Post a part of the answer and count its characters.
+
+        Raises `MalformedStreamError` if the answer exceeds its limit.
+        """
+        self._char_count += char_count
+        if self._char_count > MAX_ANSWER_CHARS:
+            raise MalformedStreamError("the answer is longer than 16 MiB")
         self.has_token = True
         self._post(event)
 
@@ -300,12 +303,6 @@ class ChunkReader:
         """Post any event, and count it: `read` has to know whether a chunk posted one."""
         self._post_count += 1
         self._post_event(event)
-
-    def _count_chars(self, char_count: int) -> None:
-        """Count characters; raise `MalformedStreamError` if the answer exceeds its limit."""
-        self._char_count += char_count
-        if self._char_count > MAX_ANSWER_CHARS:
-            raise MalformedStreamError("the answer is longer than 16 MiB")
 
 
 def _thought_in(delta: dict[str, Any]) -> str:
@@ -317,18 +314,6 @@ def _thought_in(delta: dict[str, Any]) -> str:
         if thought := str_or_empty(delta.get(name)):
             return thought
     return _joined_texts(delta.get("reasoning_details"))
-
-
-def _call_fragments(delta: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the fragments of tool calls in a delta.
-
-    If there is only the older field `function_call`, which holds one call without a number, it is
-    returned as the fragment of call 0.
-    """
-    older = dict_or_empty(delta.get("function_call"))
-    if older and not delta.get("tool_calls"):
-        return [{"index": 0, "function": older}]
-    return dicts_in(delta.get("tool_calls"))
 
 
 def _joined_texts(parts: object) -> str:
