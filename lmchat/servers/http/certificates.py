@@ -56,18 +56,13 @@ def _errors_name_setting(setting: str, path: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ssl.SSLError, ValueError) as error:
-        raise _unusable(setting, path, "it contains no certificates", error) from None
-    except (OSError, FileRefused) as error:
+    except (ValueError, OSError, FileRefused) as error:
         reason = getattr(error, "strerror", "") or str(error)
-        raise _unusable(setting, path, reason, error) from None
-
-
-def _unusable(setting: str, path: str, reason: str, error: Exception) -> ServerUnavailable:
-    """Return the error for a file of certificates that cannot be used."""
-    return ServerUnavailable(
-        f"The certificates in {setting} cannot be used: {path}: {reason.rstrip('.')}.",
-        kind="certificate",
-        hint=f"Set {setting} to a PEM file with certificates, or unset it.",
-        details=type(error).__name__,
-    )
+        if isinstance(error, ssl.SSLError | ValueError):
+            reason = "it contains no certificates"
+        raise ServerUnavailable(
+            f"The certificates in {setting} cannot be used: {path}: {reason.rstrip('.')}.",
+            kind="certificate",
+            hint=f"Set {setting} to a PEM file with certificates, or unset it.",
+            details=type(error).__name__,
+        ) from None
