@@ -178,11 +178,21 @@ class ServeApp(Struct, kw_only=True):
 
     async def _list_models_at(self, request: Request) -> Response:
         """List the models of the server in the query (`endpoint`); without one, those of all."""
-        url = request.query_params.get("endpoint", "")
-        if not url:
-            return await self._list_models(request)
-        models = self.watch.routes.server(url).models
-        return JSONResponse(list_json({model.model_id: model for model in models}))
+        routes = self.watch.routes
+        server = routes.server(request.query_params.get("endpoint", ""))  # raises why there is none
+        models = routes.listed()
+        servers = routes.usable
+        if "endpoint" in request.query_params:
+            servers = (server,)
+            models = {model.model_id: model for model in server.models}
+        # their lists have more facts than a look at all servers
+        lists = await asyncio.gather(*(self.client.models(one.endpoint) for one in servers))
+        known = {(one.endpoint, one.model_id): one for found in lists for one in found.models}
+        detailed = {
+            name: known.get((model.endpoint, model.model_id), model)
+            for name, model in models.items()
+        }
+        return JSONResponse(list_json(detailed))
 
     async def _health(self, request: Request) -> Response:
         """Say whether the server in the query (`endpoint`) can answer; without one, if any can."""

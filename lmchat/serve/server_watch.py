@@ -10,9 +10,7 @@ from lmchat.errors import LMChatError
 from lmchat.serve.model_routes import ModelRoutes
 from lmchat.servers.discovery.probe_result import ProbeResult
 
-# Time between the starts of two looks. One may take 2 s, and changes are noticed within 5 s.
-EVERY_S = 3.0
-MIN_PAUSE_S = 1.0
+PAUSE_S = 3.0  # between two looks; one may take 2 s, and changes are noticed within 5 s
 _log = logging.getLogger(__name__)
 
 FindServers = Callable[[], Awaitable[tuple[ProbeResult, ...]]]
@@ -53,14 +51,10 @@ class ServerWatch:
 
     async def run(self) -> None:
         """Look for servers until this is cancelled; the routes stay if a look fails."""
-        loop = asyncio.get_running_loop()
-        pause_s = EVERY_S
         while True:
-            await asyncio.sleep(pause_s)
-            begun_s = loop.time()
+            await asyncio.sleep(PAUSE_S)
             try:
                 if await self.look():
                     self._on_change(self.routes)
             except LMChatError as error:
                 _log.warning("the servers could not be looked for: %s", error.kind)
-            pause_s = max(EVERY_S - (loop.time() - begun_s), MIN_PAUSE_S)

@@ -182,6 +182,17 @@ def test_a_key_guards_every_route_and_with_it_this_machine_may_have_any_name(sev
     assert gateway.get("/v1/models", headers={"Origin": "http://box.local"}).status_code == 403
 
 
+def test_models_are_listed_with_the_details_that_the_command_prints(several):
+    gateway, servers = several
+    listed = gateway.get("/models").json()["data"]
+    for row in listed:
+        row["id"] = row["id"].partition("@")[0]  # the product, where several have a model
+    for server in servers:
+        printed = Inside(home=gateway.home, url=server.url).json("models", "--json")
+        assert gateway.get("/models", params={"endpoint": server.url}).json() == printed
+        assert all(row in listed for row in printed["data"])
+
+
 # What is refused
 
 
