@@ -507,9 +507,9 @@ class StillClient(ProxyClient):
         super().__init__(settings, **more)
         self._connections = self._prober._connections = MappedConnections(ports, direct)
 
-    async def _cache_models(self, probed: ProbeResult) -> ProbeResult:
+    def _cache_models(self, probed: ProbeResult) -> ProbeResult:
         latency_ms = None if probed.latency_ms is None else LOOK_MS
-        return await super()._cache_models(replace(probed, latency_ms=latency_ms))
+        return super()._cache_models(replace(probed, latency_ms=latency_ms))
 
     async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
         return replace(await super().models(endpoint, is_refresh=is_refresh), age_s=0.0)
