@@ -81,8 +81,11 @@ def _rank(row: ServerRow) -> int:
 
 
 def first_step(rows: Sequence[ServerRow]) -> Endpoint | None:
-    """Return the address of the first row with which a chat can begin, maybe after a question."""
-    for row in rows:
+    """Return the address of the first row with which a chat can begin, maybe after a question.
+
+    An address that the user named comes before the others.
+    """
+    for row in sorted(rows, key=lambda row: not row.probed.has_named_address):
         probed = row.probed
         has_model = probed.verdict.is_usable and probed.has_model
         lacks_one_thing = probed.verdict in (*WANTS_KEY, Verdict.SERVER_OFF)

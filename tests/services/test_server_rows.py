@@ -11,6 +11,7 @@ from lmchat.services.server_rows import (
     NO_SERVER,
     MachineState,
     RowAction,
+    first_step,
     headline_and_advice,
     server_rows,
 )
@@ -143,3 +144,9 @@ def test_a_named_server_that_is_away_is_told_in_its_own_words():
     named = probed(Verdict.READY, model(), endpoint=BOX, is_own=True)
     assert headline_and_advice([probed(Verdict.READY, model()), named])[0] == "LM Studio answers."
     assert headline_and_advice([named])[0] == "LM Studio answers."
+
+
+def test_a_named_server_without_a_loaded_model_is_chosen_before_another_that_is_ready():
+    ready = probed(Verdict.READY, model())
+    named = probed(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED), endpoint=BOX, is_own=True)
+    assert first_step(server_rows([ready, named], MachineState())) == BOX
