@@ -169,13 +169,15 @@ class LMChatApp(PatchedApp):
         """Show a notification as plain text on one line.
 
         One of the severity "information" replaces the last of this severity; warnings and errors
-        stay until they were read. Nothing in the words is markup: they may come from a server or a
-        file.
+        stay until they were read, and are not shown twice. Nothing in the words is markup: they may
+        come from a server or a file.
         """
+        words = safe_line(message)
         if severity == "information":
             self.drop_information()
-        options["markup"] = False
-        super().notify(safe_line(message), severity=severity, **options)
+        elif self.has_notification(words):
+            return
+        super().notify(words, severity=severity, **(options | {"markup": False}))
 
     async def run_action(self, *args: Any, **options: Any) -> bool:
         """Run an action of a key, and show the `LMChatError` that it raises; Textual would end."""

@@ -54,6 +54,10 @@ class PatchedApp(App[None]):
     def failure(self) -> Exception | None:
         return self._exception
 
+    def has_notification(self, message: str) -> bool:
+        """Whether a notification with these words is still shown."""
+        return any(one.message == message for one in self._notifications)
+
     def drop_information(self) -> None:
         """Remove notifications of the severity "information"; Textual 8.2.8 removes all or none.
 
