@@ -17,7 +17,7 @@ from lmchat.servers.events import ModelLoading, StreamFinished, TextDelta
 from lmchat.servers.model import LoadState
 from lmchat.servers.request import LoadOptions
 from tests.support.engine_home import with_library
-from tests.support.programs import children_of
+from tests.support.programs import children_of, processes
 from tests.support.proxy_calls import FixedKey, answered, ask, failure_of
 from tests.support.real_server.prepare import model_file
 from tests.support.scripted_backend import read
@@ -47,12 +47,17 @@ def engine(tmp_path, keys):
     )
 
 
+def running_engines():
+    """Return the engines that this process has started; it may also have servers of other tests."""
+    return set(children_of(os.getpid())) & set(processes("engine/engine_program.py"))
+
+
 @pytest.fixture
 async def client(engine, keys):
     one = ProxyClient(Settings(), keys=keys, engine=engine)
     yield one
     await one.aclose()
-    assert not children_of(os.getpid()), "the engine ends with the client"
+    assert not running_engines(), "the engine ends with the client"
 
 
 def to_engine(engine, name="big", text="Hi", **more):
@@ -136,4 +141,4 @@ async def test_it_counts_and_reads_ahead_for_the_model_that_it_serves_alone(engi
     assert await client.count_tokens(to_engine(engine)) is None
     with pytest.raises(ServerRejected):
         await read(client.read_ahead(to_engine(engine)))
-    assert not children_of(os.getpid()), "it was not started for that"
+    assert not running_engines(), "it was not started for that"
