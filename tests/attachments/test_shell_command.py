@@ -98,6 +98,17 @@ async def test_stopping_it_while_it_starts_ends_it():
     assert command.ending == "stopped"
 
 
+async def test_cancelling_it_at_each_step_of_its_start_ends_all_of_it():
+    for steps in range(8):
+        command = ShellCommand("sleep 300; echo never", SH)
+        running = asyncio.create_task(command.run())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(running, 10)
+
+
 async def test_cancelling_ends_it():
     _, task, number = await running("echo $$; exec sleep 600")
     task.cancel()
