@@ -365,7 +365,7 @@ class _CallersKey(NoKeys):
         self._key = key
         self._origins = [endpoint.origin for endpoint in given]
 
-    def key_for(self, endpoint: Endpoint) -> str | None:
+    def known_key(self, endpoint: Endpoint) -> str | None:
         is_named = endpoint.origin in self._origins
         is_found = endpoint.is_loopback and not self._origins
         return self._key or None if is_named or is_found else None

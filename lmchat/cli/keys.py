@@ -6,17 +6,17 @@ places where settings are set.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from msgspec import Struct
 
 from lmchat.config.credentials import Credentials
 from lmchat.config.load import Loaded
 from lmchat.config.settings import EndpointSettings
-from lmchat.processes.child import run_blocking
-from lmchat.processes.environment import environment_for_others
+from lmchat.processes.child import run_in_terminal
 from lmchat.safe_text import header_value
 from lmchat.servers.endpoint import Endpoint, is_address
 
@@ -37,7 +37,10 @@ class _SourcedKey(Struct, frozen=True):
 
 
 class Keys:
-    """API keys by origin; `load` and `keep` block, the other methods do not.
+    """API keys by origin; `load` and `keep` block.
+
+    `key_for` runs the command of an entry of `[[endpoints]]` when its key is first needed; the
+    other methods know of such a key only then.
 
     If a server has several keys, the first of these is used: one that was accepted in this run,
     `[[endpoints]]`, `api_key`, `credentials.toml`, `OPENAI_API_KEY`.
@@ -51,27 +54,47 @@ class Keys:
         self._credentials = credentials
         self._accepted: dict[str, str] = {}  # keys of this run, by origin
         self._of_endpoints: dict[str, _SourcedKey] = {}  # of `[[endpoints]]`, by origin
+        self._commands: dict[str, EndpointSettings] = {}  # those that have not run, by origin
+        self._command_lock = asyncio.Lock()
+        self.lent_terminal: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
+        """Returns a context in which a key command has the terminal."""
+        self._faults: dict[str, str] = {}  # why a command has printed no key, by origin
         self.warnings: list[str] = []  # sentences about what could not be read; without keys
 
     def load(self) -> None:
-        """Read `credentials.toml`, and run the key commands of `[[endpoints]]`. Blocks.
+        """Read `credentials.toml` and the keys of `[[endpoints]]`. Blocks.
 
-        What could not be read becomes a sentence in `warnings`, in place of earlier ones.
+        What could not be read becomes a sentence in `warnings`, in place of earlier ones. A command
+        that has failed may run again.
         """
-        self.warnings = []
-        if warning := self._credentials.load():
-            self.warnings.append(warning)
+        self.warnings = list(filter(None, [self._credentials.load()]))
         for entry in self._loaded.settings.endpoints:
             origin = _origin(entry.url)
-            sourced = self._load_entry_key(entry)
-            if origin and sourced.key:
-                self._of_endpoints[origin] = sourced
+            key = self._environ.get(entry.api_key_env, "")
+            if key:
+                source = f"the environment variable {entry.api_key_env}"
+                self._of_endpoints[origin] = _SourcedKey(key, source)
+            elif not entry.api_key_cmd:
+                self._of_endpoints[origin] = _configured_key(entry)
+            elif origin not in self._of_endpoints:
+                self._commands[origin] = entry
 
-    def key_for(self, endpoint: Endpoint) -> str | None:
-        """Return the key to send to a server.
+    async def key_for(self, endpoint: Endpoint) -> str | None:
+        """Return the key to send to a server; run the command that prints it, if it has not run.
 
         Return None if no key is set, or if it has characters that no header can hold.
         """
+        origin = endpoint.origin
+        async with self._command_lock:  # two commands at once may both ask for a password
+            if origin in self._commands and origin not in self._accepted:
+                sourced = await self._printed_key(self._commands[origin])
+                if sourced.key:
+                    self._of_endpoints[origin] = sourced
+                del self._commands[origin]
+        return self.known_key(endpoint)
+
+    def known_key(self, endpoint: Endpoint) -> str | None:
+        """Return what `key_for` returns, but run no command."""
         try:
             return header_value(self._first_key(endpoint).key) or None
         except ValueError:
@@ -79,12 +102,13 @@ class Keys:
 
     def source_of(self, endpoint: Endpoint) -> str:
         """Return where the key that is sent to a server is set, "" if no key is sent."""
-        return self._first_key(endpoint).source if self.key_for(endpoint) else ""
+        return self._first_key(endpoint).source if self.known_key(endpoint) else ""
 
     def why_withheld(self, endpoint: Endpoint) -> str:
         """Return why a key that is set is not sent to a server, and the next step.
 
-        The reasons are: no header can hold the key; the setting `api_key` is for another server.
+        The reasons are: no header can hold the key; its command has failed; the setting `api_key`
+        is for another server.
         Return "" if a key is sent, or none is set.
         """
         sourced = self._first_key(endpoint)
@@ -96,6 +120,8 @@ class Keys:
             return f"{sentence} Set it again without them."
         if sourced.key:
             return ""
+        if fault := self._faults.get(endpoint.origin):
+            return fault
         if self._loaded.settings.api_key:
             return self._why_api_key_withheld(endpoint)
         return ""
@@ -183,44 +209,33 @@ class Keys:
         is_for_another = names_this_machine and _origin(named_url) != endpoint.origin
         return "" if is_for_another else key
 
-    def _load_entry_key(self, entry: EndpointSettings) -> _SourcedKey:
-        """Return the key of an entry of `[[endpoints]]`, and its source.
+    async def _printed_key(self, entry: EndpointSettings) -> _SourcedKey:
+        """Run `api_key_cmd` in a shell and return the first line that it prints, with its source.
 
-        The key is that of its environment variable, else the one that its command prints, else its
-        value `api_key`, which may be empty.
+        If it fails, takes too long or prints an empty line, return the entry's value
+        `api_key`, which may be empty.
         """
-        key = self._environ.get(entry.api_key_env, "")
-        if key:
-            return _SourcedKey(key, f"the environment variable {entry.api_key_env}")
-        if entry.api_key_cmd:
-            key = self._run_key_command(entry)
-        if key:
-            return _SourcedKey(key, f"api_key_cmd of endpoint {entry.name!r}")
-        return _SourcedKey(entry.api_key, "[[endpoints]] in the configuration")
-
-    def _run_key_command(self, entry: EndpointSettings) -> str:
-        """Run `api_key_cmd` in a shell and return the first line that it prints.
-
-        If it fails, takes too long or prints an empty line, add a warning and return "".
-        """
-        key = ""
-        reason = "printed nothing"  # why there is no key, unless an exception says otherwise
+        argv = ["/bin/sh", "-c", entry.api_key_cmd]
         try:
-            printed = run_blocking(
-                ["/bin/sh", "-c", entry.api_key_cmd],
-                environment=environment_for_others(self._environ),
-                timeout_s=_COMMAND_S,
-                has_terminal=True,
-            )
-            key = printed.decode("utf-8", "replace").partition("\n")[0].strip()
-        except subprocess.CalledProcessError as error:
-            reason = f"exited with status {error.returncode}"
-        except (OSError, subprocess.TimeoutExpired) as error:
+            async with self.lent_terminal(), asyncio.timeout(_COMMAND_S):
+                exit_code, output = await run_in_terminal(
+                    argv, environ=self._environ, data=b"", has_output=True
+                )
+        except (OSError, TimeoutError) as error:
             reason = type(error).__name__
-        if not key:
-            self.warnings.append(f"api_key_cmd of endpoint {entry.name!r} {reason}.")
-            log.warning("api_key_cmd of an endpoint failed: %s", reason)
-        return key
+        else:
+            key = output.decode("utf-8", "replace").partition("\n")[0].strip()
+            if key and exit_code == 0:
+                return _SourcedKey(key, f"api_key_cmd of endpoint {entry.name!r}")
+            reason = f"exited with status {exit_code}" if exit_code else "printed nothing"
+        log.warning("api_key_cmd of an endpoint failed: %s", reason)
+        words = f"api_key_cmd of endpoint {entry.name!r} {reason}."
+        self._faults[_origin(entry.url)] = f"{words} Run it in a shell to see why."
+        return _configured_key(entry)
+
+
+def _configured_key(entry: EndpointSettings) -> _SourcedKey:
+    return _SourcedKey(entry.api_key, "[[endpoints]] in the configuration")
 
 
 def _origin(url: str) -> str:

@@ -40,6 +40,7 @@ async def second_half(
     that lmchat has started. `warning` is what was wrong with the file of `state`.
     """
     keys = wiring.keys_of(context)
+    keys.lent_terminal = app.lent_terminal
     await asyncio.to_thread(keys.load)
     folders = ExitStack()  # temporary ones, with the editor's and the viewer's files
     store = make_store(context)

@@ -79,13 +79,11 @@ def run_blocking(
     environment: Mapping[str, str],
     timeout_s: float,
     data: bytes = b"",
-    has_terminal: bool = False,
 ) -> bytes:
     """Run a program to its end and return its output; this blocks.
 
-    `data` is its input. With `has_terminal`, it may use the terminal, for example to ask for a
-    password. Raises `OSError` if it cannot start. Raises `subprocess.SubprocessError` for another
-    exit code than 0, and after `timeout_s`, when the program is killed.
+    `data` is its input. Raises `OSError` if it cannot start. Raises `subprocess.SubprocessError`
+    for another exit code than 0, and after `timeout_s`, when the program is killed.
     """
     done = subprocess.run(  # noqa: S603 - a list and no shell
         argv,
@@ -94,7 +92,7 @@ def run_blocking(
         stderr=DEVNULL,
         env=environment,
         timeout=timeout_s,
-        start_new_session=not has_terminal,
+        start_new_session=True,
         check=True,
     )
     return done.stdout
@@ -142,26 +140,34 @@ async def run_tool(
 
 
 async def run_in_terminal(
-    argv: Sequence[str], *, environ: Mapping[str, str], data: bytes | None = None
-) -> int:
-    """Run a program that uses the terminal to its end, and return its exit code.
+    argv: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    data: bytes | None = None,
+    has_output: bool = False,
+) -> tuple[int, bytes]:
+    """Run a program that uses the terminal to its end, and return its exit code and its output.
 
-    Its input is `data`, or the terminal if that is None. Cancelling kills the program. Raises
+    Its input is `data`, or the terminal if that is None. Without `has_output`, its output and its
+    errors go to the terminal; else its errors are dropped. Cancelling kills the program. Raises
     `OSError` if it cannot start.
     """
     process = await asyncio.create_subprocess_exec(
         *with_absolute_program(argv, environ),
         stdin=None if data is None else PIPE,
+        stdout=PIPE if has_output else None,
+        stderr=DEVNULL if has_output else None,
         env=environment_for_others(environ),
     )
+    output: bytes | None = None
     try:
-        await process.communicate(data)
+        output, _ = await process.communicate(data)
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):  # it has ended
                 process.kill()
         exit_code = await process.wait()
-    return exit_code
+    return exit_code, output or b""
 
 
 class ChildProcess:

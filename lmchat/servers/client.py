@@ -248,7 +248,7 @@ class ProxyClient:
             options = replace(options, keep_loaded_s=self._settings.chat.keep_loaded_s)
             server = product_named(model.product)
             server.check_load(options)
-            api = self._new_api(model.endpoint, model.product)
+            api = await self._new_api(model.endpoint, model.product)
             report = throttled(on_progress or (lambda _: None))
             await server.load(api, model, options, report)
         self._cache.mark_outdated(model.endpoint)
@@ -257,7 +257,7 @@ class ProxyClient:
         if engine := self._engine_at(model.endpoint):
             await engine.stop()
         else:
-            api = self._new_api(model.endpoint, model.product)
+            api = await self._new_api(model.endpoint, model.product)
             await product_named(model.product).unload(api, model)
         self._cache.mark_outdated(model.endpoint)
 
@@ -275,7 +275,7 @@ class ProxyClient:
             return None
         if await self._would_load(request):
             return None
-        api = self._new_api(request.endpoint, request.product, read_s=COUNT_S)
+        api = await self._new_api(request.endpoint, request.product, read_s=COUNT_S)
         try:
             async with asyncio.timeout(COUNT_S):
                 return await server.count_tokens(api, self._writer.draft(request).prompt_body())
@@ -293,7 +293,7 @@ class ProxyClient:
         Raises `LMChatError` if the request may not be sent, or was not read to its end.
         """
         await self._require_loaded(request)
-        api = self._prober.new_api(request.endpoint, request.product)
+        api = await self._prober.new_api(request.endpoint, request.product)
         body = self._writer.draft(request).read_ahead_body()
         is_read = False
         async with aclosing(api.events("/v1/chat/completions", body)) as chunks:
@@ -314,7 +314,8 @@ class ProxyClient:
         the answer of a copied request.
         """
         self._admission.check(request.endpoint)
-        return self._new_exchange(self._writer.draft(replace(request, replay_id=""))).outgoing()
+        exchange = self._new_exchange(self._writer.draft(replace(request, replay_id="")))
+        return exchange.outgoing(has_key=bool(await self._keys.key_for(request.endpoint)))
 
     async def template_text(self, request: ChatRequest) -> TemplateText:
         """Let the server apply its chat template to a request, within `TEMPLATE_S`.
@@ -325,7 +326,7 @@ class ProxyClient:
         if not server.template_path:
             raise server.no_template_text()
         await self._require_loaded(request)
-        api = self._new_api(request.endpoint, request.product, read_s=TEMPLATE_S)
+        api = await self._new_api(request.endpoint, request.product, read_s=TEMPLATE_S)
         try:
             async with asyncio.timeout(TEMPLATE_S):
                 return await read_template_text(server, api, self._writer.draft(request).body())
@@ -398,7 +399,7 @@ class ProxyClient:
         The reply lists those of the requested answers that the server has. Raises `LMChatError` if
         it does not come within `LOOKUP_S`.
         """
-        api = self._new_api(request.endpoint, request.product, read_s=LOOKUP_S)
+        api = await self._new_api(request.endpoint, request.product, read_s=LOOKUP_S)
         reply = await api.post(LOOKUP_PATH, {LOOKUP_FIELD: [request.replay_id]})
         if reply.is_unknown_path:
             return False
@@ -419,7 +420,7 @@ class ProxyClient:
                 self._connections,
                 request.endpoint,
                 request.replay_id,
-                key=self._keys.key_for(request.endpoint) or "",
+                key=self._keys.known_key(request.endpoint) or "",
                 has_begun=exchange.has_response,
             ),
             name="drop answer",
@@ -436,7 +437,7 @@ class ProxyClient:
         if exchange is None or not exchange.answer_id:
             return False
         request = exchange.draft.request
-        api = self._prober.new_api(request.endpoint, request.product, read_s=END_THOUGHT_S)
+        api = await self._prober.new_api(request.endpoint, request.product, read_s=END_THOUGHT_S)
         with suppress(LMChatError):
             return await exchange.draft.server.end_thought(api, request.model, exchange.answer_id)
         return False
@@ -499,13 +500,13 @@ class ProxyClient:
             self._cache.put(probed.endpoint, probed.models)
         return probed
 
-    def _new_api(
+    async def _new_api(
         self, endpoint: Endpoint, product: str, *, read_s: float | None = None
     ) -> ServerApi:
         """Check that a request to a server is allowed, count it, and return the API for it."""
         self._admission.check(endpoint)
         self._admission.take_probe(product)
-        return self._prober.new_api(endpoint, product, read_s=read_s)
+        return await self._prober.new_api(endpoint, product, read_s=read_s)
 
     async def _would_load(self, request: ChatRequest) -> bool:
         """Whether a request would make its server load or wake the model.
@@ -675,18 +676,21 @@ class ProxyClient:
         async with slots.one_slot(count):
             yield
 
-    def _loading_reports(self, exchange: Exchange) -> AbstractAsyncContextManager[None]:
-        """Return a context in which the progress of loading is posted as events of the exchange.
+    @asynccontextmanager
+    async def _loading_reports(self, exchange: Exchange) -> AsyncIterator[None]:
+        """Post the progress of loading as events of the exchange while the block runs.
 
-        If the request does not make the server load its model, the context does nothing.
+        If the request does not make the server load its model, nothing is posted.
         """
         draft = exchange.draft
         if not draft.is_unloaded:
-            return nullcontext()
+            yield
+            return
         request = draft.request
-        api = self._prober.new_api(request.endpoint, request.product)
+        api = await self._prober.new_api(request.endpoint, request.product)
         report = throttled(lambda fraction: exchange.post(ModelLoading(fraction=fraction)))
-        return background_task(draft.server.follow_loading(api, request.model, report))
+        async with background_task(draft.server.follow_loading(api, request.model, report)):
+            yield
 
     def _timeouts_for(self, endpoint: Endpoint) -> TimeoutSettings:
         """Return the timeouts that the settings have for a server, or else the general ones."""

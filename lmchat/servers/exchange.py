@@ -47,7 +47,7 @@ class Exchange(Struct, kw_only=True):
     has_response: bool = False  # whether a response has begun
     _reader: AnswerReader | None = field(default=None)  # of the last answer
 
-    def outgoing(self) -> OutgoingRequest:
+    def outgoing(self, *, has_key: bool) -> OutgoingRequest:
         """Return the request in the current dialect, without its key: the user may be shown it."""
         headers = stream_headers("", has_body=True)
         if self.keeps_answer:
@@ -56,7 +56,7 @@ class Exchange(Struct, kw_only=True):
         return OutgoingRequest(
             url=f"{endpoint.base_url}{CHAT_PATH}",
             headers=headers,
-            has_key=bool(self.sender.keys.key_for(endpoint)),
+            has_key=has_key,
             body=self.draft.encoded_body(),
         )
 
@@ -107,7 +107,7 @@ class Exchange(Struct, kw_only=True):
             kept_url = kept_answer_url(draft.request.endpoint, draft.request.replay_id, 0)
             opening = self.sender.response("GET", kept_url, idle_timeout)
         else:
-            outgoing = self.outgoing()
+            outgoing = self.outgoing(has_key=bool(self.sender.key))
             opening = self.sender.response(
                 "POST", outgoing.url, idle_timeout, body=outgoing.body, headers=outgoing.headers
             )

@@ -73,7 +73,7 @@ class Sender(Struct, kw_only=True):
             ServerUnavailable: the server does not answer.
             ServerRejected: it refuses the request.
         """
-        self.key = self.keys.key_for(self.endpoint) or ""
+        self.key = await self.keys.key_for(self.endpoint) or ""
         ask_health = self._ask_health if self.server.health_path else None
         idle_timeout = IdleTimeout(self.timeouts, self.post, ask_health)
         while True:

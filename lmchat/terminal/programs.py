@@ -233,13 +233,14 @@ async def _run(
     `variable` is the environment variable that names the program; `data` is its input.
     """
     try:
-        return await run_in_terminal(argv, environ=environ, data=data)
+        exit_code, _ = await run_in_terminal(argv, environ=environ, data=data)
     except OSError as error:
         raise WrongUse(
             f"{_program_name(argv)} cannot be run.",
             hint=f"Set ${variable} to a program that is installed.",
             details=str(error),
         ) from error
+    return exit_code
 
 
 def _program_name(argv: Sequence[str]) -> str:

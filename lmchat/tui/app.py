@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, ClassVar
 
@@ -23,7 +25,7 @@ from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.tui.actions import Post, bindings
 from lmchat.tui.icons import ascii_filters
-from lmchat.tui.quirks.driver import write_to_terminal
+from lmchat.tui.quirks.driver import lend_terminal, write_to_terminal
 from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported
 from lmchat.tui.quirks.patched_app import PatchedApp
 from lmchat.tui.screen import ChatScreen, SecondHalf
@@ -64,6 +66,7 @@ class LMChatApp(PatchedApp):
         self.wanted_theme = settings.ui.theme or state.theme  # empty for none
         self._open_second_half = open_second_half
         self._clock = clock
+        self._terminal_lock = asyncio.Lock()
         self._asked_background_s = 0.0  # when the terminal was asked for its background
         self._begin_with_built_in_theme()
         self._ascii_filters = ascii_filters(is_ascii=settings.ui.ascii)
@@ -89,6 +92,13 @@ class LMChatApp(PatchedApp):
 
     def get_default_screen(self) -> ChatScreen:
         return self.chat
+
+    @asynccontextmanager
+    async def lent_terminal(self) -> AsyncIterator[None]:
+        """Lend the terminal to another program while the block runs, to one at a time."""
+        async with self._terminal_lock:
+            with lend_terminal(self):
+                yield
 
     # The second half
 

@@ -17,7 +17,7 @@ from lmchat.safe_text import safe_text
 from lmchat.services.read_ahead import ReadAhead
 from lmchat.services.workspace import Workspace
 from lmchat.tui.app import LMChatApp
-from lmchat.tui.quirks.driver import lend_terminal, remember_copied, write_to_terminal
+from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
 from lmchat.tui.widgets.find_bar import FindBar
 
 Work = Callable[[], Awaitable[object]]
@@ -106,7 +106,7 @@ class Chat:
         """
 
         async def run() -> None:
-            with lend_terminal(self.app):
+            async with self.app.lent_terminal():
                 await work()
 
         if not self.running(_OTHER_PROGRAM):

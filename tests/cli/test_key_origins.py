@@ -147,10 +147,10 @@ def test_a_key_of_the_configuration_goes_to_these_servers_and_to_no_other(
     tmp_path, text, environ, flags, sent_to
 ):
     keys = keys_of(tmp_path, text, environ, **flags)
-    assert tuple(url for url in URLS if keys.key_for(Endpoint.parse(url))) == sent_to
+    assert tuple(url for url in URLS if keys.known_key(Endpoint.parse(url))) == sent_to
 
 
 def test_a_key_typed_for_one_server_goes_to_that_one_only(tmp_path):
     keys = keys_of(tmp_path)
     keys.keep(Endpoint.parse("http://nas:1337"), "k")
-    assert [url for url in URLS if keys.key_for(Endpoint.parse(url))] == ["http://nas:1337"]
+    assert [url for url in URLS if keys.known_key(Endpoint.parse(url))] == ["http://nas:1337"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from lmchat.cli.keys import Keys
@@ -26,7 +28,7 @@ def keys_of(tmp_path):
 
 def _key_for(keys, url):
     """Return the key that is sent to an address."""
-    return keys.key_for(Endpoint.parse(url))
+    return asyncio.run(keys.key_for(Endpoint.parse(url)))
 
 
 def test_an_own_server_takes_its_key_from_environment_command_or_file(keys_of):
@@ -69,9 +71,26 @@ def test_a_command_that_fails_is_told_without_what_it_printed(keys_of, command, 
         f"[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key_cmd='echo secret >&2; {command}'"
     )
     assert _key_for(keys, "http://a:1") is None
-    assert keys.warnings == [f"api_key_cmd of endpoint 'a' {why}."]
-    keys.load()  # as the doctor does on the screen: each warning stays one
-    assert keys.warnings == [f"api_key_cmd of endpoint 'a' {why}."]
+    told = f"api_key_cmd of endpoint 'a' {why}. Run it in a shell to see why."
+    assert keys.why_withheld(Endpoint.parse("http://a:1")) == told
+
+
+def test_a_command_runs_once_when_its_key_is_needed_and_after_a_failure_if_keys_are_read_again(
+    keys_of, tmp_path
+):
+    runs, printed = tmp_path / "runs", tmp_path / "printed"
+    command = f"echo run >> {runs}; cat {printed}"
+    keys = keys_of(f"[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key_cmd='{command}'")
+    assert keys.known_key(Endpoint.parse("http://a:1")) is None
+    assert _key_for(keys, "http://b:1") is None
+    assert not runs.exists()
+    assert [_key_for(keys, "http://a:1") for _ in range(2)] == [None, None]
+    printed.write_text("k")
+    assert _key_for(keys, "http://a:1") is None
+    for _ in range(2):
+        keys.load()  # as the doctor does
+        assert _key_for(keys, "http://a:1") == "k"
+    assert runs.read_text() == "run\n" * 2
 
 
 def test_a_stored_key_holds_where_nothing_is_configured(keys_of):
@@ -122,7 +141,7 @@ def test_a_key_that_cannot_be_sent_is_told_by_its_source_and_without_its_words(
     text = f"[[endpoints]]\nname='a'\nurl='http://a:1'\n{own}"
     stored = {"http://a:1": BAD} if source == "credentials.toml" else None
     keys, endpoint = keys_of(text, environ, stored=stored), Endpoint.parse("http://a:1")
-    assert (keys.key_for(endpoint), keys.source_of(endpoint)) == (None, "")
+    assert (_key_for(keys, "http://a:1"), keys.source_of(endpoint)) == (None, "")
     assert keys.why_withheld(endpoint) == (
         f"The API key from {source} was not sent: it has control characters or letters beyond ASCII. "
         "Set it again without them."

@@ -171,3 +171,16 @@ def test_everything_has_its_folder_where_no_home_is_set(tmp_path, server):
     cli("ask", "--save", "hi")
     assert (tmp_path / "c/lmchat/sessions.db").exists()
     assert (tmp_path / "k/lmchat/models.json").exists()
+
+
+def test_only_the_server_that_is_used_has_its_key_command_run(tmp_path, server):
+    products.plain(server, "tiny", key="sk-right")
+    cli, runs = Cli(home=tmp_path, url=server.url), tmp_path / "runs"
+    entries = [
+        f'[[endpoints]]\nname = "{name}"\nurl = "{url}"\n'
+        f'api_key_cmd = "echo {name} >> {runs}; echo sk-right"\n'
+        for name, url in (("used", server.url), ("other", "http://127.0.0.1:9"))
+    ]
+    cli.configure("".join(entries))
+    assert cli("ask", "Hi").returncode == 0
+    assert runs.read_text() == "used\n"

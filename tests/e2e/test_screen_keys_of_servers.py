@@ -11,7 +11,7 @@ from lmchat.sessions.message import AnswerState
 from tests.support.hostile import copied
 from tests.support.lmchat_screen import LMChatScreen, answers
 from tests.support.programs import Inside
-from tests.support.scripted_products import llama_cpp
+from tests.support.scripted_products import llama_cpp, plain
 
 KEY = "sk-secret-of-this-test-0123456789"
 WRONG = "sk-wrong-of-this-test-9876543210"
@@ -78,3 +78,21 @@ def test_the_key_is_asked_for_tried_kept_and_never_shown(tmp_path, server):
         assert secret.encode() not in everything_written(tmp_path)
 
     assert Inside(tmp_path, server.url)("ask", "Say hello again.").returncode == 0
+
+
+def test_a_key_command_that_asks_for_a_password_has_the_terminal(tmp_path, server):
+    plain(server, "tiny", key=KEY)
+    asks = 'printf "Passphrase? " > /dev/tty; read word < /dev/tty; echo "sk-$word"'
+    (tmp_path / "ask").write_text(asks)
+    (tmp_path / "lmchat").mkdir()
+    config = tmp_path / "lmchat" / "config.toml"
+    command = f'api_key_cmd = "sh {tmp_path}/ask"'
+    config.write_text(f'[[endpoints]]\nname = "own"\nurl = "{server.url}"\n{command}\n')
+    with LMChatScreen(tmp_path, server.url) as screen:
+        screen.wait_for("Passphrase?")
+        screen.type(KEY.removeprefix("sk-") + "\r")
+        screen.wait_ready()
+        screen.ask("Say hello.", answers=1)
+        screen.type("\x11")
+        assert screen.wait_exit() == 0
+    assert server.requests[-1].headers["authorization"] == f"Bearer {KEY}"

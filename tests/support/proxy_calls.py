@@ -29,7 +29,7 @@ class FixedKey(NoKeys):
     def __init__(self, key: str | None = None) -> None:
         self.key = key
 
-    def key_for(self, endpoint: Endpoint) -> str | None:
+    def known_key(self, endpoint: Endpoint) -> str | None:
         return self.key
 
 

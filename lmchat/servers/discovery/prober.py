@@ -75,7 +75,8 @@ class Prober:
         An address that only an earlier run has used is not shown as the user's own.
         """
         probes = await asyncio.to_thread(usual_probes, known)
-        return await probe_all(probes, self._probe_if_allowed)
+        results = await probe_all(probes, self._probe_if_allowed, self.keys.key_for)
+        return tuple(map(self._with_key_step, results))
 
     async def _probe_if_allowed(self, probe: Probe) -> ProbeResult:
         """Probe an address in a scan; if no request may be sent to it, the result says why."""
@@ -96,7 +97,7 @@ class Prober:
         is_own = not (endpoint.is_loopback and has_known_port)
         expected = self._expected_product(endpoint)
         probe = Probe(endpoint=endpoint, expected=expected, is_own=is_own, is_known=is_own)
-        return await self._probe(probe, key=key)
+        return self._with_key_step(await self._probe(probe, key=key))
 
     async def models(self, endpoint: Endpoint) -> tuple[ModelInfo, ...]:
         """Ask a server for all its models and return them; the product is identified if needed.
@@ -106,7 +107,8 @@ class Prober:
             ServerRejected: the server refuses the request.
         """
         expected = self._expected_product(endpoint)
-        api = self.new_api(endpoint, expected.name, read_s=self._timeouts_for(endpoint).health_s)
+        health_s = self._timeouts_for(endpoint).health_s
+        api = await self.new_api(endpoint, expected.name, read_s=health_s)
         try:
             models = await read_models(api, expected, self._known_product(endpoint))
         except ServerUnavailable as error:
@@ -129,7 +131,7 @@ class Prober:
         """Whether the server at an address has said that it can keep answers (R-42)."""
         return self._record_of(endpoint).memory.keeps_answers is True
 
-    def new_api(
+    async def new_api(
         self,
         endpoint: Endpoint,
         product: str,
@@ -147,7 +149,7 @@ class Prober:
         if read_s is not None:
             connect_s = min(connect_s, read_s)
         if key is None:
-            key = self.keys.key_for(endpoint) or ""
+            key = await self.keys.key_for(endpoint) or ""
         timeout = httpx.Timeout(connect=connect_s, read=read_s, write=WRITE_S, pool=POOL_S)
         ask_with_key = partial(self._connections.ask, endpoint, key=key, timeout=timeout)
 
@@ -197,7 +199,7 @@ class Prober:
         """Probe one address, and note what answers; `key` is as for `new_api`.
 
         In a scan, the product is identified again, replies of this machine have to come soon, and
-        an address that the user has not named gets a key only after it has asked for one.
+        only an address that the user has named gets a key, if that is known without asking.
         """
         endpoint = probe.endpoint
         record = self._record_of(endpoint)
@@ -206,24 +208,25 @@ class Prober:
         if is_scan:
             known = probe.expected if probe.expected.hosts else None
             read_s = SCAN_READ_S if endpoint.is_loopback else read_s
-            key = key if probe.is_known else _NO_KEY
-        api = self.new_api(endpoint, probe.expected.name, read_s=read_s, key=key)
+            key = (self.keys.known_key(endpoint) if probe.is_known else None) or _NO_KEY
+        api = await self.new_api(endpoint, probe.expected.name, read_s=read_s, key=key)
         probed = await run_probe(api, probe, known)
-        if probed.verdict is Verdict.NEEDS_KEY and key == _NO_KEY and self.keys.key_for(endpoint):
-            api = self.new_api(endpoint, probe.expected.name, read_s=read_s)
-            probed = await run_probe(api, probe, known)
-
         if probed.verdict.is_server and (api.is_identified or probed.models):
             self._note_answer(endpoint, probed.product)
         else:
             # Another product may answer next time; until then the name of this one is shown.
             record.is_proven = False
-        step = ""
-        if probed.verdict is Verdict.NEEDS_KEY:
-            step = self.keys.why_withheld(endpoint)
-        elif probed.verdict is Verdict.REFUSED:
+        if probed.verdict is Verdict.REFUSED:
             record.forget_server()
             if endpoint.is_loopback and await asyncio.to_thread(probe.expected.is_open):
                 step = next_step(Verdict.SERVER_OFF, probe.expected, endpoint)
-                probed = replace(probed, verdict=Verdict.SERVER_OFF)
-        return replace(probed, next_step=step or probed.next_step)
+                return replace(probed, verdict=Verdict.SERVER_OFF, next_step=step)
+        return probed
+
+    def _with_key_step(self, probed: ProbeResult) -> ProbeResult:
+        """Say of a server that needs a key why one that is set was not sent."""
+        if probed.verdict is not Verdict.NEEDS_KEY:
+            return probed
+        return replace(
+            probed, next_step=self.keys.why_withheld(probed.endpoint) or probed.next_step
+        )

@@ -59,11 +59,22 @@ def usual_probes(known: KnownAddresses) -> list[Probe]:
     return list(probe_by_address.values())
 
 
-async def probe_all(probes: Sequence[Probe], probe_one: ProbeOne) -> tuple[ProbeResult, ...]:
+async def probe_all(
+    probes: Sequence[Probe],
+    probe_one: ProbeOne,
+    key_for: Callable[[Endpoint], Awaitable[str | None]],
+) -> tuple[ProbeResult, ...]:
     """Run all probes at once with `probe_one`, and return the results to show, best first.
 
-    A probe that has not ended after `SCAN_S` is cancelled; its verdict is TIMED_OUT.
+    A probe that has not ended after `SCAN_S` is cancelled; its verdict is TIMED_OUT. A server that
+    asks for a key is probed again if `key_for` returns one, which may wait for the user.
     """
+
+    async def with_key(probe: Probe) -> ProbeResult:
+        probed = await limited(probe)
+        if probed.verdict is Verdict.NEEDS_KEY and await key_for(probe.endpoint):
+            return await limited(replace(probe, is_known=True))
+        return probed
 
     async def limited(probe: Probe) -> ProbeResult:
         """Run a probe; an error that it did not expect is logged and becomes a SERVER_ERROR."""
@@ -77,7 +88,7 @@ async def probe_all(probes: Sequence[Probe], probe_one: ProbeOne) -> tuple[Probe
             probed = empty_result(probe, Verdict.SERVER_ERROR)
             return replace(probed, detail="its reply cannot be read")
 
-    results = await asyncio.gather(*map(limited, probes))
+    results = await asyncio.gather(*map(with_key, probes))
     shown: list[ProbeResult] = []
     # of each product, the usual addresses on this machine where no server answers
     away: dict[str, list[ProbeResult]] = {}

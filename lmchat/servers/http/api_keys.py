@@ -10,8 +10,12 @@ from lmchat.servers.endpoint import Endpoint
 class KeySource(Protocol):
     """Where API keys come from, such as the settings of the user."""
 
-    def key_for(self, endpoint: Endpoint) -> str | None:
-        """Return the key that may be sent to an address."""
+    def known_key(self, endpoint: Endpoint) -> str | None:
+        """Return the key that may be sent to an address, if it is known without asking the user."""
+        ...
+
+    async def key_for(self, endpoint: Endpoint) -> str | None:
+        """Return the key that may be sent to an address; the user may be asked for a password."""
         ...
 
     def why_withheld(self, endpoint: Endpoint) -> str:
@@ -22,8 +26,11 @@ class KeySource(Protocol):
 class NoKeys:
     """A source without keys."""
 
-    def key_for(self, endpoint: Endpoint) -> str | None:  # noqa: ARG002 - used by subclasses
+    def known_key(self, endpoint: Endpoint) -> str | None:  # noqa: ARG002 - used by subclasses
         return None
+
+    async def key_for(self, endpoint: Endpoint) -> str | None:
+        return self.known_key(endpoint)
 
     def why_withheld(self, endpoint: Endpoint) -> str:  # noqa: ARG002 - used by subclasses
         return ""

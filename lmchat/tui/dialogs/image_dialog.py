@@ -9,7 +9,6 @@ from importlib import import_module
 from math import ceil
 from typing import Any, ClassVar
 
-from textual.app import App
 from textual.binding import BindingType
 from textual.widget import Widget
 
@@ -19,8 +18,8 @@ from lmchat.files.images import open_image
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import FilePart
 from lmchat.tui.actions import OpenFile
+from lmchat.tui.app import LMChatApp
 from lmchat.tui.dialogs.dialog import Dialog
-from lmchat.tui.quirks.driver import lend_terminal
 
 _WIDGETS = "textual_image.widget"
 _SHOWN_PIXELS = 2048  # of the longer side
@@ -28,7 +27,7 @@ _CELL_RATIO = 2  # height of a cell by its width
 _OTHER_ROWS = 10  # of the screen: around the dialog, its title and keys, and the gaps
 
 
-async def decoded(app: App[Any], part: FilePart, data: bytes) -> Any:
+async def decoded(app: LMChatApp, part: FilePart, data: bytes) -> Any:
     """Return the image in a file as an image of Pillow, and prepare lmchat to show images.
 
     The library that shows images asks the terminal at its import what it can draw. During that,
@@ -38,7 +37,7 @@ async def decoded(app: App[Any], part: FilePart, data: bytes) -> Any:
     try:
         image = await asyncio.to_thread(_decoded, safe_line(part.name, limit=80), data)
         if _WIDGETS not in sys.modules:
-            with lend_terminal(app):
+            async with app.lent_terminal():
                 await asyncio.to_thread(import_module, _WIDGETS)
     except ImportError as error:
         hint = 'Run: pip install "lmchat[images]". Or press o to open it in a viewer.'
