@@ -19,6 +19,7 @@ import httpx
 from lmchat.errors import LMChatError, ServerRejected
 from lmchat.safe_text import without_secret
 from lmchat.servers.events import UsageReported
+from lmchat.servers.http.connections import body_chunks
 from lmchat.servers.http.json_values import (
     NotJsonError,
     decode,
@@ -144,7 +145,7 @@ class Forwarding:
     ) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives; while a chunk waits to be taken, no silence is counted."""
         with errors_as_unavailable(self._sender.endpoint):
-            async for chunk in _without_key(response.aiter_bytes(), self._sender.key):
+            async for chunk in _without_key(body_chunks(response), self._sender.key):
                 if self._first_byte_s is None:
                     self._first_byte_s = time.perf_counter()
                 self._tail.add(chunk)

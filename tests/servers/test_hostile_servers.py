@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import gzip
+
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers import sender
 from lmchat.servers.events import ModelNamed, StreamFinished
 from lmchat.servers.stream import chunks
-from tests.support.proxy_calls import answered, ask, events_of, failure_of, text_of
+from tests.support.proxy_calls import answered, ask, endpoint_of, events_of, failure_of, text_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
     DONE,
@@ -29,6 +31,14 @@ async def test_a_broken_packing_interrupts(server, client):
     server.on(CHAT, packed(b"\x1f\x8bno gzip at all", "gzip"))
     error = await failure_of(client, ask(server))
     assert isinstance(error, StreamInterrupted)
+
+
+async def test_bytes_behind_the_end_of_a_compressed_reply_are_not_awaited(server, client):
+    models = gzip.compress(b'{"object": "list", "data": [{"id": "tiny"}]}', mtime=0)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n\r\n"
+    server.on("GET /v1/models", raw_reply(head, models, b"x" * 100_000, Hold()))
+    found = await client.check(endpoint_of(server))
+    assert [model.model_id for model in found.models] == ["tiny"]
 
 
 async def test_an_answer_without_end_of_any_shape_ends_as_interrupted_and_is_kept(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Mapping
+import zlib
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import httpx
@@ -24,6 +25,7 @@ CONNECT_LOOPBACK_S = 2.0
 CONNECT_ELSEWHERE_S = 10.0
 WRITE_S = 30.0
 POOL_S = 5.0  # longest wait for a free connection of the pool
+_ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS  # zlib finds out which of the two it is
 KEEPALIVE_S = 2.0  # LM Studio and llama.cpp close an idle connection after 5 s (R-33)
 
 
@@ -89,7 +91,10 @@ class Connections:
                 follow_redirects=False,
                 event_hooks={"response": [_raise_refusal_of_proxy, _remove_bad_location]},
                 limits=limits,
-                headers={"User-Agent": f"lmchat/{__version__}"},
+                headers={
+                    "User-Agent": f"lmchat/{__version__}",
+                    "Accept-Encoding": "gzip, deflate",
+                },
             )
         except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
             # Without the message of the error: the address of a proxy may hold a password.
@@ -211,6 +216,29 @@ def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str
     return headers
 
 
+async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Yield the body of a response, decompressed; what follows compressed data is not read.
+
+    httpx would read it to its end, and zlib keeps and copies all of it with each chunk.
+    """
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding in ("", "identity"):
+        async for chunk in response.aiter_raw():
+            yield chunk
+        return
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise httpx.DecodingError("a compression that was not asked for")
+    decompressor = zlib.decompressobj(_ZLIB_OR_GZIP)
+    try:
+        async for chunk in response.aiter_raw():
+            if content := decompressor.decompress(chunk):
+                yield content
+            if decompressor.eof:
+                return
+    except zlib.error as error:
+        raise httpx.DecodingError(str(error)) from error
+
+
 async def read_up_to(
     response: httpx.Response, limit_bytes: int, timeout_s: float | None = None
 ) -> bytes:
@@ -222,7 +250,7 @@ async def read_up_to(
     content = bytearray()
     try:
         async with asyncio.timeout(timeout_s):
-            async for chunk in response.aiter_bytes():
+            async for chunk in body_chunks(response):
                 content += chunk
                 if len(content) > limit_bytes:
                     break

@@ -10,7 +10,7 @@ import httpx
 
 from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.http.connections import Connections, request_headers
+from lmchat.servers.http.connections import Connections, body_chunks, request_headers
 from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
 from lmchat.servers.http.network_errors import TRANSPORT_ERRORS
 from lmchat.servers.http.sse import MalformedStreamError, SseReader
@@ -42,7 +42,7 @@ async def json_events(
         async with aclosing(response):
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 return
-            async for chunk in response.aiter_bytes():
+            async for chunk in body_chunks(response):
                 for event in reader.feed(chunk):
                     with suppress(NotJsonError):
                         yield dict_or_empty(decode(event.data))

@@ -14,6 +14,7 @@ import httpx
 
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers.events import ReasoningDelta, StreamEvent, StreamFinished, TextDelta
+from lmchat.servers.http.connections import body_chunks
 from lmchat.servers.http.error_body import is_error
 from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
 from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, error_words
@@ -81,7 +82,7 @@ class AnswerReader:
             ServerRejected: the server sent an error, or no answer.
         """
         content_type = self._response.headers.get("content-type", "").lower()
-        body = self._response.aiter_bytes()
+        body = body_chunks(self._response)
         try:
             if content_type.startswith("text/event-stream"):
                 network_error = await self._read_stream(body)
@@ -110,7 +111,7 @@ class AnswerReader:
             self._response = response
             self._chunks.must_keep_id = True  # the server may have another answer by now
             try:
-                network_error = await self._read_connection(response.aiter_bytes())
+                network_error = await self._read_connection(body_chunks(response))
             finally:
                 await response.aclose()
         return network_error
