@@ -12,6 +12,7 @@ import lmchat
 from lmchat import errors
 from lmchat.errors import LMChatError, ServerRejected
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.products import PRODUCTS
 from lmchat.servers.products.refusals import RULES
 from lmchat.servers.retries import plan_for
 from tests.support.reference import DOCS
@@ -79,7 +80,8 @@ def test_the_table_has_each_kind_that_is_raised_and_no_other():
     source = "\n".join(_sources())
     assert set(raised) <= set(KINDS)
     assert [kind for kind in KINDS if f'"{kind}"' not in source] == []
-    assert {rule.kind for rule in RULES} <= set(KINDS)
+    rules = [*RULES, *(rule for product in PRODUCTS for rule in product.refusal_rules)]
+    assert {rule.kind for rule in rules} <= set(KINDS)
 
 
 def test_exit_codes_are_those_of_the_errors_that_bear_the_kind():

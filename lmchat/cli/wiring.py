@@ -17,7 +17,6 @@ from lmchat.attachments.page_client import PageClient
 from lmchat.cli.context import Context
 from lmchat.cli.counters import counters_saved
 from lmchat.cli.keys import Keys
-from lmchat.cli.server_variables import endpoints_of_variables
 from lmchat.cli.store import Store, make_store
 from lmchat.config.credentials import Credentials
 from lmchat.config.settings import Settings
@@ -25,6 +24,7 @@ from lmchat.config.state import State, read_state
 from lmchat.servers.client import ProxyClient
 from lmchat.servers.discovery.choose_model import endpoints_of
 from lmchat.servers.engine.local_engine import LocalEngine
+from lmchat.servers.products import named_endpoints
 from lmchat.services.ports import PageFetcher, ServerClient
 from lmchat.services.web_pages import WebPages
 
@@ -98,7 +98,7 @@ def make_backend(
         reads_per_second=reads_per_second,
         engine=engine,
     )
-    client.expect(endpoints_of_variables(context.environ), used=endpoints_of(state))
+    client.expect(named_endpoints(context.environ), used=endpoints_of(state))
     return client, engine
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from starlette.requests import Request
 
 from lmchat.errors import BodyTooLarge, RequestInvalid
+from lmchat.servers.products import UNKNOWN
 
 _MB = 1e6
 _MAX_NAME_CHARS = 1000
@@ -33,7 +34,7 @@ class BodyFields(Struct, frozen=True):
         """
         name = self.model
         if name == "":
-            raise RequestInvalid("No LM Studio model selected: name a model.")
+            raise RequestInvalid(f"{UNKNOWN.no_model_selected}: name a model.")
         if not isinstance(name, str) or not name.strip():
             raise RequestInvalid("Invalid model parameter: the name of a model is needed.")
         if len(name) > _MAX_NAME_CHARS:

@@ -58,7 +58,6 @@ from lmchat.servers.products.kept_answers import (
     LOOKUP_S,
     drop_answer,
 )
-from lmchat.servers.products.llama_cpp import LOOKUP_FIELD, LOOKUP_PATH
 from lmchat.servers.products.server_api import ServerApi, background_task, throttled
 from lmchat.servers.request import (
     SERVER_DECIDES,
@@ -396,14 +395,10 @@ class ProxyClient:
     async def keeps_answer(self, request: ChatRequest) -> bool:
         """Return whether the server still has the answer that a request wants to fetch (R-42).
 
-        The reply lists those of the requested answers that the server has. Raises `LMChatError` if
-        it does not come within `LOOKUP_S`.
+        Raises `LMChatError` if the reply does not come within `LOOKUP_S`.
         """
         api = await self._new_api(request.endpoint, request.product, read_s=LOOKUP_S)
-        reply = await api.post(LOOKUP_PATH, {LOOKUP_FIELD: [request.replay_id]})
-        if reply.is_unknown_path:
-            return False
-        return bool(api.require_good(reply).value)
+        return await product_named(request.product).has_kept(api, request.replay_id)
 
     def leave_answers(self) -> None:
         """Close later streams without stopping the answers that servers keep (R-42).

@@ -26,13 +26,10 @@ from lmchat.errors import (
 )
 from lmchat.servers.endpoint import Endpoint, usual_host
 from lmchat.servers.products import PRODUCTS, product_named
-from lmchat.servers.products.product import LM_STUDIO
 from lmchat.servers.request import CHAT_PATH, ChatRequest, ForwardedRequest
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.sessions.stats import Budget, Metrics
 
-TOO_MANY = "Too many requests to LMStudio, please try again later"
-"""Wording that scripts know; `Product.in_text` puts another product in place of LM Studio."""
 PROBES_PER_MINUTE = 240  # the health check every 5 s takes 12 of them
 MAX_MODEL_CHARS = 1024
 _WINDOW_S = 60.0
@@ -147,12 +144,11 @@ class Limiter:
         }
         self._times: dict[Purpose, deque[float]] = {purpose: deque() for purpose in Purpose}
 
-    def take(self, purpose: Purpose, product: str = LM_STUDIO) -> None:
+    def take(self, purpose: Purpose, product: str = "") -> None:
         """Count a request that is about to be sent.
 
         Raises:
-            TooManyRequests: the limit of its purpose is reached; the message names `product`. If
-                the product is not known, it names LM Studio, which is the wording of `TOO_MANY`.
+            TooManyRequests: the limit of its purpose is reached; the message names `product`.
         """
         limit = self._limits[purpose]
         if limit == 0:  # no limit
@@ -165,7 +161,7 @@ class Limiter:
         wait_s = max(math.ceil(times[0] + _WINDOW_S - time.monotonic()), 1)
         section = "[serve]" if purpose is Purpose.FORWARD else "[limits]"
         raise TooManyRequests(
-            f"{product_named(product).in_text(TOO_MANY)}: the limit is {limit} a minute; "
+            f"{product_named(product).too_many_requests}: the limit is {limit} a minute; "
             f"try again in {wait_s} s.",
             wait_s=wait_s,
             hint=f"Wait, or raise requests_per_minute under {section}.",
@@ -195,7 +191,7 @@ def check_request(request: ChatRequest, *, is_listed: bool = False) -> None:
     """
     model: object = request.model  # a program may have passed anything
     if model == "":
-        sentence = product_named(request.product).in_text("No LM Studio model selected")
+        sentence = product_named(request.product).no_model_selected
         raise RequestInvalid(sentence, hint="Choose a model.")
     is_line = isinstance(model, str) and model.strip() and not _CONTROL_CHAR.search(model)
     if not is_listed and not (is_line and len(request.model) <= MAX_MODEL_CHARS):
@@ -304,7 +300,7 @@ class Admission:
         with _logged_step(Purpose.PROBE, "allow-list"):
             self.allowed.check(endpoint)
 
-    def take_probe(self, product: str = LM_STUDIO) -> None:
+    def take_probe(self, product: str = "") -> None:
         """Count a request for health, models or tokens, or raise `TooManyRequests`."""
         with _logged_step(Purpose.PROBE, "limiter"):
             self.limiter.take(Purpose.PROBE, product)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, Target
-from lmchat.servers.products.llama_cpp import LlamaCpp
+from lmchat.servers.products import PRODUCTS
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, interrupted
 
@@ -36,9 +36,9 @@ def kept_answer(path: Sequence[ChatMessage]) -> ChatMessage | None:
 
 
 def target_of(answer: ChatMessage) -> Target:
-    """Return the server and the model of a kept answer; only llama.cpp keeps answers."""
+    """Return the server and the model of a kept answer; only one product keeps answers."""
     endpoint = Endpoint.parse(answer.endpoint)
-    product = LlamaCpp.name
+    product = next(product.name for product in PRODUCTS if product.can_keep_answers)
     model = ModelInfo(model_id=answer.model, endpoint=endpoint, product=product)
     return Target(endpoint=endpoint, product=product, model=model)
 

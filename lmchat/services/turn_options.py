@@ -95,7 +95,7 @@ class TurnOptions(Struct, frozen=True, kw_only=True):
             raise RequestInvalid(problem, hint="Try again when it is loaded.", kind="loading")
         if not target.model_id:
             # without a full stop: scripts rely on these words for LM Studio
-            problem = product_named(target.product).in_text("No LM Studio model selected")
+            problem = product_named(target.product).no_model_selected
             raise RequestInvalid(problem, hint="Choose one with Ctrl+O.", kind="model_missing")
         return target
 

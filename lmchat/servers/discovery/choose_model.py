@@ -34,9 +34,8 @@ from lmchat.servers.model import (
     usual_server_id,
 )
 from lmchat.servers.products import product_named
-from lmchat.servers.products.product import LM_STUDIO
+from lmchat.servers.products.product import NOTHING_FOUND
 
-NOTHING_FOUND = "No LMStudio server detected"
 _NO_SERVER = (Verdict.REFUSED, Verdict.TIMED_OUT, Verdict.SERVER_OFF)  # nothing answered
 # kinds of the error about a server that cannot be used
 _ERROR_KINDS = {
@@ -307,9 +306,8 @@ def why_no_model(choice: TargetChoice) -> RequestInvalid:
         hint = "The models of this server cannot chat. Load another one there."
     else:
         hint = "The server has no models. Download one there."
-    product = choice.probed.product if choice.probed else LM_STUDIO
-    sentence = product_named(product).in_text("No LM Studio model selected")
-    return RequestInvalid(sentence, hint=hint, kind="model_missing")
+    product = product_named(choice.probed.product if choice.probed else "")
+    return RequestInvalid(product.no_model_selected, hint=hint, kind="model_missing")
 
 
 def endpoints_of(state: State) -> tuple[Endpoint, ...]:

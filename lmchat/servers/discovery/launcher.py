@@ -14,14 +14,12 @@ from msgspec import Struct
 
 from lmchat.errors import LMChatError
 from lmchat.files.disk import begin_log
-from lmchat.files.paths import lm_studio_folders
 from lmchat.processes.child import start_in_background
 from lmchat.processes.environment import environment_for_others, find_program
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import PRODUCTS
-from lmchat.servers.products.product import LM_STUDIO
 
 
 class ServerStart(Struct, frozen=True, kw_only=True):
@@ -80,8 +78,7 @@ def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[I
         traces = product.traces
         if traces is None:  # it is not known how to find the product
             continue
-        # users can move LM Studio's folder
-        folders = lm_studio_folders(home) if home and product.name == LM_STUDIO else []
+        folders = product.own_folders(home) if home else []
         search_path = [environ.get("PATH") or os.defpath, *(str(one / "bin") for one in folders)]
         program = find_program(traces.program, os.pathsep.join(search_path))
         # An absolute name replaces the home folder in `Path`. Without a home folder, the other

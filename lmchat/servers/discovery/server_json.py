@@ -8,7 +8,6 @@ from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.errors import LMChatError
 from lmchat.servers.discovery.choose_model import (
-    NOTHING_FOUND,
     best_result,
     choose_on_server,
     why_unusable,
@@ -16,6 +15,7 @@ from lmchat.servers.discovery.choose_model import (
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.product import NOTHING_FOUND
 from lmchat.sessions.stats import Metrics
 from lmchat.terminal.output import rounded, timestamp
 

@@ -61,6 +61,12 @@ def product_at(endpoint: Endpoint) -> Product:
     return UNKNOWN
 
 
+def named_endpoints(environ: Mapping[str, str]) -> dict[str, Endpoint]:
+    """Return the addresses that variables of the products name, by the name of the product."""
+    found = {product.name: product.named_endpoint(environ) for product in PRODUCTS if product.ports}
+    return {name: endpoint for name, endpoint in found.items() if endpoint is not None}
+
+
 async def identify(api: ServerApi, expected: Product) -> Product | None:
     """Return the first product that says that it answers, the expected one first; else None."""
     for product in (expected, *PRODUCTS):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
+from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import (
     count_or_none,
     dict_or_empty,
@@ -31,6 +32,7 @@ from lmchat.servers.products.product import (
     capabilities,
     has_word,
     lacks_word,
+    local_server,
     params_text,
 )
 from lmchat.servers.products.server_api import OnProgress, ServerApi, background_task
@@ -54,8 +56,7 @@ _UNLOAD = "/models/unload"
 _PROPS = "/props"  # wakes no sleeping model
 _WAKE = "/tokenize"  # needs the model in memory, and costs the least of such requests
 _CONTROL = "/v1/chat/completions/control"  # wakes a sleeping model
-LOOKUP_PATH = "/v1/streams/lookup"  # of answers that it keeps (R-42)
-LOOKUP_FIELD = "conversation_ids"
+_LOOKUP = "/v1/streams/lookup"  # of answers that it keeps (R-42)
 _NO_THOUGHT = ("none", "0")  # efforts with which the model does not think
 _DIGITS = re.compile("[0-9]{1,15}")
 
@@ -94,6 +95,12 @@ class LlamaCpp(Product):
     sampling_fields: ClassVar = LLAMA_SAMPLING
     takes_llama_options = True
 
+    def named_endpoint(self, environ: Mapping[str, str]) -> Endpoint | None:
+        """Return the address that `LLAMA_ARG_HOST` and `LLAMA_ARG_PORT` let it listen at."""
+        host = environ.get("LLAMA_ARG_HOST", "").strip()
+        port = environ.get("LLAMA_ARG_PORT", "").strip()
+        return local_server(host, port or str(self.ports[0])) if host or port else None
+
     async def answers(self, api: ServerApi) -> bool:
         """Whether the header `server` of a reply names llama.cpp.
 
@@ -108,7 +115,7 @@ class LlamaCpp(Product):
         if api.memory.keeps_answers is None:
             with suppress(LMChatError):
                 # wakes no sleeping model, and a router needs no name of a model for it
-                reply = await api.post(LOOKUP_PATH, {LOOKUP_FIELD: []})
+                reply = await api.post(_LOOKUP, {"conversation_ids": []})
                 api.memory.keeps_answers = reply.is_good
         return models
 
@@ -172,6 +179,11 @@ class LlamaCpp(Product):
         if sampling.reasoning_effort not in _NO_THOUGHT:
             fields["reasoning_control"] = True
         return fields
+
+    async def has_kept(self, api: ServerApi, replay_id: str) -> bool:
+        """Return whether the server lists the answer among those that it has."""
+        reply = await api.post(_LOOKUP, {"conversation_ids": [replay_id]})
+        return not reply.is_unknown_path and bool(api.require_good(reply).value)
 
     async def end_thought(self, api: ServerApi, model_id: str, answer_id: str) -> bool:
         """Order the end of the thought; return whether the server agreed.

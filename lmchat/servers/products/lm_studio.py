@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from lmchat.files.disk import read_plain
 from lmchat.files.paths import lm_studio_folders
+from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import (
     NotJsonError,
     count_or_none,
@@ -24,6 +26,7 @@ from lmchat.servers.products.product import (
     Traces,
     capabilities,
     has_word,
+    local_server,
     same_names,
 )
 from lmchat.servers.products.request_format import Dialect, JsonMode
@@ -82,6 +85,15 @@ class LmStudio(Product):
         ),
     }
     load_switches = ("flash_attention", "offload_kv_cache_to_gpu")
+
+    def own_folders(self, home: Path) -> list[Path]:
+        """Return its folders, which users can move."""
+        return lm_studio_folders(home)
+
+    def named_endpoint(self, environ: Mapping[str, str]) -> Endpoint | None:
+        """Return the address that `LMS_SERVER_HOST` tells the server to listen at."""
+        host = environ.get("LMS_SERVER_HOST", "").strip()
+        return local_server(host, str(self.ports[0])) if host else None
 
     def last_port(self) -> int | None:
         """Return the port in LM Studio's settings of its server; None if they cannot be read.

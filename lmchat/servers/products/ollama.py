@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
 from lmchat.errors import ServerUnavailable
+from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.http.json_values import count_or_none, dict_or_empty, dicts_in, str_or_empty
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import LoadState, ModelInfo
@@ -18,7 +19,9 @@ from lmchat.servers.products.product import (
     Product,
     Traces,
     capabilities,
+    local_server,
 )
+from lmchat.servers.products.refusals import UNKNOWN_HOST, Rule
 from lmchat.servers.products.server_api import OnProgress, ServerApi
 from lmchat.servers.request import LoadOptions
 
@@ -44,6 +47,9 @@ class Ollama(Product):
     host_step = "Use localhost, or OLLAMA_HOST={host} ollama serve"
     larger_window = "Set it when you start Ollama: OLLAMA_CONTEXT_LENGTH={context} ollama serve"
     refusal_hints: ClassVar = {"model_missing": "Download it with: ollama pull {model}"}
+    refusal_rules = (
+        Rule("host_blocked", (403,), "<empty>", message=UNKNOWN_HOST, has_product_hint=True),
+    )
     loads_on_demand = True
     health_path = "/api/version"
     lists_tool_models = True
@@ -51,6 +57,27 @@ class Ollama(Product):
     efforts = ("none", "low", "medium", "high", "max")
     thought_fields = ("reasoning",)
     sampling_fields: ClassVar = SEED_AND_PENALTIES
+
+    def named_endpoint(self, environ: Mapping[str, str]) -> Endpoint | None:
+        """Return the address in `OLLAMA_HOST`: `HOST`, `HOST:PORT`, `:PORT` or a URL.
+
+        A host without a port gets the usual port, a URL without one the port of its scheme. None
+        for this machine, unless the value has a port and is no https URL: every scan checks the
+        usual port here. The address may be on another machine: Ollama's own clients read it, too.
+        """
+        value = environ.get("OLLAMA_HOST", "").strip().rstrip("/")
+        # This machine with a port. For anything else, the result is None: without a port, `port`
+        # is no number, and of an https URL, `name` is no host.
+        name, _, port = value.removeprefix("http://").rpartition(":")
+        if endpoint := local_server(name, port):
+            return endpoint
+        # another machine, in any of the forms
+        is_complete = "://" in value or port.isdecimal()
+        url = value if is_complete else f"{value}:{self.ports[0]}"
+        if not (value and is_address(url)):
+            return None
+        endpoint = Endpoint.parse(url)
+        return None if endpoint.is_loopback else endpoint
 
     async def answers(self, api: ServerApi) -> bool:
         """Whether it tells its version alone; other products with this path tell more."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from msgspec import Struct
@@ -13,22 +14,41 @@ from msgspec import Struct
 from lmchat.config.settings import effort_of
 from lmchat.errors import NothingAnswers, ServerRejected, ServerUnavailable
 from lmchat.safe_text import safe_line
+from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.http.json_values import count_or_none, dicts_in, number_or_none, str_or_empty
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.options import EXTRA, LLAMA_CPP_OPTIONS, TAKEN_BY_ALL
-from lmchat.servers.products.refusals import RequestFacts, not_an_llm
+from lmchat.servers.products.refusals import RequestFacts, Rule, not_an_llm
 from lmchat.servers.products.request_format import Dialect
 from lmchat.servers.products.server_api import OnProgress, ServerApi
 from lmchat.servers.request import LoadOptions, Sampling
 
 OPENAI_COMPATIBLE = "OpenAI-compatible"  # an unknown product
 LM_STUDIO = "LM Studio"
+NOTHING_FOUND = "No LMStudio server detected"  # wording that scripts know
 LOAD_WITH_CONTEXT = "Load it with: lmchat models load {model} --context {context}"
 _SENT_TO_ALL = ("temperature", "top_p", "max_tokens", "stop")
 """Options whose fields `request_body` writes, as their names depend on the dialect."""
 _NAMES_IN_NOTES = {"seed": "a seed"}
 """What notes call an option, if not by its name."""
+
+
+def local_server(name: str, port: str) -> Endpoint | None:
+    """Return the http address of a server on this machine from the name of its host and its port.
+
+    A server that listens on all addresses, such as 0.0.0.0, is reached at localhost. None for a
+    host that is not this machine, and for a wrong host or port.
+    """
+    if not (port.isascii() and port.isdecimal()):
+        return None
+    host = name or "localhost"
+    is_bare_ipv6 = host.count(":") > 1 and not host.startswith("[")
+    url = f"http://[{host}]:{port}" if is_bare_ipv6 else f"http://{host}:{port}"
+    if not is_address(url):
+        return None
+    endpoint = Endpoint.parse(url)
+    return endpoint if endpoint.is_loopback else None
 
 
 def same_names(*names: str) -> dict[str, str]:
@@ -85,6 +105,7 @@ class Product:
     )
     larger_window: ClassVar[str] = ""  # step to a larger context window, with {model} and {context}
     refusal_hints: ClassVar[Mapping[str, str]] = {}  # sentences after other refusals, by kind
+    refusal_rules: ClassVar[tuple[Rule, ...]] = ()  # of refusals that no other product sends
 
     # abilities
     loads_on_demand: ClassVar[bool] = False  # whether a chat request loads its model
@@ -135,15 +156,20 @@ class Product:
         """Name of a server of this product at the beginning of a sentence."""
         return "The server" if self.name == OPENAI_COMPATIBLE else self.name
 
-    def in_text(self, text: str) -> str:
-        """Return a sentence about LM Studio with the name of this product in place of that name.
+    @property
+    def no_model_selected(self) -> str:
+        """Words for a missing model; scripts know them with LM Studio, as for an unknown product.
 
-        Sentences whose wording scripts rely on are written for LM Studio, in one of two spellings.
-        For an unknown product, they stay as they are.
+        They have no full stop.
         """
-        if self.name in (LM_STUDIO, OPENAI_COMPATIBLE):
-            return text
-        return text.replace("LMStudio", self.name).replace("LM Studio", self.name)
+        name = LM_STUDIO if self.name == OPENAI_COMPATIBLE else self.name
+        return f"No {name} model selected"
+
+    @property
+    def too_many_requests(self) -> str:
+        """Words for a limit of lmchat that is reached; see `no_model_selected`."""
+        name = "LMStudio" if self.name in (LM_STUDIO, OPENAI_COMPATIBLE) else self.name
+        return f"Too many requests to {name}, please try again later"
 
     def request_facts(self, *, key: str = "", model: str = "", host: str = "") -> RequestFacts:
         """Return the facts that the error for a refusal by this product needs."""
@@ -151,7 +177,13 @@ class Product:
         if self.key_step != Product.key_step:
             hints["auth"] = f"{self.key_step}."
         return RequestFacts(
-            product=self.name, subject=self.subject, hints=hints, key=key, model=model, host=host
+            product=self.name,
+            subject=self.subject,
+            hints=hints,
+            rules=self.refusal_rules,
+            key=key,
+            model=model,
+            host=host,
         )
 
     def takes_option(self, name: str) -> bool:
@@ -162,6 +194,17 @@ class Product:
         if name in TAKEN_BY_ALL or name in self.sampling_fields or name.startswith(EXTRA):
             return True
         return name in LLAMA_CPP_OPTIONS and self.takes_llama_options
+
+    def own_folders(self, home: Path) -> list[Path]:  # noqa: ARG002 - for those that override it
+        """Return folders of the product that `traces` cannot name; their `bin` may have programs.
+
+        `home` is the user's folder.
+        """
+        return []
+
+    def named_endpoint(self, environ: Mapping[str, str]) -> Endpoint | None:  # noqa: ARG002 - for those that override it
+        """Return the address that variables of the product name; None without a usable one."""
+        return None
 
     def last_port(self) -> int | None:
         """Return the port that the product used last on this machine, from a file of the product.
@@ -299,6 +342,10 @@ class Product:
 
         `answer_id` is the id in the chunks of the answer. Here, return False: few products can.
         """
+        return False
+
+    async def has_kept(self, api: ServerApi, replay_id: str) -> bool:  # noqa: ARG002 - for those that override it
+        """Return whether the server still has an answer that it kept; may raise `LMChatError`."""
         return False
 
     async def count_tokens(self, api: ServerApi, body: dict[str, Any]) -> int | None:

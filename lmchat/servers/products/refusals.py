@@ -1,7 +1,8 @@
 """Refusals of servers as errors: from status and body to kind, sentence and next step (R-24).
 
-`refusal` and `refusal_in_stream` read the body, find the first row of `RULES` that fits, and fill
-its words with facts of the refusal and of the request (`RequestFacts`).
+`refusal` and `refusal_in_stream` read the body, find the first rule that fits, and fill its words
+with facts of the refusal and of the request (`RequestFacts`). Rules that only one product needs
+stand in its module; `RULES` has all others.
 """
 
 from __future__ import annotations
@@ -73,13 +74,14 @@ _PAGE = "This is not a model server: a web page answered."
 _PAGE_HINT = "Check the port and the path of the address."
 _LIMIT_HINT = "Wait a moment; the server limits requests."
 _BUSY_HINT = "The server is busy; try again in a moment."
-_HOST = '{product} does not accept the host name "{host}".'
+UNKNOWN_HOST = '{product} does not accept the host name "{host}".'
 
+# after the rules of the product itself
 RULES: tuple[Rule, ...] = (
     Rule(
         "wrong_path",
         pattern="unexpected endpoint or method",
-        message="LM Studio does not know this path.",
+        message="{product} does not know this path.",
         hint=_ADDRESS_HINT,
     ),
     Rule(
@@ -137,20 +139,6 @@ RULES: tuple[Rule, ...] = (
         message="{model} cannot chat; it may only make embeddings.",
         hint="Choose another model with Ctrl+O or -m; `lmchat models` lists them.",
     ),
-    Rule(  # LiteLLM fails without a key
-        "auth",
-        (500,),
-        r"<litellm> <no key> +internal server error$",
-        message="{product} does not answer without an API key.",
-        hint=KEY_MISSING,
-    ),
-    Rule(  # LiteLLM looks up an unknown key in a database, which is missing
-        "auth",
-        (400,),
-        "no_db_connection",
-        message="{product} does not know this API key.",
-        hint=KEY_REJECTED,
-    ),
     Rule(
         "auth",
         (401,),
@@ -165,15 +153,8 @@ RULES: tuple[Rule, ...] = (
         "host_blocked",
         (400, 403),
         "host header|host not allowed",
-        message=_HOST,
+        message=UNKNOWN_HOST,
         hint="Add this host name to the server's trusted hosts, or use localhost.",
-        has_product_hint=True,
-    ),
-    Rule(
-        "host_blocked",
-        (403,),
-        "<ollama> <empty>",
-        message=_HOST,
         has_product_hint=True,
     ),
     Rule("forbidden", (403,), hint="Check the rights of your account or API key."),
@@ -290,6 +271,7 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
     product: str
     subject: str  # what a sentence calls a server of this product
     hints: Mapping[str, str]  # next steps of this product, by the kind of the refusal
+    rules: tuple[Rule, ...] = ()  # its own, which come before `RULES`
     key: str = ""  # the key that was sent
     model: str = ""
     host: str = ""
@@ -341,7 +323,8 @@ def _rejection(
     `status` is 0 for an error inside a stream that names none.
     """
     searched_line = _searched_line(body, facts, headers.get("www-authenticate", ""))
-    rule = next(rule for rule in RULES if rule.fits(status, searched_line))
+    rules = (*facts.rules, *RULES)
+    rule = next(rule for rule in rules if rule.fits(status, searched_line))
     fields = _message_fields(status, headers, body, facts)
     wait_s = retry_after_s(headers, body.error_object)
     message = _message(rule, fields, body, is_in_stream=is_in_stream)
@@ -400,10 +383,10 @@ def _hint(rule: Rule, fields: dict[str, str], facts: RequestFacts, wait_s: float
 def _searched_line(body: ErrorBody, facts: RequestFacts, challenge: str) -> str:
     """Return the line that rules search: facts in angle brackets, then the words of the error.
 
-    Example: `<ollama> <no key> invalid_request_error  max_tokens unknown field`. `challenge` is the
-    header WWW-Authenticate, whose scheme is one of the facts (`<basic>`).
+    Example: `<no key> invalid_request_error  max_tokens unknown field`. `challenge` is the header
+    WWW-Authenticate, whose scheme is one of the facts (`<basic>`).
     """
-    tags = [f"<{facts.product}>"]
+    tags: list[str] = []
     if body.is_html:
         tags.append("<web page>")
     elif not body.message:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lmchat.cli.server_variables import endpoints_of_variables, ollama_endpoint
+from lmchat.servers.products import named_endpoints
 
 
 def test_ollama_is_expected_where_its_variable_says():
@@ -21,7 +21,7 @@ def test_ollama_is_expected_where_its_variable_says():
         ("no host:1", None),
         ("a:b", None),
     ):
-        endpoint = ollama_endpoint(host)
+        endpoint = named_endpoints({"OLLAMA_HOST": host}).get("Ollama")
         assert (endpoint and endpoint.origin) == origin, host
 
 
@@ -32,7 +32,7 @@ def test_lm_studio_is_expected_where_it_binds():
         ("127.0.0.2", "http://localhost:1234"),
         ("192.168.1.5", None),
     ):
-        endpoint = endpoints_of_variables({"LMS_SERVER_HOST": host}).get("LM Studio")
+        endpoint = named_endpoints({"LMS_SERVER_HOST": host}).get("LM Studio")
         assert (endpoint and endpoint.origin) == origin, host
 
 
@@ -48,5 +48,5 @@ def test_llama_cpp_is_expected_where_its_variables_say():
         ({"LLAMA_ARG_PORT": "-1"}, None),
         ({"LLAMA_ARG_PORT": "\u0669"}, None),
     ):
-        endpoint = endpoints_of_variables(environ).get("llama.cpp")
+        endpoint = named_endpoints(environ).get("llama.cpp")
         assert (endpoint and endpoint.origin) == origin, environ

@@ -1,0 +1,100 @@
+"""A product that lmchat does not know, added as docs/architecture.md says: one module and one row."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from tests.support.programs import Cli
+from tests.support.pty_program import ROOT
+from tests.support.scripted_products import ANSWER, plain
+from tests.support.scripted_server import json_reply
+
+MODULE = '''
+from __future__ import annotations
+
+from typing import ClassVar
+
+from lmchat.servers.model import LoadState
+from lmchat.servers.products.product import Product
+from lmchat.servers.products.refusals import Rule
+from lmchat.servers.products.server_api import ServerApi
+
+
+class Heron(Product):
+    """A made-up server."""
+
+    name = "Heron"
+    ports = ({port},)
+    start_step = "heron up"
+    key_step = "Copy the key from Heron: Nest, Keys"
+    refusal_rules = (
+        Rule("forbidden", (418,), message="{{product}} takes no guests.", hint="Ask it kindly."),
+    )
+    state = LoadState.LOADED
+    sampling_fields: ClassVar = {{"top_k": "best_of_flock"}}
+
+    async def answers(self, api: ServerApi) -> bool:
+        reply = await api.get("/feathers")
+        return reply.object.get("bird") == "heron"
+'''
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """A copy of lmchat in which a test may add a product."""
+    folder = tmp_path_factory.mktemp("program")
+    shutil.copytree(ROOT / "lmchat", folder / "lmchat")
+    return folder
+
+
+@pytest.fixture
+def heron(program, tmp_path, server):
+    """The command line of an lmchat that knows the product, whose server runs at its usual port."""
+    plain(server, "tiny").on("GET /feathers", json_reply({"bird": "heron"}))
+    port = int(server.url.rpartition(":")[2])
+    products = program / "lmchat" / "servers" / "products"
+    (products / "heron.py").write_text(MODULE.format(port=port))
+    table = (ROOT / "lmchat" / "servers" / "products" / "__init__.py").read_text()
+    for old, new in (
+        ("from lmchat.servers.products.jan", "from lmchat.servers.products.heron import Heron\n"),
+        ("    Jan(),", "    Heron(),\n"),
+    ):
+        table = table.replace(old, new + old)
+    (products / "__init__.py").write_text(table)
+    return Cli(home=tmp_path, cwd=program)
+
+
+def candidate(cli, server):
+    port = server.url.rpartition(":")[2]
+    rows = json.loads(cli("detect", "--json").stdout)["candidates"]
+    return next(row for row in rows if row["url"].endswith(f":{port}"))
+
+
+def test_its_server_is_found_at_its_port_and_answers_by_its_rules(heron, server):
+    row = candidate(heron, server)
+    assert (row["product"], row["verdict"], row["next_step"]) == ("Heron", "ready", None)
+
+    done = heron("ask", "--endpoint", server.url, "--set", "top_k=3", "Hello")
+    assert (done.stdout, done.returncode) == ("".join(ANSWER) + "\n", 0), done
+    assert server.seen("POST /v1/chat/completions")[-1].json["best_of_flock"] == 3
+
+    server.on("POST /v1/chat/completions", json_reply({"error": "no"}, status=418))
+    done = heron("ask", "--endpoint", server.url, "Hello")
+    assert "Heron takes no guests.\nAsk it kindly." in done.stderr
+
+
+def test_its_words_are_shown_for_a_missing_key_and_where_it_does_not_run(heron, server):
+    server.on("GET /v1/models", json_reply({"error": {"message": "No key"}}, status=401))
+    row = candidate(heron, server)
+    step = "Copy the key from Heron: Nest, Keys"
+    assert (row["product"], row["verdict"], row["next_step"]) == ("Heron", "needs key", step)
+    report = heron("doctor").stdout
+    assert "Heron" in report
+    assert f"next: {step}" in report
+
+    server.stop()
+    row = candidate(heron, server)
+    assert (row["product"], row["verdict"], row["next_step"]) == ("Heron", "refused", "heron up")
