@@ -1,18 +1,15 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from contextlib import aclosing
 
 import pytest
 
 from lmchat.errors import SessionUnreadable, StoreUnavailable
 from lmchat.services.save_queue import JournalWriter, SaveQueue
 from lmchat.sessions.message import RESET
-from tests.support.chats import prompt, store_at
-from tests.support.conversations import SETTINGS, Disk, begin, ended, named_header, on_disk
+from tests.support.chats import prompt
+from tests.support.conversations import Disk, ended, named_header
 from tests.support.programs import until
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, read
 
 FULL = StoreUnavailable("The disk is full.")
 
@@ -117,19 +114,3 @@ async def test_pieces_that_could_not_be_written_are_written_first_when_the_disk_
     assert disk.written == [("text", "a"), ("text", "b"), RESET, ("reasoning", "c")]
     await save_queue.write_unsaved()
     assert save_queue.warning is None
-
-
-async def test_what_is_removed_meanwhile_is_written_again_whole(tmp_path):
-    async with aclosing(store_at(tmp_path)) as store, aclosing(store_at(tmp_path)) as other:
-        texts = ("first", "purged by another window", "removed with its folder")
-        backend = ScriptedBackend(*(answer_steps(text.upper()) for text in texts))
-        conversation = begin(backend, store)
-        for text in texts:
-            if text.startswith("purged"):
-                await other.purge(conversation.header.session_id)
-            if text.startswith("removed"):
-                shutil.rmtree(tmp_path / "lmchat")
-            await read(conversation.send(text, SETTINGS))
-            async with aclosing(store_at(tmp_path)) as reader:
-                assert await on_disk(reader, conversation) == conversation.messages
-        assert len(conversation.messages) == 6

@@ -1,0 +1,215 @@
+"""Answers that continue a text: one that broke off, one by the user, and first words."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.errors import RequestInvalid, ServerRejected, StreamInterrupted
+from lmchat.formats.json_format import to_json
+from lmchat.formats.markdown_write import to_markdown
+from lmchat.formats.writing import to_text
+from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
+from lmchat.services.continuation import CONTINUE
+from lmchat.sessions.message import AnswerState, Role, now
+from tests.support.chat_turns import ChatTurns
+from tests.support.chats import read_chats
+from tests.support.scripted_backend import answer_steps
+
+END = StreamFinished(reason="stop")
+CUT = StreamInterrupted("The connection broke.")
+REFUSED = ServerRejected(
+    "Assistant response prefill is incompatible with enable_thinking.", kind="bad_request"
+)
+BEGUN = [TextDelta(text="Several vegeta"), CUT]
+REST = [TextDelta(text="bles."), END]
+THOUGHT = "They like shade."
+
+
+async def resumed(store, *scripts) -> ChatTurns:
+    """Return a session whose first answer broke off and was continued."""
+    chat = ChatTurns(store, *scripts)
+    await chat.send("x")
+    await chat.resume(chat.path[-1])
+    return chat
+
+
+async def test_a_server_with_prefill_gets_the_answer_with_its_thought(store):
+    chat = await resumed(store, [ReasoningDelta(text="They ask."), *BEGUN], REST)
+    last = chat.server.requests[1].messages[-1]
+    assert (last.role, last.text, last.reasoning) == (Role.ASSISTANT, "Several vegeta", "They ask.")
+    answer = (await chat.on_disk())[-1]
+    assert (answer.text, answer.reasoning) == ("Several vegetables.", "They ask.")
+    assert (answer.state, answer.version, answer.versions) == (AnswerState.COMPLETE, 2, 2)
+
+
+async def test_a_refused_prefill_becomes_a_prompt_once_and_only_before_the_first_token(store):
+    chat = await resumed(store, BEGUN, [REFUSED], REST)
+    assert chat.sent()[-2:] == ["Several vegeta", f"{CONTINUE}\n\nSeveral vegeta"]
+    assert (await chat.on_disk())[-1].text == "Several vegetables."
+    for scripts, text in (
+        (([REFUSED], [REFUSED]), "Several vegeta"),
+        (([TextDelta(text="bl"), REFUSED],), "Several vegetabl"),
+    ):
+        chat = await resumed(store, BEGUN, *scripts)
+        assert len(chat.server.requests) == 1 + len(scripts)
+        answer = (await chat.on_disk())[-1]
+        assert (answer.text, answer.state) == (text, AnswerState.INTERRUPTED)
+        assert answer.failure.kind == "bad_request"
+
+
+async def test_a_thought_that_cannot_be_continued_is_kept_before_the_next_one(store):
+    rest = [ReasoningDelta(text="So they ask."), TextDelta(text="Several."), END]
+    chat = await resumed(store, [ReasoningDelta(text="They as"), CUT], [REFUSED], rest)
+    assert chat.sent() == ["x"]
+    answer = (await chat.on_disk())[-1]
+    assert (answer.reasoning, answer.text) == ("They as\n\nSo they ask.", "Several.")
+
+
+async def test_a_seed_is_drawn_where_the_server_takes_one_unless_it_is_set(store):
+    for product, options, is_drawn in (
+        ("llama.cpp", {}, True),
+        ("LM Studio", {}, True),
+        ("Ollama", {}, True),
+        ("Mistral", {}, True),
+        ("Anthropic", {}, False),
+        ("Gemini", {}, False),
+        ("OpenAI-compatible", {}, False),
+        ("LiteLLM", {}, False),  # a model behind it may refuse it
+        ("llama.cpp", {"seed": 0}, False),
+        ("llama.cpp", {"extra.seed": 5}, False),
+    ):
+        chat = ChatTurns(store, product=product)
+        await chat.opened.conversation.set_sampling(options)
+        await chat.send("x")
+        (request,) = chat.server.requests
+        assert request.has_drawn_seed is is_drawn
+        assert request.sampling.seed == options.get("seed") or is_drawn
+        assert not is_drawn or 0 <= request.sampling.seed <= 4_294_967_294
+
+
+# An answer by the user
+
+
+async def answered(store, *scripts) -> ChatTurns:
+    chat = ChatTurns(store, answer_steps("Lettuce does well.", thought=THOUGHT), *scripts)
+    await chat.send("What grows in shade?")
+    return chat
+
+
+async def rewrite(chat: ChatTurns, text: str, index: int = -1):
+    version = await chat.opened.conversation.rewrite(chat.path[index].message_id, text)
+    await chat.sessions.save_all()
+    return version
+
+
+async def test_a_rewritten_answer_is_another_version_that_no_server_sees_and_exports_mark(store):
+    chat = await answered(store, answer_steps("Yes."))
+    prompt, old = chat.path
+    await chat.send("Sure?")
+    version = await rewrite(chat, "Ferns do well.", 1)
+    assert await chat.on_disk() == chat.path == (prompt, version)
+    assert (version.text, version.reasoning) == ("Ferns do well.", "")
+    assert (version.parent_id, version.model) == (prompt.message_id, old.model)
+    assert (version.version, version.versions) == (2, 2)
+    assert (version.state, version.stats.is_edited) == (AnswerState.COMPLETE, True)
+    assert version.stats.completion_tokens is None
+    assert len(chat.server.requests) == 2
+    path = await store.open_session(chat.opened.session_id)
+    for text in (to_markdown(path), to_text(path)):
+        assert "Ferns do well." in text
+        assert "Lettuce" not in text
+        assert f"{version.model} (edited)" in text
+    whole = replace(path, tree=await store.tree(path.header.session_id))
+    (session,) = read_chats(to_json(whole).encode(), moment=now()).sessions
+    assert [one.stats.is_edited for one in session.tree if one.role is Role.ASSISTANT] == [
+        False,
+        False,
+        True,
+    ]
+    assert session.messages[-1].message_id == version.message_id
+    back = await store.set_leaf(path.header.session_id, old.message_id)
+    assert [one.text for one in back.messages[1:]] == ["Lettuce does well.", "Sure?", "Yes."]
+    assert (back.messages[1].reasoning, back.messages[1].stats.is_edited) == (THOUGHT, False)
+
+
+async def test_no_answer_becomes_empty_or_changes_while_one_streams_and_no_prompt_is_rewritten(
+    store,
+):
+    chat = await answered(store, [TextDelta(text="Two"), asyncio.Event()])
+    before = chat.path
+    for index, text, words in (
+        (1, "", "cannot be empty"),
+        (1, " \n", "cannot be empty"),
+        (0, "x", "Only answers"),
+    ):
+        with pytest.raises(RequestInvalid, match=words):
+            await rewrite(chat, text, index)
+    assert chat.path == before == await chat.on_disk()
+    await chat.begin(chat.send("And?"), TextDelta)
+    with pytest.raises(RequestInvalid, match="still streaming"):
+        await rewrite(chat, "Ferns do well.", 1)
+    await chat.stop()
+    assert chat.path[:2] == before
+
+
+@pytest.mark.rule("R-43")
+async def test_words_of_the_user_are_continued_behind_their_last_letter(store):
+    chat = await answered(store, [TextDelta(text=" well"), TextDelta(text="."), END])
+    version = await rewrite(chat, "Ferns grow ve \n ")
+    await chat.resume(version)
+    sent = chat.server.requests[1].messages[-1]
+    assert (sent.role, sent.text, sent.reasoning) == (Role.ASSISTANT, "Ferns grow ve", "")
+    continued = (await chat.on_disk())[-1]
+    assert continued.text == "Ferns grow ve well."
+    assert (continued.version, continued.stats.is_edited) == (3, True)
+    assert not continued.stats.is_unfinished
+
+
+async def test_words_of_the_user_that_a_server_cannot_continue_are_refused_and_nothing_is_lost(
+    store,
+):
+    chat = await answered(store, [REFUSED])
+    version = await rewrite(chat, "Ferns gr")
+    for product in ("LM Studio", "OpenAI-compatible"):
+        chat.use(product)
+        with pytest.raises(RequestInvalid, match="cannot continue a text") as caught:
+            await chat.resume(version)
+        assert (caught.value.kind, caught.value.exit_code) == ("unsupported", 2)
+    assert len(chat.server.requests) == 1
+    assert (await chat.on_disk())[-1] == version == chat.path[-1]
+    chat.use("llama.cpp")
+    await chat.resume(version)
+    assert len(chat.server.requests) == 2
+    assert (chat.path[-1].text, chat.path[-1].failure.kind) == ("Ferns gr", "bad_request")
+
+
+async def test_an_answer_begins_with_the_first_words_and_only_the_next_one_does(store):
+    rest = [TextDelta(text=" grow"), TextDelta(text="."), END]
+    chat = ChatTurns(store, rest, answer_steps("Yes."), answer_steps("No."))
+    chat.sessions.use_first_words("Ferns ")
+    await chat.send("What grows in shade?")
+    sent = chat.server.requests[0].messages[-1]
+    assert (sent.role, sent.text) == (Role.ASSISTANT, "Ferns")
+    first = (await chat.on_disk())[-1]
+    assert (first.text, first.stats.is_edited) == ("Ferns grow.", False)
+    await chat.regenerate(first)
+    await chat.send("Sure?")
+    assert chat.texts[1:] == ["Yes.", "Sure?", "No."]
+    assert all(one.messages[-1].role is Role.USER for one in chat.server.requests[1:])
+
+
+async def test_a_stop_before_the_first_token_loses_no_first_words(store):
+    for script, text, left in (
+        ([RequestSent(), asyncio.Event()], "", "Ferns"),
+        ([TextDelta(text=" gr"), asyncio.Event()], "Ferns gr", ""),
+    ):
+        chat = ChatTurns(store, script)
+        chat.sessions.use_first_words("Ferns")
+        await chat.begin(chat.send("What grows?"), type(script[0]))
+        await chat.stop()
+        last = (await chat.on_disk())[-1]
+        assert (last.text, last.state) == (text, AnswerState.STOPPED)
+        assert chat.opened.conversation.first_words == left

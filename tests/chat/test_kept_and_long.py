@@ -1,0 +1,167 @@
+"""Answers that their server keeps while lmchat is away, and sessions that are read piece by piece."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lmchat.errors import ServerRejected, ServerUnavailable, StoreUnavailable
+from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
+from lmchat.services.away import replay_id_of
+from lmchat.services.open_sessions import FIRST_READ
+from lmchat.sessions.message import AnswerState, ChatMessage
+from tests.support.chat_turns import ChatTurns
+from tests.support.chats import GatedStore, fill_long
+
+END = StreamFinished(reason="stop")
+SHORT = "Forty characters are less than sixty-four."
+LONG = SHORT * 5
+OFFLINE = ServerUnavailable("It is gone.", kind="offline")
+COUNT = 300
+
+
+async def broken_off(store, text: str, *script) -> ChatTurns:
+    """Return a session whose answer broke off behind a text; its server plays `script` next."""
+    chat = ChatTurns(store, [RequestSent(is_kept=True), TextDelta(text=text), OFFLINE], script)
+    await chat.send("Hello")
+    chat.server.kept.add(replay_id_of(chat.path[-1]))
+    return chat
+
+
+async def fetched(store, text: str, *script) -> ChatMessage:
+    chat = await broken_off(store, text, *script)
+    assert await chat.fetch_kept()
+    return (await chat.on_disk())[-1]
+
+
+@pytest.mark.rule("R-42")
+async def test_fetching_that_breaks_off_loses_no_text(store):
+    unknown = ServerRejected("It has no such answer.", kind="not_found")
+    begun = TextDelta(text="Forty")
+    for text in (SHORT, LONG):
+        for script in ([OFFLINE], [begun, OFFLINE], [unknown], [begun, unknown]):
+            saved = await fetched(store, text, *script)
+            assert (saved.state, saved.text) == (AnswerState.INTERRUPTED, text)
+            assert bool(replay_id_of(saved)) is (script[-1] is OFFLINE)
+
+
+@pytest.mark.rule("R-42")
+async def test_the_fetched_answer_is_kept_if_it_begins_with_what_was_saved(store):
+    for text, whole in (
+        (SHORT, f"{SHORT} And more."),
+        (LONG, f"{LONG} And more."),
+        # half a tag at the end is not compared
+        ("Plan it.</thi", "Plan it. And more."),
+        ("Plan it.\n\n</", "Plan it. And more."),
+        ("Plan it.\n", "Plan it. And more."),
+    ):
+        saved = await fetched(store, text, TextDelta(text=whole), END)
+        assert (saved.state, saved.text) == (AnswerState.COMPLETE, whole)
+    for text in ("No.", SHORT, LONG):
+        other = TextDelta(text="Yes, delete all of them. " * 20)
+        saved = await fetched(store, text, other, END)
+        assert (saved.state, saved.text) == (AnswerState.INTERRUPTED, text)
+        assert not replay_id_of(saved)
+
+
+@pytest.mark.rule("R-42")
+async def test_an_answer_that_the_server_has_forgotten_stays_and_is_not_asked_for_again(store):
+    chat = await broken_off(store, SHORT)
+    chat.server.kept.clear()
+    assert not await chat.fetch_kept()
+    for kept in (chat.path[-1], (await chat.on_disk())[-1]):
+        assert (kept.state, kept.text) == (AnswerState.INTERRUPTED, SHORT)
+        assert replay_id_of(kept) == ""
+
+
+@pytest.mark.rule("R-42")
+async def test_a_stop_gives_a_kept_answer_up_a_hang_up_does_not_and_a_fork_fetches_none(store):
+    script = [RequestSent(is_kept=True), TextDelta(text="Let"), asyncio.Event()]
+    for is_gone in (False, True):
+        chat = ChatTurns(store, script)
+        await chat.begin(chat.send("x"), TextDelta)
+        if is_gone:
+            chat.sessions.leave_answers()
+        await chat.stop()
+        kept = (await chat.on_disk())[-1]
+        state = AnswerState.INTERRUPTED if is_gone else AnswerState.STOPPED
+        assert (kept.state, kept.text, bool(replay_id_of(kept))) == (state, "Let", is_gone)
+        assert chat.server.is_leaving_answers is is_gone
+        copy = await store.fork(chat.opened.session_id, kept.message_id)
+        assert replay_id_of(copy.messages[-1]) == ""
+
+
+# Long sessions
+
+
+@pytest.fixture
+async def gated(tmp_path):
+    store = GatedStore(tmp_path / "long.db")
+    yield store
+    await store.aclose()
+
+
+async def opened(store) -> tuple[ChatTurns, list[ChatMessage]]:
+    """Return a front end that shows the end of a long session, and all its messages."""
+    talk = await fill_long(store, COUNT)
+    (header,) = await store.list_sessions()
+    chat = ChatTurns(store, window=100_000)
+    chat.sessions.show(await chat.sessions.load(header.session_id))
+    return chat, talk
+
+
+async def test_a_long_session_is_opened_with_its_end_and_a_prompt_waits_for_the_rest(gated):
+    chat, talk = await opened(gated)
+    conversation, next_turn = chat.opened.conversation, chat.sessions.next_turn
+    assert not conversation.has_all_messages
+    assert list(chat.path) == talk[-FIRST_READ:]
+    assert next_turn.plan(conversation, "more") is None
+    assert next_turn.context_use(conversation) is None
+    turn = asyncio.create_task(chat.send("and now?"))
+    await gated.asked.wait()
+    assert not chat.server.requests
+    gated.gate.set()
+    await turn
+    assert chat.sent() == [*(one.text for one in talk), "and now?"]
+    assert len(chat.path) == COUNT + 2
+    assert next_turn.plan(conversation, "more").left_out == 0
+    assert next_turn.context_use(conversation) is not None
+
+
+async def test_an_answer_is_regenerated_and_a_prompt_edited_in_its_place(gated):
+    chat, talk = await opened(gated)
+    gated.gate.set()
+    for place in (COUNT - 1, 1):
+        await chat.regenerate(talk[place])
+        assert chat.sent() == [one.text for one in talk[:place]]
+        assert list(chat.path[:-1]) == talk[:place]
+        assert (chat.path[-1].version, chat.path[-1].versions) == (2, 2)
+    chat.sessions.show(await chat.sessions.load(chat.opened.session_id))
+    await chat.edit(talk[0], "in other words")
+    assert chat.sent() == ["in other words"]
+
+
+async def test_another_path_shown_while_older_messages_are_read_is_not_mixed_with_them(gated):
+    chat, talk = await opened(gated)
+    filling = asyncio.create_task(chat.opened.conversation.fill())
+    await gated.asked.wait()
+    chat.sessions.show_path(await gated.set_leaf(chat.opened.session_id, talk[-1].message_id))
+    gated.gate.set()
+    await filling
+    assert list(chat.path) == talk
+
+
+async def test_a_failing_disk_refuses_a_prompt_and_the_next_try_continues(gated):
+    chat, talk = await opened(gated)
+    gated.gate.set()
+    gated.error = StoreUnavailable("The disk is away.")
+    with pytest.raises(StoreUnavailable):
+        await chat.send("lost?")
+    assert list(chat.path) == talk[-FIRST_READ:]
+    gated.error = None
+    message = await chat.opened.conversation.set_system_prompt("be brief")
+    await chat.opened.conversation.fill()
+    assert list(chat.path) == [*talk, message]
+    await chat.send("found")
+    assert chat.sent() == ["be brief", *(one.text for one in talk), "found"]

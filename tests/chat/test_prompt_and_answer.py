@@ -1,0 +1,314 @@
+"""A prompt and its answer, from Enter to the disk, also when one of them breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from contextlib import aclosing, suppress
+
+import pytest
+
+from lmchat.errors import (
+    RequestInvalid,
+    ServerUnavailable,
+    StoreUnavailable,
+    StreamInterrupted,
+)
+from lmchat.servers.events import (
+    ReasoningDelta,
+    RefusalDelta,
+    RequestSent,
+    Rethought,
+    StreamFinished,
+    TextDelta,
+)
+from lmchat.services.conversation_events import AnswerBegun, MessageAdded
+from lmchat.services.turn_stats import failure_of
+from lmchat.sessions.message import RESET, AnswerState, RefusalPart, Role
+from tests.support.chat_turns import ChatTurns
+from tests.support.chats import store_at
+from tests.support.programs import until
+from tests.support.scripted_backend import ScriptedBackend, answer_steps
+
+END = StreamFinished(reason="stop")
+OFFLINE = ServerUnavailable("Nothing answers at 127.0.0.1:1234.")
+FULL = StoreUnavailable("The disk is full.")
+
+
+async def test_a_prompt_is_shown_then_on_the_disk_then_sent_and_its_answer_is_kept_with_figures(
+    store,
+):
+    class Watching(ScriptedBackend):
+        async def stream(self, request):
+            self.on_disk = [message.text for message in await chat.on_disk()]
+            async with aclosing(super().stream(request)) as events:
+                async for event in events:
+                    yield event
+
+    server = Watching(answer_steps("Lettuce does well.", thought="hm"), answer_steps())
+    chat = ChatTurns(store, server=server, system_prompt="Be brief.")
+    write = asyncio.Event()
+    append = store.append
+
+    async def slow(*args):
+        await write.wait()
+        await append(*args)
+
+    store.append = slow
+    await chat.begin(chat.send("What grows in shade?"), MessageAdded)
+    assert not await store.list_sessions()
+    assert not server.requests
+    write.set()
+    await chat.wait()
+    assert server.on_disk[:2] == ["Be brief.", "What grows in shade?"]
+    assert isinstance(chat.events[2], AnswerBegun)
+    assert isinstance(chat.events[-1], StreamFinished)
+    _, prompt, reply = await chat.on_disk()
+    assert (reply.text, reply.reasoning) == ("Lettuce does well.", "hm")
+    assert (reply.state, reply.parent_id) == (AnswerState.COMPLETE, prompt.message_id)
+    assert reply.stats.completion_tokens == 3
+    assert chat.opened.conversation.header.title == "What grows in shade?"
+    assert not chat.opened.is_busy
+    await chat.send("And in the sun?")  # without the thought
+    assert chat.sent() == ["Be brief.", prompt.text, reply.text, "And in the sun?"]
+
+
+async def test_a_disk_that_fails_stops_no_answer_and_all_is_written_in_order_when_it_is_back(store):
+    chat = ChatTurns(store)
+    queue = chat.sessions.save_queue
+
+    async def full(*_args, **_more):
+        raise FULL
+
+    real = store.append, store.begin_answer, store.finish
+    store.append = store.begin_answer = store.finish = full
+    await chat.send("one")
+    await chat.send("two")
+    assert len(chat.server.requests) == 2
+    assert queue.warning is FULL
+    unsaved = chat.opened
+    chat.sessions.begin()
+    assert await chat.sessions.load(unsaved.session_id) is unsaved
+    assert [header.title for header in chat.sessions.unsaved()] == ["one"]
+    chat.sessions.show(unsaved)
+    store.append, store.begin_answer, store.finish = real
+    await chat.sessions.save_all()
+    assert queue.warning is None
+    assert chat.sessions.unsaved() == []
+    assert await chat.on_disk() == chat.path
+    assert chat.texts == ["one", "Lettuce does well.", "two", "Lettuce does well."]
+
+
+async def test_what_another_window_removes_is_written_again_whole(tmp_path):
+    async with aclosing(store_at(tmp_path)) as store, aclosing(store_at(tmp_path)) as other:
+        chat = ChatTurns(store)
+        for text in ("first", "purged by another window", "removed with its folder"):
+            if text.startswith("purged"):
+                await other.purge(chat.opened.session_id)
+            if text.startswith("removed"):
+                shutil.rmtree(tmp_path / "lmchat")
+            await chat.send(text)
+            async with aclosing(store_at(tmp_path)) as reader:
+                saved = await reader.open_session(chat.opened.session_id)
+                assert saved.messages == chat.path
+        assert len(chat.path) == 6
+
+
+async def test_a_stop_before_the_request_keeps_the_prompt_once(store):
+    chat = ChatTurns(store)
+    write = asyncio.Event()
+    append = store.append
+
+    async def slow(*args):
+        await write.wait()
+        await append(*args)
+
+    store.append = slow
+    await chat.begin(chat.send("What grows in shade?"), MessageAdded)
+    stopping = asyncio.ensure_future(chat.stop())
+    await asyncio.sleep(0)
+    write.set()
+    await stopping
+    await until(lambda: not chat.sessions.unsaved(), "the saved prompt")
+    assert [message.text for message in await chat.on_disk()] == ["What grows in shade?"]
+    assert chat.server.requests == []
+
+
+@pytest.mark.rule("R-30")
+async def test_a_stopped_answer_keeps_its_text_and_a_second_stop_does_not_cut_its_saving(store):
+    chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), asyncio.Event()])
+    save, is_saving = asyncio.Event(), asyncio.Event()
+    finish = store.finish
+
+    async def slow(*args):
+        is_saving.set()
+        await save.wait()
+        await finish(*args)
+
+    store.finish = slow
+    await chat.begin(chat.send("x"), TextDelta)
+    stopping = asyncio.ensure_future(chat.stop())
+    await is_saving.wait()
+    again = asyncio.ensure_future(chat.stop())
+    await asyncio.sleep(0)
+    assert chat.path[-1].state is AnswerState.STOPPED  # the screen does not wait for the disk
+    save.set()
+    await stopping
+    await again
+    await chat.sessions.save_all()
+    reply = (await chat.on_disk())[-1]
+    assert (reply.text, reply.state, reply.failure) == ("Let", AnswerState.STOPPED, None)
+    assert chat.server.stopped == 1
+
+
+@pytest.mark.rule("R-27")
+async def test_an_answer_that_breaks_off_is_kept_and_says_why_without_words_of_an_exception(
+    store, caplog
+):
+    half = TextDelta(text="Hal")
+    broken = StreamInterrupted("It broke off.")
+    interrupted, failed = AnswerState.INTERRUPTED, AnswerState.FAILED
+    for script, state, text in (
+        ([half, broken], interrupted, "Hal"),
+        ([ReasoningDelta(text="hm"), broken], interrupted, ""),
+        ([OFFLINE], failed, ""),
+        ([half, ZeroDivisionError("ours")], interrupted, "Hal"),
+    ):
+        chat = ChatTurns(store, script)
+        await chat.send("x")
+        reply = (await chat.on_disk())[-1]
+        assert (reply.state, reply.text) == (state, text)
+        assert reply.failure.message
+        assert "ours" not in reply.failure.message
+        assert f"id {reply.failure.failure_id}" in caplog.messages[-1]
+    failure_of(KeyError("secret words"))
+    assert "secret words" not in caplog.messages[-1]
+
+
+async def test_a_front_end_that_cannot_show_an_event_ends_the_request_and_the_answer_is_saved(
+    store,
+):
+    chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), END, asyncio.Event()])
+    chat.breaks_at = StreamFinished
+    with pytest.raises(BrokenPipeError):
+        await chat.send("x")
+    reply = (await chat.on_disk())[-1]
+    assert (reply.text, reply.state) == ("Let", AnswerState.STOPPED)
+    assert chat.server.stopped == 1
+
+
+async def test_a_prompt_without_an_answer_is_answered_and_an_edited_one_is_a_sibling(store):
+    chat = ChatTurns(store, [OFFLINE], answer_steps("There."), answer_steps("Two."))
+    await chat.send("x")
+    await chat.regenerate(chat.path[0])
+    assert chat.texts == ["x", "There."]
+    await chat.edit(chat.path[0], "second")
+    prompt, reply = await chat.on_disk()
+    assert (prompt.text, prompt.version, prompt.versions, reply.text) == ("second", 2, 2, "Two.")
+    assert chat.sent() == ["second"]
+    assert len(await store.tree(chat.opened.session_id)) == 5
+
+
+async def test_a_second_turn_in_a_session_is_refused_and_an_answer_may_stream_in_another(store):
+    gate = asyncio.Event()
+    chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), gate, TextDelta(text="."), END])
+    await chat.begin(chat.send("one"), TextDelta)
+    first = chat.opened
+    with pytest.raises(RequestInvalid):
+        await chat.send("y")
+    chat.sessions.begin()
+    assert chat.sessions.streaming == {first.session_id}
+    await chat.send("two")
+    assert chat.texts == ["two", "Lettuce does well."]
+    assert await chat.sessions.load(first.session_id) is first
+    back = chat.sessions.show_path(await store.open_session(first.session_id))
+    assert back is first
+    assert [message.text for message in first.conversation.shown_messages] == ["one", "Let"]
+    gate.set()
+    await chat.wait()
+    assert chat.texts == ["one", "Let."]
+    prompts = [message.text for message in await chat.on_disk() if message.role is Role.USER]
+    assert prompts == ["one"]
+
+
+async def test_an_ended_session_is_read_from_the_disk_again_and_unread_until_it_is_shown(store):
+    chat = ChatTurns(store)
+    first = chat.opened
+    await chat.send("one")
+    chat.sessions.begin()
+    chat.sessions.mark_unread(first)
+    assert chat.sessions.unread == {first.session_id}
+    again = chat.sessions.show(await chat.sessions.load(first.session_id))
+    assert chat.sessions.unread == set()
+    assert again is not first
+    assert chat.texts == ["one", "Lettuce does well."]
+
+
+async def test_without_server_or_model_a_prompt_is_refused_with_the_next_step(store):
+    chat = ChatTurns(store)
+    target = chat.sessions.next_turn.target
+    chat.sessions.next_turn.target = None
+    with pytest.raises(RequestInvalid, match="No model server") as refused:
+        await chat.send("x")
+    assert "F5" in refused.value.hint
+    chat.sessions.next_turn.target = type(target)(endpoint=target.endpoint, product="LM Studio")
+    with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected"):
+        await chat.send("x")
+    assert chat.path == ()
+
+
+# Text that turns out to be thought
+
+LATE = [TextDelta(text="Let me see: 2+2"), Rethought(), TextDelta(text="Four")]
+
+
+@pytest.mark.rule("R-17")
+async def test_an_answer_is_kept_as_what_it_turned_out_to_be(store):
+    for events, thought, text in (
+        (LATE, "Let me see: 2+2", "Four"),
+        ([TextDelta(text="hm"), Rethought()], "hm", ""),
+    ):
+        chat = ChatTurns(store, [*events, END])
+        await chat.send("x")
+        assert await chat.on_disk() == chat.path
+        reply = chat.path[-1]
+        assert (reply.reasoning, reply.text) == (thought, text)
+        assert (reply.stats.reasoning_ms is not None) == bool(thought)
+
+
+@pytest.mark.rule("R-17")
+async def test_thought_and_text_are_separate_on_the_disk_while_the_answer_streams(store):
+    gate, written = asyncio.Event(), asyncio.Queue()
+    add_entries = store.add_entries
+
+    async def noticing(message_id, pieces):
+        await add_entries(message_id, pieces)
+        written.put_nowait(pieces)
+
+    store.add_entries = noticing
+    first, *rest = LATE
+    chat = ChatTurns(store, [first, gate, *rest, asyncio.Event()])
+    await chat.begin(chat.send("x"), TextDelta)
+    assert await written.get() == [("text", "Let me see: 2+2")]
+    gate.set()
+    assert (await written.get())[0] == RESET
+    reply = (await chat.on_disk())[-1]
+    assert (reply.reasoning, reply.text, reply.state) == (
+        "Let me see: 2+2",
+        "Four",
+        AnswerState.STREAMING,
+    )
+    shown = chat.opened.conversation.shown_messages[-1]
+    assert (shown.reasoning, shown.text) == ("Let me see: 2+2", "Four")
+    with suppress(asyncio.CancelledError):
+        await chat.stop()
+
+
+async def test_a_refusal_is_kept_apart_and_is_what_was_said(store):
+    chat = ChatTurns(store, [RefusalDelta(text="I can"), RefusalDelta(text="not."), END])
+    await chat.send("x")
+    reply = (await chat.on_disk())[-1]
+    assert reply.parts == (RefusalPart(text="I cannot."),)
+    assert (reply.text, reply.state) == ("I cannot.", AnswerState.COMPLETE)
+    (found,) = await store.search("cannot")
+    assert found.session_id == chat.opened.session_id

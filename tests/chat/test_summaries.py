@@ -1,0 +1,143 @@
+"""Summaries that take the place of older messages."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lmchat.config.settings import COMPACT_PROMPT
+from lmchat.errors import LMChatError, RequestInvalid, StoreUnavailable, StreamInterrupted
+from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
+from lmchat.services.context_meter import ContextMeter
+from tests.support.chat_turns import ChatTurns
+from tests.support.scripted_backend import answer_steps, target
+from tests.support.scripted_tools import calls, toolbox
+
+TALK = ["a", "A.", "b", "B.", "c", "C."]
+END = StreamFinished(reason="stop")
+
+
+async def talked(store, *scripts, **settings) -> ChatTurns:
+    """Return a session with three answered prompts, whose server plays `scripts` next."""
+    chat = ChatTurns(
+        store, *(answer_steps(one) for one in ("A.", "B.", "C.")), *scripts, **settings
+    )
+    for one in "abc":
+        await chat.send(one)
+    return chat
+
+
+async def test_a_summary_takes_the_place_of_the_older_messages_on_a_new_branch(store):
+    chat = await talked(
+        store, answer_steps("They said a."), answer_steps("D."), system_prompt="Be brief."
+    )
+    old = chat.path
+    await chat.compact()
+    assert chat.sent() == ["Be brief.", "a", "A.", COMPACT_PROMPT]
+    compacted = ["Be brief.", COMPACT_PROMPT, "They said a.", *TALK[2:]]
+    assert chat.texts == compacted
+    assert chat.path == await chat.on_disk()
+    assert chat.path[2].stats.completion_tokens == 3
+    assert ContextMeter().use(target(), chat.path).is_estimated
+    tree = await store.tree(chat.opened.session_id)
+    assert {one.message_id for one in old} <= {one.message_id for one in tree}
+    await chat.send("d")
+    assert chat.sent() == [*compacted, "d"]
+
+
+async def test_a_summary_keeps_calls_with_their_results_and_the_last_system_prompt(store):
+    read = calls(("files__read_text", {"path": "a"}))
+    chat = ChatTurns(
+        store, answer_steps("A."), read, answer_steps("B."), answer_steps("C."), box=toolbox()
+    )
+    await chat.send("a")
+    await chat.opened.conversation.set_system_prompt("Be kind.")
+    await chat.send("b")
+    await chat.send("c")
+    kept = [(one.role, one.text, one.tool_result) for one in chat.path[3:]]
+    await chat.compact()
+    copied = [(one.role, one.text, one.tool_result) for one in chat.path]
+    assert copied[0][1] == "Be kind."
+    assert copied[-len(kept) :] == kept
+    assert chat.path == await chat.on_disk()
+
+
+async def test_what_does_not_fit_is_left_out_of_the_summary_which_says_so(store):
+    long = [TextDelta(text="a " * 2000), END]
+    chat = ChatTurns(store, long, *(answer_steps(one) for one in ("B.", "C.", "D.", "Some.")))
+    for text in "abcd":
+        await chat.send(text)
+    chat.use("LM Studio", window=200)
+    await chat.compact()
+    assert chat.sent() == ["b", "B.", COMPACT_PROMPT]
+    note = "(The first 2 messages did not fit into the context window and are not summarised.)"
+    assert chat.path[1].text == f"Some.\n\n{note}"
+
+
+async def test_without_older_messages_or_without_room_to_gain_nothing_is_summarised(store):
+    chat = ChatTurns(store)
+    await chat.send("a")
+    await chat.send("b")
+    with pytest.raises(RequestInvalid, match="no older messages"):
+        await chat.compact()
+    await chat.send("c")
+    await chat.compact()
+    with pytest.raises(RequestInvalid, match="no older messages"):  # a summary alone
+        await chat.compact()
+    await chat.send("d")
+    await chat.compact()
+    said = "Lettuce does well."
+    assert chat.texts == [COMPACT_PROMPT, said, "c", said, "d", said]
+    await chat.send("word " * 2000)
+    with pytest.raises(RequestInvalid, match="would make no room"):
+        await chat.compact()
+    assert len(chat.server.requests) == 7
+
+
+async def test_a_summary_that_fails_changes_nothing(store):
+    broken = [TextDelta(text="Th"), StreamInterrupted("It broke off.")]
+    thought = [ReasoningDelta(text="Hm."), END]
+    chat = await talked(store, broken, thought)
+    before, header = chat.path, chat.opened.conversation.header
+
+    async def full(*_):
+        raise StoreUnavailable("The disk is full.")
+
+    append = store.append_branch
+    for append_branch, words in (
+        (append, "It broke off. Nothing has changed"),
+        (append, "The model wrote no summary."),
+        (full, "The disk is full."),
+    ):
+        store.append_branch = append_branch
+        with pytest.raises(LMChatError) as failed:
+            await chat.compact()
+        assert failed.value.message_with_hint.startswith(words)
+        assert (chat.path, chat.opened.conversation.header) == (before, header)
+    assert len(await store.tree(header.session_id)) == len(TALK)
+
+
+async def test_a_stopped_summary_changes_nothing_but_what_the_user_changed_meanwhile(store):
+    chat = await talked(
+        store, [RequestSent(), TextDelta(text="Th"), asyncio.Event()], answer_steps("D.")
+    )
+    before = chat.path
+    await chat.begin(chat.compact(), TextDelta)
+    conversation = chat.opened.conversation
+    conversation.rename("Garden")
+    await conversation.set_sampling({"temperature": 0.5})
+    shown = [message.text for message in conversation.shown_messages]
+    assert shown == [*TALK, COMPACT_PROMPT, "Th"]
+    assert [one.text for one in await chat.on_disk()] == TALK
+    with pytest.raises(RequestInvalid, match="still streaming"):
+        chat.opened.require_free_end()
+    await chat.stop()
+    assert chat.path == before
+    await chat.send("d")
+    assert [one.text for one in await chat.on_disk()] == [*TALK, "d", "D."]
+    assert chat.server.stopped == 1
+    assert (conversation.header.title, conversation.own_sampling) == (
+        "Garden",
+        {"temperature": 0.5},
+    )

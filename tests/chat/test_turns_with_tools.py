@@ -1,0 +1,274 @@
+"""Turns in which the model calls tools: what runs, what is asked, and what ends them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.config.settings import Approval, McpSettings, ToolSettings
+from lmchat.errors import RequestInvalid
+from lmchat.servers.events import TextDelta
+from lmchat.services.conversation_events import MessageAdded
+from lmchat.services.tool_loop import ApprovalAsked
+from lmchat.services.tools import Toolbox
+from lmchat.sessions.message import AnswerState, Role, ToolCallPart
+from lmchat.tools.tool import Choice, Decision, ToolResult
+from tests.support import chats
+from tests.support.chat_turns import ChatTurns
+from tests.support.programs import until
+from tests.support.scripted_backend import answer_steps
+from tests.support.scripted_tools import ScriptedHost, calls, read_text, toolbox
+
+_READ = "files__read_text"
+READ_A = calls((_READ, {"path": "a"}))
+BOTH = calls((_READ, {"path": "a"}), (_READ, {"path": "b"}))
+NO = Decision(choice=Choice.NO)
+
+
+def results(chat: ChatTurns) -> list[tuple[AnswerState, str]]:
+    return [(one.state, one.tool_result) for one in chat.path if one.role is Role.TOOL]
+
+
+async def sent(store, box, *scripts) -> ChatTurns:
+    chat = ChatTurns(store, *scripts, box=box)
+    await chat.send("Read")
+    return chat
+
+
+async def test_calls_run_side_by_side_and_their_results_go_back_until_the_model_answers(store):
+    host = ScriptedHost()
+    chat = await sent(store, toolbox(host), BOTH, answer_steps("Both read."))
+    assert [tool.wire_name for tool in chat.server.requests[0].tools] == [_READ]
+    assert sorted(call["path"] for _, call in host.calls) == ["a", "b"]
+    behind = [(one.role, one.sent_text) for one in chat.server.requests[1].messages[2:]]
+    assert behind == [(Role.TOOL, "text of a"), (Role.TOOL, "text of b")]
+    assert (chat.path[-1].text, chat.path[-1].stats.steps) == ("Both read.", 1)
+    assert await chat.on_disk() == chat.path
+
+
+async def test_a_call_that_cannot_run_is_an_error_result_and_the_turn_continues(store):
+    mismatch = 'The arguments do not match the schema: at $.path: 3 is not of type "string".'
+    for call, result in (
+        (("nothing", {}), "There is no tool of this name."),
+        ((_READ, "{not json"), "The arguments are not a JSON object."),
+        ((_READ, {"path": 3}), mismatch),
+    ):
+        host = ScriptedHost()
+        chat = await sent(store, toolbox(host), calls(call), answer_steps("I see."))
+        assert results(chat) == [(AnswerState.FAILED, result)]
+        assert host.calls == []
+        assert chat.path[-1].text == "I see."
+
+
+async def test_the_user_decides_about_each_call_unless_for_longer(store):
+    refused = "The user refused this call. Reason: not that file"
+    for decision, ran in (
+        (Decision(choice=Choice.NO, reason="not that file"), [False, False]),
+        (Decision(choice=Choice.ONCE), [True, False]),
+        (Decision(choice=Choice.SESSION), [True, True]),
+        (Decision(choice=Choice.ALWAYS), [True, True]),
+    ):
+        box = toolbox(approve="ask")
+        chat = ChatTurns(
+            store, READ_A, calls((_READ, {"path": "b"})), answer_steps("Done."), box=box
+        )
+        chat.decisions = [decision, NO]
+        await chat.send("Read")
+        assert [state is AnswerState.COMPLETE for state, _ in results(chat)] == ran
+        is_always = decision.choice is Choice.ALWAYS
+        assert list(box.allowed) == (["files/read_text"] if is_always else [])
+        assert not decision.reason or results(chat)[0][1] == refused
+
+
+async def test_questions_come_one_by_one_before_any_call_runs_and_a_late_decision_does_nothing(
+    store,
+):
+    host = ScriptedHost()
+    chat = ChatTurns(store, BOTH, box=toolbox(host, approve="ask"))
+    await chat.begin(chat.send("Read"), ApprovalAsked)
+    assert len(chat.questions) == 1
+    chat.questions[0].decision.set_result(Decision(choice=Choice.ONCE))
+    await until(lambda: len(chat.questions) == 2, "the second question")
+    assert host.calls == []
+    await chat.stop()
+    assert chat.questions[1].decision.cancelled()
+    assert host.calls == []
+    assert results(chat) == [(AnswerState.STOPPED, "")] * 2
+
+
+async def test_a_never_of_the_configuration_wins_and_the_tool_is_not_offered(store):
+    box = toolbox(approve="always", approval={"files/read_text": "never"})
+    chat = await sent(store, box, READ_A, answer_steps())
+    assert chat.server.requests[0].tools == ()
+    assert results(chat)[0][0] is AnswerState.FAILED
+
+
+async def test_a_loop_without_an_end_stops_with_a_message_and_can_go_on(store):
+    for paths, most, words in (
+        ("abc", 2, "The model called tools 2 times without an answer."),
+        ("aaa", 10, 'The model made the same call 3 times in a row: files/read_text("a").'),
+    ):
+        scripts = [calls((_READ, {"path": path})) for path in paths]
+        chat = await sent(store, toolbox(max_steps=most), *scripts, answer_steps("At last."))
+        last = chat.path[-1]
+        assert (last.state, last.failure.message) == (AnswerState.FAILED, words)
+        await chat.regenerate(last)
+        assert chat.path[-1].text == "At last."
+
+
+@pytest.mark.parametrize("phase", ["approval", "call"])
+async def test_a_stop_ends_what_runs_and_the_call_can_be_repeated(phase, store):
+    host = ScriptedHost(read_text=lambda _: asyncio.Event())
+    box = toolbox(host, approve="ask" if phase == "approval" else "always")
+    chat = ChatTurns(store, READ_A, answer_steps("Read."), box=box)
+    await chat.begin(chat.send("Read"), ApprovalAsked if phase == "approval" else MessageAdded)
+    if phase == "call":
+        await host.asked.wait()
+    await chat.stop()
+    assert not chat.opened.is_busy
+    assert results(chat) == [(AnswerState.STOPPED, "")]
+    assert (await chat.on_disk())[-1].state is AnswerState.STOPPED
+    assert host.cancelled == (["read_text"] if phase == "call" else [])
+    host.tools = {"read_text": lambda _: ToolResult(text="found")}
+    chat.sessions.next_turn.toolbox = toolbox(host)
+    await chat.regenerate(chat.path[-1])
+    assert results(chat) == [(AnswerState.COMPLETE, "found")]
+    assert chat.path[-1].text == "Read."
+
+
+async def test_no_call_of_an_imported_or_continued_answer_runs(store):
+    told = ToolCallPart(call_id="secret", name=_READ, arguments='{"path": "secret"}')
+    host = ScriptedHost()
+    chat = ChatTurns(store, answer_steps("Leeks."), box=toolbox(host))
+    asked = chats.prompt("Read my notes.")
+    asking = chats.answer("I look.", told, parent=asked)
+    said = chats.answer("You want lettuce.", parent=asking)
+    await chat.open_import(asked, asking, said)
+    await chat.regenerate(said)
+    assert [one.role for one in chat.path] == [Role.USER, Role.ASSISTANT, Role.ASSISTANT]
+    assert chat.path[-1].text == "Leeks."
+    for state in (AnswerState.STOPPED, AnswerState.INTERRUPTED):
+        asked = chats.prompt("Read my notes.")
+        cut = chats.answer("I look", told, parent=asked, state=state)
+        chat.server.scripts = [answer_steps(" into it.")]
+        await chat.open_import(asked, cut)
+        await chat.resume(cut)
+        assert chat.path[-1].text == "I look into it."
+    assert host.calls == []
+
+
+async def test_while_a_turn_may_call_tools_no_branch_is_shown_and_no_system_prompt_added(store):
+    script = [TextDelta(text="Let"), asyncio.Event()]
+    for box, is_free in ((toolbox(), False), (None, True)):
+        chat = ChatTurns(store, answer_steps("A."), script, box=box)
+        await chat.send("one")
+        await chat.begin(chat.send("two"), TextDelta)
+        acts = (
+            chat.opened.require_free_end,
+            lambda chat=chat: chat.sessions.require_free_path(chat.opened.session_id),
+        )
+        for act in acts:
+            if is_free:
+                act()
+            else:
+                with pytest.raises(RequestInvalid, match="still"):
+                    act()
+        await chat.stop()
+
+
+async def test_only_the_call_that_is_repeated_runs_and_the_results_beside_it_are_kept(store):
+    def fails_once(arguments):
+        path = arguments["path"]
+        is_refused = path == "b" and [call["path"] for _, call in host.calls].count("b") == 1
+        return ToolResult(text=f"text of {path}", is_error=is_refused)
+
+    host = ScriptedHost(read_text=fails_once)
+    three = calls(*((_READ, {"path": path}) for path in "abc"))
+    chat = await sent(store, toolbox(host), three, answer_steps("Two."), answer_steps("Three."))
+    failed = next(one for one in chat.path if one.state is AnswerState.FAILED)
+    host.calls.clear()
+    host.tools = {"read_text": read_text}
+    await chat.regenerate(failed)
+    assert [call["path"] for _, call in host.calls] == ["b"]
+    told = ["text of a", "text of b", "text of c"]
+    assert [result for _, result in results(chat)] == told
+    texts = [one.sent_text for one in chat.server.requests[-1].messages if one.role is Role.TOOL]
+    assert texts == told
+    assert await chat.on_disk() == chat.path
+
+
+# What "always" holds for
+
+FILES = McpSettings(name="files", command="notes-server", args=("--folder", "/notes"))
+
+
+def box_with(allowed=None, *, server=FILES, host=None, **settings) -> Toolbox:
+    asking = ToolSettings(approve="ask", **settings)
+    return Toolbox(host or ScriptedHost(), asking, (server,), allowed or {})
+
+
+async def asked_about(box, store) -> list[ApprovalAsked]:
+    """Let the model call the tool once; return the questions, which are refused."""
+    chat = ChatTurns(store, READ_A, answer_steps(), box=box)
+    chat.decisions = [NO]
+    await chat.send("Read")
+    return chat.questions
+
+
+async def test_always_holds_for_the_same_server_and_tool_in_the_next_run(store):
+    (first,) = await asked_about(box_with(), store)
+    assert await asked_about(box_with({first.name: first.fingerprint}), store) == []
+    moved = replace(FILES, env={"TOKEN": "new"})
+    (before,) = await asked_about(box_with(server=replace(FILES, env={"TOKEN": "old"})), store)
+    assert await asked_about(box_with({before.name: before.fingerprint}, server=moved), store) == []
+
+
+async def test_another_server_of_the_same_name_is_asked_about_again_with_the_reason(store):
+    (first,) = await asked_about(box_with(), store)
+    for change in (
+        {"command": "other-server"},
+        {"args": ("--folder", "/")},
+        {"cwd": "/srv"},
+        {"command": "", "args": (), "url": "http://127.0.0.1:9/mcp"},
+        {"env": {"PYTHONPATH": "/evil"}},
+        {"headers_env": {"Authorization": "OTHER"}},
+    ):
+        box = box_with({first.name: first.fingerprint}, server=replace(FILES, **change))
+        (again,) = await asked_about(box, store)
+        words = "files/read_text is not what you always allowed: its server, "
+        assert again.note.startswith(words), change
+
+
+async def test_a_tool_that_has_changed_is_asked_about_again(store):
+    for choice, name, value in (
+        (Choice.SESSION, "schema", {"type": "object"}),
+        (Choice.ALWAYS, "description", "Send it away."),
+    ):
+        host = ScriptedHost()
+        box = box_with(host=host)
+        chat = ChatTurns(store, *[READ_A, answer_steps()] * 2, box=box)
+        box.decide(chat.opened.session_id, box.tools[0], choice)
+        await chat.send("Read")
+        assert results(chat) == [(AnswerState.COMPLETE, "text of a")]
+        setattr(host, name, value)
+        chat.decisions = [NO]
+        await chat.send("Read")
+        (asked,) = chat.questions
+        assert bool(asked.note) is (choice is Choice.ALWAYS)
+
+
+async def test_a_rule_of_the_configuration_wins_over_an_earlier_always(store):
+    (first,) = await asked_about(box_with(), store)
+    allowed = {first.name: first.fingerprint}
+    for name in ("files/read_text", "files"):
+        box = box_with(allowed, approval={name: "ask"})
+        (asked,) = await asked_about(box, store)
+        assert asked.note.startswith("config.toml asks about files/read_text each time")
+        assert asked.fingerprint == ""
+        box.decide("here", box.tools[0], Choice.ALWAYS)
+        assert box.approval("here", box.tools[0]) is Approval.ALWAYS
+        assert box.approval("elsewhere", box.tools[0]) is Approval.ASK
+    of_server = box_with(allowed, server=replace(FILES, approve="ask"))
+    assert len(await asked_about(of_server, store)) == 1

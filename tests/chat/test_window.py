@@ -1,0 +1,168 @@
+"""Prompts that do not fit into the context window, or hardly."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
+from lmchat.services.context_meter import ContextMeter, PromptSize
+from lmchat.sessions.message import AnswerState, Role, SentThoughts, text_message
+from tests.support.chat_turns import ChatTurns
+from tests.support.scripted_backend import target
+from tests.support.scripted_tools import calls, toolbox
+
+WINDOW = 400
+DIGITS = "1234567 " * 50  # 100 tokens by our estimate, many more by most tokenizers
+UNCOUNTED = [TextDelta(text="Yes."), StreamFinished(reason="stop")]
+
+
+def counted(prompt_tokens: int):
+    return [
+        RequestSent(),
+        TextDelta(text="Yes."),
+        UsageReported(prompt_tokens=prompt_tokens, completion_tokens=2),
+        StreamFinished(reason="stop"),
+    ]
+
+
+def too_long(needed: int | None = None, room: int | None = None) -> ServerRejected:
+    error = ServerRejected("The prompt is too long.", kind="context_overflow", status=400)
+    error.needed_tokens, error.room_tokens = needed, room
+    return error
+
+
+@pytest.mark.parametrize("refused", [(450, WINDOW), (450, None), (None, WINDOW), (None, None)])
+async def test_a_prompt_that_is_too_long_is_sent_once_more_with_less_and_never_a_third_time(
+    store, refused
+):
+    refusal = [RequestSent(), too_long(*refused)]
+    chat = ChatTurns(
+        store,
+        UNCOUNTED,
+        UNCOUNTED,
+        refusal,
+        UNCOUNTED,
+        refusal,
+        refusal,
+        product="LM Studio",
+        window=WINDOW,
+    )
+    await chat.send(DIGITS)
+    await chat.send("And now?")
+    await chat.send(DIGITS)
+    assert len(chat.sent(2)) > len(chat.sent(3)) >= 2
+    assert chat.sent(3) == chat.sent(2)[-len(chat.sent(3)) :]
+    answered = chat.path[-1]
+    assert (answered.text, answered.state, answered.failure) == ("Yes.", AnswerState.COMPLETE, None)
+    assert len([message for message in chat.path if message.role is Role.USER]) == 3
+    await chat.send(DIGITS)
+    assert len(chat.server.requests) <= 6
+    assert chat.path[-1].failure.kind == "context_overflow"
+
+
+async def test_nothing_is_left_out_where_the_user_does_not_want_it(store):
+    chat = ChatTurns(
+        store,
+        UNCOUNTED,
+        UNCOUNTED,
+        [too_long(450, WINDOW)],
+        product="LM Studio",
+        window=WINDOW,
+        auto_truncate=False,
+    )
+    for text in (DIGITS, "And now?", DIGITS):
+        await chat.send(text)
+    assert len(chat.server.requests) == 3
+    before = chat.path
+    with pytest.raises(RequestInvalid):  # what was learnt holds
+        await chat.send("Then?")
+    assert chat.path == before == await chat.on_disk()
+
+
+async def test_a_first_prompt_that_is_refused_leaves_no_session_and_no_title(store):
+    chat = ChatTurns(store, window=100, system_prompt="Be kind.", auto_truncate=False)
+    with pytest.raises(RequestInvalid, match="tokens") as refused:
+        await chat.send("word " * 400 + "\n")
+    assert refused.value.kind == "context_overflow"
+    assert chat.path == ()
+    assert await store.list_sessions() == ()
+    assert chat.opened.conversation.header.title == ""
+
+
+async def test_an_answer_after_calls_fails_if_their_results_do_not_fit(store):
+    read = calls(("files__read_text", {"path": "a " * 2000}))
+    chat = ChatTurns(store, read, box=toolbox(), window=WINDOW, auto_truncate=False)
+    await chat.send("Read")
+    assert [message.role for message in chat.path][-2:] == [Role.TOOL, Role.ASSISTANT]
+    assert chat.path[-1].failure.kind == "context_overflow"
+    assert len(chat.server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("product", "step"),
+    [
+        (
+            "Ollama",
+            "Ollama drops its beginning. Set it when you start Ollama: OLLAMA_CONTEXT_LENGTH=2048 ",
+        ),
+        (
+            "LM Studio",
+            "may refuse the prompt or drop a part of it. Load it with: lmchat models load qwen3-",
+        ),
+        ("OpenAI-compatible", "Shorten it, or use a larger context window."),
+    ],
+)
+async def test_a_prompt_beyond_the_window_is_reported_before_it_is_sent_and_a_cut_one_afterwards(
+    store, product, step
+):
+    chat = ChatTurns(store, counted(399), counted(4096), product=product, window=WINDOW)
+    await chat.send("1234567 " * 300)
+    (note,) = chat.notes
+    assert note.startswith("The prompt has about 604 tokens, the context window 400: ")
+    assert step in note
+    chat = ChatTurns(store, counted(4096), product=product, window=None)
+    await chat.send("1234567 " * 6000)
+    (late,) = chat.notes
+    assert late.startswith("The prompt has about 12004 tokens, the context window 4096: ")
+
+
+async def test_left_out_messages_are_noted_at_first_and_when_they_have_doubled(store):
+    chat = ChatTurns(store, *[UNCOUNTED] * 12, product="LM Studio", window=WINDOW)
+    for _ in range(7):
+        await chat.send(DIGITS)
+    full = "The context window is full: the oldest"
+    assert [note.removeprefix(full) for note in chat.notes] == [
+        " message is left out.",
+        " 3 messages are left out.",
+        " 7 messages are left out.",
+    ]
+
+
+async def test_a_request_near_the_window_is_counted_before_it_is_sent(store):
+    # the estimate is 3 x 104 and a little, beside 100 or 110 that are kept free
+    whole = [DIGITS, "Yes.", DIGITS, "Yes.", DIGITS]
+    for window, count, expected in (
+        (440, 700, ["Yes.", DIGITS]),  # it only seems to fit
+        (WINDOW, 120, whole),  # it only seems too long
+        (440, None, whole),
+        (440, ServerUnavailable("It is away."), whole),
+    ):
+        chat = ChatTurns(store, *[UNCOUNTED] * 3, product="LM Studio", window=window)
+        await chat.send(DIGITS)
+        assert chat.server.counts == []  # far from the window
+        await chat.send(DIGITS)
+        chat.server.tokens = count
+        chat.server.counts.clear()
+        await chat.send(DIGITS)
+        assert len(chat.server.counts) == 1
+        assert chat.sent() == expected
+        assert chat.path[-1].text == "Yes."
+
+
+def test_what_is_typed_adds_an_estimate_that_learns_from_the_server():
+    meter, model = ContextMeter(), target()
+    assert meter.draft_tokens(model, "word " * 40) == 50
+    prompt = text_message(Role.USER, "word " * 40)
+    meter.learn(model, PromptSize.of([prompt], SentThoughts.NONE), 104)
+    assert meter.draft_tokens(model, "word " * 40) == 100
