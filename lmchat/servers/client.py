@@ -49,7 +49,7 @@ from lmchat.servers.exchange import Exchange
 from lmchat.servers.forward import Forwarding
 from lmchat.servers.http.api_keys import KeySource, NoKeys
 from lmchat.servers.http.connections import Connections
-from lmchat.servers.limits import Admission
+from lmchat.servers.limits import Admission, Purpose
 from lmchat.servers.model import LoadState, ModelInfo, ModelList
 from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import product_named
@@ -149,7 +149,10 @@ class ProxyClient:
         self._cache = ModelCache(settings.limits.models_ttl_s, cache_file)
         self._writer = RequestWriter(self._cache)
         self._prober = Prober(
-            self._connections, self._keys, self._timeouts_for, check_allowed=self._admission.check
+            self._connections,
+            self._keys,
+            self._timeouts_for,
+            check_allowed=self._admission.allowed.check,
         )
         self._known = KnownAddresses()  # without `expected`, which `detect` gets
         # Slots of near servers, by `Endpoint.netloc` and the name of a model that has slots of
@@ -171,7 +174,7 @@ class ProxyClient:
         The models of usable servers are cached. If the built-in engine has an address, it is the
         first, also while it does not run.
         """
-        self._admission.take_probe()
+        self._admission.limiter.take(Purpose.PROBE)
         await self._read_cache()
         hinted_endpoints = set(self._known.hinted.values())
         results: list[ProbeResult] = []
@@ -187,8 +190,8 @@ class ProxyClient:
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
         """Probe one address and cache its models; None as `key` means the key known for it."""
-        self._admission.check(endpoint)
-        self._admission.take_probe()
+        self._admission.allowed.check(endpoint)
+        self._admission.limiter.take(Purpose.PROBE)
         await self._read_cache()
         if engine := self._engine_at(endpoint):
             return self._cache_models(await self._probe_engine(engine))
@@ -201,7 +204,7 @@ class ProxyClient:
         the server is asked. If it does not answer, its old list in the cache is returned; without
         one, the `ServerUnavailable` is raised.
         """
-        self._admission.check(endpoint)
+        self._admission.allowed.check(endpoint)
         await self._read_cache()
         fresh_list = None if is_refresh else self._cache.fresh_list(endpoint)
         if fresh_list is not None:
@@ -209,7 +212,7 @@ class ProxyClient:
             return fresh_list
 
         self._admission.count(cache_misses=1)
-        self._admission.take_probe()
+        self._admission.limiter.take(Purpose.PROBE)
         try:
             if engine := self._engine_at(endpoint):
                 probed = await self._probe_engine(engine, is_refresh=is_refresh)
@@ -269,7 +272,7 @@ class ProxyClient:
         which no request may be sent.
         """
         server = product_named(request.product)
-        self._admission.check(request.endpoint)
+        self._admission.allowed.check(request.endpoint)
         if not server.count_path or self._is_busy(request.endpoint):
             return None
         if await self._would_load(request):
@@ -312,7 +315,7 @@ class ProxyClient:
         The random id under which the server would keep the answer is left out: nothing would stop
         the answer of a copied request.
         """
-        self._admission.check(request.endpoint)
+        self._admission.allowed.check(request.endpoint)
         exchange = self._new_exchange(self._writer.draft(replace(request, replay_id="")))
         return exchange.outgoing(has_key=bool(await self._keys.key_for(request.endpoint)))
 
@@ -499,8 +502,8 @@ class ProxyClient:
         self, endpoint: Endpoint, product: str, *, read_s: float | None = None
     ) -> ServerApi:
         """Check that a request to a server is allowed, count it, and return the API for it."""
-        self._admission.check(endpoint)
-        self._admission.take_probe(product)
+        self._admission.allowed.check(endpoint)
+        self._admission.limiter.take(Purpose.PROBE, product)
         return await self._prober.new_api(endpoint, product, read_s=read_s)
 
     async def _would_load(self, request: ChatRequest) -> bool:
@@ -510,7 +513,7 @@ class ProxyClient:
         as not loaded.
         """
         endpoint = request.endpoint
-        self._admission.check(endpoint)
+        self._admission.allowed.check(endpoint)
         if self._cache.is_older_than(endpoint, NO_WAKE_CHECK_S):
             await self.check(endpoint)
         model = self._cache.model(endpoint, request.model)
@@ -547,14 +550,14 @@ class ProxyClient:
         """
         endpoint = request.endpoint
         if request.is_replay:
-            self._admission.check(endpoint)
+            self._admission.allowed.check(endpoint)
         else:
-            size_bytes = self._admission.admit(
+            self._admission.admit(
                 request,
                 lambda: self._writer.draft(request).encoded_body(),
                 is_listed=self._cache.model(endpoint, request.model) is not None,
             )
-            _log.info("chat request: %d bytes to %s", size_bytes, endpoint.origin)
+            _log.info("chat request to %s", endpoint.origin)
         self._prober.expect(endpoint, request.product)  # a later probe asks for it first
         draft = self._writer.draft(request)
         exchange = self._new_exchange(draft)

@@ -8,7 +8,6 @@ import httpx
 from msgspec import Struct, field
 
 from lmchat.errors import ServerRejected, ServerUnavailable
-from lmchat.safe_text import without_secret
 from lmchat.servers.events import (
     ModelLoading,
     RequestAdapted,
@@ -17,7 +16,6 @@ from lmchat.servers.events import (
     StreamFinished,
 )
 from lmchat.servers.products.kept_answers import ID_HEADER, kept_answer_url
-from lmchat.servers.products.refusals import shown_address
 from lmchat.servers.request import CHAT_PATH, OutgoingRequest
 from lmchat.servers.request_writer import Draft
 from lmchat.servers.retries import RetryPlan
@@ -122,7 +120,7 @@ class Exchange(Struct, kw_only=True):
         if not response.is_success:
             self.must_be_dropped = False  # no answer was begun
             _, error = await self.sender.read_refusal(response)
-            raise self._redirect_error(response) or error
+            raise error
 
         # The reader counts bytes after decompression; the server's `offset` counts them before.
         can_reconnect = self.keeps_answer and "content-encoding" not in response.headers
@@ -170,25 +168,3 @@ class Exchange(Struct, kw_only=True):
         # the next start of lmchat, it is fetched then.
         self.must_be_dropped = False
         return None
-
-    def _redirect_error(self, response: httpx.Response) -> ServerRejected | None:
-        """Return the error for a redirect to another origin; None for any other response.
-
-        lmchat does not follow it, because that would send the key there (R-9).
-        """
-        if not response.has_redirect_location:
-            return None
-        url = response.request.url
-        try:
-            target = url.join(response.headers["location"])
-        except (httpx.InvalidURL, ValueError):
-            return None
-        if (target.scheme, target.host, target.port) == (url.scheme, url.host, url.port):
-            return None
-        where = shown_address(without_secret(str(target), self.sender.key))
-        return ServerRejected(
-            f"Endpoint not allowed: {self.sender.endpoint.netloc} redirects to another host "
-            f"({where}).",
-            kind="not_allowed",
-            hint="If you trust that host, use its address and allow it with --allow-host.",
-        )

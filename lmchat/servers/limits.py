@@ -1,7 +1,4 @@
-"""Checks before a request is sent: model and messages, allowed hosts, size, requests per minute.
-
-`Admission` runs the checks in this order. It owns an `AllowList`, a `Limiter` and the counters.
-"""
+"""Checks before a request is sent: model and messages, allowed hosts, size, requests per minute."""
 
 from __future__ import annotations
 
@@ -262,11 +259,7 @@ def _is_text_or_parts(content: object) -> bool:
 
 
 class Admission:
-    """All checks before a request is sent, and the counters of requests.
-
-    The log says for each check (validate, allow-list, size, limiter) whether a request passed it.
-    It never says what a request contains.
-    """
+    """All checks before a request is sent, and the counters of requests."""
 
     def __init__(self, settings: Settings) -> None:
         self._max_body_mb = settings.limits.max_body_mb
@@ -291,55 +284,23 @@ class Admission:
         else:
             self.count(failed_requests=1)
 
-    def check(self, endpoint: Endpoint) -> None:
-        """Check the address alone, and raise as `AllowList.check` does; nothing is counted.
+    def admit(self, request: ChatRequest, encode: Callable[[], bytes], *, is_listed: bool) -> None:
+        """Run all checks on a request in this order, and count it for its limit.
 
-        For a request that needs no other check, such as one for the list of models. It is called
-        even if the list then comes from the cache.
-        """
-        with _logged_step(Purpose.PROBE, "allow-list"):
-            self.allowed.check(endpoint)
-
-    def take_probe(self, product: str = "") -> None:
-        """Count a request for health, models or tokens, or raise `TooManyRequests`."""
-        with _logged_step(Purpose.PROBE, "limiter"):
-            self.limiter.take(Purpose.PROBE, product)
-
-    def admit(
-        self,
-        request: ChatRequest,
-        encode: Callable[[], bytes],
-        *,
-        is_listed: bool,
-        purpose: Purpose = Purpose.CHAT,
-    ) -> int:
-        """Run all checks on a request, count it for its limit, and return the size of its body.
-
-        The size is in bytes. `encode` returns the body, which is only measured here. `is_listed` is
-        whether the server lists the model, whose name is then not checked. If a chat request is
-        refused, the counter `refused_requests` is raised.
+        `encode` returns the body, which is only measured here. `is_listed` is whether the server
+        lists the model, whose name is then not checked.
 
         Raises:
             LMChatError: a check refuses the request; the checks after it do not run.
         """
-        try:
-            with _logged_step(purpose, "validate"):
-                check_request(request, is_listed=is_listed)
-            with _logged_step(purpose, "allow-list"):
-                self.allowed.check(request.endpoint)
-            with _logged_step(purpose, "size"):
-                body = encode()
-                attached_bytes = sum(map(len, request.files.values()))
-                check_size(body, request.messages, self._max_body_mb, attached_bytes=attached_bytes)
+        with self._refusals_counted(Purpose.CHAT):
+            check_request(request, is_listed=is_listed)
+            self.allowed.check(request.endpoint)
+            attached_bytes = sum(map(len, request.files.values()))
+            check_size(encode(), request.messages, self._max_body_mb, attached_bytes=attached_bytes)
             # A command that sends many requests to this machine would soon reach the limit.
             if not (request.is_batch and request.endpoint.is_loopback):
-                with _logged_step(purpose, "limiter"):
-                    self.limiter.take(purpose, request.product)
-        except LMChatError:
-            if purpose is Purpose.CHAT:
-                self.count(refused_requests=1)
-            raise
-        return len(body)
+                self.limiter.take(Purpose.CHAT, request.product)
 
     def admit_forwarded(self, request: ForwardedRequest) -> None:
         """Run the checks on a request of another program, whose size was checked as it was read.
@@ -347,28 +308,18 @@ class Admission:
         Raises:
             LMChatError: a check refuses the request; the checks after it do not run.
         """
-        try:
+        with self._refusals_counted(Purpose.FORWARD):
             if request.path == CHAT_PATH:  # others, such as `/embeddings`, have no messages
-                with _logged_step(Purpose.FORWARD, "validate"):
-                    check_forwarded_messages(request.messages)
-            with _logged_step(Purpose.FORWARD, "allow-list"):
-                self.allowed.check(request.model.endpoint)
-            with _logged_step(Purpose.FORWARD, "limiter"):
-                self.limiter.take(Purpose.FORWARD, request.model.product)
-        except LMChatError:
+                check_forwarded_messages(request.messages)
+            self.allowed.check(request.model.endpoint)
+            self.limiter.take(Purpose.FORWARD, request.model.product)
+
+    @contextmanager
+    def _refusals_counted(self, purpose: Purpose) -> Iterator[None]:
+        """Count and log an `LMChatError` of the block, without what the request contains."""
+        try:
+            yield
+        except LMChatError as error:
             self.count(refused_requests=1)
+            _log.info("%s request refused: %s", purpose, error.kind)
             raise
-
-
-@contextmanager
-def _logged_step(purpose: Purpose, name: str) -> Iterator[None]:
-    """Run the block as the check of this name; log whether the request passed it.
-
-    An `LMChatError` of the block means that it refused the request; it is raised again.
-    """
-    try:
-        yield
-    except LMChatError as error:
-        _log.info("%s request refused by %s: %s", purpose, name, error.kind)
-        raise
-    _log.debug("%s request passed %s", purpose, name)

@@ -64,5 +64,5 @@ def test_what_is_refused_unsent_is_counted_and_logged_without_a_word_of_it(cli, 
     assert server.seen(CHAT) == []
     assert cli.json("metrics")["refusedRequests"] == 1
     log = (cli.folder / "lmchat.log").read_text()
-    assert "chat request refused by size: too_large" in log
+    assert "chat request refused: too_large" in log
     assert "marked-words" not in log
