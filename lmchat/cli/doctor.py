@@ -24,14 +24,7 @@ from lmchat.cli.program_checks import (
 )
 from lmchat.cli.wiring import keys_of, make_backend
 from lmchat.config.state import read_state
-from lmchat.doctor.report import CheckResult, Grade, Group, Subject
-from lmchat.doctor.storage_checks import files_findings, integrity_findings, mode_of, store_findings
-from lmchat.doctor.terminal_checks import terminal_findings
-from lmchat.errors import EndpointNotAllowed
-from lmchat.processes.threads import run_abandonable
-from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.engine.download import is_engine_installed
-from lmchat.services.examination import (
+from lmchat.doctor.examination import (
     LIMIT_S,
     Check,
     Examination,
@@ -40,8 +33,15 @@ from lmchat.services.examination import (
     report_text,
     worst,
 )
+from lmchat.doctor.report import CheckResult, Grade, Group, Subject
+from lmchat.doctor.server_checks import Detected, server_findings
+from lmchat.doctor.storage_checks import files_findings, integrity_findings, mode_of, store_findings
+from lmchat.doctor.terminal_checks import terminal_findings
+from lmchat.errors import EndpointNotAllowed
+from lmchat.processes.threads import run_abandonable
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.engine.download import is_engine_installed
 from lmchat.services.ports import ServerClient
-from lmchat.services.server_findings import Detected, server_findings
 from lmchat.terminal.output import timestamp
 
 _MIN_COLUMNS = 60  # of a report on a terminal

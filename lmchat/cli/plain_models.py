@@ -11,8 +11,8 @@ from lmchat.cli.plain_turns import PlainTurns, model_words
 from lmchat.cli.target import own_endpoints
 from lmchat.config.state import change_state
 from lmchat.errors import ServerRejected
+from lmchat.servers.discovery.catalogue import Catalogue, matching_model
 from lmchat.servers.model import LoadState, ModelInfo, Target
-from lmchat.services.catalogue import Catalogue, matching_model
 from lmchat.services.session_sampling import NOTHING_SET, SessionSampling
 from lmchat.services.turn_options import LEVELS, NO_PROFILE
 
@@ -39,7 +39,7 @@ class PlainModels:
         """
         runtime = self._turns.runtime
         expected = own_endpoints(runtime.settings)
-        catalogue = Catalogue(runtime.backend, runtime.store, expected=expected)
+        catalogue = Catalogue(runtime.backend, runtime.store.speeds, expected=expected)
         rows, _ = await catalogue.refresh(runtime.state)
         models = [row.model for row in rows if row.model.can_chat]
         if not argument or not self._listed:

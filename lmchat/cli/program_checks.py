@@ -18,11 +18,11 @@ from lmchat import __version__
 from lmchat.cli.context import Context
 from lmchat.cli.tools import how_to_correct, make_tool_host, state_sentence
 from lmchat.cli.wiring import make_engine
+from lmchat.doctor.examination import Findings
 from lmchat.doctor.report import CheckResult, Grade, Group, Subject
 from lmchat.errors import EngineUnavailable
 from lmchat.files.disk import read_plain
 from lmchat.servers.engine.download import install_command, is_engine_installed
-from lmchat.services.examination import Findings
 from lmchat.tools.tool import ServerState, ToolServer
 
 TOOLS_S = 8.0  # a tool server that needs longer may be downloading itself, or hang

@@ -16,8 +16,8 @@ from lmchat.cli.doctor import examination
 from lmchat.cli.wiring import keys_of
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, change_state
+from lmchat.doctor.examination import Examination
 from lmchat.servers.endpoint import Endpoint
-from lmchat.services.examination import Examination
 from lmchat.services.file_finder import FileFinder
 from lmchat.services.ports import ServerClient
 from lmchat.terminal.clipboard import Clipboard

@@ -20,10 +20,10 @@ from lmchat.cli.tools import make_toolbox
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.formats.places import ChatPlace, chat_places
-from lmchat.services.catalogue import Catalogue
+from lmchat.servers.discovery.catalogue import Catalogue
+from lmchat.servers.discovery.monitor import Monitor
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
-from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.workspace import Workspace
 from lmchat.tui.app import LMChatApp
@@ -73,9 +73,9 @@ async def second_half(
         store=store,
         library=Library(store),
         open_sessions=open_sessions,
-        monitor=Monitor(backend),
+        monitor=Monitor(backend.check),
         catalogue=Catalogue(
-            backend, store, expected=own_endpoints(settings), names=own_names(settings)
+            backend, store.speeds, expected=own_endpoints(settings), names=own_names(settings)
         ),
         platform=ScreenPlatform(context, settings, backend, folders),
         pages=wiring.make_pages(settings),

@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from lmchat.attachments.web_page import PageAddress, PageReply
+from lmchat.servers.discovery.catalogue import ModelSource
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import PromptProgress, StreamEvent
-from lmchat.servers.model import ModelInfo, ModelList
+from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import (
     SERVER_DECIDES,
     ChatRequest,
@@ -180,19 +181,11 @@ class ChatStore(Protocol):
         """Return median tokens per second by (endpoint URL, model)."""
 
 
-class ServerClient(Protocol):
+class ServerClient(ModelSource, Protocol):
     """All model servers; every coroutine method and stream may raise `LMChatError`."""
-
-    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
-        """Probe all usual addresses and `expected` ones at once; best result first."""
 
     async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
         """Probe one address; a server that is away is no error. A `key` is tried, and not kept."""
-
-    async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
-        """List the models of one server, from a fresh cache unless `is_refresh`."""
-
-    def cached_models(self) -> ModelList: ...
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a turn and yield its events, up to `StreamFinished`; close it with `aclosing`."""

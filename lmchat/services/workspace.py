@@ -13,15 +13,15 @@ from lmchat.attachments.shell_command import ShellCommand
 from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State
+from lmchat.doctor.examination import Examination
+from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.launcher import ServerLauncher
+from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.discovery.probe_result import TargetState, target_state
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.local_engine import LocalEngine
-from lmchat.services.catalogue import Catalogue
-from lmchat.services.examination import Examination
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
-from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.ports import ChatStore, ServerClient
 from lmchat.services.web_pages import WebPages

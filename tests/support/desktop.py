@@ -26,20 +26,20 @@ from lmchat.config.load import Loaded
 from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.config.state import Change, State
+from lmchat.doctor.examination import Check, Examination
 from lmchat.errors import FileRefused
 from lmchat.servers.client import ProxyClient
+from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.choose_model import endpoints_of
+from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.discovery.probe_result import Health, ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
 from lmchat.servers.http.connections import Connections
 from lmchat.servers.model import ModelList
-from lmchat.services.catalogue import Catalogue
-from lmchat.services.examination import Check, Examination
 from lmchat.services.file_finder import FileFinder
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
-from lmchat.services.monitor import Monitor
 from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.tools import Toolbox
 from lmchat.services.web_pages import WebPages
@@ -271,9 +271,9 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         store=store,
         library=Library(store, clock=moment),
         open_sessions=open_sessions,
-        monitor=Monitor(backend, clock=clock),
+        monitor=Monitor(backend.check, clock=clock),
         catalogue=Catalogue(
-            backend, store, expected=own_endpoints(settings), names=own_names(settings)
+            backend, store.speeds, expected=own_endpoints(settings), names=own_names(settings)
         ),
         platform=DeskPlatform(seen),
         pages=WebPages(PageClient(settings.allowed_hosts)),
@@ -641,7 +641,7 @@ async def run(
         moment=lambda: NOW,
     )
     workspace = desk.workspace
-    workspace.monitor = StillMonitor(workspace.backend, clock=clock)
+    workspace.monitor = StillMonitor(workspace.backend.check, clock=clock)
 
     async def keep_key(endpoint: Endpoint, key: str) -> None:
         await asyncio.to_thread(keys.keep, endpoint, key)

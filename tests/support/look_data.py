@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from msgspec.structs import replace
 
 from lmchat.servers.answer import Stage, Turn
+from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.servers.discovery.probe_result import Health, ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import UsageReported
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.services.catalogue import ModelRow
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.session import SearchHit, SessionGroup, SessionHeader
 from lmchat.sessions.stats import Budget, Metrics

@@ -23,11 +23,11 @@ from lmchat.servers.events import (
     UsageReported,
 )
 from lmchat.servers.model import LoadState
-from lmchat.services.server_rows import MachineState
 from lmchat.sessions.message import Role, new_id, text_message
 from lmchat.sessions.session import SessionHeader
 from lmchat.storage.store import SqliteStore
 from lmchat.tui.dialogs.search_dialog import SearchDialog
+from lmchat.tui.welcome.server_rows import MachineState
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import Desktop, desktop
 from tests.support.look_data import PLACES

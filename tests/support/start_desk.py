@@ -25,7 +25,7 @@ from lmchat.servers.discovery.launcher import (
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
-from lmchat.services.server_rows import MachineState
+from lmchat.tui.welcome.server_rows import MachineState
 from lmchat.tui.welcome.welcome_screen import WelcomeFacts, WelcomeScreen
 from tests.support.desktop import Seen, make_desktop, running
 from tests.support.scripted_backend import ScriptedBackend, model

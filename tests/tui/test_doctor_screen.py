@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+from lmchat.doctor.examination import Check, Examination
 from lmchat.doctor.report import CheckResult, Grade, Group
-from lmchat.services.examination import Check, Examination
 from lmchat.tui.dialogs.doctor_screen import DoctorScreen
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import desktop

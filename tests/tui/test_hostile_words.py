@@ -10,17 +10,16 @@ from types import SimpleNamespace
 import pytest
 from textual.widgets import Input
 
+from lmchat.doctor.examination import Check, Examination
 from lmchat.doctor.report import CheckResult, Grade, Group
+from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.servers.discovery.launcher import Installed, ServerStart
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.services.catalogue import ModelRow
 from lmchat.services.choosing import AnswerChoices
 from lmchat.services.context_list import ContextItem, ContextList
-from lmchat.services.examination import Check, Examination
-from lmchat.services.server_rows import MachineState
 from lmchat.sessions.message import (
     Alternative,
     ChatMessage,
@@ -47,6 +46,7 @@ from lmchat.tui.dialogs.probabilities_dialog import ChoicesDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.dialogs.versions_dialog import MessageTree
+from lmchat.tui.welcome.server_rows import MachineState
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.hostile import EVIL, OBEYED
 from tests.support.start_desk import bare_page, found

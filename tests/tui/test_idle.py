@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from textual import events
 
+from lmchat.servers.discovery.monitor import POLL_S
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.services.monitor import POLL_S
 from lmchat.tui.controllers.connect import AWAY_FACTOR
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker

@@ -4,7 +4,7 @@ import pytest
 from textual.widgets import Input
 
 from lmchat.matching import fuzzy_match
-from lmchat.services.catalogue import ModelRow
+from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.tui.actions import LoadOrUnload, RefreshModels
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.widgets.row_list import RowList

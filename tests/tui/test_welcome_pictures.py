@@ -10,8 +10,8 @@ from textual.screen import Screen
 from lmchat.servers.discovery.launcher import Installed, ServerStart
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
-from lmchat.services.server_rows import MachineState
 from lmchat.tui.dialogs.ask_dialog import host_question, start_question
+from lmchat.tui.welcome.server_rows import MachineState
 from tests.support.look_data import OLLAMA, PLACES
 from tests.support.look_pictures import steps
 from tests.support.scripted_backend import file

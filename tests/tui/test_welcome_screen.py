@@ -6,8 +6,8 @@ from msgspec.structs import replace
 from textual import events
 
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.services.server_rows import MachineState, server_rows
 from lmchat.tui.actions import ShowChat
+from lmchat.tui.welcome.server_rows import MachineState, server_rows
 from lmchat.tui.welcome.welcome_rows import welcome_rows
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.look_data import PLACES

@@ -21,7 +21,6 @@ from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, Target
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import ModelInfo
-from lmchat.services.server_rows import ServerRow
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.server_questions import try_key, try_server
@@ -30,6 +29,7 @@ from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import AddressDialog, KeyDialog
 from lmchat.tui.dialogs.model_picker import FilePicker
 from lmchat.tui.quirks.keys import hand_over
+from lmchat.tui.welcome.server_rows import ServerRow
 from lmchat.tui.welcome.welcome_screen import WelcomeFacts, WelcomeScreen
 
 AWAY_FACTOR = 2  # factor of the pause while the terminal does not have the focus

@@ -19,11 +19,11 @@ from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
 from lmchat.servers.model import BUILT_IN, LoadState, Target
-from lmchat.services.server_rows import MachineState
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, ProgressDialog, start_question
+from lmchat.tui.welcome.server_rows import MachineState
 
 
 class ServerStarts:

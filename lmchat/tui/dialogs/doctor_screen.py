@@ -10,8 +10,8 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.worker import Worker
 
+from lmchat.doctor.examination import Examination, report_text, summary
 from lmchat.doctor.report import CheckResult
-from lmchat.services.examination import Examination, report_text, summary
 from lmchat.tui.dialogs.text_dialog import TextDialog
 
 _LEAST_COLUMNS = 54  # a narrower report would have no room behind its names

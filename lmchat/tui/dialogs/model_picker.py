@@ -18,9 +18,9 @@ from lmchat import units
 from lmchat.commands.table import Scope
 from lmchat.matching import FuzzyMatch, fuzzy_match
 from lmchat.safe_text import SafeText, safe_line
+from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.services.catalogue import ModelRow
 from lmchat.tui.actions import LoadOrUnload, LoadWith, RefreshModels, ShowServers, bindings
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.columns import GAP, Column, aligned

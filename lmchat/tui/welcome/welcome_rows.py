@@ -17,7 +17,7 @@ from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.products.product import OPENAI_COMPATIBLE
-from lmchat.services.server_rows import MachineState, RowAction, ServerRow
+from lmchat.tui.welcome.server_rows import MachineState, RowAction, ServerRow
 from lmchat.tui.widgets.columns import Column, aligned
 from lmchat.tui.widgets.line import FAINT, MUTED, StyledText, cut_middle
 from lmchat.tui.widgets.row_list import (

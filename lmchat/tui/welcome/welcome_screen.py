@@ -23,7 +23,9 @@ from lmchat import units
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
-from lmchat.services.server_rows import (
+from lmchat.tui.actions import Post, ShowChat
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
+from lmchat.tui.welcome.server_rows import (
     NO_SERVER,
     MachineState,
     ServerRow,
@@ -31,8 +33,6 @@ from lmchat.services.server_rows import (
     headline_and_advice,
     server_rows,
 )
-from lmchat.tui.actions import Post, ShowChat
-from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.welcome.welcome_rows import welcome_rows
 from lmchat.tui.widgets.key_bar import KeyBar
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled

@@ -7,9 +7,7 @@ import sys
 import threading
 from contextlib import aclosing
 
-from lmchat.doctor.report import CheckResult, Grade, Group
-from lmchat.errors import StoreUnavailable
-from lmchat.services.examination import (
+from lmchat.doctor.examination import (
     Check,
     Examination,
     report_json,
@@ -17,6 +15,8 @@ from lmchat.services.examination import (
     without_home,
     worst,
 )
+from lmchat.doctor.report import CheckResult, Grade, Group
+from lmchat.errors import StoreUnavailable
 
 
 def row(

@@ -1,12 +1,10 @@
-"""List of the models of all servers.
-
-A result is an address that was probed for a server; its verdict is the result.
-"""
+"""List of the models of all servers."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -22,7 +20,18 @@ from lmchat.servers.model import (
     unknown_model,
     usual_server_id,
 )
-from lmchat.services.ports import ChatStore, ServerClient
+
+
+class ModelSource(Protocol):
+    """All model servers, asked for their models; every coroutine may raise `LMChatError`."""
+
+    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
+        """Probe all usual addresses and `expected` ones at once; best result first."""
+
+    async def models(self, endpoint: Endpoint, *, is_refresh: bool = False) -> ModelList:
+        """List the models of one server, from a fresh cache unless `is_refresh`."""
+
+    def cached_models(self) -> ModelList: ...
 
 
 class ModelRow(Struct, frozen=True, kw_only=True):
@@ -69,8 +78,8 @@ class Catalogue:
 
     def __init__(
         self,
-        client: ServerClient,
-        store: ChatStore,
+        source: ModelSource,
+        read_speeds: Callable[[], Awaitable[Mapping[tuple[str, str], float]]],
         *,
         expected: Sequence[Endpoint] = (),
         names: Mapping[str, str] | None = None,
@@ -78,23 +87,23 @@ class Catalogue:
         """Start with an empty list.
 
         Args:
-            client: All servers.
-            store: Has the speeds of earlier turns.
+            source: All servers.
+            read_speeds: Returns the speeds of earlier turns, in tokens per second by server and
+                model; may raise `LMChatError`.
             expected: Addresses that the user has named.
             names: The user's names of servers by their origin, such as http://localhost:11434.
         """
-        self._client = client
-        self._store = store
+        self._source = source
+        self._read_speeds = read_speeds
         self._expected = tuple(expected)
         self._added: tuple[Endpoint, ...] = ()  # more addresses, named during this run
         self._names = names or {}
         self._speeds: Mapping[tuple[str, str], float] = {}
-        """Median tokens per second by server and model."""
         self.results: tuple[ProbeResult, ...] = ()  # of the last probe of all addresses
 
     def cached_rows(self, state: State) -> tuple[tuple[ModelRow, ...], float]:
         """Return the rows without asking servers, and the age of the oldest list in seconds."""
-        listed = self._client.cached_models()
+        listed = self._source.cached_models()
         return self._rows(listed.models, state), listed.age_s
 
     def expect(self, endpoint: Endpoint) -> None:
@@ -105,20 +114,20 @@ class Catalogue:
 
     async def probe_all(self) -> tuple[ProbeResult, ...]:
         """Probe all addresses; best result first."""
-        self.results = await self._client.detect(expected=(*self._added, *self._expected))
+        self.results = await self._source.detect(expected=(*self._added, *self._expected))
         return self.results
 
     async def refresh(self, state: State) -> tuple[tuple[ModelRow, ...], float]:
         """Probe all addresses, and ask the usable servers for their models.
 
         Return a row for each model, and the age of the oldest list in seconds. A server that fails
-        has no rows; speeds are left out if the store fails.
+        has no rows; speeds are left out if they cannot be read.
         """
         await self.probe_all()
         usable = [probed for probed in self.results if probed.verdict.is_usable]
         lists = await asyncio.gather(*(self._models_at(probed.endpoint) for probed in usable))
         try:
-            self._speeds = await self._store.speeds()
+            self._speeds = await self._read_speeds()
         except LMChatError:
             self._speeds = {}
         models: list[ModelInfo] = []
@@ -131,7 +140,7 @@ class Catalogue:
     async def _models_at(self, endpoint: Endpoint) -> ModelList:
         """Return the models of one server; an empty list if it fails."""
         try:
-            return await self._client.models(endpoint, is_refresh=True)
+            return await self._source.models(endpoint, is_refresh=True)
         except LMChatError:
             return ModelList()
 

@@ -6,8 +6,8 @@ from contextlib import aclosing
 import pytest
 
 from lmchat.errors import EndpointNotAllowed
+from lmchat.servers.discovery.monitor import KEPT_LATENCIES, Monitor
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.services.monitor import KEPT_LATENCIES, Monitor
 from tests.support.scripted_backend import ScriptedBackend, model, probed, target
 
 
@@ -23,7 +23,7 @@ async def looks(monitor: Monitor, count: int) -> list:
 
 
 async def test_latency_and_model_are_kept_until_another_server_is_looked_at():
-    monitor = Monitor(ScriptedBackend(results=[probed(Verdict.READY, model())]))
+    monitor = Monitor(ScriptedBackend(results=[probed(Verdict.READY, model())]).check)
     monitor.aim(target())
     seen = await looks(monitor, KEPT_LATENCIES + 3)
     assert (seen[0].verdict, seen[0].latency_ms, seen[0].is_down) == (Verdict.READY, 3.0, False)
@@ -36,7 +36,7 @@ async def test_latency_and_model_are_kept_until_another_server_is_looked_at():
 async def test_a_server_that_went_away_is_down_and_comes_back():
     backend = ScriptedBackend()
     up = backend.results
-    monitor = Monitor(backend)
+    monitor = Monitor(backend.check)
     monitor.aim(target())
     seen = []
     async with aclosing(monitor.watch()) as watched:
@@ -54,7 +54,7 @@ async def test_a_server_that_went_away_is_down_and_comes_back():
 @pytest.mark.rule("R-29")
 async def test_nothing_is_asked_while_an_answer_streams():
     backend = ScriptedBackend()
-    monitor = Monitor(backend)
+    monitor = Monitor(backend.check)
     monitor.aim(target())
     monitor.is_streaming = True
     async with aclosing(monitor.watch()) as watched:
@@ -78,7 +78,7 @@ async def test_a_look_that_raises_is_a_server_in_error_and_the_watch_goes_on():
         return await check(endpoint)
 
     backend.check = once
-    monitor = Monitor(backend)
+    monitor = Monitor(backend.check)
     monitor.aim(target())
     first, second = await looks(monitor, 2)
     assert (first.verdict, first.detail, first.next_step) == (

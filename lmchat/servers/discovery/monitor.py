@@ -1,21 +1,18 @@
-"""Periodic check of the server.
-
-The result of a check is a result; its verdict says whether the server can be used.
-"""
+"""Periodic check of the server in use."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError
 from lmchat.servers.discovery.probe_result import Health, ProbeResult, Verdict
+from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo, Target
 from lmchat.servers.products import product_named
-from lmchat.services.ports import ServerClient
 
 POLL_S = 5.0
 AWAY_POLL_S = 10.0  # while the terminal has no focus
@@ -26,9 +23,13 @@ class Monitor:
     """Periodic check of the server in use, except while an answer streams (R-29)."""
 
     def __init__(
-        self, backend: ServerClient, *, clock: Callable[[], float] = time.monotonic
+        self,
+        check: Callable[[Endpoint], Awaitable[ProbeResult]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._backend = backend
+        """`check` probes an address; it may raise `LMChatError`."""
+        self._probe = check
         self._clock = clock
         self._is_check_due = asyncio.Event()  # set to end the pause before the next check
         self._target: Target | None = None
@@ -89,7 +90,7 @@ class Monitor:
         If `aim` has named another server during the check, `health` is returned without an update.
         """
         try:
-            probed = await self._backend.check(target.endpoint)
+            probed = await self._probe(target.endpoint)
         except LMChatError as error:
             probed = ProbeResult(
                 endpoint=target.endpoint,

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 
 from lmchat.doctor.report import CheckResult, Grade
+from lmchat.doctor.server_checks import Detected, server_findings
 from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.services.server_findings import Detected, server_findings
 
 PORTS = {"LM Studio": 1234, "Jan": 1337, "llama.cpp": 9931, "Ollama": 11434}
 

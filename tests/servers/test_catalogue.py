@@ -4,10 +4,10 @@ import pytest
 
 from lmchat.config.state import State
 from lmchat.errors import ServerUnavailable, StoreUnavailable, WrongUse
+from lmchat.servers.discovery.catalogue import Catalogue, matching_model
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.services.catalogue import Catalogue, matching_model
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, probed
 
 OTHER = Endpoint.parse("http://localhost:11434")
@@ -40,7 +40,7 @@ def names(rows) -> list[str]:
 async def test_models_are_listed_with_recent_ones_first_names_of_servers_and_own_speeds():
     recent = State(recent=((OTHER.url, "llama3.2:3b"), (ENDPOINT.url, "gemma-3-4b")))
     asked, speeds = backend(), Speeds({(ENDPOINT.url, "qwen3-8b"): 42.3})
-    catalogue = Catalogue(asked, speeds, names={OTHER.origin: "workstation"})
+    catalogue = Catalogue(asked, speeds.speeds, names={OTHER.origin: "workstation"})
     known, age_s = catalogue.cached_rows(recent)
     assert (len(known), age_s, asked.checks) == (4, 40, 0)
     rows, _ = await catalogue.refresh(recent)
@@ -58,7 +58,7 @@ async def test_a_decision_model_stands_last_though_it_was_used_and_is_refused_by
     judge = model("judge", is_decision=True)
     asked.results = (probed(Verdict.READY, judge, EMBED, QWEN),)
     recent = State(recent=((ENDPOINT.url, "judge"),))
-    rows, _ = await Catalogue(asked, Speeds({})).refresh(recent)
+    rows, _ = await Catalogue(asked, Speeds({}).speeds).refresh(recent)
     assert names(rows) == ["qwen3-8b", "judge", "nomic"]
     with pytest.raises(WrongUse, match="judge makes decisions and cannot chat"):
         matching_model("judge", rows)
@@ -74,7 +74,7 @@ async def test_a_server_whose_list_fails_costs_its_own_models_alone():
         return await models(endpoint, **more)
 
     asked.models = half
-    rows, _ = await Catalogue(asked, Speeds(None)).refresh(State())
+    rows, _ = await Catalogue(asked, Speeds(None).speeds).refresh(State())
     assert names(rows) == ["qwen3-8b", "gemma-3-4b", "nomic"]
 
 
@@ -91,7 +91,7 @@ class ExpectingBackend(ScriptedBackend):
 
 async def test_a_typed_place_is_looked_at_once_and_one_that_is_looked_at_anyway_stays():
     asked = ExpectingBackend()
-    catalogue = Catalogue(asked, None, expected=[OWN])
+    catalogue = Catalogue(asked, Speeds({}).speeds, expected=[OWN])
     await catalogue.probe_all()
     for endpoint in (ENDPOINT, TYPED, TYPED):
         catalogue.expect(endpoint)

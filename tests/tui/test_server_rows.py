@@ -7,7 +7,7 @@ from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
 from lmchat.servers.products import product_named
-from lmchat.services.server_rows import (
+from lmchat.tui.welcome.server_rows import (
     NO_SERVER,
     MachineState,
     RowAction,
