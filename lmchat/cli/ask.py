@@ -8,6 +8,12 @@ from contextlib import aclosing
 
 from msgspec.structs import replace
 
+from lmchat.chat.answering import TurnSettings
+from lmchat.chat.attachments import Attachment
+from lmchat.chat.next_request import next_request
+from lmchat.chat.open_sessions import OpenSessions
+from lmchat.chat.sampling_layers import SamplingLayers
+from lmchat.chat.tool_rounds import ApprovalAsked
 from lmchat.cli.answer_report import AnswerReport
 from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
@@ -23,12 +29,6 @@ from lmchat.cli.tools import how_to_configure, make_toolbox, start_tools
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.services.answer_stream import TurnSettings
-from lmchat.services.attachments import Attachment
-from lmchat.services.next_request import next_request
-from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.sampling_layers import SamplingLayers
-from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.terminal.output import SHORT_ID
 

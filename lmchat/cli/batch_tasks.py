@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, NoReturn
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.cli.context import Context
 from lmchat.cli.jobs import (
     NumberedLine,
@@ -28,7 +29,6 @@ from lmchat.safe_text import decoded_text
 from lmchat.servers.model import ModelInfo, ModelList, Target
 from lmchat.servers.options import checked_option
 from lmchat.servers.request import AnyObject, ChatRequest, FittingValue, WantedOutput
-from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.sessions.message import ChatMessage, Role, messages_of, text_message
 from lmchat.terminal.output import from_stdin
 from lmchat.tools.json_schema import WantedValue

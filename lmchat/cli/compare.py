@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.cli.context import Context
 from lmchat.cli.jobs import SingleAnswer, answer_of, rounded_median, single_request
 from lmchat.cli.models import fetch_models, load_if_needed, model_named
@@ -17,7 +18,6 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.servers.events import ModelLoading, StreamEvent
 from lmchat.servers.model import ModelInfo, cannot_chat
 from lmchat.servers.products import refuse_ignored
-from lmchat.services.sampling_layers import SamplingLayers
 from lmchat.sessions.message import Role, text_message
 from lmchat.terminal.output import failure_detail, rounded, table
 

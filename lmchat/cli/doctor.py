@@ -11,6 +11,7 @@ import sys
 from contextlib import aclosing
 from functools import partial
 
+from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.local import find_installed
 from lmchat.cli.program_checks import (
@@ -41,7 +42,6 @@ from lmchat.errors import EndpointNotAllowed
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.download import is_engine_installed
-from lmchat.services.ports import ServerClient
 from lmchat.terminal.output import timestamp
 
 _MIN_COLUMNS = 60  # of a report on a terminal

@@ -10,6 +10,8 @@ from itertools import product
 
 from msgspec.structs import replace
 
+from lmchat.chat.sampling_layers import SamplingLayers
+from lmchat.chat.starts import start_at_end
 from lmchat.cli.context import Context
 from lmchat.cli.eval_cases import Case, read_cases
 from lmchat.cli.eval_report import CaseAnswer, figures_of, text_report
@@ -22,8 +24,6 @@ from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path
 from lmchat.servers.model import ModelInfo, cannot_chat
 from lmchat.servers.request import ChatRequest
-from lmchat.services.sampling_layers import SamplingLayers
-from lmchat.services.turn_start import start_at_end
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath
 from lmchat.terminal.output import Output

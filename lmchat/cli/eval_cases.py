@@ -9,11 +9,11 @@ from typing import Any, NoReturn
 
 from msgspec import Struct, field
 
+from lmchat.chat.attachments import Attachment, read_attachment
 from lmchat.cli.jobs import SingleAnswer
 from lmchat.config.file import KeyPath, key_of, line_of
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, WrongUse
 from lmchat.servers.options import checked_option
-from lmchat.services.attachments import Attachment, read_attachment
 from lmchat.sessions.message import ChatMessage, messages_of
 from lmchat.tools.json_schema import Schema, WantedValue
 from lmchat.tools.json_text import UnfitError, strict_json

@@ -11,13 +11,13 @@ from typing import Any, BinaryIO, Self, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.chat.ports import ServerClient
 from lmchat.errors import LMChatError
 from lmchat.servers.answer import WholeAnswer
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.products import drawn_seed, product_named
 from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
-from lmchat.services.ports import ServerClient
 from lmchat.sessions.message import AnswerStats, ChatMessage
 from lmchat.terminal.output import rounded
 

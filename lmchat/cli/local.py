@@ -10,6 +10,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat import units
+from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.wiring import Runtime, make_engine
 from lmchat.config.settings import Settings
@@ -25,7 +26,6 @@ from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.engine.download import install_command, is_engine_installed
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.engine.model_files import ModelFile
-from lmchat.services.ports import ServerClient
 from lmchat.terminal.output import ask_yes_no, can_ask, table
 
 _BYTES_PER_MB = 1_000_000

@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, suppress
 
 from msgspec.structs import replace
 
+from lmchat.chat.open_sessions import OpenSessions
 from lmchat.cli.context import Context
 from lmchat.cli.inline import InlineText
 from lmchat.cli.line_reader import LineReader
@@ -30,7 +31,6 @@ from lmchat.commands.table import is_command, is_shell_command
 from lmchat.errors import LMChatError, NoServerFound, WrongUse
 from lmchat.processes.system import interrupt_at_end
 from lmchat.safe_text import safe_text
-from lmchat.services.open_sessions import OpenSessions
 from lmchat.sessions.message import AnswerState
 
 _CHOOSE_MODEL = "/model lists the models; /model N chooses one."

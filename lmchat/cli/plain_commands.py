@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from lmchat.attachments.web_page import PageAddress, is_page_address
+from lmchat.chat.attachments import files_outside, read_attachment, read_clipboard
 from lmchat.cli.files import require_consent_to_set
 from lmchat.cli.plain_models import PlainModels
 from lmchat.cli.plain_sessions import PlainSessions
@@ -27,7 +28,6 @@ from lmchat.commands.table import COMMANDS, parse_slash
 from lmchat.errors import WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.safe_text import safe_line
-from lmchat.services.attachments import files_outside, read_attachment, read_clipboard
 from lmchat.services.file_sets import FileSet, SetName, parse_set_name, read_set
 from lmchat.services.web_pages import refuse
 from lmchat.sessions.message import ChatMessage, Role

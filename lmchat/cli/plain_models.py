@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
+from lmchat.chat.options import LEVELS, NO_PROFILE
+from lmchat.chat.session_sampling import NOTHING_SET, SessionSampling
 from lmchat.cli.plain_turns import PlainTurns, model_words
 from lmchat.cli.target import own_endpoints
 from lmchat.config.state import change_state
 from lmchat.errors import ServerRejected
 from lmchat.servers.discovery.catalogue import Catalogue, matching_model
 from lmchat.servers.model import LoadState, ModelInfo, Target
-from lmchat.services.session_sampling import NOTHING_SET, SessionSampling
-from lmchat.services.turn_options import LEVELS, NO_PROFILE
 
 
 class PlainModels:

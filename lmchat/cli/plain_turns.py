@@ -11,6 +11,12 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from lmchat.chat.answering import TurnSettings
+from lmchat.chat.attachments import Attachment
+from lmchat.chat.conversation import Conversation
+from lmchat.chat.events import AnswerBegun, ConversationEvent
+from lmchat.chat.open_sessions import OpenSessions
+from lmchat.chat.tool_rounds import ApprovalAsked
 from lmchat.cli.context import Context
 from lmchat.cli.line_reader import LineReader
 from lmchat.cli.target import find_target
@@ -20,13 +26,7 @@ from lmchat.cli.wiring import Runtime
 from lmchat.errors import LMChatError, NoServerFound
 from lmchat.servers.events import ModelLoading, ReasoningDelta
 from lmchat.servers.model import LoadState, ModelInfo, Target
-from lmchat.services.answer_stream import TurnSettings
-from lmchat.services.attachments import Attachment
-from lmchat.services.conversation import Conversation
-from lmchat.services.conversation_events import AnswerBegun, ConversationEvent
 from lmchat.services.file_sets import FileSet
-from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.terminal.output import FormattedStream
 from lmchat.terminal.tty import echo

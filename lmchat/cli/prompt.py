@@ -6,12 +6,12 @@ import asyncio
 import sys
 from io import BufferedReader
 
+from lmchat.chat.attachments import PastedFrom
 from lmchat.cli.context import Context
 from lmchat.config.presets import filled
 from lmchat.errors import WrongUse
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import decoded_text
-from lmchat.services.attachments import PastedFrom
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.output import Output, from_stdin
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from lmchat.chat.next_request import curl_command, json_text
+from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.safe_text import safe_json, safe_text
 from lmchat.servers.request import ChatRequest, TemplateText
-from lmchat.services.next_request import curl_command, json_text
-from lmchat.services.ports import ServerClient
 from lmchat.terminal.output import Output, is_utf8
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.cli.context import Context
 from lmchat.config.settings import SamplingSettings
 from lmchat.errors import WrongUse
 from lmchat.servers.options import checked_option, parsed_value
-from lmchat.services.sampling_layers import SamplingLayers
 
 
 def typed_options(texts: Sequence[str]) -> dict[str, object]:

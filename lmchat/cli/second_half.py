@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from lmchat.chat.open_sessions import OpenSessions
 from lmchat.cli import local, wiring
 from lmchat.cli.context import Context
 from lmchat.cli.counters import counters_saved
@@ -24,7 +25,6 @@ from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.monitor import Monitor
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
-from lmchat.services.open_sessions import OpenSessions
 from lmchat.services.workspace import Workspace
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.dispatch import Dispatcher

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from lmchat.chat.ports import ServerClient
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.safe_text import shell_word
@@ -24,7 +25,6 @@ from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import Target
 from lmchat.servers.stream.timeouts import first_token_limit
-from lmchat.services.ports import ServerClient
 
 _CHECK_EVERY_S = 0.5  # while a server loads its model
 _UNUSED_SERVER = (

@@ -7,13 +7,13 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 
+from lmchat.chat.tool_rounds import ApprovalAsked
 from lmchat.cli.call_question import call_question
 from lmchat.cli.context import Context
 from lmchat.config.file import toml_value
 from lmchat.config.state import change_state
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
-from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.sessions.message import ToolCallPart
 from lmchat.terminal.output import can_ask, typed_line
 from lmchat.terminal.tty import drop_typed, has_more_input

@@ -10,6 +10,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from lmchat.chat.ports import ToolHost
+from lmchat.chat.tools import Toolbox
 from lmchat.cli.context import Context
 from lmchat.config.settings import FUNCTIONS, Approval, Settings
 from lmchat.config.state import State, read_state
@@ -20,8 +22,6 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.limits import AllowList
 from lmchat.servers.model import Target
 from lmchat.servers.request import Tool
-from lmchat.services.ports import ToolHost
-from lmchat.services.tools import Toolbox
 from lmchat.sessions.message import (
     AnswerState,
     ChatMessage,

@@ -9,6 +9,8 @@ import math
 import time
 from typing import Any
 
+from lmchat.chat.events import AnswerBegun, ConversationEvent
+from lmchat.chat.tool_rounds import MessageEnded
 from lmchat.cli.tools import step_json, step_note
 from lmchat.safe_text import safe_line
 from lmchat.servers.events import (
@@ -23,8 +25,6 @@ from lmchat.servers.events import (
     TextDelta,
 )
 from lmchat.servers.model import is_other_model
-from lmchat.services.conversation_events import AnswerBegun, ConversationEvent
-from lmchat.services.tool_loop import MessageEnded
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.terminal.output import Output, SafeStream, TextStream
 

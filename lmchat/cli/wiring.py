@@ -14,6 +14,7 @@ from functools import cache
 from msgspec import Struct
 
 from lmchat.attachments.page_client import PageClient
+from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.counters import counters_saved
 from lmchat.cli.keys import Keys
@@ -25,8 +26,7 @@ from lmchat.servers.client import ProxyClient
 from lmchat.servers.discovery.choose_model import endpoints_of
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.products import named_endpoints
-from lmchat.services.ports import PageFetcher, ServerClient
-from lmchat.services.web_pages import WebPages
+from lmchat.services.web_pages import PageFetcher, WebPages
 
 
 class Runtime(Struct, frozen=True, kw_only=True):

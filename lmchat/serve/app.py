@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from lmchat.chat.ports import ServerClient
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.errors import LMChatError, ServerRejected
@@ -33,7 +34,6 @@ from lmchat.servers.discovery.server_json import (
 )
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import CHAT_PATH, ForwardedRequest
-from lmchat.services.ports import ServerClient
 from lmchat.sessions.stats import Metrics, TurnRecord
 
 API = "/v1"

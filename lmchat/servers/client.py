@@ -114,7 +114,7 @@ class OwnServer(Protocol):
 
 
 class ProxyClient:
-    """The `ServerClient` (`services/ports.py`) over HTTP."""
+    """The `ServerClient` (`chat/ports.py`) over HTTP."""
 
     def __init__(
         self,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lmchat.attachments.shell_command import BoundedOutput, ShellCommand
+from lmchat.chat.attachments import Attachment, text_attachment
 from lmchat.safe_text import decoded_text, safe_line, safe_text
-from lmchat.services.attachments import Attachment, text_attachment
 from lmchat.sessions.attached_files import file_as_prompt_text
 from lmchat.units import GAP, size_text
 

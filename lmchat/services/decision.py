@@ -18,6 +18,7 @@ from time import monotonic
 
 from msgspec import Struct
 
+from lmchat.chat.ports import ServerClient
 from lmchat.errors import AnswerUnfit, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.answer import WholeAnswer
@@ -25,7 +26,6 @@ from lmchat.servers.model import Target
 from lmchat.servers.products import product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE
 from lmchat.servers.request import ChatRequest, Sampling
-from lmchat.services.ports import ServerClient
 from lmchat.sessions.message import (
     MAX_ALTERNATIVES,
     Role,

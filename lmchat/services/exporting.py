@@ -12,12 +12,12 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.chat.ports import ChatStore
 from lmchat.errors import FileExists, FileRefused, LMChatError, StoreUnavailable, WrongUse
 from lmchat.files.disk import write_new_file
 from lmchat.formats.writing import FORMATS, WriteOptions, export_name, render
 from lmchat.safe_text import safe_line
 from lmchat.services.markdown_pages import MarkdownPages
-from lmchat.services.ports import ChatStore
 from lmchat.sessions.session import Session
 
 _FORMS_WITH_FILES = ("json", "html")  # formats that hold the content of attached files

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from lmchat.chat.attachments import MAX_TEXT_BYTES, Attachment, text_attachment
 from lmchat.errors import FileRefused
 from lmchat.files.disk import expanded_path, read_plain
 from lmchat.files.folder_walk import FolderWalk
 from lmchat.files.images import image_type
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.services.attachments import MAX_TEXT_BYTES, Attachment, text_attachment
 from lmchat.units import GAP, plural, size_text
 
 MOST_UNASKED = 50  # files that are attached without a question

@@ -16,6 +16,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.chat.ports import ChatStore
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError, StoreUnavailable
 from lmchat.files.disk import expanded_path
 from lmchat.formats.imported import as_imported, count_dropped_calls
@@ -24,7 +25,6 @@ from lmchat.formats.reading import ENDINGS, companions
 from lmchat.formats.table import AUTO
 from lmchat.safe_text import safe_line
 from lmchat.services.chat_files import ChatFiles
-from lmchat.services.ports import ChatStore
 from lmchat.sessions.message import now
 from lmchat.sessions.session import Session, SessionHeader, Skipped
 from lmchat.terminal.output import SHORT_ID

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, tzinfo
 
+from lmchat.chat.ports import ChatStore
 from lmchat.services.exporting import Exporter
-from lmchat.services.ports import ChatStore
 from lmchat.sessions.message import now
 from lmchat.sessions.session import SessionGroup, SessionHeader, group_by_day, tags_from
 

@@ -6,13 +6,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
+from typing import Protocol
 
 from lmchat.attachments.web_page import HTML_TYPES, TEXT_TYPES, PageAddress, PageReply
+from lmchat.chat.attachments import MAX_TEXT_BYTES, Attachment, text_attachment
 from lmchat.errors import EndpointNotAllowed, FileRefused, ServerUnavailable
 from lmchat.processes.child import ChildEndedError, ChildProcess
 from lmchat.safe_text import decoded_text, safe_line, safe_text
-from lmchat.services.attachments import MAX_TEXT_BYTES, Attachment, text_attachment
-from lmchat.services.ports import PageFetcher
 from lmchat.sessions.attached_files import file_as_prompt_text
 
 FETCH_S = 30.0  # for all requests of one page; waiting for the user does not count
@@ -30,6 +30,19 @@ async def refuse(address: PageAddress) -> bool:
     problem = f"{address.origin} is not allowed: lmchat asks only hosts that you name."
     host = f"[{address.host}]" if ":" in address.host else address.host
     raise EndpointNotAllowed(problem, hint=f"Add --allow-host {host}:{address.port}.")
+
+
+class PageFetcher(Protocol):
+    """Client for pages of the web."""
+
+    def parse(self, text: str, base_url: str = "") -> PageAddress:
+        """Read an address; a relative one begins at `base_url`. Raises `WrongUse`."""
+
+    def is_allowed(self, address: PageAddress) -> bool:
+        """Return whether the configuration or the command line allows the host."""
+
+    async def fetch(self, address: PageAddress) -> PageReply:
+        """Request an address; redirects are returned, not followed. Raises `LMChatError`."""
 
 
 class WebPages:

@@ -10,6 +10,8 @@ from typing import Protocol
 from msgspec import Struct, field
 
 from lmchat.attachments.shell_command import ShellCommand
+from lmchat.chat.open_sessions import OpenSessions
+from lmchat.chat.ports import ChatStore, ServerClient
 from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State
@@ -22,8 +24,6 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
-from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.ports import ChatStore, ServerClient
 from lmchat.services.web_pages import WebPages
 
 

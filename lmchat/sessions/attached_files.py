@@ -107,7 +107,7 @@ def _file_in_line(line: str) -> FilePart | None:
 def file_count(draft: str) -> int:
     """Return about how many files a draft has.
 
-    `services/read_ahead.py` compares it after each key that is typed. So it is fast rather than
+    `chat/read_ahead.py` compares it after each key that is typed. So it is fast rather than
     exact: text that looks like a file counts, too. It changes when a file is added or removed.
     """
     return draft.count(_HEAD_END) + draft.count(_FILE_LINE)

@@ -11,10 +11,10 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.worker import Worker
 
+from lmchat.chat.read_ahead import ReadAhead
 from lmchat.config.state import Change
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_text
-from lmchat.services.read_ahead import ReadAhead
 from lmchat.services.workspace import Workspace
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal

@@ -22,11 +22,11 @@ from textual.message import Message
 from textual.widgets import Input, TextArea
 from textual.worker import WorkerError
 
+from lmchat.chat.session_sampling import SessionSampling
 from lmchat.commands.table import BY_ID, Command, Scope, is_command, parse_slash
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.servers.options import COMMON, LLAMA_CPP_OPTIONS
-from lmchat.services.session_sampling import SessionSampling
 from lmchat.services.workspace import Workspace
 from lmchat.sessions.message import now
 from lmchat.sessions.stats import RECORD_DAYS, figures_by_model, models_text, statistics_text

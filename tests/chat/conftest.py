@@ -1,4 +1,4 @@
-"""A real store in a folder of the test's."""
+"""What most tests of turns need: a real store in a folder of the test's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lmchat.config.settings import LimitSettings, Settings
+from lmchat.servers.client import ProxyClient
 from lmchat.storage.store import SqliteStore
 
 
@@ -15,3 +17,11 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     store = SqliteStore(tmp_path / "sessions.db")
     yield store
     await store.aclose()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[ProxyClient]:
+    limits = LimitSettings(retry_base_s=0.01, retry_max_s=0.02)
+    client = ProxyClient(Settings(limits=limits))
+    yield client
+    await client.aclose()

@@ -7,12 +7,12 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
+from lmchat.chat.continuation import CONTINUE
 from lmchat.errors import RequestInvalid, ServerRejected, StreamInterrupted
 from lmchat.formats.json_format import to_json
 from lmchat.formats.markdown_write import to_markdown
 from lmchat.formats.writing import to_text
 from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
-from lmchat.services.continuation import CONTINUE
 from lmchat.sessions.message import AnswerState, Role, now
 from tests.support.chat_turns import ChatTurns
 from tests.support.chats import read_chats

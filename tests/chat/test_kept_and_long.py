@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
+from lmchat.chat.kept import replay_id_of
+from lmchat.chat.open_sessions import FIRST_READ
 from lmchat.errors import ServerRejected, ServerUnavailable, StoreUnavailable
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
-from lmchat.services.away import replay_id_of
-from lmchat.services.open_sessions import FIRST_READ
 from lmchat.sessions.message import AnswerState, ChatMessage
 from tests.support.chat_turns import ChatTurns
 from tests.support.chats import GatedStore, fill_long

@@ -8,6 +8,8 @@ from contextlib import aclosing, suppress
 
 import pytest
 
+from lmchat.chat.events import AnswerBegun, MessageAdded
+from lmchat.chat.turn_stats import failure_of
 from lmchat.errors import (
     RequestInvalid,
     ServerUnavailable,
@@ -22,8 +24,6 @@ from lmchat.servers.events import (
     StreamFinished,
     TextDelta,
 )
-from lmchat.services.conversation_events import AnswerBegun, MessageAdded
-from lmchat.services.turn_stats import failure_of
 from lmchat.sessions.message import RESET, AnswerState, RefusalPart, Role
 from tests.support.chat_turns import ChatTurns
 from tests.support.chats import store_at

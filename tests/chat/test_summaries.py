@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
+from lmchat.chat.context import ContextMeter
 from lmchat.config.settings import COMPACT_PROMPT
 from lmchat.errors import LMChatError, RequestInvalid, StoreUnavailable, StreamInterrupted
 from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
-from lmchat.services.context_meter import ContextMeter
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import answer_steps, target
 from tests.support.scripted_tools import calls, toolbox

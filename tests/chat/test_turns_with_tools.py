@@ -7,12 +7,12 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
+from lmchat.chat.events import MessageAdded
+from lmchat.chat.tool_rounds import ApprovalAsked
+from lmchat.chat.tools import Toolbox
 from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.errors import RequestInvalid
 from lmchat.servers.events import TextDelta
-from lmchat.services.conversation_events import MessageAdded
-from lmchat.services.tool_loop import ApprovalAsked
-from lmchat.services.tools import Toolbox
 from lmchat.sessions.message import AnswerState, Role, ToolCallPart
 from lmchat.tools.tool import Choice, Decision, ToolResult
 from tests.support import chats

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from lmchat.chat.context import ContextMeter, PromptSize
 from lmchat.errors import RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
-from lmchat.services.context_meter import ContextMeter, PromptSize
 from lmchat.sessions.message import AnswerState, Role, SentThoughts, text_message
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import target

@@ -5,6 +5,8 @@ import json
 import pytest
 from msgspec.structs import replace
 
+from lmchat.chat.context import ContextPlan, PromptSize
+from lmchat.chat.events import AnswerBegun
 from lmchat.cli.answer_report import AnswerReport
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.servers.events import (
@@ -15,8 +17,6 @@ from lmchat.servers.events import (
     StreamStalled,
     TextDelta,
 )
-from lmchat.services.context_meter import ContextPlan, PromptSize
-from lmchat.services.conversation_events import AnswerBegun
 from lmchat.sessions.message import RefusalPart, Role, TextPart, text_message
 from lmchat.terminal.output import Output
 

@@ -6,10 +6,10 @@ import os
 
 import pytest
 
+from lmchat.chat.attachments import DraftFiles
 from lmchat.config.load import load
 from lmchat.errors import FileRefused
 from lmchat.files.disk import read_plain
-from lmchat.services.attachments import DraftFiles
 
 
 @pytest.fixture(params=["pipe", "folder", "endless", "circle", "small", "large"])

@@ -8,7 +8,7 @@ from contextlib import aclosing, closing
 import pytest
 from msgspec.structs import replace
 
-from lmchat.services.save_queue import SaveQueue
+from lmchat.chat.save_queue import SaveQueue
 from lmchat.sessions.message import AnswerState
 from lmchat.storage import connection as connections
 from tests.support.chats import answer, faults_in, header, prompt, store_at

@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 from msgspec.structs import replace
 
+from lmchat.chat.save_queue import SaveQueue
 from lmchat.errors import SessionNotFound
-from lmchat.services.save_queue import SaveQueue
 from lmchat.sessions.message import AnswerState, ToolCallPart
 from tests.support.chats import answer, begin_session, header, prompt, reply, say, tool_message
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from lmchat.chat.open_sessions import OpenSession, OpenSessions
+from lmchat.chat.tool_rounds import ApprovalAsked
+from lmchat.chat.tools import Toolbox
 from lmchat.config.settings import ChatSettings
 from lmchat.servers.events import RequestAdapted
 from lmchat.servers.model import Target
-from lmchat.services.open_sessions import OpenSession, OpenSessions
-from lmchat.services.tool_loop import ApprovalAsked
-from lmchat.services.tools import Toolbox
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath, Session
 from lmchat.tools.tool import Decision

@@ -6,12 +6,12 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from lmchat.chat.answering import TurnSettings
+from lmchat.chat.context import ContextMeter
+from lmchat.chat.conversation import Conversation
+from lmchat.chat.save_queue import SaveQueue
 from lmchat.errors import StoreUnavailable
 from lmchat.servers.model import Target
-from lmchat.services.answer_stream import TurnSettings
-from lmchat.services.context_meter import ContextMeter
-from lmchat.services.conversation import Conversation
-from lmchat.services.save_queue import SaveQueue
 from lmchat.sessions.message import AnswerState, ChatMessage, now
 from lmchat.sessions.session import Session, SessionHeader
 from tests.support.chats import acted_reply, header

@@ -19,6 +19,8 @@ from textual.pilot import Pilot
 
 from lmchat.attachments.page_client import PageClient
 from lmchat.attachments.shell_command import ShellCommand
+from lmchat.chat.open_sessions import OpenSessions
+from lmchat.chat.tools import Toolbox
 from lmchat.cli.keys import Keys
 from lmchat.cli.target import own_endpoints, own_names
 from lmchat.config.credentials import Credentials
@@ -40,8 +42,6 @@ from lmchat.servers.model import ModelList
 from lmchat.services.file_finder import FileFinder
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
-from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.tools import Toolbox
 from lmchat.services.web_pages import WebPages
 from lmchat.services.workspace import Workspace
 from lmchat.sessions.message import AnswerState, ChatMessage, now

@@ -7,10 +7,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lmchat.chat.tools import Toolbox
 from lmchat.config.settings import ToolSettings
 from lmchat.servers.events import RequestSent, StreamFinished, ToolCallDelta
 from lmchat.servers.request import Tool
-from lmchat.services.tools import Toolbox
 from lmchat.tools.tool import ServerState, ToolResult, ToolServer, with_wire_names
 from tests.support.scripted_backend import Step
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from lmchat.chat.answer_now import NOT_THINKING
 from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
-from lmchat.services.answer_now import NOT_THINKING
 from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.scripted_backend import llama
 

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import pytest
 from textual.widgets import Input
 
+from lmchat.chat.choosing import AnswerChoices
+from lmchat.chat.context_list import ContextItem, ContextList
 from lmchat.doctor.examination import Check, Examination
 from lmchat.doctor.report import CheckResult, Grade, Group
 from lmchat.servers.discovery.catalogue import ModelRow
@@ -18,8 +20,6 @@ from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.services.choosing import AnswerChoices
-from lmchat.services.context_list import ContextItem, ContextList
 from lmchat.sessions.message import (
     Alternative,
     ChatMessage,

@@ -6,9 +6,9 @@ message of the path is its leaf. Versions are messages of one role with the same
 
 from __future__ import annotations
 
+from lmchat.chat.choosing import NO_CHOICES, AnswerChoices
+from lmchat.chat.excluding import messages_together, set_excluded
 from lmchat.errors import RequestInvalid
-from lmchat.services.choosing import NO_CHOICES, AnswerChoices
-from lmchat.services.excluding import messages_together, set_excluded
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import Session
 from lmchat.tui.chat_view import Chat

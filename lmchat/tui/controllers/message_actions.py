@@ -10,6 +10,8 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path, PurePath
 
+from lmchat.chat.context_list import context_lists
+from lmchat.chat.next_request import checked_form, next_request
 from lmchat.commands.conditions import NOTHING_YET, unavailable_reason, words_of
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path, write_new_file
@@ -17,8 +19,6 @@ from lmchat.markdown.commonmark import code_blocks, links
 from lmchat.markdown.links import ascii_host, can_be_opened
 from lmchat.safe_text import safe_line
 from lmchat.servers.request import TemplateText
-from lmchat.services.context_list import context_lists
-from lmchat.services.next_request import checked_form, next_request
 from lmchat.sessions.details import details_text
 from lmchat.sessions.message import ChatMessage, FilePart, Role
 from lmchat.sessions.stats import RECORD_DAYS

@@ -18,6 +18,19 @@ from functools import partial
 from msgspec.structs import replace
 from textual.worker import Worker, WorkerError
 
+from lmchat.chat.answer_now import answer_now
+from lmchat.chat.answering import TurnSettings
+from lmchat.chat.choosing import BegunAnswer
+from lmchat.chat.conversation import Conversation
+from lmchat.chat.events import (
+    AnswerBegun,
+    ConversationEvent,
+    MessageAdded,
+    SummaryAsked,
+)
+from lmchat.chat.open_sessions import OpenSession, TurnPhase
+from lmchat.chat.session_titles import rename_by_model
+from lmchat.chat.tool_rounds import ApprovalAsked, MessageEnded
 from lmchat.commands.conditions import has_text_to_continue
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
@@ -32,19 +45,6 @@ from lmchat.servers.events import (
     ToolCallDelta,
 )
 from lmchat.servers.model import LoadState, ModelInfo, Target
-from lmchat.services.answer_now import answer_now
-from lmchat.services.answer_stream import TurnSettings
-from lmchat.services.choosing import BegunAnswer
-from lmchat.services.conversation import Conversation
-from lmchat.services.conversation_events import (
-    AnswerBegun,
-    ConversationEvent,
-    MessageAdded,
-    SummaryAsked,
-)
-from lmchat.services.open_sessions import OpenSession, TurnPhase
-from lmchat.services.session_titles import rename_by_model
-from lmchat.services.tool_loop import ApprovalAsked, MessageEnded
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.tui.chat_view import CANNOT_SEE, Chat
 from lmchat.tui.controllers.prompt_text import PromptText
@@ -597,7 +597,7 @@ class Turns:
         workspace = self._chat.workspace
         with suppress(LMChatError, TimeoutError):
             is_renamed = await rename_by_model(
-                conversation, self._chat.next_turn.settings(), workspace.backend, workspace.library
+                conversation, self._chat.next_turn.settings(), workspace.backend, workspace.store
             )
             if is_renamed:
                 self._sessions.show_title()

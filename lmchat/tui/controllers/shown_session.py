@@ -9,11 +9,11 @@ from functools import partial
 from msgspec.structs import replace
 from textual.timer import Timer
 
+from lmchat.chat.conversation import Conversation
+from lmchat.chat.open_sessions import OpenSession
+from lmchat.chat.save_queue import SEPARATOR
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
-from lmchat.services.conversation import Conversation
-from lmchat.services.open_sessions import OpenSession
-from lmchat.services.save_queue import SEPARATOR
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import Session, SessionGroup, with_unsaved
 from lmchat.tui.chat_log.viewport import parse_bookmark

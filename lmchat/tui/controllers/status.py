@@ -13,11 +13,11 @@ from textual.message import Message
 from textual.timer import Timer
 
 from lmchat import units
+from lmchat.chat.answer_now import can_answer_now
 from lmchat.commands.table import BY_ID, keys_of
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import Health
 from lmchat.servers.model import Target
-from lmchat.services.answer_now import can_answer_now
 from lmchat.sessions.stats import Speedometer
 from lmchat.tui.actions import Post
 from lmchat.tui.chat_view import Chat

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
+from lmchat.chat.open_sessions import OpenSession
+from lmchat.chat.tool_rounds import ApprovalAsked
 from lmchat.safe_text import safe_line
-from lmchat.services.open_sessions import OpenSession
-from lmchat.services.tool_loop import ApprovalAsked
 from lmchat.tools.tool import Choice, Decision
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.shown_session import ShownSession

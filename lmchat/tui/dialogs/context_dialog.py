@@ -8,8 +8,8 @@ from typing import ClassVar
 from textual.binding import BindingType
 
 from lmchat import units
+from lmchat.chat.context_list import ContextItem, ContextList
 from lmchat.safe_text import safe_line
-from lmchat.services.context_list import ContextItem, ContextList
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.line import FAINT, MUTED, StyledTexts
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow

@@ -20,9 +20,9 @@ from textual.worker import Worker
 
 from lmchat import units
 from lmchat.cells import split_at_cell
+from lmchat.chat.ports import ChatStore
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import SafeText, on_one_line, safe_line
-from lmchat.services.ports import ChatStore
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import HIT_KIND_NAMES, SearchHit
 from lmchat.tui.dialogs.dialog import ListDialog

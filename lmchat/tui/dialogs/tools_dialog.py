@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from lmchat import units
+from lmchat.chat.open_sessions import OpenSessions
+from lmchat.chat.tools import Toolbox
 from lmchat.safe_text import safe_line
 from lmchat.servers.request import Tool
-from lmchat.services.open_sessions import OpenSessions
-from lmchat.services.tools import Toolbox
 from lmchat.tools.tool import ServerState, ToolServer
 from lmchat.tui.dialogs.dialog import Dialog, ListDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog

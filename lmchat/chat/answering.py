@@ -1,0 +1,563 @@
+"""Stream of one answer: which messages are sent for it, and what is sent after a refusal.
+
+A *plan* (`ContextPlan`) has the messages that are sent. The stream makes it when it is created, and
+again when the tools, a count of the server, or a refusal have changed what fits.
+
+A *beginning* is the text of an answer that the model is to continue. With *prefill*, it is the last
+message of the request; without, a prompt asks the model to write what follows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from lmchat.chat.attachments import Attachment
+from lmchat.chat.context import (
+    ContextMeter,
+    ContextPlan,
+    cut_note,
+    estimate_tokens,
+    exclusion_key,
+    has_images,
+    plan_context,
+)
+from lmchat.chat.continuation import (
+    CONTINUE,
+    Beginning,
+    last_words,
+)
+from lmchat.chat.kept import replay_id_of
+from lmchat.chat.ports import ServerClient
+from lmchat.chat.save_queue import SaveQueue
+from lmchat.chat.thought_end import ThoughtEnd
+from lmchat.chat.tool_rounds import ToolLoop
+from lmchat.chat.tools import Toolbox
+from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
+from lmchat.safe_text import safe_line
+from lmchat.servers.answer import Turn
+from lmchat.servers.events import (
+    ReasoningDelta,
+    RefusalDelta,
+    RequestAdapted,
+    StreamEvent,
+    StreamFinished,
+    TextDelta,
+    ToolCallDelta,
+)
+from lmchat.servers.model import Target
+from lmchat.servers.products import drawn_seed, product_named, sent_thoughts_of
+from lmchat.servers.request import (
+    AnyText,
+    ChatRequest,
+    Sampling,
+    Tool,
+    WantedOutput,
+    tool_in_request,
+)
+from lmchat.sessions.message import (
+    AnswerStats,
+    ChatMessage,
+    FilePart,
+    Role,
+    SentThoughts,
+    TokenProbabilities,
+    text_message,
+)
+from lmchat.sessions.session import MessagePath
+from lmchat.tools.tool import MAX_TOOLS
+
+_CONTENT_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
+"""Events after which a request is not sent again: the answer has begun."""
+_PREFILL_REFUSED = ("bad_request", "server_error", "unsupported")
+"""Kinds of errors by which servers refuse prefill, as for models that think."""
+_MAX_IMAGE_BYTES = 20_000_000
+"""Images are read, newest first, up to about this sum of sizes; of others, the name is sent."""
+_NEARLY_FULL_SHARE = 0.8
+"""A plan that is estimated to take this share of the room for a prompt may not fit."""
+_NO_TOOLS = "This server has no probabilities for answers with tools."
+
+
+class TurnSettings(Struct, frozen=True, kw_only=True):
+    """Settings of a turn; a change applies from the next turn on."""
+
+    target: Target
+    sampling: Sampling = field(default_factory=Sampling)
+    is_truncating: bool = True  # whether older messages may be left out
+    output: WantedOutput = field(default_factory=AnyText)
+    toolbox: Toolbox | None = None  # tools that the model may call
+    is_kept: bool = False  # whether the server may keep the answer while lmchat is away (R-42)
+
+
+def refuse_unseen_images(target: Target, prompts: Sequence[ChatMessage]) -> None:
+    """Raise `FileRefused` if a prompt has an image and the model cannot see images."""
+    is_blind = target.model is not None and target.model.is_blind
+    if is_blind and has_images(prompts):
+        problem = f"{safe_line(target.model_id, limit=80)} cannot see images."
+        hint = "Choose a model with vision, or remove the image."
+        raise FileRefused(problem, hint=hint, kind="no_vision")
+
+
+class AnswerStream:
+    """The stream of one answer, and the plan of what is sent for it."""
+
+    def __init__(  # noqa: PLR0913 - all but two are named
+        self,
+        settings: TurnSettings,
+        path: MessagePath,
+        *,
+        backend: ServerClient,
+        meter: ContextMeter,
+        save_queue: SaveQueue,
+        continued: ChatMessage | None = None,
+        first_words: str = "",
+        replayed: ChatMessage | None = None,
+        loop: ToolLoop | None = None,
+    ) -> None:
+        """Make the first plan.
+
+        Raises `RequestInvalid` if it does not fit and may not be shortened, or if the answer has to
+        continue the user's words and the server cannot do that. In a turn that has called tools,
+        `events` raises the first of these errors, which then becomes the end of that turn.
+
+        Args:
+            settings: Settings of the turn.
+            path: The messages before the answer.
+            backend: Access to the server.
+            meter: Estimates, which learn from this answer.
+            save_queue: Access to attached files.
+            continued: The unfinished answer to continue; None for a new answer.
+            first_words: Words of the user with which a new answer begins; empty for none.
+            replayed: The interrupted answer that is fetched from its server, which has kept it.
+            loop: Rounds of tool calls of this turn; None if the model gets no tools.
+
+        At most one of `continued`, `first_words` and `replayed` is given.
+        """
+        self.settings = settings
+        self.path = path
+        self.continued = continued
+        self.begun_choices: Sequence[TokenProbabilities] = ()
+        """Choices of the tokens of `continued`, if it ends with a token that the user has chosen.
+
+        The caller sets this and `reported_left_out` before it reads `events`.
+        """
+        self.first_words = first_words
+        self.replayed = replayed
+        self.loop = loop
+        self._backend = backend
+        self._meter = meter
+        self._save_queue = save_queue
+
+        self._beginning = Beginning.of(settings.target, continued, first_words)
+        """What the model is to continue; None for an answer that it begins itself."""
+        self.replay_id = ""  # id under which the server keeps the answer, if it can
+        if replayed is not None:
+            self.replay_id = replay_id_of(replayed)
+        elif settings.is_kept and self._beginning is None:
+            self.replay_id = os.urandom(16).hex()
+        self.tools: tuple[Tool, ...] = ()  # offered to the model
+        self.tool_tokens = 0  # estimate for the descriptions of these tools
+        has_called = loop is not None and loop.steps > 0
+        self.plan = self._make_plan(may_be_too_long=has_called)  # of the attributes above
+
+        self.request_id = ""  # of the request that runs
+        self._drawn_seed: int | None = None  # random seed of all requests for this answer
+        self.has_first_words = False  # whether the answer has begun with `first_words`
+        self.reported_left_out = 0  # number of left-out messages in the last note about them
+        self.cut_note = ""  # sentence about a prompt that is longer than the context window
+        self._files: dict[str, bytes] = {}
+        """Content by digest; b"" for images that are not sent. Missing files have no entry."""
+        self._thought_end = ThoughtEnd(backend, self._prefix)  # which `answer_now` asks for
+        self._was_shortened = False  # whether a refusal has made the plan shorter
+
+    @property
+    def _prefix(self) -> ChatMessage | None:
+        """The beginning that the model is to continue; None without one."""
+        return self._beginning.message if self._beginning is not None else None
+
+    @property
+    def _is_prefilled(self) -> bool:
+        """Whether that beginning is the last message of the request."""
+        return self._beginning is not None and self._beginning.is_prefilled
+
+    def events(self) -> AsyncGenerator[StreamEvent, None]:
+        """Yield the events of a new answer, or of the one that its server has kept.
+
+        A kept one is fetched by its id: that is a single request, with nothing to adapt.
+        """
+        return self._new_answer() if self.replayed is None else self._send_request()
+
+    async def _new_answer(self) -> AsyncGenerator[StreamEvent, None]:
+        """Complete the plan, send it, and yield the events of the answer.
+
+        Notes about tools, files and messages that are not sent come first, as `RequestAdapted`. If
+        the server refuses the request before the answer has begun, it is sent again without
+        prefill or with fewer messages; if that is not possible, `ServerRejected` is raised.
+
+        If the user wants the thought to end and the server cannot end it, the stream is closed, and
+        another request continues behind the thought.
+        """
+        for note in await self._prepare():
+            yield RequestAdapted(note=note)
+        has_content = False
+        while True:  # each round sends one request
+            for note in self._note_what_does_not_fit():
+                yield RequestAdapted(note=note)
+            leaves_thought = False
+            try:
+                async with aclosing(self._send_request()) as events:
+                    async for event in events:
+                        if isinstance(event, _CONTENT_EVENTS):
+                            has_content = True
+                        yield event
+                        leaves_thought = await self._thought_end.must_leave(event, self.request_id)
+                        if leaves_thought:
+                            break
+            except ServerRejected as error:
+                if has_content or not self._adapt_request(error):
+                    raise
+            else:
+                if not leaves_thought:
+                    return
+                self._continue_behind_thought()
+
+    @property
+    def can_answer_now(self) -> bool:
+        """Whether `answer_now` would have an effect on a thought."""
+        can_end = product_named(self.settings.target.product).can_prefill_thought
+        return can_end and not self._thought_end.is_wanted
+
+    def answer_now(self) -> None:
+        """End the thought that streams, or else the first one, so that the model answers at once.
+
+        A second call does nothing. The product must be able to continue a thought.
+        """
+        self._thought_end.want()
+
+    def _continue_behind_thought(self) -> None:
+        """Plan a request that continues the answer behind the end of its thought."""
+        # words of the user at the beginning of the answer still allow nothing but prefill
+        is_exact = self._beginning is not None and self._beginning.is_exact
+        self._beginning = Beginning(
+            message=self._thought_end.message,
+            is_prefilled=True,
+            is_exact=is_exact,
+            ends_thought=True,
+        )
+        self.plan = self._make_plan()
+
+    async def prepared_request(self, new_files: Sequence[Attachment] = ()) -> ChatRequest:
+        """Complete the plan and return the request that `events` would send, without sending it.
+
+        `new_files` are files of the prompt, some of which are not on the disk yet.
+        """
+        self._files |= {file.part.digest: file.data for file in new_files if file.data}
+        await self._prepare()
+        return self._make_request()
+
+    def stats(self, turn: Turn) -> AnswerStats:
+        """Return the figures of an answer, including those of the answer that it continues."""
+        settings = self.settings
+        stats = turn.stats(context=settings.target.context, max_tokens=settings.sampling.max_tokens)
+        product = settings.target.product
+        # a server that has refused the seed got a request without it
+        is_drawn = self._drawn_seed is not None and "seed" in stats.sampling
+        stats = replace(
+            stats,
+            product=product,
+            build=stats.build if product_named(product).names_build else "",
+            has_drawn_seed=is_drawn,
+            excluded_key=exclusion_key(self.path),
+        )
+        return stats.after(self.continued.stats if self.continued else None)
+
+    def learn_from(self, turn: Turn) -> str:
+        """Correct the estimates by the server's count of the prompt, if it has counted.
+
+        Return a sentence if the prompt was too long, else an empty text. `cut_note` may have it
+        already; else the count may show that the server has dropped a part of the prompt.
+        """
+        if turn.usage.prompt_tokens is None:
+            return self.cut_note
+        target = self.settings.target
+        plan = self.plan
+        counted = turn.usage.prompt_tokens - self.tool_tokens
+        note = self.cut_note
+        is_cut = self._meter.is_cut(target, plan.size, counted)
+        if is_cut and not note:
+            note = cut_note(target, plan.tokens, counted)
+        self._meter.learn(target, plan.size, counted)
+        return note
+
+    async def _send_request(self) -> AsyncGenerator[StreamEvent, None]:
+        """Send one request and yield its events.
+
+        The `first_words` of the user do not come from the server: they are yielded before the first
+        content, or the end of an empty answer.
+        """
+        self.request_id = os.urandom(16).hex()
+        thought_break = self._beginning.thought_break if self._beginning is not None else ""
+        async with aclosing(self._backend.stream(self._make_request())) as events:
+            async for event in events:
+                is_begun = isinstance(event, (*_CONTENT_EVENTS, StreamFinished))
+                if is_begun and self.first_words and not self.has_first_words:
+                    self.has_first_words = True
+                    yield TextDelta(text=self.first_words, chunks=0)  # no tokens of the model
+                if thought_break and isinstance(event, ReasoningDelta):
+                    yield replace(event, text=thought_break + event.text.lstrip("\n"))
+                    thought_break = ""
+                else:
+                    yield event
+
+    def _adapt_request(self, error: ServerRejected) -> bool:
+        """Change what is sent after a refusal, and return whether to send the request again.
+
+        If prefill may be the reason, and the answer can also be continued without it, it is
+        switched off, and a new plan is made. Else the plan is shortened, at most once in an answer.
+        """
+        beginning = self._beginning
+        is_prefill_refused = self._is_prefilled and error.kind in _PREFILL_REFUSED
+        if beginning is not None and is_prefill_refused and not beginning.is_exact:
+            beginning.is_prefilled = False
+            self.plan = self._make_plan()
+            return True
+        if self._was_shortened:
+            return False
+        self._was_shortened = self._shorten_plan(error)
+        return self._was_shortened
+
+    def _shorten_plan(self, error: ServerRejected) -> bool:
+        """Learn from a prompt that was too long, plan again, and return whether more is left out.
+
+        Return False at once for another error, or if neither the server nor the plan has a number
+        of tokens.
+        """
+        # The prompt has at least the tokens that the server has counted in it, else those of the
+        # window that the server has named, else those of the window that was planned for.
+        least_tokens = error.needed_tokens or error.room_tokens or self.plan.limit
+        if error.kind != "context_overflow" or not least_tokens:
+            return False
+        refused_plan = self.plan
+        least_in_messages = max(least_tokens - self.tool_tokens, 1)
+        self._meter.learn_refusal(self.settings.target, refused_plan.messages, least_in_messages)
+        if self.settings.is_truncating:
+            self.plan = self._make_plan(error.room_tokens)
+        return self.plan.left_out > refused_plan.left_out
+
+    # The plan
+
+    async def _prepare(self) -> list[str]:
+        """Draw a seed, add tools to the plan, let the server count it if needed, read its files.
+
+        Return notes about tools that are left out or could not be listed, and about missing files.
+        """
+        product = self.settings.target.product
+        self._drawn_seed = drawn_seed(product, self.settings.sampling.options)
+        notes: list[str] = []
+        if self.loop is not None:
+            notes += await self._offer_tools(self.loop)
+        await self._count_on_server()
+        for name in await self._read_files():
+            notes.append(f"{name} is missing on this disk; its name is sent instead.")
+        return notes
+
+    async def _offer_tools(self, loop: ToolLoop) -> list[str]:
+        """Set `tools`, and plan again with the tokens of their descriptions.
+
+        Return notes: about tools beyond the number that a request may have, and about the tool
+        host. Where probabilities exclude tools, none is offered, and a note says so; if the model
+        must call a tool, `RequestInvalid` is raised instead. Raises the error of
+        `ToolLoop.offered` if no further round of calls is allowed.
+        """
+        if self._excludes_tools and loop.must_call:
+            raise RequestInvalid(_NO_TOOLS, hint="Leave out logprobs.", kind="unsupported")
+        if self._excludes_tools:
+            self.plan = self._make_plan()  # the first one may have been too long
+            return [f"{_NO_TOOLS} The model gets no tools; /set logprobs default changes that."]
+        offered = await loop.offered(self.settings.target)
+        self.tools = offered[:MAX_TOOLS]
+        descriptions = [
+            json.dumps(tool_in_request(tool), ensure_ascii=False) for tool in self.tools
+        ]
+        self.tool_tokens = sum(map(estimate_tokens, descriptions))
+        self.plan = self._make_plan()
+
+        notes = []
+        left_out = len(offered) - len(self.tools)
+        if left_out and not loop.steps:  # said once in a turn: before its first round of calls
+            notes.append(f"{left_out} tools are left out. Switch off others with /tools.")
+        return notes + loop.host_notes()
+
+    @property
+    def _excludes_tools(self) -> bool:
+        """Whether the request asks for probabilities, with which llama.cpp refuses tools."""
+        options = self.settings.sampling.options
+        has_probabilities = "logprobs" in options or "n_probs" in options
+        return has_probabilities and product_named(self.settings.target.product).takes_llama_options
+
+    async def _count_on_server(self) -> None:
+        """If the plan may not fit, let the server count its tokens, and plan again with that count.
+
+        If the server cannot count or fails, the plan stays as it is.
+        """
+        if not self._may_be_too_long():
+            return
+        await self._read_files()  # the request has their content
+        try:
+            counted = await self._backend.count_tokens(self._make_request())
+        except LMChatError:
+            return
+        if counted is not None:
+            in_messages = counted - self.tool_tokens
+            self._meter.learn(self.settings.target, self.plan.size, in_messages, is_exact=True)
+            self.plan = self._make_plan()
+
+    def _may_be_too_long(self) -> bool:
+        """Whether a count of the server could change the plan.
+
+        It could if messages are left out by the estimate, or if the window is nearly full.
+        """
+        plan = self.plan
+        # the count may include the prompt that asks for a continuation, which is not in the plan:
+        # so the meter must not learn from it
+        if self._prefix is not None:
+            return False
+        if not self.settings.is_truncating:  # no message may be left out: the plan cannot change
+            return False
+        if plan.size.has_images:  # the meter does not learn from a count with images
+            return False
+        if plan.left_out:
+            return True
+        if plan.limit is None:
+            return False
+        return plan.tokens >= _NEARLY_FULL_SHARE * (plan.limit - plan.reserve)
+
+    def _make_plan(self, limit: int | None = None, *, may_be_too_long: bool = False) -> ContextPlan:
+        """Return the plan: the messages of the path, without the oldest if they do not fit.
+
+        Raises `RequestInvalid` if they do not fit and none may be left out, unless it
+        `may_be_too_long`. `limit` is the context window in tokens that a server has named in a
+        refusal; None takes that of the target.
+        """
+        target = self.settings.target
+        path = self.path
+        if self._prefix is not None:
+            path = path.added(self._prefix)
+        plan = plan_context(
+            path,
+            limit=limit or target.context,
+            max_tokens=self.settings.sampling.max_tokens,
+            factor=self._meter.factor(target),
+            tool_tokens=self.tool_tokens,
+            sent_thoughts=self._sent_thoughts,
+            is_continued=self._is_prefilled,
+        )
+        if plan.fits or self.settings.is_truncating or may_be_too_long:
+            return plan
+        raise RequestInvalid(
+            f"The session needs about {plan.needed_tokens} tokens, plus {plan.reserve} for "
+            f"the answer; the context window has {plan.limit}.",
+            hint="Start a new session, set auto_truncate = true, or use a larger context window.",
+            kind="context_overflow",
+        )
+
+    @property
+    def _sent_thoughts(self) -> SentThoughts:
+        """Which thoughts of earlier answers are sent.
+
+        Without prefill, the request ends with a prompt that asks for the continuation: behind that,
+        there is no answer whose thought could be sent.
+        """
+        target = self.settings.target
+        sent_thoughts = sent_thoughts_of(target.product, target.model)
+        ends_with_prompt = self._prefix is not None and not self._is_prefilled
+        if ends_with_prompt and sent_thoughts is SentThoughts.SINCE_PROMPT:
+            return SentThoughts.NONE
+        return sent_thoughts
+
+    async def _read_files(self) -> list[str]:
+        """Read the files of the plan into `_files`; return the names of those that cannot be read.
+
+        Images are not read if the model cannot see, or after `_MAX_IMAGE_BYTES` of newer images.
+        They get b"" as their content, so that only their name is sent.
+        """
+        model = self.settings.target.model
+        is_blind = model is not None and model.is_blind
+        image_bytes = 0
+        missing = []
+        for part in self._files_of_plan():
+            if part.is_image and is_blind:
+                self._files[part.digest] = b""
+                continue
+            if part.is_image and image_bytes >= _MAX_IMAGE_BYTES:
+                self._files.setdefault(part.digest, b"")  # a newer message may have the same one
+                continue
+            try:
+                if not self._files.get(part.digest):
+                    self._files[part.digest] = await self._save_queue.read_file(part.digest)
+            except LMChatError:
+                missing.append(part.name)
+                continue
+            if part.is_image:
+                image_bytes += part.size
+        return missing
+
+    def _files_of_plan(self) -> Iterator[FilePart]:
+        """Yield the files of the planned messages, those of the newest message first."""
+        for message in reversed(self.plan.messages):
+            yield from message.files
+
+    def _note_what_does_not_fit(self) -> list[str]:
+        """Return notes about messages that are left out, and about a prompt that is too long.
+
+        With each turn of a long session, some more messages are left out. To say that seldom, they
+        are noted again only when they are more than twice those of the last note, which
+        `reported_left_out` counts. A prompt that is too long is noted once, in `cut_note`.
+        """
+        plan = self.plan
+        notes: list[str] = []
+        if plan.left_out > 2 * self.reported_left_out:
+            self.reported_left_out = plan.left_out
+            oldest = "message is" if plan.left_out == 1 else f"{plan.left_out} messages are"
+            notes.append(f"The context window is full: the oldest {oldest} left out.")
+        if plan.limit is None or self.cut_note:
+            return notes
+        if plan.tokens > plan.limit:
+            self.cut_note = cut_note(self.settings.target, plan.tokens, plan.limit)
+            notes.append(self.cut_note)
+        return notes
+
+    def _make_request(self) -> ChatRequest:
+        """Return the request for the plan; without prefill, a prompt asks for the continuation."""
+        messages = self.plan.messages
+        prefix = self._prefix
+        # a thought alone cannot be continued without prefill: then the model answers its prompt
+        if prefix is not None and prefix.text and not self._is_prefilled:
+            text = f"{CONTINUE}\n\n{last_words(prefix.text)}"
+            messages = (*messages, text_message(Role.USER, text))
+        settings = self.settings
+        sampling = settings.sampling
+        if self._drawn_seed is not None:
+            sampling = replace(sampling, seed=self._drawn_seed)
+        return ChatRequest(
+            endpoint=settings.target.endpoint,
+            product=settings.target.product,
+            model=settings.target.model_id,
+            messages=messages,
+            sampling=sampling,
+            has_drawn_seed=self._drawn_seed is not None,
+            output=settings.output,
+            tools=self.tools,
+            files=self._files,
+            must_call=self.loop is not None and self.loop.must_call,
+            # of a continued answer, the server would keep only the new part
+            replay_id=self.replay_id if self._prefix is None else "",
+            is_replay=self.replayed is not None,
+            request_id=self.request_id,
+            ends_thought=self._beginning is not None and self._beginning.ends_thought,
+        )

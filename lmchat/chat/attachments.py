@@ -1,0 +1,264 @@
+"""Files for a prompt: images, texts and the text of PDFs, checked before they are attached."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.chat.context import estimate_tokens
+from lmchat.chat.ports import ChatStore
+from lmchat.errors import FileRefused, StoreUnavailable
+from lmchat.files.disk import read_plain
+from lmchat.files.images import fit_image, image_type
+from lmchat.processes.threads import run_abandonable
+from lmchat.safe_text import decoded_text, safe_line
+from lmchat.sessions.attached_files import (
+    file_as_prompt_text,
+    file_line,
+    split_draft,
+    without_file_lines,
+)
+from lmchat.sessions.message import FilePart
+
+MAX_TEXT_BYTES = 1_000_000  # more than the context window of most local models
+_MAX_READ_BYTES = 100_000_000  # of an image before it is scaled, or of a PDF
+_MAX_NAME_CHARS = 200
+_CONTROLS = re.compile(rb"[\x01-\x06\x0e-\x1a]")  # bytes that no text has, in whatever encoding
+_PDF_HEAD = b"%PDF-"
+_PDF_TYPE = "application/pdf"
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+# What is wrong with a file that cannot be read, and what to do, by the number of the error.
+_REASONS_AND_HINTS = {
+    errno.ENOENT: ("does not exist", "Check the path."),
+    errno.EISDIR: ("is a folder", "Name a file in it."),
+    errno.EINVAL: ("is not a regular file", "Save its content to a file first."),
+    errno.ENXIO: ("is not a regular file", "Save its content to a file first."),
+    errno.EACCES: ("cannot be read: you have no permission", "Change its permissions, or copy it."),
+    errno.EFBIG: (f"is larger than {_MAX_READ_BYTES // 1_000_000} MB", "Attach a smaller file."),
+}
+
+
+class Attachment(Struct, frozen=True, kw_only=True):
+    """A file for a prompt."""
+
+    part: FilePart
+    data: bytes = b""
+    """Content as it is stored and sent; empty if the store already has it."""
+
+
+class PastedFrom(Protocol):
+    """The clipboard of the system."""
+
+    async def paste(self) -> str:
+        """Return the text; raises `FileRefused` where it cannot be read."""
+
+    async def paste_image(self) -> bytes:
+        """Return the image; empty without one."""
+
+
+class DraftFiles:
+    """Files of drafts and queued prompts.
+
+    In a draft, a text file is a fenced block, and an image is one line that names it.
+    """
+
+    def __init__(self, store: ChatStore) -> None:
+        self._store = store
+        self._unsaved: dict[str, Attachment] = {}  # images that could not be stored, by digest
+
+    async def attach(self, path: Path) -> str:
+        """Read a file and return the text to insert into the draft.
+
+        An image is stored, or kept in memory if the store fails; its text is the line that names
+        it. Any other file becomes a fenced block with its text. Raises `FileRefused`.
+        """
+        return await self.add(await read_attachment(path))
+
+    async def add(self, attachment: Attachment) -> str:
+        """Return the text to insert into the draft for a file that was read, as `attach` does."""
+        part = attachment.part
+        if part.is_image:
+            try:
+                await self._store.save_file(attachment.data)
+            except StoreUnavailable:  # it can still be sent, and is stored with its prompt
+                self._unsaved[part.digest] = attachment
+            return file_line(part)
+        return attached_text(attachment)
+
+    def split(self, draft: str) -> tuple[str, list[Attachment]]:
+        """Return the text of a draft without the lines that name images, and these images.
+
+        An image has its content only if it could not be stored.
+        """
+        text, files = split_draft(draft)
+        return text, [
+            self._unsaved.get(part.digest, Attachment(part=part)) for part in files.values()
+        ]
+
+
+def attached_text(attachment: Attachment) -> str:
+    """Return a text file as part of a prompt: in a fence, with the ending of its name as language.
+
+    The text of a PDF gets no language.
+    """
+    part = attachment.part
+    suffix = "" if part.media_type == _PDF_TYPE else Path(part.name).suffix.removeprefix(".")
+    language = re.sub(r"[\s`]", "", suffix)  # the line that opens a fence may not have these
+    # no line of the file may be taken for the line of an attached image
+    text = without_file_lines(attachment.data.decode())
+    return file_as_prompt_text(part.name, part.size, text, language)
+
+
+async def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
+    """Return those of `paths` that exist and are outside `folder`: the user is asked before a read.
+
+    Relative paths begin at `folder`. Links are followed, and their targets are returned. If the
+    home folder is `folder` or below it, hidden files and those in hidden folders count as outside,
+    since programs keep keys in them.
+    """
+    return await run_abandonable(lambda: _files_outside(paths, folder))
+
+
+def _files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
+    """Return the files of `files_outside`. Blocks."""
+    real_folder = Path(os.path.realpath(folder))
+    home = Path(os.path.realpath(os.path.expanduser("~")))  # noqa: PTH111 - Path may raise
+    has_home = home.is_relative_to(real_folder)
+    targets_outside: list[Path] = []
+    for path in paths:
+        target = Path(os.path.realpath(folder / path))
+        if not os.path.exists(target):  # noqa: PTH110 - Path raises for some names
+            continue
+        is_outside = not target.is_relative_to(real_folder)
+        is_hidden = any(name.startswith(".") for name in target.parts)
+        if is_outside or (is_hidden and has_home):
+            targets_outside.append(target)
+    return tuple(targets_outside)
+
+
+async def read_attachment(path: Path) -> Attachment:
+    """Read a text, an image or a PDF off the event loop; raises `FileRefused`.
+
+    With Pillow, a large image is scaled down. A PDF becomes its text, if pypdf is installed.
+    """
+    return await run_abandonable(lambda: _read_attachment(path))
+
+
+async def read_clipboard(clipboard: PastedFrom) -> Attachment:
+    """Return the image in the clipboard as an attachment, or else its text.
+
+    Raises `FileRefused` if the image cannot be attached, or without an image, the text cannot.
+    """
+    image = await clipboard.paste_image()
+    if image:
+        return await run_abandonable(lambda: _image_attachment("clipboard.png", image))
+    text = await clipboard.paste()
+    return text_attachment("clipboard.txt", "text/plain", text.encode("utf-8", "replace"))
+
+
+def _read_attachment(path: Path) -> Attachment:
+    """Return the attachment of a file; raises `FileRefused`. Blocks.
+
+    The first bytes decide whether it is an image or a PDF; any other file is taken for a text.
+    """
+    name = safe_line(path.name, limit=_MAX_NAME_CHARS)
+    data = _read_file(path)
+    if not data:
+        raise FileRefused(f"{name} is empty.", hint="Choose another file.")
+
+    if image_type(data):
+        return _image_attachment(name, data)
+    if data.startswith(_PDF_HEAD):
+        return text_attachment(name, _PDF_TYPE, _pdf_text(name, data).encode("utf-8", "replace"))
+    if path.suffix.lower() in _IMAGE_SUFFIXES:
+        # refused even if it is a text, since the user expects an image
+        message = f"{name} is not an image, although its name says so."
+        raise FileRefused(message, hint="Rename it, or choose a PNG, JPEG, WebP or GIF image.")
+    return text_attachment(name, "text/plain", data)
+
+
+def _image_attachment(name: str, data: bytes) -> Attachment:
+    """Return the attachment of an image, scaled down if it is large. Blocks.
+
+    Raises `FileRefused` if it is damaged.
+    """
+    image = fit_image(name, data)
+    part = _file_part(name, image_type(data), image.data, tokens=image.tokens)
+    part = replace(part, width=image.width, height=image.height)
+    return Attachment(part=part, data=image.data)
+
+
+def _read_file(path: Path) -> bytes:
+    """Return the content of a regular file of at most `_MAX_READ_BYTES`; raises `FileRefused`."""
+    try:
+        return read_plain(path, max_bytes=_MAX_READ_BYTES)
+    except OSError as error:
+        other_reason = (f"cannot be read: {error.strerror}", "Check the path.")
+        reason, hint = _REASONS_AND_HINTS.get(error.errno or 0, other_reason)
+        raise FileRefused(f"{safe_line(str(path))} {reason}.", hint=hint) from error
+
+
+def text_attachment(name: str, media_type: str, data: bytes) -> Attachment:
+    """Return the attachment of a text, converted to UTF-8.
+
+    Raises `FileRefused` for more than `MAX_TEXT_BYTES`, and for bytes that are no text.
+    """
+    if len(data) > MAX_TEXT_BYTES:
+        message = f"{name} has more than {MAX_TEXT_BYTES // 1_000_000} MB of text."
+        raise FileRefused(message, hint="Save the part you need as a separate file.")
+    text = decoded_text(data)
+    is_utf_8 = text.encode() == data
+    # UTF-8 may have control characters, as the log of a terminal has; in other bytes, they show
+    # that these are no text
+    has_controls = _CONTROLS.search(data) is not None
+    is_binary = b"\0" in data or (has_controls and not is_utf_8)
+    if is_binary:
+        message = f"{name} is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF."
+        raise FileRefused(message, hint="Convert it to one of them.")
+    content = text.encode()
+    part = _file_part(name, media_type, content, tokens=estimate_tokens(text))
+    return Attachment(part=part, data=content)
+
+
+def _file_part(name: str, media_type: str, data: bytes, *, tokens: int) -> FilePart:
+    """Return the description of a file with this content; `tokens` is the estimate for it."""
+    from hashlib import sha256  # noqa: PLC0415 - not before the first paint
+
+    digest = sha256(data).hexdigest()
+    return FilePart(name=name, media_type=media_type, digest=digest, size=len(data), tokens=tokens)
+
+
+def _pdf_text(name: str, data: bytes) -> str:
+    """Return the text of a PDF, its pages as paragraphs.
+
+    Raises `FileRefused` if pypdf is missing, or if the PDF is damaged or has no text. Reading ends
+    with the page after which the text is too long to be accepted.
+    """
+    try:
+        from pypdf import PdfReader  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        message = f"{name} is a PDF, which cannot be read without pypdf."
+        raise FileRefused(message, hint='Install it: pip install "lmchat[pdf]"') from error
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # its warnings may quote the file
+    text = ""
+    try:
+        for page in PdfReader(BytesIO(data)).pages:
+            text += page.extract_text().rstrip() + "\n\n"
+            if len(text) > MAX_TEXT_BYTES:  # it will be refused
+                break
+    except Exception as error:  # a parser may raise anything
+        message = f"{name} cannot be read: it is damaged or needs a password."
+        raise FileRefused(message, hint="Save its text in another file.") from error
+    if not text.strip():
+        message = f"{name} has no text, as if it were scanned."
+        raise FileRefused(message, hint="Attach its pages as images.")
+    return text.rstrip() + "\n"

@@ -1,0 +1,133 @@
+"""Compacting: a summary takes the place of the older messages, on a branch of its own.
+
+The branch begins with the prompt that asks for the summary, and the summary as its answer, so that
+every chat template sees prompts and answers in turn. Copies of the last exchanges follow. An
+exchange is a prompt and all that answers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from lmchat.chat.context import PromptSize
+from lmchat.chat.events import still_answering_error
+from lmchat.errors import LMChatError, RequestInvalid
+from lmchat.sessions.message import AnswerState, ChatMessage, Role, SentThoughts, TextPart, new_id
+from lmchat.sessions.session import MessagePath
+
+COMPACT_FROM = 0.8  # share of the context window from which compacting is offered
+_KEPT_EXCHANGES = 2
+_MAX_KEPT_SHARE = 0.75
+"""If the kept exchanges take more than this share of the tokens, a summary makes no room."""
+
+
+def messages_to_summarise(path: Sequence[ChatMessage], prompt: str) -> MessagePath:
+    """Return the messages before the last two exchanges, which a summary would replace.
+
+    Return an empty path if there are no earlier exchanges, or if each of them is a summary. A
+    summary is recognised by its prompt, whose text is `prompt`. Prompts that are taken out of
+    requests do not count.
+    """
+    prompt_indexes = [
+        index
+        for index, message in enumerate(path)
+        if message.role is Role.USER and not message.is_excluded
+    ]
+    older_indexes = prompt_indexes[:-_KEPT_EXCHANGES]
+    if all(path[index].text == prompt for index in older_indexes):  # also for no prompts
+        return MessagePath()
+    first_kept_index = prompt_indexes[-_KEPT_EXCHANGES]
+    return MessagePath(path[:first_kept_index])
+
+
+def makes_room(
+    older: MessagePath, path: MessagePath, path_tokens: int, sent_thoughts: SentThoughts
+) -> bool:
+    """Whether a summary instead of the messages `older` would free a good part of the window.
+
+    It would not if `older` is empty, or if the messages behind them take most of `path_tokens`, the
+    tokens of the whole path.
+    """
+    if not older:
+        return False
+    kept_messages = [message for message in path[len(older) :] if not message.is_excluded]
+    kept_tokens = PromptSize.of(kept_messages, sent_thoughts).raw
+    return kept_tokens <= _MAX_KEPT_SHARE * path_tokens
+
+
+def no_room_error(older: MessagePath) -> RequestInvalid:
+    """Return the error for a summary of these messages, which would make no room."""
+    problem = "There are no older messages to summarise yet."
+    if older:
+        problem = "A summary would make no room: the last prompts and answers take most of it."
+    hint = "A summary takes the place of all but the last two prompts and answers."
+    return RequestInvalid(problem, hint=hint)
+
+
+def require_older(
+    path: MessagePath, prompt: str, tokens: int, sent_thoughts: SentThoughts
+) -> MessagePath:
+    """Return the messages to summarise.
+
+    Raises `RequestInvalid` if a summary would make no room, or while the last answer is streaming,
+    perhaps in another lmchat.
+    """
+    if path and path[-1].state is AnswerState.STREAMING:
+        raise still_answering_error()
+    older = messages_to_summarise(path, prompt)
+    if not makes_room(older, path, tokens, sent_thoughts):
+        raise no_room_error(older)
+    return older
+
+
+def require_summary(answer: ChatMessage | None) -> ChatMessage:
+    """Return the answer to a request for a summary; raises `LMChatError` if it failed."""
+    hint = "Nothing has changed; /compact tries again."
+    if answer is not None and answer.failure is not None:
+        raise LMChatError(answer.failure.message, hint=hint, kind=answer.failure.kind)
+    if answer is None or not answer.text.strip():
+        raise LMChatError("The model wrote no summary.", hint=hint)
+    return answer
+
+
+def with_left_out_note(summary: ChatMessage, left_out: int) -> ChatMessage:
+    """Return a summary with a note at its end about messages that the model did not see.
+
+    `left_out` is their number; with 0, the summary is returned unchanged.
+    """
+    if not left_out:
+        return summary
+    note = (
+        f"\n\n(The first {left_out} messages did not fit into the context window "
+        "and are not summarised.)"
+    )
+    return replace(summary, parts=(*summary.parts, TextPart(text=note)))
+
+
+def compacted_branch(
+    older: MessagePath, prompt: ChatMessage, summary: ChatMessage, kept: Sequence[ChatMessage]
+) -> tuple[ChatMessage, ...]:
+    """Return the messages of the new branch: `prompt`, `summary`, and copies of `kept`.
+
+    Each message is the parent of the next one. The last system prompt of `older` stays in force: if
+    it is the first message of all, the new branch begins below it, else with a copy of it. Figures
+    lose their prompt tokens, which the server has counted with the messages of the old branch.
+    """
+    system_messages = [message for message in older if message.role is Role.SYSTEM]
+    copied_system = system_messages[-1:]  # a list of one message, or of none
+    parent_id: str | None = None
+    if copied_system and copied_system[0] == older[0]:
+        parent_id = older[0].message_id
+        copied_system = []
+    branch: list[ChatMessage] = []
+    for message in (*copied_system, prompt, summary, *kept):
+        is_copy = message is not prompt and message is not summary
+        message_id = new_id() if is_copy else message.message_id
+        stats = message.stats
+        if stats is not None:
+            stats = replace(stats, prompt_tokens=None)
+        branch.append(replace(message, message_id=message_id, parent_id=parent_id, stats=stats))
+        parent_id = message_id
+    return tuple(branch)

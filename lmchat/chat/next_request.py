@@ -1,0 +1,98 @@
+"""The next request of a session, which is shown instead of sent: as JSON or as a shell command."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from lmchat.chat.answering import TurnSettings, refuse_unseen_images
+from lmchat.chat.attachments import Attachment
+from lmchat.chat.conversation import Conversation
+from lmchat.chat.events import still_answering_error
+from lmchat.errors import WrongUse
+from lmchat.safe_text import safe_json, safe_line, shell_word
+from lmchat.servers.request import ChatRequest, OutgoingRequest
+from lmchat.sessions.message import Role, text_message
+
+FORMS = ("text", "json", "curl")
+"""Forms of a request: the text that the model gets, the body, and a shell command."""
+KEY_VARIABLE = "LMCHAT_API_KEY"  # of the environment, in place of the key in a command
+_SHOWN_DATA_CHARS = 32  # of an image; a whole one would hide the rest of the request
+_IMAGE = re.compile(rb'(?<="url":"data:)(image/[a-z]+;base64,)([A-Za-z0-9+/=]+)(?=")')
+"""An image in an encoded body: its type and its data, between `"url":"data:` and `"`."""
+_END = "JSON"  # line that ends the body in a command; no line of indented JSON is equal to it
+
+
+def checked_form(typed: str) -> str:
+    """Return the form that was typed, which may be empty; raises `WrongUse` for an unknown one."""
+    form = typed.strip().lower()
+    if form and form not in FORMS:
+        problem = f"Unknown form of a request: {safe_line(typed, limit=20)}."
+        raise WrongUse(problem, hint="The forms are text, json and curl.")
+    return form
+
+
+async def next_request(
+    conversation: Conversation,
+    text: str,
+    settings: TurnSettings,
+    files: Sequence[Attachment] = (),
+) -> ChatRequest:
+    """Return the request that `Conversation.send` would send first, without sending it.
+
+    Without text and files, its last prompt is empty. Raises the errors of `Conversation.send`.
+    """
+    await conversation.fill()
+    if conversation.is_running:
+        raise still_answering_error()
+    first_words = conversation.first_words
+    stream = conversation.unsent(text, settings, files, first_words=first_words)
+    refuse_unseen_images(settings.target, stream.path[-1:])
+    request = await stream.prepared_request(files)
+    if text or files:
+        return request
+    # an empty prompt is not in the plan; only the first words of the answer come after it
+    messages = list(request.messages)
+    index = len(messages) - 1 if first_words else len(messages)
+    messages.insert(index, text_message(Role.USER, ""))
+    return replace(request, messages=tuple(messages))
+
+
+def json_text(outgoing: OutgoingRequest) -> str:
+    """Return the body as indented JSON that is safe on a terminal; images are cut."""
+    return _indented(_IMAGE.sub(_cut_image, outgoing.body))
+
+
+def curl_command(outgoing: OutgoingRequest) -> str:
+    """Return a command for a POSIX shell that sends the request.
+
+    The shell puts the API key into it. It reads the body from the lines below the command, in which
+    nothing is special to it.
+    """
+    words = [f"curl --silent --show-error --no-buffer {shell_word(outgoing.url)}"]
+    for name, value in outgoing.headers.items():
+        words.append(f"--header {shell_word(f'{name}: {value}')}")
+    if outgoing.has_key:
+        words.append(f'--header "Authorization: Bearer ${KEY_VARIABLE}"')
+    words.append(f"--data-binary @- <<'{_END}'")
+    command = " \\\n  ".join(words)
+    return f"{command}\n{_indented(outgoing.body)}\n{_END}\n"
+
+
+def _indented(body: bytes) -> str:
+    return safe_json(json.dumps(json.loads(body), ensure_ascii=False, indent=2))
+
+
+def _cut_image(image: re.Match[bytes]) -> bytes:
+    """Return an image with only the beginning of its data, and the number of its characters.
+
+    An image with short data stays as it is.
+    """
+    data = image[2]
+    if len(data) <= _SHOWN_DATA_CHARS:
+        return image[0]
+    words = f"… ({len(data)} characters)"
+    return image[1] + data[:_SHOWN_DATA_CHARS] + words.encode()

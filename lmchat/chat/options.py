@@ -1,0 +1,268 @@
+"""Choices for the next turn, and how much of the context window it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.chat.answering import TurnSettings
+from lmchat.chat.compacting import COMPACT_FROM, makes_room, messages_to_summarise
+from lmchat.chat.context import ContextMeter, ContextPlan, ContextUse, plan_context
+from lmchat.chat.conversation import Conversation
+from lmchat.chat.sampling_layers import (
+    OptionValues,
+    SamplingLayers,
+    set_options,
+)
+from lmchat.chat.tools import Toolbox
+from lmchat.config.settings import COMPACT_PROMPT, EFFORTS, ChatSettings, Profile, effort_of
+from lmchat.errors import RequestInvalid, WrongUse
+from lmchat.safe_text import safe_line
+from lmchat.servers.model import Target
+from lmchat.servers.products import product_named, refuse_ignored, sent_thoughts_of
+from lmchat.servers.request import Sampling
+from lmchat.sessions.attached_files import split_draft
+from lmchat.sessions.message import Role, SentThoughts, text_message
+
+NO_PROFILE = "none"  # name that returns to the settings without a profile
+_NO_EFFORT = "default"  # level that lets the server decide
+NO_OPTIONS: OptionValues = MappingProxyType({})  # of a session that sets none
+LEVELS = (*EFFORTS, _NO_EFFORT)
+
+
+class TurnOptions(Struct, frozen=True, kw_only=True):
+    """Choices for the next turn; they are the same in all sessions."""
+
+    chat: ChatSettings  # of the configuration, changed by the profile
+    layers: SamplingLayers  # sampling options, by the places that set them
+    profile_name: str = ""  # profile in use; empty without one
+    target: Target | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a server that is not loading its model; a model may still be missing."""
+        return self.target is not None and not self.target.is_loading
+
+    def sampling(self, session: OptionValues) -> Sampling:
+        """Return the sampling of a session, in which `session` has the options it sets itself."""
+        model_id = self.target.model_id if self.target else ""
+        sampling = Sampling(keep_loaded_s=self.chat.keep_loaded_s)
+        return sampling.with_options(self.layers.values(session, model_id))
+
+    def effort_words(self, own_sampling: OptionValues) -> str:
+        """Return the reasoning effort in a session: "low", "500 tokens" or "default".
+
+        `own_sampling` are the options of the session.
+        """
+        effort = self.sampling(own_sampling).reasoning_effort or _NO_EFFORT
+        return effort if effort in LEVELS else f"{effort} tokens"
+
+    @property
+    def compact_prompt(self) -> str:
+        return self.chat.compact_prompt.strip() or COMPACT_PROMPT
+
+    @property
+    def sent_thoughts(self) -> SentThoughts:
+        return (
+            sent_thoughts_of(self.target.product, self.target.model)
+            if self.target
+            else SentThoughts.NONE
+        )
+
+    def has_unseen_image(self, draft: str) -> bool:
+        """Whether a draft has an image and the model cannot see."""
+        model = self.target.model if self.target else None
+        if model is None or not model.is_blind:
+            return False
+        _, files = split_draft(draft)
+        return any(part.is_image for part in files.values())
+
+    def required_target(self) -> Target:
+        """Return the target.
+
+        Raises `RequestInvalid` if there is no server, if it is loading its model, or without a
+        model.
+        """
+        target = self.target
+        if target is None:
+            hint = "lmchat keeps checking; F5 checks now, Ctrl+O lists models."
+            raise RequestInvalid("No model server found yet.", hint=hint, kind="no_server")
+        if target.is_loading:
+            problem = f"{target.product} is still loading its model."
+            raise RequestInvalid(problem, hint="Try again when it is loaded.", kind="loading")
+        if not target.model_id:
+            # without a full stop: scripts rely on these words for LM Studio
+            problem = product_named(target.product).no_model_selected
+            raise RequestInvalid(problem, hint="Choose one with Ctrl+O.", kind="model_missing")
+        return target
+
+
+class NextTurn:
+    """Owner of the choices for the next turn, of the tools, and of the meter."""
+
+    def __init__(
+        self, chat: ChatSettings, profile_name: str = "", layers: SamplingLayers | None = None
+    ) -> None:
+        """Begin with the settings `chat`; without `layers`, all sampling comes from them.
+
+        `profile_name` is the profile that lmchat was started with; `chat` and `layers` include it.
+        """
+        layers = layers or SamplingLayers(chat=set_options(chat))
+        self.options = TurnOptions(chat=chat, layers=layers, profile_name=profile_name)
+        self.meter = ContextMeter()
+        self.toolbox: Toolbox | None = None  # tools that models may call, if any are configured
+        self._options_at_start = self.options  # every profile is applied to these
+        self._first_profile = profile_name  # for the whole run, because these options include it
+
+    @property
+    def target(self) -> Target | None:
+        """Server and model of the next turn."""
+        return self.options.target
+
+    @target.setter
+    def target(self, target: Target | None) -> None:
+        self.options = replace(self.options, target=target)
+
+    def settings(self, session: OptionValues = NO_OPTIONS) -> TurnSettings:
+        """Return the settings of a turn, in a session that sets the sampling options `session`.
+
+        Raises `RequestInvalid` if no model can answer, and `WrongUse` if the command line sets an
+        option that the server ignores. An option of the session that the server ignores may have
+        been set for another server: it is not sent, and a note says so.
+        """
+        target = self.options.required_target()
+        refuse_ignored(target.product, self.options.layers.command_line)
+        return TurnSettings(
+            target=target,
+            sampling=self.options.sampling(session),
+            is_truncating=self.options.chat.auto_truncate,
+            toolbox=self.toolbox,
+            is_kept=self.options.chat.detach and product_named(target.product).can_keep_answers,
+        )
+
+    def use_profile(self, name: str, profiles: Mapping[str, Profile]) -> Profile:
+        """Use the profile `name` for the next turns, and return it.
+
+        It changes the settings that lmchat was started with, so that nothing of a profile that was
+        chosen since then stays. The name "none" returns to these settings, unless a profile has
+        this name. Raises `WrongUse` for an unknown name, and for "none" if lmchat was started with
+        a profile.
+        """
+        if name == NO_PROFILE and name not in profiles:
+            if self._first_profile:
+                problem = f"lmchat was started with --profile {self._first_profile}."
+                raise WrongUse(problem, hint="To use no profile, start it without this option.")
+            self._use(self._options_at_start)
+            return Profile()
+        if name not in profiles:
+            problem = f"Unknown profile: {safe_line(name, limit=40)}."
+            if not name:
+                problem = "Type a name after /profile."
+            hint = "No profiles are configured."
+            if profiles:
+                hint = f"Configured: {', '.join(profiles)}."
+            raise WrongUse(problem, hint=hint)
+        profile = profiles[name]
+        base = self._options_at_start
+        options = {**base.layers.profile, **_options_of(profile)}
+        layers = replace(base.layers, profile_name=name, profile=options)
+        chat = base.chat.with_profile(profile)
+        self._use(replace(base, profile_name=name, chat=chat, layers=layers))
+        return profile
+
+    def _use(self, options: TurnOptions) -> None:
+        """Use these options with the present target, and with the effort that `/effort` has set."""
+        layers = replace(options.layers, effort=self.options.layers.effort)
+        self.options = replace(options, target=self.target, layers=layers)
+
+    def use_effort(self, typed: str) -> None:
+        """Set the reasoning effort for the next turns, also after another profile is chosen.
+
+        The level "default" leaves it to the server. Raises `WrongUse` for a text that is neither
+        one of `LEVELS` nor a number of tokens.
+        """
+        effort = "" if typed == _NO_EFFORT else effort_of(typed)
+        if effort is None:
+            problem = "Type a level or a number of tokens after /effort."
+            if typed:
+                problem = f"Unknown reasoning effort: {safe_line(typed, limit=20)}."
+            hint = f"The levels are {', '.join(LEVELS)}; or type a number of tokens."
+            raise WrongUse(problem, hint=hint)
+        layers = replace(self.options.layers, effort=effort)
+        self.options = replace(self.options, layers=layers)
+
+    def has_tools(self, session_id: str) -> bool:
+        """Whether the model is offered any tool in a session, as far as tools are known.
+
+        The tools of a server are known when it has started.
+        """
+        toolbox = self.toolbox
+        if toolbox is None or self.target is None or not toolbox.can_use(self.target):
+            return False
+        return any(toolbox.is_offered(session_id, tool) for tool in toolbox.tools)
+
+    def draft_tokens(self, draft: str) -> int:
+        """Estimate the tokens of a draft with its files."""
+        text, files = split_draft(draft)
+        file_tokens = sum(part.tokens for part in files.values())
+        return self.meter.draft_tokens(self.target, text) + file_tokens
+
+    def context_use(self, conversation: Conversation) -> ContextUse | None:
+        """Return how much of the context window the messages of a conversation take.
+
+        A running answer is included with the tokens that have arrived. Return None while the older
+        messages of a long session are not read yet.
+        """
+        if not conversation.has_all_messages:
+            return None
+        use = self.meter.use(self.target, conversation.messages)
+        if conversation.turn is None or not conversation.is_running:
+            return use
+        return replace(use, tokens=use.tokens + conversation.turn.tokens, is_estimated=True)
+
+    def plan(self, conversation: Conversation, draft: str = "") -> ContextPlan | None:
+        """Return the plan of the messages that would be sent now, with the draft as a prompt.
+
+        Return None without a server, if its context window is unknown, or while older messages are
+        not read yet.
+        """
+        target = self.target
+        if target is None or target.context is None or not conversation.has_all_messages:
+            return None
+        path = conversation.messages
+        if draft:
+            text, files = split_draft(draft)
+            message = text_message(Role.USER, text)
+            path = path.added(replace(message, parts=(*files.values(), *message.parts)))
+        return plan_context(
+            path,
+            limit=target.context,
+            max_tokens=self.options.sampling(conversation.own_sampling).max_tokens,
+            factor=self.meter.factor(target),
+            sent_thoughts=sent_thoughts_of(target.product, target.model),
+        )
+
+    def can_compact(self, conversation: Conversation, draft: str = "") -> bool:
+        """Whether messages and draft nearly fill the window, and a summary would make room."""
+        messages = conversation.messages
+        use = self.meter.use(self.target, messages)
+        tokens = use.next_tokens + self.meter.draft_tokens(self.target, draft)
+        if use.limit is None or tokens < COMPACT_FROM * use.limit:
+            return False
+        older = messages_to_summarise(messages, self.options.compact_prompt)
+        return makes_room(older, messages, use.next_tokens, self.options.sent_thoughts)
+
+
+def _options_of(profile: Profile) -> dict[str, object]:
+    """Return the sampling options that a profile sets, by name.
+
+    None and an empty effort set nothing; an empty list of stops takes those of `[chat]` back.
+    """
+    names = ("temperature", "top_p", "max_tokens", "stop")
+    options = {name: getattr(profile, name) for name in names}
+    if profile.reasoning_effort:
+        options["reasoning_effort"] = profile.reasoning_effort
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,362 @@
+"""Queue of writes: messages, text of running answers, drafts and reading positions.
+
+Only `Conversation` calls `SaveQueue.save`, `add` and `begin_answer`, and uses `JournalWriter`; its
+module says when. They call the store: `append` for a prompt, `begin_answer` and `add_entries` for a
+running answer, and `finish` for an ended one or a tool call. What cannot be written stays in the
+queue, in memory, and is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Self
+
+from msgspec import Struct
+
+from lmchat.chat.attachments import Attachment
+from lmchat.chat.ports import ChatStore
+from lmchat.errors import LMChatError
+from lmchat.sessions.message import ChatMessage, JournalEntry, Role, TokenProbabilities
+from lmchat.sessions.session import SessionHeader
+from lmchat.sessions.stats import TurnRecord
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 5.0
+# text is promised to be on the disk 250 ms after it arrived; 80 ms are for reading and writing
+WRITE_EVERY_S = 0.17
+SEPARATOR = "\n\n"  # between the parts of a saved draft
+
+
+class _Unsaved(Struct, frozen=True, kw_only=True):
+    """Message that waits to be written, after its files."""
+
+    header: SessionHeader
+    message: ChatMessage
+    ancestors: Sequence[ChatMessage]  # the path before it
+    files: Sequence[Attachment]
+    choices: Sequence[TokenProbabilities]  # of the tokens of an answer, if they are known
+
+
+class SaveQueue:
+    """Queue of writes to the store; a message that cannot be written is tried until it can."""
+
+    def __init__(self, store: ChatStore, *, retry_s: float = RETRY_S) -> None:
+        self.store = store
+        self.warning: LMChatError | None = None  # error of the last write, until all is saved
+        self._retry_s = retry_s
+        self._retry_timer: asyncio.TimerHandle | None = None
+        self._unsaved: list[_Unsaved] = []
+        self._lock = asyncio.Lock()
+        self._writing: asyncio.Future[None] | None = None  # a write that is not waited for
+
+    async def save(
+        self,
+        header: SessionHeader,
+        message: ChatMessage,
+        ancestors: Sequence[ChatMessage] = (),
+        files: Sequence[Attachment] = (),
+        choices: Sequence[TokenProbabilities] = (),
+    ) -> None:
+        """Write a message after its files, and wait for the disk.
+
+        All earlier messages that are not written yet are tried first. If a write fails, `warning`
+        is set, and the message is tried again later.
+        """
+        self.add(header, message, ancestors, files, choices)
+        await self.write_unsaved()
+
+    def add(
+        self,
+        header: SessionHeader,
+        message: ChatMessage,
+        ancestors: Sequence[ChatMessage] = (),
+        files: Sequence[Attachment] = (),
+        choices: Sequence[TokenProbabilities] = (),
+    ) -> None:
+        """Add a message that the next `write_unsaved` writes after its files.
+
+        `ancestors` is the path before the message, which is written once more if the disk has lost
+        it.
+        """
+        self._unsaved.append(
+            _Unsaved(
+                header=header, message=message, ancestors=ancestors, files=files, choices=choices
+            )
+        )
+
+    async def read_file(self, digest: str) -> bytes:
+        """Return the content of an attached file, also of one that could not be written."""
+        for entry in self._unsaved:
+            for file in entry.files:
+                if file.part.digest == digest:
+                    return file.data
+        return await self.store.read_file(digest)
+
+    async def token_choices(self, message_id: str) -> Sequence[TokenProbabilities]:
+        """Return the choices of the tokens of an answer, also of one that could not be written."""
+        for entry in self._unsaved:
+            if entry.message.message_id == message_id and entry.choices:
+                return entry.choices
+        return await self.store.token_choices(message_id)
+
+    async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
+        """Create the file of a running answer, and its row if nothing before it is unsaved.
+
+        If that fails, `warning` is set, and the answer is saved when it has ended.
+        """
+        has_prompt = not self.is_unsaved(header.session_id)
+        try:
+            await self.store.begin_answer(header.session_id, answer, has_prompt=has_prompt)
+        except LMChatError as error:
+            self._warn_and_retry_later(error)
+
+    async def add_entries(self, message_id: str, pieces: Sequence[JournalEntry]) -> bool:
+        """Append text to the file of a running answer; return False if it must be tried again."""
+        try:
+            await self.store.add_entries(message_id, pieces)
+        except LMChatError as error:
+            self._warn_and_retry_later(error)
+            return False
+        if self.warning is not None:
+            self._write_unsaved_soon()  # if everything is saved, that ends the warning
+        return True
+
+    async def add_turn_record(self, row: TurnRecord) -> None:
+        """Write the figures of a turn; they are dropped if the disk fails.
+
+        They are also dropped after an earlier failure, until all messages are written again.
+        """
+        if self.warning is not None:
+            return
+        try:
+            await self.store.add_turn_record(row)
+        except LMChatError as error:
+            log.warning("the record of a turn could not be written: %s", error.kind)
+
+    def is_unsaved(self, session_id: str) -> bool:
+        return any(entry.header.session_id == session_id for entry in self._unsaved)
+
+    async def write_unsaved(self) -> None:
+        """Try to write all unsaved messages, to the end even if the caller is cancelled."""
+        await asyncio.shield(asyncio.ensure_future(self._write_unsaved()))
+
+    def _write_unsaved_soon(self) -> None:
+        """Begin to write the unsaved messages, unless that is under way; do not wait for it.
+
+        Another process may lock the file for long.
+        """
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.ensure_future(self._write_unsaved())
+
+    async def _write_unsaved(self) -> None:
+        """Write the unsaved messages in order, one caller after the other.
+
+        After a failure, later messages of the same session are skipped, those of other sessions are
+        written. If all are written, `warning` is removed.
+        """
+        async with self._lock:
+            failed_ids: set[str] = set()
+            for entry in list(self._unsaved):
+                if entry.header.session_id in failed_ids:
+                    continue
+                try:
+                    await self._write(entry)
+                except LMChatError as error:
+                    failed_ids.add(entry.header.session_id)
+                    self._warn_and_retry_later(error)
+                else:
+                    self._unsaved = [other for other in self._unsaved if other is not entry]
+            if not failed_ids:
+                self.warning = None
+
+    async def _write(self, entry: _Unsaved) -> None:
+        """Write the files of a message, then the message.
+
+        If the disk has lost the message before it, all its ancestors are written first.
+        """
+        for file in entry.files:
+            await self.store.save_file(file.data)
+        messages = [entry.message]
+        if await self._are_ancestors_lost(entry):
+            log.warning("what this session began with was gone from the disk; it is written again")
+            messages = [*entry.ancestors, entry.message]
+        for message in messages:
+            choices = entry.choices if message is entry.message else ()
+            await self._write_message(entry.header, message, choices)
+
+    async def _write_message(
+        self, header: SessionHeader, message: ChatMessage, choices: Sequence[TokenProbabilities]
+    ) -> None:
+        """Finish the row of an answer or a tool call, which it has since it began, or add a row."""
+        if message.role in (Role.ASSISTANT, Role.TOOL):
+            await self.store.finish(header.session_id, message, choices)
+        else:
+            await self.store.append(header, message)
+
+    async def _are_ancestors_lost(self, entry: _Unsaved) -> bool:
+        """Return whether the message before this one is no longer on the disk.
+
+        Return False for the first message of a session, and if the ancestors are not known.
+        """
+        parent_id = entry.message.parent_id
+        if not entry.ancestors or parent_id is None:
+            return False
+        return not await self.store.has_message(parent_id)
+
+    def _warn_and_retry_later(self, error: LMChatError) -> None:
+        """Set `warning`, and start the timer of the next attempt unless it runs.
+
+        Only the first error since all was saved is logged.
+        """
+        if self.warning is None:
+            log.warning("the store failed: %s", error.kind)
+        self.warning = error
+        if self._retry_timer is None:
+            self._retry_timer = asyncio.get_running_loop().call_later(self._retry_s, self._retry)
+
+    def _retry(self) -> None:
+        self._retry_timer = None
+        # Without unsaved messages, it was the text of a running answer that could not be written.
+        # `JournalWriter` tries that again; a write of nothing would only end the warning.
+        if self._unsaved:
+            self._write_unsaved_soon()
+
+
+class SavedTexts:
+    """Drafts, or reading positions, of all sessions; `write` writes those that have changed.
+
+    Each is a text. The draft of a session that has no prompt yet has the id "".
+    """
+
+    def __init__(self, store: ChatStore, *, is_draft: bool) -> None:
+        self._store = store
+        self._is_draft = is_draft
+        self._texts: dict[str, str] = {}  # as the screen shows them
+        self._on_disk: dict[str, str] = {}  # as they were last read or written
+        self._to_write: dict[str, str] = {}  # as they should be on the disk, noted in this run
+        self._earlier_drafts: dict[str, str] = {}  # unread drafts of an earlier run
+        self._lock = asyncio.Lock()
+
+    def note(self, session_id: str, text: str, queued: Sequence[str] = ()) -> None:
+        """Change the text of a session in memory; the next `write` writes it.
+
+        On the disk, a draft begins with the `queued` prompts: they must survive the end of lmchat.
+        """
+        self._texts[session_id] = text
+        self._to_write[session_id] = _joined(*queued, text)
+
+    def text(self, session_id: str) -> str:
+        """Return the text in memory, without queued prompts; empty if none exists."""
+        return self._texts.get(session_id, "")
+
+    def is_noted(self, session_id: str) -> bool:
+        """Return whether `note` was called for a session in this run."""
+        return session_id in self._to_write
+
+    async def load(self, session_id: str) -> str:
+        """Return the text of a session from memory, or from the disk if memory has none.
+
+        Return an empty text if the disk cannot be read; the next call then reads again.
+        """
+        if session_id not in self._texts:
+            try:
+                stored_text = await self._read(session_id)
+            except LMChatError:
+                return ""
+            if session_id not in self._texts:  # else it was noted during the reading
+                self._texts[session_id] = stored_text
+                self._on_disk[session_id] = stored_text
+        return self._texts[session_id]
+
+    async def write(self) -> None:
+        """Write the texts that differ from those on the disk.
+
+        Raises `LMChatError` after the first one that cannot be written; the next call tries it and
+        the later ones again.
+        """
+        async with self._lock:
+            for session_id, noted_text in list(self._to_write.items()):
+                earlier_draft = await self._earlier_draft(session_id, noted_text)
+                text = _joined(earlier_draft, noted_text)
+                if self._on_disk.get(session_id, "") != text:
+                    await self._save(session_id, text)
+                self._on_disk[session_id] = text
+
+    async def _earlier_draft(self, session_id: str, noted_text: str) -> str:
+        """Return the draft of an earlier run that was not read before another one was typed.
+
+        It stays before all that is typed in this run, as the user has not seen it yet. It is read
+        before the first write, and kept in memory for later ones. It is empty if `load` has read
+        the draft, if it is the typed one, and for reading positions.
+        """
+        if not self._is_draft or session_id in self._on_disk:
+            return self._earlier_drafts.get(session_id, "")
+        earlier_draft = await self._read(session_id)
+        if earlier_draft == noted_text:
+            return ""
+        self._earlier_drafts[session_id] = earlier_draft
+        return earlier_draft
+
+    async def _read(self, session_id: str) -> str:
+        if self._is_draft:
+            return await self._store.draft(session_id)
+        return await self._store.bookmark(session_id)
+
+    async def _save(self, session_id: str, text: str) -> None:
+        if self._is_draft:
+            await self._store.save_draft(session_id, text)
+        else:
+            await self._store.save_bookmark(session_id, text)
+
+
+def _joined(*texts: str) -> str:
+    """Join texts to one draft with a blank line between two of them; empty ones are left out."""
+    return SEPARATOR.join(text for text in texts if text)
+
+
+class JournalWriter:
+    """Task that writes the text of a running answer, a few times a second.
+
+    A piece is the kind of a text ("text", "reasoning", …) and its next characters. Pieces that
+    cannot be written are tried again, together with later ones.
+    """
+
+    def __init__(self, save_queue: SaveQueue, message_id: str) -> None:
+        self._save_queue = save_queue
+        self._message_id = message_id
+        self._pieces: list[JournalEntry] = []
+        self._has_pieces = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._write_all(), name=f"pieces-{self._message_id}")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop writing; pieces that are not written yet are saved with the ended answer."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def add(self, *pieces: JournalEntry) -> None:
+        if pieces:
+            self._pieces += pieces
+            self._has_pieces.set()
+
+    async def _write_all(self) -> None:
+        """Write pieces until cancelled, never more often than every `WRITE_EVERY_S` seconds.
+
+        Pieces that could not be written are put back before those that have come since.
+        """
+        while True:
+            await self._has_pieces.wait()
+            await asyncio.sleep(WRITE_EVERY_S)
+            pieces = self._pieces
+            self._pieces = []
+            self._has_pieces.clear()
+            if not await self._save_queue.add_entries(self._message_id, pieces):
+                self._pieces = [*pieces, *self._pieces]
+                self._has_pieces.set()

@@ -1,0 +1,212 @@
+"""Loop of a turn with tools: the calls of an answer are approved, and run at the same time.
+
+`Conversation` asks the model; `ToolLoop` counts the rounds and runs the calls. An error of a call
+becomes its result, which the model gets, and the turn continues.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from msgspec import Struct
+
+from lmchat.chat.tools import Toolbox
+from lmchat.config.settings import Approval
+from lmchat.errors import LMChatError
+from lmchat.safe_text import safe_line
+from lmchat.servers.model import Target
+from lmchat.servers.request import Tool
+from lmchat.sessions.message import (
+    AnswerState,
+    ChatMessage,
+    ToolCallPart,
+    call_text,
+    parse_arguments,
+)
+from lmchat.tools.tool import HOST_SILENT, Choice, Decision, Run, ToolResult, run_call
+
+_MAX_SAME_CALLS = 3  # same calls in a row after which the turn ends
+
+
+class ApprovalAsked(Struct, frozen=True, kw_only=True):
+    """A call waits until the user decides: until the screen sets the result of `decision`."""
+
+    message: ChatMessage  # of this call alone
+    name: str  # `SERVER/TOOL`
+    decision: asyncio.Future[Decision]
+    fingerprint: str = ""  # to save for "always"; empty if config.toml has a rule for the tool
+    note: str = ""  # why it is asked again about a tool that was always allowed
+
+
+class MessageEnded(Struct, frozen=True, kw_only=True):
+    """A message has ended: that of a call, or an answer whose calls run next."""
+
+    message: ChatMessage
+
+
+ToolEvent = ApprovalAsked | MessageEnded
+
+
+def streamed_calls(
+    path: Sequence[ChatMessage], answer: ChatMessage | None
+) -> tuple[ToolCallPart, ...]:
+    """Return the tool calls of `answer`, which this turn has streamed.
+
+    Return none if the answer is not complete, or if it is not the last message of `path`, because
+    another branch is shown by now. The caller runs no other calls: those of older messages may have
+    come with an imported file.
+    """
+    if answer is None or answer.state is not AnswerState.COMPLETE:
+        return ()
+    is_last = bool(path) and path[-1].message_id == answer.message_id
+    return answer.tool_calls if is_last else ()
+
+
+class ToolLoop:
+    """The rounds of one turn: in each, the model calls tools and gets their results."""
+
+    def __init__(self, toolbox: Toolbox, session_id: str) -> None:
+        self.toolbox = toolbox
+        self.steps = 0  # rounds of calls so far
+        self.still_running: frozenset[str] = frozenset()
+        """Message ids of stopped calls whose functions may still run."""
+        self._session_id = session_id
+        self._last_call: tuple[str, Any] | None = None  # name and arguments
+        self._same_calls = 0  # how often the last call was made in a row
+        self._limit: LMChatError | None = None  # reason why there is no further round
+
+    @property
+    def must_call(self) -> bool:
+        """Whether the next answer has to call a tool."""
+        return not self.steps and self.toolbox.settings.choice == "required"
+
+    async def offered(self, target: Target) -> tuple[Tool, ...]:
+        """Return the tools to offer for the next answer.
+
+        Raises the error that `count_round` has noted, if that has not allowed a round.
+        """
+        if self._limit is not None:
+            raise self._limit
+        return await self.toolbox.offered(target, self._session_id)
+
+    def host_notes(self) -> list[str]:
+        """Return a note if the tool host did not answer when its tools were listed, else none."""
+        is_silent = any(server.error == HOST_SILENT for server in self.toolbox.host.servers)
+        return [HOST_SILENT] if is_silent else []
+
+    def count_round(self, calls: Sequence[ToolCallPart]) -> bool:
+        """Count a round with these calls, and return whether it may run.
+
+        It may not if the number of rounds has reached `max_steps`, or if the same call was made too
+        often in a row. Then the next call of `offered` raises the reason, which ends the turn.
+        """
+        if self.steps >= self.toolbox.settings.max_steps:
+            self._set_limit(f"The model called tools {self.steps} times without an answer.")
+            return False
+        self.steps += 1
+        for call in calls:
+            self._count_same_call(call)
+        return self._limit is None
+
+    def _count_same_call(self, call: ToolCallPart) -> None:
+        """Compare a call with the one before it; after three same ones in a row, set the limit."""
+        # parsed, so that the same arguments in another order or with other blanks are the same
+        name_and_arguments = (call.name, parse_arguments(call.arguments) or call.arguments)
+        if name_and_arguments != self._last_call:
+            self._same_calls = 0
+        self._last_call = name_and_arguments
+        self._same_calls += 1
+        if self._same_calls >= _MAX_SAME_CALLS:
+            shown_call = safe_line(call_text(self.full_name(call.name), call.arguments), limit=120)
+            self._set_limit(
+                f"The model made the same call {self._same_calls} times in a row: {shown_call}."
+            )
+
+    def _set_limit(self, problem: str) -> None:
+        """Note the error that `offered` raises from now on."""
+        hint = "Change the prompt, or raise max_steps under [tools]."
+        self._limit = LMChatError(problem, kind="tool_limit", hint=hint)
+
+    def full_name(self, wire_name: str) -> str:
+        """Return `SERVER/TOOL` for the name of a tool in requests; an unknown name as it is."""
+        tool = self.toolbox.find(wire_name)
+        return tool.full_name if tool else wire_name
+
+    async def run(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ToolEvent, None]:
+        """Run the calls of tool messages at the same time; yield each message as it ends.
+
+        First, the questions about the calls are yielded, each when the user has decided about the
+        one before. Then all calls start. If the reader closes this generator, running calls are
+        cancelled, and `still_running` has those whose functions may continue nevertheless.
+        """
+        runs: list[Run | None] = []
+        for message in messages:
+            question = self._make_question(message)
+            if question is not None:
+                yield question
+            runs.append(await self._make_run(message, question))
+        outliving = {message.message_id for message in messages if self._outlives_stop(message)}
+        tasks = {
+            message.message_id: asyncio.create_task(run_call(message, run))
+            for message, run in zip(messages, runs, strict=True)
+        }
+        try:
+            for ended in asyncio.as_completed(tasks.values()):
+                yield MessageEnded(message=await ended)
+        finally:
+            running = {message_id for message_id, task in tasks.items() if not task.done()}
+            self.still_running = frozenset(outliving & running)
+            for task in tasks.values():
+                task.cancel()
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+    def _make_question(self, message: ChatMessage) -> ApprovalAsked | None:
+        """Return the question to the user about a call; None if the user need not decide.
+
+        The user need not decide about a tool that always or never runs, or about a call that cannot
+        run, because its tool is unknown or its arguments are no JSON object.
+        """
+        call = message.tool_calls[0]
+        tool = self.toolbox.find(call.name)
+        if tool is None or parse_arguments(call.arguments) is None:
+            return None
+        if self.toolbox.approval(self._session_id, tool) is not Approval.ASK:
+            return None
+        return ApprovalAsked(
+            message=message,
+            name=tool.full_name,
+            decision=asyncio.get_running_loop().create_future(),
+            fingerprint=self.toolbox.fingerprint_to_save(tool),
+            note=self.toolbox.why_asked_again(tool),
+        )
+
+    async def _make_run(self, message: ChatMessage, question: ApprovalAsked | None) -> Run | None:
+        """Return the function that gives the result of a call; None for an unknown tool.
+
+        If there is a question, wait for the user's decision, and note it for later calls. The
+        function of a call that is not allowed does not run the tool: its result is the reason.
+        """
+        tool = self.toolbox.find(message.tool_calls[0].name)
+        if tool is None:
+            return None
+        if not self.toolbox.is_offered(self._session_id, tool):
+            return partial(_refuse, "This tool is switched off, or not allowed to run.")
+        if question is not None:
+            decision = await question.decision
+            self.toolbox.decide(self._session_id, tool, decision.choice)
+            if decision.choice is Choice.NO:
+                reason = f" Reason: {decision.reason}" if decision.reason else ""
+                return partial(_refuse, f"The user refused this call.{reason}")
+        return partial(self.toolbox.call, tool)
+
+    def _outlives_stop(self, message: ChatMessage) -> bool:
+        """Whether the tool of a call may continue to run after the call was cancelled."""
+        tool = self.toolbox.find(message.tool_calls[0].name)
+        return tool is not None and tool.outlives_stop
+
+
+async def _refuse(reason: str, _: Mapping[str, Any]) -> ToolResult:
+    return ToolResult(text=reason, is_error=True)

@@ -1,0 +1,203 @@
+"""The tools of this run: which are offered to models, which may run, and how they are called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
+from types import MappingProxyType
+from typing import Any
+
+from lmchat.chat.ports import ToolHost
+from lmchat.config.settings import Approval, McpSettings, ToolSettings
+from lmchat.errors import RequestInvalid
+from lmchat.safe_text import safe_line
+from lmchat.servers.model import Target
+from lmchat.servers.products import product_named
+from lmchat.servers.request import Tool
+from lmchat.tools.json_schema import Schema
+from lmchat.tools.tool import Choice, ToolResult
+
+
+class Toolbox:
+    """Tools of the configured servers, with the approvals and switches of each session."""
+
+    def __init__(
+        self,
+        host: ToolHost,
+        settings: ToolSettings,
+        mcp: Sequence[McpSettings] = (),
+        allowed: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Start nothing yet.
+
+        `allowed` has the fingerprints of tools for which the user once chose "always", by full
+        name.
+        """
+        self.settings = settings
+        self.allowed = dict(allowed)
+        self.host = host
+        self._servers = {server.name: server for server in mcp}
+        self._allowed_in_session: set[tuple[str, str, str]] = set()
+        """Session id, full name and fingerprint of tools that may run for the rest of a session."""
+        self._off: set[tuple[str, str]] = set()
+        """Session id, and the server or the full name of a tool that is switched off in it."""
+
+    @property
+    def tools(self) -> list[Tool]:
+        return list(chain.from_iterable(server.tools for server in self.host.servers))
+
+    def find(self, name: str) -> Tool | None:
+        """Return the tool with this full name, or with this name in requests; None if unknown."""
+        for tool in self.tools:
+            if name in (tool.wire_name, tool.full_name):
+                return tool
+        return None
+
+    def can_use(self, target: Target) -> bool:
+        """Whether the model can use tools.
+
+        Its server says so by the capabilities of the model. If the server reports none and is not
+        known to report them, `offer_when_unknown` of the configuration decides.
+        """
+        capabilities = target.model.capabilities if target.model else ()
+        if capabilities or product_named(target.product).lists_tool_models:
+            return "tools" in capabilities
+        return self.settings.offer_when_unknown
+
+    async def offered(self, target: Target, session_id: str) -> tuple[Tool, ...]:
+        """Return the tools that the model may call in a session; none if it cannot use tools.
+
+        The servers of the tools are started first.
+        """
+        if not self.can_use(target):
+            return ()
+        await self.host.list_servers()
+        return tuple(tool for tool in self.tools if self.is_offered(session_id, tool))
+
+    def is_offered(self, session_id: str, tool: Tool) -> bool:
+        """Whether a tool is offered in a session: it is, unless it may never run there."""
+        return self.approval(session_id, tool) is not Approval.NEVER
+
+    def toggle(self, session_id: str, name: str) -> None:
+        """Switch a server, or a tool by its full name, off or on again for a session."""
+        self._off ^= {(session_id, name)}  # adds the pair, or removes it if it is there
+
+    def is_off(self, session_id: str, name: str) -> bool:
+        """Whether a server, or a tool by its full name, was switched off in a session."""
+        return (session_id, name) in self._off
+
+    def approval(self, session_id: str, tool: Tool) -> Approval:
+        """Return whether a tool may run in a session: always, never, or if the user agrees.
+
+        It is `NEVER` if the tool or its server is switched off, or if the configuration says so.
+        Otherwise it is `ALWAYS` if the user has allowed the tool, else that of the configuration.
+        """
+        name = tool.full_name
+        configured = Approval(self._configured_rule(tool) or self.settings.approve)
+        is_off = self.is_off(session_id, name) or self.is_off(session_id, tool.server)
+        if is_off or configured is Approval.NEVER:
+            return Approval.NEVER
+        is_allowed = self._is_always_allowed(tool) or self._is_allowed_in_session(session_id, tool)
+        return Approval.ALWAYS if is_allowed else configured
+
+    def fingerprint_to_save(self, tool: Tool) -> str:
+        """Return the fingerprint to save if the user chooses "always" for a tool.
+
+        It is empty where the configuration has a rule for the tool, and for a tool that has no
+        fingerprint: then nothing is saved.
+        """
+        return "" if self._configured_rule(tool) else self._fingerprint(tool)
+
+    def why_asked_again(self, tool: Tool) -> str:
+        """Return why the user has to decide about this tool, although it was once always allowed.
+
+        Empty for a tool that was never always allowed. To be called only if `approval` is `ASK`.
+        """
+        if tool.full_name not in self.allowed:
+            return ""
+        name = safe_line(tool.full_name, limit=80)
+        if self._configured_rule(tool):
+            return f"config.toml asks about {name} each time, although you once chose “always”."
+        changed = "its server, description or arguments have changed"
+        return f"{name} is not what you always allowed: {changed}."
+
+    def decide(self, session_id: str, tool: Tool, choice: Choice) -> None:
+        """Note in memory what a decision about a tool allows for later calls.
+
+        `ALWAYS` allows it in all sessions, `SESSION` in this one; `ONCE` and `NO` note nothing. If
+        there is no fingerprint to save, `ALWAYS` is noted like `SESSION`. The screen saves "always"
+        on the disk.
+        """
+        fingerprint = self.fingerprint_to_save(tool)
+        if choice is Choice.ALWAYS and fingerprint:
+            self.allowed[tool.full_name] = fingerprint
+        elif choice in (Choice.SESSION, Choice.ALWAYS):
+            self._allowed_in_session.add((session_id, tool.full_name, self._fingerprint(tool)))
+
+    def _configured_rule(self, tool: Tool) -> str:
+        """Return "always", "ask" or "never" from the configuration for a tool or its server.
+
+        Empty if the configuration has no rule for either of them.
+        """
+        rules = self.settings.approval
+        for name in (tool.full_name, tool.server):
+            if rules.get(name):
+                return rules[name]
+        server = self._servers.get(tool.server)
+        return server.approve if server is not None else ""
+
+    def _is_always_allowed(self, tool: Tool) -> bool:
+        """Whether the user chose "always" for this tool, and it has not changed since.
+
+        This choice does not count if the configuration has a rule for the tool.
+        """
+        saved_fingerprint = self.allowed.get(tool.full_name)
+        if not saved_fingerprint or self._configured_rule(tool):
+            return False
+        return saved_fingerprint == self._fingerprint(tool)
+
+    def _is_allowed_in_session(self, session_id: str, tool: Tool) -> bool:
+        if not self._allowed_in_session:  # for speed: a fingerprint takes time
+            return False
+        return (session_id, tool.full_name, self._fingerprint(tool)) in self._allowed_in_session
+
+    def _fingerprint(self, tool: Tool) -> str:
+        """Return a digest of the command or URL that runs a tool, its description and schema.
+
+        The content of tools.py is not part of it: its code runs already when its functions are
+        listed. Neither are the values of environment variables: a new token makes no other tool.
+        It is empty for a schema that is nested too deeply.
+        """
+        from hashlib import sha256  # noqa: PLC0415 - not before the first paint
+
+        server = self._servers.get(tool.server)
+        identity: dict[str, object] = {"description": tool.description, "schema": tool.schema}
+        if server is not None:
+            identity |= {
+                "command": [server.command, *server.args],
+                "cwd": server.cwd,
+                "url": server.url,
+                "variables": sorted(server.env or ()),
+                "headers": sorted((server.headers_env or {}).items()),
+            }
+        try:
+            text = json.dumps(identity, sort_keys=True)
+        except RecursionError:  # the schema is nested too deeply: "always" cannot be saved
+            return ""
+        return sha256(text.encode()).hexdigest()
+
+    async def call(self, tool: Tool, arguments: Mapping[str, Any]) -> ToolResult:
+        """Check the arguments against the schema of a tool, and run the tool.
+
+        Arguments that do not match or cannot be checked are an error in the result.
+        """
+        reason = ""
+        with suppress(RequestInvalid):  # the server's own schema; it checks the arguments itself
+            reason = Schema(tool.schema).misfit(dict(arguments))
+        if reason:
+            return ToolResult(
+                text=f"The arguments do not match the schema: {reason}.", is_error=True
+            )
+        return await self.host.call(tool, arguments, timeout_s=self.settings.timeout_s)

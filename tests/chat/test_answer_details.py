@@ -1,0 +1,207 @@
+"""Details of an answer: what is known of it, and why it was slow."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+
+from msgspec.structs import replace
+
+from lmchat.chat.answering import TurnSettings
+from lmchat.chat.context import ContextMeter
+from lmchat.chat.conversation import Conversation
+from lmchat.chat.save_queue import SaveQueue
+from lmchat.errors import StreamInterrupted
+from lmchat.servers.events import (
+    ModelLoading,
+    ModelNamed,
+    PromptProgress,
+    ReasoningDelta,
+    RequestQueued,
+    RequestSent,
+    StreamEvent,
+    StreamFinished,
+    TextDelta,
+    UsageReported,
+)
+from lmchat.servers.model import Target
+from lmchat.servers.request import ChatRequest, Sampling
+from lmchat.sessions.details import details_text
+from lmchat.sessions.message import AnswerState, ChatMessage
+from lmchat.sessions.session import Session
+from lmchat.units import GAP
+from tests.support.chats import header
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, read
+
+LLAMA = Target(endpoint=ENDPOINT, product="llama.cpp", model=model())
+TimedScript = list[tuple[float, StreamEvent]]
+"""Events, each with the seconds that the server takes before it."""
+
+
+class TimedBackend(ScriptedBackend):
+    """A server that takes its time, on a clock of its own; then it plays its last script again."""
+
+    def __init__(self, *scripts: TimedScript) -> None:
+        super().__init__()
+        self.timed_scripts = list(scripts)
+        self.now_s = 0.0
+
+    def clock(self) -> float:
+        return self.now_s
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        self.requests.append(request)
+        script = self.timed_scripts[0]
+        if len(self.timed_scripts) > 1:
+            self.timed_scripts.pop(0)
+        for seconds, event in script:
+            self.now_s += seconds
+            yield event
+
+
+def script(*before: tuple[float, StreamEvent], wait_s: float = 0.3, **usage: float) -> TimedScript:
+    """Return an answer; `before` comes before its first word, for which it takes `wait_s` more."""
+    reported = UsageReported(
+        **({"prompt_tokens": 20, "completion_tokens": 2, "tokens_per_second": 40.0} | usage)  # type: ignore[arg-type]
+    )
+    return [
+        *(before or [(0, RequestSent())]),
+        (wait_s, TextDelta(text="Peas.", chunks=2)),
+        (0.1, reported),
+        (0, StreamFinished(reason="stop")),
+    ]
+
+
+QUICK = script()
+READING = PromptProgress(fraction=0.0, processed_tokens=0, total_tokens=20)
+
+
+def begin(store, backend: TimedBackend) -> Conversation:
+    return Conversation(
+        Session(header=header()),
+        backend=backend,
+        save_queue=SaveQueue(store),
+        meter=ContextMeter(),
+        clock=backend.clock,
+    )
+
+
+async def ask(conversation: Conversation, target: Target = LLAMA, **settings) -> ChatMessage:
+    """Ask, and return the answer."""
+    await read(conversation.send("one", TurnSettings(target=target, **settings)))
+    return conversation.messages[-1]
+
+
+async def shown(store, answer: ChatMessage) -> list[str]:
+    """Return the lines of the details, with ordinary blanks."""
+    return (
+        details_text(answer, await store.turn_records(since=answer.created_at - timedelta(days=90)))
+        .replace(GAP, " ")
+        .splitlines()
+    )
+
+
+async def why_slow(store, *scripts: TimedScript) -> str:
+    """Play five quick answers and then these; return the line that says why the last was slow."""
+    conversation = begin(store, TimedBackend(*[QUICK] * 5, *scripts))
+    for _ in range(5 + len(scripts)):
+        answer = await ask(conversation)
+    lines = await shown(store, answer)
+    return lines[0] if "Slow" in lines[0] else ""
+
+
+async def test_each_cause_of_a_long_wait_is_named(store):
+    sent, hm, dot = RequestSent(), ReasoningDelta(text="Hm."), ReasoningDelta(text=".")
+    loading, waking = ModelLoading(), ModelLoading(is_asleep=True)
+    read_prompt = script(
+        wait_s=6, prompt_tokens=6000, cached_tokens=0, prompt_tokens_per_second=1000.0
+    )
+    full = script(prompt_tokens=8000, tokens_per_second=12.0)
+    for slow, words in (
+        (script((0, sent), (0, loading), (4.1, READING)), " the model was loaded first (4.1 s)."),
+        (script((0, sent), (0, loading), wait_s=5), " the model was loaded first."),
+        (script((0, sent), (0, waking), (4.1, READING)), " the server was asleep (4.1 s)."),
+        (script((0, RequestQueued()), (3, sent)), " it waited for another answer (3.0 s)."),
+        (script((0, sent), (0.3, hm), (31, dot)), " it thought for 31 s."),
+        (read_prompt, " 6 000 prompt tokens were read (6.0 s)."),
+        (full, " the window was nearly full (8 002 of 8 192 tokens)."),
+    ):
+        assert await why_slow(store, slow) == f"Slow because{words}"
+    assert await why_slow(store, script((0, sent), (5, READING))) == "Slow; no cause was measured."
+    for usual in (QUICK, script(wait_s=0.7), script(tokens_per_second=30.0)):
+        assert await why_slow(store, usual) == ""
+
+
+async def test_the_line_compares_with_five_earlier_answers_of_the_same_model(store):
+    conversation = begin(store, TimedBackend(*[QUICK] * 5, script(wait_s=9)))
+    for _ in range(6):
+        answer = await ask(conversation)
+    lines = await shown(store, answer)
+    assert lines[:3] == [
+        "Slow; no cause was measured.",
+        "First word after 9.0 s; the median of 5 earlier answers is 0.3 s.",
+        "",
+    ]
+    other = replace(LLAMA, model=model("other"))
+    for _ in range(4):
+        later = await ask(conversation, other)
+        assert not (await shown(store, later))[0].startswith("Slow")
+        await ask(conversation)
+    assert await shown(store, answer) == lines
+
+
+# The other lines
+
+
+async def test_details_have_all_that_was_measured_and_are_the_same_after_a_restart(store):
+    usage = {
+        "cached_tokens": 5,
+        "prompt_tokens_per_second": 900.0,
+        "draft_tokens": 8,
+        "accepted_tokens": 6,
+    }
+    sampling = {"temperature": 0.5, "seed": 7, "stop": ("\x1b[31m",)}
+    events = [
+        (0, RequestSent(sampling=sampling)),
+        (0, ModelNamed(model="qwen3-8b", build="b11669-Debian")),
+        (0.2, ReasoningDelta(text="Hm.")),
+    ]
+    conversation = begin(store, TimedBackend(script(*events, **usage)))
+    answer = await ask(conversation, sampling=Sampling(seed=7))
+    lines = await shown(store, answer)
+    assert lines[:3] == [
+        "Model         qwen3-8b",
+        "Server        llama.cpp at http://localhost:1234",
+        "Build         b11669-Debian",
+    ]
+    assert lines[4:] == [
+        "End           complete, stop",
+        "Prompt        20 tokens: 5 cached, 15 read",
+        "Window        8 192 tokens",
+        "Read at       900 tok/s",
+        "Answer        2 tokens: ~1 thought, ~1 answer",
+        "Written at    40.0 tok/s",
+        "Drafts        6 of 8 tokens accepted",
+        "First token   0.20 s",
+        "Thought       0.30 s",
+        "First word    0.50 s",
+        "All           0.60 s",
+        "Sampling      seed 7",
+        '              stop ["\\u001b[31m"]',
+        "              temperature 0.5",
+    ]
+    saved = await store.open_session(conversation.header.session_id)
+    assert await shown(store, saved.messages[-1]) == lines
+
+
+async def test_an_interrupted_answer_says_why(store):
+    class Broken(TimedBackend):
+        async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+            yield TextDelta(text="Pe")
+            raise StreamInterrupted("The \x1b[31mserver went away.")
+
+    answer = await ask(begin(store, Broken(QUICK)))
+    lines = await shown(store, answer)
+    assert answer.state is AnswerState.INTERRUPTED
+    assert any(line.startswith("End           interrupted, The") for line in lines)
+    assert "\x1b" not in "".join(lines)

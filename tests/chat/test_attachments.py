@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from io import BytesIO
+
+import pytest
+
+from lmchat.chat.attachments import read_attachment
+from lmchat.errors import FileRefused
+from lmchat.files.images import LONGEST_SIDE
+from tests.support.files_to_attach import Image, image, pdf
+
+if not find_spec("pypdf"):  # its import takes a second: only those who run these tests wait for it
+    pytest.skip("pypdf is not installed", allow_module_level=True)
+
+
+async def attach(tmp_path, name, data):
+    path = tmp_path / name
+    path.write_bytes(data)
+    return await read_attachment(path)
+
+
+async def test_a_larger_image_is_scaled_down_in_its_format(tmp_path):
+    for form, mode in (("JPEG", "RGB"), ("PNG", "P"), ("PNG", "I;16"), ("WEBP", "RGBA")):
+        found = await attach(tmp_path, "garden", image(form, (LONGEST_SIDE + 2, 1000), mode))
+        with Image.open(BytesIO(found.data)) as scaled:
+            assert scaled.format == form
+            assert scaled.size == (LONGEST_SIDE, 999) == (found.part.width, found.part.height)
+        assert found.part.tokens == 1600
+
+
+async def test_50_million_pixels_are_scaled_and_turned_as_the_camera_was_held(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    found = await attach(tmp_path, "garden.jpg", image("JPEG", (10_000, 5_000), "L", exif=exif))
+    assert (found.part.width, found.part.height) == (LONGEST_SIDE // 2, LONGEST_SIDE)
+    assert len(found.data) < 2_000_000
+
+
+async def test_a_text_is_taken_byte_for_byte_if_it_is_utf_8_and_else_converted(tmp_path):
+    data = b"\xef\xbb\xbf# Plan\r\n" + "ü".encode() * 4
+    found = await attach(tmp_path, "notes\x1b.md", data)
+    assert found.data == data
+    assert (found.part.name, found.part.media_type) == ("notes␛.md", "text/plain")
+    assert found.part.words == "notes␛.md (19 B)"
+    assert 3 <= found.part.tokens <= 6
+    for data, text in (
+        (b"na\xefve: \x80 5", "na\u00efve: \u20ac 5"),  # Windows-1252
+        ("caf\u00e9 \u20ac".encode()[:-1], "caf\u00e9 \ufffd"),  # cut within a character
+    ):
+        assert (await attach(tmp_path, "notes.md", data)).data == text.encode()
+
+
+async def test_a_pdf_becomes_its_text_and_without_pypdf_the_hint_names_the_extra(
+    tmp_path, monkeypatch
+):
+    found = await attach(tmp_path, "plan.pdf", pdf("Sow lettuce in April."))
+    assert found.data == b"Sow lettuce in April.\n"
+    assert found.part.media_type == "application/pdf"
+    monkeypatch.setitem(sys.modules, "pypdf", None)
+    with pytest.raises(FileRefused, match="without pypdf") as refused:
+        await attach(tmp_path, "plan.pdf", pdf("Hello"))
+    assert refused.value.hint == 'Install it: pip install "lmchat[pdf]"'
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "sentence"),
+    [
+        ("garden.png", image()[:-400], "garden.png is damaged or cut off."),
+        ("garden.jpg", image("JPEG")[:-400], "garden.jpg is damaged or cut off."),
+        ("garden.webp", image("WEBP")[:-400], "garden.webp is damaged or cut off."),
+        ("garden.gif", image("GIF")[:40], "garden.gif is damaged or cut off."),
+        ("garden.png", b"I am a PNG.\n", "garden.png is not an image, although its name says so."),
+        (
+            "bomb.png",
+            image("PNG", (10_001, 10_000), "1"),
+            "bomb.png has more than 100 million pixels.",
+        ),
+        ("notes.md", b"", "notes.md is empty."),
+        ("notes.md", b"a" * 1_000_001, "notes.md has more than 1 MB of text."),
+        (
+            "a.zip",
+            b"PK\3\4\0",
+            "a.zip is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF.",
+        ),
+        (
+            "plan.pdf",
+            pdf("Hello")[:60],
+            "plan.pdf cannot be read: it is damaged or needs a password.",
+        ),
+        ("plan.pdf", pdf(""), "plan.pdf has no text, as if it were scanned."),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_what_cannot_be_attached_is_refused_in_one_sentence(tmp_path, name, data, sentence):
+    with pytest.raises(FileRefused) as refused:
+        await attach(tmp_path, name, data)
+    assert refused.value.message == sentence
+    assert refused.value.hint.endswith(".")
+
+
+async def test_without_pillow_images_go_as_they_are_up_to_10_mb(tmp_path, monkeypatch):
+    large, small, photo = image("PNG", (3000, 10)), image(), image("JPEG")
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    found = await attach(tmp_path, "garden.png", large)
+    assert found.data == large
+    assert (found.part.width, found.part.tokens) == (0, 1600)
+    with pytest.raises(FileRefused, match="damaged or cut off"):
+        await attach(tmp_path, "garden.png", small[:-12])
+    with pytest.raises(FileRefused, match="larger than 10 MB") as refused:
+        await attach(tmp_path, "garden.jpg", photo + bytes(10_000_000))
+    assert refused.value.hint.endswith('pip install "lmchat[images]"')

@@ -1,0 +1,90 @@
+"""Probabilities of the tokens of an answer: collected, saved, and the way to another answer."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.chat.answering import TurnSettings
+from lmchat.chat.choosing import AnswerChoices
+from lmchat.chat.save_queue import SaveQueue
+from lmchat.errors import RequestInvalid, StoreUnavailable
+from lmchat.servers.events import RequestAdapted
+from lmchat.servers.request import Sampling
+from lmchat.sessions.message import (
+    Alternative,
+    ReasoningPart,
+    Role,
+    TextPart,
+    TokenProbabilities,
+    text_message,
+)
+from tests.support.conversations import Disk, begin, ended, named_header
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
+from tests.support.scripted_tools import toolbox
+
+WITH_PROBABILITIES = Sampling(more={"logprobs": 5})
+
+
+def choice(text: str, *others: str, is_thought: bool = False) -> TokenProbabilities:
+    top = tuple(Alternative(token=other, logprob=-2.0) for other in (text, *others))
+    return TokenProbabilities(token=text, logprob=-0.5, text=text, is_thought=is_thought, top=top)
+
+
+def said(text: str, thought: str = ""):
+    """Return an answer with a thought and a text."""
+    parts = [ReasoningPart(text=thought)] if thought else []
+    return replace(text_message(Role.ASSISTANT, ""), parts=(*parts, TextPart(text=text)))
+
+
+def settings(product: str, **choice_of_tools: str) -> TurnSettings:
+    return TurnSettings(
+        target=replace(target(capabilities=("tools",)), product=product),
+        sampling=WITH_PROBABILITIES,
+        toolbox=toolbox(**choice_of_tools),
+    )
+
+
+async def test_tools_are_left_out_with_a_note_where_probabilities_exclude_them(store):
+    backend = ScriptedBackend(answer_steps("Yes."), answer_steps("Yes."))
+    conversation = begin(backend, store)
+    events = await read(conversation.send("Read", settings("llama.cpp")))
+    (note,) = [event.note for event in events if isinstance(event, RequestAdapted)]
+    assert "no probabilities for answers with tools" in note
+    assert "/set logprobs default" in note
+    await read(conversation.send("Read", settings("vLLM")))
+    assert [len(request.tools) for request in backend.requests] == [0, 1]
+    await read(conversation.send("Read", settings("llama.cpp", choice="required")))
+    assert len(backend.requests) == 2
+    assert conversation.messages[-1].failure.kind == "unsupported"
+
+
+async def test_choices_of_an_answer_that_could_not_be_written_are_there():
+    disk = Disk(broken={"a": StoreUnavailable("The disk is full.")})
+    save_queue = SaveQueue(disk)
+    message = ended("1")
+    await save_queue.save(named_header("a"), message, choices=[choice("1")])
+    assert await save_queue.token_choices(message.message_id) == [choice("1")]
+
+
+def test_a_begun_answer_has_the_exact_text_up_to_the_token():
+    for start in ("", "Of course: "):
+        tokens = [choice("a "), choice(" b\n"), choice("c", "d ")]
+        begun = AnswerChoices(said(f"{start}a  b\nc", "Hm."), tokens).begun_with(2, "d ")
+        assert (begun.message.text, begun.message.reasoning) == (f"{start}a  b\nd ", "Hm.")
+        assert begun.message.stats.is_edited
+        assert [kept.token for kept in begun.choices] == ["a ", " b\n", "d "]
+        assert begun.choices[2].logprob == -2.0
+    late = TokenProbabilities(token="c", logprob=-1.0, text="xc")  # noqa: S106 - text came before it
+    begun = AnswerChoices(said("axc"), [choice("a"), late]).begun_with(1, "d")
+    assert begun.message.text == "axd"
+    tokens = [choice("Hm", is_thought=True), choice(".", "!", is_thought=True), choice("Yes")]
+    begun = AnswerChoices(said("Yes", "Hm."), tokens).begun_with(1, "!")
+    assert (begun.message.reasoning, begun.message.text) == ("Hm!", "")
+
+
+def test_a_part_of_a_character_and_a_token_whose_place_is_not_certain_are_refused():
+    with pytest.raises(RequestInvalid, match="part of a character"):
+        AnswerChoices(said("a"), [choice("a")]).begun_with(0, "\ufffd")
+    with pytest.raises(RequestInvalid, match="not certain"):
+        AnswerChoices(said("other"), [choice("a"), choice("b")]).begun_with(1, "c")

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from lmchat.chat.context import (
+    ContextMeter,
+    estimate_tokens,
+    plan_context,
+)
+from lmchat.servers.model import Target
+from lmchat.servers.products import sent_thoughts_of
+from lmchat.sessions.message import (
+    ChatMessage,
+    ReasoningPart,
+    Role,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+    text_message,
+)
+from tests.support.scripted_backend import ENDPOINT, model
+
+
+def talk(*sizes: int, system: str = ""):
+    messages = [text_message(Role.SYSTEM, system)] if system else []
+    return messages + [
+        text_message(Role.ASSISTANT if n % 2 else Role.USER, "abcd" * size)
+        for n, size in enumerate(sizes)
+    ]
+
+
+def test_all_is_sent_where_it_fits_or_the_window_is_unknown():
+    messages = talk(10, 10, 10)
+    for limit in (None, 10_000):
+        plan = plan_context(messages, limit=limit)
+        assert plan.messages == tuple(messages)
+        assert plan.left_out == 0
+        assert plan.fits
+
+
+def test_the_oldest_whole_messages_go_first_and_the_system_prompt_stays():
+    messages = talk(100, 100, 100, 100, system="be brief")
+    plan = plan_context(messages, limit=400, max_tokens=50)
+    assert plan.messages[0].role is Role.SYSTEM
+    assert plan.left_out == 1
+    assert plan.messages[1:] == tuple(messages[2:])
+    assert plan.tokens + plan.reserve <= 400
+    assert not plan.fits
+
+
+@pytest.mark.parametrize(
+    ("limit", "max_tokens", "reserve"),
+    [(8192, 300, 300), (8192, None, 1000), (2048, None, 512), (None, None, 0)],
+)
+def test_the_reserve_is_max_tokens_else_a_thousand_or_a_quarter(limit, max_tokens, reserve):
+    assert plan_context([], limit=limit, max_tokens=max_tokens).reserve == reserve
+
+
+def test_cjk_takes_a_token_a_character():
+    assert estimate_tokens("全文検索") == 4
+    assert estimate_tokens("abcd" * 4) == 4
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=12), st.integers(50, 3000))
+def test_what_is_kept_is_always_the_end_of_the_conversation(sizes: list[int], limit: int):
+    messages = talk(*sizes)
+    plan = plan_context(messages, limit=limit)
+    assert plan.messages == tuple(messages[plan.left_out :])
+    assert len(plan.messages) >= min(2, len(messages))
+
+
+THOUGHT = "abcd" * 2000  # 2000 tokens by our estimate
+
+
+def loop() -> list[ChatMessage]:
+    """An exchange with a thought, and a prompt whose answer called a tool after another."""
+    call = ToolCallPart(call_id="c0", name="files__read", arguments="{}")
+    prompt, told = text_message(Role.USER, "abcd" * 100), text_message(Role.ASSISTANT, "")
+    thought = ReasoningPart(text=THOUGHT)
+    return [
+        prompt,
+        replace(told, parts=(thought, TextPart(text="abcd" * 100))),
+        replace(prompt, message_id="second"),
+        replace(told, message_id="calling", parts=(thought, call)),
+        replace(told, message_id="result", role=Role.TOOL, parts=(call, ToolResultPart(text="ok"))),
+    ]
+
+
+def thinking_target(product: str = "llama.cpp", **more) -> Target:
+    info = replace(model(**more), product=product)
+    return Target(endpoint=ENDPOINT, product=product, model=info)
+
+
+@pytest.mark.rule("R-45")
+@pytest.mark.parametrize(
+    ("target", "thoughts"),
+    [
+        (thinking_target("OpenAI-compatible"), 0),
+        (thinking_target(), 1),
+        (thinking_target(keeps_thoughts=True), 2),
+    ],
+)
+def test_the_thoughts_that_are_sent_count_and_no_others(target, thoughts):
+    messages = loop()
+    least = 2000 * thoughts + 300
+    sent_thoughts = sent_thoughts_of(target.product, target.model)
+    plan = plan_context(messages, limit=8192, sent_thoughts=sent_thoughts)
+    assert least <= plan.tokens < least + 100
+    used = ContextMeter().use(target, messages)
+    assert (used.tokens, used.is_estimated) == (plan.tokens, True)

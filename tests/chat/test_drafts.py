@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+
+from lmchat.chat.save_queue import SavedTexts
+from lmchat.errors import StoreUnavailable
+
+
+class Disk:
+    """Keeps drafts, or fails."""
+
+    def __init__(self, **kept: str) -> None:
+        self.kept = kept
+        self.is_full = False
+        self.writes = 0
+
+    async def draft(self, session_id):
+        if self.is_full:
+            raise StoreUnavailable("no")
+        return self.kept.get(session_id, "")
+
+    async def save_draft(self, session_id, text):
+        if self.is_full:
+            raise StoreUnavailable("no")
+        self.writes += 1
+        self.kept[session_id] = text
+
+    bookmark, save_bookmark = draft, save_draft
+
+
+def drafts_on(**kept: str) -> tuple[Disk, SavedTexts]:
+    disk = Disk(**kept)
+    return disk, SavedTexts(disk, is_draft=True)
+
+
+async def test_a_draft_is_loaded_once_and_written_when_it_has_changed():
+    disk, drafts = drafts_on(a="old")
+    await drafts.load("a")
+    drafts.note("a", "new")
+    await drafts.load("a")
+    assert drafts.text("a") == "new"
+    await drafts.write()
+    await drafts.write()
+    assert (disk.kept, disk.writes) == ({"a": "new"}, 1)
+    drafts.note("a", "typed", ["first", "second"])  # what waits is not in the prompt
+    await drafts.write()
+    assert disk.kept["a"] == "first\n\nsecond\n\ntyped"
+    assert drafts.text("a") == "typed"
+    drafts.note("a", "")  # it was sent
+    await drafts.write()
+    assert disk.kept["a"] == ""
+
+
+async def test_what_was_typed_before_the_old_one_was_read_does_not_replace_it():
+    disk, drafts = drafts_on(a="old")
+    for typed, kept in (("", "old"), ("new", "old\n\nnew"), ("newer", "old\n\nnewer"), ("", "old")):
+        drafts.note("a", typed)
+        await drafts.write()
+        assert disk.kept["a"] == kept
+
+
+async def test_a_failing_disk_costs_nothing_that_is_in_memory_and_is_tried_again():
+    disk, drafts = drafts_on()
+    await drafts.load("a")
+    disk.is_full = True
+    await drafts.load("b")
+    drafts.note("a", "x")
+    with pytest.raises(StoreUnavailable):
+        await drafts.write()
+    assert (drafts.text("a"), drafts.text("b")) == ("x", "")
+    disk.is_full = False
+    await drafts.write()
+    assert disk.kept["a"] == "x"

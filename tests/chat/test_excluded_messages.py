@@ -1,0 +1,150 @@
+"""Messages that the user has taken out of requests."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.chat.context import plan_context
+from lmchat.chat.context_list import context_lists
+from lmchat.chat.excluding import messages_together, set_excluded
+from lmchat.chat.open_sessions import OpenSessions
+from lmchat.config.settings import ChatSettings
+from lmchat.errors import RequestInvalid, StoreUnavailable
+from lmchat.servers.events import RequestSent
+from lmchat.sessions.message import Role, ToolCallPart, ToolResultPart, text_message
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
+
+
+@pytest.fixture
+def backend():
+    return ScriptedBackend()
+
+
+@pytest.fixture
+def sessions(backend, store):
+    sessions = OpenSessions(chat=ChatSettings(), backend=backend, store=store)
+    sessions.next_turn.target = target()
+    return sessions
+
+
+async def say(sessions, *texts):
+    for text in texts:
+        settings = sessions.next_turn.settings()
+        await read(sessions.shown.conversation.send(text, settings))
+
+
+async def take_out(sessions, index, *, is_excluded=True):
+    conversation = sessions.shown.conversation
+    ids = [conversation.messages[index].message_id]
+    await set_excluded(conversation, sessions.save_queue, ids, is_excluded=is_excluded)
+
+
+def sent(backend) -> list[str]:
+    return [message.text for message in backend.requests[-1].messages]
+
+
+def call(call_id: str) -> ToolCallPart:
+    return ToolCallPart(call_id=call_id, name="read", arguments="{}")
+
+
+def test_results_go_with_the_answer_that_called_for_them():
+    asked = text_message(Role.USER, "Read both.")
+    calls = replace(text_message(Role.ASSISTANT, "Yes."), parts=(call("a"), call("b")))
+    results = [
+        replace(text_message(Role.TOOL, ""), parts=(call(name), ToolResultPart(text=name)))
+        for name in "ab"
+    ]
+    said = text_message(Role.ASSISTANT, "Read.")
+    path = [asked, calls, *results, said]
+    for message in (calls, *results):
+        assert messages_together(path, message.message_id) == [calls, *results]
+    assert messages_together(path, said.message_id) == [said]
+    assert messages_together(path, "gone") == []
+    out = [replace(message, is_excluded=message is calls) for message in path]
+    assert [one.text for one in plan_context(out, limit=None).messages] == ["Read both.", "Read."]
+
+
+async def test_a_message_taken_out_is_sent_by_no_request_until_it_is_put_back(
+    sessions, backend, store
+):
+    await say(sessions, "a", "b")
+    conversation, next_turn = sessions.shown.conversation, sessions.next_turn
+    assert not next_turn.context_use(conversation).is_estimated
+    await take_out(sessions, 0)
+    assert next_turn.context_use(conversation).is_estimated  # the count is of other messages
+    await say(sessions, "c")
+    assert sent(backend) == ["Lettuce does well.", "b", "Lettuce does well.", "c"]
+    assert not next_turn.context_use(conversation).is_estimated
+    session_id = conversation.header.session_id
+    opened = await store.open_session(session_id)
+    fork = await store.fork(session_id, conversation.messages[-1].message_id)
+    for messages in (opened.messages, fork.messages, conversation.messages):
+        assert [one.is_excluded for one in messages] == [True, *[False] * 5]
+    await take_out(sessions, 0, is_excluded=False)
+    await say(sessions, "d")
+    assert sent(backend)[0] == "a"
+
+
+async def test_nothing_is_taken_out_if_the_disk_fails_or_while_an_answer_runs(
+    sessions, backend, store, monkeypatch
+):
+    async def fail(*_, **__):
+        raise StoreUnavailable("The disk is full.")
+
+    await say(sessions, "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "set_excluded", fail)
+        with pytest.raises(StoreUnavailable):
+            await take_out(sessions, 0)
+    gate = asyncio.Event()
+    backend.scripts.append([RequestSent(), gate, *answer_steps()])
+    backend.asked.clear()
+    turn = asyncio.create_task(say(sessions, "b"))
+    await backend.asked.wait()
+    with pytest.raises(RequestInvalid, match="still streaming"):
+        await take_out(sessions, 0)
+    gate.set()
+    await turn
+    assert not sessions.shown.conversation.messages[0].is_excluded
+
+
+async def test_a_prompt_that_is_out_is_not_answered_again_and_an_answer_that_is_out_is(
+    sessions, backend
+):
+    await say(sessions, "a")
+    conversation = sessions.shown.conversation
+    settings = sessions.next_turn.settings()
+    await take_out(sessions, 1)
+    await read(conversation.regenerate(conversation.messages[1].message_id, settings))
+    assert not conversation.messages[1].is_excluded
+    await take_out(sessions, 0)
+    for message in conversation.messages:
+        with pytest.raises(RequestInvalid, match="taken out"):
+            await read(conversation.regenerate(message.message_id, settings))
+    await read(conversation.edit(conversation.messages[0].message_id, "b", settings))
+    assert sent(backend) == ["b"]
+
+
+async def test_the_list_says_what_is_sent_and_what_is_not(sessions, backend):
+    await say(sessions, "a", "b")
+    await take_out(sessions, 0)
+    lists = context_lists(
+        sessions.shown.conversation,
+        sessions.next_turn,
+        backend,
+        "What else?",
+        cached_count=lambda _: 1,
+    )
+    (listed,) = await read(lists)
+    assert [(item.author, item.words, item.state) for item in listed.items] == [
+        ("you", "a", "not sent"),
+        ("qwen3-8b", "Lettuce does well.", "cached"),
+        ("you", "b", ""),
+        ("qwen3-8b", "Lettuce does well.", ""),
+        ("draft", "What else?", ""),
+    ]
+    assert listed.tokens == sum(item.tokens for item in listed.items[1:])
+    assert listed.is_estimated

@@ -1,0 +1,142 @@
+"""Reading ahead: when a session is read while a prompt is typed, in which steps, and when not."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.chat.open_sessions import OpenSessions, TurnPhase
+from lmchat.chat.read_ahead import STEP_TOKENS, ReadAhead
+from lmchat.config.settings import ChatSettings
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import PromptProgress
+from lmchat.servers.model import Target
+from lmchat.sessions.message import Role, text_message
+from lmchat.sessions.session import Session
+from tests.support.conversations import until_read
+from tests.support.scripted_backend import ScriptedBackend, model, read
+
+HERE = Endpoint.parse("http://localhost:9931")
+ELSEWHERE = Endpoint.parse("http://workstation.lan:9931")
+SENTENCE = "The lettuce grows between the beans. "  # about 9 tokens
+
+
+def path_of(*texts: str):
+    """Return prompts and answers in turn."""
+    messages = []
+    for index, text in enumerate(texts):
+        parent_id = messages[-1].message_id if messages else None
+        role = Role.ASSISTANT if index % 2 else Role.USER
+        messages.append(text_message(role, text, parent_id=parent_id))
+    return tuple(messages)
+
+
+class Typist:
+    """A user who types into a session that was read from the disk."""
+
+    def __init__(self, store, *, endpoint=HERE, product="llama.cpp", **chat) -> None:
+        self.backend = ScriptedBackend()
+        self.backend.reading_script = [
+            PromptProgress(fraction=1.0, processed_tokens=1, total_tokens=1)
+        ]
+        self.open_sessions = OpenSessions(
+            chat=ChatSettings(**chat), backend=self.backend, store=store
+        )
+        known = replace(model("tiny", context_loaded=100_000), endpoint=endpoint, product=product)
+        self.target = Target(endpoint=endpoint, product=product, model=known)
+        self.open_sessions.next_turn.target = self.target
+        self.read_ahead = ReadAhead(self.backend, self.open_sessions)
+
+    def open(self, *texts: str, earlier_id: str | None = None) -> None:
+        header = self.open_sessions.begin().conversation.header
+        session = Session(header=header, messages=path_of(*texts), earlier_id=earlier_id)
+        self.open_sessions.show_path(session)
+
+    async def type(self, draft: str) -> int:
+        """Type a draft; return how many requests were sent to read ahead, in all."""
+        self.read_ahead.follow(draft)
+        await until_read()
+        return len(self.backend.read_ahead_requests)
+
+    async def send(self, text: str) -> None:
+        """Send a prompt as the screen does."""
+        self.read_ahead.cancel()
+        conversation = self.open_sessions.shown.conversation
+        await read(conversation.send(text, self.open_sessions.next_turn.settings()))
+        self.read_ahead.note_turn(conversation)
+
+
+LONG = (SENTENCE * 200, SENTENCE * 20)  # a prompt of four steps, and its answer
+
+
+@pytest.mark.rule("R-41")
+async def test_a_session_is_read_in_steps_that_each_continue_the_one_before_and_without_the_draft(
+    store,
+):
+    typist = Typist(store)
+    typist.open(*LONG)
+    assert await typist.type("") == 0
+    count = await typist.type("Secret")
+    assert count >= 4
+    texts = [
+        "\n".join(message.text for message in request.messages)
+        for request in typist.backend.read_ahead_requests
+    ]
+    for earlier, later in pairwise(texts):
+        assert later.startswith(earlier.rstrip("\n"))
+        assert len(later) - len(earlier) < STEP_TOKENS * 6  # characters
+    assert texts[-1] == "\n".join([*LONG, ""])
+    assert "Secret" not in "".join(texts)
+    assert await typist.type("Secret plans") == count, "further letters read nothing more"
+
+
+async def test_the_setting_and_the_server_say_whether_it_reads_ahead(store):
+    for endpoint, product, setting, is_read in (
+        (HERE, "llama.cpp", "local", True),
+        (HERE, "llama.cpp", "never", False),
+        (ELSEWHERE, "llama.cpp", "local", False),
+        (ELSEWHERE, "llama.cpp", "always", True),
+        (HERE, "Ollama", "local", False),
+        (HERE, "OpenAI-compatible", "always", False),
+    ):
+        typist = Typist(store, endpoint=endpoint, product=product, read_ahead=setting)
+        typist.open(*LONG)
+        assert bool(await typist.type("W")) is is_read, (endpoint, product, setting)
+
+
+async def test_nothing_is_read_while_any_session_is_answered(store):
+    typist = Typist(store)
+    typist.open(*LONG)
+    other = typist.open_sessions.shown
+    other.phase = TurnPhase.RUNNING
+    typist.open(*LONG)
+    assert await typist.type("W") == 0
+    other.phase = TurnPhase.NONE
+    assert await typist.type("Wh") > 0
+
+
+async def test_an_emptied_draft_or_another_session_ends_the_reading(store):
+    for follow in ("", "W"):
+        typist = Typist(store)
+        typist.open(*LONG)
+        typist.backend.reading_script = [asyncio.Event()]
+        fractions = []
+        ended = asyncio.Event()
+
+        def note_change(fractions=fractions, ended=ended, typist=typist) -> None:
+            fractions.append(typist.read_ahead.fraction)
+            if typist.read_ahead.fraction is None:
+                ended.set()
+
+        typist.read_ahead.on_change = note_change
+        typist.read_ahead.follow("W")
+        await typist.backend.is_reading.wait()
+        if follow:  # a session that cannot be read yet
+            typist.open(*LONG, earlier_id="0123456789abcdef")
+        typist.read_ahead.follow(follow)
+        await ended.wait()
+        assert typist.backend.cancelled_read_aheads == 1
+        assert fractions == [0.0, None]
