@@ -72,10 +72,15 @@ class QueueCards(Widget):
         )
         if width < 2 * hint.cell_length - 2:  # it would take half of a short row
             hint = Content("")
-        hints = [Content("")] * (len(self._texts) - 1) + [hint]
+        # Textual may paint it once more after it was emptied and hidden
+        newest = len(self._texts) - 1
         rows = [
-            fit([content((("next  ", MUTED), (text, "")))], hint, width)
-            for text, hint in zip(self._texts, hints, strict=True)
+            fit(
+                [content((("next  ", MUTED), (text, "")))],
+                hint if index == newest else Content(""),
+                width,
+            )
+            for index, text in enumerate(self._texts)
         ]
         return Content("\n").join(rows)
 
