@@ -87,7 +87,7 @@ async def context_lists(
     """
     settings = replace(next_turn.settings(conversation.own_sampling), is_truncating=True)
     request = await next_request(conversation, text, settings, files)
-    listing = _Listing(conversation.messages, request, settings.target, next_turn.meter)
+    listing = _Listing(conversation.shown_messages, request, settings.target, next_turn.meter)
     listing.mark_cached(cached_count(request.messages))
     yield listing.estimated()
     try:

@@ -163,6 +163,15 @@ class Conversation:
             return newest
         return replace(newest, parts=self._growing.parts, model=self.turn.model)
 
+    def with_figures(self, answer: ChatMessage) -> ChatMessage:
+        """Return an answer with its figures; with those so far if it is streaming."""
+        newest = self._newest_answer
+        is_newest = newest is not None and newest.message_id == answer.message_id
+        if self.stream is None or self.turn is None or not is_newest:
+            return answer
+        turn = replace(self.turn, ended_s=self._clock())  # the times end now
+        return replace(answer, stats=self.stream.stats(turn))
+
     @property
     def token_choices(self) -> Sequence[TokenProbabilities]:
         """Choices of the tokens of the newest answer, if its server has reported them."""
@@ -273,9 +282,10 @@ class Conversation:
     ) -> AnswerStream:
         """Return the stream of the answer that `send` would ask for; nothing is sent or changed.
 
-        The text may be empty. Raises `RequestInvalid` if the session is too long.
+        The text may be empty, and an answer may be running. Raises `RequestInvalid` if the session
+        is too long.
         """
-        start = start_at_end(self.messages, text, files, self._system_prompt)
+        start = start_at_end(self.shown_messages, text, files, self._system_prompt)
         path = start.path.added(*start.prompts)
         loop = self._make_loop(settings)
         return self._make_stream(settings, path, first_words=first_words, loop=loop)

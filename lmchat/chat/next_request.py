@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from lmchat.chat.answering import TurnSettings, refuse_unseen_images
 from lmchat.chat.attachments import Attachment
 from lmchat.chat.conversation import Conversation
-from lmchat.chat.events import still_answering_error
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_json, safe_line, shell_word
 from lmchat.servers.request import ChatRequest, OutgoingRequest
@@ -43,11 +42,10 @@ async def next_request(
 ) -> ChatRequest:
     """Return the request that `Conversation.send` would send first, without sending it.
 
-    Without text and files, its last prompt is empty. Raises the errors of `Conversation.send`.
+    Without text and files, its last prompt is empty. A running answer is in it as far as it has
+    arrived. Raises the errors of `Conversation.send`.
     """
     await conversation.fill()
-    if conversation.is_running:
-        raise still_answering_error()
     first_words = conversation.first_words
     stream = conversation.unsent(text, settings, files, first_words=first_words)
     refuse_unseen_images(settings.target, stream.path[-1:])

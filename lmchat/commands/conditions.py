@@ -46,7 +46,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
             return "Only answers have details."
         case "rewrite" if not is_answer:
             return "Only answers can be rewritten; e edits a prompt."
-        case "rewrite" | "probabilities" | "details" if is_streaming:
+        case "rewrite" | "probabilities" if is_streaming:
             return _STILL_STREAMING
         case "rewrite" if message.tool_calls:
             return "This answer calls tools. Rewrite the answer after them."

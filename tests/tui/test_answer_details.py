@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from lmchat.servers.events import ModelNamed, RequestSent, StreamFinished, TextDelta, UsageReported
+import asyncio
+
+from lmchat.servers.events import (
+    ModelNamed,
+    RequestSent,
+    StreamFinished,
+    TextDelta,
+    UsageReported,
+)
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import ready_desktop, shown
@@ -29,3 +37,25 @@ async def test_words_of_servers_reach_neither_the_terminal_nor_the_clipboard_raw
         assert not OBEYED & set(desk.copied[0])
         assert desk.copied[0].startswith("Model ")
         await desk.press("escape", leads_to=ChatScreen)
+
+
+async def test_of_an_answer_that_streams_the_figures_so_far_are_told(tmp_path):
+    gate = asyncio.Event()
+    streaming = [
+        RequestSent(sampling={"temperature": 0.7}),
+        ModelNamed(model="qwen3-8b"),
+        TextDelta(text="Peas "),
+        gate,
+        TextDelta(text="grow."),
+        UsageReported(prompt_tokens=20, completion_tokens=2),
+        StreamFinished(reason="stop"),
+    ]
+    async with ready_desktop(tmp_path, streaming) as desk:
+        await desk.say("one", sees="Peas")
+        await desk.say("/details", leads_to=TextDialog, sees="~1 tokens")
+        for words in ("qwen3-8b", "streaming", "First token", "temperature 0.7"):
+            assert words in desk.text
+        await desk.press("escape", leads_to=ChatScreen)
+        gate.set()
+        await desk.answered()
+        await desk.say("/details", leads_to=TextDialog, sees="20 tokens")

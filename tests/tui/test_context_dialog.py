@@ -54,8 +54,10 @@ async def test_the_list_tells_the_tokens_and_space_takes_a_message_out_of_reques
         assert not any(one.is_excluded for one in await desk.on_disk())
         await desk.press("escape", leads_to=ChatScreen)
         await desk.say("beans", sees="D")
-        await desk.say("/context", sees="An answer is still streaming")
-        await desk.on(ChatScreen)
+        await desk.say("/context", leads_to=ContextDialog, sees="beans")
+        assert "cached" not in row(desk, "D"), "the beginning of the answer that streams"
+        await desk.press("home", "space", sees="still streaming")
+        await desk.press("escape", leads_to=ChatScreen)
         gate.set()
 
 

@@ -297,7 +297,8 @@ class MessageActions:
             self._chat.copy(address, "No browser is available; address")
 
     async def _show_details(self, answer: ChatMessage) -> None:
-        """Show everything that is known of an answer."""
+        """Show everything that is known of an answer, which may be streaming."""
+        answer = self._sessions.conversation.with_figures(answer)
         since = answer.created_at - timedelta(days=RECORD_DAYS)
         try:
             records = await self._chat.workspace.store.turn_records(since=since)
