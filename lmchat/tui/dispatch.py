@@ -62,7 +62,6 @@ from lmchat.tui.dialogs.doctor_screen import DoctorScreen
 from lmchat.tui.dialogs.sampling_dialog import SamplingDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.dialogs.tools_dialog import tools_dialog
-from lmchat.tui.quirks.keys import run_own_binding
 from lmchat.tui.screen import FocusMoved
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.key_bar import KeyBar
@@ -212,8 +211,8 @@ class Dispatcher:
                 self.prompt_files.begin_shell(line)
             case PromptInput.Drafted():
                 self.follow_typing()
-            case PromptInput.ScrollWanted(key=key):
-                await run_own_binding(self.chat.widgets.log, key)
+            case PromptInput.ScrollWanted(action=action):
+                await self.chat.app.run_action(action, self.chat.widgets.log)
             case PromptInput.StopWanted():
                 self.stop_running()
             case PromptInput.QueueActWanted(what="edit"):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.widgets import TextArea
 
+from lmchat.tui.quirks.patched_app import PatchedApp
 from lmchat.tui.widgets.field import TextLine
 from lmchat.tui.widgets.prompt_input import PromptInput
 from tests.support.tui_host import type_at_once
 
 
-class Inputs(App[None]):
+class Inputs(PatchedApp):
     def compose(self) -> ComposeResult:
         yield PromptInput()
         yield TextLine()

@@ -28,17 +28,6 @@ _OTHER_ENTER = re.compile(r"\x1b\[27;(\d);13~")  # with a modifier, under modify
 _ALT_LETTER = re.compile(r"\x1b[^\W\d_O]")  # ESC and O begin cursor keys
 
 
-async def run_own_binding(widget: Widget, key: str) -> bool:
-    """Run the action of a key of the focused widget at once; return whether it has one.
-
-    Textual first inserts what is typed after it: of `abc`, Backspace and `d` it deletes the `d`.
-    """
-    for binding in widget._bindings.key_to_bindings.get(key, ()):
-        if not binding.priority and await widget.app.run_action(binding.action, widget):
-            return True
-    return False
-
-
 def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
     """Send a key or a paste to another widget."""
     event.stop()

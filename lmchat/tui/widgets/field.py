@@ -13,21 +13,14 @@ from textual.widgets import Input, Static
 
 from lmchat.safe_text import safe_text
 from lmchat.tui.actions import LeaveFilter
-from lmchat.tui.quirks.keys import run_own_binding
 from lmchat.tui.widgets.line import MUTED, styled
 
 
 class TextLine(Input):
-    """Textual's input, with keys handled in the order in which they were typed."""
+    """Textual's input, into which no control character gets."""
 
     def on_mount(self) -> None:
         self.cursor_blink = self.app.animation_level != "none"
-
-    async def on_key(self, event: events.Key) -> None:
-        """Run a binding at once: Textual would first insert the letters typed after it."""
-        if await run_own_binding(self, event.key):
-            event.stop()
-            event.prevent_default()
 
     def on_paste(self, event: events.Paste) -> None:
         """Replace control characters by visible ones; Textual then inserts the first line."""

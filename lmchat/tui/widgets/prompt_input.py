@@ -19,7 +19,6 @@ from lmchat.commands.table import Command, is_command, is_shell_command
 from lmchat.matching import fuzzy_match
 from lmchat.safe_text import safe_text
 from lmchat.tui.actions import Post
-from lmchat.tui.quirks.keys import run_own_binding
 from lmchat.tui.widgets.completion_list import CLOSED, Completion, Names, complete
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 
@@ -32,7 +31,12 @@ async def _find_none(_typed: str) -> tuple[str, ...]:
 NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
 FOLDED_FROM = 50_000  # characters above which pastes are folded: longer texts make every key slow
 _HISTORY_STEPS = {"up": 1, "down": -1}  # steps in the earlier prompts, of which the newest is first
-_PAGE_KEYS = ("pageup", "pagedown")
+_LOG_ACTIONS = {
+    "pageup": "page_up",
+    "pagedown": "page_down",
+    "home": "scroll_home",
+    "end": "scroll_end",
+}
 _QUEUE_KEYS = {"up": "edit", "delete": "remove"}  # in an empty prompt, while prompts are queued
 _FILE_COMMAND = "/file "
 _MENTION = re.compile(r"(?:^|\s)@(\S*)$")  # the beginning of a file's name before the cursor
@@ -82,9 +86,9 @@ class PromptInput(TextArea):
         path: str  # empty for a pasted text
 
     class ScrollWanted(Post):
-        """Request to scroll the log with a key that has nothing to scroll in the prompt."""
+        """Request to scroll the log, by a key that has nothing to scroll in the prompt."""
 
-        key: str
+        action: str  # of Textual, as `page_up`
 
     class StopWanted(Post):
         """Esc came together with the letter typed after it, as from tmux: Alt with that letter."""
@@ -291,8 +295,8 @@ class PromptInput(TextArea):
         """
         (self.parent or self).post_message(message)
 
-    async def on_key(self, event: events.Key) -> None:
-        """Handle a key of the list, else of the prompt, else of a binding, in place of Textual.
+    def on_key(self, event: events.Key) -> None:
+        """Handle a key of the list, else of the prompt, in place of Textual.
 
         Alt with a letter is posted as `StopWanted`. All other keys are left to Textual.
         """
@@ -300,7 +304,7 @@ class PromptInput(TextArea):
         self._leave_lost_mode()
         if event.character == "!" and self.runs_commands and not self._words.strip():
             self.is_shell = True
-        if self._handle_list_key(key) or self._handle_key(key) or await run_own_binding(self, key):
+        if self._handle_list_key(key) or self._handle_key(key):
             event.stop()
             event.prevent_default()
         elif key.startswith("alt+") and event.is_printable:
@@ -453,7 +457,7 @@ class PromptInput(TextArea):
         elif key in NEWLINE_KEYS:
             self._insert("\n")
         elif self._is_for_log(key):
-            self.post_message(self.ScrollWanted(key))
+            self.post_message(self.ScrollWanted(_LOG_ACTIONS[key]))
         elif key in _QUEUE_KEYS and self.has_queue and not self.text:
             self.post_message(self.QueueActWanted(_QUEUE_KEYS[key]))
         else:
@@ -466,7 +470,7 @@ class PromptInput(TextArea):
         Page keys scroll the log while the whole text is in view, Home while the prompt is empty,
         and End while the cursor is at the end of the text.
         """
-        if key in _PAGE_KEYS:
+        if key in ("pageup", "pagedown"):
             return not self.max_scroll_y
         if key == "home":
             return not self.text
