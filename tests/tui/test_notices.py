@@ -14,9 +14,17 @@ async def test_warnings_add_up_and_cover_neither_the_title_nor_the_end_of_the_lo
             (True, False),
             (False, True),
         ]
-        await desk.press("ctrl+p", sees="Commands")
-        await desk.until(lambda: "Another" in desk.text.split("\n")[-2], "them below the dialog")
-        assert desk.text.count("Another") == 1
+
+
+async def test_one_covers_no_row_of_a_dialog_that_fills_the_screen(tmp_path):
+    async with ready_desktop(tmp_path, size=(80, 24)) as desk:
+        await desk.press("f1", sees="Keys and commands")
+        before = desk.text.split("\n")
+        desk.app.notify("One went wrong.", severity="warning")
+        await shown(desk, "One went wrong.")
+        rows = desk.text.split("\n")
+        assert rows[1:] == before[1:]
+        assert not before[0].strip()
 
 
 async def test_an_information_replaces_the_last_one_and_no_warning(tmp_path):
