@@ -28,7 +28,7 @@ from lmchat.tui.widgets.prompt import Prompt
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
-from lmchat.tui.widgets.telemetry_rows import server_sign
+from lmchat.tui.widgets.telemetry_rows import LOOKING, server_sign
 
 NEW_SESSION = "New session"
 """Title of a session without messages."""
@@ -132,7 +132,7 @@ class ChatScreen(PatchedScreen):
         widgets.show_title("")
         widgets.prompt.status.show_state(
             server_sign(None),
-            ["looking for a server"],
+            [LOOKING],
             figures="temporary" if self._is_temporary else "",
         )
         keys = self._settings.keys

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from lmchat.servers.answer import Stage, Turn
 from lmchat.servers.discovery.catalogue import ModelRow
-from lmchat.servers.discovery.probe_result import Health, ProbeResult, Verdict
+from lmchat.servers.discovery.probe_result import Health, ProbeResult, TargetState, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import UsageReported
 from lmchat.servers.model import LoadState, ModelInfo
@@ -69,7 +69,7 @@ HEALTH = Health(
     seen_s=100.0,
 )
 ANSWERING = {
-    "server": server_rows(HEALTH, lacks_server=False),
+    "server": server_rows(HEALTH, TargetState.READY),
     "model": model_rows(HEALTH, TURN, 104.1, loading="", profile=""),
     "context": context_rows(3362, 8192, is_estimated=False, left_out=0, can_compact=False),
     "turn": turn_rows(TURN, 104.1, speeds=SPEEDS, is_asking=False, read_ahead=None),
@@ -88,7 +88,7 @@ _LOST = replace(
 )
 _INTERRUPTED = ended(AnswerState.INTERRUPTED, 103.1)
 DOWN = {
-    "server": server_rows(_LOST, lacks_server=False),
+    "server": server_rows(_LOST, TargetState.READY),
     "model": model_rows(_LOST, _INTERRUPTED, 103.0, loading="", profile=""),
     "context": context_rows(6720, 8192, is_estimated=True, left_out=2, can_compact=False),
     "turn": turn_rows(_INTERRUPTED, 103.0, speeds=(), is_asking=False, read_ahead=None),

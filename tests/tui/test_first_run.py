@@ -47,7 +47,9 @@ async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
         await desk.press(*"garden")
         await desk.until(lambda: desk.app.screen.list.key is not None, "a hit")
         await desk.press("enter", leads_to=ChatScreen, sees="Lettuce does well.")
-        await shown(desk, "not found")
+        await shown(desk, "· server not found")
+        assert "looking for" not in desk.text
+        assert desk.text.count("not found") == 2, "the panel has the same words"
         await desk.press("ctrl+o", leads_to=WelcomeScreen, sees="Type an address")
         await desk.press("escape", leads_to=ChatScreen, sees="Lettuce does well.")
         detect, looks = desk.backend.detect, []
@@ -59,6 +61,20 @@ async def test_saved_sessions_can_be_searched_without_any_server(tmp_path):
     async with desktop(tmp_path, ScriptedBackend(results=[off()]), resume_id="last") as desk:
         await shown(desk, "Lettuce does well.", "^O find a server")
         assert isinstance(desk.app.screen, ChatScreen)
+
+
+async def test_ctrl_o_on_the_page_says_what_is_missing_or_lists_the_models(tmp_path):
+    backend = ScriptedBackend(results=[off()])
+    async with desktop(tmp_path, backend) as desk:
+        await desk.on(WelcomeScreen)
+        await desk.press("ctrl+o", sees="No model was found yet.")
+        assert isinstance(desk.app.screen, WelcomeScreen)
+        names = [model(name, state=LoadState.NOT_LOADED) for name in ("qwen3-8b", "gemma3-4b")]
+        backend.results = (probed(Verdict.READY, *names),)
+        await desk.press("f5")
+        await desk.until(lambda: desk.target is not None, "a server without a chosen model")
+        await desk.press("ctrl+o", leads_to=ModelPicker, sees="gemma3-4b")
+        await desk.press(*"gemma", "enter", leads_to=ChatScreen, sees="gemma3-4b")
 
 
 async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_work_in_the_chat(

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from msgspec.structs import replace
 
 from lmchat.servers.answer import Stage, Turn
-from lmchat.servers.discovery.probe_result import Health, Verdict
+from lmchat.servers.discovery.probe_result import Health, TargetState, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RetryScheduled
 from lmchat.servers.model import LoadState
@@ -80,7 +80,7 @@ async def test_a_server_that_went_away_is_told_by_sign_word_and_crosses():
 
 async def test_before_anything_was_found_nothing_is_guessed():
     nothing = {
-        "server": server_rows(Health(), lacks_server=False),
+        "server": server_rows(Health(), TargetState.SEARCHING),
         "model": model_rows(Health(), None, 0.0, loading="", profile=""),
         "context": context_rows(None, None, is_estimated=False, left_out=0, can_compact=False),
         "turn": turn_rows(None, 0.0, speeds=(), is_asking=False, read_ahead=None),
@@ -88,7 +88,7 @@ async def test_before_anything_was_found_nothing_is_guessed():
         "activity": activity_rows(None, has_tools=False, last_action="", next_check_in_s=None),
     }
     lines = squeezed(await shown(nothing))
-    assert lines[0] == "· Server checking"
+    assert lines[0] == "· Server looking"
     assert "Model unknown" in lines
     assert "Context –" in lines
     assert "used –" in lines
@@ -167,7 +167,7 @@ async def test_every_verdict_has_a_sign_and_a_word():
             health = Health(
                 endpoint=Endpoint.parse("localhost:1337"), product="Jan", verdict=verdict
             )
-            panel.show({"server": server_rows(health, lacks_server=False)})
+            panel.show({"server": server_rows(health, TargetState.READY)})
             await pilot.pause()
             first = squeezed(text_of(panel))[0]
             assert first == VERDICTS.get(verdict, first)

@@ -34,6 +34,7 @@ from lmchat.tui.welcome.welcome_screen import WelcomeFacts, WelcomeScreen
 
 AWAY_FACTOR = 2  # factor of the pause while the terminal does not have the focus
 _LOADING_PAUSE_S = 1.0  # between two checks of a server that loads its model
+_NO_MODELS = "No model was found yet. Choose one of the rows."
 _NO_MODEL_YET = "No model is ready yet. You can type; your messages wait for one."
 
 
@@ -203,6 +204,10 @@ class Connect:
                 self._start_engine(machine.offer.name)
             case "files":
                 self._chat.show(FilePicker(machine.files), self._start_with_file)
+            case "models" if self._workspace.target_state.lacks_server:
+                self._chat.notify(_NO_MODELS)
+            case "models":
+                self._models.open_picker(then=self._use_model)
             case "install":
                 self._chat.copy(machine.engine_command)
             case ServerRow(start=start) if start is not None:

@@ -16,7 +16,7 @@ from lmchat import units
 from lmchat.chat.answer_now import can_answer_now
 from lmchat.commands.table import BY_ID, keys_of
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.probe_result import Health
+from lmchat.servers.discovery.probe_result import Health, TargetState
 from lmchat.servers.model import Target
 from lmchat.sessions.stats import Speedometer
 from lmchat.tui.actions import Post
@@ -24,10 +24,12 @@ from lmchat.tui.chat_view import Chat
 from lmchat.tui.widgets.key_bar import written
 from lmchat.tui.widgets.telemetry_panel import TelemetryRow
 from lmchat.tui.widgets.telemetry_rows import (
+    LOOKING,
     activity_rows,
     context_rows,
     model_rows,
     request_rows,
+    search_word,
     server_rows,
     server_sign,
     turn_rows,
@@ -52,7 +54,7 @@ class StatusDisplay:
         self._chat = chat
         self.health = Health()  # of the server in use
         self.speedometer = Speedometer()
-        self.last_action = "looking for a server"  # words for what was done last
+        self.last_action = ""  # words for what was done last
         self.left_out = 0  # messages that the next request would leave out
         self.list_warning = ""  # why the list of sessions is not up to date; empty if it is
         self._ticker: Timer | None = None  # None until `start`
@@ -135,9 +137,7 @@ class StatusDisplay:
         is_loading = next_turn.target is not None and next_turn.target.is_loading
         next_check_s = self._chat.workspace.monitor.next_check_s if self.health.is_down else None
         return {
-            "server": server_rows(
-                self.health, lacks_server=self._chat.workspace.target_state.lacks_server
-            ),
+            "server": server_rows(self.health, self._chat.workspace.target_state),
             "model": model_rows(
                 self.health,
                 turn,
@@ -239,7 +239,9 @@ class StatusDisplay:
         """Return the names of model and product, or one sentence without a server."""
         target = self._chat.next_turn.target
         if target is None:
-            return ["looking for a server"]
+            state = self._chat.workspace.target_state
+            is_searching = state is TargetState.SEARCHING
+            return [LOOKING if is_searching else f"server {search_word(state)}"]
         return [self._model_name(target), str(target.product)]
 
     def _model_name(self, target: Target) -> str:

@@ -63,7 +63,7 @@ class WelcomeScreen(Screen[None]):
     class Chosen(Post):
         """The user wants to use a server, or another way to one."""
 
-        choice: ServerRow | str  # the server, or the key of the way in `welcome_rows`
+        choice: ServerRow | str  # the server, "models", or the key of a way in `welcome_rows`
 
     class AddressPasted(Post):
         """The user has pasted a word, which may be an address."""
@@ -80,6 +80,7 @@ class WelcomeScreen(Screen[None]):
         *((digit, f"take_number({digit})") for digit in "123456789"),
         ("f5", "app.run('check')"),
         ("ctrl+k", "app.run('search')"),
+        ("ctrl+o", "pick_model"),
         ("escape", "leave"),
     ]
     _rows = query_one(RowList)
@@ -234,6 +235,9 @@ class WelcomeScreen(Screen[None]):
         if self.is_active and number <= len(keys):
             self._rows.choose(keys[number - 1])
             self.action_take()
+
+    def action_pick_model(self) -> None:
+        self._ask(self.Chosen("models"))
 
     def action_leave(self) -> None:
         self._ask(ShowChat())

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from lmchat import units
 from lmchat.servers.answer import Stage, Turn
-from lmchat.servers.discovery.probe_result import Health, Verdict
+from lmchat.servers.discovery.probe_result import Health, TargetState, Verdict
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.stats import Budget, Metrics
@@ -14,6 +14,8 @@ from lmchat.tui.widgets.line import MUTED, STRONG, StyledText
 from lmchat.tui.widgets.telemetry_panel import MeterRow, SparkRow, TelemetryRow, TextRow
 from lmchat.units import UNICODE, UNKNOWN
 
+LOOKING = "looking for a server"
+"""Words for the first search, in place of model and server."""
 _OK, _WARN, _BAD = "$success", "$warning", "$error"
 _SIGNS: Mapping[str, str] = {_OK: UNICODE.ready, _WARN: UNICODE.degraded, _BAD: UNICODE.down}
 _FAILURES = (AnswerState.INTERRUPTED, AnswerState.FAILED)
@@ -51,9 +53,19 @@ def _figure(label: str, value: str, style: str = "") -> TextRow:
     return TextRow(((label, MUTED),), (value, MUTED if value == UNKNOWN else style))
 
 
-def server_rows(health: Health, *, lacks_server: bool) -> list[TelemetryRow]:
+def search_word(state: TargetState) -> str:
+    """Return the word for the search, or for a server that was found and not checked yet."""
+    words = {
+        TargetState.SEARCHING: "looking",
+        TargetState.NOT_FOUND: "not found",
+        TargetState.NEEDS_KEY: "needs key",
+    }
+    return words.get(state, "checking")
+
+
+def server_rows(health: Health, state: TargetState) -> list[TelemetryRow]:
     """Return name and state of the server, its address, and the latencies of the last checks."""
-    word, style, reason = "not found" if lacks_server else "checking", MUTED, ""
+    word, style, reason = search_word(state), MUTED, ""
     if health.verdict:
         word, style, reason = _VERDICTS[health.verdict]
     sign, _ = server_sign(health.verdict)
