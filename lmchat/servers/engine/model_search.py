@@ -1,7 +1,6 @@
-"""Search for models on this disk: GGUF files in folders of other programs, and Ollama's blobs.
+"""Search for models on this disk: GGUF files in folders of other programs.
 
-Ollama keeps a model as a blob, a file named after its hash; a manifest, one for each name of the
-model, says which blobs it consists of. A split model consists of several GGUF files.
+A split model consists of several files.
 """
 
 from __future__ import annotations
@@ -10,10 +9,8 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from glob import glob
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -34,30 +31,12 @@ _QUANTIZATION = re.compile(
     r"(?:^|[-._:])((?:I?Q\d|BF16|F16|F32|MXFP4|TQ\d)(?:_\w+)?)$", re.IGNORECASE
 )
 _ENCODERS = ("mmproj", "embed")  # in names of models that cannot chat
-_OLLAMA_MODEL = "application/vnd.ollama.image.model"  # type of the layer that is the model
-_OLLAMA_DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
-_OLLAMA_LIBRARY = ("registry.ollama.ai", "library")  # registry and owner, left out of names
-
-T = TypeVar("T")
 
 
 class _LMStudioSettings(Struct):
     """The settings of LM Studio that lmchat reads."""
 
     downloads_folder: str = msgspec.field(default="", name="downloadsFolder")
-
-
-class _OllamaLayer(Struct):
-    """Part of a model of Ollama: the model itself, its template or its licence."""
-
-    media_type: str = msgspec.field(default="", name="mediaType")
-    digest: str = ""
-
-
-class _OllamaManifest(Struct):
-    """Manifest of a model of Ollama, which names its parts."""
-
-    layers: tuple[_OllamaLayer, ...] = ()
 
 
 def find_models_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
@@ -71,10 +50,6 @@ def find_models_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
     except RuntimeError:  # no home folder is known
         return
     yield from gguf_models(_model_folders(home, environ))
-    ollama_folders = [*_absolute(environ.get("OLLAMA_MODELS", "")), home / ".ollama" / "models"]
-    if sys.platform == "linux":
-        ollama_folders.append(Path("/usr/share/ollama/.ollama/models"))
-    yield from _ollama_models(ollama_folders)
 
 
 def gguf_models(sources: Mapping[Path, str]) -> Iterator[ModelFile]:
@@ -82,9 +57,8 @@ def gguf_models(sources: Mapping[Path, str]) -> Iterator[ModelFile]:
 
     `sources` has the name of the program by each folder.
     """
-    visited: set[str] = (
-        set()
-    )  # real paths: links may lead to one from several places, or in circles
+    # real paths: links may lead to one from several places, or in circles
+    visited: set[str] = set()
 
     def is_first_visit(path: Path) -> bool:
         real_path = os.path.realpath(path)
@@ -129,11 +103,12 @@ def model_at(path: Path) -> ModelFile | None:
         return None
     if name == _NAMELESS:
         name = path.parent.name
+    quantization = _QUANTIZATION.search(name)
     return ModelFile(
         path=path,
         name=name,
         size_bytes=sum(state.st_size for state in states),
-        quantization=_quantization_in(name),
+        quantization=quantization[1].upper() if quantization else "",
         parts=len(files),
     )
 
@@ -143,23 +118,16 @@ def _can_chat(name: str) -> bool:
     return not any(word in name.casefold() for word in _ENCODERS)
 
 
-def _quantization_in(name: str) -> str:
-    """Return the quantization that a name ends with, such as `Q4_K_M`; "" without one."""
-    quantization = _QUANTIZATION.search(name)
-    return quantization[1].upper() if quantization else ""
-
-
 def _model_folders(home: Path, environ: Mapping[str, str]) -> dict[Path, str]:
     """Return the folders in which other programs keep models, each with the program's name.
 
-    Not all of them exist. Ollama's folders have another form and are not among them.
+    Not all of them exist. Ollama keeps its models in another form.
     """
     caches = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
     on_mac = home / "Library" / "Caches" if sys.platform == "darwin" else caches
     sources: dict[Path, str] = {}
     for base in lm_studio_folders(home):
-        settings = _read_json(base / "settings.json", _LMStudioSettings)
-        for folder in (*_absolute(settings.downloads_folder), base / "models"):
+        for folder in (*_downloads_folder(base / "settings.json"), base / "models"):
             sources[folder] = "LM Studio"
     for folder in jan_folders(environ, home):
         sources[folder] = "Jan"
@@ -172,39 +140,14 @@ def _model_folders(home: Path, environ: Mapping[str, str]) -> dict[Path, str]:
     return sources
 
 
-def _ollama_models(folders: Iterable[Path]) -> Iterator[ModelFile]:
-    """Yield the chat models of Ollama, once for each of their names.
-
-    Only blobs that a manifest names as a model are looked at.
-    """
-    for folder in folders:
-        manifests = folder / "manifests"
-        # Path.glob would raise an error for a folder that may not be entered
-        names = glob("*/*/*/*", root_dir=manifests)  # noqa: PTH207 - REGISTRY/OWNER/MODEL/TAG
-        for path in sorted(names):
-            registry, owner, name, tag = Path(path).parts
-            own_name = f"{name}:{tag}"
-            if (registry, owner) != _OLLAMA_LIBRARY:
-                own_name = f"{owner}/{own_name}"
-            if not _can_chat(own_name):
-                continue
-            for layer in _read_json(manifests / path, _OllamaManifest).layers:
-                digest = _OLLAMA_DIGEST.fullmatch(layer.digest)
-                if layer.media_type != _OLLAMA_MODEL or digest is None:
-                    continue
-                model = model_at(folder / "blobs" / f"sha256-{digest[1]}")
-                if model is not None:
-                    quantization = _quantization_in(own_name)
-                    yield replace(model, name=own_name, source="Ollama", quantization=quantization)
-
-
-def _read_json(path: Path, struct_type: type[T]) -> T:
-    """Return the value in a small file of JSON; the type's default value if that fails."""
+def _downloads_folder(settings_file: Path) -> list[Path]:
+    """Return the folder that LM Studio's settings name, if they name one."""
     try:
-        data = read_plain(path, max_bytes=_MAX_JSON_BYTES)
-        return msgspec.json.decode(data, type=struct_type)
+        data = read_plain(settings_file, max_bytes=_MAX_JSON_BYTES)
+        folder = msgspec.json.decode(data, type=_LMStudioSettings).downloads_folder
     except (OSError, ValueError, RecursionError):  # no such file, or no JSON of this type
-        return struct_type()
+        return []
+    return _absolute(folder)
 
 
 def _absolute(text: str) -> list[Path]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 
 import pytest
@@ -87,44 +86,6 @@ def test_models_of_the_same_name_are_told_apart(tmp_path):
         "same",
         "b/same",
     ]
-
-
-def ollama(home, name, blob=b"", digest="a" * 64, media="application/vnd.ollama.image.model"):
-    base = home / ".ollama/models"
-    manifest = base / "manifests" / name
-    manifest.parent.mkdir(parents=True, exist_ok=True)
-    layers = [{"mediaType": "application/vnd.ollama.image.license", "digest": "sha256:" + "f" * 64}]
-    layers.append({"mediaType": media, "digest": f"sha256:{digest}"})
-    manifest.write_text(json.dumps({"layers": layers}))
-    return base / "blobs" / f"sha256-{digest}"
-
-
-def test_ollamas_models_are_found_under_the_names_it_gives_them(tmp_path, found):
-    write_model(ollama(tmp_path, "registry.ollama.ai/library/llama3.2/latest"), size_bytes=2000)
-    write_model(ollama(tmp_path, "registry.ollama.ai/someone/tuned/q8_0", digest="b" * 64))
-    embed = "registry.ollama.ai/library/nomic-embed-text/latest"
-    write_model(ollama(tmp_path, embed, digest="c" * 64))
-    assert set(found()) == {"llama3.2:latest", "someone/tuned:q8_0"}
-    latest, tuned = found()["llama3.2:latest"], found()["someone/tuned:q8_0"]
-    assert (latest.source, latest.quantization, latest.size_bytes) == ("Ollama", "", 2000)
-    assert tuned.quantization == "Q8_0"
-
-
-@pytest.mark.parametrize("digest", ["../../../../etc/passwd", "", "a" * 63, "A" * 64])
-def test_a_manifest_that_names_anything_but_a_blob_is_passed_over(tmp_path, found, digest):
-    ollama(tmp_path, "registry.ollama.ai/library/odd/latest", digest=digest)
-    ollama(tmp_path, "registry.ollama.ai/library/gone/latest")
-    assert not found()
-
-
-@pytest.mark.parametrize(
-    "manifest", ["", "{", "[]", '{"layers": 5}', '{"layers": [5, {"mediaType": []}]}']
-)
-def test_a_damaged_manifest_is_passed_over(tmp_path, found, manifest):
-    path = tmp_path / ".ollama/models/manifests/registry.ollama.ai/library/odd/latest"
-    path.parent.mkdir(parents=True)
-    path.write_text(manifest)
-    assert not found()
 
 
 def test_a_model_is_named_by_its_file_or_as_it_is_listed(tmp_path, found, monkeypatch):
