@@ -49,15 +49,11 @@ from lmchat.servers.exchange import Exchange
 from lmchat.servers.forward import Forwarding
 from lmchat.servers.http.api_keys import KeySource, NoKeys
 from lmchat.servers.http.connections import Connections
+from lmchat.servers.kept_answers import LOOKUP_S, KeptAnswers
 from lmchat.servers.limits import Admission, Purpose
 from lmchat.servers.model import LoadState, ModelInfo, ModelList
 from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import product_named
-from lmchat.servers.products.kept_answers import (
-    DROP_S,
-    LOOKUP_S,
-    drop_answer,
-)
 from lmchat.servers.products.server_api import ServerApi, background_task, throttled
 from lmchat.servers.request import (
     SERVER_DECIDES,
@@ -159,8 +155,7 @@ class ProxyClient:
         # its own, as behind a router; the name is empty for slots that all models share.
         self._slots: dict[tuple[str, str], Slots] = {}
         self._running: dict[str, Exchange] = {}  # chat requests that can be controlled, by their id
-        self._dropping: set[asyncio.Task[None]] = set()  # each stops an answer that a server keeps
-        self._leaves_answers = False  # whether answers that servers keep are not stopped any more
+        self._kept_answers = KeptAnswers(self._connections, self._keys)
 
     def expect(self, hinted: Mapping[str, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
         """Let `detect` also probe addresses that the environment names, and `used` ones."""
@@ -360,8 +355,10 @@ class ProxyClient:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             # Otherwise, llama.cpp would continue an answer that has no reader any more (R-42).
-            if exchange.must_be_dropped and not self._leaves_answers:
-                self._drop_soon(exchange)
+            if exchange.must_be_dropped:
+                self._kept_answers.drop_soon(
+                    request.endpoint, request.replay_id, has_begun=exchange.has_response
+                )
 
     @asynccontextmanager
     async def forward(
@@ -408,23 +405,7 @@ class ProxyClient:
 
         Called when the terminal is gone: the next start of lmchat fetches these answers.
         """
-        self._leaves_answers = True
-
-    def _drop_soon(self, exchange: Exchange) -> None:
-        """Begin to stop an answer, which its server would continue and keep; do not wait for it."""
-        request = exchange.draft.request
-        dropping = asyncio.create_task(
-            drop_answer(
-                self._connections,
-                request.endpoint,
-                request.replay_id,
-                key=self._keys.known_key(request.endpoint) or "",
-                has_begun=exchange.has_response,
-            ),
-            name="drop answer",
-        )
-        self._dropping.add(dropping)
-        dropping.add_done_callback(self._dropping.discard)
+        self._kept_answers.are_left = True
 
     async def end_thought(self, request_id: str) -> bool:
         """Ask the server of a running request to end the thought; return whether it will.
@@ -453,12 +434,8 @@ class ProxyClient:
         return self._admission.limiter.budget()
 
     async def aclose(self) -> None:
-        """Close all connections; answers that are being stopped get `DROP_S` for it.
-
-        The engine ends, and the lists of models are written.
-        """
-        if self._dropping:
-            await asyncio.wait(self._dropping, timeout=DROP_S)
+        """Close all connections; the engine ends, and the lists of models are written."""
+        await self._kept_answers.wait()
         await self._connections.aclose()
         engine_endpoint = None
         if self._engine is not None:

@@ -15,7 +15,7 @@ from lmchat.servers.events import (
     StreamEvent,
     StreamFinished,
 )
-from lmchat.servers.products.kept_answers import ID_HEADER, kept_answer_url
+from lmchat.servers.kept_answers import ID_HEADER, kept_answer_url
 from lmchat.servers.request import CHAT_PATH, OutgoingRequest
 from lmchat.servers.request_writer import Draft
 from lmchat.servers.retries import RetryPlan
