@@ -95,8 +95,9 @@ class PageClient:
         try:
             client = await connections.client(endpoint)
             client.event_hooks = {"response": [_take_location]}
-            request = client.build_request("GET", address.url, headers=_HEADERS, timeout=timeout)
-            response = await connections.send(endpoint, request)
+            response = await connections.send(
+                endpoint, "GET", address.url, headers=_HEADERS, timeout=timeout
+            )
             with errors_as_unavailable(endpoint):
                 try:
                     return await _reply(response, address)

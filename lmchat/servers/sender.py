@@ -142,16 +142,15 @@ class Sender(Struct, kw_only=True):
 
         Reading has no time limit: `IdleTimeout` watches it. Raises `ServerUnavailable`.
         """
-        client = await self.connections.client(self.endpoint)
         connect_s = connect_timeout_s(self.endpoint, self.timeouts.connect_s)
-        request = client.build_request(
+        return await self.connections.send(
+            self.endpoint,
             method,
             url,
-            content=body,
             headers={**headers, **stream_headers(self.key, has_body=body is not None)},
             timeout=httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S),
+            body=body,
         )
-        return await self.connections.send(self.endpoint, request)
 
     async def read_refusal(self, response: httpx.Response) -> tuple[bytes, ServerRejected]:
         """Return the body of a refusal and its error, which is not raised here."""

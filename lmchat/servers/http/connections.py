@@ -128,9 +128,9 @@ class Connections:
         """
         started_s = time.perf_counter()
         headers = request_headers(key, has_body=body is not None)
-        client = await self.client(endpoint)
-        request = client.build_request(method, url, content=body, headers=headers, timeout=timeout)
-        response = await self.send(endpoint, request)
+        response = await self.send(
+            endpoint, method, url, headers=headers, timeout=timeout, body=body
+        )
         with errors_as_unavailable(endpoint):
             content = await read_up_to(response, MAX_REPLY_BYTES)
         return Reply(
@@ -140,13 +140,23 @@ class Connections:
             elapsed_ms=(time.perf_counter() - started_s) * 1e3,
         )
 
-    async def send(self, endpoint: Endpoint, request: httpx.Request) -> httpx.Response:
+    async def send(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        timeout: httpx.Timeout,  # noqa: ASYNC109 - of httpx
+        body: bytes | None = None,
+    ) -> httpx.Response:
         """Send a request and return the response, whose body is not read yet.
 
         The server may have closed an idle connection that is used again. If it turns out to be
         closed, send the request a second time; any other failure raises `ServerUnavailable`.
         """
         client = await self.client(endpoint)
+        request = client.build_request(method, url, content=body, headers=headers, timeout=timeout)
         is_reused = True  # until the trace of httpcore shows that a connection is made
 
         async def trace(name: str, _: Mapping[str, Any]) -> None:

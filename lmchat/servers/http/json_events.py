@@ -26,19 +26,15 @@ async def json_events(
     Data that is not JSON is left out, and a value that is not an object becomes an empty one. The
     generator ends with the stream, after any failure, and if the reply is not an event stream.
     """
-    client = await connections.client(endpoint)
     headers = request_headers(key, has_body=body is not None)
     headers["Accept"] = "text/event-stream"
-    request = client.build_request(
-        "GET" if body is None else "POST",
-        url,
-        content=body,
-        headers=headers,
-        timeout=httpx.Timeout(_CONNECT_S, read=None),
-    )
+    method = "GET" if body is None else "POST"
+    timeout = httpx.Timeout(_CONNECT_S, read=None)
     reader = SseReader()
     with suppress(MalformedStreamError, ServerUnavailable, *TRANSPORT_ERRORS):
-        response = await connections.send(endpoint, request)
+        response = await connections.send(
+            endpoint, method, url, headers=headers, timeout=timeout, body=body
+        )
         async with aclosing(response):
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 return
