@@ -56,7 +56,9 @@ def plan_for(error: LMChatError, endpoint: Endpoint, product: str) -> RetryPlan 
     None if the failure is not temporary, or if the server may still work on the first request.
     """
     if isinstance(error, ServerRejected):
-        return _plan_for_rejection(error, endpoint, product)
+        is_too_long = (error.retry_after_s or 0) > MAX_WAIT_S
+        is_temporary = _is_temporary(error, endpoint, product) and not is_too_long
+        return RetryPlan(wait_s=error.retry_after_s) if is_temporary else None
     is_offline = error.kind == "offline"  # no connection could be made, and that showed at once
     if endpoint.is_near:  # its server may be restarting: try once more, soon
         return RetryPlan(attempts=2, wait_s=REFUSED_WAIT_S) if is_offline else None
@@ -68,26 +70,17 @@ def plan_for(error: LMChatError, endpoint: Endpoint, product: str) -> RetryPlan 
     return RetryPlan(attempts=2) if isinstance(error, NothingAnswers) else None
 
 
-def _plan_for_rejection(
-    error: ServerRejected, endpoint: Endpoint, product: str
-) -> RetryPlan | None:
-    """Return how to repeat a request that the server refused; None if it would be refused again.
+def _is_temporary(error: ServerRejected, endpoint: Endpoint, product: str) -> bool:
+    """Return whether a refused request may pass later: both its kind and its status must say so.
 
-    It may pass later if both the kind of the refusal and its status say so. Servers give the
-    temporary statuses to permanent refusals, too, such as 429 to an account without credit: those
-    have another kind. Return None also if the server asks for a wait longer than `MAX_WAIT_S`.
+    Servers give the temporary statuses to permanent refusals, too, such as 429 to an account
+    without credit: those have another kind.
     """
-    wait_s = error.retry_after_s
-    may_be_temporary = error.kind in _TEMPORARY | _MAYBE_TEMPORARY
-    if not may_be_temporary or (wait_s or 0) > MAX_WAIT_S:
-        return None
-
     if error.status is None:
         # It came inside a stream. A model server that has begun to answer does not refuse any more,
         # but a gateway passes on the refusals of others; one may stand before each far server.
         may_be_gateway = product_named(product).is_gateway or not endpoint.is_near
-        is_temporary = may_be_gateway and error.kind in _TEMPORARY
-    else:
-        is_hosted_failure = error.status in _HOSTED_FAILURES and not endpoint.is_near
-        is_temporary = error.status in _TEMPORARY_STATUSES or is_hosted_failure
-    return RetryPlan(wait_s=wait_s) if is_temporary else None
+        return may_be_gateway and error.kind in _TEMPORARY
+    is_hosted_failure = error.status in _HOSTED_FAILURES and not endpoint.is_near
+    is_temporary = error.status in _TEMPORARY_STATUSES or is_hosted_failure
+    return is_temporary and error.kind in _TEMPORARY | _MAYBE_TEMPORARY

@@ -147,9 +147,9 @@ class IdleTimeout:
     async def wait_while_loading(self) -> None:
         """Wait until the request should be sent again; called when a loading server refuses it.
 
-        First it pauses, then it asks the health until this does not say "loading" any more. The
-        pause is long without a health path, and from the second refusal on, because health did not
-        show the loading then. The request can show it, but it is not sent often.
+        Health is asked until it does not say "loading" any more. The pause before is long without a
+        health path, and from the second refusal on, because health did not show the loading then.
+        The request can show it, but it is not sent often.
 
         Raises:
             ServerUnavailable: loading takes too long, or the server does not answer any more.
@@ -160,37 +160,31 @@ class IdleTimeout:
             if self._ask_health is not None:
                 pause_s = POLL_S
         self._post(ModelLoading())
-        await self._pause(pause_s, self._loading_since_s)
-        while self._ask_health is not None and await self._is_loading(self._ask_health):
-            await self._pause(POLL_S, self._loading_since_s)
-
-    async def _is_loading(self, ask_health: AskHealth) -> bool:
-        """Ask whether the model still loads; health that does not answer in time says nothing."""
-        try:
-            async with asyncio.timeout(self._health_s):
-                reply = await ask_health()
-        except TimeoutError:
-            self._post(StreamStalled(silent_s=self._health_s))
-            return True
-        if reply.status != _LOADING:
-            return False
-        self._confirmed_s = self._loop.time()
-        self._post(ModelLoading())
-        return True
-
-    async def _pause(self, pause_s: float, loading_since_s: float) -> None:
-        """Sleep, or raise `ServerUnavailable` if loading takes too long or is not confirmed."""
-        if error := self._first_token_error():
-            raise error
-        now_s = self._loop.time()
-        if now_s - self._confirmed_s >= UNCONFIRMED_FACTOR * self._timeouts.give_up_after_s:
-            minutes = plural(max(1, round((now_s - loading_since_s) / 60)), "minute")
-            raise ServerUnavailable(
-                f"The server has been loading the model for {minutes}.",
-                kind="loading",
-                hint="Check its log, then try again.",
-            )
-        await asyncio.sleep(pause_s)
+        while True:
+            if error := self._first_token_error():
+                raise error
+            now_s = self._loop.time()
+            if now_s - self._confirmed_s >= UNCONFIRMED_FACTOR * self._timeouts.give_up_after_s:
+                minutes = plural(max(1, round((now_s - self._loading_since_s) / 60)), "minute")
+                raise ServerUnavailable(
+                    f"The server has been loading the model for {minutes}.",
+                    kind="loading",
+                    hint="Check its log, then try again.",
+                )
+            await asyncio.sleep(pause_s)
+            if self._ask_health is None:
+                return
+            pause_s = POLL_S
+            try:
+                async with asyncio.timeout(self._health_s):
+                    reply = await self._ask_health()
+            except TimeoutError:
+                self._post(StreamStalled(silent_s=self._health_s))
+                continue
+            if reply.status != _LOADING:
+                return
+            self._confirmed_s = self._loop.time()
+            self._post(ModelLoading())
 
     async def _is_alive(self) -> bool:
         """Ask the health; any answer is a sign of life, and without a health path none is asked."""
