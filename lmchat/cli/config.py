@@ -11,7 +11,16 @@ from msgspec.structs import fields
 from lmchat.cli.context import Context
 from lmchat.cli.run import load
 from lmchat.cli.sampling import typed_options
-from lmchat.config.file import SECTIONS, KeyPath, Problem, example_text, key_of, line_of, toml_value
+from lmchat.config.file import (
+    KeyPath,
+    Problem,
+    example_text,
+    key_of,
+    line_of,
+    sections,
+    toml_value,
+    values_of,
+)
 from lmchat.config.load import Loaded
 from lmchat.config.settings import Settings
 from lmchat.errors import LMChatError
@@ -93,43 +102,29 @@ def check(context: Context) -> int:
     return 2 if problems else 0
 
 
-class _CheckedValue(Struct, frozen=True, kw_only=True):
-    """A value of the configuration, and how to find out whether it can be used."""
-
-    key_path: KeyPath  # such as ("endpoints", 0, "url")
-    value: str
-    check: Callable[[str], object]  # raises `LMChatError` for a value that cannot be used
-
-
 def _unusable_values(loaded: Loaded) -> Iterator[Problem]:
     """Yield a problem for each address, host and certificate file that is set but unusable."""
-    for checked in _checked_values(loaded.settings):
-        try:
-            if checked.value:
-                checked.check(checked.value)
-        except LMChatError as error:
-            yield _problem_of(loaded, checked.key_path, error)
-
-
-def _checked_values(settings: Settings) -> Iterator[_CheckedValue]:
-    """Yield the addresses, hosts and the certificate file of the settings, each with its check.
-
-    The value of a setting that is not set is empty.
-    """
-    allow_list = load("lmchat.servers.limits:AllowList")  # httpx, which `config show` needs not
+    settings = loaded.settings
+    allow_list = load("lmchat.servers.limits:AllowList")()  # httpx, which `config show` needs not
     new_tls_context = load("lmchat.servers.http.certificates:new_tls_context")
 
-    parse = Endpoint.parse
-    yield _CheckedValue(key_path=("endpoint",), value=settings.endpoint, check=parse)
+    checks: list[tuple[KeyPath, str, Callable[[str], object]]] = [
+        (("endpoint",), settings.endpoint, Endpoint.parse)
+    ]
     for index, host in enumerate(settings.allowed_hosts):
-        key_path: KeyPath = ("allowed_hosts", index)
-        yield _CheckedValue(key_path=key_path, value=host, check=allow_list().allow)
-    yield _CheckedValue(key_path=("ca_file",), value=settings.ca_file, check=new_tls_context)
+        checks.append((("allowed_hosts", index), host, allow_list.allow))
+    checks.append((("ca_file",), settings.ca_file, new_tls_context))
     for index, endpoint in enumerate(settings.endpoints):
-        key_path = ("endpoints", index, "url")
-        yield _CheckedValue(key_path=key_path, value=endpoint.url, check=parse)
+        checks.append((("endpoints", index, "url"), endpoint.url, Endpoint.parse))
     for index, server in enumerate(settings.mcp):
-        yield _CheckedValue(key_path=("mcp", index, "url"), value=server.url, check=parse)
+        checks.append((("mcp", index, "url"), server.url, Endpoint.parse))
+
+    for key_path, value, check_value in checks:
+        try:
+            if value:
+                check_value(value)
+        except LMChatError as error:
+            yield _problem_of(loaded, key_path, error)
 
 
 def _problem_of(loaded: Loaded, key_path: KeyPath, error: LMChatError) -> Problem:
@@ -200,13 +195,13 @@ def _section_entries(context: Context) -> list[_Entry]:
     settings = context.settings
     origins = context.loaded.origins
     entries: list[_Entry] = []
-    for section in SECTIONS:
+    for section, table in sections().items():
         # the settings above all tables are a section without a name
-        values = getattr(settings, section.name) if section.name else settings
-        for row in section.rows.values():
-            key = section.key(row.name)
+        values = getattr(settings, section) if section else settings
+        for row in values_of(table.type):
+            key = f"{section}.{row.name}" if section else row.name
             value = getattr(values, row.name)
-            masked = _MASK if row.is_secret and value else _mask_wrong_address(key, value)
+            masked = _MASK if key == "api_key" and value else _mask_wrong_address(key, value)
             entries.append(_Entry(key=key, value=masked, origin=origins.get(key, "default")))
     typed = typed_options(context.options.sampling)
     not_typed = [entry for entry in entries if entry.key.removeprefix("chat.") not in typed]

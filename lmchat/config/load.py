@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from msgspec import Struct, convert, field
+from msgspec import Struct, ValidationError, convert, field
+from msgspec.structs import asdict, replace
 
-from lmchat.config.file import SECTIONS, Problem, Row, Values, read_config
-from lmchat.config.settings import Secret, Settings
+from lmchat.config.file import Problem, Values, read_config, rows
+from lmchat.config.settings import Profile, Secret, Settings
 from lmchat.errors import ConfigError
 from lmchat.matching import closest_word
 
@@ -25,7 +25,7 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("LLM_TIMEOUT", "timeouts.first_token_s"),
     ("LLM_MAX_RETRIES", "limits.retries"),
 )
-"""Environment variables and their keys; for one key, the first that has a valid value counts."""
+"""Environment variables and their keys; for one key, the first that is set counts."""
 
 
 class Flags(Struct, frozen=True, kw_only=True):
@@ -91,67 +91,57 @@ def load(
     """
     flags = flags or Flags()
     file = read_config(path, is_required=is_required)
+    settings = file.settings
     problems = list(file.problems)
-    tables: Values = {**file.values}
-    origins: dict[str, str] = {}
-    for section in SECTIONS:
-        values = tables.get(section.name, {}) if section.name else tables
-        for name in section.rows:
-            if name in values:
-                origins[section.key(name)] = f"file ({path.name})"
+    origins = dict.fromkeys(_keys_of(file.tables), f"file ({path.name})")
 
     environment = list(_from_environment(environ, problems))
-    overrides = [
+    # a key that is set in one place must not be sent to an address from the other
+    values = {override.key: override.value for override in environment}
+    beside_key = values if "api_key" in values else file.tables
+    for override in (
         *environment,
-        *_from_profile(flags.profile, file.values.get("profiles", {}), problems),
+        *_from_profile(flags.profile, settings.profiles, problems),
         *_from_flags(flags, problems),
-    ]
-    # before the loop, which puts the address of a flag into the same table
-    key_endpoint = _endpoint_beside_key(environment, tables)
-    for override in overrides:
-        section_name, _, name = override.key.rpartition(".")
-        if section_name:
-            tables[section_name] = {**tables.get(section_name, {}), name: override.value}
-        else:
-            tables[name] = override.value
+    ):
+        section, _, name = override.key.rpartition(".")
+        changes = {name: override.value}
+        if section:
+            changes = {section: replace(getattr(settings, section), **changes)}
+        settings = replace(settings, **changes)
         origins[override.key] = override.origin
     if flags.allowed_hosts:
-        _add_allowed_hosts(flags.allowed_hosts, tables, origins)
-    timeouts = tables.get("timeouts", {})
-    tables["endpoints"] = [
+        hosts = (*settings.allowed_hosts, *flags.allowed_hosts)
+        settings = replace(settings, allowed_hosts=hosts)
+        origin = "flag (--allow-host)"
+        if "allowed_hosts" in origins:
+            origin = f"{origins['allowed_hosts']}, {origin}"
+        origins["allowed_hosts"] = origin
+    servers = [
         # what a server does not set is as for all; one without timeouts of its own has none
-        server | {"timeouts": timeouts | server["timeouts"]} if "timeouts" in server else server
-        for server in tables.get("endpoints", ())
+        replace(server, timeouts=replace(settings.timeouts, **table["timeouts"]))
+        if server.timeouts
+        else server
+        for server, table in zip(settings.endpoints, file.tables.get("endpoints", ()), strict=True)
     ]
     return Loaded(
-        settings=convert(tables, Settings),
+        settings=replace(settings, endpoints=tuple(servers)),
         file=path,
         text=file.text,
         has_file=file.exists,
         origins=origins,
         problems=tuple(problems),
-        key_endpoint=key_endpoint,
+        key_endpoint=str(beside_key.get("endpoint", "")),
     )
 
 
-def _endpoint_beside_key(environment: Sequence[_Override], top_table: Values) -> str:
-    """Return the address that is set in the same place as `api_key`; "" without one.
-
-    The place is the environment if it sets the key, else the file. A key that is set in one place
-    must not be sent to an address from the other.
-    """
-    environment_values = {override.key: override.value for override in environment}
-    source = environment_values if "api_key" in environment_values else top_table
-    return str(source.get("endpoint") or "")
-
-
-def _add_allowed_hosts(hosts: tuple[str, ...], top_table: Values, origins: dict[str, str]) -> None:
-    """Add the hosts of flags to those of the file, and name the flag in their origin too."""
-    top_table["allowed_hosts"] = (*top_table.get("allowed_hosts", ()), *hosts)
-    origin = "flag (--allow-host)"
-    if "allowed_hosts" in origins:
-        origin = f"{origins['allowed_hosts']}, {origin}"
-    origins["allowed_hosts"] = origin
+def _keys_of(tables: Values) -> Iterator[str]:
+    """Yield the full names of the keys of tables, such as `chat.seed`."""
+    for name, value in tables.items():
+        if isinstance(value, dict):
+            yield from (f"{name}.{key}" for key in value)
+        else:
+            yield name
 
 
 def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> Iterator[_Override]:
@@ -159,44 +149,32 @@ def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> It
 
     Empty variables count as unset.
     """
+    defaults = Settings()
     set_keys: set[str] = set()
     for variable, key in VARIABLES:
         text = environ.get(variable, "")
         # the key may be set by an earlier variable
         if not text.strip() or key in set_keys:
             continue
-        row = _row_of(key)
-        value = _value_from_text(row, text)
-        if reason := row.fault(value):
-            source = f"environment variable {variable}"
-            problems.append(Problem(source=source, reason=f"({key}) {reason}"))
-        else:
-            set_keys.add(key)
-            yield _Override(key=key, value=value, origin=f"environment ({variable})")
-
-
-def _row_of(key: str) -> Row:
-    """Return the row of a full key, such as `chat.system_prompt`."""
-    section_name, _, name = key.rpartition(".")
-    sections = {section.name: section for section in SECTIONS}
-    return sections[section_name].rows[name]
-
-
-def _value_from_text(row: Row, text: str) -> object:
-    """Return the text of a variable as a value for a key: as a number if the key needs one.
-
-    Text that is no number is returned as text: `Row.fault` then refuses it.
-    """
-    if row.name == "system_prompt":
-        return text  # blanks at its beginning or end may be intended
-    if row.type in (int, float):
-        with suppress(ValueError):
-            return row.type(text)
-    return text.strip()
+        set_keys.add(key)
+        section, _, name = key.rpartition(".")
+        value: object = text.strip()
+        if name == "system_prompt":
+            value = text  # blanks at its beginning or end may be intended
+        elif section or name == "api_key":  # any text is a model or, for now, an address
+            table: type[Struct] = type(getattr(defaults, section) if section else defaults)
+            try:
+                value = getattr(convert({name: value}, table, strict=False), name)
+            except ValidationError:
+                source = f"environment variable {variable}"
+                reason = f"({key}) must be {rows(table)[name].words}"
+                problems.append(Problem(source=source, reason=reason))
+                continue
+        yield _Override(key=key, value=value, origin=f"environment ({variable})")
 
 
 def _from_profile(
-    name: str | None, profiles: Values, problems: list[Problem]
+    name: str | None, profiles: Mapping[str, Profile], problems: list[Problem]
 ) -> Iterator[_Override]:
     """Yield the values of the profile that a flag names, as overrides.
 
@@ -207,14 +185,14 @@ def _from_profile(
     if name not in profiles:
         problems.append(_unknown_profile(name, profiles))
         return
-    for key, value in profiles[name].items():
-        # an empty text means unset; but an empty system prompt means that none is sent
-        if value != "" or key == "system_prompt":
+    for key, value in asdict(profiles[name]).items():
+        # None and an empty text mean unset; but an empty system prompt means that none is sent
+        if value is not None and (value != "" or key == "system_prompt"):
             full_key = "model" if key == "model" else f"chat.{key}"
             yield _Override(key=full_key, value=value, origin=f"profile {name}")
 
 
-def _unknown_profile(name: str, profiles: Values) -> Problem:
+def _unknown_profile(name: str, profiles: Mapping[str, Profile]) -> Problem:
     """Return the problem of an unknown profile.
 
     It suggests a similar name, else it lists all profiles, else it says how to add one.

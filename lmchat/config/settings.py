@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal, get_args
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """Levels of how much a model may be asked to think, least first; not every server takes all."""
 _EFFORT_TOKENS = "[0-9]{1,7}"  # pattern of a reasoning effort that is a number of tokens
-EFFORT = {"is_effort": True}  # marks reasoning efforts in `Meta.extra`
 PanelSection = Literal["server", "model", "context", "turn", "requests", "activity"]
 PANEL_SECTIONS: tuple[PanelSection, ...] = get_args(PanelSection)
 FUNCTIONS = "python"  # name of the tool server of the functions in `tools.py`
@@ -25,7 +24,7 @@ COMPACT_PROMPT = (
     "all facts, names, numbers, code, decisions and open questions that we may need again. "
     "Answer with the summary alone, in the language of the conversation."
 )
-SECRET = {"is_secret": True}  # marks API keys in `Meta.extra`
+_HEADER = r"^\s*[ -~]*\s*\Z"  # what `header_value` takes
 _DAY_S = 86_400
 
 
@@ -61,7 +60,11 @@ def effort_of(value: object) -> str | None:
     return str(int(text)) if int(text) else "none"
 
 
-class Secret(Struct, frozen=True, kw_only=True):
+class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of `config.toml`, which has no other keys than these."""
+
+
+class Secret(Table, frozen=True, kw_only=True):
     """Values that may hold an API key: printed, they show only the name of their class."""
 
     def __repr__(self) -> str:
@@ -72,8 +75,8 @@ _Effort = Annotated[
     str,
     setting(
         'how much the model thinks before it answers, if supported; "none" turns reasoning off',
-        extra=EFFORT,
-        pattern=rf"^({'|'.join(EFFORTS)}|{_EFFORT_TOKENS})?\Z",
+        # a number of tokens in the form of `effort_of`, which others are brought into
+        pattern=rf"^({'|'.join(EFFORTS)}|(?!0){_EFFORT_TOKENS})?\Z",
     ),
 ]
 _Temperature = Annotated[
@@ -91,7 +94,7 @@ _MaxTokens = Annotated[
 _STOP = setting("strings that end an answer", example=["###"])
 
 
-class SamplingSettings(Struct, frozen=True, kw_only=True):
+class SamplingSettings(Table, frozen=True, kw_only=True):
     """Sampling options; what is unset is not sent."""
 
     temperature: _Temperature | None = None
@@ -234,7 +237,7 @@ class ChatSettings(SamplingSettings, frozen=True, kw_only=True):
         return replace(self, **changes)
 
 
-class LimitSettings(Struct, frozen=True, kw_only=True):
+class LimitSettings(Table, frozen=True, kw_only=True):
     """Limits on requests."""
 
     requests_per_minute: Annotated[
@@ -255,7 +258,7 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
     retry_max_s: Annotated[float, setting("longest delay in seconds", ge=0, le=3600)] = 30
 
 
-class ServeSettings(Struct, frozen=True, kw_only=True):
+class ServeSettings(Table, frozen=True, kw_only=True):
     """Limits of `lmchat serve`."""
 
     requests_per_minute: Annotated[
@@ -266,7 +269,7 @@ class ServeSettings(Struct, frozen=True, kw_only=True):
     ] = 600
 
 
-class TimeoutSettings(Struct, frozen=True, kw_only=True):
+class TimeoutSettings(Table, frozen=True, kw_only=True):
     """Timeouts in seconds."""
 
     connect_s: (
@@ -295,7 +298,7 @@ class TimeoutSettings(Struct, frozen=True, kw_only=True):
     health_s: Annotated[float, setting("timeout of a health check", ge=0.01, le=3600)] = 5
 
 
-class UiSettings(Struct, frozen=True, kw_only=True):
+class UiSettings(Table, frozen=True, kw_only=True):
     """Look of the screen."""
 
     theme: Annotated[
@@ -327,7 +330,7 @@ class UiSettings(Struct, frozen=True, kw_only=True):
     ] = "bell"
 
 
-class LocalSettings(Struct, frozen=True, kw_only=True):
+class LocalSettings(Table, frozen=True, kw_only=True):
     """The built-in engine."""
 
     model: Annotated[
@@ -358,7 +361,7 @@ class LocalSettings(Struct, frozen=True, kw_only=True):
     ) = None
 
 
-class ToolSettings(Struct, frozen=True, kw_only=True):
+class ToolSettings(Table, frozen=True, kw_only=True):
     """Tools that models can call."""
 
     approve: Annotated[
@@ -376,8 +379,14 @@ class ToolSettings(Struct, frozen=True, kw_only=True):
         bool,
         setting("offer tools also where the server does not say whether its model can use them"),
     ] = True
-    approval: Mapping[str, Literal["never", "ask", "always"]] = field(default_factory=dict)
-    """`SERVER` or `SERVER/TOOL` to an approval."""
+    approval: Annotated[
+        Mapping[str, Literal["never", "ask", "always"]],
+        setting(
+            "Whether the tools of a server run, or one of them; `python` is the server of "
+            "tools.py.",
+            example={"files/read_text": "always", "python": "always"},
+        ),
+    ] = {}
 
 
 class McpSettings(Secret, frozen=True, kw_only=True):
@@ -445,7 +454,7 @@ class EndpointSettings(Secret, frozen=True, kw_only=True):
     ]
     api_key: Annotated[
         str,
-        setting("API key; safer: api_key_env or api_key_cmd", extra=SECRET),
+        setting("API key; safer: api_key_env or api_key_cmd", pattern=_HEADER),
     ] = ""
     api_key_env: Annotated[
         str, setting("environment variable that holds the API key", example="WORKSTATION_KEY")
@@ -461,7 +470,7 @@ class EndpointSettings(Secret, frozen=True, kw_only=True):
     ) = None
 
 
-class Profile(Struct, frozen=True, kw_only=True):
+class Profile(Table, frozen=True, kw_only=True):
     """Named options that override `ChatSettings`."""
 
     system_prompt: (
@@ -481,7 +490,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     reasoning_effort: _Effort = ""
 
 
-class Preset(Struct, frozen=True, kw_only=True):
+class Preset(Table, frozen=True, kw_only=True):
     """A prompt to send by its name."""
 
     text: Annotated[
@@ -508,7 +517,7 @@ class Settings(Secret, frozen=True, kw_only=True):
         str,
         setting(
             "API key for `endpoint`; safer: api_key_env or api_key_cmd under [[endpoints]]",
-            extra=SECRET,
+            pattern=_HEADER,
         ),
     ] = ""
     model: Annotated[
@@ -522,18 +531,53 @@ class Settings(Secret, frozen=True, kw_only=True):
         str,
         setting("file with extra certificates (PEM) to trust for https", example="~/company.pem"),
     ] = ""
-    chat: ChatSettings = field(default_factory=ChatSettings)
-    limits: LimitSettings = field(default_factory=LimitSettings)
-    serve: ServeSettings = field(default_factory=ServeSettings)
-    timeouts: TimeoutSettings = field(default_factory=TimeoutSettings)
-    ui: UiSettings = field(default_factory=UiSettings)
-    keys: Mapping[str, str] = field(default_factory=dict)
-    """Command id to key or keys, comma-separated."""
-    local: LocalSettings = field(default_factory=LocalSettings)
-    tools: ToolSettings = field(default_factory=ToolSettings)
-    mcp: tuple[McpSettings, ...] = ()
-    endpoints: tuple[EndpointSettings, ...] = ()
-    models: Mapping[str, SamplingSettings] = field(default_factory=dict)
-    """Sampling options by a shell pattern of the names of models; the first that fits counts."""
-    profiles: Mapping[str, Profile] = field(default_factory=dict)
-    prompts: Mapping[str, Preset] = field(default_factory=dict)
+    chat: Annotated[ChatSettings, setting("Options for the model; unset options are not sent.")] = (
+        ChatSettings()
+    )
+    limits: Annotated[LimitSettings, setting("Limits on requests.")] = LimitSettings()
+    serve: Annotated[ServeSettings, setting("Limits of `lmchat serve`.")] = ServeSettings()
+    timeouts: Annotated[TimeoutSettings, setting("Timeouts in seconds.")] = TimeoutSettings()
+    ui: Annotated[UiSettings, setting("Look of the screen.")] = UiSettings()
+    local: Annotated[
+        LocalSettings, setting("The built-in engine, which `lmchat --local` starts.")
+    ] = LocalSettings()
+    tools: Annotated[ToolSettings, setting("Tools that models can call, with your approval.")] = (
+        ToolSettings()
+    )
+    mcp: Annotated[
+        tuple[McpSettings, ...],
+        setting(
+            "A server of tools (MCP) to start or to connect to; repeat this section for more "
+            "servers."
+        ),
+    ] = ()
+    keys: Annotated[
+        Mapping[str, str],
+        setting(
+            'Your own keyboard keys: COMMAND = "key" or "key,key". F1 lists the commands.',
+            example={"search": "ctrl+k"},
+        ),
+    ] = {}
+    endpoints: Annotated[
+        tuple[EndpointSettings, ...],
+        setting(
+            "A server to check before the usual addresses; repeat this section for more servers."
+        ),
+    ] = ()
+    models: Annotated[
+        Mapping[str, SamplingSettings],
+        setting(
+            "Sampling for models whose name fits the pattern, in place of that in [chat]; the "
+            "first pattern that fits counts."
+        ),
+    ] = {}
+    profiles: Annotated[
+        Mapping[str, Profile],
+        setting("A named set of options that overrides [chat]; select it with --profile NAME."),
+    ] = {}
+    prompts: Annotated[
+        Mapping[str, Preset],
+        setting(
+            "A prompt to send by its name (a preset): /p NAME on the screen, or lmchat ask -p NAME."
+        ),
+    ] = {}

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lmchat.cli.keymap import keymap_problems
-from lmchat.config.file import ENDPOINT, MCP, PROFILE, SECTIONS
+from lmchat.config.file import rows, sections
 from lmchat.config.load import Flags, load
+from lmchat.config.settings import EndpointSettings, McpSettings, Profile
 from lmchat.errors import ConfigError
 
 
@@ -37,12 +38,18 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
             "[chat]\n\ntemprature = 1",
             "config.toml, line 3: chat.temprature is unknown; did you mean temperature?",
         ),
-        ("[chat]\ntemperature = 2.5", "config.toml, line 2: chat.temperature must be from 0 to 2"),
+        (
+            "[chat]\ntemperature = 2.5",
+            "config.toml, line 2: chat.temperature must be a number from 0 to 2",
+        ),
         ('[chat]\ntemperature = "hot"', "config.toml, line 2: chat.temperature must be a number"),
         ("[chat]\ntemperature = true", "config.toml, line 2: chat.temperature must be a number"),
         ("[chat]\ntemperature = nan", "config.toml, line 2: chat.temperature must be a number"),
         ("[chat]\nmax_tokens = 1.5", "config.toml, line 2: chat.max_tokens must be a whole number"),
-        ("[limits]\nretries = 0", "config.toml, line 2: limits.retries must be from 1 to 20"),
+        (
+            "[limits]\nretries = 0",
+            "config.toml, line 2: limits.retries must be a whole number from 1 to 20",
+        ),
         ("model = 3", "config.toml, line 1: model must be a string in quotes"),
         (
             'allowed_hosts = "nas"',
@@ -55,10 +62,10 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
         ),
         (
             '[ui]\nsections = ["server", "wether"]',
-            'config.toml, line 2: ui.sections "wether" is not one of "server", "model", "context", "turn"',
+            'config.toml, line 2: ui.sections must be a list of "server", "model", "context", "turn"',
         ),
         ("chat = 1", "config.toml, line 1: chat must be a table: write [chat]"),
-        ("keys = 1", "config.toml, line 1: keys must be a table: write [keys]"),
+        ("keys = 1", "config.toml, line 1: keys must be a table, for example { search ="),
         ("[keys]\nquit = 1", "config.toml, line 2: keys.quit must be a string in quotes"),
         (
             "endpoints = 1",
@@ -76,11 +83,14 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
         ("profiles = 1", "config.toml, line 1: profiles must be tables: write [profiles.NAME]"),
         (
             "[profiles.a]\nmodel='x'\n[profiles.b]\ntop_p = 7",
-            "config.toml, line 4: profiles.b.top_p must be from 0 to 1",
+            "config.toml, line 4: profiles.b.top_p must be a number from 0 to 1",
         ),
         ("prompts = 1", "config.toml, line 1: prompts must be tables: write [prompts.NAME]"),
         ("[prompts.a]", "config.toml, line 1: prompts.a.text is missing"),
-        ("[prompts.a]\ntext = ''", "config.toml, line 2: prompts.a.text must not be empty"),
+        (
+            "[prompts.a]\ntext = ''",
+            "config.toml, line 2: prompts.a.text must be a string in quotes, not empty",
+        ),
         (
             "[prompts.'a b']\ntext = 'x'",
             "config.toml, line 1: prompts.a b must have a name without spaces",
@@ -93,10 +103,13 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
             "[tools.aproval]\npython='ask'",
             "config.toml, line 1: tools.aproval is unknown; did you mean approval?",
         ),
-        ("[tools]\nmax_steps = 0", "config.toml, line 2: tools.max_steps must be from 1 to 1000"),
+        (
+            "[tools]\nmax_steps = 0",
+            "config.toml, line 2: tools.max_steps must be a whole number from 1 to 1000",
+        ),
         (
             "[tools]\napproval = 1",
-            "config.toml, line 2: tools.approval must be a table: write [tools.approval]",
+            'config.toml, line 2: tools.approval must be a table, for example { "files/read_text" =',
         ),
         (
             "[tools.approval]\npython = 'yes'",
@@ -130,11 +143,11 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
         ),
         (
             f"{_FILES}env = {{ A = 1 }}",
-            "config.toml, line 4: mcp[1].env must be a table of strings",
+            "config.toml, line 4: mcp[1].env.A must be a string in quotes",
         ),
         (
             f"{_FILES}headers_env = 'A'",
-            "config.toml, line 4: mcp[1].headers_env must be a table of strings",
+            "config.toml, line 4: mcp[1].headers_env must be a table, for example { Authorization =",
         ),
         (f"{_FILES}approve = 'yes'", "config.toml, line 4: mcp[1].approve must be one of"),
         (
@@ -182,9 +195,10 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(read):
     assert content.problems[0].line == 3
 
 
-NAMES = sorted({name for section in (*SECTIONS, MCP, ENDPOINT, PROFILE) for name in section.rows})
+_TABLES = (*(row.type for row in sections().values()), McpSettings, EndpointSettings, Profile)
+NAMES = sorted({name for table in _TABLES for name in rows(table)})
 TABLES = [
-    *(section.name for section in SECTIONS if section.name),
+    *filter(None, sections()),
     "keys",
     "mcp",
     "approval",

@@ -62,8 +62,8 @@ def test_an_empty_variable_counts_as_not_set(load_with):
 def test_a_variable_that_is_no_number_is_told(load_with):
     loaded = load_with(environ={"LLM_TIMEOUT": "soon", "LLM_MAX_RETRIES": "99"})
     assert [problem.sentence for problem in loaded.problems] == [
-        "environment variable LLM_TIMEOUT: (timeouts.first_token_s) must be a number",
-        "environment variable LLM_MAX_RETRIES: (limits.retries) must be from 1 to 20",
+        "environment variable LLM_TIMEOUT: (timeouts.first_token_s) must be a number from 0 to 86400",
+        "environment variable LLM_MAX_RETRIES: (limits.retries) must be a whole number from 1 to 20",
     ]
 
 

@@ -96,7 +96,7 @@ def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
     assert done.returncode == 2
     assert done.stdout.splitlines() == [
         f"{file}, line 1: modle is unknown; did you mean model?",
-        f"{file}, line 3: chat.temperature must be from 0 to 2",
+        f"{file}, line 3: chat.temperature must be a number from 0 to 2",
         f"{file}, line 5: keys.serch is not a command; did you mean search?",
         f'{file}, line 7: ui.theme "dracla" is not a theme; did you mean dracula?',
     ]

@@ -75,6 +75,6 @@ def test_a_wrong_option_is_refused_before_anything_is_sent(cli, server):
     cli.configure('[models."tiny*"]\ntop_k = 20\ntop_p = 3\nsystem_prompt = "x"\n')
     done = cli("config", "check")
     assert done.returncode == 2
-    assert "line 3: models.tiny*.top_p must be from 0 to 1" in done.stdout
+    assert "line 3: models.tiny*.top_p must be a number from 0 to 1" in done.stdout
     assert "line 4: models.tiny*.system_prompt is unknown" in done.stdout
     assert server.seen(CHAT) == []

@@ -10,26 +10,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import get_args
 
+from msgspec import Struct
+
 import lmchat.api
 from lmchat.cli.commands import COMMANDS, Argument, Subcommand
 from lmchat.cli.parser import shared_arguments
 from lmchat.commands.table import COMMANDS as SCREEN_COMMANDS
 from lmchat.commands.table import Scope
-from lmchat.config.file import (
-    APPROVAL_HELP,
-    ENDPOINT,
-    KEYS_HELP,
-    MCP,
-    PROFILE,
-    PROMPT,
-    SECTIONS,
-    TYPE_WORDS,
-    Row,
-    Section,
-    toml_value,
-)
+from lmchat.config.file import Row, rows, sections, toml_value, values_of
 from lmchat.config.load import VARIABLES
-from lmchat.config.settings import Approval
+from lmchat.config.settings import Settings, ToolSettings
 from lmchat.servers.products import PRODUCTS
 from lmchat.servers.products.product import Product
 from lmchat.servers.products.refusals import KEY_MISSING, KEY_REJECTED, RULES, Rule
@@ -65,7 +55,7 @@ _VALUES = (
     *("TextPart", "ReasoningPart", "RefusalPart", "ToolCallPart", "ToolResultPart", "FilePart"),
     *("ProbeResult", "Endpoint", "ModelInfo", "Metrics"),
 )
-_SETTINGS = ("LimitSettings", "TimeoutSettings")
+_SETTINGS = ("limits", "timeouts")
 _ENUMS = ("Verdict", "LoadState", "Role", "AnswerState", "Limit")
 _RULE = re.compile(r" \(R-\d+\)")  # numbers of rules, which say nothing to who calls
 _WIDE = 100
@@ -88,7 +78,7 @@ def api_page() -> str:
         f"### `Part`\n\nOne of {', '.join(f'`{one.__name__}`' for one in get_args(lmchat.api.Part))}.\n",
         *(_enum(name) for name in _ENUMS),
         "## Settings\n",
-        *(_api_settings(section) for section in SECTIONS if section.settings.__name__ in _SETTINGS),
+        *(_api_settings(sections()[name].type) for name in _SETTINGS),
     ]
     parts += [
         _EVENTS,
@@ -191,15 +181,15 @@ def _fields(name: str) -> Iterator[str]:
         yield _table(("field", "type", "meaning"), cells)
 
 
-def _api_settings(section: Section) -> str:
-    defaults, rows = section.settings(), []
-    for row in section.rows.values():
+def _api_settings(settings: type[Struct]) -> str:
+    defaults, table = settings(), []
+    for row in values_of(settings):
         value, help_ = getattr(defaults, row.name), row.help
         kind = row.type.__name__ + (" | None" if value is None else "")
         default = "" if value is None else f" Default: {value:g}."
-        rows.append((f"`{row.name}`", f"`{kind}`", f"{help_[0].upper()}{help_[1:]}.{default}"))
-    name, doc = section.settings.__name__, section.settings.__doc__
-    return f"### `{name}`\n\n{doc}\n\n{_table(('field', 'type', 'meaning'), rows)}"
+        table.append((f"`{row.name}`", f"`{kind}`", f"{help_[0].upper()}{help_[1:]}.{default}"))
+    name, doc = settings.__name__, settings.__doc__
+    return f"### `{name}`\n\n{doc}\n\n{_table(('field', 'type', 'meaning'), table)}"
 
 
 def _messages() -> str:
@@ -289,16 +279,22 @@ the target of the redirect, and … the server's own words. "Jan: …" is the ne
 
 def configuration_page() -> str:
     parts = [_GENERATED, _CONFIGURATION]
-    for section in SECTIONS:
-        title = f"## `[{section.name}]`" if section.name else "## Top level"
+    tables = rows(Settings)
+    for name, section in sections().items():
+        title = f"## `[{name}]`" if name else "## Top level"
         help_line = [f"{section.help}\n"] if section.help else []
-        parts += [f"{title}\n", *help_line, _settings(section)]
-    parts += ["## `[tools.approval]`\n", f"{APPROVAL_HELP}\n", _approvals()]
-    parts += ["## `[[mcp]]`\n", f"{MCP.help}\n", _settings(MCP)]
-    parts += ["## `[keys]`\n", f"{KEYS_HELP}\n", _keys()]
-    parts += ["## `[[endpoints]]`\n", f"{ENDPOINT.help}\n", _settings(ENDPOINT)]
-    parts += ["## `[profiles.NAME]`\n", f"{PROFILE.help}\n", _settings(PROFILE)]
-    parts += ["## `[prompts.NAME]`\n", f"{PROMPT.help}\n", _settings(PROMPT)]
+        parts += [f"{title}\n", *help_line, _settings(section.type, section.type())]
+    approval = rows(ToolSettings)["approval"]
+    parts += ["## `[tools.approval]`\n", f"{approval.help}\n", _approvals(approval)]
+    parts += ["## `[[mcp]]`\n", f"{tables['mcp'].help}\n", _settings(tables["mcp"].table)]
+    parts += ["## `[keys]`\n", f"{tables['keys'].help}\n", _keys()]
+    for name, title in (
+        ("endpoints", "[[endpoints]]"),
+        ("profiles", "[profiles.NAME]"),
+        ("prompts", "[prompts.NAME]"),
+    ):
+        row = tables[name]
+        parts += [f"## `{title}`\n", f"{row.help}\n", _settings(row.table)]
     parts += ["## Environment\n", _environment(), _SECRETS]
     return "\n".join(parts)
 
@@ -348,19 +344,13 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _settings(section: Section) -> str:
-    defaults = section.settings() if section in SECTIONS else None
-    rows = (
-        (f"`{row.name}`", _default(row, defaults), row.help, _allowed(row))
-        for row in section.rows.values()
+def _settings(settings: type[Struct] | None, defaults: Struct | None = None) -> str:
+    assert settings is not None
+    table = (
+        (f"`{row.name}`", _default(row, defaults), row.help, row.words)
+        for row in values_of(settings)
     )
-    return _table(("setting", "default", "meaning", "allowed values"), rows)
-
-
-def _allowed(row: Row) -> str:
-    unset = ', or "" for unset' if "" in row.choices else ""
-    limits = f"a list; each item is {row.limits}" if row.is_list and row.limits else row.limits
-    return f"{limits or TYPE_WORDS[row.type]}{unset}"
+    return _table(("setting", "default", "meaning", "allowed values"), table)
 
 
 def _default(row: Row, defaults: object) -> str:
@@ -370,14 +360,13 @@ def _default(row: Row, defaults: object) -> str:
     return "" if row.example is None else f"unset; example: `{toml_value(row.example)}`"
 
 
-def _approvals() -> str:
+def _approvals(row: Row) -> str:
     names = (
         ("`SERVER`", "all tools of a server"),
         ("`SERVER/TOOL`", "one tool; it wins over its server"),
     )
-    words = ", ".join(f'"{word}"' for word in Approval)
-    rows = ((name, meaning, f"one of {words}") for name, meaning in names)
-    return _table(("setting", "meaning", "allowed values"), rows)
+    table = ((name, meaning, row.inside("").words) for name, meaning in names)
+    return _table(("setting", "meaning", "allowed values"), table)
 
 
 def _keys() -> str:
