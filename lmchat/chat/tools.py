@@ -191,11 +191,12 @@ class Toolbox:
     async def call(self, tool: Tool, arguments: Mapping[str, Any]) -> ToolResult:
         """Check the arguments against the schema of a tool, and run the tool.
 
-        Arguments that do not match or cannot be checked are an error in the result.
+        Arguments that do not match are an error in the result.
         """
         reason = ""
-        with suppress(RequestInvalid):  # the server's own schema; it checks the arguments itself
-            reason = Schema(tool.schema).misfit(dict(arguments))
+        # a schema that cannot be used here, or not safely, is left to its server
+        with suppress(RequestInvalid):
+            reason = Schema(tool.schema, is_foreign=True).misfit(dict(arguments))
         if reason:
             return ToolResult(
                 text=f"The arguments do not match the schema: {reason}.", is_error=True

@@ -13,24 +13,35 @@ from lmchat.tools.json_text import UnfitError, find_value, strict_json
 
 MAX_SCHEMA_CHARS = 256_000  # more than the window of most models
 _MAX_ERROR_CHARS = 200
+_REPEATING = ('"$ref"', '"$dynamicRef"', '"$recursiveRef"', '"unevaluated')
+"""Words of JSON schemas by which a part may be checked again and again.
+
+60 parts, each a choice between the part before and the same part, would take years.
+"""
 
 
 class Schema:
     """A valid JSON schema; what it refers to elsewhere is never fetched.
 
-    Raises `RequestInvalid` for a value that is no schema.
+    If it `is_foreign`, a check always ends soon. Raises `RequestInvalid` for a value that is no
+    schema, and for a foreign one for which that cannot be promised.
     """
 
-    def __init__(self, value: object) -> None:
+    def __init__(self, value: object, *, is_foreign: bool = False) -> None:
         import jsonschema_rs  # noqa: PLC0415 - 18 ms
 
         schema = _plain_schema(value)
+        if is_foreign and any(word in json.dumps(schema) for word in _REPEATING):
+            raise _invalid("its parts refer to each other")
         # for a request: some servers refuse the name of a draft
         self.sent = {name: part for name, part in schema.items() if name != "$schema"}
         try:
-            # its patterns take linear time, or a bounded number of steps
             self._validator = jsonschema_rs.validator_for(
-                schema, base_uri="file:///", retriever=_refuse_to_fetch
+                schema,
+                base_uri="file:///",
+                retriever=_refuse_to_fetch,
+                # linear time, but no looking ahead or back; otherwise a bounded number of steps
+                pattern_options=jsonschema_rs.RegexOptions() if is_foreign else None,
             )
         except ValueError as error:
             raise _invalid(_error_text(error)) from error
