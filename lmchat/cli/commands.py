@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from lmchat.formats.table import PROGRAMS
+from lmchat.formats.programs import PROGRAM_NAMES
 
 LEVELS = ("debug", "info", "warning", "error")  # of the log
 _JSON_HELP = "print one JSON document"
@@ -145,7 +145,7 @@ session_id.__name__ = "id"
 
 
 def _program_name(word: str) -> str:
-    """Return a word in small letters and digits only, as the names in `PROGRAMS` are.
+    """Return a word in small letters and digits only, as the names in `PROGRAM_NAMES` are.
 
     `LM-Studio` becomes `lmstudio`. Whether there is such a program, argparse checks.
     """
@@ -460,9 +460,10 @@ curl -s https://example.org/chat.json | lmchat import -""",
         argument(
             "--from NAME",
             "`auto` recognises the format; `all` looks for the chats of other programs on this "
-            "machine, and a name without FILE for those of one program: " + ", ".join(PROGRAMS),
+            "machine, and a name without FILE for those of one program: "
+            + ", ".join(PROGRAM_NAMES),
             dest="source",
-            choices=("auto", "all", *PROGRAMS),
+            choices=("auto", "all", *PROGRAM_NAMES),
             type=_program_name,
         ),
         argument("--dry-run", "show what would be imported, without writing anything"),

@@ -12,8 +12,9 @@ from lmchat.cli.context import Context
 from lmchat.cli.sessions import header_json
 from lmchat.cli.store import open_store
 from lmchat.errors import FileRefused, WrongUse
-from lmchat.formats.places import ChatPlace, chat_places
-from lmchat.formats.text_files import LARGEST_BYTES
+from lmchat.formats.importing import STDIN
+from lmchat.formats.programs import AUTO, ChatPlace, chat_places
+from lmchat.formats.sources import LARGEST_BYTES
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.services.importing import (
@@ -25,7 +26,6 @@ from lmchat.services.importing import (
 )
 from lmchat.terminal.output import ask_yes_no, can_ask, from_stdin
 
-_STDIN = "-"
 _ALL = "all"
 _BYTES_PER_MB = 1024 * 1024
 _INTERRUPTED = 130  # exit code
@@ -46,7 +46,7 @@ async def import_files(context: Context) -> int:
     output.show_progress("")  # clears the line of the progress before the report
 
     # a single file that was refused is the error of the command, not one line of a report
-    is_only_refusal = len(outcome.refused) == 1 and not outcome.chats and not outcome.not_tried
+    is_only_refusal = len(outcome.refused) == 1 and not outcome.chats
     if is_only_refusal:
         _, error = outcome.refused[0]
         raise error
@@ -71,7 +71,7 @@ def _require_sources(options: ParsedOptions) -> None:
     message = ""
     if options.files and options.source == _ALL:
         message = "--from all takes no files."
-    elif not options.files and options.source == "auto":
+    elif not options.files and options.source == AUTO:
         message = "Which file?"
     elif "" in options.files:
         message = "The name of a file is empty."
@@ -91,10 +91,10 @@ async def _import(context: Context) -> ImportOutcome:
     def find_places() -> list[ChatPlace]:
         """Return where the programs that `--from` names keep chats on this machine."""
         places = chat_places(context.environ, Path.home())
-        return [place for place in places if options.source in (_ALL, place.source)]
+        return [place for place in places if options.source in (_ALL, place.program.source)]
 
     stdin = None
-    if _STDIN in options.files:
+    if STDIN in options.files:
         stdin = await run_abandonable(_read_stdin)
     outcome = ImportOutcome()
     async with open_store(context) as store:
@@ -125,13 +125,13 @@ async def _confirmed_places(context: Context, importer: Importer) -> _Sources:
         )
         return []
     for place in places:
-        context.output.note(f"{place.program}: {safe_line(str(place.path))}")
+        context.output.note(f"{place.program.name}: {safe_line(str(place.path))}")
     if not (context.options.yes or context.options.dry_run):
         if not can_ask():
             raise WrongUse("These chats were not imported.", hint="Confirm with --yes.")
         if not await ask_yes_no("Import these chats?"):
             return []
-    return [(place.source, [str(place.path)]) for place in places]
+    return [(place.program.source, [str(place.path)]) for place in places]
 
 
 def _read_stdin() -> bytes:
@@ -146,10 +146,10 @@ def _read_stdin() -> bytes:
         # one byte more than is allowed shows that the input is too large
         data = from_stdin(lambda file: file.read(LARGEST_BYTES + 1))
     except OSError as error:
-        raise FileRefused(f"{_STDIN} cannot be read: {error.strerror}.") from error
+        raise FileRefused(f"{STDIN} cannot be read: {error.strerror}.") from error
     if len(data) > LARGEST_BYTES:
         raise FileRefused(
-            f"The input from {_STDIN} is larger than {LARGEST_BYTES // _BYTES_PER_MB} MB.",
+            f"The input from {STDIN} is larger than {LARGEST_BYTES // _BYTES_PER_MB} MB.",
             hint="Split it into smaller files.",
         )
     return data
@@ -168,8 +168,6 @@ def _report(context: Context, outcome: ImportOutcome) -> None:
         output.note(line)
     for _, error in outcome.refused:
         output.print_error(error)
-    if outcome.not_tried:
-        output.note(f"Also not imported: {', '.join(outcome.not_tried)}")
 
     saved_chats = [chat for chat in outcome.chats if chat.was_known or not options.dry_run]
     ids = [chat.header.session_id for chat in saved_chats if chat.header.deleted_at is None]
@@ -181,7 +179,8 @@ def _outcome_json(context: Context, outcome: ImportOutcome) -> dict[str, object]
     """Return the document of `--json`: a list of the chats, and files that were not imported.
 
     The chats are new ones and those that were imported before. `beside` is the number of messages
-    on other branches than the shown one, `skipped` lists the parts that could not be read.
+    on other branches than the shown one, `skipped` lists the parts of a chat, or of a file, that
+    could not be read.
     """
     chats = [
         {
@@ -197,7 +196,11 @@ def _outcome_json(context: Context, outcome: ImportOutcome) -> dict[str, object]
         {"file": file, "error": error.kind, "message": error.message}
         for file, error in outcome.refused
     ]
-    return {"object": "list", "data": chats, "refused": refused, "untried": outcome.not_tried}
+    skipped = [
+        {"file": left_out.file, "where": left_out.part.where, "reason": left_out.part.reason}
+        for left_out in outcome.left_out
+    ]
+    return {"object": "list", "data": chats, "skipped": skipped, "refused": refused}
 
 
 def _outcome_word(chat: ImportedChat, *, is_trial: bool) -> str:

@@ -20,7 +20,7 @@ from lmchat.cli.target import own_endpoints, own_names
 from lmchat.cli.tools import make_toolbox
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
-from lmchat.formats.places import ChatPlace, chat_places
+from lmchat.formats.programs import ChatPlace, chat_places
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.monitor import Monitor
 from lmchat.services.importing import Importer

@@ -13,19 +13,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.chat.ports import ChatStore
-from lmchat.errors import FileExists, FileRefused, LMChatError, StoreUnavailable, WrongUse
+from lmchat.errors import FileExists, FileRefused, LMChatError, StoreUnavailable
 from lmchat.files.disk import write_new_file
-from lmchat.formats.writing import FORMATS, WriteOptions, export_name, render
-from lmchat.safe_text import safe_line
-from lmchat.services.markdown_pages import MarkdownPages
+from lmchat.formats.exporting import export_name, form_of, render
+from lmchat.formats.html_export import MarkdownPages
+from lmchat.formats.text_export import WriteOptions
 from lmchat.sessions.session import Session
 
 _FORMS_WITH_FILES = ("json", "html")  # formats that hold the content of attached files
-_FORMS_BY_SUFFIX = {f".{form}": form for form in FORMATS} | {
-    "": "md",
-    ".markdown": "md",
-    ".htm": "html",
-}
 
 
 class ExportAs(Struct, frozen=True, kw_only=True):
@@ -180,17 +175,3 @@ class Exporter:
             return session
         messages = {message.message_id: message for message in (*stored, *session.messages)}
         return replace(session, tree=tuple(messages.values()))
-
-
-def form_of(path: Path) -> str:
-    """Return the format for the suffix of a path, Markdown for a path without one.
-
-    Raises `WrongUse` for an unknown suffix.
-    """
-    form = _FORMS_BY_SUFFIX.get(path.suffix.lower())
-    if form is None:
-        suffix = safe_line(path.suffix, limit=20)
-        message = f"Sessions cannot be exported as {suffix}; use .md, .json, .html or .txt."
-        hint = "For another ending, choose the format with: lmchat export --format FORMAT"
-        raise WrongUse(message, hint=hint)
-    return form

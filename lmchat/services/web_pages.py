@@ -16,7 +16,7 @@ from lmchat.safe_text import decoded_text, safe_line, safe_text
 from lmchat.sessions.attached_files import file_as_prompt_text
 
 FETCH_S = 30.0  # for all requests of one page; waiting for the user does not count
-_CHILD = "lmchat.formats.html_child"
+_CHILD = "lmchat.attachments.html_program"
 _CONVERT_S = 20.0  # for the text of a page; an article of 10 MB takes 9 s on a slow machine
 _MOST_REDIRECTS = 10
 _MAX_NAME_CHARS = 200

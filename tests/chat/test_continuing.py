@@ -9,13 +9,13 @@ from msgspec.structs import replace
 
 from lmchat.chat.continuation import CONTINUE
 from lmchat.errors import RequestInvalid, ServerRejected, StreamInterrupted
-from lmchat.formats.json_format import to_json
-from lmchat.formats.markdown_write import to_markdown
-from lmchat.formats.writing import to_text
+from lmchat.formats.json_sessions import to_json
+from lmchat.formats.markdown_export import to_markdown
+from lmchat.formats.text_export import to_text
 from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.sessions.message import AnswerState, Role, now
 from tests.support.chat_turns import ChatTurns
-from tests.support.chats import read_chats
+from tests.support.foreign_chats import read_data
 from tests.support.scripted_backend import answer_steps
 
 END = StreamFinished(reason="stop")
@@ -123,7 +123,7 @@ async def test_a_rewritten_answer_is_another_version_that_no_server_sees_and_exp
         assert "Lettuce" not in text
         assert f"{version.model} (edited)" in text
     whole = replace(path, tree=await store.tree(path.header.session_id))
-    (session,) = read_chats(to_json(whole).encode(), moment=now()).sessions
+    (session,), _ = read_data(to_json(whole).encode(), moment=now())
     assert [one.stats.is_edited for one in session.tree if one.role is Role.ASSISTANT] == [
         False,
         False,

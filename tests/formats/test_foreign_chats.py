@@ -6,7 +6,7 @@ from datetime import UTC
 
 import pytest
 
-from lmchat.formats.table import OWN, PROGRAMS
+from lmchat.formats.programs import OWN, PROGRAM_NAMES
 from tests.support.foreign_chats import (
     CHATGPT,
     LLAMA_CPP,
@@ -17,6 +17,7 @@ from tests.support.foreign_chats import (
     outline,
 )
 
+FOUND = '> Tool call: find("shade")\n\n> Result: hosta, fern\n\nHosta and fern.'
 COLOUR = ["*.assistant text You said: Name a colour"]
 CHATS = {
     LM_STUDIO: (
@@ -26,10 +27,8 @@ CHATS = {
             " .user text Plants for shade?",
             "*.user text Three plants for shade?",
             " ..assistant text Ferns.",
-            '*..assistant reas Look it up. | tool find {"for": "shade"}',
-            '*...tool tool find {"for": "shade"} | tool hosta, fern',
-            "*....assistant text Hosta and fern.",
-            "*.....user text Thanks",
+            f"*..assistant reas Look it up. | text {FOUND}",
+            "*...user text Thanks",
         ],
         ["“Shade garden”: 1 image left out"],
     ),
@@ -45,9 +44,10 @@ CHATS = {
             " user text Rain?",
             " .assistant text Where?",
             "*user text Rain tomorrow?",
-            '*.assistant reas **Looking**\n\nBern it is. | tool web.run {"q": "Bern"}',
-            '*..tool tool web.run {"q": "Bern"} | tool Rain, 9 °C',
-            "*...assistant text Yes, rain.",
+            (
+                "*.assistant reas **Looking**\n\nBern it is. | text "
+                '> Tool call: web.run("Bern")\n\n> Result: Rain, 9 °C\n\nYes, rain.'
+            ),
         ],
         ["“Weather”: 1 image left out"],
     ),
@@ -55,10 +55,11 @@ CHATS = {
         ("Sorting", "qwen3-8b", "llamacpp", "2025-11-22 08:26:40", "2025-11-22 08:26:49"),
         [
             "*system text Be brief.",
-            "*.user text a.txt (3 bytes):\n```\n2\n1\n```\n\n\n | file b.png image/png 8 | text Sort this",
-            '*..assistant reas Use the tool. | tool sort {"n": [2, 1]}',
-            '*...tool tool sort {"n": [2, 1]} | tool [1, 2]',
-            "*....assistant text 1, 2",
+            "*.user text a.txt (3 bytes):\n```\n2\n1\n```\n | file b.png image/png 8 | text \n\nSort this",
+            (
+                "*..assistant reas Use the tool. | text "
+                "> Tool call: sort([2, 1])\n\n> Result: [1, 2]\n\n1, 2"
+            ),
             " ..assistant reas easy | text 1 2",
         ],
         ["line 9: it is damaged"],
@@ -83,13 +84,12 @@ CHATS = {
         [
             "*system text Be brief.",
             "*.user file image image/png 8 | text Plants for shade?",
-            '*..assistant reas Look it up. | tool find {"for": "shade"}',
-            '*...tool tool find {"for": "shade"} | tool hosta, fern',
-            "*....assistant text Hosta and fern.",
-            ' ..assistant reas No <b>.\nYes. | tool find {"for": "shade"}',
-            ' ...tool tool find {"for": "shade"} | tool fern',
-            " ....assistant text Ferns.",
-            "*.....user text Thanks",
+            f"*..assistant reas Look it up. | text {FOUND}",
+            (
+                " ..assistant reas No <b>.\nYes. | text "
+                '> Tool call: find("shade")\n\n> Result: fern\n\nFerns.'
+            ),
+            "*...user text Thanks",
         ],
         ["“Shade garden”: 1 code interpreter left out"],
     ),
@@ -98,12 +98,10 @@ CHATS = {
         [
             "*system text Be brief.",
             "*.user text Plants for shade? | file image image/png 8",
-            '*..assistant reas Look it up. | tool find {"for": "shade"}',
-            '*...tool tool find {"for": "shade"} | tool hosta, fern',
-            "*....assistant text Hosta and fern.",
+            f"*..assistant reas Look it up. | text {FOUND}",
             " ..assistant reas No search. | text Ferns.",
-            "*.....user text Thanks | text \nnote.txt (8 bytes):\n```\nDry soil\n```\n",
-            "*......assistant text Welcome.",
+            "*...user text Thanks\n\nnote.txt (8 bytes):\n```\nDry soil\n```\n",
+            "*....assistant text Welcome.",
         ],
         [],
     ),
@@ -119,7 +117,7 @@ def facts(session):
 
 
 def test_there_is_a_chat_of_each_program_that_the_command_line_offers():
-    assert {OWN, *(head[2] for head, _, _ in CHATS.values())} == set(PROGRAMS)
+    assert {OWN, *(head[2] for head, _, _ in CHATS.values())} == set(PROGRAM_NAMES)
 
 
 @pytest.mark.parametrize("name", CHATS)
@@ -138,9 +136,7 @@ def test_of_llm_come_tools_fragments_thoughts_and_forks(tmp_path):
     assert chats == [
         [
             "*user text Which version?",
-            "*.assistant tool llm_version {}",
-            "*..tool tool llm_version {} | tool 0.36",
-            "*...assistant text You said: 0.36",
+            "*.assistant text > Tool call: llm_version()\n\n> Result: 0.36\n\nYou said: 0.36",
         ],
         [
             "*user text A long fragment text that is borrowed.\nSummarise it | file image image/png 8",

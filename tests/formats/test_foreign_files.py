@@ -12,16 +12,21 @@ from hashlib import sha256
 import pytest
 
 from lmchat.errors import FileRefused
-from lmchat.formats.foreign_database import opened_database
-from lmchat.formats.reading import Reader
+from lmchat.formats.json_sessions import to_json
+from lmchat.formats.programs.llm import ForeignDatabase
+from lmchat.formats.sources import LARGEST_BYTES
+from tests.support.chats import chat
 from tests.support.foreign_chats import (
     CHATGPT,
     DATA,
+    LLAMA_CPP,
     LM_STUDIO,
-    NOW,
     chats_of,
     foreign_file,
     left_out,
+    outline,
+    read_file,
+    read_value,
 )
 
 
@@ -64,10 +69,41 @@ def test_the_same_chat_has_the_same_ids_also_in_a_zip(tmp_path):
         archive.writestr("user.json", '{"email": "a@example.org"}')
         archive.writestr("broken.json", '{"lmchat": 1')
     assert chats_of(packed) == chats_of(DATA / LM_STUDIO)
-    with pytest.raises(FileRefused, match="It has chats of LM Studio, not of llm") as caught:
-        list(Reader(NOW, "llm").file(packed))
+    with pytest.raises(FileRefused, match="it has chats of LM Studio, not of llm") as caught:
+        read_file(packed, source="llm")
     assert caught.value.hint == "Import it with --from lmstudio."
     assert left_out(packed)[1:] == ["broken.json: Invalid JSON at line 1, column 13"]
+
+
+def test_an_own_export_of_any_usual_size_is_read_in_a_zip_too(tmp_path):
+    session = chat("x" * 13_000_000, "A long prompt.")
+    packed = tmp_path / "packed.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("long.json", to_json(session))
+    (read,), lost = read_file(packed)
+    assert (read.messages, lost) == (session.messages, [])
+
+
+def test_a_chat_of_another_program_is_read_in_utf_16_too(tmp_path):
+    for name in (LM_STUDIO, "open-webui.json", LLAMA_CPP):
+        path = tmp_path / name
+        path.write_bytes((DATA / name).read_text().encode("utf-16"))
+        assert read_file(path) == read_file(DATA / name)
+
+
+def test_an_older_chat_of_open_webui_has_a_list_of_messages():
+    messages = [
+        {"id": "m1", "role": "user", "content": "Plants for shade?"},
+        {"role": "assistant", "content": "Ferns.", "model": "qwen3:8b"},
+    ]
+    inner = {"title": "Shade", "models": ["qwen3:8b"], "messages": messages}
+    for value in ([{"id": "1", "title": "Shade", "chat": inner}], inner):
+        (session,), lost = read_value(value)
+        assert (session.header.title, lost) == ("Shade", [])
+        assert outline(session) == [
+            "*user text Plants for shade?",
+            "*.assistant text Ferns.",
+        ]
 
 
 def test_a_file_of_which_nothing_can_be_read_is_refused(tmp_path):
@@ -78,7 +114,7 @@ def test_a_file_of_which_nothing_can_be_read_is_refused(tmp_path):
     ):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(FileRefused):
-            list(Reader(NOW).file(tmp_path / name))
+            read_file(tmp_path / name)
 
 
 def test_a_member_of_a_zip_is_read_no_further_than_its_limit(tmp_path):
@@ -87,11 +123,11 @@ def test_a_member_of_a_zip_is_read_no_further_than_its_limit(tmp_path):
         archive.write(DATA / CHATGPT, CHATGPT)
         with archive.open("conversations-001.json", "w") as member:
             member.write(b'[{"mapping": {"')
-            for _ in range(70):
+            for _ in range(LARGEST_BYTES // (1 << 20) + 1):
                 member.write(b"a" * (1 << 20))
     tracemalloc.start()
-    assert left_out(packed)[1:] == ["conversations-001.json: It is larger than 12 MB"]
-    assert tracemalloc.get_traced_memory()[1] < 300 << 20
+    assert left_out(packed)[1:] == ["conversations-001.json: it is larger than 256 MB"]
+    assert tracemalloc.get_traced_memory()[1] < LARGEST_BYTES // 10
     tracemalloc.stop()
 
 
@@ -113,7 +149,7 @@ def test_a_database_is_read_while_its_program_runs_and_stays_as_it_is(tmp_path, 
                     shutil.copy(file, tmp_path / "left")
             path = tmp_path / "left" / "chats.db"
         before = path.read_bytes()
-        with opened_database(path) as opened:
+        with closing(ForeignDatabase(path)) as opened:
             assert opened.tables == {"chats"}
             assert [row["title"] for row in opened.rows("select title from chats")] == ["Garden"]
         assert path.read_bytes() == before

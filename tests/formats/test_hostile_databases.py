@@ -9,11 +9,9 @@ from contextlib import closing, suppress
 import pytest
 
 from lmchat.errors import FileRefused
-from lmchat.formats import foreign_database
-from lmchat.formats.foreign_database import opened_database
-from lmchat.formats.reading import Reader
-from lmchat.sessions.session import Session
-from tests.support.foreign_chats import NOW, chats_of, foreign_file
+from lmchat.formats.programs import llm
+from lmchat.formats.programs.llm import ForeignDatabase
+from tests.support.foreign_chats import chats_of, foreign_file, read_file
 
 
 def changed(folder, *statements):
@@ -38,7 +36,7 @@ def test_a_function_in_a_column_cannot_take_all_memory(tmp_path):
         "create table turns (id, x as (hex(zeroblob(140000000))))",
         "insert into turns values (1)",
     )
-    with opened_database(path) as opened, pytest.raises(sqlite3.DataError, match="too big"):
+    with closing(ForeignDatabase(path)) as opened, pytest.raises(FileRefused, match="too big"):
         opened.rows("select * from turns")
     assert refusal(path)
 
@@ -51,8 +49,8 @@ def test_a_view_in_the_place_of_a_table_is_not_read(tmp_path):
     path = changed(tmp_path, "drop table turns", endless)
     assert "not one that lmchat knows" in refusal(path)
     with (
-        opened_database(path) as opened,
-        pytest.raises(sqlite3.DatabaseError, match=r"prohibited|not authorized"),
+        closing(ForeignDatabase(path)) as opened,
+        pytest.raises(FileRefused, match=r"prohibited|not authorized"),
     ):
         opened.rows("select * from turns")
 
@@ -74,7 +72,7 @@ def test_triggers_and_other_tables_do_not_matter(tmp_path):
 
 
 def test_nothing_but_reading_is_possible(tmp_path):
-    with opened_database(changed(tmp_path)) as opened:
+    with closing(ForeignDatabase(changed(tmp_path))) as opened:
         for statement in (
             "delete from threads",
             "attach '/tmp/other.db' as other",
@@ -83,19 +81,19 @@ def test_nothing_but_reading_is_possible(tmp_path):
             "select load_extension('/tmp/evil')",
             "vacuum into '/tmp/other.db'",
         ):
-            with pytest.raises(sqlite3.DatabaseError):
+            with pytest.raises(FileRefused):
                 opened.rows(statement)
 
 
 def test_a_query_without_an_end_is_interrupted(tmp_path, monkeypatch):
-    monkeypatch.setattr(foreign_database, "_LONGEST_QUERY_S", 0.2)
+    monkeypatch.setattr(llm, "_LONGEST_QUERY_S", 0.2)
     endless = (
         "with recursive chain(i) as (select 1 union all select i + 1 from chain)"
         " select i from chain where i < 0"
     )
     with (
+        closing(ForeignDatabase(changed(tmp_path))) as opened,
         pytest.raises(FileRefused, match="interrupted"),
-        opened_database(changed(tmp_path)) as opened,
     ):
         opened.rows(endless)
 
@@ -106,8 +104,8 @@ def test_what_is_no_file_is_refused_at_once(tmp_path):
         folder.mkdir()
         for name in ("a.db", "a.json", "a.zip"):
             make(folder / name)
-            with pytest.raises((FileRefused, OSError)):
-                list(Reader(NOW).file(folder / name))
+            with pytest.raises(FileRefused):
+                read_file(folder / name)
 
 
 def test_each_page_may_be_damaged(tmp_path):
@@ -116,4 +114,4 @@ def test_each_page_may_be_damaged(tmp_path):
         path = tmp_path / "damaged.db"
         path.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
         with suppress(FileRefused):
-            assert all(isinstance(chat, Session) or chat.reason for chat in Reader(NOW).file(path))
+            assert read_file(path)

@@ -12,7 +12,7 @@ from hashlib import sha256
 import pytest
 
 from lmchat.files.images import MAX_IMAGE_BYTES, MAX_PIXELS
-from lmchat.formats.json_format import to_json
+from lmchat.formats.json_sessions import to_json
 from lmchat.sessions.message import FilePart
 from tests.support.chats import chat
 from tests.support.files_to_attach import image

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lmchat.errors import FileRefused
-from lmchat.formats.reading import Reader
-from lmchat.formats.writing import FORMATS, render
+from lmchat.formats.exporting import FORMATS, render
 from tests.support.chats import chat
-from tests.support.foreign_chats import NOW
+from tests.support.foreign_chats import read_text
 from tests.support.hostile_files import FILES, TEXTS, limited_processor_time, message_files
 
 pytestmark = pytest.mark.timeout(120)  # the processor time of a file is limited
@@ -17,7 +16,7 @@ pytestmark = pytest.mark.timeout(120)  # the processor time of a file is limited
 def read(content):
     with limited_processor_time():
         try:
-            return list(Reader(NOW).data(content.encode()))
+            return read_text(content)[0]
         except FileRefused:
             return []
 

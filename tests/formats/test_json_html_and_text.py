@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.formats import json_format
-from lmchat.formats.json_format import to_json
-from lmchat.formats.markdown_child import markdown_html
-from lmchat.formats.writing import FORMATS, WriteOptions, export_name, render
+from lmchat.formats import json_sessions
+from lmchat.formats.exporting import FORMATS, export_name, render
+from lmchat.formats.json_sessions import to_json
+from lmchat.formats.markdown_program import markdown_html
+from lmchat.formats.text_export import WriteOptions
 from lmchat.safe_text import safe_text
 from lmchat.sessions.message import (
     AnswerState,
@@ -65,7 +66,7 @@ def html_of(session, *, with_reasoning=False):
 
 
 def from_json(text):
-    return json_format.from_json(json.loads(text))
+    return json_sessions.from_json(json.loads(text))
 
 
 @given(st.text(st.characters()))

@@ -94,7 +94,7 @@ async def test_a_child_has_a_session_of_its_own():
 def test_a_program_of_lmchat_takes_nothing_of_the_current_folder(tmp_path, monkeypatch):
     (tmp_path / "msgspec.py").write_text("raise SystemExit('code of the current folder')")
     monkeypatch.chdir(tmp_path)
-    command = own_program("lmchat.formats.markdown_child")
+    command = own_program("lmchat.formats.markdown_program")
     assert not run_blocking(command, environment=ENVIRONMENT, timeout_s=20)
 
 

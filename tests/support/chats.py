@@ -12,13 +12,11 @@ import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 from msgspec.structs import replace
 
 from lmchat.commands.table import COMMANDS
 from lmchat.errors import LMChatError
-from lmchat.formats.reading import Reader
 from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
@@ -35,7 +33,7 @@ from lmchat.sessions.message import (
     now,
     text_message,
 )
-from lmchat.sessions.session import MessagePath, Session, SessionHeader, Skipped, title_from
+from lmchat.sessions.session import MessagePath, Session, SessionHeader, title_from
 from lmchat.sessions.stats import TurnRecord
 from lmchat.storage import message_rows
 from lmchat.storage.store import SqliteStore
@@ -338,15 +336,6 @@ def faults_in(path: Path) -> str:
     with closing(sqlite3.connect(path)) as raw:
         found = [str(row[0]) for row in raw.execute("pragma integrity_check(10)")]
     return "" if found == ["ok"] else "; ".join(found)
-
-
-def read_chats(data, *, moment):
-    """Read what a file has, all at once."""
-    found = list(Reader(moment).data(data))
-    sessions = tuple(one for one in found if isinstance(one, Session))
-    return SimpleNamespace(
-        sessions=sessions, skipped=tuple(one for one in found if isinstance(one, Skipped))
-    )
 
 
 if __name__ == "__main__":

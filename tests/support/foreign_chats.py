@@ -8,8 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lmchat.formats.reading import Reader
-from lmchat.sessions.session import Session, Skipped
+from lmchat.formats.importing import LeftOut, ReadChat, Refused, import_chats
 
 DATA = Path(__file__).parents[1] / "formats" / "data" / "foreign"
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -46,17 +45,30 @@ def left_out(path):
 
 def read_text(text):
     """Return the sessions of a text, and what was left out of it."""
-    return _sorted_out(Reader(NOW).data(text.encode()))
+    return read_data(text.encode())
 
 
-def read_file(path):
-    return _sorted_out(Reader(NOW).file(path))
+def read_data(data, *, moment=NOW):
+    return _sorted_out(import_chats(["-"], stdin=data, moment=moment))
 
 
-def _sorted_out(items):
-    items = list(items)
-    lost = [f"{item.where}: {item.reason}" for item in items if isinstance(item, Skipped)]
-    return [item for item in items if isinstance(item, Session)], lost
+def read_file(path, *, source="auto"):
+    return _sorted_out(import_chats([str(path)], source=source, moment=NOW))
+
+
+def _sorted_out(results):
+    """Return the sessions, and what was left out; raise the error of a refused file."""
+    sessions, lost = [], []
+    for result in results:
+        match result:
+            case ReadChat(session=session, skipped=skipped):
+                sessions.append(session)
+                lost += [f"{part.where}: {part.reason}" for part in skipped]
+            case LeftOut(part=part):
+                lost.append(f"{part.where}: {part.reason}")
+            case Refused(error=error):
+                raise error
+    return sessions, lost
 
 
 def read_value(value):

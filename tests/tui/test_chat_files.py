@@ -8,7 +8,7 @@ from pathlib import Path
 
 from textual.widgets import Input
 
-from lmchat.formats.places import chat_places
+from lmchat.formats.programs import chat_places
 from lmchat.services.importing import Importer
 from lmchat.sessions.message import Role
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog, ExportDialog, ProgressDialog
@@ -110,7 +110,7 @@ async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refuse
 
     odd = [{"role": "user", "content": "Which herbs?"}, {"role": "alien", "content": "x"}, 5]
     list_file(tmp_path, odd, name="odd.json")
-    await desk.say("/import odd.json", sees="message 2")
+    await desk.say("/import odd.json", sees="record 3")
     await desk.press("escape", sees="Which herbs?")
 
     folder = tmp_path / "chats"

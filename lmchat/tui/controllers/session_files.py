@@ -15,8 +15,8 @@ from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from lmchat.errors import FileExists, WrongUse
 from lmchat.files.disk import expanded_path
-from lmchat.formats.table import AUTO
-from lmchat.formats.writing import export_name
+from lmchat.formats.exporting import export_name
+from lmchat.formats.programs import AUTO
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.services.exporting import ExportAs
 from lmchat.services.importing import Importer, ImportOutcome, loss_lines, result_lines
@@ -131,11 +131,11 @@ class SessionFiles:
         if not places:
             self._chat.notify("No chats of other programs were found.")
             return []
-        text = "\n".join(f"{place.program}: {safe_line(str(place.path))}" for place in places)
+        text = "\n".join(f"{place.program.name}: {safe_line(str(place.path))}" for place in places)
         dialog = ConfirmDialog("Import these chats?", text=text, verb="import")
         if not await self._chat.ask(dialog):
             return []
-        return [(place.source, str(place.path)) for place in places]
+        return [(place.program.source, str(place.path)) for place in places]
 
     async def _import_with_progress(
         self, importer: Importer, sources: Sequence[tuple[str, str]], outcome: ImportOutcome

@@ -172,7 +172,7 @@ class ShownSession:
         importer = self._chat.workspace.importer
         if importer is None:  # in a temporary chat
             return
-        programs = dict.fromkeys(place.program for place in await importer.places())
+        programs = dict.fromkeys(place.program.name for place in await importer.places())
         # only here: a search that another fetch of the list has cancelled must be made again
         self._has_searched_programs = True
         if not programs:

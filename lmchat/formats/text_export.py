@@ -1,32 +1,18 @@
-"""Export as text: the table of formats, what all formats show of a message, and plain text."""
+"""Export as plain text, and what all formats for people show of a message."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
-from importlib import import_module
 from textwrap import indent
 
 from msgspec import Struct
 
-from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.sessions.message import AnswerState, ChatMessage, Role, ToolCallPart, tool_calls_text
 from lmchat.sessions.session import Session, branches
 
-_WRITERS = {
-    "md": ("lmchat.formats.markdown_write", "to_markdown"),
-    "json": ("lmchat.formats.json_format", "to_json"),
-    "html": ("lmchat.formats.html_page", "to_html"),
-    "txt": ("lmchat.formats.writing", "to_text"),
-}
-"""Module and function of each format, by file extension; the module is imported on use."""
-FORMATS = tuple(_WRITERS)
 REFUSED = "Refused"
-_TITLE_CHARS = 50  # of a title in a file name
-_ID_CHARS = 8  # of an id in a file name
 _QUOTED_CHARS = 60  # of a message in a heading
 _SPEAKERS = {
     Role.USER: "You",
@@ -71,34 +57,6 @@ class MessageEntry(Struct, frozen=True, kw_only=True):
     """State of an unfinished answer: `Stopped`; empty for a complete message."""
     reason: str
     """Reason of a failed answer, or nothing."""
-
-
-def render(session: Session, form: str, options: WriteOptions = PLAIN) -> str:
-    """Return a session as text in the format `form`; raises `WrongUse` for an unknown format."""
-    if form not in _WRITERS:
-        message = f"Unknown format “{safe_line(form)}”."
-        raise WrongUse(message, hint=f"The formats are {', '.join(FORMATS)}.")
-    module, function = _WRITERS[form]
-    write: Callable[[Session, WriteOptions], str] = getattr(import_module(module), function)
-    return write(session, options)
-
-
-def export_name(session: Session, *, form: str = "md") -> str:
-    """Return a file name of title and id that is valid on every system: `Ferns-1f2e3d4c.md`.
-
-    Letters, their marks and digits are kept. Letters with accents are composed (NFC), as most
-    systems write them.
-    """
-    title = unicodedata.normalize("NFC", safe_line(session.header.title))
-    words = "".join(char if _may_be_in_name(char) else " " for char in title).split()
-    name = "-".join(words)[:_TITLE_CHARS].strip("-_") or "session"
-    short_id = re.sub(r"[^0-9A-Za-z]", "", session.header.session_id)[:_ID_CHARS]
-    return f"{name}-{short_id}.{form}"
-
-
-def _may_be_in_name(char: str) -> bool:
-    """Return whether a character is a letter, a mark on one (as vowels of Hindi), or a digit."""
-    return char.isalnum() or char == "_" or unicodedata.category(char).startswith("M")
 
 
 def to_text(session: Session, options: WriteOptions = PLAIN) -> str:

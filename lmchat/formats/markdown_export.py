@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC
 
-from lmchat.formats.writing import (
+from lmchat.formats.text_export import (
     PLAIN,
     REFUSED,
     MessageEntry,

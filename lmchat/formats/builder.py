@@ -1,0 +1,631 @@
+"""Chats of other programs ("foreign" ones), and the sound sessions that are made of them.
+
+The module of a program reads records and adds messages to a `ForeignChat`, each with a key, which
+is the id that it has in its program. The chat counts omissions, the parts that are left out.
+`finish` makes a session of it, in which tool calls and their results are quoted text: nothing of a
+file may run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from base64 import b64decode
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
+
+from lmchat.errors import FileRefused
+from lmchat.files.images import check_imported_image, image_type
+from lmchat.formats.sources import Source
+from lmchat.sessions.message import (
+    AnswerState,
+    AnswerStats,
+    ChatMessage,
+    FilePart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    Role,
+    TextPart,
+    call_text,
+    interrupted,
+)
+from lmchat.sessions.session import (
+    MessagePath,
+    Session,
+    SessionHeader,
+    Skipped,
+    tags_from,
+    title_from,
+)
+from lmchat.units import plural
+
+BAD_VALUE_ERRORS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    msgspec.MsgspecError,
+)
+"""Errors of code that reads values of wrong types without checking each type."""
+Record = dict[str, Any]
+"""JSON object, or row of a database."""
+# Kinds of omissions, in the singular.
+_DAMAGED = "damaged message"
+_REPEATED = "repeated message"
+_UNKNOWN = "unknown part"
+_EMPTY: tuple[object, ...] = (None, "", [], {})  # values without content: nothing is left out
+_SYSTEM = "system prompt"  # key of the message that is made of `ForeignChat.system`
+# Reasoning at the start of an answer: `<think>It is 4.</think>`, or open to the end of the text.
+_THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)(?:</\1>\s*|\Z)", re.DOTALL)
+_MOST_KINDS = 10  # kinds of omissions that are named for a chat; the others are summed up
+# Other times cannot be shown in every time zone, or not together with the time of a long answer.
+_SHOWABLE_YEARS = range(1970, 9000)
+_FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
+_OWN_ID = re.compile(r"[0-9a-f]{16}")  # like `1f2e3d4c5b6a7980`
+_ID_CHARS = 16
+_LONGEST_NAME = 1000  # characters of a title, model or address, which lists read whole
+_MOST_TAGS = 50
+_LARGEST_FIGURE = 1e13  # of milliseconds (300 years), tokens, bytes or pixels
+
+
+# Values of imported files, which may have any type
+
+
+def text_in(record: Any, name: str) -> str:
+    """Return the text in a field; empty if there is no record, no such field, or no text."""
+    value = record.get(name) if isinstance(record, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def record_in(record: Any, name: str) -> Record:
+    """Return the record in a field; empty if there is no record, no such field, or none in it."""
+    value = record.get(name) if isinstance(record, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def number_in(record: Any, name: str) -> float:
+    """Return the number in a field; 0 if there is no record, no such field, or no number."""
+    value = record.get(name) if isinstance(record, dict) else None
+    return value if isinstance(value, int | float) else 0
+
+
+def time_of(value: object) -> datetime | None:
+    """Return the time of seconds or milliseconds since 1970 or of a text in ISO 8601.
+
+    A time without a zone is in UTC. Return None for any other value.
+    """
+    # `OSError` is raised for a number that the system cannot take.
+    with suppress(*BAD_VALUE_ERRORS, OSError):
+        if isinstance(value, str):
+            return checked_time(datetime.fromisoformat(value))
+        if isinstance(value, int | float):
+            seconds = value / 1000 if value > _FIRST_MS else value
+            return checked_time(datetime.fromtimestamp(seconds, UTC))
+    return None
+
+
+def checked_time(time: datetime) -> datetime:
+    """Return a time with a zone, UTC by default; raises `ValueError` for a year out of range."""
+    if time.year not in _SHOWABLE_YEARS:
+        raise ValueError("a time out of range")
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+# Formats
+
+
+class ReadSession(Struct, frozen=True, kw_only=True):
+    """Session that was read from a file."""
+
+    session: Session
+    skipped: tuple[Skipped, ...] = ()
+    """Parts of it that are left out."""
+
+
+class FileChat(Protocol):
+    """FileChat of a file."""
+
+    def finish(self, moment: datetime, *, source: str) -> ReadSession:
+        """Return its session; `moment` is the time if it has none, `source` its program.
+
+        Raises `ValueError` for values of wrong types, and `FileRefused`.
+        """
+        ...
+
+
+class JsonFormat(Struct, frozen=True, kw_only=True):
+    """Format of a JSON file: an object, a list of objects, or one in each line."""
+
+    fits: Callable[[Record], bool]
+    """Whether an object of a file is of this format."""
+    read: Callable[[Sequence[Record], Source], FileChat]
+    """Reads the chat of some objects."""
+    begins_chat: Callable[[Record, Sequence[Record]], bool] = lambda _record, _chat: True
+    """Whether an object begins another chat, after the objects of a chat."""
+    companions: tuple[str, ...] = ()
+    """Names of files beside a chat that are read with it, and are no chats."""
+
+
+class DatabaseFormat(Struct, frozen=True, kw_only=True):
+    """Format of an SQLite database."""
+
+    read: Callable[[Path], Iterator[Callable[[], FileChat]]]
+    """Yields a function for each chat, which reads it; if one fails, the others are read.
+
+    Raises `FormatUnknown` for a database of another program, and `FileRefused`.
+    """
+
+
+# Chats
+
+
+class CallQuote(Struct, frozen=True, kw_only=True):
+    """Call of a tool, which becomes quoted text."""
+
+    name: str
+    arguments: object
+    """Text, or any other value of JSON."""
+
+
+class ResultQuote(Struct, frozen=True, kw_only=True):
+    """Result of a tool, which becomes quoted text."""
+
+    value: Any
+    """Text, or any other value of JSON."""
+
+
+ForeignPart = str | FilePart | ReasoningPart | RefusalPart | CallQuote | ResultQuote
+"""Part of a message as the module of a program gives it; a text may begin with `<think>`."""
+
+
+class _Message(Struct, kw_only=True):
+    """Message of a foreign chat.
+
+    One without parts keeps the tree connected: messages may name it as their parent. The session is
+    made without it.
+    """
+
+    role: Role
+    parts: list[Part]
+    parent: str | None  # key of the message before it
+    is_step: bool  # whether it is only a step to the answer after it: a tool call or a thought
+    answer: str | None = None  # key of the answer of which a step has become a part
+    created_at: datetime | None = None
+    model: str = ""
+    stats: AnswerStats | None = None
+
+
+class ForeignChat(Struct, kw_only=True):
+    """FileChat of another program, to which its messages are added one after the other."""
+
+    key: str
+    """Identifies the chat among those of its program; the session's id is a hash of it."""
+    title: str = ""
+    path_end: str | None = None
+    """Key of the message at the end of the path that the program shows; None for the last one."""
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    system: str = ""
+    model: str = ""
+    is_archived: bool = False
+    is_pinned: bool = False
+    omitted: Counter[str] = field(default_factory=Counter)
+    """Numbers of omissions by kind, which is a word in the singular."""
+    messages: dict[str, _Message] = field(default_factory=dict)
+    """Messages by key, in the order in which they were added."""
+    files: dict[str, bytes] = field(default_factory=dict)
+    """Content of images by digest."""
+
+    @property
+    def last_key(self) -> str | None:
+        """Key of the message that was added last; None before the first."""
+        return next(reversed(self.messages), None)
+
+    def add(
+        self,
+        key: Any,
+        role: Any,
+        parts: Iterable[ForeignPart],
+        *,
+        parent: Any,
+        created_at: datetime | None = None,
+        model: Any = "",
+        stats: AnswerStats | None = None,
+    ) -> None:
+        """Add a message, with `parent` as the key of the message before it.
+
+        Values of type `Any` come from a file and are checked. `parts` may be a generator that
+        raises an error for a damaged message: that is counted, and added without parts. A message
+        without a key, or with the key of another one, is counted and not added.
+        """
+        message_parts: list[Part] = []
+        is_step = False
+        try:
+            is_answer = Role(role) in (Role.ASSISTANT, Role.TOOL)
+            message_role = Role.ASSISTANT if is_answer else Role(role)
+            for part in parts:
+                is_step = is_step or isinstance(part, CallQuote | ResultQuote)
+                message_parts += _converted(part, is_answer=is_answer)
+        except BAD_VALUE_ERRORS:
+            self.omitted[_DAMAGED] += 1
+            message_role, message_parts = Role.SYSTEM, []
+        if not isinstance(key, str) or not key:
+            self.omitted[_DAMAGED] += bool(message_parts)
+        elif key in self.messages:
+            self.omitted[_REPEATED] += bool(message_parts)
+        else:
+            is_thought = all(isinstance(part, ReasoningPart) for part in message_parts)
+            is_of_model = message_role is Role.ASSISTANT
+            self.messages[key] = _Message(
+                role=message_role,
+                parts=message_parts,
+                parent=parent if isinstance(parent, str) else None,
+                is_step=is_of_model and (is_step or is_thought),
+                created_at=created_at,
+                model=model if is_of_model and isinstance(model, str) else "",
+                stats=_sound_stats(stats) if is_of_model else None,
+            )
+
+    def omit(self, kind: object, count: int = 1) -> None:
+        """Count parts that are not imported; `kind` is the name that their program has for them."""
+        self.omitted[kind if isinstance(kind, str) and kind else _UNKNOWN] += count
+
+    def omit_message(self) -> None:
+        """Count a damaged message."""
+        self.omitted[_DAMAGED] += 1
+
+    def read_text(self, value: object) -> str:
+        """Return a text, or the joined texts of a list of parts like `{"text": "Hello"}`.
+
+        Any other value that is not empty is counted as left out.
+        """
+        if isinstance(value, str):
+            return value
+        if isinstance(value, list):
+            return "".join(map(self.read_text, value))
+        if isinstance(value, dict) and "text" in value:
+            return self.read_text(value["text"])
+        if value not in _EMPTY:
+            self.omit(text_in(value, "type"))
+        return ""
+
+    def image(self, value: object, name: str = "", *, kind: str = "image") -> Iterator[FilePart]:
+        """Yield the part of an image; count anything else as a lost part of this kind.
+
+        `value` should be bytes, base64 or a `data:` URL. A large image is scaled down; one that
+        cannot be scaled is lost.
+        """
+        name = name or "image"
+        try:
+            data = b64decode(value.rpartition(";base64,")[2]) if isinstance(value, str) else value
+            if not isinstance(data, bytes) or not image_type(data):
+                raise ValueError("not an image")  # noqa: TRY301 - counted like the other errors
+            image = check_imported_image(name, data)
+        except (ValueError, FileRefused):  # invalid base64; an image over the limits
+            self.omit(kind)
+            return
+        digest = hashlib.sha256(image.data).hexdigest()
+        self.files[digest] = image.data
+        yield FilePart(
+            name=name,
+            media_type=image_type(data),
+            digest=digest,
+            size=len(image.data),
+            width=image.width,
+            height=image.height,
+            # without a measured size, there is no estimate
+            tokens=image.tokens if image.width else 0,
+        )
+
+    def finish(self, moment: datetime, *, source: str) -> ReadSession:
+        """Return the session of the chat, and what was left out; `source` becomes a tag.
+
+        A chat without prompts and answers has a session without messages.
+        """
+        system = _Message(
+            role=Role.SYSTEM,
+            parts=list(_converted(self.system, is_answer=False)),
+            parent=None,
+            is_step=False,
+        )
+        messages = {_SYSTEM: system, **self.messages}
+        tree = _tree(messages, self.created_at or self.updated_at or moment)
+        end = self.path_end
+        while end in messages and end not in tree:  # it has no parts, or is a part of an answer
+            end = messages[end].answer or messages[end].parent
+        if end not in tree:  # nor has any message above it
+            end = next(reversed(tree), "")
+        path: list[ChatMessage] = []
+        message = tree.get(end or "")
+        while message is not None:
+            path.append(message)
+            message = tree.get(message.parent_id or "")
+        path.reverse()
+
+        prompts = (message.text for message in path if message.role is Role.USER)
+        times = [message.created_at for message in tree.values()]
+        newest_models = (message.model for message in reversed(path) if message.model)
+        header = SessionHeader(
+            session_id=hash_id(f"{source} {self.key}"),
+            title=self.title.strip() or title_from(next(prompts, "")),
+            created_at=self.created_at or min(times, default=moment),
+            updated_at=self.updated_at or max(times, default=moment),
+            model=self.model or next(newest_models, ""),
+            tags=(source,) if source else (),
+            is_archived=self.is_archived,
+            is_pinned=self.is_pinned,
+        )
+        has_talk = any(message.role is not Role.SYSTEM for message in tree.values())
+        session = Session(
+            header=header,
+            messages=MessagePath(path if has_talk else ()),
+            tree=tuple(tree.values()) if has_talk else (),
+            files=self.files,
+        )
+        return ReadSession(
+            session=sound(session, moment=moment), skipped=omissions(header.title, self.omitted)
+        )
+
+
+def omissions(title: str, counts_by_kind: Mapping[str, int]) -> tuple[Skipped, ...]:
+    """Return what is left out of a chat: `2 images, 1 damaged message left out`, or nothing.
+
+    The first ten kinds are named; the others are summed up as `7 other parts`.
+    """
+    # readers may have added 0 to a kind
+    counts = [(kind, count) for kind, count in counts_by_kind.items() if count > 0]
+    words = [plural(count, kind[:100]) for kind, count in counts[:_MOST_KINDS]]
+    other_count = sum(count for _, count in counts[_MOST_KINDS:])
+    if other_count:
+        words.append(plural(other_count, "other part"))
+    if not words:
+        return ()
+    return (Skipped(where=f"“{title[:100]}”", reason=f"{', '.join(words)} left out"),)
+
+
+def quoted_call(name: str, arguments: object) -> str:
+    """Return a tool call as a Markdown quotation: `> Tool call: add(a=1, b=2)`."""
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    return _quoted(f"Tool call: {call_text(name, text)}")
+
+
+def _quoted_result(value: Any) -> str:
+    """Return the result of a tool as a Markdown quotation.
+
+    A list of texts like `[{"text": "Hello"}]`, perhaps in the field `content`, becomes lines; any
+    other value that is no text is written in JSON.
+    """
+    parts = value.get("content") if isinstance(value, dict) else value
+    if isinstance(parts, list) and parts and all(text_in(part, "text") for part in parts):
+        text = "\n".join(part["text"] for part in parts)
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return _quoted(f"Result: {text}")
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(f"> {line}".rstrip() for line in text.split("\n"))
+
+
+def _converted(part: ForeignPart, *, is_answer: bool) -> Iterator[Part]:
+    """Yield the parts of a foreign part; nothing for an empty one.
+
+    In an answer, a text that begins with `<think>` becomes reasoning and the text after it. Raises
+    `TypeError` for a value of a wrong type.
+    """
+    match part:
+        case str(text):
+            thought = _THOUGHT.match(text) if is_answer else None
+            if thought is not None:
+                yield from _converted(ReasoningPart(text=thought[2].strip()), is_answer=is_answer)
+                text = text[thought.end() :]
+            if text.strip():
+                yield TextPart(text=text)
+        case ReasoningPart(text=str(text)) | RefusalPart(text=str(text)):
+            if text.strip():
+                yield part
+        case FilePart():
+            yield part
+        case CallQuote(name=str(name), arguments=arguments):
+            yield TextPart(text=quoted_call(name, arguments))
+        case ResultQuote(value=value):
+            yield TextPart(text=_quoted_result(value))
+        case _:
+            raise TypeError(part)
+
+
+def _tree(messages: Mapping[str, _Message], otherwise: datetime) -> dict[str, ChatMessage]:
+    """Return the messages that have parts, by key, each after its parent.
+
+    The parent is the next message above that has parts, or else the system prompt. A step whose
+    only child is an answer becomes a part of that: call, result and answer are one message. A
+    message without a time gets that of the message before it, the first ones that of the first
+    message with a time, or `otherwise`. `messages` are changed. Raises `FileRefused` if they form
+    a loop.
+    """
+    known_times = (message.created_at for message in messages.values() if message.created_at)
+    time = next(known_times, otherwise)
+    times: dict[str, datetime] = {}
+    for key, message in messages.items():
+        time = times[key] = message.created_at or time
+        if message.parent not in messages and key != _SYSTEM:
+            message.parent = _SYSTEM  # it is a root, or its parent is lost
+    order = _parents_first({key: message.parent for key, message in messages.items()})
+    for key in order:
+        parent = messages[key].parent
+        if parent is not None and not messages[parent].parts:
+            messages[key].parent = messages[parent].parent
+    child_counts = Counter(message.parent for message in messages.values() if message.parts)
+    kept: dict[str, _Message] = {}
+    for key in order:
+        message = messages[key]
+        step = kept.get(message.parent or "")
+        is_answer = message.parts and message.role is Role.ASSISTANT
+        if step is not None and step.is_step and is_answer and child_counts[message.parent] == 1:
+            del kept[message.parent or ""]
+            step.answer = key
+            step.parts += message.parts
+            message.parts = step.parts
+            message.parent = step.parent
+        if message.parts:
+            kept[key] = message
+    return {
+        key: ChatMessage(
+            message_id=key,
+            role=message.role,
+            parts=_joined(message.parts),
+            created_at=times[key],
+            parent_id=message.parent,
+            model=message.model,
+            stats=message.stats,
+        )
+        for key, message in kept.items()
+    }
+
+
+def _joined(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """Return parts with a blank line between two texts or thoughts; neighbours become one part."""
+    joined: list[Part] = []
+    seen: set[type[Part]] = set()
+    for kind, neighbours in groupby(parts, type):
+        if kind in (TextPart, ReasoningPart):
+            texts = [part.text for part in neighbours if isinstance(part, TextPart | ReasoningPart)]
+            joined.append(kind(text="\n\n" * (kind in seen) + "\n\n".join(texts)))
+            seen.add(kind)
+        else:
+            joined += neighbours
+    return tuple(joined)
+
+
+def _parents_first(parents: Mapping[str, str | None]) -> list[str]:
+    """Return the keys of `parents` in an order in which each parent is before its children.
+
+    Apart from that, their order stays. Raises `FileRefused` if they form a loop.
+    """
+    order: dict[str, None] = {}
+    for key in parents:
+        chain: dict[str, None] = {}  # the message and those above it that are not in the order yet
+        above: str | None = key
+        while above is not None and above in parents and above not in order:
+            if above in chain:
+                raise FileRefused("Its messages form a loop.", hint="Export it again.")
+            chain[above] = None
+            above = parents[above]
+        order |= dict.fromkeys(reversed(chain))
+    return list(order)
+
+
+# Sound sessions
+
+
+def sound(session: Session, *, moment: datetime) -> Session:
+    """Return a session as lmchat stores it.
+
+    Ids of another form are replaced by hashes of them, so the same file gives the same ids. In the
+    tree, parents are before their children. A running answer becomes an interrupted one. Long names
+    are cut, and absurd figures are left out. The time of the last change is at most `moment`, the
+    current time. Raises `FileRefused` if ids are not unique or messages form a loop.
+    """
+    header = session.header
+    session_id = own_id(header.session_id)
+    # The path has its own order; the parents that the file names in it are ignored.
+    path: dict[str, ChatMessage] = {}
+    for message in session.messages:
+        path[message.message_id] = replace(message, parent_id=next(reversed(path), None))
+    messages = path | {
+        message.message_id: message for message in session.tree if message.message_id not in path
+    }
+    if len(path) < len(session.messages) or len(messages) < len(session.tree):
+        raise FileRefused("Two of its messages have the same id.", hint="Export it again.")
+    # without a tree, the path has all messages
+    order = {message.message_id: messages[message.message_id] for message in session.tree} or path
+    ids = {key: own_id(key, session_id) for key in order}
+    stored: dict[str, ChatMessage] = {}
+    for key in _parents_first({key: message.parent_id for key, message in order.items()}):
+        message = order[key]
+        if message.state is AnswerState.STREAMING:
+            message = interrupted(message, "The session was exported")
+        stored[key] = replace(
+            message,
+            message_id=ids[key],
+            parent_id=ids.get(message.parent_id or ""),
+            parts=tuple(map(_sound_part, message.parts)),
+            stats=_sound_stats(message.stats),
+            model=message.model[:_LONGEST_NAME],
+            endpoint=message.endpoint[:_LONGEST_NAME],
+        )
+    return Session(
+        header=replace(
+            header,
+            session_id=session_id,
+            title=header.title[:_LONGEST_NAME],
+            model=header.model[:_LONGEST_NAME],
+            endpoint=header.endpoint[:_LONGEST_NAME],
+            tags=tags_from(" ".join(header.tags))[:_MOST_TAGS],
+            # A time in the future would keep it on top of the list.
+            updated_at=min(header.updated_at, moment),
+            deleted_at=None,
+            parent_id=None if header.parent_id is None else own_id(header.parent_id),
+            message_count=len(stored),
+        ),
+        messages=MessagePath(stored[key] for key in path),
+        tree=tuple(stored.values()) if session.tree else (),
+        files=session.files,
+    )
+
+
+def own_id(file_id: str, session_id: str = "") -> str:
+    """Return an id of lmchat's form, 16 hexadecimal digits, unchanged; any other id as a hash.
+
+    `session_id` goes into the hash of a message's id, since two chats may have the same ids.
+    """
+    if _OWN_ID.fullmatch(file_id):
+        return file_id
+    return hash_id(f"{session_id} {file_id}" if session_id else file_id)
+
+
+def hash_id(text: str) -> str:
+    """Return the hash of a text as an id.
+
+    It must stay the same in all versions: otherwise files would be imported twice.
+    """
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_ID_CHARS]
+
+
+def _sound_part(part: Part) -> Part:
+    """Return a part; the figures of a file that are absurdly large become 0."""
+    if not isinstance(part, FilePart):
+        return part
+    figures = {"size": part.size, "width": part.width, "height": part.height, "tokens": part.tokens}
+    return replace(part, **{name: 0 for name, value in figures.items() if not _is_usual(value)})
+
+
+def _sound_stats(stats: AnswerStats | None) -> AnswerStats | None:
+    """Return stats without the figures that have a wrong type or are absurdly large."""
+    if stats is None:
+        return None
+    valid: dict[str, Any] = {}
+    for name, value in asdict(stats).items():
+        if isinstance(value, int | float) and not _is_usual(value):
+            continue
+        with suppress(msgspec.ValidationError):  # a text, or a fraction of tokens
+            valid[name] = getattr(msgspec.convert({name: value}, AnswerStats), name)
+    return AnswerStats(**valid)
+
+
+def _is_usual(figure: float) -> bool:
+    """Return whether a figure can be shown; NaN cannot, as it is not smaller than any number."""
+    return abs(figure) < _LARGEST_FIGURE

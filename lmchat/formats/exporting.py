@@ -1,0 +1,68 @@
+"""Export of a session as text: the formats, and the names of files."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+from lmchat.errors import WrongUse
+from lmchat.formats.html_export import to_html
+from lmchat.formats.json_sessions import to_json
+from lmchat.formats.markdown_export import to_markdown
+from lmchat.formats.text_export import PLAIN, WriteOptions, to_text
+from lmchat.safe_text import safe_line
+from lmchat.sessions.session import Session
+
+_WRITERS: dict[str, Callable[[Session, WriteOptions], str]] = {
+    "md": to_markdown,
+    "json": lambda session, _: to_json(session),
+    "html": to_html,
+    "txt": to_text,
+}
+"""Function of each format, by file extension."""
+FORMATS = tuple(_WRITERS)
+_BY_SUFFIX = {f".{form}": form for form in FORMATS} | {"": "md", ".markdown": "md", ".htm": "html"}
+_TITLE_CHARS = 50  # of a title in a file name
+_ID_CHARS = 8  # of an id in a file name
+
+
+def render(session: Session, form: str, options: WriteOptions = PLAIN) -> str:
+    """Return a session as text in the format `form`; raises `WrongUse` for an unknown format."""
+    if form not in _WRITERS:
+        message = f"Unknown format “{safe_line(form)}”."
+        raise WrongUse(message, hint=f"The formats are {', '.join(FORMATS)}.")
+    return _WRITERS[form](session, options)
+
+
+def form_of(path: Path) -> str:
+    """Return the format for the suffix of a path, Markdown for a path without one.
+
+    Raises `WrongUse` for an unknown suffix.
+    """
+    form = _BY_SUFFIX.get(path.suffix.lower())
+    if form is None:
+        suffix = safe_line(path.suffix, limit=20)
+        message = f"Sessions cannot be exported as {suffix}; use .md, .json, .html or .txt."
+        hint = "For another ending, choose the format with: lmchat export --format FORMAT"
+        raise WrongUse(message, hint=hint)
+    return form
+
+
+def export_name(session: Session, *, form: str = "md") -> str:
+    """Return a file name of title and id that is valid on every system: `Ferns-1f2e3d4c.md`.
+
+    Letters, their marks and digits are kept. Letters with accents are composed (NFC), as most
+    systems write them.
+    """
+    title = unicodedata.normalize("NFC", safe_line(session.header.title))
+    words = "".join(char if _may_be_in_name(char) else " " for char in title).split()
+    name = "-".join(words)[:_TITLE_CHARS].strip("-_") or "session"
+    short_id = re.sub(r"[^0-9A-Za-z]", "", session.header.session_id)[:_ID_CHARS]
+    return f"{name}-{short_id}.{form}"
+
+
+def _may_be_in_name(char: str) -> bool:
+    """Return whether a character is a letter, a mark on one (as vowels of Hindi), or a digit."""
+    return char.isalnum() or char == "_" or unicodedata.category(char).startswith("M")

@@ -1,0 +1,407 @@
+"""Import of chats from files in any format: `import_chats` is the entrance.
+
+The format of a file is found by its first bytes, or by the first objects of a text. One unreadable
+record costs that record. Nothing is stored here; that is up to the caller.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from functools import cache, partial
+from importlib import import_module
+from io import BytesIO
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from lmchat.errors import FileRefused, FormatUnknown, LMChatError, StoreUnavailable
+from lmchat.files.disk import expanded_path
+from lmchat.formats import json_sessions, message_list
+from lmchat.formats.builder import (
+    BAD_VALUE_ERRORS,
+    DatabaseFormat,
+    FileChat,
+    JsonFormat,
+    ReadSession,
+    Record,
+)
+from lmchat.formats.programs import AUTO, OWN, PROGRAM_NAMES, PROGRAMS
+from lmchat.formats.sources import (
+    ZIP_HEAD,
+    Source,
+    files_below,
+    head_of,
+    text_source,
+    zip_sources,
+)
+from lmchat.sessions.session import Session, Skipped
+
+STDIN = "-"  # name of the standard input in place of a file
+_FORMATS_HINT = (
+    "lmchat imports its own JSON exports, JSON lists of {role, content}, "
+    f"and chats of {', '.join(program.name for program in PROGRAMS)}."
+)
+_MARKDOWN_ENDINGS = (".md", ".markdown")
+_SQLITE_HEAD = b"SQLite format 3\0"
+_PEEKED_RECORDS = 20  # that are read to find out the format of a text; some may be broken
+_MOST_NAMED = 900  # parts of a file that are named as left out; the others are counted
+_DAMAGED = "it is damaged"
+
+ReadItems = Iterator[ReadSession | Skipped]
+"""Sessions of a file, and what is left out between them."""
+
+
+class ReadChat(Struct, frozen=True, kw_only=True):
+    """A chat of a file."""
+
+    file: str
+    """Name of the file, `-` for standard input."""
+    session: Session
+    skipped: tuple[Skipped, ...] = ()
+    """Parts of the chat that are left out."""
+
+
+class LeftOut(Struct, frozen=True, kw_only=True):
+    """A part of a file that belongs to no chat that could be read."""
+
+    file: str
+    part: Skipped
+
+
+class Refused(Struct, frozen=True, kw_only=True):
+    """A file that was not read whole, or a folder without chats."""
+
+    file: str
+    error: LMChatError
+
+
+class Unknown(Struct, frozen=True, kw_only=True):
+    """A file in a folder that is in no format of chats."""
+
+    file: str
+
+
+ImportResult = ReadChat | LeftOut | Refused | Unknown
+
+
+def import_chats(
+    names: Iterable[str], *, moment: datetime, source: str = AUTO, stdin: bytes | None = None
+) -> Iterator[ImportResult]:
+    """Yield the chats of files and folders, one at a time, and what could not be read. Blocks.
+
+    `stdin` is the content of the file `-`; without it, that is an ordinary name. `source` is the
+    program that the files must be of, or `AUTO`. `moment` is the time for sessions that have none.
+    A file is read once, if both it and its folder are named.
+    """
+    reader = _FileReader(moment, source)
+    seen: set[Path] = set()
+    for name in names:
+        if name == STDIN and stdin is not None:
+            yield from _results(name, reader.items(stdin))
+            continue
+        try:
+            path = expanded_path(name)
+            # Path.is_dir would raise an error for a long name, and for a folder that may not be
+            # entered
+            is_folder = os.path.isdir(path)  # noqa: PTH112
+            paths = files_below(path, without=_companions()) if is_folder else [path]
+        except FileRefused as error:
+            yield Refused(file=name, error=error)
+            continue
+        has_chats = False
+        for file in paths:
+            results = iter(()) if file in seen else _results(str(file), reader.items(file))
+            has_chats = has_chats or file in seen
+            seen.add(file)
+            for result in results:
+                match result:
+                    case Refused(error=FormatUnknown()) if is_folder:
+                        yield Unknown(file=str(file))
+                    case _:
+                        has_chats = True
+                        yield result
+        if not has_chats:
+            message = f"{name} has no chats that lmchat can read."
+            hint = "`lmchat import --help` lists the formats."
+            yield Refused(file=name, error=FileRefused(message, hint=hint))
+
+
+def refused(file: str, error: LMChatError, *, is_begun: bool) -> Refused:
+    """Return the refusal of a file with an error that names it.
+
+    `is_begun` says that some of its chats were imported.
+    """
+    message = "stdin" if file == STDIN else file
+    message += " was imported only in part: " if is_begun else " was not imported: "
+    if isinstance(error, StoreUnavailable):
+        message += error.message  # it may begin with the name of a file, so its case is kept
+    else:
+        message += error.message[:1].lower() + error.message[1:]
+    named_error = type(error)(message, hint=error.hint, details=error.details)
+    return Refused(file=file, error=named_error)
+
+
+def _results(file: str, items: ReadItems) -> Iterator[ImportResult]:
+    """Yield the results of a file; the last one is its error, if there is one."""
+    is_begun = False
+    try:
+        for item in items:
+            if isinstance(item, Skipped):
+                yield LeftOut(file=file, part=item)
+            else:
+                is_begun = True
+                yield ReadChat(file=file, session=item.session, skipped=item.skipped)
+    except OSError as error:
+        reason = "it is too large" if error.errno == errno.EFBIG else error.strerror or str(error)
+        unreadable = FileRefused(f"It cannot be read: {reason}.", hint="Check the path.")
+        yield refused(file, unreadable, is_begun=is_begun)
+    except FileRefused as error:
+        yield refused(file, error, is_begun=is_begun)
+
+
+class _OtherProgramError(FormatUnknown):
+    """A file has chats of another program than the user named."""
+
+
+class _FileReader:
+    """Reader of files of one program, or of any."""
+
+    def __init__(self, moment: datetime, source: str) -> None:
+        self._moment = moment
+        self._source = source
+
+    def items(self, content: Path | bytes) -> ReadItems:
+        """Yield the sessions of a file, and what is left out; raises `FileRefused` or `OSError`."""
+        head = head_of(content)
+        if head.startswith(ZIP_HEAD):
+            yield from self._zip_items(content)
+        elif head.startswith(_SQLITE_HEAD) and isinstance(content, Path):
+            yield from _checked(self._database_items(content))
+        else:
+            yield from _checked(self._text_items(text_source(content)))
+
+    def _zip_items(self, content: Path | bytes) -> ReadItems:
+        """Yield the chats of the texts in a zip file, and a `Skipped` for each damaged one.
+
+        Texts without chats, and those of another program than the user named, are passed over.
+        Raises `FormatUnknown` if there is nothing else.
+        """
+        error = FormatUnknown("It has no chats that lmchat can read.", hint=_FORMATS_HINT)
+        has_chats = False
+        has_skipped = False
+        for source in zip_sources(content):
+            if isinstance(source, Skipped):
+                has_skipped = True
+                yield source
+                continue
+            try:
+                for item in _checked(self._text_items(source)):
+                    has_chats = True
+                    yield item
+            except _OtherProgramError as other_program:
+                error = other_program
+            except FormatUnknown:
+                continue
+            except FileRefused as refusal:
+                has_skipped = True
+                yield Skipped(where=source.name, reason=refusal.message.rstrip("."))
+        if not has_chats and (not has_skipped or isinstance(error, _OtherProgramError)):
+            raise error
+
+    def _database_items(self, path: Path) -> ReadItems:
+        """Yield the chats of an SQLite database."""
+        for source, file_format in _formats():
+            if isinstance(file_format, DatabaseFormat):
+                for number, read in enumerate(file_format.read(path), 1):
+                    if number == 1:
+                        self._require_source(source)
+                    yield self._session(read, source, number)
+
+    def _text_items(self, source: Source) -> ReadItems:
+        """Yield the chats of a text, in the first format that fits one of its first objects."""
+        records = _records(source)
+        first_records = list(islice(records, _PEEKED_RECORDS))
+        objects = [record for record in first_records if not isinstance(record, Skipped)]
+        for name, file_format in _formats():
+            if isinstance(file_format, JsonFormat) and any(map(file_format.fits, objects)):
+                self._require_source(name)
+                yield from self._chats(chain(first_records, records), file_format, source, name)
+                return
+        message = "It is JSON, but not a chat format that lmchat knows."
+        raise FormatUnknown(message, hint=_FORMATS_HINT)
+
+    def _chats(
+        self,
+        records: Iterable[Record | Skipped],
+        file_format: JsonFormat,
+        source: Source,
+        program: str,
+    ) -> ReadItems:
+        """Yield the sessions of the records of a text, and the records that are damaged."""
+        chat: list[Record] = []
+        number = 1  # of the chat
+        for record in records:
+            if isinstance(record, Skipped):
+                yield record
+                continue
+            if chat and file_format.begins_chat(record, chat):
+                yield self._session(partial(file_format.read, chat, source), program, number)
+                chat = []
+                number += 1
+            chat.append(record)
+        if chat:
+            yield self._session(partial(file_format.read, chat, source), program, number)
+
+    def _session(
+        self, read: Callable[[], FileChat], program: str, number: int
+    ) -> ReadSession | Skipped:
+        """Read a chat and return its session, or why it cannot be read."""
+        try:
+            # lmchat's own sessions need no tag
+            return read().finish(self._moment, source="" if program == OWN else program)
+        except FileRefused as error:
+            return _Damaged(where=f"chat {number}", reason=error.message.rstrip("."), error=error)
+        except BAD_VALUE_ERRORS:
+            return Skipped(where=f"chat {number}", reason=_DAMAGED)
+
+    def _require_source(self, source: str) -> None:
+        """Raise `FormatUnknown` if the user named another program than this one."""
+        if self._source not in (AUTO, source):
+            message = (
+                f"It has chats of {PROGRAM_NAMES[source]}, not of {PROGRAM_NAMES[self._source]}."
+            )
+            raise _OtherProgramError(message, hint=f"Import it with --from {source}.")
+
+
+class _Damaged(Skipped, frozen=True, kw_only=True):
+    """A chat that is refused; its error is that of the file if there is no other chat."""
+
+    error: FileRefused
+
+
+def _companions() -> frozenset[str]:
+    """Return the names of files that are read with a chat beside them, and not imported alone."""
+    formats = (file_format for _, file_format in _formats())
+    names = [one.companions for one in formats if isinstance(one, JsonFormat)]
+    return frozenset(chain.from_iterable(names))
+
+
+@cache
+def _formats() -> Sequence[tuple[str, JsonFormat | DatabaseFormat]]:
+    """Return the formats, each after the source of its program.
+
+    If several fit a file, the first one is used.
+    """
+    modules = [
+        (program.source, import_module(f"lmchat.formats.programs.{program.module}"))
+        for program in PROGRAMS
+    ]
+    foreign = [(source, module.FORMAT) for source, module in modules]
+    return [(OWN, json_sessions.FORMAT), *foreign, (OWN, message_list.FORMAT)]
+
+
+def _records(source: Source) -> Iterator[Record | Skipped]:
+    """Yield the objects of a JSON list, of JSON Lines, or the only one; a `Skipped` for a bad one.
+
+    Only one is decoded at a time. Raises `FileRefused`, and `FormatUnknown` for other texts.
+    """
+    data = source.data
+    begin = data[len(data) - len(data.lstrip()) :][:1] if data[:1].isspace() else data[:1]
+    values: Iterable[tuple[str, Any]]
+    if not begin:
+        raise FileRefused("It is empty.", hint="Export the chats again.")
+    if source.has_lines or (begin == b"{" and not _is_one_value(data)):
+        lines = enumerate(BytesIO(data), 1)
+        values = ((f"line {number}", line) for number, line in lines if not line.isspace())
+    elif begin == b"{":
+        values = [("record 1", data)]
+    elif begin == b"[":
+        try:
+            raw_values = msgspec.json.decode(data, type=list[msgspec.Raw])
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise _broken_json(data, error) from error
+        values = ((f"record {number}", raw) for number, raw in enumerate(raw_values, 1))
+    # lmchat's own Markdown exports begin with `---`
+    elif source.name.lower().endswith(_MARKDOWN_ENDINGS) or data.startswith(b"---\n"):
+        hint = "Export the session as JSON, and import that: lmchat export ID -o FILE.json"
+        raise FormatUnknown("It is Markdown, which cannot be imported.", hint=hint)
+    else:
+        raise FormatUnknown("Its format cannot be imported.", hint=_FORMATS_HINT)
+    for where, value in values:
+        try:
+            # msgspec would refuse half of a surrogate pair, as cut texts have it
+            record = json.loads(bytes(value))
+        except (ValueError, RecursionError):
+            record = None
+        yield record if isinstance(record, dict) else Skipped(where=where, reason=_DAMAGED)
+
+
+def _is_one_value(data: bytes) -> bool:
+    """Return whether a text that begins with a bracket is one JSON object, not one in each line.
+
+    Raises `FileRefused` for a broken object.
+    """
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        try:
+            msgspec.json.decode(data.lstrip().partition(b"\n")[0], type=msgspec.Raw)
+        except (msgspec.DecodeError, RecursionError):
+            raise _broken_json(data, error) from error
+        return False
+    return True
+
+
+def _broken_json(data: bytes, error: Exception) -> FileRefused:
+    """Return the refusal of broken JSON; it names the place if the error of msgspec does."""
+    if isinstance(error, RecursionError):
+        return FileRefused("It is not readable JSON.", hint="Export it again.", details=repr(error))
+    place = re.search(r"\(byte (\d+)\)", str(error))
+    offset = int(place[1]) if place else len(data)  # it is cut off
+    line = data.count(b"\n", 0, offset) + 1
+    column = offset - data.rfind(b"\n", 0, offset)
+    message = f"Invalid JSON at line {line}, column {column}."
+    return FileRefused(message, hint="Export it again.", details=str(error))
+
+
+def _checked(items: ReadItems) -> ReadItems:
+    """Yield the sessions that have messages, and what is left out; refuse a file without sessions.
+
+    If no session has messages, raises `FileRefused` if something was left out, else
+    `FormatUnknown`. Only the first parts that are left out are yielded, and the number of the
+    others.
+    """
+    first_skipped: Skipped | None = None
+    has_messages = False
+    skipped_count = 0
+    for item in items:
+        if isinstance(item, Skipped):
+            first_skipped = first_skipped or item
+            skipped_count += 1
+            if skipped_count <= _MOST_NAMED:
+                yield item
+        elif item.session.messages:
+            has_messages = True
+            yield item
+        elif item.skipped:
+            first_skipped = first_skipped or item.skipped[0]
+    if skipped_count > _MOST_NAMED:
+        where = f"{skipped_count - _MOST_NAMED} more places"
+        yield Skipped(where=where, reason="they are damaged")
+    if has_messages:
+        return
+    if isinstance(first_skipped, _Damaged):
+        raise first_skipped.error
+    if first_skipped is None:
+        raise FormatUnknown("It has no readable messages.", hint="Export the chats again.")
+    reason = f"{first_skipped.where}: {first_skipped.reason}"
+    message = f"It has no readable messages ({reason})."
+    raise FileRefused(message, hint="Export the chats again.")

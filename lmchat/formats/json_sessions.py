@@ -1,0 +1,202 @@
+"""lmchat's own JSON of a session: lossless export, and import.
+
+A session is an object with the header in `session`, the chosen path in `messages` and, if there are
+other messages, those in `branches`; each message then has a `place`, its number in the order in
+which the messages were written. `files` has the content of attached files in Base64 by digest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, get_args
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.errors import FileRefused
+from lmchat.files.images import image_type, measure_image
+from lmchat.formats.builder import (
+    BAD_VALUE_ERRORS,
+    JsonFormat,
+    ReadSession,
+    Record,
+    checked_time,
+    omissions,
+    quoted_call,
+    sound,
+)
+from lmchat.formats.sources import Source
+from lmchat.sessions.message import ChatMessage, Part, Role, TextPart, ToolCallPart
+from lmchat.sessions.session import MessagePath, Session, SessionHeader
+
+FORMAT_NUMBER = 1  # in the field `lmchat`
+_MESSAGE_FIELDS = ChatMessage.__struct_encode_fields__
+# Fields of the parts by the value of `type`. Messages and parts are arrays where lmchat stores
+# them, in the order of their fields.
+_PART_FIELDS: dict[str, tuple[str, ...]] = {
+    str(part_class.__struct_config__.tag): part_class.__struct_encode_fields__
+    for part_class in get_args(Part)
+}
+
+
+def to_json(session: Session) -> str:
+    """Return a whole session as JSON in ASCII, which has nothing that a terminal would interpret.
+
+    An export has no options for it, because it is always complete.
+    """
+    places: dict[str, int] = {}
+    if session.branches:
+        places = {message.message_id: place for place, message in enumerate(session.tree)}
+    data: Record = {"lmchat": FORMAT_NUMBER, "session": msgspec.to_builtins(session.header)}
+    data["messages"] = [_record(message, places) for message in session.messages]
+    if places:
+        data["branches"] = [_record(message, places) for message in session.branches]
+    if session.files:
+        data["files"] = msgspec.to_builtins(session.files)
+    return json.dumps(data, indent=2) + "\n"
+
+
+def _record(message: ChatMessage, places: Mapping[str, int]) -> Record:
+    record = dict(zip(_MESSAGE_FIELDS, msgspec.to_builtins(message), strict=True))
+    record["parts"] = [
+        {"type": tag} | dict(zip(_PART_FIELDS[tag], values, strict=True))
+        for tag, *values in record["parts"]
+    ]
+    if message.message_id in places:
+        record["place"] = places[message.message_id]
+    return record
+
+
+def from_json(data: Record) -> Session:
+    """Return the session of an export that was decoded from JSON.
+
+    Raises `FileRefused` for an export of another version, or for values that were changed after
+    the export.
+    """
+    if data["lmchat"] != FORMAT_NUMBER:
+        raise FileRefused("Another version of lmchat exported this.", hint="Update lmchat.")
+    changed = "Its header"
+    try:
+        header = msgspec.convert(data["session"], SessionHeader)
+        times = checked_time(header.created_at), checked_time(header.updated_at)
+        header = replace(header, created_at=times[0], updated_at=times[1])
+        files = msgspec.convert(data.get("files", {}), dict[str, bytes])
+        path_length = len(data["messages"])
+        placed: list[tuple[int, ChatMessage]] = []
+        for number, record in enumerate([*data["messages"], *data.get("branches", ())], 1):
+            changed = f"Message {number}"
+            placed.append((int(record.get("place", 0)), _message(record)))
+    except BAD_VALUE_ERRORS as error:
+        hint = "Export the session again, or undo the changes to the file."
+        message = f"{changed} was changed after the export."
+        raise FileRefused(message, hint=hint, details=repr(error)) from error
+    tree: list[tuple[int, ChatMessage]] = []
+    if len(placed) > path_length:  # else the messages have no places, and the path is all there is
+        tree = sorted(placed, key=lambda row: row[0])
+    return Session(
+        header=header,
+        messages=MessagePath(message for _, message in placed[:path_length]),
+        tree=tuple(message for _, message in tree),
+        files=files,
+    )
+
+
+def _message(record: Record) -> ChatMessage:
+    parts = [[part["type"], *_values(part, _PART_FIELDS[part["type"]])] for part in record["parts"]]
+    message = msgspec.convert(_values(record | {"parts": parts}, _MESSAGE_FIELDS), ChatMessage)
+    return replace(message, created_at=checked_time(message.created_at))
+
+
+def _values(record: Record, names: Sequence[str]) -> list[Any]:
+    """Return the values of the fields that a record has; an older export lacks the last ones."""
+    return [record[name] for name in names if name in record]
+
+
+class ExportedChat(Struct, frozen=True):
+    """Session of an export, which may be made to harm."""
+
+    session: Session
+
+    def finish(self, moment: datetime, *, source: str) -> ReadSession:
+        """Return the session as it is imported; `source` is lmchat itself.
+
+        Nothing of a file may run, and a tool call without a result would look as if it waited to
+        run: it becomes quoted text. Tool messages lose the name of their server: lmchat did not run
+        them. Answers lose the id under which a server keeps them: opening the session must contact
+        no server that the file names. Images over the limits are left out.
+        """
+        del source
+        omitted: Counter[str] = Counter()
+        files: dict[str, bytes] = {}
+        for digest, data in self.session.files.items():
+            if not image_type(data):
+                files[digest] = data
+                continue
+            omitted["image"] += 1
+            with suppress(FileRefused):
+                files[digest] = measure_image(digest, data).data
+                omitted["image"] -= 1
+        session = sound(replace(self.session, files=files), moment=moment)
+        messages = session.tree or session.messages
+        results = _calls_with_result(messages)
+        safe = {
+            message.message_id: _safe(message, results[message.message_id]) for message in messages
+        }
+        session = replace(
+            session,
+            messages=MessagePath(safe[message.message_id] for message in session.messages),
+            tree=tuple(safe.values()) if session.tree else (),
+        )
+        return ReadSession(session=session, skipped=omissions(session.header.title, omitted))
+
+
+def _safe(message: ChatMessage, calls_with_result: set[str]) -> ChatMessage:
+    """Return a message as it is imported; `calls_with_result` has the keys of such calls."""
+    if message.stats is not None and message.stats.replay_id:
+        message = replace(message, stats=replace(message.stats, replay_id=""))
+    if message.role is Role.TOOL:
+        return replace(message, endpoint="")
+    parts = tuple(
+        TextPart(text=f"\n\n{quoted_call(part.name, part.arguments)}")
+        if isinstance(part, ToolCallPart) and _call_key(part) not in calls_with_result
+        else part
+        for part in message.parts
+    )
+    return replace(message, parts=parts)
+
+
+def _calls_with_result(messages: Iterable[ChatMessage]) -> defaultdict[str, set[str]]:
+    """Return the keys of the calls that have a result on any branch, by the id of the answer.
+
+    A tool message holds a result and repeats its call. The tool messages of an answer follow each
+    other, and the first one follows the answer. `messages` has each after its parent.
+    """
+    keys_by_answer: defaultdict[str, set[str]] = defaultdict(set)
+    answer_ids: dict[str | None, str | None] = {}  # id of the answer, by that of a tool message
+    for message in messages:
+        if message.role is Role.TOOL:
+            # the parent is the answer, or a tool message whose answer is known
+            answer_id = answer_ids.get(message.parent_id, message.parent_id)
+            answer_ids[message.message_id] = answer_id
+            keys_by_answer[answer_id or ""].update(map(_call_key, message.tool_calls))
+    return keys_by_answer
+
+
+def _call_key(call: ToolCallPart) -> str:
+    """Return a text that distinguishes a call from the other calls of an answer.
+
+    Some servers give no ids to calls; then it is made of name and arguments.
+    """
+    return call.call_id or f"{call.name} {call.arguments}"
+
+
+def _read(records: Sequence[Record], _: Source) -> ExportedChat:
+    return ExportedChat(from_json(records[0]))
+
+
+FORMAT = JsonFormat(fits=lambda record: "lmchat" in record, read=_read)

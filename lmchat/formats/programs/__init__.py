@@ -1,0 +1,77 @@
+"""One module for each program whose chats can be imported: recognition and reading.
+
+The entrance is `PROGRAMS`: a new format is one module and one row. A module has `FORMAT`, a
+`JsonFormat` or a `DatabaseFormat`. It must not know the store. The command line reads this table at
+its start, so it imports little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from lmchat.files.paths import jan_folders, lm_studio_folders, settings_folders
+
+# Values of `--from` beside those of other programs.
+OWN = "lmchat"
+AUTO = "auto"  # any format
+
+
+class Program(NamedTuple):
+    """Program whose chats can be imported."""
+
+    source: str  # value of `--from`, and the tag of the program's sessions
+    name: str  # for people
+    module: str
+    folders: Callable[[Mapping[str, str], Path], list[Path]] = lambda _environ, _home: []
+    """Where it may keep its files, from the environment and the user's home folder."""
+    chats: str = ""
+    """Its chats in such a folder: a folder or a file."""
+
+
+def _llm_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
+    named = environ.get("LLM_USER_PATH")
+    usual = [folder / "io.datasette.llm" for folder in settings_folders(environ, home)]
+    return [Path(named), *usual] if named else usual
+
+
+PROGRAMS = (
+    Program(
+        "lmstudio",
+        "LM Studio",
+        "lm_studio",
+        lambda _environ, home: lm_studio_folders(home),
+        "conversations",
+    ),
+    Program("jan", "Jan", "jan", jan_folders, "threads"),
+    Program("openwebui", "Open WebUI", "open_webui"),
+    Program("llm", "llm", "llm", _llm_folders, "logs.db"),
+    Program("chatgpt", "ChatGPT", "chatgpt"),
+    Program("llamacpp", "llama.cpp's web UI", "llama_cpp"),
+)
+PROGRAM_NAMES = {OWN: OWN} | {program.source: program.name for program in PROGRAMS}
+"""Names of programs for people, by the values of `--from`."""
+
+
+class ChatPlace(NamedTuple):
+    """File or folder with the chats of another program."""
+
+    program: Program
+    path: Path
+
+
+def chat_places(environ: Mapping[str, str], home: Path) -> list[ChatPlace]:
+    """Return the places of chats of other programs that exist on this machine. Blocks.
+
+    A place to which several paths lead, as by links, is returned once, for the first path.
+    """
+    places: dict[Path, ChatPlace] = {}
+    for program in PROGRAMS:
+        for folder in program.folders(environ, home):
+            path = folder / program.chats
+            with suppress(OSError):  # a folder above it may not be entered
+                if path.exists():
+                    places.setdefault(path.resolve(), ChatPlace(program, path))
+    return list(places.values())

@@ -1,0 +1,164 @@
+"""Import of ChatGPT's data exports, as seen in exports up to 2026.
+
+The format is not documented. A chat maps ids to nodes: a message, which may be empty, and its
+parent. Thoughts and tool calls are messages of their own; a call is an answer with another
+`recipient` than `all`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lmchat.formats.builder import (
+    CallQuote,
+    ForeignChat,
+    ForeignPart,
+    JsonFormat,
+    Record,
+    ResultQuote,
+    number_in,
+    record_in,
+    text_in,
+    time_of,
+)
+from lmchat.formats.sources import Source
+from lmchat.sessions.message import ReasoningPart, Role
+
+_TO_USER = "all"  # recipient of a text; a tool call has the name of the tool instead
+_KIND = "content_type"  # field with the kind of a content or of a part
+# Kinds:
+_IMAGE = "image_asset_pointer"
+_RECORDINGS = ("audio_asset_pointer", "real_time_user_audio_video_asset_pointer")
+_HIDDEN = ("user_editable_context", "model_editable_context", "reasoning_recap")
+_TEXTS = (
+    "text",
+    "multimodal_text",
+    "code",
+    "execution_output",
+    "system_error",
+    "tether_browsing_display",
+    "tether_quote",
+)
+"""Kinds of which ChatGPT shows nothing but the text: other fields are no omission."""
+
+
+def _fits(record: Record) -> bool:
+    return isinstance(record.get("mapping"), dict)
+
+
+def _read(records: Sequence[Record], source: Source) -> ForeignChat:
+    """Return a chat with all branches; its path leads to `current_node`."""
+    record = records[0]
+    chat = ForeignChat(
+        key=text_in(record, "conversation_id")
+        or text_in(record, "id")
+        or str(record.get("create_time") or next(iter(record["mapping"]), "")),
+        title=text_in(record, "title"),
+        path_end=text_in(record, "current_node"),
+        created_at=time_of(record.get("create_time")),
+        updated_at=time_of(record.get("update_time")),
+    )
+    nodes: dict[str, Record] = {}
+    for key, node in record["mapping"].items():
+        if isinstance(node, dict):
+            nodes[key] = node
+        elif node:  # an empty one holds nothing that is lost
+            chat.omit_message()
+
+    def created_s(key: str) -> float:
+        return number_in(record_in(nodes[key], "message"), "create_time")
+
+    for key in sorted(nodes, key=created_s):
+        message = record_in(nodes[key], "message")
+        chat.add(
+            key,
+            # a node without a message has no role; `add` would count it as damaged
+            text_in(message.get("author"), "role") or Role.SYSTEM,
+            _parts(nodes[key], source, chat),
+            parent=nodes[key].get("parent"),
+            created_at=time_of(message.get("create_time")),
+            model=text_in(message.get("metadata"), "model_slug"),
+        )
+    return chat
+
+
+def _parts(node: Record, source: Source, chat: ForeignChat) -> Iterator[ForeignPart]:
+    """Yield the parts of the message of a node; raises `TypeError` for values of wrong types."""
+    message = node.get("message")
+    if not message:
+        return
+    if not isinstance(message, dict) or not isinstance(message.get("content"), dict):
+        raise TypeError
+    content = message["content"]
+    role = message["author"]["role"]
+    kind = text_in(content, _KIND)
+    is_hidden = (message.get("metadata") or {}).get("is_visually_hidden_from_conversation")
+    if is_hidden or kind in _HIDDEN:
+        return
+    if kind == "thoughts":
+        thoughts = (_thought(thought, chat) for thought in content.get("thoughts") or ())
+        yield ReasoningPart(text="\n\n".join(filter(None, thoughts)))
+        return
+
+    for part in content.get("parts") or ():
+        if text_in(part, _KIND) == _IMAGE:
+            # `sediment://file_1a2b` is in a file whose name begins with `file_1a2b`. An image that
+            # a model or tool has made is not looked for.
+            name = text_in(part, "asset_pointer").rpartition("/")[2]
+            yield from chat.image(source.near(name) if role == Role.USER else b"")
+    text = _text(content, chat)
+    recipient = text_in(message, "recipient") or _TO_USER
+    if role == Role.ASSISTANT and recipient != _TO_USER:
+        yield CallQuote(name=recipient, arguments=text)
+    elif role == Role.TOOL:
+        if text.strip():
+            yield ResultQuote(value=text)
+    else:
+        yield text
+
+
+def _thought(thought: Any, chat: ForeignChat) -> str:
+    title = text_in(thought, "summary")
+    text = chat.read_text(thought.get("content") if isinstance(thought, dict) else thought)
+    return f"**{title}**\n\n{text}".strip() if title else text
+
+
+def _text(content: Record, chat: ForeignChat) -> str:
+    """Return the text of a message, and count as left out what has no text.
+
+    The text is in the parts, or else in the field `text` or `result`. A message that has other
+    content but no text is counted by its kind. Raises `TypeError` for parts that are no list.
+    """
+    parts = content.get("parts") or []
+    if not isinstance(parts, list):
+        raise TypeError
+    text = "\n".join(filter(None, (_part_text(part, chat) for part in parts)))
+    text = text or text_in(content, "text") or text_in(content, "result")
+    kind = text_in(content, _KIND)
+    other_fields = content.keys() - {_KIND, "parts"}  # `_part_text` counts `parts` one by one
+    # A message of a kind in `_TEXTS` has no other content than a text. If there is none, its `text`
+    # or `result` may hold a value that is no text.
+    counted_fields = {"text", "result"} if kind in _TEXTS else other_fields
+    if not text and any(content.get(name) for name in counted_fields):
+        chat.omit(kind)
+    return text
+
+
+def _part_text(part: Any, chat: ForeignChat) -> str:
+    """Return the text of a part, and count a part without a text as left out.
+
+    Empty parts are not counted, nor images, which are read on their own.
+    """
+    if isinstance(part, str):
+        return part
+    text = text_in(part, "text")  # of a recording
+    kind = text_in(part, _KIND)
+    if kind in _RECORDINGS and not text:
+        chat.omit("recording")
+    elif part and kind != _IMAGE and not text:
+        chat.omit(kind)
+    return text
+
+
+FORMAT = JsonFormat(fits=_fits, read=_read)

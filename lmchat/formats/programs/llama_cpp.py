@@ -1,0 +1,127 @@
+"""Import of what llama.cpp's web UI exports, as of October 2026.
+
+A file has JSON Lines, a record `session` before the records `message` of each chat.
+Before June 2026 it had a JSON list of `{"conv", "messages"}`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from lmchat.formats.builder import (
+    BAD_VALUE_ERRORS,
+    ForeignChat,
+    ForeignPart,
+    JsonFormat,
+    Record,
+    ResultQuote,
+    record_in,
+    text_in,
+    time_of,
+)
+from lmchat.formats.message_list import tool_calls
+from lmchat.formats.sources import Source
+from lmchat.sessions.attached_files import file_as_prompt_text
+from lmchat.sessions.message import AnswerStats, ReasoningPart, Role
+
+
+def _fits(record: Record) -> bool:
+    """Return whether an object is a session, a message of one, or a chat of an older export.
+
+    A message is enough, since the line of the first session may be broken.
+    """
+    kind = text_in(record, "type")
+    is_older = "conv" in record and isinstance(record.get("messages"), list)
+    return kind == "session" or (kind == "message" and bool(_chat_id(record))) or is_older
+
+
+def _chat_id(record: Record) -> str:
+    return text_in(record, "id") or text_in(record_in(record, "message"), "convId")
+
+
+def _begins_chat(record: Record, chat: Sequence[Record]) -> bool:
+    """Return whether an object is a session, or a message whose record `session` is broken."""
+    is_head = text_in(record, "type") == "session" or "conv" in {*record, *chat[0]}
+    return is_head or _chat_id(record) not in ("", _chat_id(chat[0]))
+
+
+def _read(records: Sequence[Record], _: Source) -> ForeignChat:
+    """Return the chat of a record `session` and its messages, or of messages alone.
+
+    The messages are a tree, whose root is an empty message.
+    """
+    session = records[0]
+    messages: Iterable[Any] = (record_in(record, "message") for record in records)
+    if "conv" in session:  # of an older export
+        session, messages = record_in(session, "conv"), session["messages"]
+    elif text_in(session, "type") == "session":
+        messages = (record_in(record, "message") for record in records[1:])
+    chat = ForeignChat(
+        key=_chat_id(session),
+        title=text_in(session, "name"),
+        path_end=text_in(session, "currNode"),
+        updated_at=time_of(session.get("lastModified")),
+    )
+    for message in messages:
+        try:
+            parent = message.get("parent")
+            if isinstance(parent, str) and parent not in chat.messages:
+                parent = chat.last_key  # the line with its parent is broken
+            chat.add(
+                message["id"],
+                text_in(message, "role"),
+                _parts(message, chat),
+                parent=parent,
+                created_at=time_of(message.get("timestamp")),
+                model=text_in(message, "model"),
+                stats=_stats(message.get("timings")),
+            )
+        except BAD_VALUE_ERRORS:
+            chat.omit_message()
+    return chat
+
+
+def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
+    """Yield the attached files of a message, then its content.
+
+    The content is the result of a tool, or else thought, text and tool calls. Files that are
+    neither texts nor images are counted as left out.
+    """
+    for extra in message.get("extra") or ():
+        name = text_in(extra, "name")
+        text = extra.get("content")
+        if isinstance(text, str):
+            yield file_as_prompt_text(name, len(text.encode()), text, "")
+        else:  # `audioFile`: `audio`
+            kind = text_in(extra, "type").removesuffix("File").lower()
+            yield from chat.image(extra.get("base64Url"), name, kind=kind)
+    if text_in(message, "role") == Role.TOOL:
+        yield ResultQuote(value=message.get("content") or "")
+        return
+    thought = message.get("reasoningContent") or message.get("thinking")
+    yield ReasoningPart(text=chat.read_text(thought))
+    yield chat.read_text(message.get("content"))
+    calls = message.get("toolCalls") or []
+    yield from tool_calls(json.loads(calls) if isinstance(calls, str) else calls, chat)
+
+
+def _stats(timings: Any) -> AnswerStats | None:
+    """Return the figures of an answer from its `timings`; None if they lack the time it took."""
+    if not isinstance(timings, dict) or not timings.get("predicted_ms"):
+        return None
+    answer_ms = timings["predicted_ms"]
+    answer_tokens = timings.get("predicted_n", 0)
+    return AnswerStats(
+        # `cache_n` tokens of the prompt were in the cache of the server
+        prompt_tokens=timings.get("prompt_n", 0) + timings.get("cache_n", 0),
+        completion_tokens=answer_tokens,
+        tokens_per_second=answer_tokens / answer_ms * 1000,
+        is_estimated=False,
+        elapsed_ms=answer_ms + timings.get("prompt_ms", 0),
+        finish_reason="stop",
+    )
+
+
+FORMAT = JsonFormat(fits=_fits, read=_read, begins_chat=_begins_chat)

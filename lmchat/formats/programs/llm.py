@@ -1,0 +1,275 @@
+"""Import of llm's database, as its version 0.36 writes it.
+
+Its threads share the messages of one tree: each message has the hash of the one before it. What
+answered when is in the table `turns`, with the hashes of prompt and answer. The file may be
+hostile, and its program may be using it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from lmchat.errors import FileRefused, FormatUnknown
+from lmchat.formats.builder import (
+    BAD_VALUE_ERRORS,
+    CallQuote,
+    DatabaseFormat,
+    ForeignChat,
+    ForeignPart,
+    Record,
+    ResultQuote,
+    time_of,
+)
+from lmchat.formats.sources import LARGEST_BYTES
+from lmchat.sessions.message import AnswerStats, ReasoningPart
+
+# Tables of the file itself: without views and virtual tables.
+_TABLES = """
+select name from sqlite_master where type = 'table' and rootpage > 0 and sql not like '%virtual%'
+"""
+_NEEDED_TABLES = {"threads", "turns", "messages", "parts"}
+# Hashes of the messages of a thread: the ends of its branches and, from these, all messages above.
+_HASHES = """
+with recursive chain(hash) as (
+    select tip_message_hash from threads where id = :id
+    union select tip_message_hash from turns where thread_id = :id
+    union select parent_message_hash from turns where thread_id = :id
+    union select messages.parent_hash from messages join chain using (hash)
+)
+"""
+_MESSAGES = "select messages.* from messages join chain using (hash) order by messages.rowid"
+_PARTS = "select parts.* from parts join chain on message_hash = hash order by parts.id"
+_FRAGMENT = "select content from fragments where id = :id"
+_ATTACHMENT = "select content from attachments where id = :id"
+_LONGEST_QUERY_S = 30.0  # of processor time; a query of a real database takes less than one
+_STEPS_BETWEEN_CHECKS = 10_000  # steps of SQLite's virtual machine between two looks at the time
+_LIMITS = {
+    sqlite3.SQLITE_LIMIT_LENGTH: LARGEST_BYTES,
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
+    sqlite3.SQLITE_LIMIT_COLUMN: 200,
+    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 50,
+    sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 10,
+    sqlite3.SQLITE_LIMIT_VDBE_OP: 25_000,
+    sqlite3.SQLITE_LIMIT_FUNCTION_ARG: 10,
+    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 100,
+    sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER: 10,
+    sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 1,
+}
+"""Limits for a database that may be hostile: https://sqlite.org/security.html"""
+_GUARDS = ("trusted_schema = off", "cell_size_check = on", "query_only = on", "mmap_size = 0")
+# What a query may use:
+_ALLOWED_VIEWS = (None, "chain")  # no view, and the common table of our queries
+_READING_ACTIONS = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE)
+
+
+class ForeignDatabase:
+    """ForeignDatabase of another program, read-only and with guards against a hostile one.
+
+    All rows of a query are read at once, since an open query locks the database for its program.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open a database; raises `FileRefused`."""
+        address = f"{path.absolute().as_uri()}?mode=ro"
+        with _errors_refused():
+            # an import reads each chat in a thread of its own, one after the other
+            self._connection = sqlite3.connect(
+                address, uri=True, timeout=1, check_same_thread=False
+            )
+        try:
+            for limit, value in _LIMITS.items():
+                self._connection.setlimit(limit, value)
+            for guard in _GUARDS:
+                self.rows(f"pragma {guard}")
+            self._connection.set_authorizer(_authorize)
+            # In a text with invalid UTF-8, only the invalid bytes are replaced.
+            self._connection.text_factory = lambda data: data.decode(errors="replace")
+            self._connection.row_factory = _record_of_row
+            self.tables = {table["name"] for table in self.rows(_TABLES)}
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def rows(self, query: str, **values: Any) -> list[Record]:
+        """Return all rows of a query; `values` are those of its `:name` parameters.
+
+        Raises `FileRefused`, also for a query that takes too long.
+        """
+        end_s = time.process_time() + _LONGEST_QUERY_S
+        # SQLite interrupts a query whose progress handler returns true
+        self._connection.set_progress_handler(
+            lambda: time.process_time() > end_s, _STEPS_BETWEEN_CHECKS
+        )
+        with _errors_refused():
+            return self._connection.execute(query, values).fetchall()
+
+
+@contextmanager
+def _errors_refused() -> Iterator[None]:
+    """Raise `FileRefused` for an error of SQLite or of the disk in the block."""
+    try:
+        yield
+    # `UnicodeDecodeError`: SQLite's own message may quote a damaged name of a column
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
+        message = f"The database cannot be read: {error}."
+        hint = "Close the program that uses it, and try again."
+        raise FileRefused(message, hint=hint) from error
+
+
+def _record_of_row(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Record:
+    """Return a row as values by the names of its columns."""
+    names = (column[0] for column in cursor.description)
+    return dict(zip(names, row, strict=True))
+
+
+def _authorize(
+    action: int, _name: str | None, detail: str | None, _schema: str | None, view: str | None
+) -> int:
+    """Return `SQLITE_OK` or `SQLITE_DENY` for an action of a query, before SQLite does it.
+
+    Reading tables is allowed. Views, triggers and functions of the file are not run. `detail`
+    depends on the action: for a function, it is its name. `view` is the view or trigger that wants
+    the action.
+    """
+    is_like = action == sqlite3.SQLITE_FUNCTION and detail == "like"  # of `_TABLES`
+    if (action in _READING_ACTIONS or is_like) and view in _ALLOWED_VIEWS:
+        return sqlite3.SQLITE_OK
+    return sqlite3.SQLITE_DENY
+
+
+class _Figures(Struct, frozen=True, kw_only=True):
+    """Time, model and figures of a message, from a turn."""
+
+    created_at: datetime | None = None
+    model: object = ""
+    stats: AnswerStats | None = None
+
+
+_FiguresByMessage = dict[tuple[str, str], _Figures]
+"""Figures by the id of a thread and the hash of a message; "" is any thread.
+
+A fork has no turns for the messages that it took over from another thread.
+"""
+
+
+def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
+    """Yield a function for each thread, which reads it."""
+    with closing(ForeignDatabase(path)) as database:
+        if not database.tables >= _NEEDED_TABLES:
+            message = "It is a database, but not one that lmchat knows."
+            hint = "lmchat imports the database of llm 0.36 and later."
+            raise FormatUnknown(message, hint=hint)
+        figures: _FiguresByMessage = {}
+        for turn in database.rows("select * from turns order by id"):
+            with suppress(*BAD_VALUE_ERRORS):  # a damaged turn; its messages are read without it
+                _add_figures(turn, figures)
+        for thread in database.rows("select * from threads order by id"):
+            yield partial(_read_thread, database, thread, figures)
+
+
+def _add_figures(turn: Record, figures: _FiguresByMessage) -> None:
+    """Add the figures of the prompt and the answer of a turn, unless an earlier turn has some."""
+    begun = time_of(turn["datetime_utc"])
+    duration_ms = turn["duration_ms"] or 0
+    stats = AnswerStats(
+        prompt_tokens=turn.get("input_tokens"),
+        completion_tokens=turn.get("output_tokens"),
+        is_estimated=False,
+        elapsed_ms=duration_ms,
+        finish_reason="stop",
+    )
+    ended = None if begun is None else begun + timedelta(milliseconds=duration_ms)
+    answer = _Figures(created_at=ended, model=turn["model"], stats=stats)
+    for thread_id in (turn["thread_id"], ""):
+        figures.setdefault((thread_id, turn["tip_message_hash"]), answer)
+        prompt_key = thread_id, turn["parent_message_hash"]
+        figures.setdefault(prompt_key, _Figures(created_at=begun))
+
+
+def _read_thread(
+    database: ForeignDatabase, thread: Record, figures: _FiguresByMessage
+) -> ForeignChat:
+    """Return the chat of a row of the table `threads`, whose messages are a tree."""
+    thread_id = thread["id"]
+    title = thread["name"] or ""
+    chat = ForeignChat(key=thread_id, title=title, path_end=thread["tip_message_hash"])
+    rows_by_message: defaultdict[str, list[Record]] = defaultdict(list)
+    for row in database.rows(_HASHES + _PARTS, id=thread_id):
+        rows_by_message[row["message_hash"]].append(row)
+
+    for message in database.rows(_HASHES + _MESSAGES, id=thread_id):
+        key = message["hash"]
+        in_any_thread = figures.get(("", key), _Figures())
+        known = figures.get((thread_id, key), in_any_thread)
+        chat.add(
+            key,
+            message["role"],
+            _parts(database, rows_by_message[key], chat),
+            parent=message["parent_hash"],
+            created_at=known.created_at,
+            model=known.model,
+            stats=known.stats,
+        )
+    times = (message.created_at for message in chat.messages.values())
+    # the row has the time of the thread, which is later for a fork that took messages over
+    chat.created_at = next(filter(None, times), time_of(thread["datetime_utc"]))
+    return chat
+
+
+def _parts(
+    database: ForeignDatabase, rows: Iterable[Record], chat: ForeignChat
+) -> Iterator[ForeignPart]:
+    """Yield the parts of the rows of a message, and count those that cannot be imported."""
+    for part in rows:
+        payload = json.loads(part["payload"] or "{}")
+        match part["type"]:
+            case "text":
+                yield _text(database, part, payload)
+            case "reasoning":
+                yield ReasoningPart(text=_text(database, part, payload))
+            case "tool_call":
+                yield CallQuote(name=payload["name"], arguments=payload["arguments"])
+            case "tool_result":
+                yield ResultQuote(value=payload["output"])
+                chat.omit("attachment", len(payload.get("attachments", ())))
+            case "attachment":
+                found = database.rows(_ATTACHMENT, id=payload["attachment"]["id"])
+                # of some files, the database has only the path or address
+                content = found[0]["content"] if found else None
+                yield from chat.image(content, kind="attachment")
+            case kind:
+                chat.omit(kind)
+
+
+def _text(database: ForeignDatabase, part: Record, payload: Record) -> str:
+    """Return the text of a part; `payload` is its decoded JSON.
+
+    A prompt with files is a list like `[{"fragment": 3}, {"literal": "Hello"}]`: each file is
+    stored once, in the table `fragments`.
+    """
+    texts = [part["text"] or ""]
+    for reference in payload.get("text_ref", ()):
+        if "fragment" in reference:
+            rows = database.rows(_FRAGMENT, id=reference["fragment"])
+            texts += [row["content"] for row in rows]
+        else:
+            texts.append(reference["literal"])
+    return "".join(texts)
+
+
+FORMAT = DatabaseFormat(read=_read)

@@ -1,0 +1,150 @@
+"""Import of LM Studio's conversation files, as its version 0.4 writes them.
+
+Their format is not documented. A file has a list of messages, each with versions, one of which is
+selected. A version is a content, or a list of steps that each have a content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from lmchat.formats.builder import (
+    BAD_VALUE_ERRORS,
+    CallQuote,
+    ForeignChat,
+    ForeignPart,
+    JsonFormat,
+    Record,
+    ResultQuote,
+    record_in,
+    text_in,
+    time_of,
+)
+from lmchat.formats.sources import Source
+from lmchat.sessions.message import AnswerStats, ReasoningPart
+
+_WITHOUT_CONTENT = ("toolStatus", "debugInfoBlock")  # steps that only the program needs
+_SYSTEM_PROMPT = "llm.prediction.systemPrompt"
+
+
+def _fits(record: Record) -> bool:
+    """Return whether an object is a conversation: whether any message has versions."""
+    messages = record.get("messages")
+    if not isinstance(messages, list):
+        return False
+    rows = (message for message in messages if isinstance(message, dict))
+    return any(isinstance(row.get("versions"), list) for row in rows)
+
+
+def _read(records: Sequence[Record], source: Source) -> ForeignChat:
+    """Return the chat of a conversation file.
+
+    Each message follows the selected version of the message before it. The path ends with the last
+    selected version. The name of the file identifies the chat, since it has no id.
+    """
+    record = records[0]
+    created_at = record.get("createdAt")
+    chat = ForeignChat(
+        key=source.name.removesuffix(".conversation.json") or str(created_at),
+        title=text_in(record, "name"),
+        created_at=time_of(created_at),
+        updated_at=time_of(record.get("assistantLastMessagedAt")),
+        system=_system_prompt(record),
+        model=text_in(record.get("lastUsedModel"), "identifier"),
+    )
+    for number, message in enumerate(record["messages"]):
+        try:
+            versions = list(enumerate(message["versions"]))
+            selected_index = message.get("currentlySelected", 0)
+        except BAD_VALUE_ERRORS:
+            chat.omit_message()
+            continue
+        parent = chat.path_end  # the selected version of the message before
+        for index, version in versions:
+            key = f"{number}.{index}"
+            try:
+                time, model, stats = _figures(version)
+            except BAD_VALUE_ERRORS:
+                chat.omit_message()
+                continue
+            chat.add(
+                key,
+                text_in(version, "role"),
+                _parts(version, source, chat),
+                parent=parent,
+                created_at=time,
+                model=model,
+                stats=stats,
+            )
+            if index == selected_index:
+                chat.path_end = key
+    return chat
+
+
+def _parts(version: Record, source: Source, chat: ForeignChat) -> Iterator[ForeignPart]:
+    """Yield the parts of a version, and count what is left out.
+
+    A version without steps is read like one step. Structural texts are marks around a thought, such
+    as `<think>`; they are left out.
+    """
+    for step in version.get("steps", [version]):
+        step_kind = text_in(step, "type")
+        if "content" not in step and step_kind not in _WITHOUT_CONTENT:
+            chat.omit(step_kind)
+        is_thought = text_in(step.get("style"), "type") == "thinking"
+        for part in step.get("content") or ():
+            kind = text_in(part, "type")
+            if kind == "text" and not part.get("isStructural"):
+                text = chat.read_text(part.get("text"))
+                yield ReasoningPart(text=text) if is_thought else text
+            elif kind == "toolCallRequest":
+                arguments = part.get("arguments", part.get("parameters"))
+                yield CallQuote(name=part["name"], arguments=arguments)
+            elif kind == "toolCallResult":
+                yield ResultQuote(value=part.get("content"))
+            elif text_in(part, "fileType") == "image":
+                yield from chat.image(source.near(text_in(part, "fileIdentifier")))
+            elif kind != "text":
+                chat.omit(kind)
+
+
+def _figures(version: Record) -> tuple[datetime | None, str, AnswerStats | None]:
+    """Return the time, the model and the figures of a version from its steps.
+
+    If several steps have them, those of the last one count. A prompt has no steps, so it gets none
+    of these.
+    """
+    created_at: datetime | None = None
+    model = ""
+    figures: AnswerStats | None = None
+    for step in version.get("steps") or ():
+        # `1760000000000-0.123` is a time in milliseconds and a random number.
+        begun_ms = text_in(step, "stepIdentifier").partition("-")[0]
+        if begun_ms.isdecimal():
+            created_at = time_of(int(begun_ms))
+        info = step.get("genInfo")
+        if isinstance(info, dict):
+            model = text_in(info, "identifier")
+            stats = record_in(info, "stats")
+            figures = AnswerStats(
+                tokens_per_second=stats.get("tokensPerSecond"),
+                prompt_tokens=stats.get("promptTokensCount"),
+                completion_tokens=stats.get("predictedTokensCount"),
+                is_estimated=False,
+                finish_reason="stop",
+            )
+    return created_at, model, figures
+
+
+def _system_prompt(record: Record) -> str:
+    """Return the system prompt of a conversation; older ones have it in another field."""
+    fields = record_in(record, "perChatPredictionConfig").get("fields")
+    if isinstance(fields, list):
+        for row in fields:
+            if text_in(row, "key") == _SYSTEM_PROMPT:
+                return text_in(row, "value")
+    return text_in(record, "systemPrompt")
+
+
+FORMAT = JsonFormat(fits=_fits, read=_read)

@@ -1,0 +1,195 @@
+"""Import of Open WebUI's JSON exports, checked with version 0.12.4.
+
+A chat has messages by id, in `history.messages`; older chats have a list `messages` alone. The
+content of a message is a list of items today, and a text in older chats. The text of an older
+answer has `<details>` elements, which hold reasoning or a tool call:
+
+    <details type="reasoning" done="true">
+    <summary>Thought for 2 seconds</summary>
+    > It is 4.
+    </details>
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from lmchat.formats.builder import (
+    CallQuote,
+    ForeignChat,
+    ForeignPart,
+    JsonFormat,
+    Record,
+    ResultQuote,
+    record_in,
+    text_in,
+    time_of,
+)
+from lmchat.formats.sources import Source
+from lmchat.markdown.commonmark import unescaped
+from lmchat.sessions.message import ReasoningPart, Role
+
+_BLOCK = '<details type="'
+_BLOCK_END = "</details>"
+_SUMMARY = "<summary>"
+_SUMMARY_END = "</summary>"
+_KIND_CHARS = 50  # of a kind; more are not searched for its end
+
+
+def _fits(record: Record) -> bool:
+    """Return whether an object is a chat, or a row of the database with a chat in it.
+
+    The inner object of an older chat is a list of messages like any other.
+    """
+    has_messages_by_id = isinstance(_content(record).get("history"), dict)
+    return has_messages_by_id or isinstance(record_in(record, "chat").get("messages"), list)
+
+
+def _content(record: Record) -> Record:
+    """Return the inner object with the messages: in some exports, it is the only one."""
+    return record_in(record, "chat") or record
+
+
+def _read(records: Sequence[Record], _: Source) -> ForeignChat:
+    """Return a chat; it has no messages if Open WebUI marks it as internal."""
+    record = records[0]
+    content = _content(record)
+    history = record_in(content, "history")
+    chat = ForeignChat(
+        key=text_in(record, "id") or text_in(content, "id") or str(content.get("timestamp")),
+        title=text_in(record, "title") or text_in(content, "title"),
+        path_end=text_in(record, "current_message_id") or text_in(history, "currentId"),
+        created_at=time_of(record.get("created_at")),
+        updated_at=time_of(record.get("updated_at")),
+        system=text_in(content.get("params"), "system") or text_in(content, "system"),
+        is_archived=bool(record.get("archived")),
+        is_pinned=bool(record.get("pinned")),
+    )
+    if record_in(record, "meta").get("internal"):
+        return chat
+    if isinstance(history.get("messages"), dict):
+        rows = [
+            (key, message, text_in(message, "parentId"))
+            for key, message in history["messages"].items()
+        ]
+    else:
+        rows = []
+        for number, message in enumerate(content["messages"]):
+            key = text_in(message, "id") or str(number)
+            rows.append((key, message, rows[-1][0] if rows else ""))
+    for key, row, parent in rows:
+        message = row if isinstance(row, dict) else {}
+        chat.add(
+            key,
+            text_in(message, "role"),
+            _parts(message, chat),
+            parent=parent,
+            created_at=time_of(message.get("timestamp")),
+            model=text_in(message, "model"),
+        )
+    return chat
+
+
+def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
+    """Yield the images of a message, then its content.
+
+    The content is the list `output` if the message has one, else `content`. Files that are no
+    images are counted as left out.
+    """
+    for file in message.get("files") or ():
+        kind = "image" if text_in(file, "type") == "image" else "file"
+        yield from chat.image(file.get("url"), text_in(file, "name"), kind=kind)
+    if items := message.get("output"):
+        yield from _item_parts(items, chat)
+        return
+    content = message["content"]
+    if isinstance(content, list):
+        yield chat.read_text(content)
+    elif text_in(message, "role") == Role.ASSISTANT:
+        yield from _text_parts(content, chat)
+    else:
+        yield content
+
+
+def _item_parts(items: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]:
+    """Yield the parts of a list `output`, whose items are those of OpenAI's Responses API.
+
+    Items of unknown kinds are counted as left out.
+    """
+    for item in items:
+        match item["type"]:
+            case "message":
+                yield chat.read_text(item["content"])
+            case "reasoning":
+                yield ReasoningPart(text=chat.read_text(item.get("summary") or item["content"]))
+            case "function_call":
+                yield CallQuote(name=item["name"], arguments=item["arguments"])
+            case "function_call_output":
+                yield ResultQuote(value=item["output"])
+            case kind:
+                chat.omit(kind.removeprefix("open_webui:").replace("_", " "))
+
+
+def _text_parts(text: str, chat: ForeignChat) -> Iterator[ForeignPart]:
+    """Yield the `<details>` elements of a text as parts, and the texts between them as texts.
+
+    The elements are those that have a kind, up to one that is not closed. No part of the text is
+    searched twice, so this takes linear time.
+    """
+    read_end = 0  # offset behind the last element
+    begin = text.find(_BLOCK)
+    while begin >= 0:
+        kind_begin = begin + len(_BLOCK)
+        kind, quote, _ = text[kind_begin : kind_begin + _KIND_CHARS].partition('"')
+        if not quote or not kind.replace("_", "").isalnum():  # it is text of the model
+            begin = text.find(_BLOCK, kind_begin)
+            continue
+        head_end = text.find(">", kind_begin)
+        content_end = text.find(_BLOCK_END, head_end)
+        if head_end < 0 or content_end < 0:
+            break
+
+        content = text[head_end + len(">") : content_end].lstrip()
+        if content.startswith(_SUMMARY) and _SUMMARY_END in content:
+            content = content.partition(_SUMMARY_END)[2]
+        yield text[read_end:begin].strip()
+        attributes = text[kind_begin + len(kind) + len(quote) : head_end]
+        yield from _element_parts(kind, attributes, unescaped(content).strip(), chat)
+        read_end = content_end + len(_BLOCK_END)
+        begin = text.find(_BLOCK, read_end)
+    yield text[read_end:].lstrip() if read_end else text
+
+
+def _element_parts(
+    kind: str, attributes: str, content: str, chat: ForeignChat
+) -> Iterator[ForeignPart]:
+    """Yield the thought of an element, or its tool call and then the result of that.
+
+    `attributes` are as they are in the text: ` id="1" name="add"`. The result is one of them, or
+    the content. An element of another kind is counted as left out.
+    """
+    if kind == "reasoning":
+        lines = (line.removeprefix(">").removeprefix(" ") for line in content.split("\n"))
+        yield ReasoningPart(text="\n".join(lines))
+    elif kind == "tool_calls":
+        names_and_values = attributes.split('"')  # names at even indexes, values at odd ones
+        names = (name.strip().removesuffix("=") for name in names_and_values[::2])
+        values = dict(zip(names, map(_attribute, names_and_values[1::2]), strict=False))
+        yield CallQuote(name=values["name"], arguments=values.get("arguments", ""))
+        yield ResultQuote(value=values.get("result") or content)
+    else:
+        chat.omit(kind.replace("_", " "))
+
+
+def _attribute(value: str) -> str:
+    r"""Return the value of an attribute: that of a JSON string like `"a\nb"`, or as it is."""
+    value = unescaped(value)
+    with suppress(ValueError, RecursionError):
+        text = json.loads(value)
+        return text if isinstance(text, str) else value
+    return value
+
+
+FORMAT = JsonFormat(fits=_fits, read=_read)

@@ -1,0 +1,177 @@
+"""Files, folders, zip files and pipes with chats: what is read of them, and how much at most.
+
+Some programs keep images and titles in files beside a chat, so a source also finds those.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache, partial
+from io import BytesIO
+from pathlib import Path
+
+from msgspec import Struct
+
+from lmchat.errors import FileRefused
+from lmchat.files.disk import MAX_BYTES, read_plain
+from lmchat.sessions.session import Skipped
+
+LARGEST_BYTES = 256 * 1024 * 1024  # of a file, or of a text in a zip file
+_TEXT_ENDINGS = (".json", ".jsonl", ".ndjson")
+ENDINGS = (*_TEXT_ENDINGS, ".zip", ".db", ".sqlite", ".sqlite3")
+"""Ends of the names of files that may have chats."""
+_HEAD_BYTES = 16
+ZIP_HEAD = b"PK\x03\x04"
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
+"""Errors of damaged archives and members, of unknown compression, and of encryption."""
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks, as Windows shells write them
+_PARENTS_SEARCHED = 4  # folders above a text in which files of LM Studio are looked for
+
+
+class Source(Struct, frozen=True, kw_only=True):
+    """Text that may have chats: a file, a member of a zip file, or the content of a pipe."""
+
+    name: str
+    data: bytes
+    """The text in UTF-8."""
+    near: Callable[[str], bytes] = lambda _name: b""
+    """Returns the content of a file near the text whose name begins with a name; b"" for none.
+
+    The name of an image in a chat of LM Studio or ChatGPT may lack what follows in the name of its
+    file: an ending, or a hyphen and the name that the user gave it. `file_1` finds `file_1.png` and
+    `file_1-photo.png`, but not `file_12.png`.
+    """
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether its name says that each line is a JSON value."""
+        return self.name.lower().endswith((".jsonl", ".ndjson"))
+
+
+def text_source(content: Path | bytes) -> Source:
+    """Return the text of a file or pipe; raises `OSError`."""
+    if isinstance(content, bytes):
+        return Source(name="", data=_utf_8(content))
+    data = read_plain(content, max_bytes=LARGEST_BYTES)
+    near = partial(_read_near, cache(partial(_files_near, content)))
+    return Source(name=content.name, data=_utf_8(data), near=near)
+
+
+def zip_sources(content: Path | bytes) -> Iterator[Source | Skipped]:
+    """Yield the texts in a zip file, and a `Skipped` for a damaged one; raises `FileRefused`."""
+    try:
+        file = BytesIO(content) if isinstance(content, bytes) else content
+        with zipfile.ZipFile(file) as archive:
+            yield from _members(archive)
+    except _BROKEN_ZIP as error:
+        message = "It is an encrypted or damaged zip file."
+        hint = "Unpack it, and import the folder."
+        raise FileRefused(message, hint=hint, details=repr(error)) from error
+
+
+def head_of(content: Path | bytes) -> bytes:
+    """Return the first bytes of a regular file or a pipe's content, nothing for other files.
+
+    Raises `OSError`.
+    """
+    if isinstance(content, bytes):
+        return content[:_HEAD_BYTES]
+    if not content.is_file():  # a pipe would be waited for
+        return b""
+    with content.open("rb") as file:
+        return file.read(_HEAD_BYTES)
+
+
+def files_below(folder: Path, *, without: frozenset[str]) -> list[Path]:
+    """Return the files below a folder whose endings are those of chats.
+
+    Hidden files and folders are left out, and files whose names are in `without`. Raises
+    `FileRefused` if there are none.
+    """
+    errors: list[OSError] = []
+    paths: list[Path] = []
+    for parent, folder_names, file_names in os.walk(folder, onerror=errors.append):
+        # `os.walk` enters the folders of this list, in its order
+        folder_names[:] = sorted(name for name in folder_names if not name.startswith("."))
+        paths += [
+            Path(parent, name)
+            for name in sorted(file_names)
+            if name.lower().endswith(ENDINGS) and not name.startswith(".") and name not in without
+        ]
+    if not paths and errors:
+        message = f"{folder} cannot be read: {errors[0].strerror}."
+        raise FileRefused(message, hint="Check the path.")
+    if not paths:
+        message = f"{folder} has no file that ends with {', '.join(ENDINGS)}."
+        raise FileRefused(message, hint="Name a file, or another folder.")
+    return paths
+
+
+def _members(archive: zipfile.ZipFile) -> Iterator[Source | Skipped]:
+    """Yield the texts in a zip file. One file near them may have any name in any folder."""
+    names = archive.namelist()
+    for name in names:
+        if not name.lower().endswith(_TEXT_ENDINGS):
+            continue
+        folder = name[: name.rfind("/") + 1]
+        if archive.getinfo(name).file_size > LARGEST_BYTES:
+            reason = f"it is larger than {LARGEST_BYTES // (1024 * 1024)} MB"
+            yield Skipped(where=name, reason=reason)
+            continue
+        try:
+            data = archive.read(name)
+        except _BROKEN_ZIP:
+            yield Skipped(where=name, reason="it is damaged")
+            continue
+
+        def near(wanted: str, folder: str = folder) -> bytes:
+            # those of the same folder first: each thread of Jan has a file of the same name
+            for member in sorted(names, key=lambda member: not member.startswith(folder)):
+                is_near = _begins_with_name(member.rpartition("/")[2], wanted)
+                if is_near and archive.getinfo(member).file_size <= MAX_BYTES:
+                    with suppress(*_BROKEN_ZIP):
+                        return archive.read(member)
+            return b""
+
+        yield Source(name=name.rpartition("/")[2], data=_utf_8(data), near=near)
+
+
+def _utf_8(data: bytes) -> bytes:
+    """Return a text without a byte order mark in UTF-8; what is no UTF-16 is replaced."""
+    if data.startswith(_UTF_16):
+        return data.decode("utf-16", errors="replace").encode()
+    return data.removeprefix(b"\xef\xbb\xbf")
+
+
+def _files_near(path: Path) -> list[Path]:
+    """Return the files beside a text, and those in folders `user-files` beside folders above it.
+
+    LM Studio has such a folder beside the folder of its chats; these may be in subfolders.
+    """
+    folders = [path.parent]
+    folders += [parent / "user-files" for parent in path.parents[:_PARENTS_SEARCHED]]
+    files: list[Path] = []
+    for folder in folders:
+        with suppress(OSError):  # it is missing, or cannot be read
+            files += sorted(folder.iterdir())
+    return files
+
+
+def _read_near(files: Callable[[], list[Path]], name: str) -> bytes:
+    for file in files():
+        if _begins_with_name(file.name, name):
+            with suppress(OSError):
+                return read_plain(file, max_bytes=MAX_BYTES)
+    return b""
+
+
+def _begins_with_name(file_name: str, name: str) -> bool:
+    """Return whether the name of a file begins with the word `name`; False if that is empty."""
+    if not name or not file_name.startswith(name):
+        return False
+    following = file_name.removeprefix(name)
+    return not following[:1].isalnum()  # "" is not alphanumeric either
