@@ -15,7 +15,7 @@ from lmchat.doctor.report import CheckResult, Grade, Group, Subject
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.choose_model import Missing, TargetChoice, choose
 from lmchat.servers.discovery.launcher import Installed
-from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, Verdict
 from lmchat.servers.model import LoadState, ModelInfo
 
 _ANSWERS_BUT_REFUSES = (
@@ -24,24 +24,9 @@ _ANSWERS_BUT_REFUSES = (
     Verdict.HOST_BLOCKED,
     Verdict.SERVER_ERROR,
 )
-# the cause of a row by verdict; `_cause` fills in the placeholders
-_CAUSES = {
-    Verdict.READY: "It answers at {place}{latency}; {models}.",
-    Verdict.LOADING: "It answers at {place}{latency} and loads a model.",
-    Verdict.NO_MODEL: "It answers at {place}{latency}; no model is loaded, {models}.",
-    Verdict.NEEDS_KEY: "It answers at {place} and needs an API key.",
-    Verdict.KEY_REJECTED: "It answers at {place} and rejects the API key.",
-    Verdict.HOST_BLOCKED: "It answers at {place} and does not accept the host name {host}.",
-    Verdict.SERVER_OFF: "The program runs, but its server is off: nothing answers at {place}.",
-    Verdict.SERVER_ERROR: "It answers at {place} with an error: {detail}.",
-    Verdict.NOT_AN_LLM: "The program at {place} is not a model server{seen}.",
-    Verdict.REFUSED: "Nothing answers at {place}.",
-    Verdict.TIMED_OUT: "A program accepts connections at {place} but does not answer in time.",
-}
 _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL"
 _MAX_NAMES = 3  # models that a row names
 _NAME_CHARS = 60
-_DETAIL_CHARS = 200  # of an error message, or of the answer of a program that is no server
 
 
 class Detected(Struct, frozen=True, kw_only=True):
@@ -73,6 +58,11 @@ class Detected(Struct, frozen=True, kw_only=True):
         """Whether a chat could begin with some server, perhaps after the choice of a model."""
         return self.choice.missing in (Missing.NOTHING, Missing.MODEL)
 
+    @property
+    def grade_of_problems(self) -> Grade:
+        """Grade of a server that cannot be used: less bad where a chat can begin with another."""
+        return Grade.WARNING if self.has_chat else Grade.FAULT
+
     def installed_as(self, probed: ProbeResult) -> Installed | None:
         """Return the installed program of a result's product.
 
@@ -80,10 +70,8 @@ class Detected(Struct, frozen=True, kw_only=True):
         """
         if probed.is_own:
             return None
-        for installed in self.installed:
-            if installed.product == probed.product:
-                return installed
-        return None
+        fitting = (one for one in self.installed if one.product == probed.product)
+        return next(fitting, None)
 
 
 def server_findings(detected: Detected) -> list[CheckResult]:
@@ -108,16 +96,15 @@ def _chat_row(detected: Detected) -> CheckResult:
             cause = "The server you named cannot be used."
         return chat.graded(grade_without_chat, cause, _first_step(detected))
 
-    place = f"{probed.product} at {probed.endpoint.url}"
     if not detected.has_chat:
-        cause = f"{place} needs a valid API key."
+        cause = f"{probed.name} needs a valid API key."
         return chat.graded(grade_without_chat, cause, _first_step(detected))
 
     target = detected.choice.target
-    model = "" if target is None else _short(target.model_id)
+    model = safe_line(target.model_id, limit=_NAME_CHARS) if target else ""
     if model and probed.verdict is Verdict.READY:
-        return chat.ok(f"A chat would use {model} on {place}.")
-    cause = f"A chat would use {model or 'a model, when one is ready,'} on {place}."
+        return chat.ok(f"A chat would use {model} on {probed.name}.")
+    cause = f"A chat would use {model or 'a model, when one is ready,'} on {probed.name}."
     step = probed.next_step or "Choose a model with Ctrl+O or -m"
     return chat.warning(cause, step)
 
@@ -186,27 +173,18 @@ def _server_row(probed: ProbeResult, detected: Detected) -> CheckResult:
 def _cause(probed: ProbeResult, *, is_installed: bool) -> str:
     """Return the sentences about what answers at an address.
 
-    They are the text of `_CAUSES` for the verdict, except for an installed server that does not
-    run, a certificate, and an address that may not be asked.
+    Those of a usable server also name its models and its latency.
     """
-    url = probed.endpoint.url
-    detail = _short(probed.detail, _DETAIL_CHARS)
     if probed.verdict is Verdict.REFUSED and is_installed:
-        return f"It is installed, but nothing answers at {url}."
-    if probed.kind == "certificate":
-        return detail
+        return f"It is installed, but nothing answers at {probed.endpoint.url}."
     if probed.is_forbidden:
-        return f"It was not checked: {detail}."
-
+        return f"It was not checked: {safe_line(probed.detail).rstrip('.')}."
     latency_ms = probed.latency_ms
-    return _CAUSES[probed.verdict].format(
-        place=url,
-        latency="" if latency_ms is None else f" in {max(latency_ms, 1):.0f} ms",
-        models=_models(probed),
-        host=probed.endpoint.host,
-        detail=detail.rstrip(".") or "no message",
-        seen=f": {_short(probed.seen, _DETAIL_CHARS)}" if probed.seen else "",
-    )
+    latency = "" if latency_ms is None else f" in {max(latency_ms, 1):.0f} ms"
+    cause = probed.sentence(probed.name, latency=latency)
+    if probed.verdict in (Verdict.READY, Verdict.NO_MODEL) and probed.models:
+        return f"{cause.removesuffix('.')}; {_models(probed)}."
+    return cause
 
 
 def _grade(probed: ProbeResult, detected: Detected, *, is_installed: bool) -> Grade:
@@ -226,7 +204,7 @@ def _grade(probed: ProbeResult, detected: Detected, *, is_installed: bool) -> Gr
         is_to_be_used = probed.is_own or detected.choice.probed is probed
         return Grade.WARNING if is_to_be_used else Grade.OK
     if probed.is_own or verdict in _ANSWERS_BUT_REFUSES:
-        return Grade.WARNING if detected.has_chat else Grade.FAULT
+        return detected.grade_of_problems
     is_present = verdict is not Verdict.REFUSED or is_installed
     return Grade.WARNING if is_present and not detected.has_chat else Grade.ABSENT
 
@@ -249,15 +227,10 @@ def _models(probed: ProbeResult) -> str:
 
 def _names(models: Sequence[ModelInfo]) -> str:
     """Return the names of the first 3 models, and how many more there are; "no model" for none."""
-    names = [_short(model.model_id) for model in models]
+    names = [safe_line(model.model_id, limit=_NAME_CHARS) for model in models]
     listed = ", ".join(names[:_MAX_NAMES]) or "no model"
     more = len(names) - _MAX_NAMES
     return f"{listed} and {more} more" if more > 0 else listed
-
-
-def _short(text: str, limit: int = _NAME_CHARS) -> str:
-    """Return a text of a server as one safe line of at most `limit` characters."""
-    return safe_line(text, limit=limit)
 
 
 def _key_rows(detected: Detected) -> list[CheckResult]:
@@ -268,40 +241,18 @@ def _key_rows(detected: Detected) -> list[CheckResult]:
     """
     rows: list[CheckResult] = []
     for probed in detected.results:
-        row = _key_row(probed, detected)
-        if row is not None:
-            rows.append(row)
-    keys = Subject(Group.KEYS, "key", "Keys")
-    rows += [keys.warning(words) for words in detected.warnings]
-
+        subject = Subject(Group.KEYS, "key", probed.product)
+        source = detected.sources.get(probed.endpoint.origin, "")
+        if probed.verdict in WANTS_KEY:
+            verb = "needs an API key"  # the next step says if one was not sent, and why
+            if probed.verdict is Verdict.KEY_REJECTED:
+                verb = f"rejects the API key from {source}"
+            cause = f"{probed.endpoint.url} {verb}."
+            rows.append(subject.graded(detected.grade_of_problems, cause, probed.next_step))
+        elif source and probed.verdict.is_usable:
+            rows.append(subject.ok(f"{probed.endpoint.url} accepts the API key from {source}."))
+    rows += [Subject(Group.KEYS, "key", "Keys").warning(words) for words in detected.warnings]
     cause = "No API key is stored."
     if detected.stored:
         cause = f"Stored for {', '.join(detected.stored)}."
-    rows.append(Subject(Group.KEYS, "key", "Stored").ok(cause))
-    return rows
-
-
-def _key_row(probed: ProbeResult, detected: Detected) -> CheckResult | None:
-    """Return the row about the key of a server, in one of these states.
-
-    - Rejected or missing: the server cannot be used without another key.
-    - Works: it can be used, and has got a key.
-
-    None for any other server: it cannot be used for another reason, or no key is set for it.
-    """
-    url = probed.endpoint.url
-    source = detected.sources.get(probed.endpoint.origin, "")
-    grade_if_unusable = Grade.WARNING if detected.has_chat else Grade.FAULT
-
-    subject = Subject(Group.KEYS, "key", probed.product)
-    if probed.verdict is Verdict.KEY_REJECTED:
-        cause = f"{url} rejects the API key from {source}."
-        return subject.graded(grade_if_unusable, cause, probed.next_step)
-    if probed.verdict is Verdict.NEEDS_KEY:
-        cause = f"{url} needs an API key."  # the next step says if one was not sent, and why
-        return subject.graded(grade_if_unusable, cause, probed.next_step)
-    if not probed.verdict.is_usable:
-        return None
-    if source:
-        return subject.graded(Grade.OK, f"{url} accepts the API key from {source}.")
-    return None
+    return [*rows, Subject(Group.KEYS, "key", "Stored").ok(cause)]

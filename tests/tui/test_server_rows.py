@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
+from lmchat.doctor.server_checks import Detected, server_findings
+from lmchat.servers.discovery.choose_model import why_unusable
 from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
@@ -150,3 +153,11 @@ def test_a_named_server_without_a_loaded_model_is_chosen_before_another_that_is_
     ready = probed(Verdict.READY, model())
     named = probed(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED), endpoint=BOX, is_own=True)
     assert first_step(server_rows([ready, named], MachineState())) == BOX
+
+
+@pytest.mark.parametrize("verdict", [Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED])
+def test_page_doctor_and_command_line_say_the_same_of_a_server(verdict):
+    here = probed(verdict, endpoint=BOX, product="Jan", is_own=True)
+    said = headline_and_advice([here])[0].replace("gpu-box:1337", BOX.url)
+    assert why_unusable([here]).message == said
+    assert server_findings(Detected(results=(here,)))[1].cause == said

@@ -157,7 +157,7 @@ VERDICTS = {
     Verdict.NO_MODEL: "◆ Jan no model",
     Verdict.NEEDS_KEY: "◆ Jan needs key",
     Verdict.TIMED_OUT: "× Jan down",
-    Verdict.SERVER_OFF: "× Jan down",
+    Verdict.SERVER_OFF: "◆ Jan down",
 }
 
 

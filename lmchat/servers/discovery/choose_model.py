@@ -20,7 +20,7 @@ from lmchat.errors import (
     ServerUnavailable,
 )
 from lmchat.safe_text import shell_word
-from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.discovery.probe_result import VERDICTS, ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import (
     BUILT_IN,
@@ -34,23 +34,8 @@ from lmchat.servers.model import (
     usual_server_id,
 )
 from lmchat.servers.products import product_named
-from lmchat.servers.products.product import NOTHING_FOUND
+from lmchat.servers.products.product import NOTHING_FOUND, step_sentence
 
-_NO_SERVER = (Verdict.REFUSED, Verdict.TIMED_OUT, Verdict.SERVER_OFF)  # nothing answered
-# kinds of the error about a server that cannot be used
-_ERROR_KINDS = {
-    Verdict.NEEDS_KEY: "auth",
-    Verdict.KEY_REJECTED: "auth",
-    Verdict.HOST_BLOCKED: "host_blocked",
-    Verdict.NOT_AN_LLM: "not_an_llm",
-    Verdict.SERVER_ERROR: "server_error",
-}
-# messages of that error; other verdicts have one for all
-_MESSAGES = {
-    Verdict.NEEDS_KEY: "{product} at {url} needs an API key.",
-    Verdict.KEY_REJECTED: "{product} at {url} rejected the API key.",
-    Verdict.NOT_AN_LLM: "{url} is not a model server: {seen}.",
-}
 _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
 _OTHER_WAYS = "`lmchat doctor` shows what is missing; `lmchat --local` chats without a server."
 _PREFERRED_STATES = (LoadState.LOADED, LoadState.ASLEEP, LoadState.LOADING, LoadState.UNKNOWN)
@@ -257,40 +242,24 @@ def why_unusable(results: Sequence[ProbeResult]) -> LMChatError:
     only address that was tried; else it says that nothing was found. Any other program that answers
     counts only if its address is the only one: in a search, it is of no interest.
     """
+    is_only = len(results) == 1
     for probed in results:
-        counts = probed.verdict.is_server or probed.is_own or len(results) == 1
-        if probed.verdict in _NO_SERVER or not counts:
+        is_asked = probed.is_own or is_only
+        is_other = probed.verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM)
+        if not (probed.verdict.is_server or (is_asked and is_other)):
             continue
-        hint = _sentence(probed.next_step)
+        hint = step_sentence(probed.next_step)
         if probed.kind == "certificate":
             return ServerUnavailable(probed.detail, kind=probed.kind, hint=hint)
-        message = _MESSAGES.get(probed.verdict, "{product} at {url}: {finding}.").format(
-            product=probed.product,
-            url=probed.endpoint.url,
-            finding=probed.finding,
-            seen=probed.seen or "unknown reply",
-        )
-        kind = _ERROR_KINDS.get(probed.verdict, "server_error")
+        kind = VERDICTS[probed.verdict].error_kind
+        message = probed.sentence(probed.name)
         return ServerRejected(message, kind=kind, hint=hint, details=probed.detail)
-    if len(results) == 1:
-        only = results[0]
-        message = only.detail or f"{only.endpoint.url}: {only.finding}."
-        step = _sentence(only.next_step) or _NAME_A_SERVER
-        return NoServerFound(message, hint=f"{step} {_OTHER_WAYS}")
     message = f"{NOTHING_FOUND}: no model server answers on this machine."
-    return NoServerFound(message, hint=f"{_NAME_A_SERVER} {_OTHER_WAYS}")
-
-
-def _sentence(step: str) -> str:
-    """Return a next step as a sentence; "" if none exists.
-
-    A step that begins with a small letter is a command. It starts the server, as `ollama serve`,
-    unless it is a command of lmchat.
-    """
-    if not step:
-        return ""
-    is_command = step[0].islower() and not step.startswith("lmchat ")
-    return f"Start the server: {step}." if is_command else f"{step.rstrip('.')}."
+    step = ""
+    if is_only:
+        message = results[0].detail or results[0].sentence(results[0].name)
+        step = step_sentence(results[0].next_step)
+    return NoServerFound(message, hint=f"{step or _NAME_A_SERVER} {_OTHER_WAYS}")
 
 
 def why_no_model(choice: TargetChoice) -> RequestInvalid:

@@ -16,7 +16,7 @@ from lmchat.errors import (
     ServerUnavailable,
 )
 from lmchat.safe_text import shell_word, without_secret
-from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.discovery.probe_result import VERDICTS, ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.error_body import read_body
 from lmchat.servers.http.reply import Reply
@@ -137,22 +137,15 @@ def next_step(
 
     `has_models` is whether the server lists models that can chat.
     """
-    steps = {
-        Verdict.LOADING: "Wait until the model is loaded",
-        Verdict.NO_MODEL: product.model_step if has_models else product.empty_step,
-        Verdict.NEEDS_KEY: product.key_step,
-        Verdict.KEY_REJECTED: product.key_step,
-        Verdict.HOST_BLOCKED: product.host_step,
-        Verdict.SERVER_OFF: product.start_step,
-        Verdict.SERVER_ERROR: "Check the server's log, then restart it",
-        Verdict.NOT_AN_LLM: "Another program uses port {port}: stop it",
-        Verdict.REFUSED: product.start_step,
-        # of a provider on the internet, no program of the user has the port
-        Verdict.TIMED_OUT: product.start_step
-        if product.hosts
-        else "Check which program uses port {port}",
-    }
-    return steps.get(verdict, "").format(port=endpoint.port, host=shell_word(endpoint.host))
+    host_step = product.host_step.format(host=shell_word(endpoint.host))
+    return VERDICTS[verdict].step.format(
+        model=product.model_step if has_models else product.empty_step,
+        key=product.key_step,
+        host=host_step,
+        start=product.start_step,
+        silent=product.silent_step.format(port=endpoint.port),
+        port=endpoint.port,
+    )
 
 
 def _has_own_step(error: LMChatError, probe: Probe, verdict: Verdict) -> bool:

@@ -1,12 +1,16 @@
-"""An address, its verdict and its models; the health of the server in use."""
+"""An address, its verdict and its models; the health of the server in use.
+
+`VERDICTS` says what a verdict means, for all that show it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, StrEnum, auto
 
 from msgspec import Struct
 
+from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import BUILT_IN, ModelInfo, Target, server_id_of
 
@@ -41,6 +45,95 @@ class Verdict(StrEnum):
         return self in (Verdict.READY, Verdict.LOADING, Verdict.NO_MODEL)
 
 
+class ServerGrade(Enum):
+    """How far a server is from a chat."""
+
+    READY = auto()
+    STEP = auto()  # the user has to wait, or to do one thing
+    FAULT = auto()  # it refuses requests
+    AWAY = auto()  # no model server answers
+
+
+class Meaning(Struct, frozen=True):
+    """What a verdict means, and how it is said."""
+
+    grade: ServerGrade
+    sentence: str  # `ProbeResult.sentence` fills in what is in braces
+    step: str = ""  # next step; `next_step` fills in the words of the product
+    state: str = "down"  # of the server in use, in a word
+    reason: str = ""  # why it is in this state, in two words at most
+    error_kind: str = "server_error"  # of the error where a server with this verdict is needed
+
+
+VERDICTS: Mapping[Verdict, Meaning] = {
+    Verdict.READY: Meaning(ServerGrade.READY, "{name} answers{latency}.", state="ready"),
+    Verdict.LOADING: Meaning(
+        ServerGrade.STEP,
+        "{name} answers{latency} and loads a model.",
+        "Wait until the model is loaded",
+        state="loading",
+    ),
+    Verdict.NO_MODEL: Meaning(
+        ServerGrade.STEP,
+        "{name} answers{latency}, but {lack}.",
+        "{model}",
+        state="no model",
+    ),
+    Verdict.NEEDS_KEY: Meaning(
+        ServerGrade.STEP,
+        "{name} answers, but needs an API key.",
+        "{key}",
+        state="needs key",
+        error_kind="auth",
+    ),
+    Verdict.KEY_REJECTED: Meaning(
+        ServerGrade.FAULT,
+        "{name} answers, but rejected the API key.",
+        "{key}",
+        state="key",
+        reason="rejected",
+        error_kind="auth",
+    ),
+    Verdict.HOST_BLOCKED: Meaning(
+        ServerGrade.FAULT,
+        "{name} does not accept the host name {host}.",
+        "{host}",
+        state="blocked",
+        reason="host",
+        error_kind="host_blocked",
+    ),
+    Verdict.SERVER_OFF: Meaning(
+        ServerGrade.STEP,
+        "{name} runs, but its server is off.",
+        "{start}",
+        reason="server off",
+    ),
+    Verdict.SERVER_ERROR: Meaning(
+        ServerGrade.FAULT,
+        "{name} answers with an error: {detail}.",
+        "Check the server's log, then restart it",
+        reason="error",
+    ),
+    Verdict.NOT_AN_LLM: Meaning(
+        ServerGrade.AWAY,
+        "The program at {url} is not a model server: {seen}.",
+        "Another program uses port {port}: stop it",
+        reason="not an LLM",
+        error_kind="not_an_llm",
+    ),
+    Verdict.REFUSED: Meaning(
+        ServerGrade.AWAY, "Nothing answers at {url}.", "{start}", reason="refused"
+    ),
+    Verdict.TIMED_OUT: Meaning(
+        ServerGrade.AWAY,
+        "A program accepts connections at {url} but does not answer in time.",
+        "{silent}",
+        reason="timed out",
+    ),
+}
+_DETAIL_CHARS = 200  # of an error message, or of the answer of a program that is no server
+
+
 class ProbeResult(Struct, frozen=True, kw_only=True):
     """A checked address, and the result of its probe."""
 
@@ -69,6 +162,26 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
     def has_named_address(self) -> bool:
         """Whether you named its address; that of the built-in server is never named."""
         return self.is_own and self.product != BUILT_IN
+
+    @property
+    def name(self) -> str:
+        """Product and address, such as "Jan at http://localhost:1337"."""
+        return f"{self.product} at {self.endpoint.url}"
+
+    def sentence(self, name: str, *, latency: str = "") -> str:
+        """Return what was found; `name` is the subject where a model server answers.
+
+        `latency` is written behind the verb, with a blank before it.
+        """
+        return VERDICTS[self.verdict].sentence.format(
+            name=name,
+            url=self.endpoint.url,
+            host=self.endpoint.host,
+            latency=latency,
+            lack="no model is loaded" if self.chat_models else "has no model yet",
+            detail=safe_line(self.detail, limit=_DETAIL_CHARS).rstrip(".") or "no message",
+            seen=safe_line(self.seen, limit=_DETAIL_CHARS) or "unknown reply",
+        )
 
     @property
     def finding(self) -> str:

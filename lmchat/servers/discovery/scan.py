@@ -13,12 +13,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.servers.discovery.probe import Probe, empty_result
-from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.discovery.probe_result import VERDICTS, ProbeResult, ServerGrade, Verdict
 from lmchat.servers.endpoint import Endpoint, loopback
 from lmchat.servers.products import PRODUCTS, product_at
 
 SCAN_S = 5.0  # a scan ends after this time at the latest
-_NO_SERVER = (Verdict.NOT_AN_LLM, Verdict.REFUSED, Verdict.TIMED_OUT)
 _log = logging.getLogger(__name__)
 
 ProbeOne = Callable[[Probe], Awaitable[ProbeResult]]
@@ -108,7 +107,9 @@ async def probe_all(
         sorted(
             shown,
             key=lambda probed: (
-                len(order) if probed.verdict in _NO_SERVER else order.index(probed.verdict)
+                len(order)
+                if VERDICTS[probed.verdict].grade is ServerGrade.AWAY
+                else order.index(probed.verdict)
             ),
         )
     )

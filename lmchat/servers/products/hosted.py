@@ -25,6 +25,7 @@ class Hosted(Product):
     """A provider; its models are always loaded."""
 
     start_step = "Check the network, and the address"
+    silent_step = start_step  # no program of the user has the port
     model_step = "Choose a model with Ctrl+O or -m"
     load_step = "Its models are always loaded"
     empty_step = "Check what the account can use"

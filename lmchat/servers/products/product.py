@@ -34,6 +34,18 @@ _NAMES_IN_NOTES = {"seed": "a seed"}
 """What notes call an option, if not by its name."""
 
 
+def step_sentence(step: str) -> str:
+    """Return a next step as a sentence; "" if none exists.
+
+    A step that begins with a small letter is a command. It starts the server, as `ollama serve`,
+    unless it is a command of lmchat.
+    """
+    if not step:
+        return ""
+    is_command = step[0].islower() and not step.startswith("lmchat ")
+    return f"Start the server: {step}." if is_command else f"{step.rstrip('.')}."
+
+
 def local_server(name: str, port: str) -> Endpoint | None:
     """Return the http address of a server on this machine from the name of its host and its port.
 
@@ -103,6 +115,7 @@ class Product:
     host_step: ClassVar[str] = (
         "Add the host name {host} to the server's trusted hosts, or use localhost"
     )
+    silent_step: ClassVar[str] = "Check which program uses port {port}"  # if it does not answer
     larger_window: ClassVar[str] = ""  # step to a larger context window, with {model} and {context}
     refusal_hints: ClassVar[Mapping[str, str]] = {}  # sentences after other refusals, by kind
     refusal_rules: ClassVar[tuple[Rule, ...]] = ()  # of refusals that no other product sends
@@ -417,9 +430,7 @@ class Product:
     def add_hint(self, error: ServerUnavailable) -> None:
         """If the error says that the connection was refused, let its hint say how to start it."""
         if isinstance(error, NothingAnswers) and error.kind == "offline":
-            is_command = self.start_step[0].islower()
-            start = f"Start the server: {self.start_step}" if is_command else self.start_step
-            error.hint = f"{start}."
+            error.hint = step_sentence(self.start_step)
 
     def require_done(self, api: ServerApi, reply: Reply, verb: str) -> None:
         """Return if the reply says that the server has done what `verb` says: load or unload.

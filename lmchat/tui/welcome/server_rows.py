@@ -5,7 +5,7 @@ A result is an address that was probed for a server; its verdict is the result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import Enum, auto
 
 from msgspec import Struct
@@ -13,7 +13,13 @@ from msgspec.structs import replace
 
 from lmchat.files.disk import is_absolute_path
 from lmchat.servers.discovery.launcher import Installed, ServerStart
-from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, Verdict
+from lmchat.servers.discovery.probe_result import (
+    VERDICTS,
+    WANTS_KEY,
+    ProbeResult,
+    ServerGrade,
+    Verdict,
+)
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import DemoOffer, ModelFile
 from lmchat.servers.products import product_named
@@ -22,17 +28,11 @@ from lmchat.servers.products.product import OPENAI_COMPATIBLE
 NO_SERVER = "No model server answers on this machine yet."
 _STARTABLE = (Verdict.REFUSED, Verdict.SERVER_OFF)
 """Verdicts on an address at which a server can be started."""
-_USABLE = "{} answers."
-_NOT_LOADED = "{} answers, but no model is loaded."
-_OTHER_USABLE = "The server you named does not answer. {} does."
-# sentences about a server that needs a step before a chat can begin, by its verdict
-_HEADLINES: Mapping[Verdict, str] = {
-    Verdict.NEEDS_KEY: "{name} answers, but needs an API key.",
-    Verdict.KEY_REJECTED: "{name} answers, but rejected the API key.",
-    Verdict.HOST_BLOCKED: "{name} does not accept the host name {host}.",
-    Verdict.NO_MODEL: "{name} answers, but has no model yet.",
-    Verdict.SERVER_OFF: "{name} runs, but its server is off.",
-}
+_STEP_AWAY = (
+    *(Verdict.NO_MODEL, Verdict.NEEDS_KEY, Verdict.KEY_REJECTED),
+    *(Verdict.HOST_BLOCKED, Verdict.SERVER_OFF),
+)
+"""Verdicts on a server that needs a step of the user before a chat can begin."""
 
 
 class RowAction(Enum):
@@ -74,8 +74,7 @@ def server_rows(results: Sequence[ProbeResult], machine: MachineState) -> tuple[
 
 def _rank(row: ServerRow) -> int:
     """Return 0 for a server whose program runs, 1 for one that may be installed, 2 for others."""
-    verdict = row.probed.verdict
-    if verdict.is_server or verdict in (Verdict.SERVER_OFF, Verdict.SERVER_ERROR):
+    if VERDICTS[row.probed.verdict].grade is not ServerGrade.AWAY:
         return 0
     return 1 if row.is_here else 2
 
@@ -149,16 +148,14 @@ def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:
     named = [probed for probed in results if probed.has_named_address]
     usable = [probed for probed in results if probed.verdict.is_usable]
     if named and usable and not any(probed.verdict.is_server for probed in named):
-        return _OTHER_USABLE.format(usable[0].product), ""
+        return f"The server you named does not answer. {usable[0].product} does.", ""
     for probed in results:
-        if probed.verdict is Verdict.NO_MODEL and probed.has_model:
-            return _NOT_LOADED.format(_server_name(probed)), "Press Enter to choose one."
-        if probed.verdict in _HEADLINES:
-            sentence = _HEADLINES[probed.verdict]
-            words = sentence.format(name=_server_name(probed), host=probed.endpoint.host)
-            return words, _advice(probed)
+        if probed.verdict in _STEP_AWAY:
+            has_models = probed.verdict is Verdict.NO_MODEL and probed.has_model
+            advice = "Press Enter to choose one." if has_models else _advice(probed)
+            return probed.sentence(_server_name(probed)), advice
     if usable:
-        return _USABLE.format(usable[0].product), ""
+        return usable[0].sentence(usable[0].product), ""
     if len(named) != 1 or not named[0].detail:
         return NO_SERVER, ""
     endpoint, detail = named[0].endpoint, named[0].detail

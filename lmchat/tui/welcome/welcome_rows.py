@@ -13,7 +13,7 @@ from rich.cells import cell_len
 
 from lmchat import units
 from lmchat.safe_text import SafeText, safe_line
-from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.discovery.probe_result import VERDICTS, ProbeResult, ServerGrade
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.products.product import OPENAI_COMPATIBLE
@@ -30,19 +30,11 @@ from lmchat.tui.widgets.row_list import (
 )
 from lmchat.units import UNICODE
 
-_OK: StyledText = (UNICODE.ready, "$success")
-_WARN: StyledText = (UNICODE.degraded, "$warning")
-_BAD: StyledText = (UNICODE.down, "$error")
-_OFF: StyledText = (UNICODE.off, MUTED)
-_SIGNS: Mapping[Verdict, StyledText] = {
-    Verdict.READY: _OK,
-    Verdict.LOADING: _WARN,
-    Verdict.NO_MODEL: _WARN,
-    Verdict.NEEDS_KEY: _WARN,
-    Verdict.SERVER_OFF: _WARN,
-    Verdict.KEY_REJECTED: _BAD,
-    Verdict.HOST_BLOCKED: _BAD,
-    Verdict.SERVER_ERROR: _BAD,
+_SIGNS: Mapping[ServerGrade, StyledText] = {
+    ServerGrade.READY: (UNICODE.ready, "$success"),
+    ServerGrade.STEP: (UNICODE.degraded, "$warning"),
+    ServerGrade.FAULT: (UNICODE.down, "$error"),
+    ServerGrade.AWAY: (UNICODE.off, MUTED),
 }
 _COLUMNS = (Column("Server"), Column("Port", is_right=True), Column("Result"))
 _NAMED_FILES = 2  # model files that are named; the others are counted
@@ -129,7 +121,7 @@ def _server_line(server: ServerRow) -> ServerLine:
     """
     probed = server.probed
     is_starting = server.action is RowAction.WAIT
-    sign, style = _WARN if is_starting else _SIGNS.get(probed.verdict, _OFF)
+    sign, style = _SIGNS[ServerGrade.STEP if is_starting else VERDICTS[probed.verdict].grade]
     result, _, seen = safe_line(server.result).partition(": ")
     return ServerLine(
         key=None if server.action is RowAction.NOTHING else probed.endpoint,

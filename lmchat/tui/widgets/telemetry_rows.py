@@ -6,7 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from lmchat import units
 from lmchat.servers.answer import Stage, Turn
-from lmchat.servers.discovery.probe_result import Health, TargetState, Verdict
+from lmchat.servers.discovery.probe_result import (
+    VERDICTS,
+    Health,
+    ServerGrade,
+    TargetState,
+    Verdict,
+)
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.stats import Budget, Metrics
@@ -22,25 +28,12 @@ _FAILURES = (AnswerState.INTERRUPTED, AnswerState.FAILED)
 _CALM_LATENCY_MS = 8.0  # a full bar below this latency, so that small changes look small
 _LARGE_WINDOW = 100_000  # from this on, numbers of tokens are rounded to fit into the panel
 
-# Word of a verdict, its style, and what is shown in place of the latency
-_VERDICTS: Mapping[Verdict, tuple[str, str, str]] = {
-    Verdict.READY: ("ready", _OK, ""),
-    Verdict.LOADING: ("loading", _WARN, ""),
-    Verdict.NO_MODEL: ("no model", _WARN, ""),
-    Verdict.NEEDS_KEY: ("needs key", _WARN, ""),
-    Verdict.KEY_REJECTED: ("key", _BAD, "rejected"),
-    Verdict.HOST_BLOCKED: ("blocked", _BAD, "host"),
-    Verdict.SERVER_OFF: ("down", _BAD, "server off"),
-    Verdict.SERVER_ERROR: ("down", _BAD, "error"),
-    Verdict.NOT_AN_LLM: ("down", _BAD, "not an LLM"),
-    Verdict.REFUSED: ("down", _BAD, "refused"),
-    Verdict.TIMED_OUT: ("down", _BAD, "timed out"),
-}
+_STYLES: Mapping[ServerGrade, str] = {ServerGrade.READY: _OK, ServerGrade.STEP: _WARN}
 
 
 def server_sign(verdict: Verdict | None) -> StyledText:
     """Return the sign of a server's state; None while it is checked for the first time."""
-    style = _VERDICTS[verdict][1] if verdict else MUTED
+    style = _STYLES.get(VERDICTS[verdict].grade, _BAD) if verdict else MUTED
     return _SIGNS.get(style, UNICODE.off), style
 
 
@@ -65,10 +58,11 @@ def search_word(state: TargetState) -> str:
 
 def server_rows(health: Health, state: TargetState) -> list[TelemetryRow]:
     """Return name and state of the server, its address, and the latencies of the last checks."""
-    word, style, reason = search_word(state), MUTED, ""
+    word, reason = search_word(state), ""
     if health.verdict:
-        word, style, reason = _VERDICTS[health.verdict]
-    sign, _ = server_sign(health.verdict)
+        meaning = VERDICTS[health.verdict]
+        word, reason = meaning.state, meaning.reason
+    sign, style = server_sign(health.verdict)
     address = health.endpoint.netloc if health.endpoint else UNKNOWN
     return [
         TextRow(((f"{sign} ", style), (health.product or "Server", STRONG)), (word, style)),
