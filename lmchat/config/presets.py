@@ -22,12 +22,15 @@ class NamedTables:
     """
 
     def __init__(self, file: Path, settings: Settings) -> None:
-        """Begin with the tables of `settings`, which were just read from `file`."""
+        """Begin with the tables of `settings`; the first look reads `file`.
+
+        It may have changed since the settings were read.
+        """
         self._problem = ""
         self._presets = settings.prompts
         self._profiles = settings.profiles
         self._file = file
-        self._version = _version_of(file)
+        self._version: tuple[int, int, int] | None = None
 
     def presets(self) -> Mapping[str, Preset]:
         """Return the presets by name, after a look at the file."""
