@@ -22,7 +22,6 @@ from lmchat.config.file import (
     values_of,
 )
 from lmchat.config.load import Loaded
-from lmchat.config.settings import Settings
 from lmchat.errors import LMChatError
 from lmchat.files.disk import write_new_file
 from lmchat.files.paths import make_folder
@@ -49,20 +48,19 @@ def path(context: Context) -> int:
 
 
 def show(context: Context) -> int:
-    """Print the value of every setting and where it comes from, one setting a line.
-
-    What may hold an API key or a password is masked.
-    """
-    file_origin = f"file ({context.config_file.name})"
-    entries = [*_section_entries(context), *_table_entries(context.settings, file_origin)]
-    values = {entry.key: {"value": entry.value, "origin": entry.origin} for entry in entries}
-    settings = [entry.setting for entry in entries]
+    """Print the value of every setting and where it comes from, one setting a line."""
+    entries = {**_section_entries(context), **_table_entries(context)}
+    document = {key: {"value": value, "origin": origin} for key, (value, origin) in entries.items()}
+    settings = [
+        f"{key} = {'unset' if value is None else toml_value(value)}"
+        for key, (value, _) in entries.items()
+    ]
     width = min(max(map(len, settings)), _MAX_ORIGIN_COLUMN)
     lines = [
-        f"{setting:<{width}}  # {entry.origin}"
-        for setting, entry in zip(settings, entries, strict=True)
+        f"{setting:<{width}}  # {origin}"
+        for setting, (_, origin) in zip(settings, entries.values(), strict=True)
     ]
-    return context.output.print_result(values, *lines)
+    return context.output.print_result(document, *lines)
 
 
 def init(context: Context) -> int:
@@ -109,16 +107,21 @@ def _unusable_values(loaded: Loaded) -> Iterator[Problem]:
     new_tls_context = load("lmchat.servers.http.certificates:new_tls_context")
 
     checks: list[tuple[KeyPath, str, Callable[[str], object]]] = [
-        (("endpoint",), settings.endpoint, Endpoint.parse)
+        (("endpoint",), settings.endpoint, Endpoint.parse),
+        *(
+            (("allowed_hosts", index), host, allow_list.allow)
+            for index, host in enumerate(settings.allowed_hosts)
+        ),
+        (("ca_file",), settings.ca_file, new_tls_context),
+        *(
+            (("endpoints", index, "url"), endpoint.url, Endpoint.parse)
+            for index, endpoint in enumerate(settings.endpoints)
+        ),
+        *(
+            (("mcp", index, "url"), server.url, Endpoint.parse)
+            for index, server in enumerate(settings.mcp)
+        ),
     ]
-    for index, host in enumerate(settings.allowed_hosts):
-        checks.append((("allowed_hosts", index), host, allow_list.allow))
-    checks.append((("ca_file",), settings.ca_file, new_tls_context))
-    for index, endpoint in enumerate(settings.endpoints):
-        checks.append((("endpoints", index, "url"), endpoint.url, Endpoint.parse))
-    for index, server in enumerate(settings.mcp):
-        checks.append((("mcp", index, "url"), server.url, Endpoint.parse))
-
     for key_path, value, check_value in checks:
         try:
             if value:
@@ -160,41 +163,29 @@ def _theme_problems(context: Context) -> Iterator[Problem]:
         return
     # Textual, which `config show` needs not
     missing_theme = load("lmchat.tui.theme_files:missing_theme")
-    missing = missing_theme(name, context.paths.themes_folder)
-    if missing is None:
-        return
-    reason, suggestion = missing
-    yield Problem(
-        source=str(loaded.file),
-        line=line_of(loaded.text, ("ui", "theme")),
-        key="ui.theme",
-        reason=reason,
-        suggestion=suggestion,
-    )
+    if missing := missing_theme(name, context.paths.themes_folder):
+        reason, suggestion = missing
+        yield Problem(
+            source=str(loaded.file),
+            line=line_of(loaded.text, ("ui", "theme")),
+            key="ui.theme",
+            reason=reason,
+            suggestion=suggestion,
+        )
 
 
-class _Entry(Struct, frozen=True, kw_only=True):
-    """One line of `config show`."""
-
-    key: str
-    value: object  # masked where it may hold an API key or a password
-    origin: str
-
-    @property
-    def setting(self) -> str:
-        """The line without its origin."""
-        return f"{self.key} = {'unset' if self.value is None else toml_value(self.value)}"
+_Entries = dict[str, tuple[object, str]]
+"""Value and origin of each line of `config show`, by key."""
 
 
-def _section_entries(context: Context) -> list[_Entry]:
+def _section_entries(context: Context) -> _Entries:
     """Return an entry for each setting whose name is fixed, also for those with their default.
 
-    Options of `--set` come last, in place of the settings with their names. The other settings are
-    in tables that the user names, such as `[profiles.fast]`.
+    What may hold an API key or a password is masked. The other settings are in tables that the user
+    names, such as `[profiles.fast]`.
     """
     settings = context.settings
-    origins = context.loaded.origins
-    entries: list[_Entry] = []
+    entries: _Entries = {}
     for section, table in sections().items():
         # the settings above all tables are a section without a name
         values = getattr(settings, section) if section else settings
@@ -202,21 +193,20 @@ def _section_entries(context: Context) -> list[_Entry]:
             key = f"{section}.{row.name}" if section else row.name
             value = getattr(values, row.name)
             masked = _MASK if key == "api_key" and value else _mask_wrong_address(key, value)
-            entries.append(_Entry(key=key, value=masked, origin=origins.get(key, "default")))
-    typed = typed_options(context.options.sampling)
-    not_typed = [entry for entry in entries if entry.key.removeprefix("chat.") not in typed]
-    return not_typed + [
-        _Entry(key=f"chat.{name}", value=value, origin="flag (--set)")
-        for name, value in typed.items()
-    ]
+            entries[key] = masked, context.loaded.origins.get(key, "default")
+    for name, value in typed_options(context.options.sampling).items():
+        entries.pop(f"chat.{name}", None)  # these are the last
+        entries[f"chat.{name}"] = value, "flag (--set)"
+    return entries
 
 
-def _table_entries(settings: Settings, file_origin: str) -> list[_Entry]:
+def _table_entries(context: Context) -> _Entries:
     """Return an entry for each key binding, tool approval and table of the configuration file.
 
-    `file_origin` is the origin of all. `[[mcp]]` and `[[endpoints]]`, which may hold secrets, are
-    given by the names of their entries alone.
+    `[[mcp]]` and `[[endpoints]]`, which may hold secrets, are given by the names of their entries
+    alone.
     """
+    settings = context.settings
     tables: dict[str, object] = {f"keys.{name}": keys for name, keys in settings.keys.items()}
     for name, approval in settings.tools.approval.items():
         tables[f"tools.approval.{name}"] = approval
@@ -230,19 +220,17 @@ def _table_entries(settings: Settings, file_origin: str) -> list[_Entry]:
         tables[f"profiles.{name}"] = _changed_fields(profile)
     for name, preset in settings.prompts.items():
         tables[f"prompts.{name}"] = _changed_fields(preset)
-    return [_Entry(key=key, value=value, origin=file_origin) for key, value in tables.items()]
+    origin = f"file ({context.config_file.name})"
+    return {key: (value, origin) for key, value in tables.items()}
 
 
 def _changed_fields(struct: Struct) -> dict[str, object]:
     """Return the values of a struct that differ from their defaults, by field."""
-    values: dict[str, object] = {}
-    for field in fields(struct):
-        value = getattr(struct, field.name)
-        if isinstance(value, Struct):
-            values[field.name] = _changed_fields(value)
-        elif value != field.default:
-            values[field.name] = value
-    return values
+    return {
+        field.name: value
+        for field in fields(struct)
+        if (value := getattr(struct, field.name)) != field.default
+    }
 
 
 def _mask_wrong_address(key: str, value: object) -> object:

@@ -267,7 +267,7 @@ class _Checker:
         for key in required:
             if key not in table:
                 self._add_problem((*key_path, key), "is missing")
-        return values if values.keys() >= set(required) else None
+        return None if set(required) - values.keys() else values
 
     def check_names(self, settings: Settings) -> None:
         """Add the problems of names that are right for themselves."""

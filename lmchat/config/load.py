@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from msgspec import Struct, ValidationError, convert, field
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from lmchat.config.file import Problem, Values, read_config, rows
 from lmchat.config.settings import Profile, Secret, Settings
@@ -185,11 +185,11 @@ def _from_profile(
     if name not in profiles:
         problems.append(_unknown_profile(name, profiles))
         return
-    for key, value in asdict(profiles[name]).items():
-        # None and an empty text mean unset; but an empty system prompt means that none is sent
-        if value is not None and (value != "" or key == "system_prompt"):
-            full_key = "model" if key == "model" else f"chat.{key}"
-            yield _Override(key=full_key, value=value, origin=f"profile {name}")
+    profile, origin = profiles[name], f"profile {name}"
+    if profile.model:
+        yield _Override(key="model", value=profile.model, origin=origin)
+    for key, value in profile.chat_values().items():
+        yield _Override(key=f"chat.{key}", value=value, origin=origin)
 
 
 def _unknown_profile(name: str, profiles: Mapping[str, Profile]) -> Problem:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """Levels of how much a model may be asked to think, least first; not every server takes all."""
@@ -223,18 +223,8 @@ class ChatSettings(SamplingSettings, frozen=True, kw_only=True):
         """Return these settings with the values that a profile sets in place of their own.
 
         It is for `/profile`; the profile of `--profile` is merged in `load`.
-
-        None in a profile, and an empty effort, mean that the profile does not set this value. The
-        model of a profile is not used here, because `ChatSettings` has none.
         """
-        changes: dict[str, Any] = {}
-        for name in ("system_prompt", "temperature", "top_p", "max_tokens", "stop"):
-            value = getattr(profile, name)
-            if value is not None:
-                changes[name] = value
-        if profile.reasoning_effort:
-            changes["reasoning_effort"] = profile.reasoning_effort
-        return replace(self, **changes)
+        return replace(self, **profile.chat_values())
 
 
 class LimitSettings(Table, frozen=True, kw_only=True):
@@ -488,6 +478,19 @@ class Profile(Table, frozen=True, kw_only=True):
     max_tokens: _MaxTokens | None = None
     stop: Annotated[tuple[str, ...], _STOP] | None = None
     reasoning_effort: _Effort = ""
+
+    def chat_values(self) -> dict[str, Any]:
+        """Return the values that it sets in place of those of `ChatSettings`.
+
+        None and an empty effort mean unset; an empty system prompt means that none is sent.
+        """
+        values = asdict(self)
+        del values["model"]
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None and (value or name != "reasoning_effort")
+        }
 
 
 class Preset(Table, frozen=True, kw_only=True):
