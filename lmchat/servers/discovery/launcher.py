@@ -75,23 +75,22 @@ def installed_products(environ: Mapping[str, str], home: Path | None) -> tuple[I
     """
     installed: list[Installed] = []
     for product in PRODUCTS:
-        traces = product.traces
-        if traces is None:  # it is not known how to find the product
+        if not product.program:  # it is not known how to find the product
             continue
         folders = product.own_folders(home) if home else []
         search_path = [environ.get("PATH") or os.defpath, *(str(one / "bin") for one in folders)]
-        program = find_program(traces.program, os.pathsep.join(search_path))
+        program = find_program(product.program, os.pathsep.join(search_path))
         # An absolute name replaces the home folder in `Path`. Without a home folder, the other
         # names lead to folders below `/` that do not exist.
-        folders += [Path(home or "/", name) for name in traces.folders]
-        words = product.start_step
-        start: tuple[str, ...] = ()
-        if program and traces.start:
-            start = (program, *traces.start.split())
-            words = f"{traces.program} {traces.start}"
+        folders += [Path(home or "/", name) for name in product.folders]
         # `Path.is_dir` would raise an error where a folder above may not be entered
-        elif not program and not any(map(os.path.isdir, folders)):
+        if not program and not any(map(os.path.isdir, folders)):
             continue
+        start: tuple[str, ...] = ()
+        words = product.start_step
+        if program and product.start_arguments:
+            start = (program, *product.start_arguments.split())
+            words = f"{product.program} {product.start_arguments}"
         found = Installed(product=product.name, program=program, start=start, start_words=words)
         installed.append(found)
     return tuple(installed)

@@ -62,7 +62,7 @@ def product_at(endpoint: Endpoint) -> Product:
 
 
 def named_endpoints(environ: Mapping[str, str]) -> dict[str, Endpoint]:
-    """Return the addresses that variables of the products name, by the name of the product."""
+    """Return the addresses that the environment names, by the name of the product."""
     found = {product.name: product.named_endpoint(environ) for product in PRODUCTS if product.ports}
     return {name: endpoint for name, endpoint in found.items() if endpoint is not None}
 

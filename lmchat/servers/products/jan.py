@@ -13,7 +13,6 @@ from lmchat.servers.products.product import (
     LLAMA_SAMPLING,
     LOAD_WITH_CONTEXT,
     Product,
-    Traces,
 )
 from lmchat.servers.products.server_api import ServerApi
 
@@ -23,14 +22,12 @@ class Jan(Product):
 
     name = "Jan"
     ports = (1337, 6767, 3928)
-    traces = Traces(
-        program="jan",
-        folders=(
-            ".local/share/Jan/data",
-            "Library/Application Support/Jan/data",
-            "/Applications/Jan.app",
-            "Applications/Jan.app",
-        ),
+    program = "jan"
+    folders = (
+        ".local/share/Jan/data",
+        "Library/Application Support/Jan/data",
+        "/Applications/Jan.app",
+        "Applications/Jan.app",
     )
     where_to_get = "Get it at jan.ai"
     start_step = "Open Jan: Settings, Local API Server, Start"

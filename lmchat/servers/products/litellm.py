@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from lmchat.config.settings import EFFORTS
 from lmchat.servers.http.json_values import count_or_none, dict_or_empty, dicts_in, str_or_empty
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.products.product import OPENAI_SAMPLING, Product, Traces, capabilities
+from lmchat.servers.products.product import OPENAI_SAMPLING, Product, capabilities
 from lmchat.servers.products.refusals import KEY_MISSING, KEY_REJECTED, Rule
 from lmchat.servers.products.server_api import ServerApi
 
@@ -19,7 +19,7 @@ class LiteLlm(Product):
 
     name = "LiteLLM"
     ports = (4000,)
-    traces = Traces(program="litellm")
+    program = "litellm"
     where_to_get = "pip install 'litellm[proxy]'"
     start_step = "litellm --model MODEL"
     key_step = "Use a virtual key, or the master key, of the LiteLLM proxy"

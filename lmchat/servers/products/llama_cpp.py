@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any, ClassVar
 
@@ -16,7 +16,6 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
-from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import (
     count_or_none,
     dict_or_empty,
@@ -28,11 +27,9 @@ from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo
 from lmchat.servers.products.product import (
     LLAMA_SAMPLING,
     Product,
-    Traces,
     capabilities,
     has_word,
     lacks_word,
-    local_server,
     params_text,
 )
 from lmchat.servers.products.server_api import OnProgress, ServerApi, background_task
@@ -64,26 +61,25 @@ _DIGITS = re.compile("[0-9]{1,15}")
 class LlamaCpp(Product):
     """llama-server; it reports window, timings and progress. Never poll its `/slots` (R-29)."""
 
-    name: ClassVar[str] = "llama.cpp"
-    ports: ClassVar[tuple[int, ...]] = (9931, 8080)  # 8080 until build 11668
-    traces: ClassVar[Traces | None] = Traces(
-        program="llama-server", folders=(".cache/llama.cpp", "Library/Caches/llama.cpp")
-    )
+    name = "llama.cpp"
+    ports: tuple[int, ...] = (9931, 8080)  # 8080 until build 11668
+    program = "llama-server"
+    folders: tuple[str, ...] = (".cache/llama.cpp", "Library/Caches/llama.cpp")
     where_to_get = "Get it at github.com/ggml-org/llama.cpp"
-    start_step: ClassVar[str] = "llama-server -m MODEL.gguf"
-    key_step: ClassVar[str] = "Use the API key that llama-server was started with (--api-key)"
-    model_step: ClassVar[str] = "Choose a model with Ctrl+O or -m; lmchat loads it"
+    start_step = "llama-server -m MODEL.gguf"
+    key_step = "Use the API key that llama-server was started with (--api-key)"
+    model_step = "Choose a model with Ctrl+O or -m; lmchat loads it"
     empty_step = "llama-server -m MODEL.gguf"
     load_step = "It serves the model it was started with: llama-server -m MODEL.gguf"
-    larger_window: ClassVar[str] = "Set it when you start the server: llama-server -c {context}"
-    loads_on_demand: ClassVar[bool] = True
+    larger_window = "Set it when you start the server: llama-server -c {context}"
+    loads_on_demand = True
     can_prefill = True
     can_prefill_thought = True
     can_read_ahead = True
-    can_keep_answers: ClassVar[bool] = True
+    can_keep_answers = True
     lists_tool_models = True
     ignores_model_name = True
-    names_build: ClassVar[bool] = True
+    names_build = True
     health_path = "/health"
     count_path = "/v1/chat/completions/input_tokens"
     count_field = "input_tokens"
@@ -94,12 +90,6 @@ class LlamaCpp(Product):
     thought_fields = ("reasoning_content",)
     sampling_fields: ClassVar = LLAMA_SAMPLING
     takes_llama_options = True
-
-    def named_endpoint(self, environ: Mapping[str, str]) -> Endpoint | None:
-        """Return the address that `LLAMA_ARG_HOST` and `LLAMA_ARG_PORT` let it listen at."""
-        host = environ.get("LLAMA_ARG_HOST", "").strip()
-        port = environ.get("LLAMA_ARG_PORT", "").strip()
-        return local_server(host, port or str(self.ports[0])) if host or port else None
 
     async def answers(self, api: ServerApi) -> bool:
         """Whether the header `server` of a reply names llama.cpp.
@@ -380,7 +370,7 @@ class BuiltIn(LlamaCpp):
 
     name = BUILT_IN
     ports = ()
-    traces = None
+    program = ""
     start_step = "lmchat --local"
     key_step = "Start lmchat again: each start makes a new API key"
     model_step = "Choose a model file"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from lmchat.files.disk import read_plain
 from lmchat.files.paths import lm_studio_folders
-from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import (
     NotJsonError,
     count_or_none,
@@ -23,10 +21,8 @@ from lmchat.servers.products.product import (
     LOAD_WITH_CONTEXT,
     SEED_AND_PENALTIES,
     Product,
-    Traces,
     capabilities,
     has_word,
-    local_server,
     same_names,
 )
 from lmchat.servers.products.request_format import Dialect, JsonMode
@@ -49,11 +45,9 @@ class LmStudio(Product):
 
     name = LM_STUDIO
     ports = (1234,)
-    traces = Traces(
-        program="lms",
-        folders=("/Applications/LM Studio.app", "Applications/LM Studio.app"),
-        start="server start",
-    )
+    program = "lms"
+    folders = ("/Applications/LM Studio.app", "Applications/LM Studio.app")
+    start_arguments = "server start"
     where_to_get = "Get it at lmstudio.ai"
     start_step = "Open LM Studio: Developer, Start server"
     stop_words = "`lms server stop` stops it."
@@ -89,11 +83,6 @@ class LmStudio(Product):
     def own_folders(self, home: Path) -> list[Path]:
         """Return its folders, which users can move."""
         return lm_studio_folders(home)
-
-    def named_endpoint(self, environ: Mapping[str, str]) -> Endpoint | None:
-        """Return the address that `LMS_SERVER_HOST` tells the server to listen at."""
-        host = environ.get("LMS_SERVER_HOST", "").strip()
-        return local_server(host, str(self.ports[0])) if host else None
 
     def last_port(self) -> int | None:
         """Return the port in LM Studio's settings of its server; None if they cannot be read.

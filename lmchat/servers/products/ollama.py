@@ -10,16 +10,14 @@ from typing import Any, ClassVar
 from msgspec.structs import replace
 
 from lmchat.errors import ServerUnavailable
-from lmchat.servers.endpoint import Endpoint, is_address
+from lmchat.servers.endpoint import Endpoint, is_address, loopback
 from lmchat.servers.http.json_values import count_or_none, dict_or_empty, dicts_in, str_or_empty
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products.product import (
     SEED_AND_PENALTIES,
     Product,
-    Traces,
     capabilities,
-    local_server,
 )
 from lmchat.servers.products.refusals import UNKNOWN_HOST, Rule
 from lmchat.servers.products.server_api import OnProgress, ServerApi
@@ -34,11 +32,9 @@ class Ollama(Product):
 
     name = "Ollama"
     ports = (11434,)
-    traces = Traces(
-        program="ollama",
-        folders=(".ollama", "/usr/share/ollama/.ollama", "/Applications/Ollama.app"),
-        start="serve",
-    )
+    program = "ollama"
+    folders = (".ollama", "/usr/share/ollama/.ollama", "/Applications/Ollama.app")
+    start_arguments = "serve"
     where_to_get = "Get it at ollama.com"
     start_step = "ollama serve"
     key_step = "Ask the administrator of the proxy in front of Ollama for its API key"
@@ -61,23 +57,16 @@ class Ollama(Product):
     def named_endpoint(self, environ: Mapping[str, str]) -> Endpoint | None:
         """Return the address in `OLLAMA_HOST`: `HOST`, `HOST:PORT`, `:PORT` or a URL.
 
-        A host without a port gets the usual port, a URL without one the port of its scheme. None
-        for this machine, unless the value has a port and is no https URL: every scan checks the
-        usual port here. The address may be on another machine: Ollama's own clients read it, too.
+        A host without a port gets the usual port. It may be on another machine: Ollama's own
+        clients read the variable, too. None for a wrong value, and for the usual address.
         """
         value = environ.get("OLLAMA_HOST", "").strip().rstrip("/")
-        # This machine with a port. For anything else, the result is None: without a port, `port`
-        # is no number, and of an https URL, `name` is no host.
-        name, _, port = value.removeprefix("http://").rpartition(":")
-        if endpoint := local_server(name, port):
-            return endpoint
-        # another machine, in any of the forms
-        is_complete = "://" in value or port.isdecimal()
+        if value.startswith(":"):
+            value = f"localhost{value}"
+        is_complete = "://" in value or value.rpartition(":")[2].isdecimal()
         url = value if is_complete else f"{value}:{self.ports[0]}"
-        if not (value and is_address(url)):
-            return None
-        endpoint = Endpoint.parse(url)
-        return None if endpoint.is_loopback else endpoint
+        endpoint = Endpoint.parse(url) if value and is_address(url) else None
+        return None if endpoint == loopback(self.ports[0]) else endpoint
 
     async def answers(self, api: ServerApi) -> bool:
         """Whether it tells its version alone; other products with this path tell more."""

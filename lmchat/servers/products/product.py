@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from msgspec import Struct
-
 from lmchat.config.settings import effort_of
 from lmchat.errors import NothingAnswers, ServerRejected, ServerUnavailable
 from lmchat.safe_text import safe_line
-from lmchat.servers.endpoint import Endpoint, is_address
+from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import count_or_none, dicts_in, number_or_none, str_or_empty
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import LoadState, ModelInfo
@@ -46,23 +44,6 @@ def step_sentence(step: str) -> str:
     return f"Start the server: {step}." if is_command else f"{step.rstrip('.')}."
 
 
-def local_server(name: str, port: str) -> Endpoint | None:
-    """Return the http address of a server on this machine from the name of its host and its port.
-
-    A server that listens on all addresses, such as 0.0.0.0, is reached at localhost. None for a
-    host that is not this machine, and for a wrong host or port.
-    """
-    if not (port.isascii() and port.isdecimal()):
-        return None
-    host = name or "localhost"
-    is_bare_ipv6 = host.count(":") > 1 and not host.startswith("[")
-    url = f"http://[{host}]:{port}" if is_bare_ipv6 else f"http://{host}:{port}"
-    if not is_address(url):
-        return None
-    endpoint = Endpoint.parse(url)
-    return endpoint if endpoint.is_loopback else None
-
-
 def same_names(*names: str) -> dict[str, str]:
     """Return options that a product takes under the names that lmchat has for them."""
     return {name: name for name in names}
@@ -81,14 +62,6 @@ VLLM_SAMPLING = {
 }
 
 
-class Traces(Struct, frozen=True, kw_only=True):
-    """Traces of an installed product on this machine, and the command that starts its server."""
-
-    program: str  # name on PATH
-    folders: tuple[str, ...] = ()  # below the home folder, or absolute
-    start: str = ""  # arguments that start the server; empty if the user has to choose more
-
-
 class Product:
     """A product; the defaults are those of a plain OpenAI-compatible server. Holds no state.
 
@@ -96,62 +69,61 @@ class Product:
     command.
     """
 
-    name: ClassVar[str] = OPENAI_COMPATIBLE
+    name: str = OPENAI_COMPATIBLE
 
     # where it is
-    ports: ClassVar[tuple[int, ...]] = ()  # default ports, the likeliest first
-    hosts: ClassVar[tuple[str, ...]] = ()
+    ports: tuple[int, ...] = ()  # default ports, the likeliest first
+    hosts: tuple[str, ...] = ()
     """Hosts where it alone answers; no request is needed to recognise it."""
-    traces: ClassVar[Traces | None] = None
+    program: str = ""  # name on PATH; empty: it is not looked for
+    folders: tuple[str, ...] = ()  # traces of it, below the home folder, or absolute
+    start_arguments: str = ""
+    """Arguments of `program` that start the server; empty if the user has to choose more."""
 
     # words
-    where_to_get: ClassVar[str] = ""  # next step if it is not installed
-    start_step: ClassVar[str] = "Start the server"
-    stop_words: ClassVar[str] = ""  # how to stop a server that continues after lmchat
-    key_step: ClassVar[str] = "Ask the administrator of the server for its API key"
-    model_step: ClassVar[str] = "Load a model"
-    empty_step: ClassVar[str] = "Load a model"  # where it lists no model
-    load_step: ClassVar[str] = "Use the server's own program"  # where it cannot load on request
-    host_step: ClassVar[str] = (
-        "Add the host name {host} to the server's trusted hosts, or use localhost"
-    )
-    silent_step: ClassVar[str] = "Check which program uses port {port}"  # if it does not answer
-    larger_window: ClassVar[str] = ""  # step to a larger context window, with {model} and {context}
+    where_to_get: str = ""  # next step if it is not installed
+    start_step: str = "Start the server"
+    stop_words: str = ""  # how to stop a server that continues after lmchat
+    key_step: str = "Ask the administrator of the server for its API key"
+    model_step: str = "Load a model"
+    empty_step: str = "Load a model"  # where it lists no model
+    load_step: str = "Use the server's own program"  # where it cannot load on request
+    host_step: str = "Add the host name {host} to the server's trusted hosts, or use localhost"
+    silent_step: str = "Check which program uses port {port}"  # if it does not answer
+    larger_window: str = ""  # step to a larger context window, with {model} and {context}
     refusal_hints: ClassVar[Mapping[str, str]] = {}  # sentences after other refusals, by kind
-    refusal_rules: ClassVar[tuple[Rule, ...]] = ()  # of refusals that no other product sends
+    refusal_rules: tuple[Rule, ...] = ()  # of refusals that no other product sends
 
     # abilities
-    loads_on_demand: ClassVar[bool] = False  # whether a chat request loads its model
-    state: ClassVar[LoadState] = LoadState.UNKNOWN  # of all models that it lists
-    slots: ClassVar[int] = 1  # requests answered at once where no model says how many (R-25)
-    can_prefill: ClassVar[bool] = False  # whether it continues an answer that is the last message
-    can_prefill_thought: ClassVar[bool] = False  # whether it also continues a thought
-    can_read_ahead: ClassVar[bool] = False
+    loads_on_demand: bool = False  # whether a chat request loads its model
+    state: LoadState = LoadState.UNKNOWN  # of all models that it lists
+    slots: int = 1  # requests answered at once where no model says how many (R-25)
+    can_prefill: bool = False  # whether it continues an answer that is the last message
+    can_prefill_thought: bool = False  # whether it also continues a thought
+    can_read_ahead: bool = False
     """Whether it reads a prompt into its cache and answers nothing."""
-    can_keep_answers: ClassVar[bool] = False
+    can_keep_answers: bool = False
     """Whether it can continue an answer while lmchat is away; not all its versions can (R-42)."""
-    lists_tool_models: ClassVar[bool] = False  # whether it says which models can use tools
-    ignores_model_name: ClassVar[bool] = False  # whether it answers with its one model to any name
-    cuts_prompts: ClassVar[bool] = False  # whether it drops the beginning of a too long prompt
-    names_build: ClassVar[bool] = (
-        False  # whether the `system_fingerprint` of an answer is its build
-    )
-    is_gateway: ClassVar[bool] = False
+    lists_tool_models: bool = False  # whether it says which models can use tools
+    ignores_model_name: bool = False  # whether it answers with its one model to any name
+    cuts_prompts: bool = False  # whether it drops the beginning of a too long prompt
+    names_build: bool = False  # whether the `system_fingerprint` of an answer is its build
+    is_gateway: bool = False
     """Whether it passes requests on: to models that it does not list, with errors of others."""
 
     # the form of its requests
-    dialect: ClassVar[Dialect] = Dialect()  # until it refuses a field
-    health_path: ClassVar[str] = ""
+    dialect: Dialect = Dialect()  # until it refuses a field
+    health_path: str = ""
     """Path that tells at once whether it answers, and whether it loads a model; empty: none."""
-    load_path: ClassVar[str] = ""
-    unload_path: ClassVar[str] = ""
-    count_path: ClassVar[str] = ""  # path that counts the tokens of a request; empty: it cannot
-    count_field: ClassVar[str] = "count"
-    template_path: ClassVar[str] = ""  # path that applies the chat template; empty: it cannot
-    efforts: ClassVar[tuple[str, ...]] = ()  # reasoning efforts that it is known to take
-    thought_limit_field: ClassVar[str] = ""  # field for the longest thought in tokens; empty: none
-    has_thinking_switch: ClassVar[bool] = False  # whether `none` is a switch of chat templates
-    thought_fields: ClassVar[tuple[str, ...]] = ()
+    load_path: str = ""
+    unload_path: str = ""
+    count_path: str = ""  # path that counts the tokens of a request; empty: it cannot
+    count_field: str = "count"
+    template_path: str = ""  # path that applies the chat template; empty: it cannot
+    efforts: tuple[str, ...] = ()  # reasoning efforts that it is known to take
+    thought_limit_field: str = ""  # field for the longest thought in tokens; empty: none
+    has_thinking_switch: bool = False  # whether `none` is a switch of chat templates
+    thought_fields: tuple[str, ...] = ()
     """Fields of an answer in a request that return its thought to the model."""
     sampling_fields: ClassVar[Mapping[str, str]] = {}
     """Fields of a request for the options of `servers/options.py` that it takes, by their names.
@@ -159,10 +131,10 @@ class Product:
     `temperature`, `top_p`, `max_tokens` and `stop` are sent to all servers, and the reasoning
     effort has rules of its own.
     """
-    takes_llama_options: ClassVar[bool] = False  # whether it takes llama.cpp's further options
+    takes_llama_options: bool = False  # whether it takes llama.cpp's further options
     load_fields: ClassVar[Mapping[str, str]] = {}
     """Fields of a request to load a model, by the names that lmchat has for these options."""
-    load_switches: ClassVar[tuple[str, ...]] = ()  # those of `load_fields` that are on or off
+    load_switches: tuple[str, ...] = ()  # those of `load_fields` that are on or off
 
     @property
     def subject(self) -> str:
@@ -209,14 +181,14 @@ class Product:
         return name in LLAMA_CPP_OPTIONS and self.takes_llama_options
 
     def own_folders(self, home: Path) -> list[Path]:  # noqa: ARG002 - for those that override it
-        """Return folders of the product that `traces` cannot name; their `bin` may have programs.
+        """Return folders of the product that `folders` cannot name; their `bin` may have programs.
 
         `home` is the user's folder.
         """
         return []
 
     def named_endpoint(self, environ: Mapping[str, str]) -> Endpoint | None:  # noqa: ARG002 - for those that override it
-        """Return the address that variables of the product name; None without a usable one."""
+        """Return the address that a variable of the product names; None without a usable one."""
         return None
 
     def last_port(self) -> int | None:

@@ -9,32 +9,30 @@ from msgspec.structs import replace
 from lmchat.config.settings import EFFORTS
 from lmchat.servers.http.json_values import count_or_none, dicts_in
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.product import VLLM_SAMPLING, Product, Traces, capabilities
+from lmchat.servers.products.product import VLLM_SAMPLING, Product, capabilities
 from lmchat.servers.products.server_api import ServerApi
 
 
 class Vllm(Product):
     """vLLM; it serves the model that it was started with."""
 
-    name: ClassVar[str] = "vLLM"
-    ports: ClassVar[tuple[int, ...]] = (8000,)
-    traces: ClassVar[Traces | None] = Traces(program="vllm")
-    where_to_get: ClassVar[str] = "pip install vllm"
-    start_step: ClassVar[str] = "vllm serve MODEL"
-    key_step: ClassVar[str] = "Use the API key that vllm serve was started with (--api-key)"
-    load_step: ClassVar[str] = "It serves the model it was started with: vllm serve MODEL"
-    larger_window: ClassVar[str] = (
-        "Set it when you start the server: vllm serve MODEL --max-model-len {context}"
-    )
+    name = "vLLM"
+    ports = (8000,)
+    program = "vllm"
+    where_to_get = "pip install vllm"
+    start_step = "vllm serve MODEL"
+    key_step = "Use the API key that vllm serve was started with (--api-key)"
+    load_step = "It serves the model it was started with: vllm serve MODEL"
+    larger_window = "Set it when you start the server: vllm serve MODEL --max-model-len {context}"
     state = LoadState.LOADED
-    names_build: ClassVar[bool] = True
-    health_path: ClassVar[str] = "/health"
-    count_path: ClassVar[str] = "/tokenize"
+    names_build = True
+    health_path = "/health"
+    count_path = "/tokenize"
     efforts = EFFORTS
     has_thinking_switch = True
-    thought_fields: ClassVar[tuple[str, ...]] = ("reasoning", "reasoning_content")  # by version
+    thought_fields: tuple[str, ...] = ("reasoning", "reasoning_content")  # by version
     sampling_fields: ClassVar = VLLM_SAMPLING
-    owner: ClassVar[str] = "vllm"  # value of `owned_by` in its list of models
+    owner = "vllm"  # value of `owned_by` in its list of models
 
     async def answers(self, api: ServerApi) -> bool:
         """Whether its list of models names the product as the owner of one."""
@@ -53,7 +51,7 @@ class SgLang(Vllm):
 
     name = "SGLang"
     ports = (30000,)
-    traces = Traces(program="sglang")
+    program = "sglang"
     where_to_get = "pip install sglang"
     start_step = "sglang serve MODEL"
     key_step = "Use the API key that sglang serve was started with (--api-key)"
