@@ -78,31 +78,34 @@ def of_nginx(status: int, **headers: str):
 
 
 @pytest.mark.parametrize(
-    ("reply", "verdict", "seen"),
+    ("reply", "verdict", "seen", "detail"),
     [
-        (of_nginx(502), Verdict.SERVER_ERROR, "502 Bad Gateway"),
-        (of_nginx(504), Verdict.TIMED_OUT, ""),
-        (of_nginx(404), Verdict.NOT_AN_LLM, "404 Not Found"),
-        (of_nginx(403), Verdict.NOT_AN_LLM, "403 Forbidden"),
-        (of_nginx(200), Verdict.NOT_AN_LLM, "a web page"),
+        (of_nginx(502), Verdict.SERVER_ERROR, "502 Bad Gateway", ""),
+        (of_nginx(504), Verdict.TIMED_OUT, "", ""),
+        (of_nginx(404), Verdict.NOT_AN_LLM, "404 Not Found", ""),
+        (of_nginx(403), Verdict.NOT_AN_LLM, "403 Forbidden", ""),
+        (of_nginx(200), Verdict.NOT_AN_LLM, "a web page", ""),
         (
             of_nginx(301, Location=ELSEWHERE),
             Verdict.NOT_AN_LLM,
+            "301 Moved Permanently",
             "redirects to https://example.com/v1/models",
         ),
-        (of_nginx(302, Location="/login"), Verdict.NOT_AN_LLM, "redirects to /login"),
+        (of_nginx(302, Location="/login"), Verdict.NOT_AN_LLM, "302 Found", "redirects to /login"),
         pytest.param(
             of_nginx(401, WWW_Authenticate='Basic realm="x"'),
             Verdict.NOT_AN_LLM,
+            "401 Unauthorized",
             "asks for a user name and password (HTTP Basic)",
         ),
     ],
 )
 async def test_what_answers_in_place_of_a_model_server_is_named(
-    server, client, reply, verdict, seen
+    server, client, reply, verdict, seen, detail
 ):
     server.on("GET /v1/models", reply)
     probed = await client.check(endpoint_of(server))
     assert (probed.verdict, probed.seen) == (verdict, seen)
+    assert detail in probed.detail
     assert probed.finding == (f"{verdict}: {seen}" if seen else verdict)
     assert "secret" not in repr(probed)

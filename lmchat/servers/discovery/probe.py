@@ -15,7 +15,7 @@ from lmchat.errors import (
     ServerRejected,
     ServerUnavailable,
 )
-from lmchat.safe_text import shell_word, without_secret
+from lmchat.safe_text import shell_word
 from lmchat.servers.discovery.probe_result import VERDICTS, ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.error_body import read_body
@@ -23,7 +23,7 @@ from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products import UNKNOWN, identify, product_named
 from lmchat.servers.products.product import Product
-from lmchat.servers.products.refusals import shown_address, status_words
+from lmchat.servers.products.refusals import status_words
 from lmchat.servers.products.server_api import ServerApi
 
 _VERDICTS = {
@@ -37,7 +37,6 @@ _VERDICTS = {
 }
 _FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
 """Refusals that a model server would not give to a request for its models."""
-_REDIRECTS = range(300, 400)
 _SUCCESSES = range(200, 300)
 _READY_STATES = {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}
 
@@ -79,7 +78,7 @@ async def run_probe(api: ServerApi, probe: Probe, known: Product | None = None) 
         step = next_step(verdict, product, probe.endpoint, has_models=has_models)
     seen = ""
     if verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM):
-        seen = _foreign_answer(api)
+        seen = _foreign_answer(api.refused_reply)
     return ProbeResult(
         endpoint=probe.endpoint,
         product=product.name,
@@ -168,40 +167,29 @@ def _verdict_of_error(error: LMChatError, api: ServerApi) -> Verdict:
     may_be_other_program = not api.is_identified
     if error.kind == "auth":
         reply = api.refused_reply
-        # a web login or a password is asked for, and not an API key
-        if may_be_other_program and reply and (_is_page(reply) or _asks_for_password(reply)):
-            return Verdict.NOT_AN_LLM
+        if may_be_other_program and reply is not None:
+            # a web login or a password is asked for, and not an API key
+            scheme = reply.headers.get("www-authenticate", "").lower()
+            if _is_page(reply) or scheme.startswith("basic"):
+                return Verdict.NOT_AN_LLM
         return Verdict.KEY_REJECTED if api.facts.key else Verdict.NEEDS_KEY
     if may_be_other_program and error.kind in _FOREIGN_KINDS:
         return Verdict.NOT_AN_LLM
     return _VERDICTS.get(error.kind, Verdict.SERVER_ERROR)
 
 
-def _is_page(reply: Reply) -> bool:
-    """Whether a reply is a web page."""
-    return read_body(reply.body, reply.headers.get("content-type", "")).is_html
-
-
-def _asks_for_password(reply: Reply) -> bool:
-    """Whether a reply asks for a user name and a password (HTTP Basic)."""
-    return reply.headers.get("www-authenticate", "").lower().startswith("basic")
-
-
-def _foreign_answer(api: ServerApi) -> str:
+def _foreign_answer(reply: Reply | None) -> str:
     """Return in a few words what answered in place of a model server, such as "a web page".
 
-    It is read from the last reply that was refused. Empty if there was none, or if that reply has
-    a status of success and is no web page: then there is nothing to name.
+    `reply` is the last one that was refused. Empty if there was none, or if it has a status of
+    success and is no web page: then there is nothing to name.
     """
-    reply = api.refused_reply
     if reply is None:
         return ""
-    if reply.status in _REDIRECTS:
-        location = shown_address(reply.headers.get("location", ""))
-        where = without_secret(location, api.facts.key)
-        return f"redirects to {where}" if where else status_words(reply.status)
-    if reply.status in _SUCCESSES:
-        return "a web page" if _is_page(reply) else ""
-    if _asks_for_password(reply):
-        return "asks for a user name and password (HTTP Basic)"
-    return status_words(reply.status)
+    if reply.status not in _SUCCESSES:
+        return status_words(reply.status)
+    return "a web page" if _is_page(reply) else ""
+
+
+def _is_page(reply: Reply) -> bool:
+    return read_body(reply.body, reply.headers.get("content-type", "")).is_html

@@ -205,7 +205,7 @@ RULES: tuple[Rule, ...] = (
 
 _SECONDS = re.compile(r"\s*(\d{1,12}(?:\.\d{1,12})?)s?\s*", re.ASCII)
 """Matches "3", "0.5" and "12s", as Gemini writes it."""
-_UNIT_SECONDS = {"d": 86400, "h": 3600, "min": 60, "s": 1}
+_MINUTES_FROM_S = 120  # longer waits are told in minutes
 
 
 def retry_after_s(headers: Mapping[str, str], error_object: Mapping[str, Any]) -> float | None:
@@ -235,21 +235,6 @@ def _retry_delay(error_object: Mapping[str, Any]) -> str:
         if delay := str_or_empty(dict_or_empty(detail).get("retryDelay")):
             return delay
     return ""
-
-
-def wait_words(seconds: float) -> str:
-    """Return a time to wait in words, rounded up to seconds: 45 s, 2 min 0 s, 1 h 5 min.
-
-    From the largest unit that is not 0, at most two units are named.
-    """
-    left_s = math.ceil(seconds)
-    parts: list[str] = []
-    for unit, unit_s in _UNIT_SECONDS.items():
-        count, left_s = divmod(left_s, unit_s)
-        # A unit with 0 is left out only before the first one that is named.
-        if count or parts or unit == "s":
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2])
 
 
 # Words before a number, and at most 25 other characters between them and the number:
@@ -371,7 +356,10 @@ def _hint(rule: Rule, fields: dict[str, str], facts: RequestFacts, wait_s: float
     """
     wait_s = wait_s or 0.0
     if rule.kind in _TEMPORARY and wait_s >= 1:  # R-32
-        return f"Wait {wait_words(wait_s)}, as the server asks, then try again."
+        wait = f"{math.ceil(wait_s)} s"
+        if wait_s > _MINUTES_FROM_S:
+            wait = f"{math.ceil(wait_s / 60)} min"
+        return f"Wait {wait}, as the server asks, then try again."
     hint = rule.hint_for(facts)
     if hint == KEY_REJECTED and not facts.key:
         return KEY_MISSING
