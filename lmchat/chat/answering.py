@@ -398,7 +398,9 @@ class AnswerStream:
         """Whether the request asks for probabilities, with which llama.cpp refuses tools."""
         options = self.settings.sampling.options
         has_probabilities = "logprobs" in options or "n_probs" in options
-        return has_probabilities and product_named(self.settings.target.product).takes_llama_options
+        return (
+            has_probabilities and product_named(self.settings.target.product).takes_further_options
+        )
 
     async def _count_on_server(self) -> None:
         """If the plan may not fit, let the server count its tokens, and plan again with that count.

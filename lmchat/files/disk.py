@@ -265,7 +265,7 @@ def previous_log(path: Path) -> Path:
 
 def is_absolute_path(path: str) -> bool:
     """Return whether a path means the same file in every current folder."""
-    return PurePath(path).is_absolute()
+    return "\0" not in path and PurePath(path).is_absolute()  # a NUL would raise an error
 
 
 _FREE_SPACE = "Free some disk space; lmchat then saves the rest."

@@ -1,7 +1,7 @@
 """Sampling options: their names, and the types of the values of common ones.
 
 The common options are those of `COMMON`; each product takes some of them
-(`Product.sampling_fields`). llama.cpp also takes `LLAMA_CPP_OPTIONS`. The name `extra.NAME` sends
+(`Product.sampling_fields`). Some also take `FURTHER_OPTIONS`. The name `extra.NAME` sends
 the field NAME as it is. Whether a number is in its range, the server says.
 """
 
@@ -58,7 +58,7 @@ COMMON: Mapping[str, SamplingOption] = {
 }
 """Options of most servers: those of the configuration."""
 
-LLAMA_CPP_OPTIONS = (
+FURTHER_OPTIONS = (
     "dynatemp_range",
     "dynatemp_exponent",
     "top_n_sigma",
@@ -108,7 +108,7 @@ def option_form(name: str) -> str:
 
     Raises `WrongUse` for an unknown name.
     """
-    if name in LLAMA_CPP_OPTIONS or _is_extra(name):
+    if name in FURTHER_OPTIONS or _is_extra(name):
         return "any value, which is sent as it is"
     option = COMMON.get(name)
     if option is None:
@@ -128,7 +128,7 @@ def checked_option(name: str, value: object) -> object:
             message = f"{name} cannot be set: lmchat itself sets {field} in each request."
             raise WrongUse(message, hint="Nothing is changed.")
         return value
-    if name in LLAMA_CPP_OPTIONS:
+    if name in FURTHER_OPTIONS:
         return value
     option = COMMON.get(name)
     if option is None:
@@ -174,7 +174,7 @@ def _is_extra(name: str) -> bool:
 
 
 def _unknown_name(name: str) -> WrongUse:
-    suggestion = closest_word(name, (*COMMON, *LLAMA_CPP_OPTIONS))
+    suggestion = closest_word(name, (*COMMON, *FURTHER_OPTIONS))
     ending = f"; did you mean {suggestion}?" if suggestion else "."
     return WrongUse(
         f"Unknown sampling option: {safe_line(name, limit=_MAX_SHOWN_CHARS)}{ending}",

@@ -157,7 +157,7 @@ def _sampling(product: str, labels: Sequence[str], further: Mapping[str, object]
     """
     facts = product_named(product)
     options: dict[str, object] = {"max_tokens": 1, "temperature": 1.0, "reasoning_effort": "none"}
-    if facts.takes_llama_options:
+    if facts.takes_further_options:
         options |= {
             "logprobs": MAX_ALTERNATIVES,
             "post_sampling_probs": False,

@@ -26,7 +26,7 @@ from lmchat.chat.session_sampling import SessionSampling
 from lmchat.commands.table import BY_ID, Command, Scope, is_command, parse_slash
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line, safe_text
-from lmchat.servers.options import COMMON, LLAMA_CPP_OPTIONS
+from lmchat.servers.options import COMMON, FURTHER_OPTIONS
 from lmchat.services.workspace import Workspace
 from lmchat.sessions.message import now
 from lmchat.sessions.stats import RECORD_DAYS, figures_by_model, models_text, statistics_text
@@ -111,7 +111,7 @@ class Dispatcher:
         widgets.prompt_input.names = {
             "/p": workspace.named.presets,
             "/profile": workspace.named.profiles,
-            "/set": lambda: (*COMMON, *LLAMA_CPP_OPTIONS),
+            "/set": lambda: (*COMMON, *FURTHER_OPTIONS),
         }
         self.status.start()
         self.sessions.show_conversation()

@@ -7,7 +7,7 @@ import pytest
 from lmchat.errors import WrongUse
 from lmchat.servers.options import (
     COMMON,
-    LLAMA_CPP_OPTIONS,
+    FURTHER_OPTIONS,
     checked_option,
     parsed_value,
 )
@@ -57,7 +57,7 @@ def test_a_product_is_refused_what_it_ignores_with_the_list_of_what_it_takes():
 
 def test_llama_cpp_takes_all_options_and_every_server_an_extra_field():
     assert all(
-        product_named("llama.cpp").takes_option(name) for name in (*COMMON, *LLAMA_CPP_OPTIONS)
+        product_named("llama.cpp").takes_option(name) for name in (*COMMON, *FURTHER_OPTIONS)
     )
     assert all(product.takes_option("extra.top_k") for product in PRODUCTS)
 

@@ -8,21 +8,17 @@ from __future__ import annotations
 import os
 import re
 import stat
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.files.disk import read_plain
-from lmchat.files.paths import jan_folders, lm_studio_folders
+from lmchat.files.disk import is_absolute_path
 from lmchat.servers.engine.model_files import ModelFile
+from lmchat.servers.products import PRODUCTS
 
 SUFFIX = ".gguf"
-_MAX_JSON_BYTES = 1024 * 1024
-_NAMELESS = "model"  # Jan's name for the file of every model, whose folder has the model's name
+_NAMELESS = "model"  # name of a file whose folder has the model's name
 # name of a file of a model that is split: "qwen3-00001-of-00003"
 _SPLIT_NAME = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$")
 # ending of a name that is a quantization: "-Q4_K_M", ".IQ2_XS", "_BF16", ":q8_0"; the group has
@@ -31,12 +27,6 @@ _QUANTIZATION = re.compile(
     r"(?:^|[-._:])((?:I?Q\d|BF16|F16|F32|MXFP4|TQ\d)(?:_\w+)?)$", re.IGNORECASE
 )
 _ENCODERS = ("mmproj", "embed")  # in names of models that cannot chat
-
-
-class _LMStudioSettings(Struct):
-    """The settings of LM Studio that lmchat reads."""
-
-    downloads_folder: str = msgspec.field(default="", name="downloadsFolder")
 
 
 def find_models_on_disk(environ: Mapping[str, str]) -> Iterator[ModelFile]:
@@ -121,36 +111,18 @@ def _can_chat(name: str) -> bool:
 def _model_folders(home: Path, environ: Mapping[str, str]) -> dict[Path, str]:
     """Return the folders in which other programs keep models, each with the program's name.
 
-    Not all of them exist. Ollama keeps its models in another form.
+    Not all of them exist.
     """
-    caches = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
-    on_mac = home / "Library" / "Caches" if sys.platform == "darwin" else caches
     sources: dict[Path, str] = {}
-    for base in lm_studio_folders(home):
-        for folder in (*_downloads_folder(base / "settings.json"), base / "models"):
-            sources[folder] = "LM Studio"
-    for folder in jan_folders(environ, home):
-        sources[folder] = "Jan"
-    for folder in (*_absolute(environ.get("LLAMA_CACHE", "")), on_mac / "llama.cpp"):
-        sources[folder] = "llama.cpp"
-    hubs = [*_absolute(environ.get("HF_HUB_CACHE", "")), caches / "huggingface" / "hub"]
-    hubs += [folder / "hub" for folder in _absolute(environ.get("HF_HOME", ""))]
-    for folder in hubs:
-        sources[folder] = "Hugging Face"
+    for product in PRODUCTS:
+        for folder in product.model_folders(environ, home):
+            sources.setdefault(folder, product.name)
+    caches = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
+    hubs = [
+        environ.get("HF_HUB_CACHE", ""),
+        str(caches / "huggingface" / "hub"),
+        os.path.join(environ.get("HF_HOME", ""), "hub"),  # noqa: PTH118 - relative without it
+    ]
+    for hub in filter(is_absolute_path, hubs):
+        sources.setdefault(Path(hub), "Hugging Face")
     return sources
-
-
-def _downloads_folder(settings_file: Path) -> list[Path]:
-    """Return the folder that LM Studio's settings name, if they name one."""
-    try:
-        data = read_plain(settings_file, max_bytes=_MAX_JSON_BYTES)
-        folder = msgspec.json.decode(data, type=_LMStudioSettings).downloads_folder
-    except (OSError, ValueError, RecursionError):  # no such file, or no JSON of this type
-        return []
-    return _absolute(folder)
-
-
-def _absolute(text: str) -> list[Path]:
-    """Return a text from outside as a path if it is an absolute one, else nothing."""
-    is_absolute = text and "\0" not in text and Path(text).is_absolute()
-    return [Path(text)] if is_absolute else []

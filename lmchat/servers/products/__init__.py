@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from lmchat.errors import WrongUse
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.options import COMMON, EXTRA, LLAMA_CPP_OPTIONS
+from lmchat.servers.options import COMMON, EXTRA, FURTHER_OPTIONS
 from lmchat.servers.products.hosted import Anthropic, Gemini, Mistral, OpenAi, OpenRouter
 from lmchat.servers.products.jan import Jan
 from lmchat.servers.products.litellm import LiteLlm
@@ -106,7 +106,7 @@ def refuse_ignored(product: str, names: Iterable[str]) -> None:
     for name in names:
         if not row.takes_option(name):
             subject = "This server" if row is UNKNOWN else row.name
-            taken = filter(row.takes_option, (*COMMON, *LLAMA_CPP_OPTIONS))
+            taken = filter(row.takes_option, (*COMMON, *FURTHER_OPTIONS))
             raise WrongUse(
                 f"{subject} does not take {name}, as far as lmchat knows.",
                 hint=f"It takes {', '.join(taken)}; extra.{name} sends it all the same.",

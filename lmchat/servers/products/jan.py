@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
+from lmchat.files.paths import jan_folders
 from lmchat.servers.http.json_values import dict_or_empty, dicts_in, str_or_empty
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products.product import (
@@ -50,8 +53,11 @@ class Jan(Product):
     has_thinking_switch = True
     thought_fields = ("reasoning_content",)
     sampling_fields: ClassVar = LLAMA_SAMPLING
-    takes_llama_options = True
+    takes_further_options = True
     load_fields: ClassVar = {"context": "ctx_size", "n_gpu_layers": "n_gpu_layers"}
+
+    def model_folders(self, environ: Mapping[str, str], home: Path) -> list[Path]:
+        return jan_folders(environ, home)
 
     async def answers(self, api: ServerApi) -> bool:
         """Whether it has Jan's OpenAPI document, which needs no key."""

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+import sys
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
+from pathlib import Path
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
+from lmchat.files.disk import is_absolute_path
 from lmchat.servers.http.json_values import (
     count_or_none,
     dict_or_empty,
@@ -89,7 +92,15 @@ class LlamaCpp(Product):
     has_thinking_switch = True
     thought_fields = ("reasoning_content",)
     sampling_fields: ClassVar = LLAMA_SAMPLING
-    takes_llama_options = True
+    takes_further_options = True
+
+    def model_folders(self, environ: Mapping[str, str], home: Path) -> list[Path]:
+        """Return its cache of downloaded models, and the one that `LLAMA_CACHE` names."""
+        caches = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
+        if sys.platform == "darwin":
+            caches = home / "Library" / "Caches"
+        named = environ.get("LLAMA_CACHE", "")
+        return [*([Path(named)] if is_absolute_path(named) else []), caches / "llama.cpp"]
 
     async def answers(self, api: ServerApi) -> bool:
         """Whether the header `server` of a reply names llama.cpp.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lmchat.files.disk import read_plain
+from lmchat.files.disk import is_absolute_path, read_plain
 from lmchat.files.paths import lm_studio_folders
 from lmchat.servers.http.json_values import (
     NotJsonError,
@@ -84,6 +85,15 @@ class LmStudio(Product):
         """Return its folders, which users can move."""
         return lm_studio_folders(home)
 
+    def model_folders(self, environ: Mapping[str, str], home: Path) -> list[Path]:  # noqa: ARG002 - for others
+        """Return its folders of models; its settings may name another one."""
+        folders: list[Path] = []
+        for base in lm_studio_folders(home):
+            named = str_or_empty(_read_settings(base / "settings.json").get("downloadsFolder"))
+            folders += [Path(named)] if is_absolute_path(named) else []
+            folders.append(base / "models")
+        return folders
+
     def last_port(self) -> int | None:
         """Return the port in LM Studio's settings of its server; None if they cannot be read.
 
@@ -94,11 +104,7 @@ class LmStudio(Product):
         except RuntimeError:  # it is not known
             return None
         for folder in lm_studio_folders(home):
-            file = folder / ".internal" / "http-server-config.json"
-            try:
-                fields = dict_or_empty(decode(read_plain(file, max_bytes=_MAX_FILE_BYTES)))
-            except (OSError, NotJsonError):
-                continue
+            fields = _read_settings(folder / ".internal" / "http-server-config.json")
             port = count_or_none(fields.get("port")) or 0
             if 0 < port <= _MAX_PORT and not str_or_empty(fields.get("error")):
                 return port
@@ -177,6 +183,14 @@ class LmStudio(Product):
             self.require_done(
                 api, await api.post(f"{_MODELS_V1}/unload", {"instance_id": name}), "unload"
             )
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    """Return the fields of a file with settings; none if it cannot be read."""
+    try:
+        return dict_or_empty(decode(read_plain(file, max_bytes=_MAX_FILE_BYTES)))
+    except (OSError, NotJsonError):
+        return {}
 
 
 def _from_v1(api: ServerApi, row: dict[str, Any]) -> ModelInfo:

@@ -16,7 +16,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import count_or_none, dicts_in, number_or_none, str_or_empty
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.options import EXTRA, LLAMA_CPP_OPTIONS, TAKEN_BY_ALL
+from lmchat.servers.options import EXTRA, FURTHER_OPTIONS, TAKEN_BY_ALL
 from lmchat.servers.products.refusals import RequestFacts, Rule, not_an_llm
 from lmchat.servers.products.request_format import Dialect
 from lmchat.servers.products.server_api import OnProgress, ServerApi
@@ -131,7 +131,7 @@ class Product:
     `temperature`, `top_p`, `max_tokens` and `stop` are sent to all servers, and the reasoning
     effort has rules of its own.
     """
-    takes_llama_options: bool = False  # whether it takes llama.cpp's further options
+    takes_further_options: bool = False  # whether it takes llama.cpp's further options
     load_fields: ClassVar[Mapping[str, str]] = {}
     """Fields of a request to load a model, by the names that lmchat has for these options."""
     load_switches: tuple[str, ...] = ()  # those of `load_fields` that are on or off
@@ -178,13 +178,17 @@ class Product:
         """
         if name in TAKEN_BY_ALL or name in self.sampling_fields or name.startswith(EXTRA):
             return True
-        return name in LLAMA_CPP_OPTIONS and self.takes_llama_options
+        return name in FURTHER_OPTIONS and self.takes_further_options
 
     def own_folders(self, home: Path) -> list[Path]:  # noqa: ARG002 - for those that override it
         """Return folders of the product that `folders` cannot name; their `bin` may have programs.
 
         `home` is the user's folder.
         """
+        return []
+
+    def model_folders(self, environ: Mapping[str, str], home: Path) -> list[Path]:  # noqa: ARG002 - for those that override it
+        """Return the folders in which it keeps GGUF files, existing or not."""
         return []
 
     def named_endpoint(self, environ: Mapping[str, str]) -> Endpoint | None:  # noqa: ARG002 - for those that override it
