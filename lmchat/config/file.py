@@ -164,8 +164,8 @@ class ConfigFile(Struct, frozen=True, kw_only=True):
 def read_config(path: Path, *, is_required: bool) -> ConfigFile:
     """Read and check a file; a missing one is a problem only if it `is_required`.
 
-    It is required if the user has named it. A file that cannot be read or parsed sets
-    nothing, and has one problem.
+    It is required if the user has named it. A file that cannot be read or parsed sets nothing, and
+    has one problem.
     """
     try:
         # a file that the user has named may be a pipe
@@ -176,19 +176,11 @@ def read_config(path: Path, *, is_required: bool) -> ConfigFile:
         return ConfigFile(exists=False)
     except OSError as error:
         return _unreadable(path, f"cannot be read: {error.strerror or error}")
-    return _parse_and_check(path, data)
 
-
-def _parse_and_check(path: Path, data: bytes) -> ConfigFile:
-    """Return the settings of a file's content and its problems.
-
-    If the content is not UTF-8 or no TOML, it sets nothing, and has one problem.
-    """
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        return _unreadable(path, "is not UTF-8 text", line)
+        return _unreadable(path, "is not UTF-8 text", data[: error.start].count(b"\n") + 1)
 
     import tomllib  # noqa: PLC0415 - a start without a file shall not wait for it
 
@@ -202,8 +194,6 @@ def _parse_and_check(path: Path, data: bytes) -> ConfigFile:
         reason = f"is not valid TOML: {reason[:1].lower()}{reason[1:]}"
         return _unreadable(path, reason, line)
 
-    if not tables:  # as in the example file: types need not be looked at
-        return ConfigFile(text=text)
     checker = _Checker(str(path), text)
     try:
         settings = convert(tables, Settings)
@@ -336,8 +326,6 @@ environment, this file).
 """
 _HELP_COLUMN = 44  # where the help of a setting begins, behind its value
 _MAX_COLUMNS = 110  # of a line; the help of a longer one is a line of its own
-
-
 _NAMES = {
     "endpoints": "[[endpoints]]",
     "models": '[models."qwen3*"]',

@@ -178,32 +178,25 @@ def _from_profile(
 ) -> Iterator[_Override]:
     """Yield the values of the profile that a flag names, as overrides.
 
-    Yield nothing without a name. For an unknown one, add a problem.
+    Yield nothing without a name. For an unknown one, add a problem: it suggests a similar name,
+    else it lists all profiles, else it says how to add one.
     """
     if name is None:
         return
     if name not in profiles:
-        problems.append(_unknown_profile(name, profiles))
+        reason = "unknown profile"
+        suggestion = closest_word(name, tuple(profiles))
+        if not suggestion:
+            known = f"profiles: {', '.join(profiles)}"
+            reason += f"; {known if profiles else f'add [profiles.{name}] to config.toml'}"
+        source = f"--profile {name}"
+        problems.append(Problem(source=source, reason=reason, suggestion=suggestion))
         return
     profile, origin = profiles[name], f"profile {name}"
     if profile.model:
         yield _Override(key="model", value=profile.model, origin=origin)
     for key, value in profile.chat_values().items():
         yield _Override(key=f"chat.{key}", value=value, origin=origin)
-
-
-def _unknown_profile(name: str, profiles: Mapping[str, Profile]) -> Problem:
-    """Return the problem of an unknown profile.
-
-    It suggests a similar name, else it lists all profiles, else it says how to add one.
-    """
-    suggestion = closest_word(name, tuple(profiles))
-    reason = "unknown profile"
-    if not suggestion and profiles:
-        reason += f"; profiles: {', '.join(profiles)}"
-    elif not suggestion:
-        reason += f"; add [profiles.{name}] to config.toml"
-    return Problem(source=f"--profile {name}", reason=reason, suggestion=suggestion)
 
 
 def _from_flags(flags: Flags, problems: list[Problem]) -> Iterator[_Override]:

@@ -12,8 +12,6 @@ from lmchat.config.settings import Preset, Profile, Settings
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
 
-_TABLES = ("prompts", "profiles")
-
 
 class NamedTables:
     """The `[prompts.NAME]` and `[profiles.NAME]` of a file, as they are in it now.
@@ -27,20 +25,19 @@ class NamedTables:
         It may have changed since the settings were read.
         """
         self._problem = ""
-        self._presets = settings.prompts
-        self._profiles = settings.profiles
+        self._settings = settings
         self._file = file
-        self._version: tuple[int, int, int] | None = None
+        self._version: tuple[int, ...] = ()
 
     def presets(self) -> Mapping[str, Preset]:
         """Return the presets by name, after a look at the file."""
         self._read_if_changed()
-        return self._presets
+        return self._settings.prompts
 
     def profiles(self) -> Mapping[str, Profile]:
         """Return the profiles by name, after a look at the file."""
         self._read_if_changed()
-        return self._profiles
+        return self._settings.profiles
 
     def problem(self) -> str:
         """Return a sentence about the first wrong table; empty if all are right."""
@@ -52,8 +49,12 @@ class NamedTables:
 
         Some editors remove a file for a moment when they save it.
         """
-        version = _version_of(self._file)
-        if version in (None, self._version):
+        try:
+            status = self._file.stat()
+        except OSError:
+            return
+        version = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if version == self._version:
             return
         self._version = version
         loaded = load(self._file, {})  # environment and flags have no such tables
@@ -61,21 +62,11 @@ class NamedTables:
         wrong = [
             problem.sentence
             for problem in loaded.problems
-            if not problem.key or problem.key.startswith(_TABLES)
+            if not problem.key or problem.key.startswith(("prompts", "profiles"))
         ]
         self._problem = wrong[0] if wrong else ""
         if not wrong:
-            self._presets = loaded.settings.prompts
-            self._profiles = loaded.settings.profiles
-
-
-def _version_of(file: Path) -> tuple[int, int, int] | None:
-    """Return what differs between two versions of a file; None if there is no file."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+            self._settings = loaded.settings
 
 
 _HOW_TO_CONFIGURE = "Add [prompts.NAME] to config.toml and start lmchat again."
