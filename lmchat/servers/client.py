@@ -66,7 +66,7 @@ from lmchat.servers.request import (
 )
 from lmchat.servers.request_writer import Draft, RequestWriter
 from lmchat.servers.sender import Sender
-from lmchat.servers.stream.answer_reader import EventQueue
+from lmchat.servers.stream.answer_reader import EventQueue, joined_events
 from lmchat.servers.stream.chunks import prompt_progress
 from lmchat.servers.template_text import read_template_text
 from lmchat.sessions.message import AnswerState
@@ -347,7 +347,7 @@ class ProxyClient:
         if request.request_id:
             self._running[request.request_id] = exchange
         try:
-            async for event in exchange.joined_events():
+            async for event in joined_events(exchange.events):
                 yield event
             yield await task  # the `StreamFinished`, or the error of the task
         finally:
@@ -379,8 +379,8 @@ class ProxyClient:
 
         _log.info("forwarded request: %d bytes to %s", len(request.body), endpoint.origin)
         forwarding = Forwarding(
-            request,
-            self._new_sender(endpoint, model.product, model.model_id),
+            request=request,
+            sender=self._new_sender(endpoint, model.product, model.model_id),
             load_model=partial(self.load, model),
             on_end=count_end,
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import httpx
 from msgspec import Struct, field
 
@@ -20,7 +18,7 @@ from lmchat.servers.request import CHAT_PATH, OutgoingRequest
 from lmchat.servers.request_writer import Draft
 from lmchat.servers.retries import RetryPlan
 from lmchat.servers.sender import Sender, stream_headers
-from lmchat.servers.stream.answer_reader import AnswerReader, EventQueue, joined_events
+from lmchat.servers.stream.answer_reader import AnswerReader, EventQueue
 from lmchat.servers.stream.think_tags import ThinkSplitter
 from lmchat.servers.stream.timeouts import IdleTimeout
 
@@ -60,10 +58,6 @@ class Exchange(Struct, kw_only=True):
 
     def post(self, event: StreamEvent) -> None:
         self.events.put_nowait(event)
-
-    def joined_events(self) -> AsyncIterator[StreamEvent]:
-        """Yield the posted events until None; neighbouring texts that wait together are joined."""
-        return joined_events(self.events)
 
     @property
     def answer_id(self) -> str:

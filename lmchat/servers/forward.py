@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import httpx
+from msgspec import Struct, field
 
 from lmchat.errors import LMChatError, ServerRejected
 from lmchat.safe_text import without_secret
@@ -41,165 +42,6 @@ _DATA = b"data:"
 # Kinds of errors with which servers refuse a model that they list, but have not loaded.
 _UNLOADED_KINDS = ("model_not_loaded", "model_missing")
 _log = logging.getLogger(__name__)
-
-
-class Forwarding:
-    """One request of another program, from the first attempt to the end of its reply."""
-
-    def __init__(
-        self,
-        request: ForwardedRequest,
-        sender: Sender,
-        *,
-        load_model: Callable[[], Awaitable[None]],
-        on_end: Callable[[TurnRecord], None],
-    ) -> None:
-        """Create it; nothing is sent yet.
-
-        `load_model` raises `LMChatError` if the server cannot. `on_end` gets the figures.
-        """
-        self._request = request
-        self._sender = sender
-        self._load_model = load_model
-        self._on_end = on_end
-        self._has_tried_load = False
-        self._status = 0  # of the reply that is passed on; 0 before it has begun
-        self._refused: ForwardedReply | None = None  # the last refusal, as it came
-        self._tail = _ReplyTail()
-        # Values of `perf_counter`:
-        self._begun_s = time.perf_counter()
-        self._sent_s = self._begun_s  # at the last attempt
-        self._first_byte_s: float | None = None
-
-    @asynccontextmanager
-    async def reply(self) -> AsyncIterator[ForwardedReply]:
-        """Send the request, and yield the reply, whose connection is closed after the block.
-
-        A refusal of the server is a reply, too. At the end, `on_end` gets the figures.
-
-        Raises:
-            ServerUnavailable: the server does not answer, or the reply has broken off.
-            StreamInterrupted: the reply has stopped for too long.
-        """
-        state = AnswerState.FAILED  # also after an unexpected error, which is raised
-        try:
-            async with AsyncExitStack() as stack:
-                yield await self._first_reply(stack)
-            if httpx.codes.is_success(self._status):
-                state = AnswerState.COMPLETE
-        except (asyncio.CancelledError, GeneratorExit):
-            state = AnswerState.STOPPED
-            raise
-        except LMChatError as error:
-            state = AnswerState.INTERRUPTED if self._status else AnswerState.FAILED
-            _log.info("forwarded request: %s", error.kind)
-            raise
-        finally:
-            self._on_end(self._record(state))
-
-    async def _first_reply(self, stack: AsyncExitStack) -> ForwardedReply:
-        """Return the reply that is passed on; `stack` keeps its connection open."""
-        try:
-            reply = await self._sender.attempts(partial(self._send, stack), self._try_to_load)
-        except ServerRejected:
-            if self._refused is None:
-                raise
-            reply = self._refused
-        self._status = reply.status
-        return reply
-
-    async def _send(self, stack: AsyncExitStack, idle_timeout: IdleTimeout) -> ForwardedReply:
-        """Send the request once; return the reply, or raise the error of a refusal.
-
-        What a reply needs open (connection, watch of silence, generator of its body) is closed with
-        `stack`. After a failure, it is closed before this returns.
-        """
-        sender = self._sender
-        self._refused = None
-        self._sent_s = time.perf_counter()
-        url = f"{sender.endpoint.base_url}{self._request.path}"
-        async with AsyncExitStack() as attempt:
-            opening = sender.response("POST", url, idle_timeout, body=self._request.body)
-            response = await attempt.enter_async_context(opening)
-            if not response.is_success:
-                body, error = await sender.read_refusal(response)
-                self._refused = self._reply(response, _without_key(_only(body), sender.key))
-                raise error
-            self._tail.is_stream = response.headers.get("content-type", "").startswith(
-                "text/event-stream"
-            )
-            chunks = self._chunks(response, idle_timeout)
-            attempt.push_async_callback(chunks.aclose)
-            stack.push_async_exit(attempt.pop_all())  # `attempt` closes nothing now
-            return self._reply(response, chunks)
-
-    def _reply(self, response: httpx.Response, chunks: AsyncIterator[bytes]) -> ForwardedReply:
-        headers = {
-            name.lower(): without_secret(value, self._sender.key)
-            for name, value in response.headers.items()
-        }
-        return ForwardedReply(status=response.status_code, headers=headers, chunks=chunks)
-
-    async def _chunks(
-        self, response: httpx.Response, idle_timeout: IdleTimeout
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield the body as it arrives; while a chunk waits to be taken, no silence is counted."""
-        with errors_as_unavailable(self._sender.endpoint):
-            async for chunk in _without_key(body_chunks(response), self._sender.key):
-                if self._first_byte_s is None:
-                    self._first_byte_s = time.perf_counter()
-                self._tail.add(chunk)
-                # The body is not decoded here, so any byte counts as the first token.
-                idle_timeout.note_data(has_token=True)
-                with idle_timeout.paused():
-                    yield chunk
-
-    async def _try_to_load(self, error: ServerRejected) -> bool:
-        """Load a model that is not loaded, once; return whether that has succeeded."""
-        if error.kind not in _UNLOADED_KINDS or self._has_tried_load:
-            return False
-        self._has_tried_load = True
-        try:
-            await self._load_model()
-        except LMChatError as load_error:
-            _log.info("loading for a forwarded request: %s", load_error.kind)
-            return False
-        return True
-
-    def _record(self, state: AnswerState) -> TurnRecord:
-        """Return the figures of the request.
-
-        `ttft_ms` is the time from the last attempt to the first byte, `wait_ms` that from the
-        beginning, with the waits between attempts.
-        """
-        now_s = time.perf_counter()
-        first_s = self._first_byte_s
-        usage, finish_reason = self._tail.usage()
-        tokens = usage.completion_tokens
-        speed = usage.tokens_per_second
-        if speed is None and self._tail.is_stream and tokens and first_s is not None:
-            # Without the first token, because the measured time begins when it arrives.
-            speed = (tokens - 1) / (now_s - first_s)
-        model = self._request.model
-        return TurnRecord(
-            message_id=new_id(),
-            endpoint=model.server_id,
-            product=model.product,
-            model=model.model_id,
-            quantization=model.quantization,
-            state=state,
-            ttft_ms=None if first_s is None else (first_s - self._sent_s) * 1e3,
-            prompt_tokens_per_second=usage.prompt_tokens_per_second,
-            tokens_per_second=speed or None,
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=tokens,
-            is_estimated=False,
-            stalls=0,
-            retries=self._sender.retries,
-            elapsed_ms=(now_s - self._begun_s) * 1e3,
-            finish_reason=finish_reason,
-            wait_ms=None if first_s is None else (first_s - self._begun_s) * 1e3,
-        )
 
 
 class _ReplyTail:
@@ -241,6 +83,153 @@ class _ReplyTail:
                 yield dict_or_empty(decode(text))
             except NotJsonError:  # cut, or `[DONE]`
                 continue
+
+
+class Forwarding(Struct, kw_only=True):
+    """One request of another program, from the first attempt to the end of its reply."""
+
+    request: ForwardedRequest
+    sender: Sender
+    load_model: Callable[[], Awaitable[None]]  # raises `LMChatError` if the server cannot
+    on_end: Callable[[TurnRecord], None]  # gets the figures
+    _has_tried_load: bool = False
+    _status: int = 0  # of the reply that is passed on; 0 before it has begun
+    _refused: ForwardedReply | None = None  # the last refusal, as it came
+    _tail: _ReplyTail = field(default_factory=_ReplyTail)
+    # Values of `perf_counter`:
+    _begun_s: float = field(default_factory=time.perf_counter)
+    _sent_s: float = 0.0  # at the last attempt
+    _first_byte_s: float | None = None
+
+    @asynccontextmanager
+    async def reply(self) -> AsyncIterator[ForwardedReply]:
+        """Send the request, and yield the reply, whose connection is closed after the block.
+
+        A refusal of the server is a reply, too. At the end, `on_end` gets the figures.
+
+        Raises:
+            ServerUnavailable: the server does not answer, or the reply has broken off.
+            StreamInterrupted: the reply has stopped for too long.
+        """
+        state = AnswerState.FAILED  # also after an unexpected error, which is raised
+        try:
+            async with AsyncExitStack() as stack:
+                yield await self._first_reply(stack)
+            if httpx.codes.is_success(self._status):
+                state = AnswerState.COMPLETE
+        except (asyncio.CancelledError, GeneratorExit):
+            state = AnswerState.STOPPED
+            raise
+        except LMChatError as error:
+            state = AnswerState.INTERRUPTED if self._status else AnswerState.FAILED
+            _log.info("forwarded request: %s", error.kind)
+            raise
+        finally:
+            self.on_end(self._record(state))
+
+    async def _first_reply(self, stack: AsyncExitStack) -> ForwardedReply:
+        """Return the reply that is passed on; `stack` keeps its connection open."""
+        try:
+            reply = await self.sender.attempts(partial(self._send, stack), self._try_to_load)
+        except ServerRejected:
+            if self._refused is None:
+                raise
+            reply = self._refused
+        self._status = reply.status
+        return reply
+
+    async def _send(self, stack: AsyncExitStack, idle_timeout: IdleTimeout) -> ForwardedReply:
+        """Send the request once; return the reply, or raise the error of a refusal.
+
+        What a reply needs open (connection, watch of silence, generator of its body) is closed with
+        `stack`. After a failure, it is closed before this returns.
+        """
+        sender = self.sender
+        self._refused = None
+        self._sent_s = time.perf_counter()
+        url = f"{sender.endpoint.base_url}{self.request.path}"
+        async with AsyncExitStack() as attempt:
+            opening = sender.response("POST", url, idle_timeout, body=self.request.body)
+            response = await attempt.enter_async_context(opening)
+            if not response.is_success:
+                body, error = await sender.read_refusal(response)
+                self._refused = self._reply(response, _without_key(_only(body), sender.key))
+                raise error
+            self._tail.is_stream = response.headers.get("content-type", "").startswith(
+                "text/event-stream"
+            )
+            chunks = self._chunks(response, idle_timeout)
+            attempt.push_async_callback(chunks.aclose)
+            stack.push_async_exit(attempt.pop_all())  # `attempt` closes nothing now
+            return self._reply(response, chunks)
+
+    def _reply(self, response: httpx.Response, chunks: AsyncIterator[bytes]) -> ForwardedReply:
+        headers = {
+            name.lower(): without_secret(value, self.sender.key)
+            for name, value in response.headers.items()
+        }
+        return ForwardedReply(status=response.status_code, headers=headers, chunks=chunks)
+
+    async def _chunks(
+        self, response: httpx.Response, idle_timeout: IdleTimeout
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it arrives; while a chunk waits to be taken, no silence is counted."""
+        with errors_as_unavailable(self.sender.endpoint):
+            async for chunk in _without_key(body_chunks(response), self.sender.key):
+                if self._first_byte_s is None:
+                    self._first_byte_s = time.perf_counter()
+                self._tail.add(chunk)
+                # The body is not decoded here, so any byte counts as the first token.
+                idle_timeout.note_data(has_token=True)
+                with idle_timeout.paused():
+                    yield chunk
+
+    async def _try_to_load(self, error: ServerRejected) -> bool:
+        """Load a model that is not loaded, once; return whether that has succeeded."""
+        if error.kind not in _UNLOADED_KINDS or self._has_tried_load:
+            return False
+        self._has_tried_load = True
+        try:
+            await self.load_model()
+        except LMChatError as load_error:
+            _log.info("loading for a forwarded request: %s", load_error.kind)
+            return False
+        return True
+
+    def _record(self, state: AnswerState) -> TurnRecord:
+        """Return the figures of the request.
+
+        `ttft_ms` is the time from the last attempt to the first byte, `wait_ms` that from the
+        beginning, with the waits between attempts.
+        """
+        now_s = time.perf_counter()
+        first_s = self._first_byte_s
+        usage, finish_reason = self._tail.usage()
+        tokens = usage.completion_tokens
+        speed = usage.tokens_per_second
+        if speed is None and self._tail.is_stream and tokens and first_s is not None:
+            # Without the first token, because the measured time begins when it arrives.
+            speed = (tokens - 1) / (now_s - first_s)
+        model = self.request.model
+        return TurnRecord(
+            message_id=new_id(),
+            endpoint=model.server_id,
+            product=model.product,
+            model=model.model_id,
+            quantization=model.quantization,
+            state=state,
+            ttft_ms=None if first_s is None else (first_s - self._sent_s) * 1e3,
+            prompt_tokens_per_second=usage.prompt_tokens_per_second,
+            tokens_per_second=speed or None,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=tokens,
+            is_estimated=False,
+            stalls=0,
+            retries=self.sender.retries,
+            elapsed_ms=(now_s - self._begun_s) * 1e3,
+            finish_reason=finish_reason,
+            wait_ms=None if first_s is None else (first_s - self._begun_s) * 1e3,
+        )
 
 
 async def _without_key(chunks: AsyncIterator[bytes], key: str) -> AsyncIterator[bytes]:
