@@ -13,10 +13,9 @@ import json
 import re
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -70,7 +69,7 @@ _EMPTY: tuple[object, ...] = (None, "", [], {})  # values without content: nothi
 _SYSTEM = "system prompt"  # key of the message that is made of `ForeignChat.system`
 # Reasoning at the start of an answer: `<think>It is 4.</think>`, or open to the end of the text.
 _THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)(?:</\1>\s*|\Z)", re.DOTALL)
-_MOST_KINDS = 10  # kinds of omissions that are named for a chat; the others are summed up
+_MOST_KINDS = 10  # kinds of omissions that are named for a chat
 # Other times cannot be shown in every time zone, or not together with the time of a long answer.
 _SHOWABLE_YEARS = range(1970, 9000)
 _FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
@@ -136,7 +135,7 @@ class ReadSession(Struct, frozen=True, kw_only=True):
 
 
 class FileChat(Protocol):
-    """FileChat of a file."""
+    """Chat of a file."""
 
     def finish(self, moment: datetime, *, source: str) -> ReadSession:
         """Return its session; `moment` is the time if it has none, `source` its program.
@@ -209,7 +208,7 @@ class _Message(Struct, kw_only=True):
 
 
 class ForeignChat(Struct, kw_only=True):
-    """FileChat of another program, to which its messages are added one after the other."""
+    """Chat of another program, to which its messages are added one after the other."""
 
     key: str
     """Identifies the chat among those of its program; the session's id is a hash of it."""
@@ -346,51 +345,38 @@ class ForeignChat(Struct, kw_only=True):
         end = self.path_end
         while end in messages and end not in tree:  # it has no parts, or is a part of an answer
             end = messages[end].answer or messages[end].parent
-        if end not in tree:  # nor has any message above it
-            end = next(reversed(tree), "")
-        path: list[ChatMessage] = []
-        message = tree.get(end or "")
-        while message is not None:
-            path.append(message)
-            message = tree.get(message.parent_id or "")
-        path.reverse()
-
-        prompts = (message.text for message in path if message.role is Role.USER)
+        if all(message.role is Role.SYSTEM for message in tree.values()):
+            tree = {}
         times = [message.created_at for message in tree.values()]
-        newest_models = (message.model for message in reversed(path) if message.model)
         header = SessionHeader(
-            session_id=hash_id(f"{source} {self.key}"),
-            title=self.title.strip() or title_from(next(prompts, "")),
+            session_id=_hash_id(f"{source} {self.key}"),
+            title=self.title.strip(),
             created_at=self.created_at or min(times, default=moment),
             updated_at=self.updated_at or max(times, default=moment),
-            model=self.model or next(newest_models, ""),
+            model=self.model,
             tags=(source,) if source else (),
             is_archived=self.is_archived,
             is_pinned=self.is_pinned,
         )
-        has_talk = any(message.role is not Role.SYSTEM for message in tree.values())
-        session = Session(
-            header=header,
-            messages=MessagePath(path if has_talk else ()),
-            tree=tuple(tree.values()) if has_talk else (),
-            files=self.files,
+        session = sound_session(header, tree.values(), end, self.files, moment)
+        prompts = (message.text for message in session.messages if message.role is Role.USER)
+        newest_models = (message.model for message in reversed(session.messages) if message.model)
+        header = replace(
+            session.header,
+            title=session.header.title or title_from(next(prompts, "")),
+            model=session.header.model or next(newest_models, ""),
         )
         return ReadSession(
-            session=sound(session, moment=moment), skipped=omissions(header.title, self.omitted)
+            session=replace(session, header=header), skipped=omissions(header.title, self.omitted)
         )
 
 
 def omissions(title: str, counts_by_kind: Mapping[str, int]) -> tuple[Skipped, ...]:
-    """Return what is left out of a chat: `2 images, 1 damaged message left out`, or nothing.
-
-    The first ten kinds are named; the others are summed up as `7 other parts`.
-    """
+    """Return what is left out of a chat: `2 images, 1 damaged message left out`, or nothing."""
     # readers may have added 0 to a kind
-    counts = [(kind, count) for kind, count in counts_by_kind.items() if count > 0]
-    words = [plural(count, kind[:100]) for kind, count in counts[:_MOST_KINDS]]
-    other_count = sum(count for _, count in counts[_MOST_KINDS:])
-    if other_count:
-        words.append(plural(other_count, "other part"))
+    words = [plural(count, kind[:100]) for kind, count in counts_by_kind.items() if count > 0]
+    if len(words) > _MOST_KINDS:
+        words[_MOST_KINDS:] = ["more"]
     if not words:
         return ()
     return (Skipped(where=f"“{title[:100]}”", reason=f"{', '.join(words)} left out"),)
@@ -496,17 +482,15 @@ def _tree(messages: Mapping[str, _Message], otherwise: datetime) -> dict[str, Ch
     }
 
 
-def _joined(parts: Iterable[Part]) -> tuple[Part, ...]:
-    """Return parts with a blank line between two texts or thoughts; neighbours become one part."""
-    joined: list[Part] = []
-    seen: set[type[Part]] = set()
-    for kind, neighbours in groupby(parts, type):
-        if kind in (TextPart, ReasoningPart):
-            texts = [part.text for part in neighbours if isinstance(part, TextPart | ReasoningPart)]
-            joined.append(kind(text="\n\n" * (kind in seen) + "\n\n".join(texts)))
-            seen.add(kind)
-        else:
-            joined += neighbours
+def _joined(parts: Sequence[Part]) -> tuple[Part, ...]:
+    """Return the thoughts and the texts of a message as one part each, with blank lines between."""
+    thoughts = [part.text for part in parts if isinstance(part, ReasoningPart)]
+    texts = [part.text for part in parts if isinstance(part, TextPart)]
+    joined: list[Part] = [ReasoningPart(text="\n\n".join(thoughts))] if thoughts else []
+    joined += [part for part in parts if isinstance(part, FilePart)]
+    if texts:
+        joined.append(TextPart(text="\n\n".join(texts)))
+    joined += [part for part in parts if isinstance(part, RefusalPart)]
     return tuple(joined)
 
 
@@ -531,31 +515,28 @@ def _parents_first(parents: Mapping[str, str | None]) -> list[str]:
 # Sound sessions
 
 
-def sound(session: Session, *, moment: datetime) -> Session:
-    """Return a session as lmchat stores it.
+def sound_session(
+    header: SessionHeader,
+    tree: Collection[ChatMessage],
+    end: str | None,
+    files: dict[str, bytes],
+    moment: datetime,
+) -> Session:
+    """Return a session as lmchat stores it; its path leads to `end`, or else to the last message.
 
     Ids of another form are replaced by hashes of them, so the same file gives the same ids. In the
     tree, parents are before their children. A running answer becomes an interrupted one. Long names
     are cut, and absurd figures are left out. The time of the last change is at most `moment`, the
     current time. Raises `FileRefused` if ids are not unique or messages form a loop.
     """
-    header = session.header
-    session_id = own_id(header.session_id)
-    # The path has its own order; the parents that the file names in it are ignored.
-    path: dict[str, ChatMessage] = {}
-    for message in session.messages:
-        path[message.message_id] = replace(message, parent_id=next(reversed(path), None))
-    messages = path | {
-        message.message_id: message for message in session.tree if message.message_id not in path
-    }
-    if len(path) < len(session.messages) or len(messages) < len(session.tree):
+    session_id = _own_id(header.session_id)
+    ids = {message.message_id: _own_id(message.message_id, session_id) for message in tree}
+    if len(ids) < len(tree):
         raise FileRefused("Two of its messages have the same id.", hint="Export it again.")
-    # without a tree, the path has all messages
-    order = {message.message_id: messages[message.message_id] for message in session.tree} or path
-    ids = {key: own_id(key, session_id) for key in order}
+    messages = {message.message_id: message for message in tree}
     stored: dict[str, ChatMessage] = {}
-    for key in _parents_first({key: message.parent_id for key, message in order.items()}):
-        message = order[key]
+    for key in _parents_first({message.message_id: message.parent_id for message in tree}):
+        message = messages[key]
         if message.state is AnswerState.STREAMING:
             message = interrupted(message, "The session was exported")
         stored[key] = replace(
@@ -567,37 +548,43 @@ def sound(session: Session, *, moment: datetime) -> Session:
             model=message.model[:_LONGEST_NAME],
             endpoint=message.endpoint[:_LONGEST_NAME],
         )
+    path: list[ChatMessage] = []
+    above = end if end in stored else next(reversed(stored), None)
+    while above in stored and above is not None:
+        path.append(stored[above])
+        above = messages[above].parent_id
+    header = replace(
+        header,
+        session_id=session_id,
+        title=header.title[:_LONGEST_NAME],
+        model=header.model[:_LONGEST_NAME],
+        endpoint=header.endpoint[:_LONGEST_NAME],
+        tags=tags_from(" ".join(header.tags))[:_MOST_TAGS],
+        # A time in the future would keep it on top of the list.
+        updated_at=min(header.updated_at, moment),
+        deleted_at=None,
+        parent_id=None if header.parent_id is None else _own_id(header.parent_id),
+        message_count=len(stored),
+    )
     return Session(
-        header=replace(
-            header,
-            session_id=session_id,
-            title=header.title[:_LONGEST_NAME],
-            model=header.model[:_LONGEST_NAME],
-            endpoint=header.endpoint[:_LONGEST_NAME],
-            tags=tags_from(" ".join(header.tags))[:_MOST_TAGS],
-            # A time in the future would keep it on top of the list.
-            updated_at=min(header.updated_at, moment),
-            deleted_at=None,
-            parent_id=None if header.parent_id is None else own_id(header.parent_id),
-            message_count=len(stored),
-        ),
-        messages=MessagePath(stored[key] for key in path),
-        tree=tuple(stored.values()) if session.tree else (),
-        files=session.files,
+        header=header,
+        messages=MessagePath(reversed(path)),
+        tree=tuple(stored.values()) if len(path) < len(stored) else (),
+        files=files,
     )
 
 
-def own_id(file_id: str, session_id: str = "") -> str:
+def _own_id(file_id: str, session_id: str = "") -> str:
     """Return an id of lmchat's form, 16 hexadecimal digits, unchanged; any other id as a hash.
 
     `session_id` goes into the hash of a message's id, since two chats may have the same ids.
     """
     if _OWN_ID.fullmatch(file_id):
         return file_id
-    return hash_id(f"{session_id} {file_id}" if session_id else file_id)
+    return _hash_id(f"{session_id} {file_id}" if session_id else file_id)
 
 
-def hash_id(text: str) -> str:
+def _hash_id(text: str) -> str:
     """Return the hash of a text as an id.
 
     It must stay the same in all versions: otherwise files would be imported twice.
@@ -614,16 +601,14 @@ def _sound_part(part: Part) -> Part:
 
 
 def _sound_stats(stats: AnswerStats | None) -> AnswerStats | None:
-    """Return stats without the figures that have a wrong type or are absurdly large."""
+    """Return stats; None if any figure has a wrong type or is absurdly large."""
     if stats is None:
         return None
-    valid: dict[str, Any] = {}
-    for name, value in asdict(stats).items():
-        if isinstance(value, int | float) and not _is_usual(value):
-            continue
-        with suppress(msgspec.ValidationError):  # a text, or a fraction of tokens
-            valid[name] = getattr(msgspec.convert({name: value}, AnswerStats), name)
-    return AnswerStats(**valid)
+    values = asdict(stats)
+    figures = (value for value in values.values() if isinstance(value, int | float))
+    with suppress(msgspec.ValidationError):  # a text, or a fraction of tokens
+        return msgspec.convert(values, AnswerStats) if all(map(_is_usual, figures)) else None
+    return None
 
 
 def _is_usual(figure: float) -> bool:

@@ -99,10 +99,8 @@ def import_chats(
 
     `stdin` is the content of the file `-`; without it, that is an ordinary name. `source` is the
     program that the files must be of, or `AUTO`. `moment` is the time for sessions that have none.
-    A file is read once, if both it and its folder are named.
     """
     reader = _FileReader(moment, source)
-    seen: set[Path] = set()
     for name in names:
         if name == STDIN and stdin is not None:
             yield from _results(name, reader.items(stdin))
@@ -118,10 +116,7 @@ def import_chats(
             continue
         has_chats = False
         for file in paths:
-            results = iter(()) if file in seen else _results(str(file), reader.items(file))
-            has_chats = has_chats or file in seen
-            seen.add(file)
-            for result in results:
+            for result in _results(str(file), reader.items(file)):
                 match result:
                     case Refused(error=FormatUnknown()) if is_folder:
                         yield Unknown(file=str(file))

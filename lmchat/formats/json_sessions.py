@@ -28,7 +28,7 @@ from lmchat.formats.builder import (
     checked_time,
     omissions,
     quoted_call,
-    sound,
+    sound_session,
 )
 from lmchat.formats.sources import Source
 from lmchat.sessions.message import ChatMessage, Part, Role, TextPart, ToolCallPart
@@ -141,16 +141,15 @@ class ExportedChat(Struct, frozen=True):
             with suppress(FileRefused):
                 files[digest] = measure_image(digest, data).data
                 omitted["image"] -= 1
-        session = sound(replace(self.session, files=files), moment=moment)
-        messages = session.tree or session.messages
-        results = _calls_with_result(messages)
-        safe = {
-            message.message_id: _safe(message, results[message.message_id]) for message in messages
-        }
-        session = replace(
-            session,
-            messages=MessagePath(safe[message.message_id] for message in session.messages),
-            tree=tuple(safe.values()) if session.tree else (),
+        header, messages = self.session.header, self.session.messages
+        tree = self.session.tree or messages
+        results = _calls_with_result(tree)
+        session = sound_session(
+            header,
+            [_safe(message, results[message.message_id]) for message in tree],
+            messages[-1].message_id if messages else None,
+            files,
+            moment,
         )
         return ReadSession(session=session, skipped=omissions(session.header.title, omitted))
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from datetime import UTC
 
 from lmchat.formats.text_export import (
     PLAIN,
@@ -29,7 +27,7 @@ from lmchat.sessions.message import (
 from lmchat.sessions.session import Session
 
 # Line of a text that would hide the messages below it, or look like the heading of another one:
-# HTML that has to be closed, and `## You · 2026-11-20 08:00:00 UTC`.
+# HTML that has to be closed, and `## You · 2026-11-20 08:00`.
 _MISLEADING = re.compile(
     r"^ {0,3}(?=<(?:[!?]|(?:details|pre|script|style|textarea)\b)"
     r"|#{1,6}[ \t].* · \d{4}-\d\d-\d\d )",
@@ -38,51 +36,20 @@ _MISLEADING = re.compile(
 
 
 def to_markdown(session: Session, options: WriteOptions = PLAIN) -> str:
-    """Return a session as Markdown: the front matter, the path, then each branch."""
-    blocks = [_front_matter(session)]
+    """Return a session as Markdown: its title, the path, then each branch."""
+    blocks = [_heading("#", session.header.title or "Untitled")]
     for entry in entries(session, options.zone):
         if isinstance(entry, MessageEntry):
-            blocks.append(f"## {entry.speaker} · {entry.time}")
+            blocks.append(_heading("##", f"{entry.speaker} · {entry.time}"))
             blocks += _body(entry, with_reasoning=options.with_reasoning)
         else:
-            blocks.append(f"# {entry}")
+            blocks.append(_heading("#", entry))
     return "\n\n".join(blocks) + "\n"
 
 
-def _front_matter(session: Session) -> str:
-    """Return the lines from `---` to `---` with the header of a session."""
-    header = session.header
-    fields: dict[str, object] = {
-        "title": safe_line(header.title),
-        "id": safe_line(header.session_id),
-        "model": safe_line(header.model),
-        "endpoint": safe_line(header.endpoint),
-    }
-    if header.tags:
-        fields["tags"] = [safe_line(tag) for tag in header.tags]
-    fields["created"] = header.created_at.astimezone(UTC).isoformat(timespec="seconds")
-    fields |= _token_fields(session)
-    # A JSON value is a YAML value too, and needs no other quoting.
-    lines = [
-        f"{name}: {json.dumps(value, ensure_ascii=False)}"
-        for name, value in fields.items()
-        if value != ""
-    ]
-    return "\n".join(["---", *lines, "---"])
-
-
-def _token_fields(session: Session) -> dict[str, object]:
-    """Return the fields with the sum of the tokens of all answers on the path.
-
-    No fields are returned if that sum is 0, or if no number of tokens is known.
-    """
-    stats_of_answers = [message.stats for message in session.messages if message.stats is not None]
-    counted = [stats for stats in stats_of_answers if stats.completion_tokens is not None]
-    total = sum(stats.completion_tokens or 0 for stats in counted)
-    if not total:
-        return {}
-    is_estimated = any(stats.is_estimated for stats in counted)
-    return {"tokens": total, "tokens_estimated": is_estimated}
+def _heading(marks: str, text: str) -> str:
+    """Return a heading in which no HTML can begin."""
+    return f"{marks} {safe_line(text)}".replace("<", r"\<")
 
 
 def _body(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:

@@ -48,7 +48,7 @@ class MessageEntry(Struct, frozen=True, kw_only=True):
     speaker: str
     """Name above the message: `You`, or that of the model; `You (edited)` for an edited message."""
     time: str
-    """Time in the time zone of the export: `2026-11-20 14:02:05 UTC`."""
+    """Time in the time zone of the export: `2026-11-20 14:02`."""
     calls: tuple[ToolCallPart, ...]
     """Tool calls of an answer that no tool message below it shows with their results."""
     thought_heading: str
@@ -120,7 +120,7 @@ def _message_entry(
     return MessageEntry(
         message=message,
         speaker=speaker,
-        time=f"{time:%Y-%m-%d %H:%M:%S} {time.tzname()}",
+        time=f"{time:%Y-%m-%d %H:%M}",
         calls=calls,
         thought_heading="Thought"
         if thought_ms is None

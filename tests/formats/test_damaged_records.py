@@ -32,7 +32,7 @@ def values_of(place, values, count):
 
 
 def texts_of(session):
-    return [message.text for message in session.tree]
+    return [message.text for message in session.tree or session.messages]
 
 
 @pytest.mark.parametrize("name", [JAN, LLAMA_CPP])
@@ -52,7 +52,7 @@ def test_a_broken_line_costs_itself_only_wherever_it_is(tmp_path, name):
 def test_hundreds_of_broken_lines_or_messages_are_named_and_the_others_counted():
     good = lines_of(JAN)
     (session,), lost = read_text("\n".join([*good[:2], *["{"] * 1500, *good[2:]]))
-    assert len(session.tree) >= len(good)
+    assert session.header.message_count >= len(good)
     assert "line 3: it is damaged" in lost
     assert "600 more places: they are damaged" in lost
     wrong = {"role": "pirate", "content": "arr"}
@@ -111,7 +111,7 @@ def test_a_wrong_value_costs_the_message_that_it_is_in_only(name, count):
         for wrong in values_of(place, WRONG, count * 2):
             (session,), left_out = read_value(_changed(value, place, wrong))
             lost = 4 if is_inside else 1  # with its calls and results; a system prompt
-            assert len(session.tree) >= len(whole.tree) - lost, (place, wrong)
+            assert session.header.message_count >= whole.header.message_count - lost, (place, wrong)
             if is_message and wrong and wrong != WRONG[-1]:
                 assert any("damaged message" in words for words in left_out), (place, wrong)
 

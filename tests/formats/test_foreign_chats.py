@@ -55,7 +55,7 @@ CHATS = {
         ("Sorting", "qwen3-8b", "llamacpp", "2025-11-22 08:26:40", "2025-11-22 08:26:49"),
         [
             "*system text Be brief.",
-            "*.user text a.txt (3 bytes):\n```\n2\n1\n```\n | file b.png image/png 8 | text \n\nSort this",
+            "*.user file b.png image/png 8 | text a.txt (3 bytes):\n```\n2\n1\n```\n\n\nSort this",
             (
                 "*..assistant reas Use the tool. | text "
                 "> Tool call: sort([2, 1])\n\n> Result: [1, 2]\n\n1, 2"
@@ -97,7 +97,7 @@ CHATS = {
         ("Shade garden", "qwen3-8b", "jan", "2025-11-18 21:06:40", "2025-11-18 21:08:10.500000"),
         [
             "*system text Be brief.",
-            "*.user text Plants for shade? | file image image/png 8",
+            "*.user file image image/png 8 | text Plants for shade?",
             f"*..assistant reas Look it up. | text {FOUND}",
             " ..assistant reas No search. | text Ferns.",
             "*...user text Thanks\n\nnote.txt (8 bytes):\n```\nDry soil\n```\n",
@@ -139,7 +139,7 @@ def test_of_llm_come_tools_fragments_thoughts_and_forks(tmp_path):
             "*.assistant text > Tool call: llm_version()\n\n> Result: 0.36\n\nYou said: 0.36",
         ],
         [
-            "*user text A long fragment text that is borrowed.\nSummarise it | file image image/png 8",
+            "*user file image image/png 8 | text A long fragment text that is borrowed.\nSummarise it",
             "*.assistant text You said: A long fragment text that is borrowed.\nSummarise it ",
         ],
         [

@@ -121,7 +121,7 @@ def test_the_page_runs_nothing_loads_nothing_and_shows_all():
 def test_plain_text_has_names_times_and_endings():
     text = render(talk("hello"), "txt", WriteOptions(with_reasoning=True))
     assert text.startswith(
-        "Title hello\n===========\n\nYou (2026-11-20 08:00:00 UTC)\n\nhello\n\nqwen3-8b ("
+        "Title hello\n===========\n\nYou (2026-11-20 08:00)\n\nhello\n\nqwen3-8b ("
     )
     assert "[Thought for 3.2 s]\nhm hello\n" in text
     assert text.endswith('[Tool call <look>]\n{"<": 1}\n\n[Interrupted. gone hello Start it.]\n')
@@ -132,7 +132,7 @@ def test_plain_text_shows_a_tool_call_once_and_its_result_set_apart():
     text = render(chat_with_tools("Buy lettuce.\n\nYou (2026-11-20)\x1b[2J"), "txt")
     assert "files__read_text" not in text
     assert (
-        '\n\nTool (2026-11-20 08:00:00 UTC)\n\n[files/read_text("notes.md")]\n    Buy lettuce.\n\n'
+        '\n\nTool (2026-11-20 08:00)\n\n[files/read_text("notes.md")]\n    Buy lettuce.\n\n'
         "    You (2026-11-20)" in text
     )
     assert text == safe_text(text)

@@ -25,12 +25,13 @@ from lmchat.sessions.message import (
 from lmchat.sessions.session import Session
 from tests.support.chats import answer, chat, chat_with_tools, header, prompt
 
-YOU = "You · 2026-11-20 08:00:00 UTC"
-MODEL = "qwen3-8b · 2026-11-20 08:00:00 UTC"
+YOU = "You · 2026-11-20 08:00"
+MODEL = "qwen3-8b · 2026-11-20 08:00"
 
 
 def body_of(text):
-    return text.split("\n---\n", 1)[1]
+    """Return what follows the title."""
+    return text.split("\n", 1)[1]
 
 
 def headings(text):
@@ -49,26 +50,13 @@ def session_of(*parts, **changes):
     return Session(header=header("t"), messages=(asked, said))
 
 
-def test_front_matter_headings_and_texts_are_as_people_expect_them():
-    talk = chat("Which vegetables?", "Several do well:\n\n1. **Lettuce**")
-    text = to_markdown(talk)
-    front, _, body = text.removeprefix("---\n").partition("\n---\n")
-    rows = {
-        name: json.loads(value)
-        for name, value in (line.split(": ", 1) for line in front.split("\n"))
-    }
-    assert rows == {
-        "title": "Plan for the garden",
-        "id": talk.header.session_id,
-        "model": "qwen3-8b",
-        "endpoint": "http://localhost:1234",
-        "created": "2026-11-20T08:00:00+00:00",
-        "tokens": 3,
-        "tokens_estimated": False,
-    }
-    assert body == (
-        f"\n## {YOU}\n\nWhich vegetables?\n\n## {MODEL}\n\nSeveral do well:\n\n1. **Lettuce**\n"
+def test_title_headings_and_texts_are_as_people_expect_them():
+    text = to_markdown(chat("Which vegetables?", "Several do well:\n\n1. **Lettuce**"))
+    assert text == (
+        f"# Plan for the garden\n\n## {YOU}\n\nWhich vegetables?\n\n"
+        f"## {MODEL}\n\nSeveral do well:\n\n1. **Lettuce**\n"
     )
+    assert to_markdown(chat("a", title="<details> a")).startswith("# \\<details> a\n")
 
 
 def test_nothing_in_it_is_for_a_machine():
@@ -94,7 +82,7 @@ def test_headings_have_the_time_of_the_zone_and_the_role():
     zone = WriteOptions(zone=timezone(timedelta(hours=2)))
     for role, speaker in ((Role.USER, "You"), (Role.SYSTEM, "System")):
         session = Session(header=header("t"), messages=(replace(asked, role=role),))
-        assert f"## {speaker} · 2026-11-20 10:00:00 UTC+02:00" in to_markdown(session, zone)
+        assert f"## {speaker} · 2026-11-20 10:00" in to_markdown(session, zone)
 
 
 HARD = [
@@ -133,11 +121,11 @@ def test_code_is_kept_intact():
 
 
 def test_other_headings_of_an_answer_stay_as_they_are():
-    said = "## You\n\n# Notes · 2026\n\n    ## You · 2026-11-21 00:48:37 UTC\n\n<https://a.example>"
+    said = "## You\n\n# Notes · 2026\n\n    ## You · 2026-11-21 00:48\n\n<https://a.example>"
     assert said in to_markdown(chat("q", said))
 
 
-_PIECES = ("\n", "```", "~~~", "-->", "<!--", "## You", " · 2026-11-20 08:00:00 UTC", "> ", " ")
+_PIECES = ("\n", "```", "~~~", "-->", "<!--", "## You", " · 2026-11-20 08:00", "> ", " ")
 _HOSTILE = ("x", "\r\n", "\x1b[31m", "\u202e", "\ud800")
 text_of_any_kind = st.lists(st.sampled_from([*HARD, *_PIECES, *_HOSTILE])).map("".join)
 

@@ -174,7 +174,7 @@ def test_contents_of_several_parts_calls_of_tools_and_refusals_are_kept():
         {"role": "developer", "content": "Be kind."},
     )
     assert [message.parts for message in messages] == [
-        (TextPart(text="a\n\nb"), image),
+        (image, TextPart(text="a\n\nb")),
         (TextPart(text="> Tool call: look(1)\n\n> Result: 42"), RefusalPart(text="No.")),
         (TextPart(text="Be kind."),),
     ]

@@ -38,7 +38,7 @@ async def test_a_session_is_exported_to_a_file(tmp_path, store, library):
     path = tmp_path / "out" / "plan.md"
     assert await library.exporter.export_file(session, path) == path
     assert path.read_text() == await library.exporter.export_text(session)
-    assert "## You · 2026-11-20 08:00:00 UTC" in path.read_text()
+    assert "## You · 2026-11-20 08:00" in path.read_text()
 
 
 async def test_a_folder_takes_the_export_under_a_name_of_its_own(tmp_path, store, library):

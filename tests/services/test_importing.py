@@ -260,7 +260,8 @@ async def test_of_a_folder_what_may_be_an_export_is_imported_once(tmp_path, impo
     (folder / "deep" / "deeper").mkdir(parents=True)
     name = file_of(folder / "deep" / "deeper")
     outcome = await importer.import_files([str(folder), name])
-    assert (len(outcome.chats), len(outcome.unknown), outcome.refused) == (1, 1, [])
+    assert [chat.was_known for chat in outcome.chats] == [False, True]
+    assert (len(outcome.unknown), outcome.refused) == (1, [])
 
 
 async def test_places_of_other_programs_are_found_without_reading_them(tmp_path, store):

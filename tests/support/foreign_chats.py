@@ -88,7 +88,7 @@ def outline(session):
     depths = {None: -1}
     path = {message.message_id for message in session.messages}
     lines = []
-    for message in session.tree:
+    for message in session.tree or session.messages:
         depths[message.message_id] = depths[message.parent_id] + 1
         parts = " | ".join(" ".join(map(str, _values(part))) for part in message.parts)
         mark = "*" if message.message_id in path else " "

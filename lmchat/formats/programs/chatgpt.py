@@ -40,7 +40,7 @@ _TEXTS = (
     "tether_browsing_display",
     "tether_quote",
 )
-"""Kinds of which ChatGPT shows nothing but the text: other fields are no omission."""
+"""Kinds of which ChatGPT shows nothing but the text."""
 
 
 def _fits(record: Record) -> bool:
@@ -125,38 +125,24 @@ def _thought(thought: Any, chat: ForeignChat) -> str:
 
 
 def _text(content: Record, chat: ForeignChat) -> str:
-    """Return the text of a message, and count as left out what has no text.
+    """Return the text of a message: that of its parts, or else of the field `text` or `result`.
 
-    The text is in the parts, or else in the field `text` or `result`. A message that has other
-    content but no text is counted by its kind. Raises `TypeError` for parts that are no list.
+    A part without a text, such as a recording, is counted as left out, and so is a message of an
+    unknown kind without any text. Raises `TypeError` for parts that are no list.
     """
     parts = content.get("parts") or []
     if not isinstance(parts, list):
         raise TypeError
-    text = "\n".join(filter(None, (_part_text(part, chat) for part in parts)))
-    text = text or text_in(content, "text") or text_in(content, "result")
+    texts: list[str] = []
+    for part in parts:
+        text = part if isinstance(part, str) else text_in(part, "text")
+        texts.append(text)
+        kind = text_in(part, _KIND)
+        if part and not text and kind != _IMAGE:
+            chat.omit("recording" if kind in _RECORDINGS else kind)
+    text = "\n".join(filter(None, texts)) or text_in(content, "text") or text_in(content, "result")
     kind = text_in(content, _KIND)
-    other_fields = content.keys() - {_KIND, "parts"}  # `_part_text` counts `parts` one by one
-    # A message of a kind in `_TEXTS` has no other content than a text. If there is none, its `text`
-    # or `result` may hold a value that is no text.
-    counted_fields = {"text", "result"} if kind in _TEXTS else other_fields
-    if not text and any(content.get(name) for name in counted_fields):
-        chat.omit(kind)
-    return text
-
-
-def _part_text(part: Any, chat: ForeignChat) -> str:
-    """Return the text of a part, and count a part without a text as left out.
-
-    Empty parts are not counted, nor images, which are read on their own.
-    """
-    if isinstance(part, str):
-        return part
-    text = text_in(part, "text")  # of a recording
-    kind = text_in(part, _KIND)
-    if kind in _RECORDINGS and not text:
-        chat.omit("recording")
-    elif part and kind != _IMAGE and not text:
+    if not text and kind not in _TEXTS:
         chat.omit(kind)
     return text
 

@@ -160,11 +160,7 @@ class _Figures(Struct, frozen=True, kw_only=True):
     stats: AnswerStats | None = None
 
 
-_FiguresByMessage = dict[tuple[str, str], _Figures]
-"""Figures by the id of a thread and the hash of a message; "" is any thread.
-
-A fork has no turns for the messages that it took over from another thread.
-"""
+_FiguresByHash = dict[str, _Figures]
 
 
 def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
@@ -174,7 +170,7 @@ def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
             message = "It is a database, but not one that lmchat knows."
             hint = "lmchat imports the database of llm 0.36 and later."
             raise FormatUnknown(message, hint=hint)
-        figures: _FiguresByMessage = {}
+        figures: _FiguresByHash = {}
         for turn in database.rows("select * from turns order by id"):
             with suppress(*BAD_VALUE_ERRORS):  # a damaged turn; its messages are read without it
                 _add_figures(turn, figures)
@@ -182,7 +178,7 @@ def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
             yield partial(_read_thread, database, thread, figures)
 
 
-def _add_figures(turn: Record, figures: _FiguresByMessage) -> None:
+def _add_figures(turn: Record, figures: _FiguresByHash) -> None:
     """Add the figures of the prompt and the answer of a turn, unless an earlier turn has some."""
     begun = time_of(turn["datetime_utc"])
     duration_ms = turn["duration_ms"] or 0
@@ -195,15 +191,11 @@ def _add_figures(turn: Record, figures: _FiguresByMessage) -> None:
     )
     ended = None if begun is None else begun + timedelta(milliseconds=duration_ms)
     answer = _Figures(created_at=ended, model=turn["model"], stats=stats)
-    for thread_id in (turn["thread_id"], ""):
-        figures.setdefault((thread_id, turn["tip_message_hash"]), answer)
-        prompt_key = thread_id, turn["parent_message_hash"]
-        figures.setdefault(prompt_key, _Figures(created_at=begun))
+    figures.setdefault(turn["tip_message_hash"], answer)
+    figures.setdefault(turn["parent_message_hash"], _Figures(created_at=begun))
 
 
-def _read_thread(
-    database: ForeignDatabase, thread: Record, figures: _FiguresByMessage
-) -> ForeignChat:
+def _read_thread(database: ForeignDatabase, thread: Record, figures: _FiguresByHash) -> ForeignChat:
     """Return the chat of a row of the table `threads`, whose messages are a tree."""
     thread_id = thread["id"]
     title = thread["name"] or ""
@@ -214,8 +206,7 @@ def _read_thread(
 
     for message in database.rows(_HASHES + _MESSAGES, id=thread_id):
         key = message["hash"]
-        in_any_thread = figures.get(("", key), _Figures())
-        known = figures.get((thread_id, key), in_any_thread)
+        known = figures.get(key, _Figures())
         chat.add(
             key,
             message["role"],
