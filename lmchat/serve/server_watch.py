@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from msgspec import Struct, field
+
 from lmchat.errors import LMChatError
 from lmchat.serve.model_routes import ModelRoutes
 from lmchat.servers.discovery.probe_result import ProbeResult
@@ -16,36 +18,25 @@ _log = logging.getLogger(__name__)
 FindServers = Callable[[], Awaitable[tuple[ProbeResult, ...]]]
 
 
-class ServerWatch:
+class ServerWatch(Struct):
     """Keeper of the routes to all models, which follow servers that appear and go."""
 
-    def __init__(
-        self,
-        find: FindServers,
-        read_details: Callable[[ProbeResult], Awaitable[object]],
-        on_change: Callable[[ModelRoutes], None],
-    ) -> None:
-        """Create it; nothing is looked for yet.
-
-        `find` returns all servers. If they or their models have changed, `read_details` asks each
-        server for what `find` does not tell, such as its slots. `on_change` gets the routes after
-        changes that `run` has found, not after those of a call of `look` by others.
-        """
-        self._find = find
-        self._read_details = read_details
-        self._on_change = on_change
-        self.routes = ModelRoutes()
+    find: FindServers  # returns all servers
+    read_details: Callable[[ProbeResult], Awaitable[object]]
+    """Asks a server for what `find` does not tell, such as its slots, after each change."""
+    on_change: Callable[[ModelRoutes], None]  # gets the routes after changes that `run` has found
+    routes: ModelRoutes = field(default_factory=ModelRoutes)
 
     async def look(self) -> bool:
         """Look for servers once; return whether they or their models have changed.
 
         Raises `LMChatError` if they cannot be looked for.
         """
-        routes = ModelRoutes.of(await self._find())
+        routes = ModelRoutes.of(await self.find())
         has_changed = routes.endpoints_by_alias != self.routes.endpoints_by_alias
         self.routes = routes
         if has_changed:
-            reads = map(self._read_details, routes.usable)
+            reads = map(self.read_details, routes.usable)
             await asyncio.gather(*reads, return_exceptions=True)
         return has_changed
 
@@ -55,6 +46,6 @@ class ServerWatch:
             await asyncio.sleep(PAUSE_S)
             try:
                 if await self.look():
-                    self._on_change(self.routes)
+                    self.on_change(self.routes)
             except LMChatError as error:
                 _log.warning("the servers could not be looked for: %s", error.kind)
