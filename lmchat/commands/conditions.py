@@ -9,7 +9,7 @@ NOTHING_YET = "This session is empty."
 _STILL_STREAMING = "An answer is still streaming. Press Esc to stop it, or wait."
 
 
-def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str:  # noqa: C901 - a case a command
+def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str:
     """Return why a command on messages, as `edit`, can do nothing with this one; else "".
 
     `is_busy` says whether an answer of the session is streaming: then no other turn can begin.
@@ -20,38 +20,26 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
     match name:
         case "regenerate" | "another_model" | "resume" if is_busy:
             return _STILL_STREAMING
-        case "copy" if not words_of(message) and (
-            message.failure is None or message.state is AnswerState.COMPLETE
-        ):
-            return "This message has nothing to copy yet."
+        case "copy" if message.failure is not None:  # its words are copied
+            return ""
+        case "pager" if message.files:
+            return ""
+        case "copy" | "save" | "pager" if not words_of(message):
+            return "This message has no text yet."
         case "copy_code" if not _may_have_code(message.text):
             return "This message has no code block."
-        case "save" if not words_of(message):
-            return "This message has nothing to save yet."
-        case "pager" if not (message.files or words_of(message)):
-            return "This message has nothing to read yet."
         case "links" if "http" not in message.text.lower():  # parsed only for the list
             return "This message has no links."
         case "fold" if not _can_fold(message):
             return "This message has nothing to unfold."
-        case "edit" if role is Role.SYSTEM:
-            return "System prompts cannot be edited; /system sets a new one from here on."
-        case "edit" if role is Role.TOOL:  # with an answer, the prompt before it is edited
-            return "Only a prompt can be edited."
-        case "source" if not is_answer:
-            return "Only answers have a source view."
-        case "probabilities" if not is_answer:
-            return "Only answers have probabilities."
-        case "details" if not is_answer:
-            return "Only answers have details."
-        case "rewrite" if not is_answer:
-            return "Only answers can be rewritten; e edits a prompt."
+        case "edit" if role in (Role.SYSTEM, Role.TOOL):  # of an answer, its prompt is edited
+            return "Only prompts can be edited; /system sets a new system prompt."
+        case "source" | "probabilities" | "details" | "rewrite" | "resume" if not is_answer:
+            return "Only answers have this command."
         case "rewrite" | "probabilities" if is_streaming:
             return _STILL_STREAMING
         case "rewrite" if message.tool_calls:
             return "This answer calls tools. Rewrite the answer after them."
-        case "resume" if not is_answer:
-            return "Only answers can be continued."
         case "resume" if is_streaming:
             return "This answer is still streaming."
         case "resume" if not is_resumable(message):
@@ -68,9 +56,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
             words = "This call came with an imported chat and cannot be run"
             return f"{words}; r on the answer above asks again."
         case "previous_version" | "next_version" | "compare" if message.versions <= 1:
-            if role is Role.USER:
-                return "Only one version. e edits the prompt and makes another."
-            return "Only one version. r regenerates the answer, R asks another model for one."
+            return "Only one version. r regenerates an answer, e edits a prompt."
     return ""
 
 
