@@ -120,7 +120,7 @@ async def test_an_enter_meant_for_the_prompt_never_allows_another_machine(tmp_pa
         desk.workspace.search_pause_s = 0.01
         await desk.press("h", "i")
         gate.set()
-        await shown(desk, "your messages wait")
+        await shown(desk, "^O find a server")
         await desk.press("enter", leads_to=WelcomeScreen, sees="Your message waits")
         assert backend.allowed == []
         assert desk.open_sessions.shown.queue == ["hi"]
@@ -134,7 +134,7 @@ async def test_where_the_page_stays_closed_the_status_line_and_control_o_lead_to
     async with desktop(tmp_path, backend) as desk:
         await desk.press("h", "i")
         gate.set()
-        await shown(desk, "your messages wait", "no model", "^O choose a model")
+        await shown(desk, "no model", "^O choose a model")
         assert isinstance(desk.app.screen, ChatScreen)
         await desk.press("ctrl+o", leads_to=ModelPicker)
         await desk.press("enter", leads_to=ChatScreen)

@@ -6,7 +6,6 @@ from textual import events
 
 from lmchat.servers.discovery.monitor import POLL_S
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.tui.controllers.connect import AWAY_FACTOR
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.screen import ChatScreen
@@ -65,13 +64,12 @@ async def test_at_rest_no_timer_is_faster_than_the_look_at_the_server(tmp_path):
         await _comes_to_rest(desk)
 
 
-async def test_without_focus_the_page_looks_half_as_often_and_at_once_when_it_comes_back(tmp_path):
+async def test_a_server_is_searched_at_once_when_the_focus_comes_back(tmp_path):
     backend = ScriptedBackend(results=[probed(Verdict.REFUSED)])
     async with desktop(tmp_path, backend) as desk:
         await desk.on(WelcomeScreen)
         await _unfocused(desk)
-        desk.dispatch.connect.check_now()
-        await shown(desk, f"next check in {desk.workspace.search_pause_s * AWAY_FACTOR:.0f}")
+        await shown(desk, "next check in")
         backend.results = (probed(Verdict.READY, model()),)
         desk.app.post_message(events.AppFocus())
         await desk.on(ChatScreen)

@@ -32,10 +32,8 @@ from lmchat.tui.quirks.keys import hand_over
 from lmchat.tui.welcome.server_rows import ServerRow
 from lmchat.tui.welcome.welcome_screen import WelcomeFacts, WelcomeScreen
 
-AWAY_FACTOR = 2  # factor of the pause while the terminal does not have the focus
 _LOADING_PAUSE_S = 1.0  # between two checks of a server that loads its model
 _NO_MODELS = "No model was found yet. Choose one of the rows."
-_NO_MODEL_YET = "No model is ready yet. You can type; your messages wait for one."
 
 
 class Connect:
@@ -52,17 +50,10 @@ class Connect:
         self._wake = asyncio.Event()  # ends the pause between two searches
         self._searched_at_s: float | None = None  # end of the last search
         self._missing = Missing.SERVER  # what kept the last choice from being used
-        self._has_notified_of_waiting = False
         # whether the page stays closed: the user has left it, or wants to read a resumed session
         self._has_left_page = bool(chat.workspace.resume_id)
 
     # The search
-
-    @property
-    def pause_s(self) -> float:
-        """Seconds between two searches; longer while the terminal does not have the focus."""
-        factor = 1 if self._workspace.monitor.is_focused else AWAY_FACTOR
-        return self._workspace.search_pause_s * factor
 
     def start(self) -> None:
         self._chat.begin(self._search, "search")
@@ -102,7 +93,7 @@ class Connect:
                 except LMChatError as error:
                     self._chat.show_error(error)
                 is_loading = self._workspace.target_state is TargetState.LOADING
-                pause_s = _LOADING_PAUSE_S if is_loading else self.pause_s
+                pause_s = _LOADING_PAUSE_S if is_loading else self._workspace.search_pause_s
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._wake.wait()
@@ -113,18 +104,7 @@ class Connect:
         return target is not None and bool(target.model_id)
 
     async def _search_once(self) -> None:
-        """Probe all addresses, and decide what to use; if a model is in use, only show the results.
-
-        While the server in use loads its model, whose name is not known yet, check only this one.
-        """
-        target = self._models.target
-        if target is not None and target.is_loading and not target.model_id:
-            probed = await self._workspace.backend.check(target.endpoint)
-            if probed.verdict is Verdict.LOADING:
-                return
-            if probed.verdict.is_usable:
-                self._settle(self._choice_on(probed))
-                return
+        """Probe all addresses, and decide what to use; without need, only show the results."""
         results = await self._workspace.catalogue.probe_all()
         self._searched_at_s = self._workspace.clock()
         if self._has_model:  # it may have been chosen during the search
@@ -253,17 +233,14 @@ class Connect:
 
         It is not opened over a dialog. While the user writes a prompt or reads a session with
         messages, and after the user has left it, it is not opened either: it would get the next
-        keys, and the Enter. Then a notification says once that no model is ready.
+        keys, and the Enter.
         """
         is_writing = self._chat.widgets.prompt_input.is_being_written
         is_reading = bool(self._workspace.open_sessions.shown.conversation.messages)
-        if self._page is None and self._app.screen is self._chat.screen:
-            if not (is_writing or is_reading or self._has_left_page):
-                self._open_page()
-                self._starts.read_machine()
-            elif not self._has_notified_of_waiting:
-                self._has_notified_of_waiting = True
-                self._chat.notify(_NO_MODEL_YET)
+        is_busy = is_writing or is_reading or self._has_left_page
+        if self._page is None and self._app.screen is self._chat.screen and not is_busy:
+            self._open_page()
+            self._starts.read_machine()
         self._draw_page()
         self._status.refresh()
 
@@ -290,7 +267,7 @@ class Connect:
         facts = WelcomeFacts(
             results=self._workspace.catalogue.results,
             searched_at_s=self._searched_at_s,
-            next_search_at_s=(self._searched_at_s or 0.0) + self.pause_s,
+            next_search_at_s=(self._searched_at_s or 0.0) + self._workspace.search_pause_s,
             machine=self._starts.machine,
             has_read_disk=self._starts.has_read_disk,
             problem=problem,
@@ -299,18 +276,9 @@ class Connect:
         self._page.show(facts)
 
     def close_page(self) -> None:
-        """Close the welcome page, if it is open and not about to close.
-
-        If a dialog is above it, the page closes with that dialog, and a notification says that
-        a server answers.
-        """
-        page = self._page
-        if page is None or page.is_leaving:
-            return
-        if not page.leave():
-            target = self._models.target
-            name = target.product if target else "A server"
-            self._chat.notify(f"{name} answers now. Your text is kept; Esc returns to the chat.")
+        """Close the welcome page if it is open; below a dialog, it closes with that."""
+        if self._page is not None:
+            self._page.leave()
 
     def leave_page(self, typed: events.Key | events.Paste | None = None) -> None:
         """Close the welcome page, so that the chat is shown.

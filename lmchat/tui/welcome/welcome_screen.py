@@ -24,7 +24,6 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.actions import Post, ShowChat
-from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.welcome.server_rows import (
     NO_SERVER,
     MachineState,
@@ -91,7 +90,7 @@ class WelcomeScreen(Screen[None]):
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
-        self.is_leaving = False  # whether the page closes as soon as no dialog is over it
+        self._is_leaving = False  # whether the page closes as soon as no dialog is over it
         self._clock = clock
         self._facts = WelcomeFacts()
         self._servers: tuple[ServerRow, ...] = ()
@@ -123,7 +122,7 @@ class WelcomeScreen(Screen[None]):
         self.set_timer(_DISK_WAIT_S, self.end_wait)
 
     def on_screen_resume(self) -> None:
-        if self.is_leaving:  # the dialog above, which was not to be lost, is closed now
+        if self._is_leaving:  # the dialog above, which was not to be lost, is closed now
             self.call_later(self.leave)
 
     def on_resize(self) -> None:
@@ -255,16 +254,8 @@ class WelcomeScreen(Screen[None]):
         elif isinstance(key, str):
             self._ask(self.Chosen(key))
 
-    def leave(self) -> bool:
-        """Close the page, and return True; if a dialog is above it, close when that is left.
-
-        In that case return False: what is typed there must not be lost. Only a question, which
-        holds no text, is closed at once.
-        """
-        self.is_leaving = True
-        if isinstance(self.app.screen, ConfirmDialog):
-            self.app.screen.dismiss(None)
-        is_free = self.app.screen is self
-        if is_free and self.is_mounted:
+    def leave(self) -> None:
+        """Close the page; if a dialog is above it, when that is left: its text must not be lost."""
+        self._is_leaving = True
+        if self.app.screen is self and self.is_mounted:
             self.dismiss(None)
-        return is_free

@@ -24,9 +24,9 @@ def still(monkeypatch, tmp_path):
 
     for module in (
         "sessions.message",
-        "services.conversation",
-        "services.open_sessions",
-        "services.turn_start",
+        "chat.conversation",
+        "chat.open_sessions",
+        "chat.starts",
     ):
         monkeypatch.setattr(f"lmchat.{module}.now", moment, raising=False)
     monkeypatch.setattr("lmchat.chat.turn_stats.new_id", lambda: f"{next(ids):04x}")
