@@ -32,7 +32,6 @@ def panels(screen: Callable[[], Screen] | None = None, *, is_down: bool = False,
 
     def show(_app: Host) -> None:
         sessions.show(GROUPS, OPEN_ID, (), UNREAD)
-        telemetry.start()
         telemetry.show(DOWN if is_down else ANSWERING)
         keys.show(KEYS, LAST_KEYS)
 

@@ -31,7 +31,6 @@ WIDE = (120, 40)
 async def showing(sections=ANSWERING, warning="", names=tuple(ANSWERING), size=WIDE):
     panel = TelemetryPanel(names)
     async with Host(right=panel).run_test(size=size) as pilot:
-        panel.start()
         panel.show(sections, warning)
         await pilot.pause()
         yield panel, pilot

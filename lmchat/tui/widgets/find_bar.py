@@ -12,7 +12,6 @@ from textual.getters import query_one
 from textual.widgets import Input
 
 from lmchat.tui.chat_log.chat_log import ChatLog
-from lmchat.tui.chat_log.find import MAX_CHARS
 from lmchat.tui.widgets.field import Field
 from lmchat.units import plural
 
@@ -62,8 +61,6 @@ class FindBar(Horizontal):
         words = plural(count, "hit") if count else "no hits"
         if place:
             words = f"{place}/{count}"
-        if len(query) > MAX_CHARS:
-            words += f" for the first {MAX_CHARS} characters"
         self._field.show_note(words)
 
     def action_close(self) -> None:

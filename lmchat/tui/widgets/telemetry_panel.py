@@ -16,6 +16,7 @@ from textual.widget import Widget
 from lmchat.tui.widgets.line import (
     FAINT,
     METER,
+    MUTED,
     SPARK,
     StyledText,
     StyledTexts,
@@ -28,10 +29,13 @@ from lmchat.units import UNICODE
 
 
 class TextRow(Struct, frozen=True):
-    """A label at the left and a value at the right."""
+    """A label at the left and a value at the right; the label may begin with a sign."""
 
-    label: StyledTexts
-    value: StyledText = ("", "")
+    label: str
+    value: str = ""
+    style: str = ""
+    label_style: str = MUTED
+    sign: StyledText = ("", "")
 
 
 class MeterRow(Struct, frozen=True):
@@ -102,20 +106,16 @@ class TelemetryPanel(Widget):
         self._sections: Mapping[str, Sequence[TelemetryRow]] = {}
         self._warning = ""
         self._rows: Sequence[TelemetryRow | None] = ()
-        self._is_started = False
-
-    def start(self) -> None:
-        """Draw rows from now on. The panel is blank before that, to make the first paint fast."""
-        self._is_started = True
-        self.on_resize()
 
     def show(self, sections: Mapping[str, Sequence[TelemetryRow]], warning: str = "") -> None:
         """Show the sections that the panel was made for, and at the bottom a lasting warning."""
+        is_first = not self._sections
         self._sections = sections
         self._warning = warning
-        is_laid_out = self.is_attached and self.size.height > 0
-        if not is_laid_out or not self._is_started:
+        if not (self.is_attached and self.size.height):  # not laid out
             return
+        if is_first:
+            self.refresh()
         before = self._rows
         self._rows = self._all_rows()
         rows = enumerate(zip_longest(before, self._rows))
@@ -136,18 +136,16 @@ class TelemetryPanel(Widget):
         lines = styled(f"! {self._warning}").wrap(max(self.size.width, 1))[:_MOST_WARNING_ROWS]
         del rows[max(height - len(lines) - 1, 0) :]
         rows += [None] * (height - len(lines) - len(rows))
-        return [*rows, *(TextRow(((line.plain.rstrip(), "$warning"),)) for line in lines)]
+        return [*rows, *(TextRow(line.plain.rstrip(), label_style="$warning") for line in lines)]
 
     def on_resize(self) -> None:
-        if not self._is_started:
-            return
         self._rows = self._all_rows()
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
         """Draw one row: drawing all for one changed figure costs a tenth of a streaming answer."""
         width = self.size.width
-        if not self._is_started:
+        if not self._sections:  # before the first figures
             # a style for each row would delay the first paint; filters of Textual need some style
             return Strip.blank(width, _NULL)
         row = self._rows[y] if y < len(self._rows) else None
@@ -168,7 +166,7 @@ def _draw(row: TelemetryRow, width: int) -> Content:
             return content(meter(fraction, width))
         case SparkRow(values, at_least):
             return content(spark(values, width, at_least=at_least))
-        case TextRow(label, value):
-            left = content(label)
+        case TextRow(label, value, style, label_style, sign):
+            left = content((sign, (label, label_style)))
             room = max(width - left.cell_length - _GAP, width // 2)
-            return fit([left], cut(content([value]), room), width)
+            return fit([left], cut(styled(value, style), room), width)

@@ -39,11 +39,11 @@ def server_sign(verdict: Verdict | None) -> StyledText:
 
 def _head(name: str, word: str, style: str = "") -> TextRow:
     """Return the first row of a section: its name, and a word for its state."""
-    return TextRow(((name, STRONG),), (word, style))
+    return TextRow(name, word, style, STRONG)
 
 
 def _figure(label: str, value: str, style: str = "") -> TextRow:
-    return TextRow(((label, MUTED),), (value, MUTED if value == UNKNOWN else style))
+    return TextRow(label, value, MUTED if value == UNKNOWN else style)
 
 
 def search_word(state: TargetState) -> str:
@@ -65,8 +65,8 @@ def server_rows(health: Health, state: TargetState) -> list[TelemetryRow]:
     sign, style = server_sign(health.verdict)
     address = health.endpoint.netloc if health.endpoint else UNKNOWN
     return [
-        TextRow(((f"{sign} ", style), (health.product or "Server", STRONG)), (word, style)),
-        TextRow(((address, MUTED),), (reason or units.latency(health.latency_ms), "")),
+        TextRow(health.product or "Server", word, style, STRONG, (f"{sign} ", style)),
+        TextRow(address, reason or units.latency(health.latency_ms)),
         SparkRow(health.latencies_ms, _CALM_LATENCY_MS),
     ]
 
@@ -85,7 +85,7 @@ def model_rows(
     quantization = model.quantization if model else ""
     rows: list[TelemetryRow] = [
         _head("Model", *_model_state(health, turn, loading)),
-        TextRow(((name, style),), (quantization, MUTED)),
+        TextRow(name, quantization, MUTED, style),
     ]
     if not health.is_down:
         rows.append(_figure("context", context_text(model) or UNKNOWN))
@@ -149,12 +149,12 @@ def context_rows(
     rows: list[TelemetryRow] = [
         _head("Context", UNKNOWN if share is None else units.percent(share)),
         MeterRow(share),
-        TextRow((("used", MUTED),), (words, "")),
+        TextRow("used", words),
     ]
     if left_out:
-        rows.append(TextRow(((f"! {units.counted(left_out, 'message')} left out", _WARN),)))
+        rows.append(TextRow(f"! {units.counted(left_out, 'message')} left out", label_style=_WARN))
     if can_compact:
-        rows.append(TextRow((("/compact makes room", _WARN),)))
+        rows.append(TextRow("/compact makes room", label_style=_WARN))
     return rows
 
 
