@@ -172,8 +172,8 @@ def ensure_folder(folder: Path) -> None:
 
 def write_new_file(
     path: Path, text: str, *, is_forced: bool = False, mode: int = _USUAL_MODE
-) -> None:
-    """Write a new file; a missing folder is made.
+) -> Path:
+    """Write a new file and return its path; a missing folder is made.
 
     If `is_forced`, an existing file is replaced and keeps its mode. Raises `FileExists` if the file
     exists and is not replaced, and `FileRefused` if it cannot be written.
@@ -196,6 +196,7 @@ def write_new_file(
         raise FileRefused(
             f"{path} cannot be written: {error.strerror or error}.", hint="Choose another folder."
         ) from error
+    return path
 
 
 def _refuse_to_replace_device(path: Path) -> None:

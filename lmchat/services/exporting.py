@@ -132,8 +132,7 @@ class Exporter:
 
         if is_folder:
             path /= export_name(session, form=form)
-        await asyncio.to_thread(write_new_file, path, text, is_forced=is_forced)
-        return path
+        return await asyncio.to_thread(write_new_file, path, text, is_forced=is_forced)
 
     async def _text(self, session: Session, export_as: ExportAs, pages: MarkdownPages) -> str:
         """Return a session as text in the format of `export_as`.

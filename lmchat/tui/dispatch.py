@@ -54,7 +54,7 @@ from lmchat.tui.controllers.saved_sessions import SavedSessions
 from lmchat.tui.controllers.sending import Turns
 from lmchat.tui.controllers.session_files import SessionFiles
 from lmchat.tui.controllers.shown_session import ShownSession
-from lmchat.tui.controllers.status import StatusDisplay, StatusRefreshed
+from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.controllers.theme_choice import ThemeChoice
 from lmchat.tui.dialogs.ask_dialog import AskDialog, accept_any
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
@@ -62,7 +62,7 @@ from lmchat.tui.dialogs.doctor_screen import DoctorScreen
 from lmchat.tui.dialogs.sampling_dialog import SamplingDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.dialogs.tools_dialog import tools_dialog
-from lmchat.tui.screen import FocusMoved
+from lmchat.tui.screen import KeysChanged
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.key_bar import KeyBar
 from lmchat.tui.widgets.prompt import Pill
@@ -88,8 +88,8 @@ class Dispatcher:
         self.sessions = sessions = ShownSession(chat, status, prompt_text)
         self.turns = turns = Turns(chat, status, sessions, prompt_text)
         self.branches = branches = Branches(chat, status, sessions, turns)
-        self.files = files = SessionFiles(chat, status, sessions)
-        self.saved_sessions = SavedSessions(chat, status, sessions, turns, files)
+        self.files = SessionFiles(chat, status, sessions)
+        self.saved_sessions = SavedSessions(chat, status, sessions, turns)
         self.models = models = ModelSwitch(chat, status, prompt_text, turns)
         self.connect = Connect(chat, status, models)
         self.messages = MessageActions(chat, sessions, prompt_text, turns, branches, models)
@@ -115,10 +115,9 @@ class Dispatcher:
         }
         self.status.start()
         self.sessions.show_conversation()
-        widgets.telemetry.start()
         self.connect.start()
         self.sessions.show_list()
-        self.themes.use_wanted()
+        self.chat.begin(self.themes.use_wanted, "theme")
         self.chat.begin(self._open_store, "history")
         if workspace.resume_id:
             self.chat.begin(self._resume, "open", is_only=True)
@@ -199,10 +198,11 @@ class Dispatcher:
         """Do what a message of a widget or dialog asks for; others concern their widgets only."""
         match message:
             case Run(command_id=command_id):
-                await self._run_by_key(BY_ID[command_id])
-            case FocusMoved():
-                self.status.refresh()  # posts `StatusRefreshed`, with which the keys follow
-            case StatusRefreshed():
+                try:
+                    await self.run(BY_ID[command_id])
+                except LMChatError as error:
+                    self.chat.show_error(error)
+            case KeysChanged():
                 self.hints.show()
             case PromptInput.Submitted(text=text):
                 self._submit(text)
@@ -213,8 +213,6 @@ class Dispatcher:
                 self.follow_typing()
             case PromptInput.ScrollWanted(action=action):
                 await self.chat.app.run_action(action, self.chat.widgets.log)
-            case PromptInput.StopWanted():
-                self.stop_running()
             case PromptInput.QueueActWanted(what="edit"):
                 self.turns.edit_queued()
             case PromptInput.QueueActWanted():
@@ -261,13 +259,6 @@ class Dispatcher:
                 self.messages.open_file(file)
             case _:
                 pass
-
-    async def _run_by_key(self, command: Command) -> None:
-        """Run a command, and show the error that it raises."""
-        try:
-            await self.run(command)
-        except LMChatError as error:
-            self.chat.show_error(error)
 
     async def run(self, command: Command, argument: str = "") -> None:
         """Run the function of a command; an argument is its last parameter.

@@ -166,7 +166,7 @@ class ChatScreen(PatchedScreen):
     @on(events.DescendantBlur)
     def follow_focus(self) -> None:
         """Let the keys follow, once the focus has arrived at the new widget."""
-        self.call_later(self.post_message, FocusMoved())
+        self.call_later(self.post_message, KeysChanged())
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         """Tell Textual at the start not to compute all styles again, which mounting has just done.
@@ -181,13 +181,9 @@ class ChatScreen(PatchedScreen):
         """Hide the notifications of this screen: the screen that covers it shows them, too."""
         self.query("ToastRack").set(display=False)
 
-    def on_resize(self) -> None:
-        """Draw the row of keys again: it says so if the terminal has become too small."""
-        self.widgets.key_bar.refresh()
 
-
-class FocusMoved(Post):
-    """The focus has moved to another widget of the chat screen."""
+class KeysChanged(Post):
+    """The focus has moved to another widget, or something else on which the keys depend."""
 
     def can_replace(self, message: Message) -> bool:
-        return isinstance(message, FocusMoved)
+        return isinstance(message, KeysChanged)

@@ -12,6 +12,7 @@ from lmchat.formats.programs import chat_places
 from lmchat.services.importing import Importer
 from lmchat.sessions.message import Role
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog, ExportDialog, ProgressDialog
+from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import make_desktop, ready_desktop, running, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
@@ -60,7 +61,7 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_and_keeps_
         assert "Lettuce." in target.read_text()
 
 
-async def test_a_hit_of_the_search_is_exported_with_its_own_name_whatever_was_shown(tmp_path):
+async def test_a_hit_that_was_opened_is_exported_with_its_own_name_whatever_was_shown(tmp_path):
     scripts = answer_steps("Lettuce."), answer_steps("Beta.")
     async with ready_desktop(tmp_path, *scripts, asked=["vegetables"]) as desk:
         wanted = desk.session_id
@@ -73,6 +74,7 @@ async def test_a_hit_of_the_search_is_exported_with_its_own_name_whatever_was_sh
             target = tmp_path / f"{is_shown}.md"
             desk.dispatch.saved_sessions.search("lettuce")
             await shown(desk, "1 hit in 1 session")
+            await desk.press("enter", leads_to=ChatScreen, sees="Lettuce.")
             await desk.press("ctrl+e", leads_to=ExportDialog)
             assert desk.app.screen.query_one(Input).value == f"vegetables-{wanted[:8]}.md"
             desk.app.screen.query_one(Input).value = str(target)

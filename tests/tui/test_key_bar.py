@@ -5,13 +5,11 @@ from lmchat.tui.widgets.key_bar import KeyBar, written
 from tests.support.look_data import KEYS, LAST_KEYS
 from tests.support.tui_host import Host, text_of
 
-TOO_SMALL = ("40", "×", "12", "needed")
-
 
 async def test_no_hint_is_ever_cut():
     row = KeyBar()
     hints = [*KEYS, *LAST_KEYS]
-    whole = {*(written(key) for key, _ in hints), *(word for _, word in hints), *TOO_SMALL}
+    whole = {*(written(key) for key, _ in hints), *(word for _, word in hints)}
     async with Host(last=row).run_test(size=(160, 12)) as pilot:
         row.show(KEYS, LAST_KEYS)
         for width in (120, 80, 60, 40, 20, 8):

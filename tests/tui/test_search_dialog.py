@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.tui.dialogs.search_dialog import SearchChoice, SearchDialog
+from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.widgets.row_list import RowList
 from tests.support.look_data import HITS, NOW, SilentStore
 from tests.support.tui_host import Host, drawn, screen_text
@@ -45,7 +45,7 @@ async def test_hits_are_shown_with_who_when_and_the_words_around(store, app, pil
     assert "… takes the widest rows first; those that bear shade go last …" in text
     await pilot.click(RowList, offset=(10, 4))  # the second row of a hit
     await pilot.pause()
-    assert app.results == [SearchChoice(hit=HITS[1])]
+    assert app.results == [HITS[1]]
     dialog.show_hits(HITS, 12.0, now=NOW)
     dialog.show_problem("too late")
 
@@ -58,7 +58,7 @@ async def test_a_hundred_hits_are_shown_and_more_are_told_by_a_sign(store):
             await pilot.pause()
             assert words in screen_text(app)
         await pilot.press(*["pagedown"] * 40, "enter")
-        assert app.results == [SearchChoice(hit=many[99])]
+        assert app.results == [many[99]]
 
 
 async def test_nothing_found_says_what_may_help_and_enter_takes_nothing(app, pilot):
@@ -66,5 +66,5 @@ async def test_nothing_found_says_what_may_help_and_enter_takes_nothing(app, pil
     app.screen.show_hits((), 3.0, now=NOW)
     await pilot.pause()
     assert "No hits for “shade”. Try without has:code." in screen_text(app)
-    await pilot.press("enter", "down", "ctrl+e")
+    await pilot.press("enter", "down")
     assert app.results == []

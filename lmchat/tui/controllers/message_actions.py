@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from lmchat.chat.context_list import context_lists
 from lmchat.chat.next_request import checked_form, next_request
@@ -198,11 +198,11 @@ class MessageActions:
             words = failure_text(message.failure)
         self._chat.copy(words)
 
-    def _stop(self, _: ChatMessage) -> None:
-        self._turns.stop()
-
     def _ask_another_model(self, message: ChatMessage) -> None:
         self._models.open_picker(then=lambda model: self._turns.regenerate(message, model))
+
+    def _stop(self, _: ChatMessage) -> None:
+        self._turns.stop()
 
     async def _edit(self, message: ChatMessage) -> None:
         """Edit a prompt; for an answer or a tool message, the prompt before it on the path.
@@ -326,12 +326,7 @@ class MessageActions:
         ended_text = text if text.endswith("\n") else f"{text}\n"
 
         async def attempt(name: str) -> bool | str:
-            path = expanded_path(name)
-
-            async def write(*, is_forced: bool) -> Path:
-                await asyncio.to_thread(write_new_file, path, ended_text, is_forced=is_forced)
-                return path
-
+            write = partial(asyncio.to_thread, write_new_file, expanded_path(name), ended_text)
             return await write_asking(self._chat, write, "Saved") or ""
 
         name = suggested_name(info, words)

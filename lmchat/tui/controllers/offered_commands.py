@@ -29,10 +29,7 @@ def palette_entries(
     keys = chat.workspace.settings.keys
     offered = [command for command in COMMANDS if command.is_offered]
     general = [
-        row_of(command, keys)
-        for scope in (Scope.CHAT, Scope.APP)
-        for command in offered
-        if command.scope is scope
+        row_of(command, keys) for command in offered if command.scope in (Scope.CHAT, Scope.APP)
     ]
     if not is_over_chat:
         return general

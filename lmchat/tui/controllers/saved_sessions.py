@@ -13,11 +13,10 @@ from lmchat.sessions.session import SearchHit, SessionHeader, tags_from
 from lmchat.tui.actions import ShowChat
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.sending import Turns
-from lmchat.tui.controllers.session_files import SessionFiles
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.dialogs.ask_dialog import AskDialog, accept_any
-from lmchat.tui.dialogs.search_dialog import SearchChoice, SearchDialog
+from lmchat.tui.dialogs.search_dialog import SearchDialog
 
 
 class SavedSessions:
@@ -29,13 +28,11 @@ class SavedSessions:
         status: StatusDisplay,
         sessions: ShownSession,
         turns: Turns,
-        files: SessionFiles,
     ) -> None:
         self._chat = chat
         self._status = status
         self._sessions = sessions
         self._turns = turns
-        self._files = files
         self._actions: Mapping[str, Callable[[str, str], Awaitable[str]]] = {
             "rename": self._rename,
             "tag": self._tag,
@@ -79,21 +76,17 @@ class SavedSessions:
         It is also shown instead of the welcome page.
         """
 
-        def open_chosen(choice: SearchChoice | None) -> None:
-            if choice is None:
+        def open_chosen(hit: SearchHit | None) -> None:
+            if hit is None:
                 return
             self._chat.app.post_message(ShowChat())
             self._chat.screen.remove_class("-sessions-over")
-            open_hit = partial(self._open_hit, choice.hit, is_exported=choice.is_export_wanted)
-            self._chat.begin(open_hit, "open", is_only=True)
+            show = partial(
+                self._sessions.go_to, hit.session_id, message_id=hit.message_id, words=hit.words
+            )
+            self._chat.begin(show, "open", is_only=True)
 
         self._chat.show(SearchDialog(self._chat.workspace.store, query), open_chosen)
-
-    async def _open_hit(self, hit: SearchHit, *, is_exported: bool) -> None:
-        """Show the message of a hit; with `is_exported`, then ask for the file of an export."""
-        await self._sessions.go_to(hit.session_id, message_id=hit.message_id, words=hit.words)
-        if is_exported:
-            self._files.export()
 
     async def _header(self, session_id: str) -> SessionHeader:
         """Return the header of a session, as the store has it now."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
-from textual.message import Message
 from textual.timer import Timer
 
 from lmchat import units
@@ -19,8 +18,8 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import Health, TargetState
 from lmchat.servers.model import Target
 from lmchat.sessions.stats import Speedometer
-from lmchat.tui.actions import Post
 from lmchat.tui.chat_view import Chat
+from lmchat.tui.screen import KeysChanged
 from lmchat.tui.widgets.key_bar import written
 from lmchat.tui.widgets.telemetry_panel import TelemetryRow
 from lmchat.tui.widgets.telemetry_rows import (
@@ -37,14 +36,6 @@ from lmchat.tui.widgets.telemetry_rows import (
 
 _TICK_S = 1 / 3  # between two updates while figures change; faster ones are hard to read
 _REDUCED_MOTION_TICK_S = 1.0  # the same with reduced motion
-
-
-class StatusRefreshed(Post):
-    """The figures were updated; the row of keys may change with them."""
-
-    def can_replace(self, message: Message) -> bool:
-        """Return True for another one: of several that wait, Textual then handles only the last."""
-        return isinstance(message, StatusRefreshed)
 
 
 class StatusDisplay:
@@ -95,7 +86,7 @@ class StatusDisplay:
         """Show new notices of the services, and all figures as they are now.
 
         The figures are in the cards of running calls, in the panel and in the status line. The row
-        of keys follows with `StatusRefreshed`. The timer is resumed or paused, as it is needed.
+        of keys follows with `KeysChanged`. The timer is resumed or paused, as it is needed.
         """
         while self._chat.workspace.notices:
             self._chat.warn(self._chat.workspace.notices.pop(0))
@@ -107,7 +98,7 @@ class StatusDisplay:
         calls.show(shown.running_calls, asked_id, now_s, is_on_top=is_on_top)
         self._chat.widgets.telemetry.show(self._sections(now_s), self._warning)
         self.show_line()
-        self._chat.screen.post_message(StatusRefreshed())
+        self._chat.screen.post_message(KeysChanged())
         if self._ticker is None:
             return
         if self._changes_without_key:

@@ -45,20 +45,20 @@ class ThemeChoice:
             self._chat.remember(lambda state: replace(state, theme=name))
             self._chat.notify(f"Theme: {short_name(name)}.")
 
-    def use_wanted(self) -> None:
-        """Search the user's files for the wanted theme, unless it is built in."""
-        wanted = self._app.wanted_theme
-        if wanted and not theme_named(wanted, self._app.available_themes):
-            self._chat.begin(self._use_wanted, "theme")
+    async def use_wanted(self) -> None:
+        """Use the wanted theme if it is in a file of the user; else warn that it is unknown.
 
-    async def _use_wanted(self) -> None:
-        """Use the wanted theme if it is in a file of the user; else warn that it is unknown."""
+        Do nothing if it is built in, as it is used already.
+        """
+        wanted = self._app.wanted_theme
+        if not wanted or theme_named(wanted, self._app.available_themes):
+            return
         await self._read_own()
-        if full_name := theme_named(self._app.wanted_theme, self._app.available_themes):
+        if full_name := theme_named(wanted, self._app.available_themes):
             self._app.theme = full_name
         else:
-            name = safe_line(self._app.wanted_theme, limit=40)
-            self._chat.warn(f"Unknown theme: {name}. /theme lists all themes.")
+            words = safe_line(wanted, limit=40)
+            self._chat.warn(f"Unknown theme: {words}. /theme lists all themes.")
 
     async def _read_own(self) -> None:
         """Register the themes in files of the user, and Textual's themes as fitted to our styles.

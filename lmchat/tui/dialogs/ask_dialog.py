@@ -62,7 +62,6 @@ class AskDialog(Dialog[Any]):
         value: str = "",
         verb: str = "choose",
         check: Callable[[str], str] | None = None,
-        hints: Sequence[Hint] = (),
         attempt: Attempt | None = None,
     ) -> None:
         """Create the dialog.
@@ -74,10 +73,9 @@ class AskDialog(Dialog[Any]):
             verb: The word for Enter.
             check: Returns why a text is rejected, or "" to accept it. Without a check, all but an
                 empty text are accepted.
-            hints: Keys beside Enter and Esc.
             attempt: Tries the text that has passed the check.
         """
-        super().__init__(title, (("Enter", verb), *hints), is_small=True)
+        super().__init__(title, (("Enter", verb),), is_small=True)
         self._text = text
         self._value = value
         self._check = check

@@ -10,11 +10,8 @@ import re
 import time
 from collections.abc import Hashable, Iterable, Sequence
 from datetime import datetime
-from typing import ClassVar
 
-from msgspec import Struct
 from rich.cells import cell_len
-from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.worker import Worker
 
@@ -36,19 +33,11 @@ _AFTER_DIVISOR = 3  # the words after a match keep at least a third of the room,
 _MOST_HITS = 100  # a search with more hits needs another word
 
 
-class SearchChoice(Struct, frozen=True, kw_only=True):
-    """The hit that the user chose."""
-
-    hit: SearchHit
-    is_export_wanted: bool = False  # whether its session is to be exported, not only shown
-
-
-class SearchDialog(ListDialog[SearchChoice | None]):
+class SearchDialog(ListDialog[SearchHit | None]):
     """Search dialog: shows the hits of the typed words; returns the hit that the user chooses."""
 
     HEADING = "Search all sessions"
-    HINTS = (("Enter", "open"), ("↑ ↓", "choose"), ("^E", "export session"))
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+e", "export_hit", priority=True)]
+    HINTS = (("Enter", "open"), ("↑ ↓", "choose"))
 
     def __init__(self, store: ChatStore, query: str = "") -> None:
         super().__init__()
@@ -140,16 +129,10 @@ class SearchDialog(ListDialog[SearchChoice | None]):
         self.list.show(rows)
 
     def action_take(self) -> None:
-        self._leave_with_hit(is_export_wanted=False)
-
-    def action_export_hit(self) -> None:
-        self._leave_with_hit(is_export_wanted=True)
-
-    def _leave_with_hit(self, *, is_export_wanted: bool) -> None:
         """Leave with the chosen hit; do nothing if none exists."""
         hit = (self._hits or {}).get(self.list.key)
         if hit is not None:
-            self.dismiss(SearchChoice(hit=hit, is_export_wanted=is_export_wanted))
+            self.dismiss(hit)
 
 
 def around(hit: SearchHit, width: int) -> StyledTexts:

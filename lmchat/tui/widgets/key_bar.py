@@ -38,9 +38,7 @@ _WORDS: Mapping[str, str] = {
     "comma": ",",
 }
 _BETWEEN = "  "  # between two hints
-_LEAST_COLUMNS = 40  # smallest terminal that lmchat is made for
-_LEAST_ROWS = 12
-_TOO_SMALL = content(((f"{_LEAST_COLUMNS} × {_LEAST_ROWS}", STRONG), (" needed", MUTED)))
+_LEAST_COLUMNS = 40  # of a terminal with room for hints at the right
 
 
 def written(keys: str) -> SafeText:
@@ -94,12 +92,10 @@ class KeyBar(Widget):
 
     def render(self) -> Content:
         width = self.content_size.width
-        columns, rows = self.app.size
         left = [*map(_drawn, self._left)]
-        if columns < _LEAST_COLUMNS or rows < _LEAST_ROWS:
-            left.insert(0, _TOO_SMALL)
         between = Content(_BETWEEN)
-        right = between.join(map(_drawn, self._right if columns >= _LEAST_COLUMNS else ()))
+        has_right = self.app.size.width >= _LEAST_COLUMNS
+        right = between.join(map(_drawn, self._right if has_right else ()))
         room = width - right.cell_length - (len(_BETWEEN) if right else 0)
         while left and between.join(left).cell_length > room:
             left.pop()

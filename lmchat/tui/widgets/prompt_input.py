@@ -18,7 +18,7 @@ from lmchat import units
 from lmchat.commands.table import Command, is_command, is_shell_command
 from lmchat.matching import fuzzy_match
 from lmchat.safe_text import safe_text
-from lmchat.tui.actions import Post
+from lmchat.tui.actions import Post, Run
 from lmchat.tui.widgets.completion_list import CLOSED, Completion, Names, complete
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 
@@ -89,9 +89,6 @@ class PromptInput(TextArea):
         """Request to scroll the log, by a key that has nothing to scroll in the prompt."""
 
         action: str  # of Textual, as `page_up`
-
-    class StopWanted(Post):
-        """Esc came together with the letter typed after it, as from tmux: Alt with that letter."""
 
     class QueueActWanted(Post):
         """Request to `edit` or `remove` the newest queued prompt."""
@@ -298,7 +295,8 @@ class PromptInput(TextArea):
     def on_key(self, event: events.Key) -> None:
         """Handle a key of the list, else of the prompt, in place of Textual.
 
-        Alt with a letter is posted as `StopWanted`. All other keys are left to Textual.
+        Alt with a letter is an Esc that came together with it, as from tmux. All other keys are
+        left to Textual.
         """
         key = event.key
         self._leave_lost_mode()
@@ -308,7 +306,7 @@ class PromptInput(TextArea):
             event.stop()
             event.prevent_default()
         elif key.startswith("alt+") and event.is_printable:
-            self.post_message(self.StopWanted())
+            self.post_message(Run("stop"))
 
     def on_paste(self, event: events.Paste) -> None:
         """Insert a pasted text, folded if it is longer than `FOLDED_FROM`.
