@@ -5,7 +5,6 @@ Facts about this machine, which the welcome page shows, are read in workers.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -21,8 +20,9 @@ from lmchat.servers.engine.model_files import DemoOffer, ModelFile
 from lmchat.servers.model import BUILT_IN, LoadState, Target
 from lmchat.tui.chat_view import Chat
 from lmchat.tui.controllers.model_switch import ModelSwitch
+from lmchat.tui.controllers.session_files import with_progress
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, ProgressDialog, start_question
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, start_question
 from lmchat.tui.welcome.server_rows import MachineState
 
 
@@ -150,28 +150,12 @@ class ServerStarts:
         title = "Download a demo model?"
         if not await self._chat.ask(ConfirmDialog(title, text=text, verb="download it", key="y")):
             return None
-        return await self._download(engine, offer)
 
-    async def _download(self, engine: LocalEngine, offer: DemoOffer) -> ModelFile | None:
-        """Download the demo model, with the elapsed time in a dialog; return None if it is stopped.
+        async def fetch(report: Callable[[str], None]) -> ModelFile:
+            report("0 s")
+            return await engine.fetch(lambda elapsed_s: report(f"{elapsed_s:.0f} s"))
 
-        Esc leaves the dialog, which stops the download.
-        """
-        dialog = ProgressDialog(f"Downloading {offer.name}")
-        download = asyncio.ensure_future(
-            engine.fetch(lambda elapsed_s: dialog.show_progress(f"{elapsed_s:.0f} s"))
-        )
-
-        def stop(_: None) -> None:
-            download.cancel()
-
-        self._chat.show(dialog, stop)
-        try:
-            await asyncio.wait([download])  # does not raise if Esc cancels the download
-            return None if download.cancelled() else download.result()
-        finally:
-            download.cancel()
-            dialog.dismiss(None)
+        return await with_progress(self._chat, f"Downloading {offer.name}", fetch)
 
     async def _serve(self, engine: LocalEngine, model: ModelFile) -> None:
         """Start the engine with a model, and use it from now on; prompts wait until it is loaded.

@@ -5,13 +5,11 @@ An import has an outcome: the chats that were imported, and the files that were 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
-from contextlib import suppress
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
-
-from textual.worker import Worker, WorkerCancelled, WorkerFailed
+from typing import Any, Protocol, TypeVar
 
 from lmchat.errors import FileExists, WrongUse
 from lmchat.files.disk import expanded_path
@@ -32,6 +30,8 @@ from lmchat.tui.dialogs.ask_dialog import (
     parse_export,
 )
 from lmchat.tui.dialogs.text_dialog import TextDialog
+
+_T = TypeVar("_T")
 
 
 class SessionFiles:
@@ -116,7 +116,13 @@ class SessionFiles:
         if name == "all":
             sources = await self._confirmed_places(importer)
         outcome = ImportOutcome()
-        await self._import_with_progress(importer, sources, outcome)
+
+        async def run(report: Callable[[str], None]) -> None:
+            importer.report_progress = lambda words: report(f"{words} so far. Esc keeps what came.")
+            for source, path in sources:
+                await importer.import_files([path], source=source, into=outcome)
+
+        await with_progress(self._chat, "Importing", run)
         if outcome.refused and not outcome.chats:
             _, first_error = outcome.refused[0]
             raise first_error
@@ -137,35 +143,6 @@ class SessionFiles:
             return []
         return [(place.program.source, str(place.path)) for place in places]
 
-    async def _import_with_progress(
-        self, importer: Importer, sources: Sequence[tuple[str, str]], outcome: ImportOutcome
-    ) -> None:
-        """Import in a worker; a dialog shows the progress of a long import, and Esc stops it."""
-
-        async def run() -> None:
-            for source, name in sources:
-                await importer.import_files([name], source=source, into=outcome)
-
-        dialog = ProgressDialog("Importing")
-        worker: Worker[None] = self._chat.screen.run_worker(
-            run, group="import", exit_on_error=False
-        )
-
-        def report(words: str) -> None:
-            if not dialog.is_attached:
-                self._chat.show(dialog, lambda _: worker.cancel())
-            dialog.show_progress(f"{words} so far. Esc keeps what came.")
-
-        importer.report_progress = report
-        try:
-            with suppress(WorkerCancelled):  # by Esc
-                await worker.wait()
-        except WorkerFailed as failed:
-            raise failed.error from failed
-        finally:
-            if dialog.is_attached:
-                dialog.dismiss()  # also cancels the worker, which has ended
-
     async def _show_outcome(self, outcome: ImportOutcome) -> None:
         """Show what was imported: one line as a notification, more in a dialog.
 
@@ -184,6 +161,33 @@ class SessionFiles:
             self._chat.notify(lines[0])
         elif lines:
             self._chat.show(TextDialog("Import", safe_text("\n".join(lines))))
+
+
+async def with_progress(
+    chat: Chat, title: str, work: Callable[[Callable[[str], None]], Coroutine[Any, Any, _T]]
+) -> _T | None:
+    """Run work and return its result; return None if Esc stops it.
+
+    The work gets a function that shows its progress in a dialog, which opens with the first words.
+    """
+    dialog = ProgressDialog(title)
+
+    def stop(_: None) -> None:
+        task.cancel()
+
+    def report(words: str) -> None:
+        if not dialog.is_attached:
+            chat.show(dialog, stop)
+        dialog.show_progress(words)
+
+    task = asyncio.ensure_future(work(report))
+    try:
+        await asyncio.wait([task])  # does not raise if Esc cancels the task
+        return None if task.cancelled() else task.result()
+    finally:
+        task.cancel()
+        if dialog.is_attached:
+            dialog.dismiss()
 
 
 class Write(Protocol):

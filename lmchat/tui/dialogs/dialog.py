@@ -32,17 +32,6 @@ _TITLE_GAP = 2  # least cells between the title and the figures
 ResultT = TypeVar("ResultT")
 
 
-def limit_height(widget: Widget, rows: int) -> int:
-    """Limit the height of a widget to what its siblings leave of `rows`; return this limit."""
-    box = widget.parent
-    if not isinstance(box, Widget):
-        return rows
-    others = box.virtual_size.height - widget.outer_size.height
-    limit = max(rows - others - box.gutter.height - box.styles.margin.height, 1)
-    widget.styles.max_height = limit
-    return limit
-
-
 class Dialog(ModalScreen[ResultT], Generic[ResultT]):
     """Modal dialog; Esc leaves it without a result."""
 
@@ -123,8 +112,12 @@ class Dialog(ModalScreen[ResultT], Generic[ResultT]):
             self.call_after_refresh(self._limit_height)
 
     def _limit_height(self) -> None:
+        """Limit the height of the widget that grows to what its siblings leave of the screen."""
         if self.can_show:
-            limit_height(self.query_one(self.GROWS), self.size.height)
+            widget, box = self.query_one(self.GROWS), self.query_one(".dialog")
+            others = box.virtual_size.height - widget.outer_size.height
+            room = self.size.height - others - box.gutter.height - box.styles.margin.height
+            widget.styles.max_height = max(room, 1)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Return False for all actions but `leave` while widgets are missing.
