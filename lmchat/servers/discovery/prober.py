@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import partial
 
 import httpx
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.config.settings import TimeoutSettings
@@ -34,19 +33,6 @@ SCAN_READ_S = 1.8
 _NO_KEY = ""  # send none; None would mean the key that is known for the address
 
 
-class _AddressRecord(Struct, kw_only=True):
-    """What earlier requests found out about an address."""
-
-    product: str | None = None
-    is_proven: bool = False  # whether `product` has answered, and no other product since
-    memory: ServerMemory = field(default_factory=ServerMemory)
-
-    def forget_server(self) -> None:
-        """Forget the server, as it has ended: another version or product may be the next one."""
-        self.is_proven = False
-        self.memory = ServerMemory()
-
-
 class Prober:
     """Prober of addresses; remembers what earlier requests found out about each."""
 
@@ -67,7 +53,7 @@ class Prober:
         self._connections = connections
         self._check_allowed = check_allowed
         self._timeouts_for = timeouts_for
-        self._records: dict[Endpoint, _AddressRecord] = {}
+        self._memories: dict[Endpoint, ServerMemory] = {}
 
     async def scan(self, known: KnownAddresses) -> tuple[ProbeResult, ...]:
         """Probe all usual and known addresses at once; return the results to show, best first.
@@ -123,13 +109,13 @@ class Prober:
 
         Nothing changes if a product was noted there before, or if `product` is not a known one.
         """
-        record = self._record_of(endpoint)
-        if record.product is None and product != OPENAI_COMPATIBLE:
-            record.product = product
+        memory = self._memory_of(endpoint)
+        if memory.product is None and product != OPENAI_COMPATIBLE:
+            memory.product = product
 
     def keeps_answers(self, endpoint: Endpoint) -> bool:
         """Whether the server at an address has said that it can keep answers (R-42)."""
-        return self._record_of(endpoint).memory.keeps_answers is True
+        return self._memory_of(endpoint).keeps_answers is True
 
     async def new_api(
         self,
@@ -159,14 +145,13 @@ class Prober:
         return ServerApi(
             endpoint=endpoint,
             facts=product_named(product).request_facts(key=key, host=endpoint.host),
-            memory=self._record_of(endpoint).memory,
+            memory=self._memory_of(endpoint),
             ask=ask,
             ask_for_events=partial(json_events, self._connections, endpoint, key=key),
         )
 
-    def _record_of(self, endpoint: Endpoint) -> _AddressRecord:
-        """Return the record of an address; the first call for an address makes an empty one."""
-        return self._records.setdefault(endpoint, _AddressRecord())
+    def _memory_of(self, endpoint: Endpoint) -> ServerMemory:
+        return self._memories.setdefault(endpoint, ServerMemory())
 
     def _expected_product(self, endpoint: Endpoint) -> Product:
         """Return the product to expect at an address.
@@ -175,7 +160,7 @@ class Prober:
         port.
         """
         usual = product_at(endpoint)
-        noted = self._record_of(endpoint).product
+        noted = self._memory_of(endpoint).product
         return product_named(noted) if noted and not usual.hosts else usual
 
     def _known_product(self, endpoint: Endpoint) -> Product | None:
@@ -184,14 +169,14 @@ class Prober:
         It is known at the host of a provider, and where it has answered before.
         """
         expected = self._expected_product(endpoint)
-        is_known = self._record_of(endpoint).is_proven or bool(expected.hosts)
+        is_known = self._memory_of(endpoint).is_proven or bool(expected.hosts)
         return expected if is_known else None
 
     def _note_answer(self, endpoint: Endpoint, product: str) -> None:
         """Note that this product has answered at an address."""
-        record = self._record_of(endpoint)
-        record.product = product
-        record.is_proven = True
+        memory = self._memory_of(endpoint)
+        memory.product = product
+        memory.is_proven = True
 
     async def _probe(
         self, probe: Probe, *, key: str | None = None, is_scan: bool = False
@@ -202,7 +187,6 @@ class Prober:
         only an address that the user has named gets a key, if that is known without asking.
         """
         endpoint = probe.endpoint
-        record = self._record_of(endpoint)
         known = self._known_product(endpoint)
         read_s = self._timeouts_for(endpoint).health_s
         if is_scan:
@@ -215,9 +199,10 @@ class Prober:
             self._note_answer(endpoint, probed.product)
         else:
             # Another product may answer next time; until then the name of this one is shown.
-            record.is_proven = False
+            self._memory_of(endpoint).is_proven = False
         if probed.verdict is Verdict.REFUSED:
-            record.forget_server()
+            # it has ended: another version or product may be the next one
+            self._memories[endpoint] = ServerMemory(product=self._memory_of(endpoint).product)
             if endpoint.is_loopback and await asyncio.to_thread(probe.expected.is_open):
                 step = next_step(Verdict.SERVER_OFF, probe.expected, endpoint)
                 return replace(probed, verdict=Verdict.SERVER_OFF, next_step=step)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.servers.discovery.probe import Probe, empty_result
-from lmchat.servers.discovery.probe_result import VERDICTS, ProbeResult, ServerGrade, Verdict
+from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint, loopback
 from lmchat.servers.products import PRODUCTS, product_at
 
@@ -102,14 +102,5 @@ async def probe_all(
     for product, candidates in away.items():
         if product not in found:
             shown.append(min(candidates, key=lambda probed: order.index(probed.verdict)))
-    # Verdicts that mean that there is no server share the last position.
-    return tuple(
-        sorted(
-            shown,
-            key=lambda probed: (
-                len(order)
-                if VERDICTS[probed.verdict].grade is ServerGrade.AWAY
-                else order.index(probed.verdict)
-            ),
-        )
-    )
+    first_away = order.index(Verdict.NOT_AN_LLM)  # verdicts behind it are no better
+    return tuple(sorted(shown, key=lambda probed: min(order.index(probed.verdict), first_away)))

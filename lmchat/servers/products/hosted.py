@@ -134,9 +134,3 @@ class OpenRouter(Hosted):
     def effort_fields(self, effort: str) -> dict[str, Any]:
         """Return the field `reasoning`, which OpenRouter has in place of `reasoning_effort`."""
         return {"reasoning": {"effort": effort}}
-
-    def _effort_note(self, effort: str, model: ModelInfo | None) -> str:
-        """Return why an effort is not sent: the model cannot reason, or the effort is unknown."""
-        if super().takes_effort(effort, model):  # so the effort is known, and the model is why
-            return "OpenRouter says that this model does not reason."
-        return super()._effort_note(effort, model)
