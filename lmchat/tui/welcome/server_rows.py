@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.files.disk import is_absolute_path
+from lmchat.safe_text import SafeText, safe_line
 from lmchat.servers.discovery.launcher import Installed, ServerStart
 from lmchat.servers.discovery.probe_result import (
     VERDICTS,
@@ -53,6 +54,34 @@ class ServerRow(Struct, frozen=True, kw_only=True):
     action: RowAction = RowAction.NOTHING
     start: ServerStart | None = None  # for `START`
     is_here: bool = True  # whether the product is installed on this machine, or may be
+
+    @property
+    def key(self) -> Endpoint | None:
+        """Address by which the row is chosen; None where nothing can be done."""
+        return None if self.action is RowAction.NOTHING else self.probed.endpoint
+
+    @property
+    def name(self) -> SafeText:
+        """Address if the user named it or it is another machine, else the product.
+
+        "Recent" for an unknown product where no server answers.
+        """
+        probed = self.probed
+        if probed.has_named_address or not probed.endpoint.is_loopback:
+            return safe_line(probed.endpoint.netloc)
+        if probed.product == OPENAI_COMPATIBLE and not probed.verdict.is_server:
+            # used before: no other address of an unknown product is probed unasked
+            return safe_line("Recent")
+        return safe_line(probed.product)
+
+    @property
+    def port(self) -> str:
+        return str(self.probed.endpoint.port)
+
+    @property
+    def seen(self) -> SafeText:
+        """What answered instead of a model server."""
+        return safe_line(self.probed.seen)
 
 
 class MachineState(Struct, frozen=True, kw_only=True):
@@ -108,7 +137,7 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
     lacks_model = probed.verdict is Verdict.NO_MODEL and probed.has_model
     row = ServerRow(
         probed=probed,
-        result="not allowed" if probed.is_forbidden else probed.finding,
+        result="not allowed" if probed.is_forbidden else probed.verdict.value,
         next_step="Choose a model" if lacks_model else probed.next_step,
     )
     if probed.verdict.is_server or probed.can_be_allowed:
@@ -124,7 +153,6 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
 
     # a program that runs with its server off is installed, also where it was not found
     is_off = probed.verdict is Verdict.SERVER_OFF
-    row = replace(row, result=probed.verdict.value)
     installed = next((one for one in machine.installed if one.product == probed.product), None)
     if installed is None:
         where_to_get = "" if is_off else product_named(probed.product).where_to_get

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
-from msgspec import Struct
 from msgspec.structs import replace
 from rich.cells import cell_len
 
 from lmchat import units
-from lmchat.safe_text import SafeText, safe_line
-from lmchat.servers.discovery.probe_result import VERDICTS, ProbeResult, ServerGrade
-from lmchat.servers.endpoint import Endpoint
+from lmchat.safe_text import safe_line
+from lmchat.servers.discovery.probe_result import VERDICTS, ServerGrade
 from lmchat.servers.engine.model_files import ModelFile
-from lmchat.servers.products.product import OPENAI_COMPATIBLE
 from lmchat.tui.welcome.server_rows import MachineState, RowAction, ServerRow
 from lmchat.tui.widgets.columns import Column, aligned
 from lmchat.tui.widgets.line import FAINT, MUTED, StyledText, cut_middle
@@ -45,22 +42,8 @@ _LAST_DIGIT = 9  # of the keys that take a row
 _INDENT = 4  # bar, blank, sign and blank; a row begins behind the bar
 _GAP = 3  # between two columns
 _MOST_NAME = 26
-_MOST_SEEN = 24
 _MOST_STEP = 60  # a longer next step is cut where the table needs the room
 _KEY = 9  # ` Enter ` and the digit
-
-
-class ServerLine(Struct, frozen=True, kw_only=True):
-    """Texts of a server, which are safe to show."""
-
-    key: Endpoint | None  # None where nothing can be done
-    sign: StyledText  # its style is also that of the result
-    name: SafeText
-    ports: str
-    result: str  # of the probe
-    seen: str  # what answered instead of a model server
-    next_step: SafeText
-    is_here: bool  # whether the product is installed on this machine, or may be
 
 
 def welcome_rows(machine: MachineState, servers: Sequence[ServerRow], width: int) -> list[ListRow]:
@@ -71,9 +54,8 @@ def welcome_rows(machine: MachineState, servers: Sequence[ServerRow], width: int
         rows.append(text_row(f" {words}", MUTED, key=key))
         rows.append(ListRow())
     if servers:
-        lines = [_server_line(server) for server in servers]
         rule = heading_row(UNICODE.rule * width, FAINT)
-        rows += [*(_table(lines, rule, width) or (rule, *_pairs(lines))), ListRow()]
+        rows += [*(_table(servers, rule, width) or (rule, *_pairs(servers))), ListRow()]
     return _with_digits(rows)
 
 
@@ -113,57 +95,30 @@ def _file(file: ModelFile) -> str:
     return " ".join([*words, units.size_text(file.size_bytes)])
 
 
-def _server_line(server: ServerRow) -> ServerLine:
-    """Return the texts of a server.
-
-    The result of its probe, such as "not an LLM: nginx", is split at the colon: the second part,
-    what answered instead of a model server, becomes `seen`.
-    """
-    probed = server.probed
-    is_starting = server.action is RowAction.WAIT
-    sign, style = _SIGNS[ServerGrade.STEP if is_starting else VERDICTS[probed.verdict].grade]
-    result, _, seen = safe_line(server.result).partition(": ")
-    return ServerLine(
-        key=None if server.action is RowAction.NOTHING else probed.endpoint,
-        sign=(f" {sign} ", style),
-        name=safe_line(_name(probed)),
-        ports=str(probed.endpoint.port),
-        result=result,
-        seen=seen,
-        next_step=safe_line(server.next_step),
-        is_here=server.is_here,
-    )
+def _sign(server: ServerRow) -> StyledText:
+    """Return the sign of a server; its style is also that of the result."""
+    grade = VERDICTS[server.probed.verdict].grade
+    return _SIGNS[ServerGrade.STEP if server.action is RowAction.WAIT else grade]
 
 
-def _name(probed: ProbeResult) -> str:
-    """Return the name of a server: its address if the user named it or it is another machine.
-
-    Otherwise it is the product, or "Recent" for an unknown product where no server answers.
-    """
-    if probed.has_named_address or not probed.endpoint.is_loopback:
-        return probed.endpoint.netloc
-    if probed.product == OPENAI_COMPATIBLE and not probed.verdict.is_server:
-        return "Recent"  # used before: no other address of an unknown product is probed unasked
-    return probed.product
-
-
-def _table(lines: Sequence[ServerLine], rule: ListRow, width: int) -> list[ListRow]:
+def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[ListRow]:
     """Return the servers as a table below a head and a rule; empty if the width is too small.
 
     What answered instead of a model server is a row of its own below the server, so that no column
     gets too wide.
     """
     step_width = max(
-        min(cell_len(line.next_step), _MOST_STEP) + (_KEY if line.key is not None else 0)
-        for line in lines
+        min(cell_len(safe_line(server.next_step)), _MOST_STEP)
+        + (_KEY if server.key is not None else 0)
+        for server in servers
     )
     texts = [
         (
-            (cut_middle(line.name, _MOST_NAME), NAME),
-            (line.ports, MUTED),
-            (line.result, line.sign[1]),
+            (cut_middle(server.name, _MOST_NAME), NAME),
+            (server.port, MUTED),
+            (server.result, _sign(server)[1]),
         )
-        for line in lines
+        for server in servers
     ]
     heads, *cells = aligned(_COLUMNS, texts, width - _INDENT - _GAP - step_width, _GAP)
     if len(heads) < len(_COLUMNS):  # a column had no room
@@ -171,25 +126,27 @@ def _table(lines: Sequence[ServerLine], rule: ListRow, width: int) -> list[ListR
     gap = " " * _GAP
     head = "".join(text for text, _style in heads)
     rows = [heading_row(f"{' ' * _INDENT}{head}{gap}Next step"), rule]
-    for line, (name, ports, result) in zip(lines, cells, strict=True):
-        step = (f"{gap}{line.next_step}", "" if line.is_here else MUTED)
-        rows.append(ListRow(((line.sign, name, ports, result, step),), key=line.key))
-        if line.seen:
-            before = cell_len(name[0] + ports[0]) + _INDENT - 1 + _GAP  # without the bar
-            rows.append(text_row(f"{' ' * before}{line.seen}", MUTED, key=line.key))
+    for server, (name, port, result) in zip(servers, cells, strict=True):
+        sign, style = _sign(server)
+        step = (f"{gap}{safe_line(server.next_step)}", "" if server.is_here else MUTED)
+        pieces = ((f" {sign} ", style), name, port, result, step)
+        rows.append(ListRow((pieces,), key=server.key))
+        if server.seen:
+            before = cell_len(name[0] + port[0]) + _INDENT - 1 + _GAP  # without the bar
+            rows.append(text_row(f"{' ' * before}{server.seen}", MUTED, key=server.key))
     return rows
 
 
-def _pairs(lines: Sequence[ServerLine]) -> Iterator[ListRow]:
+def _pairs(servers: Sequence[ServerRow]) -> Iterator[ListRow]:
     """Yield the rows of each server: name and result, and below them the next step, if any."""
-    for line in lines:
-        name = (line.sign, (f"{line.name} ", NAME))
-        ports = "" if line.ports in line.name else line.ports
-        result = f"{line.result}: {line.seen}" if line.seen else line.result
-        pieces = (name, ((ports, MUTED),))
-        yield ListRow(pieces, ((result, line.sign[1]),), key=line.key)
-        if line.next_step:
-            yield text_row(f"   {line.next_step}", MUTED, key=line.key)
+    for server in servers:
+        sign, style = _sign(server)
+        port = "" if server.port in server.name else server.port
+        result = f"{server.result}: {server.seen}" if server.seen else server.result
+        pieces = (((f" {sign} ", style), (f"{server.name} ", NAME)), ((port, MUTED),))
+        yield ListRow(pieces, ((result, style),), key=server.key)
+        if server.next_step:
+            yield text_row(f"   {safe_line(server.next_step)}", MUTED, key=server.key)
 
 
 def _with_digits(rows: Sequence[ListRow]) -> list[ListRow]:
