@@ -1,0 +1,168 @@
+"""Every method of `ChatStore`, on the disk and in a temporary chat, which leaves the disk as it was."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import aclosing, closing
+from functools import wraps
+from inspect import isfunction
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
+from lmchat.services.ports import ChatStore
+from lmchat.sessions.message import AnswerState, ReasoningPart
+from lmchat.storage.store import SqliteStore
+from lmchat.storage.unsaved import UnsavedStore
+from tests.support.chats import (
+    FIGURES,
+    Clock,
+    answer,
+    begin_session,
+    chat,
+    prompt,
+    reply,
+    say,
+    store_at,
+)
+
+MARK = "zebrafinch"
+METHODS = {name for name, value in vars(ChatStore).items() if isfunction(value) and name[0] != "_"}
+
+
+@pytest.fixture
+async def saved(tmp_path):
+    """A session of two prompts and answers, and a draft, in a store that is closed."""
+    async with aclosing(store_at(tmp_path)) as store:
+        session, asked = await begin_session(store, "Which vegetables?")
+        said = await reply(store, session, "Lettuce.", asked)
+        again = await say(store, session, "And herbs?", said)
+        await reply(store, session, "Basil.", again)
+        await store.save_draft(session.session_id, "An old draft")
+        return await store.open_session(session.session_id)
+
+
+@pytest.fixture
+def temporary(tmp_path):
+    return UnsavedStore(store_at(tmp_path), clock=Clock())
+
+
+@pytest.fixture(params=["saved", "temporary"])
+def any_store(request, tmp_path):
+    if request.param == "temporary":
+        return request.getfixturevalue("temporary")
+    return store_at(tmp_path)
+
+
+def marked_files(folder):
+    """Return the files below a folder with the word of the temporary chat."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return [path.name for path in files if MARK.encode() in path.read_bytes()]
+
+
+def rows_on_disk(folder):
+    """Return all rows of the saved sessions."""
+    with closing(sqlite3.connect(folder / "lmchat" / "sessions.db")) as raw:
+        tables = ("sessions", "messages", "parts", "drafts")
+        return {name: raw.execute(f"select * from {name}").fetchall() for name in tables}  # noqa: S608
+
+
+def note_calls(store, called):
+    """Let a store note the names of the methods that are called."""
+
+    def noting(name, method):
+        @wraps(method)
+        def call(*args, **options):
+            called.add(name)
+            return method(*args, **options)
+
+        return call
+
+    for name in METHODS:
+        setattr(store, name, noting(name, getattr(store, name)))
+
+
+async def use_every_method(store, saved):
+    """Call the methods that saved and temporary chats have alike, and check what they return."""
+    session_id = saved.header.session_id
+    assert await store.open() == ""
+    assert await store.list_sessions() == (saved.header,)
+    assert await store.draft(session_id) == "An old draft"
+    opened = await store.open_session(session_id)
+    assert opened == saved
+    asked = await say(store, opened.header, f"And {MARK}?", opened.messages[-1])
+    begun = answer(ReasoningPart(text="Hm."), "Seed.", parent=asked)
+    await store.begin_answer(session_id, replace(begun, parts=(), state=AnswerState.STREAMING))
+    await store.add_entries(begun.message_id, [("text", "wrong"), ("anew", ""), ("text", "Se")])
+    running = (await store.open_session(session_id)).messages[-1]
+    assert (running.text, running.state) == ("Se", AnswerState.STREAMING)
+    await store.finish(session_id, begun)
+    assert (await store.open_session(session_id, count=1)).messages[-1] == begun
+    await store.update_session(session_id, {"title": MARK, "tags": (MARK,), "is_pinned": True})
+    assert await store.find(session_id[:6]) == await store.find("last") == session_id
+    await store.set_excluded(session_id, [begun.message_id], is_excluded=True)
+    path = (await store.open_session(session_id)).messages
+    assert [one.is_excluded for one in path] == [*[False] * 5, True]
+    assert await store.has_message(begun.message_id)
+    assert [one.text for one in (await store.tree(session_id))[-2:]] == [f"And {MARK}?", "Seed."]
+    older, _ = await store.read_back(session_id, asked.message_id, count=2)
+    assert older[-1].message_id == asked.message_id
+    assert await store.token_choices(begun.message_id) == ()
+    assert await store.read_file(await store.save_file(MARK.encode())) == MARK.encode()
+    with pytest.raises(StoreUnavailable, match="is missing"):
+        await store.read_file("0" * 64)
+    for key in ("", session_id):
+        await store.save_draft(key, MARK)
+        assert await store.draft(key) == MARK
+    await store.save_bookmark(session_id, MARK)
+    assert await store.bookmark(session_id) == MARK
+    await store.add_turn_record(FIGURES)
+    assert list((await store.speeds()).values()) == [40.0]
+    assert [row.message_id for row in await store.turn_records()] == [FIGURES.message_id]
+    forked = await store.fork(session_id, begun.message_id)
+    assert [message.text for message in forked.messages][-2:] == [f"And {MARK}?", "Seed."]
+    assert {hit.message_id for hit in await store.search(MARK)} >= {asked.message_id}
+    await store.delete_message(session_id, asked.message_id)
+    assert await store.last_deleted_message(session_id) == asked.message_id
+    assert len((await store.restore_message(session_id, asked.message_id)).messages) == 6
+    other = prompt(f"No {MARK}", saved.messages[-1])
+    await store.append_branch(saved.header, [other, answer(MARK, parent=other)])
+    assert len((await store.set_leaf(session_id, other.message_id)).messages) == 6
+    titles = [header.title for header in await store.list_sessions()]
+    assert titles == [MARK, MARK]
+    assert f"And {MARK}?" in await store.prompt_history()
+    await store.update_session(session_id, {"deleted_at": Clock()()})
+    trash = await store.list_sessions(is_trash=True)
+    assert [header.session_id for header in trash] == [session_id]
+    await store.update_session(session_id, {"deleted_at": None})
+    assert await store.daily_check() == ""
+
+
+async def test_every_method_works_on_the_disk_and_in_a_temporary_chat(any_store, saved):
+    called = set()
+    async with aclosing(any_store) as store:
+        note_calls(store, called)
+        await use_every_method(store, saved)
+        if isinstance(any_store, SqliteStore):
+            assert await store.import_session(chat(MARK)) is None
+            await store.purge(saved.header.session_id)
+            with pytest.raises(SessionNotFound):
+                await store.open_session(saved.header.session_id)
+        else:
+            with pytest.raises(WrongUse, match="it cannot import"):
+                await store.import_session(chat(MARK))
+            with pytest.raises(WrongUse, match="cannot delete saved sessions"):
+                await store.purge(saved.header.session_id)
+        await store.aclose()
+    assert called == METHODS
+
+
+async def test_a_temporary_chat_leaves_the_disk_as_it_was(tmp_path, temporary, saved):
+    before = rows_on_disk(tmp_path)
+    async with aclosing(temporary):
+        await use_every_method(temporary, saved)
+        assert (marked_files(tmp_path), rows_on_disk(tmp_path)) == ([], before)
+    assert (marked_files(tmp_path), rows_on_disk(tmp_path)) == ([], before)
+    names = {path.name for path in (tmp_path / "lmchat").iterdir()}
+    assert {name.partition(".backup-")[0] for name in names} == {"sessions.db"}
