@@ -6,7 +6,7 @@
    the request is sent. If the disk fails, the prompt stays in the queue, and the request is sent.
 2. `SaveQueue.begin_answer` creates the file of the running answer. While events arrive,
    `JournalWriter` appends their text to it a few times a second. After `kill -9`, the next start
-   finds this file without a lock, and `SqliteStore` (`storage/store.py`) saves its text as an
+   finds this file without a lock, and `Store` (`storage/store.py`) saves its text as an
    interrupted answer.
 3. However the answer ends (complete, stopped, interrupted, failed), the `finally` of `_answer`
    calls `_end_answer`: first the message in memory becomes final, then `SaveQueue.save` writes it

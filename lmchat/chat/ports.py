@@ -28,8 +28,23 @@ from lmchat.sessions.stats import Budget, Metrics, TurnRecord
 from lmchat.tools.tool import ToolResult, ToolServer
 
 
+class FigureStore(Protocol):
+    """Figures of turns on the disk, also of temporary chats."""
+
+    async def add_turn_record(self, row: TurnRecord) -> None: ...
+
+    async def turn_records(self, *, since: datetime | None = None) -> tuple[TurnRecord, ...]:
+        """Return the figures of turns that ended after `since`, oldest first."""
+
+    async def speeds(self) -> Mapping[tuple[str, str], float]:
+        """Return median tokens per second by (endpoint URL, model)."""
+
+
 class ChatStore(Protocol):
     """The disk; every method runs off the event loop and may raise `StoreUnavailable`."""
+
+    @property
+    def figures(self) -> FigureStore: ...
 
     # The file
 
@@ -60,8 +75,14 @@ class ChatStore(Protocol):
     async def fork(self, session_id: str, message_id: str) -> Session:
         """Copy the path up to a message into a new session."""
 
-    async def purge(self, *session_ids: str) -> None:
-        """Delete sessions permanently, with all files that have their text."""
+    async def purge(self, *session_ids: str, is_with_messages: bool = False) -> None:
+        """Delete sessions permanently, with all files that have their text.
+
+        If `is_with_messages`, delete also all messages of other sessions that were deleted.
+        """
+
+    async def deleted_message_count(self) -> int:
+        """Return how many deleted messages of all sessions can be restored."""
 
     async def import_session(self, session: Session) -> SessionHeader | None:
         """Write a session with all branches, all or nothing, and return None.
@@ -168,16 +189,6 @@ class ChatStore(Protocol):
         """Return the reading position of a session as a text, or an empty text."""
 
     async def save_bookmark(self, session_id: str, bookmark: str) -> None: ...
-
-    # Figures of turns
-
-    async def add_turn_record(self, row: TurnRecord) -> None: ...
-
-    async def turn_records(self, *, since: datetime | None = None) -> tuple[TurnRecord, ...]:
-        """Return the figures of turns that ended after `since`, oldest first."""
-
-    async def speeds(self) -> Mapping[tuple[str, str], float]:
-        """Return median tokens per second by (endpoint URL, model)."""
 
 
 class ServerClient(ModelSource, Protocol):

@@ -132,7 +132,7 @@ class SaveQueue:
         if self.warning is not None:
             return
         try:
-            await self.store.add_turn_record(row)
+            await self.store.figures.add_turn_record(row)
         except LMChatError as error:
             log.warning("the record of a turn could not be written: %s", error.kind)
 

@@ -403,7 +403,7 @@ _SESSIONS = Subcommand(
             (
                 argument(
                     "id ID",
-                    "session id; without it: everything in the trash",
+                    "session id; without it: everything in the trash, and all deleted messages",
                     nargs="?",
                     type=session_id,
                 ),

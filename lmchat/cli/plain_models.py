@@ -39,7 +39,7 @@ class PlainModels:
         """
         runtime = self._turns.runtime
         expected = own_endpoints(runtime.settings)
-        catalogue = Catalogue(runtime.backend, runtime.store.speeds, expected=expected)
+        catalogue = Catalogue(runtime.backend, runtime.store.figures.speeds, expected=expected)
         rows, _ = await catalogue.refresh(runtime.state)
         models = [row.model for row in rows if row.model.can_chat]
         if not argument or not self._listed:

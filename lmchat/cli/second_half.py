@@ -75,7 +75,10 @@ async def second_half(
         open_sessions=open_sessions,
         monitor=Monitor(backend.check),
         catalogue=Catalogue(
-            backend, store.speeds, expected=own_endpoints(settings), names=own_names(settings)
+            backend,
+            store.figures.speeds,
+            expected=own_endpoints(settings),
+            names=own_names(settings),
         ),
         platform=ScreenPlatform(context, settings, backend, folders),
         pages=wiring.make_pages(settings),
@@ -93,7 +96,7 @@ async def second_half(
     # closed from the last to the first: the last counters of the backend are saved in the store
     async with (
         aclosing(store),
-        counters_saved(backend.metrics, store.metrics.add),
+        counters_saved(backend.metrics, store.figures.count),
         aclosing(backend),
     ):
         dispatcher = Dispatcher(app, workspace)

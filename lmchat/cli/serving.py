@@ -56,7 +56,7 @@ async def run_server(context: Context) -> int:
                 state=runtime.state,
                 hosts=frozenset((*names, *(f"{name}:{port}" for name in names))),
                 key=key,
-                add_turn_record=runtime.store.add_turn_record,
+                add_turn_record=runtime.store.figures.add_turn_record,
                 on_request=partial(_print_report, context.output),
                 log_bug=context.log_unexpected,
             )

@@ -5,8 +5,6 @@ The header of a session has its id, title, times and model, but none of its mess
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from msgspec.structs import asdict
 
 from lmchat.cli.context import Context
@@ -16,6 +14,7 @@ from lmchat.services.exporting import ExportAs
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import HIT_KIND_NAMES, SearchHit, SessionHeader
 from lmchat.terminal.output import SHORT_ID, ask_yes_no, can_ask, local_time, table
+from lmchat.units import counted
 
 
 async def list_sessions(context: Context) -> int:
@@ -104,9 +103,10 @@ async def restore(context: Context) -> int:
 async def purge(context: Context) -> int:
     """Delete a session permanently, after the user has confirmed it, and print what was deleted.
 
-    Without an id, everything in the trash is deleted.
+    Without an id, everything in the trash is deleted, and all messages that were deleted with `d`.
     """
-    purged: Sequence[SessionHeader] = ()
+    is_confirmed = False
+    message_count = 0
     async with open_library(context) as library:
         if context.options.id:
             session_id = await library.store.find(context.options.id)
@@ -115,32 +115,41 @@ async def purge(context: Context) -> int:
             headers = [session.header]
         else:
             headers = list(await library.trash())
-        if headers and await _confirm_purge(context, headers):
-            ids = [header.session_id for header in headers]
-            if context.options.id:
-                await library.purge(*ids)
-            else:
-                ids = list(await library.purge_from_trash(*ids))
-            purged = [header for header in headers if header.session_id in ids]
+            message_count = await library.store.deleted_message_count()
+        subjects = [_id_and_title(header) for header in headers]
+        if len(headers) > 1:
+            subjects = [counted(len(headers), "session")]
+        if message_count:
+            subjects.append(counted(message_count, "deleted message"))
+        if subjects:
+            is_confirmed = await _confirm_purge(context, " and ".join(subjects))
+        ids = [header.session_id for header in headers]
+        if is_confirmed and context.options.id:
+            await library.purge(*ids)
+        elif is_confirmed:
+            ids = list(await library.empty_trash(*ids))
 
+    purged = [header for header in headers if is_confirmed and header.session_id in ids]
     lines = [f"{_id_and_title(header)} was deleted permanently." for header in purged]
     if context.options.id and purged:
         return context.output.print_result(header_json(purged[0]), *lines)
-    empty_note = "Nothing was deleted." if headers else "The trash is empty."
+    empty_note = "Nothing was deleted." if subjects else "The trash is empty."
+    if is_confirmed and message_count:
+        empty_note = f"Permanently deleted: {counted(message_count, 'message')}."
+        lines.append(empty_note)
     return context.output.print_list(
         [header_json(header) for header in purged], lambda: lines, empty_note
     )
 
 
-async def _confirm_purge(context: Context, headers: Sequence[SessionHeader]) -> bool:
-    """Ask whether to delete sessions permanently, and return whether the answer is yes.
+async def _confirm_purge(context: Context, subject: str) -> bool:
+    """Ask whether to delete a subject permanently, and return whether the answer is yes.
 
     With `--yes`, return True without asking. Raises `WrongUse` if there is neither `--yes` nor a
     terminal to ask at.
     """
     if context.options.yes:
         return True
-    subject = _id_and_title(headers[0]) if len(headers) == 1 else f"{len(headers)} sessions"
     if not can_ask():
         raise WrongUse(f"Deleting {subject} cannot be undone.", hint="Confirm with --yes.")
     return await ask_yes_no(f"Delete {subject} permanently?")

@@ -24,7 +24,7 @@ async def stats(context: Context) -> int:
     They are printed as a table, with `--plot` as plots, or as JSON.
     """
     async with open_store(context) as store:
-        figures_of_models = figures_by_model(await store.turn_records())
+        figures_of_models = figures_by_model(await store.figures.turn_records())
 
     def lay_out() -> list[str]:
         if context.options.plot:
@@ -90,13 +90,13 @@ def _plot(figures: ModelFigures) -> list[str]:
 async def show(context: Context) -> int:
     """Print the counters of all runs as JSON."""
     async with open_store(context) as store:
-        context.output.print_json(metrics_json(await store.metrics.load()))
+        context.output.print_json(metrics_json(await store.figures.counters()))
     return 0
 
 
 async def reset(context: Context) -> int:
     """Set the counters to 0, and print that as JSON."""
     async with open_store(context) as store:
-        await store.metrics.reset()
+        await store.figures.reset_counters()
     context.output.print_json({"message": "Metrics reset successfully"})
     return 0

@@ -9,10 +9,7 @@ from functools import partial
 from lmchat.cli.context import Context
 from lmchat.files.disk import empty_log
 from lmchat.services.library import Library
-from lmchat.storage.store import SqliteStore
-from lmchat.storage.unsaved import UnsavedStore
-
-Store = SqliteStore | UnsavedStore
+from lmchat.storage.store import Store
 
 
 def make_store(context: Context, *, is_saved: bool | None = None) -> Store:
@@ -21,10 +18,15 @@ def make_store(context: Context, *, is_saved: bool | None = None) -> Store:
     `is_saved` says whether it writes sessions to the disk. By default, it does, unless the command
     has the option `--temporary`.
     """
-    store = SqliteStore(context.paths.sessions_file)
+    options = context.options
     if is_saved is None:
-        is_saved = not context.options.temporary
-    return store if is_saved else UnsavedStore(store)
+        is_saved = not options.temporary
+    return Store(
+        context.paths.sessions_file,
+        is_temporary=not is_saved,
+        # other commands that save nothing read no session
+        shows_saved=bool(options.temporary or options.resume),
+    )
 
 
 @asynccontextmanager

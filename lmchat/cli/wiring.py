@@ -18,7 +18,7 @@ from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.counters import counters_saved
 from lmchat.cli.keys import Keys
-from lmchat.cli.store import Store, make_store
+from lmchat.cli.store import make_store
 from lmchat.config.credentials import Credentials
 from lmchat.config.settings import Settings
 from lmchat.config.state import State, read_state
@@ -27,6 +27,7 @@ from lmchat.servers.discovery.choose_model import endpoints_of
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.products import named_endpoints
 from lmchat.services.web_pages import PageFetcher, WebPages
+from lmchat.storage.store import Store
 
 
 class Runtime(Struct, frozen=True, kw_only=True):
@@ -58,7 +59,7 @@ async def open_runtime(context: Context, *, is_saved: bool | None = None) -> Asy
     # closed from the last to the first: the last counters of the backend are saved in the store
     async with (
         aclosing(store),
-        counters_saved(backend.metrics, store.metrics.add),
+        counters_saved(backend.metrics, store.figures.count),
         aclosing(backend),
     ):
         yield Runtime(settings=settings, backend=backend, engine=engine, store=store, state=state)

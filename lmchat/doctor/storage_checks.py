@@ -19,7 +19,7 @@ from lmchat.doctor.report import CheckResult, Grade, Group, Subject
 from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import explain, is_damage, system_error
 from lmchat.files.paths import Paths
-from lmchat.storage.database_copies import DATABASE_ERRORS
+from lmchat.storage.opening import DATABASE_ERRORS
 from lmchat.storage.schema import version_of
 
 # With less free room than this, the user is warned.

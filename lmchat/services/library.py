@@ -91,13 +91,14 @@ class Library:
         await self.store.purge(*session_ids)
         await asyncio.to_thread(self._empty_logs)
 
-    async def purge_from_trash(self, *session_ids: str) -> tuple[str, ...]:
+    async def empty_trash(self, *session_ids: str) -> tuple[str, ...]:
         """Delete permanently those of the sessions that are still in the trash; return their ids.
 
-        Another window may have restored or continued one while the user was asked.
+        Another window may have restored or continued one while the user was asked. Messages that
+        were deleted in other sessions are deleted permanently, too.
         """
         ids_in_trash = {header.session_id for header in await self.trash()}
         left_ids = tuple(session_id for session_id in session_ids if session_id in ids_in_trash)
-        if left_ids:
-            await self.purge(*left_ids)
+        await self.store.purge(*left_ids, is_with_messages=True)
+        await asyncio.to_thread(self._empty_logs)
         return left_ids

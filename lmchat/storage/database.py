@@ -1,4 +1,4 @@
-"""Threads that run jobs on a database: `Database` on `sessions.db`, `MemoryDatabase` in memory.
+"""Thread that runs jobs on a database, so that the event loop never waits for the disk.
 
 A job is a function that gets the connection as its argument. The decorators `reading` and `writing`
 make jobs of methods, so that their callers await them.
@@ -7,19 +7,16 @@ make jobs of methods, so that their callers await them.
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from lmchat.files.disk import explain, is_damage, name_of
-from lmchat.sessions.message import JournalEntry
-from lmchat.storage.connection import Connection, connect, connect_in_memory, is_damaged
-from lmchat.storage.database_copies import DATABASE_ERRORS
 from lmchat.storage.job_thread import JobThread
-from lmchat.storage.schema import renew_index, transaction
+from lmchat.storage.opening import DATABASE_ERRORS, Connection, is_damaged
+from lmchat.storage.schema import transaction
 
 log = logging.getLogger(__name__)
 
@@ -41,84 +38,32 @@ _FULL_DISK = "SQLITE_IOERR"
 """FTS5's name for a full disk. Only the whole name counts: other errors have longer names."""
 
 
-class Jobs(Protocol):
-    """Thread that runs jobs, one after the other."""
-
-    async def read(self, job: Callable[[Connection], T]) -> T:
-        """Run a job without a transaction; its queries end if the caller is cancelled."""
-
-    async def write(self, job: Callable[[Connection], T]) -> T:
-        """Run a job in a transaction; cancelling the caller does not stop it."""
-
-
-class UsesDatabase(Protocol):
-    """Object with methods that are `reading` or `writing`."""
-
-    @property
-    def database(self) -> Jobs: ...
-
-
-OwnerT = TypeVar("OwnerT", bound=UsesDatabase)
-
-
-def reading(
-    method: Callable[Concatenate[OwnerT, Connection, P], T],
-) -> Callable[Concatenate[OwnerT, P], Coroutine[Any, Any, T]]:
-    """Make a coroutine of a method, which then runs on the thread of `database`.
-
-    Callers omit the argument `connection`. If the caller is cancelled, the queries of the method
-    end. The method runs without a transaction, and begins one itself where it writes.
-    """
-
-    @wraps(method)
-    async def run(owner: OwnerT, /, *args: P.args, **options: P.kwargs) -> T:
-        return await owner.database.read(
-            lambda connection: method(owner, connection, *args, **options)
-        )
-
-    return run
-
-
-def writing(
-    method: Callable[Concatenate[OwnerT, Connection, P], T],
-) -> Callable[Concatenate[OwnerT, P], Coroutine[Any, Any, T]]:
-    """Make a coroutine of a method, which then runs on the thread of `database` in a transaction.
-
-    Callers omit the argument `connection`. Cancelling the caller does not stop the method.
-    """
-
-    @wraps(method)
-    async def run(owner: OwnerT, /, *args: P.args, **options: P.kwargs) -> T:
-        return await owner.database.write(
-            lambda connection: method(owner, connection, *args, **options)
-        )
-
-    return run
-
-
 class Database:
-    """Thread that runs jobs on `sessions.db`, one after the other.
+    """Thread that runs jobs on a database, one after the other; the first job opens it.
 
-    The first job opens the file. A job opens it again if the disk has failed during an earlier job,
-    or if another process has replaced the file.
+    A database in a file is opened again if the disk has failed during an earlier job, or if another
+    process has replaced the file.
     """
 
     def __init__(
         self,
         path: Path,
+        connect: Callable[[], Connection],
         *,
-        after_opening: Callable[[Connection], None],
-        replace: Callable[[], Connection],
+        repair: Callable[[], Connection] | None = None,
     ) -> None:
         """Open nothing yet.
 
-        `after_opening` is called with the connection each time the file is opened, and may change
-        the file. `replace` renames a damaged file, and returns a connection to a new one.
+        Args:
+            path: The file, which errors name.
+            connect: Opens the database.
+            repair: Replaces a damaged file and opens the new one. None is for a database in memory,
+                which is opened once and kept.
         """
         self.path = path
         self.notice = ""  # sentence for the user about a replaced file
-        self._after_opening = after_opening
-        self._replace = replace
+        self._connect = connect
+        self._repair = repair
         self._thread = JobThread("lmchat-disk")
         self._connection: Connection | None = None
         self._opened_file: tuple[int, int] | None = None
@@ -169,23 +114,26 @@ class Database:
         except (*DATABASE_ERRORS, OSError) as error:
             name = name_of(error)
             can_still_be_used = name.startswith(_TEMPORARY) or name == _FULL_DISK
-            if not can_still_be_used:
+            if not can_still_be_used and self._repair is not None:
                 self._disconnect()
             raise explain(error, self.path) from error
 
     def _run_with_repairs(self, job: Callable[[Connection], T]) -> T:
-        """Run a job and return its result, at most three times.
+        """Run a job and return its result; if it finds the file damaged, repair that and try again.
 
-        If the first run finds damage, the file is repaired. If the second run finds damage, the
-        file is replaced. Errors that are no damage are raised at once.
+        A file that SQLite finds intact after the first try is only opened again: another process
+        has put it in the place of the damaged one.
         """
-        for repair in (self._repair, self._replace_file):
+        for is_second_try in (False, True):
             try:
                 return self._run_once(job)
             except DATABASE_ERRORS as error:
-                if not is_damage(error):
+                if self._repair is None or not is_damage(error):
                     raise
-                repair(error)
+                log.warning("the session file: %s", name_of(error) or type(error).__name__)
+                self._disconnect()
+                if is_second_try or is_damaged(self.path):
+                    self._use(self._repair())
         return self._run_once(job)
 
     def _run_once(self, job: Callable[[Connection], T]) -> T:
@@ -193,32 +141,21 @@ class Database:
 
         The file is opened first if it is not open, or if another file is at its path now.
         """
-        if self._connection is not None and self._opened_file != self._file_identity():
+        is_file = self._repair is not None
+        if is_file and self._connection is not None and self._opened_file != self._file_identity():
             log.warning("the session file was removed or replaced; it is opened again")
             self._disconnect()
         connection = self._connection
         if connection is None:
-            connection = connect(self.path)
+            connection = self._connect()
             self._use(connection)
         return job(connection)
 
     def _use(self, connection: Connection) -> None:
-        """Use a new connection for this job and the next ones, and call `after_opening` with it.
-
-        An error of SQLite in `after_opening` is only logged, unless the file is damaged: then it is
-        raised.
-        """
+        """Use a new connection for this job and the next ones."""
         self._connection = connection
         self._opened_file = self._file_identity()
-        if connection.notice:
-            self.notice = connection.notice
-        try:
-            self._after_opening(connection)
-        except sqlite3.Error as error:
-            if is_damage(error):
-                raise
-            # such as a full disk: sessions can still be read
-            log.warning("putting the session file in order failed: %s", error)
+        self.notice = connection.notice or self.notice
 
     def _file_identity(self) -> tuple[int, int] | None:
         """Return device and inode of the file at the path; None where it was removed."""
@@ -233,73 +170,47 @@ class Database:
             self._connection.close()
             self._connection = None
 
-    def _repair(self, error: Exception) -> None:
-        """Repair the file after an error of damage; the next job opens it.
 
-        If the error is from the search index, and the index can be made again, nothing else is
-        done. Otherwise the file is replaced. An intact file stays: another process has put it in
-        the place of the damaged one.
-        """
-        is_from_index = name_of(error) == "SQLITE_CORRUPT_VTAB"
-        is_repaired = is_from_index and self._renew_index()
-        self._disconnect()
-        if not is_repaired and is_damaged(self.path):
-            self._replace_file(error)
+class UsesDatabase(Protocol):
+    """Object with methods that are `reading` or `writing`."""
 
-    def _renew_index(self) -> bool:
-        """Make the search index again; return whether that worked."""
-        if self._connection is None:
-            return False
-        log.warning("the search index is damaged and made again")
-        self._connection.set_progress_handler(None, 0)  # a cancelled search must not stop this
-        try:
-            renew_index(self._connection)
-        except sqlite3.Error:  # other parts of the file are damaged, too
-            return False
-        return True
-
-    def _replace_file(self, error: Exception) -> None:
-        """Replace the damaged file, and use the connection to the new one for the next jobs."""
-        log.warning("the session file is replaced: %s", name_of(error) or type(error).__name__)
-        self._disconnect()
-        self._use(self._replace())
+    @property
+    def database(self) -> Database: ...
 
 
-class MemoryDatabase:
-    """Thread that runs jobs on a database in memory; no part of it is ever on the disk."""
+OwnerT = TypeVar("OwnerT", bound=UsesDatabase)
 
-    def __init__(self, pieces: Mapping[str, list[JournalEntry]]) -> None:
-        """Create no tables yet; `pieces` maps the id of each running answer to its pieces."""
-        self._pieces = pieces
-        self._thread = JobThread("lmchat-memory")
-        self._connection: Connection | None = None
 
-    async def read(self, job: Callable[[Connection], T]) -> T:
-        """Run a job as `write` does: in memory, a transaction costs nothing."""
-        return await self.write(job)
+def reading(
+    method: Callable[Concatenate[OwnerT, Connection, P], T],
+) -> Callable[Concatenate[OwnerT, P], Coroutine[Any, Any, T]]:
+    """Make a coroutine of a method, which then runs on the thread of `database`.
 
-    async def write(self, job: Callable[[Connection], T]) -> T:
-        """Run a job in a transaction; the first job creates the tables.
+    Callers omit the argument `connection`. If the caller is cancelled, the queries of the method
+    end. The method runs without a transaction, and begins one itself where it writes.
+    """
 
-        Cancelling the caller does not stop it. Raises `StoreUnavailable`.
-        """
+    @wraps(method)
+    async def run(owner: OwnerT, /, *args: P.args, **options: P.kwargs) -> T:
+        return await owner.database.read(
+            lambda connection: method(owner, connection, *args, **options)
+        )
 
-        def in_transaction() -> T:
-            if self._connection is None:
-                self._connection = connect_in_memory(self._pieces)
-            with transaction(self._connection):
-                return job(self._connection)
+    return run
 
-        try:
-            return await self._thread.run(in_transaction)
-        except sqlite3.Error as error:
-            raise explain(error, Path("memory")) from error
 
-    async def aclose(self) -> None:
-        """Run pending jobs, then drop the database."""
-        await self._thread.aclose(self._disconnect)
+def writing(
+    method: Callable[Concatenate[OwnerT, Connection, P], T],
+) -> Callable[Concatenate[OwnerT, P], Coroutine[Any, Any, T]]:
+    """Make a coroutine of a method, which then runs on the thread of `database` in a transaction.
 
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+    Callers omit the argument `connection`. Cancelling the caller does not stop the method.
+    """
+
+    @wraps(method)
+    async def run(owner: OwnerT, /, *args: P.args, **options: P.kwargs) -> T:
+        return await owner.database.write(
+            lambda connection: method(owner, connection, *args, **options)
+        )
+
+    return run

@@ -9,12 +9,6 @@ from typing import TypeVar
 
 from lmchat.errors import StoreUnavailable
 
-
-def closed() -> StoreUnavailable:
-    """Return the error for a call after the store was closed."""
-    return StoreUnavailable("The sessions are closed because lmchat is quitting.")
-
-
 T = TypeVar("T")
 
 
@@ -32,7 +26,7 @@ class JobThread:
         after `aclose`.
         """
         if self._has_ended:
-            raise closed()
+            raise StoreUnavailable("The sessions are closed because lmchat is quitting.")
         return asyncio.wrap_future(self._executor.submit(job))
 
     async def run(self, job: Callable[[], T]) -> T:

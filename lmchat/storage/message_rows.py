@@ -12,11 +12,16 @@ from msgspec.structs import fields
 
 from lmchat.sessions.message import ChatMessage, Role, TokenProbabilities
 from lmchat.sessions.session import SessionHeader
-from lmchat.storage.choice_rows import put_choices
-from lmchat.storage.connection import Connection, LostRowError
-from lmchat.storage.row_values import column, insert, stored, stored_time, write_parts
-from lmchat.storage.search_index import index_message, unindex_message
-from lmchat.storage.session_queries import PATH_TO_ROOT
+from lmchat.storage.branch_queries import PATH_TO_ROOT
+from lmchat.storage.opening import Connection, LostRowError
+from lmchat.storage.row_values import (
+    column,
+    insert,
+    packed_choices,
+    stored,
+    stored_time,
+    write_parts,
+)
 
 _CLOCK_SET_BACK = timedelta(days=1)
 """Longest time by which a clock is expected to be set back.
@@ -77,17 +82,17 @@ def put_message(
     message: ChatMessage,
     choices: Sequence[TokenProbabilities] = (),
 ) -> None:
-    """Write or update the row of a message, replace all its parts, and index them for searches.
+    """Write or update the row of a message, and replace all its parts.
 
     Without `choices` of its tokens, those that it has stay.
     """
     number = _put_row(connection, session_id, message)
-    unindex_message(connection, number)
     connection.execute("delete from parts where number = ?", (number,))
     write_parts(connection, number, message.parts)
-    index_message(connection, number)
     if choices:
-        put_choices(connection, number, choices)
+        row = {"number": number, "data": packed_choices(choices)}
+        changes = "on conflict (number) do update set data = excluded.data"
+        insert(connection, "token_choices", row, changes)
 
 
 def begin_answer(

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
+import msgspec
 from msgspec import Struct, ValidationError, convert, to_builtins
-from msgspec.structs import asdict, fields
+from msgspec.structs import asdict, fields, replace
 
 from lmchat.matching import fold
 from lmchat.sessions.message import (
@@ -29,6 +31,7 @@ from lmchat.sessions.message import (
     Part,
     RefusalPart,
     Role,
+    TokenProbabilities,
     ToolCallPart,
 )
 from lmchat.sessions.session import SessionHeader
@@ -45,6 +48,11 @@ _MESSAGE_COUNT = """(select count(*) from messages m
 _HEADER_FIELDS = tuple(field.name for field in fields(SessionHeader))
 # A column for each field; the messages are counted.
 HEADER_COLUMNS = ", ".join(_HEADER_FIELDS).replace("message_count", _MESSAGE_COUNT)
+_LOGPROB_STEPS = 1024
+"""Steps of a stored logprob in 1.0.
+
+With a power of two, most bytes of the stored number are 0, which compresses well.
+"""
 _NOT_STORED = ("parts", "version", "versions")
 """Fields of a message that come from other rows."""
 _MESSAGE_FIELDS = tuple(
@@ -103,6 +111,29 @@ def folded(value: object) -> str:
     # a NUL may end a text in functions of SQLite
     text = " ".join(fold(loaded(value)).replace("\0", " ").split())
     return text if text.isascii() else encodable(text)
+
+
+def searched_text(kind: str, text: object, name: object) -> str:
+    """Return what a search compares of a stored part.
+
+    That is the name of a file, the name and the arguments of a tool call, or the text of another
+    part.
+    """
+    match kind:
+        case "file":
+            return loaded(name)
+        case "tool_call":
+            return f"{loaded(name)} {loaded(text)}"
+        case _:
+            return loaded(text)
+
+
+def searchable(kind: str, text: object, name: object) -> str:
+    """Return the text of a stored part for the search index; a function of SQL.
+
+    It ends with two more characters, so that the last two of the text begin a trigram, too.
+    """
+    return f"{folded(searched_text(kind, text, name))}\n\n"
 
 
 # Names of models and titles repeat from query to query.
@@ -259,7 +290,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 """Conversion of a stored column by its name."""
 
 
-# Rows of parts
+# Rows of parts, and of the choices of tokens
 
 
 def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Part]) -> None:
@@ -318,3 +349,32 @@ def _part(row: PartRow) -> Part | None:
         log.warning("a part of an unknown kind was left out: %r", row.kind)
         return None
     return part_type(text=loaded(row.text))
+
+
+def packed_choices(choices: Sequence[TokenProbabilities]) -> bytes:
+    """Return the choices of the tokens of an answer as they are stored: compressed MessagePack.
+
+    Logprobs are rounded to steps that are too small to see on a screen.
+    """
+    rounded = [
+        replace(
+            choice,
+            logprob=_rounded(choice.logprob),
+            top=tuple(replace(other, logprob=_rounded(other.logprob)) for other in choice.top),
+        )
+        for choice in choices
+    ]
+    return zlib.compress(msgspec.msgpack.encode(rounded))
+
+
+def unpacked_choices(data: bytes) -> tuple[TokenProbabilities, ...]:
+    """Return the choices in a row; none if it is damaged."""
+    try:
+        return msgspec.msgpack.decode(zlib.decompress(data), type=tuple[TokenProbabilities, ...])
+    except (zlib.error, msgspec.DecodeError, TypeError) as error:
+        log.warning("the choices of an answer are damaged: %s", type(error).__name__)
+        return ()
+
+
+def _rounded(logprob: float) -> float:
+    return round(logprob * _LOGPROB_STEPS) / _LOGPROB_STEPS

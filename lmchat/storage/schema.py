@@ -1,7 +1,8 @@
 """Tables and search index of `sessions.db`, and transactions.
 
 The table `messages` has a row for each message, `parts` one for each of its parts: text, thoughts,
-tool calls and files. `trigrams` is the search index, whose row ids are those of `parts`.
+tool calls and files. `trigrams` is the search index, whose row ids are those of `parts`; triggers
+write it. For a trigram, three characters in a row, it names the parts that have it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from contextlib import contextmanager, suppress
 
 from lmchat.errors import StoreUnavailable
 
-VERSION = 7
+VERSION = 8
 """Format of the tables, stored as `user_version`."""
+_OLDEST = 7
+"""Oldest format that `migrate` changes into this one."""
 
 _TABLES = (
     # `leaf_id` ends the chosen path; `place` is the reading position; `sampling` is a JSON object
@@ -56,14 +59,12 @@ _TABLES = (
         failure text,
         hidden_by text,
         hidden_at text,
-        is_indexed integer not null default 0,
         is_excluded integer not null default 0
     )""",
     "create index messages_by_session on messages (session_id, hidden_by)",
     # For the versions of a message, which have the same parent.
     "create index messages_by_parent on messages (parent_id)",
     "create index messages_streaming on messages (state) where state = 'streaming'",
-    "create index messages_not_indexed on messages (number) where is_indexed = 0",
     """create table parts (
         part_id integer primary key autoincrement,
         number integer not null references messages (number) on delete cascade,
@@ -106,9 +107,19 @@ _INDEX = """create virtual table trigrams using fts5
     (text, content = '', detail = none, tokenize = 'trigram case_sensitive 1')"""
 """The index stores neither the texts (`content = ''`) nor the positions of trigrams in them
 (`detail = none`): two thirds of the size of the text, where positions would take 2.5 times that.
-`folded` removes capitals and accents before, as this tokenizer would keep accents."""
-_INDEX_TABLES = ("data", "idx", "content", "docsize", "config")
-"""Endings of the names of the tables in which FTS5 stores an index."""
+`searchable` removes capitals and accents before, as this tokenizer would keep accents."""
+# SQLite cannot pass a text with damaged bytes to a function, so texts become bytes.
+_TRIGGERS = (
+    """create trigger parts_added after insert on parts begin
+        insert into trigrams (rowid, text) values (new.part_id,
+            searchable(new.kind, cast(new.text as blob), cast(new.name as blob)));
+    end""",
+    # to remove a text, FTS5 needs that text
+    """create trigger parts_removed after delete on parts begin
+        insert into trigrams (trigrams, rowid, text) values ('delete', old.part_id,
+            searchable(old.kind, cast(old.text as blob), cast(old.name as blob)));
+    end""",
+)
 
 
 @contextmanager
@@ -130,43 +141,38 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def create_tables(connection: sqlite3.Connection) -> None:
-    """Create all tables in a file that has none."""
-    for statement in _TABLES:
+    """Create all tables, the index and its triggers in a file that has none."""
+    for statement in (*_TABLES, _INDEX, *_TRIGGERS):
         connection.execute(statement)
+    connection.execute(f"pragma user_version = {VERSION}")
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Change a file in format 7, whose index Python wrote; the caller begins a transaction.
+
+    Messages that the index lacks are put into it. The column that named them stays, unused.
+    """
+    connection.execute(
+        """insert into trigrams (rowid, text)
+            select part_id, searchable(kind, cast(text as blob), cast(p.name as blob))
+            from parts p join messages using (number) where is_indexed = 0"""
+    )
+    connection.execute("drop index messages_not_indexed")
+    for trigger in _TRIGGERS:
+        connection.execute(trigger)
     connection.execute(f"pragma user_version = {VERSION}")
 
 
 def version_of(connection: sqlite3.Connection) -> int:
     """Return the format of the file, 0 for a new file.
 
-    Raises `StoreUnavailable` for a format other than `VERSION`.
+    Raises `StoreUnavailable` for a format that this lmchat cannot read.
     """
     version = int(connection.execute("pragma user_version").fetchone()[0])
-    if version not in (0, VERSION):
+    if version not in (0, *range(_OLDEST, VERSION + 1)):
         raise StoreUnavailable(
             f"The sessions are from another version of lmchat (format {version}; this one reads "
             f"only {VERSION}).",
             hint="Update lmchat, or set LMCHAT_HOME to another folder.",
         )
     return version
-
-
-def ensure_index(connection: sqlite3.Connection) -> None:
-    """Create the search index where it is missing."""
-    query = "select 1 from sqlite_master where name = 'trigrams'"
-    if connection.execute(query).fetchone() is None:
-        renew_index(connection)
-
-
-def renew_index(connection: sqlite3.Connection) -> None:
-    """Create or replace the search index, and mark all messages as not indexed."""
-    with transaction(connection):
-        # A damaged FTS5 table cannot be dropped. Delete its entry in the schema, then the tables
-        # in which FTS5 has stored it.
-        connection.execute("pragma writable_schema = on")
-        connection.execute("delete from sqlite_master where name = 'trigrams'")
-        connection.execute("pragma writable_schema = reset")
-        for table in _INDEX_TABLES:
-            connection.execute(f"drop table if exists trigrams_{table}")
-        connection.execute(_INDEX)
-        connection.execute("update messages set is_indexed = 0 where is_indexed = 1")

@@ -1,8 +1,7 @@
 """Search in all sessions: hits with the words around them.
 
-`_Search` finds matches, which are texts that hold all terms: parts of messages and titles. The
-search index names texts that may hold the terms, and only these are compared with the terms; texts
-that are not indexed yet are all compared. `_hits` keeps one match for each message, as a hit.
+A match is a text that holds all terms: a part of a message, or a title. The search index names the
+parts that may hold the terms, and only these are compared with the terms.
 """
 
 from __future__ import annotations
@@ -19,19 +18,16 @@ from msgspec import Struct
 
 from lmchat.matching import fold
 from lmchat.sessions.session import SearchHit
-from lmchat.storage.connection import Connection
-from lmchat.storage.row_values import folded, loaded, part_row
-from lmchat.storage.search_index import index_query, searched_text
+from lmchat.storage.branch_queries import first_prompt_title
+from lmchat.storage.opening import Connection
+from lmchat.storage.row_values import folded, loaded, searched_text
 from lmchat.storage.search_terms import Filters, parse_filters, parse_terms
-from lmchat.storage.session_queries import arrived_parts, first_prompt_title
 
 log = logging.getLogger(__name__)
 
 _SORTED_HITS = 50
 """Number of the newest matches that are sorted: those whose words begin like the terms come first.
 The matches after these are by time."""
-# With fewer messages that pass the filters, comparing them all is faster than the index.
-_FEW_MESSAGES = 2000
 _FIRST_TITLES = 3  # number of titles that come before messages; the others come last
 # number of titles among which these are looked for: many of the newest only repeat a prompt
 _FIRST_TITLES_READ = 50
@@ -45,32 +41,32 @@ _UNSPACED = (
 )
 """Scripts without blanks between words: Thai to Khmer, CJK, Hangul."""
 
+_TRIGRAM_CHARS = 3
+# Only the first trigrams of a term are looked up: texts that have these are compared anyway.
+_MOST_TRIGRAMS = 50
+# If more trigrams begin with a short term, comparing all texts is faster.
+_MOST_BEGINNINGS = 1000
+
 _HIT_COLUMNS = ("session_id", "title", "message_id", "role", "model", "created_at", "tags")
 _HIT = "s.session_id, s.title, m.message_id, m.role, m.model, m.created_at, s.tags"
-_PART = "p.kind, p.text, p.name"
-_VISIBLE = "m.hidden_by is null and s.deleted_at is null"
-_IN_SESSION = "cross join sessions s on s.session_id = m.session_id"
-"""`cross` makes SQLite keep the order of the joins. It then needs no sorting to find the newest
-hits first, and a query can end early."""
-_REPEATED_CALL = """p.kind = 'tool_call' and m.role = 'assistant' and exists (
-    select 1 from messages t
-    cross join parts c on c.number = t.number and c.kind = 'tool_call'
-    where t.parent_id = m.message_id and t.role = 'tool' and t.hidden_by is null)"""
-"""Condition for a call in an answer whose tool message has it too: only that message is a hit."""
-_MESSAGES = f"""select {_HIT}, {_PART} from messages m {_IN_SESSION}
-    cross join parts p on p.number = m.number where {_VISIBLE} and not ({_REPEATED_CALL})"""
-_INDEXED = f"""select {_HIT}, {_PART} from trigrams
-    cross join parts p on p.part_id = trigrams.rowid
-    cross join messages m on m.number = p.number {_IN_SESSION}
-    where {_VISIBLE} and not ({_REPEATED_CALL}) and m.is_indexed = 1 and trigrams match ?"""
-_RUNNING = f"""select {_HIT}, m.number from messages m {_IN_SESSION}
-    where {_VISIBLE} and m.state = 'streaming'"""
+# `cross` makes SQLite keep the order of the joins. It then needs no sorting to find the newest hits
+# first, and a query can end early. A call in an answer is no hit if its tool message has it too.
+_PARTS = f"""select {_HIT}, p.kind, p.text, p.name from {{}}
+    cross join sessions s on s.session_id = m.session_id
+    where m.hidden_by is null and s.deleted_at is null and not (
+        p.kind = 'tool_call' and m.role = 'assistant' and exists (select 1 from messages t
+            cross join parts c on c.number = t.number and c.kind = 'tool_call'
+            where t.parent_id = m.message_id and t.role = 'tool' and t.hidden_by is null))"""
+_ALL_PARTS = _PARTS.format("messages m cross join parts p on p.number = m.number")
+_INDEXED_PARTS = _PARTS.format(
+    "trigrams cross join parts p on p.part_id = trigrams.rowid "
+    "cross join messages m on m.number = p.number"
+)
 _TITLES = """select session_id, title, '', '', model, updated_at, tags from sessions
     where deleted_at is null"""
 _TITLE_HAS_TERM = "and contains(cast(title as blob), ?)"
 # Without terms, a message is shown once, by its text; an answer's thoughts and calls are not hits.
 _TEXTS_AND_TOOLS = "and (p.kind = 'text' or m.role = 'tool')"
-_NEWEST_FIRST = "order by m.number desc, p.part_id desc"
 
 
 class _Match(Struct, frozen=True, kw_only=True):
@@ -90,46 +86,28 @@ class _Match(Struct, frozen=True, kw_only=True):
 def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ...]:
     """Return at most `limit` hits for `text`, which the user has typed; one for each message.
 
-    Running answers come first, then `_FIRST_TITLES` titles, then messages, then the other titles.
-    Each group is sorted by time, newest first, but see `_SORTED_HITS` for messages. Without terms
-    and filters there are no hits. Raises `WrongUse` for a wrong filter.
+    First come `_FIRST_TITLES` titles, then messages, then the other titles. Each group is sorted by
+    time, newest first, but see `_SORTED_HITS` for messages. Without terms and filters there are no
+    hits. Raises `WrongUse` for a wrong filter.
     """
     text_without_filters, filters = parse_filters(text)
     terms = parse_terms(text_without_filters)
     if not terms and filters == Filters():
         return ()
-    # All queries see the same state of the file. Else a message may be indexed between the query
-    # for indexed messages and that for others, and would be missed.
-    connection.execute("savepoint search")
-    try:
-        return _hits(_Search(connection, terms, filters), terms, limit)
-    finally:
-        connection.execute("release search")
-
-
-def _hits(matches: _Search, terms: Sequence[str], limit: int) -> tuple[SearchHit, ...]:
-    """Return at most `limit` hits, in the order that `search` describes, one for each key.
-
-    The methods of `matches` are generators: they look for no more matches than these hits need.
-    """
+    # The methods are generators: they look for no more matches than the hits need.
+    matches = _Search(connection, terms, filters)
     titles = matches.titles()
     first_titles = [match for match in islice(titles, _FIRST_TITLES_READ) if match is not None]
-    all_matches = chain(
-        matches.running_answers(),
-        first_titles[:_FIRST_TITLES],
-        matches.messages(),
-        first_titles[_FIRST_TITLES:],
-        titles,  # those that were not read above
-    )
     hits: dict[tuple[str, str], SearchHit] = {}
-    for match in all_matches:
-        if match is None or match.key in hits:
-            continue
-        hit = _hit(match, terms)
-        if hit is not None:
-            hits[match.key] = hit
-            if len(hits) == limit:
-                break
+    for match in chain(
+        first_titles[:_FIRST_TITLES], matches.messages(), first_titles[_FIRST_TITLES:], titles
+    ):
+        if len(hits) == limit:
+            break
+        if match is not None and match.key not in hits:
+            hit = _hit(match, terms)
+            if hit is not None:
+                hits[match.key] = hit
     return tuple(hits.values())
 
 
@@ -146,28 +124,6 @@ class _Search:
         self._word_starts = [re.compile(rf"(?<!\w){re.escape(term)}") for term in self._terms]
         self._filters = filters
 
-    def running_answers(self) -> Iterator[_Match]:
-        """Yield the matches in running answers, also those of other processes, newest first."""
-        query = f"{_RUNNING} {self._filters.sql} order by m.number desc"
-        for *row, number in self._connection.execute(query, self._filters.values).fetchall():
-            match = self._match_running_answer(row, number)
-            if match is not None:
-                yield match
-
-    def _match_running_answer(self, row: Sequence[Any], number: int) -> _Match | None:
-        """Return the match in the first part of an answer that has one; None if none matches.
-
-        `row` has the values of `_HIT_COLUMNS`; `number` is that of the message.
-        """
-        message_id = row[_HIT_COLUMNS.index("message_id")]
-        for part in arrived_parts(self._connection, number, message_id):
-            stored = part_row(part)
-            text = searched_text(stored.kind, stored.text, stored.name)
-            match = self._match(row, stored.kind, text)
-            if match is not None:
-                return match
-        return None
-
     def titles(self) -> Iterator[_Match | None]:
         """Yield the matches in titles, those of sessions that were changed last first.
 
@@ -175,7 +131,7 @@ class _Search:
         is yielded for it, so that the caller can limit how many titles are compared with prompts.
         With filters, which are for messages, nothing is yielded.
         """
-        if self._filters.sql:
+        if self._filters != Filters():
             return
         query = f"{_TITLES} {_TITLE_HAS_TERM * len(self._terms)} order by updated_at desc"
         for row in self._connection.execute(query, self._terms).fetchall():
@@ -192,53 +148,63 @@ class _Search:
         """
         matches = self._messages_by_time()
         newest = list(islice(matches, _SORTED_HITS))
-        yield from (match for match in newest if match.begins_words)
-        yield from (match for match in newest if not match.begins_words)
+        yield from sorted(newest, key=lambda match: not match.begins_words)
         yield from matches
 
     def _messages_by_time(self) -> Iterator[_Match]:
         """Yield the matches in parts of messages, newest first.
 
-        If the index does not help, or few messages pass the filters, all parts are compared. Else
-        the parts of messages that are not indexed are compared first, then those that the index
-        names.
+        If the index does not help, all parts are compared, else those that it names.
         """
         values = self._filters.values
         conditions = self._filters.sql
         if not self._terms:
             conditions += f" {_TEXTS_AND_TOOLS}"
-        query_of_index: str | None = None
-        if not self._have_few_messages():
-            query_of_index = index_query(self._connection, self._terms)
-
-        if query_of_index is None:  # all are compared
-            yield from self._compare(f"{_MESSAGES} {conditions} {_NEWEST_FIRST}", values)
+        query_of_index = self._query_of_index()
+        if query_of_index == "":  # no text has all terms
             return
-        not_indexed = f"{_MESSAGES} and m.is_indexed = 0 {conditions} {_NEWEST_FIRST}"
-        yield from self._compare(not_indexed, values)
-        if query_of_index:  # empty: no text in the index has all terms
-            indexed = f"{_INDEXED} {conditions} order by trigrams.rowid desc"
-            yield from self._compare(indexed, (query_of_index, *values))
-
-    def _have_few_messages(self) -> bool:
-        """Return whether there are filters, and fewer than `_FEW_MESSAGES` messages pass them."""
-        if not self._filters.sql:
-            return False
-        query = f"""select 1 from messages m {_IN_SESSION}
-            where {_VISIBLE} {self._filters.sql} limit ?"""
-        values = (*self._filters.values, _FEW_MESSAGES)
-        return len(self._connection.execute(query, values).fetchall()) < _FEW_MESSAGES
-
-    def _compare(self, query: str, values: Sequence[object]) -> Iterator[_Match]:
-        """Yield the matches among the rows of a query.
-
-        The rows have the columns `_HIT_COLUMNS`, then kind, text and name of a part.
-        """
+        if query_of_index is None:
+            query = f"{_ALL_PARTS} {conditions} order by m.number desc, p.part_id desc"
+        else:
+            query = (
+                f"{_INDEXED_PARTS} and trigrams match ? {conditions} order by trigrams.rowid desc"
+            )
+            values = (query_of_index, *values)
         with closing(self._connection.execute(query, values)) as rows:
             for *row, kind, text, name in rows:
                 match = self._match(row, kind, searched_text(kind, text, name))
                 if match is not None:
                     yield match
+
+    def _query_of_index(self) -> str | None:
+        """Return the query of FTS5 for the texts that may hold all terms.
+
+        For the terms “plan” and “b”, it is `"pla" AND "lan"`. Terms that are shorter than a trigram
+        count only if there are no longer ones: the query then has all trigrams that begin with one.
+        The query is empty if no text can hold the terms. Return None if the index does not help:
+        without terms, or if too many trigrams begin with each short term.
+        """
+        # a table of this connection with all trigrams that are in the index
+        self._connection.execute(
+            "create virtual table if not exists temp.trigram_list"
+            " using fts5vocab (main, trigrams, row)"
+        )
+        conditions: list[str] = []
+        for term in sorted(self._terms, key=len, reverse=True):
+            if len(term) >= _TRIGRAM_CHARS:
+                starts = range(len(term) - _TRIGRAM_CHARS + 1)
+                trigrams = dict.fromkeys(term[start : start + _TRIGRAM_CHARS] for start in starts)
+                conditions += map(_quoted, list(trigrams)[:_MOST_TRIGRAMS])
+            elif not conditions:  # longer terms leave few texts, which are compared with all terms
+                query = "select term from trigram_list where term >= ? and term < ? limit ?"
+                # the last code point is after all trigrams with this beginning
+                values = (term, f"{term}\U0010ffff", _MOST_BEGINNINGS + 1)
+                beginnings = [_quoted(row[0]) for row in self._connection.execute(query, values)]
+                if not beginnings:
+                    return ""
+                if len(beginnings) <= _MOST_BEGINNINGS:
+                    conditions.append(f"({' OR '.join(beginnings)})")
+        return " AND ".join(conditions) or None
 
     def _match(self, row: Sequence[Any], kind: str, text: str) -> _Match | None:
         """Return a match if the text holds all terms, else None.
@@ -259,6 +225,12 @@ class _Search:
             text=text,
             begins_words=all(start.search(folded_text) for start in self._word_starts),
         )
+
+
+def _quoted(term: str) -> str:
+    """Return a term as a string in a query of FTS5, in which no character has a special meaning."""
+    escaped = term.replace('"', '""')
+    return f'"{escaped}"'
 
 
 def _hit(match: _Match, terms: Sequence[str]) -> SearchHit | None:

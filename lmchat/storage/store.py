@@ -1,182 +1,376 @@
-"""SQLite store of all sessions: implements `services.ports.ChatStore`, which documents its methods.
+"""Store of all sessions: implements `chat.ports.ChatStore`, which documents its methods.
 
-A running answer has a row in the state `streaming` and a file beside the database. `begin_answer`
-makes both, or only the file if the prompt is not in the tables. `add_entries` appends to it. A
-tool call that waits for approval or runs is stored in the same way; its row and its file hold the
-call from the beginning. `finish`, also of a stopped answer, writes the whole answer into the tables
-`messages` and `parts` and removes the file. After `kill -9`, the file remains without a lock: the
-next time the database or a session is opened, `recover_killed_answers` writes its text into the
-tables.
+A store has its tables in `sessions.db`. That of a temporary chat is the same class with its tables
+in memory (`temporary`): a copy of the saved ones, of which nothing is written back.
+
+A running answer has a row in the state `streaming` and a file beside the database (`journal`).
+`begin_answer` makes both, or only the file if the prompt is not in the tables. `add_entries`
+appends to it. A tool call that waits for approval or runs is stored in the same way; its row and
+its file hold the call from the beginning. `finish`, also of a stopped answer, writes the whole
+answer into the tables `messages` and `parts` and removes the file. After `kill -9`, the file
+remains without a lock: the next time the database or a session is opened, `recovery` writes its
+text into the tables.
+
+The other modules of this package: `database` runs the jobs on a thread, `opening` opens the file,
+`schema` has the tables, `row_values` converts rows and values, `message_rows` writes and
+`branch_queries` reads messages, `search` finds them; `backup` copies the file each day and replaces
+a damaged one, `purge` deletes permanently, `attachment_files` and `figures` are what else is kept.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import sqlite3
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from statistics import median
 
-from msgspec import ValidationError, convert
-from msgspec.structs import asdict, fields, replace
+from msgspec.structs import replace
 
-from lmchat.errors import StoreUnavailable
+from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
+from lmchat.files.disk import is_damage
 from lmchat.processes.threads import run_abandonable
-from lmchat.sessions.message import ChatMessage, JournalEntry, TokenProbabilities, new_id, now
-from lmchat.sessions.session import TRASH_DAYS, Session, SessionHeader
-from lmchat.sessions.stats import TurnRecord
-from lmchat.storage import attached_files, backups, purging, search_index
-from lmchat.storage.connection import Connection, is_damaged
+from lmchat.sessions.message import (
+    AnswerState,
+    ChatMessage,
+    JournalEntry,
+    Role,
+    TokenProbabilities,
+    interrupted,
+    new_id,
+    now,
+)
+from lmchat.sessions.session import MessagePath, SearchHit, Session, SessionHeader
+from lmchat.storage import attachment_files, backup, message_rows, search
+from lmchat.storage.branch_queries import (
+    BELOW,
+    DRAFT,
+    all_messages,
+    chosen_path,
+    end_of_path,
+    first_id,
+    first_prompt_title,
+    first_text,
+    header,
+    leaf_without,
+    newest_leaf,
+    whole_path,
+)
 from lmchat.storage.database import Database, reading, writing
-from lmchat.storage.killed_answers import recover_killed_answers
-from lmchat.storage.message_rows import number_of, put_message, put_session, set_columns
-from lmchat.storage.metrics_store import MetricsStore
-from lmchat.storage.repair import raise_if_damaged, replace_damaged
-from lmchat.storage.row_values import column, insert, loaded, stored_time
-from lmchat.storage.running_answer import RunningAnswers
-from lmchat.storage.session_queries import header
-from lmchat.storage.session_rows import SessionRows, read_rows
-from lmchat.storage.session_tables import SessionTables
+from lmchat.storage.figures import Figures
+from lmchat.storage.journal import FileJournal, MemoryJournal
+from lmchat.storage.message_rows import make_leaf, number_of, put_message, put_session, set_columns
+from lmchat.storage.opening import (
+    Connection,
+    LostRowError,
+    connect,
+    connect_in_memory,
+    is_damaged,
+)
+from lmchat.storage.purge import DELETED_MESSAGES, purge, purge_expired
+from lmchat.storage.recovery import RUNNING_ROWS, end_row, recover_killed_answers
+from lmchat.storage.row_values import (
+    HEADER_COLUMNS,
+    column,
+    header_from,
+    insert,
+    loaded,
+    stored,
+    unpacked_choices,
+)
 
-# Only the newest turns count for the speed of a model: servers and machines change.
-_RECENT_TURNS = 2000
-_RECORD_FIELDS = tuple(field.name for field in fields(TurnRecord))
-# The columns have the names of the fields, except that `ended_at` is in the column `created_at`.
-_RECORD_COLUMNS = ", ".join(_RECORD_FIELDS).replace("ended_at", "created_at")
+log = logging.getLogger(__name__)
+
+_SHORTEST_PREFIX_CHARS = 4  # of a session's id
+_MOST_AMBIGUOUS_IDS = 9  # that an error names
+# People repeat prompts: five times as many are read as are returned, each once.
+_READ_PER_RETURNED_PROMPT = 5
+_CHANGEABLE_COLUMNS = ("title", "is_pinned", "is_archived", "deleted_at", "tags", "sampling")
+# reasons of interrupted answers
+_FORKED = "The session was forked"
+_COPIED = "The session was copied"
+_LATEST = "9999"  # after all stored times
 
 
-class SqliteStore(SessionTables):
-    """Sessions, drafts, prompts, turn records and metrics in one file, opened by the first call."""
+class Store:
+    """Sessions, drafts, prompts and figures; the first call of a method opens the database."""
 
-    database: Database
+    def __init__(
+        self,
+        path: Path,
+        *,
+        is_temporary: bool = False,
+        shows_saved: bool = True,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        """Open nothing yet.
 
-    def __init__(self, path: Path, *, clock: Callable[[], datetime] = now) -> None:
-        def replace_file() -> Connection:
-            return replace_damaged(path, clock())
-
-        database = Database(path, after_opening=self._tidy, replace=replace_file)
-        super().__init__(database, clock)
-        self._told_notice = ""
-        self._running_answers = RunningAnswers(path)
+        Args:
+            path: The file `sessions.db`.
+            is_temporary: Keep sessions, drafts and attached files in memory; only the figures,
+                which hold no text, are written to the file.
+            shows_saved: Let a temporary chat begin with a copy of what is saved.
+            clock: Returns the current time.
+        """
+        self._clock = clock
+        self._path = path
+        self._is_temporary = is_temporary
+        self._shows_saved = shows_saved
         self._attachments_folder = path.with_name("attachments")
-        self.metrics = MetricsStore(database)
+        self._files_in_memory: dict[str, bytes] = {}  # attached ones of a temporary chat, by digest
+        self._told_notice = ""
+        file = Database(path, self._open_file, repair=self._repair_file)
+        self.figures = Figures(file, clock)
+        memory = MemoryJournal()
+        self._journal = memory if is_temporary else FileJournal(path)
+        in_memory = Database(path, partial(self._open_in_memory, memory.entries))
+        self.database = in_memory if is_temporary else file
 
-    # The file
+    # The database
 
     @property
     def notice(self) -> str:
         """Sentence for the user about a file that was replaced."""
-        return self.database.notice
+        return self.figures.database.notice
 
     async def open(self) -> str:
         """Open the file by a job that does nothing, as the first job opens it; return the notice.
 
         The notice is empty unless a file was replaced. Raises `StoreUnavailable`.
         """
-        await self.database.read(lambda _: None)
+        for database in (self.figures.database, self.database):
+            await database.read(lambda _: None)
         self._told_notice = self.notice
         return self.notice
 
     async def daily_check(self) -> str:
-        """Check and copy the file if that was not done today, and complete the search index.
+        """Check and copy the file if that was not done today.
 
         Return the notice if a damaged file was replaced since the store was opened, be it by this
         check or by a read before it; else an empty text.
         """
-        if await self._is_check_due():
-            await self._check_and_back_up()
-        await self._complete_index()
+        if not self._is_temporary and await self._is_check_due():
+            path = self._path
+            if await run_abandonable(lambda: is_damaged(path)):
+                # the error that this raises makes the database replace its file
+                await self._raise_if_damaged()
+            else:
+                await self._remove_unnamed_files()
+            await run_abandonable(lambda: backup.back_up(path, self._clock()))
         is_told = self.notice == self._told_notice
         self._told_notice = self.notice
         return "" if is_told else self.notice
 
-    async def _check_and_back_up(self) -> None:
-        """Check all of the file, which takes long, then make the copy of this day.
-
-        In an intact file, attached files that no message names are removed. A damaged file is
-        replaced; then the new file is copied.
-        """
-        path = self.database.path
-        if await run_abandonable(lambda: is_damaged(path)):
-            # the error that this raises makes the database replace its file
-            await self.database.read(raise_if_damaged)
-        else:
-            await self._remove_unnamed_files()
-        await run_abandonable(lambda: backups.back_up(path, self._clock()))
-
-    async def _complete_index(self) -> None:
-        """Index all messages that are not in the search index, such as those of a repaired file."""
-        # Another process may lock the file. A search then compares these messages, which is slower.
-        with suppress(StoreUnavailable):
-            are_left = True
-            while are_left:
-                are_left = await self.database.write(search_index.index_batch)
-
     async def aclose(self) -> None:
-        await self._running_answers.aclose()
+        await self._journal.aclose()
         await self.database.aclose()
+        await self.figures.database.aclose()
 
     @reading
     def _is_check_due(self, connection: Connection) -> bool:
-        return backups.is_due(connection, self._clock())
+        return backup.is_due(connection, self._clock())
+
+    @reading
+    def _raise_if_damaged(self, connection: Connection) -> None:
+        if is_damaged(connection.path):
+            raise LostRowError("the pages of the file do not fit together")
 
     @reading
     def _remove_unnamed_files(self, connection: Connection) -> None:
-        attached_files.remove_unnamed(connection, self._attachments_folder, self._clock())
+        attachment_files.remove_unnamed(connection, self._attachments_folder, self._clock())
 
-    def _tidy(self, connection: Connection) -> None:
+    def _open_file(self) -> Connection:
+        return self._tidied(connect(self._path))
+
+    def _repair_file(self) -> Connection:
+        return self._tidied(backup.repair(self._path, self._clock()))
+
+    def _tidied(self, connection: Connection) -> Connection:
         """Recover killed answers, delete what has expired, and remove old hidden files.
 
-        This is done each time the file was opened. A file that is opened for reading stays as it
-        is. Each step has transactions of its own: a failure keeps the effect of the steps before.
+        A file that is opened for reading stays as it is. Each step has transactions of its own: a
+        failure keeps the effect of the steps before. Raises an error only if the file is damaged.
         """
-        recover_killed_answers(connection, self._clock())
-        if not connection.is_read_only:
-            self._empty_trash(connection)
-            backups.remove_leftovers(connection.path, days=TRASH_DAYS)
+        try:
+            recover_killed_answers(connection, self._clock())
+            if not connection.is_read_only:
+                purge_expired(connection, self._clock(), self._attachments_folder)
+                backup.remove_leftovers(connection.path)
+        except sqlite3.Error as error:
+            if is_damage(error):
+                connection.close()
+                raise
+            # such as a full disk: sessions can still be read
+            log.warning("putting the session file in order failed: %s", error)
+        return connection
 
-    def _empty_trash(self, connection: Connection) -> None:
-        """Delete what has been in the trash for `TRASH_DAYS`.
+    def _open_in_memory(self, entries: dict[str, list[JournalEntry]]) -> Connection:
+        """Return a connection to tables in memory, with a copy of what is saved if it is shown.
 
-        If anything was deleted, the daily copies are replaced, as they still have its text.
+        Answers that are still running in another window end in the copy.
         """
-        moment = self._clock()
-        purged = purging.purge_expired(connection, moment)
-        if not purged.is_empty:
-            purging.clean_up(connection, purged, self._attachments_folder)
-            backups.renew_copies(connection.path, moment)
+        if not self._shows_saved or not self._path.exists():
+            return connect_in_memory(None, entries)
+        with closing(connect(self._path)) as saved:
+            recover_killed_answers(saved, self._clock())
+            connection = connect_in_memory(saved, entries)
+            for number, stored_id in connection.execute(RUNNING_ROWS).fetchall():
+                message_id = loaded(stored_id)
+                entries[message_id] = saved.arrived_entries(message_id)
+                end_row(connection, number, message_id, self._clock(), _COPIED)
+        return connection
 
     # Sessions
 
-    async def open_session(self, session_id: str, *, count: int | None = None) -> Session:
-        """Save answers of killed processes, as the session may have one, then read the session."""
-        # On a full disk they cannot be saved: the session then shows the text in their files.
-        with suppress(StoreUnavailable):
-            await self._recover_killed_answers()
-        return await super().open_session(session_id, count=count)
+    @reading
+    def list_sessions(
+        self, connection: Connection, *, is_trash: bool = False
+    ) -> tuple[SessionHeader, ...]:
+        """Return the sessions that are not in the trash, or with `is_trash` those that are in it.
+
+        The first are pinned ones, then those that were changed last. Those in the trash are sorted
+        by the time of their deletion, newest first. Damaged sessions are left out.
+        """
+        if is_trash:
+            rows = "where deleted_at is not null order by deleted_at desc, rowid desc"
+        else:
+            rows = "where deleted_at is null order by is_pinned desc, updated_at desc, rowid desc"
+        query = f"select {HEADER_COLUMNS} from sessions {rows}"
+        headers = [header_from(row) for row in connection.execute(query)]
+        return tuple(header for header in headers if header is not None)
 
     @reading
-    def _recover_killed_answers(self, connection: Connection) -> None:
-        recover_killed_answers(connection, self._clock())
+    def find(self, connection: Connection, id_or_prefix: str) -> str:
+        """Return the only session id that begins with a text of at least 4 characters.
 
-    async def purge(self, *session_ids: str) -> None:
+        Capitals in the text count as small letters. For the text `last`, return the id of the
+        session that was changed last. Raises `SessionNotFound` if no id or more than one fits.
+        """
+        if id_or_prefix == "last":
+            return _last_session_id(connection)
+        if len(id_or_prefix) < _SHORTEST_PREFIX_CHARS:
+            raise SessionNotFound(
+                f"“{id_or_prefix}” is too short for a session id.",
+                hint="Type at least the first 4 characters.",
+            )
+
+        rows = connection.execute(
+            """select session_id from sessions where substr(session_id, 1, ?) = ?
+                order by updated_at desc, rowid desc limit ?""",
+            (len(id_or_prefix), id_or_prefix.lower(), _MOST_AMBIGUOUS_IDS),
+        )
+        matching_ids = [str(session_id) for (session_id,) in rows]
+        if not matching_ids:
+            raise SessionNotFound(
+                f"No session id begins with {id_or_prefix}.",
+                hint="`lmchat sessions` lists them all.",
+            )
+        if len(matching_ids) > 1:
+            raise SessionNotFound(
+                f"More than one session id begins with {id_or_prefix}: {', '.join(matching_ids)}.",
+                hint="Type more characters of it.",
+            )
+        return matching_ids[0]
+
+    @reading
+    def open_session(
+        self, connection: Connection, session_id: str, *, count: int | None = None
+    ) -> Session:
+        """Save answers of killed processes, as the session may have one, then read the session."""
+        try:
+            recover_killed_answers(connection, self._clock())
+        except sqlite3.Error as error:
+            if is_damage(error):
+                raise
+            # on a full disk they cannot be saved: the session shows the text in their files
+            log.warning("answers of killed processes could not be saved: %s", error)
+        return chosen_path(connection, session_id, count)
+
+    @writing
+    def update_session(
+        self, connection: Connection, session_id: str, changes: Mapping[str, object]
+    ) -> SessionHeader:
+        """Set columns of a session to values by name, and return the new header.
+
+        An empty title is replaced by the title of the first prompt. Raises `SessionNotFound`, and
+        `WrongUse` for a column that is not in `_CHANGEABLE_COLUMNS`.
+        """
+        header(connection, session_id)  # raises an error where there is no such session
+        for name, value in changes.items():
+            if name not in _CHANGEABLE_COLUMNS:
+                raise WrongUse(f"“{name}” of a session cannot be changed.")
+            new_value = value
+            if name == "title" and not value:
+                new_value = first_prompt_title(connection, session_id)
+            set_columns(connection, session_id, **{name: column(new_value)})
+        return header(connection, session_id)
+
+    @writing
+    def fork(self, connection: Connection, session_id: str, message_id: str) -> Session:
+        """Copy the path to a message into a new session, and return that session.
+
+        Each copied message gets a new id. A running answer is an interrupted one in the copy.
+        Raises `SessionNotFound`.
+        """
+        _raise_if_missing(connection, session_id, message_id)
+        path = whole_path(connection, session_id, message_id)
+        moment = self._clock()
+        fork = replace(
+            header(connection, session_id),
+            session_id=new_id(),
+            created_at=moment,
+            updated_at=moment,
+            is_pinned=False,
+            is_archived=False,
+            deleted_at=None,
+            parent_id=session_id,
+        )
+        put_session(connection, fork)
+
+        parent_id: str | None = None
+        for message in path:
+            is_running = message.state is AnswerState.STREAMING
+            ended = interrupted(message, _FORKED) if is_running else message
+            if ended.stats is not None:
+                # what the server keeps under `replay_id` is fetched for the original answer only
+                ended = replace(ended, stats=replace(ended.stats, replay_id=""))
+            copy = replace(ended, message_id=new_id(), parent_id=parent_id)
+            put_message(connection, fork.session_id, copy)
+            connection.execute(
+                """insert into token_choices (number, data)
+                    select copy.number, data from token_choices
+                    join messages as original using (number)
+                    join messages as copy on copy.message_id = ?
+                    where original.message_id = ?""",
+                (copy.message_id, message.message_id),
+            )
+            parent_id = copy.message_id
+        return _choose_path(connection, fork.session_id, parent_id)
+
+    async def purge(self, *session_ids: str, is_with_messages: bool = False) -> None:
+        if self._is_temporary:
+            raise WrongUse(
+                "A temporary chat cannot delete saved sessions permanently.",
+                hint="Start lmchat without --temporary.",
+            )
         # cancelling the caller must not leave files with the text of deleted rows
-        await asyncio.shield(self._purge(session_ids))
+        await asyncio.shield(self._purge(session_ids, _LATEST if is_with_messages else ""))
 
-    async def _purge(self, session_ids: Sequence[str]) -> None:
-        """Delete the rows of sessions, then the copies and other files that have their text."""
-        purged = await self.database.write(partial(purging.purge_sessions, session_ids=session_ids))
+    @reading
+    def _purge(
+        self, connection: Connection, session_ids: Sequence[str], messages_before: str
+    ) -> None:
+        purge(connection, session_ids, self._attachments_folder, messages_before=messages_before)
 
-        def clean_up(connection: Connection) -> None:
-            # the copies first: on a full disk, the next step needs their room
-            backups.remove_copies(connection.path)
-            purging.clean_up(connection, purged, self._attachments_folder)
-
-        await self.database.read(clean_up)
+    @reading
+    def deleted_message_count(self, connection: Connection) -> int:
+        query = f"select count(*) from {DELETED_MESSAGES}"
+        return int(connection.execute(query).fetchone()[0])
 
     async def import_session(self, session: Session) -> SessionHeader | None:
         """Write a session; return None, or the header of a stored session that has the same id.
@@ -184,6 +378,9 @@ class SqliteStore(SessionTables):
         In the second case nothing is written. Cancelling this also stops the job in the thread of
         the database: a session of a hundred thousand messages takes many seconds.
         """
+        if self._is_temporary:
+            hint = "Start lmchat without --temporary."
+            raise WrongUse("A temporary chat saves nothing, so it cannot import.", hint=hint)
         is_cancelled = threading.Event()
         try:
             return await self._import(session, is_cancelled)
@@ -208,7 +405,13 @@ class SqliteStore(SessionTables):
 
         put_session(connection, session.header)
         messages = session.tree or session.messages  # without a tree, only the path is known
-        unused_ids = _unused_ids(connection, messages)
+        # the same id, or a new one if a stored message of another session has that
+        unused_ids: dict[str | None, str] = {
+            message.message_id: message.message_id
+            if number_of(connection, message.message_id) is None
+            else new_id()
+            for message in messages
+        }
         for message in messages:
             if is_cancelled.is_set():
                 raise StoreUnavailable("The import was stopped.", hint="Start it again.")
@@ -224,90 +427,260 @@ class SqliteStore(SessionTables):
         return None
 
     @reading
-    def session_rows(self, connection: Connection, session_id: str) -> SessionRows:
-        """Return all rows of a session, to copy it into memory; raises `SessionNotFound`."""
-        return read_rows(connection, session_id)
+    def search(
+        self, connection: Connection, query: str, *, limit: int = 20
+    ) -> tuple[SearchHit, ...]:
+        return search.search(connection, query, limit)
 
-    # Running answers and attached files
+    # Messages
+
+    @reading
+    def read_back(
+        self, connection: Connection, session_id: str, message_id: str, *, count: int
+    ) -> tuple[MessagePath, str | None]:
+        return end_of_path(connection, session_id, message_id, count)
+
+    @reading
+    def has_message(self, connection: Connection, message_id: str) -> bool:
+        return number_of(connection, message_id) is not None
+
+    @writing
+    def append(self, connection: Connection, session: SessionHeader, message: ChatMessage) -> None:
+        """Write a message as the new leaf of its session; a missing session is created."""
+        put_session(connection, session)
+        put_message(connection, session.session_id, message)
+        make_leaf(connection, session.session_id, message, self._clock())
+
+    @writing
+    def append_branch(
+        self, connection: Connection, session: SessionHeader, messages: Sequence[ChatMessage]
+    ) -> Session:
+        """Write messages that follow each other, and return the session with the path to the last.
+
+        That path becomes the chosen one. A missing session is created.
+        """
+        put_session(connection, session)
+        for message in messages:
+            put_message(connection, session.session_id, message)
+        make_leaf(connection, session.session_id, messages[-1], self._clock())
+        return chosen_path(connection, session.session_id)
 
     async def begin_answer(
         self, session_id: str, message: ChatMessage, *, has_prompt: bool = True
     ) -> None:
-        """Create the file of a running answer; with `has_prompt`, also its row.
-
-        Without `has_prompt`, the prompt of the answer could not be written.
-        """
-        await self._running_answers.begin(session_id, message)
+        await self._journal.begin(session_id, message)
         if has_prompt:
-            await super().begin_answer(session_id, message)
+            await self._begin_row(session_id, message)
+
+    @writing
+    def _begin_row(self, connection: Connection, session_id: str, message: ChatMessage) -> None:
+        message_rows.begin_answer(connection, session_id, message, self._clock())
 
     async def add_entries(self, message_id: str, pieces: Sequence[JournalEntry]) -> None:
-        await self._running_answers.add(message_id, pieces)
+        await self._journal.add(message_id, pieces)
 
     async def finish(
         self, session_id: str, message: ChatMessage, choices: Sequence[TokenProbabilities] = ()
     ) -> None:
-        """Write an ended answer into the tables, then remove its file."""
-        await super().finish(session_id, message, choices)
-        await self._running_answers.end(message.message_id)
-
-    async def save_file(self, data: bytes) -> str:
-        return await run_abandonable(lambda: attached_files.save(self._attachments_folder, data))
-
-    async def read_file(self, digest: str) -> bytes:
-        return await run_abandonable(lambda: attached_files.read(self._attachments_folder, digest))
-
-    # Figures
+        await self._end_row(session_id, message, choices)
+        await self._journal.end(message.message_id)
 
     @writing
-    def add_turn_record(self, connection: Connection, row: TurnRecord) -> None:
-        """Add the figures of a turn to the turn records; a turn without `ended_at` ended now."""
-        values = {name: column(value) for name, value in asdict(row).items()}
-        values["created_at"] = values.pop("ended_at") or stored_time(self._clock())
-        insert(connection, "ledger", values)
+    def _end_row(
+        self,
+        connection: Connection,
+        session_id: str,
+        message: ChatMessage,
+        choices: Sequence[TokenProbabilities],
+    ) -> None:
+        message_rows.end_answer(connection, session_id, message, self._clock(), choices)
 
     @reading
-    def turn_records(
-        self, connection: Connection, *, since: datetime | None = None
-    ) -> tuple[TurnRecord, ...]:
-        """Return the figures of turns that ended since a moment, oldest first.
+    def token_choices(
+        self, connection: Connection, message_id: str
+    ) -> tuple[TokenProbabilities, ...]:
+        query = """select data from token_choices
+            where number = (select number from messages where message_id = ?)"""
+        row = connection.execute(query, (message_id,)).fetchone()
+        return () if row is None else unpacked_choices(row[0])
 
-        For None, return those of all turns. Damaged rows are left out.
+    @writing
+    def delete_message(self, connection: Connection, session_id: str, message_id: str) -> Session:
+        """Hide a message and the visible ones below it; return the session with the path to show.
+
+        The hidden rows name this message in `hidden_by`, so that `restore_message` finds them. If
+        the message was on the chosen path, `leaf_without` chooses another one. Raises
+        `SessionNotFound`.
         """
-        earliest = "" if since is None else stored_time(since)
-        query = f"select {_RECORD_COLUMNS} from ledger where created_at >= ? order by ledger_id"
-        records: list[TurnRecord] = []
-        for row in connection.execute(query, (earliest,)):
-            values = [loaded(value) if isinstance(value, bytes) else value for value in row]
-            fields_by_name = dict(zip(_RECORD_FIELDS, values, strict=True))
-            with suppress(ValidationError):  # a damaged row
-                records.append(convert(fields_by_name, TurnRecord, strict=False))
-        return tuple(records)
-
-    @reading
-    def speeds(self, connection: Connection) -> Mapping[tuple[str, str], float]:
-        """Return the median speeds of models in the newest turns, in tokens per second.
-
-        The keys are pairs of an endpoint and a model.
-        """
-        speeds_by_model: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-        rows = connection.execute(
-            """select endpoint, model, tokens_per_second from ledger
-                where typeof(tokens_per_second) = 'real' order by ledger_id desc limit ?""",
-            (_RECENT_TURNS,),
+        _raise_if_missing(connection, session_id, message_id)
+        path = chosen_path(connection, session_id).messages
+        was_on_path = path.index_of(message_id) is not None
+        connection.execute(
+            f"""{BELOW} update messages set hidden_by = :message
+                where number in (select number from below where hidden_by is null)""",
+            {"session": session_id, "message": message_id},
         )
-        for endpoint, model, speed in rows:
-            speeds_by_model[loaded(endpoint), loaded(model)].append(speed)
-        return {model: median(speeds) for model, speeds in speeds_by_model.items()}
+        # The newest deletion is undone first. So this one gets a later time than all earlier ones,
+        # even if the clock was set back in between.
+        query = "select max(hidden_at) from messages where session_id = ?"
+        last_hidden_at = connection.execute(query, (session_id,)).fetchone()[0]
+        connection.execute(
+            "update messages set hidden_at = ? where message_id = ?",
+            (message_rows.stored_after(self._clock(), last_hidden_at), message_id),
+        )
+
+        if not was_on_path:
+            return chosen_path(connection, session_id)
+        leaf_id = leaf_without(connection, session_id, message_id)
+        return _choose_path(connection, session_id, leaf_id)
+
+    @writing
+    def restore_message(self, connection: Connection, session_id: str, message_id: str) -> Session:
+        """Make a deleted message visible again, and the others that its deletion has hidden.
+
+        Return the session with the path to the newest message at or below it, which becomes the
+        chosen one. Raises `SessionNotFound`.
+        """
+        _raise_if_missing(connection, session_id, message_id)
+        connection.execute(
+            "update messages set hidden_by = null where session_id = ? and hidden_by = ?",
+            (session_id, message_id),
+        )
+        query = "update messages set hidden_at = null where message_id = ?"
+        connection.execute(query, (message_id,))
+        leaf_id = newest_leaf(connection, session_id, message_id)
+        return _choose_path(connection, session_id, leaf_id)
+
+    @reading
+    def last_deleted_message(self, connection: Connection, session_id: str) -> str | None:
+        """Return the id of the message that was deleted last, whose deletion can be undone next.
+
+        Return None if no deletion can be undone. The message may be visible itself, if another
+        window has added a message below it. Its deletion then still hides other messages below it.
+        """
+        query = """select root.message_id from messages root
+            where root.session_id = ? and root.message_id in
+                (select hidden_by from messages where session_id = root.session_id)
+            order by root.hidden_at desc, root.number desc"""
+        return first_id(connection, query, (session_id,))
+
+    @writing
+    def set_excluded(
+        self,
+        connection: Connection,
+        session_id: str,
+        message_ids: Sequence[str],
+        *,
+        is_excluded: bool,
+    ) -> None:
+        """Take messages out of requests, or put them back, all or none.
+
+        Raises `SessionNotFound` if a message does not exist.
+        """
+        for message_id in message_ids:
+            _raise_if_missing(connection, session_id, message_id)
+            connection.execute(
+                "update messages set is_excluded = ? where message_id = ?",
+                (is_excluded, message_id),
+            )
+
+    # Branches
+
+    @reading
+    def tree(self, connection: Connection, session_id: str) -> tuple[ChatMessage, ...]:
+        return all_messages(connection, session_id)
+
+    @writing
+    def set_leaf(self, connection: Connection, session_id: str, message_id: str) -> Session:
+        """Choose the path that ends with the newest message at or below a message; return it.
+
+        Raises `SessionNotFound`.
+        """
+        _raise_if_missing(connection, session_id, message_id)
+        leaf_id = newest_leaf(connection, session_id, message_id)
+        return _choose_path(connection, session_id, leaf_id)
+
+    # Attached files
+
+    async def save_file(self, data: bytes) -> str:
+        if self._is_temporary:
+            digest = sha256(data).hexdigest()
+            self._files_in_memory[digest] = data
+            return digest
+        return await run_abandonable(lambda: attachment_files.save(self._attachments_folder, data))
+
+    async def read_file(self, digest: str) -> bytes:
+        if digest in self._files_in_memory:
+            return self._files_in_memory[digest]
+        return await run_abandonable(
+            lambda: attachment_files.read(self._attachments_folder, digest)
+        )
+
+    # Prompts, drafts and reading positions
+
+    @reading
+    def prompt_history(self, connection: Connection, *, limit: int = 200) -> tuple[str, ...]:
+        """Return at most `limit` earlier prompts of all sessions, newest first, each once.
+
+        They are fewer if the newest `limit` × `_READ_PER_RETURNED_PROMPT` prompts repeat themselves
+        more often. Deleted prompts are left out.
+        """
+        rows = connection.execute(
+            """select p.text from messages m
+                cross join parts p on p.number = m.number and p.kind = 'text'
+                cross join sessions s on s.session_id = m.session_id
+                where m.role = ? and m.hidden_by is null and s.deleted_at is null
+                order by m.number desc limit ?""",
+            (Role.USER, limit * _READ_PER_RETURNED_PROMPT),
+        )
+        different_prompts = dict.fromkeys(loaded(text) for (text,) in rows)
+        return tuple(different_prompts)[:limit]
+
+    @reading
+    def draft(self, connection: Connection, session_id: str) -> str:
+        return first_text(connection, DRAFT, session_id)
+
+    @writing
+    def save_draft(self, connection: Connection, session_id: str, text: str) -> None:
+        connection.execute("delete from drafts where session_id = ?", (session_id,))
+        if text:
+            insert(connection, "drafts", {"session_id": session_id, "text": stored(text)})
+
+    @reading
+    def bookmark(self, connection: Connection, session_id: str) -> str:
+        return first_text(connection, "select place from sessions where session_id = ?", session_id)
+
+    @writing
+    def save_bookmark(self, connection: Connection, session_id: str, bookmark: str) -> None:
+        set_columns(connection, session_id, place=bookmark)
 
 
-def _unused_ids(connection: Connection, messages: Iterable[ChatMessage]) -> dict[str | None, str]:
-    """Return for the id of each message an id that no stored message has.
+def _last_session_id(connection: Connection) -> str:
+    """Return the id of the session that was changed last; raises `SessionNotFound`."""
+    query = """select session_id from sessions where deleted_at is null
+        order by updated_at desc, rowid desc"""
+    session_id = first_id(connection, query, ())
+    if session_id is None:
+        raise SessionNotFound(
+            "There are no saved sessions.",
+            hint="Your first message starts one; `lmchat sessions --trash` lists deleted ones.",
+        )
+    return session_id
 
-    That is the same id, or a new one if a stored message of another session has the same.
+
+def _choose_path(connection: Connection, session_id: str, leaf_id: str | None) -> Session:
+    """Choose the path that ends with a leaf, and return the session with that path.
+
+    For None, `chosen_path` falls back to the newest visible message.
     """
-    unused_ids: dict[str | None, str] = {}
-    for message in messages:
-        is_used = number_of(connection, message.message_id) is not None
-        unused_ids[message.message_id] = new_id() if is_used else message.message_id
-    return unused_ids
+    set_columns(connection, session_id, leaf_id=leaf_id)
+    return chosen_path(connection, session_id)
+
+
+def _raise_if_missing(connection: Connection, session_id: str, message_id: str) -> None:
+    """Raise `SessionNotFound` if a session has no such message: another process has removed it."""
+    query = "select 1 from messages where message_id = ? and session_id = ?"
+    if connection.execute(query, (message_id, session_id)).fetchone() is None:
+        raise SessionNotFound(
+            "This message is no longer in its session.", hint="Open the session again."
+        )

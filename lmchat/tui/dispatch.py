@@ -475,7 +475,7 @@ class Dispatcher:
     async def show_statistics(self) -> None:
         store, backend = self.workspace.store, self.workspace.backend
         try:
-            rows = await store.turn_records(since=now() - timedelta(days=RECORD_DAYS))
+            rows = await store.figures.turn_records(since=now() - timedelta(days=RECORD_DAYS))
         except LMChatError as error:
             models = error.message
         else:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from lmchat.sessions.message import AnswerState, ChatMessage
-from lmchat.storage.store import SqliteStore
+from lmchat.storage.store import Store
 from tests.benchmarks.bench import Bench, Row, median, p95, row
 from tests.benchmarks.stores import RARE, RARE_SIGN, fill
 from tests.benchmarks.texts import mixed
@@ -76,7 +76,7 @@ def search(bench: Bench) -> Iterator[Row]:
 
 
 async def _taken(path: Path, runs: int) -> dict[str, float]:
-    store = SqliteStore(path)
+    store = Store(path)
     await store.open()
     taken = {}
     for name, query in _QUERIES.items():
@@ -92,7 +92,7 @@ async def _taken(path: Path, runs: int) -> dict[str, float]:
 
 async def _meanwhile(path: Path, runs: int, queries: Collection[str]) -> tuple[float, float]:
     """Search without a pause; return how late the loop was, and how long a prompt took."""
-    store, late, kept = SqliteStore(path), [0.0], []
+    store, late, kept = Store(path), [0.0], []
     await store.open()
 
     async def look() -> None:
@@ -131,7 +131,7 @@ def append(bench: Bench) -> Iterator[Row]:
 
 
 async def _append(file: Path) -> list[float]:
-    store = SqliteStore(file)
+    store = Store(file)
     session, times = header("Streams"), []
     said = answer(parent=await say(store, session, "go"), state=AnswerState.STREAMING)
     await store.begin_answer(session.session_id, said)
@@ -172,7 +172,7 @@ def killed(bench: Bench) -> Iterator[Row]:
 
 
 async def _last(home: Path) -> ChatMessage:
-    store = SqliteStore(home / "sessions.db")
+    store = Store(home / "sessions.db")
     session = await store.open_session((await store.list_sessions())[0].session_id)
     await store.aclose()
     return session.messages[-1]

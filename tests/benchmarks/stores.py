@@ -14,10 +14,9 @@ from msgspec.structs import replace
 from lmchat.sessions.message import ReasoningPart, Role, TextPart, text_message
 from lmchat.sessions.session import title_from
 from lmchat.storage import message_rows
-from lmchat.storage.connection import connect
+from lmchat.storage.opening import connect
 from lmchat.storage.schema import transaction
-from lmchat.storage.search_index import index_batch
-from lmchat.storage.store import SqliteStore
+from lmchat.storage.store import Store
 from tests.benchmarks.texts import section
 from tests.support.chats import header
 
@@ -78,8 +77,6 @@ def fill(path: Path, count: int) -> int:
                 message_rows.make_leaf(connection, session.session_id, message, moment)
                 parent = message.message_id
                 size += sum(len(part.text.encode()) for part in message.parts)
-        while index_batch(connection):
-            pass
         connection.execute("pragma wal_checkpoint(truncate)")
     return size
 
@@ -102,7 +99,7 @@ def _text(n: int) -> str:
 
 
 async def _fill(home: Path, count: int) -> None:
-    store = SqliteStore(home / "sessions.db")
+    store = Store(home / "sessions.db")
     session, parent = header("Long"), None
     for n in range(count):
         text = _text(n)

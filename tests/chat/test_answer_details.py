@@ -95,7 +95,9 @@ async def ask(conversation: Conversation, target: Target = LLAMA, **settings) ->
 async def shown(store, answer: ChatMessage) -> list[str]:
     """Return the lines of the details, with ordinary blanks."""
     return (
-        details_text(answer, await store.turn_records(since=answer.created_at - timedelta(days=90)))
+        details_text(
+            answer, await store.figures.turn_records(since=answer.created_at - timedelta(days=90))
+        )
         .replace(GAP, " ")
         .splitlines()
     )

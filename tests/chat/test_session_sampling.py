@@ -13,7 +13,6 @@ from lmchat.chat.session_sampling import SessionSampling
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import StoreUnavailable, WrongUse
 from lmchat.servers.model import Target
-from lmchat.storage.unsaved import UnsavedStore
 from tests.support.chats import store_at
 from tests.support.scripted_backend import (
     ENDPOINT,
@@ -92,7 +91,7 @@ async def test_a_temporary_chat_sends_its_options_and_writes_none(tmp_path):
         sessions = sessions_on(store)
         await ask(sessions, "one")
         session_id = sessions.shown.session_id
-    async with aclosing(UnsavedStore(store_at(tmp_path))) as unsaved:
+    async with aclosing(store_at(tmp_path, is_temporary=True)) as unsaved:
         sessions = sessions_on(unsaved)
         sessions.show(await sessions.load(session_id))
         await sampling(sessions).change("seed 7")

@@ -9,9 +9,9 @@ from pathlib import Path
 from lmchat.doctor import storage_checks
 from lmchat.doctor.report import CheckResult, Grade
 from lmchat.doctor.storage_checks import integrity_findings, store_findings
-from lmchat.storage.connection import connect
+from lmchat.storage.opening import connect
 from lmchat.storage.schema import VERSION
-from lmchat.storage.store import SqliteStore
+from lmchat.storage.store import Store
 from tests.support.chats import fill
 
 PAGE = 4096
@@ -19,7 +19,7 @@ PAGE = 4096
 
 async def filled(path: Path) -> Path:
     """A real file with 40 sessions in it, closed."""
-    async with aclosing(SqliteStore(path)) as store:
+    async with aclosing(Store(path)) as store:
         await fill(store, 40)
     return path
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from lmchat.sessions.message import AnswerState
-from lmchat.storage.store import SqliteStore
+from lmchat.storage.store import Store
 from tests.support.chats import faults_in
 from tests.support.lmchat_screen import LMChatScreen, leave, ready_screen, stored
 from tests.support.programs import Inside
@@ -43,7 +43,7 @@ def tree(home):
     path = home / "lmchat" / "sessions.db"
 
     async def read():
-        store = SqliteStore(path)
+        store = Store(path)
         try:
             (header, *_) = await store.list_sessions()
             return await store.tree(header.session_id)

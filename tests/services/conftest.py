@@ -9,12 +9,12 @@ import pytest
 
 from lmchat.config.settings import LimitSettings, Settings
 from lmchat.servers.client import ProxyClient
-from lmchat.storage.store import SqliteStore
+from lmchat.storage.store import Store
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "sessions.db")
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = Store(tmp_path / "sessions.db")
     yield store
     await store.aclose()
 

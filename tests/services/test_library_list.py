@@ -42,9 +42,9 @@ async def test_what_left_the_trash_while_the_user_was_asked_is_not_purged(store,
     for session_id in (restored, deleted):
         await library.delete(session_id)
     await library.restore(restored)  # by another window
-    assert await library.purge_from_trash(restored, deleted) == (deleted,)
+    assert await library.empty_trash(restored, deleted) == (deleted,)
     assert await library.every_id() == (kept, restored)
-    assert await library.purge_from_trash(restored) == ()
+    assert await library.empty_trash(restored) == ()
 
 
 async def test_archived_and_deleted_sessions_leave_the_list(store, library):

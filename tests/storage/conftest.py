@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.storage.store import SqliteStore
+from lmchat.storage.store import Store
 from tests.support.chats import Clock, store_at
 
 
@@ -15,7 +15,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SqliteStore]:
+async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
     opened = store_at(tmp_path, clock)
     yield opened
     await opened.aclose()

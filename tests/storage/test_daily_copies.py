@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from lmchat.storage.connection import is_damaged
-from lmchat.storage.database_copies import copy_database
-from lmchat.storage.store import SqliteStore
+from lmchat.storage.backup import copy_database
+from lmchat.storage.opening import is_damaged
+from lmchat.storage.store import Store
 from tests.support.chats import (
     faults_in,
     fill,
@@ -52,7 +52,7 @@ async def test_damage_that_nothing_has_met_yet_is_mended_and_told(tmp_path, cloc
     path = tmp_path / "lmchat" / "sessions.db"
     spoil(path, "parts")
     clock.moment += timedelta(days=1)
-    store = SqliteStore(path, clock=clock)
+    store = Store(path, clock=clock)
     assert await store.open() == ""
     notice = await store.daily_check()
     assert "sessions.db was damaged. It is kept as sessions.db.damaged-" in notice
@@ -82,7 +82,7 @@ def test_a_copy_for_which_there_is_no_room_leaves_nothing_behind(tmp_path, size,
 async def test_a_file_that_another_program_keeps_locked_is_not_taken_for_a_damaged_one(
     tmp_path, store, monkeypatch
 ):
-    monkeypatch.setattr("lmchat.storage.connection.BUSY_S", 0.05)
+    monkeypatch.setattr("lmchat.storage.opening.BUSY_S", 0.05)
     await say(store, header(), "hello")
     path = tmp_path / "lmchat" / "sessions.db"
     assert not is_damaged(path)

@@ -23,7 +23,7 @@ from lmchat.sessions.message import (
     ToolCallPart,
     parts_of,
 )
-from lmchat.storage.running_answer import AnswerFile, FileHead, answer_path, read_answer
+from lmchat.storage.journal import AnswerFile, FileHead, answer_path, read_answer
 from tests.support.chats import START, answer, begin_session, store_at
 from tests.support.faults import no_room
 

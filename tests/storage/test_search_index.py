@@ -9,16 +9,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lmchat.matching import fold
-from lmchat.sessions.message import AnswerState, TextPart
-from lmchat.storage import message_rows, search_index
-from lmchat.storage.connection import connect
-from lmchat.storage.purging import purge_sessions
-from lmchat.storage.row_values import stored
-from lmchat.storage.schema import renew_index
+from lmchat.sessions.message import TextPart
+from lmchat.storage import message_rows
+from lmchat.storage.opening import connect
+from lmchat.storage.row_values import searchable, stored
 from lmchat.storage.search import search
-from lmchat.storage.search_index import index_batch
 from lmchat.storage.search_terms import parse_terms
-from tests.support.chats import answer, begin_session, header, prompt, say, store_at
+from tests.support.chats import header, prompt, say, store_at
 
 TEXTS = (
     "Der Überprüfungsvermerk liegt bei.",
@@ -51,9 +48,22 @@ PARTS = (
 )
 
 
-def unindexed(path):
-    with closing(connect(path)) as connection:
-        renew_index(connection)
+def as_in_format_7(path):
+    """Make of a file one in format 7, of whose messages half are not in the index."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.create_function("searchable", 3, searchable)
+        for statement in (
+            "drop trigger parts_added",
+            "drop trigger parts_removed",
+            "alter table messages add column is_indexed integer not null default 0",
+            "create index messages_not_indexed on messages (number) where is_indexed = 0",
+            "update messages set is_indexed = number % 2",
+            "insert into trigrams (trigrams) values ('delete-all')",
+            """insert into trigrams (rowid, text) select part_id, searchable(kind, text, name)
+                from parts where number % 2""",
+            "pragma user_version = 7",
+        ):
+            raw.execute(statement)
 
 
 @pytest.fixture
@@ -61,15 +71,15 @@ def path(tmp_path):
     return tmp_path / "lmchat" / "sessions.db"
 
 
-@pytest.fixture(params=["indexed", "waiting"])
+@pytest.fixture(params=["as it is now", "in format 7"])
 async def found(request, tmp_path, path, store):
-    """Ids of the texts, and a store whose index is in some state."""
+    """A search in a store of the texts, whose file has some format; hits by their numbers."""
     ids = {}
     for number, text in enumerate(TEXTS):
         ids[(await say(store, header(), text)).message_id] = number
     await store.aclose()
-    if request.param == "waiting":
-        unindexed(path)
+    if request.param == "in format 7":
+        as_in_format_7(path)
     opened = store_at(tmp_path)
 
     async def find(query):
@@ -79,44 +89,39 @@ async def found(request, tmp_path, path, store):
     await opened.aclose()
 
 
-async def test_any_part_of_a_word_is_found_whatever_is_indexed(found):
+async def test_any_part_of_a_word_is_found_whatever_format_the_file_had(found):
     for query, number in PARTS:
         hits = await found(query)
         assert number in hits, query
         assert fold(query).strip() in fold(hits[number].match), query
 
 
-async def test_what_stands_nowhere_is_not_found_whatever_is_indexed(found):
+async def test_what_stands_nowhere_is_not_found_whatever_format_the_file_had(found):
     for query in ("vermirk", "全検", "->q", "🙃", "猫", "zzz", "vermerk 漢", '"liegt der"'):
         assert await found(query) == {}, query
 
 
+async def test_a_file_in_format_7_keeps_its_messages_and_takes_new_ones(tmp_path, path, store):
+    session = header("Old")
+    first = await say(store, session, "Geheimwort")
+    await store.aclose()
+    as_in_format_7(path)
+    async with aclosing(store_at(tmp_path)) as opened:
+        second = await say(opened, session, "Freundeswort", first)
+        assert (await opened.open_session(session.session_id)).messages == (first, second)
+        assert [hit.message_id for hit in await opened.search("deswort")] == [second.message_id]
+        await opened.purge(session.session_id)
+        assert await opened.search("wort") == ()
+
+
 async def test_whole_words_come_before_parts_of_words(store):
-    session, whole = await begin_session(store, "an art of gardening")
+    session = header("art")
+    whole = await say(store, session, "an art of gardening")
     part = await say(store, session, "we go to a party")
-    assert [hit.message_id for hit in await store.search("art")] == [
-        whole.message_id,
-        part.message_id,
-    ]
-    assert [hit.message_id for hit in await store.search("art", limit=1)] == [whole.message_id]
-
-
-async def test_an_answer_that_arrives_is_found_also_from_another_window(tmp_path, store):
-    session, asked = await begin_session(store, "hello")
-    said = answer(parent=asked, state=AnswerState.STREAMING)
-    await store.begin_answer(session.session_id, replace(said, parts=()))
-    await store.add_entries(said.message_id, [("reasoning", "Hm, a riddle"), ("text", "The ans")])
-    await store.add_entries(said.message_id, [("text", "wer is 42")])
-    async with aclosing(store_at(tmp_path)) as other:
-        for query, kind in (
-            ("answer is", "text"),
-            ("iddle", "reasoning"),
-            ("42 role:assistant", "text"),
-        ):
-            (hit,) = await other.search(query)
-            assert (hit.message_id, hit.kind) == (said.message_id, kind)
-        assert await other.search("42 role:you") == ()
-        assert await other.search("42 has:code") == ()
+    hits = [hit.message_id for hit in await store.search("art")]
+    assert hits == ["", whole.message_id, part.message_id]
+    hits = [hit.message_id for hit in await store.search("art", limit=2)]
+    assert hits == ["", whole.message_id]
 
 
 async def test_no_word_of_what_was_removed_for_good_is_left_in_the_index(store, path):
@@ -159,9 +164,9 @@ def big(tmp_path_factory):
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(before=_ODD, inside=_ODD, after=_ODD, is_indexed=st.booleans())
+@given(before=_ODD, inside=_ODD, after=_ODD)
 def test_whatever_stands_in_a_text_is_found_and_nothing_is_a_syntax_error(
-    big, before, inside, after, is_indexed
+    big, before, inside, after
 ):
     big.execute("begin")
     try:
@@ -173,10 +178,6 @@ def test_whatever_stands_in_a_text_is_found_and_nothing_is_a_syntax_error(
             "insert into parts (number, kind, text) values (last_insert_rowid(), 'text', ?)",
             (stored(before + inside + after),),
         )
-        if is_indexed:
-            search_index.index_message(
-                big, big.execute("select max(number) from messages").fetchone()[0]
-            )
         hits = search(big, inside, 5)
         terms = parse_terms(inside)
         is_plain = fold(before + inside + after) == fold(before) + fold(inside) + fold(after)
@@ -189,34 +190,24 @@ def test_whatever_stands_in_a_text_is_found_and_nothing_is_a_syntax_error(
 @settings(max_examples=15, deadline=None)
 @given(
     steps=st.lists(
-        st.tuples(st.sampled_from(["say", "again", "purge", "index", "renew"]), st.integers(0, 5)),
-        max_size=15,
+        st.tuples(st.sampled_from(["say", "again", "delete"]), st.integers(0, 5)), max_size=15
     )
 )
-def test_after_any_changes_the_index_finds_what_looking_through_finds(tmp_path_factory, steps):
+def test_after_any_changes_a_search_finds_the_texts_that_are_there(tmp_path_factory, steps):
     words = ("Gartenbau", "Überbau", "bauen", "漢字", "c++ bau", "nichts")
     chats, texts = [(header(), prompt(word)) for word in words], {}
     with closing(connect(tmp_path_factory.mktemp("any") / "sessions.db")) as connection:
         for name, number in steps:
             session, message = chats[number]
-            match name:
-                case "index":
-                    index_batch(connection)
-                case "renew":
-                    renew_index(connection)
-                case "purge":
-                    purge_sessions(connection, [session.session_id])
-                    texts.pop(message.message_id, None)
-                case _:
-                    said = texts[message.message_id] = words[
-                        number if name == "say" else number - 1
-                    ]
-                    message_rows.put_session(connection, session)
-                    message_rows.put_message(
-                        connection,
-                        session.session_id,
-                        replace(message, parts=(TextPart(text=said),)),
-                    )
+            if name == "delete":
+                by_id = "delete from sessions where session_id = ?"
+                connection.execute(by_id, (session.session_id,))
+                texts.pop(message.message_id, None)
+            else:
+                said = texts[message.message_id] = words[number if name == "say" else number - 1]
+                message_rows.put_session(connection, session)
+                again = replace(message, parts=(TextPart(text=said),))
+                message_rows.put_message(connection, session.session_id, again)
             for query in ("bau", "bergarten", "au", "字", "c++"):
                 found = {hit.message_id for hit in search(connection, query, 50)}
                 assert found == {

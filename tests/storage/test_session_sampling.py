@@ -6,7 +6,6 @@ from contextlib import aclosing
 
 from msgspec.structs import replace
 
-from lmchat.storage.unsaved import UnsavedStore
 from tests.support.chats import begin_session, header, prompt, store_at
 
 OPTIONS = {"top_k": 20, "stop": ["\n\n", "ä"], "logit_bias": {"15043": -2.5}, "extra.x": None}
@@ -26,7 +25,7 @@ async def test_options_are_saved_and_copied_and_changed_for_each_session_alone(t
         assert (await store.open_session(new.session_id)).header.sampling == OPTIONS
         await store.update_session(new.session_id, {"sampling": {}})
         await store.append(new, prompt("And trees?", first))  # with the options of before
-    async with aclosing(UnsavedStore(store_at(tmp_path))) as unsaved:
+    async with aclosing(store_at(tmp_path, is_temporary=True)) as unsaved:
         assert (await unsaved.open_session(session.session_id)).header.sampling == OPTIONS
         changed = await unsaved.update_session(session.session_id, {"sampling": {"seed": 8}})
         assert changed.sampling == {"seed": 8}

@@ -143,30 +143,27 @@ def turn_record(model: str, speed: float | None) -> TurnRecord:
 
 async def test_the_turn_records_give_figures_back_and_the_median_speed(store):
     for speed in (10.0, 40.0, 42.0, None):
-        await store.add_turn_record(turn_record("qwen3-8b", speed))
-    await store.add_turn_record(turn_record("other", None))
-    rows = await store.turn_records()
+        await store.figures.add_turn_record(turn_record("qwen3-8b", speed))
+    await store.figures.add_turn_record(turn_record("other", None))
+    rows = await store.figures.turn_records()
     assert [row.tokens_per_second for row in rows] == [10.0, 40.0, 42.0, None, None]
     assert rows[0] == replace(turn_record("qwen3-8b", 10.0), ended_at=rows[0].ended_at)
     assert rows[0].ended_at is not None
-    assert await store.turn_records(since=rows[3].ended_at) == rows[3:]
-    assert await store.speeds() == {("http://localhost:1234", "qwen3-8b"): 40.0}
+    assert await store.figures.turn_records(since=rows[3].ended_at) == rows[3:]
+    assert await store.figures.speeds() == {("http://localhost:1234", "qwen3-8b"): 40.0}
 
 
 async def test_counters_of_two_processes_add_up(tmp_path, store):
     async with aclosing(store_at(tmp_path)) as other:
-        await store.metrics.add(
+        await store.figures.count(
             Metrics(total_requests=3, successful_requests=2, total_response_ms=10.5)
         )
-        total = await other.metrics.add(
-            Metrics(total_requests=1, total_response_ms=1.0, cache_hits=4)
-        )
-        assert total == Metrics(
+        await other.figures.count(Metrics(total_requests=1, total_response_ms=1.0, cache_hits=4))
+        assert await store.figures.counters() == Metrics(
             total_requests=4, successful_requests=2, total_response_ms=11.5, cache_hits=4
         )
-        assert await store.metrics.load() == total
-        await other.metrics.reset()
-        assert await store.metrics.load() == Metrics()
+        await other.figures.reset_counters()
+        assert await store.figures.counters() == Metrics()
 
 
 async def test_a_store_that_is_closed_says_so_and_closing_twice_is_fine(store):

@@ -10,11 +10,9 @@ from inspect import isfunction
 import pytest
 from msgspec.structs import replace
 
+from lmchat.chat.ports import ChatStore
 from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
-from lmchat.services.ports import ChatStore
 from lmchat.sessions.message import AnswerState, ReasoningPart
-from lmchat.storage.store import SqliteStore
-from lmchat.storage.unsaved import UnsavedStore
 from tests.support.chats import (
     FIGURES,
     Clock,
@@ -45,14 +43,12 @@ async def saved(tmp_path):
 
 @pytest.fixture
 def temporary(tmp_path):
-    return UnsavedStore(store_at(tmp_path), clock=Clock())
+    return store_at(tmp_path, is_temporary=True)
 
 
-@pytest.fixture(params=["saved", "temporary"])
-def any_store(request, tmp_path):
-    if request.param == "temporary":
-        return request.getfixturevalue("temporary")
-    return store_at(tmp_path)
+@pytest.fixture
+def any_store(kind, tmp_path):
+    return store_at(tmp_path, is_temporary=kind == "temporary")
 
 
 def marked_files(folder):
@@ -117,9 +113,9 @@ async def use_every_method(store, saved):
         assert await store.draft(key) == MARK
     await store.save_bookmark(session_id, MARK)
     assert await store.bookmark(session_id) == MARK
-    await store.add_turn_record(FIGURES)
-    assert list((await store.speeds()).values()) == [40.0]
-    assert [row.message_id for row in await store.turn_records()] == [FIGURES.message_id]
+    await store.figures.add_turn_record(FIGURES)
+    assert list((await store.figures.speeds()).values()) == [40.0]
+    assert [row.message_id for row in await store.figures.turn_records()] == [FIGURES.message_id]
     forked = await store.fork(session_id, begun.message_id)
     assert [message.text for message in forked.messages][-2:] == [f"And {MARK}?", "Seed."]
     assert {hit.message_id for hit in await store.search(MARK)} >= {asked.message_id}
@@ -136,15 +132,17 @@ async def use_every_method(store, saved):
     trash = await store.list_sessions(is_trash=True)
     assert [header.session_id for header in trash] == [session_id]
     await store.update_session(session_id, {"deleted_at": None})
+    assert await store.deleted_message_count() == 0
     assert await store.daily_check() == ""
 
 
-async def test_every_method_works_on_the_disk_and_in_a_temporary_chat(any_store, saved):
+@pytest.mark.parametrize("kind", ["saved", "temporary"])
+async def test_every_method_works_on_the_disk_and_in_a_temporary_chat(kind, any_store, saved):
     called = set()
     async with aclosing(any_store) as store:
         note_calls(store, called)
         await use_every_method(store, saved)
-        if isinstance(any_store, SqliteStore):
+        if kind == "saved":
             assert await store.import_session(chat(MARK)) is None
             await store.purge(saved.header.session_id)
             with pytest.raises(SessionNotFound):

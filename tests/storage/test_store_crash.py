@@ -16,7 +16,7 @@ import pytest
 
 from lmchat.doctor.storage_checks import integrity_findings, store_findings
 from lmchat.sessions.message import AnswerState, new_id
-from lmchat.storage.store import SqliteStore
+from lmchat.storage.store import Store
 from tests.support.chats import header, say, store_at
 
 pytestmark = pytest.mark.slow  # a program for each test
@@ -48,7 +48,7 @@ def acknowledged(child: subprocess.Popen[str], count: int) -> int:
 
 
 async def opened(path: Path, session_id: str):
-    store = SqliteStore(path)
+    store = Store(path)
     try:
         return await store.open_session(session_id)
     finally:
@@ -84,7 +84,7 @@ async def test_an_answer_killed_before_its_first_word_has_failed(tmp_path):
 
 async def test_an_answer_that_another_window_streams_stays_as_it_is(tmp_path):
     path, session_id = tmp_path / "sessions.db", new_id()
-    store = SqliteStore(path)
+    store = Store(path)
     with streaming(path, session_id) as child:
         for _ in range(10):
             child.stdout.readline()
@@ -120,7 +120,7 @@ async def test_two_processes_that_begin_the_file_at_once_and_talk_in_one_session
         run_child(path, new_id(), "C", str(turns)),
     )
     assert outputs == ["done\n"] * 3
-    store = SqliteStore(path)
+    store = Store(path)
     said = {message.text for message in await store.tree(session_id)}
     sessions = await store.list_sessions()
     await store.aclose()
@@ -144,7 +144,7 @@ async def test_what_this_process_looks_at_leaves_its_locks_so_that_no_other_remo
     assert path.with_name("sessions.db-wal").exists()
     second = await say(store, session, "needle two", first)
     assert await run_child(path, new_id(), "B", "1") == "done\n"
-    fresh = SqliteStore(path)
+    fresh = Store(path)
     assert [hit.message_id for hit in await fresh.search("needle")] == [
         second.message_id,
         first.message_id,

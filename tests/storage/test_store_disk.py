@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from lmchat.errors import StoreUnavailable
 from lmchat.sessions.message import AnswerState
-from lmchat.storage import connection as connections
-from lmchat.storage.store import SqliteStore
+from lmchat.storage import opening as connections
+from lmchat.storage.store import Store
 from tests.support.chats import answer, begin_session, header, prompt, reply, say, store_at
 from tests.support.faults import no_room, no_root, open_folder
 
@@ -73,13 +73,13 @@ def only_to_read(folder):
 
 
 async def test_a_file_that_may_only_be_read_is_read_and_writing_is_one_clear_error(folder):
-    store, session = SqliteStore(folder / "sessions.db"), header()
+    store, session = Store(folder / "sessions.db"), header()
     asked = await say(store, session, "hello")
     await store.begin_answer(session.session_id, answer(parent=asked, state=AnswerState.STREAMING))
     await store.aclose()
     only_to_read(folder)
     with no_root():
-        store = SqliteStore(folder / "sessions.db")
+        store = Store(folder / "sessions.db")
         assert (await store.open_session(session.session_id)).messages[0] == asked
         assert [hit.match for hit in await store.search("hel")] == ["hello"]
         with pytest.raises(StoreUnavailable, match="writing is not permitted"):

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.sessions.message import AnswerState
-from lmchat.storage import connection as connections
+from lmchat.storage import opening as connections
 from tests.support.chats import answer, faults_in, header, prompt, store_at
 
 pytestmark = pytest.mark.slow  # hundreds of stores

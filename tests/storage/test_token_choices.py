@@ -9,8 +9,7 @@ from contextlib import aclosing, closing
 from msgspec.structs import replace
 
 from lmchat.sessions.message import Alternative, TokenProbabilities
-from lmchat.storage.unsaved import UnsavedStore
-from tests.support.chats import Clock, answer, begin_session, store_at
+from tests.support.chats import answer, begin_session, store_at
 
 HOSTILE = ("\x1b[2J", "", "\n", "\t", "\x00", "👩\u200d💻", "\u202e", "\ufffd", "x" * 1000)
 
@@ -66,7 +65,7 @@ async def test_a_purged_session_leaves_no_choices(tmp_path, store):
 
 async def test_a_temporary_chat_has_the_choices_of_saved_and_of_new_answers(tmp_path, store):
     session, said = await answered(store)
-    async with aclosing(UnsavedStore(store_at(tmp_path), clock=Clock())) as unsaved:
+    async with aclosing(store_at(tmp_path, is_temporary=True)) as unsaved:
         await unsaved.open_session(session.session_id)
         assert await unsaved.token_choices(said.message_id) == CHOICES
         again = answer("Yes", parent=said)

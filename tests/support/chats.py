@@ -36,7 +36,7 @@ from lmchat.sessions.message import (
 from lmchat.sessions.session import MessagePath, Session, SessionHeader, title_from
 from lmchat.sessions.stats import TurnRecord
 from lmchat.storage import message_rows
-from lmchat.storage.store import SqliteStore
+from lmchat.storage.store import Store
 
 START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 
@@ -145,20 +145,20 @@ def chat(*texts: str, title: str = "Plan for the garden") -> Session:
 
 
 async def say(
-    store: SqliteStore, session: SessionHeader, text: str, parent: ChatMessage | None = None
+    store: Store, session: SessionHeader, text: str, parent: ChatMessage | None = None
 ) -> ChatMessage:
     message = prompt(text, parent)
     await store.append(replace(session, title=session.title or title_from(text)), message)
     return message
 
 
-async def begin_session(store: SqliteStore, text: str) -> tuple[SessionHeader, ChatMessage]:
+async def begin_session(store: Store, text: str) -> tuple[SessionHeader, ChatMessage]:
     session = header()
     return session, await say(store, session, text)
 
 
 async def reply(
-    store: SqliteStore, session: SessionHeader, text: str, parent: ChatMessage
+    store: Store, session: SessionHeader, text: str, parent: ChatMessage
 ) -> ChatMessage:
     message = answer(text, parent=parent)
     await store.begin_answer(
@@ -168,7 +168,7 @@ async def reply(
     return message
 
 
-async def answered_chats(store: SqliteStore, *titles: str) -> list[str]:
+async def answered_chats(store: Store, *titles: str) -> list[str]:
     """Write a chat of one turn for each title; return their ids."""
     made = []
     for title in titles:
@@ -180,11 +180,12 @@ async def answered_chats(store: SqliteStore, *titles: str) -> list[str]:
     return made
 
 
-def store_at(folder: Path, clock: Clock | None = None) -> SqliteStore:
-    return SqliteStore(folder / "lmchat" / "sessions.db", clock=clock or Clock())
+def store_at(folder: Path, clock: Clock | None = None, *, is_temporary: bool = False) -> Store:
+    path = folder / "lmchat" / "sessions.db"
+    return Store(path, is_temporary=is_temporary, clock=clock or Clock())
 
 
-async def fill(store: SqliteStore, count: int, *, words: int = 50) -> None:
+async def fill(store: Store, count: int, *, words: int = 50) -> None:
     """Write sessions of a prompt and an answer in one transaction: hundreds of commits take seconds."""
     talks = []
     for number in range(count):
@@ -195,7 +196,7 @@ async def fill(store: SqliteStore, count: int, *, words: int = 50) -> None:
     await _write(store, talks)
 
 
-async def fill_long(store: SqliteStore, count: int, *, title: str = "Long") -> list[ChatMessage]:
+async def fill_long(store: Store, count: int, *, title: str = "Long") -> list[ChatMessage]:
     """Write one session of so many messages, prompts and answers in turn; return them."""
     talk = [prompt("prompt 0")]
     for number in range(1, count):
@@ -209,7 +210,7 @@ async def fill_long(store: SqliteStore, count: int, *, title: str = "Long") -> l
     return talk
 
 
-async def _write(store: SqliteStore, talks: list[tuple[SessionHeader, list[ChatMessage]]]) -> None:
+async def _write(store: Store, talks: list[tuple[SessionHeader, list[ChatMessage]]]) -> None:
     def job(connection):
         for session, talk in talks:
             message_rows.put_session(connection, session)
@@ -220,7 +221,7 @@ async def _write(store: SqliteStore, talks: list[tuple[SessionHeader, list[ChatM
     await store.database.write(job)
 
 
-class GatedStore(SqliteStore):
+class GatedStore(Store):
     """A store that reads what stands before the end of a session only once it is let, or not at all."""
 
     def __init__(self, path: Path) -> None:
@@ -306,7 +307,7 @@ def tell(line: object) -> None:
 
 
 async def write_turns(path: str, session_id: str, name: str, turns: str) -> None:
-    store = SqliteStore(Path(path))
+    store = Store(Path(path))
     session = replace(header(), session_id=session_id)
     parent = None
     for turn in range(int(turns)):
@@ -318,7 +319,7 @@ async def write_turns(path: str, session_id: str, name: str, turns: str) -> None
 
 
 async def stream_without_end(path: str, session_id: str, kind: str) -> None:
-    store = SqliteStore(Path(path))
+    store = Store(Path(path))
     session, asked = replace(header(), session_id=session_id), prompt("How long?")
     await store.append(session, asked)
     said = answer(parent=asked, state=AnswerState.STREAMING)

@@ -45,7 +45,7 @@ from lmchat.services.library import Library
 from lmchat.services.web_pages import WebPages
 from lmchat.services.workspace import Workspace
 from lmchat.sessions.message import AnswerState, ChatMessage, now
-from lmchat.storage.store import SqliteStore
+from lmchat.storage.store import Store
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.dispatch import Dispatcher
 from lmchat.tui.screen import ChatScreen
@@ -65,7 +65,7 @@ class Desktop:
     workspace: Workspace
     pilot: Pilot
     backend: ScriptedBackend
-    store: SqliteStore
+    store: Store
     folder: Path
     copied: list[str] = field(default_factory=list)
     copied_image: bytes = b""
@@ -250,7 +250,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     settings: Settings | None = None,
     state: State | None = None,
     resume_id: str = "",
-    store: SqliteStore | None = None,
+    store: Store | None = None,
     engine: ScriptedEngine | None = None,
     toolbox: Toolbox | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -258,7 +258,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
 ) -> Desktop:
     backend = backend or ScriptedBackend()
     settings = settings or calm()
-    store = store or SqliteStore(folder / "sessions.db")
+    store = store or Store(folder / "sessions.db")
     backend.engine = engine
     open_sessions = OpenSessions(chat=settings.chat, backend=backend, store=store, clock=clock)
     open_sessions.next_turn.toolbox = toolbox
@@ -273,7 +273,10 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         open_sessions=open_sessions,
         monitor=Monitor(backend.check, clock=clock),
         catalogue=Catalogue(
-            backend, store.speeds, expected=own_endpoints(settings), names=own_names(settings)
+            backend,
+            store.figures.speeds,
+            expected=own_endpoints(settings),
+            names=own_names(settings),
         ),
         platform=DeskPlatform(seen),
         pages=WebPages(PageClient(settings.allowed_hosts)),
@@ -630,7 +633,7 @@ async def run(
     await asyncio.to_thread(keys.load)
     client = StillClient(settings, ports, direct=direct, keys=keys)
     client.expect({}, used=endpoints_of(state or State()))
-    store = SqliteStore(folder / "sessions.db", clock=lambda: NOW)
+    store = Store(folder / "sessions.db", clock=lambda: NOW)
     desk = make_desktop(
         folder,
         client,

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from lmchat.sessions.message import Role
-from lmchat.storage.running_answer import read_answer
-from lmchat.storage.store import SqliteStore
+from lmchat.storage.journal import read_answer
+from lmchat.storage.store import Store
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import ScriptedServer
@@ -132,7 +132,7 @@ def configure(home: Path, text: str) -> None:
 
 def _read(home: Path, work):
     async def read():
-        store = SqliteStore(home / "lmchat" / "sessions.db")
+        store = Store(home / "lmchat" / "sessions.db")
         try:
             return await work(store)
         finally:
@@ -151,7 +151,7 @@ def stored(home: Path, session_id: str = ""):
 
 
 def stored_titles(home: Path) -> list[str]:
-    return [header.title for header in _read(home, SqliteStore.list_sessions)]
+    return [header.title for header in _read(home, Store.list_sessions)]
 
 
 def texts(home: Path) -> list[str]:

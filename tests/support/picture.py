@@ -25,7 +25,7 @@ from lmchat.servers.events import (
 from lmchat.servers.model import LoadState
 from lmchat.sessions.message import Role, new_id, text_message
 from lmchat.sessions.session import SessionHeader
-from lmchat.storage.store import SqliteStore
+from lmchat.storage.store import Store
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.welcome.server_rows import MachineState
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
@@ -108,7 +108,7 @@ class Clock:
         return datetime.now(UTC) - timedelta(days=self.days_ago)
 
 
-async def fill(store: SqliteStore, clock: Clock) -> None:
+async def fill(store: Store, clock: Clock) -> None:
     for title, days in reversed(OTHERS):
         clock.days_ago = days
         header = SessionHeader(
@@ -142,7 +142,7 @@ async def talking(theme: str, size: tuple[int, int]) -> AsyncIterator[Desktop]:
     )
     with tempfile.TemporaryDirectory() as folder:
         clock = Clock()
-        store = SqliteStore(Path(folder) / "sessions.db", clock=clock)
+        store = Store(Path(folder) / "sessions.db", clock=clock)
         await fill(store, clock)
         async with desktop(Path(folder), backend, size=size, store=store) as desk:
             desk.app.theme = theme

@@ -13,7 +13,7 @@ from lmchat.config.settings import Settings, UiSettings
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.sessions.message import AnswerStats, ChatMessage, ReasoningPart, Role, TextPart
 from lmchat.sessions.session import SessionHeader
-from lmchat.storage.store import SqliteStore
+from lmchat.storage.store import Store
 from tests.support.desktop import Desktop, HandClock, make_desktop
 from tests.support.look_data import NOW
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, probed
@@ -71,7 +71,7 @@ TALK = (
 
 async def fill(folder: Path, *messages: ChatMessage) -> None:
     """Put a session on the disk, as an earlier run would have."""
-    store = SqliteStore(folder / "sessions.db", clock=lambda: NOW)
+    store = Store(folder / "sessions.db", clock=lambda: NOW)
     header = SessionHeader(
         session_id=SESSION, title="Plan for the garden", created_at=NOW, updated_at=NOW
     )
@@ -90,7 +90,7 @@ def seen(folder: Path, *messages: ChatMessage, theme: str = "lmchat-dark", scrip
         folder,
         ScriptedBackend(script, results=[probed(Verdict.READY, model(), model("gemma-3-4b"))]),
         settings=Settings(ui=UiSettings(theme=theme, reduced_motion=True)),
-        store=SqliteStore(folder / "sessions.db", clock=lambda: NOW),
+        store=Store(folder / "sessions.db", clock=lambda: NOW),
         resume_id="last",
         clock=HandClock(),
         moment=lambda: NOW,

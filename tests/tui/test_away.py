@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from lmchat.servers.events import RequestSent, TextDelta
 from lmchat.sessions.message import AnswerState, AnswerStats, interrupted
-from lmchat.storage.store import SqliteStore
+from lmchat.storage.store import Store
 from tests.support.chats import answer as reply
 from tests.support.chats import begin_session
 from tests.support.desktop import desktop, shown
@@ -20,7 +20,7 @@ KEPT_ID = "ab" * 16
 
 async def saved_session(folder) -> str:
     """Save a session whose answer broke off after its first word; return its id."""
-    async with aclosing(SqliteStore(folder / "sessions.db")) as store:
+    async with aclosing(Store(folder / "sessions.db")) as store:
         session, asked = await begin_session(store, "Which vegetables?")
         killed = interrupted(reply("Let", parent=asked), "lmchat was killed")
         await store.append(session, replace(killed, stats=AnswerStats(replay_id=KEPT_ID)))

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from textual import events
 
 from lmchat.sessions.message import AnswerState, AnswerStats, TextPart
-from lmchat.storage.store import SqliteStore
+from lmchat.storage.store import Store
 from tests.support.chats import answer, header, reply, say
 from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
@@ -18,7 +18,7 @@ class Writer:
     """The other lmchat: a store of its own on the same file."""
 
     def __init__(self, folder):
-        self.store = SqliteStore(folder / "sessions.db")
+        self.store = Store(folder / "sessions.db")
         self.session = header("Elsewhere")
 
     async def begin(self, text, *, before=()):

@@ -5,7 +5,7 @@ from unittest.mock import AsyncMock, call
 
 from textual import events
 
-from lmchat.storage.store import SqliteStore
+from lmchat.storage.store import Store
 from lmchat.tui.chat_log.viewport import parse_bookmark
 from tests.support.chats import fill_long
 from tests.support.desktop import desktop, ready_desktop, shown
@@ -43,7 +43,7 @@ async def test_each_session_keeps_its_place_within_a_run_and_for_the_next(tmp_pa
 
 
 async def test_a_place_far_above_the_end_of_a_long_session_is_read_before_it_is_shown(tmp_path):
-    async with aclosing(SqliteStore(tmp_path / "sessions.db")) as store:
+    async with aclosing(Store(tmp_path / "sessions.db")) as store:
         talk = await fill_long(store, 600)
         (header,) = await store.list_sessions()
         await store.save_bookmark(header.session_id, f"{talk[100].message_id} 0 0")

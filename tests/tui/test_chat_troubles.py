@@ -17,7 +17,7 @@ from lmchat.servers.events import (
     TextDelta,
     UsageReported,
 )
-from lmchat.storage.store import SqliteStore
+from lmchat.storage.store import Store
 from tests.support.desktop import calm, gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
 
@@ -32,7 +32,7 @@ def full_disk(store):
 
 async def test_the_chat_works_with_a_damaged_file_and_a_lasting_warning(tmp_path):
     (tmp_path / "file").write_text("")
-    store = SqliteStore(tmp_path / "file" / "sessions.db")
+    store = Store(tmp_path / "file" / "sessions.db")
     async with ready_desktop(
         tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"], store=store
     ) as desk:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
-from lmchat.storage.store import SqliteStore
+from lmchat.storage.store import Store
 from lmchat.tui import dispatch
 from lmchat.tui.app import LMChatApp
 from tests.support.chats import faults_in, fill
@@ -14,7 +14,7 @@ from tests.support.scripted_backend import ScriptedBackend, answer_steps
 async def test_damage_that_was_not_met_before_is_reported_and_the_chat_works(tmp_path, monkeypatch):
     backend = ScriptedBackend(answer_steps("Two."))
     path = tmp_path / "sessions.db"
-    async with aclosing(SqliteStore(path)) as store:
+    async with aclosing(Store(path)) as store:
         await fill(store, 200)
     spoil(path, "parts")
     monkeypatch.setattr(dispatch, "CHECK_AFTER_S", 0.05)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.storage.store import SqliteStore
+from lmchat.storage.store import Store
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.chats import header, prompt
@@ -80,7 +80,7 @@ async def test_what_waits_when_lmchat_ends_is_in_the_prompt_the_next_time(tmp_pa
 
 
 async def test_what_is_said_before_a_session_is_resumed_is_meant_for_it(tmp_path):
-    store = SqliteStore(tmp_path / "sessions.db")
+    store = Store(tmp_path / "sessions.db")
     old = header("Garden")
     await store.append(old, prompt("what grows?"))
     backend = slow_backend()

@@ -301,7 +301,7 @@ class MessageActions:
         answer = self._sessions.conversation.with_figures(answer)
         since = answer.created_at - timedelta(days=RECORD_DAYS)
         try:
-            records = await self._chat.workspace.store.turn_records(since=since)
+            records = await self._chat.workspace.store.figures.turn_records(since=since)
         except LMChatError:
             records = ()  # then nothing can be compared
         self._chat.show(TextDialog("Details", details_text(answer, records)))

@@ -1,4 +1,4 @@
-"""Files of running answers and tool calls; `killed_answers` recovers those of killed processes.
+"""Files of running answers and tool calls; `recovery` recovers those of killed processes.
 
 The file `sessions.db-answer-ID` begins with its head, a line of JSON about the message. Each
 further line holds the pieces of one write: pairs of a kind and a text, which together make the
@@ -23,7 +23,7 @@ from urllib.parse import quote
 from msgspec import Struct, ValidationError, convert, to_builtins
 from msgspec.structs import asdict
 
-from lmchat.files.disk import OPEN_FLAGS, ensure_folder, explain, read_plain
+from lmchat.files.disk import NO_WAIT, OPEN_FLAGS, ensure_folder, explain, read_plain
 from lmchat.processes.system import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.sessions.message import (
     RESET,
@@ -119,8 +119,7 @@ def is_running(path: Path) -> bool:
     cannot be read now, because the caller would save the answer without the text in the file.
     """
     try:
-        read_answer(path)  # only to find out whether it can be read
-        descriptor = os.open(path, os.O_RDONLY | OPEN_FLAGS)
+        descriptor = os.open(path, os.O_RDONLY | OPEN_FLAGS | NO_WAIT)
     except FileNotFoundError:
         return False
     except OSError as error:
@@ -137,7 +136,7 @@ def is_running(path: Path) -> bool:
         os.close(descriptor)
 
 
-class RunningAnswers:
+class FileJournal:
     """Files of the running answers of this process.
 
     The files are not synced to the disk: their last lines survive a kill, but not a power cut.
@@ -188,6 +187,27 @@ class RunningAnswers:
                 file.close()
 
         await self._thread.aclose(close_files)
+
+
+class MemoryJournal:
+    """Entries of the running answers of a temporary chat."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, list[JournalEntry]] = {}  # by the ids of the messages
+
+    async def begin(self, session_id: str, message: ChatMessage) -> None:
+        """Do nothing: the first entries begin the list of an answer."""
+
+    async def add(self, message_id: str, pieces: Sequence[JournalEntry]) -> None:
+        """Keep the pieces of an answer, without those before the last `RESET`."""
+        earlier = self.entries.get(message_id, [])
+        self.entries[message_id] = pieces_after_reset([*earlier, *pieces])
+
+    async def end(self, message_id: str) -> None:
+        self.entries.pop(message_id, None)
+
+    async def aclose(self) -> None:
+        self.entries.clear()
 
 
 class AnswerFile:

@@ -15,9 +15,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from lmchat.errors import StoreUnavailable
-from lmchat.files.disk import MAX_BYTES, read_plain, write_atomically
-from lmchat.storage.connection import Connection
+from lmchat.files.disk import read_plain, write_atomically
+from lmchat.storage.opening import Connection
 from lmchat.storage.row_values import loaded
+from lmchat.units import size_text
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +27,18 @@ DIGEST = re.compile("[0-9a-f]{64}")
 _OWN_NAME = re.compile(r"[0-9a-f]{64}|\.[0-9a-f]{50}\.[0-9a-f]{8}")
 # A younger file stays although no message names it: the message is written after the file.
 _YOUNG_S = 60
+_MOST_BYTES = 256_000_000
 
 
 def save(folder: Path, data: bytes) -> str:
     """Write a file whose name is the digest of its content, and return the digest.
 
-    A file that has this name and content already is not written again. Raises `StoreUnavailable`.
+    A file that has this name and content already is not written again. Raises `StoreUnavailable`,
+    also for more than `_MOST_BYTES`, which could not be read again.
     """
+    if len(data) > _MOST_BYTES:
+        size = size_text(_MOST_BYTES)
+        raise StoreUnavailable(f"The attached file is larger than {size}.", hint="Attach a part.")
     digest = sha256(data).hexdigest()
     path = folder / digest
     try:
@@ -56,7 +62,7 @@ def read(folder: Path, digest: str) -> bytes:
     Raises `StoreUnavailable` if the file is missing, cannot be read, or does not fit its digest.
     """
     try:
-        data = read_plain(folder / digest, max_bytes=MAX_BYTES)
+        data = read_plain(folder / digest, max_bytes=_MOST_BYTES)
     except FileNotFoundError as error:
         raise _unreadable("is missing") from error
     except OSError as error:

@@ -20,19 +20,14 @@ from urllib.parse import quote
 from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import OPEN_FLAGS, ensure_folder, is_damage, name_of, system_error
 from lmchat.sessions.message import JournalEntry
-from lmchat.storage.database_copies import DATABASE_ERRORS
-from lmchat.storage.row_values import contains
-from lmchat.storage.running_answer import answer_path, read_answer
-from lmchat.storage.schema import (
-    VERSION,
-    create_tables,
-    ensure_index,
-    transaction,
-    version_of,
-)
+from lmchat.storage.journal import answer_path, read_answer
+from lmchat.storage.row_values import contains, searchable
+from lmchat.storage.schema import VERSION, create_tables, migrate, transaction, version_of
 
 log = logging.getLogger(__name__)
 
+DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""Errors of a database; in a damaged file, SQLite's own message may be undecodable."""
 BUSY_S = 5.0  # wait for another process that is writing
 _RETRY_S = 0.02  # between two attempts to turn on write-ahead logging
 _SETTINGS = (
@@ -63,14 +58,18 @@ class LostRowError(sqlite3.DatabaseError):
 
 
 class Connection(sqlite3.Connection):
-    """Connection to a database file; the files of running answers are beside that file."""
+    """Connection to a database in a file, or in memory."""
 
-    path = Path()
+    path = Path(os.devnull)  # of a database in memory: no file of an answer is beside it
+    entries: Mapping[str, list[JournalEntry]] | None = None
+    """In memory, the journals of running answers by their ids; None for files beside `path`."""
     is_read_only = False
     notice = ""  # sentence for the user about a file that was replaced
 
     def arrived_entries(self, message_id: str) -> list[JournalEntry]:
         """Return the entries in the journal of a running answer; none without a journal."""
+        if self.entries is not None:
+            return self.entries.get(message_id, [])
         try:
             _, entries = read_answer(answer_path(self.path, message_id))
         except OSError:  # its file was removed at its end, or cannot be read now
@@ -78,18 +77,8 @@ class Connection(sqlite3.Connection):
         return entries
 
 
-class MemoryConnection(Connection):
-    """Connection to a database without a file; its running answers are in memory, too."""
-
-    path = Path(os.devnull)  # so that no file of an answer is found beside it
-    entries: Mapping[str, list[JournalEntry]]  # of running answers, by their message ids
-
-    def arrived_entries(self, message_id: str) -> list[JournalEntry]:
-        return self.entries.get(message_id, [])
-
-
 def connect(path: Path) -> Connection:
-    """Open the file, or create it; then create missing tables and the search index.
+    """Open the file, or create it with its tables; a file in an older format is changed.
 
     A file that this user may read but not write is opened for reading, without any change. Raises
     `OSError` or `sqlite3.Error` if the file cannot be used, and `StoreUnavailable` for one in
@@ -110,25 +99,31 @@ def connect(path: Path) -> Connection:
             connection.execute(setting)
         _use_write_ahead_log(connection)
         _ensure_tables(connection)
-        ensure_index(connection)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def connect_in_memory(entries: Mapping[str, list[JournalEntry]]) -> MemoryConnection:
-    """Return a connection to a new database in memory, with all tables and the search index.
+def connect_in_memory(
+    saved: Connection | None, entries: Mapping[str, list[JournalEntry]]
+) -> Connection:
+    """Return a connection to a new database in memory, empty or with a copy of a saved one.
 
     `entries` has the journals of running answers by their ids; the caller changes it later.
     """
-    connection = sqlite3.connect(":memory:", isolation_level=None, factory=MemoryConnection)
+    connection = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
     connection.entries = entries
     _set_up(connection)
     connection.execute("pragma temp_store = memory")  # also what a large sort would write to a file
     connection.execute("pragma foreign_keys = on")
-    create_tables(connection)
-    ensure_index(connection)
+    if saved is None:
+        create_tables(connection)
+    else:
+        # only pages of the same size can be copied into memory
+        (page_size,) = saved.execute("pragma page_size").fetchone()
+        connection.execute(f"pragma page_size = {page_size}")
+        saved.backup(connection)
     return connection
 
 
@@ -166,6 +161,7 @@ def _set_up(connection: Connection) -> None:
     connection.execute("pragma secure_delete = on")
     connection.text_factory = _decode_text
     connection.create_function("contains", 2, contains, deterministic=True)
+    connection.create_function("searchable", 3, searchable, deterministic=True)
 
 
 def _ensure_file(path: Path) -> None:
@@ -183,12 +179,18 @@ def _ensure_file(path: Path) -> None:
 
 
 def _ensure_tables(connection: Connection) -> None:
-    """Create the tables of a new file; raises `StoreUnavailable` for one in another format."""
+    """Create the tables of a new file, and change a file in an older format.
+
+    Raises `StoreUnavailable` for another format.
+    """
     if version_of(connection) == VERSION:
         return
     with transaction(connection):
-        if version_of(connection) == 0:  # again, now that no other process can change it
+        version = version_of(connection)  # again, now that no other process can change it
+        if version == 0:
             create_tables(connection)
+        elif version < VERSION:
+            migrate(connection)
 
 
 def _connect_to_read(path: Path) -> Connection:

@@ -6,7 +6,10 @@ that is left in any byte is found.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import subprocess
+import sys
 from contextlib import aclosing, closing
 from datetime import timedelta
 from hashlib import sha256
@@ -15,9 +18,10 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.errors import SessionNotFound
-from lmchat.sessions.message import AnswerState, FilePart, ReasoningPart
-from lmchat.storage import connection
+from lmchat.sessions.message import AnswerState, FilePart, ReasoningPart, now
+from lmchat.storage import opening
 from tests.support.chats import (
+    Clock,
     answer,
     begin_session,
     chat_with_tools,
@@ -103,7 +107,7 @@ async def test_no_byte_of_a_purged_session_is_left_in_any_file(tmp_path, store):
 
 
 async def test_a_purge_beside_another_window_that_reads_is_done(tmp_path, monkeypatch):
-    monkeypatch.setattr(connection, "BUSY_S", 0.1)
+    monkeypatch.setattr(opening, "BUSY_S", 0.1)
     async with aclosing(store_at(tmp_path)) as store:
         session, _ = await begin_session(store, secret(1))
         with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db")) as other:
@@ -182,3 +186,72 @@ async def test_a_deleted_message_expires_after_30_days_with_its_branch(tmp_path,
     with pytest.raises(SessionNotFound):
         await store.restore_message(session.session_id, more.message_id)
     await store.aclose()
+
+
+async def test_a_purge_takes_deleted_messages_along_if_it_is_told_to(tmp_path, store):
+    session, asked = await begin_session(store, "Which vegetables?")
+    said = await reply(store, session, "Lettuce.", asked)
+    more = await say(store, session, secret(1), said)
+    await reply(store, session, secret(2), more)
+    await store.delete_message(session.session_id, more.message_id)
+    await store.daily_check()
+    assert await store.deleted_message_count() == 2
+    await store.purge()
+    assert left(tmp_path)
+    await store.purge(is_with_messages=True)
+    assert left(tmp_path) == []
+    assert await store.deleted_message_count() == 0
+    assert (await store.open_session(session.session_id)).messages == (asked, said)
+
+
+async def test_a_deleted_message_is_gone_a_year_later_when_lmchat_is_used_again(
+    tmp_path, store, clock
+):
+    session, asked = await begin_session(store, "Which vegetables?")
+    more = await say(store, session, secret(1), asked)
+    await store.delete_message(session.session_id, more.message_id)
+    await store.daily_check()
+    store = await pass_days(tmp_path, store, clock, 400)
+    assert left(tmp_path)  # the clock may be wrong: nobody has used lmchat for a year
+    await begin_session(store, "Hello again")
+    store = await pass_days(tmp_path, store, clock, 1)
+    assert left(tmp_path) == []
+    await store.aclose()
+
+
+_KILLED_PURGE = """
+import asyncio, os, sys
+from pathlib import Path
+from lmchat.storage.store import Store
+
+left = int(sys.argv[3])
+def count(event, _):
+    global left
+    if event == "os.remove":
+        left -= 1
+        if left == 0:
+            os._exit(9)
+sys.addaudithook(count)
+asyncio.run(Store(Path(sys.argv[1])).purge(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("removed_file", [1, 2, 3])
+async def test_what_a_killed_purge_has_deleted_is_in_no_daily_copy(
+    tmp_path, store, clock, removed_file
+):
+    """The program is killed when it is about to remove a file: a copy, or the attached file."""
+    await write_others(store)
+    session, _ = await write_secrets(store, 1)
+    for _ in range(2):
+        await store.daily_check()
+        clock.moment += timedelta(days=1)
+    await store.aclose()
+    path = tmp_path / "lmchat" / "sessions.db"
+    command = [sys.executable, "-c", _KILLED_PURGE, str(path), session.session_id]
+    killed = await asyncio.to_thread(subprocess.run, [*command, str(removed_file)], check=False)
+    assert killed.returncode == 9
+    async with aclosing(store_at(tmp_path, Clock(now() + timedelta(days=1)))) as again:
+        await again.daily_check()
+        is_deleted = len(await again.list_sessions()) == 4
+    assert not (is_deleted and left(tmp_path))

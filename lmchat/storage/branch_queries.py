@@ -18,7 +18,7 @@ from lmchat.sessions.session import (
     SessionHeader,
     title_from,
 )
-from lmchat.storage.connection import Connection
+from lmchat.storage.opening import Connection
 from lmchat.storage.row_values import (
     HEADER_COLUMNS,
     MESSAGE_COLUMNS,

@@ -12,8 +12,10 @@ from datetime import datetime
 from pathlib import Path
 
 from lmchat.sessions.message import Part, interrupted, parts_of
-from lmchat.storage.connection import Connection
+from lmchat.storage.branch_queries import arrived_parts
+from lmchat.storage.journal import answer_files, answer_path, is_running, read_answer
 from lmchat.storage.message_rows import end_answer, number_of
+from lmchat.storage.opening import Connection
 from lmchat.storage.row_values import (
     MESSAGE_COLUMNS,
     loaded,
@@ -21,11 +23,10 @@ from lmchat.storage.row_values import (
     part_row,
     read_parts,
 )
-from lmchat.storage.running_answer import answer_files, answer_path, is_running, read_answer
 from lmchat.storage.schema import transaction
-from lmchat.storage.session_queries import arrived_parts
 
 _KILLED = "lmchat ended"  # reason of an interrupted answer
+RUNNING_ROWS = "select number, message_id from messages where state = 'streaming'"
 
 
 def recover_killed_answers(connection: Connection, moment: datetime) -> None:
@@ -33,19 +34,18 @@ def recover_killed_answers(connection: Connection, moment: datetime) -> None:
 
     First the rows whose answer no longer runs are ended. Then each file without a running process
     is removed, after the answer in it was saved if it has no row. Does nothing on a connection that
-    can only read.
+    can only read, and in memory.
     """
-    if connection.is_read_only:
+    if connection.is_read_only or connection.entries is not None:
         return
     # The files are listed before the rows are read. In the other order, the query would miss an
     # answer that begins and is killed in between. As this answer has a row, its file would be
     # removed without saving the text in it.
     abandoned_files = [path for path in answer_files(connection.path) if not is_running(path)]
-    query = "select number, message_id from messages where state = 'streaming'"
-    for number, stored_id in connection.execute(query).fetchall():
+    for number, stored_id in connection.execute(RUNNING_ROWS).fetchall():
         message_id = loaded(stored_id)
         if not is_running(answer_path(connection.path, message_id)):
-            _end_row(connection, number, message_id, moment)
+            end_row(connection, number, message_id, moment, _KILLED)
     # by time, so that an answer comes before its tool calls, which refer to it
     for path in sorted(abandoned_files, key=_modified_ns):
         _save_and_remove_file(connection, path, moment)
@@ -59,7 +59,9 @@ def _modified_ns(path: Path) -> int:
         return 0
 
 
-def _end_row(connection: Connection, number: int, message_id: str, moment: datetime) -> None:
+def end_row(
+    connection: Connection, number: int, message_id: str, moment: datetime, reason: str
+) -> None:
     """Save the answer of a row as interrupted, with the parts in its file or in the tables.
 
     An answer that was fetched again (R-42) may have more text in the tables, from before. Does
@@ -77,7 +79,7 @@ def _end_row(connection: Connection, number: int, message_id: str, moment: datet
         earlier = read_parts(connection, "number = ?", (number,)).get(number, [])
         message = message_from(columns, max(arrived, earlier, key=_char_count))
         if message is not None:
-            end_answer(connection, session_id, interrupted(message, _KILLED), moment)
+            end_answer(connection, session_id, interrupted(message, reason), moment)
 
 
 def _char_count(parts: Iterable[Part]) -> int:

@@ -1,0 +1,220 @@
+"""Daily copies of `sessions.db`, named `sessions.db.backup-DATE`, and repair of a damaged file.
+
+A damaged file is renamed. The newest copy takes its place, and gets the rows of the damaged file
+that it lacks and that can still be read.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from lmchat.files.disk import OPEN_FLAGS
+from lmchat.storage.opening import DATABASE_ERRORS, Connection, connect, is_damaged
+from lmchat.storage.schema import transaction
+
+log = logging.getLogger(__name__)
+
+_KEPT_COPIES = 3
+_KEPT_DAYS = 7
+# Checking a larger file would take many seconds each day. The doctor checks it when asked to.
+_LARGEST_BYTES = 1024 * 1024 * 1024
+_LEFTOVER_AFTER_S = 86_400.0  # younger hidden files may be in use
+_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"  # pattern of the date at the end of a name
+_COMPANIONS = ("-wal", "-shm", "-journal")  # endings of SQLite's other files
+_FILE_MODE = 0o600
+_TABLES = ("sessions", "messages", "parts", "token_choices", "drafts", "ledger", "metrics")
+
+
+# Daily copies. `path` may be a link to a file in another folder; copies are beside that file.
+
+
+def is_due(connection: Connection, moment: datetime) -> bool:
+    """Return whether the file is to be checked and copied: it has no copy of this day yet.
+
+    False for a read-only file and for one that is larger than `_LARGEST_BYTES`.
+    """
+    if connection.is_read_only or connection.path.stat().st_size > _LARGEST_BYTES:
+        return False
+    return not _copy_of_day(connection.path, moment).exists()
+
+
+def back_up(path: Path, moment: datetime) -> None:
+    """Copy the file; if that worked, remove old copies.
+
+    The newest `_KEPT_COPIES` copies stay, unless they are older than `_KEPT_DAYS`. If copying
+    fails, that is logged, and all old copies stay.
+    """
+    try:
+        copy_database(path, _copy_of_day(path, moment))
+    except (sqlite3.Error, OSError) as error:
+        log.warning("the session file could not be copied: %s", error)
+        return
+    # Names of copies differ only in the date at their end, so an older copy has a smaller name.
+    oldest_name = _copy_of_day(path, moment - timedelta(days=_KEPT_DAYS)).name
+    for index, copy in enumerate(daily_copies(path)):
+        if index >= _KEPT_COPIES or copy.name < oldest_name:
+            _remove(copy)
+
+
+def remove_copies(path: Path) -> None:
+    """Remove all daily copies, and incomplete copies that a killed process left."""
+    path = path.resolve()
+    for copy in (*daily_copies(path), *path.parent.glob(f".{path.name}.backup-*")):
+        _remove(copy)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove old hidden files that killed processes left beside the file.
+
+    These are incomplete copies, and files of answers that did not get their final name.
+    """
+    path = path.resolve()
+    hidden = f".{path.name}"
+    # An error means that another process has just removed one. The next start removes the others.
+    with suppress(OSError):
+        for file in (
+            *path.parent.glob(f"{hidden}.backup-*"),
+            *path.parent.glob(f"{hidden}-answer-*"),
+        ):
+            if time.time() - file.stat().st_mtime > _LEFTOVER_AFTER_S:
+                file.unlink()
+
+
+def daily_copies(path: Path) -> list[Path]:
+    """Return the daily copies, newest first; an empty list if one is just being removed.
+
+    Files with other names than a date at the end are copies that the user has made.
+    """
+    path = path.resolve()
+    copies = path.parent.glob(f"{path.name}.backup-{_DATE}")
+    try:
+        return sorted(copies, key=lambda copy: copy.stat().st_mtime, reverse=True)
+    except OSError:
+        return []
+
+
+def copy_database(path: Path, copy: Path) -> None:
+    """Copy a database, which may be in use, to the path `copy`, and replace a file there.
+
+    The copy gets its name once it is complete. Raises `sqlite3.Error` or `OSError`; nothing is left
+    of an incomplete copy then.
+    """
+    fresh = copy.with_name(f".{copy.name}.{os.urandom(4).hex()}")
+    os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, _FILE_MODE))
+    try:
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(fresh)) as target:
+            source.backup(target)
+            # without write-ahead logging, the copy is a single file, which is easy to put back
+            target.execute("pragma journal_mode = delete")
+        fresh.replace(copy)
+    except BaseException:
+        # on a full disk, SQLite does not remove its companions
+        for ending in ("", *_COMPANIONS):
+            _remove(fresh.with_name(fresh.name + ending))
+        raise
+
+
+def _remove(file: Path) -> None:
+    with suppress(OSError):  # another process has removed it, or the folder is read-only
+        file.unlink()
+
+
+def _copy_of_day(path: Path, moment: datetime) -> Path:
+    path = path.resolve()
+    return path.with_name(f"{path.name}.backup-{moment:%Y-%m-%d}")
+
+
+# Repair
+
+
+def repair(path: Path, moment: datetime) -> Connection:
+    """Rename a damaged file, and return a connection to the file that takes its place.
+
+    That is the newest daily copy, if there is one, with the rows of the damaged file that it lacks
+    and that can be read. The connection has a notice for the user. Raises what `connect` raises,
+    and `OSError` if a file cannot be renamed or written.
+    """
+    file = path.resolve()  # `path` may be a link, which stays
+    damaged = _unused_name(file, f"damaged-{moment:%Y%m%d-%H%M%S}")
+    for ending in ("", *_COMPANIONS):
+        with suppress(FileNotFoundError):  # SQLite has removed a companion
+            file.with_name(file.name + ending).rename(damaged.with_name(damaged.name + ending))
+    log.error("the session file was damaged and is now %s", damaged.name)
+
+    for copy in daily_copies(path)[:1]:
+        if not is_damaged(copy):
+            copy_database(copy, file)
+    connection = connect(path)
+    is_all_read = False
+    try:
+        connection.execute("pragma foreign_keys = off")  # rows may come before those they refer to
+        with transaction(connection):
+            is_all_read = _add_rows_of(damaged, connection)
+    except DATABASE_ERRORS as error:
+        log.warning("copying from the damaged file failed: %s", error)
+    connection.execute("pragma foreign_keys = on")
+    message_count = connection.execute("select count(*) from messages").fetchone()[0]
+    rest = "" if is_all_read else " Not everything in it could be read."
+    connection.notice = (
+        f"{path.name} was damaged. It is kept as {damaged.name}; the new file has {message_count} "
+        f"messages recovered from it.{rest}"
+    )
+    return connection
+
+
+def _unused_name(path: Path, ending: str) -> Path:
+    """Return the first of the paths `NAME.ENDING`, `NAME.ENDING-2`, … that does not exist."""
+    unused = path.with_name(f"{path.name}.{ending}")
+    number = 1
+    while unused.exists():
+        number += 1
+        unused = path.with_name(f"{path.name}.{ending}-{number}")
+    return unused
+
+
+def _add_rows_of(damaged: Path, target: Connection) -> bool:
+    """Add the rows of a damaged file that `target` lacks; return whether all could be read.
+
+    Each table is read from its beginning and from its end, up to a damaged row.
+    """
+    is_all_read = True
+    complete_messages = {number for (number,) in target.execute("select number from parts")}
+    with closing(sqlite3.connect(damaged, isolation_level=None)) as source:
+        source.text_factory = target.text_factory
+        # without this setting, SQLite refuses a file that was cut short
+        source.execute("pragma writable_schema = on")
+        for table in _TABLES:
+            names = [name for _, name, *_ in target.execute(f"pragma table_info({table})")]
+            columns, values = ", ".join(names), ", ".join("?" * len(names))
+            insertion = f"insert or ignore into {table} ({columns}) values ({values})"
+            for order in ("asc", "desc"):
+                try:
+                    rows: Iterable[Sequence[object]] = source.execute(
+                        f"select {columns} from {table} order by rowid {order}"
+                    )
+                    if table == "parts":
+                        # of a message that the copy has from before it was written again, it keeps
+                        # the parts
+                        number = names.index("number")
+                        rows = (row for row in rows if row[number] not in complete_messages)
+                    target.executemany(insertion, rows)
+                    break
+                except DATABASE_ERRORS as error:
+                    log.warning("the table %s of %s is damaged: %s", table, damaged.name, error)
+                    is_all_read = False
+
+    # a session whose row was lost keeps its messages
+    target.execute(
+        """insert or ignore into sessions (session_id, created_at, updated_at)
+            select session_id, min(created_at), max(created_at) from messages group by session_id"""
+    )
+    for table in ("parts", "token_choices"):
+        target.execute(f"delete from {table} where number not in (select number from messages)")
+    return is_all_read

@@ -1,0 +1,101 @@
+"""Figures in `sessions.db`: one record for each turn, and counters of all runs."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from statistics import median
+from typing import Any
+
+from msgspec import ValidationError, convert
+from msgspec.structs import asdict, fields
+
+from lmchat.sessions.stats import Metrics, TurnRecord
+from lmchat.storage.database import Database, reading, writing
+from lmchat.storage.opening import Connection
+from lmchat.storage.row_values import column, insert, loaded, stored_time
+
+log = logging.getLogger(__name__)
+
+# Only the newest turns count for the speed of a model: servers and machines change.
+_RECENT_TURNS = 2000
+_RECORD_FIELDS = tuple(field.name for field in fields(TurnRecord))
+# The columns have the names of the fields, except that `ended_at` is in the column `created_at`.
+_RECORD_COLUMNS = ", ".join(_RECORD_FIELDS).replace("ended_at", "created_at")
+
+
+class Figures:
+    """Records of turns, and counters of all runs; they hold no text of a chat."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self.database = database
+        self._clock = clock
+
+    @writing
+    def add_turn_record(self, connection: Connection, row: TurnRecord) -> None:
+        """Add the figures of a turn to the turn records; a turn without `ended_at` ended now."""
+        values = {name: column(value) for name, value in asdict(row).items()}
+        values["created_at"] = values.pop("ended_at") or stored_time(self._clock())
+        insert(connection, "ledger", values)
+
+    @reading
+    def turn_records(
+        self, connection: Connection, *, since: datetime | None = None
+    ) -> tuple[TurnRecord, ...]:
+        """Return the figures of turns that ended since a moment, oldest first.
+
+        For None, return those of all turns. Damaged rows are left out.
+        """
+        earliest = "" if since is None else stored_time(since)
+        query = f"select {_RECORD_COLUMNS} from ledger where created_at >= ? order by ledger_id"
+        records: list[TurnRecord] = []
+        for row in connection.execute(query, (earliest,)):
+            values = [loaded(value) if isinstance(value, bytes) else value for value in row]
+            fields_by_name = dict(zip(_RECORD_FIELDS, values, strict=True))
+            with suppress(ValidationError):  # a damaged row
+                records.append(convert(fields_by_name, TurnRecord, strict=False))
+        return tuple(records)
+
+    @reading
+    def speeds(self, connection: Connection) -> Mapping[tuple[str, str], float]:
+        """Return the median speeds of models in the newest turns, in tokens per second.
+
+        The keys are pairs of an endpoint and a model.
+        """
+        speeds_by_model: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+        rows = connection.execute(
+            """select endpoint, model, tokens_per_second from ledger
+                where typeof(tokens_per_second) = 'real' order by ledger_id desc limit ?""",
+            (_RECENT_TURNS,),
+        )
+        for endpoint, model, speed in rows:
+            speeds_by_model[loaded(endpoint), loaded(model)].append(speed)
+        return {model: median(speeds) for model, speeds in speeds_by_model.items()}
+
+    @reading
+    def counters(self, connection: Connection) -> Metrics:
+        """Return the sums of all counters; one without a row, or with a damaged one, is 0."""
+        values = dict(connection.execute("select name, value from metrics"))
+        counters: dict[str, Any] = {}
+        for field in fields(Metrics):
+            try:
+                counters[field.name] = convert(values.get(field.name, 0), field.type, strict=False)
+            except ValidationError:
+                log.warning("the damaged counter %s was left out", field.name)
+        return Metrics(**counters)
+
+    @writing
+    def count(self, connection: Connection, increase: Metrics) -> None:
+        """Add to the counters; sums would lose what another process has added."""
+        connection.executemany(
+            """insert into metrics (name, value) values (?, ?)
+                on conflict (name) do update set value = value + excluded.value""",
+            [(name, value) for name, value in asdict(increase).items() if value],
+        )
+
+    @writing
+    def reset_counters(self, connection: Connection) -> None:
+        connection.execute("delete from metrics")

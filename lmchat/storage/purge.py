@@ -1,0 +1,113 @@
+"""Permanent deletion: of sessions and messages, and of all files that have their text.
+
+What a kill in the middle would leave for days is removed before the rows: daily copies and files of
+answers. What is left after the rows goes with the next daily check (attached files), or when the
+database is closed (the write-ahead log).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from lmchat.sessions.message import Role
+from lmchat.sessions.session import TRASH_DAYS, title_from
+from lmchat.storage import attachment_files, backup
+from lmchat.storage.branch_queries import DRAFT, TITLE_WORDS, first_prompt_title, first_text
+from lmchat.storage.journal import answer_files, read_answer
+from lmchat.storage.message_rows import set_columns
+from lmchat.storage.opening import Connection, is_damaged
+from lmchat.storage.row_values import column, loaded, stored_time
+from lmchat.storage.schema import transaction
+
+# If the clock is more days ahead of the newest session, it may be wrong. Nothing expires then.
+_MOST_DAYS_SINCE_NEWEST = 60
+# `root` is a message that was deleted by the user, `m` a message that it hides: itself, unless
+# another window has added a message below it since, or one below it.
+DELETED_MESSAGES = """messages m join messages root
+    on root.message_id = m.hidden_by and root.session_id = m.session_id"""
+_OLDER = f"select m.number from {DELETED_MESSAGES} where root.hidden_at < ?"
+
+
+def purge_expired(connection: Connection, moment: datetime, folder: Path) -> None:
+    """Delete what has been in the trash for `TRASH_DAYS`, and make a daily copy without that.
+
+    Nothing is deleted if the newest session was changed more than `_MOST_DAYS_SINCE_NEWEST` before
+    `moment`, as the clock may be wrong, or if the file is damaged: the copies may be needed then.
+    """
+    newest = connection.execute("select max(updated_at) from sessions").fetchone()[0]
+    expected_newest = stored_time(moment - timedelta(days=_MOST_DAYS_SINCE_NEWEST))
+    if newest is None or str(newest) < expected_newest:
+        return
+    expired = (stored_time(moment - timedelta(days=TRASH_DAYS)),)
+    query = "select session_id from sessions where deleted_at < ?"
+    session_ids = [session_id for (session_id,) in connection.execute(query, expired)]
+    has_expired = session_ids or connection.execute(_OLDER, expired).fetchone()
+    if has_expired and not is_damaged(connection.path):
+        purge(connection, session_ids, folder, messages_before=expired[0])
+        backup.back_up(connection.path, moment)
+
+
+def purge(
+    connection: Connection, session_ids: Collection[str], folder: Path, *, messages_before: str = ""
+) -> None:
+    """Delete sessions, and all messages that the user has deleted before a stored time.
+
+    `folder` has the attached files; those that nothing else names are removed.
+    """
+    backup.remove_copies(connection.path)
+    for path in answer_files(connection.path):
+        with suppress(OSError):  # the answer has just ended, or the folder is read-only
+            head, _ = read_answer(path)
+            if head is not None and head.session_id in session_ids:
+                path.unlink()
+
+    with transaction(connection):
+        digests = _delete_messages(connection, messages_before)
+        for session_id in session_ids:
+            digests |= _delete_session(connection, session_id)
+        # FTS5 keeps the trigrams of removed texts until it writes the index again, which takes
+        # about 1 s for 40 MB of text
+        connection.execute("insert into trigrams (trigrams) values ('optimize')")
+    attachment_files.remove(connection, folder, digests)
+    # write the write-ahead log into the file and empty it, unless another connection is reading
+    connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+
+
+def _delete_session(connection: Connection, session_id: str) -> set[str]:
+    """Delete a session with its messages and its draft; return the digests of its files."""
+    of_session = "select number from messages where session_id = ?"
+    digests = _digests(connection, of_session, session_id)
+    digests |= set(attachment_files.DIGEST.findall(first_text(connection, DRAFT, session_id)))
+    connection.execute("delete from drafts where session_id = ?", (session_id,))
+    # foreign keys delete its messages and their parts
+    connection.execute("delete from sessions where session_id = ?", (session_id,))
+    return digests
+
+
+def _delete_messages(connection: Connection, before: str) -> set[str]:
+    """Delete the messages that the user has deleted before a stored time; return their digests.
+
+    If the title of a session was made of one of them, it is made of the first visible prompt.
+    """
+    digests = _digests(connection, _OLDER, before)
+    titles = connection.execute(
+        f"""select s.session_id, s.title, {TITLE_WORDS} from messages m
+            join sessions s on s.session_id = m.session_id
+            where m.role = ? and m.number in ({_OLDER})""",
+        (Role.USER, before),
+    ).fetchall()
+    connection.execute(f"delete from messages where number in ({_OLDER})", (before,))
+    for session_id, title, words in titles:
+        if title_from(loaded(words)) == loaded(title):
+            new_title = first_prompt_title(connection, session_id)
+            set_columns(connection, session_id, title=column(new_title))
+    return digests
+
+
+def _digests(connection: Connection, messages: str, value: str) -> set[str]:
+    """Return the digests of the files of messages; `messages` is a query of their numbers."""
+    query = f"select call_id from parts where kind = 'file' and number in ({messages})"
+    return {loaded(digest) for (digest,) in connection.execute(query, (value,))}
