@@ -117,6 +117,24 @@ def test_a_session_or_the_whole_trash_is_purged_after_consent_and_nothing_else(s
     assert cli("sessions", "show", ids[1]).returncode == 2
 
 
+def test_deleted_messages_are_purged_with_the_trash_after_consent(saved):
+    cli, ids = saved
+
+    async def delete_answer() -> None:
+        async with aclosing(store_at(cli.folder.parent)) as store:
+            session = await store.open_session(ids[1])
+            await store.delete_message(ids[1], session.messages[-1].message_id)
+
+    asyncio.run(delete_answer())
+    done = cli("sessions", "purge")
+    assert (done.returncode, "Deleting 1 deleted message" in done.stderr) == (2, True)
+    done = cli("sessions", "purge", "--yes")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "Permanently deleted: 1 message.\n"
+    assert cli("sessions", "purge").stderr == "The trash is empty.\n"
+    assert len(cli.json("sessions", "--json")["data"]) == 2
+
+
 def test_at_a_terminal_it_is_asked_before_anything_is_removed(saved, monkeypatch):
     cli, ids = saved
     monkeypatch.setattr("lmchat.cli.sessions.can_ask", lambda: True)
