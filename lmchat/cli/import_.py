@@ -197,8 +197,8 @@ def _outcome_json(context: Context, outcome: ImportOutcome) -> dict[str, object]
         for file, error in outcome.refused
     ]
     skipped = [
-        {"file": left_out.file, "where": left_out.part.where, "reason": left_out.part.reason}
-        for left_out in outcome.left_out
+        {"file": file, "where": part.where, "reason": part.reason}
+        for file, part in outcome.left_out
     ]
     return {"object": "list", "data": chats, "skipped": skipped, "refused": refused}
 

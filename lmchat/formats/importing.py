@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError, StoreUnavailable
 from lmchat.files.disk import expanded_path
@@ -42,7 +41,7 @@ from lmchat.formats.sources import (
     text_source,
     zip_sources,
 )
-from lmchat.sessions.session import Session, Skipped
+from lmchat.sessions.session import Skipped
 
 STDIN = "-"  # name of the standard input in place of a file
 _FORMATS_HINT = (
@@ -59,37 +58,11 @@ ReadItems = Iterator[ReadSession | Skipped]
 """Sessions of a file, and what is left out between them."""
 
 
-class ReadChat(Struct, frozen=True, kw_only=True):
-    """A chat of a file."""
+ImportResult = tuple[str, ReadSession | Skipped | LMChatError]
+"""Name of a file, and a chat of it, a part of it that is left out, or why it was not read whole.
 
-    file: str
-    """Name of the file, `-` for standard input."""
-    session: Session
-    skipped: tuple[Skipped, ...] = ()
-    """Parts of the chat that are left out."""
-
-
-class LeftOut(Struct, frozen=True, kw_only=True):
-    """A part of a file that belongs to no chat that could be read."""
-
-    file: str
-    part: Skipped
-
-
-class Refused(Struct, frozen=True, kw_only=True):
-    """A file that was not read whole, or a folder without chats."""
-
-    file: str
-    error: LMChatError
-
-
-class Unknown(Struct, frozen=True, kw_only=True):
-    """A file in a folder that is in no format of chats."""
-
-    file: str
-
-
-ImportResult = ReadChat | LeftOut | Refused | Unknown
+The name is `-` for standard input, and that of a folder for one without chats.
+"""
 
 
 def import_chats(
@@ -112,25 +85,20 @@ def import_chats(
             is_folder = os.path.isdir(path)  # noqa: PTH112
             paths = files_below(path, without=_companions()) if is_folder else [path]
         except FileRefused as error:
-            yield Refused(file=name, error=error)
+            yield name, error
             continue
         has_chats = False
         for file in paths:
-            for result in _results(str(file), reader.items(file)):
-                match result:
-                    case Refused(error=FormatUnknown()) if is_folder:
-                        yield Unknown(file=str(file))
-                    case _:
-                        has_chats = True
-                        yield result
-        if not has_chats:
+            for result in _results(str(file) if is_folder else name, reader.items(file)):
+                has_chats = has_chats or not isinstance(result[1], FormatUnknown)
+                yield result
+        if is_folder and not has_chats:
             message = f"{name} has no chats that lmchat can read."
-            hint = "`lmchat import --help` lists the formats."
-            yield Refused(file=name, error=FileRefused(message, hint=hint))
+            yield name, FileRefused(message, hint="`lmchat import --help` lists the formats.")
 
 
-def refused(file: str, error: LMChatError, *, is_begun: bool) -> Refused:
-    """Return the refusal of a file with an error that names it.
+def refused(file: str, error: LMChatError, *, is_begun: bool) -> LMChatError:
+    """Return the error of a file with a message that names it.
 
     `is_begun` says that some of its chats were imported.
     """
@@ -140,8 +108,7 @@ def refused(file: str, error: LMChatError, *, is_begun: bool) -> Refused:
         message += error.message  # it may begin with the name of a file, so its case is kept
     else:
         message += error.message[:1].lower() + error.message[1:]
-    named_error = type(error)(message, hint=error.hint, details=error.details)
-    return Refused(file=file, error=named_error)
+    return type(error)(message, hint=error.hint, details=error.details)
 
 
 def _results(file: str, items: ReadItems) -> Iterator[ImportResult]:
@@ -149,17 +116,14 @@ def _results(file: str, items: ReadItems) -> Iterator[ImportResult]:
     is_begun = False
     try:
         for item in items:
-            if isinstance(item, Skipped):
-                yield LeftOut(file=file, part=item)
-            else:
-                is_begun = True
-                yield ReadChat(file=file, session=item.session, skipped=item.skipped)
+            is_begun = is_begun or isinstance(item, ReadSession)
+            yield file, item
     except OSError as error:
         reason = "it is too large" if error.errno == errno.EFBIG else error.strerror or str(error)
         unreadable = FileRefused(f"It cannot be read: {reason}.", hint="Check the path.")
-        yield refused(file, unreadable, is_begun=is_begun)
+        yield file, refused(file, unreadable, is_begun=is_begun)
     except FileRefused as error:
-        yield refused(file, error, is_begun=is_begun)
+        yield file, refused(file, error, is_begun=is_begun)
 
 
 class _OtherProgramError(FormatUnknown):
@@ -263,7 +227,7 @@ class _FileReader:
             # lmchat's own sessions need no tag
             return read().finish(self._moment, source="" if program == OWN else program)
         except FileRefused as error:
-            return _Damaged(where=f"chat {number}", reason=error.message.rstrip("."), error=error)
+            return Skipped(where=f"chat {number}", reason=error.message.rstrip("."))
         except BAD_VALUE_ERRORS:
             return Skipped(where=f"chat {number}", reason=_DAMAGED)
 
@@ -274,12 +238,6 @@ class _FileReader:
                 f"It has chats of {PROGRAM_NAMES[source]}, not of {PROGRAM_NAMES[self._source]}."
             )
             raise _OtherProgramError(message, hint=f"Import it with --from {source}.")
-
-
-class _Damaged(Skipped, frozen=True, kw_only=True):
-    """A chat that is refused; its error is that of the file if there is no other chat."""
-
-    error: FileRefused
 
 
 def _companions() -> frozenset[str]:
@@ -309,27 +267,28 @@ def _records(source: Source) -> Iterator[Record | Skipped]:
     Only one is decoded at a time. Raises `FileRefused`, and `FormatUnknown` for other texts.
     """
     data = source.data
-    begin = data[len(data) - len(data.lstrip()) :][:1] if data[:1].isspace() else data[:1]
-    values: Iterable[tuple[str, Any]]
+    begin = data.lstrip()[:1]
     if not begin:
         raise FileRefused("It is empty.", hint="Export the chats again.")
-    if source.has_lines or (begin == b"{" and not _is_one_value(data)):
+    if begin not in (b"[", b"{") and not source.has_lines:
+        # lmchat's own Markdown exports begin with their title
+        is_markdown = source.name.lower().endswith(_MARKDOWN_ENDINGS) or data.startswith(b"# ")
+        message = "Its format cannot be imported."
+        if is_markdown:
+            message = "It is Markdown, which cannot be imported; export the session as JSON."
+        raise FormatUnknown(message, hint=_FORMATS_HINT)
+    values: Iterable[tuple[str, Any]]
+    try:
+        if begin == b"[":
+            raw_values = msgspec.json.decode(data, type=list[msgspec.Raw])
+        else:
+            raw_values = [msgspec.json.decode(data, type=msgspec.Raw)]
+        values = ((f"record {number}", raw) for number, raw in enumerate(raw_values, 1))
+    except (msgspec.DecodeError, RecursionError) as error:
+        if not (source.has_lines or _is_object(data.lstrip().partition(b"\n")[0])):
+            raise _broken_json(data, error) from error
         lines = enumerate(BytesIO(data), 1)
         values = ((f"line {number}", line) for number, line in lines if not line.isspace())
-    elif begin == b"{":
-        values = [("record 1", data)]
-    elif begin == b"[":
-        try:
-            raw_values = msgspec.json.decode(data, type=list[msgspec.Raw])
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise _broken_json(data, error) from error
-        values = ((f"record {number}", raw) for number, raw in enumerate(raw_values, 1))
-    # lmchat's own Markdown exports begin with `---`
-    elif source.name.lower().endswith(_MARKDOWN_ENDINGS) or data.startswith(b"---\n"):
-        hint = "Export the session as JSON, and import that: lmchat export ID -o FILE.json"
-        raise FormatUnknown("It is Markdown, which cannot be imported.", hint=hint)
-    else:
-        raise FormatUnknown("Its format cannot be imported.", hint=_FORMATS_HINT)
     for where, value in values:
         try:
             # msgspec would refuse half of a surrogate pair, as cut texts have it
@@ -339,18 +298,11 @@ def _records(source: Source) -> Iterator[Record | Skipped]:
         yield record if isinstance(record, dict) else Skipped(where=where, reason=_DAMAGED)
 
 
-def _is_one_value(data: bytes) -> bool:
-    """Return whether a text that begins with a bracket is one JSON object, not one in each line.
-
-    Raises `FileRefused` for a broken object.
-    """
+def _is_object(line: bytes) -> bool:
+    """Return whether a line is a JSON object, so that its text is JSON Lines."""
     try:
-        msgspec.json.decode(data, type=msgspec.Raw)
-    except (msgspec.DecodeError, RecursionError) as error:
-        try:
-            msgspec.json.decode(data.lstrip().partition(b"\n")[0], type=msgspec.Raw)
-        except (msgspec.DecodeError, RecursionError):
-            raise _broken_json(data, error) from error
+        msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, RecursionError):
         return False
     return True
 
@@ -393,8 +345,6 @@ def _checked(items: ReadItems) -> ReadItems:
         yield Skipped(where=where, reason="they are damaged")
     if has_messages:
         return
-    if isinstance(first_skipped, _Damaged):
-        raise first_skipped.error
     if first_skipped is None:
         raise FormatUnknown("It has no readable messages.", hint="Export the chats again.")
     reason = f"{first_skipped.where}: {first_skipped.reason}"

@@ -8,8 +8,8 @@ which the messages were written. `files` has the content of attached files in Ba
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, get_args
@@ -79,7 +79,8 @@ def from_json(data: Record) -> Session:
     the export.
     """
     if data["lmchat"] != FORMAT_NUMBER:
-        raise FileRefused("Another version of lmchat exported this.", hint="Update lmchat.")
+        message = "Another version of lmchat exported this: update lmchat."
+        raise FileRefused(message, hint="Update lmchat.")
     changed = "Its header"
     try:
         header = msgspec.convert(data["session"], SessionHeader)
@@ -143,10 +144,10 @@ class ExportedChat(Struct, frozen=True):
                 omitted["image"] -= 1
         header, messages = self.session.header, self.session.messages
         tree = self.session.tree or messages
-        results = _calls_with_result(tree)
+        answered = {message.parent_id for message in tree if message.role is Role.TOOL}
         session = sound_session(
             header,
-            [_safe(message, results[message.message_id]) for message in tree],
+            [_safe(message, has_results=message.message_id in answered) for message in tree],
             messages[-1].message_id if messages else None,
             files,
             moment,
@@ -154,44 +155,21 @@ class ExportedChat(Struct, frozen=True):
         return ReadSession(session=session, skipped=omissions(session.header.title, omitted))
 
 
-def _safe(message: ChatMessage, calls_with_result: set[str]) -> ChatMessage:
-    """Return a message as it is imported; `calls_with_result` has the keys of such calls."""
+def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
+    """Return a message as it is imported; `has_results` says that its tool calls have results."""
     if message.stats is not None and message.stats.replay_id:
         message = replace(message, stats=replace(message.stats, replay_id=""))
     if message.role is Role.TOOL:
         return replace(message, endpoint="")
+    if has_results:
+        return message
     parts = tuple(
         TextPart(text=f"\n\n{quoted_call(part.name, part.arguments)}")
-        if isinstance(part, ToolCallPart) and _call_key(part) not in calls_with_result
+        if isinstance(part, ToolCallPart)
         else part
         for part in message.parts
     )
     return replace(message, parts=parts)
-
-
-def _calls_with_result(messages: Iterable[ChatMessage]) -> defaultdict[str, set[str]]:
-    """Return the keys of the calls that have a result on any branch, by the id of the answer.
-
-    A tool message holds a result and repeats its call. The tool messages of an answer follow each
-    other, and the first one follows the answer. `messages` has each after its parent.
-    """
-    keys_by_answer: defaultdict[str, set[str]] = defaultdict(set)
-    answer_ids: dict[str | None, str | None] = {}  # id of the answer, by that of a tool message
-    for message in messages:
-        if message.role is Role.TOOL:
-            # the parent is the answer, or a tool message whose answer is known
-            answer_id = answer_ids.get(message.parent_id, message.parent_id)
-            answer_ids[message.message_id] = answer_id
-            keys_by_answer[answer_id or ""].update(map(_call_key, message.tool_calls))
-    return keys_by_answer
-
-
-def _call_key(call: ToolCallPart) -> str:
-    """Return a text that distinguishes a call from the other calls of an answer.
-
-    Some servers give no ids to calls; then it is made of name and arguments.
-    """
-    return call.call_id or f"{call.name} {call.arguments}"
 
 
 def _read(records: Sequence[Record], _: Source) -> ExportedChat:

@@ -13,15 +13,9 @@ from datetime import datetime
 from msgspec import Struct
 
 from lmchat.chat.ports import ChatStore
-from lmchat.errors import LMChatError, StoreUnavailable
-from lmchat.formats.importing import (
-    LeftOut,
-    ReadChat,
-    Refused,
-    Unknown,
-    import_chats,
-    refused,
-)
+from lmchat.errors import FormatUnknown, LMChatError, StoreUnavailable
+from lmchat.formats.builder import ReadSession
+from lmchat.formats.importing import import_chats, refused
 from lmchat.formats.programs import AUTO, ChatPlace
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
@@ -55,8 +49,8 @@ class ImportOutcome(Struct, kw_only=True):
     """Outcome of an import, or of a trial, as far as it has come."""
 
     chats: list[ImportedChat] = []
-    left_out: list[LeftOut] = []
-    """Damaged parts of files."""
+    left_out: list[tuple[str, Skipped]] = []
+    """Name of a file and a damaged part of it."""
     refused: list[tuple[str, LMChatError]] = []
     """Name and error of each file that was not imported whole, and of each folder without chats."""
     unknown: list[str] = []
@@ -112,22 +106,22 @@ class Importer:
         try:
             # in a thread: a cancelled import waits for no record, however long it takes to read
             while (result := await run_abandonable(lambda: next(results, None))) is not None:
-                match result:
-                    case ReadChat():
+                file, item = result
+                match item:
+                    case ReadSession():
                         try:
-                            outcome.chats.append(await self._import(result, known_headers))
+                            outcome.chats.append(await self._import(file, item, known_headers))
                         except LMChatError as error:
-                            is_begun = any(chat.file == result.file for chat in outcome.chats)
-                            refusal = refused(result.file, error, is_begun=is_begun)
-                            outcome.refused.append((refusal.file, refusal.error))
+                            is_begun = any(chat.file == file for chat in outcome.chats)
+                            outcome.refused.append((file, refused(file, error, is_begun=is_begun)))
                             if isinstance(error, StoreUnavailable):
                                 break
-                    case LeftOut():
-                        outcome.left_out.append(result)
-                    case Refused(file=file, error=error):
-                        outcome.refused.append((file, error))
-                    case Unknown(file=file):
+                    case Skipped():
+                        outcome.left_out.append((file, item))
+                    case FormatUnknown() if file not in names:  # it is in a named folder
                         outcome.unknown.append(file)
+                    case LMChatError():
+                        outcome.refused.append((file, item))
         except asyncio.CancelledError:
             outcome.is_stopped = True
             raise
@@ -153,7 +147,7 @@ class Importer:
         return {header.session_id: header for header in (*saved, *deleted)}
 
     async def _import(
-        self, chat: ReadChat, known_headers: dict[str, SessionHeader] | None
+        self, file: str, chat: ReadSession, known_headers: dict[str, SessionHeader] | None
     ) -> ImportedChat:
         """Store a session unless the store has it, and return the result.
 
@@ -170,7 +164,7 @@ class Importer:
                 await self._store.save_file(content)
             known_header = await self._store.import_session(session)  # None: it was new, now stored
         return ImportedChat(
-            file=chat.file,
+            file=file,
             header=header if known_header is None else known_header,
             was_known=known_header is not None,
             file_messages=header.message_count,
@@ -241,7 +235,7 @@ def result_lines(
 def loss_lines(outcome: ImportOutcome) -> list[str]:
     """Return a line for each part that was left out, unless there are too many."""
     parts = [(chat.file, part) for chat in outcome.chats for part in chat.skipped]
-    parts += [(left_out.file, left_out.part) for left_out in outcome.left_out]
+    parts += outcome.left_out
     lines = [f"{file}, {part.where}: {part.reason}." for file, part in parts]
     if len(lines) > _MAX_LISTED:
         lines[_MAX_LISTED:] = [f"{len(lines) - _MAX_LISTED} more notes of this kind."]

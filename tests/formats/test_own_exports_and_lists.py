@@ -74,13 +74,13 @@ def test_what_is_no_chat_is_refused_with_the_place():
     for data, words in (
         (b"", "It is empty."),
         (b" \n\t", "It is empty."),
-        (b"# Notes\n", "Its format cannot be imported"),
+        (b"Notes\n", "Its format cannot be imported"),
         (b"\x00\x00\x00", "Its format cannot be imported"),
         (b"SQLite format 3\x00", "Its format cannot be imported"),
         (b"\x89PNG\r\n\x1a\n", "Its format cannot be imported"),
         (b"[\n{\n\xe9", "Invalid JSON at line 3, column 1."),
         (b"\xff\xfe\x00\xd8", "Its format cannot be imported"),
-        (b"---\ntitle: notes\n---\n", "It is Markdown, which cannot be imported."),
+        (b"# Notes\n\n## You", "It is Markdown, which cannot be imported;"),
         (b'[{"role": "user",\n "content": "cut', "Invalid JSON at line 2, column 17."),
         (b"[" * 200_000, "It is not readable JSON."),
         (b"[" + b"9" * 10_000 + b"]", "not a chat format that lmchat knows"),
@@ -90,7 +90,7 @@ def test_what_is_no_chat_is_refused_with_the_place():
         (b'[1, {"role": "user"}]', "It has no readable messages (record 1: it is damaged)."),
         (b'{"messages": []}', "not a chat format that lmchat knows"),
         (b'{"lmchat": 99}', "Another version of lmchat"),
-        (b'{"lmchat": 1}', "Its header was changed after the export."),
+        (b'{"lmchat": 1}', "Its header was changed after the export"),
         (b'{"lmchat": 1, "session": []}', "Its header was changed"),
     ):
         assert words in refusal(data)
@@ -109,7 +109,7 @@ def test_a_broken_message_of_an_own_export_is_named():
         lambda message: message.update(receipt={"ttft_ms": "soon"}),
         lambda message: message.clear(),
     ):
-        assert "Message 2 was changed after the export." in refusal(
+        assert "Message 2 was changed after the export" in refusal(
             changed(lambda data, change=change: change(data["messages"][1]))
         )
 
@@ -120,7 +120,7 @@ def test_a_session_without_messages_with_one_id_twice_or_with_a_loop_is_refused(
     def twin(data):
         data["messages"][1]["message_id"] = data["messages"][0]["message_id"]
 
-    assert "Two of its messages have the same id." in refusal(changed(twin))
+    assert "Two of its messages have the same id" in refusal(changed(twin))
     session = chat("a", "b")
     one = prompt("one")
     two = prompt("two", one)

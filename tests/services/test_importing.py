@@ -180,8 +180,11 @@ async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, 
     assert len(outcome.chats) == 1
     messages = [error.message for _, error in outcome.refused]
     hints = [error.hint for _, error in outcome.refused]
-    assert messages[0] == f"{names[1]} was not imported: it is Markdown, which cannot be imported."
-    assert "as JSON" in hints[0]
+    assert (
+        messages[0]
+        == f"{names[1]} was not imported: it is Markdown, which cannot be imported; export the session as JSON."
+    )
+    assert all(hints)
     assert messages[1].startswith(f"{names[2]} was not imported: it cannot be read: No such file")
     assert messages[2] == f"{long} was not imported: it cannot be read: File name too long."
     assert "NUL" in messages[3]

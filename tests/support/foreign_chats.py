@@ -8,7 +8,10 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lmchat.formats.importing import LeftOut, ReadChat, Refused, import_chats
+from lmchat.errors import LMChatError
+from lmchat.formats.builder import ReadSession
+from lmchat.formats.importing import import_chats
+from lmchat.sessions.session import Skipped
 
 DATA = Path(__file__).parents[1] / "formats" / "data" / "foreign"
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -59,14 +62,14 @@ def read_file(path, *, source="auto"):
 def _sorted_out(results):
     """Return the sessions, and what was left out; raise the error of a refused file."""
     sessions, lost = [], []
-    for result in results:
+    for _, result in results:
         match result:
-            case ReadChat(session=session, skipped=skipped):
+            case ReadSession(session=session, skipped=skipped):
                 sessions.append(session)
                 lost += [f"{part.where}: {part.reason}" for part in skipped]
-            case LeftOut(part=part):
-                lost.append(f"{part.where}: {part.reason}")
-            case Refused(error=error):
+            case Skipped(where=where, reason=reason):
+                lost.append(f"{where}: {reason}")
+            case LMChatError() as error:
                 raise error
     return sessions, lost
 
