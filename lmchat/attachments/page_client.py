@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-import zlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 
 import httpx
 
@@ -13,7 +12,7 @@ from lmchat.attachments.web_page import HTML_TYPES, TEXT_TYPES, PageAddress, Pag
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.http.connections import CONNECT_ELSEWHERE_S, Connections
+from lmchat.servers.http.connections import CONNECT_ELSEWHERE_S, Connections, body_chunks
 from lmchat.servers.http.network_errors import errors_as_unavailable
 from lmchat.servers.limits import AllowList
 
@@ -27,13 +26,10 @@ _HOST = re.compile(r"[a-z0-9._:-]+")  # a name in ASCII, or an IP address
 _LOCATION = "lmchat.location"  # extension of a response
 _REDIRECTS = (301, 302, 303, 307, 308)
 _OK = 200
-_ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS  # zlib finds out which of the two it is
 # Codecs of Python for names of hosts: a page of 1 MB would take them minutes.
 _NAME_CODECS = ("idna", "punycode")
 _HEADERS = {
     "Accept": "text/html, text/markdown, text/plain, application/json;q=0.9, */*;q=0.1",
-    # Only these two are decompressed here. httpx would decompress more of them without a limit.
-    "Accept-Encoding": "gzip, deflate",
 }
 _IN_BROWSER = "Open the address in a browser, and attach what you save there."
 
@@ -158,52 +154,20 @@ def _charset(response: httpx.Response) -> str:
 async def _read(response: httpx.Response) -> bytes:
     """Return the body, decompressed; raises `FileRefused` if it is too large or damaged.
 
-    No more than `MAX_PAGE_BYTES` and one chunk are in memory at any time.
+    No more than `MAX_PAGE_BYTES` and one step of decompression are in memory at any time.
     """
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
-        problem = "The page has a compression that was not asked for."
-        raise FileRefused(problem, hint=_IN_BROWSER)
     announced = response.headers.get("Content-Length", "")
     if announced.isdecimal() and int(announced) > MAX_PAGE_BYTES:
         raise _too_large()
-    chunks = response.aiter_raw()
-    if encoding in ("", "identity"):
-        return await _joined(chunks)
-    return await _decompressed(chunks)
-
-
-async def _joined(chunks: AsyncIterator[bytes]) -> bytes:
-    content = bytearray()
-    async for chunk in chunks:
-        content += chunk
-        if len(content) > MAX_PAGE_BYTES:
-            raise _too_large()
-    return bytes(content)
-
-
-async def _decompressed(chunks: AsyncIterator[bytes]) -> bytes:
-    """Return the decompressed body; what follows the end of the compressed data is not read.
-
-    1 kB of it may become 1 MB, so each step is stopped at one byte more than a page may have. This
-    byte shows that the page is too large.
-    """
-    decompressor = zlib.decompressobj(_ZLIB_OR_GZIP)
     content = bytearray()
     try:
-        async for chunk in chunks:
-            content += decompressor.decompress(chunk, MAX_PAGE_BYTES + 1 - len(content))
+        async for chunk in body_chunks(response):
+            content += chunk
             if len(content) > MAX_PAGE_BYTES:
                 raise _too_large()
-            if decompressor.eof:  # zlib would keep all that follows in memory
-                return bytes(content)
-    except zlib.error:
-        raise _damaged() from None
-    raise _damaged()
-
-
-def _damaged() -> FileRefused:
-    return FileRefused("The compressed page is damaged.", hint="Try again later.")
+    except httpx.DecodingError as error:
+        raise FileRefused(f"The page cannot be read: {error}.", hint=_IN_BROWSER) from None
+    return bytes(content)
 
 
 def _too_large() -> FileRefused:

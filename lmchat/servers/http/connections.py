@@ -25,6 +25,7 @@ CONNECT_LOOPBACK_S = 2.0
 CONNECT_ELSEWHERE_S = 10.0
 WRITE_S = 30.0
 POOL_S = 5.0  # longest wait for a free connection of the pool
+_STEP_BYTES = 1024 * 1024  # of a body that are decompressed at once
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS  # zlib finds out which of the two it is
 KEEPALIVE_S = 2.0  # LM Studio and llama.cpp close an idle connection after 5 s (R-33)
 
@@ -229,7 +230,8 @@ def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str
 async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
     """Yield the body of a response, decompressed; what follows compressed data is not read.
 
-    httpx would read it to its end, and zlib keeps and copies all of it with each chunk.
+    httpx would read it to its end, and zlib keeps and copies all of it with each chunk. 1 kB of
+    compressed data may become 1 MB, so the caller can stop after each `_STEP_BYTES`.
     """
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding in ("", "identity"):
@@ -237,16 +239,20 @@ async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
             yield chunk
         return
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise httpx.DecodingError("a compression that was not asked for")
+        raise httpx.DecodingError("its compression was not asked for")
     decompressor = zlib.decompressobj(_ZLIB_OR_GZIP)
     try:
         async for chunk in response.aiter_raw():
-            if content := decompressor.decompress(chunk):
-                yield content
+            rest = chunk
+            while rest and not decompressor.eof:
+                if content := decompressor.decompress(rest, _STEP_BYTES):
+                    yield content
+                rest = decompressor.unconsumed_tail
             if decompressor.eof:
                 return
     except zlib.error as error:
-        raise httpx.DecodingError(str(error)) from error
+        raise httpx.DecodingError("its compression is damaged") from error
+    raise httpx.DecodingError("its compression is damaged")
 
 
 async def read_up_to(
