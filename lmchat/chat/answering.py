@@ -391,7 +391,7 @@ class AnswerStream:
         left_out = len(offered) - len(self.tools)
         if left_out and not loop.steps:  # said once in a turn: before its first round of calls
             notes.append(f"{left_out} tools are left out. Switch off others with /tools.")
-        return notes + loop.host_notes()
+        return notes
 
     @property
     def _excludes_tools(self) -> bool:

@@ -82,7 +82,6 @@ from lmchat.sessions.message import (
     text_message,
 )
 from lmchat.sessions.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_of
-from lmchat.tools.tool import stopped_call
 
 
 class Conversation:
@@ -647,7 +646,7 @@ class Conversation:
             have_all_ended = True
         finally:
             if not have_all_ended:  # else the turn goes on with an answer
-                await self._complete(self._stop_calls(loop, tuple(running.values())))
+                await self._complete(self._stop_calls(tuple(running.values())))
 
     def _add_call(
         self, loop: ToolLoop, call: ToolCallPart, target: Target, version: int
@@ -665,13 +664,12 @@ class Conversation:
         await self._save_queue.save(self.header, copy, ancestors)
         return copy
 
-    async def _stop_calls(self, loop: ToolLoop, calls: Sequence[ChatMessage]) -> None:
+    async def _stop_calls(self, calls: Sequence[ChatMessage]) -> None:
         """End the turn as stopped, and save its tool messages that have no result."""
         if self.turn is not None:
             self.turn.end(AnswerState.STOPPED, self._clock())
         for call in calls:
-            may_still_run = call.message_id in loop.still_running
-            await self._end_call(stopped_call(call, may_still_run=may_still_run))
+            await self._end_call(replace(call, state=AnswerState.STOPPED))
 
     async def _end_call(self, call: ChatMessage) -> None:
         """Replace a tool message by its final state, in memory first, and save it."""

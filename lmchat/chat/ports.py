@@ -276,7 +276,7 @@ class ServerClient(ModelSource, Protocol):
 
 
 class ToolHost(Protocol):
-    """Process that runs the tool servers, started at its first use and again after a crash."""
+    """Tool servers, each of which starts at its first use and again after its end."""
 
     @property
     def servers(self) -> tuple[ToolServer, ...]:
@@ -285,8 +285,7 @@ class ToolHost(Protocol):
     async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
         """Start all servers that do not run, and return them when each is ready or has failed.
 
-        Servers that have failed are started once more only if `again`. A host that does not answer
-        is ended: all its servers have failed with the error `HOST_SILENT` of `tools/tool.py`.
+        Servers that have failed are started once more only if `again`.
         """
 
     async def call(

@@ -121,7 +121,10 @@ class ReadAhead:
         wanted = options.chat.read_ahead
         is_wanted = wanted == "always" or (wanted == "local" and target.endpoint.is_loopback)
         has_messages = self._open_sessions.shown.conversation.has_all_messages
-        return is_wanted and has_messages and not self._open_sessions.busy
+        # only a prompt that is sent starts the servers of tools
+        toolbox = self._next_turn.toolbox
+        has_tools = toolbox is None or toolbox.has_started or not toolbox.can_use(target)
+        return is_wanted and has_messages and has_tools and not self._open_sessions.busy
 
     async def _read(self, draft: str) -> None:
         """Read the shown session and the files of a draft, step by step.

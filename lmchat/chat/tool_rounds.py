@@ -26,7 +26,7 @@ from lmchat.sessions.message import (
     call_text,
     parse_arguments,
 )
-from lmchat.tools.tool import HOST_SILENT, Choice, Decision, Run, ToolResult, run_call
+from lmchat.tools.tool import Choice, Decision, Run, ToolResult, run_call
 
 _MAX_SAME_CALLS = 3  # same calls in a row after which the turn ends
 
@@ -71,8 +71,6 @@ class ToolLoop:
     def __init__(self, toolbox: Toolbox, session_id: str) -> None:
         self.toolbox = toolbox
         self.steps = 0  # rounds of calls so far
-        self.still_running: frozenset[str] = frozenset()
-        """Message ids of stopped calls whose functions may still run."""
         self._session_id = session_id
         self._last_call: tuple[str, Any] | None = None  # name and arguments
         self._same_calls = 0  # how often the last call was made in a row
@@ -91,11 +89,6 @@ class ToolLoop:
         if self._limit is not None:
             raise self._limit
         return await self.toolbox.offered(target, self._session_id)
-
-    def host_notes(self) -> list[str]:
-        """Return a note if the tool host did not answer when its tools were listed, else none."""
-        is_silent = any(server.error == HOST_SILENT for server in self.toolbox.host.servers)
-        return [HOST_SILENT] if is_silent else []
 
     def count_round(self, calls: Sequence[ToolCallPart]) -> bool:
         """Count a round with these calls, and return whether it may run.
@@ -140,7 +133,7 @@ class ToolLoop:
 
         First, the questions about the calls are yielded, each when the user has decided about the
         one before. Then all calls start. If the reader closes this generator, running calls are
-        cancelled, and `still_running` has those whose functions may continue nevertheless.
+        cancelled.
         """
         runs: list[Run | None] = []
         for message in messages:
@@ -148,20 +141,17 @@ class ToolLoop:
             if question is not None:
                 yield question
             runs.append(await self._make_run(message, question))
-        outliving = {message.message_id for message in messages if self._outlives_stop(message)}
-        tasks = {
-            message.message_id: asyncio.create_task(run_call(message, run))
+        tasks = [
+            asyncio.create_task(run_call(message, run))
             for message, run in zip(messages, runs, strict=True)
-        }
+        ]
         try:
-            for ended in asyncio.as_completed(tasks.values()):
+            for ended in asyncio.as_completed(tasks):
                 yield MessageEnded(message=await ended)
         finally:
-            running = {message_id for message_id, task in tasks.items() if not task.done()}
-            self.still_running = frozenset(outliving & running)
-            for task in tasks.values():
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _make_question(self, message: ChatMessage) -> ApprovalAsked | None:
         """Return the question to the user about a call; None if the user need not decide.
@@ -201,11 +191,6 @@ class ToolLoop:
                 reason = f" Reason: {decision.reason}" if decision.reason else ""
                 return partial(_refuse, f"The user refused this call.{reason}")
         return partial(self.toolbox.call, tool)
-
-    def _outlives_stop(self, message: ChatMessage) -> bool:
-        """Whether the tool of a call may continue to run after the call was cancelled."""
-        tool = self.toolbox.find(message.tool_calls[0].name)
-        return tool is not None and tool.outlives_stop
 
 
 async def _refuse(reason: str, _: Mapping[str, Any]) -> ToolResult:

@@ -17,7 +17,7 @@ from lmchat.servers.model import Target
 from lmchat.servers.products import product_named
 from lmchat.servers.request import Tool
 from lmchat.tools.json_schema import Schema
-from lmchat.tools.tool import Choice, ToolResult
+from lmchat.tools.tool import Choice, ServerState, ToolResult
 
 
 class Toolbox:
@@ -47,6 +47,11 @@ class Toolbox:
     @property
     def tools(self) -> list[Tool]:
         return list(chain.from_iterable(server.tools for server in self.host.servers))
+
+    @property
+    def has_started(self) -> bool:
+        """Whether all servers are ready or have failed."""
+        return all(server.state is not ServerState.STARTING for server in self.host.servers)
 
     def find(self, name: str) -> Tool | None:
         """Return the tool with this full name, or with this name in requests; None if unknown."""

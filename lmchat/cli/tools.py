@@ -30,8 +30,8 @@ from lmchat.sessions.message import (
     tool_calls_text,
 )
 from lmchat.terminal.output import rounded, table
+from lmchat.tools.mcp_servers import McpServers
 from lmchat.tools.tool import ServerState, ToolServer, call_message, run_call
-from lmchat.tools.tool_host import McpHost
 from lmchat.units import plural
 
 _NO_SESSION = ""  # tools may be allowed for one session, by its id; these commands have none
@@ -47,12 +47,12 @@ def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
 
 
 def make_tool_host(context: Context, settings: Settings) -> ToolHost:
-    """Return the tool host, which has not been started."""
+    """Return the tool servers, none of which has been started."""
 
     def check_address(url: str) -> None:
         AllowList(settings.allowed_hosts).check(Endpoint.parse(url))
 
-    return McpHost(
+    return McpServers(
         settings.mcp,
         functions=context.paths.tools_file,
         folder=context.config_file.parent,

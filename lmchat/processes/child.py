@@ -32,6 +32,8 @@ _LENGTH = struct.Struct(">Q")  # size of a frame in bytes, which is sent before 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has only the second
 _GROUP_ENDS_S = 0.5  # time for what a program has left to end by itself
 _POLL_S = 0.02
+_AFTERMATH = """trap '' HUP INT QUIT TERM; read -r _ || { sleep 3; kill -s KILL -- "-$0"; }"""
+"""Script of a shell that kills a process group 3 s after its own input has ended without a line."""
 _LINE_BYTES = 64 * 1024  # longest line of a child by default
 _ROOT = str(Path(__file__).parents[2])  # the folder that holds the package `lmchat`
 _CALL = "import sys; sys.path.append(sys.argv.pop(1)); from {} import {}; {}()"
@@ -180,6 +182,7 @@ class ChildProcess:
         assert process.stdin is not None  # noqa: S101 - `start` asks for it
         self._process = process
         self._input = process.stdin
+        self._aftermath: ChildProcess | None = None  # the shell of `end_after_us`
 
     @classmethod
     async def start(
@@ -225,6 +228,19 @@ class ChildProcess:
         except OSError as error:
             words = f"A process for files cannot start: {error.strerror or error}."
             raise LMChatError(words, hint="Close other programs.", kind="program") from error
+
+    async def end_after_us(self) -> None:
+        """Let a shell kill the process group if this process ends first, also by SIGKILL.
+
+        Until the end of this process, the shell waits for a line. Windows has no such groups.
+        """
+        if hasattr(os, "killpg"):
+            self._aftermath = await ChildProcess.start(
+                ("/bin/sh", "-c", _AFTERMATH, str(self.pid)),
+                environment={"PATH": os.defpath},
+                folder=Path("/"),
+                output=DEVNULL,
+            )
 
     @property
     def pid(self) -> int:
@@ -284,8 +300,18 @@ class ChildProcess:
 
         Raises `ValueError` for a line that is too long or not a message of this type.
         """
-        line = await self._output.readline()
+        line = await self.read_line()
         return msgspec.json.decode(line, type=message_type) if line else None
+
+    async def read_line(self) -> bytes:
+        """Return the next line, b"" at the end; raises `ValueError` for one that is too long."""
+        return await self._output.readline()
+
+    async def write_line(self, line: bytes) -> None:
+        """Write a line and wait for room in the pipe; nothing happens if the child has ended."""
+        with suppress(ConnectionError):
+            self._input.write(line + b"\n")
+            await self._input.drain()
 
     def close_input(self) -> None:
         self._input.close()
@@ -307,12 +333,31 @@ class ChildProcess:
         """
         self._signal(_KILL)
 
+    async def end_politely(self) -> None:
+        """Close the input, wait a moment, then send SIGTERM to the process group, and kill it."""
+        self._input.close()
+        await self._end_group((0, signal.SIGTERM, _KILL))
+        # what has left the group may keep the pipes open
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GROUP_ENDS_S):
+                await self.drop_output()
+                await self.wait()
+        if self._aftermath is not None:
+            await self._aftermath.write_line(b"")
+            await self._aftermath.end()
+
     async def end_group(self) -> None:
         """Wait a moment for what the program has left in its process group, then kill that."""
-        for number in (0, _KILL):
+        await self._end_group((0, _KILL))
+
+    async def _end_group(self, signals: Sequence[int]) -> None:
+        """Send one signal after the other to the process group, until it has ended."""
+        for number in signals:
             until_s = monotonic() + _GROUP_ENDS_S
-            while self._signal(number) and monotonic() < until_s:  # noqa: ASYNC110 - no event tells
+            is_running = self._signal(number)
+            while is_running and monotonic() < until_s:
                 await asyncio.sleep(_POLL_S)
+                is_running = self._signal(0)
 
     def _signal(self, number: int) -> bool:
         """Send a signal to the process group; return whether there is one. 0 only asks for that."""
@@ -320,8 +365,10 @@ class ChildProcess:
             if hasattr(os, "killpg"):
                 os.killpg(self._process.pid, number)
                 return True
-            if number and self._process.returncode is None:
-                self._process.terminate()  # the children that lmchat kills there start no programs
+            if self._process.returncode is None:
+                if number:
+                    self._process.terminate()  # the children that lmchat kills there start none
+                return True
         except (ProcessLookupError, PermissionError):  # it has ended; macOS raises the second
             pass
         return False

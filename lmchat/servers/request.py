@@ -22,7 +22,6 @@ class Tool(Struct, frozen=True, kw_only=True):
     description: str = ""
     schema: dict[str, Any] = field(default_factory=dict)  # JSON schema of its arguments
     is_read_only: bool = False  # as its server says; it is not trusted for that
-    outlives_stop: bool = False  # a Python function, which cannot be forced to stop
 
     @property
     def full_name(self) -> str:

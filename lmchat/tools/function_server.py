@@ -1,12 +1,14 @@
-"""Server of the functions of a file, usually `tools.py`, inside the tool host.
+"""MCP server of the functions of a file, usually `tools.py`: a program over stdin and stdout.
 
-The file is executed as a module. Its public functions are the tools of the server.
+The file is executed as a module. Its public functions are the tools of the server, and what is
+wrong with it is the text of its instructions. The program ends with its stdin.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -16,15 +18,15 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import msgspec
+from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
+from mcp_types import CallToolResult, ListToolsResult, TextContent, Tool
 
 from lmchat.config.settings import FUNCTIONS
 from lmchat.errors import RequestInvalid
 from lmchat.files.disk import read_plain
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.servers.request import Tool
-from lmchat.tools.tool import ServerState, ToolResult, ToolServer
-from lmchat.tools.tool_host import START_S, SendReport, ToolReport
 
 _NAMED_KINDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 """Kinds of parameters that can be given by name, as models give them."""
@@ -56,14 +58,7 @@ class FunctionTool:
                 hint="It needs a docstring and type hints such as str, int, list[str] "
                 "or a dataclass.",
             ) from error
-        self.tool = Tool(
-            server=FUNCTIONS,
-            name=name,
-            wire_name=name,
-            description=description,
-            schema=schema,
-            outlives_stop=True,  # also an async function, which stops only at its next `await`
-        )
+        self.tool = Tool(name=name, description=description, input_schema=schema)
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
         """Run the function in a thread and return its result as text.
@@ -141,93 +136,76 @@ def _result_text(result: Any) -> str:
         return str(result)
 
 
-class FunctionServer:
-    """Server of the functions of a file, which is executed once, or again if that gave no tool."""
+def main() -> None:
+    """Serve the functions of the file that the command names, until stdin ends."""
+    asyncio.run(_serve(Path(sys.argv[1])))
+    os._exit(0)  # threads of functions must not delay the end
 
-    def __init__(self, path: Path, send: SendReport) -> None:
-        """Begin to execute the file; `send` sends a report to the parent."""
-        self._path = path
-        self._send = send
-        self._tools: dict[str, FunctionTool] = {}  # by name
-        self._error = ""
-        self._loading = asyncio.create_task(self._load(), name=FUNCTIONS)
 
-    async def ensure_settled(self, *, restarts: bool) -> None:
-        """Wait until the file has been executed or has failed.
+async def _serve(path: Path) -> None:
+    """Execute a file and serve its functions, until stdin ends."""
+    # from now on, functions and the programs that they start read nothing, and write into stderr
+    async with stdio_server() as (source, sink):
+        sys.stdout = sys.stderr
+        functions, problem = _load(path)
 
-        With `restarts`, the file is executed again first if it was executed without giving a tool.
-        """
-        has_given_no_tool = self._loading.done() and not self._tools
-        if restarts and has_given_no_tool:
-            self._loading = asyncio.create_task(self._load(), name=FUNCTIONS)
-        await asyncio.wait([self._loading])
+        async def list_tools(*_: object) -> ListToolsResult:
+            return ListToolsResult(tools=[function.tool for function in functions.values()])
 
-    async def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
-        """Call a function and return its result.
-
-        An error is returned as a result, too: that of the function, or that of the file if it has
-        no such function.
-        """
-        await self.ensure_settled(restarts=True)
-        if name not in self._tools:
-            text = self._error or f"{self._path.name} has no function {name}."
-            return ToolResult(text=text, is_error=True)
-        try:
-            return ToolResult(text=await self._tools[name].call(arguments))
-        except RequestInvalid as error:
-            return ToolResult(text=error.message, is_error=True)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's function
-            traceback.print_exc()
-            return ToolResult(text=self._describe_error(error), is_error=True)
-
-    async def _load(self) -> None:
-        """Execute the file, collect its functions, and report state, tools and error."""
-        state = ServerState.FAILED
-        self._error = ""
-        try:
-            async with asyncio.timeout(START_S):
-                module = await run_abandonable(partial(_execute, self._path))
-            self._collect_tools(module)
-            state = ServerState.READY
-        except TimeoutError:
-            self._error = f"{self._path.name} did not end within {START_S:g} s."
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's file
-            self._error = self._describe_error(error)
-        tools = tuple(function.tool for function in self._tools.values())
-        server = ToolServer(name=FUNCTIONS, state=state, tools=tools, error=self._error)
-        self._send(ToolReport(server=server))
-
-    def _collect_tools(self, module: ModuleType) -> None:
-        """Put the public functions of a module into `_tools`.
-
-        Functions that cannot be tools are named in `_error`, with the reasons; it is empty if there
-        are none.
-        """
-        errors: list[str] = []
-        for name, value in vars(module).items():
-            if not _is_public_function(module, name, value):
-                continue
+        async def call_tool(_: object, call: Any) -> CallToolResult:
             try:
-                self._tools[name] = FunctionTool(value)
+                if call.name not in functions:
+                    raise RequestInvalid(f"{path.name} has no function {call.name}.")  # noqa: TRY301
+                text = await functions[call.name].call(call.arguments or {})
+                is_error = False
             except RequestInvalid as error:
-                line = value.__code__.co_firstlineno
-                errors.append(f"{self._path.name}, line {line}: {error.message_with_hint}")
-        self._error = " ".join(errors)
+                text, is_error = error.message, True
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's function
+                traceback.print_exc()
+                text, is_error = _describe_error(path, error), True
+            # lone surrogates, as in names of files, cannot be sent as UTF-8
+            text = text.encode(errors="replace").decode()
+            return CallToolResult(content=[TextContent(type="text", text=text)], is_error=is_error)
 
-    def _describe_error(self, error: BaseException) -> str:
-        """Return a sentence about an error, with the line of the file that has led to it.
+        server: Server[Any] = Server(
+            FUNCTIONS, instructions=problem, on_list_tools=list_tools, on_call_tool=call_tool
+        )
+        await server.run(source, sink, server.create_initialization_options())
 
-        That is the last line of the file in the traceback, or the line of an error of syntax.
-        """
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == str(self._path)]
-        reason = str(error)
-        if isinstance(error, SyntaxError) and error.filename == str(self._path):
-            lines = [error.lineno]
-            reason = error.msg
-        source = f"{self._path.name}, line {lines[-1]}" if lines else self._path.name
-        sentence = f"{source}: {type(error).__name__}: {reason or 'no reason given'}"
-        return sentence.rstrip(".") + "."
+
+def _load(path: Path) -> tuple[dict[str, FunctionTool], str]:
+    """Execute a file; return its public functions by name, and what is wrong with it."""
+    try:
+        module = _execute(path)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's file
+        return {}, _describe_error(path, error)
+    functions: dict[str, FunctionTool] = {}
+    problems: list[str] = []
+    for name, value in vars(module).items():
+        if not _is_public_function(module, name, value):
+            continue
+        try:
+            functions[name] = FunctionTool(value)
+        except RequestInvalid as error:
+            line = value.__code__.co_firstlineno
+            problems.append(f"{path.name}, line {line}: {error.message_with_hint}")
+    return functions, " ".join(problems)
+
+
+def _describe_error(path: Path, error: BaseException) -> str:
+    """Return a sentence about an error, with the line of the file that has led to it.
+
+    That is the last line of the file in the traceback, or the line of an error of syntax.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    reason = str(error)
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        lines = [error.lineno]
+        reason = error.msg
+    source = f"{path.name}, line {lines[-1]}" if lines else path.name
+    sentence = f"{source}: {type(error).__name__}: {reason or 'no reason given'}"
+    return sentence.rstrip(".") + "."
 
 
 def _is_public_function(module: ModuleType, name: str, value: object) -> bool:

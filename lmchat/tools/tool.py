@@ -28,10 +28,6 @@ from lmchat.sessions.message import (
 )
 
 MAX_RESULT_CHARS = 32_000
-MAY_STILL_RUN = "It may still run until lmchat ends: a Python function cannot be forced to stop."
-HOST_SILENT = (
-    "The tool host did not answer in time and was ended. It starts again when a tool is used."
-)
 MAX_TOOLS = 128  # most servers refuse more in one request
 _MAX_WIRE_CHARS = 64
 _NOT_IN_WIRE_NAMES = r"[^A-Za-z0-9_-]+"
@@ -47,7 +43,7 @@ class ServerState(StrEnum):
 
 
 class ToolServer(Struct, frozen=True, kw_only=True):
-    """A server of tools, as the tool host reports it."""
+    """A server of tools, as it was last seen."""
 
     name: str
     state: ServerState = ServerState.STARTING
@@ -132,17 +128,6 @@ def cut_result(text: str) -> str:
 def call_message(call: ToolCallPart) -> ChatMessage:
     """Return a tool message whose call has not run yet."""
     return ChatMessage(message_id=new_id(), role=Role.TOOL, parts=(call,), created_at=now())
-
-
-def stopped_call(call: ChatMessage, *, may_still_run: bool) -> ChatMessage:
-    """Return the message of a call that was stopped.
-
-    If its function may still run, a note about that takes the place of the result.
-    """
-    parts = call.parts
-    if may_still_run:
-        parts = (*parts, ToolResultPart(text=MAY_STILL_RUN))
-    return replace(call, parts=parts, state=AnswerState.STOPPED)
 
 
 async def run_call(call: ChatMessage, run: Run | None) -> ChatMessage:

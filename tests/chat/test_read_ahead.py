@@ -18,6 +18,7 @@ from lmchat.sessions.message import Role, text_message
 from lmchat.sessions.session import Session
 from tests.support.conversations import until_read
 from tests.support.scripted_backend import ScriptedBackend, model, read
+from tests.support.scripted_tools import ScriptedHost, toolbox
 
 HERE = Endpoint.parse("http://localhost:9931")
 ELSEWHERE = Endpoint.parse("http://workstation.lan:9931")
@@ -105,6 +106,20 @@ async def test_the_setting_and_the_server_say_whether_it_reads_ahead(store):
         typist = Typist(store, endpoint=endpoint, product=product, read_ahead=setting)
         typist.open(*LONG)
         assert bool(await typist.type("W")) is is_read, (endpoint, product, setting)
+
+
+async def test_typing_starts_no_server_of_tools(store):
+    host = ScriptedHost()
+    host.is_starting = True
+    typist = Typist(store)
+    typist.open(*LONG)
+    able = replace(typist.target.model, capabilities=("tools",))
+    typist.open_sessions.next_turn.target = replace(typist.target, model=able)
+    typist.open_sessions.next_turn.toolbox = toolbox(host)
+    assert await typist.type("W") == 0
+    assert host.listings == 0
+    host.is_starting = False
+    assert await typist.type("Wo"), "with running servers, the session is read"
 
 
 async def test_nothing_is_read_while_any_session_is_answered(store):

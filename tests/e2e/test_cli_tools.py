@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import tomllib
 
+import psutil
 import pytest
 
-from tests.support.programs import (
-    FUNCTIONS,
-    Inside,
-    write_tools,
-)
+from tests.support import mcp_server
+from tests.support.programs import FUNCTIONS, Inside, is_running, processes, wait_until, write_tools
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, calling, chat_reply
 
@@ -62,6 +61,30 @@ def test_a_call_prints_its_result_or_says_what_is_wrong_and_starts_no_other_serv
     assert not started.exists()
     alone("tools")
     assert started.exists()
+
+
+_STUBBORN = """[[mcp]]
+name = "files"
+command = "{}"
+args = ["{}"]
+env = {{ IGNORE_END = "{}" }}
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_server_that_ignores_every_request_to_end_ends_with_lmchat_however_that_ends(
+    alone, number
+):
+    """It is a group of two processes; the second one has the folder of this user in its command."""
+    mark = str(alone.home)
+    alone.configure(_STUBBORN.format(sys.executable, mcp_server.__file__, mark))
+    with alone.start("tools", "call", "files/never") as process:
+        wait_until(lambda: processes("time.sleep(600)", mark), "the server has started")
+        [second] = processes("time.sleep(600)", mark)
+        first = psutil.Process(second).ppid()
+        process.send_signal(number)
+        process.wait()
+        wait_until(lambda: not (is_running(first) or is_running(second)), "the end of the group")
 
 
 def tools_rows(cli, code: int = 0) -> list[dict]:

@@ -30,6 +30,8 @@ class ScriptedHost:
         self.schema: dict[str, Any] = _PATH
         self.description = ""
         self.error = ""
+        self.is_starting = False
+        self.listings = 0
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.cancelled: list[str] = []
         self.asked = asyncio.Event()
@@ -44,11 +46,13 @@ class ScriptedHost:
             for name in self.tools
         )
         state = ServerState.FAILED if self.error else ServerState.READY
+        state = ServerState.STARTING if self.is_starting else state
         return with_wire_names(
             [ToolServer(name="files", state=state, error=self.error, tools=tools)]
         )
 
     async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
+        self.listings += 1
         return self.servers
 
     async def call(

@@ -32,8 +32,8 @@ def search(
 def test_a_signature_becomes_a_schema():
     tool = FunctionTool(search).tool
     assert (tool.name, tool.description) == ("search", "Search everything.")
-    assert tool.schema["required"] == ["words"]
-    assert tool.schema["properties"] == {
+    assert tool.input_schema["required"] == ["words"]
+    assert tool.input_schema["properties"] == {
         "words": {"type": "string"},
         "at": {"type": "array", "items": {"$ref": "#/$defs/Point"}, "default": []},
         "kind": {"enum": ["file", "mail"], "default": "file"},
@@ -42,7 +42,7 @@ def test_a_signature_becomes_a_schema():
             "default": None,
         },
     }
-    assert tool.schema["$defs"]["Point"]["properties"] == {"x": {"type": "integer"}}
+    assert tool.input_schema["$defs"]["Point"]["properties"] == {"x": {"type": "integer"}}
 
 
 async def test_arguments_are_converted_and_the_result_is_json():

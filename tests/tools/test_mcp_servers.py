@@ -13,8 +13,8 @@ import pytest
 from lmchat.config.settings import McpSettings
 from lmchat.errors import EndpointNotAllowed
 from lmchat.servers.request import Tool
-from lmchat.tools.tool import MAX_RESULT_CHARS, MAY_STILL_RUN, ServerState
-from lmchat.tools.tool_host import McpHost
+from lmchat.tools.mcp_servers import McpServers
+from lmchat.tools.tool import MAX_RESULT_CHARS, ServerState
 from tests.support import mcp_server
 from tests.support.programs import is_running, until
 from tests.support.scripted_server import ScriptedServer, json_reply, text_reply
@@ -27,12 +27,13 @@ ONE = "def one() -> int: 'Return 1.'; return 1"
 
 
 def scripted(name="files", **settings):
-    return McpSettings(name=name, command=sys.executable, args=(SCRIPT,), **settings)
+    settings = {"args": (SCRIPT,)} | settings
+    return McpSettings(name=name, command=sys.executable, **settings)
 
 
 @asynccontextmanager
 async def a_host(home, *servers, functions="", environ=None, refuses=""):
-    """Yield a tool host; at its end no process of it may be left."""
+    """Yield tool servers; at their end no process of them may be left."""
 
     def check(url):
         if url == refuses:
@@ -41,7 +42,7 @@ async def a_host(home, *servers, functions="", environ=None, refuses=""):
     if functions:
         (home / "tools.py").write_text(functions)
     files = {"functions": home / "tools.py", "folder": home, "log_file": home / "tools.log"}
-    host = McpHost(servers, **files, environ=os.environ | (environ or {}), check_address=check)
+    host = McpServers(servers, **files, environ=os.environ | (environ or {}), check_address=check)
     others = psutil.Process().children(recursive=True)
     try:
         yield host
@@ -249,7 +250,7 @@ async def test_servers_that_cannot_start_have_failed_with_a_reason_and_start_on_
             "sad": f"The server sad failed: Connection closed. {see}",
             "refused": "Endpoint not allowed: elsewhere.",
             "keyless": "The environment variable NO_TOKEN of the server keyless is not set. Set it.",
-            "down": f"The server down failed: All connection attempts failed. {see}",
+            "down": "The server down failed: All connection attempts failed.",
         }
         assert (await call(host, "refused/x")).text == "Endpoint not allowed: elsewhere."
         await states(host)
@@ -303,12 +304,13 @@ async def test_a_header_that_cannot_be_sent_is_refused_by_its_variable_before_an
     assert not (tmp_path / "tools.log").exists()
 
 
-async def test_without_the_sdk_only_functions_work(tmp_path):
-    (tmp_path / "mcp.py").write_text("raise ImportError('hidden')")
-    where = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
-    async with a_host(tmp_path, scripted(), functions=ONE, environ={"PYTHONPATH": where}) as host:
-        assert "pip install 'lmchat[tools]'" in (await states(host))["files"]
-        assert (await call(host, "python/one")).text == "1"
+async def test_without_the_sdk_each_server_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mcp.client.client", None)
+    async with a_host(tmp_path, scripted(), functions=ONE) as host:
+        words = "The MCP SDK is not installed. Install it with: pip install 'lmchat[tools]'."
+        assert await states(host) == {"files": words, "python": words}
+        assert (await call(host, "python/one")).text == words
+    assert not (tmp_path / "tools.log").exists()
 
 
 FUNCTIONS = """
@@ -336,12 +338,13 @@ async def test_functions_of_a_file_are_tools(tmp_path):
         assert server.error.startswith("tools.py, line 11: The function broken cannot be a tool:")
         texts = {}
         for tool in server.tools:
-            texts[tool.name] = (await host.call(tool, {}, timeout_s=1)).text
+            timeout_s = 1 if tool.name == "sleeps" else 20
+            texts[tool.name] = (await host.call(tool, {}, timeout_s=timeout_s)).text
         assert texts == {
             "add": "The arguments of add do not fit: Object missing required field `a`.",
             "fails": "tools.py, line 12: ZeroDivisionError: division by zero.",
             "leaves": "tools.py, line 13: SystemExit: 3.",
-            "sleeps": f"No answer within 1 s. {MAY_STILL_RUN}",
+            "sleeps": "No answer within 1 s.",
             "no_text": "?",
         }
         assert (await call(host, "python/add", a="\udcff")).text.startswith(
@@ -349,6 +352,69 @@ async def test_functions_of_a_file_are_tools(tmp_path):
         )
         assert (await call(host, "python/add", a=1)).text == "3"
     assert "this goes to the log\nthis too" in (tmp_path / "tools.log").read_text()
+
+
+BLOCKING = """
+import os, re, time
+from pathlib import Path
+
+def sleeps() -> None:
+    "Sleep."
+    Path("pid").write_text(f"{os.getpid()}\\n")
+    time.sleep(600)
+
+def locks() -> None:
+    "Let nothing else of the process run."
+    Path("pid").write_text(f"{os.getpid()}\\n")
+    re.match("(a|a)*b", 60 * "a")
+
+async def blocks() -> None:
+    "Let no other function run."
+    sleeps()
+
+def one() -> int: "Return 1."; return 1
+"""
+
+
+@pytest.mark.parametrize("name", ["sleeps", "locks", "blocks"])
+async def test_a_stopped_function_ends_with_its_process_and_the_next_call_starts_another(
+    tmp_path, name
+):
+    note = tmp_path / "pid"
+    async with a_host(tmp_path, functions=BLOCKING) as host:
+        running = asyncio.create_task(call(host, f"python/{name}", 60))
+        await until(lambda: note.exists() and note.read_text().endswith("\n"), "the function runs")
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        pid = int(note.read_text())
+        await until(lambda: not is_running(pid), "the end of the process")
+        assert (await call(host, "python/one", 60)).text == "1"
+
+
+async def test_a_message_without_end_ends_its_server_and_delays_no_other(tmp_path):
+    flood = "import sys\nwhile True: sys.stdout.write(65536 * 'x')"
+    server = McpSettings(name="flood", command=sys.executable, args=("-c", flood))
+    async with a_host(tmp_path, server, scripted()) as host:
+        words = "The server flood sent a message of more than 32 MB. Correct it."
+        assert await states(host) == {"flood": words, "files": "ready"}
+
+
+async def test_an_error_of_a_server_does_not_repeat_the_header_that_it_got(tmp_path, http):
+    http.unknown = lambda seen: json_reply(
+        {
+            "jsonrpc": "2.0",
+            "id": seen.json.get("id"),
+            "error": {"code": 1, "message": f"No entry with {seen.headers['authorization']}"},
+        }
+    )
+    server = over_http(http, Authorization="WIKI_TOKEN")
+    async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "Bearer abcdef123"}) as host:
+        found = await states(host)
+        assert found == {"wiki": "The server wiki failed: No entry with …."}
+    quoting = scripted(args=(SCRIPT, "--max-tokens", "closed", "--author", "garden"))
+    async with a_host(tmp_path, quoting) as host:
+        assert (await call(host, "files/refuse")).text == "The garden is closed"
 
 
 async def test_an_error_in_the_file_is_told_with_its_line_until_it_is_corrected(tmp_path):

@@ -1,0 +1,525 @@
+"""MCP servers, and the functions of `tools.py` as one more: how they start, answer and end.
+
+The MCP SDK is the library that speaks the protocol. It takes 0.7 s to import, so that happens in a
+thread, when the first server starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import math
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from lmchat import __version__
+from lmchat.config.settings import FUNCTIONS, McpSettings
+from lmchat.errors import LMChatError
+from lmchat.files.disk import OPEN_FLAGS, begin_log, ensure_folder
+from lmchat.processes.child import ChildProcess, own_program
+from lmchat.processes.environment import needed_environment, with_absolute_program
+from lmchat.processes.threads import run_abandonable
+from lmchat.safe_text import header_value, safe_line, without_secret
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.request import Tool
+from lmchat.tools.tool import ServerState, ToolResult, ToolServer, cut_result, with_wire_names
+
+START_S = 30.0  # time for a server to start, and for the file of functions to run
+MAX_LISTED = 1000  # tools of a server
+_LISTED_BYTES = 4 * 1024 * 1024  # definitions of all tools of a server
+_MESSAGE_BYTES = 32 * 1024 * 1024  # longest message of a server
+# Pause before tools are listed again, for a server that reports changes of them all the time.
+_RELIST_S = 0.5
+_END_S = 3.0  # time for all servers to end, killed if need be
+_REASON_CHARS = 300
+_SESSION_ENDED = (-32600, "Session terminated")
+"""Code and message of the SDK's error for a session over HTTP that the server has ended."""
+
+
+class McpServers:
+    """The configured MCP servers, and the server of the functions of a file."""
+
+    def __init__(
+        self,
+        servers: tuple[McpSettings, ...],
+        *,
+        functions: Path,
+        folder: Path,
+        log_file: Path,
+        keeps_log: bool = True,
+        environ: Mapping[str, str],
+        check_address: Callable[[str], None],
+    ) -> None:
+        """Start nothing yet.
+
+        `functions` is the path of the file of functions, which may be missing. `folder` is that in
+        which servers start. Without `keeps_log`, what they print is dropped. `check_address`
+        raises `LMChatError` for an address that is not allowed.
+        """
+        self._folder = folder.absolute()
+        self._log_file = log_file
+        self._keeps_log = keeps_log
+        self._log: int | None = None  # descriptor of the log, since the first program started
+        self._environ = environ
+        self._check_address = check_address
+        used = [server for server in servers if server.enabled]
+        if functions.is_file():
+            program, *arguments = own_program("lmchat.tools.function_server")
+            arguments.append(str(functions.absolute()))
+            used.append(McpSettings(name=FUNCTIONS, command=program, args=tuple(arguments)))
+        self._servers = {settings.name: _McpServer(settings, self) for settings in used}
+
+    @property
+    def servers(self) -> tuple[ToolServer, ...]:
+        return with_wire_names(server.state for server in self._servers.values())
+
+    async def list_servers(self, *, again: bool = False) -> tuple[ToolServer, ...]:
+        """Start all servers that have not been started, and return all with states and tools.
+
+        Servers that have failed before are started only if `again`.
+        """
+        servers = self._servers.values()
+        await asyncio.gather(*(server.ensure_settled(restarts=again) for server in servers))
+        return self.servers
+
+    async def call(
+        self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float
+    ) -> ToolResult:
+        """Call a tool and return its result, within `timeout_s`; any error is a result, too."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._servers[tool.server].call(tool.name, dict(arguments))
+        except TimeoutError:
+            return ToolResult(text=f"No answer within {timeout_s:g} s.", is_error=True)
+
+    async def aclose(self) -> None:
+        """End all servers; the next call starts one again."""
+        tasks = [server.task for server in self._servers.values() if server.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            # a server over HTTP may not answer when its session ends
+            await asyncio.wait(tasks, timeout=_END_S)
+        if self._log is not None:
+            os.close(self._log)
+            self._log = None
+
+    async def start(self, settings: McpSettings) -> ChildProcess:
+        """Start the program of a server, with its stderr in the log; raises `OSError`."""
+        if self._log is None:
+            self._log = await asyncio.to_thread(self._open_log)
+        folder = self._folder_of(settings)
+        own = dict(settings.env or {})
+        environment = needed_environment(self._environ)
+        if settings.name != FUNCTIONS:
+            environment = {name: environment[name] for name in _inherited() & set(environment)}
+        program = _program(settings.command, folder, {**self._environ, **own})
+        return await ChildProcess.start(
+            [program, *settings.args],
+            environment=environment | own,
+            folder=folder,
+            errors=self._log,
+            line_bytes=_MESSAGE_BYTES,
+        )
+
+    def _folder_of(self, settings: McpSettings) -> Path:
+        """Return the folder in which a server starts."""
+        # the folder of the configuration need not exist, and that of the log does by now
+        folder = self._folder if self._folder.is_dir() else self._log_file.parent
+        return folder / Path(settings.cwd).expanduser()
+
+    def _open_log(self) -> int:
+        """Return the descriptor of a new log, or of the null device where no log is kept."""
+        if self._keeps_log:
+            return begin_log(self._log_file)
+        ensure_folder(self._log_file.parent)
+        return os.open(os.devnull, os.O_RDWR | OPEN_FLAGS)
+
+    @property
+    def log_hint(self) -> str:
+        """Sentence that names the log of programs; empty without a log."""
+        return f" See {self._log_file}." if self._keeps_log else ""
+
+    def headers(self, settings: McpSettings) -> dict[str, str]:
+        """Return the headers for a server, with their values from variables of the environment.
+
+        Raises `LMChatError` if its address is not allowed, or if a value is missing or invalid.
+        """
+        self._check_address(settings.url)
+        headers: dict[str, str] = {}
+        for header, variable in (settings.headers_env or {}).items():
+            subject = f"The environment variable {variable} of the server {settings.name}"
+            if variable not in self._environ:
+                raise LMChatError(f"{subject} is not set.", hint="Set it.", kind="tools")
+            try:
+                headers[header] = header_value(self._environ[variable])
+            except ValueError as error:
+                reason = f"{subject} {error}, which no header can hold."
+                raise LMChatError(reason, hint="Set it again without them.", kind="tools") from None
+        return headers
+
+
+class _McpServer:
+    """A server and its connection; one task runs the connection from its start to its end."""
+
+    def __init__(self, settings: McpSettings, owner: McpServers) -> None:
+        """Start nothing yet."""
+        self.state = ToolServer(name=settings.name)
+        self.task: asyncio.Task[None] | None = None
+        self._settings = settings
+        self._owner = owner
+        self._secrets: tuple[str, ...] = ()  # values of headers, which errors may repeat
+        self._client: Any = None  # of the SDK, while the server is in use; otherwise None
+        self._settled = asyncio.Event()  # set once the server is ready, and after it has failed
+        self._must_check = asyncio.Event()
+        """Set when the tools have changed, when it is in doubt whether the server answers, and when
+        the server has ended. Then the task lists the tools again, or ends."""
+
+    async def ensure_settled(self, *, restarts: bool) -> None:
+        """Start the server if it has not been started, and wait until it is ready or has failed.
+
+        With `restarts`, a server that has failed or ended before is started again.
+        """
+        has_failed = self._settled.is_set() and self._client is None
+        # its task may still be closing the connection; a new one must wait for that
+        if self.task is not None and restarts and has_failed:
+            await asyncio.wait([self.task])
+        if self.task is None or (restarts and self.task.done()):
+            self._settled.clear()
+            self.task = asyncio.create_task(self._run(), name=self._settings.name)
+        await self._settled.wait()
+
+    async def call(self, tool: str, arguments: dict[str, Any]) -> ToolResult:
+        """Call a tool and return its result; each error is returned as a result, too.
+
+        The server is started first if it does not run. After a cancelled call, the tools are listed
+        again, to check whether the server still answers. The server of functions is ended then:
+        nothing else stops a function.
+        """
+        await self.ensure_settled(restarts=True)
+        client = self._client
+        if client is None:
+            return ToolResult(text=self.state.error, is_error=True)
+        try:
+            _check_sendable(tool, arguments)
+            result = await client.call_tool(tool, arguments)
+        except asyncio.CancelledError:
+            if self._settings.name == FUNCTIONS:
+                self._note_end()
+            self._must_check.set()
+            raise
+        except Exception as error:  # noqa: BLE001 - of the server, or of the SDK
+            if (getattr(error, "code", 0), str(error)) == _SESSION_ENDED:
+                self._note_end()
+            has_ended = self._client is not client
+            words = self._ended_sentence if has_ended else cut_result(self._words_of(error))
+            return ToolResult(text=words, is_error=True)
+        return ToolResult(text=cut_result(_text_of(result)), is_error=result.is_error)
+
+    def _note_end(self) -> None:
+        """Let the task close the connection."""
+        self._client = None
+        self._must_check.set()
+
+    @property
+    def _ended_sentence(self) -> str:
+        return f"The server {self._settings.name} ended. It starts again when it is used."
+
+    async def _run(self) -> None:
+        """Run the server to its end, and note that it starts and, at the end, that it failed.
+
+        `_connect` notes that it is ready. The end of a server always counts as a failure.
+        """
+        self.state = replace(self.state, state=ServerState.STARTING, error="")
+        sentence = self._ended_sentence
+        try:
+            await run_abandonable(_import_sdk)
+            await self._connect()
+        except Exception as error:  # noqa: BLE001 - of the SDK, whatever it is
+            sentence = self._describe_failure(error)
+        finally:
+            self._client = None
+            self.state = replace(self.state, state=ServerState.FAILED, error=sentence)
+            self._settled.set()
+
+    def _describe_failure(self, error: BaseException) -> str:
+        """Return a sentence about an error that has ended the connection, and the next step if any.
+
+        Of a group of errors, the first one counts.
+        """
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        name = self._settings.name
+        if isinstance(error, LMChatError):
+            return error.message_with_hint
+        if isinstance(error, ImportError):
+            return "The MCP SDK is not installed. Install it with: pip install 'lmchat[tools]'."
+        if isinstance(error, FileNotFoundError):
+            return (
+                f"The server {name} cannot start: {error.filename} does not exist. Check [[mcp]]."
+            )
+        reason = f"no answer within {START_S:g} s"
+        if not isinstance(error, TimeoutError):
+            reason = safe_line(self._words_of(error), limit=_REASON_CHARS).rstrip(".")
+        see_log = "" if self._settings.url else self._owner.log_hint
+        return f"The server {name} failed: {reason}.{see_log}"
+
+    def _words_of(self, error: BaseException) -> str:
+        """Return the text of an error, without the values of the headers."""
+        words = str(error) or type(error).__name__
+        for secret in self._secrets:
+            words = without_secret(words, secret)
+        return words
+
+    async def _connect(self) -> None:
+        """Connect, list the tools, and list them again each time `_must_check` is set.
+
+        After each list, note that the server is ready. Return after `_note_end`. Raises the errors
+        of the SDK, and `TimeoutError` if connecting or listing takes longer than `START_S`.
+        """
+        import anyio
+
+        with anyio.fail_after(START_S) as limit:
+            async with AsyncExitStack() as stack:
+                client = await self._open_client(stack)
+                self._client = client
+                while True:
+                    self._must_check.clear()
+                    tools = await _tools_of(client, self._settings.name)
+                    problem = ""
+                    if self._settings.name == FUNCTIONS:
+                        problem = client.instructions or ""
+                        if problem and not tools:
+                            raise LMChatError(problem, kind="tools")
+                    limit.deadline = math.inf  # no limit while the connection waits
+                    self.state = replace(
+                        self.state, state=ServerState.READY, tools=tools, error=problem
+                    )
+                    self._settled.set()
+
+                    await self._must_check.wait()
+                    limit.deadline = anyio.current_time() + START_S
+                    if self._client is None:
+                        return
+                    await asyncio.sleep(_RELIST_S)
+
+    async def _open_client(self, stack: AsyncExitStack) -> Any:
+        """Connect to the server, and ask it to report changes of its tools.
+
+        Return the client of the SDK; leaving `stack` closes the connection.
+        """
+        from mcp.client.client import Client
+        from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
+        from mcp.shared.exceptions import MCPError
+        from mcp_types import Implementation, ToolListChangedNotification
+
+        async def note_change(message: Any) -> None:
+            if isinstance(message, ToolListChangedNotification):
+                self._must_check.set()
+
+        if self._settings.url:
+            transport = await self._connect_over_http(stack)
+        else:
+            child = await self._owner.start(self._settings)
+            stack.push_async_callback(_end, child)
+            await child.end_after_us()
+            transport = _pipes(self._settings.name, child, self._note_end)
+        info = Implementation(name="lmchat", version=__version__)
+        client = Client(transport, cache=None, client_info=info, message_handler=note_change)
+        await stack.enter_async_context(client)
+        session: Any = client.session
+        session.validate_tool_result = _accept_result
+        # older servers, which cannot be asked, report changes anyway
+        with suppress(ListenNotSupportedError, SubscriptionLost, MCPError):
+            await stack.enter_async_context(client.listen(tools_list_changed=True))
+        return client
+
+    async def _connect_over_http(self, stack: AsyncExitStack) -> Any:
+        """Return the SDK's transport for a server with an address.
+
+        Leaving `stack` closes the HTTP client of the transport.
+        """
+        import httpx2
+        from mcp.client.streamable_http import streamable_http_client
+
+        address = self._settings.url
+        headers = self._owner.headers(self._settings)
+        self._secrets = tuple(headers.values())
+        client = httpx2.AsyncClient(
+            headers=headers,
+            follow_redirects=False,
+            # an address of this machine or a private network is not reached through the proxy of
+            # the environment
+            trust_env=not Endpoint.parse(address).is_local,
+            timeout=httpx2.Timeout(START_S, read=None),  # the caller limits the time of a call
+        )
+        return streamable_http_client(address, http_client=await stack.enter_async_context(client))
+
+
+def _import_sdk() -> None:
+    """Import what the functions of this module import; raises `ImportError`."""
+    import httpx2
+    import mcp.client.client
+    import mcp.client.stdio
+    import mcp.client.streamable_http
+    import mcp.client.subscriptions
+    import mcp_types
+
+    # its records may quote what tools answer
+    for name in (mcp.__name__, mcp_types.__name__, httpx2.__name__, "client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+@asynccontextmanager
+async def _pipes(
+    name: str, child: ChildProcess, on_end: Callable[[], None]
+) -> AsyncIterator[tuple[Any, Any]]:
+    """Yield the SDK's streams of messages from and to a program; `on_end` is called at its end.
+
+    `name` is that of the server. Raises `LMChatError` after a message that is too long.
+    This takes the place of the SDK's own transport, which reads lines of any length.
+    """
+    import anyio
+    from mcp.shared.message import SessionMessage
+    from mcp_types import jsonrpc_message_adapter
+    from pydantic import ValidationError
+
+    sends_received, received = anyio.create_memory_object_stream[Any](0)
+    sent, reads_sent = anyio.create_memory_object_stream[Any](0)
+
+    async def read() -> None:
+        """Pass on the messages of the program, until it ends."""
+        try:
+            while line := await child.read_line():
+                with suppress(ValidationError):  # many programs greet
+                    message = jsonrpc_message_adapter.validate_json(line, by_name=False)
+                    await sends_received.send(SessionMessage(message))
+        except anyio.BrokenResourceError:  # the client is closed
+            pass
+        except ValueError:
+            limit = f"{_MESSAGE_BYTES // 2**20} MB"
+            words = f"The server {name} sent a message of more than {limit}."
+            raise LMChatError(words, hint="Correct it.", kind="tools") from None
+        finally:
+            on_end()
+            sends_received.close()
+
+    async def write() -> None:
+        async with reads_sent:
+            async for message in reads_sent:
+                text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
+                await child.write_line(text.encode())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        tasks.start_soon(write)
+        yield received, sent
+        tasks.cancel_scope.cancel()
+
+
+async def _end(child: ChildProcess) -> None:
+    """End a program, also when the time for its start is over."""
+    import anyio
+
+    with anyio.CancelScope(shield=True):
+        await child.end_politely()
+
+
+def _inherited() -> set[str]:
+    """Return the names of the variables that the SDK passes to servers."""
+    from mcp.client.stdio import DEFAULT_INHERITED_ENV_VARS
+
+    return set(DEFAULT_INHERITED_ENV_VARS)
+
+
+def _program(command: str, folder: Path, environment: Mapping[str, str]) -> str:
+    """Return the path of the program of a command; raises `FileNotFoundError`.
+
+    A name alone is searched in the absolute folders of `PATH`; a path, such as `./server`, is
+    relative to `folder`. `environment` includes the variables of the server's settings.
+    """
+    if os.path.dirname(command):  # noqa: PTH120 - pathlib drops the `./` that makes the difference
+        path = str(folder / command)
+        if shutil.which(path) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command)
+        return path
+    (program,) = with_absolute_program([command], environment)
+    return program
+
+
+def _check_sendable(tool: str, arguments: dict[str, Any]) -> None:
+    """Raise `ValueError` for arguments that have no form in JSON: then no answer would come."""
+    from mcp_types import CallToolRequestParams
+
+    try:
+        CallToolRequestParams(name=tool, arguments=arguments).model_dump_json().encode()
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"The arguments cannot be sent: {error}.") from None
+
+
+async def _accept_result(name: str, result: Any) -> None:
+    """Do nothing: this replaces the SDK's check of a result against the schema of its tool.
+
+    lmchat shows results as text. A slow pattern in a schema would block the event loop, and with it
+    all tools.
+    """
+
+
+async def _tools_of(client: Any, server: str) -> tuple[Tool, ...]:
+    """Return the tools of a server, which lists them page by page.
+
+    Tools after the first `MAX_LISTED`, and those beyond `_LISTED_BYTES`, are left out.
+    """
+    tools: list[Tool] = []
+    size_bytes = 0
+    cursor = None  # of the next page
+    while True:
+        page = await client.list_tools(cursor=cursor)
+        for definition in page.tools:
+            annotations = definition.annotations
+            tool = Tool(
+                server=server,
+                name=definition.name,
+                description=definition.description or "",
+                schema=definition.input_schema,
+                is_read_only=annotations is not None and bool(annotations.read_only_hint),
+            )
+            size_bytes += len(msgspec.json.encode(tool))
+            if len(tools) == MAX_LISTED or size_bytes > _LISTED_BYTES:
+                return tuple(tools)
+            tools.append(tool)
+        cursor = page.next_cursor
+        if cursor is None:
+            return tuple(tools)
+
+
+def _text_of(result: Any) -> str:
+    """Return the content of a result of the SDK as text, one block below the other.
+
+    A result with structured content only is returned as JSON.
+    """
+    blocks = [block.model_dump(by_alias=True, mode="json") for block in result.content]
+    if not blocks and result.structured_content is not None:
+        return msgspec.json.encode(result.structured_content).decode()
+    return "\n".join(_text_of_block(block) for block in blocks)
+
+
+def _text_of_block(block: dict[str, Any]) -> str:
+    """Return the text of a block of content, or a line in brackets about a block without text.
+
+    For example `[image/png: not shown]`.
+    """
+    content = block.get("resource") or block  # an embedded file is one level below its block
+    if "text" in content:
+        return str(content["text"])
+    media_type = content.get("mimeType") or block["type"]
+    address = content.get("uri") or "not shown"  # files and links have an address
+    return f"[{media_type}: {address}]"
