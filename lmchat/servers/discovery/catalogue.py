@@ -96,7 +96,6 @@ class Catalogue:
         self._source = source
         self._read_speeds = read_speeds
         self._expected = tuple(expected)
-        self._added: tuple[Endpoint, ...] = ()  # more addresses, named during this run
         self._names = names or {}
         self._speeds: Mapping[tuple[str, str], float] = {}
         self.results: tuple[ProbeResult, ...] = ()  # of the last probe of all addresses
@@ -109,12 +108,12 @@ class Catalogue:
     def expect(self, endpoint: Endpoint) -> None:
         """Probe one more address from now on, unless it is probed anyway."""
         probed = (probed.endpoint for probed in self.results)
-        if endpoint not in (*self._added, *self._expected, *probed):
-            self._added = (endpoint, *self._added)
+        if endpoint not in (*self._expected, *probed):
+            self._expected = (endpoint, *self._expected)
 
     async def probe_all(self) -> tuple[ProbeResult, ...]:
         """Probe all addresses; best result first."""
-        self.results = await self._source.detect(expected=(*self._added, *self._expected))
+        self.results = await self._source.detect(expected=self._expected)
         return self.results
 
     async def refresh(self, state: State) -> tuple[tuple[ModelRow, ...], float]:

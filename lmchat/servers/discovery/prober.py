@@ -22,7 +22,6 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.api_keys import KeySource
 from lmchat.servers.http.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
 from lmchat.servers.http.json_events import json_events
-from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.products import PRODUCTS, product_at, product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE, Product
@@ -137,16 +136,11 @@ class Prober:
         if key is None:
             key = await self.keys.key_for(endpoint) or ""
         timeout = httpx.Timeout(connect=connect_s, read=read_s, write=WRITE_S, pool=POOL_S)
-        ask_with_key = partial(self._connections.ask, endpoint, key=key, timeout=timeout)
-
-        async def ask(method: str, url: str, body: bytes | None) -> Reply:
-            return await ask_with_key(method, url, body=body)
-
         return ServerApi(
             endpoint=endpoint,
             facts=product_named(product).request_facts(key=key, host=endpoint.host),
             memory=self._memory_of(endpoint),
-            ask=ask,
+            ask=partial(self._connections.ask, endpoint, key=key, timeout=timeout),
             ask_for_events=partial(json_events, self._connections, endpoint, key=key),
         )
 

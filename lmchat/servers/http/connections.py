@@ -118,10 +118,10 @@ class Connections:
         endpoint: Endpoint,
         method: str,
         url: str,
+        body: bytes | None = None,
         *,
         key: str | None,
         timeout: httpx.Timeout,  # noqa: ASYNC109 - of httpx
-        body: bytes | None = None,
     ) -> Reply:
         """Send a request and return the whole reply, or raise `ServerUnavailable`.
 
