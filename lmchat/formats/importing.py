@@ -141,39 +141,29 @@ class _FileReader:
         """Yield the sessions of a file, and what is left out; raises `FileRefused` or `OSError`."""
         head = head_of(content)
         if head.startswith(ZIP_HEAD):
-            yield from self._zip_items(content)
+            yield from _checked(self._zip_items(content))
         elif head.startswith(_SQLITE_HEAD) and isinstance(content, Path):
             yield from _checked(self._database_items(content))
         else:
             yield from _checked(self._text_items(text_source(content)))
 
     def _zip_items(self, content: Path | bytes) -> ReadItems:
-        """Yield the chats of the texts in a zip file, and a `Skipped` for each damaged one.
+        """Yield the chats of the texts in a zip file, and a `Skipped` for each that is refused.
 
-        Texts without chats, and those of another program than the user named, are passed over.
-        Raises `FormatUnknown` if there is nothing else.
+        Texts in no format of chats are passed over.
         """
-        error = FormatUnknown("It has no chats that lmchat can read.", hint=_FORMATS_HINT)
-        has_chats = False
-        has_skipped = False
         for source in zip_sources(content):
             if isinstance(source, Skipped):
-                has_skipped = True
                 yield source
                 continue
             try:
-                for item in _checked(self._text_items(source)):
-                    has_chats = True
-                    yield item
-            except _OtherProgramError as other_program:
-                error = other_program
+                yield from self._text_items(source)
+            except _OtherProgramError:
+                raise
             except FormatUnknown:
                 continue
-            except FileRefused as refusal:
-                has_skipped = True
-                yield Skipped(where=source.name, reason=refusal.message.rstrip("."))
-        if not has_chats and (not has_skipped or isinstance(error, _OtherProgramError)):
-            raise error
+            except FileRefused as error:
+                yield Skipped(where=source.name, reason=error.message.rstrip("."))
 
     def _database_items(self, path: Path) -> ReadItems:
         """Yield the chats of an SQLite database."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import aclosing
 from html.parser import HTMLParser
 
 from hypothesis import given
@@ -9,6 +10,7 @@ from msgspec.structs import replace
 
 from lmchat.formats import json_sessions
 from lmchat.formats.exporting import FORMATS, export_name, render
+from lmchat.formats.html_export import MarkdownPages
 from lmchat.formats.json_sessions import to_json
 from lmchat.formats.markdown_program import markdown_html
 from lmchat.formats.text_export import WriteOptions
@@ -24,7 +26,7 @@ from lmchat.sessions.message import (
     ToolResultPart,
 )
 from lmchat.sessions.session import Session
-from tests.support.chats import START, answer, chat_with_tools, header, prompt
+from tests.support.chats import START, answer, chat, chat_with_tools, header, prompt
 
 EVIL = "\x1b[31m\x00\u202e\ud800 <script>alert(1)</script> ![x](http://evil.example/p.png) "
 EVIL += "[l](javascript:alert(1))"
@@ -116,6 +118,16 @@ def test_the_page_runs_nothing_loads_nothing_and_shows_all():
     assert "Interrupted." in shown
     assert "<look>" in shown
     assert text == safe_text(text)
+
+
+async def test_markdown_that_takes_too_long_costs_its_message_the_form_only():
+    session = chat("Make *this* bold.")
+    async with aclosing(MarkdownPages()) as pages:
+        html = await pages.html_of(session)
+    assert "<em>this</em>" in render(session, "html", WriteOptions(pages=html))
+    async with aclosing(MarkdownPages(longest_s=0)) as pages:
+        html = await pages.html_of(session)
+    assert "<pre>Make *this* bold.</pre>" in render(session, "html", WriteOptions(pages=html))
 
 
 def test_plain_text_has_names_times_and_endings():

@@ -13,12 +13,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from msgspec import Struct
 
 from lmchat.errors import FileRefused, FormatUnknown
 from lmchat.formats.builder import (
@@ -152,15 +150,8 @@ def _authorize(
     return sqlite3.SQLITE_DENY
 
 
-class _Figures(Struct, frozen=True, kw_only=True):
-    """Time, model and figures of a message, from a turn."""
-
-    created_at: datetime | None = None
-    model: object = ""
-    stats: AnswerStats | None = None
-
-
-_FiguresByHash = dict[str, _Figures]
+_Figures = dict[str, dict[str, Any]]
+"""Time, model and figures of each message that a turn has, by its hash."""
 
 
 def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
@@ -170,7 +161,7 @@ def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
             message = "It is a database, but not one that lmchat knows."
             hint = "lmchat imports the database of llm 0.36 and later."
             raise FormatUnknown(message, hint=hint)
-        figures: _FiguresByHash = {}
+        figures: _Figures = {}
         for turn in database.rows("select * from turns order by id"):
             with suppress(*BAD_VALUE_ERRORS):  # a damaged turn; its messages are read without it
                 _add_figures(turn, figures)
@@ -178,7 +169,7 @@ def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
             yield partial(_read_thread, database, thread, figures)
 
 
-def _add_figures(turn: Record, figures: _FiguresByHash) -> None:
+def _add_figures(turn: Record, figures: _Figures) -> None:
     """Add the figures of the prompt and the answer of a turn, unless an earlier turn has some."""
     begun = time_of(turn["datetime_utc"])
     duration_ms = turn["duration_ms"] or 0
@@ -190,12 +181,12 @@ def _add_figures(turn: Record, figures: _FiguresByHash) -> None:
         finish_reason="stop",
     )
     ended = None if begun is None else begun + timedelta(milliseconds=duration_ms)
-    answer = _Figures(created_at=ended, model=turn["model"], stats=stats)
+    answer = {"created_at": ended, "model": turn["model"], "stats": stats}
     figures.setdefault(turn["tip_message_hash"], answer)
-    figures.setdefault(turn["parent_message_hash"], _Figures(created_at=begun))
+    figures.setdefault(turn["parent_message_hash"], {"created_at": begun})
 
 
-def _read_thread(database: ForeignDatabase, thread: Record, figures: _FiguresByHash) -> ForeignChat:
+def _read_thread(database: ForeignDatabase, thread: Record, figures: _Figures) -> ForeignChat:
     """Return the chat of a row of the table `threads`, whose messages are a tree."""
     thread_id = thread["id"]
     title = thread["name"] or ""
@@ -206,15 +197,12 @@ def _read_thread(database: ForeignDatabase, thread: Record, figures: _FiguresByH
 
     for message in database.rows(_HASHES + _MESSAGES, id=thread_id):
         key = message["hash"]
-        known = figures.get(key, _Figures())
         chat.add(
             key,
             message["role"],
             _parts(database, rows_by_message[key], chat),
             parent=message["parent_hash"],
-            created_at=known.created_at,
-            model=known.model,
-            stats=known.stats,
+            **figures.get(key, {}),
         )
     times = (message.created_at for message in chat.messages.values())
     # the row has the time of the thread, which is later for a fork that took messages over
