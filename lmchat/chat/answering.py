@@ -1,10 +1,7 @@
-"""Stream of one answer: which messages are sent for it, and what is sent after a refusal.
+"""The request for one answer: which messages are sent for it, and what is sent after a refusal.
 
-A *plan* (`ContextPlan`) has the messages that are sent. The stream makes it when it is created, and
-again when the tools, a count of the server, or a refusal have changed what fits.
-
-A *beginning* is the text of an answer that the model is to continue. With *prefill*, it is the last
-message of the request; without, a prompt asks the model to write what follows.
+A *plan* (`ContextPlan`) has the messages that are sent. It is made at the start, and again when the
+tools, a count of the server, or a refusal have changed what fits.
 """
 
 from __future__ import annotations
@@ -18,6 +15,13 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.chat.attachments import Attachment
+from lmchat.chat.beginnings import (
+    CONTINUE,
+    Beginning,
+    ThoughtEnd,
+    last_words,
+    require_prefill,
+)
 from lmchat.chat.context import (
     ContextMeter,
     ContextPlan,
@@ -27,16 +31,10 @@ from lmchat.chat.context import (
     has_images,
     plan_context,
 )
-from lmchat.chat.continuation import (
-    CONTINUE,
-    Beginning,
-    last_words,
-)
 from lmchat.chat.kept import replay_id_of
-from lmchat.chat.ports import ServerClient
+from lmchat.chat.ports import ModelServer
 from lmchat.chat.save_queue import SaveQueue
-from lmchat.chat.thought_end import ThoughtEnd
-from lmchat.chat.tool_rounds import ToolLoop
+from lmchat.chat.tool_rounds import ToolRounds
 from lmchat.chat.tools import Toolbox
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
 from lmchat.safe_text import safe_line
@@ -46,7 +44,6 @@ from lmchat.servers.events import (
     RefusalDelta,
     RequestAdapted,
     StreamEvent,
-    StreamFinished,
     TextDelta,
     ToolCallDelta,
 )
@@ -66,7 +63,6 @@ from lmchat.sessions.message import (
     FilePart,
     Role,
     SentThoughts,
-    TokenProbabilities,
     text_message,
 )
 from lmchat.sessions.session import MessagePath
@@ -80,6 +76,7 @@ _MAX_IMAGE_BYTES = 20_000_000
 """Images are read, newest first, up to about this sum of sizes; of others, the name is sent."""
 _NEARLY_FULL_SHARE = 0.8
 """A plan that is estimated to take this share of the room for a prompt may not fit."""
+_CANNOT_END_THOUGHT = "cannot end a thought: wait, or press Esc and choose a lower /effort."
 _NO_TOOLS = "This server has no probabilities for answers with tools."
 
 
@@ -103,23 +100,22 @@ def refuse_unseen_images(target: Target, prompts: Sequence[ChatMessage]) -> None
         raise FileRefused(problem, hint=hint, kind="no_vision")
 
 
-class AnswerStream:
-    """The stream of one answer, and the plan of what is sent for it."""
+class AnswerRequest:
+    """What is sent for one answer, and the stream of its events."""
 
-    def __init__(  # noqa: PLR0913 - all but two are named
+    def __init__(
         self,
         settings: TurnSettings,
         path: MessagePath,
         *,
-        backend: ServerClient,
+        server: ModelServer,
         meter: ContextMeter,
         save_queue: SaveQueue,
-        continued: ChatMessage | None = None,
-        first_words: str = "",
-        replayed: ChatMessage | None = None,
-        loop: ToolLoop | None = None,
+        rounds: ToolRounds | None = None,
+        beginning: Beginning | None = None,
+        fetched: ChatMessage | None = None,
     ) -> None:
-        """Make the first plan.
+        """Make the first plan; nothing is sent.
 
         Raises `RequestInvalid` if it does not fit and may not be shortened, or if the answer has to
         continue the user's words and the server cannot do that. In a turn that has called tools,
@@ -128,71 +124,48 @@ class AnswerStream:
         Args:
             settings: Settings of the turn.
             path: The messages before the answer.
-            backend: Access to the server.
+            server: Access to the model servers.
             meter: Estimates, which learn from this answer.
             save_queue: Access to attached files.
-            continued: The unfinished answer to continue; None for a new answer.
-            first_words: Words of the user with which a new answer begins; empty for none.
-            replayed: The interrupted answer that is fetched from its server, which has kept it.
-            loop: Rounds of tool calls of this turn; None if the model gets no tools.
-
-        At most one of `continued`, `first_words` and `replayed` is given.
+            rounds: Rounds of tool calls of this turn; None if the model gets no tools.
+            beginning: What the answer begins with; None if the model begins it.
+            fetched: The interrupted answer that is fetched from its server, which has kept it.
         """
         self.settings = settings
         self.path = path
-        self.continued = continued
-        self.begun_choices: Sequence[TokenProbabilities] = ()
-        """Choices of the tokens of `continued`, if it ends with a token that the user has chosen.
-
-        The caller sets this and `reported_left_out` before it reads `events`.
-        """
-        self.first_words = first_words
-        self.replayed = replayed
-        self.loop = loop
-        self._backend = backend
+        self.rounds = rounds
+        self.beginning = beginning
+        self.fetched = fetched
+        self._server = server
         self._meter = meter
         self._save_queue = save_queue
 
-        self._beginning = Beginning.of(settings.target, continued, first_words)
-        """What the model is to continue; None for an answer that it begins itself."""
+        if beginning is not None and beginning.is_exact:
+            require_prefill(settings.target, beginning)
+        self._prefix = beginning  # what the model continues: later also its thought (answer now)
+        self._is_prefilled = beginning is not None and beginning.can_prefill(settings.target)
+        """Whether that is the last message of the request; else a prompt asks for the rest."""
         self.replay_id = ""  # id under which the server keeps the answer, if it can
-        if replayed is not None:
-            self.replay_id = replay_id_of(replayed)
-        elif settings.is_kept and self._beginning is None:
+        if fetched is not None:
+            self.replay_id = replay_id_of(fetched)
+        elif settings.is_kept and beginning is None:
             self.replay_id = os.urandom(16).hex()
         self.tools: tuple[Tool, ...] = ()  # offered to the model
         self.tool_tokens = 0  # estimate for the descriptions of these tools
-        has_called = loop is not None and loop.steps > 0
+        has_called = rounds is not None and rounds.steps > 0
         self.plan = self._make_plan(may_be_too_long=has_called)  # of the attributes above
 
         self.request_id = ""  # of the request that runs
         self._drawn_seed: int | None = None  # random seed of all requests for this answer
-        self.has_first_words = False  # whether the answer has begun with `first_words`
-        self.reported_left_out = 0  # number of left-out messages in the last note about them
+        self.reported_left_out = 0
+        """Number of left-out messages in the last note about them; the session sets it first."""
         self.cut_note = ""  # sentence about a prompt that is longer than the context window
         self._files: dict[str, bytes] = {}
         """Content by digest; b"" for images that are not sent. Missing files have no entry."""
-        self._thought_end = ThoughtEnd(backend, self._prefix)  # which `answer_now` asks for
+        self._thought_end = ThoughtEnd(server, beginning.message if beginning else None)
         self._was_shortened = False  # whether a refusal has made the plan shorter
 
-    @property
-    def _prefix(self) -> ChatMessage | None:
-        """The beginning that the model is to continue; None without one."""
-        return self._beginning.message if self._beginning is not None else None
-
-    @property
-    def _is_prefilled(self) -> bool:
-        """Whether that beginning is the last message of the request."""
-        return self._beginning is not None and self._beginning.is_prefilled
-
-    def events(self) -> AsyncGenerator[StreamEvent, None]:
-        """Yield the events of a new answer, or of the one that its server has kept.
-
-        A kept one is fetched by its id: that is a single request, with nothing to adapt.
-        """
-        return self._new_answer() if self.replayed is None else self._send_request()
-
-    async def _new_answer(self) -> AsyncGenerator[StreamEvent, None]:
+    async def events(self) -> AsyncGenerator[StreamEvent, None]:
         """Complete the plan, send it, and yield the events of the answer.
 
         Notes about tools, files and messages that are not sent come first, as `RequestAdapted`. If
@@ -200,26 +173,38 @@ class AnswerStream:
         prefill or with fewer messages; if that is not possible, `ServerRejected` is raised.
 
         If the user wants the thought to end and the server cannot end it, the stream is closed, and
-        another request continues behind the thought.
+        another request continues behind the thought. An answer that its server has kept is fetched
+        by its id: there is nothing to plan or to adapt.
         """
-        for note in await self._prepare():
+        is_planned = self.fetched is None
+        for note in await self._prepare() if is_planned else ():
             yield RequestAdapted(note=note)
         has_content = False
         while True:  # each round sends one request
-            for note in self._note_what_does_not_fit():
+            for note in self._note_what_does_not_fit() if is_planned else ():
                 yield RequestAdapted(note=note)
+            self.request_id = os.urandom(16).hex()
+            thought_break = ""  # before the first piece of a thought
+            if self._prefix is not None:
+                thought_break = self._prefix.thought_break(is_prefilled=self._is_prefilled)
             leaves_thought = False
             try:
-                async with aclosing(self._send_request()) as events:
+                async with aclosing(self._server.stream(self._make_request())) as events:
                     async for event in events:
-                        if isinstance(event, _CONTENT_EVENTS):
-                            has_content = True
-                        yield event
+                        has_content = has_content or isinstance(event, _CONTENT_EVENTS)
+                        if not isinstance(event, ReasoningDelta):
+                            yield event
+                            continue
+                        if thought_break:
+                            yield replace(event, text=thought_break + event.text.lstrip("\n"))
+                            thought_break = ""
+                        else:
+                            yield event
                         leaves_thought = await self._thought_end.must_leave(event, self.request_id)
                         if leaves_thought:
                             break
             except ServerRejected as error:
-                if has_content or not self._adapt_request(error):
+                if has_content or not is_planned or not self._adapt_request(error):
                     raise
             else:
                 if not leaves_thought:
@@ -228,27 +213,30 @@ class AnswerStream:
 
     @property
     def can_answer_now(self) -> bool:
-        """Whether `answer_now` would have an effect on a thought."""
+        """Whether `answer_now` could end a thought: the server can do it, and only once."""
         can_end = product_named(self.settings.target.product).can_prefill_thought
         return can_end and not self._thought_end.is_wanted
 
-    def answer_now(self) -> None:
+    def answer_now(self) -> str:
         """End the thought that streams, or else the first one, so that the model answers at once.
 
-        A second call does nothing. The product must be able to continue a thought.
+        Return why the server cannot do that, or an empty text; a second call does nothing.
         """
+        product = product_named(self.settings.target.product)
+        # servers that can end a thought are among those that can continue behind one
+        if not product.can_prefill_thought:
+            return f"{product.subject} {_CANNOT_END_THOUGHT}"
         self._thought_end.want()
+        return ""
 
     def _continue_behind_thought(self) -> None:
         """Plan a request that continues the answer behind the end of its thought."""
         # words of the user at the beginning of the answer still allow nothing but prefill
-        is_exact = self._beginning is not None and self._beginning.is_exact
-        self._beginning = Beginning(
-            message=self._thought_end.message,
-            is_prefilled=True,
-            is_exact=is_exact,
-            ends_thought=True,
+        is_exact = self._prefix is not None and self._prefix.is_exact
+        self._prefix = Beginning(
+            message=self._thought_end.message, is_exact=is_exact, ends_thought=True
         )
+        self._is_prefilled = True
         self.plan = self._make_plan()
 
     async def prepared_request(self, new_files: Sequence[Attachment] = ()) -> ChatRequest:
@@ -274,7 +262,7 @@ class AnswerStream:
             has_drawn_seed=is_drawn,
             excluded_key=exclusion_key(self.path),
         )
-        return stats.after(self.continued.stats if self.continued else None)
+        return stats.after(self.beginning.message.stats if self.beginning is not None else None)
 
     def learn_from(self, turn: Turn) -> str:
         """Correct the estimates by the server's count of the prompt, if it has counted.
@@ -294,36 +282,15 @@ class AnswerStream:
         self._meter.learn(target, plan.size, counted)
         return note
 
-    async def _send_request(self) -> AsyncGenerator[StreamEvent, None]:
-        """Send one request and yield its events.
-
-        The `first_words` of the user do not come from the server: they are yielded before the first
-        content, or the end of an empty answer.
-        """
-        self.request_id = os.urandom(16).hex()
-        thought_break = self._beginning.thought_break if self._beginning is not None else ""
-        async with aclosing(self._backend.stream(self._make_request())) as events:
-            async for event in events:
-                is_begun = isinstance(event, (*_CONTENT_EVENTS, StreamFinished))
-                if is_begun and self.first_words and not self.has_first_words:
-                    self.has_first_words = True
-                    yield TextDelta(text=self.first_words, chunks=0)  # no tokens of the model
-                if thought_break and isinstance(event, ReasoningDelta):
-                    yield replace(event, text=thought_break + event.text.lstrip("\n"))
-                    thought_break = ""
-                else:
-                    yield event
-
     def _adapt_request(self, error: ServerRejected) -> bool:
         """Change what is sent after a refusal, and return whether to send the request again.
 
         If prefill may be the reason, and the answer can also be continued without it, it is
         switched off, and a new plan is made. Else the plan is shortened, at most once in an answer.
         """
-        beginning = self._beginning
         is_prefill_refused = self._is_prefilled and error.kind in _PREFILL_REFUSED
-        if beginning is not None and is_prefill_refused and not beginning.is_exact:
-            beginning.is_prefilled = False
+        if is_prefill_refused and self._prefix is not None and not self._prefix.is_exact:
+            self._is_prefilled = False
             self.plan = self._make_plan()
             return True
         if self._was_shortened:
@@ -359,27 +326,27 @@ class AnswerStream:
         product = self.settings.target.product
         self._drawn_seed = drawn_seed(product, self.settings.sampling.options)
         notes: list[str] = []
-        if self.loop is not None:
-            notes += await self._offer_tools(self.loop)
+        if self.rounds is not None:
+            notes += await self._offer_tools(self.rounds)
         await self._count_on_server()
         for name in await self._read_files():
             notes.append(f"{name} is missing on this disk; its name is sent instead.")
         return notes
 
-    async def _offer_tools(self, loop: ToolLoop) -> list[str]:
+    async def _offer_tools(self, rounds: ToolRounds) -> list[str]:
         """Set `tools`, and plan again with the tokens of their descriptions.
 
         Return notes: about tools beyond the number that a request may have, and about the tool
         host. Where probabilities exclude tools, none is offered, and a note says so; if the model
         must call a tool, `RequestInvalid` is raised instead. Raises the error of
-        `ToolLoop.offered` if no further round of calls is allowed.
+        `ToolRounds.offered` if no further round of calls is allowed.
         """
-        if self._excludes_tools and loop.must_call:
+        if self._excludes_tools and rounds.must_call:
             raise RequestInvalid(_NO_TOOLS, hint="Leave out logprobs.", kind="unsupported")
         if self._excludes_tools:
             self.plan = self._make_plan()  # the first one may have been too long
             return [f"{_NO_TOOLS} The model gets no tools; /set logprobs default changes that."]
-        offered = await loop.offered(self.settings.target)
+        offered = await rounds.offered(self.settings.target)
         self.tools = offered[:MAX_TOOLS]
         descriptions = [
             json.dumps(tool_in_request(tool), ensure_ascii=False) for tool in self.tools
@@ -389,7 +356,7 @@ class AnswerStream:
 
         notes = []
         left_out = len(offered) - len(self.tools)
-        if left_out and not loop.steps:  # said once in a turn: before its first round of calls
+        if left_out and not rounds.steps:  # said once in a turn: before its first round of calls
             notes.append(f"{left_out} tools are left out. Switch off others with /tools.")
         return notes
 
@@ -411,7 +378,7 @@ class AnswerStream:
             return
         await self._read_files()  # the request has their content
         try:
-            counted = await self._backend.count_tokens(self._make_request())
+            counted = await self._server.count_tokens(self._make_request())
         except LMChatError:
             return
         if counted is not None:
@@ -449,7 +416,7 @@ class AnswerStream:
         target = self.settings.target
         path = self.path
         if self._prefix is not None:
-            path = path.added(self._prefix)
+            path = path.added(self._prefix.message)
         plan = plan_context(
             path,
             limit=limit or target.context,
@@ -537,7 +504,7 @@ class AnswerStream:
     def _make_request(self) -> ChatRequest:
         """Return the request for the plan; without prefill, a prompt asks for the continuation."""
         messages = self.plan.messages
-        prefix = self._prefix
+        prefix = self._prefix.message if self._prefix is not None else None
         # a thought alone cannot be continued without prefill: then the model answers its prompt
         if prefix is not None and prefix.text and not self._is_prefilled:
             text = f"{CONTINUE}\n\n{last_words(prefix.text)}"
@@ -556,10 +523,10 @@ class AnswerStream:
             output=settings.output,
             tools=self.tools,
             files=self._files,
-            must_call=self.loop is not None and self.loop.must_call,
+            must_call=self.rounds is not None and self.rounds.must_call,
             # of a continued answer, the server would keep only the new part
             replay_id=self.replay_id if self._prefix is None else "",
-            is_replay=self.replayed is not None,
+            is_replay=self.fetched is not None,
             request_id=self.request_id,
-            ends_thought=self._beginning is not None and self._beginning.ends_thought,
+            ends_thought=self._prefix is not None and self._prefix.ends_thought,
         )

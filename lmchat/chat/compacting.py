@@ -12,9 +12,17 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from lmchat.chat.context import PromptSize
-from lmchat.chat.events import still_answering_error
+from lmchat.chat.starts import Start, still_answering_error
 from lmchat.errors import LMChatError, RequestInvalid
-from lmchat.sessions.message import AnswerState, ChatMessage, Role, SentThoughts, TextPart, new_id
+from lmchat.sessions.message import (
+    AnswerState,
+    ChatMessage,
+    Role,
+    SentThoughts,
+    TextPart,
+    new_id,
+    text_message,
+)
 from lmchat.sessions.session import MessagePath
 
 COMPACT_FROM = 0.8  # share of the context window from which compacting is offered
@@ -57,19 +65,8 @@ def makes_room(
     return kept_tokens <= _MAX_KEPT_SHARE * path_tokens
 
 
-def no_room_error(older: MessagePath) -> RequestInvalid:
-    """Return the error for a summary of these messages, which would make no room."""
-    problem = "There are no older messages to summarise yet."
-    if older:
-        problem = "A summary would make no room: the last prompts and answers take most of it."
-    hint = "A summary takes the place of all but the last two prompts and answers."
-    return RequestInvalid(problem, hint=hint)
-
-
-def require_older(
-    path: MessagePath, prompt: str, tokens: int, sent_thoughts: SentThoughts
-) -> MessagePath:
-    """Return the messages to summarise.
+def summary(path: MessagePath, prompt: str, tokens: int, sent_thoughts: SentThoughts) -> Start:
+    """Start a summary of all but the last two exchanges; `tokens` are those of the whole path.
 
     Raises `RequestInvalid` if a summary would make no room, or while the last answer is streaming,
     perhaps in another lmchat.
@@ -78,16 +75,21 @@ def require_older(
         raise still_answering_error()
     older = messages_to_summarise(path, prompt)
     if not makes_room(older, path, tokens, sent_thoughts):
-        raise no_room_error(older)
-    return older
+        problem = "There are no older messages to summarise yet."
+        if older:
+            problem = "A summary would make no room: the last prompts and answers take most of it."
+        hint = "A summary takes the place of all but the last two prompts and answers."
+        raise RequestInvalid(problem, hint=hint)
+    request = text_message(Role.USER, prompt, parent_id=path[-1].message_id)
+    return Start(path=path, prompts=(request,), summarised=older)
 
 
-def require_summary(answer: ChatMessage | None) -> ChatMessage:
+def require_summary(answer: ChatMessage) -> ChatMessage:
     """Return the answer to a request for a summary; raises `LMChatError` if it failed."""
     hint = "Nothing has changed; /compact tries again."
-    if answer is not None and answer.failure is not None:
+    if answer.failure is not None:
         raise LMChatError(answer.failure.message, hint=hint, kind=answer.failure.kind)
-    if answer is None or not answer.text.strip():
+    if not answer.text.strip():
         raise LMChatError("The model wrote no summary.", hint=hint)
     return answer
 

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from lmchat.chat.attachments import Attachment
 from lmchat.chat.context import TEMPLATE_TOKENS, ContextMeter, MessageSize
-from lmchat.chat.conversation import Conversation
 from lmchat.chat.next_request import next_request
-from lmchat.chat.options import NextTurn
+from lmchat.chat.open_session import OpenSession
+from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.ports import ServerClient
 from lmchat.errors import LMChatError
 from lmchat.servers.model import Target
@@ -63,8 +63,8 @@ class ContextList(Struct, frozen=True, kw_only=True):
 
 
 async def context_lists(
-    conversation: Conversation,
-    next_turn: NextTurn,
+    sessions: OpenSessions,
+    opened: OpenSession,
     backend: ServerClient,
     text: str,
     files: Sequence[Attachment] = (),
@@ -78,16 +78,16 @@ async def context_lists(
     and `RequestInvalid` without a model that is ready.
 
     Args:
-        conversation: The session.
-        next_turn: Server, model and options of the request.
+        sessions: The sessions in memory, with server, model and options of the request.
+        opened: The session of the request.
         backend: Access to the server, which counts and answers nothing.
         text: The draft, which may be empty.
         files: Images of the draft.
         cached_count: Returns how many messages at the beginning the server has in its cache.
     """
-    settings = replace(next_turn.settings(conversation.own_sampling), is_truncating=True)
-    request = await next_request(conversation, text, settings, files)
-    listing = _Listing(conversation.shown_messages, request, settings.target, next_turn.meter)
+    settings = replace(sessions.next_turn.settings(opened.own_sampling), is_truncating=True)
+    request = await next_request(sessions, opened, text, settings, files)
+    listing = _Listing(opened.shown_messages, request, settings.target, sessions.next_turn.meter)
     listing.mark_cached(cached_count(request.messages))
     yield listing.estimated()
     try:

@@ -1,39 +1,94 @@
-"""Events of the turns of a conversation, besides those of the stream and of tool calls."""
+"""What front ends are shown of turns, besides the events of the stream, and what they are asked."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 from msgspec import Struct
 
 from lmchat.chat.context import ContextPlan
-from lmchat.chat.tool_rounds import ToolEvent
-from lmchat.errors import RequestInvalid
+from lmchat.chat.open_session import OpenSession
+from lmchat.chat.tool_rounds import ToolQuestion
+from lmchat.errors import LMChatError
 from lmchat.servers.events import StreamEvent
-from lmchat.sessions.message import ChatMessage
+from lmchat.sessions.message import AnswerState, ChatMessage
+from lmchat.tools.tool import Decision
+
+
+class TurnBegun(Struct, frozen=True):
+    """A turn begins; it may first read older messages, and may still be refused."""
 
 
 class MessageAdded(Struct, frozen=True, kw_only=True):
-    """A prompt, which is not on the disk yet, or the message of a tool call was added."""
+    """A prompt or a tool call was added to the path; it may not be on the disk yet."""
 
     message: ChatMessage
+    is_other_path: bool = False  # whether messages have left the path: load `shown_messages`
 
 
 class AnswerBegun(Struct, frozen=True, kw_only=True):
-    """An answer without any new text was added to the path; `plan` is about to be sent for it."""
+    """An answer begins, with the text that it continues, if any; `plan` is about to be sent."""
 
     message: ChatMessage
     plan: ContextPlan
-    is_replay: bool = False  # whether the answer was on the path before, and is fetched now
+    is_other_path: bool = False  # as in `MessageAdded`
+    first_words: str = ""  # of the user, with which the message begins
 
 
-class SummaryAsked(Struct, frozen=True, kw_only=True):
-    """A summary was asked for, with this prompt; neither is on the disk yet."""
+class MessageEnded(Struct, frozen=True, kw_only=True):
+    """A tool call has its result, or an answer has ended whose calls run next."""
 
     message: ChatMessage
 
 
-ConversationEvent = MessageAdded | AnswerBegun | SummaryAsked | ToolEvent | StreamEvent
+class TurnEnded(Struct, frozen=True, kw_only=True):
+    """A turn has ended, or was refused before anything was sent."""
+
+    state: AnswerState
+    answer: ChatMessage | None = None  # the last one; None if none has begun
+    error: LMChatError | None = None  # why it was refused, or why a summary failed
+    is_summary: bool = False
+    seconds: float = 0.0
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it was refused, failed or broke off."""
+        is_broken = self.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
+        return is_broken or self.error is not None
 
 
-def still_answering_error() -> RequestInvalid:
-    """Return the error for a second turn in one session."""
-    return RequestInvalid("An answer is still streaming.", hint="Press Esc to stop it, or wait.")
+class QueueChanged(Struct, frozen=True):
+    """Prompts were queued, or taken out of the queue."""
+
+
+class PromptsReturned(Struct, frozen=True, kw_only=True):
+    """Prompts that were not sent: they belong before what is typed in their session."""
+
+    prompts: tuple[str, ...]
+
+
+class TitleChanged(Struct, frozen=True):
+    """The model has named the session."""
+
+
+ChatEvent = (
+    TurnBegun
+    | MessageAdded
+    | AnswerBegun
+    | MessageEnded
+    | TurnEnded
+    | QueueChanged
+    | PromptsReturned
+    | TitleChanged
+    | StreamEvent
+)
+
+
+class FrontEnd(Protocol):
+    """The screen, the plain chat, or `ask`."""
+
+    def show(self, opened: OpenSession, event: ChatEvent) -> None:
+        """Show an event of a session, which need not be the shown one."""
+
+    async def ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
+        """Ask the user about a call of a tool; a stop of the turn cancels this."""

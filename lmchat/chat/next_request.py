@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from lmchat.chat.answering import TurnSettings, refuse_unseen_images
 from lmchat.chat.attachments import Attachment
-from lmchat.chat.conversation import Conversation
+from lmchat.chat.open_session import OpenSession
+from lmchat.chat.open_sessions import OpenSessions
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_json, safe_line, shell_word
 from lmchat.servers.request import ChatRequest, OutgoingRequest
@@ -35,21 +36,22 @@ def checked_form(typed: str) -> str:
 
 
 async def next_request(
-    conversation: Conversation,
+    sessions: OpenSessions,
+    opened: OpenSession,
     text: str,
     settings: TurnSettings,
     files: Sequence[Attachment] = (),
 ) -> ChatRequest:
-    """Return the request that `Conversation.send` would send first, without sending it.
+    """Return the request that `OpenSessions.send_now` would send first, without sending it.
 
     Without text and files, its last prompt is empty. A running answer is in it as far as it has
-    arrived. Raises the errors of `Conversation.send`.
+    arrived. Raises the errors of `OpenSessions.send_now`.
     """
-    await conversation.fill()
-    first_words = conversation.first_words
-    stream = conversation.unsent(text, settings, files, first_words=first_words)
-    refuse_unseen_images(settings.target, stream.path[-1:])
-    request = await stream.prepared_request(files)
+    await sessions.fill(opened)
+    first_words = opened.first_words
+    planned = sessions.planned(opened, text, settings, files, first_words=first_words)
+    refuse_unseen_images(settings.target, planned.path[-1:])
+    request = await planned.prepared_request(files)
     if text or files:
         return request
     # an empty prompt is not in the plan; only the first words of the answer come after it

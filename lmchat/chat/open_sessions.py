@@ -1,152 +1,557 @@
-"""The open sessions, and the prompts that wait in them."""
+"""The sessions in memory, every command on them, and what follows a turn."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
-from enum import Enum, auto
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 
-from msgspec import Struct, field
+from msgspec.structs import replace
 
-from lmchat.chat.attachments import DraftFiles
-from lmchat.chat.continuation import require_prefill
-from lmchat.chat.conversation import Conversation
-from lmchat.chat.events import still_answering_error
+from lmchat.chat.answering import AnswerRequest, TurnSettings
+from lmchat.chat.attachments import Attachment, DraftFiles
+from lmchat.chat.beginnings import Beginning, require_prefill
+from lmchat.chat.compacting import summary
+from lmchat.chat.events import (
+    ChatEvent,
+    FrontEnd,
+    PromptsReturned,
+    QueueChanged,
+    TitleChanged,
+    TurnBegun,
+    TurnEnded,
+)
+from lmchat.chat.kept import kept_answer, replay_request, target_of, without_replay
+from lmchat.chat.kept_sampling import kept_sampling, save_sampling
+from lmchat.chat.open_session import OpenSession
 from lmchat.chat.options import NextTurn
-from lmchat.chat.ports import ChatStore, ServerClient
+from lmchat.chat.ports import ChatStore, ModelServer
+from lmchat.chat.runner import ShowError, TurnRunner, TurnServices
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.save_queue import SavedTexts, SaveQueue
-from lmchat.chat.tool_rounds import ApprovalAsked
+from lmchat.chat.session_titles import rename_by_model
+from lmchat.chat.starts import (
+    MakeStart,
+    Start,
+    again,
+    continued,
+    edited,
+    new_prompt,
+    rewritten,
+    still_answering_error,
+)
+from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds
+from lmchat.chat.turn_stats import failure_of
 from lmchat.config.settings import ChatSettings
-from lmchat.errors import RequestInvalid, WrongUse
-from lmchat.sessions.message import AnswerState, ChatMessage, Role, new_id, now
-from lmchat.sessions.session import Session, SessionHeader
+from lmchat.errors import FileRefused, LMChatError, RequestInvalid, WrongUse
+from lmchat.servers.model import Target
+from lmchat.servers.products import sent_thoughts_of
+from lmchat.sessions.message import AnswerState, ChatMessage, Role, new_id, now, text_message
+from lmchat.sessions.session import MessagePath, Session, SessionHeader
+from lmchat.tools.tool import Choice, Decision
 
 FIRST_READ = 64  # newest messages of a session that are read before it is shown
 
 
-class TurnPhase(Enum):
-    """Phase of the turn of an open session."""
+class _NoFrontEnd(FrontEnd):
+    """Stands where the front end will be; it shows nothing and allows no call."""
 
-    NONE = auto()
-    RUNNING = auto()
-    STOPPING = auto()
+    def show(self, _opened: OpenSession, _event: ChatEvent) -> None:
+        pass
 
-
-class OpenSession(Struct):
-    """A session in memory, with its queued prompts and the tool call that waits for approval."""
-
-    conversation: Conversation
-    queue: list[str] = field(default_factory=list)
-    """Prompts that wait for the end of the running answer, for a server, or for a model."""
-    phase: TurnPhase = TurnPhase.NONE  # set by the screen, which runs the turn
-    asked: ApprovalAsked | None = None  # the tool call that waits until the user decides
-
-    @property
-    def last_calls(self) -> list[ChatMessage]:
-        """The tool messages at the end of the path, oldest first."""
-        calls: list[ChatMessage] = []
-        for message in reversed(self.conversation.messages):
-            if message.role is not Role.TOOL:
-                break
-            calls.append(message)
-        calls.reverse()
-        return calls
-
-    @property
-    def running_calls(self) -> list[ChatMessage]:
-        """The tool messages of the running turn that have no result yet."""
-        if not self.conversation.is_running:
-            return []
-        return [call for call in self.last_calls if call.state is AnswerState.STREAMING]
-
-    @property
-    def last_answer_or_prompt(self) -> ChatMessage | None:
-        """The last message on the path that is an answer or a prompt; None before the first prompt.
-
-        Commands that are not about a certain message act on it.
-        """
-        for message in reversed(self.conversation.messages):
-            if message.role in (Role.ASSISTANT, Role.USER):
-                return message
-        return None
-
-    @property
-    def session_id(self) -> str:
-        return self.conversation.header.session_id
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a turn runs, also before its first request and while it is being stopped."""
-        return self.phase is not TurnPhase.NONE or self.conversation.is_running
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether prompts wait for a server or a model, to be sent as soon as one is ready.
-
-        While a turn runs, they wait for its end instead.
-        """
-        return bool(self.queue) and not self.is_busy
-
-    def require_idle(self) -> None:
-        """Raise `RequestInvalid` if a turn runs in this session."""
-        if self.is_busy:
-            raise still_answering_error()
-
-    def require_free_end(self) -> None:
-        """Raise `RequestInvalid` if a turn runs that adds further messages to the end of the path.
-
-        It may run tools, whose messages have to follow their calls, or it writes a summary, which
-        is not on the disk before its end. Behind any other answer, a message may be added.
-        """
-        turn = self.conversation.turn
-        is_summary = turn is not None and turn.is_summary
-        if self.conversation.may_call_tools or is_summary:
-            self.require_idle()
-
-    def pop_next_prompt(self) -> str | None:
-        """Take out the prompt to send after a turn that has ended; None for an empty queue.
-
-        After a failed or interrupted turn, return None, and leave all prompts in the queue: the
-        next one would probably fail, too.
-        """
-        turn = self.conversation.turn
-        has_failed = turn is not None and turn.state in (
-            AnswerState.FAILED,
-            AnswerState.INTERRUPTED,
-        )
-        return self.queue.pop(0) if self.queue and not has_failed else None
+    async def ask(self, _opened: OpenSession, _question: ToolQuestion) -> Decision:
+        return Decision(choice=Choice.NO)
 
 
 class OpenSessions:
     """The sessions in memory: the shown one, and others that cannot be read from the disk yet.
 
     Those are sessions with a running turn, with prompts in the queue, with unsaved messages, or
-    with words for the beginning of the next answer.
+    with words for the beginning of the next answer. Each turn is a task of its session; what
+    follows it is decided here, for the shown session and for all others.
     """
 
     def __init__(
         self,
         *,
         chat: ChatSettings,
-        backend: ServerClient,
+        server: ModelServer,
         store: ChatStore,
         profile_name: str = "",
         layers: SamplingLayers | None = None,
+        is_named: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Begin with a new session; with `is_named`, the model may give sessions titles."""
+        self.front_end: FrontEnd = _NoFrontEnd()
         self.next_turn = NextTurn(chat, profile_name, layers)
         self.save_queue = SaveQueue(store)
         self.drafts = SavedTexts(store, is_draft=True)
         self.bookmarks = SavedTexts(store, is_draft=False)
         self.files = DraftFiles(store)
         self.unread: set[str] = set()  # sessions whose answer ended while another was shown
-        self._backend = backend
+        self._server = server
         self._store = store
+        self._is_named = is_named
         self._clock = clock
         self._sessions: dict[str, OpenSession] = {}
-        self._newest: Conversation | None = None  # of the new session that was begun last
+        self._newest: OpenSession | None = None  # the new session that was begun last
+        self._naming: asyncio.Task[None] | None = None
+        self._is_closing = False
+        self._services = TurnServices(
+            server=server,
+            save_queue=self.save_queue,
+            meter=self.next_turn.meter,
+            show=self._show,
+            ask=self._ask,
+        )
         self.shown = self.begin()
+
+    # Sending
+
+    def send(self, opened: OpenSession, text: str) -> None:
+        """Send a prompt; queue it while a turn runs, or until a model is ready.
+
+        The text has lines that name attached images. If the settings say so and the context window
+        is nearly full, a summary is begun, and the prompt follows at its end. An error that is
+        raised leaves the prompt to the caller; later ones return it (`PromptsReturned`).
+        """
+        if opened.is_busy or not self.next_turn.options.is_ready:
+            if self.next_turn.options.has_unseen_image(text):
+                problem = "This model cannot see images."
+                raise FileRefused(problem, hint="Ctrl+O lists the models that can.")
+            opened.queue.append(text)
+            self._show(opened, QueueChanged())
+        else:
+            self._send(opened, text)
+
+    def _send(self, opened: OpenSession, text: str, *, may_compact: bool = True) -> None:
+        may_compact = may_compact and self.next_turn.options.chat.auto_compact
+        if may_compact and self.next_turn.can_compact(opened, text):
+            self.compact(opened)
+            opened.queue.insert(0, text)  # it follows the summary
+            self._show(opened, QueueChanged())
+            return
+        words, files = self.files.split(text)
+        self.send_now(opened, words, files, unsent=text)
+
+    def send_now(
+        self,
+        opened: OpenSession,
+        text: str,
+        files: Sequence[Attachment] = (),
+        *,
+        settings: TurnSettings | None = None,
+        unsent: str = "",
+    ) -> None:
+        """Send a prompt with its files; no summary is made before it.
+
+        `unsent` is what returns to the draft if the prompt cannot become a message.
+        """
+        make_start = partial(
+            new_prompt,
+            text=text,
+            files=files,
+            system_prompt=opened.system_prompt,
+            first_words=opened.first_words,
+        )
+        self._begin(opened, make_start, settings=settings, unsent=unsent)
+
+    def edit(
+        self,
+        opened: OpenSession,
+        message_id: str,
+        text: str,
+        files: Sequence[Attachment] | None,
+        *,
+        unsent: str = "",
+    ) -> None:
+        """Send another version of a prompt; `files` None keeps the files that it has."""
+        make_start = partial(
+            edited, message_id=message_id, text=text, files=files, first_words=opened.first_words
+        )
+        self._begin(opened, make_start, unsent=unsent)
+
+    def regenerate(
+        self, opened: OpenSession, message: ChatMessage, target: Target | None = None
+    ) -> None:
+        """Give an answer another version, perhaps by another model, or repeat a tool call.
+
+        A prompt means its answer; it is answered if it has none.
+        """
+        if message.role is Role.TOOL and self.next_turn.toolbox is None:
+            problem = "No tools are configured."
+            raise RequestInvalid(problem, hint="/tools shows what to write in config.toml.")
+        index = opened.messages.index_of(message.message_id)
+        if message.role is Role.USER and index is not None:  # its answer is meant, if it has one
+            following = opened.messages[index + 1 : index + 2]
+            if following and following[0].role is Role.ASSISTANT:
+                message = following[0]
+        make_start = partial(again, message_id=message.message_id, first_words=opened.first_words)
+        settings = self._settings(opened)
+        if target is not None:
+            settings = replace(settings, target=target)
+        self._begin(opened, make_start, settings=settings)
+
+    def resume(
+        self, opened: OpenSession, message: ChatMessage, beginning: Beginning | None = None
+    ) -> None:
+        """Continue an answer in another version, from its own text or from another beginning."""
+        make_start = partial(continued, answer_id=message.message_id, beginning=beginning)
+        self._begin(opened, make_start)
+
+    def compact(self, opened: OpenSession) -> None:
+        """Let the model summarise the older messages, and continue with that on a new branch.
+
+        The branch is written when the summary is complete; before, nothing changes.
+        """
+        settings = replace(self._settings(opened), is_truncating=True, toolbox=None, is_kept=False)
+        target = settings.target
+
+        def make_start(path: MessagePath) -> Start:
+            tokens = self.next_turn.meter.use(target, path).next_tokens
+            sent_thoughts = sent_thoughts_of(target.product, target.model)
+            return summary(path, self.next_turn.options.compact_prompt, tokens, sent_thoughts)
+
+        self._begin(opened, make_start, settings=settings, is_summary=True)
+
+    async def fetch_kept(self, opened: OpenSession) -> bool:
+        """Begin to fetch the last answer if its server has continued it without lmchat (R-42).
+
+        Return False if the server cannot be asked now, or does not know the answer any more. In the
+        second case the answer is not asked for again.
+        """
+        kept = kept_answer(opened.messages)
+        if kept is None or opened.is_busy or not self.next_turn.options.chat.detach:
+            return False
+        try:
+            is_kept = await self._server.keeps_answer(replay_request(kept))
+            await opened.fill(self._store)
+        except LMChatError:
+            return False
+        has_begun = opened in self.busy or self._is_closing
+        if has_begun or kept_answer(opened.messages) is not kept:
+            return False
+        if not is_kept:
+            forgotten = without_replay(kept)
+            ancestors = opened.replace(forgotten)
+            await self.save_queue.save(opened.header, forgotten, ancestors)
+            return False
+
+        def make_start(path: MessagePath) -> Start:
+            if kept_answer(path) is not kept:
+                raise still_answering_error()
+            return Start(path=MessagePath(path[:-1]), fetched=kept)
+
+        self._begin(opened, make_start, settings=TurnSettings(target=target_of(kept)))
+        return True
+
+    # A turn
+
+    def _settings(self, opened: OpenSession) -> TurnSettings:
+        return self.next_turn.settings(opened.own_sampling)
+
+    def _begin(
+        self,
+        opened: OpenSession,
+        make_start: MakeStart,
+        *,
+        settings: TurnSettings | None = None,
+        unsent: str = "",
+        is_summary: bool = False,
+    ) -> None:
+        """Begin a turn in a task; raises `RequestInvalid` if none can begin now.
+
+        The naming of a session is cancelled: it would keep the server busy.
+        """
+        opened.require_idle()
+        settings = self._settings(opened) if settings is None else settings
+        if self._naming is not None:
+            self._naming.cancel()
+        opened.unsent = unsent
+        opened.refusal = None
+        opened.error = None
+        opened.answer_id = ""
+        opened.task = asyncio.create_task(
+            self._run(opened, make_start, settings), name=f"turn-{opened.session_id}"
+        )
+        ending = partial(self._after_turn, opened, self._clock(), is_summary)
+        opened.task.add_done_callback(ending)
+        self._show(opened, TurnBegun())
+
+    async def _run(
+        self, opened: OpenSession, make_start: MakeStart, settings: TurnSettings
+    ) -> None:
+        await opened.fill(self._store)  # of a long session, only the end was read
+        start = make_start(opened.messages)
+        await TurnRunner(opened, start, settings, self._services).run()
+
+    def _after_turn(
+        self, opened: OpenSession, began_s: float, is_summary: bool, task: asyncio.Task[None]
+    ) -> None:
+        """Show how a turn ended; then send what waits, or let the model name the session."""
+        ended = self._end_turn(opened, task, is_summary, self._clock() - began_s)
+        if opened is not self.shown:
+            self.unread.add(opened.session_id)
+        returned = [opened.unsent] if opened.unsent else []
+        opened.unsent = ""
+        if ended.has_failed and not self._is_closing:  # the next prompt would probably fail, too
+            returned += opened.queue
+            opened.queue.clear()
+        if returned:
+            self._show(opened, PromptsReturned(prompts=tuple(returned)))
+        if self._is_closing:
+            return
+        prompt = opened.queue.pop(0) if opened.queue else None
+        self._show(opened, ended)
+        if prompt is None:
+            if self._is_named and self.next_turn.options.chat.auto_title:
+                self._naming = asyncio.create_task(self._name(opened), name="title")
+            return
+        try:
+            self._send(opened, prompt, may_compact=not is_summary)
+        except LMChatError as error:  # such as: the server has gone in the meantime
+            self._refuse(opened, error, prompt)
+
+    def _end_turn(
+        self, opened: OpenSession, task: asyncio.Task[None], is_summary: bool, seconds: float
+    ) -> TurnEnded:
+        """Note that no turn runs any more, and return how it ended."""
+        raised = None if task.cancelled() else task.exception()
+        opened.task = None
+        opened.is_stopping = False
+        opened.question = None
+        opened.aside = MessagePath()
+        state = AnswerState.STOPPED
+        error: LMChatError | None = None
+        if isinstance(raised, ShowError):
+            opened.show_error = raised
+        elif isinstance(raised, Exception):
+            error = _error_of(raised)
+            opened.refusal = error
+            state = AnswerState.FAILED
+        elif not task.cancelled() and opened.turn is not None:
+            state = opened.turn.state
+        return TurnEnded(
+            state=state,
+            answer=opened.find(opened.answer_id),
+            error=error,
+            is_summary=is_summary,
+            seconds=seconds,
+        )
+
+    def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
+        """Return prompts that no turn can take, and the queue behind them."""
+        returned = (*prompts, *opened.queue)
+        opened.queue.clear()
+        opened.refusal = error
+        self._show(opened, PromptsReturned(prompts=returned))
+        self._show(opened, TurnEnded(state=AnswerState.FAILED, error=error))
+
+    def _show(self, opened: OpenSession, event: ChatEvent) -> None:
+        try:
+            self.front_end.show(opened, event)
+        except Exception as error:
+            raise ShowError from error
+
+    async def _ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
+        opened.question = question
+        try:
+            return await self.front_end.ask(opened, question)
+        finally:
+            opened.question = None
+
+    async def _name(self, opened: OpenSession) -> None:
+        """Let the model write a title for a session after its first answer.
+
+        A title from the user is kept. If the model fails, the title made of the prompt is kept.
+        """
+        with suppress(LMChatError, TimeoutError):
+            settings = self.next_turn.settings()
+            if await rename_by_model(opened, settings, self._server, self._store):
+                self._show(opened, TitleChanged())
+
+    def stop(self, opened: OpenSession) -> bool:
+        """Begin to stop the turn; return False if none runs, or it is being stopped."""
+        if opened.task is None or opened.is_stopping:
+            return False
+        opened.is_stopping = True
+        # later: a turn that was begun just now first adds its prompt
+        asyncio.get_running_loop().call_soon(opened.task.cancel)
+        return True
+
+    async def wait(self, opened: OpenSession) -> None:
+        """Wait until no turn runs in a session; if cancelled, stop it first.
+
+        Raises the error of a refused turn, or what the front end has raised.
+        """
+        try:
+            while opened.task is not None:
+                await asyncio.wait([opened.task])
+        except asyncio.CancelledError:
+            self.stop(opened)
+            await self.settle(opened)
+            raise
+        if opened.show_error is not None and opened.show_error.__cause__ is not None:
+            raise opened.show_error.__cause__
+        if opened.refusal is not None:
+            raise opened.refusal
+
+    async def settle(self, opened: OpenSession) -> None:
+        """Wait until no turn runs, and the save queue has tried to write what has ended."""
+        while opened.task is not None or opened.saves:
+            await asyncio.wait([*([opened.task] if opened.task else ()), *opened.saves])
+
+    async def quiet(self, opened: OpenSession) -> None:
+        """Return the queued prompts of a session, stop its turn, and wait until it has ended."""
+        returned = tuple(opened.queue)
+        opened.queue.clear()  # else the end of the turn sends the next one
+        if returned:
+            self._show(opened, PromptsReturned(prompts=returned))
+        self.stop(opened)
+        await self.settle(opened)
+
+    # The queues
+
+    @property
+    def waiting(self) -> tuple[OpenSession, ...]:
+        """The sessions with prompts that wait for a server or a model."""
+        return tuple(opened for opened in self._sessions.values() if opened.is_waiting)
+
+    def target_ready(self, *, has_loaded: bool = False) -> None:
+        """Send the first prompt of each session that waits, as a model is ready.
+
+        If its load has just ended, and the last answer of the shown session has failed because no
+        model was loaded, regenerate that first.
+        """
+        last = self.shown.last_answer_or_prompt
+        failure = last.failure if last is not None and has_loaded else None
+        if last is not None and failure is not None and failure.kind == "model_not_loaded":
+            try:
+                self.regenerate(self.shown, last)
+            except LMChatError as error:
+                self._refuse(self.shown, error)
+        for opened in self.waiting:
+            prompt = opened.queue.pop(0)
+            try:
+                self._send(opened, prompt)
+            except LMChatError as error:
+                self._refuse(opened, error, prompt)
+            else:
+                self._show(opened, QueueChanged())
+
+    def target_failed(self) -> None:
+        """Return all waiting prompts, as no model can answer."""
+        for opened in self.waiting:
+            returned = tuple(opened.queue)
+            opened.queue.clear()
+            self._show(opened, PromptsReturned(prompts=returned))
+
+    def use_first_words(self, words: str) -> None:
+        """Let the next answer of the shown session begin with words; blank words take them back.
+
+        Blanks at their end are left out (R-43). Raises `RequestInvalid` if the server in use cannot
+        continue them, and `WrongUse` if there are no words to take back.
+        """
+        words = words.rstrip()
+        if not words and not self.shown.first_words:
+            raise WrongUse("Type a text after /start.", hint="The next answer begins with it.")
+        target = self.next_turn.target
+        if words and target is not None:
+            require_prefill(target)
+        self.shown.first_words = words
+
+    # Changes without a turn
+
+    async def rewrite(self, opened: OpenSession, answer_id: str, text: str) -> ChatMessage:
+        """Add and return another version of an answer, with a text by the user; send nothing.
+
+        It is saved in a task, for which `settle` waits: the disk may be locked for seconds. Raises
+        `RequestInvalid` while a turn runs, and as `rewritten` does; then nothing has changed.
+        """
+        await opened.fill(self._store)
+        opened.require_idle()
+        *ancestors, message = rewritten(opened.messages, answer_id, text)
+        opened.cut(MessagePath(ancestors))
+        opened.add(message)
+        saving = self.save_queue.save(opened.header, message, ancestors)
+        _: asyncio.Future[None] = opened.keep(asyncio.ensure_future(saving))
+        return message
+
+    async def set_system_prompt(self, opened: OpenSession, text: str) -> ChatMessage:
+        """Add, save and return a system prompt for the next answers; two quotes `""` remove it."""
+        content = "" if text == '""' else text
+        message = text_message(Role.SYSTEM, content, parent_id=opened.leaf_id)
+        ancestors = opened.add(message)
+        await self.save_queue.save(opened.header, message, ancestors)
+        return message
+
+    async def set_excluded(
+        self, opened: OpenSession, message_ids: Collection[str], *, is_excluded: bool
+    ) -> list[ChatMessage]:
+        """Take messages out of requests, or put them back, on the disk and on the path.
+
+        Return the changed messages of the path. If the disk fails, the error is raised, and nothing
+        has changed. Raises `RequestInvalid` while a turn runs, which may need the messages.
+        """
+        opened.require_idle()
+        await self.save_queue.write_unsaved()  # only messages on the disk can be marked there
+        await self._store.set_excluded(
+            opened.session_id, list(message_ids), is_excluded=is_excluded
+        )
+        changed = [
+            replace(message, is_excluded=is_excluded)
+            for message in opened.messages
+            if message.message_id in message_ids
+        ]
+        for message in changed:
+            opened.replace(message)
+        return changed
+
+    async def set_sampling(self, opened: OpenSession, options: Mapping[str, object]) -> None:
+        """Give a session other sampling options from the next answer on, and save them.
+
+        A new session is not on the disk yet: they are kept beside its draft until its first message
+        is saved. If the disk fails, they hold in memory, and the error is raised.
+        """
+        opened.header = replace(opened.header, sampling=options)
+        await save_sampling(self.save_queue, opened.session_id, options)
+
+    async def restore_sampling(self) -> None:
+        """Give a new session the sampling options that an earlier run has kept beside its draft."""
+        options = await kept_sampling(self._store)
+        is_untouched = not self.shown.messages and not self.shown.header.sampling
+        if options and is_untouched:
+            self.shown.header = replace(self.shown.header, sampling=options)
+
+    def planned(
+        self,
+        opened: OpenSession,
+        text: str,
+        settings: TurnSettings,
+        files: Sequence[Attachment] = (),
+        *,
+        first_words: str = "",
+    ) -> AnswerRequest:
+        """Return what `send_now` would send first; nothing is sent or changed.
+
+        The text may be empty, and an answer may be running. Raises `RequestInvalid` if the session
+        is too long.
+        """
+        start = new_prompt(opened.shown_messages, text, files, system_prompt=opened.system_prompt)
+        return AnswerRequest(
+            settings,
+            start.sent_path,
+            server=self._server,
+            meter=self.next_turn.meter,
+            save_queue=self.save_queue,
+            rounds=ToolRounds(settings.toolbox, opened.session_id) if settings.toolbox else None,
+            beginning=Beginning.of_words(first_words),
+        )
+
+    # The sessions
 
     def begin(self) -> OpenSession:
         """Create a session with the system prompt of the options, `show` it and return it.
@@ -162,9 +567,8 @@ class OpenSessions:
             session_id=new_id(), title="", created_at=moment, updated_at=moment, sampling=sampling
         )
         system_prompt = self.next_turn.options.chat.system_prompt
-        opened = self.show(self._make(Session(header=header), system_prompt))
-        self._newest = opened.conversation
-        return opened
+        self._newest = self.show(self._make(Session(header=header), system_prompt))
+        return self._newest
 
     async def load(self, session_id: str) -> OpenSession:
         """Return a session, which is not shown yet: from memory if the disk lacks a part of it.
@@ -178,6 +582,10 @@ class OpenSessions:
         in_memory = self._find_ahead_of_disk(session_id)  # a turn may have begun during the read
         return self._make(session) if in_memory is None else in_memory
 
+    async def fill(self, opened: OpenSession) -> None:
+        """Read the older messages of a long session."""
+        await opened.fill(self._store)
+
     def require_free_path(self, session_id: str) -> None:
         """Raise `RequestInvalid` if another branch of a session cannot be shown now.
 
@@ -185,7 +593,7 @@ class OpenSessions:
         path that is shown.
         """
         opened = self._sessions.get(session_id)
-        if opened and opened.is_busy and opened.conversation.may_call_tools:
+        if opened and opened.is_busy and opened.may_call_tools:
             raise RequestInvalid(
                 "An answer that may use tools is still running: no other branch can be shown.",
                 hint="Wait for its end, or press Esc to stop it.",
@@ -199,7 +607,7 @@ class OpenSessions:
         opened = self._sessions.get(session.header.session_id)
         if opened is None:
             return self.show(self._make(session))
-        opened.conversation.show_path(session)
+        opened.show_path(session)
         return self.show(opened)
 
     def show(self, opened: OpenSession) -> OpenSession:
@@ -223,36 +631,24 @@ class OpenSessions:
 
     def _is_ahead_of_disk(self, opened: OpenSession) -> bool:
         """Whether a session has something that is not on the disk, as the class says."""
-        if opened.is_busy or opened.queue or opened.conversation.first_words:
+        if opened.is_busy or opened.queue or opened.first_words:
             return True
         return self.save_queue.is_unsaved(opened.session_id)
 
     def _make(self, session: Session, system_prompt: str = "") -> OpenSession:
-        """Return an open session for `session`.
-
-        If that has no messages yet, `system_prompt` is put before its first prompt.
-        """
-        conversation = Conversation(
-            session,
-            backend=self._backend,
-            save_queue=self.save_queue,
-            meter=self.next_turn.meter,
-            system_prompt=system_prompt,
-            clock=self._clock,
-        )
-        return OpenSession(conversation)
+        return OpenSession(session, system_prompt=system_prompt, clock=self._clock)
 
     @property
     def streaming(self) -> frozenset[str]:
         """The ids of the sessions with a running answer."""
-        running = [opened for opened in self._sessions.values() if opened.conversation.is_running]
+        running = [opened for opened in self._sessions.values() if opened.is_running]
         return frozenset(opened.session_id for opened in running)
 
     @property
     def with_question(self) -> frozenset[str]:
         """The ids of the other sessions in which a tool call waits for the user."""
         others = [opened for opened in self._sessions.values() if opened is not self.shown]
-        return frozenset(opened.session_id for opened in others if opened.asked is not None)
+        return frozenset(opened.session_id for opened in others if opened.question is not None)
 
     @property
     def busy(self) -> tuple[OpenSession, ...]:
@@ -266,52 +662,34 @@ class OpenSessions:
 
     def unsaved(self) -> list[SessionHeader]:
         """Return the headers of the open sessions with messages that are not on the disk."""
-        headers = [opened.conversation.header for opened in self._sessions.values()]
+        headers = [opened.header for opened in self._sessions.values()]
         return [header for header in headers if self.save_queue.is_unsaved(header.session_id)]
+
+    # The end
 
     def leave_answers(self) -> None:
         """Let servers continue the answers that they can keep, as the terminal is gone (R-42)."""
-        self._backend.leave_answers()
+        self._server.leave_answers()
         for opened in self._sessions.values():
-            opened.conversation.is_hung_up = True
+            opened.is_hung_up = True
 
-    async def save_all(self) -> None:
-        """Wait until the ended answers are saved, then try once more to write what failed."""
+    async def stop_all(self) -> None:
+        """Stop all turns, and wait until their ends are saved; no other turn begins any more."""
+        self._is_closing = True
+        for opened in self.busy:
+            self.stop(opened)
         for opened in list(self._sessions.values()):
-            await opened.conversation.wait_until_saved()
+            await self.settle(opened)
+
+    async def close(self) -> None:
+        """Stop what runs, then try once more to write what failed."""
+        await self.stop_all()
         await self.save_queue.write_unsaved()
 
-    def is_shown(self, conversation: Conversation) -> bool:
-        return conversation is self.shown.conversation
 
-    def mark_unread(self, opened: OpenSession) -> None:
-        """Mark a session whose answer has ended as unread, unless it is the shown one."""
-        if opened is not self.shown:
-            self.unread.add(opened.session_id)
-
-    def use_first_words(self, words: str) -> None:
-        """Let the next answer of the shown session begin with words; blank words take them back.
-
-        Blanks at their end are left out (R-43). Raises `RequestInvalid` if the server in use cannot
-        continue them, and `WrongUse` if there are no words to take back.
-        """
-        conversation = self.shown.conversation
-        words = words.rstrip()
-        if not words and not conversation.first_words:
-            raise WrongUse("Type a text after /start.", hint="The next answer begins with it.")
-        target = self.next_turn.target
-        if words and target is not None:
-            require_prefill(target)
-        conversation.first_words = words
-
-    # The queues
-
-    @property
-    def has_to_wait(self) -> bool:
-        """Whether a prompt of the shown session cannot be sent now."""
-        return self.shown.is_busy or not self.next_turn.options.is_ready
-
-    @property
-    def waiting(self) -> tuple[OpenSession, ...]:
-        """The sessions with prompts that wait for a server or a model."""
-        return tuple(opened for opened in self._sessions.values() if opened.is_waiting)
+def _error_of(error: Exception) -> LMChatError:
+    """Return an error as one that can be shown; one of lmchat itself is logged."""
+    if isinstance(error, LMChatError):
+        return error
+    failure = failure_of(error)
+    return LMChatError(failure.message, hint=failure.hint, kind=failure.kind)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from lmchat.chat.answering import TurnSettings
 from lmchat.chat.compacting import COMPACT_FROM, makes_room, messages_to_summarise
 from lmchat.chat.context import ContextMeter, ContextPlan, ContextUse, plan_context
-from lmchat.chat.conversation import Conversation
+from lmchat.chat.open_session import OpenSession
 from lmchat.chat.sampling_layers import (
     OptionValues,
     SamplingLayers,
@@ -210,29 +210,29 @@ class NextTurn:
         file_tokens = sum(part.tokens for part in files.values())
         return self.meter.draft_tokens(self.target, text) + file_tokens
 
-    def context_use(self, conversation: Conversation) -> ContextUse | None:
-        """Return how much of the context window the messages of a conversation take.
+    def context_use(self, opened: OpenSession) -> ContextUse | None:
+        """Return how much of the context window the messages of a session take.
 
         A running answer is included with the tokens that have arrived. Return None while the older
         messages of a long session are not read yet.
         """
-        if not conversation.has_all_messages:
+        if not opened.has_all_messages:
             return None
-        use = self.meter.use(self.target, conversation.messages)
-        if conversation.turn is None or not conversation.is_running:
+        use = self.meter.use(self.target, opened.messages)
+        if opened.turn is None or not opened.is_running:
             return use
-        return replace(use, tokens=use.tokens + conversation.turn.tokens, is_estimated=True)
+        return replace(use, tokens=use.tokens + opened.turn.tokens, is_estimated=True)
 
-    def plan(self, conversation: Conversation, draft: str = "") -> ContextPlan | None:
+    def plan(self, opened: OpenSession, draft: str = "") -> ContextPlan | None:
         """Return the plan of the messages that would be sent now, with the draft as a prompt.
 
         Return None without a server, if its context window is unknown, or while older messages are
         not read yet.
         """
         target = self.target
-        if target is None or target.context is None or not conversation.has_all_messages:
+        if target is None or target.context is None or not opened.has_all_messages:
             return None
-        path = conversation.messages
+        path = opened.messages
         if draft:
             text, files = split_draft(draft)
             message = text_message(Role.USER, text)
@@ -240,14 +240,14 @@ class NextTurn:
         return plan_context(
             path,
             limit=target.context,
-            max_tokens=self.options.sampling(conversation.own_sampling).max_tokens,
+            max_tokens=self.options.sampling(opened.own_sampling).max_tokens,
             factor=self.meter.factor(target),
             sent_thoughts=sent_thoughts_of(target.product, target.model),
         )
 
-    def can_compact(self, conversation: Conversation, draft: str = "") -> bool:
+    def can_compact(self, opened: OpenSession, draft: str = "") -> bool:
         """Whether messages and draft nearly fill the window, and a summary would make room."""
-        messages = conversation.messages
+        messages = opened.messages
         use = self.meter.use(self.target, messages)
         tokens = use.next_tokens + self.meter.draft_tokens(self.target, draft)
         if use.limit is None or tokens < COMPACT_FROM * use.limit:

@@ -191,22 +191,11 @@ class ChatStore(Protocol):
     async def save_bookmark(self, session_id: str, bookmark: str) -> None: ...
 
 
-class ServerClient(ModelSource, Protocol):
-    """All model servers; every coroutine method and stream may raise `LMChatError`."""
-
-    async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
-        """Probe one address; a server that is away is no error. A `key` is tried, and not kept."""
+class ModelServer(Protocol):
+    """The part of all model servers that turns use; all of it may raise `LMChatError`."""
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a turn and yield its events, up to `StreamFinished`; close it with `aclosing`."""
-
-    def forward(
-        self, request: ForwardedRequest, on_end: Callable[[TurnRecord], None]
-    ) -> AbstractAsyncContextManager[ForwardedReply]:
-        """Pass on a request of another program, and yield the reply of the server as it comes.
-
-        `on_end` gets its figures after the block, if the request was sent.
-        """
 
     def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:
         """Let the server read a prompt into its cache, and yield how far it is.
@@ -235,6 +224,21 @@ class ServerClient(ModelSource, Protocol):
 
         The last message may be empty. Return None if it cannot, if it is busy, or if it would have
         to load the model.
+        """
+
+
+class ServerClient(ModelServer, ModelSource, Protocol):
+    """All model servers; every coroutine method and stream may raise `LMChatError`."""
+
+    async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
+        """Probe one address; a server that is away is no error. A `key` is tried, and not kept."""
+
+    def forward(
+        self, request: ForwardedRequest, on_end: Callable[[TurnRecord], None]
+    ) -> AbstractAsyncContextManager[ForwardedReply]:
+        """Pass on a request of another program, and yield the reply of the server as it comes.
+
+        `on_end` gets its figures after the block, if the request was sent.
         """
 
     async def outgoing(self, request: ChatRequest) -> OutgoingRequest:

@@ -16,9 +16,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.chat.context import MessageSize, has_images
-from lmchat.chat.conversation import Conversation
+from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
-from lmchat.chat.ports import ServerClient
+from lmchat.chat.ports import ModelServer
 from lmchat.errors import LMChatError
 from lmchat.servers.products import product_named, sent_thoughts_of
 from lmchat.servers.request import ChatRequest
@@ -41,10 +41,10 @@ class Step(Struct, frozen=True, kw_only=True):
 class ReadAhead:
     """Lets the server of the next turn read the shown session while a prompt is typed."""
 
-    def __init__(self, backend: ServerClient, open_sessions: OpenSessions) -> None:
+    def __init__(self, server: ModelServer, open_sessions: OpenSessions) -> None:
         self.fraction: float | None = None  # part that is read, 0 to 1; None while nothing is read
         self.on_change: Callable[[], None] = lambda: None  # called when reading begins and ends
-        self._backend = backend
+        self._server = server
         self._open_sessions = open_sessions
         self._next_turn = open_sessions.next_turn
         self._task: asyncio.Task[None] | None = None
@@ -63,7 +63,7 @@ class ReadAhead:
         if not draft:
             self.cancel()
             return
-        path = self._open_sessions.shown.conversation.messages
+        path = self._open_sessions.shown.messages
         last_id = path[-1].message_id if path else ""
         # words behind the last file of a draft are not read, so that typing them changes nothing
         followed = (*self._place, last_id, file_count(draft))
@@ -82,14 +82,14 @@ class ReadAhead:
             self._task.cancel()
             self._task = None
 
-    def note_turn(self, conversation: Conversation) -> None:
+    def note_turn(self, opened: OpenSession) -> None:
         """Note that the prompt of the last answer of a session is in the cache of its server.
 
         The answer is, too, unless it begins with a thought that later requests do not repeat. If
         another server answers next, nothing is noted, since only its cache is of use then.
         """
-        plan = conversation.sent
-        answer = conversation.newest_answer
+        plan = opened.sent
+        answer = opened.newest_answer
         target = self._next_turn.target
         if plan is None or answer is None or target is None or not answer.parts:
             return
@@ -120,7 +120,7 @@ class ReadAhead:
             return False
         wanted = options.chat.read_ahead
         is_wanted = wanted == "always" or (wanted == "local" and target.endpoint.is_loopback)
-        has_messages = self._open_sessions.shown.conversation.has_all_messages
+        has_messages = self._open_sessions.shown.has_all_messages
         # only a prompt that is sent starts the servers of tools
         toolbox = self._next_turn.toolbox
         has_tools = toolbox is None or toolbox.has_started or not toolbox.can_use(target)
@@ -161,7 +161,7 @@ class ReadAhead:
                 return
             self._set_fraction(read_tokens / total_tokens)
             step_request = replace(request, messages=step.messages)
-            async with aclosing(self._backend.read_ahead(step_request)) as reports:
+            async with aclosing(self._server.read_ahead(step_request)) as reports:
                 async for progress in reports:
                     read_of_step = progress.fraction * step.tokens
                     self.fraction = (read_tokens + read_of_step) / total_tokens
@@ -173,11 +173,11 @@ class ReadAhead:
 
         Its last message has what is final of a draft: the files, and the words between them.
         """
-        conversation = self._open_sessions.shown.conversation
+        opened = self._open_sessions.shown
         typed, images = self._open_sessions.files.split(draft)
         words = _up_to_last_file(typed)
-        settings = self._next_turn.settings(conversation.own_sampling)
-        stream = conversation.unsent(words, settings, images)
+        settings = self._next_turn.settings(opened.own_sampling)
+        stream = self._open_sessions.planned(opened, words, settings, images)
         request = await stream.prepared_request()
         messages = request.messages
         if not words and not images:  # an empty prompt is not in the plan

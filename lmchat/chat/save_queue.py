@@ -1,7 +1,7 @@
 """Queue of writes: messages, text of running answers, drafts and reading positions.
 
-Only `Conversation` calls `SaveQueue.save`, `add` and `begin_answer`, and uses `JournalWriter`; its
-module says when. They call the store: `append` for a prompt, `begin_answer` and `add_entries` for a
+`TurnRunner` calls `SaveQueue.save`, `add` and `begin_answer`, and uses `JournalWriter`; its module
+says when. They call the store: `append` for a prompt, `begin_answer` and `add_entries` for a
 running answer, and `finish` for an ended one or a tool call. What cannot be written stays in the
 queue, in memory, and is tried again.
 """
@@ -228,16 +228,16 @@ class SaveQueue:
 class SavedTexts:
     """Drafts, or reading positions, of all sessions; `write` writes those that have changed.
 
-    Each is a text. The draft of a session that has no prompt yet has the id "".
+    Each is a text. The draft of a session that has no prompt yet has the id "". Another lmchat may
+    have a draft of the same id: on the disk, both are in one text.
     """
 
     def __init__(self, store: ChatStore, *, is_draft: bool) -> None:
         self._store = store
         self._is_draft = is_draft
         self._texts: dict[str, str] = {}  # as the screen shows them
-        self._on_disk: dict[str, str] = {}  # as they were last read or written
         self._to_write: dict[str, str] = {}  # as they should be on the disk, noted in this run
-        self._earlier_drafts: dict[str, str] = {}  # unread drafts of an earlier run
+        self._own: dict[str, str] = {}  # what of this lmchat was last read or written there
         self._lock = asyncio.Lock()
 
     def note(self, session_id: str, text: str, queued: Sequence[str] = ()) -> None:
@@ -246,7 +246,7 @@ class SavedTexts:
         On the disk, a draft begins with the `queued` prompts: they must survive the end of lmchat.
         """
         self._texts[session_id] = text
-        self._to_write[session_id] = _joined(*queued, text)
+        self._to_write[session_id] = joined_prompts(*queued, text)
 
     def text(self, session_id: str) -> str:
         """Return the text in memory, without queued prompts; empty if none exists."""
@@ -268,53 +268,51 @@ class SavedTexts:
                 return ""
             if session_id not in self._texts:  # else it was noted during the reading
                 self._texts[session_id] = stored_text
-                self._on_disk[session_id] = stored_text
+                self._own[session_id] = stored_text
         return self._texts[session_id]
 
     async def write(self) -> None:
-        """Write the texts that differ from those on the disk.
+        """Write the texts that have changed.
 
         Raises `LMChatError` after the first one that cannot be written; the next call tries it and
         the later ones again.
         """
         async with self._lock:
-            for session_id, noted_text in list(self._to_write.items()):
-                earlier_draft = await self._earlier_draft(session_id, noted_text)
-                text = _joined(earlier_draft, noted_text)
-                if self._on_disk.get(session_id, "") != text:
-                    await self._save(session_id, text)
-                self._on_disk[session_id] = text
-
-    async def _earlier_draft(self, session_id: str, noted_text: str) -> str:
-        """Return the draft of an earlier run that was not read before another one was typed.
-
-        It stays before all that is typed in this run, as the user has not seen it yet. It is read
-        before the first write, and kept in memory for later ones. It is empty if `load` has read
-        the draft, if it is the typed one, and for reading positions.
-        """
-        if not self._is_draft or session_id in self._on_disk:
-            return self._earlier_drafts.get(session_id, "")
-        earlier_draft = await self._read(session_id)
-        if earlier_draft == noted_text:
-            return ""
-        self._earlier_drafts[session_id] = earlier_draft
-        return earlier_draft
+            for session_id, text in list(self._to_write.items()):
+                own = self._own.get(session_id)  # None: unread, so all that is there stays
+                if own == text:
+                    continue
+                if self._is_draft:
+                    stored_text = await self._read(session_id)
+                    if stored_text != text or own is not None:
+                        await self._store.save_draft(
+                            session_id, _with_part(stored_text, own or "", text)
+                        )
+                else:
+                    await self._store.save_bookmark(session_id, text)
+                self._own[session_id] = text
 
     async def _read(self, session_id: str) -> str:
         if self._is_draft:
             return await self._store.draft(session_id)
         return await self._store.bookmark(session_id)
 
-    async def _save(self, session_id: str, text: str) -> None:
-        if self._is_draft:
-            await self._store.save_draft(session_id, text)
-        else:
-            await self._store.save_bookmark(session_id, text)
 
-
-def _joined(*texts: str) -> str:
+def joined_prompts(*texts: str) -> str:
     """Join texts to one draft with a blank line between two of them; empty ones are left out."""
     return SEPARATOR.join(text for text in texts if text)
+
+
+def _with_part(stored_text: str, old_part: str, new_part: str) -> str:
+    """Return a stored draft with a new part in place of an old one; else the new part is added."""
+    if old_part:
+        before, found, after = f"{SEPARATOR}{stored_text}{SEPARATOR}".partition(
+            f"{SEPARATOR}{old_part}{SEPARATOR}"
+        )
+        if found:
+            before, after = before.removeprefix(SEPARATOR), after.removesuffix(SEPARATOR)
+            return joined_prompts(before, new_part, after)
+    return joined_prompts(stored_text, new_part)
 
 
 class JournalWriter:

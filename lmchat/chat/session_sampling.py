@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-from lmchat.chat.conversation import Conversation
-from lmchat.chat.options import NextTurn
+from lmchat.chat.open_session import OpenSession
+from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.sampling_layers import COMMAND_LINE, SetOption
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
@@ -30,9 +30,10 @@ _MAX_VALUE_CHARS = 60
 class SessionSampling:
     """The sampling options that are sent in a session: its own ones, and those of all sessions."""
 
-    def __init__(self, conversation: Conversation, next_turn: NextTurn) -> None:
-        self._conversation = conversation
-        self._next_turn = next_turn
+    def __init__(self, opened: OpenSession, sessions: OpenSessions) -> None:
+        self._opened = opened
+        self._sessions = sessions
+        self._next_turn = sessions.next_turn
 
     @property
     def options(self) -> tuple[SetOption, ...]:
@@ -79,7 +80,7 @@ class SessionSampling:
         name, text = _name_and_value(typed)
         if not text:
             return self.describe(name)
-        options = dict(self._conversation.header.sampling)
+        options = dict(self._opened.header.sampling)
         was_set = name in options or self._option(name) is not None
         if text == _DEFAULT:
             if name not in options:
@@ -88,7 +89,7 @@ class SessionSampling:
         else:
             options[name] = self._checked(name, text)
         self._refuse_without_effect(name)
-        await self._conversation.set_sampling(options)
+        await self._sessions.set_sampling(self._opened, options)
         option = self._option(name)
         if option is None and was_set:
             return f"{name} is not sent any more, from the next answer on."
@@ -124,7 +125,7 @@ class SessionSampling:
     def _all_options(self) -> tuple[SetOption, ...]:
         options = self._next_turn.options
         model_id = options.target.model_id if options.target else ""
-        return options.layers.options(self._conversation.own_sampling, model_id)
+        return options.layers.options(self._opened.own_sampling, model_id)
 
 
 def value_words(option: SetOption) -> str:

@@ -7,8 +7,8 @@ import asyncio
 from msgspec.structs import replace
 
 from lmchat.chat.answering import TurnSettings
-from lmchat.chat.conversation import Conversation
-from lmchat.chat.ports import ChatStore, ServerClient
+from lmchat.chat.open_session import OpenSession
+from lmchat.chat.ports import ChatStore, ModelServer
 from lmchat.servers.answer import WholeAnswer
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import AnswerState, Role, text_message
@@ -26,7 +26,7 @@ _AROUND_TITLE = "\"'“”„*. \n"  # quotes, bold and the final dot that model
 
 
 async def rename_by_model(
-    conversation: Conversation, settings: TurnSettings, backend: ServerClient, store: ChatStore
+    session: OpenSession, settings: TurnSettings, server: ModelServer, store: ChatStore
 ) -> bool:
     """Ask the model for a title, rename the session to it, and return whether it was renamed.
 
@@ -34,23 +34,23 @@ async def rename_by_model(
     title that was made of this prompt, and while neither is taken out of requests. Raises
     `LMChatError` or `TimeoutError`.
     """
-    if not _is_named_by_prompt(conversation):
+    if not _is_named_by_prompt(session):
         return False
-    title = await _ask_for_title(conversation, settings, backend)
+    title = await _ask_for_title(session, settings, server)
     # the user may have sent a prompt or changed the title in the meantime
-    if not title or not _is_named_by_prompt(conversation):
+    if not title or not _is_named_by_prompt(session):
         return False
-    conversation.rename(title)
-    await store.update_session(conversation.header.session_id, {"title": title})
+    session.rename(title)
+    await store.update_session(session.header.session_id, {"title": title})
     return True
 
 
-def _is_named_by_prompt(conversation: Conversation) -> bool:
+def _is_named_by_prompt(session: OpenSession) -> bool:
     """Return whether a session has one prompt, its complete answer, and the title of this prompt.
 
     It does not count as such if the prompt or the answer is taken out of requests.
     """
-    path = conversation.messages
+    path = session.messages
     prompts = [message for message in path if message.role is Role.USER]
     if len(prompts) != 1 or path[-1].role is not Role.ASSISTANT:
         return False
@@ -58,17 +58,15 @@ def _is_named_by_prompt(conversation: Conversation) -> bool:
         return False
     if prompts[0].is_excluded or path[-1].is_excluded:
         return False
-    return conversation.header.title == title_of(prompts[0])
+    return session.header.title == title_of(prompts[0])
 
 
-async def _ask_for_title(
-    conversation: Conversation, settings: TurnSettings, backend: ServerClient
-) -> str:
+async def _ask_for_title(session: OpenSession, settings: TurnSettings, server: ModelServer) -> str:
     """Return the title that the model writes for the prompt and the answer of a session.
 
     It is empty if the model has written nothing but a thought.
     """
-    path = conversation.messages
+    path = session.messages
     prompt = next(message for message in path if message.role is Role.USER)
     text = _TITLE_REQUEST.format(
         prompt=prompt.text[:_QUOTED_CHARS], answer=path[-1].text[:_QUOTED_CHARS]
@@ -82,7 +80,7 @@ async def _ask_for_title(
     )
     answer = WholeAnswer(request.model)
     async with asyncio.timeout(_TIMEOUT_S):
-        await answer.read(backend.stream(request))
+        await answer.read(server.stream(request))
     # "Title: **Lettuce in pots**." becomes "Lettuce in pots"
     title = answer.growing.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
     return title_from(title) if title else ""

@@ -1,25 +1,29 @@
-"""Start of a turn: which messages it follows, which it adds, and what it continues or repeats."""
+"""Starts of turns: what each kind of turn follows, adds, and continues or repeats.
+
+Each function takes a complete path. It raises `RequestInvalid` for what is not possible, and
+changes nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import takewhile
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.chat.attachments import Attachment
-from lmchat.chat.choosing import BegunAnswer
-from lmchat.chat.rewriting import rewritten, without_blank_end
+from lmchat.chat.beginnings import Beginning
 from lmchat.errors import RequestInvalid
 from lmchat.servers.model import Target
 from lmchat.sessions.message import (
+    EDITED,
     AnswerState,
     ChatMessage,
     FilePart,
     Part,
     Role,
-    TokenProbabilities,
+    TextPart,
     ToolCallPart,
     is_imported_call,
     new_id,
@@ -37,31 +41,46 @@ class CallBatch(Struct, frozen=True, kw_only=True):
     """Tool messages after a repeated call, which do not run again; the new branch has copies."""
 
 
-class TurnStart(Struct, frozen=True, kw_only=True):
-    """Start of a turn, determined before memory, disk or server are touched."""
+class Start(Struct, frozen=True, kw_only=True):
+    """All that a turn begins with."""
 
-    path: MessagePath  # messages before the new ones; those after it go to another branch
-    prompts: tuple[ChatMessage, ...] = ()  # the new prompt, perhaps after a system prompt
+    path: MessagePath  # what stays of the path; messages after it go to another branch
+    prompts: tuple[ChatMessage, ...] = ()  # added behind it
     files: Sequence[Attachment] = ()  # new files of the prompt
-    version: int = 1  # of the first answer, or of the repeated call
-    continued: ChatMessage | None = None  # the unfinished answer to continue
-    begun_choices: tuple[
-        TokenProbabilities, ...
-    ] = ()  # of the tokens of that answer, if they are known
+    version: int = 1  # of the first message that the turn makes
+    beginning: Beginning | None = None  # what the answer begins with
     batch: CallBatch | None = None  # the tool call to repeat
+    summarised: MessagePath = MessagePath()
+    """Older messages that the answer replaces: they are sent with `prompts`, instead of `path`."""
+    fetched: ChatMessage | None = None  # the answer that its server has kept
 
     def new_files_of(self, prompt: ChatMessage) -> list[Attachment]:
         """Return the files of a prompt that are not on the disk yet: those that have data."""
         return [file for file in self.files if file.data and file.part in prompt.files]
 
+    @property
+    def sent_path(self) -> MessagePath:
+        """The messages before the first answer."""
+        return (self.summarised or self.path).added(*self.prompts)
 
-def start_at_end(
-    path: MessagePath, text: str, files: Sequence[Attachment], system_prompt: str
-) -> TurnStart:
-    """Return the start of a turn with a new prompt behind `path`.
 
-    If the path is empty, the system prompt comes first, unless it is empty, too.
-    """
+MakeStart = Callable[[MessagePath], Start]
+
+
+def still_answering_error() -> RequestInvalid:
+    """Return the error for a second turn in one session."""
+    return RequestInvalid("An answer is still streaming.", hint="Press Esc to stop it, or wait.")
+
+
+def new_prompt(
+    path: MessagePath,
+    text: str,
+    files: Sequence[Attachment] = (),
+    *,
+    system_prompt: str = "",
+    first_words: str = "",
+) -> Start:
+    """Start with a prompt at the end; the system prompt comes before the first one of all."""
     prompts: list[ChatMessage] = []
     parent_id = path[-1].message_id if path else None
     if not path and system_prompt:
@@ -70,69 +89,115 @@ def start_at_end(
         parent_id = system.message_id
     prompt = text_message(Role.USER, text, parent_id=parent_id)
     prompts.append(_with_files(prompt, tuple(file.part for file in files)))
-    return TurnStart(path=path, prompts=tuple(prompts), files=files)
+    return Start(
+        path=path, prompts=tuple(prompts), files=files, beginning=Beginning.of_words(first_words)
+    )
 
 
-def start_with_edit(
-    path: MessagePath, message_id: str, text: str, files: Sequence[Attachment] | None
-) -> TurnStart:
-    """Return the start of a turn with another version of a prompt; `files` None keeps its files.
-
-    Raises `RequestInvalid` for a message on another branch.
-    """
+def edited(
+    path: MessagePath,
+    message_id: str,
+    text: str,
+    files: Sequence[Attachment] | None = None,
+    *,
+    first_words: str = "",
+) -> Start:
+    """Start with another version of a prompt; `files` None keeps its files."""
     index = _index_of(path, message_id)
-    prompt = _new_version(path[index], text, files)
-    return TurnStart(path=MessagePath(path[:index]), prompts=(prompt,), files=files or ())
+    old = path[index]
+    file_parts = old.files if files is None else tuple(file.part for file in files)
+    prompt = _with_files(text_message(old.role, text, parent_id=old.parent_id), file_parts)
+    version = old.versions + 1
+    return Start(
+        path=MessagePath(path[:index]),
+        prompts=(replace(prompt, version=version, versions=version),),
+        files=files or (),
+        beginning=Beginning.of_words(first_words),
+    )
 
 
-def start_at(
-    path: MessagePath, message_id: str, *, is_resumed: bool, begun: BegunAnswer | None = None
-) -> TurnStart:
-    """Return the start of a turn that works on a message of the path and adds no prompt.
+def again(path: MessagePath, message_id: str, *, first_words: str = "") -> Start:
+    """Answer a prompt, repeat a tool call, or give an answer another version.
 
-    A prompt is answered, and a tool call is repeated. An answer gets another version: a new one, or
-    with `is_resumed` one that continues `begun`, or without `begun` the old version. Raises
-    `RequestInvalid` for a message on another branch, for an imported call, and if a message that
-    the turn needs is taken out of requests.
+    Raises `RequestInvalid` for a message on another branch, for an imported call, and if a message
+    that the turn needs is taken out of requests.
     """
     index = _index_of(path, message_id)
     earlier = MessagePath(path[:index])
     old = path[index]
-    # an answer that is not continued is not sent: its new version takes its place
-    is_replaced = old.role is Role.ASSISTANT and not is_resumed
-    _require_sent(earlier, None if is_replaced else old)
+    _require_sent(earlier, None if old.role is Role.ASSISTANT else old)
     if is_imported_call(old):
         problem = "This call came with an imported chat, so lmchat does not run it."
         hint = "Retry the answer above it: the model then makes its own call."
         raise RequestInvalid(problem, hint=hint)
-    if old.role is Role.USER:
-        return TurnStart(path=earlier.added(old))
     version = old.versions + 1
     if old.role is Role.TOOL:
         following = takewhile(_is_tool_message, path[index + 1 :])
         batch = CallBatch(calls=old.tool_calls, ended=tuple(following))
-        return TurnStart(path=earlier, version=version, batch=batch)
-    if begun is not None:
-        return TurnStart(
-            path=earlier, version=version, continued=begun.message, begun_choices=begun.choices
-        )
-    continued = _as_continued(old) if is_resumed else None
-    return TurnStart(path=earlier, version=version, continued=continued)
+        return Start(path=earlier, version=version, batch=batch)
+    beginning = Beginning.of_words(first_words)
+    if old.role is Role.USER:
+        return Start(path=earlier.added(old), beginning=beginning)
+    return Start(path=earlier, version=version, beginning=beginning)
 
 
-def _as_continued(answer: ChatMessage) -> ChatMessage:
-    """Return an answer as a turn continues it: blanks that end words of the user are left out."""
-    ends_with_edit = answer.stats is not None and answer.stats.ends_with_edit
-    return without_blank_end(answer) if ends_with_edit else answer
+def continued(path: MessagePath, answer_id: str, beginning: Beginning | None = None) -> Start:
+    """Continue an answer in another version, from its own text or from another beginning.
 
-
-def path_with_rewritten(path: MessagePath, answer_id: str, text: str) -> MessagePath:
-    """Return a path that ends with another version of an answer, which has a text by the user.
-
-    Raises `RequestInvalid` for a message on another branch, and as `rewritten` does.
+    Raises `RequestInvalid` as `again` does.
     """
     index = _index_of(path, answer_id)
-    return MessagePath(path[:index]).added(rewritten(path[index], text))
+    earlier = MessagePath(path[:index])
+    old = path[index]
+    _require_sent(earlier, old)
+    return Start(
+        path=earlier, version=old.versions + 1, beginning=beginning or Beginning.of_answer(old)
+    )
+
+
+def rewritten(path: MessagePath, answer_id: str, text: str) -> MessagePath:
+    """Return the path up to another version of an answer, with a text by the user.
+
+    It does not get the thought of the old answer. This thought led to other words, and would be
+    sent back to the model (R-45) as if it had led to these. Raises `RequestInvalid` for a message
+    on another branch, for a blank text, and for what is no answer, or an answer with tool calls.
+    """
+    index = _index_of(path, answer_id)
+    old = path[index]
+    if not text.strip():
+        raise RequestInvalid("An answer cannot be empty.", hint="Type a text.")
+    if old.role is not Role.ASSISTANT or old.tool_calls:
+        raise RequestInvalid("Only answers without tool calls can be rewritten.")
+    version = old.versions + 1
+    return MessagePath(path[:index]).added(
+        replace(
+            old,
+            message_id=new_id(),
+            parts=(TextPart(text=text),),
+            created_at=now(),
+            state=AnswerState.COMPLETE,
+            stats=EDITED,
+            failure=None,
+            version=version,
+            versions=version,
+            is_excluded=False,
+        )
+    )
+
+
+def messages_together(path: Sequence[ChatMessage], message_id: str) -> list[ChatMessage]:
+    """Return the messages that are taken out together with one; an empty list for an unknown one.
+
+    They are an answer with tool calls and all its results. Any other message is alone.
+    """
+    ids = [message.message_id for message in path]
+    if message_id not in ids:
+        return []
+    first = ids.index(message_id)
+    while first > 0 and path[first].role is Role.TOOL:  # back to the answer with the calls
+        first -= 1
+    results = takewhile(_is_tool_message, path[first + 1 :])
+    return [path[first], *results]
 
 
 def _index_of(path: MessagePath, message_id: str) -> int:
@@ -162,14 +227,6 @@ def _require_sent(earlier: MessagePath, old: ChatMessage | None) -> None:
 
 def _is_tool_message(message: ChatMessage) -> bool:
     return message.role is Role.TOOL
-
-
-def _new_version(old: ChatMessage, text: str, files: Sequence[Attachment] | None) -> ChatMessage:
-    """Return another version of a prompt; `files` None keeps its files."""
-    file_parts = old.files if files is None else tuple(file.part for file in files)
-    message = _with_files(text_message(old.role, text, parent_id=old.parent_id), file_parts)
-    version = old.versions + 1
-    return replace(message, version=version, versions=version)
 
 
 def _with_files(message: ChatMessage, files: tuple[FilePart, ...]) -> ChatMessage:

@@ -1,13 +1,12 @@
-"""Loop of a turn with tools: the calls of an answer are approved, and run at the same time.
+"""Rounds of tool calls of a turn: the calls of an answer are approved, and run at the same time.
 
-`Conversation` asks the model; `ToolLoop` counts the rounds and runs the calls. An error of a call
-becomes its result, which the model gets, and the turn continues.
+An error of a call becomes its result, which the model gets, and the turn continues.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,23 +30,16 @@ from lmchat.tools.tool import Choice, Decision, Run, ToolResult, run_call
 _MAX_SAME_CALLS = 3  # same calls in a row after which the turn ends
 
 
-class ApprovalAsked(Struct, frozen=True, kw_only=True):
-    """A call waits until the user decides: until the screen sets the result of `decision`."""
+class ToolQuestion(Struct, frozen=True, kw_only=True):
+    """A call that waits until the user decides."""
 
     message: ChatMessage  # of this call alone
     name: str  # `SERVER/TOOL`
-    decision: asyncio.Future[Decision]
     fingerprint: str = ""  # to save for "always"; empty if config.toml has a rule for the tool
     note: str = ""  # why it is asked again about a tool that was always allowed
 
 
-class MessageEnded(Struct, frozen=True, kw_only=True):
-    """A message has ended: that of a call, or an answer whose calls run next."""
-
-    message: ChatMessage
-
-
-ToolEvent = ApprovalAsked | MessageEnded
+Ask = Callable[[ToolQuestion], Awaitable[Decision]]
 
 
 def streamed_calls(
@@ -65,7 +57,7 @@ def streamed_calls(
     return answer.tool_calls if is_last else ()
 
 
-class ToolLoop:
+class ToolRounds:
     """The rounds of one turn: in each, the model calls tools and gets their results."""
 
     def __init__(self, toolbox: Toolbox, session_id: str) -> None:
@@ -97,7 +89,9 @@ class ToolLoop:
         often in a row. Then the next call of `offered` raises the reason, which ends the turn.
         """
         if self.steps >= self.toolbox.settings.max_steps:
-            self._set_limit(f"The model called tools {self.steps} times without an answer.")
+            problem = f"The model called tools {self.steps} times without an answer."
+            hint = "Change the prompt, or raise max_steps under [tools]."
+            self._limit = LMChatError(problem, kind="tool_limit", hint=hint)
             return False
         self.steps += 1
         for call in calls:
@@ -114,46 +108,41 @@ class ToolLoop:
         self._same_calls += 1
         if self._same_calls >= _MAX_SAME_CALLS:
             shown_call = safe_line(call_text(self.full_name(call.name), call.arguments), limit=120)
-            self._set_limit(
+            problem = (
                 f"The model made the same call {self._same_calls} times in a row: {shown_call}."
             )
-
-    def _set_limit(self, problem: str) -> None:
-        """Note the error that `offered` raises from now on."""
-        hint = "Change the prompt, or raise max_steps under [tools]."
-        self._limit = LMChatError(problem, kind="tool_limit", hint=hint)
+            hint = "Change the prompt: the model cannot use the result of this call."
+            self._limit = LMChatError(problem, kind="tool_limit", hint=hint)
 
     def full_name(self, wire_name: str) -> str:
         """Return `SERVER/TOOL` for the name of a tool in requests; an unknown name as it is."""
         tool = self.toolbox.find(wire_name)
         return tool.full_name if tool else wire_name
 
-    async def run(self, messages: Sequence[ChatMessage]) -> AsyncGenerator[ToolEvent, None]:
-        """Run the calls of tool messages at the same time; yield each message as it ends.
+    async def run(
+        self,
+        messages: Sequence[ChatMessage],
+        ask: Ask,
+        on_end: Callable[[ChatMessage], Awaitable[None]],
+    ) -> None:
+        """Ask about one call after the other, then run all at the same time.
 
-        First, the questions about the calls are yielded, each when the user has decided about the
-        one before. Then all calls start. If the reader closes this generator, running calls are
-        cancelled.
+        `on_end` gets each tool message as it ends. If this is cancelled, running calls are, too.
         """
-        runs: list[Run | None] = []
-        for message in messages:
-            question = self._make_question(message)
-            if question is not None:
-                yield question
-            runs.append(await self._make_run(message, question))
+        runs = [await self._make_run(message, ask) for message in messages]
         tasks = [
             asyncio.create_task(run_call(message, run))
             for message, run in zip(messages, runs, strict=True)
         ]
         try:
             for ended in asyncio.as_completed(tasks):
-                yield MessageEnded(message=await ended)
+                await on_end(await ended)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _make_question(self, message: ChatMessage) -> ApprovalAsked | None:
+    def _make_question(self, message: ChatMessage) -> ToolQuestion | None:
         """Return the question to the user about a call; None if the user need not decide.
 
         The user need not decide about a tool that always or never runs, or about a call that cannot
@@ -165,27 +154,27 @@ class ToolLoop:
             return None
         if self.toolbox.approval(self._session_id, tool) is not Approval.ASK:
             return None
-        return ApprovalAsked(
+        return ToolQuestion(
             message=message,
             name=tool.full_name,
-            decision=asyncio.get_running_loop().create_future(),
             fingerprint=self.toolbox.fingerprint_to_save(tool),
             note=self.toolbox.why_asked_again(tool),
         )
 
-    async def _make_run(self, message: ChatMessage, question: ApprovalAsked | None) -> Run | None:
+    async def _make_run(self, message: ChatMessage, ask: Ask) -> Run | None:
         """Return the function that gives the result of a call; None for an unknown tool.
 
-        If there is a question, wait for the user's decision, and note it for later calls. The
-        function of a call that is not allowed does not run the tool: its result is the reason.
+        If the user has to decide, ask, and note the decision for later calls. The function of a
+        call that is not allowed does not run the tool: its result is the reason.
         """
+        question = self._make_question(message)
+        decision = await ask(question) if question is not None else None
         tool = self.toolbox.find(message.tool_calls[0].name)
         if tool is None:
             return None
         if not self.toolbox.is_offered(self._session_id, tool):
             return partial(_refuse, "This tool is switched off, or not allowed to run.")
-        if question is not None:
-            decision = await question.decision
+        if decision is not None:
             self.toolbox.decide(self._session_id, tool, decision.choice)
             if decision.choice is Choice.NO:
                 reason = f" Reason: {decision.reason}" if decision.reason else ""

@@ -10,10 +10,12 @@ from msgspec.structs import replace
 
 from lmchat.chat.answering import TurnSettings
 from lmchat.chat.attachments import Attachment
+from lmchat.chat.events import ChatEvent, FrontEnd
 from lmchat.chat.next_request import next_request
+from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.sampling_layers import SamplingLayers
-from lmchat.chat.tool_rounds import ApprovalAsked
+from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.answer_report import AnswerReport
 from lmchat.cli.commands import ParsedOptions
 from lmchat.cli.context import Context
@@ -31,6 +33,7 @@ from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.terminal.output import SHORT_ID
+from lmchat.tools.tool import Decision
 
 _SAVED_HINT = 'The text so far is saved. Continue with: lmchat ask -r {} "Go on"'
 _UNSAVED_HINT = "The text so far is not saved. Check the server's log, or ask again."
@@ -71,7 +74,7 @@ async def ask(context: Context) -> int:
                 await _print_request(context, runtime, sessions, extract, prompt, files.attachments)
                 return 0
             question = _Question(context, sessions, extract, is_saved=is_saved)
-            error = await question.ask(prompt, files.attachments)
+            error = await question.run(prompt, files.attachments)
     if error is not None:
         return context.output.print_error(error)
     return 0
@@ -86,9 +89,8 @@ async def _print_request(
     files: Sequence[Attachment],
 ) -> None:
     """Print the request that would be sent for a prompt, in the form that `--dry-run` names."""
-    conversation = sessions.shown.conversation
     settings = _turn_settings(sessions, extract)
-    request = await next_request(conversation, prompt, settings, files)
+    request = await next_request(sessions, sessions.shown, prompt, settings, files)
     form = context.options.dry_run_form
     if form == "text":
         print_template_text(context, await runtime.backend.template_text(request))
@@ -98,7 +100,7 @@ async def _print_request(
 
 def _turn_settings(sessions: OpenSessions, extract: Extract | None) -> TurnSettings:
     """Return the settings of the next turn, with the output that an extract needs."""
-    settings = sessions.next_turn.settings(sessions.shown.conversation.own_sampling)
+    settings = sessions.next_turn.settings(sessions.shown.own_sampling)
     return settings if extract is None else replace(settings, output=extract.output)
 
 
@@ -127,7 +129,7 @@ async def _open_sessions(
     chat = replace(runtime.settings.chat, detach=False)
     sessions = OpenSessions(
         chat=chat,
-        backend=runtime.backend,
+        server=runtime.backend,
         store=runtime.store,
         layers=layers,
     )
@@ -135,11 +137,11 @@ async def _open_sessions(
         session_id = await runtime.store.find(options.resume)
         opened = sessions.show(await sessions.load(session_id))
         if options.system_prompt is not None:
-            await opened.conversation.set_system_prompt(options.system_prompt)
+            await sessions.set_system_prompt(opened, options.system_prompt)
     return sessions
 
 
-class _Question:
+class _Question(FrontEnd):
     """One prompt and its answer: runs the turn and prints the answer and its end.
 
     A misfit is the error that says why a complete answer has no code block, or no value that
@@ -152,12 +154,21 @@ class _Question:
         self._context = context
         self._output = context.output
         self._sessions = sessions
-        self._conversation = sessions.shown.conversation
+        self._opened = sessions.shown
+        sessions.front_end = self
         self._extract = extract
         self._is_saved = is_saved
         self._printer = TurnPrinter(self._output, prints_text=extract is None)
 
-    async def ask(self, prompt: str, files: Sequence[Attachment]) -> LMChatError | None:
+    def show(self, _: OpenSession, event: ChatEvent) -> None:
+        """Print an event of the turn."""
+        self._printer.show(event)
+
+    async def ask(self, _: OpenSession, question: ToolQuestion) -> Decision:
+        """Ask the user about a call of a tool."""
+        return await decide(question, self._context)
+
+    async def run(self, prompt: str, files: Sequence[Attachment]) -> LMChatError | None:
         """Send the prompt and print the answer; return the error to print, None without one.
 
         The error is that of `_print_end`. A signal cancels this method: it then prints the end of
@@ -169,7 +180,7 @@ class _Question:
                 self._note_retry(misfit)
                 misfit = await self._run_turn(self._extract.retry_prompt)
         except asyncio.CancelledError:
-            has_begun = self._conversation.turn is not None
+            has_begun = self._opened.turn is not None
             if has_begun:  # otherwise there is no answer whose end could be printed
                 if self._extract:
                     self._extract.read_stopped(self._answer)
@@ -184,15 +195,12 @@ class _Question:
         fits, for one that is incomplete, and without `--code` and `--schema`.
         """
         settings = _turn_settings(self._sessions, self._extract)
-        async with aclosing(self._conversation.send(prompt, settings, files)) as events:
-            async for event in events:
-                self._printer.show(event)
-                if isinstance(event, ApprovalAsked):
-                    await decide(event, self._context)
+        self._sessions.send_now(self._opened, prompt, files, settings=settings)
+        await self._sessions.wait(self._opened)
         if self._extract is None:
             return None
         # `read` keeps the value; what it returns is the misfit
-        return self._extract.read(self._conversation.messages[-1])
+        return self._extract.read(self._opened.messages[-1])
 
     def _note_retry(self, misfit: LMChatError) -> None:
         """Print why the model is asked for a second answer: on stderr, and as a JSON line."""
@@ -209,16 +217,16 @@ class _Question:
         save_error = self._sessions.save_queue.warning if self._is_saved else None
         session_id = None
         if self._is_saved and save_error is None:
-            session_id = self._conversation.header.session_id
-        if self._conversation.sent is not None:
+            session_id = self._opened.session_id
+        if self._opened.sent is not None:
             # if the server found the prompt too long, less was sent than the printer knows of
-            self._printer.sent_tokens = self._conversation.sent.tokens
+            self._printer.sent_tokens = self._opened.sent.tokens
 
         answer = self._answer
         # an error of saving is not part of the report: the answer itself is complete
         error = self._error_of(answer, session_id) or misfit
         report = AnswerReport(self._output, self._printer, self._extract)
-        report.print(answer, session_id, error, self._conversation.token_choices)
+        report.print(answer, session_id, error, self._opened.token_choices)
 
         is_new = self._context.options.resume is None
         # JSON has the session id, and so has the hint that an interrupted answer's error gets
@@ -235,7 +243,7 @@ class _Question:
         If tool calls follow it, the turn ended before the model got their results: then its state
         is given as stopped.
         """
-        messages = self._conversation.messages
+        messages = self._opened.messages
         answer = next(message for message in reversed(messages) if message.role is not Role.TOOL)
         is_last = answer is messages[-1]
         return answer if is_last else replace(answer, state=AnswerState.STOPPED)
@@ -255,6 +263,6 @@ class _Question:
             hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
         error = LMChatError(failure.message, hint=hint, kind=failure.kind)
         # the message in the session does not keep the exit code
-        if self._conversation.error is not None:
-            error.exit_code = self._conversation.error.exit_code
+        if self._opened.error is not None:
+            error.exit_code = self._opened.error.exit_code
         return error

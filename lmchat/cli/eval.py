@@ -11,7 +11,7 @@ from itertools import product
 from msgspec.structs import replace
 
 from lmchat.chat.sampling_layers import SamplingLayers
-from lmchat.chat.starts import start_at_end
+from lmchat.chat.starts import new_prompt
 from lmchat.cli.context import Context
 from lmchat.cli.eval_cases import Case, read_cases
 from lmchat.cli.eval_report import CaseAnswer, figures_of, text_report
@@ -120,7 +120,8 @@ def _request(runtime: Runtime, layers: SamplingLayers, model: ModelInfo, case: C
     messages: tuple[ChatMessage, ...] = case.messages
     if not messages:
         system = chat.system_prompt if case.system_prompt is None else case.system_prompt
-        messages = start_at_end(MessagePath(()), case.prompt, case.files, system).prompts
+        start = new_prompt(MessagePath(()), case.prompt, case.files, system_prompt=system)
+        messages = start.prompts
     request = single_request(
         model,
         messages,

@@ -101,7 +101,7 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
         chat = replace(chat, detach=False)
     sessions = OpenSessions(
         chat=chat,
-        backend=runtime.backend,
+        server=runtime.backend,
         store=runtime.store,
         profile_name=context.options.profile or "",
         layers=sampling_layers(context),
@@ -110,7 +110,7 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
         toolbox = make_toolbox(context, runtime.settings, runtime.state)
         sessions.next_turn.toolbox = toolbox
         stack.push_async_callback(toolbox.host.aclose)
-    stack.push_async_callback(sessions.save_all)  # the last one is called first
+    stack.push_async_callback(sessions.close)  # the last one is called first
     if context.options.resume is not None:
         session_id = await runtime.store.find(context.options.resume)
         sessions.show(await sessions.load(session_id))
@@ -269,7 +269,7 @@ class PlainChat:
             self._output.note("", "Ctrl+D quits.")  # the empty text ends the typed line
             return
         note = "Stopped."
-        messages = self._turns.conversation.messages
+        messages = self._turns.opened.messages
         if messages and messages[-1].state is AnswerState.STOPPED:
             # the result of a stopped call says that its function may still run
             note = f"{note} {messages[-1].tool_result}".rstrip()

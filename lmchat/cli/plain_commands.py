@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from lmchat.attachments.web_page import PageAddress, is_page_address
@@ -167,26 +168,25 @@ class PlainCommands:
 
         Raises `WrongUse` if the session has neither.
         """
-        settings = await self._turns.connect_for_turn()
+        await self._turns.connect()
         message = self._last_answer_or_prompt()
-        conversation = self._turns.conversation
-        await self._turns.print_turn(conversation.regenerate(message.message_id, settings))
+        sessions, opened = self._turns.sessions, self._turns.opened
+        await self._turns.print_turn(partial(sessions.regenerate, opened, message))
 
     async def _continue(self, _: str) -> None:
         """Ask for the rest of the last answer; if it failed or has no words, for another version.
 
         Raises `WrongUse` if there is no answer yet, or if the last one is complete.
         """
-        settings = await self._turns.connect_for_turn()
+        await self._turns.connect()
         answer = self._last_answer_or_prompt()
         if answer.role is not Role.ASSISTANT:
             raise WrongUse("The last prompt has no answer.", hint="/retry asks it again.")
         if not is_resumable(answer):
             raise WrongUse("The last answer is complete.", hint="/retry asks again.")
-        conversation = self._turns.conversation
-        can_continue = has_text_to_continue(answer)
-        begin_turn = conversation.resume if can_continue else conversation.regenerate
-        await self._turns.print_turn(begin_turn(answer.message_id, settings))
+        sessions, opened = self._turns.sessions, self._turns.opened
+        begin_turn = sessions.resume if has_text_to_continue(answer) else sessions.regenerate
+        await self._turns.print_turn(partial(begin_turn, opened, answer))
 
     def _last_answer_or_prompt(self) -> ChatMessage:
         """Return the last answer, or the prompt after it; raises `WrongUse` if there is neither."""
@@ -201,9 +201,9 @@ class PlainCommands:
         Without a text, put the last prompt on the next line, where the user can edit it. Raises
         `WrongUse` if the session has no prompt.
         """
-        conversation = self._turns.conversation
-        await conversation.fill()  # at first, only the last messages of a session are loaded
-        prompts = [message for message in conversation.messages if message.role is Role.USER]
+        opened = self._turns.opened
+        await self._turns.sessions.fill(opened)  # at first, only its last messages are loaded
+        prompts = [message for message in opened.messages if message.role is Role.USER]
         if not prompts:
             raise WrongUse(NOTHING_YET)
         last_prompt = prompts[-1]
@@ -225,9 +225,9 @@ class PlainCommands:
         if reason:
             raise WrongUse(reason)
         if text:
-            conversation = self._turns.conversation
-            await conversation.rewrite(answer.message_id, text)
-            await conversation.wait_until_saved()
+            sessions, opened = self._turns.sessions, self._turns.opened
+            await sessions.rewrite(opened, answer.message_id, text)
+            await sessions.settle(opened)
             self._output.note("The answer is saved as another version; /continue continues it.")
             return
         self._turns.next_text = f"/rewrite {answer.text}"
@@ -247,7 +247,7 @@ class PlainCommands:
         """
         if is_page_address(name):
             ask = self._ask_about_page if self._turns.is_terminal else refuse
-            session_id = self._turns.conversation.header.session_id
+            session_id = self._turns.opened.header.session_id
             self._turns.add_file(await self._pages.attachment(name, session_id, ask))
             return
         set_name = await parse_set_name(name, Path.cwd())

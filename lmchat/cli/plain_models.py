@@ -85,7 +85,7 @@ class PlainModels:
 
     async def use_system_prompt(self, text: str) -> None:
         """Change the system prompt of the shown session."""
-        await self._turns.conversation.set_system_prompt(text)
+        await self._turns.sessions.set_system_prompt(self._turns.opened, text)
         self._output.note("System prompt changed.")
 
     def profiles(self) -> list[str]:
@@ -116,7 +116,7 @@ class PlainModels:
         self._output.note(f"Reasoning effort: {self._effort_words()}.")
 
     def _effort_words(self) -> str:
-        return self._next_turn.options.effort_words(self._turns.conversation.own_sampling)
+        return self._next_turn.options.effort_words(self._turns.opened.own_sampling)
 
     def sampling_options(self) -> list[str]:
         """Return a line for each sampling option that is set: name, value and origin."""
@@ -128,7 +128,7 @@ class PlainModels:
 
     @property
     def _session_sampling(self) -> SessionSampling:
-        return SessionSampling(self._turns.conversation, self._next_turn)
+        return SessionSampling(self._turns.opened, self._turns.sessions)
 
 
 def _choices(names: Iterable[str], current: str) -> list[str]:

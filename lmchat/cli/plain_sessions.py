@@ -55,10 +55,10 @@ class PlainSessions:
         """At a terminal, print the title of the shown session and the last two of its messages."""
         if not self._turns.is_terminal:
             return
-        conversation = self._turns.conversation
-        if conversation.messages:
-            self._output.note(f"Session: {_session_words(conversation.header)}")
-        for message in conversation.messages[-2:]:
+        opened = self._turns.opened
+        if opened.messages:
+            self._output.note(f"Session: {_session_words(opened.header)}")
+        for message in opened.messages[-2:]:
             is_prompt = message.role is Role.USER
             self._output.note("You:" if is_prompt else f"{message.model or message.role}:")
             self._turns.print_saved(message)

@@ -8,15 +8,15 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 
-from lmchat.chat.answering import TurnSettings
 from lmchat.chat.attachments import Attachment
-from lmchat.chat.conversation import Conversation
-from lmchat.chat.events import AnswerBegun, ConversationEvent
+from lmchat.chat.events import AnswerBegun, ChatEvent, FrontEnd
+from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
-from lmchat.chat.tool_rounds import ApprovalAsked
+from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.cli.line_reader import LineReader
 from lmchat.cli.target import find_target
@@ -30,11 +30,12 @@ from lmchat.services.file_sets import FileSet
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.terminal.output import FormattedStream
 from lmchat.terminal.tty import echo
+from lmchat.tools.tool import Decision
 
 _CHECK_EVERY_S = 2.0  # while no server answers
 
 
-class PlainTurns:
+class PlainTurns(FrontEnd):
     """Sender of the prompts of the shown session, and printer of the answers."""
 
     def __init__(
@@ -50,10 +51,15 @@ class PlainTurns:
         self.files: list[Attachment] = []  # files of the next prompt
         self.inline: FormattedStream | None = None  # with `--inline`, it prints the answers
         self._reader = reader
+        self._printer: TurnPrinter | None = None  # of the running turn
+        self._has_label = False  # whether the name of its model was printed
+        self._has_thought = False
+        self._is_interrupted = False  # by Ctrl+C at a question
+        sessions.front_end = self
 
     @property
-    def conversation(self) -> Conversation:
-        return self.sessions.shown.conversation
+    def opened(self) -> OpenSession:
+        return self.sessions.shown
 
     def print_label(self, label: str) -> None:
         """At a terminal, print a line such as the name of the model above its answer, on stderr."""
@@ -85,98 +91,96 @@ class PlainTurns:
         session is compacted first if it is too long and the options allow it. Raises the error
         that the turn ends with.
         """
-        settings = await self.connect_for_turn()
-        next_turn = self.sessions.next_turn
-        conversation = self.conversation
-        may_compact = next_turn.options.chat.auto_compact and not edited_id
-        if may_compact and next_turn.can_compact(conversation, text):
+        await self.connect()
+        sessions, opened = self.sessions, self.opened
+        may_compact = sessions.next_turn.options.chat.auto_compact and not edited_id
+        if may_compact and sessions.next_turn.can_compact(opened, text):
             await self.compact()
 
         files, self.files = self.files, []  # after an error above, they are for the next prompt
+        begin = partial(sessions.send_now, opened, text, files)
         if edited_id:
             new_files = files or None  # None: the new version has the files of the old one
-            await self.print_turn(conversation.edit(edited_id, text, settings, new_files))
-        else:
-            await self.print_turn(conversation.send(text, settings, files))
+            begin = partial(sessions.edit, opened, edited_id, text, new_files)
+        await self.print_turn(begin)
 
     async def catch_up(self) -> None:
         """Print all of the last answer if its server has continued it while lmchat was away.
 
         On a pipe, the answer is fetched and not printed.
         """
-        conversation = self.conversation
-        if not self.sessions.next_turn.options.chat.detach:
-            return
-        if not await conversation.has_kept_answer():
+        if not await self.sessions.fetch_kept(self.opened):
             return
         if self.is_terminal:
             self.output.note("This answer was continued while you were away:")
-            await self.print_turn(conversation.catch_up())
-            return
-        async with aclosing(conversation.catch_up()) as events:
-            async for _ in events:
-                pass
+            await self.print_turn(lambda: None)  # it has begun
+        else:
+            await self.sessions.wait(self.opened)
 
     async def compact(self) -> None:
         """Have the model summarise the older messages, and print the summary and a note on it."""
-        settings = await self.connect_for_turn()
-        prompt = self.sessions.next_turn.options.compact_prompt
-        await self.print_turn(self.conversation.compact(prompt, settings))
+        await self.connect()
+        await self.print_turn(partial(self.sessions.compact, self.opened))
         self.output.note(
             "This summary takes the place of the older messages; "
             "/tree on the screen lists their branch."
         )
 
-    async def print_turn(self, turn: AsyncGenerator[ConversationEvent, None]) -> None:
-        """Print the answer of a turn while it arrives, with `--inline` formatted.
+    async def print_turn(self, begin: Callable[[], None]) -> None:
+        """Begin a turn, and print its answer while it arrives, with `--inline` formatted.
 
-        `turn` yields the events of the turn; it is closed at the end. The user is asked about tool
-        calls that need approval. Raises the error of the turn, of its answer, or of saving it.
+        Raises the error of the turn, of its answer, or of saving it.
         """
-        printer = TurnPrinter(self.output, stream=self.inline)
+        printer = self._printer = TurnPrinter(self.output, stream=self.inline)
+        self._has_label = self._has_thought = self._is_interrupted = False
         try:
-            if self.inline is None:
-                await self._print_events(turn, printer)
-            else:
-                with self.inline.drawing():
-                    await self._print_events(turn, printer)
+            with nullcontext() if self.inline is None else self.inline.drawing():
+                begin()
+                await self.sessions.wait(self.opened)
+                if self.inline is not None:
                     await self.inline.settle()
         finally:  # also if Ctrl+C stops the answer
             printer.end()
+            self._printer = None
 
+        if self._is_interrupted:
+            raise KeyboardInterrupt
         error = self._last_error()
         if error is not None:
             raise error
-        printer.note_unshown(self.conversation.messages[-1])
+        printer.note_unshown(self.opened.messages[-1])
 
-    async def _print_events(
-        self, turn: AsyncGenerator[ConversationEvent, None], printer: TurnPrinter
-    ) -> None:
-        """Print the events of a turn, and close it at the end; ask about calls of tools.
+    def show(self, _: OpenSession, event: ChatEvent) -> None:
+        """Print an event of the turn.
 
         A turn with tools has several answers. The name of the model and the note on reasoning are
         printed once.
         """
-        has_label = False
-        has_reasoning = False
-        async with aclosing(turn) as events:
-            async for event in events:
-                match event:
-                    case AnswerBegun() if not has_label:
-                        has_label = True
-                        self.print_label(f"{event.message.model}:")
-                    case ReasoningDelta() if not has_reasoning:
-                        has_reasoning = True
-                        self.output.note("Thinking…")
-                    case ApprovalAsked():
-                        printer.end()  # the question is below the text
-                        await decide(event, self.context, self.read_answer)
-                    case _:
-                        pass
-                if isinstance(event, ModelLoading):  # with the progress, which `printer` leaves out
-                    self.loading_notes.show(event.fraction)
-                else:
-                    printer.show(event)
+        if self._printer is None:
+            return
+        match event:
+            case AnswerBegun() if not self._has_label:
+                self._has_label = True
+                self.print_label(f"{event.message.model}:")
+            case ReasoningDelta() if not self._has_thought:
+                self._has_thought = True
+                self.output.note("Thinking…")
+            case _:
+                pass
+        if isinstance(event, ModelLoading):  # with the progress, which the printer leaves out
+            self.loading_notes.show(event.fraction)
+        else:
+            self._printer.show(event)
+
+    async def ask(self, _: OpenSession, question: ToolQuestion) -> Decision:
+        """Ask the user about a call of a tool; Ctrl+C stops the turn."""
+        if self._printer is not None:
+            self._printer.end()  # the question is below the text
+        try:
+            return await decide(question, self.context, self.read_answer)
+        except KeyboardInterrupt:
+            self._is_interrupted = True
+            raise asyncio.CancelledError from None
 
     def _last_error(self) -> LMChatError | None:
         """Return why the last turn has failed, or why it is not saved; None if all went well.
@@ -184,10 +188,10 @@ class PlainTurns:
         A turn that ended with an exception of another class than `LMChatError` has no `error`: its
         last message has the `failure` that the user is told.
         """
-        failure = self.conversation.messages[-1].failure
-        if self.conversation.error is None and failure is not None:
+        failure = self.opened.messages[-1].failure
+        if self.opened.error is None and failure is not None:
             return LMChatError(failure.message, hint=failure.hint, kind=failure.kind)
-        return self.conversation.error or self.sessions.save_queue.warning
+        return self.opened.error or self.sessions.save_queue.warning
 
     async def read_answer(self) -> bytes:
         """Wait for a line and return it with its line end; empty at the end of the input.
@@ -197,7 +201,8 @@ class PlainTurns:
         """
         asyncio_handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            await asyncio.sleep(0)  # raises if Ctrl+C has cancelled the turn before
+            for _ in range(2):  # raises if Ctrl+C has cancelled what waits for the turn before
+                await asyncio.sleep(0)
             with echo(sys.stdin.fileno(), is_on=True):
                 return f"{self._reader.read()}\n".encode()
         except EOFError:
@@ -209,11 +214,6 @@ class PlainTurns:
         """Say what is wrong with the presets or profiles of a file that was changed."""
         if problem := self.context.named.problem():
             self.output.note(problem)
-
-    async def connect_for_turn(self) -> TurnSettings:
-        """Choose server and model if needed, as `connect` does, and return the turn's settings."""
-        await self.connect()
-        return self.sessions.next_turn.settings(self.conversation.own_sampling)
 
     async def connect(self) -> None:
         """Choose server and model for the next turn, unless they are chosen already.

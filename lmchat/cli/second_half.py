@@ -55,10 +55,11 @@ async def second_half(
         chat = replace(chat, detach=False)
     open_sessions = OpenSessions(
         chat=chat,
-        backend=backend,
+        server=backend,
         store=store,
         profile_name=options.profile or "",
         layers=sampling_layers(context),
+        is_named=not options.temporary,
     )
     toolbox = make_toolbox(context, settings, state) if context.has_tools else None
     open_sessions.next_turn.toolbox = toolbox
@@ -104,7 +105,7 @@ async def second_half(
         try:
             yield dispatcher
         finally:
-            await open_sessions.save_all()
+            await open_sessions.close()
             await asyncio.to_thread(folders.close)
             if toolbox is not None:
                 await toolbox.host.aclose()

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 
-from lmchat.chat.tool_rounds import ApprovalAsked
+from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.call_question import call_question
 from lmchat.cli.context import Context
 from lmchat.config.file import toml_value
@@ -26,9 +26,9 @@ _NO_TERMINAL = "A tool that needs approval cannot run without a terminal."
 
 
 async def decide(
-    asked: ApprovalAsked, context: Context, read: Callable[[], Awaitable[bytes]] = typed_line
-) -> None:
-    """Ask the user whether a call may run, and set the `decision` that the call waits for.
+    asked: ToolQuestion, context: Context, read: Callable[[], Awaitable[bytes]] = typed_line
+) -> Decision:
+    """Ask the user whether a call may run, and return the decision.
 
     The question is repeated until its answer is known. `read` waits for the line with the answer.
     The answer "always" is saved. Without a terminal, the decision is no, and a note says how to
@@ -39,8 +39,7 @@ async def decide(
         name = safe_line(asked.name)
         setting = f'{toml_value(name)} = "always"'
         note(f"lmchat: Not allowed: {name}. To allow it, set [tools.approval] {setting}.")
-        asked.decision.set_result(Decision(choice=Choice.NO, reason=_NO_TERMINAL))
-        return
+        return Decision(choice=Choice.NO, reason=_NO_TERMINAL)
 
     if asked.note:
         note(f"lmchat: {asked.note}")
@@ -49,7 +48,7 @@ async def decide(
         decision = await _ask_once(asked.message.tool_calls[0], context, read)
     if decision.choice is Choice.ALWAYS:
         await _save_allowed(context, asked)
-    asked.decision.set_result(decision)
+    return decision
 
 
 async def _ask_once(
@@ -78,7 +77,7 @@ async def _ask_once(
     return Decision(choice=choice, reason=reason if choice is Choice.NO else "")
 
 
-async def _save_allowed(context: Context, asked: ApprovalAsked) -> None:
+async def _save_allowed(context: Context, asked: ToolQuestion) -> None:
     """Save that the tool of a call may always run; a note says so if that fails.
 
     It is saved with a fingerprint, as a tool that has changed needs approval again. If the

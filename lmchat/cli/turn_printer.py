@@ -9,8 +9,7 @@ import math
 import time
 from typing import Any
 
-from lmchat.chat.events import AnswerBegun, ConversationEvent
-from lmchat.chat.tool_rounds import MessageEnded
+from lmchat.chat.events import AnswerBegun, ChatEvent, MessageEnded
 from lmchat.cli.tools import step_json, step_note
 from lmchat.safe_text import safe_line
 from lmchat.servers.events import (
@@ -74,7 +73,7 @@ class TurnPrinter:
         """Create a printer; without `prints_text`, plain text is left to the caller to print.
 
         `stream` prints the text of the answer, by default as it is. `asked_model` is the model of
-        the request. It may be empty for the events of a conversation: these name the model when an
+        the request. It may be empty for the events of a session: these name the model when an
         answer begins.
         """
         self.steps: list[dict[str, Any]] = []  # ended tool calls, as JSON
@@ -86,7 +85,7 @@ class TurnPrinter:
         self._is_loading_noted = False
         self._is_stall_noted = False
 
-    def show(self, event: ConversationEvent) -> None:
+    def show(self, event: ChatEvent) -> None:
         """Print what an event says to the user, and remember what later events depend on."""
         match event:
             case TextDelta() | RefusalDelta():
@@ -100,6 +99,7 @@ class TurnPrinter:
             case AnswerBegun():
                 self._asked_model = event.message.model
                 self.sent_tokens = event.plan.tokens
+                self._print(event.first_words)
             case MessageEnded():
                 self._stream.end()
                 if event.message.role is Role.TOOL:
@@ -165,7 +165,7 @@ class TurnPrinter:
             self._output.print_json({"tool": step})
         self._output.note(step_note(message))
 
-    def _note(self, event: ConversationEvent) -> None:
+    def _note(self, event: ChatEvent) -> None:
         """Print a note on an event that brings no text; do nothing for events without a note.
 
         Loading is noted once a turn. A stalled stream is noted once until its next text. The model

@@ -114,7 +114,7 @@ class Dispatcher:
             "/set": lambda: (*COMMON, *FURTHER_OPTIONS),
         }
         self.status.start()
-        self.sessions.show_conversation()
+        self.sessions.show_session()
         self.connect.start()
         self.sessions.show_list()
         self.chat.begin(self.themes.use_wanted, "theme")
@@ -137,8 +137,8 @@ class Dispatcher:
         """
         session_id = await self.workspace.store.find(self.workspace.resume_id)
         await self.sessions.go_to(session_id, takes_queue=True)
-        if self.sessions.opened.is_waiting and not self.open_sessions.has_to_wait:
-            self.turns.send_waiting()
+        if self.sessions.opened.is_waiting and self.chat.next_turn.options.is_ready:
+            self.open_sessions.target_ready()
 
     async def _check_daily(self) -> None:
         """Check the sessions' file once a day; a notice says what was found and changed."""
@@ -172,8 +172,7 @@ class Dispatcher:
             self.open_sessions.leave_answers()
         self.workspace.is_leaving = True
         self.chat.read_ahead.cancel()
-        await self.turns.stop_all()
-        await self.open_sessions.save_all()
+        await self.open_sessions.close()
         with suppress(NoMatches):  # a signal may come before the prompt exists: nothing was typed
             self.sessions.save()
             await self.prompt_text.write()
@@ -331,7 +330,7 @@ class Dispatcher:
 
     async def change_system_prompt(self, text: str) -> None:
         self.sessions.opened.require_free_end()
-        message = await self.sessions.conversation.set_system_prompt(text)
+        message = await self.open_sessions.set_system_prompt(self.sessions.opened, text)
         self.chat.widgets.log.append(message)
         self.status.show_action("system prompt changed")
 
@@ -364,13 +363,13 @@ class Dispatcher:
 
     def use_effort(self, typed: str) -> None:
         self.chat.next_turn.use_effort(typed)
-        effort = self.chat.next_turn.options.effort_words(self.sessions.conversation.own_sampling)
+        effort = self.chat.next_turn.options.effort_words(self.sessions.opened.own_sampling)
         self.status.show_action(f"effort {effort}")
         self.chat.notify(f"Reasoning effort: {effort}.")
 
     async def use_first_words(self, words: str = "") -> None:
         """Let the next answer begin with words; without any, take back those set before, or ask."""
-        if words or self.sessions.conversation.first_words:
+        if words or self.sessions.opened.first_words:
             self.open_sessions.use_first_words(words)
             self.status.show_action("first words set" if words else "first words removed")
         else:
@@ -381,7 +380,7 @@ class Dispatcher:
 
         Enter on a row of the list asks for another value.
         """
-        sampling = SessionSampling(self.sessions.conversation, self.chat.next_turn)
+        sampling = SessionSampling(self.sessions.opened, self.open_sessions)
 
         async def change(typed: str) -> None:
             self.chat.notify(await sampling.change(typed))

@@ -7,10 +7,6 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from lmchat.chat.answering import TurnSettings
-from lmchat.chat.context import ContextMeter
-from lmchat.chat.conversation import Conversation
-from lmchat.chat.save_queue import SaveQueue
 from lmchat.errors import StreamInterrupted
 from lmchat.servers.events import (
     ModelLoading,
@@ -25,13 +21,12 @@ from lmchat.servers.events import (
     UsageReported,
 )
 from lmchat.servers.model import Target
-from lmchat.servers.request import ChatRequest, Sampling
+from lmchat.servers.request import ChatRequest
 from lmchat.sessions.details import details_text
 from lmchat.sessions.message import AnswerState, ChatMessage
-from lmchat.sessions.session import Session
 from lmchat.units import GAP
-from tests.support.chats import header
-from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, read
+from tests.support.chat_turns import ChatTurns
+from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 
 LLAMA = Target(endpoint=ENDPOINT, product="llama.cpp", model=model())
 TimedScript = list[tuple[float, StreamEvent]]
@@ -76,20 +71,15 @@ QUICK = script()
 READING = PromptProgress(fraction=0.0, processed_tokens=0, total_tokens=20)
 
 
-def begin(store, backend: TimedBackend) -> Conversation:
-    return Conversation(
-        Session(header=header()),
-        backend=backend,
-        save_queue=SaveQueue(store),
-        meter=ContextMeter(),
-        clock=backend.clock,
-    )
+def begin(store, server: TimedBackend) -> ChatTurns:
+    return ChatTurns(store, server=server, clock=server.clock)
 
 
-async def ask(conversation: Conversation, target: Target = LLAMA, **settings) -> ChatMessage:
+async def ask(chat: ChatTurns, target: Target = LLAMA) -> ChatMessage:
     """Ask, and return the answer."""
-    await read(conversation.send("one", TurnSettings(target=target, **settings)))
-    return conversation.messages[-1]
+    chat.sessions.next_turn.target = target
+    await chat.send("one")
+    return chat.path[-1]
 
 
 async def shown(store, answer: ChatMessage) -> list[str]:
@@ -105,9 +95,9 @@ async def shown(store, answer: ChatMessage) -> list[str]:
 
 async def why_slow(store, *scripts: TimedScript) -> str:
     """Play five quick answers and then these; return the line that says why the last was slow."""
-    conversation = begin(store, TimedBackend(*[QUICK] * 5, *scripts))
+    chat = begin(store, TimedBackend(*[QUICK] * 5, *scripts))
     for _ in range(5 + len(scripts)):
-        answer = await ask(conversation)
+        answer = await ask(chat)
     lines = await shown(store, answer)
     return lines[0] if "Slow" in lines[0] else ""
 
@@ -135,9 +125,9 @@ async def test_each_cause_of_a_long_wait_is_named(store):
 
 
 async def test_the_line_compares_with_five_earlier_answers_of_the_same_model(store):
-    conversation = begin(store, TimedBackend(*[QUICK] * 5, script(wait_s=9)))
+    chat = begin(store, TimedBackend(*[QUICK] * 5, script(wait_s=9)))
     for _ in range(6):
-        answer = await ask(conversation)
+        answer = await ask(chat)
     lines = await shown(store, answer)
     assert lines[:3] == [
         "Slow; no cause was measured.",
@@ -146,9 +136,9 @@ async def test_the_line_compares_with_five_earlier_answers_of_the_same_model(sto
     ]
     other = replace(LLAMA, model=model("other"))
     for _ in range(4):
-        later = await ask(conversation, other)
+        later = await ask(chat, other)
         assert not (await shown(store, later))[0].startswith("Slow")
-        await ask(conversation)
+        await ask(chat)
     assert await shown(store, answer) == lines
 
 
@@ -168,8 +158,9 @@ async def test_details_have_all_that_was_measured_and_are_the_same_after_a_resta
         (0, ModelNamed(model="qwen3-8b", build="b11669-Debian")),
         (0.2, ReasoningDelta(text="Hm.")),
     ]
-    conversation = begin(store, TimedBackend(script(*events, **usage)))
-    answer = await ask(conversation, sampling=Sampling(seed=7))
+    chat = begin(store, TimedBackend(script(*events, **usage)))
+    await chat.sessions.set_sampling(chat.opened, {"seed": 7})
+    answer = await ask(chat)
     lines = await shown(store, answer)
     assert lines[:3] == [
         "Model         qwen3-8b",
@@ -192,7 +183,7 @@ async def test_details_have_all_that_was_measured_and_are_the_same_after_a_resta
         '              stop ["\\u001b[31m"]',
         "              temperature 0.5",
     ]
-    saved = await store.open_session(conversation.header.session_id)
+    saved = await store.open_session(chat.opened.session_id)
     assert await shown(store, saved.messages[-1]) == lines
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
-
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.answer_now import NOT_THINKING, answer_now, can_answer_now
-from lmchat.chat.answering import TurnSettings
+from lmchat.chat.open_session import NOT_THINKING
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.servers.model import Target
 from lmchat.sessions.message import AnswerState
-from tests.support.conversations import begin, on_disk
+from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 from tests.support.scripted_server import (
     DONE,
@@ -34,12 +31,6 @@ CONTROL = "POST /v1/chat/completions/control"
 END = StreamFinished(reason="stop")
 
 
-def settings_for(product: str, url: str = ENDPOINT.url) -> TurnSettings:
-    endpoint = Endpoint.parse(url)
-    known = replace(model("tiny"), endpoint=endpoint, product=product)
-    return TurnSettings(target=Target(endpoint=endpoint, product=product, model=known))
-
-
 def thought(text: str) -> dict:
     return delta(reasoning_content=text)
 
@@ -50,15 +41,24 @@ def server():
         yield scripted
 
 
-async def answered_now(conversation, settings, *, after: type = ReasoningDelta) -> list:
-    """Send a prompt, press the key once at the first event of a kind, and return all events."""
-    events = []
-    async with aclosing(conversation.send("How many beds?", settings)) as stream:
-        async for event in stream:
-            if isinstance(event, after) and not any(isinstance(past, after) for past in events):
-                assert answer_now(conversation) == ""
-            events.append(event)
-    return events
+class Pressing(ChatTurns):
+    """A user who presses the key at events of these kinds, one after the other."""
+
+    def __init__(self, store, server, *kinds: type, url: str = ENDPOINT.url) -> None:
+        endpoint = Endpoint.parse(url)
+        known = replace(model("tiny"), endpoint=endpoint, product="llama.cpp")
+        target = Target(endpoint=endpoint, product="llama.cpp", model=known)
+        super().__init__(store, server=server, target=target, detach=False)
+        self.kinds = list(kinds)
+        self.replies: list[str] = []
+        self.can_press: list[bool] = []
+
+    def show(self, opened, event) -> None:
+        super().show(opened, event)
+        if self.kinds and isinstance(event, self.kinds[0]):
+            del self.kinds[0]
+            self.replies.append(opened.answer_now())
+            self.can_press.append(opened.can_answer_now)
 
 
 def told_by(server: ScriptedServer, reply: Reply) -> Gate:
@@ -78,13 +78,14 @@ async def test_llama_cpp_is_told_the_id_of_the_answer_and_the_model_of_the_reque
 ):
     told = told_by(server, json_reply({"success": True}))
     server.on(CHAT, sse(thought("Hm. "), told, thought("So."), "Four.", finish(), DONE))
-    conversation = begin(client, store)
-    await answered_now(conversation, settings_for("llama.cpp", server.url))
+    chat = Pressing(store, client, ReasoningDelta, url=server.url)
+    await chat.send("How many beds?")
+    assert chat.replies == [""]
     assert server.seen(CHAT)[0].json["reasoning_control"] is True
     assert [order.json for order in server.seen(CONTROL)] == [
         {"model": "tiny", "id": "chatcmpl-1", "action": "reasoning_end"}
     ]
-    answer = (await on_disk(store, conversation))[-1]
+    answer = (await chat.on_disk())[-1]
     assert (answer.reasoning, answer.text) == ("Hm. So.", "Four.")
     assert len(server.seen(CHAT)) == 1
 
@@ -95,10 +96,11 @@ async def test_a_llama_cpp_that_refuses_gets_a_request_that_continues_behind_the
     told = told_by(server, text_reply("File Not Found", status=404))
     begun = sse(thought("Let me see. "), told, thought("Two by two. "), Hold())
     server.on(CHAT, begun, sse("Four", " beds.", usage(30, 2), finish(), DONE))
-    conversation = begin(client, store)
-    await answered_now(conversation, settings_for("llama.cpp", server.url))
+    chat = Pressing(store, client, ReasoningDelta, url=server.url)
+    await chat.send("How many beds?")
+    assert chat.replies == [""]
     first, second = (request.json for request in server.seen(CHAT))
-    answer = (await on_disk(store, conversation))[-1]
+    answer = (await chat.on_disk())[-1]
     assert answer.reasoning == "Let me see. Two by two. "
     assert second["messages"] == [
         *first["messages"],
@@ -113,18 +115,12 @@ async def test_a_llama_cpp_that_refuses_gets_a_request_that_continues_behind_the
 async def test_a_key_before_the_thought_ends_it_and_further_keys_do_nothing(store):
     hm, well = ReasoningDelta(text="Hm."), ReasoningDelta(text="Well.")
     backend = ScriptedBackend([RequestSent(), hm, well, TextDelta(text="Four."), END])
-    conversation = begin(backend, store)
-    assert answer_now(conversation) == NOT_THINKING
-    async with aclosing(conversation.send("x", settings_for("llama.cpp"))) as stream:
-        async for event in stream:
-            if isinstance(event, RequestSent):
-                assert answer_now(conversation) == ""
-                assert backend.thoughts_to_end == []
-            if isinstance(event, ReasoningDelta):
-                assert answer_now(conversation) == ""
-                assert not can_answer_now(conversation)
-            if isinstance(event, TextDelta):
-                assert answer_now(conversation) == NOT_THINKING
-    assert answer_now(conversation) == NOT_THINKING
+    presses = (RequestSent, ReasoningDelta, ReasoningDelta, TextDelta)
+    chat = Pressing(store, backend, *presses)
+    assert chat.opened.answer_now() == NOT_THINKING
+    await chat.send("x")
+    assert chat.replies == ["", "", "", NOT_THINKING]
+    assert chat.can_press == [False] * 4
+    assert chat.opened.answer_now() == NOT_THINKING
     assert backend.thoughts_to_end == [backend.requests[0].request_id]
     assert len(backend.requests) == 1

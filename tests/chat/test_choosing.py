@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.answering import TurnSettings
-from lmchat.chat.choosing import AnswerChoices
+from lmchat.chat.beginnings import AnswerChoices
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.errors import RequestInvalid, StoreUnavailable
-from lmchat.servers.events import RequestAdapted
 from lmchat.servers.request import Sampling
 from lmchat.sessions.message import (
     Alternative,
@@ -19,8 +17,9 @@ from lmchat.sessions.message import (
     TokenProbabilities,
     text_message,
 )
-from tests.support.conversations import Disk, begin, ended, named_header
-from tests.support.scripted_backend import ScriptedBackend, answer_steps, read, target
+from tests.support.chat_turns import ChatTurns
+from tests.support.conversations import Disk, ended, named_header
+from tests.support.scripted_backend import answer_steps
 from tests.support.scripted_tools import toolbox
 
 WITH_PROBABILITIES = Sampling(more={"logprobs": 5})
@@ -37,26 +36,21 @@ def said(text: str, thought: str = ""):
     return replace(text_message(Role.ASSISTANT, ""), parts=(*parts, TextPart(text=text)))
 
 
-def settings(product: str, **choice_of_tools: str) -> TurnSettings:
-    return TurnSettings(
-        target=replace(target(capabilities=("tools",)), product=product),
-        sampling=WITH_PROBABILITIES,
-        toolbox=toolbox(**choice_of_tools),
-    )
-
-
 async def test_tools_are_left_out_with_a_note_where_probabilities_exclude_them(store):
-    backend = ScriptedBackend(answer_steps("Yes."), answer_steps("Yes."))
-    conversation = begin(backend, store)
-    events = await read(conversation.send("Read", settings("llama.cpp")))
-    (note,) = [event.note for event in events if isinstance(event, RequestAdapted)]
+    chat = ChatTurns(store, answer_steps("Yes."), answer_steps("Yes."), box=toolbox())
+    await chat.sessions.set_sampling(chat.opened, {"logprobs": 5})
+    await chat.send("Read")
+    (note,) = chat.notes
     assert "no probabilities for answers with tools" in note
     assert "/set logprobs default" in note
-    await read(conversation.send("Read", settings("vLLM")))
-    assert [len(request.tools) for request in backend.requests] == [0, 1]
-    await read(conversation.send("Read", settings("llama.cpp", choice="required")))
-    assert len(backend.requests) == 2
-    assert conversation.messages[-1].failure.kind == "unsupported"
+    chat.use("vLLM")
+    await chat.send("Read")
+    assert [len(request.tools) for request in chat.server.requests] == [0, 1]
+    chat.use("llama.cpp")
+    chat.sessions.next_turn.toolbox = toolbox(choice="required")
+    await chat.send("Read")
+    assert len(chat.server.requests) == 2
+    assert chat.path[-1].failure.kind == "unsupported"
 
 
 async def test_choices_of_an_answer_that_could_not_be_written_are_there():

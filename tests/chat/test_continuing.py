@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.continuation import CONTINUE
+from lmchat.chat.beginnings import CONTINUE
 from lmchat.errors import RequestInvalid, ServerRejected, StreamInterrupted
 from lmchat.formats.json_sessions import to_json
 from lmchat.formats.markdown_export import to_markdown
@@ -82,7 +82,7 @@ async def test_a_seed_is_drawn_where_the_server_takes_one_unless_it_is_set(store
         ("llama.cpp", {"extra.seed": 5}, False),
     ):
         chat = ChatTurns(store, product=product)
-        await chat.opened.conversation.set_sampling(options)
+        await chat.sessions.set_sampling(chat.opened, options)
         await chat.send("x")
         (request,) = chat.server.requests
         assert request.has_drawn_seed is is_drawn
@@ -100,8 +100,8 @@ async def answered(store, *scripts) -> ChatTurns:
 
 
 async def rewrite(chat: ChatTurns, text: str, index: int = -1):
-    version = await chat.opened.conversation.rewrite(chat.path[index].message_id, text)
-    await chat.sessions.save_all()
+    version = await chat.sessions.rewrite(chat.opened, chat.path[index].message_id, text)
+    await chat.sessions.close()
     return version
 
 
@@ -148,7 +148,7 @@ async def test_no_answer_becomes_empty_or_changes_while_one_streams_and_no_promp
         with pytest.raises(RequestInvalid, match=words):
             await rewrite(chat, text, index)
     assert chat.path == before == await chat.on_disk()
-    await chat.begin(chat.send("And?"), TextDelta)
+    await chat.begin("And?", TextDelta)
     with pytest.raises(RequestInvalid, match="still streaming"):
         await rewrite(chat, "Ferns do well.", 1)
     await chat.stop()
@@ -202,14 +202,14 @@ async def test_an_answer_begins_with_the_first_words_and_only_the_next_one_does(
 
 
 async def test_a_stop_before_the_first_token_loses_no_first_words(store):
-    for script, text, left in (
-        ([RequestSent(), asyncio.Event()], "", "Ferns"),
-        ([TextDelta(text=" gr"), asyncio.Event()], "Ferns gr", ""),
+    for script, text in (
+        ([RequestSent(), asyncio.Event()], "Ferns"),
+        ([TextDelta(text=" gr"), asyncio.Event()], "Ferns gr"),
     ):
         chat = ChatTurns(store, script)
         chat.sessions.use_first_words("Ferns")
-        await chat.begin(chat.send("What grows?"), type(script[0]))
+        await chat.begin("What grows?", type(script[0]))
         await chat.stop()
         last = (await chat.on_disk())[-1]
         assert (last.text, last.state) == (text, AnswerState.STOPPED)
-        assert chat.opened.conversation.first_words == left
+        assert chat.opened.first_words == ""

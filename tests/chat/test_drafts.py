@@ -71,3 +71,21 @@ async def test_a_failing_disk_costs_nothing_that_is_in_memory_and_is_tried_again
     disk.is_full = False
     await drafts.write()
     assert disk.kept["a"] == "x"
+
+
+async def test_two_lmchats_share_the_draft_of_new_sessions_and_neither_loses_a_letter():
+    disk, ours = drafts_on(**{"": "old"})
+    theirs = SavedTexts(disk, is_draft=True)
+    assert [await ours.load(""), await theirs.load("")] == ["old", "old"]
+    for drafts, text, kept in (
+        (ours, "old a", "old a"),
+        (theirs, "old b", "old a\n\nold b"),
+        (ours, "old aa", "old aa\n\nold b"),
+        (theirs, "old bb", "old aa\n\nold bb"),
+        (ours, "", "old bb"),  # it was sent
+        (ours, "c", "old bb\n\nc"),
+        (theirs, "", "c"),
+    ):
+        drafts.note("", text)
+        await drafts.write()
+        assert disk.kept[""] == kept

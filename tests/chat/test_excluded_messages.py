@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from lmchat.chat.context import plan_context
 from lmchat.chat.context_list import context_lists
-from lmchat.chat.excluding import messages_together, set_excluded
 from lmchat.chat.open_sessions import OpenSessions
+from lmchat.chat.starts import messages_together
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import RequestInvalid, StoreUnavailable
 from lmchat.servers.events import RequestSent
@@ -25,21 +25,20 @@ def backend():
 
 @pytest.fixture
 def sessions(backend, store):
-    sessions = OpenSessions(chat=ChatSettings(), backend=backend, store=store)
+    sessions = OpenSessions(chat=ChatSettings(), server=backend, store=store)
     sessions.next_turn.target = target()
     return sessions
 
 
 async def say(sessions, *texts):
     for text in texts:
-        settings = sessions.next_turn.settings()
-        await read(sessions.shown.conversation.send(text, settings))
+        sessions.send(sessions.shown, text)
+        await sessions.wait(sessions.shown)
 
 
 async def take_out(sessions, index, *, is_excluded=True):
-    conversation = sessions.shown.conversation
-    ids = [conversation.messages[index].message_id]
-    await set_excluded(conversation, sessions.save_queue, ids, is_excluded=is_excluded)
+    ids = [sessions.shown.messages[index].message_id]
+    await sessions.set_excluded(sessions.shown, ids, is_excluded=is_excluded)
 
 
 def sent(backend) -> list[str]:
@@ -71,7 +70,7 @@ async def test_a_message_taken_out_is_sent_by_no_request_until_it_is_put_back(
     sessions, backend, store
 ):
     await say(sessions, "a", "b")
-    conversation, next_turn = sessions.shown.conversation, sessions.next_turn
+    conversation, next_turn = sessions.shown, sessions.next_turn
     assert not next_turn.context_use(conversation).is_estimated
     await take_out(sessions, 0)
     assert next_turn.context_use(conversation).is_estimated  # the count is of other messages
@@ -108,23 +107,25 @@ async def test_nothing_is_taken_out_if_the_disk_fails_or_while_an_answer_runs(
         await take_out(sessions, 0)
     gate.set()
     await turn
-    assert not sessions.shown.conversation.messages[0].is_excluded
+    assert not sessions.shown.messages[0].is_excluded
 
 
 async def test_a_prompt_that_is_out_is_not_answered_again_and_an_answer_that_is_out_is(
     sessions, backend
 ):
     await say(sessions, "a")
-    conversation = sessions.shown.conversation
-    settings = sessions.next_turn.settings()
+    conversation = sessions.shown
     await take_out(sessions, 1)
-    await read(conversation.regenerate(conversation.messages[1].message_id, settings))
+    sessions.regenerate(conversation, conversation.messages[1])
+    await sessions.wait(conversation)
     assert not conversation.messages[1].is_excluded
     await take_out(sessions, 0)
     for message in conversation.messages:
+        sessions.regenerate(conversation, message)
         with pytest.raises(RequestInvalid, match="taken out"):
-            await read(conversation.regenerate(message.message_id, settings))
-    await read(conversation.edit(conversation.messages[0].message_id, "b", settings))
+            await sessions.wait(conversation)
+    sessions.edit(conversation, conversation.messages[0].message_id, "b", None)
+    await sessions.wait(conversation)
     assert sent(backend) == ["b"]
 
 
@@ -132,8 +133,8 @@ async def test_the_list_says_what_is_sent_and_what_is_not(sessions, backend):
     await say(sessions, "a", "b")
     await take_out(sessions, 0)
     lists = context_lists(
-        sessions.shown.conversation,
-        sessions.next_turn,
+        sessions,
+        sessions.shown,
         backend,
         "What else?",
         cached_count=lambda _: 1,

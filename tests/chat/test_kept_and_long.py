@@ -80,7 +80,7 @@ async def test_a_stop_gives_a_kept_answer_up_a_hang_up_does_not_and_a_fork_fetch
     script = [RequestSent(is_kept=True), TextDelta(text="Let"), asyncio.Event()]
     for is_gone in (False, True):
         chat = ChatTurns(store, script)
-        await chat.begin(chat.send("x"), TextDelta)
+        await chat.begin("x", TextDelta)
         if is_gone:
             chat.sessions.leave_answers()
         await chat.stop()
@@ -113,11 +113,11 @@ async def opened(store) -> tuple[ChatTurns, list[ChatMessage]]:
 
 async def test_a_long_session_is_opened_with_its_end_and_a_prompt_waits_for_the_rest(gated):
     chat, talk = await opened(gated)
-    conversation, next_turn = chat.opened.conversation, chat.sessions.next_turn
-    assert not conversation.has_all_messages
+    next_turn = chat.sessions.next_turn
+    assert not chat.opened.has_all_messages
     assert list(chat.path) == talk[-FIRST_READ:]
-    assert next_turn.plan(conversation, "more") is None
-    assert next_turn.context_use(conversation) is None
+    assert next_turn.plan(chat.opened, "more") is None
+    assert next_turn.context_use(chat.opened) is None
     turn = asyncio.create_task(chat.send("and now?"))
     await gated.asked.wait()
     assert not chat.server.requests
@@ -125,8 +125,8 @@ async def test_a_long_session_is_opened_with_its_end_and_a_prompt_waits_for_the_
     await turn
     assert chat.sent() == [*(one.text for one in talk), "and now?"]
     assert len(chat.path) == COUNT + 2
-    assert next_turn.plan(conversation, "more").left_out == 0
-    assert next_turn.context_use(conversation) is not None
+    assert next_turn.plan(chat.opened, "more").left_out == 0
+    assert next_turn.context_use(chat.opened) is not None
 
 
 async def test_an_answer_is_regenerated_and_a_prompt_edited_in_its_place(gated):
@@ -144,7 +144,7 @@ async def test_an_answer_is_regenerated_and_a_prompt_edited_in_its_place(gated):
 
 async def test_another_path_shown_while_older_messages_are_read_is_not_mixed_with_them(gated):
     chat, talk = await opened(gated)
-    filling = asyncio.create_task(chat.opened.conversation.fill())
+    filling = asyncio.create_task(chat.sessions.fill(chat.opened))
     await gated.asked.wait()
     chat.sessions.show_path(await gated.set_leaf(chat.opened.session_id, talk[-1].message_id))
     gated.gate.set()
@@ -160,8 +160,8 @@ async def test_a_failing_disk_refuses_a_prompt_and_the_next_try_continues(gated)
         await chat.send("lost?")
     assert list(chat.path) == talk[-FIRST_READ:]
     gated.error = None
-    message = await chat.opened.conversation.set_system_prompt("be brief")
-    await chat.opened.conversation.fill()
+    message = await chat.sessions.set_system_prompt(chat.opened, "be brief")
+    await chat.sessions.fill(chat.opened)
     assert list(chat.path) == [*talk, message]
     await chat.send("found")
     assert chat.sent() == ["be brief", *(one.text for one in talk), "found"]

@@ -8,7 +8,7 @@ from contextlib import aclosing, suppress
 
 import pytest
 
-from lmchat.chat.events import AnswerBegun, MessageAdded
+from lmchat.chat.events import AnswerBegun, MessageAdded, TurnBegun, TurnEnded
 from lmchat.chat.turn_stats import failure_of
 from lmchat.errors import (
     RequestInvalid,
@@ -55,19 +55,20 @@ async def test_a_prompt_is_shown_then_on_the_disk_then_sent_and_its_answer_is_ke
         await append(*args)
 
     store.append = slow
-    await chat.begin(chat.send("What grows in shade?"), MessageAdded)
+    await chat.begin("What grows in shade?", MessageAdded)
     assert not await store.list_sessions()
     assert not server.requests
     write.set()
     await chat.wait()
     assert server.on_disk[:2] == ["Be brief.", "What grows in shade?"]
-    assert isinstance(chat.events[2], AnswerBegun)
-    assert isinstance(chat.events[-1], StreamFinished)
+    kinds = [type(event) for event in chat.events]
+    assert kinds[:4] == [TurnBegun, MessageAdded, MessageAdded, AnswerBegun]
+    assert kinds[-2:] == [StreamFinished, TurnEnded]
     _, prompt, reply = await chat.on_disk()
     assert (reply.text, reply.reasoning) == ("Lettuce does well.", "hm")
     assert (reply.state, reply.parent_id) == (AnswerState.COMPLETE, prompt.message_id)
     assert reply.stats.completion_tokens == 3
-    assert chat.opened.conversation.header.title == "What grows in shade?"
+    assert chat.opened.header.title == "What grows in shade?"
     assert not chat.opened.is_busy
     await chat.send("And in the sun?")  # without the thought
     assert chat.sent() == ["Be brief.", prompt.text, reply.text, "And in the sun?"]
@@ -92,7 +93,7 @@ async def test_a_disk_that_fails_stops_no_answer_and_all_is_written_in_order_whe
     assert [header.title for header in chat.sessions.unsaved()] == ["one"]
     chat.sessions.show(unsaved)
     store.append, store.begin_answer, store.finish = real
-    await chat.sessions.save_all()
+    await chat.sessions.close()
     assert queue.warning is None
     assert chat.sessions.unsaved() == []
     assert await chat.on_disk() == chat.path
@@ -124,7 +125,7 @@ async def test_a_stop_before_the_request_keeps_the_prompt_once(store):
         await append(*args)
 
     store.append = slow
-    await chat.begin(chat.send("What grows in shade?"), MessageAdded)
+    await chat.begin("What grows in shade?", MessageAdded)
     stopping = asyncio.ensure_future(chat.stop())
     await asyncio.sleep(0)
     write.set()
@@ -146,16 +147,16 @@ async def test_a_stopped_answer_keeps_its_text_and_a_second_stop_does_not_cut_it
         await finish(*args)
 
     store.finish = slow
-    await chat.begin(chat.send("x"), TextDelta)
+    await chat.begin("x", TextDelta)
     stopping = asyncio.ensure_future(chat.stop())
     await is_saving.wait()
-    again = asyncio.ensure_future(chat.stop())
+    again = asyncio.ensure_future(chat.sessions.stop_all())
     await asyncio.sleep(0)
     assert chat.path[-1].state is AnswerState.STOPPED  # the screen does not wait for the disk
     save.set()
     await stopping
     await again
-    await chat.sessions.save_all()
+    await chat.sessions.close()
     reply = (await chat.on_disk())[-1]
     assert (reply.text, reply.state, reply.failure) == ("Let", AnswerState.STOPPED, None)
     assert chat.server.stopped == 1
@@ -212,7 +213,7 @@ async def test_a_prompt_without_an_answer_is_answered_and_an_edited_one_is_a_sib
 async def test_a_second_turn_in_a_session_is_refused_and_an_answer_may_stream_in_another(store):
     gate = asyncio.Event()
     chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), gate, TextDelta(text="."), END])
-    await chat.begin(chat.send("one"), TextDelta)
+    await chat.begin("one", TextDelta)
     first = chat.opened
     with pytest.raises(RequestInvalid):
         await chat.send("y")
@@ -223,7 +224,7 @@ async def test_a_second_turn_in_a_session_is_refused_and_an_answer_may_stream_in
     assert await chat.sessions.load(first.session_id) is first
     back = chat.sessions.show_path(await store.open_session(first.session_id))
     assert back is first
-    assert [message.text for message in first.conversation.shown_messages] == ["one", "Let"]
+    assert [message.text for message in first.shown_messages] == ["one", "Let"]
     gate.set()
     await chat.wait()
     assert chat.texts == ["one", "Let."]
@@ -234,9 +235,9 @@ async def test_a_second_turn_in_a_session_is_refused_and_an_answer_may_stream_in
 async def test_an_ended_session_is_read_from_the_disk_again_and_unread_until_it_is_shown(store):
     chat = ChatTurns(store)
     first = chat.opened
-    await chat.send("one")
+    chat.sessions.send(first, "one")
     chat.sessions.begin()
-    chat.sessions.mark_unread(first)
+    await chat.sessions.wait(first)
     assert chat.sessions.unread == {first.session_id}
     again = chat.sessions.show(await chat.sessions.load(first.session_id))
     assert chat.sessions.unread == set()
@@ -288,7 +289,7 @@ async def test_thought_and_text_are_separate_on_the_disk_while_the_answer_stream
     store.add_entries = noticing
     first, *rest = LATE
     chat = ChatTurns(store, [first, gate, *rest, asyncio.Event()])
-    await chat.begin(chat.send("x"), TextDelta)
+    await chat.begin("x", TextDelta)
     assert await written.get() == [("text", "Let me see: 2+2")]
     gate.set()
     assert (await written.get())[0] == RESET
@@ -298,7 +299,7 @@ async def test_thought_and_text_are_separate_on_the_disk_while_the_answer_stream
         "Four",
         AnswerState.STREAMING,
     )
-    shown = chat.opened.conversation.shown_messages[-1]
+    shown = chat.opened.shown_messages[-1]
     assert (shown.reasoning, shown.text) == ("Let me see: 2+2", "Four")
     with suppress(asyncio.CancelledError):
         await chat.stop()

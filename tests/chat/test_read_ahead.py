@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.open_sessions import OpenSessions, TurnPhase
+from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.read_ahead import STEP_TOKENS, ReadAhead
 from lmchat.config.settings import ChatSettings
 from lmchat.servers.endpoint import Endpoint
@@ -16,8 +16,7 @@ from lmchat.servers.events import PromptProgress
 from lmchat.servers.model import Target
 from lmchat.sessions.message import Role, text_message
 from lmchat.sessions.session import Session
-from tests.support.conversations import until_read
-from tests.support.scripted_backend import ScriptedBackend, model, read
+from tests.support.scripted_backend import ScriptedBackend, model
 from tests.support.scripted_tools import ScriptedHost, toolbox
 
 HERE = Endpoint.parse("http://localhost:9931")
@@ -44,7 +43,7 @@ class Typist:
             PromptProgress(fraction=1.0, processed_tokens=1, total_tokens=1)
         ]
         self.open_sessions = OpenSessions(
-            chat=ChatSettings(**chat), backend=self.backend, store=store
+            chat=ChatSettings(**chat), server=self.backend, store=store
         )
         known = replace(model("tiny", context_loaded=100_000), endpoint=endpoint, product=product)
         self.target = Target(endpoint=endpoint, product=product, model=known)
@@ -52,22 +51,24 @@ class Typist:
         self.read_ahead = ReadAhead(self.backend, self.open_sessions)
 
     def open(self, *texts: str, earlier_id: str | None = None) -> None:
-        header = self.open_sessions.begin().conversation.header
+        header = self.open_sessions.begin().header
         session = Session(header=header, messages=path_of(*texts), earlier_id=earlier_id)
         self.open_sessions.show_path(session)
 
     async def type(self, draft: str) -> int:
         """Type a draft; return how many requests were sent to read ahead, in all."""
         self.read_ahead.follow(draft)
-        await until_read()
+        tasks = [task for task in asyncio.all_tasks() if task.get_name() == "read ahead"]
+        await asyncio.gather(*tasks, return_exceptions=True)
         return len(self.backend.read_ahead_requests)
 
     async def send(self, text: str) -> None:
         """Send a prompt as the screen does."""
         self.read_ahead.cancel()
-        conversation = self.open_sessions.shown.conversation
-        await read(conversation.send(text, self.open_sessions.next_turn.settings()))
-        self.read_ahead.note_turn(conversation)
+        opened = self.open_sessions.shown
+        self.open_sessions.send_now(opened, text)
+        await self.open_sessions.wait(opened)
+        self.read_ahead.note_turn(opened)
 
 
 LONG = (SENTENCE * 200, SENTENCE * 20)  # a prompt of four steps, and its answer
@@ -126,10 +127,13 @@ async def test_nothing_is_read_while_any_session_is_answered(store):
     typist = Typist(store)
     typist.open(*LONG)
     other = typist.open_sessions.shown
-    other.phase = TurnPhase.RUNNING
+    gate = asyncio.Event()
+    typist.backend.scripts = [[gate]]
+    typist.open_sessions.send_now(other, "And?")
     typist.open(*LONG)
     assert await typist.type("W") == 0
-    other.phase = TurnPhase.NONE
+    gate.set()
+    await typist.open_sessions.wait(other)
     assert await typist.type("Wh") > 0
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, suppress
+from contextlib import suppress
 
 import httpx
 import pytest
 
-from lmchat.chat.answering import TurnSettings
+from lmchat.chat.events import AnswerBegun
 from lmchat.chat.kept import replay_id_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RetryScheduled, TextDelta
 from lmchat.servers.model import Target
-from lmchat.servers.request import Sampling
 from lmchat.sessions.message import AnswerState
-from tests.support.conversations import begin, on_disk
-from tests.support.scripted_backend import read
+from tests.support.chat_turns import ChatTurns
 
 pytestmark = pytest.mark.timeout(180)  # where others compute too, each answer takes its time
 PROMPT = "Write a Python function that adds two numbers, with a short explanation."
@@ -29,18 +27,24 @@ async def target_at(server, url: str) -> Target:
     return Target(endpoint=model.endpoint, product=probed.product, model=model)
 
 
-async def settings_for(client, url, tokens: int) -> TurnSettings:
-    """Return settings for an answer of so many tokens, which is the same every time."""
-    sampling = Sampling(temperature=0, seed=1, max_tokens=tokens)
-    return TurnSettings(target=await target_at(client, url), sampling=sampling, is_kept=True)
+async def chat_at(client, store, url, tokens: int) -> ChatTurns:
+    """Return a session whose answers have so many tokens, and are the same every time."""
+    chat = ChatTurns(store, server=client, target=await target_at(client, url))
+    await use_tokens(chat, tokens)
+    return chat
 
 
-async def asked(client, store, settings, *, first_words: str = ""):
+async def use_tokens(chat: ChatTurns, tokens: int) -> None:
+    options = {"temperature": 0.0, "seed": 1, "max_tokens": tokens}
+    await chat.sessions.set_sampling(chat.opened, options)
+
+
+async def asked(client, store, url, tokens: int, *, first_words: str = "") -> ChatTurns:
     """Return a session with one answer."""
-    conversation = begin(client, store)
-    conversation.first_words = first_words
-    await read(conversation.send(PROMPT, settings))
-    return conversation
+    chat = await chat_at(client, store, url, tokens)
+    chat.opened.first_words = first_words
+    await chat.send(PROMPT)
+    return chat
 
 
 # Answers that the server keeps
@@ -93,30 +97,26 @@ class CuttingProxy:
 async def test_a_lost_connection_loses_no_text_and_a_lost_network_fetches_it_later(
     client, store, real_server
 ):
-    whole = (await asked(client, store, await settings_for(client, real_server.url, 100))).messages[
-        -1
-    ]
+    whole = (await asked(client, store, real_server.url, 100)).path[-1]
     for cut_after in (100, 9_000):
-        conversation = begin(client, store)
         async with CuttingProxy(real_server.url, cut_after) as url:
-            events = await read(conversation.send(PROMPT, await settings_for(client, url, 100)))
-        answer = conversation.messages[-1]
-        assert any(isinstance(event, RetryScheduled) for event in events)
+            chat = await asked(client, store, url, 100)
+        answer = chat.path[-1]
+        assert any(isinstance(event, RetryScheduled) for event in chat.events)
         assert (answer.state, answer.text) == (AnswerState.COMPLETE, whole.text)
         assert replay_id_of(answer) == ""
     proxy = CuttingProxy(real_server.url, 9_000)
     proxy.is_open = False
     async with proxy as url:
-        conversation = await asked(client, store, await settings_for(client, url, 100))
-        assert conversation.messages[-1].state is AnswerState.INTERRUPTED
-        assert not await conversation.has_kept_answer()  # the server cannot be asked
+        chat = await asked(client, store, url, 100)
+        assert chat.path[-1].state is AnswerState.INTERRUPTED
+        assert not await chat.fetch_kept()  # the server cannot be asked
         proxy.is_open = True
-        assert await conversation.has_kept_answer()
-        await read(conversation.catch_up())
-    answer = conversation.messages[-1]
+        assert await chat.fetch_kept()
+    answer = chat.path[-1]
     assert (answer.state, answer.text) == (AnswerState.COMPLETE, whole.text)
     assert answer.stats.was_away
-    assert (await on_disk(store, conversation))[-1] == answer
+    assert (await chat.on_disk())[-1] == answer
 
 
 async def until_idle(url) -> None:
@@ -137,43 +137,33 @@ async def test_a_stop_ends_the_answer_at_the_server_and_a_hang_up_leaves_it_runn
     client, store, start_real_server
 ):
     url = start_real_server().url
-    long = await settings_for(client, url, 2000)
-    conversation = begin(client, store)
-    async with aclosing(conversation.send(LONG_PROMPT, long)) as events:
-        async for event in events:
-            if isinstance(event, TextDelta):
-                replay_id = replay_id_of(conversation.newest_answer)
-                break
+    chat = await chat_at(client, store, url, 2000)
+    await chat.begin(LONG_PROMPT, TextDelta)
+    replay_id = replay_id_of(chat.opened.newest_answer)
+    await chat.stop()
     await until_idle(url)
-    assert conversation.messages[-1].state is AnswerState.STOPPED
-    assert replay_id_of(conversation.messages[-1]) == ""
+    assert chat.path[-1].state is AnswerState.STOPPED
+    assert replay_id_of(chat.path[-1]) == ""
     assert await kept_at(url, replay_id) == []
 
-    conversation = begin(client, store)  # stopped before its first byte
-    task = asyncio.create_task(read(conversation.send(LONG_PROMPT, long)))
-    is_begun = False
-    while not is_begun:
-        await asyncio.sleep(0)
-        answer = conversation.newest_answer
-        is_begun = answer is not None and bool(await kept_at(url, replay_id_of(answer)))
-    task.cancel()
-    await asyncio.wait([task])
+    chat = await chat_at(client, store, url, 2000)  # stopped before its first byte
+    await chat.begin(LONG_PROMPT, AnswerBegun)
+    while not await kept_at(url, replay_id_of(chat.opened.newest_answer)):
+        pass
+    await chat.stop()
     await until_idle(url)
 
-    conversation = begin(client, store)
-    async with aclosing(conversation.send(PROMPT, await settings_for(client, url, 40))) as events:
-        async for event in events:
-            if isinstance(event, TextDelta):
-                client.leave_answers()
-                conversation.is_hung_up = True
-                break
-    left = conversation.messages[-1]
+    chat = await chat_at(client, store, url, 40)
+    await chat.begin(PROMPT, TextDelta)
+    chat.sessions.leave_answers()
+    await chat.stop()
+    left = chat.path[-1]
     assert left.state is AnswerState.INTERRUPTED
     assert left.failure.message.startswith("The terminal was closed")
-    assert await conversation.has_kept_answer()
-    await read(conversation.catch_up())
-    assert conversation.messages[-1].state is AnswerState.COMPLETE
-    assert conversation.messages[-1].text.startswith(left.text)
+    chat.sessions.next_turn.target = await target_at(client, url)
+    assert await chat.fetch_kept()
+    assert chat.path[-1].state is AnswerState.COMPLETE
+    assert chat.path[-1].text.startswith(left.text)
 
 
 # Answers that are continued
@@ -191,21 +181,22 @@ async def sent_directly(url: str, text: str, tokens: int) -> str:
 @pytest.mark.rule("R-43")
 async def test_an_answer_is_continued_as_if_it_had_never_been_cut(real_server, client, store):
     url = real_server.url
-    whole = (await asked(client, store, await settings_for(client, url, 50))).messages[-1]
+    whole = (await asked(client, store, url, 50)).path[-1]
     for tokens in (1, 3, 20, 33):  # in the line of a fence, in a word, in a line, in a comment
-        conversation = await asked(client, store, await settings_for(client, url, tokens))
-        rest = await settings_for(client, url, 50 - tokens)
-        await read(conversation.resume(conversation.messages[-1].message_id, rest))
-        assert conversation.messages[-1].text == whole.text
-    twenty = await settings_for(client, url, 20)
+        chat = await asked(client, store, url, tokens)
+        await use_tokens(chat, 50 - tokens)
+        await chat.resume(chat.path[-1])
+        assert chat.path[-1].text == whole.text
+    await use_tokens(chat, 20)
     written = "Adding numbers is easy:  first you tak"
-    version = await conversation.rewrite(conversation.messages[-1].message_id, f"{written} \n")
-    await read(conversation.resume(version.message_id, twenty))
+    opened = chat.opened
+    version = await chat.sessions.rewrite(opened, opened.messages[-1].message_id, f"{written} \n")
+    await chat.resume(version)
     rest = await sent_directly(url, written, 20)
-    assert conversation.messages[-1].text == written + rest
-    begun = await asked(client, store, twenty, first_words="Numbers are")
+    assert chat.path[-1].text == written + rest
+    begun = await asked(client, store, url, 20, first_words="Numbers are")
     rest = await sent_directly(url, "Numbers are", 20)
-    assert begun.messages[-1].text == f"Numbers are{rest}"
+    assert begun.path[-1].text == f"Numbers are{rest}"
 
 
 # What the next request has

@@ -18,7 +18,6 @@ from tests.support.scripted_backend import (
     ENDPOINT,
     ScriptedBackend,
     model,
-    read,
     set_options,
 )
 
@@ -27,21 +26,22 @@ LLAMA = Target(endpoint=ENDPOINT, product="llama.cpp", model=model())
 
 def sessions_on(store, *scripts, **chat) -> OpenSessions:
     sessions = OpenSessions(
-        chat=ChatSettings(**chat), backend=ScriptedBackend(*scripts), store=store
+        chat=ChatSettings(**chat), server=ScriptedBackend(*scripts), store=store
     )
     sessions.next_turn.target = LLAMA
     return sessions
 
 
 def sampling(sessions) -> SessionSampling:
-    return SessionSampling(sessions.shown.conversation, sessions.next_turn)
+    return SessionSampling(sessions.shown, sessions)
 
 
 async def ask(sessions, text, opened=None):
     """Ask, as the screen does, and return the options of the request, without a drawn seed."""
-    conversation = (opened or sessions.shown).conversation
-    await read(conversation.send(text, sessions.next_turn.settings(conversation.own_sampling)))
-    return set_options(sessions._backend.requests[-1])
+    opened = opened or sessions.shown
+    sessions.send_now(opened, text)
+    await sessions.wait(opened)
+    return set_options(sessions._server.requests[-1])
 
 
 async def test_an_option_is_sent_after_a_restart_until_default_takes_it_back(tmp_path):
@@ -82,7 +82,7 @@ async def test_options_of_a_new_session_are_saved_with_its_first_message_or_as_i
     for options in ({"top_k": 20}, {}):  # then they are those of the saved session
         async with aclosing(store_at(tmp_path)) as store:
             sessions = sessions_on(store)
-            await sessions.shown.conversation.restore_sampling()
+            await sessions.restore_sampling()
             assert await ask(sessions, "one") == options
 
 
@@ -114,7 +114,7 @@ async def test_a_wrong_name_or_value_is_refused_and_nothing_changes(store):
         with pytest.raises(WrongUse) as refused:
             await sampling(sessions).change(typed)
         assert refused.value.message == problem
-    assert sessions.shown.conversation.header.sampling == {"seed": 7}
+    assert sessions.shown.header.sampling == {"seed": 7}
 
 
 async def test_an_option_that_the_server_ignores_is_refused_and_one_holds_though_the_disk_fails(
@@ -158,7 +158,7 @@ async def test_the_list_names_value_and_origin_and_one_name_says_what_it_may_be(
 async def test_what_the_command_line_or_effort_has_set_stays(store):
     layers = SamplingLayers(command_line={"temperature": 0.3}, chat={"top_p": 0.9})
     sessions = OpenSessions(
-        chat=ChatSettings(), backend=ScriptedBackend(), store=store, layers=layers
+        chat=ChatSettings(), server=ScriptedBackend(), store=store, layers=layers
     )
     sessions.next_turn.target = LLAMA
     for typed in ("temperature 1", "temperature default"):
@@ -176,4 +176,4 @@ async def test_what_the_command_line_or_effort_has_set_stays(store):
     sessions.next_turn.use_effort("low")
     with pytest.raises(WrongUse, match="/effort has set the reasoning effort"):
         await sampling(sessions).change("reasoning_effort high")
-    assert sessions.shown.conversation.header.sampling == {}
+    assert sessions.shown.header.sampling == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.chat.context import ContextMeter
 from lmchat.config.settings import COMPACT_PROMPT
@@ -52,7 +53,7 @@ async def test_a_summary_keeps_calls_with_their_results_and_the_last_system_prom
         store, answer_steps("A."), read, answer_steps("B."), answer_steps("C."), box=toolbox()
     )
     await chat.send("a")
-    await chat.opened.conversation.set_system_prompt("Be kind.")
+    await chat.sessions.set_system_prompt(chat.opened, "Be kind.")
     await chat.send("b")
     await chat.send("c")
     kept = [(one.role, one.text, one.tool_result) for one in chat.path[3:]]
@@ -99,7 +100,7 @@ async def test_a_summary_that_fails_changes_nothing(store):
     broken = [TextDelta(text="Th"), StreamInterrupted("It broke off.")]
     thought = [ReasoningDelta(text="Hm."), END]
     chat = await talked(store, broken, thought)
-    before, header = chat.path, chat.opened.conversation.header
+    before, header = chat.path, chat.opened.header
 
     async def full(*_):
         raise StoreUnavailable("The disk is full.")
@@ -114,7 +115,7 @@ async def test_a_summary_that_fails_changes_nothing(store):
         with pytest.raises(LMChatError) as failed:
             await chat.compact()
         assert failed.value.message_with_hint.startswith(words)
-        assert (chat.path, chat.opened.conversation.header) == (before, header)
+        assert (chat.path, chat.opened.header) == (before, header)
     assert len(await store.tree(header.session_id)) == len(TALK)
 
 
@@ -123,11 +124,12 @@ async def test_a_stopped_summary_changes_nothing_but_what_the_user_changed_meanw
         store, [RequestSent(), TextDelta(text="Th"), asyncio.Event()], answer_steps("D.")
     )
     before = chat.path
-    await chat.begin(chat.compact(), TextDelta)
-    conversation = chat.opened.conversation
-    conversation.rename("Garden")
-    await conversation.set_sampling({"temperature": 0.5})
-    shown = [message.text for message in conversation.shown_messages]
+    chat.events.clear()
+    chat.sessions.compact(chat.opened)
+    await chat.until(TextDelta)
+    chat.opened.header = replace(chat.opened.header, title="Garden", tags=("beds",))
+    await chat.sessions.set_sampling(chat.opened, {"temperature": 0.5})
+    shown = [message.text for message in chat.opened.shown_messages]
     assert shown == [*TALK, COMPACT_PROMPT, "Th"]
     assert [one.text for one in await chat.on_disk()] == TALK
     with pytest.raises(RequestInvalid, match="still streaming"):
@@ -137,7 +139,6 @@ async def test_a_stopped_summary_changes_nothing_but_what_the_user_changed_meanw
     await chat.send("d")
     assert [one.text for one in await chat.on_disk()] == [*TALK, "d", "D."]
     assert chat.server.stopped == 1
-    assert (conversation.header.title, conversation.own_sampling) == (
-        "Garden",
-        {"temperature": 0.5},
-    )
+    header = chat.opened.header
+    assert (header.title, header.tags) == ("Garden", ("beds",))
+    assert header.sampling == {"temperature": 0.5}

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.chat.events import MessageAdded
-from lmchat.chat.tool_rounds import ApprovalAsked
+from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.tools import Toolbox
 from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.errors import RequestInvalid
@@ -87,14 +87,16 @@ async def test_questions_come_one_by_one_before_any_call_runs_and_a_late_decisio
 ):
     host = ScriptedHost()
     chat = ChatTurns(store, BOTH, box=toolbox(host, approve="ask"))
-    await chat.begin(chat.send("Read"), ApprovalAsked)
+    await chat.begin("Read", ToolQuestion)
     assert len(chat.questions) == 1
-    chat.questions[0].decision.set_result(Decision(choice=Choice.ONCE))
+    chat.decide(Decision(choice=Choice.ONCE))
     await until(lambda: len(chat.questions) == 2, "the second question")
     assert host.calls == []
     await chat.stop()
-    assert chat.questions[1].decision.cancelled()
+    chat.decide(Decision(choice=Choice.ONCE))
+    await asyncio.sleep(0)
     assert host.calls == []
+    assert chat.opened.question is None
     assert results(chat) == [(AnswerState.STOPPED, "")] * 2
 
 
@@ -123,7 +125,7 @@ async def test_a_stop_ends_what_runs_and_the_call_can_be_repeated(phase, store):
     host = ScriptedHost(read_text=lambda _: asyncio.Event())
     box = toolbox(host, approve="ask" if phase == "approval" else "always")
     chat = ChatTurns(store, READ_A, answer_steps("Read."), box=box)
-    await chat.begin(chat.send("Read"), ApprovalAsked if phase == "approval" else MessageAdded)
+    await chat.begin("Read", ToolQuestion if phase == "approval" else MessageAdded)
     if phase == "call":
         await host.asked.wait()
     await chat.stop()
@@ -164,7 +166,7 @@ async def test_while_a_turn_may_call_tools_no_branch_is_shown_and_no_system_prom
     for box, is_free in ((toolbox(), False), (None, True)):
         chat = ChatTurns(store, answer_steps("A."), script, box=box)
         await chat.send("one")
-        await chat.begin(chat.send("two"), TextDelta)
+        await chat.begin("two", TextDelta)
         acts = (
             chat.opened.require_free_end,
             lambda chat=chat: chat.sessions.require_free_path(chat.opened.session_id),
@@ -209,7 +211,7 @@ def box_with(allowed=None, *, server=FILES, host=None, **settings) -> Toolbox:
     return Toolbox(host or ScriptedHost(), asking, (server,), allowed or {})
 
 
-async def asked_about(box, store) -> list[ApprovalAsked]:
+async def asked_about(box, store) -> list[ToolQuestion]:
     """Let the model call the tool once; return the questions, which are refused."""
     chat = ChatTurns(store, READ_A, answer_steps(), box=box)
     chat.decisions = [NO]

@@ -87,7 +87,7 @@ async def test_a_first_prompt_that_is_refused_leaves_no_session_and_no_title(sto
     assert refused.value.kind == "context_overflow"
     assert chat.path == ()
     assert await store.list_sessions() == ()
-    assert chat.opened.conversation.header.title == ""
+    assert chat.opened.header.title == ""
 
 
 async def test_an_answer_after_calls_fails_if_their_results_do_not_fit(store):

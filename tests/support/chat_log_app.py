@@ -134,7 +134,7 @@ async def load_focused(pilot: Pilot, *messages: ChatMessage) -> None:
 
 
 async def pour(log: ChatLog, words: str) -> None:
-    await log.apply(TextDelta(text=words))
+    log.apply(TextDelta(text=words))
     log.flush()
 
 

@@ -1,16 +1,18 @@
-"""Turns of one session at a time over a scripted server, and what front end and disk get of them."""
+"""Turns of sessions over a scripted server, and what front end and disk get of them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from contextlib import aclosing, suppress
+import time
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.chat.open_sessions import OpenSession, OpenSessions
-from lmchat.chat.tool_rounds import ApprovalAsked
+from lmchat.chat.events import ChatEvent, FrontEnd, PromptsReturned, TurnEnded
+from lmchat.chat.open_session import OpenSession
+from lmchat.chat.open_sessions import OpenSessions
+from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.tools import Toolbox
 from lmchat.config.settings import ChatSettings
 from lmchat.servers.events import RequestAdapted
@@ -22,33 +24,70 @@ from tests.support.chats import header
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 
 
-class ChatTurns:
+class ChatTurns(FrontEnd):
     """A front end that keeps all events; `decisions` answer the questions about tools."""
 
     def __init__(
         self,
         store,
         *scripts,
-        server: ScriptedBackend | None = None,
+        server: Any = None,
+        target: Target | None = None,
         product="llama.cpp",
         window=8192,
         box: Toolbox | None = None,
+        is_named=False,
+        clock=time.monotonic,
         **settings: Any,
     ) -> None:
         self.store = store
         self.server = server or ScriptedBackend(*scripts)
         self.sessions = OpenSessions(
-            chat=ChatSettings(**settings), backend=self.server, store=store
+            chat=ChatSettings(**settings),
+            server=self.server,
+            store=store,
+            is_named=is_named,
+            clock=clock,
         )
-        self.use(product, window=window)
+        self.sessions.front_end = self
+        if target is None:
+            self.use(product, window=window)
+        else:
+            self.sessions.next_turn.target = target
         self.sessions.next_turn.toolbox = box
-        self.events: list[object] = []
-        self.questions: list[ApprovalAsked] = []
+        self.events: list[ChatEvent] = []
+        self.returned: list[str] = []
+        self.questions: list[ToolQuestion] = []
         self.decisions: list[Decision] = []
         self.breaks_at: type | None = None
         """A kind of event that the front end cannot show."""
-        self._came = asyncio.Condition()
-        self._turn: asyncio.Task[None] | None = None
+        self._came = asyncio.Event()
+
+    def show(self, opened: OpenSession, event: ChatEvent) -> None:
+        if self.breaks_at is not None and isinstance(event, self.breaks_at):
+            raise BrokenPipeError
+        self.events.append(event)
+        if isinstance(event, PromptsReturned):
+            self.returned += event.prompts
+        self._came.set()
+
+    async def ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
+        self.questions.append(question)
+        self._came.set()
+        while not self.decisions:
+            self._came.clear()
+            await self._came.wait()
+        return self.decisions.pop(0)
+
+    def decide(self, decision: Decision) -> None:
+        self.decisions.append(decision)
+        self._came.set()
+
+    async def until(self, kind: type) -> None:
+        """Wait until an event of this kind was shown, or a question asked."""
+        while not any(isinstance(one, kind) for one in (*self.events, *self.questions)):
+            self._came.clear()
+            await self._came.wait()
 
     def use(self, product: str, *, window: int | None = 8192) -> None:
         known = replace(model(context_loaded=window, capabilities=("tools",)), product=product)
@@ -60,7 +99,7 @@ class ChatTurns:
 
     @property
     def path(self) -> MessagePath:
-        return self.opened.conversation.messages
+        return self.opened.messages
 
     @property
     def texts(self) -> list[str]:
@@ -69,6 +108,10 @@ class ChatTurns:
     @property
     def notes(self) -> list[str]:
         return [event.note for event in self.events if isinstance(event, RequestAdapted)]
+
+    @property
+    def ends(self) -> list[TurnEnded]:
+        return [event for event in self.events if isinstance(event, TurnEnded)]
 
     def sent(self, index: int = -1) -> list[str]:
         return [message.text for message in self.server.requests[index].messages]
@@ -82,56 +125,39 @@ class ChatTurns:
         self.sessions.show(await self.sessions.load(session.header.session_id))
 
     async def send(self, text: str, files: Sequence[Any] = ()) -> None:
-        await self._read(self.opened.conversation.send(text, self._settings, files))
+        self.sessions.send_now(self.opened, text, files, unsent=text)
+        await self.wait()
 
-    async def edit(self, message: ChatMessage, text: str) -> None:
-        await self._read(self.opened.conversation.edit(message.message_id, text, self._settings))
+    async def edit(self, message: ChatMessage, text: str, files=None) -> None:
+        self.sessions.edit(self.opened, message.message_id, text, files)
+        await self.wait()
 
-    async def regenerate(self, message: ChatMessage) -> None:
-        await self._read(self.opened.conversation.regenerate(message.message_id, self._settings))
+    async def regenerate(self, message: ChatMessage, target: Target | None = None) -> None:
+        self.sessions.regenerate(self.opened, message, target)
+        await self.wait()
 
     async def resume(self, message: ChatMessage, beginning: Any = None) -> None:
-        resume = self.opened.conversation.resume
-        await self._read(resume(message.message_id, self._settings, beginning))
+        self.sessions.resume(self.opened, message, beginning)
+        await self.wait()
 
     async def compact(self) -> None:
-        prompt = self.sessions.next_turn.options.compact_prompt
-        await self._read(self.opened.conversation.compact(prompt, self._settings))
+        self.sessions.compact(self.opened)
+        await self.wait()
 
     async def fetch_kept(self) -> bool:
-        is_kept = await self.opened.conversation.has_kept_answer()
-        if is_kept:
-            await self._read(self.opened.conversation.catch_up())
+        is_kept = await self.sessions.fetch_kept(self.opened)
+        await self.wait()
         return is_kept
 
-    async def begin(self, turn: Coroutine[Any, Any, object], until: type) -> None:
-        """Run a turn in the background until an event of this kind was shown."""
+    async def begin(self, text: str, until: type) -> None:
+        """Send a prompt, and wait until an event of this kind was shown."""
         self.events.clear()
-        self._turn = asyncio.ensure_future(turn)
-        async with self._came:
-            await self._came.wait_for(lambda: any(isinstance(one, until) for one in self.events))
+        self.sessions.send_now(self.opened, text, unsent=text)
+        await self.until(until)
 
     async def stop(self) -> None:
-        self._turn.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._turn
+        self.sessions.stop(self.opened)
+        await self.sessions.settle(self.opened)
 
     async def wait(self) -> None:
-        await self._turn
-
-    @property
-    def _settings(self):
-        return self.sessions.next_turn.settings(self.opened.conversation.own_sampling)
-
-    async def _read(self, events) -> None:
-        async with aclosing(events) as stream:
-            async for event in stream:
-                if self.breaks_at is not None and isinstance(event, self.breaks_at):
-                    raise BrokenPipeError
-                self.events.append(event)
-                if isinstance(event, ApprovalAsked):
-                    self.questions.append(event)
-                    if self.decisions:
-                        event.decision.set_result(self.decisions.pop(0))
-                async with self._came:
-                    self._came.notify_all()
+        await self.sessions.wait(self.opened)

@@ -3,62 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from lmchat.chat.answering import TurnSettings
-from lmchat.chat.context import ContextMeter
-from lmchat.chat.conversation import Conversation
-from lmchat.chat.save_queue import SaveQueue
 from lmchat.errors import StoreUnavailable
-from lmchat.servers.model import Target
 from lmchat.sessions.message import AnswerState, ChatMessage, now
-from lmchat.sessions.session import Session, SessionHeader
-from tests.support.chats import acted_reply, header
-from tests.support.scripted_backend import ENDPOINT, model, target
-
-SETTINGS = TurnSettings(target=target())
-
-
-def begin(
-    backend, store, *, system_prompt: str = "", save_queue: SaveQueue | None = None
-) -> Conversation:
-    return Conversation(
-        Session(header=header()),
-        backend=backend,
-        save_queue=save_queue or SaveQueue(store),
-        meter=ContextMeter(),
-        system_prompt=system_prompt,
-    )
-
-
-def settings_for(product: str = "llama.cpp") -> TurnSettings:
-    return TurnSettings(target=Target(endpoint=ENDPOINT, product=product, model=model()))
-
-
-async def reading(events, kind) -> asyncio.Task[None]:
-    """Read in a task, and return it once an event of this kind came."""
-    arrived = asyncio.Event()
-
-    async def follow():
-        async with aclosing(events) as stream:
-            async for event in stream:
-                if isinstance(event, kind):
-                    arrived.set()
-
-    task = asyncio.create_task(follow())
-    await arrived.wait()
-    return task
-
-
-async def until_read() -> None:
-    """Wait until nothing is being read ahead."""
-    tasks = [task for task in asyncio.all_tasks() if task.get_name() == "read ahead"]
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def on_disk(store, conversation):
-    return (await store.open_session(conversation.header.session_id)).messages
+from lmchat.sessions.session import SessionHeader
+from tests.support.chats import acted_reply
 
 
 def named_header(name: str) -> SessionHeader:

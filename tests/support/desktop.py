@@ -101,12 +101,12 @@ class Desktop:
         return self.app.chat.widgets.log
 
     @property
-    def conversation(self):
-        return self.open_sessions.shown.conversation
+    def shown(self):
+        return self.open_sessions.shown
 
     @property
     def session_id(self) -> str:
-        return self.conversation.header.session_id
+        return self.shown.session_id
 
     @property
     def session_list(self):
@@ -130,7 +130,7 @@ class Desktop:
     @property
     def texts(self) -> list[str]:
         """What the messages of the shown session say."""
-        return [message.text for message in self.conversation.messages]
+        return [message.text for message in self.shown.messages]
 
     async def until(self, condition, what: str = "") -> None:
         for _ in range(1500):
@@ -189,7 +189,7 @@ class Desktop:
         await self.until(
             lambda: (
                 not self.open_sessions.shown.is_busy
-                and sum(bool(m.stats) for m in self.conversation.messages) >= count
+                and sum(bool(m.stats) for m in self.shown.messages) >= count
             ),
             f"{count} answers",
         )
@@ -260,7 +260,9 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     settings = settings or calm()
     store = store or Store(folder / "sessions.db")
     backend.engine = engine
-    open_sessions = OpenSessions(chat=settings.chat, backend=backend, store=store, clock=clock)
+    open_sessions = OpenSessions(
+        chat=settings.chat, server=backend, store=store, is_named=True, clock=clock
+    )
     open_sessions.next_turn.toolbox = toolbox
     seen = Desktop(None, None, None, backend, store, folder)  # type: ignore[arg-type]
     state = state or State()
@@ -564,11 +566,11 @@ class Situation(Seen):
 
     async def answered(self, count: int = 1) -> ChatMessage:
         def complete() -> list[ChatMessage]:
-            messages = self.desk.conversation.messages
+            messages = self.desk.shown.messages
             return [one for one in messages if one.stats and one.state is AnswerState.COMPLETE]
 
         await self.until(
-            lambda: len(complete()) >= count and not self.desk.conversation.is_running,
+            lambda: len(complete()) >= count and not self.desk.shown.is_running,
             f"{count} answers",
         )
         return complete()[-1]

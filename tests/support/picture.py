@@ -150,7 +150,7 @@ async def talking(theme: str, size: tuple[int, int]) -> AsyncIterator[Desktop]:
             desk.dispatch.turns.submit("Is it too late to sow in August?")
             await desk.answered(1)
             desk.dispatch.turns.submit("What grows on the north side, in three metres?")
-            await desk.until(lambda: desk.conversation.shown_messages[-1].text == ANSWER)
+            await desk.until(lambda: desk.shown.shown_messages[-1].text == ANSWER)
             await desk.pilot.pause(0.6)
             yield desk
 

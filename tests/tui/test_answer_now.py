@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.chat.answer_now import NOT_THINKING
+from lmchat.chat.open_session import NOT_THINKING
 from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.scripted_backend import llama
@@ -46,7 +46,7 @@ async def test_the_key_or_the_command_ends_the_thought_of_the_shown_session(tmp_
         assert len(backend.thoughts_to_end) == 2
 
         await desk.say("And now?", sees=HINT)
-        hidden = desk.conversation
+        hidden = desk.shown
         await desk.press("ctrl+n")
         await desk.press("ctrl+s", sees=NOT_THINKING)
         gates[2].set()

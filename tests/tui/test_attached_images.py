@@ -58,7 +58,7 @@ async def test_an_image_alone_names_its_session_is_shown_and_opened_and_a_damage
         assert desk.prompt_input.text == f"{FOLDED}\n"
         assert "vision" not in desk.text, "the model sees"
         await desk.press("enter", sees="A garden bed")
-        assert desk.conversation.header.title == "A garden bed"
+        assert desk.shown.header.title == "A garden bed"
         await shown(desk, f"+ {ROW}")
         assert (await desk.on_disk())[0].files[0].name == "garden.png"
         await desk.press("alt+up", "alt+up", sees="Enter show file")
@@ -71,7 +71,7 @@ async def test_an_image_alone_names_its_session_is_shown_and_opened_and_a_damage
         await desk.until(lambda: len(desk.opened) == 2, "the viewer again")
         assert not desk.paged
 
-        prompt = desk.conversation.messages[0]
+        prompt = desk.shown.messages[0]
         text = await desk.store.save_file(b"no image")
         desk.log_view.replace(replace(prompt, parts=(replace(prompt.files[0], digest=text),)))
         await desk.press("enter", sees="cannot be shown")

@@ -46,5 +46,5 @@ async def test_esc_stops_it_and_keeps_what_has_arrived(tmp_path):
         await shown(desk, "Lettuce and")
         await desk.press("escape")
         await desk.at_rest()
-        stopped = desk.conversation.messages[-1]
+        stopped = desk.shown.messages[-1]
         assert (stopped.text, stopped.state) == ("Lettuce and", AnswerState.STOPPED)

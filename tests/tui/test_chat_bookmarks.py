@@ -29,7 +29,7 @@ async def test_each_session_keeps_its_place_within_a_run_and_for_the_next(tmp_pa
         first = desk.session_id
         save = desk.store.save_bookmark = AsyncMock(wraps=desk.store.save_bookmark)
         mark = await read_up_to(desk, "Paragraph 40 ")
-        assert parse_bookmark(mark)[0] == desk.conversation.messages[-1].message_id
+        assert parse_bookmark(mark)[0] == desk.shown.messages[-1].message_id
         desk.app.post_message(events.AppBlur())
         await desk.until(lambda: save.await_args_list == [call(first, mark)], "the write")
         await desk.press("ctrl+n")

@@ -32,7 +32,7 @@ async def test_a_turn_stopped_or_deleted_at_once_leaves_the_session_at_rest(tmp_
         await desk.ask("two", 2)
         await shown(desk, "Second.")
 
-        last = desk.conversation.messages[-1]
+        last = desk.shown.messages[-1]
         desk.dispatch.messages.act_on("delete", last)
         desk.dispatch.turns.regenerate(last)
         await shown(desk, "Deleted")

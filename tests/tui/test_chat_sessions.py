@@ -24,7 +24,7 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
     script[-1:] = half("ce.", gates[1], " Done.")[1:]
     async with ready_desktop(tmp_path, script) as desk:
         await desk.say("first", sees="Let")
-        first = desk.conversation
+        first = desk.shown
         session_id = first.header.session_id
         await desk.press("ctrl+n", hides="Let")
         assert session_id in desk.open_sessions.streaming
@@ -33,8 +33,8 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         gates[0].set()
         await desk.open_in_list(session_id)
         await shown(desk, "Lettuce.")
-        assert desk.conversation is first
-        assert desk.conversation.header.title == "The garden"
+        assert desk.shown is first
+        assert desk.shown.header.title == "The garden"
         await desk.press("ctrl+n", hides="Lettuce.")
         gates[1].set()
         await desk.until(lambda: session_id in desk.open_sessions.unread, "unread")
@@ -65,7 +65,7 @@ async def test_two_sessions_answer_at_once_and_a_queue_goes_out_in_its_own(tmp_p
             lambda: len(desk.backend.requests) == 3 and not desk.open_sessions.streaming,
             "all answered",
         )
-        await desk.open_sessions.save_all()
+        await desk.open_sessions.settle(desk.shown)
         stored = (await desk.store.open_session(first_id)).messages
         assert [m.text for m in stored] == ["one", "Aaa", "two", "C"]
         assert await desk.texts_on_disk() == ["three", "Bbb"]
@@ -78,11 +78,11 @@ async def test_a_title_is_changed_by_command_by_key_and_in_another_window(tmp_pa
         await desk.say("/title The garden", sees="The garden")
         await desk.say("/title", leads_to=AskDialog)
         await desk.press("!", "enter")
-        await desk.until(lambda: desk.conversation.header.title == "The garden!", "the title")
+        await desk.until(lambda: desk.shown.header.title == "The garden!", "the title")
         assert (await desk.store.open_session(first)).header.title == "The garden!"
         await desk.store.update_session(first, {"title": "Given elsewhere"})
         desk.app.post_message(events.AppFocus())
-        await desk.until(lambda: desk.conversation.header.title == "Given elsewhere", "the title")
+        await desk.until(lambda: desk.shown.header.title == "Given elsewhere", "the title")
         await desk.until(lambda: desk.text.count("Given elsewhere") == 2, "head line and list")
         await desk.press("ctrl+n")
         desk.session_list.post_message(SessionList.ActWanted("rename", first))
@@ -142,7 +142,7 @@ async def test_what_was_typed_is_there_after_a_restart_and_not_once_it_was_sent(
         session_id = desk.session_id
         await desk.press("x", "y", "alt+up", "alt+up", "e", "!")
     async with ready_desktop(tmp_path, resume_id=session_id) as desk:
-        await desk.until(lambda: desk.conversation.messages, "the saved session")
+        await desk.until(lambda: desk.shown.messages, "the saved session")
         await desk.prompt_is("xy\n\nab!")
         await desk.press("ctrl+n")
         await desk.prompt_is("")
@@ -212,13 +212,13 @@ async def test_search_opens_the_exact_message_also_in_a_session_that_streams(tmp
         await desk.press("ctrl+n", hides="Chives")
         await desk.say("garden", sees="Kale")
         await desk.say("queued", sees="next")
-        streaming = desk.conversation
+        streaming = desk.shown
         await desk.press("ctrl+n", hides="next")
         await desk.press("ctrl+k", leads_to=SearchDialog)
         await desk.type("garden")
         await shown(desk, "1 hit in 1 session")
         await desk.press("enter")
-        await desk.until(lambda: desk.conversation is streaming, "the live session")
+        await desk.until(lambda: desk.shown is streaming, "the live session")
         await shown(desk, "next")
         gate.set()
         await shown(desk, "Kale on.")

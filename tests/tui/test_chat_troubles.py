@@ -52,7 +52,7 @@ async def test_what_could_not_be_saved_stays_in_reach_and_is_saved_when_the_disk
         with full_disk(desk.store):
             await desk.ask("one")
             await shown(desk, "Nothing is saved")
-            first = desk.conversation
+            first = desk.shown
             await desk.press("ctrl+n", hides="Alpha.")
             await shown(desk, "Not saved")
             desk.dispatch.sessions.switch_to(first.header.session_id)

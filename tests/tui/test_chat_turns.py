@@ -129,7 +129,7 @@ async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_pa
 
         desk.prompt_input.put("")
         await desk.say("seven")
-        await desk.until(lambda: desk.conversation.is_running and desk.conversation.turn.chars > 0)
+        await desk.until(lambda: desk.shown.is_running and desk.shown.turn.chars > 0)
         await desk.press("ctrl+c")
         await desk.answered(5)
         assert desk.backend.stopped == 3
@@ -170,7 +170,7 @@ async def test_an_error_is_shown_in_the_log_with_its_next_step(tmp_path):
     async with ready_desktop(tmp_path, *([RequestSent(), error] for error in ERRORS)) as desk:
         for count in range(1, len(ERRORS) + 1):
             await desk.ask("again", count)
-            failure = desk.conversation.messages[-1].failure
+            failure = desk.shown.messages[-1].failure
             await shown(desk, failure.message)
             if failure.hint:
                 assert failure.hint[:20] in desk.text
@@ -197,7 +197,7 @@ async def test_esc_before_the_prompt_is_on_the_disk_keeps_the_prompt(desk):
     await desk.press("escape")
     gate.set()
     await desk.at_rest()
-    await desk.open_sessions.save_all()
+    await desk.open_sessions.settle(desk.shown)
     assert await desk.texts_on_disk() == ["one"]
     await shown(desk, "one")
     assert desk.backend.requests == []

@@ -142,7 +142,7 @@ async def test_a_prompt_waits_for_the_loading_model_and_a_crash_keeps_the_text_o
         gate.set()
         await shown(desk, "engine crashed")
         assert "The next request starts it again." in desk.text
-        last = desk.conversation.messages[-1]
+        last = desk.shown.messages[-1]
         assert (last.state, last.text.strip()) == (AnswerState.INTERRUPTED, "Chives do")
         await desk.press("ctrl+r")
         await desk.until(lambda: engine.started == ["big"], "it is started again")

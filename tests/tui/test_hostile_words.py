@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from textual.widgets import Input
 
-from lmchat.chat.choosing import AnswerChoices
+from lmchat.chat.beginnings import AnswerChoices
 from lmchat.chat.context_list import ContextItem, ContextList
 from lmchat.doctor.examination import Check, Examination
 from lmchat.doctor.report import CheckResult, Grade, Group

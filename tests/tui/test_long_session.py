@@ -21,9 +21,9 @@ async def long_session(folder, backend=None, *, is_open=True, count=COUNT, **mor
     async with ready_desktop(
         folder, backend=backend, store=store, resume_id="last", **more
     ) as desk:
-        await desk.until(lambda: desk.conversation.messages, "the session")
+        await desk.until(lambda: desk.shown.messages, "the session")
         if is_open:
-            await desk.until(lambda: desk.conversation.has_all_messages, "all of it")
+            await desk.until(lambda: desk.shown.has_all_messages, "all of it")
         else:
             await desk.until(store.asked.is_set, "the reading of the rest")
         await desk.pilot.pause()
@@ -47,7 +47,7 @@ async def test_the_end_is_shown_before_the_beginning_is_read_and_stays_where_it_
     async with long_session(tmp_path, is_open=False, count=COUNT + 1) as desk:
         before = shown(desk)
         assert is_shown(desk, f"prompt {COUNT}")
-        first = desk.conversation.messages[0]
+        first = desk.shown.messages[0]
         assert first.role is Role.ASSISTANT
         desk.dispatch.messages.act_on("edit", first)  # its prompt was not read yet
         assert not desk.prompt_input.text
@@ -110,14 +110,12 @@ async def test_versions_of_an_old_message_are_shown_where_they_are(tmp_path):
         old = desk.talk[101]
         desk.log_view.show_message(old.message_id)
         await desk.press("r")
-        await desk.until(
-            lambda: backend.requests and not desk.conversation.is_running, "the answer"
-        )
+        await desk.until(lambda: backend.requests and not desk.shown.is_running, "the answer")
         await desk.until(lambda: is_shown(desk, "Another answer."), "it on the screen")
-        fresh = desk.conversation.messages[-1]
-        assert (fresh.version, fresh.versions, len(desk.conversation.messages)) == (2, 2, 102)
+        fresh = desk.shown.messages[-1]
+        assert (fresh.version, fresh.versions, len(desk.shown.messages)) == (2, 2, 102)
         desk.log_view.show_message(fresh.message_id)
         await desk.press("[")
-        await desk.until(lambda: len(desk.conversation.messages) == COUNT, "the old path")
+        await desk.until(lambda: len(desk.shown.messages) == COUNT, "the old path")
         await desk.until(lambda: is_shown(desk, "answer 101"), "the old answer")
         assert desk.log_view.focused_message.message_id == old.message_id

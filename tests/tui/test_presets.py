@@ -64,9 +64,7 @@ async def test_profiles_are_chosen_by_name_or_in_the_palette_which_also_asks_for
 async def test_the_model_names_a_session_once_after_its_first_answer(tmp_path):
     scripts = answer_steps("Lettuce."), answer_steps('"Salad in the shade"'), answer_steps("Mint.")
     async with ready_desktop(tmp_path, *scripts, settings=TITLED, asked=["What grows?"]) as desk:
-        await desk.until(
-            lambda: desk.conversation.header.title == "Salad in the shade", "the title"
-        )
+        await desk.until(lambda: desk.shown.header.title == "Salad in the shade", "the title")
         assert "What grows?" in desk.backend.requests[1].messages[0].text
         await desk.ask("And then?", 2)
         saved = await desk.store.open_session(desk.session_id)

@@ -44,9 +44,7 @@ def call(path: str = "a.md"):
 
 
 def results(desk) -> list[tuple[AnswerState, str]]:
-    return [
-        (one.state, one.tool_result) for one in desk.conversation.messages if one.role is Role.TOOL
-    ]
+    return [(one.state, one.tool_result) for one in desk.shown.messages if one.role is Role.TOOL]
 
 
 async def takes_keys(desk) -> None:
@@ -100,7 +98,7 @@ async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_pa
         assert not any(one.allowed_tools for one in desk.state)
 
         await desk.press("ctrl+n")
-        await desk.until(lambda: not desk.conversation.messages, "a new session")
+        await desk.until(lambda: not desk.shown.messages, "a new session")
         await card(desk)
         await desk.press("a", sees="Done reading.")  # always
         await desk.answered(5)

@@ -33,7 +33,7 @@ async def test_an_empty_prompt_says_how_to_continue_an_unfinished_answer(tmp_pat
         await desk.say("/continue", sees="Lettuce.")
         await desk.at_rest()
         await gone(desk, "/continue")
-        assert desk.conversation.messages[-1].text == "Lettuce."
+        assert desk.shown.messages[-1].text == "Lettuce."
         await desk.say("two", sees="/continue  ^R regenerate")
         await desk.pilot.click(KeyBar, offset=(4, 0))
         await shown(desk, "Spinach.")

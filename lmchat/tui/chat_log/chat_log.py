@@ -308,7 +308,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.settle(Place(index, -1, 0))
         return index
 
-    async def apply(self, event: StreamEvent) -> None:
+    def apply(self, event: StreamEvent) -> None:
         """Take an event; if it is text of a running answer, show it with the next frame."""
         if self._streaming is None or not isinstance(event, Delta):
             return

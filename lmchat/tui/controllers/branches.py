@@ -6,8 +6,8 @@ message of the path is its leaf. Versions are messages of one role with the same
 
 from __future__ import annotations
 
-from lmchat.chat.choosing import NO_CHOICES, AnswerChoices
-from lmchat.chat.excluding import messages_together, set_excluded
+from lmchat.chat.beginnings import NO_CHOICES, AnswerChoices
+from lmchat.chat.starts import messages_together
 from lmchat.errors import RequestInvalid
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import Session
@@ -56,7 +56,7 @@ class Branches:
         versions = await self._versions_or_notice(message)
         if not versions:
             return
-        versions = list(map(self._sessions.conversation.current, versions))
+        versions = list(map(self._sessions.opened.current, versions))
         dialog = VersionsDialog(versions, message.message_id, self._chat.widgets.highlighter)
         chosen_id = await self._chat.ask(dialog)
         if chosen_id and chosen_id != message.message_id:
@@ -115,16 +115,16 @@ class Branches:
         """Save a text as another version of the answer that is being rewritten, and show that.
 
         The version is at the row where the answer was. Raises `RequestInvalid` if the text has
-        files, and as `Conversation.rewrite` does; then nothing has changed.
+        files, and as `OpenSessions.rewrite` does; then nothing has changed.
         """
         words, files = self._chat.open_sessions.files.split(text)
         if files:
             problem = "Files go with prompts, not with answers."
             raise RequestInvalid(problem, hint="Remove their lines, then press Enter.")
-        conversation = self._sessions.conversation
+        opened = self._sessions.opened
         old_id = prompt_text.edited_id
-        version = await conversation.rewrite(old_id, words)
-        if not self._chat.open_sessions.is_shown(conversation):  # the user has changed the session
+        version = await self._chat.open_sessions.rewrite(opened, old_id, words)
+        if opened is not self._sessions.opened:  # the user has changed the session
             return
         row = self._chat.widgets.log.viewport.row_of(old_id)
         prompt_text.leave_edit()
@@ -139,13 +139,12 @@ class Branches:
 
         An answer with tool calls and the results of these calls go together.
         """
-        together = messages_together(self._sessions.conversation.messages, message_id)
+        together = messages_together(self._sessions.opened.messages, message_id)
         if not together:
             return
         is_excluded = not together[0].is_excluded
-        changed = await set_excluded(
-            self._sessions.conversation,
-            self._chat.open_sessions.save_queue,
+        changed = await self._chat.open_sessions.set_excluded(
+            self._sessions.opened,
             [message.message_id for message in together],
             is_excluded=is_excluded,
         )
@@ -160,7 +159,7 @@ class Branches:
     async def delete(self, message: ChatMessage) -> None:
         """Stop the running turn, and hide a message with what follows it; `undo` restores it."""
         session_id = self._sessions.shown_id
-        await self._turns.stop_and_give_back(self._sessions.opened)
+        await self._chat.open_sessions.quiet(self._sessions.opened)
         path = await self._chat.workspace.store.delete_message(session_id, message.message_id)
         self._show_path(path)
         self._status.show_action("deleted")
@@ -183,11 +182,11 @@ class Branches:
 
     async def show_tree(self, _: ChatMessage) -> None:
         """Show all branches of the session in a dialog; if one is chosen, go to it."""
-        conversation = self._sessions.conversation
-        messages = await self._chat.workspace.store.tree(conversation.header.session_id)
-        await conversation.fill()
-        path_ids = {message.message_id for message in conversation.messages}
-        if conversation is self._sessions.conversation:
+        opened = self._sessions.opened
+        messages = await self._chat.workspace.store.tree(opened.session_id)
+        await self._chat.open_sessions.fill(opened)
+        path_ids = {message.message_id for message in opened.messages}
+        if opened is self._sessions.opened:
             self._chat.show(MessageTree(messages, path_ids), self._go_to_branch)
 
     def _go_to_branch(self, branch_id: str | None) -> None:
@@ -198,7 +197,7 @@ class Branches:
         """
         if not branch_id:
             return
-        if self._sessions.conversation.find(branch_id) is None:
+        if self._sessions.opened.find(branch_id) is None:
             self._sessions.switch_to(self._sessions.shown_id, message_id=branch_id)
         else:
             self._chat.widgets.log.show_message(branch_id)

@@ -236,7 +236,7 @@ class Connect:
         keys, and the Enter.
         """
         is_writing = self._chat.widgets.prompt_input.is_being_written
-        is_reading = bool(self._workspace.open_sessions.shown.conversation.messages)
+        is_reading = bool(self._workspace.open_sessions.shown.messages)
         is_busy = is_writing or is_reading or self._has_left_page
         if self._page is None and self._app.screen is self._chat.screen and not is_busy:
             self._open_page()

@@ -63,7 +63,7 @@ class KeyHints:
             return running, "Esc stops it"
         if self._prompt_text.is_rewriting:
             return "Rewriting an answer", "Enter saves · Esc cancels"
-        first_words = self._chat.open_sessions.shown.conversation.first_words
+        first_words = self._chat.open_sessions.shown.first_words
         if not first_words:
             return "", ""
         return f"Next answer: {first_words}", "/start takes it back"
@@ -79,7 +79,7 @@ class KeyHints:
         next_steps = self._next_steps()
         if next_steps:
             return ", ".join(f"{written(key)} {word}".rstrip() for key, word in next_steps)
-        if self._chat.open_sessions.shown.conversation.messages:
+        if self._chat.open_sessions.shown.messages:
             return ""
         return f"/ commands, @ files, {written(self._hint('search')[0])} search"
 
@@ -128,7 +128,7 @@ class KeyHints:
             hints.append((model_key, "choose a model"))
         elif self._prompt_text.has_unseen_image:
             hints.append((model_key, "model with vision"))
-        if shown.asked is not None:
+        if shown.question is not None:
             previous_key, _ = self._hint("previous")
             hints.append((previous_key, "answer the tool"))
         is_down = self._status.health.is_down
@@ -152,7 +152,7 @@ class KeyHints:
         if log.calls.has_focus:
             return list(CHOICES.items())
         shown = self._chat.open_sessions.shown
-        current = shown.conversation.current(message)
+        current = shown.current(message)
         hints: list[Hint] = []
         for name in _MESSAGE_COMMANDS:
             if unavailable_reason(name, current, is_busy=shown.is_busy):

@@ -138,7 +138,7 @@ class MessageActions:
 
     def act_on(self, name: str, message: ChatMessage) -> None:
         """Run a command on a message as it is now, or show why it can do nothing."""
-        message = self._sessions.conversation.current(message)
+        message = self._sessions.opened.current(message)
         reason = self._reason(name, message)
         action = self._actions.get(name)
         if reason:
@@ -189,7 +189,7 @@ class MessageActions:
     def _reason(self, name: str, message: ChatMessage) -> str:
         """Return why a command can do nothing with a message of the shown session; else ""."""
         shown = self._sessions.opened
-        message = shown.conversation.current(message)
+        message = shown.current(message)
         return unavailable_reason(name, message, is_busy=shown.is_busy)
 
     def _copy(self, message: ChatMessage) -> None:
@@ -209,11 +209,11 @@ class MessageActions:
 
         If there is no such prompt, notify the user.
         """
-        conversation = self._sessions.conversation
-        await conversation.fill()  # the prompt may be among the messages that were not read yet
+        opened = self._sessions.opened
+        await self._chat.open_sessions.fill(opened)  # the prompt may not be read yet
         prompt: ChatMessage | None = message
         while prompt is not None and prompt.role in (Role.ASSISTANT, Role.TOOL):
-            prompt = conversation.find(prompt.parent_id or "")
+            prompt = opened.find(prompt.parent_id or "")
         if prompt is not None and prompt.role is Role.USER:
             self._prompt_text.begin_edit(prompt)
         else:
@@ -298,7 +298,7 @@ class MessageActions:
 
     async def _show_details(self, answer: ChatMessage) -> None:
         """Show everything that is known of an answer, which may be streaming."""
-        answer = self._sessions.conversation.with_figures(answer)
+        answer = self._sessions.opened.with_figures(answer)
         since = answer.created_at - timedelta(days=RECORD_DAYS)
         try:
             records = await self._chat.workspace.store.figures.turn_records(since=since)
@@ -347,8 +347,8 @@ class MessageActions:
         async def fill() -> None:
             text, files = self._chat.open_sessions.files.split(self._prompt_text.new_prompt)
             lists = context_lists(
-                self._sessions.conversation,
-                self._chat.next_turn,
+                self._chat.open_sessions,
+                self._sessions.opened,
                 self._chat.workspace.backend,
                 text,
                 files,
@@ -390,18 +390,18 @@ class MessageActions:
     async def _show_request(self, typed_form: str) -> None:
         """Show the next request, unless another session is shown by the time it is complete."""
         form = checked_form(typed_form)
-        conversation = self._sessions.conversation
+        opened = self._sessions.opened
         backend = self._chat.workspace.backend
-        settings = self._chat.next_turn.settings(conversation.own_sampling)
+        settings = self._chat.next_turn.settings(opened.own_sampling)
         words, files = self._chat.open_sessions.files.split(self._prompt_text.unedited_prompt)
-        request = await next_request(conversation, words, settings, files)
+        request = await next_request(self._chat.open_sessions, opened, words, settings, files)
         outgoing = await backend.outgoing(request)
         template_text: TemplateText | LMChatError
         try:
             template_text = await backend.template_text(request)
         except LMChatError as error:
             template_text = error
-        if conversation is self._sessions.conversation:
+        if opened is self._sessions.opened:
             self._chat.show(RequestDialog(template_text, outgoing, form, self._page_text))
 
 

@@ -84,7 +84,7 @@ class ModelSwitch:
         self._chat.remember(lambda state: state.with_model(target.server_id, target.model_id))
         self._status.show_action("model chosen")
         if not target.is_loading:
-            self._turns.send_waiting()
+            self._chat.open_sessions.target_ready()
 
     def aim_at(self, target: Target | None) -> None:
         """Set the target, or none, and let the monitor check its server."""
@@ -296,7 +296,10 @@ class ModelSwitch:
         if not can_answer:
             self._show_in_picker(model)  # as it was before; else the servers' lists follow
         if self._change_load(model, is_loading=False, loading_since_s=None, loading_fraction=None):
-            self._turns.resume_after_load(can_answer=can_answer)
+            if can_answer:
+                self._chat.open_sessions.target_ready(has_loaded=True)
+            else:
+                self._chat.open_sessions.target_failed()
         self._show_new_states()
 
     def _show_new_states(self) -> None:

@@ -17,8 +17,8 @@ from textual.timer import Timer
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.attachments.web_page import PageAddress, is_page_address
 from lmchat.chat.attachments import attached_text, files_outside, read_clipboard
-from lmchat.chat.open_sessions import OpenSession
-from lmchat.chat.save_queue import SEPARATOR
+from lmchat.chat.open_session import OpenSession
+from lmchat.chat.save_queue import joined_prompts
 from lmchat.config.presets import filled
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
@@ -113,9 +113,9 @@ class PromptText:
             if prompt != compact_prompt
         ]
         if not self._chat.workspace.resume_id:
-            await self._chat.open_sessions.shown.conversation.restore_sampling()
+            await self._chat.open_sessions.restore_sampling()
         draft = await self._draft_of_earlier_run()
-        is_new = not self._chat.open_sessions.shown.conversation.messages
+        is_new = not self._chat.open_sessions.shown.messages
         if draft and is_new and not self._input.text:
             self._input.load_draft(draft)
         elif draft:
@@ -141,7 +141,7 @@ class PromptText:
         The draft begins with what was typed before an edit; the text of the edit follows it if it
         was changed.
         """
-        draft = _joined(self._before_edit, self._changed(self._input.full_text))
+        draft = joined_prompts(self._before_edit, self._changed(self._input.full_text))
         self._save(self._draft_id, draft, self._chat.open_sessions.shown)
 
     def _changed(self, text: str) -> str:
@@ -160,7 +160,7 @@ class PromptText:
         """
         self._save_timer = None
         opened = self._chat.open_sessions.shown
-        is_prompt_unsaved = opened.is_busy and not opened.conversation.is_running
+        is_prompt_unsaved = opened.is_busy and not opened.is_running
         if is_prompt_unsaved:
             self.save_soon()
         else:
@@ -195,7 +195,7 @@ class PromptText:
         """
         if self.edited_id:
             changed = self._changed(self._input.full_text)
-            self._before_edit = _joined(self._before_edit, changed)
+            self._before_edit = joined_prompts(self._before_edit, changed)
         else:
             self._before_edit = self._input.full_text
         self.edited_id = message.message_id
@@ -240,19 +240,18 @@ class PromptText:
         During an edit, they are put before what comes back after it: Enter must not send them
         together. The prompts of a session that is not shown go into its draft.
         """
-        text = _joined(*prompts)
+        text = joined_prompts(*prompts)
         if not text:
             return
         if opened is not self._chat.open_sessions.shown:
             draft_id = _draft_id(opened)
-            self._save(
-                draft_id, _joined(text, self._chat.open_sessions.drafts.text(draft_id)), opened
-            )
+            draft = joined_prompts(text, self._chat.open_sessions.drafts.text(draft_id))
+            self._save(draft_id, draft, opened)
         elif self.edited_id:
-            self._before_edit = _joined(text, self._before_edit)
+            self._before_edit = joined_prompts(text, self._before_edit)
             self.save_soon()
         else:
-            self._input.put(_joined(text, self._input.full_text))
+            self._input.put(joined_prompts(text, self._input.full_text))
 
     def edit_in_program(self) -> None:
         """Edit the prompt in the user's editor, which runs on the terminal.
@@ -283,15 +282,9 @@ class PromptText:
         return await filled(self._chat.workspace.named.presets(), name, text, paste)
 
 
-def _joined(*texts: str) -> str:
-    """Join typed texts with a blank line between two of them; empty ones are left out."""
-    return SEPARATOR.join(filter(None, texts))
-
-
 def _draft_id(opened: OpenSession) -> str:
     """Return the id under which the draft of a session is saved; empty without messages."""
-    conversation = opened.conversation
-    return conversation.header.session_id if conversation.messages else ""
+    return opened.session_id if opened.messages else ""
 
 
 class PromptFiles:

@@ -54,7 +54,7 @@ class SavedSessions:
         a title, it is asked for in a dialog. The list is read again if something was done.
         """
         is_shown = session_id == self._sessions.shown_id
-        is_new = is_shown and not self._sessions.conversation.messages
+        is_new = is_shown and not self._sessions.opened.messages
         if is_new and name in ("rename", "tag"):
             self._chat.notify(NOTHING_YET)
             return
@@ -98,8 +98,8 @@ class SavedSessions:
     def _take_over(self, changed: SessionHeader) -> None:
         """Change the header of an open session as on the disk: an export writes it from memory."""
         for opened in self._chat.open_sessions.with_ids([changed.session_id]):
-            opened.conversation.header = replace(
-                opened.conversation.header,
+            opened.header = replace(
+                opened.header,
                 title=changed.title,
                 tags=changed.tags,
                 is_pinned=changed.is_pinned,
@@ -132,7 +132,7 @@ class SavedSessions:
         shown = self._sessions.opened
         is_shown = session_id == shown.session_id
         for opened in self._chat.open_sessions.with_ids([session_id]):
-            await self._turns.stop_and_give_back(opened)
+            await self._chat.open_sessions.quiet(opened)
         await self._chat.workspace.library.delete(session_id)
         has_switched = shown is not self._sessions.opened  # during the waits above
         if is_shown and not has_switched:

@@ -50,7 +50,7 @@ class SessionFiles:
         If no file is named there, ask for one in a dialog. An empty session is not exported.
         """
         request = parse_export(typed)
-        if not self._sessions.conversation.messages:
+        if not self._sessions.opened.messages:
             self._chat.notify("There is nothing to export yet.")
         elif request.name:
             self._chat.begin(partial(self._write, request), "export", typed=f"/export {typed}")
@@ -63,7 +63,7 @@ class SessionFiles:
 
         Return what the attempt of a dialog returns: True, or "" to ask for another name.
         """
-        await self._sessions.conversation.fill()
+        await self._chat.open_sessions.fill(self._sessions.opened)
         contents = ExportAs(
             with_reasoning=request.with_reasoning, with_branches=request.with_branches
         )
@@ -79,8 +79,8 @@ class SessionFiles:
         return True
 
     def _shown_session(self) -> Session:
-        conversation = self._sessions.conversation
-        return Session(header=conversation.header, messages=conversation.shown_messages)
+        opened = self._sessions.opened
+        return Session(header=opened.header, messages=opened.shown_messages)
 
     # Import
 

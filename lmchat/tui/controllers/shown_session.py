@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
 from msgspec.structs import replace
 from textual.timer import Timer
 
-from lmchat.chat.conversation import Conversation
-from lmchat.chat.open_sessions import OpenSession
-from lmchat.chat.save_queue import SEPARATOR
+from lmchat.chat.open_session import OpenSession
+from lmchat.chat.save_queue import joined_prompts
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import Role
@@ -39,17 +38,11 @@ class ShownSession:
         self._prompt_text = prompt_text
         self._groups: tuple[SessionGroup, ...] = ()  # of the list, as they were read last
         self._mark_timer: Timer | None = None  # runs from a key until `mark_left_out`
-        self.catch_up: Callable[[], Awaitable[None]] = _nothing_to_fetch
-        """Called when a session from the disk is shown; set by `Turns`, which runs turns."""
         self._has_searched_programs = False
 
     @property
     def opened(self) -> OpenSession:
         return self._chat.open_sessions.shown
-
-    @property
-    def conversation(self) -> Conversation:
-        return self._chat.open_sessions.shown.conversation
 
     @property
     def shown_id(self) -> str:
@@ -58,40 +51,41 @@ class ShownSession:
     # Messages, title and queue
 
     def show(self) -> None:
-        self.show_conversation()
+        self.show_session()
         self.show_queue()
         self.show_list()
 
-    def show_conversation(self) -> None:
-        self.show_messages(self.conversation)
+    def show_session(self) -> None:
+        self.show_messages()
         self.mark_left_out()
         self.show_title()
         self._status.refresh()
 
-    def show_messages(self, conversation: Conversation) -> None:
-        """Show the messages of a session in the log, scrolled to their end.
+    def show_messages(self) -> None:
+        """Show the messages of the session in the log, scrolled to their end.
 
         Of a long session only the newest messages are in memory. The older ones are read in a
         worker, `_FILL_AFTER_S` later.
         """
+        opened = self.opened
         self._chat.widgets.log.load(
-            conversation.shown_messages,
-            has_all_messages=conversation.has_all_messages,
-            is_ours=conversation.is_running,  # else another lmchat writes an answer that streams
+            opened.shown_messages,
+            has_all_messages=opened.has_all_messages,
+            is_ours=opened.is_running,  # else another lmchat writes an answer that streams
         )
-        if not conversation.has_all_messages:
-            fill = partial(self._chat.begin, partial(self._fill, conversation), "fill")
+        if not opened.has_all_messages:
+            fill = partial(self._chat.begin, partial(self._fill, opened), "fill")
             self._chat.begin_later(_FILL_AFTER_S, fill)
 
-    async def _fill(self, conversation: Conversation) -> None:
+    async def _fill(self, opened: OpenSession) -> None:
         """Read the older messages of a session, and show them.
 
         If another session is shown by now, nothing is read. If the user changes to another one
         during the reading, nothing is shown.
         """
-        if self._chat.open_sessions.is_shown(conversation):
-            await conversation.fill()
-        if self._chat.open_sessions.is_shown(conversation):
+        if opened is self.opened:
+            await self._chat.open_sessions.fill(opened)
+        if opened is self.opened:
             self.mark_left_out()  # also adds the older messages to the log
             self._status.refresh()
 
@@ -102,13 +96,13 @@ class ShownSession:
         window, none is marked. If older messages were read since, they are first added to the log.
         """
         self._mark_timer = None
-        conversation = self.conversation
+        opened = self.opened
         log = self._chat.widgets.log
-        if conversation.has_all_messages and not log.has_all_messages:
-            log.fill(conversation.shown_messages)
+        if opened.has_all_messages and not log.has_all_messages:
+            log.fill(opened.shown_messages)
 
         draft = self._chat.widgets.prompt_input.full_text
-        plan = self._chat.open_sessions.next_turn.plan(conversation, draft)
+        plan = self._chat.open_sessions.next_turn.plan(opened, draft)
         first_sent_id: str | None = None
         self._status.left_out = 0
         if plan is not None:
@@ -125,7 +119,7 @@ class ShownSession:
             self._mark_timer = self._chat.begin_later(_MARK_AFTER_S, self.mark_left_out)
 
     def show_title(self) -> None:
-        title = safe_line(self.conversation.header.title)
+        title = safe_line(self.opened.header.title)
         self._chat.widgets.title_line.show([content(((title or "New session", STRONG),))])
 
     def show_queue(self) -> None:
@@ -191,7 +185,7 @@ class ShownSession:
         If the shown session is new itself, only read the list of sessions again.
         """
         opened = self._chat.open_sessions.shown
-        if opened.conversation.messages or opened.is_busy:
+        if opened.messages or opened.is_busy:
             self.leave()
             self.show_new()
             self._prompt_text.load_draft()
@@ -248,7 +242,7 @@ class ShownSession:
         else:
             opened = await self._chat.open_sessions.load(session_id)
             bookmark = await self._chat.open_sessions.bookmarks.load(session_id)
-            await _read_up_to(bookmark, opened.conversation)
+            await self._read_up_to(bookmark, opened)
             change_session = partial(self._chat.open_sessions.show, opened)
         self.leave()
 
@@ -259,7 +253,7 @@ class ShownSession:
         self.show()
         self._chat.widgets.prompt_input.focus()
         self._scroll_to(bookmark, message_id, words)
-        await self.catch_up()
+        _: bool = await self._chat.open_sessions.fetch_kept(self.opened)
 
     def _scroll_to(self, bookmark: str, message_id: str, words: Sequence[str]) -> None:
         """Scroll the log to the place where the user wants to read.
@@ -285,14 +279,14 @@ class ShownSession:
         `takes_queue` they go into the queue of the session that is shown now, otherwise in front of
         the draft of new sessions. Do nothing if the session has messages, or no prompt waits in it.
         """
-        if left.conversation.messages or not left.is_waiting:
+        if left.messages or not left.is_waiting:
             return
         drafts = self._chat.open_sessions.drafts
         draft = drafts.text("")
         if takes_queue:
             self._chat.open_sessions.shown.queue.extend(left.queue)
         else:
-            draft = SEPARATOR.join(filter(None, (*left.queue, draft)))
+            draft = joined_prompts(*left.queue, draft)
         left.queue.clear()
         # also with an unchanged text: this takes the queue out of what is saved for new sessions
         drafts.note("", draft)
@@ -304,19 +298,25 @@ class ShownSession:
         has changed to another session or begun a turn during the reading.
         """
         shown = self._chat.open_sessions.shown
-        if not shown.conversation.messages:
+        if not shown.messages:
             return
         with suppress(LMChatError):  # what is shown stays; the store has its own warning
             opened = await self._chat.open_sessions.load(self.shown_id)
             bookmark = self._chat.widgets.log.viewport.bookmark
-            if _comparable(opened.conversation) == _comparable(shown.conversation):
+            if _comparable(opened) == _comparable(shown):
                 return
-            await _read_up_to(bookmark, opened.conversation)
+            await self._read_up_to(bookmark, opened)
             if shown is self._chat.open_sessions.shown and not shown.is_busy:
                 self._chat.open_sessions.show(opened)
                 self.show()
                 self._chat.widgets.log.go_to_bookmark(bookmark)
-                await self.catch_up()
+                _: bool = await self._chat.open_sessions.fetch_kept(self.opened)
+
+    async def _read_up_to(self, bookmark: str, opened: OpenSession) -> None:
+        """Read the older messages of a session if the message of its bookmark is not in memory."""
+        position = parse_bookmark(bookmark)
+        if position is not None and opened.find(position.message_id) is None:
+            await self._chat.open_sessions.fill(opened)
 
     def save(self) -> None:
         """Save the draft of the shown session, and its bookmark: which text is on the screen."""
@@ -325,26 +325,15 @@ class ShownSession:
         self._prompt_text.save()
 
 
-async def _nothing_to_fetch() -> None:
-    pass
-
-
-def _comparable(conversation: Conversation) -> tuple[object, ...]:
+def _comparable(opened: OpenSession) -> tuple[object, ...]:
     """Return a value that differs if another lmchat has changed the session.
 
     It has the title and the sampling options, and of the newest messages the ids, states, texts,
     numbers of versions, and whether they are taken out of requests.
     """
-    messages = conversation.messages[-_COMPARED_MESSAGES:]
+    messages = opened.messages[-_COMPARED_MESSAGES:]
     contents = [
         (message.message_id, message.state, message.text, message.versions, message.is_excluded)
         for message in messages
     ]
-    return conversation.header.title, conversation.header.sampling, contents
-
-
-async def _read_up_to(bookmark: str, conversation: Conversation) -> None:
-    """Read the older messages of a session if the message of its bookmark is not in memory."""
-    position = parse_bookmark(bookmark)
-    if position is not None and conversation.find(position.message_id) is None:
-        await conversation.fill()
+    return opened.header.title, opened.header.sampling, contents

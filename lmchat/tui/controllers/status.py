@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from textual.timer import Timer
 
 from lmchat import units
-from lmchat.chat.answer_now import can_answer_now
 from lmchat.commands.table import BY_ID, keys_of
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import Health, TargetState
@@ -68,10 +67,10 @@ class StatusDisplay:
 
     def tick(self) -> None:
         """Update the figures of a running turn below its answer, then those of `refresh`."""
-        conversation = self._chat.open_sessions.shown.conversation
-        turn = conversation.turn
+        shown = self._chat.open_sessions.shown
+        turn = shown.turn
         if turn is not None and turn.is_running:
-            hint = self._thought_hint if can_answer_now(conversation) else ""
+            hint = self._thought_hint if shown.can_answer_now else ""
             self._chat.widgets.log.show_turn(replace(turn), self._chat.workspace.clock(), hint)
         self.refresh()
 
@@ -94,7 +93,7 @@ class StatusDisplay:
         shown = self._chat.open_sessions.shown
         is_on_top = self._chat.screen.app.screen is self._chat.screen
         calls = self._chat.widgets.log.calls
-        asked_id = shown.asked.message.message_id if shown.asked else ""
+        asked_id = shown.question.message.message_id if shown.question else ""
         calls.show(shown.running_calls, asked_id, now_s, is_on_top=is_on_top)
         self._chat.widgets.telemetry.show(self._sections(now_s), self._warning)
         self.show_line()
@@ -118,11 +117,10 @@ class StatusDisplay:
     def _sections(self, now_s: float) -> Mapping[str, Sequence[TelemetryRow]]:
         """Return the panel's sections for the shown session and the server, in their order."""
         shown = self._chat.open_sessions.shown
-        conversation = shown.conversation
         next_turn = self._chat.next_turn
         backend = self._chat.workspace.backend
-        use = next_turn.context_use(conversation)
-        turn = conversation.turn
+        use = next_turn.context_use(shown)
+        turn = shown.turn
         # after the end of a turn, the speeds of its last seconds stay in the panel
         speeds_until_s = now_s if turn is None or turn.ended_s is None else turn.ended_s
         is_loading = next_turn.target is not None and next_turn.target.is_loading
@@ -137,17 +135,17 @@ class StatusDisplay:
                 profile=next_turn.options.profile_name,
             ),
             "context": context_rows(
-                use.tokens if use and conversation.messages else None,
+                use.tokens if use and shown.messages else None,
                 use.limit if use else None,
                 is_estimated=use is not None and use.is_estimated,
                 left_out=self.left_out,
-                can_compact=use is not None and next_turn.can_compact(conversation),
+                can_compact=use is not None and next_turn.can_compact(shown),
             ),
             "turn": turn_rows(
                 turn,
                 now_s,
                 speeds=self.speedometer.values(speeds_until_s),
-                is_asking=shown.asked is not None,
+                is_asking=shown.question is not None,
                 read_ahead=self._chat.read_ahead.fraction,
             ),
             "requests": request_rows(backend.metrics(), backend.budget(), turn),
@@ -202,7 +200,7 @@ class StatusDisplay:
 
         It is empty if the size of the window is not known, or older messages are not read yet.
         """
-        use = self._chat.next_turn.context_use(self._chat.open_sessions.shown.conversation)
+        use = self._chat.next_turn.context_use(self._chat.open_sessions.shown)
         if use is None:
             return ""
         share = replace(use, tokens=use.tokens + draft_tokens).fraction
@@ -210,7 +208,7 @@ class StatusDisplay:
 
     def _rate(self) -> str:
         """Return the speed of the last turn; empty if it is not known."""
-        turn = self._chat.open_sessions.shown.conversation.turn
+        turn = self._chat.open_sessions.shown.turn
         if turn is None or not turn.tokens_per_second:
             return ""
         return units.rate(turn.tokens_per_second)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
-from lmchat.chat.open_sessions import OpenSession
-from lmchat.chat.tool_rounds import ApprovalAsked
+from lmchat.chat.open_session import OpenSession
+from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.safe_text import safe_line
 from lmchat.tools.tool import Choice, Decision
 from lmchat.tui.chat_view import Chat
@@ -24,25 +25,32 @@ class ToolApprovals:
         self._chat = chat
         self._status = status
         self._sessions = sessions
+        self._decisions: dict[str, asyncio.Future[Decision]] = {}
+        """Where turns wait for decisions, by the ids of the messages of their calls."""
 
-    def ask(self, opened: OpenSession, asked: ApprovalAsked) -> None:
-        """Note that a session waits for a decision, and show the user that.
+    async def ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
+        """Show the user that a call waits for a decision, and return that.
 
         In the shown session, the card of the call gets the focus if the user is not typing. For
         another session, a notification names it, and the list marks it.
         """
-        opened.asked = asked
+        decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        self._decisions[question.message.message_id] = decision
         self._status.show_action("waiting for you")  # this also shows the card
-        if asked.note:  # why it is asked again about a tool that was always allowed
-            self._chat.notify(asked.note)
+        if question.note:  # why it is asked again about a tool that was always allowed
+            self._chat.notify(question.note)
         if opened is self._sessions.opened:
             self._chat.focus_approval_card()
         else:
-            name = safe_line(asked.name, limit=_MAX_NAME)
-            title = safe_line(opened.conversation.header.title, limit=_MAX_TITLE)
+            name = safe_line(question.name, limit=_MAX_NAME)
+            title = safe_line(opened.header.title, limit=_MAX_TITLE)
             self._chat.notify(f"{name} waits for you in the session “{title}”.")
             self._sessions.show_list()
         self._chat.notify_if_unfocused("A tool waits for you.")
+        try:
+            return await decision
+        finally:
+            del self._decisions[question.message.message_id]
 
     def decide(self, choice: Choice) -> None:
         """Use what the user chose on the card of the shown session, in a worker.
@@ -50,12 +58,11 @@ class ToolApprovals:
         Do nothing if no call waits any more, as after a stop of the turn.
         """
         opened = self._sessions.opened
-        asked = opened.asked
-        if asked is not None and not asked.decision.done():
-            work = partial(self._decide, opened, asked, choice)
+        if opened.question is not None:
+            work = partial(self._decide, opened, opened.question, choice)
             self._chat.begin(work, "decision")
 
-    async def _decide(self, opened: OpenSession, asked: ApprovalAsked, choice: Choice) -> None:
+    async def _decide(self, opened: OpenSession, question: ToolQuestion, choice: Choice) -> None:
         """Give a decision to the turn that waits for it.
 
         After a no, ask for a reason first. Do nothing if the user leaves that dialog, or if the
@@ -63,38 +70,38 @@ class ToolApprovals:
         """
         reason: str | None = ""
         if choice is Choice.NO:
-            reason = await self._ask_reason(asked)
-        # a turn that was stopped no longer waits, also while its end is being saved
-        was_stopped = opened.asked is not asked or asked.decision.done()
-        if reason is None or was_stopped:
+            reason = await self._ask_reason(question)
+        decision = self._decisions.get(question.message.message_id)
+        if reason is None or decision is None or decision.done():
             return
-        opened.asked = None
+        opened.question = None
         if choice is Choice.ALWAYS:
-            self._allow_always(asked)
-        asked.decision.set_result(Decision(choice=choice, reason=" ".join(reason.split())))
-        self._status.show_action(asked.name)
+            self._allow_always(question)
+        decision.set_result(Decision(choice=choice, reason=" ".join(reason.split())))
+        self._status.show_action(question.name)
         self._chat.leave_approval_card()
 
-    async def _ask_reason(self, asked: ApprovalAsked) -> str | None:
+    async def _ask_reason(self, question: ToolQuestion) -> str | None:
         """Ask why a call is refused, and return the reason, which may be empty.
 
         Return None if the user leaves the dialog: the card then still waits for a decision.
         """
-        title = f"Refuse {safe_line(asked.name, limit=_MAX_NAME)}?"
+        title = f"Refuse {safe_line(question.name, limit=_MAX_NAME)}?"
         text = "The model gets your reason. Leave it empty to give none."
         reason: str | None = await self._chat.ask(
             AskDialog(title, text=text, verb="refuse", check=accept_any)
         )
         return reason
 
-    def _allow_always(self, asked: ApprovalAsked) -> None:
+    def _allow_always(self, question: ToolQuestion) -> None:
         """Save that a tool is always allowed, by its name and its fingerprint.
 
         If config.toml says that lmchat asks about this tool, there is no fingerprint. Then nothing
         is saved, and a notice says that the tool is allowed for this session only.
         """
-        if asked.fingerprint:
-            self._chat.remember(lambda state: state.with_allowed(asked.name, asked.fingerprint))
+        if question.fingerprint:
+            allowed = question.name, question.fingerprint
+            self._chat.remember(lambda state: state.with_allowed(*allowed))
         else:
-            name = safe_line(asked.name, limit=_MAX_NAME)
+            name = safe_line(question.name, limit=_MAX_NAME)
             self._chat.notify(f"config.toml asks about {name}; it is allowed for this session.")

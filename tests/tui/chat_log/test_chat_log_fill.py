@@ -55,7 +55,7 @@ async def test_an_answer_that_streams_meanwhile_goes_on_in_its_place(pilot, log,
     log.notice("a thin line")
     growing = streaming()
     log.begin_answer(growing)
-    await log.apply(TextDelta(text="the first words "))
+    log.apply(TextDelta(text="the first words "))
     log.fill(whole)
     await pour(log, "and the last")
     await pilot.pause()

@@ -24,7 +24,7 @@ def talk(count):
 
 async def pour(log, text, size=20):
     for start in range(0, len(text), size):
-        await log.apply(TextDelta(text=text[start : start + size]))
+        log.apply(TextDelta(text=text[start : start + size]))
 
 
 async def test_the_log_follows_what_streams_in(pilot, log):
@@ -48,7 +48,7 @@ async def test_reading_back_no_line_moves_while_text_streams_in(pilot, log, up):
     await pilot.pause()
     before = rows(log)
     for start in range(0, len(LONG_LIST), 9):
-        await log.apply(TextDelta(text=LONG_LIST[start : start + 9]))
+        log.apply(TextDelta(text=LONG_LIST[start : start + 9]))
         log.flush()
         kept = rows(log)[: 10 if up < 10 else 24]
         assert kept == before[: len(kept)]
@@ -77,7 +77,7 @@ async def test_frames_are_as_rare_as_was_asked_for_and_no_timer_is_left(pilot, l
     log.inflow.frames_per_second = 5
     for _ in range(6):
         for _ in range(10):
-            await log.apply(TextDelta(text="word "))
+            log.apply(TextDelta(text="word "))
         await pilot.pause(0.02)
     await until(lambda: log.inflow.timer is None, "what has come is shown")
     assert len(flushed_s) >= 2

@@ -149,7 +149,7 @@ async def test_the_live_line_tells_what_the_turn_is_doing(log):
         turn = begun()
         for event in events:
             turn.apply(event, 102.0)
-            await log.apply(event)
+            log.apply(event)
         log.flush()
         log.show_turn(turn, 104.1)
         last = next(row for row in reversed(rows(log)) if row)
@@ -195,7 +195,7 @@ async def test_reasoning_is_folded_while_it_arrives_and_tells_how_long(log):
     turn = begun()
     for event in (ReasoningDelta(text="secret "), ReasoningDelta(text="thought")):
         turn.apply(event, 101.0)
-        await log.apply(event)
+        log.apply(event)
     log.flush()
     log.show_turn(turn, 104.0)
     assert "+ Thinking… 3 s" in plain(log)
@@ -204,7 +204,7 @@ async def test_reasoning_is_folded_while_it_arrives_and_tells_how_long(log):
     assert "+ Thinking… 3 s · Ctrl+S answer now" in plain(log)
     event = TextDelta(text="Answer")
     turn.apply(event, 104.2)
-    await log.apply(event)
+    log.apply(event)
     log.flush()
     log.show_turn(turn, 105.0)
     assert "+ Thought for 3.2 s" in plain(log)
@@ -216,7 +216,7 @@ async def test_a_refusal_has_its_word_above_it_while_it_arrives_and_afterwards(l
     begun = streaming()
     log.begin_answer(begun)
     for word in ("I can", "not *do* that."):
-        await log.apply(RefusalDelta(text=word))
+        log.apply(RefusalDelta(text=word))
         log.flush()
     streamed = plain(log).splitlines()[:3]
     assert [line.strip(" ▌") for line in streamed] == ["! refused", "", "I cannot do that."]
@@ -260,9 +260,9 @@ async def test_nothing_hostile_reaches_a_segment(theme):
             await pilot.press("enter")
         log.begin_answer(streaming())
         for char in HOSTILE:
-            await log.apply(ReasoningDelta(text=char))
-            await log.apply(TextDelta(text=char))
-            await log.apply(ToolCallDelta(index=1, name=char, arguments=char))
+            log.apply(ReasoningDelta(text=char))
+            log.apply(TextDelta(text=char))
+            log.apply(ToolCallDelta(index=1, name=char, arguments=char))
         log.flush()
         turn = begun()
         turn.apply(RetryScheduled(attempt=1, attempts=2, wait_s=1, reason=HOSTILE), 100)

@@ -24,7 +24,7 @@ def still(monkeypatch, tmp_path):
 
     for module in (
         "sessions.message",
-        "chat.conversation",
+        "chat.open_session",
         "chat.open_sessions",
         "chat.starts",
     ):

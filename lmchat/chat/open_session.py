@@ -1,0 +1,398 @@
+"""One session in memory: its path, its running answer, its queue. It sends and writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from lmchat.chat.answering import AnswerRequest
+from lmchat.chat.context import ContextPlan
+from lmchat.chat.kept import hung_up, joined_answer
+from lmchat.chat.ports import ChatStore
+from lmchat.chat.starts import still_answering_error, streaming_message
+from lmchat.chat.tool_rounds import ToolQuestion
+from lmchat.errors import LMChatError
+from lmchat.servers.answer import GrowingAnswer, Stage, Turn
+from lmchat.servers.events import StreamEvent
+from lmchat.servers.model import Target
+from lmchat.servers.options import usable_options
+from lmchat.sessions.message import (
+    AnswerState,
+    AnswerStats,
+    ChatMessage,
+    Failure,
+    JournalEntry,
+    Role,
+    TokenProbabilities,
+    ToolCallPart,
+    new_id,
+    now,
+)
+from lmchat.sessions.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader
+
+NOT_THINKING = "The model is not thinking now."
+
+
+class OpenSession:
+    """A session with at most one running turn, which changes it step by step (`runner`)."""
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        system_prompt: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take over what was read; `system_prompt` goes before the first prompt of a new one."""
+        self.header: SessionHeader = session.header
+        self.messages = MessagePath(session.messages)
+        """The path; of a long session only its newest messages, until `fill`."""
+        self.aside = MessagePath()
+        """Shown behind the path and not part of it: a summary that streams, with its prompt."""
+        self.system_prompt = system_prompt
+        self.first_words = ""  # words of the user with which the next answer begins
+        self.turn: Turn | None = None  # figures of the running turn, or of the last one
+        self.sent: ContextPlan | None = None  # what was sent for the last answer
+        self.cut_note = ""  # sentence about a prompt that was longer than the context window
+        self.may_call_tools = False  # whether the newest turn offers tools to the model
+        self.reported_left_out = 0  # number of left-out messages in the last note about them
+        self.request: AnswerRequest | None = None  # of the running answer
+        self.question: ToolQuestion | None = None  # the tool call that waits until the user decides
+        self.answer_id = ""  # of the answer that the turn began last
+        self.show_error: Exception | None = None  # of a front end that could not show an event
+        self.refusal: LMChatError | None = None  # of the last turn, or why its summary failed
+        self.error: LMChatError | None = None  # in which the last answer has ended
+
+        self.queue: list[str] = []
+        """Prompts that wait for the end of the running turn, for a server, or for a model."""
+        self.unsent = ""  # the prompt of the running turn, until it is a message of the path
+        self.task: asyncio.Task[None] | None = None  # of the running turn
+        self.is_stopping = False
+        self.is_hung_up = False
+        """Whether the terminal is gone: answers that servers keep are interrupted, not stopped."""
+        self.saves: set[asyncio.Future[None]] = set()  # ends of turns that are being written
+        self._clock = clock
+        self._growing = GrowingAnswer()
+        self._newest_answer: ChatMessage | None = None
+        """The answer that began last: empty while it streams into `_growing`, then as it ended."""
+        self._earlier_id = session.earlier_id
+        """The newest message that is still only on the disk; None if all are in memory."""
+        self._fill_lock = asyncio.Lock()
+
+    @property
+    def session_id(self) -> str:
+        return self.header.session_id
+
+    # What runs
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a turn runs, also before its first request and until its end is saved."""
+        return self.task is not None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether an answer streams, or tools run."""
+        return self.turn is not None and self.turn.is_running
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether prompts wait for a server or a model; during a turn, they wait for its end."""
+        return bool(self.queue) and not self.is_busy
+
+    @property
+    def can_answer_now(self) -> bool:
+        """Whether `answer_now` could end a thought of the running answer, for the hint at its key.
+
+        The model need not be thinking now.
+        """
+        return self.is_running and self.request is not None and self.request.can_answer_now
+
+    def answer_now(self) -> str:
+        """End the thought of the running answer, or the first one that comes; the text follows.
+
+        Return an empty text, also if the user has asked for it before. If the model does not think,
+        or the server cannot end a thought, nothing changes, and a sentence says so.
+        """
+        if self.turn is None or self.request is None or not self.turn.may_think:
+            return NOT_THINKING
+        return self.request.answer_now()
+
+    def require_idle(self) -> None:
+        """Raise `RequestInvalid` while a turn runs."""
+        if self.is_busy:
+            raise still_answering_error()
+
+    def require_free_end(self) -> None:
+        """Raise `RequestInvalid` while a turn may add messages to the end of the path.
+
+        It may run tools, whose messages have to follow their calls, or it writes a summary, which
+        is not on the disk before its end. Behind any other answer, a message may be added.
+        """
+        if self.may_call_tools or self.aside:
+            self.require_idle()
+
+    # The messages
+
+    @property
+    def has_all_messages(self) -> bool:
+        """Whether `fill` has nothing to read."""
+        return self._earlier_id is None
+
+    async def fill(self, store: ChatStore) -> None:
+        """Read the older messages of a long session, some at a time from the newest back."""
+        async with self._fill_lock:
+            while self._earlier_id is not None:
+                last_id = self._earlier_id
+                older, earlier_id = await store.read_back(
+                    self.session_id, last_id, count=MESSAGES_PER_READ
+                )
+                if last_id == self._earlier_id:  # else `show_path` has changed the path
+                    self.messages = self.messages.after(older)
+                    self._earlier_id = earlier_id
+
+    def show_path(self, session: Session) -> None:
+        """Replace the messages by a path that was read from the disk, such as another branch."""
+        self.header = session.header
+        self.messages = MessagePath(session.messages)
+        self._earlier_id = session.earlier_id
+        if self._newest_answer is not None and self.is_running:
+            # its text so far is in `_growing`, and may be longer than that on the disk
+            self.messages = self.messages.replaced(self._newest_answer)
+
+    @property
+    def newest_answer(self) -> ChatMessage | None:
+        """The answer that began last, with the text so far; it may be on a branch not shown."""
+        newest = self._newest_answer
+        if newest is None or self.turn is None or not self.turn.is_running:
+            return newest
+        return replace(newest, parts=self._growing.parts, model=self.turn.model)
+
+    @property
+    def token_choices(self) -> Sequence[TokenProbabilities]:
+        """Choices of the tokens of the newest answer, if its server has reported them."""
+        return self._growing.choices
+
+    @property
+    def shown_messages(self) -> MessagePath:
+        """The path and what is aside; a running answer has the text that has arrived so far."""
+        shown = self.messages.added(*self.aside)
+        newest = self.newest_answer
+        return shown if newest is None or not self.is_running else shown.replaced(newest)
+
+    def find(self, message_id: str) -> ChatMessage | None:
+        index = self.messages.index_of(message_id)
+        return None if index is None else self.messages[index]
+
+    def current(self, message: ChatMessage) -> ChatMessage:
+        """Return a message as it is now; it may have streamed when the caller got it.
+
+        While it streams, only `newest_answer` has its text; `messages` gets the text at its end.
+        """
+        if message.state is not AnswerState.STREAMING:
+            return message
+        newest = self.newest_answer
+        if newest is not None and newest.message_id == message.message_id:
+            return newest
+        return self.find(message.message_id) or message
+
+    def with_figures(self, answer: ChatMessage) -> ChatMessage:
+        """Return an answer with its figures; with those so far if it is streaming."""
+        newest = self._newest_answer
+        is_newest = newest is not None and newest.message_id == answer.message_id
+        if self.request is None or self.turn is None or not is_newest:
+            return answer
+        turn = replace(self.turn, ended_s=self._clock())  # the times end now
+        return replace(answer, stats=self.request.stats(turn))
+
+    @property
+    def last_answer_or_prompt(self) -> ChatMessage | None:
+        """The last message on the path that is an answer or a prompt; None before the first prompt.
+
+        Commands that are not about a certain message act on it.
+        """
+        for message in reversed(self.messages):
+            if message.role in (Role.ASSISTANT, Role.USER):
+                return message
+        return None
+
+    @property
+    def last_calls(self) -> list[ChatMessage]:
+        """The tool messages at the end of the path, oldest first."""
+        calls: list[ChatMessage] = []
+        for message in reversed(self.messages):
+            if message.role is not Role.TOOL:
+                break
+            calls.append(message)
+        calls.reverse()
+        return calls
+
+    @property
+    def running_calls(self) -> list[ChatMessage]:
+        """The tool messages of the running turn that have no result yet."""
+        if not self.is_running:
+            return []
+        return [call for call in self.last_calls if call.state is AnswerState.STREAMING]
+
+    @property
+    def leaf_id(self) -> str | None:
+        return self.messages[-1].message_id if self.messages else None
+
+    @property
+    def own_sampling(self) -> dict[str, object]:
+        """The sampling options of this session, as they are sent from the next answer on."""
+        return usable_options(self.header.sampling)
+
+    def rename(self, title: str) -> None:
+        self.header = replace(self.header, title=title)
+
+    # Steps of a turn
+
+    def cut(self, path: MessagePath) -> bool:
+        """Keep this beginning of the path; return whether anything followed it."""
+        has_more = len(self.messages) > len(path)
+        self.messages = path
+        return has_more
+
+    def add(self, message: ChatMessage) -> MessagePath:
+        """Add a message to the end of the path, and return the path before it."""
+        ancestors = self.messages
+        self.messages = ancestors.added(message)
+        self._count_message()
+        return ancestors
+
+    def begin_answer(
+        self, request: AnswerRequest, version: int, *, is_aside: bool
+    ) -> tuple[ChatMessage, Turn]:
+        """Begin an answer with the text that it continues, if any; return it and its figures.
+
+        An answer that is fetched again takes its old place, and begins empty.
+        """
+        begun = request.beginning.message if request.beginning is not None else None
+        target = request.settings.target
+        answer = streaming_message(
+            Role.ASSISTANT, begun.parts if begun else (), request.path, target, version
+        )
+        if request.fetched is not None:
+            answer = replace(request.fetched, parts=(), state=AnswerState.STREAMING, failure=None)
+        elif request.replay_id:  # saved with the answer before the request is sent
+            answer = replace(answer, stats=AnswerStats(replay_id=request.replay_id))
+        request.reported_left_out = self.reported_left_out  # so that notes are not repeated
+        if is_aside:
+            self.aside = self.aside.added(answer)
+        else:
+            self.messages = request.path.added(answer)
+        choices = request.beginning.choices if request.beginning is not None else ()
+        self._growing = GrowingAnswer(begun, choices)
+        self.request = request
+        self._newest_answer = answer
+        self.answer_id = answer.message_id
+        self.cut_note = ""
+        self.turn = Turn(
+            model=answer.model,
+            started_s=self._clock(),
+            steps=request.rounds.steps if request.rounds else 0,
+            is_summary=is_aside,
+        )
+        return answer, self.turn
+
+    @property
+    def begun_entries(self) -> tuple[JournalEntry, ...]:
+        """The text of the running answer so far, as entries for its file."""
+        return self._growing.entries
+
+    def take(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
+        """Add an event to figures and text of the answer; return the entries for its file."""
+        if self.turn is not None:
+            self.turn.apply(event, self._clock())
+        return self._growing.add(event)
+
+    def end_answer(
+        self,
+        answer: ChatMessage,
+        state: AnswerState,
+        failure: Failure | None,
+        request: AnswerRequest,
+        turn: Turn,
+    ) -> ChatMessage:
+        """Make an answer final with all its text, and return it; `add_figures` follows."""
+        turn.end(state, self._clock())
+        self.sent = request.plan
+        self.request = None
+        self.reported_left_out = request.reported_left_out if request.plan.left_out else 0
+        answer = replace(
+            answer, state=state, failure=failure, parts=self._growing.parts, model=turn.model
+        )
+        # then the stop only means that the terminal is gone, and the answer can be fetched
+        if state is AnswerState.STOPPED and self.is_hung_up and turn.is_kept:
+            answer = hung_up(answer)
+        self._put_answer(answer)
+        if request.fetched is None and not self.aside:
+            self._count_message(model=answer.model, endpoint=answer.endpoint)
+        return answer
+
+    def add_figures(self, answer: ChatMessage, request: AnswerRequest, turn: Turn) -> ChatMessage:
+        """Give an ended answer its figures, and learn from them; return it.
+
+        If its server may continue it, they have the id under which it can be fetched (R-42).
+        """
+        stats = request.stats(turn)
+        if turn.is_kept and (answer.state is AnswerState.INTERRUPTED or self.is_hung_up):
+            stats = replace(stats, replay_id=request.replay_id)
+        answer = replace(answer, stats=stats)
+        if request.fetched is not None:
+            answer = joined_answer(answer, request.fetched)
+        self._put_answer(answer)
+        if request.fetched is None:
+            self.cut_note = request.learn_from(turn)
+        return answer
+
+    def begin_round(self, target: Target, steps: int) -> None:
+        """Begin the figures of a round of calls; no text streams into an answer meanwhile."""
+        self._newest_answer = None
+        self.turn = Turn(
+            model=target.model_id, started_s=self._clock(), stage=Stage.TOOLS, steps=steps
+        )
+
+    def add_call(self, call: ToolCallPart, target: Target, version: int) -> ChatMessage:
+        """Add the tool message of a call, and return it."""
+        message = streaming_message(Role.TOOL, (call,), self.messages, target, version)
+        self.add(message)
+        return message
+
+    def add_copy(self, ended: ChatMessage) -> ChatMessage:
+        """Add a copy of an ended tool message, and return it."""
+        copy = replace(ended, message_id=new_id(), parent_id=self.leaf_id, version=1, versions=1)
+        self.add(copy)
+        return copy
+
+    def end_round(self) -> None:
+        """End the figures of a round of calls that was stopped."""
+        if self.turn is not None:
+            self.turn.end(AnswerState.STOPPED, self._clock())
+
+    def replace(self, message: ChatMessage) -> MessagePath:
+        """Replace the message of this id on the path; return the path before it."""
+        index = self.messages.index_of(message.message_id)
+        self.messages = self.messages.replaced(message)
+        return MessagePath(self.messages[:index])
+
+    def keep(self, saving: asyncio.Future[None]) -> asyncio.Future[None]:
+        """Note what is being written, for whoever waits for it, until it has ended."""
+        self.saves.add(saving)
+        saving.add_done_callback(self.saves.discard)
+        return saving
+
+    def _put_answer(self, answer: ChatMessage) -> None:
+        self._newest_answer = answer
+        self.messages = self.messages.replaced(answer)
+        self.aside = self.aside.replaced(answer)
+
+    def _count_message(self, **changes: Any) -> None:
+        """Count one more message in the header, with the time of the change and other fields."""
+        count = self.header.message_count + 1
+        self.header = replace(self.header, updated_at=now(), message_count=count, **changes)

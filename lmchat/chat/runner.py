@@ -1,0 +1,279 @@
+"""One turn of a session, step by step. Every kind of turn is this code; a stop cancels its task.
+
+1. The new prompts are shown, and the turn waits until the disk has them, or has failed.
+2. For each answer, the file of the running answer is created, then the request is sent. Events go
+   into memory, to the file a few times a second, and to the front end.
+3. However the answer ends (complete, stopped, interrupted, failed), it becomes final in memory, and
+   then on the disk, also if the turn is cancelled meanwhile.
+4. The calls of an answer run, and the model is asked again with their results.
+
+After a kill, the next start finds the file of the running answer without a lock, and saves its text
+as an interrupted answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import aclosing
+from functools import partial
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.chat.answering import AnswerRequest, TurnSettings, refuse_unseen_images
+from lmchat.chat.compacting import compacted_branch, require_summary, with_left_out_note
+from lmchat.chat.context import ContextMeter
+from lmchat.chat.events import (
+    AnswerBegun,
+    ChatEvent,
+    MessageAdded,
+    MessageEnded,
+)
+from lmchat.chat.kept_sampling import forget_sampling
+from lmchat.chat.open_session import OpenSession
+from lmchat.chat.ports import ModelServer
+from lmchat.chat.save_queue import JournalWriter, SaveQueue
+from lmchat.chat.starts import CallBatch, Start
+from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds, streamed_calls
+from lmchat.chat.turn_stats import failure_of, turn_record
+from lmchat.errors import LMChatError
+from lmchat.servers.answer import Turn
+from lmchat.servers.events import RequestAdapted
+from lmchat.sessions.message import AnswerState, ChatMessage, Failure
+from lmchat.sessions.session import MessagePath, title_of
+from lmchat.tools.tool import Decision
+
+_log = logging.getLogger(__name__)
+
+
+class ShowError(Exception):
+    """A front end could not show an event; `__cause__` says why."""
+
+
+class TurnServices(Struct, frozen=True, kw_only=True):
+    """What every turn needs."""
+
+    server: ModelServer
+    save_queue: SaveQueue
+    meter: ContextMeter
+    show: Callable[[OpenSession, ChatEvent], None]
+    """Shows an event; raises `ShowError`."""
+    ask: Callable[[OpenSession, ToolQuestion], Awaitable[Decision]]
+
+
+class TurnRunner:
+    """One turn of a session."""
+
+    def __init__(
+        self, session: OpenSession, start: Start, settings: TurnSettings, services: TurnServices
+    ) -> None:
+        """Plan the first request; raises `RequestInvalid` before anything has changed."""
+        refuse_unseen_images(settings.target, start.prompts)
+        self._session = session
+        self._start = start
+        self._settings = settings
+        self._save_queue = services.save_queue
+        self._show = partial(services.show, session)
+        self._ask = partial(services.ask, session)
+        self._has_cut = False  # whether messages have left the path, until that was shown
+        self._rounds: ToolRounds | None = None  # None if the model gets no tools
+        if settings.toolbox is not None:
+            self._rounds = ToolRounds(settings.toolbox, session.session_id)
+        self._plan = partial(
+            AnswerRequest,
+            settings,
+            server=services.server,
+            meter=services.meter,
+            save_queue=services.save_queue,
+            rounds=self._rounds,
+        )
+        self._request = self._plan(
+            start.sent_path, beginning=start.beginning, fetched=start.fetched
+        )
+
+    async def run(self) -> None:
+        """Run the turn to its end.
+
+        When no further round of calls is allowed, the next answer fails with the reason: the rounds
+        refuse to offer tools for it.
+        """
+        session, start, rounds = self._session, self._start, self._rounds
+        session.may_call_tools = rounds is not None
+        if start.beginning is not None and start.beginning.is_first_words:
+            session.first_words = ""
+        self._has_cut = session.cut(start.path)  # what followed stays in the tree
+        await self._add_prompts()
+        batch = start.batch  # calls that come before the first answer: a repeated one
+        version = start.version
+        while True:
+            if batch is not None and rounds is not None:
+                if rounds.count_round(batch.calls):
+                    await self._run_calls(rounds, batch, version)
+                    version = 1  # all that follows the first new message is new, too
+                self._request = self._plan(session.messages)
+            answer = await self._answer(version)
+            version = 1
+            calls = streamed_calls(session.messages, answer) if rounds is not None else ()
+            if not calls:
+                break
+            self._show(MessageEnded(message=answer))
+            batch = CallBatch(calls=calls)
+        if start.summarised:
+            await self._shielded(self._write_summary(answer))
+
+    async def _add_prompts(self) -> None:
+        """Show the new prompts at once, then wait until the save queue has tried to write them.
+
+        A session without a title is named by the last one. The prompts of a summary are aside: they
+        are written with it.
+        """
+        session, start = self._session, self._start
+        if start.summarised:
+            session.aside = MessagePath(start.prompts)
+        elif start.prompts and not session.header.title:
+            session.rename(title_of(start.prompts[-1]))
+        for message in start.prompts:
+            if not start.summarised:
+                ancestors = session.add(message)
+                self._save_queue.add(
+                    session.header, message, ancestors, start.new_files_of(message)
+                )
+        session.unsent = ""
+        try:
+            for message in start.prompts:
+                self._show_added(message)  # the disk may be locked for seconds
+        finally:
+            if start.prompts and not start.summarised:
+                await self._shielded(self._save_queue.write_unsaved())
+        if start.prompts and not start.path and session.header.sampling:
+            await forget_sampling(self._save_queue.store)  # they were saved with the header
+
+    async def _answer(self, version: int) -> ChatMessage:
+        """Stream one answer to its end, whatever that is, and return it."""
+        session, request = self._session, self._request
+        is_aside = bool(self._start.summarised)
+        answer, turn = session.begin_answer(request, version, is_aside=is_aside)
+        state = AnswerState.STOPPED  # a stop is a cancellation, which only `finally` sees
+        failure: Failure | None = None
+        try:
+            has_first_words = request.beginning is not None and request.beginning.is_first_words
+            first_words = answer.text if has_first_words else ""
+            begun = AnswerBegun(
+                message=answer,
+                plan=request.plan,
+                is_other_path=self._has_cut,
+                first_words=first_words,
+            )
+            self._has_cut = False
+            self._show(begun)
+            if not is_aside:
+                await self._save_queue.begin_answer(session.header, answer)
+            async with (
+                JournalWriter(self._save_queue, answer.message_id) as writer,
+                aclosing(request.events()) as events,
+            ):
+                if not is_aside:
+                    writer.add(*session.begun_entries)
+                async for event in events:
+                    entries = session.take(event)
+                    if entries and not is_aside:
+                        writer.add(*entries)
+                    self._show(event)
+            state = AnswerState.COMPLETE
+        except ShowError:
+            raise  # the front end has failed, not the server: the answer counts as stopped
+        except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
+            state = AnswerState.INTERRUPTED if session.begun_entries else AnswerState.FAILED
+            failure = failure_of(error)
+            session.error = error if isinstance(error, LMChatError) else None
+        finally:  # memory first: the screen never waits for the disk
+            answer = session.end_answer(answer, state, failure, request, turn)
+            answer = self._with_figures(answer, turn)
+            await self._shielded(self._save_answer(answer, turn, request))
+        if session.cut_note != request.cut_note:  # the server's count has shown that it was cut
+            self._show(RequestAdapted(note=session.cut_note))
+        return answer
+
+    def _with_figures(self, answer: ChatMessage, turn: Turn) -> ChatMessage:
+        """Return an ended answer with its figures; an error in these must not cost its text."""
+        try:
+            return self._session.add_figures(answer, self._request, turn)
+        except Exception:  # noqa: BLE001 - the text of the answer must be saved in any case
+            _log.exception("the figures of an answer could not be made")
+            return answer
+
+    async def _save_answer(self, answer: ChatMessage, turn: Turn, request: AnswerRequest) -> None:
+        """Save an ended answer, unless it is a summary, and its figures."""
+        session, save_queue = self._session, self._save_queue
+        if not self._start.summarised:
+            choices = session.token_choices
+            await save_queue.save(session.header, answer, request.path, choices=choices)
+        if request.fetched is None:  # else the times are those of fetching it
+            await save_queue.add_turn_record(turn_record(answer, turn, request.settings.target))
+
+    async def _write_summary(self, answer: ChatMessage) -> None:
+        """Write the branch with a summary, and show it; raises the error of the summary."""
+        session, start = self._session, self._start
+        summary = with_left_out_note(require_summary(answer), self._request.plan.left_out)
+        await self._save_queue.write_unsaved()  # the branch needs its session on the disk
+        kept = start.path[len(start.summarised) :]
+        branch = compacted_branch(start.summarised, start.prompts[0], summary, kept)
+        session.show_path(await self._save_queue.store.append_branch(session.header, branch))
+
+    async def _run_calls(self, rounds: ToolRounds, batch: CallBatch, version: int) -> None:
+        """Run calls side by side; each is on the disk before it runs, and when it has ended.
+
+        Copies of the messages of other calls, which do not run again, follow. If the turn is
+        stopped, calls without a result get the state "stopped". `version` is that of the first one.
+        """
+        session, save_queue, target = self._session, self._save_queue, self._settings.target
+        session.begin_round(target, rounds.steps)
+        running: dict[str, ChatMessage] = {}
+
+        async def end_call(call: ChatMessage) -> None:
+            del running[call.message_id]
+            ancestors = session.replace(call)
+            await self._shielded(save_queue.save(session.header, call, ancestors))
+            self._show(MessageEnded(message=call))
+
+        has_ended = False
+        try:
+            await rounds.toolbox.host.list_servers()  # starts them for a turn that repeats a call
+            for call in batch.calls:
+                named = replace(call, name=rounds.full_name(call.name))  # `SERVER/TOOL`
+                message = session.add_call(named, target, version)
+                version = 1
+                running[message.message_id] = message
+                self._show_added(message)
+                await save_queue.begin_answer(session.header, message)  # before the call runs
+            for ended in batch.ended:
+                ancestors = session.messages
+                copy = session.add_copy(ended)
+                self._show_added(copy)
+                await save_queue.save(session.header, copy, ancestors)
+            await rounds.run(tuple(running.values()), self._ask, end_call)
+            has_ended = True
+        finally:
+            if not has_ended:  # else the turn goes on with an answer
+                session.end_round()
+                await self._shielded(self._stop_calls(tuple(running.values())))
+
+    async def _stop_calls(self, calls: Iterable[ChatMessage]) -> None:
+        """Save the calls of a stopped turn that have no result."""
+        session = self._session
+        for call in calls:
+            stopped = replace(call, state=AnswerState.STOPPED)
+            ancestors = session.replace(stopped)
+            await self._save_queue.save(session.header, stopped, ancestors)
+
+    def _show_added(self, message: ChatMessage) -> None:
+        added = MessageAdded(message=message, is_other_path=self._has_cut)
+        self._has_cut = False
+        self._show(added)
+
+    async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do work to its end, also if the turn is cancelled; `OpenSession.saves` has it."""
+        await asyncio.shield(self._session.keep(asyncio.ensure_future(work)))

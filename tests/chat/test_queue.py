@@ -1,0 +1,194 @@
+"""What follows a turn: prompts that waited, summaries before them, titles."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable, StreamInterrupted
+from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
+from lmchat.sessions.message import AnswerState, Role
+from tests.support.chat_turns import ChatTurns
+from tests.support.programs import until
+from tests.support.scripted_backend import answer_steps
+
+END = StreamFinished(reason="stop")
+HALF = [RequestSent(), TextDelta(text="Let")]
+AWAY = ServerUnavailable("It is away.")
+NOT_LOADED = ServerRejected("No model is loaded.", kind="model_not_loaded")
+
+
+def prompts(chat: ChatTurns) -> list[str]:
+    return [message.text for message in chat.path if message.role is Role.USER]
+
+
+async def test_a_queue_is_sent_in_order_in_its_own_session_after_good_ends_and_stops(store):
+    gate = asyncio.Event()
+    chat = ChatTurns(store, [*HALF, gate, END], [*HALF, asyncio.Event()], answer_steps("Last."))
+    first = chat.opened
+    for text in ("one", "two", "three"):
+        chat.sessions.send(first, text)
+    assert first.queue == ["two", "three"]
+    chat.sessions.begin()
+    assert await chat.sessions.load(first.session_id) is first
+    gate.set()
+    await until(lambda: len(chat.server.requests) == 2, "the second prompt")
+    assert chat.sessions.stop(first)
+    assert not chat.sessions.stop(first), "it is being stopped already"
+    await chat.sessions.wait(first)
+    assert chat.path == ()
+    assert chat.sessions.unread == {first.session_id}
+    chat.sessions.show(first)
+    assert prompts(chat) == ["one", "two", "three"]
+    assert chat.path == await chat.on_disk()
+    assert [end.state for end in chat.ends] == [
+        AnswerState.COMPLETE,
+        AnswerState.STOPPED,
+        AnswerState.COMPLETE,
+    ]
+
+
+async def test_after_a_failure_the_queue_returns_in_order_also_behind_another_session(store):
+    for script in ([AWAY], [*HALF, StreamInterrupted("It broke off.")]):
+        gate = asyncio.Event()
+        chat = ChatTurns(store, [gate, *script])
+        first = chat.opened
+        for text in ("one", "two", "three"):
+            chat.sessions.send(first, text)
+        chat.sessions.begin()
+        gate.set()
+        await chat.sessions.wait(first)
+        assert chat.returned == ["two", "three"]
+        assert first.queue == []
+        assert len(chat.server.requests) == 1
+
+
+async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retried_first(store):
+    chat = ChatTurns(store, [NOT_LOADED], answer_steps("There."), answer_steps("Two."))
+    target = chat.sessions.next_turn.target
+    await chat.send("one")
+    chat.sessions.next_turn.target = replace(target, is_loading=True)
+    chat.sessions.send(chat.opened, "two")
+    assert chat.opened.is_waiting
+    chat.sessions.next_turn.target = target
+    chat.sessions.target_ready(has_loaded=True)
+    await chat.wait()
+    assert chat.texts == ["one", "There.", "two", "Two."]
+    chat.sessions.next_turn.target = None
+    chat.sessions.send(chat.opened, "three")
+    chat.sessions.target_failed()
+    assert chat.returned == ["three"]
+    assert chat.opened.queue == []
+
+
+async def test_a_prompt_that_no_turn_can_take_returns_with_those_behind_it(store):
+    gate = asyncio.Event()
+    chat = ChatTurns(store, [*HALF, gate, END])
+    for text in ("one", "two", "three"):
+        chat.sessions.send(chat.opened, text)
+    known = chat.sessions.next_turn.target
+    chat.sessions.next_turn.target = replace(known, model=None)  # it went in the meantime
+    gate.set()
+    await until(lambda: chat.returned, "the prompts")
+    assert chat.returned == ["two", "three"]
+    assert chat.ends[-1].error is not None
+    assert prompts(chat) == ["one"]
+
+
+def nearly_full(*scripts) -> list:
+    usage = UsageReported(prompt_tokens=900, completion_tokens=1)
+    talk = [answer_steps("A."), answer_steps("B."), [TextDelta(text="C."), usage, END]]
+    return [*talk, *scripts]
+
+
+async def filled(store, *scripts) -> ChatTurns:
+    """Return a session that nearly fills the window, in which "d" was just sent."""
+    chat = ChatTurns(store, *nearly_full(*scripts), window=1000, auto_compact=True)
+    for text in "abc":
+        await chat.send(text)
+    chat.sessions.send(chat.opened, "d")
+    return chat
+
+
+async def test_a_prompt_for_a_full_window_follows_a_summary_also_a_stopped_one(store):
+    chat = await filled(store, answer_steps("They spoke."), answer_steps("D."))
+    assert chat.opened.queue == ["d"]
+    await chat.wait()
+    assert chat.texts[1:] == ["They spoke.", "b", "B.", "c", "C.", "d", "D."]
+    chat = await filled(store, [*HALF, asyncio.Event()], answer_steps("D."))
+    await until(lambda: chat.opened.aside, "the summary")
+    chat.sessions.stop(chat.opened)
+    await chat.wait()
+    assert chat.texts == ["a", "A.", "b", "B.", "c", "C.", "d", "D."]
+
+
+async def test_a_prompt_behind_a_summary_that_fails_returns(store):
+    chat = await filled(store, [*HALF, StreamInterrupted("It broke off.")])
+    with pytest.raises(LMChatError, match="It broke off"):
+        await chat.wait()
+    assert chat.returned == ["d"]
+    assert chat.texts == ["a", "A.", "b", "B.", "c", "C."]
+
+
+async def test_a_session_that_is_to_be_deleted_ends_its_turn_and_sends_nothing_more(store):
+    chat = ChatTurns(store, [*HALF, asyncio.Event()])
+    chat.sessions.send(chat.opened, "one")
+    chat.sessions.send(chat.opened, "two")
+    await chat.until(TextDelta)
+    await chat.sessions.quiet(chat.opened)
+    assert chat.returned == ["two"]
+    assert not chat.opened.is_busy
+    assert [message.state for message in await chat.on_disk()][-1] is AnswerState.STOPPED
+    assert len(chat.server.requests) == 1
+
+
+async def test_quitting_stops_all_turns_and_the_queue_stays_for_the_draft(store):
+    chat = ChatTurns(store, [*HALF, asyncio.Event()], [*HALF, asyncio.Event()])
+    first = chat.opened
+    chat.sessions.send(first, "one")
+    chat.sessions.send(first, "two")
+    second = chat.sessions.begin()
+    chat.sessions.send(second, "three")
+    await until(lambda: len(chat.server.requests) == 2, "both requests")
+    await chat.sessions.close()
+    assert first.queue == ["two"]
+    for opened in (first, second):
+        saved = await store.open_session(opened.session_id)
+        assert saved.messages[-1].state is AnswerState.STOPPED
+
+
+async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_that(store):
+    title = answer_steps("Title: **Lettuce in pots**.")
+    chat = ChatTurns(store, answer_steps(), title, is_named=True, auto_title=True)
+    await chat.send("What grows in shade?")
+    await until(lambda: chat.opened.header.title == "Lettuce in pots", "the title")
+    assert (await store.open_session(chat.opened.session_id)).header.title == "Lettuce in pots"
+
+    gate = asyncio.Event()
+    chat = ChatTurns(store, answer_steps(), [gate, *title], is_named=True, auto_title=True)
+    await chat.send("What grows in shade?")
+    await until(lambda: len(chat.server.requests) == 2, "the question about a title")
+    chat.opened.rename("Mine")
+    gate.set()
+    await until(lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end")
+    assert chat.opened.header.title == "Mine"
+
+    chat = ChatTurns(store, answer_steps(), [asyncio.Event()], is_named=True, auto_title=True)
+    await chat.send("What grows in shade?")
+    await until(lambda: len(chat.server.requests) == 2, "the question about a title")
+    await chat.send("And in the sun?")
+    assert chat.server.stopped == 1
+    assert chat.opened.header.title == "What grows in shade?"
+
+
+async def test_another_model_answers_once_and_the_target_of_the_next_turn_stays(store):
+    chat = ChatTurns(store)
+    target = chat.sessions.next_turn.target
+    await chat.send("one")
+    other = replace(target, model=replace(target.model, model_id="other"))
+    await chat.regenerate(chat.path[-1], other)
+    await chat.send("two")
+    assert [request.model for request in chat.server.requests] == ["qwen3-8b", "other", "qwen3-8b"]
+    assert chat.sessions.next_turn.target is target
