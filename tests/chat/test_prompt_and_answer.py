@@ -313,3 +313,17 @@ async def test_a_refusal_is_kept_apart_and_is_what_was_said(store):
     assert (reply.text, reply.state) == ("I cannot.", AnswerState.COMPLETE)
     (found,) = await store.search("cannot")
     assert found.session_id == chat.opened.session_id
+
+
+async def test_a_mistake_in_the_figures_of_an_answer_costs_none_of_its_text(store, caplog):
+    chat = ChatTurns(store)
+
+    def broken(*_args, **_more):
+        raise ZeroDivisionError
+
+    chat.sessions.next_turn.meter.learn = broken
+    await chat.send("x")
+    await chat.send("y")
+    assert [message.text for message in await chat.on_disk()] == chat.texts
+    assert chat.texts[1::2] == ["Lettuce does well."] * 2
+    assert "ZeroDivisionError" in caplog.text

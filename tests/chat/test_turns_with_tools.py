@@ -108,14 +108,16 @@ async def test_a_never_of_the_configuration_wins_and_the_tool_is_not_offered(sto
 
 
 async def test_a_loop_without_an_end_stops_with_a_message_and_can_go_on(store):
-    for paths, most, words in (
-        ("abc", 2, "The model called tools 2 times without an answer."),
-        ("aaa", 10, 'The model made the same call 3 times in a row: files/read_text("a").'),
+    same = 'The model made the same call 3 times in a row: files/read_text("a").'
+    for paths, most, words, setting in (
+        ("abc", 2, "The model called tools 2 times without an answer.", "max_steps"),
+        ("aaa", 10, same, ""),  # more steps would not help
     ):
         scripts = [calls((_READ, {"path": path})) for path in paths]
         chat = await sent(store, toolbox(max_steps=most), *scripts, answer_steps("At last."))
         last = chat.path[-1]
         assert (last.state, last.failure.message) == (AnswerState.FAILED, words)
+        assert ("max_steps" in last.failure.hint) is bool(setting)
         await chat.regenerate(last)
         assert chat.path[-1].text == "At last."
 

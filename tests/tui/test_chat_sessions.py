@@ -224,3 +224,24 @@ async def test_search_opens_the_exact_message_also_in_a_session_that_streams(tmp
         await shown(desk, "Kale on.")
         await desk.answered(2)
         assert sent(desk.backend)[2:] == ["garden", "queued"]
+
+
+async def test_who_begins_a_session_while_another_is_read_or_copied_is_not_thrown_back(tmp_path):
+    async with ready_desktop(tmp_path, answer_steps(), asked=["one"]) as desk:
+        first = desk.session_id
+        gate = hold(desk.store, "fork")
+        await desk.say("/fork")
+        await desk.say("/new")
+        await desk.until(lambda: desk.session_id != first, "a new session")
+        here = desk.session_id
+        gate.set()
+        await desk.until(lambda: desk.text.count(" one") > 1, "the fork in the list")
+        assert desk.session_id == here
+        gate = hold(desk.store, "open_session")
+        desk.dispatch.sessions.switch_to(first)
+        await desk.pilot.pause()
+        await desk.say("/new")
+        gate.set()
+        await desk.pilot.pause()
+        await desk.at_rest()
+        assert desk.session_id == here

@@ -35,6 +35,9 @@ class Branches:
         """Copy the messages of the path up to this one into a new session, and show that."""
         session_id = self._sessions.shown_id
         fork = await self._chat.workspace.store.fork(session_id, message.message_id)
+        if session_id != self._sessions.shown_id:  # the user has gone elsewhere since
+            self._sessions.show_list()
+            return
         self._sessions.leave()
         self._sessions.show_path(fork)
         self._status.show_action("forked")

@@ -182,8 +182,10 @@ class ShownSession:
     def begin(self) -> None:
         """Show a new session with the draft of new sessions; a running answer continues.
 
-        If the shown session is new itself, only read the list of sessions again.
+        If the shown session is new itself, only read the list of sessions again. A switch that
+        still reads another session is given up.
         """
+        self._chat.stop("open")
         opened = self._chat.open_sessions.shown
         if opened.messages or opened.is_busy:
             self.leave()
