@@ -14,6 +14,7 @@ from lmchat.chat.answering import AnswerRequest, TurnSettings
 from lmchat.chat.attachments import Attachment, DraftFiles
 from lmchat.chat.beginnings import Beginning, require_prefill
 from lmchat.chat.compacting import summary
+from lmchat.chat.drafts import SavedTexts, kept_sampling, save_sampling
 from lmchat.chat.events import (
     ChatEvent,
     FrontEnd,
@@ -24,14 +25,13 @@ from lmchat.chat.events import (
     TurnEnded,
 )
 from lmchat.chat.kept import kept_answer, replay_request, target_of, without_replay
-from lmchat.chat.kept_sampling import kept_sampling, save_sampling
+from lmchat.chat.once import rename_by_model
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.options import NextTurn
 from lmchat.chat.ports import ChatStore, ModelServer
 from lmchat.chat.runner import ShowError, TurnRunner, TurnServices
 from lmchat.chat.sampling_layers import SamplingLayers
-from lmchat.chat.save_queue import SavedTexts, SaveQueue
-from lmchat.chat.session_titles import rename_by_model
+from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.starts import (
     MakeStart,
     Start,

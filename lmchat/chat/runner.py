@@ -26,13 +26,13 @@ from msgspec.structs import replace
 from lmchat.chat.answering import AnswerRequest, TurnSettings, refuse_unseen_images
 from lmchat.chat.compacting import compacted_branch, require_summary, with_left_out_note
 from lmchat.chat.context import ContextMeter
+from lmchat.chat.drafts import forget_sampling
 from lmchat.chat.events import (
     AnswerBegun,
     ChatEvent,
     MessageAdded,
     MessageEnded,
 )
-from lmchat.chat.kept_sampling import forget_sampling
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.ports import ModelServer
 from lmchat.chat.save_queue import JournalWriter, SaveQueue

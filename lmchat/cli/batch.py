@@ -11,16 +11,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from lmchat.chat.once import SingleAnswer, answer_of
 from lmchat.cli.batch_rows import RowFile, RowPrinter
 from lmchat.cli.batch_tasks import BatchTask, TaskReader, read_lines
 from lmchat.cli.context import Context
 from lmchat.cli.extract import wanted_value
-from lmchat.cli.jobs import (
-    JobProgress,
-    SingleAnswer,
-    answer_of,
-    side_by_side,
-)
+from lmchat.cli.jobs import JobProgress, side_by_side
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.target import find_target
 from lmchat.cli.wiring import Runtime, open_runtime

@@ -12,14 +12,10 @@ from typing import Any, BinaryIO, NoReturn
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.chat.once import single_request
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.cli.context import Context
-from lmchat.cli.jobs import (
-    NumberedLine,
-    default_jobs,
-    lines_of,
-    single_request,
-)
+from lmchat.cli.jobs import NumberedLine, default_jobs, lines_of
 from lmchat.cli.models import model_named
 from lmchat.cli.prompt import preset_prompt
 from lmchat.cli.wiring import Runtime

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from lmchat.chat.once import SingleAnswer, answer_of, single_request
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.cli.context import Context
-from lmchat.cli.jobs import SingleAnswer, answer_of, rounded_median, single_request
+from lmchat.cli.jobs import rounded_median
 from lmchat.cli.models import fetch_models, load_if_needed, model_named
 from lmchat.cli.prompt import prompt_of
 from lmchat.cli.sampling import sampling_layers

@@ -10,12 +10,13 @@ from itertools import product
 
 from msgspec.structs import replace
 
+from lmchat.chat.once import SingleAnswer, answer_of, single_request
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.starts import new_prompt
 from lmchat.cli.context import Context
 from lmchat.cli.eval_cases import Case, read_cases
 from lmchat.cli.eval_report import CaseAnswer, figures_of, text_report
-from lmchat.cli.jobs import JobProgress, SingleAnswer, answer_of, single_request
+from lmchat.cli.jobs import JobProgress
 from lmchat.cli.models import fetch_models, load_if_needed, model_named
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.target import find_target

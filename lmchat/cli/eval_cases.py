@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from msgspec import Struct, field
 
 from lmchat.chat.attachments import Attachment, read_attachment
-from lmchat.cli.jobs import SingleAnswer
+from lmchat.chat.once import SingleAnswer
 from lmchat.config.file import KeyPath, key_of, line_of
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, WrongUse
 from lmchat.servers.options import checked_option

@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from lmchat.cli.jobs import SingleAnswer, rounded_median
+from lmchat.chat.once import SingleAnswer
+from lmchat.cli.jobs import rounded_median
 from lmchat.safe_text import safe_line
 from lmchat.terminal.output import failure_detail, table
 

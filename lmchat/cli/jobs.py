@@ -6,19 +6,12 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from statistics import median
-from typing import Any, BinaryIO, Self, TypeVar
+from typing import BinaryIO, Self, TypeVar
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from lmchat.chat.ports import ServerClient
-from lmchat.errors import LMChatError
-from lmchat.servers.answer import WholeAnswer
-from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.products import drawn_seed, product_named
-from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
-from lmchat.sessions.message import AnswerStats, ChatMessage
+from lmchat.servers.products import product_named
 from lmchat.terminal.output import rounded
 
 MOST_JOBS = 8  # at once where `--jobs` is not given, however many slots a server has
@@ -32,38 +25,6 @@ class NumberedLine(Struct, frozen=True):
 
     number: int  # from 1; blank lines count, too
     data: bytes | None  # without its line end; None if it is too long
-
-
-class SingleAnswer(Struct, frozen=True, kw_only=True):
-    """An answer to messages that belong to no session; incomplete if it ended with an error."""
-
-    model: str  # that has answered, as the server names it
-    reply: str = ""
-    reasoning: str = ""
-    stats: AnswerStats = AnswerStats()
-    is_refusal: bool = False
-    error: LMChatError | None = None
-
-    @property
-    def usage(self) -> dict[str, int | bool | None]:
-        """Token counts as `--json` prints them; `prompt_tokens` is None if not reported."""
-        prompt_tokens = self.stats.prompt_tokens
-        completion_tokens = self.stats.completion_tokens or 0
-        return {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "total_tokens": (prompt_tokens or 0) + completion_tokens,
-            "estimated": self.stats.is_estimated or prompt_tokens is None,
-        }
-
-    @property
-    def figures(self) -> dict[str, Any]:
-        """Usage and times in milliseconds, by their names in JSON."""
-        return {
-            "usage": self.usage,
-            "ttft_ms": rounded(self.stats.ttft_ms),
-            "elapsed_ms": rounded(self.stats.elapsed_ms),
-        }
 
 
 def lines_of(file: BinaryIO, *, max_bytes: int) -> Iterator[NumberedLine]:
@@ -86,60 +47,6 @@ def _skip_rest_of_line(file: BinaryIO) -> None:
     while piece := file.readline(_READ_BYTES):
         if piece.endswith(b"\n"):
             return
-
-
-def single_request(
-    model: ModelInfo,
-    messages: Sequence[ChatMessage],
-    options: dict[str, object],
-    *,
-    keep_loaded_s: int | None,
-    output: WantedOutput | None = None,
-) -> ChatRequest:
-    """Return a request for an answer that belongs to no session, with these sampling options.
-
-    If no seed is set and the server takes one, a seed is drawn, so that the answer can be repeated.
-    """
-    sampling = Sampling(keep_loaded_s=keep_loaded_s).with_options(options)
-    seed = drawn_seed(model.product, sampling.options)
-    if seed is not None:
-        sampling = replace(sampling, seed=seed)
-    return ChatRequest(
-        endpoint=model.endpoint,
-        product=model.product,
-        model=model.model_id,
-        messages=tuple(messages),
-        sampling=sampling,
-        output=output or AnyText(),
-        has_drawn_seed=seed is not None,
-    )
-
-
-async def answer_of(
-    backend: ServerClient,
-    request: ChatRequest,
-    model: ModelInfo,
-    show: Callable[[StreamEvent], None] = lambda _: None,
-) -> SingleAnswer:
-    """Send a request and return its answer, with the error that has ended it, if any.
-
-    `show` is called with each event while the answer arrives.
-    """
-    answer = WholeAnswer(request.model)
-    failure = None
-    try:
-        await answer.read(backend.stream(request), show)
-    except LMChatError as error:
-        failure = error
-    refusal = answer.growing.text("refusal")
-    return SingleAnswer(
-        reply=answer.growing.text("text", "refusal"),
-        reasoning=answer.growing.text("reasoning"),
-        model=answer.turn.model,
-        stats=answer.turn.stats(context=model.context, max_tokens=request.sampling.max_tokens),
-        is_refusal=bool(refusal),
-        error=failure,
-    )
 
 
 def default_jobs(model: ModelInfo) -> int:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.chat.save_queue import SavedTexts
+from lmchat.chat.drafts import SavedTexts
 from lmchat.errors import StoreUnavailable
 
 

@@ -17,8 +17,8 @@ from textual.timer import Timer
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.attachments.web_page import PageAddress, is_page_address
 from lmchat.chat.attachments import attached_text, files_outside, read_clipboard
+from lmchat.chat.drafts import joined_prompts
 from lmchat.chat.open_session import OpenSession
-from lmchat.chat.save_queue import joined_prompts
 from lmchat.config.presets import filled
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path

@@ -9,8 +9,8 @@ from functools import partial
 from msgspec.structs import replace
 from textual.timer import Timer
 
+from lmchat.chat.drafts import joined_prompts
 from lmchat.chat.open_session import OpenSession
-from lmchat.chat.save_queue import joined_prompts
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import Role
