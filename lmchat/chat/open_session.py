@@ -258,12 +258,10 @@ class OpenSession:
         self.messages = path
         return has_more
 
-    def add(self, message: ChatMessage) -> MessagePath:
-        """Add a message to the end of the path, and return the path before it."""
-        ancestors = self.messages
-        self.messages = ancestors.added(message)
+    def add(self, message: ChatMessage) -> None:
+        """Add a message to the end of the path."""
+        self.messages = self.messages.added(message)
         self._count_message()
-        return ancestors
 
     def begin_answer(
         self, request: AnswerRequest, version: int, *, is_aside: bool
@@ -375,11 +373,9 @@ class OpenSession:
         if self.turn is not None:
             self.turn.end(AnswerState.STOPPED, self._clock())
 
-    def replace(self, message: ChatMessage) -> MessagePath:
-        """Replace the message of this id on the path; return the path before it."""
-        index = self.messages.index_of(message.message_id)
+    def replace(self, message: ChatMessage) -> None:
+        """Replace the message of this id on the path."""
         self.messages = self.messages.replaced(message)
-        return MessagePath(self.messages[:index])
 
     def keep(self, saving: asyncio.Future[None]) -> asyncio.Future[None]:
         """Note what is being written, for whoever waits for it, until it has ended."""

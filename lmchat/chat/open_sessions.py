@@ -236,8 +236,8 @@ class OpenSessions:
             return False
         if not is_kept:
             forgotten = without_replay(kept)
-            ancestors = opened.replace(forgotten)
-            await self.save_queue.save(opened.header, forgotten, ancestors)
+            opened.replace(forgotten)
+            await self.save_queue.save(opened.header, forgotten, opened.messages)
             return False
 
         def make_start(path: MessagePath) -> Start:
@@ -476,7 +476,7 @@ class OpenSessions:
         *ancestors, message = rewritten(opened.messages, answer_id, text)
         opened.cut(MessagePath(ancestors))
         opened.add(message)
-        saving = self.save_queue.save(opened.header, message, ancestors)
+        saving = self.save_queue.save(opened.header, message, opened.messages)
         _: asyncio.Future[None] = opened.keep(asyncio.ensure_future(saving))
         return message
 
@@ -484,8 +484,8 @@ class OpenSessions:
         """Add, save and return a system prompt for the next answers; two quotes `""` remove it."""
         content = "" if text == '""' else text
         message = text_message(Role.SYSTEM, content, parent_id=opened.leaf_id)
-        ancestors = opened.add(message)
-        await self.save_queue.save(opened.header, message, ancestors)
+        opened.add(message)
+        await self.save_queue.save(opened.header, message, opened.messages)
         return message
 
     async def set_excluded(

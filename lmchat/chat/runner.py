@@ -137,10 +137,9 @@ class TurnRunner:
             session.rename(title_of(start.prompts[-1]))
         for message in start.prompts:
             if not start.summarised:
-                ancestors = session.add(message)
-                self._save_queue.add(
-                    session.header, message, ancestors, start.new_files_of(message)
-                )
+                session.add(message)
+                files = start.new_files_of(message)
+                self._save_queue.add(session.header, message, session.messages, files)
         session.unsent = ""
         try:
             for message in start.prompts:
@@ -210,7 +209,7 @@ class TurnRunner:
         session, save_queue = self._session, self._save_queue
         if not self._start.summarised:
             choices = session.token_choices
-            await save_queue.save(session.header, answer, request.path, choices=choices)
+            await save_queue.save(session.header, answer, session.messages, choices=choices)
         if request.fetched is None:  # else the times are those of fetching it
             await save_queue.add_turn_record(turn_record(answer, turn, request.settings.target))
 
@@ -235,8 +234,8 @@ class TurnRunner:
 
         async def end_call(call: ChatMessage) -> None:
             del running[call.message_id]
-            ancestors = session.replace(call)
-            await self._shielded(save_queue.save(session.header, call, ancestors))
+            session.replace(call)
+            await self._shielded(save_queue.save(session.header, call, session.messages))
             self._show(MessageEnded(message=call))
 
         has_ended = False
@@ -250,10 +249,9 @@ class TurnRunner:
                 self._show_added(message)
                 await save_queue.begin_answer(session.header, message)  # before the call runs
             for ended in batch.ended:
-                ancestors = session.messages
                 copy = session.add_copy(ended)
                 self._show_added(copy)
-                await save_queue.save(session.header, copy, ancestors)
+                await save_queue.save(session.header, copy, session.messages)
             await rounds.run(tuple(running.values()), self._ask, end_call)
             has_ended = True
         finally:
@@ -266,8 +264,8 @@ class TurnRunner:
         session = self._session
         for call in calls:
             stopped = replace(call, state=AnswerState.STOPPED)
-            ancestors = session.replace(stopped)
-            await self._save_queue.save(session.header, stopped, ancestors)
+            session.replace(stopped)
+            await self._save_queue.save(session.header, stopped, session.messages)
 
     def _show_added(self, message: ChatMessage) -> None:
         added = MessageAdded(message=message, is_other_path=self._has_cut)

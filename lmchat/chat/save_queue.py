@@ -19,7 +19,7 @@ from lmchat.chat.attachments import Attachment
 from lmchat.chat.ports import ChatStore
 from lmchat.errors import LMChatError
 from lmchat.sessions.message import ChatMessage, JournalEntry, Role, TokenProbabilities
-from lmchat.sessions.session import SessionHeader
+from lmchat.sessions.session import MessagePath, SessionHeader
 from lmchat.sessions.stats import TurnRecord
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class _Unsaved(Struct, frozen=True, kw_only=True):
 
     header: SessionHeader
     message: ChatMessage
-    ancestors: Sequence[ChatMessage]  # the path before it
+    path: Sequence[ChatMessage]  # the one on which it is, as it was then
     files: Sequence[Attachment]
     choices: Sequence[TokenProbabilities]  # of the tokens of an answer, if they are known
 
@@ -55,7 +55,7 @@ class SaveQueue:
         self,
         header: SessionHeader,
         message: ChatMessage,
-        ancestors: Sequence[ChatMessage] = (),
+        path: Sequence[ChatMessage] = (),
         files: Sequence[Attachment] = (),
         choices: Sequence[TokenProbabilities] = (),
     ) -> None:
@@ -64,26 +64,24 @@ class SaveQueue:
         All earlier messages that are not written yet are tried first. If a write fails, `warning`
         is set, and the message is tried again later.
         """
-        self.add(header, message, ancestors, files, choices)
+        self.add(header, message, path, files, choices)
         await self.write_unsaved()
 
     def add(
         self,
         header: SessionHeader,
         message: ChatMessage,
-        ancestors: Sequence[ChatMessage] = (),
+        path: Sequence[ChatMessage] = (),
         files: Sequence[Attachment] = (),
         choices: Sequence[TokenProbabilities] = (),
     ) -> None:
         """Add a message that the next `write_unsaved` writes after its files.
 
-        `ancestors` is the path before the message, which is written once more if the disk has lost
-        it.
+        `path` is the one on which it is: what is before it there is written once more if the disk
+        has lost it.
         """
         self._unsaved.append(
-            _Unsaved(
-                header=header, message=message, ancestors=ancestors, files=files, choices=choices
-            )
+            _Unsaved(header=header, message=message, path=path, files=files, choices=choices)
         )
 
     async def read_file(self, digest: str) -> bytes:
@@ -178,10 +176,12 @@ class SaveQueue:
         """
         for file in entry.files:
             await self.store.save_file(file.data)
+        index = MessagePath(entry.path).index_of(entry.message.message_id)
+        ancestors = entry.path[:index] if index else ()
         messages = [entry.message]
-        if await self._are_ancestors_lost(entry):
+        if ancestors and not await self.store.has_message(ancestors[-1].message_id):
             log.warning("what this session began with was gone from the disk; it is written again")
-            messages = [*entry.ancestors, entry.message]
+            messages = [*ancestors, entry.message]
         for message in messages:
             choices = entry.choices if message is entry.message else ()
             await self._write_message(entry.header, message, choices)
@@ -194,16 +194,6 @@ class SaveQueue:
             await self.store.finish(header.session_id, message, choices)
         else:
             await self.store.append(header, message)
-
-    async def _are_ancestors_lost(self, entry: _Unsaved) -> bool:
-        """Return whether the message before this one is no longer on the disk.
-
-        Return False for the first message of a session, and if the ancestors are not known.
-        """
-        parent_id = entry.message.parent_id
-        if not entry.ancestors or parent_id is None:
-            return False
-        return not await self.store.has_message(parent_id)
 
     def _warn_and_retry_later(self, error: LMChatError) -> None:
         """Set `warning`, and start the timer of the next attempt unless it runs.

@@ -92,6 +92,18 @@ async def test_a_stop_gives_a_kept_answer_up_a_hang_up_does_not_and_a_fork_fetch
         assert replay_id_of(copy.messages[-1]) == ""
 
 
+@pytest.mark.rule("R-42")
+async def test_a_stop_while_a_kept_answer_is_fetched_keeps_what_has_arrived_and_gives_it_up(store):
+    chat = await broken_off(store, "Forty", TextDelta(text=SHORT), asyncio.Event())
+    chat.events.clear()
+    assert await chat.sessions.fetch_kept(chat.opened)
+    await chat.until(TextDelta)
+    await chat.stop()
+    for kept in (chat.path[-1], (await chat.on_disk())[-1]):
+        assert (kept.state, kept.text) == (AnswerState.STOPPED, SHORT)
+        assert replay_id_of(kept) == ""
+
+
 # Long sessions
 
 

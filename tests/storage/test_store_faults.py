@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.sessions.message import AnswerState
+from lmchat.sessions.session import MessagePath
 from lmchat.storage import opening as connections
 from tests.support.chats import answer, faults_in, header, prompt, store_at
 
@@ -54,19 +55,19 @@ def faults(monkeypatch):
 async def talk(folder):
     """Say and answer twice; return what was said, and the store's error once it was over."""
     async with aclosing(store_at(folder)) as store:
-        save_queue, session, before = SaveQueue(store), header(), ()
+        save_queue, session, before = SaveQueue(store), header(), MessagePath()
         for number in range(2):
             asked = prompt(f"prompt {number}", before[-1] if before else None)
+            before = before.added(asked)
             await save_queue.save(session, asked, before)
-            before = (*before, asked)
             said = answer(f"so far {number}", parent=asked)
             await save_queue.begin_answer(
                 session, replace(said, parts=(), state=AnswerState.STREAMING, stats=None)
             )
             await save_queue.add_entries(said.message_id, [("text", "so ")])
             await save_queue.add_entries(said.message_id, [("text", f"far {number}")])
+            before = before.added(said)
             await save_queue.save(session, said, before)
-            before = (*before, said)
         await save_queue.write_unsaved()
         warning = save_queue.warning
     return session, before, warning

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
 
 from msgspec.structs import replace
 
-from lmchat.servers.events import RequestSent, TextDelta
-from lmchat.sessions.message import AnswerState, AnswerStats, interrupted
+from lmchat.sessions.message import AnswerStats, interrupted
 from lmchat.storage.store import Store
 from tests.support.chats import answer as reply
 from tests.support.chats import begin_session
@@ -35,16 +33,3 @@ async def test_opening_its_session_fetches_the_rest_and_says_so(tmp_path):
         await shown(desk, "Lettuce and leeks.")
         await shown(desk, "continued while you were away")
         assert (await desk.texts_on_disk())[1:] == ["Lettuce and leeks."]
-
-
-async def test_esc_stops_it_and_keeps_what_has_arrived(tmp_path):
-    session_id = await saved_session(tmp_path)
-    gate = asyncio.Event()
-    backend = ScriptedBackend([RequestSent(), TextDelta(text="Lettuce and"), gate])
-    backend.kept.add(KEPT_ID)
-    async with desktop(tmp_path, backend, resume_id=session_id) as desk:
-        await shown(desk, "Lettuce and")
-        await desk.press("escape")
-        await desk.at_rest()
-        stopped = desk.shown.messages[-1]
-        assert (stopped.text, stopped.state) == ("Lettuce and", AnswerState.STOPPED)

@@ -76,13 +76,3 @@ def nearly_full(tokens: int, *scripts) -> ScriptedBackend:
     full = [TextDelta(text="C."), usage, StreamFinished(reason="stop")]
     window = probed(Verdict.READY, model(context_loaded=1000))
     return ScriptedBackend(*ANSWERS[:2], full, *scripts, results=[window])
-
-
-async def test_where_that_is_set_a_prompt_that_fills_the_window_makes_a_summary(tmp_path):
-    backend = nearly_full(790, answer_steps("Sum."), answer_steps("D."))
-    async with ready_desktop(tmp_path, backend=backend, settings=AUTO) as desk:
-        await talk(desk)
-        desk.prompt_input.put(LONG)
-        await desk.press("enter")
-        await desk.answered(4)
-        assert desk.texts == [*compacted("Sum."), LONG, "D."]

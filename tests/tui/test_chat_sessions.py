@@ -47,31 +47,6 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         assert desk.open_sessions.unread == set()
 
 
-async def test_two_sessions_answer_at_once_and_a_queue_goes_out_in_its_own(tmp_path):
-    gates = [asyncio.Event(), asyncio.Event()]
-    async with ready_desktop(
-        tmp_path, half("A", gates[0], "aa"), half("B", gates[1], "bb"), answer_steps("C")
-    ) as desk:
-        await desk.say("one", sees="A")
-        await desk.say("two", sees="next")
-        first_id = desk.session_id
-        await desk.press("ctrl+n", hides="next")
-        await desk.say("three", sees="B")
-        await desk.press("x")
-        assert sent(desk.backend) == ["one", "three"]
-        for gate in gates:
-            gate.set()
-        await desk.until(
-            lambda: len(desk.backend.requests) == 3 and not desk.open_sessions.streaming,
-            "all answered",
-        )
-        await desk.open_sessions.settle(desk.shown)
-        stored = (await desk.store.open_session(first_id)).messages
-        assert [m.text for m in stored] == ["one", "Aaa", "two", "C"]
-        assert await desk.texts_on_disk() == ["three", "Bbb"]
-        assert desk.prompt_input.text == "x"
-
-
 async def test_a_title_is_changed_by_command_by_key_and_in_another_window(tmp_path):
     async with ready_desktop(tmp_path, asked=["first"]) as desk:
         first = desk.session_id

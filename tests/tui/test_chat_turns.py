@@ -189,18 +189,3 @@ async def test_enter_after_the_way_out_was_taken_sends_nothing_and_keeps_the_tex
         await desk.until(lambda: desk.app._exit, "the end")
         assert sent(desk.backend) == ["one"]
         assert await desk.store.draft(desk.session_id) == "two"
-
-
-async def test_esc_before_the_prompt_is_on_the_disk_keeps_the_prompt(desk):
-    gate = hold(desk.store, "append")
-    await desk.say("one")
-    await desk.press("escape")
-    gate.set()
-    await desk.at_rest()
-    await desk.open_sessions.settle(desk.shown)
-    assert await desk.texts_on_disk() == ["one"]
-    await shown(desk, "one")
-    assert desk.backend.requests == []
-    await desk.press("ctrl+r")
-    await desk.answered()
-    assert sent(desk.backend) == ["one"]

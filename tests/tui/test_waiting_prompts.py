@@ -22,18 +22,6 @@ def off():
     return probed(Verdict.REFUSED, next_step="Open its Developer tab, then Start server.")
 
 
-async def test_what_is_said_while_a_server_is_looked_for_goes_out_when_it_is_found(tmp_path):
-    backend = slow_backend()
-    async with desktop(tmp_path, backend) as desk:
-        await desk.say("one", sees="next  one")
-        assert desk.prompt_input.text == ""
-        await desk.say("two", sees="next  two")
-        backend.gate.set()
-        await desk.answered(2)
-        assert sent(backend) == ["one", "two"]
-        await gone(desk, "next  ")
-
-
 async def test_escape_takes_what_waits_back_before_what_is_typed(tmp_path):
     backend = slow_backend()
     async with desktop(tmp_path, backend) as desk:
