@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 _SORTED_HITS = 50
 """Number of the newest matches that are sorted: those whose words begin like the terms come first.
 The matches after these are by time."""
+# With fewer messages that pass the filters, comparing them all is faster than the index.
+_FEW_MESSAGES = 2000
 _FIRST_TITLES = 3  # number of titles that come before messages; the others come last
 # number of titles among which these are looked for: many of the newest only repeat a prompt
 _FIRST_TITLES_READ = 50
@@ -154,13 +156,14 @@ class _Search:
     def _messages_by_time(self) -> Iterator[_Match]:
         """Yield the matches in parts of messages, newest first.
 
-        If the index does not help, all parts are compared, else those that it names.
+        If the index does not help, or few messages pass the filters, all parts are compared, else
+        those that the index names.
         """
         values = self._filters.values
         conditions = self._filters.sql
         if not self._terms:
             conditions += f" {_TEXTS_AND_TOOLS}"
-        query_of_index = self._query_of_index()
+        query_of_index = None if self._have_few_messages() else self._query_of_index()
         if query_of_index == "":  # no text has all terms
             return
         if query_of_index is None:
@@ -175,6 +178,14 @@ class _Search:
                 match = self._match(row, kind, searched_text(kind, text, name))
                 if match is not None:
                     yield match
+
+    def _have_few_messages(self) -> bool:
+        """Return whether there are filters, and fewer than `_FEW_MESSAGES` messages pass them."""
+        if not self._filters.sql:
+            return False
+        query = f"select 1 from messages m where 1 {self._filters.sql} limit ?"
+        rows = self._connection.execute(query, (*self._filters.values, _FEW_MESSAGES))
+        return len(rows.fetchall()) < _FEW_MESSAGES
 
     def _query_of_index(self) -> str | None:
         """Return the query of FTS5 for the texts that may hold all terms.

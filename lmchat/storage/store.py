@@ -126,10 +126,13 @@ class Store:
         self._told_notice = ""
         file = Database(path, self._open_file, repair=self._repair_file)
         self.figures = Figures(file, clock)
-        memory = MemoryJournal()
-        self._journal = memory if is_temporary else FileJournal(path)
-        in_memory = Database(path, partial(self._open_in_memory, memory.entries))
-        self.database = in_memory if is_temporary else file
+        self._journal: FileJournal | MemoryJournal
+        if is_temporary:
+            self._journal = memory = MemoryJournal()
+            self.database = Database(path, partial(self._open_in_memory, memory.entries))
+        else:
+            self._journal = FileJournal(path)
+            self.database = file
 
     # The database
 
