@@ -271,8 +271,7 @@ class OpenSessions:
         if self._naming is not None:
             self._naming.cancel()
         opened.unsent = unsent
-        opened.refusal = None
-        opened.error = None
+        opened.refusal = opened.error = opened.show_error = None
         opened.answer_id = ""
         opened.task = asyncio.create_task(
             self._run(opened, make_start, settings), name=f"turn-{opened.session_id}"

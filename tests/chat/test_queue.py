@@ -170,6 +170,15 @@ async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_tha
     chat = ChatTurns(store, answer_steps(), [gate, *title], is_named=True, auto_title=True)
     await chat.send("What grows in shade?")
     await until(lambda: len(chat.server.requests) == 2, "the question about a title")
+    await chat.sessions.set_excluded(chat.opened, [chat.path[0].message_id], is_excluded=True)
+    gate.set()
+    await until(lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end")
+    assert chat.opened.header.title == "What grows in shade?"
+
+    gate = asyncio.Event()
+    chat = ChatTurns(store, answer_steps(), [gate, *title], is_named=True, auto_title=True)
+    await chat.send("What grows in shade?")
+    await until(lambda: len(chat.server.requests) == 2, "the question about a title")
     chat.opened.rename("Mine")
     gate.set()
     await until(lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end")
