@@ -15,7 +15,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.chat.context import estimate_tokens
-from lmchat.chat.ports import ChatStore
 from lmchat.errors import FileRefused, StoreUnavailable
 from lmchat.files.disk import read_plain
 from lmchat.files.images import fit_image, image_type
@@ -28,6 +27,7 @@ from lmchat.sessions.attached_files import (
     without_file_lines,
 )
 from lmchat.sessions.message import FilePart
+from lmchat.storage.store import Store
 
 MAX_TEXT_BYTES = 1_000_000  # more than the context window of most local models
 _MAX_READ_BYTES = 100_000_000  # of an image before it is scaled, or of a PDF
@@ -71,7 +71,7 @@ class DraftFiles:
     In a draft, a text file is a fenced block, and an image is one line that names it.
     """
 
-    def __init__(self, store: ChatStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._unsaved: dict[str, Attachment] = {}  # images that could not be stored, by digest
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from lmchat.chat.ports import ChatStore
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.errors import LMChatError, SessionNotFound
+from lmchat.storage.store import Store
 
 SEPARATOR = "\n\n"  # between the parts of a saved draft
 _SAMPLING_ID = "sampling"
@@ -24,7 +24,7 @@ class SavedTexts:
     have a draft of the same id: on the disk, both are in one text.
     """
 
-    def __init__(self, store: ChatStore, *, is_draft: bool) -> None:
+    def __init__(self, store: Store, *, is_draft: bool) -> None:
         self._store = store
         self._is_draft = is_draft
         self._texts: dict[str, str] = {}  # as the screen shows them
@@ -122,7 +122,7 @@ async def save_sampling(
         await store.save_draft(_SAMPLING_ID, json.dumps(options) if options else "")
 
 
-async def kept_sampling(store: ChatStore) -> dict[str, Any]:
+async def kept_sampling(store: Store) -> dict[str, Any]:
     """Return the options that an earlier run has kept; an empty dict without any.
 
     Damaged ones count as none.
@@ -134,7 +134,7 @@ async def kept_sampling(store: ChatStore) -> dict[str, Any]:
     return options if isinstance(options, dict) else {}
 
 
-async def forget_sampling(store: ChatStore) -> None:
+async def forget_sampling(store: Store) -> None:
     """Remove the kept options, once their session is on the disk.
 
     If that fails, the next new session has them, too.

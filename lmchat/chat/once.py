@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from lmchat.chat.answering import TurnSettings
 from lmchat.chat.open_session import OpenSession
-from lmchat.chat.ports import ChatStore, ModelServer
+from lmchat.chat.ports import ModelServer
 from lmchat.errors import LMChatError
 from lmchat.servers.answer import WholeAnswer
 from lmchat.servers.events import StreamEvent
@@ -20,6 +20,7 @@ from lmchat.servers.products import drawn_seed
 from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, Role, text_message
 from lmchat.sessions.session import title_from, title_of
+from lmchat.storage.store import Store
 from lmchat.terminal.output import rounded
 
 _TIMEOUT_S = 60.0
@@ -123,7 +124,7 @@ async def answer_of(
 
 
 async def rename_by_model(
-    session: OpenSession, settings: TurnSettings, server: ModelServer, store: ChatStore
+    session: OpenSession, settings: TurnSettings, server: ModelServer, store: Store
 ) -> bool:
     """Ask the model for a title, rename the session to it, and return whether it was renamed.
 

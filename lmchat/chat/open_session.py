@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from lmchat.chat.answering import AnswerRequest
 from lmchat.chat.context import ContextPlan
 from lmchat.chat.kept import hung_up, joined_answer
-from lmchat.chat.ports import ChatStore
 from lmchat.chat.starts import still_answering_error, streaming_message
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.errors import LMChatError
@@ -33,6 +32,7 @@ from lmchat.sessions.message import (
     now,
 )
 from lmchat.sessions.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader
+from lmchat.storage.store import Store
 
 NOT_THINKING = "The model is not thinking now."
 
@@ -143,7 +143,7 @@ class OpenSession:
         """Whether `fill` has nothing to read."""
         return self._earlier_id is None
 
-    async def fill(self, store: ChatStore) -> None:
+    async def fill(self, store: Store) -> None:
         """Read the older messages of a long session, some at a time from the newest back."""
         async with self._fill_lock:
             while self._earlier_id is not None:

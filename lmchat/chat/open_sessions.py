@@ -28,7 +28,7 @@ from lmchat.chat.kept import kept_answer, replay_request, target_of, without_rep
 from lmchat.chat.once import rename_by_model
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.options import NextTurn
-from lmchat.chat.ports import ChatStore, ModelServer
+from lmchat.chat.ports import ModelServer
 from lmchat.chat.runner import ShowError, TurnRunner, TurnServices
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.save_queue import SaveQueue
@@ -50,6 +50,7 @@ from lmchat.servers.model import Target
 from lmchat.servers.products import sent_thoughts_of
 from lmchat.sessions.message import AnswerState, ChatMessage, Role, new_id, now, text_message
 from lmchat.sessions.session import MessagePath, Session, SessionHeader
+from lmchat.storage.store import Store
 from lmchat.tools.tool import Choice, Decision
 
 FIRST_READ = 64  # newest messages of a session that are read before it is shown
@@ -78,7 +79,7 @@ class OpenSessions:
         *,
         chat: ChatSettings,
         server: ModelServer,
-        store: ChatStore,
+        store: Store,
         profile_name: str = "",
         layers: SamplingLayers | None = None,
         is_named: bool = False,

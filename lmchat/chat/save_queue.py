@@ -16,11 +16,11 @@ from typing import Self
 from msgspec import Struct
 
 from lmchat.chat.attachments import Attachment
-from lmchat.chat.ports import ChatStore
 from lmchat.errors import LMChatError
 from lmchat.sessions.message import ChatMessage, JournalEntry, Role, TokenProbabilities
 from lmchat.sessions.session import MessagePath, SessionHeader
 from lmchat.sessions.stats import TurnRecord
+from lmchat.storage.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class _Unsaved(Struct, frozen=True, kw_only=True):
 class SaveQueue:
     """Queue of writes to the store; a message that cannot be written is tried until it can."""
 
-    def __init__(self, store: ChatStore, *, retry_s: float = RETRY_S) -> None:
+    def __init__(self, store: Store, *, retry_s: float = RETRY_S) -> None:
         self.store = store
         self.warning: LMChatError | None = None  # error of the last write, until all is saved
         self._retry_s = retry_s

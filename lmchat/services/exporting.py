@@ -12,13 +12,13 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.chat.ports import ChatStore
 from lmchat.errors import FileExists, FileRefused, LMChatError, StoreUnavailable
 from lmchat.files.disk import write_new_file
 from lmchat.formats.exporting import export_name, form_of, render
 from lmchat.formats.html_export import MarkdownPages
 from lmchat.formats.text_export import WriteOptions
 from lmchat.sessions.session import Session
+from lmchat.storage.store import Store
 
 _FORMS_WITH_FILES = ("json", "html")  # formats that hold the content of attached files
 
@@ -50,7 +50,7 @@ class Exported(Struct, frozen=True, kw_only=True):
 class Exporter:
     """Writer of sessions of a store into files; `zone` is the time zone, None for local time."""
 
-    def __init__(self, store: ChatStore, *, zone: tzinfo | None = None) -> None:
+    def __init__(self, store: Store, *, zone: tzinfo | None = None) -> None:
         self._store = store
         self._zone = zone
 

@@ -12,7 +12,6 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from lmchat.chat.ports import ChatStore
 from lmchat.errors import FormatUnknown, LMChatError, StoreUnavailable
 from lmchat.formats.builder import ReadSession
 from lmchat.formats.importing import import_chats, refused
@@ -21,6 +20,7 @@ from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import now
 from lmchat.sessions.session import SessionHeader, Skipped
+from lmchat.storage.store import Store
 from lmchat.terminal.output import SHORT_ID
 from lmchat.units import plural
 
@@ -64,7 +64,7 @@ class Importer:
 
     def __init__(
         self,
-        store: ChatStore,
+        store: Store,
         *,
         clock: Callable[[], datetime] = now,
         find: Callable[[], Sequence[ChatPlace]] = tuple,

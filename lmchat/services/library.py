@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, tzinfo
 
-from lmchat.chat.ports import ChatStore
 from lmchat.services.exporting import Exporter
 from lmchat.sessions.message import now
 from lmchat.sessions.session import SessionGroup, SessionHeader, group_by_day, tags_from
+from lmchat.storage.store import Store
 
 
 class Library:
@@ -17,7 +17,7 @@ class Library:
 
     def __init__(
         self,
-        store: ChatStore,
+        store: Store,
         *,
         clock: Callable[[], datetime] = now,
         zone: tzinfo | None = None,

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.chat.open_sessions import OpenSessions
-from lmchat.chat.ports import ChatStore, ServerClient
+from lmchat.chat.ports import ServerClient
 from lmchat.config.presets import NamedTables
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State
@@ -25,6 +25,7 @@ from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
 from lmchat.services.web_pages import WebPages
+from lmchat.storage.store import Store
 
 
 class Platform(Protocol):
@@ -83,7 +84,7 @@ class Workspace(Struct, kw_only=True):
     settings: Settings
     named: NamedTables  # presets and profiles
     backend: ServerClient
-    store: ChatStore
+    store: Store
     library: Library
     open_sessions: OpenSessions
     monitor: Monitor

@@ -1,4 +1,4 @@
-"""Store of all sessions: implements `chat.ports.ChatStore`, which documents its methods.
+"""Store of all sessions: implements `chat.ports.Store`, which documents its methods.
 
 A store has its tables in `sessions.db`. That of a temporary chat is the same class with its tables
 in memory (`temporary`): a copy of the saved ones, of which nothing is written back.

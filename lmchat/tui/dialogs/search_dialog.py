@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Hashable, Iterable, Sequence
 from datetime import datetime
+from typing import Protocol
 
 from rich.cells import cell_len
 from textual.widget import Widget
@@ -17,7 +18,6 @@ from textual.worker import Worker
 
 from lmchat import units
 from lmchat.cells import split_at_cell
-from lmchat.chat.ports import ChatStore
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import SafeText, on_one_line, safe_line
 from lmchat.sessions.message import Role
@@ -33,13 +33,20 @@ _AFTER_DIVISOR = 3  # the words after a match keep at least a third of the room,
 _MOST_HITS = 100  # a search with more hits needs another word
 
 
+class SearchedStore(Protocol):
+    """The part of the store that is asked."""
+
+    async def search(self, query: str, *, limit: int = 20) -> tuple[SearchHit, ...]:
+        """Return at most `limit` messages that contain the words of a query."""
+
+
 class SearchDialog(ListDialog[SearchHit | None]):
     """Search dialog: shows the hits of the typed words; returns the hit that the user chooses."""
 
     HEADING = "Search all sessions"
     HINTS = (("Enter", "open"), ("↑ ↓", "choose"))
 
-    def __init__(self, store: ChatStore, query: str = "") -> None:
+    def __init__(self, store: SearchedStore, query: str = "") -> None:
         super().__init__()
         self._store = store
         self._query = query
