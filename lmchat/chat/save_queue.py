@@ -46,10 +46,9 @@ class SaveQueue:
         self.store = store
         self.warning: LMChatError | None = None  # error of the last write, until all is saved
         self._retry_s = retry_s
-        self._retry_timer: asyncio.TimerHandle | None = None
+        self._retrying: asyncio.Task[None] | None = None  # runs while there is a warning
         self._unsaved: list[_Unsaved] = []
         self._lock = asyncio.Lock()
-        self._writing: asyncio.Future[None] | None = None  # a write that is not waited for
 
     async def save(
         self,
@@ -108,17 +107,17 @@ class SaveQueue:
         try:
             await self.store.begin_answer(header.session_id, answer, has_prompt=has_prompt)
         except LMChatError as error:
-            self._warn_and_retry_later(error)
+            self._warn(error)
 
     async def add_entries(self, message_id: str, pieces: Sequence[JournalEntry]) -> bool:
         """Append text to the file of a running answer; return False if it must be tried again."""
         try:
             await self.store.add_entries(message_id, pieces)
         except LMChatError as error:
-            self._warn_and_retry_later(error)
+            self._warn(error)
             return False
-        if self.warning is not None:
-            self._write_unsaved_soon()  # if everything is saved, that ends the warning
+        if not self._unsaved:  # else the next attempt ends the warning
+            self.warning = None
         return True
 
     async def add_turn_record(self, row: TurnRecord) -> None:
@@ -140,14 +139,6 @@ class SaveQueue:
         """Try to write all unsaved messages, to the end even if the caller is cancelled."""
         await asyncio.shield(asyncio.ensure_future(self._write_unsaved()))
 
-    def _write_unsaved_soon(self) -> None:
-        """Begin to write the unsaved messages, unless that is under way; do not wait for it.
-
-        Another process may lock the file for long.
-        """
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.ensure_future(self._write_unsaved())
-
     async def _write_unsaved(self) -> None:
         """Write the unsaved messages in order, one caller after the other.
 
@@ -163,7 +154,7 @@ class SaveQueue:
                     await self._write(entry)
                 except LMChatError as error:
                     failed_ids.add(entry.header.session_id)
-                    self._warn_and_retry_later(error)
+                    self._warn(error)
                 else:
                     self._unsaved = [other for other in self._unsaved if other is not entry]
             if not failed_ids:
@@ -183,35 +174,30 @@ class SaveQueue:
             log.warning("what this session began with was gone from the disk; it is written again")
             messages = [*ancestors, entry.message]
         for message in messages:
-            choices = entry.choices if message is entry.message else ()
-            await self._write_message(entry.header, message, choices)
+            if message.role in (Role.ASSISTANT, Role.TOOL):  # it has a row since it began
+                choices = entry.choices if message is entry.message else ()
+                await self.store.finish(entry.header.session_id, message, choices)
+            else:
+                await self.store.append(entry.header, message)
 
-    async def _write_message(
-        self, header: SessionHeader, message: ChatMessage, choices: Sequence[TokenProbabilities]
-    ) -> None:
-        """Finish the row of an answer or a tool call, which it has since it began, or add a row."""
-        if message.role in (Role.ASSISTANT, Role.TOOL):
-            await self.store.finish(header.session_id, message, choices)
-        else:
-            await self.store.append(header, message)
-
-    def _warn_and_retry_later(self, error: LMChatError) -> None:
-        """Set `warning`, and start the timer of the next attempt unless it runs.
-
-        Only the first error since all was saved is logged.
-        """
+    def _warn(self, error: LMChatError) -> None:
+        """Set `warning`, and try again later; the first error since all was saved is logged."""
         if self.warning is None:
             log.warning("the store failed: %s", error.kind)
         self.warning = error
-        if self._retry_timer is None:
-            self._retry_timer = asyncio.get_running_loop().call_later(self._retry_s, self._retry)
+        if self._retrying is None or self._retrying.done():
+            self._retrying = asyncio.create_task(self._retry(), name="unsaved messages")
 
-    def _retry(self) -> None:
-        self._retry_timer = None
-        # Without unsaved messages, it was the text of a running answer that could not be written.
-        # `JournalWriter` tries that again; a write of nothing would only end the warning.
-        if self._unsaved:
-            self._write_unsaved_soon()
+    async def _retry(self) -> None:
+        """Try to write the unsaved messages every few seconds, until all are written.
+
+        Without any, it was the text of a running answer that could not be written: `JournalWriter`
+        tries that again, and a write of nothing would only end the warning.
+        """
+        while self.warning is not None:
+            await asyncio.sleep(self._retry_s)
+            if self._unsaved:
+                await self._write_unsaved()
 
 
 class JournalWriter:
