@@ -36,6 +36,7 @@ START_S = 30.0  # time for a server to start, and for the file of functions to r
 MAX_LISTED = 1000  # tools of a server
 _LISTED_BYTES = 4 * 1024 * 1024  # definitions of all tools of a server
 _MESSAGE_BYTES = 32 * 1024 * 1024  # longest message of a server
+_MESSAGE_PAUSE_S = 0.005  # after a message, for all else of lmchat
 # Pause before tools are listed again, for a server that reports changes of them all the time.
 _RELIST_S = 0.5
 _END_S = 3.0  # time for all servers to end, killed if need be
@@ -402,6 +403,8 @@ async def _pipes(
                 with suppress(ValidationError):  # many programs greet
                     message = jsonrpc_message_adapter.validate_json(line, by_name=False)
                     await sends_received.send(SessionMessage(message))
+                # a server may send notices without end, and each takes a millisecond
+                await asyncio.sleep(_MESSAGE_PAUSE_S)
         except anyio.BrokenResourceError:  # the client is closed
             pass
         except ValueError:
