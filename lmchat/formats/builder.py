@@ -301,8 +301,8 @@ class ForeignChat(Struct, kw_only=True):
             self.omit(text_in(value, "type"))
         return ""
 
-    def image(self, value: object, name: str = "", *, kind: str = "image") -> Iterator[FilePart]:
-        """Yield the part of an image; count anything else as a lost part of this kind.
+    def image(self, value: object, name: str = "", *, part: str = "image") -> Iterator[FilePart]:
+        """Yield the part of an image; count anything else as a lost part of this name.
 
         `value` should be bytes, base64 or a `data:` URL. A large image is scaled down; one that
         cannot be scaled is lost.
@@ -314,7 +314,7 @@ class ForeignChat(Struct, kw_only=True):
                 raise ValueError("not an image")  # noqa: TRY301 - counted like the other errors
             image = check_imported_image(name, data)
         except (ValueError, FileRefused):  # invalid base64; an image over the limits
-            self.omit(kind)
+            self.omit(part)
             return
         digest = hashlib.sha256(image.data).hexdigest()
         self.files[digest] = image.data

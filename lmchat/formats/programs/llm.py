@@ -230,7 +230,7 @@ def _parts(
                 found = database.rows(_ATTACHMENT, id=payload["attachment"]["id"])
                 # of some files, the database has only the path or address
                 content = found[0]["content"] if found else None
-                yield from chat.image(content, kind="attachment")
+                yield from chat.image(content, part="attachment")
             case kind:
                 chat.omit(kind)
 
