@@ -44,16 +44,16 @@ def _raised() -> dict[str, set[str]]:
 
 
 def _named(node: ast.AST) -> list[tuple[str, str]]:
-    """Return the kinds that a node of the source names: in a call, the table `_ERROR_KINDS` or a class."""
+    """Return the kinds that a node of the source names: in a call, a verdict or a class."""
     if isinstance(node, ast.Call):
         words = [one.value for one in node.keywords if one.arg == "kind"]
         name = getattr(node.func, "id", "")
         if name in _PARTS:
             return []
         words += node.args[:1] if name == "Rule" else []
-        return [(one.value, name) for one in words if isinstance(one, ast.Constant)]
-    if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "_ERROR_KINDS":
-        return [(kind, "") for kind in map(ast.literal_eval, getattr(node.value, "values", []))]
+        found = [(one.value, name) for one in words if isinstance(one, ast.Constant)]
+        verdicts = [one.value for one in node.keywords if one.arg == "error_kind"]
+        return found + [(one.value, "") for one in verdicts if isinstance(one, ast.Constant)]
     if isinstance(node, ast.ClassDef) and any(_is_error(base) for base in node.bases):
         lines = [one for one in node.body if isinstance(one, ast.Assign)]
         return [
