@@ -69,6 +69,7 @@ class McpServers:
         self._log_file = log_file
         self._keeps_log = keeps_log
         self._log: int | None = None  # descriptor of the log, since the first program started
+        self._opening_log = asyncio.Lock()
         self._environ = environ
         self._check_address = check_address
         used = [server for server in servers if server.enabled]
@@ -115,8 +116,9 @@ class McpServers:
 
     async def start(self, settings: McpSettings) -> ChildProcess:
         """Start the program of a server, with its stderr in the log; raises `OSError`."""
-        if self._log is None:
-            self._log = await asyncio.to_thread(self._open_log)
+        async with self._opening_log:  # the servers start at the same time
+            if self._log is None:
+                self._log = await asyncio.to_thread(self._open_log)
         folder = self._folder_of(settings)
         own = dict(settings.env or {})
         environment = needed_environment(self._environ)
