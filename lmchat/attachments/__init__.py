@@ -1,6 +1,5 @@
-"""What can go with a prompt: pages, output of shell commands.
+"""What can go with a prompt: files, folders, images, PDFs, clipboard, pages, output of commands.
 
-Must not know: prompt or screen.
+Entrance: `read_attachment(path)` and its like, which return an `Attachment`. This package does not
+know prompts or screens.
 """
-
-from __future__ import annotations

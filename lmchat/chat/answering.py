@@ -14,7 +14,7 @@ from contextlib import aclosing
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.chat.attachments import Attachment
+from lmchat.attachments.attachment import Attachment
 from lmchat.chat.beginnings import (
     CONTINUE,
     Beginning,
@@ -26,7 +26,6 @@ from lmchat.chat.context import (
     ContextMeter,
     ContextPlan,
     cut_note,
-    estimate_tokens,
     exclusion_key,
     has_images,
     plan_context,
@@ -57,6 +56,7 @@ from lmchat.servers.request import (
     WantedOutput,
     tool_in_request,
 )
+from lmchat.servers.token_count import estimate_tokens
 from lmchat.sessions.message import (
     AnswerStats,
     ChatMessage,

@@ -6,7 +6,6 @@ A *raw* estimate is made of characters alone. For each model it is multiplied by
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from zlib import crc32
@@ -16,13 +15,12 @@ from msgspec import Struct
 from lmchat.safe_text import shell_word
 from lmchat.servers.model import Target
 from lmchat.servers.products import product_named, sent_thoughts_of
+from lmchat.servers.token_count import estimate_tokens, raw_tokens
 from lmchat.sessions.message import ChatMessage, Role, SentThoughts, thoughts_to_send
 
 TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
 _KEPT_MESSAGES = 2  # the last messages, which are sent in any case
 _MAX_RESERVE = 1000  # tokens kept free for an answer without a limit of its own
-_WIDE = "[^\0-\u2e7f]"  # CJK and emoji, such as 字
-_ASCII = bytes(range(128))
 _SMALL_TOKENS = 24  # counts of smaller prompts depend more on the chat template than on the text
 _MAX_FACTOR = 4.0  # and the lowest factor is a quarter
 _CUT_SHARE = 0.6
@@ -30,27 +28,6 @@ _CUT_SHARE = 0.6
 _CUT_TOKENS = 1000  # smaller estimates are too rough for that conclusion
 _FULL_SHARE = 0.98
 """A prompt that fills this share of the window, with no room for an answer, was cut."""
-
-
-def raw_tokens(text: str) -> float:
-    """Estimate the tokens of a text from its characters, without the factor of a model.
-
-    One token is made of 4 ASCII characters, of 2 other letters, or of 1 CJK character or emoji.
-    """
-    if text.isascii():
-        return len(text) / 4
-    # ASCII characters are removed as bytes: a loop over the characters would be slow
-    encoded = text.encode(errors="surrogatepass")
-    not_ascii = encoded.translate(None, _ASCII).decode(errors="surrogatepass")
-    ascii_count = len(text) - len(not_ascii)
-    wide_count = len(re.findall(_WIDE, not_ascii))
-    letter_count = len(not_ascii) - wide_count
-    return ascii_count / 4 + letter_count / 2 + wide_count
-
-
-def estimate_tokens(text: str, *, factor: float = 1.0) -> int:
-    """Estimate the tokens of a text; `factor` is the correction for a model."""
-    return max(1, round(raw_tokens(text) * factor)) if text else 0
 
 
 def _raw_message_tokens(message: ChatMessage) -> float:

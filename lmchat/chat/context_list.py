@@ -10,7 +10,7 @@ from math import ceil
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.chat.attachments import Attachment
+from lmchat.attachments.attachment import Attachment
 from lmchat.chat.context import TEMPLATE_TOKENS, ContextMeter, MessageSize
 from lmchat.chat.next_request import next_request
 from lmchat.chat.open_session import OpenSession

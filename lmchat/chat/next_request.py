@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from lmchat.attachments.attachment import Attachment
 from lmchat.chat.answering import TurnSettings, refuse_unseen_images
-from lmchat.chat.attachments import Attachment
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.errors import WrongUse

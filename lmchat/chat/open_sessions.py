@@ -10,11 +10,11 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from lmchat.attachments.attachment import Attachment
 from lmchat.chat.answering import AnswerRequest, TurnSettings
-from lmchat.chat.attachments import Attachment, DraftFiles
 from lmchat.chat.beginnings import Beginning, require_prefill
 from lmchat.chat.compacting import summary
-from lmchat.chat.drafts import SavedTexts, kept_sampling, save_sampling
+from lmchat.chat.drafts import DraftFiles, SavedTexts, kept_sampling, save_sampling
 from lmchat.chat.events import (
     ChatEvent,
     FrontEnd,

@@ -15,7 +15,7 @@ from typing import Self
 
 from msgspec import Struct
 
-from lmchat.chat.attachments import Attachment
+from lmchat.attachments.attachment import Attachment
 from lmchat.errors import LMChatError
 from lmchat.sessions.message import ChatMessage, JournalEntry, Role, TokenProbabilities
 from lmchat.sessions.session import MessagePath, SessionHeader

@@ -12,7 +12,7 @@ from itertools import takewhile
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.chat.attachments import Attachment
+from lmchat.attachments.attachment import Attachment
 from lmchat.chat.beginnings import Beginning
 from lmchat.errors import RequestInvalid
 from lmchat.servers.model import Target

@@ -8,8 +8,8 @@ from contextlib import aclosing
 
 from msgspec.structs import replace
 
+from lmchat.attachments.attachment import Attachment
 from lmchat.chat.answering import TurnSettings
-from lmchat.chat.attachments import Attachment
 from lmchat.chat.events import ChatEvent, FrontEnd
 from lmchat.chat.next_request import next_request
 from lmchat.chat.open_session import OpenSession

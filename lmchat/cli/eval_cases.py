@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from msgspec import Struct, field
 
-from lmchat.chat.attachments import Attachment, read_attachment
+from lmchat.attachments.attachment import Attachment, read_attachment
 from lmchat.chat.once import SingleAnswer
 from lmchat.config.file import KeyPath, key_of, line_of
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, WrongUse

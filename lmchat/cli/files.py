@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from lmchat.attachments.web_page import is_page_address
-from lmchat.chat.attachments import Attachment, read_attachment
+from lmchat.attachments.attachment import Attachment, read_attachment
+from lmchat.attachments.folders import MOST_UNASKED, FileSet, parse_set_name, read_set
+from lmchat.attachments.web_page import is_page_address, refuse
 from lmchat.cli.context import Context
 from lmchat.cli.wiring import make_pages
 from lmchat.errors import WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.servers.model import Target
-from lmchat.services.file_sets import MOST_UNASKED, FileSet, parse_set_name, read_set
-from lmchat.services.web_pages import refuse
 from lmchat.terminal.output import ask_yes_no, can_ask, typed_line
 
 

@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from lmchat.attachments.web_page import PageAddress, is_page_address
-from lmchat.chat.attachments import files_outside, read_attachment, read_clipboard
+from lmchat.attachments.attachment import files_outside, read_attachment, read_clipboard
+from lmchat.attachments.folders import FileSet, SetName, parse_set_name, read_set
+from lmchat.attachments.web_page import PageAddress, is_page_address, refuse
 from lmchat.cli.files import require_consent_to_set
 from lmchat.cli.plain_models import PlainModels
 from lmchat.cli.plain_sessions import PlainSessions
@@ -29,8 +30,6 @@ from lmchat.commands.table import COMMANDS, parse_slash
 from lmchat.errors import WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.safe_text import safe_line
-from lmchat.services.file_sets import FileSet, SetName, parse_set_name, read_set
-from lmchat.services.web_pages import refuse
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.terminal.output import ask_yes_no, can_ask
 from lmchat.terminal.tty import drop_typed

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.attachments.shell_command import ShellCommand
+from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.cli.plain_turns import PlainTurns
-from lmchat.services.command_output import output_attachment
 
 
 async def run_shell_command(turns: PlainTurns, line: str) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 
-from lmchat.chat.attachments import Attachment
+from lmchat.attachments.attachment import Attachment
+from lmchat.attachments.folders import FileSet
 from lmchat.chat.events import AnswerBegun, ChatEvent, FrontEnd
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.open_sessions import OpenSessions
@@ -26,7 +27,6 @@ from lmchat.cli.wiring import Runtime
 from lmchat.errors import LMChatError, NoServerFound
 from lmchat.servers.events import ModelLoading, ReasoningDelta
 from lmchat.servers.model import LoadState, ModelInfo, Target
-from lmchat.services.file_sets import FileSet
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.terminal.output import FormattedStream
 from lmchat.terminal.tty import echo

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from io import BufferedReader
 
-from lmchat.chat.attachments import PastedFrom
+from lmchat.attachments.attachment import PastedFrom
 from lmchat.cli.context import Context
 from lmchat.config.presets import filled
 from lmchat.errors import WrongUse

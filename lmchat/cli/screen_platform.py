@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from lmchat.attachments.folders import FileFinder
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
@@ -19,7 +20,6 @@ from lmchat.config.settings import Settings
 from lmchat.config.state import Change, change_state
 from lmchat.doctor.examination import Examination
 from lmchat.servers.endpoint import Endpoint
-from lmchat.services.file_finder import FileFinder
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.programs import edit_text, notification, open_file, open_page, page_text
 

@@ -14,6 +14,7 @@ from functools import cache
 from msgspec import Struct
 
 from lmchat.attachments.page_client import PageClient
+from lmchat.attachments.web_page import PageFetcher, WebPages
 from lmchat.chat.ports import ServerClient
 from lmchat.cli.context import Context
 from lmchat.cli.counters import counters_saved
@@ -26,7 +27,6 @@ from lmchat.servers.client import ProxyClient
 from lmchat.servers.discovery.choose_model import endpoints_of
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.products import named_endpoints
-from lmchat.services.web_pages import PageFetcher, WebPages
 from lmchat.storage.store import Store
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from msgspec import Struct, field
 
 from lmchat.attachments.shell_command import ShellCommand
+from lmchat.attachments.web_page import WebPages
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.ports import ServerClient
 from lmchat.config.presets import NamedTables
@@ -24,7 +25,6 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
-from lmchat.services.web_pages import WebPages
 from lmchat.storage.store import Store
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.attachments import Attachment, read_attachment
+from lmchat.attachments.attachment import Attachment, read_attachment
 from lmchat.errors import FileRefused, StoreUnavailable
 from lmchat.sessions.message import FilePart, TextPart
 from tests.support.chat_turns import ChatTurns

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from lmchat.chat.attachments import DraftFiles
+from lmchat.chat.drafts import DraftFiles
 from lmchat.config.load import load
 from lmchat.errors import FileRefused
 from lmchat.files.disk import read_plain

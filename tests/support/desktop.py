@@ -17,8 +17,10 @@ from msgspec.structs import replace
 from textual import events
 from textual.pilot import Pilot
 
+from lmchat.attachments.folders import FileFinder
 from lmchat.attachments.page_client import PageClient
 from lmchat.attachments.shell_command import ShellCommand
+from lmchat.attachments.web_page import WebPages
 from lmchat.chat.open_sessions import OpenSessions
 from lmchat.chat.tools import Toolbox
 from lmchat.cli.keys import Keys
@@ -39,10 +41,8 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
 from lmchat.servers.http.connections import Connections
 from lmchat.servers.model import ModelList
-from lmchat.services.file_finder import FileFinder
 from lmchat.services.importing import Importer
 from lmchat.services.library import Library
-from lmchat.services.web_pages import WebPages
 from lmchat.services.workspace import Workspace
 from lmchat.sessions.message import AnswerState, ChatMessage, now
 from lmchat.storage.store import Store

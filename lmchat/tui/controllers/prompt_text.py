@@ -14,19 +14,17 @@ from pathlib import Path
 
 from textual.timer import Timer
 
-from lmchat.attachments.shell_command import ShellCommand
+from lmchat.attachments.attachment import files_outside, read_clipboard
+from lmchat.attachments.folders import SetName, named_files, parse_set_name, read_set
+from lmchat.attachments.shell_command import ShellCommand, output_as_prompt_text
 from lmchat.attachments.web_page import PageAddress, is_page_address
-from lmchat.chat.attachments import attached_text, files_outside, read_clipboard
-from lmchat.chat.drafts import joined_prompts
+from lmchat.chat.drafts import attached_text, joined_prompts
 from lmchat.chat.open_session import OpenSession
 from lmchat.config.presets import filled
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.services.command_output import output_as_prompt_text
-from lmchat.services.file_finder import named_files
-from lmchat.services.file_sets import SetName, parse_set_name, read_set
 from lmchat.sessions.attached_files import file_line, split_draft, without_file_lines
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.tui.chat_view import CANNOT_SEE, Chat

@@ -14,27 +14,20 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.chat.context import estimate_tokens
-from lmchat.errors import FileRefused, StoreUnavailable
+from lmchat.errors import FileRefused
 from lmchat.files.disk import read_plain
 from lmchat.files.images import fit_image, image_type
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import decoded_text, safe_line
-from lmchat.sessions.attached_files import (
-    file_as_prompt_text,
-    file_line,
-    split_draft,
-    without_file_lines,
-)
+from lmchat.servers.token_count import estimate_tokens
 from lmchat.sessions.message import FilePart
-from lmchat.storage.store import Store
 
 MAX_TEXT_BYTES = 1_000_000  # more than the context window of most local models
 _MAX_READ_BYTES = 100_000_000  # of an image before it is scaled, or of a PDF
 _MAX_NAME_CHARS = 200
 _CONTROLS = re.compile(rb"[\x01-\x06\x0e-\x1a]")  # bytes that no text has, in whatever encoding
 _PDF_HEAD = b"%PDF-"
-_PDF_TYPE = "application/pdf"
+PDF_TYPE = "application/pdf"
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 # What is wrong with a file that cannot be read, and what to do, by the number of the error.
 _REASONS_AND_HINTS = {
@@ -63,59 +56,6 @@ class PastedFrom(Protocol):
 
     async def paste_image(self) -> bytes:
         """Return the image; empty without one."""
-
-
-class DraftFiles:
-    """Files of drafts and queued prompts.
-
-    In a draft, a text file is a fenced block, and an image is one line that names it.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._unsaved: dict[str, Attachment] = {}  # images that could not be stored, by digest
-
-    async def attach(self, path: Path) -> str:
-        """Read a file and return the text to insert into the draft.
-
-        An image is stored, or kept in memory if the store fails; its text is the line that names
-        it. Any other file becomes a fenced block with its text. Raises `FileRefused`.
-        """
-        return await self.add(await read_attachment(path))
-
-    async def add(self, attachment: Attachment) -> str:
-        """Return the text to insert into the draft for a file that was read, as `attach` does."""
-        part = attachment.part
-        if part.is_image:
-            try:
-                await self._store.save_file(attachment.data)
-            except StoreUnavailable:  # it can still be sent, and is stored with its prompt
-                self._unsaved[part.digest] = attachment
-            return file_line(part)
-        return attached_text(attachment)
-
-    def split(self, draft: str) -> tuple[str, list[Attachment]]:
-        """Return the text of a draft without the lines that name images, and these images.
-
-        An image has its content only if it could not be stored.
-        """
-        text, files = split_draft(draft)
-        return text, [
-            self._unsaved.get(part.digest, Attachment(part=part)) for part in files.values()
-        ]
-
-
-def attached_text(attachment: Attachment) -> str:
-    """Return a text file as part of a prompt: in a fence, with the ending of its name as language.
-
-    The text of a PDF gets no language.
-    """
-    part = attachment.part
-    suffix = "" if part.media_type == _PDF_TYPE else Path(part.name).suffix.removeprefix(".")
-    language = re.sub(r"[\s`]", "", suffix)  # the line that opens a fence may not have these
-    # no line of the file may be taken for the line of an attached image
-    text = without_file_lines(attachment.data.decode())
-    return file_as_prompt_text(part.name, part.size, text, language)
 
 
 async def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
@@ -178,7 +118,7 @@ def _read_attachment(path: Path) -> Attachment:
     if image_type(data):
         return _image_attachment(name, data)
     if data.startswith(_PDF_HEAD):
-        return text_attachment(name, _PDF_TYPE, _pdf_text(name, data).encode("utf-8", "replace"))
+        return text_attachment(name, PDF_TYPE, _pdf_text(name, data).encode("utf-8", "replace"))
     if path.suffix.lower() in _IMAGE_SUFFIXES:
         # refused even if it is a text, since the user expects an image
         message = f"{name} is not an image, although its name says so."

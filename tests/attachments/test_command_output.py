@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lmchat.services.command_output import (
+from lmchat.attachments.shell_command import (
     output_as_prompt_text,
     output_attachment,
 )

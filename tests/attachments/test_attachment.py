@@ -6,7 +6,7 @@ from io import BytesIO
 
 import pytest
 
-from lmchat.chat.attachments import read_attachment
+from lmchat.attachments.attachment import read_attachment
 from lmchat.errors import FileRefused
 from lmchat.files.images import LONGEST_SIDE
 from tests.support.files_to_attach import Image, image, pdf

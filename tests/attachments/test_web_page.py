@@ -10,10 +10,10 @@ import zlib
 
 import pytest
 
+from lmchat.attachments import web_page
 from lmchat.attachments.page_client import PageClient
+from lmchat.attachments.web_page import WebPages, refuse
 from lmchat.errors import EndpointNotAllowed, FileRefused, LMChatError, WrongUse
-from lmchat.services import web_pages
-from lmchat.services.web_pages import WebPages, refuse
 from tests.support.page_host import PageHost, reply_of
 
 MEGABYTE = 1_000_000
@@ -224,14 +224,14 @@ async def test_a_gzip_bomb_takes_no_memory(host):
 
 
 async def test_html_that_would_take_minutes_or_gigabytes_is_refused(host, monkeypatch):
-    monkeypatch.setattr(web_pages, "_CONVERT_S", 1.0)
+    monkeypatch.setattr(web_page, "_CONVERT_S", 1.0)
     hostile = b"<table>" + b"<tr><td>a<td>b" * 600_000
     assert "too complicated" in (await refusal(host.put("/a", reply_of(hostile)))).message
 
 
 async def test_without_the_extra_a_sentence_says_what_to_install(host, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    monkeypatch.setattr(web_pages, "find_spec", lambda _: None)
+    monkeypatch.setattr(web_page, "find_spec", lambda _: None)
     error = await refusal(host.put("/a", reply_of(PAGE)))
     assert error.hint == 'Install it: pip install "lmchat[web]"'
     assert await text_of(host.put("/b", reply_of(b"Beans", "text/plain"))) == "Beans"

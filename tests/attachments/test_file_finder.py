@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 
-from lmchat.services.file_finder import FileFinder, named_files
+from lmchat.attachments.folders import FileFinder, named_files
 from tests.support.start_desk import put
 
 
