@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from msgspec.structs import fields
-
 from lmchat.sessions.message import ChatMessage, Role, TokenProbabilities
 from lmchat.sessions.session import SessionHeader
 from lmchat.storage.branch_queries import PATH_TO_ROOT
@@ -176,7 +174,9 @@ def stored_after(moment: datetime, earlier: str | None) -> str:
 
 def _columns_of(value: ChatMessage | SessionHeader) -> dict[str, object]:
     """Return the columns of the row of a message or session, as they are stored, by name."""
-    columns = {field.encode_name: getattr(value, field.name) for field in fields(value)}
+    # not `msgspec.structs.fields`, which reads the annotations anew each time
+    names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
+    columns = {stored: getattr(value, name) for stored, name in names}
     for name in _NOT_COLUMNS:
         columns.pop(name, None)
     return {name: column(field) for name, field in columns.items()}
