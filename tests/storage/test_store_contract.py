@@ -1,4 +1,4 @@
-"""Every method of `ChatStore`, on the disk and in a temporary chat, which leaves the disk as it was."""
+"""Every method of `Store`, on the disk and in a temporary chat, which leaves the disk as it was."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from inspect import isfunction
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.ports import ChatStore
 from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
 from lmchat.sessions.message import AnswerState, ReasoningPart
+from lmchat.storage.store import Store
 from tests.support.chats import (
     FIGURES,
     Clock,
@@ -26,7 +26,7 @@ from tests.support.chats import (
 )
 
 MARK = "zebrafinch"
-METHODS = {name for name, value in vars(ChatStore).items() if isfunction(value) and name[0] != "_"}
+METHODS = {name for name, value in vars(Store).items() if isfunction(value) and name[0] != "_"}
 
 
 @pytest.fixture
