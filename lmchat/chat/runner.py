@@ -158,6 +158,8 @@ class TurnRunner:
         state = AnswerState.STOPPED  # a stop is a cancellation, which only `finally` sees
         failure: Failure | None = None
         try:
+            if not is_aside:
+                await self._save_queue.begin_answer(session.header, answer)
             has_first_words = request.beginning is not None and request.beginning.is_first_words
             first_words = answer.text if has_first_words else ""
             begun = AnswerBegun(
@@ -168,8 +170,6 @@ class TurnRunner:
             )
             self._has_cut = False
             self._show(begun)
-            if not is_aside:
-                await self._save_queue.begin_answer(session.header, answer)
             async with (
                 JournalWriter(self._save_queue, answer.message_id) as writer,
                 aclosing(request.events()) as events,

@@ -220,3 +220,17 @@ async def test_who_begins_a_session_while_another_is_read_or_copied_is_not_throw
         await desk.pilot.pause()
         await desk.at_rest()
         assert desk.session_id == here
+
+
+async def test_who_comes_back_before_an_answer_is_on_the_disk_sees_it_once(tmp_path):
+    async with ready_desktop(tmp_path, answer_steps("Lettuce.")) as desk:
+        gate = hold(desk.store, "begin_answer")
+        await desk.say("one")
+        first = desk.session_id
+        await desk.until(lambda: desk.shown.is_running, "the answer on its path")
+        await desk.say("/new")
+        await desk.open_in_list(first)
+        gate.set()
+        await desk.answered()
+        await shown(desk, "Lettuce.")
+        assert desk.text.count("Lettuce.") == 1

@@ -233,7 +233,7 @@ class Turns(FrontEnd):
         If the session of the turn is not shown, nothing is changed in the log. An error of the
         screen itself ends the turn, which is saved.
         """
-        if not self._chat.screen.is_mounted:  # lmchat ends
+        if not self._chat.screen.is_attached:  # lmchat ends
             return
         try:
             self._show(opened, event)
@@ -320,10 +320,13 @@ class Turns(FrontEnd):
         self._chat.workspace.monitor.is_streaming = True
         self._status.show_action("streaming")
         if opened is self._sessions.opened:
-            if event.is_other_path:
+            log = self._chat.widgets.log
+            # the user may have come to this session after the answer was put on its path
+            is_in_log = log.document.index_of(event.message.message_id) is not None
+            if event.is_other_path or is_in_log:
                 self._sessions.show_messages()
             else:
-                self._chat.widgets.log.begin_answer(event.message)
+                log.begin_answer(event.message)
             self._status.speedometer.restart()
         else:  # its prompt is on the disk now, and need not stay in the saved queue
             self._prompt_text.save_queue_of(opened)
