@@ -234,7 +234,7 @@ class LimitSettings(Table, frozen=True, kw_only=True):
         int, setting("maximum number of chat requests per minute", ge=1, le=100_000)
     ] = 60
     max_body_mb: Annotated[
-        float, setting("maximum size of a request in MB, without files", ge=0.001, le=10_000)
+        float, setting("maximum size of a request in MB, without images", ge=0.001, le=10_000)
     ] = 10
     models_ttl_s: Annotated[
         float,

@@ -204,17 +204,21 @@ def check_request(request: ChatRequest, *, is_listed: bool = False) -> None:
 
 
 def check_size(
-    body: bytes, messages: Sequence[ChatMessage], limit_mb: float, *, attached_bytes: int = 0
+    body: bytes, messages: Sequence[ChatMessage], limit_mb: float, *, image_bytes: int = 0
 ) -> None:
     """Raise `BodyTooLarge` if the body of a request is larger than `limit_mb` (millions of bytes).
 
-    `attached_bytes` is the size of the attached files before they are encoded. They do not count,
-    because they have their own limits. The error names the longest of `messages`.
+    `image_bytes` is the size of the images before they are encoded. They do not count, because they
+    have their own limits. The error names the longest of `messages`.
     """
-    size_bytes = len(body) - attached_bytes * _BASE64_GROWTH
+    size_bytes = len(body) - image_bytes * _BASE64_GROWTH
     if size_bytes <= limit_mb * 1e6:
         return
-    sizes_bytes = [len(message.sent_text.encode("utf-8", "replace")) for message in messages]
+    sizes_bytes = [
+        len(message.sent_text.encode("utf-8", "replace"))
+        + sum(part.size for part in message.files if not part.is_image)
+        for message in messages
+    ]
     largest_bytes = max(sizes_bytes)
     largest_index = sizes_bytes.index(largest_bytes)
     raise BodyTooLarge(
@@ -296,8 +300,11 @@ class Admission:
         with self._refusals_counted(Purpose.CHAT):
             check_request(request, is_listed=is_listed)
             self.allowed.check(request.endpoint)
-            attached_bytes = sum(map(len, request.files.values()))
-            check_size(encode(), request.messages, self._max_body_mb, attached_bytes=attached_bytes)
+            files = [part for message in request.messages for part in message.files]
+            image_bytes = sum(
+                len(request.files.get(part.digest, b"")) for part in files if part.is_image
+            )
+            check_size(encode(), request.messages, self._max_body_mb, image_bytes=image_bytes)
             # A command that sends many requests to this machine would soon reach the limit.
             if not (request.is_batch and request.endpoint.is_loopback):
                 self.limiter.take(Purpose.CHAT, request.product)

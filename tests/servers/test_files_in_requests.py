@@ -40,10 +40,14 @@ async def test_images_are_parts_and_other_files_are_fenced_text(server, make_cli
         assert server.seen(CHAT)[0].json["messages"] == [{"role": "user", "content": content}]
 
 
-async def test_files_do_not_count_for_the_limit_of_a_request(server, client):
+async def test_images_do_not_count_for_the_limit_of_a_request_and_other_files_do(server, client):
     plain(server)
     large = {"a": bytes(9_000_000)}
     assert (await events_of(client, with_files(ask(server, "What?"), IMAGE, **large)))[1] is None
     error = await failure_of(client, with_files(ask(server, "What?" * 2_100_000), IMAGE, **large))
     assert isinstance(error, BodyTooLarge)
     assert error.message.startswith("The request is 10.5 MB; the limit is 10 MB.")
+    request = with_files(ask(server, "What?" * 1_900_000), NOTES, b=b"x" * 900_000)
+    error = await failure_of(client, request)
+    assert isinstance(error, BodyTooLarge)
+    assert error.message.startswith("The request is 10.4 MB; the limit is 10 MB.")
