@@ -100,7 +100,8 @@ class PromptSize(Struct, frozen=True, kw_only=True):
         return self.text * factor + self.image_tokens + TEMPLATE_TOKENS * self.messages
 
 
-def _message_tokens(message: ChatMessage, thought: str = "", *, factor: float = 1.0) -> int:
+def message_tokens(message: ChatMessage, thought: str = "", *, factor: float = 1.0) -> int:
+    """Estimate the tokens of a message, with the thought that is sent with it, if any."""
     return MessageSize.of(message, thought).tokens(factor)
 
 
@@ -341,7 +342,7 @@ class ContextMeter:
         """
         if sent:
             thoughts = thoughts_to_send(sent, sent_thoughts_of(target.product, target.model))
-            raw_estimate = sum(map(_message_tokens, sent, thoughts))  # with the factor 1
+            raw_estimate = sum(map(message_tokens, sent, thoughts))  # with the factor 1
             self._set_factor(target, max(self.factor(target), least_tokens / raw_estimate))
 
     def is_cut(self, target: Target, prompt: PromptSize, counted: int) -> bool:
@@ -382,7 +383,7 @@ class ContextMeter:
         thoughts = thoughts_to_send(uncounted, sent_thoughts)
         tokens = counted.tokens
         for message, thought in zip(uncounted, thoughts, strict=True):
-            tokens += _message_tokens(message, thought, factor=factor)
+            tokens += message_tokens(message, thought, factor=factor)
         use = ContextUse(
             tokens=tokens,
             limit=limit,

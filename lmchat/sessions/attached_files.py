@@ -104,15 +104,6 @@ def _file_in_line(line: str) -> FilePart | None:
     return file if re.fullmatch(_DIGEST, file.digest) else None
 
 
-def file_count(draft: str) -> int:
-    """Return about how many files a draft has.
-
-    `chat/read_ahead.py` compares it after each key that is typed. So it is fast rather than
-    exact: text that looks like a file counts, too. It changes when a file is added or removed.
-    """
-    return draft.count(_HEAD_END) + draft.count(_FILE_LINE)
-
-
 def may_hold_files(prompt: str) -> bool:
     """Return whether a prompt seems to hold files: a fast check before `split_files`.
 

@@ -1,20 +1,21 @@
-"""Reading ahead: when a session is read while a prompt is typed, in which steps, and when not."""
+"""Reading ahead: when a session is read while a prompt is typed, and when not."""
 
 from __future__ import annotations
 
 import asyncio
-from itertools import pairwise
 
 import pytest
 from msgspec.structs import replace
 
 from lmchat.chat.open_sessions import OpenSessions
-from lmchat.chat.read_ahead import STEP_TOKENS, ReadAhead
+from lmchat.chat.read_ahead import ReadAhead
 from lmchat.config.settings import ChatSettings
+from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import PromptProgress
 from lmchat.servers.model import Target
-from lmchat.sessions.message import Role, text_message
+from lmchat.sessions.attached_files import file_line
+from lmchat.sessions.message import FilePart, Role, text_message
 from lmchat.sessions.session import Session
 from tests.support.scripted_backend import ScriptedBackend, model
 from tests.support.scripted_tools import ScriptedHost, toolbox
@@ -71,28 +72,49 @@ class Typist:
         self.read_ahead.note_turn(opened)
 
 
-LONG = (SENTENCE * 200, SENTENCE * 20)  # a prompt of four steps, and its answer
+LONG = (SENTENCE * 200, SENTENCE * 20)  # a prompt and its answer
 
 
 @pytest.mark.rule("R-41")
-async def test_a_session_is_read_in_steps_that_each_continue_the_one_before_and_without_the_draft(
-    store,
-):
+async def test_one_request_reads_the_session_without_the_draft(store):
     typist = Typist(store)
     typist.open(*LONG)
     assert await typist.type("") == 0
-    count = await typist.type("Secret")
-    assert count >= 4
-    texts = [
-        "\n".join(message.text for message in request.messages)
-        for request in typist.backend.read_ahead_requests
-    ]
-    for earlier, later in pairwise(texts):
-        assert later.startswith(earlier.rstrip("\n"))
-        assert len(later) - len(earlier) < STEP_TOKENS * 6  # characters
-    assert texts[-1] == "\n".join([*LONG, ""])
-    assert "Secret" not in "".join(texts)
-    assert await typist.type("Secret plans") == count, "further letters read nothing more"
+    assert await typist.type("Secret") == 1
+    (request,) = typist.backend.read_ahead_requests
+    assert [message.text for message in request.messages] == [*LONG, ""]
+    assert await typist.type("Secret plans") == 1, "further letters read nothing more"
+    assert await typist.type("") == 1
+    assert await typist.type("Other plans") == 1, "it is in the cache"
+    await typist.send("Other plans")
+    assert await typist.type("Then") == 1, "the last turn is short"
+
+
+async def test_an_image_of_the_draft_is_read_with_the_session(store):
+    typist = Typist(store)
+    typist.open(*LONG)
+    assert await typist.type("Look: ") == 1
+    image = FilePart(name="bed.png", media_type="image/png", digest="0" * 64, size=9, tokens=900)
+    assert await typist.type(f"Look: \n{file_line(image)}") == 2
+    last = typist.backend.read_ahead_requests[-1].messages[-1]
+    assert (last.files, last.text) == ((image,), "")
+
+
+async def test_after_an_error_nothing_is_read_until_the_draft_is_begun_again(store):
+    typist = Typist(store)
+    typist.open(*LONG)
+    typist.backend.reading_script = [ServerUnavailable("It is not in memory.")]
+    assert await typist.type("W") == 1
+    assert await typist.type("Wh") == 1
+    assert typist.read_ahead.fraction is None
+    typist.read_ahead.follow("")
+    assert await typist.type("W") == 2
+
+
+async def test_nothing_is_read_before_the_older_messages_are(store):
+    typist = Typist(store)
+    typist.open(*LONG, earlier_id="0123456789abcdef")
+    assert await typist.type("W") == 0
 
 
 async def test_the_setting_and_the_server_say_whether_it_reads_ahead(store):

@@ -24,8 +24,10 @@ async def desk(tmp_path):
 
 
 async def begin_reading(desk) -> None:
-    """Put a file with about 900 tokens into the prompt, and wait until the server reads it."""
-    desk.prompt_input.put(f"notes.md (9 bytes):\n```\n{LONG}\n```\nWhat ")
+    """Give the session about 900 tokens to read, and type until the server reads them."""
+    desk.dispatch.run_line(f"/system {LONG}")
+    await desk.until(lambda: desk.dispatch.sessions.opened.messages)
+    desk.prompt_input.put("What ")
     await desk.backend.is_reading.wait()
 
 
