@@ -187,7 +187,7 @@ def test_a_refusal_is_one_document_and_an_exit_code(cli, server, alone):
         json_reply({"error": {"message": "boom"}}, status=500): "server_error",
         json_reply({"error": {"message": "No key"}}, status=401): "auth",
         raw_reply(_EMPTY_REFUSAL): "bad_request",
-        raw_reply(_MOVED): "not_allowed",
+        raw_reply(_MOVED): "wrong_path",
     }
     for reply, error in refusals.items():
         server.on(CHAT, reply)
