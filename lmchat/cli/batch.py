@@ -1,28 +1,31 @@
-"""`lmchat batch`: many prompts from a file, each with its answer as one row of JSON.
-
-A line of the input has a prompt; a row of the output has the answer to one line. The rows of an
-output file say what is done: the same command again does what is missing or has failed.
-"""
+"""`lmchat batch`: many prompts from a file or a pipe, each with its answer as one row of JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, aclosing
+from copy import copy
 from pathlib import Path
 from typing import Any
 
-from lmchat.chat.once import SingleAnswer, answer_of
-from lmchat.cli.batch_rows import RowFile, RowPrinter
-from lmchat.cli.batch_tasks import BatchTask, TaskReader, read_lines
+from msgspec.structs import replace
+
+from lmchat.batch.jobs import JobProgress, answer_to, default_jobs, row_of, side_by_side
+from lmchat.batch.results import RowFile
+from lmchat.batch.tasks import Task, TaskReader, has_known_lines, lines_as_they_come, lines_of
 from lmchat.cli.context import Context
 from lmchat.cli.extract import wanted_value
-from lmchat.cli.jobs import JobProgress, side_by_side
+from lmchat.cli.models import model_named
+from lmchat.cli.prompt import preset_prompt
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.target import find_target
 from lmchat.cli.wiring import Runtime, open_runtime
+from lmchat.config.presets import preset_named
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
-from lmchat.terminal.output import failure_detail
+from lmchat.sessions.message import Role, text_message
+from lmchat.terminal.output import failure_detail, to_json
 from lmchat.tools.json_schema import WantedValue
 from lmchat.units import plural
 
@@ -36,94 +39,113 @@ async def batch(context: Context) -> int:
     options = context.options
     layers = sampling_layers(context)
     schema = wanted_value(options)
+    preset_text = ""
+    if options.preset is not None:
+        preset_text = preset_named(context.named.presets(), options.preset).text
     output_path = expanded_path(options.output) if options.output else None
     input_path = expanded_path(options.file) if options.file not in ("", "-") else None
     if output_path and input_path and _is_same_file(input_path, output_path):
         raise WrongUse("The output file is the input file.", hint="Name another file with -o.")
-    lines = await read_lines(input_path)
+    is_known = has_known_lines(input_path)
+    lines_read = done = failed = 0
 
     async with open_runtime(context, is_saved=False) as runtime:
+        chat = runtime.settings.chat
         target = await find_target(
             runtime.backend, runtime.settings, runtime.state, context.output.note
         )
-        reader = await TaskReader.create(context, runtime, layers, target, schema)
-        tasks = [await reader.task_of(line) for line in lines]
-        done: set[int] = set()
-        rows: RowFile | RowPrinter = RowPrinter(context.output)
+        models = await runtime.backend.models(target.endpoint, is_refresh=True)
+        reader = TaskReader(
+            layers=layers,
+            models=models.models,
+            model=model_named(target.model_id, models),
+            is_model_fixed=bool(options.model),
+            system_prompt=chat.system_prompt,
+            is_system_prompt_fixed=options.system_prompt is not None,
+            preset_text=preset_text,
+            output=schema.output if schema else None,
+            is_text=options.is_text,
+        )
+        heads = None  # of all lines; what comes through a pipe is not known yet
+        if is_known:
+            heads = await asyncio.to_thread(_heads, reader, input_path)
+        total = None if heads is None else len(heads)
+
         with ExitStack() as stack:
-            if output_path:
-                rows = RowFile(output_path)
-                stack.callback(rows.close)
-                done = rows.keep_done(tasks, is_forced=options.force)
-            tasks = [task for task in tasks if task.number not in done]
-            failed = await _answer_all(runtime, tasks, rows, schema, options.jobs or reader.jobs)
-    words = f"{plural(len(lines), 'line')}: {len(done)} done before, "
-    context.output.note(f"lmchat: {words}{len(tasks) - failed} answered, {failed} failed.")
+            rows = stack.enter_context(RowFile(output_path)) if output_path else None
+            if rows:
+                kept = rows.keep_done(heads, is_forced=options.force)
+                total = None if total is None else total - kept
+            progress = stack.enter_context(JobProgress(total, prints_rows=rows is None))
+
+            async def missing_tasks() -> AsyncGenerator[Task, None]:
+                nonlocal lines_read, done
+                async for line in lines_as_they_come(input_path):
+                    lines_read += 1
+                    task = reader.task(line)
+                    if rows and rows.is_done(task):
+                        done += 1
+                    else:
+                        yield task
+
+            async def work(task: Task) -> None:
+                nonlocal failed
+                row, tokens = await _answer(context, runtime, task, schema)
+                if rows:
+                    await rows.add(row)
+                else:
+                    context.output.print_safe(to_json(row))
+                is_failed = "error" in row
+                failed += is_failed
+                progress.count(is_failed=is_failed, tokens=tokens)
+
+            async with aclosing(missing_tasks()) as tasks:
+                await side_by_side(tasks, work, count=options.jobs or default_jobs(reader.model))
+    words = f"{plural(lines_read, 'line')}: {done} done before, "
+    context.output.note(f"lmchat: {words}{lines_read - done - failed} answered, {failed} failed.")
     return 1 if failed else 0
 
 
-async def _answer_all(
-    runtime: Runtime,
-    tasks: Sequence[BatchTask],
-    rows: RowFile | RowPrinter,
-    schema: WantedValue | None,
-    jobs: int,
-) -> int:
-    """Answer tasks, `jobs` at once, add a row for each, and return how many failed."""
-    failed = 0
-    with JobProgress(len(tasks), prints_rows=isinstance(rows, RowPrinter)) as progress:
-
-        async def work(task: BatchTask) -> None:
-            nonlocal failed
-            row, tokens = await _row_of(runtime, task, schema)
-            await rows.add(row)
-            is_failed = "error" in row
-            failed += is_failed
-            progress.count(is_failed=is_failed, tokens=tokens)
-
-        await side_by_side(tasks, work, count=jobs)
-    return failed
+def _heads(reader: TaskReader, path: Path | None) -> dict[int, Any]:
+    """Return the heads of the rows of a file's lines, by the number of the line."""
+    tasks = map(reader.task, lines_of(path))
+    return {task.index: task.head for task in tasks}
 
 
-async def _row_of(
-    runtime: Runtime, task: BatchTask, schema: WantedValue | None
+async def _answer(
+    context: Context, runtime: Runtime, task: Task, schema: WantedValue | None
 ) -> tuple[dict[str, Any], int]:
     """Send the request of a task; return its row and the number of tokens of the answer.
 
-    The row has an error instead of the answer if the task has no request, if the answer ended with
-    an error, or if it has no value that matches the schema.
+    The preset is filled with the last message, if that is a prompt. The row has an error in place
+    of the answer also if the answer has no value that matches the schema.
     """
-    if isinstance(task.outcome, LMChatError):
-        return task.head | {"error": failure_detail(task.outcome)}, 0
-
-    answer = await answer_of(runtime.backend, task.outcome.request, task.outcome.model)
-    tokens = answer.stats.completion_tokens or 0
-    error = answer.error
-    value: dict[str, Any] = {}  # the field of the row with the value that the schema asks for
-    if error is None and schema is not None:
+    options = context.options
+    if options.preset is not None and task.messages and task.messages[-1].role is Role.USER:
         try:
-            value = {"value": _value_in(answer, schema)}
-        except LMChatError as misfit:
-            error = misfit
-    if error is not None:
-        return task.head | {"error": failure_detail(error)}, tokens
-    row = task.head | {
-        "reply": answer.reply,
-        "reasoning": answer.reasoning,
-        "finish_reason": answer.stats.finish_reason or None,
-        "model": answer.model,
-        **answer.figures,
-    }
-    return row | value, tokens
-
-
-def _value_in(answer: SingleAnswer, schema: WantedValue) -> Any:
-    return schema.value_in(
-        answer.reply,
-        thought=answer.reasoning,
-        finish_reason=answer.stats.finish_reason,
-        is_refusal=answer.is_refusal,
+            prompt = await preset_prompt(context, options.preset, task.messages[-1].text)
+        except LMChatError as error:
+            task = replace(task, error=error)
+        else:
+            prompts = [*task.messages[:-1], text_message(Role.USER, prompt)]
+            task = replace(task, messages=prompts)
+    answer = await answer_to(
+        task, runtime.backend, keep_loaded_s=runtime.settings.chat.keep_loaded_s
     )
+    tokens = answer.stats.completion_tokens or 0
+    row = row_of(task, answer)
+    if schema is not None and answer.error is None:
+        try:
+            # a copy: the next row is no second attempt at this one
+            row["value"] = copy(schema).value_in(
+                answer.reply,
+                thought=answer.reasoning,
+                finish_reason=answer.stats.finish_reason,
+                is_refusal=answer.is_refusal,
+            )
+        except LMChatError as error:
+            row = {**task.head, "error": failure_detail(error)}
+    return row, tokens
 
 
 def _is_same_file(first: Path, second: Path) -> bool:

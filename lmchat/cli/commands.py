@@ -343,7 +343,12 @@ lmchat eval cases.toml -m qwen3-8b --runs 5
 lmchat eval cases.toml --json | jq '.cases[] | select(.passed | not) | .name'""",
     (
         argument("file FILE", "file of cases in TOML; the guide describes it"),
+        argument(
+            "-o --output FILE",
+            "write the answers to a file; the same command again asks only for what is missing",
+        ),
         argument("--runs N", "ask each prompt N times; default: 1", type=positive_number),
+        argument("--force", "replace an output file of another run"),
     ),
     notes="Name models with -m; without it, the one that `ask` would use is asked.\n"
     "Exit codes: 0 all passed, 1 one of them failed, 130 after Ctrl+C.",

@@ -6,24 +6,23 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from lmchat.chat.once import SingleAnswer, answer_of, single_request
-from lmchat.chat.sampling_layers import SamplingLayers
+from lmchat.batch.jobs import answer_to
+from lmchat.batch.results import FIGURES, figure_cells, rounded_median
+from lmchat.batch.tasks import Task
+from lmchat.chat.once import SingleAnswer
 from lmchat.cli.context import Context
-from lmchat.cli.jobs import rounded_median
-from lmchat.cli.models import fetch_models, load_if_needed, model_named
+from lmchat.cli.models import fetch_models, load_if_needed, models_named
 from lmchat.cli.prompt import prompt_of
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.servers.events import ModelLoading, StreamEvent
-from lmchat.servers.model import ModelInfo, cannot_chat
 from lmchat.servers.products import refuse_ignored
 from lmchat.sessions.message import Role, text_message
 from lmchat.terminal.output import failure_detail, rounded, table
 
 _MIN_MODELS = 2
-_MS_TO_S = 1e-3
 
 
 class _Comparison(Struct, frozen=True, kw_only=True):
@@ -58,11 +57,12 @@ async def compare(context: Context) -> int:
     comparisons: list[_Comparison] = []
     async with open_runtime(context, is_saved=False) as runtime:
         model_list = await fetch_models(runtime, output.note, is_refresh=True)
-        models = [model_named(name, model_list) for name in options.models]
+        models = models_named(options.models, model_list)
         for model in models:
-            if not model.can_chat:
-                raise cannot_chat(model)
             refuse_ignored(model.product, layers.command_line)
+        messages = [text_message(Role.USER, prompt)]
+        if runtime.settings.chat.system_prompt:
+            messages.insert(0, text_message(Role.SYSTEM, runtime.settings.chat.system_prompt))
         try:
             for model in models:
                 heading = f"## {model.model_id}"
@@ -70,7 +70,9 @@ async def compare(context: Context) -> int:
                     output.note(heading)
                 else:
                     output.print_lines(["", heading] if comparisons else [heading])
-                comparisons.append(await _measure(context, runtime, layers, model, prompt))
+                sampling = layers.values({}, model.model_id)
+                task = Task(head={}, model=model, messages=messages, options=sampling)
+                comparisons.append(await _measure(context, runtime, task))
         finally:  # also after Ctrl+C
             if comparisons and output.is_json:
                 output.print_json({"prompt": prompt, "models": comparisons})
@@ -80,93 +82,67 @@ async def compare(context: Context) -> int:
     return 1 if has_failed else 0
 
 
-async def _measure(
-    context: Context, runtime: Runtime, layers: SamplingLayers, model: ModelInfo, prompt: str
-) -> _Comparison:
+async def _measure(context: Context, runtime: Runtime, task: Task) -> _Comparison:
     """Load a model, ask it as often as `--runs` says, and return the medians of its figures.
 
     Only the first answer is printed, and a note if loading or an answer failed. The first error
     ends the runs: it becomes the `detail` of the result, whose medians are of the runs so far.
     """
-    output = context.output
+    output, model = context.output, task.model
+    keep_loaded_s = runtime.settings.chat.keep_loaded_s
+    printer = TurnPrinter(output, asked_model=model.model_id)
+
+    def show(event: StreamEvent) -> None:
+        # Loading is not noted: `load_if_needed` has loaded the model, or the server loads it now
+        # and the time until the first token shows that.
+        if not isinstance(event, ModelLoading):
+            printer.show(event)
+
     runs: list[SingleAnswer] = []
-    load_s = None
+    load_s = failure = None
     try:
         load_s = await load_if_needed(runtime, model, output)
-        printer = TurnPrinter(output, asked_model=model.model_id)
-        runs.append(await _ask_once(runtime, layers, model, prompt, printer))
-        failure = runs[0].error
     except LMChatError as error:
         failure = error
     while failure is None and len(runs) < context.options.runs:
-        runs.append(await _ask_once(runtime, layers, model, prompt, None))
-        failure = runs[-1].error
+        if runs:
+            run = await answer_to(task, runtime.backend, keep_loaded_s=keep_loaded_s)
+        else:
+            try:
+                run = await answer_to(task, runtime.backend, keep_loaded_s=keep_loaded_s, show=show)
+            finally:
+                printer.end()
+        runs.append(run)
+        failure = run.error
     if failure is not None:
         output.note(f"lmchat: {failure.message_with_hint}")
+    stats = [run.stats for run in runs]
     return _Comparison(
         model=model.model_id,
         endpoint=model.endpoint.url,
         runs=len(runs),
         load_s=rounded(load_s),
-        ttft_ms=rounded_median([run.stats.ttft_ms for run in runs]),
-        tokens_per_second=rounded_median([run.stats.tokens_per_second for run in runs]),
-        completion_tokens=rounded_median([run.stats.completion_tokens for run in runs]),
-        elapsed_ms=rounded_median([run.stats.elapsed_ms for run in runs]),
-        sampling=runs[0].stats.sampling if runs else {},
+        ttft_ms=rounded_median([one.ttft_ms for one in stats]),
+        tokens_per_second=rounded_median([one.tokens_per_second for one in stats]),
+        completion_tokens=rounded_median([one.completion_tokens for one in stats]),
+        elapsed_ms=rounded_median([one.elapsed_ms for one in stats]),
+        sampling=stats[0].sampling if stats else {},
         reply=runs[0].reply if runs else "",
         detail=failure_detail(failure) if failure else None,
     )
 
 
-async def _ask_once(
-    runtime: Runtime,
-    layers: SamplingLayers,
-    model: ModelInfo,
-    prompt: str,
-    printer: TurnPrinter | None,
-) -> SingleAnswer:
-    """Ask a model once and return its answer with the figures, and with the error that ended it.
-
-    If there is a printer, it prints the answer while it arrives.
-    """
-    chat = runtime.settings.chat
-    messages = [text_message(Role.USER, prompt)]
-    if chat.system_prompt:
-        messages.insert(0, text_message(Role.SYSTEM, chat.system_prompt))
-    options = layers.values({}, model.model_id)
-    request = single_request(model, messages, options, keep_loaded_s=chat.keep_loaded_s)
-
-    def show(event: StreamEvent) -> None:
-        # Loading is not noted: `load_if_needed` has loaded the model, or the server loads it now
-        # and the time until the first token shows that.
-        if printer is not None and not isinstance(event, ModelLoading):
-            printer.show(event)
-
-    try:
-        return await answer_of(runtime.backend, request, model, show)
-    finally:
-        if printer is not None:
-            printer.end()
-
-
 def _table(comparisons: Sequence[_Comparison]) -> list[str]:
-    """Return the lines of the table: one row a model, times in seconds."""
-    head = ("MODEL", "LOAD", "FIRST TOKEN", "SPEED", "TOKENS", "TIME", "")
+    """Return the lines of the table: one row a model."""
     rows = [
         (
-            comparison.model,
-            _figure(comparison.load_s, "{:.1f} s"),
-            _figure(comparison.ttft_ms, "{:.1f} s", _MS_TO_S),
-            _figure(comparison.tokens_per_second, "{:.1f} tok/s"),
-            _figure(comparison.completion_tokens, "{:.0f}"),
-            _figure(comparison.elapsed_ms, "{:.1f} s", _MS_TO_S),
-            "failed" if comparison.detail else "",
+            one.model,
+            "" if one.load_s is None else f"{one.load_s:.1f} s",
+            *figure_cells(
+                one.ttft_ms, one.tokens_per_second, one.completion_tokens, one.elapsed_ms
+            ),
+            "failed" if one.detail else "",
         )
-        for comparison in comparisons
+        for one in comparisons
     ]
-    return table(head, rows)
-
-
-def _figure(value: float | None, template: str, factor: float = 1.0) -> str:
-    """Return the template filled with the value times the factor; an empty text for None."""
-    return "" if value is None else template.format(value * factor)
+    return table(("MODEL", "LOAD", *FIGURES, ""), rows)

@@ -5,80 +5,84 @@ Prompts are sent one at a time: two at once would share the speed of the server.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import ExitStack, aclosing
 from itertools import product
+from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.chat.once import SingleAnswer, answer_of, single_request
-from lmchat.chat.sampling_layers import SamplingLayers
-from lmchat.chat.starts import new_prompt
+from lmchat.batch.checks import Case, read_cases
+from lmchat.batch.jobs import JobProgress, answer_to, row_of, side_by_side
+from lmchat.batch.results import FIGURES, RowFile, figure_cells, rounded_median
+from lmchat.batch.tasks import Task
 from lmchat.cli.context import Context
-from lmchat.cli.eval_cases import Case, read_cases
-from lmchat.cli.eval_report import CaseAnswer, figures_of, text_report
-from lmchat.cli.jobs import JobProgress
-from lmchat.cli.models import fetch_models, load_if_needed, model_named
+from lmchat.cli.models import fetch_models, load_if_needed, models_named
 from lmchat.cli.sampling import sampling_layers
 from lmchat.cli.target import find_target
 from lmchat.cli.wiring import Runtime, open_runtime
 from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path
-from lmchat.servers.model import ModelInfo, cannot_chat
-from lmchat.servers.request import ChatRequest
-from lmchat.sessions.message import ChatMessage
-from lmchat.sessions.session import MessagePath
-from lmchat.terminal.output import Output
+from lmchat.safe_text import safe_line
+from lmchat.servers.model import ModelInfo
+from lmchat.terminal.output import Output, rounded, table
+
+_MAX_REPLY = 200  # characters of the reply of a failed case that are printed
 
 
 async def evaluate(context: Context) -> int:
     """Ask all models all prompts, and print how many answers pass; return 1 if one fails, else 0.
 
-    Raises an error before anything is asked if the file or a model cannot be used. After Ctrl+C or
-    a later error, the answers until then are printed.
+    Raises an error before anything is asked if a file or a model cannot be used. After Ctrl+C or a
+    later error, the answers until then are printed.
     """
-    options = context.options
+    options, output = context.options, context.output
     layers = sampling_layers(context)
     cases = await read_cases(expanded_path(options.file))
 
     async with open_runtime(context, is_saved=False) as runtime:
+        chat = runtime.settings.chat
         models = await _models(context, runtime)
-        count = len(models) * len(cases) * options.runs
-        answers: list[CaseAnswer] = []
-        try:
-            with JobProgress(count, prints_rows=False) as progress:
-                for model in models:
-                    load_error = await _load_error(context, runtime, model)
-                    for case, run in product(cases, range(1, options.runs + 1)):
-                        answer = SingleAnswer(model=model.model_id, error=load_error)
-                        if load_error is None:
-                            request = _request(runtime, layers, model, case)
-                            answer = await answer_of(runtime.backend, request, model)
-                        failures = await case.failures(answer)
-                        answers.append(
-                            CaseAnswer(
-                                model=model.model_id,
-                                case_name=case.name,
-                                run=run,
-                                answer=answer,
-                                failures=failures,
-                            )
-                        )
-                        tokens = answer.stats.completion_tokens or 0
-                        progress.count(is_failed=bool(failures), tokens=tokens)
-        finally:
-            _print_report(context.output, answers)
-    return 1 if any(answer.failures for answer in answers) else 0
+        runs = product(models, cases, range(1, options.runs + 1))
+        tasks = {
+            index: case.task(index, model, run, layers, chat.system_prompt)
+            for index, (model, case, run) in enumerate(runs, 1)
+        }
+        rows: dict[int, dict[str, Any]] = {}
+        cases_by_name = {case.name: case for case in cases}
 
+        def keep(row: dict[str, Any]) -> None:
+            rows[row["index"]] = row
 
-def _print_report(output: Output, answers: Sequence[CaseAnswer]) -> None:
-    """Print figures and answers of the models; nothing without an answer."""
-    models = dict.fromkeys(answer.model for answer in answers)  # each once, in their order
-    figures = [figures_of(model, answers) for model in models]
-    if figures and output.is_json:
-        rows = [answer.row for answer in answers]
-        output.print_json({"models": figures, "cases": rows})
-    elif figures:
-        output.print_lines(text_report(figures, answers))
+        with ExitStack() as stack:
+            file = (
+                stack.enter_context(RowFile(expanded_path(options.output)))
+                if options.output
+                else None
+            )
+            if file:
+                heads = {index: task.head for index, task in tasks.items()}
+                file.keep_done(heads, is_forced=options.force, use=keep)
+            stack.callback(_print_report, output, cases_by_name, tasks, rows)
+            missing = [task for index, task in tasks.items() if index not in rows]
+            progress = stack.enter_context(JobProgress(len(missing), prints_rows=False))
+
+            async def work(task: Task) -> None:
+                answer = await answer_to(task, runtime.backend, keep_loaded_s=chat.keep_loaded_s)
+                row = row_of(task, answer)
+                if answer.error is None:
+                    row["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
+                if file:
+                    await file.add(row)
+                keep(row)
+                is_failed = bool(cases_by_name[task.head["id"]].failures(row))
+                tokens = answer.stats.completion_tokens or 0
+                progress.count(is_failed=is_failed, tokens=tokens)
+
+            async with aclosing(_with_loaded_models(missing, runtime, output)) as loaded:
+                await side_by_side(loaded, work, count=1)
+    has_failed = any(cases_by_name[row["id"]].failures(row) for row in rows.values())
+    return 1 if has_failed else 0
 
 
 async def _models(context: Context, runtime: Runtime) -> list[ModelInfo]:
@@ -95,40 +99,85 @@ async def _models(context: Context, runtime: Runtime) -> list[ModelInfo]:
         )
         model_list = await runtime.backend.models(target.endpoint, is_refresh=True)
         names = [target.model_id]
-    models = [model_named(name, model_list) for name in names]
-    for model in models:
-        if not model.can_chat:
-            raise cannot_chat(model)
+    models = models_named(names, model_list)
     return [model for index, model in enumerate(models) if model not in models[:index]]
 
 
-async def _load_error(context: Context, runtime: Runtime, model: ModelInfo) -> LMChatError | None:
-    """Load a model, so that no answer waits for it; return the error if it cannot be loaded."""
-    try:
-        await load_if_needed(runtime, model, context.output)
-    except LMChatError as error:
-        return error
-    return None
+async def _with_loaded_models(
+    tasks: Sequence[Task], runtime: Runtime, output: Output
+) -> AsyncGenerator[Task, None]:
+    """Yield tasks; the model of each is loaded before, so that no answer waits for it.
 
-
-def _request(runtime: Runtime, layers: SamplingLayers, model: ModelInfo, case: Case) -> ChatRequest:
-    """Return the request that asks a model a case.
-
-    It has the messages of the case, or else the system prompt, the prompt and the files with which
-    a new session would begin.
+    The tasks of a model that cannot be loaded have the error.
     """
-    chat = runtime.settings.chat
-    messages: tuple[ChatMessage, ...] = case.messages
-    if not messages:
-        system = chat.system_prompt if case.system_prompt is None else case.system_prompt
-        start = new_prompt(MessagePath(()), case.prompt, case.files, system_prompt=system)
-        messages = start.prompts
-    request = single_request(
-        model,
-        messages,
-        layers.values(case.options, model.model_id),
-        keep_loaded_s=chat.keep_loaded_s,
-        output=case.schema.output if case.schema else None,
-    )
-    files = {file.part.digest: file.data for file in case.files}
-    return replace(request, files=files, is_batch=True)
+    model: ModelInfo | None = None
+    load_error: LMChatError | None = None
+    for task in tasks:
+        if task.model is not model:
+            model, load_error = task.model, None
+            try:
+                await load_if_needed(runtime, model, output)
+            except LMChatError as error:
+                load_error = error
+        yield replace(task, error=load_error)
+
+
+def _print_report(
+    output: Output,
+    cases: Mapping[str, Case],
+    tasks: Mapping[int, Task],
+    rows: Mapping[int, Mapping[str, Any]],
+) -> None:
+    """Print figures and answers of the models; nothing without an answer."""
+    answers: list[dict[str, Any]] = []
+    failed_lines: list[str] = []
+    rows_of_models: dict[str, list[Mapping[str, Any]]] = {}
+    passed_of_models: dict[str, int] = {}
+    for index, row in sorted(rows.items()):
+        name, run, model = row["id"], row["run"], tasks[index].model.model_id
+        failures = cases[name].failures(row)
+        reply = row.get("reply", "")
+        answer = {
+            "name": name,
+            "model": model,
+            "run": run,
+            "passed": not failures,
+            "failed": list(failures),
+            "reply": reply,
+        }
+        answers.append(answer | ({"detail": row["error"]} if "error" in row else {}))
+        rows_of_models.setdefault(model, []).append(row)
+        passed_of_models[model] = passed_of_models.get(model, 0) + (not failures)
+        if failures:
+            reasons = "; ".join(failures.values())
+            failed_lines += ["", f"{name} · {model} · run {run}: {reasons}"]
+            shown_reply = safe_line(reply, limit=_MAX_REPLY)
+            failed_lines += [f"  {shown_reply}"] if shown_reply else []
+
+    figures: list[dict[str, Any]] = []
+    lines: list[tuple[str, ...]] = []
+    for model, own in rows_of_models.items():
+        medians = {
+            name: rounded_median([row.get(name) for row in own])
+            for name in ("ttft_ms", "tokens_per_second", "elapsed_ms")
+        }
+        tokens = rounded_median(
+            [row["usage"]["completion_tokens"] for row in own if "usage" in row]
+        )
+        passed = passed_of_models[model]
+        figures.append(
+            {
+                "model": model,
+                "passed": passed,
+                "cases": len(own),
+                "ttft_ms": medians["ttft_ms"],
+                "tokens_per_second": medians["tokens_per_second"],
+                "tokens": tokens,
+                "elapsed_ms": medians["elapsed_ms"],
+            }
+        )
+        lines.append((model, f"{passed} of {len(own)}", *figure_cells(**medians, tokens=tokens)))
+    if answers and output.is_json:
+        output.print_json({"models": figures, "cases": answers})
+    elif answers:
+        output.print_lines([*table(("MODEL", "PASSED", *FIGURES), lines), *failed_lines])

@@ -26,7 +26,14 @@ from lmchat.servers.discovery.server_json import (
     model_json,
     special_type,
 )
-from lmchat.servers.model import LoadState, ModelInfo, ModelList, find_model, unknown_model
+from lmchat.servers.model import (
+    LoadState,
+    ModelInfo,
+    ModelList,
+    cannot_chat,
+    find_model,
+    unknown_model,
+)
 from lmchat.servers.request import LoadOptions
 from lmchat.terminal.output import Output, table
 
@@ -197,6 +204,15 @@ def model_named(model_id: str, model_list: ModelList) -> ModelInfo:
     if model is None:
         raise unknown_model(model_id, model_list.models)
     return model
+
+
+def models_named(names: Sequence[str], model_list: ModelList) -> list[ModelInfo]:
+    """Return the models with these names; raises `WrongUse` for one that cannot chat, too."""
+    models = [model_named(name, model_list) for name in names]
+    for model in models:
+        if not model.can_chat:
+            raise cannot_chat(model)
+    return models
 
 
 def _report_state(context: Context, model: ModelInfo, state: LoadState) -> int:

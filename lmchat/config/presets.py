@@ -85,9 +85,7 @@ async def filled(
     `read_clipboard` is called only for a preset with {{clipboard}}. A placeholder in an inserted
     text stays as it is. Raises `WrongUse` for an unknown name, or if {{input}} has no text.
     """
-    preset = presets.get(name)
-    if preset is None:
-        raise _unknown_preset(name, presets)
+    preset = preset_named(presets, name)
     placeholders = set(_PLACEHOLDER.findall(preset.text))
     has_input = bool(typed.strip())
     if "input" in placeholders and not has_input:
@@ -106,12 +104,14 @@ async def filled(
     return prompt
 
 
-def _unknown_preset(name: str, presets: Mapping[str, Preset]) -> WrongUse:
-    """Return the error for a name without a preset; `name` is empty where none was typed."""
+def preset_named(presets: Mapping[str, Preset], name: str) -> Preset:
+    """Return the preset with this name; `name` is empty where none was typed. Raises `WrongUse`."""
+    if name in presets:
+        return presets[name]
     problem = "Type a name after /p."
     if name:
         problem = f"Unknown preset: {safe_line(name, limit=40)}."
     hint = _HOW_TO_CONFIGURE
     if presets:
         hint = f"Configured: {', '.join(presets)}."
-    return WrongUse(problem, hint=safe_line(hint))
+    raise WrongUse(problem, hint=safe_line(hint))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from collections import Counter
 
 import pytest
@@ -230,3 +231,67 @@ def test_more_than_sixty_lines_a_minute_go_to_a_server_on_this_machine(cli):
     done = cli("batch", "--text", stdin="Hi\n" * 70)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('"reply"') == 70
+
+
+def test_lines_of_a_pipe_are_answered_as_they_come(cli, server):
+    running = cli.start("batch", "--text", stdin=subprocess.PIPE)
+    for number, prompt in enumerate(("one", "two"), 1):
+        running.stdin.write(f"{prompt}\n".encode())
+        running.stdin.flush()
+        row = json.loads(running.stdout.readline())
+        assert (row["index"], row["reply"]) == (number, prompt)
+    running.stdin.close()
+    assert running.wait(30) == 0
+    assert b"2 lines: 0 done before, 2 answered, 0 failed." in running.stderr.read()
+    running.stdout.close()
+    running.stderr.close()
+
+
+def test_a_batch_of_a_pipe_goes_on_and_rows_of_another_run_are_refused(cli, server, target):
+    words = ("batch", "--text", "-o", str(target), "--jobs", "1")
+    assert cli(*words, stdin="one\ntwo\n").returncode == 0
+    with target.open("a") as file:
+        file.write('{"index": 3, "key"')  # cut by a kill
+    done = cli(*words, stdin="one\ntwo\nthree\n")
+    assert "3 lines: 2 done before, 1 answered" in done.stderr
+    assert numbers(target) == [1, 2, 3]
+    before = target.read_bytes()
+    done = cli(*words, stdin="other\ntwo\n")
+    assert (done.returncode, "belongs to another run" in done.stderr) == (2, True)
+    assert target.read_bytes() == before
+    assert len(server.seen(CHAT)) == 3
+
+
+def test_the_mark_at_the_beginning_of_a_file_of_windows_is_no_part_of_the_prompt(cli, tmp_path):
+    source = tmp_path / "in.txt"
+    source.write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\n")
+    done = cli("batch", "--text", str(source), "--jobs", "1")
+    assert [json.loads(row)["reply"] for row in done.stdout.splitlines()] == ["one", "two"]
+
+
+def test_a_batch_with_the_day_in_its_preset_is_finished_on_another_day(cli, server, tmp_path):
+    cli.configure('[prompts.diary]\ntext = "{{date}}: {{input}}"\n')
+    source, target = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    words = ("batch", "--text", str(source), "-p", "diary", "-o", str(target))
+    source.write_text("one\n")
+    # a process of its own, since the zone of a running one stays; the days of these zones differ
+    assert cli(*words, TZ="Etc/GMT+12", PYTHONUTF8="1").returncode == 0
+    source.write_text("one\ntwo\n")
+    done = cli(*words, TZ="Pacific/Kiritimati", PYTHONUTF8="1")
+    assert (done.returncode, numbers(target)) == (0, [1, 2])
+    first, second = map(prompt_of, server.seen(CHAT))
+    assert first.endswith(": one")
+    assert second.endswith(": two")
+    assert first[:10] != second[:10]
+    cli.configure('[prompts.diary]\ntext = "{{input}}"\n')
+    assert "belongs to another run" in cli(*words).stderr
+    done = cli(*words[:3], "-p", "dairy")
+    assert (done.returncode, "Unknown preset: dairy" in done.stderr) == (2, True)
+
+
+def test_a_second_row_that_does_not_match_is_no_second_attempt(cli, tmp_path):
+    schema = tmp_path / "s.json"
+    schema.write_text('{"required": ["n"]}')
+    done = cli("batch", "--text", "--schema", str(schema), stdin="{}\n{}\n")
+    assert done.returncode == 1
+    assert "second attempt" not in done.stdout

@@ -126,6 +126,25 @@ expect = "c"
     assert [message["content"] for message in sent[3]["messages"]] == ["a", "b", "c"]
 
 
+def test_answers_in_a_file_are_not_asked_for_again_but_checked_again(cli, server, cases, tmp_path):
+    target = tmp_path / "answers.jsonl"
+    words = ("-m", "tiny", "--runs", "2", "-o", str(target))
+    first = evaluated(cli, cases(HI), *words)
+    rows = target.read_text().splitlines(keepends=True)
+    assert [json.loads(row)["reply"] for row in rows] == ["Hi", "Hi"]
+    target.write_text(rows[0] + rows[1][:40])
+    assert evaluated(cli, cases(HI), *words)["cases"] == first["cases"]
+    assert len(server.seen(CHAT)) == 3
+    stricter = HI.replace('"hi"', '["hi", "there"]')
+    found = evaluated(cli, cases(stricter), *words, code=1)
+    assert [row["failed"] for row in found["cases"]] == [["expect"], ["expect"]]
+    assert len(server.seen(CHAT)) == 3
+    other = HI.replace("Hi", "Ho")
+    assert "belongs to another run" in cli("eval", cases(other), *words).stderr
+    evaluated(cli, cases(other), *words, "--force", code=1)
+    assert len(server.seen(CHAT)) == 5
+
+
 _CASE = '[[case]]\nprompt = "a"\n'
 _NAMED = '[[case]]\nname = "a"\nprompt = "a"\nexpect = "a"\n'
 _PIRATE = '[[case]]\nmessages = [{ role = "pirate", content = "a" }]\nexpect = "a"'
