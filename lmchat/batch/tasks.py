@@ -194,7 +194,7 @@ class TaskReader(Struct, frozen=True, kw_only=True):
         return fields
 
 
-class _Question(Struct, frozen=True, kw_only=True):
+class _LineQuestion(Struct, frozen=True, kw_only=True):
     """What a line asks, and what its body sets for this line only."""
 
     messages: tuple[ChatMessage, ...]
@@ -208,7 +208,7 @@ def _refuse(number: int, reason: str) -> NoReturn:
     raise LMChatError(message, kind="bad_line", hint="Correct the line, then run it again.")
 
 
-def _question_of_fields(fields: Mapping[str, Any]) -> _Question:
+def _question_of_fields(fields: Mapping[str, Any]) -> _LineQuestion:
     """Return the question in the fields of a line; raises `LMChatError` for wrong fields.
 
     A line has the `body` of OpenAI's batch format, or `messages`, or a `prompt`.
@@ -219,14 +219,14 @@ def _question_of_fields(fields: Mapping[str, Any]) -> _Question:
             raise RequestInvalid(f"only {_CHAT_PATH} is supported, not {path}.")
         return _question_of_body(fields["body"])
     if "messages" in fields:
-        return _Question(messages=_messages_of(fields["messages"]))
+        return _LineQuestion(messages=_messages_of(fields["messages"]))
     prompt = fields.get("prompt")
     if isinstance(prompt, str) and prompt.strip():
-        return _Question(messages=(text_message(Role.USER, prompt),))
+        return _LineQuestion(messages=(text_message(Role.USER, prompt),))
     raise RequestInvalid("it has no prompt, messages or body.")
 
 
-def _question_of_body(body: object) -> _Question:
+def _question_of_body(body: object) -> _LineQuestion:
     """Return the question in the body of a line of OpenAI's batch format."""
     if not isinstance(body, dict):
         raise RequestInvalid("its body is not a JSON object.")
@@ -240,7 +240,7 @@ def _question_of_body(body: object) -> _Question:
         elif name not in _IGNORED_FIELDS and value is not None:
             options[name] = checked_option(name, value)
     model = body.get("model")
-    return _Question(
+    return _LineQuestion(
         messages=_messages_of(body.get("messages")),
         model=model if isinstance(model, str) else "",
         options=options,
